@@ -1,0 +1,2 @@
+//! The specthink command.
+fn main() {}

@@ -1,0 +1,140 @@
+//! Policies: pure state machines that decide who writes next and how far.
+//!
+//! A policy is told what happened ([`Event`]) and answers what to do ([`Action`]); it never waits,
+//! never reads a clock and never sees a network. The coordinator's driver carries the actions out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{thinker::FinishReason, trigger::Watch};
+
+/// The two writers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The small model, near the user.
+    Small,
+    /// The large model, on the server.
+    Large,
+}
+
+impl Role {
+    /// The other writer.
+    pub fn other(self) -> Role {
+        match self {
+            Role::Small => Role::Large,
+            Role::Large => Role::Small,
+        }
+    }
+}
+
+/// Why a stretch is written by whom it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// The writer's ordinary turn.
+    Turn,
+    /// The paper's probe: what would the small model write after this paragraph break?
+    Probe,
+    /// Takeover: the first stretch of an answer, for a small model that does not reason.
+    Begin,
+    /// Takeover after an affirmation.
+    Affirmation,
+    /// Takeover after a reflection.
+    Reflection,
+    /// Takeover after, or extended by, a verification.
+    Verification,
+    /// Takeover because the small model reflects without end.
+    ExcessiveReflection,
+    /// Takeover by a baseline's schedule (random, periodic).
+    Schedule,
+    /// The sentence a policy inserts; no model wrote it.
+    Recap,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event<'a> {
+    /// Both sessions are open. Always the first event.
+    Started {
+        /// Tokens of the prompt.
+        prompt_tokens: u32,
+    },
+    /// The proposal last asked for is complete.
+    Finished {
+        /// Its text.
+        text: &'a str,
+        /// Its tokens, an end-of-text token counted.
+        tokens: u32,
+        /// Why it ended.
+        reason: &'a FinishReason,
+    },
+    /// The text last inserted is committed.
+    Inserted {
+        /// The tokens it took.
+        tokens: u32,
+    },
+}
+
+/// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask` or `End`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Keep the first bytes of this writer's open proposal and forget the rest. The other writer's
+    /// session is given the kept text.
+    Keep {
+        /// Whose proposal.
+        role: Role,
+        /// How much of it.
+        bytes: u64,
+    },
+    /// Commit text that no model wrote. Answered by [`Event::Inserted`].
+    Insert {
+        /// The text.
+        text: String,
+        /// Why.
+        why: Why,
+    },
+    /// Ask a writer to go on. Answered by [`Event::Finished`].
+    Ask(Ask),
+    /// The answer is complete.
+    End(End),
+}
+
+/// A request for a stretch of text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// Who writes.
+    pub role: Role,
+    /// Why.
+    pub why: Why,
+    /// Greatest number of tokens.
+    pub max_tokens: u32,
+    /// Texts that end it.
+    pub stop: Vec<String>,
+    /// The trigger watch.
+    pub watch: Option<Watch>,
+    /// Whether the policy may still forget all of it: nothing of a provisional stretch is shown or
+    /// sent to the other writer before `Keep`. Of any other stretch the settled bytes are.
+    pub provisional: bool,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// A model ended it.
+    EndOfText,
+    /// The token budget is spent.
+    MaxTokens,
+    /// A model's context is full.
+    ContextFull,
+    /// The deadline passed.
+    Deadline,
+    /// The caller cancelled.
+    Cancelled,
+}
+
+/// Decides who writes next and how far. Pure and total.
+pub trait Policy: Send {
+    /// Takes an event, answers with actions.
+    fn step(&mut self, event: Event<'_>) -> Vec<Action>;
+}

@@ -1,0 +1,1 @@
+//! The scripted fake and the conformance kit that every Thinker passes.

@@ -1,0 +1,373 @@
+//! The `Thinker` port: anything that holds sessions of text and continues them.
+//!
+//! The local engine, a remote node, an upstream server and the scripted fake all implement it, and
+//! all pass the same conformance kit. It is the one seam of the system: whatever stands behind it,
+//! the coordinator drives it in the same way.
+//!
+//! # Contract
+//!
+//! A session is a pair of ordered channels: [`Command`]s in, [`Event`]s out.
+//!
+//! 1. The first command is [`Command::Open`]. It is answered by [`Event::Opened`] when the prompt is
+//!    accepted, and then by one [`Event::Warmed`].
+//! 2. [`Command::Append`] and [`Command::Commit`] are answered by one `Warmed` each.
+//!    [`Command::Propose`] is answered by any number of [`Event::Delta`]s and one
+//!    [`Event::Finished`]. [`Command::Cancel`] has no answer of its own.
+//! 3. Commands queue and are carried out in order; a caller may send several without waiting. The
+//!    queue is bounded: a full one makes the sender wait. `Cancel` ends the `Propose` that it
+//!    directly follows within one decode step; anywhere else it does nothing.
+//! 4. After `Finished` the proposal is open. `Commit` keeps its first N bytes, on a character's
+//!    edge, and forgets the rest. `Append` and `Propose` while a proposal is open, `Commit` while
+//!    none is, or a second `Open`, fail the session with [`Code::InvalidArgument`].
+//! 5. The text is the only truth. The deltas' texts in order are the proposal; no character is
+//!    split; bytes below [`Delta::settled_bytes`] are never cut by a rule of this proposal.
+//!    `Warmed` carries the length and the [`TextHash`] of the whole committed text.
+//! 6. The same prompt, committed text, sampling and [`Propose::seed`] give the same proposal on the
+//!    same Thinker, whatever the session went through before.
+//! 7. [`Event::Failed`] ends the session: no event follows, the event channel closes.
+//! 8. Dropping the event receiver gives the session up: compute stops within one decode step.
+//!    Dropping only the command sender lets the queued commands complete, then events end.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::trigger::{TriggerMatch, Watch};
+
+/// Commands a session queues before its sender waits.
+pub const COMMAND_QUEUE: usize = 64;
+/// Events a session queues before the Thinker holds its output back.
+pub const EVENT_QUEUE: usize = 256;
+
+/// Anything that holds sessions of text and continues them. See the module for the contract.
+pub trait Thinker: Send + Sync + 'static {
+    /// Starts a session. Never fails and never waits: a Thinker that cannot serve answers the first
+    /// command with [`Event::Failed`].
+    fn session(&self) -> Session;
+}
+
+/// The caller's end of a session.
+#[derive(Debug)]
+pub struct Session {
+    /// Where commands go in.
+    pub commands: mpsc::Sender<Command>,
+    /// Where events come out. Dropping it gives the session up.
+    pub events: mpsc::Receiver<Event>,
+}
+
+/// The Thinker's end of a session.
+#[derive(Debug)]
+pub struct SessionServer {
+    /// Commands, in order.
+    pub commands: mpsc::Receiver<Command>,
+    /// Events; closed when the caller gave the session up.
+    pub events: mpsc::Sender<Event>,
+}
+
+impl Session {
+    /// Makes the two ends of a session, with bounded queues.
+    pub fn pair() -> (Session, SessionServer) {
+        let (commands_in, commands_out) = mpsc::channel(COMMAND_QUEUE);
+        let (events_in, events_out) = mpsc::channel(EVENT_QUEUE);
+        (
+            Session { commands: commands_in, events: events_out },
+            SessionServer { commands: commands_out, events: events_in },
+        )
+    }
+}
+
+/// What a caller asks of a session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Opens the session.
+    Open(Open),
+    /// Adds committed text that somebody else wrote; prefilled at once.
+    Append(Append),
+    /// Continues the committed text.
+    Propose(Propose),
+    /// Keeps the first bytes of the open proposal and forgets the rest.
+    Commit {
+        /// How many bytes to keep; on a character's edge.
+        bytes: u64,
+    },
+    /// Ends the proposal that it directly follows.
+    Cancel,
+}
+
+/// What a session answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The prompt is accepted.
+    Opened(Opened),
+    /// A piece of the proposal.
+    Delta(Delta),
+    /// The proposal is complete.
+    Finished(Finished),
+    /// Committed text is in the cache.
+    Warmed(Warmed),
+    /// The session failed and is over.
+    Failed(Failure),
+}
+
+/// Opens a session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Open {
+    /// Chosen by the caller; appears in logs.
+    pub question_id: String,
+    /// What the answer answers.
+    pub prompt: Prompt,
+    /// Committed text of the answer so far, to take a session up in the middle.
+    pub committed: String,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Time left for the whole session; proposals still running then finish with
+    /// [`FinishReason::Deadline`].
+    pub deadline: Option<Duration>,
+}
+
+/// What an answer answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// A conversation; the Thinker applies its model's own chat template and opens the assistant's
+    /// turn.
+    Messages(Vec<Message>),
+    /// Text that is used as it is.
+    Raw(String),
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// "system", "user" or "assistant".
+    pub role: String,
+    /// The message's text.
+    pub content: String,
+}
+
+/// How the next token is drawn. The defaults are the paper's (section 4.1: T = 0.6, top-k 50,
+/// top-p 0.95).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Divides the logits; 0 is greedy.
+    pub temperature: f32,
+    /// Only the k most likely tokens; 0 is off.
+    pub top_k: u32,
+    /// Only the most likely tokens that together reach this probability; 0 or 1 is off.
+    pub top_p: f32,
+    /// Only tokens at least this fraction as likely as the likeliest; 0 is off.
+    pub min_p: f32,
+    /// Divides positive (multiplies negative) logits of tokens already in the session; 0 or 1 is
+    /// off.
+    pub repetition_penalty: f32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Sampling { temperature: 0.6, top_k: 50, top_p: 0.95, min_p: 0.0, repetition_penalty: 1.0 }
+    }
+}
+
+/// Committed text that somebody else wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Append {
+    /// The text.
+    pub text: String,
+    /// Its tokens, where the writer's tokenizer fingerprint equals this Thinker's; else empty.
+    pub token_ids: Vec<u32>,
+}
+
+/// Asks for a continuation of the committed text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Propose {
+    /// Greatest number of tokens; at least 1.
+    pub max_tokens: u32,
+    /// Texts that end the proposal, at the end of the token that completes one.
+    pub stop: Vec<String>,
+    /// Ends the proposal at the first trigger phrase after a paragraph break.
+    pub watch: Option<Watch>,
+    /// Seeds the draws of this proposal alone.
+    pub seed: u64,
+    /// Report the entropy of each paragraph's first token.
+    pub report_entropy: bool,
+}
+
+/// The session is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// What serves the session.
+    pub card: ModelCard,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// How many tokens of the prompt and the committed text were already cached.
+    pub cached_tokens: u32,
+}
+
+/// What a Thinker serves.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// A name for people: the file's or repository's.
+    pub name: String,
+    /// "llama", "qwen2", "qwen3".
+    pub family: String,
+    /// Number of weights.
+    pub parameters: u64,
+    /// "f32", "bf16", "Q4_K", ...
+    pub quantisation: String,
+    /// Longest session in tokens.
+    pub context_tokens: u32,
+    /// "cpu", "cuda:0", ...
+    pub device: String,
+    /// Equal where two tokenizers give the same ids for the same text.
+    pub tokenizer_fingerprint: String,
+}
+
+/// A piece of a proposal.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Delta {
+    /// The text; whole characters.
+    pub text: String,
+    /// Tokens it stands for.
+    pub tokens: u32,
+    /// Their ids, where there are any.
+    pub token_ids: Vec<u32>,
+    /// The first bytes of the proposal that no rule of this proposal can cut any more.
+    pub settled_bytes: u64,
+    /// Entropy in nats of the distribution a paragraph's first token was drawn from.
+    pub first_token_entropy: Option<f32>,
+}
+
+/// A proposal is complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// Its length in tokens, an end-of-text token counted.
+    pub tokens: u32,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Tokens that had to be prefilled before the first one could be made.
+    pub prefill_tokens: u32,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+/// Why a proposal ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended its answer.
+    EndOfText,
+    /// `max_tokens` were made.
+    MaxTokens,
+    /// A stop text was completed.
+    Stop {
+        /// Where the stop text ends, in bytes of the proposal.
+        end: u64,
+    },
+    /// The watch found a trigger phrase.
+    Trigger(TriggerMatch),
+    /// The caller cancelled.
+    Cancelled,
+    /// The session's deadline passed.
+    Deadline,
+    /// The session reached the model's context length.
+    ContextFull,
+}
+
+/// Where the time of a proposal went on the node, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Timing {
+    /// Waiting for its turn.
+    pub queue_us: u64,
+    /// Prefilling what was not yet cached.
+    pub prefill_us: u64,
+    /// Making tokens.
+    pub decode_us: u64,
+}
+
+/// Committed text is in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warmed {
+    /// Length of the whole committed text, the prompt not counted.
+    pub committed_bytes: u64,
+    /// Its hash.
+    pub hash: TextHash,
+    /// Tokens the newly committed text took.
+    pub tokens: u32,
+    /// How many were computed now.
+    pub prefill_tokens: u32,
+    /// The time that took, in microseconds.
+    pub prefill_us: u64,
+}
+
+/// A session's end by failure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Failure {
+    /// What kind of failure.
+    pub code: Code,
+    /// One line for a person: what, why, how to mend.
+    pub message: String,
+    /// When to try again, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Failure {
+    /// A failure without a retry hint.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Failure { code, message: message.into(), retry_after_ms: None }
+    }
+}
+
+/// The closed list of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The caller sent something that the session's state does not allow.
+    InvalidArgument,
+    /// The other end speaks another version of the protocol.
+    UnsupportedVersion,
+    /// The text does not fit the model's context.
+    ContextTooLong,
+    /// A message is larger than the limit.
+    MessageTooLarge,
+    /// No or a wrong credential.
+    Unauthenticated,
+    /// No room now; try again later.
+    Overloaded,
+    /// Not reachable, going away, or silent.
+    Unavailable,
+    /// The deadline passed before there was anything to give.
+    DeadlineExceeded,
+    /// A defect or a broken model.
+    Internal,
+}
+
+/// FNV-1a, 64 bits, of committed text: cheap, incremental, the same in every language.
+///
+/// It tells drift from agreement between two ends that trust each other; it is no protection against
+/// forgery. Source: <http://www.isthe.com/chongo/tech/comp/fnv/>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TextHash(pub u64);
+
+impl Default for TextHash {
+    fn default() -> Self {
+        TextHash(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl TextHash {
+    /// The hash of a whole text.
+    pub fn of(text: &str) -> Self {
+        let mut hash = TextHash::default();
+        hash.push(text);
+        hash
+    }
+
+    /// Adds text at the end.
+    pub fn push(&mut self, text: &str) {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}

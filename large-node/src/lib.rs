@@ -1,0 +1,1 @@
+//! The large node: one set of defaults over the shared node.

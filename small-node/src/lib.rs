@@ -1,0 +1,1 @@
+//! The small node: one set of defaults over the shared node.
