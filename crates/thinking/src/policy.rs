@@ -3,8 +3,21 @@
 //! A policy is told what happened ([`Event`]) and answers what to do ([`Action`]); it never waits,
 //! never reads a clock and never sees a network. The coordinator's driver carries the actions out.
 
+mod baselines;
+pub mod config;
+mod keywords;
+mod paper;
+mod strict;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    baselines::{Scheduled, Solo},
+    config::{PolicyError, PolicyKind, Preset, Recipe, build},
+    keywords::Keywords,
+    paper::{Paper, PaperConfig, PaperReport, PaperTakeover},
+    strict::{Strict, StrictConfig},
+};
 use crate::{thinker::FinishReason, trigger::Watch};
 
 /// The two writers.

@@ -1,1 +1,16 @@
 //! The scripted fake and the conformance kit that every Thinker passes.
+//!
+//! [`ScriptedThinker`] answers from a script instead of a model, so that a test of a driver, a
+//! server or a client needs no weights. The [`conformance`](fn@conformance) kit holds any Thinker to
+//! the contract of [`crate::thinker`], whatever text it writes.
+//!
+//! This is test code that other crates' tests share: it needs a tokio runtime with time.
+
+mod cases;
+mod conformance;
+mod fake;
+mod script;
+
+pub use conformance::{Case, Settings, Violation, assert_conforms, cases, conformance};
+pub use fake::{Fault, FaultKind, Options, ScriptedThinker};
+pub use script::{END_OF_TEXT, Moment, Script, pieces};

@@ -1,0 +1,215 @@
+//! Baselines: one model alone, and switching by a schedule that looks at nothing.
+
+use super::{Action, Ask, End, Event, Policy, Role, Why};
+use crate::thinker::FinishReason;
+
+/// Tokens of a stretch after which a schedule decides anew although no paragraph ended.
+const LONGEST_STRETCH_TOKENS: u32 = 1024;
+
+/// The end that a finish reason forces, if any.
+pub(super) fn forced_end(reason: &FinishReason) -> Option<End> {
+    match reason {
+        FinishReason::EndOfText => Some(End::EndOfText),
+        FinishReason::Cancelled => Some(End::Cancelled),
+        FinishReason::Deadline => Some(End::Deadline),
+        FinishReason::ContextFull => Some(End::ContextFull),
+        FinishReason::MaxTokens | FinishReason::Stop { .. } | FinishReason::Trigger(_) => None,
+    }
+}
+
+/// Keeps a budget of produced tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    left: u32,
+}
+
+impl Budget {
+    pub(super) fn new(tokens: u32) -> Self {
+        Budget { left: tokens }
+    }
+
+    pub(super) fn left(self) -> u32 {
+        self.left
+    }
+
+    /// Takes the tokens of a proposal. An empty one costs a token too: no policy asks for ever.
+    pub(super) fn spend(&mut self, tokens: u32) {
+        self.left = self.left.saturating_sub(tokens.max(1));
+    }
+}
+
+/// One writer alone: `small-only` and `large-only`.
+#[derive(Debug, Clone)]
+pub struct Solo {
+    role: Role,
+    budget: Budget,
+    asked: bool,
+}
+
+impl Solo {
+    /// This writer writes everything, up to so many tokens.
+    pub fn new(role: Role, max_tokens: u32) -> Self {
+        Solo { role, budget: Budget::new(max_tokens), asked: false }
+    }
+}
+
+impl Policy for Solo {
+    fn step(&mut self, event: Event<'_>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut end = None;
+        match event {
+            Event::Started { .. } if !self.asked => {}
+            Event::Finished { text, tokens, reason } if self.asked => {
+                actions.push(Action::Keep { role: self.role, bytes: text.len() as u64 });
+                self.budget.spend(tokens);
+                end = forced_end(reason);
+            }
+            _ => end = Some(End::Cancelled),
+        }
+        if self.budget.left() == 0 {
+            end = end.or(Some(End::MaxTokens));
+        }
+        self.asked = end.is_none();
+        actions.push(match end {
+            Some(end) => Action::End(end),
+            None => Action::Ask(Ask {
+                role: self.role,
+                why: Why::Turn,
+                max_tokens: self.budget.left(),
+                stop: Vec::new(),
+                watch: None,
+                provisional: false,
+            }),
+        });
+        actions
+    }
+}
+
+/// Who writes the next paragraph.
+#[derive(Debug, Clone)]
+enum Schedule {
+    /// A draw per paragraph: the n-th of a seeded sequence.
+    Random { seed: u64, drawn: u64 },
+    /// Turns of a period of tokens; what a turn overran is taken off the writer's next one.
+    Periodic { period_tokens: u64, period: u64, turn: Role },
+}
+
+/// Switches writers at paragraph breaks by a schedule: `random` and `periodic`.
+#[derive(Debug, Clone)]
+pub struct Scheduled {
+    schedule: Schedule,
+    /// The large writer's share of the tokens, from 0 to 1.
+    share: f64,
+    delimiters: Vec<String>,
+    budget: Budget,
+    /// Who was asked last; `None` before the first.
+    writer: Option<Role>,
+    small_tokens: u64,
+    large_tokens: u64,
+    ended: bool,
+}
+
+impl Scheduled {
+    /// Every paragraph is the large writer's with the probability `share`, drawn from the seed.
+    pub fn random(share: f64, seed: u64, max_tokens: u32) -> Self {
+        Scheduled::new(Schedule::Random { seed, drawn: 0 }, share, max_tokens)
+    }
+
+    /// Of every `period_tokens` tokens the small writer writes the first, the large writer the last
+    /// `share`, each to the end of its paragraph.
+    pub fn periodic(share: f64, period_tokens: u32, max_tokens: u32) -> Self {
+        let period_tokens = u64::from(period_tokens.max(1));
+        let schedule = Schedule::Periodic { period_tokens, period: 1, turn: Role::Small };
+        Scheduled::new(schedule, share, max_tokens)
+    }
+
+    fn new(schedule: Schedule, share: f64, max_tokens: u32) -> Self {
+        Scheduled {
+            schedule,
+            share: if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) },
+            delimiters: vec!["\n\n".into()],
+            budget: Budget::new(max_tokens),
+            writer: None,
+            small_tokens: 0,
+            large_tokens: 0,
+            ended: false,
+        }
+    }
+
+    fn next_writer(&mut self) -> Role {
+        match &mut self.schedule {
+            Schedule::Random { seed, drawn } => {
+                *drawn += 1;
+                // 53 bits: what a double holds.
+                let draw = (splitmix64(*seed, *drawn) >> 11) as f64 / (1u64 << 53) as f64;
+                if draw < self.share { Role::Large } else { Role::Small }
+            }
+            Schedule::Periodic { period_tokens, period, turn } => {
+                let due = |period: u64, share: f64| (period * *period_tokens) as f64 * share;
+                // Within two periods' length of what was written, or the share is 0 or 1 and one of
+                // the writers is never due.
+                loop {
+                    let (written, share) = match turn {
+                        Role::Small => (self.small_tokens, 1.0 - self.share),
+                        Role::Large => (self.large_tokens, self.share),
+                    };
+                    if (written as f64) < due(*period, share) {
+                        return *turn;
+                    }
+                    if *turn == Role::Large {
+                        *period += 1;
+                    }
+                    *turn = turn.other();
+                }
+            }
+        }
+    }
+}
+
+impl Policy for Scheduled {
+    fn step(&mut self, event: Event<'_>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut end = None;
+        match (event, self.writer) {
+            (Event::Started { .. }, None) if !self.ended => {}
+            (Event::Finished { text, tokens, reason }, Some(role)) if !self.ended => {
+                actions.push(Action::Keep { role, bytes: text.len() as u64 });
+                self.budget.spend(tokens);
+                match role {
+                    Role::Small => self.small_tokens += u64::from(tokens),
+                    Role::Large => self.large_tokens += u64::from(tokens),
+                }
+                end = forced_end(reason);
+            }
+            _ => end = Some(End::Cancelled),
+        }
+        if self.budget.left() == 0 {
+            end = end.or(Some(End::MaxTokens));
+        }
+        if let Some(end) = end {
+            self.ended = true;
+            actions.push(Action::End(end));
+            return actions;
+        }
+        let role = self.next_writer();
+        self.writer = Some(role);
+        actions.push(Action::Ask(Ask {
+            role,
+            why: if role == Role::Large { Why::Schedule } else { Why::Turn },
+            max_tokens: self.budget.left().min(LONGEST_STRETCH_TOKENS),
+            stop: self.delimiters.clone(),
+            watch: None,
+            provisional: false,
+        }));
+        actions
+    }
+}
+
+/// The n-th number of a seeded sequence (Steele, Lea, Flood: Fast splittable pseudorandom number
+/// generators, 2014): any number can be had without those before it.
+fn splitmix64(seed: u64, n: u64) -> u64 {
+    let mut z = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

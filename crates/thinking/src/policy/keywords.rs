@@ -1,0 +1,130 @@
+//! The trigger phrases: the authors' lists, how their loop reads them, and how ours does.
+
+use serde::{Deserialize, Serialize};
+
+use crate::trigger::{Matcher, Phrase, TriggerKind, Watch};
+
+/// The phrases that announce an affirmation, a reflection or a verification, by the authors' names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keywords {
+    /// Phrases of verification.
+    pub verify: Vec<String>,
+    /// Phrases of reflection.
+    pub negative: Vec<String>,
+    /// Phrases of affirmation.
+    pub positive: Vec<String>,
+}
+
+impl Default for Keywords {
+    /// The authors' published lists.
+    fn default() -> Self {
+        let list = |words: [&str; 4]| words.map(str::to_owned).to_vec();
+        Keywords {
+            verify: list(["verify", "think again", "recap", "check"]),
+            negative: list(["wait", "alternatively", "hold on", "another"]),
+            positive: list(["yeah", "yes", "final answer", "confident"]),
+        }
+    }
+}
+
+/// Which way a text leans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Leaning {
+    /// It doubts or verifies.
+    Negative,
+    /// It does neither.
+    Neutral,
+    /// It agrees.
+    Positive,
+}
+
+impl Keywords {
+    /// All phrases with their kinds: verification first, so that it wins a tie.
+    pub fn phrases(&self) -> Vec<Phrase> {
+        let kinds = [
+            (TriggerKind::Verification, &self.verify),
+            (TriggerKind::Reflection, &self.negative),
+            (TriggerKind::Affirmation, &self.positive),
+        ];
+        kinds
+            .into_iter()
+            .flat_map(|(kind, list)| {
+                list.iter().map(move |text| Phrase { kind, text: text.clone() })
+            })
+            .collect()
+    }
+
+    /// Whether a phrase is empty.
+    pub(crate) fn has_empty(&self) -> bool {
+        self.phrases().iter().any(|phrase| phrase.text.is_empty())
+    }
+
+    /// The authors' reading: substrings of the lower-cased text are counted; equal counts lean
+    /// negative, verification counts as negative.
+    pub(crate) fn leaning(&self, text: &str) -> Leaning {
+        let text = text.to_lowercase();
+        let count = |words: &[String]| -> usize {
+            words.iter().map(|word| text.matches(word.as_str()).count()).sum()
+        };
+        let positive = count(&self.positive);
+        let negative = count(&self.negative) + count(&self.verify);
+        match (positive, negative) {
+            (0, 0) => Leaning::Neutral,
+            (positive, negative) if positive > negative => Leaning::Positive,
+            _ => Leaning::Negative,
+        }
+    }
+
+    /// The authors' reading: whether a phrase of verification is a substring of the lower-cased
+    /// text.
+    pub(crate) fn verifies_somewhere(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        self.verify.iter().any(|word| text.contains(word.as_str()))
+    }
+
+    /// Our reading: whether a phrase of verification stands anywhere in the text, on word
+    /// boundaries.
+    pub(crate) fn verifies(&self, text: &str) -> bool {
+        // One open window over the whole text: the matcher's own rules, applied everywhere.
+        let phrase = |text: &String| Phrase { kind: TriggerKind::Verification, text: text.clone() };
+        let watch = Watch {
+            delimiters: vec!["\n".into()],
+            window_chars: u32::MAX,
+            phrases: self.verify.iter().map(phrase).collect(),
+        };
+        let mut matcher = Matcher::new(watch, "\n");
+        matcher.push(text).or_else(|| matcher.finish()).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authors_reading_counts_substrings_and_leans_negative_on_ties() {
+        let keywords = Keywords::default();
+        let table = [
+            ("Nothing of the kind", Leaning::Neutral),
+            ("", Leaning::Neutral),
+            ("Yesterday", Leaning::Positive),
+            ("YES, yes", Leaning::Positive),
+            ("yes, but WAIT", Leaning::Negative),
+            ("yes, yes, wait", Leaning::Positive),
+            ("Let me recheck", Leaning::Negative),
+        ];
+        for (text, leaning) in table {
+            assert_eq!(keywords.leaning(text), leaning, "{text:?}");
+        }
+        assert!(keywords.verifies_somewhere("the CHECKERBOARD"));
+    }
+
+    #[test]
+    fn our_reading_wants_words() {
+        let keywords = Keywords::default();
+        assert!(keywords.verifies("So, let me check"));
+        assert!(keywords.verifies("First.\n\nSecond: verify it."));
+        assert!(!keywords.verifies("the checkerboard is unverified"));
+    }
+}

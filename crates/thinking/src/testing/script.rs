@@ -1,0 +1,143 @@
+//! What a [`ScriptedThinker`](super::ScriptedThinker) says, and how it counts tokens.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::thinker::{Prompt, Propose, Sampling, TextHash};
+
+/// The token that ends the text: it counts as a token and has no text.
+pub const END_OF_TEXT: &str = "<eos>";
+
+/// What a script may look at when it is asked to go on.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// What the answer answers.
+    pub prompt: &'a Prompt,
+    /// The committed text so far.
+    pub committed: &'a str,
+    /// How tokens are drawn.
+    pub sampling: &'a Sampling,
+    /// What was asked for.
+    pub propose: &'a Propose,
+}
+
+/// The tokens of one proposal, one string each; one that runs out ends the text.
+pub(crate) type Tokens = Box<dyn Iterator<Item = String> + Send>;
+
+type Speak = dyn Fn(&Moment<'_>) -> Tokens + Send + Sync;
+
+/// What a scripted Thinker says.
+#[derive(Clone)]
+pub struct Script(Arc<Speak>);
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Script")
+    }
+}
+
+impl Script {
+    /// Tokens as a function of the committed text and what was asked for.
+    pub fn function<F>(function: F) -> Self
+    where
+        F: Fn(&str, &Propose) -> Vec<String> + Send + Sync + 'static,
+    {
+        Script(Arc::new(move |moment| {
+            Box::new(function(moment.committed, moment.propose).into_iter())
+        }))
+    }
+
+    /// One list of tokens per proposal, in the order in which proposals begin, over all sessions.
+    /// After the last list every proposal is empty and ends the text. It does not look at the
+    /// committed text, so rule 6 of the contract does not hold for it.
+    pub fn lists<L, T>(lists: L) -> Self
+    where
+        L: IntoIterator<Item = T>,
+        T: IntoIterator,
+        T::Item: Into<String>,
+    {
+        let lists: VecDeque<Vec<String>> =
+            lists.into_iter().map(|tokens| tokens.into_iter().map(Into::into).collect()).collect();
+        let lists = Mutex::new(lists);
+        Script(Arc::new(move |_| {
+            let next = lists.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            Box::new(next.unwrap_or_default().into_iter())
+        }))
+    }
+
+    /// One long text: every proposal goes on where the committed text ends in it, cut into
+    /// [`pieces`]. A committed text that is no beginning of it goes on from the text's start.
+    pub fn text(text: impl Into<String>) -> Self {
+        let text: String = text.into();
+        Script::function(move |committed, _| {
+            pieces(text.strip_prefix(committed).unwrap_or(&text)).map(str::to_owned).collect()
+        })
+    }
+
+    /// Endless words that follow from the prompt, the committed text, the sampling and the seed
+    /// alone: paragraphs, trigger phrases, words in several scripts. For the conformance kit.
+    pub fn babble() -> Self {
+        Script(Arc::new(|moment| {
+            let mut hash = TextHash::of(moment.committed);
+            hash.push(&format!("{:?}{:?}", moment.prompt, moment.sampling));
+            let seed = hash.0 ^ moment.propose.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            Box::new((0u64..).map(move |n| babbled(seed, n).to_owned()))
+        }))
+    }
+
+    /// The tokens at this moment.
+    pub(crate) fn tokens(&self, moment: &Moment<'_>) -> Tokens {
+        (self.0)(moment)
+    }
+}
+
+const BABBLE: [&str; 24] = [
+    " the", " sum", " is", " 7", " x", ".", "\n\n", "\n\n", "\n", "Wait", ",", " Let", " me",
+    " check", " Yes", " so", " 数学", " é", " 🙂", " another", " we", " have", " equals", "ly",
+];
+
+fn babbled(seed: u64, n: u64) -> &'static str {
+    // splitmix64 of the token's number: any token can be had without those before it.
+    let mut z = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    BABBLE[((z ^ (z >> 31)) % BABBLE.len() as u64) as usize]
+}
+
+/// Cuts text into the fake's tokens: words with one leading space, "\n\n", or one white space.
+pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let end = if rest.starts_with("\n\n") {
+            2
+        } else {
+            let head = first.len_utf8();
+            let word_end = |from: usize| {
+                rest[from..].find(char::is_whitespace).map_or(rest.len(), |at| from + at)
+            };
+            match (first.is_whitespace(), first) {
+                (false, _) => word_end(0),
+                (true, ' ') => word_end(head),
+                (true, _) => head,
+            }
+        };
+        let (piece, after) = rest.split_at(end);
+        rest = after;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_words_with_their_space_breaks_and_single_white_space() {
+        let cut = |text| pieces(text).collect::<Vec<_>>();
+        assert_eq!(cut("a bc\n\n\nd  é🙂"), ["a", " bc", "\n\n", "\n", "d", " ", " é🙂"]);
+        assert_eq!(cut(""), Vec::<&str>::new());
+    }
+}

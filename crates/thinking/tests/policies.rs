@@ -1,0 +1,304 @@
+//! What the policies do: `strict` move by move, the baselines' shares, and totality of them all.
+
+use proptest::prelude::*;
+use thinking::{
+    policy::{
+        Action, Ask, End, Event, Policy, PolicyKind, Preset, Recipe, Role, Strict, StrictConfig,
+        Why, build,
+    },
+    thinker::FinishReason,
+    trigger::{Matcher, TriggerKind, TriggerMatch},
+};
+
+const BREAK: &str = "\n\n";
+
+fn ask(actions: &[Action]) -> &Ask {
+    match actions.last() {
+        Some(Action::Ask(ask)) => ask,
+        other => panic!("expected an Ask, came {other:?}"),
+    }
+}
+
+fn end(actions: &[Action]) -> End {
+    match actions.last() {
+        Some(Action::End(end)) => *end,
+        other => panic!("expected an End, came {other:?}"),
+    }
+}
+
+fn brief(actions: &[Action]) -> (Role, Why, u32) {
+    let ask = ask(actions);
+    (ask.role, ask.why, ask.max_tokens)
+}
+
+fn finish(policy: &mut dyn Policy, text: &str, tokens: u32, reason: FinishReason) -> Vec<Action> {
+    policy.step(Event::Finished { text, tokens, reason: &reason })
+}
+
+/// Lets the small writer write a text in which its watch finds a phrase.
+fn trigger(policy: &mut dyn Policy, asked: &[Action], text: &str, tokens: u32) -> Vec<Action> {
+    let watch = ask(asked).watch.clone().expect("the small writer is watched");
+    let mut matcher = Matcher::new(watch, "");
+    let found = matcher.push(text).expect("the text holds a phrase");
+    finish(policy, text, tokens, FinishReason::Trigger(found))
+}
+
+fn started(policy: &mut dyn Policy) -> Vec<Action> {
+    policy.step(Event::Started { prompt_tokens: 9 })
+}
+
+#[test]
+fn strict_cuts_at_the_break_and_hands_over_n1_tokens() {
+    let mut strict = Strict::new(StrictConfig::default(), 1000);
+    let first = started(&mut strict);
+    assert_eq!(brief(&first), (Role::Small, Why::Turn, 1000));
+    assert!(!ask(&first).provisional);
+    let taken = trigger(&mut strict, &first, "So.\n\nWait, no", 10);
+    assert_eq!(taken[0], Action::Keep { role: Role::Small, bytes: 5 });
+    assert_eq!(brief(&taken), (Role::Large, Why::Reflection, 20));
+    assert_eq!(ask(&taken).stop, [BREAK]);
+    let back = finish(&mut strict, "Wait, it is 7", 20, FinishReason::MaxTokens);
+    assert_eq!(back[0], Action::Keep { role: Role::Large, bytes: 13 });
+    assert_eq!(brief(&back), (Role::Small, Why::Turn, 970));
+    let yes = trigger(&mut strict, &back, "a\n\nYes, it", 5);
+    assert_eq!(brief(&yes), (Role::Large, Why::Affirmation, 20));
+}
+
+#[test]
+fn strict_extends_a_verification() {
+    let mut strict = Strict::new(StrictConfig::default(), 1000);
+    let first = started(&mut strict);
+    let taken = trigger(&mut strict, &first, "So.\n\nLet me check this", 10);
+    assert_eq!(brief(&taken), (Role::Large, Why::Verification, 145));
+    let back = finish(&mut strict, "I verify and check", 145, FinishReason::MaxTokens);
+    assert_eq!(ask(&back).role, Role::Small, "it is extended already");
+}
+
+#[test]
+fn strict_extends_a_takeover_in_which_the_large_writer_verifies() {
+    let mut strict = Strict::new(StrictConfig::default(), 1000);
+    let first = started(&mut strict);
+    trigger(&mut strict, &first, "So.\n\nWait, no", 10);
+    let more = finish(&mut strict, "Let me verify.\n\n", 5, FinishReason::Stop { end: 16 });
+    assert_eq!(brief(&more), (Role::Large, Why::Verification, 125));
+    let back = finish(&mut strict, "I check it.\n\n", 9, FinishReason::Stop { end: 13 });
+    assert_eq!(ask(&back).role, Role::Small, "a takeover is extended once");
+}
+
+#[test]
+fn strict_puts_in_the_recap_sentence_after_too_many_reflections() {
+    let config = StrictConfig { reflections_before_recap: 2, ..StrictConfig::default() };
+    let mut strict = Strict::new(config, 10_000);
+    let mut last = started(&mut strict);
+    let mut recaps = Vec::new();
+    for reflection in 1..=12 {
+        let taken = trigger(&mut strict, &last, "So.\n\nWait, no", 10);
+        if let Some(Action::Insert { text, why: Why::Recap }) = taken.last() {
+            assert_eq!(text, "Let me check whether there are some wrong steps:");
+            let stretch = strict.step(Event::Inserted { tokens: 10 });
+            recaps.push((reflection, brief(&stretch).2));
+            assert_eq!(ask(&stretch).why, Why::ExcessiveReflection);
+        }
+        last = finish(&mut strict, "It is 7", 20, FinishReason::MaxTokens);
+    }
+    // The third reflection, then the eighth after it: both numbers grow.
+    assert_eq!(recaps, [(3, 125), (11, 150)]);
+}
+
+#[test]
+fn strict_lets_the_large_writer_begin_for_an_instruct_model() {
+    let mut strict = Strict::new(StrictConfig::instruct(), 1000);
+    let first = started(&mut strict);
+    assert_eq!(brief(&first), (Role::Large, Why::Begin, 100));
+    assert!(ask(&first).stop.is_empty(), "the beginning goes over breaks");
+    let turn = finish(&mut strict, "Okay.\n\nSo", 100, FinishReason::MaxTokens);
+    assert_eq!((ask(&turn).role, ask(&turn).stop.as_slice()), (Role::Small, &[BREAK.into()][..]));
+    let taken = finish(&mut strict, "One.\n\n", 4, FinishReason::Stop { end: 6 });
+    assert_eq!(brief(&taken), (Role::Large, Why::Schedule, 20));
+}
+
+#[test]
+fn strict_takes_over_to_the_budget_when_breaks_do_not_end_it() {
+    let config = StrictConfig { end_at_break: false, ..StrictConfig::default() };
+    let mut strict = Strict::new(config, 18);
+    let first = started(&mut strict);
+    let taken = trigger(&mut strict, &first, "\n\nWait, no", 10);
+    assert_eq!(brief(&taken), (Role::Large, Why::Reflection, 8));
+    assert!(ask(&taken).stop.is_empty());
+    let last = finish(&mut strict, "It is 7", 8, FinishReason::MaxTokens);
+    assert_eq!(end(&last), End::MaxTokens);
+}
+
+#[test]
+fn every_policy_ends_with_the_text() {
+    for kind in PolicyKind::ALL {
+        let mut policy = build(&Recipe { kind, ..Recipe::default() }).unwrap();
+        let role = ask(&started(&mut *policy)).role;
+        let last = finish(&mut *policy, "7.", 3, FinishReason::EndOfText);
+        assert_eq!(last, [Action::Keep { role, bytes: 2 }, Action::End(End::EndOfText)], "{kind}");
+        let after = finish(&mut *policy, "more", 1, FinishReason::MaxTokens);
+        assert!(matches!(after.last(), Some(Action::End(_))), "{kind} stays ended: {after:?}");
+    }
+}
+
+#[test]
+fn every_policy_passes_on_what_cut_it_short() {
+    let table = [
+        (FinishReason::Deadline, End::Deadline),
+        (FinishReason::Cancelled, End::Cancelled),
+        (FinishReason::ContextFull, End::ContextFull),
+    ];
+    for kind in PolicyKind::ALL {
+        for (reason, expected) in &table {
+            let mut policy = build(&Recipe { kind, ..Recipe::default() }).unwrap();
+            started(&mut *policy);
+            assert_eq!(end(&finish(&mut *policy, "7", 1, reason.clone())), *expected, "{kind}");
+        }
+    }
+}
+
+/// Paragraphs of one token more for one writer than for the other; the large share of the tokens.
+fn produced_share(kind: PolicyKind, share: f64, seed: u64) -> (f64, Vec<Role>) {
+    let recipe = Recipe { kind, share, seed, max_tokens: 100_000, ..Recipe::default() };
+    let mut policy = build(&recipe).expect("a good recipe");
+    let mut actions = started(&mut *policy);
+    let (mut tokens, mut writers) = ([0u32; 2], Vec::new());
+    while let Some(Action::Ask(ask)) = actions.last() {
+        let role = ask.role;
+        assert_eq!(ask.stop, [BREAK]);
+        let length = if role == Role::Large { 31 } else { 17 }.min(ask.max_tokens);
+        tokens[role as usize] += length;
+        writers.push(role);
+        actions = finish(&mut *policy, "A.\n\n", length, FinishReason::Stop { end: 4 });
+    }
+    assert_eq!(end(&actions), End::MaxTokens);
+    (f64::from(tokens[1]) / f64::from(tokens[0] + tokens[1]), writers)
+}
+
+#[test]
+fn periodic_policy_reaches_its_share_of_tokens() {
+    for share in [0.0, 0.05, 0.2, 0.5, 0.9, 1.0] {
+        let (produced, _) = produced_share(PolicyKind::Periodic, share, 0);
+        assert!((produced - share).abs() < 0.005, "{share}: {produced}");
+    }
+}
+
+#[test]
+fn random_policy_draws_paragraphs_by_its_seed() {
+    for share in [0.0, 0.2, 1.0] {
+        let (_, writers) = produced_share(PolicyKind::Random, share, 7);
+        let large = writers.iter().filter(|role| **role == Role::Large).count();
+        let drawn = large as f64 / writers.len() as f64;
+        assert!((drawn - share).abs() < 0.03, "{share}: {drawn}");
+    }
+    let writers = |seed| produced_share(PolicyKind::Random, 0.5, seed).1;
+    assert_eq!(writers(1), writers(1));
+    assert_ne!(writers(1), writers(2));
+}
+
+fn reasons() -> impl Strategy<Value = FinishReason> + Clone {
+    let kinds =
+        [TriggerKind::Affirmation, TriggerKind::Reflection, TriggerKind::Verification].to_vec();
+    prop_oneof![
+        1 => Just(FinishReason::EndOfText),
+        6 => Just(FinishReason::MaxTokens),
+        6 => (0u64..20).prop_map(|end| FinishReason::Stop { end }),
+        1 => Just(FinishReason::Deadline),
+        1 => Just(FinishReason::ContextFull),
+        6 => (prop::sample::select(kinds), 0u64..12).prop_map(|(kind, cut)| {
+            let phrase = "wait".to_owned();
+            FinishReason::Trigger(TriggerMatch { kind, phrase, cut, start: cut, end: cut + 4 })
+        }),
+    ]
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Started(u32),
+    Finished(&'static str, u32, FinishReason),
+    Inserted(u32),
+    /// What the last action asks for.
+    Fitting(&'static str, u32, FinishReason),
+}
+
+fn happenings() -> impl Strategy<Value = Happening> {
+    let texts = ["", "So.\n\nWait, no", "数学é\n\n", "yes", "let me check", "a\n\nb\n\n"].to_vec();
+    let finished = (prop::sample::select(texts), prop_oneof![0u32..40, any::<u32>()], reasons());
+    prop_oneof![
+        1 => any::<u32>().prop_map(Happening::Started),
+        1 => any::<u32>().prop_map(Happening::Inserted),
+        2 => finished.clone().prop_map(|(text, n, reason)| Happening::Finished(text, n, reason)),
+        40 => finished.prop_map(|(text, n, reason)| Happening::Fitting(text, n, reason)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn policies_are_total(
+        kind in prop::sample::select(PolicyKind::ALL.to_vec()),
+        preset in prop::sample::select(Preset::ALL.to_vec()),
+        max_tokens in prop_oneof![0u32..300, any::<u32>()],
+        share in 0.0f64..=1.0,
+        happenings in prop::collection::vec(happenings(), 0..60),
+    ) {
+        let recipe = Recipe { kind, preset, yaml: None, max_tokens, share, seed: 1 };
+        let mut policy = build(&recipe).unwrap();
+        let mut last = policy.step(Event::Started { prompt_tokens: 5 });
+        let (mut spent, mut fair) = (0u64, true);
+        for happening in happenings {
+            let asked = match last.last() {
+                Some(Action::Ask(ask)) => Some(ask.clone()),
+                _ => None,
+            };
+            if let Some(ask) = &asked
+                && kind != PolicyKind::Paper
+                && fair
+            {
+                prop_assert!(ask.max_tokens >= 1);
+                prop_assert!(spent + u64::from(ask.max_tokens) <= u64::from(max_tokens));
+            }
+            let (text, tokens, reason) = match happening {
+                Happening::Started(prompt_tokens) => {
+                    last = policy.step(Event::Started { prompt_tokens });
+                    continue;
+                }
+                Happening::Inserted(tokens) => {
+                    fair = false;
+                    last = policy.step(Event::Inserted { tokens });
+                    continue;
+                }
+                Happening::Finished(text, tokens, reason) => {
+                    fair = false;
+                    (text, tokens, reason)
+                }
+                Happening::Fitting(text, tokens, reason) => match (&asked, last.last()) {
+                    (Some(ask), _) => (text, tokens.min(ask.max_tokens), reason),
+                    (None, Some(Action::Insert { text, .. })) => {
+                        let tokens = tokens.min(text.len() as u32);
+                        spent += u64::from(tokens);
+                        last = policy.step(Event::Inserted { tokens });
+                        continue;
+                    }
+                    _ => continue,
+                },
+            };
+            spent += u64::from(tokens);
+            last = policy.step(Event::Finished { text, tokens, reason: &reason });
+            let final_action = matches!(
+                last.last(),
+                Some(Action::Insert { .. } | Action::Ask(_) | Action::End(_))
+            );
+            prop_assert!(final_action, "{:?}", last);
+            let before = &last[..last.len() - 1];
+            for action in before {
+                let Action::Keep { bytes, .. } = action else {
+                    return Err(TestCaseError::fail(format!("{last:?}")));
+                };
+                let edge = text.is_char_boundary(*bytes as usize);
+                prop_assert!(edge || kind == PolicyKind::Paper, "{:?} of {:?}", last, text);
+            }
+        }
+    }
+}
