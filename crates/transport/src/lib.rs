@@ -1,1 +1,56 @@
-//! transport.
+//! The Thinker port over gRPC.
+//!
+//! [`serve`] puts any [`Thinker`](thinking::thinker::Thinker) on a listener; [`Remote`] is a
+//! `Thinker` that a node somewhere else serves. Between them stand TLS, the bearer token, the
+//! heartbeat, message limits and an orderly shutdown. Here live the only users of tonic, HTTP/2 and
+//! TLS, and none of their types appears in what this crate offers. Here live no model, no policy
+//! and no arguments of a command line.
+
+use std::time::Duration;
+
+mod address;
+mod auth;
+mod call;
+mod client;
+mod connect;
+mod convert;
+mod server;
+mod service;
+mod status;
+mod tls;
+
+pub use address::{Address, AddressError};
+pub use auth::{Token, TokenError};
+pub use client::{Remote, RemoteConfig, RemoteError};
+pub use connect::Traffic;
+pub use server::{ServeError, ServerConfig, bind, serve};
+pub use tls::{ClientTls, ServerTls, TlsError};
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// How large a message either end takes unless told otherwise, in bytes: gRPC's own default, and
+/// about a million tokens of text.
+pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// HTTP/2's own pings on a connection: what finds a dead machine or a forgetful middlebox, under a
+/// connection without a session too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// A ping is sent when nothing was received for so long.
+    pub interval: Duration,
+    /// The connection is given up when the answer takes longer.
+    pub timeout: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Keepalive { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) }
+    }
+}
+
+/// HTTP/2's windows, fixed at both ends. A stream may have one MiB in flight, which fills 80 Mbit/s at
+/// a round trip of 100 ms; the connection four times that, so that one slow reader does not stall
+/// the other sessions. The adaptive window would send pings of its own among messages of a few bytes.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;

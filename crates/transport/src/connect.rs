@@ -1,0 +1,206 @@
+//! Opening the connection to a node, counting what goes over it, and noticing what answers.
+//!
+//! The bytes are counted on the TCP stream itself, so HTTP/2's frames and TLS's records are in.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::address::Address;
+
+/// Bytes that went over a node's connections, everything counted: text, framing, heartbeats, TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// From here to the node.
+    pub sent_bytes: u64,
+    /// From the node to here.
+    pub received_bytes: u64,
+}
+
+/// What the first bytes of an answer looked like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Peer {
+    /// There is no connection yet.
+    Unreached,
+    /// It took the connection and said nothing yet.
+    Silent,
+    /// A SETTINGS frame; or, where TLS was asked for, anything.
+    Http2,
+    /// A call was answered over this connection.
+    Node,
+    Http1,
+    /// TLS where plain text was asked for.
+    Tls,
+    Other,
+}
+
+/// What is known of the connections to one node; shared by all of them, readable at any time.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
+    peer: AtomicU8,
+}
+
+impl Meter {
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+            received_bytes: self.received_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What the node last connected to looked like.
+    pub(crate) fn peer(&self) -> Peer {
+        const ALL: [Peer; 7] = [
+            Peer::Unreached,
+            Peer::Silent,
+            Peer::Http2,
+            Peer::Node,
+            Peer::Http1,
+            Peer::Tls,
+            Peer::Other,
+        ];
+        let peer = self.peer.load(Ordering::Relaxed);
+        ALL.into_iter().find(|known| *known as u8 == peer).unwrap_or(Peer::Other)
+    }
+
+    pub(crate) fn see(&self, peer: Peer) {
+        self.peer.store(peer as u8, Ordering::Relaxed);
+    }
+}
+
+/// Connects. The channel connects again by itself when the connection is lost between calls.
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    address: &Address,
+    meter: &Arc<Meter>,
+) -> Result<Channel, tonic::transport::Error> {
+    let (address, meter) = (address.clone(), meter.clone());
+    let connector = tower::service_fn(move |_: Uri| {
+        let (address, meter) = (address.clone(), meter.clone());
+        async move {
+            meter.see(Peer::Unreached);
+            let stream = TcpStream::connect((address.host(), address.port())).await?;
+            // Messages are small and each is waited for: none may be held back for the next.
+            stream.set_nodelay(true)?;
+            meter.see(Peer::Silent);
+            io::Result::Ok(TokioIo::new(Metered { stream, tls: address.tls(), first: true, meter }))
+        }
+    });
+    endpoint.connect_with_connector(connector).await
+}
+
+/// A TCP stream whose bytes are counted.
+struct Metered {
+    stream: TcpStream,
+    tls: bool,
+    first: bool,
+    meter: Arc<Meter>,
+}
+
+impl Metered {
+    fn received(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.meter.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if std::mem::take(&mut self.first) {
+            self.meter.see(if self.tls { Peer::Http2 } else { recognise(bytes) });
+        }
+    }
+
+    fn sent(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let bytes = ready!(result)?;
+        self.meter.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(bytes))
+    }
+}
+
+/// What answers, by its first bytes.
+fn recognise(bytes: &[u8]) -> Peer {
+    /// Of the frame's head: three bytes of length, then the type; the first frame is SETTINGS.
+    const SETTINGS: u8 = 4;
+    const TLS_ALERT: u8 = 0x15;
+    const TLS_HANDSHAKE: u8 = 0x16;
+    match bytes {
+        [b'H', b'T', b'T', b'P', b'/', ..] => Peer::Http1,
+        [TLS_ALERT | TLS_HANDSHAKE, 3, ..] => Peer::Tls,
+        [_, _, _, SETTINGS, ..] => Peer::Http2,
+        // Too few to tell.
+        [0] | [0, _] | [0, _, _] => Peer::Http2,
+        _ => Peer::Other,
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.received(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.sent(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.sent(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Whether trying again may help: nobody listens yet, or the connection broke at once.
+pub(crate) fn is_passing(error: &tonic::transport::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    let mut error: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(this) = error {
+        if let Some(io) = this.downcast_ref::<io::Error>() {
+            return matches!(io.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset);
+        }
+        error = this.source();
+    }
+    false
+}

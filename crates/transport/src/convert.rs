@@ -1,0 +1,400 @@
+//! Between the wire's messages and the words of `thinking`: all of it, and nothing else.
+//!
+//! Every function is total: what a peer may send that has no meaning here becomes a typed
+//! [`Failure`] that says what it was. A heartbeat is `None`: it concerns the connection alone.
+
+use std::time::Duration;
+
+use proto::v1 as wire;
+use thinking::{
+    thinker::{
+        Append, Code, Command, Delta, Event, Failure, FinishReason, Finished, Message, ModelCard,
+        Open, Opened, Prompt, Propose, Sampling, TextHash, Timing, Warmed,
+    },
+    trigger::{Phrase, TriggerKind, TriggerMatch, Watch},
+};
+
+use crate::PROTOCOL_VERSION;
+
+/// The furthest deadline that is kept, a year: nobody who adds it to a clock runs over the clock's end.
+pub(crate) const FURTHEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What a client asks, as it goes on the wire.
+pub(crate) fn command_to_wire(command: Command) -> wire::Command {
+    use wire::command::Command as To;
+    let command = match command {
+        Command::Open(open) => To::Open(open_to_wire(open)),
+        Command::Append(Append { text, token_ids }) => To::Append(wire::Append { text, token_ids }),
+        Command::Propose(propose) => To::Propose(propose_to_wire(propose)),
+        Command::Commit { bytes } => To::Commit(wire::Commit { bytes }),
+        Command::Cancel => To::Cancel(wire::Cancel {}),
+    };
+    wire::Command { command: Some(command) }
+}
+
+/// A sign of life from a client.
+pub(crate) fn client_heartbeat() -> wire::Command {
+    wire::Command { command: Some(wire::command::Command::Heartbeat(wire::Heartbeat {})) }
+}
+
+/// What a client asked.
+pub(crate) fn command_from_wire(command: wire::Command) -> Result<Option<Command>, Failure> {
+    use wire::command::Command as From;
+    let command = command.command.ok_or_else(|| {
+        invalid(
+            "the client sent a command that this node does not know; is it newer than the node?",
+        )
+    })?;
+    Ok(Some(match command {
+        From::Open(open) => Command::Open(open_from_wire(open)?),
+        From::Append(wire::Append { text, token_ids }) => {
+            Command::Append(Append { text, token_ids })
+        }
+        From::Propose(propose) => Command::Propose(propose_from_wire(propose)?),
+        From::Commit(wire::Commit { bytes }) => Command::Commit { bytes },
+        From::Cancel(wire::Cancel {}) => Command::Cancel,
+        From::Heartbeat(wire::Heartbeat {}) => return Ok(None),
+    }))
+}
+
+/// What a node answers, as it goes on the wire.
+pub(crate) fn event_to_wire(event: Event) -> wire::Event {
+    use wire::event::Event as To;
+    let event = match event {
+        Event::Opened(Opened { card, prompt_tokens, cached_tokens }) => To::Opened(wire::Opened {
+            model: Some(card_to_wire(card)),
+            prompt_tokens,
+            cached_tokens,
+        }),
+        Event::Delta(Delta { text, tokens, token_ids, settled_bytes, first_token_entropy }) => {
+            To::Delta(wire::Delta { text, tokens, token_ids, settled_bytes, first_token_entropy })
+        }
+        Event::Finished(finished) => To::Finished(finished_to_wire(finished)),
+        Event::Warmed(Warmed { committed_bytes, hash, tokens, prefill_tokens, prefill_us }) => {
+            To::Warmed(wire::Warmed {
+                committed_bytes,
+                hash: hash.0,
+                tokens,
+                prefill_tokens,
+                prefill_us,
+            })
+        }
+        Event::Failed(Failure { code, message, retry_after_ms }) => {
+            To::Failed(wire::Failed { code: code_to_wire(code).into(), message, retry_after_ms })
+        }
+    };
+    wire::Event { event: Some(event) }
+}
+
+/// A sign of life from a node.
+pub(crate) fn node_heartbeat() -> wire::Event {
+    wire::Event { event: Some(wire::event::Event::Heartbeat(wire::Heartbeat {})) }
+}
+
+/// What a node answered.
+pub(crate) fn event_from_wire(event: wire::Event) -> Result<Option<Event>, Failure> {
+    use wire::event::Event as From;
+    let event = event.event.ok_or_else(|| {
+        invalid("the node sent an event that this program does not know; is the node newer?")
+    })?;
+    Ok(Some(match event {
+        From::Opened(wire::Opened { model, prompt_tokens, cached_tokens }) => {
+            let card = model.map(card_from_wire).ok_or_else(|| missing("Opened.model"))?;
+            Event::Opened(Opened { card, prompt_tokens, cached_tokens })
+        }
+        From::Delta(delta) => {
+            let wire::Delta { text, tokens, token_ids, settled_bytes, first_token_entropy } = delta;
+            Event::Delta(Delta { text, tokens, token_ids, settled_bytes, first_token_entropy })
+        }
+        From::Finished(finished) => Event::Finished(finished_from_wire(finished)?),
+        From::Warmed(warmed) => Event::Warmed(Warmed {
+            committed_bytes: warmed.committed_bytes,
+            hash: TextHash(warmed.hash),
+            tokens: warmed.tokens,
+            prefill_tokens: warmed.prefill_tokens,
+            prefill_us: warmed.prefill_us,
+        }),
+        From::Failed(failed) => Event::Failed(failure_from_wire(failed)),
+        From::Heartbeat(wire::Heartbeat {}) => return Ok(None),
+    }))
+}
+
+/// What a node serves, as it goes on the wire.
+pub(crate) fn card_to_wire(card: ModelCard) -> wire::ModelCard {
+    let ModelCard {
+        name,
+        family,
+        parameters,
+        quantisation,
+        context_tokens,
+        device,
+        tokenizer_fingerprint,
+    } = card;
+    wire::ModelCard {
+        name,
+        family,
+        parameters,
+        quantisation,
+        context_tokens,
+        device,
+        tokenizer_fingerprint,
+    }
+}
+
+/// What a node serves.
+pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
+    let wire::ModelCard {
+        name,
+        family,
+        parameters,
+        quantisation,
+        context_tokens,
+        device,
+        tokenizer_fingerprint,
+    } = card;
+    ModelCard {
+        name,
+        family,
+        parameters,
+        quantisation,
+        context_tokens,
+        device,
+        tokenizer_fingerprint,
+    }
+}
+
+/// What a node says of itself without a session.
+pub(crate) fn description_from_wire(
+    description: wire::DescribeResponse,
+) -> Result<(u32, ModelCard), Failure> {
+    let wire::DescribeResponse { protocol_version, model } = description;
+    let card = model.map(card_from_wire).ok_or_else(|| missing("DescribeResponse.model"))?;
+    Ok((protocol_version, card))
+}
+
+fn open_to_wire(open: Open) -> wire::Open {
+    let Open { question_id, prompt, committed, sampling, deadline } = open;
+    let (messages, raw_prompt) = match prompt {
+        Prompt::Messages(messages) => (messages, None),
+        Prompt::Raw(text) => (Vec::new(), Some(text)),
+    };
+    let Sampling { temperature, top_k, top_p, min_p, repetition_penalty } = sampling;
+    wire::Open {
+        protocol_version: PROTOCOL_VERSION,
+        question_id,
+        messages: messages
+            .into_iter()
+            .map(|Message { role, content }| wire::Message { role, content })
+            .collect(),
+        raw_prompt,
+        committed,
+        sampling: Some(wire::Sampling { temperature, top_k, top_p, min_p, repetition_penalty }),
+        deadline_ms: deadline.map(|left| left.min(FURTHEST_DEADLINE).as_millis() as u64),
+    }
+}
+
+fn open_from_wire(open: wire::Open) -> Result<Open, Failure> {
+    let wire::Open {
+        protocol_version,
+        question_id,
+        messages,
+        raw_prompt,
+        committed,
+        sampling,
+        deadline_ms,
+    } = open;
+    if protocol_version != PROTOCOL_VERSION {
+        return Err(Failure::new(
+            Code::UnsupportedVersion,
+            format!(
+                "the client speaks protocol version {protocol_version} and this node version \
+                 {PROTOCOL_VERSION}: bring the older of the two up to date"
+            ),
+        ));
+    }
+    let prompt = match raw_prompt {
+        Some(_) if !messages.is_empty() => {
+            return Err(invalid("Open holds both messages and raw_prompt: send one of them"));
+        }
+        Some(text) => Prompt::Raw(text),
+        None => Prompt::Messages(
+            messages
+                .into_iter()
+                .map(|wire::Message { role, content }| Message { role, content })
+                .collect(),
+        ),
+    };
+    // Absent means what it says in the file: every rule off, so greedy.
+    let wire::Sampling { temperature, top_k, top_p, min_p, repetition_penalty } =
+        sampling.unwrap_or_default();
+    Ok(Open {
+        question_id,
+        prompt,
+        committed,
+        sampling: Sampling { temperature, top_k, top_p, min_p, repetition_penalty },
+        deadline: deadline_ms.map(|left| Duration::from_millis(left).min(FURTHEST_DEADLINE)),
+    })
+}
+
+fn propose_to_wire(propose: Propose) -> wire::Propose {
+    let Propose { max_tokens, stop, watch, seed, report_entropy } = propose;
+    wire::Propose { max_tokens, stop, watch: watch.map(watch_to_wire), seed, report_entropy }
+}
+
+fn propose_from_wire(propose: wire::Propose) -> Result<Propose, Failure> {
+    let wire::Propose { max_tokens, stop, watch, seed, report_entropy } = propose;
+    let watch = watch.map(watch_from_wire).transpose()?;
+    Ok(Propose { max_tokens, stop, watch, seed, report_entropy })
+}
+
+fn watch_to_wire(watch: Watch) -> wire::TriggerWatch {
+    let Watch { delimiters, window_chars, phrases } = watch;
+    wire::TriggerWatch {
+        delimiters,
+        window_chars,
+        phrases: phrases
+            .into_iter()
+            .map(|Phrase { kind, text }| wire::TriggerPhrase {
+                kind: kind_to_wire(kind).into(),
+                text,
+            })
+            .collect(),
+    }
+}
+
+fn watch_from_wire(watch: wire::TriggerWatch) -> Result<Watch, Failure> {
+    let wire::TriggerWatch { delimiters, window_chars, phrases } = watch;
+    let phrases = phrases
+        .into_iter()
+        .map(|wire::TriggerPhrase { kind, text }| {
+            let kind = kind_from_wire(kind, "TriggerPhrase.kind")?;
+            Ok(Phrase { kind, text })
+        })
+        .collect::<Result<_, Failure>>()?;
+    Ok(Watch { delimiters, window_chars, phrases })
+}
+
+fn kind_to_wire(kind: TriggerKind) -> wire::TriggerKind {
+    match kind {
+        TriggerKind::Affirmation => wire::TriggerKind::Affirmation,
+        TriggerKind::Reflection => wire::TriggerKind::Reflection,
+        TriggerKind::Verification => wire::TriggerKind::Verification,
+    }
+}
+
+fn kind_from_wire(kind: i32, field: &str) -> Result<TriggerKind, Failure> {
+    match wire::TriggerKind::try_from(kind) {
+        Ok(wire::TriggerKind::Affirmation) => Ok(TriggerKind::Affirmation),
+        Ok(wire::TriggerKind::Reflection) => Ok(TriggerKind::Reflection),
+        Ok(wire::TriggerKind::Verification) => Ok(TriggerKind::Verification),
+        Ok(wire::TriggerKind::Unspecified) | Err(_) => Err(unknown(field, kind)),
+    }
+}
+
+fn finished_to_wire(finished: Finished) -> wire::Finished {
+    use wire::FinishReason as To;
+    let Finished { reason, tokens, bytes, prefill_tokens, timing } = finished;
+    let (reason, trigger, stop_end) = match reason {
+        FinishReason::EndOfText => (To::EndOfText, None, None),
+        FinishReason::MaxTokens => (To::MaxTokens, None, None),
+        FinishReason::Stop { end } => (To::Stop, None, Some(end)),
+        FinishReason::Trigger(found) => (To::Trigger, Some(match_to_wire(found)), None),
+        FinishReason::Cancelled => (To::Cancelled, None, None),
+        FinishReason::Deadline => (To::Deadline, None, None),
+        FinishReason::ContextFull => (To::ContextFull, None, None),
+    };
+    let Timing { queue_us, prefill_us, decode_us } = timing;
+    wire::Finished {
+        reason: reason.into(),
+        trigger,
+        stop_end,
+        tokens,
+        bytes,
+        prefill_tokens,
+        timing: Some(wire::Timing { queue_us, prefill_us, decode_us }),
+    }
+}
+
+fn finished_from_wire(finished: wire::Finished) -> Result<Finished, Failure> {
+    use wire::FinishReason as From;
+    let wire::Finished { reason, trigger, stop_end, tokens, bytes, prefill_tokens, timing } =
+        finished;
+    let reason = match From::try_from(reason) {
+        Ok(From::EndOfText) => FinishReason::EndOfText,
+        Ok(From::MaxTokens) => FinishReason::MaxTokens,
+        Ok(From::Stop) => {
+            FinishReason::Stop { end: stop_end.ok_or_else(|| missing("Finished.stop_end"))? }
+        }
+        Ok(From::Trigger) => {
+            let found = trigger.ok_or_else(|| missing("Finished.trigger"))?;
+            FinishReason::Trigger(match_from_wire(found)?)
+        }
+        Ok(From::Cancelled) => FinishReason::Cancelled,
+        Ok(From::Deadline) => FinishReason::Deadline,
+        Ok(From::ContextFull) => FinishReason::ContextFull,
+        Ok(From::Unspecified) | Err(_) => return Err(unknown("Finished.reason", reason)),
+    };
+    let wire::Timing { queue_us, prefill_us, decode_us } = timing.unwrap_or_default();
+    let timing = Timing { queue_us, prefill_us, decode_us };
+    Ok(Finished { reason, tokens, bytes, prefill_tokens, timing })
+}
+
+fn match_to_wire(found: TriggerMatch) -> wire::TriggerMatch {
+    let TriggerMatch { kind, phrase, cut, start, end } = found;
+    wire::TriggerMatch { kind: kind_to_wire(kind).into(), phrase, cut, start, end }
+}
+
+fn match_from_wire(found: wire::TriggerMatch) -> Result<TriggerMatch, Failure> {
+    let wire::TriggerMatch { kind, phrase, cut, start, end } = found;
+    let kind = kind_from_wire(kind, "TriggerMatch.kind")?;
+    Ok(TriggerMatch { kind, phrase, cut, start, end })
+}
+
+fn code_to_wire(code: Code) -> wire::Code {
+    match code {
+        Code::InvalidArgument => wire::Code::InvalidArgument,
+        Code::UnsupportedVersion => wire::Code::UnsupportedVersion,
+        Code::ContextTooLong => wire::Code::ContextTooLong,
+        Code::MessageTooLarge => wire::Code::MessageTooLarge,
+        Code::Unauthenticated => wire::Code::Unauthenticated,
+        Code::Overloaded => wire::Code::Overloaded,
+        Code::Unavailable => wire::Code::Unavailable,
+        Code::DeadlineExceeded => wire::Code::DeadlineExceeded,
+        Code::Internal => wire::Code::Internal,
+    }
+}
+
+/// A failure is taken even with a code from the future: the node's own line says more than a
+/// complaint about the number would.
+fn failure_from_wire(failed: wire::Failed) -> Failure {
+    let wire::Failed { code, message, retry_after_ms } = failed;
+    let code = match wire::Code::try_from(code) {
+        Ok(wire::Code::InvalidArgument) => Code::InvalidArgument,
+        Ok(wire::Code::UnsupportedVersion) => Code::UnsupportedVersion,
+        Ok(wire::Code::ContextTooLong) => Code::ContextTooLong,
+        Ok(wire::Code::MessageTooLarge) => Code::MessageTooLarge,
+        Ok(wire::Code::Unauthenticated) => Code::Unauthenticated,
+        Ok(wire::Code::Overloaded) => Code::Overloaded,
+        Ok(wire::Code::Unavailable) => Code::Unavailable,
+        Ok(wire::Code::DeadlineExceeded) => Code::DeadlineExceeded,
+        Ok(wire::Code::Internal | wire::Code::Unspecified) | Err(_) => Code::Internal,
+    };
+    Failure { code, message, retry_after_ms }
+}
+
+fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(Code::InvalidArgument, message)
+}
+
+fn missing(field: &str) -> Failure {
+    invalid(format!("{field} is missing from the message; the sender breaks the protocol"))
+}
+
+fn unknown(field: &str, value: i32) -> Failure {
+    invalid(format!(
+        "{field} has the value {value}, which protocol version {PROTOCOL_VERSION} does not know"
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,354 @@
+//! The service's two methods on the node's side: one session of a client on the Thinker.
+//!
+//! A session is one stream that the connection polls; nothing is spawned for it. When the client
+//! goes away the connection drops the stream, and the Thinker's session with it.
+
+use std::{error::Error, future::pending, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{Stream, stream};
+use proto::v1 as wire;
+use thinking::thinker::{Code, Command, Event, Failure, Session, Thinker};
+use tokio::{
+    select,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::{Instant, sleep_until},
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    PROTOCOL_VERSION,
+    auth::{Shown, Token},
+    convert,
+    server::ServerConfig,
+    status,
+};
+
+/// How long a client may take to open its session: until then it holds a place for nothing.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// When a refused client may try again, in milliseconds.
+const RETRY_AFTER_MS: u64 = 1000;
+
+/// How far the server's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Serving,
+    /// No new sessions.
+    Draining,
+    /// No sessions.
+    Stopping,
+}
+
+/// The places for sessions.
+#[derive(Debug, Clone)]
+pub(crate) struct Rooms {
+    places: Arc<Semaphore>,
+    all: u32,
+}
+
+impl Rooms {
+    pub(crate) fn new(all: u32) -> Self {
+        Rooms { places: Arc::new(Semaphore::new(all as usize)), all }
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        (self.all as usize).saturating_sub(self.places.available_permits())
+    }
+
+    /// Waits until the last session is over. While it waits nobody can enter.
+    pub(crate) async fn all_left(&self) {
+        // Fails only when the semaphore is closed, which nobody does.
+        let _ = self.places.acquire_many(self.all).await;
+    }
+
+    fn enter(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        self.places.clone().try_acquire_owned().map_err(|_| Failure {
+            code: Code::Overloaded,
+            message: format!(
+                "all {} places for sessions are taken; try again later, or raise --max-sessions",
+                self.all
+            ),
+            retry_after_ms: Some(RETRY_AFTER_MS),
+        })
+    }
+}
+
+/// Lets calls through that show the token; all of them when there is none.
+pub(crate) fn gate(
+    token: Option<Token>,
+) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone {
+    move |request| {
+        let Some(token) = &token else { return Ok(request) };
+        let line = match token.is_shown_by(request.metadata()) {
+            Shown::Right => return Ok(request),
+            Shown::None => "the node asks for a token: give one with --token-file",
+            Shown::Wrong => "the node does not take this token: check --token-file",
+        };
+        Err(status::status_from_failure(Failure::new(Code::Unauthenticated, line)))
+    }
+}
+
+/// The service.
+pub(crate) struct Service {
+    thinker: Arc<dyn Thinker>,
+    config: ServerConfig,
+    rooms: Rooms,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Service {
+    pub(crate) fn new(
+        thinker: Arc<dyn Thinker>,
+        config: ServerConfig,
+        rooms: Rooms,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        Service { thinker, config, rooms, phase }
+    }
+}
+
+#[tonic::async_trait]
+impl wire::thinker_server::Thinker for Service {
+    type ThinkStream = Pin<Box<dyn Stream<Item = Result<wire::Event, Status>> + Send>>;
+
+    async fn think(
+        &self,
+        request: Request<Streaming<wire::Command>>,
+    ) -> Result<Response<Self::ThinkStream>, Status> {
+        // Entered before the phase is read: whoever waits for all to leave waits for this one too.
+        let place = self.rooms.enter();
+        if *self.phase.borrow() != Phase::Serving {
+            return Err(status::status_from_failure(going_away()));
+        }
+        let place = place.map_err(status::status_from_failure)?;
+        let Session { commands, events } = self.thinker.session();
+        let conversation = Conversation {
+            inbound: Some(request.into_inner()),
+            waiting: None,
+            commands: Some(commands),
+            events,
+            over: false,
+            open_by: Some(Instant::now() + OPEN_WITHIN),
+            heartbeat: self.config.heartbeat,
+            phase: self.phase.clone(),
+            _place: place,
+        };
+        let events = stream::unfold(conversation, |mut conversation| async move {
+            let event = conversation.next().await?;
+            Some((Ok(event), conversation))
+        });
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn describe(
+        &self,
+        _: Request<wire::DescribeRequest>,
+    ) -> Result<Response<wire::DescribeResponse>, Status> {
+        Ok(Response::new(wire::DescribeResponse {
+            protocol_version: PROTOCOL_VERSION,
+            model: Some(convert::card_to_wire(self.config.card.clone())),
+        }))
+    }
+}
+
+/// A client's session, seen from the node.
+struct Conversation {
+    /// From the client. None: it has said all it will.
+    inbound: Option<Streaming<wire::Command>>,
+    /// A command that the Thinker's queue has no room for yet; until then no other is read.
+    waiting: Option<Command>,
+    /// To the Thinker. None: there will be no more.
+    commands: Option<mpsc::Sender<Command>>,
+    /// From the Thinker. Closed once the session is over, which ends its compute.
+    events: mpsc::Receiver<Event>,
+    over: bool,
+    /// When the session must have been opened. None: it was.
+    open_by: Option<Instant>,
+    heartbeat: Duration,
+    phase: watch::Receiver<Phase>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Conversation {
+    /// The next message for the client; none when the session is over.
+    async fn next(&mut self) -> Option<wire::Event> {
+        if self.over {
+            return None;
+        }
+        let heartbeat = Instant::now() + self.heartbeat;
+        loop {
+            match self.step(heartbeat).await {
+                Step::Event(event) => return self.pass_on(event),
+                Step::Received(Ok(received)) => self.take(received),
+                Step::Received(Err(Gone::Failed(failure))) => return Some(self.fail(failure)),
+                Step::Received(Err(Gone::Left)) => {
+                    self.end();
+                    return None;
+                }
+                Step::HandedOver => self.half_close(),
+                Step::Stopping => return Some(self.fail(going_away())),
+                Step::NotOpened => return Some(self.fail(never_opened())),
+                Step::Silent => return Some(convert::node_heartbeat()),
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen. May be dropped and called again without loss.
+    async fn step(&mut self, heartbeat: Instant) -> Step {
+        let Conversation { inbound, waiting, commands, events, open_by, phase, .. } = self;
+        // No order of preference: neither a client that talks without end nor a Thinker that does
+        // may keep the other from being heard.
+        select! {
+            event = events.recv() => Step::Event(event),
+            received = receive(inbound), if waiting.is_none() && inbound.is_some() => {
+                Step::Received(received)
+            }
+            () = hand_over(commands, waiting), if waiting.is_some() => Step::HandedOver,
+            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => Step::Stopping,
+            () = until(*open_by) => Step::NotOpened,
+            () = sleep_until(heartbeat) => Step::Silent,
+        }
+    }
+
+    /// Hands an event of the Thinker on.
+    fn pass_on(&mut self, event: Option<Event>) -> Option<wire::Event> {
+        match event {
+            Some(event) => {
+                if matches!(event, Event::Failed(_)) {
+                    self.end();
+                }
+                Some(convert::event_to_wire(event))
+            }
+            // The client had half-closed and everything it asked for is done.
+            None if self.inbound.is_none() && self.waiting.is_none() => {
+                self.end();
+                None
+            }
+            None => Some(self.fail(Failure::new(
+                Code::Internal,
+                "the model's session ended without a reason; see the node's log",
+            ))),
+        }
+    }
+
+    /// Takes what the client sent.
+    fn take(&mut self, received: Received) {
+        match received {
+            Received::Command(command) => {
+                if let Command::Open(open) = &command {
+                    tracing::info!(question = ?open.question_id, "session opened");
+                }
+                self.open_by = None;
+                self.waiting = Some(command);
+            }
+            Received::Heartbeat => {}
+            Received::End => {
+                self.inbound = None;
+                self.half_close();
+            }
+        }
+    }
+
+    /// Once the client is done and nothing waits, the Thinker is told that nothing more comes.
+    fn half_close(&mut self) {
+        if self.inbound.is_none() && self.waiting.is_none() {
+            self.open_by = None;
+            self.commands = None;
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) -> wire::Event {
+        tracing::info!(code = ?failure.code, %failure, "session ended by the node");
+        self.end();
+        convert::event_to_wire(Event::Failed(failure))
+    }
+
+    fn end(&mut self) {
+        self.over = true;
+        self.commands = None;
+        self.events.close();
+    }
+}
+
+/// What happened in a session.
+enum Step {
+    /// The Thinker answered; none: it is done.
+    Event(Option<Event>),
+    /// The client sent something.
+    Received(Result<Received, Gone>),
+    /// The Thinker took the waiting command.
+    HandedOver,
+    /// The node's time is over.
+    Stopping,
+    /// The client never opened the session.
+    NotOpened,
+    /// Nothing, for a heartbeat's interval.
+    Silent,
+}
+
+/// What came from the client.
+enum Received {
+    Command(Command),
+    Heartbeat,
+    /// Nothing more will.
+    End,
+}
+
+/// Why nothing can come from the client any more.
+enum Gone {
+    /// It sent something that cannot be accepted.
+    Failed(Failure),
+    /// It went away; nobody is left to be told.
+    Left,
+}
+
+async fn receive(inbound: &mut Option<Streaming<wire::Command>>) -> Result<Received, Gone> {
+    let Some(stream) = inbound else { return Ok(Received::End) };
+    match stream.message().await {
+        Ok(Some(command)) => match convert::command_from_wire(command) {
+            Ok(Some(command)) => Ok(Received::Command(command)),
+            Ok(None) => Ok(Received::Heartbeat),
+            Err(failure) => Err(Gone::Failed(failure)),
+        },
+        Ok(None) => Ok(Received::End),
+        Err(status) => Err(match status::too_large_to_take(&status) {
+            Some(failure) => Gone::Failed(failure),
+            None if status.source().is_some() => Gone::Left,
+            None => Gone::Failed(Failure::new(Code::InvalidArgument, status.message())),
+        }),
+    }
+}
+
+/// Gives the waiting command to the Thinker as soon as there is room.
+async fn hand_over(commands: &Option<mpsc::Sender<Command>>, waiting: &mut Option<Command>) {
+    if let Some(commands) = commands
+        && let Ok(place) = commands.reserve().await
+        && let Some(command) = waiting.take()
+    {
+        place.send(command);
+    }
+    // A Thinker that takes no more commands has failed; its events say why.
+    *waiting = None;
+}
+
+/// Waits until a point in time, or for ever when there is none.
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => pending().await,
+    }
+}
+
+fn going_away() -> Failure {
+    Failure {
+        code: Code::Unavailable,
+        message: "node is shutting down".to_owned(),
+        retry_after_ms: Some(RETRY_AFTER_MS),
+    }
+}
+
+fn never_opened() -> Failure {
+    Failure::new(
+        Code::DeadlineExceeded,
+        format!("the session was not opened within {OPEN_WITHIN:?}"),
+    )
+}

@@ -1,0 +1,188 @@
+//! Between gRPC's statuses, the connection's errors, and the closed list of failures.
+//!
+//! A session that is under way fails by an event in the stream; a status only appears where there is
+//! no stream yet or any more.
+
+use std::error::Error;
+
+use thinking::thinker::{Code, Failure};
+use tonic::{Code as Grpc, Status};
+
+use crate::{address::Address, connect::Peer};
+
+/// gRPC's own name for "try again after so many milliseconds" (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// A refusal before there is a stream, with the code that any gRPC client understands.
+pub(crate) fn status_from_failure(failure: Failure) -> Status {
+    let code = match failure.code {
+        Code::InvalidArgument => Grpc::InvalidArgument,
+        Code::UnsupportedVersion => Grpc::FailedPrecondition,
+        Code::ContextTooLong | Code::MessageTooLarge => Grpc::OutOfRange,
+        Code::Unauthenticated => Grpc::Unauthenticated,
+        Code::Overloaded => Grpc::ResourceExhausted,
+        Code::Unavailable => Grpc::Unavailable,
+        Code::DeadlineExceeded => Grpc::DeadlineExceeded,
+        Code::Internal => Grpc::Internal,
+    };
+    let mut status = Status::new(code, failure.message);
+    if let Some(wait_ms) = failure.retry_after_ms {
+        status.metadata_mut().insert(PUSHBACK, wait_ms.into());
+    }
+    status
+}
+
+/// What a call to the node at `address` died of; `peer` is what answered there so far.
+pub(crate) fn failure_from_status(address: &Address, peer: Peer, status: &Status) -> Failure {
+    if let Some(cause) = status.source() {
+        return failure_from_error(address, peer, cause);
+    }
+    if let Some(sizes) = Sizes::in_message(status.message()) {
+        return sizes.failure("this program's limit; raise it with --max-message-bytes here");
+    }
+    if status.message().starts_with("grpc-status header missing") {
+        return if peer == Peer::Node {
+            unavailable(format!("{address} closed the connection in mid-answer; is it stopping?"))
+        } else {
+            not_a_node(address, "it answers HTTP but not gRPC")
+        };
+    }
+    let code = match status.code() {
+        Grpc::Unimplemented => {
+            return not_a_node(address, "it speaks gRPC but has no service specthink.v1.Thinker");
+        }
+        Grpc::InvalidArgument => Code::InvalidArgument,
+        Grpc::FailedPrecondition => Code::UnsupportedVersion,
+        Grpc::OutOfRange => Code::ContextTooLong,
+        Grpc::Unauthenticated | Grpc::PermissionDenied => Code::Unauthenticated,
+        Grpc::ResourceExhausted => Code::Overloaded,
+        Grpc::DeadlineExceeded => Code::DeadlineExceeded,
+        Grpc::Unavailable | Grpc::Cancelled | Grpc::Aborted => Code::Unavailable,
+        _ => Code::Internal,
+    };
+    let message = match status.message() {
+        "" => format!("{address} refused the call without a reason ({:?})", status.code()),
+        message => format!("{address}: {}", one_line(message)),
+    };
+    let retry_after_ms =
+        status.metadata().get(PUSHBACK).and_then(|value| value.to_str().ok()?.parse().ok());
+    Failure { code, message, retry_after_ms }
+}
+
+/// What the connection to the node at `address` died of.
+pub(crate) fn failure_from_error(address: &Address, peer: Peer, error: &dyn Error) -> Failure {
+    let deepest = why(error);
+    // A TLS library's words: an alert of the other end, or a complaint of this one.
+    if deepest.contains("CertificateRequired") {
+        return Failure::new(
+            Code::Unauthenticated,
+            format!(
+                "{address} asks for a client certificate: give --tls-client-cert and --tls-client-key"
+            ),
+        );
+    }
+    if deepest.contains("peer certificate") {
+        return Failure::new(
+            Code::Unauthenticated,
+            format!(
+                "the certificate of {address} is not trusted ({deepest}): give its authority with --tls-ca"
+            ),
+        );
+    }
+    if deepest.contains("fatal alert") {
+        return Failure::new(
+            Code::Unauthenticated,
+            format!(
+                "{address} refused the TLS handshake ({deepest}): check the client certificate"
+            ),
+        );
+    }
+    if deepest.contains("InvalidContentType") {
+        return unavailable(format!(
+            "{address} does not speak TLS: write http:// if it should not"
+        ));
+    }
+    match peer {
+        Peer::Http1 => not_a_node(address, "it answers HTTP/1 and not gRPC"),
+        Peer::Tls => unavailable(format!(
+            "{address} speaks TLS: write https://{}",
+            address.to_string().trim_start_matches("http://")
+        )),
+        Peer::Other => not_a_node(address, "it answers something that is no gRPC"),
+        // In TLS 1.3 a client learns that its certificate was not taken only by being cut off.
+        Peer::Http2 if address.tls() => Failure::new(
+            Code::Unauthenticated,
+            format!(
+                "{address} hung up after the TLS handshake ({deepest}): check the client \
+                 certificate, --tls-client-cert and --tls-client-key"
+            ),
+        ),
+        Peer::Node => unavailable(format!("lost the connection to {address}: {deepest}")),
+        Peer::Silent if !address.tls() => unavailable(format!(
+            "{address} hung up without a word ({deepest}): if it speaks TLS, write https://"
+        )),
+        Peer::Unreached | Peer::Silent | Peer::Http2 => {
+            unavailable(format!("cannot reach {address}: {deepest}"))
+        }
+    }
+}
+
+/// A message that is larger than this end takes.
+pub(crate) fn too_large_to_take(status: &Status) -> Option<Failure> {
+    Sizes::in_message(status.message()).map(|sizes| {
+        sizes.failure("this node's limit; raise it with --max-message-bytes on the node")
+    })
+}
+
+/// The node is not there, not any more, or not saying anything.
+pub(crate) fn unavailable(message: String) -> Failure {
+    Failure::new(Code::Unavailable, message)
+}
+
+fn not_a_node(address: &Address, why: &str) -> Failure {
+    unavailable(format!("{address} is not a specthink node: {why}; check the address and the port"))
+}
+
+/// The two sizes in tonic's line for a message over the limit, which is all it tells us.
+struct Sizes {
+    found: u64,
+    limit: u64,
+}
+
+impl Sizes {
+    fn in_message(message: &str) -> Option<Sizes> {
+        let (_, rest) = message.split_once("message length too large: found ")?;
+        let (found, rest) = rest.split_once(" bytes, the limit is: ")?;
+        let (limit, _) = rest.split_once(' ')?;
+        Some(Sizes { found: found.parse().ok()?, limit: limit.parse().ok()? })
+    }
+
+    fn failure(&self, whose: &str) -> Failure {
+        let Sizes { found, limit } = self;
+        Failure::new(
+            Code::MessageTooLarge,
+            format!("a message of {found} bytes is over the {limit} bytes of {whose}"),
+        )
+    }
+}
+
+/// The reason at the bottom of an error, in one line.
+pub(crate) fn why(error: &dyn Error) -> String {
+    one_line(&deepest(error).to_string())
+}
+
+/// The error that started it: the outer ones only say that there was one.
+fn deepest(error: &dyn Error) -> &dyn Error {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

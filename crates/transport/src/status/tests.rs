@@ -1,0 +1,75 @@
+//! The words in which calls fail. What a real connection dies of is tested over loopback.
+
+use super::*;
+
+fn node() -> Address {
+    "http://gpu:7102".parse().unwrap()
+}
+
+fn explain(status: &Status) -> Failure {
+    failure_from_status(&node(), Peer::Http2, status)
+}
+
+#[test]
+fn a_refusal_survives_as_a_status() {
+    for code in [
+        Code::InvalidArgument,
+        Code::UnsupportedVersion,
+        Code::ContextTooLong,
+        Code::Unauthenticated,
+        Code::Overloaded,
+        Code::Unavailable,
+        Code::DeadlineExceeded,
+        Code::Internal,
+    ] {
+        let failure = Failure { code, message: "it is so".into(), retry_after_ms: Some(1500) };
+        let read = explain(&status_from_failure(failure));
+        assert_eq!(read.code, code);
+        assert_eq!(read.message, "http://gpu:7102: it is so");
+        assert_eq!(read.retry_after_ms, Some(1500));
+    }
+}
+
+#[test]
+fn other_servers_statuses_find_their_place() {
+    for (status, code, words) in [
+        (Status::unimplemented(""), Code::Unavailable, "is not a specthink node"),
+        (Status::permission_denied("no"), Code::Unauthenticated, "no"),
+        (Status::cancelled(""), Code::Unavailable, "without a reason (Cancelled)"),
+        (Status::data_loss("a\nb"), Code::Internal, "a b"),
+        (
+            Status::unknown("grpc-status header missing, mapped from HTTP status code 200"),
+            Code::Unavailable,
+            "answers HTTP but not gRPC",
+        ),
+        (
+            Status::out_of_range(
+                "Error, decoded message length too large: found 70 bytes, the limit is: 60 bytes",
+            ),
+            Code::MessageTooLarge,
+            "a message of 70 bytes is over the 60 bytes of this program's limit; raise it with \
+             --max-message-bytes",
+        ),
+    ] {
+        let failure = explain(&status);
+        assert_eq!(failure.code, code, "{failure}");
+        assert!(failure.message.contains(words), "{failure}");
+        assert!(!failure.message.contains('\n'), "{failure}");
+    }
+}
+
+#[test]
+fn a_stream_cut_off_is_no_stranger() {
+    let cut = Status::unknown("grpc-status header missing, mapped from HTTP status code 200");
+    let failure = failure_from_status(&node(), Peer::Node, &cut);
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(failure.message.contains("closed the connection in mid-answer"), "{failure}");
+}
+
+#[test]
+fn only_the_limits_own_line_names_sizes() {
+    for text in ["", "too large", "message length too large: found x bytes, the limit is: 3 bytes"]
+    {
+        assert!(Sizes::in_message(text).is_none(), "{text}");
+    }
+}

@@ -1,0 +1,109 @@
+//! TLS: the files a user names, read and checked once, as tonic wants them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What a node needs to speak TLS; all files are PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The node's certificate, its chain after it.
+    pub cert: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+    /// When given, only clients with a certificate signed by one of these are let in.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What a client needs to speak TLS; all files are PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// Trust these authorities and no others; absent: those of the system.
+    pub ca: Option<PathBuf>,
+    /// The client's own certificate and private key, for a node that asks for one.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// TLS that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read the {what} {path}: {why}")]
+    File {
+        /// What the file should hold.
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// A file holds something else.
+    #[error("{path} holds no {what} in PEM form")]
+    NotPem {
+        /// What the file should hold.
+        what: &'static str,
+        /// The file.
+        path: String,
+    },
+    /// The files do not go together.
+    #[error("cannot set up TLS: {why}")]
+    Setup {
+        /// The TLS library's reason.
+        why: String,
+    },
+}
+
+impl ServerTls {
+    pub(crate) fn load(&self) -> Result<ServerTlsConfig, TlsError> {
+        let identity = identity(&self.cert, &self.key)?;
+        let mut config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
+        if let Some(path) = &self.client_ca {
+            config = config.client_ca_root(Certificate::from_pem(certificates(path)?));
+        }
+        Ok(config)
+    }
+}
+
+impl ClientTls {
+    pub(crate) fn load(&self) -> Result<ClientTlsConfig, TlsError> {
+        let mut config = ClientTlsConfig::new().timeout(HANDSHAKE);
+        config = match &self.ca {
+            Some(path) => config.ca_certificate(Certificate::from_pem(certificates(path)?)),
+            None => config.with_native_roots(),
+        };
+        if let Some((cert, key)) = &self.identity {
+            config = config.identity(identity(cert, key)?);
+        }
+        Ok(config)
+    }
+}
+
+fn identity(cert: &Path, key: &Path) -> Result<Identity, TlsError> {
+    Ok(Identity::from_pem(certificates(cert)?, pem(key, "private key", "PRIVATE KEY-----")?))
+}
+
+fn certificates(path: &Path) -> Result<String, TlsError> {
+    pem(path, "certificate", "-----BEGIN CERTIFICATE-----")
+}
+
+/// Reads a PEM file. The mark is looked for because the TLS library takes a file without any
+/// certificate for an empty list.
+fn pem(path: &Path, what: &'static str, mark: &str) -> Result<String, TlsError> {
+    let text = fs::read(path).map_err(|why| TlsError::File {
+        what,
+        path: path.display().to_string(),
+        why,
+    })?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if !text.contains(mark) {
+        return Err(TlsError::NotPem { what, path: path.display().to_string() });
+    }
+    Ok(text)
+}

@@ -1,0 +1,12 @@
+//! Client and server over loopback: the whole way that a session takes between two machines, but for
+//! the distance.
+
+// Clippy excuses only functions that are themselves marked as tests, not their helpers.
+#![allow(clippy::unwrap_used)]
+
+mod conforms;
+mod ends;
+mod refusals;
+mod strangers;
+mod support;
+mod time;

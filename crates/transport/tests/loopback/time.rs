@@ -1,0 +1,98 @@
+//! Signs of life and their absence, in simulated time: the clock jumps whenever all wait for it.
+
+use std::{sync::Arc, time::Duration};
+
+use thinking::thinker::{Code, Event};
+use tokio::time::{Instant, sleep, timeout};
+use transport::{Remote, RemoteConfig};
+
+use crate::support::{Gated, Node, failure_of_open, next, open, opened, propose};
+use thinking::thinker::Thinker;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_node_that_lives_is_waited_for() {
+    let gated = Gated::new();
+    let node = Node::start(Arc::new(gated.clone())).await;
+    let remote = node.remote();
+    let mut session = opened(&remote).await;
+    session.commands.send(propose(10)).await.unwrap();
+    let before = remote.traffic();
+    assert!(timeout(HOUR, session.events.recv()).await.is_err(), "an hour of nothing");
+    let after = remote.traffic();
+    // One sign of life every five seconds either way, of more than ten bytes on the wire.
+    assert!(after.sent_bytes - before.sent_bytes > 720 * 10, "{before:?} {after:?}");
+    assert!(after.received_bytes - before.received_bytes > 720 * 10, "{before:?} {after:?}");
+    gated.allow(1);
+    assert!(matches!(session.events.recv().await, Some(Event::Delta(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_falls_silent_is_given_up() {
+    let gated = Gated::new();
+    let node = Node::with(Arc::new(gated.clone()), |config| config.heartbeat = HOUR).await;
+    let mut config = node.config();
+    // Else HTTP/2's own pings would be seen as life by nobody, but send the clock on.
+    config.silence = Duration::from_secs(20);
+    let mut session = opened(&Remote::new(config).unwrap()).await;
+    session.commands.send(propose(10)).await.unwrap();
+    let begin = Instant::now();
+    let Some(Event::Failed(failure)) = session.events.recv().await else { panic!() };
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(failure.message.contains("has been silent for 20s"), "{failure}");
+    let waited = begin.elapsed();
+    assert!(waited >= Duration::from_secs(19) && waited < Duration::from_secs(30), "{waited:?}");
+    assert!(gated.computed() == 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_never_answers_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let failure = failure_of_open_slowly(&Remote::new(RemoteConfig::new(address)).unwrap()).await;
+    assert_eq!(failure, "silent");
+}
+
+/// `support::failure_of_open` bounds its waits by the clock, which jumps here.
+async fn failure_of_open_slowly(remote: &Remote) -> &'static str {
+    let mut session = remote.session();
+    session.commands.send(open()).await.unwrap();
+    match session.events.recv().await {
+        Some(Event::Failed(failure)) if failure.message.contains("has been silent for") => "silent",
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_never_opened_loses_its_place() {
+    use proto::v1::{Code as WireCode, event::Event as Wire, thinker_client::ThinkerClient};
+    let node = Node::with(Arc::new(Gated::new()), |config| config.max_sessions = 1).await;
+    let url = format!("http://127.0.0.1:{}", node.port);
+    let mut client = ThinkerClient::connect(url).await.unwrap();
+    let mut events = client.think(tokio_stream::pending()).await.unwrap().into_inner();
+    loop {
+        match events.message().await.unwrap().unwrap().event.unwrap() {
+            Wire::Heartbeat(_) => continue,
+            Wire::Failed(failed) => {
+                assert_eq!(failed.code(), WireCode::DeadlineExceeded);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(events.message().await.unwrap(), None);
+    sleep(Duration::from_secs(1)).await;
+    drop(opened(&node.remote()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unused_session_connects_to_nothing() {
+    let remote = Remote::new(RemoteConfig::new("127.0.0.1:9".parse().unwrap())).unwrap();
+    let mut session = remote.session();
+    assert!(timeout(HOUR, session.events.recv()).await.is_err());
+    assert_eq!(remote.traffic(), transport::Traffic::default());
+    session.commands = thinking::thinker::Session::pair().0.commands;
+    assert_eq!(next(&mut session).await, None);
+    assert_eq!(failure_of_open(&remote).await.code, Code::Unavailable);
+}
