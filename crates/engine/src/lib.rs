@@ -1,1 +1,25 @@
-//! engine.
+//! The local Thinker: loads a model with candle, keeps sessions with a warm KV cache, proposes and
+//! commits text. It never sees protobuf or a network.
+
+mod detokenize;
+mod engine;
+mod error;
+mod model;
+mod proposal;
+mod sample;
+mod scheduler;
+mod session;
+mod slot;
+mod template;
+mod tokenizer;
+
+pub use detokenize::Detokenizer;
+pub use engine::{Engine, EngineOptions};
+pub use error::{ForwardError, LoadError};
+pub use model::{
+    Biases, Decoder, Family, GgufMetadata, KvCache, LoadOptions, LoadProgress, LoadedModel,
+    ModelConfig, ModelFiles, RopeConfig, RopeScaling, Row, TokenizerSource, Want, load_model,
+};
+pub use sample::{Draws, SampleError, Sampler, entropy_nats};
+pub use template::ChatTemplate;
+pub use tokenizer::{Encoded, Tokenizer, TokenizerError};

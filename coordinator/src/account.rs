@@ -1,0 +1,187 @@
+//! What an answer cost: tokens, takeovers, time and bytes. Plain numbers; who shows them is in
+//! [`crate::render`], who gathers them in the driver.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thinking::{
+    policy::{End, Role, Why},
+    thinker::Failure,
+};
+
+use crate::question::Traffic;
+
+/// What an answer cost, and how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Why it ended; absent when it failed.
+    pub end: Option<End>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Why the large node had no part in some of it, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<String>,
+    /// The small model's part.
+    pub small: ModelTotals,
+    /// The large model's part.
+    pub large: ModelTotals,
+    /// Tokens of the sentences that the policy inserted.
+    pub inserted_tokens: u64,
+    /// Every takeover, in order.
+    pub takeovers: Vec<Takeover>,
+    /// Where the wall time went.
+    pub time: TimeSplit,
+    /// How often a node's text differed from ours and was sent again as a whole.
+    pub hash_repairs: u32,
+    /// How often another small node took the answer up.
+    pub resumes: u32,
+}
+
+/// One model's part in an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelTotals {
+    /// The node's name; empty when there is none.
+    pub node: String,
+    /// The model's name; empty until the node accepted the question.
+    pub model: String,
+    /// How often it was asked to write.
+    pub asks: u32,
+    /// Tokens that are part of the answer.
+    pub tokens: u64,
+    /// Tokens that were made and forgotten.
+    pub discarded_tokens: u64,
+    /// Bytes that are part of the answer.
+    pub text_bytes: u64,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens found cached when the question was opened.
+    pub cached_tokens: u64,
+    /// Tokens prefilled while it was waited for.
+    pub prefill_tokens: u64,
+    /// Tokens prefilled ahead, while nobody waited for it.
+    pub warm_tokens: u64,
+    /// Bytes to and from the node, where they are counted.
+    pub traffic: Option<Traffic>,
+}
+
+/// A stretch that the large model wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    /// Number of the ask.
+    pub ask: u32,
+    /// Its reason.
+    pub why: Why,
+    /// Tokens kept.
+    pub tokens: u32,
+    /// Bytes kept.
+    pub text_bytes: u64,
+    /// Whether the node was lost before its end.
+    pub interrupted: bool,
+    /// Tokens the node still had to prefill when it was asked.
+    pub prefill_tokens: u32,
+    /// From the ask to its first text, as seen here; absent when there was none.
+    pub handoff_us: Option<u64>,
+    /// From the ask to its end, as seen here.
+    pub wall_us: u64,
+    /// The node's own time.
+    pub spent: Spent,
+}
+
+/// Where the time of one ask went, or of many together; in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Waiting for its turn on the node.
+    pub queue_us: u64,
+    /// Prefilling on the node.
+    pub prefill_us: u64,
+    /// Making tokens on the node.
+    pub decode_us: u64,
+    /// The rest of the time seen here: the network and whatever else stood between.
+    pub network_us: u64,
+}
+
+impl Spent {
+    /// Adds another's time.
+    pub fn add(&mut self, other: &Spent) {
+        self.queue_us += other.queue_us;
+        self.prefill_us += other.prefill_us;
+        self.decode_us += other.decode_us;
+        self.network_us += other.network_us;
+    }
+
+    /// All of it.
+    pub fn total_us(&self) -> u64 {
+        self.queue_us + self.prefill_us + self.decode_us + self.network_us
+    }
+}
+
+/// Where the wall time of an answer went, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeSplit {
+    /// From the question to the end of the answer.
+    pub total_us: u64,
+    /// From the question to the first text shown; absent when there was none.
+    pub first_text_us: Option<u64>,
+    /// While the small node was waited for.
+    pub small: Spent,
+    /// While the large node was waited for.
+    pub large: Spent,
+    /// The rest: opening the sessions and the work between two asks.
+    pub other_us: u64,
+}
+
+impl TimeSplit {
+    /// Time that neither node accounts for: both links, and what stood between.
+    pub fn network_us(&self) -> u64 {
+        self.small.network_us + self.large.network_us
+    }
+}
+
+impl Summary {
+    /// One model's part.
+    pub fn model(&self, role: Role) -> &ModelTotals {
+        match role {
+            Role::Small => &self.small,
+            Role::Large => &self.large,
+        }
+    }
+
+    /// One model's part, to add to.
+    pub(crate) fn model_mut(&mut self, role: Role) -> &mut ModelTotals {
+        match role {
+            Role::Small => &mut self.small,
+            Role::Large => &mut self.large,
+        }
+    }
+
+    /// One model's time, to add to.
+    pub(crate) fn spent_mut(&mut self, role: Role) -> &mut Spent {
+        match role {
+            Role::Small => &mut self.time.small,
+            Role::Large => &mut self.time.large,
+        }
+    }
+
+    /// Tokens of the whole answer.
+    pub fn tokens(&self) -> u64 {
+        self.small.tokens + self.large.tokens + self.inserted_tokens
+    }
+
+    /// The part of the tokens that the large model wrote, from 0 to 1; 0 of an empty answer.
+    pub fn takeover_share(&self) -> f64 {
+        match self.tokens() {
+            0 => 0.0,
+            tokens => self.large.tokens as f64 / tokens as f64,
+        }
+    }
+
+    /// How many takeovers had which reason.
+    pub fn takeovers_by_reason(&self) -> BTreeMap<Why, u32> {
+        let mut counts = BTreeMap::new();
+        for takeover in &self.takeovers {
+            *counts.entry(takeover.why).or_insert(0) += 1;
+        }
+        counts
+    }
+}

@@ -1,0 +1,54 @@
+//! The command `specthink`: arguments, one validated configuration, the two commands, exit codes.
+
+mod args;
+mod ask;
+mod config;
+mod exit;
+mod policy;
+mod trace;
+
+use std::{ffi::OsString, io::Write, process::ExitCode};
+
+use clap::Parser;
+
+use self::args::{Args, Command};
+pub use self::exit::{Exit, Stop};
+
+/// Runs the command with these arguments, the program's name first. Answers its exit code; what went
+/// wrong is on standard error, in one line.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => return exit::usage(&error),
+    };
+    start_logging(args.verbose);
+    let done = match args.command {
+        Command::Ask(ask) => config::Config::new(*ask).and_then(ask::run),
+        Command::Trace(trace) => trace::run(&trace),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(stop) => {
+            // When standard error is gone too there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "error: {stop}");
+            stop.exit.into()
+        }
+    }
+}
+
+/// The log goes to standard error and is off by default: `-v` and `RUST_LOG` turn it on.
+fn start_logging(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let ours = match verbose {
+        0 => "off",
+        1 => "coordinator=info,transport=info",
+        _ => "coordinator=debug,transport=debug",
+    };
+    let filter = match verbose {
+        0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(ours)),
+        _ => EnvFilter::new(ours),
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first log.
+    let _ = log.try_init();
+}

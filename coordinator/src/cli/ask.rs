@@ -1,0 +1,203 @@
+//! `specthink ask`: one question, answered live.
+
+use std::{
+    fs::File,
+    io::{self, Stdout, Write},
+    sync::Arc,
+};
+
+use serde::Serialize;
+use thinking::{policy::End, transcript::Span};
+use tokio::{signal, sync::Notify};
+
+use super::{
+    config::{Config, DEFAULT_LARGE, DEFAULT_SMALL},
+    exit::{Exit, Stop},
+};
+use crate::{
+    account::Summary,
+    driver::{Ended, Outcome, answer},
+    journal::{Header, JournalWriter},
+    progress::{Observer, Stamped},
+    question::Run,
+    render::{Renderer, why_name, write_summary},
+};
+
+pub(super) fn run(config: Config) -> Result<Exit, Stop> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|why| Stop::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
+    let ended = runtime.block_on(ask(config));
+    // Sessions end with the outcome; nothing that is left is worth waiting for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn ask(config: Config) -> Result<Exit, Stop> {
+    let journal_error = |error| Stop::new(Exit::Journal, error);
+    let journal = match &config.journal {
+        Some(path) => Some(JournalWriter::create(path, &header(&config)).map_err(journal_error)?),
+        None => None,
+    };
+    let gone = Arc::new(Notify::new());
+    let mut screen = Screen {
+        journal,
+        renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.style)),
+        gone: Arc::clone(&gone),
+    };
+    let run = Run {
+        question: config.question,
+        small: config.small,
+        large: config.large,
+        policy: config.policy,
+        settings: config.settings,
+    };
+    let outcome = answer(run, &mut screen, wish_to_stop(gone)).await;
+    let reader_left = screen.renderer.as_ref().is_some_and(Renderer::is_broken);
+    let output = |why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}"));
+    if let Some(renderer) = screen.renderer {
+        renderer.finish().map_err(output)?;
+        // Standard error may be gone too; the answer is not less for it.
+        if began(&outcome) {
+            let _ = write_summary(&mut io::stderr().lock(), &outcome.summary);
+        }
+    } else {
+        write_json(&outcome).or_else(forgive_a_closed_pipe).map_err(output)?;
+    }
+    let written = screen.journal.map(JournalWriter::finish).transpose();
+    let exit = exit(&outcome, reader_left, config.usual_nodes, config.journal.is_some())?;
+    written.map_err(journal_error)?;
+    match exit {
+        Exit::Ok if config.fail_degraded && outcome.summary.degraded.is_some() => {
+            Ok(Exit::Degraded)
+        }
+        exit => Ok(exit),
+    }
+}
+
+fn header(config: &Config) -> Header {
+    Header::new(
+        &config.question,
+        config.policy_note.clone(),
+        config.settings,
+        config.small.iter().map(|node| node.name.clone()).collect(),
+        config.large.as_ref().map(|node| node.name.clone()),
+    )
+}
+
+/// Whoever watches the answer.
+struct Screen {
+    journal: Option<JournalWriter<File>>,
+    renderer: Option<Renderer<Stdout>>,
+    gone: Arc<Notify>,
+}
+
+impl Observer for Screen {
+    fn see(&mut self, stamped: &Stamped) {
+        // The journal first: what was shown is in it.
+        if let Some(journal) = &mut self.journal {
+            journal.see(stamped);
+        }
+        if let Some(renderer) = &mut self.renderer {
+            renderer.see(stamped);
+            if renderer.is_broken() {
+                self.gone.notify_one();
+            }
+        }
+    }
+}
+
+/// Ctrl-C, a supervisor's signal, or a reader that went away (`specthink ask ... | head -1`).
+async fn wish_to_stop(gone: Arc<Notify>) {
+    let terminate = async {
+        #[cfg(unix)]
+        if let Ok(mut signals) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+            signals.recv().await;
+            return;
+        }
+        std::future::pending::<()>().await;
+    };
+    let interrupt = async {
+        if signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = gone.notified() => {}
+        () = terminate => {}
+        () = interrupt => {}
+    }
+}
+
+/// Whether a small node ever accepted the question; if not, there is nothing to sum up.
+fn began(outcome: &Outcome) -> bool {
+    !outcome.summary.small.model.is_empty()
+}
+
+/// The exit code of an outcome, or the error that it is.
+fn exit(outcome: &Outcome, reader_left: bool, usual: bool, journal: bool) -> Result<Exit, Stop> {
+    let (node, failure) = match &outcome.ended {
+        Ended::Complete(End::Cancelled) if reader_left => return Ok(Exit::Ok),
+        Ended::Complete(End::Cancelled) => return Ok(Exit::Cancelled),
+        Ended::Complete(End::Deadline) => return Ok(Exit::Deadline),
+        Ended::Complete(End::EndOfText | End::MaxTokens | End::ContextFull) => return Ok(Exit::Ok),
+        Ended::Failed { node, failure } => (node, failure),
+    };
+    let Stop { exit, .. } = Stop::from(failure);
+    if !began(outcome) && exit == Exit::Unreachable {
+        let what = if usual {
+            format!(
+                "no node answers on {DEFAULT_SMALL}: get two models (GGUF files or Hugging Face \
+                 names, see docs/models.md), start `small-node --model SMALL` and `large-node \
+                 --model LARGE` ({DEFAULT_LARGE}), and ask again; or name other nodes with --small \
+                 and --large"
+            )
+        } else {
+            format!("small node: {failure}; start it with `small-node --model SMALL`")
+        };
+        return Err(Stop::new(exit, what));
+    }
+    let stop = Stop::from(failure);
+    let named = if failure.message.contains(node.as_str()) { "" } else { node };
+    let kept = match (outcome.transcript.spans().is_empty(), journal) {
+        (true, _) => "",
+        (false, true) => "; the text so far is in the journal; a second --small would have gone on",
+        (false, false) => "; a second --small would have gone on",
+    };
+    Err(Stop::new(exit, format!("small node {named}: {stop}{kept}").replace(" :", ":")))
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    answer: String,
+    spans: &'a [Span],
+    /// The figures that follow from the summary.
+    takeover_share: f64,
+    takeovers_by_reason: serde_json::Map<String, serde_json::Value>,
+    network_us: u64,
+    summary: &'a Summary,
+}
+
+fn write_json(outcome: &Outcome) -> io::Result<()> {
+    let summary = &outcome.summary;
+    let printed = Printed {
+        answer: outcome.text(),
+        spans: outcome.transcript.spans(),
+        takeover_share: summary.takeover_share(),
+        takeovers_by_reason: summary
+            .takeovers_by_reason()
+            .into_iter()
+            .map(|(why, count)| (why_name(why).replace(' ', "_"), count.into()))
+            .collect(),
+        network_us: summary.time.network_us(),
+        summary,
+    };
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, &printed)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+fn forgive_a_closed_pipe(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}

@@ -1,0 +1,206 @@
+//! Raw arguments become one validated configuration, once.
+
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, Read},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use thinking::{
+    policy::{Policy, PolicyKind},
+    thinker::{Message, Prompt, Sampling},
+};
+use transport::{Address, ClientTls, Remote, RemoteConfig, Token};
+
+use super::{
+    args::{AskArgs, When},
+    exit::{Exit, Stop},
+    policy,
+};
+use crate::{
+    question::{Node, Question, Settings, Traffic},
+    render::Style,
+};
+
+/// Where a small node listens unless told otherwise.
+pub(super) const DEFAULT_SMALL: &str = "http://127.0.0.1:7101";
+/// Where a large node listens unless told otherwise.
+pub(super) const DEFAULT_LARGE: &str = "http://127.0.0.1:7102";
+/// The variable that holds the token when no file is given.
+const TOKEN_VARIABLE: &str = "SPECTHINK_TOKEN";
+
+/// Everything `ask` needs, checked. Nothing is connected yet.
+pub(super) struct Config {
+    pub(super) question: Question,
+    pub(super) small: Vec<Node>,
+    pub(super) large: Option<Node>,
+    /// No node was named: the usual addresses are tried.
+    pub(super) usual_nodes: bool,
+    pub(super) policy: Box<dyn Policy>,
+    /// The policy and its parameters, for the journal.
+    pub(super) policy_note: serde_json::Value,
+    pub(super) settings: Settings,
+    pub(super) journal: Option<PathBuf>,
+    pub(super) json: bool,
+    pub(super) fail_degraded: bool,
+    pub(super) style: Style,
+}
+
+impl Config {
+    pub(super) fn new(args: AskArgs) -> Result<Config, Stop> {
+        let sampling = sampling(&args)?;
+        let chosen = policy::choose(&args)?;
+        let usual_nodes = args.small.is_empty();
+        let small = if usual_nodes { vec![DEFAULT_SMALL.to_owned()] } else { args.small.clone() };
+        let small: Vec<Node> =
+            small.iter().map(|url| node(url, &args)).collect::<Result<_, Stop>>()?;
+        // A node that the policy has no use for shall not cost anything, nor degrade the answer.
+        let large = match args.policy {
+            PolicyKind::SmallOnly => None,
+            _ => Some(node(args.large.as_deref().unwrap_or(DEFAULT_LARGE), &args)?),
+        };
+        let text = question_text(&args.question, args.raw)?;
+        let question = Question {
+            id: question_id(),
+            prompt: prompt(text, args.system, args.raw),
+            sampling,
+            seed: args.seed,
+            max_tokens: args.max_tokens,
+            deadline: args.deadline.or(chosen.deadline),
+        };
+        let settings = Settings {
+            keep_warm: !args.no_keep_warm,
+            small_timeout: args.small_timeout,
+            large_timeout: args.large_timeout,
+        };
+        Ok(Config {
+            question,
+            small,
+            large,
+            usual_nodes,
+            policy: chosen.policy,
+            policy_note: chosen.note,
+            settings,
+            journal: args.journal,
+            json: args.json,
+            fail_degraded: args.fail_degraded,
+            style: style(args.look.color),
+        })
+    }
+}
+
+/// Colour or marks: what the user wants, else what standard output is.
+pub(super) fn style(color: When) -> Style {
+    let variable = |name| std::env::var_os(name).unwrap_or_default();
+    let colour = match color {
+        When::Always => true,
+        When::Never => false,
+        // https://no-color.org: any value but an empty one.
+        When::Auto => {
+            variable("NO_COLOR").is_empty()
+                && variable("TERM") != "dumb"
+                && std::io::stdout().is_terminal()
+        }
+    };
+    if colour { Style::Colour } else { Style::Marks }
+}
+
+fn sampling(args: &AskArgs) -> Result<Sampling, Stop> {
+    let not_negative = |value: f32| value.is_finite() && value >= 0.0;
+    let fraction = |value: f32| (0.0..=1.0).contains(&value);
+    let checks = [
+        ("--temperature", args.temperature, not_negative(args.temperature), "0 or more"),
+        ("--top-p", args.top_p, fraction(args.top_p), "from 0 to 1"),
+        ("--min-p", args.min_p, fraction(args.min_p), "from 0 to 1"),
+        (
+            "--repetition-penalty",
+            args.repetition_penalty,
+            not_negative(args.repetition_penalty),
+            "0 or more",
+        ),
+    ];
+    if let Some((flag, value, _, want)) = checks.into_iter().find(|(_, _, fine, _)| !fine) {
+        return Err(Stop::new(Exit::Usage, format!("{flag} is {value}: it must be {want}")));
+    }
+    Ok(Sampling {
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
+    })
+}
+
+/// The question's text: from the argument, or from standard input.
+fn question_text(question: &OsString, raw: bool) -> Result<String, Stop> {
+    let stop = |message: String| Stop::new(Exit::Question, message);
+    let (bytes, place) = if question == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map_err(|why| stop(format!("cannot read the question from standard input: {why}")))?;
+        (bytes, "on standard input")
+    } else {
+        (question.clone().into_encoded_bytes(), "in the arguments")
+    };
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        stop(format!("the question {place} is not UTF-8 (byte {at}): convert it to UTF-8 first"))
+    })?;
+    if text.trim().is_empty() {
+        return Err(stop(format!("the question {place} is empty: write what is to be answered")));
+    }
+    if !raw {
+        text.truncate(text.trim_end().len());
+    }
+    Ok(text)
+}
+
+fn prompt(text: String, system: Option<String>, raw: bool) -> Prompt {
+    if raw {
+        return Prompt::Raw(text);
+    }
+    let message = |role: &str, content| Message { role: role.to_owned(), content };
+    let system = system.map(|system| message("system", system));
+    Prompt::Messages(system.into_iter().chain([message("user", text)]).collect())
+}
+
+/// Tells one question from another in the nodes' logs.
+fn question_id() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    format!("{:x}-{:x}", now.as_micros(), std::process::id())
+}
+
+fn node(url: &str, args: &AskArgs) -> Result<Node, Stop> {
+    let address: Address = url.parse().map_err(|error| Stop::new(Exit::Usage, error))?;
+    let credentials = |error: &dyn std::fmt::Display| Stop::new(Exit::Credentials, error);
+    let mut config = RemoteConfig::new(address);
+    config.tls = ClientTls {
+        ca: args.tls_ca.clone(),
+        identity: args.tls_cert.clone().zip(args.tls_key.clone()),
+    };
+    config.token = match (&args.token_file, std::env::var(TOKEN_VARIABLE)) {
+        (Some(file), _) => Some(Token::from_file(file).map_err(|error| credentials(&error))?),
+        (None, Ok(text)) if !text.is_empty() => Some(
+            Token::new(&text)
+                .map_err(|error| credentials(&format!("the variable {TOKEN_VARIABLE}: {error}")))?,
+        ),
+        _ => None,
+    };
+    config.insecure = args.insecure;
+    config.max_message_bytes = usize::try_from(args.max_message_bytes).unwrap_or(usize::MAX);
+    let name = config.address.to_string();
+    let remote = Remote::new(config).map_err(|error| match error {
+        transport::RemoteError::Plaintext { .. } => Stop::new(Exit::Usage, error),
+        transport::RemoteError::Tls(_) => credentials(&error),
+    })?;
+    let counter = remote.clone();
+    let traffic = move || {
+        let transport::Traffic { sent_bytes, received_bytes } = counter.traffic();
+        Traffic { sent_bytes, received_bytes }
+    };
+    Ok(Node { name, thinker: Arc::new(remote), traffic: Some(Arc::new(traffic)) })
+}

@@ -1,0 +1,298 @@
+//! The driver: carries the actions of a policy out over two sessions.
+//!
+//! It waits in one place, [`Driver::run`], for the next event of either session, the caller's wish
+//! to stop, or the moment when a silence has lasted too long. Everything else is bookkeeping
+//! without waiting, so neither node can hold up the other. What must be true at all times:
+//!
+//! - `written` is the answer: text is told to the observer when it is added, and never taken back.
+//! - A link's session holds a beginning of `written`, and at most one proposal that goes on from
+//!   there. A link that lags behind catches up before it is asked to write.
+//! - At most one draft that is not provisional grows, at the end of `written`.
+
+mod actions;
+mod draft;
+mod events;
+mod link;
+mod recover;
+mod tally;
+mod written;
+
+use std::{collections::VecDeque, pin::pin, time::Duration};
+
+use thinking::{
+    policy::{End, Policy, Role, Why},
+    thinker::{Code, Event, Failure, Open},
+    transcript::Transcript,
+};
+use tokio::time::{Instant, sleep_until};
+
+use self::{draft::Draft, link::Link, tally::Meter, written::Written};
+use crate::{
+    account::Summary,
+    progress::{Observer, Progress, Stamped},
+    question::{Node, Question, Run, Settings},
+};
+
+/// After the deadline a node gets this long to say what it has.
+const DEADLINE_GRACE: Duration = Duration::from_secs(1);
+/// The longest an answer may take when the question sets no deadline.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// How an answer ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// It is complete, or stopped at a limit.
+    Complete(End),
+    /// No small node is left, or a policy made no sense.
+    Failed {
+        /// The node's name.
+        node: String,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// How it ended.
+    pub ended: Ended,
+    /// Its text, as the observer was shown it, by spans.
+    pub transcript: Transcript,
+    /// What it cost.
+    pub summary: Summary,
+}
+
+impl Outcome {
+    /// The whole text.
+    pub fn text(&self) -> String {
+        self.transcript.text()
+    }
+}
+
+/// Answers a question: drives the policy over the nodes until it ends the answer, a limit is
+/// reached, `cancel` completes, or no small node is left.
+///
+/// Never fails: what went wrong is in the outcome, with the text so far. When it returns, or is
+/// dropped, both sessions are given up and the nodes stop computing.
+pub async fn answer(
+    run: Run,
+    observer: &mut dyn Observer,
+    cancel: impl Future<Output = ()> + Send,
+) -> Outcome {
+    let mut small = VecDeque::from(run.small);
+    let Some(first) = small.pop_front() else {
+        let failure = Failure::new(Code::InvalidArgument, "no small node is given");
+        let ended = Ended::Failed { node: String::new(), failure: failure.clone() };
+        let summary = Summary { failure: Some(failure), ..Summary::default() };
+        return Outcome { ended, transcript: Transcript::default(), summary };
+    };
+    let mut driver = Driver::new(run.question, run.settings, run.policy, observer, first, small);
+    if let Some(large) = run.large {
+        driver.summary.large.node.clone_from(&large.name);
+        driver.meters.push(Meter::start(Role::Large, &large));
+        driver.large = Some(Link::open(large, driver.open("")));
+    }
+    let ended = driver.run(cancel).await;
+    driver.conclude(ended)
+}
+
+/// What the driver waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Awaiting {
+    /// The small node to accept the question.
+    Opened,
+    /// A node to finish what it was asked for.
+    Finished(Role),
+    /// The small node to take in the policy's text.
+    Inserted { text: String, why: Why },
+}
+
+impl Awaiting {
+    fn role(&self) -> Role {
+        match self {
+            Awaiting::Finished(role) => *role,
+            Awaiting::Opened | Awaiting::Inserted { .. } => Role::Small,
+        }
+    }
+}
+
+struct Driver<'a> {
+    question: Question,
+    settings: Settings,
+    policy: Box<dyn Policy>,
+    observer: &'a mut dyn Observer,
+    started: Instant,
+    small: Link,
+    spare: VecDeque<Node>,
+    large: Option<Link>,
+    small_draft: Option<Draft>,
+    large_draft: Option<Draft>,
+    written: Written,
+    transcript: Transcript,
+    awaiting: Awaiting,
+    /// When the awaited node last gave a sign.
+    heard: Instant,
+    asks: u32,
+    prompt_tokens: u32,
+    /// The policy was replaced, because the large node is out.
+    alone: bool,
+    meters: Vec<Meter>,
+    summary: Summary,
+}
+
+impl<'a> Driver<'a> {
+    fn new(
+        question: Question,
+        settings: Settings,
+        policy: Box<dyn Policy>,
+        observer: &'a mut dyn Observer,
+        small: Node,
+        spare: VecDeque<Node>,
+    ) -> Self {
+        let now = Instant::now();
+        let mut summary = Summary::default();
+        summary.small.node.clone_from(&small.name);
+        let meters = vec![Meter::start(Role::Small, &small)];
+        let open = open_command(&question, "", now);
+        Driver {
+            settings,
+            policy,
+            observer,
+            started: now,
+            small: Link::open(small, open),
+            spare,
+            large: None,
+            small_draft: None,
+            large_draft: None,
+            written: Written::default(),
+            transcript: Transcript::default(),
+            awaiting: Awaiting::Opened,
+            heard: now,
+            asks: 0,
+            prompt_tokens: 0,
+            alone: false,
+            meters,
+            summary,
+            question,
+        }
+    }
+
+    /// The one place that waits.
+    async fn run(&mut self, cancel: impl Future<Output = ()>) -> Ended {
+        let mut cancel = pin!(cancel);
+        loop {
+            let large = async {
+                match &mut self.large {
+                    Some(link) => link.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            // In this order: a flood of events must keep neither the caller nor a deadline waiting.
+            let step = tokio::select! {
+                biased;
+                () = &mut cancel => Some(Ended::Complete(End::Cancelled)),
+                () = sleep_until(patience(
+                    self.heard, self.started, &self.awaiting, &self.settings, &self.question,
+                )) => self.late(),
+                event = large => self.take(Role::Large, event),
+                event = self.small.next() => self.take(Role::Small, event),
+            };
+            if let Some(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    /// The awaited node has been silent for too long, or the deadline has passed.
+    fn late(&mut self) -> Option<Ended> {
+        if Instant::now() >= hard_deadline(self.started, &self.question) {
+            return Some(Ended::Complete(End::Deadline));
+        }
+        let role = self.awaiting.role();
+        let waited = timeout(role, &self.settings);
+        let message = format!("it gave no sign for {waited:?}");
+        self.lost(role, Failure::new(Code::Unavailable, message))
+    }
+
+    fn take(&mut self, role: Role, event: Event) -> Option<Ended> {
+        if self.awaiting.role() == role {
+            self.heard = Instant::now();
+        }
+        match event {
+            Event::Opened(opened) => self.opened(role, opened),
+            Event::Warmed(warmed) => self.warmed(role, &warmed),
+            Event::Delta(delta) => self.delta(role, delta),
+            Event::Finished(finished) => self.finished(role, finished),
+            Event::Failed(failure) => self.lost(role, failure),
+        }
+    }
+
+    fn open(&self, committed: &str) -> Open {
+        open_command(&self.question, committed, self.started)
+    }
+
+    fn link(&mut self, role: Role) -> Option<&mut Link> {
+        match role {
+            Role::Small => Some(&mut self.small),
+            Role::Large => self.large.as_mut(),
+        }
+    }
+
+    fn draft(&mut self, role: Role) -> &mut Option<Draft> {
+        match role {
+            Role::Small => &mut self.small_draft,
+            Role::Large => &mut self.large_draft,
+        }
+    }
+
+    fn elapsed_us(&self) -> u64 {
+        micros(self.started.elapsed())
+    }
+
+    fn tell(&mut self, progress: Progress) {
+        let stamped = Stamped { at_us: self.elapsed_us(), progress };
+        self.observer.see(&stamped);
+    }
+}
+
+fn open_command(question: &Question, committed: &str, started: Instant) -> Open {
+    // A deadline that has passed is still a deadline: the node then answers at once.
+    let left = |deadline: Duration| {
+        deadline.saturating_sub(started.elapsed()).max(Duration::from_millis(1))
+    };
+    Open {
+        question_id: question.id.clone(),
+        prompt: question.prompt.clone(),
+        committed: committed.to_owned(),
+        sampling: question.sampling,
+        deadline: question.deadline.map(left),
+    }
+}
+
+fn timeout(role: Role, settings: &Settings) -> Duration {
+    match role {
+        Role::Small => settings.small_timeout,
+        Role::Large => settings.large_timeout,
+    }
+}
+
+fn hard_deadline(started: Instant, question: &Question) -> Instant {
+    started + question.deadline.unwrap_or(LONGEST).min(LONGEST) + DEADLINE_GRACE
+}
+
+/// When the present wait has lasted too long.
+fn patience(
+    heard: Instant,
+    started: Instant,
+    awaiting: &Awaiting,
+    settings: &Settings,
+    question: &Question,
+) -> Instant {
+    let silence = heard + timeout(awaiting.role(), settings).min(LONGEST);
+    silence.min(hard_deadline(started, question))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,182 @@
+//! A proposal as it streams in: what of it may be shown, and what it cost.
+
+use thinking::{
+    policy::Ask,
+    thinker::{Delta, FinishReason, Finished},
+};
+use tokio::time::Instant;
+
+/// A proposal between the ask and the moment when the policy keeps or forgets it.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// What was asked.
+    pub(super) ask: Ask,
+    /// Its number.
+    pub(super) number: u32,
+    /// Its seed.
+    pub(super) seed: u64,
+    /// Length of the committed text it goes on from.
+    pub(super) base: usize,
+    /// Its text so far.
+    pub(super) text: String,
+    pieces: Vec<Piece>,
+    /// Bytes that no rule can cut any more.
+    settled: usize,
+    /// Bytes that are committed and shown; always the first ones.
+    pub(super) shown: usize,
+    /// Bytes that an earlier session wrote and the present one holds as committed text.
+    pub(super) carried: usize,
+    /// Tokens of those.
+    carried_tokens: u32,
+    /// Whether the session still holds it as its open proposal.
+    pub(super) attached: bool,
+    /// When it was asked for.
+    pub(super) asked_at: Instant,
+    /// When its first text came.
+    pub(super) first_text_at: Option<Instant>,
+    /// Prefill that the node reported after it was asked and before it wrote.
+    pub(super) late_prefill_tokens: u32,
+    /// The time that took, in microseconds.
+    pub(super) late_prefill_us: u64,
+    /// How it ended.
+    pub(super) finished: Option<Finished>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    end: usize,
+    tokens: u32,
+    token_ids: Vec<u32>,
+}
+
+impl Draft {
+    pub(super) fn new(ask: Ask, number: u32, seed: u64, base: usize) -> Self {
+        Draft {
+            ask,
+            number,
+            seed,
+            base,
+            text: String::new(),
+            pieces: Vec::new(),
+            settled: 0,
+            shown: 0,
+            carried: 0,
+            carried_tokens: 0,
+            attached: true,
+            asked_at: Instant::now(),
+            first_text_at: None,
+            late_prefill_tokens: 0,
+            late_prefill_us: 0,
+            finished: None,
+        }
+    }
+
+    /// Takes a piece.
+    pub(super) fn push(&mut self, delta: Delta) {
+        if self.first_text_at.is_none() && !delta.text.is_empty() {
+            self.first_text_at = Some(Instant::now());
+        }
+        self.text.push_str(&delta.text);
+        self.pieces.push(Piece {
+            end: self.text.len(),
+            tokens: delta.tokens,
+            token_ids: delta.token_ids,
+        });
+        let settled = usize::try_from(delta.settled_bytes).unwrap_or(usize::MAX);
+        let settled = self.edge(self.carried.saturating_add(settled));
+        self.settled = self.settled.max(settled);
+    }
+
+    /// Takes its end; positions become those of the whole proposal. Answers whether the node's
+    /// count of bytes is ours.
+    pub(super) fn finish(&mut self, mut finished: Finished) -> bool {
+        let carried = self.carried as u64;
+        finished.bytes += carried;
+        finished.tokens += self.carried_tokens;
+        match &mut finished.reason {
+            FinishReason::Stop { end } => *end += carried,
+            FinishReason::Trigger(found) => {
+                found.cut += carried;
+                found.start += carried;
+                found.end += carried;
+            }
+            _ => {}
+        }
+        let agrees = finished.bytes == self.text.len() as u64;
+        self.finished = Some(finished);
+        agrees
+    }
+
+    /// The greatest character's edge that is not after `bytes`.
+    fn edge(&self, bytes: usize) -> usize {
+        self.text.floor_char_boundary(bytes)
+    }
+
+    /// Where the text that may be shown now ends.
+    pub(super) fn showable(&self) -> usize {
+        if self.ask.provisional { 0 } else { self.settled.max(self.shown) }
+    }
+
+    /// Its text and token ids from what is shown to `end`, piece by piece; a piece that is cut has
+    /// no ids.
+    pub(super) fn pieces_to(&self, end: usize) -> impl Iterator<Item = (&str, &[u32])> {
+        let mut at = self.shown;
+        let first = self.pieces.partition_point(|piece| piece.end <= at);
+        let mut begin = first.checked_sub(1).map_or(self.carried, |before| self.pieces[before].end);
+        self.pieces[first..].iter().map_while(move |piece| {
+            if at >= end {
+                return None;
+            }
+            let to = piece.end.min(end);
+            let whole = begin == at && to == piece.end;
+            let ids: &[u32] = if whole { &piece.token_ids } else { &[] };
+            let text = &self.text[at..to];
+            (at, begin) = (to, piece.end);
+            Some((text, ids))
+        })
+    }
+
+    /// Tokens of the first `bytes` bytes; a token that is cut counts.
+    pub(super) fn tokens_to(&self, bytes: usize) -> u32 {
+        if let Some(finished) = &self.finished
+            && bytes == self.text.len()
+        {
+            return finished.tokens;
+        }
+        let mut start = self.carried;
+        let mut tokens = if bytes > 0 { self.carried_tokens } else { 0 };
+        for piece in &self.pieces {
+            if start >= bytes {
+                break;
+            }
+            if piece.end > start {
+                tokens += piece.tokens;
+            }
+            start = piece.end;
+        }
+        tokens
+    }
+
+    /// Tokens made so far.
+    pub(super) fn tokens_made(&self) -> u32 {
+        match &self.finished {
+            Some(finished) => finished.tokens,
+            None => self.carried_tokens + self.pieces.iter().map(|p| p.tokens).sum::<u32>(),
+        }
+    }
+
+    /// Goes back to what is shown, because the session that wrote the rest is gone; another session
+    /// holds the shown text as committed text.
+    pub(super) fn carry_over(&mut self) {
+        self.carried_tokens = self.tokens_to(self.shown);
+        self.text.truncate(self.shown);
+        self.pieces.clear();
+        self.carried = self.shown;
+        self.settled = self.shown;
+    }
+
+    /// Tokens it may still make.
+    pub(super) fn tokens_left(&self) -> u32 {
+        self.ask.max_tokens.saturating_sub(self.carried_tokens)
+    }
+}

@@ -1,0 +1,129 @@
+//! What a session reports, taken in.
+
+use thinking::{
+    policy::{Event, Role},
+    thinker::{Code, Delta, Failure, Finished, Opened, Warmed},
+};
+
+use super::{
+    Awaiting, Driver, Ended,
+    link::{Report, Sent},
+    micros,
+};
+use crate::progress::{NodeFinished, NodeOpened, NodeWarmed, Progress, reason_name};
+
+impl Driver<'_> {
+    pub(super) fn opened(&mut self, role: Role, opened: Opened) -> Option<Ended> {
+        let Some(link) = self.link(role).filter(|link| link.opened.is_none()) else {
+            return self.fault(role, "it accepted the question twice");
+        };
+        link.accept(opened.clone());
+        let (node, open_us) = (link.node.name.clone(), micros(link.opened_at.elapsed()));
+        let totals = self.summary.model_mut(role);
+        totals.model.clone_from(&opened.card.name);
+        totals.prompt_tokens = u64::from(opened.prompt_tokens);
+        totals.cached_tokens += u64::from(opened.cached_tokens);
+        self.tell(Progress::Opened(NodeOpened {
+            role,
+            node,
+            card: opened.card,
+            prompt_tokens: opened.prompt_tokens,
+            cached_tokens: opened.cached_tokens,
+            open_us,
+        }));
+        if role == Role::Small && self.awaiting == Awaiting::Opened {
+            // The large node may still be opening: commands queue, and nobody waits for it before
+            // the policy wants it.
+            self.prompt_tokens = opened.prompt_tokens;
+            return self.advance(Event::Started { prompt_tokens: opened.prompt_tokens });
+        }
+        self.warm(true);
+        None
+    }
+
+    pub(super) fn warmed(&mut self, role: Role, warmed: &Warmed) -> Option<Ended> {
+        let report = match self.link(role) {
+            Some(link) => link.check(warmed),
+            None => return None,
+        };
+        let sent = match report {
+            Report::Agrees(sent) => sent,
+            Report::Differs(sent) => return self.repair(role, sent),
+            Report::Unexpected => return self.fault(role, "it reported text it was not given"),
+        };
+        self.tally_warmed(role, warmed);
+        self.tell(Progress::Warmed(NodeWarmed {
+            role,
+            committed_bytes: warmed.committed_bytes,
+            tokens: warmed.tokens,
+            prefill_tokens: warmed.prefill_tokens,
+            prefill_us: warmed.prefill_us,
+        }));
+        if let (Sent::Insert, Awaiting::Inserted { why, .. }) = (sent, &self.awaiting) {
+            self.tally_inserted(*why, warmed);
+            return self.advance(Event::Inserted { tokens: warmed.tokens });
+        }
+        self.warm(false);
+        None
+    }
+
+    pub(super) fn delta(&mut self, role: Role, delta: Delta) -> Option<Ended> {
+        let running = |draft: &&mut super::Draft| draft.attached && draft.finished.is_none();
+        let Some(draft) = self.draft(role).as_mut().filter(running) else {
+            return self.fault(role, "it wrote without being asked");
+        };
+        draft.push(delta);
+        let end = draft.showable();
+        if let Err(defect) = self.show(role, end) {
+            return Some(defect.into());
+        }
+        self.warm(false);
+        None
+    }
+
+    pub(super) fn finished(&mut self, role: Role, finished: Finished) -> Option<Ended> {
+        let running = |draft: &&mut super::Draft| draft.attached && draft.finished.is_none();
+        let Some(draft) = self.draft(role).as_mut().filter(running) else {
+            return self.fault(role, "it finished without being asked");
+        };
+        if !draft.finish(finished) {
+            let message = "the text it sent and the length it reports differ";
+            return self.fault(role, message);
+        }
+        self.complete(role)
+    }
+
+    /// A draft is finished: tells the observer and the policy.
+    pub(super) fn complete(&mut self, role: Role) -> Option<Ended> {
+        let draft = self.draft(role).take()?;
+        let Some(finished) = draft.finished.as_ref() else {
+            *self.draft(role) = Some(draft);
+            return None;
+        };
+        self.tell(Progress::Finished(NodeFinished {
+            ask: draft.number,
+            role,
+            reason: reason_name(&finished.reason).to_owned(),
+            trigger: match &finished.reason {
+                thinking::thinker::FinishReason::Trigger(found) => Some(found.clone()),
+                _ => None,
+            },
+            tokens: finished.tokens,
+            bytes: finished.bytes,
+            prefill_tokens: draft.prefill_tokens(),
+            timing: finished.timing,
+            first_text_us: draft.first_text_at.map(|at| micros(at - draft.asked_at)),
+            wall_us: micros(draft.asked_at.elapsed()),
+        }));
+        self.tally_finished(&draft);
+        // The policy reads the text while the driver may change everything else.
+        let (text, tokens, reason) = (draft.text.clone(), finished.tokens, finished.reason.clone());
+        *self.draft(role) = Some(draft);
+        self.advance(Event::Finished { text: &text, tokens, reason: &reason })
+    }
+
+    /// A node broke the contract of a session: it is given up.
+    pub(super) fn fault(&mut self, role: Role, what: &str) -> Option<Ended> {
+        self.lost(role, Failure::new(Code::Internal, format!("it broke the protocol: {what}")))
+    }
+}

@@ -1,0 +1,182 @@
+//! When a node is lost, late, or holds another text than ours.
+
+use thinking::{
+    policy::{Action, End, Event, Role, Solo},
+    thinker::{Failure, FinishReason, Finished, Timing},
+};
+use tokio::time::Instant;
+
+use super::{
+    Awaiting, Driver, Ended,
+    actions::{Defect, propose},
+    link::{Link, Sent},
+    tally::Meter,
+};
+use crate::{
+    progress::{Progress, Resumed},
+    question::Node,
+};
+
+/// How often a node's text is sent again as a whole before it is given up.
+const REPAIRS: u32 = 8;
+
+impl Driver<'_> {
+    /// A node is gone, late, refuses, or broke the contract.
+    pub(super) fn lost(&mut self, role: Role, failure: Failure) -> Option<Ended> {
+        match role {
+            Role::Large => self.lost_large(&failure),
+            Role::Small => self.lost_small(failure),
+        }
+    }
+
+    fn lost_large(&mut self, failure: &Failure) -> Option<Ended> {
+        let link = self.large.take()?;
+        tracing::warn!(node = link.node.name, code = ?failure.code, "large node lost: {failure}");
+        self.degrade(about("large node", &link.node.name, &failure.message));
+        if self.awaiting != Awaiting::Finished(Role::Large) {
+            // The small model is at it: what it makes of it is taken in first.
+            return None;
+        }
+        match self.fall_back() {
+            Ok(actions) => self.perform(actions),
+            Err(defect) => Some(defect.into()),
+        }
+    }
+
+    /// Marks the answer; the first reason stands.
+    pub(super) fn degrade(&mut self, reason: String) {
+        if self.summary.degraded.is_none() {
+            self.summary.degraded = Some(reason.clone());
+            self.tell(Progress::Degraded { reason });
+        }
+    }
+
+    /// Lets the small model finish alone with what is left of the budget. Text that it has already
+    /// written stays, as far as it follows the answer's end.
+    pub(super) fn fall_back(&mut self) -> Result<Vec<Action>, Defect> {
+        self.alone = true;
+        if let Some(draft) = self.large_draft.take() {
+            self.tally_interrupted(&draft);
+        }
+        let mut end = None;
+        if let Some(draft) = &self.small_draft {
+            let follows = draft.base + draft.shown == self.written.len();
+            let reason = draft.finished.as_ref().map(|finished| finished.reason.clone());
+            let bytes = if follows { draft.text.len() } else { draft.shown };
+            self.keep(Role::Small, bytes as u64, false)?;
+            end = reason.filter(|_| follows).and_then(|reason| end_of(&reason));
+        }
+        let spent = self.summary.tokens();
+        let left = u64::from(self.question.max_tokens).saturating_sub(spent);
+        if end.is_none() && left == 0 {
+            end = Some(End::MaxTokens);
+        }
+        if let Some(end) = end {
+            return Ok(vec![Action::End(end)]);
+        }
+        self.policy = Box::new(Solo::new(Role::Small, u32::try_from(left).unwrap_or(u32::MAX)));
+        Ok(self.policy.step(Event::Started { prompt_tokens: self.prompt_tokens }))
+    }
+
+    fn lost_small(&mut self, failure: Failure) -> Option<Ended> {
+        let lost = self.small.node.name.clone();
+        tracing::warn!(node = lost, code = ?failure.code, "small node lost: {failure}");
+        let Some(next) = self.spare.pop_front() else {
+            return Some(Ended::Failed { node: lost, failure });
+        };
+        self.summary.resumes += 1;
+        let bytes = self.written.len() as u64;
+        self.tell(Progress::Resumed(Resumed::new(&lost, &failure, &next.name, bytes)));
+        self.meters.push(Meter::start(Role::Small, &next));
+        self.summary.small.node.clone_from(&next.name);
+        self.reopen(Role::Small, next)
+    }
+
+    /// A node's text is not ours: it gets ours again, as a whole.
+    pub(super) fn repair(&mut self, role: Role, sent: Sent) -> Option<Ended> {
+        // The report comes before anything the node wrote on top of the wrong text, so nothing of
+        // that has been shown.
+        self.summary.hash_repairs += 1;
+        let again = sent == Sent::Open && !self.written.text().is_empty();
+        if again || self.summary.hash_repairs > REPAIRS {
+            return self.fault(role, "its text differs from ours, also after sending it again");
+        }
+        let node = match self.link(role) {
+            Some(link) => link.node.clone(),
+            None => return None,
+        };
+        let committed_bytes = self.written.len() as u64;
+        tracing::warn!(node = node.name, committed_bytes, "the node's text differs: sent again");
+        self.tell(Progress::Repaired { role, committed_bytes });
+        self.reopen(role, node)
+    }
+
+    /// Opens a session with all that is written, and asks again for what was asked.
+    fn reopen(&mut self, role: Role, node: Node) -> Option<Ended> {
+        let inserted = match (&self.awaiting, role) {
+            (Awaiting::Inserted { text, .. }, Role::Small) => Some(text.clone()),
+            _ => None,
+        };
+        let begin = self.written.len() - inserted.as_ref().map_or(0, String::len);
+        let open = self.open(&self.written.text()[..begin]);
+        let mut link = Link::open(node, open);
+        if let Some(text) = inserted {
+            link.insert(&text);
+        }
+        if self.awaiting.role() == role {
+            self.heard = Instant::now();
+        }
+        let mut spent_up = false;
+        if let Some(draft) = self.draft(role) {
+            if draft.finished.is_some() {
+                draft.attached = false;
+            } else {
+                draft.carry_over();
+                spent_up = draft.tokens_left() == 0;
+                if spent_up {
+                    draft.attached = false;
+                    draft.finish(nothing_more());
+                } else {
+                    let propose = propose(draft);
+                    link.propose(&self.written, propose);
+                }
+            }
+        }
+        match role {
+            Role::Small => self.small = link,
+            Role::Large => self.large = Some(link),
+        }
+        if spent_up { self.complete(role) } else { None }
+    }
+}
+
+/// A failure in one line that names the node; most name it themselves.
+fn about(what: &str, node: &str, message: &str) -> String {
+    if message.contains(node) {
+        format!("{what}: {message}")
+    } else {
+        format!("{what} {node}: {message}")
+    }
+}
+
+/// What a session that makes no token would report.
+fn nothing_more() -> Finished {
+    Finished {
+        reason: FinishReason::MaxTokens,
+        tokens: 0,
+        bytes: 0,
+        prefill_tokens: 0,
+        timing: Timing::default(),
+    }
+}
+
+/// The end that a finish reason means for the whole answer.
+fn end_of(reason: &FinishReason) -> Option<End> {
+    match reason {
+        FinishReason::EndOfText => Some(End::EndOfText),
+        FinishReason::ContextFull => Some(End::ContextFull),
+        FinishReason::Deadline => Some(End::Deadline),
+        FinishReason::Cancelled => Some(End::Cancelled),
+        FinishReason::MaxTokens | FinishReason::Stop { .. } | FinishReason::Trigger(_) => None,
+    }
+}

@@ -1,0 +1,102 @@
+//! The committed text of an answer, with the token ids of its pieces where they are known.
+
+use std::sync::Arc;
+
+use thinking::thinker::TextHash;
+
+/// The committed text. It only ever grows.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+/// Committed text that arrived at once.
+#[derive(Debug)]
+struct Piece {
+    end: usize,
+    /// Empty when they are not known.
+    token_ids: Vec<u32>,
+    /// The tokenizer that gave them.
+    fingerprint: Arc<str>,
+}
+
+impl Written {
+    /// The text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its length in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Adds text; `token_ids` is empty when they are not known.
+    pub(super) fn push(&mut self, text: &str, token_ids: &[u32], fingerprint: &Arc<str>) {
+        self.text.push_str(text);
+        self.pieces.push(Piece {
+            end: self.text.len(),
+            token_ids: token_ids.to_vec(),
+            fingerprint: Arc::clone(fingerprint),
+        });
+    }
+
+    /// The token ids of the text from `start` on, if all of it has ids of this tokenizer; else none.
+    pub(super) fn token_ids_from(&self, start: usize, fingerprint: &str) -> Vec<u32> {
+        let first = self.pieces.partition_point(|piece| piece.end <= start);
+        let begins_here = match first.checked_sub(1).and_then(|before| self.pieces.get(before)) {
+            Some(before) => before.end == start,
+            None => start == 0,
+        };
+        let pieces = self.pieces.get(first..).unwrap_or_default();
+        let known =
+            |piece: &Piece| !piece.token_ids.is_empty() && *piece.fingerprint == *fingerprint;
+        if fingerprint.is_empty() || !begins_here || !pieces.iter().all(known) {
+            return Vec::new();
+        }
+        pieces.iter().flat_map(|piece| piece.token_ids.iter().copied()).collect()
+    }
+}
+
+/// How far a session's text goes: its length, and the hash that a node must report for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    /// Bytes of the committed text.
+    pub(super) bytes: usize,
+    /// Their hash.
+    pub(super) hash: TextHash,
+}
+
+impl Mark {
+    /// Goes on over more text.
+    pub(super) fn push(&mut self, text: &str) {
+        self.bytes += text.len();
+        self.hash.push(text);
+    }
+
+    /// The mark at the end of a text.
+    pub(super) fn of(text: &str) -> Self {
+        Mark { bytes: text.len(), hash: TextHash::of(text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_given_for_whole_pieces_of_the_same_tokenizer_only() {
+        let mut written = Written::default();
+        let f: Arc<str> = "f".into();
+        written.push("ab", &[1, 2], &f);
+        written.push("c", &[3], &f);
+        assert_eq!(written.token_ids_from(0, "f"), [1, 2, 3]);
+        assert_eq!(written.token_ids_from(2, "f"), [3]);
+        assert!(written.token_ids_from(1, "f").is_empty(), "a piece is cut");
+        assert!(written.token_ids_from(0, "g").is_empty(), "another tokenizer");
+        written.push("d", &[], &f);
+        assert!(written.token_ids_from(2, "f").is_empty(), "ids are not known");
+        assert!(written.token_ids_from(4, "f").is_empty(), "nothing is left");
+    }
+}

@@ -1,0 +1,339 @@
+//! The journal: the JSONL log of one answer. A header line says what was asked of whom; then comes
+//! one line per [`Stamped`] event, the summary last. Its format is described in docs/journal.md.
+//!
+//! Every line is flushed when it is written, so an interrupted run keeps what it has.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+use thinking::thinker::{Message, Prompt, Sampling};
+
+use crate::{
+    progress::{Observer, Progress, Stamped, Text},
+    question::{Question, Settings},
+};
+
+/// The version of the format. It grows when an old reader would misunderstand a new journal.
+pub const VERSION: u32 = 1;
+
+/// Shown text is gathered into lines of at least so many bytes ...
+const TEXT_BYTES: usize = 240;
+/// ... or of at least so much time, whichever comes first.
+const TEXT_US: u64 = 250_000;
+
+/// The first line: what was asked, of whom, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// The format's version, [`VERSION`].
+    pub specthink_journal: u32,
+    /// The program that wrote it, with its version.
+    pub program: String,
+    /// When the question was asked, in milliseconds since 1970-01-01 UTC.
+    pub unix_ms: u64,
+    /// The question.
+    pub question: QuestionNote,
+    /// The policy and all its parameters.
+    pub policy: serde_json::Value,
+    /// How the nodes are treated.
+    pub settings: Settings,
+    /// The small nodes, in order.
+    pub small: Vec<String>,
+    /// The large node.
+    pub large: Option<String>,
+}
+
+/// A question, as the journal spells it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuestionNote {
+    /// As it appears in the nodes' logs.
+    pub id: String,
+    /// The conversation; absent with a raw prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Vec<Message>>,
+    /// The raw prompt; absent with a conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_prompt: Option<String>,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Every ask's seed follows from it.
+    pub seed: u64,
+    /// Greatest number of tokens.
+    pub max_tokens: u32,
+    /// Time for the whole answer, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+}
+
+impl From<&Question> for QuestionNote {
+    fn from(question: &Question) -> Self {
+        let (messages, raw_prompt) = match &question.prompt {
+            Prompt::Messages(messages) => (Some(messages.clone()), None),
+            Prompt::Raw(text) => (None, Some(text.clone())),
+        };
+        QuestionNote {
+            id: question.id.clone(),
+            messages,
+            raw_prompt,
+            sampling: question.sampling,
+            seed: question.seed,
+            max_tokens: question.max_tokens,
+            deadline_ms: question.deadline.map(millis),
+        }
+    }
+}
+
+impl Header {
+    /// The header of a question that is asked now.
+    pub fn new(
+        question: &Question,
+        policy: serde_json::Value,
+        settings: Settings,
+        small: Vec<String>,
+        large: Option<String>,
+    ) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Header {
+            specthink_journal: VERSION,
+            program: concat!("specthink ", env!("CARGO_PKG_VERSION")).to_owned(),
+            unix_ms: millis(now),
+            question: question.into(),
+            policy,
+            settings,
+            small,
+            large,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A journal that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file cannot be made.
+    #[error(
+        "cannot create the journal {path}: {why}; give --journal a file in a folder that can be written"
+    )]
+    Create {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// A line could not be written; the answer went on without it.
+    #[error("the journal is incomplete: writing it failed: {why}")]
+    Write {
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the journal {path}: {why}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// The file is something else.
+    #[error("{path} is not a journal of specthink: {why}")]
+    NotAJournal {
+        /// The file.
+        path: String,
+        /// What is wrong with its first line.
+        why: String,
+    },
+    /// The format has another version.
+    #[error(
+        "{path} is a journal of version {found}, this program reads version {VERSION}: use the specthink that wrote it ({program})"
+    )]
+    Version {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: u64,
+        /// The program that wrote it.
+        program: String,
+    },
+    /// A line in the middle is damaged.
+    #[error("{path}, line {line}: {why}; the journal was changed after it was written")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Writes a journal while an answer is made. The first error ends the writing; [`finish`] tells it.
+///
+/// [`finish`]: JournalWriter::finish
+#[derive(Debug)]
+pub struct JournalWriter<W: Write> {
+    out: W,
+    gathered: Option<(u64, Text)>,
+    error: Option<io::Error>,
+}
+
+impl JournalWriter<File> {
+    /// Makes the file, in place of an older one, and writes the header.
+    ///
+    /// # Errors
+    /// When the file cannot be made or written.
+    pub fn create(path: &Path, header: &Header) -> Result<Self, JournalError> {
+        let file = File::create(path)
+            .map_err(|why| JournalError::Create { path: path.display().to_string(), why })?;
+        JournalWriter::new(file, header)
+    }
+}
+
+impl<W: Write> JournalWriter<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn new(out: W, header: &Header) -> Result<Self, JournalError> {
+        let mut writer = JournalWriter { out, gathered: None, error: None };
+        writer.line(header);
+        match writer.error.take() {
+            Some(why) => Err(JournalError::Write { why }),
+            None => Ok(writer),
+        }
+    }
+
+    fn line(&mut self, value: &impl Serialize) {
+        if self.error.is_some() {
+            return;
+        }
+        let written = serde_json::to_vec(value).map_err(io::Error::other).and_then(|mut line| {
+            line.push(b'\n');
+            // One call per line: a journal that breaks off does so in its last line only.
+            self.out.write_all(&line)?;
+            self.out.flush()
+        });
+        self.error = written.err();
+    }
+
+    fn release(&mut self) {
+        if let Some((at_us, text)) = self.gathered.take() {
+            self.line(&Stamped { at_us, progress: Progress::Text(text) });
+        }
+    }
+
+    /// Writes what is still gathered.
+    ///
+    /// # Errors
+    /// The first error of the whole writing.
+    pub fn finish(mut self) -> Result<W, JournalError> {
+        self.release();
+        match self.error {
+            Some(why) => Err(JournalError::Write { why }),
+            None => Ok(self.out),
+        }
+    }
+}
+
+impl<W: Write + Send> Observer for JournalWriter<W> {
+    fn see(&mut self, stamped: &Stamped) {
+        let Progress::Text(text) = &stamped.progress else {
+            self.release();
+            self.line(stamped);
+            return;
+        };
+        match &mut self.gathered {
+            Some((_, before)) if (before.writer, before.why) == (text.writer, text.why) => {
+                before.text.push_str(&text.text);
+            }
+            _ => {
+                self.release();
+                self.gathered = Some((stamped.at_us, text.clone()));
+            }
+        }
+        let full = self.gathered.as_ref().is_some_and(|(at_us, text)| {
+            text.text.len() >= TEXT_BYTES || stamped.at_us.saturating_sub(*at_us) >= TEXT_US
+        });
+        if full {
+            self.release();
+        }
+    }
+}
+
+/// A journal, read again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Journal {
+    /// The first line.
+    pub header: Header,
+    /// What happened, in order.
+    pub events: Vec<Stamped>,
+    /// The last line breaks off: the writer was interrupted.
+    pub truncated: bool,
+}
+
+impl Journal {
+    /// Whether the answer's end is in it.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.events.last(), Some(Stamped { progress: Progress::Ended(_), .. }))
+    }
+
+    /// Reads a journal file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no journal, has another version, or is damaged before its end.
+    pub fn open(path: &Path) -> Result<Journal, JournalError> {
+        let read = |why| JournalError::Read { path: path.display().to_string(), why };
+        let file = File::open(path).map_err(read)?;
+        Journal::read(BufReader::new(file), &path.display().to_string())
+    }
+
+    /// Reads a journal; `path` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn read(mut input: impl BufRead, path: &str) -> Result<Journal, JournalError> {
+        let mut lines: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            let read = input.read_until(b'\n', &mut line);
+            if read.map_err(|why| JournalError::Read { path: path.to_owned(), why })? == 0 {
+                break;
+            }
+            lines.push(line);
+        }
+        let mut lines = lines.iter();
+        let header = header(lines.next().map_or(&[][..], Vec::as_slice), path)?;
+        let (mut events, mut truncated) = (Vec::new(), false);
+        for (index, line) in lines.enumerate() {
+            match serde_json::from_slice(line) {
+                Ok(stamped) => events.push(stamped),
+                // Only the last line can lack its end.
+                Err(_) if !line.ends_with(b"\n") => truncated = true,
+                Err(why) => {
+                    let (path, why) = (path.to_owned(), why.to_string());
+                    return Err(JournalError::Damaged { path, line: index + 2, why });
+                }
+            }
+        }
+        Ok(Journal { header, events, truncated })
+    }
+}
+
+fn header(line: &[u8], path: &str) -> Result<Header, JournalError> {
+    let not_a_journal = |why: String| JournalError::NotAJournal { path: path.to_owned(), why };
+    let value: serde_json::Value = serde_json::from_slice(line)
+        .map_err(|_| not_a_journal("its first line is no JSON object".to_owned()))?;
+    let found = value.get("specthink_journal").and_then(serde_json::Value::as_u64);
+    let found = found.ok_or_else(|| not_a_journal("its first line is no header".to_owned()))?;
+    if found != u64::from(VERSION) {
+        let program = value.get("program").and_then(|p| p.as_str()).unwrap_or("unknown").to_owned();
+        return Err(JournalError::Version { path: path.to_owned(), found, program });
+    }
+    serde_json::from_value(value).map_err(|why| not_a_journal(why.to_string()))
+}

@@ -1,0 +1,207 @@
+//! What an observer of an answer is told, in order. The journal writes these, the renderer shows
+//! them; a replayed journal and a live answer look the same to both.
+
+use serde::{Deserialize, Serialize};
+pub use thinking::transcript::Writer;
+use thinking::{
+    policy::{Role, Why},
+    thinker::{Code, Failure, FinishReason, ModelCard, Timing},
+    trigger::TriggerMatch,
+};
+
+use crate::account::Summary;
+
+/// Watches an answer being written.
+pub trait Observer: Send {
+    /// Takes note. Must not block: the answer waits for it.
+    fn see(&mut self, stamped: &Stamped);
+}
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Microseconds since the question was asked; never falls.
+    pub at_us: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Progress {
+    /// A node accepted the question.
+    Opened(NodeOpened),
+    /// A node was asked to write.
+    Ask(Asked),
+    /// Committed text, shown once and never changed. Pieces follow each other without gaps.
+    Text(Text),
+    /// A node finished what it was asked for.
+    Finished(NodeFinished),
+    /// A proposal was cut to what is kept; the rest is forgotten.
+    Kept(Kept),
+    /// A node has committed text in its cache.
+    Warmed(NodeWarmed),
+    /// The large node is out; the small one goes on alone.
+    Degraded {
+        /// One line for a person.
+        reason: String,
+    },
+    /// A node's text differed from ours and was sent again as a whole.
+    Repaired {
+        /// Whose text.
+        role: Role,
+        /// How much text was sent.
+        committed_bytes: u64,
+    },
+    /// A small node was lost and the next one took over.
+    Resumed(Resumed),
+    /// The answer is over.
+    Ended(Box<Summary>),
+}
+
+/// A node accepted the question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeOpened {
+    /// Which part it plays.
+    pub role: Role,
+    /// Its name, usually its URL.
+    pub node: String,
+    /// What it serves.
+    pub card: ModelCard,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// How many tokens were cached.
+    pub cached_tokens: u32,
+    /// Time from our request to its answer.
+    pub open_us: u64,
+}
+
+/// A node was asked to write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Number of the ask, from 0.
+    pub ask: u32,
+    /// Who.
+    pub role: Role,
+    /// Why.
+    pub why: Why,
+    /// Greatest number of tokens.
+    pub max_tokens: u32,
+    /// Whether all of it may be forgotten.
+    pub provisional: bool,
+    /// Seeds its draws.
+    pub seed: u64,
+    /// Length of the committed text it goes on from.
+    pub committed_bytes: u64,
+}
+
+/// Committed text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Text {
+    /// Who wrote it.
+    pub writer: Writer,
+    /// Why it is written by whom it is written.
+    pub why: Why,
+    /// The text.
+    pub text: String,
+}
+
+/// A node finished what it was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeFinished {
+    /// Number of the ask.
+    pub ask: u32,
+    /// Who.
+    pub role: Role,
+    /// "end_of_text", "max_tokens", "stop", "trigger", "cancelled", "deadline", "context_full".
+    pub reason: String,
+    /// The trigger, when that was the reason; positions in bytes of the proposal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerMatch>,
+    /// Tokens made.
+    pub tokens: u32,
+    /// Bytes of the proposal.
+    pub bytes: u64,
+    /// Tokens that had to be prefilled after it was asked.
+    pub prefill_tokens: u32,
+    /// Where the time went on the node.
+    pub timing: Timing,
+    /// From the ask to its first text, as seen here; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_text_us: Option<u64>,
+    /// From the ask to its end, as seen here.
+    pub wall_us: u64,
+}
+
+/// A proposal was cut to what is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Number of the ask.
+    pub ask: u32,
+    /// Whose proposal.
+    pub role: Role,
+    /// Bytes kept.
+    pub bytes: u64,
+    /// Tokens kept.
+    pub tokens: u32,
+    /// Tokens forgotten.
+    pub discarded_tokens: u32,
+}
+
+/// A node has committed text in its cache.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeWarmed {
+    /// Which node.
+    pub role: Role,
+    /// Length of its committed text.
+    pub committed_bytes: u64,
+    /// Tokens the new text took.
+    pub tokens: u32,
+    /// How many were computed.
+    pub prefill_tokens: u32,
+    /// The time that took.
+    pub prefill_us: u64,
+}
+
+/// A small node was lost and the next one took over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// The node that was lost.
+    pub from: String,
+    /// What became of it.
+    pub code: Code,
+    /// In one line.
+    pub reason: String,
+    /// The node that goes on.
+    pub to: String,
+    /// Length of the committed text it was given.
+    pub committed_bytes: u64,
+}
+
+impl Resumed {
+    /// Notes a loss.
+    pub fn new(from: &str, failure: &Failure, to: &str, committed_bytes: u64) -> Self {
+        Resumed {
+            from: from.to_owned(),
+            code: failure.code,
+            reason: failure.message.clone(),
+            to: to.to_owned(),
+            committed_bytes,
+        }
+    }
+}
+
+/// The name of a finish reason, as the wire and the journal spell it.
+pub fn reason_name(reason: &FinishReason) -> &'static str {
+    match reason {
+        FinishReason::EndOfText => "end_of_text",
+        FinishReason::MaxTokens => "max_tokens",
+        FinishReason::Stop { .. } => "stop",
+        FinishReason::Trigger(_) => "trigger",
+        FinishReason::Cancelled => "cancelled",
+        FinishReason::Deadline => "deadline",
+        FinishReason::ContextFull => "context_full",
+    }
+}

@@ -1,0 +1,104 @@
+//! What an answer needs: the question, the nodes and the settings. Nothing here runs.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use thinking::{
+    policy::Policy,
+    thinker::{Prompt, Sampling, Thinker},
+};
+
+/// What is to be answered, and within which limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// Appears in the nodes' logs.
+    pub id: String,
+    /// The conversation or raw text.
+    pub prompt: Prompt,
+    /// How tokens are drawn, on both nodes.
+    pub sampling: Sampling,
+    /// Every ask's seed follows from it.
+    pub seed: u64,
+    /// Greatest number of tokens of the whole answer, both models together.
+    pub max_tokens: u32,
+    /// Time for the whole answer.
+    pub deadline: Option<Duration>,
+}
+
+/// Bytes that crossed a link so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Towards the node.
+    pub sent_bytes: u64,
+    /// From the node.
+    pub received_bytes: u64,
+}
+
+/// Reads a link's counters.
+pub type ReadTraffic = Arc<dyn Fn() -> Traffic + Send + Sync>;
+
+/// A Thinker with a name for people.
+#[derive(Clone)]
+pub struct Node {
+    /// Its address, or whatever tells it from the others in messages.
+    pub name: String,
+    /// What answers.
+    pub thinker: Arc<dyn Thinker>,
+    /// Bytes to and from it, where that is known.
+    pub traffic: Option<ReadTraffic>,
+}
+
+impl Node {
+    /// A node whose traffic nobody counts.
+    pub fn new(name: impl Into<String>, thinker: Arc<dyn Thinker>) -> Self {
+        Node { name: name.into(), thinker, traffic: None }
+    }
+
+    /// The bytes that crossed its link so far.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.traffic.as_ref().map(|read| read())
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How the driver treats the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Send each node the other's text while it is written, so that it finds a warm prefix. When
+    /// off, a node gets it when it must write.
+    pub keep_warm: bool,
+    /// How long the small node may be silent while it is waited for.
+    pub small_timeout: Duration,
+    /// How long the large node may be silent while it is waited for; then the small one goes on
+    /// alone.
+    pub large_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            keep_warm: true,
+            small_timeout: Duration::from_secs(120),
+            large_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Everything [`answer`](crate::answer) needs.
+pub struct Run {
+    /// What is to be answered.
+    pub question: Question,
+    /// The small nodes: the first writes, the others stand in for it, in order.
+    pub small: Vec<Node>,
+    /// The large node, where the policy has a use for one.
+    pub large: Option<Node>,
+    /// Decides who writes.
+    pub policy: Box<dyn Policy>,
+    /// How the nodes are treated.
+    pub settings: Settings,
+}

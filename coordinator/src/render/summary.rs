@@ -1,0 +1,162 @@
+//! The closing summary of an answer, in a few aligned lines.
+
+use std::io::{self, Write};
+
+use thinking::policy::End;
+
+use super::why_name;
+use crate::account::{ModelTotals, Summary, Takeover};
+
+/// Writes the summary. Lines that would say nothing are left out.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    let time = &summary.time;
+    let rate = per_second(summary.tokens(), time.total_us);
+    let first = time
+        .first_text_us
+        .map_or_else(|| "no text".to_owned(), |us| format!("first text after {}", seconds(us)));
+    writeln!(out, "--")?;
+    writeln!(
+        out,
+        "answer     {} tokens in {} ({rate}), {first}; {}",
+        summary.tokens(),
+        seconds(time.total_us),
+        end_line(summary),
+    )?;
+    writeln!(
+        out,
+        "tokens     small {}, large {}{}; takeover share {:.1} %",
+        model_tokens(&summary.small),
+        model_tokens(&summary.large),
+        if summary.inserted_tokens > 0 {
+            format!(", inserted {}", summary.inserted_tokens)
+        } else {
+            String::new()
+        },
+        100.0 * summary.takeover_share(),
+    )?;
+    takeover_lines(out, summary)?;
+    writeln!(
+        out,
+        "time       small decode {}, small prefill {}, large decode {}, large prefill {}, \
+         queue {}, network {}, other {}",
+        seconds(time.small.decode_us),
+        seconds(time.small.prefill_us),
+        seconds(time.large.decode_us),
+        seconds(time.large.prefill_us),
+        seconds(time.small.queue_us + time.large.queue_us),
+        seconds(time.network_us()),
+        seconds(time.other_us),
+    )?;
+    writeln!(
+        out,
+        "cached     small {} of {} prompt tokens, large {} of {}; read ahead: small {} tokens, large {}",
+        summary.small.cached_tokens,
+        summary.small.prompt_tokens,
+        summary.large.cached_tokens,
+        summary.large.prompt_tokens,
+        summary.small.warm_tokens,
+        summary.large.warm_tokens,
+    )?;
+    if summary.small.traffic.is_some() || summary.large.traffic.is_some() {
+        let (small, large) = (traffic(&summary.small), traffic(&summary.large));
+        writeln!(out, "bytes      small {small}; large {large}")?;
+    }
+    if summary.hash_repairs + summary.resumes > 0 {
+        let (repairs, resumes) = (summary.hash_repairs, summary.resumes);
+        writeln!(
+            out,
+            "mended     text sent again {repairs} times, small node replaced {resumes} times"
+        )?;
+    }
+    if let Some(failure) = &summary.failure {
+        writeln!(out, "failed     {failure}")?;
+    }
+    if let Some(reason) = &summary.degraded {
+        writeln!(out, "degraded   {reason}")?;
+    }
+    Ok(())
+}
+
+fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    let takeovers = &summary.takeovers;
+    if takeovers.is_empty() {
+        return writeln!(out, "takeovers  none");
+    }
+    let reasons: Vec<String> = summary
+        .takeovers_by_reason()
+        .into_iter()
+        .map(|(why, count)| format!("{} {count}", why_name(why)))
+        .collect();
+    let prefill: u64 = takeovers.iter().map(|t| u64::from(t.prefill_tokens)).sum();
+    let handoff = match median_handoff_us(takeovers) {
+        Some(us) => format!("first text after {} (median)", seconds(us)),
+        None => "no text".to_owned(),
+    };
+    writeln!(
+        out,
+        "takeovers  {} ({}); {handoff}; {prefill} tokens were left to prefill ({:.1} each)",
+        takeovers.len(),
+        reasons.join(", "),
+        prefill as f64 / takeovers.len() as f64,
+    )
+}
+
+fn median_handoff_us(takeovers: &[Takeover]) -> Option<u64> {
+    let mut handoffs: Vec<u64> = takeovers.iter().filter_map(|t| t.handoff_us).collect();
+    handoffs.sort_unstable();
+    handoffs.get(handoffs.len() / 2).copied()
+}
+
+fn end_line(summary: &Summary) -> &'static str {
+    match summary.end {
+        Some(End::EndOfText) => "the model ended it",
+        Some(End::MaxTokens) => "cut off by --max-tokens",
+        Some(End::ContextFull) => "cut off: a model's context is full",
+        Some(End::Deadline) => "cut off by the deadline",
+        Some(End::Cancelled) => "cancelled",
+        None => "failed",
+    }
+}
+
+fn model_tokens(totals: &ModelTotals) -> String {
+    let discarded = match totals.discarded_tokens {
+        0 => String::new(),
+        discarded => format!(" (and {discarded} discarded)"),
+    };
+    let model =
+        if totals.model.is_empty() { String::new() } else { format!(" by {}", totals.model) };
+    format!("{}{model}{discarded}", totals.tokens)
+}
+
+fn traffic(totals: &ModelTotals) -> String {
+    match totals.traffic {
+        Some(traffic) => format!(
+            "{} sent, {} received",
+            bytes(traffic.sent_bytes),
+            bytes(traffic.received_bytes)
+        ),
+        None => "not counted".to_owned(),
+    }
+}
+
+fn seconds(us: u64) -> String {
+    if us < 10_000_000 {
+        format!("{:.3} s", us as f64 / 1e6)
+    } else {
+        format!("{:.1} s", us as f64 / 1e6)
+    }
+}
+
+fn bytes(bytes: u64) -> String {
+    if bytes < 10_000 { format!("{bytes} B") } else { format!("{:.1} kB", bytes as f64 / 1e3) }
+}
+
+fn per_second(tokens: u64, us: u64) -> String {
+    if us == 0 {
+        return "no time".to_owned();
+    }
+    format!("{:.1} tokens/s", tokens as f64 * 1e6 / us as f64)
+}

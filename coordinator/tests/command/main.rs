@@ -1,0 +1,6 @@
+//! The command, run as its user runs it, against two served scripted Thinkers on loopback.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod nodes;
+mod output;
+mod refusals;

@@ -1,0 +1,82 @@
+//! Two nodes in this process, and the command beside it.
+
+use std::{
+    ffi::OsStr,
+    io::Write,
+    process::{Command, Output, Stdio},
+    sync::Arc,
+};
+
+use thinking::{
+    testing::{Options, Script, ScriptedThinker},
+    thinker::Thinker,
+};
+use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
+use transport::{ServerConfig, bind, serve};
+
+/// A served Thinker; stops when it is dropped.
+pub(crate) struct Served {
+    pub(crate) url: String,
+    _stop: oneshot::Sender<()>,
+    _task: JoinHandle<()>,
+}
+
+/// Serves a Thinker on a free port.
+pub(crate) fn served(runtime: &Runtime, thinker: Arc<dyn Thinker>) -> Served {
+    runtime.block_on(async {
+        let listener = bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let config = ServerConfig::new(Options::default().card);
+        let task = tokio::spawn(async move {
+            let shutdown = async { drop(stopped.await) };
+            serve(listener, thinker, config, shutdown).await.unwrap();
+        });
+        Served { url, _stop: stop, _task: task }
+    })
+}
+
+/// The small model doubts once.
+pub(crate) fn small() -> Arc<ScriptedThinker> {
+    Arc::new(ScriptedThinker::new(Script::function(|committed, _| {
+        let tokens: &[&str] = match committed {
+            "" => &["Add", " 数学", ".", "\n\n", "Wait", ",", " no", "."],
+            text if text.contains("Hmm") => &["So", " 4", "."],
+            _ => &["Wait", ",", " no", "."],
+        };
+        tokens.iter().map(|token| (*token).to_owned()).collect()
+    })))
+}
+
+/// The large one answers.
+pub(crate) fn large() -> Arc<ScriptedThinker> {
+    let tokens = ["Hmm", ",", " yes", " 🙂", "\n\n"];
+    Arc::new(ScriptedThinker::new(Script::function(move |_, _| tokens.map(str::to_owned).to_vec())))
+}
+
+/// Runs the command to its end. Its environment holds nothing that would change what it does.
+pub(crate) fn specthink(arguments: &[impl AsRef<OsStr>], input: Option<&[u8]>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_specthink"));
+    command
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .env_remove("NO_COLOR")
+        .env_remove("SPECTHINK_TOKEN");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A command that refuses its arguments does not read.
+    let _ = stdin.write_all(input.unwrap_or_default());
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+/// Standard output as text.
+pub(crate) fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+/// Standard error as text.
+pub(crate) fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}

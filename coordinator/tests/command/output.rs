@@ -1,0 +1,116 @@
+//! What the command shows.
+
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::nodes::{large, served, small, specthink, stderr, stdout};
+
+const PIPED: &str = "Add 数学.\n\n⟦large: reflection⟧Hmm, yes 🙂\n\n⟦/⟧So 4.\n";
+
+#[test]
+fn a_piped_answer_has_marks_and_a_trace_shows_it_again() {
+    let runtime = Runtime::new().unwrap();
+    let (small, large) = (served(&runtime, small()), served(&runtime, large()));
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("run.jsonl");
+    let journal = journal.to_str().unwrap();
+    let nodes = ["--small", &small.url, "--large", &large.url];
+    let asked =
+        specthink(&[&["ask"], &nodes[..], &["--journal", journal, "2 + 2?"]].concat(), None);
+    assert_eq!(stdout(&asked), PIPED);
+    let summary = stderr(&asked);
+    assert!(asked.status.success(), "{summary}");
+    for part in [
+        "tokens     small 8 by scripted (and 2 discarded), large 5 by scripted; takeover share 38.5 %",
+        "takeovers  1 (reflection 1)",
+        "large decode",
+        "network",
+        "cached     small 0 of",
+        " sent, ",
+    ] {
+        assert!(summary.contains(part), "{part:?} is not in:\n{summary}");
+    }
+    let traced = specthink(&["trace", journal], None);
+    assert_eq!((stdout(&traced), stderr(&traced)), (PIPED, summary), "the same again");
+    assert!(traced.status.success());
+    // An interrupted run shows what it has.
+    let whole = std::fs::read_to_string(journal).unwrap();
+    std::fs::write(journal, &whole[..whole.len() - 100]).unwrap();
+    let traced = specthink(&["trace", journal], None);
+    assert_eq!(stdout(&traced), PIPED);
+    assert!(stderr(&traced).contains("the run was interrupted"), "{}", stderr(&traced));
+    assert!(stderr(&traced).contains("breaks off"), "{}", stderr(&traced));
+}
+
+#[test]
+fn colour_is_there_when_it_is_wanted() {
+    let runtime = Runtime::new().unwrap();
+    let (small, large) = (served(&runtime, small()), served(&runtime, large()));
+    let nodes = ["ask", "--small", &small.url, "--large", &large.url, "2 + 2?", "--color"];
+    let always = specthink(&[&nodes[..], &["always"]].concat(), None);
+    let text = stdout(&always);
+    assert!(text.contains("\x1b[1;36mHmm, yes 🙂\n\n\x1b[0mSo 4."), "{text:?}");
+    let never = specthink(&[&nodes[..], &["never"]].concat(), None);
+    assert_eq!(stdout(&never), PIPED);
+}
+
+#[test]
+fn json_is_one_object_with_the_answer_the_spans_and_the_summary() {
+    let runtime = Runtime::new().unwrap();
+    let (small, large) = (served(&runtime, small()), served(&runtime, large()));
+    let asked = specthink(
+        &["ask", "--small", &small.url, "--large", &large.url, "--json", "-"],
+        Some("2 + 2?\n".as_bytes()),
+    );
+    assert!(asked.status.success(), "{}", stderr(&asked));
+    assert_eq!(stderr(&asked), "");
+    let value: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    assert_eq!(value["answer"], "Add 数学.\n\nHmm, yes 🙂\n\nSo 4.");
+    assert_eq!(value["spans"][1]["writer"], "large");
+    assert_eq!(value["spans"][1]["why"], "reflection");
+    assert_eq!(value["takeovers_by_reason"]["reflection"], 1);
+    let summary = &value["summary"];
+    assert_eq!(summary["end"], "end_of_text");
+    assert_eq!(summary["large"]["tokens"], 5);
+    assert!(summary["large"]["traffic"]["sent_bytes"].as_u64().unwrap() > 0);
+    assert!(summary["time"]["total_us"].as_u64().unwrap() > 0);
+    assert_eq!(summary.get("degraded"), None);
+}
+
+#[test]
+fn a_degraded_answer_says_so_and_a_script_can_tell() {
+    let runtime = Runtime::new().unwrap();
+    let small = served(&runtime, small());
+    let gone = format!("http://127.0.0.1:{}", free_port());
+    let nodes = ["ask", "--small", &small.url, "--large", &gone, "2 + 2?"];
+    let asked = specthink(&nodes, None);
+    assert!(asked.status.success(), "the answer is complete: {}", stderr(&asked));
+    let (text, summary) = (stdout(&asked), stderr(&asked));
+    assert_eq!(text, "Add 数学.\n\nWait, no.\n");
+    let line = summary.lines().find(|line| line.starts_with("degraded")).unwrap();
+    assert!(line.contains(&gone), "{line}");
+    let strict = specthink(&[&nodes[..], &["--fail-degraded"]].concat(), None);
+    assert_eq!(strict.status.code(), Some(10));
+}
+
+/// A port on which nobody listens.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::process::{Command, Stdio};
+    let runtime = Runtime::new().unwrap();
+    let (small, large) = (served(&runtime, small()), served(&runtime, large()));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_specthink"))
+        .args(["ask", "--small", &small.url, "--large", &large.url, "2 + 2?"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("error"), "{}", stderr(&output));
+}

@@ -1,0 +1,160 @@
+//! What bad input gets: one line and its own exit code.
+
+use std::sync::Arc;
+
+use thinking::{
+    testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
+    thinker::{Code, Failure},
+};
+use tokio::runtime::Runtime;
+
+use crate::nodes::{served, specthink, stderr, stdout};
+
+/// Runs the command and expects this exit code and one line of error with these words.
+fn refused(arguments: &[&str], input: Option<&[u8]>, exit: i32, words: &[&str]) {
+    let output = specthink(arguments, input);
+    let error = stderr(&output);
+    assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {error}");
+    let errors: Vec<&str> = error.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{arguments:?}: {error}");
+    // Only a run that began has a summary beside it.
+    let begun = error.starts_with("--\n");
+    assert!(begun || error.lines().count() == 1, "{arguments:?}: {error}");
+    for word in words {
+        assert!(errors[0].contains(word), "{word:?} is not in {:?}", errors[0]);
+    }
+}
+
+#[test]
+fn arguments_that_make_no_sense() {
+    let usage = |arguments: &[&str], words: &[&str]| refused(arguments, None, 2, words);
+    usage(&["ask", "--temperature", "nan", "x"], &["--temperature", "0 or more"]);
+    usage(&["ask", "--top-p", "1.5", "x"], &["--top-p is 1.5", "from 0 to 1"]);
+    usage(&["ask", "--share", "0.5", "x"], &["--share", "random and periodic"]);
+    usage(&["ask", "--policy", "random", "--share", "2", "x"], &["share 2"]);
+    usage(&["ask", "--small", "gpu-host", "x"], &["gpu-host", "HOST:PORT"]);
+    usage(&["ask", "--small", "http://10.0.0.7:7101", "x"], &["plain text", "--insecure"]);
+    usage(&["ask", "--max-tokens", "0", "x"], &["--max-tokens"]);
+    usage(&["ask", "--deadline", "soon", "x"], &["--deadline", "90s"]);
+    usage(&["ask", "--max-tokenz", "5", "x"], &["--max-tokenz", "'--max-tokens'"]);
+    usage(&["ask", "--policy", "strictly", "x"], &["strictly", "small-only", "see --help"]);
+}
+
+#[test]
+fn questions_that_are_none() {
+    refused(&["ask", ""], None, 3, &["empty"]);
+    refused(&["ask", "-"], Some(b" \n\t"), 3, &["on standard input", "empty"]);
+    refused(&["ask", "-"], Some(b"2 + \xff?"), 3, &["not UTF-8", "byte 4"]);
+}
+
+#[test]
+fn files_that_do_not_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let bad_key = file("policy.yml", "begin: true\nmax_target_tokenz: 20\n");
+    let missing = folder.path().join("missing").to_str().unwrap().to_owned();
+    let paper = ["ask", "--policy", "paper", "x", "--policy-file"];
+    let key = ["policy.yml", "max_target_tokenz", "line 2", "max_target_tokens"];
+    refused(&[&paper[..], &[&bad_key]].concat(), None, 4, &key);
+    refused(&[&paper[..], &[&missing]].concat(), None, 4, &["cannot read", "missing"]);
+    refused(&["ask", "--journal", folder.path().to_str().unwrap(), "x"], None, 5, &["journal"]);
+    refused(&["trace", &missing], None, 5, &["cannot read the journal"]);
+    refused(&["trace", &bad_key], None, 5, &["is not a journal"]);
+    refused(&["ask", "--token-file", &missing, "x"], None, 6, &["token file"]);
+    let https = ["ask", "--small", "https://127.0.0.1:9", "x", "--tls-ca", &bad_key];
+    refused(&https, None, 6, &["holds no certificate"]);
+}
+
+#[test]
+fn nodes_that_are_not_there_or_refuse() {
+    let nobody = ["ask", "--small", "http://127.0.0.1:9", "--policy", "small-only", "x"];
+    refused(&nobody, None, 7, &["http://127.0.0.1:9", "small-node --model"]);
+    let runtime = Runtime::new().unwrap();
+    for (code, exit) in [
+        (Code::Unauthenticated, 8),
+        (Code::UnsupportedVersion, 9),
+        (Code::ContextTooLong, 11),
+        (Code::MessageTooLarge, 12),
+        (Code::Overloaded, 13),
+        (Code::Internal, 15),
+    ] {
+        let kind = FaultKind::Fail(Failure::new(code, "because of this"));
+        let faults = vec![Fault { session: None, command: 0, after_tokens: 0, kind }];
+        let options = Options { faults, ..Options::default() };
+        let thinker = ScriptedThinker::with_options(Script::text("x"), options);
+        let node = served(&runtime, Arc::new(thinker));
+        let ask = ["ask", "--small", &node.url, "--policy", "small-only", "x"];
+        refused(&ask, None, exit, &["because of this"]);
+    }
+}
+
+#[test]
+fn a_node_lost_in_mid_answer_keeps_the_text_in_the_journal() {
+    let runtime = Runtime::new().unwrap();
+    let kind = FaultKind::Fail(Failure::new(Code::Unavailable, "it was unplugged"));
+    let faults = vec![Fault { session: None, command: 1, after_tokens: 2, kind }];
+    let options = Options { faults, ..Options::default() };
+    let thinker = ScriptedThinker::with_options(Script::text("one two three"), options);
+    let node = served(&runtime, Arc::new(thinker));
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("run.jsonl");
+    let journal = journal.to_str().unwrap();
+    let ask = ["ask", "--small", &node.url, "--policy", "small-only", "--journal", journal, "x"];
+    refused(&ask, None, 7, &["it was unplugged", "the text so far is in the journal"]);
+    let traced = specthink(&["trace", journal], None);
+    assert_eq!(stdout(&traced), "one two\n");
+    assert!(stderr(&traced).contains("failed "), "{}", stderr(&traced));
+}
+
+#[test]
+fn the_help_teaches() {
+    let help = specthink(&["ask", "--help"], None);
+    assert!(help.status.success());
+    for word in ["Examples:", "Exit codes:", "--large-timeout", "⟦large: reflection⟧", "strict"]
+    {
+        assert!(stdout(&help).contains(word), "{word}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_the_compute_and_keeps_the_journal() {
+    use std::{io::Read, process::Stdio, time::Duration};
+    let runtime = Runtime::new().unwrap();
+    let token_delay = Duration::from_millis(5);
+    let options = Options { token_delay, ..Options::default() };
+    let thinker = Arc::new(ScriptedThinker::with_options(Script::babble(), options));
+    let node = served(&runtime, thinker.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("run.jsonl");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_specthink"))
+        .args(["ask", "--small", &node.url, "--policy", "small-only", "--max-tokens", "1000000"])
+        .args(["--journal", journal.to_str().unwrap(), "x"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The answer has begun.
+    let mut begun = [0; 8];
+    child.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    let kill = ["-INT", &child.id().to_string()];
+    assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("cancelled"), "{}", stderr(&output));
+    let traced = specthink(&["trace", journal.to_str().unwrap()], None);
+    let shown = [&begun[..], &output.stdout].concat();
+    assert_eq!(traced.stdout, shown, "what was shown is in the journal");
+    // The node notices without being told anything; how soon is the transport's business.
+    for _ in 0..1000 {
+        if thinker.open_sessions() == 0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the node still computes for a caller that is gone");
+}

@@ -1,0 +1,8 @@
+//! The driver over scripted Thinkers, under paused time.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "the elements become trait objects")]
+
+mod failure;
+mod flow;
+mod property;
+mod support;

@@ -1,0 +1,54 @@
+//! Whatever is said and whatever breaks: what was shown is the answer, and each node holds a
+//! beginning of it. `answered` checks both after every run.
+
+use coordinator::{Ended, Settings};
+use thinking::{
+    policy::{Paper, PaperConfig, Policy, PolicyKind, Recipe, build},
+    testing::{FaultKind, Script},
+    thinker::Code,
+};
+
+use crate::support::{answered, fails, fault, question, run, thinker};
+
+fn policy(number: u64) -> Box<dyn Policy> {
+    let kind = PolicyKind::ALL[(number % 6) as usize];
+    if kind == PolicyKind::Paper {
+        // Both ways of the authors' switch.
+        let choose_large = number.is_multiple_of(4);
+        return Box::new(Paper::new(PaperConfig { choose_large, ..PaperConfig::default() }, 120));
+    }
+    build(&Recipe { kind, max_tokens: 120, share: 0.5, seed: number, ..Recipe::default() }).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_shown_is_the_answer_whatever_breaks() {
+    let (mut degraded, mut resumed, mut takeovers) = (0, 0, 0);
+    for number in 0..300_u64 {
+        let draw = |salt: u64, below: u64| {
+            let z = (number * 31 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((z ^ (z >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33) % below
+        };
+        let kind = |salt| match draw(salt, 2) {
+            0 => FaultKind::Vanish,
+            _ => fails(Code::Unavailable, "it is gone"),
+        };
+        let broken = |salt| {
+            let at = fault(draw(salt, 6) as u32, draw(salt + 1, 3) as u32, kind(salt + 2));
+            thinker(Script::babble(), vec![at])
+        };
+        let sound = || thinker(Script::babble(), vec![]);
+        let large = if draw(3, 2) == 0 { broken(4) } else { sound() };
+        let mut run = run(&[broken(10), broken(20), sound()], Some(large));
+        run.settings = Settings { keep_warm: draw(30, 2) == 0, ..Settings::default() };
+        run.question = question(120);
+        run.question.seed = number;
+        run.policy = policy(number);
+        let (outcome, _) = answered(run).await;
+        assert!(matches!(outcome.ended, Ended::Complete(_)), "{number}: {:?}", outcome.ended);
+        assert_eq!(outcome.summary.hash_repairs, 0, "{number}: the books agree with the nodes");
+        degraded += u32::from(outcome.summary.degraded.is_some());
+        resumed += outcome.summary.resumes;
+        takeovers += outcome.summary.takeovers.len();
+    }
+    assert!(degraded > 30 && resumed > 60 && takeovers > 300, "{degraded} {resumed} {takeovers}");
+}

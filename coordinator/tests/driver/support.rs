@@ -1,0 +1,202 @@
+//! Scripted nodes, an observer that remembers, and a node that lies about its text.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use coordinator::{
+    Node, Observer, Outcome, Progress, Question, Run, Settings, Stamped, Writer, answer,
+};
+use thinking::{
+    policy::{Policy, Strict, StrictConfig},
+    testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
+    thinker::{Code, Event, Failure, Message, Prompt, Sampling, Session, TextHash, Thinker},
+};
+
+/// Remembers all it is told.
+#[derive(Default)]
+pub(crate) struct Seen(pub(crate) Vec<Stamped>);
+
+impl Observer for Seen {
+    fn see(&mut self, stamped: &Stamped) {
+        self.0.push(stamped.clone());
+    }
+}
+
+impl Seen {
+    /// All the text that was shown, in order.
+    pub(crate) fn text(&self) -> String {
+        let text = |stamped: &Stamped| match &stamped.progress {
+            Progress::Text(text) => Some(text.text.clone()),
+            _ => None,
+        };
+        self.0.iter().filter_map(text).collect()
+    }
+
+    /// How many events are like this.
+    pub(crate) fn count(&self, like: impl Fn(&Progress) -> bool) -> usize {
+        self.0.iter().filter(|stamped| like(&stamped.progress)).count()
+    }
+}
+
+/// A question of so many tokens.
+pub(crate) fn question(max_tokens: u32) -> Question {
+    Question {
+        id: "test".to_owned(),
+        prompt: Prompt::Messages(vec![Message {
+            role: "user".to_owned(),
+            content: "What is 2 + 2?".to_owned(),
+        }]),
+        sampling: Sampling::default(),
+        seed: 7,
+        max_tokens,
+        deadline: None,
+    }
+}
+
+/// A scripted Thinker that takes 10 ms a token.
+pub(crate) fn thinker(script: Script, faults: Vec<Fault>) -> Arc<ScriptedThinker> {
+    let token_delay = Duration::from_millis(10);
+    Arc::new(ScriptedThinker::with_options(
+        script,
+        Options { token_delay, faults, ..Options::default() },
+    ))
+}
+
+/// A fault of every session.
+pub(crate) fn fault(command: u32, after_tokens: u32, kind: FaultKind) -> Fault {
+    Fault { session: None, command, after_tokens, kind }
+}
+
+/// The session fails.
+pub(crate) fn fails(code: Code, message: &str) -> FaultKind {
+    FaultKind::Fail(Failure::new(code, message))
+}
+
+/// What the small model of the standard story says: it begins, doubts, and concludes once somebody
+/// has answered its doubt.
+pub(crate) fn small_script() -> Script {
+    Script::function(|committed, _| {
+        let tokens: &[&str] = match committed {
+            "" => &["We", " add", " 数学", ".", "\n\n", "Wait", ",", " is", " it", " 5", "?"],
+            text if text.ends_with(".\n\n") => &["Wait", ",", " is", " it", " 5", "?"],
+            text if text.ends_with("Wait,") => &[" is", " it", " 5", "?"],
+            text if text.contains("Hmm") => &["So", " 4", "."],
+            _ => &[],
+        };
+        tokens.iter().map(|token| (*token).to_owned()).collect()
+    })
+}
+
+/// What the large one says.
+pub(crate) fn large_script() -> Script {
+    Script::function(|_, _| {
+        ["Hmm", ",", " no", " 🙂", "\n\n"].into_iter().map(str::to_owned).collect()
+    })
+}
+
+/// The standard story's answer.
+pub(crate) const STORY: &str = "We add 数学.\n\nHmm, no 🙂\n\nSo 4.";
+
+/// The default policy.
+pub(crate) fn strict(max_tokens: u32) -> Box<dyn Policy> {
+    Box::new(Strict::new(StrictConfig::default(), max_tokens))
+}
+
+/// A run of the default policy.
+pub(crate) fn run(small: &[Arc<dyn Thinker>], large: Option<Arc<dyn Thinker>>) -> Run {
+    let name = |index: usize| format!("small-{index}");
+    let small = small.iter().enumerate().map(|(i, s)| Node::new(name(i), Arc::clone(s))).collect();
+    Run {
+        question: question(200),
+        small,
+        large: large.map(|large| Node::new("large", large)),
+        policy: strict(200),
+        settings: Settings::default(),
+    }
+}
+
+/// Answers to the end. Whatever happened: what was shown is what the outcome says, and was never
+/// more than what it says.
+pub(crate) async fn answered(run: Run) -> (Outcome, Seen) {
+    let mut seen = Seen::default();
+    let outcome = answer(run, &mut seen, pending()).await;
+    check(&outcome, &seen);
+    (outcome, seen)
+}
+
+/// What must hold of every answer.
+pub(crate) fn check(outcome: &Outcome, seen: &Seen) {
+    let text = outcome.text();
+    assert_eq!(seen.text(), text, "the observer saw the answer, in order, once");
+    assert!(seen.0.is_sorted_by_key(|stamped| stamped.at_us), "time never falls");
+    for stamped in &seen.0 {
+        if let Progress::Warmed(warmed) = &stamped.progress {
+            let bytes = usize::try_from(warmed.committed_bytes).unwrap();
+            // Only a report whose hash agreed is told, so this is what the node holds.
+            assert!(text.get(..bytes).is_some(), "a node holds a beginning of the answer");
+        }
+    }
+    let summary = &outcome.summary;
+    let by = |writer| {
+        let spans = outcome.transcript.spans().iter().filter(move |span| span.writer == writer);
+        spans
+            .map(|span| (span.tokens, span.text.len() as u64))
+            .fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    };
+    let (small_tokens, small_bytes) = by(Writer::Small);
+    let (large_tokens, large_bytes) = by(Writer::Large);
+    assert_eq!((summary.small.text_bytes, summary.large.text_bytes), (small_bytes, large_bytes));
+    // An ask that kept nothing has no span, and may have cost an end-of-text token.
+    assert!(summary.small.tokens >= small_tokens && summary.large.tokens >= large_tokens);
+    let time = &summary.time;
+    assert!(time.small.total_us() + time.large.total_us() + time.other_us >= time.total_us);
+    assert!(matches!(seen.0.last().map(|s| &s.progress), Some(Progress::Ended(_))));
+}
+
+/// Reports a wrong hash for the n-th `Warmed` of every session numbered below `sessions`.
+pub(crate) struct Liar {
+    pub(crate) truthful: Arc<ScriptedThinker>,
+    pub(crate) warmed: u32,
+    pub(crate) sessions: u32,
+    pub(crate) started: AtomicU32,
+}
+
+impl Thinker for Liar {
+    fn session(&self) -> Session {
+        let lies = self.started.fetch_add(1, Ordering::SeqCst) < self.sessions;
+        let (session, server) = Session::pair();
+        let Session { commands, mut events } = self.truthful.session();
+        let mut left = self.warmed;
+        tokio::spawn(async move {
+            let mut inbox = server.commands;
+            loop {
+                tokio::select! {
+                    command = inbox.recv() => match command {
+                        Some(command) => { let _ = commands.send(command).await; }
+                        None => return,
+                    },
+                    event = events.recv() => {
+                        let Some(mut event) = event else { return };
+                        if let Event::Warmed(warmed) = &mut event {
+                            if left == 0 && lies {
+                                warmed.hash = TextHash(1);
+                            }
+                            left = left.wrapping_sub(1);
+                        }
+                        if server.events.send(event).await.is_err() {
+                            return;
+                        }
+                    }
+                    () = server.events.closed() => return,
+                }
+            }
+        });
+        session
+    }
+}

@@ -1,0 +1,129 @@
+//! The journal: what is written is read again, also when the writing was interrupted.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::io::{self, Write};
+
+use coordinator::{
+    Observer, Progress, Question, Settings, Stamped, Writer,
+    journal::{Header, Journal, JournalError, JournalWriter},
+    progress::Text,
+};
+use thinking::{
+    policy::Why,
+    thinker::{Prompt, Sampling},
+};
+
+fn header() -> Header {
+    let question = Question {
+        id: "q".to_owned(),
+        prompt: Prompt::Raw("2+2=".to_owned()),
+        sampling: Sampling::default(),
+        seed: u64::MAX,
+        max_tokens: 10,
+        deadline: None,
+    };
+    let policy = serde_json::json!({ "name": "strict", "parameters": {} });
+    Header::new(&question, policy, Settings::default(), vec!["http://s:1".to_owned()], None)
+}
+
+fn text(at_us: u64, writer: Writer, text: &str) -> Stamped {
+    let text = Text { writer, why: Why::Turn, text: text.to_owned() };
+    Stamped { at_us, progress: Progress::Text(text) }
+}
+
+fn written(events: &[Stamped]) -> Vec<u8> {
+    let mut writer = JournalWriter::new(Vec::new(), &header()).unwrap();
+    for event in events {
+        writer.see(event);
+    }
+    writer.finish().unwrap()
+}
+
+fn ended() -> Stamped {
+    Stamped { at_us: 9, progress: Progress::Ended(Box::default()) }
+}
+
+#[test]
+fn pieces_of_one_writer_are_gathered_into_a_line() {
+    let bytes = written(&[
+        text(1, Writer::Small, "one"),
+        text(2, Writer::Small, " 数 🙂"),
+        text(3, Writer::Large, "two\n"),
+        ended(),
+    ]);
+    let journal = Journal::read(&bytes[..], "j").unwrap();
+    assert_eq!(journal.header, header_like(&journal));
+    assert_eq!(
+        journal.events,
+        [text(1, Writer::Small, "one 数 🙂"), text(3, Writer::Large, "two\n"), ended()]
+    );
+    assert!(journal.is_complete() && !journal.truncated);
+    assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 4, "one line each");
+    let slow = written(&[
+        text(0, Writer::Small, "a"),
+        text(300_000, Writer::Small, "b"),
+        text(300_001, Writer::Small, "c"),
+    ]);
+    assert_eq!(Journal::read(&slow[..], "j").unwrap().events.len(), 2, "text does not wait long");
+}
+
+/// The header with the time that stands in the journal.
+fn header_like(journal: &Journal) -> Header {
+    Header { unix_ms: journal.header.unix_ms, ..header() }
+}
+
+#[test]
+fn a_journal_that_breaks_off_anywhere_keeps_its_whole_lines() {
+    let bytes = written(&[text(1, Writer::Small, "数学"), text(2, Writer::Large, "b"), ended()]);
+    let first_line = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for end in first_line..bytes.len() {
+        let journal = Journal::read(&bytes[..end], "j").unwrap();
+        let whole = bytes[first_line..end].iter().filter(|byte| **byte == b'\n').count();
+        let at_edge = bytes[end - 1] == b'\n';
+        // A line that lacks only its line end is whole.
+        let complete_but_for_end = bytes[end] == b'\n';
+        assert_eq!(journal.events.len(), whole + usize::from(complete_but_for_end));
+        assert_eq!(journal.truncated, !at_edge && !complete_but_for_end, "cut at {end}");
+    }
+}
+
+#[test]
+fn what_is_no_journal_or_another_version_is_one_line() {
+    let read = |bytes: &[u8]| Journal::read(bytes, "j.jsonl").unwrap_err();
+    for bytes in [&b""[..], b"hello\n", b"{}\n", b"\xff\xfe\n", b"{\"specthink_journal\":1}\n"] {
+        let error = read(bytes);
+        assert!(matches!(error, JournalError::NotAJournal { .. }), "{error}");
+        assert!(!error.to_string().contains('\n'));
+    }
+    let error = read(b"{\"specthink_journal\":2,\"program\":\"specthink 9.0\",\"new\":[]}\n");
+    assert_eq!(
+        error.to_string(),
+        "j.jsonl is a journal of version 2, this program reads version 1: use the specthink that \
+         wrote it (specthink 9.0)"
+    );
+    let mut damaged = written(&[text(1, Writer::Small, "a")]);
+    damaged.extend(b"{\"at_us\":2,\"event\":\"nonsense\"}\n");
+    let error = read(&damaged).to_string();
+    assert!(error.starts_with("j.jsonl, line 3: "), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_told_at_the_end_and_stops_nothing() {
+    struct Full(usize);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut writer = JournalWriter::new(Full(2), &header()).unwrap();
+    for at_us in 0..10 {
+        writer.see(&text(at_us * 1_000_000, Writer::Small, "a"));
+        writer.see(&ended());
+    }
+    let error = writer.finish().map(|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("the journal is incomplete: "), "{error}");
+}

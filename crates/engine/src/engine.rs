@@ -1,0 +1,176 @@
+//! The engine as others use it: a [`Thinker`] over one loaded model and one thread.
+//!
+//! Loading weights is [`crate::model`]'s part; the thread's work is told in [`crate::scheduler`].
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use candle_core::{Device, DeviceLocation};
+use thinking::thinker::{Code, Event, Failure, ModelCard, Session, SessionServer, Thinker};
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use crate::{
+    error::LoadError,
+    model::{LoadOptions, LoadProgress, LoadedModel, TokenizerSource, load_model},
+    scheduler::{Node, Scheduler},
+    template::ChatTemplate,
+    tokenizer::Tokenizer,
+};
+
+/// Sessions that wait for the thread to notice them.
+const ARRIVALS: usize = 64;
+
+/// How an engine runs its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// What the model is called in the card; by default the file's or directory's name.
+    pub name: Option<String>,
+    /// Sessions that hold a cache at once; one more is refused as overloaded.
+    pub max_sessions: usize,
+    /// Tokens of prefill computed in one go; what others wait at most for their next token.
+    pub prefill_chunk_tokens: usize,
+    /// Longest session in tokens, where it shall be less than the model's context.
+    pub context_tokens: Option<usize>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions {
+            name: None,
+            max_sessions: 8,
+            prefill_chunk_tokens: 128,
+            context_tokens: None,
+        }
+    }
+}
+
+/// A local model that holds sessions. Dropping it fails what is still open and ends its thread.
+#[derive(Debug)]
+pub struct Engine {
+    card: ModelCard,
+    computed_tokens: Arc<AtomicU64>,
+    /// Gone only while dropping.
+    arrivals: Option<mpsc::Sender<SessionServer>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Loads a model from a .gguf file or a Hugging Face directory and starts its thread.
+    ///
+    /// # Errors
+    /// As [`load_model`] and [`Engine::new`].
+    pub fn load(
+        path: &Path,
+        load: &LoadOptions,
+        mut options: EngineOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Engine, LoadError> {
+        if options.name.is_none() {
+            let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+            options.name = name.map(|name| name.to_string_lossy().into_owned());
+        }
+        Engine::new(load_model(path, load, progress)?, options)
+    }
+
+    /// Starts the thread of a loaded model.
+    ///
+    /// # Errors
+    /// [`LoadError::Tokenizer`] for a tokenizer that cannot be built, [`LoadError::Options`] for
+    /// options that mean nothing, [`LoadError::Thread`] when the system refuses a thread.
+    pub fn new(model: LoadedModel, options: EngineOptions) -> Result<Engine, LoadError> {
+        if options.max_sessions == 0 || options.prefill_chunk_tokens == 0 {
+            let message = "max sessions and prefill chunk must be at least 1";
+            return Err(LoadError::Options(message.to_owned()));
+        }
+        let LoadedModel { decoder, files, parameters, quantisation, .. } = model;
+        let tokenizer = match &files.tokenizer {
+            TokenizerSource::Json(path) => Tokenizer::from_json(path)?,
+            TokenizerSource::Gguf(metadata) => Tokenizer::from_gguf(metadata)?,
+        };
+        let config = decoder.config();
+        let context = options.context_tokens.unwrap_or(config.context).min(config.context);
+        let card = ModelCard {
+            name: options.name.unwrap_or_else(|| config.family.name().to_owned()),
+            family: config.family.name().to_owned(),
+            parameters,
+            quantisation,
+            context_tokens: context as u32,
+            device: device_name(decoder.device()),
+            tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
+        };
+        let computed_tokens = Arc::new(AtomicU64::new(0));
+        let node = Node {
+            template: ChatTemplate::of(&tokenizer),
+            decoder,
+            tokenizer,
+            card: card.clone(),
+            context,
+            max_sessions: options.max_sessions,
+            prefill_chunk_tokens: options.prefill_chunk_tokens,
+            computed_tokens: Arc::clone(&computed_tokens),
+        };
+        let (arrivals, arriving) = mpsc::channel(ARRIVALS);
+        let thread = std::thread::Builder::new()
+            .name(format!("engine {}", card.name))
+            .spawn(move || Scheduler::new(node, arriving).run())
+            .map_err(LoadError::Thread)?;
+        Ok(Engine { card, computed_tokens, arrivals: Some(arrivals), thread: Some(thread) })
+    }
+
+    /// What is served.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// Tokens computed since the start, prefilled ones counted: a test sees here that compute
+    /// stopped.
+    pub fn computed_tokens(&self) -> u64 {
+        self.computed_tokens.load(Ordering::Relaxed)
+    }
+}
+
+impl Thinker for Engine {
+    fn session(&self) -> Session {
+        let (session, server) = Session::pair();
+        let Some(arrivals) = &self.arrivals else { return session };
+        let (server, code, message) = match arrivals.try_send(server) {
+            Ok(()) => return session,
+            Err(TrySendError::Full(server)) => {
+                (server, Code::Overloaded, "too many sessions start at once; try again later")
+            }
+            Err(TrySendError::Closed(server)) => {
+                (server, Code::Unavailable, "the engine has stopped; use another node")
+            }
+        };
+        let retry_after_ms = (code == Code::Overloaded).then_some(1000);
+        let failure = Failure { code, message: message.to_owned(), retry_after_ms };
+        // Its queue is new and empty.
+        let _ = server.events.try_send(Event::Failed(failure));
+        session
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.arrivals = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the engine's thread panicked");
+        }
+    }
+}
+
+fn device_name(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}

@@ -1,0 +1,225 @@
+//! The decoder: one forward pass over any number of sequences. Loading it is `load`'s work.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::ForwardError;
+
+use super::{
+    attention::{Heads, attend},
+    cache::KvCache,
+    config::ModelConfig,
+    rope::{Angles, Rope},
+    weight::{Linear, Weight},
+};
+
+/// A decoder's weights and sizes. Immutable: any number of sequences, each in its own [`KvCache`],
+/// run over one.
+#[derive(Debug)]
+pub struct Decoder {
+    pub(crate) config: ModelConfig,
+    pub(crate) device: Device,
+    /// What activations and caches are held in.
+    pub(crate) dtype: DType,
+    pub(crate) rope: Rope,
+    pub(crate) embedding: Weight,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) norm: Tensor,
+    pub(crate) head: Weight,
+}
+
+/// The weights of one layer.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Tensor,
+    pub(crate) q: Linear,
+    pub(crate) k: Linear,
+    pub(crate) v: Linear,
+    pub(crate) output: Linear,
+    pub(crate) q_norm: Option<Tensor>,
+    pub(crate) k_norm: Option<Tensor>,
+    pub(crate) mlp_norm: Tensor,
+    pub(crate) gate: Linear,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+}
+
+/// One sequence's part of a forward pass.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// Tokens that follow what the cache holds; at least one.
+    pub tokens: &'a [u32],
+    /// The sequence; grows by the tokens.
+    pub cache: &'a mut KvCache,
+    /// Which tokens' logits are wanted.
+    pub logits: Want,
+}
+
+/// Which of a row's tokens get logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// None: the tokens are only prefilled.
+    None,
+    /// The last one's.
+    Last,
+    /// All, in order.
+    All,
+}
+
+impl Decoder {
+    /// The sizes.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// A cache for a new sequence. Fails when the device has no memory for its first block.
+    pub fn new_cache(&self) -> Result<KvCache, ForwardError> {
+        Ok(KvCache::new(&self.config, self.dtype, &self.device)?)
+    }
+
+    /// One forward pass over several sequences of unequal lengths.
+    ///
+    /// Returns the wanted logits, f32 of shape [wanted tokens, vocab], in the order of the rows. On
+    /// error no sequence has grown.
+    pub fn forward(&self, rows: &mut [Row<'_>]) -> Result<Tensor, ForwardError> {
+        let (ids, positions) = self.check(rows)?;
+        for row in rows.iter_mut() {
+            row.cache.reserve(row.tokens.len())?;
+        }
+        let count = ids.len();
+        let ids = Tensor::from_vec(ids, count, &self.device)?;
+        let angles = self.rope.angles(&positions, &self.device)?;
+        let mut x = self.embedding.rows(&ids)?.to_dtype(self.dtype)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = self.layer(index, layer, &x, rows, &angles)?;
+        }
+        let logits = self.logits(&x, &wanted(rows))?;
+        for row in rows.iter_mut() {
+            row.cache.advance(row.tokens.len());
+        }
+        Ok(logits)
+    }
+
+    /// All tokens and their positions, checked.
+    fn check(&self, rows: &[Row<'_>]) -> Result<(Vec<u32>, Vec<usize>), ForwardError> {
+        let (vocab, context) = (self.config.vocab, self.config.context);
+        let (mut ids, mut positions) = (Vec::new(), Vec::new());
+        for row in rows {
+            let start = row.cache.len();
+            let tokens = start + row.tokens.len();
+            if row.tokens.is_empty() {
+                return Err(ForwardError::EmptyRow);
+            }
+            if tokens > context {
+                return Err(ForwardError::ContextFull { tokens, context });
+            }
+            if let Some(id) = row.tokens.iter().find(|id| **id as usize >= vocab) {
+                return Err(ForwardError::UnknownToken { id: *id, vocab });
+            }
+            ids.extend_from_slice(row.tokens);
+            positions.extend(start..tokens);
+        }
+        if ids.is_empty() {
+            return Err(ForwardError::EmptyRow);
+        }
+        Ok((ids, positions))
+    }
+
+    /// One layer over the tokens of all rows, [tokens, hidden].
+    fn layer(
+        &self,
+        index: usize,
+        layer: &Layer,
+        x: &Tensor,
+        rows: &[Row<'_>],
+        angles: &Angles,
+    ) -> candle_core::Result<Tensor> {
+        let normed = self.norm(x, &layer.attention_norm)?;
+        let mixed = self.attention(index, layer, &normed, rows, angles)?;
+        let x = (x + layer.output.forward(&mixed)?)?;
+        let normed = self.norm(&x, &layer.mlp_norm)?;
+        let [gate, up] = Linear::forward_all([&layer.gate, &layer.up], &normed)?;
+        let gated = (gate.silu()? * up)?;
+        x + layer.down.forward(&gated)?
+    }
+
+    /// Projections over the tokens of all rows, attention row by row.
+    fn attention(
+        &self,
+        index: usize,
+        layer: &Layer,
+        x: &Tensor,
+        rows: &[Row<'_>],
+        angles: &Angles,
+    ) -> candle_core::Result<Tensor> {
+        let ModelConfig { heads, kv_heads, head_dim, .. } = self.config;
+        let tokens = x.dim(0)?;
+        let [q, k, v] = Linear::forward_all([&layer.q, &layer.k, &layer.v], x)?;
+        let q = q.reshape((tokens, heads, head_dim))?;
+        let k = k.reshape((tokens, kv_heads, head_dim))?;
+        let v = v.reshape((tokens, kv_heads, head_dim))?;
+        let q = angles.apply(&self.head_norm(q, layer.q_norm.as_ref())?)?;
+        let k = angles.apply(&self.head_norm(k, layer.k_norm.as_ref())?)?;
+        let sizes = Heads { heads, kv_heads, head_dim };
+        let mut mixed = Vec::with_capacity(rows.len());
+        let mut start = 0;
+        for row in rows {
+            let t = row.tokens.len();
+            let own = |all: &Tensor| all.narrow(0, start, t);
+            let k = own(&k)?.transpose(0, 1)?.contiguous()?;
+            let v = own(&v)?.transpose(0, 1)?.contiguous()?;
+            let (keys, values) = row.cache.write(index, &k, &v)?;
+            mixed.push(attend(sizes, &own(&q)?, &keys, &values)?);
+            start += t;
+        }
+        match mixed.as_slice() {
+            [only] => Ok(only.clone()),
+            several => Tensor::cat(several, 0),
+        }
+    }
+
+    /// The logits of the wanted tokens of x [tokens, hidden].
+    fn logits(&self, x: &Tensor, wanted: &[u32]) -> candle_core::Result<Tensor> {
+        if wanted.is_empty() {
+            return Tensor::zeros((0, self.config.vocab), DType::F32, &self.device);
+        }
+        let x = if wanted.len() == x.dim(0)? {
+            x.clone()
+        } else {
+            x.index_select(&Tensor::new(wanted, &self.device)?, 0)?
+        };
+        self.head.forward(&self.norm(&x, &self.norm)?)?.to_dtype(DType::F32)
+    }
+
+    fn norm(&self, x: &Tensor, weight: &Tensor) -> candle_core::Result<Tensor> {
+        candle_nn::ops::rms_norm(x, weight, self.config.rms_eps)
+    }
+
+    /// Normalises each head of [tokens, heads, head_dim], where the family does.
+    fn head_norm(&self, heads: Tensor, weight: Option<&Tensor>) -> candle_core::Result<Tensor> {
+        match weight {
+            Some(weight) => self.norm(&heads, weight),
+            None => Ok(heads),
+        }
+    }
+}
+
+/// Indices, over the tokens of all rows, of those whose logits are wanted.
+fn wanted(rows: &[Row<'_>]) -> Vec<u32> {
+    let mut wanted = Vec::new();
+    let mut start = 0u32;
+    for row in rows {
+        let end = start + row.tokens.len() as u32;
+        match row.logits {
+            Want::None => {}
+            Want::Last => wanted.push(end - 1),
+            Want::All => wanted.extend(start..end),
+        }
+        start = end;
+    }
+    wanted
+}

@@ -1,0 +1,356 @@
+//! Weights from a GGUF file. They stay in the file's blocks, but for formats whose CPU kernels are
+//! scalar: those are repacked.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use candle_core::{
+    DType, Device, Tensor,
+    quantized::{
+        GgmlDType, QTensor,
+        ggml_file::qtensor_from_ggml,
+        gguf_file::{Content, TensorInfo, Value},
+    },
+};
+
+use crate::error::LoadError;
+
+use super::{
+    config::{Biases, Family},
+    gguf_config::{self, TensorFacts},
+    load::{LoadOptions, ModelFiles, Opened, TokenizerSource},
+    tensors::{Role, TensorId, TensorSource},
+    weight::Weight,
+};
+
+const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// Writers put the general keys first; the vocabulary, which takes megabytes, comes after them.
+const ALIGNMENT_WITHIN: u64 = 1 << 16;
+
+/// An open GGUF file.
+pub(crate) struct GgufSource {
+    path: PathBuf,
+    file: BufReader<File>,
+    content: Content,
+    device: Device,
+    family: Family,
+    heads: usize,
+    kv_heads: usize,
+    tied: bool,
+}
+
+impl GgufSource {
+    /// Reads the file's header and checks that the whole file is there.
+    pub(crate) fn open(path: &Path, options: &LoadOptions) -> Result<Opened<Self>, LoadError> {
+        if options.dtype.is_some() {
+            return Err(LoadError::Options(format!(
+                "{} says itself what its weights are held in; leave the dtype out",
+                path.display()
+            )));
+        }
+        let (file, content) = read_header(path)?;
+        let family = gguf_config::family(path, &content.metadata)?;
+        let mut source = GgufSource {
+            path: path.to_owned(),
+            file,
+            content,
+            device: options.device.clone(),
+            family,
+            heads: 0,
+            kv_heads: 0,
+            tied: false,
+        };
+        let facts = source.facts()?;
+        let config = gguf_config::read(path, &source.content.metadata, family, facts)?;
+        (source.heads, source.kv_heads) = (config.heads, config.kv_heads);
+        source.tied = config.tied;
+        let metadata = Arc::new(std::mem::take(&mut source.content.metadata));
+        let quantisation = source.quantisation(metadata.get("general.file_type"));
+        let files = ModelFiles {
+            tokenizer: TokenizerSource::Gguf(metadata),
+            tokenizer_config: None,
+            chat_template: None,
+        };
+        Ok(Opened { config, source, files, quantisation, dtype: DType::F32 })
+    }
+
+    /// What the tensors say about the configuration.
+    fn facts(&mut self) -> Result<TensorFacts, LoadError> {
+        let id = TensorId::new(Role::Embedding, 0);
+        let vocab = match self.shape(id).as_deref() {
+            Some([vocab, _]) => *vocab,
+            Some(_) => 0,
+            None => {
+                return Err(LoadError::MissingTensor {
+                    path: self.path.clone(),
+                    name: id.gguf_name(),
+                });
+            }
+        };
+        let has_bias = |role| {
+            let id = TensorId { role, layer: 0, bias: true };
+            self.content.tensor_infos.contains_key(&id.gguf_name())
+        };
+        let bias = Biases {
+            qkv: self.family == Family::Qwen2 || has_bias(Role::Query),
+            output: has_bias(Role::Output),
+            mlp: has_bias(Role::Gate),
+        };
+        let has_head =
+            self.content.tensor_infos.contains_key(&TensorId::new(Role::Head, 0).gguf_name());
+        let rope_factors = match self.content.tensor_infos.contains_key(ROPE_FACTORS) {
+            true => {
+                let factors = self.float_tensor(ROPE_FACTORS, &Device::Cpu)?;
+                Some(factors.flatten_all().and_then(|f| f.to_vec1()).map_err(|e| self.device(e))?)
+            }
+            false => None,
+        };
+        Ok(TensorFacts { vocab, has_head, bias, rope_factors })
+    }
+
+    /// What people call the file's quantisation; by its largest share where it does not say.
+    fn quantisation(&self, file_type: Option<&Value>) -> String {
+        let named = file_type.and_then(|value| value.to_u64().ok()).and_then(file_type_name);
+        if let Some(name) = named {
+            return name.to_owned();
+        }
+        let mut elements: Vec<(GgmlDType, usize)> = Vec::new();
+        for info in self.content.tensor_infos.values() {
+            let count = info.shape.elem_count();
+            match elements.iter_mut().find(|(dtype, _)| *dtype == info.ggml_dtype) {
+                Some((_, sum)) => *sum += count,
+                None => elements.push((info.ggml_dtype, count)),
+            }
+        }
+        let most = elements.iter().max_by_key(|(_, count)| *count);
+        most.map_or_else(String::new, |(dtype, _)| type_name(*dtype))
+    }
+
+    /// A tensor's bytes; they were checked to be there.
+    fn bytes(&mut self, name: &str) -> Result<(GgmlDType, Vec<usize>, Vec<u8>), LoadError> {
+        let Some(info) = self.content.tensor_infos.get(name) else {
+            return Err(LoadError::MissingTensor {
+                path: self.path.clone(),
+                name: name.to_owned(),
+            });
+        };
+        let (dtype, dims) = (info.ggml_dtype, info.shape.dims().to_vec());
+        let mut bytes = vec![0; byte_len(info).unwrap_or(0) as usize];
+        self.file
+            .seek(SeekFrom::Start(self.content.tensor_data_offset + info.offset))
+            .and_then(|_| self.file.read_exact(&mut bytes))
+            .map_err(|source| LoadError::Read { path: self.path.clone(), source })?;
+        Ok((dtype, dims, bytes))
+    }
+
+    fn float_tensor(&mut self, name: &str, device: &Device) -> Result<Tensor, LoadError> {
+        let (dtype, dims, bytes) = self.bytes(name)?;
+        qtensor_from_ggml(dtype, &bytes, dims, &Device::Cpu)
+            .and_then(|blocks| blocks.dequantize(device))
+            .map_err(|error| self.device(error))
+    }
+
+    fn device(&self, source: candle_core::Error) -> LoadError {
+        LoadError::Device { path: self.path.clone(), source }
+    }
+
+    /// Puts rows of query and key weights back from the order in which llama.cpp stores the llama
+    /// family's: there the two halves of a head, which RoPE turns against each other, alternate.
+    /// Blocks never span rows, so rows move as bytes, and one kind of RoPE serves every file.
+    fn restore_rows(&self, id: TensorId, rows: usize, bytes: Vec<u8>) -> Vec<u8> {
+        let heads = match (self.family, id.role) {
+            (Family::Llama, Role::Query) => self.heads,
+            (Family::Llama, Role::Key) => self.kv_heads,
+            _ => return bytes,
+        };
+        let half = rows / heads / 2;
+        let row_bytes = bytes.len() / rows;
+        let mut restored = Vec::with_capacity(bytes.len());
+        for head in 0..heads {
+            for side in 0..2 {
+                for pair in 0..half {
+                    let from = (head * 2 * half + 2 * pair + side) * row_bytes;
+                    restored.extend_from_slice(&bytes[from..from + row_bytes]);
+                }
+            }
+        }
+        restored
+    }
+
+    /// The matrix as it is computed with on this device.
+    fn weight(
+        &self,
+        id: TensorId,
+        dtype: GgmlDType,
+        shape: (usize, usize),
+        bytes: &[u8],
+    ) -> candle_core::Result<Weight> {
+        let floats = |device| {
+            qtensor_from_ggml(dtype, bytes, vec![shape.0, shape.1], device)?.dequantize(device)
+        };
+        let on_cpu = self.device.is_cpu();
+        // Rows that are only looked up are never multiplied.
+        let lookup_only = id.role == Role::Embedding && !self.tied;
+        match dtype {
+            GgmlDType::F32 => Ok(Weight::Plain(floats(&self.device)?)),
+            GgmlDType::F16 | GgmlDType::BF16 if !on_cpu => {
+                Ok(Weight::Plain(floats(&Device::Cpu)?.to_device(&self.device)?))
+            }
+            // Their kernels for the CPU are scalar; Q8_0 holds their values to within its rounding.
+            GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 if on_cpu && !lookup_only => {
+                let repacked = QTensor::quantize(&floats(&self.device)?, GgmlDType::Q8_0)?;
+                Weight::from_ggml(GgmlDType::Q8_0, &repacked.data()?, shape, &self.device)
+            }
+            _ => Weight::from_ggml(dtype, bytes, shape, &self.device),
+        }
+    }
+}
+
+impl TensorSource for GgufSource {
+    fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
+        let info = self.content.tensor_infos.get(&id.gguf_name())?;
+        Some(info.shape.dims().to_vec())
+    }
+
+    fn name(&self, id: TensorId) -> String {
+        id.gguf_name()
+    }
+
+    fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError> {
+        let (dtype, dims, bytes) = self.bytes(&id.gguf_name())?;
+        let bytes = self.restore_rows(id, dims[0], bytes);
+        self.weight(id, dtype, (dims[0], dims[1]), &bytes).map_err(|error| self.device(error))
+    }
+
+    fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
+        let (dtype, dims, bytes) = self.bytes(&id.gguf_name())?;
+        let bytes = match id.bias {
+            true => self.restore_rows(id, dims[0], bytes),
+            false => bytes,
+        };
+        qtensor_from_ggml(dtype, &bytes, dims, &Device::Cpu)
+            .and_then(|blocks| blocks.dequantize(&self.device))
+            .map_err(|error| self.device(error))
+    }
+
+    fn file_bytes(&self, id: TensorId) -> u64 {
+        self.content.tensor_infos.get(&id.gguf_name()).and_then(byte_len).unwrap_or(0)
+    }
+}
+
+/// Reads the header and checks every tensor's place in the file.
+fn read_header(path: &Path) -> Result<(BufReader<File>, Content), LoadError> {
+    let read_error = |source| LoadError::Read { path: path.to_owned(), source };
+    let damaged = |why: String| LoadError::Damaged { path: path.to_owned(), why };
+    let file = File::open(path).map_err(read_error)?;
+    let file_bytes = file.metadata().map_err(read_error)?.len();
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    let mut start = Vec::new();
+    file.by_ref().take(ALIGNMENT_WITHIN).read_to_end(&mut start).map_err(read_error)?;
+    if !start.starts_with(b"GGUF") {
+        return Err(LoadError::NotFound {
+            path: path.to_owned(),
+            why: "it is a file but not a GGUF file".to_owned(),
+        });
+    }
+    if has_zero_alignment(&start) {
+        return Err(damaged("its tensors are aligned to nothing".to_owned()));
+    }
+    file.rewind().map_err(read_error)?;
+    let content = Content::read(&mut file).map_err(|error| {
+        let why = error.to_string().lines().next().unwrap_or_default().to_owned();
+        match why.strip_prefix("unknown dtype for tensor ") {
+            Some(number) => LoadError::Quantisation {
+                path: path.to_owned(),
+                what: format!("a tensor of GGML type {number}"),
+            },
+            None => damaged(format!("its header cannot be read ({why})")),
+        }
+    })?;
+    for (name, info) in &content.tensor_infos {
+        if matches!(info.ggml_dtype, GgmlDType::Q8_1 | GgmlDType::Q8K) {
+            let what = format!("tensor {name:?} in {:?}", info.ggml_dtype);
+            return Err(LoadError::Quantisation { path: path.to_owned(), what });
+        }
+        let end = byte_len(info)
+            .and_then(|len| len.checked_add(info.offset)?.checked_add(content.tensor_data_offset));
+        match end {
+            None => return Err(damaged(format!("tensor {name:?} has an impossible shape"))),
+            Some(end) if end > file_bytes => {
+                return Err(damaged(format!(
+                    "tensor {name:?} ends at byte {end} but the file at {file_bytes}"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok((file, content))
+}
+
+/// Whether the header sets `general.alignment` to zero, by which candle's reader would divide.
+fn has_zero_alignment(start: &[u8]) -> bool {
+    const KEY: &[u8] = b"general.alignment";
+    let Some(at) = start.windows(KEY.len()).position(|window| window == KEY) else { return false };
+    let value = &start[at + KEY.len()..];
+    // The value's type, then its bytes, least first.
+    let width = match value.first() {
+        Some(0 | 1) => 1,
+        Some(2 | 3) => 2,
+        _ => 4,
+    };
+    value.get(4..4 + width).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+}
+
+/// A tensor's size in bytes; none when its shape does not fit its blocks.
+fn byte_len(info: &TensorInfo) -> Option<u64> {
+    let dims = info.shape.dims();
+    let block = info.ggml_dtype.block_size();
+    if !dims.last()?.is_multiple_of(block) {
+        return None;
+    }
+    let elements = dims.iter().try_fold(1usize, |product, dim| product.checked_mul(*dim))?;
+    (elements / block).checked_mul(info.ggml_dtype.type_size()).map(|len| len as u64)
+}
+
+fn type_name(dtype: GgmlDType) -> String {
+    match dtype {
+        GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => {
+            format!("{dtype:?}").to_ascii_lowercase()
+        }
+        GgmlDType::Q2K => "Q2_K".to_owned(),
+        GgmlDType::Q3K => "Q3_K".to_owned(),
+        GgmlDType::Q4K => "Q4_K".to_owned(),
+        GgmlDType::Q5K => "Q5_K".to_owned(),
+        GgmlDType::Q6K => "Q6_K".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The names of llama.cpp's `llama_ftype`.
+fn file_type_name(number: u64) -> Option<&'static str> {
+    Some(match number {
+        0 => "f32",
+        1 => "f16",
+        2 => "Q4_0",
+        3 => "Q4_1",
+        7 => "Q8_0",
+        8 => "Q5_0",
+        9 => "Q5_1",
+        10 => "Q2_K",
+        11 => "Q3_K_S",
+        12 => "Q3_K_M",
+        13 => "Q3_K_L",
+        14 => "Q4_K_S",
+        15 => "Q4_K_M",
+        16 => "Q5_K_S",
+        17 => "Q5_K_M",
+        18 => "Q6_K",
+        21 => "Q2_K_S",
+        32 => "bf16",
+        _ => return None,
+    })
+}

@@ -1,0 +1,248 @@
+//! Weights from a Hugging Face directory: model.safetensors, or shards named by
+//! model.safetensors.index.json.
+//!
+//! Files are read tensor by tensor, not mapped: mapping is `unsafe` (another process may change the
+//! file) and saves nothing where every weight is copied to its place once.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use candle_core::{
+    DType, Device, Tensor,
+    quantized::{GgmlDType, QTensor},
+};
+use safetensors::{
+    Dtype,
+    tensor::{Metadata, TensorInfo},
+};
+use serde::Deserialize;
+
+use crate::error::LoadError;
+
+use super::{
+    hf_config,
+    load::{LoadOptions, ModelFiles, Opened, TokenizerSource},
+    tensors::{TensorId, TensorSource},
+    weight::{Weight, activation_dtype},
+};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+/// Longer headers are damage: the format allows no more.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// The open safetensors files of a directory.
+pub(crate) struct HfSource {
+    directory: PathBuf,
+    shards: Vec<Shard>,
+    tensors: HashMap<String, Place>,
+    device: Device,
+    /// What matrices are held in.
+    weights: DType,
+    /// What vectors are held in and activations computed in.
+    activations: DType,
+}
+
+struct Shard {
+    path: PathBuf,
+    file: File,
+    /// Where the tensors' bytes begin.
+    data_start: u64,
+}
+
+/// A tensor's place.
+struct Place {
+    shard: usize,
+    info: TensorInfo,
+    dtype: DType,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: HashMap<String, String>,
+}
+
+impl HfSource {
+    /// Reads the configuration and all headers, and checks that the files are whole.
+    pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Opened<Self>, LoadError> {
+        if !directory.join("config.json").is_file() {
+            return Err(LoadError::NotFound {
+                path: directory.to_owned(),
+                why: "the directory has no config.json".to_owned(),
+            });
+        }
+        let config = hf_config::read(directory)?;
+        let mut shards = Vec::new();
+        let mut tensors = HashMap::new();
+        for name in shard_names(directory)? {
+            let (shard, metadata) = open_shard(&directory.join(name))?;
+            for (name, info) in metadata.tensors() {
+                // Tensors of other kinds (buffers of old checkpoints) are no weights of ours.
+                if let Some(dtype) = float_dtype(info.dtype) {
+                    let place = Place { shard: shards.len(), info: info.clone(), dtype };
+                    tensors.insert(name, place);
+                }
+            }
+            shards.push(shard);
+        }
+        let own = tensors
+            .get(&TensorId::new(super::tensors::Role::Embedding, 0).hf_name())
+            .map_or(DType::F32, |place: &Place| place.dtype);
+        let weights = match options.dtype {
+            Some(dtype) => dtype,
+            None if options.device.is_cpu() => DType::F32,
+            None => own,
+        };
+        let activations = activation_dtype(weights, &options.device);
+        let source = HfSource {
+            directory: directory.to_owned(),
+            shards,
+            tensors,
+            device: options.device.clone(),
+            weights,
+            activations,
+        };
+        Ok(Opened {
+            config,
+            source,
+            files: files(directory),
+            quantisation: weights.as_str().to_owned(),
+            dtype: activations,
+        })
+    }
+
+    /// A tensor on the CPU, as the file has it.
+    fn read(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
+        let name = id.hf_name();
+        let Some(place) = self.tensors.get(&name) else {
+            return Err(LoadError::MissingTensor { path: self.directory.clone(), name });
+        };
+        let shard = &mut self.shards[place.shard];
+        let (start, end) = place.info.data_offsets;
+        let mut bytes = vec![0; end - start];
+        shard
+            .file
+            .seek(SeekFrom::Start(shard.data_start + start as u64))
+            .and_then(|_| shard.file.read_exact(&mut bytes))
+            .map_err(|source| LoadError::Read { path: shard.path.clone(), source })?;
+        Tensor::from_raw_buffer(&bytes, place.dtype, &place.info.shape, &Device::Cpu)
+            .map_err(|source| LoadError::Device { path: self.directory.clone(), source })
+    }
+
+    fn weight(&self, tensor: Tensor) -> candle_core::Result<Weight> {
+        if self.weights == self.activations {
+            let tensor = tensor.to_dtype(self.weights)?.to_device(&self.device)?;
+            return Ok(Weight::Plain(tensor));
+        }
+        let blocks = match self.weights {
+            DType::BF16 => GgmlDType::BF16,
+            _ => GgmlDType::F16,
+        };
+        let inputs = tensor.dim(1)?;
+        Ok(Weight::Blocks { blocks: Arc::new(QTensor::quantize(&tensor, blocks)?), inputs })
+    }
+}
+
+impl TensorSource for HfSource {
+    fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
+        self.tensors.get(&id.hf_name()).map(|place| place.info.shape.clone())
+    }
+
+    fn name(&self, id: TensorId) -> String {
+        id.hf_name()
+    }
+
+    fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError> {
+        let tensor = self.read(id)?;
+        self.weight(tensor)
+            .map_err(|source| LoadError::Device { path: self.directory.clone(), source })
+    }
+
+    fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
+        self.read(id)?
+            .to_dtype(self.activations)
+            .and_then(|tensor| tensor.to_device(&self.device))
+            .map_err(|source| LoadError::Device { path: self.directory.clone(), source })
+    }
+
+    fn file_bytes(&self, id: TensorId) -> u64 {
+        self.tensors
+            .get(&id.hf_name())
+            .map_or(0, |place| (place.info.data_offsets.1 - place.info.data_offsets.0) as u64)
+    }
+}
+
+/// The safetensors files of a directory, by name.
+fn shard_names(directory: &Path) -> Result<BTreeSet<String>, LoadError> {
+    let index = directory.join(INDEX);
+    if directory.join(SINGLE).is_file() && !index.is_file() {
+        return Ok(BTreeSet::from([SINGLE.to_owned()]));
+    }
+    if !index.is_file() {
+        return Err(LoadError::NotFound {
+            path: directory.to_owned(),
+            why: format!("the directory has neither {SINGLE} nor {INDEX}"),
+        });
+    }
+    let text = std::fs::read_to_string(&index)
+        .map_err(|source| LoadError::Read { path: index.clone(), source })?;
+    let parsed: Index = serde_json::from_str(&text)
+        .map_err(|error| LoadError::Config { path: index.clone(), why: error.to_string() })?;
+    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    // A shard is a file beside its index, whatever the index says.
+    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\'])) {
+        let why = format!("it names a file outside its directory: {name:?}");
+        return Err(LoadError::Config { path: index, why });
+    }
+    Ok(names)
+}
+
+/// Opens a file, reads its header and checks that all its bytes are there.
+fn open_shard(path: &Path) -> Result<(Shard, Metadata), LoadError> {
+    let read_error = |source| LoadError::Read { path: path.to_owned(), source };
+    let damaged = |why: String| LoadError::Damaged { path: path.to_owned(), why };
+    let mut file = File::open(path).map_err(read_error)?;
+    let file_bytes = file.metadata().map_err(read_error)?.len();
+    if file_bytes < 8 {
+        return Err(damaged(format!("it has {file_bytes} bytes")));
+    }
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(read_error)?;
+    let header_bytes = u64::from_le_bytes(length);
+    if header_bytes > MAX_HEADER_BYTES || header_bytes > file_bytes - 8 {
+        return Err(damaged(format!("its header would have {header_bytes} bytes")));
+    }
+    let mut header = vec![0; header_bytes as usize];
+    file.read_exact(&mut header).map_err(read_error)?;
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|error| damaged(format!("its header cannot be read ({error})")))?;
+    let data_start = 8 + header_bytes;
+    let end = data_start + metadata.data_len() as u64;
+    if end != file_bytes {
+        return Err(damaged(format!("it has {file_bytes} bytes of {end}")));
+    }
+    Ok((Shard { path: path.to_owned(), file, data_start }, metadata))
+}
+
+fn float_dtype(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::BF16 => Some(DType::BF16),
+        Dtype::F16 => Some(DType::F16),
+        _ => None,
+    }
+}
+
+fn files(directory: &Path) -> ModelFiles {
+    let existing = |name: &str| Some(directory.join(name)).filter(|path| path.is_file());
+    ModelFiles {
+        tokenizer: TokenizerSource::Json(directory.join("tokenizer.json")),
+        tokenizer_config: existing("tokenizer_config.json"),
+        chat_template: existing("chat_template.jinja"),
+    }
+}

@@ -1,0 +1,253 @@
+//! Loading a model: from a path to a [`Decoder`] and what the tokenizer needs. What the kinds of
+//! files look like is told by `gguf_*` and `hf_*`.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use candle_core::{DType, Device, Tensor, quantized::gguf_file::Value};
+
+use crate::error::LoadError;
+
+use super::{
+    config::ModelConfig,
+    decoder::{Decoder, Layer},
+    gguf_source::GgufSource,
+    hf_source::HfSource,
+    rope::Rope,
+    tensors::{Role, TensorId, TensorSource, expected},
+    weight::{Linear, Weight},
+};
+
+/// How a model is loaded.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// What the weights of a safetensors checkpoint are held in: f32, bf16 or f16. By default f32 on
+    /// the CPU and the checkpoint's own dtype elsewhere. GGUF files say themselves what they hold.
+    pub dtype: Option<DType>,
+    /// Where the weights are put.
+    pub device: Device,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions { dtype: None, device: Device::Cpu }
+    }
+}
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// Bytes of weights read.
+    pub done_bytes: u64,
+    /// Bytes of weights to read.
+    pub total_bytes: u64,
+}
+
+/// A model ready to run, and what its files bring besides weights.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// The decoder.
+    pub decoder: Decoder,
+    /// What the tokenizer and the chat template are made from.
+    pub files: ModelFiles,
+    /// Number of weights.
+    pub parameters: u64,
+    /// "f32", "bf16", "Q4_K_M", ...: what the weights came in, or are held in when that was asked for.
+    pub quantisation: String,
+    /// Memory the weights take, in bytes.
+    pub weight_bytes: u64,
+}
+
+/// What a model's files bring besides weights.
+#[derive(Debug, Clone)]
+pub struct ModelFiles {
+    /// Where the tokenizer is.
+    pub tokenizer: TokenizerSource,
+    /// tokenizer_config.json, where there is one.
+    pub tokenizer_config: Option<PathBuf>,
+    /// chat_template.jinja, where there is one; it goes before a template in tokenizer_config.json.
+    pub chat_template: Option<PathBuf>,
+}
+
+/// The metadata of a GGUF file.
+pub type GgufMetadata = Arc<HashMap<String, Value>>;
+
+/// Where a model's tokenizer is.
+#[derive(Debug, Clone)]
+pub enum TokenizerSource {
+    /// A tokenizer.json, which may be missing.
+    Json(PathBuf),
+    /// The `tokenizer.*` keys of a GGUF file.
+    Gguf(GgufMetadata),
+}
+
+/// What a kind of file gives before its weights are read.
+pub(crate) struct Opened<S> {
+    pub(crate) config: ModelConfig,
+    pub(crate) source: S,
+    pub(crate) files: ModelFiles,
+    pub(crate) quantisation: String,
+    /// What activations are computed in.
+    pub(crate) dtype: DType,
+}
+
+/// Loads a model from a .gguf file or a Hugging Face directory.
+///
+/// Everything that can be wrong with the files is found before weights are read.
+pub fn load_model(
+    path: &Path,
+    options: &LoadOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<LoadedModel, LoadError> {
+    let not_found = |why: &str| LoadError::NotFound { path: path.to_owned(), why: why.to_owned() };
+    if !matches!(options.dtype, None | Some(DType::F32 | DType::BF16 | DType::F16)) {
+        return Err(LoadError::Options("weights can be held in f32, bf16 or f16 only".to_owned()));
+    }
+    if path.is_dir() {
+        finish(path, HfSource::open(path, options)?, options, progress)
+    } else if path.is_file() {
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+            return Err(not_found(
+                "it is one safetensors file, which does not say what model it is",
+            ));
+        }
+        finish(path, GgufSource::open(path, options)?, options, progress)
+    } else {
+        Err(not_found("there is no such file or directory"))
+    }
+}
+
+fn finish<S: TensorSource>(
+    path: &Path,
+    opened: Opened<S>,
+    options: &LoadOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<LoadedModel, LoadError> {
+    let Opened { config, mut source, files, quantisation, dtype } = opened;
+    let (mut parameters, mut total_bytes) = (0u64, 0u64);
+    for (id, shape) in expected(&config) {
+        let Some(found) = source.shape(id) else {
+            return Err(LoadError::MissingTensor { path: path.to_owned(), name: source.name(id) });
+        };
+        if found != shape {
+            let name = source.name(id);
+            return Err(LoadError::WrongShape {
+                path: path.to_owned(),
+                name,
+                found,
+                expected: shape,
+            });
+        }
+        parameters += shape.iter().product::<usize>() as u64;
+        total_bytes += source.file_bytes(id);
+    }
+    let mut reader = Reader { source: &mut source, progress, done_bytes: 0, total_bytes };
+    let decoder = build(config, &mut reader, options.device.clone(), dtype)?;
+    let weight_bytes = decoder.weight_bytes();
+    Ok(LoadedModel { decoder, files, parameters, quantisation, weight_bytes })
+}
+
+/// Reads tensors and tells how far it is.
+struct Reader<'a, S> {
+    source: &'a mut S,
+    progress: &'a mut dyn FnMut(LoadProgress),
+    done_bytes: u64,
+    total_bytes: u64,
+}
+
+impl<S: TensorSource> Reader<'_, S> {
+    fn matrix(&mut self, role: Role, layer: usize) -> Result<Weight, LoadError> {
+        let id = TensorId::new(role, layer);
+        let weight = self.source.matrix(id)?;
+        self.count(id);
+        Ok(weight)
+    }
+
+    fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
+        let vector = self.source.vector(id)?;
+        self.count(id);
+        Ok(vector)
+    }
+
+    fn norm(&mut self, role: Role, layer: usize) -> Result<Tensor, LoadError> {
+        self.vector(TensorId::new(role, layer))
+    }
+
+    fn linear(&mut self, role: Role, layer: usize, biased: bool) -> Result<Linear, LoadError> {
+        let weight = self.matrix(role, layer)?;
+        let bias = match biased {
+            true => Some(self.vector(TensorId { role, layer, bias: true })?),
+            false => None,
+        };
+        Ok(Linear { weight, bias })
+    }
+
+    fn count(&mut self, id: TensorId) {
+        self.done_bytes += self.source.file_bytes(id);
+        let (done_bytes, total_bytes) = (self.done_bytes, self.total_bytes);
+        (self.progress)(LoadProgress { done_bytes, total_bytes });
+    }
+}
+
+fn build<S: TensorSource>(
+    config: ModelConfig,
+    reader: &mut Reader<'_, S>,
+    device: Device,
+    dtype: DType,
+) -> Result<Decoder, LoadError> {
+    let embedding = reader.matrix(Role::Embedding, 0)?;
+    let layers = (0..config.layers)
+        .map(|layer| build_layer(&config, reader, layer))
+        .collect::<Result<Vec<_>, LoadError>>()?;
+    let norm = reader.norm(Role::OutputNorm, 0)?;
+    let head = match config.tied {
+        true => embedding.clone(),
+        false => reader.matrix(Role::Head, 0)?,
+    };
+    let rope = Rope::new(&config.rope, config.head_dim);
+    Ok(Decoder { config, device, dtype, rope, embedding, layers, norm, head })
+}
+
+fn build_layer<S: TensorSource>(
+    config: &ModelConfig,
+    reader: &mut Reader<'_, S>,
+    layer: usize,
+) -> Result<Layer, LoadError> {
+    let bias = config.bias;
+    let mut head_norm = |role| match config.qk_norm() {
+        true => reader.norm(role, layer).map(Some),
+        false => Ok(None),
+    };
+    let q_norm = head_norm(Role::QueryNorm)?;
+    let k_norm = head_norm(Role::KeyNorm)?;
+    Ok(Layer {
+        attention_norm: reader.norm(Role::AttentionNorm, layer)?,
+        q: reader.linear(Role::Query, layer, bias.qkv)?,
+        k: reader.linear(Role::Key, layer, bias.qkv)?,
+        v: reader.linear(Role::Value, layer, bias.qkv)?,
+        output: reader.linear(Role::Output, layer, bias.output)?,
+        q_norm,
+        k_norm,
+        mlp_norm: reader.norm(Role::MlpNorm, layer)?,
+        gate: reader.linear(Role::Gate, layer, bias.mlp)?,
+        up: reader.linear(Role::Up, layer, bias.mlp)?,
+        down: reader.linear(Role::Down, layer, bias.mlp)?,
+    })
+}
+
+impl Decoder {
+    /// Memory the weights take, in bytes.
+    fn weight_bytes(&self) -> u64 {
+        let matrices = |layer: &Layer| {
+            [&layer.q, &layer.k, &layer.v, &layer.output, &layer.gate, &layer.up, &layer.down]
+                .iter()
+                .map(|linear| linear.weight.bytes())
+                .sum::<u64>()
+        };
+        let head = if self.config.tied { 0 } else { self.head.bytes() };
+        self.embedding.bytes() + head + self.layers.iter().map(matrices).sum::<u64>()
+    }
+}

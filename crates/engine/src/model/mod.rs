@@ -1,0 +1,22 @@
+//! Decoders of the Llama, Qwen2 and Qwen3 families over candle's tensors, from GGUF files and Hugging
+//! Face directories alike. Text, tokens' meaning and sampling are no matter of this module.
+
+mod attention;
+mod cache;
+mod config;
+mod decoder;
+mod gguf_config;
+mod gguf_source;
+mod hf_config;
+mod hf_source;
+mod load;
+mod rope;
+mod tensors;
+mod weight;
+
+pub use cache::KvCache;
+pub use config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling};
+pub use decoder::{Decoder, Row, Want};
+pub use load::{
+    GgufMetadata, LoadOptions, LoadProgress, LoadedModel, ModelFiles, TokenizerSource, load_model,
+};

@@ -1,0 +1,230 @@
+//! Weights as they are held, quantised or not, and the linear layer over them.
+
+use std::sync::Arc;
+
+use candle_core::{
+    DType, Device, Result, Tensor,
+    quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml},
+};
+
+/// A matrix of shape [outputs, inputs].
+#[derive(Debug, Clone)]
+pub(crate) enum Weight {
+    /// Blocks of a quantised format; also bf16 and f16 on the CPU, whose kernels widen as they read.
+    /// Rows may be padded with zeros beyond `inputs`.
+    Blocks {
+        /// The matrix, [outputs, inputs or more].
+        blocks: Arc<QTensor>,
+        /// Width without padding.
+        inputs: usize,
+    },
+    /// In the dtype that is computed in.
+    Plain(Tensor),
+}
+
+/// Rows of input from which widening a bf16 or f16 matrix once beats widening it at every row.
+const WIDEN_FROM_ROWS: usize = 16;
+/// Candle's fast kernels for x86 want rows of whole blocks of this many weights.
+const FAST_ROW: usize = 256;
+/// The fewest weights of a row that a fast kernel is worth padding for: padding is read too.
+const PAD_FROM: usize = 512;
+
+impl Weight {
+    /// A matrix from the bytes of a GGML format, [outputs, inputs].
+    pub(crate) fn from_ggml(
+        dtype: GgmlDType,
+        bytes: &[u8],
+        (outputs, inputs): (usize, usize),
+        device: &Device,
+    ) -> Result<Self> {
+        let padded = inputs.next_multiple_of(FAST_ROW);
+        let blocks = if padded > inputs && pads(dtype, inputs, device) {
+            // A block of zero bytes is a block of zeros in Q8_0.
+            let row_bytes = bytes.len() / outputs;
+            let padding = vec![0; (padded - inputs) / dtype.block_size() * dtype.type_size()];
+            let mut wide = Vec::with_capacity(bytes.len() + outputs * padding.len());
+            for row in bytes.chunks_exact(row_bytes) {
+                wide.extend_from_slice(row);
+                wide.extend_from_slice(&padding);
+            }
+            qtensor_from_ggml(dtype, &wide, vec![outputs, padded], device)?
+        } else {
+            qtensor_from_ggml(dtype, bytes, vec![outputs, inputs], device)?
+        };
+        Ok(Weight::Blocks { blocks: Arc::new(blocks), inputs })
+    }
+
+    /// `x` [rows, inputs] times the transposed matrix: [rows, outputs].
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Weight::Plain(matrix) => x.matmul(&matrix.t()?),
+            Weight::Blocks { blocks, inputs } => {
+                let half = matches!(blocks.dtype(), GgmlDType::BF16 | GgmlDType::F16);
+                if half && x.dim(0)? >= WIDEN_FROM_ROWS {
+                    return x.matmul(&blocks.dequantize(x.device())?.t()?);
+                }
+                let padding = blocks.shape().dims()[1] - inputs;
+                x.pad_with_zeros(1, 0, padding)?.apply_op1_no_bwd(blocks.as_ref())
+            }
+        }
+    }
+
+    /// The rows of these ids, [ids, inputs].
+    pub(crate) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
+        match self {
+            Weight::Plain(matrix) => matrix.index_select(ids, 0),
+            Weight::Blocks { blocks, inputs } => {
+                blocks.embedding(ids)?.narrow(1, 0, *inputs)?.contiguous()
+            }
+        }
+    }
+
+    /// Memory held, in bytes. Kernels that rearrange the blocks for the CPU at hand keep their
+    /// copies beside this.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Weight::Plain(matrix) => (matrix.elem_count() * matrix.dtype().size_in_bytes()) as u64,
+            Weight::Blocks { blocks, .. } => blocks.storage_size_in_bytes() as u64,
+        }
+    }
+}
+
+/// Whether padding a matrix's rows brings it to a kernel that is several times faster.
+fn pads(dtype: GgmlDType, inputs: usize, device: &Device) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let fast = std::arch::is_x86_feature_detected!("avx512vnni")
+        || std::arch::is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    let fast = false;
+    fast && device.is_cpu() && dtype == GgmlDType::Q8_0 && inputs >= PAD_FROM
+}
+
+/// A linear layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Linear {
+    pub(crate) weight: Weight,
+    pub(crate) bias: Option<Tensor>,
+}
+
+/// From this many rows on, one matrix after the other is faster: larger kernels serve it.
+const TOGETHER_BELOW_ROWS: usize = 32;
+
+impl Linear {
+    /// `x` [rows, inputs] to [rows, outputs].
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.biased(self.weight.forward(x)?)
+    }
+
+    /// Several layers over the same `x`. Few rows are quantised once for all of them, where the CPU
+    /// has a kernel for that.
+    pub(crate) fn forward_all<const N: usize>(
+        layers: [&Linear; N],
+        x: &Tensor,
+    ) -> Result<[Tensor; N]> {
+        if let Some(products) = together(layers, x)? {
+            return each(|i| layers[i].biased(products[i].clone()));
+        }
+        each(|i| layers[i].forward(x))
+    }
+
+    fn biased(&self, y: Tensor) -> Result<Tensor> {
+        match &self.bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
+        }
+    }
+}
+
+/// The products of `x` with all matrices at once; none where there is no kernel for it.
+fn together<const N: usize>(layers: [&Linear; N], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
+    let (rows, inputs) = x.dims2()?;
+    if rows >= TOGETHER_BELOW_ROWS || !x.device().is_cpu() {
+        return Ok(None);
+    }
+    let mut all = Vec::with_capacity(N);
+    for layer in layers {
+        match &layer.weight {
+            Weight::Blocks { blocks, .. } => all.push(blocks.as_ref()),
+            Weight::Plain(_) => return Ok(None),
+        }
+    }
+    let padding = all[0].shape().dims()[1] - inputs;
+    QTensor::gemv_fused_shared_lhs(&all, &x.pad_with_zeros(1, 0, padding)?)
+}
+
+fn each<const N: usize>(mut make: impl FnMut(usize) -> Result<Tensor>) -> Result<[Tensor; N]> {
+    let made = (0..N).map(&mut make).collect::<Result<Vec<_>>>()?;
+    made.try_into().map_err(|_| candle_core::Error::Msg("one product per layer".to_owned()))
+}
+
+/// The dtype activations are computed in on a device, for weights of a dtype. The CPU's kernels are
+/// made for f32.
+pub(crate) fn activation_dtype(weights: DType, device: &Device) -> DType {
+    if device.is_cpu() { DType::F32 } else { weights }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(rows: usize, columns: usize, seed: u32) -> Tensor {
+        let mut state = seed;
+        let values: Vec<f32> = (0..rows * columns)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
+    }
+
+    fn quantised(matrix: &Tensor) -> Linear {
+        let blocks = QTensor::quantize(matrix, GgmlDType::Q8_0).unwrap();
+        let bytes = blocks.data().unwrap();
+        let shape = matrix.dims2().unwrap();
+        let weight = Weight::from_ggml(GgmlDType::Q8_0, &bytes, shape, &Device::Cpu).unwrap();
+        Linear { weight, bias: None }
+    }
+
+    fn distance(a: &Tensor, b: &Tensor) -> f32 {
+        let difference = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
+        difference.max(0).unwrap().to_scalar().unwrap()
+    }
+
+    /// 576 weights a row are no whole number of the fast kernels' blocks, 512 are.
+    #[test]
+    fn padded_rows_multiply_and_look_up_as_unpadded_ones() {
+        for inputs in [512, 576] {
+            let matrix = noise(48, inputs, 1);
+            let linear = quantised(&matrix);
+            for rows in [1, 3, 40] {
+                let x = noise(rows, inputs, 2);
+                let exact = x.matmul(&matrix.t().unwrap()).unwrap();
+                let y = linear.forward(&x).unwrap();
+                assert!(distance(&y, &exact) < 0.2, "{}", distance(&y, &exact));
+            }
+            let ids = Tensor::new(&[47u32, 0], &Device::Cpu).unwrap();
+            let rows = linear.weight.rows(&ids).unwrap();
+            let exact = matrix.index_select(&ids, 0).unwrap();
+            assert_eq!(rows.dims(), [2, inputs]);
+            assert!(distance(&rows, &exact) < 0.01);
+        }
+    }
+
+    #[test]
+    fn layers_computed_together_give_what_each_gives() {
+        let (first, mut second) = (quantised(&noise(48, 576, 1)), quantised(&noise(16, 576, 2)));
+        second.bias = Some(Tensor::ones(16, DType::F32, &Device::Cpu).unwrap());
+        let plain = Linear { weight: Weight::Plain(noise(16, 576, 3)), bias: None };
+        for rows in [1, 5, 40] {
+            let x = noise(rows, 576, 4);
+            for others in [[&second, &first], [&second, &plain]] {
+                let layers = [&first, others[0], others[1]];
+                let all = Linear::forward_all(layers, &x).unwrap();
+                for (layer, product) in layers.iter().zip(&all) {
+                    assert!(distance(product, &layer.forward(&x).unwrap()) < 1e-4);
+                }
+            }
+        }
+    }
+}

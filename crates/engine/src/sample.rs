@@ -1,0 +1,225 @@
+//! Draws the next token from logits: repetition penalty, temperature, top-k, top-p, min-p, greedy.
+//!
+//! Every draw follows from the logits, the rules and a seed alone. The generator is PCG, whose values
+//! are the same on every platform and in every version. What is asked for lives in
+//! [`thinking::thinker::Sampling`]; when to draw is the scheduler's business.
+
+use std::cmp::Ordering;
+
+use rand_pcg::{
+    Pcg64,
+    rand_core::{Rng, SeedableRng},
+};
+use thinking::thinker::Sampling;
+
+/// Why no token can be drawn.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SampleError {
+    /// The model gave no usable number.
+    #[error(
+        "the model gave no usable logits (NaN, infinite or none): its weights or its quantisation are broken; load another file"
+    )]
+    BadLogits,
+    /// A sampling rule has a value that means nothing.
+    #[error("the sampling rule {rule} is {value}: it must be {range}")]
+    BadRule {
+        /// Which rule.
+        rule: &'static str,
+        /// Its value.
+        value: f32,
+        /// What it must be.
+        range: &'static str,
+    },
+}
+
+/// Draws tokens by one set of rules.
+#[derive(Debug)]
+pub struct Sampler {
+    rules: Sampling,
+    /// Logits after the repetition penalty; kept to save allocations.
+    penalised: Vec<f32>,
+    /// Candidates; kept to save allocations.
+    candidates: Vec<Candidate>,
+}
+
+/// A token that may be drawn.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    id: u32,
+    /// A logit first, then a weight relative to the likeliest token.
+    value: f64,
+}
+
+/// The random numbers of one proposal.
+#[derive(Debug, Clone)]
+pub struct Draws(Pcg64);
+
+impl Draws {
+    /// The numbers that follow from a seed.
+    pub fn new(seed: u64) -> Self {
+        Draws(Pcg64::seed_from_u64(seed))
+    }
+
+    /// The next number, uniform in [0, 1).
+    fn uniform(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+    }
+}
+
+impl Sampler {
+    /// A sampler for these rules.
+    ///
+    /// # Errors
+    /// [`SampleError::BadRule`] for a value that is not finite or out of its range.
+    pub fn new(rules: Sampling) -> Result<Self, SampleError> {
+        let check = |rule, value: f32, most: f32, range| {
+            let fits = value.is_finite() && (0.0..=most).contains(&value);
+            if fits { Ok(()) } else { Err(SampleError::BadRule { rule, value, range }) }
+        };
+        check("temperature", rules.temperature, f32::MAX, "0 (greedy) or greater")?;
+        check("top_p", rules.top_p, 1.0, "between 0 and 1")?;
+        check("min_p", rules.min_p, 1.0, "between 0 and 1")?;
+        check("repetition_penalty", rules.repetition_penalty, f32::MAX, "0 (off) or greater")?;
+        Ok(Sampler { rules, penalised: Vec::new(), candidates: Vec::new() })
+    }
+
+    /// Draws a token. `logits` is one row over the vocabulary; `session` is every token before it.
+    ///
+    /// # Errors
+    /// [`SampleError::BadLogits`] when a logit is NaN or +infinity, or none is finite.
+    pub fn draw(
+        &mut self,
+        logits: &[f32],
+        session: &[u32],
+        draws: &mut Draws,
+    ) -> Result<u32, SampleError> {
+        let penalty = self.rules.repetition_penalty;
+        let mut penalised = std::mem::take(&mut self.penalised);
+        let penalised_logits = if penalty == 0.0 || penalty == 1.0 {
+            logits
+        } else {
+            penalise(logits, session, penalty, &mut penalised);
+            &penalised
+        };
+        let best = likeliest(penalised_logits);
+        let drawn = best.map(|best| {
+            if self.rules.temperature == 0.0 {
+                best
+            } else {
+                self.draw_weighted(penalised_logits, best, draws)
+            }
+        });
+        self.penalised = penalised;
+        drawn
+    }
+
+    fn draw_weighted(&mut self, logits: &[f32], best: u32, draws: &mut Draws) -> u32 {
+        let Sampling { temperature, top_k, top_p, min_p, .. } = self.rules;
+        let kept = &mut self.candidates;
+        kept.clear();
+        kept.extend(
+            logits.iter().zip(0u32..).map(|(&l, id)| Candidate { id, value: f64::from(l) }),
+        );
+        let top_k = top_k as usize;
+        if 0 < top_k && top_k < kept.len() {
+            kept.select_nth_unstable_by(top_k - 1, likelier_first);
+            kept.truncate(top_k);
+        }
+        let most = f64::from(logits[best as usize]);
+        for candidate in kept.iter_mut() {
+            candidate.value = ((candidate.value - most) / f64::from(temperature)).exp();
+        }
+        if 0.0 < top_p && top_p < 1.0 {
+            keep_nucleus(kept, f64::from(top_p));
+        } else {
+            // The order must not depend on how the selection above moved things about.
+            kept.sort_unstable_by_key(|candidate| candidate.id);
+        }
+        if min_p > 0.0 {
+            kept.retain(|candidate| candidate.value >= f64::from(min_p));
+        }
+        let total: f64 = kept.iter().map(|candidate| candidate.value).sum();
+        let mut left = draws.uniform() * total;
+        for candidate in kept.iter() {
+            left -= candidate.value;
+            if left < 0.0 {
+                return candidate.id;
+            }
+        }
+        // Rounding can leave a hair over the last one.
+        best
+    }
+}
+
+/// Divides positive and multiplies negative logits of tokens that stand in the session, once each.
+fn penalise(logits: &[f32], session: &[u32], penalty: f32, into: &mut Vec<f32>) {
+    into.clear();
+    into.extend_from_slice(logits);
+    for &token in session {
+        let token = token as usize;
+        if let (Some(&logit), Some(slot)) = (logits.get(token), into.get_mut(token)) {
+            *slot = if logit > 0.0 { logit / penalty } else { logit * penalty };
+        }
+    }
+}
+
+/// The likeliest token; of equals the one with the smallest id.
+fn likeliest(logits: &[f32]) -> Result<u32, SampleError> {
+    let mut best: Option<(u32, f32)> = None;
+    for (&logit, id) in logits.iter().zip(0u32..) {
+        if logit.is_nan() || logit == f32::INFINITY {
+            return Err(SampleError::BadLogits);
+        }
+        if logit > best.map_or(f32::NEG_INFINITY, |(_, most)| most) {
+            best = Some((id, logit));
+        }
+    }
+    best.map(|(id, _)| id).ok_or(SampleError::BadLogits)
+}
+
+fn likelier_first(a: &Candidate, b: &Candidate) -> Ordering {
+    b.value.total_cmp(&a.value).then(a.id.cmp(&b.id))
+}
+
+/// Keeps the fewest likeliest candidates that together reach the share `top_p`, likeliest first.
+fn keep_nucleus(candidates: &mut Vec<Candidate>, top_p: f64) {
+    let total: f64 = candidates.iter().map(|candidate| candidate.value).sum();
+    // Candidates below this weight have less than 1 - top_p together: the nucleus is complete
+    // without them, and a whole vocabulary need not be sorted.
+    let negligible = (1.0 - top_p) * total / candidates.len() as f64;
+    candidates.retain(|candidate| candidate.value >= negligible);
+    candidates.sort_unstable_by(likelier_first);
+    let mut reached = 0.0;
+    let enough = candidates.iter().position(|candidate| {
+        reached += candidate.value;
+        reached >= top_p * total
+    });
+    if let Some(last) = enough {
+        candidates.truncate(last + 1);
+    }
+}
+
+/// Entropy in nats of the model's own distribution, before any sampling rule; 0 to ln(vocabulary).
+///
+/// The rules are left out because they would hide what the number is for: greedy drawing, for one,
+/// always has entropy 0.
+pub fn entropy_nats(logits: &[f32]) -> f32 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if !most.is_finite() {
+        return 0.0;
+    }
+    let (mut total, mut weighted) = (0.0f64, 0.0f64);
+    for &logit in logits {
+        let below = f64::from(logit - most);
+        let weight = below.exp();
+        if weight > 0.0 {
+            total += weight;
+            weighted += weight * below;
+        }
+    }
+    (total.ln() - weighted / total).max(0.0) as f32
+}
+
+#[cfg(test)]
+#[path = "sample_tests.rs"]
+mod tests;

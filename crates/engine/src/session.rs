@@ -1,0 +1,280 @@
+//! One session's text and what stands for it: tokens, the cache over them, the last logits.
+//!
+//! Only text counts; this is where tokens are kept in step with it. Nothing here waits, computes a
+//! forward pass or talks to anybody: that is [`crate::scheduler`]'s part. What happens while a
+//! proposal is being made is in [`crate::proposal`].
+
+use thinking::thinker::{Append, Code, Failure, TextHash};
+
+use crate::{
+    model::{KvCache, Row, Want},
+    proposal::Proposal,
+    tokenizer::{Tokenizer, TokenizerError},
+};
+
+/// The text of one session, its tokens and their cache.
+#[derive(Debug)]
+pub(crate) struct SessionText {
+    /// Prompt, committed text and open proposal.
+    tokens: Vec<u32>,
+    committed: String,
+    hash: TextHash,
+    /// The end of a run of text that others wrote, which further text may still encode anew.
+    tail: String,
+    /// Where the tail's tokens begin.
+    tail_start: usize,
+    cache: KvCache,
+    /// The logits behind the last token, while every token is in the cache.
+    logits: Option<Vec<f32>>,
+    /// Longest session in tokens.
+    context: usize,
+    /// Appends whose token ids did not spell their text.
+    drifted_appends: u32,
+}
+
+impl SessionText {
+    /// A session whose prompt is these tokens; nothing is computed yet.
+    pub(crate) fn new(prompt: Vec<u32>, cache: KvCache, context: usize) -> Result<Self, Failure> {
+        if prompt.is_empty() {
+            let message = "the prompt is empty; send at least one character";
+            return Err(Failure::new(Code::InvalidArgument, message));
+        }
+        let session = SessionText {
+            tail: String::new(),
+            tail_start: prompt.len(),
+            tokens: prompt,
+            committed: String::new(),
+            hash: TextHash::default(),
+            cache,
+            logits: None,
+            context,
+            drifted_appends: 0,
+        };
+        session.check_fits(session.tokens.len(), "the prompt")?;
+        Ok(session)
+    }
+
+    /// Adds committed text that somebody else wrote. Answers how many tokens it took. On an error
+    /// nothing has changed.
+    pub(crate) fn append(
+        &mut self,
+        append: &Append,
+        tokenizer: &Tokenizer,
+    ) -> Result<u32, Failure> {
+        let before = self.tokens.len();
+        if !append.token_ids.is_empty() && tokenizer.spells(&append.token_ids, &append.text) {
+            self.check_fits(before + append.token_ids.len(), "the text")?;
+            self.tokens.extend_from_slice(&append.token_ids);
+            self.logits = None;
+            self.fix_tail();
+        } else {
+            self.encode_tail(&append.text, tokenizer)?;
+            self.drifted_appends += u32::from(!append.token_ids.is_empty());
+        }
+        self.commit_text(&append.text);
+        Ok(self.tokens.len().saturating_sub(before) as u32)
+    }
+
+    /// Keeps the first bytes of a proposal and forgets the rest. Answers how many tokens they take.
+    pub(crate) fn commit(
+        &mut self,
+        proposal: &Proposal,
+        bytes: u64,
+        tokenizer: &Tokenizer,
+    ) -> Result<u32, Failure> {
+        let kept = usize::try_from(bytes).ok().and_then(|bytes| proposal.text().get(..bytes));
+        let Some(kept) = kept else {
+            let message = format!(
+                "commit of {bytes} bytes does not end on a character's edge of the proposal's {}; count its bytes",
+                proposal.text().len()
+            );
+            return Err(Failure::new(Code::InvalidArgument, message));
+        };
+        let (whole_tokens, whole_bytes) = proposal.whole_tokens(kept.len());
+        self.cut(proposal.start() + whole_tokens);
+        if whole_tokens > 0 {
+            self.fix_tail();
+        }
+        // A token that was cut in two is encoded again from what is left of it.
+        self.encode_tail(&kept[whole_bytes..], tokenizer)?;
+        self.commit_text(kept);
+        Ok(self.tokens.len().saturating_sub(proposal.start()) as u32)
+    }
+
+    fn commit_text(&mut self, text: &str) {
+        self.committed.push_str(text);
+        self.hash.push(text);
+    }
+
+    /// The tokens before here will not be encoded anew.
+    fn fix_tail(&mut self) {
+        self.tail.clear();
+        self.tail_start = self.tokens.len();
+    }
+
+    /// Encodes the tail together with more text. Tokens that stay the same stay in the cache.
+    fn encode_tail(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let joined = format!("{}{text}", self.tail);
+        let encoded = tokenizer.encode_committed(&joined).map_err(cannot_encode)?;
+        self.check_fits(self.tail_start + encoded.ids.len(), "the text")?;
+        let old = &self.tokens[self.tail_start..];
+        let same = old.iter().zip(&encoded.ids).take_while(|(old, new)| old == new).count();
+        self.cut(self.tail_start + same);
+        if encoded.ids.len() > same {
+            self.tokens.extend_from_slice(&encoded.ids[same..]);
+            self.logits = None;
+        }
+        let (bytes, tokens) = frozen(&joined, &encoded.spans);
+        self.tail_start += tokens;
+        self.tail = joined[bytes..].to_owned();
+        Ok(())
+    }
+
+    /// Forgets every token from here on, in the cache too.
+    fn cut(&mut self, len: usize) {
+        if len < self.tokens.len() {
+            self.tokens.truncate(len);
+            self.logits = None;
+        }
+        self.cache.truncate(len);
+    }
+
+    fn check_fits(&self, tokens: usize, what: &str) -> Result<(), Failure> {
+        if tokens <= self.context {
+            return Ok(());
+        }
+        let message = format!(
+            "{what} makes the session {tokens} tokens long, the model's context holds {}; shorten it or use a model with a longer context",
+            self.context
+        );
+        Err(Failure::new(Code::ContextTooLong, message))
+    }
+
+    /// Adds a token that this model made.
+    pub(crate) fn push_own(&mut self, token: u32) {
+        self.tokens.push(token);
+        self.logits = None;
+    }
+
+    /// Makes sure that a token is left to compute when there are no logits to draw from. Answers how
+    /// many tokens must be computed before the first draw.
+    pub(crate) fn prepare_draw(&mut self) -> usize {
+        if self.logits.is_none() && self.uncomputed() == 0 {
+            self.cache.truncate(self.tokens.len() - 1);
+        }
+        self.uncomputed()
+    }
+
+    /// How many tokens are not in the cache.
+    pub(crate) fn uncomputed(&self) -> usize {
+        self.tokens.len() - self.cache.len()
+    }
+
+    /// The next tokens to compute, at most so many; logits are asked for where they end the session.
+    pub(crate) fn row(&mut self, most: usize) -> Row<'_> {
+        let start = self.cache.len();
+        let end = (start + most).min(self.tokens.len());
+        let logits = if end == self.tokens.len() { Want::Last } else { Want::None };
+        Row { tokens: &self.tokens[start..end], cache: &mut self.cache, logits }
+    }
+
+    /// Remembers the logits behind the last token.
+    pub(crate) fn set_logits(&mut self, logits: Vec<f32>) {
+        self.logits = Some(logits);
+    }
+
+    /// The logits behind the last token, if they are known.
+    pub(crate) fn logits(&self) -> Option<&[f32]> {
+        self.logits.as_deref()
+    }
+
+    /// Cuts the cache back to this length after a pass that failed half way.
+    pub(crate) fn forget_computed(&mut self, len: usize) {
+        self.cache.truncate(len);
+    }
+
+    /// How many tokens are in the cache.
+    pub(crate) fn computed(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Prompt, committed text and open proposal.
+    pub(crate) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The whole committed text.
+    pub(crate) fn committed(&self) -> &str {
+        &self.committed
+    }
+
+    /// Hash of the whole committed text.
+    pub(crate) fn hash(&self) -> TextHash {
+        self.hash
+    }
+
+    /// Whether no further token fits.
+    pub(crate) fn is_full(&self) -> bool {
+        self.tokens.len() >= self.context
+    }
+
+    /// Appends whose token ids did not spell their text.
+    pub(crate) fn drifted_appends(&self) -> u32 {
+        self.drifted_appends
+    }
+}
+
+pub(crate) fn cannot_encode(error: TokenizerError) -> Failure {
+    Failure::new(Code::InvalidArgument, error.to_string())
+}
+
+/// The longest beginning of a text that encodes the same whatever follows the text: up to the last
+/// space that follows something else than white space, where every supported tokenizer begins anew.
+/// Answers its bytes and its tokens.
+fn frozen(text: &str, spans: &[(usize, usize)]) -> (usize, usize) {
+    let mut edges = text
+        .match_indices(' ')
+        .map(|(at, _)| at)
+        .filter(|&at| text[..at].chars().next_back().is_some_and(|before| !before.is_whitespace()));
+    let mut found = (0, 0);
+    while let Some(edge) = edges.next_back() {
+        let tokens = spans.partition_point(|&(_, end)| end <= edge);
+        // A token across the edge would mean that the tokenizer does not begin anew there.
+        if spans.get(tokens).is_none_or(|&(start, _)| start >= edge) {
+            found = (edge, tokens);
+            break;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::frozen;
+
+    #[test]
+    fn the_frozen_part_ends_before_the_last_word() {
+        let words = |text: &str| -> Vec<(usize, usize)> {
+            // One token per word with its space, as byte-level tokenizers give them.
+            let mut starts: Vec<usize> = text.match_indices(' ').map(|(at, _)| at).collect();
+            starts.insert(0, 0);
+            let ends = starts[1..].iter().copied().chain([text.len()]);
+            starts.iter().copied().zip(ends.collect::<Vec<_>>()).collect()
+        };
+        for (text, expected) in [
+            ("", (0, 0)),
+            ("one", (0, 0)),
+            ("one two", (3, 1)),
+            ("one two ", (7, 2)),
+            ("a\n b", (0, 0)),
+        ] {
+            assert_eq!(frozen(text, &words(text)), expected, "{text:?}");
+        }
+        // A token that reaches over the edge moves the edge back.
+        assert_eq!(frozen("a b c", &[(0, 1), (1, 5)]), (1, 1));
+        assert_eq!(frozen("a b", &[(0, 3)]), (0, 0));
+    }
+}

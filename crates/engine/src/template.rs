@@ -1,0 +1,222 @@
+//! Chat templates: the prompt of a conversation, exactly as the model was trained to see it.
+//!
+//! Templates are Jinja, rendered with what Hugging Face transformers gives them. What a template does
+//! with "<think>" is left to it. The committed text of an answer follows the rendered prompt byte for
+//! byte; it never goes through the template.
+
+use minijinja::{Environment, Error, ErrorKind, Value, context, syntax::SyntaxConfig};
+use serde::Serialize;
+use thinking::thinker::{Code, Failure, Message, Prompt};
+
+use crate::tokenizer::Tokenizer;
+
+const NAME: &str = "chat template";
+
+/// Makes the prompts of one model.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    /// The compiled template, or why there is none.
+    environment: Result<Environment<'static>, String>,
+    bos: String,
+    eos: String,
+}
+
+impl ChatTemplate {
+    /// The template of a tokenizer's model. Never fails: a model without a usable template still
+    /// takes raw prompts, and says why it takes no messages.
+    pub fn of(tokenizer: &Tokenizer) -> Self {
+        ChatTemplate::new(
+            tokenizer.chat_template(),
+            tokenizer.bos_text().unwrap_or_default(),
+            tokenizer.eos_text().unwrap_or_default(),
+        )
+    }
+
+    /// A template with the texts of the begin-of-text and end-of-text tokens.
+    pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Self {
+        let environment = match source {
+            None => Err("the model has no chat template; send a raw prompt or use an instruct or reasoning model".to_owned()),
+            Some(source) => environment(source).map_err(|error| {
+                format!("the model's chat template cannot be read: {}; send a raw prompt or use another model", one_line(&error))
+            }),
+        };
+        ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned() }
+    }
+
+    /// The prompt's text: a raw prompt as it is, messages through the template, with the assistant's
+    /// turn opened.
+    ///
+    /// # Errors
+    /// [`Code::InvalidArgument`] when the model has no usable template or it refuses the messages.
+    pub fn render(&self, prompt: &Prompt) -> Result<String, Failure> {
+        let messages = match prompt {
+            Prompt::Raw(text) => return Ok(text.clone()),
+            Prompt::Messages(messages) => messages,
+        };
+        let invalid = |message: String| Failure::new(Code::InvalidArgument, message);
+        let environment = self.environment.as_ref().map_err(|why| invalid(why.clone()))?;
+        self.render_messages(environment, messages).map_err(|error| {
+            invalid(format!(
+                "the model's chat template refuses the messages: {}; change them or send a raw prompt",
+                one_line(&error)
+            ))
+        })
+    }
+
+    fn render_messages(
+        &self,
+        environment: &Environment<'_>,
+        messages: &[Message],
+    ) -> Result<String, Error> {
+        let messages: Vec<Value> = messages
+            .iter()
+            .map(|one| Value::from_pairs([("role", &*one.role), ("content", &*one.content)]))
+            .collect();
+        environment.get_template(NAME)?.render(context! {
+            messages,
+            add_generation_prompt => true,
+            bos_token => self.bos.as_str(),
+            eos_token => self.eos.as_str(),
+        })
+    }
+}
+
+/// An environment that behaves as that of transformers' `apply_chat_template`.
+fn environment(source: &str) -> Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    environment.add_function("strftime_now", |format: String| {
+        let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+        jiff::fmt::strtime::format(&format, &now)
+            .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+    });
+    environment.add_filter("tojson", to_json);
+    environment.add_template_owned(NAME, source.to_owned())?;
+    Ok(environment)
+}
+
+/// JSON as Python's `json.dumps(..., ensure_ascii=False)` writes it: minijinja's own filter leaves the
+/// spaces out and escapes for HTML.
+fn to_json(value: Value, options: minijinja::value::Kwargs) -> Result<Value, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let _ensure_ascii: Option<bool> = options.get("ensure_ascii")?;
+    options.assert_all_used()?;
+    let mut bytes = Vec::new();
+    let written = match indent {
+        Some(width) => {
+            let indent = " ".repeat(width);
+            let pretty = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, pretty))
+        }
+        None => {
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonSpacing))
+        }
+    };
+    written.map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    Ok(Value::from_safe_string(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// ", " and ": ".
+struct PythonSpacing;
+
+impl serde_json::ser::Formatter for PythonSpacing {
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+    ) -> std::io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+/// The template's own words where it refused by `raise_exception`, else the error with its line.
+fn one_line(error: &Error) -> String {
+    let text = error.detail().map_or_else(|| error.to_string(), str::to_owned);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match error.line() {
+        Some(line) => format!("{text} (line {line})"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(content: &str) -> Prompt {
+        Prompt::Messages(vec![Message { role: "user".into(), content: content.into() }])
+    }
+
+    fn rendered(source: &str) -> Result<String, Failure> {
+        ChatTemplate::new(Some(source), "<s>", "</s>").render(&user("Hi \"<you>\""))
+    }
+
+    #[test]
+    fn templates_get_what_transformers_gives_them() {
+        let cases = [
+            ("{{ bos_token }}{{ messages[0].content }}{{ eos_token }}", "<s>Hi \"<you>\"</s>"),
+            ("{{ messages | tojson }}", r#"[{"role": "user", "content": "Hi \"<you>\""}]"#),
+            ("{{ messages[0]['content'].split(' ')[0].lower() }}", "hi"),
+            (
+                "{%- for m in messages %}\n{%- if loop.last %}{% break %}{% endif %}\n{%- endfor %}x",
+                "x",
+            ),
+            ("{% set ns = namespace(n=1) %}\n{% set ns.n = ns.n + 1 %}\n{{ ns.n }}", "2"),
+            ("  {% if add_generation_prompt %}\nyes{% endif %}\n", "yes"),
+            ("{% if tools is defined %}tools{% endif %}{% if not tools %}none{% endif %}", "none"),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(rendered(source).unwrap(), expected, "{source}");
+        }
+        let year = rendered("{{ strftime_now('%Y') }}").unwrap();
+        assert!(year.parse::<u32>().unwrap() >= 2025, "{year}");
+    }
+
+    #[test]
+    fn a_template_that_fails_says_why_in_one_line() {
+        let cases = [
+            (
+                "{{ raise_exception('roles must alternate') }}",
+                "refuses the messages: roles must alternate",
+            ),
+            ("{% if %}", "cannot be read"),
+            ("{{ strftime_now('%') }}", "refuses the messages"),
+            ("{{ messages | no_such_filter }}", "no_such_filter"),
+        ];
+        for (source, expected) in cases {
+            let failure = rendered(source).unwrap_err();
+            assert_eq!(failure.code, Code::InvalidArgument);
+            assert!(failure.message.contains(expected), "{}", failure.message);
+            assert!(!failure.message.contains('\n'), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn without_a_template_only_raw_prompts_are_taken() {
+        let template = ChatTemplate::new(None, "", "");
+        let raw = Prompt::Raw(" as it is\n\n".into());
+        assert_eq!(template.render(&raw).unwrap(), " as it is\n\n");
+        let failure = template.render(&user("Hi")).unwrap_err();
+        assert_eq!(failure.code, Code::InvalidArgument);
+        assert!(failure.message.contains("no chat template"), "{}", failure.message);
+    }
+}

@@ -1,0 +1,33 @@
+//! A short name for a tokenizer's behaviour.
+//!
+//! Made from the vocabulary, the merges and the ids of a probe text, so that the same tokenizer gets
+//! the same name whether it was read from tokenizer.json or from a GGUF, where it is written down
+//! quite differently.
+
+use thinking::thinker::TextHash;
+
+use super::{Tokenizer, TokenizerError, first_line};
+
+/// Covers what pre-tokenizers and normalizers differ in: contractions, digits, cases, punctuation,
+/// runs of white space, combining marks in both orders, scripts, code.
+const PROBE: &str = "I'll I'LL we've 1234567 3.14 x=y+1; //\t\tfoo_bar(BazQux)  two   spaces\n\n\n \n\
+    é e\u{301} \u{3a9} 数学 かな 한국어 🙂👍🏽 \u{200b}\u{a0}½²…—“q” ½ Ǆ ﬁ <b>";
+
+pub(super) fn of(tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
+    let mut hash = TextHash::default();
+    let mut vocabulary: Vec<(u32, String)> =
+        tokenizer.prompt.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect();
+    vocabulary.sort_unstable();
+    for (id, token) in &vocabulary {
+        hash.push(&format!("{id}\u{1}{token}\u{2}"));
+    }
+    let model = serde_json::to_value(tokenizer.prompt.get_model())
+        .map_err(|error| TokenizerError::Encode(first_line(&error.to_string())))?;
+    if let Some(merges) = model.get("merges") {
+        hash.push(&merges.to_string());
+    }
+    for ids in [tokenizer.encode_prompt(PROBE)?, tokenizer.encode_committed(PROBE)?.ids] {
+        hash.push(&format!("{ids:?}"));
+    }
+    Ok(format!("{:016x}", hash.0))
+}

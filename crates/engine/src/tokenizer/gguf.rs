@@ -1,0 +1,237 @@
+//! Builds a byte-level BPE tokenizer from the metadata of a GGUF file.
+//!
+//! A GGUF has the tokens, their types and the merges, and only names the rules that cut text before
+//! the merges; those are here. The metadata is described in
+//! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+
+use std::collections::HashMap;
+
+use candle_core::quantized::gguf_file::Value;
+use tokenizers::{
+    AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
+    models::bpe::{BPE, Vocab},
+    normalizers::unicode::NFC,
+    pre_tokenizers::{
+        byte_level::ByteLevel,
+        digits::Digits,
+        sequence::Sequence,
+        split::{Split, SplitPattern},
+    },
+    processors::template::TemplateProcessing,
+};
+
+use super::{TokenizerError, first_line};
+
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const TYPES: &str = "tokenizer.ggml.token_type";
+const MERGES: &str = "tokenizer.ggml.merges";
+const BOS: &str = "tokenizer.ggml.bos_token_id";
+
+/// Token types as GGUF numbers them.
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
+const UNUSED: i64 = 5;
+
+/// The rules a name in `tokenizer.ggml.pre` stands for.
+struct Rules {
+    cut: Cut,
+    /// Composed characters (Unicode NFC) before anything else.
+    compose: bool,
+    /// A piece that is a whole token is that token, whatever the merges say.
+    ignore_merges: bool,
+    /// Whether a begin-of-text token is put before a raw prompt when the file does not say.
+    add_bos: bool,
+}
+
+/// How text is cut before the merges.
+enum Cut {
+    /// Qwen 2 and later, and the R1 distillations of Qwen: one digit at a time.
+    Qwen2,
+    /// Llama 3: up to three digits at a time.
+    Llama3,
+    /// GPT-2: all digits together.
+    Gpt2,
+    /// GPT-2 with single digits.
+    Gpt2Digits,
+}
+
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+impl Rules {
+    fn named(name: &str) -> Option<Rules> {
+        let rules = |cut| Rules { cut, compose: false, ignore_merges: false, add_bos: false };
+        Some(match name {
+            "qwen2" | "deepseek-r1-qwen" => Rules { compose: true, ..rules(Cut::Qwen2) },
+            "llama-bpe" | "llama3" | "llama-v3" => {
+                Rules { ignore_merges: true, add_bos: true, ..rules(Cut::Llama3) }
+            }
+            "smollm" | "starcoder" | "refact" => rules(Cut::Gpt2Digits),
+            "gpt-2" | "default" | "olmo" | "phi-2" => rules(Cut::Gpt2),
+            _ => return None,
+        })
+    }
+}
+
+impl Cut {
+    fn pre_tokenizer(&self) -> Result<PreTokenizerWrapper, TokenizerError> {
+        let split = |pattern: &str| {
+            Split::new(
+                SplitPattern::Regex(pattern.to_owned()),
+                SplitDelimiterBehavior::Isolated,
+                false,
+            )
+            .map_err(|error| unsupported(error.to_string()))
+        };
+        let bytes = |use_regex| ByteLevel::new(false, false, use_regex).into();
+        let parts: Vec<PreTokenizerWrapper> = match self {
+            Cut::Qwen2 => vec![split(QWEN2)?.into(), bytes(false)],
+            Cut::Llama3 => vec![split(LLAMA3)?.into(), bytes(false)],
+            Cut::Gpt2 => vec![bytes(true)],
+            Cut::Gpt2Digits => vec![Digits::new(true).into(), bytes(true)],
+        };
+        Ok(Sequence::new(parts).into())
+    }
+}
+
+fn unsupported(what: String) -> TokenizerError {
+    TokenizerError::Unsupported { origin: "the GGUF file".to_owned(), what: first_line(&what) }
+}
+
+/// Builds the tokenizer that encodes prompts.
+pub(super) fn build(
+    metadata: &HashMap<String, Value>,
+) -> Result<tokenizers::Tokenizer, TokenizerError> {
+    match text(metadata, "tokenizer.ggml.model") {
+        Some("gpt2") => {}
+        Some(other) => return Err(unsupported(format!("it is of kind {other:?}"))),
+        None => return Err(missing("tokenizer.ggml.model")),
+    }
+    let name = text(metadata, "tokenizer.ggml.pre").unwrap_or("default");
+    let rules =
+        Rules::named(name).ok_or_else(|| unsupported(format!("its pre-tokenizer is {name:?}")))?;
+    let tokens = strings(metadata, TOKENS)?;
+    let types = token_types(metadata, tokens.len())?;
+    let model = BPE::builder()
+        .vocab_and_merges(vocabulary(&tokens, &types), merges(metadata)?)
+        .ignore_merges(rules.ignore_merges)
+        .build()
+        .map_err(|error| metadata_error(MERGES, error.to_string()))?;
+    let mut tokenizer = tokenizers::Tokenizer::new(model);
+    if rules.compose {
+        tokenizer
+            .with_normalizer(Some(NormalizerWrapper::NFC(NFC)))
+            .map_err(|error| unsupported(error.to_string()))?;
+    }
+    tokenizer.with_pre_tokenizer(Some(rules.cut.pre_tokenizer()?));
+    tokenizer.with_decoder(Some(ByteLevel::new(false, false, false)));
+    let added = tokens.iter().zip(&types).filter_map(|(token, &kind)| {
+        let special = kind == CONTROL;
+        (special || kind == USER_DEFINED)
+            .then(|| AddedToken::from(*token, special).normalized(false))
+    });
+    tokenizer.add_tokens(added).map_err(|error| metadata_error(TYPES, error.to_string()))?;
+    let add_bos = boolean(metadata, "tokenizer.ggml.add_bos_token").unwrap_or(rules.add_bos);
+    if add_bos && let Some(bos) = number(metadata, BOS) {
+        let token = tokens.get(bos as usize).ok_or_else(|| {
+            metadata_error(BOS, format!("{bos}, beyond the {} tokens", tokens.len()))
+        })?;
+        put_before_raw_prompts(&mut tokenizer, token, bos)?;
+    }
+    Ok(tokenizer)
+}
+
+fn put_before_raw_prompts(
+    tokenizer: &mut tokenizers::Tokenizer,
+    token: &str,
+    id: u32,
+) -> Result<(), TokenizerError> {
+    let processor = serde_json::from_value::<TemplateProcessing>(serde_json::json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
+    }))
+    .map_err(|error| metadata_error(BOS, error.to_string()))?;
+    tokenizer.with_post_processor(Some(processor));
+    Ok(())
+}
+
+/// Tokens with their ids. Rows that only fill the matrix up are left out.
+fn vocabulary(tokens: &[&str], types: &[i64]) -> Vocab {
+    let used = tokens.iter().zip(types).zip(0u32..).filter(|((_, kind), _)| **kind != UNUSED);
+    used.map(|((token, _), id)| ((*token).to_owned(), id)).collect()
+}
+
+fn merges(metadata: &HashMap<String, Value>) -> Result<Vec<(String, String)>, TokenizerError> {
+    let pair = |merge: &str| {
+        let (a, b) = merge.split_once(' ')?;
+        Some((a.to_owned(), b.to_owned()))
+    };
+    let pairs = strings(metadata, MERGES)?.into_iter().map(|merge| {
+        pair(merge).ok_or_else(|| metadata_error(MERGES, format!("damaged at {merge:?}")))
+    });
+    pairs.collect()
+}
+
+fn token_types(
+    metadata: &HashMap<String, Value>,
+    tokens: usize,
+) -> Result<Vec<i64>, TokenizerError> {
+    let Some(Value::Array(values)) = metadata.get(TYPES) else { return Err(missing(TYPES)) };
+    if values.len() != tokens {
+        let why = format!("{} entries long where there are {tokens} tokens", values.len());
+        return Err(metadata_error(TYPES, why));
+    }
+    let integer = |value: &Value| match value {
+        Value::I32(kind) => Ok(i64::from(*kind)),
+        Value::U32(kind) => Ok(i64::from(*kind)),
+        _ => Err(metadata_error(TYPES, "no list of integers".to_owned())),
+    };
+    values.iter().map(integer).collect()
+}
+
+fn strings<'a>(
+    metadata: &'a HashMap<String, Value>,
+    key: &'static str,
+) -> Result<Vec<&'a str>, TokenizerError> {
+    let Some(Value::Array(values)) = metadata.get(key) else { return Err(missing(key)) };
+    let string = |value: &'a Value| match value {
+        Value::String(text) => Ok(text.as_str()),
+        _ => Err(metadata_error(key, "no list of texts".to_owned())),
+    };
+    values.iter().map(string).collect()
+}
+
+/// A text in the metadata.
+pub(super) fn text<'a>(metadata: &'a HashMap<String, Value>, key: &str) -> Option<&'a str> {
+    match metadata.get(key)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A token id in the metadata.
+pub(super) fn number(metadata: &HashMap<String, Value>, key: &str) -> Option<u32> {
+    match metadata.get(key)? {
+        Value::U32(number) => Some(*number),
+        Value::I32(number) => u32::try_from(*number).ok(),
+        Value::U64(number) => u32::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+fn boolean(metadata: &HashMap<String, Value>, key: &str) -> Option<bool> {
+    match metadata.get(key)? {
+        Value::Bool(yes) => Some(*yes),
+        _ => None,
+    }
+}
+
+fn missing(key: &'static str) -> TokenizerError {
+    metadata_error(key, "missing".to_owned())
+}
+
+fn metadata_error(key: &'static str, why: String) -> TokenizerError {
+    TokenizerError::Metadata { key, why: first_line(&why) }
+}

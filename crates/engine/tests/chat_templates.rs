@@ -1,0 +1,32 @@
+//! Chat templates render as Hugging Face transformers renders them. The fixtures are made by
+//! tests/fixtures/make_template_fixtures.py.
+
+#![allow(clippy::unwrap_used)] // A test panics where it is not given what it expects.
+
+mod common;
+
+use common::fixture;
+use engine::ChatTemplate;
+use thinking::thinker::{Message, Prompt};
+
+#[derive(serde::Deserialize)]
+struct Case {
+    template: String,
+    bos: String,
+    eos: String,
+    messages: Vec<Message>,
+    expected: String,
+}
+
+#[test]
+fn published_templates_render_as_transformers_renders_them() {
+    let read = |name: &str| std::fs::read_to_string(fixture("templates").join(name)).unwrap();
+    let cases: Vec<Case> = serde_json::from_str(&read("expected.json")).unwrap();
+    assert_eq!(cases.len(), 15);
+    for case in cases {
+        let source = read(&format!("{}.jinja", case.template));
+        let template = ChatTemplate::new(Some(&source), &case.bos, &case.eos);
+        let rendered = template.render(&Prompt::Messages(case.messages)).unwrap();
+        assert_eq!(rendered, case.expected, "{}", case.template);
+    }
+}

@@ -1,0 +1,34 @@
+//! The engine keeps the contract of `thinking::thinker`, over two tiny models with random weights.
+
+#![allow(clippy::unwrap_used)] // A test panics where it is not given what it expects.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::engine;
+use engine::EngineOptions;
+use thinking::testing::{Settings, assert_conforms};
+
+async fn conforms(model: &str, exact_resume: bool) {
+    // Small chunks, so that prefill takes several turns.
+    let options = EngineOptions { prefill_chunk_tokens: 16, ..EngineOptions::default() };
+    let engine = Arc::new(engine(model, options));
+    let counted = Arc::clone(&engine);
+    let settings = Settings {
+        computed_tokens: Some(Arc::new(move || counted.computed_tokens())),
+        exact_resume,
+        ..Settings::default()
+    };
+    assert_conforms(engine.as_ref(), &settings).await;
+}
+
+#[tokio::test]
+async fn an_engine_with_one_token_per_byte_conforms() {
+    conforms("tiny-llama", true).await;
+}
+
+#[tokio::test]
+async fn an_engine_with_merges_conforms() {
+    conforms("tiny-qwen2", false).await;
+}

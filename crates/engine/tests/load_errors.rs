@@ -1,0 +1,268 @@
+//! Files that cannot be loaded: each is refused with one clear line, none panics.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{
+    DType, Device, Tensor,
+    quantized::{
+        GgmlDType, QTensor,
+        gguf_file::{self, Value},
+    },
+};
+use engine::{LoadError, LoadOptions, load_model};
+use serde_json::{Value as Json, json};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/logits").join(name)
+}
+
+fn error(path: &Path) -> LoadError {
+    error_with(path, None)
+}
+
+#[track_caller]
+fn error_with(path: &Path, dtype: Option<DType>) -> LoadError {
+    let options = LoadOptions { dtype, device: Device::Cpu };
+    let error = load_model(path, &options, &mut |_| {}).expect_err("loaded");
+    let line = error.to_string();
+    assert!(!line.contains('\n') && line.contains("; "), "not one clear line: {line}");
+    error
+}
+
+#[track_caller]
+fn assert_says(error: &LoadError, words: &[&str]) {
+    let line = error.to_string();
+    for word in words {
+        assert!(line.contains(word), "{word:?} is not in: {line}");
+    }
+}
+
+/// A copy of a fixture's checkpoint, to be damaged.
+fn copy(name: &str) -> tempfile::TempDir {
+    let scratch = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture(name)).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, scratch.path().join(path.file_name().unwrap())).unwrap();
+    }
+    scratch
+}
+
+/// The line for a checkpoint whose config.json has one setting changed, or taken away.
+fn with_setting(key: &str, value: Option<Json>) -> LoadError {
+    let scratch = copy("qwen2-gqa");
+    let path = scratch.path().join("config.json");
+    let mut config: Json = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let settings = config.as_object_mut().unwrap();
+    match value {
+        Some(value) => settings.insert(key.to_owned(), value),
+        None => settings.remove(key),
+    };
+    fs::write(&path, config.to_string()).unwrap();
+    error(scratch.path())
+}
+
+#[test]
+fn what_is_no_model_is_said_to_be_none() {
+    let scratch = tempfile::tempdir().unwrap();
+    assert_says(&error(&scratch.path().join("none.gguf")), &["none.gguf", "no such file"]);
+    assert_says(&error(scratch.path()), &["no config.json"]);
+    let text = scratch.path().join("notes.txt");
+    fs::write(&text, "hello").unwrap();
+    assert_says(&error(&text), &["notes.txt", "not a GGUF file"]);
+    fs::write(&text, "").unwrap();
+    assert_says(&error(&text), &["not a GGUF file"]);
+    let weights = fixture("qwen2-gqa").join("model.safetensors");
+    assert_says(&error(&weights), &["one safetensors file"]);
+    let gguf = scratch.path().join("model.gguf");
+    Gguf::default().write(&gguf);
+    let refused = error_with(&gguf, Some(DType::BF16));
+    assert_says(&refused, &["leave the dtype out"]);
+}
+
+#[test]
+fn settings_that_are_not_supported_are_named() {
+    let cases = [
+        ("architectures", json!(["MistralForCausalLM"]), "MistralForCausalLM"),
+        ("num_experts", json!(8), "mixture of experts"),
+        ("layer_types", json!(["full_attention", "sliding_attention"]), "sliding-window"),
+        ("hidden_act", json!("gelu"), "SiLU"),
+        ("partial_rotary_factor", json!(0.5), "a part of each head"),
+        ("rope_scaling", json!({"rope_type": "longrope", "factor": 4.0}), "longrope"),
+        ("rope_scaling", json!({"type": "dynamic", "factor": 4.0}), "dynamic"),
+        ("rope_scaling", json!({"type": "linear"}), "factor"),
+        ("quantization_config", json!({"quant_method": "awq"}), "awq"),
+        ("num_attention_heads", json!(0), "number of heads is 0"),
+        ("num_key_value_heads", json!(3), "cannot be shared"),
+        ("num_hidden_layers", json!(1_000_000_000), "number of layers"),
+        ("hidden_size", json!(u64::MAX), "hidden size"),
+        ("vocab_size", json!("many"), "many"),
+        ("rope_theta", json!(-1.0), "RoPE base"),
+        ("hidden_size", json!(64), "model.embed_tokens.weight"),
+        ("num_hidden_layers", json!(3), "model.layers.2.input_layernorm.weight"),
+    ];
+    for (key, value, word) in cases {
+        assert_says(&with_setting(key, Some(value)), &[word]);
+    }
+    assert_says(&with_setting("hidden_size", None), &["config.json", "hidden_size"]);
+}
+
+#[test]
+fn a_window_that_is_not_used_is_no_hindrance() {
+    let scratch = copy("qwen2-gqa");
+    let path = scratch.path().join("config.json");
+    let mut config: Json = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    config["sliding_window"] = json!(32);
+    config["use_sliding_window"] = json!(false);
+    config["max_window_layers"] = json!(1);
+    fs::write(&path, config.to_string()).unwrap();
+    load_model(scratch.path(), &LoadOptions::default(), &mut |_| {}).unwrap();
+    config["use_sliding_window"] = json!(true);
+    fs::write(&path, config.to_string()).unwrap();
+    assert_says(&error(scratch.path()), &["sliding-window"]);
+}
+
+#[test]
+fn damaged_checkpoints_are_refused() {
+    let scratch = copy("llama-mha-tied-sharded");
+    let shard = scratch.path().join("model-00002-of-00003.safetensors");
+    let whole = fs::read(&shard).unwrap();
+    for len in [0, 4, 20, 200, whole.len() / 2, whole.len() - 1] {
+        fs::write(&shard, &whole[..len]).unwrap();
+        assert_says(&error(scratch.path()), &["00002", "damaged or incomplete"]);
+    }
+    fs::remove_file(&shard).unwrap();
+    assert_says(&error(scratch.path()), &["cannot read", "00002"]);
+    fs::write(scratch.path().join("config.json"), "{\"architectures\": [").unwrap();
+    assert_says(&error(scratch.path()), &["config.json", "no JSON"]);
+    fs::write(scratch.path().join("config.json"), b"\xff\xfe").unwrap();
+    assert_says(&error(scratch.path()), &["config.json"]);
+}
+
+#[test]
+fn an_index_cannot_name_files_elsewhere() {
+    let scratch = copy("llama-mha-tied-sharded");
+    let index = scratch.path().join("model.safetensors.index.json");
+    fs::write(index, r#"{"weight_map": {"a": "../other.safetensors"}}"#).unwrap();
+    assert_says(&error(scratch.path()), &["outside its directory"]);
+}
+
+/// A small GGUF file of the qwen2 family, whole unless a test changes something.
+struct Gguf {
+    metadata: Vec<(&'static str, Value)>,
+    without: &'static str,
+    dtype: GgmlDType,
+}
+
+impl Default for Gguf {
+    fn default() -> Self {
+        let number = Value::U32;
+        Gguf {
+            metadata: vec![
+                ("general.architecture", Value::String("qwen2".to_owned())),
+                ("qwen2.block_count", number(1)),
+                ("qwen2.context_length", number(64)),
+                ("qwen2.embedding_length", number(32)),
+                ("qwen2.feed_forward_length", number(32)),
+                ("qwen2.attention.head_count", number(2)),
+                ("qwen2.attention.layer_norm_rms_epsilon", Value::F32(1e-6)),
+            ],
+            without: "",
+            dtype: GgmlDType::F32,
+        }
+    }
+}
+
+impl Gguf {
+    fn set(mut self, key: &'static str, value: Value) -> Self {
+        self.metadata.retain(|(old, _)| *old != key);
+        self.metadata.push((key, value));
+        self
+    }
+
+    fn write(&self, path: &Path) {
+        let mut tensors = Vec::new();
+        let mut add = |name: &str, dims: &[usize], dtype| {
+            if name != self.without {
+                let zeros = Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
+                tensors.push((name.to_owned(), QTensor::quantize(&zeros, dtype).unwrap()));
+            }
+        };
+        add("token_embd.weight", &[64, 32], self.dtype);
+        add("output_norm.weight", &[32], GgmlDType::F32);
+        for norm in ["attn_norm", "ffn_norm"] {
+            add(&format!("blk.0.{norm}.weight"), &[32], GgmlDType::F32);
+        }
+        for linear in ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up"] {
+            add(&format!("blk.0.{linear}.weight"), &[32, 32], self.dtype);
+        }
+        add("blk.0.ffn_down.weight", &[32, 32], self.dtype);
+        for linear in ["attn_q", "attn_k", "attn_v"] {
+            add(&format!("blk.0.{linear}.bias"), &[32], GgmlDType::F32);
+        }
+        let metadata: Vec<_> = self.metadata.iter().map(|(key, value)| (*key, value)).collect();
+        let tensors: Vec<_> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
+        gguf_file::write(&mut fs::File::create(path).unwrap(), &metadata, &tensors).unwrap();
+    }
+}
+
+#[test]
+fn gguf_files_that_are_not_supported_are_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.gguf");
+    let text = |text: &str| Value::String(text.to_owned());
+    let cases = [
+        (Gguf::default().set("general.architecture", text("gemma3")), "gemma3"),
+        (Gguf::default().set("qwen2.expert_count", Value::U32(4)), "mixture of experts"),
+        (Gguf::default().set("qwen2.attention.sliding_window", Value::U32(4)), "sliding-window"),
+        (Gguf::default().set("qwen2.rope.scaling.type", text("longrope")), "longrope"),
+        (Gguf::default().set("qwen2.rope.dimension_count", Value::U32(8)), "a part of each head"),
+        (Gguf::default().set("qwen2.embedding_length", Value::U32(64)), "token_embd.weight"),
+        (Gguf::default().set("qwen2.block_count", Value::U32(2)), "blk.1.attn_norm.weight"),
+        (Gguf::default().set("qwen2.block_count", text("one")), "block_count"),
+        (Gguf::default().set("qwen2.block_count", Value::I32(-1)), "block_count"),
+        (Gguf::default().set("qwen2.attention.head_count", Value::U32(0)), "number of heads"),
+        (Gguf { without: "token_embd.weight", ..Gguf::default() }, "token_embd.weight"),
+        (Gguf { without: "blk.0.attn_q.bias", ..Gguf::default() }, "blk.0.attn_q.bias"),
+        (Gguf { dtype: GgmlDType::Q8_1, ..Gguf::default() }, "Q8_1"),
+    ];
+    for (gguf, word) in cases {
+        gguf.write(&path);
+        assert_says(&error(&path), &[word]);
+    }
+}
+
+#[test]
+fn gguf_files_cut_short_anywhere_are_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.gguf");
+    Gguf::default().write(&path);
+    load_model(&path, &LoadOptions::default(), &mut |_| {}).unwrap();
+    let whole = fs::read(&path).unwrap();
+    for len in (4..whole.len() - 64).step_by(97) {
+        fs::write(&path, &whole[..len]).unwrap();
+        assert_says(&error(&path), &["damaged or incomplete"]);
+    }
+}
+
+/// Whatever one wrong byte in the header does, it does not end in a panic or a huge allocation.
+#[test]
+fn gguf_files_with_a_wrong_byte_do_not_panic() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.gguf");
+    Gguf::default().set("general.alignment", Value::U32(32)).write(&path);
+    let whole = fs::read(&path).unwrap();
+    for place in 0..whole.len().min(1600) {
+        for wrong in [0x00, 0x7f, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[place] = wrong;
+            fs::write(&path, &bytes).unwrap();
+            // Some bytes do no harm.
+            let _ = load_model(&path, &LoadOptions::default(), &mut |_| {});
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The decoder against Hugging Face transformers: the same logits for every way a sequence may be cut
+//! into forward passes, from safetensors and from GGUF files. tests/fixtures/README.md tells the
+//! fixtures' format; LOGIT_PARITY_FIXTURES names a further directory of them.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{
+    DType, Device, Tensor,
+    quantized::{
+        GgmlDType, QTensor,
+        gguf_file::{self, Value},
+    },
+};
+use engine::{
+    Decoder, Family, ForwardError, KvCache, LoadOptions, LoadedModel, ModelConfig, RopeScaling,
+    Row, Want, load_model,
+};
+
+/// Greatest difference allowed between two f32 computations of a logit.
+const TOLERANCE: f32 = 1e-3;
+
+struct Fixture {
+    directory: PathBuf,
+    tokens: Vec<u32>,
+    /// f32 [tokens, vocab].
+    logits: Tensor,
+}
+
+fn fixtures() -> Vec<Fixture> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/logits");
+    let mut roots = vec![own];
+    roots.extend(std::env::var_os("LOGIT_PARITY_FIXTURES").map(PathBuf::from));
+    let mut fixtures = Vec::new();
+    for root in roots {
+        let mut directories: Vec<PathBuf> = std::fs::read_dir(&root)
+            .unwrap_or_else(|error| panic!("{}: {error}", root.display()))
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.join("logits.safetensors").is_file())
+            .collect();
+        directories.sort();
+        assert!(!directories.is_empty(), "no fixtures in {}", root.display());
+        fixtures.extend(directories.into_iter().map(|directory| read(&directory)));
+    }
+    fixtures
+}
+
+fn read(directory: &Path) -> Fixture {
+    let path = directory.join("logits.safetensors");
+    let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+    let tokens: Vec<i64> = tensors["input_ids"].to_vec1().unwrap();
+    Fixture {
+        directory: directory.to_owned(),
+        tokens: tokens.iter().map(|id| u32::try_from(*id).unwrap()).collect(),
+        logits: tensors["logits"].clone(),
+    }
+}
+
+fn fixture(name: &str) -> Fixture {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/logits");
+    read(&root.join(name))
+}
+
+fn load(path: &Path) -> LoadedModel {
+    load_with(path, None)
+}
+
+fn load_with(path: &Path, dtype: Option<DType>) -> LoadedModel {
+    let options = LoadOptions { dtype, device: Device::Cpu };
+    load_model(path, &options, &mut |_| {}).unwrap()
+}
+
+/// The logits of more tokens of one sequence, one forward pass.
+fn step(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Tensor {
+    decoder.forward(&mut [Row { tokens, cache, logits: Want::All }]).unwrap()
+}
+
+/// The logits of a sequence that is cut into passes of these lengths, the last one repeated.
+fn in_chunks(decoder: &Decoder, tokens: &[u32], lengths: &[usize]) -> Tensor {
+    let mut cache = decoder.new_cache().unwrap();
+    let mut logits = Vec::new();
+    let mut lengths = lengths.iter().copied();
+    let (mut rest, mut length) = (tokens, 1);
+    while !rest.is_empty() {
+        length = lengths.next().unwrap_or(length).min(rest.len());
+        let (now, later) = rest.split_at(length);
+        logits.push(step(decoder, &mut cache, now));
+        rest = later;
+    }
+    assert_eq!(cache.len(), tokens.len());
+    Tensor::cat(&logits, 0).unwrap()
+}
+
+fn difference(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    let values = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert!(values.iter().all(|value| value.is_finite()), "logits are not finite");
+    values.into_iter().fold(0.0, f32::max)
+}
+
+#[track_caller]
+fn assert_same(what: &str, fixture: &Fixture, logits: &Tensor, reference: &Tensor) {
+    let difference = difference(logits, reference);
+    let name = fixture.directory.display();
+    assert!(difference < TOLERANCE, "{name}, {what}: logits differ by {difference}");
+}
+
+#[test]
+fn logit_parity_whole_in_chunks_and_token_by_token() {
+    for fixture in fixtures() {
+        let decoder = load(&fixture.directory).decoder;
+        let tokens = &fixture.tokens;
+        let chunked = |lengths: &[usize]| in_chunks(&decoder, tokens, lengths);
+        assert_same("whole", &fixture, &chunked(&[tokens.len()]), &fixture.logits);
+        for length in [2, 7, 32, 129] {
+            let what = format!("in chunks of {length}");
+            assert_same(&what, &fixture, &chunked(&[length]), &fixture.logits);
+        }
+        assert_same("in unequal chunks", &fixture, &chunked(&[5, 1, 1, 17, 3]), &fixture.logits);
+        assert_same("token by token", &fixture, &chunked(&[1]), &fixture.logits);
+    }
+}
+
+#[test]
+fn logit_parity_after_truncation_and_again() {
+    for fixture in fixtures() {
+        let decoder = load(&fixture.directory).decoder;
+        let tokens = &fixture.tokens;
+        let mut cache = decoder.new_cache().unwrap();
+        step(&decoder, &mut cache, tokens);
+        let bytes = cache.bytes();
+        for keep in [tokens.len() / 2, tokens.len() / 3, 1, 0] {
+            // Something else in between: nothing of it may be seen after cutting back.
+            cache.truncate(keep);
+            let other: Vec<u32> = tokens[keep..].iter().rev().copied().collect();
+            step(&decoder, &mut cache, &other);
+            cache.truncate(keep);
+            assert_eq!(cache.len(), keep);
+            let logits = step(&decoder, &mut cache, &tokens[keep..]);
+            let reference = fixture.logits.narrow(0, keep, tokens.len() - keep).unwrap();
+            assert_same(&format!("cut back to {keep}"), &fixture, &logits, &reference);
+        }
+        assert_eq!(cache.bytes(), bytes, "cutting back and going on takes no more memory");
+    }
+}
+
+#[test]
+fn logit_parity_of_rows_of_unequal_length() {
+    for fixture in fixtures() {
+        let decoder = load(&fixture.directory).decoder;
+        let tokens = &fixture.tokens;
+        let n = tokens.len();
+        // Four sequences at different places of the same text, and different wants.
+        let starts = [0, n / 2, n - 1, n / 4];
+        let ends = [n / 3, n, n, n / 4 + 2];
+        let wants = [Want::All, Want::Last, Want::All, Want::None];
+        let mut caches: Vec<KvCache> = starts
+            .iter()
+            .map(|start| {
+                let mut cache = decoder.new_cache().unwrap();
+                if *start > 0 {
+                    let mut row =
+                        [Row { tokens: &tokens[..*start], cache: &mut cache, logits: Want::None }];
+                    let none = decoder.forward(&mut row).unwrap();
+                    assert_eq!(none.dims(), [0, decoder.config().vocab]);
+                }
+                cache
+            })
+            .collect();
+        let mut rows: Vec<Row<'_>> = caches
+            .iter_mut()
+            .enumerate()
+            .map(|(i, cache)| Row { tokens: &tokens[starts[i]..ends[i]], cache, logits: wants[i] })
+            .collect();
+        let logits = decoder.forward(&mut rows).unwrap();
+        let wanted: Vec<Tensor> = [(0, ends[0]), (n - 1, 1), (n - 1, 1)]
+            .iter()
+            .map(|(start, len)| fixture.logits.narrow(0, *start, *len).unwrap())
+            .collect();
+        let reference = Tensor::cat(&wanted, 0).unwrap();
+        assert_same("as one of several rows", &fixture, &logits, &reference);
+        let lengths: Vec<usize> = caches.iter().map(KvCache::len).collect();
+        assert_eq!(lengths, ends);
+    }
+}
+
+/// Half precision on the CPU: not the reference's numbers, but close to them, and independent of how
+/// the sequence is cut.
+#[test]
+fn logit_parity_of_half_precision_is_close() {
+    let fixture = fixture("qwen2-gqa");
+    for (dtype, tolerance) in [(DType::BF16, 0.25), (DType::F16, 0.05)] {
+        let model = load_with(&fixture.directory, Some(dtype));
+        assert_eq!(model.quantisation, dtype.as_str());
+        for lengths in [[fixture.tokens.len()], [1]] {
+            let logits = in_chunks(&model.decoder, &fixture.tokens, &lengths);
+            let difference = difference(&logits, &fixture.logits);
+            assert!(difference < tolerance, "{dtype:?}: logits differ by {difference}");
+        }
+    }
+}
+
+#[test]
+fn a_pass_that_is_refused_leaves_the_sequences_as_they_were() {
+    let fixture = fixture("qwen2-gqa");
+    let decoder = load(&fixture.directory).decoder;
+    let mut cache = decoder.new_cache().unwrap();
+    step(&decoder, &mut cache, &fixture.tokens[..10]);
+    let too_many = vec![1; 503];
+    for (tokens, expected) in [
+        (&too_many[..], "513 tokens do not fit the model's context of 512; shorten the text"),
+        (
+            &[3, 128][..],
+            "token 128 is not in the model's vocabulary of 128; tokenizer and model differ",
+        ),
+        (&[][..], "a row of a forward pass has no tokens; leave it out"),
+    ] {
+        let row = Row { tokens, cache: &mut cache, logits: Want::Last };
+        let error: ForwardError = decoder.forward(&mut [row]).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(cache.len(), 10);
+    }
+    let logits = step(&decoder, &mut cache, &fixture.tokens[10..]);
+    let reference = fixture.logits.narrow(0, 10, fixture.tokens.len() - 10).unwrap();
+    assert_same("after refusals", &fixture, &logits, &reference);
+}
+
+/// A fixture's checkpoint as a GGUF file, with its matrices in `matrices`, as llama.cpp's converter
+/// writes it.
+fn to_gguf(fixture: &Fixture, config: &ModelConfig, matrices: GgmlDType, path: &Path) {
+    let weights =
+        candle_core::safetensors::load(fixture.directory.join("model.safetensors"), &Device::Cpu)
+            .unwrap();
+    let mut tensors: Vec<(String, QTensor)> = Vec::new();
+    for (name, tensor) in &weights {
+        let tensor = match config.family {
+            Family::Llama if name.contains("q_proj") => alternate(tensor, config.heads),
+            Family::Llama if name.contains("k_proj") => alternate(tensor, config.kv_heads),
+            _ => tensor.clone(),
+        };
+        let dtype = if tensor.rank() == 2 { matrices } else { GgmlDType::F32 };
+        tensors.push((gguf_name(name), QTensor::quantize(&tensor, dtype).unwrap()));
+    }
+    if let RopeScaling::Llama3 { .. } = config.rope.scaling {
+        let factors = llama3_factors(config);
+        let factors = Tensor::new(factors, &Device::Cpu).unwrap();
+        let factors = QTensor::quantize(&factors, GgmlDType::F32).unwrap();
+        tensors.push(("rope_freqs.weight".to_owned(), factors));
+    }
+    let metadata = gguf_metadata(config);
+    let metadata: Vec<(&str, &Value)> =
+        metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let tensors: Vec<(&str, &QTensor)> =
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut file = std::fs::File::create(path).unwrap();
+    gguf_file::write(&mut file, &metadata, &tensors).unwrap();
+}
+
+/// The converter's order of the llama family's q and k rows: a head's two halves alternate.
+fn alternate(tensor: &Tensor, heads: usize) -> Tensor {
+    let rows = tensor.dim(0).unwrap();
+    let rest: usize = tensor.dims()[1..].iter().product();
+    tensor
+        .reshape((heads, 2, rows / heads / 2, rest))
+        .and_then(|t| t.transpose(1, 2)?.contiguous()?.reshape(tensor.shape()))
+        .unwrap()
+}
+
+fn gguf_name(name: &str) -> String {
+    let renames = [
+        ("model.embed_tokens", "token_embd"),
+        ("model.norm", "output_norm"),
+        ("lm_head", "output"),
+        ("model.layers", "blk"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("input_layernorm", "attn_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("self_attn.o_proj", "attn_output"),
+        ("self_attn.q_norm", "attn_q_norm"),
+        ("self_attn.k_norm", "attn_k_norm"),
+        ("mlp.gate_proj", "ffn_gate"),
+        ("mlp.up_proj", "ffn_up"),
+        ("mlp.down_proj", "ffn_down"),
+    ];
+    renames.iter().fold(name.to_owned(), |name, (from, to)| name.replace(from, to))
+}
+
+fn gguf_metadata(config: &ModelConfig) -> HashMap<String, Value> {
+    let arch = config.family.name();
+    let number = |n: usize| Value::U32(n as u32);
+    let mut metadata = HashMap::from([
+        ("general.architecture".to_owned(), Value::String(arch.to_owned())),
+        ("tokenizer.ggml.eos_token_id".to_owned(), number(2)),
+    ]);
+    for (key, value) in [
+        ("block_count", number(config.layers)),
+        ("context_length", number(config.context)),
+        ("embedding_length", number(config.hidden)),
+        ("feed_forward_length", number(config.intermediate)),
+        ("attention.head_count", number(config.heads)),
+        ("attention.head_count_kv", number(config.kv_heads)),
+        ("attention.key_length", number(config.head_dim)),
+        ("attention.layer_norm_rms_epsilon", Value::F32(config.rms_eps)),
+        ("rope.freq_base", Value::F32(config.rope.theta as f32)),
+        ("rope.dimension_count", number(config.head_dim)),
+    ] {
+        metadata.insert(format!("{arch}.{key}"), value);
+    }
+    match config.rope.scaling {
+        RopeScaling::Linear { factor } => {
+            let kind = Value::String("linear".to_owned());
+            metadata.insert(format!("{arch}.rope.scaling.type"), kind);
+            let factor = Value::F32(factor as f32);
+            metadata.insert(format!("{arch}.rope.scaling.factor"), factor);
+        }
+        RopeScaling::Yarn { factor, original_context, .. } => {
+            let kind = Value::String("yarn".to_owned());
+            metadata.insert(format!("{arch}.rope.scaling.type"), kind);
+            let factor = Value::F32(factor as f32);
+            metadata.insert(format!("{arch}.rope.scaling.factor"), factor);
+            let original = number(original_context as usize);
+            metadata.insert(format!("{arch}.rope.scaling.original_context_length"), original);
+        }
+        _ => {}
+    }
+    metadata
+}
+
+/// The converter's `rope_freqs`: how much each frequency of a Llama 3 is divided by.
+fn llama3_factors(config: &ModelConfig) -> Vec<f32> {
+    let RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } =
+        config.rope.scaling
+    else {
+        return Vec::new();
+    };
+    (0..config.head_dim / 2)
+        .map(|pair| {
+            let frequency = config.rope.theta.powf(-2.0 * pair as f64 / config.head_dim as f64);
+            let wavelength = std::f64::consts::TAU / frequency;
+            if wavelength < original_context / high_freq_factor {
+                1.0
+            } else if wavelength > original_context / low_freq_factor {
+                factor as f32
+            } else {
+                let smooth = (original_context / wavelength - low_freq_factor)
+                    / (high_freq_factor - low_freq_factor);
+                (1.0 / ((1.0 - smooth) / factor + smooth)) as f32
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn logit_parity_of_gguf_files() {
+    let scratch = tempfile::tempdir().unwrap();
+    for name in [
+        "qwen2-gqa",
+        "qwen2-tied-long",
+        "qwen2-yarn",
+        "qwen3-wide-heads",
+        "qwen3-tied-bias",
+        "llama-gqa",
+        "llama-llama3-rope",
+        "llama-linear-rope-biases",
+    ] {
+        let fixture = fixture(name);
+        let from_directory = load(&fixture.directory);
+        let config = from_directory.decoder.config();
+        let path = scratch.path().join(format!("{name}.gguf"));
+        to_gguf(&fixture, config, GgmlDType::F32, &path);
+        let model = load(&path);
+        assert_eq!(model.parameters, from_directory.parameters);
+        assert_eq!(model.quantisation, "f32");
+        assert_eq!(model.decoder.config().eos, [2]);
+        for lengths in [[fixture.tokens.len()], [1]] {
+            let logits = in_chunks(&model.decoder, &fixture.tokens, &lengths);
+            assert_same("as GGUF", &fixture, &logits, &fixture.logits);
+        }
+    }
+}
+
+/// Quantised blocks are another model, but near the first; and the formats that are repacked at load
+/// are as near as they are without.
+#[test]
+fn logit_parity_of_quantised_gguf_files_is_close() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.gguf");
+    for (dtype, name, tolerance) in [
+        (GgmlDType::F16, "f16", 0.02),
+        (GgmlDType::BF16, "bf16", 0.15),
+        (GgmlDType::Q8_0, "Q8_0", 0.5),
+        (GgmlDType::Q5_1, "Q5_1", 2.5),
+        (GgmlDType::Q5_0, "Q5_0", 2.5),
+        (GgmlDType::Q4_1, "Q4_1", 4.0),
+    ] {
+        let fixture = fixture("llama-quantisable");
+        let config = load(&fixture.directory).decoder.config().clone();
+        to_gguf(&fixture, &config, dtype, &path);
+        let model = load(&path);
+        assert_eq!(model.quantisation, name);
+        let logits = in_chunks(&model.decoder, &fixture.tokens, &[fixture.tokens.len()]);
+        let difference = difference(&logits, &fixture.logits);
+        assert!(difference < tolerance, "{name}: logits differ by {difference}");
+    }
+}
