@@ -1,2 +1,5 @@
-//! Starts the node.
-fn main() {}
+//! The small node's process.
+
+fn main() -> std::process::ExitCode {
+    node::main_with(&small_node::DEFAULTS)
+}

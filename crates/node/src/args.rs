@@ -1,0 +1,157 @@
+//! The command line of a node, as it was written. What it means is decided in `config`.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+
+use crate::error::Exit;
+
+/// What tells one node from another: nothing but defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    /// The program's name.
+    pub program: &'static str,
+    /// One line: what it is for.
+    pub about: &'static str,
+    /// The address to listen on.
+    pub listen: &'static str,
+    /// An example of a model for it, as `--model` takes it.
+    pub example: &'static str,
+}
+
+/// The arguments of a node.
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct NodeArgs {
+    /// The model: a .gguf file, a folder of safetensors, or the name of a Hugging Face repository
+    /// (OWNER/NAME or OWNER/NAME@REVISION), which is downloaded once.
+    #[arg(long, value_name = "PATH|NAME", env = "SPECTHINK_MODEL")]
+    pub model: String,
+
+    /// Which GGUF file, when the repository or folder holds several.
+    #[arg(long, value_name = "NAME.gguf", env = "SPECTHINK_FILE")]
+    pub file: Option<String>,
+
+    /// Branch, tag or commit of the repository; the same as NAME@REVISION.
+    #[arg(long, value_name = "REVISION", env = "SPECTHINK_REVISION")]
+    pub revision: Option<String>,
+
+    /// Never use the network to get a model: what the cache (HF_HOME) lacks is an error.
+    #[arg(long)]
+    pub offline: bool,
+
+    /// Where to listen: HOST:PORT. Port 0 takes a free one; the line `listening on URL` on standard
+    /// output says which.
+    #[arg(long, value_name = "ADDR", env = "SPECTHINK_LISTEN")]
+    pub listen: Option<String>,
+
+    /// What the model is called towards clients. [default: the file's or repository's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Where to compute: cpu, cuda, cuda:1, metal. cuda and metal need a build with that feature.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", env = "SPECTHINK_DEVICE")]
+    pub device: String,
+
+    /// What safetensors are computed in: f32, bf16 or f16. GGUF files say themselves. [default: f32 on
+    /// the CPU, elsewhere what the model says]
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<String>,
+
+    /// CPU threads to compute with. Two nodes on one machine want half of its cores each. [default:
+    /// RAYON_NUM_THREADS, or the number of cores]
+    #[arg(long, value_name = "N", env = "SPECTHINK_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// Longest session in tokens, prompt and answer together; never more than the model's own
+    /// context. Less takes less memory.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..))]
+    pub context: Option<u32>,
+
+    /// Sessions at a time; one more is refused as overloaded.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_sessions: u32,
+
+    /// The node's certificate (PEM, its chain after it): encrypts the connection. Needs --tls-key.
+    #[arg(long, value_name = "FILE", env = "SPECTHINK_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert (PEM).
+    #[arg(long, value_name = "FILE", env = "SPECTHINK_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Let in only clients whose certificate one of these authorities signed (PEM): mutual TLS.
+    #[arg(long, value_name = "FILE", env = "SPECTHINK_TLS_CLIENT_CA", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// A file with the token that clients must show; the environment variable SPECTHINK_TOKEN does
+    /// the same.
+    #[arg(long, value_name = "FILE", env = "SPECTHINK_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Allow plain text to other machines: anybody on the way can read and change everything.
+    #[arg(long)]
+    pub insecure: bool,
+
+    /// Greatest size of a message from a client, in bytes.
+    #[arg(long, value_name = "N", default_value_t = transport::DEFAULT_MAX_MESSAGE_BYTES as u32, value_parser = clap::value_parser!(u32).range(1024..))]
+    pub max_message_bytes: u32,
+
+    /// Send a sign of life on a session that has been silent for so long.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive)]
+    pub heartbeat: Duration,
+
+    /// How long running sessions may go on after SIGTERM or Ctrl-C. A second signal ends them at once.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub drain: Duration,
+
+    /// Say more on standard error: -v what happens, -vv every detail. SPECTHINK_LOG takes a filter
+    /// such as transport=debug.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl NodeArgs {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// What clap has to say, `--help` and `--version` too.
+    pub fn parse_with(
+        defaults: &Defaults,
+        line: impl IntoIterator<Item = OsString>,
+    ) -> Result<NodeArgs, clap::Error> {
+        let mut command = command(defaults);
+        let matches = command.try_get_matches_from_mut(line)?;
+        NodeArgs::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// The command line's description with a node's defaults in it.
+pub fn command(defaults: &Defaults) -> clap::Command {
+    let Defaults { program, about, listen, example } = *defaults;
+    let mut help = format!(
+        "Examples:\n  \
+         {program} --model ~/models/model.gguf\n  \
+         {program} --model {example}\n  \
+         {program} --model ./safetensors-folder --listen 127.0.0.1:0 --threads 4\n  \
+         {program} --model model.gguf --listen 0.0.0.0:443 --tls-cert node.pem --tls-key node.key --token-file token\n\n\
+         Exit codes:\n"
+    );
+    for exit in Exit::ALL {
+        help.push_str(&format!("  {:>2}  {}\n", exit as u8, exit.meaning()));
+    }
+    NodeArgs::command()
+        .name(program)
+        .bin_name(program)
+        .about(about)
+        .mut_arg("listen", |arg| arg.default_value(listen))
+        .after_help(help)
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("it must be more than nothing".to_owned()),
+        Ok(time) => Ok(time),
+        Err(why) => Err(why.to_string()),
+    }
+}

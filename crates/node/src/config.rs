@@ -1,0 +1,212 @@
+//! From raw arguments to one validated configuration, once. Nothing is loaded, bound or downloaded
+//! here.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use thinking::thinker::ModelCard;
+use transport::{ServerConfig, ServerTls, Token};
+
+use crate::{
+    args::NodeArgs,
+    error::NodeError,
+    hub::{Hub, ModelName, is_revision},
+};
+
+/// A node's configuration: everything is valid by itself.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The model.
+    pub model: ModelSource,
+    /// Which GGUF file, when there are several.
+    pub file: Option<String>,
+    /// Where a model that is a name comes from.
+    pub hub: Hub,
+    /// The address to listen on, `HOST:PORT`.
+    pub listen: String,
+    /// What the model is called towards clients.
+    pub name: Option<String>,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// What safetensors are computed in.
+    pub dtype: Option<Dtype>,
+    /// Longest session in tokens; absent: the model's own context.
+    pub context_tokens: Option<u32>,
+    /// How it is served; the card is filled in when the model is loaded.
+    pub server: ServerConfig,
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// A file or folder that is there.
+    Path(PathBuf),
+    /// A repository on the hub.
+    Name(ModelName),
+}
+
+impl ModelSource {
+    /// A short name for people.
+    pub fn name(&self) -> String {
+        match self {
+            ModelSource::Name(name) => name.to_string(),
+            ModelSource::Path(path) => {
+                let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+                let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+                name.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+            }
+        }
+    }
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU, by its number.
+    Cuda(usize),
+    /// An Apple GPU.
+    Metal,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = NodeError;
+
+    fn from_str(text: &str) -> Result<Self, NodeError> {
+        let choice = match text.split_once(':') {
+            None if text == "cpu" => Some(DeviceChoice::Cpu),
+            None if text == "cuda" => Some(DeviceChoice::Cuda(0)),
+            None if text == "metal" => Some(DeviceChoice::Metal),
+            Some(("cuda", number)) => number.parse().ok().map(DeviceChoice::Cuda),
+            _ => None,
+        };
+        choice.ok_or_else(|| {
+            NodeError::Usage(format!(
+                "--device '{}' is not known; use cpu, cuda, cuda:N or metal",
+                text.escape_debug()
+            ))
+        })
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Cuda(number) => write!(f, "cuda:{number}"),
+            DeviceChoice::Metal => f.write_str("metal"),
+        }
+    }
+}
+
+/// What safetensors are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// 32 bits.
+    F32,
+    /// 16 bits with the range of 32.
+    Bf16,
+    /// 16 bits.
+    F16,
+}
+
+impl FromStr for Dtype {
+    type Err = NodeError;
+
+    fn from_str(text: &str) -> Result<Self, NodeError> {
+        match text {
+            "f32" => Ok(Dtype::F32),
+            "bf16" => Ok(Dtype::Bf16),
+            "f16" => Ok(Dtype::F16),
+            _ => Err(NodeError::Usage(format!(
+                "--dtype '{}' is not known; use f32, bf16 or f16",
+                text.escape_debug()
+            ))),
+        }
+    }
+}
+
+impl NodeConfig {
+    /// Validates arguments. `var` looks up an environment variable.
+    ///
+    /// # Errors
+    /// When an argument means nothing, names something that is not there, or contradicts another.
+    pub fn new(
+        args: NodeArgs,
+        var: impl Fn(&str) -> Option<String>,
+    ) -> Result<NodeConfig, NodeError> {
+        let model = model(&args.model, args.revision)?;
+        let mut hub = Hub::from_vars(&var);
+        hub.offline |= args.offline;
+        let token = match &args.token_file {
+            Some(path) => Some(Token::from_file(path)?),
+            None => var("SPECTHINK_TOKEN").map(|text| Token::new(&text)).transpose()?,
+        };
+        let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| ServerTls {
+            cert,
+            key,
+            client_ca: args.tls_client_ca,
+        });
+        let listen = args
+            .listen
+            .ok_or_else(|| NodeError::Usage("--listen is needed: HOST:PORT".to_owned()))?;
+        Ok(NodeConfig {
+            model,
+            file: args.file,
+            hub,
+            listen,
+            name: args.name,
+            device: args.device.parse()?,
+            dtype: args.dtype.as_deref().map(str::parse).transpose()?,
+            context_tokens: args.context,
+            server: ServerConfig {
+                tls,
+                token,
+                insecure: args.insecure,
+                max_message_bytes: args.max_message_bytes as usize,
+                max_sessions: args.max_sessions,
+                heartbeat: args.heartbeat,
+                drain: args.drain,
+                ..ServerConfig::new(ModelCard::default())
+            },
+        })
+    }
+}
+
+/// What is there is a path. What is not there, and could be one, is a name.
+fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError> {
+    let path = Path::new(text);
+    if path.exists() {
+        return match revision {
+            Some(_) => Err(NodeError::Usage(format!(
+                "--revision goes with the name of a repository, but {} is a path",
+                path.display()
+            ))),
+            None => Ok(ModelSource::Path(path.to_owned())),
+        };
+    }
+    let no_model = || NodeError::NoModel { path: text.escape_debug().to_string() };
+    let file = |ending: &str| text.to_ascii_lowercase().ends_with(ending);
+    if file(".gguf") || file(".safetensors") {
+        return Err(no_model());
+    }
+    let mut name: ModelName = text.parse().map_err(|_| no_model())?;
+    if let Some(revision) = revision {
+        if !is_revision(&revision) {
+            return Err(NodeError::Usage(format!(
+                "--revision '{}' is no branch, tag or commit",
+                revision.escape_debug()
+            )));
+        }
+        if name.revision.as_ref().is_some_and(|other| *other != revision) {
+            return Err(NodeError::Usage(format!("{name} and --revision {revision} differ")));
+        }
+        name.revision = Some(revision);
+    }
+    Ok(ModelSource::Name(name))
+}

@@ -1,0 +1,189 @@
+//! What can go wrong with a node, each in one line, and the exit codes that scripts tell it by.
+
+use std::path::PathBuf;
+
+use engine::LoadError;
+use transport::{ServeError, TlsError, TokenError};
+
+use crate::hub::{ChooseError, HubError};
+
+/// How a node's process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    /// It was asked to stop and did.
+    Ok = 0,
+    /// A defect.
+    Internal = 1,
+    /// Arguments.
+    Usage = 2,
+    /// No such model.
+    ModelNotFound = 3,
+    /// A model's files cannot be read.
+    ModelUnreadable = 4,
+    /// A model that the engine does not compute.
+    ModelUnsupported = 5,
+    /// No download.
+    Download = 6,
+    /// The address.
+    Address = 7,
+    /// TLS files, token.
+    Credentials = 8,
+    /// Plain text to other machines.
+    Plaintext = 9,
+    /// The device.
+    Device = 10,
+    /// The second signal.
+    Forced = 11,
+}
+
+impl Exit {
+    /// All of them, in order.
+    pub const ALL: [Exit; 12] = [
+        Exit::Ok,
+        Exit::Internal,
+        Exit::Usage,
+        Exit::ModelNotFound,
+        Exit::ModelUnreadable,
+        Exit::ModelUnsupported,
+        Exit::Download,
+        Exit::Address,
+        Exit::Credentials,
+        Exit::Plaintext,
+        Exit::Device,
+        Exit::Forced,
+    ];
+
+    /// What it means, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Ok => "stopped by a signal, or while loading; sessions were drained",
+            Exit::Internal => "a defect or a broken listener",
+            Exit::Usage => "wrong arguments",
+            Exit::ModelNotFound => {
+                "model not found: no such file, repository, revision or cached copy, or no model in it"
+            }
+            Exit::ModelUnreadable => "model files missing in part, truncated or damaged",
+            Exit::ModelUnsupported => "architecture, quantisation or file format not supported",
+            Exit::Download => "download failed: network, refused by the hub, disk full",
+            Exit::Address => "address taken or not usable",
+            Exit::Credentials => "TLS files or token not usable",
+            Exit::Plaintext => "plain text off this machine without --insecure",
+            Exit::Device => "device not there or out of memory",
+            Exit::Forced => "a second signal ended it before sessions were drained",
+        }
+    }
+}
+
+/// A node that could not be configured, started or kept running. Each message is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Arguments that do not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// `--model` is neither there nor a name.
+    #[error(
+        "no model at {path}: there is no such file or folder, and it is no OWNER/NAME of a Hugging Face repository either"
+    )]
+    NoModel {
+        /// What was given.
+        path: String,
+    },
+    /// A folder in which no file could be chosen.
+    #[error("{}: {why}", path.display())]
+    Choose {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        why: ChooseError,
+    },
+    /// A model that could not be fetched.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// A device that cannot be used.
+    #[error("cannot compute on {device}: {why}")]
+    Device {
+        /// The device.
+        device: String,
+        /// Why not.
+        why: String,
+    },
+    /// A model that could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A token that cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Serving that cannot begin, or that broke.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The second signal.
+    #[error("a second signal came: stopped before running sessions were drained")]
+    Forced,
+    /// A defect.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl NodeError {
+    /// The code that the process ends with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            NodeError::Usage(_) => Exit::Usage,
+            NodeError::NoModel { .. } => Exit::ModelNotFound,
+            NodeError::Choose { why, .. } => choose_exit(why),
+            NodeError::Hub(error) => hub_exit(error),
+            NodeError::Device { .. } => Exit::Device,
+            NodeError::Load(error) => load_exit(error),
+            NodeError::Token(_) => Exit::Credentials,
+            NodeError::Serve(error) => match error {
+                ServeError::Bind { .. } => Exit::Address,
+                ServeError::Plaintext { .. } => Exit::Plaintext,
+                ServeError::Tls(
+                    TlsError::File { .. } | TlsError::NotPem { .. } | TlsError::Setup { .. },
+                ) => Exit::Credentials,
+                ServeError::Broken { .. } => Exit::Internal,
+            },
+            NodeError::Forced => Exit::Forced,
+            NodeError::Internal(_) => Exit::Internal,
+        }
+    }
+}
+
+fn choose_exit(why: &ChooseError) -> Exit {
+    match why {
+        ChooseError::Missing(_) => Exit::ModelUnreadable,
+        ChooseError::NoSuchFile { .. } => Exit::ModelNotFound,
+        ChooseError::NotGguf(_) | ChooseError::Several(_) => Exit::Usage,
+        ChooseError::Split(_) | ChooseError::Nothing => Exit::ModelUnsupported,
+    }
+}
+
+fn hub_exit(error: &HubError) -> Exit {
+    match error {
+        HubError::NoSuchRepo { .. }
+        | HubError::NoSuchRevision { .. }
+        | HubError::NotCached { .. } => Exit::ModelNotFound,
+        HubError::Choose { why, .. } => choose_exit(why),
+        HubError::BadIndex { .. } => Exit::ModelUnreadable,
+        HubError::Refused { .. }
+        | HubError::Unreachable { .. }
+        | HubError::Protocol { .. }
+        | HubError::Tls { .. }
+        | HubError::Damaged { .. }
+        | HubError::Locked { .. }
+        | HubError::Disk { .. } => Exit::Download,
+    }
+}
+
+fn load_exit(error: &LoadError) -> Exit {
+    match error {
+        LoadError::NotFound { .. } => Exit::ModelNotFound,
+        LoadError::Architecture { .. }
+        | LoadError::Quantisation { .. }
+        | LoadError::Unsupported { .. } => Exit::ModelUnsupported,
+        LoadError::Options(_) => Exit::Usage,
+        LoadError::Device { .. } => Exit::Device,
+        _ => Exit::ModelUnreadable,
+    }
+}

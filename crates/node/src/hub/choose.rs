@@ -1,0 +1,223 @@
+//! The choice of the files that make up a model, from the names of what is there. Pure but for
+//! [`list`], which reads a folder's names.
+
+use std::path::{Component, Path, PathBuf};
+
+/// What a folder of safetensors may hold beside the weights that is worth having.
+const OPTIONAL: [&str; 5] = [
+    "tokenizer_config.json",
+    "generation_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The files that make up a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Paths in the repository or folder.
+    pub files: Vec<String>,
+    /// The one among them that lists further files, the shards of the weights.
+    pub index: Option<String>,
+    /// The one file that is the model, when it is one file.
+    pub gguf: Option<String>,
+}
+
+impl Selection {
+    /// Where the model lies, when its files lie under `folder`.
+    pub fn path(&self, folder: &Path) -> PathBuf {
+        match &self.gguf {
+            Some(file) => folder.join(file),
+            None => folder.to_owned(),
+        }
+    }
+}
+
+/// Why no files could be chosen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChooseError {
+    /// Something that is needed is not there.
+    #[error("{0} missing")]
+    Missing(String),
+    /// `--file` names a file that is not there.
+    #[error("there is no file '{file}'; there are: {there}")]
+    NoSuchFile {
+        /// What was asked for.
+        file: String,
+        /// The GGUF files that are there.
+        there: String,
+    },
+    /// `--file` names something that is no model by itself.
+    #[error("'{0}' is not a GGUF file; --file chooses one of several GGUF files")]
+    NotGguf(String),
+    /// There are several GGUF files.
+    #[error("there are several GGUF files; choose one with --file: {0}")]
+    Several(String),
+    /// The GGUF file is one part of several.
+    #[error(
+        "'{0}' is one part of a split GGUF file, which is not supported; join the parts with llama-gguf-split --merge"
+    )]
+    Split(String),
+    /// Nothing that could be loaded.
+    #[error(
+        "there is no model in a supported form: neither config.json with model.safetensors nor a .gguf file"
+    )]
+    Nothing,
+}
+
+/// Chooses the files of the model: `file` when it is given; else the safetensors with what belongs
+/// to them; else the only GGUF file.
+///
+/// # Errors
+/// When there is nothing to choose, or too much.
+pub fn choose(files: &[String], file: Option<&str>) -> Result<Selection, ChooseError> {
+    let has = |name: &str| files.iter().any(|file| file == name);
+    let ggufs: Vec<&String> = files.iter().filter(|file| is_gguf(file)).collect();
+    if let Some(file) = file {
+        if !is_gguf(file) {
+            return Err(ChooseError::NotGguf(file.to_owned()));
+        }
+        if !has(file) {
+            return Err(ChooseError::NoSuchFile { file: file.to_owned(), there: names(&ggufs) });
+        }
+        return gguf(file);
+    }
+    let weights = [WEIGHTS, INDEX].into_iter().find(|name| has(name));
+    match (weights, ggufs.as_slice()) {
+        (Some(weights), _) => safetensors(weights, has),
+        (None, [only]) => gguf(only),
+        (None, []) if has("config.json") => {
+            Err(ChooseError::Missing(format!("{WEIGHTS} or {INDEX}")))
+        }
+        (None, []) => Err(ChooseError::Nothing),
+        (None, several) => Err(ChooseError::Several(names(several))),
+    }
+}
+
+/// The names of the whole files under a folder, sorted; links are followed, and one that leads
+/// nowhere is no file.
+pub fn list(folder: &Path) -> Vec<String> {
+    fn walk(folder: &Path, prefix: &str, depth: u32, files: &mut Vec<String>) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for entry in entries.flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let (path, name) = (entry.path(), format!("{prefix}{name}"));
+            if path.is_file() {
+                files.push(name);
+            } else if depth > 0 && path.is_dir() {
+                walk(&path, &format!("{name}/"), depth - 1, files);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(folder, "", 2, &mut files);
+    files.sort();
+    files
+}
+
+/// Whether a path from elsewhere stays inside the folder that it is joined to.
+pub(super) fn is_inside(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains('\\')
+        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn gguf(file: &str) -> Result<Selection, ChooseError> {
+    if is_split(file) {
+        return Err(ChooseError::Split(file.to_owned()));
+    }
+    Ok(Selection { files: vec![file.to_owned()], index: None, gguf: Some(file.to_owned()) })
+}
+
+fn safetensors(weights: &str, has: impl Fn(&str) -> bool) -> Result<Selection, ChooseError> {
+    let needed = ["config.json", "tokenizer.json"];
+    let missing: Vec<&str> = needed.into_iter().filter(|name| !has(name)).collect();
+    if !missing.is_empty() {
+        return Err(ChooseError::Missing(missing.join(", ")));
+    }
+    let files = needed.into_iter().chain(OPTIONAL.into_iter().filter(|name| has(name)));
+    Ok(Selection {
+        // The weights last: what is wrong with the small files shows early.
+        files: files.chain([weights]).map(str::to_owned).collect(),
+        index: (weights == INDEX).then(|| INDEX.to_owned()),
+        gguf: None,
+    })
+}
+
+fn is_gguf(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".gguf")
+}
+
+/// `NAME-00001-of-00003.gguf`.
+fn is_split(name: &str) -> bool {
+    let stem = &name[..name.len() - ".gguf".len()];
+    let number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+    let mut parts = stem.rsplit('-');
+    matches!((parts.next(), parts.next(), parts.next()),
+        (Some(total), Some("of"), Some(part)) if number(total) && number(part))
+}
+
+fn names(files: &[&String]) -> String {
+    const MOST: usize = 24;
+    let mut text = files.iter().take(MOST).map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    if files.is_empty() {
+        text.push_str("no GGUF files");
+    } else if files.len() > MOST {
+        text.push_str(&format!(", and {} more", files.len() - MOST));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(files: &[&str], file: Option<&str>) -> Result<Vec<String>, ChooseError> {
+        let files: Vec<String> = files.iter().map(|name| (*name).to_owned()).collect();
+        choose(&files, file).map(|selection| selection.files)
+    }
+
+    #[test]
+    fn safetensors_come_with_what_belongs_to_them_and_nothing_else() {
+        let files = [
+            "README.md",
+            "config.json",
+            "model.safetensors",
+            "pytorch_model.bin",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "x.gguf",
+        ];
+        assert_eq!(
+            chosen(&files, None).unwrap(),
+            ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]
+        );
+        assert_eq!(chosen(&files, Some("x.gguf")).unwrap(), ["x.gguf"]);
+        let sharded = ["config.json", "tokenizer.json", "model.safetensors.index.json"];
+        let sharded: Vec<String> = sharded.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(choose(&sharded, None).unwrap().index.as_deref(), Some(INDEX));
+    }
+
+    #[test]
+    fn what_cannot_be_chosen_is_said() {
+        let line = |files: &[&str], file| chosen(files, file).unwrap_err().to_string();
+        assert_eq!(line(&["config.json", "model.safetensors"], None), "tokenizer.json missing");
+        assert!(line(&["config.json", "pytorch_model.bin"], None).starts_with("model.safetensors"));
+        assert!(line(&["README.md"], None).contains("neither config.json"));
+        assert!(line(&["a.gguf", "b.gguf"], None).ends_with("--file: a.gguf, b.gguf"));
+        assert!(line(&["a.gguf"], Some("c.gguf")).ends_with("there are: a.gguf"));
+        assert!(line(&["config.json"], Some("config.json")).contains("not a GGUF file"));
+        assert!(line(&["a-00001-of-00002.gguf"], None).contains("llama-gguf-split"));
+        assert_eq!(chosen(&["a-1-of-2.gguf"], None).unwrap(), ["a-1-of-2.gguf"]);
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        assert!(is_inside("a/b.gguf"));
+        for bad in ["", "../x", "a/../../x", "/etc/passwd", "a\\..\\b"] {
+            assert!(!is_inside(bad), "{bad}");
+        }
+    }
+}

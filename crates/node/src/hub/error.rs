@@ -1,0 +1,139 @@
+//! What can go wrong when a model is fetched by name. Each is one line: what, why, how to mend.
+
+use super::{ChooseError, ModelName};
+
+/// A model that could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The hub knows no such repository, or hides it.
+    #[error(
+        "{endpoint} has no model '{repo}', or it is private; check the spelling at {endpoint}/models, or set HF_TOKEN to a token that may read it"
+    )]
+    NoSuchRepo {
+        /// The hub's URL.
+        endpoint: String,
+        /// The repository.
+        repo: String,
+    },
+    /// The repository has no such revision.
+    #[error(
+        "'{repo}' has no revision '{revision}'; see {endpoint}/{repo}/commits for those it has"
+    )]
+    NoSuchRevision {
+        /// The hub's URL.
+        endpoint: String,
+        /// The repository.
+        repo: String,
+        /// The revision.
+        revision: String,
+    },
+    /// The token does not open the repository.
+    #[error("{endpoint} refuses '{repo}' (HTTP {status}): {mend}")]
+    Refused {
+        /// The hub's URL.
+        endpoint: String,
+        /// The repository.
+        repo: String,
+        /// 401 or 403.
+        status: u16,
+        /// What to do.
+        mend: String,
+    },
+    /// No answer, or the transfer was cut more often than is worth trying.
+    #[error(
+        "cannot reach the model hub at {endpoint}: {why}; check the network, or use --offline or a path (what was transferred is kept and the next start goes on from there)"
+    )]
+    Unreachable {
+        /// The hub's URL.
+        endpoint: String,
+        /// The reason.
+        why: String,
+    },
+    /// No encrypted connection can be made from this machine.
+    #[error(
+        "cannot set up TLS for downloads: {why}; install the system's CA certificates (package ca-certificates) or set SSL_CERT_FILE"
+    )]
+    Tls {
+        /// The reason.
+        why: String,
+    },
+    /// The hub answered with something else than the protocol says.
+    #[error("{url} answered unexpectedly: {why}; check HF_ENDPOINT")]
+    Protocol {
+        /// What was asked for.
+        url: String,
+        /// What came.
+        why: String,
+    },
+    /// The repository or the cache holds nothing that could be loaded, or more than one thing.
+    #[error("{name}: {why}")]
+    Choose {
+        /// The model.
+        name: String,
+        /// Why no file could be chosen.
+        why: ChooseError,
+    },
+    /// Something is not in the cache and the network may not be used.
+    #[error(
+        "{name} is not wholly in the cache {cache}: {missing} missing; start once without --offline (and without HF_HUB_OFFLINE) to download it"
+    )]
+    NotCached {
+        /// The model.
+        name: String,
+        /// The repository's folder in the cache.
+        cache: String,
+        /// What is missing.
+        missing: String,
+    },
+    /// The list of shards cannot be used.
+    #[error("{name}: {file} is not a list of weight files ({why}); delete it to download it again")]
+    BadIndex {
+        /// The model.
+        name: String,
+        /// The list.
+        file: String,
+        /// Why not.
+        why: String,
+    },
+    /// What came is not what the hub announced.
+    #[error(
+        "{file} arrived damaged ({why}) and was thrown away; start again, and check the proxy or mirror if it happens again"
+    )]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What differs.
+        why: String,
+    },
+    /// Another process is downloading the same file and does not get on.
+    #[error(
+        "another process has held {lock} for a minute without getting on; stop it, then start again"
+    )]
+    Locked {
+        /// The lock file.
+        lock: String,
+    },
+    /// The cache cannot be written.
+    #[error("cannot write {path}: {why}; free some space or set HF_HOME to a folder with room")]
+    Disk {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        why: std::io::Error,
+    },
+}
+
+impl HubError {
+    pub(super) fn choose(name: &str, why: ChooseError) -> HubError {
+        HubError::Choose { name: name.to_owned(), why }
+    }
+
+    pub(super) fn missing(name: &ModelName, files: &[&str]) -> HubError {
+        HubError::choose(&name.to_string(), ChooseError::Missing(files.join(", ")))
+    }
+
+    pub(super) fn disk(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> HubError {
+        let path = path.display().to_string();
+        move |why| HubError::Disk { path, why }
+    }
+}

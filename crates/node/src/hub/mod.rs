@@ -1,0 +1,307 @@
+//! Models by name: the download of a Hugging Face repository's files into the hub's own cache.
+//!
+//! Here live the choice of files, the transfer (resumed after a cut, checked against the hub's
+//! checksums) and the cache in the layout that the hub's other clients use, so that what they
+//! downloaded is found and the other way round. Here lives nothing that reads a model.
+//!
+//! No existing client crate did: `hf-hub` 1.0 starts a cut download again from nothing and brings
+//! 250 crates, among them a second TLS library.
+
+mod cache;
+mod choose;
+mod client;
+mod error;
+mod transfer;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+pub use choose::{ChooseError, Selection, choose, list};
+pub use error::HubError;
+
+use crate::progress::Console;
+use cache::RepoCache;
+use client::Client;
+
+/// Where the hub is when `HF_ENDPOINT` does not say.
+pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+/// The revision when none is named.
+pub const DEFAULT_REVISION: &str = "main";
+
+/// A model's name on the hub: `OWNER/NAME` or `OWNER/NAME@REVISION`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelName {
+    /// `OWNER/NAME`.
+    pub repo: String,
+    /// A branch, a tag or a commit; absent: [`DEFAULT_REVISION`].
+    pub revision: Option<String>,
+}
+
+/// A text that is no model's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a model's name; write OWNER/NAME or OWNER/NAME@REVISION")]
+pub struct NameError(String);
+
+impl FromStr for ModelName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let error = || NameError(text.escape_debug().to_string());
+        let (repo, revision) = match text.split_once('@') {
+            Some((repo, revision)) => (repo, Some(revision)),
+            None => (text, None),
+        };
+        let (owner, name) = repo.split_once('/').ok_or_else(error)?;
+        let word = |word: &str| {
+            !word.is_empty()
+                && !word.starts_with('.')
+                && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        if !word(owner) || !word(name) || !revision.is_none_or(is_revision) {
+            return Err(error());
+        }
+        Ok(ModelName { repo: repo.to_owned(), revision: revision.map(str::to_owned) })
+    }
+}
+
+impl ModelName {
+    /// The revision that is meant.
+    pub fn revision(&self) -> &str {
+        self.revision.as_deref().unwrap_or(DEFAULT_REVISION)
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.revision {
+            Some(revision) => write!(f, "{}@{revision}", self.repo),
+            None => f.write_str(&self.repo),
+        }
+    }
+}
+
+/// Whether a text can be a revision: a branch (it may hold slashes), a tag or a commit, and never a
+/// way out of the cache.
+pub fn is_revision(text: &str) -> bool {
+    !text.is_empty()
+        && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./+".contains(c))
+}
+
+/// The hub as this process sees it.
+#[derive(Clone)]
+pub struct Hub {
+    /// Its URL, without a slash at the end.
+    pub endpoint: String,
+    /// The cache, where `models--OWNER--NAME` folders lie.
+    pub cache_dir: PathBuf,
+    /// Shown to the hub, for private and gated models.
+    pub token: Option<String>,
+    /// Never use the network.
+    pub offline: bool,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("endpoint", &self.endpoint)
+            .field("cache_dir", &self.cache_dir)
+            .field("token", &self.token.as_ref().map(|_| ".."))
+            .field("offline", &self.offline)
+            .finish()
+    }
+}
+
+impl Hub {
+    /// The hub as the environment describes it, in the same variables that the hub's other clients
+    /// read: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`,
+    /// `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
+    pub fn from_env() -> Hub {
+        Hub::from_vars(|name| std::env::var(name).ok())
+    }
+
+    /// As [`Hub::from_env`], with the variables looked up by `var`. An empty variable is an absent
+    /// one.
+    pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Hub {
+        let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
+        let home = var("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
+            var("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .unwrap_or_else(|| home_dir(&var).join(".cache"))
+                .join("huggingface")
+        });
+        let token = var("HF_TOKEN").or_else(|| {
+            let path = var("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
+            std::fs::read_to_string(path).ok()
+        });
+        let endpoint = var("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
+        let offline = var("HF_HUB_OFFLINE").is_some_and(|value| {
+            matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
+        });
+        Hub {
+            endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
+            cache_dir: var("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
+            token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
+            offline,
+        }
+    }
+
+    /// Brings a model here and says where it lies: the folder of its files, or its one GGUF file.
+    /// What the cache holds is not transferred again; when the hub cannot be reached, a complete
+    /// copy in the cache is used.
+    ///
+    /// # Errors
+    /// [`HubError`]: one line each.
+    pub async fn fetch(
+        &self,
+        name: &ModelName,
+        file: Option<&str>,
+        console: &Console,
+    ) -> Result<PathBuf, HubError> {
+        let cache = RepoCache::new(&self.cache_dir, &name.repo);
+        if self.offline {
+            return cached(&cache, name, file);
+        }
+        match self.download(&cache, name, file, console).await {
+            Err(error @ HubError::Unreachable { .. }) => match cached(&cache, name, file) {
+                Ok(path) => {
+                    console.note(&format!("{error}; the copy in the cache is used"));
+                    Ok(path)
+                }
+                Err(_) => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    async fn download(
+        &self,
+        cache: &RepoCache,
+        name: &ModelName,
+        file: Option<&str>,
+        console: &Console,
+    ) -> Result<PathBuf, HubError> {
+        let client = Client::new(self, name)?;
+        let info = client.info().await?;
+        let selection =
+            choose(&info.files, file).map_err(|why| HubError::choose(&name.to_string(), why))?;
+        let snapshot = cache.snapshot(&info.commit);
+        let transfer = transfer::Transfer { client: &client, cache, commit: &info.commit, console };
+        transfer.all(&selection.files).await?;
+        if let Some(index) = &selection.index {
+            let shards = read_shards(&snapshot.join(index), &name.to_string())?;
+            if let Some(shard) = shards.iter().find(|shard| !info.files.contains(shard)) {
+                return Err(HubError::missing(name, &[shard]));
+            }
+            transfer.all(&shards).await?;
+        }
+        // Written last: a revision points only to a snapshot that is whole.
+        cache.write_ref(name.revision(), &info.commit)?;
+        Ok(selection.path(&snapshot))
+    }
+}
+
+/// The model as the cache holds it, or an error that names exactly what it lacks.
+fn cached(cache: &RepoCache, name: &ModelName, file: Option<&str>) -> Result<PathBuf, HubError> {
+    let not_cached = |missing: String| HubError::NotCached {
+        name: name.to_string(),
+        cache: cache.root().display().to_string(),
+        missing,
+    };
+    let commit = cache
+        .read_ref(name.revision())
+        .ok_or_else(|| not_cached(format!("revision {}", name.revision())))?;
+    let snapshot = cache.snapshot(&commit);
+    let files = list(&snapshot);
+    if let Some(file) = file.filter(|file| !files.iter().any(|other| other == file)) {
+        return Err(not_cached(file.to_owned()));
+    }
+    let selection = choose(&files, file).map_err(|why| match why {
+        ChooseError::Missing(what) => not_cached(what),
+        other => HubError::choose(&name.to_string(), other),
+    })?;
+    if let Some(index) = &selection.index {
+        let mut shards = read_shards(&snapshot.join(index), &name.to_string())?;
+        shards.retain(|shard| !files.contains(shard));
+        if !shards.is_empty() {
+            return Err(not_cached(shards.join(", ")));
+        }
+    }
+    Ok(selection.path(&snapshot))
+}
+
+/// The files that a `model.safetensors.index.json` spreads the weights over, each once.
+fn read_shards(index: &Path, name: &str) -> Result<Vec<String>, HubError> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: std::collections::BTreeMap<String, String>,
+    }
+    let broken = |why: String| HubError::BadIndex {
+        name: name.to_owned(),
+        file: index.display().to_string(),
+        why,
+    };
+    let text = std::fs::read(index).map_err(|why| broken(why.to_string()))?;
+    let index: Index = serde_json::from_slice(&text).map_err(|why| broken(why.to_string()))?;
+    let shards: std::collections::BTreeSet<String> = index.weight_map.into_values().collect();
+    match shards.iter().find(|shard| !choose::is_inside(shard)) {
+        Some(shard) => Err(broken(format!("it names '{}'", shard.escape_debug()))),
+        None => Ok(shards.into_iter().collect()),
+    }
+}
+
+fn home_dir(var: &impl Fn(&str) -> Option<String>) -> PathBuf {
+    var("HOME").or_else(|| var("USERPROFILE")).map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_owner_and_name_and_perhaps_a_revision() {
+        let name: ModelName = "Qwen/Qwen2.5-0.5B-Instruct".parse().unwrap();
+        assert_eq!((name.repo.as_str(), name.revision()), ("Qwen/Qwen2.5-0.5B-Instruct", "main"));
+        let name: ModelName = "a/b@refs/pr/1".parse().unwrap();
+        assert_eq!(name.revision(), "refs/pr/1");
+        assert_eq!(name.to_string(), "a/b@refs/pr/1");
+        for bad in [
+            "", "a", "a/b/c", "/a", "a/", "../b", "a/..", "a b/c", "a/b@", "a/b@../x", "a/b@x//y",
+            "a/b@/x",
+        ] {
+            let line = bad.parse::<ModelName>().unwrap_err().to_string();
+            assert!(line.contains("write OWNER/NAME"), "{bad}: {line}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_read_as_other_clients_read_it() {
+        let with = |vars: &'static [(&str, &str)]| {
+            Hub::from_vars(move |name| {
+                vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let hub = with(&[("HOME", "/home/u")]);
+        assert_eq!(hub.endpoint, "https://huggingface.co");
+        assert_eq!(hub.cache_dir, Path::new("/home/u/.cache/huggingface/hub"));
+        assert!(hub.token.is_none() && !hub.offline);
+        let hub = with(&[("HOME", "/home/u"), ("XDG_CACHE_HOME", "/c"), ("HF_HUB_OFFLINE", "1")]);
+        assert_eq!(hub.cache_dir, Path::new("/c/huggingface/hub"));
+        assert!(hub.offline);
+        let hub = with(&[
+            ("HF_HOME", "/hf"),
+            ("HF_ENDPOINT", "http://mirror:1/"),
+            ("HF_TOKEN", " hf_secret "),
+            ("HF_HUB_OFFLINE", "0"),
+        ]);
+        assert_eq!(hub.cache_dir, Path::new("/hf/hub"));
+        assert_eq!(hub.endpoint, "http://mirror:1");
+        assert_eq!(hub.token.as_deref(), Some("hf_secret"));
+        assert!(!hub.offline);
+        assert!(!format!("{hub:?}").contains("secret"));
+        assert_eq!(with(&[("HF_HUB_CACHE", "/x")]).cache_dir, Path::new("/x"));
+    }
+}

@@ -1,0 +1,160 @@
+//! A node as a process: arguments, logs, signals, exit code. What it does is in `node`.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use tokio::{pin, select, sync::oneshot};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    args::{Defaults, NodeArgs},
+    config::NodeConfig,
+    error::{Exit, NodeError},
+    progress::Console,
+    serve::Node,
+    threads,
+};
+
+/// After the end: how long a step of computing that is still under way may take to notice.
+const LAST_STEP: Duration = Duration::from_secs(1);
+
+/// The whole of a node's `main`.
+pub fn main_with(defaults: &Defaults) -> ExitCode {
+    let args = match NodeArgs::parse_with(defaults, std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) => {
+            // Nothing can be done about a standard error that is gone.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    let result = match threads::fix(args.threads) {
+        Ok(Some(code)) => return code,
+        Ok(None) => whole(args),
+        Err(why) => Err(NodeError::Internal(format!("cannot start with --threads: {why}"))),
+    };
+    match result {
+        Ok(()) => Exit::Ok.into(),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{}: {error}", defaults.program);
+            error.exit().into()
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+fn whole(args: NodeArgs) -> Result<(), NodeError> {
+    log(args.verbose)?;
+    let config = NodeConfig::new(args, |name| std::env::var(name).ok())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // The network needs little; the cores are the model's.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|why| NodeError::Internal(format!("cannot start: {why}")))?;
+    let result = runtime.block_on(until_signals(config, &Console::stdio()));
+    runtime.shutdown_timeout(LAST_STEP);
+    result
+}
+
+/// Runs until the first signal, drains, and stops at once at the second.
+async fn until_signals(config: NodeConfig, console: &Console) -> Result<(), NodeError> {
+    let drain = config.server.drain;
+    let mut signals = Signals::new()
+        .map_err(|why| NodeError::Internal(format!("cannot listen to signals: {why}")))?;
+    let node = select! {
+        node = Node::start(config, console) => node?,
+        () = signals.next() => {
+            console.note("stopped while loading");
+            return Ok(());
+        }
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = node.serve(async {
+        let _ = stopped.await;
+    });
+    pin!(serving);
+    select! {
+        result = &mut serving => return result,
+        () = signals.next() => {}
+    }
+    console.note(&format!(
+        "stopping: no new sessions, running ones have {}; another signal stops at once",
+        humantime::format_duration(drain)
+    ));
+    let _ = stop.send(());
+    select! {
+        result = &mut serving => result,
+        () = signals.next() => {
+            // Not by returning: that would wait for the step that the model is computing.
+            console.note(&NodeError::Forced.to_string());
+            std::process::exit(Exit::Forced as i32)
+        }
+    }
+}
+
+/// SIGTERM and SIGINT; Ctrl-C where there are no signals.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn log(verbose: u8) -> Result<(), NodeError> {
+    let filter = match (std::env::var("SPECTHINK_LOG"), verbose) {
+        (Ok(filter), _) => filter,
+        (Err(_), 0) => "warn".to_owned(),
+        (Err(_), 1) => "warn,engine=info,node=info,transport=info".to_owned(),
+        (Err(_), _) => "info,engine=debug,node=debug,transport=debug".to_owned(),
+    };
+    let filter = EnvFilter::try_new(&filter).map_err(|why| {
+        NodeError::Usage(format!("SPECTHINK_LOG '{}': {why}", filter.escape_debug()))
+    })?;
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(ansi)
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
+}

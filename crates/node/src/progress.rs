@@ -1,0 +1,200 @@
+//! What a node tells the person who started it: facts on standard output, progress on standard
+//! error. On a terminal progress is a bar; in a pipe it is a few lines. Logs are elsewhere.
+
+use std::{
+    io::{IsTerminal as _, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Less than this is done before anybody wonders.
+const QUICK_BYTES: u64 = 8 << 20;
+
+/// Where a node writes for people. Cheap to clone.
+#[derive(Clone)]
+pub struct Console {
+    facts: Arc<Mutex<dyn Write + Send>>,
+    notes: Arc<Mutex<dyn Write + Send>>,
+    bars: bool,
+}
+
+impl std::fmt::Debug for Console {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Console").field("bars", &self.bars).finish_non_exhaustive()
+    }
+}
+
+impl Console {
+    /// Standard output and standard error.
+    pub fn stdio() -> Console {
+        Console {
+            facts: Arc::new(Mutex::new(std::io::stdout())),
+            notes: Arc::new(Mutex::new(std::io::stderr())),
+            bars: std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Writes nothing: for a node inside another program.
+    pub fn silent() -> Console {
+        Console::new(std::io::sink(), std::io::sink())
+    }
+
+    /// Writes facts and notes there, progress as lines among the notes.
+    pub fn new(facts: impl Write + Send + 'static, notes: impl Write + Send + 'static) -> Console {
+        Console {
+            facts: Arc::new(Mutex::new(facts)),
+            notes: Arc::new(Mutex::new(notes)),
+            bars: false,
+        }
+    }
+
+    /// Writes one line that a script may read.
+    pub fn fact(&self, line: &str) {
+        write_line(&self.facts, line);
+    }
+
+    /// Writes one line for a person.
+    pub fn note(&self, line: &str) {
+        write_line(&self.notes, line);
+    }
+
+    /// Starts to show how far something is. Ends when it is dropped.
+    pub fn progress(&self, what: &str, total: u64, unit: Unit) -> Progress {
+        let bar = self.bars.then(|| {
+            let counts = match unit {
+                Unit::Bytes => "{bytes}/{total_bytes} {bytes_per_sec} {eta}",
+                Unit::Pieces => "{pos}/{len}",
+            };
+            let bar = ProgressBar::new(total).with_message(what.to_owned());
+            match ProgressStyle::with_template(&format!("{{msg}} {{wide_bar}} {counts}")) {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        Progress { console: self.clone(), what: what.to_owned(), total, unit, bar, said: None }
+    }
+}
+
+/// A line that cannot be written (a closed pipe) is no reason to stop serving.
+fn write_line(out: &Mutex<dyn Write + Send>, line: &str) {
+    let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things.
+    Pieces,
+}
+
+/// How far something is.
+#[derive(Debug)]
+pub struct Progress {
+    console: Console,
+    what: String,
+    total: u64,
+    unit: Unit,
+    bar: Option<ProgressBar>,
+    /// The last quarter that a line was written about.
+    said: Option<u64>,
+}
+
+impl Progress {
+    /// So much is done; a pipe gets a line at every quarter, and only one for what is quickly done.
+    pub fn set(&mut self, position: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+            return;
+        }
+        let quarter = (position.min(self.total) * 4).checked_div(self.total).unwrap_or(4);
+        let quick = self.unit == Unit::Bytes && self.total < QUICK_BYTES && quarter < 4;
+        if !quick && self.said.is_none_or(|said| quarter > said) {
+            self.said = Some(quarter);
+            let total = match self.unit {
+                Unit::Bytes => bytes(self.total),
+                Unit::Pieces => self.total.to_string(),
+            };
+            self.console.note(&format!("{}: {} % of {total}", self.what, quarter * 25));
+        }
+    }
+
+    /// Everything is done.
+    pub fn done(&mut self) {
+        self.set(self.total);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A number of bytes as people write it: `417.3 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let (mut value, mut unit) = (count as f64 / 1024.0, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        (value, unit) = (value / 1024.0, unit + 1);
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_pipe_gets_a_few_lines() {
+        let notes = Buffer::default();
+        let console = Console::new(std::io::sink(), notes.clone());
+        let mut progress = console.progress("model.gguf", 1 << 30, Unit::Bytes);
+        for position in (0..1 << 30).step_by(1 << 16) {
+            progress.set(position);
+        }
+        progress.done();
+        let text = String::from_utf8(notes.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 5, "{text}");
+        assert_eq!(text.lines().last(), Some("model.gguf: 100 % of 1.0 GiB"));
+        let lines = || String::from_utf8(notes.0.lock().unwrap().clone()).unwrap();
+        let before = lines().lines().count();
+        let mut progress = console.progress("config.json", 1000, Unit::Bytes);
+        (0..=1000).for_each(|position| progress.set(position));
+        assert_eq!(
+            lines().lines().skip(before).collect::<Vec<_>>(),
+            ["config.json: 100 % of 1000 B"]
+        );
+        console.progress("empty", 0, Unit::Pieces).set(0);
+    }
+
+    #[test]
+    fn bytes_are_written_as_people_write_them() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 40), "5.0 TiB");
+    }
+}

@@ -1,0 +1,247 @@
+//! A node's life: bind, find the model, load it, serve it, drain. The order matters: what is wrong
+//! with the address or the TLS files shows before minutes of loading, and the address is held
+//! meanwhile.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use candle_core::{DType, Device};
+use engine::{Engine, EngineOptions, LoadOptions, LoadProgress, load_model};
+use thinking::thinker::{ModelCard, Thinker};
+use tokio::net::TcpListener;
+
+use crate::{
+    config::{DeviceChoice, Dtype, ModelSource, NodeConfig},
+    error::NodeError,
+    hub::{choose, list},
+    progress::{Console, Unit, bytes},
+};
+
+/// Runs a node from its configuration until the shutdown, and then until its sessions are drained.
+///
+/// # Errors
+/// [`NodeError`]: one line each, with an exit code.
+pub async fn run(
+    config: NodeConfig,
+    console: &Console,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
+    Node::start(config, console).await?.serve(shutdown).await
+}
+
+/// A node that has its address and its model and is about to serve.
+pub struct Node {
+    listener: TcpListener,
+    thinker: Arc<dyn Thinker>,
+    server: transport::ServerConfig,
+    address: SocketAddr,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Binds, downloads if need be, and loads. Says on the console what it does and what came of it;
+    /// its last line is `listening on URL`.
+    ///
+    /// # Errors
+    /// [`NodeError`]: one line each, with an exit code.
+    pub async fn start(config: NodeConfig, console: &Console) -> Result<Node, NodeError> {
+        let listener = transport::bind(&config.listen).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|why| NodeError::Internal(format!("the listener has no address: {why}")))?;
+        config.server.check(address)?;
+        let device = device(config.device)?;
+        let path = find(&config, console).await?;
+        let loaded = load(&config, path, device, console).await?;
+        let card = loaded.engine.card().clone();
+        say(&card, &loaded, console);
+        let node = Node {
+            listener,
+            thinker: Arc::new(loaded.engine),
+            server: transport::ServerConfig { card, ..config.server },
+            address,
+        };
+        console.fact(&format!("listening on {}", node.url()));
+        Ok(node)
+    }
+
+    /// Where clients find it.
+    pub fn url(&self) -> String {
+        let scheme = if self.server.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it serves.
+    pub fn card(&self) -> &ModelCard {
+        &self.server.card
+    }
+
+    /// Serves until the shutdown, then drains.
+    ///
+    /// # Errors
+    /// When the listener breaks.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+        Ok(transport::serve(self.listener, self.thinker, self.server, shutdown).await?)
+    }
+}
+
+/// Where the model lies, after a download if need be.
+async fn find(config: &NodeConfig, console: &Console) -> Result<PathBuf, NodeError> {
+    let file = config.file.as_deref();
+    match &config.model {
+        ModelSource::Name(name) => Ok(config.hub.fetch(name, file, console).await?),
+        ModelSource::Path(path) if path.is_dir() => {
+            let selection = choose(&list(path), file)
+                .map_err(|why| NodeError::Choose { path: path.clone(), why })?;
+            Ok(selection.path(path))
+        }
+        ModelSource::Path(path) if file.is_some() => Err(NodeError::Usage(format!(
+            "--file chooses a file of a folder or repository, but {} is a file",
+            path.display()
+        ))),
+        ModelSource::Path(path) => Ok(path.clone()),
+    }
+}
+
+/// An engine, and what is worth saying about its memory.
+struct Loaded {
+    engine: Engine,
+    weight_bytes: u64,
+    cache_bytes_per_token: u64,
+}
+
+async fn load(
+    config: &NodeConfig,
+    path: PathBuf,
+    device: Device,
+    console: &Console,
+) -> Result<Loaded, NodeError> {
+    let name = config.name.clone().unwrap_or_else(|| config.model.name());
+    let options = EngineOptions {
+        name: Some(name.clone()),
+        max_sessions: config.server.max_sessions as usize,
+        context_tokens: config.context_tokens.map(|tokens| tokens as usize),
+        ..EngineOptions::default()
+    };
+    let load = LoadOptions { dtype: config.dtype.map(dtype), device };
+    let console = console.clone();
+    // Reads files and computes: nothing for the threads that serve.
+    let task = tokio::task::spawn_blocking(move || {
+        load_blocking(&path, &load, options, &format!("loading {name}"), &console)
+    });
+    task.await.map_err(|why| NodeError::Internal(format!("loading broke off: {why}")))?
+}
+
+fn load_blocking(
+    path: &Path,
+    load: &LoadOptions,
+    options: EngineOptions,
+    what: &str,
+    console: &Console,
+) -> Result<Loaded, NodeError> {
+    let mut progress = None;
+    let model = load_model(path, load, &mut |LoadProgress { done_bytes, total_bytes }| {
+        progress
+            .get_or_insert_with(|| console.progress(what, total_bytes, Unit::Bytes))
+            .set(done_bytes);
+    })?;
+    drop(progress);
+    let cache_bytes_per_token =
+        model.decoder.new_cache().map_or(0, |cache| cache.bytes_per_token());
+    let weight_bytes = model.weight_bytes;
+    Ok(Loaded { engine: Engine::new(model, options)?, weight_bytes, cache_bytes_per_token })
+}
+
+fn say(card: &ModelCard, loaded: &Loaded, console: &Console) {
+    let context = u64::from(card.context_tokens);
+    let cache = loaded.cache_bytes_per_token.saturating_mul(context);
+    console.fact(&format!(
+        "model {}: {} family, {} parameters, {}, context {context} tokens",
+        card.name,
+        card.family,
+        count(card.parameters),
+        card.quantisation,
+    ));
+    console.fact(&format!(
+        "memory: weights {}, each session up to {} ({} a token)",
+        bytes(loaded.weight_bytes),
+        bytes(cache),
+        bytes(loaded.cache_bytes_per_token),
+    ));
+    let threads = candle_core::utils::get_num_threads();
+    console.fact(&format!("device: {}, {threads} CPU threads", card.device));
+}
+
+/// A number of weights as people write it: `494 M`, `1.54 B`.
+fn count(parameters: u64) -> String {
+    match parameters {
+        0..1_000_000 => format!("{parameters}"),
+        1_000_000..1_000_000_000 => format!("{:.0} M", parameters as f64 / 1e6),
+        _ => format!("{:.2} B", parameters as f64 / 1e9),
+    }
+}
+
+fn device(choice: DeviceChoice) -> Result<Device, NodeError> {
+    let device = match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda(_) if !candle_core::utils::cuda_is_available() => {
+            return Err(no_device(choice, "this program was built without the feature cuda"));
+        }
+        DeviceChoice::Metal if !candle_core::utils::metal_is_available() => {
+            return Err(no_device(choice, "this program was built without the feature metal"));
+        }
+        DeviceChoice::Cuda(number) => Device::new_cuda(number),
+        DeviceChoice::Metal => Device::new_metal(0),
+    };
+    device.map_err(|error| {
+        let text = error.to_string();
+        no_device(choice, text.lines().next().unwrap_or("it does not answer"))
+    })
+}
+
+fn no_device(choice: DeviceChoice, why: &str) -> NodeError {
+    NodeError::Device { device: choice.to_string(), why: why.to_owned() }
+}
+
+fn dtype(dtype: Dtype) -> DType {
+    match dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::Bf16 => DType::BF16,
+        Dtype::F16 => DType::F16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_written_as_people_write_them() {
+        assert_eq!(count(120_000), "120000");
+        assert_eq!(count(494_032_768), "494 M");
+        assert_eq!(count(1_543_714_304), "1.54 B");
+    }
+
+    #[test]
+    fn a_device_that_was_not_built_in_is_said() {
+        if !candle_core::utils::cuda_is_available() {
+            let error = device(DeviceChoice::Cuda(1)).unwrap_err();
+            let line = "cannot compute on cuda:1: this program was built without the feature cuda";
+            assert_eq!(error.to_string(), line);
+        }
+        assert!(device(DeviceChoice::Cpu).is_ok());
+    }
+}

@@ -1,0 +1,337 @@
+//! Models by name, against a server on loopback that speaks the hub's paths.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod fake_hub;
+
+use std::{fs, path::Path};
+
+use fake_hub::{FakeHub, REPO, hex};
+use node::{
+    Console,
+    hub::{Hub, HubError, ModelName},
+};
+use sha2::Digest as _;
+
+const WEIGHTS: &[u8] = &[7; 300_000];
+
+fn folder() -> Vec<(&'static str, &'static [u8])> {
+    vec![
+        ("README.md", b"not wanted"),
+        ("config.json", b"{\"model_type\":\"llama\"}"),
+        ("generation_config.json", b"{}"),
+        ("model.safetensors", WEIGHTS),
+        ("tokenizer.json", b"{}"),
+        ("tokenizer_config.json", b"{}"),
+    ]
+}
+
+struct Bench {
+    fake: FakeHub,
+    hub: Hub,
+    cache: tempfile::TempDir,
+}
+
+async fn bench(files: &[(&str, &[u8])], large: &[&str]) -> Bench {
+    let fake = FakeHub::start(files, large).await;
+    let cache = tempfile::tempdir().unwrap();
+    let hub = Hub {
+        endpoint: format!("http://{}", fake.address),
+        cache_dir: cache.path().join("hub"),
+        token: None,
+        offline: false,
+    };
+    Bench { fake, hub, cache }
+}
+
+impl Bench {
+    async fn fetch(
+        &self,
+        revision: Option<&str>,
+        file: Option<&str>,
+    ) -> Result<std::path::PathBuf, HubError> {
+        let name = ModelName { repo: REPO.to_owned(), revision: revision.map(str::to_owned) };
+        self.hub.fetch(&name, file, &Console::silent()).await
+    }
+
+    fn repo(&self) -> std::path::PathBuf {
+        self.cache.path().join("hub/models--tiny--model")
+    }
+
+    /// No transfer left anything unfinished.
+    fn assert_no_partial_files(&self) {
+        let left = fs::read_dir(self.repo().join("blobs"))
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with(".incomplete"));
+        assert_eq!(left.count(), 0);
+    }
+}
+
+fn one_line(error: &HubError) -> String {
+    let line = error.to_string();
+    assert!(!line.contains('\n') && line.len() < 400, "{line}");
+    line
+}
+
+#[tokio::test]
+async fn a_fresh_download_lies_as_other_clients_lay_it() {
+    let bench = bench(&folder(), &["model.safetensors"]).await;
+    let path = bench.fetch(None, None).await.unwrap();
+    let commit = "c".repeat(40);
+    assert_eq!(path, bench.repo().join("snapshots").join(&commit));
+    assert_eq!(fs::read(path.join("model.safetensors")).unwrap(), WEIGHTS);
+    assert!(!path.join("README.md").exists());
+    assert_eq!(fs::read_to_string(bench.repo().join("refs/main")).unwrap(), commit);
+    let sha256 = hex(&sha2::Sha256::digest(WEIGHTS));
+    assert_eq!(fs::read(bench.repo().join("blobs").join(&sha256)).unwrap(), WEIGHTS);
+    #[cfg(unix)]
+    assert_eq!(
+        fs::read_link(path.join("model.safetensors")).unwrap(),
+        Path::new("../../blobs").join(sha256)
+    );
+    bench.assert_no_partial_files();
+}
+
+#[tokio::test]
+async fn what_the_cache_holds_is_not_transferred_again() {
+    let bench = bench(&folder(), &["model.safetensors"]).await;
+    let first = bench.fetch(None, None).await.unwrap();
+    bench.fake.seen();
+    assert_eq!(bench.fetch(None, None).await.unwrap(), first);
+    assert_eq!(bench.fake.seen(), ["GET /api/models/tiny/model/revision/main"]);
+}
+
+#[tokio::test]
+async fn a_new_commit_transfers_only_what_changed() {
+    let bench = bench(&folder(), &["model.safetensors"]).await;
+    bench.fetch(None, None).await.unwrap();
+    let next = "d".repeat(40);
+    bench.fake.with(|state| {
+        let mut files = state.commits[&"c".repeat(40)].clone();
+        files.insert("config.json".to_owned(), b"{\"model_type\":\"qwen2\"}".to_vec());
+        state.commits.insert(next.clone(), files);
+        state.revisions.insert("main".to_owned(), next.clone());
+        state.seen.clear();
+    });
+    let path = bench.fetch(None, None).await.unwrap();
+    assert!(path.ends_with(&next));
+    assert!(fs::read_to_string(path.join("config.json")).unwrap().contains("qwen2"));
+    let gets: Vec<_> =
+        bench.fake.seen().into_iter().filter(|line| line.contains("GET /tiny")).collect();
+    assert_eq!(gets, [format!("GET /tiny/model/resolve/{next}/config.json")]);
+}
+
+#[tokio::test]
+async fn a_cut_transfer_goes_on_where_it_was_cut() {
+    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
+    bench.fake.with(|state| state.cuts = vec![100_000, 50_000]);
+    let path = bench.fetch(None, None).await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), WEIGHTS);
+    let seen = bench.fake.seen();
+    let ranges: Vec<_> = seen
+        .iter()
+        .filter(|line| line.contains("/store/"))
+        .filter_map(|line| line.split(' ').nth(2))
+        .collect();
+    assert_eq!(ranges, ["bytes=100000-", "bytes=150000-"]);
+    bench.assert_no_partial_files();
+}
+
+#[tokio::test]
+async fn the_next_start_goes_on_with_what_the_last_one_left() {
+    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
+    bench.fake.with(|state| state.cuts = vec![120_000, 0, 0, 0, 0, 0]);
+    let error = bench.fetch(None, None).await.unwrap_err();
+    assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
+    assert!(one_line(&error).contains("the next start goes on"));
+    // A half transfer is nobody's model.
+    assert!(!bench.repo().join("snapshots").exists());
+    bench.fake.with(|state| {
+        state.cuts.clear();
+        state.seen.clear();
+    });
+    assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
+    assert!(bench.fake.seen().last().unwrap().ends_with("bytes=120000-"));
+}
+
+#[tokio::test]
+async fn a_server_without_ranges_starts_again() {
+    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
+    bench.fake.with(|state| {
+        state.cuts = vec![100_000];
+        state.no_range = true;
+    });
+    assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
+}
+
+#[tokio::test]
+async fn a_busy_hub_is_asked_again() {
+    let bench = bench(&[("m.gguf", WEIGHTS)], &[]).await;
+    bench.fake.with(|state| state.busy = 2);
+    bench.fetch(None, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn damaged_bytes_never_get_a_name() {
+    for large in [&["m.gguf"][..], &[]] {
+        let bench = bench(&[("m.gguf", WEIGHTS)], large).await;
+        bench.fake.with(|state| state.damage = true);
+        let error = bench.fetch(None, None).await.unwrap_err();
+        assert!(one_line(&error).contains("arrived damaged"), "{error}");
+        assert!(!bench.repo().join("snapshots").exists());
+        bench.assert_no_partial_files();
+        bench.fake.with(|state| state.damage = false);
+        bench.fetch(None, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_sharded_model_comes_with_its_shards_and_no_others() {
+    let index = br#"{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors","c":"model-00001-of-00002.safetensors"}}"#;
+    let files: Vec<(&str, &[u8])> = vec![
+        ("config.json", b"{}"),
+        ("tokenizer.json", b"{}"),
+        ("model.safetensors.index.json", index),
+        ("model-00001-of-00002.safetensors", b"one"),
+        ("model-00002-of-00002.safetensors", b"two"),
+        ("model-00003-of-00003.safetensors", b"of something else"),
+    ];
+    let mut bench = bench(&files, &[]).await;
+    let path = bench.fetch(None, None).await.unwrap();
+    assert_eq!(fs::read(path.join("model-00001-of-00002.safetensors")).unwrap(), b"one");
+    assert_eq!(fs::read(path.join("model-00002-of-00002.safetensors")).unwrap(), b"two");
+    assert!(!path.join("model-00003-of-00003.safetensors").exists());
+    bench.hub.offline = true;
+    assert_eq!(bench.fetch(None, None).await.unwrap(), path);
+    fs::remove_file(path.join("model-00002-of-00002.safetensors")).unwrap();
+    let line = one_line(&bench.fetch(None, None).await.unwrap_err());
+    assert!(line.contains(": model-00002-of-00002.safetensors missing"), "{line}");
+}
+
+#[tokio::test]
+async fn an_index_may_not_lead_out_of_the_cache() {
+    let files: Vec<(&str, &[u8])> = vec![
+        ("config.json", b"{}"),
+        ("tokenizer.json", b"{}"),
+        ("model.safetensors.index.json", br#"{"weight_map":{"a":"../../../../etc/passwd"}}"#),
+    ];
+    let bench = bench(&files, &[]).await;
+    let error = bench.fetch(None, None).await.unwrap_err();
+    assert!(matches!(error, HubError::BadIndex { .. }), "{error}");
+    one_line(&error);
+}
+
+#[tokio::test]
+async fn offline_uses_the_cache_and_says_what_it_lacks() {
+    let mut bench = bench(&folder(), &[]).await;
+    bench.hub.offline = true;
+    let line = one_line(&bench.fetch(None, None).await.unwrap_err());
+    assert!(line.contains("revision main missing") && line.contains("--offline"), "{line}");
+    assert_eq!(bench.fake.seen(), Vec::<String>::new());
+
+    bench.hub.offline = false;
+    let path = bench.fetch(None, None).await.unwrap();
+    bench.hub.offline = true;
+    bench.fake.seen();
+    assert_eq!(bench.fetch(None, None).await.unwrap(), path);
+    assert_eq!(bench.fetch(Some(&"c".repeat(40)), None).await.unwrap(), path);
+    fs::remove_file(path.join("tokenizer.json")).unwrap();
+    let line = one_line(&bench.fetch(None, None).await.unwrap_err());
+    assert!(line.contains(": tokenizer.json missing"), "{line}");
+    let line = one_line(&bench.fetch(None, Some("x.gguf")).await.unwrap_err());
+    assert!(line.contains(": x.gguf missing"), "{line}");
+    assert_eq!(bench.fake.seen(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_unreachable_hub_is_no_reason_to_refuse_a_whole_copy() {
+    let mut bench = bench(&folder(), &[]).await;
+    let path = bench.fetch(None, None).await.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    bench.hub.endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    assert_eq!(bench.fetch(None, None).await.unwrap(), path);
+    let error = bench.fetch(Some("other"), None).await.unwrap_err();
+    assert!(
+        one_line(&error).starts_with("cannot reach the model hub at http://127.0.0.1:"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn revisions_are_told_apart() {
+    let bench = bench(&[("m.gguf", b"main")], &[]).await;
+    bench.fake.with(|state| {
+        let (old, file) = ("e".repeat(40), ("m.gguf".to_owned(), b"old".to_vec()));
+        state.commits.insert(old.clone(), [file].into());
+        state.revisions.insert("refs/pr/1".to_owned(), old);
+    });
+    assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), b"main");
+    assert_eq!(fs::read(bench.fetch(Some("refs/pr/1"), None).await.unwrap()).unwrap(), b"old");
+    let by_commit = bench.fetch(Some(&"e".repeat(40)), None).await.unwrap();
+    assert_eq!(fs::read(by_commit).unwrap(), b"old");
+    assert!(bench.repo().join("refs/refs/pr/1").is_file());
+    let error = bench.fetch(Some("v9"), None).await.unwrap_err();
+    assert!(matches!(error, HubError::NoSuchRevision { .. }), "{error}");
+    assert!(one_line(&error).contains("no revision 'v9'"), "{error}");
+}
+
+#[tokio::test]
+async fn refusals_say_how_to_get_in() {
+    let mut bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
+    bench.fake.with(|state| {
+        state.token = Some("hf_right".to_owned());
+        state.error_code = Some("GatedRepo");
+    });
+    let line = one_line(&bench.fetch(None, None).await.unwrap_err());
+    assert!(line.contains("HTTP 401") && line.contains("accept its terms at"), "{line}");
+    bench.fake.with(|state| state.error_code = None);
+    let line = one_line(&bench.fetch(None, None).await.unwrap_err());
+    assert!(line.ends_with("set HF_TOKEN to a token that may read it"), "{line}");
+    bench.hub.token = Some("hf_wrong".to_owned());
+    let line = one_line(&bench.fetch(None, None).await.unwrap_err());
+    assert!(line.contains("token in HF_TOKEN is wrong") && !line.contains("hf_wrong"), "{line}");
+    bench.hub.token = Some("hf_right".to_owned());
+    bench.fetch(None, None).await.unwrap();
+    let store: Vec<_> = bench.fake.with(|state| {
+        state.seen.iter().filter(|seen| seen.path.starts_with("/store/")).cloned().collect()
+    });
+    assert!(!store.is_empty() && store.iter().all(|seen| seen.token.is_none()), "{store:?}");
+}
+
+#[tokio::test]
+async fn a_model_that_does_not_exist_is_named() {
+    let bench = bench(&[], &[]).await;
+    let name: ModelName = "tiny/misspelt".parse().unwrap();
+    let error = bench.hub.fetch(&name, None, &Console::silent()).await.unwrap_err();
+    assert!(matches!(error, HubError::NoSuchRepo { .. }), "{error}");
+    assert!(one_line(&error).contains("no model 'tiny/misspelt'"));
+}
+
+#[tokio::test]
+async fn one_gguf_of_several_is_chosen_by_name() {
+    let bench = bench(&[("a.gguf", b"a"), ("sub/b.gguf", b"b")], &[]).await;
+    let line = one_line(&bench.fetch(None, None).await.unwrap_err());
+    assert!(line.ends_with("choose one with --file: a.gguf, sub/b.gguf"), "{line}");
+    assert_eq!(fs::read(bench.fetch(None, Some("sub/b.gguf")).await.unwrap()).unwrap(), b"b");
+    assert!(!bench.repo().join("snapshots").join("c".repeat(40)).join("a.gguf").exists());
+}
+
+#[tokio::test]
+async fn a_cache_that_cannot_be_written_is_one_line() {
+    let mut bench = bench(&[("m.gguf", WEIGHTS)], &[]).await;
+    let file = bench.cache.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    bench.hub.cache_dir = file.join("hub");
+    let line = one_line(&bench.fetch(None, None).await.unwrap_err());
+    assert!(line.starts_with("cannot write ") && line.contains("HF_HOME"), "{line}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_hub_is_told_apart() {
+    let mut bench = bench(&folder(), &[]).await;
+    bench.hub.endpoint = "not a url".to_owned();
+    let line = one_line(&bench.fetch(None, None).await.unwrap_err());
+    assert!(line.contains("check HF_ENDPOINT"), "{line}");
+}

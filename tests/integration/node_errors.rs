@@ -1,0 +1,166 @@
+//! What a node says to bad input: one line on standard error, an exit code of its own, nothing on
+//! standard output, no panic.
+
+use std::{fs, net::TcpListener, path::Path};
+
+use node::Exit;
+use tests::{Ended, Process, fixture};
+
+use crate::SMALL;
+
+/// Runs the small node to its end. It is called as its own package calls it.
+fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
+    let ended = Process::spawn(SMALL, args, env).wait();
+    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+    assert!(ended.stdout.is_empty(), "{ended:?}");
+    ended
+}
+
+fn refuses(exit: Exit, args: &[&str], env: &[(&str, &str)], what: &str) {
+    let ended = run(args, env);
+    assert_eq!(ended.code, Some(exit as i32), "{args:?}: {ended:?}");
+    let line = ended.line("small-node");
+    assert!(line.contains(what), "{args:?}: '{what}' is not in: {line}");
+}
+
+fn tiny() -> String {
+    fixture("tiny-llama").display().to_string()
+}
+
+const FREE: &str = "127.0.0.1:0";
+
+#[test]
+fn a_taken_port_is_found_before_the_model_is_looked_for() {
+    let listener = TcpListener::bind(FREE).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for model in [tiny(), "nobody/nothing".to_owned()] {
+        let args = ["--model", &model, "--listen", &address];
+        refuses(Exit::Address, &args, &[("HF_HUB_OFFLINE", "1")], &address);
+    }
+    refuses(Exit::Address, &["--model", &tiny(), "--listen", "nonsense"], &[], "nonsense");
+}
+
+#[test]
+fn a_model_that_is_not_there_is_named() {
+    let refuses = |model: &str, env: &[(&str, &str)], what: &str| {
+        refuses(Exit::ModelNotFound, &["--model", model, "--listen", FREE], env, what);
+    };
+    refuses("/no/such/model.gguf", &[], "no model at /no/such/model.gguf");
+    refuses("models/misspelt.gguf", &[], "no model at models/misspelt.gguf");
+    refuses("two words", &[], "no model at two words");
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path().to_str().unwrap();
+    refuses("a/b", &[("HF_HOME", home), ("HF_HUB_OFFLINE", "1")], "revision main missing");
+    refuses("a/b@v2", &[("HF_HOME", home), ("HF_HUB_OFFLINE", "1")], "revision v2 missing");
+}
+
+#[test]
+fn an_unreachable_hub_is_a_failed_download() {
+    let home = tempfile::tempdir().unwrap();
+    let closed = TcpListener::bind(FREE).unwrap().local_addr().unwrap();
+    let endpoint = format!("http://{closed}");
+    let env = [("HF_HOME", home.path().to_str().unwrap()), ("HF_ENDPOINT", &endpoint)];
+    refuses(Exit::Download, &["--model", "a/b", "--listen", FREE], &env, &endpoint);
+}
+
+#[test]
+fn damaged_models_are_told_from_unsupported_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let refuses = |exit, path: &Path, what: &str| {
+        let path = path.to_str().unwrap();
+        refuses(exit, &["--model", path, "--listen", FREE], &[], what);
+    };
+    let truncated = folder.path().join("truncated.gguf");
+    fs::write(&truncated, b"GGUF\x03\x00\x00\x00\x10\x00\x00\x00").unwrap();
+    refuses(Exit::ModelUnreadable, &truncated, "truncated.gguf");
+    let empty = folder.path().join("empty.gguf");
+    fs::write(&empty, b"").unwrap();
+    refuses(Exit::ModelNotFound, &empty, "empty.gguf");
+
+    let copy = |name: &str| {
+        let to = folder.path().join(name);
+        fs::create_dir(&to).unwrap();
+        for entry in fs::read_dir(fixture("tiny-llama")).unwrap().flatten() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+        to
+    };
+    let cut = copy("cut");
+    let weights = fs::read(cut.join("model.safetensors")).unwrap();
+    fs::write(cut.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
+    refuses(Exit::ModelUnreadable, &cut, "model.safetensors");
+    let no_tokenizer = copy("no-tokenizer");
+    fs::remove_file(no_tokenizer.join("tokenizer.json")).unwrap();
+    refuses(Exit::ModelUnreadable, &no_tokenizer, "tokenizer.json missing");
+
+    let other = copy("other");
+    let config = fs::read_to_string(other.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["model_type"] = "mamba".into();
+    config["architectures"] = serde_json::json!(["MambaForCausalLM"]);
+    fs::write(other.join("config.json"), config.to_string()).unwrap();
+    refuses(Exit::ModelUnsupported, &other, "amba");
+    let nothing = folder.path().join("nothing");
+    fs::create_dir(&nothing).unwrap();
+    refuses(Exit::ModelUnsupported, &nothing, "neither config.json");
+    let several = folder.path().join("several");
+    fs::create_dir(&several).unwrap();
+    fs::write(several.join("a.gguf"), b"").unwrap();
+    fs::write(several.join("b.gguf"), b"").unwrap();
+    refuses(Exit::Usage, &several, "choose one with --file: a.gguf, b.gguf");
+}
+
+#[test]
+fn arguments_that_mean_nothing_are_usage_errors() {
+    let tiny = tiny();
+    let refuses = |args: &[&str], what: &str| {
+        let args = [&["--model", &tiny, "--listen", FREE], args].concat();
+        refuses(Exit::Usage, &args, &[], what);
+    };
+    refuses(&["--device", "tpu"], "--device 'tpu'");
+    refuses(&["--dtype", "q4"], "--dtype 'q4'");
+    refuses(&["--revision", "main"], "--revision goes with the name");
+    // What clap finds takes more lines: it shows the usage.
+    for (args, what) in [
+        (&["--model", &tiny, "--tls-cert", "x.pem"][..], "--tls-key"),
+        (&["--model", &tiny, "--tls-key", "x.pem"], "--tls-cert"),
+        (&["--model", &tiny, "--tls-client-ca", "x.pem"], "--tls-cert"),
+        (&["--model", &tiny, "--drain", "soon"], "--drain"),
+        (&["--model", &tiny, "--heartbeat", "0s"], "--heartbeat"),
+        (&["--model", &tiny, "--threads", "0"], "--threads"),
+        (&[], "--model"),
+    ] {
+        let ended = run(args, &[]);
+        assert_eq!(ended.code, Some(Exit::Usage as i32), "{ended:?}");
+        assert!(ended.stderr.contains(what), "{ended:?}");
+    }
+}
+
+#[test]
+fn plain_text_does_not_leave_the_machine_unasked() {
+    let args = ["--model", "nobody/nothing", "--listen", "0.0.0.0:0"];
+    refuses(Exit::Plaintext, &args, &[("HF_HUB_OFFLINE", "1")], "--insecure");
+}
+
+#[test]
+fn credentials_that_cannot_be_used_are_found_before_loading() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "\n").unwrap();
+    let (empty, tiny) = (empty.to_str().unwrap(), tiny());
+    let refuses = |args: &[&str], env: &[(&str, &str)], what: &str| {
+        let args = [&["--model", &tiny, "--listen", FREE], args].concat();
+        refuses(Exit::Credentials, &args, env, what);
+    };
+    refuses(&["--token-file", "/no/token"], &[], "/no/token");
+    refuses(&["--token-file", empty], &[], "empty");
+    refuses(&[], &[("SPECTHINK_TOKEN", "two words")], "token");
+    refuses(&["--tls-cert", "/no/cert", "--tls-key", "/no/key"], &[], "/no/cert");
+    refuses(&["--tls-cert", empty, "--tls-key", empty], &[], "certificate");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named() {
+    let args = ["--model", &tiny(), "--listen", FREE, "--device", "cuda:77"];
+    refuses(Exit::Device, &args, &[], "cannot compute on cuda:77: ");
+}

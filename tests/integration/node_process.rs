@@ -1,0 +1,278 @@
+//! A node's life as a process: start, what it says, what it answers, how it ends.
+
+use std::{fs, net::TcpListener, path::Path};
+
+use node::Exit;
+use proto::v1::{DescribeRequest, thinker_client::ThinkerClient};
+use tests::{LocalNode, Process, Signal, fixture};
+use thinking::thinker::{Command, Event, Open, Prompt, Sampling, Session, Thinker as _};
+use tonic::transport::Channel;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+use transport::{ClientTls, Remote, RemoteConfig, Token};
+
+use crate::{
+    LARGE, SMALL,
+    fake_hub::{FakeHub, REPO},
+};
+
+const NONE: [&str; 0] = [];
+
+fn remote(url: &str) -> Remote {
+    Remote::new(RemoteConfig::new(url.parse().unwrap())).unwrap()
+}
+
+/// Opens a session and waits until it is accepted.
+async fn open(remote: &Remote) -> Session {
+    let mut session = remote.session();
+    let open = Open {
+        question_id: "test".to_owned(),
+        prompt: Prompt::Raw("Hello".to_owned()),
+        committed: String::new(),
+        sampling: Sampling::default(),
+        deadline: None,
+    };
+    session.commands.send(Command::Open(open)).await.unwrap();
+    match session.events.recv().await {
+        Some(Event::Opened(_)) => session,
+        other => panic!("not opened: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn both_nodes_load_say_what_they_loaded_and_answer() {
+    for (program, model, family) in [(SMALL, "tiny-qwen2", "qwen2"), (LARGE, "tiny-llama", "llama")]
+    {
+        let node = Process::node(program, fixture(model).as_os_str(), &["--name", "tester"]);
+        let said = node.stdout();
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(said[0].starts_with(&format!("model tester: {family} family, ")), "{said:?}");
+        assert!(said[1].starts_with("memory: weights ") && said[1].contains("each session up to"));
+        assert_eq!(said[2], "device: cpu, 1 CPU threads");
+
+        let url = node.url();
+        let mut client = ThinkerClient::connect(url.clone()).await.unwrap();
+        let answer = client.describe(DescribeRequest {}).await.unwrap().into_inner();
+        assert_eq!(answer.protocol_version, 1);
+        let card = answer.model.unwrap();
+        assert_eq!((card.name.as_str(), card.family.as_str()), ("tester", family));
+
+        let mut health = HealthClient::new(channel(&url).await);
+        let request = HealthCheckRequest { service: "specthink.v1.Thinker".to_owned() };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::Serving);
+        assert!(services(&url).await.contains(&"specthink.v1.Thinker".to_owned()));
+
+        node.signal(Signal::Terminate);
+        let ended = node.wait();
+        assert_eq!(ended.code, Some(Exit::Ok as i32), "{ended:?}");
+    }
+}
+
+async fn channel(url: &str) -> Channel {
+    Channel::from_shared(url.to_owned()).unwrap().connect().await.unwrap()
+}
+
+async fn services(url: &str) -> Vec<String> {
+    let mut client = ServerReflectionClient::new(channel(url).await);
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    let answer = answers.into_inner().message().await.unwrap().unwrap();
+    match answer.message_response {
+        Some(MessageResponse::ListServicesResponse(list)) => {
+            list.service.into_iter().map(|service| service.name).collect()
+        }
+        other => panic!("not a list of services: {other:?}"),
+    }
+}
+
+// Two threads: the client must go on while the test waits for the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_signal_lets_sessions_end_and_a_second_does_not() {
+    let model = fixture("tiny-llama");
+    // The session ends during the drain.
+    let node = Process::node(SMALL, model.as_os_str(), &["--drain", "1h"]);
+    let session = open(&remote(&node.url())).await;
+    node.signal(Signal::Terminate);
+    drop(session);
+    let ended = node.wait();
+    assert_eq!(ended.code, Some(Exit::Ok as i32), "{ended:?}");
+    assert!(ended.stderr.contains("stopping: no new sessions, running ones have 1h"), "{ended:?}");
+
+    // The drain's time is over before the session ends.
+    let node = Process::node(SMALL, model.as_os_str(), &["--drain", "50ms"]);
+    let mut session = open(&remote(&node.url())).await;
+    node.signal(Signal::Interrupt);
+    assert_eq!(node.wait().code, Some(Exit::Ok as i32));
+    loop {
+        match session.events.recv().await {
+            Some(Event::Failed(_)) => break,
+            Some(_) => {}
+            None => panic!("a session ends with an event that says why"),
+        }
+    }
+
+    // A second signal does not wait for anybody.
+    let node = Process::node(SMALL, model.as_os_str(), &["--drain", "1h"]);
+    let remote = remote(&node.url());
+    let _session = open(&remote).await;
+    node.signal(Signal::Terminate);
+    // The first has been seen when new sessions are refused.
+    while !refused(&remote).await {}
+    node.signal(Signal::Interrupt);
+    let ended = node.wait();
+    assert_eq!(ended.code, Some(Exit::Forced as i32), "{ended:?}");
+}
+
+async fn refused(remote: &Remote) -> bool {
+    let mut session = remote.session();
+    let open = Open {
+        question_id: "probe".to_owned(),
+        prompt: Prompt::Raw("Hello".to_owned()),
+        committed: String::new(),
+        sampling: Sampling::default(),
+        deadline: None,
+    };
+    // A session that is refused at once may be gone before it is asked anything.
+    let _ = session.commands.send(Command::Open(open)).await;
+    matches!(session.events.recv().await, Some(Event::Failed(_)) | None)
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_node_that_waits_for_the_hub() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let home = tempfile::tempdir().unwrap();
+    let env = [("HF_ENDPOINT", endpoint.as_str()), ("HF_HOME", home.path().to_str().unwrap())];
+    let node = Process::spawn(SMALL, &["--model", "a/b", "--listen", "127.0.0.1:0"], &env);
+    let waiting = silent.accept().unwrap();
+    node.signal(Signal::Terminate);
+    let ended = node.wait();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "stopped while loading\n"));
+    drop(waiting);
+}
+
+#[tokio::test]
+async fn a_model_by_name_is_downloaded_once_and_then_found_offline() {
+    let names = [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    let files: Vec<(&str, Vec<u8>)> = names
+        .into_iter()
+        .map(|name| (name, fs::read(fixture("tiny-qwen2").join(name)).unwrap()))
+        .collect();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, text)| (*name, &text[..])).collect();
+    let hub = FakeHub::start(&files, &["model.safetensors"]).await;
+    hub.with(|state| state.cuts = vec![100]);
+    let home = tempfile::tempdir().unwrap();
+    let endpoint = format!("http://{}", hub.address);
+    let env = [("HF_ENDPOINT", endpoint.as_str()), ("HF_HOME", home.path().to_str().unwrap())];
+    let start = |more: &'static [&'static str]| {
+        let args = [&["--model", REPO, "--listen", "127.0.0.1:0", "--threads", "1"], more].concat();
+        let mut node = Process::spawn(SMALL, &args, &env);
+        // Waits on a thread that may block: the hub lives on this test's own.
+        tokio::task::spawn_blocking(move || {
+            node.wait_for("listening on ");
+            node
+        })
+    };
+    let node = start(&[]).await.unwrap();
+    assert!(node.stdout()[0].starts_with("model tiny/model: qwen2 family"), "{:?}", node.stdout());
+    node.signal(Signal::Terminate);
+    let ended = node.wait();
+    assert!(ended.stderr.contains("model.safetensors: 100 %"), "{ended:?}");
+    // The first file was cut once; its rest was asked for, not the whole again.
+    assert!(hub.seen().iter().any(|line| line.ends_with("/config.json bytes=100-")));
+    drop(hub);
+    let node = start(&["--offline"]).await.unwrap();
+    node.signal(Signal::Terminate);
+    let ended = node.wait();
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.stderr.contains("config.json"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_node_with_tls_and_a_token_serves_those_who_have_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
+        .unwrap();
+    fs::write(path("cert.pem"), key.cert.pem()).unwrap();
+    fs::write(path("key.pem"), key.signing_key.serialize_pem()).unwrap();
+    fs::write(path("token"), "s3cret\n").unwrap();
+    let text = |name: &str| path(name).display().to_string();
+    let (cert, key, token) = (text("cert.pem"), text("key.pem"), text("token"));
+    let args = ["--tls-cert", &cert, "--tls-key", &key, "--token-file", &token];
+    let node = Process::node(LARGE, fixture("tiny-llama").as_os_str(), &args);
+    assert!(node.url().starts_with("https://127.0.0.1:"), "{}", node.url());
+
+    let client = |ca: bool, token: Option<&str>| {
+        let mut config = RemoteConfig::new(node.url().parse().unwrap());
+        config.tls = ClientTls { ca: ca.then(|| path("cert.pem")), identity: None };
+        config.token = token.map(|token| Token::new(token).unwrap());
+        Remote::new(config).unwrap()
+    };
+    client(true, Some("s3cret")).describe().await.unwrap();
+    for (ca, token) in [(true, None), (true, Some("wrong")), (false, Some("s3cret"))] {
+        let line = client(ca, token).describe().await.unwrap_err().to_string();
+        assert!(!line.contains('\n') && !line.contains("s3cret"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_inside_another_program_is_the_same_node() {
+    let node =
+        LocalNode::start(&small_node::DEFAULTS, &fixture("tiny-llama"), &["--context", "64"])
+            .await
+            .unwrap();
+    let (version, card) = remote(node.url()).describe().await.unwrap();
+    assert_eq!((version, card.context_tokens, card.name.as_str()), (1, 64, "tiny-llama"));
+    assert_eq!(&card, node.card());
+    node.stop().await.unwrap();
+    let missing = LocalNode::start(&small_node::DEFAULTS, Path::new("/no/model.gguf"), &[]).await;
+    assert_eq!(missing.unwrap_err().exit(), Exit::ModelNotFound);
+}
+
+#[test]
+fn help_teaches_and_lists_every_exit_code() {
+    for (program, port) in [(SMALL, "127.0.0.1:7101"), (LARGE, "127.0.0.1:7102")] {
+        let ended = Process::spawn(program, &["--help"], &[]).wait();
+        assert_eq!(ended.code, Some(0));
+        let help = ended.stdout.join("\n");
+        assert!(help.contains(port) && help.contains("Examples:"), "{help}");
+        for exit in Exit::ALL {
+            assert!(help.contains(exit.meaning()), "{exit:?} is not in the help");
+        }
+        let ended = Process::spawn(program, &NONE, &[]).wait();
+        assert_eq!(ended.code, Some(Exit::Usage as i32));
+    }
+}
+
+#[test]
+fn the_documentation_lists_every_flag_and_exit_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/nodes.md");
+    let text = fs::read_to_string(path).unwrap();
+    for exit in Exit::ALL {
+        let row = format!("| {} | {} |", exit as i32, exit.meaning());
+        assert!(text.contains(&row), "docs/nodes.md lacks: {row}");
+    }
+    let command = node::command(&small_node::DEFAULTS);
+    for flag in command.get_arguments().filter_map(|arg| arg.get_long()) {
+        assert!(
+            text.contains(&format!("--{flag}")) || flag == "verbose",
+            "no --{flag} in the docs"
+        );
+    }
+}
