@@ -75,9 +75,10 @@ def ask(binary, small, large, question, *flags):
     """Asks one question; returns specthink's JSON."""
     command = [binary, "ask", "--json", "--small", small, "--large", large, *flags, "-"]
     done = subprocess.run(command, input=question, capture_output=True, text=True, timeout=1200)
-    if not done.stdout.strip():
-        sys.exit(f"specthink failed: {done.stderr.strip()}")
-    return json.loads(done.stdout)
+    answer = json.loads(done.stdout) if done.stdout.strip() else None
+    if done.returncode != 0 or answer is None or answer["summary"].get("degraded"):
+        sys.exit(f"an answer failed or is degraded: {done.stderr.strip()}")
+    return answer
 
 
 POLICIES = {
@@ -85,7 +86,7 @@ POLICIES = {
     "strict": ["--policy", "strict"],
     "strict, cold": ["--policy", "strict", "--no-keep-warm"],
     "paper": ["--policy", "paper"],
-    "large-only": ["--policy", "large-only"],
+    "large-only": ["--policy", "large-only", "--no-keep-warm"],
 }
 
 
@@ -133,14 +134,21 @@ def print_quality(name, rows, answers):
 
 
 def keep_warm(results):
-    """What a takeover still had to prefill, and how long its first text took."""
+    """What a takeover still had to prefill, and how long its first text took.
+
+    The one that begins an answer stands apart: its prompt is never there before.
+    """
     print("\n## A takeover's cost, warm and cold\n")
     print("| policy | takeovers | prefill tokens left, mean / max | hand-over ms, median / p95 |")
     print("| --- " * 4 + "|")
     for name, answers in results.items():
         takeovers = [t for answer in answers for t in answer["summary"]["takeovers"]]
-        if not takeovers:
-            continue
+        for which, wanted in (("begin", True), ("later", False)):
+            print_takeovers(f"{name}, {which}", [t for t in takeovers if (t["why"] == "begin") == wanted])
+
+
+def print_takeovers(name, takeovers):
+    if takeovers:
         left = [t["prefill_tokens"] for t in takeovers]
         late = sorted(t["handoff_us"] / 1e3 for t in takeovers if t["handoff_us"] is not None)
         p95 = late[min(len(late) - 1, int(0.95 * len(late)))] if late else float("nan")
@@ -167,7 +175,9 @@ def speed(args):
                 answer = ask(args.specthink, node.url, node.url, prompt, "--raw", "--policy",
                              "small-only", "--temperature", "0", "--max-tokens",
                              str(args.speed_tokens))["summary"]
-                ours.append(answer["small"]["tokens"] / (answer["time"]["small"]["decode_us"] / 1e6))
+                # The first token comes of the prompt's logits: no decode step, for llama.cpp neither.
+                steps = answer["small"]["tokens"] - 1
+                ours.append(steps / (answer["time"]["small"]["decode_us"] / 1e6))
                 done = subprocess.run(
                     ["node", script, os.path.abspath(model), file.name, str(args.speed_tokens),
                      str(args.threads)], cwd=args.llama_cpp, capture_output=True, text=True, check=True)
@@ -205,7 +215,7 @@ def main():
         os.path.basename(word) if os.sep in word else word for word in sys.argv[1:])]))
     if args.llama_cpp:
         speed(args)
-    # One model computes at a time, so each may have all the cores.
+    # Each node may use all the cores: mostly one computes while the other waits.
     small = Node(args.small_node, args.small, args.threads)
     large = Node(args.large_node, args.large, args.threads)
     keep_warm(quality(args, small.url, large.url, rows))

@@ -104,10 +104,10 @@ pub struct Spent {
 impl Spent {
     /// Adds another's time.
     pub fn add(&mut self, other: &Spent) {
-        self.queue_us += other.queue_us;
-        self.prefill_us += other.prefill_us;
-        self.decode_us += other.decode_us;
-        self.network_us += other.network_us;
+        self.queue_us = self.queue_us.saturating_add(other.queue_us);
+        self.prefill_us = self.prefill_us.saturating_add(other.prefill_us);
+        self.decode_us = self.decode_us.saturating_add(other.decode_us);
+        self.network_us = self.network_us.saturating_add(other.network_us);
     }
 
     /// All of it.

@@ -7,7 +7,11 @@ mod exit;
 mod policy;
 mod trace;
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -48,7 +52,10 @@ fn start_logging(verbose: u8) {
         0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(ours)),
         _ => EnvFilter::new(ours),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(config::takes_colour(std::io::stderr().is_terminal()));
     // A second start in one process (tests) keeps the first log.
     let _ = log.try_init();
 }

@@ -35,6 +35,9 @@ use crate::{
 
 /// After the deadline a node gets this long to say what it has.
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
+/// A timer that fires so much too late tells of a pause of this process (Ctrl-Z, a sleeping
+/// machine), not of a silent node.
+const OVERSLEPT: Duration = Duration::from_secs(1);
 /// The longest an answer may take when the question sets no deadline.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -188,15 +191,18 @@ impl<'a> Driver<'a> {
                     None => std::future::pending().await,
                 }
             };
-            // In this order: a flood of events must keep neither the caller nor a deadline waiting.
+            let patience = patience(self.heard, &self.awaiting, &self.settings);
+            // In this order: a flood of events must keep neither the caller nor a deadline waiting,
+            // and a node is silent only when nothing of it lies here unread.
             let step = tokio::select! {
                 biased;
                 () = &mut cancel => Some(Ended::Complete(End::Cancelled)),
-                () = sleep_until(patience(
-                    self.heard, self.started, &self.awaiting, &self.settings, &self.question,
-                )) => self.late(),
+                () = sleep_until(hard_deadline(self.started, &self.question)) => {
+                    Some(Ended::Complete(End::Deadline))
+                }
                 event = large => self.take(Role::Large, event),
                 event = self.small.next() => self.take(Role::Small, event),
+                () = sleep_until(patience) => self.late(patience),
             };
             if let Some(ended) = step {
                 return ended;
@@ -204,10 +210,12 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The awaited node has been silent for too long, or the deadline has passed.
-    fn late(&mut self) -> Option<Ended> {
-        if Instant::now() >= hard_deadline(self.started, &self.question) {
-            return Some(Ended::Complete(End::Deadline));
+    /// The awaited node has been silent since before `patience` ended.
+    fn late(&mut self, patience: Instant) -> Option<Ended> {
+        if patience.elapsed() > OVERSLEPT {
+            // It was this process that stood still. What the node sent is still on its way here.
+            self.heard = Instant::now();
+            return None;
         }
         let role = self.awaiting.role();
         let waited = timeout(role, &self.settings);
@@ -282,15 +290,8 @@ fn hard_deadline(started: Instant, question: &Question) -> Instant {
 }
 
 /// When the present wait has lasted too long.
-fn patience(
-    heard: Instant,
-    started: Instant,
-    awaiting: &Awaiting,
-    settings: &Settings,
-    question: &Question,
-) -> Instant {
-    let silence = heard + timeout(awaiting.role(), settings).min(LONGEST);
-    silence.min(hard_deadline(started, question))
+fn patience(heard: Instant, awaiting: &Awaiting, settings: &Settings) -> Instant {
+    heard + timeout(awaiting.role(), settings).min(LONGEST)
 }
 
 fn micros(duration: Duration) -> u64 {

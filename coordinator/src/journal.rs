@@ -1,10 +1,11 @@
 //! The journal: the JSONL log of one answer. A header line says what was asked of whom; then comes
 //! one line per [`Stamped`] event, the summary last. Its format is described in docs/journal.md.
 //!
-//! Every line is flushed when it is written, so an interrupted run keeps what it has.
+//! Every line is flushed when it is written, and shown text is gathered into lines: a run that is
+//! killed keeps everything but the last piece of text.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader, Write},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -23,7 +24,7 @@ pub const VERSION: u32 = 1;
 
 /// Shown text is gathered into lines of at least so many bytes ...
 const TEXT_BYTES: usize = 240;
-/// ... or of at least so much time, whichever comes first.
+/// ... or of at least so much time, whichever comes first. The time is looked at when text comes.
 const TEXT_US: u64 = 250_000;
 
 /// The first line: what was asked, of whom, and how.
@@ -117,6 +118,12 @@ fn millis(duration: Duration) -> u64 {
 /// A journal that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    /// There is a file of this name, and something in it.
+    #[error("the journal {path} exists already: name another file, or remove it")]
+    Exists {
+        /// The file.
+        path: String,
+    },
     /// The file cannot be made.
     #[error(
         "cannot create the journal {path}: {why}; give --journal a file in a folder that can be written"
@@ -128,13 +135,17 @@ pub enum JournalError {
         why: io::Error,
     },
     /// A line could not be written; the answer went on without it.
-    #[error("the journal is incomplete: writing it failed: {why}")]
+    #[error(
+        "the journal is incomplete: writing it failed: {why}; make room or choose another folder, and ask again"
+    )]
     Write {
         /// The system's reason.
         why: io::Error,
     },
     /// The file cannot be read.
-    #[error("cannot read the journal {path}: {why}")]
+    #[error(
+        "cannot read the journal {path}: {why}; give a file that `specthink ask --journal` wrote and that may be read"
+    )]
     Read {
         /// The file.
         path: String,
@@ -142,7 +153,9 @@ pub enum JournalError {
         why: io::Error,
     },
     /// The file is something else.
-    #[error("{path} is not a journal of specthink: {why}")]
+    #[error(
+        "{path} is not a journal of specthink: {why}; give a file that `specthink ask --journal` wrote"
+    )]
     NotAJournal {
         /// The file.
         path: String,
@@ -162,7 +175,9 @@ pub enum JournalError {
         program: String,
     },
     /// A line in the middle is damaged.
-    #[error("{path}, line {line}: {why}; the journal was changed after it was written")]
+    #[error(
+        "{path}, line {line}: {why}; the journal was changed after it was written: give an unchanged copy"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -184,13 +199,23 @@ pub struct JournalWriter<W: Write> {
 }
 
 impl JournalWriter<File> {
-    /// Makes the file, in place of an older one, and writes the header.
+    /// Makes the file and writes the header. A file with something in it is left as it is.
     ///
     /// # Errors
-    /// When the file cannot be made or written.
+    /// When there is such a file, or it cannot be made or written.
     pub fn create(path: &Path, header: &Header) -> Result<Self, JournalError> {
-        let file = File::create(path)
-            .map_err(|why| JournalError::Create { path: path.display().to_string(), why })?;
+        let name = || path.display().to_string();
+        let made = match File::create_new(path) {
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+                if fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0) {
+                    return Err(JournalError::Exists { path: name() });
+                }
+                // An empty file, or a pipe.
+                File::options().write(true).open(path)
+            }
+            made => made,
+        };
+        let file = made.map_err(|why| JournalError::Create { path: name(), why })?;
         JournalWriter::new(file, header)
     }
 }
@@ -232,12 +257,19 @@ impl<W: Write> JournalWriter<W> {
     ///
     /// # Errors
     /// The first error of the whole writing.
-    pub fn finish(mut self) -> Result<W, JournalError> {
+    pub fn finish(mut self) -> Result<(), JournalError> {
         self.release();
-        match self.error {
+        match self.error.take() {
             Some(why) => Err(JournalError::Write { why }),
-            None => Ok(self.out),
+            None => Ok(()),
         }
+    }
+}
+
+impl<W: Write> Drop for JournalWriter<W> {
+    /// Also a run that nobody finishes leaves all its text.
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

@@ -32,11 +32,36 @@ fn text(at_us: u64, writer: Writer, text: &str) -> Stamped {
 }
 
 fn written(events: &[Stamped]) -> Vec<u8> {
-    let mut writer = JournalWriter::new(Vec::new(), &header()).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = JournalWriter::new(&mut bytes, &header()).unwrap();
     for event in events {
         writer.see(event);
     }
-    writer.finish().unwrap()
+    writer.finish().unwrap();
+    bytes
+}
+
+#[test]
+fn a_writer_that_nobody_finishes_leaves_what_it_gathered() {
+    let mut bytes = Vec::new();
+    let mut writer = JournalWriter::new(&mut bytes, &header()).unwrap();
+    writer.see(&text(1, Writer::Small, "数"));
+    drop(writer);
+    assert_eq!(Journal::read(&bytes[..], "j").unwrap().events, [text(1, Writer::Small, "数")]);
+}
+
+#[test]
+fn an_older_journal_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.jsonl");
+    // An empty file, as mktemp makes it, is as good as none.
+    std::fs::write(&path, "").unwrap();
+    JournalWriter::create(&path, &header()).unwrap().finish().unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = JournalWriter::create(&path, &header()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, JournalError::Exists { .. }), "{error}");
+    assert!(error.to_string().contains("run.jsonl exists already"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
 fn ended() -> Stamped {
@@ -124,6 +149,6 @@ fn a_full_disk_is_told_at_the_end_and_stops_nothing() {
         writer.see(&text(at_us * 1_000_000, Writer::Small, "a"));
         writer.see(&ended());
     }
-    let error = writer.finish().map(|_| ()).unwrap_err().to_string();
+    let error = writer.finish().unwrap_err().to_string();
     assert!(error.starts_with("the journal is incomplete: "), "{error}");
 }

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod ask;
 #[path = "../../crates/node/tests/fake_hub/mod.rs"]
 mod fake_hub;
 mod node_errors;
 mod node_process;
 
+/// The specthink command.
+const SPECTHINK: &str = env!("CARGO_BIN_EXE_specthink-under-test");
 /// The small node's program.
 const SMALL: &str = env!("CARGO_BIN_EXE_small-node-under-test");
 /// The large node's program.

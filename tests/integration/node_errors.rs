@@ -3,8 +3,8 @@
 
 use std::{fs, net::TcpListener, path::Path};
 
-use node::Exit;
-use tests::{Ended, Process, fixture};
+use node::{Exit, NodeArgs, NodeConfig};
+use tests::{Ended, Process, Signal, fixture};
 
 use crate::SMALL;
 
@@ -91,11 +91,23 @@ fn damaged_models_are_told_from_unsupported_ones() {
     refuses(Exit::ModelUnreadable, &cut, "model.safetensors");
     let no_tokenizer = copy("no-tokenizer");
     fs::remove_file(no_tokenizer.join("tokenizer.json")).unwrap();
-    refuses(Exit::ModelUnreadable, &no_tokenizer, "tokenizer.json missing");
+    refuses(Exit::Tokenizer, &no_tokenizer, "tokenizer.json missing");
+    let bad_tokenizer = copy("bad-tokenizer");
+    fs::write(bad_tokenizer.join("tokenizer.json"), "{}").unwrap();
+    // The weights come first, so there is a line about their progress before the error's.
+    let ended = run(&["--model", bad_tokenizer.to_str().unwrap(), "--listen", FREE], &[]);
+    assert_eq!(ended.code, Some(Exit::Tokenizer as i32), "{ended:?}");
+    let last = ended.stderr.lines().last().unwrap();
+    assert!(last.contains("tokenizer.json is no valid tokenizer file"), "{last}");
 
     let other = copy("other");
     let config = fs::read_to_string(other.join("config.json")).unwrap();
-    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let sound: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let mut config = sound.clone();
+    config["quantization_config"] = serde_json::json!({ "quant_method": "awq" });
+    fs::write(other.join("config.json"), config.to_string()).unwrap();
+    refuses(Exit::Quantisation, &other, "awq");
+    let mut config = sound;
     config["model_type"] = "mamba".into();
     config["architectures"] = serde_json::json!(["MambaForCausalLM"]);
     fs::write(other.join("config.json"), config.to_string()).unwrap();
@@ -120,6 +132,7 @@ fn arguments_that_mean_nothing_are_usage_errors() {
     refuses(&["--device", "tpu"], "--device 'tpu'");
     refuses(&["--dtype", "q4"], "--dtype 'q4'");
     refuses(&["--revision", "main"], "--revision goes with the name");
+    refuses(&["--heartbeat", "11s"], "--heartbeat 11s is too seldom");
     // What clap finds takes more lines: it shows the usage.
     for (args, what) in [
         (&["--model", &tiny, "--tls-cert", "x.pem"][..], "--tls-key"),
@@ -155,8 +168,41 @@ fn credentials_that_cannot_be_used_are_found_before_loading() {
     refuses(&["--token-file", "/no/token"], &[], "/no/token");
     refuses(&["--token-file", empty], &[], "empty");
     refuses(&[], &[("SPECTHINK_TOKEN", "two words")], "token");
+    refuses(&[], &[("SPECTHINK_TOKEN", "")], "the token is empty");
     refuses(&["--tls-cert", "/no/cert", "--tls-key", "/no/key"], &[], "/no/cert");
     refuses(&["--tls-cert", empty, "--tls-key", empty], &[], "certificate");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_token_that_is_not_unicode_is_no_absent_one() {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+    let line = ["small-node", "--model", &tiny()].map(OsString::from);
+    let args = NodeArgs::parse_with(&small_node::DEFAULTS, line).unwrap();
+    let token = |name: &str| {
+        (name == "SPECTHINK_TOKEN").then(|| OsString::from_vec(b"s3cr\xffet".to_vec()))
+    };
+    let error = NodeConfig::new(args.clone(), token).unwrap_err();
+    assert_eq!(error.exit(), Exit::Credentials, "{error}");
+    assert!(NodeConfig::new(args, |_| None).unwrap().server.token.is_none());
+}
+
+#[test]
+fn a_model_without_a_chat_template_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture("tiny-llama")).unwrap().flatten() {
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let path = folder.path().join("tokenizer_config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    config.as_object_mut().unwrap().remove("chat_template").unwrap();
+    fs::write(&path, config.to_string()).unwrap();
+    let node = Process::node(SMALL, folder.path().as_os_str(), &["-v"]);
+    node.signal(Signal::Terminate);
+    let ended = node.wait();
+    let note = "no chat template: only raw prompts (specthink ask --raw) will work";
+    assert!(ended.stderr.contains(note), "{ended:?}");
 }
 
 #[test]

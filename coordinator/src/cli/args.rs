@@ -96,8 +96,8 @@ pub(super) struct AskArgs {
     #[arg(long, value_name = "SHARE", help_heading = "Policy")]
     pub(super) share: Option<f64>,
 
-    /// Greatest number of tokens of the answer, both models together; with `--policy paper` the
-    /// prompt counts too.
+    /// Greatest number of tokens made for the answer by both models together, those that are cut off
+    /// at a trigger too; with `--policy paper` of the prompt and the tokens kept.
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Writing")]
     pub(super) max_tokens: u32,
     /// How freely tokens are drawn; 0 always takes the likeliest.
@@ -115,7 +115,8 @@ pub(super) struct AskArgs {
     /// Make tokens that were used already less likely; 1 is off.
     #[arg(long, value_name = "R", default_value_t = 1.0, help_heading = "Writing")]
     pub(super) repetition_penalty: f32,
-    /// The same question, seed, models and devices give the same answer.
+    /// The same question, seed, models and devices give the same answer, but for near-ties that a
+    /// node's rounding decides (see docs/ask.md).
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Writing")]
     pub(super) seed: u64,
     /// A system message before the question.
@@ -128,7 +129,7 @@ pub(super) struct AskArgs {
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Writing")]
     pub(super) deadline: Option<Duration>,
 
-    /// Log the whole run to this file, one JSON object a line (see `specthink trace`).
+    /// Log the whole run to this new file, one JSON object a line (see `specthink trace`).
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) journal: Option<PathBuf>,
     /// Print one JSON object (answer, spans, summary) when the answer is complete.
@@ -211,7 +212,7 @@ fn presets() -> impl TypedValueParser<Value = Preset> {
 }
 
 fn long_after_help() -> String {
-    format!("{ASK_AFTER_HELP}\n\n{}", exit::HELP)
+    format!("{ASK_AFTER_HELP}\n\n{}", exit::help())
 }
 
 /// Reads "90s", "2m", "1h", "500ms"; a bare number is seconds.

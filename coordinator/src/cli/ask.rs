@@ -26,23 +26,26 @@ use crate::{
 pub(super) fn run(config: Config) -> Result<Exit, Stop> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|why| Stop::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
-    let ended = runtime.block_on(ask(config));
+    let enough = Arc::new(Notify::new());
+    // Beside the answer: it must hear of a signal also while the answer waits for a slow reader.
+    let signals = runtime.spawn(heed_signals(Arc::clone(&enough)));
+    let ended = runtime.block_on(ask(config, enough));
+    signals.abort();
     // Sessions end with the outcome; nothing that is left is worth waiting for.
     runtime.shutdown_background();
     ended
 }
 
-async fn ask(config: Config) -> Result<Exit, Stop> {
+async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
     let journal_error = |error| Stop::new(Exit::Journal, error);
     let journal = match &config.journal {
         Some(path) => Some(JournalWriter::create(path, &header(&config)).map_err(journal_error)?),
         None => None,
     };
-    let gone = Arc::new(Notify::new());
     let mut screen = Screen {
         journal,
         renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.style)),
-        gone: Arc::clone(&gone),
+        enough: Arc::clone(&enough),
     };
     let run = Run {
         question: config.question,
@@ -51,7 +54,7 @@ async fn ask(config: Config) -> Result<Exit, Stop> {
         policy: config.policy,
         settings: config.settings,
     };
-    let outcome = answer(run, &mut screen, wish_to_stop(gone)).await;
+    let outcome = answer(run, &mut screen, enough.notified()).await;
     let reader_left = screen.renderer.as_ref().is_some_and(Renderer::is_broken);
     let output = |why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}"));
     if let Some(renderer) = screen.renderer {
@@ -88,44 +91,60 @@ fn header(config: &Config) -> Header {
 struct Screen {
     journal: Option<JournalWriter<File>>,
     renderer: Option<Renderer<Stdout>>,
-    gone: Arc<Notify>,
+    /// Told when nobody reads any more.
+    enough: Arc<Notify>,
 }
 
 impl Observer for Screen {
     fn see(&mut self, stamped: &Stamped) {
-        // The journal first: what was shown is in it.
+        // The journal first: it is never behind what was shown by more than it gathers for a line.
         if let Some(journal) = &mut self.journal {
             journal.see(stamped);
         }
         if let Some(renderer) = &mut self.renderer {
             renderer.see(stamped);
             if renderer.is_broken() {
-                self.gone.notify_one();
+                self.enough.notify_one();
             }
         }
     }
 }
 
-/// Ctrl-C, a supervisor's signal, or a reader that went away (`specthink ask ... | head -1`).
-async fn wish_to_stop(gone: Arc<Notify>) {
-    let terminate = async {
-        #[cfg(unix)]
-        if let Ok(mut signals) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            signals.recv().await;
+/// The first Ctrl-C, supervisor's signal or closed terminal asks for an orderly end. The second one
+/// ends the program on the spot: it may be stuck in writing to a reader that does not read.
+#[cfg(unix)]
+async fn heed_signals(enough: Arc<Notify>) {
+    use signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
+        return;
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        heed(first, &enough);
+    }
+}
+
+/// The first Ctrl-C asks for an orderly end, the second one ends the program on the spot.
+#[cfg(not(unix))]
+async fn heed_signals(enough: Arc<Notify>) {
+    for first in [true, false] {
+        if signal::ctrl_c().await.is_err() {
             return;
         }
-        std::future::pending::<()>().await;
-    };
-    let interrupt = async {
-        if signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = gone.notified() => {}
-        () = terminate => {}
-        () = interrupt => {}
+        heed(first, &enough);
     }
+}
+
+fn heed(first: bool, enough: &Notify) {
+    if !first {
+        std::process::exit(Exit::Cancelled as i32);
+    }
+    enough.notify_one();
 }
 
 /// Whether a small node ever accepted the question; if not, there is nothing to sum up.
@@ -143,7 +162,9 @@ fn exit(outcome: &Outcome, reader_left: bool, usual: bool, journal: bool) -> Res
         Ended::Failed { node, failure } => (node, failure),
     };
     let Stop { exit, .. } = Stop::from(failure);
-    if !began(outcome) && exit == Exit::Unreachable {
+    // Others are there and say themselves what is wrong with them.
+    let nobody_there = exit == Exit::Unreachable && failure.message.starts_with("cannot reach ");
+    if !began(outcome) && nobody_there {
         let what = if usual {
             format!(
                 "no node answers on {DEFAULT_SMALL}: get two models (GGUF files or Hugging Face \
@@ -156,6 +177,10 @@ fn exit(outcome: &Outcome, reader_left: bool, usual: bool, journal: bool) -> Res
         };
         return Err(Stop::new(exit, what));
     }
+    let exit = match exit {
+        Exit::Unreachable if began(outcome) => Exit::Lost,
+        exit => exit,
+    };
     let stop = Stop::from(failure);
     let named = if failure.message.contains(node.as_str()) { "" } else { node };
     let kept = match (outcome.transcript.spans().is_empty(), journal) {

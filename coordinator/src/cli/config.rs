@@ -1,7 +1,7 @@
 //! Raw arguments become one validated configuration, once.
 
 use std::{
-    ffi::OsString,
+    ffi::OsStr,
     io::{IsTerminal, Read},
     path::PathBuf,
     sync::Arc,
@@ -61,7 +61,7 @@ impl Config {
             PolicyKind::SmallOnly => None,
             _ => Some(node(args.large.as_deref().unwrap_or(DEFAULT_LARGE), &args)?),
         };
-        let text = question_text(&args.question, args.raw)?;
+        let text = question_text(&args.question, args.raw, args.max_message_bytes)?;
         let question = Question {
             id: question_id(),
             prompt: prompt(text, args.system, args.raw),
@@ -71,7 +71,8 @@ impl Config {
             deadline: args.deadline.or(chosen.deadline),
         };
         let settings = Settings {
-            keep_warm: !args.no_keep_warm,
+            // The small model has no part in `large-only`: it shall not read along.
+            keep_warm: !args.no_keep_warm && args.policy != PolicyKind::LargeOnly,
             small_timeout: args.small_timeout,
             large_timeout: args.large_timeout,
         };
@@ -93,18 +94,23 @@ impl Config {
 
 /// Colour or marks: what the user wants, else what standard output is.
 pub(super) fn style(color: When) -> Style {
-    let variable = |name| std::env::var_os(name).unwrap_or_default();
     let colour = match color {
         When::Always => true,
         When::Never => false,
-        // https://no-color.org: any value but an empty one.
-        When::Auto => {
-            variable("NO_COLOR").is_empty()
-                && variable("TERM") != "dumb"
-                && std::io::stdout().is_terminal()
-        }
+        When::Auto => takes_colour(std::io::stdout().is_terminal()),
     };
     if colour { Style::Colour } else { Style::Marks }
+}
+
+/// Whether an output takes colour, unless told otherwise.
+pub(super) fn takes_colour(is_terminal: bool) -> bool {
+    let variable = |name| std::env::var_os(name).unwrap_or_default();
+    colour_by(is_terminal, &variable("NO_COLOR"), &variable("TERM"))
+}
+
+/// <https://no-color.org>: any value but an empty one turns colour off.
+fn colour_by(is_terminal: bool, no_color: &OsStr, term: &OsStr) -> bool {
+    is_terminal && no_color.is_empty() && term != "dumb"
 }
 
 fn sampling(args: &AskArgs) -> Result<Sampling, Stop> {
@@ -133,30 +139,43 @@ fn sampling(args: &AskArgs) -> Result<Sampling, Stop> {
     })
 }
 
-/// The question's text: from the argument, or from standard input.
-fn question_text(question: &OsString, raw: bool) -> Result<String, Stop> {
-    let stop = |message: String| Stop::new(Exit::Question, message);
+/// The question's text: from the argument, or from standard input, at most `limit_bytes` of it.
+fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String, Stop> {
     let (bytes, place) = if question == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map_err(|why| stop(format!("cannot read the question from standard input: {why}")))?;
-        (bytes, "on standard input")
+        (question_bytes(std::io::stdin().lock(), limit_bytes)?, "on standard input")
     } else {
-        (question.clone().into_encoded_bytes(), "in the arguments")
+        (question.as_encoded_bytes().to_vec(), "in the arguments")
     };
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        stop(format!("the question {place} is not UTF-8 (byte {at}): convert it to UTF-8 first"))
+        let mend = "convert it to UTF-8 first";
+        Stop::new(Exit::Encoding, format!("the question {place} is not UTF-8 (byte {at}): {mend}"))
     })?;
     if text.trim().is_empty() {
-        return Err(stop(format!("the question {place} is empty: write what is to be answered")));
+        let message = format!("the question {place} is empty: write what is to be answered");
+        return Err(Stop::new(Exit::Question, message));
     }
     if !raw {
         text.truncate(text.trim_end().len());
     }
     Ok(text)
+}
+
+fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, Stop> {
+    let mut bytes = Vec::new();
+    input.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|why| {
+        let mend = "give it as an argument, or redirect a file that can be read";
+        let message = format!("cannot read the question from standard input: {why}; {mend}");
+        Stop::new(Exit::Question, message)
+    })?;
+    if bytes.len() as u64 > limit_bytes {
+        let message = format!(
+            "the question on standard input is longer than a message of {limit_bytes} bytes: \
+             shorten it, or raise --max-message-bytes here and on the nodes"
+        );
+        return Err(Stop::new(Exit::MessageTooLarge, message));
+    }
+    Ok(bytes)
 }
 
 fn prompt(text: String, system: Option<String>, raw: bool) -> Prompt {
@@ -203,4 +222,30 @@ fn node(url: &str, args: &AskArgs) -> Result<Node, Stop> {
         Traffic { sent_bytes, received_bytes }
     };
     Ok(Node { name, thinker: Arc::new(remote), traffic: Some(Arc::new(traffic)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        let colour = |is_terminal, no_color: &str, term: &str| {
+            colour_by(is_terminal, no_color.as_ref(), term.as_ref())
+        };
+        assert!(colour(true, "", "xterm"));
+        assert!(colour(true, "", ""));
+        assert!(!colour(true, "1", "xterm"));
+        assert!(!colour(true, "0", "xterm"), "any value counts");
+        assert!(!colour(true, "", "dumb"));
+        assert!(!colour(false, "", "xterm"));
+    }
+
+    #[test]
+    fn a_question_may_be_as_long_as_a_message() {
+        assert_eq!(question_bytes(&b"12345"[..], 5).unwrap(), b"12345");
+        let stop = question_bytes(std::io::repeat(b'x'), 5).unwrap_err();
+        assert_eq!(stop.exit, Exit::MessageTooLarge);
+        assert!(stop.to_string().contains("--max-message-bytes"), "{stop}");
+    }
 }

@@ -8,68 +8,113 @@ use std::{
 
 use thinking::thinker::{Code, Failure};
 
-/// How the command ends, as its exit code. The numbers are documented in the help and in docs/ask.md
-/// and never change their meaning.
+/// How the command ends, as its exit code. The numbers never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Exit {
-    /// The answer is complete, or was cut off by a limit the user set; also when it is degraded.
+    /// The answer is complete, or was cut off by a limit.
     Ok = 0,
-    /// Standard output could not be written, or a defect of this program.
+    /// Standard output, or a defect.
     Internal = 1,
-    /// The arguments make no sense.
+    /// Arguments.
     Usage = 2,
-    /// The question is empty or not UTF-8, or cannot be read.
+    /// No question.
     Question = 3,
-    /// The policy file cannot be read or holds something wrong.
+    /// The policy file.
     PolicyFile = 4,
-    /// The journal cannot be written, or cannot be read again.
+    /// The journal.
     Journal = 5,
-    /// A certificate, key or token file does not work.
+    /// TLS files, token.
     Credentials = 6,
-    /// No small node can be reached, or the last one was lost in mid-answer.
+    /// No small node.
     Unreachable = 7,
-    /// The node wants another credential.
+    /// A refused credential.
     Unauthenticated = 8,
-    /// The node speaks another version of the protocol.
+    /// The protocol.
     Version = 9,
-    /// The answer is complete but degraded, and `--fail-degraded` was given.
+    /// `--fail-degraded`.
     Degraded = 10,
-    /// The question does not fit the model's context.
+    /// A question that does not fit.
     ContextTooLong = 11,
-    /// A message is larger than a limit.
+    /// A message over the limit.
     MessageTooLarge = 12,
-    /// The node has no room now.
+    /// No room.
     Overloaded = 13,
-    /// The deadline passed; what there was is shown.
+    /// The deadline.
     Deadline = 14,
-    /// The node failed, or refused what it was asked.
+    /// A failure on the node.
     NodeFailed = 15,
-    /// Ctrl-C; what there was is shown.
+    /// The last small node is gone.
+    Lost = 16,
+    /// A question that is no text.
+    Encoding = 17,
+    /// The chat template.
+    Template = 18,
+    /// A signal.
     Cancelled = 130,
 }
 
-/// The table as the help shows it.
-pub(super) const HELP: &str = "\
-Exit codes:
-    0  the answer is complete, or cut off by --max-tokens; also when it is
-       degraded (the large model had no part in some of it): see --fail-degraded
-    1  standard output could not be written, or a defect of this program
-    2  the arguments make no sense
-    3  the question is empty, not UTF-8, or cannot be read
-    4  the policy file cannot be read, or holds something wrong
-    5  the journal cannot be written, or cannot be read again
-    6  a certificate, key or token file does not work
-    7  no small node can be reached, or the last one was lost in mid-answer
-    8  a node wants another credential
-    9  a node speaks another version of the protocol
-   10  the answer is degraded, and --fail-degraded was given
-   11  the question does not fit the model's context
-   12  a message is larger than a limit
-   13  the small node has no room now
-   14  the deadline passed; what there was is shown
-   15  the small node failed, or refused what it was asked
-  130  Ctrl-C; what there was is shown";
+impl Exit {
+    /// All of them, in order.
+    pub const ALL: [Exit; 20] = [
+        Exit::Ok,
+        Exit::Internal,
+        Exit::Usage,
+        Exit::Question,
+        Exit::PolicyFile,
+        Exit::Journal,
+        Exit::Credentials,
+        Exit::Unreachable,
+        Exit::Unauthenticated,
+        Exit::Version,
+        Exit::Degraded,
+        Exit::ContextTooLong,
+        Exit::MessageTooLarge,
+        Exit::Overloaded,
+        Exit::Deadline,
+        Exit::NodeFailed,
+        Exit::Lost,
+        Exit::Encoding,
+        Exit::Template,
+        Exit::Cancelled,
+    ];
+
+    /// What it means, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Ok => {
+                "the answer is complete, or cut off by --max-tokens or a full context; also when degraded"
+            }
+            Exit::Internal => "standard output could not be written, or a defect of this program",
+            Exit::Usage => "the arguments make no sense",
+            Exit::Question => "the question is empty, or cannot be read",
+            Exit::PolicyFile => "the policy file cannot be read, or holds something wrong",
+            Exit::Journal => {
+                "the journal exists already, cannot be written, or cannot be read again"
+            }
+            Exit::Credentials => "a certificate, key or token file does not work",
+            Exit::Unreachable => "no small node can be reached, or what answers there is not one",
+            Exit::Unauthenticated => "a node wants another credential",
+            Exit::Version => "a node speaks another version of the protocol",
+            Exit::Degraded => "the answer is degraded, and --fail-degraded was given",
+            Exit::ContextTooLong => "the question does not fit the model's context",
+            Exit::MessageTooLarge => "a message is larger than a limit",
+            Exit::Overloaded => "the small node has no room now",
+            Exit::Deadline => "the deadline passed; what there was is shown",
+            Exit::NodeFailed => "the small node failed, or refused what it was asked",
+            Exit::Lost => "the last small node was lost in mid-answer; what there was is shown",
+            Exit::Encoding => "the question is not UTF-8",
+            Exit::Template => "the model's chat template is absent or fails",
+            Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
+        }
+    }
+}
+
+/// The table, as the help shows it.
+pub(super) fn help() -> String {
+    let row = |exit: Exit| format!("\n  {:>3}  {}", exit as u8, exit.meaning());
+    format!("Exit codes:{}", Exit::ALL.map(row).concat())
+}
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -87,6 +132,7 @@ impl From<Code> for Exit {
             Code::Overloaded => Exit::Overloaded,
             Code::Unavailable => Exit::Unreachable,
             Code::DeadlineExceeded => Exit::Deadline,
+            Code::Template => Exit::Template,
             Code::InvalidArgument | Code::Internal => Exit::NodeFailed,
         }
     }
@@ -159,29 +205,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_help_lists_every_code_once() {
-        let all = [
-            Exit::Ok,
-            Exit::Internal,
-            Exit::Usage,
-            Exit::Question,
-            Exit::PolicyFile,
-            Exit::Journal,
-            Exit::Credentials,
-            Exit::Unreachable,
-            Exit::Unauthenticated,
-            Exit::Version,
-            Exit::Degraded,
-            Exit::ContextTooLong,
-            Exit::MessageTooLarge,
-            Exit::Overloaded,
-            Exit::Deadline,
-            Exit::NodeFailed,
-            Exit::Cancelled,
-        ];
-        let listed: Vec<u8> =
-            HELP.lines().filter_map(|line| line.get(..5)?.trim().parse().ok()).collect();
-        assert_eq!(listed, all.map(|exit| exit as u8));
+    fn the_documentation_lists_every_code_and_no_other() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ask.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, codes) = text.split_once("## Exit codes").unwrap();
+        let rows: Vec<&str> = codes
+            .lines()
+            .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+            .collect();
+        let row = |exit: Exit| format!("| {} | {} |", exit as u8, exit.meaning());
+        assert_eq!(rows, Exit::ALL.map(row));
+        assert!(Exit::ALL.is_sorted_by_key(|exit| *exit as u8), "each number once, in order");
     }
 
     #[test]

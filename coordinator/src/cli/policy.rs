@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use thinking::policy::{
-    Policy, PolicyError, PolicyKind, Recipe, build,
+    Paper, Policy, PolicyError, PolicyKind, Recipe, Strict, build,
     config::{paper_config, strict_config},
 };
 
@@ -34,7 +34,8 @@ pub(super) fn choose(args: &AskArgs) -> Result<Chosen, Stop> {
     }
     let yaml = args.policy_file.as_ref().map(|path| {
         std::fs::read_to_string(path).map_err(|why| {
-            let message = format!("cannot read the policy file {}: {why}", path.display());
+            let mend = "give --policy-file a YAML file that can be read";
+            let message = format!("cannot read the policy file {}: {why}; {mend}", path.display());
             Stop::new(Exit::PolicyFile, message)
         })
     });
@@ -54,17 +55,23 @@ pub(super) fn choose(args: &AskArgs) -> Result<Chosen, Stop> {
         }
         (_, Some(path)) => Stop::new(Exit::PolicyFile, format!("{}: {error}", path.display())),
     };
-    let policy = build(&recipe).map_err(stop)?;
     let mut deadline = None;
-    let parameters = match kind {
+    let (policy, parameters): (Box<dyn Policy>, _) = match kind {
         PolicyKind::Paper => {
             let config = paper_config(args.preset, recipe.yaml).map_err(stop)?;
             deadline = config.deadline_s().and_then(|s| Duration::try_from_secs_f64(s).ok());
-            json!(config)
+            let parameters = json!(config);
+            (Box::new(Paper::new(config, args.max_tokens)), parameters)
         }
-        PolicyKind::Strict => json!(strict_config(args.preset, recipe.yaml).map_err(stop)?),
-        PolicyKind::SmallOnly | PolicyKind::LargeOnly => json!({}),
-        PolicyKind::Random | PolicyKind::Periodic => json!({ "share": share }),
+        PolicyKind::Strict => {
+            let config = strict_config(args.preset, recipe.yaml).map_err(stop)?;
+            let parameters = json!(config);
+            (Box::new(Strict::new(config, args.max_tokens)), parameters)
+        }
+        PolicyKind::SmallOnly | PolicyKind::LargeOnly => (build(&recipe).map_err(stop)?, json!({})),
+        PolicyKind::Random | PolicyKind::Periodic => {
+            (build(&recipe).map_err(stop)?, json!({ "share": share }))
+        }
     };
     let note = json!({ "name": kind.name(), "parameters": parameters });
     Ok(Chosen { policy, note, deadline })

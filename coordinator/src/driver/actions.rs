@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use thinking::{
+    draw::splitmix64,
     policy::{Action, Ask, Event, Role, Why},
     thinker::{Code, Failure, Propose},
     transcript::{Span, Writer},
@@ -121,7 +122,7 @@ impl Driver<'_> {
             role,
             bytes: bytes as u64,
             tokens,
-            discarded_tokens: draft.tokens_made().saturating_sub(tokens),
+            discarded_tokens: draft.tokens_discarded(bytes),
         }));
         self.tally_kept(&draft, bytes, false);
         if !ending {
@@ -205,11 +206,7 @@ pub(super) fn propose(draft: &Draft) -> Propose {
     }
 }
 
-/// The seed of an ask: the n-th number of splitmix64 from the question's seed, so that neighbouring
-/// seeds and asks have nothing in common.
-pub(super) fn ask_seed(seed: u64, ask: u32) -> u64 {
-    let mut z = seed.wrapping_add((u64::from(ask) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+/// The seed of an ask: neighbouring seeds and asks have nothing in common.
+fn ask_seed(seed: u64, ask: u32) -> u64 {
+    splitmix64(seed, u64::from(ask) + 1)
 }

@@ -6,6 +6,8 @@ use thinking::{
 };
 use tokio::time::Instant;
 
+use super::micros;
+
 /// A proposal between the ask and the moment when the policy keeps or forgets it.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -28,6 +30,8 @@ pub(super) struct Draft {
     pub(super) carried: usize,
     /// Tokens of those.
     carried_tokens: u32,
+    /// Tokens that earlier sessions wrote and took with them.
+    lost_tokens: u32,
     /// Whether the session still holds it as its open proposal.
     pub(super) attached: bool,
     /// When it was asked for.
@@ -40,6 +44,8 @@ pub(super) struct Draft {
     pub(super) late_prefill_us: u64,
     /// How it ended.
     pub(super) finished: Option<Finished>,
+    /// When it ended.
+    finished_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -62,12 +68,14 @@ impl Draft {
             shown: 0,
             carried: 0,
             carried_tokens: 0,
+            lost_tokens: 0,
             attached: true,
             asked_at: Instant::now(),
             first_text_at: None,
             late_prefill_tokens: 0,
             late_prefill_us: 0,
             finished: None,
+            finished_at: None,
         }
     }
 
@@ -91,19 +99,22 @@ impl Draft {
     /// count of bytes is ours.
     pub(super) fn finish(&mut self, mut finished: Finished) -> bool {
         let carried = self.carried as u64;
-        finished.bytes += carried;
-        finished.tokens += self.carried_tokens;
+        // The node's numbers may be anything.
+        let moved = |position: u64| position.saturating_add(carried);
+        finished.bytes = moved(finished.bytes);
+        finished.tokens = finished.tokens.saturating_add(self.carried_tokens);
         match &mut finished.reason {
-            FinishReason::Stop { end } => *end += carried,
+            FinishReason::Stop { end } => *end = moved(*end),
             FinishReason::Trigger(found) => {
-                found.cut += carried;
-                found.start += carried;
-                found.end += carried;
+                found.cut = moved(found.cut);
+                found.start = moved(found.start);
+                found.end = moved(found.end);
             }
             _ => {}
         }
         let agrees = finished.bytes == self.text.len() as u64;
         self.finished = Some(finished);
+        self.finished_at = Some(Instant::now());
         agrees
     }
 
@@ -150,7 +161,7 @@ impl Draft {
                 break;
             }
             if piece.end > start {
-                tokens += piece.tokens;
+                tokens = tokens.saturating_add(piece.tokens);
             }
             start = piece.end;
         }
@@ -161,14 +172,30 @@ impl Draft {
     pub(super) fn tokens_made(&self) -> u32 {
         match &self.finished {
             Some(finished) => finished.tokens,
-            None => self.carried_tokens + self.pieces.iter().map(|p| p.tokens).sum::<u32>(),
+            None => {
+                let pieces = self.pieces.iter().map(|piece| piece.tokens);
+                pieces.fold(self.carried_tokens, u32::saturating_add)
+            }
         }
+    }
+
+    /// Tokens made for nothing when the first `bytes` bytes are kept.
+    pub(super) fn tokens_discarded(&self, bytes: usize) -> u32 {
+        let rest = self.tokens_made().saturating_sub(self.tokens_to(bytes));
+        rest.saturating_add(self.lost_tokens)
+    }
+
+    /// From the ask to its end, or to now, in microseconds.
+    pub(super) fn wall_us(&self) -> u64 {
+        micros(self.finished_at.unwrap_or_else(Instant::now) - self.asked_at)
     }
 
     /// Goes back to what is shown, because the session that wrote the rest is gone; another session
     /// holds the shown text as committed text.
     pub(super) fn carry_over(&mut self) {
-        self.carried_tokens = self.tokens_to(self.shown);
+        let (made, carried_tokens) = (self.tokens_made(), self.tokens_to(self.shown));
+        self.lost_tokens = self.lost_tokens.saturating_add(made.saturating_sub(carried_tokens));
+        self.carried_tokens = carried_tokens;
         self.text.truncate(self.shown);
         self.pieces.clear();
         self.carried = self.shown;

@@ -113,7 +113,7 @@ impl Driver<'_> {
             prefill_tokens: draft.prefill_tokens(),
             timing: finished.timing,
             first_text_us: draft.first_text_at.map(|at| micros(at - draft.asked_at)),
-            wall_us: micros(draft.asked_at.elapsed()),
+            wall_us: draft.wall_us(),
         }));
         self.tally_finished(&draft);
         // The policy reads the text while the driver may change everything else.

@@ -1,7 +1,7 @@
 //! When a node is lost, late, or holds another text than ours.
 
 use thinking::{
-    policy::{Action, End, Event, Role, Solo},
+    policy::{Action, End, Event, Role, Solo, forced_end},
     thinker::{Failure, FinishReason, Finished, Timing},
 };
 use tokio::time::Instant;
@@ -64,9 +64,12 @@ impl Driver<'_> {
             let reason = draft.finished.as_ref().map(|finished| finished.reason.clone());
             let bytes = if follows { draft.text.len() } else { draft.shown };
             self.keep(Role::Small, bytes as u64, false)?;
-            end = reason.filter(|_| follows).and_then(|reason| end_of(&reason));
+            end = reason.filter(|_| follows).and_then(|reason| forced_end(&reason));
         }
-        let spent = self.summary.tokens();
+        // As the policies count: what was made and cut off is spent too.
+        let (small, large) = (&self.summary.small, &self.summary.large);
+        let discarded = small.discarded_tokens.saturating_add(large.discarded_tokens);
+        let spent = self.summary.tokens().saturating_add(discarded);
         let left = u64::from(self.question.max_tokens).saturating_sub(spent);
         if end.is_none() && left == 0 {
             end = Some(End::MaxTokens);
@@ -167,16 +170,5 @@ fn nothing_more() -> Finished {
         bytes: 0,
         prefill_tokens: 0,
         timing: Timing::default(),
-    }
-}
-
-/// The end that a finish reason means for the whole answer.
-fn end_of(reason: &FinishReason) -> Option<End> {
-    match reason {
-        FinishReason::EndOfText => Some(End::EndOfText),
-        FinishReason::ContextFull => Some(End::ContextFull),
-        FinishReason::Deadline => Some(End::Deadline),
-        FinishReason::Cancelled => Some(End::Cancelled),
-        FinishReason::MaxTokens | FinishReason::Stop { .. } | FinishReason::Trigger(_) => None,
     }
 }

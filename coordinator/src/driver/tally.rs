@@ -38,12 +38,13 @@ impl Meter {
 impl Draft {
     /// Tokens that had to be prefilled after it was asked for.
     pub(super) fn prefill_tokens(&self) -> u32 {
-        self.late_prefill_tokens + self.finished.as_ref().map_or(0, |f| f.prefill_tokens)
+        let told = self.finished.as_ref().map_or(0, |finished| finished.prefill_tokens);
+        self.late_prefill_tokens.saturating_add(told)
     }
 
     /// Where the time since the ask went.
     fn spent(&self) -> Spent {
-        let wall_us = micros(self.asked_at.elapsed());
+        let wall_us = self.wall_us();
         let timing = match (&self.finished, self.first_text_at) {
             (Some(finished), _) => finished.timing,
             // The node had no chance to say: from its first text on it was making tokens.
@@ -52,7 +53,7 @@ impl Draft {
             }
             (None, None) => Timing::default(),
         };
-        let prefill_us = (timing.prefill_us + self.late_prefill_us).min(wall_us);
+        let prefill_us = timing.prefill_us.saturating_add(self.late_prefill_us).min(wall_us);
         let decode_us = timing.decode_us.min(wall_us - prefill_us);
         let queue_us = timing.queue_us.min(wall_us - prefill_us - decode_us);
         let network_us = wall_us - prefill_us - decode_us - queue_us;
@@ -72,10 +73,12 @@ impl Driver<'_> {
             draft.attached && draft.finished.is_none() && draft.first_text_at.is_none()
         });
         if let Some(draft) = waiting {
-            draft.late_prefill_tokens += warmed.prefill_tokens;
+            draft.late_prefill_tokens =
+                draft.late_prefill_tokens.saturating_add(warmed.prefill_tokens);
             // What it took before the ask kept nobody waiting.
             let waited_us = micros(draft.asked_at.elapsed());
-            draft.late_prefill_us = (draft.late_prefill_us + warmed.prefill_us).min(waited_us);
+            let prefill_us = draft.late_prefill_us.saturating_add(warmed.prefill_us);
+            draft.late_prefill_us = prefill_us.min(waited_us);
         } else {
             self.summary.model_mut(role).warm_tokens += u64::from(warmed.prefill_tokens);
         }
@@ -101,7 +104,7 @@ impl Driver<'_> {
             let (writer, elapsed_us) = (role.into(), draft.spent().total_us());
             self.transcript.push(cost(writer, draft.ask.why, tokens, elapsed_us));
         }
-        let discarded = draft.tokens_made().saturating_sub(tokens);
+        let discarded = draft.tokens_discarded(bytes);
         let totals = self.summary.model_mut(role);
         totals.tokens += u64::from(tokens);
         totals.text_bytes += bytes as u64;

@@ -1,6 +1,7 @@
 //! What the command shows.
 
 use serde_json::Value;
+use thinking::thinker::Command;
 use tokio::runtime::Runtime;
 
 use crate::nodes::{large, served, small, specthink, stderr, stdout};
@@ -55,6 +56,27 @@ fn colour_is_there_when_it_is_wanted() {
 }
 
 #[test]
+fn a_log_in_a_pipe_has_no_colour() {
+    let gone = format!("http://127.0.0.1:{}", free_port());
+    let asked = specthink(&["-v", "ask", "--small", &gone, "--policy", "small-only", "x"], None);
+    let log = stderr(&asked);
+    assert!(log.contains("small node lost"), "{log}");
+    assert!(!log.contains('\x1b'), "{log:?}");
+}
+
+#[test]
+fn large_only_leaves_the_small_node_alone() {
+    let runtime = Runtime::new().unwrap();
+    let (idle, large) = (small(), large());
+    let (small, large) = (served(&runtime, idle.clone()), served(&runtime, large));
+    let nodes = ["--small", &small.url, "--large", &large.url];
+    let asked = specthink(&[&["ask", "--policy", "large-only"], &nodes[..], &["x"]].concat(), None);
+    assert_eq!(stdout(&asked), "⟦large: turn⟧Hmm, yes 🙂\n\n⟦/⟧\n", "{}", stderr(&asked));
+    let commands = idle.commands();
+    assert!(matches!(commands[..], [(_, Command::Open(_))]), "{commands:?}");
+}
+
+#[test]
 fn json_is_one_object_with_the_answer_the_spans_and_the_summary() {
     let runtime = Runtime::new().unwrap();
     let (small, large) = (served(&runtime, small()), served(&runtime, large()));
@@ -100,10 +122,10 @@ fn free_port() -> u16 {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
     let runtime = Runtime::new().unwrap();
     let (small, large) = (served(&runtime, small()), served(&runtime, large()));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_specthink"))
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_specthink"))
         .args(["ask", "--small", &small.url, "--large", &large.url, "2 + 2?"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -44,7 +44,21 @@ fn arguments_that_make_no_sense() {
 fn questions_that_are_none() {
     refused(&["ask", ""], None, 3, &["empty"]);
     refused(&["ask", "-"], Some(b" \n\t"), 3, &["on standard input", "empty"]);
-    refused(&["ask", "-"], Some(b"2 + \xff?"), 3, &["not UTF-8", "byte 4"]);
+    refused(&["ask", "-"], Some(b"2 + \xff?"), 17, &["on standard input", "not UTF-8", "byte 4"]);
+    let long = [b'x'; 2000];
+    let limit = ["ask", "--max-message-bytes", "1024", "-"];
+    refused(&limit, Some(&long), 12, &["1024 bytes", "--max-message-bytes"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_argument_that_is_no_text() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let output = specthink(&[OsStr::new("ask"), OsStr::from_bytes(b"2 + \xff?")], None);
+    assert_eq!(output.status.code(), Some(17));
+    let line =
+        "error: the question in the arguments is not UTF-8 (byte 4): convert it to UTF-8 first\n";
+    assert_eq!(stderr(&output), line);
 }
 
 #[test]
@@ -81,6 +95,7 @@ fn nodes_that_are_not_there_or_refuse() {
         (Code::MessageTooLarge, 12),
         (Code::Overloaded, 13),
         (Code::Internal, 15),
+        (Code::Template, 18),
     ] {
         let kind = FaultKind::Fail(Failure::new(code, "because of this"));
         let faults = vec![Fault { session: None, command: 0, after_tokens: 0, kind }];
@@ -90,6 +105,22 @@ fn nodes_that_are_not_there_or_refuse() {
         let ask = ["ask", "--small", &node.url, "--policy", "small-only", "x"];
         refused(&ask, None, exit, &["because of this"]);
     }
+}
+
+#[test]
+fn a_node_that_is_there_says_itself_what_is_wrong() {
+    let runtime = Runtime::new().unwrap();
+    let kind = FaultKind::Fail(Failure::new(Code::Unavailable, "the node is shutting down"));
+    let faults = vec![Fault { session: None, command: 0, after_tokens: 0, kind }];
+    let options = Options { faults, ..Options::default() };
+    let thinker = ScriptedThinker::with_options(Script::text("x"), options);
+    let node = served(&runtime, Arc::new(thinker));
+    let ask = ["ask", "--small", &node.url, "--policy", "small-only", "x"];
+    let output = specthink(&ask, None);
+    assert_eq!(output.status.code(), Some(7));
+    let error = stderr(&output);
+    assert!(error.contains("the node is shutting down"), "{error}");
+    assert!(!error.contains("start it with"), "it is there: {error}");
 }
 
 #[test]
@@ -104,7 +135,7 @@ fn a_node_lost_in_mid_answer_keeps_the_text_in_the_journal() {
     let journal = folder.path().join("run.jsonl");
     let journal = journal.to_str().unwrap();
     let ask = ["ask", "--small", &node.url, "--policy", "small-only", "--journal", journal, "x"];
-    refused(&ask, None, 7, &["it was unplugged", "the text so far is in the journal"]);
+    refused(&ask, None, 16, &["it was unplugged", "the text so far is in the journal"]);
     let traced = specthink(&["trace", journal], None);
     assert_eq!(stdout(&traced), "one two\n");
     assert!(stderr(&traced).contains("failed "), "{}", stderr(&traced));
@@ -118,6 +149,44 @@ fn the_help_teaches() {
     {
         assert!(stdout(&help).contains(word), "{word}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_ctrl_c_ends_a_command_that_is_stuck_in_writing() {
+    use std::{io::Write, process::Stdio, time::Duration};
+    let runtime = Runtime::new().unwrap();
+    // Long enough for a line of the journal: when that is there, the writing to the pipe is next.
+    let thinker = ScriptedThinker::new(Script::lists([vec!["x".repeat(500)]]));
+    let node = served(&runtime, Arc::new(thinker));
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("run.jsonl");
+    let (_unread, mut full) = std::io::pipe().unwrap();
+    // What a pipe of Linux holds.
+    full.write_all(&[b'-'; 65536]).unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_specthink"))
+        .args(["ask", "--small", &node.url, "--policy", "small-only"])
+        .args(["--journal", journal.to_str().unwrap(), "x"])
+        .stdout(full)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut status = None;
+    for _ in 0..1000 {
+        std::thread::sleep(Duration::from_millis(10));
+        let lines = std::fs::read_to_string(&journal).unwrap_or_default();
+        if lines.contains("\"event\":\"text\"") {
+            let kill = ["-INT", &child.id().to_string()];
+            assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+        }
+        status = child.try_wait().unwrap();
+        if status.is_some() {
+            break;
+        }
+    }
+    // Before the test fails, nothing is left behind.
+    let _ = child.kill();
+    assert_eq!(status.expect("it is still stuck").code(), Some(130));
 }
 
 #[cfg(unix)]

@@ -214,6 +214,30 @@ async fn a_silent_small_node_ends_at_its_time_or_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_of_this_process_is_no_silence_of_a_node() {
+    let small = thinker(Script::text("one two three"), vec![]);
+    let mut seen = crate::support::Seen::default();
+    let pause = async {
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        tokio::time::advance(Duration::from_secs(500)).await;
+        std::future::pending().await
+    };
+    let outcome = coordinator::answer(run(&[small], None), &mut seen, pause).await;
+    assert_eq!(outcome.ended, Ended::Complete(End::EndOfText));
+    assert_eq!(outcome.text(), "one two three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lost_node_made_and_nobody_saw_is_counted() {
+    // "Wait" may yet become a trigger, so it is not shown when the node is lost.
+    let first = thinker(small_script(), vec![fault(1, 6, FaultKind::Vanish)]);
+    let second = thinker(small_script(), vec![]);
+    let (outcome, _) = answered(run(&[first, second], Some(thinker(large_script(), vec![])))).await;
+    assert_eq!(outcome.text(), STORY);
+    assert_eq!(outcome.summary.small.discarded_tokens, 3, "\"Wait\" once, \"Wait,\" once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_small_node_is_a_plain_error() {
     let mut nobody = run(&[], None);
     nobody.question = question(1);

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use candle_core::{Device, DeviceLocation};
@@ -37,15 +38,19 @@ pub struct EngineOptions {
     pub prefill_chunk_tokens: usize,
     /// Longest session in tokens, where it shall be less than the model's context.
     pub context_tokens: Option<usize>,
+    /// How long after its deadline a session is kept that waits for its caller's next command, or
+    /// for its caller to read.
+    pub deadline_grace: Duration,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
         EngineOptions {
             name: None,
-            max_sessions: 8,
+            max_sessions: 16,
             prefill_chunk_tokens: 128,
             context_tokens: None,
+            deadline_grace: Duration::from_secs(10),
         }
     }
 }
@@ -55,6 +60,7 @@ impl Default for EngineOptions {
 pub struct Engine {
     card: ModelCard,
     computed_tokens: Arc<AtomicU64>,
+    no_template: Option<String>,
     /// Gone only while dropping.
     arrivals: Option<mpsc::Sender<SessionServer>>,
     thread: Option<JoinHandle<()>>,
@@ -105,14 +111,17 @@ impl Engine {
             tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
         };
         let computed_tokens = Arc::new(AtomicU64::new(0));
+        let template = ChatTemplate::of(&tokenizer);
+        let no_template = template.unusable().map(str::to_owned);
         let node = Node {
-            template: ChatTemplate::of(&tokenizer),
+            template,
             decoder,
             tokenizer,
             card: card.clone(),
             context,
             max_sessions: options.max_sessions,
             prefill_chunk_tokens: options.prefill_chunk_tokens,
+            deadline_grace: options.deadline_grace,
             computed_tokens: Arc::clone(&computed_tokens),
         };
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);
@@ -120,12 +129,18 @@ impl Engine {
             .name(format!("engine {}", card.name))
             .spawn(move || Scheduler::new(node, arriving).run())
             .map_err(LoadError::Thread)?;
-        Ok(Engine { card, computed_tokens, arrivals: Some(arrivals), thread: Some(thread) })
+        let (arrivals, thread) = (Some(arrivals), Some(thread));
+        Ok(Engine { card, computed_tokens, no_template, arrivals, thread })
     }
 
     /// What is served.
     pub fn card(&self) -> &ModelCard {
         &self.card
+    }
+
+    /// Why the model takes raw prompts only; none when it takes messages.
+    pub fn no_template(&self) -> Option<&str> {
+        self.no_template.as_deref()
     }
 
     /// Tokens computed since the start, prefilled ones counted: a test sees here that compute

@@ -2,8 +2,8 @@
 //!
 //! Each turn takes in commands, draws a token for every session that has logits, computes the next
 //! token of all proposing sessions in one forward pass, and one chunk of prefill for one session, in
-//! rotation. With nothing to do the thread sleeps until a caller wakes it. How one session goes
-//! through its commands is told in [`crate::slot`].
+//! rotation. With nothing to do the thread sleeps until a caller wakes it or a deadline comes. How
+//! one session goes through its commands is told in [`crate::slot`].
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,7 +13,7 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
     thread::Thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use thinking::thinker::{Code, Failure, ModelCard, SessionServer};
@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) context: usize,
     pub(crate) max_sessions: usize,
     pub(crate) prefill_chunk_tokens: usize,
+    /// How long after its deadline a session is kept that waits for its caller.
+    pub(crate) deadline_grace: Duration,
     /// Tokens computed since the start.
     pub(crate) computed_tokens: Arc<AtomicU64>,
 }
@@ -88,7 +90,7 @@ impl Scheduler {
             // A defect in a turn ends the sessions it may have hurt, not the node.
             match catch_unwind(AssertUnwindSafe(|| self.turn(&mut Context::from_waker(&waker)))) {
                 Ok(Turn::Worked) => {}
-                Ok(Turn::Idle) => std::thread::park(),
+                Ok(Turn::Idle) => self.rest(),
                 Ok(Turn::Over) => return,
                 Err(_) => {
                     tracing::error!(sessions = self.slots.len(), "the engine panicked");
@@ -98,6 +100,16 @@ impl Scheduler {
                     );
                 }
             }
+        }
+    }
+
+    /// Sleeps until a caller wakes the thread, or a session is kept no longer.
+    fn rest(&self) {
+        match self.slots.iter().filter_map(Slot::overdue).min() {
+            Some(first) => {
+                std::thread::park_timeout(first.saturating_duration_since(Instant::now()));
+            }
+            None => std::thread::park(),
         }
     }
 

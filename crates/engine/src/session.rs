@@ -118,6 +118,8 @@ impl SessionText {
             return Ok(());
         }
         let joined = format!("{}{text}", self.tail);
+        let room = self.context.saturating_sub(self.tail_start);
+        check_encodable(&joined, room, tokenizer)?;
         let encoded = tokenizer.encode_committed(&joined).map_err(cannot_encode)?;
         self.check_fits(self.tail_start + encoded.ids.len(), "the text")?;
         let old = &self.tokens[self.tail_start..];
@@ -229,6 +231,27 @@ impl SessionText {
 
 pub(crate) fn cannot_encode(error: TokenizerError) -> Failure {
     Failure::new(Code::InvalidArgument, error.to_string())
+}
+
+/// Refuses a text that cannot fit into so many tokens however it is encoded, before it is encoded:
+/// megabytes would hold up every other session.
+///
+/// # Errors
+/// [`Code::ContextTooLong`].
+pub(crate) fn check_encodable(
+    text: &str,
+    room_tokens: usize,
+    tokenizer: &Tokenizer,
+) -> Result<(), Failure> {
+    let most = tokenizer.most_bytes(room_tokens);
+    if text.len() <= most {
+        return Ok(());
+    }
+    let message = format!(
+        "a text of {} bytes does not fit, the {room_tokens} tokens left of the model's context hold at most {most}; shorten it or use a model with a longer context",
+        text.len()
+    );
+    Err(Failure::new(Code::ContextTooLong, message))
 }
 
 /// The longest beginning of a text that encodes the same whatever follows the text: up to the last

@@ -20,7 +20,7 @@ use crate::{
     proposal::Proposal,
     sample::{SampleError, Sampler, entropy_nats},
     scheduler::Node,
-    session::{SessionText, cannot_encode},
+    session::{SessionText, cannot_encode, check_encodable},
 };
 
 type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Event>, SendError<()>>> + Send>>;
@@ -37,6 +37,8 @@ pub(crate) struct Slot {
     next: Option<Command>,
     question_id: String,
     deadline: Option<Instant>,
+    /// When the session ends whatever it waits for: the caller had the time since the deadline.
+    overdue: Option<Instant>,
     session: Option<OpenSession>,
     phase: Phase,
 }
@@ -103,6 +105,7 @@ impl Slot {
             next: None,
             question_id: String::new(),
             deadline: None,
+            overdue: None,
             session: None,
             phase: Phase::Idle,
         }
@@ -117,11 +120,23 @@ impl Slot {
             return;
         }
         while self.flush(context) && self.step(node, open_sessions, context) {}
+        if self.overdue().is_some_and(|overdue| overdue <= Instant::now()) {
+            // What the caller did not read in time is not worth keeping a cache for.
+            self.outbox.clear();
+            let message = "the deadline passed long ago and nothing more was asked or read; allow more time or open a new session";
+            self.fail(Failure::new(Code::DeadlineExceeded, message));
+            self.flush(context);
+        }
     }
 
     /// Whether the session can be forgotten.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over) && self.outbox.is_empty()
+    }
+
+    /// When the session ends whatever it waits for. None: never, or it has ended.
+    pub(crate) fn overdue(&self) -> Option<Instant> {
+        self.overdue.filter(|_| !matches!(self.phase, Phase::Over))
     }
 
     /// Whether the session holds a cache.
@@ -294,6 +309,7 @@ impl Slot {
         self.question_id = open.question_id;
         // A deadline too far to count is none.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
+        self.overdue = self.deadline.and_then(|at| at.checked_add(node.deadline_grace));
         if open_sessions >= node.max_sessions {
             return Err(Failure {
                 code: Code::Overloaded,
@@ -307,6 +323,7 @@ impl Slot {
         let invalid = |error: SampleError| Failure::new(Code::InvalidArgument, error.to_string());
         let sampler = Sampler::new(open.sampling).map_err(invalid)?;
         let rendered = node.template.render(&open.prompt)?;
+        check_encodable(&rendered, node.context, &node.tokenizer)?;
         let prompt = match open.prompt {
             thinking::thinker::Prompt::Raw(_) => node.tokenizer.encode_raw_prompt(&rendered),
             thinking::thinker::Prompt::Messages(_) => node.tokenizer.encode_prompt(&rendered),

@@ -12,6 +12,10 @@ use crate::tokenizer::Tokenizer;
 
 const NAME: &str = "chat template";
 
+/// What a template may use up: about one for each step, and one for every 64 bytes that it makes, so
+/// that a prompt of 4 MiB could be copied a hundred times and one that loops without end stops.
+const FUEL: u64 = 10_000_000;
+
 /// Makes the prompts of one model.
 #[derive(Debug)]
 pub struct ChatTemplate {
@@ -35,28 +39,35 @@ impl ChatTemplate {
     /// A template with the texts of the begin-of-text and end-of-text tokens.
     pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Self {
         let environment = match source {
-            None => Err("the model has no chat template; send a raw prompt or use an instruct or reasoning model".to_owned()),
+            None => Err("the model has no chat template".to_owned()),
             Some(source) => environment(source).map_err(|error| {
-                format!("the model's chat template cannot be read: {}; send a raw prompt or use another model", one_line(&error))
+                format!("the model's chat template cannot be read ({})", one_line(&error))
             }),
         };
         ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned() }
+    }
+
+    /// Why messages cannot be taken, without how to mend it; none when they can.
+    pub fn unusable(&self) -> Option<&str> {
+        self.environment.as_ref().err().map(String::as_str)
     }
 
     /// The prompt's text: a raw prompt as it is, messages through the template, with the assistant's
     /// turn opened.
     ///
     /// # Errors
-    /// [`Code::InvalidArgument`] when the model has no usable template or it refuses the messages.
+    /// [`Code::Template`] when the model has no usable template or it refuses the messages.
     pub fn render(&self, prompt: &Prompt) -> Result<String, Failure> {
         let messages = match prompt {
             Prompt::Raw(text) => return Ok(text.clone()),
             Prompt::Messages(messages) => messages,
         };
-        let invalid = |message: String| Failure::new(Code::InvalidArgument, message);
-        let environment = self.environment.as_ref().map_err(|why| invalid(why.clone()))?;
+        let failure = |message: String| Failure::new(Code::Template, message);
+        let environment = self.environment.as_ref().map_err(|why| {
+            failure(format!("{why}; send a raw prompt or use an instruct or reasoning model"))
+        })?;
         self.render_messages(environment, messages).map_err(|error| {
-            invalid(format!(
+            failure(format!(
                 "the model's chat template refuses the messages: {}; change them or send a raw prompt",
                 one_line(&error)
             ))
@@ -84,6 +95,7 @@ impl ChatTemplate {
 /// An environment that behaves as that of transformers' `apply_chat_template`.
 fn environment(source: &str) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
@@ -201,10 +213,14 @@ mod tests {
             ("{% if %}", "cannot be read"),
             ("{{ strftime_now('%') }}", "refuses the messages"),
             ("{{ messages | no_such_filter }}", "no_such_filter"),
+            (
+                "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+                "out of fuel",
+            ),
         ];
         for (source, expected) in cases {
             let failure = rendered(source).unwrap_err();
-            assert_eq!(failure.code, Code::InvalidArgument);
+            assert_eq!(failure.code, Code::Template);
             assert!(failure.message.contains(expected), "{}", failure.message);
             assert!(!failure.message.contains('\n'), "{}", failure.message);
         }
@@ -216,7 +232,8 @@ mod tests {
         let raw = Prompt::Raw(" as it is\n\n".into());
         assert_eq!(template.render(&raw).unwrap(), " as it is\n\n");
         let failure = template.render(&user("Hi")).unwrap_err();
-        assert_eq!(failure.code, Code::InvalidArgument);
+        assert_eq!(failure.code, Code::Template);
+        assert_eq!(template.unusable(), Some("the model has no chat template"));
         assert!(failure.message.contains("no chat template"), "{}", failure.message);
     }
 }

@@ -157,6 +157,13 @@ async fn what_does_not_fit_the_context_is_refused_before_it_is_computed() {
     assert!(failure.message.contains("61") && failure.message.contains("60"), "{failure}");
     assert_eq!(engine.computed_tokens(), 0);
 
+    // What no tokens could hold is not even encoded.
+    let mut caller = Caller(engine.session());
+    caller.send(Command::Open(Open { prompt: Prompt::Raw("x".repeat(1 << 20)), ..open("") })).await;
+    let failure = caller.failed().await;
+    assert_eq!(failure.code, Code::ContextTooLong);
+    assert!(failure.message.starts_with("a text of 1048576 bytes does not fit"), "{failure}");
+
     let (mut caller, opened, _) = Caller::open(&engine, open("")).await;
     let room = 60 - opened.prompt_tokens as usize;
     let before = engine.computed_tokens();
@@ -287,6 +294,38 @@ async fn a_deadline_long_past_is_told_at_once() {
     tokio::time::sleep(Duration::from_millis(250)).await;
     let late = caller.propose(ask(5)).await.finished;
     assert_eq!((late.reason, late.tokens), (FinishReason::Deadline, 0));
+}
+
+#[tokio::test]
+async fn a_session_that_is_left_alone_ends_some_time_after_its_deadline() {
+    let deadline_grace = Duration::from_millis(50);
+    let one = EngineOptions { max_sessions: 1, deadline_grace, ..options() };
+    let engine = engine("tiny-llama", one);
+    let late = Open { deadline: Some(Duration::from_secs(1)), ..open("") };
+    // One that asks for nothing more, and one that does not read what it asked for: nobody drops
+    // them, and still there is room for the next.
+    let mut idle = Caller(engine.session());
+    idle.send(Command::Open(late.clone())).await;
+    assert_eq!(idle.failed().await.code, Code::DeadlineExceeded);
+    assert!(idle.next().await.is_none());
+    let mut deaf = Caller(engine.session());
+    deaf.send(Command::Open(late)).await;
+    deaf.send(Command::Propose(ask(1000))).await;
+    while engine_is_full(&engine).await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(deaf.failed().await.code, Code::DeadlineExceeded);
+}
+
+/// Whether one more session is refused.
+async fn engine_is_full(engine: &Engine) -> bool {
+    let mut caller = Caller(engine.session());
+    caller.send(Command::Open(open(""))).await;
+    match caller.next().await {
+        Some(Event::Opened(_)) => false,
+        Some(Event::Failed(failure)) if failure.code == Code::Overloaded => true,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// tiny-llama with a token ("q") that has no usable weights.

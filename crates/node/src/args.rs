@@ -1,6 +1,6 @@
 //! The command line of a node, as it was written. What it means is decided in `config`.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
@@ -59,7 +59,7 @@ pub struct NodeArgs {
     pub dtype: Option<String>,
 
     /// CPU threads to compute with. Two nodes on one machine want half of its cores each. [default:
-    /// RAYON_NUM_THREADS, or the number of cores]
+    /// RAYON_NUM_THREADS, or the number of physical cores that it may use]
     #[arg(long, value_name = "N", env = "SPECTHINK_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 
@@ -69,7 +69,7 @@ pub struct NodeArgs {
     pub context: Option<u32>,
 
     /// Sessions at a time; one more is refused as overloaded.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = transport::DEFAULT_MAX_SESSIONS, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_sessions: u32,
 
     /// The node's certificate (PEM, its chain after it): encrypts the connection. Needs --tls-key.
@@ -97,13 +97,13 @@ pub struct NodeArgs {
     #[arg(long, value_name = "N", default_value_t = transport::DEFAULT_MAX_MESSAGE_BYTES as u32, value_parser = clap::value_parser!(u32).range(1024..))]
     pub max_message_bytes: u32,
 
-    /// Send a sign of life on a session that has been silent for so long.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive)]
-    pub heartbeat: Duration,
+    /// Send a sign of life on a session that has been silent for so long; at most 10s.
+    #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_HEARTBEAT.into(), value_parser = positive)]
+    pub heartbeat: humantime::Duration,
 
     /// How long running sessions may go on after SIGTERM or Ctrl-C. A second signal ends them at once.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub drain: Duration,
+    #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_DRAIN.into())]
+    pub drain: humantime::Duration,
 
     /// Say more on standard error: -v what happens, -vv every detail. SPECTHINK_LOG takes a filter
     /// such as transport=debug.
@@ -148,8 +148,8 @@ pub fn command(defaults: &Defaults) -> clap::Command {
         .after_help(help)
 }
 
-fn positive(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
+fn positive(text: &str) -> Result<humantime::Duration, String> {
+    match text.parse::<humantime::Duration>() {
         Ok(time) if time.is_zero() => Err("it must be more than nothing".to_owned()),
         Ok(time) => Ok(time),
         Err(why) => Err(why.to_string()),

@@ -2,9 +2,11 @@
 //! here.
 
 use std::{
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use thinking::thinker::ModelCard;
@@ -138,15 +140,26 @@ impl NodeConfig {
     /// When an argument means nothing, names something that is not there, or contradicts another.
     pub fn new(
         args: NodeArgs,
-        var: impl Fn(&str) -> Option<String>,
+        var: impl Fn(&str) -> Option<OsString>,
     ) -> Result<NodeConfig, NodeError> {
         let model = model(&args.model, args.revision)?;
-        let mut hub = Hub::from_vars(&var);
+        let mut hub = Hub::from_vars(|name| var(name)?.into_string().ok());
         hub.offline |= args.offline;
         let token = match &args.token_file {
             Some(path) => Some(Token::from_file(path)?),
-            None => var("SPECTHINK_TOKEN").map(|text| Token::new(&text)).transpose()?,
+            // One that is not Unicode is a mistake, never an absent one: that would let everybody in.
+            None => var("SPECTHINK_TOKEN")
+                .map(|text| Token::new(&text.to_string_lossy()))
+                .transpose()?,
         };
+        let heartbeat = Duration::from(args.heartbeat);
+        if heartbeat > transport::MAX_HEARTBEAT {
+            return Err(NodeError::Usage(format!(
+                "--heartbeat {} is too seldom: clients would take the node for dead; give at most {}",
+                args.heartbeat,
+                humantime::format_duration(transport::MAX_HEARTBEAT)
+            )));
+        }
         let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| ServerTls {
             cert,
             key,
@@ -170,8 +183,8 @@ impl NodeConfig {
                 insecure: args.insecure,
                 max_message_bytes: args.max_message_bytes as usize,
                 max_sessions: args.max_sessions,
-                heartbeat: args.heartbeat,
-                drain: args.drain,
+                heartbeat,
+                drain: args.drain.into(),
                 ..ServerConfig::new(ModelCard::default())
             },
         })

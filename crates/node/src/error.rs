@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use engine::LoadError;
 use transport::{ServeError, TlsError, TokenError};
 
-use crate::hub::{ChooseError, HubError};
+use crate::hub::{ChooseError, HubError, TOKENIZER};
 
 /// How a node's process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,11 +35,15 @@ pub enum Exit {
     Device = 10,
     /// The second signal.
     Forced = 11,
+    /// A model's tokenizer.
+    Tokenizer = 12,
+    /// A form of weights that the engine does not compute with.
+    Quantisation = 13,
 }
 
 impl Exit {
     /// All of them, in order.
-    pub const ALL: [Exit; 12] = [
+    pub const ALL: [Exit; 14] = [
         Exit::Ok,
         Exit::Internal,
         Exit::Usage,
@@ -52,6 +56,8 @@ impl Exit {
         Exit::Plaintext,
         Exit::Device,
         Exit::Forced,
+        Exit::Tokenizer,
+        Exit::Quantisation,
     ];
 
     /// What it means, in a few words.
@@ -64,13 +70,15 @@ impl Exit {
                 "model not found: no such file, repository, revision or cached copy, or no model in it"
             }
             Exit::ModelUnreadable => "model files missing in part, truncated or damaged",
-            Exit::ModelUnsupported => "architecture, quantisation or file format not supported",
+            Exit::ModelUnsupported => "architecture or file format not supported",
             Exit::Download => "download failed: network, refused by the hub, disk full",
             Exit::Address => "address taken or not usable",
             Exit::Credentials => "TLS files or token not usable",
             Exit::Plaintext => "plain text off this machine without --insecure",
             Exit::Device => "device not there or out of memory",
             Exit::Forced => "a second signal ended it before sessions were drained",
+            Exit::Tokenizer => "tokenizer missing, damaged or of a kind not supported",
+            Exit::Quantisation => "quantisation of the weights not supported",
         }
     }
 }
@@ -83,7 +91,7 @@ pub enum NodeError {
     Usage(String),
     /// `--model` is neither there nor a name.
     #[error(
-        "no model at {path}: there is no such file or folder, and it is no OWNER/NAME of a Hugging Face repository either"
+        "no model at {path}: there is no such file or folder, and it is no OWNER/NAME of a Hugging Face repository either; check the spelling"
     )]
     NoModel {
         /// What was given.
@@ -101,7 +109,9 @@ pub enum NodeError {
     #[error(transparent)]
     Hub(#[from] HubError),
     /// A device that cannot be used.
-    #[error("cannot compute on {device}: {why}")]
+    #[error(
+        "cannot compute on {device}: {why}; use --device cpu, or a build and a machine that have it"
+    )]
     Device {
         /// The device.
         device: String,
@@ -152,6 +162,7 @@ impl NodeError {
 
 fn choose_exit(why: &ChooseError) -> Exit {
     match why {
+        ChooseError::Missing(names) if names == TOKENIZER => Exit::Tokenizer,
         ChooseError::Missing(_) => Exit::ModelUnreadable,
         ChooseError::NoSuchFile { .. } => Exit::ModelNotFound,
         ChooseError::NotGguf(_) | ChooseError::Several(_) => Exit::Usage,
@@ -179,9 +190,9 @@ fn hub_exit(error: &HubError) -> Exit {
 fn load_exit(error: &LoadError) -> Exit {
     match error {
         LoadError::NotFound { .. } => Exit::ModelNotFound,
-        LoadError::Architecture { .. }
-        | LoadError::Quantisation { .. }
-        | LoadError::Unsupported { .. } => Exit::ModelUnsupported,
+        LoadError::Architecture { .. } | LoadError::Unsupported { .. } => Exit::ModelUnsupported,
+        LoadError::Quantisation { .. } => Exit::Quantisation,
+        LoadError::Tokenizer(_) => Exit::Tokenizer,
         LoadError::Options(_) => Exit::Usage,
         LoadError::Device { .. } => Exit::Device,
         _ => Exit::ModelUnreadable,

@@ -53,7 +53,7 @@ impl From<Exit> for ExitCode {
 
 fn whole(args: NodeArgs) -> Result<(), NodeError> {
     log(args.verbose)?;
-    let config = NodeConfig::new(args, |name| std::env::var(name).ok())?;
+    let config = NodeConfig::new(args, |name| std::env::var_os(name))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The network needs little; the cores are the model's.
         .worker_threads(2)
@@ -150,7 +150,9 @@ fn log(verbose: u8) -> Result<(), NodeError> {
     let filter = EnvFilter::try_new(&filter).map_err(|why| {
         NodeError::Usage(format!("SPECTHINK_LOG '{}': {why}", filter.escape_debug()))
     })?;
-    let ansi = std::io::stderr().is_terminal();
+    // See https://no-color.org.
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let ansi = std::io::stderr().is_terminal() && !plain;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(ansi)

@@ -5,6 +5,7 @@
 //! no network, no model, no clock and no I/O: everything in this crate is a function of its
 //! arguments, and is tested as one.
 
+pub mod draw;
 pub mod policy;
 pub mod thinker;
 pub mod transcript;

@@ -12,7 +12,7 @@ mod strict;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    baselines::{Scheduled, Solo},
+    baselines::{Scheduled, Solo, forced_end},
     config::{PolicyError, PolicyKind, Preset, Recipe, build},
     keywords::Keywords,
     paper::{Paper, PaperConfig, PaperReport, PaperTakeover},

@@ -23,7 +23,8 @@
 //!    split; bytes below [`Delta::settled_bytes`] are never cut by a rule of this proposal.
 //!    `Warmed` carries the length and the [`TextHash`] of the whole committed text.
 //! 6. The same prompt, committed text, sampling and [`Propose::seed`] give the same proposal on the
-//!    same Thinker, whatever the session went through before.
+//!    same Thinker, whatever the session went through before, as far as the committed text has the
+//!    same tokens: own text is kept as it was generated, and a session opened anew encodes it.
 //! 7. [`Event::Failed`] ends the session: no event follows, the event channel closes.
 //! 8. Dropping the event receiver gives the session up: compute stops within one decode step.
 //!    Dropping only the command sender lets the queued commands complete, then events end.
@@ -233,7 +234,8 @@ pub struct Delta {
     pub token_ids: Vec<u32>,
     /// The first bytes of the proposal that no rule of this proposal can cut any more.
     pub settled_bytes: u64,
-    /// Entropy in nats of the distribution a paragraph's first token was drawn from.
+    /// Entropy in nats of the model's distribution of a paragraph's first token, before the sampling
+    /// rules.
     pub first_token_entropy: Option<f32>,
 }
 
@@ -339,6 +341,8 @@ pub enum Code {
     Unavailable,
     /// The deadline passed before there was anything to give.
     DeadlineExceeded,
+    /// The model's chat template is absent or fails.
+    Template,
     /// A defect or a broken model.
     Internal,
 }

@@ -13,7 +13,7 @@ pub struct Token(Arc<str>);
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file cannot be read.
-    #[error("cannot read the token file {path}: {why}")]
+    #[error("cannot read the token file {path}: {why}; check the path and who may read it")]
     File {
         /// The file.
         path: String,

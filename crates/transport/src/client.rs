@@ -15,7 +15,8 @@ use tonic::{
 };
 
 use crate::{
-    CONNECTION_WINDOW_BYTES, DEFAULT_MAX_MESSAGE_BYTES, Keepalive, STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, DEFAULT_HEARTBEAT, DEFAULT_MAX_MESSAGE_BYTES, Keepalive,
+    MAX_HEARTBEAT, STREAM_WINDOW_BYTES,
     address::Address,
     auth::Token,
     call, connect,
@@ -57,8 +58,8 @@ impl RemoteConfig {
             token: None,
             insecure: false,
             connect_timeout: Duration::from_secs(5),
-            heartbeat: Duration::from_secs(5),
-            silence: Duration::from_secs(20),
+            heartbeat: DEFAULT_HEARTBEAT,
+            silence: 2 * MAX_HEARTBEAT,
             keepalive: Keepalive::default(),
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
         }

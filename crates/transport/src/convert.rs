@@ -360,6 +360,7 @@ fn code_to_wire(code: Code) -> wire::Code {
         Code::Overloaded => wire::Code::Overloaded,
         Code::Unavailable => wire::Code::Unavailable,
         Code::DeadlineExceeded => wire::Code::DeadlineExceeded,
+        Code::Template => wire::Code::Template,
         Code::Internal => wire::Code::Internal,
     }
 }
@@ -377,6 +378,7 @@ fn failure_from_wire(failed: wire::Failed) -> Failure {
         Ok(wire::Code::Overloaded) => Code::Overloaded,
         Ok(wire::Code::Unavailable) => Code::Unavailable,
         Ok(wire::Code::DeadlineExceeded) => Code::DeadlineExceeded,
+        Ok(wire::Code::Template) => Code::Template,
         Ok(wire::Code::Internal | wire::Code::Unspecified) | Err(_) => Code::Internal,
     };
     Failure { code, message, retry_after_ms }

@@ -33,6 +33,19 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// about a million tokens of text.
 pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// Sessions at a time unless told otherwise.
+pub const DEFAULT_MAX_SESSIONS: u32 = 16;
+
+/// How often a node gives a sign of life unless told otherwise.
+pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The rarest sign of life that clients live with: they give a node up that is silent for twice as
+/// long.
+pub const MAX_HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// How long running sessions may go on after the shutdown began, unless told otherwise.
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+
 /// HTTP/2's own pings on a connection: what finds a dead machine or a forgetful middlebox, under a
 /// connection without a session too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,8 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    CONNECTION_WINDOW_BYTES, DEFAULT_MAX_MESSAGE_BYTES, Keepalive, STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, DEFAULT_DRAIN, DEFAULT_HEARTBEAT, DEFAULT_MAX_MESSAGE_BYTES,
+    DEFAULT_MAX_SESSIONS, Keepalive, STREAM_WINDOW_BYTES,
     auth::Token,
     service::{Phase, Rooms, Service, gate},
     status,
@@ -58,10 +59,10 @@ impl ServerConfig {
             token: None,
             insecure: false,
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
-            max_sessions: 64,
-            heartbeat: Duration::from_secs(5),
+            max_sessions: DEFAULT_MAX_SESSIONS,
+            heartbeat: DEFAULT_HEARTBEAT,
             keepalive: Keepalive::default(),
-            drain: Duration::from_secs(20),
+            drain: DEFAULT_DRAIN,
         }
     }
 

@@ -25,6 +25,9 @@ use crate::{
 
 /// How long a client may take to open its session: until then it holds a place for nothing.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// How long a client may say nothing, no heartbeat either, while nothing is computed for it: twelve of
+/// the usual heartbeats. A client that left without a word does not keep its cache.
+const CLIENT_SILENCE: Duration = Duration::from_secs(60);
 /// When a refused client may try again, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1000;
 
@@ -128,6 +131,8 @@ impl wire::thinker_server::Thinker for Service {
             events,
             over: false,
             open_by: Some(Instant::now() + OPEN_WITHIN),
+            owed: 0,
+            quiet_since: Instant::now(),
             heartbeat: self.config.heartbeat,
             phase: self.phase.clone(),
             _place: place,
@@ -163,6 +168,10 @@ struct Conversation {
     over: bool,
     /// When the session must have been opened. None: it was.
     open_by: Option<Instant>,
+    /// Commands that the Thinker has not answered.
+    owed: usize,
+    /// When the client last said something or was answered.
+    quiet_since: Instant,
     heartbeat: Duration,
     phase: watch::Receiver<Phase>,
     _place: OwnedSemaphorePermit,
@@ -187,6 +196,7 @@ impl Conversation {
                 Step::HandedOver => self.half_close(),
                 Step::Stopping => return Some(self.fail(going_away())),
                 Step::NotOpened => return Some(self.fail(never_opened())),
+                Step::Abandoned => return Some(self.fail(abandoned())),
                 Step::Silent => return Some(convert::node_heartbeat()),
             }
         }
@@ -194,6 +204,7 @@ impl Conversation {
 
     /// Waits for the next thing to happen. May be dropped and called again without loss.
     async fn step(&mut self, heartbeat: Instant) -> Step {
+        let abandoned_by = self.abandoned_by();
         let Conversation { inbound, waiting, commands, events, open_by, phase, .. } = self;
         // No order of preference: neither a client that talks without end nor a Thinker that does
         // may keep the other from being heard.
@@ -205,16 +216,30 @@ impl Conversation {
             () = hand_over(commands, waiting), if waiting.is_some() => Step::HandedOver,
             _ = phase.wait_for(|phase| *phase == Phase::Stopping) => Step::Stopping,
             () = until(*open_by) => Step::NotOpened,
+            () = until(abandoned_by) => Step::Abandoned,
             () = sleep_until(heartbeat) => Step::Silent,
         }
+    }
+
+    /// When the client counts as gone if it says nothing. None: something is under way, or nothing
+    /// more is expected of it.
+    fn abandoned_by(&self) -> Option<Instant> {
+        let idle = self.owed == 0 && self.waiting.is_none();
+        let expected = self.inbound.is_some() && self.open_by.is_none();
+        (idle && expected).then(|| self.quiet_since + CLIENT_SILENCE)
     }
 
     /// Hands an event of the Thinker on.
     fn pass_on(&mut self, event: Option<Event>) -> Option<wire::Event> {
         match event {
             Some(event) => {
-                if matches!(event, Event::Failed(_)) {
-                    self.end();
+                match event {
+                    Event::Failed(_) => self.end(),
+                    Event::Warmed(_) | Event::Finished(_) => {
+                        self.owed = self.owed.saturating_sub(1);
+                        self.quiet_since = Instant::now();
+                    }
+                    Event::Opened(_) | Event::Delta(_) => {}
                 }
                 Some(convert::event_to_wire(event))
             }
@@ -232,12 +257,14 @@ impl Conversation {
 
     /// Takes what the client sent.
     fn take(&mut self, received: Received) {
+        self.quiet_since = Instant::now();
         match received {
             Received::Command(command) => {
                 if let Command::Open(open) = &command {
                     tracing::info!(question = ?open.question_id, "session opened");
                 }
                 self.open_by = None;
+                self.owed += usize::from(!matches!(command, Command::Cancel));
                 self.waiting = Some(command);
             }
             Received::Heartbeat => {}
@@ -281,6 +308,8 @@ enum Step {
     Stopping,
     /// The client never opened the session.
     NotOpened,
+    /// The client says nothing any more.
+    Abandoned,
     /// Nothing, for a heartbeat's interval.
     Silent,
 }
@@ -341,7 +370,7 @@ async fn until(when: Option<Instant>) {
 fn going_away() -> Failure {
     Failure {
         code: Code::Unavailable,
-        message: "node is shutting down".to_owned(),
+        message: "node is shutting down; use another one, or try again when it is back".to_owned(),
         retry_after_ms: Some(RETRY_AFTER_MS),
     }
 }
@@ -349,6 +378,15 @@ fn going_away() -> Failure {
 fn never_opened() -> Failure {
     Failure::new(
         Code::DeadlineExceeded,
-        format!("the session was not opened within {OPEN_WITHIN:?}"),
+        format!("the session was not opened within {OPEN_WITHIN:?}; send open first"),
+    )
+}
+
+fn abandoned() -> Failure {
+    Failure::new(
+        Code::DeadlineExceeded,
+        format!(
+            "the client said nothing for {CLIENT_SILENCE:?}; send heartbeats to keep a session"
+        ),
     )
 }

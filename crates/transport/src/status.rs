@@ -23,6 +23,8 @@ pub(crate) fn status_from_failure(failure: Failure) -> Status {
         Code::Overloaded => Grpc::ResourceExhausted,
         Code::Unavailable => Grpc::Unavailable,
         Code::DeadlineExceeded => Grpc::DeadlineExceeded,
+        // Never before there is a stream; the words matter more than the number.
+        Code::Template => Grpc::InvalidArgument,
         Code::Internal => Grpc::Internal,
     };
     let mut status = Status::new(code, failure.message);
@@ -76,9 +78,7 @@ pub(crate) fn failure_from_error(address: &Address, peer: Peer, error: &dyn Erro
     if deepest.contains("CertificateRequired") {
         return Failure::new(
             Code::Unauthenticated,
-            format!(
-                "{address} asks for a client certificate: give --tls-client-cert and --tls-client-key"
-            ),
+            format!("{address} asks for a client certificate: give --tls-cert and --tls-key"),
         );
     }
     if deepest.contains("peer certificate") {
@@ -114,7 +114,7 @@ pub(crate) fn failure_from_error(address: &Address, peer: Peer, error: &dyn Erro
             Code::Unauthenticated,
             format!(
                 "{address} hung up after the TLS handshake ({deepest}): check the client \
-                 certificate, --tls-client-cert and --tls-client-key"
+                 certificate, --tls-cert and --tls-key"
             ),
         ),
         Peer::Node => unavailable(format!("lost the connection to {address}: {deepest}")),

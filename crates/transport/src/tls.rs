@@ -35,7 +35,7 @@ pub struct ClientTls {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read the {what} {path}: {why}")]
+    #[error("cannot read the {what} {path}: {why}; check the path and who may read it")]
     File {
         /// What the file should hold.
         what: &'static str,
@@ -45,7 +45,7 @@ pub enum TlsError {
         why: io::Error,
     },
     /// A file holds something else.
-    #[error("{path} holds no {what} in PEM form")]
+    #[error("{path} holds no {what} in PEM form; give the file that begins with -----BEGIN")]
     NotPem {
         /// What the file should hold.
         what: &'static str,
@@ -53,7 +53,9 @@ pub enum TlsError {
         path: String,
     },
     /// The files do not go together.
-    #[error("cannot set up TLS: {why}")]
+    #[error(
+        "cannot set up TLS: {why}; check that the key belongs to the certificate and that both are whole"
+    )]
     Setup {
         /// The TLS library's reason.
         why: String,

@@ -123,6 +123,13 @@ impl Tokenizer {
         Ok(Encoded { ids: encoding.get_ids().to_vec(), spans: encoding.get_offsets().to_vec() })
     }
 
+    /// No text of more bytes than this is encoded in so many tokens.
+    pub fn most_bytes(&self, tokens: usize) -> usize {
+        // Normal forms make a text shorter, but never to less than a quarter.
+        let normal_form = if self.prompt.get_normalizer().is_some() { 4 } else { 1 };
+        tokens.saturating_mul(self.pieces.longest()).saturating_mul(normal_form)
+    }
+
     /// The bytes a token stands for: none for a control token or an id that nothing is behind.
     pub fn piece(&self, id: u32) -> &[u8] {
         self.pieces.bytes(id)

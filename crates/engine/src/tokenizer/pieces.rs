@@ -9,6 +9,7 @@ pub(super) struct Pieces {
     /// Where each id's bytes end in `bytes`.
     ends: Vec<usize>,
     control: Vec<bool>,
+    longest: usize,
 }
 
 /// How a vocabulary writes bytes.
@@ -39,7 +40,10 @@ impl Pieces {
                 *slot = token.special;
             }
         }
-        let mut pieces = Pieces { bytes: Vec::new(), ends: Vec::with_capacity(len), control };
+        // As it is written, which is never shorter than what it stands for.
+        let longest = vocabulary.keys().map(String::len).max().unwrap_or(0);
+        let mut pieces =
+            Pieces { bytes: Vec::new(), ends: Vec::with_capacity(len), control, longest };
         for (id, token) in tokens.iter().enumerate() {
             match token {
                 Some(token) if !pieces.control[id] => style.write(token, &mut pieces.bytes),
@@ -61,6 +65,11 @@ impl Pieces {
     /// Whether a token steers the model and stands for no text.
     pub(super) fn is_control(&self, id: u32) -> bool {
         self.control.get(id as usize).copied().unwrap_or(false)
+    }
+
+    /// Bytes of the longest token, control tokens too; at most, not exactly.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
     }
 
     /// One more than the greatest id.

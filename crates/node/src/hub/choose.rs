@@ -11,6 +11,8 @@ const OPTIONAL: [&str; 5] = [
     "chat_template.jinja",
     "chat_template.json",
 ];
+/// Needed beside safetensors.
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -39,7 +41,7 @@ impl Selection {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChooseError {
     /// Something that is needed is not there.
-    #[error("{0} missing")]
+    #[error("{0} missing; fetch all of the model's files, or name a model that has them")]
     Missing(String),
     /// `--file` names a file that is not there.
     #[error("there is no file '{file}'; there are: {there}")]
@@ -62,7 +64,7 @@ pub enum ChooseError {
     Split(String),
     /// Nothing that could be loaded.
     #[error(
-        "there is no model in a supported form: neither config.json with model.safetensors nor a .gguf file"
+        "there is no model in a supported form: neither config.json with model.safetensors nor a .gguf file; convert it, or name another model"
     )]
     Nothing,
 }
@@ -132,7 +134,7 @@ fn gguf(file: &str) -> Result<Selection, ChooseError> {
 }
 
 fn safetensors(weights: &str, has: impl Fn(&str) -> bool) -> Result<Selection, ChooseError> {
-    let needed = ["config.json", "tokenizer.json"];
+    let needed = ["config.json", TOKENIZER];
     let missing: Vec<&str> = needed.into_iter().filter(|name| !has(name)).collect();
     if !missing.is_empty() {
         return Err(ChooseError::Missing(missing.join(", ")));
@@ -203,7 +205,8 @@ mod tests {
     #[test]
     fn what_cannot_be_chosen_is_said() {
         let line = |files: &[&str], file| chosen(files, file).unwrap_err().to_string();
-        assert_eq!(line(&["config.json", "model.safetensors"], None), "tokenizer.json missing");
+        let missing = line(&["config.json", "model.safetensors"], None);
+        assert!(missing.starts_with("tokenizer.json missing; "), "{missing}");
         assert!(line(&["config.json", "pytorch_model.bin"], None).starts_with("model.safetensors"));
         assert!(line(&["README.md"], None).contains("neither config.json"));
         assert!(line(&["a.gguf", "b.gguf"], None).ends_with("--file: a.gguf, b.gguf"));

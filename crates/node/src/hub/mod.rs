@@ -19,6 +19,7 @@ use std::{
     str::FromStr,
 };
 
+pub(crate) use choose::TOKENIZER;
 pub use choose::{ChooseError, Selection, choose, list};
 pub use error::HubError;
 

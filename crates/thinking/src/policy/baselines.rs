@@ -1,13 +1,13 @@
 //! Baselines: one model alone, and switching by a schedule that looks at nothing.
 
 use super::{Action, Ask, End, Event, Policy, Role, Why};
-use crate::thinker::FinishReason;
+use crate::{draw::splitmix64, thinker::FinishReason};
 
 /// Tokens of a stretch after which a schedule decides anew although no paragraph ended.
 const LONGEST_STRETCH_TOKENS: u32 = 1024;
 
-/// The end that a finish reason forces, if any.
-pub(super) fn forced_end(reason: &FinishReason) -> Option<End> {
+/// The end of the answer that a proposal's finish reason forces, if any.
+pub fn forced_end(reason: &FinishReason) -> Option<End> {
     match reason {
         FinishReason::EndOfText => Some(End::EndOfText),
         FinishReason::Cancelled => Some(End::Cancelled),
@@ -203,13 +203,4 @@ impl Policy for Scheduled {
         }));
         actions
     }
-}
-
-/// The n-th number of a seeded sequence (Steele, Lea, Flood: Fast splittable pseudorandom number
-/// generators, 2014): any number can be had without those before it.
-fn splitmix64(seed: u64, n: u64) -> u64 {
-    let mut z = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::thinker::{Prompt, Propose, Sampling, TextHash};
+use crate::{
+    draw::splitmix64,
+    thinker::{Prompt, Propose, Sampling, TextHash},
+};
 
 /// The token that ends the text: it counts as a token and has no text.
 pub const END_OF_TEXT: &str = "<eos>";
@@ -99,11 +102,8 @@ const BABBLE: [&str; 24] = [
 ];
 
 fn babbled(seed: u64, n: u64) -> &'static str {
-    // splitmix64 of the token's number: any token can be had without those before it.
-    let mut z = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    BABBLE[((z ^ (z >> 31)) % BABBLE.len() as u64) as usize]
+    let draw = splitmix64(seed, n.wrapping_add(1));
+    BABBLE[(draw % BABBLE.len() as u64) as usize]
 }
 
 /// Cuts text into the fake's tokens: words with one leading space, "\n\n", or one white space.

@@ -120,7 +120,7 @@ prop_compose! {
     }
 }
 
-const CODES: [Code; 9] = [
+const CODES: [Code; 10] = [
     Code::InvalidArgument,
     Code::UnsupportedVersion,
     Code::ContextTooLong,
@@ -129,6 +129,7 @@ const CODES: [Code; 9] = [
     Code::Overloaded,
     Code::Unavailable,
     Code::DeadlineExceeded,
+    Code::Template,
     Code::Internal,
 ];
 

@@ -87,6 +87,39 @@ async fn a_session_that_is_never_opened_loses_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_left_without_a_word_loses_its_place() {
+    use proto::v1 as wire;
+    use proto::v1::{event::Event as Wire, thinker_client::ThinkerClient};
+    use tokio_stream::StreamExt;
+    let node = Node::with(Arc::new(Gated::new()), |config| config.max_sessions = 1).await;
+    let url = format!("http://127.0.0.1:{}", node.port);
+    let mut client = ThinkerClient::connect(url).await.unwrap();
+    let open =
+        wire::Open { protocol_version: 1, raw_prompt: Some("?".into()), ..wire::Open::default() };
+    let open = wire::Command { command: Some(wire::command::Command::Open(open)) };
+    // Neither a command nor a heartbeat after the first.
+    let commands = tokio_stream::once(open).chain(tokio_stream::pending());
+    let mut events = client.think(commands).await.unwrap().into_inner();
+    let mut warmed = false;
+    let failed = loop {
+        match events.message().await.unwrap().unwrap().event.unwrap() {
+            Wire::Warmed(_) => warmed = true,
+            Wire::Failed(failed) => break failed,
+            Wire::Opened(_) | Wire::Heartbeat(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(warmed);
+    assert_eq!(failed.code(), wire::Code::DeadlineExceeded);
+    assert!(failed.message.contains("send heartbeats"), "{}", failed.message);
+    assert_eq!(events.message().await.unwrap(), None);
+    sleep(Duration::from_secs(1)).await;
+    // One that gives signs of life keeps its session without a command.
+    let mut session = opened(&node.remote()).await;
+    assert!(timeout(HOUR, session.events.recv()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unused_session_connects_to_nothing() {
     let remote = Remote::new(RemoteConfig::new("127.0.0.1:9".parse().unwrap())).unwrap();
     let mut session = remote.session();

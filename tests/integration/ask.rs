@@ -1,0 +1,159 @@
+//! The whole chain: `specthink ask`, two nodes, two models of different families and tokenizers.
+//!
+//! The models are tiny and random, so their text means nothing; who wrote it, what it cost and that
+//! it adds up means the same as with real ones.
+
+use std::{ffi::OsStr, net::TcpListener, path::Path};
+
+use serde_json::Value;
+use tests::{Ended, Process, fixture};
+
+use crate::{LARGE, SMALL, SPECTHINK};
+
+/// Random models write no paragraphs: with these breaks the large one takes over again and again.
+const EVERY_LETTER: &str = "delimiters: [e, t, a, o, i, n, \" \"]\nevery_break: true\nend_at_break: false\ntakeover_tokens: 3\n";
+
+struct Pair {
+    small: Process,
+    large: Process,
+}
+
+impl Pair {
+    fn start() -> Pair {
+        Pair {
+            small: Process::node(SMALL, fixture("tiny-qwen2").as_os_str(), &[] as &[&str]),
+            large: Process::node(LARGE, fixture("tiny-llama").as_os_str(), &[] as &[&str]),
+        }
+    }
+
+    fn ask(&self, more: &[&str]) -> Ended {
+        specthink(&self.small.url(), &self.large.url(), more)
+    }
+}
+
+fn specthink(small: &str, large: &str, more: &[&str]) -> Ended {
+    let nodes = ["ask", "--small", small, "--large", large, "--max-tokens", "60"];
+    let args: Vec<&str> = nodes.iter().chain(more).copied().chain(["What is 2 + 3?"]).collect();
+    Process::spawn(SPECTHINK, &args, &[]).wait()
+}
+
+/// The object that `--json` printed.
+fn json(ended: &Ended) -> Value {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    serde_json::from_str(&ended.stdout.join("\n")).unwrap()
+}
+
+fn policy_file(folder: &Path) -> String {
+    let path = folder.join("policy.yaml");
+    std::fs::write(&path, EVERY_LETTER).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The address of a port that nobody listens on.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[test]
+fn both_models_write_one_answer_and_the_books_balance() {
+    let (pair, folder) = (Pair::start(), tempfile::tempdir().unwrap());
+    let policy = policy_file(folder.path());
+    let answer = json(&pair.ask(&["--json", "--policy-file", &policy]));
+
+    let spans = answer["spans"].as_array().unwrap();
+    let text: String = spans.iter().map(|span| span["text"].as_str().unwrap()).collect();
+    assert_eq!(answer["answer"].as_str(), Some(text.as_str()));
+    let tokens_by = |writer: &str| -> u64 {
+        let spans = spans.iter().filter(|span| span["writer"] == writer);
+        spans.map(|span| span["tokens"].as_u64().unwrap()).sum()
+    };
+    let summary = &answer["summary"];
+    for writer in ["small", "large"] {
+        assert!(tokens_by(writer) > 0, "{writer} wrote nothing: {answer}");
+        assert_eq!(summary[writer]["tokens"].as_u64(), Some(tokens_by(writer)), "{writer}");
+        assert!(summary[writer]["traffic"]["sent_bytes"].as_u64() > Some(0));
+    }
+    let takeovers = summary["takeovers"].as_array().unwrap();
+    let taken_over: u64 = takeovers.iter().map(|t| t["tokens"].as_u64().unwrap()).sum();
+    assert_eq!(taken_over, tokens_by("large"));
+    assert!(takeovers.len() > 1, "{answer}");
+    assert_eq!(summary["hash_repairs"], 0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_answer_and_another_seed_another() {
+    let pair = Pair::start();
+    let answer = |seed| {
+        let flags = ["--json", "--preset", "instruct", "--temperature", "1.5", "--seed", seed];
+        json(&pair.ask(&flags))["answer"].clone()
+    };
+    let first = answer("1");
+    assert_eq!(first, answer("1"));
+    assert_ne!(first, answer("2"));
+}
+
+#[test]
+fn reading_ahead_does_not_change_the_answer() {
+    let (pair, folder) = (Pair::start(), tempfile::tempdir().unwrap());
+    let policy = policy_file(folder.path());
+    let ask = |more: &[&str]| {
+        let flags = ["--json", "--temperature", "0", "--policy-file", &policy];
+        json(&pair.ask(&[&flags, more].concat()))["answer"].clone()
+    };
+    assert_eq!(ask(&[]), ask(&["--no-keep-warm"]));
+}
+
+#[test]
+fn a_journal_renders_as_the_answer_did() {
+    let (pair, folder) = (Pair::start(), tempfile::tempdir().unwrap());
+    let journal = folder.path().join("run.jsonl");
+    let journal = journal.to_str().unwrap();
+    let live = pair.ask(&["--preset", "instruct", "--journal", journal]);
+    assert_eq!(live.code, Some(0), "{live:?}");
+    let traced = Process::spawn(SPECTHINK, &["trace", journal], &[]).wait();
+    assert_eq!((traced.code, &traced.stdout), (Some(0), &live.stdout));
+    assert!(live.stdout.join("\n").contains("⟦large: begin⟧"), "{live:?}");
+}
+
+#[test]
+fn without_the_large_node_the_small_one_finishes_and_says_so() {
+    let pair = Pair::start();
+    let ended = specthink(&pair.small.url(), &nobody(), &["--preset", "instruct"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("degraded"), "{ended:?}");
+    let strict =
+        specthink(&pair.small.url(), &nobody(), &["--preset", "instruct", "--fail-degraded"]);
+    assert_eq!(strict.code, Some(10), "{strict:?}");
+}
+
+#[test]
+fn without_any_node_one_line_says_how_to_start_them() {
+    let ended = specthink(&nobody(), &nobody(), &[]);
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.starts_with("error: "), "{ended:?}");
+}
+
+#[test]
+fn a_prompt_longer_than_the_context_is_refused_in_one_line() {
+    let short = ["--context", "16"];
+    let small = Process::node(SMALL, fixture("tiny-qwen2").as_os_str(), &short);
+    let large = Process::node(LARGE, fixture("tiny-llama").as_os_str(), &short);
+    let system = "word ".repeat(50);
+    let ended = specthink(&small.url(), &large.url(), &["--system", &system]);
+    assert_eq!(ended.code, Some(11), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+}
+
+#[test]
+fn the_coordinator_links_no_model_code() {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "-p", "coordinator", "-e", "normal", "--locked", "--offline"])
+        .current_dir(OsStr::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("transport"), "cargo tree said nothing: {tree}");
+    assert!(!tree.contains("candle"), "{tree}");
+}
