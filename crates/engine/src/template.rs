@@ -1,7 +1,7 @@
 //! Chat templates: the prompt of a conversation, exactly as the model was trained to see it.
 //!
 //! Templates are Jinja, rendered with what Hugging Face transformers gives them. What a template does
-//! with "<think>" is left to it. The committed text of an answer follows the rendered prompt byte for
+//! with `<think>` is left to it. The committed text of an answer follows the rendered prompt byte for
 //! byte; it never goes through the template.
 
 use minijinja::{Environment, Error, ErrorKind, Value, context, syntax::SyntaxConfig};

@@ -114,7 +114,7 @@ impl Tokenizer {
     }
 
     /// Encodes committed text: control tokens in it are plain text, other added tokens
-    /// ("</think>") are tokens.
+    /// (`</think>`) are tokens.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_prompt`].
