@@ -86,7 +86,7 @@ POLICIES = {
     "strict": ["--policy", "strict"],
     "strict, cold": ["--policy", "strict", "--no-keep-warm"],
     "paper": ["--policy", "paper"],
-    "large-only": ["--policy", "large-only", "--no-keep-warm"],
+    "large-only": ["--policy", "large-only"],
 }
 
 
