@@ -48,6 +48,10 @@ nodes:
     just large --threads 1 &
     wait
 
+# Ask the built-in pair a question: just try "Start with 303. Add 58. What is the result?"
+try *args:
+    cargo run --release -- ask {{ args }}
+
 # Ask both nodes a question: just ask "What is 17 * 23?"
 ask *args:
-    cargo run --release -- ask {{ args }}
+    cargo run --release -- ask --small http://127.0.0.1:7101 --large http://127.0.0.1:7102 {{ args }}

@@ -1,4 +1,13 @@
-//! The small node: one set of defaults over the shared node. All it does is in `node`.
+//! The small node: one set of defaults over the shared node, and, with the feature `builtin`, a model to
+//! begin with. All it does is in `node`.
+
+#[cfg(feature = "builtin")]
+const BUILTIN: Option<node::Builtin> = Some(node::Builtin {
+    name: "specthink-arithmetic-small",
+    bytes: include_bytes!("../../models/small.gguf"),
+});
+#[cfg(not(feature = "builtin"))]
+const BUILTIN: Option<node::Builtin> = None;
 
 /// What makes a node the small one.
 pub const DEFAULTS: node::Defaults = node::Defaults {
@@ -6,4 +15,5 @@ pub const DEFAULTS: node::Defaults = node::Defaults {
     about: "Serves the small model, which writes most of every answer. Runs near the user: a laptop, an edge GPU.",
     listen: "127.0.0.1:7101",
     example: "Qwen/Qwen2.5-0.5B-Instruct-GGUF --file qwen2.5-0.5b-instruct-q4_k_m.gguf",
+    builtin: BUILTIN,
 };

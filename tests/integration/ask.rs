@@ -146,10 +146,52 @@ fn a_prompt_longer_than_the_context_is_refused_in_one_line() {
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
 }
 
+/// The whole of the first use: no models, no nodes, no flags.
 #[test]
-fn the_coordinator_links_no_model_code() {
+fn with_no_node_named_the_built_in_pair_answers() {
+    let question = "Start with 303. Add 58. Subtract 114. What is the result?";
+    let ask = |more: &[&str]| {
+        let args = [&["ask", "--max-tokens", "60"], more, &[question]].concat();
+        Process::spawn(SPECTHINK, &args, &[("SPECTHINK_TOKEN", "not for them")]).wait()
+    };
+    let ended = ask(&[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.stdout.join("").is_empty(), "{ended:?}");
+    let banner = |line: &&str| line.starts_with("note: the built-in pair answers: ");
+    assert_eq!(ended.stderr.lines().filter(banner).count(), 1, "{ended:?}");
+    assert!(!ended.stderr.contains("degraded"), "{ended:?}");
+    let bytes = ended.stderr.lines().find(|line| line.starts_with("bytes")).unwrap();
+    assert!(bytes.contains("small") && bytes.contains("large"), "{bytes}");
+
+    // Only nodes that the policy has a use for are started.
+    let summary = json(&ask(&["--json"]))["summary"].clone();
+    for (writer, model) in
+        [("small", "specthink-arithmetic-small"), ("large", "specthink-arithmetic-large")]
+    {
+        assert_eq!(summary[writer]["model"], model);
+        assert!(summary[writer]["traffic"]["received_bytes"].as_u64() > Some(0), "{summary}");
+    }
+    let alone = json(&ask(&["--json", "--policy", "small-only"]))["summary"].clone();
+    assert_eq!(alone["large"]["traffic"], Value::Null, "{alone}");
+}
+
+#[test]
+fn credentials_are_for_nodes_that_are_named() {
+    for flag in [&["--token-file", "x"][..], &["--tls-ca", "x"], &["--insecure"]] {
+        let args = [&["ask"], flag, &["2 + 3?"]].concat();
+        let ended = Process::spawn(SPECTHINK, &args, &[]).wait();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        let start = format!("error: {} is for nodes that are named", flag[0]);
+        assert!(ended.stderr.starts_with(&start), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+}
+
+#[test]
+fn the_coordinator_without_its_built_in_pair_links_no_model_code() {
     let tree = std::process::Command::new(env!("CARGO"))
-        .args(["tree", "-p", "coordinator", "-e", "normal", "--locked", "--offline"])
+        .args(["tree", "-p", "coordinator", "--no-default-features", "-e", "normal"])
+        .args(["--locked", "--offline"])
         .current_dir(OsStr::new(env!("CARGO_MANIFEST_DIR")))
         .output()
         .unwrap();

@@ -141,11 +141,18 @@ fn arguments_that_mean_nothing_are_usage_errors() {
         (&["--model", &tiny, "--drain", "soon"], "--drain"),
         (&["--model", &tiny, "--heartbeat", "0s"], "--heartbeat"),
         (&["--model", &tiny, "--threads", "0"], "--threads"),
-        (&[], "--model"),
     ] {
         let ended = run(args, &[]);
         assert_eq!(ended.code, Some(Exit::Usage as i32), "{ended:?}");
         assert!(ended.stderr.contains(what), "{ended:?}");
+    }
+}
+
+#[test]
+fn flags_about_another_model_do_not_go_with_the_built_in_one() {
+    for flag in ["--file", "--revision"] {
+        let line = format!("{flag} goes with --model, but without one the built-in model ");
+        refuses(Exit::Usage, &["--listen", FREE, flag, "x"], &[], &line);
     }
 }
 
@@ -182,9 +189,12 @@ fn a_token_that_is_not_unicode_is_no_absent_one() {
     let token = |name: &str| {
         (name == "SPECTHINK_TOKEN").then(|| OsString::from_vec(b"s3cr\xffet".to_vec()))
     };
-    let error = NodeConfig::new(args.clone(), token).unwrap_err();
+    let config = |var: &dyn Fn(&str) -> Option<OsString>| {
+        NodeConfig::new(&small_node::DEFAULTS, args.clone(), var)
+    };
+    let error = config(&token).unwrap_err();
     assert_eq!(error.exit(), Exit::Credentials, "{error}");
-    assert!(NodeConfig::new(args, |_| None).unwrap().server.token.is_none());
+    assert!(config(&|_| None).unwrap().server.token.is_none());
 }
 
 #[test]

@@ -1,12 +1,9 @@
-//! What integration tests need: nodes as real processes and inside the test, and the fixtures. No
-//! test lives here.
+//! What integration tests need: nodes as real processes, and the fixtures. No test lives here.
 
-mod local;
 mod process;
 
 use std::path::PathBuf;
 
-pub use local::LocalNode;
 pub use process::{Ended, Process, Signal};
 
 /// The path of a fixture, for instance `tiny-llama`.

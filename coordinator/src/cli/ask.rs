@@ -7,12 +7,13 @@ use std::{
 };
 
 use serde::Serialize;
-use thinking::{policy::End, transcript::Span};
-use tokio::{signal, sync::Notify};
+use thinking::{policy::End, thinker::Failure, transcript::Span};
+use tokio::sync::Notify;
 
 use super::{
-    config::{Config, DEFAULT_LARGE, DEFAULT_SMALL},
+    config::{Config, DEFAULT_LARGE, DEFAULT_SMALL, Nodes, Origin},
     exit::{Exit, Stop},
+    signals::heed_signals,
 };
 use crate::{
     account::Summary,
@@ -42,6 +43,8 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
         Some(path) => Some(JournalWriter::create(path, &header(&config)).map_err(journal_error)?),
         None => None,
     };
+    let Nodes { small, large, origin } = config.nodes;
+    origin.announce();
     let mut screen = Screen {
         journal,
         renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.style)),
@@ -49,8 +52,8 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
     };
     let run = Run {
         question: config.question,
-        small: config.small,
-        large: config.large,
+        small,
+        large,
         policy: config.policy,
         settings: config.settings,
     };
@@ -67,7 +70,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
         write_json(&outcome).or_else(forgive_a_closed_pipe).map_err(output)?;
     }
     let written = screen.journal.map(JournalWriter::finish).transpose();
-    let exit = exit(&outcome, reader_left, config.usual_nodes, config.journal.is_some())?;
+    let exit = exit(&outcome, reader_left, &origin, config.journal.is_some())?;
     written.map_err(journal_error)?;
     match exit {
         Exit::Ok if config.fail_degraded && outcome.summary.degraded.is_some() => {
@@ -82,8 +85,8 @@ fn header(config: &Config) -> Header {
         &config.question,
         config.policy_note.clone(),
         config.settings,
-        config.small.iter().map(|node| node.name.clone()).collect(),
-        config.large.as_ref().map(|node| node.name.clone()),
+        config.nodes.small.iter().map(|node| node.name.clone()).collect(),
+        config.nodes.large.as_ref().map(|node| node.name.clone()),
     )
 }
 
@@ -110,50 +113,18 @@ impl Observer for Screen {
     }
 }
 
-/// The first Ctrl-C, supervisor's signal or closed terminal asks for an orderly end. The second one
-/// ends the program on the spot: it may be stuck in writing to a reader that does not read.
-#[cfg(unix)]
-async fn heed_signals(enough: Arc<Notify>) {
-    use signal::unix::{SignalKind, signal};
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
-        return;
-    };
-    for first in [true, false] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        heed(first, &enough);
-    }
-}
-
-/// The first Ctrl-C asks for an orderly end, the second one ends the program on the spot.
-#[cfg(not(unix))]
-async fn heed_signals(enough: Arc<Notify>) {
-    for first in [true, false] {
-        if signal::ctrl_c().await.is_err() {
-            return;
-        }
-        heed(first, &enough);
-    }
-}
-
-fn heed(first: bool, enough: &Notify) {
-    if !first {
-        std::process::exit(Exit::Cancelled as i32);
-    }
-    enough.notify_one();
-}
-
 /// Whether a small node ever accepted the question; if not, there is nothing to sum up.
 fn began(outcome: &Outcome) -> bool {
     !outcome.summary.small.model.is_empty()
 }
 
 /// The exit code of an outcome, or the error that it is.
-fn exit(outcome: &Outcome, reader_left: bool, usual: bool, journal: bool) -> Result<Exit, Stop> {
+fn exit(
+    outcome: &Outcome,
+    reader_left: bool,
+    origin: &Origin,
+    journal: bool,
+) -> Result<Exit, Stop> {
     let (node, failure) = match &outcome.ended {
         Ended::Complete(End::Cancelled) if reader_left => return Ok(Exit::Ok),
         Ended::Complete(End::Cancelled) => return Ok(Exit::Cancelled),
@@ -165,17 +136,7 @@ fn exit(outcome: &Outcome, reader_left: bool, usual: bool, journal: bool) -> Res
     // Others are there and say themselves what is wrong with them.
     let nobody_there = exit == Exit::Unreachable && failure.message.starts_with("cannot reach ");
     if !began(outcome) && nobody_there {
-        let what = if usual {
-            format!(
-                "no node answers on {DEFAULT_SMALL}: get two models (GGUF files or Hugging Face \
-                 names, see docs/models.md), start `small-node --model SMALL` and `large-node \
-                 --model LARGE` ({DEFAULT_LARGE}), and ask again; or name other nodes with --small \
-                 and --large"
-            )
-        } else {
-            format!("small node: {failure}; start it with `small-node --model SMALL`")
-        };
-        return Err(Stop::new(exit, what));
+        return Err(Stop::new(exit, nobody(origin, failure)));
     }
     let exit = match exit {
         Exit::Unreachable if began(outcome) => Exit::Lost,
@@ -189,6 +150,27 @@ fn exit(outcome: &Outcome, reader_left: bool, usual: bool, journal: bool) -> Res
         (false, false) => "; a second --small would have gone on",
     };
     Err(Stop::new(exit, format!("small node {named}: {stop}{kept}").replace(" :", ":")))
+}
+
+/// What is said when no small node is there.
+fn nobody(origin: &Origin, failure: &Failure) -> String {
+    match origin {
+        Origin::Named => format!("small node: {failure}; start it with `small-node --model SMALL`"),
+        Origin::SmallUsual => format!(
+            "no node answers on {DEFAULT_SMALL}, where the small one is when only --large is given: \
+             start `small-node --model SMALL` there, or name another with --small"
+        ),
+        Origin::Usual => format!(
+            "no node answers on {DEFAULT_SMALL}: get two models (GGUF files or Hugging Face \
+             names, see docs/models.md), start `small-node --model SMALL` and `large-node \
+             --model LARGE` ({DEFAULT_LARGE}), and ask again; or name other nodes with --small \
+             and --large"
+        ),
+        Origin::Builtin { .. } => format!(
+            "the built-in small node does not answer: {failure}; ask again, or name other nodes \
+             with --small and --large"
+        ),
+    }
 }
 
 /// What `--json` prints.

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io::{IsTerminal, Read},
+    io::{IsTerminal, Read, Write},
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -15,7 +15,8 @@ use thinking::{
 use transport::{Address, ClientTls, Remote, RemoteConfig, Token};
 
 use super::{
-    args::{AskArgs, When},
+    args::{AskArgs, NodesArgs, SecurityArgs, When, WritingArgs},
+    builtin::{self, Builtin, Pair},
     exit::{Exit, Stop},
     policy,
 };
@@ -34,10 +35,7 @@ const TOKEN_VARIABLE: &str = "SPECTHINK_TOKEN";
 /// Everything `ask` needs, checked. Nothing is connected yet.
 pub(super) struct Config {
     pub(super) question: Question,
-    pub(super) small: Vec<Node>,
-    pub(super) large: Option<Node>,
-    /// No node was named: the usual addresses are tried.
-    pub(super) usual_nodes: bool,
+    pub(super) nodes: Nodes,
     pub(super) policy: Box<dyn Policy>,
     /// The policy and its parameters, for the journal.
     pub(super) policy_note: serde_json::Value,
@@ -48,47 +46,107 @@ pub(super) struct Config {
     pub(super) style: Style,
 }
 
+/// The nodes, not yet connected to.
+pub(super) struct Nodes {
+    pub(super) small: Vec<Node>,
+    pub(super) large: Option<Node>,
+    pub(super) origin: Origin,
+}
+
+/// Where the nodes' addresses come from.
+pub(super) enum Origin {
+    /// The user named the small node.
+    Named,
+    /// The user named only the large node.
+    SmallUsual,
+    /// The user named none.
+    Usual,
+    /// The user named none: the nodes in this process, and what is to be said of them.
+    Builtin {
+        /// Stops them when it is dropped.
+        _pair: Pair,
+        banner: String,
+    },
+}
+
+impl Origin {
+    /// Says who answers when it is the built-in pair.
+    pub(super) fn announce(&self) {
+        if let Origin::Builtin { banner, .. } = self {
+            // Standard error may be gone; the answer is not less for it.
+            let _ = writeln!(std::io::stderr(), "{banner}");
+        }
+    }
+}
+
 impl Config {
-    pub(super) fn new(args: AskArgs) -> Result<Config, Stop> {
-        let sampling = sampling(&args)?;
-        let chosen = policy::choose(&args)?;
-        let usual_nodes = args.small.is_empty();
-        let small = if usual_nodes { vec![DEFAULT_SMALL.to_owned()] } else { args.small.clone() };
-        let small: Vec<Node> =
-            small.iter().map(|url| node(url, &args)).collect::<Result<_, Stop>>()?;
-        // A node that the policy has no use for shall not cost anything, nor degrade the answer.
-        let large = match args.policy {
-            PolicyKind::SmallOnly => None,
-            _ => Some(node(args.large.as_deref().unwrap_or(DEFAULT_LARGE), &args)?),
-        };
-        let text = question_text(&args.question, args.raw, args.max_message_bytes)?;
+    pub(super) fn new(args: AskArgs, builtin: Option<&dyn Builtin>) -> Result<Config, Stop> {
+        let AskArgs { nodes, writing, .. } = &args;
+        let sampling = sampling(writing)?;
+        let chosen = policy::choose(&args.policy, writing.max_tokens)?;
+        // Before the question: what is wrong with an address shows before anybody has typed one.
+        let connected = connect(nodes, args.policy.policy, &args.security, builtin)?;
+        let text = question_text(&args.question, args.raw, args.security.max_message_bytes)?;
         let question = Question {
             id: question_id(),
-            prompt: prompt(text, args.system, args.raw),
+            prompt: prompt(text, writing.system.clone(), args.raw),
             sampling,
-            seed: args.seed,
-            max_tokens: args.max_tokens,
-            deadline: args.deadline.or(chosen.deadline),
+            seed: writing.seed,
+            max_tokens: writing.max_tokens,
+            deadline: writing.deadline.or(chosen.deadline),
         };
-        let settings = Settings {
-            // The small model has no part in `large-only`: it shall not read along.
-            keep_warm: !args.no_keep_warm && args.policy != PolicyKind::LargeOnly,
-            small_timeout: args.small_timeout,
-            large_timeout: args.large_timeout,
-        };
+        let policy = chosen.policy(question.seed).map_err(|error| Stop::new(Exit::Usage, error))?;
         Ok(Config {
             question,
-            small,
-            large,
-            usual_nodes,
-            policy: chosen.policy,
+            nodes: connected,
+            policy,
+            settings: settings(nodes, args.policy.policy),
             policy_note: chosen.note,
-            settings,
             journal: args.journal,
             json: args.json,
             fail_degraded: args.fail_degraded,
             style: style(args.look.color),
         })
+    }
+}
+
+/// The nodes: those named, the built-in pair, or those at the usual addresses.
+pub(super) fn connect(
+    nodes: &NodesArgs,
+    policy: PolicyKind,
+    security: &SecurityArgs,
+    builtin: Option<&dyn Builtin>,
+) -> Result<Nodes, Stop> {
+    // A node that the policy has no use for shall not cost anything, nor degrade the answer.
+    let wants_large = policy != PolicyKind::SmallOnly;
+    if let Some(builtin) = builtin::answering(builtin, nodes) {
+        let pair = builtin::start(builtin, wants_large, security)?;
+        let node = |url: &String| link(remote_config(url, security)?);
+        return Ok(Nodes {
+            small: vec![node(&pair.small)?],
+            large: pair.large.as_ref().map(node).transpose()?,
+            origin: Origin::Builtin { _pair: pair, banner: builtin::banner(builtin) },
+        });
+    }
+    let (usual, origin) = match (nodes.small.is_empty(), nodes.large.is_some()) {
+        (false, _) => (None, Origin::Named),
+        (true, true) => (Some(DEFAULT_SMALL), Origin::SmallUsual),
+        (true, false) => (Some(DEFAULT_SMALL), Origin::Usual),
+    };
+    let small = nodes.small.iter().map(String::as_str).chain(usual);
+    let small = small.map(|url| node(url, security)).collect::<Result<_, Stop>>()?;
+    let large = nodes.large.as_deref().unwrap_or(DEFAULT_LARGE);
+    let large = wants_large.then(|| node(large, security)).transpose()?;
+    Ok(Nodes { small, large, origin })
+}
+
+/// How the nodes are treated.
+pub(super) fn settings(nodes: &NodesArgs, policy: PolicyKind) -> Settings {
+    Settings {
+        // The small model has no part in `large-only`: it shall not read along.
+        keep_warm: !nodes.no_keep_warm && policy != PolicyKind::LargeOnly,
+        small_timeout: nodes.small_timeout,
+        large_timeout: nodes.large_timeout,
     }
 }
 
@@ -113,7 +171,7 @@ fn colour_by(is_terminal: bool, no_color: &OsStr, term: &OsStr) -> bool {
     is_terminal && no_color.is_empty() && term != "dumb"
 }
 
-fn sampling(args: &AskArgs) -> Result<Sampling, Stop> {
+pub(super) fn sampling(args: &WritingArgs) -> Result<Sampling, Stop> {
     let not_negative = |value: f32| value.is_finite() && value >= 0.0;
     let fraction = |value: f32| (0.0..=1.0).contains(&value);
     let checks = [
@@ -178,7 +236,7 @@ fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, Stop> {
     Ok(bytes)
 }
 
-fn prompt(text: String, system: Option<String>, raw: bool) -> Prompt {
+pub(super) fn prompt(text: String, system: Option<String>, raw: bool) -> Prompt {
     if raw {
         return Prompt::Raw(text);
     }
@@ -188,15 +246,22 @@ fn prompt(text: String, system: Option<String>, raw: bool) -> Prompt {
 }
 
 /// Tells one question from another in the nodes' logs.
-fn question_id() -> String {
+pub(super) fn question_id() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     format!("{:x}-{:x}", now.as_micros(), std::process::id())
 }
 
-fn node(url: &str, args: &AskArgs) -> Result<Node, Stop> {
+/// A connection to an address, without credentials.
+fn remote_config(url: &str, args: &SecurityArgs) -> Result<RemoteConfig, Stop> {
     let address: Address = url.parse().map_err(|error| Stop::new(Exit::Usage, error))?;
-    let credentials = |error: &dyn std::fmt::Display| Stop::new(Exit::Credentials, error);
     let mut config = RemoteConfig::new(address);
+    config.max_message_bytes = usize::try_from(args.max_message_bytes).unwrap_or(usize::MAX);
+    Ok(config)
+}
+
+/// A node that somebody else runs.
+fn node(url: &str, args: &SecurityArgs) -> Result<Node, Stop> {
+    let mut config = remote_config(url, args)?;
     config.tls = ClientTls {
         ca: args.tls_ca.clone(),
         identity: args.tls_cert.clone().zip(args.tls_key.clone()),
@@ -210,7 +275,14 @@ fn node(url: &str, args: &AskArgs) -> Result<Node, Stop> {
         _ => None,
     };
     config.insecure = args.insecure;
-    config.max_message_bytes = usize::try_from(args.max_message_bytes).unwrap_or(usize::MAX);
+    link(config)
+}
+
+fn credentials(error: &dyn std::fmt::Display) -> Stop {
+    Stop::new(Exit::Credentials, error)
+}
+
+fn link(config: RemoteConfig) -> Result<Node, Stop> {
     let name = config.address.to_string();
     let remote = Remote::new(config).map_err(|error| match error {
         transport::RemoteError::Plaintext { .. } => Stop::new(Exit::Usage, error),

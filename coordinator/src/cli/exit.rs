@@ -50,13 +50,17 @@ pub enum Exit {
     Encoding = 17,
     /// The chat template.
     Template = 18,
+    /// `eval`'s data set.
+    DataSet = 19,
+    /// `eval`'s grader.
+    Grader = 20,
     /// A signal.
     Cancelled = 130,
 }
 
 impl Exit {
     /// All of them, in order.
-    pub const ALL: [Exit; 20] = [
+    pub const ALL: [Exit; 22] = [
         Exit::Ok,
         Exit::Internal,
         Exit::Usage,
@@ -76,6 +80,8 @@ impl Exit {
         Exit::Lost,
         Exit::Encoding,
         Exit::Template,
+        Exit::DataSet,
+        Exit::Grader,
         Exit::Cancelled,
     ];
 
@@ -90,7 +96,7 @@ impl Exit {
             Exit::Question => "the question is empty, or cannot be read",
             Exit::PolicyFile => "the policy file cannot be read, or holds something wrong",
             Exit::Journal => {
-                "the journal exists already, cannot be written, or cannot be read again"
+                "the journal or log exists already, cannot be written, cannot be read again, or is of another run"
             }
             Exit::Credentials => "a certificate, key or token file does not work",
             Exit::Unreachable => "no small node can be reached, or what answers there is not one",
@@ -105,6 +111,8 @@ impl Exit {
             Exit::Lost => "the last small node was lost in mid-answer; what there was is shown",
             Exit::Encoding => "the question is not UTF-8",
             Exit::Template => "the model's chat template is absent or fails",
+            Exit::DataSet => "the data set cannot be read, or holds a broken line",
+            Exit::Grader => "the grader cannot be started, or failed",
             Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
         }
     }

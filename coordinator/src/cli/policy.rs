@@ -4,32 +4,78 @@ use std::time::Duration;
 
 use serde_json::json;
 use thinking::policy::{
-    Paper, Policy, PolicyError, PolicyKind, Recipe, Strict, build,
-    config::{paper_config, strict_config},
+    Policy, PolicyError, PolicyKind, Preset, Recipe, build,
+    config::{PERIOD_TOKENS, paper_config, strict_config},
 };
 
 use super::{
-    args::AskArgs,
+    args::PolicyArgs,
     exit::{Exit, Stop},
 };
 
 /// The large model's share of a schedule unless told otherwise: about the paper's.
 const SHARE: f64 = 0.2;
 
-/// A policy, ready to run.
+/// A policy with its parameters, checked: makes the policy of any number of questions.
 pub(super) struct Chosen {
-    pub(super) policy: Box<dyn Policy>,
+    kind: PolicyKind,
+    preset: Preset,
+    yaml: Option<String>,
+    max_tokens: u32,
+    share: f64,
+    period_tokens: u32,
     /// Its name and parameters, for the journal.
     pub(super) note: serde_json::Value,
     /// The time for an answer that its file sets.
     pub(super) deadline: Option<Duration>,
 }
 
-pub(super) fn choose(args: &AskArgs) -> Result<Chosen, Stop> {
+impl Chosen {
+    /// The policy of a question with this seed.
+    pub(super) fn policy(&self, seed: u64) -> Result<Box<dyn Policy>, PolicyError> {
+        build(&Recipe {
+            kind: self.kind,
+            preset: self.preset,
+            yaml: self.yaml.as_deref(),
+            max_tokens: self.max_tokens,
+            share: self.share,
+            period_tokens: self.period_tokens,
+            seed,
+        })
+    }
+
+    /// Fills in what is known only when the parameters are read.
+    fn read(mut self) -> Result<Chosen, PolicyError> {
+        self.policy(0)?;
+        let yaml = self.yaml.as_deref();
+        let parameters = match self.kind {
+            PolicyKind::Paper => {
+                let config = paper_config(self.preset, yaml)?;
+                self.deadline =
+                    config.deadline_s().and_then(|s| Duration::try_from_secs_f64(s).ok());
+                json!(config)
+            }
+            PolicyKind::Strict => json!(strict_config(self.preset, yaml)?),
+            PolicyKind::SmallOnly | PolicyKind::LargeOnly => json!({}),
+            PolicyKind::Random => json!({ "share": self.share }),
+            PolicyKind::Periodic => {
+                json!({ "share": self.share, "period_tokens": self.period_tokens })
+            }
+        };
+        self.note = json!({ "name": self.kind.name(), "parameters": parameters });
+        Ok(self)
+    }
+}
+
+pub(super) fn choose(args: &PolicyArgs, max_tokens: u32) -> Result<Chosen, Stop> {
     let kind = args.policy;
     let scheduled = matches!(kind, PolicyKind::Random | PolicyKind::Periodic);
     if args.share.is_some() && !scheduled {
         let message = format!("--share is for the policies random and periodic, not for {kind}");
+        return Err(Stop::new(Exit::Usage, message));
+    }
+    if args.period.is_some() && kind != PolicyKind::Periodic {
+        let message = format!("--period is for the policy periodic, not for {kind}");
         return Err(Stop::new(Exit::Usage, message));
     }
     let yaml = args.policy_file.as_ref().map(|path| {
@@ -39,40 +85,20 @@ pub(super) fn choose(args: &AskArgs) -> Result<Chosen, Stop> {
             Stop::new(Exit::PolicyFile, message)
         })
     });
-    let yaml = yaml.transpose()?;
-    let share = args.share.unwrap_or(SHARE);
-    let recipe = Recipe {
+    let chosen = Chosen {
         kind,
         preset: args.preset,
-        yaml: yaml.as_deref(),
-        max_tokens: args.max_tokens,
-        share,
-        seed: args.seed,
+        yaml: yaml.transpose()?,
+        max_tokens,
+        share: args.share.unwrap_or(SHARE),
+        period_tokens: args.period.unwrap_or(PERIOD_TOKENS),
+        note: json!(null),
+        deadline: None,
     };
-    let stop = |error: PolicyError| match (&error, &args.policy_file) {
+    chosen.read().map_err(|error| match (&error, &args.policy_file) {
         (PolicyError::NoParameters { .. } | PolicyError::BadShare { .. }, _) | (_, None) => {
             Stop::new(Exit::Usage, error)
         }
         (_, Some(path)) => Stop::new(Exit::PolicyFile, format!("{}: {error}", path.display())),
-    };
-    let mut deadline = None;
-    let (policy, parameters): (Box<dyn Policy>, _) = match kind {
-        PolicyKind::Paper => {
-            let config = paper_config(args.preset, recipe.yaml).map_err(stop)?;
-            deadline = config.deadline_s().and_then(|s| Duration::try_from_secs_f64(s).ok());
-            let parameters = json!(config);
-            (Box::new(Paper::new(config, args.max_tokens)), parameters)
-        }
-        PolicyKind::Strict => {
-            let config = strict_config(args.preset, recipe.yaml).map_err(stop)?;
-            let parameters = json!(config);
-            (Box::new(Strict::new(config, args.max_tokens)), parameters)
-        }
-        PolicyKind::SmallOnly | PolicyKind::LargeOnly => (build(&recipe).map_err(stop)?, json!({})),
-        PolicyKind::Random | PolicyKind::Periodic => {
-            (build(&recipe).map_err(stop)?, json!({ "share": share }))
-        }
-    };
-    let note = json!({ "name": kind.name(), "parameters": parameters });
-    Ok(Chosen { policy, note, deadline })
+    })
 }

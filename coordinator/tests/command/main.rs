@@ -1,6 +1,7 @@
 //! The command, run as its user runs it, against two served scripted Thinkers on loopback.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod eval;
 mod nodes;
 mod output;
 mod refusals;

@@ -71,14 +71,17 @@ fn files_that_do_not_work() {
     };
     let bad_key = file("policy.yml", "begin: true\nmax_target_tokenz: 20\n");
     let missing = folder.path().join("missing").to_str().unwrap().to_owned();
+    let small = ["ask", "--small", "http://127.0.0.1:9"];
     let paper = ["ask", "--policy", "paper", "x", "--policy-file"];
     let key = ["policy.yml", "max_target_tokenz", "line 2", "max_target_tokens"];
     refused(&[&paper[..], &[&bad_key]].concat(), None, 4, &key);
     refused(&[&paper[..], &[&missing]].concat(), None, 4, &["cannot read", "missing"]);
-    refused(&["ask", "--journal", folder.path().to_str().unwrap(), "x"], None, 5, &["journal"]);
+    let journal = [&small[..], &["--journal", folder.path().to_str().unwrap(), "x"]].concat();
+    refused(&journal, None, 5, &["journal"]);
     refused(&["trace", &missing], None, 5, &["cannot read the journal"]);
     refused(&["trace", &bad_key], None, 5, &["is not a journal"]);
-    refused(&["ask", "--token-file", &missing, "x"], None, 6, &["token file"]);
+    let token = [&small[..], &["--token-file", &missing, "x"]].concat();
+    refused(&token, None, 6, &["token file"]);
     let https = ["ask", "--small", "https://127.0.0.1:9", "x", "--tls-ca", &bad_key];
     refused(&https, None, 6, &["holds no certificate"]);
 }

@@ -3,7 +3,6 @@
 //! Loading weights is [`crate::model`]'s part; the thread's work is told in [`crate::scheduler`].
 
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +17,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
     error::LoadError,
-    model::{LoadOptions, LoadProgress, LoadedModel, TokenizerSource, load_model},
+    model::{LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource, load_model},
     scheduler::{Node, Scheduler},
     template::ChatTemplate,
     tokenizer::Tokenizer,
@@ -30,7 +29,7 @@ const ARRIVALS: usize = 64;
 /// How an engine runs its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// What the model is called in the card; by default the file's or directory's name.
+    /// What the model is called in the card; by default its location's name.
     pub name: Option<String>,
     /// Sessions that hold a cache at once; one more is refused as overloaded.
     pub max_sessions: usize,
@@ -67,21 +66,18 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads a model from a .gguf file or a Hugging Face directory and starts its thread.
+    /// Loads a model and starts its thread.
     ///
     /// # Errors
     /// As [`load_model`] and [`Engine::new`].
     pub fn load(
-        path: &Path,
+        location: &ModelLocation,
         load: &LoadOptions,
         mut options: EngineOptions,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Engine, LoadError> {
-        if options.name.is_none() {
-            let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
-            options.name = name.map(|name| name.to_string_lossy().into_owned());
-        }
-        Engine::new(load_model(path, load, progress)?, options)
+        options.name.get_or_insert_with(|| location.name());
+        Engine::new(load_model(location, load, progress)?, options)
     }
 
     /// Starts the thread of a loaded model.

@@ -17,8 +17,9 @@ pub use detokenize::Detokenizer;
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};
 pub use model::{
-    Biases, Decoder, Family, GgufMetadata, KvCache, LoadOptions, LoadProgress, LoadedModel,
-    ModelConfig, ModelFiles, RopeConfig, RopeScaling, Row, TokenizerSource, Want, load_model,
+    Biases, Decoder, EmbeddedModel, Family, GgufMetadata, KvCache, LoadOptions, LoadProgress,
+    LoadedModel, ModelConfig, ModelFiles, ModelLocation, RopeConfig, RopeScaling, Row,
+    TokenizerSource, Want, load_model,
 };
 pub use sample::{Draws, SampleError, Sampler, entropy_nats};
 pub use template::ChatTemplate;

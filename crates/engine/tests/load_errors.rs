@@ -14,7 +14,7 @@ use candle_core::{
         gguf_file::{self, Value},
     },
 };
-use engine::{LoadError, LoadOptions, load_model};
+use engine::{EmbeddedModel, LoadError, LoadOptions, ModelLocation, load_model};
 use serde_json::{Value as Json, json};
 
 fn fixture(name: &str) -> PathBuf {
@@ -28,7 +28,7 @@ fn error(path: &Path) -> LoadError {
 #[track_caller]
 fn error_with(path: &Path, dtype: Option<DType>) -> LoadError {
     let options = LoadOptions { dtype, device: Device::Cpu };
-    let error = load_model(path, &options, &mut |_| {}).expect_err("loaded");
+    let error = load_model(&path.into(), &options, &mut |_| {}).expect_err("loaded");
     let line = error.to_string();
     assert!(!line.contains('\n') && line.contains("; "), "not one clear line: {line}");
     error
@@ -120,7 +120,7 @@ fn a_window_that_is_not_used_is_no_hindrance() {
     config["use_sliding_window"] = json!(false);
     config["max_window_layers"] = json!(1);
     fs::write(&path, config.to_string()).unwrap();
-    load_model(scratch.path(), &LoadOptions::default(), &mut |_| {}).unwrap();
+    load_model(&scratch.path().into(), &LoadOptions::default(), &mut |_| {}).unwrap();
     config["use_sliding_window"] = json!(true);
     fs::write(&path, config.to_string()).unwrap();
     assert_says(&error(scratch.path()), &["sliding-window"]);
@@ -241,7 +241,7 @@ fn gguf_files_cut_short_anywhere_are_refused() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("model.gguf");
     Gguf::default().write(&path);
-    load_model(&path, &LoadOptions::default(), &mut |_| {}).unwrap();
+    load_model(&path.as_path().into(), &LoadOptions::default(), &mut |_| {}).unwrap();
     let whole = fs::read(&path).unwrap();
     for len in (4..whole.len() - 64).step_by(97) {
         fs::write(&path, &whole[..len]).unwrap();
@@ -262,7 +262,30 @@ fn gguf_files_with_a_wrong_byte_do_not_panic() {
             bytes[place] = wrong;
             fs::write(&path, &bytes).unwrap();
             // Some bytes do no harm.
-            let _ = load_model(&path, &LoadOptions::default(), &mut |_| {});
+            let _ = load_model(&path.as_path().into(), &LoadOptions::default(), &mut |_| {});
         }
     }
+}
+
+/// A GGUF in memory is read by the same code; what is wrong with it is said of its name.
+#[test]
+fn gguf_files_in_memory_load_and_are_refused_by_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.gguf");
+    Gguf::default().write(&path);
+    let whole: &'static [u8] = fs::read(&path).unwrap().leak();
+    let load = |bytes| {
+        let location = ModelLocation::Embedded(EmbeddedModel { name: "carried", bytes });
+        load_model(&location, &LoadOptions::default(), &mut |_| {})
+    };
+    let (on_disk, in_memory) = (
+        load_model(&path.as_path().into(), &LoadOptions::default(), &mut |_| {}).unwrap(),
+        load(whole).unwrap(),
+    );
+    assert_eq!(in_memory.parameters, on_disk.parameters);
+    assert_eq!(in_memory.quantisation, on_disk.quantisation);
+    let refused = |bytes| load(bytes).unwrap_err().to_string();
+    let damaged = refused(&whole[..whole.len() / 2]);
+    assert!(damaged.starts_with("carried is damaged or incomplete: "), "{damaged}");
+    assert!(refused(b"").starts_with("no model at carried: "), "{}", refused(b""));
 }

@@ -71,7 +71,7 @@ fn load(path: &Path) -> LoadedModel {
 
 fn load_with(path: &Path, dtype: Option<DType>) -> LoadedModel {
     let options = LoadOptions { dtype, device: Device::Cpu };
-    load_model(path, &options, &mut |_| {}).unwrap()
+    load_model(&path.into(), &options, &mut |_| {}).unwrap()
 }
 
 /// The logits of more tokens of one sequence, one forward pass.

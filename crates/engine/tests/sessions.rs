@@ -350,7 +350,7 @@ async fn a_session_with_unusable_logits_fails_alone() {
     let directory = tempfile::tempdir().unwrap();
     with_broken_weights(directory.path());
     let load = LoadOptions::default();
-    let engine = Engine::load(directory.path(), &load, options(), &mut |_| {}).unwrap();
+    let engine = Engine::load(&directory.path().into(), &load, options(), &mut |_| {}).unwrap();
     let (mut sound, ..) = Caller::open(&engine, open("")).await;
     let (mut broken, ..) = Caller::open(&engine, open("q")).await;
     sound.send(Command::Propose(ask(100))).await;

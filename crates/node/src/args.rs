@@ -4,7 +4,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
-use crate::error::Exit;
+use crate::{
+    builtin::{self, Builtin},
+    error::Exit,
+};
 
 /// What tells one node from another: nothing but defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Defaults {
     pub listen: &'static str,
     /// An example of a model for it, as `--model` takes it.
     pub example: &'static str,
+    /// The model that the program carries in itself and serves without `--model`.
+    pub builtin: Option<Builtin>,
 }
 
 /// The arguments of a node.
@@ -26,7 +31,7 @@ pub struct NodeArgs {
     /// The model: a .gguf file, a folder of safetensors, or the name of a Hugging Face repository
     /// (OWNER/NAME or OWNER/NAME@REVISION), which is downloaded once.
     #[arg(long, value_name = "PATH|NAME", env = "SPECTHINK_MODEL")]
-    pub model: String,
+    pub model: Option<String>,
 
     /// Which GGUF file, when the repository or folder holds several.
     #[arg(long, value_name = "NAME.gguf", env = "SPECTHINK_FILE")]
@@ -59,7 +64,7 @@ pub struct NodeArgs {
     pub dtype: Option<String>,
 
     /// CPU threads to compute with. Two nodes on one machine want half of its cores each. [default:
-    /// RAYON_NUM_THREADS, or the number of physical cores that it may use]
+    /// RAYON_NUM_THREADS, or the number of physical cores that it may use; 1 for a built-in model]
     #[arg(long, value_name = "N", env = "SPECTHINK_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 
@@ -128,9 +133,13 @@ impl NodeArgs {
 
 /// The command line's description with a node's defaults in it.
 pub fn command(defaults: &Defaults) -> clap::Command {
-    let Defaults { program, about, listen, example } = *defaults;
+    let Defaults { program, about, listen, example, builtin } = *defaults;
+    let without_model = match builtin {
+        Some(_) => format!("{program}\n  "),
+        None => String::new(),
+    };
     let mut help = format!(
-        "Examples:\n  \
+        "Examples:\n  {without_model}\
          {program} --model ~/models/model.gguf\n  \
          {program} --model {example}\n  \
          {program} --model ./safetensors-folder --listen 127.0.0.1:0 --threads 4\n  \
@@ -144,6 +153,10 @@ pub fn command(defaults: &Defaults) -> clap::Command {
         .name(program)
         .bin_name(program)
         .about(about)
+        .mut_arg("model", |arg| {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            arg.help(format!("{help}. [default: {}]", builtin::as_default(builtin)))
+        })
         .mut_arg("listen", |arg| arg.default_value(listen))
         .after_help(help)
 }

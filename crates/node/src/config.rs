@@ -9,11 +9,13 @@ use std::{
     time::Duration,
 };
 
+use engine::ModelLocation;
 use thinking::thinker::ModelCard;
 use transport::{ServerConfig, ServerTls, Token};
 
 use crate::{
-    args::NodeArgs,
+    args::{Defaults, NodeArgs},
+    builtin::Builtin,
     error::NodeError,
     hub::{Hub, ModelName, is_revision},
 };
@@ -48,6 +50,8 @@ pub enum ModelSource {
     Path(PathBuf),
     /// A repository on the hub.
     Name(ModelName),
+    /// In the program itself.
+    Builtin(Builtin),
 }
 
 impl ModelSource {
@@ -55,11 +59,8 @@ impl ModelSource {
     pub fn name(&self) -> String {
         match self {
             ModelSource::Name(name) => name.to_string(),
-            ModelSource::Path(path) => {
-                let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-                let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
-                name.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-            }
+            ModelSource::Path(path) => ModelLocation::from(path.as_path()).name(),
+            ModelSource::Builtin(model) => model.name.to_owned(),
         }
     }
 }
@@ -134,15 +135,35 @@ impl FromStr for Dtype {
 }
 
 impl NodeConfig {
+    /// A node on a free port of loopback, for this process alone: no credentials, and nothing from
+    /// the environment, which is meant for the programs.
+    pub fn local(model: ModelSource) -> NodeConfig {
+        NodeConfig {
+            model,
+            file: None,
+            hub: Hub::from_vars(|_| None),
+            listen: "127.0.0.1:0".to_owned(),
+            name: None,
+            device: DeviceChoice::Cpu,
+            dtype: None,
+            context_tokens: None,
+            server: ServerConfig::new(ModelCard::default()),
+        }
+    }
+
     /// Validates arguments. `var` looks up an environment variable.
     ///
     /// # Errors
     /// When an argument means nothing, names something that is not there, or contradicts another.
     pub fn new(
+        defaults: &Defaults,
         args: NodeArgs,
         var: impl Fn(&str) -> Option<OsString>,
     ) -> Result<NodeConfig, NodeError> {
-        let model = model(&args.model, args.revision)?;
+        let model = match &args.model {
+            Some(text) => model(text, args.revision)?,
+            None => builtin(defaults, &args)?,
+        };
         let mut hub = Hub::from_vars(|name| var(name)?.into_string().ok());
         hub.offline |= args.offline;
         let token = match &args.token_file {
@@ -191,6 +212,30 @@ impl NodeConfig {
     }
 }
 
+/// The model when none is named.
+fn builtin(defaults: &Defaults, args: &NodeArgs) -> Result<ModelSource, NodeError> {
+    let usage = |line: String| Err(NodeError::Usage(line));
+    let Some(model) = defaults.builtin else {
+        return usage(format!(
+            "no model: give --model PATH or --model OWNER/NAME (for instance --model {}), or build \
+             {} with its feature builtin, which puts a model into it",
+            defaults.example, defaults.program
+        ));
+    };
+    let with = |flag: &str| {
+        format!(
+            "{flag} goes with --model, but without one the built-in model {} is served: give \
+             --model too, or leave {flag} out",
+            model.name
+        )
+    };
+    match args {
+        NodeArgs { file: Some(_), .. } => usage(with("--file")),
+        NodeArgs { revision: Some(_), .. } => usage(with("--revision")),
+        _ => Ok(ModelSource::Builtin(model)),
+    }
+}
+
 /// What is there is a path. What is not there, and could be one, is a name.
 fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError> {
     let path = Path::new(text);
@@ -222,4 +267,63 @@ fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError>
         name.revision = Some(revision);
     }
     Ok(ModelSource::Name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: Defaults = Defaults {
+        program: "bare-node",
+        about: "",
+        listen: "127.0.0.1:0",
+        example: "a/b",
+        builtin: None,
+    };
+    const FULL: Defaults =
+        Defaults { builtin: Some(Builtin { name: "carried", bytes: b"GGUF" }), ..BARE };
+
+    fn config(defaults: &Defaults, args: &[&str]) -> Result<NodeConfig, NodeError> {
+        let line = [&["node"], args].concat().into_iter().map(OsString::from);
+        NodeConfig::new(defaults, NodeArgs::parse_with(defaults, line).unwrap(), |_| None)
+    }
+
+    fn usage(defaults: &Defaults, args: &[&str]) -> String {
+        match config(defaults, args).unwrap_err() {
+            NodeError::Usage(line) if !line.contains('\n') => line,
+            other => panic!("{args:?}: {other}"),
+        }
+    }
+
+    #[test]
+    fn without_a_name_the_built_in_model_is_served() {
+        let model = config(&FULL, &[]).unwrap().model;
+        assert_eq!(
+            (model.name().as_str(), Some(model)),
+            ("carried", FULL.builtin.map(ModelSource::Builtin))
+        );
+        let named = config(&FULL, &["--model", "a/b", "--file", "c.gguf"]).unwrap().model;
+        assert!(matches!(named, ModelSource::Name(_)), "{named:?}");
+        let file = usage(&FULL, &["--file", "c.gguf"]);
+        assert!(file.starts_with("--file goes with --model, "), "{file}");
+        let revision = usage(&FULL, &["--revision", "main"]);
+        assert!(revision.starts_with("--revision goes with --model, "), "{revision}");
+    }
+
+    #[test]
+    fn without_any_model_the_line_says_both_ways_to_get_one() {
+        for args in [&[][..], &["--file", "c.gguf"]] {
+            let line = usage(&BARE, args);
+            for part in ["--model", "a/b", "feature builtin"] {
+                assert!(line.contains(part), "{part:?} is not in: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_says_what_is_served_by_default() {
+        let help = |defaults| crate::command(defaults).render_long_help().to_string();
+        assert!(help(&FULL).contains("[default: the built-in model carried: "));
+        assert!(help(&BARE).contains("[default: none: "));
+    }
 }

@@ -2,22 +2,27 @@
 //! drain.
 //!
 //! The small and the large node are two sets of [`Defaults`] over this crate, never two
-//! implementations. A program that wants a node inside itself builds a [`NodeConfig`] and calls
-//! [`run`], or [`Node::start`] to learn the address first. Here live no model (see `engine`) and no
+//! implementations. A program that wants a node inside itself builds a [`NodeConfig`] and starts a
+//! [`LocalNode`], or calls [`run`]. Here live no model (see `engine`) and no
 //! wire (see `transport`).
 
 mod args;
+mod builtin;
 mod config;
 mod error;
 pub mod hub;
+mod local;
 mod main_with;
 mod progress;
 mod serve;
 mod threads;
 
 pub use args::{Defaults, NodeArgs, command};
+pub use builtin::{BUILTIN_CAN, Builtin};
 pub use config::{DeviceChoice, Dtype, ModelSource, NodeConfig};
 pub use error::{Exit, NodeError};
+pub use local::LocalNode;
 pub use main_with::main_with;
 pub use progress::{Console, Progress, Unit};
 pub use serve::{Node, run};
+pub use threads::fix_threads_for_builtin;

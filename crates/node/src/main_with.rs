@@ -31,9 +31,9 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
         }
     };
-    let result = match threads::fix(args.threads) {
+    let result = match threads::fix(args.threads, args.model.is_none()) {
         Ok(Some(code)) => return code,
-        Ok(None) => whole(args),
+        Ok(None) => whole(defaults, args),
         Err(why) => Err(NodeError::Internal(format!("cannot start with --threads: {why}"))),
     };
     match result {
@@ -51,9 +51,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
-fn whole(args: NodeArgs) -> Result<(), NodeError> {
+fn whole(defaults: &Defaults, args: NodeArgs) -> Result<(), NodeError> {
     log(args.verbose)?;
-    let config = NodeConfig::new(args, |name| std::env::var_os(name))?;
+    let config = NodeConfig::new(defaults, args, |name| std::env::var_os(name))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The network needs little; the cores are the model's.
         .worker_threads(2)

@@ -2,18 +2,15 @@
 //! with the address or the TLS files shows before minutes of loading, and the address is held
 //! meanwhile.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use candle_core::{DType, Device};
-use engine::{Engine, EngineOptions, LoadOptions, LoadProgress, load_model};
+use engine::{Engine, EngineOptions, LoadOptions, LoadProgress, ModelLocation, load_model};
 use thinking::thinker::{ModelCard, Thinker};
 use tokio::net::TcpListener;
 
 use crate::{
+    builtin,
     config::{DeviceChoice, Dtype, ModelSource, NodeConfig},
     error::NodeError,
     hub::{choose, list},
@@ -59,10 +56,13 @@ impl Node {
             .map_err(|why| NodeError::Internal(format!("the listener has no address: {why}")))?;
         config.server.check(address)?;
         let device = device(config.device)?;
-        let path = find(&config, console).await?;
-        let loaded = load(&config, path, device, console).await?;
+        let location = find(&config, console).await?;
+        let loaded = load(&config, location, device, console).await?;
         let card = loaded.engine.card().clone();
         say(&card, &loaded, console);
+        if matches!(config.model, ModelSource::Builtin(_)) {
+            console.note(&builtin::note());
+        }
         if let Some(why) = loaded.engine.no_template() {
             console.note(&format!("{why}: only raw prompts (specthink ask --raw) will work"));
         }
@@ -102,20 +102,23 @@ impl Node {
 }
 
 /// Where the model lies, after a download if need be.
-async fn find(config: &NodeConfig, console: &Console) -> Result<PathBuf, NodeError> {
+async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, NodeError> {
     let file = config.file.as_deref();
     match &config.model {
-        ModelSource::Name(name) => Ok(config.hub.fetch(name, file, console).await?),
+        ModelSource::Builtin(model) => Ok(ModelLocation::Embedded(*model)),
+        ModelSource::Name(name) => {
+            Ok(ModelLocation::Path(config.hub.fetch(name, file, console).await?))
+        }
         ModelSource::Path(path) if path.is_dir() => {
             let selection = choose(&list(path), file)
                 .map_err(|why| NodeError::Choose { path: path.clone(), why })?;
-            Ok(selection.path(path))
+            Ok(ModelLocation::Path(selection.path(path)))
         }
         ModelSource::Path(path) if file.is_some() => Err(NodeError::Usage(format!(
             "--file chooses a file of a folder or repository, but {} is a file",
             path.display()
         ))),
-        ModelSource::Path(path) => Ok(path.clone()),
+        ModelSource::Path(path) => Ok(ModelLocation::Path(path.clone())),
     }
 }
 
@@ -128,7 +131,7 @@ struct Loaded {
 
 async fn load(
     config: &NodeConfig,
-    path: PathBuf,
+    location: ModelLocation,
     device: Device,
     console: &Console,
 ) -> Result<Loaded, NodeError> {
@@ -143,20 +146,20 @@ async fn load(
     let console = console.clone();
     // Reads files and computes: nothing for the threads that serve.
     let task = tokio::task::spawn_blocking(move || {
-        load_blocking(&path, &load, options, &format!("loading {name}"), &console)
+        load_blocking(&location, &load, options, &format!("loading {name}"), &console)
     });
     task.await.map_err(|why| NodeError::Internal(format!("loading broke off: {why}")))?
 }
 
 fn load_blocking(
-    path: &Path,
+    location: &ModelLocation,
     load: &LoadOptions,
     options: EngineOptions,
     what: &str,
     console: &Console,
 ) -> Result<Loaded, NodeError> {
     let mut progress = None;
-    let model = load_model(path, load, &mut |LoadProgress { done_bytes, total_bytes }| {
+    let model = load_model(location, load, &mut |LoadProgress { done_bytes, total_bytes }| {
         progress
             .get_or_insert_with(|| console.progress(what, total_bytes, Unit::Bytes))
             .set(done_bytes);

@@ -6,8 +6,12 @@ use std::{num::NonZero, process::ExitCode};
 const RAYON: &str = "RAYON_NUM_THREADS";
 const CANDLE: &str = "CANDLE_NUM_THREADS";
 
-/// The number of threads when none is asked for: one per core this process may use, not counting
-/// the second thread of a core, which only gets in the way of arithmetic.
+/// The number of threads for a built-in model when none is asked for. Its matrices are so small that
+/// threads wait for each other longer than they compute, and far longer where cores are busy.
+const BUILTIN_THREADS: usize = 1;
+
+/// The number of threads for any other model when none is asked for: one per core this process may
+/// use, not counting the second thread of a core, which only gets in the way of arithmetic.
 fn default_threads() -> usize {
     let allowed = std::thread::available_parallelism().map_or(1, NonZero::get);
     allowed.min(num_cpus::get_physical()).max(1)
@@ -20,9 +24,10 @@ fn default_threads() -> usize {
 /// gives it: another thread may be reading it.
 ///
 /// Returns what to end with, when another process did the work.
-pub(crate) fn fix(threads: Option<u16>) -> Result<Option<ExitCode>, std::io::Error> {
+pub(crate) fn fix(threads: Option<u16>, builtin: bool) -> Result<Option<ExitCode>, std::io::Error> {
     let set = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok().filter(|n| *n > 0);
-    let wanted = threads.map(usize::from).or_else(|| set(RAYON)).unwrap_or_else(default_threads);
+    let default = || if builtin { BUILTIN_THREADS } else { default_threads() };
+    let wanted = threads.map(usize::from).or_else(|| set(RAYON)).unwrap_or_else(default);
     if set(RAYON) == Some(wanted) && set(CANDLE) == Some(wanted) {
         return Ok(None);
     }
@@ -31,6 +36,15 @@ pub(crate) fn fix(threads: Option<u16>) -> Result<Option<ExitCode>, std::io::Err
     let name = line.next();
     command.args(line).env(RAYON, wanted.to_string()).env(CANDLE, wanted.to_string());
     again(command, name)
+}
+
+/// The same for a program that is about to serve built-in models inside itself. Call it before
+/// anything is read from standard input.
+///
+/// # Errors
+/// When the program cannot start itself again.
+pub fn fix_threads_for_builtin() -> Result<Option<ExitCode>, std::io::Error> {
+    fix(None, true)
 }
 
 /// Becomes the command; the process keeps its number, its terminal and its parent.

@@ -243,7 +243,7 @@ proptest! {
         share in 0.0f64..=1.0,
         happenings in prop::collection::vec(happenings(), 0..60),
     ) {
-        let recipe = Recipe { kind, preset, yaml: None, max_tokens, share, seed: 1 };
+        let recipe = Recipe { kind, preset, max_tokens, share, seed: 1, ..Recipe::default() };
         let mut policy = build(&recipe).unwrap();
         let mut last = policy.step(Event::Started { prompt_tokens: 5 });
         let (mut spent, mut fair) = (0u64, true);

@@ -1,9 +1,8 @@
-//! Weights from a GGUF file. They stay in the file's blocks, but for formats whose CPU kernels are
+//! Weights from a GGUF file, on disk or in memory. They stay in the file's blocks, but for formats whose CPU kernels are
 //! scalar: those are repacked.
 
 use std::{
-    fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,9 +31,10 @@ const ROPE_FACTORS: &str = "rope_freqs.weight";
 const ALIGNMENT_WITHIN: u64 = 1 << 16;
 
 /// An open GGUF file.
-pub(crate) struct GgufSource {
+pub(crate) struct GgufSource<R> {
+    /// What messages call it.
     path: PathBuf,
-    file: BufReader<File>,
+    file: R,
     content: Content,
     device: Device,
     family: Family,
@@ -43,16 +43,20 @@ pub(crate) struct GgufSource {
     tied: bool,
 }
 
-impl GgufSource {
+impl<R: Read + Seek> GgufSource<R> {
     /// Reads the file's header and checks that the whole file is there.
-    pub(crate) fn open(path: &Path, options: &LoadOptions) -> Result<Opened<Self>, LoadError> {
+    pub(crate) fn open(
+        path: &Path,
+        mut file: R,
+        options: &LoadOptions,
+    ) -> Result<Opened<Self>, LoadError> {
         if options.dtype.is_some() {
             return Err(LoadError::Options(format!(
                 "{} says itself what its weights are held in; leave the dtype out",
                 path.display()
             )));
         }
-        let (file, content) = read_header(path)?;
+        let content = read_header(path, &mut file)?;
         let family = gguf_config::family(path, &content.metadata)?;
         let mut source = GgufSource {
             path: path.to_owned(),
@@ -210,7 +214,7 @@ impl GgufSource {
     }
 }
 
-impl TensorSource for GgufSource {
+impl<R: Read + Seek> TensorSource for GgufSource<R> {
     fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
         let info = self.content.tensor_infos.get(&id.gguf_name())?;
         Some(info.shape.dims().to_vec())
@@ -243,12 +247,11 @@ impl TensorSource for GgufSource {
 }
 
 /// Reads the header and checks every tensor's place in the file.
-fn read_header(path: &Path) -> Result<(BufReader<File>, Content), LoadError> {
+fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, LoadError> {
     let read_error = |source| LoadError::Read { path: path.to_owned(), source };
     let damaged = |why: String| LoadError::Damaged { path: path.to_owned(), why };
-    let file = File::open(path).map_err(read_error)?;
-    let file_bytes = file.metadata().map_err(read_error)?.len();
-    let mut file = BufReader::with_capacity(1 << 20, file);
+    let file_bytes = file.seek(SeekFrom::End(0)).map_err(read_error)?;
+    file.rewind().map_err(read_error)?;
     let mut start = Vec::new();
     file.by_ref().take(ALIGNMENT_WITHIN).read_to_end(&mut start).map_err(read_error)?;
     if !start.starts_with(b"GGUF") {
@@ -261,7 +264,7 @@ fn read_header(path: &Path) -> Result<(BufReader<File>, Content), LoadError> {
         return Err(damaged("its tensors are aligned to nothing".to_owned()));
     }
     file.rewind().map_err(read_error)?;
-    let content = Content::read(&mut file).map_err(|error| {
+    let content = Content::read(file).map_err(|error| {
         let why = error.to_string().lines().next().unwrap_or_default().to_owned();
         match why.strip_prefix("unknown dtype for tensor ") {
             Some(number) => LoadError::Quantisation {
@@ -288,7 +291,7 @@ fn read_header(path: &Path) -> Result<(BufReader<File>, Content), LoadError> {
             Some(_) => {}
         }
     }
-    Ok((file, content))
+    Ok(content)
 }
 
 /// Whether the header sets `general.alignment` to zero, by which candle's reader would divide.

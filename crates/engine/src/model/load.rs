@@ -1,8 +1,11 @@
-//! Loading a model: from a path to a [`Decoder`] and what the tokenizer needs. What the kinds of
+//! Loading a model: from its place to a [`Decoder`] and what the tokenizer needs. What the kinds of
 //! files look like is told by `gguf_*` and `hf_*`.
 
 use std::{
     collections::HashMap,
+    fmt,
+    fs::File,
+    io::{BufReader, Cursor},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,6 +23,50 @@ use super::{
     tensors::{Role, TensorId, TensorSource, expected},
     weight::{Linear, Weight},
 };
+
+/// Where a model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelLocation {
+    /// A .gguf file or a Hugging Face directory.
+    Path(PathBuf),
+    /// In the program itself.
+    Embedded(EmbeddedModel),
+}
+
+/// A GGUF file that a program carries in itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct EmbeddedModel {
+    /// What it is called, in messages too.
+    pub name: &'static str,
+    /// The file.
+    pub bytes: &'static [u8],
+}
+
+impl fmt::Debug for EmbeddedModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedModel").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl ModelLocation {
+    /// A short name for people: the file's or directory's, or the embedded model's own.
+    pub fn name(&self) -> String {
+        match self {
+            ModelLocation::Embedded(model) => model.name.to_owned(),
+            ModelLocation::Path(path) => {
+                let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+                let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+                name.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+            }
+        }
+    }
+}
+
+impl From<&Path> for ModelLocation {
+    fn from(path: &Path) -> Self {
+        ModelLocation::Path(path.to_owned())
+    }
+}
 
 /// How a model is loaded.
 #[derive(Debug, Clone)]
@@ -94,18 +141,32 @@ pub(crate) struct Opened<S> {
     pub(crate) dtype: DType,
 }
 
-/// Loads a model from a .gguf file or a Hugging Face directory.
+/// Loads a model from a .gguf file, on disk or in memory, or a Hugging Face directory.
 ///
 /// Everything that can be wrong with the files is found before weights are read.
 pub fn load_model(
+    location: &ModelLocation,
+    options: &LoadOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<LoadedModel, LoadError> {
+    if !matches!(options.dtype, None | Some(DType::F32 | DType::BF16 | DType::F16)) {
+        return Err(LoadError::Options("weights can be held in f32, bf16 or f16 only".to_owned()));
+    }
+    match location {
+        ModelLocation::Path(path) => load_path(path, options, progress),
+        ModelLocation::Embedded(EmbeddedModel { name, bytes }) => {
+            let (name, file) = (Path::new(name), Cursor::new(bytes));
+            finish(name, GgufSource::open(name, file, options)?, options, progress)
+        }
+    }
+}
+
+fn load_path(
     path: &Path,
     options: &LoadOptions,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<LoadedModel, LoadError> {
     let not_found = |why: &str| LoadError::NotFound { path: path.to_owned(), why: why.to_owned() };
-    if !matches!(options.dtype, None | Some(DType::F32 | DType::BF16 | DType::F16)) {
-        return Err(LoadError::Options("weights can be held in f32, bf16 or f16 only".to_owned()));
-    }
     if path.is_dir() {
         finish(path, HfSource::open(path, options)?, options, progress)
     } else if path.is_file() {
@@ -114,7 +175,10 @@ pub fn load_model(
                 "it is one safetensors file, which does not say what model it is",
             ));
         }
-        finish(path, GgufSource::open(path, options)?, options, progress)
+        let file =
+            File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let file = BufReader::with_capacity(1 << 20, file);
+        finish(path, GgufSource::open(path, file, options)?, options, progress)
     } else {
         Err(not_found("there is no such file or directory"))
     }

@@ -18,5 +18,6 @@ pub use cache::KvCache;
 pub use config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling};
 pub use decoder::{Decoder, Row, Want};
 pub use load::{
-    GgufMetadata, LoadOptions, LoadProgress, LoadedModel, ModelFiles, TokenizerSource, load_model,
+    EmbeddedModel, GgufMetadata, LoadOptions, LoadProgress, LoadedModel, ModelFiles, ModelLocation,
+    TokenizerSource, load_model,
 };

@@ -20,7 +20,8 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// An engine over a tiny model.
 pub(crate) fn engine(name: &str, options: EngineOptions) -> Engine {
-    Engine::load(&fixture(name), &LoadOptions::default(), options, &mut |_| {}).unwrap()
+    Engine::load(&fixture(name).as_path().into(), &LoadOptions::default(), options, &mut |_| {})
+        .unwrap()
 }
 
 pub(crate) fn greedy() -> Sampling {

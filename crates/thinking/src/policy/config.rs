@@ -7,8 +7,8 @@ use serde_saphyr::Error as YamlError;
 
 use super::{Paper, PaperConfig, Policy, Role, Scheduled, Solo, Strict, StrictConfig};
 
-/// Tokens of a period of the `periodic` policy.
-const PERIOD_TOKENS: u32 = 200;
+/// Tokens of a period of the `periodic` policy, unless told otherwise.
+pub const PERIOD_TOKENS: u32 = 200;
 
 /// The policies by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -187,6 +187,8 @@ pub struct Recipe<'a> {
     pub max_tokens: u32,
     /// The large writer's share of the tokens, from 0 to 1; for `random` and `periodic`.
     pub share: f64,
+    /// Tokens of a period; for `periodic`.
+    pub period_tokens: u32,
     /// Seeds `random`.
     pub seed: u64,
 }
@@ -199,6 +201,7 @@ impl Default for Recipe<'_> {
             yaml: None,
             max_tokens: 4096,
             share: 0.2,
+            period_tokens: PERIOD_TOKENS,
             seed: 0,
         }
     }
@@ -206,7 +209,7 @@ impl Default for Recipe<'_> {
 
 /// Makes a policy.
 pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
-    let Recipe { kind, preset, yaml, max_tokens, share, seed } = *recipe;
+    let Recipe { kind, preset, yaml, max_tokens, share, period_tokens, seed } = *recipe;
     if yaml.is_some() && !matches!(kind, PolicyKind::Paper | PolicyKind::Strict) {
         return Err(PolicyError::NoParameters { kind });
     }
@@ -220,7 +223,7 @@ pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
         PolicyKind::SmallOnly => Box::new(Solo::new(Role::Small, max_tokens)),
         PolicyKind::LargeOnly => Box::new(Solo::new(Role::Large, max_tokens)),
         PolicyKind::Random => Box::new(Scheduled::random(share, seed, max_tokens)),
-        PolicyKind::Periodic => Box::new(Scheduled::periodic(share, PERIOD_TOKENS, max_tokens)),
+        PolicyKind::Periodic => Box::new(Scheduled::periodic(share, period_tokens, max_tokens)),
     })
 }
 

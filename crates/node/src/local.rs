@@ -1,10 +1,9 @@
-//! A node inside the test's own process: the same code as the programs, without a process's start.
+//! A node inside another program: the same node, without a process of its own.
 
-use std::{ffi::OsString, path::Path};
-
-use node::{Console, Defaults, Node, NodeArgs, NodeConfig, NodeError};
 use thinking::thinker::ModelCard;
 use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::{config::NodeConfig, error::NodeError, progress::Console, serve::Node};
 
 /// A serving node. Dropping it ends it without a drain.
 #[derive(Debug)]
@@ -16,21 +15,13 @@ pub struct LocalNode {
 }
 
 impl LocalNode {
-    /// Starts a node on a free port of loopback, with more arguments if need be.
+    /// Starts a node, which says nothing; [`NodeConfig::local`] makes a configuration for it. It
+    /// serves on the runtime that this is called on.
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn start(
-        defaults: &Defaults,
-        model: &Path,
-        args: &[&str],
-    ) -> Result<LocalNode, NodeError> {
-        let first = [defaults.program, "--listen", "127.0.0.1:0", "--model"].map(OsString::from);
-        let line = first.into_iter().chain([model.as_os_str().to_owned()]);
-        let line = line.chain(args.iter().map(OsString::from));
-        let args = NodeArgs::parse_with(defaults, line)
-            .map_err(|error| NodeError::Usage(error.to_string()))?;
-        let node = Node::start(NodeConfig::new(args, |_| None)?, &Console::silent()).await?;
+    pub async fn start(config: NodeConfig) -> Result<LocalNode, NodeError> {
+        let node = Node::start(config, &Console::silent()).await?;
         let (url, card) = (node.url(), node.card().clone());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(node.serve(async {
@@ -52,13 +43,11 @@ impl LocalNode {
     /// Begins the shutdown, and waits until sessions are drained.
     ///
     /// # Errors
-    /// As [`Node::serve`].
-    ///
-    /// # Panics
-    /// When serving panicked.
+    /// As [`Node::serve`], and when serving broke off.
     pub async fn stop(mut self) -> Result<(), NodeError> {
         drop(self.stop.take());
-        (&mut self.serving).await.expect("serving does not panic")
+        let served = (&mut self.serving).await;
+        served.map_err(|why| NodeError::Internal(format!("serving broke off: {why}")))?
     }
 }
 

@@ -1,0 +1,67 @@
+//! The built-in pair: both nodes with the models that they carry in themselves, in this process, on
+//! free ports of loopback. They are the nodes that run elsewhere, and are spoken to in the same way.
+
+use std::process::ExitCode;
+
+use coordinator::cli::{Builtin, Pair};
+use node::{Defaults, LocalNode, ModelSource, NodeConfig};
+use tokio::runtime::Runtime;
+
+/// The small node's and the large node's own models.
+pub(crate) struct BuiltinPair;
+
+impl Builtin for BuiltinPair {
+    fn can(&self) -> &str {
+        node::BUILTIN_CAN
+    }
+
+    fn prepare(&self) -> Result<Option<ExitCode>, String> {
+        node::fix_threads_for_builtin().map_err(|why| why.to_string())
+    }
+
+    fn start(&self, large: bool) -> Result<Pair, String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            // The network needs little; the cores are the models'.
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|why| format!("cannot start the runtime: {why}"))?;
+        let nodes = runtime.block_on(async {
+            let small = local(&small_node::DEFAULTS);
+            let large = async {
+                match large {
+                    true => local(&large_node::DEFAULTS).await.map(Some),
+                    false => Ok(None),
+                }
+            };
+            tokio::try_join!(small, large)
+        });
+        let (small, large) = nodes?;
+        Ok(Pair {
+            small: small.url().to_owned(),
+            large: large.as_ref().map(|node| node.url().to_owned()),
+            guard: Box::new(Guard { _nodes: (small, large), runtime: Some(runtime) }),
+        })
+    }
+}
+
+async fn local(defaults: &Defaults) -> Result<LocalNode, String> {
+    let model = defaults.builtin.ok_or_else(|| format!("{} has no model", defaults.program))?;
+    let node = LocalNode::start(NodeConfig::local(ModelSource::Builtin(model))).await;
+    node.map_err(|error| error.to_string())
+}
+
+/// Stops the nodes.
+struct Guard {
+    _nodes: (LocalNode, Option<LocalNode>),
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Without waiting: this may be dropped where nothing may block.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Arguments that `ask` and `eval` have in common.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use thinking::policy::{PolicyKind, Preset};
+
+/// Which nodes, and how long they may be silent.
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::cli) struct NodesArgs {
+    /// A small node. Give several: when one is lost in mid-answer, the next one goes on.
+    /// [default: http://127.0.0.1:7101 with --large; the built-in pair without]
+    #[arg(long, value_name = "URL", help_heading = "Nodes")]
+    pub(in crate::cli) small: Vec<String>,
+    /// The large node. When it is gone, late or refuses, the small model finishes alone and the
+    /// answer is degraded. [default: http://127.0.0.1:7102 with --small; the built-in pair without]
+    #[arg(long, value_name = "URL", help_heading = "Nodes")]
+    pub(in crate::cli) large: Option<String>,
+    /// Give up a takeover when the large node is silent for so long; the small one goes on alone.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Nodes")]
+    pub(in crate::cli) large_timeout: Duration,
+    /// Give up a small node when it is silent for so long.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration, help_heading = "Nodes")]
+    pub(in crate::cli) small_timeout: Duration,
+    /// Send a node the other's text only when it must write, instead of ahead (to measure what
+    /// reading ahead is worth).
+    #[arg(long, help_heading = "Nodes")]
+    pub(in crate::cli) no_keep_warm: bool,
+}
+
+/// Who writes when.
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::cli) struct PolicyArgs {
+    /// Who writes when. `strict`: the paper's rules without the leaks of its published loop; `paper`:
+    /// that loop to the letter; the others are for comparison.
+    #[arg(long, value_name = "NAME", default_value_t, value_parser = policies(), help_heading = "Policy")]
+    pub(in crate::cli) policy: PolicyKind,
+    /// What kind of small model it is: one that reasons by itself (R1-Distill, Qwen3), or one that
+    /// does not (Qwen2.5-Instruct, SmolLM2), for which the large one begins.
+    #[arg(long, value_name = "NAME", default_value_t, value_parser = presets(), help_heading = "Policy")]
+    pub(in crate::cli) preset: Preset,
+    /// The policy's parameters: a YAML file with the keys of the paper's authors. For `paper` and
+    /// `strict`; the preset is then not used.
+    #[arg(long, value_name = "FILE", conflicts_with = "preset", help_heading = "Policy")]
+    pub(in crate::cli) policy_file: Option<PathBuf>,
+    /// The large model's share of the tokens, from 0 to 1. For `random` and `periodic`.
+    #[arg(long, value_name = "SHARE", help_heading = "Policy")]
+    pub(in crate::cli) share: Option<f64>,
+    /// Tokens of a period, of which the large model writes the last SHARE. For `periodic`.
+    /// [default: 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
+    pub(in crate::cli) period: Option<u32>,
+}
+
+/// How tokens are drawn, and how many.
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::cli) struct WritingArgs {
+    /// Greatest number of tokens made for the answer by both models together, those that are cut off
+    /// at a trigger too; with `--policy paper` of the prompt and the tokens kept.
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Writing")]
+    pub(in crate::cli) max_tokens: u32,
+    /// How freely tokens are drawn; 0 always takes the likeliest.
+    #[arg(long, value_name = "T", default_value_t = 0.6, help_heading = "Writing")]
+    pub(in crate::cli) temperature: f32,
+    /// Draw from the K likeliest tokens only; 0 is off.
+    #[arg(long, value_name = "K", default_value_t = 50, help_heading = "Writing")]
+    pub(in crate::cli) top_k: u32,
+    /// Draw from the likeliest tokens that together reach this probability; 0 or 1 is off.
+    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Writing")]
+    pub(in crate::cli) top_p: f32,
+    /// Draw only tokens at least this fraction as likely as the likeliest; 0 is off.
+    #[arg(long, value_name = "P", default_value_t = 0.0, help_heading = "Writing")]
+    pub(in crate::cli) min_p: f32,
+    /// Make tokens that were used already less likely; 1 is off.
+    #[arg(long, value_name = "R", default_value_t = 1.0, help_heading = "Writing")]
+    pub(in crate::cli) repetition_penalty: f32,
+    /// The same question, seed, models and devices give the same answer, but for near-ties that a
+    /// node's rounding decides (see docs/ask.md).
+    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Writing")]
+    pub(in crate::cli) seed: u64,
+    /// A system message before the question.
+    #[arg(long, value_name = "TEXT", help_heading = "Writing")]
+    pub(in crate::cli) system: Option<String>,
+    /// Time for the whole answer, such as 90s or 2m; then it is cut off.
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Writing")]
+    pub(in crate::cli) deadline: Option<Duration>,
+}
+
+/// How connections are secured.
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::cli) struct SecurityArgs {
+    /// Trust nodes whose certificate this authority signed (PEM), and no others.
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    pub(in crate::cli) tls_ca: Option<PathBuf>,
+    /// Our own certificate (PEM), for nodes that ask for one.
+    #[arg(
+        long,
+        visible_alias = "tls-client-cert",
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Security"
+    )]
+    pub(in crate::cli) tls_cert: Option<PathBuf>,
+    /// The private key of our certificate (PEM).
+    #[arg(
+        long,
+        visible_alias = "tls-client-key",
+        value_name = "FILE",
+        requires = "tls_cert",
+        help_heading = "Security"
+    )]
+    pub(in crate::cli) tls_key: Option<PathBuf>,
+    /// A file with the token that the nodes ask for; else the variable SPECTHINK_TOKEN holds it.
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    pub(in crate::cli) token_file: Option<PathBuf>,
+    /// Allow plain text, the token too, to other machines.
+    #[arg(long, help_heading = "Security")]
+    pub(in crate::cli) insecure: bool,
+    /// Greatest size of a message, either way.
+    #[arg(long, value_name = "BYTES", default_value_t = transport::DEFAULT_MAX_MESSAGE_BYTES as u64, value_parser = clap::value_parser!(u64).range(1024..), help_heading = "Security")]
+    pub(in crate::cli) max_message_bytes: u64,
+}
+
+fn policies() -> impl TypedValueParser<Value = PolicyKind> {
+    let names = PolicyKind::ALL.map(PolicyKind::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<PolicyKind>())
+}
+
+fn presets() -> impl TypedValueParser<Value = Preset> {
+    let names = Preset::ALL.map(Preset::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Preset>())
+}
+
+/// Reads "90s", "2m", "1h", "500ms"; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("write a time such as 500ms, 90s, 2m or 1h".to_owned()),
+    };
+    let seconds = number.parse::<f64>().ok().map(|number| number * scale);
+    seconds
+        .filter(|seconds| *seconds > 0.0)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "write a time above zero, such as 500ms, 90s, 2m or 1h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "0", "-1s", "s", "1d", "1.2.3", "99999999999999999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The figures of a run over a data set, from its rows alone.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    time::Duration,
+};
+
+use grading::interval::wilson;
+use serde::Serialize;
+
+use super::{log::Row, minutes};
+
+/// What a run over a data set says. Means are per graded question.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// Questions with a graded answer.
+    pub graded: u64,
+    /// Those that were right.
+    pub right: u64,
+    /// Questions without an answer, because a node failed.
+    pub failed: u64,
+    /// Answers for which the large node was lost or refused.
+    pub degraded: u64,
+    /// Answers cut off by a limit.
+    pub cut_off: u64,
+    /// Right of graded, from 0 to 1.
+    pub accuracy: f64,
+    /// The accuracy's 95 % interval, after Wilson.
+    pub accuracy_low: f64,
+    /// Its upper end.
+    pub accuracy_high: f64,
+    /// Tokens that the small model wrote.
+    pub small_tokens: u64,
+    /// Tokens that the large model wrote.
+    pub large_tokens: u64,
+    /// Tokens that the policy put in.
+    pub inserted_tokens: u64,
+    /// Tokens that either model made and the policy forgot.
+    pub discarded_tokens: u64,
+    /// Large tokens of all, from 0 to 1.
+    pub takeover_share: f64,
+    /// Takeovers per answer.
+    pub takeovers: f64,
+    /// Tokens per answer.
+    pub tokens: f64,
+    /// Characters per answer: a measure of length that no tokenizer has a part in.
+    pub chars: f64,
+    /// Wall time per answer, in seconds.
+    pub wall_s: f64,
+    /// The models that wrote, in alphabetical order.
+    pub models: BTreeSet<String>,
+}
+
+impl Figures {
+    /// Adds rows up.
+    pub fn new<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        let mut sum = Figures::default();
+        for row in rows {
+            sum.add(row);
+        }
+        let graded = sum.graded.max(1) as f64;
+        for mean in [&mut sum.takeovers, &mut sum.tokens, &mut sum.chars, &mut sum.wall_s] {
+            *mean /= graded;
+        }
+        sum.accuracy = sum.right as f64 / graded;
+        (sum.accuracy_low, sum.accuracy_high) = wilson(sum.right, sum.graded);
+        let all = sum.small_tokens + sum.large_tokens + sum.inserted_tokens;
+        sum.takeover_share = sum.large_tokens as f64 / all.max(1) as f64;
+        sum
+    }
+
+    fn add(&mut self, row: &Row) {
+        use thinking::policy::End;
+        let graded = match row {
+            Row::Graded(graded) => graded,
+            Row::Failed { .. } => {
+                self.failed += 1;
+                return;
+            }
+        };
+        let summary = &graded.summary;
+        self.graded += 1;
+        self.right += u64::from(graded.right);
+        self.degraded += u64::from(summary.degraded.is_some());
+        self.cut_off += u64::from(summary.end != Some(End::EndOfText));
+        self.small_tokens += summary.small.tokens;
+        self.large_tokens += summary.large.tokens;
+        self.inserted_tokens += summary.inserted_tokens;
+        self.discarded_tokens += summary.small.discarded_tokens + summary.large.discarded_tokens;
+        self.takeovers += summary.takeovers.len() as f64;
+        self.tokens += summary.tokens() as f64;
+        self.chars += graded.text.chars().count() as f64;
+        self.wall_s += summary.time.total_us as f64 / 1e6;
+        for model in [&summary.small.model, &summary.large.model] {
+            if !model.is_empty() {
+                self.models.insert(model.clone());
+            }
+        }
+    }
+
+    /// Writes them in a few aligned lines. `wall` is the time of this run.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&self, out: &mut impl Write, wall: Duration) -> io::Result<()> {
+        let graded = self.graded.max(1) as f64;
+        writeln!(
+            out,
+            "accuracy   {:.1} % ({} of {}; 95 % interval {:.1} to {:.1} %)",
+            100.0 * self.accuracy,
+            self.right,
+            self.graded,
+            100.0 * self.accuracy_low,
+            100.0 * self.accuracy_high,
+        )?;
+        writeln!(
+            out,
+            "tokens     small {} ({:.1} an answer), large {} ({:.1}); {} more were made and discarded",
+            self.small_tokens,
+            self.small_tokens as f64 / graded,
+            self.large_tokens,
+            self.large_tokens as f64 / graded,
+            self.discarded_tokens,
+        )?;
+        writeln!(
+            out,
+            "takeovers  {:.2} an answer; takeover share {:.1} %",
+            self.takeovers,
+            100.0 * self.takeover_share
+        )?;
+        writeln!(
+            out,
+            "length     {:.1} tokens, {:.1} characters an answer; {} cut off by a limit",
+            self.tokens, self.chars, self.cut_off
+        )?;
+        writeln!(out, "wall time  {:.3} s an answer; this run {}", self.wall_s, minutes(wall))?;
+        if self.degraded + self.failed > 0 {
+            let (degraded, failed) = (self.degraded, self.failed);
+            writeln!(out, "trouble    {degraded} answers degraded, {failed} questions failed")?;
+        }
+        let models: Vec<&str> = self.models.iter().map(String::as_str).collect();
+        writeln!(out, "models     {}", models.join(", "))
+    }
+}

@@ -1,0 +1,195 @@
+//! `specthink eval`: figures, the log that is taken up again, and what is refused.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+    sync::Arc,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use thinking::{
+    testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
+    thinker::{Code, Command, Failure},
+};
+use tokio::runtime::Runtime;
+
+use crate::nodes::{large, served, small, specthink, stderr, stdout};
+
+/// Three questions; the scripted pair answers 4 to all.
+const DATA: &str = r#"{"id":"a","question":"2+2?","answer":"4"}
+{"id":"b","question":"2+3?","answer":"5"}
+{"id":"c","question":"8/2?","answer":"4"}
+"#;
+
+struct Bench {
+    runtime: Runtime,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let bench = Bench { runtime: Runtime::new().unwrap(), folder: TempDir::new().unwrap() };
+        fs::write(bench.path("data.jsonl"), DATA).unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs `eval` over a file of the folder against these Thinkers.
+    fn eval(&self, small: &Arc<ScriptedThinker>, data: &str, flags: &[&str]) -> Output {
+        let small = served(&self.runtime, small.clone());
+        let large = served(&self.runtime, large());
+        let data = self.path(data);
+        let data = data.to_str().unwrap();
+        let nodes = ["eval", data, "--small", &small.url, "--large", &large.url];
+        specthink(&[&nodes[..], flags].concat(), None)
+    }
+
+    fn log(&self) -> String {
+        self.path("log").to_str().unwrap().to_owned()
+    }
+
+    fn rows(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path("log")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn questions_asked(thinker: &ScriptedThinker) -> usize {
+    thinker.commands().iter().filter(|(_, command)| matches!(command, Command::Open(_))).count()
+}
+
+fn cut_off_last(path: &Path, bytes: usize) {
+    let text = fs::read(path).unwrap();
+    fs::write(path, &text[..text.len() - bytes]).unwrap();
+}
+
+#[test]
+fn figures_are_printed_and_every_question_has_a_row() {
+    let bench = Bench::new();
+    let output = bench.eval(&small(), "data.jsonl", &["--log", &bench.log()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("accuracy   66.7 % (2 of 3; 95 % interval 20.8 to 93.9 %)"), "{text}");
+    assert!(text.contains("takeovers  1.00 an answer; takeover share"), "{text}");
+    let rows = bench.rows();
+    assert_eq!(rows.len(), 4, "a header and three rows");
+    assert_eq!(rows[0]["specthink_eval"], 1);
+    assert_eq!(rows[1]["row"], "graded");
+    assert_eq!(rows[1]["answer"], "4");
+    assert_eq!(rows[1]["summary"]["large"]["tokens"], 5);
+    let seeds: Vec<&Value> = rows[1..].iter().map(|row| &row["seed"]).collect();
+    assert!(seeds[0] != seeds[1] && seeds[1] != seeds[2], "each question has its own");
+}
+
+#[test]
+fn an_interrupted_run_goes_on_and_grades_nothing_twice() {
+    let bench = Bench::new();
+    let first = small();
+    let flags = ["--log", &bench.log(), "--parallel", "1", "--json"];
+    assert!(bench.eval(&first, "data.jsonl", &flags).status.success());
+    let whole = bench.rows();
+    // As if the power had gone in the middle of the last line.
+    cut_off_last(&bench.path("log"), 10);
+    let second = small();
+    let output = bench.eval(&second, "data.jsonl", &flags);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(questions_asked(&second), 1, "only the one whose row broke off");
+    assert!(stderr(&output).contains("2 of 3 questions are graded already"));
+    let texts = |rows: &[Value]| -> Vec<Value> {
+        rows[1..]
+            .iter()
+            .map(|row| [&row["id"], &row["seed"], &row["text"]].map(Value::clone).into())
+            .collect()
+    };
+    assert_eq!(texts(&bench.rows()), texts(&whole));
+    let figures: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!((figures["graded"].as_u64(), figures["right"].as_u64()), (Some(3), Some(2)));
+    let third = small();
+    bench.eval(&third, "data.jsonl", &flags);
+    assert_eq!(questions_asked(&third), 0);
+}
+
+#[test]
+fn the_log_of_other_settings_is_refused_and_left_alone() {
+    let bench = Bench::new();
+    let log = ["--log", &bench.log()];
+    assert!(bench.eval(&small(), "data.jsonl", &log).status.success());
+    let before = fs::read(bench.path("log")).unwrap();
+    fs::write(
+        bench.path("more.jsonl"),
+        format!("{DATA}{}", DATA.replace("\"id\":\"", "\"id\":\"x")),
+    )
+    .unwrap();
+    let table: [(&str, &[&str], &str); 4] = [
+        ("data.jsonl", &["--seed", "1"], "another seed"),
+        ("data.jsonl", &["--policy", "small-only"], "another policy"),
+        ("data.jsonl", &["--temperature", "0"], "another sampling"),
+        ("more.jsonl", &[], "another data set"),
+    ];
+    for (data, flags, what) in table {
+        let output = bench.eval(&small(), data, &[&log[..], flags].concat());
+        assert_eq!(output.status.code(), Some(5), "{what}");
+        assert!(stderr(&output).contains(what), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    }
+    fs::write(bench.path("log"), "my shopping list").unwrap();
+    assert_eq!(bench.eval(&small(), "data.jsonl", &log).status.code(), Some(5));
+    assert_eq!(fs::read(bench.path("log")).unwrap(), b"my shopping list");
+    fs::write(bench.path("log"), before).unwrap();
+    assert!(bench.eval(&small(), "data.jsonl", &log).status.success());
+}
+
+#[test]
+fn a_question_that_failed_is_asked_again() {
+    let bench = Bench::new();
+    let kind = FaultKind::Fail(Failure::new(Code::Internal, "no more memory"));
+    let faults = vec![Fault { session: Some(1), command: 0, after_tokens: 0, kind }];
+    let script = Script::function(|_, _| vec!["4".to_owned()]);
+    let faulty = ScriptedThinker::with_options(script, Options { faults, ..Options::default() });
+    let flags = ["--log", &bench.log(), "--parallel", "1"];
+    let output = bench.eval(&Arc::new(faulty), "data.jsonl", &flags);
+    assert_eq!(output.status.code(), Some(15), "{}", stderr(&output));
+    assert!(stderr(&output).contains("1 of 3 questions failed"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no more memory"), "{}", stderr(&output));
+    let again = small();
+    let output = bench.eval(&again, "data.jsonl", &flags);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(questions_asked(&again), 1);
+    assert!(stdout(&output).contains("2 of 3"), "{}", stdout(&output));
+}
+
+#[test]
+fn broken_data_is_said_with_its_line() {
+    let bench = Bench::new();
+    fs::write(
+        bench.path("broken.jsonl"),
+        format!("{DATA}{{\"id\":\"d\"\n{{\"question\":\"5?\"}}\n"),
+    )
+    .unwrap();
+    let output = bench.eval(&small(), "broken.jsonl", &[]);
+    assert_eq!(output.status.code(), Some(19));
+    assert!(stderr(&output).contains("broken.jsonl, line 4: "), "{}", stderr(&output));
+    let output = bench.eval(&small(), "broken.jsonl", &["--skip-bad"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("skipped    2 broken lines"), "{}", stdout(&output));
+    assert!(stderr(&output).contains("skipped line 5: "), "{}", stderr(&output));
+    let output = bench.eval(&small(), "absent.jsonl", &[]);
+    assert_eq!(output.status.code(), Some(19));
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+}
+
+#[test]
+fn a_python_that_is_not_there_is_said_before_anything_is_asked() {
+    let bench = Bench::new();
+    let asked = small();
+    let flags = ["--grader", "math-verify", "--python", "no-such-python"];
+    let output = bench.eval(&asked, "data.jsonl", &flags);
+    assert_eq!(output.status.code(), Some(20), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no-such-python"), "{}", stderr(&output));
+    assert_eq!(questions_asked(&asked), 0);
+}

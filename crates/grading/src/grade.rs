@@ -1,0 +1,82 @@
+//! Whether an answer is right: the comparison as a whole, and the verdict on a text.
+//!
+//! Both sides are cleaned, read as formulas and compared by meaning: numbers exactly, decimals to six
+//! places, expressions with symbols by their values at several points, lists and sets in any order,
+//! tuples and intervals in theirs. The aim is to agree with Python's math-verify 0.9.0 where it is
+//! right. What does not live here: finding the answer in a text ([`crate::answer`]), asking
+//! math-verify itself ([`crate::math_verify`]).
+
+mod clean;
+mod compare;
+mod eval;
+mod expr;
+mod lex;
+mod num;
+mod parse;
+mod region;
+mod value;
+
+use crate::answer::extract;
+
+/// A text's answer and whether it is right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The answer that was found, `None` where the text has none.
+    pub answer: Option<String>,
+    /// Whether it equals the right one.
+    pub right: bool,
+    /// Who said so.
+    pub judge: Judge,
+}
+
+/// Who gave a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judge {
+    /// This crate.
+    Own,
+    /// Python's math-verify.
+    MathVerify,
+}
+
+/// Whether an answer equals the right one.
+///
+/// The right one comes first, as its form decides: see the table of cases in the tests. A text that
+/// cannot be read as a formula equals only the same text, white space aside.
+pub fn equivalent(gold: &str, answer: &str) -> bool {
+    let (gold, answer) = (clean::clean(gold), clean::clean(answer));
+    if same_text(&gold, &answer) {
+        return true;
+    }
+    match (parse::parse(&gold), parse::parse(&answer)) {
+        (Some(gold), Some(answer)) => compare::same(&gold, &answer),
+        _ => false,
+    }
+}
+
+/// Whether both are the same text, or the same whole number or fraction.
+///
+/// This is narrower than [`equivalent`]: nothing that anybody could dispute.
+pub fn exactly_equal(gold: &str, answer: &str) -> bool {
+    let (gold, answer) = (clean::clean(gold), clean::clean(answer));
+    if same_text(&gold, &answer) {
+        return true;
+    }
+    let number = |text: &str| match parse::parse(text)? {
+        value::Value::Expr(expr::Expr::Num { value, decimal: false }) => Some(value),
+        _ => None,
+    };
+    number(&gold).is_some_and(|gold| number(&answer) == Some(gold))
+}
+
+/// The verdict on a text that ends in an answer.
+pub fn grade(gold: &str, text: &str) -> Verdict {
+    let answer = extract(text);
+    let right = answer.as_deref().is_some_and(|answer| equivalent(gold, answer));
+    Verdict { answer, right, judge: Judge::Own }
+}
+
+fn same_text(a: &str, b: &str) -> bool {
+    let bare = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let a = bare(a);
+    !a.is_empty() && a == bare(b)
+}

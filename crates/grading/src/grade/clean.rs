@@ -1,0 +1,315 @@
+//! An answer's text without what says nothing about its value: dollars, units, words between values.
+//!
+//! What does not live here: the meaning of LaTeX commands ([`super::lex`] and [`super::parse`]).
+
+/// Units that may stand unmarked after a number; plural endings are taken off first.
+const UNITS: [&str; 60] = [
+    "acre",
+    "apple",
+    "cc",
+    "cent",
+    "centimeter",
+    "cm",
+    "coin",
+    "cubic",
+    "day",
+    "deg",
+    "degree",
+    "digit",
+    "dm",
+    "dollar",
+    "edge",
+    "feet",
+    "foot",
+    "ft",
+    "g",
+    "gal",
+    "gallon",
+    "gm",
+    "h",
+    "hectare",
+    "hour",
+    "hr",
+    "in",
+    "inch",
+    "inche",
+    "kg",
+    "km",
+    "l",
+    "lb",
+    "liter",
+    "litre",
+    "m",
+    "meter",
+    "metre",
+    "mile",
+    "min",
+    "minute",
+    "mm",
+    "month",
+    "mph",
+    "ohm",
+    "people",
+    "point",
+    "pound",
+    "ratio",
+    "rupee",
+    "s",
+    "sec",
+    "second",
+    "square",
+    "sq",
+    "student",
+    "unit",
+    "way",
+    "yard",
+    "year",
+];
+
+/// Commands that set text upright; their argument is a word.
+pub(super) const TEXT_COMMANDS: [&str; 12] = [
+    "text",
+    "mbox",
+    "mathrm",
+    "mathit",
+    "mathbf",
+    "mathsf",
+    "mathtt",
+    "textbf",
+    "textit",
+    "textrm",
+    "textnormal",
+    "operatorname",
+];
+
+/// The text to read.
+pub(super) fn clean(text: &str) -> String {
+    let text = strip_delimiters(text.trim());
+    let text = drop_marks(text);
+    let text = replace_words(&text);
+    let mut text = text.trim().trim_end_matches(['.', ',', ';']).trim_end().to_owned();
+    for _ in 0..3 {
+        let shorter = strip_text_unit(&text).or_else(|| strip_plain_unit(&text));
+        match shorter {
+            Some(end) => text.truncate(end),
+            None => break,
+        }
+    }
+    text.trim().to_owned()
+}
+
+/// Whole numbers with separators, and nothing else, as plain numbers: "1,234" and `1\,234`.
+///
+/// Inside a list the comma separates, so this holds for whole texts only.
+pub(super) fn grouped_number(text: &str) -> Option<String> {
+    let text = text.replace("\\,", ",").replace("\\;", ",");
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest.trim_start()),
+        None => ("", text.as_str()),
+    };
+    let (digits, fraction) = digits.split_once('.').map_or((digits, None), |(a, b)| (a, Some(b)));
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let mut groups = digits.split(',');
+    let first = groups.next().filter(|first| all_digits(first) && first.len() <= 3)?;
+    let rest: Vec<&str> = groups.collect();
+    let grouped =
+        !rest.is_empty() && rest.iter().all(|group| all_digits(group) && group.len() == 3);
+    if !grouped || !fraction.is_none_or(all_digits) {
+        return None;
+    }
+    let fraction = fraction.map_or_else(String::new, |digits| format!(".{digits}"));
+    Some(format!("{sign}{first}{}{fraction}", rest.concat()))
+}
+
+/// Takes off the math delimiters around the whole.
+fn strip_delimiters(text: &str) -> &str {
+    for (open, close) in [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")] {
+        let inner = text.strip_prefix(open).and_then(|text| text.strip_suffix(close));
+        if let Some(inner) = inner.filter(|inner| !inner.ends_with('\\')) {
+            return inner;
+        }
+    }
+    text
+}
+
+/// Drops dollars, quotes and negative spaces with the white space behind them.
+fn drop_marks(text: &str) -> String {
+    let text = text.replace("\\$", "").replace(['$', '"', '\'', '`'], "");
+    let text = text.replace("\\displaystyle", " ");
+    let mut out = String::with_capacity(text.len());
+    let mut pieces = text.split("\\!");
+    out.push_str(pieces.next().unwrap_or(""));
+    for piece in pieces {
+        out.push_str(piece.trim_start());
+    }
+    // "1{,}234" is how LaTeX keeps the comma from making a space.
+    join_braced_commas(&out)
+}
+
+fn join_braced_commas(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('{') {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let inner = from[1..].trim_start();
+        let after = inner.strip_prefix(',').map(str::trim_start);
+        match after.and_then(|after| after.strip_prefix('}')) {
+            Some(after) => {
+                out.push(',');
+                rest = after;
+            }
+            None => {
+                out.push('{');
+                rest = &from[1..];
+            }
+        }
+    }
+    out + rest
+}
+
+/// What a word between values stands for.
+fn word_meaning(word: &str) -> Option<&'static str> {
+    match word {
+        "and" | "or" => Some(","),
+        "percent" | "percentage" | "pct" => Some("\\%"),
+        "infinity" => Some("\\infty "),
+        _ => None,
+    }
+}
+
+/// Replaces words between values by their signs, marked as text or not.
+fn replace_words(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let (piece, meaning) = if c == '\\' {
+            let name: String = rest[1..].chars().take_while(char::is_ascii_alphabetic).collect();
+            let command = 1 + name.len().max(rest[1..].chars().next().map_or(0, char::len_utf8));
+            let braced = TEXT_COMMANDS.contains(&name.as_str()).then(|| braced(&rest[command..]));
+            match braced.flatten() {
+                Some((inner, used)) => {
+                    let word = inner.trim().trim_matches(',').trim();
+                    (&rest[..command + used], word_meaning(word))
+                }
+                None => (&rest[..command], None),
+            }
+        } else if c.is_ascii_alphabetic() {
+            let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+            (&rest[..end], word_meaning(&rest[..end]))
+        } else {
+            (&rest[..c.len_utf8()], None)
+        };
+        match meaning {
+            Some(meaning) => {
+                let kept = out.trim_end().trim_end_matches(',').len();
+                out.truncate(kept);
+                out.push_str(meaning);
+            }
+            None if matches!(piece, "\n" | "\t" | "\\ ") => out.push(' '),
+            None => out.push_str(piece),
+        }
+        rest = &rest[piece.len()..];
+    }
+    out
+}
+
+/// The content of a braced group at the start, and how many bytes it takes with its braces.
+pub(super) fn braced(text: &str) -> Option<(&str, usize)> {
+    let open = text.len() - text.trim_start().len();
+    if !text[open..].starts_with('{') {
+        return None;
+    }
+    let mut depth = 0_usize;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(open) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'{' => depth += 1,
+            b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some((&text[open + 1..at], at + 1));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Where the text ends without a unit in a text command, which may carry a power.
+fn strip_text_unit(text: &str) -> Option<usize> {
+    let bare = ["^2", "^3", "^{2}", "^{3}", "{^2}", "{^3}"];
+    let body = bare.iter().find_map(|power| text.strip_suffix(power)).unwrap_or(text).trim_end();
+    let inner_end = body.strip_suffix('}')?.len();
+    let at = TEXT_COMMANDS
+        .iter()
+        .filter_map(|name| body.rfind(&format!("\\{name}")))
+        .max()
+        .filter(|at| *at < inner_end)?;
+    let command = body[at + 1..].find(|c: char| !c.is_ascii_alphabetic()).map(|n| at + 1 + n)?;
+    let (_, used) = braced(&body[command..])?;
+    let rest = text[..at].trim_end();
+    (command + used == body.len() && holds_a_value(rest)).then_some(rest.len())
+}
+
+/// Where the text ends without a unit that is written as plain letters.
+fn strip_plain_unit(text: &str) -> Option<usize> {
+    let bare = ["^2", "^3", "^{2}", "^{3}"];
+    let body = bare.iter().find_map(|power| text.strip_suffix(power)).unwrap_or(text);
+    let rest = body.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let word = body[rest.len()..].to_ascii_lowercase();
+    let singular = word.strip_suffix('s').unwrap_or(&word);
+    let known = UNITS.contains(&word.as_str()) || UNITS.contains(&singular);
+    // A single letter with a power, as in "3 m^2", is more likely a variable.
+    let plain = body.len() == text.len() || word.len() > 1;
+    let after_value = rest.ends_with(|c: char| c.is_ascii_digit() || c == '}' || c.is_whitespace());
+    let kept = rest.trim_end();
+    (known && plain && after_value && holds_a_value(kept)).then_some(kept.len())
+}
+
+/// Whether something that can carry a unit is left, and not the open half of an operation.
+fn holds_a_value(text: &str) -> bool {
+    let open = ['=', '+', '-', '*', '/', '^', '_', '(', '[', '{', ',', ';', '<', '>', '\\', '&'];
+    let command = text.rfind('\\').map_or("", |at| &text[at + 1..]);
+    let dangling =
+        ["in", "le", "leq", "ge", "geq", "ne", "neq", "cdot", "times", "cup", "cap", "approx"];
+    !text.is_empty() && !text.ends_with(open) && !dangling.contains(&command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clean, grouped_number};
+
+    #[test]
+    fn units_and_marks_go() {
+        for (text, want) in [
+            ("864 \\mbox{ inches}^2", "864"),
+            ("5.4 \\text{ cents}", "5.4"),
+            ("\\$32,\\!348", "32,348"),
+            ("10{,}080", "10,080"),
+            ("12 square feet", "12"),
+            ("\\text{east}", "\\text{east}"),
+            ("x = \\text{east}", "x = \\text{east}"),
+            ("2\\pi", "2\\pi"),
+            ("1 \\text{ and } 2", "1, 2"),
+            ("1, 2, or 3", "1, 2, 3"),
+            ("30 percent", "30\\%"),
+            ("$\\frac{1}{2}$", "\\frac{1}{2}"),
+        ] {
+            assert_eq!(clean(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_whole_texts_are_grouped_numbers() {
+        assert_eq!(grouped_number("11,111,100").as_deref(), Some("11111100"));
+        assert_eq!(grouped_number("-1,234.5").as_deref(), Some("-1234.5"));
+        assert_eq!(grouped_number("1\\,234").as_deref(), Some("1234"));
+        for text in ["500,58", "1,23", "1, 234", "1234,567", "12", ""] {
+            assert_eq!(grouped_number(text), None, "{text}");
+        }
+    }
+}

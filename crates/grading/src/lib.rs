@@ -1,0 +1,13 @@
+//! Data sets of maths questions, answers in texts, and whether an answer is right.
+//!
+//! [`dataset`] reads problems from JSONL files, [`answer`] finds the answer in what a model wrote,
+//! [`grade`] says whether it equals the right one, [`math_verify`] asks Python's math-verify instead,
+//! and [`interval`] says how far a share of right answers can be trusted.
+//!
+//! What does not live here: asking a model, a network, an async runtime, and anything printed.
+
+pub mod answer;
+pub mod dataset;
+pub mod grade;
+pub mod interval;
+pub mod math_verify;

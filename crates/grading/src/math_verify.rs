@@ -1,0 +1,336 @@
+//! Python's math-verify as a judge, in one child process that is asked pair after pair.
+//!
+//! What does not live here: our own comparison ([`crate::grade`]). The process is started once, asked
+//! one pair at a time and killed when it is late; the next pair starts a new one.
+
+use std::{
+    ffi::OsString,
+    io::{self, BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    answer::extract,
+    grade::{self, Judge, Verdict, exactly_equal},
+};
+
+/// The program on the other side.
+const SCRIPT: &str = include_str!("math_verify.py");
+/// Importing sympy on a busy machine takes this long at most.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a process that closed its output may take to end.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// Why there is no verdict. Each is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum GradeError {
+    /// There is no such program.
+    #[error("no program {program}: install Python 3, name it, or grade without math-verify")]
+    NotFound {
+        /// What was to be started.
+        program: String,
+    },
+    /// The program cannot be started.
+    #[error("cannot start {program}: {why}; name a Python 3 that you may run")]
+    NotStarted {
+        /// What was to be started.
+        program: String,
+        /// What the system says.
+        why: String,
+    },
+    /// Python is there, the package is not.
+    #[error("{program} has no math-verify ({why}): pip install \"math-verify[antlr4_13_2]\"")]
+    NoPackage {
+        /// The Python.
+        program: String,
+        /// What Python says.
+        why: String,
+    },
+    /// The process ended.
+    #[error("math-verify's process ended ({how}); the next answer starts a new one")]
+    Died {
+        /// How.
+        how: String,
+    },
+    /// The process said nothing in time and was killed.
+    #[error(
+        "math-verify took more than {limit_s} s and was stopped; raise the limit or skip the answer"
+    )]
+    TimedOut {
+        /// The limit in seconds.
+        limit_s: f64,
+    },
+    /// The process said something else.
+    #[error("math-verify's process answered {reply:?}; check that {program} is a Python 3")]
+    BadReply {
+        /// The program.
+        program: String,
+        /// What it said.
+        reply: String,
+    },
+    /// math-verify itself failed on the pair.
+    #[error("math-verify failed on this answer: {why}")]
+    Failed {
+        /// What it says.
+        why: String,
+    },
+}
+
+/// Python's math-verify in a process of its own.
+#[derive(Debug)]
+pub struct MathVerify {
+    program: OsString,
+    args: Vec<OsString>,
+    limit: Duration,
+    /// `None` after a process was late or ended.
+    running: Option<Running>,
+}
+
+/// A process that is ready to be asked.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    input: ChildStdin,
+    /// What it says, line by line. The reading thread ends with the process's output, or when this
+    /// receiver is gone.
+    lines: Receiver<String>,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    gold: &'a str,
+    response: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    #[serde(default)]
+    ready: bool,
+    missing: Option<String>,
+    equivalent: Option<bool>,
+    error: Option<String>,
+}
+
+impl MathVerify {
+    /// Starts `program`, a Python 3 that has math-verify; each answer may take `limit`.
+    pub fn start(program: impl Into<OsString>, limit: Duration) -> Result<Self, GradeError> {
+        let args = ["-u".into(), "-c".into(), SCRIPT.into()];
+        Self::start_command(program.into(), args.into(), limit)
+    }
+
+    fn start_command(
+        program: OsString,
+        args: Vec<OsString>,
+        limit: Duration,
+    ) -> Result<Self, GradeError> {
+        let mut judge = MathVerify { program, args, limit, running: None };
+        judge.running = Some(judge.spawn()?);
+        Ok(judge)
+    }
+
+    /// Whether math-verify finds that a text ends in the right answer.
+    pub fn equivalent(&mut self, gold: &str, text: &str) -> Result<bool, GradeError> {
+        let mut running = match self.running.take() {
+            Some(running) => running,
+            None => self.spawn()?,
+        };
+        let request = serde_json::to_string(&Request { gold, response: text });
+        let request = request.map_err(|error| GradeError::Failed { why: error.to_string() })?;
+        // A long text could fill the pipe of a process that does not read; the script always reads.
+        if writeln!(running.input, "{request}").and_then(|()| running.input.flush()).is_err() {
+            return Err(running.end());
+        }
+        let line = running.line(self.limit)?;
+        let reply = self.reply(&line)?;
+        // Only a process that answered in order is asked again; any other is dropped, and so killed.
+        match (reply.equivalent, reply.error) {
+            (Some(equivalent), _) => {
+                self.running = Some(running);
+                Ok(equivalent)
+            }
+            (None, Some(why)) => {
+                self.running = Some(running);
+                Err(GradeError::Failed { why })
+            }
+            (None, None) => Err(self.bad_reply(&line)),
+        }
+    }
+
+    fn spawn(&self) -> Result<Running, GradeError> {
+        let program = || self.program.to_string_lossy().into_owned();
+        let mut child = Command::new(&self.program)
+            .args(&self.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => GradeError::NotFound { program: program() },
+                _ => GradeError::NotStarted { program: program(), why: error.to_string() },
+            })?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            let _ = child.kill();
+            let why = "its input and output are not connected".to_owned();
+            return Err(GradeError::NotStarted { program: program(), why });
+        };
+        let (send, lines) = sync_channel(1);
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut running = Running { child, input, lines };
+        let line = running.line(START_LIMIT)?;
+        let reply = self.reply(&line)?;
+        match (reply.ready, reply.missing) {
+            (true, _) => Ok(running),
+            (false, Some(why)) => Err(GradeError::NoPackage { program: program(), why }),
+            (false, None) => Err(self.bad_reply(&line)),
+        }
+    }
+
+    fn reply(&self, line: &str) -> Result<Reply, GradeError> {
+        serde_json::from_str(line).map_err(|_| self.bad_reply(line))
+    }
+
+    fn bad_reply(&self, line: &str) -> GradeError {
+        let reply = line.chars().take(200).collect();
+        GradeError::BadReply { program: self.program.to_string_lossy().into_owned(), reply }
+    }
+}
+
+impl Running {
+    /// The next line that it says.
+    fn line(&mut self, limit: Duration) -> Result<String, GradeError> {
+        match self.lines.recv_timeout(limit) {
+            Ok(line) => Ok(line),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(GradeError::TimedOut { limit_s: limit.as_secs_f64() })
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.end()),
+        }
+    }
+
+    /// How it ended, after its output was closed.
+    fn end(&mut self) -> GradeError {
+        let until = Instant::now() + END_LIMIT;
+        let how = loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => break status.to_string(),
+                Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
+                Ok(None) => break "it closed its output".to_owned(),
+                Err(error) => break error.to_string(),
+            }
+        };
+        GradeError::Died { how }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Who says whether answers are right.
+#[derive(Debug)]
+pub enum Grader {
+    /// This crate alone.
+    Own,
+    /// math-verify, asked about what is not plainly equal.
+    MathVerify(MathVerify),
+}
+
+impl Grader {
+    /// The verdict on a text that ends in an answer.
+    pub fn grade(&mut self, gold: &str, text: &str) -> Result<Verdict, GradeError> {
+        let Grader::MathVerify(python) = self else {
+            return Ok(grade::grade(gold, text));
+        };
+        let answer = extract(text);
+        if answer.as_deref().is_some_and(|answer| exactly_equal(gold, answer)) {
+            return Ok(Verdict { answer, right: true, judge: Judge::Own });
+        }
+        let right = python.equivalent(gold, text)?;
+        Ok(Verdict { answer, right, judge: Judge::MathVerify })
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::Duration;
+
+    use super::{GradeError, Grader, MathVerify};
+    use crate::grade::Judge;
+
+    /// A process that stands in for Python: `sh` with a script.
+    fn fake(script: &str, limit: Duration) -> Result<MathVerify, GradeError> {
+        MathVerify::start_command("sh".into(), vec!["-c".into(), script.into()], limit)
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn answers_come_in_order_and_plain_equality_is_ours() {
+        let script = r#"echo '{"ready": true}'
+            while read -r line; do case "$line" in
+                *gold\":\"5*) echo '{"equivalent": true}';;
+                *gold\":\"6*) echo '{"error": "ValueError: no"}';;
+                *) echo '{"equivalent": false}';;
+            esac; done"#;
+        let mut grader = Grader::MathVerify(fake(script, LONG).unwrap());
+        let five = grader.grade("5", "\\boxed{five}").unwrap();
+        assert!(five.right && five.judge == Judge::MathVerify);
+        let six = grader.grade("6", "\\boxed{5}").unwrap_err();
+        assert_eq!(six.to_string(), "math-verify failed on this answer: ValueError: no");
+        assert!(!grader.grade("7", "\\boxed{5}").unwrap().right);
+        let own = grader.grade("\\frac{1}{2}", "\\boxed{\\frac{2}{4}}").unwrap();
+        assert!(own.right && own.judge == Judge::Own);
+    }
+
+    #[test]
+    fn a_late_process_is_killed_and_replaced() {
+        let script = r#"echo '{"ready": true}'; read -r line; case "$line" in
+            *slow*) exec sleep 600;; *) echo '{"equivalent": true}'; read -r line;; esac"#;
+        let mut judge = fake(script, Duration::from_millis(200)).unwrap();
+        let late = judge.equivalent("1", "slow").unwrap_err();
+        assert!(matches!(late, GradeError::TimedOut { .. }), "{late}");
+        judge.limit = LONG;
+        assert!(judge.equivalent("1", "fast").unwrap());
+    }
+
+    #[test]
+    fn an_ended_process_is_told_about_and_replaced() {
+        let script = r#"echo '{"ready": true}'; read -r line; case "$line" in
+            *die*) exit 3;; *) echo '{"equivalent": true}'; read -r line;; esac"#;
+        let mut judge = fake(script, LONG).unwrap();
+        let died = judge.equivalent("1", "die").unwrap_err();
+        assert!(matches!(&died, GradeError::Died { how } if how.contains('3')), "{died}");
+        assert!(judge.equivalent("1", "live").unwrap());
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let absent = MathVerify::start("/nowhere/python3", LONG).unwrap_err();
+        assert!(matches!(absent, GradeError::NotFound { .. }), "{absent}");
+        let package =
+            fake(r#"echo '{"missing": "No module named math_verify"}'"#, LONG).unwrap_err();
+        assert!(
+            package.to_string().ends_with("pip install \"math-verify[antlr4_13_2]\""),
+            "{package}"
+        );
+        let other = fake("echo hello", LONG).unwrap_err();
+        assert!(matches!(other, GradeError::BadReply { .. }), "{other}");
+        let silent = fake("exit 1", LONG).unwrap_err();
+        assert!(matches!(silent, GradeError::Died { .. }), "{silent}");
+    }
+}

@@ -1,0 +1,24 @@
+//! The model that a node's program carries in itself: what is said of it, and where there is none. Which
+//! one it is stands in the node's own package.
+
+pub use engine::EmbeddedModel as Builtin;
+
+/// What the built-in models can do. They can do nothing else.
+pub const BUILTIN_CAN: &str = "multi-step arithmetic with whole numbers below 1,000";
+
+/// What the help says is served without `--model`.
+pub(crate) fn as_default(builtin: Option<Builtin>) -> String {
+    match builtin {
+        Some(model) => {
+            format!("the built-in model {}: {BUILTIN_CAN}, and nothing else", model.name)
+        }
+        None => "none: this program was built without the feature builtin".to_owned(),
+    }
+}
+
+/// What a node that serves it says on the console.
+pub(crate) fn note() -> String {
+    format!(
+        "this is the built-in arithmetic model: it can do {BUILTIN_CAN}, and nothing else; give --model to serve another"
+    )
+}
