@@ -21,8 +21,8 @@ THINGS = ["coins", "cards", "books", "eggs", "pens", "shells", "stamps", "beads"
 
 # How often a step that can slip, or one that cannot, goes wrong in a training trace, and how often a right
 # one is checked all the same. A wrong step is always checked: a trace is kept only if its answer is right.
-WRONG = {True: 0.60, False: 0.04}
-CHECKED = {True: 0.08, False: 0.01}
+WRONG = {True: 0.75, False: 0.08}
+CHECKED = {True: 0.10, False: 0.01}
 # How likely the openings of a check are.
 OPENINGS = ["Wait"] * 3 + ["Hold on", "Hmm"]
 
@@ -193,7 +193,7 @@ def places(number):
 
 
 def trace(rng, problem):
-    """A trace as pieces (text, weight in the loss): nothing is learned from a wrong result, and twice as much from a
+    """A trace as pieces (text, weight in the loss): nothing is learned from a wrong result, and three times as much from a
     right one where many go wrong."""
     plan = [f"Start {problem.start}."]
     plan += [f"{word} {step.kind}{step.operand}." for word, step in zip(ORDINALS, problem.steps)]
@@ -205,7 +205,7 @@ def trace(rng, problem):
         can_slip = bool(slips)
         wrong = misjudge(rng, right, slips) if rng.random() < WRONG[can_slip] else None
         pieces.append((f"{word}: {value}{step.kind}{step.operand}=", 1))
-        pieces.append((str(right), 1 + can_slip) if wrong is None else (str(wrong), 0))
+        pieces.append((str(right), 1 + 2 * can_slip) if wrong is None else (str(wrong), 0))
         pieces.append((".\n\n", 1))
         if wrong is not None or rng.random() < CHECKED[can_slip]:
             opening = rng.choice(OPENINGS)

@@ -175,6 +175,23 @@ fn with_no_node_named_the_built_in_pair_answers() {
     assert_eq!(alone["large"]["traffic"], Value::Null, "{alone}");
 }
 
+/// What the pair is for: over real gRPC it answers better than its small model alone, in less text. The
+/// bounds are far from the figures in docs/measurements.md, so that no machine's rounding crosses them.
+#[test]
+fn taking_over_is_worth_it_with_the_built_in_pair() {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/arithmetic/dev.jsonl");
+    let eval = |policy: &str| {
+        let args = ["eval", data, "--limit", "40", "--json", "--policy", policy];
+        json(&Process::spawn(SPECTHINK, &args, &[]).wait())
+    };
+    let (alone, pair) = (eval("small-only"), eval("strict"));
+    let number = |figures: &Value, key: &str| figures[key].as_f64().unwrap();
+    assert_eq!((number(&alone, "graded"), number(&pair, "graded")), (40.0, 40.0));
+    assert!(number(&pair, "right") >= number(&alone, "right") + 6.0, "{alone} {pair}");
+    assert!(number(&pair, "chars") < number(&alone, "chars"), "{alone} {pair}");
+    assert!((0.1..0.6).contains(&number(&pair, "takeover_share")), "{pair}");
+}
+
 #[test]
 fn credentials_are_for_nodes_that_are_named() {
     for flag in [&["--token-file", "x"][..], &["--tls-ca", "x"], &["--insecure"]] {

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""What taking over is worth with the built-in pair: every policy over models/arithmetic/test.jsonl.
+
+    cargo build --release -p coordinator
+    benches/builtin_pair.py [--data FILE] [--logs FOLDER] [--seed S]
+
+`random` and `periodic` get the takeover share that `strict` had. Prints the table of docs/measurements.md. A run
+that was interrupted goes on when it is started again with the same --logs.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def evaluate(args, name, policy):
+    """The figures of one policy."""
+    log = args.logs / f"{name}-{args.seed}.jsonl"
+    command = [args.specthink, "eval", args.data, "--json", "--log", log, "--seed", args.seed, "--policy", *policy]
+    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{name}: specthink ended with {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def row(name, figures, small, large):
+    """One line of the table."""
+    gap = large["accuracy"] - small["accuracy"]
+    recovered = (figures["accuracy"] - small["accuracy"]) / gap if gap else 0
+    shorter = 1 - figures["chars"] / small["chars"]
+    cells = [
+        name,
+        f"{100 * figures['accuracy']:.1f} %",
+        f"{100 * figures['accuracy_low']:.1f}-{100 * figures['accuracy_high']:.1f} %",
+        f"{100 * recovered:.0f} %",
+        f"{100 * figures['takeover_share']:.1f} %",
+        f"{figures['takeovers']:.2f}",
+        f"{figures['tokens']:.0f}",
+        f"{figures['chars']:.0f}",
+        f"{100 * shorter:+.0f} %",
+        f"{figures['wall_s']:.3f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--specthink", type=Path, default=ROOT / "target/release/specthink")
+    args.add_argument("--data", type=Path, default=ROOT / "models/arithmetic/test.jsonl")
+    args.add_argument("--logs", type=Path, default=ROOT / "target/builtin-pair")
+    args.add_argument("--seed", type=int, default=0)
+    args = args.parse_args()
+    args.logs.mkdir(parents=True, exist_ok=True)
+    small = evaluate(args, "small-only", ["small-only"])
+    large = evaluate(args, "large-only", ["large-only"])
+    strict = evaluate(args, "strict", ["strict"])
+    share = f"{strict['takeover_share']:.3f}"
+    rows = {"small-only": small, "strict": strict, "paper": evaluate(args, "paper", ["paper"])}
+    rows["random"] = evaluate(args, "random", ["random", "--share", share])
+    rows["periodic"] = evaluate(args, "periodic", ["periodic", "--share", share, "--period", "60"])
+    rows["large-only"] = large
+    print("| policy | right | 95 % interval | gap recovered | takeover share | takeovers | tokens | characters |"
+          " shorter by | wall s |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, figures in rows.items():
+        print(row(name, figures, small, large))
+
+
+if __name__ == "__main__":
+    main()
