@@ -4,12 +4,15 @@
     cargo build --release -p coordinator
     benches/builtin_pair.py [--data FILE] [--logs FOLDER] [--seed S]
 
-`random` and `periodic` get the takeover share that `strict` had. Prints the table of docs/measurements.md. A run
-that was interrupted goes on when it is started again with the same --logs.
+`random` and `periodic` get the takeover share that `strict` had. Prints the table of docs/measurements.md, and what
+became of the checks. A run that was interrupted goes on when it is started again with the same --logs and the same
+program: the logs are named after it, since the models are in it.
 """
 
 import argparse
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +20,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def log_of(args, name):
+    """The log of one policy."""
+    program = hashlib.sha256(args.specthink.read_bytes()).hexdigest()[:12]
+    return args.logs / f"{name}-{args.seed}-{program}.jsonl"
+
+
 def evaluate(args, name, policy):
     """The figures of one policy."""
-    log = args.logs / f"{name}-{args.seed}.jsonl"
+    log = log_of(args, name)
     command = [args.specthink, "eval", args.data, "--json", "--log", log, "--seed", args.seed, "--policy", *policy]
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -47,6 +56,22 @@ def row(name, figures, small, large):
     return f"| {' | '.join(cells)} |"
 
 
+def checks(log):
+    """What became of the checks in a log's texts, and of the reflections that brought the large model in."""
+    rows = [json.loads(line) for line in log.read_text().splitlines()[1:]]
+    found = [pair for row in rows for pair in re.findall(r"That is not (\d+)\. So it should be (\d+)", row["text"])]
+    mended = sum(before != after for before, after in found)
+    confirmed = sum(len(re.findall(r"Yes, \d+ is right", row["text"])) for row in rows)
+    reflections = checked = 0
+    for row in rows:
+        takeovers = {takeover["ask"]: takeover["why"] for takeover in row["summary"]["takeovers"]}
+        for ask, why in takeovers.items():
+            reflections += why == "reflection"
+            checked += why == "reflection" and takeovers.get(ask + 1) == "verification"
+    return (f"{mended} checks changed the result, {len(found) - mended} \"corrected\" it to itself, {confirmed} confirmed "
+            f"it; {checked} of {reflections} reflections became a check by the large model")
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--specthink", type=Path, default=ROOT / "target/release/specthink")
@@ -68,6 +93,8 @@ def main():
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, figures in rows.items():
         print(row(name, figures, small, large))
+    for name in ("small-only", "strict", "large-only"):
+        print(f"{name}: {checks(log_of(args, name))}")
 
 
 if __name__ == "__main__":
