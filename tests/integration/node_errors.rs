@@ -133,7 +133,8 @@ fn arguments_that_mean_nothing_are_usage_errors() {
     refuses(&["--dtype", "q4"], "--dtype 'q4'");
     refuses(&["--revision", "main"], "--revision goes with the name");
     refuses(&["--heartbeat", "11s"], "--heartbeat 11s is too seldom");
-    // What clap finds takes more lines: it shows the usage.
+    // What clap finds takes more lines: it shows the usage. What a session takes is known once the
+    // model is loaded.
     for (args, what) in [
         (&["--model", &tiny, "--tls-cert", "x.pem"][..], "--tls-key"),
         (&["--model", &tiny, "--tls-key", "x.pem"], "--tls-cert"),
@@ -141,6 +142,11 @@ fn arguments_that_mean_nothing_are_usage_errors() {
         (&["--model", &tiny, "--drain", "soon"], "--drain"),
         (&["--model", &tiny, "--heartbeat", "0s"], "--heartbeat"),
         (&["--model", &tiny, "--threads", "0"], "--threads"),
+        (&["--model", &tiny, "--kv-memory", "much"], "--kv-memory"),
+        (
+            &["--model", &tiny, "--listen", FREE, "--kv-memory", "64KiB"],
+            "small-node: 64.0 KiB of memory for caches is too little, one session of 1024 tokens ",
+        ),
     ] {
         let ended = run(args, &[]);
         assert_eq!(ended.code, Some(Exit::Usage as i32), "{ended:?}");

@@ -17,7 +17,12 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
     error::LoadError,
-    model::{LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource, load_model},
+    kv::{KvCounters, KvStore, KvUsage},
+    memory,
+    model::{
+        BLOCK, Decoder, LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource,
+        load_model,
+    },
     scheduler::{Node, Scheduler},
     template::ChatTemplate,
     tokenizer::Tokenizer,
@@ -37,6 +42,9 @@ pub struct EngineOptions {
     pub prefill_chunk_tokens: usize,
     /// Longest session in tokens, where it shall be less than the model's context.
     pub context_tokens: Option<usize>,
+    /// Memory that caches may take, in bytes; by default what all sessions at full length would take,
+    /// within half of the memory that is free.
+    pub kv_memory_bytes: Option<u64>,
     /// How long after its deadline a session is kept that waits for its caller's next command, or
     /// for its caller to read.
     pub deadline_grace: Duration,
@@ -49,6 +57,7 @@ impl Default for EngineOptions {
             max_sessions: 16,
             prefill_chunk_tokens: 128,
             context_tokens: None,
+            kv_memory_bytes: None,
             deadline_grace: Duration::from_secs(10),
         }
     }
@@ -59,6 +68,8 @@ impl Default for EngineOptions {
 pub struct Engine {
     card: ModelCard,
     computed_tokens: Arc<AtomicU64>,
+    kv_budget_bytes: u64,
+    kv: Arc<KvCounters>,
     no_template: Option<String>,
     /// Gone only while dropping.
     arrivals: Option<mpsc::Sender<SessionServer>>,
@@ -84,7 +95,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`LoadError::Tokenizer`] for a tokenizer that cannot be built, [`LoadError::Options`] for
-    /// options that mean nothing, [`LoadError::Thread`] when the system refuses a thread.
+    /// options that mean nothing or allow no session, [`LoadError::Thread`] when the system refuses a thread.
     pub fn new(model: LoadedModel, options: EngineOptions) -> Result<Engine, LoadError> {
         if options.max_sessions == 0 || options.prefill_chunk_tokens == 0 {
             let message = "max sessions and prefill chunk must be at least 1";
@@ -97,6 +108,7 @@ impl Engine {
         };
         let config = decoder.config();
         let context = options.context_tokens.unwrap_or(config.context).min(config.context);
+        let kv_budget_bytes = kv_budget_bytes(&options, &decoder, context)?;
         let card = ModelCard {
             name: options.name.unwrap_or_else(|| config.family.name().to_owned()),
             family: config.family.name().to_owned(),
@@ -106,6 +118,8 @@ impl Engine {
             device: device_name(decoder.device()),
             tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
         };
+        let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
+        let kv = store.counters();
         let computed_tokens = Arc::new(AtomicU64::new(0));
         let template = ChatTemplate::of(&tokenizer);
         let no_template = template.unusable().map(str::to_owned);
@@ -123,15 +137,20 @@ impl Engine {
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);
         let thread = std::thread::Builder::new()
             .name(format!("engine {}", card.name))
-            .spawn(move || Scheduler::new(node, arriving).run())
+            .spawn(move || Scheduler::new(node, store, arriving).run())
             .map_err(LoadError::Thread)?;
         let (arrivals, thread) = (Some(arrivals), Some(thread));
-        Ok(Engine { card, computed_tokens, no_template, arrivals, thread })
+        Ok(Engine { card, computed_tokens, kv_budget_bytes, kv, no_template, arrivals, thread })
     }
 
     /// What is served.
     pub fn card(&self) -> &ModelCard {
         &self.card
+    }
+
+    /// What the caches hold, and what keeping or giving them up came to since the start.
+    pub fn kv_usage(&self) -> KvUsage {
+        self.kv.usage(self.kv_budget_bytes)
     }
 
     /// Why the model takes raw prompts only; none when it takes messages.
@@ -174,6 +193,29 @@ impl Drop for Engine {
             && thread.join().is_err()
         {
             tracing::error!("the engine's thread panicked");
+        }
+    }
+}
+
+/// Memory that caches may take, in bytes; never less than one session needs.
+fn kv_budget_bytes(
+    options: &EngineOptions,
+    decoder: &Decoder,
+    context: usize,
+) -> Result<u64, LoadError> {
+    // One block more: a sequence that is cut back within a shared block copies it.
+    let session = (context.div_ceil(BLOCK) as u64 + 1) * decoder.kv.block_bytes();
+    let all = session.saturating_mul(options.max_sessions as u64);
+    match options.kv_memory_bytes {
+        Some(bytes) if bytes < session => Err(LoadError::Options(format!(
+            "{} of memory for caches is too little, one session of {context} tokens takes {}; allow more or shorten the context",
+            memory::in_words(bytes),
+            memory::in_words(session),
+        ))),
+        Some(bytes) => Ok(bytes),
+        None => {
+            let free = memory::available_bytes(decoder.device()).unwrap_or(u64::MAX);
+            Ok(all.min(free / 2).max(session))
         }
     }
 }

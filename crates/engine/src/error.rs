@@ -82,6 +82,16 @@ pub enum LoadError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
+    /// The weights are larger than the memory that is free.
+    #[error("{} takes {needed} of memory, {free} are free; free some or use a smaller model or quantisation", path.display())]
+    TooLarge {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the weights take.
+        needed: String,
+        /// What is there.
+        free: String,
+    },
     /// The tokenizer cannot be built.
     #[error(transparent)]
     Tokenizer(#[from] crate::tokenizer::TokenizerError),

@@ -4,6 +4,8 @@
 mod detokenize;
 mod engine;
 mod error;
+mod kv;
+mod memory;
 mod model;
 mod proposal;
 mod sample;
@@ -16,6 +18,7 @@ mod tokenizer;
 pub use detokenize::Detokenizer;
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};
+pub use kv::KvUsage;
 pub use model::{
     Biases, Decoder, EmbeddedModel, Family, GgufMetadata, KvCache, LoadOptions, LoadProgress,
     LoadedModel, ModelConfig, ModelFiles, ModelLocation, RopeConfig, RopeScaling, Row,

@@ -4,6 +4,9 @@
 //! token of all proposing sessions in one forward pass, and one chunk of prefill for one session, in
 //! rotation. With nothing to do the thread sleeps until a caller wakes it or a deadline comes. How
 //! one session goes through its commands is told in [`crate::slot`].
+//!
+//! When the memory for caches is used up, sessions that wait for their callers give theirs up first,
+//! then those that came later. The oldest session always gets what it needs, so there is no standstill.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,6 +23,7 @@ use thinking::thinker::{Code, Failure, ModelCard, SessionServer};
 use tokio::sync::mpsc;
 
 use crate::{
+    kv::KvStore,
     model::Decoder,
     session::SessionText,
     slot::{Slot, Work},
@@ -52,8 +56,11 @@ pub(crate) struct Node {
 /// Runs sessions until no more can come.
 pub(crate) struct Scheduler {
     node: Node,
+    kv: KvStore,
     arrivals: mpsc::Receiver<SessionServer>,
+    /// In the order in which they came.
     slots: Vec<Slot>,
+    turn: u64,
     /// Which slot's prefill comes next.
     rotation: usize,
 }
@@ -79,8 +86,8 @@ impl Wake for WakeThread {
 }
 
 impl Scheduler {
-    pub(crate) fn new(node: Node, arrivals: mpsc::Receiver<SessionServer>) -> Self {
-        Scheduler { node, arrivals, slots: Vec::new(), rotation: 0 }
+    pub(crate) fn new(node: Node, kv: KvStore, arrivals: mpsc::Receiver<SessionServer>) -> Self {
+        Scheduler { node, kv, arrivals, slots: Vec::new(), turn: 0, rotation: 0 }
     }
 
     /// The thread's whole life.
@@ -114,20 +121,22 @@ impl Scheduler {
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Turn {
+        self.turn += 1;
         if self.admit(context) {
             self.fail_all(Code::Unavailable, "the node is shutting down; use another one");
             for slot in &mut self.slots {
-                slot.pump(&self.node, 0, context);
+                slot.pump(&self.node, &mut self.kv, 0, context);
             }
             return Turn::Over;
         }
         for index in 0..self.slots.len() {
             let open = self.slots.iter().filter(|slot| slot.is_open()).count();
-            self.slots[index].pump(&self.node, open, context);
+            self.slots[index].pump(&self.node, &mut self.kv, open, context);
         }
         self.slots.retain(|slot| !slot.is_over());
         let decoded = self.decode();
         let prefilled = self.prefill(decoded);
+        self.kv.count_held();
         if decoded || prefilled { Turn::Worked } else { Turn::Idle }
     }
 
@@ -157,35 +166,74 @@ impl Scheduler {
 
     /// One token for every proposing session, in one pass. Answers whether there was any.
     fn decode(&mut self) -> bool {
-        let work = Work::Decode;
-        let mut slots: Vec<_> = self.slots.iter_mut().filter(|slot| slot.work() == work).collect();
-        if slots.is_empty() {
+        let ready: Vec<usize> = (0..self.slots.len())
+            .filter(|&index| self.slots[index].work() == Work::Decode && self.make_ready(index, 1))
+            .collect();
+        if ready.is_empty() {
             return false;
         }
-        self.node.compute(&mut slots, work, 1);
+        let slots = self.slots.iter_mut().enumerate();
+        let chosen = slots.filter(|(index, _)| ready.contains(index));
+        let mut chosen: Vec<&mut Slot> = chosen.map(|(_, slot)| slot).collect();
+        self.node.compute(&mut chosen, Work::Decode, 1, self.turn);
         true
     }
 
     /// One chunk for one session that has much to compute. Answers whether there was any.
     fn prefill(&mut self, decoded: bool) -> bool {
-        let waiting = |slot: &Slot| slot.work() == Work::Prefill;
-        let count = self.slots.len();
-        let in_turn = (0..count).map(|step| (self.rotation + step) % count);
-        let Some(index) = in_turn.into_iter().find(|&index| waiting(&self.slots[index])) else {
-            return false;
-        };
-        self.rotation = index + 1;
         let chunk = self.node.prefill_chunk_tokens;
         let chunk = if decoded { (chunk / BESIDE_DECODING).max(1) } else { chunk };
-        self.node.compute(&mut [&mut self.slots[index]], Work::Prefill, chunk);
-        true
+        let (first, count) = (self.rotation, self.slots.len());
+        for index in (0..count).map(|step| (first + step) % count) {
+            if self.slots[index].work() == Work::Prefill && self.make_ready(index, chunk) {
+                self.rotation = index + 1;
+                let slots = &mut [&mut self.slots[index]];
+                self.node.compute(slots, Work::Prefill, chunk, self.turn);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes the memory for a session's next so many tokens. Answers whether it has it.
+    fn make_ready(&mut self, index: usize, most: usize) -> bool {
+        let Some(text) = self.slots[index].text() else { return false };
+        text.revive(&mut self.kv);
+        let blocks = text.missing_blocks(most);
+        if blocks == 0 {
+            return true;
+        }
+        while !self.kv.make_room(blocks) {
+            if !self.evict_for(index) {
+                return false;
+            }
+        }
+        let Some(text) = self.slots[index].text() else { return false };
+        let Err(error) = text.reserve(most) else { return true };
+        let message = format!("no memory for the session: {error}; lower the node's --kv-memory");
+        self.slots[index].fail(Failure::new(Code::Internal, message));
+        false
+    }
+
+    /// Takes the cache of the session that waited longest for its caller, else of the one that came
+    /// last, if it came after this one. Answers whether there was any.
+    fn evict_for(&mut self, index: usize) -> bool {
+        let holds = |slot: &Slot| slot.computed_tokens() > 0;
+        let others =
+            self.slots.iter().enumerate().filter(|(other, slot)| *other != index && holds(slot));
+        let (resting, working): (Vec<_>, Vec<_>) =
+            others.partition(|(_, slot)| slot.work() == Work::None);
+        let longest = resting.iter().min_by_key(|(_, slot)| slot.last_used());
+        let last = working.last().filter(|(other, _)| *other > index);
+        let Some(&(victim, _)) = longest.or(last) else { return false };
+        self.slots[victim].evict(&self.kv)
     }
 }
 
 impl Node {
     /// Computes up to `most` tokens of each of these sessions in one pass. When the pass fails each
     /// session is tried alone, so that only the one at fault fails.
-    fn compute(&self, slots: &mut [&mut Slot], work: Work, most: usize) {
+    fn compute(&self, slots: &mut [&mut Slot], work: Work, most: usize, turn: u64) {
         let began = Instant::now();
         let before: Vec<usize> = slots.iter().map(|slot| slot.computed_tokens()).collect();
         let outcome = self.forward(slots, most);
@@ -195,7 +243,7 @@ impl Node {
                 for (slot, before) in slots.iter_mut().zip(before) {
                     let tokens = slot.computed_tokens() - before;
                     self.computed_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
-                    slot.note_computed(work, tokens, time);
+                    slot.note_computed(work, tokens, time, turn);
                 }
             }
             (Err(why), [slot]) => {
@@ -210,7 +258,7 @@ impl Node {
                     if let Some(text) = slot.text() {
                         text.forget_computed(before);
                     }
-                    self.compute(&mut [slot], work, most);
+                    self.compute(&mut [slot], work, most, turn);
                 }
             }
         }

@@ -7,7 +7,8 @@
 use thinking::thinker::{Append, Code, Failure, TextHash};
 
 use crate::{
-    model::{KvCache, Row, Want},
+    kv::KvStore,
+    model::{BLOCK, KvCache, Row, Want},
     proposal::Proposal,
     tokenizer::{Tokenizer, TokenizerError},
 };
@@ -24,6 +25,10 @@ pub(crate) struct SessionText {
     /// Where the tail's tokens begin.
     tail_start: usize,
     cache: KvCache,
+    /// The first tokens that the store has been told of.
+    shared: usize,
+    /// Tokens that were in the cache when it was given up; none while it is not.
+    evicted: Option<usize>,
     /// The logits behind the last token, while every token is in the cache.
     logits: Option<Vec<f32>>,
     /// Longest session in tokens.
@@ -46,6 +51,8 @@ impl SessionText {
             committed: String::new(),
             hash: TextHash::default(),
             cache,
+            shared: 0,
+            evicted: None,
             logits: None,
             context,
             drifted_appends: 0,
@@ -142,6 +149,8 @@ impl SessionText {
             self.logits = None;
         }
         self.cache.truncate(len);
+        self.shared = self.shared.min(len);
+        self.evicted = self.evicted.map(|evicted| evicted.min(len));
     }
 
     fn check_fits(&self, tokens: usize, what: &str) -> Result<(), Failure> {
@@ -181,6 +190,54 @@ impl SessionText {
         let end = (start + most).min(self.tokens.len());
         let logits = if end == self.tokens.len() { Want::Last } else { Want::None };
         Row { tokens: &self.tokens[start..end], cache: &mut self.cache, logits }
+    }
+
+    /// Begins with what others computed of the same tokens. Answers how many tokens that are.
+    pub(crate) fn adopt(&mut self, kv: &mut KvStore) -> usize {
+        self.shared = kv.adopt(&self.tokens, &mut self.cache);
+        self.shared
+    }
+
+    /// Lets others begin with the committed text that is computed.
+    pub(crate) fn share(&mut self, kv: &mut KvStore) {
+        if self.cache.len() / BLOCK > self.shared / BLOCK {
+            kv.share(&self.tokens, &mut self.cache);
+            self.shared = self.cache.len();
+        }
+    }
+
+    /// Gives up the cache for others. Answers whether there was something in it.
+    pub(crate) fn evict(&mut self, kv: &KvStore) -> bool {
+        let tokens = self.cache.len();
+        if tokens == 0 {
+            return false;
+        }
+        kv.count_evicted(tokens);
+        self.evicted = Some(self.evicted.unwrap_or_default().max(tokens));
+        self.cache.truncate(0);
+        self.shared = 0;
+        self.logits = None;
+        true
+    }
+
+    /// Begins anew after an eviction, with what is still there.
+    pub(crate) fn revive(&mut self, kv: &mut KvStore) {
+        if self.cache.is_empty()
+            && let Some(evicted) = self.evicted.take()
+        {
+            let kept = self.adopt(kv);
+            kv.count_recomputed(evicted.saturating_sub(kept));
+        }
+    }
+
+    /// How many blocks the next so many tokens need beyond those it has.
+    pub(crate) fn missing_blocks(&self, most: usize) -> usize {
+        self.cache.missing_blocks(most.min(self.uncomputed()))
+    }
+
+    /// Takes the memory for the next so many tokens.
+    pub(crate) fn reserve(&mut self, most: usize) -> candle_core::Result<()> {
+        self.cache.reserve(most.min(self.uncomputed()))
     }
 
     /// Remembers the logits behind the last token.

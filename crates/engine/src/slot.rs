@@ -17,6 +17,7 @@ use thinking::thinker::{
 use tokio::sync::mpsc::{OwnedPermit, error::SendError, error::TrySendError};
 
 use crate::{
+    kv::KvStore,
     proposal::Proposal,
     sample::{SampleError, Sampler, entropy_nats},
     scheduler::Node,
@@ -39,6 +40,8 @@ pub(crate) struct Slot {
     deadline: Option<Instant>,
     /// When the session ends whatever it waits for: the caller had the time since the deadline.
     overdue: Option<Instant>,
+    /// The turn in which something was last computed for it.
+    last_used: u64,
     session: Option<OpenSession>,
     phase: Phase,
 }
@@ -106,6 +109,7 @@ impl Slot {
             question_id: String::new(),
             deadline: None,
             overdue: None,
+            last_used: 0,
             session: None,
             phase: Phase::Idle,
         }
@@ -113,13 +117,19 @@ impl Slot {
 
     /// Takes in what the caller sent and hands out what it can take. Afterwards `context` is woken
     /// when either may go on.
-    pub(crate) fn pump(&mut self, node: &Node, open_sessions: usize, context: &mut Context<'_>) {
+    pub(crate) fn pump(
+        &mut self,
+        node: &Node,
+        kv: &mut KvStore,
+        open_sessions: usize,
+        context: &mut Context<'_>,
+    ) {
         if self.gone.as_mut().poll(context).is_ready() {
             self.outbox.clear();
             self.end();
             return;
         }
-        while self.flush(context) && self.step(node, open_sessions, context) {}
+        while self.flush(context) && self.step(node, kv, open_sessions, context) {}
         if self.overdue().is_some_and(|overdue| overdue <= Instant::now()) {
             // What the caller did not read in time is not worth keeping a cache for.
             self.outbox.clear();
@@ -155,6 +165,21 @@ impl Slot {
             (Phase::Proposing(_) | Phase::Warming(_), 1..) => Work::Prefill,
             _ => Work::None,
         }
+    }
+
+    /// When something was last computed for it, in turns.
+    pub(crate) fn last_used(&self) -> u64 {
+        self.last_used
+    }
+
+    /// Gives up its cache for others. Answers whether there was something in it.
+    pub(crate) fn evict(&mut self, kv: &KvStore) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        let evicted = session.text.evict(kv);
+        if evicted {
+            tracing::debug!(question_id = self.question_id, "session evicted");
+        }
+        evicted
     }
 
     /// The text, for computing it.
@@ -205,13 +230,19 @@ impl Slot {
     }
 
     /// One step with an empty outbox. Answers whether there may be another at once.
-    fn step(&mut self, node: &Node, open_sessions: usize, context: &mut Context<'_>) -> bool {
+    fn step(
+        &mut self,
+        node: &Node,
+        kv: &mut KvStore,
+        open_sessions: usize,
+        context: &mut Context<'_>,
+    ) -> bool {
         let closed = self.read_ahead(context);
         match &self.phase {
             Phase::Over => false,
             Phase::Idle | Phase::Proposed(_) => match self.next.take() {
                 Some(command) => {
-                    if let Err(failure) = self.carry_out(command, node, open_sessions) {
+                    if let Err(failure) = self.carry_out(command, node, kv, open_sessions) {
                         self.fail(failure);
                     }
                     true
@@ -229,7 +260,7 @@ impl Slot {
                     self.fail(Failure::new(Code::DeadlineExceeded, message));
                     return true;
                 }
-                self.merge_append(node) || self.answer_warmed()
+                self.merge_append(node) || self.answer_warmed(kv)
             }
             Phase::Proposing(_) if matches!(self.next, Some(Command::Cancel)) => {
                 self.next = None;
@@ -275,6 +306,7 @@ impl Slot {
         &mut self,
         command: Command,
         node: &Node,
+        kv: &mut KvStore,
         open_sessions: usize,
     ) -> Result<(), Failure> {
         let invalid = |message: &str| Err(Failure::new(Code::InvalidArgument, message));
@@ -284,7 +316,7 @@ impl Slot {
                 self.phase = phase;
                 Ok(())
             }
-            (Command::Open(open), None, _) => self.open(open, node, open_sessions),
+            (Command::Open(open), None, _) => self.open(open, node, kv, open_sessions),
             (Command::Open(_), Some(_), _) => {
                 invalid("the session is open already; start another one")
             }
@@ -294,7 +326,7 @@ impl Slot {
                 self.warm(tokens, 0);
                 Ok(())
             }
-            (Command::Propose(ask), Some(_), Phase::Idle) => self.propose(ask),
+            (Command::Propose(ask), Some(_), Phase::Idle) => self.propose(ask, kv),
             (Command::Commit { bytes }, Some(session), Phase::Proposed(proposal)) => {
                 let tokens = session.text.commit(&proposal, bytes, &node.tokenizer)?;
                 self.warm(tokens, 1);
@@ -305,7 +337,13 @@ impl Slot {
         }
     }
 
-    fn open(&mut self, open: Open, node: &Node, open_sessions: usize) -> Result<(), Failure> {
+    fn open(
+        &mut self,
+        open: Open,
+        node: &Node,
+        kv: &mut KvStore,
+        open_sessions: usize,
+    ) -> Result<(), Failure> {
         self.question_id = open.question_id;
         // A deadline too far to count is none.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
@@ -330,17 +368,23 @@ impl Slot {
         };
         let prompt = prompt.map_err(cannot_encode)?;
         let prompt_tokens = prompt.len() as u32;
-        let cache = node.decoder.new_cache().map_err(|error| {
-            Failure::new(Code::Internal, format!("no cache for a session: {error}"))
-        })?;
-        let mut text = SessionText::new(prompt, cache, node.context)?;
+        let mut text = SessionText::new(prompt, node.decoder.new_cache(), node.context)?;
         let committed = thinking::thinker::Append { text: open.committed, token_ids: Vec::new() };
         let tokens = text.append(&committed, &node.tokenizer)?;
+        let cached = text.adopt(kv);
+        kv.count_cached(cached);
         self.session = Some(OpenSession { text, sampler });
         let question_id = &self.question_id;
-        tracing::debug!(question_id, prompt_tokens, committed_tokens = tokens, "session opened");
-        let card = node.card.clone();
-        self.outbox.push_back(Event::Opened(Opened { card, prompt_tokens, cached_tokens: 0 }));
+        tracing::debug!(
+            question_id,
+            prompt_tokens,
+            committed_tokens = tokens,
+            cached_tokens = cached,
+            "session opened"
+        );
+        let opened =
+            Opened { card: node.card.clone(), prompt_tokens, cached_tokens: cached as u32 };
+        self.outbox.push_back(Event::Opened(opened));
         self.warm(tokens, 0);
         Ok(())
     }
@@ -380,12 +424,13 @@ impl Slot {
     }
 
     /// Answers the commands whose text is computed. Answers whether it did.
-    fn answer_warmed(&mut self) -> bool {
+    fn answer_warmed(&mut self, kv: &mut KvStore) -> bool {
         let Phase::Warming(warming) = &mut self.phase else { return false };
-        let Some(session) = &self.session else { return false };
+        let Some(session) = &mut self.session else { return false };
         if session.text.uncomputed() > warming.left_to_draw {
             return false;
         }
+        session.text.share(kv);
         if let Some(last) = warming.answers.last_mut() {
             last.prefill_tokens = warming.prefill_tokens;
             last.prefill_us = warming.prefill.as_micros() as u64;
@@ -395,12 +440,13 @@ impl Slot {
         true
     }
 
-    fn propose(&mut self, ask: Propose) -> Result<(), Failure> {
+    fn propose(&mut self, ask: Propose, kv: &mut KvStore) -> Result<(), Failure> {
         if ask.max_tokens == 0 {
             let message = "max_tokens is 0; ask for at least 1";
             return Err(Failure::new(Code::InvalidArgument, message));
         }
         let Some(session) = &mut self.session else { return Ok(()) };
+        session.text.revive(kv);
         let uncomputed = session.text.prepare_draw();
         let text = &session.text;
         self.phase = Phase::Proposing(Box::new(Running {
@@ -481,7 +527,8 @@ impl Slot {
     }
 
     /// Notes a part of its work as done.
-    pub(crate) fn note_computed(&mut self, work: Work, tokens: usize, time: Duration) {
+    pub(crate) fn note_computed(&mut self, work: Work, tokens: usize, time: Duration, turn: u64) {
+        self.last_used = turn;
         match (&mut self.phase, work) {
             (Phase::Proposing(running), Work::Decode) => running.decode += time,
             (Phase::Proposing(running), _) => running.prefill += time,

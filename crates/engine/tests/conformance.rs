@@ -32,3 +32,20 @@ async fn an_engine_with_one_token_per_byte_conforms() {
 async fn an_engine_with_merges_conforms() {
     conforms("tiny-qwen2", false).await;
 }
+
+/// What one session sees does not depend on who shares its batch.
+#[tokio::test]
+async fn an_engine_conforms_with_many_sessions_at_once() {
+    for callers in [2, 16] {
+        let options = EngineOptions {
+            prefill_chunk_tokens: 16,
+            // A case holds two sessions at most.
+            max_sessions: 2 * callers,
+            ..EngineOptions::default()
+        };
+        let engine = engine("tiny-llama", options);
+        let settings = Settings { exact_resume: true, ..Settings::default() };
+        let kits = (0..callers).map(|_| assert_conforms(&engine, &settings));
+        futures_util::future::join_all(kits).await;
+    }
+}

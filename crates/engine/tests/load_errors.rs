@@ -27,7 +27,7 @@ fn error(path: &Path) -> LoadError {
 
 #[track_caller]
 fn error_with(path: &Path, dtype: Option<DType>) -> LoadError {
-    let options = LoadOptions { dtype, device: Device::Cpu };
+    let options = LoadOptions { dtype, ..LoadOptions::default() };
     let error = load_model(&path.into(), &options, &mut |_| {}).expect_err("loaded");
     let line = error.to_string();
     assert!(!line.contains('\n') && line.contains("; "), "not one clear line: {line}");
@@ -64,6 +64,19 @@ fn with_setting(key: &str, value: Option<Json>) -> LoadError {
     };
     fs::write(&path, config.to_string()).unwrap();
     error(scratch.path())
+}
+
+#[test]
+fn a_model_larger_than_the_memory_is_refused_before_it_is_read() {
+    let options = LoadOptions { memory_bytes: Some(2048), ..LoadOptions::default() };
+    let path = fixture("qwen2-gqa");
+    let mut read = 0;
+    let error =
+        load_model(&path.as_path().into(), &options, &mut |progress| read = progress.done_bytes);
+    let error = error.expect_err("loaded");
+    assert!(matches!(error, LoadError::TooLarge { .. }));
+    assert_says(&error, &["qwen2-gqa takes ", "KiB of memory, 2.0 KiB are free; "]);
+    assert_eq!(read, 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use bytesize::ByteSize;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::{
@@ -76,6 +77,12 @@ pub struct NodeArgs {
     /// Sessions at a time; one more is refused as overloaded.
     #[arg(long, value_name = "N", default_value_t = transport::DEFAULT_MAX_SESSIONS, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_sessions: u32,
+
+    /// Memory for the sessions' caches of keys and values, such as 2GiB or 512MiB. When it is used up,
+    /// a session that waits for its caller gives its cache to others and computes it again later.
+    /// [default: enough for all sessions at full length, but at most half of the free memory]
+    #[arg(long, value_name = "SIZE", env = "SPECTHINK_KV_MEMORY")]
+    pub kv_memory: Option<ByteSize>,
 
     /// The node's certificate (PEM, its chain after it): encrypts the connection. Needs --tls-key.
     #[arg(long, value_name = "FILE", env = "SPECTHINK_TLS_CERT", requires = "tls_key")]

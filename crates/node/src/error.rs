@@ -194,7 +194,7 @@ fn load_exit(error: &LoadError) -> Exit {
         LoadError::Quantisation { .. } => Exit::Quantisation,
         LoadError::Tokenizer(_) => Exit::Tokenizer,
         LoadError::Options(_) => Exit::Usage,
-        LoadError::Device { .. } => Exit::Device,
+        LoadError::Device { .. } | LoadError::TooLarge { .. } => Exit::Device,
         _ => Exit::ModelUnreadable,
     }
 }

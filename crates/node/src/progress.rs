@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Less than this is done before anybody wonders.
@@ -138,15 +139,7 @@ impl Drop for Progress {
 
 /// A number of bytes as people write it: `417.3 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let (mut value, mut unit) = (count as f64 / 1024.0, 0);
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        (value, unit) = (value / 1024.0, unit + 1);
-    }
-    format!("{value:.1} {}", UNITS[unit])
+    ByteSize(count).display().iec().to_string()
 }
 
 #[cfg(test)]

@@ -140,9 +140,10 @@ async fn load(
         name: Some(name.clone()),
         max_sessions: config.server.max_sessions as usize,
         context_tokens: config.context_tokens.map(|tokens| tokens as usize),
+        kv_memory_bytes: config.kv_memory_bytes,
         ..EngineOptions::default()
     };
-    let load = LoadOptions { dtype: config.dtype.map(dtype), device };
+    let load = LoadOptions { dtype: config.dtype.map(dtype), device, memory_bytes: None };
     let console = console.clone();
     // Reads files and computes: nothing for the threads that serve.
     let task = tokio::task::spawn_blocking(move || {
@@ -165,8 +166,7 @@ fn load_blocking(
             .set(done_bytes);
     })?;
     drop(progress);
-    let cache_bytes_per_token =
-        model.decoder.new_cache().map_or(0, |cache| cache.bytes_per_token());
+    let cache_bytes_per_token = model.decoder.kv_bytes_per_token();
     let weight_bytes = model.weight_bytes;
     Ok(Loaded { engine: Engine::new(model, options)?, weight_bytes, cache_bytes_per_token })
 }
@@ -182,8 +182,9 @@ fn say(card: &ModelCard, loaded: &Loaded, console: &Console) {
         card.quantisation,
     ));
     console.fact(&format!(
-        "memory: weights {}, each session up to {} ({} a token)",
+        "memory: weights {}, caches up to {}, each session up to {} ({} a token)",
         bytes(loaded.weight_bytes),
+        bytes(loaded.engine.kv_usage().budget_bytes),
         bytes(cache),
         bytes(loaded.cache_bytes_per_token),
     ));

@@ -1,6 +1,11 @@
-//! Grouped-query attention of one sequence over its cache.
+//! Grouped-query attention over caches: which path serves it, and the one over candle's tensors.
+//!
+//! Keys and values are never repeated for the heads that share them. On the CPU a kernel of our own
+//! reads the blocks where they lie (see `attention_cpu`); elsewhere they are gathered first.
 
 use candle_core::{D, DType, Device, Result, Tensor};
+
+use super::{attention_cpu, cache::KvCache};
 
 /// Queries are taken in blocks of this many, so that scores take memory linear in the context and
 /// keys after a block are not multiplied only to be masked.
@@ -14,12 +19,54 @@ pub(crate) struct Heads {
     pub(crate) head_dim: usize,
 }
 
+/// One sequence of a pass: its cache, which holds its new tokens behind its length, and how many they
+/// are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sequence<'a> {
+    pub(crate) cache: &'a KvCache,
+    pub(crate) tokens: usize,
+}
+
+/// Attends `queries` [tokens of all sequences, heads, head_dim] each to its own sequence in a layer;
+/// returns [tokens, heads * head_dim].
+pub(crate) fn attend(
+    sizes: Heads,
+    layer: usize,
+    queries: &Tensor,
+    sequences: &[Sequence<'_>],
+) -> Result<Tensor> {
+    if queries.device().is_cpu() && queries.dtype() == DType::F32 {
+        return attention_cpu::attend(sizes, layer, queries, sequences);
+    }
+    let mut mixed = Vec::with_capacity(sequences.len());
+    let mut start = 0;
+    for sequence in sequences {
+        let (keys, values) = gather(layer, sequence)?;
+        let own = queries.narrow(0, start, sequence.tokens)?;
+        mixed.push(attend_gathered(sizes, &own, &keys, &values)?);
+        start += sequence.tokens;
+    }
+    Tensor::cat(&mixed, 0)
+}
+
+/// A sequence's keys and values in a layer, new ones included: each [kv_heads, len, head_dim].
+pub(crate) fn gather(layer: usize, sequence: &Sequence<'_>) -> Result<(Tensor, Tensor)> {
+    let len = sequence.cache.len() + sequence.tokens;
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    for block in sequence.cache.blocks() {
+        let (k, v) = block.layer(layer)?;
+        keys.push(k);
+        values.push(v);
+    }
+    let whole = |blocks: &[Tensor]| {
+        Tensor::cat(blocks, 0)?.narrow(0, 0, len)?.transpose(0, 1)?.contiguous()
+    };
+    Ok((whole(&keys)?, whole(&values)?))
+}
+
 /// Attends `queries` [t, heads, head_dim], the last t positions of a sequence, to `keys` and `values`
 /// [kv_heads, len, head_dim]; returns [t, heads * head_dim].
-///
-/// Keys and values are never repeated for the heads that share them: those heads' queries are
-/// stacked instead.
-pub(crate) fn attend(
+pub(crate) fn attend_gathered(
     sizes: Heads,
     queries: &Tensor,
     keys: &Tensor,
@@ -48,6 +95,7 @@ fn attend_block(sizes: Heads, queries: &Tensor, keys: &Tensor, values: &Tensor) 
     let Heads { heads, kv_heads, head_dim } = sizes;
     let t = queries.dim(0)?;
     let len = keys.dim(1)?;
+    // The queries of the heads that share keys are stacked.
     let stacked = (kv_heads, heads / kv_heads * t, head_dim);
     let queries = (queries * (1.0 / (head_dim as f64).sqrt()))?;
     let queries = queries.transpose(0, 1)?.contiguous()?.reshape(stacked)?;

@@ -1,44 +1,95 @@
-//! The keys and values of one sequence: allocated ahead in blocks, written in place, cut back by
-//! changing a length.
+//! The keys and values of one sequence, in blocks of positions. Blocks are allocated as the sequence
+//! grows, freed as it is cut back, and may be shared: a sequence copies a shared block before it
+//! writes into it. Who shares what with whom is decided in `crate::kv`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::config::ModelConfig;
+use super::attention::Heads;
 
-/// Positions are allocated in multiples of this.
-const BLOCK: usize = 256;
+/// Positions a block holds.
+pub(crate) const BLOCK: usize = 32;
+
+/// Makes the blocks of one decoder and counts them.
+#[derive(Debug)]
+pub(crate) struct Allocator {
+    /// [layers, 2 (keys, values), BLOCK, kv_heads, head_dim].
+    shape: [usize; 5],
+    dtype: DType,
+    device: Device,
+    /// Blocks that are held somewhere.
+    live: AtomicUsize,
+}
+
+/// The keys and values of some positions, for every layer.
+#[derive(Debug)]
+pub(crate) struct Block {
+    data: Tensor,
+    allocator: Arc<Allocator>,
+}
+
+impl Allocator {
+    pub(crate) fn new(layers: usize, sizes: Heads, dtype: DType, device: Device) -> Self {
+        let shape = [layers, 2, BLOCK, sizes.kv_heads, sizes.head_dim];
+        Allocator { shape, dtype, device, live: AtomicUsize::new(0) }
+    }
+
+    /// Memory a block takes, in bytes.
+    pub(crate) fn block_bytes(&self) -> u64 {
+        (self.shape.iter().product::<usize>() * self.dtype.size_in_bytes()) as u64
+    }
+
+    /// Blocks that are held somewhere, shared ones counted once.
+    pub(crate) fn live_blocks(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    fn block(self: &Arc<Self>) -> Result<Arc<Block>> {
+        let data = Tensor::zeros(&self.shape, self.dtype, &self.device)?;
+        Ok(self.counted(data))
+    }
+
+    fn counted(self: &Arc<Self>, data: Tensor) -> Arc<Block> {
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Block { data, allocator: Arc::clone(self) })
+    }
+}
+
+impl Block {
+    /// All layers, [layers, 2 (keys, values), BLOCK, kv_heads, head_dim].
+    pub(crate) fn data(&self) -> &Tensor {
+        &self.data
+    }
+
+    /// Keys and values of a layer, each [BLOCK, kv_heads, head_dim].
+    pub(crate) fn layer(&self, layer: usize) -> Result<(Tensor, Tensor)> {
+        let layer = self.data.get(layer)?;
+        Ok((layer.get(0)?, layer.get(1)?))
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.allocator.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The keys and values of one sequence, for every layer.
 #[derive(Debug)]
 pub struct KvCache {
-    layers: Vec<LayerCache>,
+    allocator: Arc<Allocator>,
+    /// At least enough for `len` positions.
+    blocks: Vec<Arc<Block>>,
     len: usize,
-    capacity: usize,
-    context: usize,
-    bytes_per_token: u64,
-}
-
-/// The keys and values of one layer, each of shape [kv_heads, capacity, head_dim].
-#[derive(Debug)]
-struct LayerCache {
-    keys: Tensor,
-    values: Tensor,
 }
 
 impl KvCache {
-    pub(crate) fn new(config: &ModelConfig, dtype: DType, device: &Device) -> Result<Self> {
-        let block = || Tensor::zeros((config.kv_heads, BLOCK, config.head_dim), dtype, device);
-        let layers = (0..config.layers)
-            .map(|_| Ok(LayerCache { keys: block()?, values: block()? }))
-            .collect::<Result<Vec<_>>>()?;
-        let per_layer = 2 * config.kv_width() * dtype.size_in_bytes();
-        Ok(KvCache {
-            layers,
-            len: 0,
-            capacity: BLOCK,
-            context: config.context,
-            bytes_per_token: (config.layers * per_layer) as u64,
-        })
+    pub(crate) fn new(allocator: Arc<Allocator>) -> Self {
+        KvCache { allocator, blocks: Vec::new(), len: 0 }
     }
 
     /// Length of the sequence in tokens.
@@ -51,66 +102,77 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Forgets everything after the first `len` tokens; does nothing when there are fewer. Costs
-    /// nothing: the memory stays for what comes next.
+    /// Forgets everything after the first `len` tokens and frees their blocks; does nothing when
+    /// there are fewer.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+        self.blocks.truncate(self.len.div_ceil(BLOCK));
     }
 
-    /// Memory held, in bytes.
+    /// Memory held, in bytes; blocks that others hold too are counted.
     pub fn bytes(&self) -> u64 {
-        self.capacity as u64 * self.bytes_per_token
+        self.blocks.len() as u64 * self.allocator.block_bytes()
     }
 
-    /// Memory one more token takes, in bytes.
-    pub fn bytes_per_token(&self) -> u64 {
-        self.bytes_per_token
+    /// Its blocks, in order.
+    pub(crate) fn blocks(&self) -> &[Arc<Block>] {
+        &self.blocks
     }
 
-    /// Makes room for `more` tokens. Doubles, so that a growing sequence is copied few times.
+    /// Takes the place of a block with the same content.
+    pub(crate) fn replace(&mut self, index: usize, block: Arc<Block>) {
+        self.blocks[index] = block;
+    }
+
+    /// Begins an empty sequence with full blocks that others computed from the same tokens.
+    pub(crate) fn adopt(&mut self, blocks: Vec<Arc<Block>>) {
+        debug_assert!(self.is_empty(), "only an empty sequence adopts");
+        self.len = blocks.len() * BLOCK;
+        self.blocks = blocks;
+    }
+
+    /// How many blocks `reserve` would allocate.
+    pub(crate) fn missing_blocks(&self, more: usize) -> usize {
+        let needed = (self.len + more).div_ceil(BLOCK);
+        needed.saturating_sub(self.blocks.len()) + usize::from(more > 0 && self.shares_tail())
+    }
+
+    /// Whether the block that is written next belongs to others too.
+    fn shares_tail(&self) -> bool {
+        !self.len.is_multiple_of(BLOCK)
+            && self.blocks.get(self.len / BLOCK).is_some_and(|block| Arc::strong_count(block) > 1)
+    }
+
+    /// Makes room for `more` tokens that nobody else sees.
     pub(crate) fn reserve(&mut self, more: usize) -> Result<()> {
-        let needed = self.len + more;
-        if needed <= self.capacity {
-            return Ok(());
+        if more > 0 && self.shares_tail() {
+            let tail = &mut self.blocks[self.len / BLOCK];
+            *tail = self.allocator.counted(tail.data.copy()?);
         }
-        let context = self.context.next_multiple_of(BLOCK);
-        let capacity = needed.next_multiple_of(BLOCK).max((self.capacity * 2).min(context));
-        for layer in &mut self.layers {
-            layer.keys = grown(&layer.keys, self.len, capacity)?;
-            layer.values = grown(&layer.values, self.len, capacity)?;
+        while self.blocks.len() * BLOCK < self.len + more {
+            self.blocks.push(self.allocator.block()?);
         }
-        self.capacity = capacity;
         Ok(())
     }
 
-    /// Writes keys and values [kv_heads, t, head_dim] of a layer behind the sequence and returns all
-    /// of that layer's, as views [kv_heads, len + t, head_dim]. The length stays until `advance`, so
-    /// that a pass that fails half way leaves the sequence as it was.
-    pub(crate) fn write(
-        &self,
-        layer: usize,
-        keys: &Tensor,
-        values: &Tensor,
-    ) -> Result<(Tensor, Tensor)> {
-        let cache = &self.layers[layer];
-        cache.keys.slice_set(keys, 1, self.len)?;
-        cache.values.slice_set(values, 1, self.len)?;
-        let len = self.len + keys.dim(1)?;
-        Ok((cache.keys.narrow(1, 0, len)?, cache.values.narrow(1, 0, len)?))
+    /// Writes keys and values [t, kv_heads, head_dim] of a layer behind the sequence, where there is
+    /// room. The length stays until `advance`, so that a pass that fails half way leaves the sequence
+    /// as it was.
+    pub(crate) fn write(&self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<()> {
+        let (mut done, tokens) = (0, keys.dim(0)?);
+        while done < tokens {
+            let (block, offset) = ((self.len + done) / BLOCK, (self.len + done) % BLOCK);
+            let some = (BLOCK - offset).min(tokens - done);
+            let (block_keys, block_values) = self.blocks[block].layer(layer)?;
+            block_keys.slice_set(&keys.narrow(0, done, some)?, 0, offset)?;
+            block_values.slice_set(&values.narrow(0, done, some)?, 0, offset)?;
+            done += some;
+        }
+        Ok(())
     }
 
     /// Counts tokens that all layers have written.
     pub(crate) fn advance(&mut self, tokens: usize) {
         self.len += tokens;
     }
-}
-
-/// A larger tensor with the same first `len` positions.
-fn grown(old: &Tensor, len: usize, capacity: usize) -> Result<Tensor> {
-    let (heads, _, width) = old.dims3()?;
-    let new = Tensor::zeros((heads, capacity, width), old.dtype(), old.device())?;
-    if len > 0 {
-        new.slice_set(&old.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
-    }
-    Ok(new)
 }

@@ -1,6 +1,8 @@
 //! What a model is made of, however its files spell it. Reading those spellings is `hf_config`'s and
 //! `gguf_config`'s work; here stand the common form and its checks.
 
+use super::attention::Heads;
+
 /// A family of decoders. All are pre-norm transformers with rotary positions and gated MLPs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -136,6 +138,12 @@ impl ModelConfig {
     /// Whether the heads of q and k are normalised.
     pub fn qk_norm(&self) -> bool {
         self.family == Family::Qwen3
+    }
+
+    /// The sizes of its attention.
+    pub(crate) fn heads(&self) -> Heads {
+        let ModelConfig { heads, kv_heads, head_dim, .. } = *self;
+        Heads { heads, kv_heads, head_dim }
     }
 
     /// Width of all query heads together.

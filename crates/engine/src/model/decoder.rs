@@ -1,12 +1,14 @@
 //! The decoder: one forward pass over any number of sequences. Loading it is `load`'s work.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::ForwardError;
 
 use super::{
-    attention::{Heads, attend},
-    cache::KvCache,
+    attention::{Heads, Sequence, attend},
+    cache::{Allocator, BLOCK, KvCache},
     config::ModelConfig,
     rope::{Angles, Rope},
     weight::{Linear, Weight},
@@ -25,6 +27,8 @@ pub struct Decoder {
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Tensor,
     pub(crate) head: Weight,
+    /// Where caches get their blocks.
+    pub(crate) kv: Arc<Allocator>,
 }
 
 /// The weights of one layer.
@@ -76,9 +80,14 @@ impl Decoder {
         &self.device
     }
 
-    /// A cache for a new sequence. Fails when the device has no memory for its first block.
-    pub fn new_cache(&self) -> Result<KvCache, ForwardError> {
-        Ok(KvCache::new(&self.config, self.dtype, &self.device)?)
+    /// A cache for a new sequence.
+    pub fn new_cache(&self) -> KvCache {
+        KvCache::new(Arc::clone(&self.kv))
+    }
+
+    /// Memory that a token's keys and values take, in bytes.
+    pub fn kv_bytes_per_token(&self) -> u64 {
+        self.kv.block_bytes() / BLOCK as u64
     }
 
     /// One forward pass over several sequences of unequal lengths.
@@ -147,7 +156,7 @@ impl Decoder {
         x + layer.down.forward(&gated)?
     }
 
-    /// Projections over the tokens of all rows, attention row by row.
+    /// Projections over the tokens of all rows, attention of each row over its own cache.
     fn attention(
         &self,
         index: usize,
@@ -156,7 +165,7 @@ impl Decoder {
         rows: &[Row<'_>],
         angles: &Angles,
     ) -> candle_core::Result<Tensor> {
-        let ModelConfig { heads, kv_heads, head_dim, .. } = self.config;
+        let sizes @ Heads { heads, kv_heads, head_dim } = self.config.heads();
         let tokens = x.dim(0)?;
         let [q, k, v] = Linear::forward_all([&layer.q, &layer.k, &layer.v], x)?;
         let q = q.reshape((tokens, heads, head_dim))?;
@@ -164,22 +173,15 @@ impl Decoder {
         let v = v.reshape((tokens, kv_heads, head_dim))?;
         let q = angles.apply(&self.head_norm(q, layer.q_norm.as_ref())?)?;
         let k = angles.apply(&self.head_norm(k, layer.k_norm.as_ref())?)?;
-        let sizes = Heads { heads, kv_heads, head_dim };
-        let mut mixed = Vec::with_capacity(rows.len());
         let mut start = 0;
-        for row in rows {
-            let t = row.tokens.len();
-            let own = |all: &Tensor| all.narrow(0, start, t);
-            let k = own(&k)?.transpose(0, 1)?.contiguous()?;
-            let v = own(&v)?.transpose(0, 1)?.contiguous()?;
-            let (keys, values) = row.cache.write(index, &k, &v)?;
-            mixed.push(attend(sizes, &own(&q)?, &keys, &values)?);
-            start += t;
+        let mut sequences = Vec::with_capacity(rows.len());
+        for Row { tokens, cache, .. } in rows {
+            let tokens = tokens.len();
+            cache.write(index, &k.narrow(0, start, tokens)?, &v.narrow(0, start, tokens)?)?;
+            sequences.push(Sequence { cache, tokens });
+            start += tokens;
         }
-        match mixed.as_slice() {
-            [only] => Ok(only.clone()),
-            several => Tensor::cat(several, 0),
-        }
+        attend(sizes, index, &q, &sequences)
     }
 
     /// The logits of the wanted tokens of x [tokens, hidden].

@@ -175,6 +175,12 @@ impl TensorSource for HfSource {
             .get(&id.hf_name())
             .map_or(0, |place| (place.info.data_offsets.1 - place.info.data_offsets.0) as u64)
     }
+
+    fn held_bytes(&self, id: TensorId) -> u64 {
+        let elements = |place: &Place| place.info.shape.iter().product::<usize>();
+        let weights = self.weights.size_in_bytes();
+        self.tensors.get(&id.hf_name()).map_or(0, |place| (elements(place) * weights) as u64)
+    }
 }
 
 /// The safetensors files of a directory, by name.

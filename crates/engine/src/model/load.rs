@@ -12,9 +12,10 @@ use std::{
 
 use candle_core::{DType, Device, Tensor, quantized::gguf_file::Value};
 
-use crate::error::LoadError;
+use crate::{error::LoadError, memory};
 
 use super::{
+    cache::Allocator,
     config::ModelConfig,
     decoder::{Decoder, Layer},
     gguf_source::GgufSource,
@@ -76,11 +77,13 @@ pub struct LoadOptions {
     pub dtype: Option<DType>,
     /// Where the weights are put.
     pub device: Device,
+    /// Memory the weights may take, in bytes; by default what is free on the device.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { dtype: None, device: Device::Cpu }
+        LoadOptions { dtype: None, device: Device::Cpu, memory_bytes: None }
     }
 }
 
@@ -191,7 +194,7 @@ fn finish<S: TensorSource>(
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<LoadedModel, LoadError> {
     let Opened { config, mut source, files, quantisation, dtype } = opened;
-    let (mut parameters, mut total_bytes) = (0u64, 0u64);
+    let (mut parameters, mut total_bytes, mut held_bytes) = (0u64, 0u64, 0u64);
     for (id, shape) in expected(&config) {
         let Some(found) = source.shape(id) else {
             return Err(LoadError::MissingTensor { path: path.to_owned(), name: source.name(id) });
@@ -207,11 +210,25 @@ fn finish<S: TensorSource>(
         }
         parameters += shape.iter().product::<usize>() as u64;
         total_bytes += source.file_bytes(id);
+        held_bytes += source.held_bytes(id);
     }
+    check_memory(path, held_bytes, options)?;
     let mut reader = Reader { source: &mut source, progress, done_bytes: 0, total_bytes };
     let decoder = build(config, &mut reader, options.device.clone(), dtype)?;
     let weight_bytes = decoder.weight_bytes();
     Ok(LoadedModel { decoder, files, parameters, quantisation, weight_bytes })
+}
+
+/// Refuses weights that do not fit, before minutes of reading end in swapping or worse.
+fn check_memory(path: &Path, needed: u64, options: &LoadOptions) -> Result<(), LoadError> {
+    match options.memory_bytes.or_else(|| memory::available_bytes(&options.device)) {
+        Some(free) if needed > free => Err(LoadError::TooLarge {
+            path: path.to_owned(),
+            needed: memory::in_words(needed),
+            free: memory::in_words(free),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Reads tensors and tells how far it is.
@@ -272,7 +289,8 @@ fn build<S: TensorSource>(
         false => reader.matrix(Role::Head, 0)?,
     };
     let rope = Rope::new(&config.rope, config.head_dim);
-    Ok(Decoder { config, device, dtype, rope, embedding, layers, norm, head })
+    let kv = Arc::new(Allocator::new(config.layers, config.heads(), dtype, device.clone()));
+    Ok(Decoder { config, device, dtype, rope, embedding, layers, norm, head, kv })
 }
 
 fn build_layer<S: TensorSource>(

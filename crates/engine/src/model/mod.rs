@@ -2,6 +2,7 @@
 //! Face directories alike. Text, tokens' meaning and sampling are no matter of this module.
 
 mod attention;
+mod attention_cpu;
 mod cache;
 mod config;
 mod decoder;
@@ -15,6 +16,7 @@ mod tensors;
 mod weight;
 
 pub use cache::KvCache;
+pub(crate) use cache::{Allocator, BLOCK, Block};
 pub use config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling};
 pub use decoder::{Decoder, Row, Want};
 pub use load::{

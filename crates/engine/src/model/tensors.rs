@@ -47,6 +47,10 @@ pub(crate) trait TensorSource {
     fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError>;
     /// The tensor's size in the files, in bytes.
     fn file_bytes(&self, id: TensorId) -> u64;
+    /// Memory it takes when it is loaded, in bytes, as far as that is known before.
+    fn held_bytes(&self, id: TensorId) -> u64 {
+        self.file_bytes(id)
+    }
 }
 
 impl TensorId {

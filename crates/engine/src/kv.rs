@@ -1,0 +1,186 @@
+//! Which keys and values are kept: beginnings that sessions share, under a budget of blocks.
+//!
+//! A full block of committed tokens is entered in a tree by the tokens it stands for, so that the next
+//! session that begins the same way finds it. Only what no session holds is given up, the longest
+//! unused first and always from the end of a beginning. Which session gives way when that is not
+//! enough is the scheduler's decision.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::model::{Allocator, BLOCK, Block, KvCache};
+
+/// What the caches of an engine hold and what they saved and cost, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KvUsage {
+    /// Memory that caches may take, in bytes.
+    pub budget_bytes: u64,
+    /// Memory they take now.
+    pub held_bytes: u64,
+    /// Tokens that new sessions found computed.
+    pub cached_tokens: u64,
+    /// Tokens whose keys and values open sessions lost to others.
+    pub evicted_tokens: u64,
+    /// Tokens that were computed again after that.
+    pub recomputed_tokens: u64,
+}
+
+/// The figures of [`KvUsage`], for others to read while the engine runs.
+#[derive(Debug, Default)]
+pub(crate) struct KvCounters {
+    held_bytes: AtomicU64,
+    cached_tokens: AtomicU64,
+    evicted_tokens: AtomicU64,
+    recomputed_tokens: AtomicU64,
+}
+
+impl KvCounters {
+    pub(crate) fn usage(&self, budget_bytes: u64) -> KvUsage {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        KvUsage {
+            budget_bytes,
+            held_bytes: read(&self.held_bytes),
+            cached_tokens: read(&self.cached_tokens),
+            evicted_tokens: read(&self.evicted_tokens),
+            recomputed_tokens: read(&self.recomputed_tokens),
+        }
+    }
+}
+
+/// The shared beginnings and the budget.
+#[derive(Debug)]
+pub(crate) struct KvStore {
+    allocator: Arc<Allocator>,
+    budget_blocks: usize,
+    /// By the beginning before it and its own tokens; 0 is the empty beginning.
+    index: HashMap<(Beginning, Box<[u32]>), Beginning>,
+    shared: HashMap<Beginning, Shared>,
+    last: Beginning,
+    clock: u64,
+    counters: Arc<KvCounters>,
+}
+
+/// A beginning of whole blocks. Never used again for another one.
+type Beginning = u64;
+
+/// The last block of a beginning.
+#[derive(Debug)]
+struct Shared {
+    block: Arc<Block>,
+    key: (Beginning, Box<[u32]>),
+    /// Beginnings that go on from here.
+    longer: usize,
+    last_used: u64,
+}
+
+impl KvStore {
+    pub(crate) fn new(allocator: Arc<Allocator>, budget_bytes: u64) -> Self {
+        let budget_blocks = (budget_bytes / allocator.block_bytes()) as usize;
+        KvStore {
+            allocator,
+            budget_blocks,
+            index: HashMap::new(),
+            shared: HashMap::new(),
+            last: 0,
+            clock: 0,
+            counters: Arc::default(),
+        }
+    }
+
+    /// The figures.
+    pub(crate) fn counters(&self) -> Arc<KvCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Begins an empty cache with as many of these tokens as somebody computed before, the last one
+    /// never: its logits are wanted. Answers how many.
+    pub(crate) fn adopt(&mut self, tokens: &[u32], cache: &mut KvCache) -> usize {
+        self.clock += 1;
+        let (mut at, mut blocks) = (0, Vec::new());
+        for part in tokens[..tokens.len().saturating_sub(1)].chunks_exact(BLOCK) {
+            let Some(&next) = self.index.get(&(at, part.into())) else { break };
+            let Some(shared) = self.shared.get_mut(&next) else { break };
+            shared.last_used = self.clock;
+            blocks.push(Arc::clone(&shared.block));
+            at = next;
+        }
+        cache.adopt(blocks);
+        cache.len()
+    }
+
+    /// Enters the full blocks of a cache over these tokens. Where somebody else's block stands for
+    /// the same beginning already the cache holds that one from now on.
+    pub(crate) fn share(&mut self, tokens: &[u32], cache: &mut KvCache) {
+        self.clock += 1;
+        let full = cache.len() / BLOCK;
+        let mut at = 0;
+        for (number, part) in tokens.chunks_exact(BLOCK).take(full).enumerate() {
+            let key = (at, Box::from(part));
+            if let Some(&next) = self.index.get(&key)
+                && let Some(shared) = self.shared.get_mut(&next)
+            {
+                shared.last_used = self.clock;
+                cache.replace(number, Arc::clone(&shared.block));
+                at = next;
+                continue;
+            }
+            self.last += 1;
+            if let Some(shorter) = self.shared.get_mut(&at) {
+                shorter.longer += 1;
+            }
+            let block = Arc::clone(&cache.blocks()[number]);
+            let shared = Shared { block, key: key.clone(), longer: 0, last_used: self.clock };
+            self.index.insert(key, self.last);
+            self.shared.insert(self.last, shared);
+            at = self.last;
+        }
+    }
+
+    /// Whether so many more blocks are within the budget, after giving up what no session holds.
+    pub(crate) fn make_room(&mut self, blocks: usize) -> bool {
+        while self.allocator.live_blocks() + blocks > self.budget_blocks {
+            if !self.give_up_one() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Forgets the shared block that was not used for longest, of those that nobody holds and nothing
+    /// goes on from. Answers whether there was one.
+    fn give_up_one(&mut self) -> bool {
+        let unheld = |shared: &&Shared| shared.longer == 0 && Arc::strong_count(&shared.block) == 1;
+        let oldest = self.shared.values().filter(unheld).min_by_key(|shared| shared.last_used);
+        let Some(key) = oldest.map(|shared| shared.key.clone()) else { return false };
+        if let Some(shorter) = self.shared.get_mut(&key.0) {
+            shorter.longer -= 1;
+        }
+        if let Some(last) = self.index.remove(&key) {
+            self.shared.remove(&last);
+        }
+        true
+    }
+
+    pub(crate) fn count_cached(&self, tokens: usize) {
+        self.counters.cached_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_evicted(&self, tokens: usize) {
+        self.counters.evicted_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_recomputed(&self, tokens: usize) {
+        self.counters.recomputed_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+    }
+
+    /// Brings the figure of held memory up to date.
+    pub(crate) fn count_held(&self) {
+        let bytes = self.allocator.live_blocks() as u64 * self.allocator.block_bytes();
+        self.counters.held_bytes.store(bytes, Ordering::Relaxed);
+    }
+}

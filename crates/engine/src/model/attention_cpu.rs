@@ -1,0 +1,385 @@
+//! Attention on the CPU, over a cache's blocks where they lie.
+//!
+//! Why not candle's matrix products: they want keys and values in one piece, which blocks are not, and
+//! for the one query of a decoding step most of their time goes into making tensors. And why in this
+//! order: every query is computed on its own, block after block of its sequence, with a running
+//! softmax (Milakov and Gimelshein 2018, arXiv 1805.02867). What comes out is the same to the bit
+//! however many tokens, sequences or threads share the pass.
+
+use std::ops::Deref;
+
+use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::{
+    attention::{Heads, Sequence},
+    cache::BLOCK,
+};
+
+/// Tokens that one piece of work takes on: a block's keys are in the nearest cache for all of them.
+const TILE: usize = 8;
+/// Multiplications below which threads cost more than they save.
+const PARALLEL_FROM: usize = 1 << 18;
+
+/// A tile's queries over one group of heads.
+struct Piece<'a> {
+    sizes: Heads,
+    /// [tokens, heads, head_dim] of the whole sequence's new tokens.
+    queries: &'a [f32],
+    /// Of each block: keys, then values, each [BLOCK, kv_heads, head_dim].
+    blocks: &'a [&'a [f32]],
+    /// Tokens before the new ones.
+    past: usize,
+    /// The tile: which of the new tokens.
+    first: usize,
+    tokens: usize,
+    kv_head: usize,
+}
+
+/// As [`super::attention::attend`], for f32 on the CPU.
+pub(crate) fn attend(
+    sizes: Heads,
+    layer: usize,
+    queries: &Tensor,
+    sequences: &[Sequence<'_>],
+) -> Result<Tensor> {
+    let width = sizes.heads * sizes.head_dim;
+    let (all_queries, offset) = cpu_f32(queries)?;
+    let all_queries = &values(&all_queries)?[offset..];
+    let mut guards = Vec::new();
+    for sequence in sequences {
+        let count = (sequence.cache.len() + sequence.tokens).div_ceil(BLOCK);
+        for block in &sequence.cache.blocks()[..count] {
+            guards.push(cpu_f32(block.data())?);
+        }
+    }
+    let per_layer = 2 * BLOCK * sizes.kv_heads * sizes.head_dim;
+    let mut blocks = Vec::with_capacity(guards.len());
+    for (guard, offset) in &guards {
+        blocks.push(&values(guard)?[offset + layer * per_layer..][..per_layer]);
+    }
+    let (mut pieces, mut work) = (Vec::new(), 0);
+    let (mut start, mut block) = (0, 0);
+    for sequence in sequences {
+        let past = sequence.cache.len();
+        let count = (past + sequence.tokens).div_ceil(BLOCK);
+        for first in (0..sequence.tokens).step_by(TILE) {
+            for kv_head in 0..sizes.kv_heads {
+                let queries = &all_queries[start * width..];
+                let blocks = &blocks[block..block + count];
+                let tokens = TILE.min(sequence.tokens - first);
+                pieces.push(Piece { sizes, queries, blocks, past, first, tokens, kv_head });
+            }
+        }
+        work += sequence.tokens * (past + sequence.tokens) * width;
+        start += sequence.tokens;
+        block += count;
+    }
+    let arch = Arch::new();
+    let mixed: Vec<Vec<f32>> = if work < PARALLEL_FROM {
+        pieces.iter().map(|piece| arch.dispatch(piece)).collect()
+    } else {
+        pieces.par_iter().map(|piece| arch.dispatch(piece)).collect()
+    };
+    let mut out = vec![0.0; start * width];
+    let (mut tile, group) = (0, width / sizes.kv_heads);
+    for of_tile in mixed.chunks(sizes.kv_heads) {
+        let tokens = of_tile[0].len() / group;
+        for (kv_head, mixed) in of_tile.iter().enumerate() {
+            for (token, mixed) in mixed.chunks_exact(group).enumerate() {
+                out[(tile + token) * width + kv_head * group..][..group].copy_from_slice(mixed);
+            }
+        }
+        tile += tokens;
+    }
+    Tensor::from_vec(out, (start, width), queries.device())
+}
+
+/// A contiguous tensor's storage and where in it the tensor begins.
+fn cpu_f32(tensor: &Tensor) -> Result<(impl Deref<Target = Storage>, usize)> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match layout.contiguous_offsets() {
+        Some((start, _)) => Ok((storage, start)),
+        None => bail!("attention wants contiguous tensors"),
+    }
+}
+
+fn values(storage: &Storage) -> Result<&[f32]> {
+    match storage {
+        Storage::Cpu(CpuStorage::F32(values)) => Ok(values),
+        _ => bail!("attention on the CPU is computed in f32"),
+    }
+}
+
+impl WithSimd for &Piece<'_> {
+    /// [tokens, heads of the group, head_dim].
+    type Output = Vec<f32>;
+
+    // No closures from here on: one would be compiled without the CPU's vector instructions.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let Heads { heads, kv_heads, head_dim } = self.sizes;
+        let group = heads / kv_heads;
+        let row = kv_heads * head_dim;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let mut mixed = vec![0.0; self.tokens * group * head_dim];
+        let mut running = vec![Running::default(); self.tokens * group];
+        for (index, block) in self.blocks.iter().enumerate() {
+            let (keys, values) = block.split_at(BLOCK * row);
+            let keys = &keys[self.kv_head * head_dim..];
+            let values = &values[self.kv_head * head_dim..];
+            let each = mixed.chunks_exact_mut(head_dim).zip(&mut running);
+            for (at, (mixed, running)) in each.enumerate() {
+                let (token, head) = (self.first + at / group, self.kv_head * group + at % group);
+                let seen = (self.past + token + 1).saturating_sub(index * BLOCK).min(BLOCK);
+                if seen == 0 {
+                    continue;
+                }
+                let query = &self.queries[(token * heads + head) * head_dim..][..head_dim];
+                let mut weights = [f32::NEG_INFINITY; BLOCK];
+                let fours = seen.div_ceil(4);
+                for four in 0..fours {
+                    // Positions behind the last one seen are computed and not used.
+                    let dots = dot_4(simd, query, rows(keys, four, row, head_dim));
+                    for (at, dot) in dots.into_iter().enumerate().take(seen - four * 4) {
+                        weights[four * 4 + at] = dot * scale;
+                    }
+                }
+                let before = running.weigh(&mut weights);
+                if before != 1.0 {
+                    for mixed in mixed.iter_mut() {
+                        *mixed *= before;
+                    }
+                }
+                for four in 0..fours {
+                    let weights = &weights[four * 4..][..4];
+                    add_4(simd, mixed, weights, rows(values, four, row, head_dim));
+                }
+            }
+        }
+        for (mixed, running) in mixed.chunks_exact_mut(head_dim).zip(&running) {
+            let share = 1.0 / running.sum;
+            for mixed in mixed {
+                *mixed *= share;
+            }
+        }
+        mixed
+    }
+}
+
+/// The vectors of four positions.
+#[inline(always)]
+fn rows(all: &[f32], four: usize, row: usize, head_dim: usize) -> [&[f32]; 4] {
+    let all = &all[four * 4 * row..];
+    [
+        &all[..head_dim],
+        &all[row..][..head_dim],
+        &all[2 * row..][..head_dim],
+        &all[3 * row..][..head_dim],
+    ]
+}
+
+/// A softmax over what came so far.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    max: f32,
+    sum: f32,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Running { max: f32::NEG_INFINITY, sum: 0.0 }
+    }
+}
+
+impl Running {
+    /// Turns the next block's scores into weights. Returns what the weights so far are multiplied by.
+    #[inline(always)]
+    fn weigh(&mut self, scores: &mut [f32; BLOCK]) -> f32 {
+        let mut max = self.max;
+        for score in scores.iter() {
+            max = if *score > max { *score } else { max };
+        }
+        let before = if max == self.max { 1.0 } else { exp(self.max - max) };
+        for score in scores.iter_mut() {
+            *score = exp(*score - max);
+        }
+        // In a fixed order of eight lanes.
+        let mut lanes = [0.0; 8];
+        for weights in scores.chunks_exact(8) {
+            for (lane, weight) in lanes.iter_mut().zip(weights) {
+                *lane += weight;
+            }
+        }
+        let mut sum = self.sum * before;
+        for lane in lanes {
+            sum += lane;
+        }
+        *self = Running { max, sum };
+        before
+    }
+}
+
+/// e to the power of x, for x of at most 0, to about 1e-7 of the value: without a branch, so that a
+/// loop over it becomes vector instructions. Below -87 it is 0. Coefficients: Cephes' expf.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    let kept = if x > -87.0 { x } else { -87.0 };
+    let n = (kept * std::f32::consts::LOG2_E + 0.5).floor();
+    let r = kept - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let p = 1.987_569_1e-4;
+    let p = p * r + 1.398_199_9e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_5e-1;
+    let p = p * r + 0.5;
+    let power = f32::from_bits((((n as i32) + 127) << 23) as u32);
+    let value = (p * r * r + r + 1.0) * power;
+    if x.is_nan() {
+        x
+    } else if x > -87.0 {
+        value
+    } else {
+        0.0
+    }
+}
+
+/// The products of a vector with four others.
+#[inline(always)]
+fn dot_4<S: Simd>(simd: S, query: &[f32], keys: [&[f32]; 4]) -> [f32; 4] {
+    let (query, query_tail) = S::as_simd_f32s(query);
+    let (a, a_tail) = S::as_simd_f32s(keys[0]);
+    let (b, b_tail) = S::as_simd_f32s(keys[1]);
+    let (c, c_tail) = S::as_simd_f32s(keys[2]);
+    let (d, d_tail) = S::as_simd_f32s(keys[3]);
+    let zero = simd.splat_f32s(0.0);
+    let mut sums = [zero; 4];
+    for ((((query, a), b), c), d) in query.iter().zip(a).zip(b).zip(c).zip(d) {
+        sums[0] = simd.mul_add_f32s(*query, *a, sums[0]);
+        sums[1] = simd.mul_add_f32s(*query, *b, sums[1]);
+        sums[2] = simd.mul_add_f32s(*query, *c, sums[2]);
+        sums[3] = simd.mul_add_f32s(*query, *d, sums[3]);
+    }
+    let mut dots = [0.0; 4];
+    for ((dot, sum), tail) in dots.iter_mut().zip(sums).zip([a_tail, b_tail, c_tail, d_tail]) {
+        *dot = simd.reduce_sum_f32s(sum);
+        for (query, key) in query_tail.iter().zip(tail) {
+            *dot += query * key;
+        }
+    }
+    dots
+}
+
+/// Adds four vectors, each times its weight.
+#[inline(always)]
+fn add_4<S: Simd>(simd: S, mixed: &mut [f32], weights: &[f32], values: [&[f32]; 4]) {
+    let (mixed, mixed_tail) = S::as_mut_simd_f32s(mixed);
+    let (a, a_tail) = S::as_simd_f32s(values[0]);
+    let (b, b_tail) = S::as_simd_f32s(values[1]);
+    let (c, c_tail) = S::as_simd_f32s(values[2]);
+    let (d, d_tail) = S::as_simd_f32s(values[3]);
+    let (wa, wb) = (simd.splat_f32s(weights[0]), simd.splat_f32s(weights[1]));
+    let (wc, wd) = (simd.splat_f32s(weights[2]), simd.splat_f32s(weights[3]));
+    for ((((mixed, a), b), c), d) in mixed.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        let ab = simd.mul_add_f32s(wb, *b, simd.mul_add_f32s(wa, *a, *mixed));
+        *mixed = simd.mul_add_f32s(wd, *d, simd.mul_add_f32s(wc, *c, ab));
+    }
+    for (weight, tail) in weights.iter().zip([a_tail, b_tail, c_tail, d_tail]) {
+        for (mixed, value) in mixed_tail.iter_mut().zip(tail) {
+            *mixed += weight * value;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use candle_core::{DType, Device};
+    use proptest::prelude::*;
+
+    use super::{
+        super::{
+            attention::{attend_gathered, gather},
+            cache::{Allocator, KvCache},
+        },
+        *,
+    };
+
+    fn noise(seed: &mut u32, shape: (usize, usize, usize)) -> Tensor {
+        let values: Vec<f32> = (0..shape.0 * shape.1 * shape.2)
+            .map(|_| {
+                *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (*seed >> 8) as f32 / (1 << 22) as f32 - 2.0
+            })
+            .collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    /// New tokens' queries, and a cache with all keys and values, the new tokens not yet counted.
+    fn drawn(mut seed: u32, sizes: Heads, past: usize, tokens: usize) -> (Tensor, KvCache) {
+        let allocator = Arc::new(Allocator::new(2, sizes, DType::F32, Device::Cpu));
+        let mut cache = KvCache::new(allocator);
+        let kv = (past + tokens, sizes.kv_heads, sizes.head_dim);
+        let (keys, values) = (noise(&mut seed, kv), noise(&mut seed, kv));
+        cache.reserve(past + tokens).unwrap();
+        cache.write(1, &keys, &values).unwrap();
+        cache.advance(past);
+        (noise(&mut seed, (tokens, sizes.heads, sizes.head_dim)), cache)
+    }
+
+    fn bits(tensor: &Tensor) -> Vec<u32> {
+        let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+        values.into_iter().map(f32::to_bits).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn it_is_the_plain_attention_and_the_same_to_the_bit_in_any_company(
+            seed: u32,
+            kv_heads in 1usize..4,
+            group in 1usize..4,
+            half_dim in 1usize..40,
+            past in 0usize..100,
+            tokens in 1usize..70,
+        ) {
+            let sizes = Heads { heads: kv_heads * group, kv_heads, head_dim: 2 * half_dim };
+            let (queries, mut cache) = drawn(seed, sizes, past, tokens);
+            let sequence = Sequence { cache: &cache, tokens };
+            let mixed = attend(sizes, 1, &queries, &[sequence]).unwrap();
+            let (keys, values) = gather(1, &sequence).unwrap();
+            let plain = attend_gathered(sizes, &queries, &keys, &values).unwrap();
+            let apart = (&mixed - plain).unwrap().abs().unwrap().max_all().unwrap();
+            prop_assert!(apart.to_scalar::<f32>().unwrap() < 1e-5, "{apart}");
+
+            // Beside another sequence.
+            let (other_queries, other) = drawn(seed ^ 1, sizes, 40, 3);
+            let both = Tensor::cat(&[&other_queries, &queries], 0).unwrap();
+            let sequences = [Sequence { cache: &other, tokens: 3 }, sequence];
+            let both = attend(sizes, 1, &both, &sequences).unwrap();
+            prop_assert_eq!(bits(&both.narrow(0, 3, tokens).unwrap()), bits(&mixed));
+
+            // Token by token.
+            for token in 0..tokens {
+                let one = queries.narrow(0, token, 1).unwrap();
+                let alone = attend(sizes, 1, &one, &[Sequence { cache: &cache, tokens: 1 }]).unwrap();
+                prop_assert_eq!(bits(&alone), bits(&mixed.narrow(0, token, 1).unwrap()));
+                cache.advance(1);
+            }
+        }
+    }
+
+    #[test]
+    fn the_exponential_is_one_to_seven_digits() {
+        for step in 0..=8_800 {
+            let x = -(step as f32) / 100.0;
+            let (ours, exact) = (exp(x), f64::from(x).exp());
+            assert!((f64::from(ours) - exact).abs() <= 2e-7 * exact + 1e-37, "{x}: {ours} {exact}");
+        }
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert!(exp(f32::NAN).is_nan());
+    }
+}
