@@ -95,7 +95,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`LoadError::Tokenizer`] for a tokenizer that cannot be built, [`LoadError::Options`] for
-    /// options that mean nothing or allow no session, [`LoadError::Thread`] when the system refuses a thread.
+    /// options that mean nothing or allow no session, [`LoadError::Thread`] when the system refuses a
+    /// thread.
     pub fn new(model: LoadedModel, options: EngineOptions) -> Result<Engine, LoadError> {
         if options.max_sessions == 0 || options.prefill_chunk_tokens == 0 {
             let message = "max sessions and prefill chunk must be at least 1";

@@ -1,0 +1,239 @@
+//! What each command does to a session, and how its proposal is made. When it is a command's turn is told
+//! in the parent.
+
+use std::time::{Duration, Instant};
+
+use thinking::thinker::{
+    COMMAND_QUEUE, Code, Command, Event, Failure, FinishReason, Finished, Open, Opened, Propose,
+    Timing, Warmed,
+};
+
+use super::{OpenSession, Phase, Running, Slot, Warming};
+use crate::{
+    kv::KvStore,
+    proposal::Proposal,
+    sample::{SampleError, Sampler, entropy_nats},
+    scheduler::Node,
+    session::{SessionText, cannot_encode, check_encodable},
+};
+
+impl Slot {
+    pub(super) fn carry_out(
+        &mut self,
+        command: Command,
+        node: &Node,
+        kv: &mut KvStore,
+        open_sessions: usize,
+    ) -> Result<(), Failure> {
+        let invalid = |message: &str| Err(Failure::new(Code::InvalidArgument, message));
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        match (command, &mut self.session, phase) {
+            (Command::Cancel, _, phase) => {
+                self.phase = phase;
+                Ok(())
+            }
+            (Command::Open(open), None, _) => self.open(open, node, kv, open_sessions),
+            (Command::Open(_), Some(_), _) => {
+                invalid("the session is open already; start another one")
+            }
+            (_, None, _) => invalid("the first command must be open"),
+            (Command::Append(append), Some(session), Phase::Idle) => {
+                let tokens = session.text.append(&append, &node.tokenizer)?;
+                self.warm(tokens, 0);
+                Ok(())
+            }
+            (Command::Propose(ask), Some(_), Phase::Idle) => self.propose(ask, kv),
+            (Command::Commit { bytes }, Some(session), Phase::Proposed(proposal)) => {
+                let tokens = session.text.commit(&proposal, bytes, &node.tokenizer)?;
+                self.warm(tokens, 1);
+                Ok(())
+            }
+            (Command::Commit { .. }, ..) => invalid("no proposal is open to commit; propose first"),
+            _ => invalid("a proposal is open; commit it first"),
+        }
+    }
+
+    fn open(
+        &mut self,
+        open: Open,
+        node: &Node,
+        kv: &mut KvStore,
+        open_sessions: usize,
+    ) -> Result<(), Failure> {
+        self.question_id = open.question_id;
+        // A deadline too far to count is none.
+        self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
+        self.overdue = self.deadline.and_then(|at| at.checked_add(node.deadline_grace));
+        if open_sessions >= node.max_sessions {
+            return Err(Failure {
+                code: Code::Overloaded,
+                message: format!(
+                    "all {} sessions of this node are taken; try again later or raise the node's limit",
+                    node.max_sessions
+                ),
+                retry_after_ms: Some(1000),
+            });
+        }
+        let invalid = |error: SampleError| Failure::new(Code::InvalidArgument, error.to_string());
+        let sampler = Sampler::new(open.sampling).map_err(invalid)?;
+        let rendered = node.template.render(&open.prompt)?;
+        check_encodable(&rendered, node.context, &node.tokenizer)?;
+        let prompt = match open.prompt {
+            thinking::thinker::Prompt::Raw(_) => node.tokenizer.encode_raw_prompt(&rendered),
+            thinking::thinker::Prompt::Messages(_) => node.tokenizer.encode_prompt(&rendered),
+        };
+        let prompt = prompt.map_err(cannot_encode)?;
+        let prompt_tokens = prompt.len() as u32;
+        let mut text = SessionText::new(prompt, node.decoder.new_cache(), node.context)?;
+        let committed = thinking::thinker::Append { text: open.committed, token_ids: Vec::new() };
+        let tokens = text.append(&committed, &node.tokenizer)?;
+        let cached = text.adopt(kv);
+        kv.count_cached(cached);
+        self.session = Some(OpenSession { text, sampler });
+        let question_id = &self.question_id;
+        tracing::debug!(
+            question_id,
+            prompt_tokens,
+            committed_tokens = tokens,
+            cached_tokens = cached,
+            "session opened"
+        );
+        let opened =
+            Opened { card: node.card.clone(), prompt_tokens, cached_tokens: cached as u32 };
+        self.outbox.push_back(Event::Opened(opened));
+        self.warm(tokens, 0);
+        Ok(())
+    }
+
+    /// Owes the caller a `Warmed` for the text that was just committed.
+    fn warm(&mut self, tokens: u32, left_to_draw: usize) {
+        let Some(session) = &self.session else { return };
+        let answer = Warmed {
+            committed_bytes: session.text.committed().len() as u64,
+            hash: session.text.hash(),
+            tokens,
+            prefill_tokens: 0,
+            prefill_us: 0,
+        };
+        if !matches!(self.phase, Phase::Warming(_)) {
+            self.phase = Phase::Warming(Warming::default());
+        }
+        if let Phase::Warming(warming) = &mut self.phase {
+            warming.answers.push(answer);
+            warming.left_to_draw = left_to_draw;
+        }
+    }
+
+    /// Takes a queued append in before anything is computed for the last one. Answers whether it did.
+    pub(super) fn merge_append(&mut self, node: &Node) -> bool {
+        let Some(Command::Append(append)) = &self.next else { return false };
+        let Phase::Warming(warming) = &self.phase else { return false };
+        if warming.answers.len() >= COMMAND_QUEUE {
+            return false;
+        }
+        let Some(session) = &mut self.session else { return false };
+        // One that fails is left for its turn, so that the answers before it are not lost.
+        let Ok(tokens) = session.text.append(append, &node.tokenizer) else { return false };
+        self.next = None;
+        self.warm(tokens, 0);
+        true
+    }
+
+    /// Answers the commands whose text is computed. Answers whether it did.
+    pub(super) fn answer_warmed(&mut self, kv: &mut KvStore) -> bool {
+        let Phase::Warming(warming) = &mut self.phase else { return false };
+        let Some(session) = &mut self.session else { return false };
+        if session.text.uncomputed() > warming.left_to_draw {
+            return false;
+        }
+        session.text.share(kv);
+        if let Some(last) = warming.answers.last_mut() {
+            last.prefill_tokens = warming.prefill_tokens;
+            last.prefill_us = warming.prefill.as_micros() as u64;
+        }
+        self.outbox.extend(warming.answers.drain(..).map(Event::Warmed));
+        self.phase = Phase::Idle;
+        true
+    }
+
+    fn propose(&mut self, ask: Propose, kv: &mut KvStore) -> Result<(), Failure> {
+        if ask.max_tokens == 0 {
+            let message = "max_tokens is 0; ask for at least 1";
+            return Err(Failure::new(Code::InvalidArgument, message));
+        }
+        let Some(session) = &mut self.session else { return Ok(()) };
+        session.text.revive(kv);
+        let uncomputed = session.text.prepare_draw();
+        let text = &session.text;
+        self.phase = Phase::Proposing(Box::new(Running {
+            proposal: Proposal::new(ask, text.tokens().len(), text.committed()),
+            began: Instant::now(),
+            prefill_tokens: uncomputed.saturating_sub(1) as u32,
+            prefill: Duration::ZERO,
+            decode: Duration::ZERO,
+        }));
+        if text.is_full() {
+            self.finish(FinishReason::ContextFull);
+        }
+        Ok(())
+    }
+
+    /// Draws the next token if its logits are known. Answers whether it did.
+    pub(super) fn draw(&mut self, node: &Node) -> bool {
+        let Phase::Proposing(running) = &mut self.phase else { return false };
+        let Some(OpenSession { text, sampler }) = &mut self.session else { return false };
+        let Some(logits) = text.logits() else { return false };
+        let began = Instant::now();
+        // A model's matrix may have more rows than the tokenizer has tokens.
+        let logits = &logits[..logits.len().min(node.tokenizer.vocabulary_size())];
+        let proposal = &mut running.proposal;
+        if proposal.wants_entropy(text.committed()) {
+            proposal.tell_entropy(entropy_nats(logits));
+        }
+        let token = match sampler.draw(logits, text.tokens(), proposal.draws()) {
+            Ok(token) => token,
+            Err(error) => {
+                self.fail(Failure::new(Code::Internal, error.to_string()));
+                return true;
+            }
+        };
+        let mut reason = if node.tokenizer.is_end_of_text(token) {
+            Some(proposal.push_end_of_text())
+        } else {
+            text.push_own(token);
+            proposal.push(token, &node.tokenizer)
+        };
+        if reason.is_none() && text.is_full() {
+            reason = Some(FinishReason::ContextFull);
+        }
+        running.decode += began.elapsed();
+        match reason {
+            Some(reason) => self.finish(reason),
+            None => self.outbox.extend(proposal.delta(None).map(Event::Delta)),
+        }
+        true
+    }
+
+    pub(super) fn finish(&mut self, reason: FinishReason) {
+        let Phase::Proposing(running) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        let Running { mut proposal, began, prefill_tokens, prefill, decode } = *running;
+        self.outbox.extend(proposal.delta(Some(&reason)).map(Event::Delta));
+        let micros = |time: Duration| time.as_micros() as u64;
+        let finished = Finished {
+            reason,
+            tokens: proposal.made(),
+            bytes: proposal.text().len() as u64,
+            prefill_tokens,
+            timing: Timing {
+                queue_us: micros(began.elapsed().saturating_sub(prefill + decode)),
+                prefill_us: micros(prefill),
+                decode_us: micros(decode),
+            },
+        };
+        tracing::debug!(question_id = self.question_id, ?finished, "proposal finished");
+        self.outbox.push_back(Event::Finished(finished));
+        self.phase = Phase::Proposed(Box::new(proposal));
+    }
+}
