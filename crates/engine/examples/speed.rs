@@ -1,11 +1,11 @@
-//! How fast a model is computed on this machine:
+//! How fast a model is computed on this machine, as one line of JSON in tokens a second:
 //!
 //! ```sh
-//! RAYON_NUM_THREADS=2 CANDLE_NUM_THREADS=2 cargo run --release -p engine --example speed -- FILE.gguf [ROUNDS]
+//! RAYON_NUM_THREADS=2 CANDLE_NUM_THREADS=2 cargo run --release -p engine --example speed -- FILE.gguf
 //! ```
 //!
-//! Prefill of 512 tokens in chunks of 128; decode after 64 and after 1,024 tokens; decode of several
-//! sessions at once after 64. A line for each: tokens a second, the best of so many rounds (3).
+//! Decode after 64 and after 1,024 tokens, decode of several sessions at once, prefill of 512 tokens in chunks
+//! of 128. `benches/engine_speed.py` runs it beside other engines.
 
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -14,6 +14,7 @@ use std::{error::Error, path::Path, time::Instant};
 use engine::{Decoder, KvCache, LoadOptions, Row, Want, load_model};
 
 const DECODED: usize = 16;
+const SESSIONS: usize = 8;
 
 /// Any tokens do: what they mean costs nothing.
 fn tokens(decoder: &Decoder, count: usize) -> Vec<u32> {
@@ -46,23 +47,16 @@ fn decode(decoder: &Decoder, context: usize, sessions: usize) -> Result<f64, Box
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let path = args.next().ok_or("usage: speed FILE.gguf [ROUNDS]")?;
-    let rounds: usize = args.next().map_or(Ok(3), |rounds| rounds.parse())?;
+    let path = std::env::args().nth(1).ok_or("usage: speed FILE.gguf")?;
     let model = load_model(&Path::new(&path).into(), &LoadOptions::default(), &mut |_| {})?;
     let decoder = model.decoder;
-    let prompt = tokens(&decoder, 512);
-    let best = |what: &str, once: &dyn Fn() -> Result<f64, Box<dyn Error>>| {
-        let mut best = 0f64;
-        for _ in 0..rounds {
-            best = best.max(once()?);
-        }
-        println!("{what:24} {best:7.1} tokens/s");
-        Ok::<_, Box<dyn Error>>(())
-    };
-    println!("{path}, {} threads", rayon::current_num_threads());
-    best("decode at 64", &|| decode(&decoder, 64, 1))?;
-    best("decode of 8 at 64", &|| decode(&decoder, 64, 8))?;
-    best("prefill of 512", &|| prefill(&decoder, &mut decoder.new_cache(), &prompt))?;
-    best("decode at 1024", &|| decode(&decoder, 1024, 1))
+    let alone = decode(&decoder, 64, 1)?;
+    let together = decode(&decoder, 64, SESSIONS)?;
+    let far = decode(&decoder, 1024, 1)?;
+    let prefilled = prefill(&decoder, &mut decoder.new_cache(), &tokens(&decoder, 512))?;
+    println!(
+        "{{\"decode at 64\": {alone:.2}, \"decode of {SESSIONS} at 64\": {together:.2}, \
+         \"decode at 1024\": {far:.2}, \"prefill of 512\": {prefilled:.2}}}"
+    );
+    Ok(())
 }

@@ -1,5 +1,5 @@
 //! Weights from a GGUF file, on disk or in memory. They stay in the file's blocks, but for formats whose CPU kernels are
-//! scalar: those are repacked.
+//! scalar: those are repacked, where there is no kernel of our own.
 
 use std::{
     io::{Read, Seek, SeekFrom},
@@ -22,6 +22,7 @@ use super::{
     config::{Biases, Family},
     gguf_config::{self, TensorFacts},
     load::{LoadOptions, ModelFiles, Opened, TokenizerSource},
+    quant,
     tensors::{Role, TensorId, TensorSource},
     weight::Weight,
 };
@@ -204,8 +205,10 @@ impl<R: Read + Seek> GgufSource<R> {
             GgmlDType::F16 | GgmlDType::BF16 if !on_cpu => {
                 Ok(Weight::Plain(floats(&Device::Cpu)?.to_device(&self.device)?))
             }
-            // Their kernels for the CPU are scalar; Q8_0 holds their values to within its rounding.
-            GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 if on_cpu && !lookup_only => {
+            // Candle's kernels for them are scalar; Q8_0 holds their values to within its rounding.
+            GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1
+                if on_cpu && !lookup_only && !quant::serves(dtype, &self.device) =>
+            {
                 let repacked = QTensor::quantize(&floats(&self.device)?, GgmlDType::Q8_0)?;
                 Weight::from_ggml(GgmlDType::Q8_0, &repacked.data()?, shape, &self.device)
             }

@@ -11,6 +11,7 @@ mod gguf_source;
 mod hf_config;
 mod hf_source;
 mod load;
+mod quant;
 mod rope;
 mod tensors;
 mod weight;

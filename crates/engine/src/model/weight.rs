@@ -7,6 +7,8 @@ use candle_core::{
     quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml},
 };
 
+use super::quant;
+
 /// A matrix of shape [outputs, inputs].
 #[derive(Debug, Clone)]
 pub(crate) enum Weight {
@@ -59,6 +61,9 @@ impl Weight {
         match self {
             Weight::Plain(matrix) => x.matmul(&matrix.t()?),
             Weight::Blocks { blocks, inputs } => {
+                if quant::serves(blocks.dtype(), x.device()) {
+                    return Ok(quant::matmul(&[blocks], x)?.remove(0));
+                }
                 let half = matches!(blocks.dtype(), GgmlDType::BF16 | GgmlDType::F16);
                 if half && x.dim(0)? >= WIDEN_FROM_ROWS {
                     return x.matmul(&blocks.dequantize(x.device())?.t()?);
@@ -66,6 +71,13 @@ impl Weight {
                 let padding = blocks.shape().dims()[1] - inputs;
                 x.pad_with_zeros(1, 0, padding)?.apply_op1_no_bwd(blocks.as_ref())
             }
+        }
+    }
+
+    fn blocks(&self) -> Option<&QTensor> {
+        match self {
+            Weight::Blocks { blocks, .. } => Some(blocks),
+            Weight::Plain(_) => None,
         }
     }
 
@@ -138,15 +150,13 @@ impl Linear {
 /// The products of `x` with all matrices at once; none where there is no kernel for it.
 fn together<const N: usize>(layers: [&Linear; N], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
     let (rows, inputs) = x.dims2()?;
+    let blocks = layers.map(|layer| layer.weight.blocks());
+    let Some(all) = blocks.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+    if all.iter().all(|matrix| quant::serves(matrix.dtype(), x.device())) {
+        return quant::matmul(&all, x).map(Some);
+    }
     if rows >= TOGETHER_BELOW_ROWS || !x.device().is_cpu() {
         return Ok(None);
-    }
-    let mut all = Vec::with_capacity(N);
-    for layer in layers {
-        match &layer.weight {
-            Weight::Blocks { blocks, .. } => all.push(blocks.as_ref()),
-            Weight::Plain(_) => return Ok(None),
-        }
     }
     let padding = all[0].shape().dims()[1] - inputs;
     QTensor::gemv_fused_shared_lhs(&all, &x.pad_with_zeros(1, 0, padding)?)
