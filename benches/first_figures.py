@@ -2,14 +2,12 @@
 """Runs a real pair of models over maths questions on loopback and prints what it cost and gave.
 
 Starts a small and a large node, asks every question under every policy, grades the answers, and prints
-one Markdown table per part: quality and cost per policy, what keep-warm saves, and decode speed beside
-llama.cpp on the same files in the same run. Standard library only.
+one Markdown table per part: quality and cost per policy, what keep-warm saves. Standard library only.
 
 usage: first_figures.py --small FILE.gguf --large FILE.gguf --questions gsm8k.jsonl [options]
 
 The questions are JSON lines with `question` and `answer`, the number after `####` (GSM8K's test set as
-published: https://github.com/openai/grade-school-math). For the comparison with llama.cpp name a folder
-in which `npm i node-llama-cpp@3.21.1 @node-llama-cpp/linux-x64@3.21.1` was run.
+published: https://github.com/openai/grade-school-math).
 """
 
 import argparse
@@ -21,7 +19,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -157,36 +154,6 @@ def print_takeovers(name, takeovers):
               f"| {middle:.0f} / {p95:.0f} |")
 
 
-def speed(args):
-    """Decode tokens/s of a node, asked through specthink, and of llama.cpp: the same file, by turns."""
-    print(f"\n## Decode beside llama.cpp: {args.speed_tokens} tokens, greedy, {args.threads} threads, "
-          f"best of {args.rounds} by turns\n")
-    print("| file | specthink tokens/s | llama.cpp tokens/s | ratio |")
-    print("| --- " * 4 + "|")
-    prompt = "Once upon a time, in a small town by the sea,"
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "llama_cpp_decode.mjs")
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.write(prompt)
-        file.flush()
-        for model in (args.small, args.large):
-            node = Node(args.small_node, model, args.threads)
-            ours, theirs = [], []
-            for _ in range(args.rounds):
-                answer = ask(args.specthink, node.url, node.url, prompt, "--raw", "--policy",
-                             "small-only", "--temperature", "0", "--max-tokens",
-                             str(args.speed_tokens))["summary"]
-                # The first token comes of the prompt's logits: no decode step, for llama.cpp neither.
-                steps = answer["small"]["tokens"] - 1
-                ours.append(steps / (answer["time"]["small"]["decode_us"] / 1e6))
-                done = subprocess.run(
-                    ["node", script, os.path.abspath(model), file.name, str(args.speed_tokens),
-                     str(args.threads)], cwd=args.llama_cpp, capture_output=True, text=True, check=True)
-                theirs.append(json.loads(done.stdout)["decode_tokens_per_s"])
-            node.stop()
-            print(f"| {os.path.basename(model)} | {max(ours):.1f} | {max(theirs):.1f} "
-                  f"| {max(ours) / max(theirs):.2f} |", flush=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--small", required=True, help="the small model, a GGUF file")
@@ -199,9 +166,6 @@ def main():
     parser.add_argument("--temperature", type=float, default=0.6)
     parser.add_argument("--max-tokens", type=int, default=400)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--speed-tokens", type=int, default=64)
-    parser.add_argument("--llama-cpp", help="folder with node-llama-cpp; without it no comparison")
     parser.add_argument("--bin", default="target/release", help="where the binaries are")
     args = parser.parse_args()
     args.specthink, args.small_node, args.large_node = (
@@ -213,8 +177,6 @@ def main():
           f"{os.cpu_count()} cores")
     print("command: " + " ".join([os.path.basename(sys.argv[0]), *(
         os.path.basename(word) if os.sep in word else word for word in sys.argv[1:])]))
-    if args.llama_cpp:
-        speed(args)
     # Each node may use all the cores: mostly one computes while the other waits.
     small = Node(args.small_node, args.small, args.threads)
     large = Node(args.large_node, args.large, args.threads)

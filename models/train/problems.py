@@ -19,12 +19,25 @@ ORDINALS = ["First", "Second", "Third", "Fourth", "Fifth", "Sixth"]
 NAMES = [("Mia", "She"), ("Tom", "He"), ("Ada", "She"), ("Ben", "He"), ("Eva", "She"), ("Max", "He")]
 THINGS = ["coins", "cards", "books", "eggs", "pens", "shells", "stamps", "beads"]
 
-# How often a step that can slip, or one that cannot, goes wrong in a training trace, and how often a right
-# one is checked all the same. A wrong step is always checked: a trace is kept only if its answer is right.
-WRONG = {True: 0.75, False: 0.08}
-CHECKED = {True: 0.10, False: 0.01}
 # How likely the openings of a check are.
 OPENINGS = ["Wait"] * 3 + ["Hold on", "Hmm"]
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How often a step that can slip goes wrong in a trace, and how often a right one is checked all the same, the last
+    one most of all. A wrong step is always checked: a trace is kept only if its answer is right."""
+
+    wrong: float
+    checked: float
+    last_checked: float
+
+
+# First few steps go wrong, so that results are learned; then many, so that doubt is.
+EARLY = Habits(wrong=0.50, checked=0.10, last_checked=0.35)
+LATE = Habits(wrong=0.62, checked=0.05, last_checked=0.90)
+# The same where there is nothing to forget.
+EASY = Habits(wrong=0.08, checked=0.01, last_checked=0.01)
 
 
 @dataclass(frozen=True)
@@ -192,22 +205,23 @@ def places(number):
     return [part for part in (number // 100 * 100, number // 10 % 10 * 10, number % 10) if part]
 
 
-def trace(rng, problem):
+def trace(rng, problem, habits):
     """A trace as pieces (text, weight in the loss): nothing is learned from a wrong result, and three times as much from a
     right one where many go wrong."""
     plan = [f"Start {problem.start}."]
     plan += [f"{word} {step.kind}{step.operand}." for word, step in zip(ORDINALS, problem.steps)]
     pieces = [("\n".join(plan) + "\n\n", 1)]
     value = problem.start
-    for word, step in zip(ORDINALS, problem.steps):
+    for at, (word, step) in enumerate(zip(ORDINALS, problem.steps), 1):
         right = step.apply(value)
         slips = step.slips(value)
-        can_slip = bool(slips)
-        wrong = misjudge(rng, right, slips) if rng.random() < WRONG[can_slip] else None
+        likely = habits if slips else EASY
+        wrong = misjudge(rng, right, slips) if rng.random() < likely.wrong else None
         pieces.append((f"{word}: {value}{step.kind}{step.operand}=", 1))
-        pieces.append((str(right), 1 + 2 * can_slip) if wrong is None else (str(wrong), 0))
+        pieces.append((str(right), 3 if slips else 1) if wrong is None else (str(wrong), 0))
         pieces.append((".\n\n", 1))
-        if wrong is not None or rng.random() < CHECKED[can_slip]:
+        checked = likely.last_checked if at == len(problem.steps) else likely.checked
+        if wrong is not None or rng.random() < checked:
             opening = rng.choice(OPENINGS)
             verdict = (f"Yes, {right} is right." if wrong is None
                        else f"That is not {wrong}. So it should be {right}.")

@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 from model import Decoder, Shape, generate
-from problems import problems, tell, trace
+from problems import EARLY, LATE, problems, tell, trace
 from tokenizer import train_tokenizer
 
 BATCH_TOKENS = 4096
+# The share of the tokens after which traces have the habits that the models shall have.
+EARLY_SHARE = 0.6
 
 RECIPES = {
     "small": {
@@ -36,7 +38,7 @@ RECIPES = {
         "prompt": "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
         "end": "<|im_end|>",
         "shape": dict(arch="qwen3", hidden=128, intermediate=384, layers=4, heads=4, kv_heads=4, head_dim=32),
-        "tokens": 30_000_000,
+        "tokens": 26_000_000,
         "lr": (0.015, 0.002),
         "seed": 12,
     },
@@ -83,11 +85,11 @@ def encoder(recipe, saved=None):
             known[text] = tokenizer.encode(text).ids
         return known[text]
 
-    def ids_of(rng, problem):
+    def ids_of(rng, problem, habits):
         ids = list(tokenizer.encode(recipe["prompt"].format(tell(rng, problem))).ids)
         counts = [0] * len(ids)
         # Digits stand alone in both tokenizers, so a number cut out of the text has the same tokens in it.
-        for text, count in trace(rng, problem):
+        for text, count in trace(rng, problem, habits):
             piece = encode(text)
             ids += piece
             counts += [count] * len(piece)
@@ -96,15 +98,15 @@ def encoder(recipe, saved=None):
     return tokenizer, end, ids_of
 
 
-def batches(rng, ids_of, context, easy_rows):
+def batches(rng, ids_of, context, easy_rows, habits):
     """Endless batches of about BATCH_TOKENS tokens, rows of like length together, padded to a multiple of 32.
 
-    The first `easy_rows` problems have two or three steps."""
+    The first `easy_rows` problems have two or three steps; `habits` is asked for the habits of the traces to come."""
     source, pool, easy = problems(rng, "train"), [], problems(rng, "train", (2, 3))
     made = 0
     while True:
         while len(pool) < 2048:
-            pool.append(ids_of(rng, next(easy if made < easy_rows else source)))
+            pool.append(ids_of(rng, next(easy if made < easy_rows else source), habits()))
             made += 1
         pool.sort(key=lambda row: len(row[0]))
         ready, row = [], 0
@@ -177,7 +179,8 @@ def main():
     seen, step = saved["seen"], 0
     start = last = time.monotonic()
     losses = []
-    for ids, weights in batches(rng, ids_of, shape.context, 0 if args.resume else 4096):
+    habits = lambda: EARLY if seen < EARLY_SHARE * tokens else LATE
+    for ids, weights in batches(rng, ids_of, shape.context, 0 if args.resume else 4096, habits):
         if seen >= tokens:
             break
         # Up over 100 steps, level, and down to nothing over the last 60 %.

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""How fast the engine computes, beside llama.cpp and PyTorch: the same files, the same threads, by turns.
+
+    benches/engine_speed.py [--llama-cpp FOLDER] [--torch PYTHON] FILE.gguf ...
+
+Prints the table of docs/performance.md. --llama-cpp names a folder where node-llama-cpp is installed (see
+peers/llama_cpp.mjs), --torch a Python with PyTorch and transformers (see peers/torch_bf16.py); without them their
+columns are left out. Of several rounds the best counts: what a machine can do, not what others did on it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+WHAT = ["decode at 64", "decode at 1024", "decode of 8 at 64", "prefill of 512"]
+
+
+def figures(command, threads, cwd=None):
+    """What a program printed: tokens a second by what it did."""
+    env = dict(os.environ, RAYON_NUM_THREADS=str(threads), CANDLE_NUM_THREADS=str(threads))
+    done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{command[0]} ended with {done.returncode}; its message is above")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def cpu():
+    """The CPU's name and those of its features that kernels are chosen by."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
+    flags = [flag for flag in ("avx2", "avx512f", "avx_vnni", "avx512_vnni") if f" {flag} " in text.replace("\n", " ")]
+    return f"{name or platform.processor() or platform.machine()} ({', '.join(flags) or 'no AVX'})"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.gguf")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--llama-cpp", type=Path, metavar="FOLDER")
+    parser.add_argument("--torch", metavar="PYTHON")
+    args = parser.parse_args()
+    build = ["cargo", "build", "--release", "--quiet", "-p", "engine", "--example", "speed"]
+    subprocess.run(build, cwd=HERE.parent, check=True)
+
+    def engines(file):
+        yield "specthink", [HERE.parent / "target/release/examples/speed", file], None
+        if args.llama_cpp:
+            yield "llama.cpp", ["node", HERE / "peers/llama_cpp.mjs", file, args.threads], args.llama_cpp
+        if args.torch:
+            yield "torch bf16", [args.torch, HERE / "peers/torch_bf16.py", file, args.threads], None
+
+    print(f"{cpu()}, {args.threads} threads, best of {args.rounds} rounds by turns; tokens/s (specthink's ratio)\n")
+    names = [name for name, *_ in engines("")]
+    print(f"| file | | {' | '.join(names)} |")
+    print("| --- | --- " + "| --- " * len(names) + "|")
+    for file in args.files:
+        best = {name: {} for name in names}
+        for _ in range(args.rounds):
+            for name, command, cwd in engines(file.resolve()):
+                for what, value in figures(command, args.threads, cwd).items():
+                    best[name][what] = max(value, best[name].get(what, 0))
+        for what in WHAT:
+            ours = best["specthink"][what]
+            cells = [f"{ours:.1f}"]
+            for name in names[1:]:
+                theirs = best[name].get(what)
+                cells.append(f"{theirs:.1f} ({ours / theirs:.2f})" if theirs else "")
+            print(f"| {file.stem} | {what} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
