@@ -303,35 +303,27 @@ mod tests {
         super::{
             attention::{attend_gathered, gather},
             cache::{Allocator, KvCache},
+            testing::{self, bits},
         },
         *,
     };
 
-    fn noise(seed: &mut u32, shape: (usize, usize, usize)) -> Tensor {
-        let values: Vec<f32> = (0..shape.0 * shape.1 * shape.2)
-            .map(|_| {
-                *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (*seed >> 8) as f32 / (1 << 22) as f32 - 2.0
-            })
-            .collect();
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    /// [positions, heads, head_dim], between -2 and 2.
+    fn noise(seed: u32, (positions, heads, head_dim): (usize, usize, usize)) -> Tensor {
+        let flat = testing::noise(positions, heads * head_dim, seed);
+        (flat * 2.0).unwrap().reshape((positions, heads, head_dim)).unwrap()
     }
 
     /// New tokens' queries, and a cache with all keys and values, the new tokens not yet counted.
-    fn drawn(mut seed: u32, sizes: Heads, past: usize, tokens: usize) -> (Tensor, KvCache) {
+    fn drawn(seed: u32, sizes: Heads, past: usize, tokens: usize) -> (Tensor, KvCache) {
         let allocator = Arc::new(Allocator::new(2, sizes, DType::F32, Device::Cpu));
         let mut cache = KvCache::new(allocator);
         let kv = (past + tokens, sizes.kv_heads, sizes.head_dim);
-        let (keys, values) = (noise(&mut seed, kv), noise(&mut seed, kv));
+        let (keys, values) = (noise(seed ^ 1, kv), noise(seed ^ 2, kv));
         cache.reserve(past + tokens).unwrap();
         cache.write(1, &keys, &values).unwrap();
         cache.advance(past);
-        (noise(&mut seed, (tokens, sizes.heads, sizes.head_dim)), cache)
-    }
-
-    fn bits(tensor: &Tensor) -> Vec<u32> {
-        let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-        values.into_iter().map(f32::to_bits).collect()
+        (noise(seed ^ 3, (tokens, sizes.heads, sizes.head_dim)), cache)
     }
 
     proptest! {

@@ -14,6 +14,8 @@ mod load;
 mod quant;
 mod rope;
 mod tensors;
+#[cfg(test)]
+mod testing;
 mod weight;
 
 pub use cache::KvCache;

@@ -175,18 +175,7 @@ pub(crate) fn activation_dtype(weights: DType, device: &Device) -> DType {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn noise(rows: usize, columns: usize, seed: u32) -> Tensor {
-        let mut state = seed;
-        let values: Vec<f32> = (0..rows * columns)
-            .map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-            })
-            .collect();
-        Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
-    }
+    use super::{super::testing::noise, *};
 
     fn quantised(matrix: &Tensor) -> Linear {
         let blocks = QTensor::quantize(matrix, GgmlDType::Q8_0).unwrap();

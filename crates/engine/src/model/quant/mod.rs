@@ -215,7 +215,10 @@ fn multiply(format: Format, columns: &[u8], row_bytes: usize, x: &Activations, o
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        super::testing::{bits, noise},
+        *,
+    };
 
     const FORMATS: [GgmlDType; 7] = [
         GgmlDType::Q4_0,
@@ -226,21 +229,6 @@ mod tests {
         GgmlDType::Q4K,
         GgmlDType::Q6K,
     ];
-
-    fn noise(rows: usize, columns: usize, mut seed: u32) -> Tensor {
-        let values: Vec<f32> = (0..rows * columns)
-            .map(|_| {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (seed >> 8) as f32 / (1 << 23) as f32 - 1.0
-            })
-            .collect();
-        Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
-    }
-
-    fn bits(tensor: &Tensor) -> Vec<u32> {
-        let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-        values.into_iter().map(f32::to_bits).collect()
-    }
 
     /// The greatest difference, against the size of the products.
     fn apart(ours: &Tensor, plain: &Tensor) -> f32 {
