@@ -1,7 +1,7 @@
 """Decode and prefill tokens/s of PyTorch in bf16 on one GGUF file, as one line of JSON.
 
 usage: python3 torch_bf16.py MODEL.gguf THREADS
-needs: pip install torch transformers gguf accelerate
+needs: pip install torch transformers==4.57.6 gguf accelerate (version 5 computes from the packed blocks instead)
 """
 
 import json
@@ -21,6 +21,8 @@ def main():
     folder, name = os.path.split(os.path.abspath(path))
     # The file's blocks are unpacked as it is read: the arithmetic is bf16's.
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.bfloat16).eval()
+    if any(weight.dtype != torch.bfloat16 for weight in model.parameters()):
+        sys.exit("the weights were not unpacked to bf16: use transformers 4.57.6")
     vocab = model.config.vocab_size
 
     def tokens(count):
