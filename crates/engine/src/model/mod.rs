@@ -10,6 +10,7 @@ mod gguf_config;
 mod gguf_source;
 mod hf_config;
 mod hf_source;
+pub mod kernels;
 mod load;
 mod quant;
 mod rope;

@@ -7,7 +7,7 @@ use candle_core::{
     quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml},
 };
 
-use super::quant;
+use super::quant::{self, Panels};
 
 /// A matrix of shape [outputs, inputs].
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(crate) enum Weight {
         /// Width without padding.
         inputs: usize,
     },
+    /// A quantised format that has a kernel of our own here.
+    Panels(Arc<Panels>),
     /// In the dtype that is computed in.
     Plain(Tensor),
 }
@@ -39,6 +41,10 @@ impl Weight {
         (outputs, inputs): (usize, usize),
         device: &Device,
     ) -> Result<Self> {
+        if quant::serves(dtype, device) {
+            let panels = quant::panels(dtype, bytes, (outputs, inputs))?;
+            return Ok(Weight::Panels(Arc::new(panels)));
+        }
         let padded = inputs.next_multiple_of(FAST_ROW);
         let blocks = if padded > inputs && pads(dtype, inputs, device) {
             // A block of zero bytes is a block of zeros in Q8_0.
@@ -60,10 +66,8 @@ impl Weight {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Weight::Plain(matrix) => x.matmul(&matrix.t()?),
+            Weight::Panels(panels) => Ok(quant::matmul(&[panels], x)?.remove(0)),
             Weight::Blocks { blocks, inputs } => {
-                if quant::serves(blocks.dtype(), x.device()) {
-                    return Ok(quant::matmul(&[blocks], x)?.remove(0));
-                }
                 let half = matches!(blocks.dtype(), GgmlDType::BF16 | GgmlDType::F16);
                 if half && x.dim(0)? >= WIDEN_FROM_ROWS {
                     return x.matmul(&blocks.dequantize(x.device())?.t()?);
@@ -77,7 +81,14 @@ impl Weight {
     fn blocks(&self) -> Option<&QTensor> {
         match self {
             Weight::Blocks { blocks, .. } => Some(blocks),
-            Weight::Plain(_) => None,
+            Weight::Panels(_) | Weight::Plain(_) => None,
+        }
+    }
+
+    fn panels(&self) -> Option<&Panels> {
+        match self {
+            Weight::Panels(panels) => Some(panels),
+            Weight::Blocks { .. } | Weight::Plain(_) => None,
         }
     }
 
@@ -85,6 +96,7 @@ impl Weight {
     pub(crate) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
         match self {
             Weight::Plain(matrix) => matrix.index_select(ids, 0),
+            Weight::Panels(panels) => panels.rows(ids),
             Weight::Blocks { blocks, inputs } => {
                 blocks.embedding(ids)?.narrow(1, 0, *inputs)?.contiguous()
             }
@@ -96,6 +108,7 @@ impl Weight {
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Weight::Plain(matrix) => (matrix.elem_count() * matrix.dtype().size_in_bytes()) as u64,
+            Weight::Panels(panels) => panels.bytes() as u64,
             Weight::Blocks { blocks, .. } => blocks.storage_size_in_bytes() as u64,
         }
     }
@@ -150,11 +163,12 @@ impl Linear {
 /// The products of `x` with all matrices at once; none where there is no kernel for it.
 fn together<const N: usize>(layers: [&Linear; N], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
     let (rows, inputs) = x.dims2()?;
-    let blocks = layers.map(|layer| layer.weight.blocks());
-    let Some(all) = blocks.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
-    if all.iter().all(|matrix| quant::serves(matrix.dtype(), x.device())) {
+    let panels = layers.map(|layer| layer.weight.panels());
+    if let Some(all) = panels.into_iter().collect::<Option<Vec<_>>>() {
         return quant::matmul(&all, x).map(Some);
     }
+    let blocks = layers.map(|layer| layer.weight.blocks());
+    let Some(all) = blocks.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
     if rows >= TOGETHER_BELOW_ROWS || !x.device().is_cpu() {
         return Ok(None);
     }

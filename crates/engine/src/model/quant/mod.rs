@@ -1,62 +1,26 @@
 //! Products of quantised matrices with rows of activations on x86 CPUs with AVX2 and no VNNI.
 //!
 //! Why beside candle's: on these CPUs candle unpacks a matrix once for every row of activations, so that
-//! eight sessions in a batch cost eight times what one costs, and a prompt as much per token as decoding. Here a
-//! block of weights is unpacked once for four rows. Every product is one of integers within a block and
-//! sums its blocks in order, so it is the same to the bit however many rows or threads share the pass. With
-//! VNNI candle has kernels that do likewise.
+//! eight sessions in a batch cost eight times what one costs, and a prompt as much per token as decoding. Here
+//! weights are rearranged once, when they are loaded (`panel`), so that an instruction takes in 8 columns, and
+//! unpacked once for four rows. Every product is one of integers within a block and sums its blocks in order, so it is
+//! the same to the bit however many rows or threads share the pass. With VNNI candle has kernels that do
+//! likewise.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod panel;
 
 use std::ops::Range;
 
-use candle_core::{
-    CpuStorage, Device, Result, Storage, Tensor, bail,
-    quantized::{GgmlDType, QTensor},
-};
+use candle_core::{CpuStorage, Device, Result, Storage, Tensor, bail, quantized::GgmlDType};
 use rayon::prelude::*;
 
-/// Columns are handed to threads in multiples of this: their weights stay in the nearest cache while
-/// the rows go by.
-const COLUMNS: usize = 8;
+pub(crate) use self::panel::Panels;
+use self::panel::{COLUMNS, Format};
+
 /// Pieces of work per thread, so that a thread that was held up leaves some to others.
 const PIECES: usize = 4;
-
-/// A format that there is a kernel for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q8_0,
-    Q4K,
-    Q6K,
-}
-
-impl Format {
-    fn of(dtype: GgmlDType) -> Option<Format> {
-        match dtype {
-            GgmlDType::Q4_0 => Some(Format::Q4_0),
-            GgmlDType::Q4_1 => Some(Format::Q4_1),
-            GgmlDType::Q5_0 => Some(Format::Q5_0),
-            GgmlDType::Q5_1 => Some(Format::Q5_1),
-            GgmlDType::Q8_0 => Some(Format::Q8_0),
-            GgmlDType::Q4K => Some(Format::Q4K),
-            GgmlDType::Q6K => Some(Format::Q6K),
-            _ => None,
-        }
-    }
-
-    /// Weights that share a scale, and activations too.
-    fn block(self) -> usize {
-        match self {
-            Format::Q4K | Format::Q6K => 256,
-            _ => 32,
-        }
-    }
-}
 
 /// 32 activations in eight bits: scale times values, which sum to `sum`.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +30,13 @@ struct Eights {
     values: [i8; 32],
 }
 
-/// 256 activations in eight bits, and the sums of every 16 of their values.
+/// 256 activations in eight bits, and the sums of every 16 and every 32 of their values.
 #[derive(Debug, Clone, Copy)]
 struct Eights256 {
     scale: f32,
     values: [i8; 256],
-    sums: [i16; 16],
+    by_16: [i16; 16],
+    by_32: [i16; 8],
 }
 
 /// Rows of activations in eight bits, [rows, blocks], in the blocks that the matrices at hand need.
@@ -82,11 +47,11 @@ struct Activations {
     by_256: Vec<Eights256>,
 }
 
-/// Some columns of one of several matrices, and where their products go.
+/// Some panels of one of several matrices, and where their products go.
 struct Piece<'a> {
-    matrix: usize,
-    columns: Range<usize>,
-    /// [columns, rows].
+    matrix: &'a Panels,
+    panels: Range<usize>,
+    /// [panels, rows, COLUMNS].
     out: &'a mut [f32],
 }
 
@@ -105,9 +70,32 @@ fn available() -> bool {
     false
 }
 
-/// The products of `x` [rows, inputs] with matrices [outputs, inputs] that are all served here:
-/// [rows, outputs] each.
-pub(crate) fn matmul(matrices: &[&QTensor], x: &Tensor) -> Result<Vec<Tensor>> {
+/// Rearranges a matrix [outputs, inputs] of a format that is served here.
+pub(crate) fn panels(dtype: GgmlDType, ggml: &[u8], shape: (usize, usize)) -> Result<Panels> {
+    let Some(format) = Format::of(dtype) else { bail!("{dtype:?} is not served here") };
+    if !shape.1.is_multiple_of(format.block()) {
+        bail!("rows of {} are no whole number of {dtype:?} blocks", shape.1);
+    }
+    Ok(Panels::new(format, ggml, shape))
+}
+
+impl Panels {
+    /// The weights of these outputs, f32 [ids, inputs].
+    pub(crate) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
+        let ids: Vec<u32> = ids.to_vec1()?;
+        let mut out = Vec::with_capacity(ids.len() * self.inputs);
+        for id in &ids {
+            if *id as usize >= self.outputs {
+                bail!("there is no row {id} among {}", self.outputs);
+            }
+            self.widen(*id as usize, &mut out);
+        }
+        Tensor::from_vec(out, (ids.len(), self.inputs), &Device::Cpu)
+    }
+}
+
+/// The products of `x` [rows, inputs] with matrices [outputs, inputs]: [rows, outputs] each.
+pub(crate) fn matmul(matrices: &[&Panels], x: &Tensor) -> Result<Vec<Tensor>> {
     let (rows, inputs) = x.dims2()?;
     let contiguous = x.contiguous()?;
     let (storage, layout) = contiguous.storage_and_layout();
@@ -116,60 +104,56 @@ pub(crate) fn matmul(matrices: &[&QTensor], x: &Tensor) -> Result<Vec<Tensor>> {
     };
     let values = &values[layout.start_offset()..][..rows * inputs];
     let mut x = Activations { rows, by_32: Vec::new(), by_256: Vec::new() };
-    let mut sides = Vec::with_capacity(matrices.len());
     for matrix in matrices {
-        let Some(format) = Format::of(matrix.dtype()) else {
-            bail!("{matrix:?} is not served here")
-        };
-        let (outputs, width) = matrix.shape().dims2()?;
-        if width != inputs || !inputs.is_multiple_of(format.block()) {
-            bail!("{matrix:?} does not multiply rows of {inputs}");
+        if matrix.inputs != inputs {
+            bail!("a matrix of {} inputs does not multiply rows of {inputs}", matrix.inputs);
         }
-        quantise(format, values, &mut x);
-        sides.push((format, matrix.data()?, outputs));
+        quantise(matrix.format, values, &mut x);
     }
     let mut products: Vec<Vec<f32>> =
-        sides.iter().map(|(_, _, outputs)| vec![0.0; outputs * rows]).collect();
-    let total: usize = sides.iter().map(|(_, _, outputs)| outputs).sum();
+        matrices.iter().map(|matrix| vec![0.0; matrix.panels() * rows * COLUMNS]).collect();
+    let total: usize = matrices.iter().map(|matrix| matrix.panels()).sum();
     let threads = rayon::current_num_threads();
-    let share = total.div_ceil(threads * PIECES).next_multiple_of(COLUMNS);
+    let share = total.div_ceil(threads * PIECES);
     let mut pieces = Vec::new();
-    for (matrix, product) in products.iter_mut().enumerate() {
-        for (number, out) in product.chunks_mut(share * rows).enumerate() {
+    for (matrix, product) in matrices.iter().zip(&mut products) {
+        for (number, out) in product.chunks_mut(share * rows * COLUMNS).enumerate() {
             let first = number * share;
-            pieces.push(Piece { matrix, columns: first..first + out.len() / rows, out });
+            let panels = first..first + out.len() / (rows * COLUMNS);
+            pieces.push(Piece { matrix, panels, out });
         }
     }
     let compute = |piece: &mut Piece<'_>| {
-        let (format, bytes, outputs) = &sides[piece.matrix];
-        let row_bytes = bytes.len() / outputs;
-        let columns = &bytes[piece.columns.start * row_bytes..piece.columns.end * row_bytes];
-        multiply(*format, columns, row_bytes, &x, piece.out);
+        let bytes = piece.matrix.some(piece.panels.clone());
+        multiply(piece.matrix.format, bytes, piece.matrix.panel_bytes(), &x, piece.out);
     };
     if threads == 1 {
         pieces.iter_mut().for_each(compute);
     } else {
         pieces.par_iter_mut().for_each(compute);
     }
-    let device = Device::Cpu;
     products
         .into_iter()
-        .zip(&sides)
-        .map(|(product, (_, _, outputs))| {
-            let by_row = if rows == 1 { product } else { turned(&product, rows) };
-            Tensor::from_vec(by_row, (rows, *outputs), &device)
+        .zip(matrices)
+        .map(|(product, matrix)| {
+            let by_row = by_row(product, rows, matrix.outputs);
+            Tensor::from_vec(by_row, (rows, matrix.outputs), &Device::Cpu)
         })
         .collect()
 }
 
-/// [columns, rows] to [rows, columns].
-fn turned(product: &[f32], rows: usize) -> Vec<f32> {
-    let columns = product.len() / rows;
-    let mut by_row = vec![0.0; product.len()];
-    for (row, of_row) in by_row.chunks_exact_mut(columns).enumerate() {
-        for (value, of_column) in of_row.iter_mut().zip(product.chunks_exact(rows)) {
-            *value = of_column[row];
+/// [panels, rows, COLUMNS] to [rows, outputs].
+fn by_row(mut product: Vec<f32>, rows: usize, outputs: usize) -> Vec<f32> {
+    if rows == 1 {
+        product.truncate(outputs);
+        return product;
+    }
+    let mut by_row = Vec::with_capacity(rows * outputs);
+    for row in 0..rows {
+        for panel in product.chunks_exact(rows * COLUMNS) {
+            by_row.extend_from_slice(&panel[row * COLUMNS..][..COLUMNS]);
         }
+        by_row.truncate((row + 1) * outputs);
     }
     by_row
 }
@@ -179,7 +163,8 @@ fn quantise(format: Format, values: &[f32], x: &mut Activations) {
     let blocks = values.len() / format.block();
     let wide = format.block() == 256;
     if wide && x.by_256.is_empty() {
-        x.by_256 = vec![Eights256 { scale: 0.0, values: [0; 256], sums: [0; 16] }; blocks];
+        x.by_256 =
+            vec![Eights256 { scale: 0.0, values: [0; 256], by_16: [0; 16], by_32: [0; 8] }; blocks];
     } else if !wide && x.by_32.is_empty() {
         x.by_32 = vec![Eights { scale: 0.0, sum: 0.0, values: [0; 32] }; blocks];
     } else {
@@ -199,20 +184,21 @@ fn quantise(format: Format, values: &[f32], x: &mut Activations) {
     }
 }
 
-/// The products of some columns with all rows, into [columns, rows].
-fn multiply(format: Format, columns: &[u8], row_bytes: usize, x: &Activations, out: &mut [f32]) {
+/// The products of some panels with all rows, into [panels, rows, COLUMNS].
+fn multiply(format: Format, panels: &[u8], panel_bytes: usize, x: &Activations, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if available() {
         // The CPU has what the function needs.
         #[allow(unsafe_code)]
         unsafe {
-            avx2::multiply(format, columns, row_bytes, x, out);
+            avx2::multiply(format, panels, panel_bytes, x, out);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::quantized::QTensor;
     use proptest::prelude::*;
 
     use super::{
@@ -229,6 +215,12 @@ mod tests {
         GgmlDType::Q4K,
         GgmlDType::Q6K,
     ];
+
+    fn quantised(matrix: &Tensor, dtype: GgmlDType) -> (Panels, Tensor) {
+        let blocks = QTensor::quantize(matrix, dtype).unwrap();
+        let panels = panels(dtype, &blocks.data().unwrap(), matrix.dims2().unwrap()).unwrap();
+        (panels, blocks.dequantize(&Device::Cpu).unwrap())
+    }
 
     /// The greatest difference, against the size of the products.
     fn apart(ours: &Tensor, plain: &Tensor) -> f32 {
@@ -252,23 +244,31 @@ mod tests {
             }
             let inputs = 256 * blocks;
             let x = noise(rows, inputs, seed);
-            let matrices: Vec<QTensor> = FORMATS
+            let matrices: Vec<(Panels, Tensor)> = FORMATS
                 .into_iter()
                 .enumerate()
-                .map(|(at, dtype)| {
-                    QTensor::quantize(&noise(outputs + at, inputs, seed ^ at as u32), dtype).unwrap()
-                })
+                .map(|(at, dtype)| quantised(&noise(outputs + at, inputs, seed ^ at as u32), dtype))
                 .collect();
-            let all: Vec<&QTensor> = matrices.iter().collect();
+            let all: Vec<&Panels> = matrices.iter().map(|(panels, _)| panels).collect();
             let products = matmul(&all, &x).unwrap();
-            for (matrix, product) in matrices.iter().zip(&products) {
-                let plain = x.matmul(&matrix.dequantize(&Device::Cpu).unwrap().t().unwrap()).unwrap();
+            for ((matrix, plain), product) in matrices.iter().zip(&products) {
+                let plain = x.matmul(&plain.t().unwrap()).unwrap();
                 // What rounding activations to eight bits costs.
-                prop_assert!(apart(product, &plain) < 0.05, "{matrix:?}: {}", apart(product, &plain));
+                prop_assert!(apart(product, &plain) < 0.05, "{:?}: {}", matrix.format, apart(product, &plain));
                 for row in 0..rows {
                     let alone = matmul(&[matrix], &x.narrow(0, row, 1).unwrap()).unwrap().remove(0);
                     prop_assert_eq!(bits(&alone), bits(&product.narrow(0, row, 1).unwrap()));
                 }
+            }
+        }
+
+        /// Also where a panel is not full.
+        #[test]
+        fn a_panel_holds_the_weights_of_the_file(seed: u32, blocks in 1usize..3, outputs in 1usize..20) {
+            for dtype in FORMATS {
+                let (panels, plain) = quantised(&noise(outputs, 256 * blocks, seed), dtype);
+                let ids = Tensor::arange(0u32, outputs as u32, &Device::Cpu).unwrap();
+                prop_assert!(apart(&panels.rows(&ids).unwrap(), &plain) < 1e-6, "{dtype:?}");
             }
         }
 
@@ -283,7 +283,7 @@ mod tests {
             let x = whole(noise(rows, 32, seed)).slice_assign(&[0..rows, 5..6], &ones).unwrap();
             let ones = Tensor::full(127f32, (3, 1), &Device::Cpu).unwrap();
             let weights = whole(noise(3, 32, seed ^ 9)).slice_assign(&[0..3, 7..8], &ones).unwrap();
-            let matrix = QTensor::quantize(&weights, GgmlDType::Q8_0).unwrap();
+            let (matrix, _) = quantised(&weights, GgmlDType::Q8_0);
             let product = matmul(&[&matrix], &x).unwrap().remove(0);
             let exact = x.matmul(&weights.t().unwrap()).unwrap();
             prop_assert_eq!(bits(&product), bits(&exact));
@@ -298,7 +298,7 @@ mod tests {
         let broken = Tensor::full(f32::NAN, (1, 1), &Device::Cpu).unwrap();
         let x = noise(2, 256, 1).slice_assign(&[0..1, 3..4], &broken).unwrap();
         for dtype in FORMATS {
-            let matrix = QTensor::quantize(&noise(2, 256, 2), dtype).unwrap();
+            let (matrix, _) = quantised(&noise(2, 256, 2), dtype);
             let product = matmul(&[&matrix], &x).unwrap().remove(0).to_vec2::<f32>().unwrap();
             assert!(product[0].iter().all(|value| value.is_nan()));
             assert!(product[1].iter().all(|value| value.is_finite()));

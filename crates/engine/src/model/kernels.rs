@@ -1,0 +1,78 @@
+//! The two kernels in which a decoder's time goes, by themselves and on sizes of one's choice: for benches and
+//! profiles. Nothing in the engine uses this module.
+
+use std::sync::Arc;
+
+use candle_core::{
+    DType, Device, Result, Tensor,
+    quantized::{GgmlDType, QTensor},
+};
+
+use super::{
+    attention::{Heads, Sequence, attend},
+    cache::{Allocator, KvCache},
+    weight::Weight,
+};
+
+/// A quantised matrix on the CPU, as a decoder holds it.
+#[derive(Debug)]
+pub struct Matrix(Weight);
+
+impl Matrix {
+    /// Quantises `matrix`, f32 [outputs, inputs].
+    ///
+    /// # Errors
+    /// When the format's blocks do not divide `inputs`.
+    pub fn quantised(matrix: &Tensor, format: GgmlDType) -> Result<Self> {
+        let blocks = QTensor::quantize(matrix, format)?;
+        Weight::from_ggml(format, &blocks.data()?, matrix.dims2()?, &Device::Cpu).map(Matrix)
+    }
+
+    /// The product with `x` f32 [rows, inputs], by whichever kernel serves it here: [rows, outputs].
+    ///
+    /// # Errors
+    /// When the sizes do not fit.
+    pub fn multiply(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.forward(x)
+    }
+}
+
+/// One layer's attention of sessions that all have the same length.
+#[derive(Debug)]
+pub struct Attention {
+    sizes: Heads,
+    caches: Vec<KvCache>,
+    tokens: usize,
+}
+
+impl Attention {
+    /// `sessions` caches of `context` tokens, all zeros, the last `tokens` of which are new.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn new(
+        (heads, kv_heads, head_dim): (usize, usize, usize),
+        sessions: usize,
+        context: usize,
+        tokens: usize,
+    ) -> Result<Self> {
+        let sizes = Heads { heads, kv_heads, head_dim };
+        let allocator = Arc::new(Allocator::new(1, sizes, DType::F32, Device::Cpu));
+        let caches = (0..sessions).map(|_| {
+            let mut cache = KvCache::new(Arc::clone(&allocator));
+            cache.reserve(context)?;
+            cache.advance(context - tokens);
+            Ok(cache)
+        });
+        Ok(Attention { sizes, caches: caches.collect::<Result<_>>()?, tokens })
+    }
+
+    /// Attends `queries` f32 [sessions * tokens, heads, head_dim]: [sessions * tokens, heads * head_dim].
+    ///
+    /// # Errors
+    /// When the sizes do not fit.
+    pub fn attend(&self, queries: &Tensor) -> Result<Tensor> {
+        let sequence = |cache| Sequence { cache, tokens: self.tokens };
+        attend(self.sizes, 0, queries, &self.caches.iter().map(sequence).collect::<Vec<_>>())
+    }
+}

@@ -1,0 +1,58 @@
+//! The pure core: the trigger matcher, which sees every piece of text, and a policy's decisions, one for every
+//! stretch. `cargo bench -p thinking`
+
+#![allow(missing_docs, reason = "made by criterion's macros")]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use thinking::{
+    policy::{Action, Event, Policy, Strict, StrictConfig},
+    thinker::FinishReason,
+    trigger::{Matcher, Watch},
+};
+
+fn strict() -> Strict {
+    Strict::new(StrictConfig::default(), 8192)
+}
+
+/// The watch that the strict policy asks the small model with.
+fn watch() -> Option<Watch> {
+    strict().step(Event::Started { prompt_tokens: 100 }).into_iter().find_map(|action| match action
+    {
+        Action::Ask(ask) => ask.watch,
+        _ => None,
+    })
+}
+
+/// A paragraph of four hundred bytes without a trigger, in pieces as short as tokens.
+fn matcher(c: &mut Criterion) {
+    let Some(watch) = watch() else { return };
+    let paragraph = format!("{}\n\n", "the sum of both sides is even, ".repeat(13));
+    let pieces: Vec<&str> = paragraph.split_inclusive(' ').collect();
+    let mut group = c.benchmark_group("trigger matcher");
+    group.throughput(Throughput::Bytes(paragraph.len() as u64));
+    group.bench_function("a paragraph", |b| {
+        b.iter(|| {
+            let mut matcher = Matcher::new(watch.clone(), "");
+            pieces.iter().filter_map(|piece| matcher.push(piece)).count()
+        });
+    });
+}
+
+/// The decisions of an answer of a hundred stretches.
+fn policy(c: &mut Criterion) {
+    c.bench_function("strict policy/100 stretches", |b| {
+        b.iter(|| {
+            let mut policy = strict();
+            let mut actions = policy.step(Event::Started { prompt_tokens: 100 }).len();
+            for _ in 0..100 {
+                let reason = FinishReason::Stop { end: 21 };
+                let text = "So x is 5 and so on.\n\n";
+                actions += policy.step(Event::Finished { text, tokens: 12, reason: &reason }).len();
+            }
+            actions
+        });
+    });
+}
+
+criterion_group!(benches, matcher, policy);
+criterion_main!(benches);
