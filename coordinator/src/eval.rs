@@ -10,7 +10,14 @@ pub mod log;
 use std::{pin::pin, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use grading::{dataset::Problem, math_verify::Grader};
+use grading::{
+    dataset::Problem,
+    math_verify::{GradeError, Grader},
+};
+use thinking::{
+    policy::PolicyError,
+    thinker::{Code, Failure},
+};
 
 pub use self::{
     figures::Figures,
@@ -24,6 +31,10 @@ use crate::{
 
 /// After so many failures in a row the nodes are taken for gone, and the run stops.
 pub const PATIENCE_FAILURES: u32 = 5;
+/// A node that has no room is asked again so many times.
+const OVERLOADED_TRIES: u32 = 30;
+/// When to ask it again, unless it says so itself; and the longest to wait.
+const RETRY_AFTER_MS: (u64, u64) = (1_000, 10_000);
 
 /// How a run over a data set ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,22 +48,22 @@ pub enum RunEnd {
 }
 
 /// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded.
-/// `see` is told of every row.
+/// `prepare` makes a problem's run, again where a node had no room; `see` is told of every row.
 ///
 /// # Errors
-/// When the log cannot be written, or an answer cannot be graded.
+/// When the log cannot be written, no answer can be graded, or `prepare` fails.
 pub async fn run(
-    runs: Vec<(Problem, Run)>,
+    problems: Vec<Problem>,
+    prepare: impl Fn(&Problem) -> Result<Run, PolicyError>,
     parallel: usize,
     grader: &mut Grader,
     log: &mut EvalLog,
     cancel: impl Future<Output = ()>,
     mut see: impl FnMut(&Row),
 ) -> Result<RunEnd, EvalError> {
-    let answers = stream::iter(runs).map(|(problem, run)| async move {
-        let seed = run.question.seed;
-        let outcome = answer(run, &mut Nobody, std::future::pending()).await;
-        (problem, seed, outcome)
+    let answers = stream::iter(problems).map(|problem| async {
+        let asked = ask(&problem, &prepare).await;
+        asked.map(|(seed, outcome)| (problem, seed, outcome))
     });
     let mut answers = pin!(answers.buffer_unordered(parallel.max(1)));
     let mut cancel = pin!(cancel);
@@ -64,7 +75,8 @@ pub async fn run(
             next = answers.next() => next,
             () = &mut cancel => return Ok(RunEnd::Cancelled),
         };
-        let Some((problem, seed, outcome)) = next else { return Ok(RunEnd::Complete) };
+        let Some(next) = next else { return Ok(RunEnd::Complete) };
+        let (problem, seed, outcome) = next?;
         let row = tokio::task::block_in_place(|| graded(&problem, seed, outcome, grader))?;
         log.append(&row)?;
         see(&row);
@@ -80,29 +92,73 @@ pub async fn run(
     }
 }
 
+/// Asks one problem, and again while a node has no room.
+async fn ask(
+    problem: &Problem,
+    prepare: &impl Fn(&Problem) -> Result<Run, PolicyError>,
+) -> Result<(u64, Outcome), EvalError> {
+    let mut tries = 0;
+    loop {
+        let run = prepare(problem)?;
+        let seed = run.question.seed;
+        let outcome = answer(run, &mut Nobody, std::future::pending()).await;
+        tries += 1;
+        match &outcome.ended {
+            Ended::Failed {
+                failure: Failure { code: Code::Overloaded, retry_after_ms, .. },
+                ..
+            } if tries < OVERLOADED_TRIES => {
+                let (usual, longest) = RETRY_AFTER_MS;
+                let wait = retry_after_ms.unwrap_or(usual).min(longest);
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+            }
+            _ => return Ok((seed, outcome)),
+        }
+    }
+}
+
+/// Whether it is the question that cannot be answered, and by no node of this model.
+fn of_question(failure: &Failure) -> bool {
+    matches!(failure.code, Code::ContextTooLong | Code::MessageTooLarge)
+}
+
 fn graded(
     problem: &Problem,
     seed: u64,
     outcome: Outcome,
     grader: &mut Grader,
 ) -> Result<Row, EvalError> {
-    if let Ended::Failed { node, failure } = &outcome.ended {
-        let reason = format!("{node}: {failure}");
-        return Ok(Row::Failed { id: problem.id.clone(), reason });
-    }
-    let text = outcome.text();
-    let verdict = grader
-        .grade(&problem.answer, &text)
-        .map_err(|why| EvalError::Grade { id: problem.id.clone(), why: why.to_string() })?;
-    Ok(Row::Graded(Box::new(Graded {
+    let mut row = Graded {
         id: problem.id.clone(),
         seed,
         gold: problem.answer.clone(),
-        answer: verdict.answer,
-        right: verdict.right,
-        text,
+        answer: None,
+        right: false,
+        grader_error: None,
+        text: outcome.text(),
         summary: outcome.summary,
-    })))
+    };
+    match outcome.ended {
+        Ended::Failed { failure, .. } if of_question(&failure) => {}
+        Ended::Failed { node, failure } => {
+            let reason = match failure.to_string() {
+                named if named.contains(&node) => named,
+                failure => format!("{node}: {failure}"),
+            };
+            return Ok(Row::Failed { id: problem.id.clone(), reason });
+        }
+        Ended::Complete(_) => match grader.grade(&problem.answer, &row.text) {
+            Ok(verdict) => (row.answer, row.right) = (verdict.answer, verdict.right),
+            // Of this answer, and it would be the same again.
+            Err(why @ (GradeError::TimedOut { .. } | GradeError::Failed { .. })) => {
+                row.grader_error = Some(why.to_string());
+            }
+            Err(why) => {
+                return Err(EvalError::Grade { id: problem.id.clone(), why: why.to_string() });
+            }
+        },
+    }
+    Ok(Row::Graded(Box::new(row)))
 }
 
 /// The seed of one question: another for every id, the same in every run.

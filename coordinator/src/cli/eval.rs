@@ -7,11 +7,13 @@ use std::{
 };
 
 use grading::{
-    dataset::{Dataset, Problem, parse},
+    dataset::{Dataset, Problem, bytes, parse},
     math_verify::{Grader, MathVerify},
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use thinking::policy::PolicyError;
 use tokio::sync::Notify;
 
 use super::{
@@ -64,10 +66,7 @@ impl Plan {
         let chosen = policy::choose(&args.policy, args.writing.max_tokens)?;
         let nodes = connect(&args.nodes, args.policy.policy, &args.security, builtin)?;
         let data_set = |why: &dyn std::fmt::Display| Stop::new(Exit::DataSet, why);
-        let bytes = std::fs::read(&args.data).map_err(|why| {
-            let mend = "give a JSONL file that can be read";
-            data_set(&format!("cannot read the data set {}: {why}; {mend}", args.data.display()))
-        })?;
+        let bytes = bytes(&args.data).map_err(|error| data_set(&error))?;
         let name = args.data.display().to_string();
         let data = parse(&name, &bytes, args.skip_bad).map_err(|error| data_set(&error))?;
         let header = Header {
@@ -78,6 +77,11 @@ impl Plan {
             sampling,
             seed: args.writing.seed,
             max_tokens: args.writing.max_tokens,
+            deadline_ms: args
+                .writing
+                .deadline
+                .or(chosen.deadline)
+                .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             system: args.writing.system.clone(),
             settings: settings(&args.nodes, args.policy.policy),
             grader: match args.grader {
@@ -89,10 +93,10 @@ impl Plan {
     }
 
     /// The run of one problem.
-    fn prepare(&self, problem: &Problem) -> Result<Run, Stop> {
-        let Header { sampling, max_tokens, settings, .. } = self.header;
+    fn prepare(&self, problem: &Problem) -> Result<Run, PolicyError> {
+        let Header { sampling, max_tokens, settings, deadline_ms, .. } = self.header;
         let seed = question_seed(self.header.seed, &problem.id);
-        let policy = self.chosen.policy(seed).map_err(|error| Stop::new(Exit::Usage, error))?;
+        let policy = self.chosen.policy(seed)?;
         Ok(Run {
             question: Question {
                 id: format!("eval-{}", problem.id),
@@ -100,7 +104,7 @@ impl Plan {
                 sampling,
                 seed,
                 max_tokens,
-                deadline: self.args.writing.deadline.or(self.chosen.deadline),
+                deadline: deadline_ms.map(Duration::from_millis),
             },
             small: self.nodes.small.clone(),
             large: self.nodes.large.clone(),
@@ -135,17 +139,15 @@ async fn eval(
     let began = Instant::now();
     let all = plan.problems().len() as u64;
     let open = plan.problems().iter().filter(|problem| !log.is_graded(&problem.id));
-    let runs = open
-        .map(|problem| Ok((problem.clone(), plan.prepare(problem)?)))
-        .collect::<Result<Vec<_>, Stop>>()?;
+    let open: Vec<Problem> = open.cloned().collect();
     plan.nodes.origin.announce();
-    let mut progress = Progress::new(all, all - runs.len() as u64, &plan);
+    let mut progress = Progress::new(all, all - open.len() as u64, &plan);
     let parallel = usize::from(plan.args.parallel);
-    let ended = eval::run(runs, parallel, &mut grader, &mut log, enough.notified(), |row| {
-        progress.see(row);
-    })
-    .await
-    .map_err(stop)?;
+    let prepare = |problem: &Problem| plan.prepare(problem);
+    let see = |row: &Row| progress.see(row);
+    let ended =
+        eval::run(open, prepare, parallel, &mut grader, &mut log, enough.notified(), see).await;
+    let ended = ended.map_err(stop)?;
     progress.bar.finish_and_clear();
     let rows = plan.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
     let figures = Figures::new(rows);
@@ -154,10 +156,20 @@ async fn eval(
     end(&ended, &figures, all, plan.args.log.is_some())
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    figures: &'a Figures,
+    /// Broken lines of the data set.
+    skipped: usize,
+}
+
 fn write(plan: &Plan, figures: &Figures, wall: Duration) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if plan.args.json {
-        serde_json::to_writer(&mut out, figures)?;
+        let skipped = plan.data.skipped.len();
+        serde_json::to_writer(&mut out, &Printed { figures, skipped })?;
         writeln!(out)?;
     } else {
         figures.write(&mut out, wall)?;
@@ -195,6 +207,7 @@ fn end(ended: &RunEnd, figures: &Figures, all: u64, has_log: bool) -> Result<Exi
 fn stop(error: EvalError) -> Stop {
     let exit = match error {
         EvalError::Grade { .. } => Exit::Grader,
+        EvalError::Policy(_) => Exit::Usage,
         _ => Exit::Journal,
     };
     Stop::new(exit, error)

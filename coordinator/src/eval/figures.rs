@@ -22,6 +22,10 @@ pub struct Figures {
     pub failed: u64,
     /// Answers for which the large node was lost or refused.
     pub degraded: u64,
+    /// Questions that do not fit a model; they count as graded and not right.
+    pub too_long: u64,
+    /// Answers that the grader could not tell about; they count as not right.
+    pub ungraded: u64,
     /// Answers cut off by a limit.
     pub cut_off: u64,
     /// Right of graded, from 0 to 1.
@@ -83,7 +87,9 @@ impl Figures {
         self.graded += 1;
         self.right += u64::from(graded.right);
         self.degraded += u64::from(summary.degraded.is_some());
-        self.cut_off += u64::from(summary.end != Some(End::EndOfText));
+        self.too_long += u64::from(summary.failure.is_some());
+        self.ungraded += u64::from(graded.grader_error.is_some());
+        self.cut_off += u64::from(summary.end.is_some_and(|end| end != End::EndOfText));
         self.small_tokens += summary.small.tokens;
         self.large_tokens += summary.large.tokens;
         self.inserted_tokens += summary.inserted_tokens;
@@ -104,7 +110,14 @@ impl Figures {
     /// # Errors
     /// When they cannot be written.
     pub fn write(&self, out: &mut impl Write, wall: Duration) -> io::Result<()> {
-        let graded = self.graded.max(1) as f64;
+        if self.graded == 0 {
+            return writeln!(
+                out,
+                "accuracy   nothing was graded; {} questions failed",
+                self.failed
+            );
+        }
+        let graded = self.graded as f64;
         writeln!(
             out,
             "accuracy   {:.1} % ({} of {}; 95 % interval {:.1} to {:.1} %)",
@@ -135,9 +148,19 @@ impl Figures {
             self.tokens, self.chars, self.cut_off
         )?;
         writeln!(out, "wall time  {:.3} s an answer; this run {}", self.wall_s, minutes(wall))?;
-        if self.degraded + self.failed > 0 {
-            let (degraded, failed) = (self.degraded, self.failed);
-            writeln!(out, "trouble    {degraded} answers degraded, {failed} questions failed")?;
+        let trouble = [
+            (self.degraded, "answers degraded"),
+            (self.failed, "questions failed"),
+            (self.too_long, "questions do not fit the model and count as wrong"),
+            (self.ungraded, "answers could not be graded and count as wrong"),
+        ];
+        let trouble: Vec<String> = trouble
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        if !trouble.is_empty() {
+            writeln!(out, "trouble    {}", trouble.join(", "))?;
         }
         let models: Vec<&str> = self.models.iter().map(String::as_str).collect();
         writeln!(out, "models     {}", models.join(", "))

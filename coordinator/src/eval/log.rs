@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use thinking::thinker::Sampling;
+use thinking::{policy::PolicyError, thinker::Sampling};
 
 use crate::{account::Summary, question::Settings};
 
@@ -37,6 +37,9 @@ pub struct Header {
     pub seed: u64,
     /// Greatest number of tokens of an answer.
     pub max_tokens: u32,
+    /// Time for an answer, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
     /// The system message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
@@ -75,6 +78,9 @@ pub struct Graded {
     pub answer: Option<String>,
     /// Whether the two are the same.
     pub right: bool,
+    /// Why the grader could not tell; then it counts as not right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grader_error: Option<String>,
     /// All that was written.
     pub text: String,
     /// What it cost.
@@ -125,7 +131,10 @@ pub enum EvalError {
         /// The system's reason.
         why: io::Error,
     },
-    /// An answer could not be graded.
+    /// The policy cannot be made.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The grader is gone.
     #[error("cannot grade the answer to {id}: {why}; run the same command again to go on there")]
     Grade {
         /// The question.
@@ -257,8 +266,9 @@ fn check_header(line: &[u8], header: &Header, path: &Path) -> Result<(), EvalErr
         ("sampling", found.sampling != header.sampling),
         ("seed", found.seed != header.seed),
         ("--max-tokens", found.max_tokens != header.max_tokens),
+        ("--deadline", found.deadline_ms != header.deadline_ms),
         ("system message", found.system != header.system),
-        ("time limit or --no-keep-warm", found.settings != header.settings),
+        ("node timeout or --no-keep-warm", found.settings != header.settings),
         ("grader", found.grader != header.grader),
     ];
     match differences.into_iter().find(|(_, differs)| *differs) {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Output,
     sync::Arc,
@@ -125,10 +126,11 @@ fn the_log_of_other_settings_is_refused_and_left_alone() {
         format!("{DATA}{}", DATA.replace("\"id\":\"", "\"id\":\"x")),
     )
     .unwrap();
-    let table: [(&str, &[&str], &str); 4] = [
+    let table: [(&str, &[&str], &str); 5] = [
         ("data.jsonl", &["--seed", "1"], "another seed"),
         ("data.jsonl", &["--policy", "small-only"], "another policy"),
         ("data.jsonl", &["--temperature", "0"], "another sampling"),
+        ("data.jsonl", &["--deadline", "1h"], "another --deadline"),
         ("more.jsonl", &[], "another data set"),
     ];
     for (data, flags, what) in table {
@@ -147,12 +149,9 @@ fn the_log_of_other_settings_is_refused_and_left_alone() {
 #[test]
 fn a_question_that_failed_is_asked_again() {
     let bench = Bench::new();
-    let kind = FaultKind::Fail(Failure::new(Code::Internal, "no more memory"));
-    let faults = vec![Fault { session: Some(1), command: 0, after_tokens: 0, kind }];
-    let script = Script::function(|_, _| vec!["4".to_owned()]);
-    let faulty = ScriptedThinker::with_options(script, Options { faults, ..Options::default() });
+    let faulty = failing_once(Failure::new(Code::Internal, "no more memory"));
     let flags = ["--log", &bench.log(), "--parallel", "1"];
-    let output = bench.eval(&Arc::new(faulty), "data.jsonl", &flags);
+    let output = bench.eval(&faulty, "data.jsonl", &flags);
     assert_eq!(output.status.code(), Some(15), "{}", stderr(&output));
     assert!(stderr(&output).contains("1 of 3 questions failed"), "{}", stderr(&output));
     assert!(stderr(&output).contains("no more memory"), "{}", stderr(&output));
@@ -161,6 +160,66 @@ fn a_question_that_failed_is_asked_again() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(questions_asked(&again), 1);
     assert!(stdout(&output).contains("2 of 3"), "{}", stdout(&output));
+}
+
+/// A small model that answers 4 but for its second session, which fails.
+fn failing_once(failure: Failure) -> Arc<ScriptedThinker> {
+    let kind = FaultKind::Fail(failure);
+    let faults = vec![Fault { session: Some(1), command: 0, after_tokens: 0, kind }];
+    let script = Script::function(|_, _| vec!["4".to_owned()]);
+    Arc::new(ScriptedThinker::with_options(script, Options { faults, ..Options::default() }))
+}
+
+#[test]
+fn a_question_that_does_not_fit_counts_as_wrong_and_is_not_asked_again() {
+    let bench = Bench::new();
+    let small = failing_once(Failure::new(Code::ContextTooLong, "600 tokens, 512 fit"));
+    let flags = ["--log", &bench.log(), "--parallel", "1"];
+    for _ in 0..2 {
+        let output = bench.eval(&small, "data.jsonl", &flags);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).contains("2 of 3; "), "{}", stdout(&output));
+        let trouble = "1 questions do not fit the model and count as wrong";
+        assert!(stdout(&output).contains(trouble), "{}", stdout(&output));
+        assert_eq!(questions_asked(&small), 3);
+    }
+}
+
+#[test]
+fn a_node_without_room_is_asked_again() {
+    let bench = Bench::new();
+    let mut failure = Failure::new(Code::Overloaded, "all places are taken");
+    failure.retry_after_ms = Some(1);
+    let small = failing_once(failure);
+    let output = bench.eval(&small, "data.jsonl", &["--parallel", "1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("2 of 3; "), "{}", stdout(&output));
+    assert_eq!(questions_asked(&small), 4);
+}
+
+#[test]
+fn an_answer_that_cannot_be_graded_does_not_stop_the_run() {
+    let bench = Bench::new();
+    // Stands in for Python: fails on the answer 5, and finds all others wrong.
+    let python = bench.path("python");
+    let script = r#"#!/bin/sh
+echo '{"ready": true}'
+while read -r line; do case "$line" in
+    *gold\":\"5*) echo '{"error": "ValueError: no"}';;
+    *) echo '{"equivalent": false}';;
+esac; done
+"#;
+    fs::write(&python, script).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    let python = python.to_str().unwrap();
+    let flags = ["--grader", "math-verify", "--python", python, "--log", &bench.log()];
+    let output = bench.eval(&small(), "data.jsonl", &flags);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("2 of 3; "), "{}", stdout(&output));
+    let trouble = "1 answers could not be graded and count as wrong";
+    assert!(stdout(&output).contains(trouble), "{}", stdout(&output));
+    let row = bench.rows().into_iter().find(|row| row["id"] == "b").unwrap();
+    assert!(row["grader_error"].as_str().unwrap().contains("ValueError"), "{row}");
 }
 
 #[test]
@@ -178,6 +237,9 @@ fn broken_data_is_said_with_its_line() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stdout(&output).contains("skipped    2 broken lines"), "{}", stdout(&output));
     assert!(stderr(&output).contains("skipped line 5: "), "{}", stderr(&output));
+    let output = bench.eval(&small(), "broken.jsonl", &["--skip-bad", "--json"]);
+    let figures: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(figures["skipped"], 2);
     let output = bench.eval(&small(), "absent.jsonl", &[]);
     assert_eq!(output.status.code(), Some(19));
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));

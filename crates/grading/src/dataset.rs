@@ -140,19 +140,18 @@ pub enum LineFault {
     },
 }
 
-/// Reads a data set from a file.
-///
-/// With `skip_bad` a bad line is left out and told about; without, it is an error.
-pub fn read(path: &Path, skip_bad: bool) -> Result<Dataset, DatasetError> {
+/// A data set's file, to be [`parse`]d.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
     let shown = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => DatasetError::Missing { path: shown.clone() },
-        _ => DatasetError::Unreadable { path: shown.clone(), why: error.to_string() },
-    })?;
-    parse(&shown, &bytes, skip_bad)
+    fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => DatasetError::Missing { path: shown },
+        _ => DatasetError::Unreadable { path: shown, why: error.to_string() },
+    })
 }
 
 /// Reads a data set from a file's bytes; `path` is for the errors.
+///
+/// With `skip_bad` a bad line is left out and told about; without, it is an error.
 pub fn parse(path: &str, bytes: &[u8], skip_bad: bool) -> Result<Dataset, DatasetError> {
     let path = path.to_owned();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);

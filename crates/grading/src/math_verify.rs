@@ -52,15 +52,15 @@ pub enum GradeError {
         why: String,
     },
     /// The process ended.
-    #[error("math-verify's process ended ({how}); the next answer starts a new one")]
+    #[error(
+        "math-verify's process ended ({how}); check that the program is a Python 3 that has math-verify"
+    )]
     Died {
         /// How.
         how: String,
     },
     /// The process said nothing in time and was killed.
-    #[error(
-        "math-verify took more than {limit_s} s and was stopped; raise the limit or skip the answer"
-    )]
+    #[error("math-verify took more than {limit_s} s for this answer and was stopped")]
     TimedOut {
         /// The limit in seconds.
         limit_s: f64,
@@ -163,7 +163,11 @@ impl MathVerify {
 
     fn spawn(&self) -> Result<Running, GradeError> {
         let program = || self.program.to_string_lossy().into_owned();
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        // Ctrl-C is for whoever asks; this process ends with it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command
             .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -2,9 +2,9 @@
 //!
 //! What does not live here: the sets themselves; two rows of each shape stand for them.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use grading::dataset::{Dataset, DatasetError, LineFault, Problem, parse, read};
+use grading::dataset::{Dataset, DatasetError, LineFault, Problem, bytes, parse};
 use proptest::prelude::*;
 
 fn rows(text: &str) -> Vec<(String, String, String)> {
@@ -141,18 +141,14 @@ fn a_set_without_a_good_line_is_an_error_even_then() {
 fn files_that_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("set.jsonl");
-    assert!(matches!(read(&path, false), Err(DatasetError::Missing { .. })));
-    assert!(matches!(read(folder.path(), false), Err(DatasetError::Unreadable { .. })));
-    fs::write(&path, b"{\"question\":\"\xff\",\"answer\":\"2\"}").unwrap();
-    let error = read(&path, false).unwrap_err();
-    let want = DatasetError::BadLine {
-        path: path.display().to_string(),
-        line: 1,
-        fault: LineFault::NotUtf8,
-    };
-    assert_eq!(error, want);
+    assert!(matches!(bytes(&path), Err(DatasetError::Missing { .. })));
+    assert!(matches!(bytes(folder.path()), Err(DatasetError::Unreadable { .. })));
     fs::write(&path, GOOD).unwrap();
-    assert_eq!(read(Path::new(&path), false).unwrap().problems.len(), 1);
+    assert_eq!(bytes(&path).unwrap(), GOOD.as_bytes());
+    let error = parse("set.jsonl", b"{\"question\":\"\xff\",\"answer\":\"2\"}", false).unwrap_err();
+    let want =
+        DatasetError::BadLine { path: "set.jsonl".to_owned(), line: 1, fault: LineFault::NotUtf8 };
+    assert_eq!(error, want);
 }
 
 proptest! {

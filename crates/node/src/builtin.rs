@@ -4,7 +4,8 @@
 pub use engine::EmbeddedModel as Builtin;
 
 /// What the built-in models can do. They can do nothing else.
-pub const BUILTIN_CAN: &str = "multi-step arithmetic with whole numbers below 1,000";
+pub const BUILTIN_CAN: &str = "arithmetic in three to six steps with whole numbers below 1,000, told like \
+     \"Start with 84. Add 37. Double it. What is the result?\"";
 
 /// What the help says is served without `--model`.
 pub(crate) fn as_default(builtin: Option<Builtin>) -> String {

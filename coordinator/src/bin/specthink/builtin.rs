@@ -7,6 +7,10 @@ use coordinator::cli::{Builtin, Pair};
 use node::{Defaults, LocalNode, ModelSource, NodeConfig};
 use tokio::runtime::Runtime;
 
+/// Nobody else asks these nodes, and sessions of models this small cost little: as many as `eval --parallel` may ask for, and
+/// some that are still ending.
+const SESSIONS: u32 = 1024 + 64;
+
 /// The small node's and the large node's own models.
 pub(crate) struct BuiltinPair;
 
@@ -47,7 +51,9 @@ impl Builtin for BuiltinPair {
 
 async fn local(defaults: &Defaults) -> Result<LocalNode, String> {
     let model = defaults.builtin.ok_or_else(|| format!("{} has no model", defaults.program))?;
-    let node = LocalNode::start(NodeConfig::local(ModelSource::Builtin(model))).await;
+    let mut config = NodeConfig::local(ModelSource::Builtin(model));
+    config.server.max_sessions = SESSIONS;
+    let node = LocalNode::start(config).await;
     node.map_err(|error| error.to_string())
 }
 

@@ -3,6 +3,8 @@
 //! The right value comes first: its form decides. "5" is met by "x = 5" and "x = 5" by "5", but a right
 //! answer that is an equation is met by an equation only. What does not live here: reading.
 
+use num_traits::Zero as _;
+
 use super::{
     eval::{ratio, same_everywhere},
     expr::Expr,
@@ -166,7 +168,7 @@ fn counted(expr: &Expr) -> Option<&num_rational::BigRational> {
     }
 }
 
-/// Whether both are the same to six decimals.
+/// Whether both are the same to six decimals; what rounds to nothing is not the same as nothing.
 fn same_rounded(right: &Expr, answer: &Expr) -> bool {
     let value = |expr: &Expr| -> Option<Num> {
         let mut symbols = Vec::new();
@@ -175,7 +177,8 @@ fn same_rounded(right: &Expr, answer: &Expr) -> bool {
     };
     match (value(right), value(answer)) {
         (Some(a), Some(b)) => match (a.millionths(), b.millionths()) {
-            (Some(a), Some(b)) => a == b,
+            (Some(right), Some(answer)) if right.is_zero() && answer.is_zero() => a.same(&b),
+            (Some(right), Some(answer)) => right == answer,
             _ => a.same(&b),
         },
         _ => false,
