@@ -2,19 +2,28 @@
 //!
 //! ```sh
 //! RAYON_NUM_THREADS=2 CANDLE_NUM_THREADS=2 cargo run --release -p engine --example speed -- FILE.gguf
+//! cargo run --release -p engine --features cuda --example speed -- \
+//!     --random-weights FOLDER --device cuda --batches 1,8,32
 //! ```
 //!
 //! Decode after 64 and after 1,024 tokens, decode of several sessions at once, prefill of 512 tokens in chunks
-//! of 128. `benches/engine_speed.py` runs it beside other engines.
+//! of 128, and the first token after a prompt that is in the cache already but for its last 16 tokens, as at a takeover.
+//! FOLDER has a config.json; its weights are random, made on the device, in bf16 (`--dtype f32`, `f16`). With it go the
+//! bytes of the weights and the bandwidth of a copy on the device: decoding one session reads all weights for every token.
+//! `benches/engine_speed.py` runs this beside other engines.
 
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
-use std::{error::Error, path::Path, time::Instant};
+use std::{error::Error, path::PathBuf, time::Instant};
 
-use engine::{Decoder, KvCache, LoadOptions, Row, Want, load_model};
+use candle_core::{DType, Device, Tensor};
+use engine::{
+    Decoder, KvCache, LoadOptions, LoadedModel, ModelLocation, Row, Want, load_model, load_random,
+};
 
+const USAGE: &str = "usage: speed [--device cpu|cuda|metal] [--batches N,N] \
+                     (FILE.gguf | --random-weights FOLDER [--dtype f32|bf16|f16])";
 const DECODED: usize = 16;
-const SESSIONS: usize = 8;
 
 /// Any tokens do: what they mean costs nothing.
 fn tokens(decoder: &Decoder, count: usize) -> Vec<u32> {
@@ -22,12 +31,14 @@ fn tokens(decoder: &Decoder, count: usize) -> Vec<u32> {
     (0..count as u32).map(|at| at.wrapping_mul(2_654_435_761) % vocab).collect()
 }
 
+/// Computes tokens in chunks of 128, and waits for the last one's logits. Seconds.
 fn prefill(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Result<f64, Box<dyn Error>> {
     let began = Instant::now();
     for chunk in tokens.chunks(128) {
-        decoder.forward(&mut [Row { tokens: chunk, cache, logits: Want::Last }])?;
+        let row = Row { tokens: chunk, cache, logits: Want::Last };
+        decoder.forward(&mut [row])?.to_vec2::<f32>()?;
     }
-    Ok(tokens.len() as f64 / began.elapsed().as_secs_f64())
+    Ok(began.elapsed().as_secs_f64())
 }
 
 /// Tokens a second over all of so many sessions, each `context` tokens long.
@@ -46,17 +57,85 @@ fn decode(decoder: &Decoder, context: usize, sessions: usize) -> Result<f64, Box
     Ok((sessions * DECODED) as f64 / began.elapsed().as_secs_f64())
 }
 
+/// Bytes a second that a copy on the device reads and writes.
+fn copy_bandwidth(device: &Device) -> Result<f64, Box<dyn Error>> {
+    const BYTES: usize = 256 << 20;
+    const TIMES: usize = 8;
+    let from = Tensor::zeros(BYTES / 4, DType::F32, device)?;
+    from.copy()?;
+    device.synchronize()?;
+    let began = Instant::now();
+    for _ in 0..TIMES {
+        from.copy()?;
+    }
+    device.synchronize()?;
+    Ok((2 * BYTES * TIMES) as f64 / began.elapsed().as_secs_f64())
+}
+
+struct Arguments {
+    model: Option<PathBuf>,
+    random: bool,
+    batches: Vec<usize>,
+    options: LoadOptions,
+}
+
+fn arguments() -> Result<Arguments, Box<dyn Error>> {
+    let mut parsed = Arguments {
+        model: None,
+        random: false,
+        batches: vec![1, 8],
+        options: LoadOptions::default(),
+    };
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        if !argument.starts_with("--") {
+            parsed.model = Some(argument.into());
+            continue;
+        }
+        let value = given.next().ok_or(USAGE)?;
+        match (argument.as_str(), value.as_str()) {
+            ("--random-weights", _) => {
+                (parsed.model, parsed.random) = (Some(value.into()), true);
+            }
+            ("--dtype", "f32") => parsed.options.dtype = Some(DType::F32),
+            ("--dtype", "bf16") => parsed.options.dtype = Some(DType::BF16),
+            ("--dtype", "f16") => parsed.options.dtype = Some(DType::F16),
+            ("--device", "cpu") => {}
+            ("--device", "cuda") => parsed.options.device = Device::new_cuda(0)?,
+            ("--device", "metal") => parsed.options.device = Device::new_metal(0)?,
+            ("--batches", list) => {
+                parsed.batches = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            }
+            _ => return Err(USAGE.into()),
+        }
+    }
+    Ok(parsed)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("usage: speed FILE.gguf")?;
-    let model = load_model(&Path::new(&path).into(), &LoadOptions::default(), &mut |_| {})?;
-    let decoder = model.decoder;
-    let alone = decode(&decoder, 64, 1)?;
-    let together = decode(&decoder, 64, SESSIONS)?;
-    let far = decode(&decoder, 1024, 1)?;
-    let prefilled = prefill(&decoder, &mut decoder.new_cache(), &tokens(&decoder, 512))?;
-    println!(
-        "{{\"decode at 64\": {alone:.2}, \"decode of {SESSIONS} at 64\": {together:.2}, \
-         \"decode at 1024\": {far:.2}, \"prefill of 512\": {prefilled:.2}}}"
-    );
+    let Arguments { model, random, batches, options } = arguments()?;
+    let path = model.ok_or(USAGE)?;
+    let LoadedModel { decoder, weight_bytes, .. } = match random {
+        true => load_random(&path, &options)?,
+        false => load_model(&ModelLocation::Path(path), &options, &mut |_| {})?,
+    };
+    let mut figures = Vec::new();
+    let mut say = |what: String, figure: f64| figures.push(format!("\"{what}\": {figure:.2}"));
+    for sessions in batches {
+        let what = match sessions {
+            1 => "decode at 64".to_owned(),
+            _ => format!("decode of {sessions} at 64"),
+        };
+        say(what, decode(&decoder, 64, sessions)?);
+    }
+    say("decode at 1024".to_owned(), decode(&decoder, 1024, 1)?);
+    let mut cache = decoder.new_cache();
+    let prompt = tokens(&decoder, 512);
+    say("prefill of 512".to_owned(), 512.0 / prefill(&decoder, &mut cache, &prompt)?);
+    let first = prefill(&decoder, &mut cache, &tokens(&decoder, 16))?;
+    say("first token of a warm session, ms".to_owned(), 1e3 * first);
+    say("weights, GB".to_owned(), weight_bytes as f64 / 1e9);
+    say("copy, GB/s".to_owned(), copy_bandwidth(decoder.device())? / 1e9);
+    println!("{{{}}}", figures.join(", "));
     Ok(())
 }

@@ -22,7 +22,7 @@ pub use kv::KvUsage;
 pub use model::{
     Biases, Decoder, EmbeddedModel, Family, GgufMetadata, KvCache, LoadOptions, LoadProgress,
     LoadedModel, ModelConfig, ModelFiles, ModelLocation, RopeConfig, RopeScaling, Row,
-    TokenizerSource, Want, kernels, load_model,
+    TokenizerSource, Want, kernels, load_model, load_random,
 };
 pub use sample::{Draws, SampleError, Sampler, entropy_nats};
 pub use template::ChatTemplate;

@@ -9,13 +9,9 @@ use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use candle_core::{
-    DType, Device, Tensor,
-    quantized::{GgmlDType, QTensor},
-};
+use candle_core::{DType, Device, Tensor};
 use safetensors::{
     Dtype,
     tensor::{Metadata, TensorInfo},
@@ -133,19 +129,6 @@ impl HfSource {
         Tensor::from_raw_buffer(&bytes, place.dtype, &place.info.shape, &Device::Cpu)
             .map_err(|source| LoadError::Device { path: self.directory.clone(), source })
     }
-
-    fn weight(&self, tensor: Tensor) -> candle_core::Result<Weight> {
-        if self.weights == self.activations {
-            let tensor = tensor.to_dtype(self.weights)?.to_device(&self.device)?;
-            return Ok(Weight::Plain(tensor));
-        }
-        let blocks = match self.weights {
-            DType::BF16 => GgmlDType::BF16,
-            _ => GgmlDType::F16,
-        };
-        let inputs = tensor.dim(1)?;
-        Ok(Weight::Blocks { blocks: Arc::new(QTensor::quantize(&tensor, blocks)?), inputs })
-    }
 }
 
 impl TensorSource for HfSource {
@@ -159,7 +142,7 @@ impl TensorSource for HfSource {
 
     fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError> {
         let tensor = self.read(id)?;
-        self.weight(tensor)
+        Weight::held_in(self.weights, tensor, &self.device)
             .map_err(|source| LoadError::Device { path: self.directory.clone(), source })
     }
 
@@ -244,7 +227,7 @@ fn float_dtype(dtype: Dtype) -> Option<DType> {
     }
 }
 
-fn files(directory: &Path) -> ModelFiles {
+pub(super) fn files(directory: &Path) -> ModelFiles {
     let existing = |name: &str| Some(directory.join(name)).filter(|path| path.is_file());
     ModelFiles {
         tokenizer: TokenizerSource::Json(directory.join("tokenizer.json")),

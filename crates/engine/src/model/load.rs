@@ -187,7 +187,7 @@ fn load_path(
     }
 }
 
-fn finish<S: TensorSource>(
+pub(super) fn finish<S: TensorSource>(
     path: &Path,
     opened: Opened<S>,
     options: &LoadOptions,

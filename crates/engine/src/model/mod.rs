@@ -13,6 +13,7 @@ mod hf_source;
 pub mod kernels;
 mod load;
 mod quant;
+mod random_source;
 mod rope;
 mod tensors;
 #[cfg(test)]
@@ -27,3 +28,4 @@ pub use load::{
     EmbeddedModel, GgufMetadata, LoadOptions, LoadProgress, LoadedModel, ModelFiles, ModelLocation,
     TokenizerSource, load_model,
 };
+pub use random_source::load_random;

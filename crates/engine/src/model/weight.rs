@@ -62,6 +62,19 @@ impl Weight {
         Ok(Weight::Blocks { blocks: Arc::new(blocks), inputs })
     }
 
+    /// A matrix of floats, held in f32, bf16 or f16.
+    pub(crate) fn held_in(dtype: DType, matrix: Tensor, device: &Device) -> Result<Self> {
+        if dtype == activation_dtype(dtype, device) {
+            return Ok(Weight::Plain(matrix.to_dtype(dtype)?.to_device(device)?));
+        }
+        let blocks = match dtype {
+            DType::BF16 => GgmlDType::BF16,
+            _ => GgmlDType::F16,
+        };
+        let inputs = matrix.dim(1)?;
+        Ok(Weight::Blocks { blocks: Arc::new(QTensor::quantize(&matrix, blocks)?), inputs })
+    }
+
     /// `x` [rows, inputs] times the transposed matrix: [rows, outputs].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
