@@ -1,0 +1,7 @@
+//! The network lab: what a link costs.
+//!
+//! [`link`] holds links: profiles by name or description, a pure model of one direction.
+//!
+//! What does not live here: models, a policy, the driver of a question, and anything printed.
+
+pub mod link;

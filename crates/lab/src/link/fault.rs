@@ -1,0 +1,144 @@
+//! Why a link cannot be had: what is wrong with a description, and where it stands.
+
+use super::NotARate;
+
+/// Why there is no such link. Each is one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// No profile has that name.
+    #[error(
+        "no link is called {name:?}; {nearest}, or describe one, such as rtt=90ms,down=100mbit,loss=0.5%"
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The names most like it, as a phrase.
+        nearest: String,
+    },
+    /// A description is bad.
+    #[error("link {link:?}: {fault}")]
+    Bad {
+        /// The description.
+        link: String,
+        /// What is wrong with it.
+        fault: LinkFault,
+    },
+    /// There is no such file.
+    #[error("no file {path}: check the path")]
+    Missing {
+        /// The path.
+        path: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {path}: {why}; give a TOML file that you may read")]
+    Unreadable {
+        /// The path.
+        path: String,
+        /// What the system says.
+        why: String,
+    },
+    /// The file is no TOML, or not of links.
+    #[error(
+        "{path}, line {line}: {why}; write [[link]], then lines such as name = \"home\" and rtt = \"90ms\""
+    )]
+    NotLinks {
+        /// The path.
+        path: String,
+        /// The line's number, from 1.
+        line: usize,
+        /// What the parser says.
+        why: String,
+    },
+    /// The file has no link.
+    #[error(
+        "{path} has no link: write [[link]], then lines such as name = \"home\" and rtt = \"90ms\""
+    )]
+    Empty {
+        /// The path.
+        path: String,
+    },
+    /// A profile in a file is bad.
+    #[error("{path}, link {link}: {fault}")]
+    BadInFile {
+        /// The path.
+        path: String,
+        /// The profile's name, or its number from 1.
+        link: String,
+        /// What is wrong with it.
+        fault: LinkFault,
+    },
+}
+
+/// What is wrong with a link's description, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkFault {
+    /// Nothing stands between two commas, or nothing at all.
+    #[error("an element is empty; remove the comma that is too much")]
+    EmptyElement,
+    /// An element has no value.
+    #[error(
+        "{element:?} has no value; write rtt=90ms, and a profile's name only in the first place"
+    )]
+    NoValue {
+        /// The element.
+        element: String,
+    },
+    /// No such property.
+    #[error("a link has no {key:?}; did you mean {nearest}?")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The property most like it.
+        nearest: &'static str,
+    },
+    /// A property is there twice.
+    #[error("{key} is there twice; leave one")]
+    Twice {
+        /// The key.
+        key: &'static str,
+    },
+    /// A value cannot be read or is out of range.
+    #[error("{key}={value} will not do; give {must_be}")]
+    BadValue {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What it must be.
+        must_be: String,
+    },
+    /// More jitter than delay.
+    #[error(
+        "jitter={jitter} is more than rtt={rtt}; rtt is the least a round trip takes: raise it or lower jitter"
+    )]
+    JitterAboveRtt {
+        /// The jitter.
+        jitter: String,
+        /// The round-trip time.
+        rtt: String,
+    },
+    /// It is never up.
+    #[error(
+        "outage={outage} leaves no time between outages; write how long, then how often: 5s/60s"
+    )]
+    NeverUp {
+        /// The outage.
+        outage: String,
+    },
+    /// A profile in a file has no name that a description could use.
+    #[error("{name:?} is no name; give letters, digits, '-', '_' or '.', as in name = \"home-5g\"")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// Two profiles of a file have one name.
+    #[error("another link before it has this name; rename one")]
+    SameName,
+}
+
+impl LinkFault {
+    pub(super) fn not_a_rate(key: &'static str, value: &str, why: NotARate) -> Self {
+        let must_be = format!("{why}, or unlimited");
+        LinkFault::BadValue { key, value: value.to_owned(), must_be }
+    }
+}

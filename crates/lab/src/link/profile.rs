@@ -1,0 +1,212 @@
+//! One link's profile: its properties, how they are read and written, and which of them are impossible.
+//!
+//! What does not live here: names and files of profiles (`catalogue`), and what a property does (`shaper`).
+
+use std::{fmt, time::Duration};
+
+use super::{LinkFault, Rate};
+
+/// Half of all segments: a stream that loses more makes no headway worth measuring.
+const MAX_LOSS_PERCENT: f64 = 50.0;
+const MAX_RTT: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const KEYS: [&str; 7] = ["rtt", "jitter", "down", "up", "loss", "outage", "reset"];
+
+/// The properties of a link. The default is no link at all: no delay, no limit, no loss.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LinkProfile {
+    /// What it is called: a profile's name, or the description that it was read from.
+    pub name: String,
+    /// The least time that a round trip takes.
+    pub rtt: Duration,
+    /// The standard deviation of what a round trip takes beyond it, before it is cut off at none.
+    pub jitter: Duration,
+    /// Payload towards the client; absent: unlimited.
+    pub down: Option<Rate>,
+    /// Payload from the client; absent: unlimited.
+    pub up: Option<Rate>,
+    /// The share of lost segments, 0 to 0.5.
+    pub loss: f64,
+    /// When nothing passes.
+    pub outage: Option<Outage>,
+    /// How old a connection gets before it is reset; absent: as old as it likes.
+    pub reset: Option<Duration>,
+    /// Where the figures come from, in plain words.
+    pub basis: String,
+}
+
+/// A link that is down now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// From the begin of one to the begin of the next.
+    pub every: Duration,
+    /// How long one lasts; less than `every`.
+    pub lasts: Duration,
+}
+
+/// Which way the bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the client, which is who connects.
+    Down,
+    /// From the client.
+    Up,
+}
+
+impl LinkProfile {
+    /// The rate of one way.
+    pub fn rate(&self, way: Way) -> Option<Rate> {
+        match way {
+            Way::Down => self.down,
+            Way::Up => self.up,
+        }
+    }
+
+    /// Changes properties one by one, each at most once, then checks them together.
+    pub(super) fn with<'a>(
+        mut self,
+        properties: impl Iterator<Item = Result<(&'a str, &'a str), LinkFault>>,
+    ) -> Result<Self, LinkFault> {
+        let mut seen: Vec<&'static str> = Vec::new();
+        for property in properties {
+            let (key, value) = property?;
+            let key = known(key)?;
+            if seen.contains(&key) {
+                return Err(LinkFault::Twice { key });
+            }
+            seen.push(key);
+            self.set(key, value)?;
+        }
+        self.checked()
+    }
+
+    fn set(&mut self, key: &'static str, value: &str) -> Result<(), LinkFault> {
+        match key {
+            "rtt" => self.rtt = delay(key, value)?,
+            "jitter" => self.jitter = delay(key, value)?,
+            "down" => self.down = rate(key, value)?,
+            "up" => self.up = rate(key, value)?,
+            "loss" => self.loss = loss(key, value)?,
+            "outage" => self.outage = outage(key, value)?,
+            _ => self.reset = reset(key, value)?,
+        }
+        Ok(())
+    }
+
+    fn checked(self) -> Result<Self, LinkFault> {
+        if self.jitter > self.rtt {
+            let [jitter, rtt] = [self.jitter, self.rtt].map(shown);
+            return Err(LinkFault::JitterAboveRtt { jitter, rtt });
+        }
+        Ok(self)
+    }
+}
+
+impl fmt::Display for LinkProfile {
+    /// As a description that gives the same properties when it is read again.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rtt={}", shown(self.rtt))?;
+        if !self.jitter.is_zero() {
+            write!(f, ",jitter={}", shown(self.jitter))?;
+        }
+        for (key, rate) in [("down", self.down), ("up", self.up)] {
+            if let Some(rate) = rate {
+                write!(f, ",{key}={rate}")?;
+            }
+        }
+        if self.loss > 0.0 {
+            // In millionths of a percent: what a fraction in binary adds is not shown.
+            write!(f, ",loss={}%", (self.loss * 1e8).round() / 1e6)?;
+        }
+        if let Some(outage) = self.outage {
+            write!(f, ",outage={outage}")?;
+        }
+        match self.reset {
+            Some(reset) => write!(f, ",reset={}", shown(reset)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", shown(self.lasts), shown(self.every))
+    }
+}
+
+/// A time as it is written: no spaces, which a shell would cut at.
+fn shown(time: Duration) -> String {
+    humantime::format_duration(time).to_string().replace(' ', "")
+}
+
+fn known(key: &str) -> Result<&'static str, LinkFault> {
+    let distance = |known: &&'static str| strsim::damerau_levenshtein(key, known);
+    match KEYS.iter().find(|known| **known == key) {
+        Some(key) => Ok(key),
+        None => {
+            let nearest = KEYS.iter().copied().min_by_key(distance).unwrap_or(KEYS[0]);
+            Err(LinkFault::UnknownKey { key: key.to_owned(), nearest })
+        }
+    }
+}
+
+fn bad(key: &'static str, value: &str, must_be: &str) -> LinkFault {
+    LinkFault::BadValue { key, value: value.to_owned(), must_be: must_be.to_owned() }
+}
+
+fn delay(key: &'static str, value: &str) -> Result<Duration, LinkFault> {
+    match humantime::parse_duration(value) {
+        Ok(delay) if delay <= MAX_RTT => Ok(delay),
+        _ => Err(bad(key, value, "a time from 0s to 1m in whole numbers, such as 90ms or 500us")),
+    }
+}
+
+fn rate(key: &'static str, value: &str) -> Result<Option<Rate>, LinkFault> {
+    if value == "unlimited" {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|why| LinkFault::not_a_rate(key, value, why))
+}
+
+fn loss(key: &'static str, value: &str) -> Result<f64, LinkFault> {
+    let percent = value.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match percent {
+        // Also false for what is no number.
+        Some(percent) if (0.0..=MAX_LOSS_PERCENT).contains(&percent) => Ok(percent / 100.0),
+        Some(percent) if percent > MAX_LOSS_PERCENT => {
+            let must_be = "at most 50%, beyond which a stream stands still, or an outage=5s/60s";
+            Err(bad(key, value, must_be))
+        }
+        _ => Err(bad(key, value, "a percentage from 0% to 50%, such as 0.5%")),
+    }
+}
+
+fn outage(key: &'static str, value: &str) -> Result<Option<Outage>, LinkFault> {
+    if value == "none" {
+        return Ok(None);
+    }
+    let time = |text: &str| {
+        let time = humantime::parse_duration(text).ok()?;
+        (time > Duration::ZERO && time <= DAY).then_some(time)
+    };
+    let parts = value.split_once('/').map(|(lasts, every)| (time(lasts), time(every)));
+    let Some((Some(lasts), Some(every))) = parts else {
+        let must_be =
+            "how long it lasts and how often it comes, up to a day, such as 5s/60s, or none";
+        return Err(bad(key, value, must_be));
+    };
+    if lasts >= every {
+        return Err(LinkFault::NeverUp { outage: value.to_owned() });
+    }
+    Ok(Some(Outage { every, lasts }))
+}
+
+fn reset(key: &'static str, value: &str) -> Result<Option<Duration>, LinkFault> {
+    if value == "none" {
+        return Ok(None);
+    }
+    match humantime::parse_duration(value) {
+        Ok(age) if age > Duration::ZERO && age <= DAY => Ok(Some(age)),
+        _ => Err(bad(key, value, "the age at which a connection is reset, such as 45s, or none")),
+    }
+}

@@ -1,0 +1,295 @@
+//! The pure model of one direction of a link: when do bytes that are sent now arrive?
+//!
+//! It is a model of what a program sees above TCP, so bytes arrive in order and none is missing: what the network
+//! does to packets shows as time. docs/links.md tells the model in full, with its sources and its limits. What does not
+//! live here: a clock, sockets, queues (`pump`) and any memory beyond a few numbers.
+
+use std::{f64::consts::FRAC_1_SQRT_2, time::Duration};
+
+use thinking::draw::splitmix64;
+
+use super::{LinkProfile, Outage, Rate, Way};
+
+/// The payload of one TCP segment on Ethernet, with timestamps.
+pub const SEGMENT_BYTES: usize = 1448;
+
+/// How many segments in a row a burst of losses takes, on average.
+const BURST_SEGMENTS: f64 = 4.0;
+/// No retransmission timeout is shorter (RFC 6298 asks for 1 s, systems use this).
+const MIN_TIMEOUT: Duration = Duration::from_millis(200);
+/// The timeout before any round trip was measured (RFC 6298, 2.1).
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Timeouts double up to this (RFC 6298, 2.5).
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a segment is sent again at most.
+const ATTEMPTS: u32 = 15;
+
+/// One direction of one connection over a link.
+///
+/// Times count from the link's start. The same seed, calls and times give the same arrivals on every machine.
+#[derive(Debug, Clone)]
+pub struct Direction {
+    propagation: Duration,
+    rtt: Duration,
+    deviation: Duration,
+    rate: Option<Rate>,
+    outages: Option<Outages>,
+    losses: Losses,
+    jitter: Draws,
+    /// When the last byte handed in has left, and the part of a nanosecond that it leaves later.
+    free_at: Duration,
+    rest: u128,
+    /// When the last byte handed in arrives.
+    arrived: Duration,
+    passed: Passed,
+}
+
+/// What has passed one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Passed {
+    /// Pieces handed in.
+    pub pieces: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Segments that they made.
+    pub segments: u64,
+    /// Segments that were lost at the first try.
+    pub lost: u64,
+    /// Pieces that waited for a retransmission or the end of an outage.
+    pub stalls: u64,
+    /// By how much, in all.
+    pub stalled: Duration,
+}
+
+impl Direction {
+    /// One direction of a link's `connection`-th connection.
+    ///
+    /// The seed is the link's: all its connections, in both directions, share the times of its outages, and nothing
+    /// else. Jitter and losses are drawn separately, so that profiles of equal loss lose the same segments.
+    pub fn new(profile: &LinkProfile, way: Way, seed: u64, connection: u64) -> Self {
+        let half = profile.rtt / 2;
+        let (propagation, way) = match way {
+            Way::Down => (half, 0),
+            Way::Up => (profile.rtt - half, 1),
+        };
+        let own = splitmix64(splitmix64(seed, 1), connection);
+        let draws = |purpose: u64| Draws { seed: splitmix64(own, way * 8 + purpose), drawn: 0 };
+        Direction {
+            propagation,
+            rtt: profile.rtt,
+            // The deviations of both directions add up to that of the round trip.
+            deviation: profile.jitter.mul_f64(FRAC_1_SQRT_2),
+            rate: profile.rate(if way == 0 { Way::Down } else { Way::Up }),
+            outages: profile.outage.map(|outage| Outages::new(outage, splitmix64(seed, 2))),
+            losses: Losses::new(profile.loss, draws(1), draws(2)),
+            jitter: draws(3),
+            free_at: Duration::ZERO,
+            rest: 0,
+            arrived: Duration::ZERO,
+            passed: Passed::default(),
+        }
+    }
+
+    /// Hands in a piece of the stream at `now`, not before what was handed in earlier; says when its last byte
+    /// arrives. Constant time but for the losses of its segments, and no allocation.
+    pub fn send(&mut self, now: Duration, bytes: usize) -> Duration {
+        self.pass(now, bytes, MIN_TIMEOUT.max(self.rtt * 2))
+    }
+
+    /// What has passed so far.
+    pub fn passed(&self) -> Passed {
+        self.passed
+    }
+
+    fn pass(&mut self, now: Duration, bytes: usize, timeout: Duration) -> Duration {
+        let idle = (self.passed.pieces > 0).then(|| now.saturating_sub(self.free_at));
+        let left = self.serialise(now, bytes);
+        let on_time =
+            (left + self.propagation + self.jitter.late(self.deviation)).max(self.arrived);
+        // Who has sent without waiting for an answer is taken to go on at that pace: what comes next tells of a loss.
+        let flow = idle.filter(|idle| *idle < self.rtt);
+        let told_after = flow.map_or(timeout, |idle| timeout.min(self.rtt + idle));
+        let segments = bytes.div_ceil(SEGMENT_BYTES).max(1) as u64;
+        let (lost, wait) = self.losses.wait(segments, self.rtt, told_after, timeout);
+        let mut arrival = on_time.max(left + self.propagation + wait);
+        if let Some(outages) = &self.outages {
+            let after = outages.after(arrival, timeout);
+            if after > arrival {
+                // What comes next queues behind it, so the link is not faster after an outage.
+                self.free_at = after.saturating_sub(self.propagation);
+                self.rest = 0;
+                arrival = after;
+            }
+        }
+        self.arrived = arrival;
+        self.passed.pieces += 1;
+        self.passed.bytes += bytes as u64;
+        self.passed.segments += segments;
+        self.passed.lost += lost;
+        if arrival > on_time {
+            self.passed.stalls += 1;
+            self.passed.stalled += arrival - on_time;
+        }
+        arrival
+    }
+
+    /// When the last of these bytes has left.
+    fn serialise(&mut self, now: Duration, bytes: usize) -> Duration {
+        if now > self.free_at {
+            self.free_at = now;
+            self.rest = 0;
+        }
+        if let Some(rate) = self.rate {
+            let rate = u128::from(rate.bits_per_second());
+            let work = bytes as u128 * 8 * 1_000_000_000 + self.rest;
+            self.rest = work % rate;
+            self.free_at += nanoseconds(work / rate);
+        }
+        self.free_at
+    }
+}
+
+/// When a connection that is begun at `now` is made: one round trip later, or more where a handshake's segment is lost
+/// or the link is down. To be called before anything is sent.
+pub fn connect(up: &mut Direction, down: &mut Direction, now: Duration) -> Duration {
+    let there = up.pass(now, 0, FIRST_TIMEOUT);
+    down.pass(there, 0, FIRST_TIMEOUT)
+}
+
+fn nanoseconds(nanoseconds: u128) -> Duration {
+    let seconds = u64::try_from(nanoseconds / 1_000_000_000).unwrap_or(u64::MAX);
+    Duration::new(seconds, (nanoseconds % 1_000_000_000) as u32)
+}
+
+/// A sequence of draws of its own.
+#[derive(Debug, Clone)]
+struct Draws {
+    seed: u64,
+    drawn: u64,
+}
+
+impl Draws {
+    fn next(&mut self) -> u64 {
+        self.drawn += 1;
+        splitmix64(self.seed, self.drawn)
+    }
+
+    /// From 0 to below 1.
+    fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// How late a piece is: normal, and never early.
+    ///
+    /// Twelve uniform draws of 16 bits add up to a normal one with a deviation of 65536, cut off at six
+    /// deviations; whole numbers only, so that every machine gets the same.
+    fn late(&mut self, deviation: Duration) -> Duration {
+        if deviation.is_zero() {
+            return Duration::ZERO;
+        }
+        let draws = [self.next(), self.next(), self.next()];
+        let sum: i64 = draws
+            .iter()
+            .flat_map(|draw| [draw & 0xffff, draw >> 16 & 0xffff, draw >> 32 & 0xffff, draw >> 48])
+            .map(|draw| draw as i64)
+            .sum();
+        let late = u128::try_from(sum - 6 * 0xffff).unwrap_or(0);
+        nanoseconds(deviation.as_nanos() * late / 65536)
+    }
+}
+
+/// Losses in bursts: two states, one of which loses every segment (Gilbert 1960).
+#[derive(Debug, Clone)]
+struct Losses {
+    loss: f64,
+    begins: f64,
+    in_burst: bool,
+    first: Draws,
+    again: Draws,
+}
+
+impl Losses {
+    fn new(loss: f64, first: Draws, again: Draws) -> Self {
+        // A profile made by hand may hold anything; with NaN no comparison below holds, and nothing is lost.
+        let loss = loss.clamp(0.0, 1.0);
+        // So that a share of `loss` is lost in the long run.
+        let begins = loss / (BURST_SEGMENTS * (1.0 - loss));
+        Losses { loss, begins, in_burst: false, first, again }
+    }
+
+    /// Sends segments; says how many were lost, and how long the last of them then waits.
+    ///
+    /// Where a segment after the lost ones arrives, the sender is told within a round trip (RFC 8985); where the lost ones
+    /// are the last, it is told by what comes next or by its timeout. A retransmission may be lost too: then
+    /// timeouts follow, each twice as long (RFC 6298).
+    fn wait(
+        &mut self,
+        segments: u64,
+        rtt: Duration,
+        told_after: Duration,
+        timeout: Duration,
+    ) -> (u64, Duration) {
+        if self.loss == 0.0 {
+            return (0, Duration::ZERO);
+        }
+        let mut lost = 0;
+        for _ in 0..segments {
+            let draw = self.first.share();
+            self.in_burst =
+                if self.in_burst { draw >= 1.0 / BURST_SEGMENTS } else { draw < self.begins };
+            lost += u64::from(self.in_burst);
+        }
+        if lost == 0 {
+            return (0, Duration::ZERO);
+        }
+        let mut wait = if self.in_burst { told_after } else { rtt };
+        let mut next = timeout;
+        for _ in 0..ATTEMPTS {
+            if self.again.share() >= self.loss {
+                break;
+            }
+            wait += next;
+            next = (next * 2).min(MAX_TIMEOUT);
+        }
+        (lost, wait)
+    }
+}
+
+/// When the link is down.
+#[derive(Debug, Clone)]
+struct Outages {
+    every: u128,
+    up: u128,
+    /// How far into its period the link starts.
+    phase: u128,
+}
+
+impl Outages {
+    /// The link starts anywhere in the period, or a short run would never meet an outage.
+    fn new(outage: Outage, draw: u64) -> Self {
+        let every = outage.every.as_nanos().max(1);
+        let up = outage.every.saturating_sub(outage.lasts).as_nanos();
+        Outages { every, up, phase: u128::from(draw) % every }
+    }
+
+    /// How far into its period the link is.
+    fn position(&self, at: Duration) -> u128 {
+        (at.as_nanos() + self.phase) % self.every
+    }
+
+    /// When something arrives that would arrive at `at`: then, or with the first retransmission that finds the link up.
+    fn after(&self, at: Duration, timeout: Duration) -> Duration {
+        let (mut at, mut wait) = (at, timeout);
+        for _ in 0..ATTEMPTS {
+            if self.position(at) < self.up {
+                return at;
+            }
+            at += wait;
+            wait = (wait * 2).min(MAX_TIMEOUT);
+        }
+        match self.position(at) {
+            position if position < self.up => at,
+            position => at + nanoseconds(self.every - position),
+        }
+    }
+}
