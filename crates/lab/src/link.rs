@@ -3,7 +3,7 @@
 //! [`Links`] holds the profiles that have a name and reads descriptions, [`LinkProfile`] is one of them,
 //! [`Direction`] is the pure model of one direction, [`ShapingProxy`] makes live TCP connections behave by it.
 //!
-//! What does not live here: measuring a link, and the real network.
+//! What does not live here: measuring a link ([`crate::calibrate`]), and the real network.
 
 mod catalogue;
 mod clock;
@@ -21,3 +21,9 @@ pub use proxy::{MAX_CONNECTIONS, ShapingProxy};
 pub use pump::{Traffic, WayTraffic};
 pub use rate::{NotARate, Rate};
 pub use shaper::{Direction, Passed, SEGMENT_BYTES, connect};
+
+#[cfg(test)]
+pub(crate) use {
+    clock::Clock,
+    pump::{Counters, carry},
+};

@@ -1,0 +1,31 @@
+//! Calibration over real sockets on loopback. Only a defect fails, not a busy machine: nothing may be faster than asked, and
+//! how much slower is not judged. Exact figures are tested in simulated time, beside the code.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::time::Duration;
+
+use lab::{
+    calibrate::{Effort, calibrate},
+    link::Links,
+};
+use tokio::time::timeout;
+
+#[tokio::test]
+async fn a_link_is_never_better_than_asked() {
+    let effort = Effort {
+        pings: 20,
+        ping_time: Duration::from_secs(2),
+        transfer_time: Duration::from_millis(400),
+        transfer_bytes: 4 << 20,
+    };
+    let profile = Links::shipped().unwrap().link("rtt=20ms,down=20mbit,up=20mbit").unwrap();
+    let measured =
+        timeout(Duration::from_secs(60), calibrate(&profile, 1, effort)).await.unwrap().unwrap();
+    assert!(measured.rtt.least >= Duration::from_millis(20), "{measured:?}");
+    assert!(measured.first_answer >= Duration::from_millis(40), "{measured:?}");
+    for rate in [measured.down_mbit, measured.up_mbit] {
+        // The first bytes, from which time is taken, may have come late: the rest then looks faster.
+        assert!(rate.is_some_and(|rate| rate < 40.0), "{measured:?}");
+    }
+}
