@@ -207,7 +207,7 @@ impl<R: Read + Seek> GgufSource<R> {
             }
             // Candle's kernels for them are scalar; Q8_0 holds their values to within its rounding.
             GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1
-                if on_cpu && !lookup_only && !quant::serves(dtype, &self.device) =>
+                if on_cpu && !lookup_only && !quant::serves(dtype, shape.1, &self.device) =>
             {
                 let repacked = QTensor::quantize(&floats(&self.device)?, GgmlDType::Q8_0)?;
                 Weight::from_ggml(GgmlDType::Q8_0, &repacked.data()?, shape, &self.device)

@@ -41,7 +41,7 @@ impl Weight {
         (outputs, inputs): (usize, usize),
         device: &Device,
     ) -> Result<Self> {
-        if quant::serves(dtype, device) {
+        if quant::serves(dtype, inputs, device) {
             let panels = quant::panels(dtype, bytes, (outputs, inputs))?;
             return Ok(Weight::Panels(Arc::new(panels)));
         }
@@ -71,8 +71,9 @@ impl Weight {
             DType::BF16 => GgmlDType::BF16,
             _ => GgmlDType::F16,
         };
-        let inputs = matrix.dim(1)?;
-        Ok(Weight::Blocks { blocks: Arc::new(QTensor::quantize(&matrix, blocks)?), inputs })
+        let shape = matrix.dims2()?;
+        let halves = QTensor::quantize(&matrix, blocks)?;
+        Weight::from_ggml(blocks, &halves.data()?, shape, device)
     }
 
     /// `x` [rows, inputs] times the transposed matrix: [rows, outputs].

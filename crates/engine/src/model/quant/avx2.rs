@@ -75,7 +75,7 @@ pub(super) fn multiply(
     format: Format,
     panels: &[u8],
     panel_bytes: usize,
-    x: &Activations,
+    x: &Activations<'_>,
     out: &mut [f32],
 ) {
     let some = panels.chunks_exact(panel_bytes).zip(out.chunks_exact_mut(x.rows * COLUMNS));
@@ -96,7 +96,12 @@ pub(super) fn multiply(
 /// The products of a panel with R rows.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn dot<const R: usize>(format: Format, panel: &[u8], x: &Activations, first: usize) -> [__m256; R] {
+fn dot<const R: usize>(
+    format: Format,
+    panel: &[u8],
+    x: &Activations<'_>,
+    first: usize,
+) -> [__m256; R] {
     match format {
         Format::Q4_0 => dot_32::<R, 4, { Format::Q4_0.panel_block_bytes() }>(panel, -8.0, x, first),
         Format::Q4_1 => dot_32::<R, 4, { Format::Q4_1.panel_block_bytes() }>(panel, 0.0, x, first),
@@ -107,6 +112,8 @@ fn dot<const R: usize>(format: Format, panel: &[u8], x: &Activations, first: usi
         Format::Q8_0 => dot_32::<R, 8, { Format::Q8_0.panel_block_bytes() }>(panel, 0.0, x, first),
         Format::Q4K => dot_q4k(panel, x, first),
         Format::Q6K => dot_q6k(panel, x, first),
+        Format::F16 => dot_floats::<R, false>(panel, x, first),
+        Format::BF16 => dot_floats::<R, true>(panel, x, first),
     }
 }
 
@@ -127,7 +134,7 @@ fn rows<B, const R: usize>(blocks: &[B], width: usize, first: usize) -> [&[B]; R
 fn dot_32<const R: usize, const BITS: usize, const BYTES: usize>(
     panel: &[u8],
     shift: f32,
-    x: &Activations,
+    x: &Activations<'_>,
     first: usize,
 ) -> [__m256; R] {
     let panel = panel.as_chunks::<BYTES>().0;
@@ -163,7 +170,7 @@ fn dot_32<const R: usize, const BITS: usize, const BYTES: usize>(
 /// A weight is scale * its group's scale * w - minimum * its group's minimum.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn dot_q4k<const R: usize>(panel: &[u8], x: &Activations, first: usize) -> [__m256; R] {
+fn dot_q4k<const R: usize>(panel: &[u8], x: &Activations<'_>, first: usize) -> [__m256; R] {
     const FORMAT: Format = Format::Q4K;
     let panel = panel.as_chunks::<{ FORMAT.panel_block_bytes() }>().0;
     let x = rows::<_, R>(&x.by_256, panel.len(), first);
@@ -199,7 +206,7 @@ fn dot_q4k<const R: usize>(panel: &[u8], x: &Activations, first: usize) -> [__m2
 /// A weight is scale * its half group's scale * (w - 32).
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn dot_q6k<const R: usize>(panel: &[u8], x: &Activations, first: usize) -> [__m256; R] {
+fn dot_q6k<const R: usize>(panel: &[u8], x: &Activations<'_>, first: usize) -> [__m256; R] {
     const FORMAT: Format = Format::Q6K;
     let panel = panel.as_chunks::<{ FORMAT.panel_block_bytes() }>().0;
     let x = rows::<_, R>(&x.by_256, panel.len(), first);
@@ -227,6 +234,39 @@ fn dot_q6k<const R: usize>(panel: &[u8], x: &Activations, first: usize) -> [__m2
         }
     }
     sums
+}
+
+/// A weight is a float of 16 bits. Even and odd weights have sums of their own: one alone would wait for itself.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_floats<const R: usize, const BF16: bool>(
+    panel: &[u8],
+    x: &Activations<'_>,
+    first: usize,
+) -> [__m256; R] {
+    let panel = panel.as_chunks::<16>().0;
+    let x = rows::<_, R>(x.plain, panel.len(), first);
+    let [mut even, mut odd] = [[_mm256_setzero_ps(); R]; 2];
+    for (pair, weights) in panel.as_chunks::<2>().0.iter().enumerate() {
+        for (side, sums) in [&mut even, &mut odd].into_iter().enumerate() {
+            let weights = &weights[side];
+            let weights = load_half(weights, 0);
+            let weights = match BF16 {
+                true => {
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(weights)))
+                }
+                false => _mm256_cvtph_ps(weights),
+            };
+            for row in 0..R {
+                let value = _mm256_set1_ps(x[row][2 * pair + side]);
+                sums[row] = _mm256_fmadd_ps(weights, value, sums[row]);
+            }
+        }
+    }
+    for (even, odd) in even.iter_mut().zip(odd) {
+        *even = _mm256_add_ps(*even, odd);
+    }
+    even
 }
 
 /// Adds the products of a group of 8 columns with R rows' values, scaled: those of the first and of the last 16

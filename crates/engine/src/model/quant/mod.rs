@@ -1,11 +1,11 @@
-//! Products of quantised matrices with rows of activations on x86 CPUs with AVX2 and no VNNI.
+//! Products of matrices in less than 32 bits with rows of activations on x86 CPUs with AVX2.
 //!
-//! Why beside candle's: on these CPUs candle unpacks a matrix once for every row of activations, so that
-//! eight sessions in a batch cost eight times what one costs, and a prompt as much per token as decoding. Here
-//! weights are rearranged once, when they are loaded (`panel`), so that an instruction takes in 8 columns, and
-//! unpacked once for four rows. Every product is one of integers within a block and sums its blocks in order, so it is
-//! the same to the bit however many rows or threads share the pass. With VNNI candle has kernels that do
-//! likewise.
+//! Why beside candle's: without VNNI candle unpacks a quantised matrix once for every row of activations, so that
+//! eight sessions in a batch cost eight times what one costs, and a prompt as much per token as decoding; f16 and
+//! bf16 it widens number by number. Here weights are rearranged once, when they are loaded (`panel`), so
+//! that an instruction takes in 8 columns, and unpacked once for four rows. Every product sums in one order,
+//! so it is the same to the bit however many rows or threads share the pass. With VNNI candle has kernels for
+//! quantised matrices that do likewise, and they are left to it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -39,10 +39,12 @@ struct Eights256 {
     by_32: [i16; 8],
 }
 
-/// Rows of activations in eight bits, [rows, blocks], in the blocks that the matrices at hand need.
+/// Rows of activations: as they are, [rows, inputs], and in eight bits, [rows, blocks], in the blocks that the matrices
+/// at hand need.
 #[derive(Debug)]
-struct Activations {
+struct Activations<'a> {
     rows: usize,
+    plain: &'a [f32],
     by_32: Vec<Eights>,
     by_256: Vec<Eights256>,
 }
@@ -55,16 +57,32 @@ struct Piece<'a> {
     out: &'a mut [f32],
 }
 
-/// Whether the products of matrices of this format are computed here.
-pub(crate) fn serves(dtype: GgmlDType, device: &Device) -> bool {
-    device.is_cpu() && Format::of(dtype).is_some() && available()
+/// Whether the products of matrices of this format and so many inputs are computed here.
+pub(crate) fn serves(dtype: GgmlDType, inputs: usize, device: &Device) -> bool {
+    let Some(format) = Format::of(dtype) else { return false };
+    device.is_cpu()
+        && inputs.is_multiple_of(format.block())
+        && available()
+        && (format.bits() == 16 || !has_vnni())
 }
 
+/// Whether the CPU has what the kernels need.
 fn available() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::is_x86_feature_detected as has;
-        has!("avx2") && has!("fma") && has!("f16c") && !has!("avx512vnni") && !has!("avxvnni")
+        has!("avx2") && has!("fma") && has!("f16c")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Whether the CPU has what candle's own kernels for several rows need.
+fn has_vnni() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        has!("avx512vnni") || has!("avxvnni")
     }
     #[cfg(not(target_arch = "x86_64"))]
     false
@@ -103,7 +121,7 @@ pub(crate) fn matmul(matrices: &[&Panels], x: &Tensor) -> Result<Vec<Tensor>> {
         bail!("quantised matrices on the CPU multiply f32");
     };
     let values = &values[layout.start_offset()..][..rows * inputs];
-    let mut x = Activations { rows, by_32: Vec::new(), by_256: Vec::new() };
+    let mut x = Activations { rows, plain: values, by_32: Vec::new(), by_256: Vec::new() };
     for matrix in matrices {
         if matrix.inputs != inputs {
             bail!("a matrix of {} inputs does not multiply rows of {inputs}", matrix.inputs);
@@ -159,7 +177,10 @@ fn by_row(mut product: Vec<f32>, rows: usize, outputs: usize) -> Vec<f32> {
 }
 
 /// Adds the blocks that a format multiplies, once.
-fn quantise(format: Format, values: &[f32], x: &mut Activations) {
+fn quantise(format: Format, values: &[f32], x: &mut Activations<'_>) {
+    if format.bits() == 16 {
+        return;
+    }
     let blocks = values.len() / format.block();
     let wide = format.block() == 256;
     if wide && x.by_256.is_empty() {
@@ -185,7 +206,13 @@ fn quantise(format: Format, values: &[f32], x: &mut Activations) {
 }
 
 /// The products of some panels with all rows, into [panels, rows, COLUMNS].
-fn multiply(format: Format, panels: &[u8], panel_bytes: usize, x: &Activations, out: &mut [f32]) {
+fn multiply(
+    format: Format,
+    panels: &[u8],
+    panel_bytes: usize,
+    x: &Activations<'_>,
+    out: &mut [f32],
+) {
     #[cfg(target_arch = "x86_64")]
     if available() {
         // The CPU has what the function needs.
@@ -206,7 +233,9 @@ mod tests {
         *,
     };
 
-    const FORMATS: [GgmlDType; 7] = [
+    const FORMATS: [GgmlDType; 9] = [
+        GgmlDType::F16,
+        GgmlDType::BF16,
         GgmlDType::Q4_0,
         GgmlDType::Q4_1,
         GgmlDType::Q5_0,

@@ -3,12 +3,13 @@
 //! A column is one output's weights, which GGML keeps together. A panel holds 8 columns block by block: of each block
 //! first what scales it, then its weights in groups of 32. Within a group, weight k of all columns lies in vector
 //! k / 4: bytes 4c to 4c + 3 of vector j are weights 4j to 4j + 3 of column c. Bits of a weight beyond the
-//! fourth lie in vectors of their own behind them, at the same byte. Missing columns of the last panel are zeros.
+//! fourth lie in vectors of their own behind them, at the same byte. Floats of 16 bits stand weight by weight, each of
+//! all columns. Missing columns of the last panel are zeros.
 
 use std::ops::Range;
 
 use candle_core::quantized::GgmlDType;
-use half::f16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 /// Columns of a panel.
@@ -28,6 +29,8 @@ pub(super) enum Format {
     Q8_0,
     Q4K,
     Q6K,
+    F16,
+    BF16,
 }
 
 impl Format {
@@ -40,11 +43,13 @@ impl Format {
             GgmlDType::Q8_0 => Some(Format::Q8_0),
             GgmlDType::Q4K => Some(Format::Q4K),
             GgmlDType::Q6K => Some(Format::Q6K),
+            GgmlDType::F16 => Some(Format::F16),
+            GgmlDType::BF16 => Some(Format::BF16),
             _ => None,
         }
     }
 
-    /// Weights that share a scale, and activations too.
+    /// Weights that share a scale, and activations too; of floats, those of a group.
     pub(super) const fn block(self) -> usize {
         match self {
             Format::Q4K | Format::Q6K => 256,
@@ -62,6 +67,7 @@ impl Format {
             Format::Q8_0 => 34,
             Format::Q4K => 144,
             Format::Q6K => 210,
+            Format::F16 | Format::BF16 => 64,
         }
     }
 
@@ -72,6 +78,7 @@ impl Format {
             Format::Q5_0 | Format::Q5_1 => 5,
             Format::Q6K => 6,
             Format::Q8_0 => 8,
+            Format::F16 | Format::BF16 => 16,
         }
     }
 
@@ -89,9 +96,10 @@ impl Format {
         self.scales_at() + 4 * PAIRS
     }
 
-    /// Where it has its weights, behind an f16 scale and perhaps an f16 minimum for every column.
+    /// Where it has its weights, behind an f16 scale and perhaps an f16 minimum for every column, if they are no floats.
     pub(super) const fn weights_at(self) -> usize {
         match self {
+            Format::F16 | Format::BF16 => 0,
             Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => PAIRS,
             Format::Q4_1 | Format::Q5_1 => 2 * PAIRS,
             Format::Q4K => self.minima_at() + 4 * PAIRS,
@@ -174,7 +182,7 @@ struct Block {
     /// Of its groups or of halves of them.
     scales: [u8; 16],
     minima: [u8; 8],
-    /// As they stand in the file, without sign but for Q8_0.
+    /// As they stand in the file, without sign but for Q8_0; floats take two bytes each.
     weights: [u8; 256],
 }
 
@@ -208,6 +216,7 @@ impl Block {
                 block.scale = two(0);
                 block.weights[..GROUP].copy_from_slice(&ggml[2..]);
             }
+            Format::F16 | Format::BF16 => block.weights[..2 * GROUP].copy_from_slice(ggml),
             Format::Q4K => {
                 (block.scale, block.minimum) = (two(0), two(2));
                 // Scales and minima of 6 bits in 12 bytes: of the last four, the high bits stand above the first's.
@@ -248,6 +257,12 @@ impl Block {
 
     /// Writes a column of a panel's block that is all zeros there.
     fn put(&self, format: Format, column: usize, block: &mut [u8]) {
+        if format.bits() == 16 {
+            for (weight, all) in self.weights.chunks_exact(2).zip(block.chunks_exact_mut(PAIRS)) {
+                all[2 * column..][..2].copy_from_slice(weight);
+            }
+            return;
+        }
         block[2 * column..][..2].copy_from_slice(&self.scale);
         if matches!(format, Format::Q4_1 | Format::Q5_1 | Format::Q4K) {
             block[PAIRS + 2 * column..][..2].copy_from_slice(&self.minimum);
@@ -281,6 +296,12 @@ impl Block {
     /// Reads a column of a panel's block.
     fn take(format: Format, column: usize, bytes: &[u8]) -> Self {
         let mut block = Block::empty();
+        if format.bits() == 16 {
+            for (weight, all) in block.weights.chunks_exact_mut(2).zip(bytes.chunks_exact(PAIRS)) {
+                weight.copy_from_slice(&all[2 * column..][..2]);
+            }
+            return block;
+        }
         block.scale.copy_from_slice(&bytes[2 * column..][..2]);
         if matches!(format, Format::Q4_1 | Format::Q5_1 | Format::Q4K) {
             block.minimum.copy_from_slice(&bytes[PAIRS + 2 * column..][..2]);
@@ -311,6 +332,14 @@ impl Block {
 
     /// Appends the weights as plain numbers.
     fn widen(&self, format: Format, out: &mut Vec<f32>) {
+        if format.bits() == 16 {
+            let floats = self.weights.as_chunks().0[..GROUP].iter();
+            out.extend(floats.map(|bytes| match format {
+                Format::F16 => f16::from_le_bytes(*bytes).to_f32(),
+                _ => bf16::from_le_bytes(*bytes).to_f32(),
+            }));
+            return;
+        }
         let [scale, minimum] =
             [self.scale, self.minimum].map(|bytes| f16::from_le_bytes(bytes).to_f32());
         out.extend(self.weights[..format.block()].iter().enumerate().map(|(at, weight)| {
@@ -328,6 +357,7 @@ impl Block {
                 Format::Q6K => {
                     scale * f32::from(self.scales[at / 16].cast_signed()) * (whole - 32.0)
                 }
+                Format::F16 | Format::BF16 => whole,
             }
         }));
     }
