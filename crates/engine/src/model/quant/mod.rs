@@ -21,6 +21,8 @@ use self::panel::{COLUMNS, Format};
 
 /// Pieces of work per thread, so that a thread that was held up leaves some to others.
 const PIECES: usize = 4;
+/// Multiplications below which threads cost more than they save.
+const PARALLEL_FROM: usize = 1 << 21;
 
 /// 32 activations in eight bits: scale times values, which sum to `sum`.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +133,10 @@ pub(crate) fn matmul(matrices: &[&Panels], x: &Tensor) -> Result<Vec<Tensor>> {
     let mut products: Vec<Vec<f32>> =
         matrices.iter().map(|matrix| vec![0.0; matrix.panels() * rows * COLUMNS]).collect();
     let total: usize = matrices.iter().map(|matrix| matrix.panels()).sum();
-    let threads = rayon::current_num_threads();
+    let threads = match total * COLUMNS * inputs * rows {
+        0..PARALLEL_FROM => 1,
+        _ => rayon::current_num_threads(),
+    };
     let share = total.div_ceil(threads * PIECES);
     let mut pieces = Vec::new();
     for (matrix, product) in matrices.iter().zip(&mut products) {
