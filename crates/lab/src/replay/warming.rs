@@ -1,0 +1,129 @@
+//! What taking in text cost a node: the prompt, and each piece of text that the other one wrote.
+//!
+//! A node reports on every piece, but computes pieces that have queued up together and gives the whole time with the last of
+//! them. Over another link other pieces come together, so the time of such a batch is spread over its tokens here, and any
+//! range of bytes can be asked for its cost. What does not live here: the proposals' own time.
+
+use std::time::Duration;
+
+/// One report, as the journal tells it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Report {
+    /// When it was seen.
+    pub(super) at_us: u64,
+    /// How far the node's text then goes.
+    pub(super) committed_bytes: usize,
+    /// How many tokens it had to take in for it: none where the text was its own.
+    pub(super) tokens: u32,
+    /// What it computed, with all the reports before it that say nothing.
+    pub(super) prefill_us: u64,
+}
+
+/// The cost of a node's reading, by the position in the answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Warming {
+    /// The prompt's part.
+    pub(super) open_us: u64,
+    /// When the prompt was seen to be taken in, and the time of the batch that it was in.
+    first: Option<(u64, u64)>,
+    /// Positions, never falling, and the cost of all text before each, in microseconds.
+    points: Vec<(usize, f64)>,
+}
+
+impl Warming {
+    /// From the reports in order, of which the first is about the prompt.
+    pub(super) fn new(reports: &[Report]) -> Self {
+        let mut warming = Warming::default();
+        let mut all_us = 0.0;
+        let mut first = true;
+        let ends_batch = |report: &Report| report.prefill_us > 0;
+        for batch in reports.split_inclusive(ends_batch) {
+            let Some(last) = batch.last() else { continue };
+            let batch_us = last.prefill_us as f64;
+            let tokens: u32 = batch.iter().map(|report| report.tokens).sum();
+            for (index, report) in batch.iter().enumerate() {
+                let part = match tokens {
+                    0 if index + 1 == batch.len() => 1.0,
+                    0 => 0.0,
+                    tokens => f64::from(report.tokens) / f64::from(tokens),
+                };
+                if first {
+                    first = false;
+                    warming.open_us = (batch_us * part) as u64;
+                    warming.first = Some((last.at_us, last.prefill_us));
+                    warming.points.push((report.committed_bytes, 0.0));
+                } else {
+                    all_us += batch_us * part;
+                    warming.points.push((report.committed_bytes, all_us));
+                }
+            }
+        }
+        warming
+    }
+
+    /// The latest moment at which the node can have begun with the prompt.
+    pub(super) fn began_by_us(&self) -> Option<u64> {
+        self.first.map(|(at_us, batch_us)| at_us.saturating_sub(batch_us))
+    }
+
+    /// What taking in the text between two positions costs.
+    pub(super) fn cost(&self, from: usize, to: usize) -> Duration {
+        // Rounded here, so that parts add up to the whole.
+        let [from_us, to_us] = [from, to].map(|at| self.before(at).round() as u64);
+        Duration::from_micros(to_us.saturating_sub(from_us))
+    }
+
+    /// The cost of all text before a position.
+    fn before(&self, bytes: usize) -> f64 {
+        let next = self.points.partition_point(|(at, _)| *at <= bytes);
+        let before = next.checked_sub(1).and_then(|before| self.points.get(before));
+        let (begin, begin_us) = before.copied().unwrap_or((0, 0.0));
+        match self.points.get(next) {
+            // Text that nobody had to wait for, and no report is left of.
+            None => begin_us,
+            Some((end, end_us)) => {
+                let part = (bytes - begin) as f64 / (end - begin) as f64;
+                begin_us + (end_us - begin_us) * part
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(committed_bytes: usize, tokens: u32, prefill_us: u64) -> Report {
+        Report { at_us: 0, committed_bytes, tokens, prefill_us }
+    }
+
+    fn us(warming: &Warming, from: usize, to: usize) -> u128 {
+        warming.cost(from, to).as_micros()
+    }
+
+    #[test]
+    fn a_batch_is_spread_over_its_tokens() {
+        // The prompt and two pieces were computed together.
+        let warming = Warming::new(&[report(0, 60, 0), report(20, 10, 0), report(80, 30, 1000)]);
+        assert_eq!(warming.open_us, 600);
+        assert_eq!(us(&warming, 0, 20), 100);
+        assert_eq!(us(&warming, 20, 80), 300);
+        assert_eq!(us(&warming, 20, 50), 150);
+        assert_eq!(us(&warming, 80, 200), 0, "nothing is known of it");
+    }
+
+    #[test]
+    fn its_own_text_costs_a_node_nothing_but_what_it_reports() {
+        let reports = [report(0, 5, 50), report(40, 0, 0), report(60, 4, 400), report(90, 0, 7)];
+        let warming = Warming::new(&reports);
+        assert_eq!(us(&warming, 0, 40), 0);
+        assert_eq!(us(&warming, 40, 60), 400);
+        assert_eq!(us(&warming, 60, 90), 7);
+        assert_eq!(us(&warming, 0, 90), 407, "parts add up");
+    }
+
+    #[test]
+    fn a_node_that_reported_nothing_costs_nothing() {
+        assert_eq!(us(&Warming::new(&[]), 0, 10), 0);
+    }
+}

@@ -1,0 +1,382 @@
+//! Replay: what a recorded answer costs over other links. In simulated time; journals are written by hand or by scripted
+//! nodes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use coordinator::{
+    Node, Progress, Question, Run, Settings, Stamped, Summary, Takeover, Writer, answer,
+    journal::{Header, Journal, JournalWriter},
+    progress::{Asked, Kept, NodeFinished, NodeOpened, NodeWarmed, Text},
+};
+use lab::{
+    link::{LinkProfile, Links},
+    replay::{Conditions, Doubt, RecordedOver, Recording, ReplayError, Replayed, replay},
+};
+use proptest::prelude::*;
+use serde_json::json;
+use thinking::{
+    policy::{End, Policy, Role, Solo, Strict, StrictConfig, Why},
+    testing::{Options, Script, ScriptedThinker},
+    thinker::{Message, ModelCard, Prompt, Sampling, Thinker, Timing},
+};
+
+/// One stretch of an answer by hand.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    role: Role,
+    tokens: u32,
+    timing: Timing,
+    /// What taking it in costs the other node.
+    read_us: u64,
+}
+
+fn stretch(role: Role, tokens: u32, decode_us: u64, read_us: u64) -> Stretch {
+    Stretch { role, tokens, timing: Timing { decode_us, ..Timing::default() }, read_us }
+}
+
+/// The story of most tests: small, large, small.
+fn story() -> Vec<Stretch> {
+    vec![
+        stretch(Role::Small, 50, 100_000, 4_000),
+        stretch(Role::Large, 20, 60_000, 3_000),
+        stretch(Role::Small, 10, 20_000, 0),
+        stretch(Role::Large, 30, 90_000, 2_000),
+        stretch(Role::Small, 5, 10_000, 0),
+    ]
+}
+
+fn question() -> Question {
+    Question {
+        id: "q".to_owned(),
+        prompt: Prompt::Messages(vec![Message {
+            role: "user".to_owned(),
+            content: "What is 2 + 2?".to_owned(),
+        }]),
+        sampling: Sampling::default(),
+        seed: 7,
+        max_tokens: 1000,
+        deadline: None,
+    }
+}
+
+fn header(large: bool) -> Header {
+    let policy = json!({ "name": "strict", "parameters": {} });
+    let large = large.then(|| "http://l".to_owned());
+    Header::new(&question(), policy, Settings::default(), vec!["http://s".to_owned()], large)
+}
+
+/// A journal in which every step costs what it says and nothing lies between.
+fn journal(stretches: &[Stretch]) -> Journal {
+    let large = stretches.iter().any(|stretch| stretch.role == Role::Large);
+    let mut events = Vec::new();
+    let mut at_us = 0;
+    let mut tell = |at_us: u64, progress| events.push(Stamped { at_us, progress });
+    let roles = if large { &[Role::Small, Role::Large][..] } else { &[Role::Small] };
+    let warmed = |role, committed_bytes, tokens, prefill_us| {
+        let prefill_tokens = tokens;
+        Progress::Warmed(NodeWarmed { role, committed_bytes, tokens, prefill_tokens, prefill_us })
+    };
+    for &role in roles {
+        let (node, card) = (format!("{role:?}"), ModelCard::default());
+        let opened =
+            NodeOpened { role, node, card, prompt_tokens: 10, cached_tokens: 0, open_us: 0 };
+        tell(0, Progress::Opened(opened));
+        tell(0, warmed(role, 0, 0, 0));
+    }
+    let mut written = 0;
+    let mut takeovers = Vec::new();
+    for (ask, &Stretch { role, tokens, timing, read_us }) in (0..).zip(stretches) {
+        let why = if role == Role::Small { Why::Turn } else { Why::Reflection };
+        let (max_tokens, bytes) = (tokens, u64::from(tokens) * 4);
+        tell(
+            at_us,
+            Progress::Ask(Asked {
+                ask,
+                role,
+                why,
+                max_tokens,
+                provisional: false,
+                seed: 0,
+                committed_bytes: written,
+            }),
+        );
+        let wall_us = timing.queue_us + timing.prefill_us + timing.decode_us;
+        let first_text_us = Some(wall_us - timing.decode_us + timing.decode_us / u64::from(tokens));
+        let text = "abc ".repeat(tokens as usize);
+        let writer = Writer::from(role);
+        tell(at_us + wall_us / 2, Progress::Text(Text { writer, why, text }));
+        at_us += wall_us;
+        let reason = "stop".to_owned();
+        tell(
+            at_us,
+            Progress::Finished(NodeFinished {
+                ask,
+                role,
+                reason,
+                trigger: None,
+                tokens,
+                bytes,
+                prefill_tokens: 0,
+                timing,
+                first_text_us,
+                wall_us,
+            }),
+        );
+        tell(at_us, Progress::Kept(Kept { ask, role, bytes, tokens, discarded_tokens: 0 }));
+        written += bytes;
+        tell(at_us, warmed(role, written, tokens, 0));
+        if large {
+            // It was read while it was written, so it is there when it is over.
+            tell(at_us, warmed(role.other(), written, tokens, read_us));
+        }
+        if role == Role::Large {
+            takeovers.push(Takeover {
+                ask,
+                why,
+                tokens,
+                text_bytes: bytes,
+                interrupted: false,
+                prefill_tokens: 0,
+                handoff_us: first_text_us,
+                wall_us,
+                spent: Default::default(),
+            });
+        }
+    }
+    let summary = Summary { end: Some(End::EndOfText), takeovers, ..Summary::default() };
+    tell(at_us, Progress::Ended(Box::new(summary)));
+    Journal { header: header(large), events, truncated: false }
+}
+
+fn recording(stretches: &[Stretch]) -> Recording {
+    Recording::new(&journal(stretches), RecordedOver::Loopback).unwrap()
+}
+
+fn link(description: &str) -> LinkProfile {
+    Links::shipped().unwrap().link(description).unwrap()
+}
+
+fn over(recording: &Recording, description: &str) -> Replayed {
+    replay(recording, &Conditions::over(link(description), 1)).unwrap()
+}
+
+fn parts(replayed: &Replayed) -> u64 {
+    let time = &replayed.time;
+    time.small.total_us() + time.large.total_us() + time.other_us
+}
+
+#[test]
+fn without_a_link_an_answer_takes_its_computing() {
+    let replayed = replay(&recording(&story()), &Conditions::none()).unwrap();
+    let decode_us: u64 = story().iter().map(|stretch| stretch.timing.decode_us).sum();
+    // The last of what the other one wrote is read when it is written: a part of a chunk is waited for.
+    let read_us: u64 = story().iter().map(|stretch| stretch.read_us).sum();
+    let total_us = replayed.time.total_us;
+    assert!((decode_us..=decode_us + read_us).contains(&total_us), "{total_us}");
+    assert_eq!(replayed.time.small.decode_us + replayed.time.large.decode_us, decode_us);
+    assert_eq!(replayed.time.network_us() + replayed.handling_us, 0);
+    assert_eq!(parts(&replayed), total_us);
+    assert_eq!((replayed.link.as_str(), replayed.doubt), ("none", None));
+}
+
+#[test]
+fn each_takeover_costs_a_round_trip_and_little_more() {
+    let recording = recording(&story());
+    let none = replay(&recording, &Conditions::none()).unwrap();
+    for rtt_us in [1_000, 20_000, 90_000, 680_000] {
+        let replayed = over(&recording, &format!("rtt={rtt_us}us"));
+        assert_eq!(replayed.takeovers.len(), 2);
+        for (far, near) in replayed.takeovers.iter().zip(&none.takeovers) {
+            let added = far.handoff_us.unwrap() - near.handoff_us.unwrap().min(3_000);
+            // At most what it reads later, which it would have read while the small one wrote.
+            assert!((rtt_us..rtt_us + 5_000).contains(&added), "{rtt_us}: {added}");
+            // As the driver counts, reading that is reported after the ask is prefill, also what the ask's way hid.
+            assert!(far.spent.network_us + far.spent.prefill_us >= rtt_us);
+            assert_eq!(far.spent.total_us(), far.wall_us);
+        }
+        let added = replayed.time.total_us - none.time.total_us;
+        // A way may hide a little reading that was waited for without it.
+        assert!((2 * rtt_us - 1_000..2 * rtt_us + 10_000).contains(&added), "{rtt_us}: {added}");
+    }
+}
+
+#[test]
+fn the_small_model_alone_does_not_see_the_link() {
+    let recording = recording(&[stretch(Role::Small, 50, 100_000, 0)]);
+    let none = replay(&recording, &Conditions::none()).unwrap();
+    let geo = over(&recording, "geo");
+    assert_eq!((geo.time, geo.small_traffic), (none.time, none.small_traffic));
+    assert_eq!(geo.large_traffic.sent_bytes, 0);
+    assert_eq!(geo.time.total_us, 100_000);
+    // Over a link of its own it does, once for the question and once for the ask.
+    let remote = Conditions { small: Some(link("rtt=50ms")), ..Conditions::none() };
+    assert_eq!(replay(&recording, &remote).unwrap().time.total_us, 200_000);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_and_another_another() {
+    let recording = recording(&story());
+    let replayed = |seed| replay(&recording, &Conditions::over(link("leo"), seed)).unwrap();
+    assert_eq!(replayed(3), replayed(3));
+    assert_ne!(replayed(3).time.total_us, replayed(4).time.total_us);
+    let json = serde_json::to_string(&replayed(3)).unwrap();
+    assert_eq!(serde_json::from_str::<Replayed>(&json).unwrap(), replayed(3));
+}
+
+#[test]
+fn connections_that_must_be_made_take_a_round_trip_more() {
+    // The large one writes first, so nothing of it is hidden.
+    let recording = recording(&[stretch(Role::Large, 5, 50_000, 0)]);
+    let made = Conditions::over(link("rtt=100ms"), 1);
+    let new = Conditions { connected: false, ..made.clone() };
+    let total_us = |conditions| replay(&recording, &conditions).unwrap().time.total_us;
+    assert_eq!(total_us(new) - total_us(made), 100_000);
+}
+
+#[test]
+fn bytes_are_those_of_the_text_and_its_framing() {
+    let replayed = over(&recording(&story()), "lan");
+    let text: u32 = story().iter().map(|stretch| stretch.tokens * 4).sum();
+    let large: u32 =
+        story().iter().filter(|s| s.role == Role::Large).map(|stretch| stretch.tokens * 4).sum();
+    let (up, down) = (replayed.large_traffic.sent_bytes, replayed.large_traffic.received_bytes);
+    assert!(up > u64::from(text - large) && up < 3 * u64::from(text), "{up}");
+    assert!(down > u64::from(large) && down < 2_500, "{down}");
+}
+
+#[test]
+fn a_link_on_which_the_settings_would_lose_patience_is_doubted() {
+    let recording = recording(&story());
+    assert_eq!(over(&recording, "rtt=20s").doubt, None);
+    assert_eq!(over(&recording, "rtt=40s").doubt, Some(Doubt::LargeTimeout));
+    let mut journal = journal(&story());
+    journal.header.question.deadline_ms = Some(300);
+    let recording = Recording::new(&journal, RecordedOver::Loopback).unwrap();
+    assert_eq!(over(&recording, "lan").doubt, None);
+    assert_eq!(over(&recording, "rtt=90ms").doubt, Some(Doubt::Deadline));
+}
+
+fn refused(change: impl FnOnce(&mut Journal)) -> String {
+    let mut journal = journal(&story());
+    change(&mut journal);
+    let line = Recording::new(&journal, RecordedOver::Loopback).unwrap_err().to_string();
+    assert!(line.starts_with("question \"q\": ") && !line.contains('\n'), "{line}");
+    line
+}
+
+fn summary(change: impl FnOnce(&mut Summary)) -> String {
+    refused(|journal| match &mut journal.events.last_mut().unwrap().progress {
+        Progress::Ended(summary) => change(summary),
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn what_cannot_be_timed_is_refused_with_its_reason() {
+    for events in [0, 1, 5, 10] {
+        let line = refused(|journal| journal.events.truncate(events));
+        assert!(line.contains("breaks off before the answer's end"), "{line}");
+    }
+    let line = summary(|summary| summary.degraded = Some("the large node was late".to_owned()));
+    assert!(line.contains("alone (the large node was late)"), "{line}");
+    assert!(line.ends_with("record it again over loopback"), "{line}");
+    assert!(summary(|summary| summary.resumes = 1).contains("another small node took it up"));
+    assert!(summary(|summary| summary.hash_repairs = 1).contains("was sent its text again"));
+    assert!(summary(|summary| summary.end = Some(End::Deadline)).contains("its deadline passed"));
+    assert!(summary(|summary| summary.end = None).contains("did not end by itself"));
+    let ask = |stamped: &Stamped| matches!(&stamped.progress, Progress::Ask(ask) if ask.ask == 1);
+    let line = refused(|journal| {
+        let finished = |stamped: &Stamped| matches!(stamped.progress, Progress::Finished(_));
+        let first = journal.events.iter().position(finished).unwrap();
+        let second = journal.events.iter().position(ask).unwrap();
+        journal.events.swap(first, second);
+    });
+    assert!(line.contains("ask 1 began before the one before it was finished"), "{line}");
+    let line = refused(|journal| journal.events.retain(|stamped| !ask(stamped)));
+    assert!(line.contains("ask 1 is finished and not under way"), "{line}");
+    let reset = replay(&recording(&story()), &Conditions::over(link("rtt=9ms,reset=5s"), 1));
+    assert!(matches!(reset, Err(ReplayError::Resets { .. })));
+}
+
+/// Scripted nodes, driven by the real driver over nothing, in paused time.
+async fn driven(policy: Box<dyn Policy>, large: bool) -> (Recording, Summary) {
+    let small = Script::function(|committed, _| {
+        let text = if committed.contains("Hmm") { "So 4." } else { "We add.\n\nWait, is it 5?" };
+        text.split_inclusive(' ').map(str::to_owned).collect()
+    });
+    let speak = Script::function(|_, _| ["Hmm,", " no.", "\n\n"].map(str::to_owned).to_vec());
+    let node = |name: &str, script| {
+        let options = Options { token_delay: Duration::from_millis(10), ..Options::default() };
+        let thinker: Arc<dyn Thinker> = Arc::new(ScriptedThinker::with_options(script, options));
+        Node::new(name, thinker)
+    };
+    let run = Run {
+        question: question(),
+        small: vec![node("s", small)],
+        large: large.then(|| node("l", speak)),
+        policy,
+        settings: Settings::default(),
+    };
+    let mut bytes = Vec::new();
+    let mut writer = JournalWriter::new(&mut bytes, &header(large)).unwrap();
+    let outcome = answer(run, &mut writer, pending()).await;
+    writer.finish().unwrap();
+    let journal = Journal::read(&bytes[..], "j").unwrap();
+    (Recording::new(&journal, RecordedOver::Loopback).unwrap(), outcome.summary)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_driver_recorded_takes_as_long_in_replay() {
+    let strict = Box::new(Strict::new(StrictConfig::default(), 1000));
+    let (recording, summary) = driven(strict, true).await;
+    assert_eq!(summary.takeovers.len(), 1);
+    let replayed = replay(&recording, &Conditions::none()).unwrap();
+    assert_eq!(replayed.time.total_us, summary.time.total_us);
+    assert_eq!(replayed.time.first_text_us, summary.time.first_text_us);
+    assert_eq!(replayed.takeovers[0].handoff_us, summary.takeovers[0].handoff_us);
+    let far = over(&recording, "rtt=100ms");
+    assert_eq!(far.time.total_us, summary.time.total_us + 100_000);
+    assert_eq!(far.time.first_text_us, summary.time.first_text_us);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_model_alone_needs_no_large_node() {
+    let (recording, summary) = driven(Box::new(Solo::new(Role::Small, 1000)), false).await;
+    let replayed = over(&recording, "geo");
+    assert_eq!(replayed.time.total_us, summary.time.total_us);
+}
+
+fn any_stretch() -> impl Strategy<Value = Stretch> {
+    let role = prop_oneof![Just(Role::Small), Just(Role::Large)];
+    (role, 1..60u32, 0..5_000u64, 0..20_000u64, 1..90_000u64, 0..9_000u64).prop_map(
+        |(role, tokens, queue_us, prefill_us, decode_us, read_us)| Stretch {
+            role,
+            tokens,
+            timing: Timing { queue_us, prefill_us, decode_us },
+            read_us,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_parts_add_up_and_distance_never_helps(
+        stretches in prop::collection::vec(any_stretch(), 1..8),
+        seed in any::<u64>(),
+    ) {
+        let recording = recording(&stretches);
+        for name in ["loopback", "wifi-good", "4g-median", "geo", "flaky"] {
+            let replayed = replay(&recording, &Conditions::over(link(name), seed)).unwrap();
+            prop_assert_eq!(parts(&replayed), replayed.time.total_us);
+            let computed: u64 = stretches.iter().map(|s| s.timing.decode_us).sum();
+            prop_assert!(replayed.time.total_us >= computed);
+        }
+        let mut before = 0;
+        for rtt in ["0ms", "1ms", "10ms", "50ms", "300ms"] {
+            let total_us = over(&recording, &format!("rtt={rtt}")).time.total_us;
+            prop_assert!(total_us >= before, "{rtt}: {total_us} after {before}");
+            before = total_us;
+        }
+    }
+}
