@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod bar;
 mod builtin;
 mod config;
 mod eval;
@@ -9,6 +10,7 @@ mod exit;
 mod policy;
 mod signals;
 mod trace;
+mod trial;
 
 use std::{
     ffi::OsString,
@@ -19,9 +21,15 @@ use std::{
 use clap::Parser;
 
 use self::args::{Args, Command};
+// What commands over the same nodes are made of: these here, and the lab's.
 pub use self::{
-    builtin::{Builtin, Pair},
-    exit::{Exit, Stop},
+    args::{GraderKind, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs},
+    bar::Bar,
+    builtin::{Builtin, Pair, prepare},
+    config::{Origin, Places, remote, wants_large},
+    exit::{Exit, Stop, usage},
+    signals::until_enough,
+    trial::{DataFile, Trial, grader},
 };
 
 /// Runs the command with these arguments, the program's name first. Answers its exit code; what went
@@ -35,12 +43,10 @@ pub fn run(
         Ok(args) => args,
         Err(error) => return exit::usage(&error),
     };
-    let nodes = args.command.nodes();
-    let builtin = nodes.and_then(|nodes| builtin::answering(builtin, nodes));
-    match builtin.map(Builtin::prepare).transpose() {
-        Ok(None | Some(None)) => {}
-        Ok(Some(Some(code))) => return code,
-        Err(why) => return fail(&builtin::no_pair(why)),
+    match builtin::prepare(builtin, args.command.nodes()) {
+        Ok(None) => {}
+        Ok(Some(code)) => return code,
+        Err(stop) => return fail(&stop),
     }
     start_logging(args.verbose);
     let done = match args.command {
@@ -54,14 +60,15 @@ pub fn run(
     }
 }
 
-fn fail(stop: &Stop) -> ExitCode {
+/// Says how a command failed, and ends it.
+pub fn fail(stop: &Stop) -> ExitCode {
     // When standard error is gone too there is nobody left to tell.
     let _ = writeln!(std::io::stderr(), "error: {stop}");
     stop.exit.into()
 }
 
 /// The log goes to standard error and is off by default: `-v` and `RUST_LOG` turn it on.
-fn start_logging(verbose: u8) {
+pub fn start_logging(verbose: u8) {
     use tracing_subscriber::EnvFilter;
     let ours = match verbose {
         0 => "off",

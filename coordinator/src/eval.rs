@@ -7,17 +7,14 @@
 mod figures;
 pub mod log;
 
-use std::{pin::pin, time::Duration};
+use std::{fs::File, pin::pin, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use grading::{
     dataset::Problem,
     math_verify::{GradeError, Grader},
 };
-use thinking::{
-    policy::PolicyError,
-    thinker::{Code, Failure},
-};
+use thinking::thinker::{Code, Failure};
 
 pub use self::{
     figures::Figures,
@@ -25,6 +22,7 @@ pub use self::{
 };
 use crate::{
     driver::{Ended, Outcome, answer},
+    journal::JournalWriter,
     progress::{Observer, Stamped},
     question::Run,
 };
@@ -33,6 +31,8 @@ use crate::{
 pub const PATIENCE_FAILURES: u32 = 5;
 /// A node that has no room is asked again so many times.
 const OVERLOADED_TRIES: u32 = 30;
+/// One that cannot be reached, so many times: it may be on its way back.
+const UNAVAILABLE_TRIES: u32 = 3;
 /// When to ask it again, unless it says so itself; and the longest to wait.
 const RETRY_AFTER_MS: (u64, u64) = (1_000, 10_000);
 
@@ -47,14 +47,37 @@ pub enum RunEnd {
     NodesGone(String),
 }
 
-/// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded.
-/// `prepare` makes a problem's run, again where a node had no room; `see` is told of every row.
+/// A problem's run, ready to be asked.
+pub struct Asking {
+    /// The run.
+    pub run: Run,
+    /// Where it is logged. It is whole before the problem's row is written.
+    pub journal: Option<JournalWriter<File>>,
+}
+
+/// Makes the runs of problems.
+pub trait Asker {
+    /// A problem's run; made again where the problem has to be asked again.
+    ///
+    /// # Errors
+    /// When it cannot be made; that ends the run over the data set.
+    fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError>;
+
+    /// Whether an answer is not what was asked for, because a node was gone: then why. It is asked for again, and
+    /// counts as failed in the end. Unless told otherwise every answer counts, also one that is degraded.
+    fn spoilt(&self, _outcome: &Outcome) -> impl Future<Output = Option<Failure>> {
+        std::future::ready(None)
+    }
+}
+
+/// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded; `see` is told of
+/// every row.
 ///
 /// # Errors
-/// When the log cannot be written, no answer can be graded, or `prepare` fails.
+/// When the log cannot be written, no answer can be graded, or the asker fails.
 pub async fn run(
     problems: Vec<Problem>,
-    prepare: impl Fn(&Problem) -> Result<Run, PolicyError>,
+    asker: &impl Asker,
     parallel: usize,
     grader: &mut Grader,
     log: &mut EvalLog,
@@ -62,7 +85,7 @@ pub async fn run(
     mut see: impl FnMut(&Row),
 ) -> Result<RunEnd, EvalError> {
     let answers = stream::iter(problems).map(|problem| async {
-        let asked = ask(&problem, &prepare).await;
+        let asked = ask(&problem, asker).await;
         asked.map(|(seed, outcome)| (problem, seed, outcome))
     });
     let mut answers = pin!(answers.buffer_unordered(parallel.max(1)));
@@ -92,28 +115,35 @@ pub async fn run(
     }
 }
 
-/// Asks one problem, and again while a node has no room.
-async fn ask(
-    problem: &Problem,
-    prepare: &impl Fn(&Problem) -> Result<Run, PolicyError>,
-) -> Result<(u64, Outcome), EvalError> {
+/// Asks one problem, and again while a node has no room or is away for a moment.
+async fn ask(problem: &Problem, asker: &impl Asker) -> Result<(u64, Outcome), EvalError> {
     let mut tries = 0;
     loop {
-        let run = prepare(problem)?;
+        let Asking { run, mut journal } = asker.prepare(problem)?;
         let seed = run.question.seed;
-        let outcome = answer(run, &mut Nobody, std::future::pending()).await;
-        tries += 1;
-        match &outcome.ended {
-            Ended::Failed {
-                failure: Failure { code: Code::Overloaded, retry_after_ms, .. },
-                ..
-            } if tries < OVERLOADED_TRIES => {
-                let (usual, longest) = RETRY_AFTER_MS;
-                let wait = retry_after_ms.unwrap_or(usual).min(longest);
-                tokio::time::sleep(Duration::from_millis(wait)).await;
-            }
-            _ => return Ok((seed, outcome)),
+        let mut nobody = Nobody;
+        let observer: &mut dyn Observer = match &mut journal {
+            Some(journal) => journal,
+            None => &mut nobody,
+        };
+        let mut outcome = answer(run, observer, std::future::pending()).await;
+        journal.map_or(Ok(()), JournalWriter::finish)?;
+        if let Some(failure) = asker.spoilt(&outcome).await {
+            outcome.ended = Ended::Failed { node: String::new(), failure };
         }
+        tries += 1;
+        let Ended::Failed { failure, .. } = &outcome.ended else { return Ok((seed, outcome)) };
+        let most = match failure.code {
+            Code::Overloaded => OVERLOADED_TRIES,
+            Code::Unavailable => UNAVAILABLE_TRIES,
+            _ => 0,
+        };
+        if tries >= most {
+            return Ok((seed, outcome));
+        }
+        let (usual, longest) = RETRY_AFTER_MS;
+        let wait = failure.retry_after_ms.unwrap_or(usual).min(longest);
+        tokio::time::sleep(Duration::from_millis(wait)).await;
     }
 }
 

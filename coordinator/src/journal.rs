@@ -125,9 +125,7 @@ pub enum JournalError {
         path: String,
     },
     /// The file cannot be made.
-    #[error(
-        "cannot create the journal {path}: {why}; give --journal a file in a folder that can be written"
-    )]
+    #[error("cannot create the journal {path}: {why}; name a file in a folder that can be written")]
     Create {
         /// The file.
         path: String,
@@ -216,6 +214,17 @@ impl JournalWriter<File> {
             made => made,
         };
         let file = made.map_err(|why| JournalError::Create { path: name(), why })?;
+        JournalWriter::new(file, header)
+    }
+
+    /// The same, in the place of a file that may be there: of a run that is made again.
+    ///
+    /// # Errors
+    /// When it cannot be made or written.
+    pub fn replace(path: &Path, header: &Header) -> Result<Self, JournalError> {
+        let made = File::create(path);
+        let file =
+            made.map_err(|why| JournalError::Create { path: path.display().to_string(), why })?;
         JournalWriter::new(file, header)
     }
 }

@@ -5,6 +5,7 @@
 mod ask;
 #[path = "../../crates/node/tests/fake_hub/mod.rs"]
 mod fake_hub;
+mod lab;
 mod node_errors;
 mod node_process;
 

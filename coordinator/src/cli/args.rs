@@ -6,7 +6,9 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-pub(super) use self::shared::{NodesArgs, PolicyArgs, SecurityArgs, WritingArgs};
+pub use self::shared::{
+    GraderKind, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs,
+};
 use super::exit;
 
 /// A small model answers; a large one takes over where it doubts, checks or agrees with itself.
@@ -86,6 +88,8 @@ pub(super) struct AskArgs {
     pub(super) policy: PolicyArgs,
     #[command(flatten)]
     pub(super) writing: WritingArgs,
+    #[command(flatten)]
+    pub(super) seed: SeedArgs,
     /// Take the question as the model's raw input, without a chat template.
     #[arg(long, conflicts_with = "system", help_heading = "Writing")]
     pub(super) raw: bool,
@@ -128,22 +132,8 @@ pub(super) struct EvalArgs {
     /// not asked again.
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub(super) log: Option<PathBuf>,
-    /// Only the first N questions.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
-    pub(super) limit: Option<u64>,
-    /// Questions at a time.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Run")]
-    pub(super) parallel: u16,
-    /// Leave broken lines of the data set out, and count them.
-    #[arg(long, help_heading = "Run")]
-    pub(super) skip_bad: bool,
-    /// Who grades. `own`: numbers and LaTeX compared after normalising; `math-verify`: what that
-    /// does not find equal goes to the Python package of this name.
-    #[arg(long, value_enum, default_value = "own", value_name = "NAME", help_heading = "Run")]
-    pub(super) grader: GraderKind,
-    /// The Python 3 that has math-verify.
-    #[arg(long, value_name = "PROGRAM", default_value = "python3", help_heading = "Run")]
-    pub(super) python: PathBuf,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
     /// Print the figures as one JSON object.
     #[arg(long, help_heading = "Run")]
     pub(super) json: bool,
@@ -154,16 +144,9 @@ pub(super) struct EvalArgs {
     #[command(flatten)]
     pub(super) writing: WritingArgs,
     #[command(flatten)]
+    pub(super) seed: SeedArgs,
+    #[command(flatten)]
     pub(super) security: SecurityArgs,
-}
-
-/// Who grades.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum GraderKind {
-    /// The crate `grading`.
-    Own,
-    /// And Python's math-verify.
-    MathVerify,
 }
 
 /// How the answer looks.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{
     config::{Config, DEFAULT_LARGE, DEFAULT_SMALL, Nodes, Origin},
     exit::{Exit, Stop},
-    signals::heed_signals,
+    signals::until_enough,
 };
 use crate::{
     account::Summary,
@@ -25,16 +25,7 @@ use crate::{
 };
 
 pub(super) fn run(config: Config) -> Result<Exit, Stop> {
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|why| Stop::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
-    let enough = Arc::new(Notify::new());
-    // Beside the answer: it must hear of a signal also while the answer waits for a slow reader.
-    let signals = runtime.spawn(heed_signals(Arc::clone(&enough)));
-    let ended = runtime.block_on(ask(config, enough));
-    signals.abort();
-    // Sessions end with the outcome; nothing that is left is worth waiting for.
-    runtime.shutdown_background();
-    ended
+    until_enough(async |enough| ask(config, enough).await)
 }
 
 async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {

@@ -1,41 +1,14 @@
 //! The pair of nodes that a program may carry in itself, as the command sees it. This library links no
 //! node: the program that runs the command brings the pair along, or does not.
 
-use std::{any::Any, process::ExitCode};
+use std::process::ExitCode;
+
+pub use pair::{Builtin, Pair};
 
 use super::{
     args::{NodesArgs, SecurityArgs},
     exit::{Exit, Stop},
 };
-
-/// A pair of nodes inside the program, which answers when no node is named.
-pub trait Builtin {
-    /// What the pair can do, to follow the words "it can do".
-    fn can(&self) -> &str;
-
-    /// Comes before anything is read or written. May do all of the program's work in another
-    /// process, which is set up better; then it returns that one's exit code.
-    ///
-    /// # Errors
-    /// Why there is no such process, in one line.
-    fn prepare(&self) -> Result<Option<ExitCode>, String>;
-
-    /// Starts the small node, and the large one if there is a use for it.
-    ///
-    /// # Errors
-    /// Why they cannot be started, in one line.
-    fn start(&self, large: bool) -> Result<Pair, String>;
-}
-
-/// Running nodes. They stop when it is dropped.
-pub struct Pair {
-    /// Where the small node is.
-    pub small: String,
-    /// Where the large node is, where it was started.
-    pub large: Option<String>,
-    /// Stops the nodes when it is dropped.
-    pub guard: Box<dyn Any + Send>,
-}
 
 /// The pair, when it is the one to answer: when no node is named.
 pub(super) fn answering<'a>(
@@ -65,6 +38,19 @@ pub(super) fn start(
         return Err(Stop::new(Exit::Usage, message));
     }
     builtin.start(large).map_err(no_pair)
+}
+
+/// Lets the pair prepare the process, when it is the one to answer. Comes first in a command. Returns what to end
+/// with where another process did the work.
+///
+/// # Errors
+/// When there is no such process.
+pub fn prepare(
+    builtin: Option<&dyn Builtin>,
+    nodes: Option<&NodesArgs>,
+) -> Result<Option<ExitCode>, Stop> {
+    let builtin = nodes.and_then(|nodes| answering(builtin, nodes));
+    builtin.map_or(Ok(None), Builtin::prepare).map_err(no_pair)
 }
 
 /// The pair cannot be used.

@@ -4,7 +4,6 @@ use std::{
     ffi::OsStr,
     io::{IsTerminal, Read, Write},
     path::PathBuf,
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,7 +20,7 @@ use super::{
     policy,
 };
 use crate::{
-    question::{Node, Question, Settings, Traffic},
+    question::{Node, Question, Settings},
     render::Style,
 };
 
@@ -54,7 +53,7 @@ pub(super) struct Nodes {
 }
 
 /// Where the nodes' addresses come from.
-pub(super) enum Origin {
+pub enum Origin {
     /// The user named the small node.
     Named,
     /// The user named only the large node.
@@ -65,13 +64,14 @@ pub(super) enum Origin {
     Builtin {
         /// Stops them when it is dropped.
         _pair: Pair,
+        /// What is to be said.
         banner: String,
     },
 }
 
 impl Origin {
     /// Says who answers when it is the built-in pair.
-    pub(super) fn announce(&self) {
+    pub fn announce(&self) {
         if let Origin::Builtin { banner, .. } = self {
             // Standard error may be gone; the answer is not less for it.
             let _ = writeln!(std::io::stderr(), "{banner}");
@@ -85,13 +85,14 @@ impl Config {
         let sampling = sampling(writing)?;
         let chosen = policy::choose(&args.policy, writing.max_tokens)?;
         // Before the question: what is wrong with an address shows before anybody has typed one.
-        let connected = connect(nodes, args.policy.policy, &args.security, builtin)?;
+        let wants_large = wants_large(args.policy.policy);
+        let connected = Places::new(nodes, wants_large, &args.security, builtin)?.connect()?;
         let text = question_text(&args.question, args.raw, args.security.max_message_bytes)?;
         let question = Question {
             id: question_id(),
             prompt: prompt(text, writing.system.clone(), args.raw),
             sampling,
-            seed: writing.seed,
+            seed: args.seed.seed,
             max_tokens: writing.max_tokens,
             deadline: writing.deadline.or(chosen.deadline),
         };
@@ -110,34 +111,63 @@ impl Config {
     }
 }
 
-/// The nodes: those named, the built-in pair, or those at the usual addresses.
-pub(super) fn connect(
-    nodes: &NodesArgs,
-    policy: PolicyKind,
-    security: &SecurityArgs,
-    builtin: Option<&dyn Builtin>,
-) -> Result<Nodes, Stop> {
-    // A node that the policy has no use for shall not cost anything, nor degrade the answer.
-    let wants_large = policy != PolicyKind::SmallOnly;
-    if let Some(builtin) = builtin::answering(builtin, nodes) {
-        let pair = builtin::start(builtin, wants_large, security)?;
-        let node = |url: &String| link(remote_config(url, security)?);
-        return Ok(Nodes {
-            small: vec![node(&pair.small)?],
-            large: pair.large.as_ref().map(node).transpose()?,
-            origin: Origin::Builtin { _pair: pair, banner: builtin::banner(builtin) },
-        });
+/// Where the nodes are, and how they are reached.
+pub struct Places {
+    /// The small nodes, in order.
+    pub small: Vec<RemoteConfig>,
+    /// The large node, where there is a use for it.
+    pub large: Option<RemoteConfig>,
+    /// Where the addresses come from; keeps the built-in pair running.
+    pub origin: Origin,
+}
+
+impl Places {
+    /// The nodes that are named, the built-in pair, or those at the usual addresses. Starts the pair; connects to
+    /// nothing yet.
+    ///
+    /// # Errors
+    /// When an address or a credential does not work, or the pair cannot be started.
+    pub fn new(
+        nodes: &NodesArgs,
+        wants_large: bool,
+        security: &SecurityArgs,
+        builtin: Option<&dyn Builtin>,
+    ) -> Result<Places, Stop> {
+        if let Some(builtin) = builtin::answering(builtin, nodes) {
+            let pair = builtin::start(builtin, wants_large, security)?;
+            let place = |url: &String| bare(url, security);
+            return Ok(Places {
+                small: vec![place(&pair.small)?],
+                large: pair.large.as_ref().map(place).transpose()?,
+                origin: Origin::Builtin { _pair: pair, banner: builtin::banner(builtin) },
+            });
+        }
+        let (usual, origin) = match (nodes.small.is_empty(), nodes.large.is_some()) {
+            (false, _) => (None, Origin::Named),
+            (true, true) => (Some(DEFAULT_SMALL), Origin::SmallUsual),
+            (true, false) => (Some(DEFAULT_SMALL), Origin::Usual),
+        };
+        let small = nodes.small.iter().map(String::as_str).chain(usual);
+        let small = small.map(|url| secured(url, security)).collect::<Result<_, Stop>>()?;
+        let large = nodes.large.as_deref().unwrap_or(DEFAULT_LARGE);
+        let large = wants_large.then(|| secured(large, security)).transpose()?;
+        Ok(Places { small, large, origin })
     }
-    let (usual, origin) = match (nodes.small.is_empty(), nodes.large.is_some()) {
-        (false, _) => (None, Origin::Named),
-        (true, true) => (Some(DEFAULT_SMALL), Origin::SmallUsual),
-        (true, false) => (Some(DEFAULT_SMALL), Origin::Usual),
-    };
-    let small = nodes.small.iter().map(String::as_str).chain(usual);
-    let small = small.map(|url| node(url, security)).collect::<Result<_, Stop>>()?;
-    let large = nodes.large.as_deref().unwrap_or(DEFAULT_LARGE);
-    let large = wants_large.then(|| node(large, security)).transpose()?;
-    Ok(Nodes { small, large, origin })
+
+    pub(super) fn connect(self) -> Result<Nodes, Stop> {
+        let node = |config| remote(config).map(Node::from);
+        Ok(Nodes {
+            small: self.small.into_iter().map(node).collect::<Result<_, Stop>>()?,
+            large: self.large.map(node).transpose()?,
+            origin: self.origin,
+        })
+    }
+}
+
+/// Whether a policy has a use for the large node. One that it has no use for shall not cost anything, nor degrade
+/// the answer.
+pub fn wants_large(policy: PolicyKind) -> bool {
+    policy != PolicyKind::SmallOnly
 }
 
 /// How the nodes are treated.
@@ -252,7 +282,7 @@ pub(super) fn question_id() -> String {
 }
 
 /// A connection to an address, without credentials.
-fn remote_config(url: &str, args: &SecurityArgs) -> Result<RemoteConfig, Stop> {
+fn bare(url: &str, args: &SecurityArgs) -> Result<RemoteConfig, Stop> {
     let address: Address = url.parse().map_err(|error| Stop::new(Exit::Usage, error))?;
     let mut config = RemoteConfig::new(address);
     config.max_message_bytes = usize::try_from(args.max_message_bytes).unwrap_or(usize::MAX);
@@ -260,8 +290,8 @@ fn remote_config(url: &str, args: &SecurityArgs) -> Result<RemoteConfig, Stop> {
 }
 
 /// A node that somebody else runs.
-fn node(url: &str, args: &SecurityArgs) -> Result<Node, Stop> {
-    let mut config = remote_config(url, args)?;
+fn secured(url: &str, args: &SecurityArgs) -> Result<RemoteConfig, Stop> {
+    let mut config = bare(url, args)?;
     config.tls = ClientTls {
         ca: args.tls_ca.clone(),
         identity: args.tls_cert.clone().zip(args.tls_key.clone()),
@@ -275,25 +305,22 @@ fn node(url: &str, args: &SecurityArgs) -> Result<Node, Stop> {
         _ => None,
     };
     config.insecure = args.insecure;
-    link(config)
+    Ok(config)
 }
 
 fn credentials(error: &dyn std::fmt::Display) -> Stop {
     Stop::new(Exit::Credentials, error)
 }
 
-fn link(config: RemoteConfig) -> Result<Node, Stop> {
-    let name = config.address.to_string();
-    let remote = Remote::new(config).map_err(|error| match error {
+/// A node by its configuration; connects to nothing yet.
+///
+/// # Errors
+/// When the configuration cannot work.
+pub fn remote(config: RemoteConfig) -> Result<Remote, Stop> {
+    Remote::new(config).map_err(|error| match error {
         transport::RemoteError::Plaintext { .. } => Stop::new(Exit::Usage, error),
         transport::RemoteError::Tls(_) => credentials(&error),
-    })?;
-    let counter = remote.clone();
-    let traffic = move || {
-        let transport::Traffic { sent_bytes, received_bytes } = counter.traffic();
-        Traffic { sent_bytes, received_bytes }
-    };
-    Ok(Node { name, thinker: Arc::new(remote), traffic: Some(Arc::new(traffic)) })
+    })
 }
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ impl From<&Failure> for Stop {
 }
 
 /// Help, version, or arguments that make no sense: clap's own words.
-pub(super) fn usage(error: &clap::Error) -> ExitCode {
+pub fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     // A reader that went away (`specthink --help | head`) is no error.
     match error.kind() {

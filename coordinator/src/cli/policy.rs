@@ -31,6 +31,11 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
+    /// Which policy it is.
+    pub(super) fn kind(&self) -> PolicyKind {
+        self.kind
+    }
+
     /// The policy of a question with this seed.
     pub(super) fn policy(&self, seed: u64) -> Result<Box<dyn Policy>, PolicyError> {
         build(&Recipe {

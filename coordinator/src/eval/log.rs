@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thinking::{policy::PolicyError, thinker::Sampling};
 
-use crate::{account::Summary, question::Settings};
+use crate::{account::Summary, journal::JournalError, question::Settings};
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
@@ -134,6 +134,9 @@ pub enum EvalError {
     /// The policy cannot be made.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// An answer's journal cannot be made or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The grader is gone.
     #[error("cannot grade the answer to {id}: {why}; run the same command again to go on there")]
     Grade {

@@ -1,11 +1,13 @@
 //! The network lab: what a link costs.
 //!
 //! [`link`] holds links: profiles by name or description, a pure model of one direction, a TCP proxy that shapes
-//! connections by it without root; [`calibrate`] measures what the proxy really gives; [`replay`] re-times recorded answers
-//! over a link.
+//! connections by it without root; [`calibrate`] measures what the proxy really gives; [`sweep`] runs policies over
+//! links; [`replay`] re-times recorded answers over a link. The command `specthink-lab` is in [`cli`].
 //!
-//! What does not live here: models, a policy, the driver of a question, and anything printed.
+//! What does not live here: models, policies, the driver of a question, grading; they are the coordinator's.
 
 pub mod calibrate;
+pub mod cli;
 pub mod link;
 pub mod replay;
+pub mod sweep;

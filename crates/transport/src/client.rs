@@ -2,7 +2,7 @@
 //!
 //! What happens in one session is in `call`.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use proto::v1::{DescribeRequest, thinker_client::ThinkerClient};
@@ -30,6 +30,9 @@ use crate::{
 pub struct RemoteConfig {
     /// Where it is.
     pub address: Address,
+    /// A forwarder (a proxy, a tunnel) that leads to the address: connected to in its place. All that is said and
+    /// checked, names in certificates too, goes by the address.
+    pub via: Option<SocketAddr>,
     /// Whom to trust and who one is; only used where the address says `https`.
     pub tls: ClientTls,
     /// Shown to the node with every call.
@@ -54,6 +57,7 @@ impl RemoteConfig {
     pub fn new(address: Address) -> Self {
         RemoteConfig {
             address,
+            via: None,
             tls: ClientTls::default(),
             token: None,
             insecure: false,
@@ -194,13 +198,13 @@ impl Link {
     }
 
     async fn channel(&self) -> Result<Channel, Failure> {
-        let RemoteConfig { address, connect_timeout, .. } = &self.config;
+        let RemoteConfig { address, via, connect_timeout, .. } = &self.config;
         let tries = async {
             let mut shared = self.channel.lock().await;
             if let Some(channel) = &*shared {
                 return Ok(channel.clone());
             }
-            let channel = (|| connect::connect(&self.endpoint, address, &self.meter))
+            let channel = (|| connect::connect(&self.endpoint, address, *via, &self.meter))
                 .retry(backoff())
                 .when(connect::is_passing)
                 .await

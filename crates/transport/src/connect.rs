@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -84,10 +85,12 @@ impl Meter {
     }
 }
 
-/// Connects. The channel connects again by itself when the connection is lost between calls.
+/// Connects, to `via` where that is given. The channel connects again by itself when the connection is
+/// lost between calls.
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     address: &Address,
+    via: Option<SocketAddr>,
     meter: &Arc<Meter>,
 ) -> Result<Channel, tonic::transport::Error> {
     let (address, meter) = (address.clone(), meter.clone());
@@ -95,7 +98,10 @@ pub(crate) async fn connect(
         let (address, meter) = (address.clone(), meter.clone());
         async move {
             meter.see(Peer::Unreached);
-            let stream = TcpStream::connect((address.host(), address.port())).await?;
+            let stream = match via {
+                Some(via) => TcpStream::connect(via).await?,
+                None => TcpStream::connect((address.host(), address.port())).await?,
+            };
             // Messages are small and each is waited for: none may be held back for the next.
             stream.set_nodelay(true)?;
             meter.see(Peer::Silent);

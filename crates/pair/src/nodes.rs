@@ -3,9 +3,10 @@
 
 use std::process::ExitCode;
 
-use coordinator::cli::{Builtin, Pair};
 use node::{Defaults, LocalNode, ModelSource, NodeConfig};
 use tokio::runtime::Runtime;
+
+use crate::{Builtin, Pair};
 
 /// Nobody else asks these nodes, and sessions of models this small cost little: as many as `eval --parallel` may ask for, and
 /// some that are still ending.

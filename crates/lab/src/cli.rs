@@ -1,0 +1,104 @@
+//! The command `specthink-lab`: arguments, and what is printed. Exit codes are those of `specthink`.
+
+mod args;
+mod sweep;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use coordinator::cli::{Builtin, Exit, Stop, fail, prepare, start_logging, until_enough, usage};
+
+use self::args::{Args, Command, LinksArgs};
+use crate::{
+    calibrate::{self, Effort},
+    link::{LinkError, LinkProfile, Links},
+};
+
+/// Runs the command with these arguments, the program's name first. Answers its exit code; what went
+/// wrong is on standard error, in one line. `builtin` is the pair of nodes that answers when none is
+/// named.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    builtin: Option<&dyn Builtin>,
+) -> ExitCode {
+    let args = match Args::read(arguments.into_iter().collect()) {
+        Ok(args) => args,
+        Err(args::Refused::Clap(error)) => return usage(&error),
+        Err(args::Refused::File(stop)) => return fail(&stop),
+    };
+    let nodes = match &args.command {
+        Command::Sweep(sweep) => Some(&sweep.nodes),
+        _ => None,
+    };
+    match prepare(builtin, nodes) {
+        Ok(None) => {}
+        Ok(Some(code)) => return code,
+        Err(stop) => return fail(&stop),
+    }
+    start_logging(args.verbose);
+    let done = match args.command {
+        Command::Links(links) => show_links(&links),
+        Command::Calibrate(args) => measure(&args.links, &args.link),
+        Command::Sweep(sweep) => sweep::run(&sweep, builtin),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(stop) => fail(&stop),
+    }
+}
+
+/// The links that ship, and those of the file.
+fn catalogue(args: &LinksArgs) -> Result<Links, Stop> {
+    let read = || -> Result<Links, LinkError> {
+        let shipped = Links::shipped()?;
+        match &args.links_file {
+            Some(path) => Ok(shipped.and(Links::read(path)?)),
+            None => Ok(shipped),
+        }
+    };
+    read().map_err(|error| Stop::new(Exit::Usage, error))
+}
+
+/// Links by name or description.
+fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, Stop> {
+    let profiles = asked.iter().map(|link| links.link(link));
+    profiles.collect::<Result<_, _>>().map_err(|error| Stop::new(Exit::Usage, error))
+}
+
+fn print(text: &str) -> Result<Exit, Stop> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written
+        .map(|()| Exit::Ok)
+        .map_err(|why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}")))
+}
+
+fn show_links(args: &LinksArgs) -> Result<Exit, Stop> {
+    let links = catalogue(args)?;
+    let width = links.iter().map(|link| link.name.len()).max().unwrap_or(0);
+    let line = |link: &LinkProfile| format!("{:width$}  {link}\n", link.name);
+    print(&links.iter().map(line).collect::<String>())
+}
+
+fn measure(links: &LinksArgs, asked: &[String]) -> Result<Exit, Stop> {
+    let links = catalogue(links)?;
+    let profiles = match asked {
+        [] => links.iter().cloned().collect(),
+        asked => profiles(&links, asked)?,
+    };
+    let measured = until_enough(async |enough| {
+        let mut measured = Vec::new();
+        for profile in &profiles {
+            let one = tokio::select! {
+                one = calibrate::calibrate(profile, 1, Effort::default()) => one,
+                () = enough.notified() => return Err(Stop::new(Exit::Cancelled, "stopped")),
+            };
+            measured.push(one.map_err(|error| Stop::new(Exit::Unreachable, error))?);
+        }
+        Ok(measured)
+    })?;
+    print(&calibrate::table(&measured))
+}

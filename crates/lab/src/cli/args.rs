@@ -1,0 +1,167 @@
+//! The raw arguments, as clap reads them, and a file of them. What they mean together is in `sweep`.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{
+    ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    parser::ValueSource,
+};
+use coordinator::cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs};
+
+/// Experiments over links that this machine does not have.
+#[derive(Debug, Parser)]
+#[command(name = "specthink-lab", version, max_term_width = 100)]
+pub(super) struct Args {
+    /// Log to standard error; twice for more. RUST_LOG works too.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the links that have a name.
+    Links(LinksArgs),
+    /// Measure what links really give on this machine, ten seconds a link.
+    Calibrate(CalibrateArgs),
+    /// Ask every question of a data set with every policy over every link.
+    Sweep(Box<SweepArgs>),
+}
+
+/// Where links come from.
+#[derive(Debug, clap::Args)]
+pub(super) struct LinksArgs {
+    /// A TOML file of more links; see docs/links.md.
+    #[arg(long, value_name = "FILE", help_heading = "Experiment")]
+    pub(super) links_file: Option<PathBuf>,
+}
+
+/// Arguments of `calibrate`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CalibrateArgs {
+    /// Links, by name or description; all that have a name unless told otherwise.
+    pub(super) link: Vec<String>,
+    #[command(flatten)]
+    pub(super) links: LinksArgs,
+}
+
+const SWEEP_AFTER_HELP: &str = "\
+Examples:
+  The built-in pair over four links:
+    specthink-lab sweep models/arithmetic/test.jsonl --limit 50 --out sweep
+  Nodes of your own, over a link of your own:
+    specthink-lab sweep gsm8k.jsonl --small http://127.0.0.1:7101 --large http://10.0.0.7:7102 \\
+        --insecure --policy strict --policy random:share=0.3 --link rtt=90ms,loss=1% --out gsm8k
+  The same experiment from a file, with another limit:
+    specthink-lab sweep --experiment experiment.toml --limit 10 --out short
+
+A file of an experiment is TOML with the flags by their names, and data. A flag takes the place of
+the file's. The same command again goes on where an interrupted sweep ended.";
+
+/// Arguments of `sweep`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SWEEP_AFTER_HELP)]
+pub(super) struct SweepArgs {
+    /// The data set: JSON lines.
+    pub(super) data: Option<PathBuf>,
+    /// The folder of the results: a new one, or one to go on in.
+    #[arg(long, value_name = "FOLDER", help_heading = "Experiment")]
+    pub(super) out: Option<PathBuf>,
+    /// Take what is not given here from this TOML file.
+    #[arg(long, value_name = "FILE", help_heading = "Experiment")]
+    pub(super) experiment: Option<PathBuf>,
+    /// A policy and its parameters, which are the flags of `specthink eval`: random:share=0.3.
+    #[arg(long, value_name = "POLICY", default_values = ["strict", "small-only", "large-only"], help_heading = "Experiment")]
+    pub(super) policy: Vec<String>,
+    /// A link between here and the large node, by name or description: geo, rtt=90ms,loss=1%.
+    #[arg(long, value_name = "LINK", default_values = ["loopback", "fibre-metro", "4g-good", "geo"], help_heading = "Experiment")]
+    pub(super) link: Vec<String>,
+    /// Where randomness starts from, the models' and the links'.
+    #[arg(long, value_name = "S", default_values_t = [0], help_heading = "Experiment")]
+    pub(super) seed: Vec<u64>,
+    #[command(flatten)]
+    pub(super) links: LinksArgs,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+    #[command(flatten)]
+    pub(super) nodes: NodesArgs,
+    #[command(flatten)]
+    pub(super) writing: WritingArgs,
+    #[command(flatten)]
+    pub(super) security: SecurityArgs,
+}
+
+impl SweepArgs {
+    /// The policies: as they are written, and read.
+    pub(super) fn policies(&self) -> Result<Vec<(String, PolicyArgs)>, Stop> {
+        let read = |text: &String| match text.parse() {
+            Ok(policy) => Ok((text.clone(), policy)),
+            Err(why) => Err(Stop::new(Exit::Usage, format!("policy {text:?}: {why}"))),
+        };
+        self.policy.iter().map(read).collect()
+    }
+}
+
+/// Why there are no arguments.
+pub(super) enum Refused {
+    /// Help, version, or what clap refuses.
+    Clap(clap::Error),
+    /// The experiment's file.
+    File(Stop),
+}
+
+impl Args {
+    /// Reads the arguments, and the experiment's file where they name one.
+    pub(super) fn read(mut arguments: Vec<OsString>) -> Result<Args, Refused> {
+        let parse = |arguments: &[OsString]| {
+            Args::command().try_get_matches_from(arguments).map_err(Refused::Clap)
+        };
+        let mut matches = parse(&arguments)?;
+        if let Some(("sweep", sweep)) = matches.subcommand()
+            && let Some(path) = sweep.get_one::<PathBuf>("experiment")
+        {
+            let shown = path.display().to_string();
+            let refused = |why: String| {
+                let mend = "give --experiment a TOML file with the flags of sweep by their names";
+                Refused::File(Stop::new(Exit::Usage, format!("{shown}: {why}; {mend}")))
+            };
+            let text = std::fs::read_to_string(path).map_err(|why| refused(why.to_string()))?;
+            let table: toml::Table =
+                text.parse().map_err(|why: toml::de::Error| refused(why.message().to_owned()))?;
+            arguments.extend(flags(&table, sweep).map_err(refused)?);
+            matches = parse(&arguments)?;
+        }
+        Args::from_arg_matches(&matches).map_err(Refused::Clap)
+    }
+}
+
+/// The file's keys as arguments, but for those that the command line has.
+fn flags(table: &toml::Table, given: &ArgMatches) -> Result<Vec<OsString>, String> {
+    let mut flags = Vec::new();
+    for (key, value) in table {
+        let id = key.replace('-', "_");
+        match given.try_contains_id(&id) {
+            Err(_) => return Err(format!("{key:?} is no flag of sweep")),
+            Ok(_) if given.value_source(&id) == Some(ValueSource::CommandLine) => continue,
+            Ok(_) => {}
+        }
+        let values = match value {
+            toml::Value::Array(values) => values.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for value in values {
+            flags.push(match value {
+                toml::Value::Boolean(true) => format!("--{key}").into(),
+                toml::Value::Boolean(false) => continue,
+                toml::Value::String(text) if key == "data" => text.into(),
+                toml::Value::String(text) => format!("--{key}={text}").into(),
+                toml::Value::Table(_) | toml::Value::Array(_) => {
+                    return Err(format!("{key} is no value, nor a list of values"));
+                }
+                number => format!("--{key}={number}").into(),
+            });
+        }
+    }
+    Ok(flags)
+}

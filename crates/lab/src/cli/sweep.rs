@@ -1,0 +1,234 @@
+//! `specthink-lab sweep`: from arguments to cells, one after the other.
+
+use std::collections::BTreeSet;
+
+use coordinator::{
+    Node,
+    cli::{
+        Bar, Builtin, DataFile, Exit, Places, PolicyArgs, Stop, Trial, grader, remote,
+        until_enough, wants_large,
+    },
+    eval::{self, EvalLog, Row, RunEnd},
+};
+use grading::{dataset::Problem, math_verify::Grader};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::{args::SweepArgs, catalogue, print, profiles};
+use crate::{
+    link::LinkProfile,
+    sweep::{Cell, CellFigures, Experiment, Folder, Over, SweepError, table},
+};
+
+impl From<SweepError> for Stop {
+    fn from(error: SweepError) -> Self {
+        Stop::new(Exit::Journal, error)
+    }
+}
+
+/// Everything a sweep needs, checked.
+struct Plan<'a> {
+    args: &'a SweepArgs,
+    data: DataFile,
+    policies: Vec<(String, PolicyArgs)>,
+    links: Vec<(String, LinkProfile)>,
+}
+
+/// One cell, and what it asks.
+struct Place<'a> {
+    policy: &'a str,
+    link: &'a (String, LinkProfile),
+    seed: u64,
+    trial: Trial,
+}
+
+pub(super) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, Stop> {
+    let plan = Plan::new(args)?;
+    let out = args
+        .out
+        .as_ref()
+        .ok_or_else(|| Stop::new(Exit::Usage, "no folder for the results: give --out FOLDER"))?;
+    let cells = plan.cells()?;
+    let grader = grader(&args.run)?;
+    let any_large = plan.policies.iter().any(|(_, policy)| wants_large(policy.policy));
+    let places = Places::new(&args.nodes, any_large, &args.security, builtin)?;
+    until_enough(async |enough| {
+        let small = places.small.iter().cloned().map(remote).collect::<Result<Vec<_>, _>>()?;
+        let large = places.large.clone().map(remote).transpose()?;
+        let mut models = Vec::new();
+        for (what, node) in
+            small.iter().map(|node| ("small", node)).chain(large.iter().map(|node| ("large", node)))
+        {
+            let described = node.describe().await;
+            let (_, card) = described.map_err(|failure| {
+                let Stop { exit, .. } = Stop::from(&failure);
+                Stop::new(
+                    exit,
+                    format!("{what} node: {failure}; start it, and run the same command again"),
+                )
+            })?;
+            models.push(card.name);
+        }
+        let folder = Folder::open(out, &plan.experiment(&cells, models))?;
+        places.origin.announce();
+        let small: Vec<Node> = small.into_iter().map(Node::from).collect();
+        plan.sweep(&cells, &folder, (small, &places), grader, &enough).await
+    })
+}
+
+impl<'a> Plan<'a> {
+    fn new(args: &'a SweepArgs) -> Result<Plan<'a>, Stop> {
+        let data = args.data.as_ref().ok_or_else(|| {
+            let message =
+                "no data set: give a file of JSON lines, such as models/arithmetic/test.jsonl";
+            Stop::new(Exit::Usage, message)
+        })?;
+        let twice = |what: &str, texts: &[String]| {
+            let mut seen = BTreeSet::new();
+            match texts.iter().find(|text| !seen.insert(*text)) {
+                Some(text) => {
+                    Err(Stop::new(Exit::Usage, format!("{what} {text} is there twice: leave one")))
+                }
+                None => Ok(()),
+            }
+        };
+        twice("--policy", &args.policy)?;
+        twice("--link", &args.link)?;
+        twice("--seed", &args.seed.iter().map(u64::to_string).collect::<Vec<_>>())?;
+        let profiles = profiles(&catalogue(&args.links)?, &args.link)?;
+        Ok(Plan {
+            args,
+            policies: args.policies()?,
+            links: args.link.iter().cloned().zip(profiles).collect(),
+            data: DataFile::read(data, args.run.skip_bad)?,
+        })
+    }
+
+    /// All cells, in the order in which they are asked.
+    fn cells(&self) -> Result<Vec<Place<'_>>, Stop> {
+        let mut cells = Vec::new();
+        let terms = (&self.args.run, &self.args.writing, &self.args.nodes);
+        for (name, policy) in &self.policies {
+            for link in &self.links {
+                for &seed in &self.args.seed {
+                    let trial = Trial::new(&self.data, policy, seed, terms)?;
+                    cells.push(Place { policy: name, link, seed, trial });
+                }
+            }
+        }
+        Ok(cells)
+    }
+
+    fn problems(&self) -> &[Problem] {
+        self.data.problems(self.args.run.limit)
+    }
+
+    fn experiment(&self, cells: &[Place<'_>], models: Vec<String>) -> Experiment {
+        let policy = |cell: &Place<'_>| {
+            let header = &cell.trial.header;
+            let note = json!({
+                "policy": header.policy, "sampling": header.sampling, "max_tokens": header.max_tokens,
+                "deadline_ms": header.deadline_ms, "system": header.system, "settings": header.settings,
+            });
+            (cell.policy.to_owned(), note.to_string())
+        };
+        Experiment {
+            specthink_sweep: Experiment::VERSION,
+            data_set: self.data.name.clone(),
+            data_set_sha256: self.data.sha256.clone(),
+            questions: self.problems().len() as u64,
+            grader: cells.first().map_or(String::new(), |cell| cell.trial.header.grader.clone()),
+            parallel: self.args.run.parallel,
+            seeds: self.args.seed.clone(),
+            models,
+            policies: cells.iter().map(policy).collect(),
+            links: self.links.iter().map(|(name, link)| (name.clone(), link.to_string())).collect(),
+        }
+    }
+
+    /// Asks what is open in all cells, then prints what they say.
+    async fn sweep(
+        &self,
+        cells: &[Place<'_>],
+        folder: &Folder,
+        (small, places): (Vec<Node>, &Places),
+        mut grader: Grader,
+        enough: &Notify,
+    ) -> Result<Exit, Stop> {
+        let mut logs = Vec::new();
+        for Place { policy, link, seed, trial } in cells {
+            let path = folder.cell(policy, &link.0, *seed)?;
+            let log = EvalLog::open(&path.join("log.jsonl"), &trial.header)?;
+            logs.push((path, log));
+        }
+        let each = self.problems().len();
+        let done =
+            logs.iter().map(|(_, log)| self.open(log).len()).map(|open| each - open).sum::<usize>();
+        let mut bar = Bar::new((each * cells.len()) as u64, done as u64);
+        let mut stopped = None;
+        for (cell, (path, log)) in cells.iter().zip(&mut logs) {
+            let open = self.open(log);
+            if open.is_empty() {
+                continue;
+            }
+            bar.begin(&format!("{} {} {}", cell.policy, cell.link.0, cell.seed));
+            let large = places.large.as_ref().filter(|_| wants_large(cell.trial.policy()));
+            let over = Over::link(small.clone(), large, &cell.link.1, cell.seed).await;
+            let asked = Cell::new(path.clone(), &cell.trial, over?)?;
+            let parallel = usize::from(self.args.run.parallel);
+            let mut noted = Ok(());
+            let see = |row: &Row| {
+                bar.see(row);
+                noted = asked.note_traffic();
+            };
+            let ended =
+                eval::run(open, &asked, parallel, &mut grader, log, enough.notified(), see).await;
+            noted?;
+            match ended? {
+                RunEnd::Complete => {}
+                RunEnd::Cancelled => stopped = Some((Exit::Cancelled, "stopped".to_owned())),
+                RunEnd::NodesGone(reason) => stopped = Some((Exit::NodeFailed, reason)),
+            }
+            if stopped.is_some() {
+                break;
+            }
+        }
+        bar.finish();
+        let open = logs.iter().map(|(_, log)| self.open(log).len()).sum::<usize>();
+        self.show(cells, &logs)?;
+        self.end(stopped, open, each * cells.len())
+    }
+
+    /// The problems without a grade.
+    fn open(&self, log: &EvalLog) -> Vec<Problem> {
+        self.problems().iter().filter(|problem| !log.is_graded(&problem.id)).cloned().collect()
+    }
+
+    fn show(
+        &self,
+        cells: &[Place<'_>],
+        logs: &[(std::path::PathBuf, EvalLog)],
+    ) -> Result<Exit, Stop> {
+        let figures = cells.iter().zip(logs).map(|(cell, (path, log))| {
+            let rows = self.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
+            CellFigures::new((cell.policy, &cell.link.0, cell.seed), rows, path)
+        });
+        print(&table(&figures.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// The exit code: a sweep that is not complete is no success.
+    fn end(&self, stopped: Option<(Exit, String)>, open: usize, all: usize) -> Result<Exit, Stop> {
+        let again = "run the same command again to go on";
+        match stopped {
+            Some((exit, why)) => {
+                let message = format!("{why}; {open} of {all} answers are open: {again}");
+                Err(Stop::new(exit, message))
+            }
+            None if open > 0 => {
+                let message = format!("{open} of {all} questions failed: {again}");
+                Err(Stop::new(Exit::NodeFailed, message))
+            }
+            None => Ok(Exit::Ok),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One cell: a policy over a link with a seed. It stands between the run over the data set and the files.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use coordinator::{
+    Ended, Node, Outcome,
+    cli::{Exit, Stop, Trial, remote},
+    eval::{Asker, Asking, EvalError},
+    journal::{Header, JournalWriter},
+};
+use grading::dataset::Problem;
+use serde::{Deserialize, Serialize};
+use thinking::thinker::Failure;
+use tokio::net::TcpListener;
+use transport::{Remote, RemoteConfig};
+
+use super::{SweepError, file_name};
+use crate::link::{LinkProfile, ShapingProxy};
+
+/// The nodes as a cell reaches them: the small one at once, the large one over a link.
+pub struct Over {
+    small: Vec<Node>,
+    large: Option<Large>,
+}
+
+struct Large {
+    node: Node,
+    /// The same node without the link, to tell the one's absence from the other's.
+    direct: Remote,
+    proxy: ShapingProxy,
+}
+
+impl Over {
+    /// Puts the link in the way, and connects over it: the first question shall not pay for that.
+    ///
+    /// # Errors
+    /// When a node cannot be reached, or the link lets nothing through.
+    pub async fn link(
+        small: Vec<Node>,
+        large: Option<&RemoteConfig>,
+        profile: &LinkProfile,
+        seed: u64,
+    ) -> Result<Over, Stop> {
+        let Some(large) = large else { return Ok(Over { small, large: None }) };
+        let direct = remote(large.clone())?;
+        let loopback = |why: io::Error| {
+            let mend = "allow this program to listen on 127.0.0.1";
+            Stop::new(Exit::Unreachable, format!("cannot use loopback: {why}; {mend}"))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(loopback)?;
+        let address = &large.address;
+        let upstream = match address.host() {
+            host if host.contains(':') => format!("[{host}]:{}", address.port()),
+            host => format!("{host}:{}", address.port()),
+        };
+        let proxy = ShapingProxy::start(
+            listener,
+            upstream,
+            profile.clone(),
+            seed,
+            std::future::pending::<()>(),
+        )
+        .map_err(loopback)?;
+        let over = remote(RemoteConfig { via: Some(proxy.address()), ..large.clone() })?;
+        over.describe().await.map_err(|failure| {
+            let Stop { exit, .. } = Stop::from(&failure);
+            Stop::new(exit, format!("large node over the link {}: {failure}", profile.name))
+        })?;
+        Ok(Over { small, large: Some(Large { node: over.into(), direct, proxy }) })
+    }
+}
+
+/// What has gone over a cell's link since it was put up: a line of `traffic.jsonl`. The last line of each run counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Crossed {
+    /// Counts the runs that worked on the cell, from 0.
+    pub run: u64,
+    /// Bytes towards the large node.
+    pub up_bytes: u64,
+    /// Bytes from it.
+    pub down_bytes: u64,
+    /// Pieces that waited for a retransmission or the end of an outage.
+    pub stalls: u64,
+    /// Connections.
+    pub connections: u64,
+    /// Of these, those that the link has reset.
+    pub resets: u64,
+}
+
+/// One policy over one link with one seed, being asked.
+pub struct Cell<'a> {
+    path: PathBuf,
+    trial: &'a Trial,
+    over: Over,
+    traffic: File,
+    run: u64,
+}
+
+impl<'a> Cell<'a> {
+    /// Begins the cell in its folder, or goes on in it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn new(path: PathBuf, trial: &'a Trial, over: Over) -> Result<Cell<'a>, SweepError> {
+        let name = traffic_file(&path);
+        let run = crossed(&path)?.len() as u64;
+        let opened = File::options().append(true).create(true).open(&name);
+        let traffic = opened.map_err(|why| SweepError::Files { path: name, why })?;
+        Ok(Cell { path, trial, over, traffic, run })
+    }
+
+    /// Notes what has gone over the link so far: what is noted survives a crash.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note_traffic(&self) -> Result<(), SweepError> {
+        let Some(large) = &self.over.large else { return Ok(()) };
+        let traffic = large.proxy.traffic();
+        let crossed = Crossed {
+            run: self.run,
+            up_bytes: traffic.up.bytes,
+            down_bytes: traffic.down.bytes,
+            stalls: traffic.up.stalls + traffic.down.stalls,
+            connections: traffic.connections,
+            resets: traffic.reset,
+        };
+        let line = serde_json::to_string(&crossed).map_err(io::Error::other);
+        let written =
+            line.and_then(|line| (&self.traffic).write_all(format!("{line}\n").as_bytes()));
+        written.map_err(|why| SweepError::Files { path: traffic_file(&self.path), why })
+    }
+}
+
+impl Asker for Cell<'_> {
+    fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError> {
+        let large = self.over.large.as_ref().map(|large| &large.node);
+        let run = self.trial.run(problem, &self.over.small, large)?;
+        let header = Header::new(
+            &run.question,
+            self.trial.header.policy.clone(),
+            run.settings,
+            run.small.iter().map(|node| node.name.clone()).collect(),
+            large.map(|node| node.name.clone()),
+        );
+        let name = format!("{}.jsonl", file_name(&problem.id));
+        let journal = JournalWriter::replace(&self.path.join("journals").join(name), &header)?;
+        Ok(Asking { run, journal: Some(journal) })
+    }
+
+    async fn spoilt(&self, outcome: &Outcome) -> Option<Failure> {
+        let large = self.over.large.as_ref()?;
+        if !matches!(outcome.ended, Ended::Complete(_)) || outcome.summary.degraded.is_none() {
+            return None;
+        }
+        // Degraded because of the link is a result; because there was no node it is none.
+        large.direct.describe().await.err()
+    }
+}
+
+fn traffic_file(path: &Path) -> PathBuf {
+    path.join("traffic.jsonl")
+}
+
+/// What went over a cell's link, one for each run that worked on it.
+pub(super) fn crossed(path: &Path) -> Result<Vec<Crossed>, SweepError> {
+    let name = traffic_file(path);
+    let text = match fs::read_to_string(&name) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(|why| SweepError::Files { path: name, why })?,
+    };
+    // A line that broke off is older than the one before by one question: it is left out.
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Crossed>(line).ok());
+    let runs: HashMap<u64, Crossed> = lines.map(|line| (line.run, line)).collect();
+    Ok(runs.into_values().collect())
+}

@@ -1,0 +1,118 @@
+//! What cells say, as a table in Markdown. Made from their rows and their traffic alone.
+
+use std::path::Path;
+
+use coordinator::eval::{Figures, Row};
+
+use super::{SweepError, cell::crossed};
+
+const HEADER: &str = "\
+| policy | link | seed | right | 95 % interval | large share | takeovers | latency median | p95 | network share | up | down | degraded | failed |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+";
+
+/// What a cell says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellFigures {
+    /// The policy, as it was written.
+    pub policy: String,
+    /// The link, as it was written.
+    pub link: String,
+    /// The seed.
+    pub seed: u64,
+    /// What an eval says.
+    pub figures: Figures,
+    /// The median of the answers' wall times, in microseconds.
+    pub median_us: u64,
+    /// 95 % of the answers took at most that long.
+    pub p95_us: u64,
+    /// The part of the answers' wall time that neither node accounts for, from 0 to 1.
+    pub network_share: f64,
+    /// Bytes over the link to the large node, per graded answer.
+    pub up_bytes: u64,
+    /// Bytes over the link from the large node, per graded answer.
+    pub down_bytes: u64,
+}
+
+impl CellFigures {
+    /// Sums up the rows of a cell and the traffic in its folder.
+    ///
+    /// # Errors
+    /// When the traffic cannot be read.
+    pub fn new<'a>(
+        (policy, link, seed): (&str, &str, u64),
+        rows: impl Iterator<Item = &'a Row> + Clone,
+        folder: &Path,
+    ) -> Result<CellFigures, SweepError> {
+        let graded = rows.clone().filter_map(|row| match row {
+            Row::Graded(graded) => Some(&graded.summary.time),
+            Row::Failed { .. } => None,
+        });
+        let mut walls: Vec<u64> = graded.clone().map(|time| time.total_us).collect();
+        walls.sort_unstable();
+        let wall: u64 = walls.iter().sum();
+        let network: u64 = graded.map(|time| time.network_us()).sum();
+        let traffic = crossed(folder)?;
+        let each = walls.len().max(1) as u64;
+        Ok(CellFigures {
+            policy: policy.to_owned(),
+            link: link.to_owned(),
+            seed,
+            figures: Figures::new(rows),
+            median_us: quantile(&walls, 0.5),
+            p95_us: quantile(&walls, 0.95),
+            network_share: network as f64 / wall.max(1) as f64,
+            up_bytes: traffic.iter().map(|crossed| crossed.up_bytes).sum::<u64>() / each,
+            down_bytes: traffic.iter().map(|crossed| crossed.down_bytes).sum::<u64>() / each,
+        })
+    }
+
+    fn row(&self) -> String {
+        let Figures { right, graded, failed, degraded, takeovers, .. } = self.figures;
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let (low, high) = (self.figures.accuracy_low, self.figures.accuracy_high);
+        let ms = |us: u64| format!("{:.0} ms", us as f64 / 1e3);
+        let cells = [
+            self.policy.clone(),
+            self.link.clone(),
+            self.seed.to_string(),
+            format!("{} ({right} of {graded})", percent(self.figures.accuracy)),
+            format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high),
+            percent(self.figures.takeover_share),
+            format!("{takeovers:.2}"),
+            ms(self.median_us),
+            ms(self.p95_us),
+            percent(self.network_share),
+            format!("{} B", self.up_bytes),
+            format!("{} B", self.down_bytes),
+            degraded.to_string(),
+            failed.to_string(),
+        ];
+        format!("| {} |\n", cells.join(" | "))
+    }
+}
+
+/// A table in Markdown, a row for each cell.
+pub fn table(cells: &[CellFigures]) -> String {
+    std::iter::once(HEADER.to_owned()).chain(cells.iter().map(CellFigures::row)).collect()
+}
+
+/// The nearest rank: the least value that at least this share of all does not exceed.
+fn quantile(sorted: &[u64], share: f64) -> u64 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the length")]
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quantile;
+
+    #[test]
+    fn quantiles_are_of_the_nearest_rank() {
+        let hundred: Vec<u64> = (1..=100).collect();
+        assert_eq!((quantile(&hundred, 0.5), quantile(&hundred, 0.95)), (50, 95));
+        assert_eq!((quantile(&[7], 0.5), quantile(&[7], 0.95)), (7, 7));
+        assert_eq!(quantile(&[], 0.5), 0);
+    }
+}

@@ -1,0 +1,199 @@
+//! `specthink-lab sweep`, run as its user runs it, against two served scripted Thinkers: files, going on, refusals, and
+//! what a link costs. No model has a part in it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use coordinator::journal::Journal;
+use serde_json::Value;
+use tempfile::TempDir;
+use thinking::{
+    testing::{Options, Script, ScriptedThinker},
+    thinker::{Command as Asked, Thinker},
+};
+use tokio::{runtime::Runtime, sync::oneshot};
+use transport::{ServerConfig, bind, serve};
+
+const DATA: &str = r#"{"id":"a","question":"2+2?","answer":"4"}
+{"id":"b/c","question":"2+3?","answer":"5"}
+"#;
+const RTT_US: u64 = 40_000;
+const LINK: &str = "rtt=40ms";
+
+struct Bench {
+    _runtime: Runtime,
+    folder: TempDir,
+    small: Arc<ScriptedThinker>,
+    large: Arc<ScriptedThinker>,
+    urls: [String; 2],
+    _stops: [oneshot::Sender<()>; 2],
+}
+
+fn served(runtime: &Runtime, thinker: Arc<dyn Thinker>) -> (String, oneshot::Sender<()>) {
+    runtime.block_on(async {
+        let listener = bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let config = ServerConfig::new(Options::default().card);
+        tokio::spawn(async move {
+            let shutdown = async { drop(stopped.await) };
+            serve(listener, thinker, config, shutdown).await.unwrap();
+        });
+        (url, stop)
+    })
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let (runtime, folder) = (Runtime::new().unwrap(), TempDir::new().unwrap());
+        fs::write(folder.path().join("data.jsonl"), DATA).unwrap();
+        // The small model doubts once; the large one answers.
+        let small = Script::function(|committed, _| {
+            let tokens: &[&str] = match committed {
+                "" => &["Add", ".", "\n\n", "Wait", ",", " no", "."],
+                text if text.contains("Hmm") => &["So", " 4", "."],
+                _ => &["Wait", ",", " no", "."],
+            };
+            tokens.iter().map(|token| (*token).to_owned()).collect()
+        });
+        let large =
+            Script::function(|_, _| ["Hmm", ",", " yes", "\n\n"].map(str::to_owned).to_vec());
+        let [small, large] = [small, large].map(|script| Arc::new(ScriptedThinker::new(script)));
+        let (small_url, small_stop) = served(&runtime, small.clone());
+        let (large_url, large_stop) = served(&runtime, large.clone());
+        let urls = [small_url, large_url];
+        Bench { _runtime: runtime, folder, small, large, urls, _stops: [small_stop, large_stop] }
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("out")
+    }
+
+    fn sweep(&self, flags: &[&str]) -> Output {
+        let data = self.folder.path().join("data.jsonl");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_specthink-lab"));
+        command.arg("sweep").arg(data).arg("--out").arg(self.out());
+        command.args(["--small", &self.urls[0], "--large", &self.urls[1], "--link", LINK]);
+        command.args(flags).env_remove("RUST_LOG").env_remove("SPECTHINK_TOKEN");
+        command.output().unwrap()
+    }
+
+    fn cell(&self, policy: &str) -> PathBuf {
+        self.out().join(policy).join(LINK).join("seed-0")
+    }
+
+    fn rows(&self, policy: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.cell(policy).join("log.jsonl")).unwrap();
+        text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+const TWO: [&str; 4] = ["--policy", "strict", "--policy", "small-only"];
+
+fn asked(thinker: &ScriptedThinker) -> usize {
+    thinker.commands().iter().filter(|(_, command)| matches!(command, Asked::Open(_))).count()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn every_cell_has_its_files_and_a_takeover_costs_a_round_trip() {
+    let bench = Bench::new();
+    let output = bench.sweep(&TWO);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(table.contains("| strict | rtt=40ms | 0 | 50.0 % (1 of 2) | "), "{table}");
+    let handoffs = |policy| -> Vec<u64> {
+        let rows = bench.rows(policy);
+        assert_eq!(rows.len(), 2);
+        let takeovers = rows.iter().flat_map(|row| row["summary"]["takeovers"].as_array().unwrap());
+        takeovers.map(|takeover| takeover["handoff_us"].as_u64().unwrap()).collect()
+    };
+    let over = handoffs("strict");
+    assert_eq!(over.len(), 2);
+    assert!(over.iter().all(|us| *us >= RTT_US), "{over:?}");
+    assert!(handoffs("small-only").is_empty());
+    assert_eq!(asked(&bench.large), 2, "small-only has no use for the large node");
+    for policy in ["strict", "small-only"] {
+        for name in ["a.jsonl", "b%2fc.jsonl"] {
+            let journal = Journal::open(&bench.cell(policy).join("journals").join(name)).unwrap();
+            assert!(journal.is_complete() && !journal.truncated);
+        }
+    }
+    let traffic = fs::read_to_string(bench.cell("strict").join("traffic.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(traffic.lines().last().unwrap()).unwrap();
+    assert!(last["up_bytes"].as_u64() > Some(100), "{last}");
+}
+
+#[test]
+fn an_interrupted_sweep_goes_on_and_asks_nothing_twice() {
+    let bench = Bench::new();
+    assert!(bench.sweep(&TWO).status.success());
+    assert_eq!(asked(&bench.small), 4);
+    // As if it had been killed in the middle of a row.
+    let log = bench.cell("small-only").join("log.jsonl");
+    let text = fs::read(&log).unwrap();
+    fs::write(&log, &text[..text.len() - 10]).unwrap();
+    let output = bench.sweep(&TWO);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("3 of 4 questions are graded already"), "{}", stderr(&output));
+    assert_eq!(asked(&bench.small), 5, "only the one whose row broke off");
+    assert_eq!(bench.rows("small-only").len(), 2);
+    assert!(bench.sweep(&TWO).status.success());
+    assert_eq!(asked(&bench.small), 5);
+}
+
+#[test]
+fn the_folder_of_another_experiment_is_refused_in_one_line() {
+    let bench = Bench::new();
+    assert!(bench.sweep(&TWO).status.success());
+    let table: [(&[&str], i32, &str); 6] = [
+        (&["--seed", "1"], 5, "another --seed"),
+        (&["--limit", "1"], 5, "another --limit"),
+        (&["--temperature", "0"], 5, "another policy, or setting"),
+        (&["--link", "rtt=1ms"], 5, "another link"),
+        (&["--link", "4g-goood"], 2, "4g-good"),
+        (&["--policy", "random:shares=1"], 2, "--shares"),
+    ];
+    for (flags, code, what) in table {
+        let output = bench.sweep(&[&TWO[..], flags].concat());
+        assert_eq!(output.status.code(), Some(code), "{what}: {}", stderr(&output));
+        assert!(stderr(&output).contains(what), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_node_that_is_not_there_is_one_line() {
+    let mut bench = Bench::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    bench.urls[1] = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let output = bench.sweep(&TWO);
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert!(stderr(&output).contains("large node: cannot reach"), "{}", stderr(&output));
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+}
+
+#[test]
+fn an_experiment_can_be_a_file_and_a_flag_takes_the_place_of_its_key() {
+    let bench = Bench::new();
+    let file = bench.folder.path().join("experiment.toml");
+    fs::write(&file, "policy = [\"small-only\"]\nlimit = 2\nseed = [0, 1]\nskip-bad = true\n")
+        .unwrap();
+    let output = bench.sweep(&["--experiment", file.to_str().unwrap(), "--limit", "1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(asked(&bench.small), 2, "one question with each seed");
+    fs::write(&file, "policies = [\"small-only\"]\n").unwrap();
+    let output = bench.sweep(&["--experiment", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("\"policies\" is no flag of sweep"), "{}", stderr(&output));
+}

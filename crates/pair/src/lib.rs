@@ -1,0 +1,47 @@
+//! The pair of nodes that a program may carry in itself, so that it answers with no node named.
+//!
+//! Commands know it as [`Builtin`] and link no node. A program hands them [`builtin()`]: with the feature `builtin`
+//! that is the real pair, without it there is none. What does not live here: when the pair answers and what is said
+//! of it (`coordinator::cli`), and the models (`small-node`, `large-node`).
+
+#[cfg(feature = "builtin")]
+mod nodes;
+
+use std::{any::Any, process::ExitCode};
+
+/// A pair of nodes inside the program, which answers when no node is named.
+pub trait Builtin {
+    /// What the pair can do, to follow the words "it can do".
+    fn can(&self) -> &str;
+
+    /// Comes before anything is read or written. May do all of the program's work in another
+    /// process, which is set up better; then it returns that one's exit code.
+    ///
+    /// # Errors
+    /// Why there is no such process, in one line.
+    fn prepare(&self) -> Result<Option<ExitCode>, String>;
+
+    /// Starts the small node, and the large one if there is a use for it.
+    ///
+    /// # Errors
+    /// Why they cannot be started, in one line.
+    fn start(&self, large: bool) -> Result<Pair, String>;
+}
+
+/// Running nodes. They stop when it is dropped.
+pub struct Pair {
+    /// Where the small node is.
+    pub small: String,
+    /// Where the large node is, where it was started.
+    pub large: Option<String>,
+    /// Stops the nodes when it is dropped.
+    pub guard: Box<dyn Any + Send>,
+}
+
+/// The pair that this program carries, where it carries one.
+pub fn builtin() -> Option<&'static dyn Builtin> {
+    #[cfg(feature = "builtin")]
+    return Some(&nodes::BuiltinPair);
+    #[cfg(not(feature = "builtin"))]
+    None
+}
