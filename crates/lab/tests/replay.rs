@@ -31,6 +31,21 @@ struct Stretch {
     read_us: u64,
 }
 
+impl Stretch {
+    fn bytes(self) -> u64 {
+        u64::from(self.tokens) * 4
+    }
+
+    fn wall_us(self) -> u64 {
+        self.timing.queue_us + self.timing.prefill_us + self.timing.decode_us
+    }
+
+    fn first_text_us(self) -> u64 {
+        let decode_us = self.timing.decode_us;
+        self.wall_us() - decode_us + decode_us / u64::from(self.tokens)
+    }
+}
+
 fn stretch(role: Role, tokens: u32, decode_us: u64, read_us: u64) -> Stretch {
     Stretch { role, tokens, timing: Timing { decode_us, ..Timing::default() }, read_us }
 }
@@ -66,6 +81,49 @@ fn header(large: bool) -> Header {
     Header::new(&question(), policy, Settings::default(), vec!["http://s".to_owned()], large)
 }
 
+/// The takeover that a stretch of the large model is.
+fn takeover(ask: u32, stretch: Stretch) -> Takeover {
+    Takeover {
+        ask,
+        why: Why::Reflection,
+        tokens: stretch.tokens,
+        text_bytes: stretch.bytes(),
+        interrupted: false,
+        prefill_tokens: 0,
+        handoff_us: Some(stretch.first_text_us()),
+        wall_us: stretch.wall_us(),
+        spent: Default::default(),
+    }
+}
+
+/// What a journal says of a stretch: the ask, the text, its end, and how much is kept. Times are from its ask.
+fn told(ask: u32, committed_bytes: u64, stretch: Stretch) -> [(u64, Progress); 4] {
+    let Stretch { role, tokens, timing, .. } = stretch;
+    let why = if role == Role::Small { Why::Turn } else { Why::Reflection };
+    let (bytes, wall_us) = (stretch.bytes(), stretch.wall_us());
+    let asked =
+        Asked { ask, role, why, max_tokens: tokens, provisional: false, seed: 0, committed_bytes };
+    let text = Text { writer: Writer::from(role), why, text: "abc ".repeat(tokens as usize) };
+    let finished = NodeFinished {
+        ask,
+        role,
+        reason: "stop".to_owned(),
+        trigger: None,
+        tokens,
+        bytes,
+        prefill_tokens: 0,
+        timing,
+        first_text_us: Some(stretch.first_text_us()),
+        wall_us,
+    };
+    [
+        (0, Progress::Ask(asked)),
+        (wall_us / 2, Progress::Text(text)),
+        (wall_us, Progress::Finished(finished)),
+        (wall_us, Progress::Kept(Kept { ask, role, bytes, tokens, discarded_tokens: 0 })),
+    ]
+}
+
 /// A journal in which every step costs what it says and nothing lies between.
 fn journal(stretches: &[Stretch]) -> Journal {
     let large = stretches.iter().any(|stretch| stretch.role == Role::Large);
@@ -86,62 +144,19 @@ fn journal(stretches: &[Stretch]) -> Journal {
     }
     let mut written = 0;
     let mut takeovers = Vec::new();
-    for (ask, &Stretch { role, tokens, timing, read_us }) in (0..).zip(stretches) {
-        let why = if role == Role::Small { Why::Turn } else { Why::Reflection };
-        let (max_tokens, bytes) = (tokens, u64::from(tokens) * 4);
-        tell(
-            at_us,
-            Progress::Ask(Asked {
-                ask,
-                role,
-                why,
-                max_tokens,
-                provisional: false,
-                seed: 0,
-                committed_bytes: written,
-            }),
-        );
-        let wall_us = timing.queue_us + timing.prefill_us + timing.decode_us;
-        let first_text_us = Some(wall_us - timing.decode_us + timing.decode_us / u64::from(tokens));
-        let text = "abc ".repeat(tokens as usize);
-        let writer = Writer::from(role);
-        tell(at_us + wall_us / 2, Progress::Text(Text { writer, why, text }));
-        at_us += wall_us;
-        let reason = "stop".to_owned();
-        tell(
-            at_us,
-            Progress::Finished(NodeFinished {
-                ask,
-                role,
-                reason,
-                trigger: None,
-                tokens,
-                bytes,
-                prefill_tokens: 0,
-                timing,
-                first_text_us,
-                wall_us,
-            }),
-        );
-        tell(at_us, Progress::Kept(Kept { ask, role, bytes, tokens, discarded_tokens: 0 }));
-        written += bytes;
-        tell(at_us, warmed(role, written, tokens, 0));
+    for (ask, &stretch) in (0..).zip(stretches) {
+        for (after_us, progress) in told(ask, written, stretch) {
+            tell(at_us + after_us, progress);
+        }
+        at_us += stretch.wall_us();
+        written += stretch.bytes();
+        tell(at_us, warmed(stretch.role, written, stretch.tokens, 0));
         if large {
             // It was read while it was written, so it is there when it is over.
-            tell(at_us, warmed(role.other(), written, tokens, read_us));
+            tell(at_us, warmed(stretch.role.other(), written, stretch.tokens, stretch.read_us));
         }
-        if role == Role::Large {
-            takeovers.push(Takeover {
-                ask,
-                why,
-                tokens,
-                text_bytes: bytes,
-                interrupted: false,
-                prefill_tokens: 0,
-                handoff_us: first_text_us,
-                wall_us,
-                spent: Default::default(),
-            });
+        if stretch.role == Role::Large {
+            takeovers.push(takeover(ask, stretch));
         }
     }
     let summary = Summary { end: Some(End::EndOfText), takeovers, ..Summary::default() };
