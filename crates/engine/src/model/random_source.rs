@@ -11,7 +11,7 @@ use super::{
     hf_config,
     hf_source::files,
     load::{LoadOptions, LoadedModel, Opened, finish},
-    tensors::{Role, TensorId, TensorSource, expected},
+    tensors::{TensorId, TensorSource, expected},
     weight::{Weight, activation_dtype},
 };
 
@@ -74,18 +74,10 @@ impl TensorSource for RandomSource {
     }
 
     fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
-        let norm = !id.bias
-            && matches!(
-                id.role,
-                Role::OutputNorm
-                    | Role::AttentionNorm
-                    | Role::MlpNorm
-                    | Role::QueryNorm
-                    | Role::KeyNorm
-            );
-        let vector = match norm {
-            true => Tensor::ones(self.shape(id).unwrap_or_default(), DType::F32, &self.device),
-            false => self.random(id),
+        // What is no bias is a norm.
+        let vector = match id.bias {
+            true => self.random(id),
+            false => Tensor::ones(self.shape(id).unwrap_or_default(), DType::F32, &self.device),
         };
         vector
             .and_then(|vector| vector.to_dtype(self.activations))

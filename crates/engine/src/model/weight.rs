@@ -12,7 +12,7 @@ use super::quant::{self, Panels};
 /// A matrix of shape [outputs, inputs].
 #[derive(Debug, Clone)]
 pub(crate) enum Weight {
-    /// Blocks of a quantised format; also bf16 and f16 on the CPU, whose kernels widen as they read.
+    /// Blocks of a quantised format, also bf16 and f16 on the CPU, that candle multiplies.
     /// Rows may be padded with zeros beyond `inputs`.
     Blocks {
         /// The matrix, [outputs, inputs or more].
@@ -20,7 +20,7 @@ pub(crate) enum Weight {
         /// Width without padding.
         inputs: usize,
     },
-    /// A quantised format that has a kernel of our own here.
+    /// The same, where there is a kernel of our own.
     Panels(Arc<Panels>),
     /// In the dtype that is computed in.
     Plain(Tensor),
