@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use grading::dataset::Skipped;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::eval::Row;
@@ -37,6 +38,13 @@ impl Bar {
         Bar { bar, draws, right: 0, graded: 0 }
     }
 
+    /// Says which lines of the data set are left out.
+    pub fn skipped(&self, lines: &[Skipped]) {
+        for Skipped { line, fault } in lines {
+            self.bar.suspend(|| say(&format!("skipped line {line}: {fault}")));
+        }
+    }
+
     /// Another part of the run begins; right answers are counted anew.
     pub fn begin(&mut self, part: &str) {
         (self.right, self.graded) = (0, 0);
@@ -70,6 +78,6 @@ impl Bar {
 }
 
 /// Standard error may be gone; the run is not less for it.
-pub(super) fn say(line: &str) {
+fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::{
     args::EvalArgs,
-    bar::{Bar, say},
+    bar::Bar,
     builtin::Builtin,
     config::{Nodes, Places, wants_large},
     exit::{Exit, Stop},
@@ -73,9 +73,7 @@ async fn eval(
     let open: Vec<Problem> = open.cloned().collect();
     plan.nodes.origin.announce();
     let mut bar = Bar::new(all, all - open.len() as u64);
-    for skipped in &plan.data.data.skipped {
-        say(&format!("skipped line {}: {}", skipped.line, skipped.fault));
-    }
+    bar.skipped(&plan.data.data.skipped);
     let parallel = usize::from(plan.args.run.parallel);
     let see = |row: &Row| bar.see(row);
     let ended =

@@ -197,3 +197,12 @@ fn an_experiment_can_be_a_file_and_a_flag_takes_the_place_of_its_key() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("\"policies\" is no flag of sweep"), "{}", stderr(&output));
 }
+
+#[test]
+fn broken_lines_that_are_left_out_are_told_about() {
+    let bench = Bench::new();
+    fs::write(bench.folder.path().join("data.jsonl"), format!("{DATA}{{\"id\":\n")).unwrap();
+    let output = bench.sweep(&["--policy", "small-only", "--skip-bad"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("skipped line 3: "), "{}", stderr(&output));
+}

@@ -165,6 +165,7 @@ impl<'a> Plan<'a> {
         let done =
             logs.iter().map(|(_, log)| self.open(log).len()).map(|open| each - open).sum::<usize>();
         let mut bar = Bar::new((each * cells.len()) as u64, done as u64);
+        bar.skipped(&self.data.data.skipped);
         let mut stopped = None;
         for (cell, (path, log)) in cells.iter().zip(&mut logs) {
             let open = self.open(log);
@@ -173,8 +174,14 @@ impl<'a> Plan<'a> {
             }
             bar.begin(&format!("{} {} {}", cell.policy, cell.link.0, cell.seed));
             let large = places.large.as_ref().filter(|_| wants_large(cell.trial.policy()));
-            let over = Over::link(small.clone(), large, &cell.link.1, cell.seed).await;
-            let asked = Cell::new(path.clone(), &cell.trial, over?)?;
+            let over = match Over::link(small.clone(), large, &cell.link.1, cell.seed).await {
+                Ok(over) => over,
+                Err(stop) => {
+                    stopped = Some((stop.exit, stop.to_string()));
+                    break;
+                }
+            };
+            let asked = Cell::new(path.clone(), &cell.trial, over)?;
             let parallel = usize::from(self.args.run.parallel);
             let mut noted = Ok(());
             let see = |row: &Row| {

@@ -71,6 +71,11 @@ impl CellFigures {
         let Figures { right, graded, failed, degraded, takeovers, .. } = self.figures;
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let (low, high) = (self.figures.accuracy_low, self.figures.accuracy_high);
+        if graded == 0 {
+            let seed = self.seed.to_string();
+            let begin = [self.policy.as_str(), &self.link, &seed, "nothing graded"].join(" | ");
+            return format!("| {begin} |{} 0 | {failed} |\n", " - |".repeat(8));
+        }
         let ms = |us: u64| format!("{:.0} ms", us as f64 / 1e3);
         let cells = [
             self.policy.clone(),
@@ -106,7 +111,30 @@ fn quantile(sorted: &[u64], share: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::quantile;
+    use super::*;
+
+    #[test]
+    fn a_cell_in_which_nothing_was_graded_claims_nothing() {
+        let figures = Figures { failed: 3, ..Figures::default() };
+        let (policy, link) = ("strict".to_owned(), "geo".to_owned());
+        let cell = CellFigures {
+            policy,
+            link,
+            seed: 7,
+            figures,
+            median_us: 0,
+            p95_us: 0,
+            network_share: 0.0,
+            up_bytes: 0,
+            down_bytes: 0,
+        };
+        let table = table(&[cell]);
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(lines[2].starts_with("| strict | geo | 7 | nothing graded | - |"), "{table}");
+        assert!(lines[2].ends_with("| 0 | 3 |"), "{table}");
+        let columns = |line: &str| line.matches('|').count();
+        assert_eq!(columns(lines[2]), columns(lines[0]));
+    }
 
     #[test]
     fn quantiles_are_of_the_nearest_rank() {
