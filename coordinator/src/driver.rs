@@ -94,7 +94,10 @@ pub async fn answer(
     if let Some(large) = run.large {
         driver.summary.large.node.clone_from(&large.name);
         driver.meters.push(Meter::start(Role::Large, &large));
-        driver.large = Some(Link::open(large, driver.open("")));
+        match driver.settings.resend {
+            true => driver.resend_to = Some(large),
+            false => driver.large = Some(Link::open(large, driver.open(""))),
+        }
     }
     let ended = driver.run(cancel).await;
     driver.conclude(ended)
@@ -129,6 +132,8 @@ struct Driver<'a> {
     small: Link,
     spare: VecDeque<Node>,
     large: Option<Link>,
+    /// The large node where every takeover opens a session of its own; then `large` is there during takeovers only.
+    resend_to: Option<Node>,
     small_draft: Option<Draft>,
     large_draft: Option<Draft>,
     written: Written,
@@ -166,6 +171,7 @@ impl<'a> Driver<'a> {
             small: Link::open(small, open),
             spare,
             large: None,
+            resend_to: None,
             small_draft: None,
             large_draft: None,
             written: Written::default(),

@@ -85,6 +85,10 @@ pub struct Settings {
     /// Send each node the other's text while it is written, so that it finds a warm prefix. When
     /// off, a node gets it when it must write.
     pub keep_warm: bool,
+    /// Open a session anew for every takeover, with the whole text so far, as systems without sessions do. A baseline:
+    /// it shows what sessions are worth.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resend: bool,
     /// How long the small node may be silent while it is waited for.
     pub small_timeout: Duration,
     /// How long the large node may be silent while it is waited for; then the small one goes on
@@ -96,6 +100,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             keep_warm: true,
+            resend: false,
             small_timeout: Duration::from_secs(120),
             large_timeout: Duration::from_secs(30),
         }

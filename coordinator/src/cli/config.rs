@@ -14,7 +14,7 @@ use thinking::{
 use transport::{Address, ClientTls, Remote, RemoteConfig, Token};
 
 use super::{
-    args::{AskArgs, NodesArgs, SecurityArgs, When, WritingArgs},
+    args::{AskArgs, NodesArgs, PolicyArgs, SecurityArgs, When, WritingArgs},
     builtin::{self, Builtin, Pair},
     exit::{Exit, Stop},
     policy,
@@ -101,7 +101,7 @@ impl Config {
             question,
             nodes: connected,
             policy,
-            settings: settings(nodes, args.policy.policy),
+            settings: settings(nodes, &args.policy),
             policy_note: chosen.note,
             journal: args.journal,
             json: args.json,
@@ -171,10 +171,11 @@ pub fn wants_large(policy: PolicyKind) -> bool {
 }
 
 /// How the nodes are treated.
-pub(super) fn settings(nodes: &NodesArgs, policy: PolicyKind) -> Settings {
+pub(super) fn settings(nodes: &NodesArgs, policy: &PolicyArgs) -> Settings {
     Settings {
         // The small model has no part in `large-only`: it shall not read along.
-        keep_warm: !nodes.no_keep_warm && policy != PolicyKind::LargeOnly,
+        keep_warm: !nodes.no_keep_warm && policy.policy != PolicyKind::LargeOnly,
+        resend: policy.resend,
         small_timeout: nodes.small_timeout,
         large_timeout: nodes.large_timeout,
     }

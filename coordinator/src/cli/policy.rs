@@ -83,6 +83,10 @@ pub(super) fn choose(args: &PolicyArgs, max_tokens: u32) -> Result<Chosen, Stop>
         let message = format!("--period is for the policy periodic, not for {kind}");
         return Err(Stop::new(Exit::Usage, message));
     }
+    if args.resend && matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly) {
+        let message = format!("--resend is for policies with takeovers, and {kind} has none");
+        return Err(Stop::new(Exit::Usage, message));
+    }
     let yaml = args.policy_file.as_ref().map(|path| {
         std::fs::read_to_string(path).map_err(|why| {
             let mend = "give --policy-file a YAML file that can be read";

@@ -90,7 +90,7 @@ impl Trial {
                 .or(chosen.deadline)
                 .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             system: writing.system.clone(),
-            settings: settings(nodes, policy.policy),
+            settings: settings(nodes, policy),
             grader: match run.grader {
                 GraderKind::Own => "own".to_owned(),
                 GraderKind::MathVerify => "math-verify".to_owned(),

@@ -47,7 +47,7 @@ impl Driver<'_> {
             let done = match action {
                 Action::Keep { role, bytes } => self.keep(role, bytes, ending),
                 Action::Insert { text, why } => self.insert(text, why),
-                Action::Ask(ask) if ask.role == Role::Large && self.large.is_none() => {
+                Action::Ask(ask) if ask.role == Role::Large && !self.reach_large() => {
                     self.degrade("no large node is given".to_owned());
                     self.fall_back().map(|instead| actions.extend(instead))
                 }
@@ -59,6 +59,14 @@ impl Driver<'_> {
             }
         }
         None
+    }
+
+    /// Sees to it that there is a session on the large node; answers whether there is.
+    fn reach_large(&mut self) -> bool {
+        if let (None, Some(node)) = (&self.large, &self.resend_to) {
+            self.large = Some(Link::open(node.clone(), self.open(self.written.text())));
+        }
+        self.large.is_some()
     }
 
     fn ask(&mut self, ask: Ask) -> Result<(), Defect> {
@@ -110,6 +118,9 @@ impl Driver<'_> {
         let Some(draft) = self.draft(role).take() else {
             return Ok(());
         };
+        if role == Role::Large && self.resend_to.is_some() {
+            self.large = None;
+        }
         let kept = draft.text[draft.carried..bytes].to_owned();
         if draft.attached
             && let Some(link) = self.link(role)

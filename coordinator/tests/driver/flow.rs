@@ -176,6 +176,22 @@ async fn either_model_may_write_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_system_without_sessions_says_the_same_and_sends_it_all() {
+    let (small, large) = (thinker(small_script(), vec![]), thinker(large_script(), vec![]));
+    let mut run = run(&[small], Some(large.clone()));
+    run.settings = Settings { resend: true, ..Settings::default() };
+    let (outcome, _) = answered(run).await;
+    assert_eq!(outcome.text(), STORY);
+    assert_eq!(outcome.summary.takeovers.len(), 1);
+    let commands: Vec<Command> = large.commands().into_iter().map(|(_, c)| c).collect();
+    let [Command::Open(open), Command::Propose(_)] = &commands[..] else {
+        panic!("one session for the takeover, and nothing ahead or after it: {commands:?}")
+    };
+    assert_eq!(open.committed, "We add 数学.\n\n");
+    assert_eq!(large.open_sessions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_question_and_seed_give_the_same_answer() {
     let mut answers = Vec::new();
     for seed in [1, 1, 2] {

@@ -39,7 +39,8 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
         let sound = || thinker(Script::babble(), vec![]);
         let large = if draw(3, 2) == 0 { broken(4) } else { sound() };
         let mut run = run(&[broken(10), broken(20), sound()], Some(large));
-        run.settings = Settings { keep_warm: draw(30, 2) == 0, ..Settings::default() };
+        let (keep_warm, resend) = (draw(30, 2) == 0, draw(31, 4) == 0);
+        run.settings = Settings { keep_warm, resend, ..Settings::default() };
         run.question = question(120);
         run.question.seed = number;
         run.policy = policy(number);

@@ -118,6 +118,14 @@ pub enum ReplayError {
         /// What happened.
         why: String,
     },
+    /// It was recorded with the whole text sent at every takeover.
+    #[error(
+        "question {question:?}: the whole text was sent at every takeover, and replay follows sessions; record it without --resend"
+    )]
+    Resent {
+        /// The question's id.
+        question: String,
+    },
     /// Two asks at a time.
     #[error(
         "question {question:?}: ask {ask} began before the one before it was finished, and replay follows one at a time; record it with a policy that asks one node at a time"

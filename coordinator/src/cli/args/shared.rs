@@ -53,6 +53,10 @@ pub struct PolicyArgs {
     /// [default: 200]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
     pub period: Option<u32>,
+    /// Send the large node the whole text at every takeover, in a session of its own, as systems without
+    /// sessions do. For comparison; the answers are the same.
+    #[arg(long, help_heading = "Policy")]
+    pub resend: bool,
 }
 
 /// How tokens are drawn, and how many.

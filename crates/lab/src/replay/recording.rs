@@ -113,6 +113,9 @@ impl Recording {
     pub fn new(journal: &Journal, over: RecordedOver) -> Result<Recording, ReplayError> {
         let question = &journal.header.question;
         let summary = ended(journal)?;
+        if journal.header.settings.resend {
+            return Err(ReplayError::Resent { question: question.id.clone() });
+        }
         let mut reader = Reader::new(&question.id, over);
         for stamped in &journal.events {
             reader.take(stamped.at_us, &stamped.progress)?;
