@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use lab::link::{Direction, LinkProfile, Links, Outage, Rate, SEGMENT_BYTES, Way, connect};
 use proptest::prelude::*;
@@ -178,6 +178,29 @@ fn jitter_is_normal_and_never_early() {
     assert!((share(1.0) - 0.1587).abs() < 0.005, "{}", share(1.0));
     assert!((share(2.0) - 0.0228).abs() < 0.002, "{}", share(2.0));
     assert!(late.iter().all(|late| *late <= 6.0));
+}
+
+#[test]
+fn jitter_holds_for_what_is_sent_together_whatever_its_pieces() {
+    for start in 0..200 {
+        // Four tokens within 6 ms: each in a piece of its own, or read from a socket as one.
+        let (mut pieces, mut whole) = (down("rtt=60ms,jitter=20ms"), down("rtt=60ms,jitter=20ms"));
+        let begin = ms(start);
+        pieces.send(begin, 10);
+        pieces.send(begin + ms(2), 10);
+        whole.send(begin, 10);
+        let last = begin + ms(6);
+        assert_eq!(pieces.send(last, 10), whole.send(last, 30));
+        // Later the way has changed.
+        let (next, again) = (pieces.send(begin + ms(100), 10), whole.send(begin + ms(100), 10));
+        assert_eq!(next, again);
+    }
+    let late = |at: u64| down("rtt=60ms,jitter=20ms").send(ms(at), 1) - ms(at);
+    let mut direction = down("rtt=60ms,jitter=20ms");
+    let drawn: BTreeSet<Duration> =
+        (0..100).map(|n| direction.send(ms(n * 100), 1) - ms(n * 100)).collect();
+    assert!(drawn.len() > 30, "half are on time, the others each have their own: {}", drawn.len());
+    assert_eq!(late(0), late(500), "the same seed, the same first draw");
 }
 
 #[test]

@@ -13,6 +13,9 @@ use super::{LinkProfile, Outage, Rate, Way};
 /// The payload of one TCP segment on Ethernet, with timestamps.
 pub const SEGMENT_BYTES: usize = 1448;
 
+/// Delay varies with what queues on the way, and queues need time to change: what is sent within this meets the same one.
+/// So it does not matter in how many pieces a program's bytes are handed in.
+const JITTER_HOLDS: Duration = Duration::from_millis(10);
 /// How many segments in a row a burst of losses takes, on average.
 const BURST_SEGMENTS: f64 = 4.0;
 /// No retransmission timeout is shorter (RFC 6298 asks for 1 s, systems use this).
@@ -31,11 +34,10 @@ const ATTEMPTS: u32 = 15;
 pub struct Direction {
     propagation: Duration,
     rtt: Duration,
-    deviation: Duration,
     rate: Option<Rate>,
     outages: Option<Outages>,
     losses: Losses,
-    jitter: Draws,
+    jitter: Jitter,
     /// When the last byte handed in has left, and the part of a nanosecond that it leaves later.
     free_at: Duration,
     rest: u128,
@@ -77,12 +79,11 @@ impl Direction {
         Direction {
             propagation,
             rtt: profile.rtt,
-            // The deviations of both directions add up to that of the round trip.
-            deviation: profile.jitter.mul_f64(FRAC_1_SQRT_2),
             rate: profile.rate(if way == 0 { Way::Down } else { Way::Up }),
             outages: profile.outage.map(|outage| Outages::new(outage, splitmix64(seed, 2))),
             losses: Losses::new(profile.loss, draws(1), draws(2)),
-            jitter: draws(3),
+            // The deviations of both directions add up to that of the round trip.
+            jitter: Jitter::new(profile.jitter.mul_f64(FRAC_1_SQRT_2), draws(3)),
             free_at: Duration::ZERO,
             rest: 0,
             arrived: Duration::ZERO,
@@ -104,8 +105,7 @@ impl Direction {
     fn pass(&mut self, now: Duration, bytes: usize, timeout: Duration) -> Duration {
         let idle = (self.passed.pieces > 0).then(|| now.saturating_sub(self.free_at));
         let left = self.serialise(now, bytes);
-        let on_time =
-            (left + self.propagation + self.jitter.late(self.deviation)).max(self.arrived);
+        let on_time = (left + self.propagation + self.jitter.late(left)).max(self.arrived);
         // Who has sent without waiting for an answer is taken to go on at that pace: what comes next tells of a loss.
         let flow = idle.filter(|idle| *idle < self.rtt);
         let told_after = flow.map_or(timeout, |idle| timeout.min(self.rtt + idle));
@@ -178,23 +178,43 @@ impl Draws {
     fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
+}
 
-    /// How late a piece is: normal, and never early.
-    ///
+/// How late pieces are: normal, and never early.
+#[derive(Debug, Clone)]
+struct Jitter {
+    deviation: Duration,
+    draws: Draws,
+    late: Duration,
+    /// Until when that holds.
+    until: Duration,
+}
+
+impl Jitter {
+    fn new(deviation: Duration, draws: Draws) -> Self {
+        Jitter { deviation, draws, late: Duration::ZERO, until: Duration::ZERO }
+    }
+
+    /// How late a piece is that leaves at `left`.
+    fn late(&mut self, left: Duration) -> Duration {
+        if left >= self.until && !self.deviation.is_zero() {
+            self.late = self.draw();
+            self.until = left + JITTER_HOLDS;
+        }
+        self.late
+    }
+
     /// Twelve uniform draws of 16 bits add up to a normal one with a deviation of 65536, cut off at six
     /// deviations; whole numbers only, so that every machine gets the same.
-    fn late(&mut self, deviation: Duration) -> Duration {
-        if deviation.is_zero() {
-            return Duration::ZERO;
-        }
-        let draws = [self.next(), self.next(), self.next()];
+    fn draw(&mut self) -> Duration {
+        let draws = [self.draws.next(), self.draws.next(), self.draws.next()];
         let sum: i64 = draws
             .iter()
             .flat_map(|draw| [draw & 0xffff, draw >> 16 & 0xffff, draw >> 32 & 0xffff, draw >> 48])
             .map(|draw| draw as i64)
             .sum();
         let late = u128::try_from(sum - 6 * 0xffff).unwrap_or(0);
-        nanoseconds(deviation.as_nanos() * late / 65536)
+        nanoseconds(self.deviation.as_nanos() * late / 65536)
     }
 }
 
