@@ -152,16 +152,40 @@ fn an_interrupted_sweep_goes_on_and_asks_nothing_twice() {
 }
 
 #[test]
+fn a_baseline_takes_the_share_that_another_policy_had_over_the_same_link() {
+    let bench = Bench::new();
+    let both = ["--policy", "strict", "--policy", "periodic:share=strict,period=20"];
+    let output = bench.sweep(&both);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let tokens = |writer: &str| -> f64 {
+        let rows = bench.rows("strict");
+        rows.iter().map(|row| row["summary"][writer]["tokens"].as_f64().unwrap()).sum()
+    };
+    let share = tokens("large") / (tokens("small") + tokens("large"));
+    assert!(share > 0.1 && share < 0.9, "{share}");
+    let log = bench.cell("periodic%3ashare=strict,period=20").join("log.jsonl");
+    let header: Value =
+        serde_json::from_str(fs::read_to_string(log).unwrap().lines().next().unwrap()).unwrap();
+    let parameters = &header["policy"]["parameters"];
+    assert!((parameters["share"].as_f64().unwrap() - share).abs() < 0.0006, "{parameters} {share}");
+    assert_eq!(parameters["period_tokens"], 20);
+    assert!(bench.sweep(&both).status.success(), "and goes on with it");
+    assert_eq!(asked(&bench.small), 4);
+}
+
+#[test]
 fn the_folder_of_another_experiment_is_refused_in_one_line() {
     let bench = Bench::new();
     assert!(bench.sweep(&TWO).status.success());
-    let table: [(&[&str], i32, &str); 6] = [
+    let table: [(&[&str], i32, &str); 8] = [
         (&["--seed", "1"], 5, "another --seed"),
         (&["--limit", "1"], 5, "another --limit"),
         (&["--temperature", "0"], 5, "another policy, or setting"),
         (&["--link", "rtt=1ms"], 5, "another link"),
         (&["--link", "4g-goood"], 2, "4g-good"),
         (&["--policy", "random:shares=1"], 2, "--shares"),
+        (&["--policy", "random:share=strikt"], 2, "name a policy that is given before it"),
+        (&["--policy", "random:share=small-only"], 2, "has no share of its own"),
     ];
     for (flags, code, what) in table {
         let output = bench.sweep(&[&TWO[..], flags].concat());

@@ -6,7 +6,9 @@ use clap::{
     ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     parser::ValueSource,
 };
-use coordinator::cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs};
+use coordinator::cli::{
+    Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs, wants_large,
+};
 
 /// Experiments over links that this machine does not have.
 #[derive(Debug, Parser)]
@@ -59,6 +61,17 @@ Examples:
 A file of an experiment is TOML with the flags by their names, and data. A flag takes the place of
 the file's. The same command again goes on where an interrupted sweep ended.";
 
+/// The paper's policy, the models alone, and what every gain has to be measured against: switching by chance and by the
+/// clock at an equal share, and sending the whole text at every takeover.
+const DEFAULT_POLICIES: [&str; 6] = [
+    "strict",
+    "small-only",
+    "large-only",
+    "random:share=strict",
+    "periodic:share=strict",
+    "strict:resend",
+];
+
 /// Arguments of `sweep`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SWEEP_AFTER_HELP)]
@@ -71,8 +84,9 @@ pub(super) struct SweepArgs {
     /// Take what is not given here from this TOML file.
     #[arg(long, value_name = "FILE", help_heading = "Experiment")]
     pub(super) experiment: Option<PathBuf>,
-    /// A policy and its parameters, which are the flags of `specthink eval`: random:share=0.3.
-    #[arg(long, value_name = "POLICY", default_values = ["strict", "small-only", "large-only"], help_heading = "Experiment")]
+    /// A policy and its parameters, which are the flags of `specthink eval`: random:share=0.3. A share may name a
+    /// policy given before it, as in random:share=strict: then it is that policy's, measured over the same link.
+    #[arg(long, value_name = "POLICY", default_values = DEFAULT_POLICIES, help_heading = "Experiment")]
     pub(super) policy: Vec<String>,
     /// A link between here and the large node, by name or description: geo, rtt=90ms,loss=1%.
     #[arg(long, value_name = "LINK", default_values = ["loopback", "fibre-metro", "4g-good", "geo"], help_heading = "Experiment")]
@@ -92,14 +106,52 @@ pub(super) struct SweepArgs {
     pub(super) security: SecurityArgs,
 }
 
+/// A policy of a sweep.
+#[derive(Debug, Clone)]
+pub(super) struct Choice {
+    /// As it was written.
+    pub(super) name: String,
+    pub(super) args: PolicyArgs,
+    /// The policy whose share of the large model it takes, measured in the same sweep: its place among the policies.
+    pub(super) share_of: Option<usize>,
+}
+
 impl SweepArgs {
-    /// The policies: as they are written, and read.
-    pub(super) fn policies(&self) -> Result<Vec<(String, PolicyArgs)>, Stop> {
-        let read = |text: &String| match text.parse() {
-            Ok(policy) => Ok((text.clone(), policy)),
-            Err(why) => Err(Stop::new(Exit::Usage, format!("policy {text:?}: {why}"))),
-        };
-        self.policy.iter().map(read).collect()
+    /// The policies, read.
+    pub(super) fn policies(&self) -> Result<Vec<Choice>, Stop> {
+        let refused =
+            |text: &str, why: String| Stop::new(Exit::Usage, format!("policy {text:?}: {why}"));
+        let mut choices: Vec<Choice> = Vec::new();
+        for text in &self.policy {
+            let (own, of) = split_share(text);
+            let mut args: PolicyArgs = own.parse().map_err(|why| refused(text, why))?;
+            let mut share_of = None;
+            if let Some(of) = of {
+                let of = choices.iter().position(|choice| choice.name == of).ok_or_else(|| {
+                    refused(text, format!("share={of}: give a number from 0 to 1, or name a policy that is given before it"))
+                })?;
+                if !wants_large(choices[of].args.policy) || choices[of].share_of.is_some() {
+                    let why =
+                        format!("share={}: that policy has no share of its own", choices[of].name);
+                    return Err(refused(text, why));
+                }
+                // Stands in for what is not known yet, so that everything else can be checked.
+                args.share = Some(0.0);
+                share_of = Some(of);
+            }
+            choices.push(Choice { name: text.clone(), args, share_of });
+        }
+        Ok(choices)
+    }
+}
+
+/// Takes a share that names a policy out of a policy's text: `random:share=strict` is `random:` with the share of `strict`.
+fn split_share(text: &str) -> (String, Option<&str>) {
+    let Some((begin, rest)) = text.split_once("share=") else { return (text.to_owned(), None) };
+    let (value, end) = rest.split_once(',').unwrap_or((rest, ""));
+    match value.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        true => (format!("{begin},{end}"), Some(value.trim())),
+        false => (text.to_owned(), None),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `specthink-lab sweep`: from arguments to cells, one after the other.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use coordinator::{
     Node,
@@ -8,13 +8,16 @@ use coordinator::{
         Bar, Builtin, DataFile, Exit, Places, PolicyArgs, Stop, Trial, grader, remote,
         until_enough, wants_large,
     },
-    eval::{self, EvalLog, Row, RunEnd},
+    eval::{self, EvalLog, Figures, Row, RunEnd},
 };
 use grading::{dataset::Problem, math_verify::Grader};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::{args::SweepArgs, catalogue, print, profiles};
+use super::{
+    args::{Choice, SweepArgs},
+    catalogue, print, profiles,
+};
 use crate::{
     link::LinkProfile,
     sweep::{Cell, CellFigures, Experiment, Folder, Over, SweepError, table},
@@ -30,16 +33,18 @@ impl From<SweepError> for Stop {
 struct Plan<'a> {
     args: &'a SweepArgs,
     data: DataFile,
-    policies: Vec<(String, PolicyArgs)>,
+    policies: Vec<Choice>,
     links: Vec<(String, LinkProfile)>,
 }
 
 /// One cell, and what it asks.
 struct Place<'a> {
-    policy: &'a str,
+    policy: &'a Choice,
     link: &'a (String, LinkProfile),
     seed: u64,
     trial: Trial,
+    /// Its folder and its log; absent while the share that its policy takes from another cell is not known.
+    opened: Option<(PathBuf, EvalLog)>,
 }
 
 pub(super) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, Stop> {
@@ -50,7 +55,7 @@ pub(super) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
         .ok_or_else(|| Stop::new(Exit::Usage, "no folder for the results: give --out FOLDER"))?;
     let cells = plan.cells()?;
     let grader = grader(&args.run)?;
-    let any_large = plan.policies.iter().any(|(_, policy)| wants_large(policy.policy));
+    let any_large = plan.policies.iter().any(|choice| wants_large(choice.args.policy));
     let places = Places::new(&args.nodes, any_large, &args.security, builtin)?;
     until_enough(async |enough| {
         let small = places.small.iter().cloned().map(remote).collect::<Result<Vec<_>, _>>()?;
@@ -72,7 +77,7 @@ pub(super) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
         let folder = Folder::open(out, &plan.experiment(&cells, models))?;
         places.origin.announce();
         let small: Vec<Node> = small.into_iter().map(Node::from).collect();
-        plan.sweep(&cells, &folder, (small, &places), grader, &enough).await
+        plan.sweep(cells, &folder, (small, &places), grader, &enough).await
     })
 }
 
@@ -107,16 +112,20 @@ impl<'a> Plan<'a> {
     /// All cells, in the order in which they are asked.
     fn cells(&self) -> Result<Vec<Place<'_>>, Stop> {
         let mut cells = Vec::new();
-        let terms = (&self.args.run, &self.args.writing, &self.args.nodes);
-        for (name, policy) in &self.policies {
+        for policy in &self.policies {
             for link in &self.links {
                 for &seed in &self.args.seed {
-                    let trial = Trial::new(&self.data, policy, seed, terms)?;
-                    cells.push(Place { policy: name, link, seed, trial });
+                    let trial = self.trial(&policy.args, seed)?;
+                    cells.push(Place { policy, link, seed, trial, opened: None });
                 }
             }
         }
         Ok(cells)
+    }
+
+    fn trial(&self, policy: &PolicyArgs, seed: u64) -> Result<Trial, Stop> {
+        let terms = (&self.args.run, &self.args.writing, &self.args.nodes);
+        Trial::new(&self.data, policy, seed, terms)
     }
 
     fn problems(&self) -> &[Problem] {
@@ -126,11 +135,15 @@ impl<'a> Plan<'a> {
     fn experiment(&self, cells: &[Place<'_>], models: Vec<String>) -> Experiment {
         let policy = |cell: &Place<'_>| {
             let header = &cell.trial.header;
+            let mut policy = header.policy.clone();
+            if let Some(of) = cell.policy.share_of {
+                policy["parameters"]["share"] = json!(self.policies[of].name);
+            }
             let note = json!({
-                "policy": header.policy, "sampling": header.sampling, "max_tokens": header.max_tokens,
+                "policy": policy, "sampling": header.sampling, "max_tokens": header.max_tokens,
                 "deadline_ms": header.deadline_ms, "system": header.system, "settings": header.settings,
             });
-            (cell.policy.to_owned(), note.to_string())
+            (cell.policy.name.clone(), note.to_string())
         };
         Experiment {
             specthink_sweep: Experiment::VERSION,
@@ -146,42 +159,68 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Opens a cell's log, where its policy is known: a share that is another cell's is known when that cell is done.
+    fn open(&self, cells: &mut [Place<'_>], index: usize, folder: &Folder) -> Result<(), Stop> {
+        let Place { policy, link, seed, ref opened, .. } = cells[index];
+        if opened.is_some() {
+            return Ok(());
+        }
+        if let Some(of) = policy.share_of {
+            let same = |cell: &&Place<'_>| {
+                cell.policy.name == self.policies[of].name
+                    && (&cell.link.0, cell.seed) == (&link.0, seed)
+            };
+            let measured = cells.iter().find(same).and_then(|cell| self.share(cell));
+            let Some(share) = measured else { return Ok(()) };
+            let args = PolicyArgs { share: Some(share), ..policy.args.clone() };
+            cells[index].trial = self.trial(&args, seed)?;
+        }
+        let path = folder.cell(&policy.name, &link.0, seed)?;
+        let log = EvalLog::open(&path.join("log.jsonl"), &cells[index].trial.header)?;
+        cells[index].opened = Some((path, log));
+        Ok(())
+    }
+
+    /// The large model's share in a cell that is done, to three digits.
+    fn share(&self, cell: &Place<'_>) -> Option<f64> {
+        let (_, log) = cell.opened.as_ref().filter(|_| self.left(cell).is_empty())?;
+        let share = Figures::new(log.rows().values()).takeover_share;
+        Some((share * 1e3).round() / 1e3)
+    }
+
     /// Asks what is open in all cells, then prints what they say.
     async fn sweep(
         &self,
-        cells: &[Place<'_>],
+        mut cells: Vec<Place<'_>>,
         folder: &Folder,
         (small, places): (Vec<Node>, &Places),
         mut grader: Grader,
         enough: &Notify,
     ) -> Result<Exit, Stop> {
-        let mut logs = Vec::new();
-        for Place { policy, link, seed, trial } in cells {
-            let path = folder.cell(policy, &link.0, *seed)?;
-            let log = EvalLog::open(&path.join("log.jsonl"), &trial.header)?;
-            logs.push((path, log));
+        for index in 0..cells.len() {
+            self.open(&mut cells, index, folder)?;
         }
-        let each = self.problems().len();
-        let done =
-            logs.iter().map(|(_, log)| self.open(log).len()).map(|open| each - open).sum::<usize>();
-        let mut bar = Bar::new((each * cells.len()) as u64, done as u64);
+        let all = self.problems().len() * cells.len();
+        let left =
+            |cells: &[Place<'_>]| cells.iter().map(|cell| self.left(cell).len()).sum::<usize>();
+        let mut bar = Bar::new(all as u64, (all - left(&cells)) as u64);
         bar.skipped(&self.data.data.skipped);
         let mut stopped = None;
-        for (cell, (path, log)) in cells.iter().zip(&mut logs) {
-            let open = self.open(log);
-            if open.is_empty() {
-                continue;
-            }
-            bar.begin(&format!("{} {} {}", cell.policy, cell.link.0, cell.seed));
-            let large = places.large.as_ref().filter(|_| wants_large(cell.trial.policy()));
-            let over = match Over::link(small.clone(), large, &cell.link.1, cell.seed).await {
+        for index in 0..cells.len() {
+            self.open(&mut cells, index, folder)?;
+            let open = self.left(&cells[index]);
+            let Place { policy, link, seed, trial, opened } = &mut cells[index];
+            let Some((path, log)) = opened.as_mut().filter(|_| !open.is_empty()) else { continue };
+            bar.begin(&format!("{} {} {seed}", policy.name, link.0));
+            let large = places.large.as_ref().filter(|_| wants_large(trial.policy()));
+            let over = match Over::link(small.clone(), large, &link.1, *seed).await {
                 Ok(over) => over,
                 Err(stop) => {
                     stopped = Some((stop.exit, stop.to_string()));
                     break;
                 }
             };
-            let asked = Cell::new(path.clone(), &cell.trial, over)?;
+            let asked = Cell::new(path.clone(), trial, over)?;
             let parallel = usize::from(self.args.run.parallel);
             let mut noted = Ok(());
             let see = |row: &Row| {
@@ -201,24 +240,23 @@ impl<'a> Plan<'a> {
             }
         }
         bar.finish();
-        let open = logs.iter().map(|(_, log)| self.open(log).len()).sum::<usize>();
-        self.show(cells, &logs)?;
-        self.end(stopped, open, each * cells.len())
+        self.show(&cells)?;
+        self.end(stopped, left(&cells), all)
     }
 
-    /// The problems without a grade.
-    fn open(&self, log: &EvalLog) -> Vec<Problem> {
-        self.problems().iter().filter(|problem| !log.is_graded(&problem.id)).cloned().collect()
+    /// The problems of a cell without a grade.
+    fn left(&self, cell: &Place<'_>) -> Vec<Problem> {
+        let graded = |problem: &&Problem| {
+            cell.opened.as_ref().is_some_and(|(_, log)| log.is_graded(&problem.id))
+        };
+        self.problems().iter().filter(|problem| !graded(problem)).cloned().collect()
     }
 
-    fn show(
-        &self,
-        cells: &[Place<'_>],
-        logs: &[(std::path::PathBuf, EvalLog)],
-    ) -> Result<Exit, Stop> {
-        let figures = cells.iter().zip(logs).map(|(cell, (path, log))| {
+    fn show(&self, cells: &[Place<'_>]) -> Result<Exit, Stop> {
+        let begun = cells.iter().filter_map(|cell| Some((cell, cell.opened.as_ref()?)));
+        let figures = begun.map(|(cell, (path, log))| {
             let rows = self.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
-            CellFigures::new((cell.policy, &cell.link.0, cell.seed), rows, path)
+            CellFigures::new((&cell.policy.name, &cell.link.0, cell.seed), rows, path)
         });
         print(&table(&figures.collect::<Result<Vec<_>, _>>()?))
     }
