@@ -1,6 +1,7 @@
 //! The command `specthink-lab`: arguments, and what is printed. Exit codes are those of `specthink`.
 
 mod args;
+mod replay;
 mod sweep;
 
 use std::{
@@ -43,6 +44,7 @@ pub fn run(
         Command::Links(links) => show_links(&links),
         Command::Calibrate(args) => measure(&args.links, &args.link),
         Command::Sweep(sweep) => sweep::run(&sweep, builtin),
+        Command::Replay(args) => replay::run(&args),
     };
     match done {
         Ok(exit) => exit.into(),
@@ -62,8 +64,11 @@ fn catalogue(args: &LinksArgs) -> Result<Links, Stop> {
     read().map_err(|error| Stop::new(Exit::Usage, error))
 }
 
-/// Links by name or description.
+/// Links by name or description; all that have a name where none is asked for.
 fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, Stop> {
+    if asked.is_empty() {
+        return Ok(links.iter().cloned().collect());
+    }
     let profiles = asked.iter().map(|link| links.link(link));
     profiles.collect::<Result<_, _>>().map_err(|error| Stop::new(Exit::Usage, error))
 }
@@ -85,10 +90,7 @@ fn show_links(args: &LinksArgs) -> Result<Exit, Stop> {
 
 fn measure(links: &LinksArgs, asked: &[String]) -> Result<Exit, Stop> {
     let links = catalogue(links)?;
-    let profiles = match asked {
-        [] => links.iter().cloned().collect(),
-        asked => profiles(&links, asked)?,
-    };
+    let profiles = profiles(&links, asked)?;
     let measured = until_enough(async |enough| {
         let mut measured = Vec::new();
         for profile in &profiles {

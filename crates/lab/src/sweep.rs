@@ -8,6 +8,7 @@ mod cell;
 mod folder;
 mod table;
 
+pub(crate) use self::table::quantile;
 pub use self::{
     cell::{Cell, Over},
     folder::{Experiment, Folder, SweepError, file_name},

@@ -223,6 +223,41 @@ fn an_experiment_can_be_a_file_and_a_flag_takes_the_place_of_its_key() {
 }
 
 #[test]
+fn journals_of_a_sweep_are_replayed_over_other_links() {
+    let bench = Bench::new();
+    assert!(bench.sweep(&TWO).status.success());
+    // One that broke off, and one of another version.
+    let journals = bench.cell("strict").join("journals");
+    let whole = fs::read_to_string(journals.join("a.jsonl")).unwrap();
+    fs::write(journals.join("cut.jsonl"), &whole[..whole.len() / 2]).unwrap();
+    let other = whole.replacen("\"specthink_journal\":1", "\"specthink_journal\":9", 1);
+    fs::write(journals.join("other.jsonl"), other).unwrap();
+    let rows = bench.folder.path().join("rows.jsonl");
+    let replay = |flags: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_specthink-lab"));
+        command.arg("replay").arg(bench.cell("strict")).args(flags).output().unwrap()
+    };
+    let flags = ["--recorded-over-link", "--link", "rtt=100ms", "--link", "rtt=700ms"];
+    let output = replay(&[&flags[..], &["--rows", rows.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told: Vec<&str> = stderr(&output).lines().collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("breaks off") && told[1].contains("of version 9"), "{told:?}");
+    let text = fs::read_to_string(&rows).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 4, "two answers over two links");
+    for (row, rtt_us) in rows.iter().zip([100_000, 100_000, 700_000, 700_000]) {
+        let handoff_us = row["takeovers"][0]["handoff_us"].as_u64().unwrap();
+        assert!(handoff_us >= rtt_us, "{rtt_us}: {handoff_us}");
+    }
+    assert!(String::from_utf8(output.stdout).unwrap().contains("| rtt=700ms | 2 | "));
+    fs::remove_dir_all(&journals).unwrap();
+    let output = replay(&[]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(stderr(&output).contains("no journal that can be replayed"), "{}", stderr(&output));
+}
+
+#[test]
 fn broken_lines_that_are_left_out_are_told_about() {
     let bench = Bench::new();
     fs::write(bench.folder.path().join("data.jsonl"), format!("{DATA}{{\"id\":\n")).unwrap();

@@ -29,6 +29,8 @@ pub(super) enum Command {
     Calibrate(CalibrateArgs),
     /// Ask every question of a data set with every policy over every link.
     Sweep(Box<SweepArgs>),
+    /// Say what recorded answers would have cost over other links, without models.
+    Replay(ReplayArgs),
 }
 
 /// Where links come from.
@@ -44,6 +46,40 @@ pub(super) struct LinksArgs {
 pub(super) struct CalibrateArgs {
     /// Links, by name or description; all that have a name unless told otherwise.
     pub(super) link: Vec<String>,
+    #[command(flatten)]
+    pub(super) links: LinksArgs,
+}
+
+const REPLAY_AFTER_HELP: &str = "\
+Examples:
+  The answers of a sweep over loopback, over every link that has a name:
+    specthink-lab replay sweep/strict/loopback
+  One answer over a link of your own, row by row for other programs:
+    specthink ask --journal one.jsonl \"What is 17 * 23?\"
+    specthink-lab replay one.jsonl --link rtt=90ms,jitter=3ms --rows replayed.jsonl
+
+docs/replay.md tells what replay can and cannot tell.";
+
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = REPLAY_AFTER_HELP)]
+pub(super) struct ReplayArgs {
+    /// Journals, or folders with journals, best recorded over loopback.
+    #[arg(required = true)]
+    pub(super) journal: Vec<PathBuf>,
+    /// A link between the coordinator and the large node, by name or description. Several times.
+    /// [default: every link that has a name]
+    #[arg(long, value_name = "LINK", help_heading = "Experiment")]
+    pub(super) link: Vec<String>,
+    /// Where the links' randomness starts from.
+    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Experiment")]
+    pub(super) seed: u64,
+    /// The journals were recorded over a link, not over loopback: what no node accounts for is that link's, and left out.
+    #[arg(long, help_heading = "Experiment")]
+    pub(super) recorded_over_link: bool,
+    /// Write every replayed answer to this file too, as a line of JSON.
+    #[arg(long, value_name = "FILE", help_heading = "Experiment")]
+    pub(super) rows: Option<PathBuf>,
     #[command(flatten)]
     pub(super) links: LinksArgs,
 }

@@ -103,7 +103,7 @@ pub fn table(cells: &[CellFigures]) -> String {
 }
 
 /// The nearest rank: the least value that at least this share of all does not exceed.
-fn quantile(sorted: &[u64], share: f64) -> u64 {
+pub(crate) fn quantile(sorted: &[u64], share: f64) -> u64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the length")]
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)

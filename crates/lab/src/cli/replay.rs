@@ -1,0 +1,162 @@
+//! `specthink-lab replay`: journals to a table of what their answers would have cost over other links.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use coordinator::{
+    cli::{Exit, Stop},
+    journal::Journal,
+};
+
+use super::{args::ReplayArgs, catalogue, print, profiles};
+use crate::{
+    replay::{Conditions, RecordedOver, Recording, Replayed, replay},
+    sweep::quantile,
+};
+
+const HEADER: &str = "\
+| link | answers | latency median | p95 | hand-over median | p95 | network share | up | down | doubtful |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+";
+/// Reasons for leaving a journal out that are told one by one; the others are counted.
+const TOLD: usize = 10;
+
+pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
+    let links = profiles(&catalogue(&args.links)?, &args.link)?;
+    let (recordings, left_out) = recordings(args)?;
+    tell(&left_out);
+    if recordings.is_empty() {
+        let message = "there is no journal that can be replayed; give files that `ask --journal` wrote, or a cell \
+                       of a sweep over loopback, such as sweep/strict/loopback";
+        return Err(Stop::new(Exit::Journal, message));
+    }
+    let mut rows = args.rows.as_deref().map(create).transpose()?;
+    let mut table = HEADER.to_owned();
+    for link in &links {
+        let conditions = Conditions::over(link.clone(), args.seed);
+        let replayed = recordings.iter().map(|recording| replay(recording, &conditions));
+        let replayed: Vec<Replayed> =
+            replayed.collect::<Result<_, _>>().map_err(|error| Stop::new(Exit::Usage, error))?;
+        if let Some((path, file)) = &mut rows {
+            let written = replayed.iter().try_for_each(|replayed| {
+                serde_json::to_writer(&mut *file, replayed).map_err(io::Error::other)?;
+                file.write_all(b"\n")
+            });
+            written.map_err(|why| cannot_write(path, &why))?;
+        }
+        table.push_str(&row(&link.name, &replayed));
+    }
+    if let Some((path, mut file)) = rows {
+        file.flush().map_err(|why| cannot_write(path, &why))?;
+    }
+    print(&table)
+}
+
+fn create(path: &Path) -> Result<(&Path, io::BufWriter<fs::File>), Stop> {
+    let file = fs::File::create(path).map_err(|why| cannot_write(path, &why))?;
+    Ok((path, io::BufWriter::new(file)))
+}
+
+fn cannot_write(path: &Path, why: &io::Error) -> Stop {
+    let mend = "give --rows a file in a folder that can be written";
+    Stop::new(Exit::Journal, format!("cannot write {}: {why}; {mend}", path.display()))
+}
+
+/// What can be replayed of the paths, and why the rest cannot.
+fn recordings(args: &ReplayArgs) -> Result<(Vec<Recording>, Vec<String>), Stop> {
+    let over = if args.recorded_over_link { RecordedOver::Link } else { RecordedOver::Loopback };
+    let mut files = Vec::new();
+    for path in &args.journal {
+        let found = journals(path, &mut files);
+        found.map_err(|why| {
+            let mend = "give journals, or folders with journals";
+            Stop::new(Exit::Journal, format!("cannot read {}: {why}; {mend}", path.display()))
+        })?;
+    }
+    let (mut recordings, mut left_out) = (Vec::new(), Vec::new());
+    for file in files {
+        match Journal::open(&file) {
+            Err(error) => left_out.push(error.to_string()),
+            Ok(journal) => match Recording::new(&journal, over) {
+                Err(error) => left_out.push(format!("{}: {error}", file.display())),
+                Ok(recording) => recordings.push(recording),
+            },
+        }
+    }
+    Ok((recordings, left_out))
+}
+
+/// The file, or the journals in the folder and below, in the order of their names. Other files in a folder are none of
+/// our business; a file that is named is taken for a journal.
+fn journals(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return fs::metadata(path).map(|_| ());
+    }
+    let mut entries = fs::read_dir(path)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()?;
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() || is_journal(&entry)? {
+            journals(&entry, files)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_journal(path: &Path) -> io::Result<bool> {
+    const BEGIN: &[u8] = b"{\"specthink_journal\"";
+    let mut begin = Vec::new();
+    fs::File::open(path)?.take(BEGIN.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin == BEGIN)
+}
+
+fn tell(left_out: &[String]) {
+    let mut text = String::new();
+    for why in left_out.iter().take(TOLD) {
+        let _ = writeln!(text, "left out: {why}");
+    }
+    if let Some(more) = left_out.len().checked_sub(TOLD).filter(|more| *more > 0) {
+        let _ = writeln!(text, "left out: {more} more journals");
+    }
+    // Nobody to tell is no reason to stop.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn row(link: &str, replayed: &[Replayed]) -> String {
+    let sorted = |mut values: Vec<u64>| {
+        values.sort_unstable();
+        values
+    };
+    let walls = sorted(replayed.iter().map(|answer| answer.time.total_us).collect());
+    let takeovers = replayed.iter().flat_map(|answer| &answer.takeovers);
+    let handoffs = sorted(takeovers.filter_map(|takeover| takeover.handoff_us).collect());
+    let network: u64 = replayed.iter().map(|answer| answer.time.network_us()).sum();
+    let all: u64 = walls.iter().sum();
+    let each = replayed.len().max(1) as u64;
+    let bytes = |sent: bool| {
+        let traffic = replayed.iter().map(|answer| answer.large_traffic);
+        let bytes = traffic.map(|t| if sent { t.sent_bytes } else { t.received_bytes });
+        bytes.sum::<u64>() / each
+    };
+    let ms = |us: u64| format!("{:.1} ms", us as f64 / 1e3);
+    let [handoff, late] = [0.5, 0.95].map(|share| match handoffs.is_empty() {
+        true => "-".to_owned(),
+        false => ms(quantile(&handoffs, share)),
+    });
+    format!(
+        "| {link} | {} | {} | {} | {handoff} | {late} | {:.1} % | {} B | {} B | {} |\n",
+        replayed.len(),
+        ms(quantile(&walls, 0.5)),
+        ms(quantile(&walls, 0.95)),
+        100.0 * network as f64 / all.max(1) as f64,
+        bytes(true),
+        bytes(false),
+        replayed.iter().filter(|answer| answer.doubt.is_some()).count(),
+    )
+}
