@@ -2,106 +2,15 @@
 //! what a link costs. No model has a part in it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Output},
-    sync::Arc,
-};
+mod bench;
+mod interrupted;
+
+use std::{fs, process::Command};
 
 use coordinator::journal::Journal;
 use serde_json::Value;
-use tempfile::TempDir;
-use thinking::{
-    testing::{Options, Script, ScriptedThinker},
-    thinker::{Command as Asked, Thinker},
-};
-use tokio::{runtime::Runtime, sync::oneshot};
-use transport::{ServerConfig, bind, serve};
 
-const DATA: &str = r#"{"id":"a","question":"2+2?","answer":"4"}
-{"id":"b/c","question":"2+3?","answer":"5"}
-"#;
-const RTT_US: u64 = 40_000;
-const LINK: &str = "rtt=40ms";
-
-struct Bench {
-    _runtime: Runtime,
-    folder: TempDir,
-    small: Arc<ScriptedThinker>,
-    large: Arc<ScriptedThinker>,
-    urls: [String; 2],
-    _stops: [oneshot::Sender<()>; 2],
-}
-
-fn served(runtime: &Runtime, thinker: Arc<dyn Thinker>) -> (String, oneshot::Sender<()>) {
-    runtime.block_on(async {
-        let listener = bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let config = ServerConfig::new(Options::default().card);
-        tokio::spawn(async move {
-            let shutdown = async { drop(stopped.await) };
-            serve(listener, thinker, config, shutdown).await.unwrap();
-        });
-        (url, stop)
-    })
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let (runtime, folder) = (Runtime::new().unwrap(), TempDir::new().unwrap());
-        fs::write(folder.path().join("data.jsonl"), DATA).unwrap();
-        // The small model doubts once; the large one answers.
-        let small = Script::function(|committed, _| {
-            let tokens: &[&str] = match committed {
-                "" => &["Add", ".", "\n\n", "Wait", ",", " no", "."],
-                text if text.contains("Hmm") => &["So", " 4", "."],
-                _ => &["Wait", ",", " no", "."],
-            };
-            tokens.iter().map(|token| (*token).to_owned()).collect()
-        });
-        let large =
-            Script::function(|_, _| ["Hmm", ",", " yes", "\n\n"].map(str::to_owned).to_vec());
-        let [small, large] = [small, large].map(|script| Arc::new(ScriptedThinker::new(script)));
-        let (small_url, small_stop) = served(&runtime, small.clone());
-        let (large_url, large_stop) = served(&runtime, large.clone());
-        let urls = [small_url, large_url];
-        Bench { _runtime: runtime, folder, small, large, urls, _stops: [small_stop, large_stop] }
-    }
-
-    fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
-    }
-
-    fn sweep(&self, flags: &[&str]) -> Output {
-        let data = self.folder.path().join("data.jsonl");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_specthink-lab"));
-        command.arg("sweep").arg(data).arg("--out").arg(self.out());
-        command.args(["--small", &self.urls[0], "--large", &self.urls[1], "--link", LINK]);
-        command.args(flags).env_remove("RUST_LOG").env_remove("SPECTHINK_TOKEN");
-        command.output().unwrap()
-    }
-
-    fn cell(&self, policy: &str) -> PathBuf {
-        self.out().join(policy).join(LINK).join("seed-0")
-    }
-
-    fn rows(&self, policy: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.cell(policy).join("log.jsonl")).unwrap();
-        text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-const TWO: [&str; 4] = ["--policy", "strict", "--policy", "small-only"];
-
-fn asked(thinker: &ScriptedThinker) -> usize {
-    thinker.commands().iter().filter(|(_, command)| matches!(command, Asked::Open(_))).count()
-}
-
-fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
-}
+use bench::{Bench, DATA, RTT_US, TWO, asked, stderr};
 
 #[test]
 fn every_cell_has_its_files_and_a_takeover_costs_a_round_trip() {
