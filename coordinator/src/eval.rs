@@ -200,6 +200,11 @@ pub fn question_seed(seed: u64, id: &str) -> u64 {
     thinking::draw::splitmix64(seed, hash)
 }
 
+/// What the nodes' logs and the journals call a question.
+pub fn question_name(id: &str) -> String {
+    format!("eval-{id}")
+}
+
 /// Time as people write it: `4 m 12 s`.
 pub fn minutes(time: Duration) -> String {
     match time.as_secs() {

@@ -17,7 +17,7 @@ use super::{
     policy::{self, Chosen},
 };
 use crate::{
-    eval::{self, EvalError, Header, question_seed},
+    eval::{self, EvalError, Header, question_name, question_seed},
     question::{Node, Question, Run},
 };
 
@@ -119,7 +119,7 @@ impl Trial {
         let policy = self.chosen.policy(seed)?;
         Ok(Run {
             question: Question {
-                id: format!("eval-{}", problem.id),
+                id: question_name(&problem.id),
                 prompt: prompt(problem.question.clone(), self.header.system.clone(), false),
                 sampling,
                 seed,

@@ -153,12 +153,25 @@ pub struct EvalLog {
     path: PathBuf,
     file: Option<File>,
     rows: HashMap<String, Row>,
+    broke_off: bool,
 }
 
 impl EvalLog {
     /// A log that is kept in memory only.
     pub fn in_memory() -> Self {
-        EvalLog { path: PathBuf::new(), file: None, rows: HashMap::new() }
+        EvalLog { path: PathBuf::new(), file: None, rows: HashMap::new(), broke_off: false }
+    }
+
+    /// Reads a log as it is: nothing is locked, written or cut away, and what is appended stays in memory.
+    ///
+    /// # Errors
+    /// When it cannot be read, is something else, or is of a run with other settings.
+    pub fn read_only(path: &Path, header: &Header) -> Result<Self, EvalError> {
+        let opened = |why| EvalError::Open { path: path.to_owned(), why };
+        let text = std::fs::read(path).map_err(opened)?;
+        let whole = whole(&text, path)?;
+        let (rows, broke_off) = (read(&text[..whole], header, path)?, whole < text.len());
+        Ok(EvalLog { path: path.to_owned(), file: None, rows, broke_off })
     }
 
     /// Begins the log, or takes it up where it broke off.
@@ -181,15 +194,10 @@ impl EvalLog {
         })?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(opened)?;
-        // Whatever follows the last line break is a row that broke off.
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let not_a_log = |why: String| EvalError::NotALog { path: path.to_owned(), why };
-        if whole == 0 && !text.is_empty() && !text.starts_with(b"{\"specthink_eval\"") {
-            return Err(not_a_log("it has no line that ends".to_owned()));
-        }
-        let rows = read(&text[..whole], header, path)?;
+        let whole = whole(&text, path)?;
+        let (rows, broke_off) = (read(&text[..whole], header, path)?, whole < text.len());
         file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(opened)?;
-        let mut log = EvalLog { path: path.to_owned(), file: Some(file), rows };
+        let mut log = EvalLog { path: path.to_owned(), file: Some(file), rows, broke_off };
         if whole == 0 {
             log.write(header)?;
         }
@@ -199,6 +207,11 @@ impl EvalLog {
     /// The rows so far, by question. A question that failed and was answered later is an answered one.
     pub fn rows(&self) -> &HashMap<String, Row> {
         &self.rows
+    }
+
+    /// Whether its last row lacked its end when it was read; that row is not among the others.
+    pub fn broke_off(&self) -> bool {
+        self.broke_off
     }
 
     /// Whether the question has its grade.
@@ -234,6 +247,16 @@ impl Row {
             Row::Failed { id, .. } => id,
         }
     }
+}
+
+/// How much of a log's text is lines that end: whatever follows the last line break is a row that broke off.
+fn whole(text: &[u8], path: &Path) -> Result<usize, EvalError> {
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    if whole == 0 && !text.is_empty() && !text.starts_with(b"{\"specthink_eval\"") {
+        let why = "it has no line that ends".to_owned();
+        return Err(EvalError::NotALog { path: path.to_owned(), why });
+    }
+    Ok(whole)
 }
 
 fn read(text: &[u8], header: &Header, path: &Path) -> Result<HashMap<String, Row>, EvalError> {

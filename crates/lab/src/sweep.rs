@@ -8,9 +8,13 @@ mod cell;
 mod folder;
 mod table;
 
-pub(crate) use self::table::quantile;
+pub(crate) use self::{
+    cell::crossed,
+    folder::{cell_path, journal_path},
+    table::quantile,
+};
 pub use self::{
-    cell::{Cell, Over},
+    cell::{Cell, Crossed, Over},
     folder::{Experiment, Folder, SweepError, file_name},
     table::{CellFigures, table},
 };

@@ -2,12 +2,14 @@
 //! nodes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod by_hand;
+
 use std::{future::pending, sync::Arc, time::Duration};
 
+use by_hand::{Stretch, question, story, stretch};
 use coordinator::{
-    Node, Progress, Question, Run, Settings, Stamped, Summary, Takeover, Writer, answer,
+    Node, Progress, Run, Settings, Stamped, Summary, answer,
     journal::{Header, Journal, JournalWriter},
-    progress::{Asked, Kept, NodeFinished, NodeOpened, NodeWarmed, Text},
 };
 use lab::{
     link::{LinkProfile, Links},
@@ -16,152 +18,19 @@ use lab::{
 use proptest::prelude::*;
 use serde_json::json;
 use thinking::{
-    policy::{End, Policy, Role, Solo, Strict, StrictConfig, Why},
+    policy::{End, Policy, Role, Solo, Strict, StrictConfig},
     testing::{Options, Script, ScriptedThinker},
-    thinker::{Message, ModelCard, Prompt, Sampling, Thinker, Timing},
+    thinker::{Thinker, Timing},
 };
-
-/// One stretch of an answer by hand.
-#[derive(Debug, Clone, Copy)]
-struct Stretch {
-    role: Role,
-    tokens: u32,
-    timing: Timing,
-    /// What taking it in costs the other node.
-    read_us: u64,
-}
-
-impl Stretch {
-    fn bytes(self) -> u64 {
-        u64::from(self.tokens) * 4
-    }
-
-    fn wall_us(self) -> u64 {
-        self.timing.queue_us + self.timing.prefill_us + self.timing.decode_us
-    }
-
-    fn first_text_us(self) -> u64 {
-        let decode_us = self.timing.decode_us;
-        self.wall_us() - decode_us + decode_us / u64::from(self.tokens)
-    }
-}
-
-fn stretch(role: Role, tokens: u32, decode_us: u64, read_us: u64) -> Stretch {
-    Stretch { role, tokens, timing: Timing { decode_us, ..Timing::default() }, read_us }
-}
-
-/// The story of most tests: small, large, small.
-fn story() -> Vec<Stretch> {
-    vec![
-        stretch(Role::Small, 50, 100_000, 4_000),
-        stretch(Role::Large, 20, 60_000, 3_000),
-        stretch(Role::Small, 10, 20_000, 0),
-        stretch(Role::Large, 30, 90_000, 2_000),
-        stretch(Role::Small, 5, 10_000, 0),
-    ]
-}
-
-fn question() -> Question {
-    Question {
-        id: "q".to_owned(),
-        prompt: Prompt::Messages(vec![Message {
-            role: "user".to_owned(),
-            content: "What is 2 + 2?".to_owned(),
-        }]),
-        sampling: Sampling::default(),
-        seed: 7,
-        max_tokens: 1000,
-        deadline: None,
-    }
-}
 
 fn header(large: bool) -> Header {
     let policy = json!({ "name": "strict", "parameters": {} });
     let large = large.then(|| "http://l".to_owned());
-    Header::new(&question(), policy, Settings::default(), vec!["http://s".to_owned()], large)
+    Header::new(&question("q"), policy, Settings::default(), vec!["http://s".to_owned()], large)
 }
 
-/// The takeover that a stretch of the large model is.
-fn takeover(ask: u32, stretch: Stretch) -> Takeover {
-    Takeover {
-        ask,
-        why: Why::Reflection,
-        tokens: stretch.tokens,
-        text_bytes: stretch.bytes(),
-        interrupted: false,
-        prefill_tokens: 0,
-        handoff_us: Some(stretch.first_text_us()),
-        wall_us: stretch.wall_us(),
-        spent: Default::default(),
-    }
-}
-
-/// What a journal says of a stretch: the ask, the text, its end, and how much is kept. Times are from its ask.
-fn told(ask: u32, committed_bytes: u64, stretch: Stretch) -> [(u64, Progress); 4] {
-    let Stretch { role, tokens, timing, .. } = stretch;
-    let why = if role == Role::Small { Why::Turn } else { Why::Reflection };
-    let (bytes, wall_us) = (stretch.bytes(), stretch.wall_us());
-    let asked =
-        Asked { ask, role, why, max_tokens: tokens, provisional: false, seed: 0, committed_bytes };
-    let text = Text { writer: Writer::from(role), why, text: "abc ".repeat(tokens as usize) };
-    let finished = NodeFinished {
-        ask,
-        role,
-        reason: "stop".to_owned(),
-        trigger: None,
-        tokens,
-        bytes,
-        prefill_tokens: 0,
-        timing,
-        first_text_us: Some(stretch.first_text_us()),
-        wall_us,
-    };
-    [
-        (0, Progress::Ask(asked)),
-        (wall_us / 2, Progress::Text(text)),
-        (wall_us, Progress::Finished(finished)),
-        (wall_us, Progress::Kept(Kept { ask, role, bytes, tokens, discarded_tokens: 0 })),
-    ]
-}
-
-/// A journal in which every step costs what it says and nothing lies between.
 fn journal(stretches: &[Stretch]) -> Journal {
-    let large = stretches.iter().any(|stretch| stretch.role == Role::Large);
-    let mut events = Vec::new();
-    let mut at_us = 0;
-    let mut tell = |at_us: u64, progress| events.push(Stamped { at_us, progress });
-    let roles = if large { &[Role::Small, Role::Large][..] } else { &[Role::Small] };
-    let warmed = |role, committed_bytes, tokens, prefill_us| {
-        let prefill_tokens = tokens;
-        Progress::Warmed(NodeWarmed { role, committed_bytes, tokens, prefill_tokens, prefill_us })
-    };
-    for &role in roles {
-        let (node, card) = (format!("{role:?}"), ModelCard::default());
-        let opened =
-            NodeOpened { role, node, card, prompt_tokens: 10, cached_tokens: 0, open_us: 0 };
-        tell(0, Progress::Opened(opened));
-        tell(0, warmed(role, 0, 0, 0));
-    }
-    let mut written = 0;
-    let mut takeovers = Vec::new();
-    for (ask, &stretch) in (0..).zip(stretches) {
-        for (after_us, progress) in told(ask, written, stretch) {
-            tell(at_us + after_us, progress);
-        }
-        at_us += stretch.wall_us();
-        written += stretch.bytes();
-        tell(at_us, warmed(stretch.role, written, stretch.tokens, 0));
-        if large {
-            // It was read while it was written, so it is there when it is over.
-            tell(at_us, warmed(stretch.role.other(), written, stretch.tokens, stretch.read_us));
-        }
-        if stretch.role == Role::Large {
-            takeovers.push(takeover(ask, stretch));
-        }
-    }
-    let summary = Summary { end: Some(End::EndOfText), takeovers, ..Summary::default() };
-    tell(at_us, Progress::Ended(Box::new(summary)));
-    Journal { header: header(large), events, truncated: false }
+    by_hand::journal(&question("q"), json!({ "name": "strict", "parameters": {} }), stretches)
 }
 
 fn recording(stretches: &[Stretch]) -> Recording {
@@ -327,7 +196,7 @@ async fn driven(policy: Box<dyn Policy>, large: bool) -> (Recording, Summary) {
         Node::new(name, thinker)
     };
     let run = Run {
-        question: question(),
+        question: question("q"),
         small: vec![node("s", small)],
         large: large.then(|| node("l", speak)),
         policy,

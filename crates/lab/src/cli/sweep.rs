@@ -154,6 +154,7 @@ impl<'a> Plan<'a> {
             parallel: self.args.run.parallel,
             seeds: self.args.seed.clone(),
             models,
+            policy_order: self.policies.iter().map(|choice| choice.name.clone()).collect(),
             policies: cells.iter().map(policy).collect(),
             links: self.links.iter().map(|(name, link)| (name.clone(), link.to_string())).collect(),
         }

@@ -19,7 +19,7 @@ use thinking::thinker::Failure;
 use tokio::net::TcpListener;
 use transport::{Remote, RemoteConfig};
 
-use super::{SweepError, file_name};
+use super::{SweepError, folder::journal_path};
 use crate::link::{LinkProfile, ShapingProxy};
 
 /// The nodes as a cell reaches them: the small one at once, the large one over a link.
@@ -77,7 +77,7 @@ impl Over {
 
 /// What has gone over a cell's link since it was put up: a line of `traffic.jsonl`. The last line of each run counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Crossed {
+pub struct Crossed {
     /// Counts the runs that worked on the cell, from 0.
     pub run: u64,
     /// Bytes towards the large node.
@@ -147,8 +147,7 @@ impl Asker for Cell<'_> {
             run.small.iter().map(|node| node.name.clone()).collect(),
             large.map(|node| node.name.clone()),
         );
-        let name = format!("{}.jsonl", file_name(&problem.id));
-        let journal = JournalWriter::replace(&self.path.join("journals").join(name), &header)?;
+        let journal = JournalWriter::replace(&journal_path(&self.path, &problem.id), &header)?;
         Ok(Asking { run, journal: Some(journal) })
     }
 
@@ -167,7 +166,7 @@ fn traffic_file(path: &Path) -> PathBuf {
 }
 
 /// What went over a cell's link, one for each run that worked on it.
-pub(super) fn crossed(path: &Path) -> Result<Vec<Crossed>, SweepError> {
+pub(crate) fn crossed(path: &Path) -> Result<Vec<Crossed>, SweepError> {
     let name = traffic_file(path);
     let text = match fs::read_to_string(&name) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -34,6 +34,9 @@ pub struct Experiment {
     pub seeds: Vec<u64>,
     /// The small nodes' models, and the large node's.
     pub models: Vec<String>,
+    /// The policies' names in the order in which they were given; empty in folders of earlier programs.
+    #[serde(default)]
+    pub policy_order: Vec<String>,
     /// The policies: for each what its results depend on beside the seed, as JSON.
     pub policies: BTreeMap<String, String>,
     /// The links by name, as descriptions.
@@ -43,6 +46,31 @@ pub struct Experiment {
 impl Experiment {
     /// The version that this program writes.
     pub const VERSION: u32 = VERSION;
+
+    /// Reads the experiment of a folder that a sweep wrote or is writing; nothing is locked.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the folder is no sweep's.
+    pub fn read(folder: &Path) -> Result<Experiment, SweepError> {
+        let not_results = |why: String| SweepError::NotResults { path: folder.to_owned(), why };
+        let text = fs::read_to_string(folder.join(NAME)).map_err(|why| match why.kind() {
+            io::ErrorKind::NotFound => not_results(format!("there is no {NAME}")),
+            _ => not_results(format!("{NAME}: {why}")),
+        })?;
+        let found = Experiment::parse(&text).map_err(not_results)?;
+        if found.specthink_sweep != VERSION {
+            let found = found.specthink_sweep;
+            return Err(not_results(format!("its layout has version {found}, not {VERSION}")));
+        }
+        Ok(found)
+    }
+
+    fn parse(text: &str) -> Result<Experiment, String> {
+        toml::from_str(text).map_err(|why| {
+            let why = why.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            format!("{NAME}: {why}")
+        })
+    }
 
     /// The first thing that another experiment has otherwise.
     fn difference(&self, other: &Experiment) -> Option<&'static str> {
@@ -79,6 +107,26 @@ pub enum SweepError {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// There are no results to read in the folder.
+    #[error("{} holds no sweep: {why}; give a folder that `specthink-lab sweep` wrote", path.display())]
+    NotResults {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Results of several data sets.
+    #[error(
+        "{} is of another data set than {}, so their answers cannot be compared: report on them one by one",
+        path.display(),
+        first.display()
+    )]
+    OtherDataSet {
+        /// The folder.
+        path: PathBuf,
+        /// The one that it differs from.
+        first: PathBuf,
     },
     /// The folder is another experiment's.
     #[error(
@@ -133,8 +181,7 @@ impl Folder {
             let text = toml::to_string(experiment).map_err(|why| files(io::Error::other(why)))?;
             file.write_all(text.as_bytes()).map_err(files)?;
         } else {
-            let found: Experiment = toml::from_str(&text)
-                .map_err(|why| not_a_sweep(format!("{NAME}: {}", why.message())))?;
+            let found = Experiment::parse(&text).map_err(not_a_sweep)?;
             if let Some(what) = found.difference(experiment) {
                 return Err(SweepError::OtherExperiment { path: path.to_owned(), what });
             }
@@ -147,12 +194,21 @@ impl Folder {
     /// # Errors
     /// When it cannot be made.
     pub fn cell(&self, policy: &str, link: &str, seed: u64) -> Result<PathBuf, SweepError> {
-        let path = self.path.join(file_name(policy)).join(file_name(link));
-        let path = path.join(format!("seed-{seed}"));
+        let path = cell_path(&self.path, policy, link, seed);
         let made = fs::create_dir_all(path.join("journals"));
         made.map_err(|why| SweepError::Files { path: path.clone(), why })?;
         Ok(path)
     }
+}
+
+/// Where the cell of a policy over a link with a seed is in a sweep's folder.
+pub(crate) fn cell_path(folder: &Path, policy: &str, link: &str, seed: u64) -> PathBuf {
+    folder.join(file_name(policy)).join(file_name(link)).join(format!("seed-{seed}"))
+}
+
+/// Where the journal of a question is in a cell's folder.
+pub(crate) fn journal_path(cell: &Path, id: &str) -> PathBuf {
+    cell.join("journals").join(format!("{}.jsonl", file_name(id)))
 }
 
 /// A text as a file's name: what is neither a letter, a digit nor one of `-_.=,` is written as its bytes in hex after

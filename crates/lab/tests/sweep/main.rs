@@ -8,6 +8,7 @@ mod interrupted;
 use std::{fs, process::Command};
 
 use coordinator::journal::Journal;
+use lab::results::Results;
 use serde_json::Value;
 
 use bench::{Bench, DATA, RTT_US, TWO, asked, stderr};
@@ -79,6 +80,10 @@ fn a_baseline_takes_the_share_that_another_policy_had_over_the_same_link() {
     assert!((parameters["share"].as_f64().unwrap() - share).abs() < 0.0006, "{parameters} {share}");
     assert_eq!(parameters["period_tokens"], 20);
     assert!(bench.sweep(&both).status.success(), "and goes on with it");
+    let results = Results::read(&[bench.out()]).unwrap();
+    assert!(results.skipped.is_empty(), "{:?}", results.skipped);
+    assert!(results.cells.iter().all(|cell| cell.graded().all(|row| cell.journal(row).is_ok())));
+    assert_eq!(results.cells.len(), 2);
     assert_eq!(asked(&bench.small), 4);
 }
 

@@ -1,0 +1,239 @@
+//! What sweeps left behind, read again: finished or not, one folder or several of one data set.
+//!
+//! [`Results`] holds every cell with its rows; journals are read when they are asked for
+//! ([`CellResults::journal`]). Nothing is dropped in silence: whatever cannot be used is a [`Skipped`] with its reason.
+//! What does not live here: figures, statistics, and anything that writes.
+
+mod cell;
+mod skipped;
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use coordinator::eval::Header;
+
+pub use self::{
+    cell::CellResults,
+    skipped::{Skipped, What},
+};
+use crate::{
+    link::{LinkProfile, Links},
+    sweep::{Experiment, SweepError},
+};
+
+/// The results of one or more sweeps over one data set.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// The sweeps, in the order in which they were given.
+    pub sweeps: Vec<Sweep>,
+    /// The policies, in the order of the first sweep that has them.
+    pub policies: Vec<PolicyResults>,
+    /// The links, the shortest round trip first.
+    pub links: Vec<LinkProfile>,
+    /// Every cell that has rows.
+    pub cells: Vec<CellResults>,
+    /// What could not be used, but for journals: those are told when they are read.
+    pub skipped: Vec<Skipped>,
+}
+
+/// One sweep's folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sweep {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// What was asked.
+    pub experiment: Experiment,
+}
+
+/// A policy with its parameters and settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyResults {
+    /// Its name as it was given; with the folder, where several sweeps mean different things by it.
+    pub label: String,
+    /// What it is: `strict`, `small-only`, ...
+    pub kind: String,
+    /// Its parameters, the sampling and the settings, as JSON.
+    pub note: String,
+    /// Policies with the same number were asked of the same models under the same conditions.
+    pub setting: usize,
+}
+
+impl Results {
+    /// Reads the folders of one or more sweeps.
+    ///
+    /// # Errors
+    /// When one of them is no sweep's, cannot be read, or is of another data set than the first.
+    pub fn read(folders: &[PathBuf]) -> Result<Results, SweepError> {
+        let mut sweeps: Vec<Sweep> = Vec::new();
+        for folder in folders {
+            let experiment = Experiment::read(folder)?;
+            if let Some(first) = sweeps.first()
+                && first.experiment.data_set_sha256 != experiment.data_set_sha256
+            {
+                let (path, first) = (folder.clone(), first.folder.clone());
+                return Err(SweepError::OtherDataSet { path, first });
+            }
+            sweeps.push(Sweep { folder: folder.clone(), experiment });
+        }
+        let mut results = Results::default();
+        let names = Names::new(&sweeps);
+        for (index, sweep) in sweeps.iter().enumerate() {
+            let why = |why: String| SweepError::NotResults { path: sweep.folder.clone(), why };
+            results.add(index, &names).map_err(why)?;
+        }
+        results.links.sort_by(|a, b| (a.rtt, &a.name).cmp(&(b.rtt, &b.name)));
+        results.sweeps = sweeps;
+        Ok(results)
+    }
+
+    /// The policy of a label.
+    pub fn policy(&self, label: &str) -> Option<&PolicyResults> {
+        self.policies.iter().find(|policy| policy.label == label)
+    }
+
+    fn add(&mut self, index: usize, names: &Names) -> Result<(), String> {
+        let experiment = &names.sweeps[index].experiment;
+        let links = self.add_links(index, names)?;
+        for name in ordered(experiment) {
+            let note = &experiment.policies[name];
+            let value: serde_json::Value =
+                serde_json::from_str(note).map_err(|why| format!("policy {name}: {why}"))?;
+            let header = cell::header(&value, experiment)?;
+            let kind = value["policy"]["name"].as_str().unwrap_or_default().to_owned();
+            let (label, setting) = (names.policy(index, name), names.settings[index]);
+            if self.policy(&label).is_none() {
+                let (label, note) = (label.clone(), note.clone());
+                self.policies.push(PolicyResults { label, kind, note, setting });
+            }
+            for (link_name, link) in &links {
+                for &seed in &experiment.seeds {
+                    let folder = &names.sweeps[index].folder;
+                    let at = cell::At { folder, policy: name, link: link_name, seed };
+                    let header = Header { seed, ..header.clone() };
+                    self.add_cell(at, (&label, link), header, experiment.questions);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The links of a sweep, by the names that they have in its folder.
+    fn add_links(
+        &mut self,
+        index: usize,
+        names: &Names,
+    ) -> Result<Vec<(String, LinkProfile)>, String> {
+        let catalogue = Links::shipped().map_err(|why| why.to_string())?;
+        let mut links = Vec::new();
+        for (name, description) in &names.sweeps[index].experiment.links {
+            let link = catalogue.link(description).map_err(|why| why.to_string())?;
+            let link = LinkProfile { name: names.link(index, name), ..link };
+            if !self.links.iter().any(|known| known.name == link.name) {
+                self.links.push(link.clone());
+            }
+            links.push((name.clone(), link));
+        }
+        Ok(links)
+    }
+
+    fn add_cell(
+        &mut self,
+        at: cell::At<'_>,
+        (policy, link): (&str, &LinkProfile),
+        header: Header,
+        questions: u64,
+    ) {
+        let known = |cell: &&CellResults| {
+            (cell.policy.as_str(), &cell.link.name, cell.seed) == (policy, &link.name, header.seed)
+        };
+        if let Some(first) = self.cells.iter().find(known) {
+            let why = format!("the same cell as {}, which counts", first.folder.display());
+            self.skipped.push(Skipped::new(What::Cell, at.place(), why));
+        } else if let Some(read) = at.read(&header, questions, &mut self.skipped) {
+            let cell::Read { folder, header, rows, traffic } = read;
+            self.cells.push(CellResults {
+                policy: policy.to_owned(),
+                link: link.clone(),
+                seed: header.seed,
+                folder,
+                questions,
+                rows,
+                traffic,
+                header,
+                place: at.place(),
+            });
+        }
+    }
+}
+
+/// The policies' names, in the order in which they were given where that is known.
+fn ordered(experiment: &Experiment) -> Vec<&String> {
+    let given = experiment.policy_order.iter();
+    let given: Vec<&String> =
+        given.filter(|name| experiment.policies.contains_key(*name)).collect();
+    let known: BTreeSet<&String> = given.iter().copied().collect();
+    let others = experiment.policies.keys().filter(|name| !known.contains(name));
+    given.iter().copied().chain(others).collect()
+}
+
+/// What policies and links are called where several sweeps mean different things by one name.
+struct Names<'a> {
+    sweeps: &'a [Sweep],
+    /// For each sweep, the first one with the same models and conditions.
+    settings: Vec<usize>,
+}
+
+impl<'a> Names<'a> {
+    fn new(sweeps: &'a [Sweep]) -> Self {
+        let key = |sweep: &'a Sweep| {
+            let Experiment { models, grader, parallel, questions, .. } = &sweep.experiment;
+            (models, grader, parallel, questions)
+        };
+        let first = |sweep| sweeps.iter().position(|other| key(other) == key(sweep)).unwrap_or(0);
+        Names { sweeps, settings: sweeps.iter().map(first).collect() }
+    }
+
+    fn policy(&self, index: usize, name: &str) -> String {
+        self.label(
+            name,
+            |other| {
+                let note = self.sweeps[other].experiment.policies.get(name)?;
+                Some((self.settings[other], note))
+            },
+            index,
+        )
+    }
+
+    fn link(&self, index: usize, name: &str) -> String {
+        self.label(name, |other| self.sweeps[other].experiment.links.get(name), index)
+    }
+
+    /// The name, with the first folder that means the same by it where others mean something else.
+    fn label<T: PartialEq>(
+        &self,
+        name: &str,
+        meaning: impl Fn(usize) -> Option<T>,
+        index: usize,
+    ) -> String {
+        let ours = meaning(index);
+        let all = || (0..self.sweeps.len()).filter(|other| meaning(*other).is_some());
+        if all().all(|other| meaning(other) == ours) {
+            return name.to_owned();
+        }
+        let first = all().find(|other| meaning(*other) == ours).unwrap_or(index);
+        format!("{name} ({})", self.folder(first))
+    }
+
+    /// A folder's name, or its path where another has the same name.
+    fn folder(&self, index: usize) -> String {
+        let short = |path: &Path| path.file_name().map(|name| name.display().to_string());
+        let path = &self.sweeps[index].folder;
+        let same = self.sweeps.iter().filter(|other| short(&other.folder) == short(path)).count();
+        match short(path) {
+            Some(name) if same == 1 => name,
+            _ => path.display().to_string(),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! One cell's results: its rows, its traffic, its journals.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+};
+
+use coordinator::{
+    Progress,
+    eval::{EvalError, EvalLog, Graded, Header, Row, log, question_name},
+    journal::{Journal, JournalError},
+};
+use serde_json::{Value, json};
+
+use super::{Skipped, What};
+use crate::{
+    link::LinkProfile,
+    sweep::{Crossed, Experiment, SweepError, cell_path, crossed, journal_path},
+};
+
+/// What came of a policy over a link with a seed.
+#[derive(Debug)]
+pub struct CellResults {
+    /// The policy's label.
+    pub policy: String,
+    /// The link.
+    pub link: LinkProfile,
+    /// The seed.
+    pub seed: u64,
+    /// The cell's folder.
+    pub folder: PathBuf,
+    /// How many questions were to be asked.
+    pub questions: u64,
+    /// A row for each question that was asked, by the questions' ids.
+    pub rows: Vec<Row>,
+    /// What went over the link, for each run that worked on the cell; none where it has none.
+    pub traffic: Vec<Crossed>,
+    pub(super) header: Header,
+    pub(super) place: String,
+}
+
+impl CellResults {
+    /// The graded answers, by the questions' ids.
+    pub fn graded(&self) -> impl Iterator<Item = &Graded> + Clone {
+        self.rows.iter().filter_map(|row| match row {
+            Row::Graded(graded) => Some(graded.as_ref()),
+            Row::Failed { .. } => None,
+        })
+    }
+
+    /// Reads the journal of a graded answer.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be read, lacks its end, has another version, or is of anything but this answer.
+    pub fn journal(&self, graded: &Graded) -> Result<Journal, Skipped> {
+        let skipped = |what, why: &dyn std::fmt::Display| {
+            Skipped::new(what, format!("{}, question {}", self.place, graded.id), why)
+        };
+        let mixed = |what: &str| {
+            let why = format!("its journal is of another {what}: it was mixed in, or changed");
+            Err(skipped(What::Mixed, &why))
+        };
+        let path = journal_path(&self.folder, &graded.id);
+        if !path.exists() {
+            return Err(skipped(What::NoJournal, &"its journal is not there"));
+        }
+        let journal = Journal::open(&path).map_err(|error| match error {
+            JournalError::Version { found, program, .. } => {
+                let why = format!("its journal has version {found} ({program})");
+                skipped(What::Version, &why)
+            }
+            JournalError::NotAJournal { why, .. } => {
+                skipped(What::Damaged, &format!("its journal is none: {why}"))
+            }
+            JournalError::Damaged { line, why, .. } => {
+                skipped(What::Damaged, &format!("its journal, line {line}: {why}"))
+            }
+            other => skipped(What::Damaged, &other),
+        })?;
+        let question = &journal.header.question;
+        if question.id != question_name(&graded.id) {
+            return mixed("question");
+        }
+        let header = &self.header;
+        if journal.header.policy != header.policy {
+            return mixed("policy");
+        }
+        if (question.seed, question.sampling) != (graded.seed, header.sampling)
+            || question.max_tokens != header.max_tokens
+            || journal.header.settings != header.settings
+        {
+            return mixed("experiment");
+        }
+        match journal.events.last().map(|last| &last.progress) {
+            Some(Progress::Ended(summary)) if **summary == graded.summary => Ok(journal),
+            Some(Progress::Ended(_)) => mixed("run of the question"),
+            _ => Err(skipped(What::Truncated, &"its journal breaks off")),
+        }
+    }
+}
+
+/// What the logs of a policy begin with; the seed is the cell's.
+pub(super) fn header(note: &Value, experiment: &Experiment) -> Result<Header, String> {
+    let mut header = note.clone();
+    let more = json!({
+        "specthink_eval": log::VERSION,
+        "data_set": experiment.data_set,
+        "data_set_sha256": experiment.data_set_sha256,
+        "seed": 0,
+        "grader": experiment.grader,
+    });
+    if let (Some(header), Some(more)) = (header.as_object_mut(), more.as_object()) {
+        header.extend(more.clone());
+    }
+    serde_json::from_value(header).map_err(|why| format!("a policy's settings: {why}"))
+}
+
+/// With the share that the policy took from another one: only the cell's log tells it.
+fn settled(mut header: Header, log: &Path) -> Header {
+    if header.policy["parameters"]["share"].is_string() {
+        let mut line = String::new();
+        let read = fs::File::open(log).and_then(|file| BufReader::new(file).read_line(&mut line));
+        let found: Option<Value> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
+        let share = found.map(|found| found["policy"]["parameters"]["share"].clone());
+        if let Some(share) = share.filter(Value::is_number) {
+            header.policy["parameters"]["share"] = share;
+        }
+    }
+    header
+}
+
+/// What was found in a cell's folder.
+pub(super) struct Read {
+    pub(super) folder: PathBuf,
+    /// What its log begins with.
+    pub(super) header: Header,
+    pub(super) rows: Vec<Row>,
+    pub(super) traffic: Vec<Crossed>,
+}
+
+/// A cell's place in a sweep's folder.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) policy: &'a str,
+    pub(super) link: &'a str,
+    pub(super) seed: u64,
+}
+
+impl At<'_> {
+    pub(super) fn place(self) -> String {
+        format!(
+            "{}: {} over {} with seed {}",
+            self.folder.display(),
+            self.policy,
+            self.link,
+            self.seed
+        )
+    }
+
+    /// What is in the cell's folder; nothing where there are no rows, which is told.
+    pub(super) fn read(
+        self,
+        header: &Header,
+        questions: u64,
+        skipped: &mut Vec<Skipped>,
+    ) -> Option<Read> {
+        let path = cell_path(self.folder, self.policy, self.link, self.seed);
+        let mut skip = |what, why: &dyn std::fmt::Display| {
+            skipped.push(Skipped::new(what, self.place(), why));
+        };
+        let log_path = path.join("log.jsonl");
+        if !log_path.exists() {
+            skip(What::Cell, &"it has no log: it was not begun");
+            return None;
+        }
+        let header = settled(header.clone(), &log_path);
+        let log = match EvalLog::read_only(&log_path, &header) {
+            Ok(log) => log,
+            Err(error) => {
+                let why = match error {
+                    EvalError::OtherRun { what, .. } => {
+                        format!("its log is of a run with another {what}: it was mixed in")
+                    }
+                    EvalError::NotALog { why, .. } => format!("its log is none: {why}"),
+                    EvalError::Open { why, .. } => format!("its log cannot be read: {why}"),
+                    other => other.to_string(),
+                };
+                skip(What::Cell, &why);
+                return None;
+            }
+        };
+        if log.broke_off() {
+            skip(What::BrokenRow, &"the last row of its log breaks off");
+        }
+        let traffic = crossed(&path).unwrap_or_else(|error| {
+            let why = match error {
+                SweepError::Files { why, .. } => why.to_string(),
+                other => other.to_string(),
+            };
+            skip(What::Traffic, &format!("its traffic cannot be read: {why}"));
+            Vec::new()
+        });
+        let mut rows: Vec<Row> = log.rows().values().cloned().collect();
+        rows.sort_by(|a, b| a.id().cmp(b.id()));
+        skipped.extend(self.unasked(&rows, questions));
+        skipped.extend(self.strays(&path, &rows));
+        if rows.is_empty() {
+            skipped.push(Skipped::new(What::Cell, self.place(), "it has no rows"));
+            return None;
+        }
+        Some(Read { folder: path, header, rows, traffic })
+    }
+
+    /// Questions that failed or were not asked.
+    fn unasked(self, rows: &[Row], questions: u64) -> Vec<Skipped> {
+        let failed = rows.iter().filter_map(|row| match row {
+            Row::Failed { id, reason } => {
+                let place = format!("{}, question {id}", self.place());
+                Some(Skipped::new(What::Failed, place, format!("it failed: {reason}")))
+            }
+            Row::Graded(_) => None,
+        });
+        let open = questions.saturating_sub(rows.len() as u64);
+        let open = (open > 0).then(|| {
+            let why = format!("{open} of {questions} questions have no row so far");
+            Skipped { count: open, ..Skipped::new(What::Open, self.place(), why) }
+        });
+        failed.chain(open).collect()
+    }
+
+    /// Journals that belong to no graded answer: of a run that was interrupted, or put there by somebody.
+    fn strays(self, path: &Path, rows: &[Row]) -> Vec<Skipped> {
+        let graded = rows.iter().filter(|row| matches!(row, Row::Graded(_)));
+        let expected: BTreeSet<PathBuf> = graded.map(|row| journal_path(path, row.id())).collect();
+        let Ok(found) = fs::read_dir(path.join("journals")) else { return Vec::new() };
+        let mut strays: Vec<PathBuf> = found
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| !expected.contains(path))
+            .collect();
+        strays.sort();
+        let skipped = strays.iter().map(|path| {
+            let name = path.file_name().unwrap_or_default().display().to_string();
+            let why = format!("its journal {name} belongs to no graded answer");
+            Skipped::new(What::Stray, self.place(), why)
+        });
+        skipped.collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! What of a sweep's results cannot be used, and why.
+
+use std::fmt;
+
+/// Something that was left out, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// What it is.
+    pub what: What,
+    /// How many of them this line stands for.
+    pub count: u64,
+    /// Where it is: folder, policy, link, seed, question.
+    pub place: String,
+    /// Why it was left out.
+    pub why: String,
+}
+
+/// Kinds of things that are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// A cell without rows, or with a log of something else.
+    Cell,
+    /// A row that broke off.
+    BrokenRow,
+    /// A question that failed: a node was gone.
+    Failed,
+    /// A question that was not asked yet.
+    Open,
+    /// The journal of a graded answer is not there.
+    NoJournal,
+    /// A journal of another version.
+    Version,
+    /// A journal that lacks its end.
+    Truncated,
+    /// A journal of another question, run, policy or seed.
+    Mixed,
+    /// A journal that cannot be read.
+    Damaged,
+    /// A journal that belongs to no graded answer.
+    Stray,
+    /// Traffic of a link that cannot be read.
+    Traffic,
+    /// An answer that cannot be replayed.
+    Replay,
+}
+
+impl What {
+    /// What many of them are called.
+    pub fn plural(self) -> &'static str {
+        match self {
+            What::Cell => "cells",
+            What::BrokenRow => "rows that broke off",
+            What::Failed => "questions that failed",
+            What::Open => "questions without an answer so far",
+            What::NoJournal => "journals that are not there",
+            What::Version => "journals of another version",
+            What::Truncated => "journals that break off",
+            What::Mixed => "journals of something else",
+            What::Damaged => "journals that cannot be read",
+            What::Stray => "journals that belong to no graded answer",
+            What::Traffic => "counts of traffic",
+            What::Replay => "answers that cannot be replayed",
+        }
+    }
+}
+
+impl Skipped {
+    /// One thing that was left out; line breaks are taken out.
+    pub fn new(what: What, place: impl Into<String>, why: impl fmt::Display) -> Skipped {
+        let why = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        Skipped { what, count: 1, place: place.into(), why }
+    }
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.why)
+    }
+}
