@@ -14,18 +14,25 @@ pub fn wilson(k: u64, n: u64) -> (f64, f64) {
     if n == 0 {
         return (0.0, 1.0);
     }
-    let k = k.min(n);
     // Counts of answers are far below 2^53, where f64 stops being exact.
     #[allow(clippy::cast_precision_loss)]
-    let (right, total) = (k as f64, n as f64);
-    let share = right / total;
+    let (right, total) = (k.min(n) as f64, n as f64);
+    wilson_share(right / total, total)
+}
+
+/// The same for a share that is told by so many answers, which need not be a whole number: answers that depend on each
+/// other tell less than as many that do not.
+pub fn wilson_share(share: f64, total: f64) -> (f64, f64) {
+    if total <= 0.0 {
+        return (0.0, 1.0);
+    }
     let z2 = Z * Z;
     let centre = share + z2 / (2.0 * total);
     let spread = Z * (share * (1.0 - share) / total + z2 / (4.0 * total * total)).sqrt();
     let scale = 1.0 + z2 / total;
     // At the ends rounding would leave the bound a hair off the exact 0 or 1.
-    let low = if k == 0 { 0.0 } else { (centre - spread) / scale };
-    let high = if k == n { 1.0 } else { (centre + spread) / scale };
+    let low = if share <= 0.0 { 0.0 } else { (centre - spread) / scale };
+    let high = if share >= 1.0 { 1.0 } else { (centre + spread) / scale };
     (low.max(0.0), high.min(1.0))
 }
 

@@ -11,7 +11,6 @@ mod table;
 pub(crate) use self::{
     cell::crossed,
     folder::{cell_path, journal_path},
-    table::quantile,
 };
 pub use self::{
     cell::{Cell, Crossed, Over},

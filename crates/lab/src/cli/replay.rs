@@ -15,7 +15,7 @@ use coordinator::{
 use super::{args::ReplayArgs, catalogue, print, profiles};
 use crate::{
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
-    sweep::quantile,
+    stats::quantile,
 };
 
 const HEADER: &str = "\
@@ -145,15 +145,14 @@ fn row(link: &str, replayed: &[Replayed]) -> String {
         bytes.sum::<u64>() / each
     };
     let ms = |us: u64| format!("{:.1} ms", us as f64 / 1e3);
-    let [handoff, late] = [0.5, 0.95].map(|share| match handoffs.is_empty() {
-        true => "-".to_owned(),
-        false => ms(quantile(&handoffs, share)),
-    });
+    let cell = |sorted: &[u64], share| quantile(sorted, share).map_or_else(|| "-".to_owned(), ms);
     format!(
-        "| {link} | {} | {} | {} | {handoff} | {late} | {:.1} % | {} B | {} B | {} |\n",
+        "| {link} | {} | {} | {} | {} | {} | {:.1} % | {} B | {} B | {} |\n",
         replayed.len(),
-        ms(quantile(&walls, 0.5)),
-        ms(quantile(&walls, 0.95)),
+        cell(&walls, 0.5),
+        cell(&walls, 0.95),
+        cell(&handoffs, 0.5),
+        cell(&handoffs, 0.95),
         100.0 * network as f64 / all.max(1) as f64,
         bytes(true),
         bytes(false),

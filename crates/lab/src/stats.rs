@@ -1,0 +1,154 @@
+//! Statistics of paired questions: intervals by resampling questions, shares of answers that hang together, exact tests
+//! of two policies on the same questions.
+//!
+//! A question is the unit throughout: its answers with several seeds are drawn together, because they are not
+//! independent of each other. Pure: the same values and seed give the same results.
+//! What does not live here: where the values come from (`report`), and Wilson's interval itself (the crate `grading`).
+
+use grading::interval::wilson_share;
+use thinking::draw::splitmix64;
+
+/// How often questions are drawn anew for an interval.
+pub const RESAMPLES: u64 = 2_000;
+/// An interval of fewer resamples than this share of all is none: too often there was nothing to say.
+const DEFINED: f64 = 0.95;
+
+/// A value with its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// The value for the questions as they are.
+    pub value: f64,
+    /// The interval's ends; absent where it cannot be told.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// A statistic of questions with its percentile bootstrap interval: [`RESAMPLES`] times as many questions are drawn with
+/// replacement. A resample for which the statistic has no value is left out; where that is more than one in
+/// twenty, there is no interval. Nothing where the questions themselves give no value.
+pub fn bootstrap<Q>(
+    questions: &[Q],
+    seed: u64,
+    statistic: impl Fn(&[&Q]) -> Option<f64>,
+) -> Option<Estimate> {
+    let all: Vec<&Q> = questions.iter().collect();
+    let value = statistic(&all)?;
+    let mut drawn = all.clone();
+    let mut values = Vec::new();
+    let count = questions.len() as u64;
+    for resample in 0..RESAMPLES {
+        for (at, place) in (0..).zip(&mut drawn) {
+            // The high half of a product is an even draw below the count, but for 2^-64 of it.
+            let draw = splitmix64(seed, resample * count + at + 1);
+            let index = (u128::from(draw) * u128::from(count)) >> 64;
+            *place = all[usize::try_from(index).unwrap_or(0)];
+        }
+        values.extend(statistic(&drawn).filter(|value| value.is_finite()));
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    let interval = (values.len() as f64 >= DEFINED * RESAMPLES as f64)
+        .then(|| Some((quantile(&values, 0.025)?, quantile(&values, 0.975)?)))
+        .flatten();
+    Some(Estimate { value, interval })
+}
+
+/// The nearest rank: the least of sorted values that at least this share of all does not exceed.
+pub fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
+    sorted.get(rank(sorted.len(), share)).copied()
+}
+
+/// The median by nearest rank; the order of the values does not matter.
+pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    let rank = rank(values.len(), 0.5);
+    if values.is_empty() {
+        return None;
+    }
+    Some(*values.select_nth_unstable_by(rank, f64::total_cmp).1)
+}
+
+/// The mean.
+pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    (count > 0.0).then(|| sum / count)
+}
+
+fn rank(count: usize, share: f64) -> usize {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the length")]
+    let rank = (share * count as f64).ceil() as usize;
+    rank.saturating_sub(1)
+}
+
+/// A share over questions, each of which has so many hits of so many tries, with Wilson's interval. Tries of one question
+/// hang together, so they count for less: by the design effect of sampling questions (Kish 1965), which is at least
+/// 1 and at most the tries per question. With one try for each question this is Wilson's interval itself. Nothing
+/// without a try.
+pub fn share(questions: &[(u64, u64)]) -> Option<Estimate> {
+    let asked: Vec<(f64, f64)> = questions
+        .iter()
+        .filter(|(_, tries)| *tries > 0)
+        .map(|(hits, tries)| (*hits as f64, *tries as f64))
+        .collect();
+    let (hits, tries) = asked.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    if tries == 0.0 {
+        return None;
+    }
+    let (value, clusters) = (hits / tries, asked.len() as f64);
+    let most = tries / clusters;
+    let alone = value * (1.0 - value) / tries;
+    let effect = if alone > 0.0 && clusters > 1.0 {
+        let spread: f64 = asked.iter().map(|(hits, tries)| (hits - value * tries).powi(2)).sum();
+        let together = clusters / (clusters - 1.0) * spread / (tries * tries);
+        (together / alone).clamp(1.0, most.max(1.0))
+    } else {
+        most
+    };
+    Some(Estimate { value, interval: Some(wilson_share(value, tries / effect)) })
+}
+
+/// Two policies on the same questions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Paired {
+    /// Questions that only the first one had right, or more often.
+    pub first_only: u64,
+    /// Questions that only the second one had right, or more often.
+    pub second_only: u64,
+    /// McNemar's exact p, two-sided.
+    pub p: f64,
+}
+
+/// McNemar's exact test for how often two policies were right on each question. With one seed these are 0 and 1; with
+/// several, questions are compared by how often each policy was right, which is the sign test over questions.
+pub fn mcnemar(questions: impl Iterator<Item = (u64, u64)>) -> Paired {
+    let (mut first_only, mut second_only) = (0, 0);
+    for (first, second) in questions {
+        first_only += u64::from(first > second);
+        second_only += u64::from(second > first);
+    }
+    Paired { first_only, second_only, p: sign_test(first_only, second_only) }
+}
+
+/// How likely a fair coin is to fall at least as unevenly, on either side.
+fn sign_test(a: u64, b: u64) -> f64 {
+    let all = a + b;
+    // By logarithms: 2^-all is 0 in f64 for 1,100 questions.
+    let mut log_ways = -(all as f64) * std::f64::consts::LN_2;
+    let mut tail = log_ways.exp();
+    for k in 0..a.min(b) {
+        log_ways += ((all - k) as f64).ln() - ((k + 1) as f64).ln();
+        tail += log_ways.exp();
+    }
+    (2.0 * tail).min(1.0)
+}
+
+/// Holm's adjustment of p values for being many, in their order.
+pub fn holm(p_values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p_values.len()).collect();
+    order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
+    let mut adjusted = vec![1.0; p_values.len()];
+    let mut least: f64 = 0.0;
+    for (rank, index) in order.iter().enumerate() {
+        least = least.max(p_values[*index] * (p_values.len() - rank) as f64).min(1.0);
+        adjusted[*index] = least;
+    }
+    adjusted
+}
