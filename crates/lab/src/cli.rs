@@ -2,6 +2,7 @@
 
 mod args;
 mod replay;
+mod report;
 mod sweep;
 
 use std::{
@@ -45,6 +46,7 @@ pub fn run(
         Command::Calibrate(args) => measure(&args.links, &args.link),
         Command::Sweep(sweep) => sweep::run(&sweep, builtin),
         Command::Replay(args) => replay::run(&args),
+        Command::Report(args) => report::run(&args),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -2,7 +2,8 @@
 //!
 //! [`link`] holds links: profiles by name or description, a pure model of one direction, a TCP proxy that shapes
 //! connections by it without root; [`calibrate`] measures what the proxy really gives; [`sweep`] runs policies over
-//! links; [`results`] reads what sweeps left, [`stats`] says how sure that is; [`replay`] re-times recorded answers over a
+//! links; [`results`] reads what sweeps left, [`stats`] says how sure that is, [`report`] writes figures of it;
+//! [`replay`] re-times recorded answers over a
 //! link. The command `specthink-lab` is in [`cli`].
 //!
 //! What does not live here: models, policies, the driver of a question, grading; they are the coordinator's.
@@ -11,6 +12,7 @@ pub mod calibrate;
 pub mod cli;
 pub mod link;
 pub mod replay;
+pub mod report;
 pub mod results;
 pub mod stats;
 pub mod sweep;

@@ -22,8 +22,8 @@ pub struct Estimate {
     pub interval: Option<(f64, f64)>,
 }
 
-/// A statistic of questions with its percentile bootstrap interval: [`RESAMPLES`] times as many questions are drawn with
-/// replacement. A resample for which the statistic has no value is left out; where that is more than one in
+/// A statistic of questions with its percentile bootstrap interval: [`RESAMPLES`] times as many questions are drawn
+/// with replacement. A resample for which the statistic has no value is left out; where that is more than one in
 /// twenty, there is no interval. Nothing where the questions themselves give no value.
 pub fn bootstrap<Q>(
     questions: &[Q],
@@ -78,11 +78,14 @@ fn rank(count: usize, share: f64) -> usize {
     rank.saturating_sub(1)
 }
 
-/// A share over questions, each of which has so many hits of so many tries, with Wilson's interval. Tries of one question
-/// hang together, so they count for less: by the design effect of sampling questions (Kish 1965), which is at least
-/// 1 and at most the tries per question. With one try for each question this is Wilson's interval itself. Nothing
-/// without a try.
-pub fn share(questions: &[(u64, u64)]) -> Option<Estimate> {
+/// Of one question: how many hits, of how many tries.
+pub type Hits = (u64, u64);
+
+/// A share over questions, each of which has so many hits of so many tries, with Wilson's interval. Tries of one
+/// question hang together, so they count for less: by the design effect of sampling questions (Kish 1965), which is
+/// at least 1 and at most the tries per question. With one try for each question this is Wilson's interval itself.
+/// Nothing without a try.
+pub fn share(questions: &[Hits]) -> Option<Estimate> {
     let asked: Vec<(f64, f64)> = questions
         .iter()
         .filter(|(_, tries)| *tries > 0)
@@ -103,6 +106,39 @@ pub fn share(questions: &[(u64, u64)]) -> Option<Estimate> {
         most
     };
     Some(Estimate { value, interval: Some(wilson_share(value, tries / effect)) })
+}
+
+/// How much oftener the first of two was right than the second, on the same questions, each given as hits and tries:
+/// Newcombe's interval for paired shares (1998, method 10). It joins the two shares' own intervals by how far the two
+/// go together over questions, so that it stays honest where resampling fails: where only one of the two was ever
+/// right alone. Nothing without tries on both sides.
+pub fn paired_difference(questions: &[(Hits, Hits)]) -> Option<Estimate> {
+    let both: Vec<_> =
+        questions.iter().copied().filter(|(first, second)| first.1 > 0 && second.1 > 0).collect();
+    let first = share(&both.iter().map(|pair| pair.0).collect::<Vec<_>>())?;
+    let second = share(&both.iter().map(|pair| pair.1).collect::<Vec<_>>())?;
+    let ((low_a, high_a), (low_b, high_b)) = (first.interval?, second.interval?);
+    let together = correlation(&both);
+    let (a, b) = (first.value, second.value);
+    let beside = |x: f64, y: f64| (x * x - 2.0 * together * x * y + y * y).max(0.0).sqrt();
+    let value = a - b;
+    let low = (value - beside(a - low_a, high_b - b)).max(-1.0);
+    let high = (value + beside(high_a - a, b - low_b)).min(1.0);
+    Some(Estimate { value, interval: Some((low, high)) })
+}
+
+/// The correlation of two shares over questions, with Newcombe's correction of one that is positive.
+fn correlation(questions: &[(Hits, Hits)]) -> f64 {
+    let rate = |(hits, tries): Hits| hits as f64 / tries as f64;
+    let count = questions.len() as f64;
+    let sum = |value: &dyn Fn(f64, f64) -> f64| {
+        questions.iter().map(|pair| value(rate(pair.0), rate(pair.1))).sum::<f64>() / count
+    };
+    let (a, b) = (sum(&|a, _| a), sum(&|_, b| b));
+    let spread = (sum(&|x, _| (x - a).powi(2)) * sum(&|_, y| (y - b).powi(2))).sqrt();
+    let together = sum(&|x, y| (x - a) * (y - b));
+    let together = if together > 0.0 { (together - 0.5 / count).max(0.0) } else { together };
+    if spread > 0.0 { together / spread } else { 0.0 }
 }
 
 /// Two policies on the same questions.

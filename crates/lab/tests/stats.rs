@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use grading::interval::wilson;
-use lab::stats::{bootstrap, holm, mcnemar, mean, median, quantile, share};
+use lab::stats::{bootstrap, holm, mcnemar, mean, median, paired_difference, quantile, share};
 use proptest::prelude::*;
 
 /// So many questions that only the first had right, and so many that only the second had.
@@ -47,6 +47,27 @@ fn quantiles_are_of_the_nearest_rank() {
         (median([3.0, 1.0, 2.0, 4.0].into_iter()), median([].into_iter())),
         (Some(2.0), None)
     );
+}
+
+/// Questions that both had right, only the first, only the second, neither.
+fn table(both: u64, first: u64, second: u64, neither: u64) -> Vec<((u64, u64), (u64, u64))> {
+    let cells = [(both, 1, 1), (first, 1, 0), (second, 0, 1), (neither, 0, 0)];
+    let questions =
+        cells.into_iter().flat_map(|(count, a, b)| (0..count).map(move |_| ((a, 1), (b, 1))));
+    questions.collect()
+}
+
+#[test]
+fn a_paired_difference_has_newcombes_interval() {
+    // By hand: 35 of 40 and 39 of 40, the correlation (35 - 20) / sqrt(35 * 5 * 39 * 1) = 0.1816.
+    let estimate = paired_difference(&table(35, 0, 4, 1)).unwrap();
+    let (low, high) = estimate.interval.unwrap();
+    assert!((estimate.value + 0.1).abs() < 1e-12);
+    assert!((low + 0.2339).abs() < 1e-3 && (high - 0.0153).abs() < 1e-3, "{low} {high}");
+    // Never apart: the correction keeps some width.
+    let (low, high) = paired_difference(&table(20, 0, 0, 20)).unwrap().interval.unwrap();
+    assert!(low < 0.0 && high > 0.0 && (low + high).abs() < 1e-12, "{low} {high}");
+    assert_eq!(paired_difference(&[]), None);
 }
 
 #[test]
@@ -158,6 +179,20 @@ proptest! {
         let (again_low, again_high) =
             share(&[&questions[..], &questions].concat()).unwrap().interval.unwrap();
         prop_assert!(again_high - again_low <= high - low + 1e-12);
+    }
+
+    #[test]
+    fn a_paired_difference_lies_in_its_interval_and_turns_with_its_sides(
+        counts in (0..20_u64, 0..20_u64, 0..20_u64, 1..20_u64),
+    ) {
+        let (both, first, second, neither) = counts;
+        let estimate = paired_difference(&table(both, first, second, neither)).unwrap();
+        let turned = paired_difference(&table(both, second, first, neither)).unwrap();
+        let ((low, high), (other_low, other_high)) =
+            (estimate.interval.unwrap(), turned.interval.unwrap());
+        prop_assert!((-1.0..=estimate.value + 1e-12).contains(&low), "{estimate:?}");
+        prop_assert!((estimate.value - 1e-12..=1.0).contains(&high), "{estimate:?}");
+        prop_assert!((low + other_high).abs() < 1e-12 && (high + other_low).abs() < 1e-12);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(super) enum Command {
     Sweep(Box<SweepArgs>),
     /// Say what recorded answers would have cost over other links, without models.
     Replay(ReplayArgs),
+    /// Write the report of sweeps: figures, their numbers, what they can say.
+    Report(ReportArgs),
 }
 
 /// Where links come from.
@@ -82,6 +84,20 @@ pub(super) struct ReplayArgs {
     pub(super) rows: Option<PathBuf>,
     #[command(flatten)]
     pub(super) links: LinksArgs,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReportArgs {
+    /// Folders that `sweep` wrote, of one data set; finished or not.
+    #[arg(required = true)]
+    pub(super) folder: Vec<PathBuf>,
+    /// The report's folder; `report` in the sweep's own unless told otherwise.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// A TOML file of what tokens and traffic cost; an example unless told otherwise. See docs/report.md.
+    #[arg(long, value_name = "FILE")]
+    pub(super) prices: Option<PathBuf>,
 }
 
 const SWEEP_AFTER_HELP: &str = "\

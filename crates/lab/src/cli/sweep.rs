@@ -242,6 +242,7 @@ impl<'a> Plan<'a> {
         }
         bar.finish();
         self.show(&cells)?;
+        tokio::task::block_in_place(|| super::report::after(folder.path()));
         self.end(stopped, left(&cells), all)
     }
 

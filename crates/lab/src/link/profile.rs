@@ -62,6 +62,12 @@ impl LinkProfile {
         }
     }
 
+    /// Whether it delays, limits and loses nothing: no link at all, as loopback.
+    pub fn is_unlimited(&self) -> bool {
+        let LinkProfile { name, basis, .. } = self;
+        *self == LinkProfile { name: name.clone(), basis: basis.clone(), ..Self::default() }
+    }
+
     /// Changes properties one by one, each at most once, then checks them together.
     pub(super) fn with<'a>(
         mut self,

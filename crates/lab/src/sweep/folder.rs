@@ -189,6 +189,11 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), _file: file })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder of a cell; made where it is not there.
     ///
     /// # Errors

@@ -44,6 +44,24 @@ fn every_cell_has_its_files_and_a_takeover_costs_a_round_trip() {
 }
 
 #[test]
+fn a_sweep_ends_with_its_report_and_loses_nothing_when_there_can_be_none() {
+    let bench = Bench::new();
+    let output = bench.sweep(&TWO);
+    let report = bench.out().join("report").join("report.html");
+    let line = format!("report: {}\n", report.display());
+    assert!(stderr(&output).ends_with(&line), "{}", stderr(&output));
+    let page = fs::read_to_string(&report).unwrap();
+    assert!(page.contains("Nothing was left out."), "every journal is its row's");
+    let folder = report.parent().unwrap();
+    fs::remove_dir_all(folder).unwrap();
+    fs::write(folder, "in the way").unwrap();
+    let again = bench.sweep(&TWO);
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert_eq!(again.stdout, output.stdout);
+    assert!(stderr(&again).contains("there is no report: cannot write"), "{}", stderr(&again));
+}
+
+#[test]
 fn an_interrupted_sweep_goes_on_and_asks_nothing_twice() {
     let bench = Bench::new();
     assert!(bench.sweep(&TWO).status.success());

@@ -1,0 +1,131 @@
+//! The report of one or more sweeps: a page with figures, and each figure as a picture and as numbers beside it.
+//!
+//! Rows and journals are grouped once (`data`), each module of `figures` makes a table and a picture of them, and page, SVG
+//! and CSV are written from these. What does not live here: reading folders ([`crate::results`]), statistics
+//! ([`crate::stats`]), replay.
+
+mod chart;
+mod data;
+mod figure;
+mod figures;
+mod html;
+mod prices;
+mod table;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+pub use self::prices::{ModelPrices, Prices, PricesError};
+use self::{
+    data::Data,
+    figure::{DrawnFigure, Figure},
+    table::Table,
+};
+use crate::{
+    results::Results,
+    sweep::{CellFigures, SweepError},
+};
+
+/// The page's name in the report's folder.
+pub const PAGE: &str = "report.html";
+
+/// A report, made.
+#[derive(Debug)]
+pub struct Report {
+    files: Vec<(String, String)>,
+}
+
+/// Why there is no report, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The results cannot be read.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// A picture could not be drawn.
+    #[error("cannot draw a figure: {0}; this is a defect, the results are not touched")]
+    Draw(io::Error),
+    /// A file cannot be written.
+    #[error("cannot write {}: {why}; give --out a folder that can be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        why: io::Error,
+    },
+}
+
+impl Report {
+    /// Makes the report of results. Reads their journals.
+    ///
+    /// # Errors
+    /// When the traffic of a cell cannot be read, or a picture cannot be drawn.
+    pub fn new(results: &Results, prices: &Prices) -> Result<Report, ReportError> {
+        let data = Data::new(results);
+        let cells = cells(results)?;
+        let drawn: Result<Vec<DrawnFigure>, io::Error> =
+            figures::all(&data, prices).into_iter().map(Figure::draw).collect();
+        let drawn = drawn.map_err(ReportError::Draw)?;
+        let page = html::page(&data, prices, &cells, &drawn);
+        let mut files = vec![(PAGE.to_owned(), page), ("cells.csv".to_owned(), cells.csv())];
+        for figure in &drawn {
+            let name = figure.figure.name;
+            files.push((format!("{name}.svg"), figure.svg()));
+            files.push((format!("{name}.csv"), figure.csv()));
+        }
+        Ok(Report { files })
+    }
+
+    /// Writes it into a folder, which is made where it is not there; files of an earlier report are replaced. Answers
+    /// where the page is.
+    ///
+    /// # Errors
+    /// When something cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf, ReportError> {
+        let fault = |path: &Path, why| ReportError::Write { path: path.to_owned(), why };
+        fs::create_dir_all(folder).map_err(|why| fault(folder, why))?;
+        for (name, text) in &self.files {
+            let path = folder.join(name);
+            fs::write(&path, text).map_err(|why| fault(&path, why))?;
+        }
+        Ok(folder.join(PAGE))
+    }
+}
+
+/// Every cell in a row, as the sweep's own table has it.
+fn cells(results: &Results) -> Result<Table, SweepError> {
+    let mut table = Table::new(&[
+        "policy",
+        "link",
+        "seed",
+        "graded",
+        "right",
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+        "large_share",
+        "takeovers_per_answer",
+        "latency_median_ms",
+        "latency_p95_ms",
+        "network_share",
+        "up_bytes_per_answer",
+        "down_bytes_per_answer",
+        "degraded",
+        "failed",
+    ]);
+    for cell in &results.cells {
+        let key = (cell.policy.as_str(), cell.link.name.as_str(), cell.seed);
+        let sums = CellFigures::new(key, cell.rows.iter(), &cell.folder)?;
+        let figures = &sums.figures;
+        table.push([
+            vec![key.0.into(), key.1.into(), key.2.into(), figures.graded.into()],
+            vec![figures.right.into(), figures.accuracy.into(), figures.accuracy_low.into()],
+            vec![figures.accuracy_high.into(), figures.takeover_share.into()],
+            vec![figures.takeovers.into(), data::ms(sums.median_us).into()],
+            vec![data::ms(sums.p95_us).into(), sums.network_share.into(), sums.up_bytes.into()],
+            vec![sums.down_bytes.into(), figures.degraded.into(), figures.failed.into()],
+        ]);
+    }
+    Ok(table)
+}

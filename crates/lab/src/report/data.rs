@@ -1,0 +1,233 @@
+//! A sweep's answers as figures need them: by policy and link, with the answers of each question together, and what is
+//! taken from their journals, which are read here once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coordinator::{Progress, Writer, eval::Graded, journal::Journal};
+use thinking::policy::Role;
+
+use crate::{
+    link::LinkProfile,
+    replay::{RecordedOver, Recording},
+    results::{CellResults, PolicyResults, Results, Skipped, What},
+    stats::{self, Estimate},
+};
+
+/// Where the draws of all intervals start from.
+pub(super) const SEED: u64 = 0;
+
+/// Everything that figures are made from.
+pub(super) struct Data<'a> {
+    pub(super) results: &'a Results,
+    /// By policy, then by link; those with graded answers.
+    pub(super) groups: Vec<Group<'a>>,
+    /// What was left out, of rows and of journals.
+    pub(super) skipped: Vec<Skipped>,
+    /// The programs that wrote the journals.
+    pub(super) programs: BTreeSet<String>,
+}
+
+/// A policy over a link, all seeds together.
+pub(super) struct Group<'a> {
+    pub(super) policy: &'a PolicyResults,
+    pub(super) link: &'a LinkProfile,
+    pub(super) cells: Vec<&'a CellResults>,
+    pub(super) questions: Vec<Question<'a>>,
+}
+
+/// A question's answers with all seeds.
+#[derive(Default)]
+pub(super) struct Question<'a> {
+    pub(super) id: &'a str,
+    pub(super) answers: Vec<&'a Graded>,
+    pub(super) texts: Vec<TextBytes>,
+    /// Of answers over loopback only.
+    pub(super) recordings: Vec<Recording>,
+}
+
+/// Bytes of text between the coordinator and the large node, as a journal tells them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct TextBytes {
+    /// The prompt and what others wrote, each byte once.
+    pub(super) up_once: u64,
+    /// The prompt and the whole text so far at every ask.
+    pub(super) up_again: u64,
+    /// What the large node wrote.
+    pub(super) down: u64,
+}
+
+impl<'a> Data<'a> {
+    pub(super) fn new(results: &'a Results) -> Data<'a> {
+        let mut data = Data {
+            results,
+            groups: Vec::new(),
+            skipped: results.skipped.clone(),
+            programs: BTreeSet::new(),
+        };
+        for policy in &results.policies {
+            for link in &results.links {
+                let ours = |cell: &&CellResults| {
+                    cell.policy == policy.label && cell.link.name == link.name
+                };
+                let cells: Vec<&CellResults> = results.cells.iter().filter(ours).collect();
+                let questions = data.questions(&cells);
+                if !questions.is_empty() {
+                    data.groups.push(Group { policy, link, cells, questions });
+                }
+            }
+        }
+        data
+    }
+
+    fn questions(&mut self, cells: &[&'a CellResults]) -> Vec<Question<'a>> {
+        let mut questions: BTreeMap<&str, Question<'a>> = BTreeMap::new();
+        for cell in cells {
+            for graded in cell.graded() {
+                let question = questions.entry(&graded.id).or_default();
+                question.id = &graded.id;
+                question.answers.push(graded);
+                let journal = match cell.journal(graded) {
+                    Ok(journal) => journal,
+                    Err(skipped) => {
+                        self.skipped.push(skipped);
+                        continue;
+                    }
+                };
+                self.programs.insert(journal.header.program.clone());
+                question.texts.push(TextBytes::of(&journal));
+                if cell.link.is_unlimited() {
+                    match Recording::new(&journal, RecordedOver::Loopback) {
+                        Ok(recording) => question.recordings.push(recording),
+                        Err(why) => {
+                            let place = format!("{} over {}", cell.policy, cell.link.name);
+                            self.skipped.push(Skipped::new(What::Replay, place, why));
+                        }
+                    }
+                }
+            }
+        }
+        questions.into_values().collect()
+    }
+
+    /// The policies' labels: every figure gives them the same colours.
+    pub(super) fn policies(&self) -> Vec<String> {
+        self.results.policies.iter().map(|policy| policy.label.clone()).collect()
+    }
+
+    pub(super) fn links(&self) -> Vec<String> {
+        self.results.links.iter().map(|link| link.name.clone()).collect()
+    }
+
+    pub(super) fn group(&self, policy: &str, link: &str) -> Option<&Group<'a>> {
+        self.groups.iter().find(|g| g.policy.label == policy && g.link.name == link)
+    }
+
+    /// The policy of a kind among those that were asked like this one.
+    pub(super) fn beside(&self, policy: &PolicyResults, kind: &str) -> Option<&'a PolicyResults> {
+        let like = |other: &&PolicyResults| other.kind == kind && other.setting == policy.setting;
+        self.results.policies.iter().find(like)
+    }
+}
+
+impl<'a> Group<'a> {
+    /// A statistic of the questions, with its interval.
+    pub(super) fn estimate(
+        &self,
+        statistic: impl Fn(&[&Question<'a>]) -> Option<f64>,
+    ) -> Option<Estimate> {
+        stats::bootstrap(&self.questions, SEED, statistic)
+    }
+
+    /// The mean over answers.
+    pub(super) fn mean(&self, value: impl Fn(&Graded) -> f64) -> Option<Estimate> {
+        self.estimate(|drawn| stats::mean(answers(drawn).map(&value)))
+    }
+
+    /// Right of graded, with Wilson's interval.
+    pub(super) fn accuracy(&self) -> Option<Estimate> {
+        stats::share(&self.questions.iter().map(Question::right).collect::<Vec<_>>())
+    }
+
+    /// The median wall time of an answer, in milliseconds.
+    pub(super) fn latency_ms(&self) -> Option<Estimate> {
+        self.estimate(|drawn| stats::median(answers(drawn).map(wall_ms)))
+    }
+
+    /// How many answers were graded.
+    pub(super) fn graded(&self) -> usize {
+        self.questions.iter().map(|question| question.answers.len()).sum()
+    }
+
+    /// The questions that another group has too, side by side.
+    pub(super) fn paired<'b>(
+        &'b self,
+        other: &'b Group<'a>,
+    ) -> Vec<(&'b Question<'a>, &'b Question<'a>)> {
+        let theirs: BTreeMap<&str, &Question<'a>> =
+            other.questions.iter().map(|question| (question.id, question)).collect();
+        let both = |ours: &'b Question<'a>| Some((ours, *theirs.get(ours.id)?));
+        self.questions.iter().filter_map(both).collect()
+    }
+}
+
+impl Question<'_> {
+    /// How many of its answers were right, of how many.
+    pub(super) fn right(&self) -> (u64, u64) {
+        let right = self.answers.iter().filter(|answer| answer.right).count();
+        (right as u64, self.answers.len() as u64)
+    }
+
+    /// The share of its answers that were right.
+    pub(super) fn rightness(&self) -> f64 {
+        let (right, all) = self.right();
+        right as f64 / all.max(1) as f64
+    }
+}
+
+/// All answers of some questions.
+pub(super) fn answers<'b>(drawn: &'b [&Question<'_>]) -> impl Iterator<Item = &'b Graded> {
+    drawn.iter().flat_map(|question| question.answers.iter().copied())
+}
+
+pub(super) fn wall_ms(answer: &Graded) -> f64 {
+    ms(answer.summary.time.total_us)
+}
+
+pub(super) fn ms(us: u64) -> f64 {
+    us as f64 / 1e3
+}
+
+impl TextBytes {
+    fn of(journal: &Journal) -> TextBytes {
+        let header = &journal.header;
+        if header.large.is_none() {
+            return TextBytes::default();
+        }
+        let messages = header.question.messages.iter().flatten();
+        let messages: usize = messages.map(|message| message.content.len()).sum();
+        let prompt = (messages + header.question.raw_prompt.as_ref().map_or(0, String::len)) as u64;
+        let mut bytes = TextBytes { up_once: prompt, ..TextBytes::default() };
+        // What was written since the large node was last sent something, when nothing is sent ahead.
+        let mut waiting = 0;
+        for event in &journal.events {
+            match &event.progress {
+                Progress::Text(text) if text.writer != Writer::Large => {
+                    waiting += text.text.len() as u64;
+                    if header.settings.keep_warm {
+                        bytes.up_once += std::mem::take(&mut waiting);
+                    }
+                }
+                Progress::Ask(asked) if asked.role == Role::Large => {
+                    bytes.up_once += std::mem::take(&mut waiting);
+                    bytes.up_again += prompt + asked.committed_bytes;
+                }
+                Progress::Finished(finished) if finished.role == Role::Large => {
+                    bytes.down += finished.bytes;
+                }
+                Progress::Degraded { .. } => break,
+                _ => {}
+            }
+        }
+        bytes
+    }
+}

@@ -1,0 +1,39 @@
+//! The figures of a report, one a module. Each takes the data and gives a table, a picture of it, and what it says in
+//! words.
+
+mod accuracy;
+mod completion;
+mod cost;
+mod gap;
+mod handoff;
+mod paired;
+mod rtt;
+mod time;
+mod traffic;
+
+use super::{data::Data, figure::Figure, prices::Prices};
+
+/// All of them, in the order of the report.
+pub(super) fn all(data: &Data<'_>, prices: &Prices) -> Vec<Figure> {
+    vec![
+        accuracy::against_latency(data),
+        accuracy::against_share(data),
+        rtt::figure(data),
+        time::figure(data),
+        traffic::figure(data),
+        handoff::figure(data),
+        completion::figure(data),
+        gap::figure(data),
+        cost::figure(data, prices),
+        paired::figure(data),
+    ]
+}
+
+/// A list of names as people write it.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        [begin @ .., last] => format!("{} and {last}", begin.join(", ")),
+    }
+}

@@ -1,0 +1,76 @@
+//! What a link does to answers: how many there are, how many are right, how many went on without the large model.
+
+use coordinator::eval::Row;
+
+use super::accuracy::head;
+use crate::{
+    report::{
+        chart::{Axis, Chart, Kind, Scale},
+        data::{Data, Group},
+        figure::Figure,
+        table::{Table, estimated},
+    },
+    stats,
+};
+
+pub(super) fn figure(data: &Data<'_>) -> Figure {
+    let mut table = Table::new(&[
+        "policy",
+        "link",
+        "rtt_ms",
+        "answers",
+        "measure",
+        "share",
+        "share_low",
+        "share_high",
+    ]);
+    for group in &data.groups {
+        let degraded: Vec<(u64, u64)> = group
+            .questions
+            .iter()
+            .map(|question| {
+                let answers = &question.answers;
+                let degraded = answers.iter().filter(|answer| answer.summary.degraded.is_some());
+                (degraded.count() as u64, answers.len() as u64)
+            })
+            .collect();
+        let (completed, failed) = asked(group);
+        let measures = [
+            ("completed, of those asked", stats::share(&completed)),
+            ("right, of those completed", group.accuracy()),
+            ("degraded, of those completed", stats::share(&degraded)),
+            ("failed, of those asked", stats::share(&failed)),
+        ];
+        for (measure, share) in measures {
+            table.push([head(group), vec![measure.into()], estimated(share).to_vec()]);
+        }
+    }
+    let x = Axis::new("share", "share", Scale::Share).with_interval("share_low", "share_high");
+    Figure {
+        name: "7-completion",
+        title: "Answers that came, and how".to_owned(),
+        reading: "A panel for each measure, links from the shortest round trip to the longest. Completed answers were \
+            graded; degraded ones were finished by the small model because the large one was late or gone; failed ones \
+            are questions without an answer. An interval that begins at 0 % does not mean that it never happens. Links \
+            that break off do so at moments that the seed decides, and a cell of a few seconds may meet none of \
+            them.",
+        notes: Vec::new(),
+        table,
+        chart: Chart {
+            panel: Some("measure"),
+            series: "policy",
+            order: data.policies(),
+            kind: Kind::Rows { category: "link", x, lines: &[] },
+        },
+    }
+}
+
+type Counts = Vec<(u64, u64)>;
+
+/// For each row, whether it is completed, and whether it failed.
+fn asked(group: &Group<'_>) -> (Counts, Counts) {
+    let rows = group.cells.iter().flat_map(|cell| &cell.rows);
+    let completed: Vec<u64> = rows.map(|row| u64::from(matches!(row, Row::Graded(_)))).collect();
+    let failed = completed.iter().map(|completed| (1 - completed, 1)).collect();
+    (completed.into_iter().map(|completed| (completed, 1)).collect(), failed)
+}

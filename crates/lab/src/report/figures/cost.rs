@@ -1,0 +1,121 @@
+//! What right answers cost in money.
+
+use coordinator::{Summary, account::ModelTotals};
+
+use super::{
+    accuracy::{axis, head},
+    traffic::on_the_wire,
+};
+use crate::report::{
+    chart::{Axis, Chart, Kind, Layer, Mark, Scale},
+    data::{Data, answers},
+    figure::Figure,
+    prices::{ModelPrices, Prices},
+    table::{Table, estimated},
+};
+
+pub(super) fn figure(data: &Data<'_>, prices: &Prices) -> Figure {
+    let mut table = Table::new(&[
+        "policy",
+        "link",
+        "rtt_ms",
+        "answers",
+        "currency",
+        "price_version",
+        "cost_per_1000_answers",
+        "cost_per_1000_answers_low",
+        "cost_per_1000_answers_high",
+        "cost_per_1000_right",
+        "cost_per_1000_right_low",
+        "cost_per_1000_right_high",
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+    ]);
+    let mut notes =
+        vec![format!("Prices: {} in {} ({}).", prices.version, prices.currency, prices.note)];
+    for group in &data.groups {
+        let wire = on_the_wire(group).map_or(0.0, |(up, down)| up + down);
+        let wire = wire * prices.traffic_per_gb / 1e9;
+        let cost = |summary: &Summary| prices.tokens(summary) + wire;
+        let each = group.mean(|answer| 1e3 * cost(&answer.summary));
+        let right = group.estimate(|drawn| {
+            let right = answers(drawn).filter(|answer| answer.right).count();
+            let all: f64 = answers(drawn).map(|answer| cost(&answer.summary)).sum();
+            (right > 0).then(|| 1e3 * all / right as f64)
+        });
+        if right.is_none() {
+            let (policy, link) = (&group.policy.label, &group.link.name);
+            notes.push(format!(
+                "{policy} over {link}: nothing was right, so there is no price for it."
+            ));
+        }
+        table.push([
+            head(group),
+            vec![prices.currency.as_str().into(), prices.version.as_str().into()],
+            estimated(each).to_vec(),
+            estimated(right).to_vec(),
+            estimated(group.accuracy()).to_vec(),
+        ]);
+    }
+    let label = format!("{} for 1,000 right answers", prices.currency);
+    let x = Axis::new(&label, "cost_per_1000_right", Scale::Linear)
+        .with_interval("cost_per_1000_right_low", "cost_per_1000_right_high");
+    Figure {
+        name: "9-cost",
+        title: "Accuracy against the cost of right answers".to_owned(),
+        reading: "All tokens that were computed, at the prices below, and the bytes on the wire: for 1,000 right \
+            answers, so that wrong ones count too. Read tokens count as often as a node computed them, and tokens that \
+            were made and discarded as output. A service that bills the whole text at every request would cost more; \
+            see the figure of bytes. Up and to the left is better.",
+        notes,
+        table,
+        chart: Chart {
+            panel: Some("link"),
+            series: "policy",
+            order: data.policies(),
+            kind: Kind::Points { x, y: axis(), layers: vec![Layer::all(Mark::Point)] },
+        },
+    }
+}
+
+impl Prices {
+    /// What the tokens of an answer cost.
+    fn tokens(&self, summary: &Summary) -> f64 {
+        self.small.of(&summary.small) + self.large.of(&summary.large)
+    }
+}
+
+impl ModelPrices {
+    fn of(&self, totals: &ModelTotals) -> f64 {
+        let read = totals.prefill_tokens + totals.warm_tokens;
+        let made = totals.tokens + totals.discarded_tokens;
+        let million = read as f64 * self.input_per_million
+            + totals.cached_tokens as f64 * self.cached_input_per_million
+            + made as f64 * self.output_per_million;
+        million / 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_has_its_price() {
+        let prices = ModelPrices {
+            input_per_million: 1.0,
+            cached_input_per_million: 10.0,
+            output_per_million: 100.0,
+        };
+        let totals = ModelTotals {
+            prefill_tokens: 200_000,
+            warm_tokens: 300_000,
+            cached_tokens: 100_000,
+            tokens: 30_000,
+            discarded_tokens: 10_000,
+            ..ModelTotals::default()
+        };
+        assert!((prices.of(&totals) - 5.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,271 @@
+//! Latency against the link's round trip: measured, and replayed from what was recorded over loopback.
+
+use std::time::Duration;
+
+use super::listed;
+use crate::{
+    link::LinkProfile,
+    replay::{Conditions, Recording, replay},
+    report::{
+        chart::{Axis, Chart, Kind, Layer, Mark, Scale},
+        data::{Data, Group, SEED, ms},
+        figure::Figure,
+        table::{Table, Value, estimated, shown},
+    },
+    results::{PolicyResults, What},
+    stats::{self, Estimate},
+};
+
+/// What is shorter stands here: a logarithmic axis has no zero.
+const FLOOR_MS: f64 = 0.1;
+/// Round trips to replay: from the floor to 2 s, about seven for each factor of ten.
+const GRID: u32 = 31;
+const LONGEST_MS: f64 = 2_000.0;
+
+/// A policy's recorded questions, each with what it would take at every round trip of the grid, for every seed.
+struct Line<'a> {
+    policy: &'a PolicyResults,
+    questions: Vec<(&'a str, Vec<Vec<f64>>)>,
+}
+
+pub(super) fn figure(data: &Data<'_>) -> Figure {
+    let mut table = Table::new(&[
+        "policy",
+        "source",
+        "link",
+        "rtt_ms",
+        "answers",
+        "latency_median_ms",
+        "latency_median_low_ms",
+        "latency_median_high_ms",
+    ]);
+    for group in &data.groups {
+        let rtt_ms = group.link.rtt.as_secs_f64() * 1e3;
+        let answers = group.graded();
+        table.push([
+            vec![
+                group.policy.label.as_str().into(),
+                "live".into(),
+                group.link.name.as_str().into(),
+            ],
+            vec![rtt_ms.into(), answers.into()],
+            estimated(group.latency_ms()).to_vec(),
+        ]);
+    }
+    let grid = grid();
+    let lines: Vec<Line<'_>> =
+        data.results.policies.iter().filter_map(|policy| Line::new(data, policy, &grid)).collect();
+    for line in &lines {
+        for (at, rtt_ms) in grid.iter().enumerate() {
+            let median = line.median(at);
+            let answers: usize = line.questions.iter().map(|(_, answers)| answers.len()).sum();
+            table.push([
+                vec![line.policy.label.as_str().into(), "replayed".into(), Value::Absent],
+                vec![(*rtt_ms).into(), answers.into()],
+                estimated(median).to_vec(),
+            ]);
+        }
+    }
+    let x = Axis::new("round trip of the link, ms", "rtt_ms", Scale::Log { floor: FLOOR_MS });
+    let y = Axis::new(
+        "median latency of an answer, ms",
+        "latency_median_ms",
+        Scale::Log { floor: 1.0 },
+    )
+    .with_interval("latency_median_low_ms", "latency_median_high_ms");
+    let layer = |source, mark| Layer { only: Some(("source", source)), mark, by_series: true };
+    Figure {
+        name: "3-latency-rtt",
+        title: "Latency against the link's round trip".to_owned(),
+        reading: "Marks are answers measured live over the links, with their rates, jitter and losses; lines are the \
+            answers recorded over loopback, re-timed over links with that round trip and no other limit. Marks above \
+            their line show what the link costs beside its round trip, and what the machine was busy with. Replay \
+            re-times decisions and does not decide anew. Both axes are logarithmic; a round trip of less than 0.1 ms \
+            stands at 0.1 ms.",
+        notes: notes(data, &lines, &grid),
+        table,
+        chart: Chart {
+            panel: None,
+            series: "policy",
+            order: data.policies(),
+            kind: Kind::Points {
+                x,
+                y,
+                layers: vec![layer("replayed", Mark::Line), layer("live", Mark::Point)],
+            },
+        },
+    }
+}
+
+/// Round trips in even steps of their logarithm, in milliseconds.
+fn grid() -> Vec<f64> {
+    let step = (LONGEST_MS / FLOOR_MS).ln() / f64::from(GRID - 1);
+    (0..GRID).map(|n| FLOOR_MS * (f64::from(n) * step).exp()).collect()
+}
+
+/// What a recording would take over a link of this round trip, in milliseconds.
+fn replayed_ms(recording: &Recording, rtt_ms: f64) -> Option<f64> {
+    let rtt = Duration::from_secs_f64(rtt_ms / 1e3);
+    let link = LinkProfile { rtt, ..LinkProfile::default() };
+    let replayed = replay(recording, &Conditions::over(link, SEED)).ok()?;
+    Some(ms(replayed.time.total_us))
+}
+
+impl<'a> Line<'a> {
+    /// The line of a policy that was recorded over loopback.
+    fn new(data: &Data<'a>, policy: &'a PolicyResults, grid: &[f64]) -> Option<Line<'a>> {
+        let recorded =
+            |group: &&Group<'a>| group.policy.label == policy.label && group.link.is_unlimited();
+        let group = data.groups.iter().find(recorded)?;
+        let mut questions = Vec::new();
+        for question in &group.questions {
+            let over_grid = |recording: &Recording| {
+                grid.iter()
+                    .map(|rtt_ms| replayed_ms(recording, *rtt_ms))
+                    .collect::<Option<Vec<_>>>()
+            };
+            let answers: Vec<Vec<f64>> = question.recordings.iter().filter_map(over_grid).collect();
+            if !answers.is_empty() {
+                questions.push((question.id, answers));
+            }
+        }
+        (!questions.is_empty()).then_some(Line { policy, questions })
+    }
+
+    fn median(&self, at: usize) -> Option<Estimate> {
+        stats::bootstrap(&self.questions, SEED, |drawn| {
+            stats::median(drawn.iter().flat_map(|(_, answers)| answers.iter().map(|a| a[at])))
+        })
+    }
+
+    /// Where this line crosses another one, on the questions that both have: the round trip in milliseconds, and
+    /// whether this one is above beyond it.
+    fn crossing(&self, other: &Line<'a>, grid: &[f64]) -> Option<(Estimate, bool)> {
+        let theirs = |id: &str| other.questions.iter().find(|(other, _)| *other == id);
+        let pairs: Vec<[&Vec<Vec<f64>>; 2]> =
+            self.questions.iter().filter_map(|(id, ours)| Some([ours, &theirs(id)?.1])).collect();
+        let estimate = stats::bootstrap(&pairs, SEED, |drawn| Some(crossing(drawn, grid)?.0))?;
+        let all: Vec<&[&Vec<Vec<f64>>; 2]> = pairs.iter().collect();
+        Some((estimate, crossing(&all, grid)?.1))
+    }
+}
+
+/// The first crossing of two medians over the grid, by a straight line in the logarithm of the round trip.
+fn crossing(drawn: &[&[&Vec<Vec<f64>>; 2]], grid: &[f64]) -> Option<(f64, bool)> {
+    let median = |side: usize, at: usize| {
+        stats::median(drawn.iter().flat_map(|pair| pair[side].iter().map(|answer| answer[at])))
+    };
+    let mut before: Option<(f64, f64)> = None;
+    for (at, rtt_ms) in grid.iter().enumerate() {
+        let above = median(0, at)? - median(1, at)?;
+        // Equal there: the next one tells on which side it goes on.
+        if above == 0.0 {
+            continue;
+        }
+        if let Some((last_ms, last)) = before
+            && last.signum() != above.signum()
+        {
+            let share = last / (last - above);
+            let crossed = last_ms.ln() + share * (rtt_ms.ln() - last_ms.ln());
+            return Some((crossed.exp(), above > 0.0));
+        }
+        before = Some((*rtt_ms, above));
+    }
+    None
+}
+
+/// The crossings in words, and whose journals could not be replayed.
+fn notes(data: &Data<'_>, lines: &[Line<'_>], grid: &[f64]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for line in lines {
+        for kind in ["small-only", "large-only"] {
+            let other = data.beside(line.policy, kind);
+            let other = lines.iter().find(|o| other.is_some_and(|p| p.label == o.policy.label));
+            let Some(other) = other.filter(|_| line.policy.kind != kind) else { continue };
+            if line.policy.kind == "small-only" {
+                continue;
+            }
+            notes.push(in_words(line, other, grid));
+        }
+    }
+    let without: Vec<String> = data
+        .results
+        .policies
+        .iter()
+        .filter(|policy| !lines.iter().any(|line| line.policy.label == policy.label))
+        .map(|policy| policy.label.clone())
+        .collect();
+    if !without.is_empty() {
+        let why = "no answer over loopback, or none that replay takes";
+        notes.push(format!("There is no replayed line for {}: {why}.", listed(&without)));
+    }
+    let refused: u64 =
+        data.skipped.iter().filter(|one| one.what == What::Replay).map(|one| one.count).sum();
+    if refused > 0 {
+        notes.push(format!(
+            "Replay refused {refused} of the answers over loopback: see \"What was left out\". The lines are without \
+             them."
+        ));
+    }
+    let parallel = data.results.sweeps.iter().map(|sweep| sweep.experiment.parallel).max();
+    if let Some(parallel) = parallel.filter(|parallel| *parallel > 1) {
+        notes.push(format!(
+            "{parallel} questions were asked at a time, so the recordings hold what they waited for each other; over a \
+            slower link they would wait for each other otherwise. For lines of one answer at a time, sweep with \
+            --parallel 1."
+        ));
+    }
+    notes
+}
+
+fn in_words(line: &Line<'_>, other: &Line<'_>, grid: &[f64]) -> String {
+    let (ours, theirs) = (&line.policy.label, &other.policy.label);
+    let round = |ms: f64| shown(ms.round().max((ms * 10.0).round() / 10.0));
+    match line.crossing(other, grid) {
+        Some((at, above)) => {
+            let beyond = if above { "slower" } else { "faster" };
+            let interval = at.interval.map_or_else(
+                || "no interval: some resamples have no crossing".to_owned(),
+                |(low, high)| format!("95 % interval {} to {} ms", round(low), round(high)),
+            );
+            format!(
+                "{ours} and {theirs} take equally long at a round trip of {} ms ({interval}); beyond it {ours} is \
+                 {beyond}.",
+                round(at.value)
+            )
+        }
+        None => {
+            let last = grid.len() - 1;
+            let above = line.median(last).map(|m| m.value) > other.median(last).map(|m| m.value);
+            let which = if above { "slower" } else { "faster" };
+            format!(
+                "{ours} and {theirs} do not cross: none up to {} ms; {ours} is {which} at all of them.",
+                shown(LONGEST_MS)
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crossing_is_where_the_medians_meet() {
+        let grid = [1.0, 10.0, 100.0];
+        let (rising, level) = (vec![vec![10.0, 20.0, 30.0]], vec![vec![15.0; 3]]);
+        let (at, above) = crossing(&[&[&rising, &level]], &grid).unwrap();
+        assert!((at - 10_f64.sqrt()).abs() < 1e-9 && above, "{at}");
+        assert!(!crossing(&[&[&level, &rising]], &grid).unwrap().1);
+        assert_eq!(crossing(&[&[&level, &level]], &grid), None);
+        let meeting = vec![vec![10.0, 15.0, 30.0]];
+        assert!(crossing(&[&[&meeting, &level]], &grid).unwrap().1, "equal on the grid itself");
+    }
+
+    #[test]
+    fn the_grid_ends_where_it_says() {
+        let grid = grid();
+        assert!((grid[0] - FLOOR_MS).abs() < 1e-9);
+        assert!((grid[grid.len() - 1] - LONGEST_MS).abs() < 1e-6);
+    }
+}

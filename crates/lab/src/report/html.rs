@@ -1,0 +1,215 @@
+//! The report as one page that needs nothing beside itself: no network, no scripts. What it says comes from the
+//! figures; all text is escaped here.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{
+    chart,
+    data::Data,
+    figure::DrawnFigure,
+    prices::Prices,
+    table::{Table, Value},
+};
+use crate::{results::What, stats::RESAMPLES};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Text as it stands in HTML and SVG, in elements and in attributes.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// The whole page.
+pub(super) fn page(
+    data: &Data<'_>,
+    prices: &Prices,
+    cells: &Table,
+    figures: &[DrawnFigure],
+) -> String {
+    let dark = format!("@media (prefers-color-scheme: dark) {{\n{}}}\n", chart::CSS);
+    let title = "What the network cost";
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}{dark}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    );
+    html += &facts(data, prices);
+    html += &contents(figures);
+    html += "<h2 id=\"cells\">All cells</h2>\n<p class=\"reading\">A row for each policy over each link with each \
+     seed, as the sweep prints it.</p>\n";
+    html += &table(cells);
+    for figure in figures {
+        html += &section(figure);
+    }
+    html += &left_out(data);
+    html += &limits();
+    html += "</body>\n</html>\n";
+    html
+}
+
+fn contents(figures: &[DrawnFigure]) -> String {
+    let entry = |figure: &DrawnFigure| {
+        let (name, title) = (figure.figure.name, escaped(&figure.figure.title));
+        format!("<li><a href=\"#{name}\">{title}</a></li>\n")
+    };
+    let figures: String = figures.iter().map(entry).collect();
+    format!(
+        "<nav aria-label=\"Contents\">\n<ol>\n{figures}</ol>\n<p><a href=\"#cells\">All cells</a> · \
+         <a href=\"#left-out\">What was left out</a> · <a href=\"#limits\">Limits</a></p>\n</nav>\n"
+    )
+}
+
+/// What was run.
+fn facts(data: &Data<'_>, prices: &Prices) -> String {
+    let mut facts: Vec<(String, String)> = Vec::new();
+    for sweep in &data.results.sweeps {
+        let experiment = &sweep.experiment;
+        let list = |values: Vec<String>| values.join(", ");
+        let mut fact = |name: &str, value: String| facts.push((name.to_owned(), escaped(&value)));
+        fact("folder", sweep.folder.display().to_string());
+        fact("data set", experiment.data_set.clone());
+        fact("its SHA-256", experiment.data_set_sha256.clone());
+        fact("models", list(experiment.models.clone()));
+        fact("questions", experiment.questions.to_string());
+        fact("at a time", experiment.parallel.to_string());
+        fact("seeds", list(experiment.seeds.iter().map(u64::to_string).collect()));
+        fact("grader", experiment.grader.clone());
+        let links = experiment.links.iter().map(|(name, link)| format!("{name}: {link}"));
+        facts.push(("links".to_owned(), items(links)));
+        let policies = experiment.policies.iter().map(|(name, note)| format!("{name}: {note}"));
+        let all = items(policies);
+        let policies = format!(
+            "{}<details><summary>all parameters</summary>{all}</details>",
+            escaped(&list(data.policies()))
+        );
+        facts.push(("policies".to_owned(), policies));
+    }
+    let programs: Vec<String> = data.programs.iter().cloned().collect();
+    facts.push(("answers written by".to_owned(), escaped(&programs.join(", "))));
+    let program = concat!("specthink-lab ", env!("CARGO_PKG_VERSION")).to_owned();
+    facts.push(("report written by".to_owned(), program));
+    facts.push(("prices".to_owned(), escaped(&format!("{} ({})", prices.version, prices.note))));
+    let rows = facts.iter().map(|(name, value)| {
+        format!("<tr><th scope=\"row\">{}</th><td>{value}</td></tr>\n", escaped(name))
+    });
+    let left_out: u64 = data.skipped.iter().map(|skipped| skipped.count).sum();
+    let note = match left_out {
+        0 => "Nothing was left out.".to_owned(),
+        count => format!(
+            "<a href=\"#left-out\">{count} things were left out</a>, each with its reason below."
+        ),
+    };
+    format!("<table class=\"facts\">\n{}</table>\n<p>{note}</p>\n", rows.collect::<String>())
+}
+
+fn items(texts: impl Iterator<Item = String>) -> String {
+    let items = texts.map(|text| format!("<li><code>{}</code></li>", escaped(&text)));
+    format!("<ul>{}</ul>", items.collect::<String>())
+}
+
+fn section(drawn: &DrawnFigure) -> String {
+    let figure = &drawn.figure;
+    let (name, title, reading) = (figure.name, escaped(&figure.title), escaped(figure.reading));
+    let panels: String = drawn.panels.iter().map(|panel| panel.inline(&figure.title)).collect();
+    let one = if drawn.panels.len() <= 2 { " one" } else { "" };
+    let mut html = format!("<h2 id=\"{name}\">{title}</h2>\n<p class=\"reading\">{reading}</p>\n");
+    let _ = writeln!(html, "<div class=\"panels{one}\">\n{panels}</div>");
+    if !figure.notes.is_empty() {
+        let notes = figure.notes.iter().map(|note| format!("<li>{}</li>\n", escaped(note)));
+        let _ = writeln!(html, "<ul>\n{}</ul>", notes.collect::<String>());
+    }
+    let _ = writeln!(
+        html,
+        "<details><summary>The numbers of this figure ({name}.csv)</summary>\n{}</details>",
+        table(&figure.table)
+    );
+    html
+}
+
+fn table(table: &Table) -> String {
+    let names = table.columns().iter().map(|name| {
+        let name = escaped(&name.replace('_', " "));
+        format!("<th scope=\"col\">{name}</th>")
+    });
+    let names: String = names.collect();
+    let mut html = format!(
+        "<div class=\"table\" tabindex=\"0\"><table>\n<thead><tr>{names}</tr></thead>\n<tbody>\n"
+    );
+    for row in table.rows() {
+        let cells = row.values().iter().map(|value| {
+            let class = if matches!(value, Value::Text(_)) { "" } else { " class=\"n\"" };
+            format!("<td{class}>{}</td>", escaped(&value.shown()))
+        });
+        let _ = writeln!(html, "<tr>{}</tr>", cells.collect::<String>());
+    }
+    html += "</tbody>\n</table></div>\n";
+    html
+}
+
+fn left_out(data: &Data<'_>) -> String {
+    let mut kinds: BTreeMap<What, (u64, Vec<String>)> = BTreeMap::new();
+    for skipped in &data.skipped {
+        let (count, lines) = kinds.entry(skipped.what).or_default();
+        *count += skipped.count;
+        lines.push(skipped.to_string());
+    }
+    let mut html = "<h2 id=\"left-out\">What was left out</h2>\n".to_owned();
+    if kinds.is_empty() {
+        html += "<p>Nothing: every cell is complete, and every answer has its journal.</p>\n";
+    }
+    for (what, (count, lines)) in kinds {
+        let lines = lines.iter().map(|line| format!("<li>{}</li>\n", escaped(line)));
+        let _ = writeln!(
+            html,
+            "<details open><summary>{}: {count}</summary>\n<ul>\n{}</ul></details>",
+            what.plural(),
+            lines.collect::<String>()
+        );
+    }
+    html
+}
+
+fn limits() -> String {
+    let limits = [
+        "Everything ran on the machines that the sweep ran on, and where no nodes were named that is one: both models \
+         and the coordinator share its cores, so that computing of one can slow the other down. Times are of that \
+         machine and these models.",
+        "The link is a model above TCP: delay, rate, jitter, losses, outages and resets, without congestion control. \
+         docs/links.md lists its limits.",
+        "Where several questions are asked at a time, they share the nodes and the link; what they wait for each other \
+         is part of every time here.",
+        "A few dozen questions tell large differences from none, and small ones not: look at the intervals before the \
+         points. Intervals that overlap do not mean that two policies are the same; the paired comparison is sharper, \
+         because the questions are the same.",
+        "Intervals say how the figure would vary with other questions like these. They do not hold what another \
+         machine, model, data set, time of day or decoding setting would change. Answers to one question with several \
+         seeds are drawn together.",
+        "Medians and their bootstrap intervals are coarse for few questions: a percentile interval of ten values is \
+         made of these ten values.",
+        "Many comparisons stand in one report; among twenty that are nothing, one looks like something. Only the \
+         paired tests are adjusted for that.",
+        "Replay re-times recorded answers. It does not know what a policy that looks at the clock would have done, nor \
+         caches that cool down; docs/replay.md says how far it was right.",
+        "Failed questions are in no figure of accuracy or time, as they have no answer; the figure of completed \
+         answers counts them.",
+        "Costs are as good as the price table, and count what this system computed; they hold no idle machines.",
+    ];
+    let items: String = limits.iter().map(|text| format!("<li>{}</li>\n", escaped(text))).collect();
+    format!(
+        "<h2 id=\"limits\">Limits</h2>\n<ul>\n{items}</ul>\n<p class=\"reading\">All intervals are at 95 %. Those by \
+         resampling are percentile bootstrap intervals of {RESAMPLES} seeded resamples of questions; shares have \
+         Wilson's interval, with the design effect of several answers to a question. docs/report.md has the \
+         method.</p>\n"
+    )
+}

@@ -1,0 +1,127 @@
+//! The price table: what tokens and traffic cost. Its arithmetic is with the figure of costs.
+
+use std::{fs, path::Path};
+
+use serde::Deserialize;
+
+/// The example that ships.
+const EXAMPLE: &str = include_str!("../../prices.toml");
+
+/// What tokens and traffic cost.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// Which prices these are: a version or a date.
+    pub version: String,
+    /// What they are in.
+    pub currency: String,
+    /// Where they come from.
+    #[serde(default)]
+    pub note: String,
+    /// For 1,000,000,000 bytes over the link to the large node.
+    pub traffic_per_gb: f64,
+    /// The small model's.
+    pub small: ModelPrices,
+    /// The large model's.
+    pub large: ModelPrices,
+}
+
+/// What a model's tokens cost, for a million of them.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPrices {
+    /// Tokens that it reads.
+    pub input_per_million: f64,
+    /// Tokens that it found in its cache.
+    pub cached_input_per_million: f64,
+    /// Tokens that it makes.
+    pub output_per_million: f64,
+}
+
+/// A price table that cannot be used, in one line.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot use the prices {path}: {why}; give --prices a TOML file like crates/lab/prices.toml, which docs/report.md \
+     shows"
+)]
+pub struct PricesError {
+    path: String,
+    why: String,
+}
+
+impl Prices {
+    /// The example that ships; it is nobody's prices, and says so.
+    ///
+    /// # Errors
+    /// Never with the file as it ships; a test reads it.
+    pub fn example() -> Result<Prices, PricesError> {
+        Prices::parse("prices.toml", EXAMPLE)
+    }
+
+    /// Reads a price table.
+    ///
+    /// # Errors
+    /// When it cannot be read, lacks something or holds something else, or a price is negative or no number.
+    pub fn read(path: &Path) -> Result<Prices, PricesError> {
+        let shown = path.display().to_string();
+        let text = fs::read_to_string(path)
+            .map_err(|why| PricesError { path: shown.clone(), why: why.to_string() })?;
+        Prices::parse(&shown, &text)
+    }
+
+    fn parse(path: &str, text: &str) -> Result<Prices, PricesError> {
+        let bad = |why: String| PricesError { path: path.to_owned(), why };
+        let prices: Prices =
+            toml::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+                bad(error.message().split_whitespace().collect::<Vec<_>>().join(" "))
+            })?;
+        for (name, price) in prices.named() {
+            if !(price.is_finite() && price >= 0.0) {
+                return Err(bad(format!("{name} is {price}, and a price is a number from 0 on")));
+            }
+        }
+        Ok(prices)
+    }
+
+    fn named(&self) -> [(&'static str, f64); 7] {
+        [
+            ("traffic_per_gb", self.traffic_per_gb),
+            ("small.input_per_million", self.small.input_per_million),
+            ("small.cached_input_per_million", self.small.cached_input_per_million),
+            ("small.output_per_million", self.small.output_per_million),
+            ("large.input_per_million", self.large.input_per_million),
+            ("large.cached_input_per_million", self.large.cached_input_per_million),
+            ("large.output_per_million", self.large.output_per_million),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_says_that_it_is_one() {
+        let example = Prices::example().unwrap();
+        assert!(example.version.contains("example") && example.note.contains("example"));
+        assert!(EXAMPLE.starts_with("# AN EXAMPLE."));
+        assert!(example.named().iter().all(|(_, price)| *price > 0.0));
+    }
+
+    #[test]
+    fn a_wrong_table_is_one_line_with_its_fault() {
+        let table = [
+            (EXAMPLE.replace("traffic_per_gb = 0.08", ""), "missing field `traffic_per_gb`"),
+            (EXAMPLE.replace("0.60", "-0.60"), "large.input_per_million is -0.6"),
+            (EXAMPLE.replace("0.60", "nan"), "large.input_per_million is NaN"),
+            (EXAMPLE.replace("0.60", "\"much\""), "invalid type"),
+            (EXAMPLE.replace("currency", "curency"), "unknown field `curency`"),
+            ("version = ".to_owned(), "prices"),
+        ];
+        for (text, fault) in table {
+            let error = Prices::parse("p.toml", &text).unwrap_err().to_string();
+            assert!(error.contains(fault) && error.contains("p.toml"), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+}
