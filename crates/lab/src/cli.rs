@@ -1,6 +1,7 @@
 //! The command `specthink-lab`: arguments, and what is printed. Exit codes are those of `specthink`.
 
 mod args;
+mod plan;
 mod replay;
 mod report;
 mod sweep;
@@ -46,6 +47,7 @@ pub fn run(
         Command::Calibrate(args) => measure(&args.links, &args.link),
         Command::Sweep(sweep) => sweep::run(&sweep, builtin),
         Command::Replay(args) => replay::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Report(args) => report::run(&args),
     };
     match done {

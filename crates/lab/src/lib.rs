@@ -11,6 +11,7 @@
 pub mod calibrate;
 pub mod cli;
 pub mod link;
+pub mod plan;
 pub mod replay;
 pub mod report;
 pub mod results;

@@ -10,6 +10,11 @@ use coordinator::cli::{
     Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs, wants_large,
 };
 
+use crate::{
+    plan::Target,
+    report::{Prices, PricesError},
+};
+
 /// Experiments over links that this machine does not have.
 #[derive(Debug, Parser)]
 #[command(name = "specthink-lab", version, max_term_width = 100)]
@@ -33,6 +38,8 @@ pub(super) enum Command {
     Replay(ReplayArgs),
     /// Write the report of sweeps: figures, their numbers, what they can say.
     Report(ReportArgs),
+    /// Say which policy fits a link, from what sweeps measured.
+    Plan(PlanArgs),
 }
 
 /// Where links come from.
@@ -95,9 +102,53 @@ pub(super) struct ReportArgs {
     /// The report's folder; `report` in the sweep's own unless told otherwise.
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) prices: PricesArgs,
+}
+
+/// What tokens cost.
+#[derive(Debug, clap::Args)]
+pub(super) struct PricesArgs {
     /// A TOML file of what tokens and traffic cost; an example unless told otherwise. See docs/report.md.
     #[arg(long, value_name = "FILE")]
-    pub(super) prices: Option<PathBuf>,
+    prices: Option<PathBuf>,
+}
+
+impl PricesArgs {
+    pub(super) fn read(&self) -> Result<Prices, PricesError> {
+        self.prices.as_deref().map_or_else(Prices::example, Prices::read)
+    }
+}
+
+const PLAN_AFTER_HELP: &str = "\
+Examples:
+  The most accurate policy over a link that was not swept, by the answers over loopback:
+    specthink-lab plan sweep --link 4g-median
+  One that keeps a budget:
+    specthink-lab plan sweep --link geo --target \"share<=40%\" --target \"latency<=5s\"
+
+docs/plan.md tells where the figures are from.";
+
+/// Arguments of `plan`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = PLAN_AFTER_HELP)]
+pub(super) struct PlanArgs {
+    /// Folders that `sweep` wrote, of one data set; finished or not.
+    #[arg(required = true)]
+    pub(super) folder: Vec<PathBuf>,
+    /// The link between the coordinator and the large node, by name or description.
+    #[arg(long, value_name = "LINK")]
+    pub(super) link: String,
+    /// What the policy has to keep: accuracy>=80%, share<=10%, latency<=8s (at p95), cost<=0.002 (an answer).
+    #[arg(long, value_name = "TARGET")]
+    pub(super) target: Vec<Target>,
+    /// Only sweeps with models whose names contain this.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) pair: Option<String>,
+    #[command(flatten)]
+    pub(super) prices: PricesArgs,
+    #[command(flatten)]
+    pub(super) links: LinksArgs,
 }
 
 const SWEEP_AFTER_HELP: &str = "\

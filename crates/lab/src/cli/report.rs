@@ -38,10 +38,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Stop> {
             return Err(Stop::new(Exit::Usage, message));
         }
     };
-    let prices = match &args.prices {
-        Some(path) => Prices::read(path)?,
-        None => Prices::example()?,
-    };
+    let prices = args.prices.read()?;
     let results = Results::read(&args.folder)?;
     let page = Report::new(&results, &prices)?.write(&out)?;
     print(&format!("{}\n", page.display()))

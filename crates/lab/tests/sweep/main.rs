@@ -190,6 +190,38 @@ fn journals_of_a_sweep_are_replayed_over_other_links() {
 }
 
 #[test]
+fn a_plan_says_what_was_measured_and_what_is_replayed() {
+    let bench = Bench::new();
+    assert!(bench.sweep(&[&TWO[..], &["--link", "loopback"]].concat()).status.success());
+    let plan = |flags: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_specthink-lab"));
+        let output = command.arg("plan").arg(bench.out()).args(flags).output().unwrap();
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        (output, text)
+    };
+    let (output, measured) = plan(&["--link", "rtt=40ms"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(measured.contains("| measured |") && !measured.contains("| replayed |"), "{measured}");
+    let (_, replayed) = plan(&["--link", "rtt=900ms", "--target", "latency<=500ms"]);
+    assert!(replayed.contains("Use small-only: "), "a takeover takes longer: {replayed}");
+    assert!(replayed.contains("| replayed | latency<=0.5s |"), "{replayed}");
+    assert!(replayed.contains("recorded over loopback"), "{replayed}");
+    let (output, none) = plan(&["--link", "geo", "--target", "accuracy>=90%"]);
+    assert!(output.status.success() && none.contains("No policy keeps that."), "{none}");
+    let table: [(&[&str], i32, &str); 4] = [
+        (&["--link", "goe"], 2, "geo"),
+        (&["--link", "geo", "--target", "speed<=1"], 2, "latency<=8s"),
+        (&["--link", "geo", "--pair", "llama"], 5, "no policy of such a pair"),
+        (&["--link", "geo", "--prices", "none.toml"], 2, "none.toml"),
+    ];
+    for (flags, code, what) in table {
+        let (output, _) = plan(flags);
+        assert_eq!(output.status.code(), Some(code), "{what}: {}", stderr(&output));
+        assert!(stderr(&output).contains(what), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn broken_lines_that_are_left_out_are_told_about() {
     let bench = Bench::new();
     fs::write(bench.folder.path().join("data.jsonl"), format!("{DATA}{{\"id\":\n")).unwrap();

@@ -80,8 +80,8 @@ pub(super) fn figure(data: &Data<'_>, prices: &Prices) -> Figure {
 }
 
 impl Prices {
-    /// What the tokens of an answer cost.
-    fn tokens(&self, summary: &Summary) -> f64 {
+    /// What the tokens of an answer cost, that were computed for it.
+    pub fn tokens(&self, summary: &Summary) -> f64 {
         self.small.of(&summary.small) + self.large.of(&summary.large)
     }
 }

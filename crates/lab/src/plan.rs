@@ -1,0 +1,338 @@
+//! Which policy for a link? Answered from sweeps: measured where the link was swept, replayed from loopback where not.
+//!
+//! Pure but for reading journals. What does not live here: the sweeps themselves, prices' files, and the words in which the
+//! answer is given (`crate::cli`).
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use coordinator::eval::Graded;
+
+use crate::{
+    link::LinkProfile,
+    replay::{Conditions, RecordedOver, Recording, replay},
+    report::Prices,
+    results::{CellResults, PolicyResults, Results},
+    stats::{self, Estimate, quantile},
+};
+
+/// What a policy has to keep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
+    /// At least this share of the answers is right.
+    Accuracy(f64),
+    /// At most this share of the tokens is the large model's.
+    Share(f64),
+    /// 19 of 20 answers take at most so many seconds.
+    LatencyS(f64),
+    /// An answer costs at most so much, in the prices' currency.
+    Cost(f64),
+}
+
+/// A target that is none. One line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "target {0:?}: write accuracy>=80%, share<=10%, latency<=8s or cost<=0.002, with a number from 0 on"
+)]
+pub struct BadTarget(String);
+
+impl FromStr for Target {
+    type Err = BadTarget;
+
+    fn from_str(text: &str) -> Result<Target, BadTarget> {
+        let bad = || BadTarget(text.to_owned());
+        let (what, at_least, value) = match (text.split_once("<="), text.split_once(">=")) {
+            (Some((what, value)), None) => (what.trim(), false, value.trim()),
+            (None, Some((what, value))) => (what.trim(), true, value.trim()),
+            _ => return Err(bad()),
+        };
+        let number = |text: &str| {
+            let number: f64 = text.trim().parse().map_err(|_| bad())?;
+            if number.is_finite() && number >= 0.0 { Ok(number) } else { Err(bad()) }
+        };
+        let share = || {
+            let share = match value.strip_suffix('%') {
+                Some(percent) => number(percent)? / 100.0,
+                None => number(value)?,
+            };
+            if share <= 1.0 { Ok(share) } else { Err(bad()) }
+        };
+        match (what, at_least) {
+            ("accuracy", true) => Ok(Target::Accuracy(share()?)),
+            ("share", false) => Ok(Target::Share(share()?)),
+            ("latency", false) => {
+                let time = humantime::parse_duration(value).map_err(|_| bad())?;
+                Ok(Target::LatencyS(time.as_secs_f64()))
+            }
+            ("cost", false) => Ok(Target::Cost(number(value)?)),
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Accuracy(share) => write!(f, "accuracy>={}%", 100.0 * share),
+            Target::Share(share) => write!(f, "share<={}%", 100.0 * share),
+            Target::LatencyS(seconds) => write!(f, "latency<={seconds}s"),
+            Target::Cost(cost) => write!(f, "cost<={cost}"),
+        }
+    }
+}
+
+/// What to expect of a policy over the link.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// The policy's label, with its parameters.
+    pub policy: String,
+    /// The small and the large model.
+    pub models: Vec<String>,
+    /// Answers that this is taken from.
+    pub answers: usize,
+    /// Right of graded, with Wilson's interval.
+    pub accuracy: Estimate,
+    /// Large tokens of all, from 0 to 1.
+    pub share: f64,
+    /// Wall time of an answer, in seconds.
+    pub latency_median_s: f64,
+    /// 19 of 20 answers take at most that long, in seconds.
+    pub latency_p95_s: f64,
+    /// Mean cost of an answer's tokens, in the prices' currency.
+    pub cost: f64,
+    /// How many clients that ask without a pause keep one large node busy, when it serves one stretch at a time; absent
+    /// where the large node has no part.
+    pub clients: Option<f64>,
+    /// Where the figures are from.
+    pub source: Source,
+}
+
+/// Where a candidate's figures are from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The link itself was swept.
+    Measured,
+    /// The answers were recorded over another link, which sets no limit, and re-timed.
+    Replayed {
+        /// The link that they were recorded over.
+        recorded_over: String,
+        /// Answers that would have gone another way over the link: patience would have ended.
+        doubtful: usize,
+    },
+}
+
+/// A policy of which nothing can be said over the link, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// The policy's label.
+    pub policy: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What is known of every policy of the results over a link.
+pub fn candidates(
+    results: &Results,
+    link: &LinkProfile,
+    prices: &Prices,
+) -> (Vec<Candidate>, Vec<Unknown>) {
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for policy in &results.policies {
+        let cells = |wanted: &dyn Fn(&LinkProfile) -> bool| -> Vec<&CellResults> {
+            let cells = results.cells.iter().filter(|cell| cell.policy == policy.label);
+            cells.filter(|cell| wanted(&cell.link)).collect()
+        };
+        let measured = cells(&|other| other.to_string() == link.to_string());
+        let looked = if measured.is_empty() {
+            replayed(&cells(&LinkProfile::is_unlimited), link)
+        } else {
+            let answers = measured.iter().flat_map(|cell| cell.graded());
+            Ok((
+                answers.map(|graded| (graded, graded.summary.time.total_us)).collect(),
+                Source::Measured,
+            ))
+        };
+        match looked {
+            Ok((answers, source)) => {
+                known.push(candidate(results, policy, &answers, source, prices))
+            }
+            Err(why) => unknown.push(Unknown { policy: policy.label.clone(), why }),
+        }
+    }
+    (known, unknown)
+}
+
+/// An answer, and how long it takes, in microseconds.
+type Timed<'a> = (&'a Graded, u64);
+
+/// All answers of cells over an unlimited link, re-timed over another one.
+fn replayed<'a>(
+    cells: &[&'a CellResults],
+    link: &LinkProfile,
+) -> Result<(Vec<Timed<'a>>, Source), String> {
+    let first = cells.first().ok_or("it was swept neither over this link nor over loopback")?;
+    let mut doubtful = 0;
+    let mut answers = Vec::new();
+    for cell in cells {
+        for graded in cell.graded() {
+            let journal = cell.journal(graded).map_err(|skipped| skipped.to_string())?;
+            let timed = Recording::new(&journal, RecordedOver::Loopback).and_then(|recording| {
+                replay(&recording, &Conditions::over(link.clone(), cell.seed))
+            });
+            let timed = timed.map_err(|why| format!("it cannot be replayed: {why}"))?;
+            doubtful += usize::from(timed.doubt.is_some());
+            answers.push((graded, timed.time.total_us));
+        }
+    }
+    if answers.is_empty() {
+        return Err("nothing was graded".to_owned());
+    }
+    Ok((answers, Source::Replayed { recorded_over: first.link.name.clone(), doubtful }))
+}
+
+fn candidate(
+    results: &Results,
+    policy: &PolicyResults,
+    answers: &[Timed<'_>],
+    source: Source,
+    prices: &Prices,
+) -> Candidate {
+    let count = answers.len().max(1) as f64;
+    let sum = |value: &dyn Fn(&Timed<'_>) -> f64| answers.iter().map(value).sum::<f64>();
+    let right = answers.iter().filter(|(graded, _)| graded.right).count();
+    let mut walls: Vec<u64> = answers.iter().map(|(_, us)| *us).collect();
+    walls.sort_unstable();
+    let seconds = |share| quantile(&walls, share).unwrap_or(0) as f64 / 1e6;
+    let tokens = sum(&|(graded, _)| graded.summary.tokens() as f64);
+    let large = sum(&|(graded, _)| graded.summary.large.tokens as f64);
+    let busy_us = sum(&|(graded, _)| {
+        let spent = &graded.summary.time.large;
+        (spent.prefill_us + spent.decode_us) as f64
+    });
+    // A sweep's folder knows its own models.
+    let sweep = results.sweeps.get(policy.setting);
+    let questions: Vec<(u64, u64)> = per_question(answers);
+    let alone = Estimate { value: right as f64 / count, interval: None };
+    Candidate {
+        policy: policy.label.clone(),
+        models: sweep.map(|sweep| sweep.experiment.models.clone()).unwrap_or_default(),
+        answers: answers.len(),
+        accuracy: stats::share(&questions).unwrap_or(alone),
+        share: large / tokens.max(1.0),
+        latency_median_s: seconds(0.5),
+        latency_p95_s: seconds(0.95),
+        cost: sum(&|(graded, _)| prices.tokens(&graded.summary)) / count,
+        clients: (busy_us > 0.0).then(|| sum(&|(_, us)| *us as f64) / busy_us),
+        source,
+    }
+}
+
+/// Right answers and all answers, by question.
+fn per_question(answers: &[Timed<'_>]) -> Vec<(u64, u64)> {
+    let ids: BTreeSet<&str> = answers.iter().map(|(graded, _)| graded.id.as_str()).collect();
+    let count = |id: &str| {
+        let ours = answers.iter().filter(|(graded, _)| graded.id == id);
+        ours.fold((0, 0), |(right, all), (graded, _)| (right + u64::from(graded.right), all + 1))
+    };
+    ids.into_iter().map(count).collect()
+}
+
+impl Candidate {
+    /// The targets that it misses.
+    pub fn misses<'a>(&self, targets: &'a [Target]) -> Vec<&'a Target> {
+        let keeps = |target: &&Target| match **target {
+            Target::Accuracy(least) => self.accuracy.value >= least,
+            Target::Share(most) => self.share <= most,
+            Target::LatencyS(most) => self.latency_p95_s <= most,
+            Target::Cost(most) => self.cost <= most,
+        };
+        targets.iter().filter(|target| !keeps(target)).collect()
+    }
+}
+
+/// The best of those that keep all targets: the most accurate one, and of equally accurate ones the quickest at p95.
+pub fn choose<'a>(candidates: &'a [Candidate], targets: &[Target]) -> Option<&'a Candidate> {
+    let fit = candidates.iter().filter(|candidate| candidate.misses(targets).is_empty());
+    fit.max_by(|a, b| {
+        let accuracy = a.accuracy.value.total_cmp(&b.accuracy.value);
+        accuracy.then(b.latency_p95_s.total_cmp(&a.latency_p95_s))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(
+        policy: &str,
+        accuracy: f64,
+        share: f64,
+        latency_p95_s: f64,
+        cost: f64,
+    ) -> Candidate {
+        Candidate {
+            policy: policy.to_owned(),
+            models: Vec::new(),
+            answers: 50,
+            accuracy: Estimate { value: accuracy, interval: None },
+            share,
+            latency_median_s: latency_p95_s / 2.0,
+            latency_p95_s,
+            cost,
+            clients: None,
+            source: Source::Measured,
+        }
+    }
+
+    #[test]
+    fn a_target_is_read_as_it_is_shown() {
+        let table = [
+            ("accuracy>=80%", Target::Accuracy(0.8)),
+            ("accuracy >= 0.8", Target::Accuracy(0.8)),
+            ("share<=10%", Target::Share(0.1)),
+            ("latency<=8s", Target::LatencyS(8.0)),
+            ("latency<=250ms", Target::LatencyS(0.25)),
+            ("cost<=0.002", Target::Cost(0.002)),
+        ];
+        for (text, target) in table {
+            assert_eq!(text.parse(), Ok(target), "{text}");
+            assert_eq!(target.to_string().parse(), Ok(target), "{target}");
+        }
+        for text in [
+            "",
+            "share",
+            "share<=",
+            "share<=110%",
+            "share>=1%",
+            "latency<=8",
+            "cost<=-1",
+            "cost<=nan",
+            "speed<=1",
+        ] {
+            let line = text.parse::<Target>().unwrap_err().to_string();
+            assert!(line.contains("latency<=8s"), "{text}: {line}");
+        }
+    }
+
+    #[test]
+    fn the_most_accurate_that_keeps_the_targets_is_chosen() {
+        let all = [
+            candidate("small-only", 0.5, 0.0, 1.0, 0.001),
+            candidate("strict", 0.9, 0.3, 3.0, 0.003),
+            candidate("slower", 0.9, 0.3, 4.0, 0.003),
+            candidate("large-only", 0.97, 1.0, 5.0, 0.01),
+        ];
+        let chosen = |targets: &[&str]| {
+            let targets: Vec<Target> = targets.iter().map(|text| text.parse().unwrap()).collect();
+            choose(&all, &targets).map(|candidate| candidate.policy.as_str())
+        };
+        assert_eq!(chosen(&[]), Some("large-only"));
+        assert_eq!(chosen(&["share<=40%"]), Some("strict"));
+        assert_eq!(chosen(&["share<=40%", "latency<=2s"]), Some("small-only"));
+        assert_eq!(chosen(&["cost<=0.003"]), Some("strict"));
+        assert_eq!(chosen(&["accuracy>=95%", "share<=40%"]), None);
+        assert_eq!(
+            all[1].misses(&[Target::Share(0.2), Target::LatencyS(9.0)]),
+            [&Target::Share(0.2)]
+        );
+    }
+}
