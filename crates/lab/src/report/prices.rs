@@ -109,6 +109,17 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_shows_a_table_that_works() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/report.md");
+        let text = fs::read_to_string(path).unwrap();
+        let (_, toml) = text.split_once("```toml\n").unwrap();
+        let shown = Prices::parse("report.md", toml.split("```").next().unwrap()).unwrap();
+        let Prices { traffic_per_gb, small, large, .. } = Prices::example().unwrap();
+        let prices = (shown.traffic_per_gb, shown.small, shown.large);
+        assert_eq!(prices, (traffic_per_gb, small, large));
+    }
+
+    #[test]
     fn a_wrong_table_is_one_line_with_its_fault() {
         let table = [
             (EXAMPLE.replace("traffic_per_gb = 0.08", ""), "missing field `traffic_per_gb`"),

@@ -20,7 +20,7 @@ use crate::report::table::Row;
 /// Pixels of a row's name, of each point below it, of a bar, and of everything around the rows.
 const NAME: usize = 18;
 const POINT: usize = 11;
-const BAR: usize = 16;
+const BAR: usize = 14;
 const AROUND: usize = 76;
 /// Pixels below the last point of a row.
 const GAP: usize = 5;
@@ -71,7 +71,8 @@ pub(super) fn bars(
     (title, rows): (&str, &[Row<'_>]),
 ) -> (u32, Drawn) {
     let names = names(category, rows);
-    let height = AROUND + (NAME + BAR) * names.len().max(1);
+    let each = NAME + BAR + GAP;
+    let height = AROUND + each * names.len().max(1);
     let height = u32::try_from(height).unwrap_or(u32::MAX);
     let drawn = Pen::picture((super::WIDTH, height), |root| {
         let of = |name: &str| -> Vec<(usize, f64)> {
@@ -86,8 +87,8 @@ pub(super) fn bars(
         let mut plot = plot(root, (title, &names), (across, x))?;
         for (down, name) in (0..).map(f64::from).zip(&names) {
             let mut begin = 0.0;
-            let each = (NAME + BAR) as f64;
-            let (top, bottom) = (down + NAME as f64 / each, down + (NAME + BAR - 2) as f64 / each);
+            let at = |pixels: usize| down + pixels as f64 / each as f64;
+            let (top, bottom) = (at(NAME), at(NAME + BAR));
             for (series, value) in of(name) {
                 let corners = [(begin, top), (begin + value, bottom)];
                 let bar = Rectangle::new(corners, pen::part(series).filled());
@@ -126,7 +127,7 @@ fn plot<'a, 'b>(
         pen::line(&mut plot, vec![(start, row), (end, row)], pen::stroke(pen::GRID, 10), 0)?;
         let shown = pen::fitting(name, 320, 12);
         let label =
-            EmptyElement::at((start, row)) + Text::new(shown, (inset, inset), style.clone());
+            EmptyElement::at((start, row)) + Text::new(shown, (inset, 2 * inset), style.clone());
         plot.draw_series(std::iter::once(label))?;
     }
     Ok(plot)

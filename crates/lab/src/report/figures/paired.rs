@@ -61,10 +61,11 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
         name: "10-paired",
         title: "Every policy against the first".to_owned(),
         reading: "On the questions that both answered over the same link, so that their difficulty falls out: the \
-            ratio of median latencies, above 1 where the policy is slower. In the table: the difference in accuracy \
-            with its interval (Newcombe's for paired shares), McNemar's exact test for it (questions that only one of the two had right), its p \
-            adjusted for the number of rows by Holm's method, and the ratio. With several seeds a question counts for \
-            whichever policy had it right more often. The ratio's interval resamples questions, both sides together.",
+         ratio of median latencies, above 1 where the policy is slower. In the table: the difference in accuracy with \
+         its interval (Newcombe's for paired shares), McNemar's exact test for it (questions that only one of the two \
+         had right), its p adjusted for the number of rows by Holm's method, and the ratio. With several seeds a \
+         question counts for whichever policy had it right more often. The ratio's interval resamples questions, both \
+         sides together.",
         notes,
         table,
         chart: Chart {
