@@ -28,6 +28,9 @@ pub struct Summary {
     pub large: ModelTotals,
     /// Tokens of the sentences that the policy inserted.
     pub inserted_tokens: u64,
+    /// How often the large model was given up because its first text was late; none of these is among the takeovers.
+    #[serde(default)]
+    pub abandoned: u32,
     /// Every takeover, in order.
     pub takeovers: Vec<Takeover>,
     /// Where the wall time went.

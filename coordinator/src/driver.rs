@@ -1,7 +1,7 @@
 //! The driver: carries the actions of a policy out over two sessions.
 //!
 //! It waits in one place, [`Driver::run`], for the next event of either session, the caller's wish
-//! to stop, or the moment when a silence has lasted too long. Everything else is bookkeeping
+//! to stop, or the moment when a silence or a takeover's first text has lasted too long. Everything else is bookkeeping
 //! without waiting, so neither node can hold up the other. What must be true at all times:
 //!
 //! - `written` is the answer: text is told to the observer when it is added, and never taken back.
@@ -123,6 +123,15 @@ impl Awaiting {
     }
 }
 
+/// What is done when nothing has come in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alarm {
+    /// A node is given up.
+    Silent(Role),
+    /// The takeover is given up.
+    Late,
+}
+
 struct Driver<'a> {
     question: Question,
     settings: Settings,
@@ -143,6 +152,8 @@ struct Driver<'a> {
     heard: Instant,
     asks: u32,
     prompt_tokens: u32,
+    /// Tokens that count against nobody's budget: what a policy does not know of.
+    unspent_tokens: u64,
     /// The policy was replaced, because the large node is out.
     alone: bool,
     meters: Vec<Meter>,
@@ -180,6 +191,7 @@ impl<'a> Driver<'a> {
             heard: now,
             asks: 0,
             prompt_tokens: 0,
+            unspent_tokens: 0,
             alone: false,
             meters,
             summary,
@@ -191,13 +203,13 @@ impl<'a> Driver<'a> {
     async fn run(&mut self, cancel: impl Future<Output = ()>) -> Ended {
         let mut cancel = pin!(cancel);
         loop {
+            let (at, alarm) = self.next_alarm();
             let large = async {
                 match &mut self.large {
                     Some(link) => link.next().await,
                     None => std::future::pending().await,
                 }
             };
-            let patience = patience(self.heard, &self.awaiting, &self.settings);
             // In this order: a flood of events must keep neither the caller nor a deadline waiting,
             // and a node is silent only when nothing of it lies here unread.
             let step = tokio::select! {
@@ -208,7 +220,7 @@ impl<'a> Driver<'a> {
                 }
                 event = large => self.take(Role::Large, event),
                 event = self.small.next() => self.take(Role::Small, event),
-                () = sleep_until(patience) => self.late(patience),
+                () = sleep_until(at) => self.alarm(at, alarm),
             };
             if let Some(ended) = step {
                 return ended;
@@ -216,22 +228,56 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The awaited node has been silent since before `patience` ended.
-    fn late(&mut self, patience: Instant) -> Option<Ended> {
-        if patience.elapsed() > OVERSLEPT {
-            // It was this process that stood still. What the node sent is still on its way here.
-            self.heard = Instant::now();
-            return None;
+    /// What is to be done when nothing comes, and when.
+    fn next_alarm(&self) -> (Instant, Alarm) {
+        let after = |heard: Instant, role| heard + timeout(role, &self.settings).min(LONGEST);
+        let awaited = self.awaiting.role();
+        let silent = (after(self.heard, awaited), Alarm::Silent(awaited));
+        // Nobody waits for what a takeover that was given up still owes, but a node that never says it is gone.
+        let owing = self.large.as_ref().filter(|link| !link.forgotten.is_empty());
+        let owing = owing.map(|link| (after(link.heard, Role::Large), Alarm::Silent(Role::Large)));
+        let late = self.large_draft.as_ref().and_then(Draft::may_be_late_at);
+        let late = late.map(|at| (at, Alarm::Late));
+        [owing, late]
+            .into_iter()
+            .flatten()
+            .fold(silent, |first, next| if next.0 < first.0 { next } else { first })
+    }
+
+    fn alarm(&mut self, at: Instant, alarm: Alarm) -> Option<Ended> {
+        let now = Instant::now();
+        // It was this process that stood still. What the nodes sent is still on its way here.
+        let overslept = at.elapsed() > OVERSLEPT;
+        match alarm {
+            Alarm::Late if overslept => {
+                if let Some(draft) = &mut self.large_draft {
+                    draft.late_at = draft.ask.first_text_within.map(|within| now + within);
+                }
+                None
+            }
+            Alarm::Late => self.give_up(),
+            Alarm::Silent(_) if overslept => {
+                self.heard = now;
+                if let Some(link) = &mut self.large {
+                    link.heard = now;
+                }
+                None
+            }
+            Alarm::Silent(role) => {
+                let waited = timeout(role, &self.settings);
+                let message = format!("it gave no sign for {waited:?}");
+                self.lost(role, Failure::new(Code::Unavailable, message))
+            }
         }
-        let role = self.awaiting.role();
-        let waited = timeout(role, &self.settings);
-        let message = format!("it gave no sign for {waited:?}");
-        self.lost(role, Failure::new(Code::Unavailable, message))
     }
 
     fn take(&mut self, role: Role, event: Event) -> Option<Ended> {
+        let now = Instant::now();
         if self.awaiting.role() == role {
-            self.heard = Instant::now();
+            self.heard = now;
+        }
+        if let Some(link) = self.link(role) {
+            link.heard = now;
         }
         match event {
             Event::Opened(opened) => self.opened(role, opened),
@@ -293,11 +339,6 @@ fn timeout(role: Role, settings: &Settings) -> Duration {
 
 fn hard_deadline(started: Instant, question: &Question) -> Instant {
     started + question.deadline.unwrap_or(LONGEST).min(LONGEST) + DEADLINE_GRACE
-}
-
-/// When the present wait has lasted too long.
-fn patience(heard: Instant, awaiting: &Awaiting, settings: &Settings) -> Instant {
-    heard + timeout(awaiting.role(), settings).min(LONGEST)
 }
 
 fn micros(duration: Duration) -> u64 {

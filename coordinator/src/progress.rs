@@ -43,6 +43,8 @@ pub enum Progress {
     Kept(Kept),
     /// A node has committed text in its cache.
     Warmed(NodeWarmed),
+    /// A takeover's first text was late; the small node goes on in its place.
+    Abandoned(Abandoned),
     /// The large node is out; the small one goes on alone.
     Degraded {
         /// One line for a person.
@@ -133,6 +135,15 @@ pub struct NodeFinished {
     pub first_text_us: Option<u64>,
     /// From the ask to its end, as seen here.
     pub wall_us: u64,
+}
+
+/// A takeover was given up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Abandoned {
+    /// Number of the ask.
+    pub ask: u32,
+    /// Time from the ask.
+    pub waited_us: u64,
 }
 
 /// A proposal was cut to what is kept.

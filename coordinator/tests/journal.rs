@@ -69,6 +69,14 @@ fn ended() -> Stamped {
 }
 
 #[test]
+fn a_journal_from_before_takeovers_could_be_given_up_is_read() {
+    let text = String::from_utf8(written(&[ended()])).unwrap();
+    assert!(text.contains(r#""abandoned":0,"#), "{text}");
+    let older = text.replace(r#""abandoned":0,"#, "");
+    assert_eq!(Journal::read(older.as_bytes(), "j").unwrap().events, [ended()]);
+}
+
+#[test]
 fn pieces_of_one_writer_are_gathered_into_a_line() {
     let bytes = written(&[
         text(1, Writer::Small, "one"),

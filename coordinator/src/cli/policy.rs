@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use thinking::policy::{
-    Policy, PolicyError, PolicyKind, Preset, Recipe, build,
+    Patience, Policy, PolicyError, PolicyKind, Preset, Recipe, build,
     config::{PERIOD_TOKENS, paper_config, strict_config},
 };
 
@@ -24,6 +24,7 @@ pub(super) struct Chosen {
     max_tokens: u32,
     share: f64,
     period_tokens: u32,
+    patience: Patience,
     /// Its name and parameters, for the journal.
     pub(super) note: serde_json::Value,
     /// The time for an answer that its file sets.
@@ -46,6 +47,7 @@ impl Chosen {
             share: self.share,
             period_tokens: self.period_tokens,
             seed,
+            patience: self.patience,
         })
     }
 
@@ -53,7 +55,7 @@ impl Chosen {
     fn read(mut self) -> Result<Chosen, PolicyError> {
         self.policy(0)?;
         let yaml = self.yaml.as_deref();
-        let parameters = match self.kind {
+        let mut parameters = match self.kind {
             PolicyKind::Paper => {
                 let config = paper_config(self.preset, yaml)?;
                 self.deadline =
@@ -67,6 +69,9 @@ impl Chosen {
                 json!({ "share": self.share, "period_tokens": self.period_tokens })
             }
         };
+        if let Some(deadline) = self.patience.deadline {
+            parameters["takeover_deadline_us"] = json!(deadline.as_micros());
+        }
         self.note = json!({ "name": self.kind.name(), "parameters": parameters });
         Ok(self)
     }
@@ -101,13 +106,14 @@ pub(super) fn choose(args: &PolicyArgs, max_tokens: u32) -> Result<Chosen, Stop>
         max_tokens,
         share: args.share.unwrap_or(SHARE),
         period_tokens: args.period.unwrap_or(PERIOD_TOKENS),
+        patience: Patience { deadline: args.takeover_deadline },
         note: json!(null),
         deadline: None,
     };
     chosen.read().map_err(|error| match (&error, &args.policy_file) {
-        (PolicyError::NoParameters { .. } | PolicyError::BadShare { .. }, _) | (_, None) => {
-            Stop::new(Exit::Usage, error)
-        }
+        (PolicyError::NoParameters { .. } | PolicyError::BadShare { .. }, _)
+        | (PolicyError::NoTakeovers { .. }, _)
+        | (_, None) => Stop::new(Exit::Usage, error),
         (_, Some(path)) => Stop::new(Exit::PolicyFile, format!("{}: {error}", path.display())),
     })
 }

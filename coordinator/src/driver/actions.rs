@@ -77,7 +77,7 @@ impl Driver<'_> {
         let number = self.asks;
         self.asks += 1;
         let seed = ask_seed(self.question.seed, number);
-        let draft = Draft::new(ask, number, seed, self.written.len());
+        let mut draft = Draft::new(ask, number, seed, self.written.len());
         self.tell(Progress::Ask(Asked {
             ask: number,
             role,
@@ -93,8 +93,11 @@ impl Driver<'_> {
             Role::Small => Some(&mut self.small),
             Role::Large => self.large.as_mut(),
         };
-        if let Some(link) = link {
-            link.propose(&self.written, propose);
+        if let Some(link) = link
+            && !link.propose(&self.written, propose)
+        {
+            draft.attached = false;
+            draft.late_at = Some(draft.asked_at);
         }
         *self.draft(role) = Some(draft);
         self.awaiting = Awaiting::Finished(role);
@@ -121,12 +124,6 @@ impl Driver<'_> {
         if role == Role::Large && self.resend_to.is_some() {
             self.large = None;
         }
-        let kept = draft.text[draft.carried..bytes].to_owned();
-        if draft.attached
-            && let Some(link) = self.link(role)
-        {
-            link.commit(&kept);
-        }
         let tokens = draft.tokens_to(bytes);
         self.tell(Progress::Kept(Kept {
             ask: draft.number,
@@ -136,6 +133,17 @@ impl Driver<'_> {
             discarded_tokens: draft.tokens_discarded(bytes),
         }));
         self.tally_kept(&draft, bytes, false);
+        let kept = draft.text[draft.carried..bytes].to_owned();
+        if draft.is_running() {
+            self.unspent_tokens += u64::from(draft.tokens_discarded(bytes));
+        }
+        if let Some(link) = self.link(role).filter(|_| draft.attached) {
+            if draft.is_running() {
+                link.forget(&kept, draft);
+            } else {
+                link.commit(&kept);
+            }
+        }
         if !ending {
             self.warm(true);
         }

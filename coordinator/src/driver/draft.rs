@@ -6,7 +6,7 @@ use thinking::{
 };
 use tokio::time::Instant;
 
-use super::micros;
+use super::{LONGEST, micros};
 
 /// A proposal between the ask and the moment when the policy keeps or forgets it.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(super) struct Draft {
     pub(super) attached: bool,
     /// When it was asked for.
     pub(super) asked_at: Instant,
+    /// When its first text is late.
+    pub(super) late_at: Option<Instant>,
     /// When its first text came.
     pub(super) first_text_at: Option<Instant>,
     /// Prefill that the node reported after it was asked and before it wrote.
@@ -57,7 +59,9 @@ struct Piece {
 
 impl Draft {
     pub(super) fn new(ask: Ask, number: u32, seed: u64, base: usize) -> Self {
+        let asked_at = Instant::now();
         Draft {
+            late_at: ask.first_text_within.map(|within| asked_at + within.min(LONGEST)),
             ask,
             number,
             seed,
@@ -70,13 +74,23 @@ impl Draft {
             carried_tokens: 0,
             lost_tokens: 0,
             attached: true,
-            asked_at: Instant::now(),
+            asked_at,
             first_text_at: None,
             late_prefill_tokens: 0,
             late_prefill_us: 0,
             finished: None,
             finished_at: None,
         }
+    }
+
+    /// Whether its session is still writing it.
+    pub(super) fn is_running(&self) -> bool {
+        self.attached && self.finished.is_none()
+    }
+
+    /// When it will be late, unless it has begun.
+    pub(super) fn may_be_late_at(&self) -> Option<Instant> {
+        self.late_at.filter(|_| self.finished.is_none() && self.first_text_at.is_none())
     }
 
     /// Takes a piece.

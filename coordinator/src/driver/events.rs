@@ -2,15 +2,16 @@
 
 use thinking::{
     policy::{Event, Role},
-    thinker::{Code, Delta, Failure, Finished, Opened, Warmed},
+    thinker::{Code, Delta, Failure, FinishReason, Finished, Opened, Warmed},
 };
 
 use super::{
     Awaiting, Driver, Ended,
+    draft::Draft,
     link::{Report, Sent},
     micros,
 };
-use crate::progress::{NodeFinished, NodeOpened, NodeWarmed, Progress, reason_name};
+use crate::progress::{Abandoned, NodeFinished, NodeOpened, NodeWarmed, Progress, reason_name};
 
 impl Driver<'_> {
     pub(super) fn opened(&mut self, role: Role, opened: Opened) -> Option<Ended> {
@@ -68,8 +69,11 @@ impl Driver<'_> {
     }
 
     pub(super) fn delta(&mut self, role: Role, delta: Delta) -> Option<Ended> {
-        let running = |draft: &&mut super::Draft| draft.attached && draft.finished.is_none();
-        let Some(draft) = self.draft(role).as_mut().filter(running) else {
+        if let Some(forgotten) = self.link(role).and_then(|link| link.forgotten.front_mut()) {
+            forgotten.draft.push(delta);
+            return None;
+        }
+        let Some(draft) = self.draft(role).as_mut().filter(|draft| draft.is_running()) else {
             return self.fault(role, "it wrote without being asked");
         };
         draft.push(delta);
@@ -82,15 +86,31 @@ impl Driver<'_> {
     }
 
     pub(super) fn finished(&mut self, role: Role, finished: Finished) -> Option<Ended> {
-        let running = |draft: &&mut super::Draft| draft.attached && draft.finished.is_none();
-        let Some(draft) = self.draft(role).as_mut().filter(running) else {
+        const DIFFERS: &str = "the text it sent and the length it reports differ";
+        if let Some(mut forgotten) = self.link(role).and_then(|link| link.forgotten.pop_front()) {
+            let agrees = forgotten.draft.finish(finished);
+            self.tally_forgotten(role, &forgotten);
+            self.tell_finished(&forgotten.draft);
+            return if agrees { None } else { self.fault(role, DIFFERS) };
+        }
+        let Some(draft) = self.draft(role).as_mut().filter(|draft| draft.is_running()) else {
             return self.fault(role, "it finished without being asked");
         };
         if !draft.finish(finished) {
-            let message = "the text it sent and the length it reports differ";
-            return self.fault(role, message);
+            return self.fault(role, DIFFERS);
         }
         self.complete(role)
+    }
+
+    /// The takeover's first text is late: the small model goes on. That the policy keeps nothing of it ends it.
+    pub(super) fn give_up(&mut self) -> Option<Ended> {
+        let draft = self.large_draft.take()?;
+        let abandoned = Abandoned { ask: draft.number, waited_us: draft.wall_us() };
+        self.tally_finished(&draft);
+        self.large_draft = Some(draft);
+        self.summary.abandoned += 1;
+        self.tell(Progress::Abandoned(abandoned));
+        self.advance(Event::Late)
     }
 
     /// A draft is finished: tells the observer and the policy.
@@ -100,12 +120,22 @@ impl Driver<'_> {
             *self.draft(role) = Some(draft);
             return None;
         };
+        self.tell_finished(&draft);
+        self.tally_finished(&draft);
+        // The policy reads the text while the driver may change everything else.
+        let (text, tokens, reason) = (draft.text.clone(), finished.tokens, finished.reason.clone());
+        *self.draft(role) = Some(draft);
+        self.advance(Event::Finished { text: &text, tokens, reason: &reason })
+    }
+
+    fn tell_finished(&mut self, draft: &Draft) {
+        let Some(finished) = &draft.finished else { return };
         self.tell(Progress::Finished(NodeFinished {
             ask: draft.number,
-            role,
+            role: draft.ask.role,
             reason: reason_name(&finished.reason).to_owned(),
             trigger: match &finished.reason {
-                thinking::thinker::FinishReason::Trigger(found) => Some(found.clone()),
+                FinishReason::Trigger(found) => Some(found.clone()),
                 _ => None,
             },
             tokens: finished.tokens,
@@ -115,11 +145,6 @@ impl Driver<'_> {
             first_text_us: draft.first_text_at.map(|at| micros(at - draft.asked_at)),
             wall_us: draft.wall_us(),
         }));
-        self.tally_finished(&draft);
-        // The policy reads the text while the driver may change everything else.
-        let (text, tokens, reason) = (draft.text.clone(), finished.tokens, finished.reason.clone());
-        *self.draft(role) = Some(draft);
-        self.advance(Event::Finished { text: &text, tokens, reason: &reason })
     }
 
     /// A node broke the contract of a session: it is given up.

@@ -7,12 +7,18 @@ use thinking::thinker::{
 };
 use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
-use super::written::{Mark, Written};
+use super::{
+    draft::Draft,
+    written::{Mark, Written},
+};
 use crate::question::Node;
 
 /// Unanswered commands after which text is no longer sent ahead but gathered. Far below the queue
 /// of a session, so that sending never has to wait: a slow node cannot hold up the other one.
 const UNANSWERED: usize = 16;
+/// Ends of proposals that were given up and have not arrived, with which a node is not asked for more: it is far
+/// behind, and what is sent to it would only queue up.
+const OWED: usize = 8;
 /// Text sent ahead is gathered to this many bytes, or to a line's end: prefilling a few tokens at
 /// once costs a node about what one costs.
 const CHUNK_BYTES: usize = 32;
@@ -35,6 +41,14 @@ pub(super) enum Report {
     Unexpected,
 }
 
+/// A proposal that was cancelled and forgotten before its end was here; the end is still to come.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    pub(super) draft: Draft,
+    /// Of its tokens, those that are in the books already.
+    pub(super) counted_tokens: u32,
+}
+
 /// One node's session.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -43,6 +57,10 @@ pub(super) struct Link {
     unanswered: VecDeque<(Sent, Mark)>,
     /// How far its committed text goes once it has carried out everything sent.
     given: Mark,
+    /// Proposals of which something may still come, before anything of the present one.
+    pub(super) forgotten: VecDeque<Forgotten>,
+    /// When it last gave a sign, or was last asked for one.
+    pub(super) heard: Instant,
     /// Whether it has, or will have, an open proposal.
     pub(super) proposing: bool,
     pub(super) opened: Option<Opened>,
@@ -62,6 +80,8 @@ impl Link {
             node,
             unanswered: VecDeque::new(),
             given,
+            forgotten: VecDeque::new(),
+            heard: Instant::now(),
             proposing: false,
             opened: None,
             fingerprint: "".into(),
@@ -132,11 +152,16 @@ impl Link {
         self.unanswered.push_back((Sent::Insert, self.given));
     }
 
-    /// Asks for a proposal, after everything that is written.
-    pub(super) fn propose(&mut self, written: &Written, propose: Propose) {
+    /// Asks for a proposal, after everything that is written. Does not ask, and answers so, a node that is so far
+    /// behind that there is no hope of it in time.
+    pub(super) fn propose(&mut self, written: &Written, propose: Propose) -> bool {
+        if self.forgotten.len() >= OWED {
+            return false;
+        }
         self.catch_up(written);
         self.proposing = true;
         self.send(Command::Propose(propose));
+        true
     }
 
     /// Commits the first bytes of the open proposal, which are `kept`.
@@ -145,6 +170,18 @@ impl Link {
         self.given.push(kept);
         self.send(Command::Commit { bytes: kept.len() as u64 });
         self.unanswered.push_back((Sent::Commit, self.given));
+    }
+
+    /// Ends the proposal that is being written and keeps its first bytes, which are `kept`. What still comes of it
+    /// stands for nothing.
+    pub(super) fn forget(&mut self, kept: &str, draft: Draft) {
+        if self.forgotten.is_empty() {
+            self.heard = Instant::now();
+        }
+        self.send(Command::Cancel);
+        self.commit(kept);
+        let counted_tokens = draft.tokens_made();
+        self.forgotten.push_back(Forgotten { draft, counted_tokens });
     }
 
     /// Compares the node's report on its text with ours.

@@ -31,6 +31,9 @@ impl Driver<'_> {
 
     fn lost_large(&mut self, failure: &Failure) -> Option<Ended> {
         let link = self.large.take()?;
+        for forgotten in &link.forgotten {
+            self.tally_forgotten(Role::Large, forgotten);
+        }
         tracing::warn!(node = link.node.name, code = ?failure.code, "large node lost: {failure}");
         self.degrade(about("large node", &link.node.name, &failure.message));
         if self.awaiting != Awaiting::Finished(Role::Large) {
@@ -66,10 +69,11 @@ impl Driver<'_> {
             self.keep(Role::Small, bytes as u64, false)?;
             end = reason.filter(|_| follows).and_then(|reason| forced_end(&reason));
         }
-        // As the policies count: what was made and cut off is spent too.
+        // As the policies count: what was made and cut off is spent too, but not what they never heard of.
         let (small, large) = (&self.summary.small, &self.summary.large);
         let discarded = small.discarded_tokens.saturating_add(large.discarded_tokens);
-        let spent = self.summary.tokens().saturating_add(discarded);
+        let counted = discarded.saturating_sub(self.unspent_tokens);
+        let spent = self.summary.tokens().saturating_add(counted);
         let left = u64::from(self.question.max_tokens).saturating_sub(spent);
         if end.is_none() && left == 0 {
             end = Some(End::MaxTokens);
@@ -141,13 +145,17 @@ impl Driver<'_> {
                     draft.finish(nothing_more());
                 } else {
                     let propose = propose(draft);
+                    draft.attached = true;
                     link.propose(&self.written, propose);
                 }
             }
         }
-        match role {
-            Role::Small => self.small = link,
-            Role::Large => self.large = Some(link),
+        let lost = match role {
+            Role::Small => Some(std::mem::replace(&mut self.small, link)),
+            Role::Large => self.large.replace(link),
+        };
+        for forgotten in lost.iter().flat_map(|lost| &lost.forgotten) {
+            self.tally_forgotten(role, forgotten);
         }
         if spent_up { self.complete(role) } else { None }
     }

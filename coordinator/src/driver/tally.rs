@@ -6,7 +6,7 @@ use thinking::{
     transcript::{Span, Writer},
 };
 
-use super::{Driver, Ended, Outcome, draft::Draft, micros};
+use super::{Driver, Ended, Outcome, draft::Draft, link::Forgotten, micros};
 use crate::{
     account::{Spent, Takeover},
     progress::Progress,
@@ -125,6 +125,14 @@ impl Driver<'_> {
         }
     }
 
+    /// What is known of a proposal that was cancelled and forgotten, beyond what was known then.
+    pub(super) fn tally_forgotten(&mut self, role: Role, forgotten: &Forgotten) {
+        let Forgotten { draft, counted_tokens } = forgotten;
+        let more = u64::from(draft.tokens_made().saturating_sub(*counted_tokens));
+        self.summary.model_mut(role).discarded_tokens += more;
+        self.unspent_tokens += more;
+    }
+
     /// A draft whose session is gone: what was shown of it is part of the answer.
     pub(super) fn tally_interrupted(&mut self, draft: &Draft) {
         if draft.finished.is_none() {
@@ -138,6 +146,10 @@ impl Driver<'_> {
         for role in [Role::Small, Role::Large] {
             if let Some(draft) = self.draft(role).take() {
                 self.tally_interrupted(&draft);
+            }
+            let forgotten = self.link(role).map(|link| std::mem::take(&mut link.forgotten));
+            for forgotten in forgotten.iter().flatten() {
+                self.tally_forgotten(role, forgotten);
             }
         }
         match &ended {

@@ -46,6 +46,8 @@ pub struct Figures {
     pub takeover_share: f64,
     /// Takeovers per answer.
     pub takeovers: f64,
+    /// Takeovers per answer that were given up because they were late.
+    pub abandoned: f64,
     /// Tokens per answer.
     pub tokens: f64,
     /// Characters per answer: a measure of length that no tokenizer has a part in.
@@ -64,7 +66,8 @@ impl Figures {
             sum.add(row);
         }
         let graded = sum.graded.max(1) as f64;
-        for mean in [&mut sum.takeovers, &mut sum.tokens, &mut sum.chars, &mut sum.wall_s] {
+        let Figures { takeovers, abandoned, tokens, chars, wall_s, .. } = &mut sum;
+        for mean in [takeovers, abandoned, tokens, chars, wall_s] {
             *mean /= graded;
         }
         sum.accuracy = sum.right as f64 / graded;
@@ -95,6 +98,7 @@ impl Figures {
         self.inserted_tokens += summary.inserted_tokens;
         self.discarded_tokens += summary.small.discarded_tokens + summary.large.discarded_tokens;
         self.takeovers += summary.takeovers.len() as f64;
+        self.abandoned += f64::from(summary.abandoned);
         self.tokens += summary.tokens() as f64;
         self.chars += graded.text.chars().count() as f64;
         self.wall_s += summary.time.total_us as f64 / 1e6;
@@ -136,9 +140,14 @@ impl Figures {
             self.large_tokens as f64 / graded,
             self.discarded_tokens,
         )?;
+        let abandoned = if self.abandoned > 0.0 {
+            format!(", {:.2} more abandoned", self.abandoned)
+        } else {
+            String::new()
+        };
         writeln!(
             out,
-            "takeovers  {:.2} an answer; takeover share {:.1} %",
+            "takeovers  {:.2} an answer{abandoned}; takeover share {:.1} %",
             self.takeovers,
             100.0 * self.takeover_share
         )?;

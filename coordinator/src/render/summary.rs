@@ -82,8 +82,12 @@ pub fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> 
 
 fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let takeovers = &summary.takeovers;
+    let abandoned = match summary.abandoned {
+        0 => String::new(),
+        count => format!("; {count} more abandoned, the first text was late"),
+    };
     if takeovers.is_empty() {
-        return writeln!(out, "takeovers  none");
+        return writeln!(out, "takeovers  none{abandoned}");
     }
     let reasons: Vec<String> = summary
         .takeovers_by_reason()
@@ -97,7 +101,7 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     };
     writeln!(
         out,
-        "takeovers  {} ({}); {handoff}; {prefill} tokens were left to prefill ({:.1} each)",
+        "takeovers  {} ({}); {handoff}; {prefill} tokens were left to prefill ({:.1} each){abandoned}",
         takeovers.len(),
         reasons.join(", "),
         prefill as f64 / takeovers.len() as f64,

@@ -32,6 +32,10 @@ fn arguments_that_make_no_sense() {
     usage(&["ask", "--top-p", "1.5", "x"], &["--top-p is 1.5", "from 0 to 1"]);
     usage(&["ask", "--share", "0.5", "x"], &["--share", "random and periodic"]);
     usage(&["ask", "--policy", "random", "--share", "2", "x"], &["share 2"]);
+    for policy in ["small-only", "large-only"] {
+        let arguments = ["ask", "--policy", policy, "--takeover-deadline", "300ms", "x"];
+        usage(&arguments, &[policy, "--takeover-deadline", "leave"]);
+    }
     usage(&["ask", "--small", "gpu-host", "x"], &["gpu-host", "HOST:PORT"]);
     usage(&["ask", "--small", "http://10.0.0.7:7101", "x"], &["plain text", "--insecure"]);
     usage(&["ask", "--max-tokens", "0", "x"], &["--max-tokens"]);

@@ -4,5 +4,6 @@
 
 mod failure;
 mod flow;
+mod late;
 mod property;
 mod support;

@@ -1,14 +1,16 @@
-//! Whatever is said and whatever breaks: what was shown is the answer, and each node holds a
+//! Whatever is said, whatever breaks and however late it comes: what was shown is the answer, and each node holds a
 //! beginning of it. `answered` checks both after every run.
+
+use std::{sync::Arc, time::Duration};
 
 use coordinator::{Ended, Settings};
 use thinking::{
-    policy::{Paper, PaperConfig, Policy, PolicyKind, Recipe, build},
+    policy::{Impatient, Paper, PaperConfig, Patience, Policy, PolicyKind, Recipe, build},
     testing::{FaultKind, Script},
     thinker::Code,
 };
 
-use crate::support::{answered, fails, fault, question, run, thinker};
+use crate::support::{Far, answered, fails, fault, question, run, thinker};
 
 fn policy(number: u64) -> Box<dyn Policy> {
     let kind = PolicyKind::ALL[(number % 6) as usize];
@@ -22,8 +24,8 @@ fn policy(number: u64) -> Box<dyn Policy> {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_shown_is_the_answer_whatever_breaks() {
-    let (mut degraded, mut resumed, mut takeovers) = (0, 0, 0);
-    for number in 0..300_u64 {
+    let (mut degraded, mut resumed, mut takeovers, mut abandoned) = (0, 0, 0, 0);
+    for number in 0..600_u64 {
         let draw = |salt: u64, below: u64| {
             let z = (number * 31 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             ((z ^ (z >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33) % below
@@ -38,18 +40,27 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
         };
         let sound = || thinker(Script::babble(), vec![]);
         let large = if draw(3, 2) == 0 { broken(4) } else { sound() };
+        let one_way = Duration::from_millis([0, 4, 15, 200][draw(40, 4) as usize]);
+        let large = Arc::new(Far { near: large, one_way });
         let mut run = run(&[broken(10), broken(20), sound()], Some(large));
         let (keep_warm, resend) = (draw(30, 2) == 0, draw(31, 4) == 0);
         run.settings = Settings { keep_warm, resend, ..Settings::default() };
         run.question = question(120);
         run.question.seed = number;
         run.policy = policy(number);
+        let deadline = [None, Some(5), Some(15), Some(35), Some(250)][draw(41, 5) as usize];
+        if deadline.is_some() {
+            let patience = Patience { deadline: deadline.map(Duration::from_millis) };
+            run.policy = Box::new(Impatient::new(run.policy, patience));
+        }
         let (outcome, _) = answered(run).await;
         assert!(matches!(outcome.ended, Ended::Complete(_)), "{number}: {:?}", outcome.ended);
         assert_eq!(outcome.summary.hash_repairs, 0, "{number}: the books agree with the nodes");
         degraded += u32::from(outcome.summary.degraded.is_some());
         resumed += outcome.summary.resumes;
         takeovers += outcome.summary.takeovers.len();
+        abandoned += outcome.summary.abandoned;
     }
-    assert!(degraded > 30 && resumed > 60 && takeovers > 300, "{degraded} {resumed} {takeovers}");
+    let counts = format!("{degraded} {resumed} {takeovers} {abandoned}");
+    assert!(degraded > 60 && resumed > 120 && takeovers > 300 && abandoned > 300, "{counts}");
 }

@@ -17,6 +17,10 @@ use thinking::{
     testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
     thinker::{Code, Event, Failure, Message, Prompt, Sampling, Session, TextHash, Thinker},
 };
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
 /// Remembers all it is told.
 #[derive(Default)]
@@ -157,6 +161,42 @@ pub(crate) fn check(outcome: &Outcome, seen: &Seen) {
     let time = &summary.time;
     assert!(time.small.total_us() + time.large.total_us() + time.other_us >= time.total_us);
     assert!(matches!(seen.0.last().map(|s| &s.progress), Some(Progress::Ended(_))));
+}
+
+/// A Thinker behind a link: whatever is sent to it or by it arrives so much later.
+pub(crate) struct Far {
+    pub(crate) near: Arc<ScriptedThinker>,
+    pub(crate) one_way: Duration,
+}
+
+impl Thinker for Far {
+    fn session(&self) -> Session {
+        let (session, server) = Session::pair();
+        let Session { commands, events } = self.near.session();
+        tokio::spawn(later(server.commands, commands, self.one_way));
+        tokio::spawn(later(events, server.events, self.one_way));
+        session
+    }
+}
+
+/// Passes everything on in order, each so much later.
+async fn later<T>(mut from: mpsc::Receiver<T>, to: mpsc::Sender<T>, delay: Duration) {
+    let (stamped, mut due) = mpsc::unbounded_channel();
+    let read = async move {
+        while let Some(message) = from.recv().await {
+            let _ = stamped.send((Instant::now() + delay, message));
+        }
+    };
+    let write = async {
+        while let Some((at, message)) = due.recv().await {
+            sleep_until(at).await;
+            let _ = to.send(message).await;
+        }
+    };
+    tokio::select! {
+        _ = async { tokio::join!(read, write) } => {}
+        () = to.closed() => {}
+    }
 }
 
 /// Reports a wrong hash for the n-th `Warmed` of every session numbered below `sessions`.

@@ -241,7 +241,12 @@ async fn sessions_decode_together_as_they_do_alone() {
 async fn paragraphs_tell_the_entropy_of_their_first_token() {
     let engine = engine("tiny-llama", options());
     let (mut caller, ..) = Caller::open(&engine, open("")).await;
-    let watch = Some(Watch { delimiters: vec!["\n".into()], window_chars: 5, phrases: vec![] });
+    let watch = Some(Watch {
+        delimiters: vec!["\n".into()],
+        window_chars: 5,
+        phrases: vec![],
+        from_next_break: false,
+    });
     let propose = Propose { report_entropy: true, watch, ..ask(200) };
     let proposal = caller.propose(propose).await;
     let mut text = String::new();

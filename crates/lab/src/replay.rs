@@ -83,6 +83,9 @@ pub enum Doubt {
     SmallTimeout,
     /// The large node would have been silent for longer than the settings allow: the small one would have gone on alone.
     LargeTimeout,
+    /// A takeover's first text would have been later than the policy waits: the small node would have gone on in its
+    /// place.
+    TakeoverDeadline,
     /// The question's deadline would have ended it.
     Deadline,
 }

@@ -10,6 +10,7 @@ use by_hand::{Stretch, question, story, stretch};
 use coordinator::{
     Node, Progress, Run, Settings, Stamped, Summary, answer,
     journal::{Header, Journal, JournalWriter},
+    progress::Abandoned,
 };
 use lab::{
     link::{LinkProfile, Links},
@@ -48,6 +49,27 @@ fn over(recording: &Recording, description: &str) -> Replayed {
 fn parts(replayed: &Replayed) -> u64 {
     let time = &replayed.time;
     time.small.total_us() + time.large.total_us() + time.other_us
+}
+
+#[test]
+fn a_takeovers_deadline_that_was_met_is_watched_over_other_links() {
+    let mut journal = journal(&story());
+    journal.header.policy["parameters"]["takeover_deadline_us"] = json!(50_000);
+    let recording = Recording::new(&journal, RecordedOver::Loopback).unwrap();
+    let doubt = |rtt| replay(&recording, &Conditions::over(link(rtt), 1)).unwrap().doubt;
+    assert_eq!(doubt("rtt=20ms"), None);
+    assert_eq!(doubt("rtt=80ms"), Some(Doubt::TakeoverDeadline));
+}
+
+#[test]
+fn an_answer_with_a_takeover_that_was_given_up_is_refused() {
+    let mut journal = journal(&story());
+    let abandoned = Progress::Abandoned(Abandoned { ask: 1, waited_us: 300_000 });
+    journal.events.insert(8, Stamped { at_us: journal.events[8].at_us, progress: abandoned });
+    let error = Recording::new(&journal, RecordedOver::Loopback).unwrap_err();
+    assert!(matches!(error, ReplayError::Disturbed { .. }), "{error}");
+    assert!(error.to_string().contains("given up because it was late"), "{error}");
+    assert!(!error.to_string().contains('\n'));
 }
 
 #[test]

@@ -5,15 +5,19 @@
 
 mod baselines;
 pub mod config;
+mod impatient;
 mod keywords;
 mod paper;
 mod strict;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     baselines::{Scheduled, Solo, forced_end},
     config::{PolicyError, PolicyKind, Preset, Recipe, build},
+    impatient::{Impatient, Patience},
     keywords::Keywords,
     paper::{Paper, PaperConfig, PaperReport, PaperTakeover},
     strict::{Strict, StrictConfig},
@@ -65,7 +69,7 @@ pub enum Why {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event<'a> {
     /// Both sessions are open. Always the first event.
     Started {
@@ -81,6 +85,9 @@ pub enum Event<'a> {
         /// Why it ended.
         reason: &'a FinishReason,
     },
+    /// The first text of the proposal last asked for is not here within [`Ask::first_text_within`]: none of it will
+    /// be. Nothing of it can be kept, and whoever asked goes on without it.
+    Late,
     /// The text last inserted is committed.
     Inserted {
         /// The tokens it took.
@@ -91,8 +98,8 @@ pub enum Event<'a> {
 /// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask` or `End`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Keep the first bytes of this writer's open proposal and forget the rest. The other writer's
-    /// session is given the kept text.
+    /// Keep the first bytes of this writer's open proposal and forget the rest; one that is still being written is
+    /// cancelled. The other writer's session is given the kept text.
     Keep {
         /// Whose proposal.
         role: Role,
@@ -106,7 +113,7 @@ pub enum Action {
         /// Why.
         why: Why,
     },
-    /// Ask a writer to go on. Answered by [`Event::Finished`].
+    /// Ask a writer to go on. Answered by [`Event::Finished`], or by [`Event::Late`].
     Ask(Ask),
     /// The answer is complete.
     End(End),
@@ -128,6 +135,8 @@ pub struct Ask {
     /// Whether the policy may still forget all of it: nothing of a provisional stretch is shown or
     /// sent to the other writer before `Keep`. Of any other stretch the settled bytes are.
     pub provisional: bool,
+    /// How long its first text may take; after that it is given up.
+    pub first_text_within: Option<Duration>,
 }
 
 /// Why an answer ended.

@@ -37,6 +37,10 @@ pub struct Watch {
     pub window_chars: u32,
     /// The phrases.
     pub phrases: Vec<Phrase>,
+    /// Only windows after breaks that lie in the watched text itself: a phrase at the place where it begins was
+    /// answered, or passed over, already.
+    #[serde(default)]
+    pub from_next_break: bool,
 }
 
 /// Where a trigger phrase was found; positions are bytes of the watched text.
@@ -113,7 +117,7 @@ struct Found {
 
 impl Matcher {
     /// A matcher for the text that will follow `committed`: a delimiter may begin, or already stand,
-    /// at the end of `committed`, and so may an open window.
+    /// at the end of `committed`, and so may an open window; unless the watch begins with the next break.
     pub fn new(watch: Watch, committed: &str) -> Self {
         let not_empty = |text: &String| !text.is_empty();
         let delimiters: Vec<Vec<char>> =
@@ -129,7 +133,8 @@ impl Matcher {
             spent: false,
             delimiters,
         };
-        for c in matcher.relevant_tail(committed).chars() {
+        let before = if watch.from_next_break { "" } else { committed };
+        for c in matcher.relevant_tail(before).chars() {
             matcher.read_char(c);
         }
         matcher.base = matcher.read;

@@ -1,10 +1,12 @@
 //! What the policies do: `strict` move by move, the baselines' shares, and totality of them all.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use thinking::{
     policy::{
-        Action, Ask, End, Event, Policy, PolicyKind, Preset, Recipe, Role, Strict, StrictConfig,
-        Why, build,
+        Action, Ask, End, Event, Patience, Policy, PolicyError, PolicyKind, Preset, Recipe, Role,
+        Strict, StrictConfig, Why, build,
     },
     thinker::FinishReason,
     trigger::{Matcher, TriggerKind, TriggerMatch},
@@ -196,6 +198,74 @@ fn random_policy_draws_paragraphs_by_its_seed() {
     assert_ne!(writers(1), writers(2));
 }
 
+fn hasty() -> Patience {
+    Patience { deadline: Some(Duration::from_millis(300)) }
+}
+
+fn impatient(kind: PolicyKind, preset: Preset, share: f64) -> Box<dyn Policy> {
+    let recipe = Recipe { kind, preset, share, patience: hasty(), ..Recipe::default() };
+    build(&recipe).expect("a good recipe")
+}
+
+#[test]
+fn an_impatient_policy_goes_on_behind_a_late_takeover() {
+    let mut strict = impatient(PolicyKind::Strict, Preset::Reasoning, 0.0);
+    let first = started(&mut *strict);
+    assert_eq!(ask(&first).first_text_within, None, "the small writer has all the time it needs");
+    let taken = trigger(&mut *strict, &first, "So.\n\nWait, no", 10);
+    assert_eq!(ask(&taken).first_text_within, Some(Duration::from_millis(300)));
+    let on = strict.step(Event::Late);
+    assert_eq!(on[0], Action::Keep { role: Role::Large, bytes: 0 });
+    assert_eq!(brief(&on).0, Role::Small);
+    let passes_over = |actions: &[Action]| {
+        ask(actions).watch.as_ref().expect("the small writer is watched").from_next_break
+    };
+    assert!(passes_over(&on), "it shall not be cut off at the same place again");
+    // The node gave less than was asked for: the place is the same paragraph still.
+    let on = finish(&mut *strict, "Wait, is", 2, FinishReason::MaxTokens);
+    assert!(passes_over(&on));
+    let taken = trigger(&mut *strict, &on, " it 5?\n\nYes, it", 8);
+    assert_eq!(taken[0], Action::Keep { role: Role::Small, bytes: 8 });
+    assert_eq!(brief(&taken), (Role::Large, Why::Affirmation, 20));
+    let back = finish(&mut *strict, "Yes", 20, FinishReason::MaxTokens);
+    assert!(!passes_over(&back), "the next place is another");
+}
+
+#[test]
+fn the_small_writer_stands_in_where_the_large_one_is_wanted_again_at_once() {
+    for kind in [PolicyKind::Random, PolicyKind::Periodic] {
+        let mut policy = impatient(kind, Preset::Reasoning, 1.0);
+        assert_eq!(ask(&started(&mut *policy)).role, Role::Large);
+        let instead = policy.step(Event::Late);
+        assert_eq!(instead[0], Action::Keep { role: Role::Large, bytes: 0 });
+        assert_eq!((ask(&instead).role, ask(&instead).why), (Role::Small, Why::Turn), "{kind}");
+        assert_eq!(ask(&instead).first_text_within, None);
+        let next = finish(&mut *policy, "A.\n\n", 3, FinishReason::Stop { end: 4 });
+        assert_eq!(next[0], Action::Keep { role: Role::Small, bytes: 4 }, "{kind}");
+        assert_eq!(ask(&next).role, Role::Large, "{kind}: at the next place it is asked again");
+    }
+}
+
+#[test]
+fn a_late_beginning_leaves_the_answer_to_the_small_writer() {
+    for kind in [PolicyKind::Strict, PolicyKind::Paper] {
+        let mut policy = impatient(kind, Preset::Instruct, 0.0);
+        assert_eq!(brief(&started(&mut *policy)), (Role::Large, Why::Begin, 100));
+        let on = policy.step(Event::Late);
+        assert_eq!((ask(&on).role, ask(&on).why), (Role::Small, Why::Turn));
+        let taken = finish(&mut *policy, "One.\n\n", 4, FinishReason::Stop { end: 6 });
+        assert_eq!(taken[0], Action::Keep { role: Role::Small, bytes: 6 });
+    }
+}
+
+#[test]
+fn a_policy_without_takeovers_has_none_to_give_up() {
+    for kind in [PolicyKind::SmallOnly, PolicyKind::LargeOnly] {
+        let error = build(&Recipe { kind, patience: hasty(), ..Recipe::default() }).err();
+        assert_eq!(error, Some(PolicyError::NoTakeovers { kind }));
+    }
+}
+
 fn reasons() -> impl Strategy<Value = FinishReason> + Clone {
     let kinds =
         [TriggerKind::Affirmation, TriggerKind::Reflection, TriggerKind::Verification].to_vec();
@@ -217,6 +287,7 @@ enum Happening {
     Started(u32),
     Finished(&'static str, u32, FinishReason),
     Inserted(u32),
+    Late,
     /// What the last action asks for.
     Fitting(&'static str, u32, FinishReason),
 }
@@ -227,6 +298,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
     prop_oneof![
         1 => any::<u32>().prop_map(Happening::Started),
         1 => any::<u32>().prop_map(Happening::Inserted),
+        3 => Just(Happening::Late),
         2 => finished.clone().prop_map(|(text, n, reason)| Happening::Finished(text, n, reason)),
         40 => finished.prop_map(|(text, n, reason)| Happening::Fitting(text, n, reason)),
     ]
@@ -241,9 +313,12 @@ proptest! {
         preset in prop::sample::select(Preset::ALL.to_vec()),
         max_tokens in prop_oneof![0u32..300, any::<u32>()],
         share in 0.0f64..=1.0,
+        impatient: bool,
         happenings in prop::collection::vec(happenings(), 0..60),
     ) {
-        let recipe = Recipe { kind, preset, max_tokens, share, seed: 1, ..Recipe::default() };
+        let solo = matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly);
+        let patience = if impatient && !solo { hasty() } else { Patience::default() };
+        let recipe = Recipe { kind, preset, max_tokens, share, seed: 1, patience, ..Recipe::default() };
         let mut policy = build(&recipe).unwrap();
         let mut last = policy.step(Event::Started { prompt_tokens: 5 });
         let (mut spent, mut fair) = (0u64, true);
@@ -267,6 +342,11 @@ proptest! {
                 Happening::Inserted(tokens) => {
                     fair = false;
                     last = policy.step(Event::Inserted { tokens });
+                    continue;
+                }
+                Happening::Late => {
+                    fair &= asked.is_some_and(|ask| ask.first_text_within.is_some());
+                    last = policy.step(Event::Late);
                     continue;
                 }
                 Happening::Finished(text, tokens, reason) => {

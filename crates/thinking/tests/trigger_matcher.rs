@@ -9,6 +9,7 @@ fn watch(delimiters: &[&str], window_chars: u32, phrases: &[&str]) -> Watch {
         delimiters: delimiters.iter().map(|d| (*d).to_owned()).collect(),
         window_chars,
         phrases: phrases.iter().map(phrase).collect(),
+        from_next_break: false,
     }
 }
 
@@ -247,6 +248,23 @@ fn chunks<'a>(text: &'a str, places: &[prop::sample::Index]) -> Vec<&'a str> {
             chunk
         })
         .collect()
+}
+
+#[test]
+fn a_watch_from_the_next_break_passes_over_the_place_where_it_begins() {
+    let from_next = || Watch { from_next_break: true, ..usual() };
+    let table = [
+        ("a\n\n", "Wait, no", None),
+        ("a\n\n", "Wait, no\n\nyes so", some("yes", 10, 10, 13)),
+        ("a\n", "\nWait, no", None),
+        ("a\n\n", "\nWait, no", None),
+        ("a", "b\n\nwait ", some("wait", 3, 3, 7)),
+    ];
+    for (committed, text, expected) in table {
+        assert_eq!(find(from_next(), committed, text), expected, "{committed:?} {text:?}");
+        let always = find(usual(), committed, text);
+        assert!(always.is_some(), "{committed:?} {text:?} would match");
+    }
 }
 
 proptest! {

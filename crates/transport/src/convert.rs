@@ -248,10 +248,11 @@ fn propose_from_wire(propose: wire::Propose) -> Result<Propose, Failure> {
 }
 
 fn watch_to_wire(watch: Watch) -> wire::TriggerWatch {
-    let Watch { delimiters, window_chars, phrases } = watch;
+    let Watch { delimiters, window_chars, phrases, from_next_break } = watch;
     wire::TriggerWatch {
         delimiters,
         window_chars,
+        from_next_break,
         phrases: phrases
             .into_iter()
             .map(|Phrase { kind, text }| wire::TriggerPhrase {
@@ -263,7 +264,7 @@ fn watch_to_wire(watch: Watch) -> wire::TriggerWatch {
 }
 
 fn watch_from_wire(watch: wire::TriggerWatch) -> Result<Watch, Failure> {
-    let wire::TriggerWatch { delimiters, window_chars, phrases } = watch;
+    let wire::TriggerWatch { delimiters, window_chars, phrases, from_next_break } = watch;
     let phrases = phrases
         .into_iter()
         .map(|wire::TriggerPhrase { kind, text }| {
@@ -271,7 +272,7 @@ fn watch_from_wire(watch: wire::TriggerWatch) -> Result<Watch, Failure> {
             Ok(Phrase { kind, text })
         })
         .collect::<Result<_, Failure>>()?;
-    Ok(Watch { delimiters, window_chars, phrases })
+    Ok(Watch { delimiters, window_chars, phrases, from_next_break })
 }
 
 fn kind_to_wire(kind: TriggerKind) -> wire::TriggerKind {

@@ -57,6 +57,10 @@ pub struct PolicyArgs {
     /// sessions do. For comparison; the answers are the same.
     #[arg(long, help_heading = "Policy")]
     pub resend: bool,
+    /// Give a takeover up when the large model's first text is not here so long after the ask; the small one goes on
+    /// in its place. [default: wait as long as the node gives signs]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Policy")]
+    pub takeover_deadline: Option<Duration>,
 }
 
 /// How tokens are drawn, and how many.
@@ -224,6 +228,8 @@ mod tests {
         assert_eq!((policy.policy, policy.share), (PolicyKind::Periodic, Some(0.3)));
         assert_eq!(policy.period, Some(100));
         assert_eq!("strict".parse::<PolicyArgs>().unwrap().policy, PolicyKind::Strict);
+        let hasty: PolicyArgs = "strict:takeover-deadline=300ms".parse().unwrap();
+        assert_eq!(hasty.takeover_deadline, Some(Duration::from_millis(300)));
         for (text, why) in [
             ("strickt", "strickt"),
             ("", "--policy"),

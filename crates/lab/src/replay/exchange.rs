@@ -195,7 +195,12 @@ impl<'a> Exchange<'a> {
             Event::Warmed { prefill_us } => self.warmed(role, prefill_us),
             Event::Delta { ask, bytes } => {
                 let draft = &mut self.drafts[ask];
-                draft.first_text_at.get_or_insert(self.now);
+                let first = *draft.first_text_at.get_or_insert(self.now);
+                let waited = first - draft.asked_at;
+                let late = self.recording.takeover_deadline.is_some_and(|most| waited > most);
+                if role == Role::Large && late {
+                    self.doubt.get_or_insert(Doubt::TakeoverDeadline);
+                }
                 if !self.recording.asks[ask].provisional {
                     self.show(ask, self.recording.settled(ask, bytes));
                 }

@@ -39,6 +39,8 @@ pub struct Recording {
     pub(super) keep_warm: bool,
     pub(super) small_timeout: Duration,
     pub(super) large_timeout: Duration,
+    /// The longest that the policy waits for a takeover's first text.
+    pub(super) takeover_deadline: Option<Duration>,
     pub(super) text: String,
     pub(super) prompt_bytes: usize,
     pub(super) watch: Option<Watch>,
@@ -135,6 +137,7 @@ impl Recording {
             keep_warm: settings.keep_warm,
             small_timeout: settings.small_timeout,
             large_timeout: settings.large_timeout,
+            takeover_deadline: takeover_deadline(&journal.header.policy),
             text,
             prompt_bytes: prompt_bytes(question),
             watch: watch(&journal.header.policy),
@@ -199,6 +202,12 @@ fn watch(policy: &serde_json::Value) -> Option<Watch> {
     let phrases = lists.flatten().filter_map(|phrase| phrase.as_str());
     let bytes = phrases.map(|phrase| sizes::phrase(phrase.len())).sum();
     Some(Watch { window_bytes: usize::try_from(window).unwrap_or(usize::MAX), bytes })
+}
+
+/// The deadline of takeovers, where the policy has one.
+fn takeover_deadline(policy: &serde_json::Value) -> Option<Duration> {
+    let us = policy.get("parameters")?.get("takeover_deadline_us")?.as_u64()?;
+    Some(Duration::from_micros(us))
 }
 
 /// Goes through the events of a journal.
@@ -307,6 +316,11 @@ impl<'a> Reader<'a> {
                 };
                 let prefill_us = warmed.prefill_us;
                 node.reports.push(Report { at_us, committed_bytes, tokens, prefill_us });
+            }
+            Progress::Abandoned(_) => {
+                let question = self.question.to_owned();
+                let why = "a takeover was given up because it was late".to_owned();
+                return Err(ReplayError::Disturbed { question, why });
             }
             Progress::Degraded { .. } | Progress::Repaired { .. } | Progress::Resumed(_) => {
                 let (question, why) = (self.question.to_owned(), "a node was lost".to_owned());

@@ -79,6 +79,7 @@ impl Policy for Solo {
                 stop: Vec::new(),
                 watch: None,
                 provisional: false,
+                first_text_within: None,
             }),
         });
         actions
@@ -200,6 +201,7 @@ impl Policy for Scheduled {
             stop: self.delimiters.clone(),
             watch: None,
             provisional: false,
+            first_text_within: None,
         }));
         actions
     }

@@ -5,7 +5,9 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_saphyr::Error as YamlError;
 
-use super::{Paper, PaperConfig, Policy, Role, Scheduled, Solo, Strict, StrictConfig};
+use super::{
+    Impatient, Paper, PaperConfig, Patience, Policy, Role, Scheduled, Solo, Strict, StrictConfig,
+};
 
 /// Tokens of a period of the `periodic` policy, unless told otherwise.
 pub const PERIOD_TOKENS: u32 = 200;
@@ -165,6 +167,14 @@ pub enum PolicyError {
         /// The policy.
         kind: PolicyKind,
     },
+    /// Patience for takeovers of a policy that has none.
+    #[error(
+        "the {kind} policy has no takeovers to give up: leave --takeover-deadline out, or choose another policy"
+    )]
+    NoTakeovers {
+        /// The policy.
+        kind: PolicyKind,
+    },
     /// A share that is no share.
     #[error("bad share {share}: give the large model's share of the tokens, from 0 to 1")]
     BadShare {
@@ -191,6 +201,8 @@ pub struct Recipe<'a> {
     pub period_tokens: u32,
     /// Seeds `random`.
     pub seed: u64,
+    /// How long takeovers are waited for.
+    pub patience: Patience,
 }
 
 impl Default for Recipe<'_> {
@@ -203,13 +215,14 @@ impl Default for Recipe<'_> {
             share: 0.2,
             period_tokens: PERIOD_TOKENS,
             seed: 0,
+            patience: Patience::default(),
         }
     }
 }
 
 /// Makes a policy.
 pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
-    let Recipe { kind, preset, yaml, max_tokens, share, period_tokens, seed } = *recipe;
+    let Recipe { kind, preset, yaml, max_tokens, share, period_tokens, seed, patience } = *recipe;
     if yaml.is_some() && !matches!(kind, PolicyKind::Paper | PolicyKind::Strict) {
         return Err(PolicyError::NoParameters { kind });
     }
@@ -217,14 +230,19 @@ pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
     if scheduled && !(0.0..=1.0).contains(&share) {
         return Err(PolicyError::BadShare { share: share.to_string() });
     }
-    Ok(match kind {
+    let impatient = patience != Patience::default();
+    if impatient && matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly) {
+        return Err(PolicyError::NoTakeovers { kind });
+    }
+    let policy: Box<dyn Policy> = match kind {
         PolicyKind::Paper => Box::new(Paper::new(paper_config(preset, yaml)?, max_tokens)),
         PolicyKind::Strict => Box::new(Strict::new(strict_config(preset, yaml)?, max_tokens)),
         PolicyKind::SmallOnly => Box::new(Solo::new(Role::Small, max_tokens)),
         PolicyKind::LargeOnly => Box::new(Solo::new(Role::Large, max_tokens)),
         PolicyKind::Random => Box::new(Scheduled::random(share, seed, max_tokens)),
         PolicyKind::Periodic => Box::new(Scheduled::periodic(share, period_tokens, max_tokens)),
-    })
+    };
+    Ok(if impatient { Box::new(Impatient::new(policy, patience)) } else { policy })
 }
 
 /// The configuration of `paper`: from the authors' YAML where there is one, else the preset's.

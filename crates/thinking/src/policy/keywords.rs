@@ -92,6 +92,7 @@ impl Keywords {
             delimiters: vec!["\n".into()],
             window_chars: u32::MAX,
             phrases: self.verify.iter().map(phrase).collect(),
+            from_next_break: false,
         };
         let mut matcher = Matcher::new(watch, "\n");
         matcher.push(text).or_else(|| matcher.finish()).is_some()

@@ -277,6 +277,7 @@ impl Paper {
             stop: self.config.trigger_tokens.clone(),
             watch: None,
             provisional: false,
+            first_text_within: None,
         })
     }
 
@@ -306,7 +307,8 @@ impl Paper {
 
     fn short_ask(&self, role: Role, why: Why, provisional: bool) -> Ask {
         let max_tokens = self.config.max_target_tokens;
-        Ask { role, why, max_tokens, stop: Vec::new(), watch: None, provisional }
+        let (stop, watch, first_text_within) = (Vec::new(), None, None);
+        Ask { role, why, max_tokens, stop, watch, provisional, first_text_within }
     }
 
     fn recap(&mut self) -> Action {
@@ -322,8 +324,7 @@ impl Paper {
     fn extend(&mut self, max_tokens: u32, why: Why) -> Action {
         self.report.attempts += 1;
         self.state = State::Extension { tokens: max_tokens };
-        let (role, stop) = (Role::Large, Vec::new());
-        Action::Ask(Ask { role, why, max_tokens, stop, watch: None, provisional: false })
+        Action::Ask(Ask { max_tokens, ..self.short_ask(Role::Large, why, false) })
     }
 
     /// The probe is there: the large writer's try, or the next round.

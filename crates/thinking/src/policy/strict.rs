@@ -106,6 +106,7 @@ impl StrictConfig {
             delimiters: self.delimiters.clone(),
             window_chars: self.window_chars,
             phrases: self.keywords.phrases(),
+            from_next_break: false,
         }
     }
 }
@@ -173,6 +174,7 @@ impl Strict {
             stop: if every { self.config.delimiters.clone() } else { Vec::new() },
             watch: (!every).then(|| self.config.watch()),
             provisional: false,
+            first_text_within: None,
         };
         self.ask(State::Turn, ask)
     }
@@ -187,6 +189,7 @@ impl Strict {
             stop: if ends_at_break { self.config.delimiters.clone() } else { Vec::new() },
             watch: None,
             provisional: false,
+            first_text_within: None,
         };
         self.ask(State::Takeover { extendable }, ask)
     }

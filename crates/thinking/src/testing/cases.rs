@@ -33,6 +33,7 @@ pub(super) fn all() -> Vec<Case> {
         trigger_watch_ends_where_the_matcher_matches,
         cancel_ends_the_proposal_and_keeps_the_session,
         cancel_elsewhere_does_nothing,
+        cancel_commit_append_and_propose_travel_together,
         deadline_ends_a_proposal,
         deadline_of_zero_is_kept,
         propose_before_open_is_refused,
@@ -227,7 +228,12 @@ fn likely_watch(text: &str) -> Watch {
     let phrases = words
         .take(3)
         .map(|word| Phrase { kind: TriggerKind::Reflection, text: word.to_lowercase() });
-    Watch { delimiters: vec![delimiter], window_chars: 80, phrases: phrases.collect() }
+    Watch {
+        delimiters: vec![delimiter],
+        window_chars: 80,
+        phrases: phrases.collect(),
+        from_next_break: false,
+    }
 }
 
 async fn trigger_watch_ends_where_the_matcher_matches(t: &dyn Thinker, s: &Settings) -> Outcome {
@@ -272,6 +278,33 @@ async fn cancel_ends_the_proposal_and_keeps_the_session(t: &dyn Thinker, s: &Set
     ensure(right, || format!("cancelled, finished {:?}", proposal.finished))?;
     talk.commit("").await?;
     talk.propose(talk.ask(21)).await.map(drop)
+}
+
+/// A takeover that is given up, and the next one: nobody waits for the first one's end.
+async fn cancel_commit_append_and_propose_travel_together(
+    t: &dyn Thinker,
+    s: &Settings,
+) -> Outcome {
+    let (mut talk, _) = Talk::opened(t, s, "").await?;
+    let max_tokens = 1 << 30;
+    let next = talk.ask(43);
+    talk.send(Command::Propose(Propose { max_tokens, ..talk.ask(20) })).await?;
+    talk.send(Command::Cancel).await?;
+    talk.send(Command::Commit { bytes: 0 }).await?;
+    talk.send(Command::Append(Append { text: FOREIGN.into(), token_ids: Vec::new() })).await?;
+    talk.send(Command::Propose(next.clone())).await?;
+    talk.read_proposal(max_tokens).await?;
+    talk.read_warmed().await?;
+    talk.committed.push_str(FOREIGN);
+    talk.read_warmed().await?;
+    let proposal = talk.read_proposal(next.max_tokens).await?;
+    talk.commit(&proposal.text).await?;
+    // What was given up has left no trace.
+    let (mut other, _) = Talk::opened(t, s, FOREIGN).await?;
+    let alone = other.propose(next).await?.text;
+    ensure(proposal.text == alone, || {
+        format!("after a proposal that was given up {:?}, else {alone:?}", proposal.text)
+    })
 }
 
 async fn cancel_elsewhere_does_nothing(t: &dyn Thinker, s: &Settings) -> Outcome {

@@ -46,10 +46,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn watch()(delimiters in vec(text(), 0..3), window_chars: u32,
+    fn watch()(delimiters in vec(text(), 0..3), window_chars: u32, from_next_break: bool,
                phrases in vec((kind(), text()), 0..4)) -> Watch {
         let phrases = phrases.into_iter().map(|(kind, text)| Phrase { kind, text }).collect();
-        Watch { delimiters, window_chars, phrases }
+        Watch { delimiters, window_chars, phrases, from_next_break }
     }
 }
 
