@@ -68,13 +68,25 @@ fn catalogue(args: &LinksArgs) -> Result<Links, Stop> {
     read().map_err(|error| Stop::new(Exit::Usage, error))
 }
 
-/// Links by name or description; all that have a name where none is asked for.
+/// What stands for all links that have a name.
+const ALL: &str = "all";
+
+/// Links by name or description; all that have a name where none is asked for, or `all`.
 fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, Stop> {
     if asked.is_empty() {
         return Ok(links.iter().cloned().collect());
     }
-    let profiles = asked.iter().map(|link| links.link(link));
-    profiles.collect::<Result<_, _>>().map_err(|error| Stop::new(Exit::Usage, error))
+    let mut profiles = Vec::new();
+    for text in asked {
+        match text.as_str() {
+            ALL => profiles.extend(links.iter().cloned()),
+            text => {
+                let link = links.link(text);
+                profiles.push(link.map_err(|error| Stop::new(Exit::Usage, error))?);
+            }
+        }
+    }
+    Ok(profiles)
 }
 
 fn print(text: &str) -> Result<Exit, Stop> {

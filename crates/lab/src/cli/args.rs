@@ -191,7 +191,8 @@ pub(super) struct SweepArgs {
     /// policy given before it, as in random:share=strict: then it is that policy's, measured over the same link.
     #[arg(long, value_name = "POLICY", default_values = DEFAULT_POLICIES, help_heading = "Experiment")]
     pub(super) policy: Vec<String>,
-    /// A link between here and the large node, by name or description: geo, rtt=90ms,loss=1%.
+    /// A link between here and the large node, by name or description: geo, rtt=90ms,loss=1%; all stands for every
+    /// link that has a name.
     #[arg(long, value_name = "LINK", default_values = ["loopback", "fibre-metro", "4g-good", "geo"], help_heading = "Experiment")]
     pub(super) link: Vec<String>,
     /// Where randomness starts from, the models' and the links'.

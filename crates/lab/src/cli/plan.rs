@@ -19,7 +19,9 @@ const HEADER: &str = "\
 
 pub(super) fn run(args: &PlanArgs) -> Result<Exit, Stop> {
     let links = profiles(&catalogue(&args.links)?, std::slice::from_ref(&args.link))?;
-    let link = links.first().ok_or_else(|| Stop::new(Exit::Usage, "no link is given"))?;
+    let [link] = links.as_slice() else {
+        return Err(Stop::new(Exit::Usage, "a plan is for one link: name one, such as 4g-median"));
+    };
     let prices = args.prices.read()?;
     let results = Results::read(&args.folder)?;
     let (mut known, unknown) = candidates(&results, link, &prices);

@@ -98,13 +98,13 @@ impl<'a> Plan<'a> {
             }
         };
         twice("--policy", &args.policy)?;
-        twice("--link", &args.link)?;
         twice("--seed", &args.seed.iter().map(u64::to_string).collect::<Vec<_>>())?;
         let profiles = profiles(&catalogue(&args.links)?, &args.link)?;
+        twice("--link", &profiles.iter().map(|link| link.name.clone()).collect::<Vec<_>>())?;
         Ok(Plan {
             args,
             policies: args.policies()?,
-            links: args.link.iter().cloned().zip(profiles).collect(),
+            links: profiles.into_iter().map(|link| (link.name.clone(), link)).collect(),
             data: DataFile::read(data, args.run.skip_bad)?,
         })
     }

@@ -109,7 +109,8 @@ fn a_baseline_takes_the_share_that_another_policy_had_over_the_same_link() {
 fn the_folder_of_another_experiment_is_refused_in_one_line() {
     let bench = Bench::new();
     assert!(bench.sweep(&TWO).status.success());
-    let table: [(&[&str], i32, &str); 8] = [
+    let table: [(&[&str], i32, &str); 9] = [
+        (&["--link", "all", "--link", "geo"], 2, "--link geo is there twice"),
         (&["--seed", "1"], 5, "another --seed"),
         (&["--limit", "1"], 5, "another --limit"),
         (&["--temperature", "0"], 5, "another policy, or setting"),
