@@ -15,22 +15,29 @@ fn a_sweep_needs_no_node_and_the_link_costs_takeovers_and_nothing_else() {
         ["sweep", data, "--limit", "4", "--link", "rtt=60ms", "--out", out.to_str().unwrap()];
     let ended = Process::spawn(LAB, &args, &[]).wait();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(ended.stdout.len(), 5, "a head, and a row for each policy: {ended:?}");
-    let takeovers = |policy: &str| -> Vec<Value> {
+    assert_eq!(ended.stdout.len(), 8, "a head, and a row for each policy: {ended:?}");
+    let rows = |policy: &str| -> Vec<Value> {
         let log = out.join(policy).join("rtt=60ms").join("seed-0").join("log.jsonl");
         let text = std::fs::read_to_string(log).unwrap();
-        let rows: Vec<Value> =
-            text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+        let rows = text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap());
+        let mut rows: Vec<Value> = rows.collect();
         assert_eq!(rows.len(), 4);
-        rows.iter()
-            .flat_map(|row| row["summary"]["takeovers"].as_array().unwrap().clone())
-            .collect()
+        rows.sort_by_key(|row| row["id"].to_string());
+        rows
+    };
+    let takeovers = |policy: &str| -> Vec<Value> {
+        let takeovers = |row: &Value| row["summary"]["takeovers"].as_array().unwrap().clone();
+        rows(policy).iter().flat_map(takeovers).collect()
     };
     let strict = takeovers("strict");
     assert!(!strict.is_empty());
-    assert!(
-        strict.iter().all(|takeover| takeover["wall_us"].as_u64() >= Some(60_000)),
-        "{strict:?}"
-    );
+    let wall = |takeover: &Value| takeover["wall_us"].as_u64();
+    assert!(strict.iter().all(|takeover| wall(takeover) >= Some(60_000)), "{strict:?}");
     assert!(takeovers("small-only").is_empty());
+    // What is sent does not change what is said.
+    let texts =
+        |policy| rows(policy).into_iter().map(|row| row["text"].clone()).collect::<Vec<_>>();
+    assert_eq!(texts("strict%3aresend"), texts("strict"));
+    let report = std::fs::read_to_string(out.join("report").join("report.html")).unwrap();
+    assert!(report.contains("random:share=strict"));
 }
