@@ -7,6 +7,7 @@
 //! - `written` is the answer: text is told to the observer when it is added, and never taken back.
 //! - A link's session holds a beginning of `written`, and at most one proposal that goes on from
 //!   there. A link that lags behind catches up before it is asked to write.
+//! - Both nodes write at a time only while the large one has no text: what the small one writes then is an overlap.
 //! - At most one draft that is not provisional grows, at the end of `written`.
 
 mod actions;
@@ -151,6 +152,7 @@ struct Driver<'a> {
     /// When the awaited node last gave a sign.
     heard: Instant,
     asks: u32,
+    overlaps: u32,
     prompt_tokens: u32,
     /// Tokens that count against nobody's budget: what a policy does not know of.
     unspent_tokens: u64,
@@ -190,6 +192,7 @@ impl<'a> Driver<'a> {
             awaiting: Awaiting::Opened,
             heard: now,
             asks: 0,
+            overlaps: 0,
             prompt_tokens: 0,
             unspent_tokens: 0,
             alone: false,
@@ -304,6 +307,12 @@ impl<'a> Driver<'a> {
             Role::Small => &mut self.small_draft,
             Role::Large => &mut self.large_draft,
         }
+    }
+
+    /// Whether the small node writes on provisionally while the large one is waited for.
+    fn overlapping(&self) -> bool {
+        self.awaiting == Awaiting::Finished(Role::Large)
+            && self.small_draft.as_ref().is_some_and(Draft::is_overlap)
     }
 
     fn elapsed_us(&self) -> u64 {

@@ -72,6 +72,9 @@ impl Chosen {
         if let Some(deadline) = self.patience.deadline {
             parameters["takeover_deadline_us"] = json!(deadline.as_micros());
         }
+        if let Some(tokens) = self.patience.overlap_tokens {
+            parameters["overlap_tokens"] = json!(tokens);
+        }
         self.note = json!({ "name": self.kind.name(), "parameters": parameters });
         Ok(self)
     }
@@ -106,7 +109,7 @@ pub(super) fn choose(args: &PolicyArgs, max_tokens: u32) -> Result<Chosen, Stop>
         max_tokens,
         share: args.share.unwrap_or(SHARE),
         period_tokens: args.period.unwrap_or(PERIOD_TOKENS),
-        patience: Patience { deadline: args.takeover_deadline },
+        patience: Patience { deadline: args.takeover_deadline, overlap_tokens: args.overlap },
         note: json!(null),
         deadline: None,
     };

@@ -10,7 +10,11 @@ use thinking::{
 };
 use tokio::time::Instant;
 
-use super::{Awaiting, Driver, Ended, draft::Draft, link::Link};
+use super::{
+    Awaiting, Driver, Ended,
+    draft::{Draft, FIRST_OVERLAP},
+    link::Link,
+};
 use crate::progress::{Asked, Kept, Progress, Text};
 
 /// A policy asked for something that would change shown text, or has no meaning.
@@ -49,9 +53,10 @@ impl Driver<'_> {
                 Action::Insert { text, why } => self.insert(text, why),
                 Action::Ask(ask) if ask.role == Role::Large && !self.reach_large() => {
                     self.degrade("no large node is given".to_owned());
-                    self.fall_back().map(|instead| actions.extend(instead))
+                    self.fall_back().map(|instead| actions = instead.into())
                 }
                 Action::Ask(ask) => self.ask(ask),
+                Action::Overlap(ask) => self.overlap(ask),
                 Action::End(end) => return Some(Ended::Complete(end)),
             };
             if let Err(defect) = done {
@@ -70,12 +75,29 @@ impl Driver<'_> {
     }
 
     fn ask(&mut self, ask: Ask) -> Result<(), Defect> {
+        let (role, number) = (ask.role, self.asks);
+        self.asks += 1;
+        self.begin(ask, number)?;
+        self.awaiting = Awaiting::Finished(role);
+        self.heard = Instant::now();
+        Ok(())
+    }
+
+    /// Asks the small node while the large one is waited for.
+    fn overlap(&mut self, ask: Ask) -> Result<(), Defect> {
+        if ask.role != Role::Small || self.awaiting != Awaiting::Finished(Role::Large) {
+            return Err(Defect("it overlaps an ask that is none of the large model".to_owned()));
+        }
+        let number = FIRST_OVERLAP + self.overlaps;
+        self.overlaps += 1;
+        self.begin(ask, number)
+    }
+
+    fn begin(&mut self, ask: Ask, number: u32) -> Result<(), Defect> {
         let role = ask.role;
         if self.draft(role).is_some() {
             self.keep(role, 0, true)?;
         }
-        let number = self.asks;
-        self.asks += 1;
         let seed = ask_seed(self.question.seed, number);
         let mut draft = Draft::new(ask, number, seed, self.written.len());
         self.tell(Progress::Ask(Asked {
@@ -100,8 +122,6 @@ impl Driver<'_> {
             draft.late_at = Some(draft.asked_at);
         }
         *self.draft(role) = Some(draft);
-        self.awaiting = Awaiting::Finished(role);
-        self.heard = Instant::now();
         Ok(())
     }
 

@@ -8,6 +8,10 @@ use tokio::time::Instant;
 
 use super::{LONGEST, micros};
 
+/// Overlaps are numbered from here on, so that other asks have the numbers, and with them the seeds, that they would
+/// have without.
+pub(super) const FIRST_OVERLAP: u32 = 1 << 31;
+
 /// A proposal between the ask and the moment when the policy keeps or forgets it.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -86,6 +90,11 @@ impl Draft {
     /// Whether its session is still writing it.
     pub(super) fn is_running(&self) -> bool {
         self.attached && self.finished.is_none()
+    }
+
+    /// Whether it was asked for to be written while the large node is waited for.
+    pub(super) fn is_overlap(&self) -> bool {
+        self.number >= FIRST_OVERLAP
     }
 
     /// When it will be late, unless it has begun.

@@ -4,6 +4,7 @@ use thinking::{
     policy::{Event, Role},
     thinker::{Code, Delta, Failure, FinishReason, Finished, Opened, Warmed},
 };
+use tokio::time::Instant;
 
 use super::{
     Awaiting, Driver, Ended,
@@ -77,7 +78,10 @@ impl Driver<'_> {
             return self.fault(role, "it wrote without being asked");
         };
         draft.push(delta);
-        let end = draft.showable();
+        let (end, begun) = (draft.showable(), draft.first_text_at.is_some());
+        if begun && let Some(ended) = self.end_overlap(role) {
+            return Some(ended);
+        }
         if let Err(defect) = self.show(role, end) {
             return Some(defect.into());
         }
@@ -99,18 +103,52 @@ impl Driver<'_> {
         if !draft.finish(finished) {
             return self.fault(role, DIFFERS);
         }
+        if role == Role::Small && self.overlapping() {
+            return self.give_up();
+        }
+        if let Some(ended) = self.end_overlap(role) {
+            return Some(ended);
+        }
         self.complete(role)
+    }
+
+    /// The large node came first: what the small one wrote meanwhile is forgotten.
+    fn end_overlap(&mut self, first: Role) -> Option<Ended> {
+        if first != Role::Large || !self.overlapping() {
+            return None;
+        }
+        self.keep(Role::Small, 0, false).err().map(Ended::from)
     }
 
     /// The takeover's first text is late: the small model goes on. That the policy keeps nothing of it ends it.
     pub(super) fn give_up(&mut self) -> Option<Ended> {
+        let overlapping = self.overlapping();
         let draft = self.large_draft.take()?;
         let abandoned = Abandoned { ask: draft.number, waited_us: draft.wall_us() };
-        self.tally_finished(&draft);
+        if !overlapping {
+            self.tally_finished(&draft);
+        }
         self.large_draft = Some(draft);
         self.summary.abandoned += 1;
         self.tell(Progress::Abandoned(abandoned));
-        self.advance(Event::Late)
+        if overlapping {
+            self.awaiting = Awaiting::Finished(Role::Small);
+            self.heard = Instant::now();
+        }
+        let ended = self.advance(Event::Late);
+        if ended.is_some() {
+            return ended;
+        }
+        // What was written meanwhile is an ask like any other from here on, if the policy lets it be.
+        let draft = self.small_draft.as_mut().filter(|draft| overlapping && draft.is_overlap())?;
+        draft.ask.provisional = false;
+        if draft.finished.is_some() {
+            return self.complete(Role::Small);
+        }
+        let end = draft.showable();
+        let shown = self.show(Role::Small, end);
+        self.warm(false);
+        shown.err().map(Ended::from)
     }
 
     /// A draft is finished: tells the observer and the policy.

@@ -35,11 +35,13 @@ fn arguments_that_make_no_sense() {
     for policy in ["small-only", "large-only"] {
         let arguments = ["ask", "--policy", policy, "--takeover-deadline", "300ms", "x"];
         usage(&arguments, &[policy, "--takeover-deadline", "leave"]);
+        usage(&["ask", "--policy", policy, "--overlap", "20", "x"], &[policy, "--overlap"]);
     }
     usage(&["ask", "--small", "gpu-host", "x"], &["gpu-host", "HOST:PORT"]);
     usage(&["ask", "--small", "http://10.0.0.7:7101", "x"], &["plain text", "--insecure"]);
     usage(&["ask", "--max-tokens", "0", "x"], &["--max-tokens"]);
     usage(&["ask", "--deadline", "soon", "x"], &["--deadline", "90s"]);
+    usage(&["ask", "--overlap", "0", "x"], &["--overlap", "1.."]);
     usage(&["ask", "--max-tokenz", "5", "x"], &["--max-tokenz", "'--max-tokens'"]);
     usage(&["ask", "--policy", "strictly", "x"], &["strictly", "small-only", "see --help"]);
 }

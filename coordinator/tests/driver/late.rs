@@ -1,4 +1,4 @@
-//! Takeovers that come too late.
+//! Takeovers that come too late, and what the small model writes meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,10 +21,17 @@ const fn ms(ms: u64) -> Duration {
 /// The story when the small model answers its doubt itself.
 const ALONE: &str = "We add 数学.\n\nWait, is it 5?";
 
-fn impatient(run: Run, deadline: Duration) -> Run {
+fn patient(run: Run, patience: Patience) -> Run {
     let max_tokens = run.question.max_tokens;
-    let patience = Patience { deadline: Some(deadline) };
-    Run { policy: Box::new(Impatient::new(strict(max_tokens), patience)), ..run }
+    Run { policy: Box::new(Impatient::new(strict(max_tokens), patience, max_tokens)), ..run }
+}
+
+fn impatient(run: Run, deadline: Duration) -> Run {
+    patient(run, Patience { deadline: Some(deadline), ..Patience::default() })
+}
+
+fn overlapped(run: Run, tokens: u32) -> Run {
+    patient(run, Patience { overlap_tokens: Some(tokens), ..Patience::default() })
 }
 
 fn far(near: &Arc<ScriptedThinker>, one_way: Duration) -> Arc<dyn Thinker> {
@@ -202,4 +209,133 @@ async fn a_pause_of_this_process_makes_no_takeover_late() {
     let mut seen = Seen::default();
     let outcome: Outcome = coordinator::answer(run, &mut seen, pause).await;
     assert_eq!((outcome.text().as_str(), outcome.summary.abandoned), (STORY, 0));
+}
+
+/// The numbers and seeds of the asks, but for those that are written meanwhile.
+fn asks(seen: &Seen) -> Vec<(u32, u64)> {
+    let asked = |progress: &Progress| match progress {
+        Progress::Ask(ask) if ask.ask < 1 << 31 => Some((ask.ask, ask.seed)),
+        _ => None,
+    };
+    seen.0.iter().filter_map(|stamped| asked(&stamped.progress)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_large_model_is_always_first_an_overlap_changes_no_word() {
+    let mut takeovers = 0;
+    for seed in 0..20 {
+        let mut outcomes = Vec::new();
+        for overlap in [false, true] {
+            let babble = || thinker(Script::babble(), vec![]);
+            let mut run = run(&[babble()], Some(babble()));
+            run.question.seed = seed;
+            let run = if overlap { overlapped(run, 20) } else { run };
+            let (outcome, seen) = answered(run).await;
+            outcomes.push((outcome.text(), asks(&seen), outcome.summary));
+        }
+        let [(text, asks, plain), (same_text, same_asks, overlapped)] = &outcomes[..] else {
+            unreachable!("two runs")
+        };
+        assert_eq!((text, asks), (same_text, same_asks), "seed {seed}");
+        assert_eq!(overlapped.abandoned, 0);
+        assert_eq!(overlapped.time.total_us, plain.time.total_us, "nor does it take time");
+        takeovers += plain.takeovers.len();
+    }
+    assert!(takeovers > 40, "{takeovers}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_meanwhile_for_nothing_is_cancelled_and_counted() {
+    let (small, large) = (thinker(small_script(), vec![]), thinker(large_script(), vec![]));
+    let run = run(&[small.clone()], Some(far(&large, ms(20))));
+    let (outcome, seen) = answered(overlapped(run, 20)).await;
+    assert_eq!((outcome.text().as_str(), outcome.summary.abandoned), (STORY, 0));
+    assert!(!seen.text().contains("Wait"), "nothing of it was shown");
+    // Two were cut off at the trigger; the large model's first text is there after 50 ms.
+    let discarded = outcome.summary.small.discarded_tokens;
+    assert!((2 + 4..=2 + 5).contains(&discarded), "{discarded}");
+    let made = small.computed_tokens();
+    assert_eq!(made, outcome.summary.small.tokens + discarded, "the books agree with the node");
+    let commands = sent(&small);
+    let cancel = commands.iter().position(|command| command == "cancel").unwrap();
+    assert_eq!(commands[cancel - 1..=cancel + 1], ["propose", "cancel", "commit 0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_small_model_is_first_its_text_is_kept() {
+    // All of it, some, and hardly any: the rest is an ordinary turn.
+    for (tokens, asked) in [(20, 1), (6, 2), (2, 2), (1, 2)] {
+        let (small, large) = (thinker(small_script(), vec![]), thinker(large_script(), vec![]));
+        let run = run(&[small.clone()], Some(far(&large, ms(500))));
+        let (outcome, seen) = answered(overlapped(run, tokens)).await;
+        assert_eq!(outcome.text(), ALONE, "overlap of {tokens}");
+        let summary = &outcome.summary;
+        assert_eq!((summary.abandoned, summary.takeovers.len()), (1, 0));
+        assert_eq!(summary.small.discarded_tokens, 2, "what was cut off at the trigger, no more");
+        assert_eq!(waits_us(&seen), [10_000 * u64::from(tokens.min(7))]);
+        assert_eq!(summary.time.total_us, 140_000, "nobody waited for the large model");
+        assert_eq!((summary.time.large.total_us(), summary.time.other_us), (0, 0));
+        let turns = asks(&seen).len() - 1;
+        assert_eq!(turns, asked, "overlap of {tokens}: {:?}", sent(&small));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_deadline_the_overlap_is_shown_and_goes_on() {
+    let (small, large) = (thinker(small_script(), vec![]), thinker(large_script(), vec![]));
+    let patience = Patience { deadline: Some(ms(35)), overlap_tokens: Some(100) };
+    let run = patient(run(&[small.clone()], Some(far(&large, ms(500)))), patience);
+    let (outcome, seen) = answered(run).await;
+    assert_eq!(outcome.text(), ALONE);
+    assert_eq!((waits_us(&seen), outcome.summary.time.total_us), (vec![35_000], 140_000));
+    let given_up = seen.0.iter().position(|s| matches!(s.progress, Progress::Abandoned(_)));
+    let given_up = given_up.unwrap();
+    let shown = seen.0[given_up..].iter().find_map(|stamped| match &stamped.progress {
+        Progress::Text(text) => Some((stamped.at_us, text.text.clone())),
+        _ => None,
+    });
+    assert_eq!(shown, Some((seen.0[given_up].at_us, "Wait, is".to_owned())));
+    let proposals = sent(&small).into_iter().filter(|command| command == "propose").count();
+    assert_eq!(proposals, 2, "what was begun meanwhile is not asked for again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_in_what_was_written_meanwhile_is_one_like_any_other() {
+    let (small, large) = (thinker(doubtful(6), vec![]), thinker(large_script(), vec![]));
+    let run = run(&[small], Some(far(&large, ms(400))));
+    let (outcome, seen) = answered(overlapped(run, 30)).await;
+    assert_eq!(outcome.text(), "Wait, is it so?\n\n".repeat(6));
+    assert_eq!((outcome.summary.abandoned, outcome.summary.hash_repairs), (5, 0));
+    // Seven tokens to the break and two to the phrase behind it; after the last break comes the end.
+    assert_eq!(waits_us(&seen), [90_000, 90_000, 90_000, 90_000, 80_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_may_break_while_both_write() {
+    // Open, one append, propose.
+    let large = thinker(large_script(), vec![fault(2, 0, FaultKind::Vanish)]);
+    let mut broken = run(&[thinker(small_script(), vec![])], Some(far(&large, ms(25))));
+    broken.settings = Settings { keep_warm: false, ..Settings::default() };
+    let (outcome, _) = answered(overlapped(broken, 20)).await;
+    assert_eq!(outcome.text(), ALONE);
+    assert!(outcome.summary.degraded.is_some() && outcome.summary.abandoned == 0);
+
+    // Open, propose, commit, propose.
+    let first = thinker(small_script(), vec![fault(3, 2, FaultKind::Vanish)]);
+    for (one_way, text) in [(20, STORY), (500, ALONE)] {
+        let small: [Arc<dyn Thinker>; 2] = [first.clone(), thinker(small_script(), vec![])];
+        let run = run(&small, Some(far(&thinker(large_script(), vec![]), ms(one_way))));
+        let (outcome, _) = answered(overlapped(run, 20)).await;
+        assert_eq!((outcome.text().as_str(), outcome.summary.resumes), (text, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_without_text_comes_first_too() {
+    let large = thinker(Script::text(""), vec![]);
+    let run = run(&[thinker(small_script(), vec![])], Some(far(&large, ms(10))));
+    let (outcome, _) = answered(overlapped(run, 20)).await;
+    assert_eq!(outcome.text(), "We add 数学.\n\n");
+    assert_eq!(outcome.ended, Ended::Complete(End::EndOfText));
+    assert_eq!(outcome.summary.abandoned, 0);
 }

@@ -49,9 +49,10 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
         run.question.seed = number;
         run.policy = policy(number);
         let deadline = [None, Some(5), Some(15), Some(35), Some(250)][draw(41, 5) as usize];
-        if deadline.is_some() {
-            let patience = Patience { deadline: deadline.map(Duration::from_millis) };
-            run.policy = Box::new(Impatient::new(run.policy, patience));
+        let overlap_tokens = [None, Some(1), Some(4), Some(30)][draw(42, 4) as usize];
+        let patience = Patience { deadline: deadline.map(Duration::from_millis), overlap_tokens };
+        if patience != Patience::default() {
+            run.policy = Box::new(Impatient::new(run.policy, patience, 120));
         }
         let (outcome, _) = answered(run).await;
         assert!(matches!(outcome.ended, Ended::Complete(_)), "{number}: {:?}", outcome.ended);

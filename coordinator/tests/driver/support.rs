@@ -85,15 +85,17 @@ pub(crate) fn fails(code: Code, message: &str) -> FaultKind {
 /// What the small model of the standard story says: it begins, doubts, and concludes once somebody
 /// has answered its doubt.
 pub(crate) fn small_script() -> Script {
+    const DOUBT: [&str; 6] = ["Wait", ",", " is", " it", " 5", "?"];
     Script::function(|committed, _| {
-        let tokens: &[&str] = match committed {
-            "" => &["We", " add", " 数学", ".", "\n\n", "Wait", ",", " is", " it", " 5", "?"],
-            text if text.ends_with(".\n\n") => &["Wait", ",", " is", " it", " 5", "?"],
-            text if text.ends_with("Wait,") => &[" is", " it", " 5", "?"],
-            text if text.contains("Hmm") => &["So", " 4", "."],
-            _ => &[],
+        let begin = ["We", " add", " 数学", ".", "\n\n"];
+        let said = (0..=6).find(|n| committed.ends_with(&format!(".\n\n{}", DOUBT[..*n].concat())));
+        let tokens = match (committed, said) {
+            ("", _) => [&begin[..], &DOUBT].concat(),
+            (_, Some(said)) => DOUBT[said..].to_vec(),
+            (text, None) if text.contains("Hmm") => vec!["So", " 4", "."],
+            _ => vec![],
         };
-        tokens.iter().map(|token| (*token).to_owned()).collect()
+        tokens.into_iter().map(str::to_owned).collect()
     })
 }
 

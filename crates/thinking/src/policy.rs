@@ -95,7 +95,8 @@ pub enum Event<'a> {
     },
 }
 
-/// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask` or `End`.
+/// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask`, `Overlap` or `End`; only after
+/// [`Event::Late`] of an ask with an overlap may it be another, when what was written meanwhile goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Keep the first bytes of this writer's open proposal and forget the rest; one that is still being written is
@@ -115,6 +116,12 @@ pub enum Action {
     },
     /// Ask a writer to go on. Answered by [`Event::Finished`], or by [`Event::Late`].
     Ask(Ask),
+    /// Let the small writer write on provisionally while the large one, just asked, has no text. When the large one's
+    /// first text (or its end) is here first, this is forgotten and nobody hears of it. When it ends first, the large
+    /// writer is late: [`Event::Late`] comes, then, unless it is forgotten, this one's [`Event::Finished`]. Where the
+    /// large writer is late for [`Ask::first_text_within`], it goes on after [`Event::Late`] as an ask that is not
+    /// provisional.
+    Overlap(Ask),
     /// The answer is complete.
     End(End),
 }

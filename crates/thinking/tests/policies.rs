@@ -15,8 +15,8 @@ use thinking::{
 const BREAK: &str = "\n\n";
 
 fn ask(actions: &[Action]) -> &Ask {
-    match actions.last() {
-        Some(Action::Ask(ask)) => ask,
+    match actions {
+        [.., Action::Ask(ask)] | [.., Action::Ask(ask), Action::Overlap(_)] => ask,
         other => panic!("expected an Ask, came {other:?}"),
     }
 }
@@ -199,7 +199,93 @@ fn random_policy_draws_paragraphs_by_its_seed() {
 }
 
 fn hasty() -> Patience {
-    Patience { deadline: Some(Duration::from_millis(300)) }
+    Patience { deadline: Some(Duration::from_millis(300)), ..Patience::default() }
+}
+
+fn overlap(actions: &[Action]) -> &Ask {
+    match actions.last() {
+        Some(Action::Overlap(ask)) => ask,
+        other => panic!("expected an Overlap, came {other:?}"),
+    }
+}
+
+fn overlapped(kind: PolicyKind, preset: Preset, max_tokens: u32) -> Box<dyn Policy> {
+    let patience = Patience { overlap_tokens: Some(20), ..Patience::default() };
+    let recipe = Recipe { kind, preset, max_tokens, share: 1.0, patience, ..Recipe::default() };
+    build(&recipe).expect("a good recipe")
+}
+
+#[test]
+fn what_was_written_meanwhile_is_a_turn_where_the_takeover_is_late() {
+    let mut strict = overlapped(PolicyKind::Strict, Preset::Reasoning, 1000);
+    let first = started(&mut *strict);
+    let taken = trigger(&mut *strict, &first, "So.\n\nWait, no", 10);
+    assert_eq!((ask(&taken).role, ask(&taken).first_text_within), (Role::Large, None));
+    let meanwhile = overlap(&taken);
+    assert_eq!((meanwhile.role, meanwhile.why, meanwhile.max_tokens), (Role::Small, Why::Turn, 20));
+    assert!(meanwhile.provisional && meanwhile.watch.as_ref().unwrap().from_next_break);
+    let late = strict.step(Event::Late);
+    assert_eq!(late, [Action::Keep { role: Role::Large, bytes: 0 }], "the overlap goes on");
+    // A trigger in it is one like any other.
+    let matched =
+        Matcher::new(meanwhile.watch.clone().unwrap(), "So.\n\n").push("Wait.\n\nYes, it");
+    let found = FinishReason::Trigger(matched.unwrap());
+    let again = finish(&mut *strict, "Wait.\n\nYes, it", 9, found);
+    assert_eq!(again[0], Action::Keep { role: Role::Small, bytes: 7 });
+    assert_eq!(brief(&again), (Role::Large, Why::Affirmation, 20));
+    overlap(&again);
+}
+
+#[test]
+fn what_was_written_meanwhile_is_not_heard_of_where_the_takeover_is_in_time() {
+    let mut strict = overlapped(PolicyKind::Strict, Preset::Reasoning, 1000);
+    let first = started(&mut *strict);
+    trigger(&mut *strict, &first, "So.\n\nWait, no", 10);
+    let back = finish(&mut *strict, "It is 7", 20, FinishReason::MaxTokens);
+    assert_eq!(back[0], Action::Keep { role: Role::Large, bytes: 7 });
+    assert_eq!(brief(&back), (Role::Small, Why::Turn, 970), "it costs no budget");
+}
+
+#[test]
+fn what_is_written_meanwhile_fits_the_budget() {
+    for (left, fits) in [(30, Some(20)), (21, Some(20)), (20, Some(19)), (2, Some(1)), (1, None)] {
+        let mut strict = overlapped(PolicyKind::Strict, Preset::Reasoning, 10 + left);
+        let first = started(&mut *strict);
+        let taken = trigger(&mut *strict, &first, "So.\n\nWait, no", 10);
+        let tokens = match taken.last() {
+            Some(Action::Overlap(ask)) => Some(ask.max_tokens),
+            _ => None,
+        };
+        assert_eq!(tokens, fits, "{left} left");
+    }
+}
+
+#[test]
+fn the_small_writer_stands_in_with_what_it_wrote_meanwhile() {
+    let mut periodic = overlapped(PolicyKind::Periodic, Preset::Reasoning, 1000);
+    overlap(&started(&mut *periodic));
+    assert_eq!(periodic.step(Event::Late), [Action::Keep { role: Role::Large, bytes: 0 }]);
+    let next = finish(&mut *periodic, "A.\n\n", 3, FinishReason::Stop { end: 4 });
+    assert_eq!(next[0], Action::Keep { role: Role::Small, bytes: 4 });
+    assert_eq!(ask(&next).role, Role::Large);
+}
+
+#[test]
+fn a_probe_that_is_not_decided_on_leaves_no_room_for_an_overlap() {
+    let stop = || FinishReason::Stop { end: 4 };
+    for choose_large in [true, false] {
+        let yaml = format!("choose_large: {choose_large}");
+        let patience = Patience { overlap_tokens: Some(20), ..Patience::default() };
+        let recipe =
+            Recipe { kind: PolicyKind::Paper, yaml: Some(&yaml), patience, ..Recipe::default() };
+        let mut paper = build(&recipe).unwrap();
+        started(&mut *paper);
+        finish(&mut *paper, "A.\n\n", 3, stop());
+        let taken = finish(&mut *paper, "Wait, no", 20, FinishReason::MaxTokens);
+        assert_eq!(ask(&taken).role, Role::Large);
+        let overlaps = matches!(taken.last(), Some(Action::Overlap(_)));
+        assert_eq!(overlaps, choose_large, "else the probe may yet be kept");
+    }
 }
 
 fn impatient(kind: PolicyKind, preset: Preset, share: f64) -> Box<dyn Policy> {
@@ -314,17 +400,25 @@ proptest! {
         max_tokens in prop_oneof![0u32..300, any::<u32>()],
         share in 0.0f64..=1.0,
         impatient: bool,
+        overlap_tokens in prop::option::of(1u32..40),
         happenings in prop::collection::vec(happenings(), 0..60),
     ) {
         let solo = matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly);
-        let patience = if impatient && !solo { hasty() } else { Patience::default() };
+        let patience = if impatient && !solo { Patience { overlap_tokens, ..hasty() } } else { Patience::default() };
         let recipe = Recipe { kind, preset, max_tokens, share, seed: 1, patience, ..Recipe::default() };
         let mut policy = build(&recipe).unwrap();
         let mut last = policy.step(Event::Started { prompt_tokens: 5 });
         let (mut spent, mut fair) = (0u64, true);
+        let mut meanwhile = None;
         for happening in happenings {
-            let asked = match last.last() {
-                Some(Action::Ask(ask)) => Some(ask.clone()),
+            let asked = match last.as_slice() {
+                [.., Action::Ask(ask)] => Some(ask.clone()),
+                [.., Action::Ask(ask), Action::Overlap(overlap)] => {
+                    meanwhile = Some(overlap.clone());
+                    Some(ask.clone())
+                }
+                // The takeover was late, and what was written meanwhile goes on.
+                [.., Action::Keep { .. }] => meanwhile.take(),
                 _ => None,
             };
             if let Some(ask) = &asked
@@ -345,8 +439,11 @@ proptest! {
                     continue;
                 }
                 Happening::Late => {
-                    fair &= asked.is_some_and(|ask| ask.first_text_within.is_some());
-                    last = policy.step(Event::Late);
+                    let fits = asked.is_some_and(|ask| ask.first_text_within.is_some());
+                    // Nobody else is told so.
+                    if fits {
+                        last = policy.step(Event::Late);
+                    }
                     continue;
                 }
                 Happening::Finished(text, tokens, reason) => {
@@ -368,11 +465,12 @@ proptest! {
             last = policy.step(Event::Finished { text, tokens, reason: &reason });
             let final_action = matches!(
                 last.last(),
-                Some(Action::Insert { .. } | Action::Ask(_) | Action::End(_))
+                Some(Action::Insert { .. } | Action::Ask(_) | Action::Overlap(_) | Action::End(_))
             );
             prop_assert!(final_action, "{:?}", last);
             let before = &last[..last.len() - 1];
-            for action in before {
+            let overlap = matches!(last.last(), Some(Action::Overlap(_)));
+            for action in &before[..before.len() - usize::from(overlap)] {
                 let Action::Keep { bytes, .. } = action else {
                     return Err(TestCaseError::fail(format!("{last:?}")));
                 };

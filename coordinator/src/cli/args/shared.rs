@@ -61,6 +61,10 @@ pub struct PolicyArgs {
     /// in its place. [default: wait as long as the node gives signs]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Policy")]
     pub takeover_deadline: Option<Duration>,
+    /// Let the small model write on while the large one is asked, up to N tokens: its text is taken, and the takeover
+    /// given up, when it has written them before the large model's first text is here.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
+    pub overlap: Option<u32>,
 }
 
 /// How tokens are drawn, and how many.
@@ -229,6 +233,11 @@ mod tests {
         assert_eq!(policy.period, Some(100));
         assert_eq!("strict".parse::<PolicyArgs>().unwrap().policy, PolicyKind::Strict);
         let hasty: PolicyArgs = "strict:takeover-deadline=300ms".parse().unwrap();
+        let both: PolicyArgs = "paper:overlap=20,takeover-deadline=1s".parse().unwrap();
+        assert_eq!(
+            (both.overlap, both.takeover_deadline),
+            (Some(20), Some(Duration::from_secs(1)))
+        );
         assert_eq!(hasty.takeover_deadline, Some(Duration::from_millis(300)));
         for (text, why) in [
             ("strickt", "strickt"),

@@ -169,7 +169,7 @@ pub enum PolicyError {
     },
     /// Patience for takeovers of a policy that has none.
     #[error(
-        "the {kind} policy has no takeovers to give up: leave --takeover-deadline out, or choose another policy"
+        "the {kind} policy has no takeovers to give up: leave --takeover-deadline and --overlap out, or choose another policy"
     )]
     NoTakeovers {
         /// The policy.
@@ -242,7 +242,7 @@ pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
         PolicyKind::Random => Box::new(Scheduled::random(share, seed, max_tokens)),
         PolicyKind::Periodic => Box::new(Scheduled::periodic(share, period_tokens, max_tokens)),
     };
-    Ok(if impatient { Box::new(Impatient::new(policy, patience)) } else { policy })
+    Ok(if impatient { Box::new(Impatient::new(policy, patience, max_tokens)) } else { policy })
 }
 
 /// The configuration of `paper`: from the authors' YAML where there is one, else the preset's.

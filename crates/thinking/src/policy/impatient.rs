@@ -6,18 +6,23 @@
 //! - The small writer is not cut off at the same place again: its watch begins with the next paragraph break.
 //! - Where the policy inside would ask the large writer again at the same place, the small one stands in for it.
 //!
+//! With an overlap the small writer does not wait: it writes on provisionally while the large one is asked. What comes
+//! first counts, the large writer's first text or the end of the provisional stretch; see [`Action::Overlap`].
+//!
 //! No clock is here: how long is too long is said with the ask, and whoever carries it out tells when it was.
 
 use std::time::Duration;
 
-use super::{Action, Ask, Event, Policy, Role, Why};
-use crate::thinker::FinishReason;
+use super::{Action, Ask, Event, Policy, Role, Why, baselines::Budget};
+use crate::{thinker::FinishReason, trigger::Watch};
 
 /// How long a takeover is waited for. By default as long as it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Patience {
     /// The longest time from the ask to the large writer's first text.
     pub deadline: Option<Duration>,
+    /// Tokens that the small writer may write meanwhile; when it has, the takeover is late.
+    pub overlap_tokens: Option<u32>,
 }
 
 /// A policy whose takeovers are given up when they are late. See the module.
@@ -30,26 +35,38 @@ pub struct Impatient {
     stands_in: bool,
     /// Until a paragraph ends, the small writer is at a place that was passed over.
     passed_over: bool,
-    /// The paragraph breaks of the small writer's latest watch.
-    delimiters: Vec<String>,
+    /// How the small writer was last asked for a turn: what it writes meanwhile is one.
+    stop: Vec<String>,
+    watch: Option<Watch>,
+    /// The small writer writes on while the large one is asked.
+    overlapping: bool,
+    /// The small writer's latest stretch is neither kept nor forgotten.
+    undecided: bool,
+    /// As the policies count, so that what is written meanwhile never is too much.
+    budget: Budget,
 }
 
 impl Impatient {
-    /// The policy `inner` with this much patience.
-    pub fn new(inner: Box<dyn Policy>, patience: Patience) -> Self {
+    /// The policy `inner` with this much patience, for an answer of at most `max_tokens` produced tokens.
+    pub fn new(inner: Box<dyn Policy>, patience: Patience, max_tokens: u32) -> Self {
         Impatient {
             inner,
             patience,
             writer: Role::Small,
             stands_in: false,
             passed_over: false,
-            delimiters: Vec::new(),
+            stop: Vec::new(),
+            watch: None,
+            overlapping: false,
+            undecided: false,
+            budget: Budget::new(max_tokens),
         }
     }
 
     /// The large writer's first text is late: to the policy inside it wrote nothing.
     fn late(&mut self) -> Vec<Action> {
         self.passed_over = true;
+        self.budget.spend(0);
         let reason = FinishReason::MaxTokens;
         let mut actions = self.inner.step(Event::Finished { text: "", tokens: 0, reason: &reason });
         if let Some(Action::Ask(ask)) = actions.last_mut()
@@ -58,13 +75,25 @@ impl Impatient {
             self.stands_in = true;
             (ask.role, ask.why) = (Role::Small, Why::Turn);
         }
+        if std::mem::take(&mut self.overlapping) {
+            if let Some(Action::Ask(_)) = actions.last() {
+                // What it asks for is being written already.
+                actions.pop();
+                self.writer = Role::Small;
+            } else {
+                actions.insert(0, Action::Keep { role: Role::Small, bytes: 0 });
+            }
+        }
         actions
     }
 
-    fn finished(&mut self, event: Event<'_>, text: &str) -> Vec<Action> {
-        let ends = |delimiter: &String| text.contains(delimiter.as_str());
-        if self.writer == Role::Small && self.delimiters.iter().any(ends) {
-            self.passed_over = false;
+    fn finished(&mut self, event: Event<'_>, text: &str, tokens: u32) -> Vec<Action> {
+        self.budget.spend(tokens);
+        self.overlapping = false;
+        if self.writer == Role::Small {
+            self.undecided = true;
+            let mut breaks = self.watch.iter().flat_map(|watch| &watch.delimiters);
+            self.passed_over &= !breaks.any(|delimiter| text.contains(delimiter.as_str()));
         }
         let stood_in = std::mem::take(&mut self.stands_in);
         let mut actions = self.inner.step(event);
@@ -73,19 +102,45 @@ impl Impatient {
                 *role = Role::Small;
             }
         }
+        let decides = |action: &Action| matches!(action, Action::Keep { role: Role::Small, .. });
+        self.undecided &= !actions.iter().any(decides);
         actions
     }
 
+    /// Adds to an ask what the policy inside does not know of.
     fn ask(&mut self, ask: &mut Ask) {
         self.writer = ask.role;
-        match (ask.role, &mut ask.watch) {
-            (Role::Large, _) => ask.first_text_within = self.patience.deadline,
-            (Role::Small, Some(watch)) => {
-                self.delimiters.clone_from(&watch.delimiters);
-                watch.from_next_break |= self.passed_over;
-            }
-            (Role::Small, None) => {}
+        if ask.role == Role::Large {
+            ask.first_text_within = self.patience.deadline;
+            return;
         }
+        if let Some(watch) = &mut ask.watch {
+            watch.from_next_break |= self.passed_over;
+        }
+        if ask.why == Why::Turn {
+            self.stop.clone_from(&ask.stop);
+            self.watch.clone_from(&ask.watch);
+        }
+    }
+
+    /// What the small writer writes while the large one is asked, if anything.
+    fn overlap(&mut self) -> Option<Action> {
+        // One is what a late takeover costs.
+        let left = self.budget.left().saturating_sub(1);
+        let max_tokens = self.patience.overlap_tokens?.min(left);
+        if self.undecided || max_tokens == 0 {
+            return None;
+        }
+        self.overlapping = true;
+        Some(Action::Overlap(Ask {
+            role: Role::Small,
+            why: Why::Turn,
+            max_tokens,
+            stop: self.stop.clone(),
+            watch: self.watch.clone().map(|watch| Watch { from_next_break: true, ..watch }),
+            provisional: true,
+            first_text_within: None,
+        }))
     }
 }
 
@@ -93,11 +148,18 @@ impl Policy for Impatient {
     fn step(&mut self, event: Event<'_>) -> Vec<Action> {
         let mut actions = match event {
             Event::Late => self.late(),
-            Event::Finished { text, .. } => self.finished(event, text),
-            event => self.inner.step(event),
+            Event::Finished { text, tokens, .. } => self.finished(event, text, tokens),
+            Event::Inserted { tokens } => {
+                self.budget.spend(tokens);
+                self.inner.step(event)
+            }
+            Event::Started { .. } => self.inner.step(event),
         };
         if let Some(Action::Ask(ask)) = actions.last_mut() {
             self.ask(ask);
+            if ask.role == Role::Large {
+                actions.extend(self.overlap());
+            }
         }
         actions
     }
