@@ -95,8 +95,8 @@ pub enum Event<'a> {
     },
 }
 
-/// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask`, `Overlap` or `End`; only after
-/// [`Event::Late`] of an ask with an overlap may it be another, when what was written meanwhile goes on.
+/// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask`, `Overlap` or `End`; only
+/// after [`Event::Late`] of an ask with an overlap may it be another, when what was written meanwhile goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Keep the first bytes of this writer's open proposal and forget the rest; one that is still being written is

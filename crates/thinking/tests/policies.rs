@@ -390,6 +390,37 @@ fn happenings() -> impl Strategy<Value = Happening> {
     ]
 }
 
+/// What a writer was last asked for, and what is written `meanwhile`.
+fn under_way(last: &[Action], meanwhile: &mut Option<Ask>) -> Option<Ask> {
+    match last {
+        [.., Action::Ask(ask)] => Some(ask.clone()),
+        [.., Action::Ask(ask), Action::Overlap(overlap)] => {
+            *meanwhile = Some(overlap.clone());
+            Some(ask.clone())
+        }
+        // The takeover was late, and what was written meanwhile goes on.
+        [.., Action::Keep { .. }] => meanwhile.take(),
+        _ => None,
+    }
+}
+
+/// After a stretch of `text`: parts of it are kept, then one thing is asked for.
+fn well_formed(actions: &[Action], text: &str, kind: PolicyKind) -> Result<(), TestCaseError> {
+    let before = match actions {
+        [before @ .., Action::Ask(_), Action::Overlap(_)]
+        | [before @ .., Action::Insert { .. } | Action::Ask(_) | Action::End(_)] => before,
+        _ => return Err(TestCaseError::fail(format!("{actions:?}"))),
+    };
+    for action in before {
+        let Action::Keep { bytes, .. } = action else {
+            return Err(TestCaseError::fail(format!("{actions:?}")));
+        };
+        let edge = text.is_char_boundary(*bytes as usize);
+        prop_assert!(edge || kind == PolicyKind::Paper, "{:?} of {:?}", actions, text);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
@@ -411,16 +442,7 @@ proptest! {
         let (mut spent, mut fair) = (0u64, true);
         let mut meanwhile = None;
         for happening in happenings {
-            let asked = match last.as_slice() {
-                [.., Action::Ask(ask)] => Some(ask.clone()),
-                [.., Action::Ask(ask), Action::Overlap(overlap)] => {
-                    meanwhile = Some(overlap.clone());
-                    Some(ask.clone())
-                }
-                // The takeover was late, and what was written meanwhile goes on.
-                [.., Action::Keep { .. }] => meanwhile.take(),
-                _ => None,
-            };
+            let asked = under_way(&last, &mut meanwhile);
             if let Some(ask) = &asked
                 && kind != PolicyKind::Paper
                 && fair
@@ -463,20 +485,7 @@ proptest! {
             };
             spent += u64::from(tokens);
             last = policy.step(Event::Finished { text, tokens, reason: &reason });
-            let final_action = matches!(
-                last.last(),
-                Some(Action::Insert { .. } | Action::Ask(_) | Action::Overlap(_) | Action::End(_))
-            );
-            prop_assert!(final_action, "{:?}", last);
-            let before = &last[..last.len() - 1];
-            let overlap = matches!(last.last(), Some(Action::Overlap(_)));
-            for action in &before[..before.len() - usize::from(overlap)] {
-                let Action::Keep { bytes, .. } = action else {
-                    return Err(TestCaseError::fail(format!("{last:?}")));
-                };
-                let edge = text.is_char_boundary(*bytes as usize);
-                prop_assert!(edge || kind == PolicyKind::Paper, "{:?} of {:?}", last, text);
-            }
+            well_formed(&last, text, kind)?;
         }
     }
 }

@@ -169,7 +169,8 @@ pub enum PolicyError {
     },
     /// Patience for takeovers of a policy that has none.
     #[error(
-        "the {kind} policy has no takeovers to give up: leave --takeover-deadline and --overlap out, or choose another policy"
+        "the {kind} policy has no takeovers to give up: leave --takeover-deadline and --overlap out, or choose \
+         another policy"
     )]
     NoTakeovers {
         /// The policy.
