@@ -95,13 +95,13 @@ pub(crate) fn estimated(estimate: Option<Estimate>) -> [Value; 3] {
 /// Rows under named columns; names have their units in them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table {
-    columns: &'static [&'static str],
+    columns: Vec<&'static str>,
     rows: Vec<Vec<Value>>,
 }
 
 impl Table {
-    pub(crate) fn new(columns: &'static [&'static str]) -> Table {
-        Table { columns, rows: Vec::new() }
+    pub(crate) fn new(columns: &[&'static str]) -> Table {
+        Table { columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// Appends a row, given in parts.
@@ -111,12 +111,12 @@ impl Table {
         self.rows.push(row);
     }
 
-    pub(crate) fn columns(&self) -> &'static [&'static str] {
-        self.columns
+    pub(crate) fn columns(&self) -> &[&'static str] {
+        &self.columns
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.rows.iter().map(|values| Row { columns: self.columns, values })
+        self.rows.iter().map(|values| Row { columns: &self.columns, values })
     }
 
     /// As a CSV file (RFC 4180): a line of names, a line for each row.
@@ -141,7 +141,7 @@ fn quoted(field: &str) -> String {
 /// One row of a table.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
-    columns: &'static [&'static str],
+    columns: &'a [&'static str],
     values: &'a [Value],
 }
 

@@ -17,11 +17,7 @@ pub(super) fn axis() -> Axis {
 }
 
 pub(super) fn against_latency(data: &Data<'_>) -> Figure {
-    let mut table = Table::new(&[
-        "policy",
-        "link",
-        "rtt_ms",
-        "answers",
+    let mut table = group_table(&[
         "accuracy",
         "accuracy_low",
         "accuracy_high",
@@ -74,11 +70,7 @@ pub(super) fn against_latency(data: &Data<'_>) -> Figure {
 }
 
 pub(super) fn against_share(data: &Data<'_>) -> Figure {
-    let mut table = Table::new(&[
-        "policy",
-        "link",
-        "rtt_ms",
-        "answers",
+    let mut table = group_table(&[
         "takeover_share",
         "takeover_share_low",
         "takeover_share_high",
@@ -113,6 +105,11 @@ pub(super) fn against_share(data: &Data<'_>) -> Figure {
             kind: Kind::Points { x: share, y: axis(), layers: vec![Layer::all(Mark::Point)] },
         },
     }
+}
+
+/// A table whose rows begin with a group's [`head`].
+pub(super) fn group_table(columns: &[&'static str]) -> Table {
+    Table::new(&[&["policy", "link", "rtt_ms", "answers"], columns].concat())
 }
 
 /// What most rows begin with: policy, link, round trip, answers.

@@ -2,28 +2,19 @@
 
 use coordinator::eval::Row;
 
-use super::accuracy::head;
+use super::accuracy::{group_table, head};
 use crate::{
     report::{
         chart::{Axis, Chart, Kind, Scale},
         data::{Data, Group},
         figure::Figure,
-        table::{Table, estimated},
+        table::estimated,
     },
     stats,
 };
 
 pub(super) fn figure(data: &Data<'_>) -> Figure {
-    let mut table = Table::new(&[
-        "policy",
-        "link",
-        "rtt_ms",
-        "answers",
-        "measure",
-        "share",
-        "share_low",
-        "share_high",
-    ]);
+    let mut table = group_table(&["measure", "share", "share_low", "share_high"]);
     for group in &data.groups {
         let degraded: Vec<(u64, u64)> = group
             .questions

@@ -3,7 +3,7 @@
 use coordinator::{Summary, account::ModelTotals};
 
 use super::{
-    accuracy::{axis, head},
+    accuracy::{axis, group_table, head},
     traffic::on_the_wire,
 };
 use crate::report::{
@@ -11,15 +11,11 @@ use crate::report::{
     data::{Data, answers},
     figure::Figure,
     prices::{ModelPrices, Prices},
-    table::{Table, estimated},
+    table::estimated,
 };
 
 pub(super) fn figure(data: &Data<'_>, prices: &Prices) -> Figure {
-    let mut table = Table::new(&[
-        "policy",
-        "link",
-        "rtt_ms",
-        "answers",
+    let mut table = group_table(&[
         "currency",
         "price_version",
         "cost_per_1000_answers",

@@ -1,27 +1,22 @@
 //! How much of the way from the small model to the large one a policy goes.
 
-use super::{accuracy::head, listed};
+use super::{
+    accuracy::{group_table, head},
+    listed,
+};
 use crate::{
     report::{
         chart::{Axis, Chart, Kind, Scale},
         data::{Data, Group, Question, SEED},
         figure::Figure,
-        table::{Table, estimated},
+        table::estimated,
     },
     stats::{self, Estimate},
 };
 
 pub(super) fn figure(data: &Data<'_>) -> Figure {
-    let mut table = Table::new(&[
-        "policy",
-        "link",
-        "rtt_ms",
-        "answers",
-        "questions",
-        "gap_recovered",
-        "gap_recovered_low",
-        "gap_recovered_high",
-    ]);
+    let mut table =
+        group_table(&["questions", "gap_recovered", "gap_recovered_low", "gap_recovered_high"]);
     let mut notes = Vec::new();
     let (mut missing, mut level): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for group in &data.groups {

@@ -2,12 +2,12 @@
 
 use coordinator::account::TimeSplit;
 
-use super::accuracy::head;
+use super::accuracy::{group_table, head};
 use crate::report::{
     chart::{Axis, Chart, Kind, Scale},
     data::{Data, ms},
     figure::Figure,
-    table::{Table, estimated},
+    table::estimated,
 };
 
 type Part = (&'static str, fn(&TimeSplit) -> u64);
@@ -26,16 +26,7 @@ const PARTS: [Part; 9] = [
 ];
 
 pub(super) fn figure(data: &Data<'_>) -> Figure {
-    let mut table = Table::new(&[
-        "policy",
-        "link",
-        "rtt_ms",
-        "answers",
-        "part",
-        "mean_ms",
-        "mean_low_ms",
-        "mean_high_ms",
-    ]);
+    let mut table = group_table(&["part", "mean_ms", "mean_low_ms", "mean_high_ms"]);
     for link in data.links() {
         for group in data.groups.iter().filter(|group| group.link.name == link) {
             for (part, time_us) in PARTS {

@@ -1,6 +1,6 @@
 //! Bytes over the link to the large node.
 
-use super::accuracy::head;
+use super::accuracy::{group_table, head};
 use crate::{
     report::{
         chart::{Axis, Chart, Kind, Scale},
@@ -18,11 +18,7 @@ const AGAIN: &str = "up: text, all of it at every ask";
 const TEXT_DOWN: &str = "down: text";
 
 pub(super) fn figure(data: &Data<'_>) -> Figure {
-    let mut table = Table::new(&[
-        "policy",
-        "link",
-        "rtt_ms",
-        "answers",
+    let mut table = group_table(&[
         "counted",
         "bytes_per_answer",
         "bytes_per_answer_low",
