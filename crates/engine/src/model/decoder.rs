@@ -10,6 +10,7 @@ use super::{
     attention::{Heads, Sequence, attend},
     cache::{Allocator, BLOCK, KvCache},
     config::ModelConfig,
+    elementwise,
     rope::{Angles, Rope},
     weight::{Linear, Weight},
 };
@@ -149,11 +150,11 @@ impl Decoder {
     ) -> candle_core::Result<Tensor> {
         let normed = self.norm(x, &layer.attention_norm)?;
         let mixed = self.attention(index, layer, &normed, rows, angles)?;
-        let x = (x + layer.output.forward(&mixed)?)?;
+        let x = elementwise::add(x, &layer.output.forward(&mixed)?)?;
         let normed = self.norm(&x, &layer.mlp_norm)?;
         let [gate, up] = Linear::forward_all([&layer.gate, &layer.up], &normed)?;
-        let gated = (gate.silu()? * up)?;
-        x + layer.down.forward(&gated)?
+        let gated = elementwise::swiglu(&gate, &up)?;
+        elementwise::add(&x, &layer.down.forward(&gated)?)
     }
 
     /// Projections over the tokens of all rows, attention of each row over its own cache.

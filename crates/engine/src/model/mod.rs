@@ -6,6 +6,8 @@ mod attention_cpu;
 mod cache;
 mod config;
 mod decoder;
+mod elementwise;
+mod exp;
 mod gguf_config;
 mod gguf_source;
 mod hf_config;

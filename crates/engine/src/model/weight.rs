@@ -7,19 +7,16 @@ use candle_core::{
     quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml},
 };
 
-use super::quant::{self, Panels};
+use super::{
+    elementwise,
+    quant::{self, Panels},
+};
 
 /// A matrix of shape [outputs, inputs].
 #[derive(Debug, Clone)]
 pub(crate) enum Weight {
     /// Blocks of a quantised format, also bf16 and f16 on the CPU, that candle multiplies.
-    /// Rows may be padded with zeros beyond `inputs`.
-    Blocks {
-        /// The matrix, [outputs, inputs or more].
-        blocks: Arc<QTensor>,
-        /// Width without padding.
-        inputs: usize,
-    },
+    Blocks(Arc<QTensor>),
     /// The same, where there is a kernel of our own.
     Panels(Arc<Panels>),
     /// In the dtype that is computed in.
@@ -28,10 +25,6 @@ pub(crate) enum Weight {
 
 /// Rows of input from which widening a bf16 or f16 matrix once beats widening it at every row.
 const WIDEN_FROM_ROWS: usize = 16;
-/// Candle's fast kernels for x86 want rows of whole blocks of this many weights.
-const FAST_ROW: usize = 256;
-/// The fewest weights of a row that a fast kernel is worth padding for: padding is read too.
-const PAD_FROM: usize = 512;
 
 impl Weight {
     /// A matrix from the bytes of a GGML format, [outputs, inputs].
@@ -45,21 +38,8 @@ impl Weight {
             let panels = quant::panels(dtype, bytes, (outputs, inputs))?;
             return Ok(Weight::Panels(Arc::new(panels)));
         }
-        let padded = inputs.next_multiple_of(FAST_ROW);
-        let blocks = if padded > inputs && pads(dtype, inputs, device) {
-            // A block of zero bytes is a block of zeros in Q8_0.
-            let row_bytes = bytes.len() / outputs;
-            let padding = vec![0; (padded - inputs) / dtype.block_size() * dtype.type_size()];
-            let mut wide = Vec::with_capacity(bytes.len() + outputs * padding.len());
-            for row in bytes.chunks_exact(row_bytes) {
-                wide.extend_from_slice(row);
-                wide.extend_from_slice(&padding);
-            }
-            qtensor_from_ggml(dtype, &wide, vec![outputs, padded], device)?
-        } else {
-            qtensor_from_ggml(dtype, bytes, vec![outputs, inputs], device)?
-        };
-        Ok(Weight::Blocks { blocks: Arc::new(blocks), inputs })
+        let blocks = qtensor_from_ggml(dtype, bytes, vec![outputs, inputs], device)?;
+        Ok(Weight::Blocks(Arc::new(blocks)))
     }
 
     /// A matrix of floats, held in f32, bf16 or f16.
@@ -81,20 +61,19 @@ impl Weight {
         match self {
             Weight::Plain(matrix) => x.matmul(&matrix.t()?),
             Weight::Panels(panels) => Ok(quant::matmul(&[panels], x)?.remove(0)),
-            Weight::Blocks { blocks, inputs } => {
+            Weight::Blocks(blocks) => {
                 let half = matches!(blocks.dtype(), GgmlDType::BF16 | GgmlDType::F16);
                 if half && x.dim(0)? >= WIDEN_FROM_ROWS {
                     return x.matmul(&blocks.dequantize(x.device())?.t()?);
                 }
-                let padding = blocks.shape().dims()[1] - inputs;
-                x.pad_with_zeros(1, 0, padding)?.apply_op1_no_bwd(blocks.as_ref())
+                x.apply_op1_no_bwd(blocks.as_ref())
             }
         }
     }
 
     fn blocks(&self) -> Option<&QTensor> {
         match self {
-            Weight::Blocks { blocks, .. } => Some(blocks),
+            Weight::Blocks(blocks) => Some(blocks),
             Weight::Panels(_) | Weight::Plain(_) => None,
         }
     }
@@ -102,7 +81,7 @@ impl Weight {
     fn panels(&self) -> Option<&Panels> {
         match self {
             Weight::Panels(panels) => Some(panels),
-            Weight::Blocks { .. } | Weight::Plain(_) => None,
+            Weight::Blocks(_) | Weight::Plain(_) => None,
         }
     }
 
@@ -111,31 +90,18 @@ impl Weight {
         match self {
             Weight::Plain(matrix) => matrix.index_select(ids, 0),
             Weight::Panels(panels) => panels.rows(ids),
-            Weight::Blocks { blocks, inputs } => {
-                blocks.embedding(ids)?.narrow(1, 0, *inputs)?.contiguous()
-            }
+            Weight::Blocks(blocks) => blocks.embedding(ids),
         }
     }
 
-    /// Memory held, in bytes. Kernels that rearrange the blocks for the CPU at hand keep their
-    /// copies beside this.
+    /// Memory held, in bytes. Candle's kernels may keep rearranged copies beside this.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Weight::Plain(matrix) => (matrix.elem_count() * matrix.dtype().size_in_bytes()) as u64,
             Weight::Panels(panels) => panels.bytes() as u64,
-            Weight::Blocks { blocks, .. } => blocks.storage_size_in_bytes() as u64,
+            Weight::Blocks(blocks) => blocks.storage_size_in_bytes() as u64,
         }
     }
-}
-
-/// Whether padding a matrix's rows brings it to a kernel that is several times faster.
-fn pads(dtype: GgmlDType, inputs: usize, device: &Device) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    let fast = std::arch::is_x86_feature_detected!("avx512vnni")
-        || std::arch::is_x86_feature_detected!("avxvnni");
-    #[cfg(not(target_arch = "x86_64"))]
-    let fast = false;
-    fast && device.is_cpu() && dtype == GgmlDType::Q8_0 && inputs >= PAD_FROM
 }
 
 /// A linear layer.
@@ -168,7 +134,7 @@ impl Linear {
 
     fn biased(&self, y: Tensor) -> Result<Tensor> {
         match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
+            Some(bias) => elementwise::add(&y, bias),
             None => Ok(y),
         }
     }
@@ -176,18 +142,16 @@ impl Linear {
 
 /// The products of `x` with all matrices at once; none where there is no kernel for it.
 fn together<const N: usize>(layers: [&Linear; N], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
-    let (rows, inputs) = x.dims2()?;
     let panels = layers.map(|layer| layer.weight.panels());
     if let Some(all) = panels.into_iter().collect::<Option<Vec<_>>>() {
         return quant::matmul(&all, x).map(Some);
     }
     let blocks = layers.map(|layer| layer.weight.blocks());
     let Some(all) = blocks.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
-    if rows >= TOGETHER_BELOW_ROWS || !x.device().is_cpu() {
+    if x.dim(0)? >= TOGETHER_BELOW_ROWS || !x.device().is_cpu() {
         return Ok(None);
     }
-    let padding = all[0].shape().dims()[1] - inputs;
-    QTensor::gemv_fused_shared_lhs(&all, &x.pad_with_zeros(1, 0, padding)?)
+    QTensor::gemv_fused_shared_lhs(&all, x)
 }
 
 fn each<const N: usize>(mut make: impl FnMut(usize) -> Result<Tensor>) -> Result<[Tensor; N]> {
@@ -218,9 +182,9 @@ mod tests {
         difference.max(0).unwrap().to_scalar().unwrap()
     }
 
-    /// 576 weights a row are no whole number of the fast kernels' blocks, 512 are.
+    /// 576 weights a row are no whole number of the largest blocks, 512 are.
     #[test]
-    fn padded_rows_multiply_and_look_up_as_unpadded_ones() {
+    fn rows_of_any_width_multiply_and_look_up() {
         for inputs in [512, 576] {
             let matrix = noise(48, inputs, 1);
             let linear = quantised(&matrix);

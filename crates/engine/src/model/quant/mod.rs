@@ -1,15 +1,15 @@
 //! Products of matrices in less than 32 bits with rows of activations on x86 CPUs with AVX2.
 //!
-//! Why beside candle's: without VNNI candle unpacks a quantised matrix once for every row of activations, so that
-//! eight sessions in a batch cost eight times what one costs, and a prompt as much per token as decoding; f16 and
-//! bf16 it widens number by number. Here weights are rearranged once, when they are loaded (`panel`), so
-//! that an instruction takes in 8 columns, and unpacked once for four rows. Every product sums in one order,
-//! so it is the same to the bit however many rows or threads share the pass. With VNNI candle has kernels for
-//! quantised matrices that do likewise, and they are left to it.
+//! Why beside candle's: candle unpacks a quantised matrix once for every row of activations, so that eight sessions in a
+//! batch cost eight times what one costs, and a prompt as much per token as decoding (with VNNI its kernels share more, but
+//! eight sessions still make less than twice the tokens of one); f16 and bf16 it widens number by number. Here weights are
+//! rearranged once, when they are loaded (`panel`), so that an instruction takes in 8 columns, and unpacked once for four
+//! or eight rows. Every product sums in one order, so it is the same to the bit however many rows or threads share the
+//! pass, and whatever the instructions (`x86`).
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
 mod panel;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::ops::Range;
 
@@ -23,6 +23,8 @@ use self::panel::{COLUMNS, Format};
 const PIECES: usize = 4;
 /// Multiplications below which threads cost more than they save.
 const PARALLEL_FROM: usize = 1 << 21;
+/// Products below which threads cost more than they save when these are put in order.
+const COPY_PARALLEL_FROM: usize = 1 << 17;
 
 /// 32 activations in eight bits: scale times values, which sum to `sum`.
 #[derive(Debug, Clone, Copy)]
@@ -32,13 +34,14 @@ struct Eights {
     values: [i8; 32],
 }
 
-/// 256 activations in eight bits, and the sums of every 16 and every 32 of their values.
+/// 256 activations in eight bits, and the sums of every 16 and every 32 of their values, two side by side in one number as
+/// they are multiplied.
 #[derive(Debug, Clone, Copy)]
 struct Eights256 {
     scale: f32,
     values: [i8; 256],
-    by_16: [i16; 16],
-    by_32: [i16; 8],
+    by_16: [[i16; 2]; 8],
+    by_32: [[i16; 2]; 4],
 }
 
 /// Rows of activations: as they are, [rows, inputs], and in eight bits, [rows, blocks], in the blocks that the matrices
@@ -59,35 +62,21 @@ struct Piece<'a> {
     out: &'a mut [f32],
 }
 
+/// A set of instructions that there are kernels for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Instructions {
+    /// AVX2, FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Beside these AVX-512's VNNI, on vectors of 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
 /// Whether the products of matrices of this format and so many inputs are computed here.
 pub(crate) fn serves(dtype: GgmlDType, inputs: usize, device: &Device) -> bool {
-    let Some(format) = Format::of(dtype) else { return false };
-    device.is_cpu()
-        && inputs.is_multiple_of(format.block())
-        && available()
-        && (format.bits() == 16 || !has_vnni())
-}
-
-/// Whether the CPU has what the kernels need.
-fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        has!("avx2") && has!("fma") && has!("f16c")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
-
-/// Whether the CPU has what candle's own kernels for several rows need.
-fn has_vnni() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        has!("avx512vnni") || has!("avxvnni")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    let whole = Format::of(dtype).is_some_and(|format| inputs.is_multiple_of(format.block()));
+    whole && device.is_cpu() && !Instructions::available().is_empty()
 }
 
 /// Rearranges a matrix [outputs, inputs] of a format that is served here.
@@ -116,53 +105,134 @@ impl Panels {
 
 /// The products of `x` [rows, inputs] with matrices [outputs, inputs]: [rows, outputs] each.
 pub(crate) fn matmul(matrices: &[&Panels], x: &Tensor) -> Result<Vec<Tensor>> {
-    let (rows, inputs) = x.dims2()?;
-    let contiguous = x.contiguous()?;
-    let (storage, layout) = contiguous.storage_and_layout();
-    let Storage::Cpu(CpuStorage::F32(values)) = &*storage else {
-        bail!("quantised matrices on the CPU multiply f32");
-    };
-    let values = &values[layout.start_offset()..][..rows * inputs];
-    let mut x = Activations { rows, plain: values, by_32: Vec::new(), by_256: Vec::new() };
-    for matrix in matrices {
-        if matrix.inputs != inputs {
-            bail!("a matrix of {} inputs does not multiply rows of {inputs}", matrix.inputs);
+    match Instructions::available().last() {
+        Some(best) => best.matmul(matrices, x),
+        None => bail!("this CPU has no instructions for the products of panels"),
+    }
+}
+
+impl Instructions {
+    /// What the CPU has, the best last.
+    fn available() -> &'static [Instructions] {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("fma") && has!("f16c");
+            let vnni = has!("avx512f") && has!("avx512vl") && has!("avx512vnni");
+            match (avx2, vnni) {
+                (true, true) => &[Instructions::Avx2, Instructions::Vnni],
+                (true, false) => &[Instructions::Avx2],
+                (false, _) => &[],
+            }
         }
-        quantise(matrix.format, values, &mut x);
+        #[cfg(not(target_arch = "x86_64"))]
+        &[]
     }
-    let mut products: Vec<Vec<f32>> =
-        matrices.iter().map(|matrix| vec![0.0; matrix.panels() * rows * COLUMNS]).collect();
-    let total: usize = matrices.iter().map(|matrix| matrix.panels()).sum();
-    let threads = match total * COLUMNS * inputs * rows {
-        0..PARALLEL_FROM => 1,
-        _ => rayon::current_num_threads(),
-    };
-    let share = total.div_ceil(threads * PIECES);
-    let mut pieces = Vec::new();
-    for (matrix, product) in matrices.iter().zip(&mut products) {
-        for (number, out) in product.chunks_mut(share * rows * COLUMNS).enumerate() {
-            let first = number * share;
-            let panels = first..first + out.len() / (rows * COLUMNS);
-            pieces.push(Piece { matrix, panels, out });
+
+    fn matmul(self, matrices: &[&Panels], x: &Tensor) -> Result<Vec<Tensor>> {
+        let (rows, inputs) = x.dims2()?;
+        let contiguous = x.contiguous()?;
+        let (storage, layout) = contiguous.storage_and_layout();
+        let Storage::Cpu(CpuStorage::F32(values)) = &*storage else {
+            bail!("quantised matrices on the CPU multiply f32");
+        };
+        let values = &values[layout.start_offset()..][..rows * inputs];
+        let mut x = Activations { rows, plain: values, by_32: Vec::new(), by_256: Vec::new() };
+        for matrix in matrices {
+            if matrix.inputs != inputs {
+                bail!("a matrix of {} inputs does not multiply rows of {inputs}", matrix.inputs);
+            }
+            self.quantise(matrix.format, values, &mut x);
+        }
+        let mut products: Vec<Vec<f32>> =
+            matrices.iter().map(|matrix| vec![0.0; matrix.panels() * rows * COLUMNS]).collect();
+        let total: usize = matrices.iter().map(|matrix| matrix.panels()).sum();
+        let threads = match total * COLUMNS * inputs * rows {
+            0..PARALLEL_FROM => 1,
+            _ => rayon::current_num_threads(),
+        };
+        let share = total.div_ceil(threads * PIECES);
+        let mut pieces = Vec::new();
+        for (matrix, product) in matrices.iter().zip(&mut products) {
+            for (number, out) in product.chunks_mut(share * rows * COLUMNS).enumerate() {
+                let first = number * share;
+                let panels = first..first + out.len() / (rows * COLUMNS);
+                pieces.push(Piece { matrix, panels, out });
+            }
+        }
+        let compute = |piece: &mut Piece<'_>| {
+            let bytes = piece.matrix.some(piece.panels.clone());
+            self.multiply(piece.matrix.format, bytes, piece.matrix.panel_bytes(), &x, piece.out);
+        };
+        if threads == 1 {
+            pieces.iter_mut().for_each(compute);
+        } else {
+            pieces.par_iter_mut().for_each(compute);
+        }
+        products
+            .into_iter()
+            .zip(matrices)
+            .map(|(product, matrix)| {
+                let by_row = by_row(product, rows, matrix.outputs);
+                Tensor::from_vec(by_row, (rows, matrix.outputs), &Device::Cpu)
+            })
+            .collect()
+    }
+
+    /// Adds the blocks that a format multiplies, once.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+    fn quantise(self, format: Format, values: &[f32], x: &mut Activations<'_>) {
+        if format.bits() == 16 {
+            return;
+        }
+        let blocks = values.len() / format.block();
+        let wide = format.block() == 256;
+        if wide && x.by_256.is_empty() {
+            let empty =
+                Eights256 { scale: 0.0, values: [0; 256], by_16: [[0; 2]; 8], by_32: [[0; 2]; 4] };
+            x.by_256 = vec![empty; blocks];
+        } else if !wide && x.by_32.is_empty() {
+            x.by_32 = vec![Eights { scale: 0.0, sum: 0.0, values: [0; 32] }; blocks];
+        } else {
+            return;
+        }
+        #[allow(unsafe_code)]
+        match self {
+            // SAFETY: there is no value of this type for what the CPU has not.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 | Instructions::Vnni => unsafe {
+                match wide {
+                    true => x86::quantise_256(values, &mut x.by_256),
+                    false => x86::quantise_32(values, &mut x.by_32),
+                }
+            },
         }
     }
-    let compute = |piece: &mut Piece<'_>| {
-        let bytes = piece.matrix.some(piece.panels.clone());
-        multiply(piece.matrix.format, bytes, piece.matrix.panel_bytes(), &x, piece.out);
-    };
-    if threads == 1 {
-        pieces.iter_mut().for_each(compute);
-    } else {
-        pieces.par_iter_mut().for_each(compute);
+
+    /// The products of some panels with all rows, into [panels, rows, COLUMNS].
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+    fn multiply(
+        self,
+        format: Format,
+        panels: &[u8],
+        panel_bytes: usize,
+        x: &Activations<'_>,
+        out: &mut [f32],
+    ) {
+        #[allow(unsafe_code)]
+        match self {
+            // SAFETY: there is no value of this type for what the CPU has not.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe {
+                x86::avx2::multiply(format, panels, panel_bytes, x, out);
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Vnni => unsafe {
+                x86::vnni::multiply(format, panels, panel_bytes, x, out);
+            },
+        }
     }
-    products
-        .into_iter()
-        .zip(matrices)
-        .map(|(product, matrix)| {
-            let by_row = by_row(product, rows, matrix.outputs);
-            Tensor::from_vec(by_row, (rows, matrix.outputs), &Device::Cpu)
-        })
-        .collect()
 }
 
 /// [panels, rows, COLUMNS] to [rows, outputs].
@@ -171,61 +241,18 @@ fn by_row(mut product: Vec<f32>, rows: usize, outputs: usize) -> Vec<f32> {
         product.truncate(outputs);
         return product;
     }
-    let mut by_row = Vec::with_capacity(rows * outputs);
-    for row in 0..rows {
-        for panel in product.chunks_exact(rows * COLUMNS) {
-            by_row.extend_from_slice(&panel[row * COLUMNS..][..COLUMNS]);
+    let mut by_row = vec![0.0; rows * outputs];
+    let copy = |(row, out): (usize, &mut [f32])| {
+        for (panel, out) in product.chunks_exact(rows * COLUMNS).zip(out.chunks_mut(COLUMNS)) {
+            out.copy_from_slice(&panel[row * COLUMNS..][..out.len()]);
         }
-        by_row.truncate((row + 1) * outputs);
+    };
+    if rows * outputs < COPY_PARALLEL_FROM {
+        by_row.chunks_exact_mut(outputs).enumerate().for_each(copy);
+    } else {
+        by_row.par_chunks_exact_mut(outputs).enumerate().for_each(copy);
     }
     by_row
-}
-
-/// Adds the blocks that a format multiplies, once.
-fn quantise(format: Format, values: &[f32], x: &mut Activations<'_>) {
-    if format.bits() == 16 {
-        return;
-    }
-    let blocks = values.len() / format.block();
-    let wide = format.block() == 256;
-    if wide && x.by_256.is_empty() {
-        x.by_256 =
-            vec![Eights256 { scale: 0.0, values: [0; 256], by_16: [0; 16], by_32: [0; 8] }; blocks];
-    } else if !wide && x.by_32.is_empty() {
-        x.by_32 = vec![Eights { scale: 0.0, sum: 0.0, values: [0; 32] }; blocks];
-    } else {
-        return;
-    }
-    #[cfg(target_arch = "x86_64")]
-    if available() {
-        // The CPU has what the functions need.
-        #[allow(unsafe_code)]
-        unsafe {
-            if wide {
-                avx2::quantise_256(values, &mut x.by_256);
-            } else {
-                avx2::quantise_32(values, &mut x.by_32);
-            }
-        }
-    }
-}
-
-/// The products of some panels with all rows, into [panels, rows, COLUMNS].
-fn multiply(
-    format: Format,
-    panels: &[u8],
-    panel_bytes: usize,
-    x: &Activations<'_>,
-    out: &mut [f32],
-) {
-    #[cfg(target_arch = "x86_64")]
-    if available() {
-        // The CPU has what the function needs.
-        #[allow(unsafe_code)]
-        unsafe {
-            avx2::multiply(format, panels, panel_bytes, x, out);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -271,9 +298,9 @@ mod tests {
             seed: u32,
             blocks in 1usize..4,
             outputs in 1usize..40,
-            rows in 1usize..11,
+            rows in 1usize..20,
         ) {
-            if !available() {
+            if Instructions::available().is_empty() {
                 return Ok(());
             }
             let inputs = 256 * blocks;
@@ -290,8 +317,11 @@ mod tests {
                 // What rounding activations to eight bits costs.
                 prop_assert!(apart(product, &plain) < 0.05, "{:?}: {}", matrix.format, apart(product, &plain));
                 for row in 0..rows {
-                    let alone = matmul(&[matrix], &x.narrow(0, row, 1).unwrap()).unwrap().remove(0);
-                    prop_assert_eq!(bits(&alone), bits(&product.narrow(0, row, 1).unwrap()));
+                    let (x, together) = (x.narrow(0, row, 1).unwrap(), product.narrow(0, row, 1).unwrap());
+                    for instructions in Instructions::available() {
+                        let alone = instructions.matmul(&[matrix], &x).unwrap().remove(0);
+                        prop_assert_eq!(bits(&alone), bits(&together), "{:?} {:?}", instructions, matrix.format);
+                    }
                 }
             }
         }
@@ -308,7 +338,7 @@ mod tests {
 
         #[test]
         fn whole_numbers_multiply_exactly(seed: u32, rows in 1usize..6) {
-            if !available() {
+            if Instructions::available().is_empty() {
                 return Ok(());
             }
             // Values that eight bits hold, with 127 in every block so that the scale is 1.
@@ -326,7 +356,7 @@ mod tests {
 
     #[test]
     fn what_is_no_number_stays_none() {
-        if !available() {
+        if Instructions::available().is_empty() {
             return;
         }
         let broken = Tensor::full(f32::NAN, (1, 1), &Device::Cpu).unwrap();

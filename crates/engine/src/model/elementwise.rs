@@ -1,0 +1,156 @@
+//! What is done number by number between the products, on the CPU.
+//!
+//! Why not candle's operations: from 65,536 numbers on (eight sessions' activations, or a chunk of a prompt) they use threads
+//! of their own that wait for work by spinning, and take the cores from those that multiply; and over the gate of a
+//! feed-forward layer they go twice, calling libm for each number.
+
+use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::exp::exp;
+
+/// Numbers that one piece of work takes on.
+const PIECE: usize = 1 << 13;
+/// Numbers below which threads cost more than they save: for sums, and for exponentials.
+const SUMS_PARALLEL_FROM: usize = 1 << 18;
+const GATES_PARALLEL_FROM: usize = 1 << 15;
+
+/// The gated linear unit of a feed-forward layer, silu(gate) * up, all of one shape (Shazeer 2020, arXiv 2002.05202).
+pub(crate) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    if !serves(gate) || !serves(up) {
+        return gate.silu()? * up;
+    }
+    if gate.shape() != up.shape() {
+        bail!("a gate of {:?} is none for {:?}", gate.shape(), up.shape());
+    }
+    let mut gated = numbers(gate)?;
+    let arch = Arch::new();
+    with_numbers(up, |up| {
+        let compute = |(gates, up): (&mut [f32], &[f32])| arch.dispatch(Gated { gates, up });
+        if gated.len() < GATES_PARALLEL_FROM {
+            gated.chunks_mut(PIECE).zip(up.chunks(PIECE)).for_each(compute);
+        } else {
+            gated.par_chunks_mut(PIECE).zip(up.par_chunks(PIECE)).for_each(compute);
+        }
+    })?;
+    Tensor::from_vec(gated, gate.shape(), gate.device())
+}
+
+/// x + y, where y is of x's shape or of one row of it.
+pub(crate) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    if !serves(x) || !serves(y) {
+        return x.broadcast_add(y);
+    }
+    let mut sums = numbers(x)?;
+    let width = y.elem_count();
+    if y.shape() != x.shape() && y.dims() != &x.dims()[x.rank() - 1..] {
+        bail!("{:?} cannot be added to {:?}", y.shape(), x.shape());
+    }
+    // Where y is a row, pieces are rows.
+    let piece = if width == sums.len() { PIECE } else { width };
+    with_numbers(y, |y| {
+        let compute = |(at, sums): (usize, &mut [f32])| {
+            for (sum, y) in sums.iter_mut().zip(&y[at * piece % width..]) {
+                *sum += y;
+            }
+        };
+        if sums.len() < SUMS_PARALLEL_FROM {
+            sums.chunks_mut(piece).enumerate().for_each(compute);
+        } else {
+            sums.par_chunks_mut(piece).enumerate().for_each(compute);
+        }
+    })?;
+    Tensor::from_vec(sums, x.shape(), x.device())
+}
+
+fn serves(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous() && x.elem_count() > 0
+}
+
+/// A copy of a contiguous tensor's numbers.
+fn numbers(x: &Tensor) -> Result<Vec<f32>> {
+    with_numbers(x, <[f32]>::to_vec)
+}
+
+/// What comes of a contiguous tensor's numbers.
+fn with_numbers<T>(x: &Tensor, take: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let (storage, layout) = x.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(all)), Some((from, to))) => Ok(take(&all[from..to])),
+        _ => bail!("a contiguous tensor of f32 on the CPU is wanted"),
+    }
+}
+
+/// Gates, turned into silu(gate) * up where they stand.
+struct Gated<'a> {
+    gates: &'a mut [f32],
+    up: &'a [f32],
+}
+
+impl WithSimd for Gated<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (gate, up) in self.gates.iter_mut().zip(self.up) {
+            // The sigmoid is e / (1 + e) below zero, 1 / (1 + 1/e) above: no power overflows.
+            let e = exp(-gate.abs());
+            let above = if *gate < 0.0 { e } else { 1.0 };
+            *gate *= above / (1.0 + e) * up;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::testing::{bits, noise},
+        *,
+    };
+
+    fn apart(a: &Tensor, b: &Tensor) -> f32 {
+        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn it_is_plain_arithmetic_and_the_same_to_the_bit_in_any_company(
+            seed: u32,
+            rows in 1usize..40,
+            width in 1usize..9000,
+        ) {
+            let (x, y) = ((noise(rows, width, seed) * 9.0).unwrap(), noise(rows, width, seed ^ 1));
+            let gated = swiglu(&x, &y).unwrap();
+            prop_assert!(apart(&gated, &(x.silu().unwrap() * &y).unwrap()) < 1e-5);
+            let row = y.get(0).unwrap();
+            prop_assert_eq!(bits(&add(&x, &row).unwrap()), bits(&x.broadcast_add(&row).unwrap()));
+            prop_assert_eq!(bits(&add(&x, &y).unwrap()), bits(&(&x + &y).unwrap()));
+            let last = |x: &Tensor| x.narrow(0, rows - 1, 1).unwrap();
+            let alone = swiglu(&last(&x), &last(&y)).unwrap();
+            prop_assert_eq!(bits(&alone), bits(&last(&gated)));
+        }
+    }
+
+    #[test]
+    fn gates_have_no_bounds() {
+        let gates = [f32::NEG_INFINITY, -1e30, -0.0, 0.0, 1e30, f32::NAN];
+        let gates = Tensor::new(&gates, &candle_core::Device::Cpu).unwrap();
+        let gated: Vec<f32> =
+            swiglu(&gates, &gates.ones_like().unwrap()).unwrap().to_vec1().unwrap();
+        assert!(gated[0].is_nan(), "as infinity times nothing is");
+        assert_eq!(gated[1..5], [0.0, 0.0, 0.0, 1e30]);
+        assert!(gated[5].is_nan());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let (x, y) = (noise(3, 4, 1), noise(2, 6, 2));
+        assert!(swiglu(&x, &y).is_err());
+        assert!(add(&x, &y).is_err());
+    }
+}
