@@ -11,6 +11,7 @@ pub mod cli;
 mod driver;
 pub mod eval;
 pub mod journal;
+pub mod prices;
 pub mod progress;
 pub mod question;
 pub mod render;

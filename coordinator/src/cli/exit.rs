@@ -8,6 +8,8 @@ use std::{
 
 use thinking::thinker::{Code, Failure};
 
+use crate::prices::PricesError;
+
 /// How the command ends, as its exit code. The numbers never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -166,6 +168,12 @@ impl Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl From<PricesError> for Stop {
+    fn from(error: PricesError) -> Self {
+        Stop::new(Exit::Usage, error)
     }
 }
 

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use thinking::policy::{
-    Patience, Policy, PolicyError, PolicyKind, Preset, Recipe, build,
+    Bounds, Policy, PolicyError, PolicyKind, Preset, Recipe, Target, Targets, build,
     config::{PERIOD_TOKENS, paper_config, strict_config},
 };
+
+use crate::prices::Prices;
 
 use super::{
     args::PolicyArgs,
@@ -24,7 +26,7 @@ pub(super) struct Chosen {
     max_tokens: u32,
     share: f64,
     period_tokens: u32,
-    patience: Patience,
+    bounds: Bounds,
     /// Its name and parameters, for the journal.
     pub(super) note: serde_json::Value,
     /// The time for an answer that its file sets.
@@ -47,7 +49,7 @@ impl Chosen {
             share: self.share,
             period_tokens: self.period_tokens,
             seed,
-            patience: self.patience,
+            bounds: self.bounds,
         })
     }
 
@@ -69,15 +71,58 @@ impl Chosen {
                 json!({ "share": self.share, "period_tokens": self.period_tokens })
             }
         };
-        if let Some(deadline) = self.patience.deadline {
+        if let Some(deadline) = self.bounds.deadline {
             parameters["takeover_deadline_us"] = json!(deadline.as_micros());
         }
-        if let Some(tokens) = self.patience.overlap_tokens {
+        if let Some(tokens) = self.bounds.overlap_tokens {
             parameters["overlap_tokens"] = json!(tokens);
+        }
+        let Targets { share, latency, cost } = self.bounds.targets;
+        if let Some(share) = share {
+            parameters["target_share"] = json!(share);
+        }
+        if let Some(latency) = latency {
+            parameters["target_latency_us"] = json!(latency.as_micros());
+        }
+        if let Some((cost, prices)) = cost {
+            parameters["target_cost"] = json!(cost);
+            parameters["prices"] = json!(prices);
         }
         self.note = json!({ "name": self.kind.name(), "parameters": parameters });
         Ok(self)
     }
+}
+
+/// All targets; of two of a kind the closer one holds.
+fn targets(args: &PolicyArgs) -> Result<Targets, Stop> {
+    let prices = args.prices.as_deref().map(Prices::read).transpose()?.map(|it| it.of_tokens());
+    let mut targets = Targets::default();
+    for target in &args.target {
+        match *target {
+            Target::Share(share) => {
+                targets.share = Some(targets.share.map_or(share, |other| share.min(other)));
+            }
+            Target::Latency(time) => {
+                targets.latency = Some(targets.latency.map_or(time, |other| time.min(other)));
+            }
+            Target::Cost(cost) => {
+                let cost = targets.cost.map_or(cost, |(other, _)| cost.min(other));
+                let Some(prices) = prices else {
+                    let message = format!(
+                        "--target {target} needs to know what tokens cost: give --prices FILE, a TOML file as in docs/report.md"
+                    );
+                    return Err(Stop::new(Exit::Usage, message));
+                };
+                targets.cost = Some((cost, prices));
+            }
+        }
+    }
+    if prices.is_some() && targets.cost.is_none() {
+        let message =
+            "--prices is for a target of costs: give --target \"cost<=0.002\" too, or leave it out";
+        return Err(Stop::new(Exit::Usage, message));
+    }
+    Ok(targets)
 }
 
 pub(super) fn choose(args: &PolicyArgs, max_tokens: u32) -> Result<Chosen, Stop> {
@@ -109,7 +154,11 @@ pub(super) fn choose(args: &PolicyArgs, max_tokens: u32) -> Result<Chosen, Stop>
         max_tokens,
         share: args.share.unwrap_or(SHARE),
         period_tokens: args.period.unwrap_or(PERIOD_TOKENS),
-        patience: Patience { deadline: args.takeover_deadline, overlap_tokens: args.overlap },
+        bounds: Bounds {
+            deadline: args.takeover_deadline,
+            overlap_tokens: args.overlap,
+            targets: targets(args)?,
+        },
         note: json!(null),
         deadline: None,
     };

@@ -32,6 +32,8 @@ impl Driver<'_> {
     /// Tells the policy what happened and carries out what it answers. A policy that cannot go on,
     /// because the large node is out, is replaced first.
     pub(super) fn advance(&mut self, event: Event<'_>) -> Option<Ended> {
+        let measured = self.measured();
+        self.policy.measured(&measured);
         let actions = if self.summary.degraded.is_some() && !self.alone {
             self.fall_back()
         } else {

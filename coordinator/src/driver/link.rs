@@ -1,6 +1,6 @@
 //! One node's session: what was sent, what must be answered, how far its text goes.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use thinking::thinker::{
     Append, Code, Command, Event, Failure, Open, Opened, Propose, Session, Warmed,
@@ -67,6 +67,8 @@ pub(super) struct Link {
     /// Of its tokenizer; empty until the session is accepted.
     pub(super) fingerprint: Arc<str>,
     pub(super) opened_at: Instant,
+    /// How long opening took.
+    pub(super) opened_in: Option<Duration>,
     /// The session's queue was full: it takes no commands.
     stuck: bool,
 }
@@ -86,6 +88,7 @@ impl Link {
             opened: None,
             fingerprint: "".into(),
             opened_at: Instant::now(),
+            opened_in: None,
             stuck: false,
         };
         link.send(Command::Open(open));
@@ -121,6 +124,7 @@ impl Link {
     pub(super) fn accept(&mut self, opened: Opened) {
         self.fingerprint = opened.card.tokenizer_fingerprint.as_str().into();
         self.opened = Some(opened);
+        self.opened_in = Some(self.opened_at.elapsed());
     }
 
     /// Sends committed text ahead if that is worth a message now. `all`: also a few bytes.

@@ -1,12 +1,14 @@
 //! The books of an answer: tokens, takeovers, time, bytes.
 
+use std::time::Duration;
+
 use thinking::{
-    policy::{Role, Why},
+    policy::{Measured, Role, Why},
     thinker::{Timing, Warmed},
     transcript::{Span, Writer},
 };
 
-use super::{Driver, Ended, Outcome, draft::Draft, link::Forgotten, micros};
+use super::{Awaiting, Driver, Ended, Outcome, draft::Draft, link::Forgotten, micros};
 use crate::{
     account::{Spent, Takeover},
     progress::Progress,
@@ -67,6 +69,21 @@ fn cost(writer: Writer, why: Why, tokens: u32, elapsed_us: u64) -> Span {
 }
 
 impl Driver<'_> {
+    /// What a policy may want to know beside the event that comes next.
+    pub(super) fn measured(&self) -> Measured {
+        let draft = match self.awaiting {
+            Awaiting::Finished(Role::Small) => self.small_draft.as_ref(),
+            Awaiting::Finished(Role::Large) => self.large_draft.as_ref(),
+            Awaiting::Opened | Awaiting::Inserted { .. } => None,
+        };
+        Measured {
+            elapsed: self.started.elapsed(),
+            large_opened: self.large.as_ref().and_then(|link| link.opened_in),
+            first_text: draft.and_then(|draft| Some(draft.first_text_at? - draft.asked_at)),
+            wall: draft.map_or(Duration::ZERO, |draft| Duration::from_micros(draft.wall_us())),
+        }
+    }
+
     pub(super) fn tally_warmed(&mut self, role: Role, warmed: &Warmed) {
         // Prefill that a proposal had to wait for is not "ahead".
         let waiting = self.draft(role).as_mut().filter(|draft| {

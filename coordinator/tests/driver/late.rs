@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use coordinator::{Ended, Outcome, Progress, Run, Settings};
 use thinking::{
-    policy::{End, Impatient, Patience, Why},
+    policy::{Bounded, Bounds, End, Why},
     testing::{FaultKind, Options, Script, ScriptedThinker},
     thinker::{Append, Command, Thinker},
 };
@@ -19,19 +19,19 @@ const fn ms(ms: u64) -> Duration {
 }
 
 /// The story when the small model answers its doubt itself.
-const ALONE: &str = "We add 数学.\n\nWait, is it 5?";
+pub(crate) const ALONE: &str = "We add 数学.\n\nWait, is it 5?";
 
-fn patient(run: Run, patience: Patience) -> Run {
+fn bounded(run: Run, bounds: Bounds) -> Run {
     let max_tokens = run.question.max_tokens;
-    Run { policy: Box::new(Impatient::new(strict(max_tokens), patience, max_tokens)), ..run }
+    Run { policy: Box::new(Bounded::new(strict(max_tokens), bounds, max_tokens)), ..run }
 }
 
 fn impatient(run: Run, deadline: Duration) -> Run {
-    patient(run, Patience { deadline: Some(deadline), ..Patience::default() })
+    bounded(run, Bounds { deadline: Some(deadline), ..Bounds::default() })
 }
 
 fn overlapped(run: Run, tokens: u32) -> Run {
-    patient(run, Patience { overlap_tokens: Some(tokens), ..Patience::default() })
+    bounded(run, Bounds { overlap_tokens: Some(tokens), ..Bounds::default() })
 }
 
 fn far(near: &Arc<ScriptedThinker>, one_way: Duration) -> Arc<dyn Thinker> {
@@ -95,7 +95,7 @@ async fn a_takeover_in_time_is_as_if_there_were_no_deadline() {
 }
 
 /// A small model that doubts in every paragraph, and ends after so many.
-fn doubtful(paragraphs: usize) -> Script {
+pub(crate) fn doubtful(paragraphs: usize) -> Script {
     Script::function(move |committed, _| {
         let written = committed.matches("\n\n").count();
         let doubt = ["Wait", ",", " is", " it", " so", "?", "\n\n"];
@@ -283,8 +283,8 @@ async fn where_the_small_model_is_first_its_text_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn at_the_deadline_the_overlap_is_shown_and_goes_on() {
     let (small, large) = (thinker(small_script(), vec![]), thinker(large_script(), vec![]));
-    let patience = Patience { deadline: Some(ms(35)), overlap_tokens: Some(100) };
-    let run = patient(run(&[small.clone()], Some(far(&large, ms(500)))), patience);
+    let bounds = Bounds { deadline: Some(ms(35)), overlap_tokens: Some(100), ..Bounds::default() };
+    let run = bounded(run(&[small.clone()], Some(far(&large, ms(500)))), bounds);
     let (outcome, seen) = answered(run).await;
     assert_eq!(outcome.text(), ALONE);
     assert_eq!((waits_us(&seen), outcome.summary.time.total_us), (vec![35_000], 140_000));

@@ -7,3 +7,4 @@ mod flow;
 mod late;
 mod property;
 mod support;
+mod targets;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use coordinator::{Ended, Settings};
 use thinking::{
-    policy::{Impatient, Paper, PaperConfig, Patience, Policy, PolicyKind, Recipe, build},
+    policy::{Bounded, Bounds, Paper, PaperConfig, Policy, PolicyKind, Recipe, Targets, build},
     testing::{FaultKind, Script},
     thinker::Code,
 };
@@ -50,9 +50,15 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
         run.policy = policy(number);
         let deadline = [None, Some(5), Some(15), Some(35), Some(250)][draw(41, 5) as usize];
         let overlap_tokens = [None, Some(1), Some(4), Some(30)][draw(42, 4) as usize];
-        let patience = Patience { deadline: deadline.map(Duration::from_millis), overlap_tokens };
-        if patience != Patience::default() {
-            run.policy = Box::new(Impatient::new(run.policy, patience, 120));
+        let deadline = deadline.map(Duration::from_millis);
+        let targets = Targets {
+            share: [None, None, Some(0.1), Some(0.4)][draw(43, 4) as usize],
+            latency: [None, None, None, Some(Duration::from_millis(60))][draw(44, 4) as usize],
+            cost: None,
+        };
+        let bounds = Bounds { deadline, overlap_tokens, targets };
+        if bounds != Bounds::default() {
+            run.policy = Box::new(Bounded::new(run.policy, bounds, 120));
         }
         let (outcome, _) = answered(run).await;
         assert!(matches!(outcome.ended, Ended::Complete(_)), "{number}: {:?}", outcome.ended);
@@ -63,5 +69,5 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
         abandoned += outcome.summary.abandoned;
     }
     let counts = format!("{degraded} {resumed} {takeovers} {abandoned}");
-    assert!(degraded > 60 && resumed > 120 && takeovers > 300 && abandoned > 300, "{counts}");
+    assert!(degraded > 60 && resumed > 120 && takeovers > 200 && abandoned > 300, "{counts}");
 }

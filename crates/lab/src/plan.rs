@@ -5,12 +5,12 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use coordinator::eval::Graded;
+use coordinator::{eval::Graded, prices::Prices};
+use thinking::policy;
 
 use crate::{
     link::LinkProfile,
     replay::{Conditions, RecordedOver, Recording, replay},
-    report::Prices,
     results::{CellResults, PolicyResults, Results},
     stats::{self, Estimate, quantile},
 };
@@ -20,12 +20,8 @@ use crate::{
 pub enum Target {
     /// At least this share of the answers is right.
     Accuracy(f64),
-    /// At most this share of the tokens is the large model's.
-    Share(f64),
-    /// 19 of 20 answers take at most so many seconds.
-    LatencyS(f64),
-    /// An answer costs at most so much, in the prices' currency.
-    Cost(f64),
+    /// What answers come to: shares and costs on average, latencies of 19 of 20.
+    Answers(policy::Target),
 }
 
 /// A target that is none. One line.
@@ -40,31 +36,12 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Target, BadTarget> {
         let bad = || BadTarget(text.to_owned());
-        let (what, at_least, value) = match (text.split_once("<="), text.split_once(">=")) {
-            (Some((what, value)), None) => (what.trim(), false, value.trim()),
-            (None, Some((what, value))) => (what.trim(), true, value.trim()),
-            _ => return Err(bad()),
-        };
-        let number = |text: &str| {
-            let number: f64 = text.trim().parse().map_err(|_| bad())?;
-            if number.is_finite() && number >= 0.0 { Ok(number) } else { Err(bad()) }
-        };
-        let share = || {
-            let share = match value.strip_suffix('%') {
-                Some(percent) => number(percent)? / 100.0,
-                None => number(value)?,
-            };
-            if share <= 1.0 { Ok(share) } else { Err(bad()) }
-        };
-        match (what, at_least) {
-            ("accuracy", true) => Ok(Target::Accuracy(share()?)),
-            ("share", false) => Ok(Target::Share(share()?)),
-            ("latency", false) => {
-                let time = humantime::parse_duration(value).map_err(|_| bad())?;
-                Ok(Target::LatencyS(time.as_secs_f64()))
+        match text.split_once(">=") {
+            Some((what, value)) if what.trim() == "accuracy" => {
+                policy::share(value.trim()).map(Target::Accuracy).ok_or_else(bad)
             }
-            ("cost", false) => Ok(Target::Cost(number(value)?)),
-            _ => Err(bad()),
+            Some(_) => Err(bad()),
+            None => text.parse().map(Target::Answers).map_err(|_| bad()),
         }
     }
 }
@@ -73,9 +50,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Accuracy(share) => write!(f, "accuracy>={}%", 100.0 * share),
-            Target::Share(share) => write!(f, "share<={}%", 100.0 * share),
-            Target::LatencyS(seconds) => write!(f, "latency<={seconds}s"),
-            Target::Cost(cost) => write!(f, "cost<={cost}"),
+            Target::Answers(target) => target.fmt(f),
         }
     }
 }
@@ -241,9 +216,11 @@ impl Candidate {
     pub fn misses<'a>(&self, targets: &'a [Target]) -> Vec<&'a Target> {
         let keeps = |target: &&Target| match **target {
             Target::Accuracy(least) => self.accuracy.value >= least,
-            Target::Share(most) => self.share <= most,
-            Target::LatencyS(most) => self.latency_p95_s <= most,
-            Target::Cost(most) => self.cost <= most,
+            Target::Answers(policy::Target::Share(most)) => self.share <= most,
+            Target::Answers(policy::Target::Latency(most)) => {
+                self.latency_p95_s <= most.as_secs_f64()
+            }
+            Target::Answers(policy::Target::Cost(most)) => self.cost <= most,
         };
         targets.iter().filter(|target| !keeps(target)).collect()
     }
@@ -288,26 +265,13 @@ mod tests {
         let table = [
             ("accuracy>=80%", Target::Accuracy(0.8)),
             ("accuracy >= 0.8", Target::Accuracy(0.8)),
-            ("share<=10%", Target::Share(0.1)),
-            ("latency<=8s", Target::LatencyS(8.0)),
-            ("latency<=250ms", Target::LatencyS(0.25)),
-            ("cost<=0.002", Target::Cost(0.002)),
+            ("share<=10%", Target::Answers(policy::Target::Share(0.1))),
         ];
         for (text, target) in table {
             assert_eq!(text.parse(), Ok(target), "{text}");
             assert_eq!(target.to_string().parse(), Ok(target), "{target}");
         }
-        for text in [
-            "",
-            "share",
-            "share<=",
-            "share<=110%",
-            "share>=1%",
-            "latency<=8",
-            "cost<=-1",
-            "cost<=nan",
-            "speed<=1",
-        ] {
+        for text in ["", "accuracy", "accuracy>=", "accuracy>=110%", "share>=1%", "speed<=1"] {
             let line = text.parse::<Target>().unwrap_err().to_string();
             assert!(line.contains("latency<=8s"), "{text}: {line}");
         }
@@ -331,8 +295,8 @@ mod tests {
         assert_eq!(chosen(&["cost<=0.003"]), Some("strict"));
         assert_eq!(chosen(&["accuracy>=95%", "share<=40%"]), None);
         assert_eq!(
-            all[1].misses(&[Target::Share(0.2), Target::LatencyS(9.0)]),
-            [&Target::Share(0.2)]
+            all[1].misses(&["share<=20%".parse().unwrap(), "latency<=9s".parse().unwrap()]),
+            [&"share<=20%".parse().unwrap()]
         );
     }
 }

@@ -9,7 +9,6 @@ mod data;
 mod figure;
 mod figures;
 mod html;
-mod prices;
 mod table;
 
 use std::{
@@ -17,7 +16,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::prices::{ModelPrices, Prices, PricesError};
+use coordinator::prices::Prices;
+
 use self::{
     data::Data,
     figure::{DrawnFigure, Figure},

@@ -62,6 +62,14 @@ fn a_takeovers_deadline_that_was_met_is_watched_over_other_links() {
 }
 
 #[test]
+fn an_answer_whose_policy_went_by_times_is_refused() {
+    let mut journal = journal(&story());
+    journal.header.policy["parameters"]["target_latency_us"] = json!(8_000_000);
+    let error = Recording::new(&journal, RecordedOver::Loopback).unwrap_err();
+    assert!(matches!(error, ReplayError::Disturbed { .. }), "{error}");
+}
+
+#[test]
 fn an_answer_with_a_takeover_that_was_given_up_is_refused() {
     let mut journal = journal(&story());
     let abandoned = Progress::Abandoned(Abandoned { ask: 1, waited_us: 300_000 });

@@ -4,11 +4,12 @@
 //! never reads a clock and never sees a network. The coordinator's driver carries the actions out.
 
 mod baselines;
+mod bounded;
 pub mod config;
-mod impatient;
 mod keywords;
 mod paper;
 mod strict;
+mod target;
 
 use std::time::Duration;
 
@@ -16,11 +17,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     baselines::{Scheduled, Solo, forced_end},
+    bounded::{Bounded, Bounds},
     config::{PolicyError, PolicyKind, Preset, Recipe, build},
-    impatient::{Impatient, Patience},
     keywords::Keywords,
     paper::{Paper, PaperConfig, PaperReport, PaperTakeover},
     strict::{Strict, StrictConfig},
+    target::{BadTarget, ModelPrices, Target, Targets, TokenPrices, share},
 };
 use crate::{thinker::FinishReason, trigger::Watch};
 
@@ -162,8 +164,24 @@ pub enum End {
     Cancelled,
 }
 
+/// What was measured of an answer up to an event, for policies that keep to a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Measured {
+    /// Since the question was asked.
+    pub elapsed: Duration,
+    /// How long it took to open the session on the large node, once it is open.
+    pub large_opened: Option<Duration>,
+    /// Of the proposal whose end the event tells: from the ask to its first text, if it had any.
+    pub first_text: Option<Duration>,
+    /// Of the same proposal: from the ask to its end.
+    pub wall: Duration,
+}
+
 /// Decides who writes next and how far. Pure and total.
 pub trait Policy: Send {
+    /// Takes what was measured up to the event that comes next. Most policies look at text alone.
+    fn measured(&mut self, _: &Measured) {}
+
     /// Takes an event, answers with actions.
     fn step(&mut self, event: Event<'_>) -> Vec<Action>;
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use thinking::{
     policy::{
-        Action, Ask, End, Event, Patience, Policy, PolicyError, PolicyKind, Preset, Recipe, Role,
-        Strict, StrictConfig, Why, build,
+        Action, Ask, Bounds, End, Event, Policy, PolicyError, PolicyKind, Preset, Recipe, Role,
+        Strict, StrictConfig, Targets, Why, build,
     },
     thinker::FinishReason,
     trigger::{Matcher, TriggerKind, TriggerMatch},
@@ -198,8 +198,8 @@ fn random_policy_draws_paragraphs_by_its_seed() {
     assert_ne!(writers(1), writers(2));
 }
 
-fn hasty() -> Patience {
-    Patience { deadline: Some(Duration::from_millis(300)), ..Patience::default() }
+fn hasty() -> Bounds {
+    Bounds { deadline: Some(Duration::from_millis(300)), ..Bounds::default() }
 }
 
 fn overlap(actions: &[Action]) -> &Ask {
@@ -210,8 +210,8 @@ fn overlap(actions: &[Action]) -> &Ask {
 }
 
 fn overlapped(kind: PolicyKind, preset: Preset, max_tokens: u32) -> Box<dyn Policy> {
-    let patience = Patience { overlap_tokens: Some(20), ..Patience::default() };
-    let recipe = Recipe { kind, preset, max_tokens, share: 1.0, patience, ..Recipe::default() };
+    let bounds = Bounds { overlap_tokens: Some(20), ..Bounds::default() };
+    let recipe = Recipe { kind, preset, max_tokens, share: 1.0, bounds, ..Recipe::default() };
     build(&recipe).expect("a good recipe")
 }
 
@@ -275,9 +275,9 @@ fn a_probe_that_is_not_decided_on_leaves_no_room_for_an_overlap() {
     let stop = || FinishReason::Stop { end: 4 };
     for choose_large in [true, false] {
         let yaml = format!("choose_large: {choose_large}");
-        let patience = Patience { overlap_tokens: Some(20), ..Patience::default() };
+        let bounds = Bounds { overlap_tokens: Some(20), ..Bounds::default() };
         let recipe =
-            Recipe { kind: PolicyKind::Paper, yaml: Some(&yaml), patience, ..Recipe::default() };
+            Recipe { kind: PolicyKind::Paper, yaml: Some(&yaml), bounds, ..Recipe::default() };
         let mut paper = build(&recipe).unwrap();
         started(&mut *paper);
         finish(&mut *paper, "A.\n\n", 3, stop());
@@ -289,7 +289,7 @@ fn a_probe_that_is_not_decided_on_leaves_no_room_for_an_overlap() {
 }
 
 fn impatient(kind: PolicyKind, preset: Preset, share: f64) -> Box<dyn Policy> {
-    let recipe = Recipe { kind, preset, share, patience: hasty(), ..Recipe::default() };
+    let recipe = Recipe { kind, preset, share, bounds: hasty(), ..Recipe::default() };
     build(&recipe).expect("a good recipe")
 }
 
@@ -347,7 +347,7 @@ fn a_late_beginning_leaves_the_answer_to_the_small_writer() {
 #[test]
 fn a_policy_without_takeovers_has_none_to_give_up() {
     for kind in [PolicyKind::SmallOnly, PolicyKind::LargeOnly] {
-        let error = build(&Recipe { kind, patience: hasty(), ..Recipe::default() }).err();
+        let error = build(&Recipe { kind, bounds: hasty(), ..Recipe::default() }).err();
         assert_eq!(error, Some(PolicyError::NoTakeovers { kind }));
     }
 }
@@ -432,11 +432,13 @@ proptest! {
         share in 0.0f64..=1.0,
         impatient: bool,
         overlap_tokens in prop::option::of(1u32..40),
+        target_share in prop::option::of(0.0f64..=1.0),
         happenings in prop::collection::vec(happenings(), 0..60),
     ) {
         let solo = matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly);
-        let patience = if impatient && !solo { Patience { overlap_tokens, ..hasty() } } else { Patience::default() };
-        let recipe = Recipe { kind, preset, max_tokens, share, seed: 1, patience, ..Recipe::default() };
+        let targets = Targets { share: target_share, ..Targets::default() };
+        let bounds = if impatient && !solo { Bounds { overlap_tokens, targets, ..hasty() } } else { Bounds::default() };
+        let recipe = Recipe { kind, preset, max_tokens, share, seed: 1, bounds, ..Recipe::default() };
         let mut policy = build(&recipe).unwrap();
         let mut last = policy.step(Event::Started { prompt_tokens: 5 });
         let (mut spent, mut fair) = (0u64, true);

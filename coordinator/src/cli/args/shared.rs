@@ -6,7 +6,7 @@ use clap::{
     Args as _, FromArgMatches as _, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use thinking::policy::{PolicyKind, Preset};
+use thinking::policy::{PolicyKind, Preset, Target};
 
 /// Which nodes, and how long they may be silent.
 #[derive(Debug, Clone, clap::Args)]
@@ -65,6 +65,13 @@ pub struct PolicyArgs {
     /// given up, when it has written them before the large model's first text is here.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
     pub overlap: Option<u32>,
+    /// Pass takeovers over that are beyond this: `share<=10%` of the tokens, `latency<=8s` or `cost<=0.002` of an
+    /// answer. What matters more goes first. Several times: all hold. See docs/ask.md.
+    #[arg(long, value_name = "TARGET", help_heading = "Policy")]
+    pub target: Vec<Target>,
+    /// What tokens cost, for a target of costs: a TOML file as in docs/report.md.
+    #[arg(long, value_name = "FILE", help_heading = "Policy")]
+    pub prices: Option<PathBuf>,
 }
 
 /// How tokens are drawn, and how many.
@@ -239,11 +246,14 @@ mod tests {
             (Some(20), Some(Duration::from_secs(1)))
         );
         assert_eq!(hasty.takeover_deadline, Some(Duration::from_millis(300)));
+        let thrifty: PolicyArgs = "strict:target=share<=10%,target=latency<=8s".parse().unwrap();
+        assert_eq!(thrifty.target, [Target::Share(0.1), Target::Latency(Duration::from_secs(8))]);
         for (text, why) in [
             ("strickt", "strickt"),
             ("", "--policy"),
             ("random:share=much", "'much' for '--share"),
             ("random:shares=0.3", "--shares"),
+            ("strict:target=share<10%", "write share<=10%"),
         ] {
             let line = text.parse::<PolicyArgs>().unwrap_err();
             assert!(line.contains(why) && !line.contains('\n'), "{text}: {line}");

@@ -6,14 +6,12 @@ use clap::{
     ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     parser::ValueSource,
 };
-use coordinator::cli::{
-    Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs, wants_large,
+use coordinator::{
+    cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs, wants_large},
+    prices::{Prices, PricesError},
 };
 
-use crate::{
-    plan::Target,
-    report::{Prices, PricesError},
-};
+use crate::plan::Target;
 
 /// Experiments over links that this machine does not have.
 #[derive(Debug, Parser)]

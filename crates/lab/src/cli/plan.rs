@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
-use coordinator::cli::{Exit, Stop};
+use coordinator::{
+    cli::{Exit, Stop},
+    prices::Prices,
+};
 
 use super::{args::PlanArgs, catalogue, print, profiles};
 use crate::{
     link::LinkProfile,
     plan::{Candidate, Source, Target, Unknown, candidates, choose},
-    report::Prices,
     results::Results,
 };
 

@@ -5,11 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator::cli::{Exit, Stop};
+use coordinator::{
+    cli::{Exit, Stop},
+    prices::Prices,
+};
 
 use super::{args::ReportArgs, print};
 use crate::{
-    report::{Prices, PricesError, Report, ReportError},
+    report::{Report, ReportError},
     results::Results,
 };
 
@@ -20,12 +23,6 @@ impl From<ReportError> for Stop {
             ReportError::Sweep(_) | ReportError::Write { .. } => Exit::Journal,
         };
         Stop::new(exit, error)
-    }
-}
-
-impl From<PricesError> for Stop {
-    fn from(error: PricesError) -> Self {
-        Stop::new(Exit::Usage, error)
     }
 }
 

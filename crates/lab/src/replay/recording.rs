@@ -118,6 +118,10 @@ impl Recording {
         if journal.header.settings.resend {
             return Err(ReplayError::Resent { question: question.id.clone() });
         }
+        if parameter(&journal.header.policy, "target_latency_us").is_some() {
+            let why = "its policy went by the time that things took, over this link".to_owned();
+            return Err(ReplayError::Disturbed { question: question.id.clone(), why });
+        }
         let mut reader = Reader::new(&question.id, over);
         for stamped in &journal.events {
             reader.take(stamped.at_us, &stamped.progress)?;
@@ -137,7 +141,8 @@ impl Recording {
             keep_warm: settings.keep_warm,
             small_timeout: settings.small_timeout,
             large_timeout: settings.large_timeout,
-            takeover_deadline: takeover_deadline(&journal.header.policy),
+            takeover_deadline: parameter(&journal.header.policy, "takeover_deadline_us")
+                .map(Duration::from_micros),
             text,
             prompt_bytes: prompt_bytes(question),
             watch: watch(&journal.header.policy),
@@ -204,10 +209,9 @@ fn watch(policy: &serde_json::Value) -> Option<Watch> {
     Some(Watch { window_bytes: usize::try_from(window).unwrap_or(usize::MAX), bytes })
 }
 
-/// The deadline of takeovers, where the policy has one.
-fn takeover_deadline(policy: &serde_json::Value) -> Option<Duration> {
-    let us = policy.get("parameters")?.get("takeover_deadline_us")?.as_u64()?;
-    Some(Duration::from_micros(us))
+/// A whole number among a policy's parameters.
+fn parameter(policy: &serde_json::Value, name: &str) -> Option<u64> {
+    policy.get("parameters")?.get(name)?.as_u64()
 }
 
 /// Goes through the events of a journal.

@@ -11,7 +11,9 @@ mod rtt;
 mod time;
 mod traffic;
 
-use super::{data::Data, figure::Figure, prices::Prices};
+use coordinator::prices::Prices;
+
+use super::{data::Data, figure::Figure};
 
 /// All of them, in the order of the report.
 pub(super) fn all(data: &Data<'_>, prices: &Prices) -> Vec<Figure> {

@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use coordinator::prices::Prices;
+
 use super::{
     chart,
     data::Data,
     figure::DrawnFigure,
-    prices::Prices,
     table::{Table, Value},
 };
 use crate::{results::What, stats::RESAMPLES};

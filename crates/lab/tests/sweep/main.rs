@@ -205,7 +205,7 @@ fn a_plan_says_what_was_measured_and_what_is_replayed() {
     assert!(measured.contains("| measured |") && !measured.contains("| replayed |"), "{measured}");
     let (_, replayed) = plan(&["--link", "rtt=900ms", "--target", "latency<=500ms"]);
     assert!(replayed.contains("Use small-only: "), "a takeover takes longer: {replayed}");
-    assert!(replayed.contains("| replayed | latency<=0.5s |"), "{replayed}");
+    assert!(replayed.contains("| replayed | latency<=500ms |"), "{replayed}");
     assert!(replayed.contains("recorded over loopback"), "{replayed}");
     let (output, none) = plan(&["--link", "geo", "--target", "accuracy>=90%"]);
     assert!(output.status.success() && none.contains("No policy keeps that."), "{none}");

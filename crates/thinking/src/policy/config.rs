@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_saphyr::Error as YamlError;
 
 use super::{
-    Impatient, Paper, PaperConfig, Patience, Policy, Role, Scheduled, Solo, Strict, StrictConfig,
+    Bounded, Bounds, Paper, PaperConfig, Policy, Role, Scheduled, Solo, Strict, StrictConfig,
 };
 
 /// Tokens of a period of the `periodic` policy, unless told otherwise.
@@ -167,10 +167,10 @@ pub enum PolicyError {
         /// The policy.
         kind: PolicyKind,
     },
-    /// Patience for takeovers of a policy that has none.
+    /// Bounds for takeovers of a policy that has none.
     #[error(
-        "the {kind} policy has no takeovers to give up: leave --takeover-deadline and --overlap out, or choose \
-         another policy"
+        "the {kind} policy has no takeovers to give up: leave --takeover-deadline, --overlap and --target out, or \
+         choose another policy"
     )]
     NoTakeovers {
         /// The policy.
@@ -202,8 +202,8 @@ pub struct Recipe<'a> {
     pub period_tokens: u32,
     /// Seeds `random`.
     pub seed: u64,
-    /// How long takeovers are waited for.
-    pub patience: Patience,
+    /// What takeovers may cost.
+    pub bounds: Bounds,
 }
 
 impl Default for Recipe<'_> {
@@ -216,14 +216,14 @@ impl Default for Recipe<'_> {
             share: 0.2,
             period_tokens: PERIOD_TOKENS,
             seed: 0,
-            patience: Patience::default(),
+            bounds: Bounds::default(),
         }
     }
 }
 
 /// Makes a policy.
 pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
-    let Recipe { kind, preset, yaml, max_tokens, share, period_tokens, seed, patience } = *recipe;
+    let Recipe { kind, preset, yaml, max_tokens, share, period_tokens, seed, bounds } = *recipe;
     if yaml.is_some() && !matches!(kind, PolicyKind::Paper | PolicyKind::Strict) {
         return Err(PolicyError::NoParameters { kind });
     }
@@ -231,8 +231,8 @@ pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
     if scheduled && !(0.0..=1.0).contains(&share) {
         return Err(PolicyError::BadShare { share: share.to_string() });
     }
-    let impatient = patience != Patience::default();
-    if impatient && matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly) {
+    let bounded = bounds != Bounds::default();
+    if bounded && matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly) {
         return Err(PolicyError::NoTakeovers { kind });
     }
     let policy: Box<dyn Policy> = match kind {
@@ -243,7 +243,7 @@ pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
         PolicyKind::Random => Box::new(Scheduled::random(share, seed, max_tokens)),
         PolicyKind::Periodic => Box::new(Scheduled::periodic(share, period_tokens, max_tokens)),
     };
-    Ok(if impatient { Box::new(Impatient::new(policy, patience, max_tokens)) } else { policy })
+    Ok(if bounded { Box::new(Bounded::new(policy, bounds, max_tokens)) } else { policy })
 }
 
 /// The configuration of `paper`: from the authors' YAML where there is one, else the preset's.

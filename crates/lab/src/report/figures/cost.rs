@@ -1,6 +1,6 @@
 //! What right answers cost in money.
 
-use coordinator::{Summary, account::ModelTotals};
+use coordinator::{Summary, prices::Prices};
 
 use super::{
     accuracy::{axis, group_table, head},
@@ -10,7 +10,6 @@ use crate::report::{
     chart::{Axis, Chart, Kind, Layer, Mark, Scale},
     data::{Data, answers},
     figure::Figure,
-    prices::{ModelPrices, Prices},
     table::estimated,
 };
 
@@ -72,46 +71,5 @@ pub(super) fn figure(data: &Data<'_>, prices: &Prices) -> Figure {
             order: data.policies(),
             kind: Kind::Points { x, y: axis(), layers: vec![Layer::all(Mark::Point)] },
         },
-    }
-}
-
-impl Prices {
-    /// What the tokens of an answer cost, that were computed for it.
-    pub fn tokens(&self, summary: &Summary) -> f64 {
-        self.small.of(&summary.small) + self.large.of(&summary.large)
-    }
-}
-
-impl ModelPrices {
-    fn of(&self, totals: &ModelTotals) -> f64 {
-        let read = totals.prefill_tokens + totals.warm_tokens;
-        let made = totals.tokens + totals.discarded_tokens;
-        let million = read as f64 * self.input_per_million
-            + totals.cached_tokens as f64 * self.cached_input_per_million
-            + made as f64 * self.output_per_million;
-        million / 1e6
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_token_has_its_price() {
-        let prices = ModelPrices {
-            input_per_million: 1.0,
-            cached_input_per_million: 10.0,
-            output_per_million: 100.0,
-        };
-        let totals = ModelTotals {
-            prefill_tokens: 200_000,
-            warm_tokens: 300_000,
-            cached_tokens: 100_000,
-            tokens: 30_000,
-            discarded_tokens: 10_000,
-            ..ModelTotals::default()
-        };
-        assert!((prices.of(&totals) - 5.5).abs() < 1e-9);
     }
 }

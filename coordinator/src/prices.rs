@@ -1,11 +1,14 @@
-//! The price table: what tokens and traffic cost. Its arithmetic is with the figure of costs.
+//! The price table: what tokens and traffic cost.
 
 use std::{fs, path::Path};
 
 use serde::Deserialize;
+use thinking::policy::{ModelPrices, TokenPrices};
+
+use crate::account::{ModelTotals, Summary};
 
 /// The example that ships.
-const EXAMPLE: &str = include_str!("../../prices.toml");
+const EXAMPLE: &str = include_str!("../prices.toml");
 
 /// What tokens and traffic cost.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -26,22 +29,10 @@ pub struct Prices {
     pub large: ModelPrices,
 }
 
-/// What a model's tokens cost, for a million of them.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelPrices {
-    /// Tokens that it reads.
-    pub input_per_million: f64,
-    /// Tokens that it found in its cache.
-    pub cached_input_per_million: f64,
-    /// Tokens that it makes.
-    pub output_per_million: f64,
-}
-
 /// A price table that cannot be used, in one line.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot use the prices {path}: {why}; give --prices a TOML file like crates/lab/prices.toml, which docs/report.md \
+    "cannot use the prices {path}: {why}; give --prices a TOML file like coordinator/prices.toml, which docs/report.md \
      shows"
 )]
 pub struct PricesError {
@@ -83,6 +74,16 @@ impl Prices {
         Ok(prices)
     }
 
+    /// What tokens cost.
+    pub fn of_tokens(&self) -> TokenPrices {
+        TokenPrices { small: self.small, large: self.large }
+    }
+
+    /// What the tokens of an answer cost, that were computed for it.
+    pub fn tokens(&self, summary: &Summary) -> f64 {
+        of(&self.small, &summary.small) + of(&self.large, &summary.large)
+    }
+
     fn named(&self) -> [(&'static str, f64); 7] {
         [
             ("traffic_per_gb", self.traffic_per_gb),
@@ -96,9 +97,36 @@ impl Prices {
     }
 }
 
+fn of(prices: &ModelPrices, totals: &ModelTotals) -> f64 {
+    let read = totals.prefill_tokens + totals.warm_tokens;
+    let made = totals.tokens + totals.discarded_tokens;
+    let million = read as f64 * prices.input_per_million
+        + totals.cached_tokens as f64 * prices.cached_input_per_million
+        + made as f64 * prices.output_per_million;
+    million / 1e6
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_token_has_its_price() {
+        let prices = ModelPrices {
+            input_per_million: 1.0,
+            cached_input_per_million: 10.0,
+            output_per_million: 100.0,
+        };
+        let totals = ModelTotals {
+            prefill_tokens: 200_000,
+            warm_tokens: 300_000,
+            cached_tokens: 100_000,
+            tokens: 30_000,
+            discarded_tokens: 10_000,
+            ..ModelTotals::default()
+        };
+        assert!((of(&prices, &totals) - 5.5).abs() < 1e-9);
+    }
 
     #[test]
     fn the_example_says_that_it_is_one() {
@@ -110,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_documentation_shows_a_table_that_works() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/report.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.md");
         let text = fs::read_to_string(path).unwrap();
         let (_, toml) = text.split_once("```toml\n").unwrap();
         let shown = Prices::parse("report.md", toml.split("```").next().unwrap()).unwrap();

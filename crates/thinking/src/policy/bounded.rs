@@ -1,8 +1,9 @@
-//! Impatience: any policy, with takeovers that are given up when the large writer's first text is late.
+//! Bounds: any policy, with takeovers that are given up where they cost more than they may.
 //!
-//! Quality then depends on the network: over a slow link the small writer does by itself what the large one would have
-//! done. The policy inside hears of a stretch in which nothing was written, which every policy knows: a node may give
-//! less than was asked for. Two things it need not know of are done here, both so that the answer goes on:
+//! Quality then depends on the network, or on what one is ready to pay: where the large writer's first text is late, or
+//! a takeover is beyond the targets (`target`), the small writer does by itself what the large one would have done.
+//! The policy inside hears of a stretch in which nothing was written, which every policy knows: a node may give less than
+//! was asked for. Two things it need not know of are done here, both so that the answer goes on:
 //! - The small writer is not cut off at the same place again: its watch begins with the next paragraph break.
 //! - Where the policy inside would ask the large writer again at the same place, the small one stands in for it.
 //!
@@ -13,22 +14,27 @@
 
 use std::time::Duration;
 
-use super::{Action, Ask, Event, Policy, Role, Why, baselines::Budget};
+use super::{
+    Action, Ask, Event, Measured, Policy, Role, Targets, Why, baselines::Budget, target::Allowance,
+};
 use crate::{thinker::FinishReason, trigger::Watch};
 
-/// How long a takeover is waited for. By default as long as it takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Patience {
+/// What takeovers may cost. By default whatever they do.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Bounds {
     /// The longest time from the ask to the large writer's first text.
     pub deadline: Option<Duration>,
     /// Tokens that the small writer may write meanwhile; when it has, the takeover is late.
     pub overlap_tokens: Option<u32>,
+    /// What the answer is to come to.
+    pub targets: Targets,
 }
 
-/// A policy whose takeovers are given up when they are late. See the module.
-pub struct Impatient {
+/// A policy whose takeovers are given up where they cost too much. See the module.
+pub struct Bounded {
     inner: Box<dyn Policy>,
-    patience: Patience,
+    bounds: Bounds,
+    allowance: Allowance,
     /// Who was asked last.
     writer: Role,
     /// The small writer writes what the policy inside takes for the large one's.
@@ -46,12 +52,13 @@ pub struct Impatient {
     budget: Budget,
 }
 
-impl Impatient {
-    /// The policy `inner` with this much patience, for an answer of at most `max_tokens` produced tokens.
-    pub fn new(inner: Box<dyn Policy>, patience: Patience, max_tokens: u32) -> Self {
-        Impatient {
+impl Bounded {
+    /// The policy `inner` within these bounds, for an answer of at most `max_tokens` produced tokens.
+    pub fn new(inner: Box<dyn Policy>, bounds: Bounds, max_tokens: u32) -> Self {
+        Bounded {
             inner,
-            patience,
+            bounds,
+            allowance: Allowance::new(bounds.targets, max_tokens),
             writer: Role::Small,
             stands_in: false,
             passed_over: false,
@@ -63,8 +70,8 @@ impl Impatient {
         }
     }
 
-    /// The large writer's first text is late: to the policy inside it wrote nothing.
-    fn late(&mut self) -> Vec<Action> {
+    /// There is no takeover: to the policy inside the large writer wrote nothing.
+    fn pass_over(&mut self) -> Vec<Action> {
         self.passed_over = true;
         self.budget.spend(0);
         let reason = FinishReason::MaxTokens;
@@ -75,6 +82,12 @@ impl Impatient {
             self.stands_in = true;
             (ask.role, ask.why) = (Role::Small, Why::Turn);
         }
+        actions
+    }
+
+    /// The large writer's first text is late.
+    fn late(&mut self) -> Vec<Action> {
+        let mut actions = self.pass_over();
         if std::mem::take(&mut self.overlapping) {
             if let Some(Action::Ask(_)) = actions.last() {
                 // What it asks for is being written already.
@@ -87,8 +100,28 @@ impl Impatient {
         actions
     }
 
+    /// A takeover that is within the targets in part is asked for in part; what is not is passed over.
+    fn afford(&mut self, actions: &mut Vec<Action>) {
+        let Some(Action::Ask(ask)) = actions.last_mut() else { return };
+        if ask.role != Role::Large {
+            return;
+        }
+        if let Some(grant) = self.allowance.grant(ask) {
+            ask.max_tokens = grant.max_tokens;
+            ask.first_text_within = grant.first_text_within;
+            return;
+        }
+        actions.pop();
+        let instead = self.pass_over().into_iter();
+        // It was not asked, so there is nothing of it.
+        actions.extend(
+            instead.filter(|action| !matches!(action, Action::Keep { role: Role::Large, .. })),
+        );
+    }
+
     fn finished(&mut self, event: Event<'_>, text: &str, tokens: u32) -> Vec<Action> {
         self.budget.spend(tokens);
+        self.allowance.finished(self.writer, text.len(), tokens);
         self.overlapping = false;
         if self.writer == Role::Small {
             self.undecided = true;
@@ -102,6 +135,11 @@ impl Impatient {
                 *role = Role::Small;
             }
         }
+        for action in &actions {
+            if let Action::Keep { role, bytes } = action {
+                self.allowance.kept(*role, *bytes);
+            }
+        }
         let decides = |action: &Action| matches!(action, Action::Keep { role: Role::Small, .. });
         self.undecided &= !actions.iter().any(decides);
         actions
@@ -111,7 +149,8 @@ impl Impatient {
     fn ask(&mut self, ask: &mut Ask) {
         self.writer = ask.role;
         if ask.role == Role::Large {
-            ask.first_text_within = self.patience.deadline;
+            let within = [self.bounds.deadline, ask.first_text_within];
+            ask.first_text_within = within.into_iter().flatten().min();
             return;
         }
         if let Some(watch) = &mut ask.watch {
@@ -127,7 +166,7 @@ impl Impatient {
     fn overlap(&mut self) -> Option<Action> {
         // One is what a late takeover costs.
         let left = self.budget.left().saturating_sub(1);
-        let max_tokens = self.patience.overlap_tokens?.min(left);
+        let max_tokens = self.bounds.overlap_tokens?.min(left);
         if self.undecided || max_tokens == 0 {
             return None;
         }
@@ -144,7 +183,12 @@ impl Impatient {
     }
 }
 
-impl Policy for Impatient {
+impl Policy for Bounded {
+    fn measured(&mut self, measured: &Measured) {
+        self.allowance.measured(measured);
+        self.inner.measured(measured);
+    }
+
     fn step(&mut self, event: Event<'_>) -> Vec<Action> {
         let mut actions = match event {
             Event::Late => self.late(),
@@ -153,8 +197,12 @@ impl Policy for Impatient {
                 self.budget.spend(tokens);
                 self.inner.step(event)
             }
-            Event::Started { .. } => self.inner.step(event),
+            Event::Started { prompt_tokens } => {
+                self.allowance.started(prompt_tokens);
+                self.inner.step(event)
+            }
         };
+        self.afford(&mut actions);
         if let Some(Action::Ask(ask)) = actions.last_mut() {
             self.ask(ask);
             if ask.role == Role::Large {

@@ -1,0 +1,368 @@
+//! Targets: what a policy's takeovers may come to, and how much of the next one is within them.
+//!
+//! Pure arithmetic over what was written and measured so far; [`super::Bounded`] asks it before every takeover. It must
+//! decide without knowing how long the answer will be. Of an answer's share of large tokens that is no matter: the target
+//! holds at the end of every takeover. Latency and cost also hold what is still to be written, and an answer is
+//! expected to go on for as long again as it is (the median of what remains when nothing is known of its length: Gott 1993,
+//! Nature 363), within its greatest length.
+//!
+//! A takeover is granted as far as it is affordable, but not for a few tokens, and what matters more may use up what
+//! matters less must leave (`reserve`).
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Ask, Measured, Role, Why};
+
+/// A takeover shorter than this is not worth its hand-over: half the paper's n1.
+const LEAST_TOKENS: u32 = 10;
+
+/// Tokens that a takeover must leave affordable for what matters more. Verifications and what follows too many
+/// reflections are the longest stretches of the paper's policy (section 3), affirmations the least often wrong.
+fn reserve(why: Why) -> u32 {
+    match why {
+        Why::Affirmation | Why::Schedule => 2 * LEAST_TOKENS,
+        Why::Reflection => LEAST_TOKENS,
+        _ => 0,
+    }
+}
+
+/// What a policy keeps to, by passing over takeovers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
+    /// At most this share of an answer's tokens is the large writer's, from 0 to 1.
+    Share(f64),
+    /// An answer takes at most so long.
+    Latency(Duration),
+    /// An answer's tokens cost at most so much, in the currency of the prices.
+    Cost(f64),
+}
+
+/// A target that is none. One line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("target {0:?}: write share<=10%, latency<=8s or cost<=0.002, with a number from 0 on")]
+pub struct BadTarget(pub String);
+
+impl FromStr for Target {
+    type Err = BadTarget;
+
+    fn from_str(text: &str) -> Result<Target, BadTarget> {
+        let bad = || BadTarget(text.to_owned());
+        let (what, value) = text.split_once("<=").ok_or_else(bad)?;
+        let value = value.trim();
+        match what.trim() {
+            "share" => share(value).map(Target::Share),
+            "latency" => humantime::parse_duration(value).ok().map(Target::Latency),
+            "cost" => number(value).map(Target::Cost),
+            _ => None,
+        }
+        .ok_or_else(bad)
+    }
+}
+
+/// A share, as 10% or as 0.1.
+pub fn share(text: &str) -> Option<f64> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => number(percent)? / 100.0,
+        None => number(text)?,
+    };
+    (share <= 1.0).then_some(share)
+}
+
+/// A finite number from 0 on.
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Share(share) => write!(f, "share<={}%", 100.0 * share),
+            Target::Latency(time) => write!(f, "latency<={}", humantime::format_duration(*time)),
+            Target::Cost(cost) => write!(f, "cost<={cost}"),
+        }
+    }
+}
+
+/// What a model's tokens cost, for a million of them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPrices {
+    /// Tokens that it reads.
+    pub input_per_million: f64,
+    /// Tokens that it found in its cache.
+    pub cached_input_per_million: f64,
+    /// Tokens that it makes.
+    pub output_per_million: f64,
+}
+
+/// What the tokens of both models cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TokenPrices {
+    /// The small model's.
+    pub small: ModelPrices,
+    /// The large model's.
+    pub large: ModelPrices,
+}
+
+/// Targets of one answer; all that are set hold.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Targets {
+    /// The greatest share.
+    pub share: Option<f64>,
+    /// The longest time.
+    pub latency: Option<Duration>,
+    /// The greatest cost, and what tokens cost.
+    pub cost: Option<(f64, TokenPrices)>,
+}
+
+/// What a takeover is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) max_tokens: u32,
+    /// Where its first text would come too late for the latency.
+    pub(super) first_text_within: Option<Duration>,
+}
+
+/// One writer's work so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Work {
+    /// Tokens it made, and those of them that are part of the answer.
+    made: f64,
+    kept: f64,
+    /// The latest proposal: its bytes and tokens.
+    latest: (u64, u32),
+    /// Tokens that were timed, and how long they took after the first text, in seconds.
+    timed: f64,
+    decode_s: f64,
+    /// From an ask to the first text, in seconds, smoothed as TCP does round trips (RFC 6298: a gain of 1/8).
+    wait_s: Option<f64>,
+}
+
+impl Work {
+    fn finished(&mut self, bytes: u64, tokens: u32, measured: &Measured) {
+        self.made += f64::from(tokens);
+        self.latest = (bytes, tokens);
+        let Some(wait) = measured.first_text else { return };
+        let wait_s = wait.as_secs_f64();
+        self.wait_s = Some(self.wait_s.map_or(wait_s, |before| before + (wait_s - before) / 8.0));
+        self.timed += f64::from(tokens.saturating_sub(1));
+        self.decode_s += measured.wall.saturating_sub(wait).as_secs_f64();
+    }
+
+    /// Seconds that a token takes, where that is known.
+    fn token_s(&self) -> Option<f64> {
+        (self.timed > 0.0).then(|| self.decode_s / self.timed)
+    }
+}
+
+/// Says how much of the next takeover is within the targets.
+#[derive(Debug, Clone)]
+pub(super) struct Allowance {
+    targets: Targets,
+    /// Greatest length of the answer.
+    max_tokens: u32,
+    prompt: f64,
+    work: [Work; 2],
+    measured: Measured,
+}
+
+impl Allowance {
+    pub(super) fn new(targets: Targets, max_tokens: u32) -> Self {
+        Allowance {
+            targets,
+            max_tokens,
+            prompt: 0.0,
+            work: [Work::default(); 2],
+            measured: Measured::default(),
+        }
+    }
+
+    pub(super) fn measured(&mut self, measured: &Measured) {
+        self.measured = *measured;
+    }
+
+    pub(super) fn started(&mut self, prompt_tokens: u32) {
+        self.prompt = f64::from(prompt_tokens);
+    }
+
+    /// A proposal is complete.
+    pub(super) fn finished(&mut self, role: Role, bytes: usize, tokens: u32) {
+        self.work[role as usize].finished(bytes as u64, tokens, &self.measured);
+    }
+
+    /// The first bytes of a writer's latest proposal are part of the answer. A token that is cut does not count for the
+    /// small writer.
+    pub(super) fn kept(&mut self, role: Role, kept: u64) {
+        let work = &mut self.work[role as usize];
+        let (bytes, tokens) = std::mem::take(&mut work.latest);
+        work.kept += match bytes {
+            _ if kept >= bytes => f64::from(tokens),
+            0 => 0.0,
+            _ => (f64::from(tokens) * kept as f64 / bytes as f64).floor(),
+        };
+    }
+
+    /// How much of a takeover is within the targets; none where it is not worth a hand-over.
+    pub(super) fn grant(&self, ask: &Ask) -> Option<Grant> {
+        let Targets { share, latency, cost } = self.targets;
+        let latency = latency.map(|target| self.latency(target));
+        let affordable = [
+            share.map(|share| self.within_share(share)),
+            latency.as_ref().map(Spending::affordable),
+            cost.map(|(cost, prices)| self.cost(cost, &prices).affordable()),
+        ];
+        let affordable = affordable.into_iter().flatten().fold(f64::INFINITY, f64::min);
+        let max_tokens = (affordable as u32).saturating_sub(reserve(ask.why)).min(ask.max_tokens);
+        (max_tokens >= LEAST_TOKENS.min(ask.max_tokens)).then(|| Grant {
+            max_tokens,
+            first_text_within: latency.map(|latency| {
+                let spare = latency.left - latency.of(f64::from(max_tokens)) + self.handover_s();
+                Duration::try_from_secs_f64(spare).unwrap_or(Duration::ZERO)
+            }),
+        })
+    }
+
+    fn within_share(&self, share: f64) -> f64 {
+        if share >= 1.0 {
+            return f64::INFINITY;
+        }
+        let [small, large] = self.work.map(|work| work.kept);
+        // After n more, (large + n) / (small + large + n) is at most the share.
+        ((share * (small + large) - large) / (1.0 - share)).max(0.0)
+    }
+
+    /// Tokens that the answer is expected to have yet.
+    fn rest(&self) -> f64 {
+        let [small, large] = self.work;
+        let left = f64::from(self.max_tokens) - small.made - large.made;
+        (small.kept + large.kept).min(left).max(0.0)
+    }
+
+    /// How long a takeover is expected to wait for its first text: as the ones before, or as opening the session.
+    fn handover_s(&self) -> f64 {
+        let opened = self.measured.large_opened.map(|opened| opened.as_secs_f64());
+        self.work[Role::Large as usize].wait_s.or(opened).unwrap_or(0.0)
+    }
+
+    fn latency(&self, target: Duration) -> Spending {
+        let [small, large] = self.work;
+        let small_s = small.token_s().unwrap_or(0.0);
+        let back_s = small.wait_s.unwrap_or(0.0);
+        let elapsed_s = self.measured.elapsed.as_secs_f64();
+        Spending {
+            left: target.as_secs_f64() - elapsed_s - self.handover_s() - back_s,
+            rest: self.rest(),
+            small: small_s,
+            // Until it was seen to write it is taken to be as fast.
+            large: large.token_s().unwrap_or(small_s),
+        }
+    }
+
+    /// Every token is read once by the writer that did not make it, the prompt by both.
+    fn cost(&self, target: f64, prices: &TokenPrices) -> Spending {
+        let [small, large] = self.work;
+        let read = |prices: &ModelPrices| prices.input_per_million / 1e6;
+        let made = |prices: &ModelPrices| prices.output_per_million / 1e6;
+        let spent = read(&prices.small) * (self.prompt + large.kept)
+            + read(&prices.large) * (self.prompt + small.kept)
+            + made(&prices.small) * small.made
+            + made(&prices.large) * large.made;
+        Spending {
+            left: target - spent,
+            rest: self.rest(),
+            small: made(&prices.small) + read(&prices.large),
+            large: made(&prices.large) + read(&prices.small),
+        }
+    }
+}
+
+/// Something of which so much is left for the rest of an answer, and which tokens take.
+#[derive(Debug)]
+struct Spending {
+    left: f64,
+    /// Tokens of the rest.
+    rest: f64,
+    /// What a token takes.
+    small: f64,
+    large: f64,
+}
+
+impl Spending {
+    /// What the rest takes when the large writer begins it with so many tokens.
+    fn of(&self, tokens: f64) -> f64 {
+        tokens * self.large + (self.rest - tokens).max(0.0) * self.small
+    }
+
+    /// How many tokens the large writer may begin the rest with.
+    fn affordable(&self) -> f64 {
+        if self.left < 0.0 {
+            return 0.0;
+        }
+        let alone = self.left / self.large;
+        if alone.is_nan() || alone >= self.rest {
+            return if alone.is_nan() { f64::INFINITY } else { alone };
+        }
+        // Not all of the rest: what is left over when the small writer writes it, by what each token takes more.
+        let over = self.left - self.rest * self.small;
+        if over > 0.0 { over / (self.large - self.small) } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_as_it_is_shown() {
+        let table = [
+            ("share<=10%", Target::Share(0.1)),
+            ("share <= 0.1", Target::Share(0.1)),
+            ("latency<=8s", Target::Latency(Duration::from_secs(8))),
+            ("latency<=250ms", Target::Latency(Duration::from_millis(250))),
+            ("cost<=0.002", Target::Cost(0.002)),
+        ];
+        for (text, target) in table {
+            assert_eq!(text.parse(), Ok(target), "{text}");
+            assert_eq!(target.to_string().parse(), Ok(target), "{target}");
+        }
+        let wrong = [
+            "",
+            "share",
+            "share<=",
+            "share<=110%",
+            "share>=1%",
+            "latency<=8",
+            "cost<=-1",
+            "cost<=nan",
+            "speed<=1",
+        ];
+        for text in wrong {
+            let line = text.parse::<Target>().unwrap_err().to_string();
+            assert!(line.contains("latency<=8s"), "{text}: {line}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_spent_to_the_end_and_not_beyond() {
+        // (left, rest, small, large): how many.
+        let table = [
+            ((10.0, 0.0, 1.0, 2.0), 5.0),
+            ((10.0, 8.0, 1.0, 2.0), 2.0),
+            ((10.0, 10.0, 1.0, 2.0), 0.0),
+            ((10.0, 20.0, 1.0, 2.0), 0.0),
+            ((10.0, 8.0, 1.0, 0.5), 20.0),
+            ((-1.0, 0.0, 1.0, 2.0), 0.0),
+            ((10.0, 8.0, 0.0, 0.0), f64::INFINITY),
+            ((0.0, 8.0, 0.0, 0.0), f64::INFINITY),
+        ];
+        for ((left, rest, small, large), affordable) in table {
+            let spending = Spending { left, rest, small, large };
+            assert_eq!(spending.affordable(), affordable, "{spending:?}");
+            if affordable > 0.0 && affordable.is_finite() {
+                assert!(spending.of(affordable) <= left + 1e-9, "{spending:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Policies with targets: what of an answer the large writer may write.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use thinking::{
+    policy::{
+        Action, Ask, Bounds, Event, Measured, ModelPrices, Policy, PolicyKind, Preset, Recipe,
+        Role, Targets, TokenPrices, Why, build,
+    },
+    thinker::FinishReason,
+    trigger::Matcher,
+};
+
+const REFLECTION: &str = "So.\n\nWait, no";
+const AFFIRMATION: &str = "So.\n\nYes, it";
+const VERIFICATION: &str = "So.\n\nLet me check this";
+
+fn share(share: f64) -> Targets {
+    Targets { share: Some(share), ..Targets::default() }
+}
+
+fn within(targets: Targets, kind: PolicyKind, preset: Preset) -> Box<dyn Policy> {
+    let bounds = Bounds { targets, ..Bounds::default() };
+    build(&Recipe { kind, preset, bounds, ..Recipe::default() }).expect("a good recipe")
+}
+
+fn strict(targets: Targets) -> Box<dyn Policy> {
+    within(targets, PolicyKind::Strict, Preset::Reasoning)
+}
+
+fn ask(actions: &[Action]) -> &Ask {
+    match actions.last() {
+        Some(Action::Ask(ask)) => ask,
+        other => panic!("expected an Ask, came {other:?}"),
+    }
+}
+
+fn brief(actions: &[Action]) -> (Role, Why, u32) {
+    let ask = ask(actions);
+    (ask.role, ask.why, ask.max_tokens)
+}
+
+fn finish(policy: &mut dyn Policy, text: &str, tokens: u32) -> Vec<Action> {
+    policy.step(Event::Finished { text, tokens, reason: &FinishReason::MaxTokens })
+}
+
+fn story(end: &str, tokens: u32) -> String {
+    "One more word. ".repeat(tokens as usize) + end
+}
+
+/// The small writer writes so many tokens, the last ones a text in which its watch finds a phrase.
+fn trigger(policy: &mut dyn Policy, asked: &[Action], text: &str, tokens: u32) -> Vec<Action> {
+    let text = story(text, tokens);
+    let found = Matcher::new(ask(asked).watch.clone().expect("a watch"), "").push(&text);
+    let reason = FinishReason::Trigger(found.expect("the text holds a phrase"));
+    policy.step(Event::Finished { text: &text, tokens, reason: &reason })
+}
+
+#[test]
+fn a_takeover_beyond_the_share_is_passed_over_and_the_next_one_is_cut() {
+    let mut policy = strict(share(0.1));
+    let first = policy.step(Event::Started { prompt_tokens: 9 });
+    let on = trigger(&mut *policy, &first, REFLECTION, 100);
+    // 11 tokens are within a share of a tenth, and 10 must be left for a verification.
+    assert!(matches!(on[0], Action::Keep { role: Role::Small, .. }) && on.len() == 2, "{on:?}");
+    assert_eq!(brief(&on).0, Role::Small);
+    assert!(ask(&on).watch.as_ref().expect("a watch").from_next_break);
+    let taken = trigger(&mut *policy, &on, REFLECTION, 130);
+    assert_eq!(brief(&taken), (Role::Large, Why::Reflection, 15));
+    let back = finish(&mut *policy, "It is 7", 15);
+    assert_eq!(brief(&back).0, Role::Small);
+    let on = trigger(&mut *policy, &back, REFLECTION, 30);
+    assert_eq!(brief(&on).0, Role::Small, "that was all");
+}
+
+#[test]
+fn what_matters_more_may_use_what_others_must_leave() {
+    let granted = |text: &str, tokens: u32| {
+        let mut policy = strict(share(0.1));
+        let first = policy.step(Event::Started { prompt_tokens: 9 });
+        let (role, _, max_tokens) = brief(&trigger(&mut *policy, &first, text, tokens));
+        (role == Role::Large).then_some(max_tokens)
+    };
+    // Of 100 tokens 11 are affordable, of 200 22, of 300 33.
+    let table = [
+        (100, [Some(10), None, None]),
+        (200, [Some(22), Some(12), None]),
+        (300, [Some(33), Some(20), Some(13)]),
+    ];
+    for (tokens, expected) in table {
+        let asked = [VERIFICATION, REFLECTION, AFFIRMATION].map(|text| granted(text, tokens));
+        assert_eq!(asked, expected, "{tokens}");
+    }
+}
+
+#[test]
+fn an_extension_is_cut_to_what_was_left_for_it() {
+    let mut policy = strict(share(0.1));
+    let first = policy.step(Event::Started { prompt_tokens: 9 });
+    let taken = trigger(&mut *policy, &first, REFLECTION, 240);
+    assert_eq!(brief(&taken), (Role::Large, Why::Reflection, 16));
+    let more = verify(&mut *policy, 16);
+    assert_eq!(brief(&more), (Role::Large, Why::Verification, 10));
+}
+
+/// The large writer announces a verification, which extends its takeover.
+fn verify(policy: &mut dyn Policy, tokens: u32) -> Vec<Action> {
+    let reason = FinishReason::Stop { end: 16 };
+    policy.step(Event::Finished { text: "Let me verify.\n\n", tokens, reason: &reason })
+}
+
+#[test]
+fn an_extension_that_is_passed_over_leaves_what_was_written() {
+    let targets = Targets { latency: Some(Duration::from_secs(8)), ..Targets::default() };
+    let mut policy = strict(targets);
+    paced(&mut *policy, 2.0, Duration::ZERO);
+    policy.measured(&Measured { elapsed: Duration::from_secs(7), ..Measured::default() });
+    let back = verify(&mut *policy, 16);
+    assert_eq!(back[0], Action::Keep { role: Role::Large, bytes: 16 });
+    assert_eq!((back.len(), brief(&back).0), (2, Role::Small), "{back:?}");
+}
+
+#[test]
+fn a_beginning_beyond_the_share_is_the_small_writers() {
+    for kind in [PolicyKind::Strict, PolicyKind::Paper, PolicyKind::Random, PolicyKind::Periodic] {
+        let mut policy = within(share(0.1), kind, Preset::Instruct);
+        let first = policy.step(Event::Started { prompt_tokens: 9 });
+        assert_eq!((first.len(), brief(&first).0), (1, Role::Small), "{kind}");
+        let mut all = within(share(1.0), kind, Preset::Instruct);
+        let mut plain = within(Targets::default(), kind, Preset::Instruct);
+        let started = Event::Started { prompt_tokens: 9 };
+        assert_eq!(
+            all.step(started),
+            plain.step(started),
+            "{kind}: the whole share bounds nothing"
+        );
+    }
+}
+
+/// A small writer of 10 tokens a second, a large one of 20, with first texts after so long.
+fn paced(policy: &mut dyn Policy, elapsed_s: f64, handover: Duration) -> Vec<Action> {
+    let s = Duration::from_secs_f64;
+    let wait = |first_text: f64, wall: f64, elapsed: f64| Measured {
+        elapsed: s(elapsed),
+        large_opened: Some(handover),
+        first_text: Some(s(first_text)),
+        wall: s(wall),
+    };
+    let first = policy.step(Event::Started { prompt_tokens: 9 });
+    policy.measured(&wait(0.0, 1.9, elapsed_s));
+    trigger(policy, &first, REFLECTION, 20)
+}
+
+#[test]
+fn a_latency_leaves_time_for_the_hand_over_and_the_rest() {
+    let targets = Targets { latency: Some(Duration::from_secs(8)), ..Targets::default() };
+    // 19 tokens are kept, and 19 more are expected, which take 1.9 s by whomever they are written.
+    let table = [
+        (2.0, 100, Some(20)),
+        (5.5, 100, Some(14)),
+        (6.5, 100, None),
+        (5.0, 1500, None),
+        (7.0, 0, None),
+    ];
+    for (elapsed_s, handover_ms, expected) in table {
+        let mut policy = strict(targets);
+        let taken = paced(&mut *policy, elapsed_s, Duration::from_millis(handover_ms));
+        let granted = (brief(&taken).0 == Role::Large).then_some(brief(&taken).2);
+        assert_eq!(granted, expected, "{elapsed_s} {handover_ms}");
+        if granted.is_some() {
+            let within = ask(&taken).first_text_within.expect("a time").as_secs_f64();
+            assert!((within - (8.0 - elapsed_s - 2.0)).abs() < 0.15, "{within}");
+        }
+    }
+}
+
+#[test]
+fn a_takeover_that_was_late_is_not_tried_again_where_there_is_no_time() {
+    let targets = Targets { latency: Some(Duration::from_secs(8)), ..Targets::default() };
+    let mut policy = strict(targets);
+    let taken = paced(&mut *policy, 2.0, Duration::ZERO);
+    assert_eq!(brief(&taken).0, Role::Large);
+    policy.measured(&Measured { elapsed: Duration::from_secs(6), ..Measured::default() });
+    let on = policy.step(Event::Late);
+    assert_eq!(on[0], Action::Keep { role: Role::Large, bytes: 0 });
+    let on = trigger(&mut *policy, &on, REFLECTION, 20);
+    assert_eq!(brief(&on).0, Role::Small);
+}
+
+#[test]
+fn a_cost_pays_for_every_token_that_is_read_or_made() {
+    let prices = |input_per_million, output_per_million| ModelPrices {
+        input_per_million,
+        cached_input_per_million: 0.0,
+        output_per_million,
+    };
+    let prices = TokenPrices { small: prices(0.0, 1.0), large: prices(1.0, 9.0) };
+    // The prompt and the 98 tokens that are kept, read, and 100 made: 308 millionths. 98 more are expected: 196. So a
+    // takeover may take 7 more for each of its tokens than the small writer would.
+    let table = [(650, Some(20)), (640, Some(19)), (580, Some(10)), (570, None), (100, None)];
+    for (millionths, expected) in table {
+        let cost = Some((f64::from(millionths) / 1e6, prices));
+        let mut policy = strict(Targets { cost, ..Targets::default() });
+        let first = policy.step(Event::Started { prompt_tokens: 110 });
+        let (role, _, tokens) = brief(&trigger(&mut *policy, &first, VERIFICATION, 100));
+        assert_eq!((role == Role::Large).then_some(tokens.min(20)), expected, "{millionths}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+
+    /// Whatever is written, the share holds after every takeover.
+    #[test]
+    fn no_takeover_goes_beyond_the_share(
+        target in 0.0f64..1.0,
+        instruct: bool,
+        stretches in prop::collection::vec((1u32..200, prop::sample::select(vec![REFLECTION, AFFIRMATION, VERIFICATION])), 1..40),
+    ) {
+        let preset = if instruct { Preset::Instruct } else { Preset::Reasoning };
+        let mut policy = within(share(target), PolicyKind::Strict, preset);
+        let mut actions = policy.step(Event::Started { prompt_tokens: 9 });
+        let (mut small, mut large) = (0, 0);
+        for (tokens, phrase) in stretches {
+            let Some(Action::Ask(asked)) = actions.last().cloned() else { break };
+            let tokens = tokens.min(asked.max_tokens);
+            if asked.role == Role::Large {
+                actions = finish(&mut *policy, "It is 7", tokens);
+                large += tokens;
+                prop_assert!(f64::from(large) <= target * f64::from(small + large) + 1e-6, "{large} beside {small}");
+            } else if asked.watch.is_some() {
+                actions = trigger(&mut *policy, &actions, phrase, tokens);
+                let Some(Action::Keep { bytes, .. }) = actions.first() else { break };
+                small += (u64::from(tokens) * bytes / story(phrase, tokens).len() as u64) as u32;
+            } else {
+                actions = finish(&mut *policy, "One.\n\n", tokens);
+                small += tokens;
+            }
+        }
+    }
+}
