@@ -3,8 +3,7 @@
 //! Why beside candle's: candle unpacks a quantised matrix once for every row of activations, so that eight sessions in a
 //! batch cost eight times what one costs, and a prompt as much per token as decoding (with VNNI its kernels share more, but
 //! eight sessions still make less than twice the tokens of one); f16 and bf16 it widens number by number. Here weights are
-//! rearranged once, when they are loaded (`panel`), so that an instruction takes in 8 columns, and unpacked once for four
-//! or eight rows. Every product sums in one order, so it is the same to the bit however many rows or threads share the
+//! rearranged once, when they are loaded (`panel`), so that an instruction takes in 8 columns, and unpacked once for four rows. Every product sums in one order, so it is the same to the bit however many rows or threads share the
 //! pass, and whatever the instructions (`x86`).
 
 mod panel;
@@ -26,11 +25,12 @@ const PARALLEL_FROM: usize = 1 << 21;
 /// Products below which threads cost more than they save when these are put in order.
 const COPY_PARALLEL_FROM: usize = 1 << 17;
 
-/// 32 activations in eight bits: scale times values, which sum to `sum`.
+/// 32 activations in eight bits: scale times values. The values sum to `whole`, the activations to `sum`.
 #[derive(Debug, Clone, Copy)]
 struct Eights {
     scale: f32,
     sum: f32,
+    whole: i32,
     values: [i8; 32],
 }
 
@@ -68,7 +68,7 @@ enum Instructions {
     /// AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// Beside these AVX-512's VNNI, on vectors of 256 bits.
+    /// Beside these AVX-512 with VNNI.
     #[cfg(target_arch = "x86_64")]
     Vnni,
 }
@@ -118,7 +118,7 @@ impl Instructions {
         {
             use std::arch::is_x86_feature_detected as has;
             let avx2 = has!("avx2") && has!("fma") && has!("f16c");
-            let vnni = has!("avx512f") && has!("avx512vl") && has!("avx512vnni");
+            let vnni = has!("avx512f") && has!("avx512bw") && has!("avx512vnni");
             match (avx2, vnni) {
                 (true, true) => &[Instructions::Avx2, Instructions::Vnni],
                 (true, false) => &[Instructions::Avx2],
@@ -192,7 +192,7 @@ impl Instructions {
                 Eights256 { scale: 0.0, values: [0; 256], by_16: [[0; 2]; 8], by_32: [[0; 2]; 4] };
             x.by_256 = vec![empty; blocks];
         } else if !wide && x.by_32.is_empty() {
-            x.by_32 = vec![Eights { scale: 0.0, sum: 0.0, values: [0; 32] }; blocks];
+            x.by_32 = vec![Eights { scale: 0.0, sum: 0.0, whole: 0, values: [0; 32] }; blocks];
         } else {
             return;
         }
@@ -222,6 +222,11 @@ impl Instructions {
         #[allow(unsafe_code)]
         match self {
             // SAFETY: there is no value of this type for what the CPU has not.
+            #[cfg(target_arch = "x86_64")]
+            _ if format.bits() == 16 => unsafe {
+                x86::multiply_floats(format == Format::BF16, panels, panel_bytes, x, out);
+            },
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => unsafe {
                 x86::avx2::multiply(format, panels, panel_bytes, x, out);

@@ -27,7 +27,8 @@ pub(super) fn quantise_32(values: &[f32], blocks: &mut [Eights]) {
         block.scale = in_eight_bits(values, &mut block.values);
         let (ones, values) = (_mm256_set1_epi8(1), load_signed(&block.values));
         let fours = _mm256_madd_epi16(_mm256_maddubs_epi16(ones, values), _mm256_set1_epi16(1));
-        block.sum = block.scale * store(fours).into_iter().sum::<i32>() as f32;
+        block.whole = store(fours).into_iter().sum();
+        block.sum = block.scale * block.whole as f32;
     }
 }
 
@@ -70,6 +71,43 @@ fn in_eight_bits<const N: usize>(values: &[f32; N], out: &mut [i8; N]) -> f32 {
     most / 127.0 + odd
 }
 
+/// The products of panels of floats with all rows, into [panels, rows, 8].
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn multiply_floats(
+    bf16: bool,
+    panels: &[u8],
+    panel_bytes: usize,
+    x: &Activations<'_>,
+    out: &mut [f32],
+) {
+    let some = panels.chunks_exact(panel_bytes).zip(out.chunks_exact_mut(x.rows * COLUMNS));
+    for (panel, out) in some {
+        let out = out.as_chunks_mut::<COLUMNS>().0;
+        let mut first = 0;
+        while first < x.rows {
+            let out = &mut out[first..];
+            first += match (out.len(), bf16) {
+                (4.., false) => put(out, dot_floats::<4, false>(panel, x, first)),
+                (4.., true) => put(out, dot_floats::<4, true>(panel, x, first)),
+                (2.., false) => put(out, dot_floats::<2, false>(panel, x, first)),
+                (2.., true) => put(out, dot_floats::<2, true>(panel, x, first)),
+                (_, false) => put(out, dot_floats::<1, false>(panel, x, first)),
+                (_, true) => put(out, dot_floats::<1, true>(panel, x, first)),
+            };
+        }
+    }
+}
+
+/// Writes the products of R rows, and returns R.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn put<const R: usize>(out: &mut [[f32; COLUMNS]], products: [__m256; R]) -> usize {
+    for (out, product) in out.iter_mut().zip(products) {
+        *out = store_f32(product);
+    }
+    R
+}
+
 /// The blocks of R rows, of as many as a panel has.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -84,7 +122,7 @@ pub(super) fn rows<B, const R: usize>(blocks: &[B], width: usize, first: usize) 
 /// A weight is a float of 16 bits. Even and odd weights have sums of their own: one alone would wait for itself.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn dot_floats<const R: usize, const BF16: bool>(
+fn dot_floats<const R: usize, const BF16: bool>(
     panel: &[u8],
     x: &Activations<'_>,
     first: usize,
@@ -114,35 +152,6 @@ pub(super) fn dot_floats<const R: usize, const BF16: bool>(
     even
 }
 
-/// Four weights of every column, as bytes.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn vector_of<const BITS: usize, const VECTOR: usize>(weights: &[u8]) -> __m256i {
-    if BITS == 8 {
-        return load(weights, 32 * VECTOR);
-    }
-    let packed = load(weights, 32 * (VECTOR % 4));
-    let packed = if VECTOR < 4 { packed } else { _mm256_srli_epi16::<4>(packed) };
-    let low = _mm256_and_si256(packed, _mm256_set1_epi8(15));
-    // The bits above the fourth go there from where this vector has them.
-    let (high, mask) = match (BITS, VECTOR) {
-        (5, 0) => (_mm256_slli_epi16::<4>(load(weights, 128)), 16),
-        (5, 1) => (_mm256_slli_epi16::<3>(load(weights, 128)), 16),
-        (5, 2) => (_mm256_slli_epi16::<2>(load(weights, 128)), 16),
-        (5, 3) => (_mm256_slli_epi16::<1>(load(weights, 128)), 16),
-        (5, 4) => (load(weights, 128), 16),
-        (5, 5) => (_mm256_srli_epi16::<1>(load(weights, 128)), 16),
-        (5, 6) => (_mm256_srli_epi16::<2>(load(weights, 128)), 16),
-        (5, 7) => (_mm256_srli_epi16::<3>(load(weights, 128)), 16),
-        (6, 0 | 4) => (_mm256_slli_epi16::<4>(load(weights, 128 + 32 * (VECTOR / 4))), 48),
-        (6, 1 | 5) => (_mm256_slli_epi16::<2>(load(weights, 128 + 32 * (VECTOR / 4))), 48),
-        (6, 2 | 6) => (load(weights, 128 + 32 * (VECTOR / 4)), 48),
-        (6, 3 | 7) => (_mm256_srli_epi16::<2>(load(weights, 128 + 32 * (VECTOR / 4))), 48),
-        _ => return low,
-    };
-    _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(mask)))
-}
-
 /// A group's values of R rows.
 #[inline]
 pub(super) fn values_of<'a, const R: usize>(
@@ -153,49 +162,23 @@ pub(super) fn values_of<'a, const R: usize>(
     x.map(|row| &row[block].values.as_chunks().0[group])
 }
 
-/// Four values, for every column.
+/// Four values as one number.
 #[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn four(values: &[i8; GROUP], at: usize) -> __m256i {
+pub(super) fn four(values: &[i8; GROUP], at: usize) -> i32 {
     let bytes = [values[at], values[at + 1], values[at + 2], values[at + 3]];
-    _mm256_set1_epi32(i32::from_le_bytes(bytes.map(i8::cast_unsigned)))
+    i32::from_le_bytes(bytes.map(i8::cast_unsigned))
 }
 
-/// Two sums, for every column.
+/// Two sums as one number.
 #[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn two(sums: &[i16; 2]) -> __m256i {
-    // SAFETY: reads 4 bytes, which is the array.
-    _mm256_set1_epi32(unsafe { sums.as_ptr().cast::<i32>().read_unaligned() })
-}
-
-/// An f16 of every column as f32.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn halves(bytes: &[u8], at: usize) -> __m256 {
-    _mm256_cvtph_ps(load_half(bytes, at))
-}
-
-/// Writes the products of R rows.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn put<const R: usize>(out: &mut [[f32; COLUMNS]], products: [__m256; R]) {
-    for (out, product) in out.iter_mut().zip(products) {
-        *out = store_f32(product);
-    }
+pub(super) fn two(sums: &[i16; 2]) -> i32 {
+    // SAFETY: reads 4 bytes, which is the array. Put together of bytes, it would not be one instruction.
+    unsafe { sums.as_ptr().cast::<i32>().read_unaligned() }
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn load(bytes: &[u8], at: usize) -> __m256i {
-    let bytes = &bytes[at..at + 32];
-    // SAFETY: reads 32 bytes, which is the slice.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn load_half(bytes: &[u8], at: usize) -> __m128i {
+fn load_half(bytes: &[u8], at: usize) -> __m128i {
     let bytes = &bytes[at..at + 16];
     // SAFETY: reads 16 bytes, which is the slice.
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }

@@ -1,14 +1,21 @@
 //! How panels are multiplied with rows, for any instruction set.
 //!
-//! The module that expands this has, for its instructions,
-//! - `add_group`: adds the products of a group of 8 columns with R rows' values;
+//! The module that expands this says how many panels lie side by side in a vector (`PANELS`), and names for its vectors
+//! - the types `Ints` and `Floats`, and instructions by what they do (`and`, `fmadd`);
+//! - `load_16` and `load_32`: so many bytes of every panel's block;
+//! - `begin`: what the sums of products begin with;
+//! - `add_group`: adds the products of a group with R rows' values;
 //! - `add_scaled`: the same, times what the first and what the last 16 weights of every column are scaled by;
 //! - `each_scale`: takes scales that stand in pairs apart, as `add_scaled` wants them;
-//! - `add_pairs`: adds the products of pairs of 16 bits.
+//! - `add_pairs`: adds the products of pairs of 16 bits;
+//! - `put`: writes the products of R rows.
 
 /// The features of the functions, and for how many rows weights are unpacked at a time, the most first.
 macro_rules! products {
     ($features:tt, [$($rows:literal),*]) => {
+        /// A block of each of the panels side by side.
+        type Blocks<'a> = [&'a [u8]; PANELS];
+
         /// The products of panels with all rows, into [panels, rows, 8].
         #[target_feature(enable = $features)]
         pub(in super::super) fn multiply(
@@ -18,76 +25,85 @@ macro_rules! products {
             x: &Activations<'_>,
             out: &mut [f32],
         ) {
-            let some = panels.chunks_exact(panel_bytes).zip(out.chunks_exact_mut(x.rows * COLUMNS));
-            for (panel, out) in some {
-                let mut out = out.as_chunks_mut::<COLUMNS>().0;
-                while !out.is_empty() {
-                    let first = x.rows - out.len();
-                    $(if out.len() >= $rows {
-                        put(out, dot::<$rows>(format, panel, x, first));
-                        out = &mut out[$rows..];
+            let some = panels.chunks(panel_bytes * PANELS).zip(out.chunks_mut(PANELS * x.rows * COLUMNS));
+            for (bytes, out) in some {
+                // Where one is missing, the first stands in, and its products are written once.
+                let mut panels = [&bytes[..panel_bytes]; PANELS];
+                for (panel, bytes) in panels.iter_mut().zip(bytes.chunks_exact(panel_bytes)) {
+                    *panel = bytes;
+                }
+                let mut first = 0;
+                while first < x.rows {
+                    $(if x.rows - first >= $rows {
+                        put(out, first, x.rows, dot::<$rows>(format, panels, x, first));
+                        first += $rows;
                         continue;
                     })*
                 }
             }
         }
 
-        /// The products of a panel with R rows.
+        /// The products of panels with R rows.
         #[inline]
         #[target_feature(enable = $features)]
         fn dot<const R: usize>(
             format: Format,
-            panel: &[u8],
+            panels: [&[u8]; PANELS],
             x: &Activations<'_>,
             first: usize,
-        ) -> [__m256; R] {
+        ) -> [Floats; R] {
             match format {
-                Format::Q4_0 => dot_32::<R, 4, { Format::Q4_0.panel_block_bytes() }>(panel, -8.0, x, first),
-                Format::Q4_1 => dot_32::<R, 4, { Format::Q4_1.panel_block_bytes() }>(panel, 0.0, x, first),
-                Format::Q5_0 => {
-                    dot_32::<R, 5, { Format::Q5_0.panel_block_bytes() }>(panel, -16.0, x, first)
-                }
-                Format::Q5_1 => dot_32::<R, 5, { Format::Q5_1.panel_block_bytes() }>(panel, 0.0, x, first),
-                Format::Q8_0 => dot_32::<R, 8, { Format::Q8_0.panel_block_bytes() }>(panel, 0.0, x, first),
-                Format::Q4K => dot_q4k(panel, x, first),
-                Format::Q6K => dot_q6k(panel, x, first),
-                Format::F16 => dot_floats::<R, false>(panel, x, first),
-                Format::BF16 => dot_floats::<R, true>(panel, x, first),
+                Format::Q4_0 => dot_32::<R, 4, { Format::Q4_0.panel_block_bytes() }>(panels, -8.0, x, first),
+                Format::Q4_1 => dot_32::<R, 4, { Format::Q4_1.panel_block_bytes() }>(panels, 0.0, x, first),
+                Format::Q5_0 => dot_32::<R, 5, { Format::Q5_0.panel_block_bytes() }>(panels, -16.0, x, first),
+                Format::Q5_1 => dot_32::<R, 5, { Format::Q5_1.panel_block_bytes() }>(panels, 0.0, x, first),
+                Format::Q8_0 => dot_32::<R, 8, { Format::Q8_0.panel_block_bytes() }>(panels, 0.0, x, first),
+                Format::Q4K => dot_q4k(panels, x, first),
+                Format::Q6K => dot_q6k(panels, x, first),
+                Format::F16 | Format::BF16 => [floats_zero(); R],
             }
+        }
+
+        /// A block of every panel.
+        #[inline]
+        fn blocks<'a, const BYTES: usize>(panels: [&'a [u8]; PANELS], number: usize) -> Blocks<'a> {
+            panels.map(|panel| &panel[number * BYTES..][..BYTES])
         }
 
         /// A weight is scale * (w + shift), or scale * w + minimum where the format has one.
         #[inline(never)]
         #[target_feature(enable = $features)]
         fn dot_32<const R: usize, const BITS: usize, const BYTES: usize>(
-            panel: &[u8],
+            panels: [&[u8]; PANELS],
             shift: f32,
             x: &Activations<'_>,
             first: usize,
-        ) -> [__m256; R] {
-            let panel = panel.as_chunks::<BYTES>().0;
-            let x = rows::<_, R>(&x.by_32, panel.len(), first);
+        ) -> [Floats; R] {
+            let count = panels[0].len() / BYTES;
+            let x = rows::<_, R>(&x.by_32, count, first);
             let weights_at = BYTES - GROUP * BITS;
-            let mut sums = [_mm256_setzero_ps(); R];
-            for (number, block) in panel.iter().enumerate() {
-                let scale = halves(block, 0);
+            let mut sums = [floats_zero(); R];
+            for number in 0..count {
+                let block = blocks::<BYTES>(panels, number);
+                let scale = from_half(load_16(block, 0));
                 let minimum = match weights_at {
-                    32 => halves(block, 16),
-                    _ => _mm256_mul_ps(scale, _mm256_set1_ps(shift)),
+                    32 => from_half(load_16(block, 16)),
+                    _ => mul(scale, splat_f32(shift)),
                 };
                 let mut values = [&x[0][number].values; R];
+                let mut products = [begin::<BITS>(x[0][number].whole); R];
                 for row in 1..R {
                     values[row] = &x[row][number].values;
+                    products[row] = begin::<BITS>(x[row][number].whole);
                 }
-                let mut products = [_mm256_setzero_si256(); R];
-                add_group::<R, BITS>(&block[weights_at..], values, &mut products);
+                add_group::<R, BITS>(block, weights_at, values, &mut products);
                 for row in 0..R {
                     let x = &x[row][number];
-                    let scale = _mm256_mul_ps(scale, _mm256_set1_ps(x.scale));
-                    sums[row] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(products[row]), sums[row]);
+                    let scale = mul(scale, splat_f32(x.scale));
+                    sums[row] = fmadd(scale, to_f32(products[row]), sums[row]);
                     // Weights with a sign of their own are shifted by nothing.
                     if BITS < 8 {
-                        sums[row] = _mm256_fmadd_ps(minimum, _mm256_set1_ps(x.sum), sums[row]);
+                        sums[row] = fmadd(minimum, splat_f32(x.sum), sums[row]);
                     }
                 }
             }
@@ -97,34 +113,42 @@ macro_rules! products {
         /// A weight is scale * its group's scale * w - minimum * its group's minimum.
         #[inline(never)]
         #[target_feature(enable = $features)]
-        fn dot_q4k<const R: usize>(panel: &[u8], x: &Activations<'_>, first: usize) -> [__m256; R] {
+        fn dot_q4k<const R: usize>(
+            panels: [&[u8]; PANELS],
+            x: &Activations<'_>,
+            first: usize,
+        ) -> [Floats; R] {
             const FORMAT: Format = Format::Q4K;
-            let panel = panel.as_chunks::<{ FORMAT.panel_block_bytes() }>().0;
-            let x = rows::<_, R>(&x.by_256, panel.len(), first);
-            let mut sums = [_mm256_setzero_ps(); R];
-            for (number, block) in panel.iter().enumerate() {
-                let mut products = [_mm256_setzero_si256(); R];
-                let mut taken = [_mm256_setzero_si256(); R];
+            const BYTES: usize = FORMAT.panel_block_bytes();
+            let count = panels[0].len() / BYTES;
+            let x = rows::<_, R>(&x.by_256, count, first);
+            let mut sums = [floats_zero(); R];
+            for number in 0..count {
+                let block = blocks::<BYTES>(panels, number);
+                let mut products = [zero(); R];
+                let mut taken = [zero(); R];
                 for pair in 0..4 {
-                    let scales = _mm256_cvtepu8_epi16(load_half(block, FORMAT.scales_at() + 16 * pair));
-                    let minima = _mm256_cvtepu8_epi16(load_half(block, FORMAT.minima_at() + 16 * pair));
-                    for (side, scale) in each_scale(scales).into_iter().enumerate() {
-                        let number_of = 2 * pair + side;
-                        let at = FORMAT.weights_at() + number_of * FORMAT.group_bytes();
-                        let values = values_of(&x, number, number_of);
-                        add_scaled::<R, 4>(&block[at..], values, [scale; 2], &mut products);
-                    }
+                    let scales = widen_unsigned(load_16(block, FORMAT.scales_at() + 16 * pair));
+                    let minima = widen_unsigned(load_16(block, FORMAT.minima_at() + 16 * pair));
+                    // Not a loop: compilers do not always unroll it.
+                    let [first, second] = each_scale(scales);
+                    let at = FORMAT.weights_at() + 2 * pair * FORMAT.group_bytes();
+                    let values = values_of(&x, number, 2 * pair);
+                    add_scaled::<R, 4>(block, at, values, [first; 2], &mut products);
+                    let at = at + FORMAT.group_bytes();
+                    let values = values_of(&x, number, 2 * pair + 1);
+                    add_scaled::<R, 4>(block, at, values, [second; 2], &mut products);
                     for row in 0..R {
-                        let sums = two(&x[row][number].by_32[pair]);
+                        let sums = splat_i32(two(&x[row][number].by_32[pair]));
                         taken[row] = add_pairs(taken[row], minima, sums);
                     }
                 }
-                let (scale, minimum) = (halves(block, 0), halves(block, 16));
+                let (scale, minimum) = (from_half(load_16(block, 0)), from_half(load_16(block, 16)));
                 for row in 0..R {
-                    let product = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(products[row]));
-                    let product = _mm256_fnmadd_ps(minimum, _mm256_cvtepi32_ps(taken[row]), product);
-                    let scale = _mm256_set1_ps(x[row][number].scale);
-                    sums[row] = _mm256_fmadd_ps(scale, product, sums[row]);
+                    let product = mul(scale, to_f32(products[row]));
+                    let product = fnmadd(minimum, to_f32(taken[row]), product);
+                    let scale = splat_f32(x[row][number].scale);
+                    sums[row] = fmadd(scale, product, sums[row]);
                 }
             }
             sums
@@ -133,34 +157,70 @@ macro_rules! products {
         /// A weight is scale * its half group's scale * (w - 32).
         #[inline(never)]
         #[target_feature(enable = $features)]
-        fn dot_q6k<const R: usize>(panel: &[u8], x: &Activations<'_>, first: usize) -> [__m256; R] {
+        fn dot_q6k<const R: usize>(
+            panels: [&[u8]; PANELS],
+            x: &Activations<'_>,
+            first: usize,
+        ) -> [Floats; R] {
             const FORMAT: Format = Format::Q6K;
-            let panel = panel.as_chunks::<{ FORMAT.panel_block_bytes() }>().0;
-            let x = rows::<_, R>(&x.by_256, panel.len(), first);
-            let mut sums = [_mm256_setzero_ps(); R];
-            for (number, block) in panel.iter().enumerate() {
-                let mut products = [_mm256_setzero_si256(); R];
-                let mut taken = [_mm256_setzero_si256(); R];
+            const BYTES: usize = FORMAT.panel_block_bytes();
+            let count = panels[0].len() / BYTES;
+            let x = rows::<_, R>(&x.by_256, count, first);
+            let mut sums = [floats_zero(); R];
+            for number in 0..count {
+                let block = blocks::<BYTES>(panels, number);
+                let mut products = [zero(); R];
+                let mut taken = [zero(); R];
                 for number_of in 0..8 {
                     let at = FORMAT.scales_at() + 16 * number_of;
-                    let scales = _mm256_cvtepi8_epi16(load_half(block, at));
+                    let scales = widen_signed(load_16(block, at));
                     let at = FORMAT.weights_at() + number_of * FORMAT.group_bytes();
                     let values = values_of(&x, number, number_of);
-                    add_scaled::<R, 6>(&block[at..], values, each_scale(scales), &mut products);
+                    add_scaled::<R, 6>(block, at, values, each_scale(scales), &mut products);
                     for row in 0..R {
-                        let sums = two(&x[row][number].by_16[number_of]);
+                        let sums = splat_i32(two(&x[row][number].by_16[number_of]));
                         taken[row] = add_pairs(taken[row], scales, sums);
                     }
                 }
-                let scale = halves(block, 0);
+                let scale = from_half(load_16(block, 0));
                 for row in 0..R {
-                    let taken = _mm256_slli_epi32::<5>(taken[row]);
-                    let product = _mm256_cvtepi32_ps(_mm256_sub_epi32(products[row], taken));
-                    let scale = _mm256_mul_ps(scale, _mm256_set1_ps(x[row][number].scale));
-                    sums[row] = _mm256_fmadd_ps(scale, product, sums[row]);
+                    let taken = shift_32::<5>(taken[row]);
+                    let product = to_f32(sub_32(products[row], taken));
+                    let scale = mul(scale, splat_f32(x[row][number].scale));
+                    sums[row] = fmadd(scale, product, sums[row]);
                 }
             }
             sums
+        }
+
+        /// Four weights of every column, as bytes, of the group that begins at `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn vector_of<const BITS: usize, const VECTOR: usize>(block: Blocks<'_>, at: usize) -> Ints {
+            if BITS == 8 {
+                return load_32(block, at + 32 * VECTOR);
+            }
+            let packed = load_32(block, at + 32 * (VECTOR % 4));
+            let packed = if VECTOR < 4 { packed } else { right::<4>(packed) };
+            let low = and(packed, splat_i8(15));
+            // The bits above the fourth go there from where this vector has them.
+            let more = at + 128 + if BITS == 6 { 32 * (VECTOR / 4) } else { 0 };
+            let (high, mask) = match (BITS, VECTOR) {
+                (5, 0) => (left::<4>(load_32(block, more)), 16),
+                (5, 1) => (left::<3>(load_32(block, more)), 16),
+                (5, 2) => (left::<2>(load_32(block, more)), 16),
+                (5, 3) => (left::<1>(load_32(block, more)), 16),
+                (5, 4) => (load_32(block, more), 16),
+                (5, 5) => (right::<1>(load_32(block, more)), 16),
+                (5, 6) => (right::<2>(load_32(block, more)), 16),
+                (5, 7) => (right::<3>(load_32(block, more)), 16),
+                (6, 0 | 4) => (left::<4>(load_32(block, more)), 48),
+                (6, 1 | 5) => (left::<2>(load_32(block, more)), 48),
+                (6, 2 | 6) => (load_32(block, more), 48),
+                (6, 3 | 7) => (right::<2>(load_32(block, more)), 48),
+                _ => return low,
+            };
+            or(low, and(high, splat_i8(mask)))
         }
     };
 }

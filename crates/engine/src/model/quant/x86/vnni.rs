@@ -1,110 +1,168 @@
-//! AVX-512's VNNI: four weights of each of 8 columns are multiplied with four values of a row, and added to sums in 32 bits,
-//! by one instruction (`dpbusd`). The values it reads from memory itself, once for all columns. There are 32 registers, so
-//! that weights are unpacked once for 8 rows.
+//! AVX-512's VNNI: four weights of each of 16 columns, those of two panels, are multiplied with four values of a row, and added
+//! to sums in 32 bits, by one instruction (`dpbusd`). The values it reads from memory itself, once for all columns.
 
-use std::arch::x86_64::*;
+use std::arch::x86_64::{
+    __m128i, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_castsi128_si256,
+    _mm256_inserti128_si256, _mm256_loadu_si256, _mm512_add_epi32, _mm512_and_si512 as and,
+    _mm512_castsi256_si512, _mm512_cvtepi8_epi16 as widen_signed, _mm512_cvtepi32_ps as to_f32,
+    _mm512_cvtepu8_epi16 as widen_unsigned, _mm512_cvtph_ps as from_half, _mm512_dpbusd_epi32,
+    _mm512_dpwssd_epi32, _mm512_fmadd_ps as fmadd, _mm512_fnmadd_ps as fnmadd, _mm512_inserti64x4,
+    _mm512_mul_ps as mul, _mm512_mullo_epi32, _mm512_or_si512 as or, _mm512_set1_epi8 as splat_i8,
+    _mm512_set1_epi32 as splat_i32, _mm512_set1_ps as splat_f32, _mm512_setzero_ps as floats_zero,
+    _mm512_setzero_si512 as zero, _mm512_slli_epi16 as left, _mm512_slli_epi32 as shift_32,
+    _mm512_srai_epi32, _mm512_srli_epi16 as right, _mm512_storeu_ps, _mm512_sub_epi32 as sub_32,
+    _mm512_xor_si512,
+};
 
 use super::{
     super::{
         Activations,
         panel::{COLUMNS, Format, GROUP},
     },
-    dot_floats, four, halves, load_half, put, rows, two, values_of, vector_of,
+    four, rows, two, values_of,
 };
 
-products!("avx2,fma,f16c,avx512f,avx512vl,avx512vnni", [4, 2, 1]);
+type Ints = __m512i;
+type Floats = __m512;
+
+/// Panels side by side in a vector.
+const PANELS: usize = 2;
+
+products!("avx2,fma,f16c,avx512f,avx512bw,avx512vnni", [4, 2, 1]);
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn load_16([first, second]: Blocks<'_>, at: usize) -> __m256i {
+    let load = |block: &[u8]| -> __m128i {
+        let bytes = &block[at..at + 16];
+        // SAFETY: reads 16 bytes, which is the slice.
+        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    };
+    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(first)), load(second))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn load_32([first, second]: Blocks<'_>, at: usize) -> Ints {
+    let load = |block: &[u8]| -> __m256i {
+        let bytes = &block[at..at + 32];
+        // SAFETY: reads 32 bytes, which is the slice.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    };
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(load(first)), load(second))
+}
+
+/// Writes the products of rows from `first` on, of so many, to [1 or 2, rows, 8].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn put<const R: usize>(out: &mut [f32], first: usize, rows: usize, products: [Floats; R]) {
+    for (row, product) in products.into_iter().enumerate() {
+        let mut both = [0.0; PANELS * COLUMNS];
+        // SAFETY: writes 16 numbers, which is the array.
+        unsafe { _mm512_storeu_ps(both.as_mut_ptr(), product) };
+        for (out, product) in out.chunks_exact_mut(rows * COLUMNS).zip(both.chunks_exact(COLUMNS)) {
+            out[(first + row) * COLUMNS..][..COLUMNS].copy_from_slice(product);
+        }
+    }
+}
+
+/// One side of `dpbusd` is without a sign, so weights that have one are taken 128 too high: as much too high as this,
+/// for values that sum to `whole`, is too low.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn begin<const BITS: usize>(whole: i32) -> Ints {
+    if BITS == 8 { splat_i32(-128 * whole) } else { zero() }
+}
 
 /// Adds the products of a group of 8 columns with R rows' values.
 #[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 fn add_group<const R: usize, const BITS: usize>(
-    weights: &[u8],
+    block: Blocks<'_>,
+    at: usize,
     values: [&[i8; GROUP]; R],
-    products: &mut [__m256i; R],
+    products: &mut [Ints; R],
 ) {
-    add_half::<R, BITS, 0>(weights, values, products);
-    add_half::<R, BITS, 1>(weights, values, products);
+    add_half::<R, BITS, 0>(block, at, values, products);
+    add_half::<R, BITS, 1>(block, at, values, products);
 }
 
 /// Adds the products of a group of 8 columns with R rows' values, scaled: those of the first and of the last 16 weights.
 #[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 fn add_scaled<const R: usize, const BITS: usize>(
-    weights: &[u8],
+    block: Blocks<'_>,
+    at: usize,
     values: [&[i8; GROUP]; R],
-    scales: [__m256i; 2],
-    products: &mut [__m256i; R],
+    scales: [Ints; 2],
+    products: &mut [Ints; R],
 ) {
-    let [mut first, mut last] = [[_mm256_setzero_si256(); R]; 2];
-    add_half::<R, BITS, 0>(weights, values, &mut first);
-    // Halves that are scaled alike are scaled together.
-    let alike = BITS == 4;
-    add_half::<R, BITS, 1>(weights, values, if alike { &mut first } else { &mut last });
+    // Two sums also where both are scaled alike: one alone would wait for itself.
+    let [mut first, mut last] = [[zero(); R]; 2];
+    add_half::<R, BITS, 0>(block, at, values, &mut first);
+    add_half::<R, BITS, 1>(block, at, values, &mut last);
     for row in 0..R {
-        let product = _mm256_mullo_epi32(first[row], scales[0]);
-        products[row] = _mm256_add_epi32(products[row], product);
-        if !alike {
-            let product = _mm256_mullo_epi32(last[row], scales[1]);
-            products[row] = _mm256_add_epi32(products[row], product);
-        }
+        let product = if BITS == 4 {
+            _mm512_mullo_epi32(_mm512_add_epi32(first[row], last[row]), scales[0])
+        } else {
+            let product = _mm512_mullo_epi32(first[row], scales[0]);
+            _mm512_add_epi32(product, _mm512_mullo_epi32(last[row], scales[1]))
+        };
+        products[row] = _mm512_add_epi32(products[row], product);
     }
 }
 
 /// Adds the products of the first or the last 16 weights.
 #[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 fn add_half<const R: usize, const BITS: usize, const HALF: usize>(
-    weights: &[u8],
+    block: Blocks<'_>,
+    at: usize,
     values: [&[i8; GROUP]; R],
-    sums: &mut [__m256i; R],
+    sums: &mut [Ints; R],
 ) {
     // Not a loop: shifts want constants.
     if HALF == 0 {
-        add_vector::<R, BITS, 0>(weights, values, sums);
-        add_vector::<R, BITS, 1>(weights, values, sums);
-        add_vector::<R, BITS, 2>(weights, values, sums);
-        add_vector::<R, BITS, 3>(weights, values, sums);
+        add_vector::<R, BITS, 0>(block, at, values, sums);
+        add_vector::<R, BITS, 1>(block, at, values, sums);
+        add_vector::<R, BITS, 2>(block, at, values, sums);
+        add_vector::<R, BITS, 3>(block, at, values, sums);
     } else {
-        add_vector::<R, BITS, 4>(weights, values, sums);
-        add_vector::<R, BITS, 5>(weights, values, sums);
-        add_vector::<R, BITS, 6>(weights, values, sums);
-        add_vector::<R, BITS, 7>(weights, values, sums);
+        add_vector::<R, BITS, 4>(block, at, values, sums);
+        add_vector::<R, BITS, 5>(block, at, values, sums);
+        add_vector::<R, BITS, 6>(block, at, values, sums);
+        add_vector::<R, BITS, 7>(block, at, values, sums);
     }
 }
 
 /// Adds the products of one vector: four weights of every column.
 #[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 fn add_vector<const R: usize, const BITS: usize, const VECTOR: usize>(
-    weights: &[u8],
+    block: Blocks<'_>,
+    at: usize,
     values: [&[i8; GROUP]; R],
-    sums: &mut [__m256i; R],
+    sums: &mut [Ints; R],
 ) {
-    let weights = vector_of::<BITS, VECTOR>(weights);
+    let weights = vector_of::<BITS, VECTOR>(block, at);
+    let weights = if BITS == 8 { _mm512_xor_si512(weights, splat_i8(-128)) } else { weights };
     for row in 0..R {
-        let values = four(values[row], 4 * VECTOR);
-        sums[row] = match BITS {
-            // One side of the instruction is unsigned: the weights' signs go to the values.
-            8 => {
-                let values = _mm256_sign_epi8(values, weights);
-                _mm256_dpbusd_epi32(sums[row], _mm256_abs_epi8(weights), values)
-            }
-            _ => _mm256_dpbusd_epi32(sums[row], weights, values),
-        };
+        let values = splat_i32(four(values[row], 4 * VECTOR));
+        sums[row] = _mm512_dpbusd_epi32(sums[row], weights, values);
     }
 }
 
 /// Pairs of 16 bits (a, b) as a, and as b, in 32 bits.
 #[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
-fn each_scale(pairs: __m256i) -> [__m256i; 2] {
-    let first = _mm256_srai_epi32::<16>(_mm256_slli_epi32::<16>(pairs));
-    [first, _mm256_srai_epi32::<16>(pairs)]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn each_scale(pairs: Ints) -> [Ints; 2] {
+    let first = _mm512_srai_epi32::<16>(shift_32::<16>(pairs));
+    [first, _mm512_srai_epi32::<16>(pairs)]
 }
 
 /// Adds the products of pairs of 16 bits.
 #[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
-fn add_pairs(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
-    _mm256_dpwssd_epi32(sums, a, b)
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn add_pairs(sums: Ints, a: Ints, b: Ints) -> Ints {
+    _mm512_dpwssd_epi32(sums, a, b)
 }
