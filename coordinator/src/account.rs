@@ -19,7 +19,7 @@ pub struct Summary {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Why the large node had no part in some of it, in one line.
+    /// Why the large node had no part in some of it, in one line; the first reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
     /// The small model's part.
@@ -28,7 +28,8 @@ pub struct Summary {
     pub large: ModelTotals,
     /// Tokens of the sentences that the policy inserted.
     pub inserted_tokens: u64,
-    /// How often the large model was given up because its first text was late; none of these is among the takeovers.
+    /// How often the large model was given up because its first text was late or its node out; none of these is among the
+    /// takeovers.
     #[serde(default)]
     pub abandoned: u32,
     /// Every takeover, in order.
@@ -39,6 +40,9 @@ pub struct Summary {
     pub hash_repairs: u32,
     /// How often another small node took the answer up.
     pub resumes: u32,
+    /// How often the large node was lost and came back.
+    #[serde(default)]
+    pub rejoins: u32,
 }
 
 /// One model's part in an answer.

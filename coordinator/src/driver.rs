@@ -1,8 +1,9 @@
 //! The driver: carries the actions of a policy out over two sessions.
 //!
 //! It waits in one place, [`Driver::run`], for the next event of either session, the caller's wish
-//! to stop, or the moment when a silence or a takeover's first text has lasted too long. Everything else is bookkeeping
-//! without waiting, so neither node can hold up the other. What must be true at all times:
+//! to stop, or the moment when a silence or a takeover's first text has lasted too long or a lost large node is tried
+//! again. Everything else is bookkeeping without waiting, so neither node can hold up the other. What must be true at all
+//! times:
 //!
 //! - `written` is the answer: text is told to the observer when it is added, and never taken back.
 //! - A link's session holds a beginning of `written`, and at most one proposal that goes on from
@@ -15,6 +16,7 @@ mod draft;
 mod events;
 mod link;
 mod recover;
+mod rejoin;
 mod tally;
 mod written;
 
@@ -27,7 +29,7 @@ use thinking::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use self::{draft::Draft, link::Link, tally::Meter, written::Written};
+use self::{draft::Draft, link::Link, rejoin::Away, tally::Meter, written::Written};
 use crate::{
     account::Summary,
     progress::{Observer, Progress, Stamped},
@@ -131,6 +133,8 @@ enum Alarm {
     Silent(Role),
     /// The takeover is given up.
     Late,
+    /// A large node that was lost is tried again.
+    Rejoin,
 }
 
 struct Driver<'a> {
@@ -144,6 +148,8 @@ struct Driver<'a> {
     large: Option<Link>,
     /// The large node where every takeover opens a session of its own; then `large` is there during takeovers only.
     resend_to: Option<Node>,
+    /// The large node is out. A session that is there all the same is not accepted yet, and is asked for nothing.
+    away: Option<Away>,
     small_draft: Option<Draft>,
     large_draft: Option<Draft>,
     written: Written,
@@ -153,11 +159,6 @@ struct Driver<'a> {
     heard: Instant,
     asks: u32,
     overlaps: u32,
-    prompt_tokens: u32,
-    /// Tokens that count against nobody's budget: what a policy does not know of.
-    unspent_tokens: u64,
-    /// The policy was replaced, because the large node is out.
-    alone: bool,
     meters: Vec<Meter>,
     summary: Summary,
 }
@@ -185,6 +186,7 @@ impl<'a> Driver<'a> {
             spare,
             large: None,
             resend_to: None,
+            away: None,
             small_draft: None,
             large_draft: None,
             written: Written::default(),
@@ -193,9 +195,6 @@ impl<'a> Driver<'a> {
             heard: now,
             asks: 0,
             overlaps: 0,
-            prompt_tokens: 0,
-            unspent_tokens: 0,
-            alone: false,
             meters,
             summary,
             question,
@@ -236,12 +235,16 @@ impl<'a> Driver<'a> {
         let after = |heard: Instant, role| heard + timeout(role, &self.settings).min(LONGEST);
         let awaited = self.awaiting.role();
         let silent = (after(self.heard, awaited), Alarm::Silent(awaited));
-        // Nobody waits for what a takeover that was given up still owes, but a node that never says it is gone.
-        let owing = self.large.as_ref().filter(|link| !link.forgotten.is_empty());
+        // Nobody waits for what a takeover that was given up still owes, nor for a node that is tried again, but one that
+        // never says it is gone.
+        let owing = self.large.as_ref();
+        let owing = owing.filter(|link| self.away.is_some() || !link.forgotten.is_empty());
         let owing = owing.map(|link| (after(link.heard, Role::Large), Alarm::Silent(Role::Large)));
         let late = self.large_draft.as_ref().and_then(Draft::may_be_late_at);
         let late = late.map(|at| (at, Alarm::Late));
-        [owing, late]
+        let rejoin = self.away.as_ref().and_then(|away| away.next_at);
+        let rejoin = rejoin.map(|at| (at, Alarm::Rejoin));
+        [owing, late, rejoin]
             .into_iter()
             .flatten()
             .fold(silent, |first, next| if next.0 < first.0 { next } else { first })
@@ -252,13 +255,18 @@ impl<'a> Driver<'a> {
         // It was this process that stood still. What the nodes sent is still on its way here.
         let overslept = at.elapsed() > OVERSLEPT;
         match alarm {
-            Alarm::Late if overslept => {
-                if let Some(draft) = &mut self.large_draft {
+            // What nobody was asked for stays late.
+            Alarm::Late => match self.large_draft.as_mut().filter(|d| overslept && d.attached) {
+                Some(draft) => {
                     draft.late_at = draft.ask.first_text_within.map(|within| now + within);
+                    None
                 }
+                None => self.give_up(),
+            },
+            Alarm::Rejoin => {
+                self.rejoin();
                 None
             }
-            Alarm::Late => self.give_up(),
             Alarm::Silent(_) if overslept => {
                 self.heard = now;
                 if let Some(link) = &mut self.large {

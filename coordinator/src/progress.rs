@@ -43,13 +43,15 @@ pub enum Progress {
     Kept(Kept),
     /// A node has committed text in its cache.
     Warmed(NodeWarmed),
-    /// A takeover's first text was late; the small node goes on in its place.
+    /// A takeover's first text was late, or the large node is out; the small node goes on in its place.
     Abandoned(Abandoned),
-    /// The large node is out; the small one goes on alone.
+    /// The large node is out; the small one goes on without it.
     Degraded {
         /// One line for a person.
         reason: String,
     },
+    /// The large node is back.
+    Rejoined(Rejoined),
     /// A node's text differed from ours and was sent again as a whole.
     Repaired {
         /// Whose text.
@@ -174,6 +176,19 @@ pub struct NodeWarmed {
     pub prefill_tokens: u32,
     /// The time that took.
     pub prefill_us: u64,
+}
+
+/// A large node that was lost accepted a session again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejoined {
+    /// Its name.
+    pub node: String,
+    /// Time from its loss.
+    pub away_us: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Length of the committed text it was given.
+    pub committed_bytes: u64,
 }
 
 /// A small node was lost and the next one took over.

@@ -92,8 +92,12 @@ pub struct Settings {
     /// How long the small node may be silent while it is waited for.
     pub small_timeout: Duration,
     /// How long the large node may be silent while it is waited for; then the small one goes on
-    /// alone.
+    /// without it.
     pub large_timeout: Duration,
+    /// How long after its loss the large node is tried again; then twice as long each time. Without, never, as
+    /// in journals of before it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejoin_after: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -103,6 +107,7 @@ impl Default for Settings {
             resend: false,
             small_timeout: Duration::from_secs(120),
             large_timeout: Duration::from_secs(30),
+            rejoin_after: Some(Duration::from_secs(1)),
         }
     }
 }
@@ -115,7 +120,11 @@ pub struct Run {
     pub small: Vec<Node>,
     /// The large node, where the policy has a use for one.
     pub large: Option<Node>,
-    /// Decides who writes.
+    /// Decides who writes. One that asks the large writer must know [`Event::Late`], as [`Bounded`] makes any: the large
+    /// node may be out at any time.
+    ///
+    /// [`Event::Late`]: thinking::policy::Event::Late
+    /// [`Bounded`]: thinking::policy::Bounded
     pub policy: Box<dyn Policy>,
     /// How the nodes are treated.
     pub settings: Settings,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use coordinator::{
     Observer, Progress, Question, Settings, Stamped, Writer,
     journal::{Header, Journal, JournalError, JournalWriter},
-    progress::Text,
+    progress::{Rejoined, Text},
 };
 use thinking::{
     policy::Why,
@@ -74,6 +74,28 @@ fn a_journal_from_before_takeovers_could_be_given_up_is_read() {
     assert!(text.contains(r#""abandoned":0,"#), "{text}");
     let older = text.replace(r#""abandoned":0,"#, "");
     assert_eq!(Journal::read(older.as_bytes(), "j").unwrap().events, [ended()]);
+}
+
+#[test]
+fn a_journal_from_before_a_large_node_could_come_back_is_read() {
+    let text = String::from_utf8(written(&[ended()])).unwrap();
+    let after = r#","rejoin_after":{"secs":1,"nanos":0}"#;
+    assert!(text.contains(r#","rejoins":0"#) && text.contains(after), "{text}");
+    let older = text.replace(r#","rejoins":0"#, "").replace(after, "");
+    let journal = Journal::read(older.as_bytes(), "j").unwrap();
+    assert_eq!(journal.events, [ended()]);
+    assert_eq!(journal.header.settings.rejoin_after, None, "as it was");
+}
+
+#[test]
+fn a_large_node_that_came_back_is_read_again() {
+    let rejoined =
+        Rejoined { node: "large".to_owned(), away_us: 3, attempts: 2, committed_bytes: 7 };
+    let events = [Stamped { at_us: 5, progress: Progress::Rejoined(rejoined) }, ended()];
+    let bytes = written(&events);
+    let line = r#"{"at_us":5,"event":"rejoined","node":"large","away_us":3,"attempts":2,"committed_bytes":7}"#;
+    assert!(String::from_utf8_lossy(&bytes).contains(line));
+    assert_eq!(Journal::read(&bytes[..], "j").unwrap().events, events);
 }
 
 #[test]

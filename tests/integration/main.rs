@@ -8,6 +8,7 @@ mod fake_hub;
 mod lab;
 mod node_errors;
 mod node_process;
+mod rejoin;
 
 /// The specthink command.
 const SPECTHINK: &str = env!("CARGO_BIN_EXE_specthink-under-test");

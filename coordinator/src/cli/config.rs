@@ -178,6 +178,7 @@ pub(super) fn settings(nodes: &NodesArgs, policy: &PolicyArgs) -> Settings {
         resend: policy.resend,
         small_timeout: nodes.small_timeout,
         large_timeout: nodes.large_timeout,
+        rejoin_after: Some(nodes.rejoin_after).filter(|after| !after.is_zero()),
     }
 }
 

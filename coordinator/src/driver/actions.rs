@@ -1,7 +1,5 @@
 //! What a policy may ask for, carried out: keep, insert, ask. Nothing here waits.
 
-use std::collections::VecDeque;
-
 use thinking::{
     draw::splitmix64,
     policy::{Action, Ask, Event, Role, Why},
@@ -29,34 +27,21 @@ impl From<Defect> for Ended {
 }
 
 impl Driver<'_> {
-    /// Tells the policy what happened and carries out what it answers. A policy that cannot go on,
-    /// because the large node is out, is replaced first.
+    /// Tells the policy what happened and carries out what it answers.
     pub(super) fn advance(&mut self, event: Event<'_>) -> Option<Ended> {
         let measured = self.measured();
         self.policy.measured(&measured);
-        let actions = if self.summary.degraded.is_some() && !self.alone {
-            self.fall_back()
-        } else {
-            Ok(self.policy.step(event))
-        };
-        match actions {
-            Ok(actions) => self.perform(actions),
-            Err(defect) => Some(defect.into()),
-        }
+        let actions = self.policy.step(event);
+        self.perform(actions)
     }
 
-    pub(super) fn perform(&mut self, actions: Vec<Action>) -> Option<Ended> {
-        let mut actions = VecDeque::from(actions);
+    fn perform(&mut self, actions: Vec<Action>) -> Option<Ended> {
         // Nothing more will be written: then nobody needs a warm prefix.
-        let ending = matches!(actions.back(), Some(Action::End(_)));
-        while let Some(action) = actions.pop_front() {
+        let ending = matches!(actions.last(), Some(Action::End(_)));
+        for action in actions {
             let done = match action {
                 Action::Keep { role, bytes } => self.keep(role, bytes, ending),
                 Action::Insert { text, why } => self.insert(text, why),
-                Action::Ask(ask) if ask.role == Role::Large && !self.reach_large() => {
-                    self.degrade("no large node is given".to_owned());
-                    self.fall_back().map(|instead| actions = instead.into())
-                }
                 Action::Ask(ask) => self.ask(ask),
                 Action::Overlap(ask) => self.overlap(ask),
                 Action::End(end) => return Some(Ended::Complete(end)),
@@ -68,10 +53,16 @@ impl Driver<'_> {
         None
     }
 
-    /// Sees to it that there is a session on the large node; answers whether there is.
+    /// Sees to it that there is a session on the large node; answers whether there is one that takes asks.
     fn reach_large(&mut self) -> bool {
+        if self.away.is_some() {
+            return false;
+        }
         if let (None, Some(node)) = (&self.large, &self.resend_to) {
             self.large = Some(Link::open(node.clone(), self.open(self.written.text())));
+        }
+        if self.large.is_none() && self.summary.degraded.is_none() {
+            self.degrade("no large node is given".to_owned());
         }
         self.large.is_some()
     }
@@ -100,6 +91,7 @@ impl Driver<'_> {
         if self.draft(role).is_some() {
             self.keep(role, 0, true)?;
         }
+        let reached = role == Role::Small || self.reach_large();
         let seed = ask_seed(self.question.seed, number);
         let mut draft = Draft::new(ask, number, seed, self.written.len());
         self.tell(Progress::Ask(Asked {
@@ -117,9 +109,9 @@ impl Driver<'_> {
             Role::Small => Some(&mut self.small),
             Role::Large => self.large.as_mut(),
         };
-        if let Some(link) = link
-            && !link.propose(&self.written, propose)
-        {
+        let link = link.filter(|_| reached);
+        if !link.is_some_and(|link| link.propose(&self.written, propose)) {
+            // Nobody was asked: it is late at once.
             draft.attached = false;
             draft.late_at = Some(draft.asked_at);
         }
@@ -143,7 +135,7 @@ impl Driver<'_> {
         let Some(draft) = self.draft(role).take() else {
             return Ok(());
         };
-        if role == Role::Large && self.resend_to.is_some() {
+        if role == Role::Large && self.resend_to.is_some() && self.away.is_none() {
             self.large = None;
         }
         let tokens = draft.tokens_to(bytes);
@@ -154,11 +146,8 @@ impl Driver<'_> {
             tokens,
             discarded_tokens: draft.tokens_discarded(bytes),
         }));
-        self.tally_kept(&draft, bytes, false);
+        self.tally_kept(&draft, bytes);
         let kept = draft.text[draft.carried..bytes].to_owned();
-        if draft.is_running() {
-            self.unspent_tokens += u64::from(draft.tokens_discarded(bytes));
-        }
         if let Some(link) = self.link(role).filter(|_| draft.attached) {
             if draft.is_running() {
                 link.forget(&kept, draft);

@@ -2,7 +2,7 @@
 
 use thinking::{
     policy::Ask,
-    thinker::{Delta, FinishReason, Finished},
+    thinker::{Delta, FinishReason, Finished, Timing},
 };
 use tokio::time::Instant;
 
@@ -38,6 +38,8 @@ pub(super) struct Draft {
     lost_tokens: u32,
     /// Whether the session still holds it as its open proposal.
     pub(super) attached: bool,
+    /// Whether it was cut short: its node was lost, or the answer ended.
+    pub(super) interrupted: bool,
     /// When it was asked for.
     pub(super) asked_at: Instant,
     /// When its first text is late.
@@ -78,6 +80,7 @@ impl Draft {
             carried_tokens: 0,
             lost_tokens: 0,
             attached: true,
+            interrupted: false,
             asked_at,
             first_text_at: None,
             late_prefill_tokens: 0,
@@ -223,6 +226,20 @@ impl Draft {
         self.pieces.clear();
         self.carried = self.shown;
         self.settled = self.shown;
+    }
+
+    /// Ends with what is shown: no session makes more of it.
+    pub(super) fn end_here(&mut self) {
+        self.attached = false;
+        // From its first text on the node was making tokens.
+        let decode_us = self.first_text_at.map_or(0, |first| micros(first.elapsed()));
+        self.finish(Finished {
+            reason: FinishReason::MaxTokens,
+            tokens: 0,
+            bytes: 0,
+            prefill_tokens: 0,
+            timing: Timing { decode_us, ..Timing::default() },
+        });
     }
 
     /// Tokens it may still make.

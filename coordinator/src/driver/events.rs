@@ -33,10 +33,12 @@ impl Driver<'_> {
             cached_tokens: opened.cached_tokens,
             open_us,
         }));
+        if role == Role::Large {
+            self.rejoined();
+        }
         if role == Role::Small && self.awaiting == Awaiting::Opened {
             // The large node may still be opening: commands queue, and nobody waits for it before
             // the policy wants it.
-            self.prompt_tokens = opened.prompt_tokens;
             return self.advance(Event::Started { prompt_tokens: opened.prompt_tokens });
         }
         self.warm(true);
@@ -120,7 +122,8 @@ impl Driver<'_> {
         self.keep(Role::Small, 0, false).err().map(Ended::from)
     }
 
-    /// The takeover's first text is late: the small model goes on. That the policy keeps nothing of it ends it.
+    /// The takeover's first text is late, or will never come: the small model goes on. That the policy keeps nothing of it
+    /// ends it.
     pub(super) fn give_up(&mut self) -> Option<Ended> {
         let overlapping = self.overlapping();
         let draft = self.large_draft.take()?;
@@ -167,7 +170,8 @@ impl Driver<'_> {
     }
 
     fn tell_finished(&mut self, draft: &Draft) {
-        let Some(finished) = &draft.finished else { return };
+        // Of what was cut short no node said that it finished it.
+        let Some(finished) = draft.finished.as_ref().filter(|_| !draft.interrupted) else { return };
         self.tell(Progress::Finished(NodeFinished {
             ask: draft.number,
             role: draft.ask.role,

@@ -56,7 +56,7 @@ pub(super) struct Link {
     session: Session,
     unanswered: VecDeque<(Sent, Mark)>,
     /// How far its committed text goes once it has carried out everything sent.
-    given: Mark,
+    pub(super) given: Mark,
     /// Proposals of which something may still come, before anything of the present one.
     pub(super) forgotten: VecDeque<Forgotten>,
     /// When it last gave a sign, or was last asked for one.

@@ -1,14 +1,11 @@
 //! When a node is lost, late, or holds another text than ours.
 
-use thinking::{
-    policy::{Action, End, Event, Role, Solo, forced_end},
-    thinker::{Failure, FinishReason, Finished, Timing},
-};
+use thinking::{policy::Role, thinker::Failure};
 use tokio::time::Instant;
 
 use super::{
     Awaiting, Driver, Ended,
-    actions::{Defect, propose},
+    actions::propose,
     link::{Link, Sent},
     tally::Meter,
 };
@@ -35,54 +32,30 @@ impl Driver<'_> {
             self.tally_forgotten(Role::Large, forgotten);
         }
         tracing::warn!(node = link.node.name, code = ?failure.code, "large node lost: {failure}");
-        self.degrade(about("large node", &link.node.name, &failure.message));
+        // One that was out is out still.
+        if self.away.is_none() {
+            self.degrade(about("large node", &link.node.name, &failure.message));
+        }
+        self.stay_away(link.node, failure.code);
+        let draft = self.large_draft.as_mut()?;
+        draft.attached = false;
         if self.awaiting != Awaiting::Finished(Role::Large) {
-            // The small model is at it: what it makes of it is taken in first.
             return None;
         }
-        match self.fall_back() {
-            Ok(actions) => self.perform(actions),
-            Err(defect) => Some(defect.into()),
+        if draft.first_text_at.is_none() {
+            return self.give_up();
         }
+        // A node may give less than was asked for: to the policy this one did.
+        draft.carry_over();
+        draft.interrupted = true;
+        draft.end_here();
+        self.complete(Role::Large)
     }
 
-    /// Marks the answer; the first reason stands.
+    /// The large node is out. Marks the answer; the first reason stands.
     pub(super) fn degrade(&mut self, reason: String) {
-        if self.summary.degraded.is_none() {
-            self.summary.degraded = Some(reason.clone());
-            self.tell(Progress::Degraded { reason });
-        }
-    }
-
-    /// Lets the small model finish alone with what is left of the budget. Text that it has already
-    /// written stays, as far as it follows the answer's end.
-    pub(super) fn fall_back(&mut self) -> Result<Vec<Action>, Defect> {
-        self.alone = true;
-        if let Some(draft) = self.large_draft.take() {
-            self.tally_interrupted(&draft);
-        }
-        let mut end = None;
-        if let Some(draft) = &self.small_draft {
-            let follows = draft.base + draft.shown == self.written.len();
-            let reason = draft.finished.as_ref().map(|finished| finished.reason.clone());
-            let bytes = if follows { draft.text.len() } else { draft.shown };
-            self.keep(Role::Small, bytes as u64, false)?;
-            end = reason.filter(|_| follows).and_then(|reason| forced_end(&reason));
-        }
-        // As the policies count: what was made and cut off is spent too, but not what they never heard of.
-        let (small, large) = (&self.summary.small, &self.summary.large);
-        let discarded = small.discarded_tokens.saturating_add(large.discarded_tokens);
-        let counted = discarded.saturating_sub(self.unspent_tokens);
-        let spent = self.summary.tokens().saturating_add(counted);
-        let left = u64::from(self.question.max_tokens).saturating_sub(spent);
-        if end.is_none() && left == 0 {
-            end = Some(End::MaxTokens);
-        }
-        if let Some(end) = end {
-            return Ok(vec![Action::End(end)]);
-        }
-        self.policy = Box::new(Solo::new(Role::Small, u32::try_from(left).unwrap_or(u32::MAX)));
-        Ok(self.policy.step(Event::Started { prompt_tokens: self.prompt_tokens }))
+        self.summary.degraded.get_or_insert_with(|| reason.clone());
+        self.tell(Progress::Degraded { reason });
     }
 
     fn lost_small(&mut self, failure: Failure) -> Option<Ended> {
@@ -135,17 +108,15 @@ impl Driver<'_> {
         }
         let mut spent_up = false;
         if let Some(draft) = self.draft(role) {
-            if draft.finished.is_some() {
+            if !draft.is_running() {
                 draft.attached = false;
             } else {
                 draft.carry_over();
                 spent_up = draft.tokens_left() == 0;
                 if spent_up {
-                    draft.attached = false;
-                    draft.finish(nothing_more());
+                    draft.end_here();
                 } else {
                     let propose = propose(draft);
-                    draft.attached = true;
                     link.propose(&self.written, propose);
                 }
             }
@@ -167,16 +138,5 @@ fn about(what: &str, node: &str, message: &str) -> String {
         format!("{what}: {message}")
     } else {
         format!("{what} {node}: {message}")
-    }
-}
-
-/// What a session that makes no token would report.
-fn nothing_more() -> Finished {
-    Finished {
-        reason: FinishReason::MaxTokens,
-        tokens: 0,
-        bytes: 0,
-        prefill_tokens: 0,
-        timing: Timing::default(),
     }
 }

@@ -114,7 +114,7 @@ impl Driver<'_> {
     }
 
     /// A draft's first bytes are part of the answer.
-    pub(super) fn tally_kept(&mut self, draft: &Draft, bytes: usize, interrupted: bool) {
+    pub(super) fn tally_kept(&mut self, draft: &Draft, bytes: usize) {
         let role = draft.ask.role;
         let tokens = draft.tokens_to(bytes);
         if bytes > 0 {
@@ -133,7 +133,7 @@ impl Driver<'_> {
                 why: draft.ask.why,
                 tokens,
                 text_bytes: bytes as u64,
-                interrupted,
+                interrupted: draft.interrupted,
                 prefill_tokens: draft.prefill_tokens(),
                 handoff_us: draft.first_text_at.map(|at| micros(at - draft.asked_at)),
                 wall_us: spent.total_us(),
@@ -147,22 +147,18 @@ impl Driver<'_> {
         let Forgotten { draft, counted_tokens } = forgotten;
         let more = u64::from(draft.tokens_made().saturating_sub(*counted_tokens));
         self.summary.model_mut(role).discarded_tokens += more;
-        self.unspent_tokens += more;
-    }
-
-    /// A draft whose session is gone: what was shown of it is part of the answer.
-    pub(super) fn tally_interrupted(&mut self, draft: &Draft) {
-        if draft.finished.is_none() {
-            self.tally_finished(draft);
-        }
-        self.tally_kept(draft, draft.shown, true);
     }
 
     /// Closes the books.
     pub(super) fn conclude(mut self, ended: Ended) -> Outcome {
         for role in [Role::Small, Role::Large] {
-            if let Some(draft) = self.draft(role).take() {
-                self.tally_interrupted(&draft);
+            if let Some(mut draft) = self.draft(role).take() {
+                // What was shown of it is part of the answer.
+                if draft.finished.is_none() {
+                    self.tally_finished(&draft);
+                }
+                draft.interrupted = true;
+                self.tally_kept(&draft, draft.shown);
             }
             let forgotten = self.link(role).map(|link| std::mem::take(&mut link.forgotten));
             for forgotten in forgotten.iter().flatten() {

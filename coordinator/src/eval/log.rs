@@ -294,7 +294,10 @@ fn check_header(line: &[u8], header: &Header, path: &Path) -> Result<(), EvalErr
         ("--max-tokens", found.max_tokens != header.max_tokens),
         ("--deadline", found.deadline_ms != header.deadline_ms),
         ("system message", found.system != header.system),
-        ("node timeout, --no-keep-warm or --resend", found.settings != header.settings),
+        (
+            "node timeout, --rejoin-after, --no-keep-warm or --resend",
+            found.settings != header.settings,
+        ),
         ("grader", found.grader != header.grader),
     ];
     match differences.into_iter().find(|(_, differs)| *differs) {

@@ -64,11 +64,12 @@ pub fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> 
         let (small, large) = (traffic(&summary.small), traffic(&summary.large));
         writeln!(out, "bytes      small {small}; large {large}")?;
     }
-    if summary.hash_repairs + summary.resumes > 0 {
-        let (repairs, resumes) = (summary.hash_repairs, summary.resumes);
+    let Summary { hash_repairs, resumes, rejoins, .. } = summary;
+    if hash_repairs + resumes + rejoins > 0 {
         writeln!(
             out,
-            "mended     text sent again {repairs} times, small node replaced {resumes} times"
+            "mended     text sent again {hash_repairs} times, small node replaced {resumes} times, \
+             large node back {rejoins} times"
         )?;
     }
     if let Some(failure) = &summary.failure {
@@ -84,7 +85,7 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let takeovers = &summary.takeovers;
     let abandoned = match summary.abandoned {
         0 => String::new(),
-        count => format!("; {count} more abandoned, the first text was late"),
+        count => format!("; {count} more abandoned, the first text was late or the node out"),
     };
     if takeovers.is_empty() {
         return writeln!(out, "takeovers  none{abandoned}");

@@ -6,5 +6,6 @@ mod failure;
 mod flow;
 mod late;
 mod property;
+mod rejoin;
 mod support;
 mod targets;

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use coordinator::{Ended, Settings};
 use thinking::{
     policy::{Bounded, Bounds, Paper, PaperConfig, Policy, PolicyKind, Recipe, Targets, build},
-    testing::{FaultKind, Script},
+    testing::{Fault, FaultKind, Script},
     thinker::Code,
 };
 
@@ -17,7 +17,8 @@ fn policy(number: u64) -> Box<dyn Policy> {
     if kind == PolicyKind::Paper {
         // Both ways of the authors' switch.
         let choose_large = number.is_multiple_of(4);
-        return Box::new(Paper::new(PaperConfig { choose_large, ..PaperConfig::default() }, 120));
+        let paper = Paper::new(PaperConfig { choose_large, ..PaperConfig::default() }, 120);
+        return Box::new(Bounded::new(Box::new(paper), Bounds::default(), 120));
     }
     build(&Recipe { kind, max_tokens: 120, share: 0.5, seed: number, ..Recipe::default() }).unwrap()
 }
@@ -25,6 +26,7 @@ fn policy(number: u64) -> Box<dyn Policy> {
 #[tokio::test(start_paused = true)]
 async fn what_was_shown_is_the_answer_whatever_breaks() {
     let (mut degraded, mut resumed, mut takeovers, mut abandoned) = (0, 0, 0, 0);
+    let (mut rejoined, mut interrupted) = (0, 0);
     for number in 0..600_u64 {
         let draw = |salt: u64, below: u64| {
             let z = (number * 31 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -39,12 +41,26 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
             thinker(Script::babble(), vec![at])
         };
         let sound = || thinker(Script::babble(), vec![]);
-        let large = if draw(3, 2) == 0 { broken(4) } else { sound() };
+        // One that breaks in every session, in its first only, or not at all.
+        let large = match draw(3, 4) {
+            0 => broken(4),
+            1 => {
+                let kind = if draw(7, 3) == 0 { FaultKind::Silence } else { kind(6) };
+                let at = fault(draw(4, 6) as u32, draw(5, 3) as u32, kind);
+                thinker(Script::babble(), vec![Fault { session: Some(0), ..at }])
+            }
+            _ => sound(),
+        };
         let one_way = Duration::from_millis([0, 4, 15, 200][draw(40, 4) as usize]);
         let large = Arc::new(Far { near: large, one_way });
         let mut run = run(&[broken(10), broken(20), sound()], Some(large));
         let (keep_warm, resend) = (draw(30, 2) == 0, draw(31, 4) == 0);
-        run.settings = Settings { keep_warm, resend, ..Settings::default() };
+        let rejoin_after = [None, Some(1), Some(30), Some(200)][draw(32, 4) as usize];
+        let rejoin_after = rejoin_after.map(Duration::from_millis);
+        // With the link's longest way there and back a node that is well seems dead.
+        let large_timeout = Duration::from_millis([100, 30_000][draw(33, 2) as usize]);
+        run.settings =
+            Settings { keep_warm, resend, rejoin_after, large_timeout, ..Settings::default() };
         run.question = question(120);
         run.question.seed = number;
         run.policy = policy(number);
@@ -67,7 +83,10 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
         resumed += outcome.summary.resumes;
         takeovers += outcome.summary.takeovers.len();
         abandoned += outcome.summary.abandoned;
+        rejoined += outcome.summary.rejoins;
+        interrupted += outcome.summary.takeovers.iter().filter(|t| t.interrupted).count();
     }
-    let counts = format!("{degraded} {resumed} {takeovers} {abandoned}");
+    let counts = format!("{degraded} {resumed} {takeovers} {abandoned} {rejoined} {interrupted}");
     assert!(degraded > 60 && resumed > 120 && takeovers > 200 && abandoned > 300, "{counts}");
+    assert!(rejoined > 60 && interrupted > 4, "{counts}");
 }

@@ -3,7 +3,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use coordinator::{
     Node, Observer, Outcome, Progress, Question, Run, Settings, Stamped, Writer, answer,
 };
 use thinking::{
-    policy::{Policy, Strict, StrictConfig},
+    policy::{Bounded, Bounds, Policy, Strict, StrictConfig},
     testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
     thinker::{Code, Event, Failure, Message, Prompt, Sampling, Session, TextHash, Thinker},
 };
@@ -109,9 +109,15 @@ pub(crate) fn large_script() -> Script {
 /// The standard story's answer.
 pub(crate) const STORY: &str = "We add 数学.\n\nHmm, no 🙂\n\nSo 4.";
 
+/// The default policy within bounds.
+pub(crate) fn bounded(bounds: Bounds, max_tokens: u32) -> Box<dyn Policy> {
+    let strict = Strict::new(StrictConfig::default(), max_tokens);
+    Box::new(Bounded::new(Box::new(strict), bounds, max_tokens))
+}
+
 /// The default policy.
 pub(crate) fn strict(max_tokens: u32) -> Box<dyn Policy> {
-    Box::new(Strict::new(StrictConfig::default(), max_tokens))
+    bounded(Bounds::default(), max_tokens)
 }
 
 /// A run of the default policy.
@@ -198,6 +204,49 @@ async fn later<T>(mut from: mpsc::Receiver<T>, to: mpsc::Sender<T>, delay: Durat
     tokio::select! {
         _ = async { tokio::join!(read, write) } => {}
         () = to.closed() => {}
+    }
+}
+
+/// A Thinker that is out for a while: then its sessions fail, and new ones too.
+pub(crate) struct Out {
+    pub(crate) near: Arc<ScriptedThinker>,
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
+    pub(crate) code: Code,
+    /// When each session was begun.
+    pub(crate) tried: Mutex<Vec<Instant>>,
+}
+
+impl Out {
+    /// Out from one moment to another, both from now on.
+    pub(crate) fn new(near: Arc<ScriptedThinker>, from_ms: u64, to_ms: u64) -> Self {
+        let at = |ms| Instant::now() + Duration::from_millis(ms);
+        let (from, to, code) = (at(from_ms), at(to_ms), Code::Unavailable);
+        Out { near, from, to, code, tried: Mutex::default() }
+    }
+}
+
+impl Thinker for Out {
+    fn session(&self) -> Session {
+        let now = Instant::now();
+        self.tried.lock().unwrap().push(now);
+        let (session, server) = Session::pair();
+        let out = Event::Failed(Failure::new(self.code, "it is out"));
+        if self.from <= now && now < self.to {
+            server.events.try_send(out).unwrap();
+            return session;
+        }
+        let Session { commands, events } = self.near.session();
+        let from = if now < self.from { self.from } else { now + Duration::from_secs(1 << 20) };
+        tokio::spawn(async move {
+            let sent = later(server.commands, commands, Duration::ZERO);
+            let told = later(events, server.events.clone(), Duration::ZERO);
+            tokio::select! {
+                _ = async { tokio::join!(sent, told) } => {}
+                () = sleep_until(from) => { let _ = server.events.send(out).await; }
+            }
+        });
+        session
     }
 }
 

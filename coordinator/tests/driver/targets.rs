@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use coordinator::Outcome;
-use thinking::policy::{Bounded, Bounds, Targets};
+use thinking::policy::{Bounds, Targets};
 
 use crate::{
     late::{ALONE, doubtful},
-    support::{Far, STORY, answered, large_script, run, small_script, strict, thinker},
+    support::{Far, STORY, answered, bounded, large_script, run, small_script, thinker},
 };
 
 /// The answer of a small model beside a large one that is 50 ms away.
@@ -15,7 +15,7 @@ async fn within(small: thinking::testing::Script, targets: Targets) -> Outcome {
     let large = Far { near: thinker(large_script(), vec![]), one_way: Duration::from_millis(50) };
     let mut run = run(&[thinker(small, vec![])], Some(Arc::new(large)));
     let bounds = Bounds { targets, ..Bounds::default() };
-    run.policy = Box::new(Bounded::new(strict(200), bounds, 200));
+    run.policy = bounded(bounds, 200);
     answered(run).await.0
 }
 

@@ -81,7 +81,7 @@ pub enum Doubt {
     /// The small node would have been silent for longer than the settings allow: the answer would have failed, or
     /// another small node gone on.
     SmallTimeout,
-    /// The large node would have been silent for longer than the settings allow: the small one would have gone on alone.
+    /// The large node would have been silent for longer than the settings allow: the small one would have gone on without it.
     LargeTimeout,
     /// A takeover's first text would have been later than the policy waits: the small node would have gone on in its
     /// place.

@@ -87,8 +87,9 @@ pub enum Event<'a> {
         /// Why it ended.
         reason: &'a FinishReason,
     },
-    /// The first text of the proposal last asked for is not here within [`Ask::first_text_within`]: none of it will
-    /// be. Nothing of it can be kept, and whoever asked goes on without it.
+    /// The first text of the proposal that the large writer was last asked for is not here within
+    /// [`Ask::first_text_within`], or the large writer is out: none of it will be here. Nothing of it can be kept, and
+    /// whoever asked goes on without it. [`Bounded`] knows what to do then, whatever the policy inside.
     Late,
     /// The text last inserted is committed.
     Inserted {
@@ -144,7 +145,7 @@ pub struct Ask {
     /// Whether the policy may still forget all of it: nothing of a provisional stretch is shown or
     /// sent to the other writer before `Keep`. Of any other stretch the settled bytes are.
     pub provisional: bool,
-    /// How long its first text may take; after that it is given up.
+    /// How long its first text may take; after that it is given up. Without, as long as its node gives signs.
     pub first_text_within: Option<Duration>,
 }
 

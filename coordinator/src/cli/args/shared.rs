@@ -15,13 +15,17 @@ pub struct NodesArgs {
     /// [default: http://127.0.0.1:7101 with --large; the built-in pair without]
     #[arg(long, value_name = "URL", help_heading = "Nodes")]
     pub small: Vec<String>,
-    /// The large node. When it is gone, late or refuses, the small model finishes alone and the
+    /// The large node. When it is gone, late or refuses, the small model goes on without it and the
     /// answer is degraded. [default: http://127.0.0.1:7102 with --small; the built-in pair without]
     #[arg(long, value_name = "URL", help_heading = "Nodes")]
     pub large: Option<String>,
-    /// Give up a takeover when the large node is silent for so long; the small one goes on alone.
+    /// Give up a takeover when the large node is silent for so long; the small one goes on without it.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Nodes")]
     pub large_timeout: Duration,
+    /// Try a lost large node again after so long, then twice as long each time up to 30s; the answer stays marked
+    /// degraded. `never`: not at all.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration_or_never, help_heading = "Nodes")]
+    pub rejoin_after: Duration,
     /// Give up a small node when it is silent for so long.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration, help_heading = "Nodes")]
     pub small_timeout: Duration,
@@ -211,6 +215,11 @@ fn presets() -> impl TypedValueParser<Value = Preset> {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Preset>())
 }
 
+/// Reads a time; `never` is zero.
+fn duration_or_never(text: &str) -> Result<Duration, String> {
+    if text == "never" { Ok(Duration::ZERO) } else { duration(text) }
+}
+
 /// Reads "90s", "2m", "1h", "500ms"; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -268,5 +277,7 @@ mod tests {
         for wrong in ["", "0", "-1s", "s", "1d", "1.2.3", "99999999999999999999h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(duration_or_never("never"), Ok(Duration::ZERO));
+        assert!(duration_or_never("0").is_err());
     }
 }

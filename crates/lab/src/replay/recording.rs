@@ -326,7 +326,10 @@ impl<'a> Reader<'a> {
                 let why = "a takeover was given up because it was late".to_owned();
                 return Err(ReplayError::Disturbed { question, why });
             }
-            Progress::Degraded { .. } | Progress::Repaired { .. } | Progress::Resumed(_) => {
+            Progress::Degraded { .. }
+            | Progress::Rejoined(_)
+            | Progress::Repaired { .. }
+            | Progress::Resumed(_) => {
                 let (question, why) = (self.question.to_owned(), "a node was lost".to_owned());
                 return Err(ReplayError::Disturbed { question, why });
             }

@@ -209,8 +209,19 @@ impl TextBytes {
         let mut bytes = TextBytes { up_once: prompt, ..TextBytes::default() };
         // What was written since the large node was last sent something, when nothing is sent ahead.
         let mut waiting = 0;
+        let (mut written, mut out) = (0, false);
         for event in &journal.events {
+            if let Progress::Text(text) = &event.progress {
+                written += text.text.len() as u64;
+            }
             match &event.progress {
+                Progress::Degraded { .. } => out = true,
+                Progress::Rejoined(_) => {
+                    // It got all of it again.
+                    (out, waiting) = (false, 0);
+                    bytes.up_once += prompt + written;
+                }
+                _ if out => {}
                 Progress::Text(text) if text.writer != Writer::Large => {
                     waiting += text.text.len() as u64;
                     if header.settings.keep_warm {
@@ -224,10 +235,68 @@ impl TextBytes {
                 Progress::Finished(finished) if finished.role == Role::Large => {
                     bytes.down += finished.bytes;
                 }
-                Progress::Degraded { .. } => break,
                 _ => {}
             }
         }
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coordinator::{
+        Question, Settings, Stamped,
+        journal::Header,
+        progress::{Asked, Rejoined, Text},
+    };
+    use thinking::{
+        policy::Why,
+        thinker::{Prompt, Sampling},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_large_node_that_was_out_is_sent_everything_again() {
+        let text = |writer, text: &str| {
+            Progress::Text(Text { writer, why: Why::Turn, text: text.to_owned() })
+        };
+        let ask = |committed_bytes| {
+            let (role, why, max_tokens) = (Role::Large, Why::Reflection, 20);
+            let (ask, provisional, seed) = (0, false, 0);
+            let asked = Asked { ask, role, why, max_tokens, provisional, seed, committed_bytes };
+            Progress::Ask(asked)
+        };
+        let back = Rejoined { node: String::new(), away_us: 0, attempts: 1, committed_bytes: 10 };
+        let events = [
+            text(Writer::Small, "12345"),
+            ask(5),
+            Progress::Degraded { reason: String::new() },
+            text(Writer::Small, "67890"),
+            ask(10),
+            Progress::Rejoined(back),
+            text(Writer::Small, "abc"),
+            ask(13),
+        ];
+        let question = Question {
+            id: String::new(),
+            prompt: Prompt::Raw("2+2".to_owned()),
+            sampling: Sampling::default(),
+            seed: 0,
+            max_tokens: 100,
+            deadline: None,
+        };
+        for keep_warm in [true, false] {
+            let settings = Settings { keep_warm, ..Settings::default() };
+            let large = Some("large".to_owned());
+            let journal = Journal {
+                header: Header::new(&question, serde_json::json!({}), settings, vec![], large),
+                events: events.clone().map(|progress| Stamped { at_us: 0, progress }).to_vec(),
+                truncated: false,
+            };
+            let (up_once, up_again) = (3 + 5 + 3 + 10 + 3, 3 + 5 + 3 + 13);
+            let expected = TextBytes { up_once, up_again, down: 0 };
+            assert_eq!(TextBytes::of(&journal), expected, "keep warm {keep_warm}");
+        }
     }
 }

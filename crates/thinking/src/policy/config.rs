@@ -221,7 +221,7 @@ impl Default for Recipe<'_> {
     }
 }
 
-/// Makes a policy.
+/// Makes a policy. One that asks the large writer knows what to do when that is late or out.
 pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
     let Recipe { kind, preset, yaml, max_tokens, share, period_tokens, seed, bounds } = *recipe;
     if yaml.is_some() && !matches!(kind, PolicyKind::Paper | PolicyKind::Strict) {
@@ -231,8 +231,8 @@ pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
     if scheduled && !(0.0..=1.0).contains(&share) {
         return Err(PolicyError::BadShare { share: share.to_string() });
     }
-    let bounded = bounds != Bounds::default();
-    if bounded && matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly) {
+    if bounds != Bounds::default() && matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly)
+    {
         return Err(PolicyError::NoTakeovers { kind });
     }
     let policy: Box<dyn Policy> = match kind {
@@ -243,7 +243,10 @@ pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
         PolicyKind::Random => Box::new(Scheduled::random(share, seed, max_tokens)),
         PolicyKind::Periodic => Box::new(Scheduled::periodic(share, period_tokens, max_tokens)),
     };
-    Ok(if bounded { Box::new(Bounded::new(policy, bounds, max_tokens)) } else { policy })
+    Ok(match kind {
+        PolicyKind::SmallOnly => policy,
+        _ => Box::new(Bounded::new(policy, bounds, max_tokens)),
+    })
 }
 
 /// The configuration of `paper`: from the authors' YAML where there is one, else the preset's.
