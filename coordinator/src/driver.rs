@@ -150,6 +150,8 @@ struct Driver<'a> {
     resend_to: Option<Node>,
     /// The large node is out. A session that is there all the same is not accepted yet, and is asked for nothing.
     away: Option<Away>,
+    /// How often it was tried again since it last wrote: one that is accepted and lost again is tried less and less often.
+    tries: u32,
     small_draft: Option<Draft>,
     large_draft: Option<Draft>,
     written: Written,
@@ -187,6 +189,7 @@ impl<'a> Driver<'a> {
             large: None,
             resend_to: None,
             away: None,
+            tries: 0,
             small_draft: None,
             large_draft: None,
             written: Written::default(),

@@ -72,7 +72,7 @@ impl Chosen {
             }
         };
         if let Some(deadline) = self.bounds.deadline {
-            parameters["takeover_deadline_us"] = json!(deadline.as_micros());
+            parameters["takeover_deadline_us"] = json!(micros(deadline));
         }
         if let Some(tokens) = self.bounds.overlap_tokens {
             parameters["overlap_tokens"] = json!(tokens);
@@ -82,7 +82,7 @@ impl Chosen {
             parameters["target_share"] = json!(share);
         }
         if let Some(latency) = latency {
-            parameters["target_latency_us"] = json!(latency.as_micros());
+            parameters["target_latency_us"] = json!(micros(latency));
         }
         if let Some((cost, prices)) = cost {
             parameters["target_cost"] = json!(cost);
@@ -91,6 +91,11 @@ impl Chosen {
         self.note = json!({ "name": self.kind.name(), "parameters": parameters });
         Ok(self)
     }
+}
+
+/// In microseconds, as far as journals have them.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// All targets; of two of a kind the closer one holds.
@@ -116,6 +121,11 @@ fn targets(args: &PolicyArgs) -> Result<Targets, Stop> {
                 targets.cost = Some((cost, prices));
             }
         }
+    }
+    if args.resend && targets.cost.is_some() {
+        let message = "--target for costs reckons with text that is read once, and --resend sends it again at every \
+                       takeover: leave one of them out";
+        return Err(Stop::new(Exit::Usage, message));
     }
     if prices.is_some() && targets.cost.is_none() {
         let message =

@@ -194,6 +194,11 @@ impl Draft {
         tokens
     }
 
+    /// Whether a node was lost while it was written: then its times tell nothing of a node that is well.
+    pub(super) fn was_disturbed(&self) -> bool {
+        self.interrupted || self.carried > 0 || self.lost_tokens > 0
+    }
+
     /// Tokens made so far.
     pub(super) fn tokens_made(&self) -> u32 {
         match &self.finished {

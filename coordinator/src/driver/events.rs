@@ -161,6 +161,9 @@ impl Driver<'_> {
             *self.draft(role) = Some(draft);
             return None;
         };
+        if role == Role::Large && !draft.interrupted {
+            self.tries = 0;
+        }
         self.tell_finished(&draft);
         self.tally_finished(&draft);
         // The policy reads the text while the driver may change everything else.

@@ -34,7 +34,8 @@ impl Driver<'_> {
         let new = || Away { node, since: now, attempts: 0, next_at: None };
         let away = self.away.get_or_insert_with(new);
         let first = self.settings.rejoin_after.filter(|_| may_pass(code));
-        away.next_at = first.map(|first| now + wait(first, away.attempts));
+        let tries = away.attempts.saturating_add(self.tries);
+        away.next_at = first.map(|first| now + wait(first, tries));
     }
 
     /// Tries the large node again.
@@ -49,6 +50,7 @@ impl Driver<'_> {
     /// The large node accepted a session: it is back, if it was away.
     pub(super) fn rejoined(&mut self) {
         let Some(away) = self.away.take() else { return };
+        self.tries = self.tries.saturating_add(away.attempts);
         tracing::info!(node = away.node.name, attempts = away.attempts, "the large node is back");
         self.summary.rejoins += 1;
         self.tell(Progress::Rejoined(Rejoined {

@@ -8,7 +8,12 @@ use thinking::{
     transcript::{Span, Writer},
 };
 
-use super::{Awaiting, Driver, Ended, Outcome, draft::Draft, link::Forgotten, micros};
+use super::{
+    Awaiting, Driver, Ended, Outcome,
+    draft::Draft,
+    link::{Forgotten, Link},
+    micros,
+};
 use crate::{
     account::{Spent, Takeover},
     progress::Progress,
@@ -71,15 +76,17 @@ fn cost(writer: Writer, why: Why, tokens: u32, elapsed_us: u64) -> Span {
 impl Driver<'_> {
     /// What a policy may want to know beside the event that comes next.
     pub(super) fn measured(&self) -> Measured {
+        // While there is one of the large node, the small one's is nothing that is waited for.
         let draft = match self.awaiting {
-            Awaiting::Finished(Role::Small) => self.small_draft.as_ref(),
-            Awaiting::Finished(Role::Large) => self.large_draft.as_ref(),
+            Awaiting::Finished(_) => self.large_draft.as_ref().or(self.small_draft.as_ref()),
             Awaiting::Opened | Awaiting::Inserted { .. } => None,
         };
+        let opening = |link: &Link| link.opened_in.unwrap_or_else(|| link.opened_at.elapsed());
+        let begun = draft.filter(|draft| !draft.was_disturbed());
         Measured {
             elapsed: self.started.elapsed(),
-            large_opened: self.large.as_ref().and_then(|link| link.opened_in),
-            first_text: draft.and_then(|draft| Some(draft.first_text_at? - draft.asked_at)),
+            large_opened: self.large.as_ref().map(opening),
+            first_text: begun.and_then(|draft| Some(draft.first_text_at? - draft.asked_at)),
             wall: draft.map_or(Duration::ZERO, |draft| Duration::from_micros(draft.wall_us())),
         }
     }

@@ -12,15 +12,19 @@ use thinking::{
 
 use crate::support::{Far, answered, fails, fault, question, run, thinker};
 
-fn policy(number: u64) -> Box<dyn Policy> {
+fn policy(number: u64, bounds: Bounds) -> Box<dyn Policy> {
     let kind = PolicyKind::ALL[(number % 6) as usize];
     if kind == PolicyKind::Paper {
         // Both ways of the authors' switch.
         let choose_large = number.is_multiple_of(4);
         let paper = Paper::new(PaperConfig { choose_large, ..PaperConfig::default() }, 120);
-        return Box::new(Bounded::new(Box::new(paper), Bounds::default(), 120));
+        return Box::new(Bounded::new(Box::new(paper), bounds, 120));
     }
-    build(&Recipe { kind, max_tokens: 120, share: 0.5, seed: number, ..Recipe::default() }).unwrap()
+    let solo = matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly);
+    let bounds = if solo { Bounds::default() } else { bounds };
+    let recipe =
+        Recipe { kind, max_tokens: 120, share: 0.5, seed: number, bounds, ..Recipe::default() };
+    build(&recipe).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +67,6 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
             Settings { keep_warm, resend, rejoin_after, large_timeout, ..Settings::default() };
         run.question = question(120);
         run.question.seed = number;
-        run.policy = policy(number);
         let deadline = [None, Some(5), Some(15), Some(35), Some(250)][draw(41, 5) as usize];
         let overlap_tokens = [None, Some(1), Some(4), Some(30)][draw(42, 4) as usize];
         let deadline = deadline.map(Duration::from_millis);
@@ -72,10 +75,7 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
             latency: [None, None, None, Some(Duration::from_millis(60))][draw(44, 4) as usize],
             cost: None,
         };
-        let bounds = Bounds { deadline, overlap_tokens, targets };
-        if bounds != Bounds::default() {
-            run.policy = Box::new(Bounded::new(run.policy, bounds, 120));
-        }
+        run.policy = policy(number, Bounds { deadline, overlap_tokens, targets });
         let (outcome, _) = answered(run).await;
         assert!(matches!(outcome.ended, Ended::Complete(_)), "{number}: {:?}", outcome.ended);
         assert_eq!(outcome.summary.hash_repairs, 0, "{number}: the books agree with the nodes");

@@ -38,7 +38,7 @@ impl FromStr for Target {
         let bad = || BadTarget(text.to_owned());
         match text.split_once(">=") {
             Some((what, value)) if what.trim() == "accuracy" => {
-                policy::share(value.trim()).map(Target::Accuracy).ok_or_else(bad)
+                policy::parse_share(value.trim()).map(Target::Accuracy).ok_or_else(bad)
             }
             Some(_) => Err(bad()),
             None => text.parse().map(Target::Answers).map_err(|_| bad()),

@@ -22,7 +22,7 @@ pub use self::{
     keywords::Keywords,
     paper::{Paper, PaperConfig, PaperReport, PaperTakeover},
     strict::{Strict, StrictConfig},
-    target::{BadTarget, ModelPrices, Target, Targets, TokenPrices, share},
+    target::{BadTarget, ModelPrices, Target, Targets, TokenPrices, parse_share},
 };
 use crate::{thinker::FinishReason, trigger::Watch};
 
@@ -170,11 +170,11 @@ pub enum End {
 pub struct Measured {
     /// Since the question was asked.
     pub elapsed: Duration,
-    /// How long it took to open the session on the large node, once it is open.
+    /// How long it took to open the session on the large node, or takes already.
     pub large_opened: Option<Duration>,
-    /// Of the proposal whose end the event tells: from the ask to its first text, if it had any.
+    /// Of the proposal whose end the event tells: from the ask to its first text, if it had any and nothing went wrong.
     pub first_text: Option<Duration>,
-    /// Of the same proposal: from the ask to its end.
+    /// Of the same proposal, or the one that is late: from the ask to now.
     pub wall: Duration,
 }
 

@@ -169,7 +169,7 @@ const DEFAULT_POLICIES: [&str; 6] = [
     "small-only",
     "large-only",
     "random:share=strict",
-    "periodic:share=strict",
+    "periodic:share=strict,period=50",
     "strict:resend",
 ];
 

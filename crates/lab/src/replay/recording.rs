@@ -179,7 +179,7 @@ fn ended(journal: &Journal) -> Result<&Summary, ReplayError> {
         None => return stopped("its summary does not say why".to_owned()),
     }
     if let Some(reason) = &summary.degraded {
-        return disturbed(format!("the small model finished alone ({reason})"));
+        return disturbed(format!("the small model went on without the large one ({reason})"));
     }
     if summary.resumes > 0 {
         return disturbed("another small node took it up".to_owned());

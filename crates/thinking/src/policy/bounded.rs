@@ -77,6 +77,7 @@ impl Bounded {
         self.budget.spend(0);
         let reason = FinishReason::MaxTokens;
         let mut actions = self.inner.step(Event::Finished { text: "", tokens: 0, reason: &reason });
+        self.note(&actions);
         if let Some(Action::Ask(ask)) = actions.last_mut()
             && ask.role == Role::Large
         {
@@ -92,6 +93,7 @@ impl Bounded {
 
     /// The large writer's first text is late.
     fn late(&mut self) -> Vec<Action> {
+        self.allowance.late();
         let mut actions = self.pass_over();
         if std::mem::take(&mut self.overlapping) {
             if let Some(Action::Ask(_)) = actions.last() {
@@ -113,7 +115,8 @@ impl Bounded {
         }
         if let Some(grant) = self.allowance.grant(ask) {
             ask.max_tokens = grant.max_tokens;
-            ask.first_text_within = grant.first_text_within;
+            let within = [ask.first_text_within, grant.first_text_within];
+            ask.first_text_within = within.into_iter().flatten().min();
             return;
         }
         actions.pop();
@@ -140,14 +143,18 @@ impl Bounded {
                 *role = Role::Small;
             }
         }
-        for action in &actions {
+        self.note(&actions);
+        actions
+    }
+
+    /// What is kept of what was written.
+    fn note(&mut self, actions: &[Action]) {
+        for action in actions {
             if let Action::Keep { role, bytes } = action {
                 self.allowance.kept(*role, *bytes);
+                self.undecided &= *role != Role::Small;
             }
         }
-        let decides = |action: &Action| matches!(action, Action::Keep { role: Role::Small, .. });
-        self.undecided &= !actions.iter().any(decides);
-        actions
     }
 
     /// Adds to an ask what the policy inside does not know of.

@@ -18,11 +18,14 @@ use super::{Ask, Measured, Role, Why};
 /// A takeover shorter than this is not worth its hand-over: half the paper's n1.
 const LEAST_TOKENS: u32 = 10;
 
+/// Beyond the target, a takeover must make the answer quicker by so much: rounding is no gain.
+const LEAST_GAIN_S: f64 = 1e-3;
+
 /// Tokens that a takeover must leave affordable for what matters more. Verifications and what follows too many
 /// reflections are the longest stretches of the paper's policy (section 3), affirmations the least often wrong.
 fn reserve(why: Why) -> u32 {
     match why {
-        Why::Affirmation | Why::Schedule => 2 * LEAST_TOKENS,
+        Why::Affirmation => 2 * LEAST_TOKENS,
         Why::Reflection => LEAST_TOKENS,
         _ => 0,
     }
@@ -52,7 +55,7 @@ impl FromStr for Target {
         let (what, value) = text.split_once("<=").ok_or_else(bad)?;
         let value = value.trim();
         match what.trim() {
-            "share" => share(value).map(Target::Share),
+            "share" => parse_share(value).map(Target::Share),
             "latency" => humantime::parse_duration(value).ok().map(Target::Latency),
             "cost" => number(value).map(Target::Cost),
             _ => None,
@@ -61,8 +64,8 @@ impl FromStr for Target {
     }
 }
 
-/// A share, as 10% or as 0.1.
-pub fn share(text: &str) -> Option<f64> {
+/// Reads a share, as 10% or as 0.1.
+pub fn parse_share(text: &str) -> Option<f64> {
     let share = match text.strip_suffix('%') {
         Some(percent) => number(percent)? / 100.0,
         None => number(text)?,
@@ -78,7 +81,8 @@ fn number(text: &str) -> Option<f64> {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Share(share) => write!(f, "share<={}%", 100.0 * share),
+            // To a millionth of a percent: 7 % shall not be shown as 7.000000000000001 %.
+            Target::Share(share) => write!(f, "share<={}%", (share * 1e8).round() / 1e6),
             Target::Latency(time) => write!(f, "latency<={}", humantime::format_duration(*time)),
             Target::Cost(cost) => write!(f, "cost<={cost}"),
         }
@@ -136,8 +140,35 @@ struct Work {
     /// Tokens that were timed, and how long they took after the first text, in seconds.
     timed: f64,
     decode_s: f64,
-    /// From an ask to the first text, in seconds, smoothed as TCP does round trips (RFC 6298: a gain of 1/8).
-    wait_s: Option<f64>,
+    /// From an ask to the first text.
+    wait: Option<Wait>,
+}
+
+/// A time that is waited for again and again, in seconds: smoothed, with its deviation, as TCP does with round trips
+/// (RFC 6298, section 2).
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    smoothed_s: f64,
+    deviation_s: f64,
+}
+
+impl Wait {
+    fn first(s: f64) -> Self {
+        Wait { smoothed_s: s, deviation_s: s / 2.0 }
+    }
+
+    fn then(self, s: f64) -> Self {
+        let apart_s = (s - self.smoothed_s).abs();
+        Wait {
+            smoothed_s: self.smoothed_s + (s - self.smoothed_s) / 8.0,
+            deviation_s: self.deviation_s + (apart_s - self.deviation_s) / 4.0,
+        }
+    }
+
+    /// What is seldom exceeded.
+    fn at_most_s(self) -> f64 {
+        self.smoothed_s + 4.0 * self.deviation_s
+    }
 }
 
 impl Work {
@@ -145,10 +176,13 @@ impl Work {
         self.made += f64::from(tokens);
         self.latest = (bytes, tokens);
         let Some(wait) = measured.first_text else { return };
-        let wait_s = wait.as_secs_f64();
-        self.wait_s = Some(self.wait_s.map_or(wait_s, |before| before + (wait_s - before) / 8.0));
+        self.waited(wait.as_secs_f64());
         self.timed += f64::from(tokens.saturating_sub(1));
         self.decode_s += measured.wall.saturating_sub(wait).as_secs_f64();
+    }
+
+    fn waited(&mut self, s: f64) {
+        self.wait = Some(self.wait.map_or_else(|| Wait::first(s), |before| before.then(s)));
     }
 
     /// Seconds that a token takes, where that is known.
@@ -192,6 +226,14 @@ impl Allowance {
         self.work[role as usize].finished(bytes as u64, tokens, &self.measured);
     }
 
+    /// A takeover's first text is late: it would have taken longer still.
+    pub(super) fn late(&mut self) {
+        let waited_s = self.measured.wall.as_secs_f64();
+        if waited_s > self.handover_s() {
+            self.work[Role::Large as usize].waited(waited_s);
+        }
+    }
+
     /// The first bytes of a writer's latest proposal are part of the answer. A token that is cut does not count for the
     /// small writer.
     pub(super) fn kept(&mut self, role: Role, kept: u64) {
@@ -215,13 +257,21 @@ impl Allowance {
         ];
         let affordable = affordable.into_iter().flatten().fold(f64::INFINITY, f64::min);
         let max_tokens = (affordable as u32).saturating_sub(reserve(ask.why)).min(ask.max_tokens);
-        (max_tokens >= LEAST_TOKENS.min(ask.max_tokens)).then(|| Grant {
-            max_tokens,
-            first_text_within: latency.map(|latency| {
-                let spare = latency.left - latency.of(f64::from(max_tokens)) + self.handover_s();
-                Duration::try_from_secs_f64(spare).unwrap_or(Duration::ZERO)
-            }),
-        })
+        if max_tokens < LEAST_TOKENS.min(ask.max_tokens) {
+            return None;
+        }
+        let Some(latency) = latency else {
+            return Some(Grant { max_tokens, first_text_within: None });
+        };
+        // It can be waited for until the target is out of reach, or until the small writer would have been as quick.
+        let tokens = f64::from(max_tokens);
+        let spare_s = latency.left - latency.of(tokens);
+        let gain_s = latency.of(0.0) - latency.of(tokens) - self.handover_s();
+        if spare_s < 0.0 && gain_s < LEAST_GAIN_S {
+            return None;
+        }
+        let within = Duration::try_from_secs_f64(self.handover_s() + spare_s.max(gain_s));
+        Some(Grant { max_tokens, first_text_within: within.ok() })
     }
 
     fn within_share(&self, share: f64) -> f64 {
@@ -243,13 +293,14 @@ impl Allowance {
     /// How long a takeover is expected to wait for its first text: as the ones before, or as opening the session.
     fn handover_s(&self) -> f64 {
         let opened = self.measured.large_opened.map(|opened| opened.as_secs_f64());
-        self.work[Role::Large as usize].wait_s.or(opened).unwrap_or(0.0)
+        let wait = self.work[Role::Large as usize].wait.or(opened.map(Wait::first));
+        wait.map_or(0.0, Wait::at_most_s)
     }
 
     fn latency(&self, target: Duration) -> Spending {
         let [small, large] = self.work;
         let small_s = small.token_s().unwrap_or(0.0);
-        let back_s = small.wait_s.unwrap_or(0.0);
+        let back_s = small.wait.map_or(0.0, Wait::at_most_s);
         let elapsed_s = self.measured.elapsed.as_secs_f64();
         Spending {
             left: target.as_secs_f64() - elapsed_s - self.handover_s() - back_s,
@@ -295,18 +346,16 @@ impl Spending {
         tokens * self.large + (self.rest - tokens).max(0.0) * self.small
     }
 
-    /// How many tokens the large writer may begin the rest with.
+    /// How many tokens the large writer may begin the rest with. Where a token of it takes no more, as many as it will.
     fn affordable(&self) -> f64 {
-        if self.left < 0.0 {
-            return 0.0;
+        let more = self.large - self.small;
+        if more <= 0.0 {
+            return f64::INFINITY;
         }
-        let alone = self.left / self.large;
-        if alone.is_nan() || alone >= self.rest {
-            return if alone.is_nan() { f64::INFINITY } else { alone };
-        }
-        // Not all of the rest: what is left over when the small writer writes it, by what each token takes more.
+        // What is left over when the small writer writes the rest.
         let over = self.left - self.rest * self.small;
-        if over > 0.0 { over / (self.large - self.small) } else { 0.0 }
+        let tokens = over.max(0.0) / more;
+        if tokens <= self.rest { tokens } else { self.left / self.large }
     }
 }
 
@@ -352,10 +401,10 @@ mod tests {
             ((10.0, 8.0, 1.0, 2.0), 2.0),
             ((10.0, 10.0, 1.0, 2.0), 0.0),
             ((10.0, 20.0, 1.0, 2.0), 0.0),
-            ((10.0, 8.0, 1.0, 0.5), 20.0),
+            ((10.0, 4.0, 0.0, 1.0), 10.0),
             ((-1.0, 0.0, 1.0, 2.0), 0.0),
-            ((10.0, 8.0, 0.0, 0.0), f64::INFINITY),
-            ((0.0, 8.0, 0.0, 0.0), f64::INFINITY),
+            ((10.0, 8.0, 1.0, 1.0), f64::INFINITY),
+            ((0.0, 8.0, 1.0, 0.5), f64::INFINITY),
         ];
         for ((left, rest, small, large), affordable) in table {
             let spending = Spending { left, rest, small, large };

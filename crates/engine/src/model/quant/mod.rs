@@ -2,8 +2,9 @@
 //!
 //! Why beside candle's: candle unpacks a quantised matrix once for every row of activations, so that eight sessions in a
 //! batch cost eight times what one costs, and a prompt as much per token as decoding (with VNNI its kernels share more, but
-//! eight sessions still make less than twice the tokens of one); f16 and bf16 it widens number by number. Here weights are
-//! rearranged once, when they are loaded (`panel`), so that an instruction takes in 8 columns, and unpacked once for four rows. Every product sums in one order, so it is the same to the bit however many rows or threads share the
+//! eight sessions still make less than three times the tokens of one); f16 and bf16 it widens number by number. Here weights
+//! are rearranged once, when they are loaded (`panel`), so that an instruction takes in 8 columns or 16, and unpacked once
+//! for four rows. Every product sums in one order, so it is the same to the bit however many rows or threads share the
 //! pass, and whatever the instructions (`x86`).
 
 mod panel;
@@ -151,7 +152,8 @@ impl Instructions {
             0..PARALLEL_FROM => 1,
             _ => rayon::current_num_threads(),
         };
-        let share = total.div_ceil(threads * PIECES);
+        // Kernels may take two panels at a time.
+        let share = total.div_ceil(threads * PIECES).next_multiple_of(2);
         let mut pieces = Vec::new();
         for (matrix, product) in matrices.iter().zip(&mut products) {
             for (number, out) in product.chunks_mut(share * rows * COLUMNS).enumerate() {
@@ -262,7 +264,7 @@ fn by_row(mut product: Vec<f32>, rows: usize, outputs: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::quantized::QTensor;
+    use candle_core::{DType, quantized::QTensor};
     use proptest::prelude::*;
 
     use super::{
@@ -353,9 +355,32 @@ mod tests {
             let ones = Tensor::full(127f32, (3, 1), &Device::Cpu).unwrap();
             let weights = whole(noise(3, 32, seed ^ 9)).slice_assign(&[0..3, 7..8], &ones).unwrap();
             let (matrix, _) = quantised(&weights, GgmlDType::Q8_0);
-            let product = matmul(&[&matrix], &x).unwrap().remove(0);
             let exact = x.matmul(&weights.t().unwrap()).unwrap();
-            prop_assert_eq!(bits(&product), bits(&exact));
+            for instructions in Instructions::available() {
+                let product = instructions.matmul(&[&matrix], &x).unwrap().remove(0);
+                prop_assert_eq!(bits(&product), bits(&exact));
+            }
+        }
+    }
+
+    /// The largest weights of a format with the largest activations, of one sign: no sum on the way overflows.
+    #[test]
+    fn sums_hold_the_largest_numbers() {
+        let plus = Tensor::ones((3, 512), DType::F32, &Device::Cpu).unwrap();
+        for (weights, x) in [(&plus, plus.clone()), (&plus, plus.neg().unwrap())] {
+            // Without a least weight of its own, a block with a minimum would have weights of zero.
+            let least = Tensor::full(-1f32, (3, 1), &Device::Cpu).unwrap();
+            let weights = (0..16).fold(weights.clone(), |weights, block| {
+                weights.slice_assign(&[0..3, 32 * block..32 * block + 1], &least).unwrap()
+            });
+            for dtype in FORMATS {
+                let (matrix, plain) = quantised(&weights, dtype);
+                let plain = x.matmul(&plain.t().unwrap()).unwrap();
+                for instructions in Instructions::available() {
+                    let product = instructions.matmul(&[&matrix], &x).unwrap().remove(0);
+                    assert!(apart(&product, &plain) < 0.01, "{instructions:?} {dtype:?}");
+                }
+            }
         }
     }
 
