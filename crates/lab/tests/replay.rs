@@ -193,7 +193,7 @@ fn what_cannot_be_timed_is_refused_with_its_reason() {
         assert!(line.contains("breaks off before the answer's end"), "{line}");
     }
     let line = summary(|summary| summary.degraded = Some("the large node was late".to_owned()));
-    assert!(line.contains("alone (the large node was late)"), "{line}");
+    assert!(line.contains("without the large one (the large node was late)"), "{line}");
     assert!(line.ends_with("record it again over loopback"), "{line}");
     assert!(summary(|summary| summary.resumes = 1).contains("another small node took it up"));
     assert!(summary(|summary| summary.hash_repairs = 1).contains("was sent its text again"));
