@@ -60,7 +60,7 @@ macro_rules! products {
                 Format::Q8_0 => dot_32::<R, 8, { Format::Q8_0.panel_block_bytes() }>(panels, 0.0, x, first),
                 Format::Q4K => dot_q4k(panels, x, first),
                 Format::Q6K => dot_q6k(panels, x, first),
-                Format::F16 | Format::BF16 => [floats_zero(); R],
+                Format::F16 | Format::BF16 => unreachable!("floats have a kernel of their own"),
             }
         }
 
