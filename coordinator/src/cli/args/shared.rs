@@ -70,7 +70,7 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
     pub overlap: Option<u32>,
     /// Pass takeovers over that are beyond this: `share<=10%` of the tokens, `latency<=8s` or `cost<=0.002` of an
-    /// answer. What matters more goes first. Several times: all hold. See docs/ask.md.
+    /// answer. Takeovers after affirmations go last. Several times: all hold. See docs/ask.md.
     #[arg(long, value_name = "TARGET", help_heading = "Policy")]
     pub target: Vec<Target>,
     /// What tokens cost, for a target of costs: a TOML file as in docs/report.md.
