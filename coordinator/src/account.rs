@@ -32,6 +32,9 @@ pub struct Summary {
     /// takeovers.
     #[serde(default)]
     pub abandoned: u32,
+    /// How many takeovers were not even asked for, because a target had no room for them.
+    #[serde(default)]
+    pub passed_over: u32,
     /// Every takeover, in order.
     pub takeovers: Vec<Takeover>,
     /// Where the wall time went.

@@ -71,8 +71,9 @@ fn ended() -> Stamped {
 #[test]
 fn a_journal_from_before_takeovers_could_be_given_up_is_read() {
     let text = String::from_utf8(written(&[ended()])).unwrap();
-    assert!(text.contains(r#""abandoned":0,"#), "{text}");
-    let older = text.replace(r#""abandoned":0,"#, "");
+    let later = r#""abandoned":0,"passed_over":0,"#;
+    assert!(text.contains(later), "{text}");
+    let older = text.replace(later, "");
     assert_eq!(Journal::read(older.as_bytes(), "j").unwrap().events, [ended()]);
 }
 

@@ -32,6 +32,7 @@ impl Driver<'_> {
         let measured = self.measured();
         self.policy.measured(&measured);
         let actions = self.policy.step(event);
+        self.summary.passed_over = self.policy.passed_over();
         self.perform(actions)
     }
 

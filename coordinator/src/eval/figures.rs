@@ -48,6 +48,8 @@ pub struct Figures {
     pub takeovers: f64,
     /// Takeovers per answer that were given up because they were late.
     pub abandoned: f64,
+    /// Takeovers per answer that a target had no room for.
+    pub passed_over: f64,
     /// Tokens per answer.
     pub tokens: f64,
     /// Characters per answer: a measure of length that no tokenizer has a part in.
@@ -66,8 +68,8 @@ impl Figures {
             sum.add(row);
         }
         let graded = sum.graded.max(1) as f64;
-        let Figures { takeovers, abandoned, tokens, chars, wall_s, .. } = &mut sum;
-        for mean in [takeovers, abandoned, tokens, chars, wall_s] {
+        let Figures { takeovers, abandoned, passed_over, tokens, chars, wall_s, .. } = &mut sum;
+        for mean in [takeovers, abandoned, passed_over, tokens, chars, wall_s] {
             *mean /= graded;
         }
         sum.accuracy = sum.right as f64 / graded;
@@ -99,6 +101,7 @@ impl Figures {
         self.discarded_tokens += summary.small.discarded_tokens + summary.large.discarded_tokens;
         self.takeovers += summary.takeovers.len() as f64;
         self.abandoned += f64::from(summary.abandoned);
+        self.passed_over += f64::from(summary.passed_over);
         self.tokens += summary.tokens() as f64;
         self.chars += graded.text.chars().count() as f64;
         self.wall_s += summary.time.total_us as f64 / 1e6;
@@ -140,15 +143,15 @@ impl Figures {
             self.large_tokens as f64 / graded,
             self.discarded_tokens,
         )?;
-        let abandoned = if self.abandoned > 0.0 {
-            format!(", {:.2} more abandoned", self.abandoned)
-        } else {
-            String::new()
+        let more = |count: f64, what: &str| {
+            if count > 0.0 { format!(", {count:.2} more {what}") } else { String::new() }
         };
         writeln!(
             out,
-            "takeovers  {:.2} an answer{abandoned}; takeover share {:.1} %",
+            "takeovers  {:.2} an answer{}{}; takeover share {:.1} %",
             self.takeovers,
+            more(self.abandoned, "abandoned"),
+            more(self.passed_over, "passed over to keep the target"),
             100.0 * self.takeover_share
         )?;
         writeln!(

@@ -87,8 +87,12 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         0 => String::new(),
         count => format!("; {count} more abandoned, the first text was late or the node out"),
     };
+    let passed_over = match summary.passed_over {
+        0 => String::new(),
+        count => format!("; {count} more passed over to keep the target"),
+    };
     if takeovers.is_empty() {
-        return writeln!(out, "takeovers  none{abandoned}");
+        return writeln!(out, "takeovers  none{abandoned}{passed_over}");
     }
     let reasons: Vec<String> = summary
         .takeovers_by_reason()
@@ -102,7 +106,8 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     };
     writeln!(
         out,
-        "takeovers  {} ({}); {handoff}; {prefill} tokens were left to prefill ({:.1} each){abandoned}",
+        "takeovers  {} ({}); {handoff}; {prefill} tokens were left to prefill ({:.1} each){abandoned}\
+         {passed_over}",
         takeovers.len(),
         reasons.join(", "),
         prefill as f64 / takeovers.len() as f64,

@@ -24,12 +24,13 @@ async fn within(small: Script, targets: Targets) -> Outcome {
 
 #[tokio::test(start_paused = true)]
 async fn a_latency_is_kept_by_doing_without_the_takeover() {
-    for (latency_ms, text, total_ms) in [(1000, STORY, 260), (150, ALONE, 140)] {
+    for (latency_ms, text, total_ms, passed_over) in [(1000, STORY, 260, 0), (150, ALONE, 140, 1)] {
         let latency = Some(Duration::from_millis(latency_ms));
         let outcome = within(small_script(), Targets { latency, ..Targets::default() }).await;
         assert_eq!(outcome.text(), text);
         assert_eq!(outcome.summary.time.total_us, total_ms * 1000, "{latency_ms}");
         assert_eq!(outcome.summary.abandoned, 0, "what is not asked for is not given up");
+        assert_eq!(outcome.summary.passed_over, passed_over);
         assert_eq!(outcome.summary.degraded, None);
     }
 }

@@ -27,14 +27,13 @@ use coordinator::{
 };
 use grading::dataset::{self, Problem};
 use lab::{
-    link::{LinkProfile, Links, ShapingProxy},
+    link::{LinkProfile, Links, LiveLink, Shaping},
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
 };
 use thinking::{
     policy::{Preset, Recipe, build, config::strict_config},
     thinker::{Message, Prompt, Sampling},
 };
-use tokio::net::TcpListener;
 use transport::{Remote, RemoteConfig};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -181,10 +180,9 @@ async fn main() -> Result<()> {
     let (near, direct) = (node(&small.url).await?, node(&large.url).await?);
     let mut far = Vec::new();
     for (seed, link) in (100..).zip(&asked.links) {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let proxy = ShapingProxy::start(listener, upstream.clone(), link.clone(), seed, pending())?;
-        let node = node(&format!("http://{}", proxy.address())).await?;
-        far.push((proxy, node));
+        let up = LiveLink::up(Shaping::Proxy, upstream.clone(), link, seed).await?;
+        let node = node(&format!("http://{}", up.address())).await?;
+        far.push((up, node));
     }
     let mut compared: Vec<Compared> = asked.links.iter().map(|_| Compared::default()).collect();
     let mut recordings = Vec::new();

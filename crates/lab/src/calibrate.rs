@@ -1,6 +1,6 @@
 //! Calibration: what a link really gives, beside what was asked.
 //!
-//! A small server and a client stand on loopback with the shaping proxy between them (`exchange`); what is measured is
+//! A small server and a client stand on this machine with the link between them (`exchange`); what is measured is
 //! what a program would see. What does not live here: the link itself ([`crate::link`]), and real networks.
 
 mod exchange;
@@ -10,11 +10,10 @@ use std::{io, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::oneshot,
     task::JoinSet,
 };
 
-use crate::link::{LinkProfile, ShapingProxy};
+use crate::link::{LinkProfile, LiveLink, NotUp, Shaping};
 
 pub use table::table;
 
@@ -92,12 +91,9 @@ pub const STALL_SLACK: Duration = Duration::from_millis(2);
 /// Why a link could not be measured. Each is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
-    /// Loopback cannot be used.
-    #[error("cannot use loopback: {why}; allow this program to listen on 127.0.0.1")]
-    Loopback {
-        /// The system's reason.
-        why: io::Error,
-    },
+    /// The link cannot be put up.
+    #[error(transparent)]
+    NotUp(#[from] NotUp),
     /// A connection over the link broke.
     #[error("link {link}: the connection broke ({why}); take a longer reset=, or none")]
     Broken {
@@ -119,24 +115,17 @@ pub enum CalibrateError {
 /// Measures what a link gives on this machine; takes the effort's times, and some round trips more.
 ///
 /// # Errors
-/// When loopback cannot be used or the link lets nothing through.
+/// When the link cannot be put up or lets nothing through.
 pub async fn calibrate(
+    shaping: Shaping,
     profile: &LinkProfile,
     seed: u64,
     effort: Effort,
 ) -> Result<Calibration, CalibrateError> {
-    let loopback = |why| CalibrateError::Loopback { why };
-    let bind = || TcpListener::bind("127.0.0.1:0");
-    let server = bind().await.map_err(loopback)?;
-    let upstream = server.local_addr().map_err(loopback)?.to_string();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let shutdown = async {
-        let _ = stopped.await;
-    };
-    let listener = bind().await.map_err(loopback)?;
-    let proxy = ShapingProxy::start(listener, upstream, profile.clone(), seed, shutdown)
-        .map_err(loopback)?;
-    let address = proxy.address();
+    let server = TcpListener::bind("127.0.0.1:0").await.map_err(NotUp::Loopback)?;
+    let upstream = server.local_addr().map_err(NotUp::Loopback)?.to_string();
+    let link = LiveLink::up(shaping, upstream, profile, seed).await?;
+    let address = link.address();
     let open = || async move {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -144,11 +133,10 @@ pub async fn calibrate(
     };
     let measured = tokio::select! {
         measured = exchange::measure(open, profile, effort) => measured,
-        why = serve(server, effort) => Err(CalibrateError::Loopback { why }),
+        why = serve(server, effort) => Err(NotUp::Loopback(why).into()),
     };
-    // The proxy's connections end with it, so none outlives the measurement.
-    let _ = stop.send(());
-    proxy.ended().await;
+    // Its connections end with it, so none outlives the measurement.
+    link.down().await;
     measured
 }
 

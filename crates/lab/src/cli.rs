@@ -1,6 +1,7 @@
 //! The command `specthink-lab`: arguments, and what is printed. Exit codes are those of `specthink`.
 
 mod args;
+mod pairs;
 mod plan;
 mod replay;
 mod report;
@@ -14,11 +15,21 @@ use std::{
 
 use coordinator::cli::{Builtin, Exit, Stop, fail, prepare, start_logging, until_enough, usage};
 
-use self::args::{Args, Command, LinksArgs};
+use self::args::{Args, CalibrateArgs, Command, LinksArgs};
 use crate::{
-    calibrate::{self, Effort},
-    link::{LinkError, LinkProfile, Links},
+    calibrate::{self, CalibrateError, Effort},
+    link::{LinkError, LinkProfile, Links, NotUp},
 };
+
+impl From<NotUp> for Stop {
+    fn from(error: NotUp) -> Self {
+        let exit = match error {
+            NotUp::Loopback(_) => Exit::Unreachable,
+            NotUp::Netem(_) => Exit::Usage,
+        };
+        Stop::new(exit, error)
+    }
+}
 
 /// Runs the command with these arguments, the program's name first. Answers its exit code; what went
 /// wrong is on standard error, in one line. `builtin` is the pair of nodes that answers when none is
@@ -33,10 +44,10 @@ pub fn run(
         Err(args::Refused::File(stop)) => return fail(&stop),
     };
     let nodes = match &args.command {
-        Command::Sweep(sweep) => Some(&sweep.nodes),
+        Command::Sweep(sweep) => Some(sweep.nodes_to_prepare()),
         _ => None,
     };
-    match prepare(builtin, nodes) {
+    match prepare(builtin, nodes.as_ref()) {
         Ok(None) => {}
         Ok(Some(code)) => return code,
         Err(stop) => return fail(&stop),
@@ -44,7 +55,7 @@ pub fn run(
     start_logging(args.verbose);
     let done = match args.command {
         Command::Links(links) => show_links(&links),
-        Command::Calibrate(args) => measure(&args.links, &args.link),
+        Command::Calibrate(args) => measure(&args),
         Command::Sweep(sweep) => sweep::run(&sweep, builtin),
         Command::Replay(args) => replay::run(&args),
         Command::Plan(args) => plan::run(&args),
@@ -104,17 +115,19 @@ fn show_links(args: &LinksArgs) -> Result<Exit, Stop> {
     print(&links.iter().map(line).collect::<String>())
 }
 
-fn measure(links: &LinksArgs, asked: &[String]) -> Result<Exit, Stop> {
-    let links = catalogue(links)?;
-    let profiles = profiles(&links, asked)?;
+fn measure(args: &CalibrateArgs) -> Result<Exit, Stop> {
+    let profiles = profiles(&catalogue(&args.links)?, &args.link)?;
     let measured = until_enough(async |enough| {
         let mut measured = Vec::new();
         for profile in &profiles {
             let one = tokio::select! {
-                one = calibrate::calibrate(profile, 1, Effort::default()) => one,
+                one = calibrate::calibrate(args.shaping.chosen(), profile, 1, Effort::default()) => one,
                 () = enough.notified() => return Err(Stop::new(Exit::Cancelled, "stopped")),
             };
-            measured.push(one.map_err(|error| Stop::new(Exit::Unreachable, error))?);
+            measured.push(one.map_err(|error| match error {
+                CalibrateError::NotUp(error) => error.into(),
+                broken => Stop::new(Exit::Unreachable, broken),
+            })?);
         }
         Ok(measured)
     })?;

@@ -9,6 +9,7 @@ mod skipped;
 
 use std::{
     collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -61,21 +62,22 @@ pub struct PolicyResults {
 }
 
 impl Results {
-    /// Reads the folders of one or more sweeps.
+    /// Reads the folders of one or more sweeps. A folder of folders, which a sweep of several pairs leaves, stands for
+    /// the sweeps in it.
     ///
     /// # Errors
     /// When one of them is no sweep's, cannot be read, or is of another data set than the first.
     pub fn read(folders: &[PathBuf]) -> Result<Results, SweepError> {
         let mut sweeps: Vec<Sweep> = Vec::new();
-        for folder in folders {
-            let experiment = Experiment::read(folder)?;
+        for folder in folders.iter().flat_map(|folder| sweeps_in(folder)) {
+            let experiment = Experiment::read(&folder)?;
             if let Some(first) = sweeps.first()
                 && first.experiment.data_set_sha256 != experiment.data_set_sha256
             {
                 let (path, first) = (folder.clone(), first.folder.clone());
                 return Err(SweepError::OtherDataSet { path, first });
             }
-            sweeps.push(Sweep { folder: folder.clone(), experiment });
+            sweeps.push(Sweep { folder, experiment });
         }
         let mut results = Results::default();
         let names = Names::new(&sweeps);
@@ -168,6 +170,18 @@ impl Results {
     }
 }
 
+/// The sweep's folder itself, or the sweeps' folders in it, by their names.
+fn sweeps_in(folder: &Path) -> Vec<PathBuf> {
+    if Experiment::is_in(folder) {
+        return vec![folder.to_owned()];
+    }
+    let inside = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut sweeps: Vec<PathBuf> = inside.filter(|path| Experiment::is_in(path)).collect();
+    sweeps.sort();
+    // Then reading it says what is wrong with it.
+    if sweeps.is_empty() { vec![folder.to_owned()] } else { sweeps }
+}
+
 /// The policies' names, in the order in which they were given where that is known.
 fn ordered(experiment: &Experiment) -> Vec<&String> {
     let given = experiment.policy_order.iter();
@@ -181,15 +195,15 @@ fn ordered(experiment: &Experiment) -> Vec<&String> {
 /// What policies and links are called where several sweeps mean different things by one name.
 struct Names<'a> {
     sweeps: &'a [Sweep],
-    /// For each sweep, the first one with the same models and conditions.
+    /// For each sweep, the first one with the same pair, models and conditions.
     settings: Vec<usize>,
 }
 
 impl<'a> Names<'a> {
     fn new(sweeps: &'a [Sweep]) -> Self {
         let key = |sweep: &'a Sweep| {
-            let Experiment { models, grader, parallel, questions, .. } = &sweep.experiment;
-            (models, grader, parallel, questions)
+            let Experiment { pair, models, grader, parallel, questions, .. } = &sweep.experiment;
+            (pair, models, grader, parallel, questions)
         };
         let first = |sweep| sweeps.iter().position(|other| key(other) == key(sweep)).unwrap_or(0);
         Names { sweeps, settings: sweeps.iter().map(first).collect() }
@@ -207,7 +221,11 @@ impl<'a> Names<'a> {
     }
 
     fn link(&self, index: usize, name: &str) -> String {
-        self.label(name, |other| self.sweeps[other].experiment.links.get(name), index)
+        let meaning = |other: usize| {
+            let Experiment { links, shaping, .. } = &self.sweeps[other].experiment;
+            Some((links.get(name)?, shaping))
+        };
+        self.label(name, meaning, index)
     }
 
     /// The name, with the first folder that means the same by it where others mean something else.

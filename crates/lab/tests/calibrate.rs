@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lab::{
     calibrate::{Effort, calibrate},
-    link::Links,
+    link::{Links, Shaping},
 };
 use tokio::time::timeout;
 
@@ -20,8 +20,10 @@ async fn a_link_is_never_better_than_asked() {
         transfer_bytes: 4 << 20,
     };
     let profile = Links::shipped().unwrap().link("rtt=20ms,down=20mbit,up=20mbit").unwrap();
-    let measured =
-        timeout(Duration::from_secs(60), calibrate(&profile, 1, effort)).await.unwrap().unwrap();
+    let measured = timeout(Duration::from_secs(60), calibrate(Shaping::Proxy, &profile, 1, effort))
+        .await
+        .unwrap()
+        .unwrap();
     assert!(measured.rtt.least >= Duration::from_millis(20), "{measured:?}");
     assert!(measured.first_answer >= Duration::from_millis(40), "{measured:?}");
     for rate in [measured.down_mbit, measured.up_mbit] {

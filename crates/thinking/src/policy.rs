@@ -183,6 +183,11 @@ pub trait Policy: Send {
     /// Takes what was measured up to the event that comes next. Most policies look at text alone.
     fn measured(&mut self, _: &Measured) {}
 
+    /// How many takeovers there were not, because a target had no room for them.
+    fn passed_over(&self) -> u32 {
+        0
+    }
+
     /// Takes an event, answers with actions.
     fn step(&mut self, event: Event<'_>) -> Vec<Action>;
 }

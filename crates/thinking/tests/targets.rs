@@ -72,6 +72,7 @@ fn a_takeover_beyond_the_share_is_passed_over_and_the_next_one_is_cut() {
     assert_eq!(brief(&back).0, Role::Small);
     let on = trigger(&mut *policy, &back, REFLECTION, 30);
     assert_eq!(brief(&on).0, Role::Small, "that was all");
+    assert_eq!(policy.passed_over(), 2);
 }
 
 #[test]

@@ -217,7 +217,10 @@ fn presets() -> impl TypedValueParser<Value = Preset> {
 
 /// Reads a time; `never` is zero.
 fn duration_or_never(text: &str) -> Result<Duration, String> {
-    if text == "never" { Ok(Duration::ZERO) } else { duration(text) }
+    if text == "never" {
+        return Ok(Duration::ZERO);
+    }
+    duration(text).map_err(|why| format!("{why}, or never"))
 }
 
 /// Reads "90s", "2m", "1h", "500ms"; a bare number is seconds.
@@ -278,6 +281,6 @@ mod tests {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert_eq!(duration_or_never("never"), Ok(Duration::ZERO));
-        assert!(duration_or_never("0").is_err());
+        assert!(duration_or_never("0").unwrap_err().ends_with(", or never"));
     }
 }

@@ -11,7 +11,8 @@ use coordinator::{
     prices::{Prices, PricesError},
 };
 
-use crate::plan::Target;
+use super::pairs::PairArg;
+use crate::{link::Shaping, plan::Target};
 
 /// Experiments over links that this machine does not have.
 #[derive(Debug, Parser)]
@@ -48,6 +49,21 @@ pub(super) struct LinksArgs {
     pub(super) links_file: Option<PathBuf>,
 }
 
+/// What makes links slow.
+#[derive(Debug, clap::Args)]
+pub(super) struct ShapingArgs {
+    /// Make links of real packets, by the kernel's netem between network namespaces, instead of by a proxy. Needs
+    /// root on Linux, a kernel with sch_netem, and iproute2; see docs/links.md.
+    #[arg(long, help_heading = "Experiment")]
+    netem: bool,
+}
+
+impl ShapingArgs {
+    pub(super) fn chosen(&self) -> Shaping {
+        if self.netem { Shaping::Netem } else { Shaping::Proxy }
+    }
+}
+
 /// Arguments of `calibrate`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CalibrateArgs {
@@ -55,6 +71,8 @@ pub(super) struct CalibrateArgs {
     pub(super) link: Vec<String>,
     #[command(flatten)]
     pub(super) links: LinksArgs,
+    #[command(flatten)]
+    pub(super) shaping: ShapingArgs,
 }
 
 const REPLAY_AFTER_HELP: &str = "\
@@ -156,6 +174,8 @@ Examples:
   Nodes of your own, over a link of your own:
     specthink-lab sweep gsm8k.jsonl --small http://127.0.0.1:7101 --large http://10.0.0.7:7102 \\
         --insecure --policy strict --policy random:share=0.3 --link rtt=90ms,loss=1% --out gsm8k
+  Two pairs, one of them this program's own:
+    specthink-lab sweep gsm8k.jsonl --pair builtin --pair qwen=http://127.0.0.1:7101,http://127.0.0.1:7102 --out both
   The same experiment from a file, with another limit:
     specthink-lab sweep --experiment experiment.toml --limit 10 --out short
 
@@ -185,6 +205,10 @@ pub(super) struct SweepArgs {
     /// Take what is not given here from this TOML file.
     #[arg(long, value_name = "FILE", help_heading = "Experiment")]
     pub(super) experiment: Option<PathBuf>,
+    /// A pair of models: NAME=SMALL,LARGE with the URLs of both nodes, or builtin. With pairs that have names each has
+    /// its folder in the folder of the results, beside a report on all.
+    #[arg(long, value_name = "PAIR", conflicts_with_all = ["small", "large"], help_heading = "Experiment")]
+    pub(super) pair: Vec<PairArg>,
     /// A policy and its parameters, which are the flags of `specthink eval`: random:share=0.3. A share may name a
     /// policy given before it, as in random:share=strict: then it is that policy's, measured over the same link.
     #[arg(long, value_name = "POLICY", default_values = DEFAULT_POLICIES, help_heading = "Experiment")]
@@ -198,6 +222,8 @@ pub(super) struct SweepArgs {
     pub(super) seed: Vec<u64>,
     #[command(flatten)]
     pub(super) links: LinksArgs,
+    #[command(flatten)]
+    pub(super) shaping: ShapingArgs,
     #[command(flatten)]
     pub(super) run: RunArgs,
     #[command(flatten)]

@@ -43,10 +43,10 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Stop> {
 
 /// Makes the report at the end of a sweep and says where it is. A report that cannot be made is told and no more: the
 /// results are what counts.
-pub(super) fn after(sweep: &Path) {
+pub(super) fn after(out: &Path, folders: &[PathBuf]) {
     let made = || -> Result<PathBuf, Stop> {
-        let results = Results::read(&[sweep.to_owned()])?;
-        Ok(Report::new(&results, &Prices::example()?)?.write(&beside(sweep))?)
+        let results = Results::read(folders)?;
+        Ok(Report::new(&results, &Prices::example()?)?.write(&beside(out))?)
     };
     let line = match made() {
         Ok(page) => format!("report: {}", page.display()),

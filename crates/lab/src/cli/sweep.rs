@@ -1,6 +1,9 @@
 //! `specthink-lab sweep`: from arguments to cells, one after the other.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use coordinator::{
     Node,
@@ -16,10 +19,12 @@ use tokio::sync::Notify;
 
 use super::{
     args::{Choice, SweepArgs},
-    catalogue, print, profiles,
+    catalogue,
+    pairs::Pair,
+    print, profiles,
 };
 use crate::{
-    link::LinkProfile,
+    link::{LinkProfile, LiveLink},
     sweep::{Cell, CellFigures, Experiment, Folder, Over, SweepError, table},
 };
 
@@ -37,8 +42,18 @@ struct Plan<'a> {
     links: Vec<(String, LinkProfile)>,
 }
 
+/// A pair of models that answers, and the folder of its results.
+struct Bench<'a> {
+    name: Option<&'a str>,
+    small: Vec<Node>,
+    places: &'a Places,
+    folder: Folder,
+}
+
 /// One cell, and what it asks.
 struct Place<'a> {
+    /// The pair's place among the pairs.
+    pair: usize,
     policy: &'a Choice,
     link: &'a (String, LinkProfile),
     seed: u64,
@@ -48,36 +63,30 @@ struct Place<'a> {
 }
 
 pub(super) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, Stop> {
+    let pairs = args.pairs(builtin)?;
     let plan = Plan::new(args)?;
     let out = args
         .out
         .as_ref()
         .ok_or_else(|| Stop::new(Exit::Usage, "no folder for the results: give --out FOLDER"))?;
-    let cells = plan.cells()?;
+    let cells = plan.cells(pairs.len())?;
     let grader = grader(&args.run)?;
     let any_large = plan.policies.iter().any(|choice| wants_large(choice.args.policy));
-    let places = Places::new(&args.nodes, any_large, &args.security, builtin)?;
+    let places = |pair: &Pair| pair.places(any_large, builtin);
+    let places = pairs.iter().map(places).collect::<Result<Vec<_>, _>>()?;
     until_enough(async |enough| {
-        let small = places.small.iter().cloned().map(remote).collect::<Result<Vec<_>, _>>()?;
-        let large = places.large.clone().map(remote).transpose()?;
-        let mut models = Vec::new();
-        for (what, node) in
-            small.iter().map(|node| ("small", node)).chain(large.iter().map(|node| ("large", node)))
-        {
-            let described = node.describe().await;
-            let (_, card) = described.map_err(|failure| {
-                let Stop { exit, .. } = Stop::from(&failure);
-                Stop::new(
-                    exit,
-                    format!("{what} node: {failure}; start it, and run the same command again"),
-                )
-            })?;
-            models.push(card.name);
+        // Before there is a folder that is of such links.
+        LiveLink::possible(args.shaping.chosen()).await?;
+        let mut benches = Vec::new();
+        for (pair, places) in pairs.iter().zip(&places) {
+            benches.push(plan.bench(pair, places, &cells, out).await?);
         }
-        let folder = Folder::open(out, &plan.experiment(&cells, models))?;
-        places.origin.announce();
-        let small: Vec<Node> = small.into_iter().map(Node::from).collect();
-        plan.sweep(cells, &folder, (small, &places), grader, &enough).await
+        places.iter().for_each(|places| places.origin.announce());
+        let ended = plan.sweep(cells, &benches, grader, &enough).await;
+        let folders: Vec<PathBuf> =
+            benches.iter().map(|bench| bench.folder.path().to_owned()).collect();
+        tokio::task::block_in_place(|| super::report::after(out, &folders));
+        ended
     })
 }
 
@@ -109,14 +118,46 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// Finds out who answers, and opens the folder of the results.
+    async fn bench<'b>(
+        &self,
+        pair: &'b Pair,
+        places: &'b Places,
+        cells: &[Place<'_>],
+        out: &Path,
+    ) -> Result<Bench<'b>, Stop> {
+        let name = pair.name.as_deref();
+        let of = name.map_or_else(String::new, |name| format!(" of pair {name}"));
+        let small = places.small.iter().cloned().map(remote).collect::<Result<Vec<_>, _>>()?;
+        let large = places.large.clone().map(remote).transpose()?;
+        let mut models = Vec::new();
+        for (what, node) in
+            small.iter().map(|node| ("small", node)).chain(large.iter().map(|node| ("large", node)))
+        {
+            let described = node.describe().await;
+            let (_, card) = described.map_err(|failure| {
+                let Stop { exit, .. } = Stop::from(&failure);
+                let mend = "start it, and run the same command again";
+                Stop::new(exit, format!("{what} node{of}: {failure}; {mend}"))
+            })?;
+            models.push(card.name);
+        }
+        let path = name.map_or_else(|| out.to_owned(), |name| out.join(name));
+        let experiment = Experiment { pair: pair.name.clone(), ..self.experiment(cells, models) };
+        let folder = Folder::open(&path, &experiment)?;
+        Ok(Bench { name, small: small.into_iter().map(Node::from).collect(), places, folder })
+    }
+
     /// All cells, in the order in which they are asked.
-    fn cells(&self) -> Result<Vec<Place<'_>>, Stop> {
+    fn cells(&self, pairs: usize) -> Result<Vec<Place<'_>>, Stop> {
         let mut cells = Vec::new();
-        for policy in &self.policies {
-            for link in &self.links {
-                for &seed in &self.args.seed {
-                    let trial = self.trial(&policy.args, seed)?;
-                    cells.push(Place { policy, link, seed, trial, opened: None });
+        for pair in 0..pairs {
+            for policy in &self.policies {
+                for link in &self.links {
+                    for &seed in &self.args.seed {
+                        let trial = self.trial(&policy.args, seed)?;
+                        cells.push(Place { pair, policy, link, seed, trial, opened: None });
+                    }
                 }
             }
         }
@@ -153,30 +194,37 @@ impl<'a> Plan<'a> {
             grader: cells.first().map_or(String::new(), |cell| cell.trial.header.grader.clone()),
             parallel: self.args.run.parallel,
             seeds: self.args.seed.clone(),
+            pair: None,
             models,
             policy_order: self.policies.iter().map(|choice| choice.name.clone()).collect(),
             policies: cells.iter().map(policy).collect(),
+            shaping: self.args.shaping.chosen(),
             links: self.links.iter().map(|(name, link)| (name.clone(), link.to_string())).collect(),
         }
     }
 
     /// Opens a cell's log, where its policy is known: a share that is another cell's is known when that cell is done.
-    fn open(&self, cells: &mut [Place<'_>], index: usize, folder: &Folder) -> Result<(), Stop> {
-        let Place { policy, link, seed, ref opened, .. } = cells[index];
+    fn open(
+        &self,
+        cells: &mut [Place<'_>],
+        index: usize,
+        benches: &[Bench<'_>],
+    ) -> Result<(), Stop> {
+        let Place { pair, policy, link, seed, ref opened, .. } = cells[index];
         if opened.is_some() {
             return Ok(());
         }
         if let Some(of) = policy.share_of {
             let same = |cell: &&Place<'_>| {
                 cell.policy.name == self.policies[of].name
-                    && (&cell.link.0, cell.seed) == (&link.0, seed)
+                    && (cell.pair, &cell.link.0, cell.seed) == (pair, &link.0, seed)
             };
             let measured = cells.iter().find(same).and_then(|cell| self.share(cell));
             let Some(share) = measured else { return Ok(()) };
             let args = PolicyArgs { share: Some(share), ..policy.args.clone() };
             cells[index].trial = self.trial(&args, seed)?;
         }
-        let path = folder.cell(&policy.name, &link.0, seed)?;
+        let path = benches[pair].folder.cell(&policy.name, &link.0, seed)?;
         let log = EvalLog::open(&path.join("log.jsonl"), &cells[index].trial.header)?;
         cells[index].opened = Some((path, log));
         Ok(())
@@ -193,13 +241,12 @@ impl<'a> Plan<'a> {
     async fn sweep(
         &self,
         mut cells: Vec<Place<'_>>,
-        folder: &Folder,
-        (small, places): (Vec<Node>, &Places),
+        benches: &[Bench<'_>],
         mut grader: Grader,
         enough: &Notify,
     ) -> Result<Exit, Stop> {
         for index in 0..cells.len() {
-            self.open(&mut cells, index, folder)?;
+            self.open(&mut cells, index, benches)?;
         }
         let all = self.problems().len() * cells.len();
         let left =
@@ -208,13 +255,16 @@ impl<'a> Plan<'a> {
         bar.skipped(&self.data.data.skipped);
         let mut stopped = None;
         for index in 0..cells.len() {
-            self.open(&mut cells, index, folder)?;
+            self.open(&mut cells, index, benches)?;
             let open = self.left(&cells[index]);
-            let Place { policy, link, seed, trial, opened } = &mut cells[index];
+            let Place { pair, policy, link, seed, trial, opened } = &mut cells[index];
             let Some((path, log)) = opened.as_mut().filter(|_| !open.is_empty()) else { continue };
-            bar.begin(&format!("{} {} {seed}", policy.name, link.0));
+            let Bench { name, small, places, .. } = &benches[*pair];
+            let name = name.map_or_else(String::new, |name| format!("{name} "));
+            bar.begin(&format!("{name}{} {} {seed}", policy.name, link.0));
             let large = places.large.as_ref().filter(|_| wants_large(trial.policy()));
-            let over = match Over::link(small.clone(), large, &link.1, *seed).await {
+            let shaping = self.args.shaping.chosen();
+            let over = match Over::link(small.clone(), large, shaping, &link.1, *seed).await {
                 Ok(over) => over,
                 Err(stop) => {
                     stopped = Some((stop.exit, stop.to_string()));
@@ -241,8 +291,7 @@ impl<'a> Plan<'a> {
             }
         }
         bar.finish();
-        self.show(&cells)?;
-        tokio::task::block_in_place(|| super::report::after(folder.path()));
+        self.show(&cells, benches)?;
         self.end(stopped, left(&cells), all)
     }
 
@@ -254,13 +303,22 @@ impl<'a> Plan<'a> {
         self.problems().iter().filter(|problem| !graded(problem)).cloned().collect()
     }
 
-    fn show(&self, cells: &[Place<'_>]) -> Result<Exit, Stop> {
-        let begun = cells.iter().filter_map(|cell| Some((cell, cell.opened.as_ref()?)));
-        let figures = begun.map(|(cell, (path, log))| {
-            let rows = self.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
-            CellFigures::new((&cell.policy.name, &cell.link.0, cell.seed), rows, path)
-        });
-        print(&table(&figures.collect::<Result<Vec<_>, _>>()?))
+    /// A table for each pair.
+    fn show(&self, cells: &[Place<'_>], benches: &[Bench<'_>]) -> Result<(), Stop> {
+        for (pair, bench) in benches.iter().enumerate() {
+            let ours = cells.iter().filter(|cell| cell.pair == pair);
+            let begun = ours.filter_map(|cell| Some((cell, cell.opened.as_ref()?)));
+            let figures = begun.map(|(cell, (path, log))| {
+                let rows = self.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
+                CellFigures::new((&cell.policy.name, &cell.link.0, cell.seed), rows, path)
+            });
+            let table = table(&figures.collect::<Result<Vec<_>, _>>()?);
+            print(&match bench.name {
+                Some(name) => format!("{name}:\n\n{table}\n"),
+                None => table,
+            })?;
+        }
+        Ok(())
     }
 
     /// The exit code: a sweep that is not complete is no success.

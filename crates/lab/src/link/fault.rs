@@ -1,4 +1,6 @@
-//! Why a link cannot be had: what is wrong with a description, and where it stands.
+//! Why a link cannot be had: what is wrong with a description, and where it stands; or why it cannot be put up.
+
+use std::io;
 
 use super::NotARate;
 
@@ -141,4 +143,53 @@ impl LinkFault {
         let must_be = format!("{why}, or unlimited");
         LinkFault::BadValue { key, value: value.to_owned(), must_be }
     }
+}
+
+/// Why a link cannot be put up. Each is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum NotUp {
+    /// Loopback cannot be used.
+    #[error("cannot use loopback: {0}; allow this program to listen on 127.0.0.1")]
+    Loopback(io::Error),
+    /// Neither can the kernel's netem.
+    #[error("--netem: {0}, or leave --netem out: the proxy needs none of this")]
+    Netem(#[from] NetemError),
+}
+
+/// Why there is no link of real packets.
+#[derive(Debug, thiserror::Error)]
+pub enum NetemError {
+    /// Another system.
+    #[error("network namespaces are Linux's: run it there")]
+    NotLinux,
+    /// A namespace cannot be made, or not be entered.
+    #[error("cannot use a network namespace: {0}; run as root")]
+    NotAllowed(io::Error),
+    /// A program is not there.
+    #[error("cannot run {program}: {why}; install iproute2")]
+    Tool {
+        /// Its name.
+        program: &'static str,
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// The kernel lacks it.
+    #[error("this kernel has no netem; load it (modprobe sch_netem)")]
+    NoNetem,
+    /// A program did not do what it should.
+    #[error("`{command}` failed: {said}; mend that")]
+    Refused {
+        /// What was run.
+        command: String,
+        /// What it said.
+        said: String,
+    },
+    /// Nothing can listen inside the namespace.
+    #[error("cannot listen inside a network namespace: {0}; run as root")]
+    Listen(io::Error),
+    /// A file that `tc` needs cannot be written.
+    #[error(
+        "cannot write to the folder for temporary files: {0}; set TMPDIR to one that can be written"
+    )]
+    Files(io::Error),
 }

@@ -272,7 +272,7 @@ async fn drain(
 }
 
 /// What one direction holds: the bytes under way in a round trip, and a queue.
-fn window_bytes(profile: &LinkProfile, way: Way) -> usize {
+pub(super) fn window_bytes(profile: &LinkProfile, way: Way) -> usize {
     let bytes = profile.rate(way).map(|rate| rate.bytes_in(profile.rtt + BUFFER));
     bytes.unwrap_or(MAX_WINDOW_BYTES).clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES)
 }

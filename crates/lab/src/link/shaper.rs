@@ -75,12 +75,12 @@ impl Direction {
             Way::Up => (profile.rtt - half, 1),
         };
         let own = splitmix64(splitmix64(seed, 1), connection);
-        let draws = |purpose: u64| Draws { seed: splitmix64(own, way * 8 + purpose), drawn: 0 };
+        let draws = |purpose: u64| Draws::new(splitmix64(own, way * 8 + purpose));
         Direction {
             propagation,
             rtt: profile.rtt,
             rate: profile.rate(if way == 0 { Way::Down } else { Way::Up }),
-            outages: profile.outage.map(|outage| Outages::new(outage, splitmix64(seed, 2))),
+            outages: Outages::of(profile, seed),
             losses: Losses::new(profile.loss, draws(1), draws(2)),
             // The deviations of both directions add up to that of the round trip.
             jitter: Jitter::new(profile.jitter.mul_f64(FRAC_1_SQRT_2), draws(3)),
@@ -163,12 +163,16 @@ fn nanoseconds(nanoseconds: u128) -> Duration {
 
 /// A sequence of draws of its own.
 #[derive(Debug, Clone)]
-struct Draws {
+pub(super) struct Draws {
     seed: u64,
     drawn: u64,
 }
 
 impl Draws {
+    pub(super) fn new(seed: u64) -> Self {
+        Draws { seed, drawn: 0 }
+    }
+
     fn next(&mut self) -> u64 {
         self.drawn += 1;
         splitmix64(self.seed, self.drawn)
@@ -182,7 +186,7 @@ impl Draws {
 
 /// How late pieces are: normal, and never early.
 #[derive(Debug, Clone)]
-struct Jitter {
+pub(super) struct Jitter {
     deviation: Duration,
     draws: Draws,
     late: Duration,
@@ -191,7 +195,7 @@ struct Jitter {
 }
 
 impl Jitter {
-    fn new(deviation: Duration, draws: Draws) -> Self {
+    pub(super) fn new(deviation: Duration, draws: Draws) -> Self {
         Jitter { deviation, draws, late: Duration::ZERO, until: Duration::ZERO }
     }
 
@@ -206,7 +210,7 @@ impl Jitter {
 
     /// Twelve uniform draws of 16 bits add up to a normal one with a deviation of 65536, cut off at six
     /// deviations; whole numbers only, so that every machine gets the same.
-    fn draw(&mut self) -> Duration {
+    pub(super) fn draw(&mut self) -> Duration {
         let draws = [self.draws.next(), self.draws.next(), self.draws.next()];
         let sum: i64 = draws
             .iter()
@@ -277,7 +281,7 @@ impl Losses {
 
 /// When the link is down.
 #[derive(Debug, Clone)]
-struct Outages {
+pub(super) struct Outages {
     every: u128,
     up: u128,
     /// How far into its period the link starts.
@@ -285,6 +289,11 @@ struct Outages {
 }
 
 impl Outages {
+    /// Those of a link, all of whose connections share them.
+    pub(super) fn of(profile: &LinkProfile, seed: u64) -> Option<Self> {
+        profile.outage.map(|outage| Outages::new(outage, splitmix64(seed, 2)))
+    }
+
     /// The link starts anywhere in the period, or a short run would never meet an outage.
     fn new(outage: Outage, draw: u64) -> Self {
         let every = outage.every.as_nanos().max(1);
@@ -295,6 +304,13 @@ impl Outages {
     /// How far into its period the link is.
     fn position(&self, at: Duration) -> u128 {
         (at.as_nanos() + self.phase) % self.every
+    }
+
+    /// Whether the link is up, and until when it stays as it is.
+    pub(super) fn phase(&self, at: Duration) -> (bool, Duration) {
+        let position = self.position(at);
+        let (up, end) = if position < self.up { (true, self.up) } else { (false, self.every) };
+        (up, at + nanoseconds(end - position))
     }
 
     /// When something arrives that would arrive at `at`: then, or with the first retransmission that finds the link up.

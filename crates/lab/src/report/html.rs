@@ -11,7 +11,7 @@ use super::{
     figure::DrawnFigure,
     table::{Table, Value},
 };
-use crate::{results::What, stats::RESAMPLES};
+use crate::{link::Shaping, results::What, stats::RESAMPLES};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -81,6 +81,9 @@ fn facts(data: &Data<'_>, prices: &Prices) -> String {
         fact("folder", sweep.folder.display().to_string());
         fact("data set", experiment.data_set.clone());
         fact("its SHA-256", experiment.data_set_sha256.clone());
+        if let Some(pair) = &experiment.pair {
+            fact("pair", pair.clone());
+        }
         fact("models", list(experiment.models.clone()));
         fact("questions", experiment.questions.to_string());
         fact("at a time", experiment.parallel.to_string());
@@ -88,11 +91,16 @@ fn facts(data: &Data<'_>, prices: &Prices) -> String {
         fact("grader", experiment.grader.clone());
         let links = experiment.links.iter().map(|(name, link)| format!("{name}: {link}"));
         facts.push(("links".to_owned(), items(links)));
+        let shaping = match experiment.shaping {
+            Shaping::Proxy => "the proxy, a model above TCP",
+            Shaping::Netem => "the kernel's netem: real packets under the system's TCP",
+        };
+        facts.push(("links made by".to_owned(), shaping.to_owned()));
         let policies = experiment.policies.iter().map(|(name, note)| format!("{name}: {note}"));
         let all = items(policies);
         let policies = format!(
             "{}<details><summary>all parameters</summary>{all}</details>",
-            escaped(&list(data.policies()))
+            escaped(&list(experiment.policies.keys().cloned().collect()))
         );
         facts.push(("policies".to_owned(), policies));
     }
@@ -186,8 +194,8 @@ fn limits() -> String {
         "Everything ran on the machines that the sweep ran on, and where no nodes were named that is one: both models \
          and the coordinator share its cores, so that computing of one can slow the other down. Times are of that \
          machine and these models.",
-        "The link is a model above TCP: delay, rate, jitter, losses, outages and resets, without congestion control. \
-         docs/links.md lists its limits.",
+        "A link that the proxy makes is a model above TCP: delay, rate, jitter, losses, outages and resets, without \
+         congestion control. docs/links.md lists its limits, and how it compares with real packets.",
         "Where several questions are asked at a time, they share the nodes and the link; what they wait for each other \
          is part of every time here.",
         "A few dozen questions tell large differences from none, and small ones not: look at the intervals before the \

@@ -9,18 +9,17 @@ use std::{
 
 use coordinator::{
     Ended, Node, Outcome,
-    cli::{Exit, Stop, Trial, remote},
+    cli::{Stop, Trial, remote},
     eval::{Asker, Asking, EvalError},
     journal::{Header, JournalWriter},
 };
 use grading::dataset::Problem;
 use serde::{Deserialize, Serialize};
 use thinking::thinker::Failure;
-use tokio::net::TcpListener;
 use transport::{Remote, RemoteConfig};
 
 use super::{SweepError, folder::journal_path};
-use crate::link::{LinkProfile, ShapingProxy};
+use crate::link::{LinkProfile, LiveLink, Shaping};
 
 /// The nodes as a cell reaches them: the small one at once, the large one over a link.
 pub struct Over {
@@ -32,46 +31,35 @@ struct Large {
     node: Node,
     /// The same node without the link, to tell the one's absence from the other's.
     direct: Remote,
-    proxy: ShapingProxy,
+    link: LiveLink,
 }
 
 impl Over {
     /// Puts the link in the way, and connects over it: the first question shall not pay for that.
     ///
     /// # Errors
-    /// When a node cannot be reached, or the link lets nothing through.
+    /// When a node cannot be reached, or the link cannot be put up or lets nothing through.
     pub async fn link(
         small: Vec<Node>,
         large: Option<&RemoteConfig>,
+        shaping: Shaping,
         profile: &LinkProfile,
         seed: u64,
     ) -> Result<Over, Stop> {
         let Some(large) = large else { return Ok(Over { small, large: None }) };
         let direct = remote(large.clone())?;
-        let loopback = |why: io::Error| {
-            let mend = "allow this program to listen on 127.0.0.1";
-            Stop::new(Exit::Unreachable, format!("cannot use loopback: {why}; {mend}"))
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(loopback)?;
         let address = &large.address;
         let upstream = match address.host() {
             host if host.contains(':') => format!("[{host}]:{}", address.port()),
             host => format!("{host}:{}", address.port()),
         };
-        let proxy = ShapingProxy::start(
-            listener,
-            upstream,
-            profile.clone(),
-            seed,
-            std::future::pending::<()>(),
-        )
-        .map_err(loopback)?;
-        let over = remote(RemoteConfig { via: Some(proxy.address()), ..large.clone() })?;
+        let link = LiveLink::up(shaping, upstream, profile, seed).await?;
+        let over = remote(RemoteConfig { via: Some(link.address()), ..large.clone() })?;
         over.describe().await.map_err(|failure| {
             let Stop { exit, .. } = Stop::from(&failure);
             Stop::new(exit, format!("large node over the link {}: {failure}", profile.name))
         })?;
-        Ok(Over { small, large: Some(Large { node: over.into(), direct, proxy }) })
+        Ok(Over { small, large: Some(Large { node: over.into(), direct, link }) })
     }
 }
 
@@ -120,7 +108,7 @@ impl<'a> Cell<'a> {
     /// When it cannot be written.
     pub fn note_traffic(&self) -> Result<(), SweepError> {
         let Some(large) = &self.over.large else { return Ok(()) };
-        let traffic = large.proxy.traffic();
+        let traffic = large.link.traffic();
         let crossed = Crossed {
             run: self.run,
             up_bytes: traffic.up.bytes,

@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::link::Shaping;
+
 /// The version of the folder's layout.
 const VERSION: u32 = 1;
 /// The experiment's file.
@@ -32,6 +34,9 @@ pub struct Experiment {
     pub parallel: u16,
     /// The seeds.
     pub seeds: Vec<u64>,
+    /// The pair's name, where it has one: the same models elsewhere are another pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
     /// The small nodes' models, and the large node's.
     pub models: Vec<String>,
     /// The policies' names in the order in which they were given; empty in folders of earlier programs.
@@ -39,6 +44,9 @@ pub struct Experiment {
     pub policy_order: Vec<String>,
     /// The policies: for each what its results depend on beside the seed, as JSON.
     pub policies: BTreeMap<String, String>,
+    /// What made the links slow.
+    #[serde(default)]
+    pub shaping: Shaping,
     /// The links by name, as descriptions.
     pub links: BTreeMap<String, String>,
 }
@@ -46,6 +54,11 @@ pub struct Experiment {
 impl Experiment {
     /// The version that this program writes.
     pub const VERSION: u32 = VERSION;
+
+    /// Whether a folder has one.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(NAME).exists()
+    }
 
     /// Reads the experiment of a folder that a sweep wrote or is writing; nothing is locked.
     ///
@@ -83,6 +96,7 @@ impl Experiment {
             ("--seed", self.seeds != other.seeds),
             ("model", self.models != other.models),
             ("policy, or setting of the answers", self.policies != other.policies),
+            ("kind of link: with or without --netem", self.shaping != other.shaping),
             ("link", self.links != other.links),
         ];
         differences.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what)

@@ -8,8 +8,8 @@ use super::{SweepError, cell::crossed};
 use crate::stats::quantile;
 
 const HEADER: &str = "\
-| policy | link | seed | right | 95 % interval | large share | takeovers | abandoned | latency median | p95 | network share | up | down | degraded | failed |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| policy | link | seed | right | 95 % interval | large share | takeovers | abandoned | passed over | latency median | p95 | network share | up | down | degraded | failed |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
 /// What a cell says.
@@ -69,13 +69,14 @@ impl CellFigures {
     }
 
     fn row(&self) -> String {
-        let Figures { right, graded, failed, degraded, takeovers, abandoned, .. } = self.figures;
+        let Figures { right, graded, failed, degraded, .. } = self.figures;
+        let Figures { takeovers, abandoned, passed_over, .. } = self.figures;
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let (low, high) = (self.figures.accuracy_low, self.figures.accuracy_high);
         if graded == 0 {
             let seed = self.seed.to_string();
             let begin = [self.policy.as_str(), &self.link, &seed, "nothing graded"].join(" | ");
-            return format!("| {begin} |{} 0 | {failed} |\n", " - |".repeat(9));
+            return format!("| {begin} |{} 0 | {failed} |\n", " - |".repeat(10));
         }
         let ms = |us: u64| format!("{:.0} ms", us as f64 / 1e3);
         let cells = [
@@ -87,6 +88,7 @@ impl CellFigures {
             percent(self.figures.takeover_share),
             format!("{takeovers:.2}"),
             format!("{abandoned:.2}"),
+            format!("{passed_over:.2}"),
             ms(self.median_us),
             ms(self.p95_us),
             percent(self.network_share),

@@ -7,7 +7,10 @@ use coordinator::{
     eval::{self, Graded, Row, question_name, question_seed},
     journal::{Journal, JournalWriter},
 };
-use lab::sweep::{Experiment, Folder, file_name};
+use lab::{
+    link::Shaping,
+    sweep::{Experiment, Folder, file_name},
+};
 use serde_json::json;
 use tempfile::TempDir;
 use thinking::{policy::Role, thinker::Sampling};
@@ -69,9 +72,11 @@ impl Sweep {
             grader: "own".to_owned(),
             parallel: 1,
             seeds: plan.seeds.to_vec(),
+            pair: None,
             models: vec!["tiny".to_owned(), "less-tiny".to_owned()],
             policy_order: plan.policies.iter().map(|name| (*name).to_owned()).collect(),
             policies: plan.policies.iter().map(policy).collect(),
+            shaping: Shaping::Proxy,
             links: plan.links.iter().map(link).collect::<BTreeMap<_, _>>(),
         };
         let folder = TempDir::new().unwrap();

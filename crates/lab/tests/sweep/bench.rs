@@ -96,10 +96,15 @@ impl Bench {
 
     /// The command that sweeps the data over [`LINK`], with more flags.
     pub(crate) fn command(&self, flags: &[&str]) -> Command {
+        let mut command = self.command_without_nodes(flags);
+        command.args(["--small", &self.urls[0], "--large", &self.urls[1]]);
+        command
+    }
+
+    pub(crate) fn command_without_nodes(&self, flags: &[&str]) -> Command {
         let data = self.folder.path().join("data.jsonl");
         let mut command = Command::new(env!("CARGO_BIN_EXE_specthink-lab"));
-        command.arg("sweep").arg(data).arg("--out").arg(self.out());
-        command.args(["--small", &self.urls[0], "--large", &self.urls[1], "--link", LINK]);
+        command.arg("sweep").arg(data).arg("--out").arg(self.out()).args(["--link", LINK]);
         command.args(flags).env_remove("RUST_LOG").env_remove("SPECTHINK_TOKEN");
         command
     }

@@ -4,6 +4,8 @@
 
 mod bench;
 mod interrupted;
+mod netem;
+mod pairs;
 
 use std::{fs, process::Command};
 

@@ -40,6 +40,8 @@ pub struct Bounded {
     writer: Role,
     /// The small writer writes what the policy inside takes for the large one's.
     stands_in: bool,
+    /// Takeovers that were beyond the targets.
+    beyond: u32,
     /// Until a paragraph ends, the small writer is at a place that was passed over.
     passed_over: bool,
     /// How the small writer was last asked for a turn: what it writes meanwhile is one.
@@ -62,6 +64,7 @@ impl Bounded {
             allowance: Allowance::new(bounds.targets, max_tokens),
             writer: Role::Small,
             stands_in: false,
+            beyond: 0,
             passed_over: false,
             stop: Vec::new(),
             watch: None,
@@ -120,6 +123,7 @@ impl Bounded {
             return;
         }
         actions.pop();
+        self.beyond += 1;
         let instead = self.pass_over().into_iter();
         // It was not asked, so there is nothing of it.
         actions.extend(
@@ -199,6 +203,10 @@ impl Policy for Bounded {
     fn measured(&mut self, measured: &Measured) {
         self.allowance.measured(measured);
         self.inner.measured(measured);
+    }
+
+    fn passed_over(&self) -> u32 {
+        self.beyond
     }
 
     fn step(&mut self, event: Event<'_>) -> Vec<Action> {

@@ -1,0 +1,147 @@
+//! The pairs of models that a sweep asks: where their nodes are, and how they are called.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use coordinator::cli::{Builtin, Exit, NodesArgs, Places, SecurityArgs, Stop};
+
+use super::args::SweepArgs;
+
+const BUILTIN: &str = "builtin";
+const WANTED: &str =
+    "write NAME=SMALL,LARGE with the URLs of both nodes, or builtin for the pair of this program";
+
+/// A pair with a name, as it is given: `builtin`, or `NAME=SMALL,LARGE`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PairArg {
+    name: String,
+    /// The small nodes, then the large one; none for the pair of this program.
+    nodes: Vec<String>,
+}
+
+impl FromStr for PairArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == BUILTIN {
+            return Ok(PairArg { name: text.to_owned(), nodes: Vec::new() });
+        }
+        let (name, nodes) = text.split_once('=').ok_or(WANTED)?;
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.starts_with('.') || name.is_empty() || !name.bytes().all(fine) {
+            return Err(format!("{name:?} is no name: give letters, digits, '-', '_' or '.'"));
+        }
+        // The pair of this program, and the folder of the report on all.
+        if name == BUILTIN || name == "report" {
+            return Err(format!("{name:?} means something else here: give the pair another name"));
+        }
+        let nodes: Vec<String> = nodes.split(',').map(|url| url.trim().to_owned()).collect();
+        if nodes.len() < 2 || nodes.iter().any(String::is_empty) {
+            return Err(WANTED.to_owned());
+        }
+        Ok(PairArg { name: name.to_owned(), nodes })
+    }
+}
+
+/// A pair of a sweep, as the nodes' arguments name it.
+#[derive(Debug)]
+pub(super) struct Pair {
+    /// Its name, where it has one: then its results have a folder of their own.
+    pub(super) name: Option<String>,
+    nodes: NodesArgs,
+    security: SecurityArgs,
+}
+
+impl Pair {
+    /// Where its nodes are. Starts them where they are the program's own.
+    pub(super) fn places(
+        &self,
+        wants_large: bool,
+        builtin: Option<&dyn Builtin>,
+    ) -> Result<Places, Stop> {
+        Places::new(&self.nodes, wants_large, &self.security, builtin)
+    }
+}
+
+impl SweepArgs {
+    /// The nodes that a sweep is going to ask first, or the program's own where a pair of it is that.
+    pub(super) fn nodes_to_prepare(&self) -> NodesArgs {
+        let is_builtin = |pair: &&PairArg| pair.nodes.is_empty();
+        self.pair
+            .iter()
+            .find(is_builtin)
+            .or(self.pair.first())
+            .map_or_else(|| self.nodes.clone(), |pair| self.pair(pair).nodes)
+    }
+
+    /// The pairs, at least one.
+    pub(super) fn pairs(&self, builtin: Option<&dyn Builtin>) -> Result<Vec<Pair>, Stop> {
+        if self.pair.is_empty() {
+            let (nodes, security) = (self.nodes.clone(), self.security.clone());
+            return Ok(vec![Pair { name: None, nodes, security }]);
+        }
+        let mut names = BTreeSet::new();
+        for PairArg { name, nodes } in &self.pair {
+            if !names.insert(name) {
+                let message = format!("--pair {name} is there twice: rename one");
+                return Err(Stop::new(Exit::Usage, message));
+            }
+            if nodes.is_empty() && builtin.is_none() {
+                let message = format!("--pair {name}: this program carries no pair; {WANTED}");
+                return Err(Stop::new(Exit::Usage, message));
+            }
+        }
+        Ok(self.pair.iter().map(|pair| self.pair(pair)).collect())
+    }
+
+    fn pair(&self, PairArg { name, nodes }: &PairArg) -> Pair {
+        let mut pair = Pair {
+            name: Some(name.clone()),
+            nodes: self.nodes.clone(),
+            security: self.security.clone(),
+        };
+        match nodes.split_last() {
+            Some((large, small)) => {
+                pair.nodes.small = small.to_vec();
+                pair.nodes.large = Some(large.clone());
+            }
+            // Credentials are for the nodes of the others.
+            None => {
+                pair.security = SecurityArgs {
+                    tls_ca: None,
+                    tls_cert: None,
+                    tls_key: None,
+                    token_file: None,
+                    insecure: false,
+                    max_message_bytes: self.security.max_message_bytes,
+                };
+            }
+        }
+        pair
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_has_a_name_and_two_nodes_or_is_the_programs_own() {
+        let read = |text: &str| text.parse::<PairArg>();
+        let pair = |name: &str, nodes: &[&str]| PairArg {
+            name: name.to_owned(),
+            nodes: nodes.iter().map(|&url| url.to_owned()).collect(),
+        };
+        assert_eq!(read("builtin"), Ok(pair("builtin", &[])));
+        let two = pair("qwen-0.5b", &["http://a:1", "http://b:2"]);
+        assert_eq!(read("qwen-0.5b=http://a:1,http://b:2"), Ok(two));
+        let three = pair("spare", &["http://a:1", "http://c:3", "http://b:2"]);
+        assert_eq!(read("spare=http://a:1, http://c:3, http://b:2"), Ok(three));
+        for bad in ["", "qwen", "q=", "q=http://a:1", "q=http://a:1,", "=a,b", "../q=a,b", ".q=a,b"]
+        {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        for taken in ["report=a,b", "builtin=a,b"] {
+            assert!(read(taken).unwrap_err().contains("another name"), "{taken}");
+        }
+    }
+}

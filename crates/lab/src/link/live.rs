@@ -1,0 +1,89 @@
+//! A link that is up: what connects to its address reaches the upstream over it.
+//!
+//! What does not live here: how it comes to be slow (`proxy`, `netem`).
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, sync::oneshot};
+
+use super::{LinkProfile, NotUp, ShapingProxy, Traffic, netem};
+
+/// What makes a link slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shaping {
+    /// The model of a link, in a proxy: seeded, and without root.
+    #[default]
+    Proxy,
+    /// The kernel's netem, between network namespaces: real packets under the system's own TCP. Root, on Linux.
+    Netem,
+}
+
+/// A link of a profile, up until it is dropped.
+#[derive(Debug)]
+pub struct LiveLink {
+    proxy: ShapingProxy,
+    stop: oneshot::Sender<()>,
+    /// After the proxy, whose listener is at its far end.
+    _netem: Option<netem::Up>,
+}
+
+impl LiveLink {
+    /// Puts a link up: what connects to its address reaches `upstream` (`HOST:PORT`). Its time begins now.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub async fn up(
+        shaping: Shaping,
+        upstream: String,
+        profile: &LinkProfile,
+        seed: u64,
+    ) -> Result<LiveLink, NotUp> {
+        let (listener, profile, netem) = match shaping {
+            Shaping::Proxy => {
+                let listener = TcpListener::bind("127.0.0.1:0").await.map_err(NotUp::Loopback)?;
+                (listener, profile.clone(), None)
+            }
+            Shaping::Netem => {
+                let (listener, up) = netem::up(profile, seed).await?;
+                // All that is left to the proxy.
+                let LinkProfile { name, reset, .. } = profile.clone();
+                (listener, LinkProfile { name, reset, ..LinkProfile::default() }, Some(up))
+            }
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        let proxy = ShapingProxy::start(listener, upstream, profile, seed, shutdown);
+        Ok(LiveLink { proxy: proxy.map_err(NotUp::Loopback)?, stop, _netem: netem })
+    }
+
+    /// Whether this machine can have links of this kind at all.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn possible(shaping: Shaping) -> Result<(), NotUp> {
+        // Nothing connects to it.
+        let (nowhere, unlimited) = ("127.0.0.1:9".to_owned(), LinkProfile::default());
+        Self::up(shaping, nowhere, &unlimited, 0).await?.down().await;
+        Ok(())
+    }
+
+    /// Where it begins.
+    pub fn address(&self) -> SocketAddr {
+        self.proxy.address()
+    }
+
+    /// What has gone over it so far. Stalls and losses of real packets are not counted.
+    pub fn traffic(&self) -> Traffic {
+        self.proxy.traffic()
+    }
+
+    /// Takes it down with all its connections, and says what has gone over it.
+    pub async fn down(self) -> Traffic {
+        let _ = self.stop.send(());
+        self.proxy.ended().await
+    }
+}
