@@ -33,9 +33,16 @@ pub struct Effort {
 impl Default for Effort {
     /// Seconds: enough for a median, not for rare stalls.
     fn default() -> Self {
+        Effort::with_pings_for(Duration::from_secs(5))
+    }
+}
+
+impl Effort {
+    /// Round trips for so long, a hundred in a second at most.
+    pub fn with_pings_for(time: Duration) -> Self {
         Effort {
-            pings: 500,
-            ping_time: Duration::from_secs(5),
+            pings: (time.as_secs_f64() * 100.0).ceil() as usize,
+            ping_time: time,
             transfer_time: Duration::from_secs(2),
             transfer_bytes: 64 * 1024 * 1024,
         }

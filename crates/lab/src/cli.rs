@@ -117,11 +117,12 @@ fn show_links(args: &LinksArgs) -> Result<Exit, Stop> {
 
 fn measure(args: &CalibrateArgs) -> Result<Exit, Stop> {
     let profiles = profiles(&catalogue(&args.links)?, &args.link)?;
+    let effort = Effort::with_pings_for(args.time);
     let measured = until_enough(async |enough| {
         let mut measured = Vec::new();
         for profile in &profiles {
             let one = tokio::select! {
-                one = calibrate::calibrate(args.shaping.chosen(), profile, 1, Effort::default()) => one,
+                one = calibrate::calibrate(args.shaping.chosen(), profile, 1, effort) => one,
                 () = enough.notified() => return Err(Stop::new(Exit::Cancelled, "stopped")),
             };
             measured.push(one.map_err(|error| match error {

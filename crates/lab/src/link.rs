@@ -28,9 +28,9 @@ mod netem {
     use super::{LinkProfile, NetemError};
 
     #[derive(Debug)]
-    pub(super) struct Up;
+    pub(super) enum Held {}
 
-    pub(super) async fn up(_: &LinkProfile, _: u64) -> Result<(TcpListener, Up), NetemError> {
+    pub(super) async fn up(_: &LinkProfile, _: u64) -> Result<(TcpListener, Held), NetemError> {
         Err(NetemError::NotLinux)
     }
 }

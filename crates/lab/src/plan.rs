@@ -60,8 +60,8 @@ impl fmt::Display for Target {
 pub struct Candidate {
     /// The policy's label, with its parameters.
     pub policy: String,
-    /// The small and the large model.
-    pub models: Vec<String>,
+    /// The pair of models.
+    pub pair: String,
     /// Answers that this is taken from.
     pub answers: usize,
     /// Right of graded, with Wilson's interval.
@@ -189,7 +189,7 @@ fn candidate(
     let alone = Estimate { value: right as f64 / count, interval: None };
     Candidate {
         policy: policy.label.clone(),
-        models: sweep.map(|sweep| sweep.experiment.models.clone()).unwrap_or_default(),
+        pair: sweep.map(|sweep| sweep.experiment.pair()).unwrap_or_default(),
         answers: answers.len(),
         accuracy: stats::share(&questions).unwrap_or(alone),
         share: large / tokens.max(1.0),
@@ -248,7 +248,7 @@ mod tests {
     ) -> Candidate {
         Candidate {
             policy: policy.to_owned(),
-            models: Vec::new(),
+            pair: String::new(),
             answers: 50,
             accuracy: Estimate { value: accuracy, interval: None },
             share,

@@ -106,6 +106,8 @@ fn cells(results: &Results) -> Result<Table, SweepError> {
         "accuracy_high",
         "large_share",
         "takeovers_per_answer",
+        "abandoned_per_answer",
+        "passed_over_per_answer",
         "latency_median_ms",
         "latency_p95_ms",
         "network_share",
@@ -122,8 +124,9 @@ fn cells(results: &Results) -> Result<Table, SweepError> {
             vec![key.0.into(), key.1.into(), key.2.into(), figures.graded.into()],
             vec![figures.right.into(), figures.accuracy.into(), figures.accuracy_low.into()],
             vec![figures.accuracy_high.into(), figures.takeover_share.into()],
-            vec![figures.takeovers.into(), data::ms(sums.median_us).into()],
-            vec![data::ms(sums.p95_us).into(), sums.network_share.into(), sums.up_bytes.into()],
+            vec![figures.takeovers.into(), figures.abandoned.into(), figures.passed_over.into()],
+            vec![data::ms(sums.median_us).into(), data::ms(sums.p95_us).into()],
+            vec![sums.network_share.into(), sums.up_bytes.into()],
             vec![sums.down_bytes.into(), figures.degraded.into(), figures.failed.into()],
         ]);
     }

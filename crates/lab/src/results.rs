@@ -8,7 +8,6 @@ mod cell;
 mod skipped;
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -95,10 +94,17 @@ impl Results {
         self.policies.iter().find(|policy| policy.label == label)
     }
 
+    /// Two sweeps whose links are not made in the same way, where there are such.
+    pub fn of_two_kinds(&self) -> Option<(&Sweep, &Sweep)> {
+        let first = self.sweeps.first()?;
+        let other = |sweep: &&Sweep| sweep.experiment.shaping != first.experiment.shaping;
+        self.sweeps.iter().find(other).map(|other| (first, other))
+    }
+
     fn add(&mut self, index: usize, names: &Names) -> Result<(), String> {
         let experiment = &names.sweeps[index].experiment;
         let links = self.add_links(index, names)?;
-        for name in ordered(experiment) {
+        for name in experiment.policies_in_order() {
             let note = &experiment.policies[name];
             let value: serde_json::Value =
                 serde_json::from_str(note).map_err(|why| format!("policy {name}: {why}"))?;
@@ -182,16 +188,6 @@ fn sweeps_in(folder: &Path) -> Vec<PathBuf> {
     if sweeps.is_empty() { vec![folder.to_owned()] } else { sweeps }
 }
 
-/// The policies' names, in the order in which they were given where that is known.
-fn ordered(experiment: &Experiment) -> Vec<&String> {
-    let given = experiment.policy_order.iter();
-    let given: Vec<&String> =
-        given.filter(|name| experiment.policies.contains_key(*name)).collect();
-    let known: BTreeSet<&String> = given.iter().copied().collect();
-    let others = experiment.policies.keys().filter(|name| !known.contains(name));
-    given.iter().copied().chain(others).collect()
-}
-
 /// What policies and links are called where several sweeps mean different things by one name.
 struct Names<'a> {
     sweeps: &'a [Sweep],
@@ -202,8 +198,9 @@ struct Names<'a> {
 impl<'a> Names<'a> {
     fn new(sweeps: &'a [Sweep]) -> Self {
         let key = |sweep: &'a Sweep| {
-            let Experiment { pair, models, grader, parallel, questions, .. } = &sweep.experiment;
-            (pair, models, grader, parallel, questions)
+            let Experiment { pair_name, models, grader, parallel, questions, .. } =
+                &sweep.experiment;
+            (pair_name, models, grader, parallel, questions)
         };
         let first = |sweep| sweeps.iter().position(|other| key(other) == key(sweep)).unwrap_or(0);
         Names { sweeps, settings: sweeps.iter().map(first).collect() }

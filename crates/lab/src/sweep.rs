@@ -10,7 +10,7 @@ mod table;
 
 pub(crate) use self::{
     cell::crossed,
-    folder::{cell_path, journal_path},
+    folder::{REPORT, cell_path, journal_path},
 };
 pub use self::{
     cell::{Cell, Crossed, Over},

@@ -1,6 +1,6 @@
 //! The raw arguments, as clap reads them, and a file of them. What they mean together is in `sweep`.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
     ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
@@ -29,7 +29,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// List the links that have a name.
     Links(LinksArgs),
-    /// Measure what links really give on this machine, ten seconds a link.
+    /// Measure what links really give on this machine, some ten seconds a link.
     Calibrate(CalibrateArgs),
     /// Ask every question of a data set with every policy over every link.
     Sweep(Box<SweepArgs>),
@@ -69,6 +69,9 @@ impl ShapingArgs {
 pub(super) struct CalibrateArgs {
     /// Links, by name or description; all that have a name unless told otherwise.
     pub(super) link: Vec<String>,
+    /// How long round trips are measured on each link. Rare stalls show in minutes only.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration, help_heading = "Experiment")]
+    pub(super) time: Duration,
     #[command(flatten)]
     pub(super) links: LinksArgs,
     #[command(flatten)]
@@ -158,7 +161,7 @@ pub(super) struct PlanArgs {
     /// What the policy has to keep: accuracy>=80%, share<=10%, latency<=8s (at p95), cost<=0.002 (an answer).
     #[arg(long, value_name = "TARGET")]
     pub(super) target: Vec<Target>,
-    /// Only sweeps with models whose names contain this.
+    /// Only pairs whose name, or the names of whose models, contain this.
     #[arg(long, value_name = "TEXT")]
     pub(super) pair: Option<String>,
     #[command(flatten)]
@@ -316,14 +319,20 @@ impl Args {
     }
 }
 
+/// The flags that say which nodes are asked.
+const NODES: [&str; 3] = ["small", "large", "pair"];
+
 /// The file's keys as arguments, but for those that the command line has.
 fn flags(table: &toml::Table, given: &ArgMatches) -> Result<Vec<OsString>, String> {
     let mut flags = Vec::new();
     for (key, value) in table {
         let id = key.replace('-', "_");
+        let is_given = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
         match given.try_contains_id(&id) {
             Err(_) => return Err(format!("{key:?} is no flag of sweep")),
-            Ok(_) if given.value_source(&id) == Some(ValueSource::CommandLine) => continue,
+            Ok(_) if is_given(&id) => continue,
+            // They say the same thing: whose nodes are asked.
+            Ok(_) if NODES.contains(&id.as_str()) && NODES.into_iter().any(is_given) => continue,
             Ok(_) => {}
         }
         let values = match value {

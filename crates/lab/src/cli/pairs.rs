@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, str::FromStr};
 use coordinator::cli::{Builtin, Exit, NodesArgs, Places, SecurityArgs, Stop};
 
 use super::args::SweepArgs;
+use crate::sweep::REPORT;
 
 const BUILTIN: &str = "builtin";
 const WANTED: &str =
@@ -31,7 +32,7 @@ impl FromStr for PairArg {
             return Err(format!("{name:?} is no name: give letters, digits, '-', '_' or '.'"));
         }
         // The pair of this program, and the folder of the report on all.
-        if name == BUILTIN || name == "report" {
+        if name == BUILTIN || name == REPORT {
             return Err(format!("{name:?} means something else here: give the pair another name"));
         }
         let nodes: Vec<String> = nodes.split(',').map(|url| url.trim().to_owned()).collect();
@@ -104,8 +105,8 @@ impl SweepArgs {
                 pair.nodes.small = small.to_vec();
                 pair.nodes.large = Some(large.clone());
             }
-            // Credentials are for the nodes of the others.
-            None => {
+            // Credentials are for the nodes of the others, where there are others.
+            None if self.pair.iter().any(|pair| !pair.nodes.is_empty()) => {
                 pair.security = SecurityArgs {
                     tls_ca: None,
                     tls_cert: None,
@@ -115,6 +116,7 @@ impl SweepArgs {
                     max_message_bytes: self.security.max_message_bytes,
                 };
             }
+            None => {}
         }
         pair
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 const HEADER: &str = "\
-| policy | models | right | 95 % interval | latency median | p95 | large share | cost of 1,000 | clients per large node | from | misses |
+| policy | pair | right | 95 % interval | latency median | p95 | large share | cost of 1,000 | clients per large node | from | misses |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
@@ -26,9 +26,17 @@ pub(super) fn run(args: &PlanArgs) -> Result<Exit, Stop> {
     };
     let prices = args.prices.read()?;
     let results = Results::read(&args.folder)?;
+    if let Some((one, other)) = results.of_two_kinds() {
+        let message = format!(
+            "{} and {} are not over the same kind of link, the proxy's and real packets: plan from one of them",
+            one.folder.display(),
+            other.folder.display()
+        );
+        return Err(Stop::new(Exit::Journal, message));
+    }
     let (mut known, unknown) = candidates(&results, link, &prices);
     if let Some(pair) = &args.pair {
-        known.retain(|candidate| candidate.models.join(" + ").contains(pair.as_str()));
+        known.retain(|candidate| candidate.pair.contains(pair.as_str()));
     }
     if known.is_empty() {
         let why = unknown.first().map_or_else(
@@ -108,7 +116,7 @@ fn row(candidate: &Candidate, targets: &[Target]) -> String {
         candidate.misses(targets).iter().map(|target| target.to_string()).collect();
     let cells = [
         candidate.policy.clone(),
-        candidate.models.join(" + "),
+        candidate.pair.clone(),
         format!("{:.1} % of {}", 100.0 * candidate.accuracy.value, candidate.answers),
         interval(candidate).unwrap_or_else(|| "-".to_owned()),
         seconds(candidate.latency_median_s),

@@ -14,6 +14,7 @@ use super::{args::ReportArgs, print};
 use crate::{
     report::{Report, ReportError},
     results::Results,
+    sweep::REPORT,
 };
 
 impl From<ReportError> for Stop {
@@ -43,9 +44,9 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Stop> {
 
 /// Makes the report at the end of a sweep and says where it is. A report that cannot be made is told and no more: the
 /// results are what counts.
-pub(super) fn after(out: &Path, folders: &[PathBuf]) {
+pub(super) fn after(out: &Path) {
     let made = || -> Result<PathBuf, Stop> {
-        let results = Results::read(folders)?;
+        let results = Results::read(&[out.to_owned()])?;
         Ok(Report::new(&results, &Prices::example()?)?.write(&beside(out))?)
     };
     let line = match made() {
@@ -57,5 +58,5 @@ pub(super) fn after(out: &Path, folders: &[PathBuf]) {
 }
 
 fn beside(sweep: &Path) -> PathBuf {
-    sweep.join("report")
+    sweep.join(REPORT)
 }

@@ -42,8 +42,8 @@ struct Plan<'a> {
     links: Vec<(String, LinkProfile)>,
 }
 
-/// A pair of models that answers, and the folder of its results.
-struct Bench<'a> {
+/// A pair that answers, and the folder of its results.
+struct OpenPair<'a> {
     name: Option<&'a str>,
     small: Vec<Node>,
     places: &'a Places,
@@ -75,19 +75,39 @@ pub(super) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
     let places = |pair: &Pair| pair.places(any_large, builtin);
     let places = pairs.iter().map(places).collect::<Result<Vec<_>, _>>()?;
     until_enough(async |enough| {
-        // Before there is a folder that is of such links.
-        LiveLink::possible(args.shaping.chosen()).await?;
-        let mut benches = Vec::new();
-        for (pair, places) in pairs.iter().zip(&places) {
-            benches.push(plan.bench(pair, places, &cells, out).await?);
+        // Whatever cannot be shows before there is a folder.
+        for (_, link) in plan.links.iter().filter(|_| any_large) {
+            LiveLink::possible(args.shaping.chosen(), link).await?;
         }
-        places.iter().for_each(|places| places.origin.announce());
-        let ended = plan.sweep(cells, &benches, grader, &enough).await;
-        let folders: Vec<PathBuf> =
-            benches.iter().map(|bench| bench.folder.path().to_owned()).collect();
-        tokio::task::block_in_place(|| super::report::after(out, &folders));
+        let mut known = Vec::new();
+        for (pair, places) in pairs.iter().zip(&places) {
+            known.push((pair, places, models(pair, places).await?));
+        }
+        if known.iter().any(|(pair, ..)| pair.name.is_some()) {
+            Folder::of_pairs(out)?;
+        }
+        let open = |(pair, places, models)| plan.open_pair(pair, places, models, &cells, out);
+        let opened = known.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let ended = plan.sweep(cells, &opened, grader, &enough).await;
+        tokio::task::block_in_place(|| super::report::after(out));
         ended
     })
+}
+
+/// The names of a pair's models: the small nodes', then the large one's.
+async fn models(pair: &Pair, places: &Places) -> Result<Vec<String>, Stop> {
+    let of = pair.name.as_ref().map_or_else(String::new, |name| format!(" of pair {name}"));
+    let small = places.small.iter().map(|node| ("small", node));
+    let mut models = Vec::new();
+    for (what, node) in small.chain(places.large.iter().map(|node| ("large", node))) {
+        let (_, card) = remote(node.clone())?.describe().await.map_err(|failure| {
+            let Stop { exit, .. } = Stop::from(&failure);
+            let mend = "start it, and run the same command again";
+            Stop::new(exit, format!("{what} node{of}: {failure}; {mend}"))
+        })?;
+        models.push(card.name);
+    }
+    Ok(models)
 }
 
 impl<'a> Plan<'a> {
@@ -118,34 +138,25 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Finds out who answers, and opens the folder of the results.
-    async fn bench<'b>(
+    /// Opens the folder of a pair's results, and says who answers.
+    fn open_pair<'b>(
         &self,
         pair: &'b Pair,
         places: &'b Places,
+        models: Vec<String>,
         cells: &[Place<'_>],
         out: &Path,
-    ) -> Result<Bench<'b>, Stop> {
+    ) -> Result<OpenPair<'b>, Stop> {
         let name = pair.name.as_deref();
-        let of = name.map_or_else(String::new, |name| format!(" of pair {name}"));
-        let small = places.small.iter().cloned().map(remote).collect::<Result<Vec<_>, _>>()?;
-        let large = places.large.clone().map(remote).transpose()?;
-        let mut models = Vec::new();
-        for (what, node) in
-            small.iter().map(|node| ("small", node)).chain(large.iter().map(|node| ("large", node)))
-        {
-            let described = node.describe().await;
-            let (_, card) = described.map_err(|failure| {
-                let Stop { exit, .. } = Stop::from(&failure);
-                let mend = "start it, and run the same command again";
-                Stop::new(exit, format!("{what} node{of}: {failure}; {mend}"))
-            })?;
-            models.push(card.name);
-        }
         let path = name.map_or_else(|| out.to_owned(), |name| out.join(name));
-        let experiment = Experiment { pair: pair.name.clone(), ..self.experiment(cells, models) };
+        let experiment =
+            Experiment { pair_name: pair.name.clone(), ..self.experiment(cells, models) };
         let folder = Folder::open(&path, &experiment)?;
-        Ok(Bench { name, small: small.into_iter().map(Node::from).collect(), places, folder })
+        if name.is_none() {
+            places.origin.announce();
+        }
+        let small = places.small.iter().cloned().map(|node| remote(node).map(Node::from));
+        Ok(OpenPair { name, small: small.collect::<Result<_, _>>()?, places, folder })
     }
 
     /// All cells, in the order in which they are asked.
@@ -194,7 +205,7 @@ impl<'a> Plan<'a> {
             grader: cells.first().map_or(String::new(), |cell| cell.trial.header.grader.clone()),
             parallel: self.args.run.parallel,
             seeds: self.args.seed.clone(),
-            pair: None,
+            pair_name: None,
             models,
             policy_order: self.policies.iter().map(|choice| choice.name.clone()).collect(),
             policies: cells.iter().map(policy).collect(),
@@ -208,7 +219,7 @@ impl<'a> Plan<'a> {
         &self,
         cells: &mut [Place<'_>],
         index: usize,
-        benches: &[Bench<'_>],
+        pairs: &[OpenPair<'_>],
     ) -> Result<(), Stop> {
         let Place { pair, policy, link, seed, ref opened, .. } = cells[index];
         if opened.is_some() {
@@ -224,7 +235,7 @@ impl<'a> Plan<'a> {
             let args = PolicyArgs { share: Some(share), ..policy.args.clone() };
             cells[index].trial = self.trial(&args, seed)?;
         }
-        let path = benches[pair].folder.cell(&policy.name, &link.0, seed)?;
+        let path = pairs[pair].folder.cell(&policy.name, &link.0, seed)?;
         let log = EvalLog::open(&path.join("log.jsonl"), &cells[index].trial.header)?;
         cells[index].opened = Some((path, log));
         Ok(())
@@ -241,12 +252,12 @@ impl<'a> Plan<'a> {
     async fn sweep(
         &self,
         mut cells: Vec<Place<'_>>,
-        benches: &[Bench<'_>],
+        pairs: &[OpenPair<'_>],
         mut grader: Grader,
         enough: &Notify,
     ) -> Result<Exit, Stop> {
         for index in 0..cells.len() {
-            self.open(&mut cells, index, benches)?;
+            self.open(&mut cells, index, pairs)?;
         }
         let all = self.problems().len() * cells.len();
         let left =
@@ -255,19 +266,19 @@ impl<'a> Plan<'a> {
         bar.skipped(&self.data.data.skipped);
         let mut stopped = None;
         for index in 0..cells.len() {
-            self.open(&mut cells, index, benches)?;
+            self.open(&mut cells, index, pairs)?;
             let open = self.left(&cells[index]);
             let Place { pair, policy, link, seed, trial, opened } = &mut cells[index];
             let Some((path, log)) = opened.as_mut().filter(|_| !open.is_empty()) else { continue };
-            let Bench { name, small, places, .. } = &benches[*pair];
-            let name = name.map_or_else(String::new, |name| format!("{name} "));
+            let OpenPair { name, small, places, .. } = &pairs[*pair];
+            let name = name.map_or_else(String::new, |name| format!("{name}: "));
             bar.begin(&format!("{name}{} {} {seed}", policy.name, link.0));
             let large = places.large.as_ref().filter(|_| wants_large(trial.policy()));
             let shaping = self.args.shaping.chosen();
             let over = match Over::link(small.clone(), large, shaping, &link.1, *seed).await {
                 Ok(over) => over,
                 Err(stop) => {
-                    stopped = Some((stop.exit, stop.to_string()));
+                    stopped = Some((stop.exit, format!("{name}{stop}")));
                     break;
                 }
             };
@@ -284,14 +295,16 @@ impl<'a> Plan<'a> {
             match ended? {
                 RunEnd::Complete => {}
                 RunEnd::Cancelled => stopped = Some((Exit::Cancelled, "stopped".to_owned())),
-                RunEnd::NodesGone(reason) => stopped = Some((Exit::NodeFailed, reason)),
+                RunEnd::NodesGone(reason) => {
+                    stopped = Some((Exit::NodeFailed, format!("{name}{reason}")));
+                }
             }
             if stopped.is_some() {
                 break;
             }
         }
         bar.finish();
-        self.show(&cells, benches)?;
+        self.show(&cells, pairs)?;
         self.end(stopped, left(&cells), all)
     }
 
@@ -304,8 +317,8 @@ impl<'a> Plan<'a> {
     }
 
     /// A table for each pair.
-    fn show(&self, cells: &[Place<'_>], benches: &[Bench<'_>]) -> Result<(), Stop> {
-        for (pair, bench) in benches.iter().enumerate() {
+    fn show(&self, cells: &[Place<'_>], pairs: &[OpenPair<'_>]) -> Result<(), Stop> {
+        for (pair, OpenPair { name, .. }) in pairs.iter().enumerate() {
             let ours = cells.iter().filter(|cell| cell.pair == pair);
             let begun = ours.filter_map(|cell| Some((cell, cell.opened.as_ref()?)));
             let figures = begun.map(|(cell, (path, log))| {
@@ -313,7 +326,7 @@ impl<'a> Plan<'a> {
                 CellFigures::new((&cell.policy.name, &cell.link.0, cell.seed), rows, path)
             });
             let table = table(&figures.collect::<Result<Vec<_>, _>>()?);
-            print(&match bench.name {
+            print(&match name {
                 Some(name) => format!("{name}:\n\n{table}\n"),
                 None => table,
             })?;

@@ -1,6 +1,6 @@
 //! A profile in the words of the kernel's netem. Pure: what is run with them is elsewhere (`netem`).
 
-use std::{f64::consts::FRAC_1_SQRT_2, fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use super::{
     LinkProfile, SEGMENT_BYTES, Way,
@@ -8,8 +8,9 @@ use super::{
     shaper::{Draws, Jitter},
 };
 
-/// What our distribution of delays is called.
-pub(super) const DELAYS: &str = "specthink";
+/// The file of our distribution of delays, and how it is asked for.
+pub(super) const DELAYS: &str = "specthink.dist";
+const DISTRIBUTION: &str = " distribution specthink";
 /// A deviation in the tables of netem, and how many values they may have.
 const DEVIATION: u64 = 8192;
 const VALUES: usize = 4096;
@@ -29,33 +30,39 @@ pub(super) struct Discipline {
 
 impl Discipline {
     pub(super) fn new(profile: &LinkProfile, way: Way) -> Discipline {
-        let half = profile.rtt / 2;
+        let segments = |way| window_bytes(profile, way).div_ceil(SEGMENT_BYTES);
+        let other = if way == Way::Down { Way::Up } else { Way::Down };
         Discipline {
-            delay: if way == Way::Down { half } else { profile.rtt - half },
-            jitter: profile.jitter.mul_f64(FRAC_1_SQRT_2),
+            delay: profile.delay(way),
+            jitter: profile.jitter_one_way(),
             bits_per_second: profile.rate(way).map_or(UNLIMITED, super::Rate::bits_per_second),
             loss: profile.loss,
-            packets: window_bytes(profile, way).div_ceil(SEGMENT_BYTES),
+            // Acknowledgements of the other way count as much: one for two segments.
+            packets: segments(way) + segments(other) / 2,
         }
     }
 
-    /// As `tc` reads it; a link that is not up loses everything.
-    pub(super) fn arguments(&self, up: bool) -> String {
+    /// As `tc` reads it when it sets netem up.
+    pub(super) fn begin(&self) -> String {
+        let late = if self.jitter.is_zero() { "" } else { DISTRIBUTION };
+        self.arguments(late, true)
+    }
+
+    /// As `tc` reads it when it changes netem, which keeps its distribution. A link that is not up loses everything.
+    pub(super) fn change(&self, up: bool) -> String {
+        self.arguments("", up)
+    }
+
+    fn arguments(&self, distribution: &str, up: bool) -> String {
         let us = |time: Duration| time.as_nanos() as f64 / 1e3;
-        let mut text = format!("limit {} delay {}us", self.packets, us(self.delay));
-        // Writing to a text cannot fail.
-        if !self.jitter.is_zero() {
-            let _ = write!(text, " {}us distribution {DELAYS}", us(self.jitter));
-        }
-        if !up {
-            text.push_str(" loss 100%");
-        } else if self.loss > 0.0 {
-            // Each for itself: netem's bursts are so many packets, however far apart, and would lose the
-            // retransmissions of a thin stream for seconds.
-            let _ = write!(text, " loss {}%", (self.loss * 1e8).round() / 1e6);
-        }
-        let _ = write!(text, " rate {}bit", self.bits_per_second);
-        text
+        let (delay, jitter) = (us(self.delay), us(self.jitter));
+        // Losses each for itself: netem's bursts are so many packets, however far apart, and would lose the
+        // retransmissions of a thin stream for seconds.
+        let percent = if up { (self.loss * 1e8).round() / 1e6 } else { 100.0 };
+        let (packets, rate) = (self.packets, self.bits_per_second);
+        format!(
+            "limit {packets} delay {delay}us {jitter}us{distribution} loss {percent}% rate {rate}bit"
+        )
     }
 }
 
@@ -76,26 +83,30 @@ mod tests {
     #[test]
     fn a_profile_is_said_in_netems_words() {
         let table = [
-            ("loopback", Way::Up, "limit 11587 delay 0us rate 1000000000000bit"),
+            ("loopback", Way::Up, "limit 17380 delay 0us 0us loss 0% rate 1000000000000bit"),
             (
                 "rtt=90ms,jitter=10ms,down=100mbit,up=20mbit",
                 Way::Up,
-                "limit 329 delay 45000us 7071.068us distribution specthink rate 20000000bit",
+                "limit 1149 delay 45000us 7071.068us distribution specthink loss 0% rate 20000000bit",
             ),
-            ("rtt=1ms,down=1mbit", Way::Down, "limit 46 delay 500us rate 1000000bit"),
             (
-                "rtt=1ms,up=1mbit,loss=0.7%",
+                "rtt=1ms,down=1mbit,up=1mbit",
+                Way::Down,
+                "limit 69 delay 500us 0us loss 0% rate 1000000bit",
+            ),
+            (
+                "rtt=1ms,down=1mbit,up=2mbit,loss=0.7%",
                 Way::Up,
-                "limit 46 delay 500us loss 0.7% rate 1000000bit",
+                "limit 69 delay 500us 0us loss 0.7% rate 2000000bit",
             ),
         ];
         let links = Links::shipped().unwrap();
         for (link, way, words) in table {
             let discipline = Discipline::new(&links.link(link).unwrap(), way);
-            assert_eq!(discipline.arguments(true), words, "{link}");
+            assert_eq!(discipline.begin(), words, "{link}");
+            assert_eq!(discipline.change(true), words.replace(DISTRIBUTION, ""), "{link}");
+            assert!(discipline.change(false).contains(" loss 100% rate "), "{link}");
         }
-        let lossy = Discipline::new(&links.link("rtt=1ms,loss=20%").unwrap(), Way::Down);
-        assert!(lossy.arguments(false).contains(" loss 100% rate "), "{lossy:?}");
     }
 
     #[test]

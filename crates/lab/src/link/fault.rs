@@ -162,8 +162,10 @@ pub enum NetemError {
     /// Another system.
     #[error("network namespaces are Linux's: run it there")]
     NotLinux,
-    /// A namespace cannot be made, or not be entered.
-    #[error("cannot use a network namespace: {0}; run as root")]
+    /// A namespace cannot be made, entered or used.
+    #[error(
+        "cannot use a network namespace: {0}; run as root, with the capabilities SYS_ADMIN and NET_ADMIN"
+    )]
     NotAllowed(io::Error),
     /// A program is not there.
     #[error("cannot run {program}: {why}; install iproute2")]
@@ -177,16 +179,21 @@ pub enum NetemError {
     #[error("this kernel has no netem; load it (modprobe sch_netem)")]
     NoNetem,
     /// A program did not do what it should.
-    #[error("`{command}` failed: {said}; mend that")]
+    #[error("`{command}` failed: {said}; see whether this machine allows that")]
     Refused {
         /// What was run.
         command: String,
         /// What it said.
         said: String,
     },
-    /// Nothing can listen inside the namespace.
-    #[error("cannot listen inside a network namespace: {0}; run as root")]
-    Listen(io::Error),
+    /// Outages that come and go too quickly.
+    #[error(
+        "outage={outage} is too quick to be switched; let it last 100ms, and 100ms between two"
+    )]
+    TooShort {
+        /// The outage.
+        outage: String,
+    },
     /// A file that `tc` needs cannot be written.
     #[error(
         "cannot write to the folder for temporary files: {0}; set TMPDIR to one that can be written"

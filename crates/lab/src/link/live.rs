@@ -26,7 +26,7 @@ pub struct LiveLink {
     proxy: ShapingProxy,
     stop: oneshot::Sender<()>,
     /// After the proxy, whose listener is at its far end.
-    _netem: Option<netem::Up>,
+    _netem: Option<netem::Held>,
 }
 
 impl LiveLink {
@@ -46,10 +46,10 @@ impl LiveLink {
                 (listener, profile.clone(), None)
             }
             Shaping::Netem => {
-                let (listener, up) = netem::up(profile, seed).await?;
+                let (listener, held) = netem::up(profile, seed).await?;
                 // All that is left to the proxy.
                 let LinkProfile { name, reset, .. } = profile.clone();
-                (listener, LinkProfile { name, reset, ..LinkProfile::default() }, Some(up))
+                (listener, LinkProfile { name, reset, ..LinkProfile::default() }, Some(held))
             }
         };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -60,14 +60,13 @@ impl LiveLink {
         Ok(LiveLink { proxy: proxy.map_err(NotUp::Loopback)?, stop, _netem: netem })
     }
 
-    /// Whether this machine can have links of this kind at all.
+    /// Whether this machine can have a link of this profile and kind.
     ///
     /// # Errors
     /// Why not.
-    pub async fn possible(shaping: Shaping) -> Result<(), NotUp> {
+    pub async fn possible(shaping: Shaping, profile: &LinkProfile) -> Result<(), NotUp> {
         // Nothing connects to it.
-        let (nowhere, unlimited) = ("127.0.0.1:9".to_owned(), LinkProfile::default());
-        Self::up(shaping, nowhere, &unlimited, 0).await?.down().await;
+        Self::up(shaping, "127.0.0.1:9".to_owned(), profile, 0).await?.down().await;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! What does not live here: names and files of profiles (`catalogue`), and what a property does (`shaper`).
 
-use std::{fmt, time::Duration};
+use std::{f64::consts::FRAC_1_SQRT_2, fmt, time::Duration};
 
 use super::{LinkFault, Rate};
 
@@ -60,6 +60,20 @@ impl LinkProfile {
             Way::Down => self.down,
             Way::Up => self.up,
         }
+    }
+
+    /// The least time that one way takes: half of a round trip.
+    pub(super) fn delay(&self, way: Way) -> Duration {
+        let half = self.rtt / 2;
+        match way {
+            Way::Down => half,
+            Way::Up => self.rtt - half,
+        }
+    }
+
+    /// The deviation of one way: those of both add up to that of the round trip.
+    pub(super) fn jitter_one_way(&self) -> Duration {
+        self.jitter.mul_f64(FRAC_1_SQRT_2)
     }
 
     /// Whether it delays, limits and loses nothing: no link at all, as loopback.

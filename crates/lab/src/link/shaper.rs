@@ -4,7 +4,7 @@
 //! does to packets shows as time. docs/links.md tells the model in full, with its sources and its limits. What does not
 //! live here: a clock, sockets, queues (`pump`) and any memory beyond a few numbers.
 
-use std::{f64::consts::FRAC_1_SQRT_2, time::Duration};
+use std::time::Duration;
 
 use thinking::draw::splitmix64;
 
@@ -69,21 +69,15 @@ impl Direction {
     /// The seed is the link's: all its connections, in both directions, share the times of its outages, and nothing
     /// else. Jitter and losses are drawn separately, so that profiles of equal loss lose the same segments.
     pub fn new(profile: &LinkProfile, way: Way, seed: u64, connection: u64) -> Self {
-        let half = profile.rtt / 2;
-        let (propagation, way) = match way {
-            Way::Down => (half, 0),
-            Way::Up => (profile.rtt - half, 1),
-        };
         let own = splitmix64(splitmix64(seed, 1), connection);
-        let draws = |purpose: u64| Draws::new(splitmix64(own, way * 8 + purpose));
+        let draws = |purpose: u64| Draws::new(splitmix64(own, way as u64 * 8 + purpose));
         Direction {
-            propagation,
+            propagation: profile.delay(way),
             rtt: profile.rtt,
-            rate: profile.rate(if way == 0 { Way::Down } else { Way::Up }),
+            rate: profile.rate(way),
             outages: Outages::of(profile, seed),
             losses: Losses::new(profile.loss, draws(1), draws(2)),
-            // The deviations of both directions add up to that of the round trip.
-            jitter: Jitter::new(profile.jitter.mul_f64(FRAC_1_SQRT_2), draws(3)),
+            jitter: Jitter::new(profile.jitter_one_way(), draws(3)),
             free_at: Duration::ZERO,
             rest: 0,
             arrived: Duration::ZERO,
@@ -307,6 +301,7 @@ impl Outages {
     }
 
     /// Whether the link is up, and until when it stays as it is.
+    #[cfg(target_os = "linux")]
     pub(super) fn phase(&self, at: Duration) -> (bool, Duration) {
         let position = self.position(at);
         let (up, end) = if position < self.up { (true, self.up) } else { (false, self.every) };
@@ -327,5 +322,24 @@ impl Outages {
             position if position < self.up => at,
             position => at + nanoseconds(self.every - position),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_says_until_when_it_is_as_it_is() {
+        let s = Duration::from_secs;
+        let outages = Outages::new(Outage { every: s(10), lasts: s(3) }, 0);
+        let phase = |at| outages.phase(at);
+        assert_eq!(phase(s(0)), (true, s(7)));
+        assert_eq!(phase(s(6)), (true, s(7)));
+        assert_eq!(phase(s(7)), (false, s(10)));
+        assert_eq!(phase(s(25)), (true, s(27)));
+        let later = Outages::new(Outage { every: s(10), lasts: s(3) }, 8_000_000_000);
+        assert_eq!(later.phase(s(0)), (false, s(2)));
+        assert_eq!(later.phase(s(2)), (true, s(9)));
     }
 }

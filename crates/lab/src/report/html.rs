@@ -81,10 +81,7 @@ fn facts(data: &Data<'_>, prices: &Prices) -> String {
         fact("folder", sweep.folder.display().to_string());
         fact("data set", experiment.data_set.clone());
         fact("its SHA-256", experiment.data_set_sha256.clone());
-        if let Some(pair) = &experiment.pair {
-            fact("pair", pair.clone());
-        }
-        fact("models", list(experiment.models.clone()));
+        fact("models", experiment.pair());
         fact("questions", experiment.questions.to_string());
         fact("at a time", experiment.parallel.to_string());
         fact("seeds", list(experiment.seeds.iter().map(u64::to_string).collect()));
@@ -100,7 +97,7 @@ fn facts(data: &Data<'_>, prices: &Prices) -> String {
         let all = items(policies);
         let policies = format!(
             "{}<details><summary>all parameters</summary>{all}</details>",
-            escaped(&list(experiment.policies.keys().cloned().collect()))
+            escaped(&list(experiment.policies_in_order().into_iter().cloned().collect()))
         );
         facts.push(("policies".to_owned(), policies));
     }

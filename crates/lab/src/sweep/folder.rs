@@ -16,6 +16,8 @@ use crate::link::Shaping;
 const VERSION: u32 = 1;
 /// The experiment's file.
 const NAME: &str = "sweep.toml";
+/// The folder of the report, in that of a sweep or of several.
+pub(crate) const REPORT: &str = "report";
 
 /// Everything that the results of a sweep depend on, resolved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,8 +37,8 @@ pub struct Experiment {
     /// The seeds.
     pub seeds: Vec<u64>,
     /// The pair's name, where it has one: the same models elsewhere are another pair.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pair: Option<String>,
+    #[serde(rename = "pair", default, skip_serializing_if = "Option::is_none")]
+    pub pair_name: Option<String>,
     /// The small nodes' models, and the large node's.
     pub models: Vec<String>,
     /// The policies' names in the order in which they were given; empty in folders of earlier programs.
@@ -58,6 +60,20 @@ impl Experiment {
     /// Whether a folder has one.
     pub fn is_in(folder: &Path) -> bool {
         folder.join(NAME).exists()
+    }
+
+    /// The pair of models: by its name, where it has one, and theirs.
+    pub fn pair(&self) -> String {
+        let models = self.models.join(" + ");
+        self.pair_name.as_ref().map_or_else(|| models.clone(), |name| format!("{name}: {models}"))
+    }
+
+    /// The policies' names, in the order in which they were given where that is known.
+    pub fn policies_in_order(&self) -> Vec<&String> {
+        let given = self.policy_order.iter();
+        let given: Vec<&String> = given.filter(|name| self.policies.contains_key(*name)).collect();
+        let others = self.policies.keys().filter(|name| !given.contains(name));
+        given.iter().copied().chain(others).collect()
     }
 
     /// Reads the experiment of a folder that a sweep wrote or is writing; nothing is locked.
@@ -94,6 +110,7 @@ impl Experiment {
             ("--grader", self.grader != other.grader),
             ("--parallel", self.parallel != other.parallel),
             ("--seed", self.seeds != other.seeds),
+            ("--pair", self.pair_name != other.pair_name),
             ("model", self.models != other.models),
             ("policy, or setting of the answers", self.policies != other.policies),
             ("kind of link: with or without --netem", self.shaping != other.shaping),
@@ -201,6 +218,26 @@ impl Folder {
             }
         }
         Ok(Folder { path: path.to_owned(), _file: file })
+    }
+
+    /// Whether a folder can hold the folders of several pairs: it is not there yet, or holds such folders and their report.
+    ///
+    /// # Errors
+    /// When it holds anything else, or cannot be read.
+    pub fn of_pairs(path: &Path) -> Result<(), SweepError> {
+        let files = |why| SweepError::Files { path: path.to_owned(), why };
+        let entries = match fs::read_dir(path) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(files)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(files)?.path();
+            if !Experiment::is_in(&entry) && !entry.ends_with(REPORT) {
+                let why = format!("there is {}, which is no pair's", entry.display());
+                return Err(SweepError::NotASweep { path: path.to_owned(), why });
+            }
+        }
+        Ok(())
     }
 
     /// Where it is.

@@ -72,7 +72,7 @@ impl Sweep {
             grader: "own".to_owned(),
             parallel: 1,
             seeds: plan.seeds.to_vec(),
-            pair: None,
+            pair_name: None,
             models: vec!["tiny".to_owned(), "less-tiny".to_owned()],
             policy_order: plan.policies.iter().map(|name| (*name).to_owned()).collect(),
             policies: plan.policies.iter().map(policy).collect(),

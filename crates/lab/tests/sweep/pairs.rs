@@ -56,8 +56,30 @@ fn pairs_that_make_no_sense_are_refused_in_one_line() {
         assert!(stderr(&output).contains(what), "{}", stderr(&output));
         assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
     }
+    let file = bench.folder.path().join("experiment.toml");
+    fs::write(&file, format!("small = \"{small}\"\nlarge = \"{large}\"\n")).unwrap();
+    let flags = [&one, "--experiment", file.to_str().unwrap(), "--limit=1", "--policy=small-only"];
+    let output = bench.command_without_nodes(&flags).output().unwrap();
+    assert!(output.status.success(), "a flag takes the file's place: {}", stderr(&output));
+    assert!(bench.out().join("one").join("sweep.toml").exists());
+    let output = bench.sweep(&TWO);
+    assert_eq!(
+        output.status.code(),
+        Some(5),
+        "a folder of pairs is no sweep's: {}",
+        stderr(&output)
+    );
+
+    let bench = Bench::new();
+    assert!(bench.sweep(&["--policy=small-only"]).status.success());
+    let output = bench.command_without_nodes(&[&one]).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "nor the other way round: {}", stderr(&output));
+    assert!(stderr(&output).contains("which is no pair's"), "{}", stderr(&output));
+
+    let bench = Bench::new();
     let gone = format!("--pair=gone={small},http://127.0.0.1:1");
     let output = bench.command_without_nodes(&[&one, &gone]).output().unwrap();
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
     assert!(stderr(&output).contains("large node of pair gone: "), "{}", stderr(&output));
+    assert!(!bench.out().exists(), "nothing was begun");
 }
