@@ -1,10 +1,10 @@
 //! The network lab: what a link costs.
 //!
 //! [`link`] holds links: profiles by name or description, a pure model of one direction, a TCP proxy that shapes
-//! connections by it without root; [`calibrate`] measures what the proxy really gives; [`sweep`] runs policies over
-//! links; [`results`] reads what sweeps left, [`stats`] says how sure that is, [`report`] writes figures of it;
-//! [`replay`] re-times recorded answers over a
-//! link. The command `specthink-lab` is in [`cli`].
+//! connections by it without root, real packets with root; [`calibrate`] measures what a link really gives; [`sweep`]
+//! runs policies over links; [`results`] reads what sweeps left, [`stats`] says how sure that is, [`report`] writes
+//! figures of it; [`plan`] chooses a policy for a link; [`replay`] re-times recorded answers over a link. The command
+//! `specthink-lab` is in [`cli`].
 //!
 //! What does not live here: models, policies, the driver of a question, grading; they are the coordinator's.
 

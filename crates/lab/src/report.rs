@@ -24,8 +24,9 @@ use self::{
     table::Table,
 };
 use crate::{
-    results::Results,
-    sweep::{CellFigures, SweepError},
+    results::{CellResults, Results},
+    stats::quantile,
+    sweep::{CellFigures, Crossed, SweepError},
 };
 
 /// The page's name in the report's folder.
@@ -63,12 +64,16 @@ impl Report {
     /// When the traffic of a cell cannot be read, or a picture cannot be drawn.
     pub fn new(results: &Results, prices: &Prices) -> Result<Report, ReportError> {
         let data = Data::new(results);
-        let cells = cells(results)?;
+        let tables = Tables { cells: cells(results)?, links: links(results) };
         let drawn: Result<Vec<DrawnFigure>, io::Error> =
             figures::all(&data, prices).into_iter().map(Figure::draw).collect();
         let drawn = drawn.map_err(ReportError::Draw)?;
-        let page = html::page(&data, prices, &cells, &drawn);
-        let mut files = vec![(PAGE.to_owned(), page), ("cells.csv".to_owned(), cells.csv())];
+        let page = html::page(&data, prices, &tables, &drawn);
+        let mut files = vec![
+            (PAGE.to_owned(), page),
+            ("cells.csv".to_owned(), tables.cells.csv()),
+            ("links.csv".to_owned(), tables.links.csv()),
+        ];
         for figure in &drawn {
             let name = figure.figure.name;
             files.push((format!("{name}.svg"), figure.svg()));
@@ -91,6 +96,47 @@ impl Report {
         }
         Ok(folder.join(PAGE))
     }
+}
+
+/// What has no picture.
+struct Tables {
+    cells: Table,
+    links: Table,
+}
+
+/// What was asked of every link, and what the hand-overs met.
+fn links(results: &Results) -> Table {
+    let mut table = Table::new(&[
+        "link",
+        "asked",
+        "rtt_asked_ms",
+        "takeovers",
+        "network_least_ms",
+        "network_median_ms",
+        "network_p95_ms",
+        "stalls",
+        "resets",
+    ]);
+    for link in &results.links {
+        let cells = || results.cells.iter().filter(|cell| cell.link.name == link.name);
+        let takeovers = cells()
+            .flat_map(CellResults::graded)
+            .flat_map(|graded| &graded.summary.takeovers)
+            .filter(|takeover| takeover.handoff_us.is_some());
+        let mut network: Vec<u64> = takeovers.map(|takeover| takeover.spent.network_us).collect();
+        network.sort_unstable();
+        let at = |share| quantile(&network, share).map(data::ms);
+        let crossed = |count: fn(&Crossed) -> u64| -> u64 {
+            cells().flat_map(|cell| &cell.traffic).map(count).sum()
+        };
+        table.push([
+            vec![link.name.as_str().into(), link.to_string().into()],
+            vec![(1e3 * link.rtt.as_secs_f64()).into(), network.len().into()],
+            vec![at(0.0).into(), at(0.5).into(), at(0.95).into()],
+            vec![crossed(|run| run.stalls).into(), crossed(|run| run.resets).into()],
+        ]);
+    }
+    table
 }
 
 /// Every cell in a row, as the sweep's own table has it.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use coordinator::prices::Prices;
 
 use super::{
-    chart,
+    Tables, chart,
     data::Data,
     figure::DrawnFigure,
     table::{Table, Value},
@@ -35,7 +35,7 @@ pub(crate) fn escaped(text: &str) -> String {
 pub(super) fn page(
     data: &Data<'_>,
     prices: &Prices,
-    cells: &Table,
+    tables: &Tables,
     figures: &[DrawnFigure],
 ) -> String {
     let dark = format!("@media (prefers-color-scheme: dark) {{\n{}}}\n", chart::CSS);
@@ -49,7 +49,12 @@ pub(super) fn page(
     html += &contents(figures);
     html += "<h2 id=\"cells\">All cells</h2>\n<p class=\"reading\">A row for each policy over each link with each \
      seed, as the sweep prints it.</p>\n";
-    html += &table(cells);
+    html += &table(&tables.cells);
+    html += "<h2 id=\"links\">Links, asked and met</h2>\n<p class=\"reading\">For each link the round trip that was asked for, \
+     and what takeovers waited for beyond the nodes' own account, in all cells over it: one round trip, what jitter, rate and \
+     losses add, and the machine's scheduling. Stalls are pieces that waited for a retransmission or an outage's end, as the \
+     proxy counts them.</p>\n";
+    html += &table(&tables.links);
     for figure in figures {
         html += &section(figure);
     }
@@ -67,6 +72,7 @@ fn contents(figures: &[DrawnFigure]) -> String {
     let figures: String = figures.iter().map(entry).collect();
     format!(
         "<nav aria-label=\"Contents\">\n<ol>\n{figures}</ol>\n<p><a href=\"#cells\">All cells</a> · \
+         <a href=\"#links\">Links, asked and met</a> · \
          <a href=\"#left-out\">What was left out</a> · <a href=\"#limits\">Limits</a></p>\n</nav>\n"
     )
 }
