@@ -7,7 +7,7 @@
 mod figures;
 pub mod log;
 
-use std::{fs::File, pin::pin, time::Duration};
+use std::{fs::File, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use grading::{
@@ -15,6 +15,7 @@ use grading::{
     math_verify::{GradeError, Grader},
 };
 use thinking::thinker::{Code, Failure};
+use tokio::{sync::Mutex, task::spawn_blocking};
 
 pub use self::{
     figures::Figures,
@@ -71,7 +72,7 @@ pub trait Asker {
 }
 
 /// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded; `see` is told of
-/// every row.
+/// every row. Answers are graded one after the other, and nobody waits for that: what is asked meanwhile goes on.
 ///
 /// # Errors
 /// When the log cannot be written, no answer can be graded, or the asker fails.
@@ -79,7 +80,7 @@ pub async fn run(
     problems: Vec<Problem>,
     asker: &impl Asker,
     parallel: usize,
-    grader: &mut Grader,
+    grader: &Arc<Mutex<Grader>>,
     log: &mut EvalLog,
     cancel: impl Future<Output = ()>,
     mut see: impl FnMut(&Row),
@@ -88,19 +89,25 @@ pub async fn run(
         let asked = ask(&problem, asker).await;
         asked.map(|(seed, outcome)| (problem, seed, outcome))
     });
-    let mut answers = pin!(answers.buffer_unordered(parallel.max(1)));
+    let rows = answers.buffer_unordered(parallel.max(1)).map(|answered| async {
+        let (problem, seed, outcome) = answered?;
+        let mut grader = Arc::clone(grader).lock_owned().await;
+        let graded = spawn_blocking(move || graded(&problem, seed, outcome, &mut grader));
+        graded.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
+    });
+    // Without a limit, so that answers are always waited for.
+    let mut rows = pin!(rows.buffer_unordered(usize::MAX));
     let mut cancel = pin!(cancel);
     let mut failures = 0;
     loop {
         let next = tokio::select! {
             // What is complete is kept, also when the signal comes at the same moment.
             biased;
-            next = answers.next() => next,
+            next = rows.next() => next,
             () = &mut cancel => return Ok(RunEnd::Cancelled),
         };
-        let Some(next) = next else { return Ok(RunEnd::Complete) };
-        let (problem, seed, outcome) = next?;
-        let row = tokio::task::block_in_place(|| graded(&problem, seed, outcome, grader))?;
+        let Some(row) = next else { return Ok(RunEnd::Complete) };
+        let row = row?;
         log.append(&row)?;
         see(&row);
         match row {

@@ -2,12 +2,13 @@
 
 use std::{
     io::{self, Write as _},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use grading::{dataset::Problem, math_verify::Grader};
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use super::{
     args::EvalArgs,
@@ -61,12 +62,7 @@ impl Asker for Plan {
     }
 }
 
-async fn eval(
-    plan: Plan,
-    mut grader: Grader,
-    mut log: EvalLog,
-    enough: &Notify,
-) -> Result<Exit, Stop> {
+async fn eval(plan: Plan, grader: Grader, mut log: EvalLog, enough: &Notify) -> Result<Exit, Stop> {
     let began = Instant::now();
     let all = plan.problems().len() as u64;
     let open = plan.problems().iter().filter(|problem| !log.is_graded(&problem.id));
@@ -76,8 +72,8 @@ async fn eval(
     bar.skipped(&plan.data.data.skipped);
     let parallel = usize::from(plan.args.run.parallel);
     let see = |row: &Row| bar.see(row);
-    let ended =
-        eval::run(open, &plan, parallel, &mut grader, &mut log, enough.notified(), see).await?;
+    let grader = Arc::new(Mutex::new(grader));
+    let ended = eval::run(open, &plan, parallel, &grader, &mut log, enough.notified(), see).await?;
     bar.finish();
     let rows = plan.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
     let figures = Figures::new(rows);

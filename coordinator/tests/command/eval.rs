@@ -223,6 +223,36 @@ esac; done
 }
 
 #[test]
+fn what_is_asked_goes_on_while_an_answer_is_graded() {
+    let bench = Bench::new();
+    // Stands in for Python: thinks about the answer 5 until everything has been asked.
+    let (python, asked_all) = (bench.path("python"), bench.path("asked-all"));
+    let script = r#"#!/bin/sh
+echo '{"ready": true}'
+while read -r line; do
+    while [ ! -e ASKED ]; do sleep 0.01; done
+    echo '{"equivalent": false}'
+done
+"#;
+    fs::write(&python, script.replace("ASKED", asked_all.to_str().unwrap())).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    let flags = ["--grader", "math-verify", "--python", python.to_str().unwrap()];
+    let (small, log) = (small(), bench.log());
+    let flags = [&flags[..], &["--parallel", "1", "--log", &log]].concat();
+    let output = std::thread::scope(|scope| {
+        let (bench, asked) = (&bench, &small);
+        let eval = scope.spawn(|| bench.eval(asked, "data.jsonl", &flags));
+        while questions_asked(&small) < 3 && !eval.is_finished() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        fs::write(&asked_all, "").unwrap();
+        eval.join().unwrap()
+    });
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(bench.rows().iter().all(|row| row["grader_error"].is_null()), "nothing was late");
+}
+
+#[test]
 fn broken_data_is_said_with_its_line() {
     let bench = Bench::new();
     fs::write(

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use coordinator::{
@@ -15,7 +16,7 @@ use coordinator::{
 };
 use grading::{dataset::Problem, math_verify::Grader};
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use super::{
     args::{Choice, SweepArgs},
@@ -253,7 +254,7 @@ impl<'a> Plan<'a> {
         &self,
         mut cells: Vec<Place<'_>>,
         pairs: &[OpenPair<'_>],
-        mut grader: Grader,
+        grader: Grader,
         enough: &Notify,
     ) -> Result<Exit, Stop> {
         for index in 0..cells.len() {
@@ -264,6 +265,7 @@ impl<'a> Plan<'a> {
             |cells: &[Place<'_>]| cells.iter().map(|cell| self.left(cell).len()).sum::<usize>();
         let mut bar = Bar::new(all as u64, (all - left(&cells)) as u64);
         bar.skipped(&self.data.data.skipped);
+        let grader = Arc::new(Mutex::new(grader));
         let mut stopped = None;
         for index in 0..cells.len() {
             self.open(&mut cells, index, pairs)?;
@@ -290,7 +292,7 @@ impl<'a> Plan<'a> {
                 noted = asked.note_traffic();
             };
             let ended =
-                eval::run(open, &asked, parallel, &mut grader, log, enough.notified(), see).await;
+                eval::run(open, &asked, parallel, &grader, log, enough.notified(), see).await;
             noted?;
             match ended? {
                 RunEnd::Complete => {}
