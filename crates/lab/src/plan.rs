@@ -49,7 +49,7 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Accuracy(share) => write!(f, "accuracy>={}%", 100.0 * share),
+            Target::Accuracy(share) => write!(f, "accuracy>={}%", (share * 1e8).round() / 1e6),
             Target::Answers(target) => target.fmt(f),
         }
     }

@@ -26,7 +26,7 @@ use self::{
 use crate::{
     results::{CellResults, Results},
     stats::quantile,
-    sweep::{CellFigures, Crossed, SweepError},
+    sweep::{CellFigures, SweepError},
 };
 
 /// The page's name in the report's folder.
@@ -64,7 +64,7 @@ impl Report {
     /// When the traffic of a cell cannot be read, or a picture cannot be drawn.
     pub fn new(results: &Results, prices: &Prices) -> Result<Report, ReportError> {
         let data = Data::new(results);
-        let tables = Tables { cells: cells(results)?, links: links(results) };
+        let tables = Tables { cells: cells(results), links: links(results) };
         let drawn: Result<Vec<DrawnFigure>, io::Error> =
             figures::all(&data, prices).into_iter().map(Figure::draw).collect();
         let drawn = drawn.map_err(ReportError::Draw)?;
@@ -108,6 +108,7 @@ struct Tables {
 fn links(results: &Results) -> Table {
     let mut table = Table::new(&[
         "link",
+        "pair",
         "asked",
         "rtt_asked_ms",
         "takeovers",
@@ -117,8 +118,15 @@ fn links(results: &Results) -> Table {
         "stalls",
         "resets",
     ]);
-    for link in &results.links {
-        let cells = || results.cells.iter().filter(|cell| cell.link.name == link.name);
+    let met = results.links.iter().flat_map(|link| results.settings().map(move |of| (link, of)));
+    for (link, setting) in met {
+        let cells = || {
+            let over = results.cells.iter().filter(|cell| cell.link.name == link.name);
+            over.filter(|cell| results.setting(cell) == Some(setting))
+        };
+        if cells().next().is_none() {
+            continue;
+        }
         let takeovers = cells()
             .flat_map(CellResults::graded)
             .flat_map(|graded| &graded.summary.takeovers)
@@ -126,21 +134,23 @@ fn links(results: &Results) -> Table {
         let mut network: Vec<u64> = takeovers.map(|takeover| takeover.spent.network_us).collect();
         network.sort_unstable();
         let at = |share| quantile(&network, share).map(data::ms);
-        let crossed = |count: fn(&Crossed) -> u64| -> u64 {
-            cells().flat_map(|cell| &cell.traffic).map(count).sum()
-        };
+        let crossed = || cells().flat_map(|cell| &cell.traffic);
+        let stalls: Option<u64> = crossed().map(|run| run.stalls).sum();
+        let stalls = stalls.map(|stalls| stalls as f64);
+        let resets: u64 = crossed().map(|run| run.resets).sum();
+        let pair = results.sweeps[setting].experiment.pair();
         table.push([
-            vec![link.name.as_str().into(), link.to_string().into()],
+            vec![link.name.as_str().into(), pair.into(), link.to_string().into()],
             vec![(1e3 * link.rtt.as_secs_f64()).into(), network.len().into()],
             vec![at(0.0).into(), at(0.5).into(), at(0.95).into()],
-            vec![crossed(|run| run.stalls).into(), crossed(|run| run.resets).into()],
+            vec![stalls.into(), resets.into()],
         ]);
     }
     table
 }
 
 /// Every cell in a row, as the sweep's own table has it.
-fn cells(results: &Results) -> Result<Table, SweepError> {
+fn cells(results: &Results) -> Table {
     let mut table = Table::new(&[
         "policy",
         "link",
@@ -164,7 +174,7 @@ fn cells(results: &Results) -> Result<Table, SweepError> {
     ]);
     for cell in &results.cells {
         let key = (cell.policy.as_str(), cell.link.name.as_str(), cell.seed);
-        let sums = CellFigures::new(key, cell.rows.iter(), &cell.folder)?;
+        let sums = CellFigures::new(key, cell.rows.iter(), &cell.traffic);
         let figures = &sums.figures;
         table.push([
             vec![key.0.into(), key.1.into(), key.2.into(), figures.graded.into()],
@@ -176,5 +186,5 @@ fn cells(results: &Results) -> Result<Table, SweepError> {
             vec![sums.down_bytes.into(), figures.degraded.into(), figures.failed.into()],
         ]);
     }
-    Ok(table)
+    table
 }

@@ -8,6 +8,7 @@ mod cell;
 mod skipped;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -92,6 +93,17 @@ impl Results {
     /// The policy of a label.
     pub fn policy(&self, label: &str) -> Option<&PolicyResults> {
         self.policies.iter().find(|policy| policy.label == label)
+    }
+
+    /// Whose policies a cell is one of: what was asked of the same models under the same conditions.
+    pub fn setting(&self, cell: &CellResults) -> Option<usize> {
+        self.policy(&cell.policy).map(|policy| policy.setting)
+    }
+
+    /// All of them, each the place of its first sweep.
+    pub fn settings(&self) -> impl Iterator<Item = usize> {
+        let all: BTreeSet<usize> = self.policies.iter().map(|policy| policy.setting).collect();
+        all.into_iter()
     }
 
     /// Two sweeps whose links are not made in the same way, where there are such.

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
-    ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     parser::ValueSource,
 };
 use coordinator::{
@@ -324,18 +324,28 @@ const NODES: [&str; 3] = ["small", "large", "pair"];
 
 /// The file's keys as arguments, but for those that the command line has.
 fn flags(table: &toml::Table, given: &ArgMatches) -> Result<Vec<OsString>, String> {
+    let is_given =
+        |key: &str| given.value_source(&key.replace('-', "_")) == Some(ValueSource::CommandLine);
+    let command = Args::command();
+    let sweep = command.find_subcommand("sweep").into_iter().flat_map(clap::Command::get_arguments);
+    let known: Vec<&str> = sweep.filter_map(Arg::get_long).chain(["data"]).collect();
     let mut flags = Vec::new();
     for (key, value) in table {
-        let id = key.replace('-', "_");
-        let is_given = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
-        match given.try_contains_id(&id) {
-            Err(_) => return Err(format!("{key:?} is no flag of sweep")),
-            Ok(_) if is_given(&id) => continue,
-            // They say the same thing: whose nodes are asked.
-            Ok(_) if NODES.contains(&id.as_str()) && NODES.into_iter().any(is_given) => continue,
-            Ok(_) => {}
+        let key = key.replace('_', "-");
+        if key == "experiment" || !known.contains(&key.as_str()) {
+            let distance = |known: &&&str| strsim::damerau_levenshtein(known, &key);
+            let nearest = known.iter().min_by_key(distance).unwrap_or(&"data");
+            return Err(format!("{key:?} is no flag of sweep, {nearest} is"));
+        }
+        // Which nodes are asked is said by all of them together.
+        let one_of_nodes = NODES.contains(&key.as_str()) && NODES.into_iter().any(is_given);
+        if one_of_nodes || is_given(&key) {
+            continue;
         }
         let values = match value {
+            toml::Value::Array(values) if values.is_empty() => {
+                return Err(format!("{key} is empty: leave it out, or give it a value"));
+            }
             toml::Value::Array(values) => values.as_slice(),
             one => std::slice::from_ref(one),
         };
@@ -344,6 +354,7 @@ fn flags(table: &toml::Table, given: &ArgMatches) -> Result<Vec<OsString>, Strin
                 toml::Value::Boolean(true) => format!("--{key}").into(),
                 toml::Value::Boolean(false) => continue,
                 toml::Value::String(text) if key == "data" => text.into(),
+                _ if key == "data" => return Err("data is no path: put it in quotes".to_owned()),
                 toml::Value::String(text) => format!("--{key}={text}").into(),
                 toml::Value::Table(_) | toml::Value::Array(_) => {
                     return Err(format!("{key} is no value, nor a list of values"));

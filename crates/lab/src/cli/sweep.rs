@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     link::{LinkProfile, LiveLink},
-    sweep::{Cell, CellFigures, Experiment, Folder, Over, SweepError, table},
+    sweep::{Cell, CellFigures, Experiment, Folder, Over, SweepError, crossed, table},
 };
 
 impl From<SweepError> for Stop {
@@ -80,15 +80,17 @@ pub(super) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
         for (_, link) in plan.links.iter().filter(|_| any_large) {
             LiveLink::possible(args.shaping.chosen(), link).await?;
         }
-        let mut known = Vec::new();
+        let mut experiments = Vec::new();
         for (pair, places) in pairs.iter().zip(&places) {
-            known.push((pair, places, models(pair, places).await?));
+            let models = models(pair, places).await?;
+            experiments.push(plan.experiment(pair, &cells, models));
         }
-        if known.iter().any(|(pair, ..)| pair.name.is_some()) {
-            Folder::of_pairs(out)?;
+        if pairs.iter().any(|pair| pair.name.is_some()) {
+            Folder::of_pairs(out, &experiments)?;
         }
-        let open = |(pair, places, models)| plan.open_pair(pair, places, models, &cells, out);
-        let opened = known.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let asked = pairs.iter().zip(&places).zip(&experiments);
+        let open = |((pair, places), experiment)| open_pair(pair, places, experiment, out);
+        let opened = asked.map(open).collect::<Result<Vec<_>, _>>()?;
         let ended = plan.sweep(cells, &opened, grader, &enough).await;
         tokio::task::block_in_place(|| super::report::after(out));
         ended
@@ -103,12 +105,32 @@ async fn models(pair: &Pair, places: &Places) -> Result<Vec<String>, Stop> {
     for (what, node) in small.chain(places.large.iter().map(|node| ("large", node))) {
         let (_, card) = remote(node.clone())?.describe().await.map_err(|failure| {
             let Stop { exit, .. } = Stop::from(&failure);
-            let mend = "start it, and run the same command again";
+            let mend = match pair.name {
+                Some(_) => "start it, or leave this pair out, and run the command again",
+                None => "start it, and run the same command again",
+            };
             Stop::new(exit, format!("{what} node{of}: {failure}; {mend}"))
         })?;
         models.push(card.name);
     }
     Ok(models)
+}
+
+/// Opens the folder of a pair's results, and says who answers.
+fn open_pair<'a>(
+    pair: &'a Pair,
+    places: &'a Places,
+    experiment: &Experiment,
+    out: &Path,
+) -> Result<OpenPair<'a>, Stop> {
+    let name = pair.name.as_deref();
+    let path = name.map_or_else(|| out.to_owned(), |name| out.join(name));
+    let folder = Folder::open(&path, experiment)?;
+    if name.is_none() {
+        places.origin.announce();
+    }
+    let small = places.small.iter().cloned().map(|node| remote(node).map(Node::from));
+    Ok(OpenPair { name, small: small.collect::<Result<_, _>>()?, places, folder })
 }
 
 impl<'a> Plan<'a> {
@@ -139,27 +161,6 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Opens the folder of a pair's results, and says who answers.
-    fn open_pair<'b>(
-        &self,
-        pair: &'b Pair,
-        places: &'b Places,
-        models: Vec<String>,
-        cells: &[Place<'_>],
-        out: &Path,
-    ) -> Result<OpenPair<'b>, Stop> {
-        let name = pair.name.as_deref();
-        let path = name.map_or_else(|| out.to_owned(), |name| out.join(name));
-        let experiment =
-            Experiment { pair_name: pair.name.clone(), ..self.experiment(cells, models) };
-        let folder = Folder::open(&path, &experiment)?;
-        if name.is_none() {
-            places.origin.announce();
-        }
-        let small = places.small.iter().cloned().map(|node| remote(node).map(Node::from));
-        Ok(OpenPair { name, small: small.collect::<Result<_, _>>()?, places, folder })
-    }
-
     /// All cells, in the order in which they are asked.
     fn cells(&self, pairs: usize) -> Result<Vec<Place<'_>>, Stop> {
         let mut cells = Vec::new();
@@ -185,7 +186,7 @@ impl<'a> Plan<'a> {
         self.data.problems(self.args.run.limit)
     }
 
-    fn experiment(&self, cells: &[Place<'_>], models: Vec<String>) -> Experiment {
+    fn experiment(&self, pair: &Pair, cells: &[Place<'_>], models: Vec<String>) -> Experiment {
         let policy = |cell: &Place<'_>| {
             let header = &cell.trial.header;
             let mut policy = header.policy.clone();
@@ -206,7 +207,7 @@ impl<'a> Plan<'a> {
             grader: cells.first().map_or(String::new(), |cell| cell.trial.header.grader.clone()),
             parallel: self.args.run.parallel,
             seeds: self.args.seed.clone(),
-            pair_name: None,
+            pair_name: pair.name.clone(),
             models,
             policy_order: self.policies.iter().map(|choice| choice.name.clone()).collect(),
             policies: cells.iter().map(policy).collect(),
@@ -325,7 +326,8 @@ impl<'a> Plan<'a> {
             let begun = ours.filter_map(|cell| Some((cell, cell.opened.as_ref()?)));
             let figures = begun.map(|(cell, (path, log))| {
                 let rows = self.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
-                CellFigures::new((&cell.policy.name, &cell.link.0, cell.seed), rows, path)
+                let key = (cell.policy.name.as_str(), cell.link.0.as_str(), cell.seed);
+                crossed(path).map(|traffic| CellFigures::new(key, rows, &traffic))
             });
             let table = table(&figures.collect::<Result<Vec<_>, _>>()?);
             print(&match name {

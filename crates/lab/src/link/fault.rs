@@ -176,7 +176,7 @@ pub enum NetemError {
         why: io::Error,
     },
     /// The kernel lacks it.
-    #[error("this kernel has no netem; load it (modprobe sch_netem)")]
+    #[error("this kernel has no netem; load it as root (modprobe sch_netem), where it was built")]
     NoNetem,
     /// A program did not do what it should.
     #[error("`{command}` failed: {said}; see whether this machine allows that")]

@@ -26,7 +26,7 @@ pub struct LiveLink {
     proxy: ShapingProxy,
     stop: oneshot::Sender<()>,
     /// After the proxy, whose listener is at its far end.
-    _netem: Option<netem::Held>,
+    netem: Option<netem::Held>,
 }
 
 impl LiveLink {
@@ -57,7 +57,7 @@ impl LiveLink {
             let _ = stopped.await;
         };
         let proxy = ShapingProxy::start(listener, upstream, profile, seed, shutdown);
-        Ok(LiveLink { proxy: proxy.map_err(NotUp::Loopback)?, stop, _netem: netem })
+        Ok(LiveLink { proxy: proxy.map_err(NotUp::Loopback)?, stop, netem })
     }
 
     /// Whether this machine can have a link of this profile and kind.
@@ -75,9 +75,14 @@ impl LiveLink {
         self.proxy.address()
     }
 
-    /// What has gone over it so far. Stalls and losses of real packets are not counted.
+    /// What has gone over it so far. Stalls of real packets are not counted.
     pub fn traffic(&self) -> Traffic {
         self.proxy.traffic()
+    }
+
+    /// Whether its stalls are counted.
+    pub fn counts_stalls(&self) -> bool {
+        self.netem.is_none()
     }
 
     /// Takes it down with all its connections, and says what has gone over it.

@@ -72,8 +72,9 @@ pub struct Crossed {
     pub up_bytes: u64,
     /// Bytes from it.
     pub down_bytes: u64,
-    /// Pieces that waited for a retransmission or the end of an outage.
-    pub stalls: u64,
+    /// Pieces that waited for a retransmission or the end of an outage, where that was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalls: Option<u64>,
     /// Connections.
     pub connections: u64,
     /// Of these, those that the link has reset.
@@ -113,7 +114,7 @@ impl<'a> Cell<'a> {
             run: self.run,
             up_bytes: traffic.up.bytes,
             down_bytes: traffic.down.bytes,
-            stalls: traffic.up.stalls + traffic.down.stalls,
+            stalls: large.link.counts_stalls().then_some(traffic.up.stalls + traffic.down.stalls),
             connections: traffic.connections,
             resets: traffic.reset,
         };

@@ -101,6 +101,12 @@ impl Experiment {
         })
     }
 
+    /// The same of another's pair.
+    fn with_pair_of(&self, other: &Experiment) -> Experiment {
+        let Experiment { pair_name, models, .. } = other.clone();
+        Experiment { pair_name, models, ..self.clone() }
+    }
+
     /// The first thing that another experiment has otherwise.
     fn difference(&self, other: &Experiment) -> Option<&'static str> {
         let differences = [
@@ -220,21 +226,34 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), _file: file })
     }
 
-    /// Whether a folder can hold the folders of several pairs: it is not there yet, or holds such folders and their report.
+    /// Whether a folder can hold these pairs' folders: it is not there yet, or all that it holds are such folders of the
+    /// same experiment, with these pairs or others, and their report.
     ///
     /// # Errors
     /// When it holds anything else, or cannot be read.
-    pub fn of_pairs(path: &Path) -> Result<(), SweepError> {
+    pub fn of_pairs(path: &Path, pairs: &[Experiment]) -> Result<(), SweepError> {
         let files = |why| SweepError::Files { path: path.to_owned(), why };
+        let not_pairs = |why: String| SweepError::NotASweep { path: path.to_owned(), why };
         let entries = match fs::read_dir(path) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(files)?,
         };
+        if Experiment::is_in(path) {
+            return Err(not_pairs("it is a sweep's without --pair".to_owned()));
+        }
         for entry in entries {
             let entry = entry.map_err(files)?.path();
-            if !Experiment::is_in(&entry) && !entry.ends_with(REPORT) {
-                let why = format!("there is {}, which is no pair's", entry.display());
-                return Err(SweepError::NotASweep { path: path.to_owned(), why });
+            if entry.ends_with(REPORT) || !entry.is_dir() {
+                continue;
+            }
+            if !Experiment::is_in(&entry) {
+                return Err(not_pairs(format!("{} is no pair's", entry.display())));
+            }
+            let found = Experiment::read(&entry)?;
+            let ours = pairs.iter().find(|pair| pair.pair_name == found.pair_name).cloned();
+            let ours = ours.or_else(|| pairs.first().map(|pair| pair.with_pair_of(&found)));
+            if let Some(what) = ours.and_then(|ours| found.difference(&ours)) {
+                return Err(SweepError::OtherExperiment { path: entry, what });
             }
         }
         Ok(())

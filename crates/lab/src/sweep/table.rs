@@ -1,10 +1,8 @@
 //! What cells say, as a table in Markdown. Made from their rows and their traffic alone.
 
-use std::path::Path;
-
 use coordinator::eval::{Figures, Row};
 
-use super::{SweepError, cell::crossed};
+use super::Crossed;
 use crate::stats::quantile;
 
 const HEADER: &str = "\
@@ -36,15 +34,12 @@ pub struct CellFigures {
 }
 
 impl CellFigures {
-    /// Sums up the rows of a cell and the traffic in its folder.
-    ///
-    /// # Errors
-    /// When the traffic cannot be read.
+    /// Sums up the rows of a cell and its traffic.
     pub fn new<'a>(
         (policy, link, seed): (&str, &str, u64),
         rows: impl Iterator<Item = &'a Row> + Clone,
-        folder: &Path,
-    ) -> Result<CellFigures, SweepError> {
+        traffic: &[Crossed],
+    ) -> CellFigures {
         let graded = rows.clone().filter_map(|row| match row {
             Row::Graded(graded) => Some(&graded.summary.time),
             Row::Failed { .. } => None,
@@ -53,9 +48,8 @@ impl CellFigures {
         walls.sort_unstable();
         let wall: u64 = walls.iter().sum();
         let network: u64 = graded.map(|time| time.network_us()).sum();
-        let traffic = crossed(folder)?;
         let each = walls.len().max(1) as u64;
-        Ok(CellFigures {
+        CellFigures {
             policy: policy.to_owned(),
             link: link.to_owned(),
             seed,
@@ -65,7 +59,7 @@ impl CellFigures {
             network_share: network as f64 / wall.max(1) as f64,
             up_bytes: traffic.iter().map(|crossed| crossed.up_bytes).sum::<u64>() / each,
             down_bytes: traffic.iter().map(|crossed| crossed.down_bytes).sum::<u64>() / each,
-        })
+        }
     }
 
     fn row(&self) -> String {

@@ -74,7 +74,7 @@ fn pairs_that_make_no_sense_are_refused_in_one_line() {
     assert!(bench.sweep(&["--policy=small-only"]).status.success());
     let output = bench.command_without_nodes(&[&one]).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "nor the other way round: {}", stderr(&output));
-    assert!(stderr(&output).contains("which is no pair's"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it is a sweep's without --pair"), "{}", stderr(&output));
 
     let bench = Bench::new();
     let gone = format!("--pair=gone={small},http://127.0.0.1:1");
