@@ -92,6 +92,8 @@ pub enum Source {
         recorded_over: String,
         /// Answers that would have gone another way over the link: patience would have ended.
         doubtful: usize,
+        /// Answers without a journal that can be used, which are not in the figures, and why the first one's cannot.
+        unusable: Option<(usize, String)>,
     },
 }
 
@@ -100,6 +102,8 @@ pub enum Source {
 pub struct Unknown {
     /// The policy's label.
     pub policy: String,
+    /// The pair of models.
+    pub pair: String,
     /// Why.
     pub why: String,
 }
@@ -130,7 +134,10 @@ pub fn candidates(
             Ok((answers, source)) => {
                 known.push(candidate(results, policy, &answers, source, prices))
             }
-            Err(why) => unknown.push(Unknown { policy: policy.label.clone(), why }),
+            Err(why) => {
+                let (pair, policy) = (pair(results, policy), policy.label.clone());
+                unknown.push(Unknown { policy, pair, why });
+            }
         }
     }
     (known, unknown)
@@ -145,11 +152,17 @@ fn replayed<'a>(
     link: &LinkProfile,
 ) -> Result<(Vec<Timed<'a>>, Source), String> {
     let first = cells.first().ok_or("it was swept neither over this link nor over loopback")?;
-    let mut doubtful = 0;
+    let (mut doubtful, mut unusable) = (0, None);
     let mut answers = Vec::new();
     for cell in cells {
         for graded in cell.graded() {
-            let journal = cell.journal(graded).map_err(|skipped| skipped.to_string())?;
+            let journal = match cell.journal(graded) {
+                Ok(journal) => journal,
+                Err(skipped) => {
+                    unusable.get_or_insert_with(|| (0, skipped.to_string())).0 += 1;
+                    continue;
+                }
+            };
             let timed = Recording::new(&journal, RecordedOver::Loopback).and_then(|recording| {
                 replay(&recording, &Conditions::over(link.clone(), cell.seed))
             });
@@ -159,9 +172,15 @@ fn replayed<'a>(
         }
     }
     if answers.is_empty() {
-        return Err("nothing was graded".to_owned());
+        return Err(unusable.map_or_else(|| "nothing was graded".to_owned(), |(_, why)| why));
     }
-    Ok((answers, Source::Replayed { recorded_over: first.link.name.clone(), doubtful }))
+    Ok((answers, Source::Replayed { recorded_over: first.link.name.clone(), doubtful, unusable }))
+}
+
+/// The pair of models that a policy was asked of.
+fn pair(results: &Results, policy: &PolicyResults) -> String {
+    let sweep = results.sweeps.get(policy.setting);
+    sweep.map(|sweep| sweep.experiment.pair()).unwrap_or_default()
 }
 
 fn candidate(
@@ -183,13 +202,11 @@ fn candidate(
         let spent = &graded.summary.time.large;
         (spent.prefill_us + spent.decode_us) as f64
     });
-    // A sweep's folder knows its own models.
-    let sweep = results.sweeps.get(policy.setting);
     let questions: Vec<(u64, u64)> = per_question(answers);
     let alone = Estimate { value: right as f64 / count, interval: None };
     Candidate {
         policy: policy.label.clone(),
-        pair: sweep.map(|sweep| sweep.experiment.pair()).unwrap_or_default(),
+        pair: pair(results, policy),
         answers: answers.len(),
         accuracy: stats::share(&questions).unwrap_or(alone),
         share: large / tokens.max(1.0),

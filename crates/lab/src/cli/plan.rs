@@ -34,9 +34,10 @@ pub(super) fn run(args: &PlanArgs) -> Result<Exit, Stop> {
         );
         return Err(Stop::new(Exit::Journal, message));
     }
-    let (mut known, unknown) = candidates(&results, link, &prices);
+    let (mut known, mut unknown) = candidates(&results, link, &prices);
     if let Some(pair) = &args.pair {
         known.retain(|candidate| candidate.pair.contains(pair.as_str()));
+        unknown.retain(|unknown| unknown.pair.contains(pair.as_str()));
     }
     if known.is_empty() {
         let why = unknown.first().map_or_else(
@@ -142,7 +143,7 @@ fn notes(
 ) -> Vec<String> {
     let mut notes = Vec::new();
     let sources = known.iter().filter_map(|candidate| match &candidate.source {
-        Source::Replayed { recorded_over, doubtful } => Some((recorded_over, *doubtful)),
+        Source::Replayed { recorded_over, doubtful, .. } => Some((recorded_over, *doubtful)),
         Source::Measured => None,
     });
     if let Some((recorded_over, _)) = sources.clone().next() {
@@ -156,6 +157,14 @@ fn notes(
         notes.push(format!(
             "{doubtful} of the replayed answers would have gone another way: a node would have been given up as too late."
         ));
+    }
+    for candidate in known {
+        if let Source::Replayed { unusable: Some((count, why)), .. } = &candidate.source {
+            notes.push(format!(
+                "{count} answers of {} are left out: {why}. Take their rows out of log.jsonl and sweep again.",
+                candidate.policy
+            ));
+        }
     }
     if link.outage.is_some() {
         notes.push("The link has outages: what they degrade shows in live sweeps only.".to_owned());

@@ -219,6 +219,13 @@ fn a_plan_says_what_was_measured_and_what_is_replayed() {
     assert!(replayed.contains("Use small-only: "), "a takeover takes longer: {replayed}");
     assert!(replayed.contains("| replayed | latency<=500ms |"), "{replayed}");
     assert!(replayed.contains("recorded over loopback"), "{replayed}");
+    let journal = bench.out().join("strict").join("loopback").join("seed-0").join("journals");
+    let journal = journal.join("a.jsonl");
+    let whole = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, &whole[..whole.len() / 2]).unwrap();
+    let (_, less) = plan(&["--link", "rtt=900ms"]);
+    assert!(less.contains("1 answers of strict are left out: "), "{less}");
+    assert!(less.contains("| strict | scripted + scripted | "), "{less}");
     let (output, none) = plan(&["--link", "geo", "--target", "accuracy>=90%"]);
     assert!(output.status.success() && none.contains("No policy keeps that."), "{none}");
     let table: [(&[&str], i32, &str); 4] = [
