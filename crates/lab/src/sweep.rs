@@ -10,7 +10,7 @@ mod table;
 
 pub(crate) use self::{
     cell::crossed,
-    folder::{REPORT, cell_path, journal_path},
+    folder::{REPORT, cell_path, journal_path, link_of},
 };
 pub use self::{
     cell::{Cell, Crossed, Over},

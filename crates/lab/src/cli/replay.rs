@@ -16,6 +16,7 @@ use super::{args::ReplayArgs, catalogue, print, profiles};
 use crate::{
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
     stats::quantile,
+    sweep::link_of,
 };
 
 const HEADER: &str = "\
@@ -79,15 +80,27 @@ fn recordings(args: &ReplayArgs) -> Result<(Vec<Recording>, Vec<String>), Stop> 
     }
     let (mut recordings, mut left_out) = (Vec::new(), Vec::new());
     for file in files {
-        match Journal::open(&file) {
-            Err(error) => left_out.push(error.to_string()),
-            Ok(journal) => match Recording::new(&journal, over) {
-                Err(error) => left_out.push(format!("{}: {error}", file.display())),
-                Ok(recording) => recordings.push(recording),
-            },
+        match recording(&file, over) {
+            Ok(recording) => recordings.push(recording),
+            Err(why) => left_out.push(why),
         }
     }
     Ok((recordings, left_out))
+}
+
+fn recording(file: &Path, over: RecordedOver) -> Result<Recording, String> {
+    let journal = Journal::open(file).map_err(|error| error.to_string())?;
+    // Without the large node nothing crossed the link.
+    let link = link_of(file).filter(|link| journal.header.large.is_some() && !link.is_unlimited());
+    if let Some(link) = link.filter(|_| over == RecordedOver::Loopback) {
+        return Err(format!(
+            "{}: it was recorded over {}, whose part would be taken for the nodes'; give --recorded-over-link, \
+             or journals over loopback",
+            file.display(),
+            link.name
+        ));
+    }
+    Recording::new(&journal, over).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// The file, or the journals in the folder and below, in the order of their names. Other files in a folder are none of

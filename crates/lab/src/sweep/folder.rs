@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::link::Shaping;
+use crate::link::{LinkProfile, Links, Shaping};
 
 /// The version of the folder's layout.
 const VERSION: u32 = 1;
@@ -284,6 +284,17 @@ pub(crate) fn cell_path(folder: &Path, policy: &str, link: &str, seed: u64) -> P
 /// Where the journal of a question is in a cell's folder.
 pub(crate) fn journal_path(cell: &Path, id: &str) -> PathBuf {
     cell.join("journals").join(format!("{}.jsonl", file_name(id)))
+}
+
+/// The link that a journal in a sweep's folder was recorded over; none where it is in no such folder.
+pub(crate) fn link_of(journal: &Path) -> Option<LinkProfile> {
+    let path = fs::canonicalize(journal).ok()?;
+    // SWEEP/POLICY/LINK/seed-N/journals/ID.jsonl
+    let (link, sweep) = (path.ancestors().nth(3)?.file_name()?, path.ancestors().nth(5)?);
+    let links = Experiment::read(sweep).ok()?.links;
+    let (name, description) = links.iter().find(|(name, _)| *file_name(name) == *link)?;
+    let profile = Links::shipped().ok()?.link(description).ok()?;
+    Some(LinkProfile { name: name.clone(), ..profile })
 }
 
 /// A text as a file's name: what is neither a letter, a digit nor one of `-_.=,` is written as its bytes in hex after

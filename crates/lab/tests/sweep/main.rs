@@ -196,6 +196,10 @@ fn journals_of_a_sweep_are_replayed_over_other_links() {
         assert!(handoff_us >= rtt_us, "{rtt_us}: {handoff_us}");
     }
     assert!(String::from_utf8(output.stdout).unwrap().contains("| rtt=700ms | 2 | "));
+    let output = replay(&[]);
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    let told = "it was recorded over rtt=40ms";
+    assert!(stderr(&output).contains(told), "{}", stderr(&output));
     fs::remove_dir_all(&journals).unwrap();
     let output = replay(&[]);
     assert_eq!(output.status.code(), Some(5));
