@@ -7,7 +7,7 @@
 mod figures;
 pub mod log;
 
-use std::{fs::File, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
+use std::{cell::Cell, fs::File, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use grading::{
@@ -89,7 +89,14 @@ pub async fn run(
         let asked = ask(&problem, asker).await;
         asked.map(|(seed, outcome)| (problem, seed, outcome))
     });
-    let rows = answers.buffer_unordered(parallel.max(1)).map(|answered| async {
+    let cancelled = Cell::new(false);
+    let cancel = async {
+        cancel.await;
+        cancelled.set(true);
+    };
+    // Then nothing more is asked, and what is answered is still graded.
+    let answers = answers.buffer_unordered(parallel.max(1)).take_until(cancel);
+    let rows = answers.map(|answered| async {
         let (problem, seed, outcome) = answered?;
         let mut grader = Arc::clone(grader).lock_owned().await;
         let graded = spawn_blocking(move || graded(&problem, seed, outcome, &mut grader));
@@ -97,16 +104,8 @@ pub async fn run(
     });
     // Without a limit, so that answers are always waited for.
     let mut rows = pin!(rows.buffer_unordered(usize::MAX));
-    let mut cancel = pin!(cancel);
     let mut failures = 0;
-    loop {
-        let next = tokio::select! {
-            // What is complete is kept, also when the signal comes at the same moment.
-            biased;
-            next = rows.next() => next,
-            () = &mut cancel => return Ok(RunEnd::Cancelled),
-        };
-        let Some(row) = next else { return Ok(RunEnd::Complete) };
+    while let Some(row) = rows.next().await {
         let row = row?;
         log.append(&row)?;
         see(&row);
@@ -120,6 +119,7 @@ pub async fn run(
             }
         }
     }
+    Ok(if cancelled.get() { RunEnd::Cancelled } else { RunEnd::Complete })
 }
 
 /// Asks one problem, and again while a node has no room or is away for a moment.

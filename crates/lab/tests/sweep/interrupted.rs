@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Output, Stdio},
     thread,
     time::Duration,
@@ -10,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::bench::{Bench, asked, stderr};
+use crate::bench::{Bench, DATA, asked, stderr};
 
 const QUESTIONS: usize = 12;
 
@@ -82,4 +83,34 @@ fn questions_that_lost_the_large_node_fail_and_are_asked_again_when_it_is_back()
     let rows = bench.rows("strict");
     assert_eq!(graded(&rows).len(), QUESTIONS);
     assert!(rows.iter().all(|row| row["summary"]["degraded"].is_null()));
+}
+
+#[test]
+fn ctrl_c_loses_no_answer_that_waits_for_its_grade() {
+    let bench = bench();
+    let file = |name: &str| bench.folder.path().join(name);
+    // Stands in for Python: says that it has begun, and waits to be let go.
+    let script = "#!/bin/sh\necho '{\"ready\": true}'\nwhile read -r line; do\n    echo > BEGUN\n    \
+                  while [ ! -e GO ]; do sleep 0.01; done\n    echo '{\"equivalent\": false}'\ndone\n";
+    let [begun, go] = ["begun", "go"].map(file);
+    let script = script.replace("BEGUN", begun.to_str().unwrap());
+    fs::write(file("python"), script.replace("GO", go.to_str().unwrap())).unwrap();
+    fs::set_permissions(file("python"), fs::Permissions::from_mode(0o755)).unwrap();
+    let data = "{\"id\":\"q\",\"question\":\"2+2?\",\"answer\":\"nothing like it\"}\n";
+    fs::write(file("data.jsonl"), format!("{data}{DATA}")).unwrap();
+    let python = file("python").to_str().unwrap().to_owned();
+    let flags = ["--policy", "small-only", "--parallel", "1", "--grader", "math-verify"];
+    let mut command = bench.command(&[&flags[..], &["--python", &python]].concat());
+    let sweep = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while !begun.exists() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let kill = ["-INT", &sweep.id().to_string()];
+    assert!(Command::new("kill").args(kill).status().unwrap().success());
+    thread::sleep(Duration::from_millis(200));
+    fs::write(&go, "").unwrap();
+    let output = sweep.wait_with_output().unwrap();
+    let rows = bench.rows("small-only");
+    assert!(graded(&rows).contains("q"), "{}", stderr(&output));
+    assert!(rows.len() + 1 >= asked(&bench.small), "only what was being asked: {rows:?}");
 }
