@@ -1,13 +1,8 @@
 //! The transcript: the committed text of an answer as spans, each of which says who wrote it and why.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    policy::{Role, Why},
-    thinker::TextHash,
-};
+use crate::policy::{Role, Why};
 
 /// Who wrote a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,30 +46,19 @@ pub struct Span {
 #[serde(from = "Vec<Span>", into = "Vec<Span>")]
 pub struct Transcript {
     spans: Vec<Span>,
-    bytes: u64,
-    hash: TextHash,
-    /// Takeovers by reason: stretches of the large writer, counted when they begin.
-    takeovers: BTreeMap<Why, u64>,
 }
 
 impl Transcript {
     /// Adds text at the end. It joins the last span when writer and reason are the same, so that a
     /// stretch that comes in pieces is one span.
     pub fn push(&mut self, span: Span) {
-        self.bytes += span.text.len() as u64;
-        self.hash.push(&span.text);
         match self.spans.last_mut() {
             Some(last) if last.writer == span.writer && last.why == span.why => {
                 last.text.push_str(&span.text);
                 last.tokens += span.tokens;
                 last.elapsed_us += span.elapsed_us;
             }
-            _ => {
-                if span.writer == Writer::Large && span.why != Why::Turn {
-                    *self.takeovers.entry(span.why).or_default() += 1;
-                }
-                self.spans.push(span);
-            }
+            _ => self.spans.push(span),
         }
     }
 
@@ -86,32 +70,6 @@ impl Transcript {
     /// The whole text.
     pub fn text(&self) -> String {
         self.spans.iter().map(|span| span.text.as_str()).collect()
-    }
-
-    /// The text's length in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The text's hash, as the nodes tell it.
-    pub fn hash(&self) -> TextHash {
-        self.hash
-    }
-
-    /// Tokens of this writer.
-    pub fn tokens(&self, writer: Writer) -> u64 {
-        self.spans.iter().filter(|span| span.writer == writer).map(|span| span.tokens).sum()
-    }
-
-    /// Takeovers by reason.
-    pub fn takeovers(&self) -> &BTreeMap<Why, u64> {
-        &self.takeovers
-    }
-
-    /// The takeover share: the large model's tokens over all tokens; 0 of an empty text.
-    pub fn takeover_share(&self) -> f64 {
-        let all: u64 = self.spans.iter().map(|span| span.tokens).sum();
-        if all == 0 { 0.0 } else { self.tokens(Writer::Large) as f64 / all as f64 }
     }
 }
 
@@ -157,19 +115,6 @@ mod tests {
         let texts: Vec<String> = answer().spans().iter().map(|span| span.text.clone()).collect();
         assert_eq!(texts, ["So é.\n\n", "Wait, no", " check", "Again:"]);
         assert_eq!(answer().spans()[0].elapsed_us, 20);
-    }
-
-    #[test]
-    fn transcript_counts_text_tokens_and_takeovers() {
-        let transcript = answer();
-        assert_eq!(transcript.bytes(), transcript.text().len() as u64);
-        assert_eq!(transcript.hash(), TextHash::of("So é.\n\nWait, no checkAgain:"));
-        assert_eq!(transcript.tokens(Writer::Small), 6);
-        assert_eq!(transcript.tokens(Writer::Large), 4);
-        assert_eq!(transcript.takeover_share(), 4.0 / 12.0);
-        let takeovers = [(Why::Reflection, 1), (Why::Verification, 1)];
-        assert_eq!(*transcript.takeovers(), BTreeMap::from(takeovers));
-        assert_eq!(Transcript::default().takeover_share(), 0.0);
     }
 
     #[test]
