@@ -119,13 +119,7 @@ impl fmt::Debug for Hub {
 impl Hub {
     /// The hub as the environment describes it, in the same variables that the hub's other clients
     /// read: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`,
-    /// `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
-    pub fn from_env() -> Hub {
-        Hub::from_vars(|name| std::env::var(name).ok())
-    }
-
-    /// As [`Hub::from_env`], with the variables looked up by `var`. An empty variable is an absent
-    /// one.
+    /// `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`. `var` looks a variable up; an empty one is an absent one.
     pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Hub {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
         let home = var("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
