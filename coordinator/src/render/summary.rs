@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
+use grading::quantile::quantile;
 use thinking::policy::End;
 
 use super::why_name;
-use crate::account::{ModelTotals, Summary, Takeover};
+use crate::account::{ModelTotals, Summary};
 
 /// Writes the summary. Lines that would say nothing are left out.
 ///
@@ -100,7 +101,7 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         .map(|(why, count)| format!("{} {count}", why_name(why)))
         .collect();
     let prefill: u64 = takeovers.iter().map(|t| u64::from(t.prefill_tokens)).sum();
-    let handoff = match median_handoff_us(takeovers) {
+    let handoff = match median(takeovers.iter().filter_map(|t| t.handoff_us)) {
         Some(us) => format!("first text after {} (median)", seconds(us)),
         None => "no text".to_owned(),
     };
@@ -114,10 +115,10 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     )
 }
 
-fn median_handoff_us(takeovers: &[Takeover]) -> Option<u64> {
-    let mut handoffs: Vec<u64> = takeovers.iter().filter_map(|t| t.handoff_us).collect();
-    handoffs.sort_unstable();
-    handoffs.get(handoffs.len() / 2).copied()
+fn median(values: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    quantile(&values, 0.5)
 }
 
 fn end_line(summary: &Summary) -> &'static str {
@@ -169,4 +170,18 @@ fn per_second(tokens: u64, us: u64) -> String {
         return "no time".to_owned();
     }
     format!("{:.1} tokens/s", tokens as f64 * 1e6 / us as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_of_two_is_the_lower_as_in_the_lab() {
+        for (values, expected) in
+            [(&[][..], None), (&[9], Some(9)), (&[9, 4], Some(4)), (&[9, 2, 4], Some(4))]
+        {
+            assert_eq!(median(values.iter().copied()), expected, "{values:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`dataset`] reads problems from JSONL files, [`answer`] finds the answer in what a model wrote,
 //! [`grade`] says whether it equals the right one, [`math_verify`] asks Python's math-verify instead,
-//! and [`interval`] says how far a share of right answers can be trusted.
+//! [`interval`] says how far a share of right answers can be trusted, and [`quantile`] what a median is.
 //!
 //! What does not live here: asking a model, a network, an async runtime, and anything printed.
 
@@ -11,3 +11,4 @@ pub mod dataset;
 pub mod grade;
 pub mod interval;
 pub mod math_verify;
+pub mod quantile;

@@ -25,7 +25,10 @@ use coordinator::{
     eval::question_seed,
     journal::{Header, Journal, JournalWriter},
 };
-use grading::dataset::{self, Problem};
+use grading::{
+    dataset::{self, Problem},
+    quantile::quantile,
+};
 use lab::{
     link::{LinkProfile, Links, LiveLink, Shaping},
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
@@ -270,10 +273,7 @@ fn report(links: &[LinkProfile], compared: &[Compared], recordings: &[Recording]
 /// Median and 95th percentile, in milliseconds.
 fn quantiles(mut values_us: Vec<u64>) -> (f64, f64) {
     values_us.sort_unstable();
-    let at = |share: f64| {
-        let index = (share * (values_us.len().saturating_sub(1)) as f64).round() as usize;
-        values_us.get(index).map_or(f64::NAN, |us| *us as f64 / 1e3)
-    };
+    let at = |share| quantile(&values_us, share).map_or(f64::NAN, |us| us as f64 / 1e3);
     (at(0.5), at(0.95))
 }
 

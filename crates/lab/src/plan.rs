@@ -6,13 +6,14 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use coordinator::{eval::Graded, prices::Prices};
+use grading::quantile::quantile;
 use thinking::policy;
 
 use crate::{
     link::LinkProfile,
     replay::{Conditions, RecordedOver, Recording, replay},
     results::{CellResults, PolicyResults, Results},
-    stats::{self, Estimate, quantile},
+    stats::{self, Estimate},
 };
 
 /// What a policy has to keep.

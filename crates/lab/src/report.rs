@@ -17,6 +17,7 @@ use std::{
 };
 
 use coordinator::prices::Prices;
+use grading::quantile::quantile;
 
 use self::{
     data::Data,
@@ -25,7 +26,6 @@ use self::{
 };
 use crate::{
     results::{CellResults, Results},
-    stats::quantile,
     sweep::{CellFigures, SweepError},
 };
 

@@ -3,9 +3,13 @@
 //!
 //! A question is the unit throughout: its answers with several seeds are drawn together, because they are not
 //! independent of each other. Pure: the same values and seed give the same results.
-//! What does not live here: where the values come from (`report`), and Wilson's interval itself (the crate `grading`).
+//! What does not live here: where the values come from (`report`), Wilson's interval and quantiles
+//! themselves (the crate `grading`).
 
-use grading::interval::wilson_share;
+use grading::{
+    interval::wilson_share,
+    quantile::{quantile, rank},
+};
 use thinking::draw::splitmix64;
 
 /// How often questions are drawn anew for an interval.
@@ -51,11 +55,6 @@ pub fn bootstrap<Q>(
     Some(Estimate { value, interval })
 }
 
-/// The nearest rank: the least of sorted values that at least this share of all does not exceed.
-pub fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
-    sorted.get(rank(sorted.len(), share)).copied()
-}
-
 /// The median by nearest rank; the order of the values does not matter.
 pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
@@ -70,12 +69,6 @@ pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     (count > 0.0).then(|| sum / count)
-}
-
-fn rank(count: usize, share: f64) -> usize {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the length")]
-    let rank = (share * count as f64).ceil() as usize;
-    rank.saturating_sub(1)
 }
 
 /// Of one question: how many hits, of how many tries.

@@ -1,8 +1,8 @@
 //! The report's statistics: published values, and what must hold for all.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use grading::interval::wilson;
-use lab::stats::{bootstrap, holm, mcnemar, mean, median, paired_difference, quantile, share};
+use grading::{interval::wilson, quantile::quantile};
+use lab::stats::{bootstrap, holm, mcnemar, mean, median, paired_difference, share};
 use proptest::prelude::*;
 
 /// So many questions that only the first had right, and so many that only the second had.

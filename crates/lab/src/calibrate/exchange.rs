@@ -6,6 +6,7 @@
 
 use std::{future::Future, io, time::Duration};
 
+use grading::quantile::quantile;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     time::{Instant, timeout},
@@ -202,8 +203,8 @@ fn round_trips(times: &[Duration]) -> RoundTrips {
     RoundTrips {
         pings: times.len(),
         least: times.first().copied().unwrap_or_default(),
-        median: quantile(times, 0.5),
-        p95: quantile(times, 0.95),
+        median: quantile(times, 0.5).unwrap_or_default(),
+        p95: quantile(times, 0.95).unwrap_or_default(),
         most: times.last().copied().unwrap_or_default(),
     }
 }
@@ -214,13 +215,7 @@ fn stalls(times: &[Duration], profile: &LinkProfile) -> Stalls {
     let beyond = |time: Duration| time.saturating_sub(profile.rtt);
     Stalls {
         share: late.len() as f64 / times.len().max(1) as f64,
-        median: beyond(quantile(late, 0.5)),
+        median: beyond(quantile(late, 0.5).unwrap_or_default()),
         longest: beyond(late.last().copied().unwrap_or_default()),
     }
-}
-
-/// The nearest rank; zero where there is none.
-fn quantile(sorted: &[Duration], share: f64) -> Duration {
-    let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }

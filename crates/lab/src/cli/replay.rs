@@ -11,11 +11,11 @@ use coordinator::{
     cli::{Exit, Stop},
     journal::Journal,
 };
+use grading::quantile::quantile;
 
 use super::{args::ReplayArgs, catalogue, print, profiles};
 use crate::{
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
-    stats::quantile,
     sweep::link_of,
 };
 

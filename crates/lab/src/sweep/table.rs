@@ -1,9 +1,9 @@
 //! What cells say, as a table in Markdown. Made from their rows and their traffic alone.
 
 use coordinator::eval::{Figures, Row};
+use grading::quantile::quantile;
 
 use super::Crossed;
-use crate::stats::quantile;
 
 const HEADER: &str = "\
 | policy | link | seed | right | 95 % interval | large share | takeovers | abandoned | passed over | latency median | p95 | network share | up | down | degraded | failed |
