@@ -67,7 +67,8 @@ pub fn fail(stop: &Stop) -> ExitCode {
     stop.exit.into()
 }
 
-/// The log goes to standard error and is off by default: `-v` and `RUST_LOG` turn it on.
+/// The log goes to standard error and is off by default: `-v` turns it on, or a filter in
+/// `SPECTHINK_LOG`, or in `RUST_LOG` where that is unset.
 pub fn start_logging(verbose: u8) {
     use tracing_subscriber::EnvFilter;
     let ours = match verbose {
@@ -75,12 +76,13 @@ pub fn start_logging(verbose: u8) {
         1 => "coordinator=info,transport=info",
         _ => "coordinator=debug,transport=debug",
     };
+    let named = || std::env::var("SPECTHINK_LOG").or_else(|_| std::env::var("RUST_LOG")).ok();
     let filter = match verbose {
-        0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(ours)),
-        _ => EnvFilter::new(ours),
+        0 => named().and_then(|filter| EnvFilter::try_new(filter).ok()),
+        _ => None,
     };
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(ours)))
         .with_writer(std::io::stderr)
         .with_ansi(config::takes_colour(std::io::stderr().is_terminal()));
     // A second start in one process (tests) keeps the first log.

@@ -60,6 +60,7 @@ pub(crate) fn specthink(arguments: &[impl AsRef<OsStr>], input: Option<&[u8]>) -
     command
         .args(arguments)
         .env_remove("RUST_LOG")
+        .env_remove("SPECTHINK_LOG")
         .env_remove("NO_COLOR")
         .env_remove("SPECTHINK_TOKEN");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,7 +1,9 @@
 //! What the command shows.
 
+use std::process::Command;
+
 use serde_json::Value;
-use thinking::thinker::Command;
+use thinking::thinker;
 use tokio::runtime::Runtime;
 
 use crate::nodes::{large, served, small, specthink, stderr, stdout};
@@ -65,6 +67,29 @@ fn a_log_in_a_pipe_has_no_colour() {
 }
 
 #[test]
+fn the_log_is_filtered_by_our_variable_or_else_the_usual_one() {
+    let gone = format!("http://127.0.0.1:{}", free_port());
+    let logged = |variables: &[(&str, &str)]| {
+        let asked = Command::new(env!("CARGO_BIN_EXE_specthink"))
+            .args(["ask", "--small", &gone, "--policy", "small-only", "x"])
+            .env_remove("RUST_LOG")
+            .env_remove("SPECTHINK_LOG")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        stderr(&asked).contains("small node lost")
+    };
+    for (variables, expected) in [
+        (&[][..], false),
+        (&[("SPECTHINK_LOG", "coordinator=info")], true),
+        (&[("RUST_LOG", "coordinator=info")], true),
+        (&[("RUST_LOG", "coordinator=info"), ("SPECTHINK_LOG", "off")], false),
+    ] {
+        assert_eq!(logged(variables), expected, "{variables:?}");
+    }
+}
+
+#[test]
 fn large_only_leaves_the_small_node_alone() {
     let runtime = Runtime::new().unwrap();
     let (idle, large) = (small(), large());
@@ -73,7 +98,7 @@ fn large_only_leaves_the_small_node_alone() {
     let asked = specthink(&[&["ask", "--policy", "large-only"], &nodes[..], &["x"]].concat(), None);
     assert_eq!(stdout(&asked), "⟦large: turn⟧Hmm, yes 🙂\n\n⟦/⟧\n", "{}", stderr(&asked));
     let commands = idle.commands();
-    assert!(matches!(commands[..], [(_, Command::Open(_))]), "{commands:?}");
+    assert!(matches!(commands[..], [(_, thinker::Command::Open(_))]), "{commands:?}");
 }
 
 #[test]
@@ -125,7 +150,7 @@ fn a_reader_that_goes_away_is_no_error() {
     use std::process::Stdio;
     let runtime = Runtime::new().unwrap();
     let (small, large) = (served(&runtime, small()), served(&runtime, large()));
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_specthink"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_specthink"))
         .args(["ask", "--small", &small.url, "--large", &large.url, "2 + 2?"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

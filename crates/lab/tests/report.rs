@@ -27,7 +27,8 @@ const FIGURES: [&str; 10] = [
 
 fn lab(arguments: &[&Path]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_specthink-lab"));
-    command.arg("report").args(arguments).env_remove("RUST_LOG").output().unwrap()
+    command.env_remove("RUST_LOG").env_remove("SPECTHINK_LOG");
+    command.arg("report").args(arguments).output().unwrap()
 }
 
 fn stderr(output: &Output) -> &str {

@@ -118,7 +118,7 @@ pub struct NodeArgs {
     pub drain: humantime::Duration,
 
     /// Say more on standard error: -v what happens, -vv every detail. SPECTHINK_LOG takes a filter
-    /// such as transport=debug.
+    /// such as transport=debug; RUST_LOG is read where that is unset.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

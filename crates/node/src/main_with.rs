@@ -141,15 +141,7 @@ impl Signals {
 }
 
 fn log(verbose: u8) -> Result<(), NodeError> {
-    let filter = match (std::env::var("SPECTHINK_LOG"), verbose) {
-        (Ok(filter), _) => filter,
-        (Err(_), 0) => "warn".to_owned(),
-        (Err(_), 1) => "warn,engine=info,node=info,transport=info".to_owned(),
-        (Err(_), _) => "info,engine=debug,node=debug,transport=debug".to_owned(),
-    };
-    let filter = EnvFilter::try_new(&filter).map_err(|why| {
-        NodeError::Usage(format!("SPECTHINK_LOG '{}': {why}", filter.escape_debug()))
-    })?;
+    let filter = log_filter(verbose, |name| std::env::var(name).ok())?;
     // See https://no-color.org.
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let ansi = std::io::stderr().is_terminal() && !plain;
@@ -159,4 +151,50 @@ fn log(verbose: u8) -> Result<(), NodeError> {
         .with_writer(std::io::stderr)
         .init();
     Ok(())
+}
+
+/// What is logged: the filter in `SPECTHINK_LOG`, or in `RUST_LOG` where that is unset, or as `-v` says.
+fn log_filter(verbose: u8, var: impl Fn(&str) -> Option<String>) -> Result<EnvFilter, NodeError> {
+    for name in ["SPECTHINK_LOG", "RUST_LOG"] {
+        if let Some(filter) = var(name) {
+            return EnvFilter::try_new(&filter).map_err(|why| {
+                NodeError::Usage(format!("{name} '{}': {why}", filter.escape_debug()))
+            });
+        }
+    }
+    Ok(EnvFilter::new(match verbose {
+        0 => "warn",
+        1 => "warn,engine=info,node=info,transport=info",
+        _ => "info,engine=debug,node=debug,transport=debug",
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log_filter;
+
+    #[test]
+    fn the_log_is_what_our_variable_says_then_the_usual_one_then_the_flag() {
+        for (ours, usual, verbose, filter) in [
+            (Some("transport=debug"), Some("trace"), 2, "transport=debug"),
+            (None, Some("node=trace"), 2, "node=trace"),
+            (None, None, 0, "warn"),
+        ] {
+            let var = |name: &str| match name {
+                "SPECTHINK_LOG" => ours.map(str::to_owned),
+                "RUST_LOG" => usual.map(str::to_owned),
+                _ => None,
+            };
+            assert_eq!(log_filter(verbose, var).unwrap().to_string(), filter);
+        }
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused_with_its_variable() {
+        for name in ["SPECTHINK_LOG", "RUST_LOG"] {
+            let var = |asked: &str| (asked == name).then(|| "a=b=c".to_owned());
+            let refused = log_filter(0, var).unwrap_err().to_string();
+            assert!(refused.contains(&format!("{name} 'a=b=c'")), "{refused}");
+        }
+    }
 }

@@ -18,7 +18,8 @@ use crate::{link::Shaping, plan::Target};
 #[derive(Debug, Parser)]
 #[command(name = "specthink-lab", version, max_term_width = 100)]
 pub(super) struct Args {
-    /// Log to standard error; twice for more. RUST_LOG works too.
+    /// Log to standard error; twice for more. Without it SPECTHINK_LOG takes a filter such as
+    /// transport=debug; RUST_LOG is read where that is unset.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
     #[command(subcommand)]

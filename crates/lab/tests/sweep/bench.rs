@@ -105,7 +105,10 @@ impl Bench {
         let data = self.folder.path().join("data.jsonl");
         let mut command = Command::new(env!("CARGO_BIN_EXE_specthink-lab"));
         command.arg("sweep").arg(data).arg("--out").arg(self.out()).args(["--link", LINK]);
-        command.args(flags).env_remove("RUST_LOG").env_remove("SPECTHINK_TOKEN");
+        command.args(flags);
+        for name in ["RUST_LOG", "SPECTHINK_LOG", "SPECTHINK_TOKEN"] {
+            command.env_remove(name);
+        }
         command
     }
 
