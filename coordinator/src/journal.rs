@@ -97,6 +97,7 @@ impl Header {
         small: Vec<String>,
         large: Option<String>,
     ) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the run begins here")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Header {
             specthink_journal: VERSION,

@@ -1,6 +1,7 @@
 //! Integration tests: real nodes on loopback, driven from outside.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod ask;
 #[path = "../../crates/node/tests/fake_hub/mod.rs"]

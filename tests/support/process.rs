@@ -1,5 +1,7 @@
 //! Nodes as real processes: started, read, signalled, waited for. One that a test forgets is killed.
 
+#![expect(clippy::disallowed_methods, reason = "processes run by the system's clock")]
+
 use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader, Read as _},

@@ -279,6 +279,7 @@ pub(super) fn prompt(text: String, system: Option<String>, raw: bool) -> Prompt 
 
 /// Tells one question from another in the nodes' logs.
 pub(super) fn question_id() -> String {
+    #[expect(clippy::disallowed_methods, reason = "the run begins here")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     format!("{:x}-{:x}", now.as_micros(), std::process::id())
 }

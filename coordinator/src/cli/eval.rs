@@ -3,12 +3,15 @@
 use std::{
     io::{self, Write as _},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use grading::{dataset::Problem, math_verify::Grader};
 use serde::Serialize;
-use tokio::sync::{Mutex, Notify};
+use tokio::{
+    sync::{Mutex, Notify},
+    time::Instant,
+};
 
 use super::{
     args::EvalArgs,

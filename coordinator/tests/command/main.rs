@@ -1,5 +1,6 @@
 //! The command, run as its user runs it, against two served scripted Thinkers on loopback.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod eval;
 mod nodes;

@@ -12,7 +12,8 @@
 //! bytes of the weights and the bandwidth of a copy on the device: decoding one session reads all weights for every token.
 //! `benches/engine_speed.py` runs this beside other engines.
 
-#![allow(clippy::print_stdout, reason = "its output is its purpose")]
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+#![expect(clippy::disallowed_methods, reason = "it measures, by the system's clock")]
 
 use std::{error::Error, path::PathBuf, time::Instant};
 

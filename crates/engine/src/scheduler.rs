@@ -8,6 +8,11 @@
 //! When the memory for caches is used up, sessions that wait for their callers give theirs up first,
 //! then those that came later. The oldest session always gets what it needs, so there is no standstill.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the engine's own thread waits by the system's clock"
+)]
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{

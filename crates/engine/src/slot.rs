@@ -2,6 +2,11 @@
 //! work it has. Events are never waited for: what does not fit the caller's queue stays in the
 //! outbox, and the session rests until there is room.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the engine's own thread waits by the system's clock"
+)]
+
 mod commands;
 
 use std::{

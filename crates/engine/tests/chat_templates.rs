@@ -1,7 +1,7 @@
 //! Chat templates render as Hugging Face transformers renders them. The fixtures are made by
 //! tests/fixtures/make_template_fixtures.py.
 
-#![allow(clippy::unwrap_used)] // A test panics where it is not given what it expects.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! The engine keeps the contract of `thinking::thinker`, over two tiny models with random weights.
 
-#![allow(clippy::unwrap_used)] // A test panics where it is not given what it expects.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Whatever a session went through, it goes on as a fresh one that was opened with its text.
 
-#![allow(clippy::unwrap_used)] // A test panics where it is not given what it expects.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! What is kept of keys and values: beginnings that sessions share, and a budget that takes from some
 //! what others need, without changing a word.
 
-#![allow(clippy::unwrap_used)] // A test panics where it is not given what it expects.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! What a session of the engine promises beyond the contract of every Thinker: what is kept warm, what
 //! is computed, what is refused before it is computed.
 
-#![allow(clippy::unwrap_used)] // A test panics where it is not given what it expects.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //! code, scripts, emoji, combining marks and odd white space. The fixtures are made by
 //! tests/fixtures/make_tokenizer_fixtures.py.
 
-#![allow(clippy::unwrap_used)] // A test panics where it is not given what it expects.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

@@ -15,7 +15,6 @@ pub fn wilson(k: u64, n: u64) -> (f64, f64) {
         return (0.0, 1.0);
     }
     // Counts of answers are far below 2^53, where f64 stops being exact.
-    #[allow(clippy::cast_precision_loss)]
     let (right, total) = (k.min(n) as f64, n as f64);
     wilson_share(right / total, total)
 }

@@ -10,6 +10,8 @@
 //! The nodes are processes, `small-node` and `large-node` from DIR, and the proxy is between the coordinator and the large
 //! one. A question is asked over every link before the next ten are, so that what else the machine does falls on all alike.
 
+#![expect(clippy::disallowed_methods, reason = "it measures, by the system's clock")]
+
 use std::{
     error::Error,
     future::pending,

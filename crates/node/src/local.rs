@@ -24,6 +24,10 @@ impl LocalNode {
         let node = Node::start(config, &Console::silent()).await?;
         let (url, card) = (node.url(), node.card().clone());
         let (stop, stopped) = oneshot::channel();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "its handle is kept; dropping this aborts it"
+        )]
         let serving = tokio::spawn(node.serve(async {
             let _ = stopped.await;
         }));

@@ -1,6 +1,7 @@
 //! Models by name, against a server on loopback that speaks the hub's paths.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod fake_hub;
 

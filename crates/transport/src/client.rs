@@ -147,6 +147,10 @@ impl Thinker for Remote {
     /// Starts a session. Must be called in a tokio runtime; the session's task ends with the session.
     fn session(&self) -> Session {
         let (session, server) = Session::pair();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the session; to be owned by the client"
+        )]
         tokio::spawn(call::run(self.link.clone(), server));
         session
     }

@@ -1,6 +1,6 @@
 //! What the engine's tests share: engines over the tiny models, and a caller that expects.
 
-#![allow(dead_code)] // Every test binary uses its own part.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::{path::PathBuf, time::Duration};
 

@@ -145,7 +145,6 @@ impl<'a> Parser<'a> {
     }
 
     /// A relation sign; the inner `None` is "about".
-    #[allow(clippy::option_option)]
     fn relation(&mut self) -> Option<Option<Relation>> {
         let relation = match self.peek()? {
             Tok::Op('=') => Some(Relation::Equal),

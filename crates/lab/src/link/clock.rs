@@ -106,6 +106,7 @@ impl Drop for Alarms {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a thread waits here, by the system's clock")]
 fn run(orders: Receiver<Order>) {
     let mut waiting: BinaryHeap<Reverse<Order>> = BinaryHeap::new();
     loop {

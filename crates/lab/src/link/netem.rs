@@ -57,6 +57,7 @@ pub(super) async fn up(
     let (netem, listener) =
         built.map_err(|why| NetemError::NotAllowed(io::Error::other(why)))??;
     let listener = TcpListener::from_std(listener).map_err(NetemError::NotAllowed)?;
+    #[expect(clippy::disallowed_methods, reason = "`Held` owns it; dropping that aborts it")]
     let held = spawn(netem.hold(Outages::of(profile, seed)));
     Ok((listener, Held(held.abort_handle())))
 }

@@ -62,6 +62,10 @@ impl ShapingProxy {
             clock: Clock::fine()?,
             counters: Arc::clone(&counters),
         };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "its handle is kept; dropping this aborts it"
+        )]
         let task = tokio::spawn(serve(listener, Arc::new(link), shutdown));
         Ok(ShapingProxy { address, counters, task })
     }

@@ -36,7 +36,7 @@ pub(crate) fn shown(number: f64) -> String {
     if number != 0.0 && number.abs() < 1e-6 {
         return format!("{number:.2e}");
     }
-    #[allow(clippy::cast_possible_truncation, reason = "a logarithm of f64 is below 400")]
+    // A logarithm of f64 is below 400.
     let before = if number == 0.0 { 1 } else { number.abs().log10().floor() as i32 + 1 };
     let decimals = usize::try_from(DIGITS - before).unwrap_or(0);
     let text = format!("{number:.decimals$}");

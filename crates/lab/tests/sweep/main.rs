@@ -1,6 +1,7 @@
 //! `specthink-lab sweep`, run as its user runs it, against two served scripted Thinkers: files, going on, refusals, and
 //! what a link costs. No model has a part in it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod bench;
 mod interrupted;

@@ -182,7 +182,10 @@ impl Instructions {
     }
 
     /// Adds the blocks that a format multiplies, once.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(unused_variables, reason = "there are no instructions to multiply with")
+    )]
     fn quantise(self, format: Format, values: &[f32], x: &mut Activations<'_>) {
         if format.bits() == 16 {
             return;
@@ -198,7 +201,7 @@ impl Instructions {
         } else {
             return;
         }
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "what the CPU has not has no value of this type")]
         match self {
             // SAFETY: there is no value of this type for what the CPU has not.
             #[cfg(target_arch = "x86_64")]
@@ -212,7 +215,10 @@ impl Instructions {
     }
 
     /// The products of some panels with all rows, into [panels, rows, COLUMNS].
-    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(unused_variables, reason = "there are no instructions to multiply with")
+    )]
     fn multiply(
         self,
         format: Format,
@@ -221,7 +227,7 @@ impl Instructions {
         x: &Activations<'_>,
         out: &mut [f32],
     ) {
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "what the CPU has not has no value of this type")]
         match self {
             // SAFETY: there is no value of this type for what the CPU has not.
             #[cfg(target_arch = "x86_64")]

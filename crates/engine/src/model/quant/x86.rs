@@ -6,7 +6,7 @@
 //! Unsafe, because intrinsics that read memory take pointers: each such read is of one whole array. That the results
 //! are those of plain arithmetic, and the same to the bit with every instruction set, is tested with `quant`.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "intrinsics that read memory take pointers")]
 
 #[macro_use]
 mod products;

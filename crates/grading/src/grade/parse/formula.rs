@@ -160,7 +160,6 @@ impl Parser<'_> {
     }
 
     /// What stands behind a caret; the inner `None` is the sign of degrees.
-    #[allow(clippy::option_option)]
     fn exponent(&mut self) -> Option<Option<Expr>> {
         if self.eat_cmd("circ") {
             return Some(None);

@@ -2,6 +2,8 @@
 //!
 //! Tokio's timer, which a paused clock goes by, has a grain of one millisecond, so the links here have whole ones.
 
+#![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
+
 use tokio::{
     io::{DuplexStream, duplex},
     join,

@@ -135,7 +135,7 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
         span if span < 4.0 => &[1.0, 3.0],
         _ => &[1.0],
     };
-    #[allow(clippy::cast_possible_truncation, reason = "a logarithm of f64 is below 400")]
+    // A logarithm of f64 is below 400.
     let (first, last) = (low.floor() as i32, high.ceil() as i32);
     let ticks = (first..=last)
         .flat_map(|decade| within.iter().map(move |step| f64::from(decade) + step.log10()));
@@ -148,7 +148,6 @@ impl Ranged for Coordinate {
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         let share = (value - self.range.start) / (self.range.end - self.range.start);
-        #[allow(clippy::cast_possible_truncation, reason = "pixels of a picture")]
         let offset = (share * f64::from(limit.1 - limit.0)).round() as i32;
         limit.0 + offset
     }

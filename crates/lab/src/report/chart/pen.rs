@@ -200,7 +200,6 @@ fn outline(series: usize) -> Vec<(i32, i32)> {
         }
     };
     let radius = 4.0 * f64::from(SCALE);
-    #[allow(clippy::cast_possible_truncation, reason = "a few pixels")]
     let pixel = |value: f64| (value * radius).round() as i32;
     unit.into_iter().map(|(x, y)| (pixel(x), pixel(y))).collect()
 }
