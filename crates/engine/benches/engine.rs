@@ -1,6 +1,6 @@
-//! The engine's parts by themselves: products with quantised matrices, attention, the sampler, the detokenizer, and
-//! a whole step of the built-in large model. `cargo bench -p engine`, on one thread with RAYON_NUM_THREADS=1. Whole
-//! models beside other engines: `benches/engine_speed.py`.
+//! The engine's parts by themselves: products with quantised matrices, attention, the sampler, and a whole step of the
+//! built-in large model. `cargo bench -p engine`, on one thread with RAYON_NUM_THREADS=1. Whole models beside other
+//! engines: `benches/engine_speed.py`.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot begin ends")]
 #![allow(missing_docs, reason = "made by criterion's macros")]
@@ -10,7 +10,7 @@ use std::{hint::black_box, path::Path};
 use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engine::{
-    Decoder, Detokenizer, Draws, KvCache, LoadOptions, Row, Sampler, Want,
+    Decoder, Draws, KvCache, LoadOptions, Row, Sampler, Want,
     kernels::{Attention, Matrix},
     load_model,
 };
@@ -68,23 +68,6 @@ fn sampler(c: &mut Criterion) {
     });
 }
 
-/// A thousand tokens of up to three bytes, some of them parts of characters.
-fn detokenizer(c: &mut Criterion) {
-    let text = "x = 5, größer als 3; 因此 ≈ ".repeat(100);
-    let pieces: Vec<&[u8]> = text.as_bytes().chunks(3).take(1000).collect();
-    let mut group = c.benchmark_group("detokenizer");
-    group.throughput(Throughput::Elements(pieces.len() as u64));
-    group.bench_function("pieces", |b| {
-        b.iter(|| {
-            let (mut detokenizer, mut text) = (Detokenizer::new(), String::new());
-            for piece in &pieces {
-                detokenizer.push(piece, &mut text);
-            }
-            text
-        });
-    });
-}
-
 fn built_in() -> Decoder {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/large.gguf"));
     load_model(&path.into(), &LoadOptions::default(), &mut |_| {}).unwrap().decoder
@@ -117,5 +100,5 @@ fn step(c: &mut Criterion) {
     group.bench_function("prefill/256", |b| b.iter(|| filled(&decoder, 256)));
 }
 
-criterion_group!(benches, matmul, attention, sampler, detokenizer, step);
+criterion_group!(benches, matmul, attention, sampler, step);
 criterion_main!(benches);

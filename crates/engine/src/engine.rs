@@ -12,6 +12,7 @@ use std::{
 };
 
 use candle_core::{Device, DeviceLocation};
+use text::{ChatTemplate, Tokenizer};
 use thinking::thinker::{Code, Event, Failure, ModelCard, Session, SessionServer, Thinker};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -23,9 +24,8 @@ use crate::{
         BLOCK, Decoder, LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource,
         load_model,
     },
+    prompt::PromptTemplate,
     scheduler::{Node, Scheduler},
-    template::ChatTemplate,
-    tokenizer::Tokenizer,
 };
 
 /// Sessions that wait for the thread to notice them.
@@ -125,7 +125,7 @@ impl Engine {
         let template = ChatTemplate::of(&tokenizer);
         let no_template = template.unusable().map(str::to_owned);
         let node = Node {
-            template,
+            template: PromptTemplate(template),
             decoder,
             tokenizer,
             card: card.clone(),

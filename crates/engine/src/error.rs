@@ -94,7 +94,7 @@ pub enum LoadError {
     },
     /// The tokenizer cannot be built.
     #[error(transparent)]
-    Tokenizer(#[from] crate::tokenizer::TokenizerError),
+    Tokenizer(#[from] text::TokenizerError),
     /// The system gives no thread.
     #[error(
         "cannot start the engine's thread: {0}; free some memory or raise the limit of processes"

@@ -3,12 +3,13 @@
 //! It is given tokens one by one and says when it is over. Drawing them is [`crate::sample`]'s
 //! business, computing them [`crate::scheduler`]'s.
 
+use text::{Detokenizer, Tokenizer};
 use thinking::{
     thinker::{Delta, FinishReason, Propose},
     trigger::Matcher,
 };
 
-use crate::{detokenize::Detokenizer, sample::Draws, tokenizer::Tokenizer};
+use crate::sample::Draws;
 
 /// Where paragraphs end when the watch does not say.
 const PARAGRAPH_BREAK: &str = "\n\n";

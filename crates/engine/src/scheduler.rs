@@ -24,16 +24,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use text::Tokenizer;
 use thinking::thinker::{Code, Failure, ModelCard, SessionServer};
 use tokio::sync::mpsc;
 
 use crate::{
     kv::KvStore,
     model::Decoder,
+    prompt::PromptTemplate,
     session::SessionText,
     slot::{Slot, Work},
-    template::ChatTemplate,
-    tokenizer::Tokenizer,
 };
 
 /// While others are waiting for their next token, a chunk of prefill is this much shorter.
@@ -46,7 +46,7 @@ const UNOPENED: usize = 256;
 pub(crate) struct Node {
     pub(crate) decoder: Decoder,
     pub(crate) tokenizer: Tokenizer,
-    pub(crate) template: ChatTemplate,
+    pub(crate) template: PromptTemplate,
     pub(crate) card: ModelCard,
     /// Longest session in tokens.
     pub(crate) context: usize,

@@ -4,13 +4,13 @@
 //! forward pass or talks to anybody: that is [`crate::scheduler`]'s part. What happens while a
 //! proposal is being made is in [`crate::proposal`].
 
+use text::{Tokenizer, TokenizerError};
 use thinking::thinker::{Append, Code, Failure, TextHash};
 
 use crate::{
     kv::KvStore,
     model::{BLOCK, KvCache, Row, Want},
     proposal::Proposal,
-    tokenizer::{Tokenizer, TokenizerError},
 };
 
 /// The text of one session, its tokens and their cache.

@@ -9,7 +9,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use candle_core::{Device, Tensor};
 use common::{Caller, ask, engine, fixture, greedy, open};
-use engine::{Engine, EngineOptions, LoadOptions, Tokenizer};
+use engine::{Engine, EngineOptions, LoadOptions};
+use text::Tokenizer;
 use thinking::{
     thinker::{
         Code, Command, EVENT_QUEUE, Event, FinishReason, Open, Prompt, Propose, Sampling, TextHash,

@@ -4,7 +4,6 @@
 use std::{
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use candle_core::{
@@ -12,7 +11,7 @@ use candle_core::{
     quantized::{
         GgmlDType, QTensor,
         ggml_file::qtensor_from_ggml,
-        gguf_file::{Content, TensorInfo, Value},
+        gguf_file::{Content, TensorInfo},
     },
 };
 
@@ -21,6 +20,7 @@ use crate::error::LoadError;
 use super::{
     config::{Biases, Family},
     gguf_config::{self, TensorFacts},
+    gguf_metadata,
     load::{LoadOptions, ModelFiles, Opened, TokenizerSource},
     quant,
     tensors::{Role, TensorId, TensorSource},
@@ -73,10 +73,10 @@ impl<R: Read + Seek> GgufSource<R> {
         let config = gguf_config::read(path, &source.content.metadata, family, facts)?;
         (source.heads, source.kv_heads) = (config.heads, config.kv_heads);
         source.tied = config.tied;
-        let metadata = Arc::new(std::mem::take(&mut source.content.metadata));
-        let quantisation = source.quantisation(metadata.get("general.file_type"));
+        let quantisation = source.quantisation();
+        let metadata = std::mem::take(&mut source.content.metadata);
         let files = ModelFiles {
-            tokenizer: TokenizerSource::Gguf(metadata),
+            tokenizer: TokenizerSource::Gguf(gguf_metadata::of_tokenizer(metadata)),
             tokenizer_config: None,
             chat_template: None,
         };
@@ -118,7 +118,8 @@ impl<R: Read + Seek> GgufSource<R> {
     }
 
     /// What people call the file's quantisation; by its largest share where it does not say.
-    fn quantisation(&self, file_type: Option<&Value>) -> String {
+    fn quantisation(&self) -> String {
+        let file_type = self.content.metadata.get("general.file_type");
         let named = file_type.and_then(|value| value.to_u64().ok()).and_then(file_type_name);
         if let Some(name) = named {
             return name.to_owned();

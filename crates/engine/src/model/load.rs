@@ -2,7 +2,6 @@
 //! files look like is told by `gguf_*` and `hf_*`.
 
 use std::{
-    collections::HashMap,
     fmt,
     fs::File,
     io::{BufReader, Cursor},
@@ -10,7 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use candle_core::{DType, Device, Tensor, quantized::gguf_file::Value};
+use candle_core::{DType, Device, Tensor};
+use text::GgufMetadata;
 
 use crate::{error::LoadError, memory};
 
@@ -121,9 +121,6 @@ pub struct ModelFiles {
     /// chat_template.jinja, where there is one; it goes before a template in tokenizer_config.json.
     pub chat_template: Option<PathBuf>,
 }
-
-/// The metadata of a GGUF file.
-pub type GgufMetadata = Arc<HashMap<String, Value>>;
 
 /// Where a model's tokenizer is.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ mod decoder;
 mod elementwise;
 mod exp;
 mod gguf_config;
+mod gguf_metadata;
 mod gguf_source;
 mod hf_config;
 mod hf_source;
@@ -27,7 +28,7 @@ pub(crate) use cache::{Allocator, BLOCK, Block};
 pub use config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling};
 pub use decoder::{Decoder, Row, Want};
 pub use load::{
-    EmbeddedModel, GgufMetadata, LoadOptions, LoadProgress, LoadedModel, ModelFiles, ModelLocation,
+    EmbeddedModel, LoadOptions, LoadProgress, LoadedModel, ModelFiles, ModelLocation,
     TokenizerSource, load_model,
 };
 pub use random_source::load_random;

@@ -4,9 +4,6 @@
 //! the merges; those are here. The metadata is described in
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
-use std::collections::HashMap;
-
-use candle_core::quantized::gguf_file::Value;
 use tokenizers::{
     AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
     models::bpe::{BPE, Vocab},
@@ -20,7 +17,10 @@ use tokenizers::{
     processors::template::TemplateProcessing,
 };
 
-use super::{TokenizerError, first_line};
+use crate::{
+    error::{TokenizerError, first_line},
+    metadata::{GgufMetadata, GgufValue, boolean, text, token_id},
+};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
@@ -99,9 +99,7 @@ fn unsupported(what: String) -> TokenizerError {
 }
 
 /// Builds the tokenizer that encodes prompts.
-pub(super) fn build(
-    metadata: &HashMap<String, Value>,
-) -> Result<tokenizers::Tokenizer, TokenizerError> {
+pub(super) fn build(metadata: &GgufMetadata) -> Result<tokenizers::Tokenizer, TokenizerError> {
     match text(metadata, "tokenizer.ggml.model") {
         Some("gpt2") => {}
         Some(other) => return Err(unsupported(format!("it is of kind {other:?}"))),
@@ -132,7 +130,7 @@ pub(super) fn build(
     });
     tokenizer.add_tokens(added).map_err(|error| metadata_error(TYPES, error.to_string()))?;
     let add_bos = boolean(metadata, "tokenizer.ggml.add_bos_token").unwrap_or(rules.add_bos);
-    if add_bos && let Some(bos) = number(metadata, BOS) {
+    if add_bos && let Some(bos) = token_id(metadata, BOS) {
         let token = tokens.get(bos as usize).ok_or_else(|| {
             metadata_error(BOS, format!("{bos}, beyond the {} tokens", tokens.len()))
         })?;
@@ -163,7 +161,7 @@ fn vocabulary(tokens: &[&str], types: &[i64]) -> Vocab {
     used.map(|((token, _), id)| ((*token).to_owned(), id)).collect()
 }
 
-fn merges(metadata: &HashMap<String, Value>) -> Result<Vec<(String, String)>, TokenizerError> {
+fn merges(metadata: &GgufMetadata) -> Result<Vec<(String, String)>, TokenizerError> {
     let pair = |merge: &str| {
         let (a, b) = merge.split_once(' ')?;
         Some((a.to_owned(), b.to_owned()))
@@ -174,58 +172,29 @@ fn merges(metadata: &HashMap<String, Value>) -> Result<Vec<(String, String)>, To
     pairs.collect()
 }
 
-fn token_types(
-    metadata: &HashMap<String, Value>,
-    tokens: usize,
-) -> Result<Vec<i64>, TokenizerError> {
-    let Some(Value::Array(values)) = metadata.get(TYPES) else { return Err(missing(TYPES)) };
+fn token_types(metadata: &GgufMetadata, tokens: usize) -> Result<Vec<i64>, TokenizerError> {
+    let Some(GgufValue::Array(values)) = metadata.get(TYPES) else { return Err(missing(TYPES)) };
     if values.len() != tokens {
         let why = format!("{} entries long where there are {tokens} tokens", values.len());
         return Err(metadata_error(TYPES, why));
     }
-    let integer = |value: &Value| match value {
-        Value::I32(kind) => Ok(i64::from(*kind)),
-        Value::U32(kind) => Ok(i64::from(*kind)),
+    let integer = |value: &GgufValue| match value {
+        GgufValue::Integer(kind) => Ok(*kind),
         _ => Err(metadata_error(TYPES, "no list of integers".to_owned())),
     };
     values.iter().map(integer).collect()
 }
 
 fn strings<'a>(
-    metadata: &'a HashMap<String, Value>,
+    metadata: &'a GgufMetadata,
     key: &'static str,
 ) -> Result<Vec<&'a str>, TokenizerError> {
-    let Some(Value::Array(values)) = metadata.get(key) else { return Err(missing(key)) };
-    let string = |value: &'a Value| match value {
-        Value::String(text) => Ok(text.as_str()),
+    let Some(GgufValue::Array(values)) = metadata.get(key) else { return Err(missing(key)) };
+    let string = |value: &'a GgufValue| match value {
+        GgufValue::String(text) => Ok(text.as_str()),
         _ => Err(metadata_error(key, "no list of texts".to_owned())),
     };
     values.iter().map(string).collect()
-}
-
-/// A text in the metadata.
-pub(super) fn text<'a>(metadata: &'a HashMap<String, Value>, key: &str) -> Option<&'a str> {
-    match metadata.get(key)? {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// A token id in the metadata.
-pub(super) fn number(metadata: &HashMap<String, Value>, key: &str) -> Option<u32> {
-    match metadata.get(key)? {
-        Value::U32(number) => Some(*number),
-        Value::I32(number) => u32::try_from(*number).ok(),
-        Value::U64(number) => u32::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
-fn boolean(metadata: &HashMap<String, Value>, key: &str) -> Option<bool> {
-    match metadata.get(key)? {
-        Value::Bool(yes) => Some(*yes),
-        _ => None,
-    }
 }
 
 fn missing(key: &'static str) -> TokenizerError {

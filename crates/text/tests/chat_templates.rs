@@ -6,8 +6,13 @@
 mod common;
 
 use common::fixture;
-use engine::ChatTemplate;
-use thinking::thinker::{Message, Prompt};
+use text::ChatTemplate;
+
+#[derive(serde::Deserialize)]
+struct Message {
+    role: String,
+    content: String,
+}
 
 #[derive(serde::Deserialize)]
 struct Case {
@@ -26,7 +31,8 @@ fn published_templates_render_as_transformers_renders_them() {
     for case in cases {
         let source = read(&format!("{}.jinja", case.template));
         let template = ChatTemplate::new(Some(&source), &case.bos, &case.eos);
-        let rendered = template.render(&Prompt::Messages(case.messages)).unwrap();
+        let messages = case.messages.iter().map(|one| (&*one.role, &*one.content));
+        let rendered = template.render(messages).unwrap();
         assert_eq!(rendered, case.expected, "{}", case.template);
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! Templates are Jinja, rendered with what Hugging Face transformers gives them. What a template does
 //! with `<think>` is left to it. The committed text of an answer follows the rendered prompt byte for
-//! byte; it never goes through the template.
+//! byte; it never goes through the template. Neither does a raw prompt.
 
 use minijinja::{Environment, Error, ErrorKind, Value, context, syntax::SyntaxConfig};
 use serde::Serialize;
-use thinking::thinker::{Code, Failure, Message, Prompt};
 
-use crate::tokenizer::Tokenizer;
+use crate::{error::TemplateError, tokenizer::Tokenizer};
 
 const NAME: &str = "chat template";
 
@@ -47,48 +46,35 @@ impl ChatTemplate {
         ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned() }
     }
 
-    /// Why messages cannot be taken, without how to mend it; none when they can.
+    /// Why messages cannot be taken, without how to mend it; `None` when they can.
     pub fn unusable(&self) -> Option<&str> {
         self.environment.as_ref().err().map(String::as_str)
     }
 
-    /// The prompt's text: a raw prompt as it is, messages through the template, with the assistant's
-    /// turn opened.
+    /// The prompt of a conversation, with the assistant's turn opened. A message is its role ("system",
+    /// "user" or "assistant") and its text.
     ///
     /// # Errors
-    /// [`Code::Template`] when the model has no usable template or it refuses the messages.
-    pub fn render(&self, prompt: &Prompt) -> Result<String, Failure> {
-        let messages = match prompt {
-            Prompt::Raw(text) => return Ok(text.clone()),
-            Prompt::Messages(messages) => messages,
-        };
-        let failure = |message: String| Failure::new(Code::Template, message);
-        let environment = self.environment.as_ref().map_err(|why| {
-            failure(format!("{why}; send a raw prompt or use an instruct or reasoning model"))
-        })?;
-        self.render_messages(environment, messages).map_err(|error| {
-            failure(format!(
-                "the model's chat template refuses the messages: {}; change them or send a raw prompt",
-                one_line(&error)
-            ))
-        })
-    }
-
-    fn render_messages(
+    /// [`TemplateError`] when the model has no usable template or it refuses the messages.
+    pub fn render<'a>(
         &self,
-        environment: &Environment<'_>,
-        messages: &[Message],
-    ) -> Result<String, Error> {
+        messages: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<String, TemplateError> {
+        let environment =
+            self.environment.as_ref().map_err(|why| TemplateError::Unusable(why.clone()))?;
         let messages: Vec<Value> = messages
-            .iter()
-            .map(|one| Value::from_pairs([("role", &*one.role), ("content", &*one.content)]))
+            .into_iter()
+            .map(|(role, content)| Value::from_pairs([("role", role), ("content", content)]))
             .collect();
-        environment.get_template(NAME)?.render(context! {
-            messages,
-            add_generation_prompt => true,
-            bos_token => self.bos.as_str(),
-            eos_token => self.eos.as_str(),
-        })
+        let rendered = environment.get_template(NAME).and_then(|template| {
+            template.render(context! {
+                messages,
+                add_generation_prompt => true,
+                bos_token => self.bos.as_str(),
+                eos_token => self.eos.as_str(),
+            })
+        });
+        rendered.map_err(|error| TemplateError::Refused(one_line(&error)))
     }
 }
 
@@ -174,12 +160,8 @@ fn one_line(error: &Error) -> String {
 mod tests {
     use super::*;
 
-    fn user(content: &str) -> Prompt {
-        Prompt::Messages(vec![Message { role: "user".into(), content: content.into() }])
-    }
-
-    fn rendered(source: &str) -> Result<String, Failure> {
-        ChatTemplate::new(Some(source), "<s>", "</s>").render(&user("Hi \"<you>\""))
+    fn rendered(source: &str) -> Result<String, TemplateError> {
+        ChatTemplate::new(Some(source), "<s>", "</s>").render([("user", "Hi \"<you>\"")])
     }
 
     #[test]
@@ -219,21 +201,18 @@ mod tests {
             ),
         ];
         for (source, expected) in cases {
-            let failure = rendered(source).unwrap_err();
-            assert_eq!(failure.code, Code::Template);
-            assert!(failure.message.contains(expected), "{}", failure.message);
-            assert!(!failure.message.contains('\n'), "{}", failure.message);
+            let message = rendered(source).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+            assert!(!message.contains('\n'), "{message}");
         }
     }
 
     #[test]
-    fn without_a_template_only_raw_prompts_are_taken() {
+    fn without_a_template_no_messages_are_taken() {
         let template = ChatTemplate::new(None, "", "");
-        let raw = Prompt::Raw(" as it is\n\n".into());
-        assert_eq!(template.render(&raw).unwrap(), " as it is\n\n");
-        let failure = template.render(&user("Hi")).unwrap_err();
-        assert_eq!(failure.code, Code::Template);
+        let error = template.render([("user", "Hi")]).unwrap_err();
+        assert!(matches!(error, TemplateError::Unusable(_)), "{error}");
         assert_eq!(template.unusable(), Some("the model has no chat template"));
-        assert!(failure.message.contains("no chat template"), "{}", failure.message);
+        assert!(error.to_string().contains("no chat template"), "{error}");
     }
 }

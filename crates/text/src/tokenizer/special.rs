@@ -1,17 +1,16 @@
 //! What a model's files say about its text beside the vocabulary: which tokens begin and end it, and
 //! the chat template.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fs,
-    io::ErrorKind,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path};
 
-use candle_core::quantized::gguf_file::Value as GgufValue;
 use serde_json::Value;
 
-use super::{TokenizerError, first_line, gguf, pieces::Pieces};
+use crate::{
+    error::{TokenizerError, first_line},
+    metadata::{GgufMetadata, GgufValue, text, token_id},
+};
+
+use super::pieces::Pieces;
 
 /// Control tokens that end a turn in the families we serve, whatever else the files say.
 const END_NAMES: [&str; 6] = [
@@ -79,8 +78,8 @@ impl SpecialText {
     }
 
     /// Reads the metadata of a GGUF file.
-    pub(super) fn from_gguf(metadata: &HashMap<String, GgufValue>) -> Self {
-        let id = |name: &str| gguf::number(metadata, &format!("tokenizer.ggml.{name}_token_id"));
+    pub(super) fn from_gguf(metadata: &GgufMetadata) -> Self {
+        let id = |name: &str| token_id(metadata, &format!("tokenizer.ggml.{name}_token_id"));
         let token = |id: Option<u32>| match metadata.get("tokenizer.ggml.tokens") {
             Some(GgufValue::Array(tokens)) => match tokens.get(id? as usize)? {
                 GgufValue::String(token) => Some(token.clone()),
@@ -91,7 +90,7 @@ impl SpecialText {
         SpecialText {
             bos: token(id("bos")),
             eos: token(id("eos")),
-            chat_template: gguf::text(metadata, "tokenizer.chat_template").map(str::to_owned),
+            chat_template: text(metadata, "tokenizer.chat_template").map(str::to_owned),
             ends: ["eos", "eot", "eom"].into_iter().filter_map(id).collect(),
         }
     }
@@ -160,6 +159,21 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(special.ends.into_iter().collect::<Vec<_>>(), [5, 7, 9]);
+        assert_eq!((special.bos.as_deref(), special.eos.as_deref()), (Some("<s>"), Some("</s>")));
+    }
+
+    #[test]
+    fn a_gguf_file_names_its_ends_of_text_by_their_ids() {
+        let string = |text: &str| GgufValue::String(text.to_owned());
+        let tokens = GgufValue::Array(["<s>", "</s>"].map(string).into());
+        let special = SpecialText::from_gguf(&GgufMetadata::from([
+            ("tokenizer.ggml.tokens".to_owned(), tokens),
+            ("tokenizer.ggml.bos_token_id".to_owned(), GgufValue::Integer(0)),
+            ("tokenizer.ggml.eos_token_id".to_owned(), GgufValue::Integer(1)),
+            ("tokenizer.ggml.eot_token_id".to_owned(), GgufValue::Integer(7)),
+            ("tokenizer.ggml.eom_token_id".to_owned(), GgufValue::Integer(-1)),
+        ]));
+        assert_eq!(special.ends.into_iter().collect::<Vec<_>>(), [1, 7]);
         assert_eq!((special.bos.as_deref(), special.eos.as_deref()), (Some("<s>"), Some("</s>")));
     }
 

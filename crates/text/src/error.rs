@@ -1,4 +1,5 @@
-//! What can go wrong with a tokenizer. Each message is one line: what, why, how to mend.
+//! What can go wrong with a tokenizer or a chat template. Each message is one line: what, why, how to
+//! mend.
 
 use std::path::PathBuf;
 
@@ -31,7 +32,7 @@ pub enum TokenizerError {
         /// "missing", or what is wrong with it.
         why: String,
     },
-    /// A kind of tokenizer that this engine does not build.
+    /// A kind of tokenizer that is not built here.
     #[error(
         "the tokenizer of {origin} is not supported: {what}; use a model with a byte-level BPE tokenizer, or one with tokenizer.json"
     )]
@@ -44,4 +45,22 @@ pub enum TokenizerError {
     /// The vocabulary cannot express a text.
     #[error("the tokenizer cannot encode the text: {0}; change the text or use another model")]
     Encode(String),
+}
+
+/// Messages could not be made a prompt.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The model has no chat template, or one that cannot be read; holds which.
+    #[error("{0}; send a raw prompt or use an instruct or reasoning model")]
+    Unusable(String),
+    /// The template refuses these messages, or fails on them; holds why.
+    #[error(
+        "the model's chat template refuses the messages: {0}; change them or send a raw prompt"
+    )]
+    Refused(String),
+}
+
+/// Errors of other crates may run over several lines; a message to a person is one.
+pub(crate) fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -4,30 +4,38 @@
 //! the same name whether it was read from tokenizer.json or from a GGUF, where it is written down
 //! quite differently.
 
-use thinking::thinker::TextHash;
+use std::hash::Hasher;
 
-use super::{Tokenizer, TokenizerError, first_line};
+use fnv::FnvHasher;
+
+use crate::error::{TokenizerError, first_line};
+
+use super::encode::encode;
 
 /// Covers what pre-tokenizers and normalizers differ in: contractions, digits, cases, punctuation,
 /// runs of white space, combining marks in both orders, scripts, code.
 const PROBE: &str = "I'll I'LL we've 1234567 3.14 x=y+1; //\t\tfoo_bar(BazQux)  two   spaces\n\n\n \n\
     é e\u{301} \u{3a9} 数学 かな 한국어 🙂👍🏽 \u{200b}\u{a0}½²…—“q” ½ Ǆ ﬁ <b>";
 
-pub(super) fn of(tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
-    let mut hash = TextHash::default();
+/// The name, from the tokenizers for prompts and for committed text: FNV-1a, 64 bits, in hexadecimal.
+pub(super) fn of(
+    prompt: &tokenizers::Tokenizer,
+    committed: &tokenizers::Tokenizer,
+) -> Result<String, TokenizerError> {
+    let mut hash = FnvHasher::default();
     let mut vocabulary: Vec<(u32, String)> =
-        tokenizer.prompt.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect();
+        prompt.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect();
     vocabulary.sort_unstable();
     for (id, token) in &vocabulary {
-        hash.push(&format!("{id}\u{1}{token}\u{2}"));
+        hash.write(format!("{id}\u{1}{token}\u{2}").as_bytes());
     }
-    let model = serde_json::to_value(tokenizer.prompt.get_model())
+    let model = serde_json::to_value(prompt.get_model())
         .map_err(|error| TokenizerError::Encode(first_line(&error.to_string())))?;
     if let Some(merges) = model.get("merges") {
-        hash.push(&merges.to_string());
+        hash.write(merges.to_string().as_bytes());
     }
-    for ids in [tokenizer.encode_prompt(PROBE)?, tokenizer.encode_committed(PROBE)?.ids] {
-        hash.push(&format!("{ids:?}"));
+    for tokenizer in [prompt, committed] {
+        hash.write(format!("{:?}", encode(tokenizer, PROBE, false)?.get_ids()).as_bytes());
     }
-    Ok(format!("{:016x}", hash.0))
+    Ok(format!("{:016x}", hash.finish()))
 }

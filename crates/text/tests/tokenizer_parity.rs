@@ -8,11 +8,10 @@ mod common;
 
 use std::collections::HashMap;
 
-use candle_core::quantized::gguf_file::Value;
 use common::fixture;
-use engine::{Detokenizer, Tokenizer, TokenizerError};
 use proptest::prelude::*;
 use serde_json::Value as Json;
+use text::{Detokenizer, GgufMetadata, GgufValue as Value, Tokenizer, TokenizerError};
 
 struct Case {
     text: String,
@@ -37,12 +36,12 @@ fn cases(name: &str) -> Vec<Case> {
     read(name, "expected.json").as_array().unwrap().iter().map(case).collect()
 }
 
-fn metadata(name: &str) -> HashMap<String, Value> {
+fn metadata(name: &str) -> GgufMetadata {
     fn value(json: &Json) -> Value {
         match json {
             Json::Bool(yes) => Value::Bool(*yes),
             Json::String(text) => Value::String(text.clone()),
-            Json::Number(number) => Value::I32(number.as_i64().unwrap() as i32),
+            Json::Number(number) => Value::Integer(number.as_i64().unwrap()),
             Json::Array(items) => Value::Array(items.iter().map(value).collect()),
             other => panic!("{other}"),
         }
@@ -96,6 +95,13 @@ fn different_tokenizers_have_different_fingerprints() {
     assert_ne!(one.fingerprint(), changed.fingerprint());
 }
 
+/// Nodes of different releases compare fingerprints: the same tokenizer keeps its own.
+#[test]
+fn fingerprints_stay_what_they_were() {
+    let fingerprints = NAMES.map(|name| from_json(name).fingerprint().to_owned());
+    assert_eq!(fingerprints, ["e83691c37b24b5ef", "f4bdeea9e3a17672"]);
+}
+
 #[test]
 fn committed_text_comes_back_byte_for_byte() {
     let tokenizer = from_json("smollm2");
@@ -131,7 +137,7 @@ fn control_tokens_are_meant_in_prompts_and_are_text_elsewhere() {
 fn a_begin_of_text_token_goes_before_raw_prompts_only() {
     let mut changed = metadata("qwen2.5");
     let end = Tokenizer::from_gguf(&changed).unwrap().encode_prompt("<|endoftext|>").unwrap()[0];
-    changed.insert("tokenizer.ggml.bos_token_id".into(), Value::U32(end));
+    changed.insert("tokenizer.ggml.bos_token_id".into(), Value::Integer(end.into()));
     changed.insert("tokenizer.ggml.add_bos_token".into(), Value::Bool(true));
     let tokenizer = Tokenizer::from_gguf(&changed).unwrap();
     assert_eq!(tokenizer.bos_text(), Some("<|endoftext|>"));
@@ -142,7 +148,7 @@ fn a_begin_of_text_token_goes_before_raw_prompts_only() {
 
 #[test]
 fn broken_metadata_is_told_in_one_line() {
-    type Break = fn(&mut HashMap<String, Value>);
+    type Break = fn(&mut GgufMetadata);
     let cases: [(Break, &str); 7] = [
         (|m| drop(m.remove("tokenizer.ggml.model")), "tokenizer.ggml.model is missing"),
         (

@@ -1,22 +1,24 @@
 //! Text to token ids and back, for one model.
 //!
 //! The encoding itself is the `tokenizers` crate's. What is ours: building it from a GGUF's metadata
-//! ([`gguf`]), the two ways of encoding below, the bytes of each token ([`pieces`]) and the
-//! fingerprint. What a model's files say beside the vocabulary (end-of-text ids, chat template) is
-//! read in [`special`]; chat templates are rendered in [`crate::template`].
+//! ([`gguf`]), the encoding of committed text ([`mod@encode`]), the bytes of each token ([`pieces`])
+//! and the [`fingerprint`]. What a model's files say beside the vocabulary (end-of-text ids, chat
+//! template) is read in [`special`]; chat templates are rendered in [`crate::template`].
 
-mod error;
+mod encode;
 mod fingerprint;
-pub(crate) mod gguf;
+mod gguf;
 mod pieces;
 mod special;
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
-use candle_core::quantized::gguf_file::Value as GgufValue;
+use crate::{
+    error::{TokenizerError, first_line},
+    metadata::GgufMetadata,
+};
 
-pub use self::error::TokenizerError;
-use self::{pieces::Pieces, special::SpecialText};
+use self::{encode::encode, pieces::Pieces, special::SpecialText};
 
 /// Text to token ids and back.
 ///
@@ -66,7 +68,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// Metadata that is missing, or a kind of tokenizer that is not supported.
-    pub fn from_gguf(metadata: &HashMap<String, GgufValue>) -> Result<Self, TokenizerError> {
+    pub fn from_gguf(metadata: &GgufMetadata) -> Result<Self, TokenizerError> {
         let prompt = gguf::build(metadata)?;
         Tokenizer::new(prompt, SpecialText::from_gguf(metadata), "the GGUF file")
     }
@@ -81,18 +83,10 @@ impl Tokenizer {
             what: first_line(&what),
         };
         let pieces = Pieces::of(&prompt).map_err(&unsupported)?;
-        let committed = committed_encoding(&prompt).map_err(unsupported)?;
+        let committed = encode::for_committed_text(&prompt).map_err(unsupported)?;
         let end_of_text = special.end_of_text_ids(&prompt, &pieces);
-        let mut tokenizer = Tokenizer {
-            prompt,
-            committed,
-            pieces,
-            special,
-            end_of_text,
-            fingerprint: String::new(),
-        };
-        tokenizer.fingerprint = fingerprint::of(&tokenizer)?;
-        Ok(tokenizer)
+        let fingerprint = fingerprint::of(&prompt, &committed)?;
+        Ok(Tokenizer { prompt, committed, pieces, special, end_of_text, fingerprint })
     }
 
     /// Encodes text that a chat template made; control tokens in it are meant, and a begin-of-text
@@ -101,7 +95,7 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`] when the vocabulary cannot express the text.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        Ok(encoding(&self.prompt, text, false)?.get_ids().to_vec())
+        Ok(encode(&self.prompt, text, false)?.get_ids().to_vec())
     }
 
     /// Encodes a prompt that no template made: as [`Tokenizer::encode_prompt`], with the
@@ -110,7 +104,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode_prompt`].
     pub fn encode_raw_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        Ok(encoding(&self.prompt, text, true)?.get_ids().to_vec())
+        Ok(encode(&self.prompt, text, true)?.get_ids().to_vec())
     }
 
     /// Encodes committed text: control tokens in it are plain text, other added tokens
@@ -119,7 +113,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode_prompt`].
     pub fn encode_committed(&self, text: &str) -> Result<Encoded, TokenizerError> {
-        let encoding = encoding(&self.committed, text, false)?;
+        let encoding = encode(&self.committed, text, false)?;
         Ok(Encoded { ids: encoding.get_ids().to_vec(), spans: encoding.get_offsets().to_vec() })
     }
 
@@ -181,67 +175,4 @@ impl Tokenizer {
     pub fn eos_text(&self) -> Option<&str> {
         self.special.eos.as_deref()
     }
-}
-
-fn encoding(
-    tokenizer: &tokenizers::Tokenizer,
-    text: &str,
-    add_special: bool,
-) -> Result<tokenizers::Encoding, TokenizerError> {
-    tokenizer
-        .encode(text, add_special)
-        .map_err(|error| TokenizerError::Encode(first_line(&error.to_string())))
-}
-
-/// The same tokenizer for text that continues other text.
-fn committed_encoding(prompt: &tokenizers::Tokenizer) -> Result<tokenizers::Tokenizer, String> {
-    let mut committed = prompt.clone();
-    committed.set_encode_special_tokens(true);
-    if let Some(normalizer) = prompt.get_normalizer() {
-        let changed = without_prefix(json(normalizer)?);
-        let changed: Option<tokenizers::NormalizerWrapper> = from_json(changed)?;
-        committed.with_normalizer(changed).map_err(|error| error.to_string())?;
-    }
-    if let Some(pre_tokenizer) = prompt.get_pre_tokenizer() {
-        let changed: Option<tokenizers::PreTokenizerWrapper> =
-            from_json(without_prefix(json(pre_tokenizer)?))?;
-        committed.with_pre_tokenizer(changed);
-    }
-    Ok(committed)
-}
-
-fn json(part: &impl serde::Serialize) -> Result<serde_json::Value, String> {
-    serde_json::to_value(part).map_err(|error| error.to_string())
-}
-
-fn from_json<T: serde::de::DeserializeOwned>(
-    value: serde_json::Value,
-) -> Result<Option<T>, String> {
-    serde_json::from_value(value).map_err(|error| error.to_string())
-}
-
-/// Takes out of a normalizer or pre-tokenizer whatever adds a space before a text.
-fn without_prefix(value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
-    match value {
-        Value::Object(fields) if fields.get("type").is_some_and(|t| t == "Prepend") => Value::Null,
-        Value::Object(fields) => {
-            let change = |(name, value): (String, Value)| match name.as_str() {
-                "add_prefix_space" => (name, Value::Bool(false)),
-                "prepend_scheme" => (name, Value::from("never")),
-                _ => (name, without_prefix(value)),
-            };
-            Value::Object(fields.into_iter().map(change).collect())
-        }
-        Value::Array(items) => {
-            let kept = items.into_iter().map(without_prefix).filter(|item| !item.is_null());
-            Value::Array(kept.collect())
-        }
-        other => other,
-    }
-}
-
-/// Errors of other crates may run over several lines; a message to a person is one.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }

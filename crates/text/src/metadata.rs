@@ -1,0 +1,48 @@
+//! The metadata of a GGUF file, as far as text needs it. No file is read here: whoever has a reader
+//! converts its values.
+
+use std::collections::HashMap;
+
+/// The metadata of a GGUF file by key. Only keys that begin with "tokenizer." are looked at.
+pub type GgufMetadata = HashMap<String, GgufValue>;
+
+/// A value in the metadata of a GGUF file. The file's many widths of numbers are two kinds here.
+///
+/// Source: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GgufValue {
+    /// A text.
+    String(String),
+    /// A whole number of any width.
+    Integer(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// A yes or a no.
+    Bool(bool),
+    /// A list; in a file all its values are of one kind.
+    Array(Vec<GgufValue>),
+}
+
+/// A text in the metadata.
+pub(crate) fn text<'a>(metadata: &'a GgufMetadata, key: &str) -> Option<&'a str> {
+    match metadata.get(key)? {
+        GgufValue::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A token id in the metadata.
+pub(crate) fn token_id(metadata: &GgufMetadata, key: &str) -> Option<u32> {
+    match metadata.get(key)? {
+        GgufValue::Integer(id) => u32::try_from(*id).ok(),
+        _ => None,
+    }
+}
+
+/// A yes or a no in the metadata.
+pub(crate) fn boolean(metadata: &GgufMetadata, key: &str) -> Option<bool> {
+    match metadata.get(key)? {
+        GgufValue::Bool(yes) => Some(*yes),
+        _ => None,
+    }
+}
