@@ -102,10 +102,10 @@ impl Engine {
             let message = "max sessions and prefill chunk must be at least 1";
             return Err(LoadError::Options(message.to_owned()));
         }
-        let LoadedModel { decoder, files, parameters, quantisation, .. } = model;
-        let tokenizer = match &files.tokenizer {
-            TokenizerSource::Json(path) => Tokenizer::from_json(path)?,
-            TokenizerSource::Gguf(metadata) => Tokenizer::from_gguf(metadata)?,
+        let LoadedModel { decoder, tokenizer, parameters, quantisation, .. } = model;
+        let tokenizer = match tokenizer {
+            TokenizerSource::Json(path) => Tokenizer::from_json(&path)?,
+            TokenizerSource::Gguf(metadata) => Tokenizer::from_gguf(&metadata)?,
         };
         let config = decoder.config();
         let context = options.context_tokens.unwrap_or(config.context).min(config.context);

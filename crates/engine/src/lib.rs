@@ -19,7 +19,7 @@ pub use error::{ForwardError, LoadError};
 pub use kv::KvUsage;
 pub use model::{
     Biases, Decoder, EmbeddedModel, Family, KvCache, LoadOptions, LoadProgress, LoadedModel,
-    ModelConfig, ModelFiles, ModelLocation, RopeConfig, RopeScaling, Row, TokenizerSource, Want,
-    kernels, load_model, load_random,
+    ModelConfig, ModelLocation, RopeConfig, RopeScaling, Row, TokenizerSource, Want, kernels,
+    load_model, load_random,
 };
 pub use sample::{Draws, SampleError, Sampler, entropy_nats};

@@ -294,10 +294,8 @@ fn gguf_name(name: &str) -> String {
 fn gguf_metadata(config: &ModelConfig) -> HashMap<String, Value> {
     let arch = config.family.name();
     let number = |n: usize| Value::U32(n as u32);
-    let mut metadata = HashMap::from([
-        ("general.architecture".to_owned(), Value::String(arch.to_owned())),
-        ("tokenizer.ggml.eos_token_id".to_owned(), number(2)),
-    ]);
+    let mut metadata =
+        HashMap::from([("general.architecture".to_owned(), Value::String(arch.to_owned()))]);
     for (key, value) in [
         ("block_count", number(config.layers)),
         ("context_length", number(config.context)),
@@ -377,7 +375,6 @@ fn logit_parity_of_gguf_files() {
         let model = load(&path);
         assert_eq!(model.parameters, from_directory.parameters);
         assert_eq!(model.quantisation, "f32");
-        assert_eq!(model.decoder.config().eos, [2]);
         for lengths in [[fixture.tokens.len()], [1]] {
             let logits = in_chunks(&model.decoder, &fixture.tokens, &lengths);
             assert_same("as GGUF", &fixture, &logits, &fixture.logits);

@@ -64,10 +64,6 @@ pub struct ModelConfig {
     pub tied: bool,
     /// Which linear layers have biases.
     pub bias: Biases,
-    /// The token that begins a text, where the model has one.
-    pub bos: Option<u32>,
-    /// Tokens that end an answer.
-    pub eos: Vec<u32>,
 }
 
 /// Which linear layers have biases.

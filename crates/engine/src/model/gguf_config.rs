@@ -77,8 +77,6 @@ pub(crate) fn read(
         },
         tied: !tensors.has_head,
         bias: tensors.bias,
-        bos: keys.token("tokenizer.ggml.bos_token_id")?,
-        eos: keys.eos()?,
     };
     config.check().map_err(|why| keys.bad(why))?;
     Ok(config)
@@ -126,19 +124,6 @@ impl Keys<'_> {
         }
     }
 
-    /// Tokens that end an answer: end of text and end of turn.
-    fn eos(&self) -> Result<Vec<u32>, LoadError> {
-        let mut eos = Vec::new();
-        for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"] {
-            if let Some(id) = self.token(key)?
-                && !eos.contains(&id)
-            {
-                eos.push(id);
-            }
-        }
-        Ok(eos)
-    }
-
     fn get(&self, key: &str) -> Option<&Value> {
         self.metadata.get(&format!("{}.{key}", self.arch))
     }
@@ -164,16 +149,6 @@ impl Keys<'_> {
             Some(value) => match whole_number(value) {
                 Some(value) => Ok(Some(value as f64)),
                 None => Err(self.bad(format!("setting {}.{key} is no number", self.arch))),
-            },
-        }
-    }
-
-    fn token(&self, key: &str) -> Result<Option<u32>, LoadError> {
-        match self.metadata.get(key) {
-            None => Ok(None),
-            Some(value) => match whole_number(value).and_then(|id| u32::try_from(id).ok()) {
-                Some(id) => Ok(Some(id)),
-                None => Err(self.bad(format!("setting {key} is no token id"))),
             },
         }
     }

@@ -21,7 +21,7 @@ use super::{
     config::{Biases, Family},
     gguf_config::{self, TensorFacts},
     gguf_metadata,
-    load::{LoadOptions, ModelFiles, Opened, TokenizerSource},
+    load::{LoadOptions, Opened, TokenizerSource},
     quant,
     tensors::{Role, TensorId, TensorSource},
     weight::Weight,
@@ -75,12 +75,8 @@ impl<R: Read + Seek> GgufSource<R> {
         source.tied = config.tied;
         let quantisation = source.quantisation();
         let metadata = std::mem::take(&mut source.content.metadata);
-        let files = ModelFiles {
-            tokenizer: TokenizerSource::Gguf(gguf_metadata::of_tokenizer(metadata)),
-            tokenizer_config: None,
-            chat_template: None,
-        };
-        Ok(Opened { config, source, files, quantisation, dtype: DType::F32 })
+        let tokenizer = TokenizerSource::Gguf(gguf_metadata::of_tokenizer(metadata));
+        Ok(Opened { config, source, tokenizer, quantisation, dtype: DType::F32 })
     }
 
     /// What the tensors say about the configuration.

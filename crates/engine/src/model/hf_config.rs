@@ -1,5 +1,5 @@
-//! A decoder's configuration from a Hugging Face directory's config.json and generation_config.json.
-//! Settings that are left out have the values the `transformers` library gives them.
+//! A decoder's configuration from a Hugging Face directory's config.json. Settings that are left out
+//! have the values the `transformers` library gives them.
 
 use std::path::Path;
 
@@ -38,21 +38,6 @@ struct Raw {
     num_experts: Option<usize>,
     num_local_experts: Option<usize>,
     quantization_config: Option<Map<String, Value>>,
-    bos_token_id: Option<u32>,
-    eos_token_id: Option<OneOrMany>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Generation {
-    bos_token_id: Option<u32>,
-    eos_token_id: Option<OneOrMany>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(u32),
-    Many(Vec<u32>),
 }
 
 /// Reads and checks a directory's configuration.
@@ -66,8 +51,7 @@ pub(crate) fn read(directory: &Path) -> Result<ModelConfig, LoadError> {
     let family = family(&path, &json)?;
     let raw: Raw = serde_json::from_value(json).map_err(|error| bad(error.to_string()))?;
     refuse_features(&path, &raw)?;
-    let mut config = config(&path, family, &raw)?;
-    generation(directory, &mut config)?;
+    let config = config(&path, family, &raw)?;
     config.check().map_err(bad)?;
     Ok(config)
 }
@@ -161,8 +145,6 @@ fn config(path: &Path, family: Family, raw: &Raw) -> Result<ModelConfig, LoadErr
             output: attention_bias,
             mlp: family == Family::Llama && raw.mlp_bias == Some(true),
         },
-        bos: raw.bos_token_id,
-        eos: ids(raw.eos_token_id.as_ref()),
     })
 }
 
@@ -224,32 +206,5 @@ fn yarn_magnitude(factor: f64, given: Option<f64>, mscales: Option<(f64, f64)>) 
             magnitude(scale) / magnitude(all)
         }
         (None, _) => magnitude(1.0),
-    }
-}
-
-/// Adds what generation_config.json says about the end of an answer.
-fn generation(directory: &Path, config: &mut ModelConfig) -> Result<(), LoadError> {
-    let path = directory.join("generation_config.json");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(LoadError::Read { path, source }),
-    };
-    let generation: Generation = serde_json::from_str(&text)
-        .map_err(|error| LoadError::Config { path, why: error.to_string() })?;
-    config.bos = config.bos.or(generation.bos_token_id);
-    for id in ids(generation.eos_token_id.as_ref()) {
-        if !config.eos.contains(&id) {
-            config.eos.push(id);
-        }
-    }
-    Ok(())
-}
-
-fn ids(ids: Option<&OneOrMany>) -> Vec<u32> {
-    match ids {
-        None => Vec::new(),
-        Some(OneOrMany::One(id)) => vec![*id],
-        Some(OneOrMany::Many(ids)) => ids.clone(),
     }
 }

@@ -22,7 +22,7 @@ use crate::error::LoadError;
 
 use super::{
     hf_config,
-    load::{LoadOptions, ModelFiles, Opened, TokenizerSource},
+    load::{LoadOptions, Opened, TokenizerSource},
     tensors::{TensorId, TensorSource},
     weight::{Weight, activation_dtype},
 };
@@ -106,7 +106,7 @@ impl HfSource {
         Ok(Opened {
             config,
             source,
-            files: files(directory),
+            tokenizer: tokenizer(directory),
             quantisation: weights.as_str().to_owned(),
             dtype: activations,
         })
@@ -227,11 +227,7 @@ fn float_dtype(dtype: Dtype) -> Option<DType> {
     }
 }
 
-pub(super) fn files(directory: &Path) -> ModelFiles {
-    let existing = |name: &str| Some(directory.join(name)).filter(|path| path.is_file());
-    ModelFiles {
-        tokenizer: TokenizerSource::Json(directory.join("tokenizer.json")),
-        tokenizer_config: existing("tokenizer_config.json"),
-        chat_template: existing("chat_template.jinja"),
-    }
+/// Where a directory's tokenizer is.
+pub(super) fn tokenizer(directory: &Path) -> TokenizerSource {
+    TokenizerSource::Json(directory.join("tokenizer.json"))
 }

@@ -102,24 +102,13 @@ pub struct LoadedModel {
     /// The decoder.
     pub decoder: Decoder,
     /// What the tokenizer and the chat template are made from.
-    pub files: ModelFiles,
+    pub tokenizer: TokenizerSource,
     /// Number of weights.
     pub parameters: u64,
     /// "f32", "bf16", "Q4_K_M", ...: what the weights came in, or are held in when that was asked for.
     pub quantisation: String,
     /// Memory the weights take, in bytes.
     pub weight_bytes: u64,
-}
-
-/// What a model's files bring besides weights.
-#[derive(Debug, Clone)]
-pub struct ModelFiles {
-    /// Where the tokenizer is.
-    pub tokenizer: TokenizerSource,
-    /// tokenizer_config.json, where there is one.
-    pub tokenizer_config: Option<PathBuf>,
-    /// chat_template.jinja, where there is one; it goes before a template in tokenizer_config.json.
-    pub chat_template: Option<PathBuf>,
 }
 
 /// Where a model's tokenizer is.
@@ -135,7 +124,7 @@ pub enum TokenizerSource {
 pub(crate) struct Opened<S> {
     pub(crate) config: ModelConfig,
     pub(crate) source: S,
-    pub(crate) files: ModelFiles,
+    pub(crate) tokenizer: TokenizerSource,
     pub(crate) quantisation: String,
     /// What activations are computed in.
     pub(crate) dtype: DType,
@@ -190,7 +179,7 @@ pub(super) fn finish<S: TensorSource>(
     options: &LoadOptions,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<LoadedModel, LoadError> {
-    let Opened { config, mut source, files, quantisation, dtype } = opened;
+    let Opened { config, mut source, tokenizer, quantisation, dtype } = opened;
     let (mut parameters, mut total_bytes, mut held_bytes) = (0u64, 0u64, 0u64);
     for (id, shape) in expected(&config) {
         let Some(found) = source.shape(id) else {
@@ -213,7 +202,7 @@ pub(super) fn finish<S: TensorSource>(
     let mut reader = Reader { source: &mut source, progress, done_bytes: 0, total_bytes };
     let decoder = build(config, &mut reader, options.device.clone(), dtype)?;
     let weight_bytes = decoder.weight_bytes();
-    Ok(LoadedModel { decoder, files, parameters, quantisation, weight_bytes })
+    Ok(LoadedModel { decoder, tokenizer, parameters, quantisation, weight_bytes })
 }
 
 /// Refuses weights that do not fit, before minutes of reading end in swapping or worse.

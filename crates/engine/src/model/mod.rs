@@ -28,7 +28,7 @@ pub(crate) use cache::{Allocator, BLOCK, Block};
 pub use config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling};
 pub use decoder::{Decoder, Row, Want};
 pub use load::{
-    EmbeddedModel, LoadOptions, LoadProgress, LoadedModel, ModelFiles, ModelLocation,
-    TokenizerSource, load_model,
+    EmbeddedModel, LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource,
+    load_model,
 };
 pub use random_source::load_random;

@@ -9,7 +9,7 @@ use crate::error::LoadError;
 
 use super::{
     hf_config,
-    hf_source::files,
+    hf_source::tokenizer,
     load::{LoadOptions, LoadedModel, Opened, finish},
     tensors::{TensorId, TensorSource, expected},
     weight::{Weight, activation_dtype},
@@ -35,8 +35,13 @@ pub fn load_random(directory: &Path, options: &LoadOptions) -> Result<LoadedMode
         activations,
     };
     let quantisation = weights.as_str().to_owned();
-    let opened =
-        Opened { config, source, files: files(directory), quantisation, dtype: activations };
+    let opened = Opened {
+        config,
+        source,
+        tokenizer: tokenizer(directory),
+        quantisation,
+        dtype: activations,
+    };
     finish(directory, opened, options, &mut |_| {})
 }
 
