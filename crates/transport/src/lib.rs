@@ -12,6 +12,8 @@ mod address;
 mod auth;
 mod call;
 mod client;
+#[cfg(test)]
+mod compatibility;
 mod connect;
 mod convert;
 mod server;
