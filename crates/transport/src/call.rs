@@ -16,7 +16,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::{client::Link, convert, status};
+use crate::{convert, node_link::NodeLink, status};
 
 /// Commands between the session's queue and the connection. The queue proper is the session's.
 const OUTBOUND: usize = 4;
@@ -25,7 +25,7 @@ const OUTBOUND: usize = 4;
 const DEADLINE_GRACE: Duration = Duration::from_secs(10);
 
 /// Carries a session to the node until it is over or given up.
-pub(crate) async fn run(link: Arc<Link>, session: SessionServer) {
+pub(crate) async fn run(link: Arc<NodeLink>, session: SessionServer) {
     let SessionServer { commands, events } = session;
     let session = async {
         if let Err(failure) = converse(&link, commands, &events).await {
@@ -40,7 +40,7 @@ pub(crate) async fn run(link: Arc<Link>, session: SessionServer) {
 }
 
 async fn converse(
-    link: &Link,
+    link: &NodeLink,
     mut commands: mpsc::Receiver<Command>,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Failure> {
@@ -87,7 +87,7 @@ async fn converse(
 
 /// Sends commands until the caller drops its end. Then the stream is half-closed.
 async fn send(
-    link: &Link,
+    link: &NodeLink,
     first: Command,
     mut commands: mpsc::Receiver<Command>,
     out: mpsc::Sender<wire::Command>,
@@ -110,7 +110,7 @@ async fn send(
     }
 }
 
-fn check_size(link: &Link, command: &wire::Command) -> Result<(), Failure> {
+fn check_size(link: &NodeLink, command: &wire::Command) -> Result<(), Failure> {
     let (found, limit) = (command.encoded_len(), link.config.max_message_bytes);
     if found <= limit {
         return Ok(());
@@ -134,7 +134,7 @@ enum End {
 }
 
 async fn receive(
-    link: &Link,
+    link: &NodeLink,
     mut stream: Streaming<wire::Event>,
     events: &mpsc::Sender<Event>,
 ) -> Result<End, Failure> {

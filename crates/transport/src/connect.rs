@@ -5,19 +5,18 @@
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
 };
 
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
+use tokio_util::io::{InspectReader, InspectWriter};
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::address::Address;
@@ -105,36 +104,26 @@ pub(crate) async fn connect(
             // Messages are small and each is waited for: none may be held back for the next.
             stream.set_nodelay(true)?;
             meter.see(Peer::Silent);
-            io::Result::Ok(TokioIo::new(Metered { stream, tls: address.tls(), first: true, meter }))
+            io::Result::Ok(TokioIo::new(metered(stream, address.tls(), meter)))
         }
     });
     endpoint.connect_with_connector(connector).await
 }
 
-/// A TCP stream whose bytes are counted.
-struct Metered {
-    stream: TcpStream,
-    tls: bool,
-    first: bool,
-    meter: Arc<Meter>,
-}
-
-impl Metered {
-    fn received(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
+/// A stream whose bytes are counted, and whose first ones tell what answers.
+fn metered(stream: TcpStream, tls: bool, meter: Arc<Meter>) -> impl AsyncRead + AsyncWrite {
+    let sent = meter.clone();
+    let stream = InspectWriter::new(stream, move |bytes| {
+        sent.sent_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    });
+    let mut first = true;
+    InspectReader::new(stream, move |bytes| {
+        meter.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        // Nothing is read at the end of the stream.
+        if !bytes.is_empty() && std::mem::take(&mut first) {
+            meter.see(if tls { Peer::Http2 } else { recognise(bytes) });
         }
-        self.meter.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if std::mem::take(&mut self.first) {
-            self.meter.see(if self.tls { Peer::Http2 } else { recognise(bytes) });
-        }
-    }
-
-    fn sent(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let bytes = ready!(result)?;
-        self.meter.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(bytes))
-    }
+    })
 }
 
 /// What answers, by its first bytes.
@@ -150,51 +139,6 @@ fn recognise(bytes: &[u8]) -> Peer {
         // Too few to tell.
         [0] | [0, _] | [0, _, _] => Peer::Http2,
         _ => Peer::Other,
-    }
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.received(&buf.filled()[before..]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.sent(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.sent(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

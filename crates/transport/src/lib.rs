@@ -14,8 +14,11 @@ mod call;
 mod client;
 #[cfg(test)]
 mod compatibility;
+mod config;
 mod connect;
 mod convert;
+mod error;
+mod node_link;
 mod server;
 mod service;
 mod status;
@@ -23,9 +26,11 @@ mod tls;
 
 pub use address::{Address, AddressError};
 pub use auth::{Token, TokenError};
-pub use client::{Remote, RemoteConfig, RemoteError};
+pub use client::Remote;
+pub use config::{RemoteConfig, ServerConfig};
 pub use connect::Traffic;
-pub use server::{ServeError, ServerConfig, bind, serve};
+pub use error::{RemoteError, ServeError};
+pub use server::{bind, serve};
 pub use tls::{ClientTls, ServerTls, TlsError};
 
 /// The version of the protocol that this crate speaks.

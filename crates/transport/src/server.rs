@@ -2,109 +2,26 @@
 //!
 //! What happens in one session is in `service`.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use proto::v1::thinker_server::ThinkerServer;
-use thinking::thinker::{ModelCard, Thinker};
+use thinking::thinker::Thinker;
 use tokio::{net::TcpListener, select, sync::watch, time::timeout};
-use tonic::{
-    service::interceptor::InterceptedService,
-    transport::{Server, server::TcpIncoming},
-};
+use tokio_util::sync::CancellationToken;
+use tonic::{service::interceptor::InterceptedService, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    CONNECTION_WINDOW_BYTES, DEFAULT_DRAIN, DEFAULT_HEARTBEAT, DEFAULT_MAX_MESSAGE_BYTES,
-    DEFAULT_MAX_SESSIONS, Keepalive, STREAM_WINDOW_BYTES,
-    auth::Token,
+    config::ServerConfig,
+    error::ServeError,
     service::{Phase, Rooms, Service, gate},
     status,
-    tls::{ServerTls, TlsError},
 };
 
 /// The service's full name, as health checks ask for it.
 const SERVICE: &str = "specthink.v1.Thinker";
 /// After the drain: how long connections may take to say goodbye. Not a budget for work.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// How a Thinker is served.
-#[derive(Debug, Clone)]
-pub struct ServerConfig {
-    /// What it serves; told to whoever asks.
-    pub card: ModelCard,
-    /// Absent: plain text.
-    pub tls: Option<ServerTls>,
-    /// When given, every call but health checks must show it.
-    pub token: Option<Token>,
-    /// Allow plain text, the token too, to other machines.
-    pub insecure: bool,
-    /// Greatest size of a message from a client, in bytes.
-    pub max_message_bytes: usize,
-    /// Greatest number of sessions at a time; more are refused as overloaded.
-    pub max_sessions: u32,
-    /// A sign of life is sent on a session when nothing else was for so long.
-    pub heartbeat: Duration,
-    /// Pings on every connection.
-    pub keepalive: Keepalive,
-    /// How long running sessions may go on after the shutdown began.
-    pub drain: Duration,
-}
-
-impl ServerConfig {
-    /// The usual settings for a model.
-    pub fn new(card: ModelCard) -> Self {
-        ServerConfig {
-            card,
-            tls: None,
-            token: None,
-            insecure: false,
-            max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
-            max_sessions: DEFAULT_MAX_SESSIONS,
-            heartbeat: DEFAULT_HEARTBEAT,
-            keepalive: Keepalive::default(),
-            drain: DEFAULT_DRAIN,
-        }
-    }
-
-    /// Checks that these settings may be served on an address, and that the TLS files work. `serve`
-    /// does it too; this is for finding out before a model is loaded.
-    ///
-    /// # Errors
-    /// When a TLS file does not work, or when plain text would leave the machine unasked.
-    pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
-        builder(self, address).map(|_| ())
-    }
-}
-
-/// Serving that cannot begin, or that broke.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {why}; choose another address with --listen")]
-    Bind {
-        /// What was asked for.
-        address: String,
-        /// The system's reason.
-        why: io::Error,
-    },
-    /// Plain text would leave the machine.
-    #[error(
-        "{address} can be reached from other machines and the connection would be plain text: give --tls-cert and --tls-key, or allow it with --insecure"
-    )]
-    Plaintext {
-        /// What was asked for.
-        address: SocketAddr,
-    },
-    /// The TLS files do not work.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The listener broke.
-    #[error("serving stopped: {why}")]
-    Broken {
-        /// The reason.
-        why: String,
-    },
-}
 
 /// Listens on an address, `HOST:PORT`; port 0 takes a free one.
 ///
@@ -130,7 +47,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(broken)?;
-    let mut server = builder(&config, address)?;
+    let mut server = config.server(address)?;
     let (phase, phases) = watch::channel(Phase::Serving);
     let rooms = Rooms::new(config.max_sessions);
     let health = HealthReporter::new();
@@ -153,7 +70,7 @@ pub async fn serve(
     let ours = Service::new(thinker, config, rooms.clone(), phases);
     let ours = ThinkerServer::new(ours).max_decoding_message_size(max_message_bytes);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stop = CancellationToken::new();
     let serving = server
         .add_service(tonic_health::pb::health_server::HealthServer::new(
             tonic_health::server::HealthService::from_health_reporter(health.clone()),
@@ -164,13 +81,11 @@ pub async fn serve(
             gate.clone(),
         ))
         .add_service(InterceptedService::new(reflection().build_v1alpha().map_err(broken)?, gate))
-        .serve_with_incoming_shutdown(incoming, async {
-            let _ = stopped.await;
-        });
+        .serve_with_incoming_shutdown(incoming, stop.cancelled());
     let ending = async {
         shutdown.await;
         end(health, &phase, &rooms, drain).await;
-        let _ = stop.send(());
+        stop.cancel();
         // Streams of health or reflection that a client leaves open would hold us for ever.
         tokio::time::sleep(FAREWELL).await;
     };
@@ -204,29 +119,6 @@ async fn end(
         health.clear_service_status(name).await;
     }
 }
-
-fn builder(config: &ServerConfig, address: SocketAddr) -> Result<Server, ServeError> {
-    if config.tls.is_none() && !config.insecure && !address.ip().to_canonical().is_loopback() {
-        return Err(ServeError::Plaintext { address });
-    }
-    let mut server = Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(config.keepalive.interval))
-        .http2_keepalive_timeout(Some(config.keepalive.timeout))
-        // More than there are sessions, so that one too many is refused by us with a reason and does
-        // not wait in silence at the client's end of the connection.
-        .max_concurrent_streams(config.max_sessions.saturating_add(SPARE_STREAMS));
-    if let Some(tls) = &config.tls {
-        server = server
-            .tls_config(tls.load()?)
-            .map_err(|error| TlsError::Setup { why: status::why(&error) })?;
-    }
-    Ok(server)
-}
-
-/// Streams on one connection beside sessions: health, reflection, refusals.
-const SPARE_STREAMS: u32 = 100;
 
 fn broken(error: impl std::error::Error) -> ServeError {
     ServeError::Broken { why: error.to_string() }

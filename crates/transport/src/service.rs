@@ -18,9 +18,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     PROTOCOL_VERSION,
     auth::{Shown, Token},
-    convert,
-    server::ServerConfig,
-    status,
+    config::ServerConfig,
+    convert, status,
 };
 
 /// How long a client may take to open its session: until then it holds a place for nothing.

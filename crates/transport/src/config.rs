@@ -1,0 +1,154 @@
+//! How a node is reached and how a Thinker is served: the settings of both ends, and tonic's builders
+//! made from them. Nothing connects or listens here.
+
+use std::{net::SocketAddr, time::Duration};
+
+use thinking::thinker::ModelCard;
+use tonic::transport::{Endpoint, Server};
+
+use crate::{
+    CONNECTION_WINDOW_BYTES, DEFAULT_DRAIN, DEFAULT_HEARTBEAT, DEFAULT_MAX_MESSAGE_BYTES,
+    DEFAULT_MAX_SESSIONS, Keepalive, MAX_HEARTBEAT, STREAM_WINDOW_BYTES,
+    address::Address,
+    auth::Token,
+    error::{RemoteError, ServeError},
+    status::why,
+    tls::{ClientTls, ServerTls, TlsError},
+};
+
+/// Streams on one connection beside sessions: health, reflection, refusals.
+const SPARE_STREAMS: u32 = 100;
+
+/// How a node is reached.
+#[derive(Debug, Clone)]
+pub struct RemoteConfig {
+    /// Where it is.
+    pub address: Address,
+    /// A forwarder (a proxy, a tunnel) that leads to the address: connected to in its place. All that is said and
+    /// checked, names in certificates too, goes by the address.
+    pub via: Option<SocketAddr>,
+    /// Whom to trust and who one is; only used where the address says `https`.
+    pub tls: ClientTls,
+    /// Shown to the node with every call.
+    pub token: Option<Token>,
+    /// Allow plain text, the token too, to another machine.
+    pub insecure: bool,
+    /// How long reaching the node may take, all tries counted.
+    pub connect_timeout: Duration,
+    /// A sign of life is sent when nothing else was for so long.
+    pub heartbeat: Duration,
+    /// A node that sends nothing for so long, not even a sign of life, is given up. Several times
+    /// the node's own heartbeat interval.
+    pub silence: Duration,
+    /// Pings under a connection with a session.
+    pub keepalive: Keepalive,
+    /// Greatest size of a message, either way, in bytes.
+    pub max_message_bytes: usize,
+}
+
+impl RemoteConfig {
+    /// The usual settings for a node.
+    pub fn new(address: Address) -> Self {
+        RemoteConfig {
+            address,
+            via: None,
+            tls: ClientTls::default(),
+            token: None,
+            insecure: false,
+            connect_timeout: Duration::from_secs(5),
+            heartbeat: DEFAULT_HEARTBEAT,
+            silence: 2 * MAX_HEARTBEAT,
+            keepalive: Keepalive::default(),
+            max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
+        }
+    }
+
+    /// Where tonic connects to. Reads the TLS files.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, RemoteError> {
+        if !self.address.tls() && !self.address.is_loopback() && !self.insecure {
+            return Err(RemoteError::Plaintext { address: self.address.clone() });
+        }
+        let mut endpoint = Endpoint::from_shared(self.address.to_string())
+            .map_err(setup)?
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keep_alive_interval(self.keepalive.interval)
+            .keep_alive_timeout(self.keepalive.timeout);
+        if self.address.tls() {
+            endpoint = endpoint.tls_config(self.tls.load()?).map_err(setup)?;
+        }
+        Ok(endpoint)
+    }
+}
+
+/// How a Thinker is served.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// What it serves; told to whoever asks.
+    pub card: ModelCard,
+    /// Absent: plain text.
+    pub tls: Option<ServerTls>,
+    /// When given, every call but health checks must show it.
+    pub token: Option<Token>,
+    /// Allow plain text, the token too, to other machines.
+    pub insecure: bool,
+    /// Greatest size of a message from a client, in bytes.
+    pub max_message_bytes: usize,
+    /// Greatest number of sessions at a time; more are refused as overloaded.
+    pub max_sessions: u32,
+    /// A sign of life is sent on a session when nothing else was for so long.
+    pub heartbeat: Duration,
+    /// Pings on every connection.
+    pub keepalive: Keepalive,
+    /// How long running sessions may go on after the shutdown began.
+    pub drain: Duration,
+}
+
+impl ServerConfig {
+    /// The usual settings for a model.
+    pub fn new(card: ModelCard) -> Self {
+        ServerConfig {
+            card,
+            tls: None,
+            token: None,
+            insecure: false,
+            max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
+            max_sessions: DEFAULT_MAX_SESSIONS,
+            heartbeat: DEFAULT_HEARTBEAT,
+            keepalive: Keepalive::default(),
+            drain: DEFAULT_DRAIN,
+        }
+    }
+
+    /// Checks that these settings may be served on an address, and that the TLS files work. `serve`
+    /// does it too; this is for finding out before a model is loaded.
+    ///
+    /// # Errors
+    /// When a TLS file does not work, or when plain text would leave the machine unasked.
+    pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
+        self.server(address).map(|_| ())
+    }
+
+    /// What tonic serves with. Reads the TLS files.
+    pub(crate) fn server(&self, address: SocketAddr) -> Result<Server, ServeError> {
+        if self.tls.is_none() && !self.insecure && !address.ip().to_canonical().is_loopback() {
+            return Err(ServeError::Plaintext { address });
+        }
+        let mut server = Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keepalive_interval(Some(self.keepalive.interval))
+            .http2_keepalive_timeout(Some(self.keepalive.timeout))
+            // More than there are sessions, so that one too many is refused by us with a reason and
+            // does not wait in silence at the client's end of the connection.
+            .max_concurrent_streams(self.max_sessions.saturating_add(SPARE_STREAMS));
+        if let Some(tls) = &self.tls {
+            server = server.tls_config(tls.load()?).map_err(setup)?;
+        }
+        Ok(server)
+    }
+}
+
+fn setup(error: tonic::transport::Error) -> TlsError {
+    TlsError::Setup { why: why(&error) }
+}

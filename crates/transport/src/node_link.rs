@@ -1,0 +1,175 @@
+//! What all sessions on one node share: the connection, the token, the words for what went wrong on
+//! it, and the set that their tasks belong to. What is said over it is in `client` and `call`.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use backon::{ExponentialBuilder, Retryable};
+use proto::v1::thinker_client::ThinkerClient;
+use thinking::thinker::Failure;
+use tokio::{sync, task::JoinSet, time::timeout};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    auth::Token,
+    config::RemoteConfig,
+    connect::{self, Meter, Peer, Traffic},
+    error::RemoteError,
+    status,
+};
+
+/// The way to a node. Connects at the first use, and again when the connection was lost.
+pub(crate) struct NodeLink {
+    pub(crate) config: RemoteConfig,
+    endpoint: Endpoint,
+    authorization: Option<MetadataValue<Ascii>>,
+    /// The lock is held while connecting, so that a crowd connects once.
+    channel: sync::Mutex<Option<Channel>>,
+    meter: Arc<Meter>,
+    /// Each task holds the link, so that sessions live on without the `Remote` they came from.
+    sessions: Mutex<JoinSet<()>>,
+}
+
+impl NodeLink {
+    /// Reads the TLS files; connects to nothing yet.
+    pub(crate) fn new(config: RemoteConfig) -> Result<NodeLink, RemoteError> {
+        let endpoint = config.endpoint()?;
+        let authorization = config.token.as_ref().and_then(Token::header);
+        Ok(NodeLink {
+            config,
+            endpoint,
+            authorization,
+            channel: sync::Mutex::default(),
+            meter: Arc::default(),
+            sessions: Mutex::default(),
+        })
+    }
+
+    /// Starts a session's task. It ends with the session.
+    pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = sessions.try_join_next() {
+            if let Err(why) = ended {
+                tracing::error!(%why, "a session's task broke off");
+            }
+        }
+        sessions.spawn(session);
+    }
+
+    /// A client on the shared connection.
+    pub(crate) async fn client(&self) -> Result<ThinkerClient<Channel>, Failure> {
+        let channel = self.channel().await?;
+        // The other direction is checked where the message is made, for a better line.
+        Ok(ThinkerClient::new(channel).max_decoding_message_size(self.config.max_message_bytes))
+    }
+
+    /// A request that shows the token.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(value) = &self.authorization {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        request
+    }
+
+    /// What a call died of, in a line that names the node.
+    pub(crate) fn explain(&self, status: &Status) -> Failure {
+        status::failure_from_status(&self.config.address, self.meter.peer(), status)
+    }
+
+    /// Notes that the node answered a call.
+    pub(crate) fn answered(&self) {
+        self.meter.see(Peer::Node);
+    }
+
+    /// The node says nothing.
+    pub(crate) fn silent(&self) -> Failure {
+        status::unavailable(format!(
+            "{} has been silent for {:?}; the node hangs or the network is gone",
+            self.config.address, self.config.silence
+        ))
+    }
+
+    /// The bytes that went over the connections so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.meter.traffic()
+    }
+
+    async fn channel(&self) -> Result<Channel, Failure> {
+        let RemoteConfig { address, via, connect_timeout, .. } = &self.config;
+        let tries = async {
+            let mut shared = self.channel.lock().await;
+            if let Some(channel) = &*shared {
+                return Ok(channel.clone());
+            }
+            let channel = (|| connect::connect(&self.endpoint, address, *via, &self.meter))
+                .retry(backoff())
+                .when(connect::is_passing)
+                .await
+                .map_err(|error| status::failure_from_error(address, self.meter.peer(), &error))?;
+            *shared = Some(channel.clone());
+            Ok(channel)
+        };
+        timeout(*connect_timeout, tries).await.unwrap_or_else(|_| {
+            Err(status::unavailable(format!(
+                "cannot reach {address}: no connection within {connect_timeout:?}"
+            )))
+        })
+    }
+}
+
+impl fmt::Debug for NodeLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeLink").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Three more tries within a second: enough for a node that is being restarted by its supervisor,
+/// too few to make a user wait for one that is gone.
+fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_millis(400))
+        .with_max_times(3)
+        .with_jitter()
+}
+
+#[cfg(test)]
+mod tests {
+    use thinking::thinker::Session;
+
+    use super::*;
+    use crate::call;
+
+    #[tokio::test]
+    async fn tasks_end_with_their_sessions_and_are_forgotten() {
+        let config = RemoteConfig::new("http://127.0.0.1:1".parse().unwrap());
+        let link = Arc::new(NodeLink::new(config).unwrap());
+        let running = || link.sessions.lock().unwrap().len();
+        let start = || {
+            let (session, server) = Session::pair();
+            link.spawn(call::run(link.clone(), server));
+            session
+        };
+        let sessions = [start(), start()];
+        assert_eq!(running(), 2);
+        drop(sessions);
+        let forgotten = async {
+            loop {
+                tokio::task::yield_now().await;
+                let _session = start();
+                if running() == 1 {
+                    break;
+                }
+            }
+        };
+        timeout(Duration::from_secs(20), forgotten).await.unwrap();
+    }
+}
