@@ -12,6 +12,10 @@ use crate::{address::Address, connect::Peer};
 
 /// gRPC's own name for "try again after so many milliseconds" (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// How tonic's messages begin when an answer ended without a gRPC status: for HTTP's status 200, and
+/// for any other.
+const WITHOUT_STATUS: [&str; 2] =
+    ["protocol error: missing grpc-status trailer", "grpc-status header missing"];
 
 /// A refusal before there is a stream, with the code that any gRPC client understands.
 pub(crate) fn status_from_failure(failure: Failure) -> Status {
@@ -42,7 +46,7 @@ pub(crate) fn failure_from_status(address: &Address, peer: Peer, status: &Status
     if let Some(sizes) = Sizes::in_message(status.message()) {
         return sizes.failure("this program's limit; raise it with --max-message-bytes here");
     }
-    if status.message().starts_with("grpc-status header missing") {
+    if WITHOUT_STATUS.iter().any(|words| status.message().starts_with(words)) {
         return if peer == Peer::Node {
             unavailable(format!("{address} closed the connection in mid-answer; is it stopping?"))
         } else {

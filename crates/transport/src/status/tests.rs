@@ -43,6 +43,11 @@ fn other_servers_statuses_find_their_place() {
             "answers HTTP but not gRPC",
         ),
         (
+            Status::unknown("protocol error: missing grpc-status trailer, stream was terminated"),
+            Code::Unavailable,
+            "answers HTTP but not gRPC",
+        ),
+        (
             Status::out_of_range(
                 "Error, decoded message length too large: found 70 bytes, the limit is: 60 bytes",
             ),

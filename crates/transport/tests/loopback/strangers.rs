@@ -1,6 +1,11 @@
 //! Peers that are not what they should be: no node, another service, another version.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use proto::v1 as wire;
 use thinking::{
@@ -12,7 +17,12 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_stream::{StreamExt, wrappers::TcpListenerStream};
-use tonic::transport::{Channel, Server};
+use tonic::{
+    body::Body,
+    codegen::{Service, http},
+    server::NamedService,
+    transport::{Channel, Server},
+};
 use transport::{Remote, RemoteConfig};
 
 use crate::support::{Node, closed_port, failure_of_open};
@@ -88,6 +98,43 @@ async fn a_grpc_server_without_our_service() {
     assert_eq!(failure.code, Code::Unavailable);
     assert!(
         failure.message.contains("it speaks gRPC but has no service specthink.v1.Thinker"),
+        "{failure}"
+    );
+    server.abort();
+}
+
+/// A server that takes every call of ours and answers it with HTTP's 200 alone.
+#[derive(Clone)]
+struct NoGrpc;
+
+impl NamedService for NoGrpc {
+    const NAME: &'static str = "specthink.v1.Thinker";
+}
+
+impl Service<http::Request<Body>> for NoGrpc {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+        ready(Ok(http::Response::new(Body::empty())))
+    }
+}
+
+#[tokio::test]
+async fn an_http_2_server_without_grpc() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let incoming = TcpListenerStream::new(listener);
+    let server = tokio::spawn(Server::builder().add_service(NoGrpc).serve_with_incoming(incoming));
+    let failure = refusal(port).await;
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(
+        failure.message.contains("is not a specthink node: it answers HTTP but not gRPC"),
         "{failure}"
     );
     server.abort();
