@@ -3,9 +3,10 @@
 
 Usage: grpcio_check.py HOST:PORT [--token TOKEN] [--ca CA.pem]
 
-Needs grpcio, grpcio-reflection and grpcio-health-checking. It uses no generated files: the messages
-are built from what the node's reflection service tells. Prints what it sees; exits with 1 at the
-first thing that is not as thinker.proto says.
+Needs grpcio, grpcio-reflection, grpcio-health-checking and grpcio-status. It uses no generated files:
+the messages are built from what the node's reflection service tells. Prints what it sees; exits with 1
+at the first thing that is not as thinker.proto says. With --token it also looks at how a call without
+the token is refused.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import grpc
 from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import proto_reflection_descriptor_database as reflection
+from grpc_status import rpc_status
 
 PACKAGE = "specthink.v1"
 SERVICE = f"{PACKAGE}.Thinker"
@@ -241,6 +243,27 @@ def check_refusals(node):
     expect(session.next()[0] is None, "an event followed Failed")
 
 
+def check_missing_token(node):
+    """A refusal before there is a session: the failure is in the status's details."""
+    request = node.message("DescribeRequest")()
+    try:
+        node.method("Describe")(request, timeout=SECONDS)
+    except grpc.RpcError as error:
+        refused = error
+    else:
+        expect(False, "a call without the token was answered")
+    print(f"without the token: {refused.code().name}: {refused.details()}")
+    expect(refused.code() == grpc.StatusCode.UNAUTHENTICATED, f"the status is {refused.code()}")
+    # Raises when the details' own code or text is not the status's.
+    status = rpc_status.from_call(refused)
+    expect(status is not None and len(status.details) == 1, f"the details are {status}")
+    failed = node.message("Failed")()
+    expect(status.details[0].Unpack(failed), f"the details hold {status.details[0].type_url}")
+    codes = failed.DESCRIPTOR.fields_by_name["code"].enum_type.values_by_number
+    expect(codes[failed.code].name == "CODE_UNAUTHENTICATED", f"the code is {failed.code}")
+    expect(failed.message == refused.details(), f"the message is {failed.message!r}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", metavar="HOST:PORT")
@@ -254,6 +277,8 @@ def main():
         card = check_describe(node)
         check_session(node, card)
         check_refusals(node)
+        if arguments.token:
+            check_missing_token(node)
     except grpc.RpcError as error:
         print(f"MISMATCH: the call failed with {error.code()}: {error.details()}")
         sys.exit(1)

@@ -1,7 +1,7 @@
 //! Serves a scripted Thinker, for trying a client without a model:
 //!
 //! ```text
-//! cargo run -p transport --example serve_scripted -- 127.0.0.1:7101
+//! cargo run -p transport --example serve_scripted -- 127.0.0.1:7101 [TOKEN]
 //! ```
 //!
 //! Prints the address it listens on, then serves until Ctrl-C.
@@ -12,18 +12,20 @@ use thinking::{
     testing::{Options, Script, ScriptedThinker},
     thinker::ModelCard,
 };
-use transport::{ServerConfig, bind, serve};
+use transport::{ServerConfig, Token, bind, serve};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7101".to_owned());
+    let token = std::env::args().nth(2).map(|text| Token::new(&text)).transpose()?;
     let options = Options::default();
     let card: ModelCard = options.card.clone();
     let text = "7 times 8 is 56.\n\nWait, let me check: 8 times 7 is 56 too. 数学 🙂";
     let thinker = Arc::new(ScriptedThinker::with_options(Script::text(text), options));
     let listener = bind(&address).await?;
     writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
-    serve(listener, thinker, ServerConfig::new(card), async {
+    let config = ServerConfig { token, ..ServerConfig::new(card) };
+    serve(listener, thinker, config, async {
         let _ = tokio::signal::ctrl_c().await;
     })
     .await?;

@@ -259,6 +259,8 @@ fn statuses_for_0_1_0_are_as_it_knows_them() {
     for (name, code, _) in CODES {
         let mut headers = HeaderMap::new();
         status_from_failure(failure(code)).add_header(&mut headers).unwrap();
+        // What 0.1.0 passes over.
+        assert!(headers.remove(Status::GRPC_STATUS_DETAILS).is_some(), "{name}");
         assert_eq!(headers, old[name], "{name}");
     }
 }

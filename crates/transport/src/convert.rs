@@ -79,9 +79,7 @@ pub(crate) fn event_to_wire(event: Event) -> wire::Event {
                 prefill_us,
             })
         }
-        Event::Failed(Failure { code, message, retry_after_ms }) => {
-            To::Failed(wire::Failed { code: code_to_wire(code).into(), message, retry_after_ms })
-        }
+        Event::Failed(failure) => To::Failed(failure_to_wire(failure)),
     };
     wire::Event { event: Some(event) }
 }
@@ -366,23 +364,35 @@ fn code_to_wire(code: Code) -> wire::Code {
     }
 }
 
+/// A failure, as it goes on the wire: in an event, or in the details of a status.
+pub(crate) fn failure_to_wire(failure: Failure) -> wire::Failed {
+    let Failure { code, message, retry_after_ms } = failure;
+    wire::Failed { code: code_to_wire(code).into(), message, retry_after_ms }
+}
+
 /// A failure is taken even with a code from the future: the node's own line says more than a
 /// complaint about the number would.
 fn failure_from_wire(failed: wire::Failed) -> Failure {
     let wire::Failed { code, message, retry_after_ms } = failed;
-    let code = match wire::Code::try_from(code) {
-        Ok(wire::Code::InvalidArgument) => Code::InvalidArgument,
-        Ok(wire::Code::UnsupportedVersion) => Code::UnsupportedVersion,
-        Ok(wire::Code::ContextTooLong) => Code::ContextTooLong,
-        Ok(wire::Code::MessageTooLarge) => Code::MessageTooLarge,
-        Ok(wire::Code::Unauthenticated) => Code::Unauthenticated,
-        Ok(wire::Code::Overloaded) => Code::Overloaded,
-        Ok(wire::Code::Unavailable) => Code::Unavailable,
-        Ok(wire::Code::DeadlineExceeded) => Code::DeadlineExceeded,
-        Ok(wire::Code::Template) => Code::Template,
-        Ok(wire::Code::Internal | wire::Code::Unspecified) | Err(_) => Code::Internal,
-    };
+    let code = code_from_wire(code).unwrap_or(Code::Internal);
     Failure { code, message, retry_after_ms }
+}
+
+/// A failure's code; `None` for one that this version does not know.
+pub(crate) fn code_from_wire(code: i32) -> Option<Code> {
+    match wire::Code::try_from(code).ok()? {
+        wire::Code::Unspecified => None,
+        wire::Code::InvalidArgument => Some(Code::InvalidArgument),
+        wire::Code::UnsupportedVersion => Some(Code::UnsupportedVersion),
+        wire::Code::ContextTooLong => Some(Code::ContextTooLong),
+        wire::Code::MessageTooLarge => Some(Code::MessageTooLarge),
+        wire::Code::Unauthenticated => Some(Code::Unauthenticated),
+        wire::Code::Overloaded => Some(Code::Overloaded),
+        wire::Code::Unavailable => Some(Code::Unavailable),
+        wire::Code::DeadlineExceeded => Some(Code::DeadlineExceeded),
+        wire::Code::Template => Some(Code::Template),
+        wire::Code::Internal => Some(Code::Internal),
+    }
 }
 
 fn invalid(message: impl Into<String>) -> Failure {
@@ -400,4 +410,4 @@ fn unknown(field: &str, value: i32) -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,6 +17,7 @@ mod compatibility;
 mod config;
 mod connect;
 mod convert;
+mod details;
 mod error;
 mod node_link;
 mod server;

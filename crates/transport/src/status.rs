@@ -1,14 +1,17 @@
 //! Between gRPC's statuses, the connection's errors, and the closed list of failures.
 //!
 //! A session that is under way fails by an event in the stream; a status only appears where there is
-//! no stream yet or any more.
+//! no stream yet or any more. Our own nodes put the failure itself into the status's details
+//! (`details`). A status without them comes from a stranger, from a node of release 0.1.0, or from
+//! tonic in this process; of such a one only the code and the text can be read.
 
-use std::error::Error;
+use std::{error::Error, io};
 
+use rustls::{AlertDescription, InvalidMessage};
 use thinking::thinker::{Code, Failure};
 use tonic::{Code as Grpc, Status};
 
-use crate::{address::Address, connect::Peer};
+use crate::{address::Address, connect::Peer, details};
 
 /// gRPC's own name for "try again after so many milliseconds" (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -17,22 +20,22 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 const WITHOUT_STATUS: [&str; 2] =
     ["protocol error: missing grpc-status trailer", "grpc-status header missing"];
 
-/// A refusal before there is a stream, with the code that any gRPC client understands.
+/// A refusal before there is a stream: the failure, with the code nearest to it that any gRPC client
+/// understands.
 pub(crate) fn status_from_failure(failure: Failure) -> Status {
     let code = match failure.code {
-        Code::InvalidArgument => Grpc::InvalidArgument,
+        Code::InvalidArgument | Code::Template => Grpc::InvalidArgument,
         Code::UnsupportedVersion => Grpc::FailedPrecondition,
         Code::ContextTooLong | Code::MessageTooLarge => Grpc::OutOfRange,
         Code::Unauthenticated => Grpc::Unauthenticated,
         Code::Overloaded => Grpc::ResourceExhausted,
         Code::Unavailable => Grpc::Unavailable,
         Code::DeadlineExceeded => Grpc::DeadlineExceeded,
-        // Never before there is a stream; the words matter more than the number.
-        Code::Template => Grpc::InvalidArgument,
         Code::Internal => Grpc::Internal,
     };
-    let mut status = Status::new(code, failure.message);
-    if let Some(wait_ms) = failure.retry_after_ms {
+    let retry_after_ms = failure.retry_after_ms;
+    let mut status = details::status_with(code, failure);
+    if let Some(wait_ms) = retry_after_ms {
         status.metadata_mut().insert(PUSHBACK, wait_ms.into());
     }
     status
@@ -40,6 +43,9 @@ pub(crate) fn status_from_failure(failure: Failure) -> Status {
 
 /// What a call to the node at `address` died of; `peer` is what answered there so far.
 pub(crate) fn failure_from_status(address: &Address, peer: Peer, status: &Status) -> Failure {
+    if let Some(failure) = details::failure_in(status) {
+        return Failure { message: format!("{address}: {}", failure.message), ..failure };
+    }
     if let Some(cause) = status.source() {
         return failure_from_error(address, peer, cause);
     }
@@ -76,59 +82,56 @@ pub(crate) fn failure_from_status(address: &Address, peer: Peer, status: &Status
 }
 
 /// What the connection to the node at `address` died of.
-pub(crate) fn failure_from_error(address: &Address, peer: Peer, error: &dyn Error) -> Failure {
+pub(crate) fn failure_from_error(
+    address: &Address,
+    peer: Peer,
+    error: &(dyn Error + 'static),
+) -> Failure {
     let deepest = why(error);
-    // A TLS library's words: an alert of the other end, or a complaint of this one.
-    if deepest.contains("CertificateRequired") {
-        return Failure::new(
-            Code::Unauthenticated,
-            format!("{address} asks for a client certificate: give --tls-cert and --tls-key"),
-        );
-    }
-    if deepest.contains("peer certificate") {
-        return Failure::new(
-            Code::Unauthenticated,
-            format!(
-                "the certificate of {address} is not trusted ({deepest}): give its authority with --tls-ca"
-            ),
-        );
-    }
-    if deepest.contains("fatal alert") {
-        return Failure::new(
-            Code::Unauthenticated,
-            format!(
-                "{address} refused the TLS handshake ({deepest}): check the client certificate"
-            ),
-        );
-    }
-    if deepest.contains("InvalidContentType") {
-        return unavailable(format!(
-            "{address} does not speak TLS: write http:// if it should not"
-        ));
-    }
-    match peer {
-        Peer::Http1 => not_a_node(address, "it answers HTTP/1 and not gRPC"),
-        Peer::Tls => unavailable(format!(
+    let unauthenticated = |message| Failure::new(Code::Unauthenticated, message);
+    match (tls_error(error), peer) {
+        (Some(rustls::Error::InvalidCertificate(_)), _) => unauthenticated(format!(
+            "the certificate of {address} is not trusted ({deepest}): give its authority with --tls-ca"
+        )),
+        (Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)), _) => {
+            unauthenticated(format!(
+                "{address} asks for a client certificate: give --tls-cert and --tls-key"
+            ))
+        }
+        (Some(rustls::Error::AlertReceived(_)), _) => unauthenticated(format!(
+            "{address} refused the TLS handshake ({deepest}): check the client certificate"
+        )),
+        (Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)), _) => {
+            unavailable(format!("{address} does not speak TLS: write http:// if it should not"))
+        }
+        (_, Peer::Http1) => not_a_node(address, "it answers HTTP/1 and not gRPC"),
+        (_, Peer::Tls) => unavailable(format!(
             "{address} speaks TLS: write https://{}",
             address.to_string().trim_start_matches("http://")
         )),
-        Peer::Other => not_a_node(address, "it answers something that is no gRPC"),
+        (_, Peer::Other) => not_a_node(address, "it answers something that is no gRPC"),
         // In TLS 1.3 a client learns that its certificate was not taken only by being cut off.
-        Peer::Http2 if address.tls() => Failure::new(
-            Code::Unauthenticated,
-            format!(
-                "{address} hung up after the TLS handshake ({deepest}): check the client \
-                 certificate, --tls-cert and --tls-key"
-            ),
-        ),
-        Peer::Node => unavailable(format!("lost the connection to {address}: {deepest}")),
-        Peer::Silent if !address.tls() => unavailable(format!(
+        (_, Peer::Http2) if address.tls() => unauthenticated(format!(
+            "{address} hung up after the TLS handshake ({deepest}): check the client \
+             certificate, --tls-cert and --tls-key"
+        )),
+        (_, Peer::Node) => unavailable(format!("lost the connection to {address}: {deepest}")),
+        (_, Peer::Silent) if !address.tls() => unavailable(format!(
             "{address} hung up without a word ({deepest}): if it speaks TLS, write https://"
         )),
-        Peer::Unreached | Peer::Silent | Peer::Http2 => {
+        (_, Peer::Unreached | Peer::Silent | Peer::Http2) => {
             unavailable(format!("cannot reach {address}: {deepest}"))
         }
     }
+}
+
+/// The TLS library's error at the bottom of this one. Returns `None` for an alert that came after the
+/// handshake: HTTP/2 keeps only the text of that.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    // An I/O error hides what it was made of from `source`.
+    let deepest = deepest(error);
+    let inner = deepest.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    deepest.downcast_ref().or_else(|| inner?.downcast_ref())
 }
 
 /// A message that is larger than this end takes.
@@ -171,12 +174,12 @@ impl Sizes {
 }
 
 /// The reason at the bottom of an error, in one line.
-pub(crate) fn why(error: &dyn Error) -> String {
+pub(crate) fn why(error: &(dyn Error + 'static)) -> String {
     one_line(&deepest(error).to_string())
 }
 
 /// The error that started it: the outer ones only say that there was one.
-fn deepest(error: &dyn Error) -> &dyn Error {
+fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -114,13 +114,13 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn failing()(code in select(CODES.to_vec()), message in text(),
+    pub(crate) fn failing()(code in select(CODES.to_vec()), message in text(),
                  retry_after_ms in option::of(any::<u64>())) -> Failure {
         Failure { code, message, retry_after_ms }
     }
 }
 
-const CODES: [Code; 10] = [
+pub(crate) const CODES: [Code; 10] = [
     Code::InvalidArgument,
     Code::UnsupportedVersion,
     Code::ContextTooLong,

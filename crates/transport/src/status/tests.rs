@@ -1,6 +1,10 @@
 //! The words in which calls fail. What a real connection dies of is tested over loopback.
 
+use proptest::prelude::*;
+use tonic::codegen::http::HeaderMap;
+
 use super::*;
+use crate::convert::tests::{CODES, failing};
 
 fn node() -> Address {
     "http://gpu:7102".parse().unwrap()
@@ -27,6 +31,49 @@ fn a_refusal_survives_as_a_status() {
         assert_eq!(read.code, code);
         assert_eq!(read.message, "http://gpu:7102: it is so");
         assert_eq!(read.retry_after_ms, Some(1500));
+    }
+}
+
+/// What of a status arrives at the other end.
+fn sent(status: &Status) -> Status {
+    let mut headers = HeaderMap::new();
+    status.add_header(&mut headers).unwrap();
+    Status::from_header_map(&headers).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn every_refusal_arrives_as_it_was(failure in failing()) {
+        let message = format!("http://gpu:7102: {}", failure.message);
+        let read = explain(&sent(&status_from_failure(failure.clone())));
+        prop_assert_eq!(read, Failure { message, ..failure });
+    }
+}
+
+#[test]
+fn without_whole_details_a_refusal_is_what_its_code_says() {
+    for code in CODES {
+        let failure = Failure { code, message: "it is so".into(), retry_after_ms: Some(1500) };
+        let status = status_from_failure(failure);
+        for kept in 0..status.details().len() {
+            let details = status.details()[..kept].to_vec().into();
+            let metadata = status.metadata().clone();
+            let damaged = Status::with_details_and_metadata(
+                status.code(),
+                status.message(),
+                details,
+                metadata,
+            );
+            let read = explain(&sent(&damaged));
+            let read_code = match code {
+                Code::MessageTooLarge => Code::ContextTooLong,
+                Code::Template => Code::InvalidArgument,
+                code => code,
+            };
+            assert_eq!(read.code, read_code, "{kept} bytes");
+            assert_eq!(read.message, "http://gpu:7102: it is so");
+            assert_eq!(read.retry_after_ms, Some(1500));
+        }
     }
 }
 
