@@ -1,12 +1,12 @@
-//! A proposal while it is being made: its text, the rules that end it, the deltas that tell of it.
+//! A proposal while it is being made: the tokens behind its text, and the deltas that tell of it.
 //!
-//! It is given tokens one by one and says when it is over. Drawing them is [`crate::sample`]'s
-//! business, computing them [`crate::scheduler`]'s.
+//! It is given tokens one by one and says when it is over. What ends it is [`thinking::session`]'s
+//! business, drawing tokens is [`crate::sample`]'s, computing them [`crate::scheduler`]'s.
 
 use text::{Detokenizer, Tokenizer};
 use thinking::{
+    session::ProposalRules,
     thinker::{Delta, FinishReason, Propose},
-    trigger::Matcher,
 };
 
 use crate::sample::Draws;
@@ -14,21 +14,24 @@ use crate::sample::Draws;
 /// Where paragraphs end when the watch does not say.
 const PARAGRAPH_BREAK: &str = "\n\n";
 
-/// A proposal, open or still being made.
+/// A proposal that is being made.
 #[derive(Debug)]
 pub(crate) struct Proposal {
     ask: Propose,
-    /// The session's length in tokens when it began.
-    start: usize,
-    text: String,
-    /// One for each of its tokens that is in the session.
-    marks: Vec<Mark>,
+    rules: ProposalRules,
+    own: OwnTokens,
     detokenizer: Detokenizer,
-    matcher: Option<Matcher>,
     draws: Draws,
-    /// Tokens made, an end-of-text token counted.
-    made: u32,
     unsent: Unsent,
+}
+
+/// The tokens of a proposal, by where they stand in its text.
+#[derive(Debug)]
+pub(crate) struct OwnTokens {
+    /// The session's length in tokens when the proposal began.
+    start: usize,
+    /// One for each token that is in the session.
+    marks: Vec<Mark>,
 }
 
 /// Where the text stood after a token.
@@ -42,76 +45,53 @@ struct Mark {
 /// What the next delta will tell beside the text.
 #[derive(Debug, Default)]
 struct Unsent {
-    start: usize,
-    tokens: u32,
     token_ids: Vec<u32>,
     first_token_entropy: Option<f32>,
 }
 
 impl Proposal {
-    /// A proposal that continues this text; `start` is the session's length in tokens.
-    pub(crate) fn new(ask: Propose, start: usize, committed: &str) -> Self {
+    /// A proposal under these rules; `start` is the session's length in tokens.
+    pub(crate) fn new(ask: Propose, rules: ProposalRules, start: usize) -> Self {
         Proposal {
-            matcher: ask.watch.clone().map(|watch| Matcher::new(watch, committed)),
             draws: Draws::new(ask.seed),
             ask,
-            start,
-            text: String::new(),
-            marks: Vec::new(),
+            rules,
+            own: OwnTokens { start, marks: Vec::new() },
             detokenizer: Detokenizer::new(),
-            made: 0,
             unsent: Unsent::default(),
         }
     }
 
-    /// Takes a token that is not an end of text. Answers why the proposal is over, if it is.
+    /// Takes a token that is not an end of text. Returns why the proposal is over, if it is.
     pub(crate) fn push(&mut self, token: u32, tokenizer: &Tokenizer) -> Option<FinishReason> {
-        self.made += 1;
-        let before = self.text.len();
         let piece = tokenizer.piece(token);
-        self.detokenizer.push(piece, &mut self.text);
-        self.marks.push(Mark { text_end: self.text.len(), clean: self.detokenizer.is_clean() });
-        self.unsent.tokens += 1;
+        let mut text = String::new();
+        self.detokenizer.push(piece, &mut text);
+        let reason = self.rules.push(&text, 1);
+        let (text_end, clean) = (self.rules.text().len(), self.detokenizer.is_clean());
+        self.own.marks.push(Mark { text_end, clean });
         if !piece.is_empty() {
             self.unsent.token_ids.push(token);
         }
-        let new_text = &self.text[before..];
-        if let Some(found) = self.matcher.as_mut().and_then(|matcher| matcher.push(new_text)) {
-            return Some(FinishReason::Trigger(found));
-        }
-        if let Some(end) = stop_end(&self.text, before, &self.ask.stop) {
-            return Some(FinishReason::Stop { end: end as u64 });
-        }
-        (self.made >= self.ask.max_tokens).then_some(FinishReason::MaxTokens)
+        reason
     }
 
     /// Takes an end-of-text token: the proposal is over.
     pub(crate) fn push_end_of_text(&mut self) -> FinishReason {
-        self.made += 1;
-        let found = self.matcher.as_mut().and_then(Matcher::finish);
-        found.map_or(FinishReason::EndOfText, FinishReason::Trigger)
+        self.rules.end_of_text()
     }
 
     /// The next delta, when there are whole characters to tell. A delta ends where a token does, so
     /// that its ids spell its text; only the last one may not, and then has no ids.
     pub(crate) fn delta(&mut self, reason: Option<&FinishReason>) -> Option<Delta> {
         let clean = self.detokenizer.is_clean();
-        if self.unsent.start == self.text.len() || (!clean && reason.is_none()) {
+        if !clean && reason.is_none() {
             return None;
         }
-        let unsent = std::mem::take(&mut self.unsent);
-        self.unsent.start = self.text.len();
-        let settled_bytes = match (&self.matcher, reason) {
-            (Some(matcher), None | Some(FinishReason::Trigger(_))) => matcher.settled_bytes(),
-            _ => self.text.len() as u64,
-        };
-        Some(Delta {
-            text: self.text[unsent.start..].to_owned(),
-            tokens: unsent.tokens,
-            token_ids: if clean { unsent.token_ids } else { Vec::new() },
-            settled_bytes,
-            first_token_entropy: unsent.first_token_entropy,
-        })
+        let delta = self.rules.delta(reason)?;
+        let Unsent { token_ids, first_token_entropy } = std::mem::take(&mut self.unsent);
+        let token_ids = if clean { token_ids } else { Vec::new() };
+        Some(Delta { token_ids, first_token_entropy, ..delta })
     }
 
     /// Whether the next token is a paragraph's first and its entropy was asked for.
@@ -119,12 +99,12 @@ impl Proposal {
         if !self.ask.report_entropy || !self.detokenizer.is_clean() {
             return false;
         }
-        let ends_with = |delimiter: &str| match delimiter.strip_suffix(self.text.as_str()) {
+        let ends_with = |delimiter: &str| match delimiter.strip_suffix(self.rules.text()) {
             // The break may begin in the committed text.
             Some(rest) => committed.ends_with(rest),
-            None => self.text.ends_with(delimiter),
+            None => self.rules.text().ends_with(delimiter),
         };
-        let begins = committed.is_empty() && self.text.is_empty();
+        let begins = committed.is_empty() && self.rules.text().is_empty();
         begins
             || match &self.ask.watch {
                 Some(watch) => watch.delimiters.iter().any(|delimiter| ends_with(delimiter)),
@@ -137,8 +117,20 @@ impl Proposal {
         self.unsent.first_token_entropy.get_or_insert(entropy_nats);
     }
 
+    /// Its random numbers.
+    pub(crate) fn draws(&mut self) -> &mut Draws {
+        &mut self.draws
+    }
+
+    /// Takes it apart once it is over.
+    pub(crate) fn into_parts(self) -> (ProposalRules, OwnTokens) {
+        (self.rules, self.own)
+    }
+}
+
+impl OwnTokens {
     /// How many tokens, and how many bytes, lie wholly in the first `bytes` bytes of the text.
-    pub(crate) fn whole_tokens(&self, bytes: usize) -> (usize, usize) {
+    pub(crate) fn whole(&self, bytes: usize) -> (usize, usize) {
         let fits = |mark: &&Mark| mark.clean && mark.text_end <= bytes;
         let end = self.marks.iter().rev().find(fits).map_or(0, |mark| mark.text_end);
         // Tokens without text behind the cut are no part of what is kept.
@@ -149,34 +141,8 @@ impl Proposal {
         }
     }
 
-    /// Its random numbers.
-    pub(crate) fn draws(&mut self) -> &mut Draws {
-        &mut self.draws
-    }
-
-    /// Its text so far; whole characters.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The session's length in tokens when it began.
+    /// The session's length in tokens when the proposal began.
     pub(crate) fn start(&self) -> usize {
         self.start
     }
-
-    /// Tokens made, an end-of-text token counted.
-    pub(crate) fn made(&self) -> u32 {
-        self.made
-    }
-}
-
-/// Where the first stop text that ends after `before` ends.
-fn stop_end(text: &str, before: usize, stops: &[String]) -> Option<usize> {
-    let ends = stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| {
-        // One that began in an earlier token counts too.
-        let from = text.floor_char_boundary(before.saturating_sub(stop.len() - 1));
-        let found = text[from..].match_indices(stop.as_str()).map(|(at, _)| from + at + stop.len());
-        found.filter(|&end| end > before).min()
-    });
-    ends.min()
 }

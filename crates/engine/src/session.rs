@@ -1,25 +1,24 @@
-//! One session's text and what stands for it: tokens, the cache over them, the last logits.
+//! What stands for one session's text: tokens, the cache over them, the last logits.
 //!
-//! Only text counts; this is where tokens are kept in step with it. Nothing here waits, computes a
-//! forward pass or talks to anybody: that is [`crate::scheduler`]'s part. What happens while a
-//! proposal is being made is in [`crate::proposal`].
+//! Only text counts; this is where tokens are kept in step with it. The text itself, and which
+//! command may change it, is in [`thinking::session`]. Nothing here waits, computes a forward pass
+//! or talks to anybody: that is [`crate::scheduler`]'s part. What happens while a proposal is being
+//! made is in [`crate::proposal`].
 
 use text::{Tokenizer, TokenizerError};
-use thinking::thinker::{Append, Code, Failure, TextHash};
+use thinking::thinker::{Append, Code, Failure};
 
 use crate::{
     kv::KvStore,
     model::{BLOCK, KvCache, Row, Want},
-    proposal::Proposal,
+    proposal::OwnTokens,
 };
 
-/// The text of one session, its tokens and their cache.
+/// The tokens of one session's text and their cache.
 #[derive(Debug)]
 pub(crate) struct SessionText {
     /// Prompt, committed text and open proposal.
     tokens: Vec<u32>,
-    committed: String,
-    hash: TextHash,
     /// The end of a run of text that others wrote, which further text may still encode anew.
     tail: String,
     /// Where the tail's tokens begin.
@@ -48,8 +47,6 @@ impl SessionText {
             tail: String::new(),
             tail_start: prompt.len(),
             tokens: prompt,
-            committed: String::new(),
-            hash: TextHash::default(),
             cache,
             shared: 0,
             evicted: None,
@@ -78,39 +75,24 @@ impl SessionText {
             self.encode_tail(&append.text, tokenizer)?;
             self.drifted_appends += u32::from(!append.token_ids.is_empty());
         }
-        self.commit_text(&append.text);
         Ok(self.tokens.len().saturating_sub(before) as u32)
     }
 
-    /// Keeps the first bytes of a proposal and forgets the rest. Answers how many tokens they take.
+    /// Keeps this beginning of a proposal and forgets the rest. Returns how many tokens it takes.
     pub(crate) fn commit(
         &mut self,
-        proposal: &Proposal,
-        bytes: u64,
+        own: &OwnTokens,
+        kept: &str,
         tokenizer: &Tokenizer,
     ) -> Result<u32, Failure> {
-        let kept = usize::try_from(bytes).ok().and_then(|bytes| proposal.text().get(..bytes));
-        let Some(kept) = kept else {
-            let message = format!(
-                "commit of {bytes} bytes does not end on a character's edge of the proposal's {}; count its bytes",
-                proposal.text().len()
-            );
-            return Err(Failure::new(Code::InvalidArgument, message));
-        };
-        let (whole_tokens, whole_bytes) = proposal.whole_tokens(kept.len());
-        self.cut(proposal.start() + whole_tokens);
+        let (whole_tokens, whole_bytes) = own.whole(kept.len());
+        self.cut(own.start() + whole_tokens);
         if whole_tokens > 0 {
             self.fix_tail();
         }
         // A token that was cut in two is encoded again from what is left of it.
         self.encode_tail(&kept[whole_bytes..], tokenizer)?;
-        self.commit_text(kept);
-        Ok(self.tokens.len().saturating_sub(proposal.start()) as u32)
-    }
-
-    fn commit_text(&mut self, text: &str) {
-        self.committed.push_str(text);
-        self.hash.push(text);
+        Ok(self.tokens.len().saturating_sub(own.start()) as u32)
     }
 
     /// The tokens before here will not be encoded anew.
@@ -263,16 +245,6 @@ impl SessionText {
     /// Prompt, committed text and open proposal.
     pub(crate) fn tokens(&self) -> &[u32] {
         &self.tokens
-    }
-
-    /// The whole committed text.
-    pub(crate) fn committed(&self) -> &str {
-        &self.committed
-    }
-
-    /// Hash of the whole committed text.
-    pub(crate) fn hash(&self) -> TextHash {
-        self.hash
     }
 
     /// Whether no further token fits.

@@ -17,11 +17,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use thinking::thinker::{Code, Command, Event, Failure, FinishReason, SessionServer, Warmed};
+use thinking::{
+    session::Protocol,
+    thinker::{Code, Command, Event, Failure, FinishReason, SessionServer, Warmed},
+};
 use tokio::sync::mpsc::{OwnedPermit, error::SendError, error::TrySendError};
 
 use crate::{
-    kv::KvStore, proposal::Proposal, sample::Sampler, scheduler::Node, session::SessionText,
+    kv::KvStore,
+    proposal::{OwnTokens, Proposal},
+    sample::Sampler,
+    scheduler::Node,
+    session::SessionText,
 };
 
 type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Event>, SendError<()>>> + Send>>;
@@ -42,6 +49,7 @@ pub(crate) struct Slot {
     overdue: Option<Instant>,
     /// The turn in which something was last computed for it.
     last_used: u64,
+    protocol: Protocol,
     session: Option<OpenSession>,
     phase: Phase,
 }
@@ -60,7 +68,7 @@ enum Phase {
     /// Makes a proposal.
     Proposing(Box<Running>),
     /// Has a finished proposal that waits for its commit.
-    Proposed(Box<Proposal>),
+    Proposed(OwnTokens),
     /// Nothing follows what is in the outbox.
     Over,
 }
@@ -110,6 +118,7 @@ impl Slot {
             deadline: None,
             overdue: None,
             last_used: 0,
+            protocol: Protocol::default(),
             session: None,
             phase: Phase::Idle,
         }

@@ -6,7 +6,8 @@
 //!
 //! # Contract
 //!
-//! A session is a pair of ordered channels: [`Command`]s in, [`Event`]s out.
+//! A session is a pair of ordered channels: [`Command`]s in, [`Event`]s out. What is the same for
+//! every implementation of points 1 to 5 is in [`crate::session`].
 //!
 //! 1. The first command is [`Command::Open`]. It is answered by [`Event::Opened`] when the prompt is
 //!    accepted, and then by one [`Event::Warmed`].

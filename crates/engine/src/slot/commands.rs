@@ -1,11 +1,14 @@
-//! What each command does to a session, and how its proposal is made. When it is a command's turn is told
-//! in the parent.
+//! What each command does to a session, and how its proposal is made. Which command is allowed is in
+//! [`thinking::session`], when it is a command's turn is told in the parent.
 
 use std::time::{Duration, Instant};
 
-use thinking::thinker::{
-    COMMAND_QUEUE, Code, Command, Event, Failure, FinishReason, Finished, Open, Opened, Propose,
-    Timing, Warmed,
+use thinking::{
+    session::Refusal,
+    thinker::{
+        COMMAND_QUEUE, Code, Command, Event, Failure, FinishReason, Finished, Open, Opened,
+        Propose, Timing, Warmed,
+    },
 };
 
 use super::{OpenSession, Phase, Running, Slot, Warming};
@@ -25,31 +28,18 @@ impl Slot {
         kv: &mut KvStore,
         open_sessions: usize,
     ) -> Result<(), Failure> {
-        let invalid = |message: &str| Err(Failure::new(Code::InvalidArgument, message));
-        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
-        match (command, &mut self.session, phase) {
-            (Command::Cancel, _, phase) => {
-                self.phase = phase;
-                Ok(())
-            }
-            (Command::Open(open), None, _) => self.open(open, node, kv, open_sessions),
-            (Command::Open(_), Some(_), _) => {
-                invalid("the session is open already; start another one")
-            }
-            (_, None, _) => invalid("the first command must be open"),
-            (Command::Append(append), Some(session), Phase::Idle) => {
+        match command {
+            Command::Open(open) => self.open(open, node, kv, open_sessions),
+            Command::Append(append) => {
+                self.protocol.append(&append.text)?;
+                let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
                 let tokens = session.text.append(&append, &node.tokenizer)?;
                 self.warm(tokens, 0);
                 Ok(())
             }
-            (Command::Propose(ask), Some(_), Phase::Idle) => self.propose(ask, kv),
-            (Command::Commit { bytes }, Some(session), Phase::Proposed(proposal)) => {
-                let tokens = session.text.commit(&proposal, bytes, &node.tokenizer)?;
-                self.warm(tokens, 1);
-                Ok(())
-            }
-            (Command::Commit { .. }, ..) => invalid("no proposal is open to commit; propose first"),
-            _ => invalid("a proposal is open; commit it first"),
+            Command::Propose(ask) => self.propose(ask, kv),
+            Command::Commit { bytes } => self.commit(bytes, node),
+            Command::Cancel => Ok(()),
         }
     }
 
@@ -60,6 +50,7 @@ impl Slot {
         kv: &mut KvStore,
         open_sessions: usize,
     ) -> Result<(), Failure> {
+        self.protocol.open(&open.committed)?;
         self.question_id = open.question_id;
         // A deadline too far to count is none.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
@@ -107,14 +98,7 @@ impl Slot {
 
     /// Owes the caller a `Warmed` for the text that was just committed.
     fn warm(&mut self, tokens: u32, left_to_draw: usize) {
-        let Some(session) = &self.session else { return };
-        let answer = Warmed {
-            committed_bytes: session.text.committed().len() as u64,
-            hash: session.text.hash(),
-            tokens,
-            prefill_tokens: 0,
-            prefill_us: 0,
-        };
+        let answer = Warmed { tokens, ..self.protocol.warmed() };
         if !matches!(self.phase, Phase::Warming(_)) {
             self.phase = Phase::Warming(Warming::default());
         }
@@ -134,6 +118,10 @@ impl Slot {
         let Some(session) = &mut self.session else { return false };
         // One that fails is left for its turn, so that the answers before it are not lost.
         let Ok(tokens) = session.text.append(append, &node.tokenizer) else { return false };
+        // No proposal is open while text warms: this is never refused.
+        if self.protocol.append(&append.text).is_err() {
+            return false;
+        }
         self.next = None;
         self.warm(tokens, 0);
         true
@@ -157,16 +145,13 @@ impl Slot {
     }
 
     fn propose(&mut self, ask: Propose, kv: &mut KvStore) -> Result<(), Failure> {
-        if ask.max_tokens == 0 {
-            let message = "max_tokens is 0; ask for at least 1";
-            return Err(Failure::new(Code::InvalidArgument, message));
-        }
-        let Some(session) = &mut self.session else { return Ok(()) };
+        let rules = self.protocol.propose(&ask)?;
+        let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
         session.text.revive(kv);
         let uncomputed = session.text.prepare_draw();
         let text = &session.text;
         self.phase = Phase::Proposing(Box::new(Running {
-            proposal: Proposal::new(ask, text.tokens().len(), text.committed()),
+            proposal: Proposal::new(ask, rules, text.tokens().len()),
             began: Instant::now(),
             prefill_tokens: uncomputed.saturating_sub(1) as u32,
             prefill: Duration::ZERO,
@@ -175,6 +160,17 @@ impl Slot {
         if text.is_full() {
             self.finish(FinishReason::ContextFull);
         }
+        Ok(())
+    }
+
+    fn commit(&mut self, bytes: u64, node: &Node) -> Result<(), Failure> {
+        let kept = self.protocol.commit(bytes)?;
+        let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
+        let Phase::Proposed(own) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return Err(Refusal::NoProposal.into());
+        };
+        let tokens = session.text.commit(&own, kept, &node.tokenizer)?;
+        self.warm(tokens, 1);
         Ok(())
     }
 
@@ -187,7 +183,7 @@ impl Slot {
         // A model's matrix may have more rows than the tokenizer has tokens.
         let logits = &logits[..logits.len().min(node.tokenizer.vocabulary_size())];
         let proposal = &mut running.proposal;
-        if proposal.wants_entropy(text.committed()) {
+        if proposal.wants_entropy(self.protocol.committed()) {
             proposal.tell_entropy(entropy_nats(logits));
         }
         let token = match sampler.draw(logits, text.tokens(), proposal.draws()) {
@@ -221,19 +217,18 @@ impl Slot {
         let Running { mut proposal, began, prefill_tokens, prefill, decode } = *running;
         self.outbox.extend(proposal.delta(Some(&reason)).map(Event::Delta));
         let micros = |time: Duration| time.as_micros() as u64;
+        let (rules, own) = proposal.into_parts();
         let finished = Finished {
-            reason,
-            tokens: proposal.made(),
-            bytes: proposal.text().len() as u64,
             prefill_tokens,
             timing: Timing {
                 queue_us: micros(began.elapsed().saturating_sub(prefill + decode)),
                 prefill_us: micros(prefill),
                 decode_us: micros(decode),
             },
+            ..self.protocol.finish(rules, reason)
         };
         tracing::debug!(question_id = self.question_id, ?finished, "proposal finished");
         self.outbox.push_back(Event::Finished(finished));
-        self.phase = Phase::Proposed(Box::new(proposal));
+        self.phase = Phase::Proposed(own);
     }
 }

@@ -16,11 +16,11 @@ use tokio::{
 
 use super::script::{END_OF_TEXT, Moment, Script, pieces};
 use crate::{
+    session::{ProposalRules, Protocol, Refusal},
     thinker::{
-        Code, Command, Delta, Event, Failure, FinishReason, Finished, ModelCard, Open, Opened,
-        Prompt, Propose, Session, SessionServer, TextHash, Thinker, Timing, Warmed,
+        Code, Command, Event, Failure, FinishReason, Finished, ModelCard, Open, Opened, Prompt,
+        Propose, Sampling, Session, SessionServer, Thinker, Timing, Warmed,
     },
-    trigger::Matcher,
 };
 
 /// How a scripted Thinker behaves beside what it says.
@@ -185,8 +185,10 @@ enum Stop {
     Silent,
 }
 
-fn invalid(message: &str) -> Stop {
-    Stop::Failed(Failure::new(Code::InvalidArgument, message))
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Failed(refusal.into())
+    }
 }
 
 impl From<FaultKind> for Stop {
@@ -208,17 +210,13 @@ struct State {
     taken: u32,
     /// A command that was read while a proposal ran and is not a cancel.
     next: Option<Command>,
-    open: Option<Open>,
+    protocol: Protocol,
+    prompt: Prompt,
+    sampling: Sampling,
     deadline: Option<Instant>,
-    committed: String,
+    /// Tokens of the prompt and the committed text.
     tokens: u32,
-    proposal: Option<Proposal>,
-}
-
-#[derive(Default)]
-struct Proposal {
-    text: String,
-    /// Where each token ends.
+    /// Where each token of the last proposal ends, in bytes.
     ends: Vec<usize>,
 }
 
@@ -230,11 +228,12 @@ impl State {
             server,
             taken: 0,
             next: None,
-            open: None,
+            protocol: Protocol::default(),
+            prompt: Prompt::Raw(String::new()),
+            sampling: Sampling::default(),
             deadline: None,
-            committed: String::new(),
             tokens: 0,
-            proposal: None,
+            ends: Vec::new(),
         }
     }
 
@@ -261,19 +260,16 @@ impl State {
         if let Some(fault) = self.fault(number, 0) {
             return Err(fault.into());
         }
-        match (command, self.open.is_some(), self.proposal.is_some()) {
-            (Command::Open(open), false, _) => self.open(open).await,
-            (Command::Open(_), true, _) => Err(invalid("the session is open already")),
-            (Command::Cancel, _, _) => Ok(()),
-            (_, false, _) => Err(invalid("the first command must be open")),
-            (Command::Append(append), _, false) => {
+        match command {
+            Command::Open(open) => self.open(open).await,
+            Command::Append(append) => {
+                self.protocol.append(&append.text)?;
                 let tokens = self.take(&append.text)?;
                 self.warmed(tokens, tokens).await
             }
-            (Command::Propose(propose), _, false) => self.propose(number, propose).await,
-            (Command::Commit { bytes }, _, true) => self.commit(bytes).await,
-            (Command::Commit { .. }, _, false) => Err(invalid("no proposal is open to commit")),
-            (_, _, true) => Err(invalid("a proposal is open: commit it first")),
+            Command::Propose(propose) => self.propose(number, propose).await,
+            Command::Commit { bytes } => self.commit(bytes).await,
+            Command::Cancel => Ok(()),
         }
     }
 
@@ -299,6 +295,7 @@ impl State {
     }
 
     async fn open(&mut self, open: Open) -> Result<(), Stop> {
+        self.protocol.open(&open.committed)?;
         self.deadline = open.deadline.map(|left| Instant::now() + left);
         let prompt_tokens = match &open.prompt {
             Prompt::Raw(text) => pieces(text).count(),
@@ -308,13 +305,13 @@ impl State {
         } as u32;
         self.tokens = prompt_tokens;
         let committed_tokens = self.take(&open.committed)?;
-        self.open = Some(open);
+        (self.prompt, self.sampling) = (open.prompt, open.sampling);
         let card = self.shared.options.card.clone();
         self.send(Event::Opened(Opened { card, prompt_tokens, cached_tokens: 0 })).await?;
         self.warmed(committed_tokens, prompt_tokens + committed_tokens).await
     }
 
-    /// Takes text that somebody else wrote; answers its tokens.
+    /// Counts text that somebody else wrote; returns its tokens.
     fn take(&mut self, text: &str) -> Result<u32, Stop> {
         let tokens = pieces(text).count() as u32;
         let context = self.shared.options.card.context_tokens;
@@ -323,7 +320,6 @@ impl State {
             return Err(Stop::Failed(Failure::new(Code::ContextTooLong, message)));
         }
         self.tokens += tokens;
-        self.committed.push_str(text);
         Ok(tokens)
     }
 
@@ -337,104 +333,69 @@ impl State {
             }
         }
         self.send(Event::Warmed(Warmed {
-            committed_bytes: self.committed.len() as u64,
-            hash: TextHash::of(&self.committed),
             tokens,
             prefill_tokens,
             prefill_us: start.elapsed().as_micros() as u64,
+            ..self.protocol.warmed()
         }))
         .await
     }
 
     async fn commit(&mut self, bytes: u64) -> Result<(), Stop> {
-        let Some(proposal) = self.proposal.take() else {
-            return Err(invalid("no proposal is open to commit"));
-        };
-        let kept = usize::try_from(bytes).ok().and_then(|bytes| proposal.text.get(..bytes));
-        let Some(kept) = kept else {
-            return Err(invalid("commit must end on a character's edge of the proposal"));
-        };
+        let kept = self.protocol.commit(bytes)?.len();
         // A token that is cut in two is one token still: its kept part is encoded again.
-        let whole = proposal.ends.iter().filter(|end| **end <= kept.len()).count();
-        let cut = proposal.ends[..whole].last().copied().unwrap_or(0) < kept.len();
+        let whole = self.ends.iter().filter(|end| **end <= kept).count();
+        let cut = self.ends[..whole].last().copied().unwrap_or(0) < kept;
         let tokens = whole as u32 + u32::from(cut);
         self.tokens += tokens;
-        self.committed.push_str(kept);
         self.warmed(tokens, u32::from(cut)).await
     }
 
     async fn propose(&mut self, command: u32, propose: Propose) -> Result<(), Stop> {
-        if propose.max_tokens == 0 {
-            return Err(invalid("max_tokens must be at least 1"));
-        }
+        let mut rules = self.protocol.propose(&propose)?;
         let start = Instant::now();
-        let mut proposal = Proposal::default();
-        let (reason, ended) = self.speak(command, &propose, &mut proposal).await?;
-        let finished = Finished {
-            reason,
-            tokens: proposal.ends.len() as u32 + u32::from(ended),
-            bytes: proposal.text.len() as u64,
-            prefill_tokens: 0,
-            timing: Timing { decode_us: start.elapsed().as_micros() as u64, ..Timing::default() },
-        };
-        self.proposal = Some(proposal);
+        let reason = self.speak(command, &propose, &mut rules).await?;
+        let timing = Timing { decode_us: start.elapsed().as_micros() as u64, ..Timing::default() };
+        let finished = Finished { timing, ..self.protocol.finish(rules, reason) };
         self.send(Event::Finished(finished)).await
     }
 
-    /// Makes the tokens of a proposal; answers why it ended and whether by an end-of-text token.
+    /// Makes the tokens of a proposal; returns why it ended.
     async fn speak(
         &mut self,
         command: u32,
         propose: &Propose,
-        proposal: &mut Proposal,
-    ) -> Result<(FinishReason, bool), Stop> {
-        let Some(open) = &self.open else {
-            return Err(invalid("the first command must be open"));
-        };
+        rules: &mut ProposalRules,
+    ) -> Result<FinishReason, Stop> {
         let moment = Moment {
-            prompt: &open.prompt,
-            committed: &self.committed,
-            sampling: &open.sampling,
+            prompt: &self.prompt,
+            committed: self.protocol.committed(),
+            sampling: &self.sampling,
             propose,
         };
         let mut tokens = self.shared.script.tokens(&moment);
-        let mut matcher = propose.watch.clone().map(|watch| Matcher::new(watch, &self.committed));
+        self.ends.clear();
         loop {
-            let made = proposal.ends.len() as u32;
-            if made > 0
-                && let Some(fault) = self.fault(command, made)
-            {
-                return Err(fault.into());
-            }
-            if made == propose.max_tokens {
-                return Ok((FinishReason::MaxTokens, false));
-            }
-            if self.tokens + made >= self.shared.options.card.context_tokens {
-                return Ok((FinishReason::ContextFull, false));
+            if self.tokens + rules.tokens() >= self.shared.options.card.context_tokens {
+                return Ok(FinishReason::ContextFull);
             }
             if let Some(reason) = self.interrupted().await? {
-                return Ok((reason, false));
+                return Ok(reason);
             }
             self.shared.computed_tokens.fetch_add(1, Ordering::SeqCst);
-            let token = tokens.next().filter(|token| token != END_OF_TEXT);
-            let Some(token) = token else {
-                let trigger = matcher.as_mut().and_then(Matcher::finish);
-                let reason = trigger.map_or(FinishReason::EndOfText, FinishReason::Trigger);
-                return Ok((reason, true));
+            let Some(token) = tokens.next().filter(|token| token != END_OF_TEXT) else {
+                return Ok(rules.end_of_text());
             };
-            let before = proposal.text.len();
-            proposal.text.push_str(&token);
-            proposal.ends.push(proposal.text.len());
-            let trigger = matcher.as_mut().and_then(|matcher| matcher.push(&token));
-            let read = proposal.text.len() as u64;
-            let settled_bytes = matcher.as_ref().map_or(read, Matcher::settled_bytes);
-            let delta = Delta { text: token, tokens: 1, settled_bytes, ..Delta::default() };
-            self.send(Event::Delta(delta)).await?;
-            if let Some(trigger) = trigger {
-                return Ok((FinishReason::Trigger(trigger), false));
+            let reason = rules.push(&token, 1);
+            self.ends.push(rules.text().len());
+            if let Some(delta) = rules.delta(reason.as_ref()) {
+                self.send(Event::Delta(delta)).await?;
             }
-            if let Some(end) = stop_end(&proposal.text, before, &propose.stop) {
-                return Ok((FinishReason::Stop { end: end as u64 }, false));
+            if let Some(fault) = self.fault(command, rules.tokens()) {
+                return Err(fault.into());
+            }
+            if let Some(reason) = reason {
+                return Ok(reason);
             }
         }
     }
@@ -480,18 +441,4 @@ impl State {
             command = self.server.commands.recv() => self.next = command,
         }
     }
-}
-
-/// Where the first stop text that ends after `before` ends.
-fn stop_end(text: &str, before: usize, stops: &[String]) -> Option<usize> {
-    let ends = stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| {
-        // One that began in an earlier token counts too.
-        let mut from = before.saturating_sub(stop.len() - 1);
-        while !text.is_char_boundary(from) {
-            from -= 1;
-        }
-        let found = text[from..].match_indices(stop.as_str()).map(|(at, _)| from + at + stop.len());
-        found.filter(|end| *end > before).min()
-    });
-    ends.min()
 }

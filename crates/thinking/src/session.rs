@@ -1,0 +1,114 @@
+//! The rules of a session, for whoever implements a [`Thinker`](crate::thinker::Thinker).
+//!
+//! Points 1 to 5 of the contract in [`crate::thinker`] are the same for every Thinker, whatever
+//! makes its text. They stand here once: [`Protocol`] knows which command is allowed when and what
+//! it does to the committed text, [`ProposalRules`] knows what of a proposal may go out and when it
+//! ends. Both are pure: no channel, no clock, no tokenizer, no I/O.
+//!
+//! # What is left to a Thinker
+//!
+//! - Its channels. Commands are taken one at a time, in order. While a proposal is being made, at
+//!   most one more command is read: [`Command::Cancel`](crate::thinker::Command::Cancel) ends the
+//!   proposal, any other waits for its turn. A `Cancel` whose turn comes does nothing.
+//! - Ends that depend on time or on a model: cancelled, past the deadline, context full. Stop
+//!   pushing and give that [`FinishReason`](crate::thinker::FinishReason) to the last
+//!   [`ProposalRules::delta`] and to [`Protocol::finish`].
+//! - Failures of its own, such as a text that does not fit. Any failure ends the session, so what
+//!   the protocol holds then does not matter.
+//! - Tokens. [`ProposalRules::push`] takes text and how many tokens it stands for. A Thinker with
+//!   token ids adds them to the deltas. One that receives text without counts passes its best
+//!   estimate, usually 1 per piece.
+//!
+//! A Thinker before a server that generates text passes [`Propose::max_tokens`] on, since only the
+//! server knows its tokens; where the server stops for it, the end is
+//! [`MaxTokens`](crate::thinker::FinishReason::MaxTokens). It does not pass [`Propose::stop`] on:
+//! servers usually leave the stop text out, and a proposal holds it. It pushes what the server sends
+//! and hangs up when the rules say that the proposal is over.
+//!
+//! [`Propose::max_tokens`]: crate::thinker::Propose::max_tokens
+//! [`Propose::stop`]: crate::thinker::Propose::stop
+//!
+//! # Example
+//!
+//! A Thinker over any source of text pieces, without its channels:
+//!
+//! ```
+//! use thinking::{
+//!     session::Protocol,
+//!     thinker::{Command, Event, Failure, FinishReason, ModelCard, Opened, Propose, Warmed},
+//! };
+//! # use thinking::thinker::{Open, Prompt, Sampling};
+//!
+//! /// Carries out one command; `source` gives the text that follows the committed text.
+//! fn carry_out<'a>(
+//!     protocol: &mut Protocol,
+//!     command: Command,
+//!     source: impl Fn(&str) -> Vec<&'a str>,
+//! ) -> Result<Vec<Event>, Failure> {
+//!     let mut events = Vec::new();
+//!     match command {
+//!         Command::Open(open) => {
+//!             protocol.open(&open.committed)?;
+//!             let card = ModelCard::default();
+//!             events.push(Event::Opened(Opened { card, prompt_tokens: 0, cached_tokens: 0 }));
+//!             events.push(Event::Warmed(protocol.warmed()));
+//!         }
+//!         Command::Append(append) => {
+//!             protocol.append(&append.text)?;
+//!             // What the command cost is the Thinker's own to tell.
+//!             events.push(Event::Warmed(Warmed { tokens: 1, ..protocol.warmed() }));
+//!         }
+//!         Command::Propose(propose) => {
+//!             let mut rules = protocol.propose(&propose)?;
+//!             let mut reason = None;
+//!             for piece in source(protocol.committed()) {
+//!                 reason = rules.push(piece, 1);
+//!                 events.extend(rules.delta(reason.as_ref()).map(Event::Delta));
+//!                 if reason.is_some() {
+//!                     break;
+//!                 }
+//!             }
+//!             let reason = reason.unwrap_or_else(|| rules.end_of_text());
+//!             events.push(Event::Finished(protocol.finish(rules, reason)));
+//!         }
+//!         Command::Commit { bytes } => {
+//!             protocol.commit(bytes)?;
+//!             events.push(Event::Warmed(protocol.warmed()));
+//!         }
+//!         Command::Cancel => {}
+//!     }
+//!     Ok(events)
+//! }
+//!
+//! # let open = Open {
+//! #     question_id: "q".into(),
+//! #     prompt: Prompt::Raw("What is 7 times 8?".into()),
+//! #     committed: String::new(),
+//! #     sampling: Sampling::default(),
+//! #     deadline: None,
+//! # };
+//! # let stop = vec!["\n\n".into()];
+//! # let propose = Propose { max_tokens: 9, stop, watch: None, seed: 1, report_entropy: false };
+//! let source = |_: &str| vec!["It is", " 56.\n", "\nYes", ", 56."];
+//! let mut protocol = Protocol::default();
+//! carry_out(&mut protocol, Command::Open(open), source)?;
+//!
+//! let events = carry_out(&mut protocol, Command::Propose(propose), source)?;
+//! let Some(Event::Finished(finished)) = events.last() else { unreachable!() };
+//! assert_eq!(finished.reason, FinishReason::Stop { end: 11 });
+//! assert_eq!((finished.bytes, finished.tokens), (14, 3));
+//!
+//! carry_out(&mut protocol, Command::Commit { bytes: 11 }, source)?;
+//! assert_eq!(protocol.committed(), "It is 56.\n\n");
+//!
+//! // There is nothing left to commit.
+//! let refused = carry_out(&mut protocol, Command::Commit { bytes: 0 }, source).unwrap_err();
+//! assert_eq!(refused.message, "no proposal is open to commit; propose first");
+//! # Ok::<(), Failure>(())
+//! ```
+
+mod proposal;
+mod protocol;
+
+pub use proposal::ProposalRules;
+pub use protocol::{Protocol, Refusal};
