@@ -26,7 +26,7 @@ pub use self::{
     args::{GraderKind, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs},
     bar::Bar,
     builtin::{Builtin, Pair, prepare},
-    config::{Origin, Places, remote, wants_large},
+    config::{Origin, Places, remote},
     exit::{Exit, Stop, usage},
     signals::until_enough,
     trial::{DataFile, Trial, grader},

@@ -23,7 +23,7 @@ mod written;
 use std::{collections::VecDeque, pin::pin, time::Duration};
 
 use thinking::{
-    policy::{End, Policy, Role, Why},
+    policy::{End, Limited, Role, Why},
     thinker::{Code, Event, Failure, Open},
     transcript::Transcript,
 };
@@ -140,7 +140,7 @@ enum Alarm {
 struct Driver<'a> {
     question: Question,
     settings: Settings,
-    policy: Box<dyn Policy>,
+    policy: Limited,
     observer: &'a mut dyn Observer,
     started: Instant,
     small: Link,
@@ -169,7 +169,7 @@ impl<'a> Driver<'a> {
     fn new(
         question: Question,
         settings: Settings,
-        policy: Box<dyn Policy>,
+        policy: Limited,
         observer: &'a mut dyn Observer,
         small: Node,
         spare: VecDeque<Node>,

@@ -12,7 +12,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use thinking::thinker::{Message, Prompt, Sampling};
+use thinking::{
+    policy::PolicySpec,
+    thinker::{Message, Prompt, Sampling},
+};
 
 use crate::{
     progress::{Observer, Progress, Stamped, Text},
@@ -39,7 +42,7 @@ pub struct Header {
     /// The question.
     pub question: QuestionNote,
     /// The policy and all its parameters.
-    pub policy: serde_json::Value,
+    pub policy: PolicySpec,
     /// How the nodes are treated.
     pub settings: Settings,
     /// The small nodes, in order.
@@ -92,7 +95,7 @@ impl Header {
     /// The header of a question that is asked now.
     pub fn new(
         question: &Question,
-        policy: serde_json::Value,
+        policy: PolicySpec,
         settings: Settings,
         small: Vec<String>,
         large: Option<String>,

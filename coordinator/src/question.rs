@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use thinking::{
-    policy::Policy,
+    policy::Limited,
     thinker::{Prompt, Sampling, Thinker},
 };
 use transport::Remote;
@@ -120,12 +120,8 @@ pub struct Run {
     pub small: Vec<Node>,
     /// The large node, where the policy has a use for one.
     pub large: Option<Node>,
-    /// Decides who writes. One that asks the large writer must know [`Event::Late`], as [`Bounded`] makes any: the large
-    /// node may be out at any time.
-    ///
-    /// [`Event::Late`]: thinking::policy::Event::Late
-    /// [`Bounded`]: thinking::policy::Bounded
-    pub policy: Box<dyn Policy>,
+    /// Decides who writes. Limited, because the large node may be lost at any time, and this is what goes on without it.
+    pub policy: Limited,
     /// How the nodes are treated.
     pub settings: Settings,
 }

@@ -9,7 +9,7 @@ use coordinator::{
     progress::{Rejoined, Text},
 };
 use thinking::{
-    policy::Why,
+    policy::{PolicySpec, Why},
     thinker::{Prompt, Sampling},
 };
 
@@ -22,8 +22,13 @@ fn header() -> Header {
         max_tokens: 10,
         deadline: None,
     };
-    let policy = serde_json::json!({ "name": "strict", "parameters": {} });
-    Header::new(&question, policy, Settings::default(), vec!["http://s:1".to_owned()], None)
+    Header::new(
+        &question,
+        PolicySpec::default(),
+        Settings::default(),
+        vec!["http://s:1".to_owned()],
+        None,
+    )
 }
 
 fn text(at_us: u64, writer: Writer, text: &str) -> Stamped {

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, sync::Arc, time::Duration};
 use coordinator::{Node, Observer, Progress, Question, Run, Settings, Stamped, Writer, answer};
 use tests::{Process, fixture};
 use thinking::{
-    policy::{Recipe, build},
+    policy::PolicySpec,
     testing::{Options, Script, ScriptedThinker},
     thinker::{Prompt, Sampling},
 };
@@ -60,7 +60,7 @@ async fn a_large_node_that_is_started_again_takes_over_again() {
         },
         small: vec![Node::new("small", Arc::new(doubtful()))],
         large: Some(remote.into()),
-        policy: build(&Recipe { max_tokens, ..Recipe::default() }).unwrap(),
+        policy: PolicySpec::default().build(0, max_tokens).unwrap(),
         settings: Settings {
             rejoin_after: Some(Duration::from_millis(100)),
             ..Settings::default()

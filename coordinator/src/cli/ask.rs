@@ -74,7 +74,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
 fn header(config: &Config) -> Header {
     Header::new(
         &config.question,
-        config.policy_note.clone(),
+        config.spec.clone(),
         config.settings,
         config.nodes.small.iter().map(|node| node.name.clone()).collect(),
         config.nodes.large.as_ref().map(|node| node.name.clone()),

@@ -8,8 +8,8 @@ use std::{
 };
 
 use thinking::{
-    policy::{Policy, PolicyKind},
-    thinker::{Message, Prompt, Sampling},
+    policy::{Limited, PolicyKind, PolicySpec},
+    thinker::{BadSampling, Message, Prompt, Sampling},
 };
 use transport::{Address, ClientTls, Remote, RemoteConfig, Token};
 
@@ -35,9 +35,9 @@ const TOKEN_VARIABLE: &str = "SPECTHINK_TOKEN";
 pub(super) struct Config {
     pub(super) question: Question,
     pub(super) nodes: Nodes,
-    pub(super) policy: Box<dyn Policy>,
-    /// The policy and its parameters, for the journal.
-    pub(super) policy_note: serde_json::Value,
+    pub(super) policy: Limited,
+    /// What it was made from, for the journal.
+    pub(super) spec: PolicySpec,
     pub(super) settings: Settings,
     pub(super) journal: Option<PathBuf>,
     pub(super) json: bool,
@@ -83,9 +83,9 @@ impl Config {
     pub(super) fn new(args: AskArgs, builtin: Option<&dyn Builtin>) -> Result<Config, Stop> {
         let AskArgs { nodes, writing, .. } = &args;
         let sampling = sampling(writing)?;
-        let chosen = policy::choose(&args.policy, writing.max_tokens)?;
+        let spec = policy::spec(&args.policy)?;
         // Before the question: what is wrong with an address shows before anybody has typed one.
-        let wants_large = wants_large(args.policy.policy);
+        let wants_large = args.policy.policy.uses_large();
         let connected = Places::new(nodes, wants_large, &args.security, builtin)?.connect()?;
         let text = question_text(&args.question, args.raw, args.security.max_message_bytes)?;
         let question = Question {
@@ -94,15 +94,15 @@ impl Config {
             sampling,
             seed: args.seed.seed,
             max_tokens: writing.max_tokens,
-            deadline: writing.deadline.or(chosen.deadline),
+            deadline: writing.deadline.or(spec.deadline()),
         };
-        let policy = chosen.policy(question.seed).map_err(|error| Stop::new(Exit::Usage, error))?;
+        let policy = spec.build(question.seed, question.max_tokens);
         Ok(Config {
             question,
             nodes: connected,
-            policy,
+            policy: policy.map_err(|error| Stop::new(Exit::Usage, error))?,
             settings: settings(nodes, &args.policy),
-            policy_note: chosen.note,
+            spec,
             journal: args.journal,
             json: args.json,
             fail_degraded: args.fail_degraded,
@@ -164,12 +164,6 @@ impl Places {
     }
 }
 
-/// Whether a policy has a use for the large node. One that it has no use for shall not cost anything, nor degrade
-/// the answer.
-pub fn wants_large(policy: PolicyKind) -> bool {
-    policy != PolicyKind::SmallOnly
-}
-
 /// How the nodes are treated.
 pub(super) fn settings(nodes: &NodesArgs, policy: &PolicyArgs) -> Settings {
     Settings {
@@ -204,29 +198,18 @@ fn colour_by(is_terminal: bool, no_color: &OsStr, term: &OsStr) -> bool {
 }
 
 pub(super) fn sampling(args: &WritingArgs) -> Result<Sampling, Stop> {
-    let not_negative = |value: f32| value.is_finite() && value >= 0.0;
-    let fraction = |value: f32| (0.0..=1.0).contains(&value);
-    let checks = [
-        ("--temperature", args.temperature, not_negative(args.temperature), "0 or more"),
-        ("--top-p", args.top_p, fraction(args.top_p), "from 0 to 1"),
-        ("--min-p", args.min_p, fraction(args.min_p), "from 0 to 1"),
-        (
-            "--repetition-penalty",
-            args.repetition_penalty,
-            not_negative(args.repetition_penalty),
-            "0 or more",
-        ),
-    ];
-    if let Some((flag, value, _, want)) = checks.into_iter().find(|(_, _, fine, _)| !fine) {
-        return Err(Stop::new(Exit::Usage, format!("{flag} is {value}: it must be {want}")));
-    }
-    Ok(Sampling {
+    let sampling = Sampling {
         temperature: args.temperature,
         top_k: args.top_k,
         top_p: args.top_p,
         min_p: args.min_p,
         repetition_penalty: args.repetition_penalty,
-    })
+    };
+    sampling.check().map_err(|BadSampling { name, value, must_be }| {
+        let flag = name.replace('_', "-");
+        Stop::new(Exit::Usage, format!("--{flag} is {value}: it must be {must_be}"))
+    })?;
+    Ok(sampling)
 }
 
 /// The question's text: from the argument, or from standard input, at most `limit_bytes` of it.

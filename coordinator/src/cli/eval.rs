@@ -17,7 +17,7 @@ use super::{
     args::EvalArgs,
     bar::Bar,
     builtin::Builtin,
-    config::{Nodes, Places, wants_large},
+    config::{Nodes, Places},
     exit::{Exit, Stop},
     signals::until_enough,
     trial::{DataFile, Trial, grader},
@@ -47,7 +47,7 @@ impl Plan {
         let data = DataFile::read(&args.data, args.run.skip_bad)?;
         let terms = (&args.run, &args.writing, &args.nodes);
         let trial = Trial::new(&data, &args.policy, args.seed.seed, terms)?;
-        let wants_large = wants_large(args.policy.policy);
+        let wants_large = args.policy.policy.uses_large();
         let nodes = Places::new(&args.nodes, wants_large, &args.security, builtin)?.connect()?;
         Ok(Plan { args, data, trial, nodes })
     }

@@ -8,13 +8,13 @@ use grading::{
     math_verify::{Grader, MathVerify},
 };
 use sha2::{Digest as _, Sha256};
-use thinking::policy::{PolicyError, PolicyKind};
+use thinking::policy::PolicyError;
 
 use super::{
     args::{GraderKind, NodesArgs, PolicyArgs, RunArgs, WritingArgs},
     config::{prompt, sampling, settings},
     exit::{Exit, Stop},
-    policy::{self, Chosen},
+    policy,
 };
 use crate::{
     eval::{self, EvalError, Header, question_name, question_seed},
@@ -61,7 +61,6 @@ impl DataFile {
 pub struct Trial {
     /// Everything that its results depend on, but for the models.
     pub header: Header,
-    chosen: Chosen,
 }
 
 impl Trial {
@@ -76,32 +75,27 @@ impl Trial {
         (run, writing, nodes): (&RunArgs, &WritingArgs, &NodesArgs),
     ) -> Result<Trial, Stop> {
         let sampling = sampling(writing)?;
-        let chosen = policy::choose(policy, writing.max_tokens)?;
+        let spec = policy::spec(policy)?;
         let header = Header {
             specthink_eval: eval::log::VERSION,
             data_set: data.name.clone(),
             data_set_sha256: data.sha256.clone(),
-            policy: chosen.note.clone(),
             sampling,
             seed,
             max_tokens: writing.max_tokens,
             deadline_ms: writing
                 .deadline
-                .or(chosen.deadline)
+                .or(spec.deadline())
                 .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             system: writing.system.clone(),
             settings: settings(nodes, policy),
+            policy: spec,
             grader: match run.grader {
                 GraderKind::Own => "own".to_owned(),
                 GraderKind::MathVerify => "math-verify".to_owned(),
             },
         };
-        Ok(Trial { header, chosen })
-    }
-
-    /// What decides who writes.
-    pub fn policy(&self) -> PolicyKind {
-        self.chosen.kind()
+        Ok(Trial { header })
     }
 
     /// The run of one problem over these nodes.
@@ -116,7 +110,7 @@ impl Trial {
     ) -> Result<Run, PolicyError> {
         let Header { sampling, max_tokens, settings, deadline_ms, .. } = self.header;
         let seed = question_seed(self.header.seed, &problem.id);
-        let policy = self.chosen.policy(seed)?;
+        let policy = self.header.policy.build(seed, max_tokens)?;
         Ok(Run {
             question: Question {
                 id: question_name(&problem.id),

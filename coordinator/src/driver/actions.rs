@@ -2,7 +2,7 @@
 
 use thinking::{
     draw::splitmix64,
-    policy::{Action, Ask, Event, Role, Why},
+    policy::{Action, Ask, Event, Policy, Role, Why},
     thinker::{Code, Failure, Propose},
     transcript::{Span, Writer},
 };

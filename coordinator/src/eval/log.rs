@@ -12,7 +12,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use thinking::{policy::PolicyError, thinker::Sampling};
+use thinking::{
+    policy::{PolicyError, PolicySpec},
+    thinker::Sampling,
+};
 
 use crate::{account::Summary, journal::JournalError, question::Settings};
 
@@ -30,7 +33,7 @@ pub struct Header {
     /// SHA-256 of the data set's file, in hex.
     pub data_set_sha256: String,
     /// The policy and all its parameters.
-    pub policy: serde_json::Value,
+    pub policy: PolicySpec,
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// Every question's seed follows from it and from the question's id.

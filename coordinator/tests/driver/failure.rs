@@ -14,6 +14,7 @@ use thinking::{
 
 use crate::support::{
     Liar, STORY, answered, fails, fault, large_script, question, run, small_script, thinker,
+    unlimited,
 };
 
 /// The story when the large model has no part in it.
@@ -153,7 +154,7 @@ async fn a_small_node_lost_while_it_takes_in_the_policys_sentence() {
     let first = thinker(small_script(), vec![fault(3, 0, FaultKind::Vanish)]);
     let second = thinker(small_script(), vec![]);
     let mut run = run(&[first, second], Some(thinker(large_script(), vec![])));
-    run.policy = Box::new(Strict::new(config(), 200));
+    run.policy = unlimited(Strict::new(config(), 200));
     let (outcome, _) = answered(run).await;
     assert_eq!(outcome.text(), "We add 数学.\n\nCheck:Hmm, no 🙂\n\nSo 4.");
     assert_eq!((outcome.summary.inserted_tokens, outcome.summary.resumes), (1, 1));

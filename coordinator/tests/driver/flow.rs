@@ -10,7 +10,7 @@ use thinking::{
 };
 
 use crate::support::{
-    STORY, answered, check, large_script, question, run, small_script, strict, thinker,
+    STORY, answered, check, large_script, question, run, small_script, strict, thinker, unlimited,
 };
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +106,7 @@ async fn nothing_of_a_discarded_probe_is_shown_or_sent() {
     let (small, large) = (thinker(small, vec![]), thinker(large_script(), vec![]));
     let mut run = run(&[small], Some(large.clone()));
     let config = PaperConfig { max_target_tokens: 3, ..PaperConfig::default() };
-    run.policy = Box::new(Paper::new(config, 200));
+    run.policy = unlimited(Paper::new(config, 200));
     let (outcome, _) = answered(run).await;
     assert_eq!(outcome.text(), "Add.\n\nDone.");
     assert_eq!(outcome.summary.small.discarded_tokens, 3);
@@ -121,7 +121,7 @@ async fn the_paper_may_let_both_models_write_the_same_place() {
         let (small, large) = (thinker(small, vec![]), thinker(large_script(), vec![]));
         let mut run = run(&[small], Some(large));
         let config = PaperConfig { max_target_tokens: 5, choose_large, ..PaperConfig::default() };
-        run.policy = Box::new(Paper::new(config, 200));
+        run.policy = unlimited(Paper::new(config, 200));
         let (outcome, _) = answered(run).await;
         // Not choosing the large one: its neutral text leans away from the probe, so it stays too.
         let large_wrote =
@@ -141,7 +141,7 @@ async fn the_policys_own_sentence_is_committed_on_both_sides() {
         recap_sentence: "Check:".into(),
         ..StrictConfig::default()
     };
-    run.policy = Box::new(Strict::new(config, 200));
+    run.policy = unlimited(Strict::new(config, 200));
     let (outcome, _) = answered(run).await;
     assert_eq!(outcome.text(), "We add 数学.\n\nCheck:Hmm, no 🙂\n\nSo 4.");
     assert_eq!(outcome.transcript.spans()[1].writer, Writer::Policy);
@@ -168,7 +168,7 @@ async fn either_model_may_write_alone() {
     {
         let (small, large) = (thinker(small_script(), vec![]), thinker(large_script(), vec![]));
         let mut run = run(&[small], Some(large));
-        run.policy = Box::new(Solo::new(role, 200));
+        run.policy = unlimited(Solo::new(role, 200));
         let (outcome, _) = answered(run).await;
         assert_eq!(outcome.text(), text);
         assert!(outcome.summary.takeovers.is_empty(), "an ordinary turn is no takeover");

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use coordinator::{Ended, Outcome, Progress, Run, Settings};
 use thinking::{
-    policy::{Bounds, End, Why},
+    policy::{End, Limits, Why},
     testing::{FaultKind, Options, Script, ScriptedThinker},
     thinker::{Append, Command, Thinker},
 };
 
 use crate::support::{
-    Far, STORY, Seen, answered, bounded, fails, fault, large_script, question, run, small_script,
+    Far, STORY, Seen, answered, fails, fault, large_script, limited, question, run, small_script,
     strict, thinker,
 };
 
@@ -21,16 +21,16 @@ pub(crate) const fn ms(ms: u64) -> Duration {
 /// The story when the small model answers its doubt itself.
 pub(crate) const ALONE: &str = "We add 数学.\n\nWait, is it 5?";
 
-fn within(run: Run, bounds: Bounds) -> Run {
-    Run { policy: bounded(bounds, run.question.max_tokens), ..run }
+fn within(run: Run, limits: Limits) -> Run {
+    Run { policy: limited(limits, run.question.max_tokens), ..run }
 }
 
 fn impatient(run: Run, deadline: Duration) -> Run {
-    within(run, Bounds { deadline: Some(deadline), ..Bounds::default() })
+    within(run, Limits { deadline: Some(deadline), ..Limits::default() })
 }
 
 pub(crate) fn overlapped(run: Run, tokens: u32) -> Run {
-    within(run, Bounds { overlap_tokens: Some(tokens), ..Bounds::default() })
+    within(run, Limits { overlap_tokens: Some(tokens), ..Limits::default() })
 }
 
 fn far(near: &Arc<ScriptedThinker>, one_way: Duration) -> Arc<dyn Thinker> {
@@ -282,8 +282,8 @@ async fn where_the_small_model_is_first_its_text_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn at_the_deadline_the_overlap_is_shown_and_goes_on() {
     let (small, large) = (thinker(small_script(), vec![]), thinker(large_script(), vec![]));
-    let bounds = Bounds { deadline: Some(ms(35)), overlap_tokens: Some(100), ..Bounds::default() };
-    let run = within(run(&[small.clone()], Some(far(&large, ms(500)))), bounds);
+    let limits = Limits { deadline: Some(ms(35)), overlap_tokens: Some(100), ..Limits::default() };
+    let run = within(run(&[small.clone()], Some(far(&large, ms(500)))), limits);
     let (outcome, seen) = answered(run).await;
     assert_eq!(outcome.text(), ALONE);
     assert_eq!((waits_us(&seen), outcome.summary.time.total_us), (vec![35_000], 140_000));

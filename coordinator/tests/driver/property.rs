@@ -5,26 +5,24 @@ use std::{sync::Arc, time::Duration};
 
 use coordinator::{Ended, Settings};
 use thinking::{
-    policy::{Bounded, Bounds, Paper, PaperConfig, Policy, PolicyKind, Recipe, Targets, build},
+    policy::{Limited, Limits, PaperConfig, PolicyKind, PolicySpec, Preset, Rules, Targets},
     testing::{Fault, FaultKind, Script},
     thinker::Code,
 };
 
 use crate::support::{Far, answered, fails, fault, question, run, thinker};
 
-fn policy(number: u64, bounds: Bounds) -> Box<dyn Policy> {
+fn policy(number: u64, limits: Limits) -> Limited {
     let kind = PolicyKind::ALL[(number % 6) as usize];
-    if kind == PolicyKind::Paper {
-        // Both ways of the authors' switch.
-        let choose_large = number.is_multiple_of(4);
-        let paper = Paper::new(PaperConfig { choose_large, ..PaperConfig::default() }, 120);
-        return Box::new(Bounded::new(Box::new(paper), bounds, 120));
+    let mut spec = PolicySpec::new(kind, Preset::Reasoning).with_share(0.5);
+    if kind.has_takeovers() {
+        spec.limits = limits;
     }
-    let solo = matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly);
-    let bounds = if solo { Bounds::default() } else { bounds };
-    let recipe =
-        Recipe { kind, max_tokens: 120, share: 0.5, seed: number, bounds, ..Recipe::default() };
-    build(&recipe).unwrap()
+    if let Rules::Paper(config) = &mut spec.rules {
+        // Both ways of the authors' switch.
+        *config = PaperConfig { choose_large: number.is_multiple_of(4), ..PaperConfig::default() };
+    }
+    spec.build(number, 120).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +73,7 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
             latency: [None, None, None, Some(Duration::from_millis(60))][draw(44, 4) as usize],
             cost: None,
         };
-        run.policy = policy(number, Bounds { deadline, overlap_tokens, targets });
+        run.policy = policy(number, Limits { deadline, overlap_tokens, targets });
         let (outcome, _) = answered(run).await;
         assert!(matches!(outcome.ended, Ended::Complete(_)), "{number}: {:?}", outcome.ended);
         assert_eq!(outcome.summary.hash_repairs, 0, "{number}: the books agree with the nodes");

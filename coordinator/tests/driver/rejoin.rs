@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coordinator::{Ended, Outcome, Progress, Run, Settings, Writer, progress::Rejoined};
 use thinking::{
-    policy::{End, PolicyKind, Recipe, build},
+    policy::{End, PolicyKind, PolicySpec, Preset},
     testing::{FaultKind, Script},
     thinker::{Code, Command, Thinker},
 };
@@ -215,7 +215,7 @@ async fn the_large_model_that_writes_alone_goes_on_when_it_is_back() {
     let small = thinker(says("Small"), vec![]);
     let mut run = rejoins_after(run(&[small], Some(Arc::new(large))), 100);
     run.settings.keep_warm = false;
-    run.policy = build(&Recipe { kind: PolicyKind::LargeOnly, ..Recipe::default() }).unwrap();
+    run.policy = PolicySpec::new(PolicyKind::LargeOnly, Preset::Reasoning).build(0, 4096).unwrap();
     let (outcome, _) = answered(run).await;
     assert!(is_whole(&outcome));
     let spans: Vec<_> = outcome.transcript.spans().iter().map(|span| span.writer).collect();

@@ -13,7 +13,7 @@ use coordinator::{
     Node, Observer, Outcome, Progress, Question, Run, Settings, Stamped, Writer, answer,
 };
 use thinking::{
-    policy::{Bounded, Bounds, Policy, Strict, StrictConfig},
+    policy::{Limited, Limits, Policy, PolicySpec},
     testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
     thinker::{Code, Event, Failure, Message, Prompt, Sampling, Session, TextHash, Thinker},
 };
@@ -109,15 +109,19 @@ pub(crate) fn large_script() -> Script {
 /// The standard story's answer.
 pub(crate) const STORY: &str = "We add 数学.\n\nHmm, no 🙂\n\nSo 4.";
 
-/// The default policy within bounds.
-pub(crate) fn bounded(bounds: Bounds, max_tokens: u32) -> Box<dyn Policy> {
-    let strict = Strict::new(StrictConfig::default(), max_tokens);
-    Box::new(Bounded::new(Box::new(strict), bounds, max_tokens))
+/// The default policy within limits.
+pub(crate) fn limited(limits: Limits, max_tokens: u32) -> Limited {
+    PolicySpec::default().within(limits).build(0, max_tokens).unwrap()
 }
 
 /// The default policy.
-pub(crate) fn strict(max_tokens: u32) -> Box<dyn Policy> {
-    bounded(Bounds::default(), max_tokens)
+pub(crate) fn strict(max_tokens: u32) -> Limited {
+    limited(Limits::default(), max_tokens)
+}
+
+/// Any policy, without limits, for an answer of 200 tokens.
+pub(crate) fn unlimited(policy: impl Policy + 'static) -> Limited {
+    Limited::new(Box::new(policy), Limits::default(), 200)
 }
 
 /// A run of the default policy.

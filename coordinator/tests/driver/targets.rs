@@ -4,21 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use coordinator::Outcome;
 use thinking::{
-    policy::{Bounds, Targets},
+    policy::{Limits, Targets},
     testing::{FaultKind, Script},
 };
 
 use crate::{
     late::{ALONE, doubtful},
-    support::{Far, STORY, answered, bounded, fault, large_script, run, small_script, thinker},
+    support::{Far, STORY, answered, fault, large_script, limited, run, small_script, thinker},
 };
 
 /// The answer of a small model beside a large one that is 50 ms away.
 async fn within(small: Script, targets: Targets) -> Outcome {
     let large = Far { near: thinker(large_script(), vec![]), one_way: Duration::from_millis(50) };
     let mut run = run(&[thinker(small, vec![])], Some(Arc::new(large)));
-    let bounds = Bounds { targets, ..Bounds::default() };
-    run.policy = bounded(bounds, 200);
+    let limits = Limits { targets, ..Limits::default() };
+    run.policy = limited(limits, 200);
     answered(run).await.0
 }
 
@@ -40,8 +40,8 @@ async fn a_first_text_that_comes_too_late_for_the_latency_is_given_up() {
     let silent = thinker(large_script(), vec![fault(2, 0, FaultKind::Silence)]);
     let mut run = run(&[thinker(small_script(), vec![])], Some(silent));
     let latency = Some(Duration::from_millis(800));
-    let bounds = Bounds { targets: Targets { latency, ..Targets::default() }, ..Bounds::default() };
-    run.policy = bounded(bounds, 200);
+    let limits = Limits { targets: Targets { latency, ..Targets::default() }, ..Limits::default() };
+    run.policy = limited(limits, 200);
     let (outcome, _) = answered(run).await;
     assert_eq!(outcome.text(), ALONE);
     assert_eq!((outcome.summary.abandoned, outcome.summary.degraded), (1, None));

@@ -10,7 +10,7 @@ use rand_pcg::{
     Pcg64,
     rand_core::{Rng, SeedableRng},
 };
-use thinking::thinker::Sampling;
+use thinking::thinker::{BadSampling, Sampling};
 
 /// Why no token can be drawn.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -21,15 +21,8 @@ pub enum SampleError {
     )]
     BadLogits,
     /// A sampling rule has a value that means nothing.
-    #[error("the sampling rule {rule} is {value}: it must be {range}")]
-    BadRule {
-        /// Which rule.
-        rule: &'static str,
-        /// Its value.
-        value: f32,
-        /// What it must be.
-        range: &'static str,
-    },
+    #[error(transparent)]
+    BadRule(#[from] BadSampling),
 }
 
 /// Draws tokens by one set of rules.
@@ -72,14 +65,7 @@ impl Sampler {
     /// # Errors
     /// [`SampleError::BadRule`] for a value that is not finite or out of its range.
     pub fn new(rules: Sampling) -> Result<Self, SampleError> {
-        let check = |rule, value: f32, most: f32, range| {
-            let fits = value.is_finite() && (0.0..=most).contains(&value);
-            if fits { Ok(()) } else { Err(SampleError::BadRule { rule, value, range }) }
-        };
-        check("temperature", rules.temperature, f32::MAX, "0 (greedy) or greater")?;
-        check("top_p", rules.top_p, 1.0, "between 0 and 1")?;
-        check("min_p", rules.min_p, 1.0, "between 0 and 1")?;
-        check("repetition_penalty", rules.repetition_penalty, f32::MAX, "0 (off) or greater")?;
+        rules.check()?;
         Ok(Sampler { rules, penalised: Vec::new(), candidates: Vec::new() })
     }
 

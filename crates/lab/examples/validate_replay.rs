@@ -36,7 +36,7 @@ use lab::{
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
 };
 use thinking::{
-    policy::{Preset, Recipe, build, config::strict_config},
+    policy::PolicySpec,
     thinker::{Message, Prompt, Sampling},
 };
 use transport::{Remote, RemoteConfig};
@@ -151,13 +151,12 @@ async fn ask(problem: &Problem, small: &Node, large: &Node) -> Result<Live> {
         deadline: None,
     };
     let settings = Settings::default();
-    let parameters = serde_json::to_value(strict_config(Preset::Reasoning, None)?)?;
-    let policy = serde_json::json!({ "name": "strict", "parameters": parameters });
+    let spec = PolicySpec::default();
+    let policy = spec.build(seed, MAX_TOKENS)?;
     let names = (vec![small.name.clone()], Some(large.name.clone()));
-    let header = Header::new(&question, policy, settings, names.0, names.1);
+    let header = Header::new(&question, spec, settings, names.0, names.1);
     let mut journal = Vec::new();
     let mut writer = JournalWriter::new(&mut journal, &header)?;
-    let policy = build(&Recipe { max_tokens: MAX_TOKENS, seed, ..Recipe::default() })?;
     let (small, large) = (vec![small.clone()], Some(large.clone()));
     let run = Run { question, small, large, policy, settings };
     let outcome = answer(run, &mut writer, pending()).await;

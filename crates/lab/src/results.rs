@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator::eval::Header;
+use thinking::policy::PolicyKind;
 
 pub use self::{
     cell::CellResults,
@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     link::{LinkProfile, Links},
-    sweep::{Experiment, SweepError},
+    sweep::{Experiment, SweepError, Terms},
 };
 
 /// The results of one or more sweeps over one data set.
@@ -53,10 +53,8 @@ pub struct Sweep {
 pub struct PolicyResults {
     /// Its name as it was given; with the folder, where several sweeps mean different things by it.
     pub label: String,
-    /// What it is: `strict`, `small-only`, ...
-    pub kind: String,
-    /// Its parameters, the sampling and the settings, as JSON.
-    pub note: String,
+    /// What it is.
+    pub kind: PolicyKind,
     /// Policies with the same number were asked of the same models under the same conditions.
     pub setting: usize,
 }
@@ -117,22 +115,17 @@ impl Results {
         let experiment = &names.sweeps[index].experiment;
         let links = self.add_links(index, names)?;
         for name in experiment.policies_in_order() {
-            let note = &experiment.policies[name];
-            let value: serde_json::Value =
-                serde_json::from_str(note).map_err(|why| format!("policy {name}: {why}"))?;
-            let header = cell::header(&value, experiment)?;
-            let kind = value["policy"]["name"].as_str().unwrap_or_default().to_owned();
+            let terms = &experiment.policies[name];
             let (label, setting) = (names.policy(index, name), names.settings[index]);
             if self.policy(&label).is_none() {
-                let (label, note) = (label.clone(), note.clone());
-                self.policies.push(PolicyResults { label, kind, note, setting });
+                let (label, kind) = (label.clone(), terms.policy.spec.kind());
+                self.policies.push(PolicyResults { label, kind, setting });
             }
             for (link_name, link) in &links {
                 for &seed in &experiment.seeds {
                     let folder = &names.sweeps[index].folder;
                     let at = cell::At { folder, policy: name, link: link_name, seed };
-                    let header = Header { seed, ..header.clone() };
-                    self.add_cell(at, (&label, link), header, experiment.questions);
+                    self.add_cell(at, (&label, link), terms, experiment);
                 }
             }
         }
@@ -162,23 +155,23 @@ impl Results {
         &mut self,
         at: cell::At<'_>,
         (policy, link): (&str, &LinkProfile),
-        header: Header,
-        questions: u64,
+        terms: &Terms,
+        experiment: &Experiment,
     ) {
         let known = |cell: &&CellResults| {
-            (cell.policy.as_str(), &cell.link.name, cell.seed) == (policy, &link.name, header.seed)
+            (cell.policy.as_str(), &cell.link.name, cell.seed) == (policy, &link.name, at.seed)
         };
         if let Some(first) = self.cells.iter().find(known) {
             let why = format!("the same cell as {}, which counts", first.folder.display());
             self.skipped.push(Skipped::new(What::Cell, at.place(), why));
-        } else if let Some(read) = at.read(&header, questions, &mut self.skipped) {
+        } else if let Some(read) = at.read(terms, experiment, &mut self.skipped) {
             let cell::Read { folder, header, rows, traffic } = read;
             self.cells.push(CellResults {
                 policy: policy.to_owned(),
                 link: link.clone(),
                 seed: header.seed,
                 folder,
-                questions,
+                questions: experiment.questions,
                 rows,
                 traffic,
                 header,

@@ -7,6 +7,7 @@
 mod cell;
 mod folder;
 mod table;
+mod terms;
 
 pub(crate) use self::{
     cell::crossed,
@@ -16,4 +17,5 @@ pub use self::{
     cell::{Cell, Crossed, Over},
     folder::{Experiment, Folder, SweepError, file_name},
     table::{CellFigures, table},
+    terms::{SweptPolicy, Terms},
 };

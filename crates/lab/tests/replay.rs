@@ -17,21 +17,25 @@ use lab::{
     replay::{Conditions, Doubt, RecordedOver, Recording, ReplayError, Replayed, replay},
 };
 use proptest::prelude::*;
-use serde_json::json;
 use thinking::{
-    policy::{End, Policy, Role, Solo, Strict, StrictConfig},
+    policy::{End, Limited, Limits, Policy, PolicySpec, Role, Solo, Strict, StrictConfig},
     testing::{Options, Script, ScriptedThinker},
     thinker::{Thinker, Timing},
 };
 
 fn header(large: bool) -> Header {
-    let policy = json!({ "name": "strict", "parameters": {} });
     let large = large.then(|| "http://l".to_owned());
-    Header::new(&question("q"), policy, Settings::default(), vec!["http://s".to_owned()], large)
+    Header::new(
+        &question("q"),
+        PolicySpec::default(),
+        Settings::default(),
+        vec!["http://s".to_owned()],
+        large,
+    )
 }
 
 fn journal(stretches: &[Stretch]) -> Journal {
-    by_hand::journal(&question("q"), json!({ "name": "strict", "parameters": {} }), stretches)
+    by_hand::journal(&question("q"), PolicySpec::default(), stretches)
 }
 
 fn recording(stretches: &[Stretch]) -> Recording {
@@ -54,7 +58,7 @@ fn parts(replayed: &Replayed) -> u64 {
 #[test]
 fn a_takeovers_deadline_that_was_met_is_watched_over_other_links() {
     let mut journal = journal(&story());
-    journal.header.policy["parameters"]["takeover_deadline_us"] = json!(50_000);
+    journal.header.policy.limits.deadline = Some(Duration::from_millis(50));
     let recording = Recording::new(&journal, RecordedOver::Loopback).unwrap();
     let doubt = |rtt| replay(&recording, &Conditions::over(link(rtt), 1)).unwrap().doubt;
     assert_eq!(doubt("rtt=20ms"), None);
@@ -64,7 +68,7 @@ fn a_takeovers_deadline_that_was_met_is_watched_over_other_links() {
 #[test]
 fn an_answer_whose_policy_went_by_times_is_refused() {
     let mut journal = journal(&story());
-    journal.header.policy["parameters"]["target_latency_us"] = json!(8_000_000);
+    journal.header.policy.limits.targets.latency = Some(Duration::from_secs(8));
     let error = Recording::new(&journal, RecordedOver::Loopback).unwrap_err();
     assert!(matches!(error, ReplayError::Disturbed { .. }), "{error}");
 }
@@ -214,7 +218,7 @@ fn what_cannot_be_timed_is_refused_with_its_reason() {
 }
 
 /// Scripted nodes, driven by the real driver over nothing, in paused time.
-async fn driven(policy: Box<dyn Policy>, large: bool) -> (Recording, Summary) {
+async fn driven(policy: impl Policy + 'static, large: bool) -> (Recording, Summary) {
     let small = Script::function(|committed, _| {
         let text = if committed.contains("Hmm") { "So 4." } else { "We add.\n\nWait, is it 5?" };
         text.split_inclusive(' ').map(str::to_owned).collect()
@@ -229,7 +233,7 @@ async fn driven(policy: Box<dyn Policy>, large: bool) -> (Recording, Summary) {
         question: question("q"),
         small: vec![node("s", small)],
         large: large.then(|| node("l", speak)),
-        policy,
+        policy: Limited::new(Box::new(policy), Limits::default(), 1000),
         settings: Settings::default(),
     };
     let mut bytes = Vec::new();
@@ -242,7 +246,7 @@ async fn driven(policy: Box<dyn Policy>, large: bool) -> (Recording, Summary) {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_driver_recorded_takes_as_long_in_replay() {
-    let strict = Box::new(Strict::new(StrictConfig::default(), 1000));
+    let strict = Strict::new(StrictConfig::default(), 1000);
     let (recording, summary) = driven(strict, true).await;
     assert_eq!(summary.takeovers.len(), 1);
     let replayed = replay(&recording, &Conditions::none()).unwrap();
@@ -256,7 +260,7 @@ async fn what_the_driver_recorded_takes_as_long_in_replay() {
 
 #[tokio::test(start_paused = true)]
 async fn a_small_model_alone_needs_no_large_node() {
-    let (recording, summary) = driven(Box::new(Solo::new(Role::Small, 1000)), false).await;
+    let (recording, summary) = driven(Solo::new(Role::Small, 1000), false).await;
     let replayed = over(&recording, "geo");
     assert_eq!(replayed.time.total_us, summary.time.total_us);
 }

@@ -4,10 +4,11 @@
 //! never reads a clock and never sees a network. The coordinator's driver carries the actions out.
 
 mod baselines;
-mod bounded;
-pub mod config;
+mod config;
 mod keywords;
+mod limited;
 mod paper;
+mod spec;
 mod strict;
 mod target;
 
@@ -17,10 +18,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     baselines::{Scheduled, Solo, forced_end},
-    bounded::{Bounded, Bounds},
-    config::{PolicyError, PolicyKind, Preset, Recipe, build},
+    config::{PolicyError, PolicyKind, Preset},
     keywords::Keywords,
+    limited::{Limited, Limits},
     paper::{Paper, PaperConfig, PaperReport, PaperTakeover},
+    spec::{DEFAULT_PERIOD_TOKENS, DEFAULT_SHARE, PolicySpec, Rules},
     strict::{Strict, StrictConfig},
     target::{BadTarget, ModelPrices, Target, Targets, TokenPrices, parse_share},
 };
@@ -89,7 +91,7 @@ pub enum Event<'a> {
     },
     /// The first text of the proposal that the large writer was last asked for is not here within
     /// [`Ask::first_text_within`], or the large writer is out: none of it will be here. Nothing of it can be kept, and
-    /// whoever asked goes on without it. [`Bounded`] knows what to do then, whatever the policy inside.
+    /// whoever asked goes on without it. [`Limited`] knows what to do then, whatever the policy inside.
     Late,
     /// The text last inserted is committed.
     Inserted {

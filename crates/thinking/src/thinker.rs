@@ -170,6 +170,38 @@ impl Default for Sampling {
     }
 }
 
+impl Sampling {
+    /// Checks that every value is finite and in its range.
+    ///
+    /// # Errors
+    /// Names the first value that is not.
+    pub fn check(&self) -> Result<(), BadSampling> {
+        let rules = [
+            ("temperature", self.temperature, f32::MAX, "0 or more"),
+            ("top_p", self.top_p, 1.0, "from 0 to 1"),
+            ("min_p", self.min_p, 1.0, "from 0 to 1"),
+            ("repetition_penalty", self.repetition_penalty, f32::MAX, "0 or more"),
+        ];
+        let bad = rules.into_iter().find(|(_, value, most, _)| !(0.0..=*most).contains(value));
+        match bad {
+            Some((name, value, _, must_be)) => Err(BadSampling { name, value, must_be }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A sampling value that means nothing. One line.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{name} is {value}: it must be {must_be}")]
+pub struct BadSampling {
+    /// The field of [`Sampling`].
+    pub name: &'static str,
+    /// Its value.
+    pub value: f32,
+    /// What it must be.
+    pub must_be: &'static str,
+}
+
 /// Committed text that somebody else wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Append {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use thinking::{
     policy::{
-        Action, Ask, Bounds, End, Event, Policy, PolicyError, PolicyKind, Preset, Recipe, Role,
-        Strict, StrictConfig, Why, build,
+        Action, Ask, End, Event, Limited, Limits, Policy, PolicyError, PolicyKind, PolicySpec,
+        Preset, Role, Strict, StrictConfig, Why,
     },
     thinker::FinishReason,
     trigger::Matcher,
@@ -133,11 +133,11 @@ fn strict_takes_over_to_the_budget_when_breaks_do_not_end_it() {
 #[test]
 fn every_policy_ends_with_the_text() {
     for kind in PolicyKind::ALL {
-        let mut policy = build(&Recipe { kind, ..Recipe::default() }).unwrap();
-        let role = ask(&started(&mut *policy)).role;
-        let last = finish(&mut *policy, "7.", 3, FinishReason::EndOfText);
+        let mut policy = PolicySpec::new(kind, Preset::Reasoning).build(0, 4096).unwrap();
+        let role = ask(&started(&mut policy)).role;
+        let last = finish(&mut policy, "7.", 3, FinishReason::EndOfText);
         assert_eq!(last, [Action::Keep { role, bytes: 2 }, Action::End(End::EndOfText)], "{kind}");
-        let after = finish(&mut *policy, "more", 1, FinishReason::MaxTokens);
+        let after = finish(&mut policy, "more", 1, FinishReason::MaxTokens);
         assert!(matches!(after.last(), Some(Action::End(_))), "{kind} stays ended: {after:?}");
     }
 }
@@ -151,18 +151,18 @@ fn every_policy_passes_on_what_cut_it_short() {
     ];
     for kind in PolicyKind::ALL {
         for (reason, expected) in &table {
-            let mut policy = build(&Recipe { kind, ..Recipe::default() }).unwrap();
-            started(&mut *policy);
-            assert_eq!(end(&finish(&mut *policy, "7", 1, reason.clone())), *expected, "{kind}");
+            let mut policy = PolicySpec::new(kind, Preset::Reasoning).build(0, 4096).unwrap();
+            started(&mut policy);
+            assert_eq!(end(&finish(&mut policy, "7", 1, reason.clone())), *expected, "{kind}");
         }
     }
 }
 
 /// Paragraphs of one token more for one writer than for the other; the large share of the tokens.
 fn produced_share(kind: PolicyKind, share: f64, seed: u64) -> (f64, Vec<Role>) {
-    let recipe = Recipe { kind, share, seed, max_tokens: 100_000, ..Recipe::default() };
-    let mut policy = build(&recipe).expect("a good recipe");
-    let mut actions = started(&mut *policy);
+    let spec = PolicySpec::new(kind, Preset::Reasoning).with_share(share);
+    let mut policy = spec.build(seed, 100_000).expect("a good policy");
+    let mut actions = started(&mut policy);
     let (mut tokens, mut writers) = ([0u32; 2], Vec::new());
     while let Some(Action::Ask(ask)) = actions.last() {
         let role = ask.role;
@@ -170,7 +170,7 @@ fn produced_share(kind: PolicyKind, share: f64, seed: u64) -> (f64, Vec<Role>) {
         let length = if role == Role::Large { 31 } else { 17 }.min(ask.max_tokens);
         tokens[role as usize] += length;
         writers.push(role);
-        actions = finish(&mut *policy, "A.\n\n", length, FinishReason::Stop { end: 4 });
+        actions = finish(&mut policy, "A.\n\n", length, FinishReason::Stop { end: 4 });
     }
     assert_eq!(end(&actions), End::MaxTokens);
     (f64::from(tokens[1]) / f64::from(tokens[0] + tokens[1]), writers)
@@ -197,8 +197,8 @@ fn random_policy_draws_paragraphs_by_its_seed() {
     assert_ne!(writers(1), writers(2));
 }
 
-fn hasty() -> Bounds {
-    Bounds { deadline: Some(Duration::from_millis(300)), ..Bounds::default() }
+fn hasty() -> Limits {
+    Limits { deadline: Some(Duration::from_millis(300)), ..Limits::default() }
 }
 
 fn overlap(actions: &[Action]) -> &Ask {
@@ -208,17 +208,17 @@ fn overlap(actions: &[Action]) -> &Ask {
     }
 }
 
-fn overlapped(kind: PolicyKind, preset: Preset, max_tokens: u32) -> Box<dyn Policy> {
-    let bounds = Bounds { overlap_tokens: Some(20), ..Bounds::default() };
-    let recipe = Recipe { kind, preset, max_tokens, share: 1.0, bounds, ..Recipe::default() };
-    build(&recipe).expect("a good recipe")
+fn overlapped(kind: PolicyKind, preset: Preset, max_tokens: u32) -> Limited {
+    let limits = Limits { overlap_tokens: Some(20), ..Limits::default() };
+    let spec = PolicySpec::new(kind, preset).with_share(1.0).within(limits);
+    spec.build(0, max_tokens).expect("a good policy")
 }
 
 #[test]
 fn what_was_written_meanwhile_is_a_turn_where_the_takeover_is_late() {
     let mut strict = overlapped(PolicyKind::Strict, Preset::Reasoning, 1000);
-    let first = started(&mut *strict);
-    let taken = trigger(&mut *strict, &first, "So.\n\nWait, no", 10);
+    let first = started(&mut strict);
+    let taken = trigger(&mut strict, &first, "So.\n\nWait, no", 10);
     assert_eq!((ask(&taken).role, ask(&taken).first_text_within), (Role::Large, None));
     let meanwhile = overlap(&taken);
     assert_eq!((meanwhile.role, meanwhile.why, meanwhile.max_tokens), (Role::Small, Why::Turn, 20));
@@ -229,7 +229,7 @@ fn what_was_written_meanwhile_is_a_turn_where_the_takeover_is_late() {
     let matched =
         Matcher::new(meanwhile.watch.clone().unwrap(), "So.\n\n").push("Wait.\n\nYes, it");
     let found = FinishReason::Trigger(matched.unwrap());
-    let again = finish(&mut *strict, "Wait.\n\nYes, it", 9, found);
+    let again = finish(&mut strict, "Wait.\n\nYes, it", 9, found);
     assert_eq!(again[0], Action::Keep { role: Role::Small, bytes: 7 });
     assert_eq!(brief(&again), (Role::Large, Why::Affirmation, 20));
     overlap(&again);
@@ -238,9 +238,9 @@ fn what_was_written_meanwhile_is_a_turn_where_the_takeover_is_late() {
 #[test]
 fn what_was_written_meanwhile_is_not_heard_of_where_the_takeover_is_in_time() {
     let mut strict = overlapped(PolicyKind::Strict, Preset::Reasoning, 1000);
-    let first = started(&mut *strict);
-    trigger(&mut *strict, &first, "So.\n\nWait, no", 10);
-    let back = finish(&mut *strict, "It is 7", 20, FinishReason::MaxTokens);
+    let first = started(&mut strict);
+    trigger(&mut strict, &first, "So.\n\nWait, no", 10);
+    let back = finish(&mut strict, "It is 7", 20, FinishReason::MaxTokens);
     assert_eq!(back[0], Action::Keep { role: Role::Large, bytes: 7 });
     assert_eq!(brief(&back), (Role::Small, Why::Turn, 970), "it costs no budget");
 }
@@ -249,8 +249,8 @@ fn what_was_written_meanwhile_is_not_heard_of_where_the_takeover_is_in_time() {
 fn what_is_written_meanwhile_fits_the_budget() {
     for (left, fits) in [(30, Some(20)), (21, Some(20)), (20, Some(19)), (2, Some(1)), (1, None)] {
         let mut strict = overlapped(PolicyKind::Strict, Preset::Reasoning, 10 + left);
-        let first = started(&mut *strict);
-        let taken = trigger(&mut *strict, &first, "So.\n\nWait, no", 10);
+        let first = started(&mut strict);
+        let taken = trigger(&mut strict, &first, "So.\n\nWait, no", 10);
         let tokens = match taken.last() {
             Some(Action::Overlap(ask)) => Some(ask.max_tokens),
             _ => None,
@@ -262,9 +262,9 @@ fn what_is_written_meanwhile_fits_the_budget() {
 #[test]
 fn the_small_writer_stands_in_with_what_it_wrote_meanwhile() {
     let mut periodic = overlapped(PolicyKind::Periodic, Preset::Reasoning, 1000);
-    overlap(&started(&mut *periodic));
+    overlap(&started(&mut periodic));
     assert_eq!(periodic.step(Event::Late), [Action::Keep { role: Role::Large, bytes: 0 }]);
-    let next = finish(&mut *periodic, "A.\n\n", 3, FinishReason::Stop { end: 4 });
+    let next = finish(&mut periodic, "A.\n\n", 3, FinishReason::Stop { end: 4 });
     assert_eq!(next[0], Action::Keep { role: Role::Small, bytes: 4 });
     assert_eq!(ask(&next).role, Role::Large);
 }
@@ -274,30 +274,29 @@ fn a_probe_that_is_not_decided_on_leaves_no_room_for_an_overlap() {
     let stop = || FinishReason::Stop { end: 4 };
     for choose_large in [true, false] {
         let yaml = format!("choose_large: {choose_large}");
-        let bounds = Bounds { overlap_tokens: Some(20), ..Bounds::default() };
-        let recipe =
-            Recipe { kind: PolicyKind::Paper, yaml: Some(&yaml), bounds, ..Recipe::default() };
-        let mut paper = build(&recipe).unwrap();
-        started(&mut *paper);
-        finish(&mut *paper, "A.\n\n", 3, stop());
-        let taken = finish(&mut *paper, "Wait, no", 20, FinishReason::MaxTokens);
+        let limits = Limits { overlap_tokens: Some(20), ..Limits::default() };
+        let spec = PolicySpec::from_yaml(PolicyKind::Paper, &yaml).unwrap().within(limits);
+        let mut paper = spec.build(0, 4096).unwrap();
+        started(&mut paper);
+        finish(&mut paper, "A.\n\n", 3, stop());
+        let taken = finish(&mut paper, "Wait, no", 20, FinishReason::MaxTokens);
         assert_eq!(ask(&taken).role, Role::Large);
         let overlaps = matches!(taken.last(), Some(Action::Overlap(_)));
         assert_eq!(overlaps, choose_large, "else the probe may yet be kept");
     }
 }
 
-fn impatient(kind: PolicyKind, preset: Preset, share: f64) -> Box<dyn Policy> {
-    let recipe = Recipe { kind, preset, share, bounds: hasty(), ..Recipe::default() };
-    build(&recipe).expect("a good recipe")
+fn impatient(kind: PolicyKind, preset: Preset, share: f64) -> Limited {
+    let spec = PolicySpec::new(kind, preset).with_share(share).within(hasty());
+    spec.build(0, 4096).expect("a good policy")
 }
 
 #[test]
 fn an_impatient_policy_goes_on_behind_a_late_takeover() {
     let mut strict = impatient(PolicyKind::Strict, Preset::Reasoning, 0.0);
-    let first = started(&mut *strict);
+    let first = started(&mut strict);
     assert_eq!(ask(&first).first_text_within, None, "the small writer has all the time it needs");
-    let taken = trigger(&mut *strict, &first, "So.\n\nWait, no", 10);
+    let taken = trigger(&mut strict, &first, "So.\n\nWait, no", 10);
     assert_eq!(ask(&taken).first_text_within, Some(Duration::from_millis(300)));
     let on = strict.step(Event::Late);
     assert_eq!(on[0], Action::Keep { role: Role::Large, bytes: 0 });
@@ -307,12 +306,12 @@ fn an_impatient_policy_goes_on_behind_a_late_takeover() {
     };
     assert!(passes_over(&on), "it shall not be cut off at the same place again");
     // The node gave less than was asked for: the place is the same paragraph still.
-    let on = finish(&mut *strict, "Wait, is", 2, FinishReason::MaxTokens);
+    let on = finish(&mut strict, "Wait, is", 2, FinishReason::MaxTokens);
     assert!(passes_over(&on));
-    let taken = trigger(&mut *strict, &on, " it 5?\n\nYes, it", 8);
+    let taken = trigger(&mut strict, &on, " it 5?\n\nYes, it", 8);
     assert_eq!(taken[0], Action::Keep { role: Role::Small, bytes: 8 });
     assert_eq!(brief(&taken), (Role::Large, Why::Affirmation, 20));
-    let back = finish(&mut *strict, "Yes", 20, FinishReason::MaxTokens);
+    let back = finish(&mut strict, "Yes", 20, FinishReason::MaxTokens);
     assert!(!passes_over(&back), "the next place is another");
 }
 
@@ -320,12 +319,12 @@ fn an_impatient_policy_goes_on_behind_a_late_takeover() {
 fn the_small_writer_stands_in_where_the_large_one_is_wanted_again_at_once() {
     for kind in [PolicyKind::Random, PolicyKind::Periodic] {
         let mut policy = impatient(kind, Preset::Reasoning, 1.0);
-        assert_eq!(ask(&started(&mut *policy)).role, Role::Large);
+        assert_eq!(ask(&started(&mut policy)).role, Role::Large);
         let instead = policy.step(Event::Late);
         assert_eq!(instead[0], Action::Keep { role: Role::Large, bytes: 0 });
         assert_eq!((ask(&instead).role, ask(&instead).why), (Role::Small, Why::Turn), "{kind}");
         assert_eq!(ask(&instead).first_text_within, None);
-        let next = finish(&mut *policy, "A.\n\n", 3, FinishReason::Stop { end: 4 });
+        let next = finish(&mut policy, "A.\n\n", 3, FinishReason::Stop { end: 4 });
         assert_eq!(next[0], Action::Keep { role: Role::Small, bytes: 4 }, "{kind}");
         assert_eq!(ask(&next).role, Role::Large, "{kind}: at the next place it is asked again");
     }
@@ -333,16 +332,16 @@ fn the_small_writer_stands_in_where_the_large_one_is_wanted_again_at_once() {
 
 #[test]
 fn where_the_large_writer_writes_alone_the_small_one_stands_in_to_the_next_break() {
-    let recipe = Recipe { kind: PolicyKind::LargeOnly, max_tokens: 50, ..Recipe::default() };
-    let mut policy = build(&recipe).unwrap();
-    assert_eq!(brief(&started(&mut *policy)), (Role::Large, Why::Turn, 50));
+    let spec = PolicySpec::new(PolicyKind::LargeOnly, Preset::Reasoning);
+    let mut policy = spec.build(0, 50).unwrap();
+    assert_eq!(brief(&started(&mut policy)), (Role::Large, Why::Turn, 50));
     let instead = policy.step(Event::Late);
     assert_eq!(brief(&instead), (Role::Small, Why::Turn, 49));
     assert_eq!(ask(&instead).stop, ["\n\n"]);
-    let next = finish(&mut *policy, "A.\n\n", 3, FinishReason::Stop { end: 4 });
+    let next = finish(&mut policy, "A.\n\n", 3, FinishReason::Stop { end: 4 });
     assert_eq!(next[0], Action::Keep { role: Role::Small, bytes: 4 });
     assert_eq!((brief(&next), ask(&next).stop.len()), ((Role::Large, Why::Turn, 46), 0));
-    let on = finish(&mut *policy, "So it is", 3, FinishReason::MaxTokens);
+    let on = finish(&mut policy, "So it is", 3, FinishReason::MaxTokens);
     assert_eq!(brief(&on), (Role::Large, Why::Turn, 43), "its own end is none of the answer");
 }
 
@@ -350,10 +349,10 @@ fn where_the_large_writer_writes_alone_the_small_one_stands_in_to_the_next_break
 fn a_late_beginning_leaves_the_answer_to_the_small_writer() {
     for kind in [PolicyKind::Strict, PolicyKind::Paper] {
         let mut policy = impatient(kind, Preset::Instruct, 0.0);
-        assert_eq!(brief(&started(&mut *policy)), (Role::Large, Why::Begin, 100));
+        assert_eq!(brief(&started(&mut policy)), (Role::Large, Why::Begin, 100));
         let on = policy.step(Event::Late);
         assert_eq!((ask(&on).role, ask(&on).why), (Role::Small, Why::Turn));
-        let taken = finish(&mut *policy, "One.\n\n", 4, FinishReason::Stop { end: 6 });
+        let taken = finish(&mut policy, "One.\n\n", 4, FinishReason::Stop { end: 6 });
         assert_eq!(taken[0], Action::Keep { role: Role::Small, bytes: 6 });
     }
 }
@@ -361,7 +360,7 @@ fn a_late_beginning_leaves_the_answer_to_the_small_writer() {
 #[test]
 fn a_policy_without_takeovers_has_none_to_give_up() {
     for kind in [PolicyKind::SmallOnly, PolicyKind::LargeOnly] {
-        let error = build(&Recipe { kind, bounds: hasty(), ..Recipe::default() }).err();
+        let error = PolicySpec::new(kind, Preset::Reasoning).within(hasty()).build(0, 4096).err();
         assert_eq!(error, Some(PolicyError::NoTakeovers { kind }));
     }
 }

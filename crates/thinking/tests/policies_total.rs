@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use thinking::{
-    policy::{Action, Ask, Bounds, Event, PolicyKind, Preset, Recipe, Role, Targets, build},
+    policy::{Action, Ask, Event, Limits, Policy, PolicyKind, PolicySpec, Preset, Role, Targets},
     thinker::FinishReason,
     trigger::{TriggerKind, TriggerMatch},
 };
@@ -94,10 +94,10 @@ proptest! {
     ) {
         let solo = matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly);
         let targets = Targets { share: target_share, ..Targets::default() };
-        let hasty = Bounds { deadline: Some(Duration::from_millis(300)), ..Bounds::default() };
-        let bounds = if impatient && !solo { Bounds { overlap_tokens, targets, ..hasty } } else { Bounds::default() };
-        let recipe = Recipe { kind, preset, max_tokens, share, seed: 1, bounds, ..Recipe::default() };
-        let mut policy = build(&recipe).unwrap();
+        let hasty = Limits { deadline: Some(Duration::from_millis(300)), ..Limits::default() };
+        let limits = if impatient && !solo { Limits { overlap_tokens, targets, ..hasty } } else { Limits::default() };
+        let spec = PolicySpec::new(kind, preset).with_share(share).within(limits);
+        let mut policy = spec.build(1, max_tokens).unwrap();
         let mut last = policy.step(Event::Started { prompt_tokens: 5 });
         let (mut spent, mut fair) = (0u64, true);
         let mut meanwhile = None;

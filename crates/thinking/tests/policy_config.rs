@@ -1,9 +1,22 @@
 //! Policies by name and YAML: what is read, and what is said of what cannot be.
 
 use thinking::policy::{
-    Keywords, PaperConfig, PolicyError, PolicyKind, Preset, Recipe, StrictConfig, build,
-    config::{paper_config, strict_config},
+    Keywords, PaperConfig, PolicyError, PolicyKind, PolicySpec, Preset, Rules, StrictConfig,
 };
+
+fn paper(spec: Result<PolicySpec, PolicyError>) -> PaperConfig {
+    match spec.unwrap().rules {
+        Rules::Paper(config) => config,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn strict(spec: Result<PolicySpec, PolicyError>) -> StrictConfig {
+    match spec.unwrap().rules {
+        Rules::Strict(config) => config,
+        other => panic!("{other:?}"),
+    }
+}
 
 /// A whole file by the authors' keys, with values of a small model that does not reason.
 const AUTHORS: &str = r#"
@@ -44,7 +57,7 @@ time_out: -1
 
 #[test]
 fn paper_policy_reads_the_authors_keys() {
-    let config = paper_config(Preset::Reasoning, Some(AUTHORS)).unwrap();
+    let config = paper(PolicySpec::from_yaml(PolicyKind::Paper, AUTHORS));
     let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let expected = PaperConfig {
         mode: Some("vllm".into()),
@@ -63,7 +76,7 @@ fn paper_policy_reads_the_authors_keys() {
     };
     assert_eq!(config, expected);
     assert_eq!(config.deadline_s(), None);
-    let timed = paper_config(Preset::Reasoning, Some("time_out: 300")).unwrap();
+    let timed = paper(PolicySpec::from_yaml(PolicyKind::Paper, "time_out: 300"));
     assert_eq!(timed, PaperConfig { time_out: Some(300.0), ..PaperConfig::default() });
     assert_eq!(timed.deadline_s(), Some(300.0));
 }
@@ -71,7 +84,7 @@ fn paper_policy_reads_the_authors_keys() {
 #[test]
 fn strict_policy_reads_its_own_keys() {
     let yaml = "takeover_tokens: 12\nend_at_break: false\nkeywords:\n  verify: [check]\n  negative: [wait]\n  positive: []\n";
-    let config = strict_config(Preset::Reasoning, Some(yaml)).unwrap();
+    let config = strict(PolicySpec::from_yaml(PolicyKind::Strict, yaml));
     assert_eq!((config.takeover_tokens, config.end_at_break), (12, false));
     assert_eq!(config.keywords.verify, ["check"]);
     assert_eq!(config.window_chars, StrictConfig::default().window_chars);
@@ -79,18 +92,18 @@ fn strict_policy_reads_its_own_keys() {
 
 #[test]
 fn presets_are_the_published_values() {
-    let paper = |preset| paper_config(preset, None).unwrap();
+    let paper = |preset| paper(Ok(PolicySpec::new(PolicyKind::Paper, preset)));
     let reasoning = paper(Preset::Reasoning);
     assert!(!reasoning.begin && !reasoning.not_reasoning && reasoning.choose_large);
     assert!(paper(Preset::Instruct).begin && paper(Preset::Instruct).not_reasoning);
-    let strict = strict_config(Preset::Instruct, None).unwrap();
+    let strict = strict(Ok(PolicySpec::new(PolicyKind::Strict, Preset::Instruct)));
     assert_eq!((strict.begin_tokens, strict.every_break), (100, true));
 }
 
 /// The error's text, which must be one line.
 fn refused(kind: PolicyKind, yaml: &str) -> String {
-    let recipe = Recipe { kind, yaml: Some(yaml), ..Recipe::default() };
-    let error = build(&recipe).err().unwrap_or_else(|| panic!("{kind} takes {yaml:?}"));
+    let read = PolicySpec::from_yaml(kind, yaml);
+    let error = read.err().unwrap_or_else(|| panic!("{kind} takes {yaml:?}"));
     let text = error.to_string();
     assert_eq!(text.lines().count(), 1, "{text:?}");
     text
@@ -156,7 +169,8 @@ fn policies_have_names() {
 fn share_must_be_a_share() {
     for share in [-0.1, 1.5, f64::NAN] {
         let kind = PolicyKind::Random;
-        let error = build(&Recipe { kind, share, ..Recipe::default() }).err();
+        let spec = PolicySpec::new(kind, Preset::Reasoning).with_share(share);
+        let error = spec.build(0, 4096).err();
         assert!(matches!(error, Some(PolicyError::BadShare { .. })), "{share}");
     }
 }

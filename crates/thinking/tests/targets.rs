@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use thinking::{
     policy::{
-        Action, Ask, Bounds, Event, Measured, ModelPrices, Policy, PolicyKind, Preset, Recipe,
-        Role, Targets, TokenPrices, Why, build,
+        Action, Ask, Event, Limited, Limits, Measured, ModelPrices, Policy, PolicyKind, PolicySpec,
+        Preset, Role, Targets, TokenPrices, Why,
     },
     thinker::FinishReason,
     trigger::Matcher,
@@ -20,12 +20,12 @@ fn share(share: f64) -> Targets {
     Targets { share: Some(share), ..Targets::default() }
 }
 
-fn within(targets: Targets, kind: PolicyKind, preset: Preset) -> Box<dyn Policy> {
-    let bounds = Bounds { targets, ..Bounds::default() };
-    build(&Recipe { kind, preset, bounds, ..Recipe::default() }).expect("a good recipe")
+fn within(targets: Targets, kind: PolicyKind, preset: Preset) -> Limited {
+    let limits = Limits { targets, ..Limits::default() };
+    PolicySpec::new(kind, preset).within(limits).build(0, 4096).expect("a good policy")
 }
 
-fn strict(targets: Targets) -> Box<dyn Policy> {
+fn strict(targets: Targets) -> Limited {
     within(targets, PolicyKind::Strict, Preset::Reasoning)
 }
 
@@ -61,16 +61,16 @@ fn trigger(policy: &mut dyn Policy, asked: &[Action], text: &str, tokens: u32) -
 fn a_takeover_beyond_the_share_is_passed_over_and_the_next_one_is_cut() {
     let mut policy = strict(share(0.1));
     let first = policy.step(Event::Started { prompt_tokens: 9 });
-    let on = trigger(&mut *policy, &first, REFLECTION, 80);
+    let on = trigger(&mut policy, &first, REFLECTION, 80);
     // 8 tokens are within a share of a tenth, and are not worth a hand-over.
     assert!(matches!(on[0], Action::Keep { role: Role::Small, .. }) && on.len() == 2, "{on:?}");
     assert_eq!(brief(&on).0, Role::Small);
     assert!(ask(&on).watch.as_ref().expect("a watch").from_next_break);
-    let taken = trigger(&mut *policy, &on, REFLECTION, 80);
+    let taken = trigger(&mut policy, &on, REFLECTION, 80);
     assert_eq!(brief(&taken), (Role::Large, Why::Reflection, 17));
-    let back = finish(&mut *policy, "It is 7", 17);
+    let back = finish(&mut policy, "It is 7", 17);
     assert_eq!(brief(&back).0, Role::Small);
-    let on = trigger(&mut *policy, &back, REFLECTION, 30);
+    let on = trigger(&mut policy, &back, REFLECTION, 30);
     assert_eq!(brief(&on).0, Role::Small, "that was all");
     assert_eq!(policy.passed_over(), 2);
 }
@@ -80,7 +80,7 @@ fn an_affirmation_must_leave_what_others_may_use() {
     let granted = |text: &str, tokens: u32| {
         let mut policy = strict(share(0.1));
         let first = policy.step(Event::Started { prompt_tokens: 9 });
-        let (role, _, max_tokens) = brief(&trigger(&mut *policy, &first, text, tokens));
+        let (role, _, max_tokens) = brief(&trigger(&mut policy, &first, text, tokens));
         (role == Role::Large).then_some(max_tokens)
     };
     // Of 100 tokens 11 are affordable, of 200 22, of 300 33.
@@ -99,9 +99,9 @@ fn an_affirmation_must_leave_what_others_may_use() {
 fn an_extension_is_cut_to_what_was_left_for_it() {
     let mut policy = strict(share(0.1));
     let first = policy.step(Event::Started { prompt_tokens: 9 });
-    let taken = trigger(&mut *policy, &first, REFLECTION, 260);
+    let taken = trigger(&mut policy, &first, REFLECTION, 260);
     assert_eq!(brief(&taken), (Role::Large, Why::Reflection, 20));
-    let more = verify(&mut *policy, 16);
+    let more = verify(&mut policy, 16);
     assert_eq!(brief(&more), (Role::Large, Why::Verification, 12));
 }
 
@@ -114,9 +114,9 @@ fn verify(policy: &mut dyn Policy, tokens: u32) -> Vec<Action> {
 #[test]
 fn an_extension_that_is_passed_over_leaves_what_was_written() {
     let mut policy = within_8_s();
-    paced(&mut *policy, 2.0, 0.0);
+    paced(&mut policy, 2.0, 0.0);
     policy.measured(&Measured { elapsed: Duration::from_secs(7), ..Measured::default() });
-    let back = verify(&mut *policy, 16);
+    let back = verify(&mut policy, 16);
     assert_eq!(back[0], Action::Keep { role: Role::Large, bytes: 16 });
     assert_eq!((back.len(), brief(&back).0), (2, Role::Small), "{back:?}");
 }
@@ -133,12 +133,12 @@ fn a_beginning_beyond_the_share_is_the_small_writers() {
         assert_eq!(
             all.step(started),
             plain.step(started),
-            "{kind}: the whole share bounds nothing"
+            "{kind}: the whole share limits nothing"
         );
     }
 }
 
-fn within_8_s() -> Box<dyn Policy> {
+fn within_8_s() -> Limited {
     strict(Targets { latency: Some(Duration::from_secs(8)), ..Targets::default() })
 }
 
@@ -173,7 +173,7 @@ fn a_latency_leaves_time_for_the_hand_over_and_the_rest() {
     ];
     for (elapsed_s, handover_s, expected) in table {
         let mut policy = within_8_s();
-        let taken = paced(&mut *policy, elapsed_s, handover_s);
+        let taken = paced(&mut policy, elapsed_s, handover_s);
         let granted = (brief(&taken).0 == Role::Large).then_some(brief(&taken).2);
         assert_eq!(granted, expected, "{elapsed_s} {handover_s}");
         if granted.is_some() {
@@ -186,11 +186,11 @@ fn a_latency_leaves_time_for_the_hand_over_and_the_rest() {
 /// After a takeover of 20 tokens at this pace the small writer writes 100 tokens more, and doubts again at such a time.
 fn again(token_s: f64, elapsed_s: f64) -> Vec<Action> {
     let mut policy = within_8_s();
-    paced(&mut *policy, 2.0, 0.01);
+    paced(&mut policy, 2.0, 0.01);
     policy.measured(&measured(3.0, 0.01, 0.01, 0.01 + 19.0 * token_s));
-    let back = finish(&mut *policy, "It is 7", 20);
+    let back = finish(&mut policy, "It is 7", 20);
     policy.measured(&measured(elapsed_s, 0.01, 0.0, 2.0));
-    trigger(&mut *policy, &back, REFLECTION, 100)
+    trigger(&mut policy, &back, REFLECTION, 100)
 }
 
 #[test]
@@ -217,12 +217,12 @@ fn a_quick_large_writer_takes_over_also_when_the_target_is_out_of_reach() {
 #[test]
 fn a_takeover_that_was_late_is_not_tried_again_where_there_is_no_time() {
     let mut policy = within_8_s();
-    let taken = paced(&mut *policy, 2.0, 0.0);
+    let taken = paced(&mut policy, 2.0, 0.0);
     assert_eq!(brief(&taken).0, Role::Large);
     policy.measured(&Measured { elapsed: Duration::from_secs(6), ..Measured::default() });
     let on = policy.step(Event::Late);
     assert_eq!(on[0], Action::Keep { role: Role::Large, bytes: 0 });
-    let on = trigger(&mut *policy, &on, REFLECTION, 20);
+    let on = trigger(&mut policy, &on, REFLECTION, 20);
     assert_eq!(brief(&on).0, Role::Small);
 }
 
@@ -241,7 +241,7 @@ fn a_cost_pays_for_every_token_that_is_read_or_made() {
         let cost = Some((f64::from(millionths) / 1e6, prices));
         let mut policy = strict(Targets { cost, ..Targets::default() });
         let first = policy.step(Event::Started { prompt_tokens: 110 });
-        let (role, _, tokens) = brief(&trigger(&mut *policy, &first, VERIFICATION, 100));
+        let (role, _, tokens) = brief(&trigger(&mut policy, &first, VERIFICATION, 100));
         assert_eq!((role == Role::Large).then_some(tokens.min(20)), expected, "{millionths}");
     }
 }
@@ -264,15 +264,15 @@ proptest! {
             let Some(Action::Ask(asked)) = actions.last().cloned() else { break };
             let tokens = tokens.min(asked.max_tokens);
             if asked.role == Role::Large {
-                actions = finish(&mut *policy, "It is 7", tokens);
+                actions = finish(&mut policy, "It is 7", tokens);
                 large += tokens;
                 prop_assert!(f64::from(large) <= target * f64::from(small + large) + 1e-6, "{large} beside {small}");
             } else if asked.watch.is_some() {
-                actions = trigger(&mut *policy, &actions, phrase, tokens);
+                actions = trigger(&mut policy, &actions, phrase, tokens);
                 let Some(Action::Keep { bytes, .. }) = actions.first() else { break };
                 small += (u64::from(tokens) * bytes / story(phrase, tokens).len() as u64) as u32;
             } else {
-                actions = finish(&mut *policy, "One.\n\n", tokens);
+                actions = finish(&mut policy, "One.\n\n", tokens);
                 small += tokens;
             }
         }

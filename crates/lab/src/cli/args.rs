@@ -7,7 +7,7 @@ use clap::{
     parser::ValueSource,
 };
 use coordinator::{
-    cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs, wants_large},
+    cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs},
     prices::{Prices, PricesError},
 };
 
@@ -262,7 +262,7 @@ impl SweepArgs {
                 let of = choices.iter().position(|choice| choice.name == of).ok_or_else(|| {
                     refused(text, format!("share={of}: give a number from 0 to 1, or name a policy that is given before it"))
                 })?;
-                if !wants_large(choices[of].args.policy) || choices[of].share_of.is_some() {
+                if !choices[of].args.policy.uses_large() || choices[of].share_of.is_some() {
                     let why =
                         format!("share={}: that policy has no share of its own", choices[of].name);
                     return Err(refused(text, why));

@@ -9,13 +9,11 @@ use std::{
 use coordinator::{
     Node,
     cli::{
-        Bar, Builtin, DataFile, Exit, Places, PolicyArgs, Stop, Trial, grader, remote,
-        until_enough, wants_large,
+        Bar, Builtin, DataFile, Exit, Places, PolicyArgs, Stop, Trial, grader, remote, until_enough,
     },
     eval::{self, EvalLog, Figures, Row, RunEnd},
 };
 use grading::{dataset::Problem, math_verify::Grader};
-use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 
 use super::{
@@ -26,7 +24,7 @@ use super::{
 };
 use crate::{
     link::{LinkProfile, LiveLink},
-    sweep::{Cell, CellFigures, Experiment, Folder, Over, SweepError, crossed, table},
+    sweep::{Cell, CellFigures, Experiment, Folder, Over, SweepError, Terms, crossed, table},
 };
 
 impl From<SweepError> for Stop {
@@ -72,7 +70,7 @@ pub(super) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
         .ok_or_else(|| Stop::new(Exit::Usage, "no folder for the results: give --out FOLDER"))?;
     let cells = plan.cells(pairs.len())?;
     let grader = grader(&args.run)?;
-    let any_large = plan.policies.iter().any(|choice| wants_large(choice.args.policy));
+    let any_large = plan.policies.iter().any(|choice| choice.args.policy.uses_large());
     let places = |pair: &Pair| pair.places(any_large, builtin);
     let places = pairs.iter().map(places).collect::<Result<Vec<_>, _>>()?;
     until_enough(async |enough| {
@@ -188,16 +186,8 @@ impl<'a> Plan<'a> {
 
     fn experiment(&self, pair: &Pair, cells: &[Place<'_>], models: Vec<String>) -> Experiment {
         let policy = |cell: &Place<'_>| {
-            let header = &cell.trial.header;
-            let mut policy = header.policy.clone();
-            if let Some(of) = cell.policy.share_of {
-                policy["parameters"]["share"] = json!(self.policies[of].name);
-            }
-            let note = json!({
-                "policy": policy, "sampling": header.sampling, "max_tokens": header.max_tokens,
-                "deadline_ms": header.deadline_ms, "system": header.system, "settings": header.settings,
-            });
-            (cell.policy.name.clone(), note.to_string())
+            let share_of = cell.policy.share_of.map(|of| self.policies[of].name.as_str());
+            (cell.policy.name.clone(), Terms::new(&cell.trial.header, share_of))
         };
         Experiment {
             specthink_sweep: Experiment::VERSION,
@@ -234,8 +224,8 @@ impl<'a> Plan<'a> {
             };
             let measured = cells.iter().find(same).and_then(|cell| self.share(cell));
             let Some(share) = measured else { return Ok(()) };
-            let args = PolicyArgs { share: Some(share), ..policy.args.clone() };
-            cells[index].trial = self.trial(&args, seed)?;
+            let spec = &mut cells[index].trial.header.policy;
+            *spec = spec.clone().with_share(share);
         }
         let path = pairs[pair].folder.cell(&policy.name, &link.0, seed)?;
         let log = EvalLog::open(&path.join("log.jsonl"), &cells[index].trial.header)?;
@@ -276,7 +266,7 @@ impl<'a> Plan<'a> {
             let OpenPair { name, small, places, .. } = &pairs[*pair];
             let name = name.map_or_else(String::new, |name| format!("{name}: "));
             bar.begin(&format!("{name}{} {} {seed}", policy.name, link.0));
-            let large = places.large.as_ref().filter(|_| wants_large(trial.policy()));
+            let large = places.large.as_ref().filter(|_| trial.header.policy.kind().uses_large());
             let shaping = self.args.shaping.chosen();
             let over = match Over::link(small.clone(), large, shaping, &link.1, *seed).await {
                 Ok(over) => over,

@@ -11,7 +11,7 @@ use coordinator::{
     progress::{Asked, NodeFinished, NodeOpened},
 };
 use thinking::{
-    policy::{End, Role, Why},
+    policy::{End, PolicySpec, Role, Rules, Why},
     thinker::{TextHash, Timing},
 };
 
@@ -118,7 +118,8 @@ impl Recording {
         if journal.header.settings.resend {
             return Err(ReplayError::Resent { question: question.id.clone() });
         }
-        if parameter(&journal.header.policy, "target_latency_us").is_some() {
+        let policy = &journal.header.policy;
+        if policy.limits.targets.latency.is_some() {
             let why = "its policy went by the time that things took, over this link".to_owned();
             return Err(ReplayError::Disturbed { question: question.id.clone(), why });
         }
@@ -141,11 +142,10 @@ impl Recording {
             keep_warm: settings.keep_warm,
             small_timeout: settings.small_timeout,
             large_timeout: settings.large_timeout,
-            takeover_deadline: parameter(&journal.header.policy, "takeover_deadline_us")
-                .map(Duration::from_micros),
+            takeover_deadline: policy.limits.deadline,
             text,
             prompt_bytes: prompt_bytes(question),
-            watch: watch(&journal.header.policy),
+            watch: watch(policy),
             share_ids: small.as_ref().is_some_and(|small| !small.is_empty()) && small == large,
             small: small_node.costs(over),
             large: journal.header.large.is_some().then(|| large_node.costs(over)),
@@ -198,20 +198,15 @@ fn prompt_bytes(question: &QuestionNote) -> usize {
     question.id.len() + messages + raw
 }
 
-/// The watch of a policy whose parameters name one.
-fn watch(policy: &serde_json::Value) -> Option<Watch> {
-    let parameters = policy.get("parameters")?;
-    let window = parameters.get("window_chars")?.as_u64()?;
-    let lists =
-        parameters.get("keywords")?.as_object()?.values().filter_map(|list| list.as_array());
-    let phrases = lists.flatten().filter_map(|phrase| phrase.as_str());
-    let bytes = phrases.map(|phrase| sizes::phrase(phrase.len())).sum();
-    Some(Watch { window_bytes: usize::try_from(window).unwrap_or(usize::MAX), bytes })
-}
-
-/// A whole number among a policy's parameters.
-fn parameter(policy: &serde_json::Value, name: &str) -> Option<u64> {
-    policy.get("parameters")?.get(name)?.as_u64()
+/// The watch of a policy that has one.
+fn watch(policy: &PolicySpec) -> Option<Watch> {
+    let Rules::Strict(config) = &policy.rules else { return None };
+    if config.every_break {
+        return None;
+    }
+    let phrases = config.keywords.phrases();
+    let bytes = phrases.iter().map(|phrase| sizes::phrase(phrase.text.len())).sum();
+    Some(Watch { window_bytes: usize::try_from(config.window_chars).unwrap_or(usize::MAX), bytes })
 }
 
 /// Goes through the events of a journal.

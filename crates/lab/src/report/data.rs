@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::{Progress, Writer, eval::Graded, journal::Journal};
-use thinking::policy::Role;
+use thinking::policy::{PolicyKind, Role};
 
 use crate::{
     link::LinkProfile,
@@ -123,7 +123,11 @@ impl<'a> Data<'a> {
     }
 
     /// The policy of a kind among those that were asked like this one.
-    pub(super) fn beside(&self, policy: &PolicyResults, kind: &str) -> Option<&'a PolicyResults> {
+    pub(super) fn beside(
+        &self,
+        policy: &PolicyResults,
+        kind: PolicyKind,
+    ) -> Option<&'a PolicyResults> {
         let like = |other: &&PolicyResults| other.kind == kind && other.setting == policy.setting;
         self.results.policies.iter().find(like)
     }
@@ -290,7 +294,7 @@ mod tests {
             let settings = Settings { keep_warm, ..Settings::default() };
             let large = Some("large".to_owned());
             let journal = Journal {
-                header: Header::new(&question, serde_json::json!({}), settings, vec![], large),
+                header: Header::new(&question, Default::default(), settings, vec![], large),
                 events: events.clone().map(|progress| Stamped { at_us: 0, progress }).to_vec(),
                 truncated: false,
             };

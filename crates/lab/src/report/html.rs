@@ -99,7 +99,9 @@ fn facts(data: &Data<'_>, prices: &Prices) -> String {
             Shaping::Netem => "the kernel's netem: real packets under the system's TCP",
         };
         facts.push(("links made by".to_owned(), shaping.to_owned()));
-        let policies = experiment.policies.iter().map(|(name, note)| format!("{name}: {note}"));
+        let policies = experiment.policies.iter().map(|(name, terms)| {
+            format!("{name}: {}", serde_json::to_string(terms).unwrap_or_default())
+        });
         let all = items(policies);
         let policies = format!(
             "{}<details><summary>all parameters</summary>{all}</details>",

@@ -9,15 +9,15 @@ use std::{
 
 use coordinator::{
     Progress,
-    eval::{EvalError, EvalLog, Graded, Header, Row, log, question_name},
+    eval::{EvalError, EvalLog, Graded, Header, Row, question_name},
     journal::{Journal, JournalError},
 };
-use serde_json::{Value, json};
+use thinking::policy::{PolicySpec, Rules};
 
 use super::{Skipped, What};
 use crate::{
     link::LinkProfile,
-    sweep::{Crossed, Experiment, SweepError, cell_path, crossed, journal_path},
+    sweep::{Crossed, Experiment, SweepError, Terms, cell_path, crossed, journal_path},
 };
 
 /// What came of a policy over a link with a seed.
@@ -101,34 +101,19 @@ impl CellResults {
     }
 }
 
-/// What the logs of a policy begin with; the seed is the cell's.
-pub(super) fn header(note: &Value, experiment: &Experiment) -> Result<Header, String> {
-    let mut header = note.clone();
-    let more = json!({
-        "specthink_eval": log::VERSION,
-        "data_set": experiment.data_set,
-        "data_set_sha256": experiment.data_set_sha256,
-        "seed": 0,
-        "grader": experiment.grader,
-    });
-    if let (Some(header), Some(more)) = (header.as_object_mut(), more.as_object()) {
-        header.extend(more.clone());
+/// The header with the policy of the cell's own log: a share that was taken from another policy is known only there.
+fn settled(header: Header, log: &Path) -> Header {
+    let mut line = String::new();
+    let read = fs::File::open(log).and_then(|file| BufReader::new(file).read_line(&mut line));
+    let found: Option<Header> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
+    let share = |policy: &PolicySpec| match policy.rules {
+        Rules::Random { share } | Rules::Periodic { share, .. } => Some(share),
+        _ => None,
+    };
+    match found.and_then(|found| share(&found.policy)) {
+        Some(share) => Header { policy: header.policy.with_share(share), ..header },
+        None => header,
     }
-    serde_json::from_value(header).map_err(|why| format!("a policy's settings: {why}"))
-}
-
-/// With the share that the policy took from another one: only the cell's log tells it.
-fn settled(mut header: Header, log: &Path) -> Header {
-    if header.policy["parameters"]["share"].is_string() {
-        let mut line = String::new();
-        let read = fs::File::open(log).and_then(|file| BufReader::new(file).read_line(&mut line));
-        let found: Option<Value> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
-        let share = found.map(|found| found["policy"]["parameters"]["share"].clone());
-        if let Some(share) = share.filter(Value::is_number) {
-            header.policy["parameters"]["share"] = share;
-        }
-    }
-    header
 }
 
 /// What was found in a cell's folder.
@@ -163,8 +148,8 @@ impl At<'_> {
     /// What is in the cell's folder; nothing where there are no rows, which is told.
     pub(super) fn read(
         self,
-        header: &Header,
-        questions: u64,
+        terms: &Terms,
+        experiment: &Experiment,
         skipped: &mut Vec<Skipped>,
     ) -> Option<Read> {
         let path = cell_path(self.folder, self.policy, self.link, self.seed);
@@ -176,7 +161,10 @@ impl At<'_> {
             skip(What::Cell, &"it has no log: it was not begun");
             return None;
         }
-        let header = settled(header.clone(), &log_path);
+        let mut header = terms.header(experiment, self.seed);
+        if terms.policy.share_of.is_some() {
+            header = settled(header, &log_path);
+        }
         let log = match EvalLog::read_only(&log_path, &header) {
             Ok(log) => log,
             Err(error) => {
@@ -205,7 +193,7 @@ impl At<'_> {
         });
         let mut rows: Vec<Row> = log.rows().values().cloned().collect();
         rows.sort_by(|a, b| a.id().cmp(b.id()));
-        skipped.extend(self.unasked(&rows, questions));
+        skipped.extend(self.unasked(&rows, experiment.questions));
         skipped.extend(self.strays(&path, &rows));
         if rows.is_empty() {
             skipped.push(Skipped::new(What::Cell, self.place(), "it has no rows"));

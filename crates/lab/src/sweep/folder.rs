@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::Terms;
 use crate::link::{LinkProfile, Links, Shaping};
 
 /// The version of the folder's layout.
@@ -44,8 +45,9 @@ pub struct Experiment {
     /// The policies' names in the order in which they were given; empty in folders of earlier programs.
     #[serde(default)]
     pub policy_order: Vec<String>,
-    /// The policies: for each what its results depend on beside the seed, as JSON.
-    pub policies: BTreeMap<String, String>,
+    /// The policies by name: for each what its results depend on beside the seed. In the file as JSON.
+    #[serde(with = "json_texts")]
+    pub policies: BTreeMap<String, Terms>,
     /// What made the links slow.
     #[serde(default)]
     pub shaping: Shaping,
@@ -123,6 +125,35 @@ impl Experiment {
             ("link", self.links != other.links),
         ];
         differences.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what)
+    }
+}
+
+/// A map whose values are texts of JSON: TOML has no null, and no table within a line.
+mod json_texts {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+    use super::Terms;
+
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<String, Terms>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = |(name, terms)| serde_json::to_string(terms).map(|text| (name, text));
+        let texts: Result<BTreeMap<&String, String>, _> = map.iter().map(text).collect();
+        texts.map_err(ser::Error::custom)?.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, Terms>, D::Error> {
+        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let terms = |(name, text): (String, String)| match serde_json::from_str(&text) {
+            Ok(terms) => Ok((name, terms)),
+            Err(why) => Err(de::Error::custom(format!("policy {name}: {why}"))),
+        };
+        texts.into_iter().map(terms).collect()
     }
 }
 

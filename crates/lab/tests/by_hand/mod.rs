@@ -10,9 +10,8 @@ use coordinator::{
     journal::{Header, Journal},
     progress::{Asked, Kept, NodeFinished, NodeOpened, NodeWarmed, Text},
 };
-use serde_json::Value;
 use thinking::{
-    policy::{End, Role, Why},
+    policy::{End, PolicySpec, Role, Why},
     thinker::{Message, ModelCard, Prompt, Sampling, Timing},
 };
 
@@ -70,7 +69,7 @@ pub fn question(id: &str) -> Question {
     }
 }
 
-fn header(question: &Question, policy: Value, large: bool) -> Header {
+fn header(question: &Question, policy: PolicySpec, large: bool) -> Header {
     let large = large.then(|| "http://l".to_owned());
     Header::new(question, policy, Settings::default(), vec!["http://s".to_owned()], large)
 }
@@ -119,7 +118,7 @@ fn told(ask: u32, committed_bytes: u64, stretch: Stretch) -> [(u64, Progress); 4
 }
 
 /// A journal in which every step costs what it says and nothing lies between.
-pub fn journal(question: &Question, policy: Value, stretches: &[Stretch]) -> Journal {
+pub fn journal(question: &Question, policy: PolicySpec, stretches: &[Stretch]) -> Journal {
     let large = stretches.iter().any(|stretch| stretch.role == Role::Large);
     let mut events = Vec::new();
     let mut at_us = 0;

@@ -9,11 +9,14 @@ use coordinator::{
 };
 use lab::{
     link::Shaping,
-    sweep::{Experiment, Folder, file_name},
+    sweep::{Experiment, Folder, SweptPolicy, Terms, file_name},
 };
 use serde_json::json;
 use tempfile::TempDir;
-use thinking::{policy::Role, thinker::Sampling};
+use thinking::{
+    policy::{PolicySpec, Preset, Role},
+    thinker::Sampling,
+};
 
 use super::{Stretch, journal, question, stretch};
 
@@ -62,7 +65,7 @@ impl Sweep {
 
     /// The begin of a sweep: no cell was asked.
     pub fn empty(plan: &Plan<'_>) -> Sweep {
-        let policy = |name: &&str| ((*name).to_owned(), note(name).to_string());
+        let policy = |name: &&str| ((*name).to_owned(), terms(name));
         let link = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
         let experiment = Experiment {
             specthink_sweep: Experiment::VERSION,
@@ -100,7 +103,7 @@ impl Sweep {
     /// Writes one answer: its journal, its row and what went over the link.
     pub fn answer(&self, policy: &str, link: &str, seed: u64, number: u64) {
         let asked = Question { seed: question_seed(seed, &id(number)), ..asked(number) };
-        let journal = journal(&asked, note(policy)["policy"].clone(), &stretches(policy, number));
+        let journal = journal(&asked, terms(policy).policy.spec, &stretches(policy, number));
         write(&self.cell_folder(policy, link, seed), number, &journal);
         let right = match policy {
             "small-only" => number.is_multiple_of(2),
@@ -135,13 +138,22 @@ impl Sweep {
 
     /// Appends a row to the log of a cell.
     pub fn row(&self, policy: &str, link: &str, seed: u64, row: &Row) {
-        let mut header = note(policy);
-        header["specthink_eval"] = json!(eval::log::VERSION);
-        header["data_set"] = json!(self.experiment.data_set);
-        header["data_set_sha256"] = json!(self.experiment.data_set_sha256);
-        header["seed"] = json!(seed);
-        header["grader"] = json!("own");
-        let header: eval::Header = serde_json::from_value(header).unwrap();
+        let Terms { policy: SweptPolicy { spec, .. }, sampling, max_tokens, settings, .. } =
+            terms(policy);
+        let Experiment { data_set, data_set_sha256, .. } = self.experiment.clone();
+        let header = eval::Header {
+            specthink_eval: eval::log::VERSION,
+            data_set,
+            data_set_sha256,
+            policy: spec,
+            sampling,
+            seed,
+            max_tokens,
+            deadline_ms: None,
+            system: None,
+            settings,
+            grader: "own".to_owned(),
+        };
         let path = self.cell_folder(policy, link, seed).join("log.jsonl");
         // Not through EvalLog: a program that another test is starting holds its lock for a moment longer.
         let line = |value: serde_json::Result<String>| value.unwrap() + "\n";
@@ -174,17 +186,17 @@ fn write(cell: &std::path::Path, number: u64, journal: &Journal) {
     writer.finish().unwrap();
 }
 
-/// The settings of a policy, as a sweep notes them.
-fn note(policy: &str) -> serde_json::Value {
-    let name = policy.split(':').next().unwrap();
-    json!({
-        "policy": { "name": name, "parameters": {} },
-        "sampling": Sampling::default(),
-        "max_tokens": 1000,
-        "deadline_ms": null,
-        "system": null,
-        "settings": Settings::default(),
-    })
+/// A policy of the sweep by its text, with default parameters.
+fn terms(policy: &str) -> Terms {
+    let kind = policy.split(':').next().unwrap().parse().unwrap();
+    Terms {
+        policy: SweptPolicy { spec: PolicySpec::new(kind, Preset::Reasoning), share_of: None },
+        sampling: Sampling::default(),
+        max_tokens: 1000,
+        deadline_ms: None,
+        system: None,
+        settings: Settings::default(),
+    }
 }
 
 /// An answer that is a little longer with each question.

@@ -1,16 +1,9 @@
-//! From a policy's name and an optional YAML file to a policy.
+//! The names of policies and presets, and policies' parameters in YAML, with errors that name the line.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_saphyr::Error as YamlError;
-
-use super::{
-    Bounded, Bounds, Paper, PaperConfig, Policy, Role, Scheduled, Solo, Strict, StrictConfig,
-};
-
-/// Tokens of a period of the `periodic` policy, unless told otherwise.
-pub const PERIOD_TOKENS: u32 = 200;
 
 /// The policies by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -52,6 +45,19 @@ impl PolicyKind {
             PolicyKind::Random => "random",
             PolicyKind::Periodic => "periodic",
         }
+    }
+}
+
+impl PolicyKind {
+    /// Whether it has a use for the large writer. A node that it has no use for is not asked for anything, and cannot
+    /// degrade the answer.
+    pub fn uses_large(self) -> bool {
+        self != PolicyKind::SmallOnly
+    }
+
+    /// Whether both writers have a part in it.
+    pub fn has_takeovers(self) -> bool {
+        !matches!(self, PolicyKind::SmallOnly | PolicyKind::LargeOnly)
     }
 }
 
@@ -152,7 +158,7 @@ pub enum PolicyError {
         why: String,
     },
     /// A value that no answer could be written with.
-    #[error("bad value for {key} in the {kind} policy's YAML: it must be {must_be}")]
+    #[error("bad value for {key} of the {kind} policy: it must be {must_be}")]
     BadValue {
         /// The policy.
         kind: PolicyKind,
@@ -161,13 +167,37 @@ pub enum PolicyError {
         /// What it must be.
         must_be: &'static str,
     },
+    /// A parameter that the policy does not have.
+    #[error("the {kind} policy has no parameter {key:?}: did you mean {nearest:?}?")]
+    UnknownParameter {
+        /// The policy.
+        kind: PolicyKind,
+        /// The parameter.
+        key: String,
+        /// The known one that is most like it.
+        nearest: String,
+    },
+    /// A parameter with a value of the wrong type.
+    #[error("bad parameter of the {kind} policy: {why}")]
+    BadParameter {
+        /// The policy.
+        kind: PolicyKind,
+        /// What is wrong.
+        why: String,
+    },
+    /// Something else than a policy.
+    #[error("not a policy: {why}; write {{\"name\": \"strict\", \"parameters\": {{}}}}")]
+    BadSpec {
+        /// What is wrong.
+        why: String,
+    },
     /// A YAML for a policy that has no parameters.
     #[error("the {kind} policy reads no YAML: leave it out, or choose paper or strict")]
     NoParameters {
         /// The policy.
         kind: PolicyKind,
     },
-    /// Bounds for takeovers of a policy that has none.
+    /// Limits for takeovers of a policy that has none.
     #[error(
         "the {kind} policy has no takeovers to give up: leave --takeover-deadline, --overlap and --target out, or \
          choose another policy"
@@ -184,105 +214,8 @@ pub enum PolicyError {
     },
 }
 
-/// What a policy is made of.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Recipe<'a> {
-    /// Which policy.
-    pub kind: PolicyKind,
-    /// Which values, where no YAML is given.
-    pub preset: Preset,
-    /// The parameters of `paper` (the authors' keys) or `strict`, as YAML. Keys that are left out
-    /// have the values of a reasoning pair.
-    pub yaml: Option<&'a str>,
-    /// Greatest number of tokens of the answer; for `paper`, of prompt and answer.
-    pub max_tokens: u32,
-    /// The large writer's share of the tokens, from 0 to 1; for `random` and `periodic`.
-    pub share: f64,
-    /// Tokens of a period; for `periodic`.
-    pub period_tokens: u32,
-    /// Seeds `random`.
-    pub seed: u64,
-    /// What takeovers may cost.
-    pub bounds: Bounds,
-}
-
-impl Default for Recipe<'_> {
-    fn default() -> Self {
-        Recipe {
-            kind: PolicyKind::default(),
-            preset: Preset::default(),
-            yaml: None,
-            max_tokens: 4096,
-            share: 0.2,
-            period_tokens: PERIOD_TOKENS,
-            seed: 0,
-            bounds: Bounds::default(),
-        }
-    }
-}
-
-/// Makes a policy. One that asks the large writer knows what to do when that is late or out.
-pub fn build(recipe: &Recipe<'_>) -> Result<Box<dyn Policy>, PolicyError> {
-    let Recipe { kind, preset, yaml, max_tokens, share, period_tokens, seed, bounds } = *recipe;
-    if yaml.is_some() && !matches!(kind, PolicyKind::Paper | PolicyKind::Strict) {
-        return Err(PolicyError::NoParameters { kind });
-    }
-    let scheduled = matches!(kind, PolicyKind::Random | PolicyKind::Periodic);
-    if scheduled && !(0.0..=1.0).contains(&share) {
-        return Err(PolicyError::BadShare { share: share.to_string() });
-    }
-    if bounds != Bounds::default() && matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly)
-    {
-        return Err(PolicyError::NoTakeovers { kind });
-    }
-    let policy: Box<dyn Policy> = match kind {
-        PolicyKind::Paper => Box::new(Paper::new(paper_config(preset, yaml)?, max_tokens)),
-        PolicyKind::Strict => Box::new(Strict::new(strict_config(preset, yaml)?, max_tokens)),
-        PolicyKind::SmallOnly => Box::new(Solo::new(Role::Small, max_tokens)),
-        PolicyKind::LargeOnly => Box::new(Solo::new(Role::Large, max_tokens)),
-        PolicyKind::Random => Box::new(Scheduled::random(share, seed, max_tokens)),
-        PolicyKind::Periodic => Box::new(Scheduled::periodic(share, period_tokens, max_tokens)),
-    };
-    Ok(match kind {
-        PolicyKind::SmallOnly => policy,
-        _ => Box::new(Bounded::new(policy, bounds, max_tokens)),
-    })
-}
-
-/// The configuration of `paper`: from the authors' YAML where there is one, else the preset's.
-pub fn paper_config(preset: Preset, yaml: Option<&str>) -> Result<PaperConfig, PolicyError> {
-    let kind = PolicyKind::Paper;
-    let config = match (yaml, preset) {
-        (Some(yaml), _) => parse::<PaperConfig>(kind, yaml)?,
-        (None, Preset::Reasoning) => PaperConfig::default(),
-        (None, Preset::Instruct) => PaperConfig::instruct(),
-    };
-    checked(kind, config.fault(), config)
-}
-
-/// The configuration of `strict`: from YAML where there is one, else the preset's.
-pub fn strict_config(preset: Preset, yaml: Option<&str>) -> Result<StrictConfig, PolicyError> {
-    let kind = PolicyKind::Strict;
-    let config = match (yaml, preset) {
-        (Some(yaml), _) => parse::<StrictConfig>(kind, yaml)?,
-        (None, Preset::Reasoning) => StrictConfig::default(),
-        (None, Preset::Instruct) => StrictConfig::instruct(),
-    };
-    checked(kind, config.fault(), config)
-}
-
-fn checked<T>(
-    kind: PolicyKind,
-    fault: Option<(&'static str, &'static str)>,
-    config: T,
-) -> Result<T, PolicyError> {
-    match fault {
-        Some((key, must_be)) => Err(PolicyError::BadValue { kind, key, must_be }),
-        None => Ok(config),
-    }
-}
-
-fn parse<T: DeserializeOwned>(kind: PolicyKind, yaml: &str) -> Result<T, PolicyError> {
+/// Reads YAML strictly; errors name the line.
+pub(super) fn parse<T: DeserializeOwned>(kind: PolicyKind, yaml: &str) -> Result<T, PolicyError> {
     serde_saphyr::from_str(yaml).map_err(|error| {
         let error = error.without_snippet();
         let line = error.location().map_or(0, |location| location.line());
@@ -314,7 +247,7 @@ fn unknown(what: &'static str, name: &str, known: Vec<&'static str>) -> PolicyEr
 }
 
 /// The known name most like this one; letters' case is the least difference.
-fn nearest(name: &str, known: &[&'static str]) -> String {
+pub(super) fn nearest(name: &str, known: &[&str]) -> String {
     let distance = |known: &str| {
         let lower = strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());
         (lower, strsim::damerau_levenshtein(name, known))

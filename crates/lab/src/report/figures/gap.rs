@@ -1,5 +1,7 @@
 //! How much of the way from the small model to the large one a policy goes.
 
+use thinking::policy::PolicyKind;
+
 use super::{
     accuracy::{group_table, head},
     listed,
@@ -20,7 +22,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     let mut notes = Vec::new();
     let (mut missing, mut level): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for group in &data.groups {
-        if matches!(group.policy.kind.as_str(), "small-only" | "large-only") {
+        if !group.policy.kind.has_takeovers() {
             continue;
         }
         let named = format!("{} over {}", group.policy.label, group.link.name);
@@ -28,7 +30,9 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
             let policy = data.beside(group.policy, kind)?;
             data.group(&policy.label, &group.link.name)
         };
-        let (Some(small), Some(large)) = (alone("small-only"), alone("large-only")) else {
+        let (Some(small), Some(large)) =
+            (alone(PolicyKind::SmallOnly), alone(PolicyKind::LargeOnly))
+        else {
             missing.push(named);
             continue;
         };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use thinking::policy::PolicyKind;
+
 use super::listed;
 use crate::{
     link::LinkProfile,
@@ -178,11 +180,11 @@ fn crossing(drawn: &[&[&Vec<Vec<f64>>; 2]], grid: &[f64]) -> Option<(f64, bool)>
 fn notes(data: &Data<'_>, lines: &[Line<'_>], grid: &[f64]) -> Vec<String> {
     let mut notes = Vec::new();
     for line in lines {
-        for kind in ["small-only", "large-only"] {
+        for kind in [PolicyKind::SmallOnly, PolicyKind::LargeOnly] {
             let other = data.beside(line.policy, kind);
             let other = lines.iter().find(|o| other.is_some_and(|p| p.label == o.policy.label));
             let Some(other) = other.filter(|_| line.policy.kind != kind) else { continue };
-            if line.policy.kind == "small-only" {
+            if line.policy.kind == PolicyKind::SmallOnly {
                 continue;
             }
             notes.push(in_words(line, other, grid));

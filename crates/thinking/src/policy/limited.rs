@@ -1,4 +1,4 @@
-//! Bounds: any policy, with takeovers that are given up where they cannot be had, or cost more than they may.
+//! Limits: any policy, with takeovers that are given up where they cannot be had, or cost more than they may.
 //!
 //! Quality then depends on the network, or on what one is ready to pay: where the large writer is out, its first text is
 //! late, or a takeover is beyond the targets (`target`), the small writer does by itself what the large one would have done.
@@ -22,7 +22,7 @@ use crate::{thinker::FinishReason, trigger::Watch};
 
 /// What takeovers may cost. By default whatever they do.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Bounds {
+pub struct Limits {
     /// The longest time from the ask to the large writer's first text.
     pub deadline: Option<Duration>,
     /// Tokens that the small writer may write meanwhile; when it has, the takeover is late.
@@ -32,9 +32,9 @@ pub struct Bounds {
 }
 
 /// A policy whose takeovers are given up where they cost too much. See the module.
-pub struct Bounded {
+pub struct Limited {
     inner: Box<dyn Policy>,
-    bounds: Bounds,
+    limits: Limits,
     allowance: Allowance,
     /// Who was asked last.
     writer: Role,
@@ -55,13 +55,13 @@ pub struct Bounded {
     budget: Budget,
 }
 
-impl Bounded {
-    /// The policy `inner` within these bounds, for an answer of at most `max_tokens` produced tokens.
-    pub fn new(inner: Box<dyn Policy>, bounds: Bounds, max_tokens: u32) -> Self {
-        Bounded {
+impl Limited {
+    /// The policy `inner` within these limits, for an answer of at most `max_tokens` produced tokens.
+    pub fn new(inner: Box<dyn Policy>, limits: Limits, max_tokens: u32) -> Self {
+        Limited {
             inner,
-            bounds,
-            allowance: Allowance::new(bounds.targets, max_tokens),
+            limits,
+            allowance: Allowance::new(limits.targets, max_tokens),
             writer: Role::Small,
             stands_in: false,
             beyond: 0,
@@ -165,7 +165,7 @@ impl Bounded {
     fn ask(&mut self, ask: &mut Ask) {
         self.writer = ask.role;
         if ask.role == Role::Large {
-            let within = [self.bounds.deadline, ask.first_text_within];
+            let within = [self.limits.deadline, ask.first_text_within];
             ask.first_text_within = within.into_iter().flatten().min();
             return;
         }
@@ -182,7 +182,7 @@ impl Bounded {
     fn overlap(&mut self) -> Option<Action> {
         // One is what a late takeover costs.
         let left = self.budget.left().saturating_sub(1);
-        let max_tokens = self.bounds.overlap_tokens?.min(left);
+        let max_tokens = self.limits.overlap_tokens?.min(left);
         if self.undecided || max_tokens == 0 {
             return None;
         }
@@ -199,7 +199,7 @@ impl Bounded {
     }
 }
 
-impl Policy for Bounded {
+impl Policy for Limited {
     fn measured(&mut self, measured: &Measured) {
         self.allowance.measured(measured);
         self.inner.measured(measured);

@@ -1,0 +1,124 @@
+//! What the results of a sweep's policy depend on, beside the seed and the models.
+
+use coordinator::{
+    Settings,
+    eval::{Header, log},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+use serde_json::Value;
+use thinking::{
+    policy::{DEFAULT_SHARE, PolicySpec},
+    thinker::Sampling,
+};
+
+use super::Experiment;
+
+/// A policy of a sweep, with the settings of its answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The policy.
+    pub policy: SweptPolicy,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Greatest number of tokens of an answer.
+    pub max_tokens: u32,
+    /// Time for an answer, in milliseconds.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+    /// The system message.
+    #[serde(default)]
+    pub system: Option<String>,
+    /// How the nodes are treated.
+    pub settings: Settings,
+}
+
+impl Terms {
+    /// The terms of the cells whose logs begin with this header. `share_of` names the policy whose share is taken.
+    pub fn new(header: &Header, share_of: Option<&str>) -> Self {
+        let spec = match share_of {
+            Some(_) => header.policy.clone().with_share(DEFAULT_SHARE),
+            None => header.policy.clone(),
+        };
+        Terms {
+            policy: SweptPolicy { spec, share_of: share_of.map(str::to_owned) },
+            sampling: header.sampling,
+            max_tokens: header.max_tokens,
+            deadline_ms: header.deadline_ms,
+            system: header.system.clone(),
+            settings: header.settings,
+        }
+    }
+
+    /// What the log of a cell with this seed begins with, as far as the share of the policy is known.
+    pub(crate) fn header(&self, experiment: &Experiment, seed: u64) -> Header {
+        Header {
+            specthink_eval: log::VERSION,
+            data_set: experiment.data_set.clone(),
+            data_set_sha256: experiment.data_set_sha256.clone(),
+            policy: self.policy.spec.clone(),
+            sampling: self.sampling,
+            seed,
+            max_tokens: self.max_tokens,
+            deadline_ms: self.deadline_ms,
+            system: self.system.clone(),
+            settings: self.settings,
+            grader: experiment.grader.clone(),
+        }
+    }
+}
+
+/// A policy whose share of the large writer may be the one that another policy of the sweep had in the same place.
+///
+/// As JSON it is the policy's, where `share` may be the other policy's name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweptPolicy {
+    /// The policy; with [`DEFAULT_SHARE`] where its share is another one's.
+    pub spec: PolicySpec,
+    /// The name of the policy whose share it takes.
+    pub share_of: Option<String>,
+}
+
+impl Serialize for SweptPolicy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut value = serde_json::to_value(&self.spec).map_err(S::Error::custom)?;
+        if let Some(of) = &self.share_of {
+            value["parameters"]["share"] = Value::from(of.as_str());
+        }
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SweptPolicy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut value = Value::deserialize(deserializer)?;
+        let share = value.pointer_mut("/parameters/share");
+        let share_of = match share {
+            Some(share @ Value::String(_)) => {
+                let of = share.as_str().map(str::to_owned);
+                *share = Value::from(DEFAULT_SHARE);
+                of
+            }
+            _ => None,
+        };
+        let spec = serde_json::from_value(value).map_err(D::Error::custom)?;
+        Ok(SweptPolicy { spec, share_of })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thinking::policy::{PolicyKind, Preset};
+
+    use super::*;
+
+    #[test]
+    fn a_share_may_be_another_policys() {
+        let spec = PolicySpec::new(PolicyKind::Random, Preset::Reasoning);
+        for share_of in [None, Some("strict".to_owned())] {
+            let policy = SweptPolicy { spec: spec.clone(), share_of };
+            let json = serde_json::to_string(&policy).unwrap();
+            assert_eq!(serde_json::from_str::<SweptPolicy>(&json).unwrap(), policy, "{json}");
+            assert_eq!(json.contains("\"strict\""), policy.share_of.is_some(), "{json}");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! [`PolicySpec`]: a policy with its parameters and its limits, as one value.
+//!
+//! Whatever names a policy parses into it (arguments, a file, a log's header, a request), and nothing else builds one.
+//! As JSON it is `{"name": "strict", "parameters": {...}}`, with the limits among the parameters. `Deserialize` is
+//! lenient, since a journal may be of a later program: unknown parameters are dropped and absent ones have their
+//! defaults. [`PolicySpec::from_request`] is strict. How YAML files are read is in [`super::config`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+use serde_json::{Map, Value};
+
+use super::{
+    Limited, Limits, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role, Scheduled,
+    Solo, Strict, StrictConfig, Targets, TokenPrices, config,
+};
+
+/// The large writer's share of a schedule by default: about the paper's.
+pub const DEFAULT_SHARE: f64 = 0.2;
+
+/// Tokens of a period of the `periodic` policy by default.
+pub const DEFAULT_PERIOD_TOKENS: u32 = 200;
+
+/// A policy with its parameters and limits.
+///
+/// ```
+/// use thinking::policy::{PolicyKind, PolicySpec, Preset};
+///
+/// let spec = PolicySpec::new(PolicyKind::Strict, Preset::Reasoning);
+/// let mut policy = spec.build(0, 2048)?;
+/// let json = serde_json::json!({ "name": "random", "parameters": { "share": 0.3 } });
+/// assert_eq!(PolicySpec::from_request(json)?.kind(), PolicyKind::Random);
+/// # Ok::<(), thinking::policy::PolicyError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicySpec {
+    /// Who writes when.
+    pub rules: Rules,
+    /// What takeovers may cost.
+    pub limits: Limits,
+}
+
+/// A policy's kind with the parameters that it has.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rules {
+    /// See [`Strict`].
+    Strict(StrictConfig),
+    /// See [`Paper`].
+    Paper(PaperConfig),
+    /// The small writer alone.
+    SmallOnly,
+    /// The large writer alone.
+    LargeOnly,
+    /// A writer drawn for every paragraph.
+    Random {
+        /// The large writer's share of the paragraphs, from 0 to 1.
+        share: f64,
+    },
+    /// Writers in turns of fixed length.
+    Periodic {
+        /// The large writer's share of the tokens, from 0 to 1.
+        share: f64,
+        /// Tokens of a period; at least 1.
+        period_tokens: u32,
+    },
+}
+
+impl PolicySpec {
+    /// A policy with the default parameters for this kind of small model, without limits.
+    pub fn new(kind: PolicyKind, preset: Preset) -> Self {
+        let instruct = preset == Preset::Instruct;
+        let (share, period_tokens) = (DEFAULT_SHARE, DEFAULT_PERIOD_TOKENS);
+        let rules = match kind {
+            PolicyKind::Strict if instruct => Rules::Strict(StrictConfig::instruct()),
+            PolicyKind::Strict => Rules::Strict(StrictConfig::default()),
+            PolicyKind::Paper if instruct => Rules::Paper(PaperConfig::instruct()),
+            PolicyKind::Paper => Rules::Paper(PaperConfig::default()),
+            PolicyKind::SmallOnly => Rules::SmallOnly,
+            PolicyKind::LargeOnly => Rules::LargeOnly,
+            PolicyKind::Random => Rules::Random { share },
+            PolicyKind::Periodic => Rules::Periodic { share, period_tokens },
+        };
+        PolicySpec { rules, limits: Limits::default() }
+    }
+
+    /// A policy without limits, with its parameters from YAML in the authors' keys (`paper`) or ours (`strict`). Keys
+    /// that are left out have the values of a reasoning pair.
+    ///
+    /// # Errors
+    /// When the policy reads no YAML, or the YAML has an unknown key or a bad value.
+    pub fn from_yaml(kind: PolicyKind, yaml: &str) -> Result<Self, PolicyError> {
+        let rules = match kind {
+            PolicyKind::Strict => Rules::Strict(config::parse(kind, yaml)?),
+            PolicyKind::Paper => Rules::Paper(config::parse(kind, yaml)?),
+            _ => return Err(PolicyError::NoParameters { kind }),
+        };
+        let spec = PolicySpec { rules, limits: Limits::default() };
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// Reads the JSON form of a spec that somebody has just written: nothing unknown is accepted.
+    ///
+    /// # Errors
+    /// When it has another shape, an unknown parameter or a bad value.
+    pub fn from_request(value: Value) -> Result<Self, PolicyError> {
+        let bad = |why: serde_json::Error| PolicyError::BadSpec { why: why.to_string() };
+        let note = serde_json::from_value::<StrictNote>(value).map_err(bad)?;
+        let spec = PolicySpec::read(note.name, note.parameters, Unknown::Refused)?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// The same policy within these limits.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        PolicySpec { limits, ..self }
+    }
+
+    /// The same policy with this share of the large writer, where it has one to set.
+    #[must_use]
+    pub fn with_share(mut self, wanted: f64) -> Self {
+        if let Rules::Random { share } | Rules::Periodic { share, .. } = &mut self.rules {
+            *share = wanted;
+        }
+        self
+    }
+
+    /// Which policy it is.
+    pub fn kind(&self) -> PolicyKind {
+        match self.rules {
+            Rules::Strict(_) => PolicyKind::Strict,
+            Rules::Paper(_) => PolicyKind::Paper,
+            Rules::SmallOnly => PolicyKind::SmallOnly,
+            Rules::LargeOnly => PolicyKind::LargeOnly,
+            Rules::Random { .. } => PolicyKind::Random,
+            Rules::Periodic { .. } => PolicyKind::Periodic,
+        }
+    }
+
+    /// The time for an answer that the parameters set, if any.
+    pub fn deadline(&self) -> Option<Duration> {
+        match &self.rules {
+            Rules::Paper(config) => Duration::try_from_secs_f64(config.deadline_s()?).ok(),
+            _ => None,
+        }
+    }
+
+    /// Checks every value: [`PolicySpec::build`] succeeds exactly where this does.
+    ///
+    /// # Errors
+    /// Names the first value that no answer could be written with.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let kind = self.kind();
+        let fault = match &self.rules {
+            Rules::Strict(config) => config.fault(),
+            Rules::Paper(config) => config.fault(),
+            Rules::Random { share } | Rules::Periodic { share, .. }
+                if !(0.0..=1.0).contains(share) =>
+            {
+                return Err(PolicyError::BadShare { share: share.to_string() });
+            }
+            Rules::Periodic { period_tokens: 0, .. } => Some(("period_tokens", "at least 1")),
+            _ if !kind.has_takeovers() && self.limits != Limits::default() => {
+                return Err(PolicyError::NoTakeovers { kind });
+            }
+            _ => None,
+        };
+        match fault {
+            Some((key, must_be)) => Err(PolicyError::BadValue { kind, key, must_be }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the policy of one answer of at most `max_tokens` produced tokens (`paper`: of prompt and answer). `seed`
+    /// seeds `random`.
+    ///
+    /// # Errors
+    /// As [`PolicySpec::check`].
+    pub fn build(&self, seed: u64, max_tokens: u32) -> Result<Limited, PolicyError> {
+        self.check()?;
+        let policy: Box<dyn Policy> = match &self.rules {
+            Rules::Strict(config) => Box::new(Strict::new(config.clone(), max_tokens)),
+            Rules::Paper(config) => Box::new(Paper::new(config.clone(), max_tokens)),
+            Rules::SmallOnly => Box::new(Solo::new(Role::Small, max_tokens)),
+            Rules::LargeOnly => Box::new(Solo::new(Role::Large, max_tokens)),
+            Rules::Random { share } => Box::new(Scheduled::random(*share, seed, max_tokens)),
+            Rules::Periodic { share, period_tokens } => {
+                Box::new(Scheduled::periodic(*share, *period_tokens, max_tokens))
+            }
+        };
+        Ok(Limited::new(policy, self.limits, max_tokens))
+    }
+
+    fn read(
+        kind: PolicyKind,
+        mut parameters: Map<String, Value>,
+        unknown: Unknown,
+    ) -> Result<Self, PolicyError> {
+        let bad = |why: serde_json::Error| PolicyError::BadParameter { kind, why: why.to_string() };
+        let mut known = PolicySpec::new(kind, Preset::Reasoning).parameters().map_err(bad)?;
+        known.extend(LIMIT_KEYS.map(|key| (key.to_owned(), Value::Null)));
+        match unknown {
+            Unknown::Dropped => keep_known(&mut parameters, &known),
+            Unknown::Refused => {
+                if let Some(key) = parameters.keys().find(|key| !known.contains_key(*key)) {
+                    let names: Vec<&str> = known.keys().map(String::as_str).collect();
+                    let nearest = config::nearest(key, &names);
+                    return Err(PolicyError::UnknownParameter { kind, key: key.clone(), nearest });
+                }
+            }
+        }
+        let limits = parameters.iter().filter(|(key, _)| LIMIT_KEYS.contains(&key.as_str()));
+        let limits = limits.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let limits: LimitsNote = serde_json::from_value(Value::Object(limits)).map_err(bad)?;
+        parameters.retain(|key, _| !LIMIT_KEYS.contains(&key.as_str()));
+        // What is left out has its default.
+        let mut all = PolicySpec::new(kind, Preset::Reasoning).parameters().map_err(bad)?;
+        all.extend(parameters);
+        let own = Value::Object(all);
+        let rules = match kind {
+            PolicyKind::Strict => Rules::Strict(serde_json::from_value(own).map_err(bad)?),
+            PolicyKind::Paper => Rules::Paper(serde_json::from_value(own).map_err(bad)?),
+            PolicyKind::SmallOnly => Rules::SmallOnly,
+            PolicyKind::LargeOnly => Rules::LargeOnly,
+            PolicyKind::Random => {
+                let ScheduleNote { share, .. } = serde_json::from_value(own).map_err(bad)?;
+                Rules::Random { share }
+            }
+            PolicyKind::Periodic => {
+                let ScheduleNote { share, period_tokens } =
+                    serde_json::from_value(own).map_err(bad)?;
+                Rules::Periodic { share, period_tokens }
+            }
+        };
+        Ok(PolicySpec { rules, limits: limits.into() })
+    }
+
+    /// The parameters as JSON: the policy's own, then the limits that are set.
+    fn parameters(&self) -> Result<Map<String, Value>, serde_json::Error> {
+        let own = match &self.rules {
+            Rules::Strict(config) => serde_json::to_value(config)?,
+            Rules::Paper(config) => serde_json::to_value(config)?,
+            Rules::SmallOnly | Rules::LargeOnly => Value::Null,
+            Rules::Random { share } => serde_json::json!({ "share": share }),
+            Rules::Periodic { share, period_tokens } => {
+                serde_json::json!({ "share": share, "period_tokens": period_tokens })
+            }
+        };
+        let limits = serde_json::to_value(LimitsNote::from(self.limits))?;
+        let objects = [own, limits].into_iter().filter_map(|value| match value {
+            Value::Object(map) => Some(map),
+            _ => None,
+        });
+        Ok(objects.flatten().collect())
+    }
+}
+
+impl Default for PolicySpec {
+    fn default() -> Self {
+        PolicySpec::new(PolicyKind::default(), Preset::default())
+    }
+}
+
+impl Serialize for PolicySpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let parameters = self.parameters().map_err(S::Error::custom)?;
+        LenientNote { name: self.kind(), parameters }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for PolicySpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let LenientNote { name, parameters } = LenientNote::deserialize(deserializer)?;
+        PolicySpec::read(name, parameters, Unknown::Dropped).map_err(D::Error::custom)
+    }
+}
+
+/// What becomes of a parameter that the policy does not have.
+#[derive(Debug, Clone, Copy)]
+enum Unknown {
+    Dropped,
+    Refused,
+}
+
+/// Drops the keys that `known` does not have, in nested objects too.
+fn keep_known(map: &mut Map<String, Value>, known: &Map<String, Value>) {
+    map.retain(|key, _| known.contains_key(key));
+    for (key, value) in map {
+        if let (Value::Object(map), Some(Value::Object(known))) = (value, known.get(key)) {
+            keep_known(map, known);
+        }
+    }
+}
+
+/// The JSON form in journals and logs.
+#[derive(Serialize, Deserialize)]
+struct LenientNote {
+    name: PolicyKind,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+}
+
+/// The JSON form in requests.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictNote {
+    name: PolicyKind,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+}
+
+/// The parameters of a schedule.
+#[derive(Deserialize)]
+struct ScheduleNote {
+    share: f64,
+    #[serde(default)]
+    period_tokens: u32,
+}
+
+/// The keys of [`LimitsNote`].
+const LIMIT_KEYS: [&str; 6] = [
+    "takeover_deadline_us",
+    "overlap_tokens",
+    "target_share",
+    "target_latency_us",
+    "target_cost",
+    "prices",
+];
+
+/// The limits among a policy's parameters; times in microseconds.
+#[derive(Serialize, Deserialize, Default)]
+struct LimitsNote {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    takeover_deadline_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlap_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_latency_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prices: Option<TokenPrices>,
+}
+
+impl From<Limits> for LimitsNote {
+    fn from(limits: Limits) -> Self {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let Targets { share, latency, cost } = limits.targets;
+        LimitsNote {
+            takeover_deadline_us: limits.deadline.map(micros),
+            overlap_tokens: limits.overlap_tokens,
+            target_share: share,
+            target_latency_us: latency.map(micros),
+            target_cost: cost.map(|(cost, _)| cost),
+            prices: cost.map(|(_, prices)| prices),
+        }
+    }
+}
+
+impl From<LimitsNote> for Limits {
+    fn from(note: LimitsNote) -> Self {
+        Limits {
+            deadline: note.takeover_deadline_us.map(Duration::from_micros),
+            overlap_tokens: note.overlap_tokens,
+            targets: Targets {
+                share: note.target_share,
+                latency: note.target_latency_us.map(Duration::from_micros),
+                cost: note.target_cost.zip(note.prices),
+            },
+        }
+    }
+}
