@@ -28,8 +28,8 @@ pub struct Summary {
     pub large: ModelTotals,
     /// Tokens of the sentences that the policy inserted.
     pub inserted_tokens: u64,
-    /// How often the large model was given up because its first text was late or its node out; none of these is among the
-    /// takeovers.
+    /// How often the large model was given up because its first text was late or its node out; none
+    /// of these is among the takeovers.
     #[serde(default)]
     pub abandoned: u32,
     /// How many takeovers were not even asked for, because a target had no room for them.

@@ -1,9 +1,9 @@
 //! The driver: carries the actions of a policy out over two sessions.
 //!
 //! It waits in one place, [`Driver::run`], for the next event of either session, the caller's wish
-//! to stop, or the moment when a silence or a takeover's first text has lasted too long or a lost large node is tried
-//! again. Everything else is bookkeeping without waiting, so neither node can hold up the other. What must be true at all
-//! times:
+//! to stop, or the moment when a silence or a takeover's first text has lasted too long or a lost
+//! large node is tried again. Everything else is bookkeeping without waiting, so neither node can
+//! hold up the other. What must be true at all times:
 //!
 //! - `written` is the answer: text is told to the observer when it is added, and never taken back.
 //! - A link's session holds a beginning of `written`, and at most one proposal that goes on from
@@ -150,7 +150,8 @@ struct Driver<'a> {
     resend_to: Option<Node>,
     /// The large node is out. A session that is there all the same is not accepted yet, and is asked for nothing.
     away: Option<Away>,
-    /// How often it was tried again since it last wrote: one that is accepted and lost again is tried less and less often.
+    /// How often it was tried again since it last wrote: one that is accepted and lost again is
+    /// tried less and less often.
     tries: u32,
     small_draft: Option<Draft>,
     large_draft: Option<Draft>,
@@ -238,8 +239,8 @@ impl<'a> Driver<'a> {
         let after = |heard: Instant, role| heard + timeout(role, &self.settings).min(LONGEST);
         let awaited = self.awaiting.role();
         let silent = (after(self.heard, awaited), Alarm::Silent(awaited));
-        // Nobody waits for what a takeover that was given up still owes, nor for a node that is tried again, but one that
-        // never says it is gone.
+        // Nobody waits for what a takeover that was given up still owes, nor for a node that is
+        // tried again, but one that never says it is gone.
         let owing = self.large.as_ref();
         let owing = owing.filter(|link| self.away.is_some() || !link.forgotten.is_empty());
         let owing = owing.map(|link| (after(link.heard, Role::Large), Alarm::Silent(Role::Large)));

@@ -166,7 +166,8 @@ pub enum JournalError {
     },
     /// The format has another version.
     #[error(
-        "{path} is a journal of version {found}, this program reads version {VERSION}: use the specthink that wrote it ({program})"
+        "{path} is a journal of version {found}, this program reads version {VERSION}: use the \
+         specthink that wrote it ({program})"
     )]
     Version {
         /// The file.

@@ -2,7 +2,8 @@
 //!
 //! [`answer`] is the heart: it carries out what a pure policy decides, over a small and a large
 //! Thinker, and survives the loss of either. What happens is told to an [`Observer`]; the
-//! [`journal`] and the [`render`]er are observers. [`eval`] asks all questions of a data set. The command `specthink` is in [`cli`].
+//! [`journal`] and the [`render`]er are observers. [`eval`] asks all questions of a data set. The
+//! command `specthink` is in [`cli`].
 //!
 //! Here live no model and no wire: both stand behind [`thinking::thinker::Thinker`].
 

@@ -25,7 +25,8 @@ fn targets(args: &PolicyArgs) -> Result<Targets, Stop> {
                 let cost = targets.cost.map_or(cost, |(other, _)| cost.min(other));
                 let Some(prices) = prices else {
                     let message = format!(
-                        "--target {target} needs to know what tokens cost: give --prices FILE, a TOML file as in docs/report.md"
+                        "--target {target} needs to know what tokens cost: give --prices FILE, a \
+                         TOML file as in docs/report.md"
                     );
                     return Err(Stop::new(Exit::Usage, message));
                 };

@@ -122,8 +122,8 @@ impl Driver<'_> {
         self.keep(Role::Small, 0, false).err().map(Ended::from)
     }
 
-    /// The takeover's first text is late, or will never come: the small model goes on. That the policy keeps nothing of it
-    /// ends it.
+    /// The takeover's first text is late, or will never come: the small model goes on. That the
+    /// policy keeps nothing of it ends it.
     pub(super) fn give_up(&mut self) -> Option<Ended> {
         let overlapping = self.overlapping();
         let draft = self.large_draft.take()?;

@@ -1,7 +1,8 @@
 //! A large node that was lost is tried again while the answer goes on without it.
 //!
-//! A try is a session with the text so far. Until it is accepted it is asked for nothing (`Driver::reach_large`), so that
-//! nobody ever waits for it: a takeover is late at once. From then on it is the large node's session like any other.
+//! A try is a session with the text so far. Until it is accepted it is asked for nothing
+//! (`Driver::reach_large`), so that nobody ever waits for it: a takeover is late at once. From then
+//! on it is the large node's session like any other.
 
 use std::time::Duration;
 

@@ -6,10 +6,11 @@
 //!     --random-weights FOLDER --device cuda --batches 1,8,32
 //! ```
 //!
-//! Decode after 64 and after 1,024 tokens, decode of several sessions at once, prefill of 512 tokens in chunks
-//! of 128, and the first token after a prompt that is in the cache already but for its last 16 tokens, as at a takeover.
-//! FOLDER has a config.json; its weights are random, made on the device, in bf16 (`--dtype f32`, `f16`). With it go the
-//! bytes of the weights and the bandwidth of a copy on the device: decoding one session reads all weights for every token.
+//! Decode after 64 and after 1,024 tokens, decode of several sessions at once, prefill of 512
+//! tokens in chunks of 128, and the first token after a prompt that is in the cache already but for
+//! its last 16 tokens, as at a takeover. FOLDER has a config.json; its weights are random, made on
+//! the device, in bf16 (`--dtype f32`, `f16`). With it go the bytes of the weights and the
+//! bandwidth of a copy on the device: decoding one session reads all weights for every token.
 //! `benches/engine_speed.py` runs this beside other engines.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]

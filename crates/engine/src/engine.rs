@@ -209,7 +209,8 @@ fn kv_budget_bytes(
     let all = session.saturating_mul(options.max_sessions as u64);
     match options.kv_memory_bytes {
         Some(bytes) if bytes < session => Err(LoadError::Options(format!(
-            "{} of memory for caches is too little, one session of {context} tokens takes {}; allow more or shorten the context",
+            "{} of memory for caches is too little, one session of {context} tokens takes {}; \
+             allow more or shorten the context",
             memory::in_words(bytes),
             memory::in_words(session),
         ))),

@@ -7,7 +7,11 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Nothing there, or not something a model can be loaded from.
-    #[error("no model at {}: {why}; give a .gguf file or a Hugging Face directory with config.json and safetensors", path.display())]
+    #[error(
+        "no model at {}: {why}; give a .gguf file or a Hugging Face directory with config.json and \
+         safetensors",
+        path.display()
+    )]
     NotFound {
         /// Where it was looked for.
         path: PathBuf,
@@ -31,7 +35,11 @@ pub enum LoadError {
         why: String,
     },
     /// Not one of the families this engine computes.
-    #[error("{} holds architecture {found:?}, which is not supported; use a model of the llama, qwen2 or qwen3 family", path.display())]
+    #[error(
+        "{} holds architecture {found:?}, which is not supported; use a model of the llama, qwen2 \
+         or qwen3 family",
+        path.display()
+    )]
     Architecture {
         /// The file.
         path: PathBuf,
@@ -39,7 +47,11 @@ pub enum LoadError {
         found: String,
     },
     /// A weight format this engine does not compute with.
-    #[error("{}: unsupported quantisation: {what}; use Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, f32, f16 or bf16", path.display())]
+    #[error(
+        "{}: unsupported quantisation: {what}; use Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, \
+         f32, f16 or bf16",
+        path.display()
+    )]
     Quantisation {
         /// The file.
         path: PathBuf,
@@ -71,7 +83,11 @@ pub enum LoadError {
         name: String,
     },
     /// A weight has another shape than the configuration says.
-    #[error("{}: tensor {name:?} has shape {found:?}, the configuration says {expected:?}; the files belong to different models", path.display())]
+    #[error(
+        "{}: tensor {name:?} has shape {found:?}, the configuration says {expected:?}; the files \
+         belong to different models",
+        path.display()
+    )]
     WrongShape {
         /// The file or directory.
         path: PathBuf,
@@ -83,7 +99,11 @@ pub enum LoadError {
         expected: Vec<usize>,
     },
     /// The weights are larger than the memory that is free.
-    #[error("{} takes {needed} of memory, {free} are free; free some or use a smaller model or quantisation", path.display())]
+    #[error(
+        "{} takes {needed} of memory, {free} are free; free some or use a smaller model or \
+         quantisation",
+        path.display()
+    )]
     TooLarge {
         /// The file or directory.
         path: PathBuf,
@@ -104,7 +124,11 @@ pub enum LoadError {
     #[error("{0}")]
     Options(String),
     /// The device refused, mostly for lack of memory.
-    #[error("cannot place {} on the device: {}; use a smaller model or another device", path.display(), one_line(source))]
+    #[error(
+        "cannot place {} on the device: {}; use a smaller model or another device",
+        path.display(),
+        one_line(source)
+    )]
     Device {
         /// The file or directory.
         path: PathBuf,

@@ -17,7 +17,8 @@ use thinking::thinker::{BadSampling, Sampling};
 pub enum SampleError {
     /// The model gave no usable number.
     #[error(
-        "the model gave no usable logits (NaN, infinite or none): its weights or its quantisation are broken; load another file"
+        "the model gave no usable logits (NaN, infinite or none): its weights or its quantisation \
+         are broken; load another file"
     )]
     BadLogits,
     /// A sampling rule has a value that means nothing.

@@ -140,7 +140,8 @@ impl SessionText {
             return Ok(());
         }
         let message = format!(
-            "{what} makes the session {tokens} tokens long, the model's context holds {}; shorten it or use a model with a longer context",
+            "{what} makes the session {tokens} tokens long, the model's context holds {}; shorten \
+             it or use a model with a longer context",
             self.context
         );
         Err(Failure::new(Code::ContextTooLong, message))
@@ -277,7 +278,8 @@ pub(crate) fn check_encodable(
         return Ok(());
     }
     let message = format!(
-        "a text of {} bytes does not fit, the {room_tokens} tokens left of the model's context hold at most {most}; shorten it or use a model with a longer context",
+        "a text of {} bytes does not fit, the {room_tokens} tokens left of the model's context \
+         hold at most {most}; shorten it or use a model with a longer context",
         text.len()
     );
     Err(Failure::new(Code::ContextTooLong, message))

@@ -142,7 +142,8 @@ impl Slot {
         if self.overdue().is_some_and(|overdue| overdue <= Instant::now()) {
             // What the caller did not read in time is not worth keeping a cache for.
             self.outbox.clear();
-            let message = "the deadline passed long ago and nothing more was asked or read; allow more time or open a new session";
+            let message = "the deadline passed long ago and nothing more was asked or read; allow \
+                           more time or open a new session";
             self.fail(Failure::new(Code::DeadlineExceeded, message));
             self.flush(context);
         }

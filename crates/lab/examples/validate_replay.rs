@@ -7,8 +7,9 @@
 //! cargo run --release -p lab --example validate_replay -- --questions 50 --nodes DIR fibre-metro rtt=90ms
 //! ```
 //!
-//! The nodes are processes, `small-node` and `large-node` from DIR, and the proxy is between the coordinator and the large
-//! one. A question is asked over every link before the next ten are, so that what else the machine does falls on all alike.
+//! The nodes are processes, `small-node` and `large-node` from DIR, and the proxy is between the
+//! coordinator and the large one. A question is asked over every link before the next ten are, so
+//! that what else the machine does falls on all alike.
 
 #![expect(clippy::disallowed_methods, reason = "it measures, by the system's clock")]
 

@@ -1,8 +1,9 @@
 //! Links: the network path between two processes.
 //!
-//! [`Links`] holds the profiles that have a name and reads descriptions, [`LinkProfile`] is one of them,
-//! [`Direction`] is the pure model of one direction, [`ShapingProxy`] makes live TCP connections behave by it. [`LiveLink`]
-//! is a link that is up: by the proxy, or by the kernel's netem ([`Shaping`]).
+//! [`Links`] holds the profiles that have a name and reads descriptions, [`LinkProfile`] is one of
+//! them, [`Direction`] is the pure model of one direction, [`ShapingProxy`] makes live TCP
+//! connections behave by it. [`LiveLink`] is a link that is up: by the proxy, or by the kernel's
+//! netem ([`Shaping`]).
 //!
 //! What does not live here: measuring a link ([`crate::calibrate`]), and the real network.
 

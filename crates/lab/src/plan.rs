@@ -1,7 +1,7 @@
 //! Which policy for a link? Answered from sweeps: measured where the link was swept, replayed from loopback where not.
 //!
-//! Pure but for reading journals. What does not live here: the sweeps themselves, prices' files, and the words in which the
-//! answer is given (`crate::cli`).
+//! Pure but for reading journals. What does not live here: the sweeps themselves, prices' files,
+//! and the words in which the answer is given (`crate::cli`).
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 

@@ -1,12 +1,13 @@
 //! Replay: a recorded answer re-timed over another link, without models, in simulated time.
 //!
-//! [`Recording`] is what replay takes from a journal, [`replay`] rebuilds the messages between the coordinator and its
-//! nodes from it and runs them through the [model of a link](crate::link::Direction). docs/replay.md tells the method and
-//! how far it can be trusted.
+//! [`Recording`] is what replay takes from a journal, [`replay`] rebuilds the messages between the
+//! coordinator and its nodes from it and runs them through the [model of a
+//! link](crate::link::Direction). docs/replay.md tells the method and how far it can be trusted.
 //!
-//! It re-times the decisions that were recorded; it does not decide anew. A policy that looks at the clock (a takeover's
-//! deadline, a budget of time) would decide otherwise over another link, and replay cannot tell how. Where the recorded
-//! settings themselves would have ended the answer otherwise, [`Replayed::doubt`] says so.
+//! It re-times the decisions that were recorded; it does not decide anew. A policy that looks at
+//! the clock (a takeover's deadline, a budget of time) would decide otherwise over another link,
+//! and replay cannot tell how. Where the recorded settings themselves would have ended the answer
+//! otherwise, [`Replayed::doubt`] says so.
 //!
 //! What does not live here: reading journals (`coordinator::journal`), links, statistics, and anything that waits.
 
@@ -81,7 +82,8 @@ pub enum Doubt {
     /// The small node would have been silent for longer than the settings allow: the answer would have failed, or
     /// another small node gone on.
     SmallTimeout,
-    /// The large node would have been silent for longer than the settings allow: the small one would have gone on without it.
+    /// The large node would have been silent for longer than the settings allow: the small one
+    /// would have gone on without it.
     LargeTimeout,
     /// A takeover's first text would have been later than the policy waits: the small node would have gone on in its
     /// place.
@@ -95,7 +97,8 @@ pub enum Doubt {
 pub enum ReplayError {
     /// The answer's end is missing.
     #[error(
-        "question {question:?}: its journal breaks off before the answer's end, so what is missing cannot be timed; replay a run that ended"
+        "question {question:?}: its journal breaks off before the answer's end, so what is missing \
+         cannot be timed; replay a run that ended"
     )]
     Incomplete {
         /// The question's id.
@@ -103,7 +106,8 @@ pub enum ReplayError {
     },
     /// The answer failed or was stopped.
     #[error(
-        "question {question:?}: the answer did not end by itself ({why}), so its journal lacks the rest; replay a run that was complete"
+        "question {question:?}: the answer did not end by itself ({why}), so its journal lacks the \
+         rest; replay a run that was complete"
     )]
     Stopped {
         /// The question's id.
@@ -113,7 +117,8 @@ pub enum ReplayError {
     },
     /// A node was lost, late, or was sent its text again.
     #[error(
-        "question {question:?}: {why}: that hangs on the link it was recorded over, not on the answer; record it again over loopback"
+        "question {question:?}: {why}: that hangs on the link it was recorded over, not on the \
+         answer; record it again over loopback"
     )]
     Disturbed {
         /// The question's id.
@@ -123,7 +128,8 @@ pub enum ReplayError {
     },
     /// It was recorded with the whole text sent at every takeover.
     #[error(
-        "question {question:?}: the whole text was sent at every takeover, and replay follows sessions; record it without --resend"
+        "question {question:?}: the whole text was sent at every takeover, and replay follows \
+         sessions; record it without --resend"
     )]
     Resent {
         /// The question's id.
@@ -131,7 +137,8 @@ pub enum ReplayError {
     },
     /// Two asks at a time.
     #[error(
-        "question {question:?}: ask {ask} began before the one before it was finished, and replay follows one at a time; record it with a policy that asks one node at a time"
+        "question {question:?}: ask {ask} began before the one before it was finished, and replay \
+         follows one at a time; record it with a policy that asks one node at a time"
     )]
     Overlapping {
         /// The question's id.
@@ -151,7 +158,8 @@ pub enum ReplayError {
     },
     /// The link resets its connections.
     #[error(
-        "link {link:?} resets connections, which makes answers degrade, and replay times answers that did not; leave reset out, or measure it live"
+        "link {link:?} resets connections, which makes answers degrade, and replay times answers \
+         that did not; leave reset out, or measure it live"
     )]
     Resets {
         /// The link.

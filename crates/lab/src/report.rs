@@ -1,8 +1,8 @@
 //! The report of one or more sweeps: a page with figures, and each figure as a picture and as numbers beside it.
 //!
-//! Rows and journals are grouped once (`data`), each module of `figures` makes a table and a picture of them, and page, SVG
-//! and CSV are written from these. What does not live here: reading folders ([`crate::results`]), statistics
-//! ([`crate::stats`]), replay.
+//! Rows and journals are grouped once (`data`), each module of `figures` makes a table and a
+//! picture of them, and page, SVG and CSV are written from these. What does not live here: reading
+//! folders ([`crate::results`]), statistics ([`crate::stats`]), replay.
 
 mod chart;
 mod data;

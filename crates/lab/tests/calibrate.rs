@@ -1,5 +1,6 @@
-//! Calibration over real sockets on loopback. Only a defect fails, not a busy machine: nothing may be faster than asked, and
-//! how much slower is not judged. Exact figures are tested in simulated time, beside the code.
+//! Calibration over real sockets on loopback. Only a defect fails, not a busy machine: nothing may
+//! be faster than asked, and how much slower is not judged. Exact figures are tested in simulated
+//! time, beside the code.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,5 +1,5 @@
-//! Replay: what a recorded answer costs over other links. In simulated time; journals are written by hand or by scripted
-//! nodes.
+//! Replay: what a recorded answer costs over other links. In simulated time; journals are written
+//! by hand or by scripted nodes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod by_hand;

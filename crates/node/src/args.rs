@@ -75,7 +75,12 @@ pub struct NodeArgs {
     pub context: Option<u32>,
 
     /// Sessions at a time; one more is refused as overloaded.
-    #[arg(long, value_name = "N", default_value_t = transport::DEFAULT_MAX_SESSIONS, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = transport::DEFAULT_MAX_SESSIONS,
+        value_parser = clap::value_parser!(u32).range(1..=65_536)
+    )]
     pub max_sessions: u32,
 
     /// Memory for the sessions' caches of keys and values, such as 2GiB or 512MiB. When it is used up,
@@ -106,7 +111,12 @@ pub struct NodeArgs {
     pub insecure: bool,
 
     /// Greatest size of a message from a client, in bytes.
-    #[arg(long, value_name = "N", default_value_t = transport::DEFAULT_MAX_MESSAGE_BYTES as u32, value_parser = clap::value_parser!(u32).range(1024..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = transport::DEFAULT_MAX_MESSAGE_BYTES as u32,
+        value_parser = clap::value_parser!(u32).range(1024..)
+    )]
     pub max_message_bytes: u32,
 
     /// Send a sign of life on a session that has been silent for so long; at most 10s.
@@ -150,7 +160,8 @@ pub fn command(defaults: &Defaults) -> clap::Command {
          {program} --model ~/models/model.gguf\n  \
          {program} --model {example}\n  \
          {program} --model ./safetensors-folder --listen 127.0.0.1:0 --threads 4\n  \
-         {program} --model model.gguf --listen 0.0.0.0:443 --tls-cert node.pem --tls-key node.key --token-file token\n\n\
+         {program} --model model.gguf --listen 0.0.0.0:443 --tls-cert node.pem --tls-key node.key \
+         --token-file token\n\n\
          Exit codes:\n"
     );
     for exit in Exit::ALL {

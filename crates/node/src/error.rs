@@ -91,7 +91,8 @@ pub enum NodeError {
     Usage(String),
     /// `--model` is neither there nor a name.
     #[error(
-        "no model at {path}: there is no such file or folder, and it is no OWNER/NAME of a Hugging Face repository either; check the spelling"
+        "no model at {path}: there is no such file or folder, and it is no OWNER/NAME of a Hugging \
+         Face repository either; check the spelling"
     )]
     NoModel {
         /// What was given.

@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 
 use crate::{Builtin, Pair};
 
-/// Nobody else asks these nodes, and sessions of models this small cost little: as many as `eval --parallel` may ask for, and
-/// some that are still ending.
+/// Nobody else asks these nodes, and sessions of models this small cost little: as many as `eval
+/// --parallel` may ask for, and some that are still ending.
 const SESSIONS: u32 = 1024 + 64;
 
 /// The small node's and the large node's own models.

@@ -34,7 +34,8 @@ pub enum TokenizerError {
     },
     /// A kind of tokenizer that is not built here.
     #[error(
-        "the tokenizer of {origin} is not supported: {what}; use a model with a byte-level BPE tokenizer, or one with tokenizer.json"
+        "the tokenizer of {origin} is not supported: {what}; use a model with a byte-level BPE \
+         tokenizer, or one with tokenizer.json"
     )]
     Unsupported {
         /// The file.

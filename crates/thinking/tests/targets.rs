@@ -162,8 +162,8 @@ fn paced(policy: &mut dyn Policy, elapsed_s: f64, handover_s: f64) -> Vec<Action
 
 #[test]
 fn a_latency_leaves_time_for_the_hand_over_and_the_rest() {
-    // The large writer is taken to be as quick: 20 tokens take 2 s, whoever writes them, and 19 are expected at least. A hand-over
-    // takes up to three times what opening took.
+    // The large writer is taken to be as quick: 20 tokens take 2 s, whoever writes them, and 19 are
+    // expected at least. A hand-over takes up to three times what opening took.
     let table = [
         (2.0, 0.1, Some(20)),
         (5.6, 0.1, Some(20)),
@@ -254,7 +254,10 @@ proptest! {
     fn no_takeover_goes_beyond_the_share(
         target in 0.0f64..1.0,
         instruct: bool,
-        stretches in prop::collection::vec((1u32..200, prop::sample::select(vec![REFLECTION, AFFIRMATION, VERIFICATION])), 1..40),
+        stretches in prop::collection::vec(
+            (1u32..200, prop::sample::select(vec![REFLECTION, AFFIRMATION, VERIFICATION])),
+            1..40,
+        ),
     ) {
         let preset = if instruct { Preset::Instruct } else { Preset::Reasoning };
         let mut policy = within(share(target), PolicyKind::Strict, preset);

@@ -83,7 +83,13 @@ pub struct PolicyArgs {
 pub struct WritingArgs {
     /// Greatest number of tokens made for the answer by both models together, those that are cut off
     /// at a trigger too; with `--policy paper` of the prompt and the tokens kept.
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2048,
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Writing"
+    )]
     pub max_tokens: u32,
     /// How freely tokens are drawn; 0 always takes the likeliest.
     #[arg(long, value_name = "T", default_value_t = 0.6, help_heading = "Writing")]
@@ -115,7 +121,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
     pub limit: Option<u64>,
     /// Questions at a time.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Run")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        help_heading = "Run"
+    )]
     pub parallel: u16,
     /// Leave broken lines of the data set out, and count them.
     #[arg(long, help_heading = "Run")]
@@ -178,7 +190,13 @@ pub struct SecurityArgs {
     #[arg(long, help_heading = "Security")]
     pub insecure: bool,
     /// Greatest size of a message, either way.
-    #[arg(long, value_name = "BYTES", default_value_t = transport::DEFAULT_MAX_MESSAGE_BYTES as u64, value_parser = clap::value_parser!(u64).range(1024..), help_heading = "Security")]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = transport::DEFAULT_MAX_MESSAGE_BYTES as u64,
+        value_parser = clap::value_parser!(u64).range(1024..),
+        help_heading = "Security"
+    )]
     pub max_message_bytes: u64,
 }
 

@@ -1,8 +1,9 @@
 //! What is done number by number between the products, on the CPU.
 //!
-//! Why not candle's operations: from 65,536 numbers on (eight sessions' activations, or a chunk of a prompt) they use threads
-//! of their own that wait for work by spinning, and take the cores from those that multiply; and over the gate of a
-//! feed-forward layer they go twice, calling libm for each number.
+//! Why not candle's operations: from 65,536 numbers on (eight sessions' activations, or a chunk of
+//! a prompt) they use threads of their own that wait for work by spinning, and take the cores from
+//! those that multiply; and over the gate of a feed-forward layer they go twice, calling libm for
+//! each number.
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};

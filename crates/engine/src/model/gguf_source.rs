@@ -1,5 +1,5 @@
-//! Weights from a GGUF file, on disk or in memory. They stay in the file's blocks, but for formats whose CPU kernels are
-//! scalar: those are repacked, where there is no kernel of our own.
+//! Weights from a GGUF file, on disk or in memory. They stay in the file's blocks, but for formats
+//! whose CPU kernels are scalar: those are repacked, where there is no kernel of our own.
 
 use std::{
     io::{Read, Seek, SeekFrom},

@@ -71,7 +71,13 @@ pub(super) struct CalibrateArgs {
     /// Links, by name or description; all that have a name unless told otherwise.
     pub(super) link: Vec<String>,
     /// How long round trips are measured on each link. Rare stalls show in minutes only.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration, help_heading = "Experiment")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        value_parser = humantime::parse_duration,
+        help_heading = "Experiment"
+    )]
     pub(super) time: Duration,
     #[command(flatten)]
     pub(super) links: LinksArgs,
@@ -103,7 +109,8 @@ pub(super) struct ReplayArgs {
     /// Where the links' randomness starts from.
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Experiment")]
     pub(super) seed: u64,
-    /// The journals were recorded over a link, not over loopback: what no node accounts for is that link's, and left out.
+    /// The journals were recorded over a link, not over loopback: what no node accounts for is that
+    /// link's, and left out.
     #[arg(long, help_heading = "Experiment")]
     pub(super) recorded_over_link: bool,
     /// Write every replayed answer to this file too, as a line of JSON.
@@ -219,7 +226,12 @@ pub(super) struct SweepArgs {
     pub(super) policy: Vec<String>,
     /// A link between here and the large node, by name or description: geo, rtt=90ms,loss=1%; all stands for every
     /// link that has a name.
-    #[arg(long, value_name = "LINK", default_values = ["loopback", "fibre-metro", "4g-good", "geo"], help_heading = "Experiment")]
+    #[arg(
+        long,
+        value_name = "LINK",
+        default_values = ["loopback", "fibre-metro", "4g-good", "geo"],
+        help_heading = "Experiment"
+    )]
     pub(super) link: Vec<String>,
     /// Where randomness starts from, the models' and the links'.
     #[arg(long, value_name = "S", default_values_t = [0], help_heading = "Experiment")]
@@ -260,7 +272,8 @@ impl SweepArgs {
             let mut share_of = None;
             if let Some(of) = of {
                 let of = choices.iter().position(|choice| choice.name == of).ok_or_else(|| {
-                    refused(text, format!("share={of}: give a number from 0 to 1, or name a policy that is given before it"))
+                    let why = "give a number from 0 to 1, or name a policy that is given before it";
+                    refused(text, format!("share={of}: {why}"))
                 })?;
                 if !choices[of].args.policy.uses_large() || choices[of].share_of.is_some() {
                     let why =
@@ -277,7 +290,8 @@ impl SweepArgs {
     }
 }
 
-/// Takes a share that names a policy out of a policy's text: `random:share=strict` is `random:` with the share of `strict`.
+/// Takes a share that names a policy out of a policy's text: `random:share=strict` is `random:`
+/// with the share of `strict`.
 fn split_share(text: &str) -> (String, Option<&str>) {
     let Some((begin, rest)) = text.split_once("share=") else { return (text.to_owned(), None) };
     let (value, end) = rest.split_once(',').unwrap_or((rest, ""));

@@ -148,14 +148,16 @@ fn notes(
     });
     if let Some((recorded_over, _)) = sources.clone().next() {
         notes.push(format!(
-            "Replayed: latency is that of answers recorded over {recorded_over}, re-timed over this link; accuracy, share and \
-             cost are as recorded, and hold as long as the policy does not look at the clock and the link does not break."
+            "Replayed: latency is that of answers recorded over {recorded_over}, re-timed over this \
+             link; accuracy, share and cost are as recorded, and hold as long as the policy does not \
+             look at the clock and the link does not break."
         ));
     }
     let doubtful: usize = sources.map(|(_, doubtful)| doubtful).sum();
     if doubtful > 0 {
         notes.push(format!(
-            "{doubtful} of the replayed answers would have gone another way: a node would have been given up as too late."
+            "{doubtful} of the replayed answers would have gone another way: a node would have \
+             been given up as too late."
         ));
     }
     for candidate in known {
@@ -171,8 +173,9 @@ fn notes(
     }
     if known.iter().any(|candidate| candidate.clients.is_some()) {
         notes.push(
-            "Clients per large node: clients that ask without a pause, and a node that serves one stretch at a time; one that \
-             computes several together serves more. Computing times are those of the sweep, with what it asked at a time."
+            "Clients per large node: clients that ask without a pause, and a node that serves one \
+             stretch at a time; one that computes several together serves more. Computing times are \
+             those of the sweep, with what it asked at a time."
                 .to_owned(),
         );
     }

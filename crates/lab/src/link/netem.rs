@@ -1,5 +1,5 @@
-//! A link of real packets: a network namespace of its own, a pair of virtual devices into it, and the kernel's netem at both
-//! ends. Needs root, a kernel with netem, and iproute2.
+//! A link of real packets: a network namespace of its own, a pair of virtual devices into it, and
+//! the kernel's netem at both ends. Needs root, a kernel with netem, and iproute2.
 //!
 //! The far end is a listener inside the namespace. Nothing is left behind, however the process ends: a namespace goes
 //! with the last one who holds it, and its devices go with it. What does not live here: resets and counting

@@ -13,8 +13,9 @@ use super::{LinkProfile, Outage, Rate, Way};
 /// The payload of one TCP segment on Ethernet, with timestamps.
 pub const SEGMENT_BYTES: usize = 1448;
 
-/// Delay varies with what queues on the way, and queues need time to change: what is sent within this meets the same one.
-/// So it does not matter in how many pieces a program's bytes are handed in.
+/// Delay varies with what queues on the way, and queues need time to change: what is sent within
+/// this meets the same one. So it does not matter in how many pieces a program's bytes are handed
+/// in.
 const JITTER_HOLDS: Duration = Duration::from_millis(10);
 /// How many segments in a row a burst of losses takes, on average.
 const BURST_SEGMENTS: f64 = 4.0;
@@ -237,9 +238,9 @@ impl Losses {
 
     /// Sends segments; says how many were lost, and how long the last of them then waits.
     ///
-    /// Where a segment after the lost ones arrives, the sender is told within a round trip (RFC 8985); where the lost ones
-    /// are the last, it is told by what comes next or by its timeout. A retransmission may be lost too: then
-    /// timeouts follow, each twice as long (RFC 6298).
+    /// Where a segment after the lost ones arrives, the sender is told within a round trip (RFC
+    /// 8985); where the lost ones are the last, it is told by what comes next or by its timeout. A
+    /// retransmission may be lost too: then timeouts follow, each twice as long (RFC 6298).
     fn wait(
         &mut self,
         segments: u64,

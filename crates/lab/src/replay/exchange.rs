@@ -1,8 +1,9 @@
 //! The coordinator's side in simulated time: the driver's rules of what is sent to which node, and when.
 //!
-//! A takeover's price comes from these rules, so they are the driver's own: text is sent ahead in chunks while nothing is
-//! proposed, text in an open trigger window is held back, a proposal goes out at once behind all text it follows. What
-//! does not live here: a node's own work and its link (`node`).
+//! A takeover's price comes from these rules, so they are the driver's own: text is sent ahead in
+//! chunks while nothing is proposed, text in an open trigger window is held back, a proposal goes
+//! out at once behind all text it follows. What does not live here: a node's own work and its link
+//! (`node`).
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 

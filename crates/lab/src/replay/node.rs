@@ -1,4 +1,5 @@
-//! A node behind its link, in simulated time: commands go up, are carried out one after the other, and events come down.
+//! A node behind its link, in simulated time: commands go up, are carried out one after the other,
+//! and events come down.
 //!
 //! What does not live here: what is sent and when (`exchange`).
 

@@ -1,10 +1,12 @@
 //! How many bytes a message takes on the wire.
 //!
-//! Text is counted; what is around it is the framing of HTTP/2 and gRPC, and the fields of the protocol at their usual
-//! lengths. What does not live here: TLS, whose records add 22 bytes a message, and the frames of HTTP/2 that carry no message.
+//! Text is counted; what is around it is the framing of HTTP/2 and gRPC, and the fields of the
+//! protocol at their usual lengths. What does not live here: TLS, whose records add 22 bytes a
+//! message, and the frames of HTTP/2 that carry no message.
 
-/// An HTTP/2 DATA frame's head and a gRPC message's head. Messages that are ready at the same time share a frame, which is
-/// not modelled: models that make a token in microseconds send less than this.
+/// An HTTP/2 DATA frame's head and a gRPC message's head. Messages that are ready at the same time
+/// share a frame, which is not modelled: models that make a token in microseconds send less than
+/// this.
 const FRAME: usize = 9 + 5;
 /// The choice that a message is: a tag and a length.
 const ENVELOPE: usize = 2;

@@ -1,8 +1,9 @@
 //! What taking in text cost a node: the prompt, and each piece of text that the other one wrote.
 //!
-//! A node reports on every piece, but computes pieces that have queued up together and gives the whole time with the last of
-//! them. Over another link other pieces come together, so the time of such a batch is spread over its tokens here, and any
-//! range of bytes can be asked for its cost. What does not live here: the proposals' own time.
+//! A node reports on every piece, but computes pieces that have queued up together and gives the
+//! whole time with the last of them. Over another link other pieces come together, so the time of
+//! such a batch is spread over its tokens here, and any range of bytes can be asked for its cost.
+//! What does not live here: the proposals' own time.
 
 use std::time::Duration;
 

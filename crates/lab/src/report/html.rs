@@ -50,10 +50,12 @@ pub(super) fn page(
     html += "<h2 id=\"cells\">All cells</h2>\n<p class=\"reading\">A row for each policy over each link with each \
      seed, as the sweep prints it.</p>\n";
     html += &table(&tables.cells);
-    html += "<h2 id=\"links\">Links, asked and met</h2>\n<p class=\"reading\">For each link the round trip that was asked for, \
-     and what takeovers waited for beyond the nodes' own account, in all cells over it: one round trip, what jitter, rate and \
-     losses add, and the machine's scheduling, less what the large node read while the ask was on its way. Stalls are pieces \
-     that waited for a retransmission or an outage's end, as the proxy counts them; over real packets nobody does.</p>\n";
+    html += "<h2 id=\"links\">Links, asked and met</h2>\n<p class=\"reading\">For each link the \
+     round trip that was asked for, and what takeovers waited for beyond the nodes' own account, \
+     in all cells over it: one round trip, what jitter, rate and losses add, and the machine's \
+     scheduling, less what the large node read while the ask was on its way. Stalls are pieces \
+     that waited for a retransmission or an outage's end, as the proxy counts them; over real \
+     packets nobody does.</p>\n";
     html += &table(&tables.links);
     for figure in figures {
         html += &section(figure);

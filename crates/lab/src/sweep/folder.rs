@@ -257,8 +257,8 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), _file: file })
     }
 
-    /// Whether a folder can hold these pairs' folders: it is not there yet, or all that it holds are such folders of the
-    /// same experiment, with these pairs or others, and their report.
+    /// Whether a folder can hold these pairs' folders: it is not there yet, or all that it holds
+    /// are such folders of the same experiment, with these pairs or others, and their report.
     ///
     /// # Errors
     /// When it holds anything else, or cannot be read.

@@ -64,7 +64,8 @@ pub enum ChooseError {
     Split(String),
     /// Nothing that could be loaded.
     #[error(
-        "there is no model in a supported form: neither config.json with model.safetensors nor a .gguf file; convert it, or name another model"
+        "there is no model in a supported form: neither config.json with model.safetensors nor a \
+         .gguf file; convert it, or name another model"
     )]
     Nothing,
 }

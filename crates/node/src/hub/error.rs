@@ -7,7 +7,8 @@ use super::{ChooseError, ModelName};
 pub enum HubError {
     /// The hub knows no such repository, or hides it.
     #[error(
-        "{endpoint} has no model '{repo}', or it is private; check the spelling at {endpoint}/models, or set HF_TOKEN to a token that may read it"
+        "{endpoint} has no model '{repo}', or it is private; check the spelling at \
+         {endpoint}/models, or set HF_TOKEN to a token that may read it"
     )]
     NoSuchRepo {
         /// The hub's URL.
@@ -41,7 +42,8 @@ pub enum HubError {
     },
     /// No answer, or the transfer was cut more often than is worth trying.
     #[error(
-        "cannot reach the model hub at {endpoint}: {why}; check the network, or use --offline or a path (what was transferred is kept and the next start goes on from there)"
+        "cannot reach the model hub at {endpoint}: {why}; check the network, or use --offline or a \
+         path (what was transferred is kept and the next start goes on from there)"
     )]
     Unreachable {
         /// The hub's URL.
@@ -51,7 +53,8 @@ pub enum HubError {
     },
     /// No encrypted connection can be made from this machine.
     #[error(
-        "cannot set up TLS for downloads: {why}; install the system's CA certificates (package ca-certificates) or set SSL_CERT_FILE"
+        "cannot set up TLS for downloads: {why}; install the system's CA certificates (package \
+         ca-certificates) or set SSL_CERT_FILE"
     )]
     Tls {
         /// The reason.
@@ -75,7 +78,8 @@ pub enum HubError {
     },
     /// Something is not in the cache and the network may not be used.
     #[error(
-        "{name} is not wholly in the cache {cache}: {missing} missing; start once without --offline (and without HF_HUB_OFFLINE) to download it"
+        "{name} is not wholly in the cache {cache}: {missing} missing; start once without \
+         --offline (and without HF_HUB_OFFLINE) to download it"
     )]
     NotCached {
         /// The model.
@@ -97,7 +101,8 @@ pub enum HubError {
     },
     /// What came is not what the hub announced.
     #[error(
-        "{file} arrived damaged ({why}) and was thrown away; start again, and check the proxy or mirror if it happens again"
+        "{file} arrived damaged ({why}) and was thrown away; start again, and check the proxy or \
+         mirror if it happens again"
     )]
     Damaged {
         /// The file.

@@ -1,9 +1,10 @@
 //! Limits: any policy, with takeovers that are given up where they cannot be had, or cost more than they may.
 //!
-//! Quality then depends on the network, or on what one is ready to pay: where the large writer is out, its first text is
-//! late, or a takeover is beyond the targets (`target`), the small writer does by itself what the large one would have done.
-//! The policy inside hears of a stretch in which nothing was written, which every policy knows: a node may give less than
-//! was asked for. Two things it need not know of are done here, both so that the answer goes on:
+//! Quality then depends on the network, or on what one is ready to pay: where the large writer is
+//! out, its first text is late, or a takeover is beyond the targets (`target`), the small writer
+//! does by itself what the large one would have done. The policy inside hears of a stretch in which
+//! nothing was written, which every policy knows: a node may give less than was asked for. Two
+//! things it need not know of are done here, both so that the answer goes on:
 //! - The small writer is not cut off at the same place again: its watch begins with the next paragraph break.
 //! - Where the policy inside would ask the large writer again at the same place, the small one stands in for it; at the
 //!   next paragraph break the large one is asked again.

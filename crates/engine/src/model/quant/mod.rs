@@ -1,11 +1,12 @@
 //! Products of matrices in less than 32 bits with rows of activations on x86 CPUs with AVX2.
 //!
-//! Why beside candle's: candle unpacks a quantised matrix once for every row of activations, so that eight sessions in a
-//! batch cost eight times what one costs, and a prompt as much per token as decoding (with VNNI its kernels share more, but
-//! eight sessions still make less than three times the tokens of one); f16 and bf16 it widens number by number. Here weights
-//! are rearranged once, when they are loaded (`panel`), so that an instruction takes in 8 columns or 16, and unpacked once
-//! for four rows. Every product sums in one order, so it is the same to the bit however many rows or threads share the
-//! pass, and whatever the instructions (`x86`).
+//! Why beside candle's: candle unpacks a quantised matrix once for every row of activations, so
+//! that eight sessions in a batch cost eight times what one costs, and a prompt as much per token
+//! as decoding (with VNNI its kernels share more, but eight sessions still make less than three
+//! times the tokens of one); f16 and bf16 it widens number by number. Here weights are rearranged
+//! once, when they are loaded (`panel`), so that an instruction takes in 8 columns or 16, and
+//! unpacked once for four rows. Every product sums in one order, so it is the same to the bit
+//! however many rows or threads share the pass, and whatever the instructions (`x86`).
 
 mod panel;
 #[cfg(target_arch = "x86_64")]
@@ -35,8 +36,8 @@ struct Eights {
     values: [i8; 32],
 }
 
-/// 256 activations in eight bits, and the sums of every 16 and every 32 of their values, two side by side in one number as
-/// they are multiplied.
+/// 256 activations in eight bits, and the sums of every 16 and every 32 of their values, two side
+/// by side in one number as they are multiplied.
 #[derive(Debug, Clone, Copy)]
 struct Eights256 {
     scale: f32,

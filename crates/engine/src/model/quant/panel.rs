@@ -96,7 +96,8 @@ impl Format {
         self.scales_at() + 4 * PAIRS
     }
 
-    /// Where it has its weights, behind an f16 scale and perhaps an f16 minimum for every column, if they are no floats.
+    /// Where it has its weights, behind an f16 scale and perhaps an f16 minimum for every column,
+    /// if they are no floats.
     pub(super) const fn weights_at(self) -> usize {
         match self {
             Format::F16 | Format::BF16 => 0,

@@ -41,10 +41,10 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
         name: "7-completion",
         title: "Answers that came, and how".to_owned(),
         reading: "A panel for each measure, links from the shortest round trip to the longest. Completed answers were \
-            graded; in degraded ones the small model went on without the large one, for a while or to the end; failed ones \
-            are questions without an answer. An interval that begins at 0 % does not mean that it never happens. Links \
-            that break off do so at moments that the seed decides, and a cell of a few seconds may meet none of \
-            them.",
+            graded; in degraded ones the small model went on without the large one, for a while or to the end; \
+            failed ones are questions without an answer. An interval that begins at 0 % does not mean that it never \
+            happens. Links that break off do so at moments that the seed decides, and a cell of a few seconds may \
+            meet none of them.",
         notes: Vec::new(),
         table,
         chart: Chart {

@@ -1,6 +1,6 @@
-//! AVX2: four weights of each of 8 columns are multiplied with four values of a row at a time (`maddubs`), and summed in 16
-//! bits as long as that holds them: 8 times for weights of 4 bits, 4 times for 5, twice for 6. Only then are they scaled,
-//! and only a block's sums become floats.
+//! AVX2: four weights of each of 8 columns are multiplied with four values of a row at a time
+//! (`maddubs`), and summed in 16 bits as long as that holds them: 8 times for weights of 4 bits, 4
+//! times for 5, twice for 6. Only then are they scaled, and only a block's sums become floats.
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,

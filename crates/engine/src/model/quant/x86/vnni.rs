@@ -1,5 +1,6 @@
-//! AVX-512's VNNI: four weights of each of 16 columns, those of two panels, are multiplied with four values of a row, and added
-//! to sums in 32 bits, by one instruction (`dpbusd`). The values it reads from memory itself, once for all columns.
+//! AVX-512's VNNI: four weights of each of 16 columns, those of two panels, are multiplied with
+//! four values of a row, and added to sums in 32 bits, by one instruction (`dpbusd`). The values it
+//! reads from memory itself, once for all columns.
 
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_castsi128_si256,
@@ -87,7 +88,8 @@ fn add_group<const R: usize, const BITS: usize>(
     add_half::<R, BITS, 1>(block, at, values, products);
 }
 
-/// Adds the products of a group of 8 columns with R rows' values, scaled: those of the first and of the last 16 weights.
+/// Adds the products of a group of 8 columns with R rows' values, scaled: those of the first and of
+/// the last 16 weights.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 fn add_scaled<const R: usize, const BITS: usize>(
