@@ -120,7 +120,8 @@ pub struct Run {
     pub small: Vec<Node>,
     /// The large node, where the policy has a use for one.
     pub large: Option<Node>,
-    /// Decides who writes. Limited, because the large node may be lost at any time, and this is what goes on without it.
+    /// Decides who writes. Limited, because the large node may be lost at any time, and this is
+    /// what goes on without it.
     pub policy: Limited,
     /// How the nodes are treated.
     pub settings: Settings,

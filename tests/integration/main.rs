@@ -10,6 +10,7 @@ mod lab;
 mod node_errors;
 mod node_process;
 mod rejoin;
+mod tidy;
 
 /// The specthink command.
 const SPECTHINK: &str = env!("CARGO_BIN_EXE_specthink-under-test");

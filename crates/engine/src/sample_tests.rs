@@ -1,3 +1,5 @@
+//! Tests of `sample`: what each rule keeps, what is refused, and that a seed decides every draw.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
-//! `PolicySpec` as JSON: what is written is read again, what 0.1.0 wrote too; strict for requests, lenient for journals.
+//! `PolicySpec` as JSON: what is written is read again, what 0.1.0 wrote too; strict for requests,
+//! lenient for journals.
 
 use std::time::Duration;
 

@@ -10,7 +10,8 @@ use crate::{address::Address, tls::TlsError};
 pub enum RemoteError {
     /// Plain text would leave the machine.
     #[error(
-        "{address} is another machine and the connection would be plain text: write https://, or allow it with --insecure"
+        "{address} is another machine and the connection would be plain text: write https://, or allow it with \
+         --insecure"
     )]
     Plaintext {
         /// Where it would go.
@@ -34,7 +35,8 @@ pub enum ServeError {
     },
     /// Plain text would leave the machine.
     #[error(
-        "{address} can be reached from other machines and the connection would be plain text: give --tls-cert and --tls-key, or allow it with --insecure"
+        "{address} can be reached from other machines and the connection would be plain text: give --tls-cert and \
+         --tls-key, or allow it with --insecure"
     )]
     Plaintext {
         /// What was asked for.

@@ -1,10 +1,11 @@
 //! Targets: what a policy's takeovers may come to, and how much of the next one is within them.
 //!
-//! Pure arithmetic over what was written and measured so far; [`super::Limited`] asks it before every takeover. It must
-//! decide without knowing how long the answer will be. Of an answer's share of large tokens that is no matter: the target
-//! holds at the end of every takeover. Latency and cost also hold what is still to be written, and an answer is
-//! expected to go on for as long again as it is (the median of what remains when nothing is known of its length: Gott 1993,
-//! Nature 363), within its greatest length.
+//! Pure arithmetic over what was written and measured so far; [`super::Limited`] asks it before
+//! every takeover. It must decide without knowing how long the answer will be. Of an answer's share
+//! of large tokens that is no matter: the target holds at the end of every takeover. Latency and
+//! cost also hold what is still to be written, and an answer is expected to go on for as long again
+//! as it is (the median of what remains when nothing is known of its length: Gott 1993, Nature
+//! 363), within its greatest length.
 //!
 //! A takeover is granted as far as it is affordable, but not for a few tokens, and what matters more may use up what
 //! matters less must leave (`reserve`).

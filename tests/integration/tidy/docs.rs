@@ -1,0 +1,147 @@
+//! The rules for Markdown: how wide prose is, and that the glossary's words are the code's.
+
+use super::{MAX_WIDTH, expect_none, files, read, source};
+
+/// Files whose prose is still wider, to be wrapped.
+const WIDE: &[&str] = &["README.md", "docs/measurements.md"];
+
+#[test]
+fn prose_is_narrow() {
+    let mut paths = files("docs", "md");
+    paths.extend(["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"].map(str::to_owned));
+    let mut offences = Vec::new();
+    for path in &paths {
+        let text = read(path);
+        let wide = wide_lines(&text);
+        if WIDE.contains(&path.as_str()) {
+            if wide.is_empty() {
+                offences.push(format!(
+                    "{}: width: {path} is narrow now: delete its exception",
+                    file!()
+                ));
+            }
+            continue;
+        }
+        offences.extend(wide.iter().map(|(line, width)| {
+            format!("{path}:{line}: width: {width} characters, a line of prose has at most {MAX_WIDTH}: wrap it")
+        }));
+    }
+    expect_none(&offences);
+}
+
+#[test]
+fn the_words_of_the_glossary_are_those_of_the_code() {
+    let code: String = source::all()
+        .iter()
+        .flat_map(|source| {
+            source.production().iter().map(|(_, line)| words(line)).collect::<Vec<_>>()
+        })
+        .collect();
+    let text = read("ARCHITECTURE.md");
+    let glossary = glossary(&text);
+    assert!(!glossary.is_empty(), "ARCHITECTURE.md: glossary: there is no table under `## Words`");
+    let offences: Vec<String> = glossary
+        .iter()
+        .filter(|(_, word)| !code.contains(&words(word)))
+        .map(|(line, word)| {
+            format!("ARCHITECTURE.md:{line}: glossary: no code says `{word}`: delete the row, or name what it is")
+        })
+        .collect();
+    expect_none(&offences);
+}
+
+/// The lines of prose that are too wide: their numbers and widths. Tables and code are no prose, and the
+/// targets of links do not count, since nothing can be done about them.
+fn wide_lines(text: &str) -> Vec<(usize, usize)> {
+    let (mut found, mut in_code) = (Vec::new(), false);
+    for (number, line) in (1..).zip(text.lines()) {
+        let start = line.trim_start();
+        if start.starts_with("```") {
+            in_code = !in_code;
+        } else if !in_code && !start.starts_with('|') {
+            let width = without_targets(line).chars().count();
+            if width > MAX_WIDTH {
+                found.push((number, width));
+            }
+        }
+    }
+    found
+}
+
+/// A line without the targets of its links.
+fn without_targets(line: &str) -> String {
+    let (mut rest, mut kept) = (line, String::new());
+    while let Some((before, target)) = rest.split_once("](") {
+        kept.push_str(before);
+        kept.push(']');
+        rest = target.split_once(')').map_or("", |(_, after)| after);
+    }
+    kept + rest
+}
+
+/// The words of the table under `## Words`, with the numbers of their lines.
+fn glossary(text: &str) -> Vec<(usize, &str)> {
+    (1..)
+        .zip(text.lines())
+        .skip_while(|(_, line)| *line != "## Words")
+        .skip(1)
+        .take_while(|(_, line)| !line.starts_with("## "))
+        .filter_map(|(number, line)| {
+            Some((number, line.strip_prefix('|')?.split('|').next()?.trim()))
+        })
+        .skip(2)
+        .collect()
+}
+
+/// A line's words in lower case, each with a space on both sides; identifiers fall into their words.
+fn words(line: &str) -> String {
+    let (mut words, mut was_lower) = (String::from(" "), false);
+    for c in line.chars() {
+        if !c.is_alphanumeric() {
+            if !words.ends_with(' ') {
+                words.push(' ');
+            }
+        } else {
+            if c.is_uppercase() && was_lower {
+                words.push(' ');
+            }
+            words.extend(c.to_lowercase());
+        }
+        was_lower = c.is_lowercase();
+    }
+    words.truncate(words.trim_end().len());
+    words + " "
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_code_and_targets_of_links_may_be_wide() {
+        let wide = "a".repeat(MAX_WIDTH + 1);
+        let table = format!("| {wide} |");
+        let code = format!("```sh\n{wide}\n```\nshort");
+        let link = format!("see [the notes]({wide}) and more");
+        for text in [&table, &code, &link] {
+            assert_eq!(wide_lines(text), [], "{text}");
+        }
+        assert_eq!(wide_lines(&format!("short\n{code}\n- {wide}")), [(6, MAX_WIDTH + 3)]);
+        assert_eq!(wide_lines(&format!("{link} {wide}")), [(1, MAX_WIDTH + 26)]);
+    }
+
+    #[test]
+    fn identifiers_fall_into_their_words() {
+        assert_eq!(words("    /// A *takeover*."), " a takeover ");
+        assert_eq!(
+            words("fn takeoverShare(KvStore, prefill_ms)"),
+            " fn takeover share kv store prefill ms "
+        );
+        assert_eq!(words("///"), " ");
+    }
+
+    #[test]
+    fn the_glossary_is_the_table_under_its_heading() {
+        let text = "| no | no |\n## Words\n\n| word | meaning |\n| --- | --- |\n| warm | not cold |\n\n## More\n| no | |";
+        assert_eq!(glossary(text), [(6, "warm")]);
+    }
+}
