@@ -1,4 +1,5 @@
 //! Policies by name and YAML: what is read, and what is said of what cannot be.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use thinking::policy::{
     Keywords, PaperConfig, PolicyError, PolicyKind, PolicySpec, Preset, Rules, StrictConfig,

@@ -1,5 +1,6 @@
 //! `PolicySpec` as JSON: what is written is read again, what 0.1.0 wrote too; strict for requests,
 //! lenient for journals.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The rules of a session: a table of which command is allowed when, and properties of proposals
 //! that hold however their text is cut into pieces.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::collections::BTreeMap;
 
