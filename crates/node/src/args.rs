@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use bytesize::ByteSize;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use flags::BadDuration;
 
 use crate::{
     builtin::{self, Builtin},
@@ -120,11 +121,11 @@ pub struct NodeArgs {
     pub max_message_bytes: u32,
 
     /// Send a sign of life on a session that has been silent for so long; at most 10s.
-    #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_HEARTBEAT.into(), value_parser = positive)]
+    #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_HEARTBEAT.into(), value_parser = heartbeat)]
     pub heartbeat: humantime::Duration,
 
     /// How long running sessions may go on after SIGTERM or Ctrl-C. A second signal ends them at once.
-    #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_DRAIN.into())]
+    #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_DRAIN.into(), value_parser = drain)]
     pub drain: humantime::Duration,
 
     /// Say more on standard error: -v what happens, -vv every detail. SPECTHINK_LOG takes a filter
@@ -179,10 +180,10 @@ pub fn command(defaults: &Defaults) -> clap::Command {
         .after_help(help)
 }
 
-fn positive(text: &str) -> Result<humantime::Duration, String> {
-    match text.parse::<humantime::Duration>() {
-        Ok(time) if time.is_zero() => Err("it must be more than nothing".to_owned()),
-        Ok(time) => Ok(time),
-        Err(why) => Err(why.to_string()),
-    }
+fn heartbeat(text: &str) -> Result<humantime::Duration, BadDuration> {
+    flags::positive_duration(text).map(Into::into)
+}
+
+fn drain(text: &str) -> Result<humantime::Duration, BadDuration> {
+    flags::duration(text).map(Into::into)
 }

@@ -315,6 +315,16 @@ mod tests {
     }
 
     #[test]
+    fn times_are_read_as_in_every_program() {
+        let server = config(&FULL, &["--drain", "90", "--heartbeat", "0.5"]).unwrap().server;
+        assert_eq!(server.drain, Duration::from_secs(90));
+        assert_eq!(server.heartbeat, Duration::from_millis(500));
+        let line = ["node", "--heartbeat", "0"].map(OsString::from);
+        let refused = NodeArgs::parse_with(&FULL, line).unwrap_err().to_string();
+        assert!(refused.contains("above zero"), "{refused}");
+    }
+
+    #[test]
     fn without_any_model_the_line_says_both_ways_to_get_one() {
         for args in [&[][..], &["--file", "c.gguf"]] {
             let line = usage(&BARE, args);

@@ -75,7 +75,7 @@ pub(super) struct CalibrateArgs {
         long,
         value_name = "TIME",
         default_value = "5s",
-        value_parser = humantime::parse_duration,
+        value_parser = flags::duration,
         help_heading = "Experiment"
     )]
     pub(super) time: Duration,
