@@ -6,6 +6,7 @@
 //! this crate is a function of its arguments, and is tested as one.
 
 pub mod draw;
+pub mod names;
 pub mod policy;
 pub mod session;
 pub mod thinker;

@@ -10,6 +10,7 @@ use coordinator::{
     cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs},
     prices::{Prices, PricesError},
 };
+use thinking::names::nearest;
 
 use super::pairs::PairArg;
 use crate::{link::Shaping, plan::Target};
@@ -348,8 +349,7 @@ fn flags(table: &toml::Table, given: &ArgMatches) -> Result<Vec<OsString>, Strin
     for (key, value) in table {
         let key = key.replace('_', "-");
         if key == "experiment" || !known.contains(&key.as_str()) {
-            let distance = |known: &&&str| strsim::damerau_levenshtein(known, &key);
-            let nearest = known.iter().min_by_key(distance).unwrap_or(&"data");
+            let nearest = nearest(&key, &known);
             return Err(format!("{key:?} is no flag of sweep, {nearest} is"));
         }
         // Which nodes are asked is said by all of them together.

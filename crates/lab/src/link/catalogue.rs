@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use serde::Deserialize;
+use thinking::names::difference;
 
 use super::{LinkError, LinkFault, LinkProfile};
 
@@ -130,10 +131,9 @@ impl Links {
     fn unknown(&self, name: &str) -> LinkError {
         let lower = name.to_lowercase();
         let near = |known: &str| {
-            let known = known.to_lowercase();
             // "4g" for "4g-good": nothing is nearer than a part of the name.
-            let part = lower.len() > 1 && known.contains(&lower);
-            if part { 0 } else { strsim::damerau_levenshtein(&lower, &known) }
+            let part = lower.len() > 1 && known.to_lowercase().contains(&lower);
+            if part { 0 } else { difference(name, known) }
         };
         let names = || self.profiles.iter().map(|profile| profile.name.as_str());
         let mut nearest: Vec<&str> = names().filter(|known| near(known) <= NEAR).collect();

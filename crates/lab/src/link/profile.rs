@@ -4,6 +4,8 @@
 
 use std::{f64::consts::FRAC_1_SQRT_2, fmt, time::Duration};
 
+use thinking::names::nearest;
+
 use super::{LinkFault, Rate};
 
 /// Half of all segments: a stream that loses more makes no headway worth measuring.
@@ -160,13 +162,9 @@ fn shown(time: Duration) -> String {
 }
 
 fn known(key: &str) -> Result<&'static str, LinkFault> {
-    let distance = |known: &&'static str| strsim::damerau_levenshtein(key, known);
     match KEYS.iter().find(|known| **known == key) {
         Some(key) => Ok(key),
-        None => {
-            let nearest = KEYS.iter().copied().min_by_key(distance).unwrap_or(KEYS[0]);
-            Err(LinkFault::UnknownKey { key: key.to_owned(), nearest })
-        }
+        None => Err(LinkFault::UnknownKey { key: key.to_owned(), nearest: nearest(key, &KEYS) }),
     }
 }
 

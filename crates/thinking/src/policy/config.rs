@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_saphyr::Error as YamlError;
 
+use crate::names::nearest;
+
 /// The policies by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -220,7 +222,7 @@ pub(super) fn parse<T: DeserializeOwned>(kind: PolicyKind, yaml: &str) -> Result
         let error = error.without_snippet();
         let line = error.location().map_or(0, |location| location.line());
         if let YamlError::SerdeUnknownField { field, expected, .. } = error {
-            let nearest = nearest(field, expected);
+            let nearest = nearest(field, expected).to_owned();
             return PolicyError::UnknownKey { kind, key: field.clone(), line, nearest };
         }
         let number = usize::try_from(line).unwrap_or(0);
@@ -241,16 +243,7 @@ fn unknown(what: &'static str, name: &str, known: Vec<&'static str>) -> PolicyEr
     PolicyError::UnknownName {
         what,
         name: name.to_owned(),
-        nearest: nearest(name, &known),
+        nearest: nearest(name, &known).to_owned(),
         known: known.join(", "),
     }
-}
-
-/// The known name most like this one; letters' case is the least difference.
-pub(super) fn nearest(name: &str, known: &[&str]) -> String {
-    let distance = |known: &str| {
-        let lower = strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());
-        (lower, strsim::damerau_levenshtein(name, known))
-    };
-    known.iter().min_by_key(|known| distance(known)).map_or_else(String::new, |k| (*k).to_owned())
 }

@@ -14,6 +14,7 @@ use super::{
     Limited, Limits, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role, Scheduled,
     Solo, Strict, StrictConfig, Targets, TokenPrices, config,
 };
+use crate::names::nearest;
 
 /// The large writer's share of a schedule by default: about the paper's.
 pub const DEFAULT_SHARE: f64 = 0.2;
@@ -205,7 +206,7 @@ impl PolicySpec {
             Unknown::Refused => {
                 if let Some(key) = parameters.keys().find(|key| !known.contains_key(*key)) {
                     let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                    let nearest = config::nearest(key, &names);
+                    let nearest = nearest(key, &names).to_owned();
                     return Err(PolicyError::UnknownParameter { kind, key: key.clone(), nearest });
                 }
             }
