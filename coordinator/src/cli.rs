@@ -84,7 +84,7 @@ pub fn start_logging(verbose: u8) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(ours)))
         .with_writer(std::io::stderr)
-        .with_ansi(config::takes_colour(std::io::stderr().is_terminal()));
+        .with_ansi(flags::takes_colour(std::io::stderr().is_terminal()));
     // A second start in one process (tests) keeps the first log.
     let _ = log.try_init();
 }

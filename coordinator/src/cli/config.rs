@@ -181,20 +181,9 @@ pub(super) fn style(color: When) -> Style {
     let colour = match color {
         When::Always => true,
         When::Never => false,
-        When::Auto => takes_colour(std::io::stdout().is_terminal()),
+        When::Auto => flags::takes_colour(std::io::stdout().is_terminal()),
     };
     if colour { Style::Colour } else { Style::Marks }
-}
-
-/// Whether an output takes colour, unless told otherwise.
-pub(super) fn takes_colour(is_terminal: bool) -> bool {
-    let variable = |name| std::env::var_os(name).unwrap_or_default();
-    colour_by(is_terminal, &variable("NO_COLOR"), &variable("TERM"))
-}
-
-/// <https://no-color.org>: any value but an empty one turns colour off.
-fn colour_by(is_terminal: bool, no_color: &OsStr, term: &OsStr) -> bool {
-    is_terminal && no_color.is_empty() && term != "dumb"
 }
 
 pub(super) fn sampling(args: &WritingArgs) -> Result<Sampling, Stop> {
@@ -312,19 +301,6 @@ pub fn remote(config: RemoteConfig) -> Result<Remote, Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn colour_is_for_terminals_that_want_it() {
-        let colour = |is_terminal, no_color: &str, term: &str| {
-            colour_by(is_terminal, no_color.as_ref(), term.as_ref())
-        };
-        assert!(colour(true, "", "xterm"));
-        assert!(colour(true, "", ""));
-        assert!(!colour(true, "1", "xterm"));
-        assert!(!colour(true, "0", "xterm"), "any value counts");
-        assert!(!colour(true, "", "dumb"));
-        assert!(!colour(false, "", "xterm"));
-    }
 
     #[test]
     fn a_question_may_be_as_long_as_a_message() {

@@ -142,12 +142,9 @@ impl Signals {
 
 fn log(verbose: u8) -> Result<(), NodeError> {
     let filter = log_filter(verbose, |name| std::env::var(name).ok())?;
-    // See https://no-color.org.
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let ansi = std::io::stderr().is_terminal() && !plain;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(ansi)
+        .with_ansi(flags::takes_colour(std::io::stderr().is_terminal()))
         .with_writer(std::io::stderr)
         .init();
     Ok(())
