@@ -56,7 +56,7 @@ impl Draws {
 
     /// The next number, uniform in [0, 1).
     fn uniform(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+        thinking::draw::uniform(self.0.next_u64())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Seeded draws: the one sequence of numbers that policies and the coordinator draw from. How a model
-//! draws its tokens is the engine's business.
+//! Seeded draws: the one sequence of numbers that policies and the coordinator draw from, and how
+//! random bits become a number. How a model draws its tokens is the engine's business.
 
 /// The n-th number of a seeded sequence (Steele, Lea, Flood: Fast splittable pseudorandom number
 /// generators, 2014): any number can be had without those before it.
@@ -10,8 +10,26 @@ pub fn splitmix64(seed: u64, n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// A number uniform in [0, 1) from 64 random bits: the upper 53, which are what a double holds.
+pub fn uniform(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn uniform_numbers_begin_at_zero_and_stay_below_one() {
+        for (bits, number) in [
+            (0, 0.0),
+            ((1 << 11) - 1, 0.0),
+            (1 << 11, 1.0 / (1u64 << 53) as f64),
+            (1 << 63, 0.5),
+            (u64::MAX, 1.0 - f64::EPSILON / 2.0),
+        ] {
+            assert_eq!(super::uniform(bits), number, "{bits:#x}");
+        }
+    }
+
     #[test]
     fn the_sequence_is_the_published_one() {
         // The first outputs of the reference implementation with seed 0.

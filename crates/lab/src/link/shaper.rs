@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use thinking::draw::splitmix64;
+use thinking::draw::{splitmix64, uniform};
 
 use super::{LinkProfile, Outage, Rate, Way};
 
@@ -175,7 +175,7 @@ impl Draws {
 
     /// From 0 to below 1.
     fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        uniform(self.next())
     }
 }
 

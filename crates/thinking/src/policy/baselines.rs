@@ -1,7 +1,10 @@
 //! Baselines: one model alone, and switching by a schedule that looks at nothing.
 
 use super::{Action, Ask, End, Event, Policy, Role, Why};
-use crate::{draw::splitmix64, thinker::FinishReason};
+use crate::{
+    draw::{splitmix64, uniform},
+    thinker::FinishReason,
+};
 
 /// Tokens of a stretch after which a schedule decides anew although no paragraph ended.
 const LONGEST_STRETCH_TOKENS: u32 = 1024;
@@ -141,8 +144,7 @@ impl Scheduled {
         match &mut self.schedule {
             Schedule::Random { seed, drawn } => {
                 *drawn += 1;
-                // 53 bits: what a double holds.
-                let draw = (splitmix64(*seed, *drawn) >> 11) as f64 / (1u64 << 53) as f64;
+                let draw = uniform(splitmix64(*seed, *drawn));
                 if draw < self.share { Role::Large } else { Role::Small }
             }
             Schedule::Periodic { period_tokens, period, turn } => {
