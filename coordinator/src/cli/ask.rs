@@ -1,13 +1,18 @@
 //! `specthink ask`: one question, answered live.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Stdout, Write},
     sync::Arc,
 };
 
 use serde::Serialize;
-use thinking::{policy::End, thinker::Failure, transcript::Span};
+use thinking::{
+    policy::{End, Why},
+    thinker::Failure,
+    transcript::Span,
+};
 use tokio::sync::Notify;
 
 use super::{
@@ -21,7 +26,7 @@ use crate::{
     journal::{Header, JournalWriter},
     progress::{Observer, Stamped},
     question::Run,
-    render::{Renderer, why_name, write_summary},
+    render::{Renderer, write_summary},
 };
 
 pub(super) fn run(config: Config) -> Result<Exit, Stop> {
@@ -134,13 +139,21 @@ fn exit(
         exit => exit,
     };
     let stop = Stop::from(failure);
-    let named = if failure.message.contains(node.as_str()) { "" } else { node };
     let kept = match (outcome.transcript.spans().is_empty(), journal) {
         (true, _) => "",
         (false, true) => "; the text so far is in the journal; a second --small would have gone on",
         (false, false) => "; a second --small would have gone on",
     };
-    Err(Stop::new(exit, format!("small node {named}: {stop}{kept}").replace(" :", ":")))
+    Err(Stop::new(exit, format!("{}: {stop}{kept}", named(node, failure))))
+}
+
+/// What a failed node is called in front of its failure, which often names it already.
+fn named(node: &str, failure: &Failure) -> String {
+    if failure.message.contains(node) {
+        "small node".to_owned()
+    } else {
+        format!("small node {node}")
+    }
 }
 
 /// What is said when no small node is there.
@@ -171,7 +184,7 @@ struct Printed<'a> {
     spans: &'a [Span],
     /// The figures that follow from the summary.
     takeover_share: f64,
-    takeovers_by_reason: serde_json::Map<String, serde_json::Value>,
+    takeovers_by_reason: BTreeMap<Why, u32>,
     network_us: u64,
     summary: &'a Summary,
 }
@@ -182,11 +195,7 @@ fn write_json(outcome: &Outcome) -> io::Result<()> {
         answer: outcome.text(),
         spans: outcome.transcript.spans(),
         takeover_share: summary.takeover_share(),
-        takeovers_by_reason: summary
-            .takeovers_by_reason()
-            .into_iter()
-            .map(|(why, count)| (why_name(why).replace(' ', "_"), count.into()))
-            .collect(),
+        takeovers_by_reason: summary.takeovers_by_reason(),
         network_us: summary.time.network_us(),
         summary,
     };
@@ -198,4 +207,22 @@ fn write_json(outcome: &Outcome) -> io::Result<()> {
 
 fn forgive_a_closed_pipe(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use thinking::thinker::Code;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_named_once() {
+        for (message, name) in [
+            ("cannot reach http://a:1", "small node"),
+            ("no room : 64 sessions", "small node http://a:1"),
+        ] {
+            let failure = Failure::new(Code::Unavailable, message);
+            assert_eq!(named("http://a:1", &failure), name, "{message}");
+        }
+    }
 }

@@ -10,12 +10,13 @@ use super::{expect_none, read};
 
 /// Every workspace crate, and the workspace crates that it depends on, by the alphabet.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("coordinator", &["grading", "pair", "thinking", "transport"]),
+    ("coordinator", &["flags", "grading", "pair", "thinking", "transport"]),
     ("engine", &["text", "thinking"]),
+    ("flags", &[]),
     ("grading", &[]),
-    ("lab", &["coordinator", "grading", "pair", "thinking", "transport"]),
+    ("lab", &["coordinator", "flags", "grading", "pair", "thinking", "transport"]),
     ("large-node", &["node"]),
-    ("node", &["engine", "thinking", "transport"]),
+    ("node", &["engine", "flags", "thinking", "transport"]),
     ("pair", &["large-node", "node", "small-node"]),
     ("proto", &[]),
     ("small-node", &["node"]),
