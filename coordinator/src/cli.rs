@@ -5,6 +5,7 @@ mod ask;
 mod bar;
 mod builtin;
 mod config;
+mod endpoint;
 mod eval;
 mod exit;
 mod policy;
@@ -23,7 +24,10 @@ use clap::Parser;
 use self::args::{Args, Command};
 // What commands over the same nodes are made of: these here, and the lab's.
 pub use self::{
-    args::{GraderKind, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs},
+    args::{
+        GraderKind, NamedNode, NamedNodes, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs,
+        WritingArgs,
+    },
     bar::Bar,
     builtin::{Builtin, Pair, prepare},
     config::{Origin, Places, remote},

@@ -1,13 +1,15 @@
 //! The raw arguments, as clap reads them. What they mean together is in `config`.
 
+mod named;
 mod shared;
 
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-pub use self::shared::{
-    GraderKind, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs,
+pub use self::{
+    named::{NamedNode, NamedNodes},
+    shared::{GraderKind, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs},
 };
 use super::exit;
 
@@ -61,8 +63,10 @@ Examples:
     specthink ask --small http://127.0.0.1:7101 --large http://127.0.0.1:7102 \"Is 221 prime?\"
   The large model on a server, a second small node in reserve, a journal:
     specthink ask --small http://127.0.0.1:7101 --small http://10.0.0.7:7101 \\
-        --large https://gpu.example.org:7102 --tls-ca ca.pem --token-file token \\
+        --large https://gpu.example.org:7102 --tls-ca ca.pem --large-token-file token \\
         --journal run.jsonl \"Is 221 prime?\"
+  The same large node by its name in a file:
+    specthink ask --endpoints nodes.toml --small http://127.0.0.1:7101 --large @gpu \"Is 221 prime?\"
   A small model that does not reason (an instruct model):
     specthink ask --large http://127.0.0.1:7102 --preset instruct \"Is 221 prime?\"
   The small model alone, for comparison, reproducibly:

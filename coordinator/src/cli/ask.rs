@@ -144,7 +144,11 @@ fn exit(
         (false, true) => "; the text so far is in the journal; a second --small would have gone on",
         (false, false) => "; a second --small would have gone on",
     };
-    Err(Stop::new(exit, format!("{}: {stop}{kept}", named(node, failure))))
+    let mend = match exit {
+        Exit::Unauthenticated => "; a small node's own token is given with --small-token-file",
+        _ => "",
+    };
+    Err(Stop::new(exit, format!("{}: {stop}{kept}{mend}", named(node, failure))))
 }
 
 /// What a failed node is called in front of its failure, which often names it already.

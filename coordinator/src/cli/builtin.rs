@@ -15,7 +15,7 @@ pub(super) fn answering<'a>(
     builtin: Option<&'a dyn Builtin>,
     nodes: &NodesArgs,
 ) -> Option<&'a dyn Builtin> {
-    builtin.filter(|_| nodes.small.is_empty() && nodes.large.is_none())
+    builtin.filter(|_| nodes.named.is_empty())
 }
 
 /// Starts the pair. It is on loopback and this process's own, so flags about credentials are mistakes.

@@ -11,11 +11,12 @@ use thinking::{
     policy::{Limited, PolicyKind, PolicySpec},
     thinker::{BadSampling, Message, Prompt, Sampling},
 };
-use transport::{Address, ClientTls, Remote, RemoteConfig, Token};
+use transport::{Address, Remote, RemoteConfig, Token};
 
 use super::{
-    args::{AskArgs, NodesArgs, PolicyArgs, SecurityArgs, When, WritingArgs},
+    args::{AskArgs, NamedNode, NodesArgs, PolicyArgs, SecurityArgs, When, WritingArgs},
     builtin::{self, Builtin, Pair},
+    endpoint::{Endpoint, Endpoints},
     exit::{Exit, Stop},
     policy,
 };
@@ -135,22 +136,30 @@ impl Places {
     ) -> Result<Places, Stop> {
         if let Some(builtin) = builtin::answering(builtin, nodes) {
             let pair = builtin::start(builtin, wants_large, security)?;
-            let place = |url: &String| bare(url, security);
+            let place =
+                |url: &String| Endpoint::at(parsed(url)?).remote(security.max_message_bytes);
             return Ok(Places {
                 small: vec![place(&pair.small)?],
                 large: pair.large.as_ref().map(place).transpose()?,
                 origin: Origin::Builtin { _pair: pair, banner: builtin::banner(builtin) },
             });
         }
-        let (usual, origin) = match (nodes.small.is_empty(), nodes.large.is_some()) {
+        let named = &nodes.named;
+        let (usual, origin) = match (named.small.is_empty(), named.large.is_some()) {
             (false, _) => (None, Origin::Named),
-            (true, true) => (Some(DEFAULT_SMALL), Origin::SmallUsual),
-            (true, false) => (Some(DEFAULT_SMALL), Origin::Usual),
+            (true, true) => (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), Origin::SmallUsual),
+            (true, false) => (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), Origin::Usual),
         };
-        let small = nodes.small.iter().map(String::as_str).chain(usual);
-        let small = small.map(|url| secured(url, security)).collect::<Result<_, Stop>>()?;
-        let large = nodes.large.as_deref().unwrap_or(DEFAULT_LARGE);
-        let large = wants_large.then(|| secured(large, security)).transpose()?;
+        let endpoints = nodes.endpoints.as_deref().map(Endpoints::read).transpose()?;
+        let reach = Reach { endpoints, security };
+        // One secret is for one node: the large one's is not shown to a small one.
+        let has_large = wants_large || named.large.is_some();
+        let small = named.small.iter().chain(&usual).enumerate();
+        let small = small.map(|(index, node)| reach.remote(node, !has_large && index == 0));
+        let small = small.collect::<Result<_, Stop>>()?;
+        let usual = NamedNode::from(DEFAULT_LARGE.to_owned());
+        let large = named.large.as_ref().unwrap_or(&usual);
+        let large = wants_large.then(|| reach.remote(large, true)).transpose()?;
         Ok(Places { small, large, origin })
     }
 
@@ -256,31 +265,62 @@ pub(super) fn question_id() -> String {
     format!("{:x}-{:x}", now.as_micros(), std::process::id())
 }
 
-/// A connection to an address, without credentials.
-fn bare(url: &str, args: &SecurityArgs) -> Result<RemoteConfig, Stop> {
-    let address: Address = url.parse().map_err(|error| Stop::new(Exit::Usage, error))?;
-    let mut config = RemoteConfig::new(address);
-    config.max_message_bytes = usize::try_from(args.max_message_bytes).unwrap_or(usize::MAX);
-    Ok(config)
+/// How nodes are reached that somebody else runs.
+struct Reach<'a> {
+    /// What names stand for.
+    endpoints: Option<Endpoints>,
+    security: &'a SecurityArgs,
 }
 
-/// A node that somebody else runs.
-fn secured(url: &str, args: &SecurityArgs) -> Result<RemoteConfig, Stop> {
-    let mut config = bare(url, args)?;
-    config.tls = ClientTls {
-        ca: args.tls_ca.clone(),
-        identity: args.tls_cert.clone().zip(args.tls_key.clone()),
-    };
-    config.token = match (&args.token_file, std::env::var(TOKEN_VARIABLE)) {
-        (Some(file), _) => Some(Token::from_file(file).map_err(|error| credentials(&error))?),
-        (None, Ok(text)) if !text.is_empty() => Some(
-            Token::new(&text)
-                .map_err(|error| credentials(&format!("the variable {TOKEN_VARIABLE}: {error}")))?,
-        ),
-        _ => None,
-    };
-    config.insecure = args.insecure;
-    Ok(config)
+impl Reach<'_> {
+    /// The connection to a node. The one token of `--token-file` or the variable is only for a node that
+    /// `takes_shared_token`.
+    fn remote(&self, node: &NamedNode, takes_shared_token: bool) -> Result<RemoteConfig, Stop> {
+        let security = self.security;
+        let mut endpoint = self.endpoint(&node.place)?;
+        // A name whose table says how it is secured is secured so and in no other way.
+        let takes_flags = !endpoint.is_secured();
+        if takes_flags {
+            endpoint.ca = security.tls_ca.clone();
+            endpoint.client_cert = security.tls_cert.clone();
+            endpoint.client_key = security.tls_key.clone();
+            endpoint.insecure = Some(security.insecure);
+        }
+        endpoint.token_file = node.token_file.clone().or(endpoint.token_file);
+        let takes_shared_token = takes_shared_token && takes_flags && endpoint.token_file.is_none();
+        if takes_shared_token {
+            endpoint.token_file = security.token_file.clone();
+        }
+        let mut config = endpoint.remote(security.max_message_bytes)?;
+        if takes_shared_token && config.token.is_none() {
+            config.token = token_of_variable()?;
+        }
+        Ok(config)
+    }
+
+    /// What an address, or `@NAME`, stands for.
+    fn endpoint(&self, place: &str) -> Result<Endpoint, Stop> {
+        match (place.strip_prefix('@'), &self.endpoints) {
+            (None, _) => Ok(Endpoint::at(parsed(place)?)),
+            (Some(name), Some(endpoints)) => Ok(endpoints.get(name)?.clone()),
+            (Some(_), None) => {
+                let message = format!(
+                    "{place} is a name, and nothing says what it stands for: give --endpoints FILE too"
+                );
+                Err(Stop::new(Exit::Usage, message))
+            }
+        }
+    }
+}
+
+fn parsed(address: &str) -> Result<Address, Stop> {
+    address.parse().map_err(|error| Stop::new(Exit::Usage, error))
+}
+
+fn token_of_variable() -> Result<Option<Token>, Stop> {
+    let text = std::env::var(TOKEN_VARIABLE).unwrap_or_default();
+    let token = (!text.is_empty()).then(|| Token::new(&text)).transpose();
+    token.map_err(|error| credentials(&format!("the variable {TOKEN_VARIABLE}: {error}")))
 }
 
 fn credentials(error: &dyn std::fmt::Display) -> Stop {

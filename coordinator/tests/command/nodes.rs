@@ -12,7 +12,7 @@ use thinking::{
     thinker::Thinker,
 };
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
-use transport::{ServerConfig, bind, serve};
+use transport::{ServerConfig, Token, bind, serve};
 
 /// A served Thinker; stops when it is dropped.
 pub(crate) struct Served {
@@ -23,11 +23,21 @@ pub(crate) struct Served {
 
 /// Serves a Thinker on a free port.
 pub(crate) fn served(runtime: &Runtime, thinker: Arc<dyn Thinker>) -> Served {
+    served_to(runtime, thinker, None)
+}
+
+/// Serves a Thinker on a free port, to those who show this token where there is one.
+pub(crate) fn served_to(
+    runtime: &Runtime,
+    thinker: Arc<dyn Thinker>,
+    token: Option<&str>,
+) -> Served {
     runtime.block_on(async {
         let listener = bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
-        let config = ServerConfig::new(Options::default().card);
+        let mut config = ServerConfig::new(Options::default().card);
+        config.token = token.map(|token| Token::new(token).unwrap());
         let task = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
             serve(listener, thinker, config, shutdown).await.unwrap();
@@ -56,13 +66,24 @@ pub(crate) fn large() -> Arc<ScriptedThinker> {
 
 /// Runs the command to its end. Its environment holds nothing that would change what it does.
 pub(crate) fn specthink(arguments: &[impl AsRef<OsStr>], input: Option<&[u8]>) -> Output {
+    let mut command = command();
+    command.args(arguments);
+    to_its_end(command, input)
+}
+
+/// The command, in an environment that holds nothing that would change what it does.
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_specthink"));
     command
-        .args(arguments)
         .env_remove("RUST_LOG")
         .env_remove("SPECTHINK_LOG")
         .env_remove("NO_COLOR")
         .env_remove("SPECTHINK_TOKEN");
+    command
+}
+
+/// Runs a command with this on its standard input.
+pub(crate) fn to_its_end(mut command: Command, input: Option<&[u8]>) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();

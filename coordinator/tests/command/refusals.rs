@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use crate::nodes::{served, specthink, stderr, stdout};
 
 /// Runs the command and expects this exit code and one line of error with these words.
-fn refused(arguments: &[&str], input: Option<&[u8]>, exit: i32, words: &[&str]) {
+pub(crate) fn refused(arguments: &[&str], input: Option<&[u8]>, exit: i32, words: &[&str]) {
     let output = specthink(arguments, input);
     let error = stderr(&output);
     assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {error}");

@@ -9,17 +9,18 @@ use clap::{
 use flags::positive_duration;
 use thinking::policy::{PolicyKind, Preset, Target};
 
+use super::named::NamedNodes;
+
 /// Which nodes, and how long they may be silent.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NodesArgs {
-    /// A small node. Give several: when one is lost in mid-answer, the next one goes on.
-    /// [default: http://127.0.0.1:7101 with --large; the built-in pair without]
-    #[arg(long, value_name = "URL", help_heading = "Nodes")]
-    pub small: Vec<String>,
-    /// The large node. When it is gone, late or refuses, the small model goes on without it and the
-    /// answer is degraded. [default: http://127.0.0.1:7102 with --small; the built-in pair without]
-    #[arg(long, value_name = "URL", help_heading = "Nodes")]
-    pub large: Option<String>,
+    /// Those that are named.
+    #[command(flatten)]
+    pub named: NamedNodes,
+    /// What --small @NAME and --large @NAME stand for: a TOML file with a table for each name: its address and
+    /// how it is secured. See docs/ask.md.
+    #[arg(long, value_name = "FILE", help_heading = "Nodes")]
+    pub endpoints: Option<PathBuf>,
     /// Give up a takeover when the large node is silent for so long; the small one goes on without it.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration, help_heading = "Nodes")]
     pub large_timeout: Duration,
@@ -184,7 +185,8 @@ pub struct SecurityArgs {
         help_heading = "Security"
     )]
     pub tls_key: Option<PathBuf>,
-    /// A file with the token that the nodes ask for; else the variable SPECTHINK_TOKEN holds it.
+    /// A file with the token of one node, the large one where there is one, else the first small one; else the
+    /// variable SPECTHINK_TOKEN holds it. Not for a node with a token file of its own. See --small-token-file.
     #[arg(long, value_name = "FILE", help_heading = "Security")]
     pub token_file: Option<PathBuf>,
     /// Allow plain text, the token too, to other machines.

@@ -217,8 +217,9 @@ pub(super) struct SweepArgs {
     /// Take what is not given here from this TOML file.
     #[arg(long, value_name = "FILE", help_heading = "Experiment")]
     pub(super) experiment: Option<PathBuf>,
-    /// A pair of models: NAME=SMALL,LARGE with the URLs of both nodes, or builtin. With pairs that have names each has
-    /// its folder in the folder of the results, beside a report on all.
+    /// A pair of models: NAME=SMALL,LARGE with the addresses of both nodes or their @NAMEs in
+    /// --endpoints, or builtin. With pairs that have names each has its folder in the folder of the
+    /// results, beside a report on all.
     #[arg(long, value_name = "PAIR", conflicts_with_all = ["small", "large"], help_heading = "Experiment")]
     pub(super) pair: Vec<PairArg>,
     /// A policy and its parameters, which are the flags of `specthink eval`: random:share=0.3. A share may name a
@@ -336,7 +337,7 @@ impl Args {
 }
 
 /// The flags that say which nodes are asked.
-const NODES: [&str; 3] = ["small", "large", "pair"];
+const NODES: [&str; 5] = ["small", "small-token-file", "large", "large-token-file", "pair"];
 
 /// The file's keys as arguments, but for those that the command line has.
 fn flags(table: &toml::Table, given: &ArgMatches) -> Result<Vec<OsString>, String> {

@@ -2,20 +2,20 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use coordinator::cli::{Builtin, Exit, NodesArgs, Places, SecurityArgs, Stop};
+use coordinator::cli::{Builtin, Exit, NamedNode, NodesArgs, Places, SecurityArgs, Stop};
 
 use super::args::SweepArgs;
 use crate::sweep::REPORT;
 
 const BUILTIN: &str = "builtin";
-const WANTED: &str =
-    "write NAME=SMALL,LARGE with the URLs of both nodes, or builtin for the pair of this program";
+const WANTED: &str = "write NAME=SMALL,LARGE with the addresses of both nodes or their @NAMEs in --endpoints, or \
+     builtin for the pair of this program";
 
 /// A pair with a name, as it is given: `builtin`, or `NAME=SMALL,LARGE`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PairArg {
     name: String,
-    /// The small nodes, then the large one; none for the pair of this program.
+    /// The small nodes, then the large one, each an address or `@NAME`; none for the pair of this program.
     nodes: Vec<String>,
 }
 
@@ -102,8 +102,9 @@ impl SweepArgs {
         };
         match nodes.split_last() {
             Some((large, small)) => {
-                pair.nodes.small = small.to_vec();
-                pair.nodes.large = Some(large.clone());
+                let node = |place: &String| NamedNode::from(place.clone());
+                pair.nodes.named.small = small.iter().map(node).collect();
+                pair.nodes.named.large = Some(node(large));
             }
             // Credentials are for the nodes of the others, where there are others.
             None if self.pair.iter().any(|pair| !pair.nodes.is_empty()) => {
