@@ -154,6 +154,8 @@ def main():
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--resume", action="store_true", help="go on from OUTDIR/NAME.pt")
     args.add_argument("--device", default="cpu", help="cpu or cuda")
+    args.add_argument("--fast", action="store_true", help="compile the model and multiply in bfloat16: for processors "
+                      "that have instructions for it; needs a C++ compiler")
     args = args.parse_args()
     torch.set_num_threads(args.threads)
     args.outdir.mkdir(parents=True, exist_ok=True)
@@ -166,6 +168,7 @@ def main():
     tokenizer, end, ids_of = encoder(recipe, saved.get("tokenizer"))
     shape = Shape(vocab=-(-tokenizer.get_vocab_size() // 32) * 32, **recipe["shape"])
     model = Decoder(shape).to(args.device)
+    forward = torch.compile(model, dynamic=True) if args.fast else model
     print(shape, sum(p.numel() for p in model.parameters()), "parameters", flush=True)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
@@ -188,7 +191,9 @@ def main():
         for optimizer, rate in zip(optimizers, rates):
             optimizer.param_groups[0]["lr"] = rate * factor
         ids, weights = ids.to(args.device), weights[:, 1:].flatten().to(args.device)
-        loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.fast):
+            logits = forward(ids[:, :-1])
+        loss = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         loss = (loss * weights).sum() / weights.sum()
         loss.backward()
         for optimizer in optimizers:
