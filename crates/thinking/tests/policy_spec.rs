@@ -92,6 +92,10 @@ fn a_request_has_to_be_exact() {
         (json!({ "name": "periodic", "parameters": { "period_tokens": 0 } }), "at least 1"),
         (json!({ "name": "random", "parameters": { "share": 1.5 } }), "from 0 to 1"),
         (json!({ "name": "small-only", "parameters": { "overlap_tokens": 5 } }), "no takeovers"),
+        (json!({ "name": "strict", "parameters": { "overlap_tokens": 0 } }), "at least 1"),
+        (json!({ "name": "strict", "parameters": { "takeover_deadline_us": 0 } }), "at least 1"),
+        (json!({ "name": "paper", "parameters": { "target_share": 1.5 } }), "from 0 to 1"),
+        (json!({ "name": "paper", "parameters": { "target_cost": 0.1 } }), "give both"),
         (json!("strict"), "not a policy"),
     ];
     for (value, part) in table {

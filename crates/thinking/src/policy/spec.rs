@@ -167,7 +167,7 @@ impl PolicySpec {
             }
             _ => None,
         };
-        match fault {
+        match fault.or_else(|| fault_of(&self.limits)) {
             Some((key, must_be)) => Err(PolicyError::BadValue { kind, key, must_be }),
             None => Ok(()),
         }
@@ -214,6 +214,12 @@ impl PolicySpec {
         let limits = parameters.iter().filter(|(key, _)| LIMIT_KEYS.contains(&key.as_str()));
         let limits = limits.map(|(key, value)| (key.clone(), value.clone())).collect();
         let limits: LimitsNote = serde_json::from_value(Value::Object(limits)).map_err(bad)?;
+        if limits.target_cost.is_some() != limits.prices.is_some()
+            && matches!(unknown, Unknown::Refused)
+        {
+            let why = "target_cost and prices belong together: give both, or neither".to_owned();
+            return Err(PolicyError::BadParameter { kind, why });
+        }
         parameters.retain(|key, _| !LIMIT_KEYS.contains(&key.as_str()));
         // What is left out has its default.
         let mut all = PolicySpec::new(kind, Preset::Reasoning).parameters().map_err(bad)?;
@@ -275,6 +281,18 @@ impl<'de> Deserialize<'de> for PolicySpec {
         let LenientNote { name, parameters } = LenientNote::deserialize(deserializer)?;
         PolicySpec::read(name, parameters, Unknown::Dropped).map_err(D::Error::custom)
     }
+}
+
+/// What is wrong with the limits, as (parameter, what it must be).
+fn fault_of(limits: &Limits) -> Option<(&'static str, &'static str)> {
+    let Targets { share, cost, .. } = limits.targets;
+    let faults = [
+        (limits.deadline == Some(Duration::ZERO), ("takeover_deadline_us", "at least 1")),
+        (limits.overlap_tokens == Some(0), ("overlap_tokens", "at least 1")),
+        (share.is_some_and(|it| !(0.0..=1.0).contains(&it)), ("target_share", "from 0 to 1")),
+        (cost.is_some_and(|(it, _)| !(0.0..=f64::MAX).contains(&it)), ("target_cost", "0 or more")),
+    ];
+    faults.into_iter().find(|(is_bad, _)| *is_bad).map(|(_, fault)| fault)
 }
 
 /// What becomes of a parameter that the policy does not have.
