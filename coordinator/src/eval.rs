@@ -9,6 +9,12 @@ pub mod log;
 
 use std::{cell::Cell, fs::File, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
 
+use answer::{
+    Ended, Outcome, answer,
+    journal::JournalWriter,
+    progress::{Observer, Stamped},
+    question::Run,
+};
 use futures_util::{StreamExt as _, stream};
 use grading::{
     dataset::Problem,
@@ -20,12 +26,6 @@ use tokio::{sync::Mutex, task::spawn_blocking};
 pub use self::{
     figures::Figures,
     log::{EvalError, EvalLog, Graded, Header, Row},
-};
-use crate::{
-    driver::{Ended, Outcome, answer},
-    journal::JournalWriter,
-    progress::{Observer, Stamped},
-    question::Run,
 };
 
 /// After so many failures in a row the nodes are taken for gone, and the run stops.

@@ -5,10 +5,10 @@ mod summary;
 
 use std::io::{self, Write};
 
+use answer::progress::{Observer, Progress, Stamped, Writer};
 use thinking::policy::Why;
 
 pub use self::summary::write_summary;
-use crate::progress::{Observer, Progress, Stamped, Writer};
 
 /// How spans are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ fn visible(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Text;
+    use answer::progress::Text;
 
     fn rendered(style: Style, pieces: &[(Writer, Why, &str)]) -> String {
         let mut out = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, sync::Arc, time::Duration};
 
-use coordinator::{Node, Observer, Progress, Question, Run, Settings, Stamped, Writer, answer};
+use answer::{Node, Observer, Progress, Question, Run, Settings, Stamped, Writer, answer};
 use tests::{Process, fixture};
 use thinking::{
     policy::PolicySpec,
@@ -59,7 +59,7 @@ async fn a_large_node_that_is_started_again_takes_over_again() {
             deadline: None,
         },
         small: vec![Node::new("small", Arc::new(doubtful()))],
-        large: Some(remote.into()),
+        large: Some(Node::new(&url, Arc::new(remote))),
         policy: PolicySpec::default().build(0, max_tokens).unwrap(),
         settings: Settings {
             rejoin_after: Some(Duration::from_millis(100)),

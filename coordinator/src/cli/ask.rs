@@ -7,6 +7,14 @@ use std::{
     sync::Arc,
 };
 
+use answer::{
+    Ended, Outcome,
+    account::Summary,
+    answer,
+    journal::{Header, JournalWriter},
+    progress::{Observer, Stamped},
+    question::Run,
+};
 use serde::Serialize;
 use thinking::{
     policy::{End, Why},
@@ -20,14 +28,7 @@ use super::{
     exit::{Exit, Stop},
     signals::until_enough,
 };
-use crate::{
-    account::Summary,
-    driver::{Ended, Outcome, answer},
-    journal::{Header, JournalWriter},
-    progress::{Observer, Stamped},
-    question::Run,
-    render::{Renderer, write_summary},
-};
+use crate::render::{Renderer, write_summary};
 
 pub(super) fn run(config: Config) -> Result<Exit, Stop> {
     until_enough(async |enough| ask(config, enough).await)

@@ -4,9 +4,11 @@ use std::{
     ffi::OsStr,
     io::{IsTerminal, Read, Write},
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use answer::question::{Node, Question, Settings, Traffic};
 use thinking::{
     policy::{Limited, PolicyKind, PolicySpec},
     thinker::{BadSampling, Message, Prompt, Sampling},
@@ -20,10 +22,7 @@ use super::{
     exit::{Exit, Stop},
     policy,
 };
-use crate::{
-    question::{Node, Question, Settings},
-    render::Style,
-};
+use crate::render::Style;
 
 /// Where a small node listens unless told otherwise.
 pub(super) const DEFAULT_SMALL: &str = "http://127.0.0.1:7101";
@@ -164,10 +163,10 @@ impl Places {
     }
 
     pub(super) fn connect(self) -> Result<Nodes, Stop> {
-        let node = |config| remote(config).map(Node::from);
+        let connect = |config| remote(config).map(node);
         Ok(Nodes {
-            small: self.small.into_iter().map(node).collect::<Result<_, Stop>>()?,
-            large: self.large.map(node).transpose()?,
+            small: self.small.into_iter().map(connect).collect::<Result<_, Stop>>()?,
+            large: self.large.map(connect).transpose()?,
             origin: self.origin,
         })
     }
@@ -336,6 +335,16 @@ pub fn remote(config: RemoteConfig) -> Result<Remote, Stop> {
         transport::RemoteError::Plaintext { .. } => Stop::new(Exit::Usage, error),
         transport::RemoteError::Tls(_) => credentials(&error),
     })
+}
+
+/// A remote node to ask: named by its address, its traffic counted.
+pub fn node(remote: Remote) -> Node {
+    let (name, counter) = (remote.address().to_string(), remote.clone());
+    let traffic = move || {
+        let transport::Traffic { sent_bytes, received_bytes } = counter.traffic();
+        Traffic { sent_bytes, received_bytes }
+    };
+    Node { name, thinker: Arc::new(remote), traffic: Some(Arc::new(traffic)) }
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@ use std::{
     process::ExitCode,
 };
 
+use answer::prices::PricesError;
 use thinking::thinker::{Code, Failure};
-
-use crate::prices::PricesError;
 
 /// How the command ends, as its exit code. The numbers never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,8 +1,7 @@
 //! From the policy's arguments to a [`PolicySpec`].
 
+use answer::prices::Prices;
 use thinking::policy::{Limits, PolicyError, PolicySpec, Rules, Target, Targets};
-
-use crate::prices::Prices;
 
 use super::{
     args::PolicyArgs,

@@ -2,16 +2,17 @@
 
 use std::io::{self, Write};
 
+use answer::{
+    journal::Journal,
+    progress::{Observer, Progress},
+};
+
 use super::{
     args::TraceArgs,
     config::style,
     exit::{Exit, Stop},
 };
-use crate::{
-    journal::Journal,
-    progress::{Observer, Progress},
-    render::{Renderer, write_summary},
-};
+use crate::render::{Renderer, write_summary};
 
 pub(super) fn run(args: &TraceArgs) -> Result<Exit, Stop> {
     let journal = Journal::open(&args.file).map_err(|error| Stop::new(Exit::Journal, error))?;

@@ -3,6 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
+use answer::question::{Node, Question, Run};
 use grading::{
     dataset::{Dataset, Problem, bytes, parse},
     math_verify::{Grader, MathVerify},
@@ -16,10 +17,7 @@ use super::{
     exit::{Exit, Stop},
     policy,
 };
-use crate::{
-    eval::{self, EvalError, Header, question_name, question_seed},
-    question::{Node, Question, Run},
-};
+use crate::eval::{self, EvalError, Header, question_name, question_seed};
 
 /// How long math-verify may think about one answer.
 const GRADE_LIMIT: Duration = Duration::from_secs(10);

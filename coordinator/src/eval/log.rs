@@ -11,13 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use answer::{account::Summary, journal::JournalError, question::Settings};
 use serde::{Deserialize, Serialize};
 use thinking::{
     policy::{PolicyError, PolicySpec},
     thinker::Sampling,
 };
-
-use crate::{account::Summary, journal::JournalError, question::Settings};
 
 /// The version of the format.
 pub const VERSION: u32 = 1;

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
+use answer::account::{ModelTotals, Summary};
 use grading::quantile::quantile;
 use thinking::policy::End;
 
 use super::why_name;
-use crate::account::{ModelTotals, Summary};
 
 /// Writes the summary. Lines that would say nothing are left out.
 ///

@@ -23,11 +23,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coordinator::{
+use answer::{
     Node, Question, Run, Settings, Summary, Traffic, answer,
-    eval::question_seed,
     journal::{Header, Journal, JournalWriter},
 };
+use coordinator::eval::question_seed;
 use grading::{
     dataset::{self, Problem},
     quantile::quantile,

@@ -5,7 +5,8 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use coordinator::{eval::Graded, prices::Prices};
+use answer::prices::Prices;
+use coordinator::eval::Graded;
 use grading::quantile::quantile;
 use thinking::policy;
 

@@ -9,7 +9,7 @@
 //! and replay cannot tell how. Where the recorded settings themselves would have ended the answer
 //! otherwise, [`Replayed::doubt`] says so.
 //!
-//! What does not live here: reading journals (`coordinator::journal`), links, statistics, and anything that waits.
+//! What does not live here: reading journals ([`answer::journal`]), links, statistics, and anything that waits.
 
 mod exchange;
 mod node;
@@ -17,7 +17,7 @@ mod recording;
 mod sizes;
 mod warming;
 
-use coordinator::{Takeover, Traffic, account::TimeSplit};
+use answer::{Takeover, Traffic, account::TimeSplit};
 use serde::{Deserialize, Serialize};
 
 pub use self::recording::{RecordedOver, Recording};

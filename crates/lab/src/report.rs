@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator::prices::Prices;
+use answer::prices::Prices;
 use grading::quantile::quantile;
 
 use self::{

@@ -6,12 +6,12 @@ mod by_hand;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use by_hand::{Stretch, question, story, stretch};
-use coordinator::{
+use answer::{
     Node, Progress, Run, Settings, Stamped, Summary, answer,
     journal::{Header, Journal, JournalWriter},
     progress::Abandoned,
 };
+use by_hand::{Stretch, question, story, stretch};
 use lab::{
     link::{LinkProfile, Links},
     replay::{Conditions, Doubt, RecordedOver, Recording, ReplayError, Replayed, replay},

@@ -255,7 +255,7 @@ fn several_folders_prices_and_bad_input() {
     let output = lab(&[&first.path(), &second.path()]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     let prices = first.path().join("prices.toml");
-    let text = include_str!("../../../coordinator/prices.toml").replace("0.20", "20.0");
+    let text = include_str!("../../answer/prices.toml").replace("0.20", "20.0");
     fs::write(&prices, text.replace("example, November 2026", "ours, May")).unwrap();
     let all: [&Path; 6] =
         [&first.path(), &second.path(), "--out".as_ref(), &out, "--prices".as_ref(), &prices];

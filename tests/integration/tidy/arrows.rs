@@ -10,11 +10,12 @@ use super::{expect_none, read};
 
 /// Every workspace crate, and the workspace crates that it depends on, by the alphabet.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("coordinator", &["flags", "grading", "pair", "thinking", "transport"]),
+    ("answer", &["thinking"]),
+    ("coordinator", &["answer", "flags", "grading", "pair", "thinking", "transport"]),
     ("engine", &["text", "thinking"]),
     ("flags", &[]),
     ("grading", &[]),
-    ("lab", &["coordinator", "flags", "grading", "pair", "thinking", "transport"]),
+    ("lab", &["answer", "coordinator", "flags", "grading", "pair", "thinking", "transport"]),
     ("large-node", &["node"]),
     ("node", &["engine", "flags", "thinking", "transport"]),
     ("pair", &["large-node", "node", "small-node"]),
@@ -23,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "tests",
         &[
+            "answer",
             "coordinator",
             "lab",
             "large-node",
@@ -54,6 +56,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 /// Workspace crates, and what they never link: neither themselves nor through other workspace crates, unless an
 /// optional dependency is turned on.
 const NEVER_LINKS: &[(&str, &[&str])] = &[
+    ("answer", &["candle-core", "clap", "indicatif", "tonic", "transport"]),
     ("coordinator", &["candle-core", "engine", "node"]),
     ("engine", &["clap", "prost", "proto", "reqwest", "tonic"]),
     ("grading", &["clap", "thinking", "tokio", "tracing"]),

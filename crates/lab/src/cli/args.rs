@@ -2,14 +2,12 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
+use answer::prices::{Prices, PricesError};
 use clap::{
     Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     parser::ValueSource,
 };
-use coordinator::{
-    cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs},
-    prices::{Prices, PricesError},
-};
+use coordinator::cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs};
 use thinking::names::nearest;
 
 use super::pairs::PairArg;

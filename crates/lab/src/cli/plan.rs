@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use coordinator::{
-    cli::{Exit, Stop},
-    prices::Prices,
-};
+use answer::prices::Prices;
+use coordinator::cli::{Exit, Stop};
 
 use super::{args::PlanArgs, catalogue, print, profiles};
 use crate::{

@@ -7,10 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator::{
-    cli::{Exit, Stop},
-    journal::Journal,
-};
+use answer::journal::Journal;
+use coordinator::cli::{Exit, Stop};
 use grading::quantile::quantile;
 
 use super::{args::ReplayArgs, catalogue, print, profiles};

@@ -5,10 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator::{
-    cli::{Exit, Stop},
-    prices::Prices,
-};
+use answer::prices::Prices;
+use coordinator::cli::{Exit, Stop};
 
 use super::{args::ReportArgs, print};
 use crate::{

@@ -6,10 +6,11 @@ use std::{
     sync::Arc,
 };
 
+use answer::Node;
 use coordinator::{
-    Node,
     cli::{
-        Bar, Builtin, DataFile, Exit, Places, PolicyArgs, Stop, Trial, grader, remote, until_enough,
+        Bar, Builtin, DataFile, Exit, Places, PolicyArgs, Stop, Trial, grader, node, remote,
+        until_enough,
     },
     eval::{self, EvalLog, Figures, Row, RunEnd},
 };
@@ -127,7 +128,7 @@ fn open_pair<'a>(
     if name.is_none() {
         places.origin.announce();
     }
-    let small = places.small.iter().cloned().map(|node| remote(node).map(Node::from));
+    let small = places.small.iter().cloned().map(|config| remote(config).map(node));
     Ok(OpenPair { name, small: small.collect::<Result<_, _>>()?, places, folder })
 }
 

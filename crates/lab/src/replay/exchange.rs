@@ -7,7 +7,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
-use coordinator::account::{Spent, TimeSplit};
+use answer::account::{Spent, TimeSplit};
 use thinking::policy::{Role, Why};
 
 use super::{

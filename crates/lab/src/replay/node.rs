@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use coordinator::Traffic;
+use answer::Traffic;
 use thinking::{draw::splitmix64, policy::Role};
 
 use super::{

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use coordinator::{
+use answer::{
     Progress, Summary, Takeover, Writer,
     journal::{Journal, QuestionNote},
     progress::{Asked, NodeFinished, NodeOpened},

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coordinator::{Progress, Writer, eval::Graded, journal::Journal};
+use answer::{Progress, Writer, journal::Journal};
+use coordinator::eval::Graded;
 use thinking::policy::{PolicyKind, Role};
 
 use crate::{
@@ -248,7 +249,7 @@ impl TextBytes {
 
 #[cfg(test)]
 mod tests {
-    use coordinator::{
+    use answer::{
         Question, Settings, Stamped,
         journal::Header,
         progress::{Asked, Rejoined, Text},

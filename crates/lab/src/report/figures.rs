@@ -11,7 +11,7 @@ mod rtt;
 mod time;
 mod traffic;
 
-use coordinator::prices::Prices;
+use answer::prices::Prices;
 
 use super::{data::Data, figure::Figure};
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use coordinator::prices::Prices;
+use answer::prices::Prices;
 
 use super::{
     Tables, chart,

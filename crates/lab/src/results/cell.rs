@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator::{
+use answer::{
     Progress,
-    eval::{EvalError, EvalLog, Graded, Header, Row, question_name},
     journal::{Journal, JournalError},
 };
+use coordinator::eval::{EvalError, EvalLog, Graded, Header, Row, question_name};
 use thinking::policy::{PolicySpec, Rules};
 
 use super::{Skipped, What};

@@ -7,11 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator::{
+use answer::{
     Ended, Node, Outcome,
-    cli::{Stop, Trial, remote},
-    eval::{Asker, Asking, EvalError},
     journal::{Header, JournalWriter},
+};
+use coordinator::{
+    cli::{Stop, Trial, node, remote},
+    eval::{Asker, Asking, EvalError},
 };
 use grading::dataset::Problem;
 use serde::{Deserialize, Serialize};
@@ -59,7 +61,7 @@ impl Over {
             let Stop { exit, .. } = Stop::from(&failure);
             Stop::new(exit, format!("large node over the link {}: {failure}", profile.name))
         })?;
-        Ok(Over { small, large: Some(Large { node: over.into(), direct, link }) })
+        Ok(Over { small, large: Some(Large { node: node(over), direct, link }) })
     }
 }
 

@@ -1,9 +1,7 @@
 //! What the results of a sweep's policy depend on, beside the seed and the models.
 
-use coordinator::{
-    Settings,
-    eval::{Header, log},
-};
+use answer::Settings;
+use coordinator::eval::{Header, log};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::Value;
 use thinking::{

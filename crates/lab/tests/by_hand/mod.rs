@@ -4,7 +4,7 @@
 
 pub mod sweep;
 
-use coordinator::{
+use answer::{
     Progress, Question, Settings, Stamped, Summary, Takeover, Writer,
     account::Spent,
     journal::{Header, Journal},

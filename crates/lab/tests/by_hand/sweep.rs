@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use coordinator::{
+use answer::{
     Observer as _, Progress, Question, Settings,
-    eval::{self, Graded, Row, question_name, question_seed},
     journal::{Journal, JournalWriter},
 };
+use coordinator::eval::{self, Graded, Row, question_name, question_seed};
 use lab::{
     link::Shaping,
     sweep::{Experiment, Folder, SweptPolicy, Terms, file_name},

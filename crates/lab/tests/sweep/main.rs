@@ -10,7 +10,7 @@ mod pairs;
 
 use std::{fs, process::Command};
 
-use coordinator::journal::Journal;
+use answer::journal::Journal;
 use lab::results::Results;
 use serde_json::Value;
 

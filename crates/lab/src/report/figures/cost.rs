@@ -1,6 +1,6 @@
 //! What right answers cost in money.
 
-use coordinator::{Summary, prices::Prices};
+use answer::{Summary, prices::Prices};
 
 use super::{
     accuracy::{axis, group_table, head},

@@ -1,6 +1,6 @@
 //! Where an answer's time goes.
 
-use coordinator::account::TimeSplit;
+use answer::account::TimeSplit;
 
 use super::accuracy::{group_table, head};
 use crate::report::{
@@ -59,7 +59,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
 
 #[cfg(test)]
 mod tests {
-    use coordinator::account::Spent;
+    use answer::account::Spent;
 
     use super::*;
 

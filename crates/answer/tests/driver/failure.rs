@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use coordinator::{Ended, Progress, Settings};
+use answer::{Ended, Progress, Settings};
 use thinking::{
     policy::{End, Strict, StrictConfig},
     testing::{FaultKind, Script},
@@ -223,7 +223,7 @@ async fn a_pause_of_this_process_is_no_silence_of_a_node() {
         tokio::time::advance(Duration::from_secs(500)).await;
         std::future::pending().await
     };
-    let outcome = coordinator::answer(run(&[small], None), &mut seen, pause).await;
+    let outcome = answer::answer(run(&[small], None), &mut seen, pause).await;
     assert_eq!(outcome.ended, Ended::Complete(End::EndOfText));
     assert_eq!(outcome.text(), "one two three");
 }
@@ -243,6 +243,6 @@ async fn no_small_node_is_a_plain_error() {
     let mut nobody = run(&[], None);
     nobody.question = question(1);
     let mut seen = crate::support::Seen::default();
-    let outcome = coordinator::answer(nobody, &mut seen, std::future::pending()).await;
+    let outcome = answer::answer(nobody, &mut seen, std::future::pending()).await;
     assert!(matches!(outcome.ended, Ended::Failed { .. }));
 }

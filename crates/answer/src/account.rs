@@ -1,5 +1,4 @@
-//! What an answer cost: tokens, takeovers, time and bytes. Plain numbers; who shows them is in
-//! [`crate::render`], who gathers them in the driver.
+//! What an answer cost: tokens, takeovers, time and bytes. Plain numbers; the driver gathers them.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use coordinator::{Ended, Progress, Settings, Writer};
+use answer::{Ended, Progress, Settings, Writer};
 use thinking::{
     policy::{End, Paper, PaperConfig, Role, Solo, Strict, StrictConfig, Why},
     testing::Script,
@@ -211,7 +211,7 @@ async fn cancelling_stops_both_models_and_keeps_the_text() {
     let mut seen = crate::support::Seen::default();
     let run = run(&[small.clone()], Some(large.clone()));
     let after = tokio::time::sleep(Duration::from_millis(255));
-    let outcome = coordinator::answer(run, &mut seen, after).await;
+    let outcome = answer::answer(run, &mut seen, after).await;
     check(&outcome, &seen);
     assert_eq!(outcome.ended, Ended::Complete(End::Cancelled));
     assert!(!outcome.text().is_empty());

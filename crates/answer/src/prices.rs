@@ -32,8 +32,8 @@ pub struct Prices {
 /// A price table that cannot be used, in one line.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot use the prices {path}: {why}; give --prices a TOML file like coordinator/prices.toml, which docs/report.md \
-     shows"
+    "cannot use the prices {path}: {why}; give --prices a TOML file like crates/answer/prices.toml, which \
+     docs/report.md shows"
 )]
 pub struct PricesError {
     path: String,
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_documentation_shows_a_table_that_works() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/report.md");
         let text = fs::read_to_string(path).unwrap();
         let (_, toml) = text.split_once("```toml\n").unwrap();
         let shown = Prices::parse("report.md", toml.split("```").next().unwrap()).unwrap();

@@ -10,6 +10,7 @@ use super::{
     tally::Meter,
 };
 use crate::{
+    LOG_TARGET,
     progress::{Progress, Resumed},
     question::Node,
 };
@@ -31,7 +32,7 @@ impl Driver<'_> {
         for forgotten in &link.forgotten {
             self.tally_forgotten(Role::Large, forgotten);
         }
-        tracing::warn!(node = link.node.name, code = ?failure.code, "large node lost: {failure}");
+        tracing::warn!(target: LOG_TARGET, node = link.node.name, code = ?failure.code, "large node lost: {failure}");
         // One that was out is out still.
         if self.away.is_none() {
             self.degrade(about("large node", &link.node.name, &failure.message));
@@ -60,7 +61,7 @@ impl Driver<'_> {
 
     fn lost_small(&mut self, failure: Failure) -> Option<Ended> {
         let lost = self.small.node.name.clone();
-        tracing::warn!(node = lost, code = ?failure.code, "small node lost: {failure}");
+        tracing::warn!(target: LOG_TARGET, node = lost, code = ?failure.code, "small node lost: {failure}");
         let Some(next) = self.spare.pop_front() else {
             return Some(Ended::Failed { node: lost, failure });
         };
@@ -86,7 +87,7 @@ impl Driver<'_> {
             None => return None,
         };
         let committed_bytes = self.written.len() as u64;
-        tracing::warn!(node = node.name, committed_bytes, "the node's text differs: sent again");
+        tracing::warn!(target: LOG_TARGET, node = node.name, committed_bytes, "the node's text differs: sent again");
         self.tell(Progress::Repaired { role, committed_bytes });
         self.reopen(role, node)
     }

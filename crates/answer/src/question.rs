@@ -7,7 +7,6 @@ use thinking::{
     policy::Limited,
     thinker::{Prompt, Sampling, Thinker},
 };
-use transport::Remote;
 
 /// What is to be answered, and within which limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,18 +57,6 @@ impl Node {
     /// The bytes that crossed its link so far.
     pub fn traffic(&self) -> Option<Traffic> {
         self.traffic.as_ref().map(|read| read())
-    }
-}
-
-impl From<Remote> for Node {
-    /// Named by its address, its traffic counted.
-    fn from(remote: Remote) -> Self {
-        let (name, counter) = (remote.address().to_string(), remote.clone());
-        let traffic = move || {
-            let transport::Traffic { sent_bytes, received_bytes } = counter.traffic();
-            Traffic { sent_bytes, received_bytes }
-        };
-        Node { name, thinker: Arc::new(remote), traffic: Some(Arc::new(traffic)) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use coordinator::{
+use answer::{
     Observer, Progress, Question, Settings, Stamped, Writer,
     journal::{Header, Journal, JournalError, JournalWriter},
     progress::{Rejoined, Text},

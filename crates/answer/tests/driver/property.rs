@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use coordinator::{Ended, Settings};
+use answer::{Ended, Settings};
 use thinking::{
     policy::{Limited, Limits, PaperConfig, PolicyKind, PolicySpec, Preset, Rules, Targets},
     testing::{Fault, FaultKind, Script},

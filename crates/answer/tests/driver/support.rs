@@ -9,9 +9,7 @@ use std::{
     time::Duration,
 };
 
-use coordinator::{
-    Node, Observer, Outcome, Progress, Question, Run, Settings, Stamped, Writer, answer,
-};
+use answer::{Node, Observer, Outcome, Progress, Question, Run, Settings, Stamped, Writer, answer};
 use thinking::{
     policy::{Limited, Limits, Policy, PolicySpec},
     testing::{Fault, FaultKind, Options, Script, ScriptedThinker},

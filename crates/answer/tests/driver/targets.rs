@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use coordinator::Outcome;
+use answer::Outcome;
 use thinking::{
     policy::{Limits, Targets},
     testing::{FaultKind, Script},

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use coordinator::{Ended, Outcome, Progress, Run, Settings};
+use answer::{Ended, Outcome, Progress, Run, Settings};
 use thinking::{
     policy::{End, Limits, Why},
     testing::{FaultKind, Options, Script, ScriptedThinker},
@@ -206,7 +206,7 @@ async fn a_pause_of_this_process_makes_no_takeover_late() {
         std::future::pending().await
     };
     let mut seen = Seen::default();
-    let outcome: Outcome = coordinator::answer(run, &mut seen, pause).await;
+    let outcome: Outcome = answer::answer(run, &mut seen, pause).await;
     assert_eq!((outcome.text().as_str(), outcome.summary.abandoned), (STORY, 0));
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coordinator::{Ended, Outcome, Progress, Run, Settings, Writer, progress::Rejoined};
+use answer::{Ended, Outcome, Progress, Run, Settings, Writer, progress::Rejoined};
 use thinking::{
     policy::{End, PolicyKind, PolicySpec, Preset},
     testing::{FaultKind, Script},

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Driver, LONGEST, link::Link, micros};
 use crate::{
+    LOG_TARGET,
     progress::{Progress, Rejoined},
     question::Node,
 };
@@ -52,7 +53,7 @@ impl Driver<'_> {
     pub(super) fn rejoined(&mut self) {
         let Some(away) = self.away.take() else { return };
         self.tries = self.tries.saturating_add(away.attempts);
-        tracing::info!(node = away.node.name, attempts = away.attempts, "the large node is back");
+        tracing::info!(target: LOG_TARGET, node = away.node.name, attempts = away.attempts, "the large node is back");
         self.summary.rejoins += 1;
         self.tell(Progress::Rejoined(Rejoined {
             node: away.node.name,
