@@ -30,7 +30,7 @@ pub use self::{
     },
     bar::Bar,
     builtin::{Builtin, Pair, prepare},
-    config::{Origin, Places, node, remote},
+    config::{Origin, Places, connect, remote},
     exit::{Exit, Stop, usage},
     signals::until_enough,
     trial::{DataFile, Trial, grader},

@@ -8,10 +8,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use answer::question::{Node, Question, Settings, Traffic};
+use answer::question::{Node, Question, Settings};
 use thinking::{
     policy::{Limited, PolicyKind, PolicySpec},
-    thinker::{BadSampling, Message, Prompt, Sampling},
+    thinker::{BadSampling, Prompt, Sampling},
 };
 use transport::{Address, Remote, RemoteConfig, Token};
 
@@ -90,7 +90,11 @@ impl Config {
         let text = question_text(&args.question, args.raw, args.security.max_message_bytes)?;
         let question = Question {
             id: question_id(),
-            prompt: prompt(text, writing.system.clone(), args.raw),
+            prompt: if args.raw {
+                Prompt::Raw(text)
+            } else {
+                Prompt::question(text, writing.system.clone())
+            },
             sampling,
             seed: args.seed.seed,
             max_tokens: writing.max_tokens,
@@ -163,7 +167,6 @@ impl Places {
     }
 
     pub(super) fn connect(self) -> Result<Nodes, Stop> {
-        let connect = |config| remote(config).map(node);
         Ok(Nodes {
             small: self.small.into_iter().map(connect).collect::<Result<_, Stop>>()?,
             large: self.large.map(connect).transpose()?,
@@ -248,15 +251,6 @@ fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, Stop> {
     Ok(bytes)
 }
 
-pub(super) fn prompt(text: String, system: Option<String>, raw: bool) -> Prompt {
-    if raw {
-        return Prompt::Raw(text);
-    }
-    let message = |role: &str, content| Message { role: role.to_owned(), content };
-    let system = system.map(|system| message("system", system));
-    Prompt::Messages(system.into_iter().chain([message("user", text)]).collect())
-}
-
 /// Tells one question from another in the nodes' logs.
 pub(super) fn question_id() -> String {
     #[expect(clippy::disallowed_methods, reason = "the run begins here")]
@@ -326,6 +320,15 @@ fn credentials(error: &dyn std::fmt::Display) -> Stop {
     Stop::new(Exit::Credentials, error)
 }
 
+/// A node to ask, named by its address; connects to nothing yet.
+///
+/// # Errors
+/// When the configuration cannot work.
+pub fn connect(config: RemoteConfig) -> Result<Node, Stop> {
+    let name = config.address.to_string();
+    Ok(Node::new(name, Arc::new(remote(config)?)))
+}
+
 /// A node by its configuration; connects to nothing yet.
 ///
 /// # Errors
@@ -335,16 +338,6 @@ pub fn remote(config: RemoteConfig) -> Result<Remote, Stop> {
         transport::RemoteError::Plaintext { .. } => Stop::new(Exit::Usage, error),
         transport::RemoteError::Tls(_) => credentials(&error),
     })
-}
-
-/// A remote node to ask: named by its address, its traffic counted.
-pub fn node(remote: Remote) -> Node {
-    let (name, counter) = (remote.address().to_string(), remote.clone());
-    let traffic = move || {
-        let transport::Traffic { sent_bytes, received_bytes } = counter.traffic();
-        Traffic { sent_bytes, received_bytes }
-    };
-    Node { name, thinker: Arc::new(remote), traffic: Some(Arc::new(traffic)) }
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use grading::{
     math_verify::{Grader, MathVerify},
 };
 use sha2::{Digest as _, Sha256};
-use thinking::policy::PolicyError;
+use thinking::{policy::PolicyError, thinker::Prompt};
 
 use super::{
     args::{GraderKind, NodesArgs, PolicyArgs, RunArgs, WritingArgs},
-    config::{prompt, sampling, settings},
+    config::{sampling, settings},
     exit::{Exit, Stop},
     policy,
 };
@@ -112,7 +112,7 @@ impl Trial {
         Ok(Run {
             question: Question {
                 id: question_name(&problem.id),
-                prompt: prompt(problem.question.clone(), self.header.system.clone(), false),
+                prompt: Prompt::question(problem.question.clone(), self.header.system.clone()),
                 sampling,
                 seed,
                 max_tokens,

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+pub use thinking::thinker::Traffic;
 use thinking::{
     policy::Limited,
     thinker::{Prompt, Sampling, Thinker},
@@ -25,18 +26,6 @@ pub struct Question {
     pub deadline: Option<Duration>,
 }
 
-/// Bytes that crossed a link so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Traffic {
-    /// Towards the node.
-    pub sent_bytes: u64,
-    /// From the node.
-    pub received_bytes: u64,
-}
-
-/// Reads a link's counters.
-pub type ReadTraffic = Arc<dyn Fn() -> Traffic + Send + Sync>;
-
 /// A Thinker with a name for people.
 #[derive(Clone)]
 pub struct Node {
@@ -44,19 +33,17 @@ pub struct Node {
     pub name: String,
     /// What answers.
     pub thinker: Arc<dyn Thinker>,
-    /// Bytes to and from it, where that is known.
-    pub traffic: Option<ReadTraffic>,
 }
 
 impl Node {
-    /// A node whose traffic nobody counts.
+    /// A Thinker with this name.
     pub fn new(name: impl Into<String>, thinker: Arc<dyn Thinker>) -> Self {
-        Node { name: name.into(), thinker, traffic: None }
+        Node { name: name.into(), thinker }
     }
 
-    /// The bytes that crossed its link so far.
+    /// The bytes that crossed the network to it so far, where they are counted.
     pub fn traffic(&self) -> Option<Traffic> {
-        self.traffic.as_ref().map(|read| read())
+        self.thinker.traffic()
     }
 }
 

@@ -125,12 +125,7 @@ async fn node(url: &str) -> Result<Node> {
     let remote = Remote::new(config)?;
     // Connects.
     remote.describe().await?;
-    let counter = remote.clone();
-    let traffic = move || {
-        let transport::Traffic { sent_bytes, received_bytes } = counter.traffic();
-        Traffic { sent_bytes, received_bytes }
-    };
-    Ok(Node { name: url.to_owned(), thinker: Arc::new(remote), traffic: Some(Arc::new(traffic)) })
+    Ok(Node::new(url, Arc::new(remote)))
 }
 
 /// An answer: what it cost, its text and its journal.

@@ -47,6 +47,20 @@ pub trait Thinker: Send + Sync + 'static {
     /// Starts a session. Never fails and never waits: a Thinker that cannot serve answers the first
     /// command with [`Event::Failed`].
     fn session(&self) -> Session;
+
+    /// The bytes to and from it so far, where it is reached over a network that counts them.
+    fn traffic(&self) -> Option<Traffic> {
+        None
+    }
+}
+
+/// Bytes that crossed the network to a Thinker, everything counted: text, framing, heartbeats, TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Towards it.
+    pub sent_bytes: u64,
+    /// From it.
+    pub received_bytes: u64,
 }
 
 /// The caller's end of a session.
@@ -136,6 +150,15 @@ pub enum Prompt {
     Messages(Vec<Message>),
     /// Text that is used as it is.
     Raw(String),
+}
+
+impl Prompt {
+    /// A user's question, after a system message where there is one.
+    pub fn question(text: String, system: Option<String>) -> Self {
+        let message = |role: &str, content| Message { role: role.to_owned(), content };
+        let system = system.map(|system| message("system", system));
+        Prompt::Messages(system.into_iter().chain([message("user", text)]).collect())
+    }
 }
 
 /// One message of a conversation.

@@ -5,12 +5,11 @@
 use std::sync::Arc;
 
 use proto::v1::DescribeRequest;
-use thinking::thinker::{Failure, ModelCard, Session, Thinker};
+use thinking::thinker::{Failure, ModelCard, Session, Thinker, Traffic};
 use tokio::time::timeout;
 
 use crate::{
-    address::Address, call, config::RemoteConfig, connect::Traffic, convert, error::RemoteError,
-    node_link::NodeLink,
+    address::Address, call, config::RemoteConfig, convert, error::RemoteError, node_link::NodeLink,
 };
 
 /// A node somewhere else, as a [`Thinker`]. Cheap to clone; clones share one connection, which is
@@ -51,11 +50,6 @@ impl Remote {
         link.answered();
         convert::description_from_wire(response.into_inner())
     }
-
-    /// The bytes that went over the connections to the node so far.
-    pub fn traffic(&self) -> Traffic {
-        self.link.traffic()
-    }
 }
 
 impl Thinker for Remote {
@@ -64,5 +58,9 @@ impl Thinker for Remote {
         let (session, server) = Session::pair();
         self.link.spawn(call::run(self.link.clone(), server));
         session
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.link.traffic())
     }
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
+use thinking::thinker::Traffic;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -20,15 +21,6 @@ use tokio_util::io::{InspectReader, InspectWriter};
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::address::Address;
-
-/// Bytes that went over a node's connections, everything counted: text, framing, heartbeats, TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traffic {
-    /// From here to the node.
-    pub sent_bytes: u64,
-    /// From the node to here.
-    pub received_bytes: u64,
-}
 
 /// What the first bytes of an answer looked like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

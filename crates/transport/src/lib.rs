@@ -29,7 +29,6 @@ pub use address::{Address, AddressError};
 pub use auth::{Token, TokenError};
 pub use client::Remote;
 pub use config::{RemoteConfig, ServerConfig};
-pub use connect::Traffic;
 pub use error::{RemoteError, ServeError};
 pub use server::{bind, serve};
 pub use tls::{ClientTls, ServerTls, TlsError};

@@ -9,7 +9,7 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use proto::v1::thinker_client::ThinkerClient;
-use thinking::thinker::Failure;
+use thinking::thinker::{Failure, Traffic};
 use tokio::{sync, task::JoinSet, time::timeout};
 use tonic::{
     Request, Status,
@@ -20,7 +20,7 @@ use tonic::{
 use crate::{
     auth::Token,
     config::RemoteConfig,
-    connect::{self, Meter, Peer, Traffic},
+    connect::{self, Meter, Peer},
     error::RemoteError,
     status,
 };

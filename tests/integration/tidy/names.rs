@@ -21,7 +21,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("Settings", "of an answer and of the conformance kit; to be renamed"),
     ("Skipped", "a problem and a cell of a sweep; to be renamed"),
     ("Target", "of an answer and of a plan; to be renamed"),
-    ("Traffic", "of a connection, of a link and of a model; to be renamed"),
+    ("Traffic", "to a Thinker and over a shaped link; to be renamed"),
 ];
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 use answer::Node;
 use coordinator::{
     cli::{
-        Bar, Builtin, DataFile, Exit, Places, PolicyArgs, Stop, Trial, grader, node, remote,
+        Bar, Builtin, DataFile, Exit, Places, PolicyArgs, Stop, Trial, connect, grader, remote,
         until_enough,
     },
     eval::{self, EvalLog, Figures, Row, RunEnd},
@@ -128,7 +128,7 @@ fn open_pair<'a>(
     if name.is_none() {
         places.origin.announce();
     }
-    let small = places.small.iter().cloned().map(|config| remote(config).map(node));
+    let small = places.small.iter().cloned().map(connect);
     Ok(OpenPair { name, small: small.collect::<Result<_, _>>()?, places, folder })
 }
 

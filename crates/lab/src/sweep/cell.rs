@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use answer::{
@@ -12,7 +13,7 @@ use answer::{
     journal::{Header, JournalWriter},
 };
 use coordinator::{
-    cli::{Stop, Trial, node, remote},
+    cli::{Stop, Trial, remote},
     eval::{Asker, Asking, EvalError},
 };
 use grading::dataset::Problem;
@@ -61,7 +62,8 @@ impl Over {
             let Stop { exit, .. } = Stop::from(&failure);
             Stop::new(exit, format!("large node over the link {}: {failure}", profile.name))
         })?;
-        Ok(Over { small, large: Some(Large { node: node(over), direct, link }) })
+        let node = Node::new(over.address().to_string(), Arc::new(over));
+        Ok(Over { small, large: Some(Large { node, direct, link }) })
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use thinking::testing::{Script, ScriptedThinker, Settings, assert_conforms};
+use thinking::{
+    testing::{Script, ScriptedThinker, Settings, assert_conforms},
+    thinker::Thinker as _,
+};
 use transport::{Address, ClientTls, Remote, ServerTls, Token};
 
 use crate::support::{Node, Pki, SOON};
@@ -17,7 +20,7 @@ async fn conforms(thinker: &Arc<ScriptedThinker>, remote: &Remote) {
     };
     assert_conforms(remote, &settings).await;
     assert!(thinker.started_sessions() > 10, "the sessions went to this node");
-    let traffic = remote.traffic();
+    let traffic = remote.traffic().unwrap();
     assert!(traffic.sent_bytes > 1000 && traffic.received_bytes > 10_000, "{traffic:?}");
 }
 
