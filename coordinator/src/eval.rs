@@ -1,236 +1,132 @@
-//! A policy over a data set: every question is asked once, its answer graded, and what came of it
-//! written to a log that an interrupted run takes up again.
-//!
-//! [`run`] drives many answers at a time; the [`log`] keeps them; [`Figures`] are made from the log's
-//! rows alone. How questions are read and answers graded is in the crate `grading`.
+//! `specthink eval`: a policy over a data set.
 
-mod figures;
-pub mod log;
-
-use std::{cell::Cell, fs::File, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
-
-use answer::{
-    Ended, Outcome, answer,
-    journal::JournalWriter,
-    progress::{Observer, Stamped},
-    question::Run,
-};
-use futures_util::{StreamExt as _, stream};
-use grading::{
-    dataset::Problem,
-    math_verify::{GradeError, Grader},
-};
-use thinking::thinker::{Code, Failure, TextHash};
-use tokio::{sync::Mutex, task::spawn_blocking};
-
-pub use self::{
-    figures::Figures,
-    log::{EvalError, EvalLog, Graded, Header, Row},
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+    time::Duration,
 };
 
-/// After so many failures in a row the nodes are taken for gone, and the run stops.
-pub const PATIENCE_FAILURES: u32 = 5;
-/// A node that has no room is asked again so many times.
-const OVERLOADED_TRIES: u32 = 30;
-/// One that cannot be reached, so many times: it may be on its way back.
-const UNAVAILABLE_TRIES: u32 = 3;
-/// When to ask it again, unless it says so itself; and the longest to wait.
-const RETRY_AFTER_MS: (u64, u64) = (1_000, 10_000);
+use cli::{Bar, Exit, Nodes, Places, Stop, grader, run_header, until_enough};
+use grading::{dataset::Problem, math_verify::Grader};
+use pair::Builtin;
+use runs::{Asker, Asking, DataFile, EvalError, EvalLog, Figures, Header, Row, RunEnd};
+use serde::Serialize;
+use tokio::{
+    sync::{Mutex, Notify},
+    time::Instant,
+};
 
-/// How a run over a data set ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RunEnd {
-    /// Every question was asked.
-    Complete,
-    /// It was cancelled.
-    Cancelled,
-    /// Too many questions in a row failed; the last reason.
-    NodesGone(String),
+use crate::args::EvalArgs;
+
+/// Everything the run needs, checked. Nothing is connected yet.
+struct Plan {
+    args: EvalArgs,
+    data: DataFile,
+    header: Header,
+    nodes: Nodes,
 }
 
-/// A problem's run, ready to be asked.
-pub struct Asking {
-    /// The run.
-    pub run: Run,
-    /// Where it is logged. It is whole before the problem's row is written.
-    pub journal: Option<JournalWriter<File>>,
-}
-
-/// Makes the runs of problems.
-pub trait Asker {
-    /// A problem's run; made again where the problem has to be asked again.
-    ///
-    /// # Errors
-    /// When it cannot be made; that ends the run over the data set.
-    fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError>;
-
-    /// Whether an answer is not what was asked for, because a node was gone: then why. It is asked for again, and
-    /// counts as failed in the end. Unless told otherwise every answer counts, also one that is degraded.
-    fn spoilt(&self, _outcome: &Outcome) -> impl Future<Output = Option<Failure>> {
-        std::future::ready(None)
-    }
-}
-
-/// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded; `see` is told of
-/// every row. Answers are graded one after the other, and nobody waits for that: what is asked meanwhile goes on.
-///
-/// # Errors
-/// When the log cannot be written, no answer can be graded, or the asker fails.
-pub async fn run(
-    problems: Vec<Problem>,
-    asker: &impl Asker,
-    parallel: usize,
-    grader: &Arc<Mutex<Grader>>,
-    log: &mut EvalLog,
-    cancel: impl Future<Output = ()>,
-    mut see: impl FnMut(&Row),
-) -> Result<RunEnd, EvalError> {
-    let answers = stream::iter(problems).map(|problem| async {
-        let asked = ask(&problem, asker).await;
-        asked.map(|(seed, outcome)| (problem, seed, outcome))
-    });
-    let cancelled = Cell::new(false);
-    let cancel = async {
-        cancel.await;
-        cancelled.set(true);
+pub(crate) fn run(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, Stop> {
+    let plan = Plan::new(args, builtin)?;
+    let grader = grader(&plan.args.run)?;
+    let log = match &plan.args.log {
+        Some(path) => EvalLog::open(path, &plan.header)?,
+        None => EvalLog::in_memory(),
     };
-    // Then nothing more is asked, and what is answered is still graded.
-    let answers = answers.buffer_unordered(parallel.max(1)).take_until(cancel);
-    let rows = answers.map(|answered| async {
-        let (problem, seed, outcome) = answered?;
-        let mut grader = Arc::clone(grader).lock_owned().await;
-        let graded = spawn_blocking(move || graded(&problem, seed, outcome, &mut grader));
-        graded.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
-    });
-    // Without a limit, so that answers are always waited for.
-    let mut rows = pin!(rows.buffer_unordered(usize::MAX));
-    let mut failures = 0;
-    while let Some(row) = rows.next().await {
-        let row = row?;
-        log.append(&row)?;
-        see(&row);
-        match row {
-            Row::Graded(_) => failures = 0,
-            Row::Failed { reason, .. } => {
-                failures += 1;
-                if failures >= PATIENCE_FAILURES {
-                    return Ok(RunEnd::NodesGone(reason));
-                }
-            }
-        }
-    }
-    Ok(if cancelled.get() { RunEnd::Cancelled } else { RunEnd::Complete })
+    until_enough(async |enough| eval(plan, grader, log, &enough).await)
 }
 
-/// Asks one problem, and again while a node has no room or is away for a moment.
-async fn ask(problem: &Problem, asker: &impl Asker) -> Result<(u64, Outcome), EvalError> {
-    let mut tries = 0;
-    loop {
-        let Asking { run, mut journal } = asker.prepare(problem)?;
-        let seed = run.question.seed;
-        let mut nobody = Nobody;
-        let observer: &mut dyn Observer = match &mut journal {
-            Some(journal) => journal,
-            None => &mut nobody,
-        };
-        let mut outcome = answer(run, observer, std::future::pending()).await;
-        journal.map_or(Ok(()), JournalWriter::finish)?;
-        if let Some(failure) = asker.spoilt(&outcome).await {
-            outcome.ended = Ended::Failed { node: String::new(), failure };
-        }
-        tries += 1;
-        let Ended::Failed { failure, .. } = &outcome.ended else { return Ok((seed, outcome)) };
-        let most = match failure.code {
-            Code::Overloaded => OVERLOADED_TRIES,
-            Code::Unavailable => UNAVAILABLE_TRIES,
-            _ => 0,
-        };
-        if tries >= most {
-            return Ok((seed, outcome));
-        }
-        let (usual, longest) = RETRY_AFTER_MS;
-        let wait = failure.retry_after_ms.unwrap_or(usual).min(longest);
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+impl Plan {
+    fn new(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Plan, Stop> {
+        let data = DataFile::read(&args.data, args.run.skip_bad)?;
+        let terms = (&args.run, &args.writing, &args.nodes);
+        let header = run_header(&data, &args.policy, args.seed.seed, terms)?;
+        let wants_large = args.policy.policy.uses_large();
+        let nodes = Places::new(&args.nodes, wants_large, &args.security, builtin)?.connect()?;
+        Ok(Plan { args, data, header, nodes })
+    }
+
+    /// The problems that the run is about.
+    fn problems(&self) -> &[Problem] {
+        self.data.problems(self.args.run.limit)
     }
 }
 
-/// Whether it is the question that cannot be answered, and by no node of this model.
-fn of_question(failure: &Failure) -> bool {
-    matches!(failure.code, Code::ContextTooLong | Code::MessageTooLarge)
+impl Asker for Plan {
+    fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError> {
+        let run = self.header.run(problem, &self.nodes.small, self.nodes.large.as_ref())?;
+        Ok(Asking { run, journal: None })
+    }
 }
 
-fn graded(
-    problem: &Problem,
-    seed: u64,
-    outcome: Outcome,
-    grader: &mut Grader,
-) -> Result<Row, EvalError> {
-    let mut row = Graded {
-        id: problem.id.clone(),
-        seed,
-        gold: problem.answer.clone(),
-        answer: None,
-        right: false,
-        grader_error: None,
-        text: outcome.text(),
-        summary: outcome.summary,
+async fn eval(plan: Plan, grader: Grader, mut log: EvalLog, enough: &Notify) -> Result<Exit, Stop> {
+    let began = Instant::now();
+    let all = plan.problems().len() as u64;
+    let open = plan.problems().iter().filter(|problem| !log.is_graded(&problem.id));
+    let open: Vec<Problem> = open.cloned().collect();
+    plan.nodes.origin.announce();
+    let mut bar = Bar::new(all, all - open.len() as u64);
+    bar.skipped(&plan.data.data.skipped);
+    let parallel = usize::from(plan.args.run.parallel);
+    let see = |row: &Row| bar.see(row);
+    let grader = Arc::new(Mutex::new(grader));
+    let ended = runs::run(open, &plan, parallel, &grader, &mut log, enough.notified(), see).await?;
+    bar.finish();
+    let rows = plan.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
+    let figures = Figures::new(rows);
+    let output = |why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}"));
+    write(&plan, &figures, began.elapsed()).map_err(output)?;
+    end(&ended, &figures, all, plan.args.log.is_some())
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    figures: &'a Figures,
+    /// Broken lines of the data set.
+    skipped: usize,
+}
+
+fn write(plan: &Plan, figures: &Figures, wall: Duration) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if plan.args.json {
+        let skipped = plan.data.data.skipped.len();
+        serde_json::to_writer(&mut out, &Printed { figures, skipped })?;
+        writeln!(out)?;
+    } else {
+        figures.write(&mut out, wall)?;
+        if !plan.data.data.skipped.is_empty() {
+            writeln!(
+                out,
+                "skipped    {} broken lines of the data set",
+                plan.data.data.skipped.len()
+            )?;
+        }
+    }
+    out.flush()
+}
+
+/// The exit code: a run that is not complete is no success.
+fn end(ended: &RunEnd, figures: &Figures, all: u64, has_log: bool) -> Result<Exit, Stop> {
+    let open = all.saturating_sub(figures.graded);
+    let again = match has_log {
+        true => "run the same command again to go on",
+        false => "with --log FILE the next run would go on where this one ended",
     };
-    match outcome.ended {
-        Ended::Failed { failure, .. } if of_question(&failure) => {}
-        Ended::Failed { node, failure } => {
-            let reason = match failure.to_string() {
-                named if named.contains(&node) => named,
-                failure => format!("{node}: {failure}"),
-            };
-            return Ok(Row::Failed { id: problem.id.clone(), reason });
+    match ended {
+        RunEnd::Cancelled => {
+            let message = format!("stopped with {open} of {all} questions open: {again}");
+            Err(Stop::new(Exit::Cancelled, message))
         }
-        Ended::Complete(_) => match grader.grade(&problem.answer, &row.text) {
-            Ok(verdict) => (row.answer, row.right) = (verdict.answer, verdict.right),
-            // Of this answer, and it would be the same again.
-            Err(why @ (GradeError::TimedOut { .. } | GradeError::Failed { .. })) => {
-                row.grader_error = Some(why.to_string());
-            }
-            Err(why) => {
-                return Err(EvalError::Grade { id: problem.id.clone(), why: why.to_string() });
-            }
-        },
-    }
-    Ok(Row::Graded(Box::new(row)))
-}
-
-/// The seed of one question: another for every id, the same in every run.
-pub fn question_seed(seed: u64, id: &str) -> u64 {
-    // Mixed after hashing, so that near seeds and ids do not give near results.
-    thinking::draw::splitmix64(seed, TextHash::of(id).0)
-}
-
-/// What the nodes' logs and the journals call a question.
-pub fn question_name(id: &str) -> String {
-    format!("eval-{id}")
-}
-
-/// Time as people write it: `4 m 12 s`.
-pub fn minutes(time: Duration) -> String {
-    match time.as_secs() {
-        0..60 => format!("{:.1} s", time.as_secs_f64()),
-        seconds => format!("{} m {} s", seconds / 60, seconds % 60),
-    }
-}
-
-/// Sees nothing: the outcome says all that a row needs.
-struct Nobody;
-
-impl Observer for Nobody {
-    fn see(&mut self, _: &Stamped) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::question_seed;
-
-    #[test]
-    fn a_question_has_the_seed_that_logs_of_before_have() {
-        assert_eq!(question_seed(0, ""), 0x0803_5f29_acc1_08b3);
-        assert_eq!(question_seed(1, "gsm8k-17"), 0x7374_d2e3_a093_be91);
+        RunEnd::NodesGone(reason) => {
+            let message = format!("{reason}; {open} of {all} questions are open: {again}");
+            Err(Stop::new(Exit::NodeFailed, message))
+        }
+        RunEnd::Complete if figures.failed > 0 => {
+            let message = format!("{} of {all} questions failed: {again}", figures.failed);
+            Err(Stop::new(Exit::NodeFailed, message))
+        }
+        RunEnd::Complete => Ok(Exit::Ok),
     }
 }

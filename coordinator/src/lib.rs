@@ -1,6 +1,46 @@
-//! Around the answer to one question (the crate [`answer`]): [`eval`] asks all questions of a data set, [`render`]
-//! shows an answer, and the command `specthink` is in [`cli`].
+//! The command `specthink`: one question, a data set, or a journal shown again.
+//!
+//! What it shares with other commands is in the crate [`cli`], what answers in the crate [`answer`](::answer).
 
-pub mod cli;
-pub mod eval;
-pub mod render;
+mod args;
+mod ask;
+mod config;
+mod eval;
+mod render;
+mod trace;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser as _;
+use cli::{fail, prepare, start_logging, usage};
+use pair::Builtin;
+
+use self::args::{Args, Command};
+
+/// Runs the command with these arguments, the program's name first. Answers its exit code; what went
+/// wrong is on standard error, in one line. `builtin` is the pair of nodes that answers when none is
+/// named.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    builtin: Option<&dyn Builtin>,
+) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    match prepare(builtin, args.command.nodes()) {
+        Ok(None) => {}
+        Ok(Some(code)) => return code,
+        Err(stop) => return fail(&stop),
+    }
+    start_logging(args.verbose);
+    let done = match args.command {
+        Command::Ask(ask) => config::Config::new(*ask, builtin).and_then(ask::run),
+        Command::Eval(eval) => eval::run(*eval, builtin),
+        Command::Trace(trace) => trace::run(&trace),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(stop) => fail(&stop),
+    }
+}

@@ -8,11 +8,11 @@ use std::io::{self, Write};
 use answer::progress::{Observer, Progress, Stamped, Writer};
 use thinking::policy::Why;
 
-pub use self::summary::write_summary;
+pub(crate) use self::summary::write_summary;
 
 /// How spans are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     /// By colour, for a terminal. Control characters in the text are made visible, so that a model
     /// cannot steer the terminal.
     Colour,
@@ -27,7 +27,7 @@ const LARGE: &str = "\x1b[1;36m";
 const POLICY: &str = "\x1b[3;35m";
 
 /// The name of a reason, as marks and summaries spell it.
-pub fn why_name(why: Why) -> &'static str {
+pub(crate) fn why_name(why: Why) -> &'static str {
     match why {
         Why::Turn => "turn",
         Why::Probe => "probe",
@@ -44,7 +44,7 @@ pub fn why_name(why: Why) -> &'static str {
 /// Writes an answer's text as it comes. What it writes does not depend on how the text was cut into
 /// pieces.
 #[derive(Debug)]
-pub struct Renderer<W: Write> {
+pub(crate) struct Renderer<W: Write> {
     out: W,
     style: Style,
     /// The span that is set apart at the moment.
@@ -55,12 +55,12 @@ pub struct Renderer<W: Write> {
 
 impl<W: Write> Renderer<W> {
     /// Writes to `out`.
-    pub fn new(out: W, style: Style) -> Self {
+    pub(crate) fn new(out: W, style: Style) -> Self {
         Renderer { out, style, span: None, at_line_start: true, error: None }
     }
 
     /// Whether the other end is gone, or cannot be written to.
-    pub fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.error.is_some()
     }
 
@@ -68,7 +68,7 @@ impl<W: Write> Renderer<W> {
     ///
     /// # Errors
     /// The first error of the whole writing. A reader that went away is none.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         self.close();
         match self.error {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),

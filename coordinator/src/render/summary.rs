@@ -12,7 +12,7 @@ use super::why_name;
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let time = &summary.time;
     let rate = per_second(summary.tokens(), time.total_us);
     let first = time

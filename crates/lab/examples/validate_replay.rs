@@ -27,7 +27,6 @@ use answer::{
     Node, Question, Run, Settings, Summary, Traffic, answer,
     journal::{Header, Journal, JournalWriter},
 };
-use coordinator::eval::question_seed;
 use grading::{
     dataset::{self, Problem},
     quantile::quantile,
@@ -36,6 +35,7 @@ use lab::{
     link::{LinkProfile, Links, LiveLink, Shaping},
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
 };
+use runs::question_seed;
 use thinking::{
     policy::PolicySpec,
     thinker::{Message, Prompt, Sampling},

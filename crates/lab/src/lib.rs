@@ -3,13 +3,12 @@
 //! [`link`] holds links: profiles by name or description, a pure model of one direction, a TCP proxy that shapes
 //! connections by it without root, real packets with root; [`calibrate`] measures what a link really gives; [`sweep`]
 //! runs policies over links; [`results`] reads what sweeps left, [`stats`] says how sure that is, [`report`] writes
-//! figures of it; [`plan`] chooses a policy for a link; [`replay`] re-times recorded answers over a link. The command
-//! `specthink-lab` is in [`cli`].
+//! figures of it; [`plan`] chooses a policy for a link; [`replay`] re-times recorded answers over a link.
 //!
-//! What does not live here: models, policies, the driver of a question, grading; they are the coordinator's.
+//! What does not live here: models, policies, the driver of a question (the crate `answer`), runs over data sets
+//! (`runs`), and the command `specthink-lab`, which has a crate of its own.
 
 pub mod calibrate;
-pub mod cli;
 pub mod link;
 pub mod plan;
 pub mod replay;

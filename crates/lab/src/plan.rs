@@ -1,13 +1,13 @@
 //! Which policy for a link? Answered from sweeps: measured where the link was swept, replayed from loopback where not.
 //!
 //! Pure but for reading journals. What does not live here: the sweeps themselves, prices' files,
-//! and the words in which the answer is given (`crate::cli`).
+//! and the words in which the answer is given (the command `specthink-lab`).
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use answer::prices::Prices;
-use coordinator::eval::Graded;
 use grading::quantile::quantile;
+use runs::Graded;
 use thinking::policy;
 
 use crate::{

@@ -1,21 +1,30 @@
 //! Sweeps: every policy over every link with every seed, on one data set.
 //!
-//! A [`Folder`] holds the results and refuses those of another [`Experiment`]; a [`Cell`] is one policy over one link
-//! with one seed: a log of graded answers, a journal for every question, the link's traffic; [`table`] sums cells up.
-//! What does not live here: arguments and progress ([`crate::cli`]), asking and grading (the coordinator).
+//! A [`SweepPlan`] says what is to be asked of which [`SweptPair`]s, and [`SweepRun`] asks it: cell after cell, each a
+//! run over the data set with a log of graded answers, a journal for every question and the link's traffic. A
+//! [`Folder`] holds the results and refuses those of another [`Experiment`]; [`CellFigures`] sum a cell up. What does
+//! not live here: arguments, and what is printed.
 
 mod cell;
+mod error;
+mod experiment;
 mod folder;
+mod plan;
+mod run;
 mod table;
 mod terms;
 
+pub use self::{
+    cell::Crossed,
+    error::{SweepError, SweepRunError},
+    experiment::Experiment,
+    folder::{Folder, REPORT, file_name, link_of},
+    plan::{PlannedPolicy, SweepPlan, SweptPair},
+    run::{SweepEnd, SweepProgress, SweepRun},
+    table::CellFigures,
+    terms::{SweptPolicy, Terms},
+};
 pub(crate) use self::{
     cell::crossed,
-    folder::{REPORT, cell_path, journal_path, link_of},
-};
-pub use self::{
-    cell::{Cell, Crossed, Over},
-    folder::{Experiment, Folder, SweepError, file_name},
-    table::{CellFigures, table},
-    terms::{SweptPolicy, Terms},
+    folder::{cell_path, journal_path},
 };

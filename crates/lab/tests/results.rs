@@ -6,8 +6,8 @@ mod by_hand;
 use std::fs;
 
 use by_hand::sweep::{Plan, Sweep};
-use coordinator::eval::Row;
 use lab::results::{Results, Skipped, What};
+use runs::Row;
 
 fn read(sweep: &Sweep) -> Results {
     Results::read(&[sweep.path()]).unwrap()

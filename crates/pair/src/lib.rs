@@ -2,7 +2,7 @@
 //!
 //! Commands know it as [`Builtin`] and link no node. A program hands them [`builtin()`]: with the feature `builtin`
 //! that is the real pair, without it there is none. What does not live here: when the pair answers and what is said
-//! of it (`coordinator::cli`), and the models (`small-node`, `large-node`).
+//! of it (the crate `cli`), and the models (`small-node`, `large-node`).
 
 #[cfg(feature = "builtin")]
 mod nodes;

@@ -1,5 +1,5 @@
 //! The specthink command, as its own package builds it.
 
 fn main() -> std::process::ExitCode {
-    coordinator::cli::run(std::env::args_os(), pair::builtin())
+    coordinator::run(std::env::args_os(), pair::builtin())
 }

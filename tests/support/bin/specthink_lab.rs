@@ -1,5 +1,5 @@
 //! The lab's command, as its own package builds it.
 
 fn main() -> std::process::ExitCode {
-    lab::cli::run(std::env::args_os(), pair::builtin())
+    specthink_lab::run(std::env::args_os(), pair::builtin())
 }

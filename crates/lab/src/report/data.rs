@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use answer::{Progress, Writer, journal::Journal};
-use coordinator::eval::Graded;
+use runs::Graded;
 use thinking::policy::{PolicyKind, Role};
 
 use crate::{

@@ -11,10 +11,10 @@ use answer::{
     Progress,
     journal::{Journal, JournalError},
 };
-use coordinator::eval::{EvalError, EvalLog, Graded, Header, Row, question_name};
+use runs::{EvalError, EvalLog, Graded, Header, Row, question_name};
 use thinking::policy::{PolicySpec, Rules};
 
-use super::{Skipped, What};
+use super::skipped::{Skipped, What};
 use crate::{
     link::LinkProfile,
     sweep::{Crossed, Experiment, SweepError, Terms, cell_path, crossed, journal_path},
@@ -161,7 +161,7 @@ impl At<'_> {
             skip(What::Cell, &"it has no log: it was not begun");
             return None;
         }
-        let mut header = terms.header(experiment, self.seed);
+        let mut header = experiment.header(terms, self.seed);
         if terms.policy.share_of.is_some() {
             header = settled(header, &log_path);
         }

@@ -10,22 +10,22 @@ use std::{
 
 use answer::{
     Ended, Node, Outcome,
-    journal::{Header, JournalWriter},
-};
-use coordinator::{
-    cli::{Stop, Trial, remote},
-    eval::{Asker, Asking, EvalError},
+    journal::{self, JournalWriter},
 };
 use grading::dataset::Problem;
+use runs::{Asker, Asking, EvalError, Header};
 use serde::{Deserialize, Serialize};
 use thinking::thinker::Failure;
 use transport::{Remote, RemoteConfig};
 
-use super::{SweepError, folder::journal_path};
+use super::{
+    error::{SweepError, SweepRunError},
+    folder::journal_path,
+};
 use crate::link::{LinkProfile, LiveLink, Shaping};
 
 /// The nodes as a cell reaches them: the small one at once, the large one over a link.
-pub struct Over {
+pub(super) struct Over {
     small: Vec<Node>,
     large: Option<Large>,
 }
@@ -42,25 +42,25 @@ impl Over {
     ///
     /// # Errors
     /// When a node cannot be reached, or the link cannot be put up or lets nothing through.
-    pub async fn link(
+    pub(super) async fn link(
         small: Vec<Node>,
         large: Option<&RemoteConfig>,
         shaping: Shaping,
         profile: &LinkProfile,
         seed: u64,
-    ) -> Result<Over, Stop> {
+    ) -> Result<Over, SweepRunError> {
         let Some(large) = large else { return Ok(Over { small, large: None }) };
-        let direct = remote(large.clone())?;
+        let direct = Remote::new(large.clone())?;
         let address = &large.address;
         let upstream = match address.host() {
             host if host.contains(':') => format!("[{host}]:{}", address.port()),
             host => format!("{host}:{}", address.port()),
         };
         let link = LiveLink::up(shaping, upstream, profile, seed).await?;
-        let over = remote(RemoteConfig { via: Some(link.address()), ..large.clone() })?;
-        over.describe().await.map_err(|failure| {
-            let Stop { exit, .. } = Stop::from(&failure);
-            Stop::new(exit, format!("large node over the link {}: {failure}", profile.name))
+        let over = Remote::new(RemoteConfig { via: Some(link.address()), ..large.clone() })?;
+        over.describe().await.map_err(|failure| SweepRunError::NoNodeOverLink {
+            link: profile.name.clone(),
+            failure,
         })?;
         let node = Node::new(over.address().to_string(), Arc::new(over));
         Ok(Over { small, large: Some(Large { node, direct, link }) })
@@ -86,9 +86,9 @@ pub struct Crossed {
 }
 
 /// One policy over one link with one seed, being asked.
-pub struct Cell<'a> {
+pub(super) struct Cell<'a> {
     path: PathBuf,
-    trial: &'a Trial,
+    header: &'a Header,
     over: Over,
     traffic: File,
     run: u64,
@@ -99,19 +99,23 @@ impl<'a> Cell<'a> {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn new(path: PathBuf, trial: &'a Trial, over: Over) -> Result<Cell<'a>, SweepError> {
+    pub(super) fn new(
+        path: PathBuf,
+        header: &'a Header,
+        over: Over,
+    ) -> Result<Cell<'a>, SweepError> {
         let name = traffic_file(&path);
         let run = crossed(&path)?.len() as u64;
         let opened = File::options().append(true).create(true).open(&name);
         let traffic = opened.map_err(|why| SweepError::Files { path: name, why })?;
-        Ok(Cell { path, trial, over, traffic, run })
+        Ok(Cell { path, header, over, traffic, run })
     }
 
     /// Notes what has gone over the link so far: what is noted survives a crash.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn note_traffic(&self) -> Result<(), SweepError> {
+    pub(super) fn note_traffic(&self) -> Result<(), SweepError> {
         let Some(large) = &self.over.large else { return Ok(()) };
         let traffic = large.link.traffic();
         let crossed = Crossed {
@@ -132,10 +136,10 @@ impl<'a> Cell<'a> {
 impl Asker for Cell<'_> {
     fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError> {
         let large = self.over.large.as_ref().map(|large| &large.node);
-        let run = self.trial.run(problem, &self.over.small, large)?;
-        let header = Header::new(
+        let run = self.header.run(problem, &self.over.small, large)?;
+        let header = journal::Header::new(
             &run.question,
-            self.trial.header.policy.clone(),
+            self.header.policy.clone(),
             run.settings,
             run.small.iter().map(|node| node.name.clone()).collect(),
             large.map(|node| node.name.clone()),

@@ -1,219 +1,20 @@
-//! The folder of a sweep: which experiment it is of, and where each cell is.
+//! The folder of a sweep: that it is this experiment's, and where each cell is.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File, TryLockError},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use super::{
+    error::SweepError,
+    experiment::{Experiment, NAME},
+};
+use crate::link::{LinkProfile, Links};
 
-use super::Terms;
-use crate::link::{LinkProfile, Links, Shaping};
-
-/// The version of the folder's layout.
-const VERSION: u32 = 1;
-/// The experiment's file.
-const NAME: &str = "sweep.toml";
 /// The folder of the report, in that of a sweep or of several.
-pub(crate) const REPORT: &str = "report";
-
-/// Everything that the results of a sweep depend on, resolved.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Experiment {
-    /// The layout's version.
-    pub specthink_sweep: u32,
-    /// The data set's file name.
-    pub data_set: String,
-    /// SHA-256 of the data set's file, in hex.
-    pub data_set_sha256: String,
-    /// How many questions are asked.
-    pub questions: u64,
-    /// Who grades.
-    pub grader: String,
-    /// Questions at a time: they share the link and the nodes, so that it is part of what is measured.
-    pub parallel: u16,
-    /// The seeds.
-    pub seeds: Vec<u64>,
-    /// The pair's name, where it has one: the same models elsewhere are another pair.
-    #[serde(rename = "pair", default, skip_serializing_if = "Option::is_none")]
-    pub pair_name: Option<String>,
-    /// The small nodes' models, and the large node's.
-    pub models: Vec<String>,
-    /// The policies' names in the order in which they were given; empty in folders of earlier programs.
-    #[serde(default)]
-    pub policy_order: Vec<String>,
-    /// The policies by name: for each what its results depend on beside the seed. In the file as JSON.
-    #[serde(with = "json_texts")]
-    pub policies: BTreeMap<String, Terms>,
-    /// What made the links slow.
-    #[serde(default)]
-    pub shaping: Shaping,
-    /// The links by name, as descriptions.
-    pub links: BTreeMap<String, String>,
-}
-
-impl Experiment {
-    /// The version that this program writes.
-    pub const VERSION: u32 = VERSION;
-
-    /// Whether a folder has one.
-    pub fn is_in(folder: &Path) -> bool {
-        folder.join(NAME).exists()
-    }
-
-    /// The pair of models: by its name, where it has one, and theirs.
-    pub fn pair(&self) -> String {
-        let models = self.models.join(" + ");
-        self.pair_name.as_ref().map_or_else(|| models.clone(), |name| format!("{name}: {models}"))
-    }
-
-    /// The policies' names, in the order in which they were given where that is known.
-    pub fn policies_in_order(&self) -> Vec<&String> {
-        let given = self.policy_order.iter();
-        let given: Vec<&String> = given.filter(|name| self.policies.contains_key(*name)).collect();
-        let others = self.policies.keys().filter(|name| !given.contains(name));
-        given.iter().copied().chain(others).collect()
-    }
-
-    /// Reads the experiment of a folder that a sweep wrote or is writing; nothing is locked.
-    ///
-    /// # Errors
-    /// When it cannot be read, or the folder is no sweep's.
-    pub fn read(folder: &Path) -> Result<Experiment, SweepError> {
-        let not_results = |why: String| SweepError::NotResults { path: folder.to_owned(), why };
-        let text = fs::read_to_string(folder.join(NAME)).map_err(|why| match why.kind() {
-            io::ErrorKind::NotFound => not_results(format!("there is no {NAME}")),
-            _ => not_results(format!("{NAME}: {why}")),
-        })?;
-        let found = Experiment::parse(&text).map_err(not_results)?;
-        if found.specthink_sweep != VERSION {
-            let found = found.specthink_sweep;
-            return Err(not_results(format!("its layout has version {found}, not {VERSION}")));
-        }
-        Ok(found)
-    }
-
-    fn parse(text: &str) -> Result<Experiment, String> {
-        toml::from_str(text).map_err(|why| {
-            let why = why.message().split_whitespace().collect::<Vec<_>>().join(" ");
-            format!("{NAME}: {why}")
-        })
-    }
-
-    /// The same of another's pair.
-    fn with_pair_of(&self, other: &Experiment) -> Experiment {
-        let Experiment { pair_name, models, .. } = other.clone();
-        Experiment { pair_name, models, ..self.clone() }
-    }
-
-    /// The first thing that another experiment has otherwise.
-    fn difference(&self, other: &Experiment) -> Option<&'static str> {
-        let differences = [
-            ("layout", self.specthink_sweep != other.specthink_sweep),
-            ("data set", self.data_set_sha256 != other.data_set_sha256),
-            ("--limit", self.questions != other.questions),
-            ("--grader", self.grader != other.grader),
-            ("--parallel", self.parallel != other.parallel),
-            ("--seed", self.seeds != other.seeds),
-            ("--pair", self.pair_name != other.pair_name),
-            ("model", self.models != other.models),
-            ("policy, or setting of the answers", self.policies != other.policies),
-            ("kind of link: with or without --netem", self.shaping != other.shaping),
-            ("link", self.links != other.links),
-        ];
-        differences.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what)
-    }
-}
-
-/// A map whose values are texts of JSON: TOML has no null, and no table within a line.
-mod json_texts {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-
-    use super::Terms;
-
-    pub(super) fn serialize<S: Serializer>(
-        map: &BTreeMap<String, Terms>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let text = |(name, terms)| serde_json::to_string(terms).map(|text| (name, text));
-        let texts: Result<BTreeMap<&String, String>, _> = map.iter().map(text).collect();
-        texts.map_err(ser::Error::custom)?.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<String, Terms>, D::Error> {
-        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
-        let terms = |(name, text): (String, String)| match serde_json::from_str(&text) {
-            Ok(terms) => Ok((name, terms)),
-            Err(why) => Err(de::Error::custom(format!("policy {name}: {why}"))),
-        };
-        texts.into_iter().map(terms).collect()
-    }
-}
-
-/// Why a sweep's folder cannot be used. Each is one line.
-#[derive(Debug, thiserror::Error)]
-pub enum SweepError {
-    /// Something cannot be read or written.
-    #[error("cannot use {}: {why}; give --out a folder that can be read and written", path.display())]
-    Files {
-        /// Where.
-        path: PathBuf,
-        /// The system's reason.
-        why: io::Error,
-    },
-    /// The folder holds something else.
-    #[error("{} holds no sweep: {why}; give --out an empty or a new folder", path.display())]
-    NotASweep {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// There are no results to read in the folder.
-    #[error("{} holds no sweep: {why}; give a folder that `specthink-lab sweep` wrote", path.display())]
-    NotResults {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Results of several data sets.
-    #[error(
-        "{} is of another data set than {}, so their answers cannot be compared: report on them one by one",
-        path.display(),
-        first.display()
-    )]
-    OtherDataSet {
-        /// The folder.
-        path: PathBuf,
-        /// The one that it differs from.
-        first: PathBuf,
-    },
-    /// The folder is another experiment's.
-    #[error(
-        "{} is of an experiment with another {what}: give --out another folder, or the settings that it began with",
-        path.display()
-    )]
-    OtherExperiment {
-        /// The folder.
-        path: PathBuf,
-        /// The first setting that differs.
-        what: &'static str,
-    },
-    /// Another sweep writes it.
-    #[error("another sweep is writing to {}: wait for it, or give --out another folder", path.display())]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-    },
-}
+pub const REPORT: &str = "report";
 
 /// An open folder. No other sweep can have it open.
 #[derive(Debug)]
@@ -290,16 +91,11 @@ impl Folder {
         Ok(())
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The folder of a cell; made where it is not there.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn cell(&self, policy: &str, link: &str, seed: u64) -> Result<PathBuf, SweepError> {
+    pub(super) fn cell(&self, policy: &str, link: &str, seed: u64) -> Result<PathBuf, SweepError> {
         let path = cell_path(&self.path, policy, link, seed);
         let made = fs::create_dir_all(path.join("journals"));
         made.map_err(|why| SweepError::Files { path: path.clone(), why })?;
@@ -318,7 +114,7 @@ pub(crate) fn journal_path(cell: &Path, id: &str) -> PathBuf {
 }
 
 /// The link that a journal in a sweep's folder was recorded over; none where it is in no such folder.
-pub(crate) fn link_of(journal: &Path) -> Option<LinkProfile> {
+pub fn link_of(journal: &Path) -> Option<LinkProfile> {
     let path = fs::canonicalize(journal).ok()?;
     // SWEEP/POLICY/LINK/seed-N/journals/ID.jsonl
     let (link, sweep) = (path.ancestors().nth(3)?.file_name()?, path.ancestors().nth(5)?);

@@ -1,9 +1,9 @@
 //! What cells say, as a table in Markdown. Made from their rows and their traffic alone.
 
-use coordinator::eval::{Figures, Row};
 use grading::quantile::quantile;
+use runs::{Figures, Row};
 
-use super::Crossed;
+use super::cell::Crossed;
 
 const HEADER: &str = "\
 | policy | link | seed | right | 95 % interval | large share | takeovers | abandoned | passed over | latency median | p95 | network share | up | down | degraded | failed |
@@ -96,7 +96,7 @@ impl CellFigures {
 }
 
 /// A table in Markdown, a row for each cell.
-pub fn table(cells: &[CellFigures]) -> String {
+pub(super) fn table(cells: &[CellFigures]) -> String {
     std::iter::once(HEADER.to_owned()).chain(cells.iter().map(CellFigures::row)).collect()
 }
 

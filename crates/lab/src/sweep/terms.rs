@@ -1,15 +1,13 @@
 //! What the results of a sweep's policy depend on, beside the seed and the models.
 
 use answer::Settings;
-use coordinator::eval::{Header, log};
+use runs::Header;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::Value;
 use thinking::{
     policy::{DEFAULT_SHARE, PolicySpec},
     thinker::Sampling,
 };
-
-use super::Experiment;
 
 /// A policy of a sweep, with the settings of its answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,23 +42,6 @@ impl Terms {
             deadline_ms: header.deadline_ms,
             system: header.system.clone(),
             settings: header.settings,
-        }
-    }
-
-    /// What the log of a cell with this seed begins with, as far as the share of the policy is known.
-    pub(crate) fn header(&self, experiment: &Experiment, seed: u64) -> Header {
-        Header {
-            specthink_eval: log::VERSION,
-            data_set: experiment.data_set.clone(),
-            data_set_sha256: experiment.data_set_sha256.clone(),
-            policy: self.policy.spec.clone(),
-            sampling: self.sampling,
-            seed,
-            max_tokens: self.max_tokens,
-            deadline_ms: self.deadline_ms,
-            system: self.system.clone(),
-            settings: self.settings,
-            grader: experiment.grader.clone(),
         }
     }
 }

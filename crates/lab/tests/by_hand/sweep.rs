@@ -6,11 +6,11 @@ use answer::{
     Observer as _, Progress, Question, Settings,
     journal::{Journal, JournalWriter},
 };
-use coordinator::eval::{self, Graded, Row, question_name, question_seed};
 use lab::{
     link::Shaping,
     sweep::{Experiment, Folder, SweptPolicy, Terms, file_name},
 };
+use runs::{Graded, Header, Row, log, question_name, question_seed};
 use serde_json::json;
 use tempfile::TempDir;
 use thinking::{
@@ -141,8 +141,8 @@ impl Sweep {
         let Terms { policy: SweptPolicy { spec, .. }, sampling, max_tokens, settings, .. } =
             terms(policy);
         let Experiment { data_set, data_set_sha256, .. } = self.experiment.clone();
-        let header = eval::Header {
-            specthink_eval: eval::log::VERSION,
+        let header = Header {
+            specthink_eval: log::VERSION,
             data_set,
             data_set_sha256,
             policy: spec,

@@ -1,6 +1,6 @@
 //! What a link does to answers: how many there are, how many are right, how many went on without the large model.
 
-use coordinator::eval::Row;
+use runs::Row;
 
 use super::accuracy::{group_table, head};
 use crate::{

@@ -1,0 +1,232 @@
+//! `specthink ask`: one question, answered live.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Stdout, Write},
+    sync::Arc,
+};
+
+use answer::{
+    Ended, Outcome,
+    account::Summary,
+    answer,
+    journal::{Header, JournalWriter},
+    progress::{Observer, Stamped},
+    question::Run,
+};
+use cli::{DEFAULT_LARGE, DEFAULT_SMALL, Exit, Nodes, Origin, Stop, until_enough};
+use serde::Serialize;
+use thinking::{
+    policy::{End, Why},
+    thinker::Failure,
+    transcript::Span,
+};
+use tokio::sync::Notify;
+
+use crate::{
+    config::Config,
+    render::{Renderer, write_summary},
+};
+
+pub(crate) fn run(config: Config) -> Result<Exit, Stop> {
+    until_enough(async |enough| ask(config, enough).await)
+}
+
+async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
+    let journal_error = |error| Stop::new(Exit::Journal, error);
+    let journal = match &config.journal {
+        Some(path) => Some(JournalWriter::create(path, &header(&config)).map_err(journal_error)?),
+        None => None,
+    };
+    let Nodes { small, large, origin } = config.nodes;
+    origin.announce();
+    let mut screen = Screen {
+        journal,
+        renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.style)),
+        enough: Arc::clone(&enough),
+    };
+    let run = Run {
+        question: config.question,
+        small,
+        large,
+        policy: config.policy,
+        settings: config.settings,
+    };
+    let outcome = answer(run, &mut screen, enough.notified()).await;
+    let reader_left = screen.renderer.as_ref().is_some_and(Renderer::is_broken);
+    let output = |why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}"));
+    if let Some(renderer) = screen.renderer {
+        renderer.finish().map_err(output)?;
+        // Standard error may be gone too; the answer is not less for it.
+        if began(&outcome) {
+            let _ = write_summary(&mut io::stderr().lock(), &outcome.summary);
+        }
+    } else {
+        write_json(&outcome).or_else(forgive_a_closed_pipe).map_err(output)?;
+    }
+    let written = screen.journal.map(JournalWriter::finish).transpose();
+    let exit = exit(&outcome, reader_left, &origin, config.journal.is_some())?;
+    written.map_err(journal_error)?;
+    match exit {
+        Exit::Ok if config.fail_degraded && outcome.summary.degraded.is_some() => {
+            Ok(Exit::Degraded)
+        }
+        exit => Ok(exit),
+    }
+}
+
+fn header(config: &Config) -> Header {
+    Header::new(
+        &config.question,
+        config.spec.clone(),
+        config.settings,
+        config.nodes.small.iter().map(|node| node.name.clone()).collect(),
+        config.nodes.large.as_ref().map(|node| node.name.clone()),
+    )
+}
+
+/// Whoever watches the answer.
+struct Screen {
+    journal: Option<JournalWriter<File>>,
+    renderer: Option<Renderer<Stdout>>,
+    /// Told when nobody reads any more.
+    enough: Arc<Notify>,
+}
+
+impl Observer for Screen {
+    fn see(&mut self, stamped: &Stamped) {
+        // The journal first: it is never behind what was shown by more than it gathers for a line.
+        if let Some(journal) = &mut self.journal {
+            journal.see(stamped);
+        }
+        if let Some(renderer) = &mut self.renderer {
+            renderer.see(stamped);
+            if renderer.is_broken() {
+                self.enough.notify_one();
+            }
+        }
+    }
+}
+
+/// Whether a small node ever accepted the question; if not, there is nothing to sum up.
+fn began(outcome: &Outcome) -> bool {
+    !outcome.summary.small.model.is_empty()
+}
+
+/// The exit code of an outcome, or the error that it is.
+fn exit(
+    outcome: &Outcome,
+    reader_left: bool,
+    origin: &Origin,
+    journal: bool,
+) -> Result<Exit, Stop> {
+    let (node, failure) = match &outcome.ended {
+        Ended::Complete(End::Cancelled) if reader_left => return Ok(Exit::Ok),
+        Ended::Complete(End::Cancelled) => return Ok(Exit::Cancelled),
+        Ended::Complete(End::Deadline) => return Ok(Exit::Deadline),
+        Ended::Complete(End::EndOfText | End::MaxTokens | End::ContextFull) => return Ok(Exit::Ok),
+        Ended::Failed { node, failure } => (node, failure),
+    };
+    let Stop { exit, .. } = Stop::from(failure);
+    // Others are there and say themselves what is wrong with them.
+    let nobody_there = exit == Exit::Unreachable && failure.message.starts_with("cannot reach ");
+    if !began(outcome) && nobody_there {
+        return Err(Stop::new(exit, nobody(origin, failure)));
+    }
+    let exit = match exit {
+        Exit::Unreachable if began(outcome) => Exit::Lost,
+        exit => exit,
+    };
+    let stop = Stop::from(failure);
+    let kept = match (outcome.transcript.spans().is_empty(), journal) {
+        (true, _) => "",
+        (false, true) => "; the text so far is in the journal; a second --small would have gone on",
+        (false, false) => "; a second --small would have gone on",
+    };
+    let mend = match exit {
+        Exit::Unauthenticated => "; a small node's own token is given with --small-token-file",
+        _ => "",
+    };
+    Err(Stop::new(exit, format!("{}: {stop}{kept}{mend}", named(node, failure))))
+}
+
+/// What a failed node is called in front of its failure, which often names it already.
+fn named(node: &str, failure: &Failure) -> String {
+    if failure.message.contains(node) {
+        "small node".to_owned()
+    } else {
+        format!("small node {node}")
+    }
+}
+
+/// What is said when no small node is there.
+fn nobody(origin: &Origin, failure: &Failure) -> String {
+    match origin {
+        Origin::Named => format!("small node: {failure}; start it with `small-node --model SMALL`"),
+        Origin::SmallUsual => format!(
+            "no node answers on {DEFAULT_SMALL}, where the small one is when only --large is given: \
+             start `small-node --model SMALL` there, or name another with --small"
+        ),
+        Origin::Usual => format!(
+            "no node answers on {DEFAULT_SMALL}: get two models (GGUF files or Hugging Face \
+             names, see docs/models.md), start `small-node --model SMALL` and `large-node \
+             --model LARGE` ({DEFAULT_LARGE}), and ask again; or name other nodes with --small \
+             and --large"
+        ),
+        Origin::Builtin { .. } => format!(
+            "the built-in small node does not answer: {failure}; ask again, or name other nodes \
+             with --small and --large"
+        ),
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    answer: String,
+    spans: &'a [Span],
+    /// The figures that follow from the summary.
+    takeover_share: f64,
+    takeovers_by_reason: BTreeMap<Why, u32>,
+    network_us: u64,
+    summary: &'a Summary,
+}
+
+fn write_json(outcome: &Outcome) -> io::Result<()> {
+    let summary = &outcome.summary;
+    let printed = Printed {
+        answer: outcome.text(),
+        spans: outcome.transcript.spans(),
+        takeover_share: summary.takeover_share(),
+        takeovers_by_reason: summary.takeovers_by_reason(),
+        network_us: summary.time.network_us(),
+        summary,
+    };
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, &printed)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+fn forgive_a_closed_pipe(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use thinking::thinker::Code;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_named_once() {
+        for (message, name) in [
+            ("cannot reach http://a:1", "small node"),
+            ("no room : 64 sessions", "small node http://a:1"),
+        ] {
+            let failure = Failure::new(Code::Unavailable, message);
+            assert_eq!(named("http://a:1", &failure), name, "{message}");
+        }
+    }
+}

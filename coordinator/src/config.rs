@@ -1,0 +1,140 @@
+//! Raw arguments become one validated configuration, once.
+
+use std::{
+    ffi::OsStr,
+    io::{IsTerminal, Read},
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use answer::{Question, Settings};
+use cli::{Exit, Nodes, Places, Stop, policy_spec, sampling, settings};
+use pair::Builtin;
+use thinking::{
+    policy::{Limited, PolicySpec},
+    thinker::Prompt,
+};
+
+use crate::{
+    args::{AskArgs, When},
+    render::Style,
+};
+
+/// Everything `ask` needs, checked. Nothing is connected yet.
+pub(crate) struct Config {
+    pub(crate) question: Question,
+    pub(crate) nodes: Nodes,
+    pub(crate) policy: Limited,
+    /// What it was made from, for the journal.
+    pub(crate) spec: PolicySpec,
+    pub(crate) settings: Settings,
+    pub(crate) journal: Option<PathBuf>,
+    pub(crate) json: bool,
+    pub(crate) fail_degraded: bool,
+    pub(crate) style: Style,
+}
+
+impl Config {
+    pub(crate) fn new(args: AskArgs, builtin: Option<&dyn Builtin>) -> Result<Config, Stop> {
+        let AskArgs { nodes, writing, .. } = &args;
+        let sampling = sampling(writing)?;
+        let spec = policy_spec(&args.policy)?;
+        // Before the question: what is wrong with an address shows before anybody has typed one.
+        let wants_large = args.policy.policy.uses_large();
+        let connected = Places::new(nodes, wants_large, &args.security, builtin)?.connect()?;
+        let text = question_text(&args.question, args.raw, args.security.max_message_bytes)?;
+        let question = Question {
+            id: question_id(),
+            prompt: if args.raw {
+                Prompt::Raw(text)
+            } else {
+                Prompt::question(text, writing.system.clone())
+            },
+            sampling,
+            seed: args.seed.seed,
+            max_tokens: writing.max_tokens,
+            deadline: writing.deadline.or(spec.deadline()),
+        };
+        let policy = spec.build(question.seed, question.max_tokens);
+        Ok(Config {
+            question,
+            nodes: connected,
+            policy: policy.map_err(|error| Stop::new(Exit::Usage, error))?,
+            settings: settings(nodes, &args.policy),
+            spec,
+            journal: args.journal,
+            json: args.json,
+            fail_degraded: args.fail_degraded,
+            style: style(args.look.color),
+        })
+    }
+}
+
+/// Colour or marks: what the user wants, else what standard output is.
+pub(crate) fn style(color: When) -> Style {
+    let colour = match color {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => flags::takes_colour(std::io::stdout().is_terminal()),
+    };
+    if colour { Style::Colour } else { Style::Marks }
+}
+
+/// The question's text: from the argument, or from standard input, at most `limit_bytes` of it.
+fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String, Stop> {
+    let (bytes, place) = if question == "-" {
+        (question_bytes(std::io::stdin().lock(), limit_bytes)?, "on standard input")
+    } else {
+        (question.as_encoded_bytes().to_vec(), "in the arguments")
+    };
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let mend = "convert it to UTF-8 first";
+        Stop::new(Exit::Encoding, format!("the question {place} is not UTF-8 (byte {at}): {mend}"))
+    })?;
+    if text.trim().is_empty() {
+        let message = format!("the question {place} is empty: write what is to be answered");
+        return Err(Stop::new(Exit::Question, message));
+    }
+    if !raw {
+        text.truncate(text.trim_end().len());
+    }
+    Ok(text)
+}
+
+fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, Stop> {
+    let mut bytes = Vec::new();
+    input.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|why| {
+        let mend = "give it as an argument, or redirect a file that can be read";
+        let message = format!("cannot read the question from standard input: {why}; {mend}");
+        Stop::new(Exit::Question, message)
+    })?;
+    if bytes.len() as u64 > limit_bytes {
+        let message = format!(
+            "the question on standard input is longer than a message of {limit_bytes} bytes: \
+             shorten it, or raise --max-message-bytes here and on the nodes"
+        );
+        return Err(Stop::new(Exit::MessageTooLarge, message));
+    }
+    Ok(bytes)
+}
+
+/// Tells one question from another in the nodes' logs.
+pub(crate) fn question_id() -> String {
+    #[expect(clippy::disallowed_methods, reason = "the run begins here")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    format!("{:x}-{:x}", now.as_micros(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_may_be_as_long_as_a_message() {
+        assert_eq!(question_bytes(&b"12345"[..], 5).unwrap(), b"12345");
+        let stop = question_bytes(std::io::repeat(b'x'), 5).unwrap_err();
+        assert_eq!(stop.exit, Exit::MessageTooLarge);
+        assert!(stop.to_string().contains("--max-message-bytes"), "{stop}");
+    }
+}

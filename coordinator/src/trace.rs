@@ -1,0 +1,47 @@
+//! `specthink trace`: a journal shown again, by the renderer that showed the answer.
+
+use std::io::{self, Write};
+
+use answer::{
+    journal::Journal,
+    progress::{Observer, Progress},
+};
+use cli::{Exit, Stop};
+
+use crate::{
+    args::TraceArgs,
+    config::style,
+    render::{Renderer, write_summary},
+};
+
+pub(crate) fn run(args: &TraceArgs) -> Result<Exit, Stop> {
+    let journal = Journal::open(&args.file).map_err(|error| Stop::new(Exit::Journal, error))?;
+    let mut renderer = Renderer::new(io::stdout(), style(args.look.color));
+    for stamped in &journal.events {
+        renderer.see(stamped);
+    }
+    renderer
+        .finish()
+        .map_err(|why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}")))?;
+    // Standard error may be gone; the text is not less for it.
+    let _ = tell_the_end(&journal);
+    Ok(Exit::Ok)
+}
+
+fn tell_the_end(journal: &Journal) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    let ended = journal.events.iter().rev().find_map(|stamped| match &stamped.progress {
+        Progress::Ended(summary) => Some(summary),
+        _ => None,
+    });
+    match ended {
+        Some(summary) => write_summary(&mut out, summary)?,
+        None => {
+            writeln!(out, "--\nthe journal ends before the answer does: the run was interrupted")?
+        }
+    }
+    if journal.truncated {
+        writeln!(out, "the journal's last line breaks off and is left out")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! How an answer is to be written, from arguments: how tokens are drawn, and how the nodes are treated.
+
+use answer::Settings;
+use thinking::{
+    policy::PolicyKind,
+    thinker::{BadSampling, Sampling},
+};
+
+use crate::{
+    args::{NodesArgs, PolicyArgs, WritingArgs},
+    exit::{Exit, Stop},
+};
+
+/// How the nodes are treated.
+pub fn settings(nodes: &NodesArgs, policy: &PolicyArgs) -> Settings {
+    Settings {
+        // The small model has no part in `large-only`: it shall not read along.
+        keep_warm: !nodes.no_keep_warm && policy.policy != PolicyKind::LargeOnly,
+        resend: policy.resend,
+        small_timeout: nodes.small_timeout,
+        large_timeout: nodes.large_timeout,
+        rejoin_after: Some(nodes.rejoin_after).filter(|after| !after.is_zero()),
+    }
+}
+
+/// How tokens are drawn.
+///
+/// # Errors
+/// When a value is out of its range.
+pub fn sampling(args: &WritingArgs) -> Result<Sampling, Stop> {
+    let sampling = Sampling {
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
+    };
+    sampling.check().map_err(|BadSampling { name, value, must_be }| {
+        let flag = name.replace('_', "-");
+        Stop::new(Exit::Usage, format!("--{flag} is {value}: it must be {must_be}"))
+    })?;
+    Ok(sampling)
+}

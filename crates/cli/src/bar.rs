@@ -1,0 +1,82 @@
+//! How far a run over a data set is: a bar on a terminal, a line now and then elsewhere. Both on standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use grading::dataset::Skipped;
+use indicatif::{ProgressBar, ProgressStyle};
+use runs::Row;
+
+/// Where no bar can be drawn, a line is printed every so many questions.
+const LINE_EVERY: u64 = 50;
+
+/// How far a run is.
+pub struct Bar {
+    bar: ProgressBar,
+    draws: bool,
+    right: u64,
+    graded: u64,
+}
+
+impl Bar {
+    /// A run over so many questions, of which some are done.
+    pub fn new(all: u64, done: u64) -> Bar {
+        let draws = io::stderr().is_terminal();
+        let bar = if draws { ProgressBar::new(all) } else { ProgressBar::hidden() };
+        bar.set_length(all);
+        // The template is ours and valid; the default look would do as well.
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix}{bar:30} {pos}/{len} {msg} (left: {eta})")
+        {
+            bar.set_style(style);
+        }
+        bar.set_position(done);
+        bar.reset_eta();
+        if done > 0 {
+            say(&format!("{done} of {all} questions are graded already"));
+        }
+        Bar { bar, draws, right: 0, graded: 0 }
+    }
+
+    /// Says which lines of the data set are left out.
+    pub fn skipped(&self, lines: &[Skipped]) {
+        for Skipped { line, fault } in lines {
+            self.bar.suspend(|| say(&format!("skipped line {line}: {fault}")));
+        }
+    }
+
+    /// Another part of the run begins; right answers are counted anew.
+    pub fn begin(&mut self, part: &str) {
+        (self.right, self.graded) = (0, 0);
+        self.bar.set_prefix(format!("{part} "));
+    }
+
+    /// Takes note of a row.
+    pub fn see(&mut self, row: &Row) {
+        match row {
+            Row::Graded(graded) => {
+                self.graded += 1;
+                self.right += u64::from(graded.right);
+            }
+            Row::Failed { id, reason } => {
+                self.bar.suspend(|| say(&format!("{id} failed: {reason}")));
+            }
+        }
+        let (right, graded) = (self.right, self.graded);
+        self.bar.set_message(format!("{right} of {graded} right"));
+        self.bar.inc(1);
+        let done = self.bar.position();
+        if !self.draws && done.is_multiple_of(LINE_EVERY) {
+            say(&format!("{done} of {} asked", self.bar.length().unwrap_or(done)));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Standard error may be gone; the run is not less for it.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

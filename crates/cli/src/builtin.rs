@@ -1,0 +1,125 @@
+//! The pair of nodes that a program may carry in itself, as the command sees it. This library links no
+//! node: the program that runs the command brings the pair along, or does not.
+
+use std::process::ExitCode;
+
+use pair::{Builtin, Pair};
+
+use crate::{
+    args::{NodesArgs, SecurityArgs},
+    exit::{Exit, Stop},
+};
+
+/// The pair, when it is the one to answer: when no node is named.
+pub(crate) fn answering<'a>(
+    builtin: Option<&'a dyn Builtin>,
+    nodes: &NodesArgs,
+) -> Option<&'a dyn Builtin> {
+    builtin.filter(|_| nodes.named.is_empty())
+}
+
+/// Starts the pair. It is on loopback and this process's own, so flags about credentials are mistakes.
+pub(crate) fn start(
+    builtin: &dyn Builtin,
+    large: bool,
+    security: &SecurityArgs,
+) -> Result<Pair, Stop> {
+    let given = [
+        ("--tls-ca", security.tls_ca.is_some()),
+        ("--tls-cert", security.tls_cert.is_some()),
+        ("--token-file", security.token_file.is_some()),
+        ("--insecure", security.insecure),
+    ];
+    if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+        let message = format!(
+            "{flag} is for nodes that are named, and without --small and --large the built-in pair \
+             answers: name the nodes too, or leave {flag} out"
+        );
+        return Err(Stop::new(Exit::Usage, message));
+    }
+    builtin.start(large).map_err(no_pair)
+}
+
+/// Lets the pair prepare the process, when it is the one to answer. Comes first in a command. Returns what to end
+/// with where another process did the work.
+///
+/// # Errors
+/// When there is no such process.
+pub fn prepare(
+    builtin: Option<&dyn Builtin>,
+    nodes: Option<&NodesArgs>,
+) -> Result<Option<ExitCode>, Stop> {
+    let builtin = nodes.and_then(|nodes| answering(builtin, nodes));
+    builtin.map_or(Ok(None), Builtin::prepare).map_err(no_pair)
+}
+
+/// The pair cannot be used.
+pub(crate) fn no_pair(why: String) -> Stop {
+    let mend = "name other nodes with --small and --large";
+    Stop::new(Exit::Unreachable, format!("cannot start the built-in pair: {why}; {mend}"))
+}
+
+/// What is said before the pair answers.
+pub(crate) fn banner(builtin: &dyn Builtin) -> String {
+    format!(
+        "note: the built-in pair answers: it can do {}, and nothing else; for other questions name \
+         your own nodes with --small URL and --large URL",
+        builtin.can()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        nodes: NodesArgs,
+        #[command(flatten)]
+        security: SecurityArgs,
+    }
+
+    /// A pair that cannot be started.
+    struct Broken;
+
+    impl Builtin for Broken {
+        fn can(&self) -> &str {
+            "nothing"
+        }
+
+        fn prepare(&self) -> Result<Option<ExitCode>, String> {
+            Ok(None)
+        }
+
+        fn start(&self, _large: bool) -> Result<Pair, String> {
+            Err("no\nmemory".to_owned())
+        }
+    }
+
+    fn read(flags: &[&str]) -> Flags {
+        Flags::parse_from([&["specthink"], flags].concat())
+    }
+
+    #[test]
+    fn it_answers_when_no_node_is_named_at_all() {
+        let answers = |flags: &[&str]| answering(Some(&Broken), &read(flags).nodes).is_some();
+        assert!(answers(&[]));
+        assert!(!answers(&["--small", "http://127.0.0.1:7101"]));
+        assert!(!answers(&["--large", "http://127.0.0.1:7102"]));
+        assert!(answering(None, &read(&[]).nodes).is_none());
+    }
+
+    #[test]
+    fn one_that_cannot_be_started_is_one_line() {
+        let stop = start(&Broken, true, &read(&[]).security).err().unwrap();
+        assert_eq!(stop.exit, Exit::Unreachable);
+        let line =
+            "cannot start the built-in pair: no memory; name other nodes with --small and --large";
+        assert_eq!(stop.to_string(), line);
+        let stop = start(&Broken, true, &read(&["--insecure"]).security).err().unwrap();
+        assert_eq!(stop.exit, Exit::Usage, "{stop}");
+    }
+}

@@ -1,0 +1,301 @@
+//! Exit codes: one table, and the errors of all libraries that lead to them.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use answer::prices::PricesError;
+use grading::dataset::DatasetError;
+use runs::EvalError;
+use thinking::thinker::{Code, Failure};
+use transport::RemoteError;
+
+use crate::endpoint::EndpointsError;
+
+/// How the command ends, as its exit code. The numbers never change their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    /// The answer is complete, or was cut off by a limit.
+    Ok = 0,
+    /// Standard output, or a defect.
+    Internal = 1,
+    /// Arguments.
+    Usage = 2,
+    /// No question.
+    Question = 3,
+    /// The policy file.
+    PolicyFile = 4,
+    /// The journal.
+    Journal = 5,
+    /// TLS files, token.
+    Credentials = 6,
+    /// No small node.
+    Unreachable = 7,
+    /// A refused credential.
+    Unauthenticated = 8,
+    /// The protocol.
+    Version = 9,
+    /// `--fail-degraded`.
+    Degraded = 10,
+    /// A question that does not fit.
+    ContextTooLong = 11,
+    /// A message over the limit.
+    MessageTooLarge = 12,
+    /// No room.
+    Overloaded = 13,
+    /// The deadline.
+    Deadline = 14,
+    /// A failure on the node.
+    NodeFailed = 15,
+    /// The last small node is gone.
+    Lost = 16,
+    /// A question that is no text.
+    Encoding = 17,
+    /// The chat template.
+    Template = 18,
+    /// `eval`'s data set.
+    DataSet = 19,
+    /// `eval`'s grader.
+    Grader = 20,
+    /// A signal.
+    Cancelled = 130,
+}
+
+impl Exit {
+    /// All of them, in order.
+    pub const ALL: [Exit; 22] = [
+        Exit::Ok,
+        Exit::Internal,
+        Exit::Usage,
+        Exit::Question,
+        Exit::PolicyFile,
+        Exit::Journal,
+        Exit::Credentials,
+        Exit::Unreachable,
+        Exit::Unauthenticated,
+        Exit::Version,
+        Exit::Degraded,
+        Exit::ContextTooLong,
+        Exit::MessageTooLarge,
+        Exit::Overloaded,
+        Exit::Deadline,
+        Exit::NodeFailed,
+        Exit::Lost,
+        Exit::Encoding,
+        Exit::Template,
+        Exit::DataSet,
+        Exit::Grader,
+        Exit::Cancelled,
+    ];
+
+    /// What it means, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Ok => {
+                "the answer is complete, or cut off by --max-tokens or a full context; also when degraded"
+            }
+            Exit::Internal => "standard output could not be written, or a defect of this program",
+            Exit::Usage => "the arguments make no sense",
+            Exit::Question => "the question is empty, or cannot be read",
+            Exit::PolicyFile => "the policy file cannot be read, or holds something wrong",
+            Exit::Journal => {
+                "the journal or log exists already, cannot be written, cannot be read again, or is of another run"
+            }
+            Exit::Credentials => "a certificate, key or token file does not work",
+            Exit::Unreachable => "no small node can be reached, or what answers there is not one",
+            Exit::Unauthenticated => "a node wants another credential",
+            Exit::Version => "a node speaks another version of the protocol",
+            Exit::Degraded => "the answer is degraded, and --fail-degraded was given",
+            Exit::ContextTooLong => "the question does not fit the model's context",
+            Exit::MessageTooLarge => "a message is larger than a limit",
+            Exit::Overloaded => "the small node has no room now",
+            Exit::Deadline => "the deadline passed; what there was is shown",
+            Exit::NodeFailed => "the small node failed, or refused what it was asked",
+            Exit::Lost => "the last small node was lost in mid-answer; what there was is shown",
+            Exit::Encoding => "the question is not UTF-8",
+            Exit::Template => "the model's chat template is absent or fails",
+            Exit::DataSet => "the data set cannot be read, or holds a broken line",
+            Exit::Grader => "the grader cannot be started, or failed",
+            Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
+        }
+    }
+}
+
+/// The table, as the help shows it.
+pub fn help() -> String {
+    let row = |exit: Exit| format!("\n  {:>3}  {}", exit as u8, exit.meaning());
+    format!("Exit codes:{}", Exit::ALL.map(row).concat())
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+impl From<Code> for Exit {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::UnsupportedVersion => Exit::Version,
+            Code::ContextTooLong => Exit::ContextTooLong,
+            Code::MessageTooLarge => Exit::MessageTooLarge,
+            Code::Unauthenticated => Exit::Unauthenticated,
+            Code::Overloaded => Exit::Overloaded,
+            Code::Unavailable => Exit::Unreachable,
+            Code::DeadlineExceeded => Exit::Deadline,
+            Code::Template => Exit::Template,
+            Code::InvalidArgument | Code::Internal => Exit::NodeFailed,
+        }
+    }
+}
+
+impl From<&RemoteError> for Exit {
+    fn from(error: &RemoteError) -> Self {
+        match error {
+            RemoteError::Plaintext { .. } => Exit::Usage,
+            RemoteError::Tls(_) => Exit::Credentials,
+        }
+    }
+}
+
+impl From<&EvalError> for Exit {
+    fn from(error: &EvalError) -> Self {
+        match error {
+            EvalError::Grade { .. } => Exit::Grader,
+            EvalError::Policy(_) => Exit::Usage,
+            _ => Exit::Journal,
+        }
+    }
+}
+
+/// The end of the command by an error: one line and an exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// The exit code.
+    pub exit: Exit,
+    message: String,
+}
+
+impl Stop {
+    /// An error; line breaks in the message are taken out.
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        let message = message.to_string();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        Stop { exit, message }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<PricesError> for Stop {
+    fn from(error: PricesError) -> Self {
+        Stop::new(Exit::Usage, error)
+    }
+}
+
+impl From<EndpointsError> for Stop {
+    fn from(error: EndpointsError) -> Self {
+        Stop::new(Exit::Usage, error)
+    }
+}
+
+impl From<RemoteError> for Stop {
+    fn from(error: RemoteError) -> Self {
+        Stop::new(Exit::from(&error), error)
+    }
+}
+
+impl From<DatasetError> for Stop {
+    fn from(error: DatasetError) -> Self {
+        Stop::new(Exit::DataSet, error)
+    }
+}
+
+impl From<EvalError> for Stop {
+    fn from(error: EvalError) -> Self {
+        Stop::new(Exit::from(&error), error)
+    }
+}
+
+impl From<&Failure> for Stop {
+    fn from(failure: &Failure) -> Self {
+        let again = match failure.retry_after_ms {
+            Some(wait_ms) => format!("; try again in {:.1} s", wait_ms as f64 / 1e3),
+            None => String::new(),
+        };
+        Stop::new(failure.code.into(), format!("{}{again}", failure.message))
+    }
+}
+
+/// Says how a command failed, and ends it.
+pub fn fail(stop: &Stop) -> ExitCode {
+    // When standard error is gone too there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "error: {stop}");
+    stop.exit.into()
+}
+
+/// Help, version, or arguments that make no sense: clap's own words.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    // A reader that went away (`specthink --help | head`) is no error.
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            Exit::Ok.into()
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Exit::Usage.into()
+        }
+        _ => {
+            let _ = writeln!(io::stderr(), "{}", usage_line(&error.to_string()));
+            Exit::Usage.into()
+        }
+    }
+}
+
+/// Clap's message in one line, with its tip and without the usage.
+fn usage_line(message: &str) -> String {
+    let said = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
+    let parts = message.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).filter(said);
+    let line = parts.collect::<Vec<_>>().join("; ");
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{line}; see --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_code_and_no_other() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/ask.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, codes) = text.split_once("## Exit codes").unwrap();
+        let rows: Vec<&str> = codes
+            .lines()
+            .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+            .collect();
+        let row = |exit: Exit| format!("| {} | {} |", exit as u8, exit.meaning());
+        assert_eq!(rows, Exit::ALL.map(row));
+        assert!(Exit::ALL.is_sorted_by_key(|exit| *exit as u8), "each number once, in order");
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        let failure = Failure {
+            retry_after_ms: Some(1500),
+            ..Failure::new(Code::Overloaded, "full:\n  64 sessions")
+        };
+        let stop = Stop::from(&failure);
+        assert_eq!(stop.to_string(), "full: 64 sessions; try again in 1.5 s");
+        assert_eq!(stop.exit, Exit::Overloaded);
+    }
+}

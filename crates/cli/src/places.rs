@@ -1,0 +1,189 @@
+//! Where the nodes are: those that are named, those at the usual addresses, or the built-in pair; and which of them is
+//! shown which secret.
+
+use std::{io::Write as _, sync::Arc};
+
+use answer::Node;
+use pair::{Builtin, Pair};
+use transport::{Address, Remote, RemoteConfig, RemoteError, Token};
+
+use crate::{
+    args::{NamedNode, NodesArgs, SecurityArgs},
+    builtin,
+    endpoint::{Endpoint, Endpoints},
+    exit::{Exit, Stop},
+};
+
+/// Where a small node listens unless told otherwise.
+pub const DEFAULT_SMALL: &str = "http://127.0.0.1:7101";
+/// Where a large node listens unless told otherwise.
+pub const DEFAULT_LARGE: &str = "http://127.0.0.1:7102";
+/// The variable that holds the token when no file is given.
+const TOKEN_VARIABLE: &str = "SPECTHINK_TOKEN";
+
+/// Where the nodes are, and how they are reached.
+pub struct Places {
+    /// The small nodes, in order.
+    pub small: Vec<RemoteConfig>,
+    /// The large node, where there is a use for it.
+    pub large: Option<RemoteConfig>,
+    /// Where the addresses come from; keeps the built-in pair running.
+    pub origin: Origin,
+}
+
+impl Places {
+    /// The nodes that are named, the built-in pair, or those at the usual addresses. Starts the pair; connects to
+    /// nothing yet.
+    ///
+    /// # Errors
+    /// When an address or a credential does not work, or the pair cannot be started.
+    pub fn new(
+        nodes: &NodesArgs,
+        wants_large: bool,
+        security: &SecurityArgs,
+        builtin: Option<&dyn Builtin>,
+    ) -> Result<Places, Stop> {
+        if let Some(builtin) = builtin::answering(builtin, nodes) {
+            let pair = builtin::start(builtin, wants_large, security)?;
+            let place =
+                |url: &String| Endpoint::at(parsed(url)?).remote(security.max_message_bytes);
+            return Ok(Places {
+                small: vec![place(&pair.small)?],
+                large: pair.large.as_ref().map(place).transpose()?,
+                origin: Origin::Builtin { _pair: pair, banner: builtin::banner(builtin) },
+            });
+        }
+        let named = &nodes.named;
+        let (usual, origin) = match (named.small.is_empty(), named.large.is_some()) {
+            (false, _) => (None, Origin::Named),
+            (true, true) => (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), Origin::SmallUsual),
+            (true, false) => (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), Origin::Usual),
+        };
+        let endpoints = nodes.endpoints.as_deref().map(Endpoints::read).transpose()?;
+        let reach = Reach { endpoints, security };
+        // One secret is for one node: the large one's is not shown to a small one.
+        let has_large = wants_large || named.large.is_some();
+        let small = named.small.iter().chain(&usual).enumerate();
+        let small = small.map(|(index, node)| reach.remote(node, !has_large && index == 0));
+        let small = small.collect::<Result<_, Stop>>()?;
+        let usual = NamedNode::from(DEFAULT_LARGE.to_owned());
+        let large = named.large.as_ref().unwrap_or(&usual);
+        let large = wants_large.then(|| reach.remote(large, true)).transpose()?;
+        Ok(Places { small, large, origin })
+    }
+
+    /// The nodes to ask; connects to nothing yet.
+    ///
+    /// # Errors
+    /// When a node may not be reached in plain text, or a TLS file does not work.
+    pub fn connect(self) -> Result<Nodes, RemoteError> {
+        Ok(Nodes {
+            small: self.small.into_iter().map(connect).collect::<Result<_, _>>()?,
+            large: self.large.map(connect).transpose()?,
+            origin: self.origin,
+        })
+    }
+}
+
+/// The nodes, not yet connected to.
+pub struct Nodes {
+    /// The small nodes, in order.
+    pub small: Vec<Node>,
+    /// The large node, where there is a use for it.
+    pub large: Option<Node>,
+    /// Where their addresses come from; keeps the built-in pair running.
+    pub origin: Origin,
+}
+
+/// Where the nodes' addresses come from.
+pub enum Origin {
+    /// The user named the small node.
+    Named,
+    /// The user named only the large node.
+    SmallUsual,
+    /// The user named none.
+    Usual,
+    /// The user named none: the nodes in this process, and what is to be said of them.
+    Builtin {
+        /// Stops them when it is dropped.
+        _pair: Pair,
+        /// What is to be said.
+        banner: String,
+    },
+}
+
+impl Origin {
+    /// Says who answers when it is the built-in pair.
+    pub fn announce(&self) {
+        if let Origin::Builtin { banner, .. } = self {
+            // Standard error may be gone; the answer is not less for it.
+            let _ = writeln!(std::io::stderr(), "{banner}");
+        }
+    }
+}
+
+/// How nodes are reached that somebody else runs.
+struct Reach<'a> {
+    /// What names stand for.
+    endpoints: Option<Endpoints>,
+    security: &'a SecurityArgs,
+}
+
+impl Reach<'_> {
+    /// The connection to a node. The one token of `--token-file` or the variable is only for a node that
+    /// `takes_shared_token`.
+    fn remote(&self, node: &NamedNode, takes_shared_token: bool) -> Result<RemoteConfig, Stop> {
+        let security = self.security;
+        let mut endpoint = self.endpoint(&node.place)?;
+        // A name whose table says how it is secured is secured so and in no other way.
+        let takes_flags = !endpoint.is_secured();
+        if takes_flags {
+            endpoint.ca = security.tls_ca.clone();
+            endpoint.client_cert = security.tls_cert.clone();
+            endpoint.client_key = security.tls_key.clone();
+            endpoint.insecure = Some(security.insecure);
+        }
+        endpoint.token_file = node.token_file.clone().or(endpoint.token_file);
+        let takes_shared_token = takes_shared_token && takes_flags && endpoint.token_file.is_none();
+        if takes_shared_token {
+            endpoint.token_file = security.token_file.clone();
+        }
+        let mut config = endpoint.remote(security.max_message_bytes)?;
+        if takes_shared_token && config.token.is_none() {
+            config.token = token_of_variable()?;
+        }
+        Ok(config)
+    }
+
+    /// What an address, or `@NAME`, stands for.
+    fn endpoint(&self, place: &str) -> Result<Endpoint, Stop> {
+        match (place.strip_prefix('@'), &self.endpoints) {
+            (None, _) => Ok(Endpoint::at(parsed(place)?)),
+            (Some(name), Some(endpoints)) => Ok(endpoints.get(name)?.clone()),
+            (Some(_), None) => {
+                let message = format!(
+                    "{place} is a name, and nothing says what it stands for: give --endpoints FILE too"
+                );
+                Err(Stop::new(Exit::Usage, message))
+            }
+        }
+    }
+}
+
+fn parsed(address: &str) -> Result<Address, Stop> {
+    address.parse().map_err(|error| Stop::new(Exit::Usage, error))
+}
+
+fn token_of_variable() -> Result<Option<Token>, Stop> {
+    let text = std::env::var(TOKEN_VARIABLE).unwrap_or_default();
+    let token = (!text.is_empty()).then(|| Token::new(&text)).transpose();
+    token.map_err(|error| {
+        Stop::new(Exit::Credentials, format!("the variable {TOKEN_VARIABLE}: {error}"))
+    })
+}
+
+/// A node to ask, named by its address; connects to nothing yet.
+fn connect(config: RemoteConfig) -> Result<Node, RemoteError> {
+    let name = config.address.to_string();
+    Ok(Node::new(name, Arc::new(Remote::new(config)?)))
+}

@@ -1,0 +1,95 @@
+//! From the policy's arguments to a [`PolicySpec`].
+
+use answer::prices::Prices;
+use thinking::policy::{Limits, PolicyError, PolicySpec, Rules, Target, Targets};
+
+use crate::{
+    args::PolicyArgs,
+    exit::{Exit, Stop},
+};
+
+/// All targets; of two of a kind the closer one holds.
+fn targets(args: &PolicyArgs) -> Result<Targets, Stop> {
+    let prices = args.prices.as_deref().map(Prices::read).transpose()?.map(|it| it.of_tokens());
+    let mut targets = Targets::default();
+    for target in &args.target {
+        match *target {
+            Target::Share(share) => {
+                targets.share = Some(targets.share.map_or(share, |other| share.min(other)));
+            }
+            Target::Latency(time) => {
+                targets.latency = Some(targets.latency.map_or(time, |other| time.min(other)));
+            }
+            Target::Cost(cost) => {
+                let cost = targets.cost.map_or(cost, |(other, _)| cost.min(other));
+                let Some(prices) = prices else {
+                    let message = format!(
+                        "--target {target} needs to know what tokens cost: give --prices FILE, a \
+                         TOML file as in docs/report.md"
+                    );
+                    return Err(Stop::new(Exit::Usage, message));
+                };
+                targets.cost = Some((cost, prices));
+            }
+        }
+    }
+    if args.resend && targets.cost.is_some() {
+        let message = "--target for costs reckons with text that is read once, and --resend sends it again at every \
+                       takeover: leave one of them out";
+        return Err(Stop::new(Exit::Usage, message));
+    }
+    if prices.is_some() && targets.cost.is_none() {
+        let message =
+            "--prices is for a target of costs: give --target \"cost<=0.002\" too, or leave it out";
+        return Err(Stop::new(Exit::Usage, message));
+    }
+    Ok(targets)
+}
+
+/// The policy that the arguments ask for, checked. Reads the files that they name.
+///
+/// # Errors
+/// When they make no sense together, or a file cannot be read or holds something wrong.
+pub fn spec(args: &PolicyArgs) -> Result<PolicySpec, Stop> {
+    let kind = args.policy;
+    let mut spec = match &args.policy_file {
+        None => PolicySpec::new(kind, args.preset),
+        Some(path) => {
+            let yaml = std::fs::read_to_string(path).map_err(|why| {
+                let mend = "give --policy-file a YAML file that can be read";
+                let message =
+                    format!("cannot read the policy file {}: {why}; {mend}", path.display());
+                Stop::new(Exit::PolicyFile, message)
+            })?;
+            PolicySpec::from_yaml(kind, &yaml).map_err(|error| match error {
+                PolicyError::NoParameters { .. } => Stop::new(Exit::Usage, error),
+                _ => Stop::new(Exit::PolicyFile, format!("{}: {error}", path.display())),
+            })?
+        }
+    };
+    let usage = |message: String| Err(Stop::new(Exit::Usage, message));
+    match (&mut spec.rules, args.share) {
+        (_, None) => {}
+        (Rules::Random { share } | Rules::Periodic { share, .. }, Some(given)) => *share = given,
+        _ => {
+            return usage(format!(
+                "--share is for the policies random and periodic, not for {kind}"
+            ));
+        }
+    }
+    match (&mut spec.rules, args.period) {
+        (_, None) => {}
+        (Rules::Periodic { period_tokens, .. }, Some(given)) => *period_tokens = given,
+        _ => return usage(format!("--period is for the policy periodic, not for {kind}")),
+    }
+    if args.resend && !kind.has_takeovers() {
+        return usage(format!("--resend is for policies with takeovers, and {kind} has none"));
+    }
+    spec.limits = Limits {
+        deadline: args.takeover_deadline,
+        overlap_tokens: args.overlap,
+        targets: targets(args)?,
+    };
+    spec.check().map_err(|error| Stop::new(Exit::Usage, error))?;
+    Ok(spec)
+}

@@ -1,0 +1,63 @@
+//! A run over a data set, from arguments: what its log's header says, and who grades. Who drives it, and over which
+//! nodes, is the caller's business.
+
+use std::time::Duration;
+
+use grading::math_verify::{Grader, MathVerify};
+use runs::{DataFile, Header, log};
+
+use crate::{
+    answering::{sampling, settings},
+    args::{GraderKind, NodesArgs, PolicyArgs, RunArgs, WritingArgs},
+    exit::{Exit, Stop},
+    policy,
+};
+
+/// How long math-verify may think about one answer.
+const GRADE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Checks the arguments of a run together. What its results depend on, but for the models, is in the header of its log.
+///
+/// # Errors
+/// When they make no sense, or the policy's file holds something wrong.
+pub fn header(
+    data: &DataFile,
+    policy: &PolicyArgs,
+    seed: u64,
+    (run, writing, nodes): (&RunArgs, &WritingArgs, &NodesArgs),
+) -> Result<Header, Stop> {
+    let sampling = sampling(writing)?;
+    let spec = policy::spec(policy)?;
+    Ok(Header {
+        specthink_eval: log::VERSION,
+        data_set: data.name.clone(),
+        data_set_sha256: data.sha256.clone(),
+        sampling,
+        seed,
+        max_tokens: writing.max_tokens,
+        deadline_ms: writing
+            .deadline
+            .or(spec.deadline())
+            .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        system: writing.system.clone(),
+        settings: settings(nodes, policy),
+        policy: spec,
+        grader: match run.grader {
+            GraderKind::Own => "own".to_owned(),
+            GraderKind::MathVerify => "math-verify".to_owned(),
+        },
+    })
+}
+
+/// Who grades. Starts Python where that is asked for.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn grader(args: &RunArgs) -> Result<Grader, Stop> {
+    match args.grader {
+        GraderKind::Own => Ok(Grader::Own),
+        GraderKind::MathVerify => MathVerify::start(&args.python, GRADE_LIMIT)
+            .map(Grader::MathVerify)
+            .map_err(|error| Stop::new(Exit::Grader, error)),
+    }
+}

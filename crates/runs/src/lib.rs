@@ -1,0 +1,240 @@
+//! A policy over a data set: every question is asked once, its answer graded, and what came of it
+//! written to a log that an interrupted run takes up again.
+//!
+//! [`run`] drives many answers at a time; the [`log`] keeps them; [`Figures`] are made from the log's
+//! rows alone. How questions are read and answers graded is in the crate `grading`.
+//!
+//! Here live no command line, no terminal and no wire: an [`Asker`] brings the nodes.
+
+mod data;
+mod figures;
+pub mod log;
+
+use std::{cell::Cell, fs::File, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
+
+use answer::{
+    Ended, Outcome, answer,
+    journal::JournalWriter,
+    progress::{Observer, Stamped},
+    question::Run,
+};
+use futures_util::{StreamExt as _, stream};
+use grading::{
+    dataset::Problem,
+    math_verify::{GradeError, Grader},
+};
+use thinking::thinker::{Code, Failure, TextHash};
+use tokio::{sync::Mutex, task::spawn_blocking};
+
+pub use self::{
+    data::DataFile,
+    figures::Figures,
+    log::{EvalError, EvalLog, Graded, Header, Row},
+};
+
+/// After so many failures in a row the nodes are taken for gone, and the run stops.
+const PATIENCE_FAILURES: u32 = 5;
+/// A node that has no room is asked again so many times.
+const OVERLOADED_TRIES: u32 = 30;
+/// One that cannot be reached, so many times: it may be on its way back.
+const UNAVAILABLE_TRIES: u32 = 3;
+/// When to ask it again, unless it says so itself; and the longest to wait.
+const RETRY_AFTER_MS: (u64, u64) = (1_000, 10_000);
+
+/// How a run over a data set ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Every question was asked.
+    Complete,
+    /// It was cancelled.
+    Cancelled,
+    /// Too many questions in a row failed; the last reason.
+    NodesGone(String),
+}
+
+/// A problem's run, ready to be asked.
+pub struct Asking {
+    /// The run.
+    pub run: Run,
+    /// Where it is logged. It is whole before the problem's row is written.
+    pub journal: Option<JournalWriter<File>>,
+}
+
+/// Makes the runs of problems.
+pub trait Asker {
+    /// A problem's run; made again where the problem has to be asked again.
+    ///
+    /// # Errors
+    /// When it cannot be made; that ends the run over the data set.
+    fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError>;
+
+    /// Whether an answer is not what was asked for, because a node was gone: then why. It is asked for again, and
+    /// counts as failed in the end. Unless told otherwise every answer counts, also one that is degraded.
+    fn spoilt(&self, _outcome: &Outcome) -> impl Future<Output = Option<Failure>> {
+        std::future::ready(None)
+    }
+}
+
+/// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded; `see` is told of
+/// every row. Answers are graded one after the other, and nobody waits for that: what is asked meanwhile goes on.
+///
+/// # Errors
+/// When the log cannot be written, no answer can be graded, or the asker fails.
+pub async fn run(
+    problems: Vec<Problem>,
+    asker: &impl Asker,
+    parallel: usize,
+    grader: &Arc<Mutex<Grader>>,
+    log: &mut EvalLog,
+    cancel: impl Future<Output = ()>,
+    mut see: impl FnMut(&Row),
+) -> Result<RunEnd, EvalError> {
+    let answers = stream::iter(problems).map(|problem| async {
+        let asked = ask(&problem, asker).await;
+        asked.map(|(seed, outcome)| (problem, seed, outcome))
+    });
+    let cancelled = Cell::new(false);
+    let cancel = async {
+        cancel.await;
+        cancelled.set(true);
+    };
+    // Then nothing more is asked, and what is answered is still graded.
+    let answers = answers.buffer_unordered(parallel.max(1)).take_until(cancel);
+    let rows = answers.map(|answered| async {
+        let (problem, seed, outcome) = answered?;
+        let mut grader = Arc::clone(grader).lock_owned().await;
+        let graded = spawn_blocking(move || graded(&problem, seed, outcome, &mut grader));
+        graded.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
+    });
+    // Without a limit, so that answers are always waited for.
+    let mut rows = pin!(rows.buffer_unordered(usize::MAX));
+    let mut failures = 0;
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        log.append(&row)?;
+        see(&row);
+        match row {
+            Row::Graded(_) => failures = 0,
+            Row::Failed { reason, .. } => {
+                failures += 1;
+                if failures >= PATIENCE_FAILURES {
+                    return Ok(RunEnd::NodesGone(reason));
+                }
+            }
+        }
+    }
+    Ok(if cancelled.get() { RunEnd::Cancelled } else { RunEnd::Complete })
+}
+
+/// Asks one problem, and again while a node has no room or is away for a moment.
+async fn ask(problem: &Problem, asker: &impl Asker) -> Result<(u64, Outcome), EvalError> {
+    let mut tries = 0;
+    loop {
+        let Asking { run, mut journal } = asker.prepare(problem)?;
+        let seed = run.question.seed;
+        let mut nobody = Nobody;
+        let observer: &mut dyn Observer = match &mut journal {
+            Some(journal) => journal,
+            None => &mut nobody,
+        };
+        let mut outcome = answer(run, observer, std::future::pending()).await;
+        journal.map_or(Ok(()), JournalWriter::finish)?;
+        if let Some(failure) = asker.spoilt(&outcome).await {
+            outcome.ended = Ended::Failed { node: String::new(), failure };
+        }
+        tries += 1;
+        let Ended::Failed { failure, .. } = &outcome.ended else { return Ok((seed, outcome)) };
+        let most = match failure.code {
+            Code::Overloaded => OVERLOADED_TRIES,
+            Code::Unavailable => UNAVAILABLE_TRIES,
+            _ => 0,
+        };
+        if tries >= most {
+            return Ok((seed, outcome));
+        }
+        let (usual, longest) = RETRY_AFTER_MS;
+        let wait = failure.retry_after_ms.unwrap_or(usual).min(longest);
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
+}
+
+/// Whether it is the question that cannot be answered, and by no node of this model.
+fn of_question(failure: &Failure) -> bool {
+    matches!(failure.code, Code::ContextTooLong | Code::MessageTooLarge)
+}
+
+fn graded(
+    problem: &Problem,
+    seed: u64,
+    outcome: Outcome,
+    grader: &mut Grader,
+) -> Result<Row, EvalError> {
+    let mut row = Graded {
+        id: problem.id.clone(),
+        seed,
+        gold: problem.answer.clone(),
+        answer: None,
+        right: false,
+        grader_error: None,
+        text: outcome.text(),
+        summary: outcome.summary,
+    };
+    match outcome.ended {
+        Ended::Failed { failure, .. } if of_question(&failure) => {}
+        Ended::Failed { node, failure } => {
+            let reason = match failure.to_string() {
+                named if named.contains(&node) => named,
+                failure => format!("{node}: {failure}"),
+            };
+            return Ok(Row::Failed { id: problem.id.clone(), reason });
+        }
+        Ended::Complete(_) => match grader.grade(&problem.answer, &row.text) {
+            Ok(verdict) => (row.answer, row.right) = (verdict.answer, verdict.right),
+            // Of this answer, and it would be the same again.
+            Err(why @ (GradeError::TimedOut { .. } | GradeError::Failed { .. })) => {
+                row.grader_error = Some(why.to_string());
+            }
+            Err(why) => {
+                return Err(EvalError::Grade { id: problem.id.clone(), why: why.to_string() });
+            }
+        },
+    }
+    Ok(Row::Graded(Box::new(row)))
+}
+
+/// The seed of one question: another for every id, the same in every run.
+pub fn question_seed(seed: u64, id: &str) -> u64 {
+    // Mixed after hashing, so that near seeds and ids do not give near results.
+    thinking::draw::splitmix64(seed, TextHash::of(id).0)
+}
+
+/// What the nodes' logs and the journals call a question.
+pub fn question_name(id: &str) -> String {
+    format!("eval-{id}")
+}
+
+/// Time as people write it: `4 m 12 s`.
+fn minutes(time: Duration) -> String {
+    match time.as_secs() {
+        0..60 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => format!("{} m {} s", seconds / 60, seconds % 60),
+    }
+}
+
+/// Sees nothing: the outcome says all that a row needs.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn see(&mut self, _: &Stamped) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::question_seed;
+
+    #[test]
+    fn a_question_has_the_seed_that_logs_of_before_have() {
+        assert_eq!(question_seed(0, ""), 0x0803_5f29_acc1_08b3);
+        assert_eq!(question_seed(1, "gsm8k-17"), 0x7374_d2e3_a093_be91);
+    }
+}

@@ -1,0 +1,343 @@
+//! The log of a run over a data set: JSON lines, a header and then a row for every question. Format:
+//! docs/eval.md.
+//!
+//! Every row is one write of one line. A log that broke off in the middle of a line loses that line
+//! only, and its question is asked again.
+
+use std::{
+    collections::HashMap,
+    fs::{File, TryLockError},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use answer::{Node, Question, Run, Settings, Summary, journal::JournalError};
+use grading::dataset::Problem;
+use serde::{Deserialize, Serialize};
+use thinking::{
+    policy::{PolicyError, PolicySpec},
+    thinker::{Prompt, Sampling},
+};
+
+use super::{question_name, question_seed};
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+
+/// The first line: everything that a question's result depends on, but for the models, whose names are
+/// in every row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// The format's version, [`VERSION`].
+    pub specthink_eval: u32,
+    /// The data set's file name.
+    pub data_set: String,
+    /// SHA-256 of the data set's file, in hex.
+    pub data_set_sha256: String,
+    /// The policy and all its parameters.
+    pub policy: PolicySpec,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Every question's seed follows from it and from the question's id.
+    pub seed: u64,
+    /// Greatest number of tokens of an answer.
+    pub max_tokens: u32,
+    /// Time for an answer, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// The system message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// How the nodes are treated.
+    pub settings: Settings,
+    /// Who grades: "own" or "math-verify".
+    pub grader: String,
+}
+
+impl Header {
+    /// The run of one problem over these nodes.
+    ///
+    /// # Errors
+    /// When the policy cannot be made.
+    pub fn run(
+        &self,
+        problem: &Problem,
+        small: &[Node],
+        large: Option<&Node>,
+    ) -> Result<Run, PolicyError> {
+        let &Header { sampling, max_tokens, settings, deadline_ms, .. } = self;
+        let seed = question_seed(self.seed, &problem.id);
+        Ok(Run {
+            question: Question {
+                id: question_name(&problem.id),
+                prompt: Prompt::question(problem.question.clone(), self.system.clone()),
+                sampling,
+                seed,
+                max_tokens,
+                deadline: deadline_ms.map(Duration::from_millis),
+            },
+            small: small.to_vec(),
+            large: large.cloned(),
+            policy: self.policy.build(seed, max_tokens)?,
+            settings,
+        })
+    }
+}
+
+/// What came of one question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "row", rename_all = "snake_case")]
+pub enum Row {
+    /// It was answered, and the answer graded.
+    Graded(Box<Graded>),
+    /// It was not answered; the next run asks it again.
+    Failed {
+        /// The question.
+        id: String,
+        /// Why, in one line.
+        reason: String,
+    },
+}
+
+/// A graded answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Graded {
+    /// The question.
+    pub id: String,
+    /// Its seed.
+    pub seed: u64,
+    /// The right answer.
+    pub gold: String,
+    /// The answer found in the text; absent when there was none.
+    #[serde(default)]
+    pub answer: Option<String>,
+    /// Whether the two are the same.
+    pub right: bool,
+    /// Why the grader could not tell; then it counts as not right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grader_error: Option<String>,
+    /// All that was written.
+    pub text: String,
+    /// What it cost.
+    pub summary: Summary,
+}
+
+/// What can go wrong with a run over a data set. Each is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// The log cannot be opened or read.
+    #[error("cannot open the log {}: {why}; give --log a file that can be read and written", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// Another run writes it.
+    #[error("another run is writing the log {}: wait for it, or give --log another file", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is something else.
+    #[error("{} is not the log of an eval: {why}; give --log another file", path.display())]
+    NotALog {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It is the log of other settings.
+    #[error(
+        "the log {} is of a run with another {what}: give --log another file, or the settings that it began with",
+        path.display()
+    )]
+    OtherRun {
+        /// The file.
+        path: PathBuf,
+        /// The first setting that differs.
+        what: &'static str,
+    },
+    /// A row could not be written.
+    #[error("cannot write the log {}: {why}; make room and run the same command again", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// The policy cannot be made.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// An answer's journal cannot be made or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The grader is gone.
+    #[error("cannot grade the answer to {id}: {why}; run the same command again to go on there")]
+    Grade {
+        /// The question.
+        id: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// An open log. No other run can have it open.
+#[derive(Debug)]
+pub struct EvalLog {
+    path: PathBuf,
+    file: Option<File>,
+    rows: HashMap<String, Row>,
+    broke_off: bool,
+}
+
+impl EvalLog {
+    /// A log that is kept in memory only.
+    pub fn in_memory() -> Self {
+        EvalLog { path: PathBuf::new(), file: None, rows: HashMap::new(), broke_off: false }
+    }
+
+    /// Reads a log as it is: nothing is locked, written or cut away, and what is appended stays in memory.
+    ///
+    /// # Errors
+    /// When it cannot be read, is something else, or is of a run with other settings.
+    pub fn read_only(path: &Path, header: &Header) -> Result<Self, EvalError> {
+        let opened = |why| EvalError::Open { path: path.to_owned(), why };
+        let text = std::fs::read(path).map_err(opened)?;
+        let whole = whole(&text, path)?;
+        let (rows, broke_off) = (read(&text[..whole], header, path)?, whole < text.len());
+        Ok(EvalLog { path: path.to_owned(), file: None, rows, broke_off })
+    }
+
+    /// Begins the log, or takes it up where it broke off.
+    ///
+    /// # Errors
+    /// When it cannot be opened, is something else, or is of a run with other settings.
+    pub fn open(path: &Path, header: &Header) -> Result<Self, EvalError> {
+        let opened = |why| EvalError::Open { path: path.to_owned(), why };
+        let mut options = File::options();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(opened)?;
+        file.try_lock().map_err(|why| match why {
+            TryLockError::WouldBlock => EvalError::Locked { path: path.to_owned() },
+            TryLockError::Error(why) => opened(why),
+        })?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(opened)?;
+        let whole = whole(&text, path)?;
+        let (rows, broke_off) = (read(&text[..whole], header, path)?, whole < text.len());
+        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(opened)?;
+        let mut log = EvalLog { path: path.to_owned(), file: Some(file), rows, broke_off };
+        if whole == 0 {
+            log.write(header)?;
+        }
+        Ok(log)
+    }
+
+    /// The rows so far, by question. A question that failed and was answered later is an answered one.
+    pub fn rows(&self) -> &HashMap<String, Row> {
+        &self.rows
+    }
+
+    /// Whether its last row lacked its end when it was read; that row is not among the others.
+    pub fn broke_off(&self) -> bool {
+        self.broke_off
+    }
+
+    /// Whether the question has its grade.
+    pub fn is_graded(&self, id: &str) -> bool {
+        matches!(self.rows.get(id), Some(Row::Graded(_)))
+    }
+
+    /// Appends a row.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn append(&mut self, row: &Row) -> Result<(), EvalError> {
+        self.write(row)?;
+        self.rows.insert(row.id().to_owned(), row.clone());
+        Ok(())
+    }
+
+    fn write(&mut self, value: &impl Serialize) -> Result<(), EvalError> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let written = serde_json::to_vec(value).map_err(io::Error::other).and_then(|mut line| {
+            line.push(b'\n');
+            file.write_all(&line)
+        });
+        written.map_err(|why| EvalError::Write { path: self.path.clone(), why })
+    }
+}
+
+impl Row {
+    /// The question.
+    pub fn id(&self) -> &str {
+        match self {
+            Row::Graded(graded) => &graded.id,
+            Row::Failed { id, .. } => id,
+        }
+    }
+}
+
+/// How much of a log's text is lines that end: whatever follows the last line break is a row that broke off.
+fn whole(text: &[u8], path: &Path) -> Result<usize, EvalError> {
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    if whole == 0 && !text.is_empty() && !text.starts_with(b"{\"specthink_eval\"") {
+        let why = "it has no line that ends".to_owned();
+        return Err(EvalError::NotALog { path: path.to_owned(), why });
+    }
+    Ok(whole)
+}
+
+fn read(text: &[u8], header: &Header, path: &Path) -> Result<HashMap<String, Row>, EvalError> {
+    let not_a_log = |why: String| EvalError::NotALog { path: path.to_owned(), why };
+    let mut rows = HashMap::new();
+    for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        if index == 0 {
+            check_header(line, header, path)?;
+            continue;
+        }
+        let row: Row = serde_json::from_slice(line)
+            .map_err(|why| not_a_log(format!("line {}: {why}", index + 1)))?;
+        if !matches!(rows.get(row.id()), Some(Row::Graded(_))) {
+            rows.insert(row.id().to_owned(), row);
+        }
+    }
+    Ok(rows)
+}
+
+fn check_header(line: &[u8], header: &Header, path: &Path) -> Result<(), EvalError> {
+    let not_a_log = |why: String| EvalError::NotALog { path: path.to_owned(), why };
+    let value: serde_json::Value = serde_json::from_slice(line)
+        .map_err(|_| not_a_log("its first line is no JSON object".to_owned()))?;
+    match value.get("specthink_eval").and_then(serde_json::Value::as_u64) {
+        Some(found) if found == u64::from(VERSION) => {}
+        Some(found) => return Err(not_a_log(format!("its version is {found}, not {VERSION}"))),
+        None => return Err(not_a_log("its first line is no header".to_owned())),
+    }
+    let found: Header = serde_json::from_value(value).map_err(|why| not_a_log(why.to_string()))?;
+    let differences = [
+        ("data set", found.data_set_sha256 != header.data_set_sha256),
+        ("policy", found.policy != header.policy),
+        ("sampling", found.sampling != header.sampling),
+        ("seed", found.seed != header.seed),
+        ("--max-tokens", found.max_tokens != header.max_tokens),
+        ("--deadline", found.deadline_ms != header.deadline_ms),
+        ("system message", found.system != header.system),
+        (
+            "node timeout, --rejoin-after, --no-keep-warm or --resend",
+            found.settings != header.settings,
+        ),
+        ("grader", found.grader != header.grader),
+    ];
+    match differences.into_iter().find(|(_, differs)| *differs) {
+        Some((what, _)) => Err(EvalError::OtherRun { path: path.to_owned(), what }),
+        None => Ok(()),
+    }
+}

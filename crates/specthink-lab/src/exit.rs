@@ -1,0 +1,81 @@
+//! The exit code of everything that can go wrong in the lab.
+
+use std::fmt::Display;
+
+use cli::{Exit, Stop};
+use lab::{
+    calibrate::CalibrateError,
+    link::{LinkError, NotUp},
+    replay::ReplayError,
+    report::ReportError,
+    sweep::{SweepError, SweepRunError},
+};
+
+/// An error that ends the command.
+pub(crate) trait Ends: Display {
+    /// How the command ends by it.
+    fn exit(&self) -> Exit;
+}
+
+/// The end of the command by an error of the lab.
+pub(crate) fn stop(error: impl Ends) -> Stop {
+    Stop::new(error.exit(), error)
+}
+
+impl Ends for LinkError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+impl Ends for ReplayError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+impl Ends for NotUp {
+    fn exit(&self) -> Exit {
+        match self {
+            NotUp::Loopback(_) => Exit::Unreachable,
+            NotUp::Netem(_) => Exit::Usage,
+        }
+    }
+}
+
+impl Ends for CalibrateError {
+    fn exit(&self) -> Exit {
+        match self {
+            CalibrateError::NotUp(error) => error.exit(),
+            _ => Exit::Unreachable,
+        }
+    }
+}
+
+impl Ends for SweepError {
+    fn exit(&self) -> Exit {
+        Exit::Journal
+    }
+}
+
+impl Ends for SweepRunError {
+    fn exit(&self) -> Exit {
+        match self {
+            SweepRunError::Folder(error) => error.exit(),
+            SweepRunError::Run(error) => error.into(),
+            SweepRunError::Link(error) => error.exit(),
+            SweepRunError::Remote(error) => error.into(),
+            SweepRunError::NoNode { failure, .. }
+            | SweepRunError::NoNodeOverLink { failure, .. } => failure.code.into(),
+        }
+    }
+}
+
+impl Ends for ReportError {
+    fn exit(&self) -> Exit {
+        match self {
+            ReportError::Draw(_) => Exit::Internal,
+            ReportError::Sweep(_) | ReportError::Write { .. } => Exit::Journal,
+        }
+    }
+}

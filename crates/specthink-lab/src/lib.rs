@@ -1,0 +1,129 @@
+//! The command `specthink-lab`: arguments, and what is printed. The work is the crate [`lab`]'s; exit codes are those
+//! of `specthink`.
+
+mod args;
+mod exit;
+mod pairs;
+mod plan;
+mod replay;
+mod report;
+mod sweep;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use cli::{Exit, Stop, fail, prepare, start_logging, until_enough, usage};
+use lab::{
+    calibrate::{self, Effort},
+    link::{LinkError, LinkProfile, Links},
+};
+use pair::Builtin;
+
+use self::{
+    args::{Args, CalibrateArgs, Command, LinksArgs},
+    exit::stop,
+};
+
+/// Runs the command with these arguments, the program's name first. Answers its exit code; what went
+/// wrong is on standard error, in one line. `builtin` is the pair of nodes that answers when none is
+/// named.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    builtin: Option<&dyn Builtin>,
+) -> ExitCode {
+    let args = match Args::read(arguments.into_iter().collect()) {
+        Ok(args) => args,
+        Err(args::Refused::Clap(error)) => return usage(&error),
+        Err(args::Refused::File(stop)) => return fail(&stop),
+    };
+    let nodes = match &args.command {
+        Command::Sweep(sweep) => Some(sweep.pairs().to_prepare()),
+        _ => None,
+    };
+    match prepare(builtin, nodes.as_ref()) {
+        Ok(None) => {}
+        Ok(Some(code)) => return code,
+        Err(stop) => return fail(&stop),
+    }
+    start_logging(args.verbose);
+    let done = match args.command {
+        Command::Links(links) => show_links(&links),
+        Command::Calibrate(args) => measure(&args),
+        Command::Sweep(sweep) => sweep::run(&sweep, builtin),
+        Command::Replay(args) => replay::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Report(args) => report::run(&args),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(stop) => fail(&stop),
+    }
+}
+
+/// The links that ship, and those of the file.
+fn catalogue(args: &LinksArgs) -> Result<Links, Stop> {
+    let read = || -> Result<Links, LinkError> {
+        let shipped = Links::shipped()?;
+        match &args.links_file {
+            Some(path) => Ok(shipped.and(Links::read(path)?)),
+            None => Ok(shipped),
+        }
+    };
+    read().map_err(stop)
+}
+
+/// What stands for all links that have a name.
+const ALL: &str = "all";
+
+/// Links by name or description; all that have a name where none is asked for, or `all`.
+fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, Stop> {
+    if asked.is_empty() {
+        return Ok(links.iter().cloned().collect());
+    }
+    let mut profiles = Vec::new();
+    for text in asked {
+        match text.as_str() {
+            ALL => profiles.extend(links.iter().cloned()),
+            text => {
+                let link = links.link(text);
+                profiles.push(link.map_err(stop)?);
+            }
+        }
+    }
+    Ok(profiles)
+}
+
+fn print(text: &str) -> Result<Exit, Stop> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written
+        .map(|()| Exit::Ok)
+        .map_err(|why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}")))
+}
+
+fn show_links(args: &LinksArgs) -> Result<Exit, Stop> {
+    let links = catalogue(args)?;
+    let width = links.iter().map(|link| link.name.len()).max().unwrap_or(0);
+    let line = |link: &LinkProfile| format!("{:width$}  {link}\n", link.name);
+    print(&links.iter().map(line).collect::<String>())
+}
+
+fn measure(args: &CalibrateArgs) -> Result<Exit, Stop> {
+    let profiles = profiles(&catalogue(&args.links)?, &args.link)?;
+    let effort = Effort::with_pings_for(args.time);
+    let measured = until_enough(async |enough| {
+        let mut measured = Vec::new();
+        for profile in &profiles {
+            let one = tokio::select! {
+                one = calibrate::calibrate(args.shaping.chosen(), profile, 1, effort) => one,
+                () = enough.notified() => return Err(Stop::new(Exit::Cancelled, "stopped")),
+            };
+            measured.push(one.map_err(stop)?);
+        }
+        Ok(measured)
+    })?;
+    print(&calibrate::table(&measured))
+}

@@ -1,0 +1,155 @@
+//! The pairs of models that a sweep asks: where their nodes are, and how they are called.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use cli::{Exit, NamedNode, NodesArgs, Places, SecurityArgs, Stop};
+use lab::sweep::REPORT;
+use pair::Builtin;
+
+const BUILTIN: &str = "builtin";
+const WANTED: &str = "write NAME=SMALL,LARGE with the addresses of both nodes or their @NAMEs in --endpoints, or \
+     builtin for the pair of this program";
+
+/// A pair with a name, as it is given: `builtin`, or `NAME=SMALL,LARGE`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PairArg {
+    name: String,
+    /// The small nodes, then the large one, each an address or `@NAME`; none for the pair of this program.
+    nodes: Vec<String>,
+}
+
+impl FromStr for PairArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == BUILTIN {
+            return Ok(PairArg { name: text.to_owned(), nodes: Vec::new() });
+        }
+        let (name, nodes) = text.split_once('=').ok_or(WANTED)?;
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.starts_with('.') || name.is_empty() || !name.bytes().all(fine) {
+            return Err(format!("{name:?} is no name: give letters, digits, '-', '_' or '.'"));
+        }
+        // The pair of this program, and the folder of the report on all.
+        if name == BUILTIN || name == REPORT {
+            return Err(format!("{name:?} means something else here: give the pair another name"));
+        }
+        let nodes: Vec<String> = nodes.split(',').map(|url| url.trim().to_owned()).collect();
+        if nodes.len() < 2 || nodes.iter().any(String::is_empty) {
+            return Err(WANTED.to_owned());
+        }
+        Ok(PairArg { name: name.to_owned(), nodes })
+    }
+}
+
+/// A pair of a sweep, as the nodes' arguments name it.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// Its name, where it has one: then its results have a folder of their own.
+    pub(crate) name: Option<String>,
+    nodes: NodesArgs,
+    security: SecurityArgs,
+}
+
+impl Pair {
+    /// Where its nodes are. Starts them where they are the program's own.
+    pub(crate) fn places(
+        &self,
+        wants_large: bool,
+        builtin: Option<&dyn Builtin>,
+    ) -> Result<Places, Stop> {
+        Places::new(&self.nodes, wants_large, &self.security, builtin)
+    }
+}
+
+/// The pairs that are asked for, with the arguments that are for all of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pairs<'a> {
+    /// Those that have a name; none: the nodes of the other arguments.
+    pub(crate) named: &'a [PairArg],
+    pub(crate) nodes: &'a NodesArgs,
+    pub(crate) security: &'a SecurityArgs,
+}
+
+impl Pairs<'_> {
+    /// The nodes that are going to be asked first, or the program's own where a pair is that.
+    pub(crate) fn to_prepare(self) -> NodesArgs {
+        let is_builtin = |pair: &&PairArg| pair.nodes.is_empty();
+        let first = self.named.iter().find(is_builtin).or(self.named.first());
+        first.map_or_else(|| self.nodes.clone(), |pair| self.pair(pair).nodes)
+    }
+
+    /// All of them, at least one.
+    pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<Pair>, Stop> {
+        if self.named.is_empty() {
+            let (nodes, security) = (self.nodes.clone(), self.security.clone());
+            return Ok(vec![Pair { name: None, nodes, security }]);
+        }
+        let mut names = BTreeSet::new();
+        for PairArg { name, nodes } in self.named {
+            if !names.insert(name) {
+                let message = format!("--pair {name} is there twice: rename one");
+                return Err(Stop::new(Exit::Usage, message));
+            }
+            if nodes.is_empty() && builtin.is_none() {
+                let message = format!("--pair {name}: this program carries no pair; {WANTED}");
+                return Err(Stop::new(Exit::Usage, message));
+            }
+        }
+        Ok(self.named.iter().map(|pair| self.pair(pair)).collect())
+    }
+
+    fn pair(self, PairArg { name, nodes }: &PairArg) -> Pair {
+        let mut pair = Pair {
+            name: Some(name.clone()),
+            nodes: self.nodes.clone(),
+            security: self.security.clone(),
+        };
+        match nodes.split_last() {
+            Some((large, small)) => {
+                let node = |place: &String| NamedNode::from(place.clone());
+                pair.nodes.named.small = small.iter().map(node).collect();
+                pair.nodes.named.large = Some(node(large));
+            }
+            // Credentials are for the nodes of the others, where there are others.
+            None if self.named.iter().any(|pair| !pair.nodes.is_empty()) => {
+                pair.security = SecurityArgs {
+                    tls_ca: None,
+                    tls_cert: None,
+                    tls_key: None,
+                    token_file: None,
+                    insecure: false,
+                    max_message_bytes: self.security.max_message_bytes,
+                };
+            }
+            None => {}
+        }
+        pair
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_has_a_name_and_two_nodes_or_is_the_programs_own() {
+        let read = |text: &str| text.parse::<PairArg>();
+        let pair = |name: &str, nodes: &[&str]| PairArg {
+            name: name.to_owned(),
+            nodes: nodes.iter().map(|&url| url.to_owned()).collect(),
+        };
+        assert_eq!(read("builtin"), Ok(pair("builtin", &[])));
+        let two = pair("qwen-0.5b", &["http://a:1", "http://b:2"]);
+        assert_eq!(read("qwen-0.5b=http://a:1,http://b:2"), Ok(two));
+        let three = pair("spare", &["http://a:1", "http://c:3", "http://b:2"]);
+        assert_eq!(read("spare=http://a:1, http://c:3, http://b:2"), Ok(three));
+        for bad in ["", "qwen", "q=", "q=http://a:1", "q=http://a:1,", "=a,b", "../q=a,b", ".q=a,b"]
+        {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        for taken in ["report=a,b", "builtin=a,b"] {
+            assert!(read(taken).unwrap_err().contains("another name"), "{taken}");
+        }
+    }
+}

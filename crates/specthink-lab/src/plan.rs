@@ -1,0 +1,192 @@
+//! `specthink-lab plan`: what sweeps say about a link, in words.
+
+use std::fmt::Write as _;
+
+use answer::prices::Prices;
+use cli::{Exit, Stop};
+use lab::{
+    link::LinkProfile,
+    plan::{Candidate, Source, Target, Unknown, candidates, choose},
+    results::Results,
+};
+
+use crate::{args::PlanArgs, catalogue, exit::stop, print, profiles};
+
+const HEADER: &str = "\
+| policy | pair | right | 95 % interval | latency median | p95 | large share | cost of 1,000 | clients per large node | from | misses |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+";
+
+pub(crate) fn run(args: &PlanArgs) -> Result<Exit, Stop> {
+    let links = profiles(&catalogue(&args.links)?, std::slice::from_ref(&args.link))?;
+    let [link] = links.as_slice() else {
+        return Err(Stop::new(Exit::Usage, "a plan is for one link: name one, such as 4g-median"));
+    };
+    let prices = args.prices.read()?;
+    let results = Results::read(&args.folder).map_err(stop)?;
+    if let Some((one, other)) = results.of_two_kinds() {
+        let message = format!(
+            "{} and {} are not over the same kind of link, the proxy's and real packets: plan from one of them",
+            one.folder.display(),
+            other.folder.display()
+        );
+        return Err(Stop::new(Exit::Journal, message));
+    }
+    let (mut known, mut unknown) = candidates(&results, link, &prices);
+    if let Some(pair) = &args.pair {
+        known.retain(|candidate| candidate.pair.contains(pair.as_str()));
+        unknown.retain(|unknown| unknown.pair.contains(pair.as_str()));
+    }
+    if known.is_empty() {
+        let why = unknown.first().map_or_else(
+            || "no policy of such a pair is in these sweeps".to_owned(),
+            |first| format!("{}: {}", first.policy, first.why),
+        );
+        let message =
+            format!("nothing is known about {}: {why}; sweep over it, or over loopback", link.name);
+        return Err(Stop::new(Exit::Journal, message));
+    }
+    print(&text(link, &known, &unknown, &args.target, &prices))
+}
+
+fn text(
+    link: &LinkProfile,
+    known: &[Candidate],
+    unknown: &[Unknown],
+    targets: &[Target],
+    prices: &Prices,
+) -> String {
+    let asked: Vec<String> = targets.iter().map(Target::to_string).collect();
+    let asked = if asked.is_empty() { "no target".to_owned() } else { asked.join(", ") };
+    let chosen = choose(known, targets);
+    let mut text = format!("{} ({link}), {asked}:\n\n", link.name);
+    // Writing to a text cannot fail.
+    let _ = match chosen {
+        Some(best) => writeln!(text, "{}", advice(best, known, targets, prices)),
+        None => writeln!(text, "No policy keeps that. What each misses stands in the table."),
+    };
+    text.push('\n');
+    text.push_str(HEADER);
+    for candidate in known {
+        text.push_str(&row(candidate, targets));
+    }
+    text.push('\n');
+    for note in notes(link, known, unknown, prices) {
+        let _ = writeln!(text, "- {note}");
+    }
+    text
+}
+
+fn advice(best: &Candidate, known: &[Candidate], targets: &[Target], prices: &Prices) -> String {
+    let mut text = format!(
+        "Use {}: {:.1} % right{}, {} at the median and {} at p95, large share {:.1} %, {} {:.4} for 1,000 answers",
+        best.policy,
+        100.0 * best.accuracy.value,
+        interval(best).map_or_else(String::new, |interval| format!(" ({interval})")),
+        seconds(best.latency_median_s),
+        seconds(best.latency_p95_s),
+        100.0 * best.share,
+        prices.currency,
+        1e3 * best.cost,
+    );
+    if let Some(clients) = best.clients {
+        let _ = write!(text, ", {clients:.1} clients for one large node");
+    }
+    text.push('.');
+    let reaches = |other: &&Candidate| {
+        let high = other.accuracy.interval.map(|(_, high)| high);
+        other.policy != best.policy
+            && other.misses(targets).is_empty()
+            && high.is_some_and(|high| high >= best.accuracy.value)
+    };
+    let near: Vec<&str> = known.iter().filter(reaches).map(|other| other.policy.as_str()).collect();
+    if !near.is_empty() {
+        let _ = write!(
+            text,
+            " These answers are too few to tell its accuracy from that of {}.",
+            near.join(", ")
+        );
+    }
+    text
+}
+
+fn row(candidate: &Candidate, targets: &[Target]) -> String {
+    let misses: Vec<String> =
+        candidate.misses(targets).iter().map(|target| target.to_string()).collect();
+    let cells = [
+        candidate.policy.clone(),
+        candidate.pair.clone(),
+        format!("{:.1} % of {}", 100.0 * candidate.accuracy.value, candidate.answers),
+        interval(candidate).unwrap_or_else(|| "-".to_owned()),
+        seconds(candidate.latency_median_s),
+        seconds(candidate.latency_p95_s),
+        format!("{:.1} %", 100.0 * candidate.share),
+        format!("{:.4}", 1e3 * candidate.cost),
+        candidate.clients.map_or_else(|| "-".to_owned(), |clients| format!("{clients:.1}")),
+        match candidate.source {
+            Source::Measured => "measured".to_owned(),
+            Source::Replayed { .. } => "replayed".to_owned(),
+        },
+        misses.join(", "),
+    ];
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// What is not measured, and what the figures do not say.
+fn notes(
+    link: &LinkProfile,
+    known: &[Candidate],
+    unknown: &[Unknown],
+    prices: &Prices,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let sources = known.iter().filter_map(|candidate| match &candidate.source {
+        Source::Replayed { recorded_over, doubtful, .. } => Some((recorded_over, *doubtful)),
+        Source::Measured => None,
+    });
+    if let Some((recorded_over, _)) = sources.clone().next() {
+        notes.push(format!(
+            "Replayed: latency is that of answers recorded over {recorded_over}, re-timed over this \
+             link; accuracy, share and cost are as recorded, and hold as long as the policy does not \
+             look at the clock and the link does not break."
+        ));
+    }
+    let doubtful: usize = sources.map(|(_, doubtful)| doubtful).sum();
+    if doubtful > 0 {
+        notes.push(format!(
+            "{doubtful} of the replayed answers would have gone another way: a node would have \
+             been given up as too late."
+        ));
+    }
+    for candidate in known {
+        if let Source::Replayed { unusable: Some((count, why)), .. } = &candidate.source {
+            notes.push(format!(
+                "{count} answers of {} are left out: {why}. Take their rows out of log.jsonl and sweep again.",
+                candidate.policy
+            ));
+        }
+    }
+    if link.outage.is_some() {
+        notes.push("The link has outages: what they degrade shows in live sweeps only.".to_owned());
+    }
+    if known.iter().any(|candidate| candidate.clients.is_some()) {
+        notes.push(
+            "Clients per large node: clients that ask without a pause, and a node that serves one \
+             stretch at a time; one that computes several together serves more. Computing times are \
+             those of the sweep, with what it asked at a time."
+                .to_owned(),
+        );
+    }
+    notes.push(format!("Prices: {} ({}).", prices.version, prices.note));
+    notes.extend(unknown.iter().map(|one| format!("{} is left out: {}", one.policy, one.why)));
+    notes
+}
+
+fn interval(candidate: &Candidate) -> Option<String> {
+    let (low, high) = candidate.accuracy.interval?;
+    Some(format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high))
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 10.0 { format!("{:.0} ms", 1e3 * seconds) } else { format!("{seconds:.1} s") }
+}
