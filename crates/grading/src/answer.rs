@@ -2,6 +2,8 @@
 //!
 //! What does not live here: what the answer means ([`crate::grade`]).
 
+use crate::thought::{TextStart, after_thoughts};
+
 /// How far behind the word "answer" a formula may begin, in characters.
 const REACH: usize = 60;
 /// Boxes that are no further apart than this, in bytes, are one answer in several parts.
@@ -19,9 +21,20 @@ struct Span<'a> {
     content: &'a str,
 }
 
-/// The answer in a text, `None` if there is nothing like one.
+/// Why a text has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// The text ends within a thought.
+    #[error("the text ends within a thought")]
+    OpenThought,
+    /// There is nothing like an answer in it.
+    #[error("there is no answer in the text")]
+    NotFound,
+}
+
+/// The answer in a text that may begin inside a thought, or why there is none.
 ///
-/// In this order:
+/// What follows the last thought counts (see [`after_thoughts`]), in this order:
 ///
 /// 1. The content of the last complete `\boxed{...}` or `\fbox{...}` with balanced braces; `\boxed 5`
 ///    counts too, a box that is never closed does not. Boxes that follow each other closely
@@ -32,8 +45,17 @@ struct Span<'a> {
 ///
 /// A number may have a minus, thousands separators, decimals and a percent sign, which belongs to
 /// the answer; a currency sign before it does not. `3/4` is one number.
+///
+/// # Errors
+/// When there is no answer.
+pub fn find(text: &str, start: TextStart) -> Result<String, NoAnswer> {
+    let text = after_thoughts(text, start).ok_or(NoAnswer::OpenThought)?;
+    boxed(text).or_else(|| announced(text)).or_else(|| last_of_all(text)).ok_or(NoAnswer::NotFound)
+}
+
+/// The answer in a text that does not begin inside a thought, as [`find`] finds it.
 pub fn extract(text: &str) -> Option<String> {
-    boxed(text).or_else(|| announced(text)).or_else(|| last_of_all(text))
+    find(text, TextStart::Answer).ok()
 }
 
 /// The last box, with those close before it.

@@ -16,7 +16,7 @@ mod parse;
 mod region;
 mod value;
 
-use crate::answer::extract;
+use crate::{answer::find, thought::TextStart};
 
 /// A text's answer and whether it is right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +68,14 @@ pub fn exactly_equal(gold: &str, answer: &str) -> bool {
     number(&gold).is_some_and(|gold| number(&answer) == Some(gold))
 }
 
-/// The verdict on a text that ends in an answer.
+/// The verdict on a text that ends in an answer and does not begin inside a thought.
 pub fn grade(gold: &str, text: &str) -> Verdict {
-    let answer = extract(text);
+    grade_from(gold, text, TextStart::Answer)
+}
+
+/// The verdict on a text that ends in an answer. Why there is no answer, [`find`] says.
+pub fn grade_from(gold: &str, text: &str, start: TextStart) -> Verdict {
+    let answer = find(text, start).ok();
     let right = answer.as_deref().is_some_and(|answer| equivalent(gold, answer));
     Verdict { answer, right, judge: Judge::Own }
 }

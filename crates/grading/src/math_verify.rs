@@ -15,8 +15,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    answer::extract,
-    grade::{self, Judge, Verdict, exactly_equal},
+    answer::find,
+    grade::{Judge, Verdict, exactly_equal, grade_from},
+    thought::{TextStart, after_thoughts},
 };
 
 /// The program on the other side.
@@ -256,16 +257,33 @@ pub enum Grader {
 }
 
 impl Grader {
-    /// The verdict on a text that ends in an answer.
+    /// The verdict on a text that ends in an answer and does not begin inside a thought.
+    ///
+    /// # Errors
+    /// When math-verify fails or is gone.
     pub fn grade(&mut self, gold: &str, text: &str) -> Result<Verdict, GradeError> {
-        let Grader::MathVerify(python) = self else {
-            return Ok(grade::grade(gold, text));
+        self.grade_from(gold, text, TextStart::Answer)
+    }
+
+    /// The verdict on a text that ends in an answer. math-verify is shown what follows the last thought, and a text
+    /// that ends within a thought is not right. Why there is no answer, [`find`] says.
+    ///
+    /// # Errors
+    /// When math-verify fails or is gone.
+    pub fn grade_from(
+        &mut self,
+        gold: &str,
+        text: &str,
+        start: TextStart,
+    ) -> Result<Verdict, GradeError> {
+        let (Grader::MathVerify(python), Some(shown)) = (self, after_thoughts(text, start)) else {
+            return Ok(grade_from(gold, text, start));
         };
-        let answer = extract(text);
+        let answer = find(text, start).ok();
         if answer.as_deref().is_some_and(|answer| exactly_equal(gold, answer)) {
             return Ok(Verdict { answer, right: true, judge: Judge::Own });
         }
-        let right = python.equivalent(gold, text)?;
+        let right = python.equivalent(gold, shown)?;
         Ok(Verdict { answer, right, judge: Judge::MathVerify })
     }
 }
@@ -275,7 +293,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{GradeError, Grader, MathVerify};
-    use crate::grade::Judge;
+    use crate::{grade::Judge, thought::TextStart};
 
     /// A process that stands in for Python: `sh` with a script.
     fn fake(script: &str, limit: Duration) -> Result<MathVerify, GradeError> {
@@ -300,6 +318,25 @@ mod tests {
         assert!(!grader.grade("7", "\\boxed{5}").unwrap().right);
         let own = grader.grade("\\frac{1}{2}", "\\boxed{\\frac{2}{4}}").unwrap();
         assert!(own.right && own.judge == Judge::Own);
+    }
+
+    #[test]
+    fn thoughts_are_not_shown() {
+        // It would find the 6 that it is shown, and fail where it is asked without need.
+        let script = r#"echo '{"ready": true}'
+            while read -r line; do case "$line" in
+                *6*) echo '{"error": "a thought was shown"}';;
+                *) echo '{"equivalent": true}';;
+            esac; done"#;
+        let mut grader = Grader::MathVerify(fake(script, LONG).unwrap());
+        let seven = grader.grade("seven", "<think>6</think>\\boxed{7}").unwrap();
+        assert!(seven.right && seven.judge == Judge::MathVerify);
+        for (text, start) in
+            [("<think>\\boxed{6}", TextStart::Answer), ("\\boxed{6}", TextStart::Thought)]
+        {
+            let open = grader.grade_from("6", text, start).unwrap();
+            assert!(!open.right && open.answer.is_none() && open.judge == Judge::Own, "{text}");
+        }
     }
 
     #[test]

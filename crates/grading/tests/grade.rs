@@ -2,7 +2,11 @@
 //!
 //! What does not live here: agreement with math-verify at large (`tests/math_verdicts.rs`).
 
-use grading::grade::{Judge, Verdict, equivalent, exactly_equal, grade};
+use grading::{
+    answer::{NoAnswer, find},
+    grade::{Judge, Verdict, equivalent, exactly_equal, grade, grade_from},
+    thought::TextStart,
+};
 use proptest::prelude::*;
 
 #[test]
@@ -122,6 +126,32 @@ fn a_text_is_graded_by_its_last_answer() {
     assert_eq!(verdict, Verdict { answer: Some("6".into()), right: true, judge: Judge::Own });
     let verdict = grade("6", "I do not know.");
     assert_eq!(verdict, Verdict { answer: None, right: false, judge: Judge::Own });
+}
+
+#[test]
+fn a_thought_is_no_answer() {
+    let text = "I get \\boxed{6}. Or not?</think>\n\nThe answer is **7**.";
+    for start in [TextStart::Answer, TextStart::Thought] {
+        assert_eq!(find(text, start).as_deref(), Ok("7"));
+        let verdict = grade_from("7", text, start);
+        assert_eq!(verdict, Verdict { answer: Some("7".into()), right: true, judge: Judge::Own });
+    }
+    assert!(!grade("6", text).right);
+}
+
+#[test]
+fn an_open_thought_is_told_from_a_text_without_an_answer() {
+    let open = "It is \\boxed{6}";
+    assert_eq!(find(open, TextStart::Thought), Err(NoAnswer::OpenThought));
+    assert_eq!(find(open, TextStart::Answer).as_deref(), Ok("6"));
+    let marked = format!("<think>{open}");
+    assert_eq!(find(&marked, TextStart::Answer), Err(NoAnswer::OpenThought));
+    let none = Verdict { answer: None, right: false, judge: Judge::Own };
+    assert_eq!(grade("6", &marked), none);
+    assert_eq!(grade_from("6", open, TextStart::Thought), none);
+    for text in ["I do not know.", "<think>\\boxed{6}</think>", "<think>6</think>\n\n"] {
+        assert_eq!(find(text, TextStart::Answer), Err(NoAnswer::NotFound), "{text}");
+    }
 }
 
 #[test]
