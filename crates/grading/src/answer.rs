@@ -2,16 +2,17 @@
 //!
 //! What does not live here: what the answer means ([`crate::grade`]).
 
-use crate::thought::{TextStart, after_thoughts};
+mod boxes;
+mod numbers;
+
+use self::{boxes::boxed, numbers::numbers};
+use crate::{
+    signs::plain,
+    thought::{TextStart, after_thoughts},
+};
 
 /// How far behind the word "answer" a formula may begin, in characters.
 const REACH: usize = 60;
-/// Boxes that are no further apart than this, in bytes, are one answer in several parts.
-const CLOSE: usize = 10;
-/// The same for boxes with a comma, semicolon, "and" or "or" between them.
-const JOINED: usize = 70;
-/// Commands that mark the answer.
-const BOXES: [&str; 2] = ["\\boxed", "\\fbox"];
 
 /// A piece of a text.
 #[derive(Debug, Clone, Copy)]
@@ -34,109 +35,34 @@ pub enum NoAnswer {
 
 /// The answer in a text that may begin inside a thought, or why there is none.
 ///
-/// What follows the last thought counts (see [`after_thoughts`]), in this order:
+/// What follows the last thought counts (see [`after_thoughts`]). Characters that are another way to write
+/// ASCII or LaTeX, as the minus "−", are in the answer as these. Then in this order:
 ///
 /// 1. The content of the last complete `\boxed{...}` or `\fbox{...}` with balanced braces; `\boxed 5`
-///    counts too, a box that is never closed does not. Boxes that follow each other closely
-///    (`\boxed{1} and \boxed{2}`) are one list.
+///    counts too, a box that is never closed does not, one that is denied (`not \boxed{5}`) only where all are.
+///    Boxes that follow each other closely (`\boxed{1} and \boxed{2}`) are one list, unless the words between
+///    them take the first one back (`\boxed{1}, no, \boxed{2}`) or lead on from it.
 /// 2. What follows "final answer", else "answer:", else "answer", each at its last place: a formula
 ///    in `$...$`, `\(...\)` or `\[...\]`, else a number, behind the line's last "=" if it has one.
 /// 3. The last formula or number of the text, whichever ends later.
 ///
-/// A number may have a minus, thousands separators, decimals and a percent sign, which belongs to
-/// the answer; a currency sign before it does not. `3/4` is one number.
+/// A number may have a minus, thousands separators, decimals, an exponent and a percent sign, which belongs to
+/// the answer; a currency sign before it does not. `3/4`, `2 1/4`, `1.2 × 10^3`, `2\sqrt{3}` and `\frac{1}{2}`
+/// are numbers too.
 ///
 /// # Errors
 /// When there is no answer.
 pub fn find(text: &str, start: TextStart) -> Result<String, NoAnswer> {
-    let text = after_thoughts(text, start).ok_or(NoAnswer::OpenThought)?;
-    boxed(text).or_else(|| announced(text)).or_else(|| last_of_all(text)).ok_or(NoAnswer::NotFound)
+    let text = plain(after_thoughts(text, start).ok_or(NoAnswer::OpenThought)?);
+    boxed(&text)
+        .or_else(|| announced(&text))
+        .or_else(|| last_of_all(&text))
+        .ok_or(NoAnswer::NotFound)
 }
 
 /// The answer in a text that does not begin inside a thought, as [`find`] finds it.
 pub fn extract(text: &str) -> Option<String> {
     find(text, TextStart::Answer).ok()
-}
-
-/// The last box, with those close before it.
-fn boxed(text: &str) -> Option<String> {
-    let boxes = boxes(text);
-    let (last, before) = boxes.split_last()?;
-    let mut parts = vec![last.content];
-    let mut next = last;
-    for span in before.iter().rev() {
-        let gap = text.get(span.end..next.start).unwrap_or("");
-        let words = |word: &str| gap.split(|c: char| !c.is_alphanumeric()).any(|w| w == word);
-        let sentence = gap.contains(['.', '!', '?', '\n']);
-        let joined = !sentence && (gap.contains([',', ';']) || words("and") || words("or"));
-        let differs = span.content != next.content;
-        if gap.len() >= CLOSE && !(differs && joined && gap.len() < JOINED) {
-            break;
-        }
-        if differs {
-            parts.push(span.content);
-        }
-        next = span;
-    }
-    parts.reverse();
-    Some(parts.join(", "))
-}
-
-/// Every complete box that has something in it, from left to right, inner ones left out.
-fn boxes(text: &str) -> Vec<Span<'_>> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some((start, name)) = next_box(text, at) {
-        let after = start + name.len();
-        at = after;
-        let rest = &text[after..];
-        // `\boxedness` is another command.
-        if rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            continue;
-        }
-        let open = after + (rest.len() - rest.trim_start().len());
-        let (content, end) = match text[open..].strip_prefix('{') {
-            Some(inner) => match closing(inner) {
-                Some(length) => (&inner[..length], open + length + 2),
-                None => continue,
-            },
-            None => {
-                let stop = |c: char| c.is_whitespace() || matches!(c, '$' | ',' | ';' | '}');
-                let word = text[open..].split(stop).next().unwrap_or("");
-                let word = word.trim_end_matches(['.', '\\']);
-                (word, open + word.len())
-            }
-        };
-        let content = content.trim();
-        if !content.is_empty() {
-            found.push(Span { start, end, content });
-            at = end;
-        }
-    }
-    found
-}
-
-fn next_box(text: &str, from: usize) -> Option<(usize, &'static str)> {
-    let rest = text.get(from..)?;
-    let places = BOXES.iter().filter_map(|name| Some((from + rest.find(name)?, *name)));
-    places.min_by_key(|(at, _)| *at)
-}
-
-/// Where the brace that is already open closes.
-fn closing(inner: &str) -> Option<usize> {
-    let mut depth = 1_usize;
-    let mut escaped = false;
-    for (at, byte) in inner.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'{' => depth += 1,
-            b'}' if depth == 1 => return Some(at),
-            b'}' => depth -= 1,
-            _ => {}
-        }
-    }
-    None
 }
 
 /// What follows the word "answer".
@@ -151,23 +77,21 @@ fn announced(text: &str) -> Option<String> {
         if let Some(first) = formulas.iter().position(|span| span.start <= reach) {
             return joined_formulas(rest, &formulas[first..], false);
         }
-        let line = rest.trim_start_matches(['*', ':', ' ', '\n']).lines().next().unwrap_or("");
-        let tail = line.rsplit_once('=').map_or(line, |(_, tail)| tail);
-        let numbers = numbers(tail);
-        numbers.first().map(|span| span.content.to_owned())
+        let start = text.len() - rest.trim_start_matches(['*', ':', ' ', '\n']).len();
+        let line = text[start..].lines().next().unwrap_or("");
+        let from = start + line.rfind('=').map_or(0, |at| at + 1);
+        numbers(&text[..start + line.len()], from).into_iter().next().map(|number| number.content)
     })
 }
 
 /// The last formula or number.
 fn last_of_all(text: &str) -> Option<String> {
     let formulas = formulas(text);
-    let number = numbers(text).pop();
+    let number = numbers(text, 0).pop();
     match (formulas.last(), number) {
-        (Some(formula), Some(number)) if number.end > formula.end => {
-            Some(number.content.to_owned())
-        }
+        (Some(formula), Some(number)) if number.end > formula.end => Some(number.content),
         (Some(_), _) => joined_formulas(text, &formulas, true),
-        (None, number) => number.map(|number| number.content.to_owned()),
+        (None, number) => number.map(|number| number.content),
     }
 }
 
@@ -244,69 +168,6 @@ fn formula_end(text: &str, from: usize, close: &str) -> Option<usize> {
         let followed = text[end + 1..].starts_with(|c: char| c.is_ascii_digit());
         return (!price && !followed && !content.contains('\n')).then_some(end);
     }
-}
-
-/// Numbers, from left to right.
-fn numbers(text: &str) -> Vec<Span<'_>> {
-    let bytes = text.as_bytes();
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        let point = bytes[at] == b'.' && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
-        if !bytes[at].is_ascii_digit() && !point {
-            at += 1;
-            continue;
-        }
-        let mut end = plain_number(bytes, at);
-        if bytes.get(end) == Some(&b'/') && bytes.get(end + 1).is_some_and(u8::is_ascii_digit) {
-            end = plain_number(bytes, end + 1);
-        }
-        let start = with_minus(bytes, at);
-        let percent = usize::from(bytes.get(end) == Some(&b'%'));
-        let escaped =
-            if bytes.get(end) == Some(&b'\\') && bytes.get(end + 1) == Some(&b'%') { 2 } else { 0 };
-        // Names such as "x2" and "R2D2" hold no number.
-        let named =
-            start > 0 && (bytes[start - 1].is_ascii_alphabetic() || bytes[start - 1] == b'_');
-        let end_with_sign = end + percent + escaped;
-        if !named {
-            let content = &text[start..end_with_sign];
-            found.push(Span { start, end: end_with_sign, content });
-        }
-        at = end_with_sign;
-    }
-    found
-}
-
-/// The end of digits with thousands separators and decimals.
-fn plain_number(bytes: &[u8], start: usize) -> usize {
-    let digits = |from: usize| {
-        bytes.get(from..).unwrap_or(&[]).iter().take_while(|byte| byte.is_ascii_digit()).count()
-    };
-    let first = digits(start);
-    let mut end = start + first;
-    while (1..=3).contains(&first) && bytes.get(end) == Some(&b',') && digits(end + 1) == 3 {
-        end += 4;
-    }
-    if bytes.get(end) == Some(&b'.') {
-        let decimals = digits(end + 1);
-        if decimals > 0 {
-            end += 1 + decimals;
-        }
-    }
-    end
-}
-
-/// Where the number starts with its minus; between two values a minus is an operation.
-fn with_minus(bytes: &[u8], start: usize) -> usize {
-    let currency = usize::from(start > 0 && bytes[start - 1] == b'$');
-    let Some(at) = start.checked_sub(1 + currency) else {
-        return start;
-    };
-    let before = at.checked_sub(1).map(|before| bytes[before]);
-    let operation = before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b')');
-    // "-$5" loses its minus rather than keep the dollar.
-    if bytes[at] == b'-' && currency == 0 && !operation { at } else { start }
 }
 
 #[cfg(test)]

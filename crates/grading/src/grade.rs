@@ -14,9 +14,13 @@ mod lex;
 mod num;
 mod parse;
 mod region;
+mod style;
 mod value;
 
-use crate::{answer::find, thought::TextStart};
+use crate::{answer::find, signs::plain, thought::TextStart};
+
+/// Bytes of an answer that is read as a formula: the work may grow with their square.
+const MAX_FORMULA: usize = 1 << 14;
 
 /// A text's answer and whether it is right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +47,11 @@ pub enum Judge {
 /// The right one comes first, as its form decides: see the table of cases in the tests. A text that
 /// cannot be read as a formula equals only the same text, white space aside.
 pub fn equivalent(gold: &str, answer: &str) -> bool {
-    let (gold, answer) = (clean::clean(gold), clean::clean(answer));
-    if same_text(&gold, &answer) {
-        return true;
+    let (gold, answer) = (readable(gold), readable(answer));
+    if let Some(same) = same_text(&gold, &answer) {
+        return same;
     }
-    match (parse::parse(&gold), parse::parse(&answer)) {
+    match (parse(&gold), parse(&answer)) {
         (Some(gold), Some(answer)) => compare::same(&gold, &answer),
         _ => false,
     }
@@ -57,11 +61,11 @@ pub fn equivalent(gold: &str, answer: &str) -> bool {
 ///
 /// This is narrower than [`equivalent`]: nothing that anybody could dispute.
 pub fn exactly_equal(gold: &str, answer: &str) -> bool {
-    let (gold, answer) = (clean::clean(gold), clean::clean(answer));
-    if same_text(&gold, &answer) {
-        return true;
+    let (gold, answer) = (readable(gold), readable(answer));
+    if let Some(same) = same_text(&gold, &answer) {
+        return same;
     }
-    let number = |text: &str| match parse::parse(text)? {
+    let number = |text: &str| match parse(text)? {
         value::Value::Expr(expr::Expr::Num { value, decimal: false }) => Some(value),
         _ => None,
     };
@@ -80,8 +84,21 @@ pub fn grade_from(gold: &str, text: &str, start: TextStart) -> Verdict {
     Verdict { answer, right, judge: Judge::Own }
 }
 
-fn same_text(a: &str, b: &str) -> bool {
+/// An answer without what says nothing about its value; of one that is too long to be read, plain characters.
+fn readable(text: &str) -> String {
+    if text.len() > MAX_FORMULA { plain(text).trim().to_owned() } else { clean::clean(text) }
+}
+
+fn parse(text: &str) -> Option<value::Value> {
+    if text.len() > MAX_FORMULA { None } else { parse::parse(text) }
+}
+
+/// Whether both are the same text or the same whole number; `None` where that does not decide.
+fn same_text(a: &str, b: &str) -> Option<bool> {
+    if let (Some(a), Some(b)) = (clean::whole_number(a), clean::whole_number(b)) {
+        return Some(a == b);
+    }
     let bare = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
     let a = bare(a);
-    !a.is_empty() && a == bare(b)
+    (!a.is_empty() && a == bare(b)).then_some(true)
 }

@@ -9,8 +9,10 @@
 
 pub mod answer;
 pub mod dataset;
+mod decimal;
 pub mod grade;
 pub mod interval;
 pub mod math_verify;
 pub mod quantile;
+mod signs;
 pub mod thought;

@@ -185,78 +185,121 @@ fn deep_long_and_huge_formulas_are_refused_in_no_time() {
         "\\sqrt[999999999]{2}".to_owned(),
         "2^{1/99999999}".to_owned(),
         "1!".to_owned() + &"!".repeat(500),
+        nested("\\text{", "}"),
+        nested("\\text{1", "}"),
+        nested("\\textcolor{a}{", "}"),
+        "\\mathbf{".repeat(20_000),
+        "\\color{".repeat(20_000),
+        "²".repeat(100_000),
+        "9".repeat(15_000) + "/7",
+        format!("x = {}", "9".repeat(15_000)),
+        vec!["9".repeat(1000); 15].join("*"),
     ] {
         let _ = equivalent(&text, "1");
         let _ = equivalent("1", &text);
         let _ = grade("1", &format!("\\boxed{{{text}}}"));
+        let _ = grade("1", &text);
+    }
+}
+
+#[test]
+fn whole_numbers_may_have_any_size() {
+    let (long, other) = ("7".repeat(100_000), "7".repeat(99_999) + "8");
+    assert!(equivalent(&long, &format!("{long}.00")));
+    assert!(exactly_equal(&long, &format!("0{long}")));
+    assert!(!equivalent(&long, &other));
+    assert!(grade(&long, &format!("The answer is {long}.")).right);
+    // In a formula too, as long as the formula can be read.
+    let (long, other) = (&long[..10_000], &other[90_000..]);
+    for (gold, answer) in [("N", "x = N"), ("N, 3", "3, N"), ("(3, N)", "(3,N)")] {
+        let gold = gold.replace('N', long);
+        assert!(equivalent(&gold, &answer.replace('N', long)), "{answer}");
+        assert!(!equivalent(&gold, &answer.replace('N', other)), "{answer}");
     }
 }
 
 /// Pieces of formulas: random characters alone seldom get past the lexer.
+const PIECES: &[&str] = &[
+    "1",
+    "23",
+    "0.5",
+    "1,234",
+    "x",
+    "i",
+    "e",
+    "+",
+    "-",
+    "*",
+    "/",
+    "^",
+    "_",
+    "=",
+    "<",
+    ",",
+    ";",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "\\{",
+    "\\}",
+    "|",
+    "!",
+    "%",
+    "\\frac",
+    "\\sqrt",
+    "\\pi",
+    "\\infty",
+    "\\pm",
+    "\\cup",
+    "\\cap",
+    "\\setminus",
+    "\\in",
+    "\\text{ cm}",
+    "\\text{ and }",
+    "\\mathbb{R}",
+    "\\begin{pmatrix}",
+    "\\end{pmatrix}",
+    "&",
+    "\\\\",
+    "\\log",
+    "\\sin",
+    "\\binom",
+    "\\lfloor",
+    "\\rfloor",
+    "\\left",
+    "\\right",
+    "^\\circ",
+    "$",
+    "\\$",
+    " ",
+    "é",
+    "\\",
+    "\\le",
+    "\\approx",
+    "or",
+    "\\textbf{",
+    "\\color{",
+    "\\bf ",
+    "~",
+    "−",
+    "½",
+    "³",
+    "⁄",
+    "₂",
+    "√",
+    "１",
+    "π",
+    "—",
+    "</think>",
+    "\\boxed{",
+    "no",
+];
+
 fn formula() -> impl Strategy<Value = String> {
-    let pieces = vec![
-        "1",
-        "23",
-        "0.5",
-        "1,234",
-        "x",
-        "i",
-        "e",
-        "+",
-        "-",
-        "*",
-        "/",
-        "^",
-        "_",
-        "=",
-        "<",
-        ",",
-        ";",
-        "(",
-        ")",
-        "[",
-        "]",
-        "{",
-        "}",
-        "\\{",
-        "\\}",
-        "|",
-        "!",
-        "%",
-        "\\frac",
-        "\\sqrt",
-        "\\pi",
-        "\\infty",
-        "\\pm",
-        "\\cup",
-        "\\cap",
-        "\\setminus",
-        "\\in",
-        "\\text{ cm}",
-        "\\text{ and }",
-        "\\mathbb{R}",
-        "\\begin{pmatrix}",
-        "\\end{pmatrix}",
-        "&",
-        "\\\\",
-        "\\log",
-        "\\sin",
-        "\\binom",
-        "\\lfloor",
-        "\\rfloor",
-        "\\left",
-        "\\right",
-        "^\\circ",
-        "$",
-        "\\$",
-        " ",
-        "é",
-        "\\",
-        "\\le",
-        "\\approx",
-        "or",
-    ];
-    proptest::collection::vec(proptest::sample::select(pieces), 0..14)
+    proptest::collection::vec(proptest::sample::select(PIECES), 0..14)
         .prop_map(|pieces| pieces.concat())
 }
 

@@ -2,6 +2,9 @@
 //!
 //! What does not live here: the meaning of LaTeX commands ([`super::lex`] and [`super::parse`]).
 
+use super::style::{TEXT_COMMANDS, unstyled, without_space_after};
+use crate::signs::plain;
+
 /// Units that may stand unmarked after a number; plural endings are taken off first.
 const UNITS: [&str; 60] = [
     "acre",
@@ -66,27 +69,12 @@ const UNITS: [&str; 60] = [
     "year",
 ];
 
-/// Commands that set text upright; their argument is a word.
-pub(super) const TEXT_COMMANDS: [&str; 12] = [
-    "text",
-    "mbox",
-    "mathrm",
-    "mathit",
-    "mathbf",
-    "mathsf",
-    "mathtt",
-    "textbf",
-    "textit",
-    "textrm",
-    "textnormal",
-    "operatorname",
-];
-
 /// The text to read.
 pub(super) fn clean(text: &str) -> String {
+    let text = plain(text);
     let text = strip_delimiters(text.trim());
-    let text = drop_marks(text);
-    let text = replace_words(&text);
+    let text = join_braced_signs(&unstyled(&drop_marks(text)));
+    let text = replace_words(strip_braces(text.trim()));
     let mut text = text.trim().trim_end_matches(['.', ',', ';']).trim_end().to_owned();
     for _ in 0..3 {
         let shorter = strip_text_unit(&text).or_else(|| strip_plain_unit(&text));
@@ -98,11 +86,13 @@ pub(super) fn clean(text: &str) -> String {
     text.trim().to_owned()
 }
 
-/// Whole numbers with separators, and nothing else, as plain numbers: "1,234" and `1\,234`.
+/// Whole numbers with separators, and nothing else, as plain numbers: "1,234", "1 234" and `1\,234`.
 ///
 /// Inside a list the comma separates, so this holds for whole texts only.
 pub(super) fn grouped_number(text: &str) -> Option<String> {
-    let text = text.replace("\\,", ",").replace("\\;", ",");
+    let spaces = ["\\,", "\\;", "\\:", "\\ ", "~"];
+    let text = spaces.iter().fold(text.to_owned(), |text, space| text.replace(space, ","));
+    let text = if text.contains(',') { text } else { text.replace(' ', ",") };
     let (sign, digits) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest.trim_start()),
         None => ("", text.as_str()),
@@ -121,15 +111,41 @@ pub(super) fn grouped_number(text: &str) -> Option<String> {
     Some(format!("{sign}{first}{}{fraction}", rest.concat()))
 }
 
+/// The sign and the digits of a whole number of any size, however it is written: "1,234", "-0012", "5.0".
+pub(super) fn whole_number(text: &str) -> Option<(bool, String)> {
+    let grouped = grouped_number(text);
+    let text = grouped.as_deref().unwrap_or(text);
+    let digits = text.strip_prefix('-').map_or(text, str::trim_start);
+    let whole = match digits.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
+        Some(_) => return None,
+        None => digits,
+    };
+    if whole.is_empty() || !whole.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let whole = whole.trim_start_matches('0');
+    Some((text.starts_with('-') && !whole.is_empty(), whole.to_owned()))
+}
+
 /// Takes off the math delimiters around the whole.
 fn strip_delimiters(text: &str) -> &str {
-    for (open, close) in [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")] {
+    let marks = [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")];
+    for (open, close) in marks {
         let inner = text.strip_prefix(open).and_then(|text| text.strip_suffix(close));
         if let Some(inner) = inner.filter(|inner| !inner.ends_with('\\')) {
             return inner;
         }
     }
     text
+}
+
+/// Takes off the braces around the whole, which LaTeX does not show.
+fn strip_braces(text: &str) -> &str {
+    match braced(text) {
+        Some((inner, used)) if used == text.len() => inner.trim(),
+        _ => text,
+    }
 }
 
 /// Drops dollars, quotes and negative spaces with the white space behind them.
@@ -142,21 +158,21 @@ fn drop_marks(text: &str) -> String {
     for piece in pieces {
         out.push_str(piece.trim_start());
     }
-    // "1{,}234" is how LaTeX keeps the comma from making a space.
-    join_braced_commas(&out)
+    out
 }
 
-fn join_braced_commas(text: &str) -> String {
+/// Takes the braces off with which LaTeX keeps a sign from making a space: "1{,}234" and "{-}5".
+fn join_braced_signs(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('{') {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
         let inner = from[1..].trim_start();
-        let after = inner.strip_prefix(',').map(str::trim_start);
+        let after = inner.strip_prefix([',', '-']).map(str::trim_start);
         match after.and_then(|after| after.strip_prefix('}')) {
             Some(after) => {
-                out.push(',');
+                out.push_str(&inner[..1]);
                 rest = after;
             }
             None => {
@@ -251,7 +267,7 @@ fn strip_text_unit(text: &str) -> Option<usize> {
         .filter(|at| *at < inner_end)?;
     let command = body[at + 1..].find(|c: char| !c.is_ascii_alphabetic()).map(|n| at + 1 + n)?;
     let (_, used) = braced(&body[command..])?;
-    let rest = text[..at].trim_end();
+    let rest = without_space_after(&text[..at]);
     (command + used == body.len() && holds_a_value(rest)).then_some(rest.len())
 }
 
@@ -265,8 +281,9 @@ fn strip_plain_unit(text: &str) -> Option<usize> {
     let known = UNITS.contains(&word.as_str()) || UNITS.contains(&singular);
     // A single letter with a power, as in "3 m^2", is more likely a variable.
     let plain = body.len() == text.len() || word.len() > 1;
-    let after_value = rest.ends_with(|c: char| c.is_ascii_digit() || c == '}' || c.is_whitespace());
-    let kept = rest.trim_end();
+    let kept = without_space_after(rest);
+    let apart = kept.len() < rest.len();
+    let after_value = apart || rest.ends_with(|c: char| c.is_ascii_digit() || c == '}');
     (known && plain && after_value && holds_a_value(kept)).then_some(kept.len())
 }
 
@@ -281,7 +298,7 @@ fn holds_a_value(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{clean, grouped_number};
+    use super::{clean, grouped_number, whole_number};
 
     #[test]
     fn units_and_marks_go() {
@@ -291,6 +308,9 @@ mod tests {
             ("\\$32,\\!348", "32,348"),
             ("10{,}080", "10,080"),
             ("12 square feet", "12"),
+            ("12\\,cm", "12"),
+            ("12~\\mathrm{\\,cm}", "12"),
+            ("\\text{12 cm}", "12"),
             ("\\text{east}", "\\text{east}"),
             ("x = \\text{east}", "x = \\text{east}"),
             ("2\\pi", "2\\pi"),
@@ -308,8 +328,22 @@ mod tests {
         assert_eq!(grouped_number("11,111,100").as_deref(), Some("11111100"));
         assert_eq!(grouped_number("-1,234.5").as_deref(), Some("-1234.5"));
         assert_eq!(grouped_number("1\\,234").as_deref(), Some("1234"));
+        assert_eq!(grouped_number("1 234 567").as_deref(), Some("1234567"));
         for text in ["500,58", "1,23", "1, 234", "1234,567", "12", ""] {
             assert_eq!(grouped_number(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_told_by_their_digits() {
+        let number = |text: &str| whole_number(text);
+        for text in ["1,234", "1234", "001234", "1234.0", "1 234.00"] {
+            assert_eq!(number(text), Some((false, "1234".to_owned())), "{text}");
+        }
+        assert_eq!(number("- 5"), Some((true, "5".to_owned())));
+        assert_eq!(number("-0"), number("0"));
+        for text in ["", "-", "1.5", "1.", "x", "1/2", "1e5", "--1"] {
+            assert_eq!(number(text), None, "{text}");
         }
     }
 }

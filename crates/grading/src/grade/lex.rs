@@ -2,7 +2,11 @@
 //!
 //! What does not live here: what tokens mean together ([`super::parse`]).
 
-use super::clean::{TEXT_COMMANDS, braced};
+use super::{
+    clean::braced,
+    style::{SYMBOL_COMMANDS, TEXT_COMMANDS},
+};
+use crate::decimal::exponent_length;
 
 /// A formula with more tokens is not read: answers are short, and what is read must not nest deeply.
 const MAX_TOKENS: usize = 600;
@@ -10,7 +14,7 @@ const MAX_TOKENS: usize = 600;
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Tok {
-    /// Digits, with a point or without, and perhaps an exponent after "E".
+    /// Digits, with a point or without, and perhaps an exponent after "E" or "e".
     Num(String),
     /// One letter of the Latin alphabet.
     Letter(char),
@@ -24,6 +28,46 @@ pub(super) enum Tok {
     Begin(String),
     End(String),
 }
+
+/// Greek letters and their commands.
+const GREEK: [(char, &str); 33] = [
+    ('α', "alpha"),
+    ('β', "beta"),
+    ('γ', "gamma"),
+    ('δ', "delta"),
+    ('ε', "epsilon"),
+    ('ζ', "zeta"),
+    ('η', "eta"),
+    ('θ', "theta"),
+    ('ι', "iota"),
+    ('κ', "kappa"),
+    ('λ', "lambda"),
+    ('μ', "mu"),
+    ('ν', "nu"),
+    ('ξ', "xi"),
+    ('ρ', "rho"),
+    ('σ', "sigma"),
+    ('τ', "tau"),
+    ('υ', "upsilon"),
+    ('φ', "phi"),
+    ('χ', "chi"),
+    ('ψ', "psi"),
+    ('ω', "omega"),
+    ('Γ', "Gamma"),
+    ('Δ', "Delta"),
+    ('Θ', "Theta"),
+    ('Λ', "Lambda"),
+    ('Σ', "Sigma"),
+    ('Φ', "Phi"),
+    ('Ψ', "Psi"),
+    ('Ω', "Omega"),
+    ('ℓ', "ell"),
+    ('ħ', "hbar"),
+    ('ϕ', "phi"),
+];
+
+/// Commands that make another symbol of what they stand over.
+const ACCENTS: [&str; 5] = ["overline", "bar", "vec", "hat", "overrightarrow"];
 
 /// Commands that only make space or size.
 const IGNORED: [&str; 26] = [
@@ -64,7 +108,8 @@ pub(super) fn lex(text: &str) -> Option<Vec<Tok>> {
             return None;
         }
         rest = match c {
-            _ if c.is_whitespace() => &rest[c.len_utf8()..],
+            // In LaTeX a tilde is a space.
+            _ if c.is_whitespace() || c == '~' => &rest[c.len_utf8()..],
             '0'..='9' | '.' => number(rest, &mut tokens)?,
             'a'..='z' | 'A'..='Z' => {
                 tokens.push(Tok::Letter(c));
@@ -90,13 +135,7 @@ fn number<'a>(text: &'a str, tokens: &mut Vec<Tok>) -> Option<&'a str> {
         }
         end += 1 + fraction;
     }
-    if let Some(tail) = text[end..].strip_prefix('E') {
-        let sign = usize::from(tail.starts_with(['+', '-']));
-        let power = digits(&tail[sign..]);
-        if power > 0 {
-            end += 1 + sign + power;
-        }
-    }
+    end += exponent_length(&text[end..]);
     tokens.push(Tok::Num(text[..end].to_owned()));
     Some(&text[end..])
 }
@@ -107,29 +146,31 @@ fn sign(c: char) -> Option<Tok> {
     match c {
         '+' | '-' | '*' | '/' | ':' | '^' | '_' | '!' | ',' | ';' | '(' | ')' | '[' | ']' | '{'
         | '}' | '|' | '<' | '>' | '=' | '%' | '&' => Some(Tok::Op(c)),
-        '~' => Some(Tok::Op('~')),
-        '−' | '–' => Some(Tok::Op('-')),
-        '×' | '⋅' | '·' | '∗' => Some(Tok::Op('*')),
-        '÷' | '∕' => Some(Tok::Op('/')),
-        'π' => cmd("pi"),
-        'θ' => cmd("theta"),
-        'α' => cmd("alpha"),
-        'β' => cmd("beta"),
-        'λ' => cmd("lambda"),
+        '×' | '⋅' | '·' | '∗' | '∙' | '•' | '✕' | '✖' | '⨯' => Some(Tok::Op('*')),
+        '∣' => Some(Tok::Op('|')),
+        '÷' => Some(Tok::Op('/')),
         '∞' => cmd("infty"),
-        '√' => cmd("sqrt"),
-        '°' => cmd("circ"),
+        '°' | 'º' | '˚' => cmd("circ"),
         '±' | '∓' => cmd("pm"),
-        '≤' => cmd("le"),
-        '≥' => cmd("ge"),
+        '≤' | '≦' | '⩽' => cmd("le"),
+        '≥' | '≧' | '⩾' => cmd("ge"),
         '≠' => cmd("ne"),
         '≈' => cmd("approx"),
         '∈' => cmd("in"),
         '∪' => cmd("cup"),
         '∩' => cmd("cap"),
         '∅' => cmd("emptyset"),
+        '∖' => cmd("setminus"),
+        '⌊' => cmd("lfloor"),
+        '⌋' => cmd("rfloor"),
+        '⌈' => cmd("lceil"),
+        '⌉' => cmd("rceil"),
         'ℝ' => cmd("reals"),
-        _ => None,
+        'ℤ' => cmd("integers"),
+        'ℕ' => cmd("naturals"),
+        'ℚ' => cmd("rationals"),
+        'ℂ' => cmd("complexes"),
+        _ => GREEK.iter().find(|(letter, _)| *letter == c).and_then(|(_, name)| cmd(name)),
     }
 }
 
@@ -183,7 +224,7 @@ fn command<'a>(text: &'a str, tokens: &mut Vec<Tok>) -> Option<&'a str> {
             tokens.push(Tok::Cmd(set.to_owned()));
             return Some(&rest[used..]);
         }
-        "overline" | "bar" | "vec" | "hat" | "overrightarrow" | "boldsymbol" | "bm" => {
+        _ if ACCENTS.contains(&name) || SYMBOL_COMMANDS.contains(&name) => {
             let (inner, used) = braced(rest)?;
             tokens.push(Tok::Word(format!("{name}:{}", word(inner))));
             return Some(&rest[used..]);

@@ -12,9 +12,9 @@ use crate::grade::{
     lex::Tok,
 };
 
-/// Greatest exponent behind an "E".
+/// Greatest exponent behind an "E" or "e".
 const MAX_EXPONENT: u32 = 400;
-/// Digits that a number may have: reading more takes time that grows with their square.
+/// Digits that a number with a point or an exponent may have: the work grows with their square.
 const MAX_DIGITS: usize = 2000;
 
 /// Commands that name a letter.
@@ -117,9 +117,9 @@ impl Parser<'_> {
                 if !(slash && factors.len() == 1 && first_is_number) {
                     return None;
                 }
-                let above = self.power()?;
+                let above = self.atom()?;
                 self.at += 1;
-                factors.push(above.div(self.power()?));
+                factors.push(above.div(self.atom()?));
                 fractions = true;
                 break;
             }
@@ -131,7 +131,9 @@ impl Parser<'_> {
             && whole.whole().is_some()
             && fraction.is_positive_rational()
         {
-            return sum(factors);
+            let mixed = sum(factors)?;
+            // Of "12 1/2%" all is percent.
+            return Some(if self.eat_op('%') { Expr::Percent(Box::new(mixed)) } else { mixed });
         }
         factors.into_iter().reduce(Expr::mul)
     }
@@ -437,12 +439,16 @@ fn function(name: &str) -> Option<Func> {
     })
 }
 
-/// A number as written.
+/// A number as written. Whole numbers may be as long as their text; what has a point or exponent may not.
 fn decimal(text: &str) -> Option<Expr> {
-    let (digits, exponent) = match text.split_once('E') {
+    let (digits, exponent) = match text.split_once(['E', 'e']) {
         Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),
         None => (text, 0),
     };
+    if digits.len() == text.len() && !digits.contains('.') {
+        let value = BigRational::from_integer(digits.parse().ok()?);
+        return Some(Expr::Num { value, decimal: false });
+    }
     if exponent.unsigned_abs() > MAX_EXPONENT || digits.len() > MAX_DIGITS {
         return None;
     }
@@ -451,5 +457,5 @@ fn decimal(text: &str) -> Option<Expr> {
     let shift = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let ten = BigRational::from_integer(BigInt::from(10));
     let value = BigRational::from_integer(scaled) * Pow::pow(ten, shift);
-    Some(Expr::Num { value, decimal: digits.len() != whole.len() || text.len() != digits.len() })
+    Some(Expr::Num { value, decimal: true })
 }
