@@ -5,7 +5,8 @@
 mod boxes;
 mod numbers;
 
-use self::{boxes::boxed, numbers::numbers};
+pub(crate) use self::boxes::boxed;
+use self::numbers::numbers;
 use crate::{
     signs::plain,
     thought::{TextStart, after_thoughts},

@@ -4,6 +4,7 @@
 //! MATH-500, AIME, AMC and SVAMP are read as they are (`dataset::shape`). What does not live here: downloading
 //! them, and choosing among the problems.
 
+mod fields;
 mod shape;
 
 use std::{collections::HashMap, fs, io, path::Path};
@@ -118,7 +119,7 @@ pub enum LineFault {
     #[error("{field:?} is {found}; make it {must_be}")]
     WrongType {
         /// The field.
-        field: &'static str,
+        field: String,
         /// What it is.
         found: &'static str,
         /// What it must be.
@@ -128,7 +129,7 @@ pub enum LineFault {
     #[error("{field:?} is empty; fill it in or remove the line")]
     EmptyField {
         /// The field.
-        field: &'static str,
+        field: String,
     },
     /// Another line has the same id.
     #[error("id {id:?} is that of line {first} too; give each line its own, or none at all")]

@@ -86,6 +86,50 @@ fn svamp() {
     );
 }
 
+#[test]
+fn names_in_any_case() {
+    let text = r#"{"ID":"2024-X-1","Problem":"What is 2+2?","Solution":"It is \\boxed{5}.","Answer":4}
+{"ID":"1983-1","Year":1983,"Problem Number":1,"Question":"Find $w$.","Answer":"60","Part":null}
+{"BODY":"He has 2.","QUESTION":"How many?","ANSWER":2.0,"Unique_ID":"x"}
+{"Answer":"no","answer":"yes","question":"?","Problem":"!"}"#;
+    assert_eq!(
+        rows(text),
+        [
+            row("2024-X-1", "What is 2+2?", "4"),
+            row("1983-1", "Find $w$.", "60"),
+            row("x", "He has 2. How many?", "2"),
+            row("4", "?", "yes"),
+        ]
+    );
+}
+
+#[test]
+fn a_solution_without_an_answer_has_it_in_its_box() {
+    let text = r#"{"id":60,"problem":"Every morning?","solution":"So \\boxed{204}.","url":"u"}"#;
+    assert_eq!(rows(text), [row("60", "Every morning?", "204")]);
+    let unboxed = br#"{"problem":"Every morning?","solution":"It is 204."}"#;
+    let error = parse("set.jsonl", unboxed, false).unwrap_err().to_string();
+    assert!(error.contains("no answer"), "{error}");
+}
+
+#[test]
+fn numbers_of_any_size_are_exact() {
+    let long = "7".repeat(5000);
+    for (number, want) in [
+        ("9007199254740993", "9007199254740993"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("-12345678901234567890123.0", "-12345678901234567890123"),
+        ("1e23", "100000000000000000000000"),
+        ("0.12345678901234567890123", "0.12345678901234567890123"),
+        ("1e-7", "0.0000001"),
+        ("1e400", &format!("1{}", "0".repeat(400))),
+        (&long, &long),
+    ] {
+        let line = format!(r#"{{"id":{number},"question":"?","answer":{number}}}"#);
+        assert_eq!(rows(&line), [row(want, "?", want)]);
+    }
+}
+
 const GOOD: &str = r#"{"id":1,"question":"1 + 1?","answer":"2"}"#;
 
 #[test]

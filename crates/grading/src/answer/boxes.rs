@@ -73,7 +73,7 @@ const STEPS: [&str; 10] =
     ["=", "≈", "→", "⇒", "->", "\\to", "\\approx", "\\rightarrow", "\\longrightarrow", "\\implies"];
 
 /// The last box that is not denied, with those close before it that are parts of one list with it.
-pub(super) fn boxed(text: &str) -> Option<String> {
+pub(crate) fn boxed(text: &str) -> Option<String> {
     let mut boxes = boxes(text);
     if boxes.iter().any(|span| !is_denied(text, span)) {
         boxes.retain(|span| !is_denied(text, span));
