@@ -9,7 +9,7 @@ use std::sync::{
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::attention::Heads;
+use super::config::Heads;
 
 /// Positions a block holds.
 pub(crate) const BLOCK: usize = 32;
@@ -76,6 +76,14 @@ impl Drop for Block {
     fn drop(&mut self) {
         self.allocator.live.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// One sequence of a pass: its cache, which holds its new tokens behind its length, and how many they
+/// are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sequence<'a> {
+    pub(crate) cache: &'a KvCache,
+    pub(crate) tokens: usize,
 }
 
 /// The keys and values of one sequence, for every layer.

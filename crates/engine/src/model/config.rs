@@ -1,7 +1,5 @@
-//! What a model is made of, however its files spell it. Reading those spellings is `hf_config`'s and
-//! `gguf_config`'s work; here stand the common form and its checks.
-
-use super::attention::Heads;
+//! What a model is made of, however its files spell it. Reading those spellings is the work of `source`;
+//! here stand the common form and its checks.
 
 /// A family of decoders. All are pre-norm transformers with rotary positions and gated MLPs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +73,14 @@ pub struct Biases {
     pub output: bool,
     /// The three of the MLP.
     pub mlp: bool,
+}
+
+/// Sizes of an attention.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heads {
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
 }
 
 /// Rotary positions.

@@ -7,9 +7,9 @@ use candle_core::{DType, Device, Tensor};
 use crate::error::ForwardError;
 
 use super::{
-    attention::{Heads, Sequence, attend},
-    cache::{Allocator, BLOCK, KvCache},
-    config::ModelConfig,
+    attention::attend,
+    cache::{Allocator, BLOCK, KvCache, Sequence},
+    config::{Heads, ModelConfig},
     elementwise,
     rope::{Angles, Rope},
     weight::{Linear, Weight},
@@ -89,6 +89,18 @@ impl Decoder {
     /// Memory that a token's keys and values take, in bytes.
     pub fn kv_bytes_per_token(&self) -> u64 {
         self.kv.block_bytes() / BLOCK as u64
+    }
+
+    /// Memory the weights take, in bytes.
+    pub(super) fn weight_bytes(&self) -> u64 {
+        let matrices = |layer: &Layer| {
+            [&layer.q, &layer.k, &layer.v, &layer.output, &layer.gate, &layer.up, &layer.down]
+                .iter()
+                .map(|linear| linear.weight.bytes())
+                .sum::<u64>()
+        };
+        let head = if self.config.tied { 0 } else { self.head.bytes() };
+        self.embedding.bytes() + head + self.layers.iter().map(matrices).sum::<u64>()
     }
 
     /// One forward pass over several sequences of unequal lengths.

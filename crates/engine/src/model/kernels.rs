@@ -9,8 +9,9 @@ use candle_core::{
 };
 
 use super::{
-    attention::{Heads, Sequence, attend},
-    cache::{Allocator, KvCache},
+    attention::attend,
+    cache::{Allocator, KvCache, Sequence},
+    config::Heads,
     weight::Weight,
 };
 

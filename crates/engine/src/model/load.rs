@@ -1,5 +1,5 @@
 //! Loading a model: from its place to a [`Decoder`] and what the tokenizer needs. What the kinds of
-//! files look like is told by `gguf_*` and `hf_*`.
+//! files look like is in `source`.
 
 use std::{
     fmt,
@@ -10,7 +10,6 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use text::GgufMetadata;
 
 use crate::{error::LoadError, memory};
 
@@ -18,10 +17,11 @@ use super::{
     cache::Allocator,
     config::ModelConfig,
     decoder::{Decoder, Layer},
-    gguf_source::GgufSource,
-    hf_source::HfSource,
     rope::Rope,
-    tensors::{Role, TensorId, TensorSource, expected},
+    source::{
+        GgufSource, HfSource, LoadOptions, Opened, RandomSource, TensorSource, TokenizerSource,
+    },
+    tensors::{Role, TensorId, expected},
     weight::{Linear, Weight},
 };
 
@@ -69,24 +69,6 @@ impl From<&Path> for ModelLocation {
     }
 }
 
-/// How a model is loaded.
-#[derive(Debug, Clone)]
-pub struct LoadOptions {
-    /// What the weights of a safetensors checkpoint are held in: f32, bf16 or f16. By default f32 on
-    /// the CPU and the checkpoint's own dtype elsewhere. GGUF files say themselves what they hold.
-    pub dtype: Option<DType>,
-    /// Where the weights are put.
-    pub device: Device,
-    /// Memory the weights may take, in bytes; by default what is free on the device.
-    pub memory_bytes: Option<u64>,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        LoadOptions { dtype: None, device: Device::Cpu, memory_bytes: None }
-    }
-}
-
 /// How far loading is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadProgress {
@@ -111,25 +93,6 @@ pub struct LoadedModel {
     pub weight_bytes: u64,
 }
 
-/// Where a model's tokenizer is.
-#[derive(Debug, Clone)]
-pub enum TokenizerSource {
-    /// A tokenizer.json, which may be missing.
-    Json(PathBuf),
-    /// The `tokenizer.*` keys of a GGUF file.
-    Gguf(GgufMetadata),
-}
-
-/// What a kind of file gives before its weights are read.
-pub(crate) struct Opened<S> {
-    pub(crate) config: ModelConfig,
-    pub(crate) source: S,
-    pub(crate) tokenizer: TokenizerSource,
-    pub(crate) quantisation: String,
-    /// What activations are computed in.
-    pub(crate) dtype: DType,
-}
-
 /// Loads a model from a .gguf file, on disk or in memory, or a Hugging Face directory.
 ///
 /// Everything that can be wrong with the files is found before weights are read.
@@ -148,6 +111,15 @@ pub fn load_model(
             finish(name, GgufSource::open(name, file, options)?, options, progress)
         }
     }
+}
+
+/// A model of a directory's config.json with random weights, made on the device; `options.dtype` is bf16 unless
+/// it says otherwise. For benches.
+///
+/// # Errors
+/// When the configuration cannot be served, or the weights do not fit.
+pub fn load_random(directory: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
+    finish(directory, RandomSource::open(directory, options)?, options, &mut |_| {})
 }
 
 fn load_path(
@@ -173,7 +145,7 @@ fn load_path(
     }
 }
 
-pub(super) fn finish<S: TensorSource>(
+fn finish<S: TensorSource>(
     path: &Path,
     opened: Opened<S>,
     options: &LoadOptions,
@@ -306,16 +278,30 @@ fn build_layer<S: TensorSource>(
     })
 }
 
-impl Decoder {
-    /// Memory the weights take, in bytes.
-    fn weight_bytes(&self) -> u64 {
-        let matrices = |layer: &Layer| {
-            [&layer.q, &layer.k, &layer.v, &layer.output, &layer.gate, &layer.up, &layer.down]
-                .iter()
-                .map(|linear| linear.weight.bytes())
-                .sum::<u64>()
-        };
-        let head = if self.config.tied { 0 } else { self.head.bytes() };
-        self.embedding.bytes() + head + self.layers.iter().map(matrices).sum::<u64>()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Row, Want};
+
+    #[test]
+    fn a_model_of_random_weights_computes() {
+        let directory =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tiny-qwen2");
+        for dtype in [DType::F32, DType::BF16] {
+            let options = LoadOptions { dtype: Some(dtype), ..LoadOptions::default() };
+            let model = load_random(&directory, &options).unwrap();
+            let mut cache = model.decoder.new_cache();
+            let row = Row { tokens: &[1, 2, 3], cache: &mut cache, logits: Want::Last };
+            let logits = model.decoder.forward(&mut [row]).unwrap();
+            assert!(
+                logits
+                    .flatten_all()
+                    .unwrap()
+                    .to_vec1::<f32>()
+                    .unwrap()
+                    .iter()
+                    .all(|l| l.is_finite())
+            );
+        }
     }
 }

@@ -1,11 +1,7 @@
 //! Which weights a decoder is made of, what they are called in each kind of file, and which shapes
 //! they have.
 
-use candle_core::Tensor;
-
-use crate::error::LoadError;
-
-use super::{config::ModelConfig, weight::Weight};
+use super::config::ModelConfig;
 
 /// What a weight does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,24 +29,6 @@ pub(crate) struct TensorId {
     /// The layer; of no meaning to the embedding, the last norm and the head.
     pub(crate) layer: usize,
     pub(crate) bias: bool,
-}
-
-/// Where weights come from.
-pub(crate) trait TensorSource {
-    /// The shape of a tensor, where the source has it.
-    fn shape(&self, id: TensorId) -> Option<Vec<usize>>;
-    /// What the source calls a tensor.
-    fn name(&self, id: TensorId) -> String;
-    /// Loads a matrix onto the device.
-    fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError>;
-    /// Loads a vector (a norm or a bias) onto the device, in the dtype of activations.
-    fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError>;
-    /// The tensor's size in the files, in bytes.
-    fn file_bytes(&self, id: TensorId) -> u64;
-    /// Memory it takes when it is loaded, in bytes, as far as that is known before.
-    fn held_bytes(&self, id: TensorId) -> u64 {
-        self.file_bytes(id)
-    }
 }
 
 impl TensorId {

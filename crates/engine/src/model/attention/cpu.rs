@@ -12,9 +12,9 @@ use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{
-    attention::{Heads, Sequence},
-    cache::BLOCK,
+use crate::model::{
+    cache::{BLOCK, Sequence},
+    config::Heads,
     exp::exp,
 };
 
@@ -38,8 +38,8 @@ struct Piece<'a> {
     kv_head: usize,
 }
 
-/// As [`super::attention::attend`], for f32 on the CPU.
-pub(crate) fn attend(
+/// As [`super::attend`], for f32 on the CPU.
+pub(super) fn attend(
     sizes: Heads,
     layer: usize,
     queries: &Tensor,
@@ -277,12 +277,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::{
-            attention::{attend_gathered, gather},
-            cache::{Allocator, KvCache},
-            testing::{self, bits},
-        },
+        super::gathered::{attend_gathered, gather},
         *,
+    };
+    use crate::model::{
+        cache::{Allocator, KvCache},
+        testing::{self, bits},
     };
 
     /// [positions, heads, head_dim], between -2 and 2.

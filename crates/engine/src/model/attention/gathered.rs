@@ -1,56 +1,15 @@
-//! Grouped-query attention over caches: which path serves it, and the one over candle's tensors.
-//!
-//! Keys and values are never repeated for the heads that share them. On the CPU a kernel of our own
-//! reads the blocks where they lie (see `attention_cpu`); elsewhere they are gathered first.
+//! Attention over candle's tensors, on any device: a sequence's blocks are gathered into one piece first.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use super::{attention_cpu, cache::KvCache};
+use crate::model::{cache::Sequence, config::Heads};
 
 /// Queries are taken in blocks of this many, so that scores take memory linear in the context and
 /// keys after a block are not multiplied only to be masked.
 const QUERY_BLOCK: usize = 128;
 
-/// Sizes of an attention.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Heads {
-    pub(crate) heads: usize,
-    pub(crate) kv_heads: usize,
-    pub(crate) head_dim: usize,
-}
-
-/// One sequence of a pass: its cache, which holds its new tokens behind its length, and how many they
-/// are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sequence<'a> {
-    pub(crate) cache: &'a KvCache,
-    pub(crate) tokens: usize,
-}
-
-/// Attends `queries` [tokens of all sequences, heads, head_dim] each to its own sequence in a layer;
-/// returns [tokens, heads * head_dim].
-pub(crate) fn attend(
-    sizes: Heads,
-    layer: usize,
-    queries: &Tensor,
-    sequences: &[Sequence<'_>],
-) -> Result<Tensor> {
-    if queries.device().is_cpu() && queries.dtype() == DType::F32 {
-        return attention_cpu::attend(sizes, layer, queries, sequences);
-    }
-    let mut mixed = Vec::with_capacity(sequences.len());
-    let mut start = 0;
-    for sequence in sequences {
-        let (keys, values) = gather(layer, sequence)?;
-        let own = queries.narrow(0, start, sequence.tokens)?;
-        mixed.push(attend_gathered(sizes, &own, &keys, &values)?);
-        start += sequence.tokens;
-    }
-    Tensor::cat(&mixed, 0)
-}
-
 /// A sequence's keys and values in a layer, new ones included: each [kv_heads, len, head_dim].
-pub(crate) fn gather(layer: usize, sequence: &Sequence<'_>) -> Result<(Tensor, Tensor)> {
+pub(super) fn gather(layer: usize, sequence: &Sequence<'_>) -> Result<(Tensor, Tensor)> {
     let len = sequence.cache.len() + sequence.tokens;
     let (mut keys, mut values) = (Vec::new(), Vec::new());
     for block in sequence.cache.blocks() {
@@ -66,7 +25,7 @@ pub(crate) fn gather(layer: usize, sequence: &Sequence<'_>) -> Result<(Tensor, T
 
 /// Attends `queries` [t, heads, head_dim], the last t positions of a sequence, to `keys` and `values`
 /// [kv_heads, len, head_dim]; returns [t, heads * head_dim].
-pub(crate) fn attend_gathered(
+pub(super) fn attend_gathered(
     sizes: Heads,
     queries: &Tensor,
     keys: &Tensor,

@@ -5,9 +5,10 @@ use std::{collections::HashMap, path::Path};
 
 use candle_core::quantized::gguf_file::Value;
 
-use crate::error::LoadError;
-
-use super::config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling};
+use crate::{
+    error::LoadError,
+    model::config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling},
+};
 
 /// What the file's tensors say beside its metadata.
 pub(crate) struct TensorFacts {

@@ -4,6 +4,8 @@
 //! Files are read tensor by tensor, not mapped: mapping is `unsafe` (another process may change the
 //! file) and saves nothing where every weight is copied to its place once.
 
+pub(super) mod config;
+
 use std::{
     collections::{BTreeSet, HashMap},
     fs::File,
@@ -18,13 +20,13 @@ use safetensors::{
 };
 use serde::Deserialize;
 
-use crate::error::LoadError;
-
-use super::{
-    hf_config,
-    load::{LoadOptions, Opened, TokenizerSource},
-    tensors::{TensorId, TensorSource},
-    weight::{Weight, activation_dtype},
+use super::{LoadOptions, Opened, TensorSource, TokenizerSource};
+use crate::{
+    error::LoadError,
+    model::{
+        tensors::{Role, TensorId},
+        weight::{Weight, activation_dtype},
+    },
 };
 
 const SINGLE: &str = "model.safetensors";
@@ -72,7 +74,7 @@ impl HfSource {
                 why: "the directory has no config.json".to_owned(),
             });
         }
-        let config = hf_config::read(directory)?;
+        let config = config::read(directory)?;
         let mut shards = Vec::new();
         let mut tensors = HashMap::new();
         for name in shard_names(directory)? {
@@ -87,7 +89,7 @@ impl HfSource {
             shards.push(shard);
         }
         let own = tensors
-            .get(&TensorId::new(super::tensors::Role::Embedding, 0).hf_name())
+            .get(&TensorId::new(Role::Embedding, 0).hf_name())
             .map_or(DType::F32, |place: &Place| place.dtype);
         let weights = match options.dtype {
             Some(dtype) => dtype,

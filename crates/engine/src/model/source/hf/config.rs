@@ -6,9 +6,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::error::LoadError;
-
-use super::config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling};
+use crate::{
+    error::LoadError,
+    model::config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling},
+};
 
 /// The settings of config.json that matter here.
 #[derive(Debug, Deserialize)]

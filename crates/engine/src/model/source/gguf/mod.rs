@@ -1,6 +1,9 @@
 //! Weights from a GGUF file, on disk or in memory. They stay in the file's blocks, but for formats
 //! whose CPU kernels are scalar: those are repacked, where there is no kernel of our own.
 
+mod config;
+mod metadata;
+
 use std::{
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
@@ -15,16 +18,16 @@ use candle_core::{
     },
 };
 
-use crate::error::LoadError;
-
-use super::{
-    config::{Biases, Family},
-    gguf_config::{self, TensorFacts},
-    gguf_metadata,
-    load::{LoadOptions, Opened, TokenizerSource},
-    quant,
-    tensors::{Role, TensorId, TensorSource},
-    weight::Weight,
+use self::config::TensorFacts;
+use super::{LoadOptions, Opened, TensorSource, TokenizerSource};
+use crate::{
+    error::LoadError,
+    model::{
+        config::{Biases, Family},
+        quant,
+        tensors::{Role, TensorId},
+        weight::Weight,
+    },
 };
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";
@@ -58,7 +61,7 @@ impl<R: Read + Seek> GgufSource<R> {
             )));
         }
         let content = read_header(path, &mut file)?;
-        let family = gguf_config::family(path, &content.metadata)?;
+        let family = config::family(path, &content.metadata)?;
         let mut source = GgufSource {
             path: path.to_owned(),
             file,
@@ -70,12 +73,12 @@ impl<R: Read + Seek> GgufSource<R> {
             tied: false,
         };
         let facts = source.facts()?;
-        let config = gguf_config::read(path, &source.content.metadata, family, facts)?;
+        let config = config::read(path, &source.content.metadata, family, facts)?;
         (source.heads, source.kv_heads) = (config.heads, config.kv_heads);
         source.tied = config.tied;
         let quantisation = source.quantisation();
         let metadata = std::mem::take(&mut source.content.metadata);
-        let tokenizer = TokenizerSource::Gguf(gguf_metadata::of_tokenizer(metadata));
+        let tokenizer = TokenizerSource::Gguf(metadata::of_tokenizer(metadata));
         Ok(Opened { config, source, tokenizer, quantisation, dtype: DType::F32 })
     }
 

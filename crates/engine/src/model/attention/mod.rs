@@ -1,0 +1,34 @@
+//! Grouped-query attention over caches: which of two implementations computes it.
+//!
+//! Keys and values are never repeated for the heads that share them. On the CPU a kernel of our own
+//! reads the blocks where they lie (`cpu`); elsewhere they are gathered first (`gathered`).
+
+mod cpu;
+mod gathered;
+
+use candle_core::{DType, Result, Tensor};
+
+use self::gathered::{attend_gathered, gather};
+use super::{cache::Sequence, config::Heads};
+
+/// Attends `queries` [tokens of all sequences, heads, head_dim] each to its own sequence in a layer;
+/// returns [tokens, heads * head_dim].
+pub(crate) fn attend(
+    sizes: Heads,
+    layer: usize,
+    queries: &Tensor,
+    sequences: &[Sequence<'_>],
+) -> Result<Tensor> {
+    if queries.device().is_cpu() && queries.dtype() == DType::F32 {
+        return cpu::attend(sizes, layer, queries, sequences);
+    }
+    let mut mixed = Vec::with_capacity(sequences.len());
+    let mut start = 0;
+    for sequence in sequences {
+        let (keys, values) = gather(layer, sequence)?;
+        let own = queries.narrow(0, start, sequence.tokens)?;
+        mixed.push(attend_gathered(sizes, &own, &keys, &values)?);
+        start += sequence.tokens;
+    }
+    Tensor::cat(&mixed, 0)
+}

@@ -1,0 +1,73 @@
+//! Where weights come from: GGUF files, Hugging Face directories, a random generator.
+//!
+//! Each kind of source reads its own spelling of a configuration and gives tensors by what they do in
+//! the decoder. Building a decoder from them is the work of `load`.
+
+mod gguf;
+mod hf;
+mod random;
+
+use std::path::PathBuf;
+
+use candle_core::{DType, Device, Tensor};
+use text::GgufMetadata;
+
+use super::{config::ModelConfig, tensors::TensorId, weight::Weight};
+use crate::error::LoadError;
+
+pub(super) use self::{gguf::GgufSource, hf::HfSource, random::RandomSource};
+
+/// How a model is loaded.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// What the weights of a safetensors checkpoint are held in: f32, bf16 or f16. By default f32 on
+    /// the CPU and the checkpoint's own dtype elsewhere. GGUF files say themselves what they hold.
+    pub dtype: Option<DType>,
+    /// Where the weights are put.
+    pub device: Device,
+    /// Memory the weights may take, in bytes; by default what is free on the device.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions { dtype: None, device: Device::Cpu, memory_bytes: None }
+    }
+}
+
+/// Where a model's tokenizer is.
+#[derive(Debug, Clone)]
+pub enum TokenizerSource {
+    /// A tokenizer.json, which may be missing.
+    Json(PathBuf),
+    /// The `tokenizer.*` keys of a GGUF file.
+    Gguf(GgufMetadata),
+}
+
+/// What a kind of file gives before its weights are read.
+pub(crate) struct Opened<S> {
+    pub(crate) config: ModelConfig,
+    pub(crate) source: S,
+    pub(crate) tokenizer: TokenizerSource,
+    pub(crate) quantisation: String,
+    /// What activations are computed in.
+    pub(crate) dtype: DType,
+}
+
+/// Where weights come from.
+pub(crate) trait TensorSource {
+    /// The shape of a tensor, where the source has it.
+    fn shape(&self, id: TensorId) -> Option<Vec<usize>>;
+    /// What the source calls a tensor.
+    fn name(&self, id: TensorId) -> String;
+    /// Loads a matrix onto the device.
+    fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError>;
+    /// Loads a vector (a norm or a bias) onto the device, in the dtype of activations.
+    fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError>;
+    /// The tensor's size in the files, in bytes.
+    fn file_bytes(&self, id: TensorId) -> u64;
+    /// Memory it takes when it is loaded, in bytes, as far as that is known before.
+    fn held_bytes(&self, id: TensorId) -> u64 {
+        self.file_bytes(id)
+    }
+}

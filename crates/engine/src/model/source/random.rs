@@ -1,0 +1,89 @@
+//! Random weights for a config.json: the speed of models whose weights are not at hand. What such a model says
+//! means nothing, so only [`load_random`](crate::load_random) makes one, and no path that a user can name.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{LoadOptions, Opened, TensorSource, hf};
+use crate::{
+    error::LoadError,
+    model::{
+        tensors::{TensorId, expected},
+        weight::{Weight, activation_dtype},
+    },
+};
+
+/// As large as weights usually are: activations stay finite through any number of layers.
+const DEVIATION: f32 = 0.02;
+
+/// Draws the weights of a configuration.
+pub(crate) struct RandomSource {
+    directory: PathBuf,
+    shapes: Vec<(TensorId, Vec<usize>)>,
+    device: Device,
+    weights: DType,
+    activations: DType,
+}
+
+impl RandomSource {
+    /// Reads the configuration; weights are drawn when they are asked for.
+    pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Opened<Self>, LoadError> {
+        let config = hf::config::read(directory)?;
+        let weights = options.dtype.unwrap_or(DType::BF16);
+        let activations = activation_dtype(weights, &options.device);
+        let source = RandomSource {
+            directory: directory.to_owned(),
+            shapes: expected(&config),
+            device: options.device.clone(),
+            weights,
+            activations,
+        };
+        Ok(Opened {
+            config,
+            source,
+            tokenizer: hf::tokenizer(directory),
+            quantisation: weights.as_str().to_owned(),
+            dtype: activations,
+        })
+    }
+
+    fn elements(&self, id: TensorId) -> u64 {
+        self.shape(id).map_or(0, |shape| shape.iter().product::<usize>() as u64)
+    }
+
+    fn random(&self, id: TensorId) -> candle_core::Result<Tensor> {
+        Tensor::randn(0f32, DEVIATION, self.shape(id).unwrap_or_default(), &self.device)
+    }
+}
+
+impl TensorSource for RandomSource {
+    fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
+        self.shapes.iter().find(|(known, _)| *known == id).map(|(_, shape)| shape.clone())
+    }
+
+    fn name(&self, id: TensorId) -> String {
+        id.hf_name()
+    }
+
+    fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError> {
+        self.random(id)
+            .and_then(|tensor| Weight::held_in(self.weights, tensor, &self.device))
+            .map_err(|source| LoadError::Device { path: self.directory.clone(), source })
+    }
+
+    fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
+        // What is no bias is a norm.
+        let vector = match id.bias {
+            true => self.random(id),
+            false => Tensor::ones(self.shape(id).unwrap_or_default(), DType::F32, &self.device),
+        };
+        vector
+            .and_then(|vector| vector.to_dtype(self.activations))
+            .map_err(|source| LoadError::Device { path: self.directory.clone(), source })
+    }
+
+    fn file_bytes(&self, id: TensorId) -> u64 {
+        self.elements(id) * self.weights.size_in_bytes() as u64
+    }
+}
