@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
     error::LoadError,
+    host::ModelHost,
     kv::{KvCounters, KvStore, KvUsage},
     memory,
     model::{
@@ -25,7 +26,7 @@ use crate::{
         load_model,
     },
     prompt::PromptTemplate,
-    scheduler::{Node, Scheduler},
+    scheduler::Scheduler,
 };
 
 /// Sessions that wait for the thread to notice them.
@@ -124,7 +125,7 @@ impl Engine {
         let computed_tokens = Arc::new(AtomicU64::new(0));
         let template = ChatTemplate::of(&tokenizer);
         let no_template = template.unusable().map(str::to_owned);
-        let node = Node {
+        let host = ModelHost {
             template: PromptTemplate(template),
             decoder,
             tokenizer,
@@ -138,7 +139,7 @@ impl Engine {
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);
         let thread = std::thread::Builder::new()
             .name(format!("engine {}", card.name))
-            .spawn(move || Scheduler::new(node, store, arriving).run())
+            .spawn(move || Scheduler::new(host, store, arriving).run())
             .map_err(LoadError::Thread)?;
         let (arrivals, thread) = (Some(arrivals), Some(thread));
         Ok(Engine { card, computed_tokens, kv_budget_bytes, kv, no_template, arrivals, thread })

@@ -2,8 +2,10 @@
 //! commits text. It never sees protobuf or a network. Chat templates and tokenizers are in the crate
 //! `text`.
 
+mod active_session;
 mod engine;
 mod error;
+mod host;
 mod kv;
 mod memory;
 mod model;
@@ -11,8 +13,7 @@ mod prompt;
 mod proposal;
 mod sample;
 mod scheduler;
-mod session;
-mod slot;
+mod session_text;
 
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};

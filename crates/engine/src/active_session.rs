@@ -24,17 +24,17 @@ use thinking::{
 use tokio::sync::mpsc::{OwnedPermit, error::SendError, error::TrySendError};
 
 use crate::{
+    host::ModelHost,
     kv::KvStore,
     proposal::{OwnTokens, Proposal},
     sample::Sampler,
-    scheduler::Node,
-    session::SessionText,
+    session_text::SessionText,
 };
 
 type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Event>, SendError<()>>> + Send>>;
 
 /// One session.
-pub(crate) struct Slot {
+pub(crate) struct ActiveSession {
     server: SessionServer,
     /// Ready when the caller gave the session up.
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -105,10 +105,10 @@ pub(crate) enum Work {
     Prefill,
 }
 
-impl Slot {
+impl ActiveSession {
     pub(crate) fn new(server: SessionServer) -> Self {
         let events = server.events.clone();
-        Slot {
+        ActiveSession {
             server,
             gone: Box::pin(async move { events.closed().await }),
             room: None,
@@ -128,7 +128,7 @@ impl Slot {
     /// when either may go on.
     pub(crate) fn pump(
         &mut self,
-        node: &Node,
+        host: &ModelHost,
         kv: &mut KvStore,
         open_sessions: usize,
         context: &mut Context<'_>,
@@ -138,7 +138,7 @@ impl Slot {
             self.end();
             return;
         }
-        while self.flush(context) && self.step(node, kv, open_sessions, context) {}
+        while self.flush(context) && self.step(host, kv, open_sessions, context) {}
         if self.overdue().is_some_and(|overdue| overdue <= Instant::now()) {
             // What the caller did not read in time is not worth keeping a cache for.
             self.outbox.clear();
@@ -242,7 +242,7 @@ impl Slot {
     /// One step with an empty outbox. Answers whether there may be another at once.
     fn step(
         &mut self,
-        node: &Node,
+        host: &ModelHost,
         kv: &mut KvStore,
         open_sessions: usize,
         context: &mut Context<'_>,
@@ -252,7 +252,7 @@ impl Slot {
             Phase::Over => false,
             Phase::Idle | Phase::Proposed(_) => match self.next.take() {
                 Some(command) => {
-                    if let Err(failure) = self.carry_out(command, node, kv, open_sessions) {
+                    if let Err(failure) = self.carry_out(command, host, kv, open_sessions) {
                         self.fail(failure);
                     }
                     true
@@ -270,7 +270,7 @@ impl Slot {
                     self.fail(Failure::new(Code::DeadlineExceeded, message));
                     return true;
                 }
-                self.merge_append(node) || self.answer_warmed(kv)
+                self.merge_append(host) || self.answer_warmed(kv)
             }
             Phase::Proposing(_) if matches!(self.next, Some(Command::Cancel)) => {
                 self.next = None;
@@ -281,7 +281,7 @@ impl Slot {
                 self.finish(FinishReason::Deadline);
                 true
             }
-            Phase::Proposing(_) => self.draw(node),
+            Phase::Proposing(_) => self.draw(host),
         }
     }
 

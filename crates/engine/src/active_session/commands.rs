@@ -11,34 +11,34 @@ use thinking::{
     },
 };
 
-use super::{OpenSession, Phase, Running, Slot, Warming};
+use super::{ActiveSession, OpenSession, Phase, Running, Warming};
 use crate::{
+    host::ModelHost,
     kv::KvStore,
     proposal::Proposal,
     sample::{SampleError, Sampler, entropy_nats},
-    scheduler::Node,
-    session::{SessionText, cannot_encode, check_encodable},
+    session_text::{SessionText, cannot_encode, check_encodable},
 };
 
-impl Slot {
+impl ActiveSession {
     pub(super) fn carry_out(
         &mut self,
         command: Command,
-        node: &Node,
+        host: &ModelHost,
         kv: &mut KvStore,
         open_sessions: usize,
     ) -> Result<(), Failure> {
         match command {
-            Command::Open(open) => self.open(open, node, kv, open_sessions),
+            Command::Open(open) => self.open(open, host, kv, open_sessions),
             Command::Append(append) => {
                 self.protocol.append(&append.text)?;
                 let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
-                let tokens = session.text.append(&append, &node.tokenizer)?;
+                let tokens = session.text.append(&append, &host.tokenizer)?;
                 self.warm(tokens, 0);
                 Ok(())
             }
             Command::Propose(ask) => self.propose(ask, kv),
-            Command::Commit { bytes } => self.commit(bytes, node),
+            Command::Commit { bytes } => self.commit(bytes, host),
             Command::Cancel => Ok(()),
         }
     }
@@ -46,7 +46,7 @@ impl Slot {
     fn open(
         &mut self,
         open: Open,
-        node: &Node,
+        host: &ModelHost,
         kv: &mut KvStore,
         open_sessions: usize,
     ) -> Result<(), Failure> {
@@ -54,30 +54,30 @@ impl Slot {
         self.question_id = open.question_id;
         // A deadline too far to count is none.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
-        self.overdue = self.deadline.and_then(|at| at.checked_add(node.deadline_grace));
-        if open_sessions >= node.max_sessions {
+        self.overdue = self.deadline.and_then(|at| at.checked_add(host.deadline_grace));
+        if open_sessions >= host.max_sessions {
             return Err(Failure {
                 code: Code::Overloaded,
                 message: format!(
                     "all {} sessions of this node are taken; try again later or raise the node's limit",
-                    node.max_sessions
+                    host.max_sessions
                 ),
                 retry_after_ms: Some(1000),
             });
         }
         let invalid = |error: SampleError| Failure::new(Code::InvalidArgument, error.to_string());
         let sampler = Sampler::new(open.sampling).map_err(invalid)?;
-        let rendered = node.template.render(&open.prompt)?;
-        check_encodable(&rendered, node.context, &node.tokenizer)?;
+        let rendered = host.template.render(&open.prompt)?;
+        check_encodable(&rendered, host.context, &host.tokenizer)?;
         let prompt = match open.prompt {
-            thinking::thinker::Prompt::Raw(_) => node.tokenizer.encode_raw_prompt(&rendered),
-            thinking::thinker::Prompt::Messages(_) => node.tokenizer.encode_prompt(&rendered),
+            thinking::thinker::Prompt::Raw(_) => host.tokenizer.encode_raw_prompt(&rendered),
+            thinking::thinker::Prompt::Messages(_) => host.tokenizer.encode_prompt(&rendered),
         };
         let prompt = prompt.map_err(cannot_encode)?;
         let prompt_tokens = prompt.len() as u32;
-        let mut text = SessionText::new(prompt, node.decoder.new_cache(), node.context)?;
+        let mut text = SessionText::new(prompt, host.decoder.new_cache(), host.context)?;
         let committed = thinking::thinker::Append { text: open.committed, token_ids: Vec::new() };
-        let tokens = text.append(&committed, &node.tokenizer)?;
+        let tokens = text.append(&committed, &host.tokenizer)?;
         let cached = text.adopt(kv);
         kv.count_cached(cached);
         self.session = Some(OpenSession { text, sampler });
@@ -90,7 +90,7 @@ impl Slot {
             "session opened"
         );
         let opened =
-            Opened { card: node.card.clone(), prompt_tokens, cached_tokens: cached as u32 };
+            Opened { card: host.card.clone(), prompt_tokens, cached_tokens: cached as u32 };
         self.outbox.push_back(Event::Opened(opened));
         self.warm(tokens, 0);
         Ok(())
@@ -109,7 +109,7 @@ impl Slot {
     }
 
     /// Takes a queued append in before anything is computed for the last one. Answers whether it did.
-    pub(super) fn merge_append(&mut self, node: &Node) -> bool {
+    pub(super) fn merge_append(&mut self, host: &ModelHost) -> bool {
         let Some(Command::Append(append)) = &self.next else { return false };
         let Phase::Warming(warming) = &self.phase else { return false };
         if warming.answers.len() >= COMMAND_QUEUE {
@@ -117,7 +117,7 @@ impl Slot {
         }
         let Some(session) = &mut self.session else { return false };
         // One that fails is left for its turn, so that the answers before it are not lost.
-        let Ok(tokens) = session.text.append(append, &node.tokenizer) else { return false };
+        let Ok(tokens) = session.text.append(append, &host.tokenizer) else { return false };
         // No proposal is open while text warms: this is never refused.
         if self.protocol.append(&append.text).is_err() {
             return false;
@@ -163,25 +163,25 @@ impl Slot {
         Ok(())
     }
 
-    fn commit(&mut self, bytes: u64, node: &Node) -> Result<(), Failure> {
+    fn commit(&mut self, bytes: u64, host: &ModelHost) -> Result<(), Failure> {
         let kept = self.protocol.commit(bytes)?;
         let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
         let Phase::Proposed(own) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return Err(Refusal::NoProposal.into());
         };
-        let tokens = session.text.commit(&own, kept, &node.tokenizer)?;
+        let tokens = session.text.commit(&own, kept, &host.tokenizer)?;
         self.warm(tokens, 1);
         Ok(())
     }
 
     /// Draws the next token if its logits are known. Answers whether it did.
-    pub(super) fn draw(&mut self, node: &Node) -> bool {
+    pub(super) fn draw(&mut self, host: &ModelHost) -> bool {
         let Phase::Proposing(running) = &mut self.phase else { return false };
         let Some(OpenSession { text, sampler }) = &mut self.session else { return false };
         let Some(logits) = text.logits() else { return false };
         let began = Instant::now();
         // A model's matrix may have more rows than the tokenizer has tokens.
-        let logits = &logits[..logits.len().min(node.tokenizer.vocabulary_size())];
+        let logits = &logits[..logits.len().min(host.tokenizer.vocabulary_size())];
         let proposal = &mut running.proposal;
         if proposal.wants_entropy(self.protocol.committed()) {
             proposal.tell_entropy(entropy_nats(logits));
@@ -193,11 +193,11 @@ impl Slot {
                 return true;
             }
         };
-        let mut reason = if node.tokenizer.is_end_of_text(token) {
+        let mut reason = if host.tokenizer.is_end_of_text(token) {
             Some(proposal.push_end_of_text())
         } else {
             text.push_own(token);
-            proposal.push(token, &node.tokenizer)
+            proposal.push(token, &host.tokenizer)
         };
         if reason.is_none() && text.is_full() {
             reason = Some(FinishReason::ContextFull);

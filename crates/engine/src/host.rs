@@ -1,0 +1,27 @@
+//! What all sessions of an engine share. Running them is the work of [`crate::scheduler`].
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use text::Tokenizer;
+use thinking::thinker::ModelCard;
+
+use crate::{model::Decoder, prompt::PromptTemplate};
+
+/// A loaded model and the limits that its sessions keep.
+pub(crate) struct ModelHost {
+    pub(crate) decoder: Decoder,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) template: PromptTemplate,
+    pub(crate) card: ModelCard,
+    /// Longest session in tokens.
+    pub(crate) context: usize,
+    pub(crate) max_sessions: usize,
+    pub(crate) prefill_chunk_tokens: usize,
+    /// How long after its deadline a session is kept that waits for its caller.
+    pub(crate) deadline_grace: Duration,
+    /// Tokens computed since the start.
+    pub(crate) computed_tokens: Arc<AtomicU64>,
+}
