@@ -9,7 +9,7 @@ use candle_core::{
 
 use super::{
     elementwise,
-    quant::{self, Panels},
+    quant::{self, PackedMatrix},
 };
 
 /// A matrix of shape [outputs, inputs].
@@ -18,7 +18,7 @@ pub(crate) enum Weight {
     /// Blocks of a quantised format, also bf16 and f16 on the CPU, that candle multiplies.
     Blocks(Arc<QTensor>),
     /// The same, where there is a kernel of our own.
-    Panels(Arc<Panels>),
+    Packed(Arc<PackedMatrix>),
     /// In the dtype that is computed in.
     Plain(Tensor),
 }
@@ -35,8 +35,8 @@ impl Weight {
         device: &Device,
     ) -> Result<Self> {
         if quant::serves(dtype, inputs, device) {
-            let panels = quant::panels(dtype, bytes, (outputs, inputs))?;
-            return Ok(Weight::Panels(Arc::new(panels)));
+            let packed = quant::pack(dtype, bytes, (outputs, inputs))?;
+            return Ok(Weight::Packed(Arc::new(packed)));
         }
         let blocks = qtensor_from_ggml(dtype, bytes, vec![outputs, inputs], device)?;
         Ok(Weight::Blocks(Arc::new(blocks)))
@@ -60,7 +60,7 @@ impl Weight {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Weight::Plain(matrix) => x.matmul(&matrix.t()?),
-            Weight::Panels(panels) => Ok(quant::matmul(&[panels], x)?.remove(0)),
+            Weight::Packed(packed) => Ok(quant::matmul(&[packed], x)?.remove(0)),
             Weight::Blocks(blocks) => {
                 let half = matches!(blocks.dtype(), GgmlDType::BF16 | GgmlDType::F16);
                 if half && x.dim(0)? >= WIDEN_FROM_ROWS {
@@ -74,13 +74,13 @@ impl Weight {
     fn blocks(&self) -> Option<&QTensor> {
         match self {
             Weight::Blocks(blocks) => Some(blocks),
-            Weight::Panels(_) | Weight::Plain(_) => None,
+            Weight::Packed(_) | Weight::Plain(_) => None,
         }
     }
 
-    fn panels(&self) -> Option<&Panels> {
+    fn packed(&self) -> Option<&PackedMatrix> {
         match self {
-            Weight::Panels(panels) => Some(panels),
+            Weight::Packed(packed) => Some(packed),
             Weight::Blocks(_) | Weight::Plain(_) => None,
         }
     }
@@ -89,7 +89,7 @@ impl Weight {
     pub(crate) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
         match self {
             Weight::Plain(matrix) => matrix.index_select(ids, 0),
-            Weight::Panels(panels) => panels.rows(ids),
+            Weight::Packed(packed) => packed.rows(ids),
             Weight::Blocks(blocks) => blocks.embedding(ids),
         }
     }
@@ -98,7 +98,7 @@ impl Weight {
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Weight::Plain(matrix) => (matrix.elem_count() * matrix.dtype().size_in_bytes()) as u64,
-            Weight::Panels(panels) => panels.bytes() as u64,
+            Weight::Packed(packed) => packed.bytes() as u64,
             Weight::Blocks(blocks) => blocks.storage_size_in_bytes() as u64,
         }
     }
@@ -142,8 +142,8 @@ impl Linear {
 
 /// The products of `x` with all matrices at once; none where there is no kernel for it.
 fn together<const N: usize>(layers: [&Linear; N], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
-    let panels = layers.map(|layer| layer.weight.panels());
-    if let Some(all) = panels.into_iter().collect::<Option<Vec<_>>>() {
+    let packed = layers.map(|layer| layer.weight.packed());
+    if let Some(all) = packed.into_iter().collect::<Option<Vec<_>>>() {
         return quant::matmul(&all, x).map(Some);
     }
     let blocks = layers.map(|layer| layer.weight.blocks());

@@ -4,11 +4,11 @@
 //! that eight sessions in a batch cost eight times what one costs, and a prompt as much per token
 //! as decoding (with VNNI its kernels share more, but eight sessions still make less than three
 //! times the tokens of one); f16 and bf16 it widens number by number. Here weights are rearranged
-//! once, when they are loaded (`panel`), so that an instruction takes in 8 columns or 16, and
+//! once, when they are loaded (`packed`), so that an instruction takes in 8 columns or 16, and
 //! unpacked once for four rows. Every product sums in one order, so it is the same to the bit
 //! however many rows or threads share the pass, and whatever the instructions (`x86`).
 
-mod panel;
+mod packed;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -17,8 +17,8 @@ use std::ops::Range;
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor, bail, quantized::GgmlDType};
 use rayon::prelude::*;
 
-pub(crate) use self::panel::Panels;
-use self::panel::{COLUMNS, Format};
+pub(crate) use self::packed::PackedMatrix;
+use self::packed::{COLUMNS, Format};
 
 /// Pieces of work per thread, so that a thread that was held up leaves some to others.
 const PIECES: usize = 4;
@@ -29,7 +29,7 @@ const COPY_PARALLEL_FROM: usize = 1 << 17;
 
 /// 32 activations in eight bits: scale times values. The values sum to `whole`, the activations to `sum`.
 #[derive(Debug, Clone, Copy)]
-struct Eights {
+struct Q8Block32 {
     scale: f32,
     sum: f32,
     whole: i32,
@@ -39,7 +39,7 @@ struct Eights {
 /// 256 activations in eight bits, and the sums of every 16 and every 32 of their values, two side
 /// by side in one number as they are multiplied.
 #[derive(Debug, Clone, Copy)]
-struct Eights256 {
+struct Q8Block256 {
     scale: f32,
     values: [i8; 256],
     by_16: [[i16; 2]; 8],
@@ -52,13 +52,13 @@ struct Eights256 {
 struct Activations<'a> {
     rows: usize,
     plain: &'a [f32],
-    by_32: Vec<Eights>,
-    by_256: Vec<Eights256>,
+    by_32: Vec<Q8Block32>,
+    by_256: Vec<Q8Block256>,
 }
 
 /// Some panels of one of several matrices, and where their products go.
 struct Piece<'a> {
-    matrix: &'a Panels,
+    matrix: &'a PackedMatrix,
     panels: Range<usize>,
     /// [panels, rows, COLUMNS].
     out: &'a mut [f32],
@@ -82,31 +82,16 @@ pub(crate) fn serves(dtype: GgmlDType, inputs: usize, device: &Device) -> bool {
 }
 
 /// Rearranges a matrix [outputs, inputs] of a format that is served here.
-pub(crate) fn panels(dtype: GgmlDType, ggml: &[u8], shape: (usize, usize)) -> Result<Panels> {
+pub(crate) fn pack(dtype: GgmlDType, ggml: &[u8], shape: (usize, usize)) -> Result<PackedMatrix> {
     let Some(format) = Format::of(dtype) else { bail!("{dtype:?} is not served here") };
     if !shape.1.is_multiple_of(format.block()) {
         bail!("rows of {} are no whole number of {dtype:?} blocks", shape.1);
     }
-    Ok(Panels::new(format, ggml, shape))
-}
-
-impl Panels {
-    /// The weights of these outputs, f32 [ids, inputs].
-    pub(crate) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
-        let ids: Vec<u32> = ids.to_vec1()?;
-        let mut out = Vec::with_capacity(ids.len() * self.inputs);
-        for id in &ids {
-            if *id as usize >= self.outputs {
-                bail!("there is no row {id} among {}", self.outputs);
-            }
-            self.widen(*id as usize, &mut out);
-        }
-        Tensor::from_vec(out, (ids.len(), self.inputs), &Device::Cpu)
-    }
+    Ok(PackedMatrix::new(format, ggml, shape))
 }
 
 /// The products of `x` [rows, inputs] with matrices [outputs, inputs]: [rows, outputs] each.
-pub(crate) fn matmul(matrices: &[&Panels], x: &Tensor) -> Result<Vec<Tensor>> {
+pub(crate) fn matmul(matrices: &[&PackedMatrix], x: &Tensor) -> Result<Vec<Tensor>> {
     match Instructions::available().last() {
         Some(best) => best.matmul(matrices, x),
         None => bail!("this CPU has no instructions for the products of panels"),
@@ -131,7 +116,7 @@ impl Instructions {
         &[]
     }
 
-    fn matmul(self, matrices: &[&Panels], x: &Tensor) -> Result<Vec<Tensor>> {
+    fn matmul(self, matrices: &[&PackedMatrix], x: &Tensor) -> Result<Vec<Tensor>> {
         let (rows, inputs) = x.dims2()?;
         let contiguous = x.contiguous()?;
         let (storage, layout) = contiguous.storage_and_layout();
@@ -195,10 +180,10 @@ impl Instructions {
         let wide = format.block() == 256;
         if wide && x.by_256.is_empty() {
             let empty =
-                Eights256 { scale: 0.0, values: [0; 256], by_16: [[0; 2]; 8], by_32: [[0; 2]; 4] };
+                Q8Block256 { scale: 0.0, values: [0; 256], by_16: [[0; 2]; 8], by_32: [[0; 2]; 4] };
             x.by_256 = vec![empty; blocks];
         } else if !wide && x.by_32.is_empty() {
-            x.by_32 = vec![Eights { scale: 0.0, sum: 0.0, whole: 0, values: [0; 32] }; blocks];
+            x.by_32 = vec![Q8Block32 { scale: 0.0, sum: 0.0, whole: 0, values: [0; 32] }; blocks];
         } else {
             return;
         }
@@ -291,10 +276,10 @@ mod tests {
         GgmlDType::Q6K,
     ];
 
-    fn quantised(matrix: &Tensor, dtype: GgmlDType) -> (Panels, Tensor) {
+    fn quantised(matrix: &Tensor, dtype: GgmlDType) -> (PackedMatrix, Tensor) {
         let blocks = QTensor::quantize(matrix, dtype).unwrap();
-        let panels = panels(dtype, &blocks.data().unwrap(), matrix.dims2().unwrap()).unwrap();
-        (panels, blocks.dequantize(&Device::Cpu).unwrap())
+        let packed = pack(dtype, &blocks.data().unwrap(), matrix.dims2().unwrap()).unwrap();
+        (packed, blocks.dequantize(&Device::Cpu).unwrap())
     }
 
     /// The greatest difference, against the size of the products.
@@ -319,12 +304,12 @@ mod tests {
             }
             let inputs = 256 * blocks;
             let x = noise(rows, inputs, seed);
-            let matrices: Vec<(Panels, Tensor)> = FORMATS
+            let matrices: Vec<(PackedMatrix, Tensor)> = FORMATS
                 .into_iter()
                 .enumerate()
                 .map(|(at, dtype)| quantised(&noise(outputs + at, inputs, seed ^ at as u32), dtype))
                 .collect();
-            let all: Vec<&Panels> = matrices.iter().map(|(panels, _)| panels).collect();
+            let all: Vec<&PackedMatrix> = matrices.iter().map(|(packed, _)| packed).collect();
             let products = matmul(&all, &x).unwrap();
             for ((matrix, plain), product) in matrices.iter().zip(&products) {
                 let plain = x.matmul(&plain.t().unwrap()).unwrap();
@@ -344,9 +329,9 @@ mod tests {
         #[test]
         fn a_panel_holds_the_weights_of_the_file(seed: u32, blocks in 1usize..3, outputs in 1usize..20) {
             for dtype in FORMATS {
-                let (panels, plain) = quantised(&noise(outputs, 256 * blocks, seed), dtype);
+                let (packed, plain) = quantised(&noise(outputs, 256 * blocks, seed), dtype);
                 let ids = Tensor::arange(0u32, outputs as u32, &Device::Cpu).unwrap();
-                prop_assert!(apart(&panels.rows(&ids).unwrap(), &plain) < 1e-6, "{dtype:?}");
+                prop_assert!(apart(&packed.rows(&ids).unwrap(), &plain) < 1e-6, "{dtype:?}");
             }
         }
 

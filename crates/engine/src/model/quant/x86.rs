@@ -16,13 +16,13 @@ pub(super) mod vnni;
 use std::arch::x86_64::*;
 
 use super::{
-    Activations, Eights, Eights256,
-    panel::{COLUMNS, GROUP},
+    Activations, Q8Block32, Q8Block256,
+    packed::{COLUMNS, GROUP},
 };
 
 /// Fills in blocks of 32 from their values.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn quantise_32(values: &[f32], blocks: &mut [Eights]) {
+pub(super) fn quantise_32(values: &[f32], blocks: &mut [Q8Block32]) {
     for (values, block) in values.as_chunks::<32>().0.iter().zip(blocks) {
         block.scale = in_eight_bits(values, &mut block.values);
         let (ones, values) = (_mm256_set1_epi8(1), load_signed(&block.values));
@@ -34,7 +34,7 @@ pub(super) fn quantise_32(values: &[f32], blocks: &mut [Eights]) {
 
 /// Fills in blocks of 256 from their values.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn quantise_256(values: &[f32], blocks: &mut [Eights256]) {
+pub(super) fn quantise_256(values: &[f32], blocks: &mut [Q8Block256]) {
     for (values, block) in values.as_chunks::<256>().0.iter().zip(blocks) {
         block.scale = in_eight_bits(values, &mut block.values);
         let ones = _mm256_set1_epi8(1);
@@ -155,7 +155,7 @@ fn dot_floats<const R: usize, const BF16: bool>(
 /// A group's values of R rows.
 #[inline]
 pub(super) fn values_of<'a, const R: usize>(
-    x: &[&'a [Eights256]; R],
+    x: &[&'a [Q8Block256]; R],
     block: usize,
     group: usize,
 ) -> [&'a [i8; GROUP]; R] {

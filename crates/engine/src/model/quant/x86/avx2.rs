@@ -17,7 +17,7 @@ use std::arch::x86_64::{
 use super::{
     super::{
         Activations,
-        panel::{COLUMNS, Format, GROUP},
+        packed::{COLUMNS, Format, GROUP},
     },
     four, rows, two, values_of,
 };
@@ -25,7 +25,7 @@ use super::{
 type Ints = __m256i;
 type Floats = __m256;
 
-/// Panels side by side in a vector.
+/// PackedMatrix side by side in a vector.
 const PANELS: usize = 1;
 
 // With more rows the registers do not hold their sums.

@@ -18,7 +18,7 @@ use std::arch::x86_64::{
 use super::{
     super::{
         Activations,
-        panel::{COLUMNS, Format, GROUP},
+        packed::{COLUMNS, Format, GROUP},
     },
     four, rows, two, values_of,
 };
@@ -26,7 +26,7 @@ use super::{
 type Ints = __m512i;
 type Floats = __m512;
 
-/// Panels side by side in a vector.
+/// PackedMatrix side by side in a vector.
 const PANELS: usize = 2;
 
 products!("avx2,fma,f16c,avx512f,avx512bw,avx512vnni", [4, 2, 1]);

@@ -1,4 +1,5 @@
-//! Panels: quantised matrices rearranged, weight for weight, so that one instruction takes in 8 columns.
+//! Packed matrices: quantised matrices rearranged in panels, weight for weight, so that one instruction takes in 8
+//! columns.
 //!
 //! A column is one output's weights, which GGML keeps together. A panel holds 8 columns block by block: of each block
 //! first what scales it, then its weights in groups of 32. Within a group, weight k of all columns lies in vector
@@ -8,7 +9,7 @@
 
 use std::ops::Range;
 
-use candle_core::quantized::GgmlDType;
+use candle_core::{Device, Result, Tensor, bail, quantized::GgmlDType};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -121,14 +122,14 @@ impl Format {
 
 /// A quantised matrix [outputs, inputs] in panels.
 #[derive(Debug)]
-pub(crate) struct Panels {
+pub(crate) struct PackedMatrix {
     pub(super) format: Format,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     bytes: Vec<u8>,
 }
 
-impl Panels {
+impl PackedMatrix {
     /// Rearranges GGML's bytes; `inputs` is a whole number of blocks.
     pub(super) fn new(format: Format, ggml: &[u8], (outputs, inputs): (usize, usize)) -> Self {
         let blocks = inputs / format.block();
@@ -145,7 +146,7 @@ impl Panels {
                 }
             }
         });
-        Panels { format, outputs, inputs, bytes }
+        PackedMatrix { format, outputs, inputs, bytes }
     }
 
     /// Memory held, in bytes.
@@ -166,8 +167,21 @@ impl Panels {
         self.inputs / self.format.block() * self.format.panel_block_bytes()
     }
 
+    /// The weights of these outputs, f32 [ids, inputs].
+    pub(crate) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
+        let ids: Vec<u32> = ids.to_vec1()?;
+        let mut out = Vec::with_capacity(ids.len() * self.inputs);
+        for id in &ids {
+            if *id as usize >= self.outputs {
+                bail!("there is no row {id} among {}", self.outputs);
+            }
+            self.widen(*id as usize, &mut out);
+        }
+        Tensor::from_vec(out, (ids.len(), self.inputs), &Device::Cpu)
+    }
+
     /// Appends an output's weights as plain numbers.
-    pub(super) fn widen(&self, output: usize, out: &mut Vec<f32>) {
+    fn widen(&self, output: usize, out: &mut Vec<f32>) {
         let panel = self.some(output / COLUMNS..output / COLUMNS + 1);
         for block in panel.chunks_exact(self.format.panel_block_bytes()) {
             Block::take(self.format, output % COLUMNS, block).widen(self.format, out);
