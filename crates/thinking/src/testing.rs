@@ -6,11 +6,14 @@
 //!
 //! This is test code that other crates' tests share: it needs a tokio runtime with time.
 
+mod case;
 mod cases;
 mod conformance;
 mod fake;
 mod script;
+mod talk;
 
-pub use conformance::{Case, Settings, Violation, assert_conforms, cases, conformance};
+pub use case::{Case, Settings, Violation};
+pub use conformance::{assert_conforms, cases, conformance};
 pub use fake::{Fault, FaultKind, Options, ScriptedThinker};
 pub use script::{END_OF_TEXT, Moment, Script, pieces};

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::conformance::{Case, Outcome, Settings, Talk, ensure};
+use super::{
+    case::{Case, Outcome, Settings},
+    talk::{Talk, ensure},
+};
 use crate::{
     thinker::{Append, Code, Command, Event, FinishReason, Propose, Thinker},
     trigger::{Matcher, Phrase, TriggerKind, Watch},

@@ -1,0 +1,173 @@
+//! What is said between a policy and the driver: events, actions, and why a stretch is written by whom.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{thinker::FinishReason, trigger::Watch};
+
+/// The two writers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The small model, near the user.
+    Small,
+    /// The large model, on the server.
+    Large,
+}
+
+impl Role {
+    /// The other writer.
+    pub fn other(self) -> Role {
+        match self {
+            Role::Small => Role::Large,
+            Role::Large => Role::Small,
+        }
+    }
+}
+
+/// Why a stretch is written by whom it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// The writer's ordinary turn.
+    Turn,
+    /// The paper's probe: what would the small model write after this paragraph break?
+    Probe,
+    /// Takeover: the first stretch of an answer, for a small model that does not reason.
+    Begin,
+    /// Takeover after an affirmation.
+    Affirmation,
+    /// Takeover after a reflection.
+    Reflection,
+    /// Takeover after, or extended by, a verification.
+    Verification,
+    /// Takeover because the small model reflects without end.
+    ExcessiveReflection,
+    /// Takeover by a baseline's schedule (random, periodic).
+    Schedule,
+    /// The sentence a policy inserts; no model wrote it.
+    Recap,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Event<'a> {
+    /// Both sessions are open. Always the first event.
+    Started {
+        /// Tokens of the prompt.
+        prompt_tokens: u32,
+    },
+    /// The proposal last asked for is complete.
+    Finished {
+        /// Its text.
+        text: &'a str,
+        /// Its tokens, an end-of-text token counted.
+        tokens: u32,
+        /// Why it ended.
+        reason: &'a FinishReason,
+    },
+    /// The first text of the proposal that the large writer was last asked for is not here within
+    /// [`Ask::first_text_within`], or the large writer is out: none of it will be here. Nothing of it can be kept, and
+    /// whoever asked goes on without it. [`Limited`](super::Limited) knows what to do then, whatever the policy inside.
+    Late,
+    /// The text last inserted is committed.
+    Inserted {
+        /// The tokens it took.
+        tokens: u32,
+    },
+}
+
+/// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask`, `Overlap` or `End`; only
+/// after [`Event::Late`] of an ask with an overlap may it be another, when what was written meanwhile goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Keep the first bytes of this writer's open proposal and forget the rest; one that is still being written is
+    /// cancelled. The other writer's session is given the kept text.
+    Keep {
+        /// Whose proposal.
+        role: Role,
+        /// How much of it.
+        bytes: u64,
+    },
+    /// Commit text that no model wrote. Answered by [`Event::Inserted`].
+    Insert {
+        /// The text.
+        text: String,
+        /// Why.
+        why: Why,
+    },
+    /// Ask a writer to go on. Answered by [`Event::Finished`], or by [`Event::Late`].
+    Ask(Ask),
+    /// Let the small writer write on provisionally while the large one, just asked, has no text. When the large one's
+    /// first text (or its end) is here first, this is forgotten and nobody hears of it. When it ends first, the large
+    /// writer is late: [`Event::Late`] comes, then, unless it is forgotten, this one's [`Event::Finished`]. Where the
+    /// large writer is late for [`Ask::first_text_within`], it goes on after [`Event::Late`] as an ask that is not
+    /// provisional.
+    Overlap(Ask),
+    /// The answer is complete.
+    End(End),
+}
+
+/// A request for a stretch of text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// Who writes.
+    pub role: Role,
+    /// Why.
+    pub why: Why,
+    /// Greatest number of tokens.
+    pub max_tokens: u32,
+    /// Texts that end it.
+    pub stop: Vec<String>,
+    /// The trigger watch.
+    pub watch: Option<Watch>,
+    /// Whether the policy may still forget all of it: nothing of a provisional stretch is shown or
+    /// sent to the other writer before `Keep`. Of any other stretch the settled bytes are.
+    pub provisional: bool,
+    /// How long its first text may take; after that it is given up. Without, as long as its node gives signs.
+    pub first_text_within: Option<Duration>,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// A model ended it.
+    EndOfText,
+    /// The token budget is spent.
+    MaxTokens,
+    /// A model's context is full.
+    ContextFull,
+    /// The deadline passed.
+    Deadline,
+    /// The caller cancelled.
+    Cancelled,
+}
+
+/// What was measured of an answer up to an event, for policies that keep to a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Measured {
+    /// Since the question was asked.
+    pub elapsed: Duration,
+    /// How long it took to open the session on the large node, or takes already.
+    pub large_opened: Option<Duration>,
+    /// Of the proposal whose end the event tells: from the ask to its first text, if it had any and nothing went wrong.
+    pub first_text: Option<Duration>,
+    /// Of the same proposal, or the one that is late: from the ask to now.
+    pub wall: Duration,
+}
+
+/// Decides who writes next and how far. Pure and total.
+pub trait Policy: Send {
+    /// Takes what was measured up to the event that comes next. Most policies look at text alone.
+    fn measured(&mut self, _: &Measured) {}
+
+    /// How many takeovers there were not, because a target had no room for them.
+    fn passed_over(&self) -> u32 {
+        0
+    }
+
+    /// Takes an event, answers with actions.
+    fn step(&mut self, event: Event<'_>) -> Vec<Action>;
+}
