@@ -4,6 +4,7 @@
 //! lints stand in `Cargo.toml` and `clippy.toml` instead.
 
 mod arrows;
+mod cycles;
 mod docs;
 mod layout;
 mod names;
