@@ -14,7 +14,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     config::ServerConfig,
     error::ServeError,
-    service::{Phase, Rooms, Service, gate},
+    service::{Lifecycle, Service, SessionLimit, gate},
     status,
 };
 
@@ -48,8 +48,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(broken)?;
     let mut server = config.server(address)?;
-    let (phase, phases) = watch::channel(Phase::Serving);
-    let rooms = Rooms::new(config.max_sessions);
+    let (lifecycle, lifecycle_seen) = watch::channel(Lifecycle::Serving);
+    let limit = SessionLimit::new(config.max_sessions);
     let health = HealthReporter::new();
     for name in ["", SERVICE] {
         health.set_service_status(name, ServingStatus::Serving).await;
@@ -67,7 +67,7 @@ pub async fn serve(
     let gate = gate(config.token.clone());
     let drain = config.drain;
     let max_message_bytes = config.max_message_bytes;
-    let ours = Service::new(thinker, config, rooms.clone(), phases);
+    let ours = Service::new(thinker, config, limit.clone(), lifecycle_seen);
     let ours = ThinkerServer::new(ours).max_decoding_message_size(max_message_bytes);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let stop = CancellationToken::new();
@@ -84,7 +84,7 @@ pub async fn serve(
         .serve_with_incoming_shutdown(incoming, stop.cancelled());
     let ending = async {
         shutdown.await;
-        end(health, &phase, &rooms, drain).await;
+        end(health, &lifecycle, &limit, drain).await;
         stop.cancel();
         // Streams of health or reflection that a client leaves open would hold us for ever.
         tokio::time::sleep(FAREWELL).await;
@@ -99,20 +99,20 @@ pub async fn serve(
 /// From the first sign of the end to the last session.
 async fn end(
     mut health: HealthReporter,
-    phase: &watch::Sender<Phase>,
-    rooms: &Rooms,
+    lifecycle: &watch::Sender<Lifecycle>,
+    limit: &SessionLimit,
     drain: Duration,
 ) {
     for name in ["", SERVICE] {
         health.set_service_status(name, ServingStatus::NotServing).await;
     }
-    phase.send_replace(Phase::Draining);
-    tracing::info!(sessions = rooms.taken(), ?drain, "shutting down, waiting for sessions");
-    if timeout(drain, rooms.all_left()).await.is_err() {
-        tracing::warn!(sessions = rooms.taken(), "drain time is over, ending sessions");
-        phase.send_replace(Phase::Stopping);
+    lifecycle.send_replace(Lifecycle::Draining);
+    tracing::info!(sessions = limit.open_sessions(), ?drain, "shutting down, waiting for sessions");
+    if timeout(drain, limit.all_closed()).await.is_err() {
+        tracing::warn!(sessions = limit.open_sessions(), "drain time is over, ending sessions");
+        lifecycle.send_replace(Lifecycle::Stopping);
         // Each session now fails by itself; a client that does not read must not hold us.
-        let _ = timeout(FAREWELL, rooms.all_left()).await;
+        let _ = timeout(FAREWELL, limit.all_closed()).await;
     }
     // Forgetting the services ends the streams that watch their health.
     for name in ["", SERVICE] {

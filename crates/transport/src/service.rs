@@ -22,7 +22,7 @@ use crate::{
     convert, status,
 };
 
-/// How long a client may take to open its session: until then it holds a place for nothing.
+/// How long a client may take to open its session: until then it takes one of the open sessions for nothing.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a client may say nothing, no heartbeat either, while nothing is computed for it: twelve of
 /// the usual heartbeats. A client that left without a word does not keep its cache.
@@ -30,44 +30,47 @@ const CLIENT_SILENCE: Duration = Duration::from_secs(60);
 /// When a refused client may try again, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1000;
 
-/// How far the server's life has come.
+/// What the server does with sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum Lifecycle {
+    /// New sessions are accepted.
     Serving,
-    /// No new sessions.
+    /// New sessions are refused, running ones go on.
     Draining,
-    /// No sessions.
+    /// Running sessions fail.
     Stopping,
 }
 
-/// The places for sessions.
+/// Limits how many sessions are open at a time. Cheap to clone; clones share one limit.
 #[derive(Debug, Clone)]
-pub(crate) struct Rooms {
-    places: Arc<Semaphore>,
-    all: u32,
+pub(crate) struct SessionLimit {
+    permits: Arc<Semaphore>,
+    max_sessions: u32,
 }
 
-impl Rooms {
-    pub(crate) fn new(all: u32) -> Self {
-        Rooms { places: Arc::new(Semaphore::new(all as usize)), all }
+impl SessionLimit {
+    pub(crate) fn new(max_sessions: u32) -> Self {
+        SessionLimit { permits: Arc::new(Semaphore::new(max_sessions as usize)), max_sessions }
     }
 
-    pub(crate) fn taken(&self) -> usize {
-        (self.all as usize).saturating_sub(self.places.available_permits())
+    /// The number of open sessions.
+    pub(crate) fn open_sessions(&self) -> usize {
+        (self.max_sessions as usize).saturating_sub(self.permits.available_permits())
     }
 
-    /// Waits until the last session is over. While it waits nobody can enter.
-    pub(crate) async fn all_left(&self) {
+    /// Waits until the last session is over. Meanwhile no session is admitted.
+    pub(crate) async fn all_closed(&self) {
         // Fails only when the semaphore is closed, which nobody does.
-        let _ = self.places.acquire_many(self.all).await;
+        let _ = self.permits.acquire_many(self.max_sessions).await;
     }
 
-    fn enter(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        self.places.clone().try_acquire_owned().map_err(|_| Failure {
+    /// Admits a session, which stays open until the permit is dropped.
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        self.permits.clone().try_acquire_owned().map_err(|_| Failure {
             code: Code::Overloaded,
             message: format!(
                 "all {} places for sessions are taken; try again later, or raise --max-sessions",
-                self.all
+                self.max_sessions
             ),
             retry_after_ms: Some(RETRY_AFTER_MS),
         })
@@ -93,18 +96,18 @@ pub(crate) fn gate(
 pub(crate) struct Service {
     thinker: Arc<dyn Thinker>,
     config: ServerConfig,
-    rooms: Rooms,
-    phase: watch::Receiver<Phase>,
+    limit: SessionLimit,
+    lifecycle: watch::Receiver<Lifecycle>,
 }
 
 impl Service {
     pub(crate) fn new(
         thinker: Arc<dyn Thinker>,
         config: ServerConfig,
-        rooms: Rooms,
-        phase: watch::Receiver<Phase>,
+        limit: SessionLimit,
+        lifecycle: watch::Receiver<Lifecycle>,
     ) -> Self {
-        Service { thinker, config, rooms, phase }
+        Service { thinker, config, limit, lifecycle }
     }
 }
 
@@ -116,12 +119,12 @@ impl wire::thinker_server::Thinker for Service {
         &self,
         request: Request<Streaming<wire::Command>>,
     ) -> Result<Response<Self::ThinkStream>, Status> {
-        // Entered before the phase is read: whoever waits for all to leave waits for this one too.
-        let place = self.rooms.enter();
-        if *self.phase.borrow() != Phase::Serving {
+        // Before the lifecycle is read: whoever waits until all are closed waits for this one too.
+        let permit = self.limit.admit();
+        if *self.lifecycle.borrow() != Lifecycle::Serving {
             return Err(status::status_from_failure(going_away()));
         }
-        let place = place.map_err(status::status_from_failure)?;
+        let permit = permit.map_err(status::status_from_failure)?;
         let Session { commands, events } = self.thinker.session();
         let conversation = Conversation {
             inbound: Some(request.into_inner()),
@@ -133,8 +136,8 @@ impl wire::thinker_server::Thinker for Service {
             owed: 0,
             quiet_since: Instant::now(),
             heartbeat: self.config.heartbeat,
-            phase: self.phase.clone(),
-            _place: place,
+            lifecycle: self.lifecycle.clone(),
+            _permit: permit,
         };
         let events = stream::unfold(conversation, |mut conversation| async move {
             let event = conversation.next().await?;
@@ -172,8 +175,8 @@ struct Conversation {
     /// When the client last said something or was answered.
     quiet_since: Instant,
     heartbeat: Duration,
-    phase: watch::Receiver<Phase>,
-    _place: OwnedSemaphorePermit,
+    lifecycle: watch::Receiver<Lifecycle>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Conversation {
@@ -204,7 +207,7 @@ impl Conversation {
     /// Waits for the next thing to happen. May be dropped and called again without loss.
     async fn step(&mut self, heartbeat: Instant) -> Step {
         let abandoned_by = self.abandoned_by();
-        let Conversation { inbound, waiting, commands, events, open_by, phase, .. } = self;
+        let Conversation { inbound, waiting, commands, events, open_by, lifecycle, .. } = self;
         // No order of preference: neither a client that talks without end nor a Thinker that does
         // may keep the other from being heard.
         select! {
@@ -213,7 +216,7 @@ impl Conversation {
                 Step::Received(received)
             }
             () = hand_over(commands, waiting), if waiting.is_some() => Step::HandedOver,
-            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => Step::Stopping,
+            _ = lifecycle.wait_for(|lifecycle| *lifecycle == Lifecycle::Stopping) => Step::Stopping,
             () = until(*open_by) => Step::NotOpened,
             () = until(abandoned_by) => Step::Abandoned,
             () = sleep_until(heartbeat) => Step::Silent,
@@ -349,10 +352,10 @@ async fn receive(inbound: &mut Option<Streaming<wire::Command>>) -> Result<Recei
 /// Gives the waiting command to the Thinker as soon as there is room.
 async fn hand_over(commands: &Option<mpsc::Sender<Command>>, waiting: &mut Option<Command>) {
     if let Some(commands) = commands
-        && let Ok(place) = commands.reserve().await
+        && let Ok(permit) = commands.reserve().await
         && let Some(command) = waiting.take()
     {
-        place.send(command);
+        permit.send(command);
     }
     // A Thinker that takes no more commands has failed; its events say why.
     *waiting = None;
