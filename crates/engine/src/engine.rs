@@ -169,7 +169,7 @@ impl Engine {
 
 impl Thinker for Engine {
     fn session(&self) -> Session {
-        let (session, server) = Session::pair();
+        let (session, server) = Session::channel();
         let Some(arrivals) = &self.arrivals else { return session };
         let (server, code, message) = match arrivals.try_send(server) {
             Ok(()) => return session,

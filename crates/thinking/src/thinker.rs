@@ -83,7 +83,7 @@ pub struct SessionServer {
 
 impl Session {
     /// Makes the two ends of a session, with bounded queues.
-    pub fn pair() -> (Session, SessionServer) {
+    pub fn channel() -> (Session, SessionServer) {
         let (commands_in, commands_out) = mpsc::channel(COMMAND_QUEUE);
         let (events_in, events_out) = mpsc::channel(EVENT_QUEUE);
         (

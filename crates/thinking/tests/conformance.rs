@@ -67,7 +67,7 @@ struct Broken(ScriptedThinker, Defect);
 
 impl Thinker for Broken {
     fn session(&self) -> Session {
-        let (outer, mut server) = Session::pair();
+        let (outer, mut server) = Session::channel();
         let mut inner = self.0.session();
         let defect = self.1;
         tokio::spawn(async move {

@@ -55,7 +55,7 @@ impl Remote {
 impl Thinker for Remote {
     /// Starts a session. Must be called in a tokio runtime; the session's task ends with the session.
     fn session(&self) -> Session {
-        let (session, server) = Session::pair();
+        let (session, server) = Session::channel();
         self.link.spawn(call::run(self.link.clone(), server));
         session
     }

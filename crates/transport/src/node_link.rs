@@ -154,7 +154,7 @@ mod tests {
         let link = Arc::new(NodeLink::new(config).unwrap());
         let running = || link.sessions.lock().unwrap().len();
         let start = || {
-            let (session, server) = Session::pair();
+            let (session, server) = Session::channel();
             link.spawn(call::run(link.clone(), server));
             session
         };

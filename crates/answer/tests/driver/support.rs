@@ -181,7 +181,7 @@ pub(crate) struct Far {
 
 impl Thinker for Far {
     fn session(&self) -> Session {
-        let (session, server) = Session::pair();
+        let (session, server) = Session::channel();
         let Session { commands, events } = self.near.session();
         tokio::spawn(later(server.commands, commands, self.one_way));
         tokio::spawn(later(events, server.events, self.one_way));
@@ -232,7 +232,7 @@ impl Thinker for Out {
     fn session(&self) -> Session {
         let now = Instant::now();
         self.tried.lock().unwrap().push(now);
-        let (session, server) = Session::pair();
+        let (session, server) = Session::channel();
         let out = Event::Failed(Failure::new(self.code, "it is out"));
         if self.from <= now && now < self.to {
             server.events.try_send(out).unwrap();
@@ -263,7 +263,7 @@ pub(crate) struct Liar {
 impl Thinker for Liar {
     fn session(&self) -> Session {
         let lies = self.started.fetch_add(1, Ordering::SeqCst) < self.sessions;
-        let (session, server) = Session::pair();
+        let (session, server) = Session::channel();
         let Session { commands, mut events } = self.truthful.session();
         let mut left = self.warmed;
         tokio::spawn(async move {

@@ -147,7 +147,7 @@ impl ScriptedThinker {
 
 impl Thinker for ScriptedThinker {
     fn session(&self) -> Session {
-        let (session, server) = Session::pair();
+        let (session, server) = Session::channel();
         let number = self.shared.started.fetch_add(1, Ordering::SeqCst);
         self.shared.open.send_modify(|open| *open += 1);
         let guard = OpenSession(Arc::clone(&self.shared));

@@ -115,7 +115,7 @@ async fn half_closing_lets_the_queue_complete() {
     let mut session = opened(&node.remote()).await;
     session.commands.send(propose(2)).await.unwrap();
     session.commands.send(Command::Commit { bytes: 3 }).await.unwrap();
-    session.commands = Session::pair().0.commands;
+    session.commands = Session::channel().0.commands;
     assert!(matches!(next(&mut session).await, Some(Event::Delta(_))));
     assert!(matches!(next(&mut session).await, Some(Event::Delta(_))));
     assert!(matches!(next(&mut session).await, Some(Event::Finished(_))));

@@ -185,7 +185,7 @@ impl Gated {
 
 impl Thinker for Gated {
     fn session(&self) -> Session {
-        let (session, server) = Session::pair();
+        let (session, server) = Session::channel();
         let gates = self.0.clone();
         tokio::spawn(async move {
             gated_session(&gates, server).await;

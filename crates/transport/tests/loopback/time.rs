@@ -124,7 +124,7 @@ async fn an_unused_session_connects_to_nothing() {
     let mut session = remote.session();
     assert!(timeout(HOUR, session.events.recv()).await.is_err());
     assert_eq!(remote.traffic(), Some(Traffic::default()));
-    session.commands = thinking::thinker::Session::pair().0.commands;
+    session.commands = thinking::thinker::Session::channel().0.commands;
     assert_eq!(next(&mut session).await, None);
     assert_eq!(failure_of_open(&remote).await.code, Code::Unavailable);
 }
