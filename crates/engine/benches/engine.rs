@@ -10,7 +10,7 @@ use std::{hint::black_box, path::Path};
 use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engine::{
-    Decoder, Draws, KvCache, LoadOptions, Row, Sampler, Want,
+    BatchRow, Decoder, Draws, KvCache, LoadOptions, Sampler, WantedLogits,
     kernels::{Attention, Matrix},
     load_model,
 };
@@ -76,7 +76,9 @@ fn built_in() -> Decoder {
 fn filled(decoder: &Decoder, tokens: usize) -> KvCache {
     let mut cache = decoder.new_cache();
     let prompt = vec![7; tokens];
-    decoder.forward(&mut [Row { tokens: &prompt, cache: &mut cache, logits: Want::Last }]).unwrap();
+    decoder
+        .forward(&mut [BatchRow { tokens: &prompt, cache: &mut cache, logits: WantedLogits::Last }])
+        .unwrap();
     cache
 }
 
@@ -89,8 +91,11 @@ fn step(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("decode", sessions), &sessions, |b, sessions| {
             let caches = || (0..*sessions).map(|_| filled(&decoder, 256)).collect::<Vec<_>>();
             let one = |mut caches: Vec<KvCache>| {
-                let rows =
-                    caches.iter_mut().map(|cache| Row { tokens: &[9], cache, logits: Want::Last });
+                let rows = caches.iter_mut().map(|cache| BatchRow {
+                    tokens: &[9],
+                    cache,
+                    logits: WantedLogits::Last,
+                });
                 decoder.forward(&mut rows.collect::<Vec<_>>()).unwrap()
             };
             b.iter_batched(caches, one, BatchSize::SmallInput);

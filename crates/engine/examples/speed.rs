@@ -20,7 +20,8 @@ use std::{error::Error, path::PathBuf, time::Instant};
 
 use candle_core::{DType, Device, Tensor};
 use engine::{
-    Decoder, KvCache, LoadOptions, LoadedModel, ModelLocation, Row, Want, load_model, load_random,
+    BatchRow, Decoder, KvCache, LoadOptions, LoadedModel, ModelLocation, WantedLogits, load_model,
+    load_random,
 };
 
 const USAGE: &str = "usage: speed [--device cpu|cuda|metal] [--batches N,N] \
@@ -37,7 +38,7 @@ fn tokens(decoder: &Decoder, count: usize) -> Vec<u32> {
 fn prefill(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Result<f64, Box<dyn Error>> {
     let began = Instant::now();
     for chunk in tokens.chunks(128) {
-        let row = Row { tokens: chunk, cache, logits: Want::Last };
+        let row = BatchRow { tokens: chunk, cache, logits: WantedLogits::Last };
         decoder.forward(&mut [row])?.to_vec2::<f32>()?;
     }
     Ok(began.elapsed().as_secs_f64())
@@ -52,7 +53,11 @@ fn decode(decoder: &Decoder, context: usize, sessions: usize) -> Result<f64, Box
     }
     let began = Instant::now();
     for token in next.chunks(1) {
-        let rows = caches.iter_mut().map(|cache| Row { tokens: token, cache, logits: Want::Last });
+        let rows = caches.iter_mut().map(|cache| BatchRow {
+            tokens: token,
+            cache,
+            logits: WantedLogits::Last,
+        });
         let logits = decoder.forward(&mut rows.collect::<Vec<_>>())?;
         logits.to_vec2::<f32>()?;
     }

@@ -19,8 +19,8 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};
 pub use kv::KvUsage;
 pub use model::{
-    Biases, Decoder, EmbeddedModel, Family, KvCache, LoadOptions, LoadProgress, LoadedModel,
-    ModelConfig, ModelLocation, RopeConfig, RopeScaling, Row, TokenizerSource, Want, kernels,
-    load_model, load_random,
+    BatchRow, Biases, Decoder, EmbeddedModel, Family, KvCache, LoadOptions, LoadProgress,
+    LoadedModel, ModelConfig, ModelLocation, RopeConfig, RopeScaling, TokenizerSource,
+    WantedLogits, kernels, load_model, load_random,
 };
 pub use sample::{Draws, SampleError, Sampler, entropy_nats};

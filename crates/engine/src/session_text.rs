@@ -10,7 +10,7 @@ use thinking::thinker::{Append, Code, Failure};
 
 use crate::{
     kv::KvStore,
-    model::{BLOCK, KvCache, Row, Want},
+    model::{BLOCK, BatchRow, KvCache, WantedLogits},
     proposal::OwnTokens,
 };
 
@@ -168,11 +168,11 @@ impl SessionText {
     }
 
     /// The next tokens to compute, at most so many; logits are asked for where they end the session.
-    pub(crate) fn row(&mut self, most: usize) -> Row<'_> {
+    pub(crate) fn row(&mut self, most: usize) -> BatchRow<'_> {
         let start = self.cache.len();
         let end = (start + most).min(self.tokens.len());
-        let logits = if end == self.tokens.len() { Want::Last } else { Want::None };
-        Row { tokens: &self.tokens[start..end], cache: &mut self.cache, logits }
+        let logits = if end == self.tokens.len() { WantedLogits::Last } else { WantedLogits::None };
+        BatchRow { tokens: &self.tokens[start..end], cache: &mut self.cache, logits }
     }
 
     /// Begins with what others computed of the same tokens. Answers how many tokens that are.

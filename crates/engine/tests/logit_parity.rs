@@ -17,8 +17,8 @@ use candle_core::{
     },
 };
 use engine::{
-    Decoder, Family, ForwardError, KvCache, LoadOptions, LoadedModel, ModelConfig, RopeScaling,
-    Row, Want, load_model,
+    BatchRow, Decoder, Family, ForwardError, KvCache, LoadOptions, LoadedModel, ModelConfig,
+    RopeScaling, WantedLogits, load_model,
 };
 
 /// Greatest difference allowed between two f32 computations of a logit.
@@ -76,7 +76,7 @@ fn load_with(path: &Path, dtype: Option<DType>) -> LoadedModel {
 
 /// The logits of more tokens of one sequence, one forward pass.
 fn step(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Tensor {
-    decoder.forward(&mut [Row { tokens, cache, logits: Want::All }]).unwrap()
+    decoder.forward(&mut [BatchRow { tokens, cache, logits: WantedLogits::All }]).unwrap()
 }
 
 /// The logits of a sequence that is cut into passes of these lengths, the last one repeated.
@@ -157,24 +157,31 @@ fn logit_parity_of_rows_of_unequal_length() {
         // Four sequences at different places of the same text, and different wants.
         let starts = [0, n / 2, n - 1, n / 4];
         let ends = [n / 3, n, n, n / 4 + 2];
-        let wants = [Want::All, Want::Last, Want::All, Want::None];
+        let wants = [WantedLogits::All, WantedLogits::Last, WantedLogits::All, WantedLogits::None];
         let mut caches: Vec<KvCache> = starts
             .iter()
             .map(|start| {
                 let mut cache = decoder.new_cache();
                 if *start > 0 {
-                    let mut row =
-                        [Row { tokens: &tokens[..*start], cache: &mut cache, logits: Want::None }];
+                    let mut row = [BatchRow {
+                        tokens: &tokens[..*start],
+                        cache: &mut cache,
+                        logits: WantedLogits::None,
+                    }];
                     let none = decoder.forward(&mut row).unwrap();
                     assert_eq!(none.dims(), [0, decoder.config().vocab]);
                 }
                 cache
             })
             .collect();
-        let mut rows: Vec<Row<'_>> = caches
+        let mut rows: Vec<BatchRow<'_>> = caches
             .iter_mut()
             .enumerate()
-            .map(|(i, cache)| Row { tokens: &tokens[starts[i]..ends[i]], cache, logits: wants[i] })
+            .map(|(i, cache)| BatchRow {
+                tokens: &tokens[starts[i]..ends[i]],
+                cache,
+                logits: wants[i],
+            })
             .collect();
         let logits = decoder.forward(&mut rows).unwrap();
         let wanted: Vec<Tensor> = [(0, ends[0]), (n - 1, 1), (n - 1, 1)]
@@ -219,7 +226,7 @@ fn a_pass_that_is_refused_leaves_the_sequences_as_they_were() {
         ),
         (&[][..], "a row of a forward pass has no tokens; leave it out"),
     ] {
-        let row = Row { tokens, cache: &mut cache, logits: Want::Last };
+        let row = BatchRow { tokens, cache: &mut cache, logits: WantedLogits::Last };
         let error: ForwardError = decoder.forward(&mut [row]).unwrap_err();
         assert_eq!(error.to_string(), expected);
         assert_eq!(cache.len(), 10);

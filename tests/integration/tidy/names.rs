@@ -17,7 +17,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("Header", "the first line of a journal and of a log; to be renamed"),
     ("Node", "a node that serves and one that is asked; to be renamed"),
     ("Progress", "a bar and what happens in an answer; to be renamed"),
-    ("Row", "of a batch of tokens and of a log; to be renamed"),
     ("Settings", "of an answer and of the conformance kit; to be renamed"),
     ("Skipped", "a problem and a cell of a sweep; to be renamed"),
     ("Target", "of an answer and of a plan; to be renamed"),

@@ -50,23 +50,23 @@ pub(crate) struct Layer {
 
 /// One sequence's part of a forward pass.
 #[derive(Debug)]
-pub struct Row<'a> {
+pub struct BatchRow<'a> {
     /// Tokens that follow what the cache holds; at least one.
     pub tokens: &'a [u32],
     /// The sequence; grows by the tokens.
     pub cache: &'a mut KvCache,
     /// Which tokens' logits are wanted.
-    pub logits: Want,
+    pub logits: WantedLogits,
 }
 
-/// Which of a row's tokens get logits.
+/// For which of a row's tokens logits are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// None: the tokens are only prefilled.
+pub enum WantedLogits {
+    /// For none: the tokens are only prefilled.
     None,
-    /// The last one's.
+    /// For the last one.
     Last,
-    /// All, in order.
+    /// For all, in order.
     All,
 }
 
@@ -107,7 +107,7 @@ impl Decoder {
     ///
     /// Returns the wanted logits, f32 of shape [wanted tokens, vocab], in the order of the rows. On
     /// error no sequence has grown.
-    pub fn forward(&self, rows: &mut [Row<'_>]) -> Result<Tensor, ForwardError> {
+    pub fn forward(&self, rows: &mut [BatchRow<'_>]) -> Result<Tensor, ForwardError> {
         let (ids, positions) = self.check(rows)?;
         for row in rows.iter_mut() {
             row.cache.reserve(row.tokens.len())?;
@@ -127,7 +127,7 @@ impl Decoder {
     }
 
     /// All tokens and their positions, checked.
-    fn check(&self, rows: &[Row<'_>]) -> Result<(Vec<u32>, Vec<usize>), ForwardError> {
+    fn check(&self, rows: &[BatchRow<'_>]) -> Result<(Vec<u32>, Vec<usize>), ForwardError> {
         let (vocab, context) = (self.config.vocab, self.config.context);
         let (mut ids, mut positions) = (Vec::new(), Vec::new());
         for row in rows {
@@ -157,7 +157,7 @@ impl Decoder {
         index: usize,
         layer: &Layer,
         x: &Tensor,
-        rows: &[Row<'_>],
+        rows: &[BatchRow<'_>],
         angles: &Angles,
     ) -> candle_core::Result<Tensor> {
         let normed = self.norm(x, &layer.attention_norm)?;
@@ -175,7 +175,7 @@ impl Decoder {
         index: usize,
         layer: &Layer,
         x: &Tensor,
-        rows: &[Row<'_>],
+        rows: &[BatchRow<'_>],
         angles: &Angles,
     ) -> candle_core::Result<Tensor> {
         let sizes @ Heads { heads, kv_heads, head_dim } = self.config.heads();
@@ -188,7 +188,7 @@ impl Decoder {
         let k = angles.apply(&self.head_norm(k, layer.k_norm.as_ref())?)?;
         let mut start = 0;
         let mut sequences = Vec::with_capacity(rows.len());
-        for Row { tokens, cache, .. } in rows {
+        for BatchRow { tokens, cache, .. } in rows {
             let tokens = tokens.len();
             cache.write(index, &k.narrow(0, start, tokens)?, &v.narrow(0, start, tokens)?)?;
             sequences.push(Sequence { cache, tokens });
@@ -224,15 +224,15 @@ impl Decoder {
 }
 
 /// Indices, over the tokens of all rows, of those whose logits are wanted.
-fn wanted(rows: &[Row<'_>]) -> Vec<u32> {
+fn wanted(rows: &[BatchRow<'_>]) -> Vec<u32> {
     let mut wanted = Vec::new();
     let mut start = 0u32;
     for row in rows {
         let end = start + row.tokens.len() as u32;
         match row.logits {
-            Want::None => {}
-            Want::Last => wanted.push(end - 1),
-            Want::All => wanted.extend(start..end),
+            WantedLogits::None => {}
+            WantedLogits::Last => wanted.push(end - 1),
+            WantedLogits::All => wanted.extend(start..end),
         }
         start = end;
     }

@@ -281,7 +281,7 @@ fn build_layer<S: TensorSource>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Row, Want};
+    use crate::{BatchRow, WantedLogits};
 
     #[test]
     fn a_model_of_random_weights_computes() {
@@ -291,7 +291,8 @@ mod tests {
             let options = LoadOptions { dtype: Some(dtype), ..LoadOptions::default() };
             let model = load_random(&directory, &options).unwrap();
             let mut cache = model.decoder.new_cache();
-            let row = Row { tokens: &[1, 2, 3], cache: &mut cache, logits: Want::Last };
+            let row =
+                BatchRow { tokens: &[1, 2, 3], cache: &mut cache, logits: WantedLogits::Last };
             let logits = model.decoder.forward(&mut [row]).unwrap();
             assert!(
                 logits

@@ -20,6 +20,6 @@ mod weight;
 pub use cache::KvCache;
 pub(crate) use cache::{Allocator, BLOCK, Block};
 pub use config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling};
-pub use decoder::{Decoder, Row, Want};
+pub use decoder::{BatchRow, Decoder, WantedLogits};
 pub use load::{EmbeddedModel, LoadProgress, LoadedModel, ModelLocation, load_model, load_random};
 pub use source::{LoadOptions, TokenizerSource};
