@@ -3,7 +3,7 @@
 
 use std::{fs, net::TcpListener, path::Path};
 
-use node::{Exit, NodeArgs, NodeConfig};
+use node::{NodeArgs, NodeConfig, NodeExit};
 use tests::{Ended, Process, Signal, fixture};
 
 use crate::SMALL;
@@ -16,7 +16,7 @@ fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
     ended
 }
 
-fn refuses(exit: Exit, args: &[&str], env: &[(&str, &str)], what: &str) {
+fn refuses(exit: NodeExit, args: &[&str], env: &[(&str, &str)], what: &str) {
     let ended = run(args, env);
     assert_eq!(ended.code, Some(exit as i32), "{args:?}: {ended:?}");
     let line = ended.line("small-node");
@@ -35,15 +35,15 @@ fn a_taken_port_is_found_before_the_model_is_looked_for() {
     let address = listener.local_addr().unwrap().to_string();
     for model in [tiny(), "nobody/nothing".to_owned()] {
         let args = ["--model", &model, "--listen", &address];
-        refuses(Exit::Address, &args, &[("HF_HUB_OFFLINE", "1")], &address);
+        refuses(NodeExit::Address, &args, &[("HF_HUB_OFFLINE", "1")], &address);
     }
-    refuses(Exit::Address, &["--model", &tiny(), "--listen", "nonsense"], &[], "nonsense");
+    refuses(NodeExit::Address, &["--model", &tiny(), "--listen", "nonsense"], &[], "nonsense");
 }
 
 #[test]
 fn a_model_that_is_not_there_is_named() {
     let refuses = |model: &str, env: &[(&str, &str)], what: &str| {
-        refuses(Exit::ModelNotFound, &["--model", model, "--listen", FREE], env, what);
+        refuses(NodeExit::ModelNotFound, &["--model", model, "--listen", FREE], env, what);
     };
     refuses("/no/such/model.gguf", &[], "no model at /no/such/model.gguf");
     refuses("models/misspelt.gguf", &[], "no model at models/misspelt.gguf");
@@ -60,7 +60,7 @@ fn an_unreachable_hub_is_a_failed_download() {
     let closed = TcpListener::bind(FREE).unwrap().local_addr().unwrap();
     let endpoint = format!("http://{closed}");
     let env = [("HF_HOME", home.path().to_str().unwrap()), ("HF_ENDPOINT", &endpoint)];
-    refuses(Exit::Download, &["--model", "a/b", "--listen", FREE], &env, &endpoint);
+    refuses(NodeExit::Download, &["--model", "a/b", "--listen", FREE], &env, &endpoint);
 }
 
 #[test]
@@ -72,10 +72,10 @@ fn damaged_models_are_told_from_unsupported_ones() {
     };
     let truncated = folder.path().join("truncated.gguf");
     fs::write(&truncated, b"GGUF\x03\x00\x00\x00\x10\x00\x00\x00").unwrap();
-    refuses(Exit::ModelUnreadable, &truncated, "truncated.gguf");
+    refuses(NodeExit::ModelUnreadable, &truncated, "truncated.gguf");
     let empty = folder.path().join("empty.gguf");
     fs::write(&empty, b"").unwrap();
-    refuses(Exit::ModelNotFound, &empty, "empty.gguf");
+    refuses(NodeExit::ModelNotFound, &empty, "empty.gguf");
 
     let copy = |name: &str| {
         let to = folder.path().join(name);
@@ -88,15 +88,15 @@ fn damaged_models_are_told_from_unsupported_ones() {
     let cut = copy("cut");
     let weights = fs::read(cut.join("model.safetensors")).unwrap();
     fs::write(cut.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
-    refuses(Exit::ModelUnreadable, &cut, "model.safetensors");
+    refuses(NodeExit::ModelUnreadable, &cut, "model.safetensors");
     let no_tokenizer = copy("no-tokenizer");
     fs::remove_file(no_tokenizer.join("tokenizer.json")).unwrap();
-    refuses(Exit::Tokenizer, &no_tokenizer, "tokenizer.json missing");
+    refuses(NodeExit::Tokenizer, &no_tokenizer, "tokenizer.json missing");
     let bad_tokenizer = copy("bad-tokenizer");
     fs::write(bad_tokenizer.join("tokenizer.json"), "{}").unwrap();
     // The weights come first, so there is a line about their progress before the error's.
     let ended = run(&["--model", bad_tokenizer.to_str().unwrap(), "--listen", FREE], &[]);
-    assert_eq!(ended.code, Some(Exit::Tokenizer as i32), "{ended:?}");
+    assert_eq!(ended.code, Some(NodeExit::Tokenizer as i32), "{ended:?}");
     let last = ended.stderr.lines().last().unwrap();
     assert!(last.contains("tokenizer.json is no valid tokenizer file"), "{last}");
 
@@ -106,20 +106,20 @@ fn damaged_models_are_told_from_unsupported_ones() {
     let mut config = sound.clone();
     config["quantization_config"] = serde_json::json!({ "quant_method": "awq" });
     fs::write(other.join("config.json"), config.to_string()).unwrap();
-    refuses(Exit::Quantisation, &other, "awq");
+    refuses(NodeExit::Quantisation, &other, "awq");
     let mut config = sound;
     config["model_type"] = "mamba".into();
     config["architectures"] = serde_json::json!(["MambaForCausalLM"]);
     fs::write(other.join("config.json"), config.to_string()).unwrap();
-    refuses(Exit::ModelUnsupported, &other, "amba");
+    refuses(NodeExit::ModelUnsupported, &other, "amba");
     let nothing = folder.path().join("nothing");
     fs::create_dir(&nothing).unwrap();
-    refuses(Exit::ModelUnsupported, &nothing, "neither config.json");
+    refuses(NodeExit::ModelUnsupported, &nothing, "neither config.json");
     let several = folder.path().join("several");
     fs::create_dir(&several).unwrap();
     fs::write(several.join("a.gguf"), b"").unwrap();
     fs::write(several.join("b.gguf"), b"").unwrap();
-    refuses(Exit::Usage, &several, "choose one with --file: a.gguf, b.gguf");
+    refuses(NodeExit::Usage, &several, "choose one with --file: a.gguf, b.gguf");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn arguments_that_mean_nothing_are_usage_errors() {
     let tiny = tiny();
     let refuses = |args: &[&str], what: &str| {
         let args = [&["--model", &tiny, "--listen", FREE], args].concat();
-        refuses(Exit::Usage, &args, &[], what);
+        refuses(NodeExit::Usage, &args, &[], what);
     };
     refuses(&["--device", "tpu"], "--device 'tpu'");
     refuses(&["--dtype", "q4"], "--dtype 'q4'");
@@ -149,7 +149,7 @@ fn arguments_that_mean_nothing_are_usage_errors() {
         ),
     ] {
         let ended = run(args, &[]);
-        assert_eq!(ended.code, Some(Exit::Usage as i32), "{ended:?}");
+        assert_eq!(ended.code, Some(NodeExit::Usage as i32), "{ended:?}");
         assert!(ended.stderr.contains(what), "{ended:?}");
     }
 }
@@ -158,14 +158,14 @@ fn arguments_that_mean_nothing_are_usage_errors() {
 fn flags_about_another_model_do_not_go_with_the_built_in_one() {
     for flag in ["--file", "--revision"] {
         let line = format!("{flag} goes with --model, but without one the built-in model ");
-        refuses(Exit::Usage, &["--listen", FREE, flag, "x"], &[], &line);
+        refuses(NodeExit::Usage, &["--listen", FREE, flag, "x"], &[], &line);
     }
 }
 
 #[test]
 fn plain_text_does_not_leave_the_machine_unasked() {
     let args = ["--model", "nobody/nothing", "--listen", "0.0.0.0:0"];
-    refuses(Exit::Plaintext, &args, &[("HF_HUB_OFFLINE", "1")], "--insecure");
+    refuses(NodeExit::Plaintext, &args, &[("HF_HUB_OFFLINE", "1")], "--insecure");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn credentials_that_cannot_be_used_are_found_before_loading() {
     let (empty, tiny) = (empty.to_str().unwrap(), tiny());
     let refuses = |args: &[&str], env: &[(&str, &str)], what: &str| {
         let args = [&["--model", &tiny, "--listen", FREE], args].concat();
-        refuses(Exit::Credentials, &args, env, what);
+        refuses(NodeExit::Credentials, &args, env, what);
     };
     refuses(&["--token-file", "/no/token"], &[], "/no/token");
     refuses(&["--token-file", empty], &[], "empty");
@@ -199,7 +199,7 @@ fn a_token_that_is_not_unicode_is_no_absent_one() {
         NodeConfig::new(&small_node::DEFAULTS, args.clone(), var)
     };
     let error = config(&token).unwrap_err();
-    assert_eq!(error.exit(), Exit::Credentials, "{error}");
+    assert_eq!(error.exit(), NodeExit::Credentials, "{error}");
     assert!(config(&|_| None).unwrap().server.token.is_none());
 }
 
@@ -224,5 +224,5 @@ fn a_model_without_a_chat_template_is_noted() {
 #[test]
 fn a_device_that_is_not_there_is_named() {
     let args = ["--model", &tiny(), "--listen", FREE, "--device", "cuda:77"];
-    refuses(Exit::Device, &args, &[], "cannot compute on cuda:77: ");
+    refuses(NodeExit::Device, &args, &[], "cannot compute on cuda:77: ");
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, path::PathBuf};
 
-use node::{Exit, LocalNode, ModelSource, NodeConfig};
+use node::{LocalNode, ModelSource, NodeConfig, NodeExit};
 use proto::v1::{DescribeRequest, thinker_client::ThinkerClient};
 use tests::{Process, Signal, fixture};
 use thinking::thinker::{Command, Event, Open, Prompt, Sampling, Session, Thinker as _};
@@ -68,7 +68,7 @@ async fn both_nodes_load_say_what_they_loaded_and_answer() {
 
         node.signal(Signal::Terminate);
         let ended = node.wait();
-        assert_eq!(ended.code, Some(Exit::Ok as i32), "{ended:?}");
+        assert_eq!(ended.code, Some(NodeExit::Ok as i32), "{ended:?}");
     }
 }
 
@@ -102,14 +102,14 @@ async fn a_first_signal_lets_sessions_end_and_a_second_does_not() {
     node.signal(Signal::Terminate);
     drop(session);
     let ended = node.wait();
-    assert_eq!(ended.code, Some(Exit::Ok as i32), "{ended:?}");
+    assert_eq!(ended.code, Some(NodeExit::Ok as i32), "{ended:?}");
     assert!(ended.stderr.contains("stopping: no new sessions, running ones have 1h"), "{ended:?}");
 
     // The drain's time is over before the session ends.
     let node = Process::node(SMALL, model.as_os_str(), &["--drain", "50ms"]);
     let mut session = open(&remote(&node.url())).await;
     node.signal(Signal::Interrupt);
-    assert_eq!(node.wait().code, Some(Exit::Ok as i32));
+    assert_eq!(node.wait().code, Some(NodeExit::Ok as i32));
     loop {
         match session.events.recv().await {
             Some(Event::Failed(_)) => break,
@@ -127,7 +127,7 @@ async fn a_first_signal_lets_sessions_end_and_a_second_does_not() {
     while !refused(&remote).await {}
     node.signal(Signal::Interrupt);
     let ended = node.wait();
-    assert_eq!(ended.code, Some(Exit::Forced as i32), "{ended:?}");
+    assert_eq!(ended.code, Some(NodeExit::Forced as i32), "{ended:?}");
 }
 
 async fn refused(remote: &Remote) -> bool {
@@ -241,7 +241,7 @@ async fn a_node_inside_another_program_is_the_same_node() {
     assert_eq!(&card, node.card());
     node.stop().await.unwrap();
     let missing = LocalNode::start(config("/no/model.gguf".into())).await;
-    assert_eq!(missing.unwrap_err().exit(), Exit::ModelNotFound);
+    assert_eq!(missing.unwrap_err().exit(), NodeExit::ModelNotFound);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn help_teaches_and_lists_every_exit_code() {
         assert_eq!(ended.code, Some(0));
         let help = ended.stdout.join("\n");
         assert!(help.contains(port) && help.contains("Examples:"), "{help}");
-        for exit in Exit::ALL {
+        for exit in NodeExit::ALL {
             assert!(help.contains(exit.meaning()), "{exit:?} is not in the help");
         }
         assert!(help.contains("[default: the built-in model specthink-arithmetic-"), "{help}");
@@ -262,7 +262,7 @@ fn help_teaches_and_lists_every_exit_code() {
 fn the_documentation_lists_every_flag_and_exit_code() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/nodes.md");
     let text = fs::read_to_string(path).unwrap();
-    for exit in Exit::ALL {
+    for exit in NodeExit::ALL {
         let row = format!("| {} | {} |", exit as i32, exit.meaning());
         assert!(text.contains(&row), "docs/nodes.md lacks: {row}");
     }

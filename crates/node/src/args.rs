@@ -8,7 +8,7 @@ use flags::BadDuration;
 
 use crate::{
     builtin::{self, Builtin},
-    error::Exit,
+    error::NodeExit,
 };
 
 /// What tells one node from another: nothing but defaults.
@@ -165,7 +165,7 @@ pub fn command(defaults: &Defaults) -> clap::Command {
          --token-file token\n\n\
          Exit codes:\n"
     );
-    for exit in Exit::ALL {
+    for exit in NodeExit::ALL {
         help.push_str(&format!("  {:>2}  {}\n", exit as u8, exit.meaning()));
     }
     NodeArgs::command()

@@ -10,7 +10,7 @@ use crate::hub::{ChooseError, HubError, TOKENIZER};
 /// How a node's process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Exit {
+pub enum NodeExit {
     /// It was asked to stop and did.
     Ok = 0,
     /// A defect.
@@ -41,44 +41,44 @@ pub enum Exit {
     Quantisation = 13,
 }
 
-impl Exit {
+impl NodeExit {
     /// All of them, in order.
-    pub const ALL: [Exit; 14] = [
-        Exit::Ok,
-        Exit::Internal,
-        Exit::Usage,
-        Exit::ModelNotFound,
-        Exit::ModelUnreadable,
-        Exit::ModelUnsupported,
-        Exit::Download,
-        Exit::Address,
-        Exit::Credentials,
-        Exit::Plaintext,
-        Exit::Device,
-        Exit::Forced,
-        Exit::Tokenizer,
-        Exit::Quantisation,
+    pub const ALL: [NodeExit; 14] = [
+        NodeExit::Ok,
+        NodeExit::Internal,
+        NodeExit::Usage,
+        NodeExit::ModelNotFound,
+        NodeExit::ModelUnreadable,
+        NodeExit::ModelUnsupported,
+        NodeExit::Download,
+        NodeExit::Address,
+        NodeExit::Credentials,
+        NodeExit::Plaintext,
+        NodeExit::Device,
+        NodeExit::Forced,
+        NodeExit::Tokenizer,
+        NodeExit::Quantisation,
     ];
 
     /// What it means, in a few words.
     pub fn meaning(self) -> &'static str {
         match self {
-            Exit::Ok => "stopped by a signal, or while loading; sessions were drained",
-            Exit::Internal => "a defect or a broken listener",
-            Exit::Usage => "wrong arguments",
-            Exit::ModelNotFound => {
+            NodeExit::Ok => "stopped by a signal, or while loading; sessions were drained",
+            NodeExit::Internal => "a defect or a broken listener",
+            NodeExit::Usage => "wrong arguments",
+            NodeExit::ModelNotFound => {
                 "model not found: no such file, repository, revision or cached copy, or no model in it"
             }
-            Exit::ModelUnreadable => "model files missing in part, truncated or damaged",
-            Exit::ModelUnsupported => "architecture or file format not supported",
-            Exit::Download => "download failed: network, refused by the hub, disk full",
-            Exit::Address => "address taken or not usable",
-            Exit::Credentials => "TLS files or token not usable",
-            Exit::Plaintext => "plain text off this machine without --insecure",
-            Exit::Device => "device not there or out of memory",
-            Exit::Forced => "a second signal ended it before sessions were drained",
-            Exit::Tokenizer => "tokenizer missing, damaged or of a kind not supported",
-            Exit::Quantisation => "quantisation of the weights not supported",
+            NodeExit::ModelUnreadable => "model files missing in part, truncated or damaged",
+            NodeExit::ModelUnsupported => "architecture or file format not supported",
+            NodeExit::Download => "download failed: network, refused by the hub, disk full",
+            NodeExit::Address => "address taken or not usable",
+            NodeExit::Credentials => "TLS files or token not usable",
+            NodeExit::Plaintext => "plain text off this machine without --insecure",
+            NodeExit::Device => "device not there or out of memory",
+            NodeExit::Forced => "a second signal ended it before sessions were drained",
+            NodeExit::Tokenizer => "tokenizer missing, damaged or of a kind not supported",
+            NodeExit::Quantisation => "quantisation of the weights not supported",
         }
     }
 }
@@ -138,64 +138,66 @@ pub enum NodeError {
 
 impl NodeError {
     /// The code that the process ends with.
-    pub fn exit(&self) -> Exit {
+    pub fn exit(&self) -> NodeExit {
         match self {
-            NodeError::Usage(_) => Exit::Usage,
-            NodeError::NoModel { .. } => Exit::ModelNotFound,
+            NodeError::Usage(_) => NodeExit::Usage,
+            NodeError::NoModel { .. } => NodeExit::ModelNotFound,
             NodeError::Choose { why, .. } => choose_exit(why),
             NodeError::Hub(error) => hub_exit(error),
-            NodeError::Device { .. } => Exit::Device,
+            NodeError::Device { .. } => NodeExit::Device,
             NodeError::Load(error) => load_exit(error),
-            NodeError::Token(_) => Exit::Credentials,
+            NodeError::Token(_) => NodeExit::Credentials,
             NodeError::Serve(error) => match error {
-                ServeError::Bind { .. } => Exit::Address,
-                ServeError::Plaintext { .. } => Exit::Plaintext,
+                ServeError::Bind { .. } => NodeExit::Address,
+                ServeError::Plaintext { .. } => NodeExit::Plaintext,
                 ServeError::Tls(
                     TlsError::File { .. } | TlsError::NotPem { .. } | TlsError::Setup { .. },
-                ) => Exit::Credentials,
-                ServeError::Broken { .. } => Exit::Internal,
+                ) => NodeExit::Credentials,
+                ServeError::Broken { .. } => NodeExit::Internal,
             },
-            NodeError::Forced => Exit::Forced,
-            NodeError::Internal(_) => Exit::Internal,
+            NodeError::Forced => NodeExit::Forced,
+            NodeError::Internal(_) => NodeExit::Internal,
         }
     }
 }
 
-fn choose_exit(why: &ChooseError) -> Exit {
+fn choose_exit(why: &ChooseError) -> NodeExit {
     match why {
-        ChooseError::Missing(names) if names == TOKENIZER => Exit::Tokenizer,
-        ChooseError::Missing(_) => Exit::ModelUnreadable,
-        ChooseError::NoSuchFile { .. } => Exit::ModelNotFound,
-        ChooseError::NotGguf(_) | ChooseError::Several(_) => Exit::Usage,
-        ChooseError::Split(_) | ChooseError::Nothing => Exit::ModelUnsupported,
+        ChooseError::Missing(names) if names == TOKENIZER => NodeExit::Tokenizer,
+        ChooseError::Missing(_) => NodeExit::ModelUnreadable,
+        ChooseError::NoSuchFile { .. } => NodeExit::ModelNotFound,
+        ChooseError::NotGguf(_) | ChooseError::Several(_) => NodeExit::Usage,
+        ChooseError::Split(_) | ChooseError::Nothing => NodeExit::ModelUnsupported,
     }
 }
 
-fn hub_exit(error: &HubError) -> Exit {
+fn hub_exit(error: &HubError) -> NodeExit {
     match error {
         HubError::NoSuchRepo { .. }
         | HubError::NoSuchRevision { .. }
-        | HubError::NotCached { .. } => Exit::ModelNotFound,
+        | HubError::NotCached { .. } => NodeExit::ModelNotFound,
         HubError::Choose { why, .. } => choose_exit(why),
-        HubError::BadIndex { .. } => Exit::ModelUnreadable,
+        HubError::BadIndex { .. } => NodeExit::ModelUnreadable,
         HubError::Refused { .. }
         | HubError::Unreachable { .. }
         | HubError::Protocol { .. }
         | HubError::Tls { .. }
         | HubError::Damaged { .. }
         | HubError::Locked { .. }
-        | HubError::Disk { .. } => Exit::Download,
+        | HubError::Disk { .. } => NodeExit::Download,
     }
 }
 
-fn load_exit(error: &LoadError) -> Exit {
+fn load_exit(error: &LoadError) -> NodeExit {
     match error {
-        LoadError::NotFound { .. } => Exit::ModelNotFound,
-        LoadError::Architecture { .. } | LoadError::Unsupported { .. } => Exit::ModelUnsupported,
-        LoadError::Quantisation { .. } => Exit::Quantisation,
-        LoadError::Tokenizer(_) => Exit::Tokenizer,
-        LoadError::Options(_) => Exit::Usage,
-        LoadError::Device { .. } | LoadError::TooLarge { .. } => Exit::Device,
-        _ => Exit::ModelUnreadable,
+        LoadError::NotFound { .. } => NodeExit::ModelNotFound,
+        LoadError::Architecture { .. } | LoadError::Unsupported { .. } => {
+            NodeExit::ModelUnsupported
+        }
+        LoadError::Quantisation { .. } => NodeExit::Quantisation,
+        LoadError::Tokenizer(_) => NodeExit::Tokenizer,
+        LoadError::Options(_) => NodeExit::Usage,
+        LoadError::Device { .. } | LoadError::TooLarge { .. } => NodeExit::Device,
+        _ => NodeExit::ModelUnreadable,
     }
 }

@@ -3,7 +3,7 @@
 use thinking::thinker::ModelCard;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::{config::NodeConfig, error::NodeError, progress::Console, serve::Node};
+use crate::{config::NodeConfig, error::NodeError, progress::Console, serve::ReadyNode};
 
 /// A serving node. Dropping it ends it without a drain.
 #[derive(Debug)]
@@ -19,9 +19,9 @@ impl LocalNode {
     /// serves on the runtime that this is called on.
     ///
     /// # Errors
-    /// As [`Node::start`].
+    /// As [`ReadyNode::start`].
     pub async fn start(config: NodeConfig) -> Result<LocalNode, NodeError> {
-        let node = Node::start(config, &Console::silent()).await?;
+        let node = ReadyNode::start(config, &Console::silent()).await?;
         let (url, card) = (node.url(), node.card().clone());
         let (stop, stopped) = oneshot::channel();
         #[expect(
@@ -47,7 +47,7 @@ impl LocalNode {
     /// Begins the shutdown, and waits until sessions are drained.
     ///
     /// # Errors
-    /// As [`Node::serve`], and when serving broke off.
+    /// As [`ReadyNode::serve`], and when serving broke off.
     pub async fn stop(mut self) -> Result<(), NodeError> {
         drop(self.stop.take());
         let served = (&mut self.serving).await;

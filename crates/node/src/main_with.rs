@@ -12,9 +12,9 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     args::{Defaults, NodeArgs},
     config::NodeConfig,
-    error::{Exit, NodeError},
+    error::{NodeError, NodeExit},
     progress::Console,
-    serve::Node,
+    serve::ReadyNode,
     threads,
 };
 
@@ -28,7 +28,7 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
         Err(error) => {
             // Nothing can be done about a standard error that is gone.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+            return if error.use_stderr() { NodeExit::Usage.into() } else { NodeExit::Ok.into() };
         }
     };
     let result = match threads::fix(args.threads, args.model.is_none()) {
@@ -37,7 +37,7 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
         Err(why) => Err(NodeError::Internal(format!("cannot start with --threads: {why}"))),
     };
     match result {
-        Ok(()) => Exit::Ok.into(),
+        Ok(()) => NodeExit::Ok.into(),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "{}: {error}", defaults.program);
             error.exit().into()
@@ -45,8 +45,8 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
+impl From<NodeExit> for ExitCode {
+    fn from(exit: NodeExit) -> ExitCode {
         ExitCode::from(exit as u8)
     }
 }
@@ -71,7 +71,7 @@ async fn until_signals(config: NodeConfig, console: &Console) -> Result<(), Node
     let mut signals = Signals::new()
         .map_err(|why| NodeError::Internal(format!("cannot listen to signals: {why}")))?;
     let node = select! {
-        node = Node::start(config, console) => node?,
+        node = ReadyNode::start(config, console) => node?,
         () = signals.next() => {
             console.note("stopped while loading");
             return Ok(());
@@ -96,7 +96,7 @@ async fn until_signals(config: NodeConfig, console: &Console) -> Result<(), Node
         () = signals.next() => {
             // Not by returning: that would wait for the step that the model is computing.
             console.note(&NodeError::Forced.to_string());
-            std::process::exit(Exit::Forced as i32)
+            std::process::exit(NodeExit::Forced as i32)
         }
     }
 }

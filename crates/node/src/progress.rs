@@ -61,7 +61,7 @@ impl Console {
     }
 
     /// Starts to show how far something is. Ends when it is dropped.
-    pub fn progress(&self, what: &str, total: u64, unit: Unit) -> Progress {
+    pub fn progress(&self, what: &str, total: u64, unit: Unit) -> ConsoleProgress {
         let bar = self.bars.then(|| {
             let counts = match unit {
                 Unit::Bytes => "{bytes}/{total_bytes} {bytes_per_sec} {eta}",
@@ -73,7 +73,14 @@ impl Console {
                 Err(_) => bar,
             }
         });
-        Progress { console: self.clone(), what: what.to_owned(), total, unit, bar, said: None }
+        ConsoleProgress {
+            console: self.clone(),
+            what: what.to_owned(),
+            total,
+            unit,
+            bar,
+            said: None,
+        }
     }
 }
 
@@ -94,7 +101,7 @@ pub enum Unit {
 
 /// How far something is.
 #[derive(Debug)]
-pub struct Progress {
+pub struct ConsoleProgress {
     console: Console,
     what: String,
     total: u64,
@@ -104,7 +111,7 @@ pub struct Progress {
     said: Option<u64>,
 }
 
-impl Progress {
+impl ConsoleProgress {
     /// So much is done; a pipe gets a line at every quarter, and only one for what is quickly done.
     pub fn set(&mut self, position: u64) {
         if let Some(bar) = &self.bar {
@@ -129,7 +136,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ConsoleProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

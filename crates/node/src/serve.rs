@@ -26,30 +26,30 @@ pub async fn run(
     console: &Console,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
-    Node::start(config, console).await?.serve(shutdown).await
+    ReadyNode::start(config, console).await?.serve(shutdown).await
 }
 
-/// A node that has its address and its model and is about to serve.
-pub struct Node {
+/// A node that has its address and its model and is ready to serve.
+pub struct ReadyNode {
     listener: TcpListener,
     thinker: Arc<dyn Thinker>,
     server: transport::ServerConfig,
     address: SocketAddr,
 }
 
-impl std::fmt::Debug for Node {
+impl std::fmt::Debug for ReadyNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("url", &self.url()).finish_non_exhaustive()
+        f.debug_struct("ReadyNode").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
-impl Node {
+impl ReadyNode {
     /// Binds, downloads if need be, and loads. Says on the console what it does and what came of it;
     /// its last line is `listening on URL`.
     ///
     /// # Errors
     /// [`NodeError`]: one line each, with an exit code.
-    pub async fn start(config: NodeConfig, console: &Console) -> Result<Node, NodeError> {
+    pub async fn start(config: NodeConfig, console: &Console) -> Result<ReadyNode, NodeError> {
         let listener = transport::bind(&config.listen).await?;
         let address = listener
             .local_addr()
@@ -66,7 +66,7 @@ impl Node {
         if let Some(why) = loaded.engine.no_template() {
             console.note(&format!("{why}: only raw prompts (specthink ask --raw) will work"));
         }
-        let node = Node {
+        let node = ReadyNode {
             listener,
             thinker: Arc::new(loaded.engine),
             server: transport::ServerConfig { card, ..config.server },

@@ -13,10 +13,7 @@ use super::{
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("BadTarget", "of an answer's target and of a plan's; to be renamed"),
     ("Event", "what a policy is told and what a session says; to be renamed"),
-    ("Exit", "of the commands and of the nodes: two closed lists, never met together"),
     ("Header", "the first line of a journal and of a log; to be renamed"),
-    ("Node", "a node that serves and one that is asked; to be renamed"),
-    ("Progress", "a bar and what happens in an answer; to be renamed"),
     ("Settings", "of an answer and of the conformance kit; to be renamed"),
     ("Skipped", "a problem and a cell of a sweep; to be renamed"),
     ("Target", "of an answer and of a plan; to be renamed"),

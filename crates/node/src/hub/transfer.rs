@@ -14,7 +14,7 @@ use super::{
     cache::RepoCache,
     client::{Client, Head, pause},
 };
-use crate::progress::{Console, Progress, Unit};
+use crate::progress::{Console, ConsoleProgress, Unit};
 
 /// A transfer is given up after this many failures in a row, none of which brought a byte.
 const FAILURES: u32 = 4;
@@ -94,7 +94,7 @@ impl Transfer<'_> {
         partial: &Path,
         written: &mut u64,
         check: &mut Check,
-        progress: &mut Progress,
+        progress: &mut ConsoleProgress,
     ) -> Result<(), HubError> {
         if *written == head.bytes && head.bytes > 0 {
             return Ok(());
