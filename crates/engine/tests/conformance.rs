@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use common::engine;
 use engine::EngineOptions;
-use thinking::testing::{Settings, assert_conforms};
+use thinking::testing::{KitSettings, assert_conforms};
 
 async fn conforms(model: &str, exact_resume: bool) {
     // Small chunks, so that prefill takes several turns.
     let options = EngineOptions { prefill_chunk_tokens: 16, ..EngineOptions::default() };
     let engine = Arc::new(engine(model, options));
     let counted = Arc::clone(&engine);
-    let settings = Settings {
+    let settings = KitSettings {
         computed_tokens: Some(Arc::new(move || counted.computed_tokens())),
         exact_resume,
-        ..Settings::default()
+        ..KitSettings::default()
     };
     assert_conforms(engine.as_ref(), &settings).await;
 }
@@ -44,7 +44,7 @@ async fn an_engine_conforms_with_many_sessions_at_once() {
             ..EngineOptions::default()
         };
         let engine = engine("tiny-llama", options);
-        let settings = Settings { exact_resume: true, ..Settings::default() };
+        let settings = KitSettings { exact_resume: true, ..KitSettings::default() };
         let kits = (0..callers).map(|_| assert_conforms(&engine, &settings));
         futures_util::future::join_all(kits).await;
     }

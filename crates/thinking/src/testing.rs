@@ -13,7 +13,7 @@ mod fake;
 mod script;
 mod talk;
 
-pub use case::{Case, Settings, Violation};
+pub use case::{Case, KitSettings, Violation};
 pub use conformance::{assert_conforms, cases, conformance};
 pub use fake::{Fault, FaultKind, Options, ScriptedThinker};
 pub use script::{END_OF_TEXT, Moment, Script, pieces};

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use thinking::{
     testing::{
-        END_OF_TEXT, Fault, FaultKind, Options, Script, ScriptedThinker, Settings, assert_conforms,
-        conformance,
+        END_OF_TEXT, Fault, FaultKind, KitSettings, Options, Script, ScriptedThinker,
+        assert_conforms, conformance,
     },
     thinker::{
         Code, Command, Event, Failure, FinishReason, Open, Prompt, Propose, Sampling, Session,
@@ -15,13 +15,13 @@ use thinking::{
     },
 };
 
-fn settings(thinker: &Arc<ScriptedThinker>) -> Settings {
+fn settings(thinker: &Arc<ScriptedThinker>) -> KitSettings {
     let counted = Arc::clone(thinker);
-    Settings {
+    KitSettings {
         computed_tokens: Some(Arc::new(move || counted.computed_tokens())),
         exact_resume: true,
         wait: Duration::from_secs(20),
-        ..Settings::default()
+        ..KitSettings::default()
     }
 }
 
@@ -181,7 +181,7 @@ async fn broken_thinkers_are_found_out() {
         Defect::WrongTokenCount,
         Defect::SilentAppend,
     ];
-    let settings = Settings { wait: Duration::from_millis(150), ..Settings::default() };
+    let settings = KitSettings { wait: Duration::from_millis(150), ..KitSettings::default() };
     for defect in defects {
         let broken = Broken(ScriptedThinker::new(Script::babble()), defect);
         let violations = conformance(&broken, &settings).await;

@@ -14,7 +14,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("BadTarget", "of an answer's target and of a plan's; to be renamed"),
     ("Event", "what a policy is told and what a session says; to be renamed"),
     ("Header", "the first line of a journal and of a log; to be renamed"),
-    ("Settings", "of an answer and of the conformance kit; to be renamed"),
     ("Skipped", "a problem and a cell of a sweep; to be renamed"),
     ("Target", "of an answer and of a plan; to be renamed"),
     ("Traffic", "to a Thinker and over a shaped link; to be renamed"),

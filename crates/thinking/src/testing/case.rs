@@ -6,7 +6,7 @@ use crate::thinker::{Message, Prompt, Sampling, Thinker};
 
 /// What the kit may know of the Thinker at hand.
 #[derive(Clone)]
-pub struct Settings {
+pub struct KitSettings {
     /// The question that is asked.
     pub prompt: Prompt,
     /// How tokens are drawn.
@@ -24,10 +24,10 @@ pub struct Settings {
     pub exact_resume: bool,
 }
 
-impl Default for Settings {
+impl Default for KitSettings {
     fn default() -> Self {
         let question = Message { role: "user".into(), content: "What is 7 times 8?".into() };
-        Settings {
+        KitSettings {
             prompt: Prompt::Messages(vec![question]),
             sampling: Sampling::default(),
             proposal_tokens: 24,
@@ -55,12 +55,16 @@ pub(super) type Pending<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>
 pub struct Case {
     /// What it checks.
     pub name: &'static str,
-    pub(super) run: for<'a> fn(&'a dyn Thinker, &'a Settings) -> Pending<'a>,
+    pub(super) run: for<'a> fn(&'a dyn Thinker, &'a KitSettings) -> Pending<'a>,
 }
 
 impl Case {
     /// Runs it.
-    pub async fn check(&self, thinker: &dyn Thinker, settings: &Settings) -> Result<(), Violation> {
+    pub async fn check(
+        &self,
+        thinker: &dyn Thinker,
+        settings: &KitSettings,
+    ) -> Result<(), Violation> {
         (self.run)(thinker, settings).await.map_err(|what| Violation { case: self.name, what })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    case::{Case, Outcome, Settings},
+    case::{Case, KitSettings, Outcome},
     talk::{Talk, ensure},
 };
 use crate::{
@@ -64,7 +64,7 @@ fn beginning(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-async fn open_is_answered_by_opened_then_warmed(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn open_is_answered_by_opened_then_warmed(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (_, opened) = Talk::opened(t, s, "").await?;
     ensure(opened.prompt_tokens > 0, || "a prompt has tokens, Opened tells 0".into())?;
     ensure(opened.card.context_tokens > opened.prompt_tokens, || {
@@ -72,7 +72,7 @@ async fn open_is_answered_by_opened_then_warmed(t: &dyn Thinker, s: &Settings) -
     })
 }
 
-async fn open_takes_up_committed_text(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn open_takes_up_committed_text(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, FOREIGN).await?;
     let proposal = talk.propose(talk.ask(1)).await?;
     talk.commit(&proposal.text).await.map(drop)
@@ -80,7 +80,7 @@ async fn open_takes_up_committed_text(t: &dyn Thinker, s: &Settings) -> Outcome 
 
 async fn append_is_answered_by_warmed_with_bytes_and_hash(
     t: &dyn Thinker,
-    s: &Settings,
+    s: &KitSettings,
 ) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     let warmed = talk.append(FOREIGN).await?;
@@ -90,7 +90,7 @@ async fn append_is_answered_by_warmed_with_bytes_and_hash(
     talk.append("So").await.map(drop)
 }
 
-async fn empty_append_is_warmed(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn empty_append_is_warmed(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     talk.append("").await?;
     talk.append("Then").await?;
@@ -98,7 +98,7 @@ async fn empty_append_is_warmed(t: &dyn Thinker, s: &Settings) -> Outcome {
     talk.propose(talk.ask(1)).await.map(drop)
 }
 
-async fn proposal_keeps_max_tokens(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn proposal_keeps_max_tokens(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     for max_tokens in [1, 2, s.proposal_tokens] {
         let proposal = talk.propose(Propose { max_tokens, ..talk.ask(2) }).await?;
@@ -115,7 +115,7 @@ async fn proposal_keeps_max_tokens(t: &dyn Thinker, s: &Settings) -> Outcome {
     Ok(())
 }
 
-async fn commit_keeps_a_part_nothing_or_all(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn commit_keeps_a_part_nothing_or_all(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     for (seed, percent) in [(3, 50), (4, 0), (5, 100), (6, 10)] {
         let text = talk.propose(Propose { max_tokens: s.proposal_tokens / 2, ..talk.ask(seed) });
@@ -125,7 +125,7 @@ async fn commit_keeps_a_part_nothing_or_all(t: &dyn Thinker, s: &Settings) -> Ou
     Ok(())
 }
 
-async fn commit_and_propose_travel_together(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn commit_and_propose_travel_together(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     let ask = Propose { max_tokens: s.proposal_tokens / 2, ..talk.ask(7) };
     let first = talk.propose(ask.clone()).await?;
@@ -138,7 +138,7 @@ async fn commit_and_propose_travel_together(t: &dyn Thinker, s: &Settings) -> Ou
     talk.commit(&second.text).await.map(drop)
 }
 
-async fn queued_appends_are_each_warmed(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn queued_appends_are_each_warmed(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     let parts = ["One ", "word", " af", "ter\n", "\n", "the other", " 数", "学"];
     for part in parts {
@@ -153,7 +153,7 @@ async fn queued_appends_are_each_warmed(t: &dyn Thinker, s: &Settings) -> Outcom
 
 async fn same_seed_gives_same_text_after_commit_of_nothing(
     t: &dyn Thinker,
-    s: &Settings,
+    s: &KitSettings,
 ) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     let first = talk.propose(talk.ask(8)).await?.text;
@@ -164,7 +164,7 @@ async fn same_seed_gives_same_text_after_commit_of_nothing(
     ensure(first == again, || format!("first {first:?}, then with the same seed {again:?}"))
 }
 
-async fn same_seed_gives_same_text_in_another_session(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn same_seed_gives_same_text_in_another_session(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut one, _) = Talk::opened(t, s, FOREIGN).await?;
     let first = one.propose(one.ask(10)).await?.text;
     one.drop_session();
@@ -173,7 +173,7 @@ async fn same_seed_gives_same_text_in_another_session(t: &dyn Thinker, s: &Setti
     ensure(first == again, || format!("first {first:?}, re-opened {again:?}"))
 }
 
-async fn appended_text_counts_as_committed_text(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn appended_text_counts_as_committed_text(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut one, _) = Talk::opened(t, s, FOREIGN).await?;
     let first = one.propose(one.ask(11)).await?.text;
     let (mut two, _) = Talk::opened(t, s, "").await?;
@@ -187,7 +187,7 @@ async fn appended_text_counts_as_committed_text(t: &dyn Thinker, s: &Settings) -
     ensure(first == again, || format!("opened with the text {first:?}, appended {again:?}"))
 }
 
-async fn own_text_reopened_goes_on_alike(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn own_text_reopened_goes_on_alike(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut one, _) = Talk::opened(t, s, "").await?;
     let text = one.propose(one.ask(12)).await?.text;
     one.commit(&text).await?;
@@ -198,7 +198,7 @@ async fn own_text_reopened_goes_on_alike(t: &dyn Thinker, s: &Settings) -> Outco
     ensure(alike, || format!("went on with {first:?}, re-opened with {again:?}"))
 }
 
-async fn stop_text_ends_at_its_token(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn stop_text_ends_at_its_token(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     let whole = talk.propose(talk.ask(14)).await?;
     talk.commit("").await?;
@@ -239,7 +239,7 @@ fn likely_watch(text: &str) -> Watch {
     }
 }
 
-async fn trigger_watch_ends_where_the_matcher_matches(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn trigger_watch_ends_where_the_matcher_matches(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     for seed in 15..19 {
         let (mut talk, _) = Talk::opened(t, s, "").await?;
         let whole = talk.propose(talk.ask(seed)).await?;
@@ -267,7 +267,10 @@ async fn trigger_watch_ends_where_the_matcher_matches(t: &dyn Thinker, s: &Setti
     Ok(())
 }
 
-async fn cancel_ends_the_proposal_and_keeps_the_session(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn cancel_ends_the_proposal_and_keeps_the_session(
+    t: &dyn Thinker,
+    s: &KitSettings,
+) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     let max_tokens = 1 << 30;
     talk.send(Command::Propose(Propose { max_tokens, ..talk.ask(20) })).await?;
@@ -286,7 +289,7 @@ async fn cancel_ends_the_proposal_and_keeps_the_session(t: &dyn Thinker, s: &Set
 /// A takeover that is given up, and the next one: nobody waits for the first one's end.
 async fn cancel_commit_append_and_propose_travel_together(
     t: &dyn Thinker,
-    s: &Settings,
+    s: &KitSettings,
 ) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     let max_tokens = 1 << 30;
@@ -310,7 +313,7 @@ async fn cancel_commit_append_and_propose_travel_together(
     })
 }
 
-async fn cancel_elsewhere_does_nothing(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn cancel_elsewhere_does_nothing(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     talk.send(Command::Cancel).await?;
     talk.append("Then").await?;
@@ -347,7 +350,7 @@ async fn read_deadline(mut talk: Talk<'_>, max_tokens: u32) -> Outcome {
     }
 }
 
-async fn deadline_ends_a_proposal(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn deadline_ends_a_proposal(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let talk = Talk::new(t, s);
     let max_tokens = 1 << 30;
     talk.send(talk.open("", Some(Duration::from_millis(300)))).await?;
@@ -355,7 +358,7 @@ async fn deadline_ends_a_proposal(t: &dyn Thinker, s: &Settings) -> Outcome {
     read_deadline(talk, max_tokens).await
 }
 
-async fn deadline_of_zero_is_kept(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn deadline_of_zero_is_kept(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let talk = Talk::new(t, s);
     let max_tokens = 1 << 30;
     talk.send(talk.open("", Some(Duration::ZERO))).await?;
@@ -364,46 +367,46 @@ async fn deadline_of_zero_is_kept(t: &dyn Thinker, s: &Settings) -> Outcome {
     read_deadline(talk, max_tokens).await
 }
 
-async fn propose_before_open_is_refused(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn propose_before_open_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let mut talk = Talk::new(t, s);
     talk.send(Command::Propose(talk.ask(25))).await?;
     talk.read_failed(Code::InvalidArgument).await.map(drop)
 }
 
-async fn second_open_is_refused(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn second_open_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     talk.send(talk.open("", None)).await?;
     talk.read_failed(Code::InvalidArgument).await.map(drop)
 }
 
-async fn append_while_a_proposal_is_open_is_refused(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn append_while_a_proposal_is_open_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     talk.propose(talk.ask(26)).await?;
     talk.send(Command::Append(Append { text: "no".into(), token_ids: Vec::new() })).await?;
     talk.read_failed(Code::InvalidArgument).await.map(drop)
 }
 
-async fn propose_while_a_proposal_is_open_is_refused(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn propose_while_a_proposal_is_open_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     talk.propose(talk.ask(27)).await?;
     talk.send(Command::Propose(talk.ask(28))).await?;
     talk.read_failed(Code::InvalidArgument).await.map(drop)
 }
 
-async fn commit_without_a_proposal_is_refused(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn commit_without_a_proposal_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, FOREIGN).await?;
     talk.send(Command::Commit { bytes: 0 }).await?;
     talk.read_failed(Code::InvalidArgument).await.map(drop)
 }
 
-async fn commit_beyond_the_proposal_is_refused(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn commit_beyond_the_proposal_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, FOREIGN).await?;
     let bytes = talk.propose(talk.ask(29)).await?.text.len() as u64 + 1;
     talk.send(Command::Commit { bytes }).await?;
     talk.read_failed(Code::InvalidArgument).await.map(drop)
 }
 
-async fn commit_inside_a_character_is_refused(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn commit_inside_a_character_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     // Which seed gives a character of several bytes, if any, is not known before.
     for seed in 30..38 {
         let (mut talk, _) = Talk::opened(t, s, FOREIGN).await?;
@@ -416,13 +419,13 @@ async fn commit_inside_a_character_is_refused(t: &dyn Thinker, s: &Settings) -> 
     Ok(())
 }
 
-async fn propose_of_no_tokens_is_refused(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn propose_of_no_tokens_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     talk.send(Command::Propose(Propose { max_tokens: 0, ..talk.ask(38) })).await?;
     talk.read_failed(Code::InvalidArgument).await.map(drop)
 }
 
-async fn half_close_completes_queued_commands(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn half_close_completes_queued_commands(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let mut talk = Talk::new(t, s);
     let ask = talk.ask(39);
     talk.send(talk.open("", None)).await?;
@@ -439,7 +442,10 @@ async fn half_close_completes_queued_commands(t: &dyn Thinker, s: &Settings) -> 
     talk.read_end().await
 }
 
-async fn dropped_session_stops_and_leaves_others_alone(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn dropped_session_stops_and_leaves_others_alone(
+    t: &dyn Thinker,
+    s: &KitSettings,
+) -> Outcome {
     let (mut other, _) = Talk::opened(t, s, "").await?;
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     talk.send(Command::Propose(Propose { max_tokens: 1 << 30, ..talk.ask(40) })).await?;
@@ -462,7 +468,7 @@ async fn dropped_session_stops_and_leaves_others_alone(t: &dyn Thinker, s: &Sett
     other.commit(&text).await.map(drop)
 }
 
-async fn sessions_do_not_mix(t: &dyn Thinker, s: &Settings) -> Outcome {
+async fn sessions_do_not_mix(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut one, _) = Talk::opened(t, s, FOREIGN).await?;
     let alone = one.propose(one.ask(42)).await?.text;
     one.commit("").await?;

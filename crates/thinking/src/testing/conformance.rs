@@ -5,7 +5,7 @@
 //! what must hold of any text, and replays a text with the same seed where it needs to know one.
 
 use super::{
-    case::{Case, Settings, Violation},
+    case::{Case, KitSettings, Violation},
     cases as all,
 };
 use crate::thinker::Thinker;
@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Runs every case, one after the other; answers what was broken.
-pub async fn conformance(thinker: &dyn Thinker, settings: &Settings) -> Vec<Violation> {
+pub async fn conformance(thinker: &dyn Thinker, settings: &KitSettings) -> Vec<Violation> {
     let mut violations = Vec::new();
     for case in cases() {
         violations.extend(case.check(thinker, settings).await.err());
@@ -25,7 +25,7 @@ pub async fn conformance(thinker: &dyn Thinker, settings: &Settings) -> Vec<Viol
 }
 
 /// Panics with every broken rule unless the Thinker keeps them all.
-pub async fn assert_conforms(thinker: &dyn Thinker, settings: &Settings) {
+pub async fn assert_conforms(thinker: &dyn Thinker, settings: &KitSettings) {
     let violations = conformance(thinker, settings).await;
     let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
     assert!(lines.is_empty(), "the Thinker breaks its contract:\n{}", lines.join("\n"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::case::{Outcome, Settings};
+use super::case::{KitSettings, Outcome};
 use crate::thinker::{
     Append, Code, Command, Event, Failure, Finished, Open, Opened, Propose, Session, TextHash,
     Thinker, Warmed,
@@ -13,7 +13,7 @@ use crate::thinker::{
 /// A conversation with a session that checks every answer against the contract.
 pub(super) struct Talk<'a> {
     session: Option<Session>,
-    settings: &'a Settings,
+    settings: &'a KitSettings,
     /// What the committed text must be.
     pub(super) committed: String,
 }
@@ -26,14 +26,14 @@ pub(super) struct Proposal {
 }
 
 impl<'a> Talk<'a> {
-    pub(super) fn new(thinker: &dyn Thinker, settings: &'a Settings) -> Self {
+    pub(super) fn new(thinker: &dyn Thinker, settings: &'a KitSettings) -> Self {
         Talk { session: Some(thinker.session()), settings, committed: String::new() }
     }
 
     /// A session that is open, with this committed text.
     pub(super) async fn opened(
         thinker: &dyn Thinker,
-        settings: &'a Settings,
+        settings: &'a KitSettings,
         committed: &str,
     ) -> Result<(Self, Opened), String> {
         let mut talk = Talk::new(thinker, settings);

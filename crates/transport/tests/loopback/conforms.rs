@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thinking::{
-    testing::{Script, ScriptedThinker, Settings, assert_conforms},
+    testing::{Script, ScriptedThinker, KitSettings, assert_conforms},
     thinker::Thinker as _,
 };
 use transport::{Address, ClientTls, Remote, ServerTls, Token};
@@ -12,11 +12,11 @@ use crate::support::{Node, Pki, SOON};
 
 async fn conforms(thinker: &Arc<ScriptedThinker>, remote: &Remote) {
     let counter = thinker.clone();
-    let settings = Settings {
+    let settings = KitSettings {
         wait: SOON,
         computed_tokens: Some(Arc::new(move || counter.computed_tokens())),
         exact_resume: true,
-        ..Settings::default()
+        ..KitSettings::default()
     };
     assert_conforms(remote, &settings).await;
     assert!(thinker.started_sessions() > 10, "the sessions went to this node");
