@@ -5,7 +5,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use thinking::{
-    policy::{Action, Event, Policy, Strict, StrictConfig},
+    policy::{Action, Policy, PolicyEvent, Strict, StrictConfig},
     thinker::FinishReason,
     trigger::{Matcher, Watch},
 };
@@ -16,10 +16,11 @@ fn strict() -> Strict {
 
 /// The watch that the strict policy asks the small model with.
 fn watch() -> Option<Watch> {
-    strict().step(Event::Started { prompt_tokens: 100 }).into_iter().find_map(|action| match action
-    {
-        Action::Ask(ask) => ask.watch,
-        _ => None,
+    strict().step(PolicyEvent::Started { prompt_tokens: 100 }).into_iter().find_map(|action| {
+        match action {
+            Action::Ask(ask) => ask.watch,
+            _ => None,
+        }
     })
 }
 
@@ -43,11 +44,12 @@ fn policy(c: &mut Criterion) {
     c.bench_function("strict policy/100 stretches", |b| {
         b.iter(|| {
             let mut policy = strict();
-            let mut actions = policy.step(Event::Started { prompt_tokens: 100 }).len();
+            let mut actions = policy.step(PolicyEvent::Started { prompt_tokens: 100 }).len();
             for _ in 0..100 {
                 let reason = FinishReason::Stop { end: 21 };
                 let text = "So x is 5 and so on.\n\n";
-                actions += policy.step(Event::Finished { text, tokens: 12, reason: &reason }).len();
+                actions +=
+                    policy.step(PolicyEvent::Finished { text, tokens: 12, reason: &reason }).len();
             }
             actions
         });

@@ -1,6 +1,6 @@
 //! Policies: pure state machines that decide who writes next and how far.
 //!
-//! A policy is told what happened ([`Event`]) and answers what to do ([`Action`]); it never waits,
+//! A policy is told what happened ([`PolicyEvent`]) and answers what to do ([`Action`]); it never waits,
 //! never reads a clock and never sees a network. The coordinator's driver carries the actions out.
 
 mod baselines;
@@ -22,5 +22,5 @@ pub use self::{
     spec::{DEFAULT_PERIOD_TOKENS, DEFAULT_SHARE, PolicySpec, Rules},
     strict::{Strict, StrictConfig},
     target::{BadTarget, ModelPrices, Target, Targets, TokenPrices, parse_share},
-    words::{Action, Ask, End, Event, Measured, Policy, Role, Why},
+    words::{Action, Ask, End, Measured, Policy, PolicyEvent, Role, Why},
 };

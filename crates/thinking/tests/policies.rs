@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use thinking::{
     policy::{
-        Action, Ask, End, Event, Limited, Limits, Policy, PolicyError, PolicyKind, PolicySpec,
-        Preset, Role, Strict, StrictConfig, Why,
+        Action, Ask, End, Limited, Limits, Policy, PolicyError, PolicyEvent, PolicyKind,
+        PolicySpec, Preset, Role, Strict, StrictConfig, Why,
     },
     thinker::FinishReason,
     trigger::Matcher,
@@ -33,7 +33,7 @@ fn brief(actions: &[Action]) -> (Role, Why, u32) {
 }
 
 fn finish(policy: &mut dyn Policy, text: &str, tokens: u32, reason: FinishReason) -> Vec<Action> {
-    policy.step(Event::Finished { text, tokens, reason: &reason })
+    policy.step(PolicyEvent::Finished { text, tokens, reason: &reason })
 }
 
 /// Lets the small writer write a text in which its watch finds a phrase.
@@ -45,7 +45,7 @@ fn trigger(policy: &mut dyn Policy, asked: &[Action], text: &str, tokens: u32) -
 }
 
 fn started(policy: &mut dyn Policy) -> Vec<Action> {
-    policy.step(Event::Started { prompt_tokens: 9 })
+    policy.step(PolicyEvent::Started { prompt_tokens: 9 })
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn strict_puts_in_the_recap_sentence_after_too_many_reflections() {
         let taken = trigger(&mut strict, &last, "So.\n\nWait, no", 10);
         if let Some(Action::Insert { text, why: Why::Recap }) = taken.last() {
             assert_eq!(text, "Let me check whether there are some wrong steps:");
-            let stretch = strict.step(Event::Inserted { tokens: 10 });
+            let stretch = strict.step(PolicyEvent::Inserted { tokens: 10 });
             recaps.push((reflection, brief(&stretch).2));
             assert_eq!(ask(&stretch).why, Why::ExcessiveReflection);
         }
@@ -223,7 +223,7 @@ fn what_was_written_meanwhile_is_a_turn_where_the_takeover_is_late() {
     let meanwhile = overlap(&taken);
     assert_eq!((meanwhile.role, meanwhile.why, meanwhile.max_tokens), (Role::Small, Why::Turn, 20));
     assert!(meanwhile.provisional && meanwhile.watch.as_ref().unwrap().from_next_break);
-    let late = strict.step(Event::Late);
+    let late = strict.step(PolicyEvent::Late);
     assert_eq!(late, [Action::Keep { role: Role::Large, bytes: 0 }], "the overlap goes on");
     // A trigger in it is one like any other.
     let matched =
@@ -263,7 +263,7 @@ fn what_is_written_meanwhile_fits_the_budget() {
 fn the_small_writer_stands_in_with_what_it_wrote_meanwhile() {
     let mut periodic = overlapped(PolicyKind::Periodic, Preset::Reasoning, 1000);
     overlap(&started(&mut periodic));
-    assert_eq!(periodic.step(Event::Late), [Action::Keep { role: Role::Large, bytes: 0 }]);
+    assert_eq!(periodic.step(PolicyEvent::Late), [Action::Keep { role: Role::Large, bytes: 0 }]);
     let next = finish(&mut periodic, "A.\n\n", 3, FinishReason::Stop { end: 4 });
     assert_eq!(next[0], Action::Keep { role: Role::Small, bytes: 4 });
     assert_eq!(ask(&next).role, Role::Large);
@@ -298,7 +298,7 @@ fn an_impatient_policy_goes_on_behind_a_late_takeover() {
     assert_eq!(ask(&first).first_text_within, None, "the small writer has all the time it needs");
     let taken = trigger(&mut strict, &first, "So.\n\nWait, no", 10);
     assert_eq!(ask(&taken).first_text_within, Some(Duration::from_millis(300)));
-    let on = strict.step(Event::Late);
+    let on = strict.step(PolicyEvent::Late);
     assert_eq!(on[0], Action::Keep { role: Role::Large, bytes: 0 });
     assert_eq!(brief(&on).0, Role::Small);
     let passes_over = |actions: &[Action]| {
@@ -320,7 +320,7 @@ fn the_small_writer_stands_in_where_the_large_one_is_wanted_again_at_once() {
     for kind in [PolicyKind::Random, PolicyKind::Periodic] {
         let mut policy = impatient(kind, Preset::Reasoning, 1.0);
         assert_eq!(ask(&started(&mut policy)).role, Role::Large);
-        let instead = policy.step(Event::Late);
+        let instead = policy.step(PolicyEvent::Late);
         assert_eq!(instead[0], Action::Keep { role: Role::Large, bytes: 0 });
         assert_eq!((ask(&instead).role, ask(&instead).why), (Role::Small, Why::Turn), "{kind}");
         assert_eq!(ask(&instead).first_text_within, None);
@@ -335,7 +335,7 @@ fn where_the_large_writer_writes_alone_the_small_one_stands_in_to_the_next_break
     let spec = PolicySpec::new(PolicyKind::LargeOnly, Preset::Reasoning);
     let mut policy = spec.build(0, 50).unwrap();
     assert_eq!(brief(&started(&mut policy)), (Role::Large, Why::Turn, 50));
-    let instead = policy.step(Event::Late);
+    let instead = policy.step(PolicyEvent::Late);
     assert_eq!(brief(&instead), (Role::Small, Why::Turn, 49));
     assert_eq!(ask(&instead).stop, ["\n\n"]);
     let next = finish(&mut policy, "A.\n\n", 3, FinishReason::Stop { end: 4 });
@@ -350,7 +350,7 @@ fn a_late_beginning_leaves_the_answer_to_the_small_writer() {
     for kind in [PolicyKind::Strict, PolicyKind::Paper] {
         let mut policy = impatient(kind, Preset::Instruct, 0.0);
         assert_eq!(brief(&started(&mut policy)), (Role::Large, Why::Begin, 100));
-        let on = policy.step(Event::Late);
+        let on = policy.step(PolicyEvent::Late);
         assert_eq!((ask(&on).role, ask(&on).why), (Role::Small, Why::Turn));
         let taken = finish(&mut policy, "One.\n\n", 4, FinishReason::Stop { end: 6 });
         assert_eq!(taken[0], Action::Keep { role: Role::Small, bytes: 6 });

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use thinking::{
-    policy::{Action, Ask, Event, Limits, Policy, PolicyKind, PolicySpec, Preset, Role, Targets},
+    policy::{
+        Action, Ask, Limits, Policy, PolicyEvent, PolicyKind, PolicySpec, Preset, Role, Targets,
+    },
     thinker::FinishReason,
     trigger::{TriggerKind, TriggerMatch},
 };
@@ -98,7 +100,7 @@ proptest! {
         let limits = if impatient && !solo { Limits { overlap_tokens, targets, ..hasty } } else { Limits::default() };
         let spec = PolicySpec::new(kind, preset).with_share(share).within(limits);
         let mut policy = spec.build(1, max_tokens).unwrap();
-        let mut last = policy.step(Event::Started { prompt_tokens: 5 });
+        let mut last = policy.step(PolicyEvent::Started { prompt_tokens: 5 });
         let (mut spent, mut fair) = (0u64, true);
         let mut meanwhile = None;
         for happening in happenings {
@@ -112,18 +114,18 @@ proptest! {
             }
             let (text, tokens, reason) = match happening {
                 Happening::Started(prompt_tokens) => {
-                    last = policy.step(Event::Started { prompt_tokens });
+                    last = policy.step(PolicyEvent::Started { prompt_tokens });
                     continue;
                 }
                 Happening::Inserted(tokens) => {
                     fair = false;
-                    last = policy.step(Event::Inserted { tokens });
+                    last = policy.step(PolicyEvent::Inserted { tokens });
                     continue;
                 }
                 Happening::Late => {
                     // Nobody is told so of the small writer.
                     if asked.is_some_and(|ask| ask.role == Role::Large) {
-                        last = policy.step(Event::Late);
+                        last = policy.step(PolicyEvent::Late);
                     }
                     continue;
                 }
@@ -136,14 +138,14 @@ proptest! {
                     (None, Some(Action::Insert { text, .. })) => {
                         let tokens = tokens.min(text.len() as u32);
                         spent += u64::from(tokens);
-                        last = policy.step(Event::Inserted { tokens });
+                        last = policy.step(PolicyEvent::Inserted { tokens });
                         continue;
                     }
                     _ => continue,
                 },
             };
             spent += u64::from(tokens);
-            last = policy.step(Event::Finished { text, tokens, reason: &reason });
+            last = policy.step(PolicyEvent::Finished { text, tokens, reason: &reason });
             well_formed(&last, text, kind)?;
         }
     }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 use thinking::{
-    policy::{Action, Ask, Event, Paper, PaperConfig, PaperReport, Policy, Role, Why},
+    policy::{Action, Ask, Paper, PaperConfig, PaperReport, Policy, PolicyEvent, Role, Why},
     testing::{END_OF_TEXT, pieces},
     thinker::FinishReason,
 };
@@ -103,7 +103,8 @@ impl<'a> Replay<'a> {
 
     fn run(&mut self, run: &Run) -> Result<(), String> {
         let prompt_tokens = self.ids.len();
-        let mut actions = self.policy.step(Event::Started { prompt_tokens: prompt_tokens as u32 });
+        let mut actions =
+            self.policy.step(PolicyEvent::Started { prompt_tokens: prompt_tokens as u32 });
         loop {
             let counted = prompt_tokens + self.policy.report().new_tokens as usize;
             // The last first: what is thrown away goes before what is kept.
@@ -127,13 +128,13 @@ impl<'a> Replay<'a> {
                     let text = shown(&call.tokens);
                     let reason = reason(call, &text, &ask);
                     let tokens = call.tokens.len() as u32;
-                    self.policy.step(Event::Finished { text: &text, tokens, reason: &reason })
+                    self.policy.step(PolicyEvent::Finished { text: &text, tokens, reason: &reason })
                 }
                 Some(Action::Insert { text, .. }) => {
                     let tokens = tokens_of(&text);
                     let count = tokens.len() as u32;
                     self.ids.extend(tokens);
-                    self.policy.step(Event::Inserted { tokens: count })
+                    self.policy.step(PolicyEvent::Inserted { tokens: count })
                 }
                 Some(Action::End(_)) => return Ok(()),
                 other => return Err(format!("a step ended with {other:?}")),

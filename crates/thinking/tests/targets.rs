@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use thinking::{
     policy::{
-        Action, Ask, Event, Limited, Limits, Measured, ModelPrices, Policy, PolicyKind, PolicySpec,
-        Preset, Role, Targets, TokenPrices, Why,
+        Action, Ask, Limited, Limits, Measured, ModelPrices, Policy, PolicyEvent, PolicyKind,
+        PolicySpec, Preset, Role, Targets, TokenPrices, Why,
     },
     thinker::FinishReason,
     trigger::Matcher,
@@ -42,7 +42,7 @@ fn brief(actions: &[Action]) -> (Role, Why, u32) {
 }
 
 fn finish(policy: &mut dyn Policy, text: &str, tokens: u32) -> Vec<Action> {
-    policy.step(Event::Finished { text, tokens, reason: &FinishReason::MaxTokens })
+    policy.step(PolicyEvent::Finished { text, tokens, reason: &FinishReason::MaxTokens })
 }
 
 fn story(end: &str, tokens: u32) -> String {
@@ -54,13 +54,13 @@ fn trigger(policy: &mut dyn Policy, asked: &[Action], text: &str, tokens: u32) -
     let text = story(text, tokens);
     let found = Matcher::new(ask(asked).watch.clone().expect("a watch"), "").push(&text);
     let reason = FinishReason::Trigger(found.expect("the text holds a phrase"));
-    policy.step(Event::Finished { text: &text, tokens, reason: &reason })
+    policy.step(PolicyEvent::Finished { text: &text, tokens, reason: &reason })
 }
 
 #[test]
 fn a_takeover_beyond_the_share_is_passed_over_and_the_next_one_is_cut() {
     let mut policy = strict(share(0.1));
-    let first = policy.step(Event::Started { prompt_tokens: 9 });
+    let first = policy.step(PolicyEvent::Started { prompt_tokens: 9 });
     let on = trigger(&mut policy, &first, REFLECTION, 80);
     // 8 tokens are within a share of a tenth, and are not worth a hand-over.
     assert!(matches!(on[0], Action::Keep { role: Role::Small, .. }) && on.len() == 2, "{on:?}");
@@ -79,7 +79,7 @@ fn a_takeover_beyond_the_share_is_passed_over_and_the_next_one_is_cut() {
 fn an_affirmation_must_leave_what_others_may_use() {
     let granted = |text: &str, tokens: u32| {
         let mut policy = strict(share(0.1));
-        let first = policy.step(Event::Started { prompt_tokens: 9 });
+        let first = policy.step(PolicyEvent::Started { prompt_tokens: 9 });
         let (role, _, max_tokens) = brief(&trigger(&mut policy, &first, text, tokens));
         (role == Role::Large).then_some(max_tokens)
     };
@@ -98,7 +98,7 @@ fn an_affirmation_must_leave_what_others_may_use() {
 #[test]
 fn an_extension_is_cut_to_what_was_left_for_it() {
     let mut policy = strict(share(0.1));
-    let first = policy.step(Event::Started { prompt_tokens: 9 });
+    let first = policy.step(PolicyEvent::Started { prompt_tokens: 9 });
     let taken = trigger(&mut policy, &first, REFLECTION, 260);
     assert_eq!(brief(&taken), (Role::Large, Why::Reflection, 20));
     let more = verify(&mut policy, 16);
@@ -108,7 +108,7 @@ fn an_extension_is_cut_to_what_was_left_for_it() {
 /// The large writer announces a verification, which extends its takeover.
 fn verify(policy: &mut dyn Policy, tokens: u32) -> Vec<Action> {
     let reason = FinishReason::Stop { end: 16 };
-    policy.step(Event::Finished { text: "Let me verify.\n\n", tokens, reason: &reason })
+    policy.step(PolicyEvent::Finished { text: "Let me verify.\n\n", tokens, reason: &reason })
 }
 
 #[test]
@@ -125,11 +125,11 @@ fn an_extension_that_is_passed_over_leaves_what_was_written() {
 fn a_beginning_beyond_the_share_is_the_small_writers() {
     for kind in [PolicyKind::Strict, PolicyKind::Paper, PolicyKind::Random, PolicyKind::Periodic] {
         let mut policy = within(share(0.1), kind, Preset::Instruct);
-        let first = policy.step(Event::Started { prompt_tokens: 9 });
+        let first = policy.step(PolicyEvent::Started { prompt_tokens: 9 });
         assert_eq!((first.len(), brief(&first).0), (1, Role::Small), "{kind}");
         let mut all = within(share(1.0), kind, Preset::Instruct);
         let mut plain = within(Targets::default(), kind, Preset::Instruct);
-        let started = Event::Started { prompt_tokens: 9 };
+        let started = PolicyEvent::Started { prompt_tokens: 9 };
         assert_eq!(
             all.step(started),
             plain.step(started),
@@ -155,7 +155,7 @@ fn measured(elapsed_s: f64, handover_s: f64, first_text_s: f64, wall_s: f64) -> 
 
 /// The small writer has written for so long, 20 tokens at 10 a second, and doubts.
 fn paced(policy: &mut dyn Policy, elapsed_s: f64, handover_s: f64) -> Vec<Action> {
-    let first = policy.step(Event::Started { prompt_tokens: 9 });
+    let first = policy.step(PolicyEvent::Started { prompt_tokens: 9 });
     policy.measured(&measured(elapsed_s, handover_s, 0.0, 1.9));
     trigger(policy, &first, REFLECTION, 20)
 }
@@ -220,7 +220,7 @@ fn a_takeover_that_was_late_is_not_tried_again_where_there_is_no_time() {
     let taken = paced(&mut policy, 2.0, 0.0);
     assert_eq!(brief(&taken).0, Role::Large);
     policy.measured(&Measured { elapsed: Duration::from_secs(6), ..Measured::default() });
-    let on = policy.step(Event::Late);
+    let on = policy.step(PolicyEvent::Late);
     assert_eq!(on[0], Action::Keep { role: Role::Large, bytes: 0 });
     let on = trigger(&mut policy, &on, REFLECTION, 20);
     assert_eq!(brief(&on).0, Role::Small);
@@ -240,7 +240,7 @@ fn a_cost_pays_for_every_token_that_is_read_or_made() {
     for (millionths, expected) in table {
         let cost = Some((f64::from(millionths) / 1e6, prices));
         let mut policy = strict(Targets { cost, ..Targets::default() });
-        let first = policy.step(Event::Started { prompt_tokens: 110 });
+        let first = policy.step(PolicyEvent::Started { prompt_tokens: 110 });
         let (role, _, tokens) = brief(&trigger(&mut policy, &first, VERIFICATION, 100));
         assert_eq!((role == Role::Large).then_some(tokens.min(20)), expected, "{millionths}");
     }
@@ -261,7 +261,7 @@ proptest! {
     ) {
         let preset = if instruct { Preset::Instruct } else { Preset::Reasoning };
         let mut policy = within(share(target), PolicyKind::Strict, preset);
-        let mut actions = policy.step(Event::Started { prompt_tokens: 9 });
+        let mut actions = policy.step(PolicyEvent::Started { prompt_tokens: 9 });
         let (mut small, mut large) = (0, 0);
         for (tokens, phrase) in stretches {
             let Some(Action::Ask(asked)) = actions.last().cloned() else { break };

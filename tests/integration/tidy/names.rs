@@ -12,7 +12,6 @@ use super::{
 /// Names that are defined more than once, each with the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("BadTarget", "of an answer's target and of a plan's; to be renamed"),
-    ("Event", "what a policy is told and what a session says; to be renamed"),
     ("Header", "the first line of a journal and of a log; to be renamed"),
     ("Skipped", "a problem and a cell of a sweep; to be renamed"),
     ("Target", "of an answer and of a plan; to be renamed"),

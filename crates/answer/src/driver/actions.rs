@@ -2,7 +2,7 @@
 
 use thinking::{
     draw::splitmix64,
-    policy::{Action, Ask, Event, Policy, Role, Why},
+    policy::{Action, Ask, Policy, PolicyEvent, Role, Why},
     thinker::{Code, Failure, Propose},
     transcript::{Span, Writer},
 };
@@ -28,7 +28,7 @@ impl From<Defect> for Ended {
 
 impl Driver<'_> {
     /// Tells the policy what happened and carries out what it answers.
-    pub(super) fn advance(&mut self, event: Event<'_>) -> Option<Ended> {
+    pub(super) fn advance(&mut self, event: PolicyEvent<'_>) -> Option<Ended> {
         let measured = self.measured();
         self.policy.measured(&measured);
         let actions = self.policy.step(event);

@@ -1,7 +1,7 @@
 //! What a session reports, taken in.
 
 use thinking::{
-    policy::{Event, Role},
+    policy::{PolicyEvent, Role},
     thinker::{Code, Delta, Failure, FinishReason, Finished, Opened, Warmed},
 };
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ impl Driver<'_> {
         if role == Role::Small && self.awaiting == Awaiting::Opened {
             // The large node may still be opening: commands queue, and nobody waits for it before
             // the policy wants it.
-            return self.advance(Event::Started { prompt_tokens: opened.prompt_tokens });
+            return self.advance(PolicyEvent::Started { prompt_tokens: opened.prompt_tokens });
         }
         self.warm(true);
         None
@@ -65,7 +65,7 @@ impl Driver<'_> {
         }));
         if let (Sent::Insert, Awaiting::Inserted { why, .. }) = (sent, &self.awaiting) {
             self.tally_inserted(*why, warmed);
-            return self.advance(Event::Inserted { tokens: warmed.tokens });
+            return self.advance(PolicyEvent::Inserted { tokens: warmed.tokens });
         }
         self.warm(false);
         None
@@ -138,7 +138,7 @@ impl Driver<'_> {
             self.awaiting = Awaiting::Finished(Role::Small);
             self.heard = Instant::now();
         }
-        let ended = self.advance(Event::Late);
+        let ended = self.advance(PolicyEvent::Late);
         if ended.is_some() {
             return ended;
         }
@@ -169,7 +169,7 @@ impl Driver<'_> {
         // The policy reads the text while the driver may change everything else.
         let (text, tokens, reason) = (draft.text.clone(), finished.tokens, finished.reason.clone());
         *self.draft(role) = Some(draft);
-        self.advance(Event::Finished { text: &text, tokens, reason: &reason })
+        self.advance(PolicyEvent::Finished { text: &text, tokens, reason: &reason })
     }
 
     fn tell_finished(&mut self, draft: &Draft) {

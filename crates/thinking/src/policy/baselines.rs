@@ -1,6 +1,6 @@
 //! Baselines: one model alone, and switching by a schedule that looks at nothing.
 
-use super::{Action, Ask, End, Event, Policy, Role, Why};
+use super::{Action, Ask, End, Policy, PolicyEvent, Role, Why};
 use crate::{
     draw::{splitmix64, uniform},
     thinker::FinishReason,
@@ -57,12 +57,12 @@ impl Solo {
 }
 
 impl Policy for Solo {
-    fn step(&mut self, event: Event<'_>) -> Vec<Action> {
+    fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
         let mut end = None;
         match event {
-            Event::Started { .. } if !self.asked => {}
-            Event::Finished { text, tokens, reason } if self.asked => {
+            PolicyEvent::Started { .. } if !self.asked => {}
+            PolicyEvent::Finished { text, tokens, reason } if self.asked => {
                 actions.push(Action::Keep { role: self.role, bytes: text.len() as u64 });
                 self.budget.spend(tokens);
                 end = forced_end(reason);
@@ -170,12 +170,12 @@ impl Scheduled {
 }
 
 impl Policy for Scheduled {
-    fn step(&mut self, event: Event<'_>) -> Vec<Action> {
+    fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
         let mut end = None;
         match (event, self.writer) {
-            (Event::Started { .. }, None) if !self.ended => {}
-            (Event::Finished { text, tokens, reason }, Some(role)) if !self.ended => {
+            (PolicyEvent::Started { .. }, None) if !self.ended => {}
+            (PolicyEvent::Finished { text, tokens, reason }, Some(role)) if !self.ended => {
                 actions.push(Action::Keep { role, bytes: text.len() as u64 });
                 self.budget.spend(tokens);
                 match role {

@@ -17,7 +17,8 @@
 use std::time::Duration;
 
 use super::{
-    Action, Ask, Event, Measured, Policy, Role, Targets, Why, baselines::Budget, target::Allowance,
+    Action, Ask, Measured, Policy, PolicyEvent, Role, Targets, Why, baselines::Budget,
+    target::Allowance,
 };
 use crate::{thinker::FinishReason, trigger::Watch};
 
@@ -80,7 +81,8 @@ impl Limited {
         self.passed_over = true;
         self.budget.spend(0);
         let reason = FinishReason::MaxTokens;
-        let mut actions = self.inner.step(Event::Finished { text: "", tokens: 0, reason: &reason });
+        let mut actions =
+            self.inner.step(PolicyEvent::Finished { text: "", tokens: 0, reason: &reason });
         self.note(&actions);
         if let Some(Action::Ask(ask)) = actions.last_mut()
             && ask.role == Role::Large
@@ -132,7 +134,7 @@ impl Limited {
         );
     }
 
-    fn finished(&mut self, event: Event<'_>, text: &str, tokens: u32) -> Vec<Action> {
+    fn finished(&mut self, event: PolicyEvent<'_>, text: &str, tokens: u32) -> Vec<Action> {
         self.budget.spend(tokens);
         self.allowance.finished(self.writer, text.len(), tokens);
         self.overlapping = false;
@@ -210,15 +212,15 @@ impl Policy for Limited {
         self.beyond
     }
 
-    fn step(&mut self, event: Event<'_>) -> Vec<Action> {
+    fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
         let mut actions = match event {
-            Event::Late => self.late(),
-            Event::Finished { text, tokens, .. } => self.finished(event, text, tokens),
-            Event::Inserted { tokens } => {
+            PolicyEvent::Late => self.late(),
+            PolicyEvent::Finished { text, tokens, .. } => self.finished(event, text, tokens),
+            PolicyEvent::Inserted { tokens } => {
                 self.budget.spend(tokens);
                 self.inner.step(event)
             }
-            Event::Started { prompt_tokens } => {
+            PolicyEvent::Started { prompt_tokens } => {
                 self.allowance.started(prompt_tokens);
                 self.inner.step(event)
             }

@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, Ask, End, Event, Policy, Role, Why,
+    Action, Ask, End, Policy, PolicyEvent, Role, Why,
     baselines::forced_end,
     keywords::{Keywords, Leaning},
 };
@@ -442,18 +442,20 @@ impl Paper {
 }
 
 impl Policy for Paper {
-    fn step(&mut self, event: Event<'_>) -> Vec<Action> {
+    fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
         match (event, &self.state) {
-            (Event::Started { prompt_tokens }, State::New) => {
+            (PolicyEvent::Started { prompt_tokens }, State::New) => {
                 self.prompt_tokens = prompt_tokens.into();
                 vec![self.start_round()]
             }
-            (Event::Finished { text, tokens, reason }, _) => self.finished(text, tokens, reason),
-            (Event::Inserted { tokens }, State::ThinkWord) => {
+            (PolicyEvent::Finished { text, tokens, reason }, _) => {
+                self.finished(text, tokens, reason)
+            }
+            (PolicyEvent::Inserted { tokens }, State::ThinkWord) => {
                 self.add(tokens, false);
                 vec![self.probe()]
             }
-            (Event::Inserted { tokens }, State::RecapWords) => {
+            (PolicyEvent::Inserted { tokens }, State::RecapWords) => {
                 self.add(tokens, false);
                 vec![self.recap()]
             }

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, Ask, End, Event, Policy, Role, Why,
+    Action, Ask, End, Policy, PolicyEvent, Role, Why,
     baselines::{Budget, forced_end},
     keywords::Keywords,
 };
@@ -273,21 +273,21 @@ impl Strict {
 }
 
 impl Policy for Strict {
-    fn step(&mut self, event: Event<'_>) -> Vec<Action> {
+    fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
         match (event, self.state) {
-            (Event::Started { .. }, State::New) => vec![match self.config.begin_tokens {
+            (PolicyEvent::Started { .. }, State::New) => vec![match self.config.begin_tokens {
                 0 => self.turn(),
                 tokens => self.take_over(Why::Begin, tokens, false),
             }],
-            (Event::Finished { text, tokens, reason }, State::Turn) => {
+            (PolicyEvent::Finished { text, tokens, reason }, State::Turn) => {
                 self.budget.spend(tokens);
                 self.turn_finished(text, reason)
             }
-            (Event::Finished { text, tokens, reason }, State::Takeover { extendable }) => {
+            (PolicyEvent::Finished { text, tokens, reason }, State::Takeover { extendable }) => {
                 self.budget.spend(tokens);
                 self.takeover_finished(text, reason, extendable)
             }
-            (Event::Inserted { tokens }, State::Recap) => {
+            (PolicyEvent::Inserted { tokens }, State::Recap) => {
                 self.budget.spend(tokens);
                 vec![self.recap()]
             }

@@ -52,7 +52,7 @@ pub enum Why {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Event<'a> {
+pub enum PolicyEvent<'a> {
     /// Both sessions are open. Always the first event.
     Started {
         /// Tokens of the prompt.
@@ -79,7 +79,7 @@ pub enum Event<'a> {
 }
 
 /// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask`, `Overlap` or `End`; only
-/// after [`Event::Late`] of an ask with an overlap may it be another, when what was written meanwhile goes on.
+/// after [`PolicyEvent::Late`] of an ask with an overlap may it be another, when what was written meanwhile goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Keep the first bytes of this writer's open proposal and forget the rest; one that is still being written is
@@ -90,20 +90,20 @@ pub enum Action {
         /// How much of it.
         bytes: u64,
     },
-    /// Commit text that no model wrote. Answered by [`Event::Inserted`].
+    /// Commit text that no model wrote. Answered by [`PolicyEvent::Inserted`].
     Insert {
         /// The text.
         text: String,
         /// Why.
         why: Why,
     },
-    /// Ask a writer to go on. Answered by [`Event::Finished`], or by [`Event::Late`].
+    /// Ask a writer to go on. Answered by [`PolicyEvent::Finished`], or by [`PolicyEvent::Late`].
     Ask(Ask),
-    /// Let the small writer write on provisionally while the large one, just asked, has no text. When the large one's
-    /// first text (or its end) is here first, this is forgotten and nobody hears of it. When it ends first, the large
-    /// writer is late: [`Event::Late`] comes, then, unless it is forgotten, this one's [`Event::Finished`]. Where the
-    /// large writer is late for [`Ask::first_text_within`], it goes on after [`Event::Late`] as an ask that is not
-    /// provisional.
+    /// Let the small writer write on provisionally while the large one, just asked, has no text. If the large
+    /// writer's first text (or its end) comes first, the provisional text is dropped and no event tells of it. If the
+    /// provisional stretch ends first, the large writer is late: [`PolicyEvent::Late`] comes, and then, unless the text
+    /// is dropped, the stretch's [`PolicyEvent::Finished`]. Where the large writer is late for
+    /// [`Ask::first_text_within`], the stretch goes on after [`PolicyEvent::Late`] as an ask that is not provisional.
     Overlap(Ask),
     /// The answer is complete.
     End(End),
@@ -169,5 +169,5 @@ pub trait Policy: Send {
     }
 
     /// Takes an event, answers with actions.
-    fn step(&mut self, event: Event<'_>) -> Vec<Action>;
+    fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action>;
 }
