@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use pair::{Builtin, Pair};
+use pair::{Builtin, BuiltinNodes};
 
 use crate::{
     args::{NodesArgs, SecurityArgs},
@@ -23,7 +23,7 @@ pub(crate) fn start(
     builtin: &dyn Builtin,
     large: bool,
     security: &SecurityArgs,
-) -> Result<Pair, Stop> {
+) -> Result<BuiltinNodes, Stop> {
     let given = [
         ("--tls-ca", security.tls_ca.is_some()),
         ("--tls-cert", security.tls_cert.is_some()),
@@ -94,7 +94,7 @@ mod tests {
             Ok(None)
         }
 
-        fn start(&self, _large: bool) -> Result<Pair, String> {
+        fn start(&self, _large: bool) -> Result<BuiltinNodes, String> {
             Err("no\nmemory".to_owned())
         }
     }

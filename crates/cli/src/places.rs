@@ -4,7 +4,7 @@
 use std::{io::Write as _, sync::Arc};
 
 use answer::Node;
-use pair::{Builtin, Pair};
+use pair::{Builtin, BuiltinNodes};
 use transport::{Address, Remote, RemoteConfig, RemoteError, Token};
 
 use crate::{
@@ -106,7 +106,7 @@ pub enum Origin {
     /// The user named none: the nodes in this process, and what is to be said of them.
     Builtin {
         /// Stops them when it is dropped.
-        _pair: Pair,
+        _pair: BuiltinNodes,
         /// What is to be said.
         banner: String,
     },

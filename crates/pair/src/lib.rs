@@ -25,11 +25,11 @@ pub trait Builtin {
     ///
     /// # Errors
     /// Why they cannot be started, in one line.
-    fn start(&self, large: bool) -> Result<Pair, String>;
+    fn start(&self, large: bool) -> Result<BuiltinNodes, String>;
 }
 
 /// Running nodes. They stop when it is dropped.
-pub struct Pair {
+pub struct BuiltinNodes {
     /// Where the small node is.
     pub small: String,
     /// Where the large node is, where it was started.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use node::{Defaults, LocalNode, ModelSource, NodeConfig};
 use tokio::runtime::Runtime;
 
-use crate::{Builtin, Pair};
+use crate::{Builtin, BuiltinNodes};
 
 /// Nobody else asks these nodes, and sessions of models this small cost little: as many as `eval
 /// --parallel` may ask for, and some that are still ending.
@@ -24,7 +24,7 @@ impl Builtin for BuiltinPair {
         node::fix_threads_for_builtin().map_err(|why| why.to_string())
     }
 
-    fn start(&self, large: bool) -> Result<Pair, String> {
+    fn start(&self, large: bool) -> Result<BuiltinNodes, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             // The network needs little; the cores are the models'.
             .worker_threads(1)
@@ -42,7 +42,7 @@ impl Builtin for BuiltinPair {
             tokio::try_join!(small, large)
         });
         let (small, large) = nodes?;
-        Ok(Pair {
+        Ok(BuiltinNodes {
             small: small.url().to_owned(),
             large: large.as_ref().map(|node| node.url().to_owned()),
             guard: Box::new(Guard { _nodes: (small, large), runtime: Some(runtime) }),
