@@ -2,12 +2,12 @@
 //! begin with. All it does is in `node`.
 
 #[cfg(feature = "builtin")]
-const BUILTIN: Option<node::Builtin> = Some(node::Builtin {
+const BUILTIN: Option<node::EmbeddedModel> = Some(node::EmbeddedModel {
     name: "specthink-arithmetic-small",
     bytes: include_bytes!("../../models/small.gguf"),
 });
 #[cfg(not(feature = "builtin"))]
-const BUILTIN: Option<node::Builtin> = None;
+const BUILTIN: Option<node::EmbeddedModel> = None;
 
 /// What makes a node the small one.
 pub const DEFAULTS: node::Defaults = node::Defaults {

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use flags::BadDuration;
 
 use crate::{
-    builtin::{self, Builtin},
+    builtin::{self, EmbeddedModel},
     error::NodeExit,
 };
 
@@ -23,7 +23,7 @@ pub struct Defaults {
     /// An example of a model for it, as `--model` takes it.
     pub example: &'static str,
     /// The model that the program carries in itself and serves without `--model`.
-    pub builtin: Option<Builtin>,
+    pub builtin: Option<EmbeddedModel>,
 }
 
 /// The arguments of a node.

@@ -1,14 +1,14 @@
 //! The model that a node's program carries in itself: what is said of it, and where there is none. Which
 //! one it is stands in the node's own package.
 
-pub use engine::EmbeddedModel as Builtin;
+pub use engine::EmbeddedModel;
 
 /// What the built-in models can do. They can do nothing else.
 pub const BUILTIN_CAN: &str = "arithmetic in three to six steps with whole numbers below 1,000, told like \
      \"Start with 84. Add 37. Double it. What is the result?\"";
 
 /// What the help says is served without `--model`.
-pub(crate) fn as_default(builtin: Option<Builtin>) -> String {
+pub(crate) fn as_default(builtin: Option<EmbeddedModel>) -> String {
     match builtin {
         Some(model) => {
             format!("the built-in model {}: {BUILTIN_CAN}, and nothing else", model.name)

@@ -15,7 +15,7 @@ use transport::{ServerConfig, ServerTls, Token};
 
 use crate::{
     args::{Defaults, NodeArgs},
-    builtin::Builtin,
+    builtin::EmbeddedModel,
     error::NodeError,
     hub::{Hub, ModelName, is_revision},
 };
@@ -53,7 +53,7 @@ pub enum ModelSource {
     /// A repository on the hub.
     Name(ModelName),
     /// In the program itself.
-    Builtin(Builtin),
+    Builtin(EmbeddedModel),
 }
 
 impl ModelSource {
@@ -285,7 +285,7 @@ mod tests {
         builtin: None,
     };
     const FULL: Defaults =
-        Defaults { builtin: Some(Builtin { name: "carried", bytes: b"GGUF" }), ..BARE };
+        Defaults { builtin: Some(EmbeddedModel { name: "carried", bytes: b"GGUF" }), ..BARE };
 
     fn config(defaults: &Defaults, args: &[&str]) -> Result<NodeConfig, NodeError> {
         let line = [&["node"], args].concat().into_iter().map(OsString::from);

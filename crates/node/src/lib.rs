@@ -18,7 +18,7 @@ mod serve;
 mod threads;
 
 pub use args::{Defaults, NodeArgs, command};
-pub use builtin::{BUILTIN_CAN, Builtin};
+pub use builtin::{BUILTIN_CAN, EmbeddedModel};
 pub use config::{DeviceChoice, Dtype, ModelSource, NodeConfig};
 pub use error::{NodeError, NodeExit};
 pub use local::LocalNode;
