@@ -154,7 +154,7 @@ impl ActiveSession {
         matches!(self.phase, Phase::Over) && self.outbox.is_empty()
     }
 
-    /// When the session ends whatever it waits for. None: never, or it has ended.
+    /// When the session ends whatever it waits for. `None`: never, or it has ended.
     pub(crate) fn overdue(&self) -> Option<Instant> {
         self.overdue.filter(|_| !matches!(self.phase, Phase::Over))
     }
@@ -182,7 +182,7 @@ impl ActiveSession {
         self.last_used
     }
 
-    /// Gives up its cache for others. Answers whether there was something in it.
+    /// Gives up its cache for others. Returns whether there was something in it.
     pub(crate) fn evict(&mut self, kv: &KvStore) -> bool {
         let Some(session) = &mut self.session else { return false };
         let evicted = session.text.evict(kv);
@@ -207,7 +207,7 @@ impl ActiveSession {
         self.phase = Phase::Over;
     }
 
-    /// Sends what the caller's queue takes. Answers whether the outbox is empty.
+    /// Sends what the caller's queue takes. Returns whether the outbox is empty.
     fn flush(&mut self, context: &mut Context<'_>) -> bool {
         while let Some(event) = self.outbox.pop_front() {
             if self.room.is_none() {
@@ -239,7 +239,7 @@ impl ActiveSession {
         true
     }
 
-    /// One step with an empty outbox. Answers whether there may be another at once.
+    /// One step with an empty outbox. Returns whether there may be another at once.
     fn step(
         &mut self,
         host: &ModelHost,
@@ -289,7 +289,7 @@ impl ActiveSession {
         self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Reads one command ahead. Answers whether no more will come.
+    /// Reads one command ahead. Returns whether no more will come.
     fn read_ahead(&mut self, context: &mut Context<'_>) -> bool {
         if self.next.is_some() {
             return false;

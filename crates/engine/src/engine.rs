@@ -1,6 +1,6 @@
 //! The engine as others use it: a [`Thinker`] over one loaded model and one thread.
 //!
-//! Loading weights is [`crate::model`]'s part; the thread's work is told in [`crate::scheduler`].
+//! Loading weights is the work of [`crate::model`]; what the thread does is in [`crate::scheduler`].
 
 use std::{
     sync::{
@@ -155,7 +155,7 @@ impl Engine {
         self.kv.usage(self.kv_budget_bytes)
     }
 
-    /// Why the model takes raw prompts only; none when it takes messages.
+    /// Why the model takes raw prompts only; `None` when it takes messages.
     pub fn no_template(&self) -> Option<&str> {
         self.no_template.as_deref()
     }

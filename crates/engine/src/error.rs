@@ -1,4 +1,4 @@
-//! What can go wrong when a model is loaded or run. Each message is one line: what, why, how to mend.
+//! What can go wrong when a model is loaded or run. Each message is one line: what, why, how to fix it.
 //! What can go wrong in a session is `thinking::thinker::Failure`, not here.
 
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! Which keys and values are kept: beginnings that sessions share, under a budget of blocks.
 //!
-//! A full block of committed tokens is entered in a tree by the tokens it stands for, so that the next
-//! session that begins the same way finds it. Only what no session holds is given up, the longest
-//! unused first and always from the end of a beginning. Which session gives way when that is not
+//! A full block of committed tokens is entered in a tree by the tokens it holds, so that the next
+//! session that begins the same way finds it. Only what no session holds is given up, the least
+//! recently used first and always from the end of a beginning. Which session gives way when that is not
 //! enough is the scheduler's decision.
 
 use std::{
@@ -97,8 +97,8 @@ impl KvStore {
         Arc::clone(&self.counters)
     }
 
-    /// Begins an empty cache with as many of these tokens as somebody computed before, the last one
-    /// never: its logits are wanted. Answers how many.
+    /// Begins an empty cache with as many of these tokens as were computed before, but never the last
+    /// one, since its logits are needed. Returns how many.
     pub(crate) fn adopt(&mut self, tokens: &[u32], cache: &mut KvCache) -> usize {
         self.clock += 1;
         let (mut at, mut blocks) = (0, Vec::new());
@@ -113,8 +113,8 @@ impl KvStore {
         cache.len()
     }
 
-    /// Enters the full blocks of a cache over these tokens. Where somebody else's block stands for
-    /// the same beginning already the cache holds that one from now on.
+    /// Enters the full blocks of a cache over these tokens. Where a block of the same beginning is
+    /// there already, the cache holds that one from now on.
     pub(crate) fn share(&mut self, tokens: &[u32], cache: &mut KvCache) {
         self.clock += 1;
         let full = cache.len() / BLOCK;
@@ -141,7 +141,7 @@ impl KvStore {
         }
     }
 
-    /// Whether so many more blocks are within the budget, after giving up what no session holds.
+    /// Gives up what no session holds until this many more blocks are within the budget. Returns whether they are.
     pub(crate) fn make_room(&mut self, blocks: usize) -> bool {
         while self.allocator.live_blocks() + blocks > self.budget_blocks {
             if !self.give_up_one() {
@@ -151,8 +151,8 @@ impl KvStore {
         true
     }
 
-    /// Forgets the shared block that was not used for longest, of those that nobody holds and nothing
-    /// goes on from. Answers whether there was one.
+    /// Forgets the least recently used shared block, of those that nobody holds and nothing goes on
+    /// from. Returns whether there was one.
     fn give_up_one(&mut self) -> bool {
         let unheld = |shared: &&Shared| shared.longer == 0 && Arc::strong_count(&shared.block) == 1;
         let oldest = self.shared.values().filter(unheld).min_by_key(|shared| shared.last_used);

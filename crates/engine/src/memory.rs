@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use candle_core::Device;
 
 /// Memory that is free for this process on the device, in bytes: on the CPU what the system can give
-/// without swapping, within the limit of a container. None where it is not known.
+/// without swapping, within the limit of a container. `None` where it is not known.
 pub(crate) fn available_bytes(device: &Device) -> Option<u64> {
     if !device.is_cpu() {
         return None;

@@ -133,7 +133,7 @@ impl OwnTokens {
     pub(crate) fn whole(&self, bytes: usize) -> (usize, usize) {
         let fits = |mark: &&Mark| mark.clean && mark.text_end <= bytes;
         let end = self.marks.iter().rev().find(fits).map_or(0, |mark| mark.text_end);
-        // Tokens without text behind the cut are no part of what is kept.
+        // Tokens without text behind the cut are not kept.
         let last = self.marks.iter().position(|mark| mark.clean && mark.text_end == end);
         match last {
             Some(last) if end > 0 => (last + 1, end),

@@ -3,10 +3,10 @@
 //! Each turn takes in commands, draws a token for every session that has logits, computes the next
 //! token of all proposing sessions in one forward pass, and one chunk of prefill for one session, in
 //! rotation. With nothing to do the thread sleeps until a caller wakes it or a deadline comes. How
-//! one session goes through its commands is told in [`crate::active_session`].
+//! one session goes through its commands is in [`crate::active_session`].
 //!
 //! When the memory for caches is used up, sessions that wait for their callers give theirs up first,
-//! then those that came later. The oldest session always gets what it needs, so there is no standstill.
+//! then those that came later. The oldest session always gets what it needs, so something always goes on.
 
 #![expect(
     clippy::disallowed_methods,
@@ -128,7 +128,7 @@ impl Scheduler {
         if decoded || prefilled { Turn::Worked } else { Turn::Idle }
     }
 
-    /// Takes in new sessions. Answers whether no more will come.
+    /// Takes in new sessions. Returns whether no more will come.
     fn admit(&mut self, context: &mut Context<'_>) -> bool {
         loop {
             match self.arrivals.poll_recv(context) {
@@ -152,7 +152,7 @@ impl Scheduler {
         }
     }
 
-    /// One token for every proposing session, in one pass. Answers whether there was any.
+    /// One token for every proposing session, in one pass. Returns whether there was any.
     fn decode(&mut self) -> bool {
         let ready: Vec<usize> = (0..self.sessions.len())
             .filter(|&index| {
@@ -169,7 +169,7 @@ impl Scheduler {
         true
     }
 
-    /// One chunk for one session that has much to compute. Answers whether there was any.
+    /// One chunk for one session that has much to compute. Returns whether there was any.
     fn prefill(&mut self, decoded: bool) -> bool {
         let chunk = self.host.prefill_chunk_tokens;
         let chunk = if decoded { (chunk / BESIDE_DECODING).max(1) } else { chunk };
@@ -185,7 +185,7 @@ impl Scheduler {
         false
     }
 
-    /// Takes the memory for a session's next so many tokens. Answers whether it has it.
+    /// Reserves cache blocks for the session's next `most` tokens. Returns whether it got them.
     fn make_ready(&mut self, index: usize, most: usize) -> bool {
         let Some(text) = self.sessions[index].text() else { return false };
         text.revive(&mut self.kv);
@@ -206,7 +206,7 @@ impl Scheduler {
     }
 
     /// Takes the cache of the session that waited longest for its caller, else of the one that came
-    /// last, if it came after this one. Answers whether there was any.
+    /// last, if it came after this one. Returns whether there was any.
     fn evict_for(&mut self, index: usize) -> bool {
         let holds = |session: &ActiveSession| session.computed_tokens() > 0;
         let others = self

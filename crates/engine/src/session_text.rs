@@ -1,4 +1,4 @@
-//! What stands for one session's text: tokens, the cache over them, the last logits.
+//! The engine's side of one session's text: its tokens, the cache over them, the last logits.
 //!
 //! Only text counts; this is where tokens are kept in step with it. The text itself, and which
 //! command may change it, is in [`thinking::session`]. Nothing here waits, computes a forward pass
@@ -24,9 +24,9 @@ pub(crate) struct SessionText {
     /// Where the tail's tokens begin.
     tail_start: usize,
     cache: KvCache,
-    /// The first tokens that the store has been told of.
+    /// How many of the first tokens have been entered in the store.
     shared: usize,
-    /// Tokens that were in the cache when it was given up; none while it is not.
+    /// How many tokens were in the cache when it was given up; `None` while it has not been.
     evicted: Option<usize>,
     /// The logits behind the last token, while every token is in the cache.
     logits: Option<Vec<f32>>,
@@ -58,7 +58,7 @@ impl SessionText {
         Ok(session)
     }
 
-    /// Adds committed text that somebody else wrote. Answers how many tokens it took. On an error
+    /// Adds committed text that somebody else wrote. Returns how many tokens it took. On an error
     /// nothing has changed.
     pub(crate) fn append(
         &mut self,
@@ -153,7 +153,7 @@ impl SessionText {
         self.logits = None;
     }
 
-    /// Makes sure that a token is left to compute when there are no logits to draw from. Answers how
+    /// Makes sure that a token is left to compute when there are no logits to draw from. Returns how
     /// many tokens must be computed before the first draw.
     pub(crate) fn prepare_draw(&mut self) -> usize {
         if self.logits.is_none() && self.uncomputed() == 0 {
@@ -167,7 +167,7 @@ impl SessionText {
         self.tokens.len() - self.cache.len()
     }
 
-    /// The next tokens to compute, at most so many; logits are asked for where they end the session.
+    /// The next tokens to compute, at most `most`; logits are asked for where they end the session.
     pub(crate) fn row(&mut self, most: usize) -> BatchRow<'_> {
         let start = self.cache.len();
         let end = (start + most).min(self.tokens.len());
@@ -175,7 +175,7 @@ impl SessionText {
         BatchRow { tokens: &self.tokens[start..end], cache: &mut self.cache, logits }
     }
 
-    /// Begins with what others computed of the same tokens. Answers how many tokens that are.
+    /// Begins with what others computed of the same tokens. Returns how many tokens that is.
     pub(crate) fn adopt(&mut self, kv: &mut KvStore) -> usize {
         self.shared = kv.adopt(&self.tokens, &mut self.cache);
         self.shared
@@ -189,7 +189,7 @@ impl SessionText {
         }
     }
 
-    /// Gives up the cache for others. Answers whether there was something in it.
+    /// Gives up the cache for others. Returns whether there was something in it.
     pub(crate) fn evict(&mut self, kv: &KvStore) -> bool {
         let tokens = self.cache.len();
         if tokens == 0 {
@@ -213,12 +213,12 @@ impl SessionText {
         }
     }
 
-    /// How many blocks the next so many tokens need beyond those it has.
+    /// How many blocks the next `most` tokens need beyond those it has.
     pub(crate) fn missing_blocks(&self, most: usize) -> usize {
         self.cache.missing_blocks(most.min(self.uncomputed()))
     }
 
-    /// Takes the memory for the next so many tokens.
+    /// Reserves cache blocks for the next `most` tokens.
     pub(crate) fn reserve(&mut self, most: usize) -> candle_core::Result<()> {
         self.cache.reserve(most.min(self.uncomputed()))
     }
@@ -263,7 +263,7 @@ pub(crate) fn cannot_encode(error: TokenizerError) -> Failure {
     Failure::new(Code::InvalidArgument, error.to_string())
 }
 
-/// Refuses a text that cannot fit into so many tokens however it is encoded, before it is encoded:
+/// Refuses a text that cannot fit into `room_tokens` however it is encoded, before it is encoded:
 /// megabytes would hold up every other session.
 ///
 /// # Errors
@@ -287,7 +287,7 @@ pub(crate) fn check_encodable(
 
 /// The longest beginning of a text that encodes the same whatever follows the text: up to the last
 /// space that follows something else than white space, where every supported tokenizer begins anew.
-/// Answers its bytes and its tokens.
+/// Returns its bytes and its tokens.
 fn frozen(text: &str, spans: &[(usize, usize)]) -> (usize, usize) {
     let mut edges = text
         .match_indices(' ')

@@ -138,7 +138,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Goes through the steps; answers what was committed before each proposal, what it said and how long
+/// Goes through the steps; returns what was committed before each proposal, what it said and how long
 /// it was.
 async fn run(engine: &Engine, number: usize, steps: &[Step]) -> Vec<(String, String, Finished)> {
     // Three blocks with the prompt, so that five sessions do not fit.

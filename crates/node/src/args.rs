@@ -120,7 +120,7 @@ pub struct NodeArgs {
     )]
     pub max_message_bytes: u32,
 
-    /// Send a sign of life on a session that has been silent for so long; at most 10s.
+    /// Send a heartbeat on a session that has been silent for this long; at most 10s.
     #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_HEARTBEAT.into(), value_parser = heartbeat)]
     pub heartbeat: humantime::Duration,
 

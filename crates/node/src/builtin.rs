@@ -1,5 +1,5 @@
-//! The model that a node's program carries in itself: what is said of it, and where there is none. Which
-//! one it is stands in the node's own package.
+//! The model that a node's program carries in itself: how it is described, and what is said where there is
+//! none. Which one it is is in the node's own package.
 
 pub use engine::EmbeddedModel;
 

@@ -84,7 +84,7 @@ impl Console {
     }
 }
 
-/// A line that cannot be written (a closed pipe) is no reason to stop serving.
+/// A line that cannot be written (a closed pipe) does not stop the node.
 fn write_line(out: &Mutex<dyn Write + Send>, line: &str) {
     let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -112,7 +112,7 @@ pub struct ConsoleProgress {
 }
 
 impl ConsoleProgress {
-    /// So much is done; a pipe gets a line at every quarter, and only one for what is quickly done.
+    /// Shows this position; a pipe gets a line at every quarter, and only one for what is quickly done.
     pub fn set(&mut self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);

@@ -17,7 +17,7 @@ fn default_threads() -> usize {
     allowed.min(num_cpus::get_physical()).max(1)
 }
 
-/// Sees to it that the process computes with so many threads. Call it first in `main`: where the
+/// Makes the process compute with this many threads. Call it first in `main`: where the
 /// environment says something else, the program starts itself again in its own place.
 ///
 /// Changing the environment of a running process is unsafe, in the sense of the word that Rust

@@ -1,5 +1,5 @@
 //! What can go wrong with a tokenizer or a chat template. Each message is one line: what, why, how to
-//! mend.
+//! fix it.
 
 use std::path::PathBuf;
 

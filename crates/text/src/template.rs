@@ -46,7 +46,7 @@ impl ChatTemplate {
         ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned() }
     }
 
-    /// Why messages cannot be taken, without how to mend it; `None` when they can.
+    /// Why messages cannot be taken, without how to fix it; `None` when they can.
     pub fn unusable(&self) -> Option<&str> {
         self.environment.as_ref().err().map(String::as_str)
     }

@@ -1,6 +1,6 @@
 //! Policies: pure state machines that decide who writes next and how far.
 //!
-//! A policy is told what happened ([`PolicyEvent`]) and answers what to do ([`Action`]); it never waits,
+//! A policy takes what happened ([`PolicyEvent`]) and returns what to do ([`Action`]); it never waits,
 //! never reads a clock and never sees a network. The coordinator's driver carries the actions out.
 
 mod baselines;

@@ -364,7 +364,7 @@ pub struct Warmed {
 pub struct Failure {
     /// What kind of failure.
     pub code: Code,
-    /// One line for a person: what, why, how to mend.
+    /// One line for a person: what, why, how to fix it.
     pub message: String,
     /// When to try again, in milliseconds.
     pub retry_after_ms: Option<u64>,
@@ -405,7 +405,7 @@ pub enum Code {
 
 /// FNV-1a, 64 bits, of committed text: cheap, incremental, the same in every language.
 ///
-/// It tells drift from agreement between two ends that trust each other; it is no protection against
+/// It tells drift from agreement between two ends that trust each other; it does not protect against
 /// forgery. Source: <http://www.isthe.com/chongo/tech/comp/fnv/>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TextHash(pub u64);

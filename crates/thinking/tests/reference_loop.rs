@@ -87,7 +87,7 @@ impl<'a> Replay<'a> {
         Ok(call)
     }
 
-    /// Keeps all or nothing, as the loop does; answers the tokens kept. Of an end of text alone, which
+    /// Keeps all or nothing, as the loop does; returns the tokens kept. Of an end of text alone, which
     /// has no bytes, the policy's own count decides whether it was kept.
     fn keep(&mut self, role: Role, bytes: u64, counted: usize) -> Result<&'a [String], String> {
         let tokens = self.open[role as usize].take().ok_or("kept where nothing was open")?;

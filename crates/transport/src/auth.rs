@@ -69,7 +69,7 @@ impl Token {
             return Shown::None;
         };
         let bytes = value.as_encoded_bytes();
-        // The scheme's name is no secret and knows no case (RFC 7235).
+        // The scheme's name is not secret and its case does not matter (RFC 7235).
         let Some((scheme, token)) = bytes.split_at_checked("Bearer ".len()) else {
             return Shown::Wrong;
         };

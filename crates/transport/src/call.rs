@@ -1,4 +1,4 @@
-//! One session on a node somewhere else: commands out, events in, signs of life both ways.
+//! One session on a remote node: commands out, events in, heartbeats both ways.
 //!
 //! A session is one task, and the task is one future: dropping the session's event receiver drops
 //! everything in it, and with it the call, which is how the node learns of it.

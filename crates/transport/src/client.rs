@@ -1,4 +1,4 @@
-//! A `Thinker` that a node somewhere else serves.
+//! A `Thinker` that a remote node serves.
 //!
 //! The connection is in `node_link`, what happens in one session in `call`.
 
@@ -12,7 +12,7 @@ use crate::{
     address::Address, call, config::RemoteConfig, convert, error::RemoteError, node_link::NodeLink,
 };
 
-/// A node somewhere else, as a [`Thinker`]. Cheap to clone; clones share one connection, which is
+/// A remote node as a [`Thinker`]. Cheap to clone; clones share one connection, which is
 /// made at the first use and made again when it was lost. Sessions hold what they need of it: one
 /// outlives the `Remote` it came from.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl Remote {
     /// for a moment when nothing answers.
     ///
     /// # Errors
-    /// When the node cannot be reached, refuses, or is no specthink node.
+    /// When the node cannot be reached, refuses, or is not a specthink node.
     pub async fn describe(&self) -> Result<(u32, ModelCard), Failure> {
         let link = &self.link;
         let mut client = link.client().await?;

@@ -24,8 +24,8 @@ const SPARE_STREAMS: u32 = 100;
 pub struct RemoteConfig {
     /// Where it is.
     pub address: Address,
-    /// A forwarder (a proxy, a tunnel) that leads to the address: connected to in its place. All that is said and
-    /// checked, names in certificates too, goes by the address.
+    /// A forwarder (a proxy, a tunnel) that leads to the address: connected to in its place. Messages and checks,
+    /// those of names in certificates too, use the address.
     pub via: Option<SocketAddr>,
     /// Whom to trust and who one is; only used where the address says `https`.
     pub tls: ClientTls,
@@ -35,9 +35,9 @@ pub struct RemoteConfig {
     pub insecure: bool,
     /// How long reaching the node may take, all tries counted.
     pub connect_timeout: Duration,
-    /// A sign of life is sent when nothing else was for so long.
+    /// A heartbeat is sent when nothing else was for this long.
     pub heartbeat: Duration,
-    /// A node that sends nothing for so long, not even a sign of life, is given up. Several times
+    /// A node that sends nothing for this long, not even a heartbeat, is given up. Several times
     /// the node's own heartbeat interval.
     pub silence: Duration,
     /// Pings under a connection with a session.
@@ -84,7 +84,7 @@ impl RemoteConfig {
 /// How a Thinker is served.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// What it serves; told to whoever asks.
+    /// What it serves; sent to whoever asks.
     pub card: ModelCard,
     /// Absent: plain text.
     pub tls: Option<ServerTls>,
@@ -96,7 +96,7 @@ pub struct ServerConfig {
     pub max_message_bytes: usize,
     /// Greatest number of sessions at a time; more are refused as overloaded.
     pub max_sessions: u32,
-    /// A sign of life is sent on a session when nothing else was for so long.
+    /// A heartbeat is sent on a session when nothing else was for this long.
     pub heartbeat: Duration,
     /// Pings on every connection.
     pub keepalive: Keepalive,

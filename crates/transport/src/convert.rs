@@ -32,7 +32,7 @@ pub(crate) fn command_to_wire(command: Command) -> wire::Command {
     wire::Command { command: Some(command) }
 }
 
-/// A sign of life from a client.
+/// A client's heartbeat.
 pub(crate) fn client_heartbeat() -> wire::Command {
     wire::Command { command: Some(wire::command::Command::Heartbeat(wire::Heartbeat {})) }
 }
@@ -84,7 +84,7 @@ pub(crate) fn event_to_wire(event: Event) -> wire::Event {
     wire::Event { event: Some(event) }
 }
 
-/// A sign of life from a node.
+/// A node's heartbeat.
 pub(crate) fn node_heartbeat() -> wire::Event {
     wire::Event { event: Some(wire::event::Event::Heartbeat(wire::Heartbeat {})) }
 }

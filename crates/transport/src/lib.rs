@@ -1,7 +1,7 @@
 //! The Thinker port over gRPC.
 //!
 //! [`serve`] puts any [`Thinker`](thinking::thinker::Thinker) on a listener; [`Remote`] is a
-//! `Thinker` that a node somewhere else serves. Between them stand TLS, the bearer token, the
+//! `Thinker` that a remote node serves. Between them stand TLS, the bearer token, the
 //! heartbeat, message limits and an orderly shutdown. Here live the only users of tonic, HTTP/2 and
 //! TLS, and none of their types appears in what this crate offers. Here live no model, no policy
 //! and no arguments of a command line.
@@ -36,28 +36,28 @@ pub use tls::{ClientTls, ServerTls, TlsError};
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// How large a message either end takes unless told otherwise, in bytes: gRPC's own default, and
+/// How large a message either end takes unless configured otherwise, in bytes: gRPC's own default, and
 /// about a million tokens of text.
 pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Sessions at a time unless told otherwise.
+/// Sessions at a time unless configured otherwise.
 pub const DEFAULT_MAX_SESSIONS: u32 = 16;
 
-/// How often a node gives a sign of life unless told otherwise.
+/// How often a node sends a heartbeat unless configured otherwise.
 pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// The rarest sign of life that clients live with: they give a node up that is silent for twice as
+/// The longest heartbeat interval that clients accept: they give up a node that is silent for twice as
 /// long.
 pub const MAX_HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How long running sessions may go on after the shutdown began, unless told otherwise.
+/// How long running sessions may go on after the shutdown began, unless configured otherwise.
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 
 /// HTTP/2's own pings on a connection: what finds a dead machine or a forgetful middlebox, under a
 /// connection without a session too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
-    /// A ping is sent when nothing was received for so long.
+    /// A ping is sent when nothing was received for this long.
     pub interval: Duration,
     /// The connection is given up when the answer takes longer.
     pub timeout: Duration,

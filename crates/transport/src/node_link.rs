@@ -79,7 +79,7 @@ impl NodeLink {
         request
     }
 
-    /// What a call died of, in a line that names the node.
+    /// Why a call failed, in a line that names the node.
     pub(crate) fn explain(&self, status: &Status) -> Failure {
         status::failure_from_status(&self.config.address, self.meter.peer(), status)
     }
@@ -89,7 +89,7 @@ impl NodeLink {
         self.meter.see(Peer::Node);
     }
 
-    /// The node says nothing.
+    /// The failure of a node that says nothing.
     pub(crate) fn silent(&self) -> Failure {
         status::unavailable(format!(
             "{} has been silent for {:?}; the node hangs or the network is gone",

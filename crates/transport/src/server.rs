@@ -86,7 +86,7 @@ pub async fn serve(
         shutdown.await;
         end(health, &lifecycle, &limit, drain).await;
         stop.cancel();
-        // Streams of health or reflection that a client leaves open would hold us for ever.
+        // Streams of health or reflection that a client leaves open would hold us forever.
         tokio::time::sleep(FAREWELL).await;
     };
     tracing::info!(%address, "serving");

@@ -77,7 +77,7 @@ impl SessionLimit {
     }
 }
 
-/// Lets calls through that show the token; all of them when there is none.
+/// Lets calls through that show the token; all of them when there is no token.
 pub(crate) fn gate(
     token: Option<Token>,
 ) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone {
@@ -159,16 +159,16 @@ impl wire::thinker_server::Thinker for Service {
 
 /// A client's session, seen from the node.
 struct Conversation {
-    /// From the client. None: it has said all it will.
+    /// From the client. `None`: it will send nothing more.
     inbound: Option<Streaming<wire::Command>>,
     /// A command that the Thinker's queue has no room for yet; until then no other is read.
     waiting: Option<Command>,
-    /// To the Thinker. None: there will be no more.
+    /// To the Thinker. `None`: there will be no more.
     commands: Option<mpsc::Sender<Command>>,
     /// From the Thinker. Closed once the session is over, which ends its compute.
     events: mpsc::Receiver<Event>,
     over: bool,
-    /// When the session must have been opened. None: it was.
+    /// When the session must have been opened. `None`: it was.
     open_by: Option<Instant>,
     /// Commands that the Thinker has not answered.
     owed: usize,
@@ -180,7 +180,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    /// The next message for the client; none when the session is over.
+    /// The next message for the client; `None` when the session is over.
     async fn next(&mut self) -> Option<wire::Event> {
         if self.over {
             return None;
@@ -223,7 +223,7 @@ impl Conversation {
         }
     }
 
-    /// When the client counts as gone if it says nothing. None: something is under way, or nothing
+    /// When the client counts as gone if it says nothing. `None`: something is under way, or nothing
     /// more is expected of it.
     fn abandoned_by(&self) -> Option<Instant> {
         let idle = self.owed == 0 && self.waiting.is_none();
@@ -277,7 +277,7 @@ impl Conversation {
         }
     }
 
-    /// Once the client is done and nothing waits, the Thinker is told that nothing more comes.
+    /// Closes the Thinker's commands once the client is done and nothing waits.
     fn half_close(&mut self) {
         if self.inbound.is_none() && self.waiting.is_none() {
             self.open_by = None;
@@ -300,7 +300,7 @@ impl Conversation {
 
 /// What happened in a session.
 enum Step {
-    /// The Thinker answered; none: it is done.
+    /// The Thinker answered; `None`: it is done.
     Event(Option<Event>),
     /// The client sent something.
     Received(Result<Received, Gone>),
@@ -361,7 +361,7 @@ async fn hand_over(commands: &Option<mpsc::Sender<Command>>, waiting: &mut Optio
     *waiting = None;
 }
 
-/// Waits until a point in time, or for ever when there is none.
+/// Waits until a point in time, or forever when there is none.
 async fn until(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,

@@ -13,7 +13,7 @@ use tonic::{Code as Grpc, Status};
 
 use crate::{address::Address, connect::Peer, details};
 
-/// gRPC's own name for "try again after so many milliseconds" (gRFC A6).
+/// gRPC's own name for "try again after this many milliseconds" (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// How tonic's messages begin when an answer ended without a gRPC status: for HTTP's status 200, and
 /// for any other.
@@ -41,7 +41,7 @@ pub(crate) fn status_from_failure(failure: Failure) -> Status {
     status
 }
 
-/// What a call to the node at `address` died of; `peer` is what answered there so far.
+/// Why a call to the node at `address` failed; `peer` is what answered there so far.
 pub(crate) fn failure_from_status(address: &Address, peer: Peer, status: &Status) -> Failure {
     if let Some(failure) = details::failure_in(status) {
         return Failure { message: format!("{address}: {}", failure.message), ..failure };

@@ -1,5 +1,5 @@
 //! What each command does to a session, and how its proposal is made. Which command is allowed is in
-//! [`thinking::session`], when it is a command's turn is told in the parent.
+//! [`thinking::session`]; when it is a command's turn is decided in the parent.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ impl ActiveSession {
     ) -> Result<(), Failure> {
         self.protocol.open(&open.committed)?;
         self.question_id = open.question_id;
-        // A deadline too far to count is none.
+        // A deadline beyond the clock's range is no deadline.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
         self.overdue = self.deadline.and_then(|at| at.checked_add(host.deadline_grace));
         if open_sessions >= host.max_sessions {
@@ -108,7 +108,7 @@ impl ActiveSession {
         }
     }
 
-    /// Takes a queued append in before anything is computed for the last one. Answers whether it did.
+    /// Takes a queued append in before anything is computed for the last one. Returns whether it did.
     pub(super) fn merge_append(&mut self, host: &ModelHost) -> bool {
         let Some(Command::Append(append)) = &self.next else { return false };
         let Phase::Warming(warming) = &self.phase else { return false };
@@ -127,7 +127,7 @@ impl ActiveSession {
         true
     }
 
-    /// Answers the commands whose text is computed. Answers whether it did.
+    /// Answers the commands whose text is computed. Returns whether there were any.
     pub(super) fn answer_warmed(&mut self, kv: &mut KvStore) -> bool {
         let Phase::Warming(warming) = &mut self.phase else { return false };
         let Some(session) = &mut self.session else { return false };
@@ -174,7 +174,7 @@ impl ActiveSession {
         Ok(())
     }
 
-    /// Draws the next token if its logits are known. Answers whether it did.
+    /// Draws the next token if its logits are known. Returns whether it did.
     pub(super) fn draw(&mut self, host: &ModelHost) -> bool {
         let Phase::Proposing(running) = &mut self.phase else { return false };
         let Some(OpenSession { text, sampler }) = &mut self.session else { return false };

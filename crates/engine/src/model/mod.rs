@@ -1,5 +1,5 @@
 //! Decoders of the Llama, Qwen2 and Qwen3 families over candle's tensors, from GGUF files and Hugging
-//! Face directories alike. Text, tokens' meaning and sampling are no matter of this module.
+//! Face directories alike. Text, the meaning of tokens and sampling are not here.
 
 mod attention;
 mod cache;

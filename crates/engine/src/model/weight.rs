@@ -140,7 +140,7 @@ impl Linear {
     }
 }
 
-/// The products of `x` with all matrices at once; none where there is no kernel for it.
+/// The products of `x` with all matrices at once; `None` where there is no kernel for it.
 fn together<const N: usize>(layers: [&Linear; N], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
     let packed = layers.map(|layer| layer.weight.packed());
     if let Some(all) = packed.into_iter().collect::<Option<Vec<_>>>() {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::HubError;
 
-/// How long a lock may be held by somebody who does not get on.
+/// How long a lock may be held by a process that makes no progress.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
@@ -42,7 +42,7 @@ impl RepoCache {
         self.root.join("blobs").join(etag)
     }
 
-    /// The part of a blob that was transferred so far.
+    /// The part of a blob that has been transferred.
     pub(super) fn partial(&self, etag: &str) -> PathBuf {
         self.root.join("blobs").join(format!("{etag}.incomplete"))
     }

@@ -100,7 +100,7 @@ pub fn choose(files: &[String], file: Option<&str>) -> Result<Selection, ChooseE
 }
 
 /// The names of the whole files under a folder, sorted; links are followed, and one that leads
-/// nowhere is no file.
+/// nowhere is left out.
 pub fn list(folder: &Path) -> Vec<String> {
     fn walk(folder: &Path, prefix: &str, depth: u32, files: &mut Vec<String>) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };

@@ -1,4 +1,4 @@
-//! What can go wrong when a model is fetched by name. Each is one line: what, why, how to mend.
+//! What can go wrong when a model is fetched by name. Each is one line: what, why, how to fix it.
 
 use super::{ChooseError, ModelName};
 
@@ -110,7 +110,7 @@ pub enum HubError {
         /// What differs.
         why: String,
     },
-    /// Another process is downloading the same file and does not get on.
+    /// Another process is downloading the same file and makes no progress.
     #[error(
         "another process has held {lock} for a minute without getting on; stop it, then start again"
     )]

@@ -41,7 +41,7 @@ pub struct ModelName {
     pub revision: Option<String>,
 }
 
-/// A text that is no model's name.
+/// A text that is not a model's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a model's name; write OWNER/NAME or OWNER/NAME@REVISION")]
 pub struct NameError(String);

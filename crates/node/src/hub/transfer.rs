@@ -155,7 +155,7 @@ fn continues_at(answer: &reqwest::Response, start: u64) -> bool {
         && range.is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
 }
 
-/// Reads what was transferred before: its length, and the checksum so far. Too much is nothing.
+/// Reads what was transferred before: its length, and the checksum so far. A file that is too long is dropped.
 async fn resume(partial: &Path, head: &Head) -> Result<(u64, Check), HubError> {
     let (path, head) = (partial.to_owned(), head.clone());
     let read = tokio::task::spawn_blocking(move || -> std::io::Result<(u64, Check)> {

@@ -117,7 +117,7 @@ impl Tokenizer {
         Ok(Encoded { ids: encoding.get_ids().to_vec(), spans: encoding.get_offsets().to_vec() })
     }
 
-    /// No text of more bytes than this is encoded in so many tokens.
+    /// The greatest length in bytes of a text that is encoded in this many tokens.
     pub fn most_bytes(&self, tokens: usize) -> usize {
         // Normal forms make a text shorter, but never to less than a quarter.
         let normal_form = if self.prompt.get_normalizer().is_some() { 4 } else { 1 };

@@ -35,7 +35,7 @@ impl Budget {
         self.left
     }
 
-    /// Takes the tokens of a proposal. An empty one costs a token too: no policy asks for ever.
+    /// Takes the tokens of a proposal. An empty one costs a token too, so that no policy asks forever.
     pub(super) fn spend(&mut self, tokens: u32) {
         self.left = self.left.saturating_sub(tokens.max(1));
     }
@@ -50,7 +50,7 @@ pub struct Solo {
 }
 
 impl Solo {
-    /// This writer writes everything, up to so many tokens.
+    /// This writer writes everything, up to this many tokens.
     pub fn new(role: Role, max_tokens: u32) -> Self {
         Solo { role, budget: Budget::new(max_tokens), asked: false }
     }

@@ -118,7 +118,7 @@ impl FromStr for Preset {
     }
 }
 
-/// Why there is no policy. Each is one line.
+/// A policy that cannot be read or built. Each message is one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// No policy or preset has this name.
@@ -147,7 +147,7 @@ pub enum PolicyError {
         /// The known key that is most like it.
         nearest: String,
     },
-    /// A value in the YAML does not fit its key, or it is no YAML.
+    /// A value in the YAML does not fit its key, or it is not YAML.
     #[error("bad {kind} policy YAML, line {line} ({at:?}): {why}")]
     BadYaml {
         /// The policy.
@@ -208,7 +208,7 @@ pub enum PolicyError {
         /// The policy.
         kind: PolicyKind,
     },
-    /// A share that is no share.
+    /// A share outside 0 to 1.
     #[error("bad share {share}: give the large model's share of the tokens, from 0 to 1")]
     BadShare {
         /// What was given.

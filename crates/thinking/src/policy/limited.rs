@@ -76,7 +76,7 @@ impl Limited {
         }
     }
 
-    /// There is no takeover: to the policy inside the large writer wrote nothing.
+    /// Passes a takeover over: for the inner policy the large writer wrote nothing.
     fn pass_over(&mut self) -> Vec<Action> {
         self.passed_over = true;
         self.budget.spend(0);

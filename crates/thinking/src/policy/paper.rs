@@ -69,7 +69,7 @@ pub struct PaperConfig {
     pub max_recap_token_num: u32,
     /// Greatest number of reflections before one.
     pub max_negative_num: u32,
-    /// Seconds for an answer; none when absent, zero or negative. In the authors' loop the whole
+    /// Seconds for an answer; no limit when absent, zero or negative. In the authors' loop the whole
     /// answer is lost when they have passed. A policy has no clock: see
     /// [`PaperConfig::deadline_s`].
     pub time_out: Option<f64>,
@@ -184,7 +184,7 @@ enum State {
     Sentence { probe: Heard },
     /// The recap sentence is put in.
     RecapWords,
-    /// The large writer has so many tokens for itself.
+    /// The large writer has this many tokens for itself.
     Extension { tokens: u32 },
     /// Over.
     Ended(End),

@@ -234,7 +234,7 @@ impl Strict {
     fn turn_finished(&mut self, text: &str, reason: &FinishReason) -> Vec<Action> {
         let role = Role::Small;
         if let FinishReason::Trigger(found) = reason {
-            // A cut that is no place in the text is a broken node's; keep what is there.
+            // A cut outside the text comes from a broken node; keep what is there.
             let cut = usize::try_from(found.cut).ok().filter(|cut| text.is_char_boundary(*cut));
             let bytes = cut.unwrap_or(text.len()) as u64;
             return vec![Action::Keep { role, bytes }, self.triggered(found)];

@@ -1,11 +1,10 @@
 //! Targets: what a policy's takeovers may come to, and how much of the next one is within them.
 //!
-//! Pure arithmetic over what was written and measured so far; [`super::Limited`] asks it before
-//! every takeover. It must decide without knowing how long the answer will be. Of an answer's share
-//! of large tokens that is no matter: the target holds at the end of every takeover. Latency and
-//! cost also hold what is still to be written, and an answer is expected to go on for as long again
-//! as it is (the median of what remains when nothing is known of its length: Gott 1993, Nature
-//! 363), within its greatest length.
+//! Pure arithmetic over what was written and measured so far; [`super::Limited`] asks it before every takeover. It
+//! must decide without knowing how long the answer will be. For the share of large tokens this does not matter,
+//! since it is checked after every takeover. Latency and cost include what is still to be written, and an answer is
+//! expected to go on for as long again as it is (the median of what remains when nothing is known of its length:
+//! Gott 1993, Nature 363), within its greatest length.
 //!
 //! A takeover is granted as far as it is affordable, but not for a few tokens, and what matters more may use up what
 //! matters less must leave (`reserve`).
@@ -19,7 +18,7 @@ use super::{Ask, Measured, Role, Why};
 /// A takeover shorter than this is not worth its hand-over: half the paper's n1.
 const LEAST_TOKENS: u32 = 10;
 
-/// Beyond the target, a takeover must make the answer quicker by so much: rounding is no gain.
+/// Beyond the target, a takeover must make the answer quicker by this much: rounding is not a gain.
 const LEAST_GAIN_S: f64 = 1e-3;
 
 /// Tokens that a takeover must leave affordable for what matters more. Of the built-in pair's
@@ -37,13 +36,13 @@ fn reserve(why: Why) -> u32 {
 pub enum Target {
     /// At most this share of an answer's tokens is the large writer's, from 0 to 1.
     Share(f64),
-    /// An answer takes at most so long.
+    /// An answer takes at most this long.
     Latency(Duration),
-    /// An answer's tokens cost at most so much, in the currency of the prices.
+    /// An answer's tokens cost at most this much, in the currency of the prices.
     Cost(f64),
 }
 
-/// A target that is none. One line.
+/// A target string that cannot be parsed. One line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("target {0:?}: write share<=10%, latency<=8s or cost<=0.002, with a number from 0 on")]
 pub struct BadTarget(pub String);
@@ -192,7 +191,7 @@ impl Work {
     }
 }
 
-/// Says how much of the next takeover is within the targets.
+/// Computes how much of the next takeover is within the targets.
 #[derive(Debug, Clone)]
 pub(super) struct Allowance {
     targets: Targets,
@@ -247,7 +246,7 @@ impl Allowance {
         };
     }
 
-    /// How much of a takeover is within the targets; none where it is not worth a hand-over.
+    /// How much of a takeover is within the targets; `None` where it is not worth a hand-over.
     pub(super) fn grant(&self, ask: &Ask) -> Option<Grant> {
         let Targets { share, latency, cost } = self.targets;
         let latency = latency.map(|target| self.latency(target));
@@ -330,19 +329,20 @@ impl Allowance {
     }
 }
 
-/// Something of which so much is left for the rest of an answer, and which tokens take.
+/// A budget (seconds or money): what is left of it for the rest of an answer, and what one token of each writer
+/// costs.
 #[derive(Debug)]
 struct Spending {
     left: f64,
-    /// Tokens of the rest.
+    /// Tokens that the rest of the answer is expected to have.
     rest: f64,
-    /// What a token takes.
+    /// What a token costs.
     small: f64,
     large: f64,
 }
 
 impl Spending {
-    /// What the rest takes when the large writer begins it with so many tokens.
+    /// What the rest costs when the large writer begins it with this many tokens.
     fn of(&self, tokens: f64) -> f64 {
         tokens * self.large + (self.rest - tokens).max(0.0) * self.small
     }

@@ -68,7 +68,7 @@ pub enum PolicyEvent<'a> {
         reason: &'a FinishReason,
     },
     /// The first text of the proposal that the large writer was last asked for is not here within
-    /// [`Ask::first_text_within`], or the large writer is out: none of it will be here. Nothing of it can be kept, and
+    /// [`Ask::first_text_within`], or the large writer is out and will send none. Nothing of it can be kept, and
     /// whoever asked goes on without it. [`Limited`](super::Limited) knows what to do then, whatever the policy inside.
     Late,
     /// The text last inserted is committed.
@@ -163,11 +163,11 @@ pub trait Policy: Send {
     /// Takes what was measured up to the event that comes next. Most policies look at text alone.
     fn measured(&mut self, _: &Measured) {}
 
-    /// How many takeovers there were not, because a target had no room for them.
+    /// How many takeovers were skipped because they were beyond a target.
     fn passed_over(&self) -> u32 {
         0
     }
 
-    /// Takes an event, answers with actions.
+    /// Takes an event, returns the actions that follow from it.
     fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action>;
 }

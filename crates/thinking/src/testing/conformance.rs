@@ -15,7 +15,7 @@ pub fn cases() -> Vec<Case> {
     all::all()
 }
 
-/// Runs every case, one after the other; answers what was broken.
+/// Runs every case, one after the other; returns what was broken.
 pub async fn conformance(thinker: &dyn Thinker, settings: &KitSettings) -> Vec<Violation> {
     let mut violations = Vec::new();
     for case in cases() {

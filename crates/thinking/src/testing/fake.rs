@@ -273,7 +273,7 @@ impl State {
         }
     }
 
-    /// Notes that a command is carried out; answers its number in the session.
+    /// Notes that a command is carried out; returns its number in the session.
     fn record(&mut self, command: &Command) -> u32 {
         let record = (self.number, command.clone());
         self.shared.commands.lock().unwrap_or_else(PoisonError::into_inner).push(record);
@@ -400,7 +400,7 @@ impl State {
         }
     }
 
-    /// Waits for the time of one token; answers a reason to stop before it.
+    /// Waits for the time of one token; returns a reason to stop before it.
     async fn interrupted(&mut self) -> Result<Option<FinishReason>, Stop> {
         // Without a delay other tasks must still get their turn, or no cancel could come in.
         tokio::task::yield_now().await;

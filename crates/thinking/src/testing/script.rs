@@ -71,7 +71,7 @@ impl Script {
     }
 
     /// One long text: every proposal goes on where the committed text ends in it, cut into
-    /// [`pieces`]. A committed text that is no beginning of it goes on from the text's start.
+    /// [`pieces`]. Where the committed text is not a beginning of it, the text's start follows.
     pub fn text(text: impl Into<String>) -> Self {
         let text: String = text.into();
         Script::function(move |committed, _| {

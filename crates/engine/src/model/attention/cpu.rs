@@ -181,7 +181,7 @@ fn rows(all: &[f32], four: usize, row: usize, head_dim: usize) -> [&[f32]; 4] {
     ]
 }
 
-/// A softmax over what came so far.
+/// A running softmax.
 #[derive(Debug, Clone, Copy)]
 struct Running {
     max: f32,

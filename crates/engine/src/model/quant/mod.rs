@@ -75,7 +75,7 @@ enum Instructions {
     Vnni,
 }
 
-/// Whether the products of matrices of this format and so many inputs are computed here.
+/// Returns whether the products of matrices of this format and this many inputs are computed here.
 pub(crate) fn serves(dtype: GgmlDType, inputs: usize, device: &Device) -> bool {
     let whole = Format::of(dtype).is_some_and(|format| inputs.is_multiple_of(format.block()));
     whole && device.is_cpu() && !Instructions::available().is_empty()

@@ -98,7 +98,7 @@ impl Format {
     }
 
     /// Where it has its weights, behind an f16 scale and perhaps an f16 minimum for every column,
-    /// if they are no floats.
+    /// unless they are floats.
     pub(super) const fn weights_at(self) -> usize {
         match self {
             Format::F16 | Format::BF16 => 0,

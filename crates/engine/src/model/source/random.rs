@@ -73,7 +73,7 @@ impl TensorSource for RandomSource {
     }
 
     fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
-        // What is no bias is a norm.
+        // A vector that is not a bias is a norm.
         let vector = match id.bias {
             true => self.random(id),
             false => Tensor::ones(self.shape(id).unwrap_or_default(), DType::F32, &self.device),

@@ -47,7 +47,7 @@ fn load_32([block]: Blocks<'_>, at: usize) -> Ints {
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
-/// Writes the products of rows from `first` on, of so many, to [1, rows, 8].
+/// Writes the products of R rows from `first` on to [1, rows, 8].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn put<const R: usize>(out: &mut [f32], first: usize, _rows: usize, products: [Floats; R]) {

@@ -2,7 +2,7 @@
 //!
 //! The module that expands this says how many panels lie side by side in a vector (`PANELS`), and names for its vectors
 //! - the types `Ints` and `Floats`, and instructions by what they do (`and`, `fmadd`);
-//! - `load_16` and `load_32`: so many bytes of every panel's block;
+//! - `load_16` and `load_32`: 16 and 32 bytes of every panel's block;
 //! - `begin`: what the sums of products begin with;
 //! - `add_group`: adds the products of a group with R rows' values;
 //! - `add_scaled`: the same, times what the first and what the last 16 weights of every column are scaled by;

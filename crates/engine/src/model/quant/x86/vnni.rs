@@ -53,7 +53,7 @@ fn load_32([first, second]: Blocks<'_>, at: usize) -> Ints {
     _mm512_inserti64x4::<1>(_mm512_castsi256_si512(load(first)), load(second))
 }
 
-/// Writes the products of rows from `first` on, of so many, to [1 or 2, rows, 8].
+/// Writes the products of R rows from `first` on to [1 or 2, rows, 8].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 fn put<const R: usize>(out: &mut [f32], first: usize, rows: usize, products: [Floats; R]) {

@@ -311,7 +311,7 @@ fn has_zero_alignment(start: &[u8]) -> bool {
     value.get(4..4 + width).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
-/// A tensor's size in bytes; none when its shape does not fit its blocks.
+/// A tensor's size in bytes; `None` when its shape does not fit its blocks.
 fn byte_len(info: &TensorInfo) -> Option<u64> {
     let dims = info.shape.dims();
     let block = info.ggml_dtype.block_size();

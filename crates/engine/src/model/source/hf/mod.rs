@@ -80,7 +80,7 @@ impl HfSource {
         for name in shard_names(directory)? {
             let (shard, metadata) = open_shard(&directory.join(name))?;
             for (name, info) in metadata.tensors() {
-                // Tensors of other kinds (buffers of old checkpoints) are no weights of ours.
+                // Tensors of other kinds (buffers of old checkpoints) are not weights.
                 if let Some(dtype) = float_dtype(info.dtype) {
                     let place = Place { shard: shards.len(), info: info.clone(), dtype };
                     tensors.insert(name, place);
