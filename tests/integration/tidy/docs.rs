@@ -2,9 +2,6 @@
 
 use super::{MAX_WIDTH, expect_none, files, read, source};
 
-/// Files whose prose is still wider, to be wrapped.
-const WIDE: &[&str] = &["README.md", "docs/measurements.md"];
-
 #[test]
 fn prose_is_narrow() {
     let mut paths = files("docs", "md");
@@ -12,17 +9,7 @@ fn prose_is_narrow() {
     let mut offences = Vec::new();
     for path in &paths {
         let text = read(path);
-        let wide = wide_lines(&text);
-        if WIDE.contains(&path.as_str()) {
-            if wide.is_empty() {
-                offences.push(format!(
-                    "{}: width: {path} is narrow now: delete its exception",
-                    file!()
-                ));
-            }
-            continue;
-        }
-        offences.extend(wide.iter().map(|(line, width)| {
+        offences.extend(wide_lines(&text).iter().map(|(line, width)| {
             format!("{path}:{line}: width: {width} characters, a line of prose has at most {MAX_WIDTH}: wrap it")
         }));
     }
