@@ -23,4 +23,4 @@ pub use model::{
     LoadedModel, ModelConfig, ModelLocation, RopeConfig, RopeScaling, TokenizerSource,
     WantedLogits, kernels, load_model, load_random,
 };
-pub use sample::{Draws, SampleError, Sampler, entropy_nats};
+pub use sample::{Draws, SampleError, Sampler};

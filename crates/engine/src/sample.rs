@@ -190,7 +190,7 @@ fn keep_nucleus(candidates: &mut Vec<Candidate>, top_p: f64) {
 ///
 /// The rules are left out because they would hide what the number is for: greedy drawing, for one,
 /// always has entropy 0.
-pub fn entropy_nats(logits: &[f32]) -> f32 {
+pub(crate) fn entropy_nats(logits: &[f32]) -> f32 {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if !most.is_finite() {
         return 0.0;

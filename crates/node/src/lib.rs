@@ -3,8 +3,7 @@
 //!
 //! The small and the large node are two sets of [`Defaults`] over this crate, never two
 //! implementations. A program that wants a node inside itself builds a [`NodeConfig`] and starts a
-//! [`LocalNode`], or calls [`run`]. Here live no model (see `engine`) and no
-//! wire (see `transport`).
+//! [`LocalNode`]. Here live no model (see `engine`) and no wire (see `transport`).
 
 mod args;
 mod builtin;
@@ -23,6 +22,5 @@ pub use config::{DeviceChoice, Dtype, ModelSource, NodeConfig};
 pub use error::{NodeError, NodeExit};
 pub use local::LocalNode;
 pub use main_with::main_with;
-pub use progress::{Console, ConsoleProgress, Unit};
-pub use serve::{ReadyNode, run};
+pub use progress::Console;
 pub use threads::fix_threads_for_builtin;

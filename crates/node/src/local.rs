@@ -19,7 +19,7 @@ impl LocalNode {
     /// serves on the runtime that this is called on.
     ///
     /// # Errors
-    /// As [`ReadyNode::start`].
+    /// When the address, the device or the model cannot be used.
     pub async fn start(config: NodeConfig) -> Result<LocalNode, NodeError> {
         let node = ReadyNode::start(config, &Console::silent()).await?;
         let (url, card) = (node.url(), node.card().clone());
@@ -47,7 +47,7 @@ impl LocalNode {
     /// Begins the shutdown, and waits until sessions are drained.
     ///
     /// # Errors
-    /// As [`ReadyNode::serve`], and when serving broke off.
+    /// When the listener breaks, and when serving broke off.
     pub async fn stop(mut self) -> Result<(), NodeError> {
         drop(self.stop.take());
         let served = (&mut self.serving).await;

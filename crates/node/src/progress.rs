@@ -28,7 +28,7 @@ impl std::fmt::Debug for Console {
 
 impl Console {
     /// Standard output and standard error.
-    pub fn stdio() -> Console {
+    pub(crate) fn stdio() -> Console {
         Console {
             facts: Arc::new(Mutex::new(std::io::stdout())),
             notes: Arc::new(Mutex::new(std::io::stderr())),
@@ -51,24 +51,21 @@ impl Console {
     }
 
     /// Writes one line that a script may read.
-    pub fn fact(&self, line: &str) {
+    pub(crate) fn fact(&self, line: &str) {
         write_line(&self.facts, line);
     }
 
     /// Writes one line for a person.
-    pub fn note(&self, line: &str) {
+    pub(crate) fn note(&self, line: &str) {
         write_line(&self.notes, line);
     }
 
     /// Starts to show how far something is. Ends when it is dropped.
-    pub fn progress(&self, what: &str, total: u64, unit: Unit) -> ConsoleProgress {
+    pub(crate) fn progress(&self, what: &str, total_bytes: u64) -> ConsoleProgress {
         let bar = self.bars.then(|| {
-            let counts = match unit {
-                Unit::Bytes => "{bytes}/{total_bytes} {bytes_per_sec} {eta}",
-                Unit::Pieces => "{pos}/{len}",
-            };
-            let bar = ProgressBar::new(total).with_message(what.to_owned());
-            match ProgressStyle::with_template(&format!("{{msg}} {{wide_bar}} {counts}")) {
+            let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+            let bar = ProgressBar::new(total_bytes).with_message(what.to_owned());
+            match ProgressStyle::with_template(template) {
                 Ok(style) => bar.with_style(style),
                 Err(_) => bar,
             }
@@ -76,8 +73,7 @@ impl Console {
         ConsoleProgress {
             console: self.clone(),
             what: what.to_owned(),
-            total,
-            unit,
+            total_bytes,
             bar,
             said: None,
         }
@@ -90,22 +86,12 @@ fn write_line(out: &Mutex<dyn Write + Send>, line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// Bytes.
-    Bytes,
-    /// Things.
-    Pieces,
-}
-
 /// How far something is.
 #[derive(Debug)]
-pub struct ConsoleProgress {
+pub(crate) struct ConsoleProgress {
     console: Console,
     what: String,
-    total: u64,
-    unit: Unit,
+    total_bytes: u64,
     bar: Option<ProgressBar>,
     /// The last quarter that a line was written about.
     said: Option<u64>,
@@ -113,26 +99,23 @@ pub struct ConsoleProgress {
 
 impl ConsoleProgress {
     /// Shows this position; a pipe gets a line at every quarter, and only one for what is quickly done.
-    pub fn set(&mut self, position: u64) {
+    pub(crate) fn set(&mut self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
             return;
         }
-        let quarter = (position.min(self.total) * 4).checked_div(self.total).unwrap_or(4);
-        let quick = self.unit == Unit::Bytes && self.total < QUICK_BYTES && quarter < 4;
+        let total = self.total_bytes;
+        let quarter = (position.min(total) * 4).checked_div(total).unwrap_or(4);
+        let quick = total < QUICK_BYTES && quarter < 4;
         if !quick && self.said.is_none_or(|said| quarter > said) {
             self.said = Some(quarter);
-            let total = match self.unit {
-                Unit::Bytes => bytes(self.total),
-                Unit::Pieces => self.total.to_string(),
-            };
-            self.console.note(&format!("{}: {} % of {total}", self.what, quarter * 25));
+            self.console.note(&format!("{}: {} % of {}", self.what, quarter * 25, bytes(total)));
         }
     }
 
     /// Everything is done.
-    pub fn done(&mut self) {
-        self.set(self.total);
+    pub(crate) fn done(&mut self) {
+        self.set(self.total_bytes);
     }
 }
 
@@ -171,7 +154,7 @@ mod tests {
     fn a_pipe_gets_a_few_lines() {
         let notes = Buffer::default();
         let console = Console::new(std::io::sink(), notes.clone());
-        let mut progress = console.progress("model.gguf", 1 << 30, Unit::Bytes);
+        let mut progress = console.progress("model.gguf", 1 << 30);
         for position in (0..1 << 30).step_by(1 << 16) {
             progress.set(position);
         }
@@ -181,13 +164,13 @@ mod tests {
         assert_eq!(text.lines().last(), Some("model.gguf: 100 % of 1.0 GiB"));
         let lines = || String::from_utf8(notes.0.lock().unwrap().clone()).unwrap();
         let before = lines().lines().count();
-        let mut progress = console.progress("config.json", 1000, Unit::Bytes);
+        let mut progress = console.progress("config.json", 1000);
         (0..=1000).for_each(|position| progress.set(position));
         assert_eq!(
             lines().lines().skip(before).collect::<Vec<_>>(),
             ["config.json: 100 % of 1000 B"]
         );
-        console.progress("empty", 0, Unit::Pieces).set(0);
+        console.progress("empty", 0).set(0);
     }
 
     #[test]

@@ -14,23 +14,11 @@ use crate::{
     config::{DeviceChoice, Dtype, ModelSource, NodeConfig},
     error::NodeError,
     hub::{choose, list},
-    progress::{Console, Unit, bytes},
+    progress::{Console, bytes},
 };
 
-/// Runs a node from its configuration until the shutdown, and then until its sessions are drained.
-///
-/// # Errors
-/// [`NodeError`]: one line each, with an exit code.
-pub async fn run(
-    config: NodeConfig,
-    console: &Console,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), NodeError> {
-    ReadyNode::start(config, console).await?.serve(shutdown).await
-}
-
 /// A node that has its address and its model and is ready to serve.
-pub struct ReadyNode {
+pub(crate) struct ReadyNode {
     listener: TcpListener,
     thinker: Arc<dyn Thinker>,
     server: transport::ServerConfig,
@@ -49,7 +37,10 @@ impl ReadyNode {
     ///
     /// # Errors
     /// [`NodeError`]: one line each, with an exit code.
-    pub async fn start(config: NodeConfig, console: &Console) -> Result<ReadyNode, NodeError> {
+    pub(crate) async fn start(
+        config: NodeConfig,
+        console: &Console,
+    ) -> Result<ReadyNode, NodeError> {
         let listener = transport::bind(&config.listen).await?;
         let address = listener
             .local_addr()
@@ -77,18 +68,13 @@ impl ReadyNode {
     }
 
     /// Where clients find it.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let scheme = if self.server.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
-    /// The address it listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// What it serves.
-    pub fn card(&self) -> &ModelCard {
+    pub(crate) fn card(&self) -> &ModelCard {
         &self.server.card
     }
 
@@ -96,7 +82,7 @@ impl ReadyNode {
     ///
     /// # Errors
     /// When the listener breaks.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+    pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
         Ok(transport::serve(self.listener, self.thinker, self.server, shutdown).await?)
     }
 }
@@ -161,9 +147,7 @@ fn load_blocking(
 ) -> Result<Loaded, NodeError> {
     let mut progress = None;
     let model = load_model(location, load, &mut |LoadProgress { done_bytes, total_bytes }| {
-        progress
-            .get_or_insert_with(|| console.progress(what, total_bytes, Unit::Bytes))
-            .set(done_bytes);
+        progress.get_or_insert_with(|| console.progress(what, total_bytes)).set(done_bytes);
     })?;
     drop(progress);
     let cache_bytes_per_token = model.decoder.kv_bytes_per_token();

@@ -14,12 +14,12 @@ mod target;
 mod words;
 
 pub use self::{
-    baselines::{Scheduled, Solo, forced_end},
+    baselines::Solo,
     config::{PolicyError, PolicyKind, Preset},
     keywords::Keywords,
     limited::{Limited, Limits},
     paper::{Paper, PaperConfig, PaperReport, PaperTakeover},
-    spec::{DEFAULT_PERIOD_TOKENS, DEFAULT_SHARE, PolicySpec, Rules},
+    spec::{DEFAULT_SHARE, PolicySpec, Rules},
     strict::{Strict, StrictConfig},
     target::{BadTarget, ModelPrices, Target, Targets, TokenPrices, parse_share},
     words::{Action, Ask, End, Measured, Policy, PolicyEvent, Role, Why},

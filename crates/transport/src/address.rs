@@ -41,7 +41,7 @@ impl Address {
     }
 
     /// Whether the host is this machine: `localhost` or a loopback number. No name is resolved.
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost")
             || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
     }

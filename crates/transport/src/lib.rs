@@ -34,7 +34,7 @@ pub use server::{bind, serve};
 pub use tls::{ClientTls, ServerTls, TlsError};
 
 /// The version of the protocol that this crate speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
+const PROTOCOL_VERSION: u32 = 1;
 
 /// How large a message either end takes unless configured otherwise, in bytes: gRPC's own default, and
 /// about a million tokens of text.

@@ -138,7 +138,7 @@ const MAX_LAYERS: usize = 1 << 10;
 
 impl ModelConfig {
     /// Whether the heads of q and k are normalised.
-    pub fn qk_norm(&self) -> bool {
+    pub(crate) fn qk_norm(&self) -> bool {
         self.family == Family::Qwen3
     }
 
@@ -149,12 +149,12 @@ impl ModelConfig {
     }
 
     /// Width of all query heads together.
-    pub fn q_width(&self) -> usize {
+    pub(crate) fn q_width(&self) -> usize {
         self.heads * self.head_dim
     }
 
     /// Width of all key (or value) heads together.
-    pub fn kv_width(&self) -> usize {
+    pub(crate) fn kv_width(&self) -> usize {
         self.kv_heads * self.head_dim
     }
 

@@ -18,18 +18,18 @@ const INDEX: &str = "model.safetensors.index.json";
 
 /// The files that make up a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// Paths in the repository or folder.
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// The one among them that lists further files, the shards of the weights.
-    pub index: Option<String>,
+    pub(crate) index: Option<String>,
     /// The one file that is the model, when it is one file.
-    pub gguf: Option<String>,
+    pub(crate) gguf: Option<String>,
 }
 
 impl Selection {
     /// Where the model lies, when its files lie under `folder`.
-    pub fn path(&self, folder: &Path) -> PathBuf {
+    pub(crate) fn path(&self, folder: &Path) -> PathBuf {
         match &self.gguf {
             Some(file) => folder.join(file),
             None => folder.to_owned(),
@@ -75,7 +75,7 @@ pub enum ChooseError {
 ///
 /// # Errors
 /// When there is nothing to choose, or too much.
-pub fn choose(files: &[String], file: Option<&str>) -> Result<Selection, ChooseError> {
+pub(crate) fn choose(files: &[String], file: Option<&str>) -> Result<Selection, ChooseError> {
     let has = |name: &str| files.iter().any(|file| file == name);
     let ggufs: Vec<&String> = files.iter().filter(|file| is_gguf(file)).collect();
     if let Some(file) = file {
@@ -101,7 +101,7 @@ pub fn choose(files: &[String], file: Option<&str>) -> Result<Selection, ChooseE
 
 /// The names of the whole files under a folder, sorted; links are followed, and one that leads
 /// nowhere is left out.
-pub fn list(folder: &Path) -> Vec<String> {
+pub(crate) fn list(folder: &Path) -> Vec<String> {
     fn walk(folder: &Path, prefix: &str, depth: u32, files: &mut Vec<String>) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         for entry in entries.flatten() {

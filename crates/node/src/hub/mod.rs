@@ -19,8 +19,9 @@ use std::{
     str::FromStr,
 };
 
+pub use choose::ChooseError;
 pub(crate) use choose::TOKENIZER;
-pub use choose::{ChooseError, Selection, choose, list};
+pub(crate) use choose::{choose, list};
 pub use error::HubError;
 
 use crate::progress::Console;
@@ -28,16 +29,16 @@ use cache::RepoCache;
 use client::Client;
 
 /// Where the hub is when `HF_ENDPOINT` does not say.
-pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// The revision when none is named.
-pub const DEFAULT_REVISION: &str = "main";
+const DEFAULT_REVISION: &str = "main";
 
 /// A model's name on the hub: `OWNER/NAME` or `OWNER/NAME@REVISION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelName {
     /// `OWNER/NAME`.
     pub repo: String,
-    /// A branch, a tag or a commit; absent: [`DEFAULT_REVISION`].
+    /// A branch, a tag or a commit; absent: `main`.
     pub revision: Option<String>,
 }
 
@@ -86,7 +87,7 @@ impl fmt::Display for ModelName {
 
 /// Whether a text can be a revision: a branch (it may hold slashes), a tag or a commit, and never a
 /// way out of the cache.
-pub fn is_revision(text: &str) -> bool {
+pub(crate) fn is_revision(text: &str) -> bool {
     !text.is_empty()
         && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./+".contains(c))

@@ -14,7 +14,7 @@ use super::{
     cache::RepoCache,
     client::{Client, Head, pause},
 };
-use crate::progress::{Console, ConsoleProgress, Unit};
+use crate::progress::{Console, ConsoleProgress};
 
 /// A transfer is given up after this many failures in a row, none of which brought a byte.
 const FAILURES: u32 = 4;
@@ -56,7 +56,7 @@ impl Transfer<'_> {
 
     /// Fills the partial file until it is the whole one.
     async fn bytes(&self, file: &str, head: &Head, partial: &Path) -> Result<(), HubError> {
-        let mut progress = self.console.progress(file, head.bytes, Unit::Bytes);
+        let mut progress = self.console.progress(file, head.bytes);
         let mut failures = 0;
         loop {
             let (mut written, mut check) = resume(partial, head).await?;

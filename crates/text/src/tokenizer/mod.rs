@@ -172,7 +172,7 @@ impl Tokenizer {
     }
 
     /// The end-of-text token's text, as chat templates use it.
-    pub fn eos_text(&self) -> Option<&str> {
+    pub(crate) fn eos_text(&self) -> Option<&str> {
         self.special.eos.as_deref()
     }
 }

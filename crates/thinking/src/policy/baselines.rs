@@ -10,7 +10,7 @@ use crate::{
 const LONGEST_STRETCH_TOKENS: u32 = 1024;
 
 /// The end of the answer that a proposal's finish reason forces, if any.
-pub fn forced_end(reason: &FinishReason) -> Option<End> {
+pub(super) fn forced_end(reason: &FinishReason) -> Option<End> {
     match reason {
         FinishReason::EndOfText => Some(End::EndOfText),
         FinishReason::Cancelled => Some(End::Cancelled),
@@ -100,7 +100,7 @@ enum Schedule {
 
 /// Switches writers at paragraph breaks by a schedule: `random` and `periodic`.
 #[derive(Debug, Clone)]
-pub struct Scheduled {
+pub(super) struct Scheduled {
     schedule: Schedule,
     /// The large writer's share of the tokens, from 0 to 1.
     share: f64,
@@ -115,13 +115,13 @@ pub struct Scheduled {
 
 impl Scheduled {
     /// Every paragraph is the large writer's with the probability `share`, drawn from the seed.
-    pub fn random(share: f64, seed: u64, max_tokens: u32) -> Self {
+    pub(super) fn random(share: f64, seed: u64, max_tokens: u32) -> Self {
         Scheduled::new(Schedule::Random { seed, drawn: 0 }, share, max_tokens)
     }
 
     /// Of every `period_tokens` tokens the small writer writes the first, the large writer the last
     /// `share`, each to the end of its paragraph.
-    pub fn periodic(share: f64, period_tokens: u32, max_tokens: u32) -> Self {
+    pub(super) fn periodic(share: f64, period_tokens: u32, max_tokens: u32) -> Self {
         let period_tokens = u64::from(period_tokens.max(1));
         let schedule = Schedule::Periodic { period_tokens, period: 1, turn: Role::Small };
         Scheduled::new(schedule, share, max_tokens)

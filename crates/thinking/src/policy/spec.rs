@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::{Map, Value};
 
 use super::{
-    Limited, Limits, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role, Scheduled,
-    Solo, Strict, StrictConfig, Targets, TokenPrices, config,
+    Limited, Limits, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role, Solo,
+    Strict, StrictConfig, Targets, TokenPrices, baselines::Scheduled, config,
 };
 use crate::names::nearest;
 
@@ -20,7 +20,7 @@ use crate::names::nearest;
 pub const DEFAULT_SHARE: f64 = 0.2;
 
 /// Tokens of a period of the `periodic` policy by default.
-pub const DEFAULT_PERIOD_TOKENS: u32 = 200;
+const DEFAULT_PERIOD_TOKENS: u32 = 200;
 
 /// A policy with its parameters and limits.
 ///
