@@ -251,7 +251,7 @@ fn help_teaches_and_lists_every_exit_code() {
         assert_eq!(ended.code, Some(0));
         let help = ended.stdout.join("\n");
         assert!(help.contains(port) && help.contains("Examples:"), "{help}");
-        for exit in NodeExit::ALL {
+        for &exit in NodeExit::ALL {
             assert!(help.contains(exit.meaning()), "{exit:?} is not in the help");
         }
         assert!(help.contains("[default: the built-in model specthink-arithmetic-"), "{help}");
@@ -262,7 +262,7 @@ fn help_teaches_and_lists_every_exit_code() {
 fn the_documentation_lists_every_flag_and_exit_code() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/nodes.md");
     let text = fs::read_to_string(path).unwrap();
-    for exit in NodeExit::ALL {
+    for &exit in NodeExit::ALL {
         let row = format!("| {} | {} |", exit as i32, exit.meaning());
         assert!(text.contains(&row), "docs/nodes.md lacks: {row}");
     }

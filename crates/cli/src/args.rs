@@ -231,12 +231,12 @@ impl FromStr for PolicyArgs {
 }
 
 fn policies() -> impl TypedValueParser<Value = PolicyKind> {
-    let names = PolicyKind::ALL.map(PolicyKind::name);
+    let names = PolicyKind::ALL.iter().map(|kind| kind.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<PolicyKind>())
 }
 
 fn presets() -> impl TypedValueParser<Value = Preset> {
-    let names = Preset::ALL.map(Preset::name);
+    let names = Preset::ALL.iter().map(|preset| preset.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Preset>())
 }
 

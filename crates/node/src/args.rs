@@ -165,7 +165,7 @@ pub fn command(defaults: &Defaults) -> clap::Command {
          --token-file token\n\n\
          Exit codes:\n"
     );
-    for exit in NodeExit::ALL {
+    for &exit in NodeExit::ALL {
         help.push_str(&format!("  {:>2}  {}\n", exit as u8, exit.meaning()));
     }
     NodeArgs::command()

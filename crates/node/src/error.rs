@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use engine::LoadError;
+use strum::VariantArray;
 use transport::{ServeError, TlsError, TokenError};
 
 use crate::hub::{ChooseError, HubError, TOKENIZER};
 
 /// How a node's process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 #[repr(u8)]
 pub enum NodeExit {
     /// It was asked to stop and did.
@@ -43,22 +44,7 @@ pub enum NodeExit {
 
 impl NodeExit {
     /// All of them, in order.
-    pub const ALL: [NodeExit; 14] = [
-        NodeExit::Ok,
-        NodeExit::Internal,
-        NodeExit::Usage,
-        NodeExit::ModelNotFound,
-        NodeExit::ModelUnreadable,
-        NodeExit::ModelUnsupported,
-        NodeExit::Download,
-        NodeExit::Address,
-        NodeExit::Credentials,
-        NodeExit::Plaintext,
-        NodeExit::Device,
-        NodeExit::Forced,
-        NodeExit::Tokenizer,
-        NodeExit::Quantisation,
-    ];
+    pub const ALL: &'static [NodeExit] = NodeExit::VARIANTS;
 
     /// What it means, in a few words.
     pub fn meaning(self) -> &'static str {

@@ -132,7 +132,7 @@ fn strict_takes_over_to_the_budget_when_breaks_do_not_end_it() {
 
 #[test]
 fn every_policy_ends_with_the_text() {
-    for kind in PolicyKind::ALL {
+    for &kind in PolicyKind::ALL {
         let mut policy = PolicySpec::new(kind, Preset::Reasoning).build(0, 4096).unwrap();
         let role = ask(&started(&mut policy)).role;
         let last = finish(&mut policy, "7.", 3, FinishReason::EndOfText);
@@ -149,7 +149,7 @@ fn every_policy_passes_on_what_cut_it_short() {
         (FinishReason::Cancelled, End::Cancelled),
         (FinishReason::ContextFull, End::ContextFull),
     ];
-    for kind in PolicyKind::ALL {
+    for &kind in PolicyKind::ALL {
         for (reason, expected) in &table {
             let mut policy = PolicySpec::new(kind, Preset::Reasoning).build(0, 4096).unwrap();
             started(&mut policy);

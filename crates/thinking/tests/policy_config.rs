@@ -154,7 +154,7 @@ fn yaml_for_a_policy_without_parameters_is_refused() {
 
 #[test]
 fn policies_have_names() {
-    for kind in PolicyKind::ALL {
+    for &kind in PolicyKind::ALL {
         assert_eq!(kind.to_string().parse::<PolicyKind>(), Ok(kind));
     }
     let error = "smal-only".parse::<PolicyKind>().unwrap_err().to_string();

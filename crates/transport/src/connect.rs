@@ -12,6 +12,7 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
+use strum::FromRepr;
 use thinking::thinker::Traffic;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -23,7 +24,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use crate::address::Address;
 
 /// What the first bytes of an answer looked like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRepr)]
 #[repr(u8)]
 pub(crate) enum Peer {
     /// There is no connection yet.
@@ -58,17 +59,7 @@ impl Meter {
 
     /// What the node last connected to looked like.
     pub(crate) fn peer(&self) -> Peer {
-        const ALL: [Peer; 7] = [
-            Peer::Unreached,
-            Peer::Silent,
-            Peer::Http2,
-            Peer::Node,
-            Peer::Http1,
-            Peer::Tls,
-            Peer::Other,
-        ];
-        let peer = self.peer.load(Ordering::Relaxed);
-        ALL.into_iter().find(|known| *known as u8 == peer).unwrap_or(Peer::Other)
+        Peer::from_repr(self.peer.load(Ordering::Relaxed)).unwrap_or(Peer::Other)
     }
 
     pub(crate) fn see(&self, peer: Peer) {

@@ -1,8 +1,12 @@
 //! What a model is made of, however its files spell it. Reading those spellings is the work of `source`;
 //! here stand the common form and its checks.
 
-/// A family of decoders. All are pre-norm transformers with rotary positions and gated MLPs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use strum::{EnumString, IntoStaticStr};
+
+/// A family of decoders, read from the name model files use. All are pre-norm transformers with rotary
+/// positions and gated MLPs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Family {
     /// Llama 2 and 3, SmolLM2, R1-Distill-Llama, ...
     Llama,
@@ -13,23 +17,9 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family by the name model files use.
-    pub fn from_name(name: &str) -> Option<Family> {
-        match name {
-            "llama" => Some(Family::Llama),
-            "qwen2" => Some(Family::Qwen2),
-            "qwen3" => Some(Family::Qwen3),
-            _ => None,
-        }
-    }
-
     /// The name model files use.
     pub fn name(self) -> &'static str {
-        match self {
-            Family::Llama => "llama",
-            Family::Qwen2 => "qwen2",
-            Family::Qwen3 => "qwen3",
-        }
+        self.into()
     }
 }
 

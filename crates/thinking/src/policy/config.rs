@@ -1,21 +1,36 @@
 //! The names of policies and presets, and policies' parameters in YAML, with errors that name the line.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_saphyr::Error as YamlError;
+use strum::{Display, IntoStaticStr, VariantArray};
 
 use crate::names::nearest;
 
 /// The policies by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum PolicyKind {
-    /// The authors' published loop to the letter.
-    Paper,
-    /// The paper's rules without the loop's leaks.
+    /// The paper's rules without the leaks of the authors' loop.
     #[default]
     Strict,
+    /// The authors' published loop to the letter.
+    Paper,
     /// The small writer alone.
     SmallOnly,
     /// The large writer alone.
@@ -27,30 +42,14 @@ pub enum PolicyKind {
 }
 
 impl PolicyKind {
-    /// Every policy.
-    pub const ALL: [PolicyKind; 6] = [
-        PolicyKind::Strict,
-        PolicyKind::Paper,
-        PolicyKind::SmallOnly,
-        PolicyKind::LargeOnly,
-        PolicyKind::Random,
-        PolicyKind::Periodic,
-    ];
+    /// Every policy, the default one first.
+    pub const ALL: &'static [PolicyKind] = PolicyKind::VARIANTS;
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        match self {
-            PolicyKind::Paper => "paper",
-            PolicyKind::Strict => "strict",
-            PolicyKind::SmallOnly => "small-only",
-            PolicyKind::LargeOnly => "large-only",
-            PolicyKind::Random => "random",
-            PolicyKind::Periodic => "periodic",
-        }
+        self.into()
     }
-}
 
-impl PolicyKind {
     /// Whether it has a use for the large writer. A node that it has no use for is not asked for anything, and cannot
     /// degrade the answer.
     pub fn uses_large(self) -> bool {
@@ -64,8 +63,22 @@ impl PolicyKind {
 }
 
 /// What kind of small model the values are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Preset {
     /// Both models reason.
     #[default]
@@ -76,27 +89,12 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// Every preset.
-    pub const ALL: [Preset; 2] = [Preset::Reasoning, Preset::Instruct];
+    /// Every preset, the default one first.
+    pub const ALL: &'static [Preset] = Preset::VARIANTS;
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        match self {
-            Preset::Reasoning => "reasoning",
-            Preset::Instruct => "instruct",
-        }
-    }
-}
-
-impl fmt::Display for PolicyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl fmt::Display for Preset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        self.into()
     }
 }
 
@@ -104,8 +102,7 @@ impl FromStr for PolicyKind {
     type Err = PolicyError;
 
     fn from_str(name: &str) -> Result<Self, PolicyError> {
-        let found = PolicyKind::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| unknown("policy", name, PolicyKind::ALL.map(PolicyKind::name).to_vec()))
+        by_name("policy", name, PolicyKind::ALL)
     }
 }
 
@@ -113,8 +110,7 @@ impl FromStr for Preset {
     type Err = PolicyError;
 
     fn from_str(name: &str) -> Result<Self, PolicyError> {
-        let found = Preset::ALL.into_iter().find(|preset| preset.name() == name);
-        found.ok_or_else(|| unknown("preset", name, Preset::ALL.map(Preset::name).to_vec()))
+        by_name("preset", name, Preset::ALL)
     }
 }
 
@@ -239,11 +235,18 @@ pub(super) fn parse<T: DeserializeOwned>(kind: PolicyKind, yaml: &str) -> Result
     })
 }
 
-fn unknown(what: &'static str, name: &str, known: Vec<&'static str>) -> PolicyError {
-    PolicyError::UnknownName {
+/// The one of this name; the error names all and the nearest.
+fn by_name<T: Copy + Into<&'static str>>(
+    what: &'static str,
+    name: &str,
+    all: &[T],
+) -> Result<T, PolicyError> {
+    let names: Vec<&str> = all.iter().map(|one| (*one).into()).collect();
+    let found = names.iter().position(|known| *known == name).map(|at| all[at]);
+    found.ok_or_else(|| PolicyError::UnknownName {
         what,
         name: name.to_owned(),
-        nearest: nearest(name, &known).to_owned(),
-        known: known.join(", "),
-    }
+        nearest: nearest(name, &names).to_owned(),
+        known: names.join(", "),
+    })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thinking::{
-    testing::{Script, ScriptedThinker, KitSettings, assert_conforms},
+    testing::{KitSettings, Script, ScriptedThinker, assert_conforms},
     thinker::Thinker as _,
 };
 use transport::{Address, ClientTls, Remote, ServerTls, Token};

@@ -33,8 +33,9 @@ pub(crate) fn family(path: &Path, metadata: &HashMap<String, Value>) -> Result<F
         Some(Value::String(name)) => name.as_str(),
         _ => "(none)",
     };
-    Family::from_name(found)
-        .ok_or_else(|| LoadError::Architecture { path: path.to_owned(), found: found.to_owned() })
+    found
+        .parse()
+        .map_err(|_| LoadError::Architecture { path: path.to_owned(), found: found.to_owned() })
 }
 
 /// Reads and checks the configuration.

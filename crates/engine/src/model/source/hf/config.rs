@@ -62,7 +62,7 @@ fn family(path: &Path, json: &Value) -> Result<Family, LoadError> {
     let architecture = json["architectures"][0].as_str();
     let model_type = json["model_type"].as_str();
     let by_architecture = match architecture {
-        None => model_type.and_then(Family::from_name),
+        None => model_type.and_then(|name| name.parse().ok()),
         Some("LlamaForCausalLM") => Some(Family::Llama),
         Some("Qwen2ForCausalLM") => Some(Family::Qwen2),
         Some("Qwen3ForCausalLM") => Some(Family::Qwen3),
