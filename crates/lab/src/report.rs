@@ -9,6 +9,7 @@ mod data;
 mod figure;
 mod figures;
 mod html;
+mod markup;
 mod table;
 
 use std::{

@@ -11,9 +11,10 @@ use answer::account::{Spent, TimeSplit};
 use thinking::policy::{Role, Why};
 
 use super::{
-    Conditions, Doubt, Replayed,
+    conditions::Conditions,
     node::{Command, Event, Node},
     recording::{Act, AskCosts, Recording},
+    replayed::{Doubt, Replayed},
 };
 
 /// As the driver's: unanswered commands after which text is gathered, and the chunk that is worth a message.

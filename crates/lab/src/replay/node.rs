@@ -9,7 +9,7 @@ use answer::Traffic;
 use thinking::{draw::splitmix64, policy::Role};
 
 use super::{
-    Conditions,
+    conditions::Conditions,
     recording::{AskCosts, NodeCosts, Recording},
     sizes,
 };

@@ -16,7 +16,8 @@ use thinking::{
 };
 
 use super::{
-    ReplayError, sizes,
+    error::ReplayError,
+    sizes,
     warming::{Report, Warming},
 };
 

@@ -18,7 +18,7 @@ pub(crate) use self::{
     points::{Layer, Mark},
 };
 use super::{
-    html::escaped,
+    markup::escaped,
     table::{Row, Table},
 };
 

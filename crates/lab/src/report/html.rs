@@ -9,27 +9,12 @@ use super::{
     Tables, chart,
     data::Data,
     figure::DrawnFigure,
+    markup::escaped,
     table::{Table, Value},
 };
 use crate::{link::Shaping, results::What, stats::RESAMPLES};
 
 const STYLE: &str = include_str!("style.css");
-
-/// Text as it stands in HTML and SVG, in elements and in attributes.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
 
 /// The whole page.
 pub(super) fn page(

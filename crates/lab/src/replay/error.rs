@@ -1,0 +1,76 @@
+//! What cannot be replayed, and why.
+
+/// Why a journal cannot be replayed. Each is one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// The answer's end is missing.
+    #[error(
+        "question {question:?}: its journal breaks off before the answer's end, so what is missing \
+         cannot be timed; replay a run that ended"
+    )]
+    Incomplete {
+        /// The question's id.
+        question: String,
+    },
+    /// The answer failed or was stopped.
+    #[error(
+        "question {question:?}: the answer did not end by itself ({why}), so its journal lacks the \
+         rest; replay a run that was complete"
+    )]
+    Stopped {
+        /// The question's id.
+        question: String,
+        /// What ended it.
+        why: String,
+    },
+    /// A node was lost, late, or was sent its text again.
+    #[error(
+        "question {question:?}: {why}: that hangs on the link it was recorded over, not on the \
+         answer; record it again over loopback"
+    )]
+    Disturbed {
+        /// The question's id.
+        question: String,
+        /// What happened.
+        why: String,
+    },
+    /// It was recorded with the whole text sent at every takeover.
+    #[error(
+        "question {question:?}: the whole text was sent at every takeover, and replay follows \
+         sessions; record it without --resend"
+    )]
+    Resent {
+        /// The question's id.
+        question: String,
+    },
+    /// Two asks at a time.
+    #[error(
+        "question {question:?}: ask {ask} began before the one before it was finished, and replay \
+         follows one at a time; record it with a policy that asks one node at a time"
+    )]
+    Overlapping {
+        /// The question's id.
+        question: String,
+        /// The later ask.
+        ask: u32,
+    },
+    /// Its events contradict each other.
+    #[error(
+        "question {question:?}: {why}; the journal was changed, or another version wrote it: give an unchanged copy"
+    )]
+    Inconsistent {
+        /// The question's id.
+        question: String,
+        /// What contradicts what.
+        why: String,
+    },
+    /// The link resets its connections.
+    #[error(
+        "link {link:?} resets connections, which makes answers degrade, and replay times answers \
+         that did not; leave reset out, or measure it live"
+    )]
+    Resets {
+        /// The link.
+        link: String,
+    },
+}
