@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::{runtime::Runtime, signal, sync::Notify};
+use flags::Signals;
+use tokio::{runtime::Runtime, sync::Notify};
 
 use crate::exit::{Exit, Stop};
 
@@ -25,37 +26,10 @@ pub fn until_enough<T>(work: impl AsyncFnOnce(Arc<Notify>) -> Result<T, Stop>) -
 
 /// The first Ctrl-C, supervisor's signal or closed terminal asks for an orderly end. The second one
 /// ends the program on the spot: it may be stuck in writing to a reader that does not read.
-#[cfg(unix)]
 async fn heed_signals(enough: Arc<Notify>) {
-    use signal::unix::{SignalKind, signal};
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
-        return;
-    };
-    for first in [true, false] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        heed(first, &enough);
-    }
-}
-
-/// The first Ctrl-C asks for an orderly end, the second one ends the program on the spot.
-#[cfg(not(unix))]
-async fn heed_signals(enough: Arc<Notify>) {
-    for first in [true, false] {
-        if signal::ctrl_c().await.is_err() {
-            return;
-        }
-        heed(first, &enough);
-    }
-}
-
-fn heed(first: bool, enough: &Notify) {
-    if !first {
-        std::process::exit(Exit::Cancelled as i32);
-    }
+    let Ok(mut signals) = Signals::with_hangup() else { return };
+    signals.next().await;
     enough.notify_one();
+    signals.next().await;
+    std::process::exit(Exit::Cancelled as i32);
 }

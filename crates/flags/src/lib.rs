@@ -1,10 +1,12 @@
 //! What the command lines of all programs share.
 //!
-//! Here live how a value is written on a command line, and whether an output is coloured. Here
-//! lives no program's own argument, and nothing that needs clap.
+//! Here live how a value is written on a command line, whether an output is coloured, and which signals ask a program
+//! to end. Here lives no program's own argument, and nothing that needs clap.
 
 mod colour;
 mod duration;
+mod signals;
 
 pub use colour::takes_colour;
 pub use duration::{BadDuration, duration, positive_duration};
+pub use signals::Signals;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use flags::Signals;
 use tokio::{pin, select, sync::oneshot};
 use tracing_subscriber::EnvFilter;
 
@@ -97,45 +98,6 @@ async fn until_signals(config: NodeConfig, console: &Console) -> Result<(), Node
             // Not by returning: that would wait for the step that the model is computing.
             console.note(&NodeError::Forced.to_string());
             std::process::exit(NodeExit::Forced as i32)
-        }
-    }
-}
-
-/// SIGTERM and SIGINT; Ctrl-C where there are no signals.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn new() -> std::io::Result<Signals> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {})
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
         }
     }
 }
