@@ -19,7 +19,7 @@ use cli::{DEFAULT_LARGE, DEFAULT_SMALL, Exit, Nodes, Origin, Stop, until_enough}
 use serde::Serialize;
 use thinking::{
     policy::{End, Why},
-    thinker::Failure,
+    thinker::{Failure, Noticed},
     transcript::Span,
 };
 use tokio::sync::Notify;
@@ -130,7 +130,7 @@ fn exit(
     };
     let Stop { exit, .. } = Stop::from(failure);
     // Others are there and say themselves what is wrong with them.
-    let nobody_there = exit == Exit::Unreachable && failure.message.starts_with("cannot reach ");
+    let nobody_there = failure.noticed == Noticed::NobodyThere;
     if !began(outcome) && nobody_there {
         return Err(Stop::new(exit, nobody(origin, failure)));
     }
@@ -151,13 +151,9 @@ fn exit(
     Err(Stop::new(exit, format!("{}: {stop}{kept}{mend}", named(node, failure))))
 }
 
-/// What a failed node is called in front of its failure, which often names it already.
+/// What a failed node is called in front of its failure.
 fn named(node: &str, failure: &Failure) -> String {
-    if failure.message.contains(node) {
-        "small node".to_owned()
-    } else {
-        format!("small node {node}")
-    }
+    if failure.names_thinker() { "small node".to_owned() } else { format!("small node {node}") }
 }
 
 /// What is said when no small node is there.
@@ -221,11 +217,11 @@ mod tests {
 
     #[test]
     fn a_node_is_named_once() {
-        for (message, name) in [
-            ("cannot reach http://a:1", "small node"),
-            ("no room : 64 sessions", "small node http://a:1"),
+        for (noticed, message, name) in [
+            (Noticed::NobodyThere, "cannot reach http://a:1", "small node"),
+            (Noticed::ByThinker, "no room : 64 sessions", "small node http://a:1"),
         ] {
-            let failure = Failure::new(Code::Unavailable, message);
+            let failure = Failure { noticed, ..Failure::new(Code::Unavailable, message) };
             assert_eq!(named("http://a:1", &failure), name, "{message}");
         }
     }

@@ -181,7 +181,7 @@ impl Thinker for Engine {
             }
         };
         let retry_after_ms = (code == Code::Overloaded).then_some(1000);
-        let failure = Failure { code, message: message.to_owned(), retry_after_ms };
+        let failure = Failure { retry_after_ms, ..Failure::new(code, message) };
         // Its queue is new and empty.
         let _ = server.events.try_send(Event::Failed(failure));
         session

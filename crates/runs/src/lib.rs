@@ -182,10 +182,9 @@ fn graded(
     match outcome.ended {
         Ended::Failed { failure, .. } if of_question(&failure) => {}
         Ended::Failed { node, failure } => {
-            let reason = match failure.to_string() {
-                named if named.contains(&node) => named,
-                failure => format!("{node}: {failure}"),
-            };
+            // Without a node it is the asker's, which says itself what it is about.
+            let is_named = failure.names_thinker() || node.is_empty();
+            let reason = if is_named { failure.to_string() } else { format!("{node}: {failure}") };
             return Ok(Row::Failed { id: problem.id.clone(), reason });
         }
         Ended::Complete(_) => match grader.grade(&problem.answer, &row.text) {

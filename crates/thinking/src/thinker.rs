@@ -368,13 +368,34 @@ pub struct Failure {
     pub message: String,
     /// When to try again, in milliseconds.
     pub retry_after_ms: Option<u64>,
+    /// Who noticed it. Of this process only: it is neither sent nor logged.
+    #[serde(skip)]
+    pub noticed: Noticed,
 }
 
 impl Failure {
-    /// A failure without a retry hint.
+    /// A failure that a Thinker gives as its own, without a retry hint.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into(), retry_after_ms: None }
+        let noticed = Noticed::ByThinker;
+        Failure { code, message: message.into(), retry_after_ms: None, noticed }
     }
+
+    /// Whether its message says which Thinker it is about.
+    pub fn names_thinker(&self) -> bool {
+        self.noticed != Noticed::ByThinker
+    }
+}
+
+/// Who noticed a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Noticed {
+    /// The Thinker; its message does not say which one it is.
+    #[default]
+    ByThinker,
+    /// Whatever carries its messages, which says in the failure's message where it is.
+    OnTheWay,
+    /// The same, and nothing answered there.
+    NobodyThere,
 }
 
 /// The closed list of failures.

@@ -115,7 +115,7 @@ fn check_size(link: &NodeLink, command: &wire::Command) -> Result<(), Failure> {
     if found <= limit {
         return Ok(());
     }
-    Err(Failure::new(
+    Err(status::on_the_way(
         Code::MessageTooLarge,
         format!(
             "a message of {found} bytes to {} is over the limit of {limit} bytes; raise it with \

@@ -25,7 +25,7 @@ use crate::{
         card_to_wire, client_heartbeat, command_from_wire, command_to_wire, description_from_wire,
         event_from_wire, event_to_wire, node_heartbeat,
     },
-    status::{failure_from_status, status_from_failure},
+    status::{failure_from_status, on_the_way, status_from_failure},
 };
 
 /// A field that no message has: what a later version may add.
@@ -134,7 +134,7 @@ fn found(kind: TriggerKind, phrase: &str) -> FinishReason {
 }
 
 fn failure(code: Code) -> Failure {
-    Failure { code, message: "it is so: 100 % of é".into(), retry_after_ms: Some(1500) }
+    Failure { retry_after_ms: Some(1500), ..Failure::new(code, "it is so: 100 % of é") }
 }
 
 fn events() -> Vec<(String, Event)> {
@@ -249,7 +249,7 @@ fn statuses_of_0_1_0_are_read_as_it_read_them() {
         let read = failure_from_status(&address, Peer::Http2, &status);
         let Failure { message, retry_after_ms, .. } = failure(code);
         let message = format!("http://gpu:7102: {message}");
-        assert_eq!(read, Failure { code: read_code, message, retry_after_ms }, "{name}");
+        assert_eq!(read, Failure { retry_after_ms, ..on_the_way(read_code, message) }, "{name}");
     }
 }
 

@@ -366,7 +366,7 @@ fn code_to_wire(code: Code) -> wire::Code {
 
 /// A failure, as it goes on the wire: in an event, or in the details of a status.
 pub(crate) fn failure_to_wire(failure: Failure) -> wire::Failed {
-    let Failure { code, message, retry_after_ms } = failure;
+    let Failure { code, message, retry_after_ms, .. } = failure;
     wire::Failed { code: code_to_wire(code).into(), message, retry_after_ms }
 }
 
@@ -375,7 +375,7 @@ pub(crate) fn failure_to_wire(failure: Failure) -> wire::Failed {
 fn failure_from_wire(failed: wire::Failed) -> Failure {
     let wire::Failed { code, message, retry_after_ms } = failed;
     let code = code_from_wire(code).unwrap_or(Code::Internal);
-    Failure { code, message, retry_after_ms }
+    Failure { retry_after_ms, ..Failure::new(code, message) }
 }
 
 /// A failure's code; `None` for one that this version does not know.

@@ -43,7 +43,7 @@ pub(crate) fn failure_in(status: &Status) -> Option<Failure> {
         details.details.iter().find(|any| any.type_url.rsplit('/').next() == Some(FAILED))?;
     let wire::Failed { code, message, retry_after_ms } =
         wire::Failed::decode(failed.value.as_slice()).ok()?;
-    Some(Failure { code: convert::code_from_wire(code)?, message, retry_after_ms })
+    Some(Failure { retry_after_ms, ..Failure::new(convert::code_from_wire(code)?, message) })
 }
 
 #[cfg(test)]
@@ -56,7 +56,7 @@ mod tests {
 
     fn overloaded() -> Failure {
         let message = "all 16 places for sessions are taken".to_owned();
-        Failure { code: Code::Overloaded, message, retry_after_ms: Some(1000) }
+        Failure { retry_after_ms: Some(1000), ..Failure::new(Code::Overloaded, message) }
     }
 
     /// What is read from a status whose details were changed on the way.

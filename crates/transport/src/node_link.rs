@@ -118,9 +118,7 @@ impl NodeLink {
             Ok(channel)
         };
         timeout(*connect_timeout, tries).await.unwrap_or_else(|_| {
-            Err(status::unavailable(format!(
-                "cannot reach {address}: no connection within {connect_timeout:?}"
-            )))
+            Err(status::unreached(address, &format!("no connection within {connect_timeout:?}")))
         })
     }
 }

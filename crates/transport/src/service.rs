@@ -66,13 +66,13 @@ impl SessionLimit {
 
     /// Admits a session, which stays open until the permit is dropped.
     fn admit(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        self.permits.clone().try_acquire_owned().map_err(|_| Failure {
-            code: Code::Overloaded,
-            message: format!(
+        self.permits.clone().try_acquire_owned().map_err(|_| {
+            let message = format!(
                 "all {} places for sessions are taken; try again later, or raise --max-sessions",
                 self.max_sessions
-            ),
-            retry_after_ms: Some(RETRY_AFTER_MS),
+            );
+            let retry_after_ms = Some(RETRY_AFTER_MS);
+            Failure { retry_after_ms, ..Failure::new(Code::Overloaded, message) }
         })
     }
 }
@@ -370,11 +370,8 @@ async fn until(when: Option<Instant>) {
 }
 
 fn going_away() -> Failure {
-    Failure {
-        code: Code::Unavailable,
-        message: "node is shutting down; use another one, or try again when it is back".to_owned(),
-        retry_after_ms: Some(RETRY_AFTER_MS),
-    }
+    let message = "node is shutting down; use another one, or try again when it is back";
+    Failure { retry_after_ms: Some(RETRY_AFTER_MS), ..Failure::new(Code::Unavailable, message) }
 }
 
 fn never_opened() -> Failure {

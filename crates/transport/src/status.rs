@@ -8,7 +8,7 @@
 use std::{error::Error, io};
 
 use rustls::{AlertDescription, InvalidMessage};
-use thinking::thinker::{Code, Failure};
+use thinking::thinker::{Code, Failure, Noticed};
 use tonic::{Code as Grpc, Status};
 
 use crate::{address::Address, connect::Peer, details};
@@ -44,7 +44,8 @@ pub(crate) fn status_from_failure(failure: Failure) -> Status {
 /// Why a call to the node at `address` failed; `peer` is what answered there so far.
 pub(crate) fn failure_from_status(address: &Address, peer: Peer, status: &Status) -> Failure {
     if let Some(failure) = details::failure_in(status) {
-        return Failure { message: format!("{address}: {}", failure.message), ..failure };
+        let message = format!("{address}: {}", failure.message);
+        return Failure { message, noticed: Noticed::OnTheWay, ..failure };
     }
     if let Some(cause) = status.source() {
         return failure_from_error(address, peer, cause);
@@ -78,7 +79,7 @@ pub(crate) fn failure_from_status(address: &Address, peer: Peer, status: &Status
     };
     let retry_after_ms =
         status.metadata().get(PUSHBACK).and_then(|value| value.to_str().ok()?.parse().ok());
-    Failure { code, message, retry_after_ms }
+    Failure { retry_after_ms, ..on_the_way(code, message) }
 }
 
 /// What the connection to the node at `address` died of.
@@ -88,7 +89,7 @@ pub(crate) fn failure_from_error(
     error: &(dyn Error + 'static),
 ) -> Failure {
     let deepest = why(error);
-    let unauthenticated = |message| Failure::new(Code::Unauthenticated, message);
+    let unauthenticated = |message| on_the_way(Code::Unauthenticated, message);
     match (tls_error(error), peer) {
         (Some(rustls::Error::InvalidCertificate(_)), _) => unauthenticated(format!(
             "the certificate of {address} is not trusted ({deepest}): give its authority with --tls-ca"
@@ -119,9 +120,7 @@ pub(crate) fn failure_from_error(
         (_, Peer::Silent) if !address.tls() => unavailable(format!(
             "{address} hung up without a word ({deepest}): if it speaks TLS, write https://"
         )),
-        (_, Peer::Unreached | Peer::Silent | Peer::Http2) => {
-            unavailable(format!("cannot reach {address}: {deepest}"))
-        }
+        (_, Peer::Unreached | Peer::Silent | Peer::Http2) => unreached(address, &deepest),
     }
 }
 
@@ -141,9 +140,20 @@ pub(crate) fn too_large_to_take(status: &Status) -> Option<Failure> {
     })
 }
 
-/// The node is not there, not any more, or not saying anything.
+/// What is noticed on the way to a node. The message names it.
+pub(crate) fn on_the_way(code: Code, message: String) -> Failure {
+    Failure { noticed: Noticed::OnTheWay, ..Failure::new(code, message) }
+}
+
+/// The node is not there any more, or not saying anything. The message names it.
 pub(crate) fn unavailable(message: String) -> Failure {
-    Failure::new(Code::Unavailable, message)
+    on_the_way(Code::Unavailable, message)
+}
+
+/// Nothing answers where the node should be.
+pub(crate) fn unreached(address: &Address, why: &str) -> Failure {
+    let failure = unavailable(format!("cannot reach {address}: {why}"));
+    Failure { noticed: Noticed::NobodyThere, ..failure }
 }
 
 fn not_a_node(address: &Address, why: &str) -> Failure {

@@ -56,14 +56,12 @@ impl ActiveSession {
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
         self.overdue = self.deadline.and_then(|at| at.checked_add(host.deadline_grace));
         if open_sessions >= host.max_sessions {
-            return Err(Failure {
-                code: Code::Overloaded,
-                message: format!(
-                    "all {} sessions of this node are taken; try again later or raise the node's limit",
-                    host.max_sessions
-                ),
-                retry_after_ms: Some(1000),
-            });
+            let message = format!(
+                "all {} sessions of this node are taken; try again later or raise the node's limit",
+                host.max_sessions
+            );
+            let retry_after_ms = Some(1000);
+            return Err(Failure { retry_after_ms, ..Failure::new(Code::Overloaded, message) });
         }
         let invalid = |error: SampleError| Failure::new(Code::InvalidArgument, error.to_string());
         let sampler = Sampler::new(open.sampling).map_err(invalid)?;

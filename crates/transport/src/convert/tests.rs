@@ -116,7 +116,7 @@ prop_compose! {
 prop_compose! {
     pub(crate) fn failing()(code in select(CODES.to_vec()), message in text(),
                  retry_after_ms in option::of(any::<u64>())) -> Failure {
-        Failure { code, message, retry_after_ms }
+        Failure { retry_after_ms, ..Failure::new(code, message) }
     }
 }
 

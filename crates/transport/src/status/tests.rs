@@ -1,6 +1,7 @@
 //! The words in which calls fail. What a real connection dies of is tested over loopback.
 
 use proptest::prelude::*;
+use thinking::thinker::Noticed;
 use tonic::codegen::http::HeaderMap;
 
 use super::*;
@@ -26,7 +27,7 @@ fn a_refusal_survives_as_a_status() {
         Code::DeadlineExceeded,
         Code::Internal,
     ] {
-        let failure = Failure { code, message: "it is so".into(), retry_after_ms: Some(1500) };
+        let failure = Failure { retry_after_ms: Some(1500), ..Failure::new(code, "it is so") };
         let read = explain(&status_from_failure(failure));
         assert_eq!(read.code, code);
         assert_eq!(read.message, "http://gpu:7102: it is so");
@@ -46,14 +47,14 @@ proptest! {
     fn every_refusal_arrives_as_it_was(failure in failing()) {
         let message = format!("http://gpu:7102: {}", failure.message);
         let read = explain(&sent(&status_from_failure(failure.clone())));
-        prop_assert_eq!(read, Failure { message, ..failure });
+        prop_assert_eq!(read, Failure { message, noticed: Noticed::OnTheWay, ..failure });
     }
 }
 
 #[test]
 fn without_whole_details_a_refusal_is_what_its_code_says() {
     for code in CODES {
-        let failure = Failure { code, message: "it is so".into(), retry_after_ms: Some(1500) };
+        let failure = Failure { retry_after_ms: Some(1500), ..Failure::new(code, "it is so") };
         let status = status_from_failure(failure);
         for kept in 0..status.details().len() {
             let details = status.details()[..kept].to_vec().into();

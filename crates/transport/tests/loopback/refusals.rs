@@ -236,11 +236,9 @@ async fn one_session_too_many_is_refused_until_another_ends() {
 
 #[tokio::test]
 async fn a_thinkers_failure_arrives_as_it_was() {
-    let failure_in = Failure {
-        code: Code::ContextTooLong,
-        message: "the text does not fit: 70000 of 32768 tokens".into(),
-        retry_after_ms: Some(5),
-    };
+    let message = "the text does not fit: 70000 of 32768 tokens";
+    let failure_in =
+        Failure { retry_after_ms: Some(5), ..Failure::new(Code::ContextTooLong, message) };
     let fault = |command, kind| Fault { session: None, command, after_tokens: 0, kind };
     let options = |fault| Options { faults: vec![fault], ..Options::default() };
     let failing = options(fault(1, FaultKind::Fail(failure_in.clone())));
