@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, clap::Parser)]
-    struct Flags {
+    struct Given {
         #[command(flatten)]
         nodes: NodesArgs,
         #[command(flatten)]
@@ -99,8 +99,8 @@ mod tests {
         }
     }
 
-    fn read(flags: &[&str]) -> Flags {
-        Flags::parse_from([&["specthink"], flags].concat())
+    fn read(flags: &[&str]) -> Given {
+        Given::parse_from([&["specthink"], flags].concat())
     }
 
     #[test]
