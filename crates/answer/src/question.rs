@@ -42,7 +42,7 @@ impl Node {
     }
 
     /// The bytes that crossed the network to it so far, where they are counted.
-    pub fn traffic(&self) -> Option<Traffic> {
+    pub(crate) fn traffic(&self) -> Option<Traffic> {
         self.thinker.traffic()
     }
 }

@@ -66,7 +66,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in order.
-    pub const ALL: [Exit; 22] = [
+    const ALL: [Exit; 22] = [
         Exit::Ok,
         Exit::Internal,
         Exit::Usage,
@@ -92,7 +92,7 @@ impl Exit {
     ];
 
     /// What it means, in a few words.
-    pub fn meaning(self) -> &'static str {
+    fn meaning(self) -> &'static str {
         match self {
             Exit::Ok => {
                 "the answer is complete, or cut off by --max-tokens or a full context; also when degraded"

@@ -2,7 +2,7 @@
 //!
 //! A [`SweepPlan`] says what is to be asked of which [`SweptPair`]s, and [`SweepRun`] asks it: cell after cell, each a
 //! run over the data set with a log of graded answers, a journal for every question and the link's traffic. A
-//! [`Folder`] holds the results and refuses those of another [`Experiment`]; [`CellFigures`] sum a cell up. What does
+//! [`Folder`] holds the results and refuses those of another [`Experiment`]; a table sums the cells up. What does
 //! not live here: arguments, and what is printed.
 
 mod cell;
@@ -21,10 +21,10 @@ pub use self::{
     folder::{Folder, REPORT, file_name, link_of},
     plan::{PlannedPolicy, SweepPlan, SweptPair},
     run::{SweepEnd, SweepProgress, SweepRun},
-    table::CellFigures,
     terms::{SweptPolicy, Terms},
 };
 pub(crate) use self::{
     cell::crossed,
     folder::{cell_path, journal_path},
+    table::CellFigures,
 };

@@ -12,7 +12,7 @@ const HEADER: &str = "\
 
 /// What a cell says.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CellFigures {
+pub(crate) struct CellFigures {
     /// The policy, as it was written.
     pub policy: String,
     /// The link, as it was written.
@@ -35,7 +35,7 @@ pub struct CellFigures {
 
 impl CellFigures {
     /// Sums up the rows of a cell and its traffic.
-    pub fn new<'a>(
+    pub(crate) fn new<'a>(
         (policy, link, seed): (&str, &str, u64),
         rows: impl Iterator<Item = &'a Row> + Clone,
         traffic: &[Crossed],

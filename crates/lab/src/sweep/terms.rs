@@ -30,7 +30,7 @@ pub struct Terms {
 
 impl Terms {
     /// The terms of the cells whose logs begin with this header. `share_of` names the policy whose share is taken.
-    pub fn new(header: &Header, share_of: Option<&str>) -> Self {
+    pub(super) fn new(header: &Header, share_of: Option<&str>) -> Self {
         let spec = match share_of {
             Some(_) => header.policy.clone().with_share(DEFAULT_SHARE),
             None => header.policy.clone(),
