@@ -49,7 +49,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
     let run = Run {
         question: config.question,
         small,
-        large,
+        large: large.into_iter().collect(),
         policy: config.policy,
         settings: config.settings,
     };

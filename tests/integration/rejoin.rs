@@ -59,7 +59,7 @@ async fn a_large_node_that_is_started_again_takes_over_again() {
             deadline: None,
         },
         small: vec![Node::new("small", Arc::new(doubtful()))],
-        large: Some(Node::new(&url, Arc::new(remote))),
+        large: vec![Node::new(&url, Arc::new(remote))],
         policy: PolicySpec::default().build(0, max_tokens).unwrap(),
         settings: Settings {
             rejoin_after: Some(Duration::from_millis(100)),

@@ -65,14 +65,7 @@ pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Resu
         let (small, large) = (traffic(&summary.small), traffic(&summary.large));
         writeln!(out, "bytes      small {small}; large {large}")?;
     }
-    let Summary { hash_repairs, resumes, rejoins, .. } = summary;
-    if hash_repairs + resumes + rejoins > 0 {
-        writeln!(
-            out,
-            "mended     text sent again {hash_repairs} times, small node replaced {resumes} times, \
-             large node back {rejoins} times"
-        )?;
-    }
+    mended_line(out, summary)?;
     if let Some(failure) = &summary.failure {
         writeln!(out, "failed     {failure}")?;
     }
@@ -80,6 +73,22 @@ pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Resu
         writeln!(out, "degraded   {reason}")?;
     }
     Ok(())
+}
+
+fn mended_line(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    let Summary { hash_repairs, resumes, large_resumes, rejoins, .. } = summary;
+    if hash_repairs + resumes + large_resumes + rejoins == 0 {
+        return Ok(());
+    }
+    let large_replaced = match large_resumes {
+        0 => String::new(),
+        times => format!("large node replaced {times} times, "),
+    };
+    writeln!(
+        out,
+        "mended     text sent again {hash_repairs} times, small node replaced {resumes} times, \
+         {large_replaced}large node back {rejoins} times"
+    )
 }
 
 fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {

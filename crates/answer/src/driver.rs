@@ -1,80 +1,26 @@
-//! The driver: carries the actions of a policy out over two sessions.
+//! The driver: runs an answer's machine over real sessions, with a clock and an observer.
 //!
-//! It waits in one place, [`Driver::run`], for the next event of either session, the caller's wish
-//! to stop, or the moment when a silence or a takeover's first text has lasted too long or a lost
-//! large node is tried again. Everything else is bookkeeping without waiting, so neither node can
-//! hold up the other. What must be true at all times:
-//!
-//! - `written` is the answer: text is told to the observer when it is added, and never taken back.
-//! - A link's session holds a beginning of `written`, and at most one proposal that goes on from
-//!   there. A link that lags behind catches up before it is asked to write.
-//! - Both nodes write at a time only while the large one has no text: what the small one writes then is an overlap.
-//! - At most one draft that is not provisional grows, at the end of `written`.
+//! It decides nothing. It waits in one place, [`answer`], for the next event of either session, the
+//! caller's wish to stop, or the time that the machine wants to be woken at, and carries out what
+//! the machine says. Carrying out never waits, so neither node can hold up the other.
 
-mod actions;
-mod draft;
-mod events;
-mod link;
-mod recover;
-mod rejoin;
-mod tally;
-mod written;
+use std::pin::pin;
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
-
+use conductor::{Conductor, Effect, Input, NodeId, NodeNames, Outcome, progress::Progress};
 use thinking::{
-    policy::{End, Limited, Role, Why},
-    thinker::{Code, Event, Failure, Open},
-    transcript::Transcript,
+    policy::Role,
+    thinker::{Code, Command, Event, Failure, Session},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::mpsc::error::TrySendError,
+    time::{Instant, sleep_until},
+};
 
-use self::{draft::Draft, link::Link, rejoin::Away, tally::Meter, written::Written};
 use crate::{
-    account::Summary,
-    progress::{Observer, Progress, Stamped},
-    question::{Node, Question, Run, Settings},
+    LOG_TARGET,
+    progress::Observer,
+    question::{Node, Run, Traffic},
 };
-
-/// After the deadline a node gets this long to say what it has.
-const DEADLINE_GRACE: Duration = Duration::from_secs(1);
-/// A timer that fires so much too late tells of a pause of this process (Ctrl-Z, a sleeping
-/// machine), not of a silent node.
-const OVERSLEPT: Duration = Duration::from_secs(1);
-/// The longest an answer may take when the question sets no deadline.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
-
-/// How an answer ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ended {
-    /// It is complete, or stopped at a limit.
-    Complete(End),
-    /// No small node is left, or a policy made no sense.
-    Failed {
-        /// The node's name.
-        node: String,
-        /// Why.
-        failure: Failure,
-    },
-}
-
-/// An answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// How it ended.
-    pub ended: Ended,
-    /// Its text, as the observer was shown it, by spans.
-    pub transcript: Transcript,
-    /// What it cost.
-    pub summary: Summary,
-}
-
-impl Outcome {
-    /// The whole text.
-    pub fn text(&self) -> String {
-        self.transcript.text()
-    }
-}
 
 /// Answers a question: drives the policy over the nodes until it ends the answer, a limit is
 /// reached, `cancel` completes, or no small node is left.
@@ -86,282 +32,155 @@ pub async fn answer(
     observer: &mut dyn Observer,
     cancel: impl Future<Output = ()> + Send,
 ) -> Outcome {
-    let mut small = VecDeque::from(run.small);
-    let Some(first) = small.pop_front() else {
-        let failure = Failure::new(Code::InvalidArgument, "no small node is given");
-        let ended = Ended::Failed { node: String::new(), failure: failure.clone() };
-        let summary = Summary { failure: Some(failure), ..Summary::default() };
-        return Outcome { ended, transcript: Transcript::default(), summary };
-    };
-    let mut driver = Driver::new(run.question, run.settings, run.policy, observer, first, small);
-    if let Some(large) = run.large {
-        driver.summary.large.node.clone_from(&large.name);
-        driver.meters.push(Meter::start(Role::Large, &large));
-        match driver.settings.resend {
-            true => driver.resend_to = Some(large),
-            false => driver.large = Some(Link::open(large, driver.open(""))),
-        }
-    }
-    let ended = driver.run(cancel).await;
-    driver.conclude(ended)
-}
-
-/// What the driver waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Awaiting {
-    /// The small node to accept the question.
-    Opened,
-    /// A node to finish what it was asked for.
-    Finished(Role),
-    /// The small node to take in the policy's text.
-    Inserted { text: String, why: Why },
-}
-
-impl Awaiting {
-    fn role(&self) -> Role {
-        match self {
-            Awaiting::Finished(role) => *role,
-            Awaiting::Opened | Awaiting::Inserted { .. } => Role::Small,
-        }
-    }
-}
-
-/// What is done when nothing has come in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Alarm {
-    /// A node is given up.
-    Silent(Role),
-    /// The takeover is given up.
-    Late,
-    /// A large node that was lost is tried again.
-    Rejoin,
-}
-
-struct Driver<'a> {
-    question: Question,
-    settings: Settings,
-    policy: Limited,
-    observer: &'a mut dyn Observer,
-    started: Instant,
-    small: Link,
-    spare: VecDeque<Node>,
-    large: Option<Link>,
-    /// The large node where every takeover opens a session of its own; then `large` is there during takeovers only.
-    resend_to: Option<Node>,
-    /// The large node is out. A session that is there all the same is not accepted yet, and is asked for nothing.
-    away: Option<Away>,
-    /// How often it was tried again since it last wrote: one that is accepted and lost again is
-    /// tried less and less often.
-    tries: u32,
-    small_draft: Option<Draft>,
-    large_draft: Option<Draft>,
-    written: Written,
-    transcript: Transcript,
-    awaiting: Awaiting,
-    /// When the awaited node last gave a sign.
-    heard: Instant,
-    asks: u32,
-    overlaps: u32,
-    meters: Vec<Meter>,
-    summary: Summary,
-}
-
-impl<'a> Driver<'a> {
-    fn new(
-        question: Question,
-        settings: Settings,
-        policy: Limited,
-        observer: &'a mut dyn Observer,
-        small: Node,
-        spare: VecDeque<Node>,
-    ) -> Self {
-        let now = Instant::now();
-        let mut summary = Summary::default();
-        summary.small.node.clone_from(&small.name);
-        let meters = vec![Meter::start(Role::Small, &small)];
-        let open = open_command(&question, "", now);
-        Driver {
-            settings,
-            policy,
-            observer,
-            started: now,
-            small: Link::open(small, open),
-            spare,
-            large: None,
-            resend_to: None,
-            away: None,
-            tries: 0,
-            small_draft: None,
-            large_draft: None,
-            written: Written::default(),
-            transcript: Transcript::default(),
-            awaiting: Awaiting::Opened,
-            heard: now,
-            asks: 0,
-            overlaps: 0,
-            meters,
-            summary,
-            question,
-        }
-    }
-
-    /// The one place that waits.
-    async fn run(&mut self, cancel: impl Future<Output = ()>) -> Ended {
-        let mut cancel = pin!(cancel);
-        loop {
-            let (at, alarm) = self.next_alarm();
-            let large = async {
-                match &mut self.large {
-                    Some(link) => link.next().await,
-                    None => std::future::pending().await,
+    let started = Instant::now();
+    let names = |nodes: &[Node]| nodes.iter().map(|node| node.name.clone()).collect();
+    let nodes = NodeNames { small: names(&run.small), large: names(&run.large) };
+    let (small, large) = (Part::new(Role::Small, run.small), Part::new(Role::Large, run.large));
+    let mut parts = Parts { small, large };
+    let (mut conductor, mut effects) =
+        Conductor::start(run.question, run.settings, run.policy, nodes);
+    let mut cancel = pin!(cancel);
+    'answer: loop {
+        for effect in effects {
+            match effect {
+                Effect::Open(node, open) => parts.of(node.role).open(node, Command::Open(open)),
+                Effect::Send(node, command) => parts.of(node.role).send(command),
+                Effect::Close(node, failure) => parts.of(node.role).close(node, failure.as_ref()),
+                Effect::Tell(stamped) => {
+                    log(&stamped.progress);
+                    observer.see(&stamped);
                 }
-            };
-            // In this order: a flood of events must keep neither the caller nor a deadline waiting,
-            // and a node is silent only when nothing of it lies here unread.
-            let step = tokio::select! {
-                biased;
-                () = &mut cancel => Some(Ended::Complete(End::Cancelled)),
-                () = sleep_until(hard_deadline(self.started, &self.question)) => {
-                    Some(Ended::Complete(End::Deadline))
-                }
-                event = large => self.take(Role::Large, event),
-                event = self.small.next() => self.take(Role::Small, event),
-                () = sleep_until(at) => self.alarm(at, alarm),
-            };
-            if let Some(ended) = step {
-                return ended;
+                Effect::End => break 'answer,
             }
         }
+        // In this order: a flood of events must not keep the caller waiting, and a node is silent
+        // only when nothing of it lies here unread.
+        let input = tokio::select! {
+            biased;
+            () = &mut cancel => Input::Cancel,
+            input = parts.large.next() => input,
+            input = parts.small.next() => input,
+            () = sleep_until(started + conductor.wake_at()) => Input::Wake,
+        };
+        effects = conductor.step(input, started.elapsed());
     }
+    let traffic: Vec<_> = parts.small.traffic().chain(parts.large.traffic()).collect();
+    let outcome = conductor.conclude(&traffic);
+    observer.see(&outcome.told());
+    outcome
+}
 
-    /// What is to be done when nothing comes, and when.
-    fn next_alarm(&self) -> (Instant, Alarm) {
-        let after = |heard: Instant, role| heard + timeout(role, &self.settings).min(LONGEST);
-        let awaited = self.awaiting.role();
-        let silent = (after(self.heard, awaited), Alarm::Silent(awaited));
-        // Nobody waits for what a takeover that was given up still owes, nor for a node that is
-        // tried again, but one that never says it is gone.
-        let owing = self.large.as_ref();
-        let owing = owing.filter(|link| self.away.is_some() || !link.forgotten.is_empty());
-        let owing = owing.map(|link| (after(link.heard, Role::Large), Alarm::Silent(Role::Large)));
-        let late = self.large_draft.as_ref().and_then(Draft::may_be_late_at);
-        let late = late.map(|at| (at, Alarm::Late));
-        let rejoin = self.away.as_ref().and_then(|away| away.next_at);
-        let rejoin = rejoin.map(|at| (at, Alarm::Rejoin));
-        [owing, late, rejoin]
-            .into_iter()
-            .flatten()
-            .fold(silent, |first, next| if next.0 < first.0 { next } else { first })
-    }
+/// Both parts.
+struct Parts {
+    small: Part,
+    large: Part,
+}
 
-    fn alarm(&mut self, at: Instant, alarm: Alarm) -> Option<Ended> {
-        let now = Instant::now();
-        // It was this process that stood still. What the nodes sent is still on its way here.
-        let overslept = at.elapsed() > OVERSLEPT;
-        match alarm {
-            // What nobody was asked for stays late.
-            Alarm::Late => match self.large_draft.as_mut().filter(|d| overslept && d.attached) {
-                Some(draft) => {
-                    draft.late_at = draft.ask.first_text_within.map(|within| now + within);
-                    None
-                }
-                None => self.give_up(),
-            },
-            Alarm::Rejoin => {
-                self.rejoin();
-                None
-            }
-            Alarm::Silent(_) if overslept => {
-                self.heard = now;
-                if let Some(link) = &mut self.large {
-                    link.heard = now;
-                }
-                None
-            }
-            Alarm::Silent(role) => {
-                let waited = timeout(role, &self.settings);
-                let message = format!("it gave no sign for {waited:?}");
-                self.lost(role, Failure::new(Code::Unavailable, message))
-            }
-        }
-    }
-
-    fn take(&mut self, role: Role, event: Event) -> Option<Ended> {
-        let now = Instant::now();
-        if self.awaiting.role() == role {
-            self.heard = now;
-        }
-        if let Some(link) = self.link(role) {
-            link.heard = now;
-        }
-        match event {
-            Event::Opened(opened) => self.opened(role, opened),
-            Event::Warmed(warmed) => self.warmed(role, &warmed),
-            Event::Delta(delta) => self.delta(role, delta),
-            Event::Finished(finished) => self.finished(role, finished),
-            Event::Failed(failure) => self.lost(role, failure),
-        }
-    }
-
-    fn open(&self, committed: &str) -> Open {
-        open_command(&self.question, committed, self.started)
-    }
-
-    fn link(&mut self, role: Role) -> Option<&mut Link> {
+impl Parts {
+    fn of(&mut self, role: Role) -> &mut Part {
         match role {
-            Role::Small => Some(&mut self.small),
-            Role::Large => self.large.as_mut(),
+            Role::Small => &mut self.small,
+            Role::Large => &mut self.large,
+        }
+    }
+}
+
+/// The nodes of one part, and the session of the one that plays it.
+struct Part {
+    role: Role,
+    nodes: Vec<Node>,
+    /// What had crossed each node's link when it was first used, where that is counted.
+    before: Vec<Option<Traffic>>,
+    session: Option<(NodeId, Session)>,
+    /// The session's queue was full: it takes no commands.
+    is_stuck: bool,
+}
+
+impl Part {
+    fn new(role: Role, nodes: Vec<Node>) -> Self {
+        let before = vec![None; nodes.len()];
+        let mut part = Part { role, nodes, before, session: None, is_stuck: false };
+        part.meter(0);
+        part
+    }
+
+    fn open(&mut self, node: NodeId, open: Command) {
+        let Some(thinker) = self.nodes.get(node.index).map(|node| &node.thinker) else { return };
+        self.session = Some((node, thinker.session()));
+        self.is_stuck = false;
+        self.meter(node.index);
+        self.send(open);
+    }
+
+    fn send(&mut self, command: Command) {
+        let Some((_, session)) = &self.session else { return };
+        // A closed queue needs no care here: the events say why.
+        if let Err(TrySendError::Full(_)) = session.commands.try_send(command) {
+            self.is_stuck = true;
         }
     }
 
-    fn draft(&mut self, role: Role) -> &mut Option<Draft> {
-        match role {
-            Role::Small => &mut self.small_draft,
-            Role::Large => &mut self.large_draft,
+    fn close(&mut self, node: NodeId, failure: Option<&Failure>) {
+        self.session = None;
+        if let (Some(failure), Some(node)) = (failure, self.nodes.get(node.index)) {
+            let (part, node) = (self.part(), &node.name);
+            tracing::warn!(target: LOG_TARGET, node, code = ?failure.code, "{part} node lost: {failure}");
         }
     }
 
-    /// Whether the small node writes on provisionally while the large one is waited for.
-    fn overlapping(&self) -> bool {
-        self.awaiting == Awaiting::Finished(Role::Large)
-            && self.small_draft.as_ref().is_some_and(Draft::is_overlap)
+    fn part(&self) -> &'static str {
+        match self.role {
+            Role::Small => "small",
+            Role::Large => "large",
+        }
     }
 
-    fn elapsed_us(&self) -> u64 {
-        micros(self.started.elapsed())
+    /// The next event; a session that ends without a word has failed.
+    async fn next(&mut self) -> Input {
+        let Some((node, session)) = &mut self.session else {
+            return std::future::pending().await;
+        };
+        let failed = |why| Event::Failed(Failure::new(Code::Unavailable, why));
+        let event = if self.is_stuck {
+            failed("the node takes no commands: its queue is full")
+        } else {
+            let event = session.events.recv().await;
+            event.unwrap_or_else(|| failed("the node closed the session without giving a reason"))
+        };
+        Input::Event(*node, event)
     }
 
-    fn tell(&mut self, progress: Progress) {
-        let stamped = Stamped { at_us: self.elapsed_us(), progress };
-        self.observer.see(&stamped);
+    /// Counts a node's traffic from now on, if nothing does yet.
+    fn meter(&mut self, index: usize) {
+        if let (Some(node), Some(before)) = (self.nodes.get(index), self.before.get_mut(index)) {
+            *before = before.or_else(|| node.traffic());
+        }
+    }
+
+    /// What crossed the links of the nodes that were used.
+    fn traffic(&self) -> impl Iterator<Item = (NodeId, Traffic)> {
+        let nodes = self.nodes.iter().zip(&self.before).enumerate();
+        nodes.filter_map(|(index, (node, before))| {
+            let (before, now) = ((*before)?, node.traffic()?);
+            let crossed = Traffic {
+                sent_bytes: now.sent_bytes.saturating_sub(before.sent_bytes),
+                received_bytes: now.received_bytes.saturating_sub(before.received_bytes),
+            };
+            Some((NodeId { role: self.role, index }, crossed))
+        })
     }
 }
 
-fn open_command(question: &Question, committed: &str, started: Instant) -> Open {
-    // A deadline that has passed is still a deadline: the node then answers at once.
-    let left = |deadline: Duration| {
-        deadline.saturating_sub(started.elapsed()).max(Duration::from_millis(1))
-    };
-    Open {
-        question_id: question.id.clone(),
-        prompt: question.prompt.clone(),
-        committed: committed.to_owned(),
-        sampling: question.sampling,
-        deadline: question.deadline.map(left),
+/// What a person should know who reads the log and not the journal.
+fn log(progress: &Progress) {
+    match progress {
+        Progress::Rejoined(back) => {
+            let (node, attempts) = (&back.node, back.attempts);
+            tracing::info!(target: LOG_TARGET, node, attempts, "the large node is back");
+        }
+        Progress::Repaired { role, committed_bytes } => {
+            tracing::warn!(target: LOG_TARGET, ?role, committed_bytes, "the node's text differs: sent again");
+        }
+        _ => {}
     }
-}
-
-fn timeout(role: Role, settings: &Settings) -> Duration {
-    match role {
-        Role::Small => settings.small_timeout,
-        Role::Large => settings.large_timeout,
-    }
-}
-
-fn hard_deadline(started: Instant, question: &Question) -> Instant {
-    started + question.deadline.unwrap_or(LONGEST).min(LONGEST) + DEADLINE_GRACE
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,21 +1,22 @@
-//! One question: a policy driven over two Thinkers.
+//! One question: a policy driven over a small and a large Thinker.
 //!
-//! [`answer`] carries out what a pure policy decides, over a small and a large Thinker, and survives the loss of
-//! either. What happens is told to an [`Observer`], such as the [`journal`]; [`account`] is what it cost, and
-//! [`prices`] says how much that is.
+//! [`answer`] runs the machine of [`conductor`] over real sessions. What happens is told to an [`Observer`], as the
+//! [`journal`] is; [`account`] is what it cost, and [`prices`] says how much that is.
 //!
-//! Here live no model, no wire and no command line: nodes stand behind [`thinking::thinker::Thinker`].
+//! Here live no rule of an answer, no model, no wire and no command line: nodes stand behind
+//! [`thinking::thinker::Thinker`].
 
-pub mod account;
 mod driver;
 pub mod journal;
 pub mod prices;
-pub mod progress;
 pub mod question;
 
-pub use account::{Summary, Takeover};
-pub use driver::{Ended, Outcome, answer};
-pub use progress::{Observer, Progress, Stamped, Writer};
+pub use conductor::{
+    Ended, Outcome,
+    account::{self, Summary, Takeover},
+    progress::{self, Observer, Progress, Stamped, Writer},
+};
+pub use driver::answer;
 pub use question::{Node, Question, Run, Settings, Traffic};
 
 /// The target of what is logged here, which people name in filters: it is the program's part that coordinates, however

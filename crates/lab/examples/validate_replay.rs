@@ -153,7 +153,7 @@ async fn ask(problem: &Problem, small: &Node, large: &Node) -> Result<Live> {
     let header = Header::new(&question, spec, settings, names.0, names.1);
     let mut journal = Vec::new();
     let mut writer = JournalWriter::new(&mut journal, &header)?;
-    let (small, large) = (vec![small.clone()], Some(large.clone()));
+    let (small, large) = (vec![small.clone()], vec![large.clone()]);
     let run = Run { question, small, large, policy, settings };
     let outcome = answer(run, &mut writer, pending()).await;
     writer.finish()?;

@@ -232,7 +232,7 @@ async fn driven(policy: impl Policy + 'static, large: bool) -> (Recording, Summa
     let run = Run {
         question: question("q"),
         small: vec![node("s", small)],
-        large: large.then(|| node("l", speak)),
+        large: large.then(|| node("l", speak)).into_iter().collect(),
         policy: Limited::new(Box::new(policy), Limits::default(), 1000),
         settings: Settings::default(),
     };

@@ -78,7 +78,7 @@ impl Header {
                 deadline: deadline_ms.map(Duration::from_millis),
             },
             small: small.to_vec(),
-            large: large.cloned(),
+            large: large.cloned().into_iter().collect(),
             policy: self.policy.build(seed, max_tokens)?,
             settings,
         })

@@ -10,8 +10,9 @@ use super::{expect_none, read};
 
 /// Every workspace crate, and the workspace crates that it depends on, by the alphabet.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("answer", &["thinking"]),
+    ("answer", &["conductor", "thinking"]),
     ("cli", &["answer", "flags", "grading", "pair", "runs", "thinking", "transport"]),
+    ("conductor", &["thinking"]),
     ("coordinator", &["answer", "cli", "flags", "grading", "pair", "runs", "thinking"]),
     ("engine", &["text", "thinking"]),
     ("flags", &[]),
@@ -61,6 +62,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 const NEVER_LINKS: &[(&str, &[&str])] = &[
     ("answer", &["candle-core", "clap", "indicatif", "tonic", "transport"]),
     ("cli", &["candle-core", "engine", "node"]),
+    ("conductor", &["clap", "rand", "reqwest", "tracing"]),
     ("coordinator", &["candle-core", "engine", "node"]),
     ("engine", &["clap", "prost", "proto", "reqwest", "tonic"]),
     ("grading", &["clap", "thinking", "tokio", "tracing"]),

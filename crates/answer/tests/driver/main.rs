@@ -8,5 +8,6 @@ mod flow;
 mod late;
 mod property;
 mod rejoin;
+mod spares;
 mod support;
 mod targets;

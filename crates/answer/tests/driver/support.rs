@@ -129,7 +129,7 @@ pub(crate) fn run(small: &[Arc<dyn Thinker>], large: Option<Arc<dyn Thinker>>) -
     Run {
         question: question(200),
         small,
-        large: large.map(|large| Node::new("large", large)),
+        large: large.map(|large| Node::new("large", large)).into_iter().collect(),
         policy: strict(200),
         settings: Settings::default(),
     }

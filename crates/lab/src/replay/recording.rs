@@ -185,6 +185,9 @@ fn ended(journal: &Journal) -> Result<&Summary, ReplayError> {
     if summary.resumes > 0 {
         return disturbed("another small node took it up".to_owned());
     }
+    if summary.large_resumes > 0 {
+        return disturbed("another large node took it up".to_owned());
+    }
     if summary.hash_repairs > 0 {
         return disturbed("a node was sent its text again".to_owned());
     }

@@ -1,4 +1,4 @@
-//! What an answer cost: tokens, takeovers, time and bytes. Plain numbers; the driver gathers them.
+//! What an answer cost: tokens, takeovers, time and bytes. Plain numbers; the ledger gathers them.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,10 @@ pub struct Summary {
     pub hash_repairs: u32,
     /// How often another small node took the answer up.
     pub resumes: u32,
-    /// How often the large node was lost and came back.
+    /// How often another large node went on at once where one was lost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub large_resumes: u32,
+    /// How often a large node was lost, with no other one left, and came back.
     #[serde(default)]
     pub rejoins: u32,
 }
@@ -145,6 +148,10 @@ impl TimeSplit {
     pub fn network_us(&self) -> u64 {
         self.small.network_us + self.large.network_us
     }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Summary {

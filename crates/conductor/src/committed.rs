@@ -6,7 +6,7 @@ use thinking::thinker::TextHash;
 
 /// The committed text. It only ever grows.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(crate) struct CommittedText {
     text: String,
     pieces: Vec<Piece>,
 }
@@ -21,19 +21,24 @@ struct Piece {
     fingerprint: Arc<str>,
 }
 
-impl Written {
+impl CommittedText {
     /// The text.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// Its length in bytes.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
 
+    /// The text from `start` on; empty where that is no place in it.
+    pub(crate) fn from(&self, start: usize) -> &str {
+        self.text.get(start..).unwrap_or_default()
+    }
+
     /// Adds text; `token_ids` is empty when they are not known.
-    pub(super) fn push(&mut self, text: &str, token_ids: &[u32], fingerprint: &Arc<str>) {
+    pub(crate) fn push(&mut self, text: &str, token_ids: &[u32], fingerprint: &Arc<str>) {
         self.text.push_str(text);
         self.pieces.push(Piece {
             end: self.text.len(),
@@ -43,7 +48,7 @@ impl Written {
     }
 
     /// The token ids of the text from `start` on, if all of it has ids of this tokenizer; else none.
-    pub(super) fn token_ids_from(&self, start: usize, fingerprint: &str) -> Vec<u32> {
+    pub(crate) fn token_ids_from(&self, start: usize, fingerprint: &str) -> Vec<u32> {
         let first = self.pieces.partition_point(|piece| piece.end <= start);
         let begins_here = match first.checked_sub(1).and_then(|before| self.pieces.get(before)) {
             Some(before) => before.end == start,
@@ -61,23 +66,23 @@ impl Written {
 
 /// How far a session's text goes: its length, and the hash that a node must report for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Mark {
+pub(crate) struct TextPosition {
     /// Bytes of the committed text.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// Their hash.
-    pub(super) hash: TextHash,
+    pub(crate) hash: TextHash,
 }
 
-impl Mark {
+impl TextPosition {
     /// Goes on over more text.
-    pub(super) fn push(&mut self, text: &str) {
+    pub(crate) fn push(&mut self, text: &str) {
         self.bytes += text.len();
         self.hash.push(text);
     }
 
-    /// The mark at the end of a text.
-    pub(super) fn of(text: &str) -> Self {
-        Mark { bytes: text.len(), hash: TextHash::of(text) }
+    /// The position at the end of a text.
+    pub(crate) fn after(text: &str) -> Self {
+        TextPosition { bytes: text.len(), hash: TextHash::of(text) }
     }
 }
 
@@ -87,16 +92,16 @@ mod tests {
 
     #[test]
     fn ids_are_given_for_whole_pieces_of_the_same_tokenizer_only() {
-        let mut written = Written::default();
+        let mut committed = CommittedText::default();
         let f: Arc<str> = "f".into();
-        written.push("ab", &[1, 2], &f);
-        written.push("c", &[3], &f);
-        assert_eq!(written.token_ids_from(0, "f"), [1, 2, 3]);
-        assert_eq!(written.token_ids_from(2, "f"), [3]);
-        assert!(written.token_ids_from(1, "f").is_empty(), "a piece is cut");
-        assert!(written.token_ids_from(0, "g").is_empty(), "another tokenizer");
-        written.push("d", &[], &f);
-        assert!(written.token_ids_from(2, "f").is_empty(), "ids are not known");
-        assert!(written.token_ids_from(4, "f").is_empty(), "nothing is left");
+        committed.push("ab", &[1, 2], &f);
+        committed.push("c", &[3], &f);
+        assert_eq!(committed.token_ids_from(0, "f"), [1, 2, 3]);
+        assert_eq!(committed.token_ids_from(2, "f"), [3]);
+        assert!(committed.token_ids_from(1, "f").is_empty(), "a piece is cut");
+        assert!(committed.token_ids_from(0, "g").is_empty(), "another tokenizer");
+        committed.push("d", &[], &f);
+        assert!(committed.token_ids_from(2, "f").is_empty(), "ids are not known");
+        assert!(committed.token_ids_from(4, "f").is_empty(), "nothing is left");
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 pub use thinking::transcript::Writer;
 use thinking::{
     policy::{Role, Why},
-    thinker::{Code, Failure, FinishReason, ModelCard, Timing},
+    thinker::{Code, FinishReason, ModelCard, Timing},
     trigger::TriggerMatch,
 };
 
@@ -45,12 +45,12 @@ pub enum Progress {
     Warmed(NodeWarmed),
     /// A takeover's first text was late, or the large node is out; the small node goes on in its place.
     Abandoned(Abandoned),
-    /// The large node is out; the small one goes on without it.
+    /// No large node is left; the small one goes on without it.
     Degraded {
         /// One line for a person.
         reason: String,
     },
-    /// The large node is back.
+    /// A large node is back.
     Rejoined(Rejoined),
     /// A node's text differed from ours and was sent again as a whole.
     Repaired {
@@ -59,7 +59,7 @@ pub enum Progress {
         /// How much text was sent.
         committed_bytes: u64,
     },
-    /// A small node was lost and the next one took over.
+    /// A node was lost and the next one of its part went on.
     Resumed(Resumed),
     /// The answer is over.
     Ended(Box<Summary>),
@@ -191,9 +191,12 @@ pub struct Rejoined {
     pub committed_bytes: u64,
 }
 
-/// A small node was lost and the next one took over.
+/// A node was lost and the next one of its part went on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resumed {
+    /// The part; not written when it is the small one's, as in journals of before there were others.
+    #[serde(default = "small", skip_serializing_if = "is_small")]
+    pub role: Role,
     /// The node that was lost.
     pub from: String,
     /// What became of it.
@@ -202,21 +205,16 @@ pub struct Resumed {
     pub reason: String,
     /// The node that goes on.
     pub to: String,
-    /// Length of the committed text it was given.
+    /// Length of the committed text it was given, or will be when it is asked.
     pub committed_bytes: u64,
 }
 
-impl Resumed {
-    /// Notes a loss.
-    pub fn new(from: &str, failure: &Failure, to: &str, committed_bytes: u64) -> Self {
-        Resumed {
-            from: from.to_owned(),
-            code: failure.code,
-            reason: failure.message.clone(),
-            to: to.to_owned(),
-            committed_bytes,
-        }
-    }
+fn small() -> Role {
+    Role::Small
+}
+
+fn is_small(role: &Role) -> bool {
+    *role == Role::Small
 }
 
 /// The name of a finish reason, as the wire and the journal spell it.

@@ -1,0 +1,116 @@
+//! The cost of a step: a piece of text, which is nearly every step of an answer, and the end of a stretch with its
+//! takeover. `cargo bench -p conductor`
+
+#![allow(missing_docs, reason = "made by criterion's macros")]
+
+use std::time::Duration;
+
+use conductor::{
+    Conductor, Input, NodeId, NodeNames,
+    question::{Question, Settings},
+};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use thinking::{
+    policy::PolicySpec,
+    thinker::{
+        Delta, Event, FinishReason, Finished, ModelCard, Opened, Prompt, Sampling, TextHash,
+        Timing, Warmed,
+    },
+    trigger::{TriggerKind, TriggerMatch},
+};
+
+const SMALL: NodeId = NodeId { role: thinking::policy::Role::Small, index: 0 };
+const LARGE: NodeId = NodeId { role: thinking::policy::Role::Large, index: 0 };
+
+/// An answer whose small node was just asked to write.
+fn asked() -> Option<Conductor> {
+    let question = Question {
+        id: "bench".to_owned(),
+        prompt: Prompt::Raw("What is 2 + 2?".to_owned()),
+        sampling: Sampling::default(),
+        seed: 1,
+        max_tokens: 100_000,
+        deadline: None,
+    };
+    let policy = PolicySpec::default().build(1, question.max_tokens).ok()?;
+    let nodes = NodeNames { small: vec!["small".to_owned()], large: vec!["large".to_owned()] };
+    let (mut conductor, _) = Conductor::start(question, Settings::default(), policy, nodes);
+    for node in [LARGE, SMALL] {
+        let card = ModelCard::default();
+        let opened = Opened { card, prompt_tokens: 100, cached_tokens: 0 };
+        let hash = TextHash::default();
+        let warmed =
+            Warmed { committed_bytes: 0, hash, tokens: 100, prefill_tokens: 100, prefill_us: 9 };
+        conductor.step(Input::Event(node, Event::Opened(opened)), Duration::ZERO);
+        conductor.step(Input::Event(node, Event::Warmed(warmed)), Duration::ZERO);
+    }
+    Some(conductor)
+}
+
+fn delta(bytes: u64) -> Event {
+    Event::Delta(Delta {
+        text: " even".to_owned(),
+        tokens: 1,
+        token_ids: vec![1536],
+        settled_bytes: bytes,
+        first_token_entropy: None,
+    })
+}
+
+/// A thousand pieces of text, each shown and gathered for the other node.
+fn text(c: &mut Criterion) {
+    c.bench_function("step/1000 pieces of text", |b| {
+        b.iter_batched(
+            asked,
+            |conductor| {
+                let mut conductor = conductor?;
+                for n in 1..=1000 {
+                    let now = Duration::from_millis(n);
+                    conductor.step(Input::Event(SMALL, delta(5 * n)), now);
+                }
+                Some(conductor)
+            },
+            BatchSize::LargeInput,
+        );
+    });
+}
+
+/// A stretch ends with a trigger: it is cut, committed, and the large node is asked.
+fn takeover(c: &mut Criterion) {
+    let found = TriggerMatch {
+        kind: TriggerKind::Reflection,
+        phrase: "wait".to_owned(),
+        cut: 5,
+        start: 5,
+        end: 10,
+    };
+    let finished = Event::Finished(Finished {
+        reason: FinishReason::Trigger(found),
+        tokens: 2,
+        bytes: 10,
+        prefill_tokens: 0,
+        timing: Timing::default(),
+    });
+    let begun = || {
+        let mut conductor = asked()?;
+        for _ in 0..2 {
+            conductor.step(Input::Event(SMALL, delta(5)), Duration::from_millis(1));
+        }
+        Some(conductor)
+    };
+    c.bench_function("step/the end of a stretch", |b| {
+        b.iter_batched(
+            begun,
+            |conductor| {
+                let mut conductor = conductor?;
+                let input = Input::Event(SMALL, finished.clone());
+                conductor.step(input, Duration::from_millis(2));
+                Some(conductor)
+            },
+            BatchSize::LargeInput,
+        );
+    });
+}
+
+criterion_group!(benches, text, takeover);
+criterion_main!(benches);

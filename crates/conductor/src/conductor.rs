@@ -1,0 +1,265 @@
+//! The machine. What must be true after every step:
+//!
+//! - The committed text is the answer: it is shown when it is added, and never taken back.
+//! - A session holds a beginning of the committed text, and at most one proposal that goes on from
+//!   there. One that lags behind catches up before it is asked to write.
+//! - Both nodes write at a time only while the large one has no text: what the small one writes then is an overlap.
+//! - At most one proposal that is not provisional grows, at the end of the committed text.
+//! - What is awaited can come: where that is the end of a proposal, it has none yet.
+//!
+//! A step takes its input in ([`events`], [`alarms`], [`losses`]). What the policy is to hear of it
+//! goes into a queue ([`Due`]), and the step ends by telling it and carrying out what it answers
+//! ([`turns`]) until the queue is empty. Nothing in carrying out adds to the queue, so it ends.
+
+mod alarms;
+mod events;
+mod losses;
+mod turns;
+
+use std::{collections::VecDeque, time::Duration};
+
+use thinking::{
+    policy::{End, Limited, Role, Why},
+    thinker::{Code, Failure, Open},
+};
+
+use crate::{
+    LONGEST,
+    committed::CommittedText,
+    ledger::Ledger,
+    micros,
+    port::{Effect, Ended, Input, NodeId, NodeNames, Outcome, Step},
+    progress::Progress,
+    question::{Question, Settings, Traffic},
+    session::SessionState,
+    side::{Side, Sides},
+};
+
+/// After the deadline a node gets this long to say what it has.
+const DEADLINE_GRACE: Duration = Duration::from_secs(1);
+
+/// One answer on its way. See the module.
+pub struct Conductor {
+    question: Question,
+    settings: Settings,
+    policy: Limited,
+    sides: Sides,
+    committed: CommittedText,
+    ledger: Ledger,
+    awaiting: Awaiting,
+    /// When the awaited node last gave a sign.
+    heard_at: Duration,
+    due: VecDeque<Due>,
+    asks: u32,
+    overlaps: u32,
+    step: Step,
+    ended: Option<Ended>,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Awaiting {
+    /// The small node to accept the question.
+    Opened,
+    /// A node to finish what it was asked for.
+    Finished(Role),
+    /// The small node to take in the policy's text.
+    Inserted { text: String, why: Why },
+}
+
+impl Awaiting {
+    fn role(&self) -> Role {
+        match self {
+            Awaiting::Finished(role) => *role,
+            Awaiting::Opened | Awaiting::Inserted { .. } => Role::Small,
+        }
+    }
+}
+
+/// What the policy is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// The small node accepted the question.
+    Started { prompt_tokens: u32 },
+    /// This side's proposal is complete.
+    Finished(Role),
+    /// The policy's own text is committed.
+    Inserted { tokens: u32 },
+    /// The takeover's first text is late.
+    Late,
+    /// Nothing: the policy was told that the takeover is late, and the overlap goes on as an ordinary turn, if it
+    /// lets it be.
+    OverlapStands,
+}
+
+impl Conductor {
+    /// An answer that begins now, at time zero, and what is to be done first.
+    pub fn start(
+        question: Question,
+        settings: Settings,
+        policy: Limited,
+        nodes: NodeNames,
+    ) -> (Self, Vec<Effect>) {
+        let mut ledger = Ledger::default();
+        let first = |names: &[String]| names.first().cloned().unwrap_or_default();
+        ledger.summary.small.node = first(&nodes.small);
+        ledger.summary.large.node = first(&nodes.large);
+        let small = Side::new(Role::Small, nodes.small);
+        let large = Side::new(Role::Large, nodes.large);
+        let mut conductor = Conductor {
+            question,
+            settings,
+            policy,
+            sides: Sides { small, large },
+            committed: CommittedText::default(),
+            ledger,
+            awaiting: Awaiting::Opened,
+            heard_at: Duration::ZERO,
+            due: VecDeque::new(),
+            asks: 0,
+            overlaps: 0,
+            step: Step::default(),
+            ended: None,
+        };
+        if conductor.sides.small.is_empty() {
+            let failure = Failure::new(Code::InvalidArgument, "no small node is given");
+            conductor.end(Ended::Failed { node: String::new(), failure });
+        } else {
+            conductor.open_side(Role::Small);
+            if !settings.resend {
+                conductor.open_side(Role::Large);
+            }
+        }
+        let effects = std::mem::take(&mut conductor.step.effects);
+        (conductor, effects)
+    }
+
+    /// Takes in what happened at `now`, the time since the question was asked; a time before the
+    /// last one counts as that. Returns what is to be done, in order; nothing once the answer is over.
+    ///
+    /// An event of a node that has no session is passed over, and one that breaks the contract of
+    /// sessions ends its session.
+    pub fn step(&mut self, input: Input, now: Duration) -> Vec<Effect> {
+        if self.ended.is_some() {
+            return Vec::new();
+        }
+        self.step.now = self.step.now.max(now);
+        if let Err(ended) = self.take(input).and_then(|()| self.tell_policy()) {
+            self.end(ended);
+        }
+        std::mem::take(&mut self.step.effects)
+    }
+
+    /// The caller's wish comes first, then the deadline: a flood of events keeps neither waiting.
+    fn take(&mut self, input: Input) -> Result<(), Ended> {
+        match input {
+            Input::Cancel => Err(Ended::Complete(End::Cancelled)),
+            _ if self.step.now >= self.hard_deadline() => Err(Ended::Complete(End::Deadline)),
+            Input::Event(node, event) => self.take_event(node, event),
+            Input::Wake => self.wake(),
+        }
+    }
+
+    fn tell_policy(&mut self) -> Result<(), Ended> {
+        while let Some(due) = self.due.pop_front() {
+            self.advance(due)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, ended: Ended) {
+        self.ended = Some(ended);
+        self.step.effects.push(Effect::End);
+    }
+
+    /// When nothing that the nodes say can change the end any more.
+    fn hard_deadline(&self) -> Duration {
+        self.question.deadline.unwrap_or(LONGEST).min(LONGEST) + DEADLINE_GRACE
+    }
+
+    /// Opens a session on the candidate at work, with all committed text, unless there is one.
+    fn open_side(&mut self, role: Role) {
+        let side = self.sides.of(role);
+        if let (None, Some(node)) = (&side.session, side.at_work()) {
+            self.open(node, self.committed.len());
+        }
+    }
+
+    /// Opens a session on a node with the first bytes of the committed text.
+    fn open(&mut self, node: NodeId, bytes: usize) {
+        // A deadline that has passed is still a deadline: the node then answers at once.
+        let left = |deadline: Duration| {
+            deadline.saturating_sub(self.step.now).max(Duration::from_millis(1))
+        };
+        let open = Open {
+            question_id: self.question.id.clone(),
+            prompt: self.question.prompt.clone(),
+            committed: self.committed.text().get(..bytes).unwrap_or_default().to_owned(),
+            sampling: self.question.sampling,
+            deadline: self.question.deadline.map(left),
+        };
+        let session = SessionState::open(node, open, &mut self.step);
+        self.sides.of_mut(node.role).session = Some(session);
+    }
+
+    /// Gives a side's session up; why, where its node is to blame.
+    fn close(&mut self, role: Role, failure: Option<Failure>) {
+        if let Some(session) = self.sides.of_mut(role).session.take() {
+            self.ledger.gone(&session);
+            self.step.effects.push(Effect::Close(session.node, failure));
+        }
+    }
+
+    /// Sends both sessions ahead what they have not got. `all`: also a few bytes.
+    fn warm(&mut self, all: bool) {
+        if self.settings.keep_warm {
+            for side in [&mut self.sides.small, &mut self.sides.large] {
+                if let Some(session) = &mut side.session {
+                    session.warm(&self.committed, all, &mut self.step);
+                }
+            }
+        }
+    }
+
+    /// The large side is out. Marks the answer; the first reason stands.
+    fn degrade(&mut self, reason: String) {
+        self.ledger.summary.degraded.get_or_insert_with(|| reason.clone());
+        self.step.tell(Progress::Degraded { reason });
+    }
+
+    /// Whether the small node writes on provisionally while the large one is waited for.
+    fn is_overlapping(&self) -> bool {
+        let overlap = self.sides.small.proposal.as_ref();
+        self.awaiting == Awaiting::Finished(Role::Large) && overlap.is_some_and(|p| p.is_overlap())
+    }
+
+    /// Closes the books, with what crossed each node's link. An answer that is not over ends here,
+    /// cancelled.
+    pub fn conclude(mut self, traffic: &[(NodeId, Traffic)]) -> Outcome {
+        for role in [Role::Small, Role::Large] {
+            if let Some(proposal) = self.sides.of_mut(role).proposal.take() {
+                // What was shown of it is part of the answer.
+                if proposal.finished().is_none() {
+                    self.ledger.finished(&proposal, &self.step);
+                }
+                self.ledger.kept(&proposal, proposal.text.shown(), true, &self.step);
+            }
+            self.close(role, None);
+        }
+        let Ledger { transcript, mut summary } = self.ledger;
+        let ended = self.ended.unwrap_or(Ended::Complete(End::Cancelled));
+        match &ended {
+            Ended::Complete(end) => summary.end = Some(*end),
+            Ended::Failed { failure, .. } => summary.failure = Some(failure.clone()),
+        }
+        for (node, crossed) in traffic {
+            let total = summary.model_mut(node.role).traffic.get_or_insert_default();
+            total.sent_bytes += crossed.sent_bytes;
+            total.received_bytes += crossed.received_bytes;
+        }
+        let time = &mut summary.time;
+        time.total_us = micros(self.step.now);
+        time.other_us = time.total_us.saturating_sub(time.small.total_us() + time.large.total_us());
+        Outcome { ended, transcript, summary }
+    }
+}

@@ -1,0 +1,110 @@
+//! What is done when nothing has come in time, and when that is.
+
+use std::time::Duration;
+
+use thinking::{
+    policy::Role,
+    thinker::{Code, Failure},
+};
+
+use super::{Awaiting, Conductor};
+use crate::{
+    LONGEST,
+    port::{Ended, NodeId},
+    proposal::State,
+};
+
+/// A wake-up that comes so much too late tells of a pause of whoever runs this (Ctrl-Z, a sleeping
+/// machine), not of a silent node.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
+/// What is done when nothing has come in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alarm {
+    /// A node is given up.
+    Silent(Role),
+    /// The takeover is given up.
+    Late,
+    /// A large node that was lost is tried again.
+    Try(NodeId),
+}
+
+impl Conductor {
+    /// When [`Input::Wake`](crate::Input::Wake) is wanted, unless another input changes it first. It
+    /// is asked for and not an effect, since nearly every input changes it.
+    pub fn wake_at(&self) -> Duration {
+        self.next_alarm().0.min(self.hard_deadline())
+    }
+
+    /// What is to be done when nothing comes, and when.
+    fn next_alarm(&self) -> (Duration, Alarm) {
+        let after = |heard_at: Duration, role| heard_at + self.timeout(role).min(LONGEST);
+        let awaited = self.awaiting.role();
+        let silent = (after(self.heard_at, awaited), Alarm::Silent(awaited));
+        let large = &self.sides.large;
+        // Nobody waits for what a takeover that was given up still owes, nor for a node that is
+        // tried again, but one that never says it is gone.
+        let owing = large.session.as_ref();
+        let owing = owing.filter(|session| large.is_trying() || !session.cancelled.is_empty());
+        let owing = owing.map(|s| (after(s.heard_at, Role::Large), Alarm::Silent(Role::Large)));
+        let takeover = large.proposal.as_ref();
+        let takeover = takeover.filter(|_| self.awaiting == Awaiting::Finished(Role::Large));
+        let late = takeover.and_then(|takeover| Some((takeover.late_at()?, Alarm::Late)));
+        let again = large.next_try().map(|(at, node)| (at, Alarm::Try(node)));
+        // Of those at the same time the first.
+        [owing, late, again]
+            .into_iter()
+            .flatten()
+            .fold(silent, |first, next| if next.0 < first.0 { next } else { first })
+    }
+
+    fn timeout(&self, role: Role) -> Duration {
+        match role {
+            Role::Small => self.settings.small_timeout,
+            Role::Large => self.settings.large_timeout,
+        }
+    }
+
+    pub(super) fn wake(&mut self) -> Result<(), Ended> {
+        let (now, (at, alarm)) = (self.step.now, self.next_alarm());
+        if now < at {
+            return Ok(());
+        }
+        // Whoever runs this stood still. What the nodes sent is still on its way here.
+        let overslept = now - at > OVERSLEPT;
+        match alarm {
+            Alarm::Late => {
+                self.late(overslept);
+                Ok(())
+            }
+            Alarm::Try(node) => {
+                self.sides.large.try_again(node);
+                self.open(node, self.committed.len());
+                Ok(())
+            }
+            Alarm::Silent(_) if overslept => {
+                self.heard_at = now;
+                if let Some(session) = &mut self.sides.large.session {
+                    session.heard_at = now;
+                }
+                Ok(())
+            }
+            Alarm::Silent(role) => {
+                let message = format!("it gave no sign for {:?}", self.timeout(role));
+                self.lost(role, Failure::new(Code::Unavailable, message))
+            }
+        }
+    }
+
+    fn late(&mut self, overslept: bool) {
+        let now = self.step.now;
+        if let Some(proposal) = self.sides.large.proposal.as_mut().filter(|_| overslept)
+            // What nobody was asked for stays late.
+            && let State::Asked { late_at } = &mut proposal.state
+        {
+            *late_at = proposal.ask.first_text_within.map(|within| now + within.min(LONGEST));
+            return;
+        }
+        self.give_up();
+    }
+}

@@ -1,0 +1,232 @@
+//! What a session reports, taken in.
+
+use thinking::{
+    policy::Role,
+    thinker::{Delta, Event, FinishReason, Finished, Opened, Warmed},
+};
+
+use super::{Awaiting, Conductor, Due};
+use crate::{
+    micros,
+    port::{Ended, NodeId},
+    progress::{Abandoned, NodeFinished, NodeOpened, NodeWarmed, Progress, Rejoined, reason_name},
+    proposal::{Proposal, State},
+    session::{Report, Sent},
+};
+
+impl Conductor {
+    pub(super) fn take_event(&mut self, node: NodeId, event: Event) -> Result<(), Ended> {
+        let (role, now) = (node.role, self.step.now);
+        let session = self.sides.of_mut(role).session.as_mut();
+        let Some(session) = session.filter(|session| session.node == node) else { return Ok(()) };
+        session.heard_at = now;
+        if self.awaiting.role() == role {
+            self.heard_at = now;
+        }
+        match event {
+            Event::Opened(opened) => self.opened(node, opened),
+            Event::Warmed(warmed) => self.warmed(role, &warmed),
+            Event::Delta(delta) => self.delta(role, delta),
+            Event::Finished(finished) => self.finished(role, finished),
+            Event::Failed(failure) => self.lost(role, failure),
+        }
+    }
+
+    fn opened(&mut self, node: NodeId, opened: Opened) -> Result<(), Ended> {
+        let (role, now) = (node.role, self.step.now);
+        let session = self.sides.of_mut(role).session.as_mut();
+        let Some(open_time) = session.and_then(|session| session.accept(&opened, now)) else {
+            return self.fault(role, "it accepted the question twice");
+        };
+        let prompt_tokens = opened.prompt_tokens;
+        let totals = self.ledger.summary.model_mut(role);
+        totals.model.clone_from(&opened.card.name);
+        totals.prompt_tokens = u64::from(prompt_tokens);
+        totals.cached_tokens += u64::from(opened.cached_tokens);
+        self.step.tell(Progress::Opened(NodeOpened {
+            role,
+            node: self.sides.of(role).name(node).to_owned(),
+            card: opened.card,
+            prompt_tokens,
+            cached_tokens: opened.cached_tokens,
+            open_us: micros(open_time),
+        }));
+        if role == Role::Large {
+            self.rejoined(node);
+        }
+        if role == Role::Small && self.awaiting == Awaiting::Opened {
+            // The large node may still be opening: commands queue, and nobody waits for it before
+            // the policy wants it.
+            self.due.push_back(Due::Started { prompt_tokens });
+        } else {
+            self.warm(true);
+        }
+        Ok(())
+    }
+
+    /// A large node accepted a session: it is back, if it was away.
+    fn rejoined(&mut self, node: NodeId) {
+        let side = &mut self.sides.large;
+        let Some(absence) = side.accepted(node) else { return };
+        let name = side.name(node).to_owned();
+        let committed_bytes = side.session.as_ref().map_or(0, |s| s.given.bytes as u64);
+        self.ledger.summary.rejoins += 1;
+        self.ledger.summary.large.node.clone_from(&name);
+        self.step.tell(Progress::Rejoined(Rejoined {
+            node: name,
+            away_us: micros(self.step.now.saturating_sub(absence.since)),
+            attempts: absence.attempts,
+            committed_bytes,
+        }));
+        if self.settings.resend {
+            // Every takeover opens its own.
+            self.close(Role::Large, None);
+        }
+    }
+
+    fn warmed(&mut self, role: Role, warmed: &Warmed) -> Result<(), Ended> {
+        let side = self.sides.of_mut(role);
+        let Some(session) = &mut side.session else { return Ok(()) };
+        let sent = match session.check(warmed) {
+            Report::Agrees(sent) => sent,
+            Report::Differs(sent) => return self.repair(role, sent),
+            Report::Unexpected => return self.fault(role, "it reported text it was not given"),
+        };
+        self.ledger.warmed(role, warmed, side.proposal.as_mut(), &self.step);
+        self.step.tell(Progress::Warmed(NodeWarmed {
+            role,
+            committed_bytes: warmed.committed_bytes,
+            tokens: warmed.tokens,
+            prefill_tokens: warmed.prefill_tokens,
+            prefill_us: warmed.prefill_us,
+        }));
+        if let (Sent::Insert, Awaiting::Inserted { why, .. }) = (sent, &self.awaiting) {
+            self.ledger.inserted(*why, warmed);
+            self.due.push_back(Due::Inserted { tokens: warmed.tokens });
+        } else {
+            self.warm(false);
+        }
+        Ok(())
+    }
+
+    fn delta(&mut self, role: Role, delta: Delta) -> Result<(), Ended> {
+        let (side, now) = (self.sides.of_mut(role), self.step.now);
+        if let Some(cancelled) = side.session.as_mut().and_then(|s| s.cancelled.front_mut()) {
+            cancelled.proposal.push(delta, now);
+            return Ok(());
+        }
+        let Some(proposal) = side.proposal.as_mut().filter(|p| p.is_running()) else {
+            return self.fault(role, "it wrote without being asked");
+        };
+        proposal.push(delta, now);
+        let (end, has_begun) = (proposal.showable(), proposal.first_text_at.is_some());
+        if has_begun {
+            self.end_overlap(role)?;
+        }
+        self.show(role, end)?;
+        self.warm(false);
+        Ok(())
+    }
+
+    fn finished(&mut self, role: Role, finished: Finished) -> Result<(), Ended> {
+        const DIFFERS: &str = "the text it sent and the length it reports differ";
+        let (side, now) = (self.sides.of_mut(role), self.step.now);
+        if let Some(mut cancelled) = side.session.as_mut().and_then(|s| s.cancelled.pop_front()) {
+            let agrees = cancelled.proposal.finish(finished, now);
+            self.ledger.cancelled(role, &cancelled);
+            self.tell_finished(&cancelled.proposal);
+            return if agrees { Ok(()) } else { self.fault(role, DIFFERS) };
+        }
+        let Some(proposal) = side.proposal.as_mut().filter(|p| p.is_running()) else {
+            return self.fault(role, "it finished without being asked");
+        };
+        if !proposal.finish(finished, now) {
+            return self.fault(role, DIFFERS);
+        }
+        if role == Role::Small && self.is_overlapping() {
+            self.give_up();
+            return Ok(());
+        }
+        self.end_overlap(role)?;
+        self.complete(role);
+        Ok(())
+    }
+
+    /// The large node came first: what the small one wrote meanwhile is forgotten.
+    fn end_overlap(&mut self, first: Role) -> Result<(), Ended> {
+        if first == Role::Large && self.is_overlapping() {
+            self.keep(Role::Small, 0, false)?;
+        }
+        Ok(())
+    }
+
+    /// The takeover's first text is late, or will never come: the small model goes on. That the
+    /// policy keeps nothing of it ends it.
+    pub(super) fn give_up(&mut self) {
+        let overlapping = self.is_overlapping();
+        let Some(proposal) = &self.sides.large.proposal else { return };
+        let (ask, waited_us) = (proposal.number, proposal.wall_us(self.step.now));
+        if !overlapping {
+            self.ledger.finished(proposal, &self.step);
+        }
+        self.ledger.summary.abandoned += 1;
+        self.step.tell(Progress::Abandoned(Abandoned { ask, waited_us }));
+        self.due.push_back(Due::Late);
+        if overlapping {
+            self.awaiting = Awaiting::Finished(Role::Small);
+            self.heard_at = self.step.now;
+            self.due.push_back(Due::OverlapStands);
+        }
+    }
+
+    /// The policy was told that the takeover is late: what was written meanwhile is an ask like any
+    /// other from here on, if the policy lets it be.
+    pub(super) fn overlap_stands(&mut self) -> Result<(), Ended> {
+        let proposal = self.sides.small.proposal.as_mut();
+        let Some(proposal) = proposal.filter(|proposal| proposal.is_overlap()) else {
+            return Ok(());
+        };
+        proposal.ask.provisional = false;
+        if proposal.finished().is_some() {
+            self.complete(Role::Small);
+            return Ok(());
+        }
+        let end = proposal.showable();
+        self.show(Role::Small, end)?;
+        self.warm(false);
+        Ok(())
+    }
+
+    /// A proposal is complete: tells the observer, and soon the policy.
+    pub(super) fn complete(&mut self, role: Role) {
+        let Some(proposal) = self.sides.of_mut(role).proposal.take() else { return };
+        if role == Role::Large && !matches!(proposal.state, State::CutShort(_)) {
+            self.sides.large.wrote();
+        }
+        self.tell_finished(&proposal);
+        self.ledger.finished(&proposal, &self.step);
+        self.sides.of_mut(role).proposal = Some(proposal);
+        self.due.push_back(Due::Finished(role));
+    }
+
+    fn tell_finished(&mut self, proposal: &Proposal) {
+        // Of what was cut short no node said that it finished it.
+        let (State::Held(_) | State::Loose(_)) = &proposal.state else { return };
+        let Some(finished) = proposal.finished() else { return };
+        self.step.tell(Progress::Finished(NodeFinished {
+            ask: proposal.number,
+            role: proposal.ask.role,
+            reason: reason_name(&finished.reason).to_owned(),
+            trigger: match &finished.reason {
+                FinishReason::Trigger(found) => Some(found.clone()),
+                _ => None,
+            },
+            tokens: finished.tokens,
+            bytes: finished.bytes,
+            prefill_tokens: proposal.prefill_tokens(),
+            timing: finished.timing,
+            first_text_us: proposal.first_text_us(),
+            wall_us: proposal.wall_us(self.step.now),
+        }));
+    }
+}

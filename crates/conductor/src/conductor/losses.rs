@@ -1,0 +1,152 @@
+//! When a node is lost, breaks the contract of sessions, or holds another text than ours.
+//!
+//! Of either side the next candidate goes on at once, with a session that begins with the committed
+//! text. Where none is left the answer fails without a small node, and goes on without a large one.
+
+use thinking::{
+    policy::Role,
+    thinker::{Code, Failure},
+};
+
+use super::{Awaiting, Conductor};
+use crate::{
+    port::{Ended, NodeId},
+    progress::{Progress, Resumed},
+    session::Sent,
+};
+
+/// How often a node's text is sent again as a whole before it is given up.
+const REPAIRS: u32 = 8;
+
+impl Conductor {
+    /// A node broke the contract of a session: it is given up.
+    pub(super) fn fault(&mut self, role: Role, what: &str) -> Result<(), Ended> {
+        self.lost(role, Failure::new(Code::Internal, format!("it broke the protocol: {what}")))
+    }
+
+    /// A node is gone, silent, refuses, or broke the contract.
+    pub(super) fn lost(&mut self, role: Role, failure: Failure) -> Result<(), Ended> {
+        let (side, now) = (self.sides.of_mut(role), self.step.now);
+        let Some(node) = side.session.as_ref().map(|session| session.node) else { return Ok(()) };
+        let was_at_work = side.at_work() == Some(node);
+        side.lose(node, failure.code, self.settings.rejoin_after, now);
+        self.close(role, Some(failure.clone()));
+        if !was_at_work {
+            // A try failed: it is out still, and was asked for nothing.
+            return Ok(());
+        }
+        if let Some(next) = self.sides.of_mut(role).next_spare() {
+            return self.resume(node, next, failure);
+        }
+        let name = self.sides.of(role).name(node).to_owned();
+        match role {
+            Role::Small => Err(Ended::Failed { node: name, failure }),
+            Role::Large => {
+                self.degrade(about("large node", &name, &failure.message));
+                self.do_without();
+                Ok(())
+            }
+        }
+    }
+
+    /// No large node is left for what was asked of it.
+    fn do_without(&mut self) {
+        let Some(proposal) = &mut self.sides.large.proposal else { return };
+        proposal.lose_session();
+        if !proposal.is_running() {
+            return;
+        }
+        // A node may give less than was asked for: to the policy this one did.
+        proposal.stop(self.step.now);
+        match (self.awaiting == Awaiting::Finished(Role::Large), proposal.finished().is_some()) {
+            (true, true) => self.complete(Role::Large),
+            (true, false) => self.give_up(),
+            (false, _) => {}
+        }
+    }
+
+    /// The next node goes on.
+    fn resume(&mut self, from: NodeId, to: NodeId, failure: Failure) -> Result<(), Ended> {
+        let role = from.role;
+        let name = |node| self.sides.of(role).name(node).to_owned();
+        let (from, next) = (name(from), name(to));
+        self.ledger.summary.model_mut(role).node.clone_from(&next);
+        match role {
+            Role::Small => self.ledger.summary.resumes += 1,
+            Role::Large => self.ledger.summary.large_resumes += 1,
+        }
+        self.step.tell(Progress::Resumed(Resumed {
+            role,
+            from,
+            code: failure.code,
+            reason: failure.message,
+            to: next,
+            committed_bytes: self.committed.len() as u64,
+        }));
+        self.reopen(to);
+        Ok(())
+    }
+
+    /// A node's text is not ours: it gets ours again, as a whole.
+    pub(super) fn repair(&mut self, role: Role, sent: Sent) -> Result<(), Ended> {
+        // The report comes before anything the node wrote on top of the wrong text, so nothing of
+        // that has been shown.
+        self.ledger.summary.hash_repairs += 1;
+        let again = sent == Sent::Open && self.committed.len() > 0;
+        if again || self.ledger.summary.hash_repairs > REPAIRS {
+            return self.fault(role, "its text differs from ours, also after sending it again");
+        }
+        let session = self.sides.of(role).session.as_ref();
+        let Some(node) = session.map(|session| session.node) else { return Ok(()) };
+        let committed_bytes = self.committed.len() as u64;
+        self.step.tell(Progress::Repaired { role, committed_bytes });
+        self.close(role, None);
+        self.reopen(node);
+        Ok(())
+    }
+
+    /// Opens a session with all that is committed, and asks again for what was asked.
+    fn reopen(&mut self, node: NodeId) {
+        let (role, now) = (node.role, self.step.now);
+        if self.awaiting.role() == role {
+            self.heard_at = now;
+        }
+        if let Some(proposal) = &mut self.sides.of_mut(role).proposal {
+            proposal.lose_session();
+        }
+        let is_wanted = self.sides.of(role).proposal.as_ref().is_some_and(|p| p.is_running());
+        if role == Role::Large && self.settings.resend && !is_wanted {
+            // The next takeover opens its own.
+            return;
+        }
+        let inserted = match (&self.awaiting, role) {
+            (Awaiting::Inserted { text, .. }, Role::Small) => Some(text.clone()),
+            _ => None,
+        };
+        self.open(node, self.committed.len() - inserted.as_ref().map_or(0, String::len));
+        let side = self.sides.of_mut(role);
+        let Some(session) = &mut side.session else { return };
+        if let Some(text) = inserted {
+            session.insert(&text, &mut self.step);
+        }
+        match side.proposal.as_mut().filter(|_| is_wanted) {
+            Some(proposal) if proposal.tokens_left() == 0 => {
+                proposal.use_up(now);
+                self.complete(role);
+            }
+            Some(proposal) => {
+                session.propose(&self.committed, proposal.propose(), &mut self.step);
+            }
+            None => {}
+        }
+    }
+}
+
+/// A failure in one line that names the node; most name it themselves.
+fn about(what: &str, node: &str, message: &str) -> String {
+    if message.contains(node) {
+        format!("{what}: {message}")
+    } else {
+        format!("{what} {node}: {message}")
+    }
+}

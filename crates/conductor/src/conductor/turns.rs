@@ -1,0 +1,234 @@
+//! What a policy may ask for, carried out: keep, insert, ask, overlap. Nothing here waits.
+
+use std::{sync::Arc, time::Duration};
+
+use thinking::{
+    draw::splitmix64,
+    policy::{Action, Ask, Measured, Policy as _, PolicyEvent, Role, Why},
+    thinker::{Code, Failure},
+    transcript::Writer,
+};
+
+use super::{Awaiting, Conductor, Due};
+use crate::{
+    port::Ended,
+    progress::{Asked, Kept, Progress},
+    proposal::{FIRST_OVERLAP, Proposal, State},
+};
+
+/// A policy asked for something that would change shown text, or has no meaning.
+#[derive(Debug)]
+pub(super) struct Defect(String);
+
+impl From<Defect> for Ended {
+    fn from(defect: Defect) -> Self {
+        let message = format!("the policy is defective: {}", defect.0);
+        Ended::Failed { node: "policy".to_owned(), failure: Failure::new(Code::Internal, message) }
+    }
+}
+
+impl Conductor {
+    /// Tells the policy what is due and carries out what it answers.
+    pub(super) fn advance(&mut self, due: Due) -> Result<(), Ended> {
+        let event = match due {
+            Due::OverlapStands => return self.overlap_stands(),
+            Due::Started { prompt_tokens } => PolicyEvent::Started { prompt_tokens },
+            Due::Inserted { tokens } => PolicyEvent::Inserted { tokens },
+            Due::Late => PolicyEvent::Late,
+            Due::Finished(role) => {
+                let Some(proposal) = &self.sides.of(role).proposal else { return Ok(()) };
+                let Some(finished) = proposal.finished() else { return Ok(()) };
+                let (text, tokens) = (proposal.text.as_str(), finished.tokens);
+                PolicyEvent::Finished { text, tokens, reason: &finished.reason }
+            }
+        };
+        let measured = self.measured();
+        self.policy.measured(&measured);
+        let actions = self.policy.step(event);
+        self.ledger.summary.passed_over = self.policy.passed_over();
+        let asks = !matches!(actions.last(), None | Some(Action::Keep { .. }));
+        self.perform(actions)?;
+        // What was written while a takeover was waited for that is late goes on unasked.
+        let goes_on = due == Due::Late
+            && self.awaiting == Awaiting::Finished(Role::Small)
+            && self.sides.small.proposal.is_some();
+        if !asks && !goes_on {
+            return Err(Defect("it neither asks for more nor ends".to_owned()).into());
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) -> Result<(), Ended> {
+        // Nothing more will be written: then nobody needs a warm prefix.
+        let ending = matches!(actions.last(), Some(Action::End(_)));
+        for action in actions {
+            match action {
+                Action::Keep { role, bytes } => self.keep(role, bytes, ending)?,
+                Action::Insert { text, why } => self.insert(text, why)?,
+                Action::Ask(ask) => self.ask(ask)?,
+                Action::Overlap(ask) => self.overlap(ask)?,
+                Action::End(end) => return Err(Ended::Complete(end)),
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, ask: Ask) -> Result<(), Defect> {
+        let (role, number) = (ask.role, self.asks);
+        self.asks += 1;
+        self.begin(ask, number)?;
+        self.awaiting = Awaiting::Finished(role);
+        self.heard_at = self.step.now;
+        Ok(())
+    }
+
+    /// Asks the small node while the large one is waited for.
+    fn overlap(&mut self, ask: Ask) -> Result<(), Defect> {
+        if ask.role != Role::Small || self.awaiting != Awaiting::Finished(Role::Large) {
+            return Err(Defect("it overlaps an ask that is none of the large model".to_owned()));
+        }
+        let number = FIRST_OVERLAP + self.overlaps;
+        self.overlaps += 1;
+        self.begin(ask, number)
+    }
+
+    fn begin(&mut self, ask: Ask, number: u32) -> Result<(), Defect> {
+        let role = ask.role;
+        if self.sides.of(role).proposal.is_some() {
+            self.keep(role, 0, true)?;
+        }
+        if self.sides.of(role).is_empty() && self.ledger.summary.degraded.is_none() {
+            self.degrade("no large node is given".to_owned());
+        }
+        self.open_side(role);
+        let seed = ask_seed(self.question.seed, number);
+        let mut proposal = Proposal::new(ask, number, seed, self.committed.len(), self.step.now);
+        self.step.tell(Progress::Ask(Asked {
+            ask: number,
+            role,
+            why: proposal.ask.why,
+            max_tokens: proposal.ask.max_tokens,
+            provisional: proposal.ask.provisional,
+            seed,
+            committed_bytes: proposal.base as u64,
+        }));
+        self.ledger.summary.model_mut(role).asks += 1;
+        let side = self.sides.of_mut(role);
+        // One that is being tried is asked for nothing.
+        let takes_asks = side.at_work().is_some();
+        let asked = side.session.as_mut().filter(|_| takes_asks).is_some_and(|session| {
+            session.propose(&self.committed, proposal.propose(), &mut self.step)
+        });
+        if !asked {
+            proposal.state = State::Unasked;
+        }
+        side.proposal = Some(proposal);
+        Ok(())
+    }
+
+    /// Keeps the first bytes of a proposal, but never less than what was shown of it.
+    pub(super) fn keep(&mut self, role: Role, bytes: u64, ending: bool) -> Result<(), Defect> {
+        let Some(proposal) = &self.sides.of(role).proposal else {
+            return Err(Defect(format!(
+                "it keeps a proposal of the {role:?} model, which has none"
+            )));
+        };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(proposal.text.shown());
+        if !proposal.text.as_str().is_char_boundary(bytes) {
+            let have = proposal.text.len();
+            return Err(Defect(format!("it keeps {bytes} bytes of {have}, inside a character")));
+        }
+        self.show(role, bytes)?;
+        if role == Role::Large && self.settings.resend && self.sides.large.at_work().is_some() {
+            self.close(role, None);
+        }
+        let side = self.sides.of_mut(role);
+        let Some(proposal) = side.proposal.take() else { return Ok(()) };
+        self.step.tell(Progress::Kept(Kept {
+            ask: proposal.number,
+            role,
+            bytes: bytes as u64,
+            tokens: proposal.text.tokens_to(bytes),
+            discarded_tokens: proposal.text.tokens_discarded(bytes),
+        }));
+        let interrupted = matches!(proposal.state, State::CutShort(_));
+        self.ledger.kept(&proposal, bytes, interrupted, &self.step);
+        if let Some(session) = side.session.as_mut().filter(|_| proposal.is_attached()) {
+            let kept = proposal.text.as_str()[proposal.text.carried()..bytes].to_owned();
+            if proposal.is_running() {
+                session.cancel(&kept, proposal, &mut self.step);
+            } else {
+                session.commit(&kept, &mut self.step);
+            }
+        }
+        if !ending {
+            self.warm(true);
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, text: String, why: Why) -> Result<(), Defect> {
+        let Some(session) = &mut self.sides.small.session else { return Ok(()) };
+        if session.proposing {
+            return Err(Defect("it inserts text while a proposal is open".to_owned()));
+        }
+        // What is still owed goes first, in a message of its own: the policy wants to know the
+        // tokens of its own text alone.
+        session.catch_up(&self.committed, &mut self.step);
+        self.committed.push(&text, &[], &"".into());
+        session.insert(&text, &mut self.step);
+        self.ledger.show(Writer::Policy, why, text.clone(), &mut self.step);
+        self.warm(true);
+        self.awaiting = Awaiting::Inserted { text, why };
+        self.heard_at = self.step.now;
+        Ok(())
+    }
+
+    /// Commits a proposal's text up to `end` and shows it.
+    pub(super) fn show(&mut self, role: Role, end: usize) -> Result<(), Defect> {
+        let side = self.sides.of_mut(role);
+        let Some(proposal) = side.proposal.as_mut().filter(|p| p.text.shown() < end) else {
+            return Ok(());
+        };
+        if proposal.base + proposal.text.shown() != self.committed.len() {
+            return Err(Defect(format!(
+                "it keeps text of the {role:?} model that does not follow the answer's end"
+            )));
+        }
+        // The ids are those of the session that wrote it.
+        let writer = side.session.as_ref().filter(|_| proposal.is_attached());
+        let fingerprint = writer.map_or_else(|| "".into(), |s| Arc::clone(&s.fingerprint));
+        for (text, token_ids) in proposal.text.pieces_to(end) {
+            self.committed.push(text, token_ids, &fingerprint);
+        }
+        let text = proposal.text.show(end).to_owned();
+        self.ledger.show(role.into(), proposal.ask.why, text, &mut self.step);
+        Ok(())
+    }
+
+    /// What a policy may want to know beside the event that comes next.
+    fn measured(&self) -> Measured {
+        let now = self.step.now;
+        // While there is one of the large node, the small one's is nothing that is waited for.
+        let proposal = match self.awaiting {
+            Awaiting::Finished(_) => {
+                self.sides.large.proposal.as_ref().or(self.sides.small.proposal.as_ref())
+            }
+            Awaiting::Opened | Awaiting::Inserted { .. } => None,
+        };
+        let begun = proposal.filter(|proposal| !proposal.was_disturbed());
+        let first_text = begun.and_then(Proposal::first_text_us);
+        let wall_us = proposal.map_or(0, |proposal| proposal.wall_us(now));
+        Measured {
+            elapsed: now,
+            large_opened: self.sides.large.session.as_ref().map(|s| s.opening_time(now)),
+            first_text: first_text.map(Duration::from_micros),
+            wall: Duration::from_micros(wall_us),
+        }
+    }
+}
+
+/// The seed of an ask: neighbouring seeds and asks have nothing in common.
+fn ask_seed(seed: u64, ask: u32) -> u64 {
+    splitmix64(seed, u64::from(ask) + 1)
+}

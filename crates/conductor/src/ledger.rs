@@ -1,0 +1,138 @@
+//! The ledger of an answer: what was shown, by whom, and what it cost in tokens, takeovers and time.
+//!
+//! Every token that a node made is counted once: as part of the answer, or as discarded.
+
+use thinking::{
+    policy::{Role, Why},
+    thinker::{Timing, Warmed},
+    transcript::{Span, Transcript, Writer},
+};
+
+use crate::{
+    account::{Spent, Summary, Takeover},
+    micros,
+    port::Step,
+    progress::{Progress, Text},
+    proposal::Proposal,
+    session::{CancelledProposal, SessionState},
+};
+
+/// What was shown and what it cost.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) transcript: Transcript,
+    pub(crate) summary: Summary,
+}
+
+/// Where the time since the ask went.
+fn spent(proposal: &Proposal, now: std::time::Duration) -> Spent {
+    let wall_us = proposal.wall_us(now);
+    let timing = match (proposal.finished(), proposal.first_text_at) {
+        (Some(finished), _) => finished.timing,
+        // The node had no chance to say: from its first text on it was making tokens.
+        (None, Some(first)) => {
+            Timing { decode_us: micros(now.saturating_sub(first)), ..Timing::default() }
+        }
+        (None, None) => Timing::default(),
+    };
+    let prefill_us = timing.prefill_us.saturating_add(proposal.late_prefill_us).min(wall_us);
+    let decode_us = timing.decode_us.min(wall_us - prefill_us);
+    let queue_us = timing.queue_us.min(wall_us - prefill_us - decode_us);
+    let network_us = wall_us - prefill_us - decode_us - queue_us;
+    Spent { queue_us, prefill_us, decode_us, network_us }
+}
+
+/// What text that is already in the transcript cost.
+fn cost(writer: Writer, why: Why, tokens: u32, elapsed_us: u64) -> Span {
+    Span { writer, why, text: String::new(), tokens: tokens.into(), elapsed_us }
+}
+
+impl Ledger {
+    /// Text is committed: shows it.
+    pub(crate) fn show(&mut self, writer: Writer, why: Why, text: String, step: &mut Step) {
+        if text.is_empty() {
+            return;
+        }
+        self.summary.time.first_text_us.get_or_insert(micros(step.now));
+        // What it cost is added when that is known.
+        self.transcript.push(Span { writer, why, text: text.clone(), tokens: 0, elapsed_us: 0 });
+        step.tell(Progress::Text(Text { writer, why, text }));
+    }
+
+    /// A session has committed text in its cache. Prefill that its side's proposal had to wait for is not "ahead".
+    pub(crate) fn warmed(
+        &mut self,
+        role: Role,
+        warmed: &Warmed,
+        proposal: Option<&mut Proposal>,
+        step: &Step,
+    ) {
+        let waits = |p: &&mut Proposal| p.is_running() && p.first_text_at.is_none();
+        if let Some(proposal) = proposal.filter(waits) {
+            proposal.prefilled(warmed.prefill_tokens, warmed.prefill_us, step.now);
+        } else {
+            self.summary.model_mut(role).warm_tokens += u64::from(warmed.prefill_tokens);
+        }
+    }
+
+    /// A proposal is waited for no more.
+    pub(crate) fn finished(&mut self, proposal: &Proposal, step: &Step) {
+        let role = proposal.ask.role;
+        self.summary.spent_mut(role).add(&spent(proposal, step.now));
+        self.summary.model_mut(role).prefill_tokens += u64::from(proposal.prefill_tokens());
+    }
+
+    /// The policy's own text is in the small node's cache.
+    pub(crate) fn inserted(&mut self, why: Why, warmed: &Warmed) {
+        self.summary.inserted_tokens += u64::from(warmed.tokens);
+        self.transcript.push(cost(Writer::Policy, why, warmed.tokens, 0));
+    }
+
+    /// A proposal's first bytes are part of the answer. `interrupted`: its node was lost, or the
+    /// answer ended, before its end.
+    pub(crate) fn kept(
+        &mut self,
+        proposal: &Proposal,
+        bytes: usize,
+        interrupted: bool,
+        step: &Step,
+    ) {
+        let (role, why) = (proposal.ask.role, proposal.ask.why);
+        let tokens = proposal.text.tokens_to(bytes);
+        let spent = spent(proposal, step.now);
+        if bytes > 0 {
+            self.transcript.push(cost(role.into(), why, tokens, spent.total_us()));
+        }
+        let totals = self.summary.model_mut(role);
+        totals.tokens += u64::from(tokens);
+        totals.text_bytes += bytes as u64;
+        totals.discarded_tokens += u64::from(proposal.text.tokens_discarded(bytes));
+        if role == Role::Large && why != Why::Turn && bytes > 0 {
+            self.summary.takeovers.push(Takeover {
+                ask: proposal.number,
+                why,
+                tokens,
+                text_bytes: bytes as u64,
+                interrupted,
+                prefill_tokens: proposal.prefill_tokens(),
+                handoff_us: proposal.first_text_us(),
+                wall_us: spent.total_us(),
+                spent,
+            });
+        }
+    }
+
+    /// What is known of a cancelled proposal, beyond what was known when it was cancelled.
+    pub(crate) fn cancelled(&mut self, role: Role, cancelled: &CancelledProposal) {
+        let CancelledProposal { proposal, counted_tokens } = cancelled;
+        let more = u64::from(proposal.text.tokens_made().saturating_sub(*counted_tokens));
+        self.summary.model_mut(role).discarded_tokens += more;
+    }
+
+    /// A session is gone: nothing more comes of its cancelled proposals.
+    pub(crate) fn gone(&mut self, session: &SessionState) {
+        for cancelled in &session.cancelled {
+            self.cancelled(session.node.role, cancelled);
+        }
+    }
+}

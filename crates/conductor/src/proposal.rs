@@ -1,0 +1,262 @@
+//! A proposal between the ask and the moment when the policy keeps or forgets it.
+//!
+//! ```text
+//!  ask --> Asked --first text--> Writing
+//!   |        |                      |
+//!   |        '------ its end -------+--> Held --its session is gone--> Loose
+//!   |                               |
+//!   |                               +--> CutShort   its node is lost, and no other one goes on
+//!   |                               '--> Loose      lost sessions used its tokens up
+//!   '--> Unasked   no session takes it: it is late at once
+//! ```
+//!
+//! A proposal whose session is lost and opened anew keeps its state: it is asked for again. One
+//! that is cancelled goes to the session that still writes it ([`crate::session`]).
+
+mod text;
+
+use std::time::Duration;
+
+use thinking::{
+    policy::Ask,
+    thinker::{Delta, FinishReason, Finished, Propose, Timing},
+};
+
+pub(crate) use self::text::ProposedText;
+use crate::{LONGEST, micros};
+
+/// Overlaps are numbered from here on, so that other asks have the numbers, and with them the
+/// seeds, that they would have without.
+pub(crate) const FIRST_OVERLAP: u32 = 1 << 31;
+
+/// A proposal. See the module.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    /// What was asked.
+    pub(crate) ask: Ask,
+    /// Its number.
+    pub(crate) number: u32,
+    /// Its seed.
+    pub(crate) seed: u64,
+    /// Length of the committed text it goes on from.
+    pub(crate) base: usize,
+    /// Its text so far.
+    pub(crate) text: ProposedText,
+    /// How far it is.
+    pub(crate) state: State,
+    /// When it was asked for.
+    pub(crate) asked_at: Duration,
+    /// When its first text came.
+    pub(crate) first_text_at: Option<Duration>,
+    /// Prefill that its node reported after it was asked and before it wrote.
+    late_prefill_tokens: u32,
+    /// The time that took, in microseconds.
+    pub(crate) late_prefill_us: u64,
+}
+
+/// How far a proposal is.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// No session takes it.
+    Unasked,
+    /// Its session was asked for it, and has sent no text.
+    Asked {
+        /// When its first text is late.
+        late_at: Option<Duration>,
+    },
+    /// Its session sends its text.
+    Writing,
+    /// It is complete, and its session holds it as its open proposal.
+    Held(Completion),
+    /// It is complete, and no session holds it.
+    Loose(Completion),
+    /// Its node was lost, and what was shown of it is all.
+    CutShort(Completion),
+}
+
+/// The end of a proposal.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    /// What its node said; positions are those of the whole proposal.
+    pub(crate) finished: Finished,
+    /// When.
+    at: Duration,
+}
+
+impl Proposal {
+    /// A proposal that a session is asked for now.
+    pub(crate) fn new(ask: Ask, number: u32, seed: u64, base: usize, now: Duration) -> Self {
+        let late_at = ask.first_text_within.map(|within| now + within.min(LONGEST));
+        Proposal {
+            ask,
+            number,
+            seed,
+            base,
+            text: ProposedText::default(),
+            state: State::Asked { late_at },
+            asked_at: now,
+            first_text_at: None,
+            late_prefill_tokens: 0,
+            late_prefill_us: 0,
+        }
+    }
+
+    /// What a session is asked for: the ask, less what was already made of it.
+    pub(crate) fn propose(&self) -> Propose {
+        Propose {
+            max_tokens: self.tokens_left(),
+            stop: self.ask.stop.clone(),
+            watch: self.ask.watch.clone(),
+            seed: self.seed,
+            report_entropy: false,
+        }
+    }
+
+    /// Tokens it may still make.
+    pub(crate) fn tokens_left(&self) -> u32 {
+        self.ask.max_tokens.saturating_sub(self.text.carried_tokens())
+    }
+
+    /// Whether a session is writing it.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, State::Asked { .. } | State::Writing)
+    }
+
+    /// Whether its session holds it, or will, as its open proposal.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.is_running() || matches!(self.state, State::Held(_))
+    }
+
+    /// Whether it was asked for to be written while the large node is waited for.
+    pub(crate) fn is_overlap(&self) -> bool {
+        self.number >= FIRST_OVERLAP
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn finished(&self) -> Option<&Finished> {
+        self.completion().map(|completion| &completion.finished)
+    }
+
+    fn completion(&self) -> Option<&Completion> {
+        match &self.state {
+            State::Held(end) | State::Loose(end) | State::CutShort(end) => Some(end),
+            State::Unasked | State::Asked { .. } | State::Writing => None,
+        }
+    }
+
+    /// When its first text is late, unless that is here.
+    pub(crate) fn late_at(&self) -> Option<Duration> {
+        match self.state {
+            State::Unasked => Some(self.asked_at),
+            State::Asked { late_at } => late_at,
+            _ => None,
+        }
+    }
+
+    /// Where the text that may be shown now ends.
+    pub(crate) fn showable(&self) -> usize {
+        if self.ask.provisional { 0 } else { self.text.settled() }
+    }
+
+    /// Whether a node was lost while it was written: then its times tell nothing of a node that is well.
+    pub(crate) fn was_disturbed(&self) -> bool {
+        matches!(self.state, State::CutShort(_)) || self.text.was_disturbed()
+    }
+
+    /// From the ask to its end, or to now, in microseconds.
+    pub(crate) fn wall_us(&self, now: Duration) -> u64 {
+        let end = self.completion().map_or(now, |completion| completion.at);
+        micros(end.saturating_sub(self.asked_at))
+    }
+
+    /// From the ask to its first text, in microseconds.
+    pub(crate) fn first_text_us(&self) -> Option<u64> {
+        self.first_text_at.map(|at| micros(at.saturating_sub(self.asked_at)))
+    }
+
+    /// Tokens that had to be prefilled after it was asked for.
+    pub(crate) fn prefill_tokens(&self) -> u32 {
+        let told = self.finished().map_or(0, |finished| finished.prefill_tokens);
+        self.late_prefill_tokens.saturating_add(told)
+    }
+
+    /// Its node prefilled before it wrote.
+    pub(crate) fn prefilled(&mut self, tokens: u32, us: u64, now: Duration) {
+        self.late_prefill_tokens = self.late_prefill_tokens.saturating_add(tokens);
+        // What it took before the ask kept nobody waiting.
+        self.late_prefill_us = self.late_prefill_us.saturating_add(us).min(self.wall_us(now));
+    }
+
+    /// Takes a piece.
+    pub(crate) fn push(&mut self, delta: Delta, now: Duration) {
+        if !delta.text.is_empty() {
+            self.first_text_at.get_or_insert(now);
+            self.state = State::Writing;
+        }
+        self.text.push(delta);
+    }
+
+    /// Takes its end. Returns whether the node's count of bytes is ours; if not, it goes on.
+    pub(crate) fn finish(&mut self, mut finished: Finished, now: Duration) -> bool {
+        let carried = self.text.carried() as u64;
+        // The node's numbers may be anything.
+        let moved = |position: u64| position.saturating_add(carried);
+        finished.bytes = moved(finished.bytes);
+        finished.tokens = finished.tokens.saturating_add(self.text.carried_tokens());
+        match &mut finished.reason {
+            FinishReason::Stop { end } => *end = moved(*end),
+            FinishReason::Trigger(found) => {
+                found.cut = moved(found.cut);
+                found.start = moved(found.start);
+                found.end = moved(found.end);
+            }
+            _ => {}
+        }
+        let agrees = finished.bytes == self.text.len() as u64;
+        if agrees {
+            self.text.complete(finished.tokens);
+            self.state = State::Held(Completion { finished, at: now });
+        }
+        agrees
+    }
+
+    /// Its session is gone. What it has made and not shown is lost; what is complete stays.
+    pub(crate) fn lose_session(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Unasked) {
+            State::Held(end) => State::Loose(end),
+            other => other,
+        };
+        if self.is_running() {
+            self.text.carry_over();
+        }
+    }
+
+    /// No session makes more of it, because none is left. What is here is all; if nothing ever was,
+    /// it is as if nobody had been asked.
+    pub(crate) fn stop(&mut self, now: Duration) {
+        self.state = match self.first_text_at {
+            Some(_) => State::CutShort(self.end_here(now)),
+            None => State::Unasked,
+        };
+    }
+
+    /// No session makes more of it, because lost ones used its tokens up.
+    pub(crate) fn use_up(&mut self, now: Duration) {
+        self.state = State::Loose(self.end_here(now));
+    }
+
+    /// The end of a proposal of which there is no more than what is here.
+    fn end_here(&mut self, now: Duration) -> Completion {
+        // From its first text on its node was making tokens.
+        let decode_us = self.first_text_at.map_or(0, |first| micros(now.saturating_sub(first)));
+        let finished = Finished {
+            reason: FinishReason::MaxTokens,
+            tokens: self.text.tokens_made(),
+            bytes: self.text.len() as u64,
+            prefill_tokens: 0,
+            timing: Timing { decode_us, ..Timing::default() },
+        };
+        self.text.complete(finished.tokens);
+        Completion { finished, at: now }
+    }
+}

@@ -1,0 +1,197 @@
+//! The text of a proposal as far as it is here: what of it may be shown, and how many tokens it took.
+//!
+//! Always `carried <= shown <= settled <= text.len()`, each on a character's edge.
+
+use thinking::thinker::Delta;
+
+/// The text of a proposal. Where its session was lost and another one goes on, its beginning is
+/// text that the first one wrote and the other one was given.
+#[derive(Debug, Default)]
+pub(crate) struct ProposedText {
+    text: String,
+    pieces: Vec<Piece>,
+    /// Bytes that no rule can cut any more.
+    settled: usize,
+    /// Bytes that are committed and shown.
+    shown: usize,
+    /// Bytes that earlier sessions wrote and the present one holds as committed text.
+    carried: usize,
+    /// Tokens of those.
+    carried_tokens: u32,
+    /// Tokens that earlier sessions wrote and took with them.
+    lost_tokens: u32,
+    /// All its tokens, as its node counts them at its end.
+    total_tokens: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    end: usize,
+    tokens: u32,
+    token_ids: Vec<u32>,
+}
+
+impl ProposedText {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    pub(crate) fn settled(&self) -> usize {
+        self.settled
+    }
+
+    pub(crate) fn shown(&self) -> usize {
+        self.shown
+    }
+
+    pub(crate) fn carried(&self) -> usize {
+        self.carried
+    }
+
+    pub(crate) fn carried_tokens(&self) -> u32 {
+        self.carried_tokens
+    }
+
+    /// Whether a session was lost while it was written.
+    pub(crate) fn was_disturbed(&self) -> bool {
+        self.carried > 0 || self.lost_tokens > 0
+    }
+
+    /// Takes a piece.
+    pub(crate) fn push(&mut self, delta: Delta) {
+        self.text.push_str(&delta.text);
+        let (tokens, token_ids) = (delta.tokens, delta.token_ids);
+        self.pieces.push(Piece { end: self.text.len(), tokens, token_ids });
+        // The node's numbers may be anything.
+        let settled = usize::try_from(delta.settled_bytes).unwrap_or(usize::MAX);
+        let settled = self.text.floor_char_boundary(self.carried.saturating_add(settled));
+        self.settled = self.settled.max(settled);
+    }
+
+    /// It is complete, and took so many tokens.
+    pub(crate) fn complete(&mut self, tokens: u32) {
+        self.total_tokens = Some(tokens);
+    }
+
+    /// The bytes from what is shown to `end` are shown now. Returns them.
+    pub(crate) fn show(&mut self, end: usize) -> &str {
+        let begin = std::mem::replace(&mut self.shown, end);
+        self.settled = self.settled.max(end);
+        &self.text[begin..end]
+    }
+
+    /// Its text and token ids from what is shown to `end`, piece by piece; a piece that is cut has
+    /// no ids.
+    pub(crate) fn pieces_to(&self, end: usize) -> impl Iterator<Item = (&str, &[u32])> {
+        let mut at = self.shown;
+        let first = self.pieces.partition_point(|piece| piece.end <= at);
+        let mut begin = first.checked_sub(1).map_or(self.carried, |before| self.pieces[before].end);
+        self.pieces[first..].iter().map_while(move |piece| {
+            if at >= end {
+                return None;
+            }
+            let to = piece.end.min(end);
+            let whole = begin == at && to == piece.end;
+            let ids: &[u32] = if whole { &piece.token_ids } else { &[] };
+            let text = &self.text[at..to];
+            (at, begin) = (to, piece.end);
+            Some((text, ids))
+        })
+    }
+
+    /// Tokens of the first `bytes` bytes; a token that is cut counts.
+    pub(crate) fn tokens_to(&self, bytes: usize) -> u32 {
+        if let Some(tokens) = self.total_tokens.filter(|_| bytes == self.text.len()) {
+            return tokens;
+        }
+        let mut start = self.carried;
+        let mut tokens = if bytes > 0 { self.carried_tokens } else { 0 };
+        for piece in &self.pieces {
+            if start >= bytes {
+                break;
+            }
+            if piece.end > start {
+                tokens = tokens.saturating_add(piece.tokens);
+            }
+            start = piece.end;
+        }
+        tokens
+    }
+
+    /// Tokens made so far.
+    pub(crate) fn tokens_made(&self) -> u32 {
+        self.total_tokens.unwrap_or_else(|| {
+            let pieces = self.pieces.iter().map(|piece| piece.tokens);
+            pieces.fold(self.carried_tokens, u32::saturating_add)
+        })
+    }
+
+    /// Tokens made for nothing when the first `bytes` bytes are kept.
+    pub(crate) fn tokens_discarded(&self, bytes: usize) -> u32 {
+        let rest = self.tokens_made().saturating_sub(self.tokens_to(bytes));
+        rest.saturating_add(self.lost_tokens)
+    }
+
+    /// Goes back to what is shown, because the session that wrote the rest is gone.
+    pub(crate) fn carry_over(&mut self) {
+        let (made, carried_tokens) = (self.tokens_made(), self.tokens_to(self.shown));
+        self.lost_tokens = self.lost_tokens.saturating_add(made.saturating_sub(carried_tokens));
+        self.carried_tokens = carried_tokens;
+        self.total_tokens = None;
+        self.text.truncate(self.shown);
+        self.pieces.clear();
+        self.carried = self.shown;
+        self.settled = self.shown;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delta(text: &str, tokens: u32, settled_bytes: u64) -> Delta {
+        let token_ids = (0..tokens).collect();
+        Delta { text: text.to_owned(), tokens, token_ids, settled_bytes, first_token_entropy: None }
+    }
+
+    #[test]
+    fn pieces_that_are_cut_have_no_ids() {
+        let mut text = ProposedText::default();
+        text.push(delta("ab", 2, 2));
+        text.push(delta("cde", 1, 2));
+        let pieces = |text: &ProposedText, end| {
+            text.pieces_to(end).map(|(s, ids)| (s.to_owned(), ids.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(pieces(&text, 4), [("ab".to_owned(), 2), ("cd".to_owned(), 0)]);
+        assert_eq!(text.show(4), "abcd");
+        assert_eq!(pieces(&text, 5), [("e".to_owned(), 0)]);
+        assert_eq!((text.tokens_to(0), text.tokens_to(1), text.tokens_to(3)), (0, 2, 3));
+    }
+
+    #[test]
+    fn what_a_lost_session_showed_is_carried_and_the_rest_is_lost() {
+        let mut text = ProposedText::default();
+        text.push(delta("ab", 2, 2));
+        text.show(2);
+        text.push(delta("cd", 3, 2));
+        text.carry_over();
+        assert_eq!((text.as_str(), text.carried(), text.carried_tokens()), ("ab", 2, 2));
+        text.push(delta("xy", 1, 1));
+        assert_eq!((text.settled(), text.tokens_made()), (3, 3));
+        assert_eq!((text.tokens_to(4), text.tokens_discarded(4)), (3, 3));
+        assert_eq!(text.tokens_discarded(2), 1 + 3);
+    }
+
+    #[test]
+    fn settled_bytes_stay_within_the_text_and_between_characters() {
+        for (settled_bytes, expected) in [(0, 0), (1, 0), (2, 0), (3, 3), (u64::MAX, 4)] {
+            let mut text = ProposedText::default();
+            text.push(delta("数a", 1, settled_bytes));
+            assert_eq!(text.settled(), expected, "{settled_bytes}");
+        }
+    }
+}

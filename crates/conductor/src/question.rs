@@ -1,0 +1,57 @@
+//! What is to be answered, and how the nodes are treated. Plain values.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+pub use thinking::thinker::Traffic;
+use thinking::thinker::{Prompt, Sampling};
+
+/// What is to be answered, and within which limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// Appears in the nodes' logs.
+    pub id: String,
+    /// The conversation or raw text.
+    pub prompt: Prompt,
+    /// How tokens are drawn, on both nodes.
+    pub sampling: Sampling,
+    /// Every ask's seed follows from it.
+    pub seed: u64,
+    /// Greatest number of tokens of the whole answer, both models together.
+    pub max_tokens: u32,
+    /// Time for the whole answer.
+    pub deadline: Option<Duration>,
+}
+
+/// How the nodes are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Send each node the other's text while it is written, so that it finds a warm prefix. When
+    /// off, a node gets it when it must write.
+    pub keep_warm: bool,
+    /// Open a session anew for every takeover, with the whole text so far, as systems without sessions do. A baseline:
+    /// it shows what sessions are worth.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resend: bool,
+    /// How long the small node may be silent while it is waited for.
+    pub small_timeout: Duration,
+    /// How long a large node may be silent while it is waited for; then another one, or the small
+    /// one, goes on without it.
+    pub large_timeout: Duration,
+    /// How long after its loss a large node is tried again, when no other one is left; then twice as
+    /// long each time. Without, never, as in journals of before it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejoin_after: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            keep_warm: true,
+            resend: false,
+            small_timeout: Duration::from_secs(120),
+            large_timeout: Duration::from_secs(30),
+            rejoin_after: Some(Duration::from_secs(1)),
+        }
+    }
+}

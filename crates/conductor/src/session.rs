@@ -1,0 +1,185 @@
+//! What is known of one session: what was sent, what must be answered, how far its text goes.
+//!
+//! - Its text is a beginning of the committed text, followed by at most one open proposal.
+//! - It never owes more than the queue of a session holds, so that sending never has to wait: a
+//!   slow node cannot hold up the other one.
+//! - What comes of a proposal that was cancelled comes before anything of a later one.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use thinking::thinker::{Append, Command, Open, Opened, Propose, Warmed};
+
+use crate::{
+    committed::{CommittedText, TextPosition},
+    port::{Effect, NodeId, Step},
+    proposal::Proposal,
+};
+
+/// Unanswered commands after which text is no longer sent ahead but gathered.
+const UNANSWERED: usize = 16;
+/// Ends of cancelled proposals that have not arrived, with which a node is not asked for more: it is
+/// far behind, and what is sent to it would only queue up.
+const OWED: usize = 8;
+/// Text sent ahead is gathered to this many bytes, or to a line's end: prefilling a few tokens at
+/// once costs a node about what one costs.
+const CHUNK_BYTES: usize = 32;
+
+/// What an awaited `Warmed` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Open,
+    Append,
+    Commit,
+    /// Text of the policy, whose tokens the policy wants to know.
+    Insert,
+}
+
+/// How a node's report on its text compares with ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    Agrees(Sent),
+    Differs(Sent),
+    Unexpected,
+}
+
+/// A proposal that was cancelled before its end was here; the end is still to come.
+#[derive(Debug)]
+pub(crate) struct CancelledProposal {
+    pub(crate) proposal: Proposal,
+    /// Of its tokens, those that are counted already.
+    pub(crate) counted_tokens: u32,
+}
+
+/// One node's session.
+#[derive(Debug)]
+pub(crate) struct SessionState {
+    pub(crate) node: NodeId,
+    unanswered: VecDeque<(Sent, TextPosition)>,
+    /// How far its committed text goes once it has carried out everything sent.
+    pub(crate) given: TextPosition,
+    /// Proposals of which something may still come.
+    pub(crate) cancelled: VecDeque<CancelledProposal>,
+    /// When it last gave a sign, or was last asked for one.
+    pub(crate) heard_at: Duration,
+    /// Whether it has, or will have, an open proposal.
+    pub(crate) proposing: bool,
+    /// Of its tokenizer; empty until the session is accepted.
+    pub(crate) fingerprint: Arc<str>,
+    opened_at: Duration,
+    /// How long opening took; `None` until it is accepted.
+    opened_in: Option<Duration>,
+}
+
+impl SessionState {
+    /// Opens a session with committed text.
+    pub(crate) fn open(node: NodeId, open: Open, step: &mut Step) -> Self {
+        let given = TextPosition::after(&open.committed);
+        step.effects.push(Effect::Open(node, open));
+        SessionState {
+            node,
+            unanswered: VecDeque::from([(Sent::Open, given)]),
+            given,
+            cancelled: VecDeque::new(),
+            heard_at: step.now,
+            proposing: false,
+            fingerprint: "".into(),
+            opened_at: step.now,
+            opened_in: None,
+        }
+    }
+
+    /// The session is accepted. Returns how long that took; `None` when it was accepted before.
+    pub(crate) fn accept(&mut self, opened: &Opened, now: Duration) -> Option<Duration> {
+        if self.opened_in.is_some() {
+            return None;
+        }
+        self.fingerprint = opened.card.tokenizer_fingerprint.as_str().into();
+        self.opened_in = Some(now.saturating_sub(self.opened_at));
+        self.opened_in
+    }
+
+    /// How long opening took, or takes already.
+    pub(crate) fn opening_time(&self, now: Duration) -> Duration {
+        self.opened_in.unwrap_or_else(|| now.saturating_sub(self.opened_at))
+    }
+
+    /// Sends committed text ahead if that is worth a message now. `all`: also a few bytes.
+    pub(crate) fn warm(&mut self, committed: &CommittedText, all: bool, step: &mut Step) {
+        let pending = committed.from(self.given.bytes);
+        let worth = all || pending.len() >= CHUNK_BYTES || pending.ends_with('\n');
+        if worth && self.opened_in.is_some() && self.unanswered.len() < UNANSWERED {
+            self.catch_up(committed, step);
+        }
+    }
+
+    /// Sends all committed text that it has not got, unless a proposal is open.
+    pub(crate) fn catch_up(&mut self, committed: &CommittedText, step: &mut Step) {
+        let pending = committed.from(self.given.bytes);
+        if pending.is_empty() || self.proposing {
+            return;
+        }
+        let token_ids = committed.token_ids_from(self.given.bytes, &self.fingerprint);
+        self.append(Append { text: pending.to_owned(), token_ids }, Sent::Append, step);
+    }
+
+    /// Sends the policy's own text, which is the last of what is committed.
+    pub(crate) fn insert(&mut self, text: &str, step: &mut Step) {
+        let append = Append { text: text.to_owned(), token_ids: Vec::new() };
+        self.append(append, Sent::Insert, step);
+    }
+
+    fn append(&mut self, append: Append, sent: Sent, step: &mut Step) {
+        self.given.push(&append.text);
+        step.send(self.node, Command::Append(append));
+        self.unanswered.push_back((sent, self.given));
+    }
+
+    /// Asks for a proposal, after all committed text. A node that is so far behind that there is no
+    /// hope of it in time is not asked; returns whether it was.
+    pub(crate) fn propose(
+        &mut self,
+        committed: &CommittedText,
+        propose: Propose,
+        step: &mut Step,
+    ) -> bool {
+        if self.cancelled.len() >= OWED {
+            return false;
+        }
+        self.catch_up(committed, step);
+        self.proposing = true;
+        step.send(self.node, Command::Propose(propose));
+        true
+    }
+
+    /// Keeps the first bytes of the open proposal, which are `kept`, and forgets the rest.
+    pub(crate) fn commit(&mut self, kept: &str, step: &mut Step) {
+        self.proposing = false;
+        self.given.push(kept);
+        step.send(self.node, Command::Commit { bytes: kept.len() as u64 });
+        self.unanswered.push_back((Sent::Commit, self.given));
+    }
+
+    /// Ends the proposal that is being written and keeps its first bytes, which are `kept`. What
+    /// still comes of it stands for nothing.
+    pub(crate) fn cancel(&mut self, kept: &str, proposal: Proposal, step: &mut Step) {
+        if self.cancelled.is_empty() {
+            self.heard_at = step.now;
+        }
+        step.send(self.node, Command::Cancel);
+        self.commit(kept, step);
+        let counted_tokens = proposal.text.tokens_made();
+        self.cancelled.push_back(CancelledProposal { proposal, counted_tokens });
+    }
+
+    /// Compares the node's report on its text with ours.
+    pub(crate) fn check(&mut self, warmed: &Warmed) -> Report {
+        let Some((sent, position)) = self.unanswered.pop_front() else {
+            return Report::Unexpected;
+        };
+        if warmed.committed_bytes == position.bytes as u64 && warmed.hash == position.hash {
+            Report::Agrees(sent)
+        } else {
+            Report::Differs(sent)
+        }
+    }
+}

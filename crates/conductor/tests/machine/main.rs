@@ -1,0 +1,8 @@
+//! The machine of an answer, alone: inputs at times that the test sets, effects that it looks at.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod defects;
+mod order;
+mod spares;
+mod stage;
+mod times;

@@ -1,0 +1,271 @@
+//! A stage: carries effects out over nodes that keep the contract of sessions, in simulated time.
+//!
+//! NodeNames accept, take in and commit text at once. They write what a test lets them write.
+
+use std::{collections::VecDeque, time::Duration};
+
+use conductor::{
+    Conductor, Effect, Input, NodeId, NodeNames, Outcome,
+    progress::{Progress, Stamped},
+    question::{Question, Settings},
+};
+use thinking::{
+    policy::{Limited, PolicySpec, Role},
+    session::{ProposalRules, Protocol},
+    thinker::{
+        Code, Command, Event, Failure, FinishReason, ModelCard, Opened, Prompt, Sampling, Warmed,
+    },
+};
+
+/// A stage. See the module.
+pub(crate) struct Stage {
+    pub(crate) conductor: Conductor,
+    pub(crate) now: Duration,
+    pub(crate) told: Vec<Stamped>,
+    pub(crate) has_ended: bool,
+    /// NodeNames that answer nothing.
+    pub(crate) silent: Vec<NodeId>,
+    hosts: Vec<Host>,
+    /// Sessions that were given up for a reason.
+    pub(crate) closed: Vec<(NodeId, Failure)>,
+    /// Every session that was begun, with its committed text.
+    pub(crate) opened: Vec<(NodeId, String)>,
+}
+
+/// A node's end of a session.
+struct Host {
+    node: NodeId,
+    protocol: Protocol,
+    inbox: VecDeque<Command>,
+    writing: Option<ProposalRules>,
+}
+
+pub(crate) const SMALL: NodeId = NodeId { role: Role::Small, index: 0 };
+pub(crate) const LARGE: NodeId = NodeId { role: Role::Large, index: 0 };
+pub(crate) const NEXT_LARGE: NodeId = NodeId { role: Role::Large, index: 1 };
+
+pub(crate) fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+pub(crate) fn question() -> Question {
+    Question {
+        id: "test".to_owned(),
+        prompt: Prompt::Raw("2 + 2?".to_owned()),
+        sampling: Sampling::default(),
+        seed: 7,
+        max_tokens: 200,
+        deadline: None,
+    }
+}
+
+/// The default policy.
+pub(crate) fn strict() -> Limited {
+    PolicySpec::default().build(0, 200).unwrap()
+}
+
+pub(crate) fn lost(message: &str) -> Event {
+    Event::Failed(Failure::new(Code::Unavailable, message))
+}
+
+fn names(part: &str, count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("{part}-{index}")).collect()
+}
+
+impl Stage {
+    /// An answer over so many nodes, whose sessions are open.
+    pub(crate) fn new(small: usize, large: usize, settings: Settings, policy: Limited) -> Self {
+        Stage::of(question(), (small, large), settings, policy)
+    }
+
+    pub(crate) fn of(
+        question: Question,
+        (small, large): (usize, usize),
+        settings: Settings,
+        policy: Limited,
+    ) -> Self {
+        let nodes = NodeNames { small: names("small", small), large: names("large", large) };
+        let (conductor, effects) = Conductor::start(question, settings, policy, nodes);
+        let mut stage = Stage {
+            conductor,
+            now: Duration::ZERO,
+            told: Vec::new(),
+            has_ended: false,
+            silent: Vec::new(),
+            hosts: Vec::new(),
+            closed: Vec::new(),
+            opened: Vec::new(),
+        };
+        stage.carry_out(effects);
+        stage.settle();
+        stage
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            assert!(!self.has_ended, "nothing follows the end: {effect:?}");
+            match effect {
+                Effect::Open(node, open) => {
+                    assert!(self.host(node).is_none(), "{node:?} has a session");
+                    let role = node.role;
+                    assert!(self.hosts.iter().all(|h| h.node.role != role), "one at a time");
+                    self.opened.push((node, open.committed.clone()));
+                    let inbox = VecDeque::from([Command::Open(open)]);
+                    let protocol = Protocol::default();
+                    self.hosts.push(Host { node, protocol, inbox, writing: None });
+                }
+                Effect::Send(node, command) => {
+                    self.host(node).unwrap().inbox.push_back(command);
+                }
+                Effect::Close(node, failure) => {
+                    let before = self.hosts.len();
+                    self.hosts.retain(|host| host.node != node);
+                    assert_eq!(self.hosts.len() + 1, before, "{node:?} has a session");
+                    self.closed.extend(failure.map(|failure| (node, failure)));
+                }
+                Effect::Tell(stamped) => self.told.push(stamped),
+                Effect::End => self.has_ended = true,
+            }
+        }
+    }
+
+    fn host(&mut self, node: NodeId) -> Option<&mut Host> {
+        self.hosts.iter_mut().find(|host| host.node == node)
+    }
+
+    /// One input, and nothing else.
+    pub(crate) fn step(&mut self, input: Input) {
+        let effects = self.conductor.step(input, self.now);
+        self.carry_out(effects);
+        self.check();
+    }
+
+    /// One event, and what the nodes answer to what follows of it.
+    pub(crate) fn event(&mut self, node: NodeId, event: Event) {
+        self.step(Input::Event(node, event));
+        self.settle();
+    }
+
+    /// Every node answers what it was sent, but for proposals.
+    pub(crate) fn settle(&mut self) {
+        while let Some((node, event)) = self.next_answer() {
+            self.step(Input::Event(node, event));
+        }
+    }
+
+    fn next_answer(&mut self) -> Option<(NodeId, Event)> {
+        let silent = &self.silent;
+        let hosts = self.hosts.iter_mut().filter(|host| !silent.contains(&host.node));
+        hosts.filter(|_| !self.has_ended).find_map(|host| Some((host.node, host.answer()?)))
+    }
+
+    /// A node writes, token by token.
+    pub(crate) fn says(&mut self, node: NodeId, tokens: &[&str]) {
+        for token in tokens {
+            let Some(rules) = self.host(node).unwrap().writing.as_mut() else { return };
+            let reason = rules.push(token, 1);
+            if let Some(delta) = rules.delta(reason.as_ref()) {
+                self.event(node, Event::Delta(delta));
+            }
+            if let Some(reason) = reason {
+                self.ends(node, reason);
+            }
+        }
+    }
+
+    /// A node ends its proposal.
+    pub(crate) fn ends(&mut self, node: NodeId, reason: FinishReason) {
+        let host = self.host(node).unwrap();
+        let rules = host.writing.take().unwrap();
+        let finished = host.protocol.finish(rules, reason);
+        self.event(node, Event::Finished(finished));
+    }
+
+    /// Whether a node is asked to write.
+    pub(crate) fn is_asked(&mut self, node: NodeId) -> bool {
+        self.host(node).is_some_and(|host| host.writing.is_some())
+    }
+
+    pub(crate) fn has_session(&mut self, node: NodeId) -> bool {
+        self.host(node).is_some()
+    }
+
+    /// Time passes, with every wake-up in it.
+    pub(crate) fn passes(&mut self, time: Duration) {
+        let end = self.now + time;
+        while !self.has_ended && self.conductor.wake_at() <= end {
+            self.now = self.now.max(self.conductor.wake_at());
+            self.step(Input::Wake);
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let text = |stamped: &Stamped| match &stamped.progress {
+            Progress::Text(text) => Some(text.text.clone()),
+            _ => None,
+        };
+        self.told.iter().filter_map(text).collect()
+    }
+
+    pub(crate) fn count(&self, like: impl Fn(&Progress) -> bool) -> usize {
+        self.told.iter().filter(|stamped| like(&stamped.progress)).count()
+    }
+
+    /// What must hold after every step.
+    fn check(&self) {
+        let text = self.text();
+        for host in &self.hosts {
+            let committed = host.protocol.committed();
+            assert!(text.starts_with(committed), "{committed:?} is no beginning of {text:?}");
+        }
+        assert!(self.told.is_sorted_by_key(|stamped| stamped.at_us), "time never falls");
+    }
+
+    pub(crate) fn outcome(self) -> Outcome {
+        let text = self.text();
+        let outcome = self.conductor.conclude(&[]);
+        assert_eq!(outcome.text(), text, "what was shown is the answer");
+        let summary = &outcome.summary;
+        assert_eq!(summary.small.text_bytes + summary.large.text_bytes, text.len() as u64);
+        outcome
+    }
+}
+
+impl Host {
+    fn answer(&mut self) -> Option<Event> {
+        if self.writing.is_some() && self.inbox.front() != Some(&Command::Cancel) {
+            // Whatever was sent behind a proposal waits for its end.
+            return None;
+        }
+        let warmed = |protocol: &Protocol| Event::Warmed(Warmed { tokens: 1, ..protocol.warmed() });
+        match self.inbox.pop_front()? {
+            Command::Open(open) => {
+                self.protocol.open(&open.committed).unwrap();
+                self.inbox.push_front(Command::Append(thinking::thinker::Append::default()));
+                let card = ModelCard { name: "model".to_owned(), ..ModelCard::default() };
+                Some(Event::Opened(Opened { card, prompt_tokens: 5, cached_tokens: 0 }))
+            }
+            Command::Append(append) => {
+                self.protocol.append(&append.text).unwrap();
+                Some(warmed(&self.protocol))
+            }
+            Command::Propose(propose) => {
+                self.writing = Some(self.protocol.propose(&propose).unwrap());
+                self.answer()
+            }
+            Command::Commit { bytes } => {
+                self.protocol.commit(bytes).unwrap();
+                Some(warmed(&self.protocol))
+            }
+            Command::Cancel => match self.writing.take() {
+                Some(rules) => {
+                    let finished = self.protocol.finish(rules, FinishReason::Cancelled);
+                    Some(Event::Finished(finished))
+                }
+                None => self.answer(),
+            },
+        }
+    }
+}
