@@ -49,7 +49,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
     let run = Run {
         question: config.question,
         small,
-        large: large.into_iter().collect(),
+        large,
         policy: config.policy,
         settings: config.settings,
     };
@@ -82,7 +82,7 @@ fn header(config: &Config) -> Header {
         config.spec.clone(),
         config.settings,
         config.nodes.small.iter().map(|node| node.name.clone()).collect(),
-        config.nodes.large.as_ref().map(|node| node.name.clone()),
+        config.nodes.large.iter().map(|node| node.name.clone()),
     )
 }
 

@@ -54,7 +54,7 @@ impl Plan {
 
 impl Asker for Plan {
     fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError> {
-        let run = self.header.run(problem, &self.nodes.small, self.nodes.large.as_ref())?;
+        let run = self.header.run(problem, &self.nodes.small, &self.nodes.large)?;
         Ok(Asking { run, journal: None })
     }
 }

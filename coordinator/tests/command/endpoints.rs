@@ -129,6 +129,20 @@ fn each_node_is_shown_the_token_that_is_given_behind_it() {
 }
 
 #[test]
+fn where_the_first_large_node_cannot_be_reached_the_next_one_takes_over() {
+    let open = Guarded::new(None, Some("two"));
+    let journal = open.path("journal");
+    let large = "--large http://127.0.0.1:9 --large LARGE --large-token-file TWO";
+    let output = open.ask(&format!("--small SMALL {large} --token-file ONE --journal {journal}"));
+    both_answer(&output);
+    assert!(stderr(&output).contains("large node replaced 1 times"), "{}", stderr(&output));
+    let journal = std::fs::read_to_string(journal).unwrap();
+    let spare = format!(r#""large":"http://127.0.0.1:9","large_spares":["{}"]"#, open.large.url);
+    assert!(journal.contains(&spare), "{journal}");
+    assert!(journal.contains(r#""event":"resumed","role":"large""#), "{journal}");
+}
+
+#[test]
 fn a_name_stands_for_what_the_file_says() {
     let guarded = Guarded::new(Some("one"), Some("two"));
     let (small, large) = (&guarded.small.url, &guarded.large.url);

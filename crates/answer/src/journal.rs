@@ -47,8 +47,11 @@ pub struct Header {
     pub settings: Settings,
     /// The small nodes, in order.
     pub small: Vec<String>,
-    /// The large node.
+    /// The first large node.
     pub large: Option<String>,
+    /// The large nodes that stand in for it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub large_spares: Vec<String>,
 }
 
 /// A question, as the journal spells it.
@@ -98,8 +101,9 @@ impl Header {
         policy: PolicySpec,
         settings: Settings,
         small: Vec<String>,
-        large: Option<String>,
+        large: impl IntoIterator<Item = String>,
     ) -> Self {
+        let mut large = large.into_iter();
         #[expect(clippy::disallowed_methods, reason = "the run begins here")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Header {
@@ -110,7 +114,8 @@ impl Header {
             policy,
             settings,
             small,
-            large,
+            large: large.next(),
+            large_spares: large.collect(),
         }
     }
 }

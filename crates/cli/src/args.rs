@@ -25,11 +25,11 @@ pub struct NodesArgs {
     /// how it is secured. See docs/ask.md.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     pub endpoints: Option<PathBuf>,
-    /// Give up a takeover when the large node is silent for so long; the small one goes on without it.
+    /// Give up a large node when it is silent for so long; the next one, or else the small one, goes on without it.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration, help_heading = "Nodes")]
     pub large_timeout: Duration,
-    /// Try a lost large node again after so long, then twice as long each time up to 30s; the answer stays marked
-    /// degraded. `never`: not at all.
+    /// Try a lost large node again after so long when no other one is left, then twice as long each time up to 30s;
+    /// the answer stays marked degraded. `never`: not at all.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration_or_never, help_heading = "Nodes")]
     pub rejoin_after: Duration,
     /// Give up a small node when it is silent for so long.
@@ -189,7 +189,7 @@ pub struct SecurityArgs {
         help_heading = "Security"
     )]
     pub tls_key: Option<PathBuf>,
-    /// A file with the token of one node, the large one where there is one, else the first small one; else the
+    /// A file with the token of one node, the first large one where there is one, else the first small one; else the
     /// variable SPECTHINK_TOKEN holds it. Not for a node with a token file of its own. See --small-token-file.
     #[arg(long, value_name = "FILE", help_heading = "Security")]
     pub token_file: Option<PathBuf>,

@@ -25,8 +25,8 @@ const TOKEN_VARIABLE: &str = "SPECTHINK_TOKEN";
 pub struct Places {
     /// The small nodes, in order.
     pub small: Vec<RemoteConfig>,
-    /// The large node, where there is a use for it.
-    pub large: Option<RemoteConfig>,
+    /// The large nodes, in order, where there is a use for them.
+    pub large: Vec<RemoteConfig>,
     /// Where the addresses come from; keeps the built-in pair running.
     pub origin: Origin,
 }
@@ -49,26 +49,27 @@ impl Places {
                 |url: &String| Endpoint::at(parsed(url)?).remote(security.max_message_bytes);
             return Ok(Places {
                 small: vec![place(&pair.small)?],
-                large: pair.large.as_ref().map(place).transpose()?,
+                large: pair.large.iter().map(place).collect::<Result<_, _>>()?,
                 origin: Origin::Builtin { _pair: pair, banner: builtin::banner(builtin) },
             });
         }
         let named = &nodes.named;
-        let (usual, origin) = match (named.small.is_empty(), named.large.is_some()) {
+        let (usual, origin) = match (named.small.is_empty(), !named.large.is_empty()) {
             (false, _) => (None, Origin::Named),
             (true, true) => (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), Origin::SmallUsual),
             (true, false) => (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), Origin::Usual),
         };
         let endpoints = nodes.endpoints.as_deref().map(Endpoints::read).transpose()?;
         let reach = Reach { endpoints, security };
-        // One secret is for one node: the large one's is not shown to a small one.
-        let has_large = wants_large || named.large.is_some();
+        // One secret is for one node: the first large one's is not shown to another, the small ones' neither.
+        let has_large = wants_large || !named.large.is_empty();
         let small = named.small.iter().chain(&usual).enumerate();
         let small = small.map(|(index, node)| reach.remote(node, !has_large && index == 0));
         let small = small.collect::<Result<_, Stop>>()?;
-        let usual = NamedNode::from(DEFAULT_LARGE.to_owned());
-        let large = named.large.as_ref().unwrap_or(&usual);
-        let large = wants_large.then(|| reach.remote(large, true)).transpose()?;
+        let usual = named.large.is_empty().then(|| NamedNode::from(DEFAULT_LARGE.to_owned()));
+        let large = named.large.iter().chain(&usual).filter(|_| wants_large).enumerate();
+        let large = large.map(|(index, node)| reach.remote(node, index == 0));
+        let large = large.collect::<Result<_, Stop>>()?;
         Ok(Places { small, large, origin })
     }
 
@@ -79,7 +80,7 @@ impl Places {
     pub fn connect(self) -> Result<Nodes, RemoteError> {
         Ok(Nodes {
             small: self.small.into_iter().map(connect).collect::<Result<_, _>>()?,
-            large: self.large.map(connect).transpose()?,
+            large: self.large.into_iter().map(connect).collect::<Result<_, _>>()?,
             origin: self.origin,
         })
     }
@@ -89,8 +90,8 @@ impl Places {
 pub struct Nodes {
     /// The small nodes, in order.
     pub small: Vec<Node>,
-    /// The large node, where there is a use for it.
-    pub large: Option<Node>,
+    /// The large nodes, in order, where there is a use for them.
+    pub large: Vec<Node>,
     /// Where their addresses come from; keeps the built-in pair running.
     pub origin: Origin,
 }

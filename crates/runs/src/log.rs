@@ -64,7 +64,7 @@ impl Header {
         &self,
         problem: &Problem,
         small: &[Node],
-        large: Option<&Node>,
+        large: &[Node],
     ) -> Result<Run, PolicyError> {
         let &Header { sampling, max_tokens, settings, deadline_ms, .. } = self;
         let seed = question_seed(self.seed, &problem.id);
@@ -78,7 +78,7 @@ impl Header {
                 deadline: deadline_ms.map(Duration::from_millis),
             },
             small: small.to_vec(),
-            large: large.cloned().into_iter().collect(),
+            large: large.to_vec(),
             policy: self.policy.build(seed, max_tokens)?,
             settings,
         })

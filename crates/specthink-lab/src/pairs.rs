@@ -81,6 +81,10 @@ impl Pairs<'_> {
 
     /// All of them, at least one.
     pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<Pair>, Stop> {
+        if self.nodes.named.large.len() > 1 {
+            let message = "a sweep puts its link before one large node: name one --large";
+            return Err(Stop::new(Exit::Usage, message));
+        }
         if self.named.is_empty() {
             let (nodes, security) = (self.nodes.clone(), self.security.clone());
             return Ok(vec![Pair { name: None, nodes, security }]);
@@ -109,7 +113,7 @@ impl Pairs<'_> {
             Some((large, small)) => {
                 let node = |place: &String| NamedNode::from(place.clone());
                 pair.nodes.named.small = small.iter().map(node).collect();
-                pair.nodes.named.large = Some(node(large));
+                pair.nodes.named.large = vec![node(large)];
             }
             // Credentials are for the nodes of the others, where there are others.
             None if self.named.iter().any(|pair| !pair.nodes.is_empty()) => {

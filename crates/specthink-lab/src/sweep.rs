@@ -74,7 +74,8 @@ fn plan(args: &SweepArgs) -> Result<SweepPlan, Stop> {
 }
 
 fn swept((pair, places): (&Pair, &Places)) -> SweptPair {
-    SweptPair { name: pair.name.clone(), small: places.small.clone(), large: places.large.clone() }
+    let large = places.large.first().cloned();
+    SweptPair { name: pair.name.clone(), small: places.small.clone(), large }
 }
 
 /// Asks what is open in all cells, then prints what they say.

@@ -25,14 +25,14 @@ impl From<String> for NamedNode {
 pub struct NamedNodes {
     /// The small nodes, in order.
     pub small: Vec<NamedNode>,
-    /// The large node.
-    pub large: Option<NamedNode>,
+    /// The large nodes, in order.
+    pub large: Vec<NamedNode>,
 }
 
 impl NamedNodes {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.small.is_empty() && self.large.is_none()
+        self.small.is_empty() && self.large.is_empty()
     }
 }
 
@@ -46,14 +46,14 @@ struct Flags {
     /// The token that the small node before this flag asks for, in a file. No other node is shown it.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     small_token_file: Vec<PathBuf>,
-    /// The large node: its address, or @NAME from --endpoints. When it is gone, late or refuses, the small model goes
-    /// on without it and the answer is degraded. [default: http://127.0.0.1:7102 with --small; the built-in pair
-    /// without]
+    /// A large node: its address, or @NAME from --endpoints. Give several: when one is gone or refuses, the next one
+    /// goes on. When none is left, or a takeover is late, the small model goes on without it; without any the answer
+    /// is degraded. [default: http://127.0.0.1:7102 with --small; the built-in pair without]
     #[arg(long, value_name = "NODE", help_heading = "Nodes")]
-    large: Option<String>,
+    large: Vec<String>,
     /// The token that the large node before this flag asks for, in a file. No other node is shown it.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
-    large_token_file: Option<PathBuf>,
+    large_token_file: Vec<PathBuf>,
 }
 
 impl clap::Args for NamedNodes {
@@ -75,7 +75,7 @@ impl FromArgMatches for NamedNodes {
             join("small", at("small").zip(small), at("small_token_file").zip(small_token_file))?;
         let large =
             join("large", at("large").zip(large), at("large_token_file").zip(large_token_file))?;
-        Ok(NamedNodes { small, large: large.into_iter().next() })
+        Ok(NamedNodes { small, large })
     }
 
     fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
@@ -132,11 +132,11 @@ mod tests {
             token_file: file.map(PathBuf::from),
         };
         let flags = "--small a --small b --small-token-file=tb --large=x --small @c \
-                     --large-token-file tx --small-token-file tc";
+                     --large-token-file tx --large y --small-token-file tc";
         let nodes = read(&flags.split_whitespace().collect::<Vec<_>>()).unwrap();
         let small = [node("a", None), node("b", Some("tb")), node("@c", Some("tc"))];
         assert_eq!(nodes.small, small);
-        assert_eq!(nodes.large, Some(node("x", Some("tx"))));
+        assert_eq!(nodes.large, [node("x", Some("tx")), node("y", None)]);
         assert!(read(&[]).unwrap().is_empty());
     }
 

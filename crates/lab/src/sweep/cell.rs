@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    slice,
     sync::Arc,
 };
 
@@ -136,7 +137,7 @@ impl<'a> Cell<'a> {
 impl Asker for Cell<'_> {
     fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError> {
         let large = self.over.large.as_ref().map(|large| &large.node);
-        let run = self.header.run(problem, &self.over.small, large)?;
+        let run = self.header.run(problem, &self.over.small, large.map_or(&[], slice::from_ref))?;
         let header = journal::Header::new(
             &run.question,
             self.header.policy.clone(),
