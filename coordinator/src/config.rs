@@ -38,7 +38,7 @@ impl Config {
     pub(crate) fn new(args: AskArgs, builtin: Option<&dyn Builtin>) -> Result<Config, Stop> {
         let AskArgs { nodes, writing, .. } = &args;
         let sampling = sampling(writing)?;
-        let spec = policy_spec(&args.policy)?;
+        let spec = policy_spec(&args.policy, nodes)?;
         // Before the question: what is wrong with an address shows before anybody has typed one.
         let wants_large = args.policy.policy.uses_large();
         let connected = Places::new(nodes, wants_large, &args.security, builtin)?.connect()?;

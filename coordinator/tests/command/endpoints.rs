@@ -4,6 +4,7 @@
 use std::{path::PathBuf, process::Output};
 
 use tempfile::TempDir;
+use thinking::testing::Options;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -179,4 +180,47 @@ fn a_file_of_endpoints_or_a_flag_that_does_not_work_is_one_line() {
     guarded.refuses(&insecure, 6, &["token file", guarded.path("none").as_str()]);
     guarded.refuses("--small-token-file ONE --small SMALL", 2, &["no --small before it"]);
     guarded.refuses("--small SMALL --large-token-file ONE", 2, &["no --large before it"]);
+}
+
+#[test]
+fn an_endpoint_says_what_the_node_is_called_which_model_it_serves_and_what_that_costs() {
+    let open = Guarded::new(None, None);
+    let (small, large) = (&open.small.url, &open.large.url);
+    let model = Options::default().card.name;
+    let price = |each: u32| {
+        format!(
+            "{{ input_per_million = {each}, cached_input_per_million = {each}, output_per_million = {each} }}"
+        )
+    };
+    let (cheap, dear) = (price(0), price(1000));
+    let text = format!(
+        "[laptop]\naddress = \"{small}\"\nmodel = \"{model}\"\nprice = {cheap}\n\
+         [gpu]\naddress = \"{large}\"\nmodel = \"{model}\"\nprice = {dear}\n\
+         [other]\naddress = \"{large}\"\nmodel = \"another-32b\"\n\
+         [gone]\naddress = \"127.0.0.1:9\"\nname = \"the attic\"\n"
+    );
+    let file = open.write("nodes.toml", &text);
+    let flags = |flags: &str| format!("--endpoints {file} {flags}");
+    both_answer(&open.ask(&flags("--small @laptop --large @gpu")));
+    let degraded = open.ask(&flags("--small @laptop --large @gone"));
+    assert!(stderr(&degraded).contains("the attic"), "{}", stderr(&degraded));
+    let another = [model.as_str(), "\"another-32b\"", large];
+    let degraded = open.ask(&flags("--small @laptop --large @other"));
+    for word in another {
+        assert!(stderr(&degraded).contains(word), "{word:?} is not in {}", stderr(&degraded));
+    }
+    open.refuses(&flags("--small @other --policy small-only"), 15, &another);
+    let target = "--target cost<=0.000001";
+    let journal = open.path("journal");
+    let output =
+        open.ask(&flags(&format!("--small @laptop --large @gpu {target} --journal {journal}")));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let header = std::fs::read_to_string(journal).unwrap();
+    assert!(header.contains("\"output_per_million\":1000.0"), "{header}");
+    open.refuses(
+        &flags(&format!("--small @laptop --large @gone {target}")),
+        2,
+        &["price", "large"],
+    );
+    open.refuses(&format!("--small SMALL --large LARGE {target}"), 2, &["--prices", "--endpoints"]);
 }

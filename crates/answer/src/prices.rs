@@ -66,12 +66,20 @@ impl Prices {
             toml::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
                 bad(error.message().split_whitespace().collect::<Vec<_>>().join(" "))
             })?;
-        for (name, price) in prices.named() {
-            if !(price.is_finite() && price >= 0.0) {
-                return Err(bad(format!("{name} is {price}, and a price is a number from 0 on")));
+        let traffic = prices.traffic_per_gb;
+        let named = |side, (key, price): (&str, f64)| (format!("{side}.{key}"), price);
+        let fault = if traffic.is_finite() && traffic >= 0.0 {
+            let small = prices.small.out_of_range().map(|fault| named("small", fault));
+            small.or_else(|| prices.large.out_of_range().map(|fault| named("large", fault)))
+        } else {
+            Some(("traffic_per_gb".to_owned(), traffic))
+        };
+        match fault {
+            Some((name, price)) => {
+                Err(bad(format!("{name} is {price}, and a price is a number from 0 on")))
             }
+            None => Ok(prices),
         }
-        Ok(prices)
     }
 
     /// What tokens cost.
@@ -82,18 +90,6 @@ impl Prices {
     /// What the tokens of an answer cost, that were computed for it.
     pub fn tokens(&self, summary: &Summary) -> f64 {
         of(&self.small, &summary.small) + of(&self.large, &summary.large)
-    }
-
-    fn named(&self) -> [(&'static str, f64); 7] {
-        [
-            ("traffic_per_gb", self.traffic_per_gb),
-            ("small.input_per_million", self.small.input_per_million),
-            ("small.cached_input_per_million", self.small.cached_input_per_million),
-            ("small.output_per_million", self.small.output_per_million),
-            ("large.input_per_million", self.large.input_per_million),
-            ("large.cached_input_per_million", self.large.cached_input_per_million),
-            ("large.output_per_million", self.large.output_per_million),
-        ]
     }
 }
 
@@ -133,7 +129,17 @@ mod tests {
         let example = Prices::example().unwrap();
         assert!(example.version.contains("example") && example.note.contains("example"));
         assert!(EXAMPLE.starts_with("# AN EXAMPLE."));
-        assert!(example.named().iter().all(|(_, price)| *price > 0.0));
+        let TokenPrices { small, large } = example.of_tokens();
+        for ModelPrices { input_per_million, cached_input_per_million, output_per_million } in
+            [small, large]
+        {
+            assert!(
+                input_per_million > 0.0
+                    && cached_input_per_million > 0.0
+                    && output_per_million > 0.0
+            );
+        }
+        assert!(example.traffic_per_gb > 0.0);
     }
 
     #[test]

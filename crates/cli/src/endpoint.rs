@@ -8,10 +8,16 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
-use thinking::names::nearest;
+use thinking::{
+    names::nearest,
+    policy::{ModelPrices, TokenPrices},
+};
 use transport::{Address, ClientTls, RemoteConfig, Token};
 
-use crate::exit::{Exit, Stop};
+use crate::{
+    args::{NamedNode, NodesArgs},
+    exit::{Exit, Stop},
+};
 
 /// What speaks at an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -32,6 +38,12 @@ pub(crate) struct Endpoint {
     /// What speaks there.
     #[serde(default)]
     pub(crate) kind: EndpointKind,
+    /// What people call it. Absent: its address.
+    pub(crate) name: Option<String>,
+    /// The model that it must serve. Absent: any.
+    pub(crate) model: Option<String>,
+    /// What its tokens cost.
+    pub(crate) price: Option<ModelPrices>,
     /// The file with the token that the node asks for.
     pub(crate) token_file: Option<PathBuf>,
     /// The authority that signed the node's certificate (PEM); absent: those that the system trusts.
@@ -46,14 +58,27 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// The keys of an endpoint's table.
-    const KEYS: [&str; 7] =
-        ["address", "kind", "token-file", "ca", "client-cert", "client-key", "insecure"];
+    const KEYS: [&str; 10] = [
+        "address",
+        "kind",
+        "name",
+        "model",
+        "price",
+        "token-file",
+        "ca",
+        "client-cert",
+        "client-key",
+        "insecure",
+    ];
 
     /// An address, without credentials.
     pub(crate) fn at(address: Address) -> Self {
         Endpoint {
             address,
             kind: EndpointKind::Node,
+            name: None,
+            model: None,
+            price: None,
             token_file: None,
             ca: None,
             client_cert: None,
@@ -75,6 +100,8 @@ impl Endpoint {
         let mut config = match self.kind {
             EndpointKind::Node => RemoteConfig::new(self.address.clone()),
         };
+        config.name = self.name.clone();
+        config.model = self.model.clone();
         config.max_message_bytes = usize::try_from(max_message_bytes).unwrap_or(usize::MAX);
         config.tls = ClientTls {
             ca: self.ca.clone(),
@@ -102,6 +129,31 @@ impl Endpoint {
 
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Address, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+/// What tokens cost by the named nodes' endpoints: of the small nodes the first counts, and of the large ones.
+///
+/// # Errors
+/// When the file of endpoints does not work, or only one of the two has a price.
+pub(crate) fn prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, Stop> {
+    let Some(path) = &nodes.endpoints else { return Ok(None) };
+    let endpoints = Endpoints::read(path)?;
+    let price = |node: Option<&NamedNode>| -> Result<_, EndpointsError> {
+        let name = node.and_then(|node| node.place.strip_prefix('@'));
+        Ok(name.map(|name| endpoints.get(name)).transpose()?.and_then(|endpoint| endpoint.price))
+    };
+    match (price(nodes.named.small.first())?, price(nodes.named.large.first())?) {
+        (Some(small), Some(large)) => Ok(Some(TokenPrices { small, large })),
+        (None, None) => Ok(None),
+        (small, _) => {
+            let (has, lacks) =
+                if small.is_some() { ("small", "large") } else { ("large", "small") };
+            let why = format!(
+                "the {has} node has a price and the {lacks} one has none: write one for both, or for neither"
+            );
+            Err(EndpointsError { file: endpoints.file, why }.into())
+        }
+    }
 }
 
 /// Endpoints by their names: a TOML file with a table `[NAME]` for each.
@@ -187,6 +239,9 @@ fn endpoint(value: toml::Value) -> Result<Endpoint, String> {
         format!("{why}; mend it as docs/ask.md shows")
     };
     let endpoint = Endpoint::deserialize(value).map_err(wrong)?;
+    if let Some((key, price)) = endpoint.price.and_then(|price| price.out_of_range()) {
+        return Err(format!("price.{key} is {price}, and a price is a number from 0 on"));
+    }
     match (&endpoint.client_cert, &endpoint.client_key) {
         (Some(_), None) => Err("client-cert needs its key: write client-key too".to_owned()),
         (None, Some(_)) => Err("client-key is of no use alone: write client-cert too".to_owned()),
@@ -208,6 +263,8 @@ mod tests {
         Endpoints::parse("nodes.toml".to_owned(), text, Path::new("/etc/specthink"))
     }
 
+    const PRICE: &str = "{input_per_million=1, cached_input_per_million=0, output_per_million=2}";
+
     #[test]
     fn a_file_gives_endpoints_their_names() {
         let text = r#"
@@ -216,6 +273,9 @@ mod tests {
             [gpu]
             address = "https://gpu.example.org:7102"
             kind = "node"
+            name = "the server"
+            model = "Qwen3-32B"
+            price = { input_per_million = 0.1, cached_input_per_million = 0.01, output_per_million = 0.6 }
             token-file = "gpu.token"
             ca = "/ca.pem"
             client-cert = "me.pem"
@@ -230,6 +290,13 @@ mod tests {
         let gpu = Endpoint {
             address: "https://gpu.example.org:7102".parse().unwrap(),
             kind: EndpointKind::Node,
+            name: Some("the server".to_owned()),
+            model: Some("Qwen3-32B".to_owned()),
+            price: Some(ModelPrices {
+                input_per_million: 0.1,
+                cached_input_per_million: 0.01,
+                output_per_million: 0.6,
+            }),
             token_file: path("/etc/specthink/gpu.token"),
             ca: path("/ca.pem"),
             client_cert: path("/etc/specthink/me.pem"),
@@ -241,11 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_known_and_says_something_about_security_or_where_the_node_is() {
+    fn every_key_is_known_and_says_something_about_security_or_what_the_node_is() {
         for key in Endpoint::KEYS {
             let value = match key {
                 "address" => "\"h:1\"",
                 "kind" => "\"node\"",
+                "price" => PRICE,
                 "insecure" => "true",
                 _ => "\"file\"",
             };
@@ -258,7 +326,7 @@ mod tests {
                 }
             }
             let endpoints = parse(&text).unwrap();
-            let is_secured = !["address", "kind"].contains(&key);
+            let is_secured = !["address", "kind", "name", "model", "price"].contains(&key);
             assert_eq!(endpoints.get("n").unwrap().is_secured(), is_secured, "{key}");
         }
     }
@@ -277,6 +345,11 @@ mod tests {
             (format!("{node}kind = \"server\""), &["kind", "server", "node"]),
             (format!("{node}client-cert = \"x\""), &["client-key"]),
             (format!("{node}client-key = \"x\""), &["client-cert"]),
+            (format!("{node}price = 3"), &["price", "integer"]),
+            (
+                format!("{node}price = {}", PRICE.replace("=2", "=-2")),
+                &["price.output_per_million is -2"],
+            ),
             (format!("{node}ca = "), &["line 3"]),
             ("[gpu]\nca = \"x\"".to_owned(), &["no address", "http://HOST:PORT"]),
             ("[gpu]\naddress = \"h\"".to_owned(), &["'h'", "names no port"]),

@@ -183,8 +183,8 @@ fn token_of_variable() -> Result<Option<Token>, Stop> {
     })
 }
 
-/// A node to ask, named by its address; connects to nothing yet.
+/// A node to ask; connects to nothing yet.
 fn connect(config: RemoteConfig) -> Result<Node, RemoteError> {
-    let name = config.address.to_string();
+    let name = config.name.clone().unwrap_or_else(|| config.address.to_string());
     Ok(Node::new(name, Arc::new(Remote::new(config)?)))
 }

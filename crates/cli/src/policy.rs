@@ -1,16 +1,16 @@
 //! From the policy's arguments to a [`PolicySpec`].
 
 use answer::prices::Prices;
-use thinking::policy::{Limits, PolicyError, PolicySpec, Rules, Target, Targets};
+use thinking::policy::{Limits, PolicyError, PolicySpec, Rules, Target, Targets, TokenPrices};
 
 use crate::{
-    args::PolicyArgs,
+    args::{NodesArgs, PolicyArgs},
+    endpoint,
     exit::{Exit, Stop},
 };
 
 /// All targets; of two of a kind the closer one holds.
-fn targets(args: &PolicyArgs) -> Result<Targets, Stop> {
-    let prices = args.prices.as_deref().map(Prices::read).transpose()?.map(|it| it.of_tokens());
+fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, Stop> {
     let mut targets = Targets::default();
     for target in &args.target {
         match *target {
@@ -22,10 +22,10 @@ fn targets(args: &PolicyArgs) -> Result<Targets, Stop> {
             }
             Target::Cost(cost) => {
                 let cost = targets.cost.map_or(cost, |(other, _)| cost.min(other));
-                let Some(prices) = prices else {
+                let Some(prices) = prices(args, nodes)? else {
                     let message = format!(
                         "--target {target} needs to know what tokens cost: give --prices FILE, a \
-                         TOML file as in docs/report.md"
+                         TOML file as in docs/report.md, or nodes of --endpoints that have a price"
                     );
                     return Err(Stop::new(Exit::Usage, message));
                 };
@@ -38,7 +38,7 @@ fn targets(args: &PolicyArgs) -> Result<Targets, Stop> {
                        takeover: leave one of them out";
         return Err(Stop::new(Exit::Usage, message));
     }
-    if prices.is_some() && targets.cost.is_none() {
+    if args.prices.is_some() && targets.cost.is_none() {
         let message =
             "--prices is for a target of costs: give --target \"cost<=0.002\" too, or leave it out";
         return Err(Stop::new(Exit::Usage, message));
@@ -46,11 +46,19 @@ fn targets(args: &PolicyArgs) -> Result<Targets, Stop> {
     Ok(targets)
 }
 
-/// The policy that the arguments ask for, checked. Reads the files that they name.
+/// What tokens cost: by the price table, where one is given, or else by the nodes' endpoints.
+fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, Stop> {
+    match &args.prices {
+        Some(path) => Ok(Some(Prices::read(path)?.of_tokens())),
+        None => endpoint::prices(nodes),
+    }
+}
+
+/// The policy that the arguments ask for, over these nodes, checked. Reads the files that they name.
 ///
 /// # Errors
 /// When they make no sense together, or a file cannot be read or holds something wrong.
-pub fn spec(args: &PolicyArgs) -> Result<PolicySpec, Stop> {
+pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, Stop> {
     let kind = args.policy;
     let mut spec = match &args.policy_file {
         None => PolicySpec::new(kind, args.preset),
@@ -88,7 +96,7 @@ pub fn spec(args: &PolicyArgs) -> Result<PolicySpec, Stop> {
     spec.limits = Limits {
         deadline: args.takeover_deadline,
         overlap_tokens: args.overlap,
-        targets: targets(args)?,
+        targets: targets(args, nodes)?,
     };
     spec.check().map_err(|error| Stop::new(Exit::Usage, error))?;
     Ok(spec)

@@ -27,7 +27,7 @@ pub fn header(
     (run, writing, nodes): (&RunArgs, &WritingArgs, &NodesArgs),
 ) -> Result<Header, Stop> {
     let sampling = sampling(writing)?;
-    let spec = policy::spec(policy)?;
+    let spec = policy::spec(policy, nodes)?;
     Ok(Header {
         specthink_eval: log::VERSION,
         data_set: data.name.clone(),

@@ -146,6 +146,9 @@ async fn receive(
         let Some(event) = event else { return Ok(End::Closed) };
         link.answered();
         let Some(event) = convert::event_from_wire(event)? else { continue };
+        if let Event::Opened(opened) = &event {
+            link.check_model(&opened.card)?;
+        }
         let failed = matches!(event, Event::Failed(_));
         if events.send(event).await.is_err() {
             // Given up; `run` sees it too.

@@ -38,7 +38,7 @@ impl Remote {
     /// for a moment when nothing answers.
     ///
     /// # Errors
-    /// When the node cannot be reached, refuses, or is not a specthink node.
+    /// When the node cannot be reached, refuses, is not a specthink node, or serves another model than it must.
     pub async fn describe(&self) -> Result<(u32, ModelCard), Failure> {
         let link = &self.link;
         let mut client = link.client().await?;
@@ -48,7 +48,9 @@ impl Remote {
             .map_err(|_| link.silent())?
             .map_err(|status| link.explain(&status))?;
         link.answered();
-        convert::description_from_wire(response.into_inner())
+        let (version, card) = convert::description_from_wire(response.into_inner())?;
+        link.check_model(&card)?;
+        Ok((version, card))
     }
 }
 

@@ -24,6 +24,10 @@ const SPARE_STREAMS: u32 = 100;
 pub struct RemoteConfig {
     /// Where it is.
     pub address: Address,
+    /// What people call it; absent: its address.
+    pub name: Option<String>,
+    /// The model that it must serve; absent: any. A session of a node that serves another one fails.
+    pub model: Option<String>,
     /// A forwarder (a proxy, a tunnel) that leads to the address: connected to in its place. Messages and checks,
     /// those of names in certificates too, use the address.
     pub via: Option<SocketAddr>,
@@ -51,6 +55,8 @@ impl RemoteConfig {
     pub fn new(address: Address) -> Self {
         RemoteConfig {
             address,
+            name: None,
+            model: None,
             via: None,
             tls: ClientTls::default(),
             token: None,

@@ -9,7 +9,7 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use proto::v1::thinker_client::ThinkerClient;
-use thinking::thinker::{Failure, Traffic};
+use thinking::thinker::{Code, Failure, ModelCard, Traffic};
 use tokio::{sync, task::JoinSet, time::timeout};
 use tonic::{
     Request, Status,
@@ -87,6 +87,20 @@ impl NodeLink {
     /// Notes that the node answered a call.
     pub(crate) fn answered(&self) {
         self.meter.see(Peer::Node);
+    }
+
+    /// Whether the node serves the model that it must serve.
+    pub(crate) fn check_model(&self, card: &ModelCard) -> Result<(), Failure> {
+        let RemoteConfig { address, model, .. } = &self.config;
+        let Some(wanted) = model.as_ref().filter(|wanted| **wanted != card.name) else {
+            return Ok(());
+        };
+        let found = &card.name;
+        let message = format!(
+            "{address} serves the model {found:?} and not {wanted:?}: start it with that model, or name {found:?} as \
+             its model"
+        );
+        Err(status::on_the_way(Code::InvalidArgument, message))
     }
 
     /// The failure of a node that says nothing.

@@ -101,6 +101,18 @@ pub struct ModelPrices {
     pub output_per_million: f64,
 }
 
+impl ModelPrices {
+    /// The first price that is none, with its key: negative, infinite or not a number.
+    pub fn out_of_range(&self) -> Option<(&'static str, f64)> {
+        let prices = [
+            ("input_per_million", self.input_per_million),
+            ("cached_input_per_million", self.cached_input_per_million),
+            ("output_per_million", self.output_per_million),
+        ];
+        prices.into_iter().find(|(_, price)| !(price.is_finite() && *price >= 0.0))
+    }
+}
+
 /// What the tokens of both models cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TokenPrices {
