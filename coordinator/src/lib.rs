@@ -1,6 +1,6 @@
 //! The command `specthink`: one question, a data set, or a journal shown again.
 //!
-//! What it shares with other commands is in the crate [`cli`], what answers in the crate [`answer`](::answer).
+//! What it shares with other commands is in the crate [`cli`], what answers in the crate `answer`.
 
 mod args;
 mod ask;
@@ -17,7 +17,7 @@ use pair::Builtin;
 
 use self::args::{Args, Command};
 
-/// Runs the command with these arguments, the program's name first. Answers its exit code; what went
+/// Runs the command with these arguments, the program's name first. Returns its exit code; what went
 /// wrong is on standard error, in one line. `builtin` is the pair of nodes that answers when none is
 /// named.
 pub fn run(

@@ -12,7 +12,6 @@ use super::{arrows::members, expect_none, source};
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("crates/cli", "exit codes and endpoints know each other's errors; to be taken apart"),
     ("crates/grading::grade", "cleaning and styles share small functions; to be moved below both"),
-    ("crates/lab::report", "charts and pages share escaping and style; to be moved below both"),
     ("crates/lab::report::chart", "points and pen share small types; to be moved below both"),
 ];
 
