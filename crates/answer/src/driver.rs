@@ -4,9 +4,12 @@
 //! caller's wish to stop, or the time that the machine wants to be woken at, and carries out what
 //! the machine says. Carrying out never waits, so neither node can hold up the other.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
-use conductor::{Conductor, Effect, Input, NodeId, NodeNames, Outcome, progress::Progress};
+use conductor::{
+    Conductor, Effect, Input, NodeId, NodeNames, Outcome, invariants::DebugWitness,
+    progress::Progress,
+};
 use thinking::{
     policy::Role,
     thinker::{Code, Command, Event, Failure, Session},
@@ -37,10 +40,13 @@ pub async fn answer(
     let nodes = NodeNames { small: names(&run.small), large: names(&run.large) };
     let (small, large) = (Part::new(Role::Small, run.small), Part::new(Role::Large, run.large));
     let mut parts = Parts { small, large };
+    let mut witness = DebugWitness::new(&run.question, run.settings);
     let (mut conductor, mut effects) =
         Conductor::start(run.question, run.settings, run.policy, nodes);
     let mut cancel = pin!(cancel);
+    let mut now = Duration::ZERO;
     'answer: loop {
+        witness.step(now, &effects, conductor.wake_at());
         for effect in effects {
             match effect {
                 Effect::Open(node, open) => parts.of(node.role).open(node, Command::Open(open)),
@@ -62,10 +68,13 @@ pub async fn answer(
             input = parts.small.next() => input,
             () = sleep_until(started + conductor.wake_at()) => Input::Wake,
         };
-        effects = conductor.step(input, started.elapsed());
+        witness.take(&input);
+        now = started.elapsed();
+        effects = conductor.step(input, now);
     }
     let traffic: Vec<_> = parts.small.traffic().chain(parts.large.traffic()).collect();
     let outcome = conductor.conclude(&traffic);
+    witness.end(&outcome);
     observer.see(&outcome.told());
     outcome
 }

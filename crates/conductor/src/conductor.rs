@@ -24,7 +24,7 @@ use thinking::{
 };
 
 use crate::{
-    LONGEST,
+    DEADLINE_GRACE, LONGEST,
     committed::CommittedText,
     ledger::Ledger,
     micros,
@@ -34,9 +34,6 @@ use crate::{
     session::SessionState,
     side::{Side, Sides},
 };
-
-/// After the deadline a node gets this long to say what it has.
-const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 
 /// One answer on its way. See the module.
 pub struct Conductor {

@@ -12,6 +12,7 @@
 pub mod account;
 mod committed;
 mod conductor;
+pub mod invariants;
 mod ledger;
 mod port;
 pub mod progress;
@@ -29,6 +30,9 @@ pub use self::{
 
 /// The longest time that anything is waited for, and that an answer may take without a deadline.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// After the deadline a node gets this long to say what it has.
+const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 
 /// A time in microseconds.
 fn micros(duration: Duration) -> u64 {

@@ -1,11 +1,12 @@
 //! A stage: carries effects out over nodes that keep the contract of sessions, in simulated time.
 //!
-//! NodeNames accept, take in and commit text at once. They write what a test lets them write.
+//! Nodes accept, take in and commit text at once. They write what a test lets them write.
 
 use std::{collections::VecDeque, time::Duration};
 
 use conductor::{
     Conductor, Effect, Input, NodeId, NodeNames, Outcome,
+    invariants::{Known, Witness},
     progress::{Progress, Stamped},
     question::{Question, Settings},
 };
@@ -26,6 +27,7 @@ pub(crate) struct Stage {
     /// NodeNames that answer nothing.
     pub(crate) silent: Vec<NodeId>,
     hosts: Vec<Host>,
+    witness: Witness,
     /// Sessions that were given up for a reason.
     pub(crate) closed: Vec<(NodeId, Failure)>,
     /// Every session that was begun, with its committed text.
@@ -84,6 +86,23 @@ impl Stage {
         settings: Settings,
         policy: Limited,
     ) -> Self {
+        Stage::with(question, (small, large), settings, policy, vec![])
+    }
+
+    /// An answer that a node says nothing to.
+    pub(crate) fn silent_from_the_start(small: usize, large: usize, node: NodeId) -> Self {
+        let settings = Settings::default();
+        Stage::with(question(), (small, large), settings, strict(), vec![node])
+    }
+
+    fn with(
+        question: Question,
+        (small, large): (usize, usize),
+        settings: Settings,
+        policy: Limited,
+        silent: Vec<NodeId>,
+    ) -> Self {
+        let witness = Witness::new(question.clone(), settings, Known::default());
         let nodes = NodeNames { small: names("small", small), large: names("large", large) };
         let (conductor, effects) = Conductor::start(question, settings, policy, nodes);
         let mut stage = Stage {
@@ -91,11 +110,13 @@ impl Stage {
             now: Duration::ZERO,
             told: Vec::new(),
             has_ended: false,
-            silent: Vec::new(),
+            silent,
+            witness,
             hosts: Vec::new(),
             closed: Vec::new(),
             opened: Vec::new(),
         };
+        stage.watch(None, &effects);
         stage.carry_out(effects);
         stage.settle();
         stage
@@ -135,9 +156,17 @@ impl Stage {
 
     /// One input, and nothing else.
     pub(crate) fn step(&mut self, input: Input) {
-        let effects = self.conductor.step(input, self.now);
+        let effects = self.conductor.step(input.clone(), self.now);
+        self.watch(Some(&input), &effects);
         self.carry_out(effects);
         self.check();
+    }
+
+    /// Checks what holds of every answer.
+    fn watch(&mut self, input: Option<&Input>, effects: &[Effect]) {
+        let wake_at = self.conductor.wake_at();
+        let checked = self.witness.step(self.now, input, effects, wake_at);
+        checked.unwrap_or_else(|breach| panic!("{breach}"));
     }
 
     /// One event, and what the nodes answer to what follows of it.
@@ -227,6 +256,7 @@ impl Stage {
         let text = self.text();
         let outcome = self.conductor.conclude(&[]);
         assert_eq!(outcome.text(), text, "what was shown is the answer");
+        self.witness.end(&outcome).unwrap_or_else(|breach| panic!("{breach}"));
         let summary = &outcome.summary;
         assert_eq!(summary.small.text_bytes + summary.large.text_bytes, text.len() as u64);
         outcome

@@ -1,0 +1,379 @@
+//! What holds of every answer, whatever its nodes and links do. Written once: simulations, property
+//! tests and, in debug builds, the driver over real sessions let a [`Witness`] watch.
+//!
+//! It sees what goes into the machine and what comes out of it, and nothing within. What only a
+//! simulation can know, such as which nodes are well, is told to it ([`Known`]); without that it
+//! checks what can be seen.
+
+mod debug;
+mod held;
+mod outcome;
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use thinking::{
+    policy::Role,
+    thinker::{Code, Event, FinishReason},
+};
+
+pub use self::debug::DebugWitness;
+use self::held::{Heard, Held};
+use crate::{
+    DEADLINE_GRACE, LONGEST,
+    port::{Effect, Input, NodeId},
+    progress::{Asked, Progress},
+    proposal::FIRST_OVERLAP,
+    question::{Question, Settings},
+};
+
+/// Something that should hold of every answer and does not. One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    /// Which invariant.
+    pub invariant: Invariant,
+    /// What was seen instead.
+    pub seen: String,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.invariant, self.seen)
+    }
+}
+
+/// What holds of every answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Invariant {
+    /// It ends in bounded time, within its deadline and the grace after it.
+    EndsInTime,
+    /// Its end is what happened, and it fails only when no small node is left.
+    EndIsTrue,
+    /// Nothing follows the end, and time never falls.
+    OrderOfTime,
+    /// Each session is sent what its contract allows, and a part has one session at a time.
+    Contract,
+    /// What is shown is the answer's text, and each session holds a beginning of it.
+    ShownIsHeld,
+    /// Every token that was heard of is counted once.
+    TokensAddUp,
+    /// The answer has no more tokens than it may.
+    Length,
+    /// No takeover is waited for beyond its deadline.
+    TakeoverDeadline,
+    /// Takeovers come to no more than their target.
+    Target,
+    /// What is sent and not answered fits a session's queue.
+    BoundedQueue,
+    /// Nobody computes what is no longer wanted.
+    NothingInVain,
+    /// What is waited for was asked for, of somebody who can answer.
+    AwaitedWasAsked,
+    /// A node that gives signs is not silent.
+    SignsCount,
+    /// A node that is well is not given up.
+    SoundNodeStays,
+}
+
+/// What is known of an answer's nodes and limits. What is not known is not checked.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Nodes that never fail, lie or fall silent.
+    pub sound: Vec<NodeId>,
+    /// The greatest number of tokens. Of the question's, `paper` keeps count only between its rounds.
+    pub max_tokens: Option<u32>,
+    /// The greatest time from an ask of the large node to its first text.
+    pub takeover_deadline: Option<Duration>,
+    /// The greatest share of large tokens.
+    pub target_share: Option<f64>,
+    /// For how long the inputs may have been held up.
+    pub paused: Duration,
+}
+
+/// Watches an answer. See the module.
+#[derive(Debug)]
+pub struct Witness {
+    question: Question,
+    settings: Settings,
+    known: Known,
+    now: Duration,
+    shown: String,
+    sessions: Vec<Held>,
+    /// Asks that are neither kept nor forgotten, by the seed that a session is asked with.
+    asks: HashMap<u64, LiveAsk>,
+    /// The seed of the ask that is waited for.
+    awaited: Option<u64>,
+    heard: [Heard; 2],
+    /// Tokens of proposals that have no text: they belong to no span.
+    empty_tokens: u64,
+    reasons: Vec<FinishReason>,
+    small_is_full: bool,
+    small_was_accepted: bool,
+    is_cancelled: bool,
+    has_ended: bool,
+}
+
+/// An ask that is neither kept nor forgotten.
+#[derive(Debug)]
+struct LiveAsk {
+    asked: Asked,
+    at: Duration,
+    has_text: bool,
+    is_complete: bool,
+    is_abandoned: bool,
+}
+
+type Checked = Result<(), Breach>;
+
+fn breach<T>(invariant: Invariant, seen: impl Into<String>) -> Result<T, Breach> {
+    Err(Breach { invariant, seen: seen.into() })
+}
+
+impl Witness {
+    /// Watches an answer from its beginning.
+    pub fn new(question: Question, settings: Settings, known: Known) -> Self {
+        Witness {
+            question,
+            settings,
+            known,
+            now: Duration::ZERO,
+            shown: String::new(),
+            sessions: Vec::new(),
+            asks: HashMap::new(),
+            awaited: None,
+            heard: [Heard::default(); 2],
+            empty_tokens: 0,
+            reasons: Vec::new(),
+            small_is_full: false,
+            small_was_accepted: false,
+            is_cancelled: false,
+            has_ended: false,
+        }
+    }
+
+    /// The machine took in an input, or began, and said this. `wake_at` is when it wants to be woken.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn step(
+        &mut self,
+        now: Duration,
+        input: Option<&Input>,
+        effects: &[Effect],
+        wake_at: Duration,
+    ) -> Checked {
+        if self.has_ended && !effects.is_empty() {
+            return breach(Invariant::OrderOfTime, format!("{:?} follows the end", effects[0]));
+        }
+        self.now = self.now.max(now);
+        match input {
+            Some(Input::Event(node, event)) => self.hear(*node, event, effects),
+            Some(Input::Cancel) => self.is_cancelled = true,
+            Some(Input::Wake) | None => {}
+        }
+        for effect in effects {
+            self.effect(effect, matches!(input, Some(Input::Wake)))?;
+        }
+        self.sessions_hold_what_is_shown()?;
+        if !self.has_ended {
+            self.nothing_is_computed_in_vain()?;
+            self.what_is_awaited_can_come(wake_at)?;
+            self.is_in_time(wake_at)?;
+        }
+        Ok(())
+    }
+
+    /// When the answer is over at the latest.
+    fn latest_end(&self) -> Duration {
+        self.question.deadline.unwrap_or(LONGEST).min(LONGEST) + DEADLINE_GRACE
+    }
+
+    fn session(&mut self, node: NodeId) -> Option<&mut Held> {
+        self.sessions.iter_mut().find(|session| session.node == node)
+    }
+
+    /// What a node says.
+    fn hear(&mut self, node: NodeId, event: &Event, effects: &[Effect]) {
+        let (now, end) = (self.now, self.latest_end());
+        // What a node says that breaks the contract, or comes after the end, counts as if it had not been said.
+        let is_refused = effects.iter().any(|effect| {
+            matches!(effect, Effect::Close(closed, Some(failure))
+                if *closed == node && failure.code == Code::Internal)
+        });
+        let Some(session) = self.session(node) else { return };
+        session.sign_at = now;
+        if is_refused || now >= end {
+            return;
+        }
+        session.hear(event);
+        let writing = session.writing();
+        match event {
+            Event::Delta(delta) if !delta.text.is_empty() => {
+                if let Some(ask) = writing.and_then(|seed| self.asks.get_mut(&seed)) {
+                    ask.has_text = true;
+                }
+            }
+            Event::Opened(_) => self.small_was_accepted |= node.role == Role::Small,
+            Event::Finished(finished) => {
+                self.small_is_full |=
+                    node.role == Role::Small && finished.reason == FinishReason::ContextFull;
+                self.reasons.push(finished.reason.clone());
+            }
+            Event::Failed(failure) => {
+                self.small_is_full |=
+                    node.role == Role::Small && failure.code == Code::ContextTooLong;
+            }
+            _ => {}
+        }
+    }
+
+    fn effect(&mut self, effect: &Effect, is_wake: bool) -> Checked {
+        if self.has_ended {
+            return breach(Invariant::OrderOfTime, format!("{effect:?} follows the end"));
+        }
+        match effect {
+            Effect::Open(node, open) => {
+                if self.sessions.iter().any(|session| session.node.role == node.role) {
+                    let seen = format!("{node:?} is opened beside another session of its part");
+                    return breach(Invariant::Contract, seen);
+                }
+                self.sessions.push(Held::new(*node, &open.committed, self.now));
+            }
+            Effect::Send(node, command) => {
+                let Some(session) = self.session(*node) else {
+                    return breach(Invariant::Contract, format!("{node:?} has no session"));
+                };
+                session.send(command)?;
+            }
+            Effect::Close(node, failure) => {
+                let Some(at) = self.sessions.iter().position(|session| session.node == *node)
+                else {
+                    return breach(Invariant::Contract, format!("{node:?} has no session"));
+                };
+                let session = self.sessions.swap_remove(at);
+                self.heard[node.role as usize].add(&session);
+                if let Some(failure) = failure {
+                    self.is_given_up_for_a_reason(&session, failure.code, is_wake)?;
+                    self.known.sound.retain(|sound| sound != node);
+                }
+            }
+            Effect::Tell(stamped) => {
+                if stamped.at_us < crate::micros(self.now) {
+                    return breach(Invariant::OrderOfTime, format!("{stamped:?} is in the past"));
+                }
+                self.told(&stamped.progress);
+            }
+            Effect::End => self.has_ended = true,
+        }
+        Ok(())
+    }
+
+    fn is_given_up_for_a_reason(&self, session: &Held, code: Code, is_wake: bool) -> Checked {
+        let node = session.node;
+        let timeout = match node.role {
+            Role::Small => self.settings.small_timeout,
+            Role::Large => self.settings.large_timeout,
+        };
+        let since = self.now.saturating_sub(session.sign_at);
+        if is_wake && since < timeout {
+            let seen = format!("{node:?} gave a sign {since:?} ago, and is given up as silent");
+            return breach(Invariant::SignsCount, seen);
+        }
+        let is_sound = self.known.sound.contains(&node);
+        if is_sound && !matches!(code, Code::ContextTooLong | Code::Overloaded) {
+            let seen = format!("{node:?} is well, and is given up: {code:?}");
+            return breach(Invariant::SoundNodeStays, seen);
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, progress: &Progress) {
+        match progress {
+            Progress::Ask(asked) => {
+                if asked.ask < FIRST_OVERLAP {
+                    self.awaited = Some(asked.seed);
+                }
+                let ask = LiveAsk {
+                    asked: asked.clone(),
+                    at: self.now,
+                    has_text: false,
+                    is_complete: false,
+                    is_abandoned: false,
+                };
+                self.asks.insert(asked.seed, ask);
+            }
+            Progress::Text(text) => self.shown.push_str(&text.text),
+            Progress::Finished(finished) => {
+                if let Some(ask) = self.ask(finished.ask) {
+                    ask.is_complete = true;
+                }
+            }
+            Progress::Abandoned(abandoned) => {
+                if let Some(ask) = self.ask(abandoned.ask) {
+                    ask.is_abandoned = true;
+                }
+                let overlap = self.asks.values().find(|ask| ask.asked.ask >= FIRST_OVERLAP);
+                self.awaited = overlap.map(|ask| ask.asked.seed);
+            }
+            Progress::Kept(kept) => {
+                if kept.bytes == 0 {
+                    self.empty_tokens += u64::from(kept.tokens);
+                }
+                self.asks.retain(|_, ask| ask.asked.ask != kept.ask);
+            }
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, number: u32) -> Option<&mut LiveAsk> {
+        self.asks.values_mut().find(|ask| ask.asked.ask == number)
+    }
+
+    fn sessions_hold_what_is_shown(&mut self) -> Checked {
+        for session in &mut self.sessions {
+            session.is_beginning_of(&self.shown)?;
+        }
+        Ok(())
+    }
+
+    fn nothing_is_computed_in_vain(&self) -> Checked {
+        for session in &self.sessions {
+            if let Some(seed) = session.wanted().filter(|seed| !self.asks.contains_key(seed)) {
+                let seen = format!("{:?} writes on for the ask of seed {seed}", session.node);
+                return breach(Invariant::NothingInVain, seen);
+            }
+        }
+        Ok(())
+    }
+
+    fn what_is_awaited_can_come(&self, wake_at: Duration) -> Checked {
+        if !self.sessions.iter().any(|session| session.node.role == Role::Small) {
+            return breach(Invariant::AwaitedWasAsked, "the small side has no session");
+        }
+        let Some(ask) = self.awaited.and_then(|seed| self.asks.get(&seed)) else { return Ok(()) };
+        let is_owed = self.sessions.iter().any(|session| session.wanted() == Some(ask.asked.seed));
+        if is_owed || ask.is_complete || ask.is_abandoned || wake_at <= self.now {
+            return Ok(());
+        }
+        let Asked { ask, role, .. } = ask.asked;
+        let seen = format!("ask {ask} of the {role:?} node was never sent, and is waited for");
+        breach(Invariant::AwaitedWasAsked, seen)
+    }
+
+    fn is_in_time(&self, wake_at: Duration) -> Checked {
+        let end = self.latest_end();
+        if wake_at > end || self.now > end + self.known.paused {
+            let seen = format!("it goes on at {:?} until {wake_at:?}", self.now);
+            return breach(Invariant::EndsInTime, seen);
+        }
+        let Some(within) = self.known.takeover_deadline else { return Ok(()) };
+        let takeovers = self.asks.values().filter(|ask| ask.asked.role == Role::Large);
+        for ask in takeovers.filter(|ask| !ask.has_text && !ask.is_complete && !ask.is_abandoned) {
+            if wake_at > ask.at + within + self.known.paused {
+                let number = ask.asked.ask;
+                let seen = format!("ask {number} has no text, and is waited for until {wake_at:?}");
+                return breach(Invariant::TakeoverDeadline, seen);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! The witness of shells over real sessions: debug assertions.
+
+use std::time::Duration;
+
+use super::{Known, Witness};
+use crate::{
+    LONGEST,
+    port::{Effect, Input, Outcome},
+    question::{Question, Settings},
+};
+
+/// A [`Witness`] that panics in debug builds, for shells over real sessions; elsewhere it sees nothing.
+#[derive(Debug)]
+pub struct DebugWitness {
+    witness: Option<Witness>,
+    input: Option<Input>,
+}
+
+impl DebugWitness {
+    /// Watches an answer from its beginning.
+    pub fn new(question: &Question, settings: Settings) -> Self {
+        // Real clocks are late.
+        let known = Known { paused: LONGEST, ..Known::default() };
+        let witness =
+            cfg!(debug_assertions).then(|| Witness::new(question.clone(), settings, known));
+        DebugWitness { witness, input: None }
+    }
+
+    /// The machine is about to take this in.
+    pub fn take(&mut self, input: &Input) {
+        self.input = self.witness.is_some().then(|| input.clone());
+    }
+
+    /// The machine said this.
+    pub fn step(&mut self, now: Duration, effects: &[Effect], wake_at: Duration) {
+        if let Some(witness) = &mut self.witness {
+            let checked = witness.step(now, self.input.take().as_ref(), effects, wake_at);
+            debug_assert!(checked.is_ok(), "{checked:?}");
+        }
+    }
+
+    /// The answer is over.
+    pub fn end(self, outcome: &Outcome) {
+        if let Some(witness) = self.witness {
+            let checked = witness.end(outcome);
+            debug_assert!(checked.is_ok(), "{checked:?}");
+        }
+    }
+}

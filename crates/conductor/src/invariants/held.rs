@@ -1,0 +1,184 @@
+//! A session as its node will have it once it has carried out everything that it was sent.
+
+use std::{collections::VecDeque, time::Duration};
+
+use thinking::thinker::{COMMAND_QUEUE, Command, Event};
+
+use super::{Checked, Invariant, breach};
+use crate::port::NodeId;
+
+/// Tokens that a part's nodes said they made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Heard {
+    pub(super) tokens: u64,
+}
+
+impl Heard {
+    /// A session is over.
+    pub(super) fn add(&mut self, session: &Held) {
+        let unfinished = session.proposals.iter().map(|proposal| proposal.tokens);
+        self.tokens += session.finished_tokens + unfinished.sum::<u64>();
+    }
+}
+
+/// One session. See the module.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) node: NodeId,
+    /// When it last gave a sign.
+    pub(super) sign_at: Duration,
+    text: String,
+    /// The first bytes of the text that were compared with what is shown.
+    compared: usize,
+    /// Proposals asked for whose end is not here, the oldest first.
+    proposals: VecDeque<Written>,
+    /// The text of the proposal that is complete and neither kept nor forgotten.
+    open: Option<String>,
+    /// The commands that are not answered, the oldest first.
+    unanswered: VecDeque<Kind>,
+    finished_tokens: u64,
+    /// Whether the last command asks for a proposal.
+    can_cancel: bool,
+}
+
+/// A proposal that its node has not ended.
+#[derive(Debug, Default)]
+struct Written {
+    seed: u64,
+    text: String,
+    tokens: u64,
+    is_cancelled: bool,
+    is_committed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Propose,
+    Cancel,
+}
+
+impl Held {
+    /// A session is opened.
+    pub(super) fn new(node: NodeId, committed: &str, now: Duration) -> Self {
+        Held {
+            node,
+            sign_at: now,
+            text: committed.to_owned(),
+            compared: 0,
+            proposals: VecDeque::new(),
+            open: None,
+            unanswered: VecDeque::from([Kind::Text]),
+            finished_tokens: 0,
+            can_cancel: false,
+        }
+    }
+
+    /// The seed of the proposal that its node writes now.
+    pub(super) fn writing(&self) -> Option<u64> {
+        self.proposals.front().map(|proposal| proposal.seed)
+    }
+
+    /// The seed of the proposal that is asked for and not cancelled.
+    pub(super) fn wanted(&self) -> Option<u64> {
+        self.proposals.back().filter(|proposal| !proposal.is_cancelled).map(|p| p.seed)
+    }
+
+    /// A command is sent.
+    pub(super) fn send(&mut self, command: &Command) -> Checked {
+        let last = self.proposals.back_mut().filter(|proposal| !proposal.is_committed);
+        let is_open = last.is_some() || self.open.is_some();
+        let could_cancel = std::mem::take(&mut self.can_cancel);
+        let is_allowed = match command {
+            Command::Open(_) => false,
+            Command::Append(append) => {
+                self.text.push_str(&append.text);
+                !is_open
+            }
+            Command::Propose(propose) => {
+                self.can_cancel = true;
+                let seed = propose.seed;
+                self.proposals.push_back(Written { seed, ..Written::default() });
+                !is_open && propose.max_tokens > 0
+            }
+            Command::Cancel => match last {
+                Some(proposal) => {
+                    proposal.is_cancelled = true;
+                    could_cancel
+                }
+                // Its end crossed the wish.
+                None => self.open.is_some(),
+            },
+            Command::Commit { bytes } => {
+                let proposed = match (last, self.open.take()) {
+                    (_, Some(text)) => Some(text),
+                    (Some(proposal), None) if proposal.is_cancelled => {
+                        proposal.is_committed = true;
+                        Some(proposal.text.clone())
+                    }
+                    _ => None,
+                };
+                let bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
+                let kept = proposed.as_ref().and_then(|text| text.get(..bytes));
+                self.text.push_str(kept.unwrap_or_default());
+                kept.is_some()
+            }
+        };
+        self.unanswered.push_back(match command {
+            Command::Propose(_) => Kind::Propose,
+            Command::Cancel => Kind::Cancel,
+            _ => Kind::Text,
+        });
+        if !is_allowed {
+            let seen = format!("{:?} is sent {command:?} out of order", self.node);
+            return breach(Invariant::Contract, seen);
+        }
+        if self.unanswered.len() > COMMAND_QUEUE {
+            let seen = format!("{:?} is sent {}", self.node, self.unanswered.len());
+            return breach(Invariant::BoundedQueue, seen);
+        }
+        Ok(())
+    }
+
+    /// Its node says something that the contract allows.
+    pub(super) fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Delta(delta) => {
+                if let Some(proposal) = self.proposals.front_mut() {
+                    proposal.text.push_str(&delta.text);
+                    proposal.tokens += u64::from(delta.tokens);
+                }
+            }
+            Event::Finished(finished) => {
+                let Some(proposal) = self.proposals.pop_front() else { return };
+                self.finished_tokens += u64::from(finished.tokens);
+                if !proposal.is_committed {
+                    self.open = Some(proposal.text);
+                }
+                self.answered(Kind::Propose);
+                if self.unanswered.front() == Some(&Kind::Cancel) {
+                    self.unanswered.pop_front();
+                }
+            }
+            Event::Warmed(_) => self.answered(Kind::Text),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, kind: Kind) {
+        if self.unanswered.front() == Some(&kind) {
+            self.unanswered.pop_front();
+        }
+    }
+
+    /// Checks that its text is a beginning of what is shown.
+    pub(super) fn is_beginning_of(&mut self, shown: &str) -> Checked {
+        let rest = shown.get(self.compared..).unwrap_or_default();
+        if rest.starts_with(&self.text[self.compared..]) {
+            self.compared = self.text.len();
+            return Ok(());
+        }
+        let seen = format!("{:?} holds {:?}, shown is {shown:?}", self.node, self.text);
+        breach(Invariant::ShownIsHeld, seen)
+    }
+}
