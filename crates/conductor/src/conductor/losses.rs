@@ -4,7 +4,7 @@
 //! text. Where none is left the answer fails without a small node, and goes on without a large one.
 
 use thinking::{
-    policy::Role,
+    policy::{End, Role},
     thinker::{Code, Failure},
 };
 
@@ -30,7 +30,13 @@ impl Conductor {
         let Some(node) = side.session.as_ref().map(|session| session.node) else { return Ok(()) };
         let was_at_work = side.at_work() == Some(node);
         side.lose(node, failure.code, self.settings.rejoin_after, now);
-        self.close(role, Some(failure.clone()));
+        let is_late = self.question.deadline.is_some_and(|deadline| deadline <= now);
+        // Nodes fail a session whose text is not in the cache by then, and are not to blame for it.
+        let is_to_blame = !(is_late && failure.code == Code::DeadlineExceeded);
+        self.close(role, is_to_blame.then(|| failure.clone()));
+        if is_late {
+            return self.lost_late(role);
+        }
         if !was_at_work {
             // A try failed: it is out still, and was asked for nothing.
             return Ok(());
@@ -47,6 +53,16 @@ impl Conductor {
                 Ok(())
             }
         }
+    }
+
+    /// A node is gone when the time is up: nobody takes its place, and the answer is cut off where it cannot go on
+    /// without it.
+    fn lost_late(&mut self, role: Role) -> Result<(), Ended> {
+        if role == Role::Small || self.awaiting == Awaiting::Finished(role) {
+            return Err(Ended::Complete(End::Deadline));
+        }
+        self.do_without();
+        Ok(())
     }
 
     /// No large node is left for what was asked of it.

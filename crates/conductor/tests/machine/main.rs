@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod defects;
+mod limits;
 mod order;
 mod spares;
 mod stage;

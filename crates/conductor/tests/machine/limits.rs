@@ -1,0 +1,63 @@
+//! What an answer's deadline and its models' contexts do to it, and what a node may report.
+
+use conductor::{Ended, Outcome, question::Settings};
+use thinking::{
+    policy::End,
+    thinker::{Code, Event, Failure, FinishReason},
+};
+
+use crate::stage::{LARGE, SMALL, Stage, ms, question, strict};
+
+fn failed(code: Code) -> Event {
+    Event::Failed(Failure::new(code, "it failed"))
+}
+
+/// The small node writes a paragraph and doubts; the large one is asked.
+fn doubt(stage: &mut Stage) {
+    stage.says(SMALL, &["We", " add.", "\n\n", "Wait", ","]);
+}
+
+fn ended(stage: Stage) -> (End, Outcome) {
+    assert!(stage.has_ended);
+    let outcome = stage.outcome();
+    let Ended::Complete(end) = outcome.ended else { panic!("{:?}", outcome.ended) };
+    (end, outcome)
+}
+
+fn with_deadline(large: usize) -> Stage {
+    let question = conductor::question::Question { deadline: Some(ms(500)), ..question() };
+    Stage::of(question, (2, large), Settings::default(), strict())
+}
+
+#[test]
+fn a_deadline_that_passes_in_a_takeover_cuts_the_answer_off() {
+    // A node fails a session whose text is not in its cache by then, and may be gone altogether.
+    for (node, code) in [
+        (SMALL, Code::DeadlineExceeded),
+        (SMALL, Code::Unavailable),
+        (LARGE, Code::DeadlineExceeded),
+        (LARGE, Code::Unavailable),
+    ] {
+        let mut stage = with_deadline(1);
+        doubt(&mut stage);
+        stage.says(LARGE, &["No"]);
+        stage.passes(ms(500));
+        stage.event(node, failed(code));
+        let (end, outcome) = ended(stage);
+        assert_eq!((end, outcome.text().as_str()), (End::Deadline, "We add.\n\nNo"), "{node:?}");
+        assert_eq!((outcome.summary.resumes, outcome.summary.degraded), (0, None), "{node:?}");
+    }
+}
+
+#[test]
+fn a_large_node_that_nobody_waits_for_does_not_degrade_an_answer_whose_time_is_up() {
+    let mut stage = with_deadline(1);
+    stage.says(SMALL, &["We"]);
+    stage.passes(ms(500));
+    stage.event(LARGE, failed(Code::DeadlineExceeded));
+    assert!(stage.closed.is_empty(), "it is not to blame");
+    stage.says(SMALL, &[" add"]);
+    stage.ends(SMALL, FinishReason::Deadline);
+    let (end, outcome) = ended(stage);
+    assert_eq!((end, outcome.summary.degraded), (End::Deadline, None));
+}
