@@ -98,6 +98,11 @@ impl SessionState {
         self.opened_in
     }
 
+    /// Whether its node accepted it.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.opened_in.is_some()
+    }
+
     /// How long opening took, or takes already.
     pub(crate) fn opening_time(&self, now: Duration) -> Duration {
         self.opened_in.unwrap_or_else(|| now.saturating_sub(self.opened_at))

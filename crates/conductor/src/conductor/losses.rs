@@ -27,8 +27,15 @@ impl Conductor {
     /// A node is gone, silent, refuses, or broke the contract.
     pub(super) fn lost(&mut self, role: Role, failure: Failure) -> Result<(), Ended> {
         let (side, now) = (self.sides.of_mut(role), self.step.now);
-        let Some(node) = side.session.as_ref().map(|session| session.node) else { return Ok(()) };
+        let Some(session) = &side.session else { return Ok(()) };
+        let (node, was_accepted) = (session.node, session.is_accepted());
         let was_at_work = side.at_work() == Some(node);
+        let is_full = role == Role::Small && failure.code == Code::ContextTooLong;
+        if is_full && was_accepted {
+            // As if it had reached the end of its context by itself.
+            return Err(Ended::Complete(End::ContextFull));
+        }
+        let side = self.sides.of_mut(role);
         side.lose(node, failure.code, self.settings.rejoin_after, now);
         let is_late = self.question.deadline.is_some_and(|deadline| deadline <= now);
         // Nodes fail a session whose text is not in the cache by then, and are not to blame for it.
@@ -46,6 +53,10 @@ impl Conductor {
         }
         let name = self.sides.of(role).name(node).to_owned();
         match role {
+            // What there is of the answer fits no node that is left.
+            Role::Small if is_full && self.awaiting != Awaiting::Opened => {
+                Err(Ended::Complete(End::ContextFull))
+            }
             Role::Small => Err(Ended::Failed { node: name, failure }),
             Role::Large => {
                 self.degrade(about("large node", &name, &failure.message));

@@ -1,12 +1,14 @@
 //! What an answer's deadline and its models' contexts do to it, and what a node may report.
 
-use conductor::{Ended, Outcome, question::Settings};
+use conductor::{Ended, NodeId, Outcome, question::Settings};
 use thinking::{
     policy::End,
     thinker::{Code, Event, Failure, FinishReason},
 };
 
-use crate::stage::{LARGE, SMALL, Stage, ms, question, strict};
+use crate::stage::{LARGE, SMALL, Stage, lost, ms, question, strict};
+
+const NEXT_SMALL: NodeId = NodeId { role: thinking::policy::Role::Small, index: 1 };
 
 fn failed(code: Code) -> Event {
     Event::Failed(Failure::new(code, "it failed"))
@@ -60,4 +62,35 @@ fn a_large_node_that_nobody_waits_for_does_not_degrade_an_answer_whose_time_is_u
     stage.ends(SMALL, FinishReason::Deadline);
     let (end, outcome) = ended(stage);
     assert_eq!((end, outcome.summary.degraded), (End::Deadline, None));
+}
+
+#[test]
+fn a_small_context_that_is_full_ends_the_answer_whoever_wrote_last() {
+    let mut stage = Stage::new(2, 1, Settings::default(), strict());
+    doubt(&mut stage);
+    stage.says(LARGE, &["No"]);
+    stage.event(SMALL, failed(Code::ContextTooLong));
+    let (end, outcome) = ended(stage);
+    assert_eq!((end, outcome.text().as_str()), (End::ContextFull, "We add.\n\nNo"));
+    assert_eq!(outcome.summary.resumes, 0, "another one of the same kind is full as well");
+}
+
+#[test]
+fn an_answer_that_fits_no_small_node_that_is_left_ends_as_full() {
+    let mut stage = Stage::new(2, 1, Settings::default(), strict());
+    stage.silent.push(NEXT_SMALL);
+    stage.says(SMALL, &["We", " add.", "\n\n"]);
+    stage.event(SMALL, lost("it crashed"));
+    stage.event(NEXT_SMALL, failed(Code::ContextTooLong));
+    let (end, outcome) = ended(stage);
+    assert_eq!((end, outcome.summary.resumes), (End::ContextFull, 1));
+}
+
+#[test]
+fn a_question_that_fits_no_small_node_fails() {
+    let mut stage = Stage::silent_from_the_start(1, 0, SMALL);
+    stage.event(SMALL, failed(Code::ContextTooLong));
+    let outcome = stage.outcome();
+    let Ended::Failed { failure, .. } = &outcome.ended else { panic!("{:?}", outcome.ended) };
+    assert_eq!(failure.code, Code::ContextTooLong);
 }
