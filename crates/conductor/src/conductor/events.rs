@@ -2,7 +2,7 @@
 
 use thinking::{
     policy::Role,
-    thinker::{Delta, Event, FinishReason, Finished, Opened, Warmed},
+    thinker::{Code, Delta, Event, Failure, FinishReason, Finished, Opened, Warmed},
 };
 
 use super::{Awaiting, Conductor, Due};
@@ -131,6 +131,7 @@ impl Conductor {
     fn finished(&mut self, role: Role, finished: Finished) -> Result<(), Ended> {
         const DIFFERS: &str = "the text it sent and the length it reports differ";
         let (side, now) = (self.sides.of_mut(role), self.step.now);
+        let is_full = finished.reason == FinishReason::ContextFull;
         if let Some(mut cancelled) = side.session.as_mut().and_then(|s| s.cancelled.pop_front()) {
             let agrees = cancelled.proposal.finish(finished, now);
             self.ledger.cancelled(role, &cancelled);
@@ -149,6 +150,11 @@ impl Conductor {
         }
         self.end_overlap(role)?;
         self.complete(role);
+        if role == Role::Large && is_full {
+            // The small one has room: the stretch is over, the answer is not. It can be asked for no more.
+            let failure = Failure::new(Code::ContextTooLong, "its context is full");
+            return self.lost(role, failure);
+        }
         Ok(())
     }
 

@@ -1,12 +1,14 @@
 //! What an answer's deadline and its models' contexts do to it, and what a node may report.
 
-use conductor::{Ended, NodeId, Outcome, question::Settings};
+use std::time::Duration;
+
+use conductor::{Ended, NodeId, Outcome, progress::Progress, question::Settings};
 use thinking::{
-    policy::End,
+    policy::{End, PolicyKind, PolicySpec, Preset},
     thinker::{Code, Event, Failure, FinishReason},
 };
 
-use crate::stage::{LARGE, SMALL, Stage, lost, ms, question, strict};
+use crate::stage::{LARGE, NEXT_LARGE, SMALL, Stage, lost, ms, question, strict};
 
 const NEXT_SMALL: NodeId = NodeId { role: thinking::policy::Role::Small, index: 1 };
 
@@ -93,4 +95,37 @@ fn a_question_that_fits_no_small_node_fails() {
     let outcome = stage.outcome();
     let Ended::Failed { failure, .. } = &outcome.ended else { panic!("{:?}", outcome.ended) };
     assert_eq!(failure.code, Code::ContextTooLong);
+}
+
+#[test]
+fn a_large_context_that_is_full_ends_its_part_and_not_the_answer() {
+    for kind in [PolicyKind::Strict, PolicyKind::Random, PolicyKind::LargeOnly] {
+        let policy = PolicySpec::new(kind, Preset::Reasoning).with_share(1.0);
+        let mut stage = Stage::new(1, 1, Settings::default(), policy.build(0, 200).unwrap());
+        if kind == PolicyKind::Strict {
+            doubt(&mut stage);
+        }
+        stage.says(LARGE, &["No"]);
+        stage.ends(LARGE, FinishReason::ContextFull);
+        stage.passes(Duration::ZERO);
+        assert!(!stage.has_session(LARGE) && stage.is_asked(SMALL), "{kind:?}");
+        assert_eq!(stage.count(|p| matches!(p, Progress::Degraded { .. })), 1, "{kind:?}");
+        stage.passes(ms(60_000));
+        assert!(!stage.has_session(LARGE), "{kind:?}: it would be full again");
+        stage.says(SMALL, &[" 4."]);
+        stage.ends(SMALL, FinishReason::EndOfText);
+        let (end, outcome) = ended(stage);
+        assert_eq!(end, End::EndOfText, "{kind:?}");
+        assert!(outcome.text().ends_with("No 4."), "{kind:?}: {}", outcome.text());
+    }
+}
+
+#[test]
+fn another_large_node_takes_the_place_of_one_that_is_full() {
+    let mut stage = Stage::new(1, 2, Settings::default(), strict());
+    doubt(&mut stage);
+    stage.says(LARGE, &["No"]);
+    stage.ends(LARGE, FinishReason::ContextFull);
+    assert!(stage.has_session(NEXT_LARGE) && stage.is_asked(SMALL));
+    assert_eq!(stage.count(|p| matches!(p, Progress::Degraded { .. })), 0);
 }

@@ -215,6 +215,13 @@ impl Policy for Limited {
     fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
         let mut actions = match event {
             PolicyEvent::Late => self.late(),
+            // The large writer's context may be the smaller one: then its stretch is over, and not the answer.
+            PolicyEvent::Finished { text, tokens, reason: FinishReason::ContextFull }
+                if self.writer == Role::Large =>
+            {
+                let reason = &FinishReason::MaxTokens;
+                self.finished(PolicyEvent::Finished { text, tokens, reason }, text, tokens)
+            }
             PolicyEvent::Finished { text, tokens, .. } => self.finished(event, text, tokens),
             PolicyEvent::Inserted { tokens } => {
                 self.budget.spend(tokens);
