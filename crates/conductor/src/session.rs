@@ -17,8 +17,8 @@ use crate::{
 
 /// Unanswered commands after which text is no longer sent ahead but gathered.
 const UNANSWERED: usize = 16;
-/// Ends of cancelled proposals that have not arrived, with which a node is not asked for more: it is
-/// far behind, and what is sent to it would only queue up.
+/// Ends of cancelled proposals that have not arrived, with which a node is not asked for what need not be: it is far
+/// behind, and what is sent to it would only queue up.
 const OWED: usize = 8;
 /// Text sent ahead is gathered to this many bytes, or to a line's end: prefilling a few tokens at
 /// once costs a node about what one costs.
@@ -139,21 +139,16 @@ impl SessionState {
         self.unanswered.push_back((sent, self.given));
     }
 
-    /// Asks for a proposal, after all committed text. A node that is so far behind that there is no
-    /// hope of it in time is not asked; returns whether it was.
-    pub(crate) fn propose(
-        &mut self,
-        committed: &CommittedText,
-        propose: Propose,
-        step: &mut Step,
-    ) -> bool {
-        if self.cancelled.len() >= OWED {
-            return false;
-        }
+    /// Whether its node is so far behind that there is no hope of a proposal in time.
+    pub(crate) fn is_far_behind(&self) -> bool {
+        self.cancelled.len() >= OWED
+    }
+
+    /// Asks for a proposal, after all committed text.
+    pub(crate) fn propose(&mut self, committed: &CommittedText, propose: Propose, step: &mut Step) {
         self.catch_up(committed, step);
         self.proposing = true;
         step.send(self.node, Command::Propose(propose));
-        true
     }
 
     /// Keeps the first bytes of the open proposal, which are `kept`, and forgets the rest.

@@ -188,11 +188,16 @@ impl Conductor {
     /// The policy was told that the takeover is late: what was written meanwhile is an ask like any
     /// other from here on, if the policy lets it be.
     pub(super) fn overlap_stands(&mut self) -> Result<(), Ended> {
-        let proposal = self.sides.small.proposal.as_mut();
-        let Some(proposal) = proposal.filter(|proposal| proposal.is_overlap()) else {
+        let side = &mut self.sides.small;
+        let Some(proposal) = side.proposal.as_mut().filter(|it| it.is_overlap()) else {
             return Ok(());
         };
         proposal.ask.provisional = false;
+        if let (State::Unasked, Some(session)) = (&proposal.state, &mut side.session) {
+            // Its node was far behind when it could still have been forgotten.
+            proposal.state = State::Asked { late_at: None };
+            session.propose(&self.committed, proposal.propose(), &mut self.step);
+        }
         if proposal.finished().is_some() {
             self.complete(Role::Small);
             return Ok(());

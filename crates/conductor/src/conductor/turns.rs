@@ -114,13 +114,13 @@ impl Conductor {
         }));
         self.ledger.summary.model_mut(role).asks += 1;
         let side = self.sides.of_mut(role);
-        // One that is being tried is asked for nothing.
+        // One that is being tried is asked for nothing, and one that is far behind for nothing that can do without: a
+        // takeover that is late at once, an overlap that begins when it stands.
         let takes_asks = side.at_work().is_some();
-        let asked = side.session.as_mut().filter(|_| takes_asks).is_some_and(|session| {
-            session.propose(&self.committed, proposal.propose(), &mut self.step)
-        });
-        if !asked {
-            proposal.state = State::Unasked;
+        let can_wait = role == Role::Large || proposal.is_overlap();
+        match side.session.as_mut().filter(|s| takes_asks && !(can_wait && s.is_far_behind())) {
+            Some(session) => session.propose(&self.committed, proposal.propose(), &mut self.step),
+            None => proposal.state = State::Unasked,
         }
         side.proposal = Some(proposal);
         Ok(())

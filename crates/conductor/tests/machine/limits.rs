@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conductor::{Ended, NodeId, Outcome, progress::Progress, question::Settings};
 use thinking::{
-    policy::{End, PolicyKind, PolicySpec, Preset},
+    policy::{End, Limits, PolicyKind, PolicySpec, Preset},
     thinker::{Code, Event, Failure, FinishReason},
 };
 
@@ -128,4 +128,23 @@ fn another_large_node_takes_the_place_of_one_that_is_full() {
     stage.ends(LARGE, FinishReason::ContextFull);
     assert!(stage.has_session(NEXT_LARGE) && stage.is_asked(SMALL));
     assert_eq!(stage.count(|p| matches!(p, Progress::Degraded { .. })), 0);
+}
+
+#[test]
+fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
+    let mut policy = PolicySpec::new(PolicyKind::Random, Preset::Reasoning).with_share(1.0);
+    policy.limits = Limits { deadline: Some(ms(100)), overlap_tokens: Some(5), ..policy.limits };
+    let mut stage = Stage::new(1, 1, Settings::default(), policy.build(0, 200).unwrap());
+    // It writes on while the large one is asked, and what it is told takes long.
+    stage.silent.push(SMALL);
+    for _ in 0..12 {
+        stage.says(LARGE, &["Ok.", "\n\n"]);
+    }
+    stage.passes(ms(100));
+    stage.silent.clear();
+    stage.settle();
+    assert!(stage.is_asked(SMALL), "the takeover is late, and nobody else writes");
+    stage.says(SMALL, &["So", " 4."]);
+    stage.ends(SMALL, FinishReason::EndOfText);
+    assert_eq!(ended(stage).0, End::EndOfText);
 }
