@@ -29,6 +29,9 @@ use crate::{LONGEST, micros};
 /// seeds, that they would have without.
 pub(crate) const FIRST_OVERLAP: u32 = 1 << 31;
 
+/// No token is longer.
+const LONGEST_TOKEN_BYTES: usize = 1024;
+
 /// A proposal. See the module.
 #[derive(Debug)]
 pub(crate) struct Proposal {
@@ -188,36 +191,67 @@ impl Proposal {
     }
 
     /// Takes a piece.
-    pub(crate) fn push(&mut self, delta: Delta, now: Duration) {
+    ///
+    /// # Errors
+    /// What is wrong with it: then it is as if it had not come.
+    pub(crate) fn push(&mut self, delta: Delta, now: Duration) -> Result<(), &'static str> {
+        let tokens = self.text.tokens_made().saturating_add(delta.tokens);
+        let bytes = self.text.len() + delta.text.len();
+        if tokens > self.ask.max_tokens || bytes > (tokens as usize + 1) * LONGEST_TOKEN_BYTES {
+            return Err("it wrote more than it was asked for");
+        }
+        if tokens == 0 && bytes > 0 {
+            return Err("it wrote text of no tokens");
+        }
         if !delta.text.is_empty() {
             self.first_text_at.get_or_insert(now);
             self.state = State::Writing;
         }
         self.text.push(delta);
+        Ok(())
     }
 
-    /// Takes its end. Returns whether the node's count of bytes is ours; if not, it goes on.
-    pub(crate) fn finish(&mut self, mut finished: Finished, now: Duration) -> bool {
+    /// Takes its end.
+    ///
+    /// # Errors
+    /// What is wrong with it: then it goes on.
+    pub(crate) fn finish(
+        &mut self,
+        mut finished: Finished,
+        now: Duration,
+    ) -> Result<(), &'static str> {
         let carried = self.text.carried() as u64;
         // The node's numbers may be anything.
         let moved = |position: u64| position.saturating_add(carried);
         finished.bytes = moved(finished.bytes);
         finished.tokens = finished.tokens.saturating_add(self.text.carried_tokens());
-        match &mut finished.reason {
-            FinishReason::Stop { end } => *end = moved(*end),
+        let last_cut = match &mut finished.reason {
+            FinishReason::Stop { end } => {
+                *end = moved(*end);
+                *end
+            }
             FinishReason::Trigger(found) => {
                 found.cut = moved(found.cut);
                 found.start = moved(found.start);
                 found.end = moved(found.end);
+                found.cut
             }
-            _ => {}
+            _ => 0,
+        };
+        if finished.bytes != self.text.len() as u64 {
+            return Err("the text it sent and the length it reports differ");
         }
-        let agrees = finished.bytes == self.text.len() as u64;
-        if agrees {
-            self.text.complete(finished.tokens);
-            self.state = State::Held(Completion { finished, at: now });
+        if !(self.text.tokens_made()..=self.ask.max_tokens).contains(&finished.tokens) {
+            return Err("the tokens it sent, or was asked for, and those it reports differ");
         }
-        agrees
+        let is_place =
+            |at: u64| usize::try_from(at).is_ok_and(|at| self.text.as_str().is_char_boundary(at));
+        if !is_place(last_cut) {
+            return Err("it reports a place that its text does not have");
+        }
+        self.text.complete(finished.tokens);
+        self.state = State::Held(Completion { finished, at: now });
+        Ok(())
     }
 
     /// Its session is gone. What it has made and not shown is lost; what is complete stays.

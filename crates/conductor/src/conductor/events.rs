@@ -112,13 +112,15 @@ impl Conductor {
     fn delta(&mut self, role: Role, delta: Delta) -> Result<(), Ended> {
         let (side, now) = (self.sides.of_mut(role), self.step.now);
         if let Some(cancelled) = side.session.as_mut().and_then(|s| s.cancelled.front_mut()) {
-            cancelled.proposal.push(delta, now);
-            return Ok(());
+            let pushed = cancelled.proposal.push(delta, now);
+            return pushed.or_else(|what| self.fault(role, what));
         }
         let Some(proposal) = side.proposal.as_mut().filter(|p| p.is_running()) else {
             return self.fault(role, "it wrote without being asked");
         };
-        proposal.push(delta, now);
+        if let Err(what) = proposal.push(delta, now) {
+            return self.fault(role, what);
+        }
         let (end, has_begun) = (proposal.showable(), proposal.first_text_at.is_some());
         if has_begun {
             self.end_overlap(role)?;
@@ -129,20 +131,25 @@ impl Conductor {
     }
 
     fn finished(&mut self, role: Role, finished: Finished) -> Result<(), Ended> {
-        const DIFFERS: &str = "the text it sent and the length it reports differ";
         let (side, now) = (self.sides.of_mut(role), self.step.now);
         let is_full = finished.reason == FinishReason::ContextFull;
         if let Some(mut cancelled) = side.session.as_mut().and_then(|s| s.cancelled.pop_front()) {
-            let agrees = cancelled.proposal.finish(finished, now);
+            let taken = cancelled.proposal.finish(finished, now);
             self.ledger.cancelled(role, &cancelled);
             self.tell_finished(&cancelled.proposal);
-            return if agrees { Ok(()) } else { self.fault(role, DIFFERS) };
+            return taken.or_else(|what| self.fault(role, what));
         }
         let Some(proposal) = side.proposal.as_mut().filter(|p| p.is_running()) else {
             return self.fault(role, "it finished without being asked");
         };
-        if !proposal.finish(finished, now) {
-            return self.fault(role, DIFFERS);
+        if finished.reason == FinishReason::Cancelled {
+            return self.fault(role, "it was not told to cancel");
+        }
+        if finished.reason == FinishReason::Deadline && self.question.deadline.is_none() {
+            return self.fault(role, "there is no deadline");
+        }
+        if let Err(what) = proposal.finish(finished, now) {
+            return self.fault(role, what);
         }
         if role == Role::Small && self.is_overlapping() {
             self.give_up();

@@ -5,7 +5,8 @@ use std::time::Duration;
 use conductor::{Ended, NodeId, Outcome, progress::Progress, question::Settings};
 use thinking::{
     policy::{End, Limits, PolicyKind, PolicySpec, Preset},
-    thinker::{Code, Event, Failure, FinishReason},
+    thinker::{Code, Delta, Event, Failure, FinishReason, Finished, Timing},
+    trigger::{TriggerKind, TriggerMatch},
 };
 
 use crate::stage::{LARGE, NEXT_LARGE, SMALL, Stage, lost, ms, question, strict};
@@ -147,4 +148,43 @@ fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
     stage.says(SMALL, &["So", " 4."]);
     stage.ends(SMALL, FinishReason::EndOfText);
     assert_eq!(ended(stage).0, End::EndOfText);
+}
+
+#[test]
+fn a_node_that_reports_what_cannot_be_is_given_up() {
+    let delta = |text: &str, tokens: u32| {
+        Event::Delta(Delta { text: text.to_owned(), tokens, ..Delta::default() })
+    };
+    let finished = |reason: FinishReason, tokens: u32| {
+        let timing = Timing::default();
+        Event::Finished(Finished { reason, tokens, bytes: 3, prefill_tokens: 0, timing })
+    };
+    let trigger = FinishReason::Trigger(TriggerMatch {
+        kind: TriggerKind::Reflection,
+        phrase: "wait".to_owned(),
+        cut: 1,
+        start: 3,
+        end: 7,
+    });
+    for (event, words) in [
+        (delta("We", 201), "more than it was asked for"),
+        (delta(&"We".repeat(5000), 1), "more than it was asked for"),
+        (delta("We", 0), "text of no tokens"),
+        (finished(FinishReason::MaxTokens, 201), "those it reports differ"),
+        (finished(FinishReason::MaxTokens, 0), "those it reports differ"),
+        (finished(FinishReason::Cancelled, 1), "not told to cancel"),
+        (finished(FinishReason::Deadline, 1), "no deadline"),
+        (finished(FinishReason::Stop { end: 4 }, 1), "a place that its text does not have"),
+        (finished(trigger, 1), "a place that its text does not have"),
+    ] {
+        let mut stage = Stage::new(2, 0, Settings::default(), strict());
+        if let Event::Finished(_) = event {
+            stage.event(SMALL, delta("数", 1));
+        }
+        stage.event(SMALL, event.clone());
+        let [(node, failure)] = &stage.closed[..] else { panic!("{event:?}: {:?}", stage.closed) };
+        assert_eq!((*node, failure.code), (SMALL, Code::Internal), "{event:?}");
+        assert!(failure.message.contains(words), "{event:?}: {failure}");
+        assert!(stage.is_asked(NEXT_SMALL), "{event:?}: the next one goes on");
+    }
 }
