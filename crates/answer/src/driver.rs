@@ -150,12 +150,24 @@ impl Part {
             return std::future::pending().await;
         };
         let failed = |why| Event::Failed(Failure::new(Code::Unavailable, why));
-        let event = if self.is_stuck {
-            failed("the node takes no commands: its queue is full")
-        } else {
-            let event = session.events.recv().await;
-            event.unwrap_or_else(|| failed("the node closed the session without giving a reason"))
+        if self.is_stuck {
+            let event = failed("the node takes no commands: its queue is full");
+            return Input::Event(*node, event);
+        }
+        let signs = &mut session.signs;
+        let sign = async {
+            if signs.changed().await.is_err() {
+                // There will be no more of them; its events say why.
+                std::future::pending::<()>().await;
+            }
         };
+        let event = tokio::select! {
+            biased;
+            event = session.events.recv() => event,
+            () = sign => return Input::Alive(*node),
+        };
+        let event =
+            event.unwrap_or_else(|| failed("the node closed the session without giving a reason"));
         Input::Event(*node, event)
     }
 

@@ -153,6 +153,10 @@ impl Conductor {
             Input::Cancel => Err(Ended::Complete(End::Cancelled)),
             _ if self.step.now >= self.hard_deadline() => Err(Ended::Complete(End::Deadline)),
             Input::Event(node, event) => self.take_event(node, event),
+            Input::Alive(node) => {
+                self.hear(node);
+                Ok(())
+            }
             Input::Wake => self.wake(),
         }
     }

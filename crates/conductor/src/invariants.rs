@@ -167,6 +167,11 @@ impl Witness {
         self.now = self.now.max(now);
         match input {
             Some(Input::Event(node, event)) => self.hear(*node, event, effects),
+            Some(Input::Alive(node)) => {
+                if let Some(session) = self.sessions.iter_mut().find(|it| it.node == *node) {
+                    session.sign_at = self.now;
+                }
+            }
             Some(Input::Cancel) => self.is_cancelled = true,
             Some(Input::Wake) | None => {}
         }

@@ -54,6 +54,8 @@ pub struct NodeNames {
 pub enum Input {
     /// A node's session says something.
     Event(NodeId, thinker::Event),
+    /// A node's session gives a sign of life, and has nothing to say.
+    Alive(NodeId),
     /// The time of [`Conductor::wake_at`](crate::Conductor::wake_at) has come, and nothing that any
     /// session said before it is left to be told.
     Wake,

@@ -29,11 +29,13 @@
 //! 7. [`Event::Failed`] ends the session: no event follows, the event channel closes.
 //! 8. Dropping the event receiver gives the session up: compute stops within one decode step.
 //!    Dropping only the command sender lets the queued commands complete, then events end.
+//! 9. A Thinker that is not in the caller's process gives signs of life ([`Session::signs`]) while it has nothing else
+//!    to tell: it computes, or waits for its turn.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::trigger::{TriggerMatch, Watch};
 
@@ -70,6 +72,8 @@ pub struct Session {
     pub commands: mpsc::Sender<Command>,
     /// Where events come out. Dropping it gives the session up.
     pub events: mpsc::Receiver<Event>,
+    /// Changes with every sign of life that is no event.
+    pub signs: watch::Receiver<()>,
 }
 
 /// The Thinker's end of a session.
@@ -79,6 +83,8 @@ pub struct SessionServer {
     pub commands: mpsc::Receiver<Command>,
     /// Events; closed when the caller gave the session up.
     pub events: mpsc::Sender<Event>,
+    /// Signs of life that are no events.
+    pub signs: watch::Sender<()>,
 }
 
 impl Session {
@@ -86,9 +92,10 @@ impl Session {
     pub fn channel() -> (Session, SessionServer) {
         let (commands_in, commands_out) = mpsc::channel(COMMAND_QUEUE);
         let (events_in, events_out) = mpsc::channel(EVENT_QUEUE);
+        let (signs_in, signs_out) = watch::channel(());
         (
-            Session { commands: commands_in, events: events_out },
-            SessionServer { commands: commands_out, events: events_in },
+            Session { commands: commands_in, events: events_out, signs: signs_out },
+            SessionServer { commands: commands_out, events: events_in, signs: signs_in },
         )
     }
 }

@@ -206,7 +206,7 @@ fn propose(max_tokens: u32) -> Command {
 }
 
 async fn talk(thinker: &ScriptedThinker, commands: Vec<Command>) -> Vec<Event> {
-    let Session { commands: sender, mut events } = thinker.session();
+    let Session { commands: sender, mut events, .. } = thinker.session();
     for command in commands {
         sender.send(command).await.expect("the session takes commands");
     }

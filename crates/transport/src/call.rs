@@ -10,7 +10,7 @@ use proto::v1 as wire;
 use thinking::thinker::{Code, Command, Event, Failure, SessionServer};
 use tokio::{
     select,
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Duration, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,9 +26,9 @@ const DEADLINE_GRACE: Duration = Duration::from_secs(10);
 
 /// Carries a session to the node until it is over or given up.
 pub(crate) async fn run(link: Arc<NodeLink>, session: SessionServer) {
-    let SessionServer { commands, events } = session;
+    let SessionServer { commands, events, signs } = session;
     let session = async {
-        if let Err(failure) = converse(&link, commands, &events).await {
+        if let Err(failure) = converse(&link, commands, &events, &signs).await {
             // A full queue makes this wait for the caller, a caller that went away ends it.
             let _ = events.send(Event::Failed(failure)).await;
         }
@@ -43,6 +43,7 @@ async fn converse(
     link: &NodeLink,
     mut commands: mpsc::Receiver<Command>,
     events: &mpsc::Sender<Event>,
+    signs: &watch::Sender<()>,
 ) -> Result<(), Failure> {
     // Nothing is connected for a session that is never used.
     let Some(first) = commands.recv().await else { return Ok(()) };
@@ -60,7 +61,7 @@ async fn converse(
         let call = timeout(link.config.silence, client.think(request));
         let stream =
             call.await.map_err(|_| link.silent())?.map_err(|status| link.explain(&status))?;
-        receive(link, stream.into_inner(), events).await
+        receive(link, stream.into_inner(), events, signs).await
     };
     let mut inbound = pin!(inbound);
     let mut outbound = pin!(send(link, first, commands, out));
@@ -137,6 +138,7 @@ async fn receive(
     link: &NodeLink,
     mut stream: Streaming<wire::Event>,
     events: &mpsc::Sender<Event>,
+    signs: &watch::Sender<()>,
 ) -> Result<End, Failure> {
     loop {
         let event = timeout(link.config.silence, stream.message())
@@ -145,7 +147,10 @@ async fn receive(
             .map_err(|status| link.explain(&status))?;
         let Some(event) = event else { return Ok(End::Closed) };
         link.answered();
-        let Some(event) = convert::event_from_wire(event)? else { continue };
+        let Some(event) = convert::event_from_wire(event)? else {
+            signs.send_replace(());
+            continue;
+        };
         if let Event::Opened(opened) = &event {
             link.check_model(&opened.card)?;
         }

@@ -125,7 +125,7 @@ impl wire::thinker_server::Thinker for Service {
             return Err(status::status_from_failure(going_away()));
         }
         let permit = permit.map_err(status::status_from_failure)?;
-        let Session { commands, events } = self.thinker.session();
+        let Session { commands, events, .. } = self.thinker.session();
         let conversation = Conversation {
             inbound: Some(request.into_inner()),
             waiting: None,

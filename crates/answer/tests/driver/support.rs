@@ -182,7 +182,7 @@ pub(crate) struct Far {
 impl Thinker for Far {
     fn session(&self) -> Session {
         let (session, server) = Session::channel();
-        let Session { commands, events } = self.near.session();
+        let Session { commands, events, .. } = self.near.session();
         tokio::spawn(later(server.commands, commands, self.one_way));
         tokio::spawn(later(events, server.events, self.one_way));
         session
@@ -238,7 +238,7 @@ impl Thinker for Out {
             server.events.try_send(out).unwrap();
             return session;
         }
-        let Session { commands, events } = self.near.session();
+        let Session { commands, events, .. } = self.near.session();
         let from = if now < self.from { self.from } else { now + Duration::from_secs(1 << 20) };
         tokio::spawn(async move {
             let sent = later(server.commands, commands, Duration::ZERO);
@@ -264,7 +264,7 @@ impl Thinker for Liar {
     fn session(&self) -> Session {
         let lies = self.started.fetch_add(1, Ordering::SeqCst) < self.sessions;
         let (session, server) = Session::channel();
-        let Session { commands, mut events } = self.truthful.session();
+        let Session { commands, mut events, .. } = self.truthful.session();
         let mut left = self.warmed;
         tokio::spawn(async move {
             let mut inbox = server.commands;

@@ -16,13 +16,10 @@ use crate::{
 
 impl Conductor {
     pub(super) fn take_event(&mut self, node: NodeId, event: Event) -> Result<(), Ended> {
-        let (role, now) = (node.role, self.step.now);
-        let session = self.sides.of_mut(role).session.as_mut();
-        let Some(session) = session.filter(|session| session.node == node) else { return Ok(()) };
-        session.heard_at = now;
-        if self.awaiting.role() == role {
-            self.heard_at = now;
+        if !self.hear(node) {
+            return Ok(());
         }
+        let role = node.role;
         match event {
             Event::Opened(opened) => self.opened(node, opened),
             Event::Warmed(warmed) => self.warmed(role, &warmed),
@@ -30,6 +27,18 @@ impl Conductor {
             Event::Finished(finished) => self.finished(role, finished),
             Event::Failed(failure) => self.lost(role, failure),
         }
+    }
+
+    /// A node gives a sign of life. Returns whether it has a session.
+    pub(super) fn hear(&mut self, node: NodeId) -> bool {
+        let (role, now) = (node.role, self.step.now);
+        let session = self.sides.of_mut(role).session.as_mut();
+        let Some(session) = session.filter(|session| session.node == node) else { return false };
+        session.heard_at = now;
+        if self.awaiting.role() == role {
+            self.heard_at = now;
+        }
+        true
     }
 
     fn opened(&mut self, node: NodeId, opened: Opened) -> Result<(), Ended> {

@@ -118,3 +118,24 @@ fn endless_timeouts_are_no_overflow() {
     assert!(stage.is_asked(SMALL));
     assert_eq!(stage.conductor.wake_at(), Duration::from_secs(24 * 3600));
 }
+
+#[test]
+fn a_node_that_gives_signs_of_life_is_not_silent() {
+    let mut stage = Stage::new(1, 1, Settings::default(), strict());
+    for _ in 0..10 {
+        stage.passes(ms(100_000));
+        stage.step(Input::Alive(SMALL));
+    }
+    stage.says(SMALL, &["We.", "\n\n", "Wait", ","]);
+    for _ in 0..10 {
+        stage.passes(ms(29_000));
+        stage.step(Input::Alive(LARGE));
+    }
+    assert!(stage.closed.is_empty() && stage.is_asked(LARGE));
+    // Signs of a node that nobody waits for help nobody.
+    stage.passes(ms(29_000));
+    stage.step(Input::Alive(SMALL));
+    stage.passes(ms(1_000));
+    assert_eq!(stage.closed.len(), 1);
+    assert!(stage.is_asked(SMALL), "it goes on alone");
+}

@@ -54,7 +54,7 @@ async fn dropping_the_events_alone_stops_the_compute() {
     let remote = node.remote();
     let mut session = opened(&remote).await;
     three_tokens(&gated, &mut session).await;
-    let Session { commands, events } = session;
+    let Session { commands, events, .. } = session;
     drop(events);
     stopped_at_three(&gated).await;
     drop((commands, remote));
