@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Say which policy fits a link, from what sweeps measured.
     Plan(PlanArgs),
+    /// Check what must hold of every answer over simulated nodes and links, without models.
+    Simulate(SimulateArgs),
 }
 
 /// Where links come from.
@@ -175,6 +177,23 @@ pub(crate) struct PlanArgs {
     pub(crate) prices: PricesArgs,
     #[command(flatten)]
     pub(crate) links: LinksArgs,
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SimulateArgs {
+    /// How many answers, of one seed each.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) seeds: u64,
+    /// The first seed.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// The answer of this seed alone.
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "from"])]
+    pub(crate) seed: Option<u64>,
+    /// Print all that happens in it.
+    #[arg(long, requires = "seed")]
+    pub(crate) trace: bool,
 }
 
 const SWEEP_AFTER_HELP: &str = "\

@@ -7,6 +7,7 @@ mod pairs;
 mod plan;
 mod replay;
 mod report;
+mod simulate;
 mod sweep;
 
 use std::{
@@ -56,6 +57,7 @@ pub fn run(
         Command::Replay(args) => replay::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -23,8 +23,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pair", &["large-node", "node", "small-node"]),
     ("proto", &[]),
     ("runs", &["answer", "grading", "thinking"]),
+    ("simulator", &["conductor", "thinking"]),
     ("small-node", &["node"]),
-    ("specthink-lab", &["answer", "cli", "flags", "grading", "lab", "pair", "runs", "thinking"]),
+    (
+        "specthink-lab",
+        &["answer", "cli", "flags", "grading", "lab", "pair", "runs", "simulator", "thinking"],
+    ),
     (
         "tests",
         &[
@@ -69,6 +73,7 @@ const NEVER_LINKS: &[(&str, &[&str])] = &[
     ("lab", &["candle-core", "clap", "cli", "engine", "indicatif", "node", "pair"]),
     ("runs", &["candle-core", "clap", "indicatif", "tonic", "transport"]),
     ("specthink-lab", &["candle-core", "engine", "node"]),
+    ("simulator", &["clap", "rand", "reqwest", "tracing"]),
     ("text", &["candle-core", "clap", "tokio", "tonic", "tracing"]),
     ("thinking", &["clap", "rand", "reqwest", "tracing"]),
     ("transport", &["candle-core", "clap", "engine"]),

@@ -1,0 +1,57 @@
+//! What simulated models write: words that follow from the committed text and the seed alone, with
+//! paragraphs, trigger phrases and several scripts.
+
+use thinking::{draw::splitmix64, thinker::TextHash};
+
+use crate::model::Model;
+
+const WORDS: [&str; 20] = [
+    " the", " sum", " is", " 7", " x", ".", ",", " so", " 数学", " é", " 🙂", " another", " we",
+    " have", " equals", "ly", "\n", " 12", " then", " of",
+];
+const OPENINGS: [&str; 6] = ["Wait", "Let me check", "Yes", "So", "Hmm", "Thus"];
+
+/// The tokens that one proposal has.
+#[derive(Debug)]
+pub(crate) struct Babble {
+    seed: u64,
+    drawn: u64,
+    after_break: bool,
+    model: Model,
+}
+
+impl Babble {
+    /// Goes on from this text.
+    pub(crate) fn new(committed: &str, seed: u64, model: Model) -> Self {
+        let seed = TextHash::of(committed).0 ^ seed;
+        Babble { seed, drawn: 0, after_break: committed.ends_with("\n\n"), model }
+    }
+
+    /// The next token; `None` ends the text.
+    pub(crate) fn next(&mut self) -> Option<&'static str> {
+        self.drawn += 1;
+        let draw = splitmix64(self.seed, self.drawn);
+        let of = |list: &'static [&'static str]| list[(draw >> 32) as usize % list.len()];
+        if draw.is_multiple_of(self.model.length) {
+            return None;
+        }
+        let was_break = std::mem::replace(
+            &mut self.after_break,
+            (draw >> 20).is_multiple_of(self.model.paragraph),
+        );
+        Some(match (was_break, self.after_break) {
+            (true, _) => {
+                self.after_break = false;
+                of(&OPENINGS)
+            }
+            (false, true) => "\n\n",
+            (false, false) => of(&WORDS),
+        })
+    }
+}
+
+/// How many tokens text of somebody else takes.
+pub(crate) fn tokens(text: &str) -> u32 {
+    // As real tokenizers, other than the writer's own.
+    text.split_inclusive(' ').count() as u32
+}

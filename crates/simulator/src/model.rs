@@ -1,0 +1,22 @@
+//! What a simulated node computes with. Plain values.
+
+use std::time::Duration;
+
+/// What a node computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Model {
+    /// The time that one prefilled token takes.
+    pub prefill: Duration,
+    /// The time that one token takes.
+    pub decode: Duration,
+    /// Longest session in tokens.
+    pub context_tokens: u32,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// One in so many tokens ends the text.
+    pub length: u64,
+    /// One in so many tokens ends a paragraph.
+    pub paragraph: u64,
+    /// Which tokenizer it has.
+    pub tokenizer: u8,
+}

@@ -1,0 +1,259 @@
+//! What a seed stands for: a question, a policy, nodes, links, and what goes wrong.
+
+use std::time::Duration;
+
+use conductor::{
+    NodeId,
+    question::{Question, Settings},
+};
+use thinking::{
+    policy::{
+        Limits, ModelPrices, PaperConfig, PolicyKind, PolicySpec, Preset, Role, Rules, Targets,
+        TokenPrices,
+    },
+    thinker::{Prompt, Sampling},
+};
+
+use crate::draw::Draws;
+pub use crate::{
+    lies::{Lie, Reason},
+    model::Model,
+};
+
+/// Nothing goes wrong later than this.
+const LAST_TROUBLE: Duration = Duration::from_secs(8);
+/// A client gives a connection up on which nothing came for so long.
+pub(crate) const SILENCE: Duration = Duration::from_secs(20);
+
+/// Everything that decides an answer.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// What it was drawn from.
+    pub seed: u64,
+    /// What is asked.
+    pub question: Question,
+    /// How the nodes are treated.
+    pub settings: Settings,
+    /// Who writes when.
+    pub policy: PolicySpec,
+    /// The small nodes.
+    pub small: Vec<Place>,
+    /// The large nodes.
+    pub large: Vec<Place>,
+    /// When the caller wants no more.
+    pub cancel_at: Option<Duration>,
+    /// When whoever runs the machine stands still, and for how long.
+    pub pause: Option<(Duration, Duration)>,
+}
+
+/// A node and its link.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What it computes with.
+    pub model: Model,
+    /// The time that a message takes, at least.
+    pub one_way: Duration,
+    /// How much longer it may take.
+    pub jitter: Duration,
+    /// How often the node gives a sign.
+    pub heartbeat: Duration,
+    /// What goes wrong.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Something that goes wrong, from then on, for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble {
+    /// What.
+    pub kind: TroubleKind,
+    /// From when on.
+    pub from: Duration,
+    /// For how long.
+    pub time: Duration,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// Its process is gone, and with it every session.
+    Crash,
+    /// Its process stands still.
+    Hang,
+    /// Nothing comes through the link; what was sent comes afterwards.
+    Partition,
+    /// Every connection is reset at its beginning.
+    Reset,
+    /// It accepts no session.
+    Overload,
+    /// It does not tell the truth, from the beginning.
+    Lie(Lie),
+}
+
+impl Trouble {
+    /// Whether it is there at this time.
+    pub fn is_at(&self, at: Duration) -> bool {
+        self.from <= at && at < self.until()
+    }
+
+    /// When it is over.
+    pub fn until(&self) -> Duration {
+        self.from + self.time
+    }
+}
+
+impl Place {
+    /// The end of the trouble of this kind at this time, if there is any.
+    pub(crate) fn until(&self, kind: TroubleKind, at: Duration) -> Option<Duration> {
+        let is_it = |it: &&Trouble| it.kind == kind && it.is_at(at);
+        self.troubles.iter().filter(is_it).map(Trouble::until).max()
+    }
+
+    pub(crate) fn lie(&self) -> Option<Lie> {
+        self.troubles.iter().find_map(|trouble| match trouble.kind {
+            TroubleKind::Lie(lie) => Some(lie),
+            _ => None,
+        })
+    }
+
+    /// Whether nothing goes wrong with it, and its signs come in time.
+    fn is_sound(&self, timeout: Duration) -> bool {
+        let round_trip = 2 * (self.one_way + self.jitter);
+        self.troubles.is_empty() && round_trip + 2 * self.heartbeat < timeout.min(SILENCE)
+    }
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    pub fn of(seed: u64) -> Self {
+        let mut draws = Draws::new(seed);
+        let d = &mut draws;
+        let settings = Settings {
+            keep_warm: !d.percent(15),
+            resend: d.percent(15),
+            small_timeout: d.pick(&[1, 3, 120].map(Duration::from_secs)),
+            large_timeout: d.pick(&[300, 2_000, 30_000].map(Duration::from_millis)),
+            rejoin_after: d.pick(&[None, Some(1), Some(30), Some(1000)]).map(Duration::from_millis),
+        };
+        let max_tokens = d.between(20, 300) as u32;
+        let question = Question {
+            id: seed.to_string(),
+            prompt: Prompt::Raw("2 + 2?".to_owned()),
+            sampling: Sampling::default(),
+            seed,
+            max_tokens,
+            deadline: d.percent(35).then(|| d.time(LAST_TROUBLE)),
+        };
+        let calm = d.percent(40);
+        let tokenizers = d.below(2) as u8;
+        let count = d.between(1, 3);
+        let small = (0..count).map(|_| place(d, Role::Small, calm, 0)).collect();
+        let count = d.below(4);
+        let large = (0..count).map(|_| place(d, Role::Large, calm, tokenizers)).collect();
+        let cancel_at = d.percent(10).then(|| d.time(LAST_TROUBLE));
+        let pause = (!calm && d.percent(8)).then(|| (d.moment(LAST_TROUBLE), d.time(LAST_TROUBLE)));
+        let policy = policy(d);
+        Scenario { seed, question, settings, policy, small, large, cancel_at, pause }
+    }
+
+    /// A node.
+    pub fn place(&self, node: NodeId) -> &Place {
+        match node.role {
+            Role::Small => &self.small[node.index],
+            Role::Large => &self.large[node.index],
+        }
+    }
+
+    /// Every node.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        let small = (0..self.small.len()).map(NodeId::small);
+        small.chain((0..self.large.len()).map(NodeId::large))
+    }
+
+    /// The nodes with which nothing goes wrong.
+    pub fn sound(&self) -> Vec<NodeId> {
+        let timeout = |role| match role {
+            Role::Small => self.settings.small_timeout,
+            Role::Large => self.settings.large_timeout,
+        };
+        self.nodes().filter(|node| self.place(*node).is_sound(timeout(node.role))).collect()
+    }
+}
+
+fn place(d: &mut Draws, role: Role, calm: bool, tokenizer: u8) -> Place {
+    let ms = Duration::from_millis;
+    let is_slow = d.percent(15);
+    let model = Model {
+        prefill: if is_slow { d.time(ms(300)) } else { d.time(ms(3)) },
+        decode: d.time(ms(30)),
+        context_tokens: if d.percent(25) { d.between(30, 250) as u32 } else { 1 << 20 },
+        prompt_tokens: d.between(1, 25) as u32,
+        length: d.pick(&[20, 100, 1000]),
+        paragraph: d.pick(&[3, 9, 30]),
+        tokenizer: if role == Role::Large { tokenizer } else { 0 },
+    };
+    let furthest = if d.percent(15) { ms(5000) } else { ms(400) };
+    let (one_way, jitter) = (d.time(furthest), d.time(ms(100)));
+    let heartbeat = ms(d.pick(&[50, 500, 3000]));
+    let count = if calm { 0 } else { d.pick(&[0, 0, 1, 1, 2]) };
+    let troubles = (0..count).map(|_| trouble(d)).collect();
+    Place { model, one_way, jitter, heartbeat, troubles }
+}
+
+fn trouble(d: &mut Draws) -> Trouble {
+    let kind = match d.below(12) {
+        0 | 1 => TroubleKind::Crash,
+        2 | 3 => TroubleKind::Hang,
+        4 | 5 => TroubleKind::Partition,
+        6 => TroubleKind::Reset,
+        7 => TroubleKind::Overload,
+        _ => TroubleKind::Lie(d.pick(&Lie::ALL)),
+    };
+    let from = if d.percent(25) { Duration::ZERO } else { d.time(LAST_TROUBLE) };
+    let time = if d.percent(20) { 100 * LAST_TROUBLE } else { d.time(4 * LAST_TROUBLE) };
+    Trouble { kind, from, time }
+}
+
+fn policy(d: &mut Draws) -> PolicySpec {
+    let kind = d.pick(&[
+        PolicyKind::Strict,
+        PolicyKind::Strict,
+        PolicyKind::Random,
+        PolicyKind::Random,
+        PolicyKind::Periodic,
+        PolicyKind::Paper,
+        PolicyKind::SmallOnly,
+        PolicyKind::LargeOnly,
+    ]);
+    let preset = if d.percent(30) { Preset::Instruct } else { Preset::Reasoning };
+    let share = d.pick(&[0.1, 0.5, 0.8, 0.9]);
+    let mut spec = PolicySpec::new(kind, preset).with_share(share);
+    if let Rules::Paper(config) = &mut spec.rules {
+        // Both ways of the authors' switch.
+        *config = PaperConfig { choose_large: d.percent(50), ..config.clone() };
+    }
+    if let Rules::Periodic { period_tokens, .. } = &mut spec.rules {
+        *period_tokens = d.between(5, 80) as u32;
+    }
+    if kind.has_takeovers() {
+        spec.limits = limits(d);
+    }
+    spec
+}
+
+fn limits(d: &mut Draws) -> Limits {
+    let price = |large: f64| ModelPrices {
+        input_per_million: large,
+        cached_input_per_million: large / 10.0,
+        output_per_million: 3.0 * large,
+    };
+    let prices = TokenPrices { small: price(1.0), large: price(10.0) };
+    Limits {
+        deadline: d.percent(50).then(|| d.time(Duration::from_secs(2))).filter(|it| !it.is_zero()),
+        overlap_tokens: d.pick(&[None, Some(1), Some(8), Some(40)]),
+        targets: Targets {
+            share: d.pick(&[None, None, None, Some(0.1), Some(0.4)]),
+            latency: d.percent(10).then(|| d.time(LAST_TROUBLE)),
+            cost: d.percent(10).then(|| (d.below(2000) as f64 * 1e-6, prices)),
+        },
+    }
+}

@@ -1,0 +1,63 @@
+//! Thousands of simulated answers: what must hold of every answer holds.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::collections::BTreeSet;
+
+use conductor::Ended;
+use simulator::{
+    Scenario,
+    scenario::{Lie, TroubleKind},
+    simulate,
+};
+use thinking::policy::End;
+
+#[test]
+fn what_must_hold_of_every_answer_holds_of_ten_thousand_seeds() {
+    let mut ends = BTreeSet::new();
+    for seed in 0..10_000 {
+        let simulated = simulate(seed, false);
+        if let Some(breach) = simulated.breach {
+            panic!("{breach}\nalone, with all that happens: {}", simulator::command(seed));
+        }
+        ends.insert(match simulated.outcome.unwrap().ended {
+            Ended::Complete(end) => format!("{end:?}"),
+            Ended::Failed { failure, .. } => format!("{:?}", failure.code),
+        });
+    }
+    let all = [End::EndOfText, End::MaxTokens, End::ContextFull, End::Deadline, End::Cancelled];
+    let all = all.iter().map(|end| format!("{end:?}")).chain(["Unavailable".to_owned()]);
+    assert!(all.clone().all(|end| ends.contains(&end)), "{ends:?}");
+}
+
+#[test]
+fn a_seed_is_one_answer() {
+    for seed in 0..50 {
+        let (first, again) = (simulate(seed, true), simulate(seed, true));
+        assert_eq!(first.trace, again.trace, "{seed}");
+        assert_eq!(first.outcome, simulate(seed, false).outcome, "{seed}: watched or not");
+    }
+}
+
+#[test]
+fn everything_that_can_go_wrong_is_drawn() {
+    let mut drawn: Vec<TroubleKind> = Vec::new();
+    let (mut cancels, mut deadlines, mut pauses) = (0, 0, 0);
+    for scenario in (0..2000).map(Scenario::of) {
+        cancels += u32::from(scenario.cancel_at.is_some());
+        deadlines += u32::from(scenario.question.deadline.is_some());
+        pauses += u32::from(scenario.pause.is_some());
+        let places = scenario.small.iter().chain(&scenario.large);
+        drawn.extend(places.flat_map(|place| &place.troubles).map(|trouble| trouble.kind));
+    }
+    let kinds = [
+        TroubleKind::Crash,
+        TroubleKind::Hang,
+        TroubleKind::Partition,
+        TroubleKind::Reset,
+        TroubleKind::Overload,
+    ];
+    for kind in kinds.into_iter().chain(Lie::ALL.map(TroubleKind::Lie)) {
+        assert!(drawn.contains(&kind), "{kind:?}");
+    }
+    assert!(cancels > 100 && deadlines > 400 && pauses > 50, "{cancels} {deadlines} {pauses}");
+}
