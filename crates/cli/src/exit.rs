@@ -1,18 +1,10 @@
-//! Exit codes: one table, and the errors of all libraries that lead to them.
+//! Exit codes: one table, and how a command ends with one of them.
 
 use std::{
     fmt,
     io::{self, Write},
     process::ExitCode,
 };
-
-use answer::prices::PricesError;
-use grading::dataset::DatasetError;
-use runs::EvalError;
-use thinking::thinker::{Code, Failure};
-use transport::RemoteError;
-
-use crate::endpoint::EndpointsError;
 
 /// How the command ends, as its exit code. The numbers never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,41 +128,6 @@ impl From<Exit> for ExitCode {
     }
 }
 
-impl From<Code> for Exit {
-    fn from(code: Code) -> Self {
-        match code {
-            Code::UnsupportedVersion => Exit::Version,
-            Code::ContextTooLong => Exit::ContextTooLong,
-            Code::MessageTooLarge => Exit::MessageTooLarge,
-            Code::Unauthenticated => Exit::Unauthenticated,
-            Code::Overloaded => Exit::Overloaded,
-            Code::Unavailable => Exit::Unreachable,
-            Code::DeadlineExceeded => Exit::Deadline,
-            Code::Template => Exit::Template,
-            Code::InvalidArgument | Code::Internal => Exit::NodeFailed,
-        }
-    }
-}
-
-impl From<&RemoteError> for Exit {
-    fn from(error: &RemoteError) -> Self {
-        match error {
-            RemoteError::Plaintext { .. } => Exit::Usage,
-            RemoteError::Tls(_) => Exit::Credentials,
-        }
-    }
-}
-
-impl From<&EvalError> for Exit {
-    fn from(error: &EvalError) -> Self {
-        match error {
-            EvalError::Grade { .. } => Exit::Grader,
-            EvalError::Policy(_) => Exit::Usage,
-            _ => Exit::Journal,
-        }
-    }
-}
-
 /// The end of the command by an error: one line and an exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stop {
@@ -191,46 +148,6 @@ impl Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
-    }
-}
-
-impl From<PricesError> for Stop {
-    fn from(error: PricesError) -> Self {
-        Stop::new(Exit::Usage, error)
-    }
-}
-
-impl From<EndpointsError> for Stop {
-    fn from(error: EndpointsError) -> Self {
-        Stop::new(Exit::Usage, error)
-    }
-}
-
-impl From<RemoteError> for Stop {
-    fn from(error: RemoteError) -> Self {
-        Stop::new(Exit::from(&error), error)
-    }
-}
-
-impl From<DatasetError> for Stop {
-    fn from(error: DatasetError) -> Self {
-        Stop::new(Exit::DataSet, error)
-    }
-}
-
-impl From<EvalError> for Stop {
-    fn from(error: EvalError) -> Self {
-        Stop::new(Exit::from(&error), error)
-    }
-}
-
-impl From<&Failure> for Stop {
-    fn from(failure: &Failure) -> Self {
-        let again = match failure.retry_after_ms {
-            Some(wait_ms) => format!("; try again in {:.1} s", wait_ms as f64 / 1e3),
-            None => String::new(),
-        };
-        Stop::new(failure.code.into(), format!("{}{again}", failure.message))
     }
 }
 
@@ -286,16 +203,5 @@ mod tests {
         let row = |exit: Exit| format!("| {} | {} |", exit as u8, exit.meaning());
         assert_eq!(rows, Exit::ALL.map(row));
         assert!(Exit::ALL.is_sorted_by_key(|exit| *exit as u8), "each number once, in order");
-    }
-
-    #[test]
-    fn an_error_is_one_line() {
-        let failure = Failure {
-            retry_after_ms: Some(1500),
-            ..Failure::new(Code::Overloaded, "full:\n  64 sessions")
-        };
-        let stop = Stop::from(&failure);
-        assert_eq!(stop.to_string(), "full: 64 sessions; try again in 1.5 s");
-        assert_eq!(stop.exit, Exit::Overloaded);
     }
 }

@@ -11,6 +11,7 @@ mod args;
 mod bar;
 mod builtin;
 mod endpoint;
+mod errors;
 mod exit;
 mod log;
 mod places;

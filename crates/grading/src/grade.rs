@@ -6,6 +6,7 @@
 //! right. What does not live here: finding the answer in a text ([`crate::answer`]), asking
 //! math-verify itself ([`crate::math_verify`]).
 
+mod braces;
 mod clean;
 mod compare;
 mod eval;

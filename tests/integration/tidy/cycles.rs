@@ -8,13 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{arrows::members, expect_none, source};
 
-/// Modules whose children still depend on each other in a circle, each with the reason.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    ("crates/cli", "exit codes and endpoints know each other's errors; to be taken apart"),
-    ("crates/grading::grade", "cleaning and styles share small functions; to be moved below both"),
-    ("crates/lab::report::chart", "points and pen share small types; to be moved below both"),
-];
-
 /// A module's place: the crate's folder, then the names of the modules down to it.
 type Path = Vec<String>;
 
@@ -240,7 +233,7 @@ fn way(siblings: &Siblings, from: &str, to: &str) -> Option<Vec<String>> {
 
 #[test]
 fn sibling_modules_do_not_depend_on_each_other_in_a_circle() {
-    let (mut offences, mut excepted) = (Vec::new(), BTreeSet::new());
+    let mut offences = Vec::new();
     for member in members() {
         let folder = format!("{member}/src/");
         let sources = source::all().iter().filter(|source| !source.is_test());
@@ -253,10 +246,6 @@ fn sibling_modules_do_not_depend_on_each_other_in_a_circle() {
         for (parent, siblings) in Modules::new(&member, &files).siblings() {
             let parent = parent.join("::");
             for circle in circles(&siblings) {
-                if EXCEPTIONS.iter().any(|(exception, _)| *exception == parent) {
-                    excepted.insert(parent.clone());
-                    continue;
-                }
                 offences.extend(circle.windows(2).map(|pair| {
                     let (file, line) = &siblings[&(pair[0].clone(), pair[1].clone())];
                     format!(
@@ -266,10 +255,6 @@ fn sibling_modules_do_not_depend_on_each_other_in_a_circle() {
                 }));
             }
         }
-    }
-    for (parent, _) in EXCEPTIONS.iter().filter(|(parent, _)| !excepted.contains(*parent)) {
-        offences
-            .push(format!("{}: cycles: `{parent}` has no circle: delete its exception", file!()));
     }
     expect_none(&offences);
 }

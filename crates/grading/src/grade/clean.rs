@@ -2,7 +2,10 @@
 //!
 //! What does not live here: the meaning of LaTeX commands ([`super::lex`] and [`super::parse`]).
 
-use super::style::{TEXT_COMMANDS, unstyled, without_space_after};
+use super::{
+    braces::braced,
+    style::{TEXT_COMMANDS, unstyled, without_space_after},
+};
 use crate::signs::plain;
 
 /// Units that may stand unmarked after a number; plural endings are taken off first.
@@ -228,31 +231,6 @@ fn replace_words(text: &str) -> String {
         rest = &rest[piece.len()..];
     }
     out
-}
-
-/// The content of a braced group at the start, and how many bytes it takes with its braces.
-pub(super) fn braced(text: &str) -> Option<(&str, usize)> {
-    let open = text.len() - text.trim_start().len();
-    if !text[open..].starts_with('{') {
-        return None;
-    }
-    let mut depth = 0_usize;
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(open) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'{' => depth += 1,
-            b'}' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some((&text[open + 1..at], at + 1));
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// Where the text ends without a unit in a text command, which may carry a power.

@@ -3,7 +3,7 @@
 //! What does not live here: what tokens mean together ([`super::parse`]).
 
 use super::{
-    clean::braced,
+    braces::braced,
     style::{SYMBOL_COMMANDS, TEXT_COMMANDS},
 };
 use crate::decimal::exponent_length;

@@ -3,7 +3,7 @@
 //! What does not live here: words set upright, as `\text{east}` and units, which stay words ([`super::lex`],
 //! [`super::clean`]).
 
-use super::clean::braced;
+use super::braces::braced;
 
 /// Commands that set text upright; their argument is a word or a value.
 pub(super) const TEXT_COMMANDS: [&str; 22] = [

@@ -5,6 +5,7 @@
 //! there are, and HTML.
 
 mod axis;
+mod legend;
 mod pen;
 mod points;
 mod rows;
@@ -115,7 +116,7 @@ impl Chart {
 
     fn legend(&self, entries: &[(usize, &str)]) -> (u32, Drawn) {
         let height = 12 + 20 * u32::try_from(entries.len()).unwrap_or(1);
-        (height, Pen::picture((WIDTH, height), |root| pen::legend(root, self, entries)))
+        (height, Pen::picture((WIDTH, height), |root| legend::draw(root, self, entries)))
     }
 }
 

@@ -18,7 +18,7 @@ use plotters::{
     },
 };
 
-use super::{Chart, Kind, Mark, axis::Coordinate};
+use super::axis::Coordinate;
 
 /// Pictures are drawn so many times as large as they are shown: plotters sets everything at whole pixels.
 pub(super) const SCALE: u32 = 3;
@@ -70,7 +70,7 @@ svg [fill=\"#08519C\"]{fill:#2a6fc0}svg [fill=\"#A63603\"]{fill:#c9571f}
 ";
 
 /// Dashes and the gaps between them, in pixels; nothing: a line without.
-const DASHES: [Option<(u32, u32)>; 6] =
+pub(super) const DASHES: [Option<(u32, u32)>; 6] =
     [None, Some((7, 3)), Some((2, 3)), Some((12, 4)), Some((5, 5)), Some((1, 5))];
 
 pub(super) fn colour(series: usize) -> RGBColor {
@@ -187,7 +187,7 @@ pub(super) fn line(
 }
 
 /// The shape of a series' mark: circle, square, triangle, diamond, triangle on its tip, cross.
-fn outline(series: usize) -> Vec<(i32, i32)> {
+pub(super) fn outline(series: usize) -> Vec<(i32, i32)> {
     let unit: Vec<(f64, f64)> = match series % 6 {
         0 => (0..20).map(|n| (f64::from(n) * std::f64::consts::TAU / 20.0).sin_cos()).collect(),
         1 => vec![(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
@@ -202,48 +202,4 @@ fn outline(series: usize) -> Vec<(i32, i32)> {
     let radius = 4.0 * f64::from(SCALE);
     let pixel = |value: f64| (value * radius).round() as i32;
     unit.into_iter().map(|(x, y)| (pixel(x), pixel(y))).collect()
-}
-
-/// Each series' name beside how it is drawn.
-pub(super) fn legend(
-    root: &Root<'_>,
-    chart: &Chart,
-    entries: &[(usize, &str)],
-) -> Result<(), Fault> {
-    let px = |pixels: i32| pixels * SCALE.cast_signed();
-    let lines = match &chart.kind {
-        Kind::Points { layers, .. } => layers.iter().any(|l| l.by_series && l.mark != Mark::Point),
-        _ => false,
-    };
-    let marks = match &chart.kind {
-        Kind::Points { layers, .. } => layers.iter().any(|l| l.by_series && l.mark == Mark::Point),
-        _ => true,
-    };
-    for (row, &(series, name)) in (0..).zip(entries) {
-        let y = px(15 + 20 * row);
-        if let Kind::Bars { .. } = chart.kind {
-            let corners = [(px(14), y - px(5)), (px(32), y + px(5))];
-            let style = part(series).filled();
-            root.draw(&plotters::element::Rectangle::new(corners, style))?;
-        } else {
-            let ends = vec![(px(12), y), (px(38), y)];
-            if lines {
-                let style = stroke(colour(series), 18);
-                match DASHES[series % DASHES.len()] {
-                    None => root.draw(&PathElement::new(ends, style))?,
-                    Some((dash, gap)) => {
-                        let dashed = DashedPathElement::new(ends, dash * SCALE, gap * SCALE, style);
-                        root.draw(&dashed)?;
-                    }
-                }
-            }
-            if marks {
-                let outline = outline(series).into_iter().map(|(dx, dy)| (px(25) + dx, y + dy));
-                root.draw(&Polygon::new(outline.collect::<Vec<_>>(), colour(series).filled()))?;
-            }
-        }
-        let style = text(13, INK, (HPos::Left, VPos::Center));
-        root.draw(&Text::new(fitting(name, 300, 13), (px(46), y), style))?;
-    }
-    Ok(())
 }

@@ -1,0 +1,103 @@
+//! The errors of all libraries: which exit code each leads to.
+
+use answer::prices::PricesError;
+use grading::dataset::DatasetError;
+use runs::EvalError;
+use thinking::thinker::{Code, Failure};
+use transport::RemoteError;
+
+use crate::{
+    endpoint::EndpointsError,
+    exit::{Exit, Stop},
+};
+
+impl From<Code> for Exit {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::UnsupportedVersion => Exit::Version,
+            Code::ContextTooLong => Exit::ContextTooLong,
+            Code::MessageTooLarge => Exit::MessageTooLarge,
+            Code::Unauthenticated => Exit::Unauthenticated,
+            Code::Overloaded => Exit::Overloaded,
+            Code::Unavailable => Exit::Unreachable,
+            Code::DeadlineExceeded => Exit::Deadline,
+            Code::Template => Exit::Template,
+            Code::InvalidArgument | Code::Internal => Exit::NodeFailed,
+        }
+    }
+}
+
+impl From<&RemoteError> for Exit {
+    fn from(error: &RemoteError) -> Self {
+        match error {
+            RemoteError::Plaintext { .. } => Exit::Usage,
+            RemoteError::Tls(_) => Exit::Credentials,
+        }
+    }
+}
+
+impl From<&EvalError> for Exit {
+    fn from(error: &EvalError) -> Self {
+        match error {
+            EvalError::Grade { .. } => Exit::Grader,
+            EvalError::Policy(_) => Exit::Usage,
+            _ => Exit::Journal,
+        }
+    }
+}
+
+impl From<PricesError> for Stop {
+    fn from(error: PricesError) -> Self {
+        Stop::new(Exit::Usage, error)
+    }
+}
+
+impl From<EndpointsError> for Stop {
+    fn from(error: EndpointsError) -> Self {
+        Stop::new(Exit::Usage, error)
+    }
+}
+
+impl From<RemoteError> for Stop {
+    fn from(error: RemoteError) -> Self {
+        Stop::new(Exit::from(&error), error)
+    }
+}
+
+impl From<DatasetError> for Stop {
+    fn from(error: DatasetError) -> Self {
+        Stop::new(Exit::DataSet, error)
+    }
+}
+
+impl From<EvalError> for Stop {
+    fn from(error: EvalError) -> Self {
+        Stop::new(Exit::from(&error), error)
+    }
+}
+
+impl From<&Failure> for Stop {
+    fn from(failure: &Failure) -> Self {
+        let again = match failure.retry_after_ms {
+            Some(wait_ms) => format!("; try again in {:.1} s", wait_ms as f64 / 1e3),
+            None => String::new(),
+        };
+        Stop::new(failure.code.into(), format!("{}{again}", failure.message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line() {
+        let failure = Failure {
+            retry_after_ms: Some(1500),
+            ..Failure::new(Code::Overloaded, "full:\n  64 sessions")
+        };
+        let stop = Stop::from(&failure);
+        assert_eq!(stop.to_string(), "full: 64 sessions; try again in 1.5 s");
+        assert_eq!(stop.exit, Exit::Overloaded);
+    }
+}
