@@ -6,8 +6,10 @@ use std::{
     process::ExitCode,
 };
 
+use strum::VariantArray;
+
 /// How the command ends, as its exit code. The numbers never change their meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 #[repr(u8)]
 pub enum Exit {
     /// The answer is complete, or was cut off by a limit.
@@ -57,32 +59,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// All of them, in order.
-    const ALL: [Exit; 22] = [
-        Exit::Ok,
-        Exit::Internal,
-        Exit::Usage,
-        Exit::Question,
-        Exit::PolicyFile,
-        Exit::Journal,
-        Exit::Credentials,
-        Exit::Unreachable,
-        Exit::Unauthenticated,
-        Exit::Version,
-        Exit::Degraded,
-        Exit::ContextTooLong,
-        Exit::MessageTooLarge,
-        Exit::Overloaded,
-        Exit::Deadline,
-        Exit::NodeFailed,
-        Exit::Lost,
-        Exit::Encoding,
-        Exit::Template,
-        Exit::DataSet,
-        Exit::Grader,
-        Exit::Cancelled,
-    ];
-
     /// What it means, in a few words.
     fn meaning(self) -> &'static str {
         match self {
@@ -118,8 +94,9 @@ impl Exit {
 
 /// The table, as the help shows it.
 pub fn help() -> String {
-    let row = |exit: Exit| format!("\n  {:>3}  {}", exit as u8, exit.meaning());
-    format!("Exit codes:{}", Exit::ALL.map(row).concat())
+    let row = |exit: &Exit| format!("\n  {:>3}  {}", *exit as u8, exit.meaning());
+    let rows: String = Exit::VARIANTS.iter().map(row).collect();
+    format!("Exit codes:{rows}")
 }
 
 impl From<Exit> for ExitCode {
@@ -200,8 +177,8 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
             .collect();
-        let row = |exit: Exit| format!("| {} | {} |", exit as u8, exit.meaning());
-        assert_eq!(rows, Exit::ALL.map(row));
-        assert!(Exit::ALL.is_sorted_by_key(|exit| *exit as u8), "each number once, in order");
+        let row = |exit: &Exit| format!("| {} | {} |", *exit as u8, exit.meaning());
+        assert_eq!(rows, Exit::VARIANTS.iter().map(row).collect::<Vec<_>>());
+        assert!(Exit::VARIANTS.is_sorted_by_key(|exit| *exit as u8), "each number once, in order");
     }
 }
