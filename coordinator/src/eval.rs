@@ -9,7 +9,7 @@ use std::{
 use cli::{Bar, Exit, Nodes, Places, Stop, grader, run_header, until_enough};
 use grading::{dataset::Problem, math_verify::Grader};
 use pair::Builtin;
-use runs::{Asker, Asking, DataFile, EvalError, EvalLog, Figures, Header, Row, RunEnd};
+use runs::{Asker, Asking, DataFile, EvalError, EvalLog, Figures, LogHeader, Row, RunEnd};
 use serde::Serialize;
 use tokio::{
     sync::{Mutex, Notify},
@@ -22,7 +22,7 @@ use crate::args::EvalArgs;
 struct Plan {
     args: EvalArgs,
     data: DataFile,
-    header: Header,
+    header: LogHeader,
     nodes: Nodes,
 }
 

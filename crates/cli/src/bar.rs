@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use grading::dataset::Skipped;
+use grading::dataset::SkippedLine;
 use indicatif::{ProgressBar, ProgressStyle};
 use runs::Row;
 
@@ -38,8 +38,8 @@ impl Bar {
     }
 
     /// Says which lines of the data set are left out.
-    pub fn skipped(&self, lines: &[Skipped]) {
-        for Skipped { line, fault } in lines {
+    pub fn skipped(&self, lines: &[SkippedLine]) {
+        for SkippedLine { line, fault } in lines {
             self.bar.suspend(|| say(&format!("skipped line {line}: {fault}")));
         }
     }

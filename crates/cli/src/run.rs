@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use grading::math_verify::{Grader, MathVerify};
-use runs::{DataFile, Header, log};
+use runs::{DataFile, LogHeader, log};
 
 use crate::{
     answering::{sampling, settings},
@@ -25,10 +25,10 @@ pub fn header(
     policy: &PolicyArgs,
     seed: u64,
     (run, writing, nodes): (&RunArgs, &WritingArgs, &NodesArgs),
-) -> Result<Header, Stop> {
+) -> Result<LogHeader, Stop> {
     let sampling = sampling(writing)?;
     let spec = policy::spec(policy, nodes)?;
-    Ok(Header {
+    Ok(LogHeader {
         specthink_eval: log::VERSION,
         data_set: data.name.clone(),
         data_set_sha256: data.sha256.clone(),

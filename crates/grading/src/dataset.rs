@@ -26,12 +26,12 @@ pub struct Dataset {
     /// The problems, in the order of the file; at least one.
     pub problems: Vec<Problem>,
     /// The lines that were left out; empty unless bad lines may be skipped.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedLine>,
 }
 
 /// A line that was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedLine {
     /// The line's number, from 1.
     pub line: usize,
     /// Why.
@@ -168,14 +168,14 @@ pub fn parse(path: &str, bytes: &[u8], skip_bad: bool) -> Result<Dataset, Datase
                 seen.insert(problem.id.clone(), line);
                 set.problems.push(problem);
             }
-            Err(fault) if skip_bad => set.skipped.push(Skipped { line, fault }),
+            Err(fault) if skip_bad => set.skipped.push(SkippedLine { line, fault }),
             Err(fault) => return Err(DatasetError::BadLine { path, line, fault }),
         }
     }
     match (set.problems.is_empty(), set.skipped.first()) {
         (false, _) => Ok(set),
         (true, None) => Err(DatasetError::Empty { path }),
-        (true, Some(Skipped { line, fault })) => Err(DatasetError::AllBad {
+        (true, Some(SkippedLine { line, fault })) => Err(DatasetError::AllBad {
             path,
             lines: set.skipped.len(),
             line: *line,

@@ -41,7 +41,7 @@ pub use fault::{LinkError, LinkFault, NetemError, NotUp};
 pub use live::{LiveLink, Shaping};
 pub use profile::{LinkProfile, Outage, Way};
 pub use proxy::{MAX_CONNECTIONS, ShapingProxy};
-pub use pump::{Traffic, WayTraffic};
+pub use pump::{LinkTraffic, WayTraffic};
 pub use rate::{NotARate, Rate};
 pub use shaper::{Direction, Passed, SEGMENT_BYTES, connect};
 

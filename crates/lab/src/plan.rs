@@ -19,7 +19,7 @@ use crate::{
 
 /// What a policy has to keep.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Target {
+pub enum PlanTarget {
     /// At least this share of the answers is right.
     Accuracy(f64),
     /// What answers come to: shares and costs on average, latencies of 19 of 20.
@@ -31,28 +31,28 @@ pub enum Target {
 #[error(
     "target {0:?}: write accuracy>=80%, share<=10%, latency<=8s or cost<=0.002, with a number from 0 on"
 )]
-pub struct BadTarget(String);
+pub struct BadPlanTarget(String);
 
-impl FromStr for Target {
-    type Err = BadTarget;
+impl FromStr for PlanTarget {
+    type Err = BadPlanTarget;
 
-    fn from_str(text: &str) -> Result<Target, BadTarget> {
-        let bad = || BadTarget(text.to_owned());
+    fn from_str(text: &str) -> Result<PlanTarget, BadPlanTarget> {
+        let bad = || BadPlanTarget(text.to_owned());
         match text.split_once(">=") {
             Some((what, value)) if what.trim() == "accuracy" => {
-                policy::parse_share(value.trim()).map(Target::Accuracy).ok_or_else(bad)
+                policy::parse_share(value.trim()).map(PlanTarget::Accuracy).ok_or_else(bad)
             }
             Some(_) => Err(bad()),
-            None => text.parse().map(Target::Answers).map_err(|_| bad()),
+            None => text.parse().map(PlanTarget::Answers).map_err(|_| bad()),
         }
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for PlanTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Accuracy(share) => write!(f, "accuracy>={}%", (share * 1e8).round() / 1e6),
-            Target::Answers(target) => target.fmt(f),
+            PlanTarget::Accuracy(share) => write!(f, "accuracy>={}%", (share * 1e8).round() / 1e6),
+            PlanTarget::Answers(target) => target.fmt(f),
         }
     }
 }
@@ -232,21 +232,21 @@ fn per_question(answers: &[Timed<'_>]) -> Vec<(u64, u64)> {
 
 impl Candidate {
     /// The targets that it misses.
-    pub fn misses<'a>(&self, targets: &'a [Target]) -> Vec<&'a Target> {
-        let keeps = |target: &&Target| match **target {
-            Target::Accuracy(least) => self.accuracy.value >= least,
-            Target::Answers(policy::Target::Share(most)) => self.share <= most,
-            Target::Answers(policy::Target::Latency(most)) => {
+    pub fn misses<'a>(&self, targets: &'a [PlanTarget]) -> Vec<&'a PlanTarget> {
+        let keeps = |target: &&PlanTarget| match **target {
+            PlanTarget::Accuracy(least) => self.accuracy.value >= least,
+            PlanTarget::Answers(policy::Target::Share(most)) => self.share <= most,
+            PlanTarget::Answers(policy::Target::Latency(most)) => {
                 self.latency_p95_s <= most.as_secs_f64()
             }
-            Target::Answers(policy::Target::Cost(most)) => self.cost <= most,
+            PlanTarget::Answers(policy::Target::Cost(most)) => self.cost <= most,
         };
         targets.iter().filter(|target| !keeps(target)).collect()
     }
 }
 
 /// The best of those that keep all targets: the most accurate one, and of equally accurate ones the quickest at p95.
-pub fn choose<'a>(candidates: &'a [Candidate], targets: &[Target]) -> Option<&'a Candidate> {
+pub fn choose<'a>(candidates: &'a [Candidate], targets: &[PlanTarget]) -> Option<&'a Candidate> {
     let fit = candidates.iter().filter(|candidate| candidate.misses(targets).is_empty());
     fit.max_by(|a, b| {
         let accuracy = a.accuracy.value.total_cmp(&b.accuracy.value);
@@ -282,16 +282,16 @@ mod tests {
     #[test]
     fn a_target_is_read_as_it_is_shown() {
         let table = [
-            ("accuracy>=80%", Target::Accuracy(0.8)),
-            ("accuracy >= 0.8", Target::Accuracy(0.8)),
-            ("share<=10%", Target::Answers(policy::Target::Share(0.1))),
+            ("accuracy>=80%", PlanTarget::Accuracy(0.8)),
+            ("accuracy >= 0.8", PlanTarget::Accuracy(0.8)),
+            ("share<=10%", PlanTarget::Answers(policy::Target::Share(0.1))),
         ];
         for (text, target) in table {
             assert_eq!(text.parse(), Ok(target), "{text}");
             assert_eq!(target.to_string().parse(), Ok(target), "{target}");
         }
         for text in ["", "accuracy", "accuracy>=", "accuracy>=110%", "share>=1%", "speed<=1"] {
-            let line = text.parse::<Target>().unwrap_err().to_string();
+            let line = text.parse::<PlanTarget>().unwrap_err().to_string();
             assert!(line.contains("latency<=8s"), "{text}: {line}");
         }
     }
@@ -305,7 +305,8 @@ mod tests {
             candidate("large-only", 0.97, 1.0, 5.0, 0.01),
         ];
         let chosen = |targets: &[&str]| {
-            let targets: Vec<Target> = targets.iter().map(|text| text.parse().unwrap()).collect();
+            let targets: Vec<PlanTarget> =
+                targets.iter().map(|text| text.parse().unwrap()).collect();
             choose(&all, &targets).map(|candidate| candidate.policy.as_str())
         };
         assert_eq!(chosen(&[]), Some("large-only"));

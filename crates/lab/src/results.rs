@@ -1,8 +1,8 @@
 //! What sweeps left behind, read again: finished or not, one folder or several of one data set.
 //!
-//! [`Results`] holds every cell with its rows; journals are read when they are asked for
-//! ([`CellResults::journal`]). Nothing is dropped in silence: whatever cannot be used is a [`Skipped`] with its reason.
-//! What does not live here: figures, statistics, and anything that writes.
+//! [`Results`] holds every cell with its rows; journals are read when they are asked for ([`CellResults::journal`]).
+//! Nothing is dropped in silence: whatever cannot be used is a [`SkippedResult`] with its reason. What does not live
+//! here: figures, statistics, and anything that writes.
 
 mod cell;
 mod skipped;
@@ -17,7 +17,7 @@ use thinking::policy::PolicyKind;
 
 pub use self::{
     cell::CellResults,
-    skipped::{Skipped, What},
+    skipped::{SkippedKind, SkippedResult},
 };
 use crate::{
     link::{LinkProfile, Links},
@@ -36,7 +36,7 @@ pub struct Results {
     /// Every cell that has rows.
     pub cells: Vec<CellResults>,
     /// What could not be used, but for journals: those are told when they are read.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedResult>,
 }
 
 /// One sweep's folder.
@@ -163,7 +163,7 @@ impl Results {
         };
         if let Some(first) = self.cells.iter().find(known) {
             let why = format!("the same cell as {}, which counts", first.folder.display());
-            self.skipped.push(Skipped::new(What::Cell, at.place(), why));
+            self.skipped.push(SkippedResult::new(SkippedKind::Cell, at.place(), why));
         } else if let Some(read) = at.read(terms, experiment, &mut self.skipped) {
             let cell::Read { folder, header, rows, traffic } = read;
             self.cells.push(CellResults {

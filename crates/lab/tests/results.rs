@@ -6,19 +6,19 @@ mod by_hand;
 use std::fs;
 
 use by_hand::sweep::{Plan, Sweep};
-use lab::results::{Results, Skipped, What};
+use lab::results::{Results, SkippedKind, SkippedResult};
 use runs::Row;
 
 fn read(sweep: &Sweep) -> Results {
     Results::read(&[sweep.path()]).unwrap()
 }
 
-fn said(skipped: &[Skipped], what: What) -> Vec<String> {
+fn said(skipped: &[SkippedResult], what: SkippedKind) -> Vec<String> {
     skipped.iter().filter(|one| one.what == what).map(ToString::to_string).collect()
 }
 
 /// What reading all journals refuses.
-fn refused(results: &Results) -> Vec<Skipped> {
+fn refused(results: &Results) -> Vec<SkippedResult> {
     let cells = results.cells.iter();
     cells.flat_map(|cell| cell.graded().filter_map(|row| cell.journal(row).err())).collect()
 }
@@ -48,10 +48,10 @@ fn what_was_not_asked_or_failed_is_told_and_the_rest_is_read() {
     let results = read(&sweep);
     assert_eq!(results.cells.len(), 1);
     let skipped = &results.skipped;
-    assert_eq!(said(skipped, What::Cell).len(), 3, "the cells that were not begun");
-    assert!(said(skipped, What::Failed)[0].contains("question q2: it failed: nobody there"));
-    assert!(said(skipped, What::Open)[0].contains("4 of 6 questions"), "{skipped:?}");
-    assert_eq!(said(skipped, What::BrokenRow).len(), 1);
+    assert_eq!(said(skipped, SkippedKind::Cell).len(), 3, "the cells that were not begun");
+    assert!(said(skipped, SkippedKind::Failed)[0].contains("question q2: it failed: nobody there"));
+    assert!(said(skipped, SkippedKind::Open)[0].contains("4 of 6 questions"), "{skipped:?}");
+    assert_eq!(said(skipped, SkippedKind::BrokenRow).len(), 1);
 }
 
 #[test]
@@ -72,16 +72,23 @@ fn a_journal_that_is_not_this_answers_is_refused_by_its_reason() {
     let results = read(&sweep);
     let refused = refused(&results);
     let of = |what| said(&refused, what);
-    assert!(of(What::Version)[0].contains("question q0: its journal has version 9"), "{refused:?}");
-    assert!(of(What::Truncated)[0].contains("question q1"), "{refused:?}");
-    let mixed = of(What::Mixed);
+    assert!(
+        of(SkippedKind::Version)[0].contains("question q0: its journal has version 9"),
+        "{refused:?}"
+    );
+    assert!(of(SkippedKind::Truncated)[0].contains("question q1"), "{refused:?}");
+    let mixed = of(SkippedKind::Mixed);
     assert_eq!(mixed.len(), 3, "{mixed:?}");
     for (number, other) in [(0, "another question"), (1, "another policy"), (2, "another run")] {
         assert!(mixed[number].contains(other), "{mixed:?}");
     }
-    assert!(of(What::NoJournal)[0].contains("question q5"), "{refused:?}");
-    assert!(of(What::Damaged)[0].contains("question q6"), "{refused:?}");
-    assert!(said(&results.skipped, What::Stray)[0].contains("q9.jsonl"), "{:?}", results.skipped);
+    assert!(of(SkippedKind::NoJournal)[0].contains("question q5"), "{refused:?}");
+    assert!(of(SkippedKind::Damaged)[0].contains("question q6"), "{refused:?}");
+    assert!(
+        said(&results.skipped, SkippedKind::Stray)[0].contains("q9.jsonl"),
+        "{:?}",
+        results.skipped
+    );
 }
 
 #[test]
@@ -91,7 +98,7 @@ fn a_cell_with_the_log_of_another_is_left_out() {
     fs::copy(log("large-only"), log("strict")).unwrap();
     let results = read(&sweep);
     assert_eq!(results.cells.len(), 5);
-    let said = said(&results.skipped, What::Cell);
+    let said = said(&results.skipped, SkippedKind::Cell);
     assert!(said[0].contains("strict over geo with seed 0"), "{said:?}");
     assert!(said[0].contains("another policy"), "{said:?}");
 }
@@ -108,7 +115,7 @@ fn several_folders_are_one_result_when_they_are_of_one_data_set() {
     assert!(links.iter().filter(|name| name.starts_with("geo (")).count() == 2, "{links:?}");
     let twice = Results::read(&[first.path(), first.path()]).unwrap();
     assert_eq!(twice.cells.len(), 6);
-    assert_eq!(said(&twice.skipped, What::Cell).len(), 6);
+    assert_eq!(said(&twice.skipped, SkippedKind::Cell).len(), 6);
     let shorter = Sweep::new(&Plan { questions: 2, ..Plan::default() });
     let apart = Results::read(&[first.path(), shorter.path()]).unwrap();
     assert_eq!(apart.policies.len(), 6, "other questions are not pooled");

@@ -29,7 +29,7 @@ use tokio::{sync::Mutex, task::spawn_blocking};
 pub use self::{
     data::DataFile,
     figures::Figures,
-    log::{EvalError, EvalLog, Graded, Header, Row},
+    log::{EvalError, EvalLog, Graded, LogHeader, Row},
 };
 
 /// After so many failures in a row the nodes are taken for gone, and the run stops.

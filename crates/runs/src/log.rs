@@ -28,7 +28,7 @@ pub const VERSION: u32 = 1;
 /// The first line: everything that a question's result depends on, but for the models, whose names are
 /// in every row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Header {
+pub struct LogHeader {
     /// The format's version, [`VERSION`].
     pub specthink_eval: u32,
     /// The data set's file name.
@@ -55,7 +55,7 @@ pub struct Header {
     pub grader: String,
 }
 
-impl Header {
+impl LogHeader {
     /// The run of one problem over these nodes.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Header {
         small: &[Node],
         large: &[Node],
     ) -> Result<Run, PolicyError> {
-        let &Header { sampling, max_tokens, settings, deadline_ms, .. } = self;
+        let &LogHeader { sampling, max_tokens, settings, deadline_ms, .. } = self;
         let seed = question_seed(self.seed, &problem.id);
         Ok(Run {
             question: Question {
@@ -202,7 +202,7 @@ impl EvalLog {
     ///
     /// # Errors
     /// When it cannot be read, is something else, or is of a run with other settings.
-    pub fn read_only(path: &Path, header: &Header) -> Result<Self, EvalError> {
+    pub fn read_only(path: &Path, header: &LogHeader) -> Result<Self, EvalError> {
         let opened = |why| EvalError::Open { path: path.to_owned(), why };
         let text = std::fs::read(path).map_err(opened)?;
         let whole = whole(&text, path)?;
@@ -214,7 +214,7 @@ impl EvalLog {
     ///
     /// # Errors
     /// When it cannot be opened, is something else, or is of a run with other settings.
-    pub fn open(path: &Path, header: &Header) -> Result<Self, EvalError> {
+    pub fn open(path: &Path, header: &LogHeader) -> Result<Self, EvalError> {
         let opened = |why| EvalError::Open { path: path.to_owned(), why };
         let mut options = File::options();
         let mut file = options
@@ -295,7 +295,7 @@ fn whole(text: &[u8], path: &Path) -> Result<usize, EvalError> {
     Ok(whole)
 }
 
-fn read(text: &[u8], header: &Header, path: &Path) -> Result<HashMap<String, Row>, EvalError> {
+fn read(text: &[u8], header: &LogHeader, path: &Path) -> Result<HashMap<String, Row>, EvalError> {
     let not_a_log = |why: String| EvalError::NotALog { path: path.to_owned(), why };
     let mut rows = HashMap::new();
     for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
@@ -312,7 +312,7 @@ fn read(text: &[u8], header: &Header, path: &Path) -> Result<HashMap<String, Row
     Ok(rows)
 }
 
-fn check_header(line: &[u8], header: &Header, path: &Path) -> Result<(), EvalError> {
+fn check_header(line: &[u8], header: &LogHeader, path: &Path) -> Result<(), EvalError> {
     let not_a_log = |why: String| EvalError::NotALog { path: path.to_owned(), why };
     let value: serde_json::Value = serde_json::from_slice(line)
         .map_err(|_| not_a_log("its first line is no JSON object".to_owned()))?;
@@ -321,7 +321,8 @@ fn check_header(line: &[u8], header: &Header, path: &Path) -> Result<(), EvalErr
         Some(found) => return Err(not_a_log(format!("its version is {found}, not {VERSION}"))),
         None => return Err(not_a_log("its first line is no header".to_owned())),
     }
-    let found: Header = serde_json::from_value(value).map_err(|why| not_a_log(why.to_string()))?;
+    let found: LogHeader =
+        serde_json::from_value(value).map_err(|why| not_a_log(why.to_string()))?;
     let differences = [
         ("data set", found.data_set_sha256 != header.data_set_sha256),
         ("policy", found.policy != header.policy),

@@ -8,7 +8,7 @@ use clap::{
     parser::ValueSource,
 };
 use cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs};
-use lab::{link::Shaping, plan::Target};
+use lab::{link::Shaping, plan::PlanTarget};
 use thinking::names::nearest;
 
 use crate::pairs::{PairArg, Pairs};
@@ -169,7 +169,7 @@ pub(crate) struct PlanArgs {
     pub(crate) link: String,
     /// What the policy has to keep: accuracy>=80%, share<=10%, latency<=8s (at p95), cost<=0.002 (an answer).
     #[arg(long, value_name = "TARGET")]
-    pub(crate) target: Vec<Target>,
+    pub(crate) target: Vec<PlanTarget>,
     /// Only pairs whose name, or the names of whose models, contain this.
     #[arg(long, value_name = "TEXT")]
     pub(crate) pair: Option<String>,

@@ -6,7 +6,7 @@ use answer::prices::Prices;
 use cli::{Exit, Stop};
 use lab::{
     link::LinkProfile,
-    plan::{Candidate, Source, Target, Unknown, candidates, choose},
+    plan::{Candidate, PlanTarget, Source, Unknown, candidates, choose},
     results::Results,
 };
 
@@ -53,10 +53,10 @@ fn text(
     link: &LinkProfile,
     known: &[Candidate],
     unknown: &[Unknown],
-    targets: &[Target],
+    targets: &[PlanTarget],
     prices: &Prices,
 ) -> String {
-    let asked: Vec<String> = targets.iter().map(Target::to_string).collect();
+    let asked: Vec<String> = targets.iter().map(PlanTarget::to_string).collect();
     let asked = if asked.is_empty() { "no target".to_owned() } else { asked.join(", ") };
     let chosen = choose(known, targets);
     let mut text = format!("{} ({link}), {asked}:\n\n", link.name);
@@ -77,7 +77,12 @@ fn text(
     text
 }
 
-fn advice(best: &Candidate, known: &[Candidate], targets: &[Target], prices: &Prices) -> String {
+fn advice(
+    best: &Candidate,
+    known: &[Candidate],
+    targets: &[PlanTarget],
+    prices: &Prices,
+) -> String {
     let mut text = format!(
         "Use {}: {:.1} % right{}, {} at the median and {} at p95, large share {:.1} %, {} {:.4} for 1,000 answers",
         best.policy,
@@ -110,7 +115,7 @@ fn advice(best: &Candidate, known: &[Candidate], targets: &[Target], prices: &Pr
     text
 }
 
-fn row(candidate: &Candidate, targets: &[Target]) -> String {
+fn row(candidate: &Candidate, targets: &[PlanTarget]) -> String {
     let misses: Vec<String> =
         candidate.misses(targets).iter().map(|target| target.to_string()).collect();
     let cells = [

@@ -9,15 +9,6 @@ use super::{
     source::{self, public_types},
 };
 
-/// Names that are defined more than once, each with the reason.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    ("BadTarget", "of an answer's target and of a plan's; to be renamed"),
-    ("Header", "the first line of a journal and of a log; to be renamed"),
-    ("Skipped", "a problem and a cell of a sweep; to be renamed"),
-    ("Target", "of an answer and of a plan; to be renamed"),
-    ("Traffic", "to a Thinker and over a shaped link; to be renamed"),
-];
-
 #[test]
 fn a_public_type_name_is_defined_once() {
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -30,21 +21,11 @@ fn a_public_type_name_is_defined_once() {
     places.retain(|_, places| places.len() > 1);
     let mut offences = Vec::new();
     for (name, places) in &places {
-        if !EXCEPTIONS.iter().any(|(exception, _)| exception == name) {
-            let (last, others) = places.split_last().unwrap();
-            let others = others.join(", ");
-            offences.push(format!(
-                "{last}: names: `{name}` is a type in {others} too: give one a name of its own"
-            ));
-        }
-    }
-    for (name, _) in EXCEPTIONS {
-        if !places.contains_key(name) {
-            offences.push(format!(
-                "{}: names: `{name}` is no longer defined twice: delete its exception",
-                file!()
-            ));
-        }
+        let (last, others) = places.split_last().unwrap();
+        let others = others.join(", ");
+        offences.push(format!(
+            "{last}: names: `{name}` is a type in {others} too: give one a name of its own"
+        ));
     }
     expect_none(&offences);
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::oneshot};
 
-use super::{LinkProfile, NotUp, ShapingProxy, Traffic, netem};
+use super::{LinkProfile, LinkTraffic, NotUp, ShapingProxy, netem};
 
 /// What makes a link slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl LiveLink {
     }
 
     /// What has gone over it so far. Stalls of real packets are not counted.
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> LinkTraffic {
         self.proxy.traffic()
     }
 
@@ -86,7 +86,7 @@ impl LiveLink {
     }
 
     /// Takes it down with all its connections, and says what has gone over it.
-    pub async fn down(self) -> Traffic {
+    pub async fn down(self) -> LinkTraffic {
         let _ = self.stop.send(());
         self.proxy.ended().await
     }

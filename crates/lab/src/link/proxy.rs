@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     LinkProfile,
     clock::Clock,
-    pump::{Carried, Counters, Traffic, carry},
+    pump::{Carried, Counters, LinkTraffic, carry},
 };
 
 /// Connections at a time; further ones wait to be accepted.
@@ -76,12 +76,12 @@ impl ShapingProxy {
     }
 
     /// What has gone through it so far.
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> LinkTraffic {
         self.counters.read()
     }
 
     /// Waits until it has ended after its shutdown, and says what has gone through it.
-    pub async fn ended(mut self) -> Traffic {
+    pub async fn ended(mut self) -> LinkTraffic {
         // It fails only where it panicked or the runtime is going: then it has ended too.
         let _ = (&mut self.task).await;
         self.counters.read()

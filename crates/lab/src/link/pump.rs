@@ -34,7 +34,7 @@ const MAX_PIECE_BYTES: usize = 16 * 1024;
 
 /// What has gone through a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traffic {
+pub struct LinkTraffic {
     /// Connections taken.
     pub connections: u64,
     /// Of these, those that go on.
@@ -60,7 +60,7 @@ pub struct WayTraffic {
     pub stalled: Duration,
 }
 
-/// [`Traffic`] as it is counted.
+/// [`LinkTraffic`] as it is counted.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
@@ -79,8 +79,8 @@ pub(crate) struct WayCounters {
 }
 
 impl Counters {
-    pub(crate) fn read(&self) -> Traffic {
-        Traffic {
+    pub(crate) fn read(&self) -> LinkTraffic {
+        LinkTraffic {
             connections: self.connections.load(Relaxed),
             open: self.open.load(Relaxed),
             reset: self.reset.load(Relaxed),

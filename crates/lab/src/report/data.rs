@@ -10,7 +10,7 @@ use thinking::policy::{PolicyKind, Role};
 use crate::{
     link::LinkProfile,
     replay::{RecordedOver, Recording},
-    results::{CellResults, PolicyResults, Results, Skipped, What},
+    results::{CellResults, PolicyResults, Results, SkippedKind, SkippedResult},
     stats::{self, Estimate},
 };
 
@@ -23,7 +23,7 @@ pub(super) struct Data<'a> {
     /// By policy, then by link; those with graded answers.
     pub(super) groups: Vec<Group<'a>>,
     /// What was left out, of rows and of journals.
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Vec<SkippedResult>,
     /// The programs that wrote the journals.
     pub(super) programs: BTreeSet<String>,
 }
@@ -101,7 +101,7 @@ impl<'a> Data<'a> {
                         Ok(recording) => question.recordings.push(recording),
                         Err(why) => {
                             let place = format!("{} over {}", cell.policy, cell.link.name);
-                            self.skipped.push(Skipped::new(What::Replay, place, why));
+                            self.skipped.push(SkippedResult::new(SkippedKind::Replay, place, why));
                         }
                     }
                 }

@@ -12,7 +12,7 @@ use super::{
     markup::escaped,
     table::{Table, Value},
 };
-use crate::{link::Shaping, results::What, stats::RESAMPLES};
+use crate::{link::Shaping, results::SkippedKind, stats::RESAMPLES};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -159,7 +159,7 @@ fn table(table: &Table) -> String {
 }
 
 fn left_out(data: &Data<'_>) -> String {
-    let mut kinds: BTreeMap<What, (u64, Vec<String>)> = BTreeMap::new();
+    let mut kinds: BTreeMap<SkippedKind, (u64, Vec<String>)> = BTreeMap::new();
     for skipped in &data.skipped {
         let (count, lines) = kinds.entry(skipped.what).or_default();
         *count += skipped.count;

@@ -11,10 +11,10 @@ use answer::{
     Progress,
     journal::{Journal, JournalError},
 };
-use runs::{EvalError, EvalLog, Graded, Header, Row, question_name};
+use runs::{EvalError, EvalLog, Graded, LogHeader, Row, question_name};
 use thinking::policy::{PolicySpec, Rules};
 
-use super::skipped::{Skipped, What};
+use super::skipped::{SkippedKind, SkippedResult};
 use crate::{
     link::LinkProfile,
     sweep::{Crossed, Experiment, SweepError, Terms, cell_path, crossed, journal_path},
@@ -37,7 +37,7 @@ pub struct CellResults {
     pub rows: Vec<Row>,
     /// What went over the link, for each run that worked on the cell; none where it has none.
     pub traffic: Vec<Crossed>,
-    pub(super) header: Header,
+    pub(super) header: LogHeader,
     pub(super) place: String,
 }
 
@@ -54,30 +54,30 @@ impl CellResults {
     ///
     /// # Errors
     /// When it is not there, cannot be read, lacks its end, has another version, or is of anything but this answer.
-    pub fn journal(&self, graded: &Graded) -> Result<Journal, Skipped> {
+    pub fn journal(&self, graded: &Graded) -> Result<Journal, SkippedResult> {
         let skipped = |what, why: &dyn std::fmt::Display| {
-            Skipped::new(what, format!("{}, question {}", self.place, graded.id), why)
+            SkippedResult::new(what, format!("{}, question {}", self.place, graded.id), why)
         };
         let mixed = |what: &str| {
             let why = format!("its journal is of another {what}: it was mixed in, or changed");
-            Err(skipped(What::Mixed, &why))
+            Err(skipped(SkippedKind::Mixed, &why))
         };
         let path = journal_path(&self.folder, &graded.id);
         if !path.exists() {
-            return Err(skipped(What::NoJournal, &"its journal is not there"));
+            return Err(skipped(SkippedKind::NoJournal, &"its journal is not there"));
         }
         let journal = Journal::open(&path).map_err(|error| match error {
             JournalError::Version { found, program, .. } => {
                 let why = format!("its journal has version {found} ({program})");
-                skipped(What::Version, &why)
+                skipped(SkippedKind::Version, &why)
             }
             JournalError::NotAJournal { why, .. } => {
-                skipped(What::Damaged, &format!("its journal is none: {why}"))
+                skipped(SkippedKind::Damaged, &format!("its journal is none: {why}"))
             }
             JournalError::Damaged { line, why, .. } => {
-                skipped(What::Damaged, &format!("its journal, line {line}: {why}"))
+                skipped(SkippedKind::Damaged, &format!("its journal, line {line}: {why}"))
             }
-            other => skipped(What::Damaged, &other),
+            other => skipped(SkippedKind::Damaged, &other),
         })?;
         let question = &journal.header.question;
         if question.id != question_name(&graded.id) {
@@ -96,22 +96,22 @@ impl CellResults {
         match journal.events.last().map(|last| &last.progress) {
             Some(Progress::Ended(summary)) if **summary == graded.summary => Ok(journal),
             Some(Progress::Ended(_)) => mixed("run of the question"),
-            _ => Err(skipped(What::Truncated, &"its journal breaks off")),
+            _ => Err(skipped(SkippedKind::Truncated, &"its journal breaks off")),
         }
     }
 }
 
 /// The header with the policy of the cell's own log: a share that was taken from another policy is known only there.
-fn settled(header: Header, log: &Path) -> Header {
+fn settled(header: LogHeader, log: &Path) -> LogHeader {
     let mut line = String::new();
     let read = fs::File::open(log).and_then(|file| BufReader::new(file).read_line(&mut line));
-    let found: Option<Header> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
+    let found: Option<LogHeader> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
     let share = |policy: &PolicySpec| match policy.rules {
         Rules::Random { share } | Rules::Periodic { share, .. } => Some(share),
         _ => None,
     };
     match found.and_then(|found| share(&found.policy)) {
-        Some(share) => Header { policy: header.policy.with_share(share), ..header },
+        Some(share) => LogHeader { policy: header.policy.with_share(share), ..header },
         None => header,
     }
 }
@@ -120,7 +120,7 @@ fn settled(header: Header, log: &Path) -> Header {
 pub(super) struct Read {
     pub(super) folder: PathBuf,
     /// What its log begins with.
-    pub(super) header: Header,
+    pub(super) header: LogHeader,
     pub(super) rows: Vec<Row>,
     pub(super) traffic: Vec<Crossed>,
 }
@@ -150,15 +150,15 @@ impl At<'_> {
         self,
         terms: &Terms,
         experiment: &Experiment,
-        skipped: &mut Vec<Skipped>,
+        skipped: &mut Vec<SkippedResult>,
     ) -> Option<Read> {
         let path = cell_path(self.folder, self.policy, self.link, self.seed);
         let mut skip = |what, why: &dyn std::fmt::Display| {
-            skipped.push(Skipped::new(what, self.place(), why));
+            skipped.push(SkippedResult::new(what, self.place(), why));
         };
         let log_path = path.join("log.jsonl");
         if !log_path.exists() {
-            skip(What::Cell, &"it has no log: it was not begun");
+            skip(SkippedKind::Cell, &"it has no log: it was not begun");
             return None;
         }
         let mut header = experiment.header(terms, self.seed);
@@ -176,19 +176,19 @@ impl At<'_> {
                     EvalError::Open { why, .. } => format!("its log cannot be read: {why}"),
                     other => other.to_string(),
                 };
-                skip(What::Cell, &why);
+                skip(SkippedKind::Cell, &why);
                 return None;
             }
         };
         if log.broke_off() {
-            skip(What::BrokenRow, &"the last row of its log breaks off");
+            skip(SkippedKind::BrokenRow, &"the last row of its log breaks off");
         }
         let traffic = crossed(&path).unwrap_or_else(|error| {
             let why = match error {
                 SweepError::Files { why, .. } => why.to_string(),
                 other => other.to_string(),
             };
-            skip(What::Traffic, &format!("its traffic cannot be read: {why}"));
+            skip(SkippedKind::Traffic, &format!("its traffic cannot be read: {why}"));
             Vec::new()
         });
         let mut rows: Vec<Row> = log.rows().values().cloned().collect();
@@ -196,31 +196,34 @@ impl At<'_> {
         skipped.extend(self.unasked(&rows, experiment.questions));
         skipped.extend(self.strays(&path, &rows));
         if rows.is_empty() {
-            skipped.push(Skipped::new(What::Cell, self.place(), "it has no rows"));
+            skipped.push(SkippedResult::new(SkippedKind::Cell, self.place(), "it has no rows"));
             return None;
         }
         Some(Read { folder: path, header, rows, traffic })
     }
 
     /// Questions that failed or were not asked.
-    fn unasked(self, rows: &[Row], questions: u64) -> Vec<Skipped> {
+    fn unasked(self, rows: &[Row], questions: u64) -> Vec<SkippedResult> {
         let failed = rows.iter().filter_map(|row| match row {
             Row::Failed { id, reason } => {
                 let place = format!("{}, question {id}", self.place());
-                Some(Skipped::new(What::Failed, place, format!("it failed: {reason}")))
+                Some(SkippedResult::new(SkippedKind::Failed, place, format!("it failed: {reason}")))
             }
             Row::Graded(_) => None,
         });
         let open = questions.saturating_sub(rows.len() as u64);
         let open = (open > 0).then(|| {
             let why = format!("{open} of {questions} questions have no row so far");
-            Skipped { count: open, ..Skipped::new(What::Open, self.place(), why) }
+            SkippedResult {
+                count: open,
+                ..SkippedResult::new(SkippedKind::Open, self.place(), why)
+            }
         });
         failed.chain(open).collect()
     }
 
     /// Journals that belong to no graded answer: of a run that was interrupted, or put there by somebody.
-    fn strays(self, path: &Path, rows: &[Row]) -> Vec<Skipped> {
+    fn strays(self, path: &Path, rows: &[Row]) -> Vec<SkippedResult> {
         let graded = rows.iter().filter(|row| matches!(row, Row::Graded(_)));
         let expected: BTreeSet<PathBuf> = graded.map(|row| journal_path(path, row.id())).collect();
         let Ok(found) = fs::read_dir(path.join("journals")) else { return Vec::new() };
@@ -233,7 +236,7 @@ impl At<'_> {
         let skipped = strays.iter().map(|path| {
             let name = path.file_name().unwrap_or_default().display().to_string();
             let why = format!("its journal {name} belongs to no graded answer");
-            Skipped::new(What::Stray, self.place(), why)
+            SkippedResult::new(SkippedKind::Stray, self.place(), why)
         });
         skipped.collect()
     }

@@ -4,9 +4,9 @@ use std::fmt;
 
 /// Something that was left out, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedResult {
     /// What it is.
-    pub what: What,
+    pub what: SkippedKind,
     /// How many of them this line stands for.
     pub count: u64,
     /// Where it is: folder, policy, link, seed, question.
@@ -17,7 +17,7 @@ pub struct Skipped {
 
 /// Kinds of things that are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
+pub enum SkippedKind {
     /// A cell without rows, or with a log of something else.
     Cell,
     /// A row that broke off.
@@ -44,35 +44,39 @@ pub enum What {
     Replay,
 }
 
-impl What {
+impl SkippedKind {
     /// What many of them are called.
     pub fn plural(self) -> &'static str {
         match self {
-            What::Cell => "cells",
-            What::BrokenRow => "rows that broke off",
-            What::Failed => "questions that failed",
-            What::Open => "questions without an answer so far",
-            What::NoJournal => "journals that are not there",
-            What::Version => "journals of another version",
-            What::Truncated => "journals that break off",
-            What::Mixed => "journals of something else",
-            What::Damaged => "journals that cannot be read",
-            What::Stray => "journals that belong to no graded answer",
-            What::Traffic => "counts of traffic",
-            What::Replay => "answers that cannot be replayed",
+            SkippedKind::Cell => "cells",
+            SkippedKind::BrokenRow => "rows that broke off",
+            SkippedKind::Failed => "questions that failed",
+            SkippedKind::Open => "questions without an answer so far",
+            SkippedKind::NoJournal => "journals that are not there",
+            SkippedKind::Version => "journals of another version",
+            SkippedKind::Truncated => "journals that break off",
+            SkippedKind::Mixed => "journals of something else",
+            SkippedKind::Damaged => "journals that cannot be read",
+            SkippedKind::Stray => "journals that belong to no graded answer",
+            SkippedKind::Traffic => "counts of traffic",
+            SkippedKind::Replay => "answers that cannot be replayed",
         }
     }
 }
 
-impl Skipped {
+impl SkippedResult {
     /// One thing that was left out; line breaks are taken out.
-    pub fn new(what: What, place: impl Into<String>, why: impl fmt::Display) -> Skipped {
+    pub fn new(
+        what: SkippedKind,
+        place: impl Into<String>,
+        why: impl fmt::Display,
+    ) -> SkippedResult {
         let why = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        Skipped { what, count: 1, place: place.into(), why }
+        SkippedResult { what, count: 1, place: place.into(), why }
     }
 }
 
-impl fmt::Display for Skipped {
+impl fmt::Display for SkippedResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.why)
     }

@@ -14,7 +14,7 @@ use answer::{
     journal::{self, JournalWriter},
 };
 use grading::dataset::Problem;
-use runs::{Asker, Asking, EvalError, Header};
+use runs::{Asker, Asking, EvalError, LogHeader};
 use serde::{Deserialize, Serialize};
 use thinking::thinker::Failure;
 use transport::{Remote, RemoteConfig};
@@ -89,7 +89,7 @@ pub struct Crossed {
 /// One policy over one link with one seed, being asked.
 pub(super) struct Cell<'a> {
     path: PathBuf,
-    header: &'a Header,
+    header: &'a LogHeader,
     over: Over,
     traffic: File,
     run: u64,
@@ -102,7 +102,7 @@ impl<'a> Cell<'a> {
     /// When the folder cannot be written.
     pub(super) fn new(
         path: PathBuf,
-        header: &'a Header,
+        header: &'a LogHeader,
         over: Over,
     ) -> Result<Cell<'a>, SweepError> {
         let name = traffic_file(&path);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
-use runs::{Header, log};
+use runs::{LogHeader, log};
 use serde::{Deserialize, Serialize};
 
 use super::{error::SweepError, terms::Terms};
@@ -53,8 +53,8 @@ impl Experiment {
     pub const VERSION: u32 = VERSION;
 
     /// What the log of a cell of these terms with this seed begins with, as far as the share of the policy is known.
-    pub(crate) fn header(&self, terms: &Terms, seed: u64) -> Header {
-        Header {
+    pub(crate) fn header(&self, terms: &Terms, seed: u64) -> LogHeader {
+        LogHeader {
             specthink_eval: log::VERSION,
             data_set: self.data_set.clone(),
             data_set_sha256: self.data_set_sha256.clone(),

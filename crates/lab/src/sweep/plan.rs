@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use grading::dataset::Problem;
-use runs::{DataFile, Header};
+use runs::{DataFile, LogHeader};
 use transport::RemoteConfig;
 
 use super::{experiment::Experiment, terms::Terms};
@@ -34,7 +34,7 @@ pub struct PlannedPolicy {
     /// As it was written.
     pub name: String,
     /// What the logs of its cells begin with, but for their seeds.
-    pub header: Header,
+    pub header: LogHeader,
     /// The policy whose share of the large model it takes, measured in the same sweep: its place among the policies,
     /// before this one.
     pub share_of: Option<usize>,

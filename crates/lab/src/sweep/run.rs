@@ -7,7 +7,7 @@ use std::{
 
 use answer::Node;
 use grading::{dataset::Problem, math_verify::Grader};
-use runs::{EvalLog, Figures, Header, Row, RunEnd};
+use runs::{EvalLog, Figures, LogHeader, Row, RunEnd};
 use tokio::sync::{Mutex, Notify};
 use transport::{Remote, RemoteConfig, RemoteError};
 
@@ -74,7 +74,7 @@ struct Place<'a> {
     policy: &'a PlannedPolicy,
     link: &'a LinkProfile,
     /// What its log begins with; the share of its policy as far as it is known.
-    header: Header,
+    header: LogHeader,
     /// Its folder and its log; absent while the share that its policy takes from another cell is not known.
     opened: Option<(PathBuf, EvalLog)>,
 }
@@ -251,7 +251,7 @@ fn cells(plan: &SweepPlan, pairs: usize) -> Vec<Place<'_>> {
         for policy in &plan.policies {
             for link in &plan.links {
                 for &seed in &plan.seeds {
-                    let header = Header { seed, ..policy.header.clone() };
+                    let header = LogHeader { seed, ..policy.header.clone() };
                     cells.push(Place { pair, policy, link, header, opened: None });
                 }
             }

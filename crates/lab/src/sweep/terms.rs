@@ -1,7 +1,7 @@
 //! What the results of a sweep's policy depend on, beside the seed and the models.
 
 use answer::Settings;
-use runs::Header;
+use runs::LogHeader;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::Value;
 use thinking::{
@@ -30,7 +30,7 @@ pub struct Terms {
 
 impl Terms {
     /// The terms of the cells whose logs begin with this header. `share_of` names the policy whose share is taken.
-    pub(super) fn new(header: &Header, share_of: Option<&str>) -> Self {
+    pub(super) fn new(header: &LogHeader, share_of: Option<&str>) -> Self {
         let spec = match share_of {
             Some(_) => header.policy.clone().with_share(DEFAULT_SHARE),
             None => header.policy.clone(),

@@ -10,7 +10,7 @@ use lab::{
     link::Shaping,
     sweep::{Experiment, Folder, SweptPolicy, Terms, file_name},
 };
-use runs::{Graded, Header, Row, log, question_name, question_seed};
+use runs::{Graded, LogHeader, Row, log, question_name, question_seed};
 use serde_json::json;
 use tempfile::TempDir;
 use thinking::{
@@ -141,7 +141,7 @@ impl Sweep {
         let Terms { policy: SweptPolicy { spec, .. }, sampling, max_tokens, settings, .. } =
             terms(policy);
         let Experiment { data_set, data_set_sha256, .. } = self.experiment.clone();
-        let header = Header {
+        let header = LogHeader {
             specthink_eval: log::VERSION,
             data_set,
             data_set_sha256,

@@ -17,7 +17,7 @@ use crate::link::Links;
 struct Ends {
     client: DuplexStream,
     server: DuplexStream,
-    link: JoinHandle<(io::Result<Carried>, Traffic)>,
+    link: JoinHandle<(io::Result<Carried>, LinkTraffic)>,
 }
 
 /// A connection over a link, with pipes that hold so many bytes.

@@ -14,7 +14,7 @@ use crate::{
         figure::Figure,
         table::{Table, Value, estimated, shown},
     },
-    results::{PolicyResults, What},
+    results::{PolicyResults, SkippedKind},
     stats::{self, Estimate},
 };
 
@@ -201,8 +201,12 @@ fn notes(data: &Data<'_>, lines: &[Line<'_>], grid: &[f64]) -> Vec<String> {
         let why = "no answer over loopback, or none that replay takes";
         notes.push(format!("There is no replayed line for {}: {why}.", listed(&without)));
     }
-    let refused: u64 =
-        data.skipped.iter().filter(|one| one.what == What::Replay).map(|one| one.count).sum();
+    let refused: u64 = data
+        .skipped
+        .iter()
+        .filter(|one| one.what == SkippedKind::Replay)
+        .map(|one| one.count)
+        .sum();
     if refused > 0 {
         notes.push(format!(
             "Replay refused {refused} of the answers over loopback: see \"What was left out\". The lines are without \
