@@ -9,7 +9,7 @@ use std::{
 use cli::{Bar, Exit, Nodes, Places, Stop, grader, run_header, until_enough};
 use grading::{dataset::Problem, math_verify::Grader};
 use pair::Builtin;
-use runs::{Asker, Asking, DataFile, EvalError, EvalLog, Figures, LogHeader, Row, RunEnd};
+use runs::{DataFile, EvalError, EvalLog, Figures, LogHeader, PreparedRun, Row, RunEnd, RunSource};
 use serde::Serialize;
 use tokio::{
     sync::{Mutex, Notify},
@@ -52,10 +52,10 @@ impl Plan {
     }
 }
 
-impl Asker for Plan {
-    fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError> {
+impl RunSource for Plan {
+    fn prepare(&self, problem: &Problem) -> Result<PreparedRun, EvalError> {
         let run = self.header.run(problem, &self.nodes.small, &self.nodes.large)?;
-        Ok(Asking { run, journal: None })
+        Ok(PreparedRun { run, journal: None })
     }
 }
 

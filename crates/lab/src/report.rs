@@ -134,10 +134,10 @@ fn links(results: &Results) -> Table {
         let mut network: Vec<u64> = takeovers.map(|takeover| takeover.spent.network_us).collect();
         network.sort_unstable();
         let at = |share| quantile(&network, share).map(data::ms);
-        let crossed = || cells().flat_map(|cell| &cell.traffic);
-        let stalls: Option<u64> = crossed().map(|run| run.stalls).sum();
+        let traffic = || cells().flat_map(|cell| &cell.traffic);
+        let stalls: Option<u64> = traffic().map(|run| run.stalls).sum();
         let stalls = stalls.map(|stalls| stalls as f64);
-        let resets: u64 = crossed().map(|run| run.resets).sum();
+        let resets: u64 = traffic().map(|run| run.resets).sum();
         let pair = results.sweeps[setting].experiment.pair();
         table.push([
             vec![link.name.as_str().into(), (1e3 * link.rtt.as_secs_f64()).into()],

@@ -15,6 +15,7 @@ use std::{
 
 use thinking::policy::PolicyKind;
 
+use self::cell::{CellContents, CellPath};
 pub use self::{
     cell::CellResults,
     skipped::{SkippedKind, SkippedResult},
@@ -124,7 +125,7 @@ impl Results {
             for (link_name, link) in &links {
                 for &seed in &experiment.seeds {
                     let folder = &names.sweeps[index].folder;
-                    let at = cell::At { folder, policy: name, link: link_name, seed };
+                    let at = CellPath { folder, policy: name, link: link_name, seed };
                     self.add_cell(at, (&label, link), terms, experiment);
                 }
             }
@@ -153,7 +154,7 @@ impl Results {
 
     fn add_cell(
         &mut self,
-        at: cell::At<'_>,
+        at: CellPath<'_>,
         (policy, link): (&str, &LinkProfile),
         terms: &Terms,
         experiment: &Experiment,
@@ -165,7 +166,7 @@ impl Results {
             let why = format!("the same cell as {}, which counts", first.folder.display());
             self.skipped.push(SkippedResult::new(SkippedKind::Cell, at.place(), why));
         } else if let Some(read) = at.read(terms, experiment, &mut self.skipped) {
-            let cell::Read { folder, header, rows, traffic } = read;
+            let CellContents { folder, header, rows, traffic } = read;
             self.cells.push(CellResults {
                 policy: policy.to_owned(),
                 link: link.clone(),

@@ -15,7 +15,7 @@ mod table;
 mod terms;
 
 pub use self::{
-    cell::Crossed,
+    cell::CellTraffic,
     error::{SweepError, SweepRunError},
     experiment::Experiment,
     folder::{Folder, REPORT, file_name, link_of},
@@ -24,7 +24,7 @@ pub use self::{
     terms::{SweptPolicy, Terms},
 };
 pub(crate) use self::{
-    cell::crossed,
+    cell::cell_traffic,
     folder::{cell_path, journal_path},
     table::CellFigures,
 };

@@ -4,7 +4,7 @@
 //! [`run`] drives many answers at a time; the [`log`] keeps them; [`Figures`] are made from the log's
 //! rows alone. How questions are read and answers graded is in the crate `grading`.
 //!
-//! Here live no command line, no terminal and no wire: an [`Asker`] brings the nodes.
+//! Here live no command line, no terminal and no wire: a [`RunSource`] brings the nodes.
 
 mod data;
 mod figures;
@@ -53,24 +53,24 @@ pub enum RunEnd {
 }
 
 /// A problem's run, ready to be asked.
-pub struct Asking {
+pub struct PreparedRun {
     /// The run.
     pub run: Run,
     /// Where it is logged. It is whole before the problem's row is written.
     pub journal: Option<JournalWriter<File>>,
 }
 
-/// Makes the runs of problems.
-pub trait Asker {
+/// Where the runs of problems come from.
+pub trait RunSource {
     /// A problem's run; made again where the problem has to be asked again.
     ///
     /// # Errors
     /// When it cannot be made; that ends the run over the data set.
-    fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError>;
+    fn prepare(&self, problem: &Problem) -> Result<PreparedRun, EvalError>;
 
-    /// Whether an answer is not what was asked for, because a node was gone: then why. It is asked for again, and
-    /// counts as failed in the end. Unless told otherwise every answer counts, also one that is degraded.
-    fn spoilt(&self, _outcome: &Outcome) -> impl Future<Output = Option<Failure>> {
+    /// Returns the failure that makes an answer void, such as a node that was gone. The problem is then asked again,
+    /// and fails after the last try. By default no answer is void, not even a degraded one.
+    fn invalidated_by(&self, _outcome: &Outcome) -> impl Future<Output = Option<Failure>> {
         std::future::ready(None)
     }
 }
@@ -79,10 +79,10 @@ pub trait Asker {
 /// every row. Answers are graded one after the other, and nobody waits for that: what is asked meanwhile goes on.
 ///
 /// # Errors
-/// When the log cannot be written, no answer can be graded, or the asker fails.
+/// When the log cannot be written, no answer can be graded, or the source fails.
 pub async fn run(
     problems: Vec<Problem>,
-    asker: &impl Asker,
+    source: &impl RunSource,
     parallel: usize,
     grader: &Arc<Mutex<Grader>>,
     log: &mut EvalLog,
@@ -90,7 +90,7 @@ pub async fn run(
     mut see: impl FnMut(&Row),
 ) -> Result<RunEnd, EvalError> {
     let answers = stream::iter(problems).map(|problem| async {
-        let asked = ask(&problem, asker).await;
+        let asked = ask(&problem, source).await;
         asked.map(|(seed, outcome)| (problem, seed, outcome))
     });
     let cancelled = Cell::new(false);
@@ -127,10 +127,10 @@ pub async fn run(
 }
 
 /// Asks one problem, and again while a node has no room or is away for a moment.
-async fn ask(problem: &Problem, asker: &impl Asker) -> Result<(u64, Outcome), EvalError> {
+async fn ask(problem: &Problem, source: &impl RunSource) -> Result<(u64, Outcome), EvalError> {
     let mut tries = 0;
     loop {
-        let Asking { run, mut journal } = asker.prepare(problem)?;
+        let PreparedRun { run, mut journal } = source.prepare(problem)?;
         let seed = run.question.seed;
         let mut nobody = Nobody;
         let observer: &mut dyn Observer = match &mut journal {
@@ -139,7 +139,7 @@ async fn ask(problem: &Problem, asker: &impl Asker) -> Result<(u64, Outcome), Ev
         };
         let mut outcome = answer(run, observer, std::future::pending()).await;
         journal.map_or(Ok(()), JournalWriter::finish)?;
-        if let Some(failure) = asker.spoilt(&outcome).await {
+        if let Some(failure) = source.invalidated_by(&outcome).await {
             outcome.ended = Ended::Failed { node: String::new(), failure };
         }
         tries += 1;
@@ -182,7 +182,7 @@ fn graded(
     match outcome.ended {
         Ended::Failed { failure, .. } if of_question(&failure) => {}
         Ended::Failed { node, failure } => {
-            // Without a node it is the asker's, which says itself what it is about.
+            // Without a node it is a failure of the source, whose message says what it is about.
             let is_named = failure.names_thinker() || node.is_empty();
             let reason = if is_named { failure.to_string() } else { format!("{node}: {failure}") };
             return Ok(Row::Failed { id: problem.id.clone(), reason });

@@ -44,14 +44,14 @@ impl FromStr for PairArg {
 
 /// A pair of a sweep, as the nodes' arguments name it.
 #[derive(Debug)]
-pub(crate) struct Pair {
+pub(crate) struct ModelPair {
     /// Its name, where it has one: then its results have a folder of their own.
     pub(crate) name: Option<String>,
     nodes: NodesArgs,
     security: SecurityArgs,
 }
 
-impl Pair {
+impl ModelPair {
     /// Where its nodes are. Starts them where they are the program's own.
     pub(crate) fn places(
         &self,
@@ -80,14 +80,14 @@ impl Pairs<'_> {
     }
 
     /// All of them, at least one.
-    pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<Pair>, Stop> {
+    pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<ModelPair>, Stop> {
         if self.nodes.named.large.len() > 1 {
             let message = "a sweep puts its link before one large node: name one --large";
             return Err(Stop::new(Exit::Usage, message));
         }
         if self.named.is_empty() {
             let (nodes, security) = (self.nodes.clone(), self.security.clone());
-            return Ok(vec![Pair { name: None, nodes, security }]);
+            return Ok(vec![ModelPair { name: None, nodes, security }]);
         }
         let mut names = BTreeSet::new();
         for PairArg { name, nodes } in self.named {
@@ -103,8 +103,8 @@ impl Pairs<'_> {
         Ok(self.named.iter().map(|pair| self.pair(pair)).collect())
     }
 
-    fn pair(self, PairArg { name, nodes }: &PairArg) -> Pair {
-        let mut pair = Pair {
+    fn pair(self, PairArg { name, nodes }: &PairArg) -> ModelPair {
+        let mut pair = ModelPair {
             name: Some(name.clone()),
             nodes: self.nodes.clone(),
             security: self.security.clone(),

@@ -9,7 +9,7 @@ use pair::Builtin;
 use runs::DataFile;
 use tokio::sync::Notify;
 
-use crate::{args::SweepArgs, catalogue, exit::stop, pairs::Pair, print, profiles, report};
+use crate::{args::SweepArgs, catalogue, exit::stop, pairs::ModelPair, print, profiles, report};
 
 pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, Stop> {
     let pairs = args.pairs().all(builtin)?;
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
         .as_ref()
         .ok_or_else(|| Stop::new(Exit::Usage, "no folder for the results: give --out FOLDER"))?;
     let grader = grader(&args.run)?;
-    let places = |pair: &Pair| pair.places(plan.uses_large(), builtin);
+    let places = |pair: &ModelPair| pair.places(plan.uses_large(), builtin);
     let places = pairs.iter().map(places).collect::<Result<Vec<_>, _>>()?;
     let swept: Vec<SweptPair> = pairs.iter().zip(&places).map(swept).collect();
     until_enough(async |enough| {
@@ -73,7 +73,7 @@ fn plan(args: &SweepArgs) -> Result<SweepPlan, Stop> {
     })
 }
 
-fn swept((pair, places): (&Pair, &Places)) -> SweptPair {
+fn swept((pair, places): (&ModelPair, &Places)) -> SweptPair {
     let large = places.large.first().cloned();
     SweptPair { name: pair.name.clone(), small: places.small.clone(), large }
 }

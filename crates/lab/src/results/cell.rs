@@ -17,7 +17,7 @@ use thinking::policy::{PolicySpec, Rules};
 use super::skipped::{SkippedKind, SkippedResult};
 use crate::{
     link::LinkProfile,
-    sweep::{Crossed, Experiment, SweepError, Terms, cell_path, crossed, journal_path},
+    sweep::{CellTraffic, Experiment, SweepError, Terms, cell_path, cell_traffic, journal_path},
 };
 
 /// What came of a policy over a link with a seed.
@@ -36,7 +36,7 @@ pub struct CellResults {
     /// A row for each question that was asked, by the questions' ids.
     pub rows: Vec<Row>,
     /// What went over the link, for each run that worked on the cell; none where it has none.
-    pub traffic: Vec<Crossed>,
+    pub traffic: Vec<CellTraffic>,
     pub(super) header: LogHeader,
     pub(super) place: String,
 }
@@ -101,8 +101,8 @@ impl CellResults {
     }
 }
 
-/// The header with the policy of the cell's own log: a share that was taken from another policy is known only there.
-fn settled(header: LogHeader, log: &Path) -> LogHeader {
+/// The header with the share of the cell's own log: a share that was taken from another policy is known only there.
+fn with_own_share(header: LogHeader, log: &Path) -> LogHeader {
     let mut line = String::new();
     let read = fs::File::open(log).and_then(|file| BufReader::new(file).read_line(&mut line));
     let found: Option<LogHeader> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
@@ -117,24 +117,24 @@ fn settled(header: LogHeader, log: &Path) -> LogHeader {
 }
 
 /// What was found in a cell's folder.
-pub(super) struct Read {
+pub(super) struct CellContents {
     pub(super) folder: PathBuf,
     /// What its log begins with.
     pub(super) header: LogHeader,
     pub(super) rows: Vec<Row>,
-    pub(super) traffic: Vec<Crossed>,
+    pub(super) traffic: Vec<CellTraffic>,
 }
 
-/// A cell's place in a sweep's folder.
+/// What leads to a cell's folder: the sweep's folder, and what the cell is of.
 #[derive(Clone, Copy)]
-pub(super) struct At<'a> {
+pub(super) struct CellPath<'a> {
     pub(super) folder: &'a Path,
     pub(super) policy: &'a str,
     pub(super) link: &'a str,
     pub(super) seed: u64,
 }
 
-impl At<'_> {
+impl CellPath<'_> {
     pub(super) fn place(self) -> String {
         format!(
             "{}: {} over {} with seed {}",
@@ -151,7 +151,7 @@ impl At<'_> {
         terms: &Terms,
         experiment: &Experiment,
         skipped: &mut Vec<SkippedResult>,
-    ) -> Option<Read> {
+    ) -> Option<CellContents> {
         let path = cell_path(self.folder, self.policy, self.link, self.seed);
         let mut skip = |what, why: &dyn std::fmt::Display| {
             skipped.push(SkippedResult::new(what, self.place(), why));
@@ -163,7 +163,7 @@ impl At<'_> {
         }
         let mut header = experiment.header(terms, self.seed);
         if terms.policy.share_of.is_some() {
-            header = settled(header, &log_path);
+            header = with_own_share(header, &log_path);
         }
         let log = match EvalLog::read_only(&log_path, &header) {
             Ok(log) => log,
@@ -183,7 +183,7 @@ impl At<'_> {
         if log.broke_off() {
             skip(SkippedKind::BrokenRow, &"the last row of its log breaks off");
         }
-        let traffic = crossed(&path).unwrap_or_else(|error| {
+        let traffic = cell_traffic(&path).unwrap_or_else(|error| {
             let why = match error {
                 SweepError::Files { why, .. } => why.to_string(),
                 other => other.to_string(),
@@ -199,7 +199,7 @@ impl At<'_> {
             skipped.push(SkippedResult::new(SkippedKind::Cell, self.place(), "it has no rows"));
             return None;
         }
-        Some(Read { folder: path, header, rows, traffic })
+        Some(CellContents { folder: path, header, rows, traffic })
     }
 
     /// Questions that failed or were not asked.

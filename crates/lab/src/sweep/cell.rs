@@ -14,7 +14,7 @@ use answer::{
     journal::{self, JournalWriter},
 };
 use grading::dataset::Problem;
-use runs::{Asker, Asking, EvalError, LogHeader};
+use runs::{EvalError, LogHeader, PreparedRun, RunSource};
 use serde::{Deserialize, Serialize};
 use thinking::thinker::Failure;
 use transport::{Remote, RemoteConfig};
@@ -26,7 +26,7 @@ use super::{
 use crate::link::{LinkProfile, LiveLink, Shaping};
 
 /// The nodes as a cell reaches them: the small one at once, the large one over a link.
-pub(super) struct Over {
+pub(super) struct LinkedNodes {
     small: Vec<Node>,
     large: Option<Large>,
 }
@@ -38,7 +38,7 @@ struct Large {
     link: LiveLink,
 }
 
-impl Over {
+impl LinkedNodes {
     /// Puts the link in the way, and connects over it: the first question shall not pay for that.
     ///
     /// # Errors
@@ -49,8 +49,8 @@ impl Over {
         shaping: Shaping,
         profile: &LinkProfile,
         seed: u64,
-    ) -> Result<Over, SweepRunError> {
-        let Some(large) = large else { return Ok(Over { small, large: None }) };
+    ) -> Result<LinkedNodes, SweepRunError> {
+        let Some(large) = large else { return Ok(LinkedNodes { small, large: None }) };
         let direct = Remote::new(large.clone())?;
         let address = &large.address;
         let upstream = match address.host() {
@@ -64,13 +64,13 @@ impl Over {
             failure,
         })?;
         let node = Node::new(over.address().to_string(), Arc::new(over));
-        Ok(Over { small, large: Some(Large { node, direct, link }) })
+        Ok(LinkedNodes { small, large: Some(Large { node, direct, link }) })
     }
 }
 
 /// What has gone over a cell's link since it was put up: a line of `traffic.jsonl`. The last line of each run counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Crossed {
+pub struct CellTraffic {
     /// Counts the runs that worked on the cell, from 0.
     pub run: u64,
     /// Bytes towards the large node.
@@ -90,7 +90,7 @@ pub struct Crossed {
 pub(super) struct Cell<'a> {
     path: PathBuf,
     header: &'a LogHeader,
-    over: Over,
+    nodes: LinkedNodes,
     traffic: File,
     run: u64,
 }
@@ -103,13 +103,13 @@ impl<'a> Cell<'a> {
     pub(super) fn new(
         path: PathBuf,
         header: &'a LogHeader,
-        over: Over,
+        nodes: LinkedNodes,
     ) -> Result<Cell<'a>, SweepError> {
         let name = traffic_file(&path);
-        let run = crossed(&path)?.len() as u64;
+        let run = cell_traffic(&path)?.len() as u64;
         let opened = File::options().append(true).create(true).open(&name);
         let traffic = opened.map_err(|why| SweepError::Files { path: name, why })?;
-        Ok(Cell { path, header, over, traffic, run })
+        Ok(Cell { path, header, nodes, traffic, run })
     }
 
     /// Notes what has gone over the link so far: what is noted survives a crash.
@@ -117,9 +117,9 @@ impl<'a> Cell<'a> {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn note_traffic(&self) -> Result<(), SweepError> {
-        let Some(large) = &self.over.large else { return Ok(()) };
+        let Some(large) = &self.nodes.large else { return Ok(()) };
         let traffic = large.link.traffic();
-        let crossed = Crossed {
+        let sum = CellTraffic {
             run: self.run,
             up_bytes: traffic.up.bytes,
             down_bytes: traffic.down.bytes,
@@ -127,17 +127,18 @@ impl<'a> Cell<'a> {
             connections: traffic.connections,
             resets: traffic.reset,
         };
-        let line = serde_json::to_string(&crossed).map_err(io::Error::other);
+        let line = serde_json::to_string(&sum).map_err(io::Error::other);
         let written =
             line.and_then(|line| (&self.traffic).write_all(format!("{line}\n").as_bytes()));
         written.map_err(|why| SweepError::Files { path: traffic_file(&self.path), why })
     }
 }
 
-impl Asker for Cell<'_> {
-    fn prepare(&self, problem: &Problem) -> Result<Asking, EvalError> {
-        let large = self.over.large.as_ref().map(|large| &large.node);
-        let run = self.header.run(problem, &self.over.small, large.map_or(&[], slice::from_ref))?;
+impl RunSource for Cell<'_> {
+    fn prepare(&self, problem: &Problem) -> Result<PreparedRun, EvalError> {
+        let large = self.nodes.large.as_ref().map(|large| &large.node);
+        let run =
+            self.header.run(problem, &self.nodes.small, large.map_or(&[], slice::from_ref))?;
         let header = journal::Header::new(
             &run.question,
             self.header.policy.clone(),
@@ -146,15 +147,15 @@ impl Asker for Cell<'_> {
             large.map(|node| node.name.clone()),
         );
         let journal = JournalWriter::replace(&journal_path(&self.path, &problem.id), &header)?;
-        Ok(Asking { run, journal: Some(journal) })
+        Ok(PreparedRun { run, journal: Some(journal) })
     }
 
-    async fn spoilt(&self, outcome: &Outcome) -> Option<Failure> {
-        let large = self.over.large.as_ref()?;
+    async fn invalidated_by(&self, outcome: &Outcome) -> Option<Failure> {
+        let large = self.nodes.large.as_ref()?;
         if !matches!(outcome.ended, Ended::Complete(_)) || outcome.summary.degraded.is_none() {
             return None;
         }
-        // Degraded because of the link is a result; because there was no node it is none.
+        // Degraded by the link is a result; degraded because the node itself was gone is not.
         large.direct.describe().await.err()
     }
 }
@@ -164,14 +165,14 @@ fn traffic_file(path: &Path) -> PathBuf {
 }
 
 /// What went over a cell's link, one for each run that worked on it.
-pub(crate) fn crossed(path: &Path) -> Result<Vec<Crossed>, SweepError> {
+pub(crate) fn cell_traffic(path: &Path) -> Result<Vec<CellTraffic>, SweepError> {
     let name = traffic_file(path);
     let text = match fs::read_to_string(&name) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         read => read.map_err(|why| SweepError::Files { path: name, why })?,
     };
     // A line that broke off is older than the one before by one question: it is left out.
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Crossed>(line).ok());
-    let runs: HashMap<u64, Crossed> = lines.map(|line| (line.run, line)).collect();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<CellTraffic>(line).ok());
+    let runs: HashMap<u64, CellTraffic> = lines.map(|line| (line.run, line)).collect();
     Ok(runs.into_values().collect())
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, Notify};
 use transport::{Remote, RemoteConfig, RemoteError};
 
 use super::{
-    cell::{Cell, Over, crossed},
+    cell::{Cell, LinkedNodes, cell_traffic},
     error::{SweepError, SweepRunError},
     folder::Folder,
     plan::{PlannedPolicy, SweepPlan, SweptPair},
@@ -56,7 +56,7 @@ pub enum SweepProgress<'a> {
 pub struct SweepRun<'a> {
     plan: &'a SweepPlan,
     pairs: Vec<OpenPair<'a>>,
-    cells: Vec<Place<'a>>,
+    cells: Vec<CellJob<'a>>,
 }
 
 /// A pair that answers, and the folder of its results.
@@ -67,8 +67,8 @@ struct OpenPair<'a> {
     folder: Folder,
 }
 
-/// One cell, and what it asks.
-struct Place<'a> {
+/// One cell of the sweep, and what it asks.
+struct CellJob<'a> {
     /// The pair's place among the pairs.
     pair: usize,
     policy: &'a PlannedPolicy,
@@ -155,7 +155,7 @@ impl<'a> SweepRun<'a> {
         watch: &mut impl FnMut(SweepProgress<'_>),
     ) -> Result<SweepEnd, SweepRunError> {
         let left = self.left(&self.cells[index]);
-        let Place { pair, policy, link, header, opened } = &mut self.cells[index];
+        let CellJob { pair, policy, link, header, opened } = &mut self.cells[index];
         let Some((path, log)) = opened.as_mut().filter(|_| !left.is_empty()) else {
             return Ok(SweepEnd::Complete);
         };
@@ -165,11 +165,12 @@ impl<'a> SweepRun<'a> {
         let pair = name.map(str::to_owned);
         let large = large.filter(|_| header.policy.kind().uses_large());
         let shaping = self.plan.shaping;
-        let over = match Over::link(small.clone(), large, shaping, link, header.seed).await {
-            Ok(over) => over,
+        let nodes = match LinkedNodes::link(small.clone(), large, shaping, link, header.seed).await
+        {
+            Ok(nodes) => nodes,
             Err(error) => return Ok(SweepEnd::NoLink { pair, error }),
         };
-        let cell = Cell::new(path.clone(), header, over)?;
+        let cell = Cell::new(path.clone(), header, nodes)?;
         let mut noted = Ok(());
         let see = |row: &Row| {
             watch(SweepProgress::Row(row));
@@ -190,11 +191,11 @@ impl<'a> SweepRun<'a> {
     /// # Errors
     /// When a cell's traffic cannot be read.
     pub fn tables(&self) -> Result<Vec<(Option<&str>, String)>, SweepError> {
-        let figures = |cell: &Place<'_>, (path, log): &(PathBuf, EvalLog)| {
+        let figures = |cell: &CellJob<'_>, (path, log): &(PathBuf, EvalLog)| {
             let problems = self.plan.problems().iter();
             let rows = problems.filter_map(|problem| log.rows().get(&problem.id));
             let key = (cell.policy.name.as_str(), cell.link.name.as_str(), cell.header.seed);
-            crossed(path).map(|traffic| CellFigures::new(key, rows, &traffic))
+            cell_traffic(path).map(|traffic| CellFigures::new(key, rows, &traffic))
         };
         let mut tables = Vec::new();
         for (pair, OpenPair { name, .. }) in self.pairs.iter().enumerate() {
@@ -207,13 +208,13 @@ impl<'a> SweepRun<'a> {
 
     /// Opens a cell's log, where its policy is known: a share that is another cell's is known when that cell is done.
     fn open_cell(&mut self, index: usize) -> Result<(), SweepRunError> {
-        let Place { pair, policy, link, ref header, ref opened } = self.cells[index];
+        let CellJob { pair, policy, link, ref header, ref opened } = self.cells[index];
         let seed = header.seed;
         if opened.is_some() {
             return Ok(());
         }
         if let Some(of) = policy.share_of {
-            let same = |cell: &&Place<'_>| {
+            let same = |cell: &&CellJob<'_>| {
                 cell.policy.name == self.plan.policies[of].name
                     && (cell.pair, &cell.link.name, cell.header.seed) == (pair, &link.name, seed)
             };
@@ -229,14 +230,14 @@ impl<'a> SweepRun<'a> {
     }
 
     /// The large model's share in a cell that is done, to three digits.
-    fn share(&self, cell: &Place<'_>) -> Option<f64> {
+    fn share(&self, cell: &CellJob<'_>) -> Option<f64> {
         let (_, log) = cell.opened.as_ref().filter(|_| self.left(cell).is_empty())?;
         let share = Figures::new(log.rows().values()).takeover_share;
         Some((share * 1e3).round() / 1e3)
     }
 
     /// The problems of a cell without a grade.
-    fn left(&self, cell: &Place<'_>) -> Vec<Problem> {
+    fn left(&self, cell: &CellJob<'_>) -> Vec<Problem> {
         let graded = |problem: &&Problem| {
             cell.opened.as_ref().is_some_and(|(_, log)| log.is_graded(&problem.id))
         };
@@ -245,14 +246,14 @@ impl<'a> SweepRun<'a> {
 }
 
 /// All cells, in the order in which they are asked.
-fn cells(plan: &SweepPlan, pairs: usize) -> Vec<Place<'_>> {
+fn cells(plan: &SweepPlan, pairs: usize) -> Vec<CellJob<'_>> {
     let mut cells = Vec::new();
     for pair in 0..pairs {
         for policy in &plan.policies {
             for link in &plan.links {
                 for &seed in &plan.seeds {
                     let header = LogHeader { seed, ..policy.header.clone() };
-                    cells.push(Place { pair, policy, link, header, opened: None });
+                    cells.push(CellJob { pair, policy, link, header, opened: None });
                 }
             }
         }

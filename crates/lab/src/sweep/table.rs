@@ -3,7 +3,7 @@
 use grading::quantile::quantile;
 use runs::{Figures, Row};
 
-use super::cell::Crossed;
+use super::cell::CellTraffic;
 
 const HEADER: &str = "\
 | policy | link | seed | right | 95 % interval | large share | takeovers | abandoned | passed over | latency median | p95 | network share | up | down | degraded | failed |
@@ -38,7 +38,7 @@ impl CellFigures {
     pub(crate) fn new<'a>(
         (policy, link, seed): (&str, &str, u64),
         rows: impl Iterator<Item = &'a Row> + Clone,
-        traffic: &[Crossed],
+        traffic: &[CellTraffic],
     ) -> CellFigures {
         let graded = rows.clone().filter_map(|row| match row {
             Row::Graded(graded) => Some(&graded.summary.time),
@@ -57,8 +57,8 @@ impl CellFigures {
             median_us: quantile(&walls, 0.5).unwrap_or(0),
             p95_us: quantile(&walls, 0.95).unwrap_or(0),
             network_share: network as f64 / wall.max(1) as f64,
-            up_bytes: traffic.iter().map(|crossed| crossed.up_bytes).sum::<u64>() / each,
-            down_bytes: traffic.iter().map(|crossed| crossed.down_bytes).sum::<u64>() / each,
+            up_bytes: traffic.iter().map(|run| run.up_bytes).sum::<u64>() / each,
+            down_bytes: traffic.iter().map(|run| run.down_bytes).sum::<u64>() / each,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     stats,
 };
 
-type Pair<'b, 'a> = (&'b Question<'a>, &'b Question<'a>);
+type QuestionPair<'b, 'a> = (&'b Question<'a>, &'b Question<'a>);
 
 pub(super) fn figure(data: &Data<'_>) -> Figure {
     let mut table = Table::new(&[
@@ -78,7 +78,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
 }
 
 /// A policy, the first one over the same link, and the questions that both answered.
-type Compared<'b, 'a> = (&'b Group<'a>, &'b Group<'a>, Vec<Pair<'b, 'a>>);
+type Compared<'b, 'a> = (&'b Group<'a>, &'b Group<'a>, Vec<QuestionPair<'b, 'a>>);
 
 /// All that can be compared, and what cannot.
 fn compared<'b, 'a>(data: &'b Data<'a>) -> (Vec<Compared<'b, 'a>>, Vec<String>) {
@@ -111,13 +111,13 @@ fn head(group: &Group<'_>, against: &Group<'_>, questions: usize) -> Vec<Value> 
 }
 
 /// How often each was right, of the same number of answers.
-fn right((ours, theirs): Pair<'_, '_>) -> (u64, u64) {
+fn right((ours, theirs): QuestionPair<'_, '_>) -> (u64, u64) {
     let ((ours, our_answers), (theirs, their_answers)) = (ours.right(), theirs.right());
     // A seed may be missing on one side: shares over the same denominator.
     (ours * their_answers, theirs * our_answers)
 }
 
-fn latency_ratio(drawn: &[&Pair<'_, '_>]) -> Option<f64> {
+fn latency_ratio(drawn: &[&QuestionPair<'_, '_>]) -> Option<f64> {
     let ours: Vec<&Question<'_>> = drawn.iter().map(|pair| pair.0).collect();
     let theirs: Vec<&Question<'_>> = drawn.iter().map(|pair| pair.1).collect();
     let (ours, theirs) = (
