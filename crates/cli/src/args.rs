@@ -21,18 +21,18 @@ pub struct NodesArgs {
     /// Those that are named.
     #[command(flatten)]
     pub named: NamedNodes,
-    /// What --small @NAME and --large @NAME stand for: a TOML file with a table for each name: its address and
-    /// how it is secured. See docs/ask.md.
+    /// The nodes that --small @NAME and --large @NAME mean: a TOML file with a table for each name, with its address
+    /// and how it is secured. See docs/ask.md.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     pub endpoints: Option<PathBuf>,
-    /// Give up a large node when it is silent for so long; the next one, or else the small one, goes on without it.
+    /// Treat a large node as lost after this much silence; the next one, or else the small one, goes on without it.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration, help_heading = "Nodes")]
     pub large_timeout: Duration,
-    /// Try a lost large node again after so long when no other one is left, then twice as long each time up to 30s;
-    /// the answer stays marked degraded. `never`: not at all.
+    /// Try a lost large node again after this time when no other one is left, then twice as long each time up to 30s;
+    /// the answer stays marked degraded. `never`: do not try.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration_or_never, help_heading = "Nodes")]
     pub rejoin_after: Duration,
-    /// Give up a small node when it is silent for so long.
+    /// Treat a small node as lost after this much silence.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = positive_duration, help_heading = "Nodes")]
     pub small_timeout: Duration,
     /// Send a node the other's text only when it must write, instead of ahead (to measure what
@@ -67,16 +67,16 @@ pub struct PolicyArgs {
     /// sessions do. For comparison; the answers are the same.
     #[arg(long, help_heading = "Policy")]
     pub resend: bool,
-    /// Give a takeover up when the large model's first text is not here so long after the ask; the small one goes on
-    /// in its place. [default: wait as long as the node gives signs]
+    /// Cancel a takeover when the large model's first text has not arrived within this time; the small one goes on in
+    /// its place. [default: wait while the node gives signs of life]
     #[arg(long, value_name = "TIME", value_parser = positive_duration, help_heading = "Policy")]
     pub takeover_deadline: Option<Duration>,
-    /// Let the small model write on while the large one is asked, up to N tokens: its text is taken, and the takeover
-    /// given up, when it has written them before the large model's first text is here.
+    /// While waiting for the large model, let the small one draft up to N tokens. If the draft is done first, keep it
+    /// and cancel the takeover.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
     pub overlap: Option<u32>,
-    /// Pass takeovers over that are beyond this: `share<=10%` of the tokens, `latency<=8s` or `cost<=0.002` of an
-    /// answer. Takeovers after affirmations go last. Several times: all hold. See docs/ask.md.
+    /// Skip takeovers that would exceed this: `share<=10%` of the tokens, `latency<=8s` or `cost<=0.002` of an answer.
+    /// Takeovers after affirmations are the first to be skipped. Give several: all hold. See docs/ask.md.
     #[arg(long, value_name = "TARGET", help_heading = "Policy")]
     pub target: Vec<Target>,
     /// What tokens cost, for a target of costs: a TOML file as in docs/report.md.

@@ -69,7 +69,7 @@ impl ShapingArgs {
 /// Arguments of `calibrate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CalibrateArgs {
-    /// Links, by name or description; all that have a name unless told otherwise.
+    /// Links, by name or description. [default: every link that has a name]
     pub(crate) link: Vec<String>,
     /// How long round trips are measured on each link. Rare stalls show in minutes only.
     #[arg(
@@ -94,7 +94,7 @@ Examples:
     specthink ask --journal one.jsonl \"What is 17 * 23?\"
     specthink-lab replay one.jsonl --link rtt=90ms,jitter=3ms --rows replayed.jsonl
 
-docs/replay.md tells what replay can and cannot tell.";
+docs/replay.md says what replay can and cannot show.";
 
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
@@ -127,7 +127,7 @@ pub(crate) struct ReportArgs {
     /// Folders that `sweep` wrote, of one data set; finished or not.
     #[arg(required = true)]
     pub(crate) folder: Vec<PathBuf>,
-    /// The report's folder; `report` in the sweep's own unless told otherwise.
+    /// The report's folder. [default: `report` in the sweep's folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
@@ -137,7 +137,7 @@ pub(crate) struct ReportArgs {
 /// What tokens cost.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PricesArgs {
-    /// A TOML file of what tokens and traffic cost; an example unless told otherwise. See docs/report.md.
+    /// A TOML file with the prices of tokens and traffic. [default: an example] See docs/report.md.
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
 }
