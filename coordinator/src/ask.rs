@@ -109,7 +109,7 @@ impl Observer for Screen {
     }
 }
 
-/// Whether a small node ever accepted the question; if not, there is nothing to sum up.
+/// Returns whether a small node ever accepted the question; if not, there is nothing to sum up.
 fn began(outcome: &Outcome) -> bool {
     !outcome.summary.small.model.is_empty()
 }

@@ -59,7 +59,7 @@ impl<W: Write> Renderer<W> {
         Renderer { out, style, span: None, at_line_start: true, error: None }
     }
 
-    /// Whether the other end is gone, or cannot be written to.
+    /// Returns whether the other end is gone, or cannot be written to.
     pub(crate) fn is_broken(&self) -> bool {
         self.error.is_some()
     }
@@ -67,7 +67,7 @@ impl<W: Write> Renderer<W> {
     /// Ends the text: closes what is open, ends the line.
     ///
     /// # Errors
-    /// The first error of the whole writing. A reader that went away is none.
+    /// The first error since the beginning. A reader that went away is not an error.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.close();
         match self.error {

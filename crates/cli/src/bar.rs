@@ -6,7 +6,7 @@ use grading::dataset::SkippedLine;
 use indicatif::{ProgressBar, ProgressStyle};
 use runs::Row;
 
-/// Where no bar can be drawn, a line is printed every so many questions.
+/// Where no bar can be drawn, a line is printed after every this many questions.
 const LINE_EVERY: u64 = 50;
 
 /// How far a run is.
@@ -18,7 +18,7 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// A run over so many questions, of which some are done.
+    /// A run over `all` questions, of which `done` are graded already.
     pub fn new(all: u64, done: u64) -> Bar {
         let draws = io::stderr().is_terminal();
         let bar = if draws { ProgressBar::new(all) } else { ProgressBar::hidden() };
@@ -44,13 +44,13 @@ impl Bar {
         }
     }
 
-    /// Another part of the run begins; right answers are counted anew.
+    /// Begins another part of the run; right answers are counted from zero.
     pub fn begin(&mut self, part: &str) {
         (self.right, self.graded) = (0, 0);
         self.bar.set_prefix(format!("{part} "));
     }
 
-    /// Takes note of a row.
+    /// Counts a row.
     pub fn see(&mut self, row: &Row) {
         match row {
             Row::Graded(graded) => {
@@ -70,13 +70,13 @@ impl Bar {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// Standard error may be gone; the run is not less for it.
+/// Standard error may be gone; the run goes on.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -10,7 +10,7 @@ use crate::{
     exit::{Exit, Stop},
 };
 
-/// The pair, when it is the one to answer: when no node is named.
+/// Returns the pair if it is to answer: if no node is named.
 pub(crate) fn answering<'a>(
     builtin: Option<&'a dyn Builtin>,
     nodes: &NodesArgs,
@@ -18,7 +18,7 @@ pub(crate) fn answering<'a>(
     builtin.filter(|_| nodes.named.is_empty())
 }
 
-/// Starts the pair. It is on loopback and this process's own, so flags about credentials are mistakes.
+/// Starts the pair. It runs in this process and on loopback, so flags about credentials are mistakes.
 pub(crate) fn start(
     builtin: &dyn Builtin,
     large: bool,
@@ -40,8 +40,8 @@ pub(crate) fn start(
     builtin.start(large).map_err(no_pair)
 }
 
-/// Lets the pair prepare the process, when it is the one to answer. Comes first in a command. Returns what to end
-/// with where another process did the work.
+/// Lets the pair prepare the process, when it is the one to answer. Call it first in a command. Returns the exit
+/// code if another process did the work.
 ///
 /// # Errors
 /// When there is no such process.
@@ -59,7 +59,7 @@ pub(crate) fn no_pair(why: String) -> Stop {
     Stop::new(Exit::Unreachable, format!("cannot start the built-in pair: {why}; {mend}"))
 }
 
-/// What is said before the pair answers.
+/// The note that is printed before the pair answers.
 pub(crate) fn banner(builtin: &dyn Builtin) -> String {
     format!(
         "note: the built-in pair answers: it can do {}, and nothing else; for other questions name \

@@ -7,7 +7,7 @@ use tokio::{runtime::Runtime, sync::Notify};
 
 use crate::exit::{Exit, Stop};
 
-/// Runs a command's work to its end on a runtime of its own; it is told when a signal asks it to end.
+/// Runs a command's work to its end on its own runtime. The work's [`Notify`] is notified when a signal asks it to end.
 ///
 /// # Errors
 /// When there is no runtime, or as the work.
@@ -15,7 +15,7 @@ pub fn until_enough<T>(work: impl AsyncFnOnce(Arc<Notify>) -> Result<T, Stop>) -
     let runtime = Runtime::new()
         .map_err(|why| Stop::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
     let enough = Arc::new(Notify::new());
-    // Beside the work: it must hear of a signal also while the work waits for a slow reader.
+    // In its own task: signals must be seen also while the work waits for a slow reader.
     let signals = runtime.spawn(heed_signals(Arc::clone(&enough)));
     let ended = runtime.block_on(work(enough));
     signals.abort();

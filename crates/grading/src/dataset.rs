@@ -85,7 +85,7 @@ pub enum DatasetError {
     },
 }
 
-/// What is wrong with a line, and how to mend it.
+/// What is wrong with a line, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineFault {
     /// Its bytes are no text.

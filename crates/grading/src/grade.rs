@@ -43,7 +43,7 @@ pub enum Judge {
     MathVerify,
 }
 
-/// Whether an answer equals the right one.
+/// Returns whether an answer equals the right one.
 ///
 /// The right one comes first, as its form decides: see the table of cases in the tests. A text that
 /// cannot be read as a formula equals only the same text, white space aside.
@@ -58,7 +58,7 @@ pub fn equivalent(gold: &str, answer: &str) -> bool {
     }
 }
 
-/// Whether both are the same text, or the same whole number or fraction.
+/// Returns whether both are the same text, or the same whole number or fraction.
 ///
 /// This is narrower than [`equivalent`]: nothing that anybody could dispute.
 pub fn exactly_equal(gold: &str, answer: &str) -> bool {
@@ -94,7 +94,7 @@ fn parse(text: &str) -> Option<value::Value> {
     if text.len() > MAX_FORMULA { None } else { parse::parse(text) }
 }
 
-/// Whether both are the same text or the same whole number; `None` where that does not decide.
+/// Returns whether both are the same text or the same whole number; `None` where that does not decide.
 fn same_text(a: &str, b: &str) -> Option<bool> {
     if let (Some(a), Some(b)) = (clean::whole_number(a), clean::whole_number(b)) {
         return Some(a == b);

@@ -19,8 +19,8 @@ pub fn wilson(k: u64, n: u64) -> (f64, f64) {
     wilson_share(right / total, total)
 }
 
-/// The same for a share that is told by so many answers, which need not be a whole number: answers that depend on each
-/// other tell less than as many that do not.
+/// Wilson's interval of a share of `total` answers. The total need not be whole: answers that depend on each other
+/// count as fewer than as many independent ones.
 pub fn wilson_share(share: f64, total: f64) -> (f64, f64) {
     if total <= 0.0 {
         return (0.0, 1.0);

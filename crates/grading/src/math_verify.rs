@@ -134,7 +134,7 @@ impl MathVerify {
         Ok(judge)
     }
 
-    /// Whether math-verify finds that a text ends in the right answer.
+    /// Returns whether math-verify finds that a text ends in the right answer.
     pub fn equivalent(&mut self, gold: &str, text: &str) -> Result<bool, GradeError> {
         let mut running = match self.running.take() {
             Some(running) => running,

@@ -67,7 +67,7 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether the sign at the end stands behind something that it can be taken from, and not behind a word.
+/// Returns whether the sign at the end stands behind something that it can be taken from, and not behind a word.
 fn follows_operand(text: &str) -> bool {
     let before = text.trim_end_matches('-').trim_end();
     let bare = before.trim_end_matches(|c: char| c.is_alphabetic());

@@ -38,7 +38,7 @@ impl Default for Effort {
 }
 
 impl Effort {
-    /// Round trips for so long, a hundred in a second at most.
+    /// Measures round trips for `time`, at most a hundred per second.
     pub fn with_pings_for(time: Duration) -> Self {
         Effort {
             pings: (time.as_secs_f64() * 100.0).ceil() as usize,

@@ -17,7 +17,7 @@ use crate::{
     stats::{self, Estimate},
 };
 
-/// What a policy has to keep.
+/// A condition that a policy has to meet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PlanTarget {
     /// At least this share of the answers is right.
@@ -26,7 +26,7 @@ pub enum PlanTarget {
     Answers(policy::Target),
 }
 
-/// A target that is none. One line.
+/// A target that cannot be parsed. One line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "target {0:?}: write accuracy>=80%, share<=10%, latency<=8s or cost<=0.002, with a number from 0 on"
@@ -64,7 +64,7 @@ pub struct Candidate {
     pub policy: String,
     /// The pair of models.
     pub pair: String,
-    /// Answers that this is taken from.
+    /// How many answers this is computed from.
     pub answers: usize,
     /// Right of graded, with Wilson's interval.
     pub accuracy: Estimate,
@@ -94,7 +94,7 @@ pub enum Source {
         recorded_over: String,
         /// Answers that would have gone another way over the link: patience would have ended.
         doubtful: usize,
-        /// Answers without a journal that can be used, which are not in the figures, and why the first one's cannot.
+        /// The answers left out of the figures because their journals cannot be used, and the reason for the first.
         unusable: Option<(usize, String)>,
     },
 }

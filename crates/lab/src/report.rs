@@ -83,8 +83,8 @@ impl Report {
         Ok(Report { files })
     }
 
-    /// Writes it into a folder, which is made where it is not there; files of an earlier report are replaced. Answers
-    /// where the page is.
+    /// Writes the report into a folder, which is created if needed; files of an earlier report are replaced. Returns
+    /// the path of the page.
     ///
     /// # Errors
     /// When something cannot be written.

@@ -1,4 +1,4 @@
-//! What sweeps left behind, read again: finished or not, one folder or several of one data set.
+//! The results of sweeps, read back from disk: finished or not, one folder or several of one data set.
 //!
 //! [`Results`] holds every cell with its rows; journals are read when they are asked for ([`CellResults::journal`]).
 //! Nothing is dropped in silence: whatever cannot be used is a [`SkippedResult`] with its reason. What does not live
@@ -36,7 +36,7 @@ pub struct Results {
     pub links: Vec<LinkProfile>,
     /// Every cell that has rows.
     pub cells: Vec<CellResults>,
-    /// What could not be used, but for journals: those are told when they are read.
+    /// What could not be used, except journals, which are checked when they are read.
     pub skipped: Vec<SkippedResult>,
 }
 
@@ -61,8 +61,8 @@ pub struct PolicyResults {
 }
 
 impl Results {
-    /// Reads the folders of one or more sweeps. A folder of folders, which a sweep of several pairs leaves, stands for
-    /// the sweeps in it.
+    /// Reads the folders of one or more sweeps. A folder of folders, as a sweep of several pairs writes it, means all
+    /// sweeps in it.
     ///
     /// # Errors
     /// When one of them is no sweep's, cannot be read, or is of another data set than the first.
@@ -94,18 +94,18 @@ impl Results {
         self.policies.iter().find(|policy| policy.label == label)
     }
 
-    /// Whose policies a cell is one of: what was asked of the same models under the same conditions.
+    /// The setting of a cell: cells of one setting have the same models and conditions.
     pub fn setting(&self, cell: &CellResults) -> Option<usize> {
         self.policy(&cell.policy).map(|policy| policy.setting)
     }
 
-    /// All of them, each the place of its first sweep.
+    /// All settings, each as the index of its first sweep.
     pub fn settings(&self) -> impl Iterator<Item = usize> {
         let all: BTreeSet<usize> = self.policies.iter().map(|policy| policy.setting).collect();
         all.into_iter()
     }
 
-    /// Two sweeps whose links are not made in the same way, where there are such.
+    /// Two sweeps whose links are shaped in different ways, if there are such.
     pub fn of_two_kinds(&self) -> Option<(&Sweep, &Sweep)> {
         let first = self.sweeps.first()?;
         let other = |sweep: &&Sweep| sweep.experiment.shaping != first.experiment.shaping;

@@ -1,5 +1,5 @@
-//! Statistics of paired questions: intervals by resampling questions, shares of answers that hang together, exact tests
-//! of two policies on the same questions.
+//! Statistics of paired questions: intervals by resampling questions, shares of answers that depend on each other,
+//! exact tests of two policies on the same questions.
 //!
 //! A question is the unit throughout: its answers with several seeds are drawn together, because they are not
 //! independent of each other. Pure: the same values and seed give the same results.
@@ -14,7 +14,7 @@ use thinking::draw::splitmix64;
 
 /// How often questions are drawn anew for an interval.
 pub const RESAMPLES: u64 = 2_000;
-/// An interval of fewer resamples than this share of all is none: too often there was nothing to say.
+/// If fewer than this fraction of the resamples have a value, no interval is given.
 const DEFINED: f64 = 0.95;
 
 /// A value with its 95 % interval.
@@ -22,13 +22,13 @@ const DEFINED: f64 = 0.95;
 pub struct Estimate {
     /// The value for the questions as they are.
     pub value: f64,
-    /// The interval's ends; absent where it cannot be told.
+    /// The interval's ends; `None` if there is none.
     pub interval: Option<(f64, f64)>,
 }
 
 /// A statistic of questions with its percentile bootstrap interval: [`RESAMPLES`] times as many questions are drawn
 /// with replacement. A resample for which the statistic has no value is left out; where that is more than one in
-/// twenty, there is no interval. Nothing where the questions themselves give no value.
+/// twenty, there is no interval. `None` if the questions themselves give no value.
 pub fn bootstrap<Q>(
     questions: &[Q],
     seed: u64,
@@ -71,13 +71,12 @@ pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0.0).then(|| sum / count)
 }
 
-/// Of one question: how many hits, of how many tries.
+/// The hits and the tries of one question.
 pub type Hits = (u64, u64);
 
-/// A share over questions, each of which has so many hits of so many tries, with Wilson's interval. Tries of one
-/// question hang together, so they count for less: by the design effect of sampling questions (Kish 1965), which is
-/// at least 1 and at most the tries per question. With one try for each question this is Wilson's interval itself.
-/// Nothing without a try.
+/// The share of hits among the tries of all questions, with Wilson's interval. Tries of one question depend on each
+/// other, so they count for less: by the design effect of sampling questions (Kish 1965), which is at least 1 and at
+/// most the tries per question. With one try for each question this is Wilson's interval itself. `None` without a try.
 pub fn share(questions: &[Hits]) -> Option<Estimate> {
     let asked: Vec<(f64, f64)> = questions
         .iter()

@@ -5,7 +5,7 @@ use grading::{interval::wilson, quantile::quantile};
 use lab::stats::{bootstrap, holm, mcnemar, mean, median, paired_difference, share};
 use proptest::prelude::*;
 
-/// So many questions that only the first had right, and so many that only the second had.
+/// The p-value if only the first policy is right in `first` questions, and only the second in `second`.
 fn discordant(first: u64, second: u64) -> f64 {
     let questions = (0..first).map(|_| (1, 0)).chain((0..second).map(|_| (0, 1)));
     mcnemar(questions.chain([(1, 1), (0, 0)])).p

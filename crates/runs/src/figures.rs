@@ -24,7 +24,7 @@ pub struct Figures {
     pub degraded: u64,
     /// Questions that do not fit a model; they count as graded and not right.
     pub too_long: u64,
-    /// Answers that the grader could not tell about; they count as not right.
+    /// Answers that the grader could not judge; they count as wrong.
     pub ungraded: u64,
     /// Answers cut off by a limit.
     pub cut_off: u64,

@@ -1,10 +1,10 @@
-//! A policy over a data set: every question is asked once, its answer graded, and what came of it
-//! written to a log that an interrupted run takes up again.
+//! A policy over a data set: every question is asked once, its answer graded, and the result
+//! written to a log from which an interrupted run is resumed.
 //!
 //! [`run`] drives many answers at a time; the [`log`] keeps them; [`Figures`] are made from the log's
 //! rows alone. How questions are read and answers graded is in the crate `grading`.
 //!
-//! Here live no command line, no terminal and no wire: a [`RunSource`] brings the nodes.
+//! What does not live here: command line, terminal and wire; a [`RunSource`] brings the nodes.
 
 mod data;
 mod figures;
@@ -32,13 +32,13 @@ pub use self::{
     log::{EvalError, EvalLog, Graded, LogHeader, Row},
 };
 
-/// After so many failures in a row the nodes are taken for gone, and the run stops.
+/// After this many failures in a row the nodes are considered gone, and the run stops.
 const PATIENCE_FAILURES: u32 = 5;
-/// A node that has no room is asked again so many times.
+/// How often an overloaded node is asked.
 const OVERLOADED_TRIES: u32 = 30;
-/// One that cannot be reached, so many times: it may be on its way back.
+/// How often an unreachable node is asked: it may be restarting.
 const UNAVAILABLE_TRIES: u32 = 3;
-/// When to ask it again, unless it says so itself; and the longest to wait.
+/// The wait before the next try if the node names none; and the longest wait.
 const RETRY_AFTER_MS: (u64, u64) = (1_000, 10_000);
 
 /// How a run over a data set ended.
@@ -75,8 +75,8 @@ pub trait RunSource {
     }
 }
 
-/// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded; `see` is told of
-/// every row. Answers are graded one after the other, and nobody waits for that: what is asked meanwhile goes on.
+/// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded; `see` is called with
+/// every row. Answers are graded one after another, while the next ones are being asked.
 ///
 /// # Errors
 /// When the log cannot be written, no answer can be graded, or the source fails.
@@ -126,7 +126,7 @@ pub async fn run(
     Ok(if cancelled.get() { RunEnd::Cancelled } else { RunEnd::Complete })
 }
 
-/// Asks one problem, and again while a node has no room or is away for a moment.
+/// Asks one problem, and retries while a node is overloaded or unreachable.
 async fn ask(problem: &Problem, source: &impl RunSource) -> Result<(u64, Outcome), EvalError> {
     let mut tries = 0;
     loop {
@@ -158,7 +158,7 @@ async fn ask(problem: &Problem, source: &impl RunSource) -> Result<(u64, Outcome
     }
 }
 
-/// Whether it is the question that cannot be answered, and by no node of this model.
+/// Returns whether the question is at fault, so that no node of this model can answer it.
 fn of_question(failure: &Failure) -> bool {
     matches!(failure.code, Code::ContextTooLong | Code::MessageTooLarge)
 }
@@ -220,7 +220,7 @@ fn minutes(time: Duration) -> String {
     }
 }
 
-/// Sees nothing: the outcome says all that a row needs.
+/// Ignores all progress: the outcome holds all that a row needs.
 struct Nobody;
 
 impl Observer for Nobody {

@@ -245,12 +245,12 @@ impl EvalLog {
         &self.rows
     }
 
-    /// Whether its last row lacked its end when it was read; that row is not among the others.
+    /// Returns whether its last row lacked its end when it was read; that row is not among the others.
     pub fn broke_off(&self) -> bool {
         self.broke_off
     }
 
-    /// Whether the question has its grade.
+    /// Returns whether the question has its grade.
     pub fn is_graded(&self, id: &str) -> bool {
         matches!(self.rows.get(id), Some(Row::Graded(_)))
     }
@@ -285,7 +285,7 @@ impl Row {
     }
 }
 
-/// How much of a log's text is lines that end: whatever follows the last line break is a row that broke off.
+/// The length of a log's complete lines: what follows the last line break is a row that broke off.
 fn whole(text: &[u8], path: &Path) -> Result<usize, EvalError> {
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     if whole == 0 && !text.is_empty() && !text.starts_with(b"{\"specthink_eval\"") {

@@ -28,7 +28,7 @@ use self::{
     exit::stop,
 };
 
-/// Runs the command with these arguments, the program's name first. Answers its exit code; what went
+/// Runs the command with these arguments, the program's name first. Returns its exit code; what went
 /// wrong is on standard error, in one line. `builtin` is the pair of nodes that answers when none is
 /// named.
 pub fn run(
@@ -77,7 +77,7 @@ fn catalogue(args: &LinksArgs) -> Result<Links, Stop> {
     read().map_err(stop)
 }
 
-/// What stands for all links that have a name.
+/// The argument that means all links that have a name.
 const ALL: &str = "all";
 
 /// Links by name or description; all that have a name where none is asked for, or `all`.

@@ -14,7 +14,7 @@ const WANTED: &str = "write NAME=SMALL,LARGE with the addresses of both nodes or
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PairArg {
     name: String,
-    /// The small nodes, then the large one, each an address or `@NAME`; none for the pair of this program.
+    /// The small nodes, then the large one, each an address or `@NAME`; empty for the pair of this program.
     nodes: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ impl ModelPair {
 /// The pairs that are asked for, with the arguments that are for all of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pairs<'a> {
-    /// Those that have a name; none: the nodes of the other arguments.
+    /// Those with a name; empty: the nodes of the other arguments.
     pub(crate) named: &'a [PairArg],
     pub(crate) nodes: &'a NodesArgs,
     pub(crate) security: &'a SecurityArgs,

@@ -21,8 +21,8 @@ const HEADER: &str = "\
 | link | answers | latency median | p95 | hand-over median | p95 | network share | up | down | doubtful |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
-/// Reasons for leaving a journal out that are told one by one; the others are counted.
-const TOLD: usize = 10;
+/// How many skipped journals are printed with their reasons; the others are counted.
+const SHOWN: usize = 10;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
     let links = profiles(&catalogue(&args.links)?, &args.link)?;
@@ -128,10 +128,10 @@ fn is_journal(path: &Path) -> io::Result<bool> {
 
 fn tell(left_out: &[String]) {
     let mut text = String::new();
-    for why in left_out.iter().take(TOLD) {
+    for why in left_out.iter().take(SHOWN) {
         let _ = writeln!(text, "left out: {why}");
     }
-    if let Some(more) = left_out.len().checked_sub(TOLD).filter(|more| *more > 0) {
+    if let Some(more) = left_out.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "left out: {more} more journals");
     }
     // Nobody to tell is no reason to stop.

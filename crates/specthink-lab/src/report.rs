@@ -29,8 +29,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Stop> {
     print(&format!("{}\n", page.display()))
 }
 
-/// Makes the report at the end of a sweep and says where it is. A report that cannot be made is told and no more: the
-/// results are what counts.
+/// Writes the report at the end of a sweep and prints where it is. A failure is printed, not returned: the sweep itself
+/// succeeded.
 pub(crate) fn after(out: &Path) {
     let made = || -> Result<PathBuf, Stop> {
         made(&[out.to_owned()], &Prices::example()?, &beside(out)).map_err(stop)

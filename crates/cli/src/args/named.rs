@@ -30,7 +30,7 @@ pub struct NamedNodes {
 }
 
 impl NamedNodes {
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.small.is_empty() && self.large.is_empty()
     }

@@ -96,14 +96,14 @@ pub(crate) fn boxed(text: &str) -> Option<String> {
     Some(parts.join(", "))
 }
 
-/// Whether what stands between two boxes joins them to a list.
+/// Returns whether what stands between two boxes joins them to a list.
 fn joins(gap: &str) -> bool {
     let words = |word: &str| words(gap).any(|w| w == word);
     let sentence = gap.contains(['.', '!', '?', '\n']);
     gap.len() < JOINED && !sentence && (gap.contains([',', ';']) || words("and") || words("or"))
 }
 
-/// Whether what stands between two boxes takes the first one back, or leads on from it.
+/// Returns whether what stands between two boxes takes the first one back, or leads on from it.
 fn replaces(gap: &str) -> bool {
     let gap = gap.to_lowercase();
     // "but also" adds.
@@ -120,7 +120,7 @@ fn words(gap: &str) -> impl Iterator<Item = &str> {
     gap.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// Whether the text says of a box that it is not the answer: `not \boxed{8}`, `~~\boxed{8}~~`.
+/// Returns whether the text says of a box that it is not the answer: `not \boxed{8}`, `~~\boxed{8}~~`.
 fn is_denied(text: &str, span: &Span<'_>) -> bool {
     let before = text.get(..span.start).unwrap_or("");
     let after = text.get(span.end..).unwrap_or("");

@@ -200,7 +200,7 @@ fn plain_number(text: &str, start: usize) -> Option<usize> {
     (end > start).then(|| end + exponent_length(&text[end..]))
 }
 
-/// Whether the text before a number ends in its minus.
+/// Returns whether the text before a number ends in its minus.
 fn is_negative(before: &str) -> bool {
     let bare = CURRENCIES.iter().find_map(|sign| before.strip_suffix(sign)).unwrap_or(before);
     for word in ["minus ", "Minus ", "negative ", "Negative "] {

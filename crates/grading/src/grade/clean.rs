@@ -265,7 +265,7 @@ fn strip_plain_unit(text: &str) -> Option<usize> {
     (known && plain && after_value && holds_a_value(kept)).then_some(kept.len())
 }
 
-/// Whether something that can carry a unit is left, and not the open half of an operation.
+/// Returns whether something that can carry a unit is left, and not the open half of an operation.
 fn holds_a_value(text: &str) -> bool {
     let open = ['=', '+', '-', '*', '/', '^', '_', '(', '[', '{', ',', ';', '<', '>', '\\', '&'];
     let command = text.rfind('\\').map_or("", |at| &text[at + 1..]);

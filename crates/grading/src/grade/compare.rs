@@ -13,7 +13,7 @@ use super::{
     value::{Chain, Relation, Value},
 };
 
-/// Whether the answer is the right value.
+/// Returns whether the answer is the right value.
 pub(super) fn same(right: &Value, answer: &Value) -> bool {
     let (right, answer) = unwrap(right, answer);
     if right == answer {
@@ -127,7 +127,7 @@ fn difference(left: &Value, right: &Value) -> Option<Expr> {
     }
 }
 
-/// Whether both expressions are the same.
+/// Returns whether both expressions are the same.
 pub(super) fn same_exprs(right: &Expr, answer: &Expr) -> bool {
     if right == answer {
         return true;
@@ -152,7 +152,7 @@ pub(super) fn same_exprs(right: &Expr, answer: &Expr) -> bool {
     same_everywhere(right, answer)
 }
 
-/// Whether a word is spelled by a product of letters: `\text{east}` and "east".
+/// Returns whether a word is spelled by a product of letters: `\text{east}` and "east".
 fn spells(word: &Expr, letters: &Expr) -> bool {
     match word {
         Expr::Sym(word) => letters.spelled().is_some_and(|spelled| &spelled == word),
@@ -168,7 +168,7 @@ fn counted(expr: &Expr) -> Option<&num_rational::BigRational> {
     }
 }
 
-/// Whether both are the same to six decimals; what rounds to nothing is not the same as nothing.
+/// Returns whether both are the same to six decimals; what rounds to nothing is not the same as nothing.
 fn same_rounded(right: &Expr, answer: &Expr) -> bool {
     let value = |expr: &Expr| -> Option<Num> {
         let mut symbols = Vec::new();

@@ -86,7 +86,7 @@ fn apply(func: Func, arg: &Num) -> Option<Num> {
     }
 }
 
-/// Whether both have the same value wherever both have one.
+/// Returns whether both have the same value wherever both have one.
 pub(super) fn same_everywhere(a: &Expr, b: &Expr) -> bool {
     let mut symbols = Vec::new();
     a.symbols(&mut symbols);
@@ -105,7 +105,7 @@ pub(super) fn same_everywhere(a: &Expr, b: &Expr) -> bool {
     compared >= points.min(2)
 }
 
-/// Whether one is a constant times the other, and that constant's sign.
+/// Returns whether one is a constant times the other, and that constant's sign.
 pub(super) fn ratio(a: &Expr, b: &Expr) -> Option<bool> {
     let mut first: Option<Num> = None;
     let mut compared = 0;

@@ -36,7 +36,7 @@ pub(super) enum Expr {
         value: BigRational,
         decimal: bool,
     },
-    /// So many hundredths.
+    /// This many hundredths.
     Percent(Box<Expr>),
     Pi,
     E,
@@ -120,12 +120,12 @@ impl Expr {
         }
     }
 
-    /// Whether it is a positive fraction or whole number: what makes "2 1/2" a mixed number.
+    /// Returns whether it is a positive fraction or whole number: what makes "2 1/2" a mixed number.
     pub(super) fn is_positive_rational(&self) -> bool {
         matches!(self, Expr::Num { value, decimal: false } if value.is_positive())
     }
 
-    /// Whether it is a decimal, with a percent sign or without.
+    /// Returns whether it is a decimal, with a percent sign or without.
     pub(super) fn is_decimal(&self) -> bool {
         match self {
             Expr::Num { decimal, .. } => *decimal,
@@ -160,7 +160,7 @@ impl Expr {
         }
     }
 
-    /// Whether nothing but symbols is in it: then "... = 5" says what it is.
+    /// Returns whether nothing but symbols is in it: then "... = 5" says what it is.
     pub(super) fn is_only_symbols(&self) -> bool {
         match self {
             Expr::Sym(_) => true,

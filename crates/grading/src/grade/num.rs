@@ -9,7 +9,7 @@ use num_traits::{FromPrimitive, One, Pow, Signed, ToPrimitive, Zero};
 
 /// Bits that an exact value may have. Beyond, a float stands in: a text must not cost minutes.
 const MAX_BITS: u64 = 1 << 14;
-/// An answer's error bound may be this share of it; past that, two values cannot be told apart.
+/// An answer's error bound may be this share of it; past that, two values cannot be distinguished.
 const MAX_RELATIVE_ERROR: f64 = 1e-9;
 /// Factorials and binomials are computed up to here.
 const MAX_FACTORIAL: u32 = 1000;
@@ -102,7 +102,7 @@ impl Num {
         Num::approx(a * b, a.norm() * eb + b.norm() * ea + ea * eb + 2.0 * f64::EPSILON * norm)
     }
 
-    /// The quotient; none by zero or by what may be zero.
+    /// The quotient; `None` if the divisor is or may be zero.
     pub(super) fn div(&self, other: &Num) -> Option<Num> {
         if let (Exact(a), Exact(b)) = (self, other) {
             return if b.is_zero() { None } else { Num::exact(a / b) };
@@ -224,7 +224,7 @@ impl Num {
         }
     }
 
-    /// Whether it is nought, as far as can be told.
+    /// Returns whether it is zero, within its error.
     pub(super) fn is_zero(&self) -> bool {
         match self {
             Exact(value) => value.is_zero(),
@@ -232,7 +232,7 @@ impl Num {
         }
     }
 
-    /// Whether both are the same number, as far as can be told.
+    /// Returns whether both are the same number, within their errors.
     pub(super) fn same(&self, other: &Num) -> bool {
         if let (Exact(a), Exact(b)) = (self, other) {
             return a == b;

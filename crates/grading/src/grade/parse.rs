@@ -206,7 +206,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What stands there is told by looking ahead, not by trying: tries within tries take for ever.
+    /// Decides by looking ahead, not by backtracking, which takes exponential time.
     fn set_term(&mut self) -> Option<Value> {
         let separated = |token: &Tok| matches!(token, Tok::Op(',' | ';'));
         let combined = |token: &Tok| matches!(token, Tok::Cmd(name) if set_op(name).is_some());
@@ -228,7 +228,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Whether the bracket that opens here holds such a token, not counting brackets within it.
+    /// Returns whether the bracket that opens here holds such a token, not counting brackets within it.
     fn bracket_holds(&self, wanted: impl Fn(&Tok) -> bool) -> bool {
         let mut depth = 0_usize;
         for token in self.tokens.iter().skip(self.at) {

@@ -12,7 +12,7 @@ use super::{
 /// Ends that both sets may have together.
 const MAX_ENDS: usize = 64;
 
-/// Whether both are the same set of real numbers; `false` where that cannot be told.
+/// Returns whether both are the same set of real numbers; `false` if that cannot be decided.
 pub(super) fn same_region(a: &Value, b: &Value) -> bool {
     let mut ends = Vec::new();
     if collect_ends(a, &mut ends).is_none() || collect_ends(b, &mut ends).is_none() {

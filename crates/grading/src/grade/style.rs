@@ -157,7 +157,8 @@ fn styled(name: &str, after: &str, depth: usize) -> Option<Styled> {
     VALUE_COMMANDS.contains(&name).then_some(Styled::Value(inner, used))
 }
 
-/// Whether it is a value, or a sign, and not a word: "17 cm" and "x = 5", but not "(C)", "R2D2", "Room 5" or "east".
+/// Returns whether it is a value, or a sign, and not a word: "17 cm" and "x = 5", but not "(C)", "R2D2", "Room 5" or
+/// "east".
 fn is_value(text: &str) -> bool {
     let text = without_space_before(text);
     if matches!(text.trim_end(), "-" | "+") {

@@ -76,12 +76,12 @@ impl Chain {
         left.zip(&self.rest).map(|(left, (relation, right))| (left, *relation, right))
     }
 
-    /// Whether every link is an equation.
+    /// Returns whether every link is an equation.
     pub(super) fn is_equation(&self) -> bool {
         self.rest.iter().all(|(relation, _)| *relation == Relation::Equal)
     }
 
-    /// Whether it says what a symbol is.
+    /// Returns whether it says what a symbol is.
     pub(super) fn is_assignment(&self) -> bool {
         let names = match &self.first {
             Value::Expr(expr) => expr.is_only_symbols(),
@@ -121,7 +121,7 @@ impl Value {
         }
     }
 
-    /// Whether it is more than an expression or a statement.
+    /// Returns whether it is more than an expression or a statement.
     pub(super) fn is_collection(&self) -> bool {
         !matches!(self, Value::Expr(_) | Value::Chain(_))
     }

@@ -56,7 +56,7 @@ impl Discipline {
     fn arguments(&self, distribution: &str, up: bool) -> String {
         let us = |time: Duration| time.as_nanos() as f64 / 1e3;
         let (delay, jitter) = (us(self.delay), us(self.jitter));
-        // Losses each for itself: netem's bursts are so many packets, however far apart, and would lose the
+        // Independent losses: netem's bursts are a number of packets, however far apart, and would lose the
         // retransmissions of a thin stream for seconds.
         let percent = if up { (self.loss * 1e8).round() / 1e6 } else { 100.0 };
         let (packets, rate) = (self.packets, self.bits_per_second);

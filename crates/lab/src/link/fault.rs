@@ -71,7 +71,7 @@ pub enum LinkError {
     },
 }
 
-/// What is wrong with a link's description, and how to mend it.
+/// What is wrong with a link's description, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkFault {
     /// Nothing stands between two commas, or nothing at all.

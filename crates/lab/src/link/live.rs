@@ -60,7 +60,7 @@ impl LiveLink {
         Ok(LiveLink { proxy: proxy.map_err(NotUp::Loopback)?, stop, netem })
     }
 
-    /// Whether this machine can have a link of this profile and kind.
+    /// Checks that this machine can have a link of this profile and kind.
     ///
     /// # Errors
     /// Why not.
@@ -80,7 +80,7 @@ impl LiveLink {
         self.proxy.traffic()
     }
 
-    /// Whether its stalls are counted.
+    /// Returns whether its stalls are counted.
     pub fn counts_stalls(&self) -> bool {
         self.netem.is_none()
     }

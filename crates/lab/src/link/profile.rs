@@ -78,7 +78,7 @@ impl LinkProfile {
         self.jitter.mul_f64(FRAC_1_SQRT_2)
     }
 
-    /// Whether it delays, limits and loses nothing: no link at all, as loopback.
+    /// Returns whether it delays, limits and loses nothing: no link at all, as loopback.
     pub fn is_unlimited(&self) -> bool {
         let LinkProfile { name, basis, .. } = self;
         *self == LinkProfile { name: name.clone(), basis: basis.clone(), ..Self::default() }

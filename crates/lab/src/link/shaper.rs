@@ -236,11 +236,11 @@ impl Losses {
         Losses { loss, begins, in_burst: false, first, again }
     }
 
-    /// Sends segments; says how many were lost, and how long the last of them then waits.
+    /// Sends segments. Returns how many were lost, and how long the last of them then waits.
     ///
-    /// Where a segment after the lost ones arrives, the sender is told within a round trip (RFC
-    /// 8985); where the lost ones are the last, it is told by what comes next or by its timeout. A
-    /// retransmission may be lost too: then timeouts follow, each twice as long (RFC 6298).
+    /// If a segment after the lost ones arrives, the sender learns of the loss within a round trip (RFC 8985); if the
+    /// lost ones are the last, it learns from what comes next or by its timeout. A retransmission may be lost too: then
+    /// timeouts follow, each twice as long (RFC 6298).
     fn wait(
         &mut self,
         segments: u64,
@@ -301,7 +301,7 @@ impl Outages {
         (at.as_nanos() + self.phase) % self.every
     }
 
-    /// Whether the link is up, and until when it stays as it is.
+    /// Returns whether the link is up, and until when it stays as it is.
     #[cfg(target_os = "linux")]
     pub(super) fn phase(&self, at: Duration) -> (bool, Duration) {
         let position = self.position(at);

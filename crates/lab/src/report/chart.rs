@@ -31,7 +31,7 @@ const WIDTH: u32 = 360;
 /// A picture of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
-    /// The column with a panel for each of its values; none: one panel.
+    /// The column with a panel for each of its values; `None`: one panel.
     pub(crate) panel: Option<&'static str>,
     /// The column with a colour and a mark for each of its values.
     pub(crate) series: &'static str,

@@ -20,7 +20,7 @@ use crate::{
     sweep::{CellTraffic, Experiment, SweepError, Terms, cell_path, cell_traffic, journal_path},
 };
 
-/// What came of a policy over a link with a seed.
+/// The results of a policy over a link with a seed.
 #[derive(Debug)]
 pub struct CellResults {
     /// The policy's label.
@@ -35,7 +35,7 @@ pub struct CellResults {
     pub questions: u64,
     /// A row for each question that was asked, by the questions' ids.
     pub rows: Vec<Row>,
-    /// What went over the link, for each run that worked on the cell; none where it has none.
+    /// The traffic over the link, for each run over the cell; empty without a link.
     pub traffic: Vec<CellTraffic>,
     pub(super) header: LogHeader,
     pub(super) place: String,
@@ -116,7 +116,7 @@ fn with_own_share(header: LogHeader, log: &Path) -> LogHeader {
     }
 }
 
-/// What was found in a cell's folder.
+/// The contents of a cell's folder.
 pub(super) struct CellContents {
     pub(super) folder: PathBuf,
     /// What its log begins with.
@@ -145,7 +145,7 @@ impl CellPath<'_> {
         )
     }
 
-    /// What is in the cell's folder; nothing where there are no rows, which is told.
+    /// Reads the cell's folder. Returns `None` if it has no rows, and adds all that cannot be used to `skipped`.
     pub(super) fn read(
         self,
         terms: &Terms,

@@ -1,13 +1,13 @@
-//! What of a sweep's results cannot be used, and why.
+//! The parts of a sweep's results that cannot be used, and why.
 
 use std::fmt;
 
 /// Something that was left out, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedResult {
-    /// What it is.
+    /// Its kind.
     pub what: SkippedKind,
-    /// How many of them this line stands for.
+    /// How many of them this entry counts.
     pub count: u64,
     /// Where it is: folder, policy, link, seed, question.
     pub place: String,
@@ -45,7 +45,7 @@ pub enum SkippedKind {
 }
 
 impl SkippedKind {
-    /// What many of them are called.
+    /// Their name in the plural.
     pub fn plural(self) -> &'static str {
         match self {
             SkippedKind::Cell => "cells",
@@ -65,7 +65,7 @@ impl SkippedKind {
 }
 
 impl SkippedResult {
-    /// One thing that was left out; line breaks are taken out.
+    /// A single thing that was left out; line breaks in the reason become spaces.
     pub fn new(
         what: SkippedKind,
         place: impl Into<String>,

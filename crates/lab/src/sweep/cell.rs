@@ -1,4 +1,4 @@
-//! One cell: a policy over a link with a seed. It stands between the run over the data set and the files.
+//! One cell: a policy over a link with a seed. It gives the run over the data set its nodes, and writes the files.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::link::{LinkProfile, LiveLink, Shaping};
 
-/// The nodes as a cell reaches them: the small one at once, the large one over a link.
+/// The nodes of a cell: the small ones reached directly, the large one over a link.
 pub(super) struct LinkedNodes {
     small: Vec<Node>,
     large: Option<Large>,
@@ -39,7 +39,7 @@ struct Large {
 }
 
 impl LinkedNodes {
-    /// Puts the link in the way, and connects over it: the first question shall not pay for that.
+    /// Sets up the link and connects over it, so that the first question does not pay for that.
     ///
     /// # Errors
     /// When a node cannot be reached, or the link cannot be put up or lets nothing through.
@@ -68,10 +68,10 @@ impl LinkedNodes {
     }
 }
 
-/// What has gone over a cell's link since it was put up: a line of `traffic.jsonl`. The last line of each run counts.
+/// The traffic over a cell's link since it was set up: a line of `traffic.jsonl`. The last line of each run counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellTraffic {
-    /// Counts the runs that worked on the cell, from 0.
+    /// The number of the run over the cell, from 0.
     pub run: u64,
     /// Bytes towards the large node.
     pub up_bytes: u64,
@@ -164,7 +164,7 @@ fn traffic_file(path: &Path) -> PathBuf {
     path.join("traffic.jsonl")
 }
 
-/// What went over a cell's link, one for each run that worked on it.
+/// Reads the traffic over a cell's link, one value for each run over the cell.
 pub(crate) fn cell_traffic(path: &Path) -> Result<Vec<CellTraffic>, SweepError> {
     let name = traffic_file(path);
     let text = match fs::read_to_string(&name) {

@@ -69,7 +69,7 @@ impl Experiment {
         }
     }
 
-    /// Whether a folder has one.
+    /// Returns whether a folder has one.
     pub fn is_in(folder: &Path) -> bool {
         folder.join(NAME).exists()
     }

@@ -58,8 +58,8 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), _file: file })
     }
 
-    /// Whether a folder can hold these pairs' folders: it is not there yet, or all that it holds
-    /// are such folders of the same experiment, with these pairs or others, and their report.
+    /// Checks that a folder can hold these pairs' folders: it does not exist yet, or all that it holds are such folders
+    /// of the same experiment, with these pairs or others, and their report.
     ///
     /// # Errors
     /// When it holds anything else, or cannot be read.
@@ -91,7 +91,7 @@ impl Folder {
         Ok(())
     }
 
-    /// The folder of a cell; made where it is not there.
+    /// The folder of a cell, which is created if needed.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -103,17 +103,17 @@ impl Folder {
     }
 }
 
-/// Where the cell of a policy over a link with a seed is in a sweep's folder.
+/// The path of a cell's folder in a sweep's folder.
 pub(crate) fn cell_path(folder: &Path, policy: &str, link: &str, seed: u64) -> PathBuf {
     folder.join(file_name(policy)).join(file_name(link)).join(format!("seed-{seed}"))
 }
 
-/// Where the journal of a question is in a cell's folder.
+/// The path of a question's journal in a cell's folder.
 pub(crate) fn journal_path(cell: &Path, id: &str) -> PathBuf {
     cell.join("journals").join(format!("{}.jsonl", file_name(id)))
 }
 
-/// The link that a journal in a sweep's folder was recorded over; none where it is in no such folder.
+/// The link that a journal in a sweep's folder was recorded over; `None` if it is not in such a folder.
 pub fn link_of(journal: &Path) -> Option<LinkProfile> {
     let path = fs::canonicalize(journal).ok()?;
     // SWEEP/POLICY/LINK/seed-N/journals/ID.jsonl

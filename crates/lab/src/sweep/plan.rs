@@ -57,7 +57,7 @@ impl SweepPlan {
         self.data.problems(self.limit)
     }
 
-    /// Whether any of the policies has a use for the large node.
+    /// Returns whether any of the policies has a use for the large node.
     pub fn uses_large(&self) -> bool {
         self.policies.iter().any(|policy| policy.header.policy.kind().uses_large())
     }

@@ -1,4 +1,4 @@
-//! A sweep while it is asked: its cells one after the other, each taken up where it was left.
+//! A sweep while it runs: its cells one after another, each resumed where it was left.
 
 use std::{
     path::{Path, PathBuf},
@@ -115,17 +115,18 @@ impl<'a> SweepRun<'a> {
         Ok(sweep)
     }
 
-    /// How many answers it is of.
+    /// The number of answers of the whole sweep.
     pub fn answers(&self) -> usize {
         self.plan.problems().len() * self.cells.len()
     }
 
-    /// How many of its answers are not graded yet.
+    /// The number of its answers that are not graded yet.
     pub fn open_answers(&self) -> usize {
         self.cells.iter().map(|cell| self.left(cell).len()).sum()
     }
 
-    /// Asks what is open in all cells, until `cancel` is notified or the nodes are gone; `watch` is told what happens.
+    /// Asks what is open in all cells, until `cancel` is notified or the nodes are gone. `watch` is called with all
+    /// that happens.
     ///
     /// # Errors
     /// When a file cannot be written, or no answer can be graded.
@@ -186,7 +187,7 @@ impl<'a> SweepRun<'a> {
         })
     }
 
-    /// What the cells that were begun say: for each pair its name, where it has one, and a table in Markdown.
+    /// The results of the cells begun so far: for each pair its name, if it has one, and a table in Markdown.
     ///
     /// # Errors
     /// When a cell's traffic cannot be read.
@@ -206,7 +207,7 @@ impl<'a> SweepRun<'a> {
         Ok(tables)
     }
 
-    /// Opens a cell's log, where its policy is known: a share that is another cell's is known when that cell is done.
+    /// Opens a cell's log if its policy is known: a share taken from another cell is known once that cell is done.
     fn open_cell(&mut self, index: usize) -> Result<(), SweepRunError> {
         let CellJob { pair, policy, link, ref header, ref opened } = self.cells[index];
         let seed = header.seed;

@@ -182,7 +182,7 @@ impl Parser<'_> {
         Some(Some(if negative { exponent.neg() } else { exponent }))
     }
 
-    /// Whether a factor begins here.
+    /// Returns whether a factor begins here.
     pub(super) fn starts_factor(&self) -> bool {
         match self.peek() {
             Some(Tok::Num(_) | Tok::Letter(_) | Tok::Word(_) | Tok::Begin(_)) => true,

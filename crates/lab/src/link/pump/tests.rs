@@ -1,6 +1,6 @@
 //! A connection over the link, in paused time: the figures are exact.
 //!
-//! Tokio's timer, which a paused clock goes by, has a grain of one millisecond, so the links here have whole ones.
+//! Tokio's timer, which drives a paused clock, has a grain of one millisecond, so the links here have whole ones.
 
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
@@ -20,7 +20,7 @@ struct Ends {
     link: JoinHandle<(io::Result<Carried>, LinkTraffic)>,
 }
 
-/// A connection over a link, with pipes that hold so many bytes.
+/// A connection over a link, with pipes that hold `pipe_bytes`.
 fn over(link: &str, pipe_bytes: usize) -> Ends {
     let profile = Links::shipped().unwrap().link(link).unwrap();
     let (client, mut near) = duplex(pipe_bytes);

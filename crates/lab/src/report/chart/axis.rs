@@ -78,7 +78,7 @@ impl Coordinate {
         (self.range.start, self.range.end)
     }
 
-    /// So many rows from the top, without ticks.
+    /// `count` rows from the top, without ticks.
     pub(super) fn rows(count: usize) -> Coordinate {
         Coordinate { scale: None, range: count as f64..0.0, ticks: Vec::new() }
     }

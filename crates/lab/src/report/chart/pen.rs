@@ -20,7 +20,7 @@ use plotters::{
 
 use super::axis::Coordinate;
 
-/// Pictures are drawn so many times as large as they are shown: plotters sets everything at whole pixels.
+/// Pictures are drawn larger than they are shown by this factor: plotters sets everything at whole pixels.
 pub(super) const SCALE: u32 = 3;
 
 pub(super) type Drawn = Result<String, io::Error>;
@@ -69,7 +69,7 @@ svg [fill=\"#777777\"]{fill:#b0b0b0}svg [stroke=\"#777777\"]{stroke:#b0b0b0}
 svg [fill=\"#08519C\"]{fill:#2a6fc0}svg [fill=\"#A63603\"]{fill:#c9571f}
 ";
 
-/// Dashes and the gaps between them, in pixels; nothing: a line without.
+/// Dashes and the gaps between them, in pixels; `None`: a solid line.
 pub(super) const DASHES: [Option<(u32, u32)>; 6] =
     [None, Some((7, 3)), Some((2, 3)), Some((12, 4)), Some((5, 5)), Some((1, 5))];
 
@@ -93,7 +93,7 @@ pub(super) fn text(size: u32, colour: RGBColor, at: (HPos, VPos)) -> TextStyle<'
     style.pos(Pos::new(at.0, at.1))
 }
 
-/// Text that fits into so many pixels; what does not is cut.
+/// Text cut to a width in pixels.
 pub(super) fn fitting(text: &str, width: u32, size: u32) -> String {
     // A letter of a sans-serif font is about 0.55 of its size wide.
     let most = (width * 100 / (size * 55)) as usize;

@@ -76,7 +76,7 @@ fn at_most(question: &Question<'_>, most_us: u64) -> (u64, u64) {
     all.fold((0, 0), |(hits, all), us| (hits + u64::from(us <= most_us), all + 1))
 }
 
-/// Which of so many sorted values are shown: all of few, every hundredth of many, the last always.
+/// The indices of those of `count` sorted values that are shown: all of a few, else [`POINTS`] evenly, the last always.
 fn places(count: usize) -> Vec<usize> {
     if count <= POINTS {
         return (0..count).collect();
