@@ -152,8 +152,14 @@ fn every_policy_passes_on_what_cut_it_short() {
     for &kind in PolicyKind::ALL {
         for (reason, expected) in &table {
             let mut policy = PolicySpec::new(kind, Preset::Reasoning).build(0, 4096).unwrap();
-            started(&mut policy);
-            assert_eq!(end(&finish(&mut policy, "7", 1, reason.clone())), *expected, "{kind}");
+            let writer = ask(&started(&mut policy)).role;
+            let actions = finish(&mut policy, "7", 1, reason.clone());
+            if (writer, *expected) == (Role::Large, End::ContextFull) {
+                // Its context may be the smaller one: that ends its part and not the answer.
+                assert!(matches!(actions.last(), Some(Action::Ask(_))), "{kind}: {actions:?}");
+            } else {
+                assert_eq!(end(&actions), *expected, "{kind}");
+            }
         }
     }
 }
