@@ -1,6 +1,7 @@
 //! `specthink-lab replay`: journals to a table of what their answers would have cost over other links.
 
 use std::{
+    collections::HashMap,
     fmt::Write as _,
     fs,
     io::{self, Read as _, Write as _},
@@ -11,6 +12,7 @@ use answer::journal::Journal;
 use cli::{Exit, Stop};
 use grading::quantile::quantile;
 use lab::{
+    link::LinkProfile,
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
     sweep::link_of,
 };
@@ -75,9 +77,9 @@ fn recordings(args: &ReplayArgs) -> Result<(Vec<Recording>, Vec<String>), Stop> 
             Stop::new(Exit::Journal, format!("cannot read {}: {why}; {mend}", path.display()))
         })?;
     }
-    let (mut recordings, mut left_out) = (Vec::new(), Vec::new());
+    let (mut recordings, mut left_out, mut links) = (Vec::new(), Vec::new(), HashMap::new());
     for file in files {
-        match recording(&file, over) {
+        match recording(&file, over, &mut links) {
             Ok(recording) => recordings.push(recording),
             Err(why) => left_out.push(why),
         }
@@ -85,10 +87,17 @@ fn recordings(args: &ReplayArgs) -> Result<(Vec<Recording>, Vec<String>), Stop> 
     Ok((recordings, left_out))
 }
 
-fn recording(file: &Path, over: RecordedOver) -> Result<Recording, String> {
+/// What can be replayed of a journal. `links` keeps what is known of the folders of journals.
+fn recording(
+    file: &Path,
+    over: RecordedOver,
+    links: &mut HashMap<PathBuf, Option<LinkProfile>>,
+) -> Result<Recording, String> {
     let journal = Journal::open(file).map_err(|error| error.to_string())?;
+    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let link = links.entry(folder.to_owned()).or_insert_with(|| link_of(folder)).clone();
     // Without the large node nothing crossed the link.
-    let link = link_of(file).filter(|link| journal.header.large.is_some() && !link.is_unlimited());
+    let link = link.filter(|link| journal.header.large.is_some() && !link.is_unlimited());
     if let Some(link) = link.filter(|_| over == RecordedOver::Loopback) {
         return Err(format!(
             "{}: it was recorded over {}, whose part would be taken for the nodes'; give --recorded-over-link, \

@@ -113,11 +113,12 @@ pub(crate) fn journal_path(cell: &Path, id: &str) -> PathBuf {
     cell.join("journals").join(format!("{}.jsonl", file_name(id)))
 }
 
-/// The link that a journal in a sweep's folder was recorded over; `None` if it is not in such a folder.
-pub fn link_of(journal: &Path) -> Option<LinkProfile> {
-    let path = fs::canonicalize(journal).ok()?;
-    // SWEEP/POLICY/LINK/seed-N/journals/ID.jsonl
-    let (link, sweep) = (path.ancestors().nth(3)?.file_name()?, path.ancestors().nth(5)?);
+/// The link that the journals in a folder were recorded over; `None` if the folder is not a sweep's. Reads the sweep's
+/// experiment.
+pub fn link_of(journals: &Path) -> Option<LinkProfile> {
+    let path = fs::canonicalize(journals).ok()?;
+    // SWEEP/POLICY/LINK/seed-N/journals
+    let (link, sweep) = (path.ancestors().nth(2)?.file_name()?, path.ancestors().nth(4)?);
     let links = Experiment::read(sweep).ok()?.links;
     let (name, description) = links.iter().find(|(name, _)| *file_name(name) == *link)?;
     let profile = Links::shipped().ok()?.link(description).ok()?;
