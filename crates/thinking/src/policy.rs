@@ -1,7 +1,7 @@
 //! Policies: pure state machines that decide who writes next and how far.
 //!
 //! A policy takes what happened ([`PolicyEvent`]) and returns what to do ([`Action`]); it never waits,
-//! never reads a clock and never sees a network. The coordinator's driver carries the actions out.
+//! never reads a clock and never sees a network. The conductor carries the actions out.
 
 mod baselines;
 mod config;

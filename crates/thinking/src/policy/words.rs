@@ -1,4 +1,4 @@
-//! What is said between a policy and the driver: events, actions, and why a stretch is written by whom.
+//! What is said between a policy and the conductor: events, actions, and why a stretch is written by whom.
 
 use std::time::Duration;
 
