@@ -202,8 +202,12 @@ fn an_endpoint_says_what_the_node_is_called_which_model_it_serves_and_what_that_
     let file = open.write("nodes.toml", &text);
     let flags = |flags: &str| format!("--endpoints {file} {flags}");
     both_answer(&open.ask(&flags("--small @laptop --large @gpu")));
-    let degraded = open.ask(&flags("--small @laptop --large @gone"));
-    assert!(stderr(&degraded).contains("the attic"), "{}", stderr(&degraded));
+    let journal = open.path("gone.jsonl");
+    let degraded = open.ask(&flags(&format!("--small @laptop --large @gone --journal {journal}")));
+    let said = "large node: cannot reach http://127.0.0.1:9";
+    assert!(stderr(&degraded).contains(said), "{}", stderr(&degraded));
+    let header = std::fs::read_to_string(journal).unwrap();
+    assert!(header.contains("the attic (http://127.0.0.1:9)"), "{header}");
     let another = [model.as_str(), "\"another-32b\"", large];
     let degraded = open.ask(&flags("--small @laptop --large @other"));
     for word in another {

@@ -21,11 +21,12 @@ pub struct NodesArgs {
     /// Those that are named.
     #[command(flatten)]
     pub named: NamedNodes,
-    /// The nodes that --small @NAME and --large @NAME mean: a TOML file with a table for each name, with its address
-    /// and how it is secured. See docs/ask.md.
+    /// The nodes that --small @NAME and --large @NAME mean: a TOML file with a table for each name, with its address,
+    /// how it is secured and what it serves. See docs/ask.md.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     pub endpoints: Option<PathBuf>,
-    /// Treat a large node as lost after this much silence; the next one, or else the small one, goes on without it.
+    /// Treat a large node as lost after this much silence; the next one, or else the small one, goes on without it. A
+    /// sign of life, which a node gives every few seconds, breaks the silence.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration, help_heading = "Nodes")]
     pub large_timeout: Duration,
     /// Try a lost large node again after this time when no other one is left, then twice as long each time up to 30s;

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -38,7 +39,7 @@ pub(crate) struct Endpoint {
     /// What speaks there.
     #[serde(default)]
     pub(crate) kind: EndpointKind,
-    /// What people call it. Absent: its address.
+    /// What people call it, beside its address.
     pub(crate) name: Option<String>,
     /// The model that it must serve. Absent: any.
     pub(crate) model: Option<String>,
@@ -92,14 +93,20 @@ impl Endpoint {
         self.files().into_iter().any(|file| file.is_some()) || self.insecure.is_some()
     }
 
-    /// The connection that it describes. Reads the token's file.
+    /// The connection that it describes, which gives a node up after `patience` of silence, though not before the
+    /// transport would. Reads the token's file.
     ///
     /// # Errors
     /// When that file cannot be read or holds no token.
-    pub(crate) fn remote(&self, max_message_bytes: u64) -> Result<RemoteConfig, Stop> {
+    pub(crate) fn remote(
+        &self,
+        max_message_bytes: u64,
+        patience: Duration,
+    ) -> Result<RemoteConfig, Stop> {
         let mut config = match self.kind {
             EndpointKind::Node => RemoteConfig::new(self.address.clone()),
         };
+        config.silence = config.silence.max(patience);
         config.name = self.name.clone();
         config.model = self.model.clone();
         config.max_message_bytes = usize::try_from(max_message_bytes).unwrap_or(usize::MAX);
@@ -362,6 +369,14 @@ mod tests {
                 assert!(line.contains(word), "{word:?} is not in {line:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_node_may_be_silent_for_as_long_as_its_timeout_says() {
+        let node = Endpoint::at("127.0.0.1:7101".parse().unwrap());
+        let silence = |patience| node.remote(1, Duration::from_secs(patience)).unwrap().silence;
+        assert_eq!(silence(120), Duration::from_secs(120));
+        assert_eq!(silence(1), silence(2), "heartbeats must have time to come");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where the nodes are: those that are named, those at the usual addresses, or the built-in pair; and which of them is
 //! shown which secret.
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use answer::Node;
 use pair::{Builtin, BuiltinNodes};
@@ -45,11 +45,14 @@ impl Places {
     ) -> Result<Places, Stop> {
         if let Some(builtin) = builtin::answering(builtin, nodes) {
             let pair = builtin::start(builtin, wants_large, security)?;
-            let place =
-                |url: &String| Endpoint::at(parsed(url)?).remote(security.max_message_bytes);
+            let place = |url: &String, patience| {
+                Endpoint::at(parsed(url)?).remote(security.max_message_bytes, patience)
+            };
             return Ok(Places {
-                small: vec![place(&pair.small)?],
-                large: pair.large.iter().map(place).collect::<Result<_, _>>()?,
+                small: vec![place(&pair.small, nodes.small_timeout)?],
+                large: (pair.large.iter())
+                    .map(|url| place(url, nodes.large_timeout))
+                    .collect::<Result<_, _>>()?,
                 origin: Origin::Builtin { _pair: pair, banner: builtin::banner(builtin) },
             });
         }
@@ -64,11 +67,12 @@ impl Places {
         // One secret is for one node: the first large one's is not shown to another, the small ones' neither.
         let has_large = wants_large || !named.large.is_empty();
         let small = named.small.iter().chain(&usual).enumerate();
-        let small = small.map(|(index, node)| reach.remote(node, !has_large && index == 0));
+        let small = small
+            .map(|(index, node)| reach.remote(node, !has_large && index == 0, nodes.small_timeout));
         let small = small.collect::<Result<_, Stop>>()?;
         let usual = named.large.is_empty().then(|| NamedNode::from(DEFAULT_LARGE.to_owned()));
         let large = named.large.iter().chain(&usual).filter(|_| wants_large).enumerate();
-        let large = large.map(|(index, node)| reach.remote(node, index == 0));
+        let large = large.map(|(index, node)| reach.remote(node, index == 0, nodes.large_timeout));
         let large = large.collect::<Result<_, Stop>>()?;
         Ok(Places { small, large, origin })
     }
@@ -133,7 +137,12 @@ struct Reach<'a> {
 impl Reach<'_> {
     /// The connection to a node. The one token of `--token-file` or the variable is only for a node that
     /// `takes_shared_token`.
-    fn remote(&self, node: &NamedNode, takes_shared_token: bool) -> Result<RemoteConfig, Stop> {
+    fn remote(
+        &self,
+        node: &NamedNode,
+        takes_shared_token: bool,
+        patience: Duration,
+    ) -> Result<RemoteConfig, Stop> {
         let security = self.security;
         let mut endpoint = self.endpoint(&node.place)?;
         // A name whose table says how it is secured is secured so and in no other way.
@@ -149,7 +158,7 @@ impl Reach<'_> {
         if takes_shared_token {
             endpoint.token_file = security.token_file.clone();
         }
-        let mut config = endpoint.remote(security.max_message_bytes)?;
+        let mut config = endpoint.remote(security.max_message_bytes, patience)?;
         if takes_shared_token && config.token.is_none() {
             config.token = token_of_variable()?;
         }
@@ -185,6 +194,6 @@ fn token_of_variable() -> Result<Option<Token>, Stop> {
 
 /// A node to ask; connects to nothing yet.
 fn connect(config: RemoteConfig) -> Result<Node, RemoteError> {
-    let name = config.name.clone().unwrap_or_else(|| config.address.to_string());
+    let name = config.label();
     Ok(Node::new(name, Arc::new(Remote::new(config)?)))
 }

@@ -24,7 +24,7 @@ const SPARE_STREAMS: u32 = 100;
 pub struct RemoteConfig {
     /// Where it is.
     pub address: Address,
-    /// What people call it; absent: its address.
+    /// What people call it, beside its address.
     pub name: Option<String>,
     /// The model that it must serve; absent: any. A session of a node that serves another one fails.
     pub model: Option<String>,
@@ -66,6 +66,14 @@ impl RemoteConfig {
             silence: 2 * MAX_HEARTBEAT,
             keepalive: Keepalive::default(),
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
+        }
+    }
+
+    /// What to call the node in journals and figures: its address, behind its name where it has one.
+    pub fn label(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} ({})", self.address),
+            None => self.address.to_string(),
         }
     }
 

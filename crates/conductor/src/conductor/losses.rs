@@ -59,7 +59,7 @@ impl Conductor {
             }
             Role::Small => Err(Ended::Failed { node: name, failure }),
             Role::Large => {
-                self.degrade(about("large node", &name, &failure.message));
+                self.degrade(about("large node", &name, &failure));
                 self.do_without();
                 Ok(())
             }
@@ -170,8 +170,9 @@ impl Conductor {
 }
 
 /// A failure in one line that names the node; most name it themselves.
-fn about(what: &str, node: &str, message: &str) -> String {
-    if message.contains(node) {
+fn about(what: &str, node: &str, failure: &Failure) -> String {
+    let message = &failure.message;
+    if failure.names_thinker() {
         format!("{what}: {message}")
     } else {
         format!("{what} {node}: {message}")

@@ -63,7 +63,7 @@ impl LinkedNodes {
             link: profile.name.clone(),
             failure,
         })?;
-        let node = Node::new(over.address().to_string(), Arc::new(over));
+        let node = Node::new(large.label(), Arc::new(over));
         Ok(LinkedNodes { small, large: Some(Large { node, direct, link }) })
     }
 }

@@ -280,5 +280,5 @@ async fn models(pair: &SweptPair) -> Result<Vec<String>, SweepRunError> {
 }
 
 fn connect(config: &RemoteConfig) -> Result<Node, RemoteError> {
-    Ok(Node::new(config.address.to_string(), Arc::new(Remote::new(config.clone())?)))
+    Ok(Node::new(config.label(), Arc::new(Remote::new(config.clone())?)))
 }
