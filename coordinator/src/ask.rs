@@ -15,7 +15,7 @@ use answer::{
     progress::{Observer, Stamped},
     question::Run,
 };
-use cli::{DEFAULT_LARGE, DEFAULT_SMALL, Exit, Nodes, Origin, Stop, until_enough};
+use cli::{CliError, DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, Exit, Nodes, until_enough};
 use serde::Serialize;
 use thinking::{
     policy::{End, Why},
@@ -29,18 +29,18 @@ use crate::{
     render::{Renderer, write_summary},
 };
 
-pub(crate) fn run(config: Config) -> Result<Exit, Stop> {
+pub(crate) fn run(config: Config) -> Result<Exit, CliError> {
     until_enough(async |enough| ask(config, enough).await)
 }
 
-async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
-    let journal_error = |error| Stop::new(Exit::Journal, error);
+async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, CliError> {
+    let journal_error = |error| CliError::new(Exit::Journal, error);
     let journal = match &config.journal {
         Some(path) => Some(JournalWriter::create(path, &header(&config)).map_err(journal_error)?),
         None => None,
     };
-    let Nodes { small, large, origin } = config.nodes;
-    origin.announce();
+    let Nodes { small, large, source } = config.nodes;
+    source.announce();
     let mut screen = Screen {
         journal,
         renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.style)),
@@ -55,7 +55,8 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
     };
     let outcome = answer(run, &mut screen, enough.notified()).await;
     let reader_left = screen.renderer.as_ref().is_some_and(Renderer::is_broken);
-    let output = |why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}"));
+    let output =
+        |why| CliError::new(Exit::Internal, format!("cannot write standard output: {why}"));
     if let Some(renderer) = screen.renderer {
         renderer.finish().map_err(output)?;
         // Standard error may be gone too; the answer is not less for it.
@@ -66,7 +67,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
         write_json(&outcome).or_else(forgive_a_closed_pipe).map_err(output)?;
     }
     let written = screen.journal.map(JournalWriter::finish).transpose();
-    let exit = exit(&outcome, reader_left, &origin, config.journal.is_some())?;
+    let exit = exit(&outcome, reader_left, &source, config.journal.is_some())?;
     written.map_err(journal_error)?;
     match exit {
         Exit::Ok if config.fail_degraded && outcome.summary.degraded.is_some() => {
@@ -118,9 +119,9 @@ fn began(outcome: &Outcome) -> bool {
 fn exit(
     outcome: &Outcome,
     reader_left: bool,
-    origin: &Origin,
+    source: &EndpointSource,
     journal: bool,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, CliError> {
     let (node, failure) = match &outcome.ended {
         Ended::Complete(End::Cancelled) if reader_left => return Ok(Exit::Ok),
         Ended::Complete(End::Cancelled) => return Ok(Exit::Cancelled),
@@ -128,17 +129,17 @@ fn exit(
         Ended::Complete(End::EndOfText | End::MaxTokens | End::ContextFull) => return Ok(Exit::Ok),
         Ended::Failed { node, failure } => (node, failure),
     };
-    let Stop { exit, .. } = Stop::from(failure);
+    let CliError { exit, .. } = CliError::from(failure);
     // Others are there and say themselves what is wrong with them.
     let nobody_there = failure.noticed == Noticed::NobodyThere;
     if !began(outcome) && nobody_there {
-        return Err(Stop::new(exit, nobody(origin, failure)));
+        return Err(CliError::new(exit, nobody(source, failure)));
     }
     let exit = match exit {
         Exit::Unreachable if began(outcome) => Exit::Lost,
         exit => exit,
     };
-    let stop = Stop::from(failure);
+    let error = CliError::from(failure);
     let kept = match (outcome.transcript.spans().is_empty(), journal) {
         (true, _) => "",
         (false, true) => "; the text so far is in the journal; a second --small would have gone on",
@@ -148,7 +149,7 @@ fn exit(
         Exit::Unauthenticated => "; a small node's own token is given with --small-token-file",
         _ => "",
     };
-    Err(Stop::new(exit, format!("{}: {stop}{kept}{mend}", named(node, failure))))
+    Err(CliError::new(exit, format!("{}: {error}{kept}{mend}", named(node, failure))))
 }
 
 /// What a failed node is called in front of its failure.
@@ -157,20 +158,22 @@ fn named(node: &str, failure: &Failure) -> String {
 }
 
 /// What is said when no small node is there.
-fn nobody(origin: &Origin, failure: &Failure) -> String {
-    match origin {
-        Origin::Named => format!("small node: {failure}; start it with `small-node --model SMALL`"),
-        Origin::SmallUsual => format!(
+fn nobody(source: &EndpointSource, failure: &Failure) -> String {
+    match source {
+        EndpointSource::Named => {
+            format!("small node: {failure}; start it with `small-node --model SMALL`")
+        }
+        EndpointSource::SmallUsual => format!(
             "no node answers on {DEFAULT_SMALL}, where the small one is when only --large is given: \
              start `small-node --model SMALL` there, or name another with --small"
         ),
-        Origin::Usual => format!(
+        EndpointSource::Usual => format!(
             "no node answers on {DEFAULT_SMALL}: get two models (GGUF files or Hugging Face \
              names, see docs/models.md), start `small-node --model SMALL` and `large-node \
              --model LARGE` ({DEFAULT_LARGE}), and ask again; or name other nodes with --small \
              and --large"
         ),
-        Origin::Builtin { .. } => format!(
+        EndpointSource::Builtin { .. } => format!(
             "the built-in small node does not answer: {failure}; ask again, or name other nodes \
              with --small and --large"
         ),

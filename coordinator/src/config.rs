@@ -8,7 +8,7 @@ use std::{
 };
 
 use answer::{Question, Settings};
-use cli::{Exit, Nodes, Places, Stop, policy_spec, sampling, settings};
+use cli::{CliError, Exit, NodeEndpoints, Nodes, policy_spec, sampling, settings};
 use pair::Builtin;
 use thinking::{
     policy::{Limited, PolicySpec},
@@ -35,13 +35,14 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn new(args: AskArgs, builtin: Option<&dyn Builtin>) -> Result<Config, Stop> {
+    pub(crate) fn new(args: AskArgs, builtin: Option<&dyn Builtin>) -> Result<Config, CliError> {
         let AskArgs { nodes, writing, .. } = &args;
         let sampling = sampling(writing)?;
         let spec = policy_spec(&args.policy, nodes)?;
         // Before the question: what is wrong with an address shows before anybody has typed one.
         let wants_large = args.policy.policy.uses_large();
-        let connected = Places::new(nodes, wants_large, &args.security, builtin)?.connect()?;
+        let connected =
+            NodeEndpoints::new(nodes, wants_large, &args.security, builtin)?.connect()?;
         let text = question_text(&args.question, args.raw, args.security.max_message_bytes)?;
         let question = Question {
             id: question_id(),
@@ -59,7 +60,7 @@ impl Config {
         Ok(Config {
             question,
             nodes: connected,
-            policy: policy.map_err(|error| Stop::new(Exit::Usage, error))?,
+            policy: policy.map_err(|error| CliError::new(Exit::Usage, error))?,
             settings: settings(nodes, &args.policy),
             spec,
             journal: args.journal,
@@ -81,7 +82,7 @@ pub(crate) fn style(color: When) -> Style {
 }
 
 /// The question's text: from the argument, or from standard input, at most `limit_bytes` of it.
-fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String, Stop> {
+fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String, CliError> {
     let (bytes, place) = if question == "-" {
         (question_bytes(std::io::stdin().lock(), limit_bytes)?, "on standard input")
     } else {
@@ -90,11 +91,14 @@ fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let mend = "convert it to UTF-8 first";
-        Stop::new(Exit::Encoding, format!("the question {place} is not UTF-8 (byte {at}): {mend}"))
+        CliError::new(
+            Exit::Encoding,
+            format!("the question {place} is not UTF-8 (byte {at}): {mend}"),
+        )
     })?;
     if text.trim().is_empty() {
         let message = format!("the question {place} is empty: write what is to be answered");
-        return Err(Stop::new(Exit::Question, message));
+        return Err(CliError::new(Exit::Question, message));
     }
     if !raw {
         text.truncate(text.trim_end().len());
@@ -102,19 +106,19 @@ fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String
     Ok(text)
 }
 
-fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, Stop> {
+fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     input.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|why| {
         let mend = "give it as an argument, or redirect a file that can be read";
         let message = format!("cannot read the question from standard input: {why}; {mend}");
-        Stop::new(Exit::Question, message)
+        CliError::new(Exit::Question, message)
     })?;
     if bytes.len() as u64 > limit_bytes {
         let message = format!(
             "the question on standard input is longer than a message of {limit_bytes} bytes: \
              shorten it, or raise --max-message-bytes here and on the nodes"
         );
-        return Err(Stop::new(Exit::MessageTooLarge, message));
+        return Err(CliError::new(Exit::MessageTooLarge, message));
     }
     Ok(bytes)
 }
@@ -133,8 +137,8 @@ mod tests {
     #[test]
     fn a_question_may_be_as_long_as_a_message() {
         assert_eq!(question_bytes(&b"12345"[..], 5).unwrap(), b"12345");
-        let stop = question_bytes(std::io::repeat(b'x'), 5).unwrap_err();
-        assert_eq!(stop.exit, Exit::MessageTooLarge);
-        assert!(stop.to_string().contains("--max-message-bytes"), "{stop}");
+        let error = question_bytes(std::io::repeat(b'x'), 5).unwrap_err();
+        assert_eq!(error.exit, Exit::MessageTooLarge);
+        assert!(error.to_string().contains("--max-message-bytes"), "{error}");
     }
 }

@@ -31,7 +31,7 @@ pub fn run(
     match prepare(builtin, args.command.nodes()) {
         Ok(None) => {}
         Ok(Some(code)) => return code,
-        Err(stop) => return fail(&stop),
+        Err(error) => return fail(&error),
     }
     start_logging(args.verbose);
     let done = match args.command {
@@ -41,6 +41,6 @@ pub fn run(
     };
     match done {
         Ok(exit) => exit.into(),
-        Err(stop) => fail(&stop),
+        Err(error) => fail(&error),
     }
 }

@@ -6,7 +6,7 @@ use answer::{
     journal::Journal,
     progress::{Observer, Progress},
 };
-use cli::{Exit, Stop};
+use cli::{CliError, Exit};
 
 use crate::{
     args::TraceArgs,
@@ -14,15 +14,15 @@ use crate::{
     render::{Renderer, write_summary},
 };
 
-pub(crate) fn run(args: &TraceArgs) -> Result<Exit, Stop> {
-    let journal = Journal::open(&args.file).map_err(|error| Stop::new(Exit::Journal, error))?;
+pub(crate) fn run(args: &TraceArgs) -> Result<Exit, CliError> {
+    let journal = Journal::open(&args.file).map_err(|error| CliError::new(Exit::Journal, error))?;
     let mut renderer = Renderer::new(io::stdout(), style(args.look.color));
     for stamped in &journal.events {
         renderer.see(stamped);
     }
-    renderer
-        .finish()
-        .map_err(|why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}")))?;
+    renderer.finish().map_err(|why| {
+        CliError::new(Exit::Internal, format!("cannot write standard output: {why}"))
+    })?;
     // Standard error may be gone; the text is not less for it.
     let _ = tell_the_end(&journal);
     Ok(Exit::Ok)

@@ -1,5 +1,5 @@
 //! Arguments that commands which ask have in common: `ask`, `eval`, and the lab's `sweep`. What they mean together is
-//! in `answering`, `policy`, `places` and `run`.
+//! in `answering`, `policy`, `node_endpoints` and `run`.
 
 mod named;
 

@@ -1,5 +1,5 @@
 //! Where a node is and how it is reached, as one value; and the file that gives such values names. Which node is
-//! shown the secret of `--token-file` is decided in `places`.
+//! shown the secret of `--token-file` is decided in `node_endpoints`.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use transport::{Address, ClientTls, RemoteConfig, Token};
 
 use crate::{
     args::{NamedNode, NodesArgs},
-    exit::{Exit, Stop},
+    exit::{CliError, Exit},
 };
 
 /// What speaks at an endpoint.
@@ -102,7 +102,7 @@ impl Endpoint {
         &self,
         max_message_bytes: u64,
         patience: Duration,
-    ) -> Result<RemoteConfig, Stop> {
+    ) -> Result<RemoteConfig, CliError> {
         let mut config = match self.kind {
             EndpointKind::Node => RemoteConfig::new(self.address.clone()),
         };
@@ -115,7 +115,7 @@ impl Endpoint {
             identity: self.client_cert.clone().zip(self.client_key.clone()),
         };
         let token = self.token_file.as_deref().map(Token::from_file).transpose();
-        config.token = token.map_err(|error| Stop::new(Exit::Credentials, error))?;
+        config.token = token.map_err(|error| CliError::new(Exit::Credentials, error))?;
         config.insecure = self.insecure.unwrap_or(false);
         Ok(config)
     }
@@ -142,7 +142,7 @@ fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Address, D::Error> {
 ///
 /// # Errors
 /// When the file of endpoints does not work, or only one of the two has a price.
-pub(crate) fn prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, Stop> {
+pub(crate) fn prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
     let Some(path) = &nodes.endpoints else { return Ok(None) };
     let endpoints = Endpoints::read(path)?;
     let price = |node: Option<&NamedNode>| -> Result<_, EndpointsError> {

@@ -8,7 +8,7 @@ use transport::RemoteError;
 
 use crate::{
     endpoint::EndpointsError,
-    exit::{Exit, Stop},
+    exit::{CliError, Exit},
 };
 
 impl From<Code> for Exit {
@@ -46,43 +46,43 @@ impl From<&EvalError> for Exit {
     }
 }
 
-impl From<PricesError> for Stop {
+impl From<PricesError> for CliError {
     fn from(error: PricesError) -> Self {
-        Stop::new(Exit::Usage, error)
+        CliError::new(Exit::Usage, error)
     }
 }
 
-impl From<EndpointsError> for Stop {
+impl From<EndpointsError> for CliError {
     fn from(error: EndpointsError) -> Self {
-        Stop::new(Exit::Usage, error)
+        CliError::new(Exit::Usage, error)
     }
 }
 
-impl From<RemoteError> for Stop {
+impl From<RemoteError> for CliError {
     fn from(error: RemoteError) -> Self {
-        Stop::new(Exit::from(&error), error)
+        CliError::new(Exit::from(&error), error)
     }
 }
 
-impl From<DatasetError> for Stop {
+impl From<DatasetError> for CliError {
     fn from(error: DatasetError) -> Self {
-        Stop::new(Exit::DataSet, error)
+        CliError::new(Exit::DataSet, error)
     }
 }
 
-impl From<EvalError> for Stop {
+impl From<EvalError> for CliError {
     fn from(error: EvalError) -> Self {
-        Stop::new(Exit::from(&error), error)
+        CliError::new(Exit::from(&error), error)
     }
 }
 
-impl From<&Failure> for Stop {
+impl From<&Failure> for CliError {
     fn from(failure: &Failure) -> Self {
         let again = match failure.retry_after_ms {
             Some(wait_ms) => format!("; try again in {:.1} s", wait_ms as f64 / 1e3),
             None => String::new(),
         };
-        Stop::new(failure.code.into(), format!("{}{again}", failure.message))
+        CliError::new(failure.code.into(), format!("{}{again}", failure.message))
     }
 }
 
@@ -96,8 +96,8 @@ mod tests {
             retry_after_ms: Some(1500),
             ..Failure::new(Code::Overloaded, "full:\n  64 sessions")
         };
-        let stop = Stop::from(&failure);
-        assert_eq!(stop.to_string(), "full: 64 sessions; try again in 1.5 s");
-        assert_eq!(stop.exit, Exit::Overloaded);
+        let error = CliError::from(&failure);
+        assert_eq!(error.to_string(), "full: 64 sessions; try again in 1.5 s");
+        assert_eq!(error.exit, Exit::Overloaded);
     }
 }

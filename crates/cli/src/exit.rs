@@ -105,34 +105,34 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The end of the command by an error: one line and an exit code.
+/// An error that ends the command: one line and an exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stop {
+pub struct CliError {
     /// The exit code.
     pub exit: Exit,
     message: String,
 }
 
-impl Stop {
+impl CliError {
     /// An error; line breaks in the message are taken out.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
         let message = message.to_string();
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        Stop { exit, message }
+        CliError { exit, message }
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
 /// Says how a command failed, and ends it.
-pub fn fail(stop: &Stop) -> ExitCode {
+pub fn fail(error: &CliError) -> ExitCode {
     // When standard error is gone too there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "error: {stop}");
-    stop.exit.into()
+    let _ = writeln!(io::stderr(), "error: {error}");
+    error.exit.into()
 }
 
 /// Help, version, or arguments that make no sense: clap's own words.

@@ -9,7 +9,7 @@ use runs::{DataFile, LogHeader, log};
 use crate::{
     answering::{sampling, settings},
     args::{GraderKind, NodesArgs, PolicyArgs, RunArgs, WritingArgs},
-    exit::{Exit, Stop},
+    exit::{CliError, Exit},
     policy,
 };
 
@@ -25,7 +25,7 @@ pub fn header(
     policy: &PolicyArgs,
     seed: u64,
     (run, writing, nodes): (&RunArgs, &WritingArgs, &NodesArgs),
-) -> Result<LogHeader, Stop> {
+) -> Result<LogHeader, CliError> {
     let sampling = sampling(writing)?;
     let spec = policy::spec(policy, nodes)?;
     Ok(LogHeader {
@@ -53,11 +53,11 @@ pub fn header(
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn grader(args: &RunArgs) -> Result<Grader, Stop> {
+pub fn grader(args: &RunArgs) -> Result<Grader, CliError> {
     match args.grader {
         GraderKind::Own => Ok(Grader::Own),
         GraderKind::MathVerify => MathVerify::start(&args.python, GRADE_LIMIT)
             .map(Grader::MathVerify)
-            .map_err(|error| Stop::new(Exit::Grader, error)),
+            .map_err(|error| CliError::new(Exit::Grader, error)),
     }
 }

@@ -7,7 +7,7 @@ use clap::{
     Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     parser::ValueSource,
 };
-use cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs};
+use cli::{CliError, Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, WritingArgs};
 use lab::{link::Shaping, plan::PlanTarget};
 use thinking::names::nearest;
 
@@ -286,9 +286,9 @@ impl SweepArgs {
     }
 
     /// The policies, read.
-    pub(crate) fn policies(&self) -> Result<Vec<Choice>, Stop> {
+    pub(crate) fn policies(&self) -> Result<Vec<Choice>, CliError> {
         let refused =
-            |text: &str, why: String| Stop::new(Exit::Usage, format!("policy {text:?}: {why}"));
+            |text: &str, why: String| CliError::new(Exit::Usage, format!("policy {text:?}: {why}"));
         let mut choices: Vec<Choice> = Vec::new();
         for text in &self.policy {
             let (own, of) = split_share(text);
@@ -330,7 +330,7 @@ pub(crate) enum Refused {
     /// Help, version, or what clap refuses.
     Clap(clap::Error),
     /// The experiment's file.
-    File(Stop),
+    File(CliError),
 }
 
 impl Args {
@@ -346,7 +346,7 @@ impl Args {
             let shown = path.display().to_string();
             let refused = |why: String| {
                 let mend = "give --experiment a TOML file with the flags of sweep by their names";
-                Refused::File(Stop::new(Exit::Usage, format!("{shown}: {why}; {mend}")))
+                Refused::File(CliError::new(Exit::Usage, format!("{shown}: {why}; {mend}")))
             };
             let text = std::fs::read_to_string(path).map_err(|why| refused(why.to_string()))?;
             let table: toml::Table =

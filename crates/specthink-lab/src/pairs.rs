@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use cli::{Exit, NamedNode, NodesArgs, Places, SecurityArgs, Stop};
+use cli::{CliError, Exit, NamedNode, NodeEndpoints, NodesArgs, SecurityArgs};
 use lab::sweep::REPORT;
 use pair::Builtin;
 
@@ -53,12 +53,12 @@ pub(crate) struct ModelPair {
 
 impl ModelPair {
     /// Where its nodes are. Starts them where they are the program's own.
-    pub(crate) fn places(
+    pub(crate) fn endpoints(
         &self,
         wants_large: bool,
         builtin: Option<&dyn Builtin>,
-    ) -> Result<Places, Stop> {
-        Places::new(&self.nodes, wants_large, &self.security, builtin)
+    ) -> Result<NodeEndpoints, CliError> {
+        NodeEndpoints::new(&self.nodes, wants_large, &self.security, builtin)
     }
 }
 
@@ -80,10 +80,10 @@ impl Pairs<'_> {
     }
 
     /// All of them, at least one.
-    pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<ModelPair>, Stop> {
+    pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<ModelPair>, CliError> {
         if self.nodes.named.large.len() > 1 {
             let message = "a sweep puts its link before one large node: name one --large";
-            return Err(Stop::new(Exit::Usage, message));
+            return Err(CliError::new(Exit::Usage, message));
         }
         if self.named.is_empty() {
             let (nodes, security) = (self.nodes.clone(), self.security.clone());
@@ -93,11 +93,11 @@ impl Pairs<'_> {
         for PairArg { name, nodes } in self.named {
             if !names.insert(name) {
                 let message = format!("--pair {name} is there twice: rename one");
-                return Err(Stop::new(Exit::Usage, message));
+                return Err(CliError::new(Exit::Usage, message));
             }
             if nodes.is_empty() && builtin.is_none() {
                 let message = format!("--pair {name}: this program carries no pair; {WANTED}");
-                return Err(Stop::new(Exit::Usage, message));
+                return Err(CliError::new(Exit::Usage, message));
             }
         }
         Ok(self.named.iter().map(|pair| self.pair(pair)).collect())

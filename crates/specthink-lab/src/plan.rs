@@ -3,34 +3,37 @@
 use std::fmt::Write as _;
 
 use answer::prices::Prices;
-use cli::{Exit, Stop};
+use cli::{CliError, Exit};
 use lab::{
     link::LinkProfile,
     plan::{Candidate, PlanTarget, Source, Unknown, candidates, choose},
     results::Results,
 };
 
-use crate::{args::PlanArgs, catalogue, exit::stop, print, profiles};
+use crate::{args::PlanArgs, catalogue, exit::cli_error, print, profiles};
 
 const HEADER: &str = "\
 | policy | pair | right | 95 % interval | latency median | p95 | large share | cost of 1,000 | clients per large node | from | misses |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
-pub(crate) fn run(args: &PlanArgs) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CliError> {
     let links = profiles(&catalogue(&args.links)?, std::slice::from_ref(&args.link))?;
     let [link] = links.as_slice() else {
-        return Err(Stop::new(Exit::Usage, "a plan is for one link: name one, such as 4g-median"));
+        return Err(CliError::new(
+            Exit::Usage,
+            "a plan is for one link: name one, such as 4g-median",
+        ));
     };
     let prices = args.prices.read()?;
-    let results = Results::read(&args.folder).map_err(stop)?;
+    let results = Results::read(&args.folder).map_err(cli_error)?;
     if let Some((one, other)) = results.of_two_kinds() {
         let message = format!(
             "{} and {} are not over the same kind of link, the proxy's and real packets: plan from one of them",
             one.folder.display(),
             other.folder.display()
         );
-        return Err(Stop::new(Exit::Journal, message));
+        return Err(CliError::new(Exit::Journal, message));
     }
     let (mut known, mut unknown) = candidates(&results, link, &prices);
     if let Some(pair) = &args.pair {
@@ -44,7 +47,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, Stop> {
         );
         let message =
             format!("nothing is known about {}: {why}; sweep over it, or over loopback", link.name);
-        return Err(Stop::new(Exit::Journal, message));
+        return Err(CliError::new(Exit::Journal, message));
     }
     print(&text(link, &known, &unknown, &args.target, &prices))
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use answer::journal::Journal;
-use cli::{Exit, Stop};
+use cli::{CliError, Exit};
 use grading::quantile::quantile;
 use lab::{
     link::LinkProfile,
@@ -17,7 +17,7 @@ use lab::{
     sweep::link_of,
 };
 
-use crate::{args::ReplayArgs, catalogue, exit::stop, print, profiles};
+use crate::{args::ReplayArgs, catalogue, exit::cli_error, print, profiles};
 
 const HEADER: &str = "\
 | link | answers | latency median | p95 | hand-over median | p95 | network share | up | down | doubtful |
@@ -26,21 +26,21 @@ const HEADER: &str = "\
 /// How many skipped journals are printed with their reasons; the others are counted.
 const SHOWN: usize = 10;
 
-pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, CliError> {
     let links = profiles(&catalogue(&args.links)?, &args.link)?;
     let (recordings, left_out) = recordings(args)?;
     tell(&left_out);
     if recordings.is_empty() {
         let message = "there is no journal that can be replayed; give files that `ask --journal` wrote, or a cell \
                        of a sweep over loopback, such as sweep/strict/loopback";
-        return Err(Stop::new(Exit::Journal, message));
+        return Err(CliError::new(Exit::Journal, message));
     }
     let mut rows = args.rows.as_deref().map(create).transpose()?;
     let mut table = HEADER.to_owned();
     for link in &links {
         let conditions = Conditions::over(link.clone(), args.seed);
         let replayed = recordings.iter().map(|recording| replay(recording, &conditions));
-        let replayed: Vec<Replayed> = replayed.collect::<Result<_, _>>().map_err(stop)?;
+        let replayed: Vec<Replayed> = replayed.collect::<Result<_, _>>().map_err(cli_error)?;
         if let Some((path, file)) = &mut rows {
             let written = replayed.iter().try_for_each(|replayed| {
                 serde_json::to_writer(&mut *file, replayed).map_err(io::Error::other)?;
@@ -56,25 +56,25 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
     print(&table)
 }
 
-fn create(path: &Path) -> Result<(&Path, io::BufWriter<fs::File>), Stop> {
+fn create(path: &Path) -> Result<(&Path, io::BufWriter<fs::File>), CliError> {
     let file = fs::File::create(path).map_err(|why| cannot_write(path, &why))?;
     Ok((path, io::BufWriter::new(file)))
 }
 
-fn cannot_write(path: &Path, why: &io::Error) -> Stop {
+fn cannot_write(path: &Path, why: &io::Error) -> CliError {
     let mend = "give --rows a file in a folder that can be written";
-    Stop::new(Exit::Journal, format!("cannot write {}: {why}; {mend}", path.display()))
+    CliError::new(Exit::Journal, format!("cannot write {}: {why}; {mend}", path.display()))
 }
 
 /// What can be replayed of the paths, and why the rest cannot.
-fn recordings(args: &ReplayArgs) -> Result<(Vec<Recording>, Vec<String>), Stop> {
+fn recordings(args: &ReplayArgs) -> Result<(Vec<Recording>, Vec<String>), CliError> {
     let over = if args.recorded_over_link { RecordedOver::Link } else { RecordedOver::Loopback };
     let mut files = Vec::new();
     for path in &args.journal {
         let found = journals(path, &mut files);
         found.map_err(|why| {
             let mend = "give journals, or folders with journals";
-            Stop::new(Exit::Journal, format!("cannot read {}: {why}; {mend}", path.display()))
+            CliError::new(Exit::Journal, format!("cannot read {}: {why}; {mend}", path.display()))
         })?;
     }
     let (mut recordings, mut left_out, mut links) = (Vec::new(), Vec::new(), HashMap::new());

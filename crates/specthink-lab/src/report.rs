@@ -6,34 +6,34 @@ use std::{
 };
 
 use answer::prices::Prices;
-use cli::{Exit, Stop};
+use cli::{CliError, Exit};
 use lab::{
     report::{Report, ReportError},
     results::Results,
     sweep::REPORT,
 };
 
-use crate::{args::ReportArgs, exit::stop, print};
+use crate::{args::ReportArgs, exit::cli_error, print};
 
-pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &ReportArgs) -> Result<Exit, CliError> {
     let out = match (&args.out, args.folder.as_slice()) {
         (Some(out), _) => out.clone(),
         (None, [folder]) => beside(folder),
         (None, _) => {
             let message = "several folders have one report: give --out DIR, where it shall go";
-            return Err(Stop::new(Exit::Usage, message));
+            return Err(CliError::new(Exit::Usage, message));
         }
     };
     let prices = args.prices.read()?;
-    let page = made(&args.folder, &prices, &out).map_err(stop)?;
+    let page = made(&args.folder, &prices, &out).map_err(cli_error)?;
     print(&format!("{}\n", page.display()))
 }
 
 /// Writes the report at the end of a sweep and prints where it is. A failure is printed, not returned: the sweep itself
 /// succeeded.
 pub(crate) fn after(out: &Path) {
-    let made = || -> Result<PathBuf, Stop> {
-        made(&[out.to_owned()], &Prices::example()?, &beside(out)).map_err(stop)
+    let made = || -> Result<PathBuf, CliError> {
+        made(&[out.to_owned()], &Prices::example()?, &beside(out)).map_err(cli_error)
     };
     let line = match made() {
         Ok(page) => format!("report: {}", page.display()),

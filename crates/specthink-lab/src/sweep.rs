@@ -2,30 +2,31 @@
 
 use std::collections::BTreeSet;
 
-use cli::{Bar, Exit, Places, Stop, grader, run_header, until_enough};
+use cli::{Bar, CliError, Exit, NodeEndpoints, grader, run_header, until_enough};
 use grading::math_verify::Grader;
 use lab::sweep::{PlannedPolicy, SweepEnd, SweepPlan, SweepProgress, SweepRun, SweptPair};
 use pair::Builtin;
 use runs::DataFile;
 use tokio::sync::Notify;
 
-use crate::{args::SweepArgs, catalogue, exit::stop, pairs::ModelPair, print, profiles, report};
+use crate::{
+    args::SweepArgs, catalogue, exit::cli_error, pairs::ModelPair, print, profiles, report,
+};
 
-pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
     let pairs = args.pairs().all(builtin)?;
     let plan = plan(args)?;
-    let out = args
-        .out
-        .as_ref()
-        .ok_or_else(|| Stop::new(Exit::Usage, "no folder for the results: give --out FOLDER"))?;
+    let out = args.out.as_ref().ok_or_else(|| {
+        CliError::new(Exit::Usage, "no folder for the results: give --out FOLDER")
+    })?;
     let grader = grader(&args.run)?;
-    let places = |pair: &ModelPair| pair.places(plan.uses_large(), builtin);
-    let places = pairs.iter().map(places).collect::<Result<Vec<_>, _>>()?;
-    let swept: Vec<SweptPair> = pairs.iter().zip(&places).map(swept).collect();
+    let reach = |pair: &ModelPair| pair.endpoints(plan.uses_large(), builtin);
+    let endpoints = pairs.iter().map(reach).collect::<Result<Vec<_>, _>>()?;
+    let swept: Vec<SweptPair> = pairs.iter().zip(&endpoints).map(swept).collect();
     until_enough(async |enough| {
-        let mut sweep = SweepRun::open(&plan, &swept, out).await.map_err(stop)?;
-        for (_, places) in pairs.iter().zip(&places).filter(|(pair, _)| pair.name.is_none()) {
-            places.origin.announce();
+        let mut sweep = SweepRun::open(&plan, &swept, out).await.map_err(cli_error)?;
+        for (_, endpoints) in pairs.iter().zip(&endpoints).filter(|(pair, _)| pair.name.is_none()) {
+            endpoints.source.announce();
         }
         let ended = ask(&mut sweep, &plan, grader, &enough).await;
         tokio::task::block_in_place(|| report::after(out));
@@ -34,17 +35,17 @@ pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
 }
 
 /// What the arguments ask for, checked.
-fn plan(args: &SweepArgs) -> Result<SweepPlan, Stop> {
+fn plan(args: &SweepArgs) -> Result<SweepPlan, CliError> {
     let data = args.data.as_ref().ok_or_else(|| {
         let message =
             "no data set: give a file of JSON lines, such as models/arithmetic/test.jsonl";
-        Stop::new(Exit::Usage, message)
+        CliError::new(Exit::Usage, message)
     })?;
     let twice = |what: &str, texts: &[String]| {
         let mut seen = BTreeSet::new();
         match texts.iter().find(|text| !seen.insert(*text)) {
             Some(text) => {
-                Err(Stop::new(Exit::Usage, format!("{what} {text} is there twice: leave one")))
+                Err(CliError::new(Exit::Usage, format!("{what} {text} is there twice: leave one")))
             }
             None => Ok(()),
         }
@@ -73,9 +74,9 @@ fn plan(args: &SweepArgs) -> Result<SweepPlan, Stop> {
     })
 }
 
-fn swept((pair, places): (&ModelPair, &Places)) -> SweptPair {
-    let large = places.large.first().cloned();
-    SweptPair { name: pair.name.clone(), small: places.small.clone(), large }
+fn swept((pair, endpoints): (&ModelPair, &NodeEndpoints)) -> SweptPair {
+    let large = endpoints.large.first().cloned();
+    SweptPair { name: pair.name.clone(), small: endpoints.small.clone(), large }
 }
 
 /// Asks what is open in all cells, then prints what they say.
@@ -84,7 +85,7 @@ async fn ask(
     plan: &SweepPlan,
     grader: Grader,
     enough: &Notify,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, CliError> {
     let all = sweep.answers();
     let mut bar = Bar::new(all as u64, (all - sweep.open_answers()) as u64);
     bar.skipped(&plan.data.data.skipped);
@@ -92,9 +93,9 @@ async fn ask(
         SweepProgress::Cell(name) => bar.begin(&name),
         SweepProgress::Row(row) => bar.see(row),
     };
-    let ended = sweep.run(grader, enough, watch).await.map_err(stop)?;
+    let ended = sweep.run(grader, enough, watch).await.map_err(cli_error)?;
     bar.finish();
-    for (pair, table) in sweep.tables().map_err(stop)? {
+    for (pair, table) in sweep.tables().map_err(cli_error)? {
         print(&match pair {
             Some(pair) => format!("{pair}:\n\n{table}\n"),
             None => table,
@@ -104,21 +105,21 @@ async fn ask(
 }
 
 /// The exit code: a sweep that is not complete is no success.
-fn end(ended: SweepEnd, open: usize, all: usize) -> Result<Exit, Stop> {
+fn end(ended: SweepEnd, open: usize, all: usize) -> Result<Exit, CliError> {
     let again = "run the same command again to go on";
     let of = |pair: Option<String>| pair.map_or_else(String::new, |pair| format!("{pair}: "));
     let (exit, why) = match ended {
         SweepEnd::Complete if open > 0 => {
             let message = format!("{open} of {all} questions failed: {again}");
-            return Err(Stop::new(Exit::NodeFailed, message));
+            return Err(CliError::new(Exit::NodeFailed, message));
         }
         SweepEnd::Complete => return Ok(Exit::Ok),
         SweepEnd::Cancelled => (Exit::Cancelled, "stopped".to_owned()),
         SweepEnd::NodesGone { pair, reason } => (Exit::NodeFailed, format!("{}{reason}", of(pair))),
         SweepEnd::NoLink { pair, error } => {
-            let stop = stop(error);
-            (stop.exit, format!("{}{stop}", of(pair)))
+            let error = cli_error(error);
+            (error.exit, format!("{}{error}", of(pair)))
         }
     };
-    Err(Stop::new(exit, format!("{why}; {open} of {all} answers are open: {again}")))
+    Err(CliError::new(exit, format!("{why}; {open} of {all} answers are open: {again}")))
 }

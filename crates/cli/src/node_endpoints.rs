@@ -11,7 +11,7 @@ use crate::{
     args::{NamedNode, NodesArgs, SecurityArgs},
     builtin,
     endpoint::{Endpoint, Endpoints},
-    exit::{Exit, Stop},
+    exit::{CliError, Exit},
 };
 
 /// Where a small node listens unless told otherwise.
@@ -22,16 +22,16 @@ pub const DEFAULT_LARGE: &str = "http://127.0.0.1:7102";
 const TOKEN_VARIABLE: &str = "SPECTHINK_TOKEN";
 
 /// Where the nodes are, and how they are reached.
-pub struct Places {
+pub struct NodeEndpoints {
     /// The small nodes, in order.
     pub small: Vec<RemoteConfig>,
     /// The large nodes, in order, where there is a use for them.
     pub large: Vec<RemoteConfig>,
     /// Where the addresses come from; keeps the built-in pair running.
-    pub origin: Origin,
+    pub source: EndpointSource,
 }
 
-impl Places {
+impl NodeEndpoints {
     /// The nodes that are named, the built-in pair, or those at the usual addresses. Starts the pair; connects to
     /// nothing yet.
     ///
@@ -42,25 +42,29 @@ impl Places {
         wants_large: bool,
         security: &SecurityArgs,
         builtin: Option<&dyn Builtin>,
-    ) -> Result<Places, Stop> {
+    ) -> Result<NodeEndpoints, CliError> {
         if let Some(builtin) = builtin::answering(builtin, nodes) {
             let pair = builtin::start(builtin, wants_large, security)?;
             let place = |url: &String, patience| {
                 Endpoint::at(parsed(url)?).remote(security.max_message_bytes, patience)
             };
-            return Ok(Places {
+            return Ok(NodeEndpoints {
                 small: vec![place(&pair.small, nodes.small_timeout)?],
                 large: (pair.large.iter())
                     .map(|url| place(url, nodes.large_timeout))
                     .collect::<Result<_, _>>()?,
-                origin: Origin::Builtin { _pair: pair, banner: builtin::banner(builtin) },
+                source: EndpointSource::Builtin { _pair: pair, banner: builtin::banner(builtin) },
             });
         }
         let named = &nodes.named;
-        let (usual, origin) = match (named.small.is_empty(), !named.large.is_empty()) {
-            (false, _) => (None, Origin::Named),
-            (true, true) => (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), Origin::SmallUsual),
-            (true, false) => (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), Origin::Usual),
+        let (usual, source) = match (named.small.is_empty(), !named.large.is_empty()) {
+            (false, _) => (None, EndpointSource::Named),
+            (true, true) => {
+                (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), EndpointSource::SmallUsual)
+            }
+            (true, false) => {
+                (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), EndpointSource::Usual)
+            }
         };
         let endpoints = nodes.endpoints.as_deref().map(Endpoints::read).transpose()?;
         let reach = Reach { endpoints, security };
@@ -69,12 +73,12 @@ impl Places {
         let small = named.small.iter().chain(&usual).enumerate();
         let small = small
             .map(|(index, node)| reach.remote(node, !has_large && index == 0, nodes.small_timeout));
-        let small = small.collect::<Result<_, Stop>>()?;
+        let small = small.collect::<Result<_, CliError>>()?;
         let usual = named.large.is_empty().then(|| NamedNode::from(DEFAULT_LARGE.to_owned()));
         let large = named.large.iter().chain(&usual).filter(|_| wants_large).enumerate();
         let large = large.map(|(index, node)| reach.remote(node, index == 0, nodes.large_timeout));
-        let large = large.collect::<Result<_, Stop>>()?;
-        Ok(Places { small, large, origin })
+        let large = large.collect::<Result<_, CliError>>()?;
+        Ok(NodeEndpoints { small, large, source })
     }
 
     /// The nodes to ask; connects to nothing yet.
@@ -85,7 +89,7 @@ impl Places {
         Ok(Nodes {
             small: self.small.into_iter().map(connect).collect::<Result<_, _>>()?,
             large: self.large.into_iter().map(connect).collect::<Result<_, _>>()?,
-            origin: self.origin,
+            source: self.source,
         })
     }
 }
@@ -97,11 +101,11 @@ pub struct Nodes {
     /// The large nodes, in order, where there is a use for them.
     pub large: Vec<Node>,
     /// Where their addresses come from; keeps the built-in pair running.
-    pub origin: Origin,
+    pub source: EndpointSource,
 }
 
 /// Where the nodes' addresses come from.
-pub enum Origin {
+pub enum EndpointSource {
     /// The user named the small node.
     Named,
     /// The user named only the large node.
@@ -117,10 +121,10 @@ pub enum Origin {
     },
 }
 
-impl Origin {
+impl EndpointSource {
     /// Says who answers when it is the built-in pair.
     pub fn announce(&self) {
-        if let Origin::Builtin { banner, .. } = self {
+        if let EndpointSource::Builtin { banner, .. } = self {
             // Standard error may be gone; the answer is not less for it.
             let _ = writeln!(std::io::stderr(), "{banner}");
         }
@@ -142,7 +146,7 @@ impl Reach<'_> {
         node: &NamedNode,
         takes_shared_token: bool,
         patience: Duration,
-    ) -> Result<RemoteConfig, Stop> {
+    ) -> Result<RemoteConfig, CliError> {
         let security = self.security;
         let mut endpoint = self.endpoint(&node.place)?;
         // A name whose table says how it is secured is secured so and in no other way.
@@ -166,7 +170,7 @@ impl Reach<'_> {
     }
 
     /// What an address, or `@NAME`, stands for.
-    fn endpoint(&self, place: &str) -> Result<Endpoint, Stop> {
+    fn endpoint(&self, place: &str) -> Result<Endpoint, CliError> {
         match (place.strip_prefix('@'), &self.endpoints) {
             (None, _) => Ok(Endpoint::at(parsed(place)?)),
             (Some(name), Some(endpoints)) => Ok(endpoints.get(name)?.clone()),
@@ -174,21 +178,21 @@ impl Reach<'_> {
                 let message = format!(
                     "{place} is a name, and nothing says what it stands for: give --endpoints FILE too"
                 );
-                Err(Stop::new(Exit::Usage, message))
+                Err(CliError::new(Exit::Usage, message))
             }
         }
     }
 }
 
-fn parsed(address: &str) -> Result<Address, Stop> {
-    address.parse().map_err(|error| Stop::new(Exit::Usage, error))
+fn parsed(address: &str) -> Result<Address, CliError> {
+    address.parse().map_err(|error| CliError::new(Exit::Usage, error))
 }
 
-fn token_of_variable() -> Result<Option<Token>, Stop> {
+fn token_of_variable() -> Result<Option<Token>, CliError> {
     let text = std::env::var(TOKEN_VARIABLE).unwrap_or_default();
     let token = (!text.is_empty()).then(|| Token::new(&text)).transpose();
     token.map_err(|error| {
-        Stop::new(Exit::Credentials, format!("the variable {TOKEN_VARIABLE}: {error}"))
+        CliError::new(Exit::Credentials, format!("the variable {TOKEN_VARIABLE}: {error}"))
     })
 }
 
