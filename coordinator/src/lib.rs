@@ -33,12 +33,11 @@ pub fn run(
         Ok(Some(code)) => return code,
         Err(error) => return fail(&error),
     }
-    start_logging(args.verbose);
-    let done = match args.command {
+    let done = start_logging(args.verbose).and_then(|()| match args.command {
         Command::Ask(ask) => config::Config::new(*ask, builtin).and_then(ask::run),
         Command::Eval(eval) => eval::run(*eval, builtin),
         Command::Trace(trace) => trace::run(&trace),
-    };
+    });
     match done {
         Ok(exit) => exit.into(),
         Err(error) => fail(&error),

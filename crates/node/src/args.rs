@@ -128,8 +128,8 @@ pub struct NodeArgs {
     #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_DRAIN.into(), value_parser = drain)]
     pub drain: humantime::Duration,
 
-    /// Say more on standard error: -v what happens, -vv every detail. SPECTHINK_LOG takes a filter
-    /// such as transport=debug; RUST_LOG is read where that is unset.
+    /// Say more on standard error: -v what happens, -vv every detail. SPECTHINK_LOG, or
+    /// RUST_LOG where that is unset, takes a filter such as transport=debug, which wins over the flag.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

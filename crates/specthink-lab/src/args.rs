@@ -17,8 +17,8 @@ use crate::pairs::{PairArg, Pairs};
 #[derive(Debug, Parser)]
 #[command(name = "specthink-lab", version, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Log to standard error; twice for more. Without it SPECTHINK_LOG takes a filter such as
-    /// transport=debug; RUST_LOG is read where that is unset.
+    /// Log to standard error; twice for more. SPECTHINK_LOG, or RUST_LOG where that is unset, takes a filter such as
+    /// transport=debug, which wins over the flag.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]

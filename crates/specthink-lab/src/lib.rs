@@ -49,8 +49,7 @@ pub fn run(
         Ok(Some(code)) => return code,
         Err(error) => return fail(&error),
     }
-    start_logging(args.verbose);
-    let done = match args.command {
+    let done = start_logging(args.verbose).and_then(|()| match args.command {
         Command::Links(links) => show_links(&links),
         Command::Calibrate(args) => measure(&args),
         Command::Sweep(sweep) => sweep::run(&sweep, builtin),
@@ -58,7 +57,7 @@ pub fn run(
         Command::Plan(args) => plan::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Simulate(args) => simulate::run(&args),
-    };
+    });
     match done {
         Ok(exit) => exit.into(),
         Err(error) => fail(&error),
