@@ -26,21 +26,6 @@ const LARGE: &str = "\x1b[1;36m";
 /// Italic, for what no model wrote.
 const POLICY: &str = "\x1b[3;35m";
 
-/// The name of a reason, as marks and summaries spell it.
-pub(crate) fn why_name(why: Why) -> &'static str {
-    match why {
-        Why::Turn => "turn",
-        Why::Probe => "probe",
-        Why::Begin => "begin",
-        Why::Affirmation => "affirmation",
-        Why::Reflection => "reflection",
-        Why::Verification => "verification",
-        Why::ExcessiveReflection => "excessive reflection",
-        Why::Schedule => "schedule",
-        Why::Recap => "recap",
-    }
-}
-
 /// Writes an answer's text as it comes. What it writes does not depend on how the text was cut into
 /// pieces.
 #[derive(Debug)]
@@ -96,8 +81,8 @@ impl<W: Write> Renderer<W> {
                 let begin = match (self.style, writer) {
                     (Style::Colour, Writer::Policy) => POLICY.to_owned(),
                     (Style::Colour, _) => LARGE.to_owned(),
-                    (Style::Marks, Writer::Policy) => format!("⟦policy: {}⟧", why_name(why)),
-                    (Style::Marks, _) => format!("⟦large: {}⟧", why_name(why)),
+                    (Style::Marks, Writer::Policy) => format!("⟦policy: {why}⟧"),
+                    (Style::Marks, _) => format!("⟦large: {why}⟧"),
                 };
                 self.put(&begin);
             }
@@ -182,6 +167,8 @@ mod tests {
     fn marks_set_the_large_spans_apart_and_merge_pieces() {
         let text = rendered(Style::Marks, &PIECES);
         assert_eq!(text, "a\n\n⟦large: reflection⟧Wait, 数⟦/⟧⟦policy: recap⟧Check:⟦/⟧ b\n");
+        let text = rendered(Style::Marks, &[(Writer::Large, Why::ExcessiveReflection, "So")]);
+        assert_eq!(text, "⟦large: excessive reflection⟧So⟦/⟧\n");
     }
 
     #[test]

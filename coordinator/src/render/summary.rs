@@ -6,8 +6,6 @@ use answer::account::{ModelTotals, Summary};
 use grading::quantile::quantile;
 use thinking::policy::End;
 
-use super::why_name;
-
 /// Writes the summary. Lines that would say nothing are left out.
 ///
 /// # Errors
@@ -107,7 +105,7 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let reasons: Vec<String> = summary
         .takeovers_by_reason()
         .into_iter()
-        .map(|(why, count)| format!("{} {count}", why_name(why)))
+        .map(|(why, count)| format!("{why} {count}"))
         .collect();
     let prefill: u64 = takeovers.iter().map(|t| u64::from(t.prefill_tokens)).sum();
     let handoff = match median(takeovers.iter().filter_map(|t| t.handoff_us)) {

@@ -132,15 +132,8 @@ impl Part {
     fn close(&mut self, node: NodeId, failure: Option<&Failure>) {
         self.session = None;
         if let (Some(failure), Some(node)) = (failure, self.nodes.get(node.index)) {
-            let (part, node) = (self.part(), &node.name);
+            let (part, node) = (self.role, &node.name);
             tracing::warn!(target: LOG_TARGET, node, code = ?failure.code, "{part} node lost: {failure}");
-        }
-    }
-
-    fn part(&self) -> &'static str {
-        match self.role {
-            Role::Small => "small",
-            Role::Large => "large",
         }
     }
 

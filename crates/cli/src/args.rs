@@ -10,6 +10,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use flags::positive_duration;
+use strum::Display;
 use thinking::policy::{PolicyKind, Preset, Target};
 
 pub use self::named::NamedNode;
@@ -149,7 +150,8 @@ pub struct RunArgs {
 }
 
 /// Who grades.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Display)]
+#[strum(serialize_all = "kebab-case")]
 pub enum GraderKind {
     /// The crate `grading`.
     Own,

@@ -42,10 +42,7 @@ pub fn header(
         system: writing.system.clone(),
         settings: settings(nodes, policy),
         policy: spec,
-        grader: match run.grader {
-            GraderKind::Own => "own".to_owned(),
-            GraderKind::MathVerify => "math-verify".to_owned(),
-        },
+        grader: run.grader.to_string(),
     })
 }
 

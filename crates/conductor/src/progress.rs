@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 pub use thinking::transcript::Writer;
 use thinking::{
     policy::{Role, Why},
-    thinker::{Code, FinishReason, ModelCard, Timing},
+    thinker::{Code, ModelCard, Timing},
     trigger::TriggerMatch,
 };
 
@@ -217,15 +217,29 @@ fn is_small(role: &Role) -> bool {
     *role == Role::Small
 }
 
-/// The name of a finish reason, as the wire and the journal spell it.
-pub fn reason_name(reason: &FinishReason) -> &'static str {
-    match reason {
-        FinishReason::EndOfText => "end_of_text",
-        FinishReason::MaxTokens => "max_tokens",
-        FinishReason::Stop { .. } => "stop",
-        FinishReason::Trigger(_) => "trigger",
-        FinishReason::Cancelled => "cancelled",
-        FinishReason::Deadline => "deadline",
-        FinishReason::ContextFull => "context_full",
+#[cfg(test)]
+mod tests {
+    use thinking::{
+        thinker::FinishReason::{self, *},
+        trigger::{TriggerKind, TriggerMatch},
+    };
+
+    #[test]
+    fn reasons_have_the_names_that_journals_of_before_have() {
+        let kind = TriggerKind::Reflection;
+        let found = TriggerMatch { kind, phrase: "wait".to_owned(), cut: 0, start: 0, end: 4 };
+        let reasons: [FinishReason; 7] = [
+            EndOfText,
+            MaxTokens,
+            Stop { end: 4 },
+            Trigger(found),
+            Cancelled,
+            Deadline,
+            ContextFull,
+        ];
+        assert_eq!(
+            reasons.each_ref().map(<&str>::from).join(" "),
+            "end_of_text max_tokens stop trigger cancelled deadline context_full"
+        );
     }
 }

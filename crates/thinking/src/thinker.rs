@@ -35,6 +35,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use tokio::sync::{mpsc, watch};
 
 use crate::trigger::{TriggerMatch, Watch};
@@ -317,8 +318,9 @@ pub struct Finished {
     pub timing: Timing,
 }
 
-/// Why a proposal ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a proposal ended. Its name is that of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum FinishReason {
     /// The model ended its answer.
     EndOfText,

@@ -9,7 +9,7 @@ use super::{Awaiting, Conductor, Due};
 use crate::{
     micros,
     port::{Ended, NodeId},
-    progress::{Abandoned, NodeFinished, NodeOpened, NodeWarmed, Progress, Rejoined, reason_name},
+    progress::{Abandoned, NodeFinished, NodeOpened, NodeWarmed, Progress, Rejoined},
     proposal::{Proposal, State},
     session::{Report, Sent},
 };
@@ -243,7 +243,7 @@ impl Conductor {
         self.step.tell(Progress::Finished(NodeFinished {
             ask: proposal.number,
             role: proposal.ask.role,
-            reason: reason_name(&finished.reason).to_owned(),
+            reason: <&str>::from(&finished.reason).to_owned(),
             trigger: match &finished.reason {
                 FinishReason::Trigger(found) => Some(found.clone()),
                 _ => None,

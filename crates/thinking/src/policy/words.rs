@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 use crate::{thinker::FinishReason, trigger::Watch};
 
 /// The two writers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Role {
     /// The small model, near the user.
     Small,
@@ -26,9 +28,12 @@ impl Role {
     }
 }
 
-/// Why a stretch is written by whom it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// Why a stretch is written by whom it is written. It is displayed as marks and summaries spell it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum Why {
     /// The writer's ordinary turn.
     Turn,
@@ -43,6 +48,7 @@ pub enum Why {
     /// Takeover after, or extended by, a verification.
     Verification,
     /// Takeover because the small model reflects without end.
+    #[strum(to_string = "excessive reflection")]
     ExcessiveReflection,
     /// Takeover by a baseline's schedule (random, periodic).
     Schedule,
