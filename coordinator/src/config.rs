@@ -8,7 +8,7 @@ use std::{
 };
 
 use answer::{Question, Settings};
-use cli::{CliError, Exit, NodeEndpoints, Nodes, policy_spec, sampling, settings};
+use cli::{AnsweringArgs, CliError, Exit, NodeEndpoints, Nodes, policy_spec, sampling, settings};
 use pair::Builtin;
 use thinking::{
     policy::{Limited, PolicySpec},
@@ -36,14 +36,13 @@ pub(crate) struct Config {
 
 impl Config {
     pub(crate) fn new(args: AskArgs, builtin: Option<&dyn Builtin>) -> Result<Config, CliError> {
-        let AskArgs { nodes, writing, .. } = &args;
+        let AnsweringArgs { nodes, writing, security } = &args.answering;
         let sampling = sampling(writing)?;
         let spec = policy_spec(&args.policy, nodes)?;
         // Before the question: what is wrong with an address shows before anybody has typed one.
         let wants_large = args.policy.policy.uses_large();
-        let connected =
-            NodeEndpoints::new(nodes, wants_large, &args.security, builtin)?.connect()?;
-        let text = question_text(&args.question, args.raw, args.security.max_message_bytes)?;
+        let connected = NodeEndpoints::new(&args.answering, wants_large, builtin)?.connect()?;
+        let text = question_text(&args.question, args.raw, security.max_message_bytes)?;
         let question = Question {
             id: question_id(),
             prompt: if args.raw {

@@ -39,11 +39,9 @@ pub(crate) fn run(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Exit,
 impl Plan {
     fn new(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Plan, CliError> {
         let data = DataFile::read(&args.data, args.run.skip_bad)?;
-        let terms = (&args.run, &args.writing, &args.nodes);
-        let header = run_header(&data, &args.policy, args.seed.seed, terms)?;
+        let header = run_header(&data, &args.policy, args.seed.seed, &args.run, &args.answering)?;
         let wants_large = args.policy.policy.uses_large();
-        let nodes =
-            NodeEndpoints::new(&args.nodes, wants_large, &args.security, builtin)?.connect()?;
+        let nodes = NodeEndpoints::new(&args.answering, wants_large, builtin)?.connect()?;
         Ok(Plan { args, data, header, nodes })
     }
 

@@ -16,6 +16,20 @@ use thinking::policy::{PolicyKind, Preset, Target};
 pub use self::named::NamedNode;
 use self::named::NamedNodes;
 
+/// How questions are answered, but for who writes when.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AnsweringArgs {
+    /// Which nodes.
+    #[command(flatten)]
+    pub nodes: NodesArgs,
+    /// How tokens are drawn.
+    #[command(flatten)]
+    pub writing: WritingArgs,
+    /// How connections are secured.
+    #[command(flatten)]
+    pub security: SecurityArgs,
+}
+
 /// Which nodes, and how long they may be silent.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NodesArgs {

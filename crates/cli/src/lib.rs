@@ -21,7 +21,10 @@ mod signals;
 
 pub use self::{
     answering::{sampling, settings},
-    args::{NamedNode, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs},
+    args::{
+        AnsweringArgs, NamedNode, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs,
+        WritingArgs,
+    },
     bar::Bar,
     builtin::prepare,
     exit::{CliError, Exit, fail, help as exit_help, usage},

@@ -8,7 +8,7 @@ use pair::{Builtin, BuiltinNodes};
 use transport::{Address, Remote, RemoteConfig, RemoteError, Token};
 
 use crate::{
-    args::{NamedNode, NodesArgs, SecurityArgs},
+    args::{AnsweringArgs, NamedNode, SecurityArgs},
     builtin,
     endpoint::{Endpoint, Endpoints},
     exit::{CliError, Exit},
@@ -38,9 +38,8 @@ impl NodeEndpoints {
     /// # Errors
     /// When an address or a credential does not work, or the pair cannot be started.
     pub fn new(
-        nodes: &NodesArgs,
+        AnsweringArgs { nodes, security, .. }: &AnsweringArgs,
         wants_large: bool,
-        security: &SecurityArgs,
         builtin: Option<&dyn Builtin>,
     ) -> Result<NodeEndpoints, CliError> {
         if let Some(builtin) = builtin::answering(builtin, nodes) {

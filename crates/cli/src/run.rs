@@ -8,7 +8,7 @@ use runs::{DataFile, LogHeader, log};
 
 use crate::{
     answering::{sampling, settings},
-    args::{GraderKind, NodesArgs, PolicyArgs, RunArgs, WritingArgs},
+    args::{AnsweringArgs, GraderKind, PolicyArgs, RunArgs},
     exit::{CliError, Exit},
     policy,
 };
@@ -24,7 +24,8 @@ pub fn header(
     data: &DataFile,
     policy: &PolicyArgs,
     seed: u64,
-    (run, writing, nodes): (&RunArgs, &WritingArgs, &NodesArgs),
+    run: &RunArgs,
+    AnsweringArgs { nodes, writing, .. }: &AnsweringArgs,
 ) -> Result<LogHeader, CliError> {
     let sampling = sampling(writing)?;
     let spec = policy::spec(policy, nodes)?;

@@ -7,7 +7,7 @@ use clap::{
     Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     parser::ValueSource,
 };
-use cli::{CliError, Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, WritingArgs};
+use cli::{AnsweringArgs, CliError, Exit, PolicyArgs, RunArgs};
 use lab::{link::Shaping, plan::PlanTarget};
 use thinking::names::nearest;
 
@@ -262,11 +262,7 @@ pub(crate) struct SweepArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
     #[command(flatten)]
-    pub(crate) nodes: NodesArgs,
-    #[command(flatten)]
-    pub(crate) writing: WritingArgs,
-    #[command(flatten)]
-    pub(crate) security: SecurityArgs,
+    pub(crate) answering: AnsweringArgs,
 }
 
 /// A policy of a sweep.
@@ -282,7 +278,7 @@ pub(crate) struct Choice {
 impl SweepArgs {
     /// The pairs, as they are given.
     pub(crate) fn pairs(&self) -> Pairs<'_> {
-        Pairs { named: &self.pair, nodes: &self.nodes, security: &self.security }
+        Pairs { named: &self.pair, answering: &self.answering }
     }
 
     /// The policies, read.

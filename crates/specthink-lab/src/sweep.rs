@@ -56,11 +56,10 @@ fn plan(args: &SweepArgs) -> Result<SweepPlan, CliError> {
     twice("--link", &links.iter().map(|link| link.name.clone()).collect::<Vec<_>>())?;
     let choices = args.policies()?;
     let data = DataFile::read(data, args.run.skip_bad)?;
-    let terms = (&args.run, &args.writing, &args.nodes);
     let mut policies = Vec::new();
     for choice in choices {
         // Every cell has its own seed.
-        let header = run_header(&data, &choice.args, 0, terms)?;
+        let header = run_header(&data, &choice.args, 0, &args.run, &args.answering)?;
         policies.push(PlannedPolicy { name: choice.name, header, share_of: choice.share_of });
     }
     Ok(SweepPlan {
