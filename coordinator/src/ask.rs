@@ -39,7 +39,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, CliError> {
         Some(path) => Some(JournalWriter::create(path, &header(&config)).map_err(journal_error)?),
         None => None,
     };
-    let Nodes { small, large, source } = config.nodes;
+    let Nodes { small, large, source, .. } = config.nodes;
     source.announce();
     let mut screen = Screen {
         journal,

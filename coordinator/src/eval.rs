@@ -69,6 +69,9 @@ async fn eval(
     let open = plan.problems().iter().filter(|problem| !log.is_graded(&problem.id));
     let open: Vec<Problem> = open.cloned().collect();
     plan.nodes.source.announce();
+    if !open.is_empty() {
+        plan.nodes.check_models().await?;
+    }
     let mut bar = Bar::new(all, all - open.len() as u64);
     bar.skipped(&plan.data.data.skipped);
     let parallel = usize::from(plan.args.run.parallel);

@@ -88,6 +88,34 @@ fn figures_are_printed_and_every_question_has_a_row() {
 }
 
 #[test]
+fn a_node_of_another_model_ends_the_run_before_its_first_question() {
+    let bench = Bench::new();
+    let thinker = small();
+    let (small, large) = (served(&bench.runtime, thinker.clone()), served(&bench.runtime, large()));
+    let endpoints = format!(
+        "[gpu]\naddress = \"{}\"\nmodel = \"another-32b\"\n\
+         [gone]\naddress = \"127.0.0.1:9\"\nmodel = \"another-32b\"\n",
+        large.url
+    );
+    fs::write(bench.path("nodes.toml"), endpoints).unwrap();
+    let eval = |large: &str| {
+        let (data, endpoints) = (bench.path("data.jsonl"), bench.path("nodes.toml"));
+        let (data, endpoints) = (data.to_str().unwrap(), endpoints.to_str().unwrap());
+        let nodes = ["--endpoints", endpoints, "--small", &small.url, "--large", large];
+        specthink(&[&["eval", data], &nodes[..]].concat(), None)
+    };
+    let refused = eval("@gpu");
+    assert_eq!(refused.status.code(), Some(15));
+    let line = stderr(&refused);
+    assert!(line.starts_with(&format!("error: large node: {} serves", large.url)), "{line}");
+    assert!(line.contains("\"another-32b\"") && line.lines().count() == 1, "{line}");
+    assert_eq!(questions_asked(&thinker), 0);
+    let degraded = eval("@gone");
+    assert_eq!(degraded.status.code(), Some(0), "nobody knows what it serves");
+    assert_eq!(questions_asked(&thinker), 3);
+}
+
+#[test]
 fn an_interrupted_run_goes_on_and_grades_nothing_twice() {
     let bench = Bench::new();
     let first = small();

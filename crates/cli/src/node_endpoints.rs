@@ -5,6 +5,7 @@ use std::{io::Write as _, sync::Arc, time::Duration};
 
 use answer::Node;
 use pair::{Builtin, BuiltinNodes};
+use thinking::policy::Role;
 use transport::{Address, Remote, RemoteConfig, RemoteError, Token};
 
 use crate::{
@@ -85,11 +86,17 @@ impl NodeEndpoints {
     /// # Errors
     /// When a node may not be reached in plain text, or a TLS file does not work.
     pub fn connect(self) -> Result<Nodes, RemoteError> {
-        Ok(Nodes {
-            small: self.small.into_iter().map(connect).collect::<Result<_, _>>()?,
-            large: self.large.into_iter().map(connect).collect::<Result<_, _>>()?,
-            source: self.source,
-        })
+        let mut remotes = Vec::new();
+        let mut connect = |role, endpoints: Vec<RemoteConfig>| {
+            let node = |config: RemoteConfig| -> Result<Node, RemoteError> {
+                let (name, remote) = (config.label(), Remote::new(config)?);
+                remotes.push((role, remote.clone()));
+                Ok(Node::new(name, Arc::new(remote)))
+            };
+            endpoints.into_iter().map(node).collect::<Result<Vec<_>, _>>()
+        };
+        let (small, large) = (connect(Role::Small, self.small)?, connect(Role::Large, self.large)?);
+        Ok(Nodes { small, large, source: self.source, remotes })
     }
 }
 
@@ -101,6 +108,24 @@ pub struct Nodes {
     pub large: Vec<Node>,
     /// Where their addresses come from; keeps the built-in pair running.
     pub source: EndpointSource,
+    /// All of them, each with its part.
+    remotes: Vec<(Role, Remote)>,
+}
+
+impl Nodes {
+    /// Asks the nodes that must serve a certain model for theirs, so that not every question of a run finds out.
+    ///
+    /// # Errors
+    /// When one serves another. One that cannot be asked passes: how an answer goes on without it is the answer's
+    /// business.
+    pub async fn check_models(&self) -> Result<(), CliError> {
+        for (role, remote) in &self.remotes {
+            remote.check_model().await.map_err(|failure| {
+                CliError::new(failure.code.into(), format!("{role} node: {failure}"))
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Where the nodes' addresses come from.
@@ -193,10 +218,4 @@ fn token_of_variable() -> Result<Option<Token>, CliError> {
     token.map_err(|error| {
         CliError::new(Exit::Credentials, format!("the variable {TOKEN_VARIABLE}: {error}"))
     })
-}
-
-/// A node to ask; connects to nothing yet.
-fn connect(config: RemoteConfig) -> Result<Node, RemoteError> {
-    let name = config.label();
-    Ok(Node::new(name, Arc::new(Remote::new(config)?)))
 }
