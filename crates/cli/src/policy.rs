@@ -25,7 +25,7 @@ fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, CliError> {
                 let Some(prices) = prices(args, nodes)? else {
                     let message = format!(
                         "--target {target} needs to know what tokens cost: give --prices FILE, a \
-                         TOML file as in docs/report.md, or --small and --large nodes of --endpoints that have a price"
+                         TOML file as in docs/report.md, or name nodes of --endpoints that have a price"
                     );
                     return Err(CliError::new(Exit::Usage, message));
                 };

@@ -47,7 +47,7 @@ impl FromStr for PairArg {
 pub(crate) struct ModelPair {
     /// Its name, where it has one: then its results have a folder of their own.
     pub(crate) name: Option<String>,
-    answering: AnsweringArgs,
+    pub(crate) answering: AnsweringArgs,
 }
 
 impl ModelPair {

@@ -6,16 +6,20 @@ use cli::{Bar, CliError, Exit, NodeEndpoints, grader, run_header, until_enough};
 use grading::math_verify::Grader;
 use lab::sweep::{PlannedPolicy, SweepEnd, SweepPlan, SweepProgress, SweepRun, SweptPair};
 use pair::Builtin;
-use runs::DataFile;
+use runs::{DataFile, LogHeader};
 use tokio::sync::Notify;
 
 use crate::{
-    args::SweepArgs, catalogue, exit::cli_error, pairs::ModelPair, print, profiles, report,
+    args::{Choice, SweepArgs},
+    catalogue,
+    exit::cli_error,
+    pairs::ModelPair,
+    print, profiles, report,
 };
 
 pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
     let pairs = args.pairs().all(builtin)?;
-    let plan = plan(args)?;
+    let plan = plan(args, &pairs)?;
     let out = args.out.as_ref().ok_or_else(|| {
         CliError::new(Exit::Usage, "no folder for the results: give --out FOLDER")
     })?;
@@ -34,8 +38,8 @@ pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
     })
 }
 
-/// What the arguments ask for, checked.
-fn plan(args: &SweepArgs) -> Result<SweepPlan, CliError> {
+/// What the arguments ask for of these pairs, checked.
+fn plan(args: &SweepArgs, pairs: &[ModelPair]) -> Result<SweepPlan, CliError> {
     let data = args.data.as_ref().ok_or_else(|| {
         let message =
             "no data set: give a file of JSON lines, such as models/arithmetic/test.jsonl";
@@ -58,8 +62,7 @@ fn plan(args: &SweepArgs) -> Result<SweepPlan, CliError> {
     let data = DataFile::read(data, args.run.skip_bad)?;
     let mut policies = Vec::new();
     for choice in choices {
-        // Every cell has its own seed.
-        let header = run_header(&data, &choice.args, 0, &args.run, &args.answering)?;
+        let header = header(&choice, &data, args, pairs)?;
         policies.push(PlannedPolicy { name: choice.name, header, share_of: choice.share_of });
     }
     Ok(SweepPlan {
@@ -71,6 +74,29 @@ fn plan(args: &SweepArgs) -> Result<SweepPlan, CliError> {
         shaping: args.shaping.chosen(),
         parallel: args.run.parallel,
     })
+}
+
+/// What a policy's logs begin with. It is the same for all pairs, also where it depends on what their nodes cost.
+fn header(
+    choice: &Choice,
+    data: &DataFile,
+    args: &SweepArgs,
+    pairs: &[ModelPair],
+) -> Result<LogHeader, CliError> {
+    // Every cell has its own seed.
+    let of = |pair: &ModelPair| run_header(data, &choice.args, 0, &args.run, &pair.answering);
+    let header = of(&pairs[0])?;
+    for pair in &pairs[1..] {
+        if of(pair)?.policy != header.policy {
+            let message = format!(
+                "policy {:?}: the pairs' endpoints have different prices, and a sweep asks the same of all pairs: \
+                 write prices=FILE behind it, or sweep the pairs one by one",
+                choice.name
+            );
+            return Err(CliError::new(Exit::Usage, message));
+        }
+    }
+    Ok(header)
 }
 
 fn swept((pair, endpoints): (&ModelPair, &NodeEndpoints)) -> SweptPair {
