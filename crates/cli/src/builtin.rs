@@ -62,7 +62,7 @@ pub(crate) fn no_pair(why: String) -> CliError {
 /// The note that is printed before the pair answers.
 pub(crate) fn banner(builtin: &dyn Builtin) -> String {
     format!(
-        "note: the built-in pair answers: it can do {}, and nothing else; for other questions name \
+        "the built-in pair answers: it can do {}, and nothing else; for other questions name \
          your own nodes with --small URL and --large URL",
         builtin.can()
     )

@@ -149,8 +149,7 @@ impl EndpointSource {
     /// Says who answers when it is the built-in pair.
     pub fn announce(&self) {
         if let EndpointSource::Builtin { banner, .. } = self {
-            // Standard error may be gone; the answer is not less for it.
-            let _ = writeln!(std::io::stderr(), "{banner}");
+            note(banner);
         }
     }
 }
@@ -182,12 +181,18 @@ impl Reach<'_> {
             endpoint.insecure = Some(security.insecure);
         }
         endpoint.token_file = node.token_file.clone().or(endpoint.token_file);
-        let takes_shared_token = takes_shared_token && takes_flags && endpoint.token_file.is_none();
-        if takes_shared_token {
+        let is_shown = takes_shared_token && takes_flags && endpoint.token_file.is_none();
+        if is_shown {
             endpoint.token_file = security.token_file.clone();
+        } else if takes_shared_token && security.token_file.is_some() {
+            note(&format!(
+                "--token-file is for {}, which has security of its own, so that no node is shown it: leave it out, \
+                 or give it behind the node that asks for it, with --small-token-file or --large-token-file",
+                node.place
+            ));
         }
         let mut config = endpoint.remote(security.max_message_bytes, patience)?;
-        if takes_shared_token && config.token.is_none() {
+        if is_shown && config.token.is_none() {
             config.token = token_of_variable()?;
         }
         Ok(config)
@@ -206,6 +211,11 @@ impl Reach<'_> {
             }
         }
     }
+}
+
+fn note(text: &str) {
+    // Standard error may be gone; the answer is not less for it.
+    let _ = writeln!(std::io::stderr(), "note: {text}");
 }
 
 fn parsed(address: &str) -> Result<Address, CliError> {
