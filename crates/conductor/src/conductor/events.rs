@@ -47,14 +47,16 @@ impl Conductor {
         let Some(open_time) = session.and_then(|session| session.accept(&opened, now)) else {
             return self.fault(role, "it accepted the question twice");
         };
-        let prompt_tokens = opened.prompt_tokens;
+        let (name, prompt_tokens) =
+            (self.sides.of(role).name(node).to_owned(), opened.prompt_tokens);
         let totals = self.ledger.summary.model_mut(role);
+        totals.node.clone_from(&name);
         totals.model.clone_from(&opened.card.name);
         totals.prompt_tokens = u64::from(prompt_tokens);
         totals.cached_tokens += u64::from(opened.cached_tokens);
         self.step.tell(Progress::Opened(NodeOpened {
             role,
-            node: self.sides.of(role).name(node).to_owned(),
+            node: name,
             card: opened.card,
             prompt_tokens,
             cached_tokens: opened.cached_tokens,
@@ -80,7 +82,6 @@ impl Conductor {
         let name = side.name(node).to_owned();
         let committed_bytes = side.session.as_ref().map_or(0, |s| s.given.bytes as u64);
         self.ledger.summary.rejoins += 1;
-        self.ledger.summary.large.node.clone_from(&name);
         self.step.tell(Progress::Rejoined(Rejoined {
             node: name,
             away_us: micros(self.step.now.saturating_sub(absence.since)),

@@ -132,6 +132,41 @@ fn another_large_node_takes_the_place_of_one_that_is_full() {
 }
 
 #[test]
+fn what_a_large_model_wrote_until_it_was_full_stays_when_the_time_is_up() {
+    let mut stage = with_deadline(2);
+    doubt(&mut stage);
+    // The line break may be the beginning of the stop text, so it is not shown yet.
+    stage.says(LARGE, &["No", "\n"]);
+    stage.passes(ms(500));
+    stage.ends(LARGE, FinishReason::ContextFull);
+    assert!(!stage.has_session(NEXT_LARGE), "nobody takes its place");
+    assert!(stage.is_asked(SMALL));
+    stage.ends(SMALL, FinishReason::Deadline);
+    let (end, outcome) = ended(stage);
+    assert_eq!((end, outcome.text().as_str()), (End::Deadline, "We add.\n\nNo\n"));
+    assert_eq!((outcome.summary.large_resumes, outcome.summary.degraded), (0, None));
+}
+
+#[test]
+fn with_resend_a_spare_goes_on_with_the_next_takeover_and_not_at_once() {
+    let settings = Settings { resend: true, ..Settings::default() };
+    let mut stage = Stage::new(1, 2, settings, strict());
+    doubt(&mut stage);
+    stage.says(LARGE, &["No"]);
+    stage.ends(LARGE, FinishReason::ContextFull);
+    assert!(!stage.has_session(NEXT_LARGE) && stage.is_asked(SMALL));
+    doubt(&mut stage);
+    assert!(stage.is_asked(NEXT_LARGE));
+    stage.says(NEXT_LARGE, &["Yes"]);
+    stage.ends(NEXT_LARGE, FinishReason::EndOfText);
+    assert_eq!(stage.count(|p| matches!(p, Progress::Resumed(_))), 0);
+    let (_, outcome) = ended(stage);
+    let summary = &outcome.summary;
+    assert_eq!((summary.large_resumes, summary.takeovers.len()), (0, 2));
+    assert_eq!((summary.degraded.as_deref(), summary.large.node.as_str()), (None, "large-1"));
+}
+
+#[test]
 fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
     let mut policy = PolicySpec::new(PolicyKind::Random, Preset::Reasoning).with_share(1.0);
     policy.limits = Limits { deadline: Some(ms(100)), overlap_tokens: Some(5), ..policy.limits };
