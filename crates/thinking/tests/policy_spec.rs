@@ -68,6 +68,9 @@ fn a_journal_may_have_more_or_fewer_parameters() {
         "negative":["wait","alternatively","hold on","another"],
         "positive":["yeah","yes","final answer","confident"]}}}"#;
     assert_eq!(read(later), PolicySpec::default());
+    let later = PERIODIC_0_1_0.replace("\"prices\":{", "\"prices\":{\"later\":1,");
+    let later = later.replace("\"small\":{", "\"small\":{\"later\":1,");
+    assert_eq!(read(&later), read(PERIODIC_0_1_0));
     for bad in [r#"{"name":"later"}"#, r#"{"name":"strict","parameters":{"takeover_tokens":"x"}}"#]
     {
         assert!(serde_json::from_str::<PolicySpec>(bad).is_err(), "{bad}");
@@ -96,6 +99,7 @@ fn a_request_has_to_be_exact() {
         (json!({ "name": "strict", "parameters": { "takeover_deadline_us": 0 } }), "at least 1"),
         (json!({ "name": "paper", "parameters": { "target_share": 1.5 } }), "from 0 to 1"),
         (json!({ "name": "paper", "parameters": { "target_cost": 0.1 } }), "give both"),
+        (json!({ "name": "paper", "parameters": { "prices": { "middle": 1 } } }), "middle"),
         (json!("strict"), "not a policy"),
     ];
     for (value, part) in table {

@@ -201,6 +201,8 @@ impl PolicySpec {
         let bad = |why: serde_json::Error| PolicyError::BadParameter { kind, why: why.to_string() };
         let mut known = PolicySpec::new(kind, Preset::Reasoning).parameters().map_err(bad)?;
         known.extend(LIMIT_KEYS.map(|key| (key.to_owned(), Value::Null)));
+        let prices = serde_json::to_value(TokenPrices::default()).map_err(bad)?;
+        known.insert("prices".to_owned(), prices);
         match unknown {
             Unknown::Dropped => keep_known(&mut parameters, &known),
             Unknown::Refused => {
