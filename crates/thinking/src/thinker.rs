@@ -1,8 +1,8 @@
 //! The `Thinker` port: anything that holds sessions of text and continues them.
 //!
-//! The local engine, a remote node, an upstream server and the scripted fake all implement it, and
-//! all pass the same conformance kit. It is the one seam of the system: whatever stands behind it,
-//! the coordinator drives it in the same way.
+//! The local engine, a remote node and the scripted fake all implement it, and all pass the same
+//! conformance kit. It is the one seam of the system: whatever stands behind it, the coordinator
+//! drives it in the same way.
 //!
 //! # Contract
 //!

@@ -1,6 +1,6 @@
-//! The coordinator's side in simulated time: the driver's rules of what is sent to which node, and when.
+//! The coordinator's side in simulated time: the conductor's rules of what is sent to which node, and when.
 //!
-//! A takeover's price comes from these rules, so they are the driver's own: text is sent ahead in
+//! A takeover's price comes from these rules, so they are the conductor's own: text is sent ahead in
 //! chunks while nothing is proposed, text in an open trigger window is held back, a proposal goes
 //! out at once behind all text it follows. What does not live here: a node's own work and its link
 //! (`node`).
@@ -17,7 +17,7 @@ use super::{
     replayed::{Doubt, Replayed},
 };
 
-/// As the driver's: unanswered commands after which text is gathered, and the chunk that is worth a message.
+/// As the conductor's: unanswered commands after which text is gathered, and the chunk that is worth a message.
 const UNANSWERED: usize = 16;
 const CHUNK_BYTES: usize = 32;
 
@@ -46,7 +46,7 @@ pub(super) struct Exchange<'a> {
     doubt: Option<Doubt>,
 }
 
-/// What the driver waits for.
+/// What the conductor waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaiting {
     Opened,
@@ -74,7 +74,7 @@ impl PartialOrd for Arrival {
     }
 }
 
-/// A node's session, as the driver keeps it.
+/// A node's session, as the conductor keeps it.
 struct Link<'a> {
     node: Node<'a>,
     /// How far its text goes once it has carried out all.
@@ -392,7 +392,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Where the time of an ask went, as the driver counts it.
+/// Where the time of an ask went, as the conductor counts it.
 fn spent(ask: &AskCosts, draft: &Draft, wall_us: u64) -> Spent {
     let prefill_us = (ask.timing.prefill_us + draft.late_us).min(wall_us);
     let decode_us = ask.timing.decode_us.min(wall_us - prefill_us);

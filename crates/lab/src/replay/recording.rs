@@ -373,7 +373,7 @@ impl<'a> Reader<'a> {
         let Some((index, asked_us)) = running else {
             return Err(self.inconsistent(format!("ask {number} is finished and not under way")));
         };
-        // As the driver counts: what was reported after the ask and before the first text was waited for.
+        // As the conductor counts: what was reported after the ask and before the first text was waited for.
         let wait_us = finished.first_text_us.unwrap_or(finished.wall_us);
         let mut late_us = 0;
         for report in &self.node(finished.role).reports {
