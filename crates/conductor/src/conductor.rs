@@ -20,7 +20,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use thinking::{
     policy::{End, Limited, Role, Why},
-    thinker::{Code, Failure, Open},
+    thinker::{Code, Failure, Open, ThoughtStart},
 };
 
 use crate::{
@@ -198,6 +198,7 @@ impl Conductor {
             committed: self.committed.text().get(..bytes).unwrap_or_default().to_owned(),
             sampling: self.question.sampling,
             deadline: self.question.deadline.map(left),
+            thought: ThoughtStart::Unknown,
         };
         let session = SessionState::open(node, open, &mut self.step);
         self.sides.of_mut(node.role).session = Some(session);

@@ -13,7 +13,9 @@ use std::{
 
 use candle_core::{Device, DeviceLocation};
 use text::{ChatTemplate, Tokenizer};
-use thinking::thinker::{Code, Event, Failure, ModelCard, Session, SessionServer, Thinker};
+use thinking::thinker::{
+    Code, Event, Failure, ModelCard, Session, SessionServer, Thinker, ThoughtStart,
+};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
@@ -119,6 +121,7 @@ impl Engine {
             context_tokens: context as u32,
             device: device_name(decoder.device()),
             tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
+            thought: ThoughtStart::Unknown,
         };
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();

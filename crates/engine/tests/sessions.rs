@@ -247,6 +247,7 @@ async fn paragraphs_tell_the_entropy_of_their_first_token() {
         window_chars: 5,
         phrases: vec![],
         from_next_break: false,
+        until: Vec::new(),
     });
     let propose = Propose { report_entropy: true, watch, ..ask(200) };
     let proposal = caller.propose(propose).await;

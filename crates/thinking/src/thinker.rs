@@ -147,6 +147,31 @@ pub struct Open {
     /// Time left for the whole session; proposals still running then finish with
     /// [`FinishReason::Deadline`].
     pub deadline: Option<Duration>,
+    /// How far the answer's thought is where its text begins: a prompt of messages is made to end so. Not known: as the
+    /// model's chat template leaves it.
+    pub thought: ThoughtStart,
+}
+
+/// How far the thought of an answer is where its text begins, which is what the prompt ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThoughtStart {
+    /// Nobody said, or the prompt is raw.
+    #[default]
+    Unknown,
+    /// The answer may begin with the mark that opens a thought.
+    Unopened,
+    /// The prompt ends within a thought.
+    Open,
+    /// The prompt ends behind a thought: the text is the answer proper.
+    Over,
+}
+
+impl ThoughtStart {
+    /// Whether nobody said.
+    pub fn is_unknown(&self) -> bool {
+        *self == ThoughtStart::Unknown
+    }
 }
 
 /// What an answer answers.
@@ -284,6 +309,9 @@ pub struct ModelCard {
     pub device: String,
     /// Equal where two tokenizers give the same ids for the same text.
     pub tokenizer_fingerprint: String,
+    /// What its chat template leaves of an answer's thought.
+    #[serde(default, skip_serializing_if = "ThoughtStart::is_unknown")]
+    pub thought: ThoughtStart,
 }
 
 /// A piece of a proposal.

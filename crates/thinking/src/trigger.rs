@@ -41,6 +41,9 @@ pub struct Watch {
     /// answered, or passed over, already.
     #[serde(default)]
     pub from_next_break: bool,
+    /// Texts that end the watching, in the committed text or in the watched: behind the first of them nothing triggers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub until: Vec<String>,
 }
 
 /// Where a trigger phrase was found; positions are bytes of the watched text.
@@ -69,14 +72,16 @@ pub struct TriggerMatch {
 ///   boundary. Letters are compared one by one in lower case.
 /// - The end of a phrase that ends in a letter is confirmed by the character after it, or by
 ///   [`Matcher::finish`]. The phrase confirmed first wins, then the longest, then the first listed.
-/// - Empty delimiters and phrases match nothing.
+/// - Behind the first text of `until` nothing counts. A phrase that it ends or confirms does.
+/// - Empty texts match nothing.
 #[derive(Debug, Clone)]
 pub struct Matcher {
     /// The watch's texts in the form they are compared in.
     delimiters: Vec<Vec<char>>,
+    until: Vec<Vec<char>>,
     phrases: Vec<Folded>,
     window_chars: usize,
-    /// The last characters read, as many as the longest delimiter has.
+    /// The last characters read, as many as the longest delimiter or text of `until` has.
     tail: VecDeque<char>,
     /// Bytes read, those of the committed tail counted.
     read: u64,
@@ -119,10 +124,13 @@ impl Matcher {
     /// A matcher for the text that will follow `committed`: a delimiter may begin, or already stand,
     /// at the end of `committed`, and so may an open window; unless the watch begins with the next break.
     pub fn new(watch: Watch, committed: &str) -> Self {
-        let not_empty = |text: &String| !text.is_empty();
-        let delimiters: Vec<Vec<char>> =
-            watch.delimiters.iter().filter(|d| not_empty(d)).map(|d| d.chars().collect()).collect();
-        let phrases = watch.phrases.into_iter().filter(|p| not_empty(&p.text)).map(Folded::new);
+        let not_empty = |text: &&String| !text.is_empty();
+        let chars = |texts: &[String]| -> Vec<Vec<char>> {
+            texts.iter().filter(not_empty).map(|text| text.chars().collect()).collect()
+        };
+        let (delimiters, until) = (chars(&watch.delimiters), chars(&watch.until));
+        let is_over = watch.until.iter().filter(not_empty).any(|text| committed.contains(text));
+        let phrases = watch.phrases.into_iter().filter(|p| not_empty(&&p.text)).map(Folded::new);
         let mut matcher = Matcher {
             phrases: phrases.collect(),
             window_chars: watch.window_chars as usize,
@@ -130,8 +138,9 @@ impl Matcher {
             read: 0,
             base: u64::MAX, // nothing starts in the watched text yet
             window: None,
-            spent: false,
+            spent: is_over,
             delimiters,
+            until,
         };
         let before = if watch.from_next_break { "" } else { committed };
         for c in matcher.relevant_tail(before).chars() {
@@ -139,6 +148,9 @@ impl Matcher {
         }
         matcher.base = matcher.read;
         matcher.close_full_window();
+        if is_over {
+            matcher.window = None;
+        }
         matcher
     }
 
@@ -146,9 +158,8 @@ impl Matcher {
     pub fn push(&mut self, text: &str) -> Option<TriggerMatch> {
         for c in text.chars() {
             if self.spent {
-                return None;
-            }
-            if let Some(found) = self.read_char(c) {
+                self.read += c.len_utf8() as u64;
+            } else if let Some(found) = self.read_char(c) {
                 return self.found(found);
             }
         }
@@ -182,10 +193,14 @@ impl Matcher {
 
     /// The end of the committed text that the window and the delimiters can depend on.
     fn relevant_tail<'a>(&self, committed: &'a str) -> &'a str {
-        let delimiter = self.delimiters.iter().map(Vec::len).max().unwrap_or(0);
-        let chars = self.window_chars.saturating_add(delimiter);
+        let chars = self.window_chars.saturating_add(self.longest());
         let start = committed.char_indices().rev().nth(chars).map_or(0, |(at, _)| at);
         &committed[start..]
+    }
+
+    /// Characters of the longest text that is looked for at the end of what was read.
+    fn longest(&self) -> usize {
+        self.delimiters.iter().chain(&self.until).map(Vec::len).max().unwrap_or(0)
     }
 
     fn found(&mut self, found: Found) -> Option<TriggerMatch> {
@@ -216,13 +231,17 @@ impl Matcher {
             return found;
         }
         self.tail.push_back(c);
-        if self.tail.len() > self.delimiters.iter().map(Vec::len).max().unwrap_or(0) {
+        if self.tail.len() > self.longest() {
             self.tail.pop_front();
         }
-        let ends = |delimiter: &Vec<char>| {
-            delimiter.len() <= self.tail.len()
-                && delimiter.iter().rev().eq(self.tail.iter().rev().take(delimiter.len()))
+        let ends = |text: &Vec<char>| {
+            text.len() <= self.tail.len()
+                && text.iter().rev().eq(self.tail.iter().rev().take(text.len()))
         };
+        if self.until.iter().any(ends) {
+            (self.window, self.spent) = (None, true);
+            return None;
+        }
         if self.delimiters.iter().any(ends) && self.window_chars > 0 && !self.phrases.is_empty() {
             self.window = Some(Window { cut: self.read, ..Window::default() });
         }

@@ -10,6 +10,7 @@ fn watch(delimiters: &[&str], window_chars: u32, phrases: &[&str]) -> Watch {
         window_chars,
         phrases: phrases.iter().map(phrase).collect(),
         from_next_break: false,
+        until: Vec::new(),
     }
 }
 
@@ -51,6 +52,29 @@ fn longest_of_phrases_confirmed_together_wins() {
     // "yes" is confirmed by the comma that completes "yes,".
     assert_eq!(find(usual(), "", "\n\nyes, it is"), some("yes,", 2, 2, 6));
     assert_eq!(find(usual(), "", "\n\nLet me check it"), some("let me check", 2, 2, 14));
+}
+
+#[test]
+fn nothing_matches_behind_the_end_of_the_watching() {
+    let until = |text: &str| Watch { until: vec!["".into(), text.into()], ..usual() };
+    assert_eq!(find(until("</think>"), "", "So.\n\nWait, no</think>"), some("wait", 5, 5, 9));
+    for (committed, text) in [
+        ("", "So.</think>\n\nWait, no"),
+        ("So.</think>\n\n", "Wait, no"),
+        ("So.</think>\n\nIt is 7.", "\n\nWait, no"),
+        ("So.</thi", "nk>\n\nWait, no"),
+        ("", "\n\nSo it is </think> wait, no"),
+    ] {
+        assert!(find(usual(), committed, text).is_some(), "{committed:?} {text:?}");
+        assert_eq!(find(until("</think>"), committed, text), None, "{committed:?} {text:?}");
+    }
+    assert_eq!(find(until("</think>"), "", "\n\nwait</think>"), some("wait", 2, 2, 6));
+    // What cannot be cut any more is settled, also behind the end.
+    let mut matcher = Matcher::new(until("</think>"), "");
+    matcher.push("\n\nSo</think> it");
+    assert_eq!(matcher.settled_bytes(), 15);
+    matcher.push(" is 7");
+    assert_eq!(matcher.settled_bytes(), 20);
 }
 
 #[test]

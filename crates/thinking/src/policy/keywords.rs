@@ -93,6 +93,7 @@ impl Keywords {
             window_chars: u32::MAX,
             phrases: self.verify.iter().map(phrase).collect(),
             from_next_break: false,
+            until: Vec::new(),
         };
         let mut matcher = Matcher::new(watch, "\n");
         matcher.push(text).or_else(|| matcher.finish()).is_some()

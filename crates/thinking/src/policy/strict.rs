@@ -107,6 +107,7 @@ impl StrictConfig {
             window_chars: self.window_chars,
             phrases: self.keywords.phrases(),
             from_next_break: false,
+            until: Vec::new(),
         }
     }
 }

@@ -37,19 +37,25 @@ fn prompt() -> impl Strategy<Value = Prompt> {
 
 const FURTHEST_MS: u64 = 365 * 24 * 3_600_000;
 
+fn thought() -> impl Strategy<Value = ThoughtStart> {
+    use ThoughtStart::{Open, Over, Unknown, Unopened};
+    prop_oneof![Just(Unknown), Just(Unopened), Just(Open), Just(Over)]
+}
+
 prop_compose! {
     fn opening()(question_id in text(), prompt in prompt(), committed in text(),
-                 sampling in sampling(), deadline_ms in option::of(0..=FURTHEST_MS)) -> Open {
+                 sampling in sampling(), deadline_ms in option::of(0..=FURTHEST_MS),
+                 thought in thought()) -> Open {
         let deadline = deadline_ms.map(Duration::from_millis);
-        Open { question_id, prompt, committed, sampling, deadline }
+        Open { question_id, prompt, committed, sampling, deadline, thought }
     }
 }
 
 prop_compose! {
     fn watch()(delimiters in vec(text(), 0..3), window_chars: u32, from_next_break: bool,
-               phrases in vec((kind(), text()), 0..4)) -> Watch {
+               phrases in vec((kind(), text()), 0..4), until in vec(text(), 0..2)) -> Watch {
         let phrases = phrases.into_iter().map(|(kind, text)| Phrase { kind, text }).collect();
-        Watch { delimiters, window_chars, phrases, from_next_break }
+        Watch { delimiters, window_chars, phrases, from_next_break, until }
     }
 }
 
@@ -73,9 +79,10 @@ fn command() -> impl Strategy<Value = Command> {
 
 prop_compose! {
     fn card()(name in text(), family in text(), parameters: u64, quantisation in text(),
-              context_tokens: u32, device in text(), tokenizer_fingerprint in text()) -> ModelCard {
+              context_tokens: u32, device in text(), tokenizer_fingerprint in text(),
+              thought in thought()) -> ModelCard {
         ModelCard {
-            name, family, parameters, quantisation, context_tokens, device, tokenizer_fingerprint,
+            name, family, parameters, quantisation, context_tokens, device, tokenizer_fingerprint, thought,
         }
     }
 }

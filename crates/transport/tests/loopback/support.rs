@@ -16,7 +16,7 @@ use rcgen::{
 use tempfile::TempDir;
 use thinking::thinker::{
     Command, Delta, Event, Failure, ModelCard, Open, Opened, Prompt, Propose, Sampling, Session,
-    SessionServer, TextHash, Thinker, Warmed,
+    SessionServer, TextHash, Thinker, ThoughtStart, Warmed,
 };
 use tokio::{
     net::TcpListener,
@@ -83,6 +83,7 @@ pub(crate) fn card() -> ModelCard {
         context_tokens: 1 << 20,
         device: "cpu".into(),
         tokenizer_fingerprint: "pieces".into(),
+        thought: ThoughtStart::Unknown,
     }
 }
 
@@ -93,6 +94,7 @@ pub(crate) fn open() -> Command {
         committed: String::new(),
         sampling: Sampling::default(),
         deadline: None,
+        thought: ThoughtStart::Unknown,
     })
 }
 
