@@ -12,10 +12,8 @@ use std::{
 };
 
 use candle_core::{Device, DeviceLocation};
-use text::{ChatTemplate, Tokenizer};
-use thinking::thinker::{
-    Code, Event, Failure, ModelCard, Session, SessionServer, Thinker, ThoughtStart,
-};
+use text::Tokenizer;
+use thinking::thinker::{Code, Event, Failure, ModelCard, Session, SessionServer, Thinker};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
@@ -27,7 +25,7 @@ use crate::{
         BLOCK, Decoder, LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource,
         load_model,
     },
-    prompt::PromptTemplate,
+    prompt,
     scheduler::Scheduler,
 };
 
@@ -74,6 +72,7 @@ pub struct Engine {
     kv_budget_bytes: u64,
     kv: Arc<KvCounters>,
     no_template: Option<String>,
+    notes: Vec<String>,
     /// Gone only while dropping.
     arrivals: Option<mpsc::Sender<SessionServer>>,
     thread: Option<JoinHandle<()>>,
@@ -121,15 +120,14 @@ impl Engine {
             context_tokens: context as u32,
             device: device_name(decoder.device()),
             tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
-            thought: ThoughtStart::Unknown,
+            thought: prompt::thought_start(&tokenizer),
         };
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();
         let computed_tokens = Arc::new(AtomicU64::new(0));
-        let template = ChatTemplate::of(&tokenizer);
-        let no_template = template.unusable().map(str::to_owned);
+        let no_template = tokenizer.template().unusable().map(str::to_owned);
+        let notes = tokenizer.notes().to_vec();
         let host = ModelHost {
-            template: PromptTemplate(template),
             decoder,
             tokenizer,
             card: card.clone(),
@@ -145,7 +143,16 @@ impl Engine {
             .spawn(move || Scheduler::new(host, store, arriving).run())
             .map_err(LoadError::Thread)?;
         let (arrivals, thread) = (Some(arrivals), Some(thread));
-        Ok(Engine { card, computed_tokens, kv_budget_bytes, kv, no_template, arrivals, thread })
+        Ok(Engine {
+            card,
+            computed_tokens,
+            kv_budget_bytes,
+            kv,
+            no_template,
+            notes,
+            arrivals,
+            thread,
+        })
     }
 
     /// What is served.
@@ -161,6 +168,11 @@ impl Engine {
     /// Why the model takes raw prompts only; `None` when it takes messages.
     pub fn no_template(&self) -> Option<&str> {
         self.no_template.as_deref()
+    }
+
+    /// What whoever loaded the model should know of its files; one line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Tokens computed since the start, prefilled ones counted: a test sees here that compute

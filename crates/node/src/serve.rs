@@ -54,6 +54,9 @@ impl ReadyNode {
         if matches!(config.model, ModelSource::Builtin(_)) {
             console.note(&builtin::note());
         }
+        for note in loaded.engine.notes() {
+            console.note(note);
+        }
         if let Some(why) = loaded.engine.no_template() {
             console.note(&format!("{why}: only raw prompts (specthink ask --raw) will work"));
         }

@@ -40,7 +40,7 @@ impl Default for LoadOptions {
 pub enum TokenizerSource {
     /// A tokenizer.json, which may be missing.
     Json(PathBuf),
-    /// The `tokenizer.*` keys of a GGUF file.
+    /// The `tokenizer.*` keys of a GGUF file, and `general.architecture`.
     Gguf(GgufMetadata),
 }
 
