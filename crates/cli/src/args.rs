@@ -83,6 +83,10 @@ pub struct PolicyArgs {
     /// What tokens cost, for a target of costs: a TOML file as in docs/report.md.
     #[arg(long, value_name = "FILE", help_heading = "Policy")]
     pub prices: Option<PathBuf>,
+    /// No takeovers once the thought is over: behind `</think>` the small model writes the answer proper alone.
+    /// [default: takeovers go on to the end, as in the authors' loop]
+    #[arg(long, help_heading = "Policy")]
+    pub thought_only: bool,
 }
 
 /// How tokens are drawn, and how many.
@@ -267,6 +271,7 @@ mod tests {
         );
         assert_eq!(hasty.takeover_deadline, Some(Duration::from_millis(300)));
         let thrifty: PolicyArgs = "strict:target=share<=10%,target=latency<=8s".parse().unwrap();
+        assert!("strict:thought-only".parse::<PolicyArgs>().unwrap().thought_only);
         assert_eq!(thrifty.target, [Target::Share(0.1), Target::Latency(Duration::from_secs(8))]);
         for (text, why) in [
             ("strickt", "strickt"),

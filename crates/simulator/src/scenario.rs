@@ -255,5 +255,6 @@ fn limits(d: &mut Draws) -> Limits {
             latency: d.percent(10).then(|| d.time(LAST_TROUBLE)),
             cost: d.percent(10).then(|| (d.below(2000) as f64 * 1e-6, prices)),
         },
+        thought_only: false,
     }
 }

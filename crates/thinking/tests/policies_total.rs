@@ -92,12 +92,16 @@ proptest! {
         impatient: bool,
         overlap_tokens in prop::option::of(1u32..40),
         target_share in prop::option::of(0.0f64..=1.0),
+        thought_only: bool,
         happenings in prop::collection::vec(happenings(), 0..60),
     ) {
         let solo = matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly);
         let targets = Targets { share: target_share, ..Targets::default() };
         let hasty = Limits { deadline: Some(Duration::from_millis(300)), ..Limits::default() };
-        let limits = if impatient && !solo { Limits { overlap_tokens, targets, ..hasty } } else { Limits::default() };
+        let limits = match impatient && !solo {
+            true => Limits { overlap_tokens, targets, thought_only, ..hasty },
+            false => Limits::default(),
+        };
         let spec = PolicySpec::new(kind, preset).with_share(share).within(limits);
         let mut policy = spec.build(1, max_tokens).unwrap();
         let mut last = policy.step(PolicyEvent::Started { prompt_tokens: 5 });

@@ -50,6 +50,7 @@ fn headers_of_0_1_0_are_equal_to_what_they_meant() {
                 latency: Some(Duration::from_secs(8)),
                 cost: Some((0.002, prices())),
             },
+            thought_only: false,
         },
     };
     assert_eq!(read(PERIODIC_0_1_0), periodic);
@@ -121,11 +122,12 @@ fn limits() -> impl Strategy<Value = Limits> {
     let time = || prop::option::of((1u64..u64::from(u32::MAX)).prop_map(Duration::from_micros));
     let share = prop::option::of(0.0..=1.0);
     let cost = prop::option::of((0.0..10.0f64).prop_map(|cost| (cost, prices())));
-    (time(), prop::option::of(1u32..), share, time(), cost).prop_map(
-        |(deadline, overlap_tokens, share, latency, cost)| Limits {
+    (time(), prop::option::of(1u32..), share, time(), cost, any::<bool>()).prop_map(
+        |(deadline, overlap_tokens, share, latency, cost, thought_only)| Limits {
             deadline,
             overlap_tokens,
             targets: Targets { share, latency, cost },
+            thought_only,
         },
     )
 }

@@ -9,6 +9,8 @@
 //! - Where the policy inside would ask the large writer again at the same place, the small one stands in for it; at the
 //!   next paragraph break the large one is asked again.
 //!
+//! Takeovers may be for the thought alone: once a mark that closes one is in the answer's text, all are passed over.
+//!
 //! With an overlap the small writer does not wait: it writes on provisionally while the large one is asked. What comes
 //! first counts, the large writer's first text or the end of the provisional stretch; see [`Action::Overlap`].
 //!
@@ -31,6 +33,29 @@ pub struct Limits {
     pub overlap_tokens: Option<u32>,
     /// What the answer is to come to.
     pub targets: Targets,
+    /// None once the thought is over. By default they go on in the answer proper, as in the authors' loop.
+    pub thought_only: bool,
+}
+
+/// The marks that close a thought.
+const CLOSING_MARKS: [&str; 4] = ["</think>", "</thinking>", "<|end_of_thought|>", "[/THINK]"];
+
+/// How far an answer's kept text is.
+#[derive(Debug, Default)]
+struct KeptText {
+    /// Its end, in which a mark may have begun.
+    end: String,
+    is_thought_over: bool,
+}
+
+impl KeptText {
+    fn push(&mut self, text: &str) {
+        self.end.push_str(text);
+        self.is_thought_over |= CLOSING_MARKS.iter().any(|mark| self.end.contains(mark));
+        let longest = CLOSING_MARKS.map(str::len).into_iter().max().unwrap_or(0);
+        let unneeded = self.end.len().saturating_sub(longest);
+        self.end.drain(..self.end.floor_char_boundary(unneeded));
+    }
 }
 
 /// A policy whose takeovers are given up where they cost too much. See the module.
@@ -55,6 +80,9 @@ pub struct Limited {
     undecided: bool,
     /// As the policies count, so that what is written meanwhile never is too much.
     budget: Budget,
+    /// What the small and the large writer wrote last.
+    written: [String; 2],
+    kept: KeptText,
 }
 
 impl Limited {
@@ -73,6 +101,8 @@ impl Limited {
             overlapping: false,
             undecided: false,
             budget: Budget::new(max_tokens),
+            written: Default::default(),
+            kept: KeptText::default(),
         }
     }
 
@@ -113,20 +143,25 @@ impl Limited {
         actions
     }
 
-    /// A takeover that is within the targets in part is asked for in part; what is not is passed over.
+    /// A takeover that is within the targets in part is asked for in part; what is not is passed over, and all behind a
+    /// thought where they are for that alone.
     fn afford(&mut self, actions: &mut Vec<Action>) {
         let Some(Action::Ask(ask)) = actions.last_mut() else { return };
         if ask.role != Role::Large {
             return;
         }
-        if let Some(grant) = self.allowance.grant(ask) {
+        let is_too_late = self.limits.thought_only && self.kept.is_thought_over;
+        if is_too_late {
+            // Not because of a target.
+        } else if let Some(grant) = self.allowance.grant(ask) {
             ask.max_tokens = grant.max_tokens;
             let within = [ask.first_text_within, grant.first_text_within];
             ask.first_text_within = within.into_iter().flatten().min();
             return;
+        } else {
+            self.beyond += 1;
         }
         actions.pop();
-        self.beyond += 1;
         let instead = self.pass_over().into_iter();
         // It was not asked, so there is nothing of it.
         actions.extend(
@@ -138,6 +173,7 @@ impl Limited {
         self.budget.spend(tokens);
         self.allowance.finished(self.writer, text.len(), tokens);
         self.overlapping = false;
+        text.clone_into(&mut self.written[self.writer as usize]);
         if self.writer == Role::Small {
             self.undecided = true;
             let mut breaks = self.watch.iter().flat_map(|watch| &watch.delimiters);
@@ -159,6 +195,9 @@ impl Limited {
         for action in actions {
             if let Action::Keep { role, bytes } = action {
                 self.allowance.kept(*role, *bytes);
+                let written = self.written[*role as usize].as_str();
+                let kept = usize::try_from(*bytes).ok().and_then(|bytes| written.get(..bytes));
+                self.kept.push(kept.unwrap_or_default());
                 self.undecided &= *role != Role::Small;
             }
         }
@@ -174,6 +213,9 @@ impl Limited {
         }
         if let Some(watch) = &mut ask.watch {
             watch.from_next_break |= self.passed_over;
+            if self.limits.thought_only {
+                watch.until = CLOSING_MARKS.map(str::to_owned).to_vec();
+            }
         }
         if ask.why == Why::Turn {
             self.stop.clone_from(&ask.stop);

@@ -338,13 +338,14 @@ struct ScheduleNote {
 }
 
 /// The keys of [`LimitsNote`].
-const LIMIT_KEYS: [&str; 6] = [
+const LIMIT_KEYS: [&str; 7] = [
     "takeover_deadline_us",
     "overlap_tokens",
     "target_share",
     "target_latency_us",
     "target_cost",
     "prices",
+    "thought_only",
 ];
 
 /// The limits among a policy's parameters; times in microseconds.
@@ -362,6 +363,8 @@ struct LimitsNote {
     target_cost: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prices: Option<TokenPrices>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    thought_only: bool,
 }
 
 impl From<Limits> for LimitsNote {
@@ -375,6 +378,7 @@ impl From<Limits> for LimitsNote {
             target_latency_us: latency.map(micros),
             target_cost: cost.map(|(cost, _)| cost),
             prices: cost.map(|(_, prices)| prices),
+            thought_only: limits.thought_only,
         }
     }
 }
@@ -389,6 +393,7 @@ impl From<LimitsNote> for Limits {
                 latency: note.target_latency_us.map(Duration::from_micros),
                 cost: note.target_cost.zip(note.prices),
             },
+            thought_only: note.thought_only,
         }
     }
 }
