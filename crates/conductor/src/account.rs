@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thinking::{
     policy::{End, Role, Why},
-    thinker::Failure,
+    thinker::{Failure, ThoughtStart},
 };
 
 use crate::question::Traffic;
@@ -21,6 +21,9 @@ pub struct Summary {
     /// Why the large node had no part in some of it, in one line; the first reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
+    /// How far the answer's thought was where its text begins: what the small model's template leaves of it.
+    #[serde(default, skip_serializing_if = "ThoughtStart::is_unknown")]
+    pub thought: ThoughtStart,
     /// The small model's part.
     pub small: ModelTotals,
     /// The large model's part.

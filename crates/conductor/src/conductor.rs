@@ -4,6 +4,7 @@
 //! - A session holds a beginning of the committed text, and at most one proposal that goes on from
 //!   there. One that lags behind catches up before it is asked to write.
 //! - Both nodes write at a time only while the large one has no text: what the small one writes then is an overlap.
+//! - Every session's prompt leaves the thought as the first small node's does, from before it is asked to write.
 //! - At most one proposal that is not provisional grows, at the end of the committed text.
 //! - What is awaited can come: where that is the end of a proposal, it has none yet.
 //!
@@ -42,6 +43,8 @@ pub struct Conductor {
     policy: Limited,
     sides: Sides,
     committed: CommittedText,
+    /// How far the answer's thought is where its text begins: what the first small node's template leaves of it.
+    thought: ThoughtStart,
     ledger: Ledger,
     awaiting: Awaiting,
     /// When the awaited node last gave a sign.
@@ -109,6 +112,7 @@ impl Conductor {
             policy,
             sides: Sides { small, large },
             committed: CommittedText::default(),
+            thought: ThoughtStart::Unknown,
             ledger,
             awaiting: Awaiting::Opened,
             heard_at: Duration::ZERO,
@@ -198,7 +202,7 @@ impl Conductor {
             committed: self.committed.text().get(..bytes).unwrap_or_default().to_owned(),
             sampling: self.question.sampling,
             deadline: self.question.deadline.map(left),
-            thought: ThoughtStart::Unknown,
+            thought: self.thought,
         };
         let session = SessionState::open(node, open, &mut self.step);
         self.sides.of_mut(node.role).session = Some(session);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use thinking::thinker::ThoughtStart;
+
 /// What a node computes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Model {
@@ -19,4 +21,6 @@ pub struct Model {
     pub paragraph: u64,
     /// Which tokenizer it has.
     pub tokenizer: u8,
+    /// What its template leaves of an answer's thought.
+    pub thought: ThoughtStart,
 }

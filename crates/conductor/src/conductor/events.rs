@@ -2,7 +2,9 @@
 
 use thinking::{
     policy::Role,
-    thinker::{Code, Delta, Event, Failure, FinishReason, Finished, Opened, Warmed},
+    thinker::{
+        Code, Delta, Event, Failure, FinishReason, Finished, Opened, Prompt, ThoughtStart, Warmed,
+    },
 };
 
 use super::{Awaiting, Conductor, Due};
@@ -63,6 +65,7 @@ impl Conductor {
         if role == Role::Large {
             self.rejoined(node);
         }
+        self.agree_on_thought(role);
         if role == Role::Small && self.awaiting == Awaiting::Opened {
             // The large node may still be opening: commands queue, and nobody waits for it before
             // the policy wants it.
@@ -71,6 +74,27 @@ impl Conductor {
             self.warm(true);
         }
         Ok(())
+    }
+
+    /// The two models' templates may leave a thought in different states. The answer begins as the first small node's
+    /// leaves it; a session that began otherwise is opened anew, and its node makes its prompt end so.
+    fn agree_on_thought(&mut self, accepted: Role) {
+        if matches!(self.question.prompt, Prompt::Raw(_)) {
+            // It is the same text for both.
+            return;
+        }
+        if accepted == Role::Small && self.thought.is_unknown() {
+            let small = self.sides.small.session.as_ref();
+            self.thought = small.map(|session| session.thought).unwrap_or_default();
+            self.ledger.summary.thought = self.thought;
+        }
+        let Some(large) = &self.sides.large.session else { return };
+        let differs = ![ThoughtStart::Unknown, self.thought].contains(&large.thought);
+        if large.is_accepted() && differs && !self.thought.is_unknown() {
+            let node = large.node;
+            self.close(Role::Large, None);
+            self.reopen(node);
+        }
     }
 
     /// A large node accepted a session: it is back, if it was away.

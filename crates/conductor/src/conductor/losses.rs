@@ -133,7 +133,7 @@ impl Conductor {
     }
 
     /// Opens a session with all that is committed, and asks again for what was asked.
-    fn reopen(&mut self, node: NodeId) {
+    pub(super) fn reopen(&mut self, node: NodeId) {
         let (role, now) = (node.role, self.step.now);
         if self.awaiting.role() == role {
             self.heard_at = now;

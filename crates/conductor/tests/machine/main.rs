@@ -6,4 +6,5 @@ mod limits;
 mod order;
 mod spares;
 mod stage;
+mod thoughts;
 mod times;
