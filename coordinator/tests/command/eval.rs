@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use thinking::{
     testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
-    thinker::{Code, Command, Failure},
+    thinker::{Code, Command, Failure, ModelCard, ThoughtStart},
 };
 use tokio::runtime::Runtime;
 
@@ -85,6 +85,36 @@ fn figures_are_printed_and_every_question_has_a_row() {
     assert_eq!(rows[1]["summary"]["large"]["tokens"], 5);
     let seeds: Vec<&Value> = rows[1..].iter().map(|row| &row["seed"]).collect();
     assert!(seeds[0] != seeds[1] && seeds[1] != seeds[2], "each question has its own");
+}
+
+#[test]
+fn answers_that_end_within_the_thought_are_counted() {
+    let bench = Bench::new();
+    let writer = |card: ModelCard, tokens: [&'static str; 3]| {
+        let script = Script::function(move |_, _| tokens.map(str::to_owned).to_vec());
+        Arc::new(ScriptedThinker::with_options(script, Options { card, ..Options::default() }))
+    };
+    let card = |thought| ModelCard { thought, ..Options::default().card };
+    let flags = ["--policy", "small-only", "--json"];
+    for (thought, tokens, open, right) in [
+        (ThoughtStart::Open, ["It is ", "4", "."], 3, 0),
+        (ThoughtStart::Open, ["It is ", "4", ".</think>So 4"], 0, 2),
+        (ThoughtStart::Unopened, ["<think>", "It is ", "4."], 3, 0),
+        (ThoughtStart::Unopened, ["It is ", "4", "."], 0, 2),
+        (ThoughtStart::Unknown, ["It is ", "4", "."], 0, 2),
+    ] {
+        let output = bench.eval(&writer(card(thought), tokens), "data.jsonl", &flags);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let figures: Value = serde_json::from_str(stdout(&output)).unwrap();
+        let counted = (figures["open_thoughts"].as_u64(), figures["right"].as_u64());
+        assert_eq!(counted, (Some(open), Some(right)), "{thought:?} {tokens:?}");
+    }
+    let open = writer(card(ThoughtStart::Open), ["It is ", "4", "."]);
+    let flags = ["--policy", "small-only", "--log", &bench.log()];
+    let output = bench.eval(&open, "data.jsonl", &flags);
+    let text = stdout(&output);
+    assert!(text.contains("3 answers end within the thought and count as wrong"), "{text}");
+    assert_eq!(bench.rows()[1]["open_thought"], true);
 }
 
 #[test]

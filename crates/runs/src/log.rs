@@ -117,6 +117,9 @@ pub struct Graded {
     /// Why the grader could not tell; then it counts as not right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grader_error: Option<String>,
+    /// Whether the text ends within a thought; then there is no answer in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open_thought: bool,
     /// All that was written.
     pub text: String,
     /// What it cost.
