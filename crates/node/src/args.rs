@@ -30,12 +30,12 @@ pub struct Defaults {
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
 pub struct NodeArgs {
-    /// The model: a .gguf file, a folder of safetensors, or the name of a Hugging Face repository
-    /// (OWNER/NAME or OWNER/NAME@REVISION), which is downloaded once.
+    /// The model: a .gguf file (any part of a split one), a folder of safetensors, or the name of a
+    /// Hugging Face repository (OWNER/NAME or OWNER/NAME@REVISION), which is downloaded once.
     #[arg(long, value_name = "PATH|NAME", env = "SPECTHINK_MODEL")]
     pub model: Option<String>,
 
-    /// Which GGUF file, when the repository or folder holds several.
+    /// Which GGUF file, when the repository or folder holds several; of a split one any part.
     #[arg(long, value_name = "NAME.gguf", env = "SPECTHINK_FILE")]
     pub file: Option<String>,
 

@@ -153,7 +153,7 @@ fn choose_exit(why: &ChooseError) -> NodeExit {
         ChooseError::Missing(_) => NodeExit::ModelUnreadable,
         ChooseError::NoSuchFile { .. } => NodeExit::ModelNotFound,
         ChooseError::NotGguf(_) | ChooseError::Several(_) => NodeExit::Usage,
-        ChooseError::Split(_) | ChooseError::Nothing => NodeExit::ModelUnsupported,
+        ChooseError::Nothing => NodeExit::ModelUnsupported,
     }
 }
 

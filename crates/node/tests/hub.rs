@@ -293,6 +293,22 @@ async fn refusals_say_how_to_get_in() {
     bench.hub.token = Some("hf_wrong".to_owned());
     let line = one_line(&bench.fetch(None, None).await.unwrap_err());
     assert!(line.contains("token in HF_TOKEN is wrong") && !line.contains("hf_wrong"), "{line}");
+#[tokio::test]
+async fn a_split_gguf_file_comes_with_all_its_parts() {
+    let parts = ["q/a-00001-of-00002.gguf", "q/a-00002-of-00002.gguf"];
+    let files: [(&str, &[u8]); 3] = [(parts[0], b"one"), (parts[1], b"two"), ("b.gguf", b"b")];
+    let mut bench = bench(&files, &[parts[1]]).await;
+    let path = bench.fetch(None, Some(parts[1])).await.unwrap();
+    assert!(path.ends_with(parts[0]), "{}", path.display());
+    assert_eq!(fs::read(&path).unwrap(), b"one");
+    assert_eq!(fs::read(path.with_file_name("a-00002-of-00002.gguf")).unwrap(), b"two");
+    bench.hub.offline = true;
+    assert_eq!(bench.fetch(None, Some(parts[0])).await.unwrap(), path);
+    fs::remove_file(path.with_file_name("a-00002-of-00002.gguf")).unwrap();
+    let line = one_line(&bench.fetch(None, Some(parts[0])).await.unwrap_err());
+    assert!(line.contains(": q/a-00002-of-00002.gguf missing"), "{line}");
+}
+
     bench.hub.token = Some("hf_right".to_owned());
     bench.fetch(None, None).await.unwrap();
     let store: Vec<_> = bench.fake.with(|state| {
