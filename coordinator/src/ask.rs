@@ -15,10 +15,11 @@ use answer::{
     progress::{Observer, Stamped},
     question::Run,
 };
-use cli::{DEFAULT_LARGE, DEFAULT_SMALL, Exit, Nodes, Origin, Stop, until_enough};
+use cli::{DEFAULT_LARGE, DEFAULT_SMALL, Exit, Nodes, Origin, Stop, until_enough, written};
 use serde::Serialize;
 use thinking::{
     policy::{End, Why},
+    shown::visible_json,
     thinker::{Failure, Noticed},
     transcript::Span,
 };
@@ -43,7 +44,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
     origin.announce();
     let mut screen = Screen {
         journal,
-        renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.style)),
+        renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.look)),
         enough: Arc::clone(&enough),
     };
     let run = Run {
@@ -55,19 +56,18 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
     };
     let outcome = answer(run, &mut screen, enough.notified()).await;
     let reader_left = screen.renderer.as_ref().is_some_and(Renderer::is_broken);
-    let output = |why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}"));
     if let Some(renderer) = screen.renderer {
-        renderer.finish().map_err(output)?;
+        written(renderer.finish())?;
         // Standard error may be gone too; the answer is not less for it.
         if began(&outcome) {
             let _ = write_summary(&mut io::stderr().lock(), &outcome.summary);
         }
     } else {
-        write_json(&outcome).or_else(forgive_a_closed_pipe).map_err(output)?;
+        written(write_json(&outcome, config.look.disarmed))?;
     }
-    let written = screen.journal.map(JournalWriter::finish).transpose();
+    let journalled = screen.journal.map(JournalWriter::finish).transpose();
     let exit = exit(&outcome, reader_left, &origin, config.journal.is_some())?;
-    written.map_err(journal_error)?;
+    journalled.map_err(journal_error)?;
     match exit {
         Exit::Ok if config.fail_degraded && outcome.summary.degraded.is_some() => {
             Ok(Exit::Degraded)
@@ -189,7 +189,7 @@ struct Printed<'a> {
     summary: &'a Summary,
 }
 
-fn write_json(outcome: &Outcome) -> io::Result<()> {
+fn write_json(outcome: &Outcome, disarmed: bool) -> io::Result<()> {
     let summary = &outcome.summary;
     let printed = Printed {
         answer: outcome.text(),
@@ -199,14 +199,11 @@ fn write_json(outcome: &Outcome) -> io::Result<()> {
         network_us: summary.time.network_us(),
         summary,
     };
+    let json = serde_json::to_string(&printed)?;
+    let json = if disarmed { visible_json(&json) } else { json };
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &printed)?;
-    out.write_all(b"\n")?;
+    writeln!(out, "{json}")?;
     out.flush()
-}
-
-fn forgive_a_closed_pipe(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use thinking::{
 
 use crate::{
     args::{AskArgs, When},
-    render::Style,
+    render::{Look, Style},
 };
 
 /// Everything `ask` needs, checked. Nothing is connected yet.
@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) journal: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) fail_degraded: bool,
-    pub(crate) style: Style,
+    pub(crate) look: Look,
 }
 
 impl Config {
@@ -65,19 +65,21 @@ impl Config {
             journal: args.journal,
             json: args.json,
             fail_degraded: args.fail_degraded,
-            style: style(args.look.color),
+            look: look(args.look.color),
         })
     }
 }
 
-/// Colour or marks: what the user wants, else what standard output is.
-pub(crate) fn style(color: When) -> Style {
+/// Colour or marks: what the user wants, else what standard output is. Colour is for terminals, wherever it goes first.
+pub(crate) fn look(color: When) -> Look {
+    let is_terminal = std::io::stdout().is_terminal();
     let colour = match color {
         When::Always => true,
         When::Never => false,
-        When::Auto => flags::takes_colour(std::io::stdout().is_terminal()),
+        When::Auto => flags::takes_colour(is_terminal),
     };
-    if colour { Style::Colour } else { Style::Marks }
+    let style = if colour { Style::Colour } else { Style::Marks };
+    Look { style, disarmed: colour || is_terminal }
 }
 
 /// The question's text: from the argument, or from standard input, at most `limit_bytes` of it.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cli::{Bar, Exit, Nodes, Places, Stop, grader, run_header, until_enough};
+use cli::{Bar, Exit, Nodes, Places, Stop, grader, run_header, until_enough, written};
 use grading::{dataset::Problem, math_verify::Grader};
 use pair::Builtin;
 use runs::{DataFile, EvalError, EvalLog, Figures, LogHeader, PreparedRun, Row, RunEnd, RunSource};
@@ -74,8 +74,7 @@ async fn eval(plan: Plan, grader: Grader, mut log: EvalLog, enough: &Notify) -> 
     bar.finish();
     let rows = plan.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
     let figures = Figures::new(rows);
-    let output = |why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}"));
-    write(&plan, &figures, began.elapsed()).map_err(output)?;
+    written(write(&plan, &figures, began.elapsed()))?;
     end(&ended, &figures, all, plan.args.log.is_some())
 }
 

@@ -4,13 +4,14 @@
 use std::io::{self, Write};
 
 use answer::{
-    Observer, Progress, Question, Settings, Stamped, Writer,
+    Observer, Progress, Question, Settings, Stamped, Summary, Writer,
+    account::ModelTotals,
     journal::{Header, Journal, JournalError, JournalWriter},
     progress::{Rejoined, Text},
 };
 use thinking::{
     policy::{PolicySpec, Why},
-    thinker::{Prompt, Sampling},
+    thinker::{Code, Failure, Prompt, Sampling},
 };
 
 fn header() -> Header {
@@ -124,6 +125,26 @@ fn pieces_of_one_writer_are_gathered_into_a_line() {
         text(0, Writer::Small, "a"),
         text(300_000, Writer::Small, "b"),
         text(300_001, Writer::Small, "c"),
+#[test]
+fn what_a_journal_of_others_says_of_nodes_can_be_shown() {
+    let hostile = "a\x1b]0;title\x07\nerror: \u{202e}b";
+    let shown = "a\u{fffd}]0;title\u{fffd} error: \u{fffd}b";
+    let summary = |text: &str| {
+        let totals =
+            ModelTotals { node: text.into(), model: text.into(), ..ModelTotals::default() };
+        Summary {
+            failure: Some(Failure::new(Code::Internal, text)),
+            degraded: Some(text.into()),
+            small: totals.clone(),
+            large: totals,
+            ..Summary::default()
+        }
+    };
+    let ended = |text| Stamped { at_us: 9, progress: Progress::Ended(Box::new(summary(text))) };
+    let journal = Journal::read(&written(&[ended(hostile)])[..], "j").unwrap();
+    assert_eq!(journal.events, [ended(shown)]);
+}
+
     ]);
     assert_eq!(Journal::read(&slow[..], "j").unwrap().events.len(), 2, "text does not wait long");
 }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use grading::dataset::SkippedLine;
 use indicatif::{ProgressBar, ProgressStyle};
 use runs::Row;
+use thinking::shown::one_line;
 
 /// Where no bar can be drawn, a line is printed after every this many questions.
 const LINE_EVERY: u64 = 50;
@@ -47,7 +48,7 @@ impl Bar {
     /// Begins another part of the run; right answers are counted from zero.
     pub fn begin(&mut self, part: &str) {
         (self.right, self.graded) = (0, 0);
-        self.bar.set_prefix(format!("{part} "));
+        self.bar.set_prefix(format!("{} ", one_line(part)));
     }
 
     /// Counts a row.
@@ -78,5 +79,5 @@ impl Bar {
 
 /// Standard error may be gone; the run goes on.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", one_line(line));
 }

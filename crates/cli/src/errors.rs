@@ -99,5 +99,7 @@ mod tests {
         let stop = Stop::from(&failure);
         assert_eq!(stop.to_string(), "full: 64 sessions; try again in 1.5 s");
         assert_eq!(stop.exit, Exit::Overloaded);
+        let stop = Stop::new(Exit::DataSet, "no file x\x1b]0;title\x07\u{202e}");
+        assert_eq!(stop.to_string(), "no file x\u{fffd}]0;title\u{fffd}\u{fffd}");
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use strum::VariantArray;
+use thinking::shown::one_line;
 
 /// How the command ends, as its exit code. The numbers never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
@@ -114,11 +115,9 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// An error; line breaks in the message are taken out.
+    /// An error. Its message becomes one line that may be shown, whatever names and reasons are in it.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        let message = message.to_string();
-        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        Stop { exit, message }
+        Stop { exit, message: one_line(&message.to_string()) }
     }
 }
 

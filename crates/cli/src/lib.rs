@@ -14,6 +14,7 @@ mod endpoint;
 mod errors;
 mod exit;
 mod log;
+mod output;
 mod places;
 mod policy;
 mod run;
@@ -26,6 +27,7 @@ pub use self::{
     builtin::prepare,
     exit::{Exit, Stop, fail, help as exit_help, usage},
     log::start_logging,
+    output::written,
     places::{DEFAULT_LARGE, DEFAULT_SMALL, Nodes, Origin, Places},
     policy::spec as policy_spec,
     run::{grader, header as run_header},

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thinking::{
     policy::{End, Role, Why},
+    shown::{deserialize_line, deserialize_optional_line},
     thinker::Failure,
 };
 
@@ -19,7 +20,11 @@ pub struct Summary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// Why the large node had no part in some of it, in one line; the first reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "deserialize_optional_line"
+    )]
     pub degraded: Option<String>,
     /// The small model's part.
     pub small: ModelTotals,
@@ -54,8 +59,10 @@ pub struct Summary {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelTotals {
     /// The node's name; empty when there is none.
+    #[serde(deserialize_with = "deserialize_line")]
     pub node: String,
     /// The model's name; empty until the node accepted the question.
+    #[serde(deserialize_with = "deserialize_line")]
     pub model: String,
     /// How often it was asked to write.
     pub asks: u32,

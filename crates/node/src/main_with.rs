@@ -7,6 +7,7 @@ use std::{
 };
 
 use flags::Signals;
+use thinking::shown::one_line;
 use tokio::{pin, select, sync::oneshot};
 use tracing_subscriber::EnvFilter;
 
@@ -40,7 +41,8 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
     match result {
         Ok(()) => NodeExit::Ok.into(),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{}: {error}", defaults.program);
+            let line = one_line(&error.to_string());
+            let _ = writeln!(std::io::stderr(), "{}: {line}", defaults.program);
             error.exit().into()
         }
     }

@@ -103,6 +103,7 @@ pub enum Row {
 /// A graded answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Graded {
+        #[serde(deserialize_with = "thinking::shown::deserialize_line")]
     /// The question.
     pub id: String,
     /// Its seed.

@@ -11,17 +11,19 @@ mod simulate;
 mod sweep;
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
-use cli::{Exit, Stop, fail, prepare, start_logging, until_enough, usage};
+use cli::{Exit, Stop, fail, prepare, start_logging, until_enough, usage, written};
 use lab::{
     calibrate::{self, Effort},
     link::{LinkError, LinkProfile, Links},
 };
 use pair::Builtin;
+use thinking::shown::visible;
 
 use self::{
     args::{Args, CalibrateArgs, Command, LinksArgs},
@@ -100,10 +102,9 @@ fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, Stop> {
 
 fn print(text: &str) -> Result<Exit, Stop> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written
-        .map(|()| Exit::Ok)
-        .map_err(|why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}")))
+    // Names of links, policies and questions come from files of others.
+    let text = if out.is_terminal() { visible(text) } else { Cow::Borrowed(text) };
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush())).map(|()| Exit::Ok)
 }
 
 fn show_links(args: &LinksArgs) -> Result<Exit, Stop> {

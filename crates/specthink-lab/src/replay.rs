@@ -16,6 +16,7 @@ use lab::{
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
     sweep::link_of,
 };
+use thinking::shown::one_line;
 
 use crate::{args::ReplayArgs, catalogue, exit::stop, print, profiles};
 
@@ -138,7 +139,7 @@ fn is_journal(path: &Path) -> io::Result<bool> {
 fn tell(left_out: &[String]) {
     let mut text = String::new();
     for why in left_out.iter().take(SHOWN) {
-        let _ = writeln!(text, "left out: {why}");
+        let _ = writeln!(text, "left out: {}", one_line(why));
     }
     if let Some(more) = left_out.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "left out: {more} more journals");

@@ -376,6 +376,7 @@ pub struct Failure {
     /// When to try again, in milliseconds.
     pub retry_after_ms: Option<u64>,
     /// Who noticed it. Of this process only: it is neither sent nor logged.
+    #[serde(deserialize_with = "crate::shown::deserialize_line")]
     #[serde(skip)]
     pub noticed: Noticed,
 }

@@ -1,12 +1,14 @@
 //! Between the wire's messages and the words of `thinking`: all of it, and nothing else.
 //!
 //! Every function is total: what a peer may send that has no meaning here becomes a typed
-//! [`Failure`] that says what it was. A heartbeat is `None`: it concerns the connection alone.
+//! [`Failure`] that says what it was. A heartbeat is `None`: it concerns the connection alone. Names and reasons are
+//! lines that may be shown (`thinking::shown`) from here on; an answer's text is left as it is.
 
 use std::time::Duration;
 
 use proto::v1 as wire;
 use thinking::{
+    shown::one_line,
     thinker::{
         Append, Code, Command, Delta, Event, Failure, FinishReason, Finished, Message, ModelCard,
         Open, Opened, Prompt, Propose, Sampling, TextHash, Timing, Warmed,
@@ -151,13 +153,13 @@ pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
         tokenizer_fingerprint,
     } = card;
     ModelCard {
-        name,
-        family,
+        name: one_line(&name),
+        family: one_line(&family),
         parameters,
-        quantisation,
+        quantisation: one_line(&quantisation),
         context_tokens,
-        device,
-        tokenizer_fingerprint,
+        device: one_line(&device),
+        tokenizer_fingerprint: one_line(&tokenizer_fingerprint),
     }
 }
 
@@ -215,6 +217,9 @@ fn open_from_wire(open: wire::Open) -> Result<Open, Failure> {
             return Err(invalid("Open holds both messages and raw_prompt: send one of them"));
         }
         Some(text) => Prompt::Raw(text),
+        None if messages.is_empty() => {
+            return Err(invalid("Open holds neither messages nor raw_prompt: send one of them"));
+        }
         None => Prompt::Messages(
             messages
                 .into_iter()
@@ -226,7 +231,7 @@ fn open_from_wire(open: wire::Open) -> Result<Open, Failure> {
     let wire::Sampling { temperature, top_k, top_p, min_p, repetition_penalty } =
         sampling.unwrap_or_default();
     Ok(Open {
-        question_id,
+        question_id: one_line(&question_id),
         prompt,
         committed,
         sampling: Sampling { temperature, top_k, top_p, min_p, repetition_penalty },
@@ -372,10 +377,10 @@ pub(crate) fn failure_to_wire(failure: Failure) -> wire::Failed {
 
 /// A failure is taken even with a code from the future: the node's own line says more than a
 /// complaint about the number would.
-fn failure_from_wire(failed: wire::Failed) -> Failure {
+pub(crate) fn failure_from_wire(failed: wire::Failed) -> Failure {
     let wire::Failed { code, message, retry_after_ms } = failed;
     let code = code_from_wire(code).unwrap_or(Code::Internal);
-    Failure { retry_after_ms, ..Failure::new(code, message) }
+    Failure { retry_after_ms, ..Failure::new(code, one_line(&message)) }
 }
 
 /// A failure's code; `None` for one that this version does not know.

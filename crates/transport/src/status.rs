@@ -8,7 +8,10 @@
 use std::{error::Error, io};
 
 use rustls::{AlertDescription, InvalidMessage};
-use thinking::thinker::{Code, Failure, Noticed};
+use thinking::{
+    shown::one_line,
+    thinker::{Code, Failure, Noticed},
+};
 use tonic::{Code as Grpc, Status};
 
 use crate::{address::Address, connect::Peer, details};
@@ -195,10 +198,6 @@ fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
         error = source;
     }
     error
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
