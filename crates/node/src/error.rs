@@ -171,6 +171,7 @@ fn hub_exit(error: &HubError) -> NodeExit {
         | HubError::Damaged { .. }
         | HubError::Locked { .. }
         | HubError::Disk { .. } => NodeExit::Download,
+        | HubError::Busy { .. }
     }
 }
 

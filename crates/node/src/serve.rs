@@ -5,7 +5,9 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use candle_core::{DType, Device};
-use engine::{Engine, EngineOptions, LoadOptions, LoadProgress, ModelLocation, load_model};
+use engine::{
+    Engine, EngineOptions, LoadError, LoadOptions, LoadProgress, ModelLocation, load_model,
+};
 use thinking::thinker::{ModelCard, Thinker};
 use tokio::net::TcpListener;
 
@@ -48,7 +50,12 @@ impl ReadyNode {
         config.server.check(address)?;
         let device = device(config.device)?;
         let location = find(&config, console).await?;
-        let loaded = load(&config, location, device, console).await?;
+        let loaded = match load(&config, location, device.clone(), console).await {
+            Err(NodeError::Load(why)) if drop_damaged(&config, &why, console).await => {
+                load(&config, find(&config, console).await?, device, console).await?
+            }
+            loaded => loaded?,
+        };
         let card = loaded.engine.card().clone();
         say(&card, &loaded, console);
         if matches!(config.model, ModelSource::Builtin(_)) {
@@ -124,6 +131,40 @@ async fn load(
     let name = config.name.clone().unwrap_or_else(|| config.model.name());
     let options = EngineOptions {
         name: Some(name.clone()),
+/// Takes the damaged files of a cached model that could not be loaded out of the cache. Returns whether there were any.
+async fn drop_damaged(config: &NodeConfig, why: &LoadError, console: &Console) -> bool {
+    let ModelSource::Name(name) = &config.model else { return false };
+    if !may_be_damage(why) || config.hub.offline {
+        return false;
+    }
+    console.note(&format!("{why}; looking for damage in the cache"));
+    let (hub, name) = (config.hub.clone(), name.clone());
+    match tokio::task::spawn_blocking(move || hub.drop_damaged(&name)).await {
+        Ok(Ok(dropped)) if !dropped.is_empty() => {
+            console.note(&format!("damaged, and downloaded again: {}", dropped.join(", ")));
+            true
+        }
+        Ok(Err(why)) => {
+            console.note(&why.to_string());
+            false
+        }
+        _ => false,
+    }
+}
+
+/// Whether a model's files could be loaded if they were what they should be.
+fn may_be_damage(why: &LoadError) -> bool {
+    matches!(
+        why,
+        LoadError::Damaged { .. }
+            | LoadError::NotFound { .. }
+            | LoadError::Config { .. }
+            | LoadError::MissingTensor { .. }
+            | LoadError::WrongShape { .. }
+            | LoadError::Tokenizer(_)
+    )
+}
+
         max_sessions: config.server.max_sessions as usize,
         context_tokens: config.context_tokens.map(|tokens| tokens as usize),
         kv_memory_bytes: config.kv_memory_bytes,
