@@ -67,6 +67,9 @@ async fn eval(plan: Plan, grader: Grader, mut log: EvalLog, enough: &Notify) -> 
     plan.nodes.origin.announce();
     let mut bar = Bar::new(all, all - open.len() as u64);
     bar.skipped(&plan.data.data.skipped);
+    if !log.is_locked() {
+        bar.note("the log cannot be locked there: see to it that no other run writes it meanwhile");
+    }
     let parallel = usize::from(plan.args.run.parallel);
     let see = |row: &Row| bar.see(row);
     let grader = Arc::new(Mutex::new(grader));

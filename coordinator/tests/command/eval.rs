@@ -88,6 +88,52 @@ fn figures_are_printed_and_every_question_has_a_row() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let bench = Bench::new();
+    let (small, large) = (served(&bench.runtime, small()), served(&bench.runtime, large()));
+    for flag in ["--limit=3", "--json"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_specthink"))
+            .arg("eval")
+            .arg(bench.path("data.jsonl"))
+            .args(["--small", &small.url, "--large", &large.url, flag])
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{flag}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_log_is_its_owners_alone_and_a_file() {
+    let bench = Bench::new();
+    assert!(bench.eval(&small(), "data.jsonl", &["--log", &bench.log()]).status.success());
+    let mode = fs::metadata(bench.path("log")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let fifo = bench.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let output = bench.eval(&small(), "data.jsonl", &["--log", fifo.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(stderr(&output).contains("fifo is not the log of an eval: it is no file"));
+}
+
+#[test]
+fn a_log_that_two_runs_began_together_is_taken_up() {
+    let bench = Bench::new();
+    let flags = ["--log", &bench.log()];
+    assert!(bench.eval(&small(), "data.jsonl", &flags).status.success());
+    // Where nothing locks, both find the file empty, and write to its end.
+    let text = fs::read_to_string(bench.path("log")).unwrap();
+    let header = text.lines().next().unwrap();
+    fs::write(bench.path("log"), format!("{header}\n{text}")).unwrap();
+    let again = small();
+    let output = bench.eval(&again, "data.jsonl", &flags);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(questions_asked(&again), 0);
+}
+
+#[test]
 fn an_interrupted_run_goes_on_and_grades_nothing_twice() {
     let bench = Bench::new();
     let first = small();

@@ -70,8 +70,79 @@ fn an_older_journal_is_not_written_over() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_journal_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, make) in [
+        ("new.jsonl", JournalWriter::create as fn(&_, &_) -> _),
+        ("again.jsonl", JournalWriter::replace),
+    ] {
+        let path = folder.path().join(name);
+        make(&path, &header()).unwrap().finish().unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_one_runs_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.jsonl");
+    std::fs::write(&path, "").unwrap();
+    let other = std::fs::File::options().append(true).open(&path).unwrap();
+    other.try_lock().unwrap();
+    let error = JournalWriter::create(&path, &header()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, JournalError::Exists { .. }), "{error}");
+    drop(other);
+    JournalWriter::create(&path, &header()).unwrap().finish().unwrap();
+}
+
+#[test]
+fn a_journal_that_is_made_again_takes_its_place_when_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.jsonl");
+    let events = |path| Journal::open(path).unwrap().events;
+    let write = |event: &Stamped| {
+        let mut writer = JournalWriter::replace(&path, &header()).unwrap();
+        writer.see(event);
+        writer
+    };
+    // A run that nobody finishes leaves what it has where there is nothing better.
+    drop(write(&text(1, Writer::Small, "begun")));
+    assert_eq!(events(&path), [text(1, Writer::Small, "begun")]);
+    let writer = write(&ended());
+    assert_eq!(events(&path), [text(1, Writer::Small, "begun")], "not yet");
+    writer.finish().unwrap();
+    assert_eq!(events(&path), [ended()]);
+    drop(write(&text(1, Writer::Small, "again")));
+    assert_eq!(events(&path), [ended()]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
 fn ended() -> Stamped {
     Stamped { at_us: 9, progress: Progress::Ended(Box::default()) }
+}
+
+#[test]
+fn what_a_journal_of_others_says_of_nodes_can_be_shown() {
+    let hostile = "a\x1b]0;title\x07\nerror: \u{202e}b";
+    let shown = "a\u{fffd}]0;title\u{fffd} error: \u{fffd}b";
+    let summary = |text: &str| {
+        let totals =
+            ModelTotals { node: text.into(), model: text.into(), ..ModelTotals::default() };
+        Summary {
+            failure: Some(Failure::new(Code::Internal, text)),
+            degraded: Some(text.into()),
+            small: totals.clone(),
+            large: totals,
+            ..Summary::default()
+        }
+    };
+    let ended = |text| Stamped { at_us: 9, progress: Progress::Ended(Box::new(summary(text))) };
+    let journal = Journal::read(&written(&[ended(hostile)])[..], "j").unwrap();
+    assert_eq!(journal.events, [ended(shown)]);
 }
 
 #[test]
@@ -125,26 +196,6 @@ fn pieces_of_one_writer_are_gathered_into_a_line() {
         text(0, Writer::Small, "a"),
         text(300_000, Writer::Small, "b"),
         text(300_001, Writer::Small, "c"),
-#[test]
-fn what_a_journal_of_others_says_of_nodes_can_be_shown() {
-    let hostile = "a\x1b]0;title\x07\nerror: \u{202e}b";
-    let shown = "a\u{fffd}]0;title\u{fffd} error: \u{fffd}b";
-    let summary = |text: &str| {
-        let totals =
-            ModelTotals { node: text.into(), model: text.into(), ..ModelTotals::default() };
-        Summary {
-            failure: Some(Failure::new(Code::Internal, text)),
-            degraded: Some(text.into()),
-            small: totals.clone(),
-            large: totals,
-            ..Summary::default()
-        }
-    };
-    let ended = |text| Stamped { at_us: 9, progress: Progress::Ended(Box::new(summary(text))) };
-    let journal = Journal::read(&written(&[ended(hostile)])[..], "j").unwrap();
-    assert_eq!(journal.events, [ended(shown)]);
-}
-
     ]);
     assert_eq!(Journal::read(&slow[..], "j").unwrap().events.len(), 2, "text does not wait long");
 }

@@ -45,6 +45,11 @@ impl Bar {
         }
     }
 
+    /// Says something that is worth knowing from the beginning.
+    pub fn note(&self, line: &str) {
+        self.bar.suspend(|| say(line));
+    }
+
     /// Begins another part of the run; right answers are counted from zero.
     pub fn begin(&mut self, part: &str) {
         (self.right, self.graded) = (0, 0);

@@ -99,6 +99,11 @@ async fn ask(
             Some(pair) => format!("{pair}:\n\n{table}\n"),
             None => table,
         })?;
+    if !sweep.is_locked() {
+        bar.note(
+            "the folder cannot be locked: see to it that no other sweep writes to it meanwhile",
+        );
+    }
     }
     end(ended, sweep.open_answers(), all)
 }

@@ -52,7 +52,7 @@ pub enum SweepProgress<'a> {
     Row(&'a Row),
 }
 
-/// A sweep whose folders are open. No other sweep can have them open.
+/// A sweep whose folders are open. No other sweep can have them open, where the file system has locks.
 pub struct SweepRun<'a> {
     plan: &'a SweepPlan,
     pairs: Vec<OpenPair<'a>>,
@@ -113,6 +113,11 @@ impl<'a> SweepRun<'a> {
             sweep.open_cell(index)?;
         }
         Ok(sweep)
+    }
+
+    /// Returns whether no other sweep can write to its folders meanwhile; not so where a file system has no locks.
+    pub fn is_locked(&self) -> bool {
+        self.pairs.iter().all(|pair| pair.folder.is_locked())
     }
 
     /// The number of answers of the whole sweep.
