@@ -137,7 +137,10 @@ impl NodeError {
                 ServeError::Bind { .. } => NodeExit::Address,
                 ServeError::Plaintext { .. } => NodeExit::Plaintext,
                 ServeError::Tls(
-                    TlsError::File { .. } | TlsError::NotPem { .. } | TlsError::Setup { .. },
+                    TlsError::File { .. }
+                    | TlsError::NotPem { .. }
+                    | TlsError::Passphrase { .. }
+                    | TlsError::Setup { .. },
                 ) => NodeExit::Credentials,
                 ServeError::Broken { .. } => NodeExit::Internal,
             },

@@ -14,7 +14,7 @@ use thinking::{
 };
 use tonic::{Code as Grpc, Status};
 
-use crate::{address::Address, connect::Peer, details};
+use crate::{address::Address, certificate, connect::Peer, details};
 
 /// gRPC's own name for "try again after this many milliseconds" (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -94,9 +94,9 @@ pub(crate) fn failure_from_error(
     let deepest = why(error);
     let unauthenticated = |message| on_the_way(Code::Unauthenticated, message);
     match (tls_error(error), peer) {
-        (Some(rustls::Error::InvalidCertificate(_)), _) => unauthenticated(format!(
-            "the certificate of {address} is not trusted ({deepest}): give its authority with --tls-ca"
-        )),
+        (Some(rustls::Error::InvalidCertificate(cause)), _) => {
+            unauthenticated(one_line(&certificate::refused(address, cause)))
+        }
         (Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)), _) => {
             unauthenticated(format!(
                 "{address} asks for a client certificate: give --tls-cert and --tls-key"
