@@ -58,11 +58,17 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "preset", help_heading = "Policy")]
     pub policy_file: Option<PathBuf>,
     /// The large model's share of the tokens, from 0 to 1. For `random` and `periodic`.
-    #[arg(long, value_name = "SHARE", help_heading = "Policy")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Policy")]
     pub share: Option<f64>,
     /// Tokens of a period, of which the large model writes the last SHARE. For `periodic`.
     /// [default: 200]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        allow_negative_numbers = true,
+        help_heading = "Policy"
+    )]
     pub period: Option<u32>,
     /// Send the large node the whole text at every takeover, in a session of its own, as systems without
     /// sessions do. For comparison; the answers are the same.
@@ -74,7 +80,13 @@ pub struct PolicyArgs {
     pub takeover_deadline: Option<Duration>,
     /// While waiting for the large model, let the small one draft up to N tokens. If the draft is done first, keep it
     /// and cancel the takeover.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        allow_negative_numbers = true,
+        help_heading = "Policy"
+    )]
     pub overlap: Option<u32>,
     /// Skip takeovers that would exceed this: `share<=10%` of the tokens, `latency<=8s` or `cost<=0.002` of an answer.
     /// Takeovers after affirmations are the first to be skipped. Give several: all hold. See docs/ask.md.
@@ -94,24 +106,55 @@ pub struct WritingArgs {
         long,
         value_name = "N",
         default_value_t = 2048,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..),
         help_heading = "Writing"
     )]
     pub max_tokens: u32,
     /// How freely tokens are drawn; 0 always takes the likeliest.
-    #[arg(long, value_name = "T", default_value_t = 0.6, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "T",
+        allow_negative_numbers = true,
+        default_value_t = 0.6,
+        help_heading = "Writing"
+    )]
     pub temperature: f32,
     /// Draw from the K likeliest tokens only; 0 is off.
-    #[arg(long, value_name = "K", default_value_t = 50, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "K",
+        allow_negative_numbers = true,
+        default_value_t = 50,
+        help_heading = "Writing"
+    )]
     pub top_k: u32,
     /// Draw from the likeliest tokens that together reach this probability; 0 or 1 is off.
-    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        default_value_t = 0.95,
+        help_heading = "Writing"
+    )]
     pub top_p: f32,
     /// Draw only tokens at least this fraction as likely as the likeliest; 0 is off.
-    #[arg(long, value_name = "P", default_value_t = 0.0, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        default_value_t = 0.0,
+        help_heading = "Writing"
+    )]
     pub min_p: f32,
-    /// Make tokens that were used already less likely; 1 is off.
-    #[arg(long, value_name = "R", default_value_t = 1.0, help_heading = "Writing")]
+    /// Make tokens that were used already less likely: from 0.01 to 100; 1 is off.
+    #[arg(
+        long,
+        value_name = "R",
+        allow_negative_numbers = true,
+        default_value_t = 1.0,
+        help_heading = "Writing"
+    )]
     pub repetition_penalty: f32,
     /// A system message before the question.
     #[arg(long, value_name = "TEXT", help_heading = "Writing")]
@@ -132,6 +175,7 @@ pub struct RunArgs {
         long,
         value_name = "N",
         default_value_t = 4,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u16).range(1..=1024),
         help_heading = "Run"
     )]
@@ -162,7 +206,14 @@ pub enum GraderKind {
 pub struct SeedArgs {
     /// The same question, seed, models and devices give the same answer, but for near-ties that a
     /// node's rounding decides (see docs/ask.md).
-    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "S",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = seed,
+        help_heading = "Writing"
+    )]
     pub seed: u64,
 }
 
@@ -239,6 +290,10 @@ fn policies() -> impl TypedValueParser<Value = PolicyKind> {
 fn presets() -> impl TypedValueParser<Value = Preset> {
     let names = Preset::ALL.iter().map(|preset| preset.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Preset>())
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
 }
 
 /// Reads a time above zero; `never` is zero.

@@ -148,19 +148,29 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             Exit::Usage.into()
         }
         _ => {
-            let _ = writeln!(io::stderr(), "{}", usage_line(&error.to_string()));
+            let line = usage_line(&error.to_string(), is_word_too_many(error));
+            let _ = writeln!(io::stderr(), "{line}");
             Exit::Usage.into()
         }
     }
 }
 
+/// Whether the arguments go on where they should end, as with a question that stands without quotes.
+fn is_word_too_many(error: &clap::Error) -> bool {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let word = error.get(ContextKind::InvalidArg);
+    error.kind() == ErrorKind::UnknownArgument
+        && matches!(word, Some(ContextValue::String(word)) if !word.starts_with('-'))
+}
+
 /// Clap's message in one line, with its tip and without the usage.
-fn usage_line(message: &str) -> String {
+fn usage_line(message: &str, is_word_too_many: bool) -> String {
     let said = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
     let parts = message.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).filter(said);
     let line = parts.collect::<Vec<_>>().join("; ");
-    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("{line}; see --help")
+    let tip =
+        if is_word_too_many { "; put several words, such as a question, in quotes" } else { "" };
+    format!("{}{tip}; see --help", one_line(&line))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Where the nodes are: those that are named, those at the usual addresses, or the built-in pair; and which of them is
 //! shown which secret.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{ffi::OsStr, io::Write as _, sync::Arc, time::Duration};
 
 use answer::Node;
 use pair::{Builtin, BuiltinNodes};
@@ -185,7 +185,12 @@ fn parsed(address: &str) -> Result<Address, Stop> {
 }
 
 fn token_of_variable() -> Result<Option<Token>, Stop> {
-    let text = std::env::var(TOKEN_VARIABLE).unwrap_or_default();
+    token_in(&std::env::var_os(TOKEN_VARIABLE).unwrap_or_default())
+}
+
+/// The token in the variable's value. One that is not Unicode is a mistake, never an absent one.
+fn token_in(value: &OsStr) -> Result<Option<Token>, Stop> {
+    let text = value.to_string_lossy();
     let token = (!text.is_empty()).then(|| Token::new(&text)).transpose();
     token.map_err(|error| {
         Stop::new(Exit::Credentials, format!("the variable {TOKEN_VARIABLE}: {error}"))
@@ -196,4 +201,22 @@ fn token_of_variable() -> Result<Option<Token>, Stop> {
 fn connect(config: RemoteConfig) -> Result<Node, RemoteError> {
     let name = config.label();
     Ok(Node::new(name, Arc::new(Remote::new(config)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_no_text_is_a_mistake_and_not_none() {
+        assert!(token_in(OsStr::new("")).unwrap().is_none());
+        assert!(token_in(OsStr::new("s3cret")).unwrap().is_some());
+        #[cfg(unix)]
+        {
+            let value: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"s3cr\xff");
+            let stop = token_in(value).unwrap_err();
+            assert_eq!(stop.exit, Exit::Credentials);
+            assert!(stop.to_string().starts_with("the variable SPECTHINK_TOKEN: "), "{stop}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ use crate::{
     args::{Defaults, NodeArgs},
     builtin::EmbeddedModel,
     error::NodeError,
+    hint,
     hub::{Hub, ModelName, is_revision},
 };
 
@@ -252,7 +253,14 @@ fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError>
             None => Ok(ModelSource::Path(path.to_owned())),
         };
     }
-    let no_model = || NodeError::NoModel { path: text.escape_debug().to_string() };
+    let no_model = || {
+        let mend = match hint::flags(text) {
+            Some(flags) => format!("if you mean the repository, write {flags}"),
+            None if text.contains("://") => "download the model, and give its path".to_owned(),
+            None => "check the spelling".to_owned(),
+        };
+        NodeError::NoModel { path: text.escape_debug().to_string(), mend }
+    };
     let file = |ending: &str| text.to_ascii_lowercase().ends_with(ending);
     if file(".gguf") || file(".safetensors") {
         return Err(no_model());
@@ -312,6 +320,24 @@ mod tests {
         assert!(file.starts_with("--file goes with --model, "), "{file}");
         let revision = usage(&FULL, &["--revision", "main"]);
         assert!(revision.starts_with("--revision goes with --model, "), "{revision}");
+    }
+
+    #[test]
+    fn what_is_no_name_of_a_model_is_answered_with_what_was_meant() {
+        let line = |model| match config(&FULL, &["--model", model]).unwrap_err() {
+            error @ NodeError::NoModel { .. } => error.to_string(),
+            other => panic!("{model}: {other}"),
+        };
+        assert!(
+            line("https://huggingface.co/a/b")
+                .ends_with("; if you mean the repository, write --model a/b")
+        );
+        assert!(line("a/b:Q4_K_M").contains("write --model a/b --file "));
+        assert!(line("a/b/c.gguf").ends_with("write --model a/b --file c.gguf"));
+        assert!(
+            line("https://example.org/m.gguf").ends_with("download the model, and give its path")
+        );
+        assert!(line("none.gguf").ends_with("check the spelling"));
     }
 
     #[test]

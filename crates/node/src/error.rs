@@ -78,11 +78,13 @@ pub enum NodeError {
     /// `--model` is neither there nor a name.
     #[error(
         "no model at {path}: there is no such file or folder, and it is no OWNER/NAME of a Hugging \
-         Face repository either; check the spelling"
+         Face repository either; {mend}"
     )]
     NoModel {
         /// What was given.
         path: String,
+        /// What to do.
+        mend: String,
     },
     /// A folder in which no file could be chosen.
     #[error("{}: {why}", path.display())]
@@ -169,12 +171,12 @@ fn hub_exit(error: &HubError) -> NodeExit {
         HubError::BadIndex { .. } => NodeExit::ModelUnreadable,
         HubError::Refused { .. }
         | HubError::Unreachable { .. }
+        | HubError::Busy { .. }
         | HubError::Protocol { .. }
         | HubError::Tls { .. }
         | HubError::Damaged { .. }
         | HubError::Locked { .. }
         | HubError::Disk { .. } => NodeExit::Download,
-        | HubError::Busy { .. }
     }
 }
 

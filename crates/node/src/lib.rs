@@ -9,6 +9,7 @@ mod args;
 mod builtin;
 mod config;
 mod error;
+mod hint;
 pub mod hub;
 mod local;
 mod main_with;

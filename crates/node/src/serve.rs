@@ -48,6 +48,9 @@ impl ReadyNode {
             .local_addr()
             .map_err(|why| NodeError::Internal(format!("the listener has no address: {why}")))?;
         config.server.check(address)?;
+        if let Some(warning) = open_to_everybody(&config.server, address) {
+            console.note(&warning);
+        }
         let device = device(config.device)?;
         let location = find(&config, console).await?;
         let loaded = match load(&config, location, device.clone(), console).await {
@@ -94,6 +97,19 @@ impl ReadyNode {
     }
 }
 
+/// What is said of a node that lets everybody in who reaches it from another machine.
+fn open_to_everybody(server: &transport::ServerConfig, address: SocketAddr) -> Option<String> {
+    let asks_who =
+        server.token.is_some() || server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let is_local = address.ip().to_canonical().is_loopback();
+    (!asks_who && !is_local).then(|| {
+        format!(
+            "everybody who reaches {address} may use this node: give --token-file or --tls-client-ca to let in some \
+             only"
+        )
+    })
+}
+
 /// Where the model lies, after a download if need be.
 async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, NodeError> {
     let file = config.file.as_deref();
@@ -115,22 +131,6 @@ async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, N
     }
 }
 
-/// An engine, and what is worth saying about its memory.
-struct Loaded {
-    engine: Engine,
-    weight_bytes: u64,
-    cache_bytes_per_token: u64,
-}
-
-async fn load(
-    config: &NodeConfig,
-    location: ModelLocation,
-    device: Device,
-    console: &Console,
-) -> Result<Loaded, NodeError> {
-    let name = config.name.clone().unwrap_or_else(|| config.model.name());
-    let options = EngineOptions {
-        name: Some(name.clone()),
 /// Takes the damaged files of a cached model that could not be loaded out of the cache. Returns whether there were any.
 async fn drop_damaged(config: &NodeConfig, why: &LoadError, console: &Console) -> bool {
     let ModelSource::Name(name) = &config.model else { return false };
@@ -165,6 +165,22 @@ fn may_be_damage(why: &LoadError) -> bool {
     )
 }
 
+/// An engine, and what is worth saying about its memory.
+struct Loaded {
+    engine: Engine,
+    weight_bytes: u64,
+    cache_bytes_per_token: u64,
+}
+
+async fn load(
+    config: &NodeConfig,
+    location: ModelLocation,
+    device: Device,
+    console: &Console,
+) -> Result<Loaded, NodeError> {
+    let name = config.name.clone().unwrap_or_else(|| config.model.name());
+    let options = EngineOptions {
+        name: Some(name.clone()),
         max_sessions: config.server.max_sessions as usize,
         context_tokens: config.context_tokens.map(|tokens| tokens as usize),
         kv_memory_bytes: config.kv_memory_bytes,
@@ -265,6 +281,27 @@ mod tests {
         assert_eq!(count(120_000), "120000");
         assert_eq!(count(494_032_768), "494 M");
         assert_eq!(count(1_543_714_304), "1.54 B");
+    }
+
+    #[test]
+    fn a_node_that_everybody_may_use_says_so() {
+        let mut server = transport::ServerConfig::new(ModelCard::default());
+        let said = |server: &transport::ServerConfig, address: &str| {
+            open_to_everybody(server, address.parse().unwrap()).is_some()
+        };
+        assert!(
+            said(&server, "0.0.0.0:7102") && said(&server, "[::]:1") && said(&server, "10.0.0.7:1")
+        );
+        assert!(!said(&server, "127.0.0.1:7102") && !said(&server, "[::ffff:127.0.0.1]:1"));
+        let (cert, key) = ("c".into(), "k".into());
+        server.tls = Some(transport::ServerTls { cert, key, client_ca: None });
+        assert!(said(&server, "0.0.0.0:7102"), "TLS alone asks nobody who he is");
+        server.tls =
+            server.tls.map(|tls| transport::ServerTls { client_ca: Some("a".into()), ..tls });
+        assert!(!said(&server, "0.0.0.0:7102"));
+        server.tls = None;
+        server.token = Some(transport::Token::new("s3cret").unwrap());
+        assert!(!said(&server, "0.0.0.0:7102"));
     }
 
     #[test]

@@ -207,12 +207,16 @@ impl Sampling {
     /// Names the first value that is not.
     pub fn check(&self) -> Result<(), BadSampling> {
         let rules = [
-            ("temperature", self.temperature, f32::MAX, "0 or more"),
-            ("top_p", self.top_p, 1.0, "from 0 to 1"),
-            ("min_p", self.min_p, 1.0, "from 0 to 1"),
-            ("repetition_penalty", self.repetition_penalty, f32::MAX, "0 or more"),
+            ("temperature", self.temperature, 0.0..=f32::MAX, "0 or more"),
+            ("top_p", self.top_p, 0.0..=1.0, "from 0 to 1"),
+            ("min_p", self.min_p, 0.0..=1.0, "from 0 to 1"),
+            // Beyond these the products with it leave the numbers' range.
+            ("repetition_penalty", self.repetition_penalty, 0.01..=100.0, "0, or from 0.01 to 100"),
         ];
-        let bad = rules.into_iter().find(|(_, value, most, _)| !(0.0..=*most).contains(value));
+        let is_off = |name, value| name == "repetition_penalty" && value == 0.0;
+        let bad = rules
+            .into_iter()
+            .find(|(name, value, range, _)| !range.contains(value) && !is_off(*name, *value));
         match bad {
             Some((name, value, _, must_be)) => Err(BadSampling { name, value, must_be }),
             None => Ok(()),
@@ -372,11 +376,11 @@ pub struct Failure {
     /// What kind of failure.
     pub code: Code,
     /// One line for a person: what, why, how to fix it.
+    #[serde(deserialize_with = "crate::shown::deserialize_line")]
     pub message: String,
     /// When to try again, in milliseconds.
     pub retry_after_ms: Option<u64>,
     /// Who noticed it. Of this process only: it is neither sent nor logged.
-    #[serde(deserialize_with = "crate::shown::deserialize_line")]
     #[serde(skip)]
     pub noticed: Noticed,
 }
