@@ -1,6 +1,9 @@
 //! `specthink-lab sweep`: from arguments to a sweep, and what is said of it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+};
 
 use cli::{Bar, Exit, Places, Stop, grader, run_header, until_enough};
 use grading::math_verify::Grader;
@@ -28,8 +31,16 @@ pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
             places.origin.announce();
         }
         let ended = ask(&mut sweep, &plan, grader, &enough).await;
-        tokio::task::block_in_place(|| report::after(out));
-        ended
+        let reported = tokio::task::block_in_place(|| report::after(out));
+        match reported {
+            Ok(()) => ended,
+            Err(why) if ended.is_ok() => Err(why),
+            Err(why) => {
+                // Why the sweep ended matters more, and is said last. Standard error may be gone.
+                let _ = writeln!(io::stderr(), "there is no report: {why}");
+                ended
+            }
+        }
     })
 }
 
@@ -88,6 +99,11 @@ async fn ask(
     let all = sweep.answers();
     let mut bar = Bar::new(all as u64, (all - sweep.open_answers()) as u64);
     bar.skipped(&plan.data.data.skipped);
+    if !sweep.is_locked() {
+        bar.note(
+            "the folder cannot be locked: see to it that no other sweep writes to it meanwhile",
+        );
+    }
     let watch = |progress: SweepProgress<'_>| match progress {
         SweepProgress::Cell(name) => bar.begin(&name),
         SweepProgress::Row(row) => bar.see(row),
@@ -99,11 +115,6 @@ async fn ask(
             Some(pair) => format!("{pair}:\n\n{table}\n"),
             None => table,
         })?;
-    if !sweep.is_locked() {
-        bar.note(
-            "the folder cannot be locked: see to it that no other sweep writes to it meanwhile",
-        );
-    }
     }
     end(ended, sweep.open_answers(), all)
 }

@@ -180,7 +180,7 @@ impl<'a> SweepRun<'a> {
         let mut noted = Ok(());
         let see = |row: &Row| {
             watch(SweepProgress::Row(row));
-            noted = cell.note_traffic();
+            noted = cell.note_traffic(row);
         };
         let parallel = usize::from(self.plan.parallel);
         let ended = runs::run(left, &cell, parallel, grader, log, cancel.notified(), see).await;
