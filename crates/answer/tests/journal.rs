@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use answer::{
     Observer, Progress, Question, Settings, Stamped, Writer,
     journal::{Header, Journal, JournalError, JournalWriter},
-    progress::{Rejoined, Text},
+    progress::{DeltaLog, LoggedDelta, NodeFinished, Rejoined, Text},
 };
 use thinking::{
-    policy::{PolicySpec, Why},
-    thinker::{Prompt, Sampling},
+    policy::{PolicySpec, Role, Why},
+    thinker::{Prompt, Sampling, Timing},
 };
 
 fn header() -> Header {
@@ -187,4 +187,33 @@ fn a_full_disk_is_told_at_the_end_and_stops_nothing() {
     }
     let error = writer.finish().unwrap_err().to_string();
     assert!(error.starts_with("the journal is incomplete: "), "{error}");
+}
+
+#[test]
+fn the_pieces_of_a_proposal_take_little_of_a_line() {
+    let delta = |n: u64| LoggedDelta { at_us: 10_000 * n, end: 4 * n, tokens: 1, settled: 4 * n };
+    let finished = NodeFinished {
+        ask: 0,
+        role: Role::Small,
+        reason: "stop".to_owned(),
+        trigger: None,
+        tokens: 3,
+        bytes: 12,
+        prefill_tokens: 0,
+        timing: Timing::default(),
+        first_text_us: Some(10_000),
+        wall_us: 30_000,
+        deltas: (1..=3).map(delta).collect(),
+    };
+    let events =
+        [Stamped { at_us: 30_000, progress: Progress::Finished(finished.clone()) }, ended()];
+    let text = String::from_utf8(written(&events)).unwrap();
+    let told = r#","deltas":{"us":[10000,10000,10000],"bytes":[4,4,4]}"#;
+    assert!(text.contains(told), "{text}");
+    assert_eq!(Journal::read(text.as_bytes(), "j").unwrap().events, events);
+    // Programs of before pass over the key, as ours does over those of later ones; without it, it is not known.
+    let older = text.replace(told, r#","later":{"us":[1]}"#);
+    let older = Journal::read(older.as_bytes(), "j").unwrap();
+    let unknown = NodeFinished { deltas: DeltaLog::default(), ..finished };
+    assert_eq!(older.events[0].progress, Progress::Finished(unknown));
 }

@@ -207,7 +207,7 @@ impl Proposal {
             self.first_text_at.get_or_insert(now);
             self.state = State::Writing;
         }
-        self.text.push(delta);
+        self.text.push(delta, now.saturating_sub(self.asked_at));
         Ok(())
     }
 

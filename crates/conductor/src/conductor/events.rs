@@ -254,6 +254,7 @@ impl Conductor {
             timing: finished.timing,
             first_text_us: proposal.first_text_us(),
             wall_us: proposal.wall_us(self.step.now),
+            deltas: proposal.text.deltas(),
         }));
     }
 }
