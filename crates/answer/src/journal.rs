@@ -94,6 +94,23 @@ impl From<&Question> for QuestionNote {
     }
 }
 
+impl From<&QuestionNote> for Question {
+    fn from(note: &QuestionNote) -> Self {
+        let prompt = match (&note.raw_prompt, &note.messages) {
+            (Some(text), None) => Prompt::Raw(text.clone()),
+            (_, messages) => Prompt::Messages(messages.clone().unwrap_or_default()),
+        };
+        Question {
+            id: note.id.clone(),
+            prompt,
+            sampling: note.sampling,
+            seed: note.seed,
+            max_tokens: note.max_tokens,
+            deadline: note.deadline_ms.map(Duration::from_millis),
+        }
+    }
+}
+
 impl Header {
     /// The header of a question that is asked now.
     pub fn new(

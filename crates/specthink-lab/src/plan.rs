@@ -146,7 +146,7 @@ fn notes(
 ) -> Vec<String> {
     let mut notes = Vec::new();
     let sources = known.iter().filter_map(|candidate| match &candidate.source {
-        Source::Replayed { recorded_over, doubtful, .. } => Some((recorded_over, *doubtful)),
+        Source::Replayed { recorded_over, diverged, .. } => Some((recorded_over, *diverged)),
         Source::Measured => None,
     });
     if let Some((recorded_over, _)) = sources.clone().next() {
@@ -156,11 +156,11 @@ fn notes(
              look at the clock and the link does not break."
         ));
     }
-    let doubtful: usize = sources.map(|(_, doubtful)| doubtful).sum();
-    if doubtful > 0 {
+    let diverged: usize = sources.map(|(_, diverged)| diverged).sum();
+    if diverged > 0 {
         notes.push(format!(
-            "{doubtful} of the replayed answers would have gone another way: a node would have \
-             been given up as too late."
+            "{diverged} of the replayed answers are left out: over this link they would have gone another way, since \
+             a limit of time would have passed. What they would have come to, only a sweep over it tells."
         ));
     }
     for candidate in known {

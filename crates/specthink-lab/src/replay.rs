@@ -20,7 +20,7 @@ use lab::{
 use crate::{args::ReplayArgs, catalogue, exit::stop, print, profiles};
 
 const HEADER: &str = "\
-| link | answers | latency median | p95 | hand-over median | p95 | network share | up | down | doubtful |
+| link | answers | latency median | p95 | hand-over median | p95 | network share | up | down | diverged |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 /// How many skipped journals are printed with their reasons; the others are counted.
@@ -152,14 +152,17 @@ fn row(link: &str, replayed: &[Replayed]) -> String {
         values.sort_unstable();
         values
     };
-    let walls = sorted(replayed.iter().map(|answer| answer.time.total_us).collect());
-    let takeovers = replayed.iter().flat_map(|answer| &answer.takeovers);
+    // Of one that diverged the end is not known.
+    let whole: Vec<&Replayed> =
+        replayed.iter().filter(|answer| answer.diverged.is_none()).collect();
+    let walls = sorted(whole.iter().map(|answer| answer.time.total_us).collect());
+    let takeovers = whole.iter().flat_map(|answer| &answer.takeovers);
     let handoffs = sorted(takeovers.filter_map(|takeover| takeover.handoff_us).collect());
-    let network: u64 = replayed.iter().map(|answer| answer.time.network_us()).sum();
+    let network: u64 = whole.iter().map(|answer| answer.time.network_us()).sum();
     let all: u64 = walls.iter().sum();
-    let each = replayed.len().max(1) as u64;
+    let each = whole.len().max(1) as u64;
     let bytes = |sent: bool| {
-        let traffic = replayed.iter().map(|answer| answer.large_traffic);
+        let traffic = whole.iter().map(|answer| answer.large_traffic);
         let bytes = traffic.map(|t| if sent { t.sent_bytes } else { t.received_bytes });
         bytes.sum::<u64>() / each
     };
@@ -175,6 +178,32 @@ fn row(link: &str, replayed: &[Replayed]) -> String {
         100.0 * network as f64 / all.max(1) as f64,
         bytes(true),
         bytes(false),
-        replayed.iter().filter(|answer| answer.doubt.is_some()).count(),
+        replayed.len() - whole.len(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use lab::replay::{Divergence, Race};
+
+    use super::*;
+
+    #[test]
+    fn what_diverged_is_counted_and_in_no_other_figure() {
+        let took = |total_us: u64, diverged: Option<Divergence>| {
+            let mut answer: Replayed = serde_json::from_value(serde_json::json!({
+                "question": "q", "link": "geo", "seed": 0, "handling_us": 0, "takeovers": [],
+                "time": answer::account::TimeSplit::default(),
+                "small_traffic": { "sent_bytes": 0, "received_bytes": 0 },
+                "large_traffic": { "sent_bytes": 10, "received_bytes": 20 },
+            }))
+            .unwrap();
+            (answer.time.total_us, answer.diverged) = (total_us, diverged);
+            answer
+        };
+        let diverged = Divergence { why: Race::Deadline, at_us: 900 };
+        let line = row("geo", &[took(2_000, None), took(900, Some(diverged)), took(4_000, None)]);
+        let expected = "| geo | 3 | 2.0 ms | 4.0 ms | - | - | 0.0 % | 10 B | 20 B | 1 |\n";
+        assert_eq!(line, expected);
+    }
 }

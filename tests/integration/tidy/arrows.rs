@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["text", "thinking"]),
     ("flags", &[]),
     ("grading", &[]),
-    ("lab", &["answer", "grading", "runs", "thinking", "transport"]),
+    ("lab", &["answer", "conductor", "grading", "runs", "thinking", "transport"]),
     ("large-node", &["node"]),
     ("node", &["engine", "flags", "thinking", "transport"]),
     ("pair", &["large-node", "node", "small-node"]),

@@ -14,7 +14,7 @@ use super::{
     Limited, Limits, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role, Solo,
     Strict, StrictConfig, Targets, TokenPrices, baselines::Scheduled, config,
 };
-use crate::names::nearest;
+use crate::{names::nearest, trigger::Watch};
 
 /// The large writer's share of a schedule by default: about the paper's.
 pub const DEFAULT_SHARE: f64 = 0.2;
@@ -136,6 +136,14 @@ impl PolicySpec {
             Rules::LargeOnly => PolicyKind::LargeOnly,
             Rules::Random { .. } => PolicyKind::Random,
             Rules::Periodic { .. } => PolicyKind::Periodic,
+        }
+    }
+
+    /// What the small writer's ordinary turns are watched for, where they are.
+    pub fn watch(&self) -> Option<Watch> {
+        match &self.rules {
+            Rules::Strict(config) => config.watch(),
+            _ => None,
         }
     }
 
