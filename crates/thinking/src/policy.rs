@@ -6,6 +6,7 @@
 mod baselines;
 mod config;
 mod keywords;
+mod languages;
 mod limited;
 mod paper;
 mod spec;
