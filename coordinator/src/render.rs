@@ -37,6 +37,7 @@ pub(crate) fn why_name(why: Why) -> &'static str {
         Why::Verification => "verification",
         Why::ExcessiveReflection => "excessive reflection",
         Why::Schedule => "schedule",
+        Why::Loop => "loop",
         Why::Recap => "recap",
     }
 }

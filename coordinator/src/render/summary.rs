@@ -66,6 +66,9 @@ pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Resu
         writeln!(out, "bytes      small {small}; large {large}")?;
     }
     mended_line(out, summary)?;
+    if summary.loops > 0 {
+        writeln!(out, "loops      {}: the text repeated itself to the byte", summary.loops)?;
+    }
     if let Some(failure) = &summary.failure {
         writeln!(out, "failed     {failure}")?;
     }
@@ -137,6 +140,7 @@ fn end_line(summary: &Summary) -> &'static str {
         Some(End::ContextFull) => "cut off: a model's context is full",
         Some(End::Deadline) => "cut off by the deadline",
         Some(End::Cancelled) => "cancelled",
+        Some(End::Loop) => "cut off: it goes round in a loop",
         None => "failed",
     }
 }
@@ -183,7 +187,21 @@ fn per_second(tokens: u64, us: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::*;
+
+    #[test]
+    fn loops_are_told_where_there_were_any() {
+        for (loops, told) in
+            [(0, None), (2, Some("loops      2: the text repeated itself to the byte"))]
+        {
+            let mut out = Vec::new();
+            let summary = Summary { loops, end: Some(End::Loop), ..Summary::default() };
+            write_summary(&mut out, &summary).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.contains("cut off: it goes round in a loop"), "{text}");
+            assert_eq!(text.lines().find(|line| line.starts_with("loops")), told);
+        }
+    }
 
     #[test]
     fn the_median_of_two_is_the_lower_as_in_the_lab() {

@@ -10,7 +10,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use flags::positive_duration;
-use thinking::policy::{PolicyKind, Preset, Target};
+use thinking::policy::{LoopRule, PolicyKind, Preset, Target};
 
 pub use self::named::NamedNode;
 use self::named::NamedNodes;
@@ -80,6 +80,11 @@ pub struct PolicyArgs {
     /// Takeovers after affirmations are the first to be skipped. Give several: all hold. See docs/ask.md.
     #[arg(long, value_name = "TARGET", help_heading = "Policy")]
     pub target: Vec<Target>,
+    /// What to do about an answer that repeats itself to the byte, at least 3 times and over 200 bytes. `hand-over`:
+    /// let the large model lead out of it, and end the answer when it happens again; `end`: end it at once.
+    /// [default: hand-over; for small-only and large-only end; for paper off, and nothing else]
+    #[arg(long, value_name = "RULE", value_parser = loop_rules(), help_heading = "Policy")]
+    pub loops: Option<LoopRule>,
     /// What tokens cost, for a target of costs: a TOML file as in docs/report.md.
     #[arg(long, value_name = "FILE", help_heading = "Policy")]
     pub prices: Option<PathBuf>,
@@ -239,6 +244,11 @@ fn policies() -> impl TypedValueParser<Value = PolicyKind> {
 fn presets() -> impl TypedValueParser<Value = Preset> {
     let names = Preset::ALL.iter().map(|preset| preset.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Preset>())
+}
+
+fn loop_rules() -> impl TypedValueParser<Value = LoopRule> {
+    let names = LoopRule::ALL.iter().map(|rule| rule.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<LoopRule>())
 }
 
 /// Reads a time above zero; `never` is zero.

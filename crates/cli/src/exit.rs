@@ -63,7 +63,7 @@ impl Exit {
     fn meaning(self) -> &'static str {
         match self {
             Exit::Ok => {
-                "the answer is complete, or cut off by --max-tokens or a full context; also when degraded"
+                "the answer is complete, or cut off by --max-tokens, a full context or a loop; also when degraded"
             }
             Exit::Internal => "standard output could not be written, or a defect of this program",
             Exit::Usage => "the arguments make no sense",

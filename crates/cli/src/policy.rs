@@ -97,6 +97,7 @@ pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, Stop> {
         deadline: args.takeover_deadline,
         overlap_tokens: args.overlap,
         targets: targets(args, nodes)?,
+        loops: args.loops.unwrap_or(kind.usual_loops()),
     };
     spec.check().map_err(|error| Stop::new(Exit::Usage, error))?;
     Ok(spec)

@@ -34,6 +34,9 @@ pub struct Summary {
     /// How many takeovers were not even asked for, because a target had no room for them.
     #[serde(default)]
     pub passed_over: u32,
+    /// How often the answer went round in a loop, and was cut off there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub loops: u32,
     /// Every takeover, in order.
     pub takeovers: Vec<Takeover>,
     /// Where the wall time went.

@@ -19,6 +19,7 @@ mod turns;
 use std::{collections::VecDeque, time::Duration};
 
 use thinking::{
+    loops::LoopFinder,
     policy::{End, Limited, Role, Why},
     thinker::{Code, Failure, Open},
 };
@@ -42,6 +43,8 @@ pub struct Conductor {
     policy: Limited,
     sides: Sides,
     committed: CommittedText,
+    /// Where the policy wants to know of loops in the committed text.
+    loops: Option<LoopFinder>,
     ledger: Ledger,
     awaiting: Awaiting,
     /// When the awaited node last gave a sign.
@@ -80,6 +83,8 @@ enum Due {
     Started { prompt_tokens: u32 },
     /// This side's proposal is complete.
     Finished(Role),
+    /// This side's proposal goes round in a loop.
+    Looped(Role),
     /// The policy's own text is committed.
     Inserted { tokens: u32 },
     /// The takeover's first text is late.
@@ -106,6 +111,7 @@ impl Conductor {
         let mut conductor = Conductor {
             question,
             settings,
+            loops: policy.cuts_loops().then(LoopFinder::default),
             policy,
             sides: Sides { small, large },
             committed: CommittedText::default(),

@@ -17,6 +17,8 @@ pub struct Model {
     pub length: u64,
     /// One in so many tokens ends a paragraph.
     pub paragraph: u64,
+    /// Within a stretch it writes so many tokens over and over; 0: it does not.
+    pub cycle: u64,
     /// Which tokenizer it has.
     pub tokenizer: u8,
 }

@@ -8,8 +8,8 @@ use conductor::{
 };
 use thinking::{
     policy::{
-        Limits, ModelPrices, PaperConfig, PolicyKind, PolicySpec, Preset, Role, Rules, Targets,
-        TokenPrices,
+        Limits, LoopRule, ModelPrices, PaperConfig, PolicyKind, PolicySpec, Preset, Role, Rules,
+        Targets, TokenPrices,
     },
     thinker::{Prompt, Sampling},
 };
@@ -189,6 +189,7 @@ fn place(d: &mut Draws, role: Role, calm: bool, tokenizer: u8) -> Place {
         prompt_tokens: d.between(1, 25) as u32,
         length: d.pick(&[20, 100, 1000]),
         paragraph: d.pick(&[3, 9, 30]),
+        cycle: if d.percent(20) { d.between(1, 12) } else { 0 },
         tokenizer: if role == Role::Large { tokenizer } else { 0 },
     };
     let furthest = if d.percent(15) { ms(5000) } else { ms(400) };
@@ -237,6 +238,9 @@ fn policy(d: &mut Draws) -> PolicySpec {
     if kind.has_takeovers() {
         spec.limits = limits(d);
     }
+    if kind != PolicyKind::Paper && !d.percent(25) {
+        spec.limits.loops = if d.percent(70) { kind.usual_loops() } else { LoopRule::End };
+    }
     spec
 }
 
@@ -255,5 +259,6 @@ fn limits(d: &mut Draws) -> Limits {
             latency: d.percent(10).then(|| d.time(LAST_TROUBLE)),
             cost: d.percent(10).then(|| (d.below(2000) as f64 * 1e-6, prices)),
         },
+        loops: LoopRule::Off,
     }
 }

@@ -130,13 +130,10 @@ impl Conductor {
         if let Err(what) = proposal.push(delta, now) {
             return self.fault(role, what);
         }
-        let (end, has_begun) = (proposal.showable(), proposal.first_text_at.is_some());
-        if has_begun {
+        if proposal.first_text_at.is_some() {
             self.end_overlap(role)?;
         }
-        self.show(role, end)?;
-        self.warm(false);
-        Ok(())
+        self.show_settled(role)
     }
 
     fn finished(&mut self, role: Role, finished: Finished) -> Result<(), Ended> {
@@ -218,10 +215,18 @@ impl Conductor {
             self.complete(Role::Small);
             return Ok(());
         }
-        let end = proposal.showable();
-        self.show(Role::Small, end)?;
-        self.warm(false);
-        Ok(())
+        self.show_settled(Role::Small)
+    }
+
+    /// The answer goes round in a loop: the proposal that is being written ends here, and soon the policy knows.
+    pub(super) fn cut_off(&mut self, role: Role) {
+        if role == Role::Large {
+            self.sides.large.wrote();
+        }
+        if let Some(proposal) = &self.sides.of(role).proposal {
+            self.ledger.finished(proposal, &self.step);
+        }
+        self.due.push_back(Due::Looped(role));
     }
 
     /// A proposal is complete: tells the observer, and soon the policy.

@@ -3,6 +3,7 @@
 
 mod defects;
 mod limits;
+mod loops;
 mod order;
 mod spares;
 mod stage;

@@ -177,10 +177,14 @@ fn ended(journal: &Journal) -> Result<&Summary, ReplayError> {
         Some(End::EndOfText | End::MaxTokens | End::ContextFull) => {}
         Some(End::Deadline) => return stopped("its deadline passed".to_owned()),
         Some(End::Cancelled) => return stopped("it was cancelled".to_owned()),
+        Some(End::Loop) => return stopped("it went round in a loop".to_owned()),
         None => return stopped("its summary does not say why".to_owned()),
     }
     if let Some(reason) = &summary.degraded {
         return disturbed(format!("the small model went on without the large one ({reason})"));
+    }
+    if summary.loops > 0 {
+        return disturbed("it was cut off where it went round in a loop".to_owned());
     }
     if summary.resumes > 0 {
         return disturbed("another small node took it up".to_owned());

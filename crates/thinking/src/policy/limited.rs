@@ -13,16 +13,63 @@
 //! first counts, the large writer's first text or the end of the provisional stretch; see [`Action::Overlap`].
 //!
 //! No clock is here: how long is too long is said with the ask, and whoever carries it out tells when it was.
+//!
+//! An answer that goes round in a loop ([`crate::loops`]) is cut off in mid-proposal. The first time the large writer
+//! leads out of it, in the place of the small one: for the policy inside the small one wrote what it writes. The second
+//! time the answer ends.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr, VariantArray};
+
 use super::{
-    Action, Ask, Measured, Policy, PolicyEvent, Role, Targets, Why, baselines::Budget,
+    Action, Ask, End, Measured, Policy, PolicyEvent, Role, Targets, Why, baselines::Budget,
     target::Allowance,
 };
 use crate::{thinker::FinishReason, trigger::Watch};
 
-/// What takeovers may cost. By default whatever they do.
+/// Tokens that the large writer has to lead out of a loop: as many as the paper's longest recap.
+const LOOP_TOKENS: u32 = 200;
+
+/// What is done about an answer that goes round in a loop.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum LoopRule {
+    /// The large writer takes over; when it happens again, the answer ends.
+    HandOver,
+    /// The answer ends.
+    End,
+    /// Nothing.
+    #[default]
+    Off,
+}
+
+impl LoopRule {
+    /// Every rule.
+    pub const ALL: &'static [LoopRule] = LoopRule::VARIANTS;
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// What takeovers and loops may cost. By default whatever they do.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Limits {
     /// The longest time from the ask to the large writer's first text.
@@ -31,6 +78,8 @@ pub struct Limits {
     pub overlap_tokens: Option<u32>,
     /// What the answer is to come to.
     pub targets: Targets,
+    /// What is done about loops.
+    pub loops: LoopRule,
 }
 
 /// A policy whose takeovers are given up where they cost too much. See the module.
@@ -40,8 +89,10 @@ pub struct Limited {
     allowance: Allowance,
     /// Who was asked last.
     writer: Role,
-    /// The small writer writes what the policy inside takes for the large one's.
-    stands_in: bool,
+    /// Who writes what the policy inside takes for the other one's, if anybody does.
+    stands_in: Option<Role>,
+    /// Loops that were found.
+    loops: u32,
     /// Takeovers that were beyond the targets.
     beyond: u32,
     /// Until a paragraph ends, the small writer is at a place that was passed over.
@@ -65,7 +116,8 @@ impl Limited {
             limits,
             allowance: Allowance::new(limits.targets, max_tokens),
             writer: Role::Small,
-            stands_in: false,
+            stands_in: None,
+            loops: 0,
             beyond: 0,
             passed_over: false,
             stop: Vec::new(),
@@ -76,18 +128,41 @@ impl Limited {
         }
     }
 
+    /// Whether proposals are to be cut off where the answer goes round in a loop.
+    pub fn cuts_loops(&self) -> bool {
+        self.limits.loops != LoopRule::Off
+    }
+
+    /// How many loops were found.
+    pub fn loops(&self) -> u32 {
+        self.loops
+    }
+
+    /// Tells the policy inside, for which nobody stood in.
+    fn tell(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
+        let stood_in = self.stands_in.take();
+        let mut actions = self.inner.step(event);
+        for action in &mut actions {
+            if let (Action::Keep { role, .. }, Some(writer)) = (action, stood_in)
+                && *role == writer.other()
+            {
+                *role = writer;
+            }
+        }
+        self.note(&actions);
+        actions
+    }
+
     /// Passes a takeover over: for the inner policy the large writer wrote nothing.
     fn pass_over(&mut self) -> Vec<Action> {
         self.passed_over = true;
         self.budget.spend(0);
         let reason = FinishReason::MaxTokens;
-        let mut actions =
-            self.inner.step(PolicyEvent::Finished { text: "", tokens: 0, reason: &reason });
-        self.note(&actions);
+        let mut actions = self.tell(PolicyEvent::Finished { text: "", tokens: 0, reason: &reason });
         if let Some(Action::Ask(ask)) = actions.last_mut()
             && ask.role == Role::Large
         {
-            self.stands_in = true;
+            self.stands_in = Some(Role::Small);
             if ask.why == Why::Turn {
                 // It would have gone on to the answer's end.
                 ask.stop.push("\n\n".to_owned());
@@ -143,15 +218,40 @@ impl Limited {
             let mut breaks = self.watch.iter().flat_map(|watch| &watch.delimiters);
             self.passed_over &= !breaks.any(|delimiter| text.contains(delimiter.as_str()));
         }
-        let stood_in = std::mem::take(&mut self.stands_in);
-        let mut actions = self.inner.step(event);
-        for action in actions.iter_mut().filter(|_| stood_in) {
-            if let Action::Keep { role: role @ Role::Large, .. } = action {
-                *role = Role::Small;
-            }
+        self.tell(event)
+    }
+
+    /// The answer goes round in a loop: for the inner policy the stretch gave less than was asked for.
+    fn looped(&mut self, text: &str, tokens: u32) -> Vec<Action> {
+        self.loops += 1;
+        let reason = &FinishReason::MaxTokens;
+        let event = PolicyEvent::Finished { text, tokens, reason };
+        let mut actions = self.finished(event, text, tokens);
+        if self.loops == 1 && self.limits.loops == LoopRule::HandOver {
+            self.lead_out(&mut actions);
+        } else {
+            actions.retain(|action| matches!(action, Action::Keep { .. }));
+            actions.push(Action::End(End::Loop));
         }
-        self.note(&actions);
         actions
+    }
+
+    /// Asks the large writer for what the small one would go on with, if it is within the targets.
+    fn lead_out(&mut self, actions: &mut [Action]) {
+        let Some(Action::Ask(ask)) = actions.last_mut() else { return };
+        if ask.role == Role::Large {
+            return;
+        }
+        let max_tokens = ask.max_tokens.min(LOOP_TOKENS);
+        let (stop, watch) = (Vec::new(), None);
+        let takeover =
+            Ask { role: Role::Large, why: Why::Loop, max_tokens, stop, watch, ..ask.clone() };
+        if self.allowance.grant(&takeover).is_none() {
+            self.beyond += 1;
+            return;
+        }
+        self.stands_in = Some(Role::Large);
+        *ask = takeover;
     }
 
     /// What is kept of what was written.
@@ -215,6 +315,7 @@ impl Policy for Limited {
     fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
         let mut actions = match event {
             PolicyEvent::Late => self.late(),
+            PolicyEvent::Looped { text, tokens } => self.looped(text, tokens),
             // The large writer's context may be the smaller one: then its stretch is over, and not the answer.
             PolicyEvent::Finished { text, tokens, reason: FinishReason::ContextFull }
                 if self.writer == Role::Large =>
@@ -235,7 +336,8 @@ impl Policy for Limited {
         self.afford(&mut actions);
         if let Some(Action::Ask(ask)) = actions.last_mut() {
             self.ask(ask);
-            if ask.role == Role::Large {
+            // Out of a loop the small writer is led, and does not go on with it meanwhile.
+            if ask.role == Role::Large && ask.why != Why::Loop {
                 actions.extend(self.overlap());
             }
         }

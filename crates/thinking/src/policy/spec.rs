@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::{Map, Value};
 
 use super::{
-    Limited, Limits, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role, Solo,
-    Strict, StrictConfig, Targets, TokenPrices, baselines::Scheduled, config,
+    Limited, Limits, LoopRule, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role,
+    Solo, Strict, StrictConfig, Targets, TokenPrices, baselines::Scheduled, config,
 };
 use crate::names::nearest;
 
@@ -162,11 +162,17 @@ impl PolicySpec {
                 return Err(PolicyError::BadShare { share: share.to_string() });
             }
             Rules::Periodic { period_tokens: 0, .. } => Some(("period_tokens", "at least 1")),
-            _ if !kind.has_takeovers() && self.limits != Limits::default() => {
-                return Err(PolicyError::NoTakeovers { kind });
-            }
             _ => None,
         };
+        let Limits { loops, .. } = self.limits;
+        let without_loops = Limits { loops: LoopRule::Off, ..self.limits };
+        let wants_takeovers = loops == LoopRule::HandOver || without_loops != Limits::default();
+        if wants_takeovers && !kind.has_takeovers() {
+            return Err(PolicyError::NoTakeovers { kind });
+        }
+        if loops != LoopRule::Off && kind == PolicyKind::Paper {
+            return Err(PolicyError::HasNoLoops { kind });
+        }
         match fault.or_else(|| fault_of(&self.limits)) {
             Some((key, must_be)) => Err(PolicyError::BadValue { kind, key, must_be }),
             None => Ok(()),
@@ -338,13 +344,14 @@ struct ScheduleNote {
 }
 
 /// The keys of [`LimitsNote`].
-const LIMIT_KEYS: [&str; 6] = [
+const LIMIT_KEYS: [&str; 7] = [
     "takeover_deadline_us",
     "overlap_tokens",
     "target_share",
     "target_latency_us",
     "target_cost",
     "prices",
+    "loops",
 ];
 
 /// The limits among a policy's parameters; times in microseconds.
@@ -362,6 +369,9 @@ struct LimitsNote {
     target_cost: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prices: Option<TokenPrices>,
+    /// Before there was a rule, nothing was done about loops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loops: Option<LoopRule>,
 }
 
 impl From<Limits> for LimitsNote {
@@ -375,6 +385,7 @@ impl From<Limits> for LimitsNote {
             target_latency_us: latency.map(micros),
             target_cost: cost.map(|(cost, _)| cost),
             prices: cost.map(|(_, prices)| prices),
+            loops: Some(limits.loops).filter(|rule| *rule != LoopRule::Off),
         }
     }
 }
@@ -389,6 +400,7 @@ impl From<LimitsNote> for Limits {
                 latency: note.target_latency_us.map(Duration::from_micros),
                 cost: note.target_cost.zip(note.prices),
             },
+            loops: note.loops.unwrap_or_default(),
         }
     }
 }
