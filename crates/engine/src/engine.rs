@@ -69,6 +69,7 @@ impl Default for EngineOptions {
 pub struct Engine {
     card: ModelCard,
     computed_tokens: Arc<AtomicU64>,
+    pulse: Arc<AtomicU64>,
     kv_budget_bytes: u64,
     kv: Arc<KvCounters>,
     no_template: Option<String>,
@@ -123,6 +124,7 @@ impl Engine {
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();
         let computed_tokens = Arc::new(AtomicU64::new(0));
+        let pulse = Arc::clone(&decoder.pulse);
         let template = ChatTemplate::of(&tokenizer);
         let no_template = template.unusable().map(str::to_owned);
         let host = ModelHost {
@@ -142,7 +144,16 @@ impl Engine {
             .spawn(move || Scheduler::new(host, store, arriving).run())
             .map_err(LoadError::Thread)?;
         let (arrivals, thread) = (Some(arrivals), Some(thread));
-        Ok(Engine { card, computed_tokens, kv_budget_bytes, kv, no_template, arrivals, thread })
+        Ok(Engine {
+            card,
+            computed_tokens,
+            pulse,
+            kv_budget_bytes,
+            kv,
+            no_template,
+            arrivals,
+            thread,
+        })
     }
 
     /// What is served.
@@ -168,6 +179,10 @@ impl Engine {
 }
 
 impl Thinker for Engine {
+    fn pulse(&self) -> Option<u64> {
+        Some(self.pulse.load(Ordering::Relaxed))
+    }
+
     fn session(&self) -> Session {
         let (session, server) = Session::channel();
         let Some(arrivals) = &self.arrivals else { return session };

@@ -30,7 +30,7 @@
 //! 8. Dropping the event receiver gives the session up: compute stops within one decode step.
 //!    Dropping only the command sender lets the queued commands complete, then events end.
 //! 9. A Thinker that is not in the caller's process gives signs of life ([`Session::signs`]) while it has nothing else
-//!    to tell: it computes, or waits for its turn.
+//!    to tell: it computes, or waits for its turn. One that hangs gives none ([`Thinker::pulse`]).
 
 use std::time::Duration;
 
@@ -49,6 +49,13 @@ pub trait Thinker: Send + Sync + 'static {
     /// Starts a session. Never fails and never waits: a Thinker that cannot serve answers the first
     /// command with [`Event::Failed`].
     fn session(&self) -> Session;
+
+    /// How often its own loop has gone round, where it has one: the number grows while it computes, and while it has
+    /// nothing to do for an open session, at least every few seconds. Whoever serves it to others tells by this
+    /// whether it hangs.
+    fn pulse(&self) -> Option<u64> {
+        None
+    }
 
     /// The bytes to and from it so far, where it is reached over a network that counts them.
     fn traffic(&self) -> Option<Traffic> {

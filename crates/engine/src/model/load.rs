@@ -248,7 +248,8 @@ fn build<S: TensorSource>(
     };
     let rope = Rope::new(&config.rope, config.head_dim);
     let kv = Arc::new(Allocator::new(config.layers, config.heads(), dtype, device.clone()));
-    Ok(Decoder { config, device, dtype, rope, embedding, layers, norm, head, kv })
+    let pulse = Arc::default();
+    Ok(Decoder { config, device, dtype, rope, embedding, layers, norm, head, kv, pulse })
 }
 
 fn build_layer<S: TensorSource>(
