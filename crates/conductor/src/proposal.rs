@@ -29,8 +29,10 @@ use crate::{LONGEST, micros};
 /// seeds, that they would have without.
 pub(crate) const FIRST_OVERLAP: u32 = 1 << 31;
 
-/// No token is longer.
+/// No token is longer,
 const LONGEST_TOKEN_BYTES: usize = 1024;
+/// and of many none: the longest ones that are often written are runs of spaces.
+const LONG_TOKEN_BYTES: usize = 128;
 
 /// A proposal. See the module.
 #[derive(Debug)]
@@ -197,7 +199,8 @@ impl Proposal {
     pub(crate) fn push(&mut self, delta: Delta, now: Duration) -> Result<(), &'static str> {
         let tokens = self.text.tokens_made().saturating_add(delta.tokens);
         let bytes = self.text.len() + delta.text.len();
-        if tokens > self.ask.max_tokens || bytes > (tokens as usize + 1) * LONGEST_TOKEN_BYTES {
+        let most_bytes = LONGEST_TOKEN_BYTES + LONG_TOKEN_BYTES * tokens as usize;
+        if tokens > self.ask.max_tokens || bytes > most_bytes {
             return Err("it wrote more than it was asked for");
         }
         if tokens == 0 && bytes > 0 {

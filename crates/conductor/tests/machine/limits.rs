@@ -151,6 +151,36 @@ fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
 }
 
 #[test]
+fn of_a_large_node_that_writes_on_no_more_than_what_it_was_asked_for_is_shown_and_counted() {
+    // What each of its 20,000 deltas is: text and tokens.
+    for (text, tokens, shown) in
+        [("ab ", 1, 20 * 3), ("ab ", 20_000, 0), (&"ab ".repeat(300), 1, 900), ("ab ", 0, 0)]
+    {
+        let mut stage = Stage::new(1, 1, Settings::default(), strict());
+        doubt(&mut stage);
+        assert!(stage.is_asked(LARGE));
+        let begin = stage.text().len();
+        let mut settled_bytes = 0;
+        for _ in 0..20_000 {
+            settled_bytes += text.len() as u64;
+            let delta = Delta { text: text.to_owned(), tokens, settled_bytes, ..Delta::default() };
+            stage.event(LARGE, Event::Delta(delta));
+        }
+        let long = text.len() > 3;
+        let large = stage.text().len() - begin;
+        assert!(large == shown || long && large < 20 * 128 + 1024, "{large} of {tokens} tokens");
+        assert!(!stage.has_session(LARGE) && stage.is_asked(SMALL), "it is given up");
+        stage.says(SMALL, &[" 4."]);
+        stage.ends(SMALL, FinishReason::EndOfText);
+        let (end, outcome) = ended(stage);
+        assert_eq!(end, End::EndOfText);
+        assert!(outcome.summary.large.tokens <= 20, "{} tokens", outcome.summary.large.tokens);
+        let told = outcome.summary.degraded.unwrap();
+        assert!(told.contains("it broke the protocol: it wrote"), "{told}");
+    }
+}
+
+#[test]
 fn a_node_that_reports_what_cannot_be_is_given_up() {
     let delta = |text: &str, tokens: u32| {
         Event::Delta(Delta { text: text.to_owned(), tokens, ..Delta::default() })
