@@ -36,6 +36,10 @@ use crate::{
     side::{Side, Sides},
 };
 
+/// A wake-up that comes so much too late tells of a pause of whoever runs this (Ctrl-Z, a sleeping
+/// machine), not of a silent node.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
 /// One answer on its way. See the module.
 pub struct Conductor {
     question: Question,
@@ -49,6 +53,8 @@ pub struct Conductor {
     awaiting: Awaiting,
     /// When the awaited node last gave a sign.
     heard_at: Duration,
+    /// When something happened after a time in which nothing did; perhaps whoever runs this stood still.
+    resumed_at: Duration,
     due: VecDeque<Due>,
     asks: u32,
     overlaps: u32,
@@ -118,6 +124,7 @@ impl Conductor {
             ledger,
             awaiting: Awaiting::Opened,
             heard_at: Duration::ZERO,
+            resumed_at: Duration::ZERO,
             due: VecDeque::new(),
             asks: 0,
             overlaps: 0,
@@ -146,20 +153,29 @@ impl Conductor {
         if self.ended.is_some() {
             return Vec::new();
         }
-        self.step.now = self.step.now.max(now);
+        let (before, now) = (self.step.now, self.step.now.max(now));
+        self.step.now = now;
+        if now - before > OVERSLEPT {
+            self.resumed_at = now;
+        }
         if let Err(ended) = self.take(input).and_then(|()| self.tell_policy()) {
             self.end(ended);
         }
         std::mem::take(&mut self.step.effects)
     }
 
-    /// The caller's wish comes first, then the deadline: a flood of events keeps neither waiting.
+    /// The caller's wish comes first, then the deadline, then a takeover that is long overdue: a flood of events keeps
+    /// none of them waiting.
     fn take(&mut self, input: Input) -> Result<(), Ended> {
         match input {
             Input::Cancel => Err(Ended::Complete(End::Cancelled)),
             _ if self.step.now >= self.hard_deadline() => Err(Ended::Complete(End::Deadline)),
-            Input::Event(node, event) => self.take_event(node, event),
+            Input::Event(node, event) => {
+                self.give_up_overdue()?;
+                self.take_event(node, event)
+            }
             Input::Alive(node) => {
+                self.give_up_overdue()?;
                 self.hear(node);
                 Ok(())
             }

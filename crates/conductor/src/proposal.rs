@@ -20,6 +20,7 @@ use std::time::Duration;
 use thinking::{
     policy::Ask,
     thinker::{Delta, FinishReason, Finished, Propose, Timing},
+    trigger::Watch,
 };
 
 pub(crate) use self::text::ProposedText;
@@ -108,10 +109,14 @@ impl Proposal {
 
     /// What a session is asked for: the ask, less what was already made of it.
     pub(crate) fn propose(&self) -> Propose {
+        let mut watch = self.ask.watch.clone();
+        if let Some(watch) = &mut watch {
+            watch.from_next_break &= !is_beyond(watch, self.text.before_session());
+        }
         Propose {
             max_tokens: self.tokens_left(),
             stop: self.ask.stop.clone(),
-            watch: self.ask.watch.clone(),
+            watch,
             seed: self.seed,
             report_entropy: false,
         }
@@ -296,4 +301,11 @@ impl Proposal {
         self.text.complete(finished.tokens);
         Completion { finished, at: now }
     }
+}
+
+/// Whether a text is behind the window of the break before it, or has a break of its own: then the watch of what
+/// follows need not begin with the next one.
+fn is_beyond(watch: &Watch, text: &str) -> bool {
+    let has_break = watch.delimiters.iter().any(|delimiter| text.contains(delimiter.as_str()));
+    has_break || text.chars().count() >= usize::try_from(watch.window_chars).unwrap_or(usize::MAX)
 }

@@ -56,6 +56,11 @@ impl ProposedText {
         self.carried_tokens
     }
 
+    /// What earlier sessions wrote and the present one holds as committed text.
+    pub(crate) fn before_session(&self) -> &str {
+        &self.text[..self.carried]
+    }
+
     /// Whether a session was lost while it was written.
     pub(crate) fn was_disturbed(&self) -> bool {
         self.carried > 0 || self.lost_tokens > 0

@@ -132,6 +132,43 @@ fn another_large_node_takes_the_place_of_one_that_is_full() {
 }
 
 #[test]
+fn a_node_that_takes_a_stretch_up_watches_the_break_at_which_it_begins() {
+    let limits = Limits { deadline: Some(ms(100)), ..Limits::default() };
+    let mut stage = Stage::new(
+        2,
+        1,
+        Settings::default(),
+        PolicySpec::default().within(limits).build(0, 200).unwrap(),
+    );
+    doubt(&mut stage);
+    // The takeover is late: that place is passed over, and the next one is not.
+    stage.passes(ms(100));
+    stage.says(SMALL, &["Wait", ",", " it", " is", " 5.", "\n\n"]);
+    stage.event(SMALL, lost("it crashed"));
+    assert!(stage.is_asked(NEXT_SMALL));
+    stage.says(NEXT_SMALL, &["Wait", ","]);
+    assert!(stage.is_asked(LARGE), "a doubt behind the new break is one");
+    assert_eq!(stage.text(), "We add.\n\nWait, it is 5.\n\n");
+}
+
+#[test]
+fn a_node_that_takes_a_stretch_up_passes_over_the_place_that_was_passed_over() {
+    let limits = Limits { deadline: Some(ms(100)), ..Limits::default() };
+    let mut stage = Stage::new(
+        2,
+        1,
+        Settings::default(),
+        PolicySpec::default().within(limits).build(0, 200).unwrap(),
+    );
+    doubt(&mut stage);
+    stage.passes(ms(100));
+    stage.says(SMALL, &["So"]);
+    stage.event(SMALL, lost("it crashed"));
+    stage.says(NEXT_SMALL, &[" wait", ","]);
+    assert!(stage.is_asked(NEXT_SMALL) && !stage.is_asked(LARGE));
+}
+
+#[test]
 fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
     let mut policy = PolicySpec::new(PolicyKind::Random, Preset::Reasoning).with_share(1.0);
     policy.limits = Limits { deadline: Some(ms(100)), overlap_tokens: Some(5), ..policy.limits };
