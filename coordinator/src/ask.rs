@@ -19,7 +19,7 @@ use cli::{DEFAULT_LARGE, DEFAULT_SMALL, Exit, Nodes, Origin, Stop, until_enough}
 use serde::Serialize;
 use thinking::{
     policy::{End, Why},
-    thinker::{Failure, Noticed},
+    thinker::{Code, Failure, Noticed},
     transcript::Span,
 };
 use tokio::sync::Notify;
@@ -40,6 +40,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
         None => None,
     };
     let Nodes { small, large, origin } = config.nodes;
+    let small_nodes = small.len();
     origin.announce();
     let mut screen = Screen {
         journal,
@@ -66,7 +67,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
         write_json(&outcome).or_else(forgive_a_closed_pipe).map_err(output)?;
     }
     let written = screen.journal.map(JournalWriter::finish).transpose();
-    let exit = exit(&outcome, reader_left, &origin, config.journal.is_some())?;
+    let exit = exit(&outcome, reader_left, &origin, (small_nodes, config.journal.is_some()))?;
     written.map_err(journal_error)?;
     match exit {
         Exit::Ok if config.fail_degraded && outcome.summary.degraded.is_some() => {
@@ -119,7 +120,7 @@ fn exit(
     outcome: &Outcome,
     reader_left: bool,
     origin: &Origin,
-    journal: bool,
+    (small_nodes, journal): (usize, bool),
 ) -> Result<Exit, Stop> {
     let (node, failure) = match &outcome.ended {
         Ended::Complete(End::Cancelled) if reader_left => return Ok(Exit::Ok),
@@ -141,16 +142,22 @@ fn exit(
         exit => exit,
     };
     let stop = Stop::from(failure);
-    let kept = match (outcome.transcript.spans().is_empty(), journal) {
-        (true, _) => "",
-        (false, true) => "; the text so far is in the journal; a second --small would have gone on",
-        (false, false) => "; a second --small would have gone on",
-    };
-    let mend = match exit {
-        Exit::Unauthenticated => "; a small node's own token is given with --small-token-file",
-        _ => "",
-    };
+    let has_text = !outcome.transcript.spans().is_empty();
+    let kept = if has_text && journal { "; the text so far is in the journal" } else { "" };
+    let mend = mend(failure, has_text, small_nodes);
     Err(Stop::new(exit, format!("{}: {stop}{kept}{mend}", named(node, failure))))
+}
+
+/// What would have helped against the failure of the last small node, of so many.
+fn mend(failure: &Failure, has_text: bool, small_nodes: usize) -> &'static str {
+    match failure.code {
+        Code::Unauthenticated => "; a small node's own token is given with --small-token-file",
+        // Of this one node, and not of the question or of time.
+        Code::Unavailable | Code::Internal | Code::Overloaded if has_text && small_nodes == 1 => {
+            "; a second --small would have gone on"
+        }
+        _ => "",
+    }
 }
 
 /// What a failed node is called in front of its failure.
@@ -213,9 +220,24 @@ fn forgive_a_closed_pipe(error: io::Error) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use thinking::thinker::Code;
-
     use super::*;
+
+    #[test]
+    fn another_small_node_is_advised_where_it_would_have_helped() {
+        for (code, has_text, small_nodes, helps) in [
+            (Code::Unavailable, true, 1, true),
+            (Code::Internal, true, 1, true),
+            (Code::Unavailable, true, 2, false),
+            (Code::Unavailable, false, 1, false),
+            (Code::ContextTooLong, true, 1, false),
+            (Code::DeadlineExceeded, true, 1, false),
+            (Code::MessageTooLarge, true, 1, false),
+            (Code::UnsupportedVersion, true, 1, false),
+        ] {
+            let mend = mend(&Failure::new(code, "it failed"), has_text, small_nodes);
+            assert_eq!(mend.contains("second --small"), helps, "{code:?} {has_text} {small_nodes}");
+        }
+    }
 
     #[test]
     fn a_node_is_named_once() {
