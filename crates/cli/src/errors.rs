@@ -5,9 +5,10 @@ use grading::dataset::DatasetError;
 use runs::EvalError;
 use thinking::thinker::{Code, Failure};
 use transport::RemoteError;
+use upstream::UpstreamError;
 
 use crate::{
-    endpoint::EndpointsError,
+    endpoints::EndpointsError,
     exit::{Exit, Stop},
 };
 
@@ -36,6 +37,15 @@ impl From<&RemoteError> for Exit {
     }
 }
 
+impl From<&UpstreamError> for Exit {
+    fn from(error: &UpstreamError) -> Self {
+        match error {
+            UpstreamError::Plaintext { .. } | UpstreamError::Tokenizer { .. } => Exit::Usage,
+            UpstreamError::Tls { .. } => Exit::Credentials,
+        }
+    }
+}
+
 impl From<&EvalError> for Exit {
     fn from(error: &EvalError) -> Self {
         match error {
@@ -60,6 +70,12 @@ impl From<EndpointsError> for Stop {
 
 impl From<RemoteError> for Stop {
     fn from(error: RemoteError) -> Self {
+        Stop::new(Exit::from(&error), error)
+    }
+}
+
+impl From<UpstreamError> for Stop {
+    fn from(error: UpstreamError) -> Self {
         Stop::new(Exit::from(&error), error)
     }
 }

@@ -11,6 +11,7 @@ mod args;
 mod bar;
 mod builtin;
 mod endpoint;
+mod endpoints;
 mod errors;
 mod exit;
 mod log;
@@ -24,6 +25,7 @@ pub use self::{
     args::{NamedNode, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs},
     bar::Bar,
     builtin::prepare,
+    endpoint::NodePlace,
     exit::{Exit, Stop, fail, help as exit_help, usage},
     log::start_logging,
     places::{DEFAULT_LARGE, DEFAULT_SMALL, Nodes, Origin, Places},

@@ -5,12 +5,14 @@ use std::{io::Write as _, sync::Arc, time::Duration};
 
 use answer::Node;
 use pair::{Builtin, BuiltinNodes};
-use transport::{Address, Remote, RemoteConfig, RemoteError, Token};
+use transport::{Remote, Token};
+use upstream::Upstream;
 
 use crate::{
     args::{NamedNode, NodesArgs, SecurityArgs},
     builtin,
-    endpoint::{Endpoint, Endpoints},
+    endpoint::{Endpoint, EndpointAddress, NodePlace},
+    endpoints::Endpoints,
     exit::{Exit, Stop},
 };
 
@@ -24,9 +26,9 @@ const TOKEN_VARIABLE: &str = "SPECTHINK_TOKEN";
 /// Where the nodes are, and how they are reached.
 pub struct Places {
     /// The small nodes, in order.
-    pub small: Vec<RemoteConfig>,
+    pub small: Vec<NodePlace>,
     /// The large nodes, in order, where there is a use for them.
-    pub large: Vec<RemoteConfig>,
+    pub large: Vec<NodePlace>,
     /// Where the addresses come from; keeps the built-in pair running.
     pub origin: Origin,
 }
@@ -46,7 +48,7 @@ impl Places {
         if let Some(builtin) = builtin::answering(builtin, nodes) {
             let pair = builtin::start(builtin, wants_large, security)?;
             let place = |url: &String, patience| {
-                Endpoint::at(parsed(url)?).remote(security.max_message_bytes, patience)
+                Endpoint::at(parsed(url)?).place(security.max_message_bytes, patience, None)
             };
             return Ok(Places {
                 small: vec![place(&pair.small, nodes.small_timeout)?],
@@ -68,11 +70,11 @@ impl Places {
         let has_large = wants_large || !named.large.is_empty();
         let small = named.small.iter().chain(&usual).enumerate();
         let small = small
-            .map(|(index, node)| reach.remote(node, !has_large && index == 0, nodes.small_timeout));
+            .map(|(index, node)| reach.place(node, !has_large && index == 0, nodes.small_timeout));
         let small = small.collect::<Result<_, Stop>>()?;
         let usual = named.large.is_empty().then(|| NamedNode::from(DEFAULT_LARGE.to_owned()));
         let large = named.large.iter().chain(&usual).filter(|_| wants_large).enumerate();
-        let large = large.map(|(index, node)| reach.remote(node, index == 0, nodes.large_timeout));
+        let large = large.map(|(index, node)| reach.place(node, index == 0, nodes.large_timeout));
         let large = large.collect::<Result<_, Stop>>()?;
         Ok(Places { small, large, origin })
     }
@@ -80,8 +82,8 @@ impl Places {
     /// The nodes to ask; connects to nothing yet.
     ///
     /// # Errors
-    /// When a node may not be reached in plain text, or a TLS file does not work.
-    pub fn connect(self) -> Result<Nodes, RemoteError> {
+    /// When a node may not be reached in plain text, or a file does not work.
+    pub fn connect(self) -> Result<Nodes, Stop> {
         Ok(Nodes {
             small: self.small.into_iter().map(connect).collect::<Result<_, _>>()?,
             large: self.large.into_iter().map(connect).collect::<Result<_, _>>()?,
@@ -137,12 +139,12 @@ struct Reach<'a> {
 impl Reach<'_> {
     /// The connection to a node. The one token of `--token-file` or the variable is only for a node that
     /// `takes_shared_token`.
-    fn remote(
+    fn place(
         &self,
         node: &NamedNode,
         takes_shared_token: bool,
         patience: Duration,
-    ) -> Result<RemoteConfig, Stop> {
+    ) -> Result<NodePlace, Stop> {
         let security = self.security;
         let mut endpoint = self.endpoint(&node.place)?;
         // A name whose table says how it is secured is secured so and in no other way.
@@ -154,15 +156,14 @@ impl Reach<'_> {
             endpoint.insecure = Some(security.insecure);
         }
         endpoint.token_file = node.token_file.clone().or(endpoint.token_file);
+        endpoint.model = node.model.clone().or(endpoint.model);
         let takes_shared_token = takes_shared_token && takes_flags && endpoint.token_file.is_none();
         if takes_shared_token {
             endpoint.token_file = security.token_file.clone();
         }
-        let mut config = endpoint.remote(security.max_message_bytes, patience)?;
-        if takes_shared_token && config.token.is_none() {
-            config.token = token_of_variable()?;
-        }
-        Ok(config)
+        let is_in_variable = takes_shared_token && endpoint.token_file.is_none();
+        let token = if is_in_variable { token_of_variable()? } else { None };
+        endpoint.place(security.max_message_bytes, patience, token)
     }
 
     /// What an address, or `@NAME`, stands for.
@@ -180,7 +181,7 @@ impl Reach<'_> {
     }
 }
 
-fn parsed(address: &str) -> Result<Address, Stop> {
+fn parsed(address: &str) -> Result<EndpointAddress, Stop> {
     address.parse().map_err(|error| Stop::new(Exit::Usage, error))
 }
 
@@ -193,7 +194,9 @@ fn token_of_variable() -> Result<Option<Token>, Stop> {
 }
 
 /// A node to ask; connects to nothing yet.
-fn connect(config: RemoteConfig) -> Result<Node, RemoteError> {
-    let name = config.label();
-    Ok(Node::new(name, Arc::new(Remote::new(config)?)))
+fn connect(place: NodePlace) -> Result<Node, Stop> {
+    Ok(match place {
+        NodePlace::Node(config) => Node::new(config.label(), Arc::new(Remote::new(config)?)),
+        NodePlace::Server(config) => Node::new(config.label(), Arc::new(Upstream::new(config)?)),
+    })
 }

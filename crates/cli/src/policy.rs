@@ -5,7 +5,7 @@ use thinking::policy::{Limits, PolicyError, PolicySpec, Rules, Target, Targets, 
 
 use crate::{
     args::{NodesArgs, PolicyArgs},
-    endpoint,
+    endpoints,
     exit::{Exit, Stop},
 };
 
@@ -50,7 +50,7 @@ fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, Stop> {
 fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, Stop> {
     match &args.prices {
         Some(path) => Ok(Some(Prices::read(path)?.of_tokens())),
-        None => endpoint::prices(nodes),
+        None => endpoints::prices(nodes),
     }
 }
 

@@ -9,6 +9,7 @@ use flags::BadDuration;
 use crate::{
     builtin::{self, EmbeddedModel},
     error::NodeExit,
+    upstream_args::UpstreamArgs,
 };
 
 /// What tells one node from another: nothing but defaults.
@@ -46,6 +47,10 @@ pub struct NodeArgs {
     /// Never use the network to get a model: what the cache (HF_HOME) lacks is an error.
     #[arg(long)]
     pub offline: bool,
+
+    /// The server that computes the model, where it is not computed here.
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
 
     /// Where to listen: HOST:PORT. Port 0 takes a free one; the line `listening on URL` on standard
     /// output says which.
@@ -161,6 +166,7 @@ pub fn command(defaults: &Defaults) -> clap::Command {
          {program} --model ~/models/model.gguf\n  \
          {program} --model {example}\n  \
          {program} --model ./safetensors-folder --listen 127.0.0.1:0 --threads 4\n  \
+         {program} --upstream http://127.0.0.1:8000\n  \
          {program} --model model.gguf --listen 0.0.0.0:443 --tls-cert node.pem --tls-key node.key \
          --token-file token\n\n\
          Exit codes:\n"

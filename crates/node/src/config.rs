@@ -12,6 +12,7 @@ use std::{
 use engine::ModelLocation;
 use thinking::thinker::ModelCard;
 use transport::{ServerConfig, ServerTls, Token};
+use upstream::UpstreamConfig;
 
 use crate::{
     args::{Defaults, NodeArgs},
@@ -54,6 +55,8 @@ pub enum ModelSource {
     Name(ModelName),
     /// In the program itself.
     Builtin(EmbeddedModel),
+    /// In another server, which computes it.
+    Upstream(Box<UpstreamConfig>),
 }
 
 impl ModelSource {
@@ -63,6 +66,7 @@ impl ModelSource {
             ModelSource::Name(name) => name.to_string(),
             ModelSource::Path(path) => ModelLocation::from(path.as_path()).name(),
             ModelSource::Builtin(model) => model.name.to_owned(),
+            ModelSource::Upstream(config) => config.address.to_string(),
         }
     }
 }
@@ -163,9 +167,16 @@ impl NodeConfig {
         args: NodeArgs,
         var: impl Fn(&str) -> Option<OsString>,
     ) -> Result<NodeConfig, NodeError> {
-        let model = match &args.model {
-            Some(text) => model(text, args.revision)?,
-            None => builtin(defaults, &args)?,
+        let upstream = args.upstream.clone().config(&var)?;
+        let model = match (upstream, &args.model) {
+            (Some(mut upstream), _) => {
+                upstream.card_name = args.name.clone();
+                upstream.context_tokens = args.context;
+                upstream.insecure = args.insecure;
+                ModelSource::Upstream(Box::new(upstream))
+            }
+            (None, Some(text)) => model(text, args.revision)?,
+            (None, None) => builtin(defaults, &args)?,
         };
         let mut hub = Hub::from_vars(|name| var(name)?.into_string().ok());
         hub.offline |= args.offline;
@@ -275,6 +286,8 @@ fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError>
 
 #[cfg(test)]
 mod tests {
+    use upstream::{ApiKey, ServerKind};
+
     use super::*;
 
     const BARE: Defaults = Defaults {
@@ -312,6 +325,40 @@ mod tests {
         assert!(file.starts_with("--file goes with --model, "), "{file}");
         let revision = usage(&FULL, &["--revision", "main"]);
         assert!(revision.starts_with("--revision goes with --model, "), "{revision}");
+    }
+
+    #[test]
+    fn a_server_takes_the_place_of_a_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, "secret\n").unwrap();
+        let key = key.to_str().unwrap();
+        let given = ["--upstream", "http://127.0.0.1:8000", "--upstream-model", "big"];
+        let more = ["--upstream-kind", "vllm", "--name", "large", "--context", "4096"];
+        let line = [&given[..], &more, &["--upstream-token-file", key]].concat();
+        let ModelSource::Upstream(upstream) = config(&FULL, &line).unwrap().model else {
+            panic!("{line:?}")
+        };
+        assert_eq!(upstream.address.to_string(), "openai+http://127.0.0.1:8000/v1");
+        assert_eq!(
+            (upstream.model.as_deref(), upstream.kind),
+            (Some("big"), Some(ServerKind::Vllm))
+        );
+        assert_eq!(
+            (upstream.card_name.as_deref(), upstream.context_tokens),
+            (Some("large"), Some(4096))
+        );
+        assert_eq!(upstream.key, Some(ApiKey::new("secret")));
+        let refused = |more: &[&str]| {
+            let line = [&["node"], &given[..2], more].concat().into_iter().map(OsString::from);
+            NodeArgs::parse_with(&FULL, line).unwrap_err().to_string()
+        };
+        for flag in ["--model", "--file", "--dtype", "--kv-memory", "--threads"] {
+            let line = refused(&[flag, "1"]);
+            assert!(line.contains("cannot be used with"), "{flag}: {line}");
+        }
+        let line = refused(&["--upstream-kind", "vlm"]);
+        assert!(line.contains("write vllm"), "{line}");
     }
 
     #[test]

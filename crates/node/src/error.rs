@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use engine::LoadError;
 use strum::VariantArray;
+use thinking::thinker::Failure;
 use transport::{ServeError, TlsError, TokenError};
+use upstream::UpstreamError;
 
 use crate::hub::{ChooseError, HubError, TOKENIZER};
 
@@ -40,6 +42,8 @@ pub enum NodeExit {
     Tokenizer = 12,
     /// A form of weights that the engine does not compute with.
     Quantisation = 13,
+    /// The server that should compute the model.
+    Upstream = 14,
 }
 
 impl NodeExit {
@@ -65,6 +69,7 @@ impl NodeExit {
             NodeExit::Forced => "a second signal ended it before sessions were drained",
             NodeExit::Tokenizer => "tokenizer missing, damaged or of a kind not supported",
             NodeExit::Quantisation => "quantisation of the weights not supported",
+            NodeExit::Upstream => "the server of --upstream not reachable, or it refuses",
         }
     }
 }
@@ -111,6 +116,12 @@ pub enum NodeError {
     /// A token that cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// A server that does not answer, or refuses.
+    #[error(transparent)]
+    Upstream(#[from] Failure),
+    /// A server that may not be asked, or not so.
+    #[error(transparent)]
+    UpstreamSetup(#[from] UpstreamError),
     /// Serving that cannot begin, or that broke.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -133,6 +144,12 @@ impl NodeError {
             NodeError::Device { .. } => NodeExit::Device,
             NodeError::Load(error) => load_exit(error),
             NodeError::Token(_) => NodeExit::Credentials,
+            NodeError::Upstream(_) => NodeExit::Upstream,
+            NodeError::UpstreamSetup(error) => match error {
+                UpstreamError::Plaintext { .. } => NodeExit::Plaintext,
+                UpstreamError::Tls { .. } => NodeExit::Credentials,
+                UpstreamError::Tokenizer { .. } => NodeExit::Tokenizer,
+            },
             NodeError::Serve(error) => match error {
                 ServeError::Bind { .. } => NodeExit::Address,
                 ServeError::Plaintext { .. } => NodeExit::Plaintext,

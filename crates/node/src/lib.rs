@@ -15,6 +15,7 @@ mod main_with;
 mod progress;
 mod serve;
 mod threads;
+mod upstream_args;
 
 pub use args::{Defaults, NodeArgs, command};
 pub use builtin::{BUILTIN_CAN, EmbeddedModel};
@@ -24,3 +25,4 @@ pub use local::LocalNode;
 pub use main_with::main_with;
 pub use progress::Console;
 pub use threads::fix_threads_for_builtin;
+pub use upstream_args::UpstreamArgs;

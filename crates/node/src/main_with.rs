@@ -32,7 +32,10 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
             return if error.use_stderr() { NodeExit::Usage.into() } else { NodeExit::Ok.into() };
         }
     };
-    let result = match threads::fix(args.threads, args.model.is_none()) {
+    let is_elsewhere = args.upstream.upstream.is_some();
+    let fixed =
+        if is_elsewhere { Ok(None) } else { threads::fix(args.threads, args.model.is_none()) };
+    let result = match fixed {
         Ok(Some(code)) => return code,
         Ok(None) => whole(defaults, args),
         Err(why) => Err(NodeError::Internal(format!("cannot start with --threads: {why}"))),
@@ -123,8 +126,8 @@ fn log_filter(verbose: u8, var: impl Fn(&str) -> Option<String>) -> Result<EnvFi
     }
     Ok(EnvFilter::new(match verbose {
         0 => "warn",
-        1 => "warn,engine=info,node=info,transport=info",
-        _ => "info,engine=debug,node=debug,transport=debug",
+        1 => "warn,engine=info,node=info,transport=info,upstream=info",
+        _ => "info,engine=debug,node=debug,transport=debug,upstream=debug",
     }))
 }
 

@@ -2,12 +2,13 @@
 //! with the address or the TLS files shows before minutes of loading, and the address is held
 //! meanwhile.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use candle_core::{DType, Device};
 use engine::{Engine, EngineOptions, LoadOptions, LoadProgress, ModelLocation, load_model};
-use thinking::thinker::{ModelCard, Thinker};
+use thinking::thinker::{Code, ModelCard, Thinker};
 use tokio::net::TcpListener;
+use upstream::{Upstream, UpstreamConfig};
 
 use crate::{
     builtin,
@@ -46,23 +47,19 @@ impl ReadyNode {
             .local_addr()
             .map_err(|why| NodeError::Internal(format!("the listener has no address: {why}")))?;
         config.server.check(address)?;
-        let device = device(config.device)?;
-        let location = find(&config, console).await?;
-        let loaded = load(&config, location, device, console).await?;
-        let card = loaded.engine.card().clone();
-        say(&card, &loaded, console);
-        if matches!(config.model, ModelSource::Builtin(_)) {
-            console.note(&builtin::note());
-        }
-        if let Some(why) = loaded.engine.no_template() {
-            console.note(&format!("{why}: only raw prompts (specthink ask --raw) will work"));
-        }
-        let node = ReadyNode {
-            listener,
-            thinker: Arc::new(loaded.engine),
-            server: transport::ServerConfig { card, ..config.server },
-            address,
+        let (thinker, card): (Arc<dyn Thinker>, ModelCard) = match &config.model {
+            ModelSource::Upstream(upstream) => {
+                let (upstream, card) = reach(upstream, console).await?;
+                (Arc::new(upstream), card)
+            }
+            _ => {
+                let engine = own_engine(&config, console).await?;
+                let card = engine.card().clone();
+                (Arc::new(engine), card)
+            }
         };
+        let server = transport::ServerConfig { card, ..config.server };
+        let node = ReadyNode { listener, thinker, server, address };
         console.fact(&format!("listening on {}", node.url()));
         Ok(node)
     }
@@ -87,6 +84,50 @@ impl ReadyNode {
     }
 }
 
+/// The server that computes the model, and what it serves. One that is loading it is waited for.
+async fn reach(
+    config: &UpstreamConfig,
+    console: &Console,
+) -> Result<(Upstream, ModelCard), NodeError> {
+    let upstream = Upstream::new(config.clone())?;
+    let mut is_told = false;
+    let card = loop {
+        let failure = match upstream.card().await {
+            Ok(card) => break card,
+            Err(failure) => failure,
+        };
+        let (Code::Unavailable, Some(wait_ms)) = (failure.code, failure.retry_after_ms) else {
+            return Err(failure.into());
+        };
+        if !std::mem::replace(&mut is_told, true) {
+            console.note(&format!("{failure}; waiting for it"));
+        }
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    };
+    let context = match card.context_tokens {
+        u32::MAX => "of unknown length; give --context".to_owned(),
+        tokens => format!("{tokens} tokens"),
+    };
+    console
+        .fact(&format!("model {}: computed by {}, context {context}", card.name, config.address));
+    Ok((upstream, card))
+}
+
+/// The model that is computed here.
+async fn own_engine(config: &NodeConfig, console: &Console) -> Result<Engine, NodeError> {
+    let device = device(config.device)?;
+    let location = find(config, console).await?;
+    let loaded = load(config, location, device, console).await?;
+    say(loaded.engine.card(), &loaded, console);
+    if matches!(config.model, ModelSource::Builtin(_)) {
+        console.note(&builtin::note());
+    }
+    if let Some(why) = loaded.engine.no_template() {
+        console.note(&format!("{why}: only raw prompts (specthink ask --raw) will work"));
+    }
+    Ok(loaded.engine)
+}
+
 /// Where the model lies, after a download if need be.
 async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, NodeError> {
     let file = config.file.as_deref();
@@ -105,6 +146,9 @@ async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, N
             path.display()
         ))),
         ModelSource::Path(path) => Ok(ModelLocation::Path(path.clone())),
+        ModelSource::Upstream(config) => {
+            Err(NodeError::Internal(format!("{} has no files here", config.address)))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cli::{Bar, Exit, Places, Stop, grader, run_header, until_enough};
+use cli::{Bar, Exit, NodePlace, Places, Stop, grader, run_header, until_enough};
 use grading::math_verify::Grader;
 use lab::sweep::{PlannedPolicy, SweepEnd, SweepPlan, SweepProgress, SweepRun, SweptPair};
 use pair::Builtin;
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
     let grader = grader(&args.run)?;
     let places = |pair: &ModelPair| pair.places(plan.uses_large(), builtin);
     let places = pairs.iter().map(places).collect::<Result<Vec<_>, _>>()?;
-    let swept: Vec<SweptPair> = pairs.iter().zip(&places).map(swept).collect();
+    let swept = pairs.iter().zip(&places).map(swept).collect::<Result<Vec<_>, _>>()?;
     until_enough(async |enough| {
         let mut sweep = SweepRun::open(&plan, &swept, out).await.map_err(stop)?;
         for (_, places) in pairs.iter().zip(&places).filter(|(pair, _)| pair.name.is_none()) {
@@ -73,9 +73,18 @@ fn plan(args: &SweepArgs) -> Result<SweepPlan, Stop> {
     })
 }
 
-fn swept((pair, places): (&ModelPair, &Places)) -> SweptPair {
-    let large = places.large.first().cloned();
-    SweptPair { name: pair.name.clone(), small: places.small.clone(), large }
+fn swept((pair, places): (&ModelPair, &Places)) -> Result<SweptPair, Stop> {
+    // A sweep is about the link to a node, whose bytes it shapes and counts.
+    let node = |place: &NodePlace| {
+        place.node().cloned().map_err(|address| {
+            let mend = "put a node before it with large-node --upstream";
+            let message = format!("{address} is a server, and a sweep asks nodes: {mend}");
+            Stop::new(Exit::Usage, message)
+        })
+    };
+    let small = places.small.iter().map(node).collect::<Result<_, _>>()?;
+    let large = places.large.first().map(node).transpose()?;
+    Ok(SweptPair { name: pair.name.clone(), small, large })
 }
 
 /// Asks what is open in all cells, then prints what they say.
