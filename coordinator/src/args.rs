@@ -3,14 +3,14 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use cli::{NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs, exit_help};
+use cli::{AnsweringArgs, NodesArgs, PolicyArgs, RunArgs, SeedArgs, exit_help};
 
 /// A small model answers; a large one takes over where it doubts, checks or agrees with itself.
 #[derive(Debug, Parser)]
 #[command(name = "specthink", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// Log to standard error; twice for more. Without it SPECTHINK_LOG takes a filter such as
-    /// transport=debug; RUST_LOG is read where that is unset.
+    /// Log to standard error; twice for more. SPECTHINK_LOG, or RUST_LOG where that is unset, takes a filter such as
+    /// transport=debug, which wins over the flag.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
@@ -40,8 +40,8 @@ impl Command {
     /// The nodes that it asks, where it asks any.
     pub(crate) fn nodes(&self) -> Option<&NodesArgs> {
         match self {
-            Command::Ask(ask) => Some(&ask.nodes),
-            Command::Eval(eval) => Some(&eval.nodes),
+            Command::Ask(ask) => Some(&ask.answering.nodes),
+            Command::Eval(eval) => Some(&eval.answering.nodes),
             Command::Trace(_) => None,
         }
     }
@@ -80,11 +80,9 @@ pub(crate) struct AskArgs {
     pub(crate) question: OsString,
 
     #[command(flatten)]
-    pub(crate) nodes: NodesArgs,
+    pub(crate) answering: AnsweringArgs,
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
-    #[command(flatten)]
-    pub(crate) writing: WritingArgs,
     #[command(flatten)]
     pub(crate) seed: SeedArgs,
     /// Take the question as the model's raw input, without a chat template.
@@ -102,8 +100,6 @@ pub(crate) struct AskArgs {
     pub(crate) fail_degraded: bool,
     #[command(flatten)]
     pub(crate) look: LookArgs,
-    #[command(flatten)]
-    pub(crate) security: SecurityArgs,
 }
 
 const EVAL_AFTER_HELP: &str = "\
@@ -135,15 +131,11 @@ pub(crate) struct EvalArgs {
     #[arg(long, help_heading = "Run")]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) nodes: NodesArgs,
+    pub(crate) answering: AnsweringArgs,
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
     #[command(flatten)]
-    pub(crate) writing: WritingArgs,
-    #[command(flatten)]
     pub(crate) seed: SeedArgs,
-    #[command(flatten)]
-    pub(crate) security: SecurityArgs,
 }
 
 /// How the answer looks.

@@ -15,11 +15,14 @@ use answer::{
     progress::{Observer, Stamped},
     question::Run,
 };
-use cli::{DEFAULT_LARGE, DEFAULT_SMALL, Exit, Nodes, Origin, Stop, until_enough};
+use cli::{
+    CliError, DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, Exit, Nodes, until_enough, written,
+};
 use serde::Serialize;
 use thinking::{
     policy::{End, Why},
-    thinker::{Failure, Noticed},
+    shown::visible_json,
+    thinker::{Code, Failure, Noticed},
     transcript::Span,
 };
 use tokio::sync::Notify;
@@ -29,21 +32,22 @@ use crate::{
     render::{Renderer, write_summary},
 };
 
-pub(crate) fn run(config: Config) -> Result<Exit, Stop> {
+pub(crate) fn run(config: Config) -> Result<Exit, CliError> {
     until_enough(async |enough| ask(config, enough).await)
 }
 
-async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
-    let journal_error = |error| Stop::new(Exit::Journal, error);
+async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, CliError> {
+    let journal_error = |error| CliError::new(Exit::Journal, error);
     let journal = match &config.journal {
         Some(path) => Some(JournalWriter::create(path, &header(&config)).map_err(journal_error)?),
         None => None,
     };
-    let Nodes { small, large, origin } = config.nodes;
-    origin.announce();
+    let Nodes { small, large, source, .. } = config.nodes;
+    let small_nodes = small.len();
+    source.announce();
     let mut screen = Screen {
         journal,
-        renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.style)),
+        renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.look)),
         enough: Arc::clone(&enough),
     };
     let run = Run {
@@ -55,19 +59,18 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, Stop> {
     };
     let outcome = answer(run, &mut screen, enough.notified()).await;
     let reader_left = screen.renderer.as_ref().is_some_and(Renderer::is_broken);
-    let output = |why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}"));
     if let Some(renderer) = screen.renderer {
-        renderer.finish().map_err(output)?;
+        written(renderer.finish())?;
         // Standard error may be gone too; the answer is not less for it.
         if began(&outcome) {
             let _ = write_summary(&mut io::stderr().lock(), &outcome.summary);
         }
     } else {
-        write_json(&outcome).or_else(forgive_a_closed_pipe).map_err(output)?;
+        written(write_json(&outcome, config.look.disarmed))?;
     }
-    let written = screen.journal.map(JournalWriter::finish).transpose();
-    let exit = exit(&outcome, reader_left, &origin, config.journal.is_some())?;
-    written.map_err(journal_error)?;
+    let journalled = screen.journal.map(JournalWriter::finish).transpose();
+    let exit = exit(&outcome, reader_left, &source, (small_nodes, config.journal.is_some()))?;
+    journalled.map_err(journal_error)?;
     match exit {
         Exit::Ok if config.fail_degraded && outcome.summary.degraded.is_some() => {
             Ok(Exit::Degraded)
@@ -118,37 +121,44 @@ fn began(outcome: &Outcome) -> bool {
 fn exit(
     outcome: &Outcome,
     reader_left: bool,
-    origin: &Origin,
-    journal: bool,
-) -> Result<Exit, Stop> {
+    source: &EndpointSource,
+    (small_nodes, journal): (usize, bool),
+) -> Result<Exit, CliError> {
     let (node, failure) = match &outcome.ended {
         Ended::Complete(End::Cancelled) if reader_left => return Ok(Exit::Ok),
         Ended::Complete(End::Cancelled) => return Ok(Exit::Cancelled),
         Ended::Complete(End::Deadline) => return Ok(Exit::Deadline),
-        Ended::Complete(End::EndOfText | End::MaxTokens | End::ContextFull) => return Ok(Exit::Ok),
+        Ended::Complete(End::EndOfText | End::MaxTokens | End::ContextFull | End::Loop) => {
+            return Ok(Exit::Ok);
+        }
         Ended::Failed { node, failure } => (node, failure),
     };
-    let Stop { exit, .. } = Stop::from(failure);
+    let CliError { exit, .. } = CliError::from(failure);
     // Others are there and say themselves what is wrong with them.
     let nobody_there = failure.noticed == Noticed::NobodyThere;
     if !began(outcome) && nobody_there {
-        return Err(Stop::new(exit, nobody(origin, failure)));
+        return Err(CliError::new(exit, nobody(source, failure)));
     }
     let exit = match exit {
         Exit::Unreachable if began(outcome) => Exit::Lost,
         exit => exit,
     };
-    let stop = Stop::from(failure);
-    let kept = match (outcome.transcript.spans().is_empty(), journal) {
-        (true, _) => "",
-        (false, true) => "; the text so far is in the journal; a second --small would have gone on",
-        (false, false) => "; a second --small would have gone on",
-    };
-    let mend = match exit {
-        Exit::Unauthenticated => "; a small node's own token is given with --small-token-file",
+    let error = CliError::from(failure);
+    let has_text = !outcome.transcript.spans().is_empty();
+    let kept = if has_text && journal { "; the text so far is in the journal" } else { "" };
+    let mend = mend(failure, has_text, small_nodes);
+    Err(CliError::new(exit, format!("{}: {error}{kept}{mend}", named(node, failure))))
+}
+
+/// What would have helped against the failure of the last small node, of so many.
+fn mend(failure: &Failure, has_text: bool, small_nodes: usize) -> &'static str {
+    match failure.code {
+        // Of this one node, and not of the question or of time.
+        Code::Unavailable | Code::Internal | Code::Overloaded if has_text && small_nodes == 1 => {
+            "; a second --small would have gone on"
+        }
         _ => "",
-    };
-    Err(Stop::new(exit, format!("{}: {stop}{kept}{mend}", named(node, failure))))
+    }
 }
 
 /// What a failed node is called in front of its failure.
@@ -157,20 +167,22 @@ fn named(node: &str, failure: &Failure) -> String {
 }
 
 /// What is said when no small node is there.
-fn nobody(origin: &Origin, failure: &Failure) -> String {
-    match origin {
-        Origin::Named => format!("small node: {failure}; start it with `small-node --model SMALL`"),
-        Origin::SmallUsual => format!(
+fn nobody(source: &EndpointSource, failure: &Failure) -> String {
+    match source {
+        EndpointSource::Named => {
+            format!("small node: {failure}; start it with `small-node --model SMALL`")
+        }
+        EndpointSource::SmallUsual => format!(
             "no node answers on {DEFAULT_SMALL}, where the small one is when only --large is given: \
              start `small-node --model SMALL` there, or name another with --small"
         ),
-        Origin::Usual => format!(
+        EndpointSource::Usual => format!(
             "no node answers on {DEFAULT_SMALL}: get two models (GGUF files or Hugging Face \
              names, see docs/models.md), start `small-node --model SMALL` and `large-node \
              --model LARGE` ({DEFAULT_LARGE}), and ask again; or name other nodes with --small \
              and --large"
         ),
-        Origin::Builtin { .. } => format!(
+        EndpointSource::Builtin { .. } => format!(
             "the built-in small node does not answer: {failure}; ask again, or name other nodes \
              with --small and --large"
         ),
@@ -189,7 +201,7 @@ struct Printed<'a> {
     summary: &'a Summary,
 }
 
-fn write_json(outcome: &Outcome) -> io::Result<()> {
+fn write_json(outcome: &Outcome, disarmed: bool) -> io::Result<()> {
     let summary = &outcome.summary;
     let printed = Printed {
         answer: outcome.text(),
@@ -199,21 +211,33 @@ fn write_json(outcome: &Outcome) -> io::Result<()> {
         network_us: summary.time.network_us(),
         summary,
     };
+    let json = serde_json::to_string(&printed)?;
+    let json = if disarmed { visible_json(&json) } else { json };
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &printed)?;
-    out.write_all(b"\n")?;
+    writeln!(out, "{json}")?;
     out.flush()
-}
-
-fn forgive_a_closed_pipe(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]
 mod tests {
-    use thinking::thinker::Code;
-
     use super::*;
+
+    #[test]
+    fn another_small_node_is_advised_where_it_would_have_helped() {
+        for (code, has_text, small_nodes, helps) in [
+            (Code::Unavailable, true, 1, true),
+            (Code::Internal, true, 1, true),
+            (Code::Unavailable, true, 2, false),
+            (Code::Unavailable, false, 1, false),
+            (Code::ContextTooLong, true, 1, false),
+            (Code::DeadlineExceeded, true, 1, false),
+            (Code::MessageTooLarge, true, 1, false),
+            (Code::UnsupportedVersion, true, 1, false),
+        ] {
+            let mend = mend(&Failure::new(code, "it failed"), has_text, small_nodes);
+            assert_eq!(mend.contains("second --small"), helps, "{code:?} {has_text} {small_nodes}");
+        }
+    }
 
     #[test]
     fn a_node_is_named_once() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use answer::{Question, Settings};
-use cli::{Exit, Nodes, Places, Stop, policy_spec, sampling, settings};
+use cli::{AnsweringArgs, CliError, Exit, NodeEndpoints, Nodes, policy_spec, sampling, settings};
 use pair::Builtin;
 use thinking::{
     policy::{Limited, PolicySpec},
@@ -17,7 +17,7 @@ use thinking::{
 
 use crate::{
     args::{AskArgs, When},
-    render::Style,
+    render::{Look, Style},
 };
 
 /// Everything `ask` needs, checked. Nothing is connected yet.
@@ -31,18 +31,18 @@ pub(crate) struct Config {
     pub(crate) journal: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) fail_degraded: bool,
-    pub(crate) style: Style,
+    pub(crate) look: Look,
 }
 
 impl Config {
-    pub(crate) fn new(args: AskArgs, builtin: Option<&dyn Builtin>) -> Result<Config, Stop> {
-        let AskArgs { nodes, writing, .. } = &args;
+    pub(crate) fn new(args: AskArgs, builtin: Option<&dyn Builtin>) -> Result<Config, CliError> {
+        let AnsweringArgs { nodes, writing, security } = &args.answering;
         let sampling = sampling(writing)?;
         let spec = policy_spec(&args.policy, nodes)?;
         // Before the question: what is wrong with an address shows before anybody has typed one.
         let wants_large = args.policy.policy.uses_large();
-        let connected = Places::new(nodes, wants_large, &args.security, builtin)?.connect()?;
-        let text = question_text(&args.question, args.raw, args.security.max_message_bytes)?;
+        let connected = NodeEndpoints::new(&args.answering, wants_large, builtin)?.connect()?;
+        let text = question_text(&args.question, args.raw, security.max_message_bytes)?;
         let question = Question {
             id: question_id(),
             prompt: if args.raw {
@@ -59,29 +59,31 @@ impl Config {
         Ok(Config {
             question,
             nodes: connected,
-            policy: policy.map_err(|error| Stop::new(Exit::Usage, error))?,
+            policy: policy.map_err(|error| CliError::new(Exit::Usage, error))?,
             settings: settings(nodes, &args.policy),
             spec,
             journal: args.journal,
             json: args.json,
             fail_degraded: args.fail_degraded,
-            style: style(args.look.color),
+            look: look(args.look.color),
         })
     }
 }
 
-/// Colour or marks: what the user wants, else what standard output is.
-pub(crate) fn style(color: When) -> Style {
+/// Colour or marks: what the user wants, else what standard output is. Colour is for terminals, wherever it goes first.
+pub(crate) fn look(color: When) -> Look {
+    let is_terminal = std::io::stdout().is_terminal();
     let colour = match color {
         When::Always => true,
         When::Never => false,
-        When::Auto => flags::takes_colour(std::io::stdout().is_terminal()),
+        When::Auto => flags::takes_colour(is_terminal),
     };
-    if colour { Style::Colour } else { Style::Marks }
+    let style = if colour { Style::Colour } else { Style::Marks };
+    Look { style, disarmed: colour || is_terminal }
 }
 
 /// The question's text: from the argument, or from standard input, at most `limit_bytes` of it.
-fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String, Stop> {
+fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String, CliError> {
     let (bytes, place) = if question == "-" {
         (question_bytes(std::io::stdin().lock(), limit_bytes)?, "on standard input")
     } else {
@@ -90,11 +92,14 @@ fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let mend = "convert it to UTF-8 first";
-        Stop::new(Exit::Encoding, format!("the question {place} is not UTF-8 (byte {at}): {mend}"))
+        CliError::new(
+            Exit::Encoding,
+            format!("the question {place} is not UTF-8 (byte {at}): {mend}"),
+        )
     })?;
     if text.trim().is_empty() {
         let message = format!("the question {place} is empty: write what is to be answered");
-        return Err(Stop::new(Exit::Question, message));
+        return Err(CliError::new(Exit::Question, message));
     }
     if !raw {
         text.truncate(text.trim_end().len());
@@ -102,19 +107,19 @@ fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String
     Ok(text)
 }
 
-fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, Stop> {
+fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     input.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|why| {
         let mend = "give it as an argument, or redirect a file that can be read";
         let message = format!("cannot read the question from standard input: {why}; {mend}");
-        Stop::new(Exit::Question, message)
+        CliError::new(Exit::Question, message)
     })?;
     if bytes.len() as u64 > limit_bytes {
         let message = format!(
             "the question on standard input is longer than a message of {limit_bytes} bytes: \
              shorten it, or raise --max-message-bytes here and on the nodes"
         );
-        return Err(Stop::new(Exit::MessageTooLarge, message));
+        return Err(CliError::new(Exit::MessageTooLarge, message));
     }
     Ok(bytes)
 }
@@ -133,8 +138,8 @@ mod tests {
     #[test]
     fn a_question_may_be_as_long_as_a_message() {
         assert_eq!(question_bytes(&b"12345"[..], 5).unwrap(), b"12345");
-        let stop = question_bytes(std::io::repeat(b'x'), 5).unwrap_err();
-        assert_eq!(stop.exit, Exit::MessageTooLarge);
-        assert!(stop.to_string().contains("--max-message-bytes"), "{stop}");
+        let error = question_bytes(std::io::repeat(b'x'), 5).unwrap_err();
+        assert_eq!(error.exit, Exit::MessageTooLarge);
+        assert!(error.to_string().contains("--max-message-bytes"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cli::{Bar, Exit, Nodes, Places, Stop, grader, run_header, until_enough};
+use cli::{Bar, CliError, Exit, NodeEndpoints, Nodes, grader, run_header, until_enough, written};
 use grading::{dataset::Problem, math_verify::Grader};
 use pair::Builtin;
 use runs::{DataFile, EvalError, EvalLog, Figures, LogHeader, PreparedRun, Row, RunEnd, RunSource};
@@ -26,7 +26,7 @@ struct Plan {
     nodes: Nodes,
 }
 
-pub(crate) fn run(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, Stop> {
+pub(crate) fn run(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
     let plan = Plan::new(args, builtin)?;
     let grader = grader(&plan.args.run)?;
     let log = match &plan.args.log {
@@ -37,12 +37,11 @@ pub(crate) fn run(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Exit,
 }
 
 impl Plan {
-    fn new(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Plan, Stop> {
+    fn new(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Plan, CliError> {
         let data = DataFile::read(&args.data, args.run.skip_bad)?;
-        let terms = (&args.run, &args.writing, &args.nodes);
-        let header = run_header(&data, &args.policy, args.seed.seed, terms)?;
+        let header = run_header(&data, &args.policy, args.seed.seed, &args.run, &args.answering)?;
         let wants_large = args.policy.policy.uses_large();
-        let nodes = Places::new(&args.nodes, wants_large, &args.security, builtin)?.connect()?;
+        let nodes = NodeEndpoints::new(&args.answering, wants_large, builtin)?.connect()?;
         Ok(Plan { args, data, header, nodes })
     }
 
@@ -59,14 +58,25 @@ impl RunSource for Plan {
     }
 }
 
-async fn eval(plan: Plan, grader: Grader, mut log: EvalLog, enough: &Notify) -> Result<Exit, Stop> {
+async fn eval(
+    plan: Plan,
+    grader: Grader,
+    mut log: EvalLog,
+    enough: &Notify,
+) -> Result<Exit, CliError> {
     let began = Instant::now();
     let all = plan.problems().len() as u64;
     let open = plan.problems().iter().filter(|problem| !log.is_graded(&problem.id));
     let open: Vec<Problem> = open.cloned().collect();
-    plan.nodes.origin.announce();
+    plan.nodes.source.announce();
+    if !open.is_empty() {
+        plan.nodes.check_models().await?;
+    }
     let mut bar = Bar::new(all, all - open.len() as u64);
     bar.skipped(&plan.data.data.skipped);
+    if !log.is_locked() {
+        bar.note("the log cannot be locked there: see to it that no other run writes it meanwhile");
+    }
     let parallel = usize::from(plan.args.run.parallel);
     let see = |row: &Row| bar.see(row);
     let grader = Arc::new(Mutex::new(grader));
@@ -74,8 +84,7 @@ async fn eval(plan: Plan, grader: Grader, mut log: EvalLog, enough: &Notify) -> 
     bar.finish();
     let rows = plan.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
     let figures = Figures::new(rows);
-    let output = |why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}"));
-    write(&plan, &figures, began.elapsed()).map_err(output)?;
+    written(write(&plan, &figures, began.elapsed()))?;
     end(&ended, &figures, all, plan.args.log.is_some())
 }
 
@@ -108,7 +117,7 @@ fn write(plan: &Plan, figures: &Figures, wall: Duration) -> io::Result<()> {
 }
 
 /// The exit code: a run that is not complete is no success.
-fn end(ended: &RunEnd, figures: &Figures, all: u64, has_log: bool) -> Result<Exit, Stop> {
+fn end(ended: &RunEnd, figures: &Figures, all: u64, has_log: bool) -> Result<Exit, CliError> {
     let open = all.saturating_sub(figures.graded);
     let again = match has_log {
         true => "run the same command again to go on",
@@ -117,15 +126,15 @@ fn end(ended: &RunEnd, figures: &Figures, all: u64, has_log: bool) -> Result<Exi
     match ended {
         RunEnd::Cancelled => {
             let message = format!("stopped with {open} of {all} questions open: {again}");
-            Err(Stop::new(Exit::Cancelled, message))
+            Err(CliError::new(Exit::Cancelled, message))
         }
         RunEnd::NodesGone(reason) => {
             let message = format!("{reason}; {open} of {all} questions are open: {again}");
-            Err(Stop::new(Exit::NodeFailed, message))
+            Err(CliError::new(Exit::NodeFailed, message))
         }
         RunEnd::Complete if figures.failed > 0 => {
             let message = format!("{} of {all} questions failed: {again}", figures.failed);
-            Err(Stop::new(Exit::NodeFailed, message))
+            Err(CliError::new(Exit::NodeFailed, message))
         }
         RunEnd::Complete => Ok(Exit::Ok),
     }

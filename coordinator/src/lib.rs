@@ -31,16 +31,15 @@ pub fn run(
     match prepare(builtin, args.command.nodes()) {
         Ok(None) => {}
         Ok(Some(code)) => return code,
-        Err(stop) => return fail(&stop),
+        Err(error) => return fail(&error),
     }
-    start_logging(args.verbose);
-    let done = match args.command {
+    let done = start_logging(args.verbose).and_then(|()| match args.command {
         Command::Ask(ask) => config::Config::new(*ask, builtin).and_then(ask::run),
         Command::Eval(eval) => eval::run(*eval, builtin),
         Command::Trace(trace) => trace::run(&trace),
-    };
+    });
     match done {
         Ok(exit) => exit.into(),
-        Err(stop) => fail(&stop),
+        Err(error) => fail(&error),
     }
 }

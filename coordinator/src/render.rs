@@ -6,18 +6,26 @@ mod summary;
 use std::io::{self, Write};
 
 use answer::progress::{Observer, Progress, Stamped, Writer};
-use thinking::policy::Why;
+use thinking::{policy::Why, shown::visible};
 
 pub(crate) use self::summary::write_summary;
 
 /// How spans are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// By colour, for a terminal. Control characters in the text are made visible, so that a model
-    /// cannot steer the terminal.
+    /// By colour, for a terminal.
     Colour,
-    /// By marks in the text: `⟦large: reflection⟧ … ⟦/⟧`. The text itself is left as it is.
+    /// By marks in the text: `⟦large: reflection⟧ … ⟦/⟧`.
     Marks,
+}
+
+/// How an answer looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// How spans are set apart.
+    pub(crate) style: Style,
+    /// What could steer a terminal is made visible, in text and in JSON; else the text is left as it is, byte for byte.
+    pub(crate) disarmed: bool,
 }
 
 const RESET: &str = "\x1b[0m";
@@ -26,27 +34,12 @@ const LARGE: &str = "\x1b[1;36m";
 /// Italic, for what no model wrote.
 const POLICY: &str = "\x1b[3;35m";
 
-/// The name of a reason, as marks and summaries spell it.
-pub(crate) fn why_name(why: Why) -> &'static str {
-    match why {
-        Why::Turn => "turn",
-        Why::Probe => "probe",
-        Why::Begin => "begin",
-        Why::Affirmation => "affirmation",
-        Why::Reflection => "reflection",
-        Why::Verification => "verification",
-        Why::ExcessiveReflection => "excessive reflection",
-        Why::Schedule => "schedule",
-        Why::Recap => "recap",
-    }
-}
-
 /// Writes an answer's text as it comes. What it writes does not depend on how the text was cut into
 /// pieces.
 #[derive(Debug)]
 pub(crate) struct Renderer<W: Write> {
     out: W,
-    style: Style,
+    look: Look,
     /// The span that is set apart at the moment.
     span: Option<(Writer, Why)>,
     at_line_start: bool,
@@ -55,8 +48,8 @@ pub(crate) struct Renderer<W: Write> {
 
 impl<W: Write> Renderer<W> {
     /// Writes to `out`.
-    pub(crate) fn new(out: W, style: Style) -> Self {
-        Renderer { out, style, span: None, at_line_start: true, error: None }
+    pub(crate) fn new(out: W, look: Look) -> Self {
+        Renderer { out, look, span: None, at_line_start: true, error: None }
     }
 
     /// Returns whether the other end is gone, or cannot be written to.
@@ -67,13 +60,10 @@ impl<W: Write> Renderer<W> {
     /// Ends the text: closes what is open, ends the line.
     ///
     /// # Errors
-    /// The first error since the beginning. A reader that went away is not an error.
+    /// The first error since the beginning.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.close();
-        match self.error {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(()),
-        }
+        self.error.map_or(Ok(()), Err)
     }
 
     fn put(&mut self, text: &str) {
@@ -93,19 +83,19 @@ impl<W: Write> Renderer<W> {
         if span != self.span {
             self.end_span();
             if let Some((writer, why)) = span {
-                let begin = match (self.style, writer) {
+                let begin = match (self.look.style, writer) {
                     (Style::Colour, Writer::Policy) => POLICY.to_owned(),
                     (Style::Colour, _) => LARGE.to_owned(),
-                    (Style::Marks, Writer::Policy) => format!("⟦policy: {}⟧", why_name(why)),
-                    (Style::Marks, _) => format!("⟦large: {}⟧", why_name(why)),
+                    (Style::Marks, Writer::Policy) => format!("⟦policy: {why}⟧"),
+                    (Style::Marks, _) => format!("⟦large: {why}⟧"),
                 };
                 self.put(&begin);
             }
             self.span = span;
         }
-        match self.style {
-            Style::Colour => self.put(&visible(text)),
-            Style::Marks => self.put(text),
+        match self.look.disarmed {
+            true => self.put(&visible(text)),
+            false => self.put(text),
         }
         self.at_line_start = text.ends_with('\n');
         self.flush();
@@ -113,7 +103,7 @@ impl<W: Write> Renderer<W> {
 
     fn end_span(&mut self) {
         if self.span.take().is_some() {
-            let end = match self.style {
+            let end = match self.look.style {
                 Style::Colour => RESET,
                 Style::Marks => {
                     self.at_line_start = false;
@@ -144,24 +134,17 @@ impl<W: Write + Send> Observer for Renderer<W> {
     }
 }
 
-/// The text with its control characters, but line ends and tabs, made visible.
-fn visible(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' | '\t' => c,
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    };
-    text.chars().map(shown).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use answer::progress::Text;
 
-    fn rendered(style: Style, pieces: &[(Writer, Why, &str)]) -> String {
+    const COLOUR: Look = Look { style: Style::Colour, disarmed: true };
+    const MARKS: Look = Look { style: Style::Marks, disarmed: false };
+
+    fn rendered(look: Look, pieces: &[(Writer, Why, &str)]) -> String {
         let mut out = Vec::new();
-        let mut renderer = Renderer::new(&mut out, style);
+        let mut renderer = Renderer::new(&mut out, look);
         for (writer, why, text) in pieces {
             let text = Text { writer: *writer, why: *why, text: (*text).to_owned() };
             renderer.see(&Stamped { at_us: 0, progress: Progress::Text(text) });
@@ -180,37 +163,42 @@ mod tests {
 
     #[test]
     fn marks_set_the_large_spans_apart_and_merge_pieces() {
-        let text = rendered(Style::Marks, &PIECES);
+        let text = rendered(MARKS, &PIECES);
         assert_eq!(text, "a\n\n⟦large: reflection⟧Wait, 数⟦/⟧⟦policy: recap⟧Check:⟦/⟧ b\n");
+        let text = rendered(MARKS, &[(Writer::Large, Why::ExcessiveReflection, "So")]);
+        assert_eq!(text, "⟦large: excessive reflection⟧So⟦/⟧\n");
     }
 
     #[test]
-    fn colour_leaves_the_text_and_disarms_control_characters() {
-        let text = rendered(Style::Colour, &PIECES);
+    fn colour_leaves_the_text() {
+        let text = rendered(COLOUR, &PIECES);
         assert!(text.contains("\x1b[1;36mWait, 数\x1b[0m"), "{text:?}");
-        let text = rendered(Style::Colour, &[(Writer::Small, Why::Turn, "x\x1b]0;title\x07\ty")]);
-        assert_eq!(text, "x\u{fffd}]0;title\u{fffd}\ty\n");
-        let text = rendered(Style::Marks, &[(Writer::Small, Why::Turn, "x\x1b[2J\n")]);
-        assert_eq!(text, "x\x1b[2J\n", "a pipe gets every byte");
     }
 
     #[test]
-    fn a_reader_that_went_away_is_no_error() {
-        struct Gone(io::ErrorKind);
+    fn a_terminal_gets_the_text_disarmed_with_colour_and_without() {
+        let hostile = [(Writer::Small, Why::Turn, "x\x1b]0;title\x07\ty\u{9b}2J \u{202e}z\n")];
+        for look in [COLOUR, Look { disarmed: true, ..MARKS }] {
+            let text = rendered(look, &hostile);
+            assert_eq!(text, "x\u{fffd}]0;title\u{fffd}\ty\u{fffd}2J \u{fffd}z\n");
+        }
+        assert_eq!(rendered(MARKS, &hostile), hostile[0].2, "a pipe gets every byte");
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_written_is_seen_at_once_and_at_the_end() {
+        struct Gone;
         impl Write for Gone {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(self.0.into())
+                Err(io::ErrorKind::BrokenPipe.into())
             }
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())
             }
         }
-        for (kind, fine) in [(io::ErrorKind::BrokenPipe, true), (io::ErrorKind::StorageFull, false)]
-        {
-            let mut renderer = Renderer::new(Gone(kind), Style::Marks);
-            renderer.text(Writer::Small, Why::Turn, "x");
-            assert!(renderer.is_broken());
-            assert_eq!(renderer.finish().is_ok(), fine, "{kind:?}");
-        }
+        let mut renderer = Renderer::new(Gone, MARKS);
+        renderer.text(Writer::Small, Why::Turn, "x");
+        assert!(renderer.is_broken());
+        assert_eq!(renderer.finish().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -6,23 +6,21 @@ use answer::{
     journal::Journal,
     progress::{Observer, Progress},
 };
-use cli::{Exit, Stop};
+use cli::{CliError, Exit, written};
 
 use crate::{
     args::TraceArgs,
-    config::style,
+    config::look,
     render::{Renderer, write_summary},
 };
 
-pub(crate) fn run(args: &TraceArgs) -> Result<Exit, Stop> {
-    let journal = Journal::open(&args.file).map_err(|error| Stop::new(Exit::Journal, error))?;
-    let mut renderer = Renderer::new(io::stdout(), style(args.look.color));
+pub(crate) fn run(args: &TraceArgs) -> Result<Exit, CliError> {
+    let journal = Journal::open(&args.file).map_err(|error| CliError::new(Exit::Journal, error))?;
+    let mut renderer = Renderer::new(io::stdout(), look(args.look.color));
     for stamped in &journal.events {
         renderer.see(stamped);
     }
-    renderer
-        .finish()
-        .map_err(|why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}")))?;
+    written(renderer.finish())?;
     // Standard error may be gone; the text is not less for it.
     let _ = tell_the_end(&journal);
     Ok(Exit::Ok)

@@ -11,6 +11,7 @@ mod node_errors;
 mod node_process;
 mod rejoin;
 mod tidy;
+mod upstream;
 
 /// The specthink command.
 const SPECTHINK: &str = env!("CARGO_BIN_EXE_specthink-under-test");

@@ -124,6 +124,8 @@ fn damaged_models_are_told_from_unsupported_ones() {
 
 #[test]
 fn arguments_that_mean_nothing_are_usage_errors() {
+    let filter = [("SPECTHINK_LOG", "a=b=c")];
+    refuses(NodeExit::Usage, &["--listen", FREE], &filter, "SPECTHINK_LOG 'a=b=c' is no filter");
     let tiny = tiny();
     let refuses = |args: &[&str], what: &str| {
         let args = [&["--model", &tiny, "--listen", FREE], args].concat();

@@ -5,7 +5,9 @@ use std::{fs, net::TcpListener, path::PathBuf};
 use node::{LocalNode, ModelSource, NodeConfig, NodeExit};
 use proto::v1::{DescribeRequest, thinker_client::ThinkerClient};
 use tests::{Process, Signal, fixture};
-use thinking::thinker::{Command, Event, Open, Prompt, Sampling, Session, Thinker as _};
+use thinking::thinker::{
+    Command, Event, Open, Prompt, Sampling, Session, Thinker as _, ThoughtStart,
+};
 use tonic::transport::Channel;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -34,6 +36,7 @@ async fn open(remote: &Remote) -> Session {
         committed: String::new(),
         sampling: Sampling::default(),
         deadline: None,
+        thought: ThoughtStart::Unknown,
     };
     session.commands.send(Command::Open(open)).await.unwrap();
     match session.events.recv().await {
@@ -138,6 +141,7 @@ async fn refused(remote: &Remote) -> bool {
         committed: String::new(),
         sampling: Sampling::default(),
         deadline: None,
+        thought: ThoughtStart::Unknown,
     };
     // A session that is refused at once may be gone before it is asked anything.
     let _ = session.commands.send(Command::Open(open)).await;

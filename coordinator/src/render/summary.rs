@@ -6,8 +6,6 @@ use answer::account::{ModelTotals, Summary};
 use grading::quantile::quantile;
 use thinking::policy::End;
 
-use super::why_name;
-
 /// Writes the summary. Lines that would say nothing are left out.
 ///
 /// # Errors
@@ -66,6 +64,9 @@ pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Resu
         writeln!(out, "bytes      small {small}; large {large}")?;
     }
     mended_line(out, summary)?;
+    if summary.loops > 0 {
+        writeln!(out, "loops      {}: the text repeated itself to the byte", summary.loops)?;
+    }
     if let Some(failure) = &summary.failure {
         writeln!(out, "failed     {failure}")?;
     }
@@ -107,7 +108,7 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let reasons: Vec<String> = summary
         .takeovers_by_reason()
         .into_iter()
-        .map(|(why, count)| format!("{} {count}", why_name(why)))
+        .map(|(why, count)| format!("{why} {count}"))
         .collect();
     let prefill: u64 = takeovers.iter().map(|t| u64::from(t.prefill_tokens)).sum();
     let handoff = match median(takeovers.iter().filter_map(|t| t.handoff_us)) {
@@ -137,6 +138,7 @@ fn end_line(summary: &Summary) -> &'static str {
         Some(End::ContextFull) => "cut off: a model's context is full",
         Some(End::Deadline) => "cut off by the deadline",
         Some(End::Cancelled) => "cancelled",
+        Some(End::Loop) => "cut off: it goes round in a loop",
         None => "failed",
     }
 }
@@ -183,7 +185,21 @@ fn per_second(tokens: u64, us: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::*;
+
+    #[test]
+    fn loops_are_told_where_there_were_any() {
+        for (loops, told) in
+            [(0, None), (2, Some("loops      2: the text repeated itself to the byte"))]
+        {
+            let mut out = Vec::new();
+            let summary = Summary { loops, end: Some(End::Loop), ..Summary::default() };
+            write_summary(&mut out, &summary).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.contains("cut off: it goes round in a loop"), "{text}");
+            assert_eq!(text.lines().find(|line| line.starts_with("loops")), told);
+        }
+    }
 
     #[test]
     fn the_median_of_two_is_the_lower_as_in_the_lab() {

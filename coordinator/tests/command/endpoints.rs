@@ -120,10 +120,12 @@ fn each_node_is_shown_the_token_that_is_given_behind_it() {
     let large = "--large LARGE --large-token-file TWO";
     both_answer(&guarded.ask(&format!("--small SMALL --small-token-file ONE {large}")));
     both_answer(&guarded.ask(&format!("{large} --small SMALL --small-token-file ONE")));
-    // A node's own token wins over the one for the large node.
-    both_answer(
-        &guarded.ask(&format!("--token-file ONE {large} --small SMALL --small-token-file ONE")),
-    );
+    // A node's own token wins over the one for the large node, which is then of no use.
+    let unused = format!("--token-file ONE {large} --small SMALL --small-token-file ONE");
+    let output = guarded.ask(&unused);
+    both_answer(&output);
+    let note = format!("note: --token-file is for {}, which has security", guarded.large.url);
+    assert!(stderr(&output).starts_with(&note), "{}", stderr(&output));
     let swapped = format!("--small SMALL --small-token-file TWO {large}");
     guarded.refuses(&swapped, 8, &[WRONG_SHOWN, "--small-token-file"]);
     guarded.refuses(&format!("--small SMALL {large}"), 8, &[NONE_SHOWN]);

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use thinking::{
     testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
-    thinker::{Code, Command, Failure},
+    thinker::{Code, Command, Failure, ModelCard, ThoughtStart},
 };
 use tokio::runtime::Runtime;
 
@@ -85,6 +85,110 @@ fn figures_are_printed_and_every_question_has_a_row() {
     assert_eq!(rows[1]["summary"]["large"]["tokens"], 5);
     let seeds: Vec<&Value> = rows[1..].iter().map(|row| &row["seed"]).collect();
     assert!(seeds[0] != seeds[1] && seeds[1] != seeds[2], "each question has its own");
+}
+
+#[test]
+fn a_node_of_another_model_ends_the_run_before_its_first_question() {
+    let bench = Bench::new();
+    let thinker = small();
+    let (small, large) = (served(&bench.runtime, thinker.clone()), served(&bench.runtime, large()));
+    let endpoints = format!(
+        "[gpu]\naddress = \"{}\"\nmodel = \"another-32b\"\n\
+         [gone]\naddress = \"127.0.0.1:9\"\nmodel = \"another-32b\"\n",
+        large.url
+    );
+    fs::write(bench.path("nodes.toml"), endpoints).unwrap();
+    let eval = |large: &str| {
+        let (data, endpoints) = (bench.path("data.jsonl"), bench.path("nodes.toml"));
+        let (data, endpoints) = (data.to_str().unwrap(), endpoints.to_str().unwrap());
+        let nodes = ["--endpoints", endpoints, "--small", &small.url, "--large", large];
+        specthink(&[&["eval", data], &nodes[..]].concat(), None)
+    };
+    let refused = eval("@gpu");
+    assert_eq!(refused.status.code(), Some(15));
+    let line = stderr(&refused);
+    assert!(line.starts_with(&format!("error: large node: {} serves", large.url)), "{line}");
+    assert!(line.contains("\"another-32b\"") && line.lines().count() == 1, "{line}");
+    assert_eq!(questions_asked(&thinker), 0);
+    let degraded = eval("@gone");
+    assert_eq!(degraded.status.code(), Some(0), "nobody knows what it serves");
+    assert_eq!(questions_asked(&thinker), 3);
+}
+
+#[test]
+fn answers_that_end_within_the_thought_are_counted() {
+    let bench = Bench::new();
+    let writer = |card: ModelCard, tokens: [&'static str; 3]| {
+        let script = Script::function(move |_, _| tokens.map(str::to_owned).to_vec());
+        Arc::new(ScriptedThinker::with_options(script, Options { card, ..Options::default() }))
+    };
+    let card = |thought| ModelCard { thought, ..Options::default().card };
+    let flags = ["--policy", "small-only", "--json"];
+    for (thought, tokens, open, right) in [
+        (ThoughtStart::Open, ["It is ", "4", "."], 3, 0),
+        (ThoughtStart::Open, ["It is ", "4", ".</think>So 4"], 0, 2),
+        (ThoughtStart::Unopened, ["<think>", "It is ", "4."], 3, 0),
+        (ThoughtStart::Unopened, ["It is ", "4", "."], 0, 2),
+        (ThoughtStart::Unknown, ["It is ", "4", "."], 0, 2),
+    ] {
+        let output = bench.eval(&writer(card(thought), tokens), "data.jsonl", &flags);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let figures: Value = serde_json::from_str(stdout(&output)).unwrap();
+        let counted = (figures["open_thoughts"].as_u64(), figures["right"].as_u64());
+        assert_eq!(counted, (Some(open), Some(right)), "{thought:?} {tokens:?}");
+    }
+    let open = writer(card(ThoughtStart::Open), ["It is ", "4", "."]);
+    let flags = ["--policy", "small-only", "--log", &bench.log()];
+    let output = bench.eval(&open, "data.jsonl", &flags);
+    let text = stdout(&output);
+    assert!(text.contains("3 answers end within the thought and count as wrong"), "{text}");
+    assert_eq!(bench.rows()[1]["open_thought"], true);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let bench = Bench::new();
+    let (small, large) = (served(&bench.runtime, small()), served(&bench.runtime, large()));
+    for flag in ["--limit=3", "--json"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_specthink"))
+            .arg("eval")
+            .arg(bench.path("data.jsonl"))
+            .args(["--small", &small.url, "--large", &large.url, flag])
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{flag}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_log_is_its_owners_alone_and_a_file() {
+    let bench = Bench::new();
+    assert!(bench.eval(&small(), "data.jsonl", &["--log", &bench.log()]).status.success());
+    let mode = fs::metadata(bench.path("log")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let fifo = bench.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let output = bench.eval(&small(), "data.jsonl", &["--log", fifo.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(stderr(&output).contains("fifo is not the log of an eval: it is no file"));
+}
+
+#[test]
+fn a_log_that_two_runs_began_together_is_taken_up() {
+    let bench = Bench::new();
+    let flags = ["--log", &bench.log()];
+    assert!(bench.eval(&small(), "data.jsonl", &flags).status.success());
+    // Where nothing locks, both find the file empty, and write to its end.
+    let text = fs::read_to_string(bench.path("log")).unwrap();
+    let header = text.lines().next().unwrap();
+    fs::write(bench.path("log"), format!("{header}\n{text}")).unwrap();
+    let again = small();
+    let output = bench.eval(&again, "data.jsonl", &flags);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(questions_asked(&again), 0);
 }
 
 #[test]

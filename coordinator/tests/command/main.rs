@@ -7,3 +7,4 @@ mod eval;
 mod nodes;
 mod output;
 mod refusals;
+mod upstream;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use thinking::thinker;
 use tokio::runtime::Runtime;
 
-use crate::nodes::{large, served, small, specthink, stderr, stdout};
+use crate::nodes::{command, large, served, small, specthink, stderr, stdout, to_its_end};
 
 const PIPED: &str = "Add 数学.\n\n⟦large: reflection⟧Hmm, yes 🙂\n\n⟦/⟧So 4.\n";
 
@@ -86,6 +86,19 @@ fn the_log_is_filtered_by_our_variable_or_else_the_usual_one() {
         (&[("RUST_LOG", "coordinator=info"), ("SPECTHINK_LOG", "off")], false),
     ] {
         assert_eq!(logged(variables), expected, "{variables:?}");
+    }
+}
+
+#[test]
+fn a_filter_of_the_log_that_is_none_is_refused() {
+    for flags in [&["trace", "run.jsonl"][..], &["-v", "ask", "x"]] {
+        let mut command = command();
+        command.args(flags).env("SPECTHINK_LOG", "a=b=c");
+        let refused = to_its_end(command, None);
+        assert_eq!(refused.status.code(), Some(2));
+        let line = stderr(&refused);
+        assert!(line.starts_with("error: SPECTHINK_LOG 'a=b=c' is no filter"), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
     }
 }
 

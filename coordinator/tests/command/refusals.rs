@@ -40,6 +40,13 @@ fn arguments_that_make_no_sense() {
     usage(&["ask", "--small", "gpu-host", "x"], &["gpu-host", "HOST:PORT"]);
     usage(&["ask", "--small", "http://10.0.0.7:7101", "x"], &["plain text", "--insecure"]);
     usage(&["ask", "--max-tokens", "0", "x"], &["--max-tokens"]);
+    usage(&["ask", "--temperature", "-1", "x"], &["--temperature is -1", "0 or more"]);
+    usage(&["ask", "--seed", "-1", "x"], &["'-1' for '--seed", "a whole number from 0"]);
+    usage(&["ask", "--max-tokens", "-5", "x"], &["-5 is not in 1.."]);
+    usage(
+        &["ask", "What", "is", "2+2?"],
+        &["'is'", "put several words, such as a question, in quotes"],
+    );
     usage(&["ask", "--deadline", "soon", "x"], &["--deadline", "90s"]);
     usage(&["ask", "--overlap", "0", "x"], &["--overlap", "1.."]);
     usage(&["ask", "--max-tokenz", "5", "x"], &["--max-tokenz", "'--max-tokens'"]);
@@ -174,7 +181,7 @@ fn a_second_ctrl_c_ends_a_command_that_is_stuck_in_writing() {
     // What a pipe of Linux holds.
     full.write_all(&[b'-'; 65536]).unwrap();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_specthink"))
-        .args(["ask", "--small", &node.url, "--policy", "small-only"])
+        .args(["ask", "--small", &node.url, "--policy", "small-only", "--loops", "off"])
         .args(["--journal", journal.to_str().unwrap(), "x"])
         .stdout(full)
         .stderr(Stdio::null())

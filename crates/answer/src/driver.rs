@@ -45,6 +45,7 @@ pub async fn answer(
         Conductor::start(run.question, run.settings, run.policy, nodes);
     let mut cancel = pin!(cancel);
     let mut now = Duration::ZERO;
+    let mut first = Role::Large;
     'answer: loop {
         witness.step(now, &effects, conductor.wake_at());
         for effect in effects {
@@ -59,15 +60,17 @@ pub async fn answer(
                 Effect::End => break 'answer,
             }
         }
-        // In this order: a flood of events must not keep the caller waiting, and a node is silent
-        // only when nothing of it lies here unread.
+        // In this order: a flood of events must keep neither the caller nor the other node waiting,
+        // and a node is silent only when nothing of it lies here unread.
         let input = tokio::select! {
             biased;
             () = &mut cancel => Input::Cancel,
-            input = parts.large.next() => input,
-            input = parts.small.next() => input,
+            input = parts.next(first) => input,
             () = sleep_until(started + conductor.wake_at()) => Input::Wake,
         };
+        if let Input::Event(node, _) | Input::Alive(node) = &input {
+            first = node.role.other();
+        }
         witness.take(&input);
         now = started.elapsed();
         effects = conductor.step(input, now);
@@ -90,6 +93,20 @@ impl Parts {
         match role {
             Role::Small => &mut self.small,
             Role::Large => &mut self.large,
+        }
+    }
+
+    /// What happens next in either session, of this part first where both have something to say.
+    async fn next(&mut self, first: Role) -> Input {
+        let Parts { small, large } = self;
+        let (one, other) = match first {
+            Role::Small => (small, large),
+            Role::Large => (large, small),
+        };
+        tokio::select! {
+            biased;
+            input = one.next() => input,
+            input = other.next() => input,
         }
     }
 }
@@ -132,15 +149,8 @@ impl Part {
     fn close(&mut self, node: NodeId, failure: Option<&Failure>) {
         self.session = None;
         if let (Some(failure), Some(node)) = (failure, self.nodes.get(node.index)) {
-            let (part, node) = (self.part(), &node.name);
+            let (part, node) = (self.role, &node.name);
             tracing::warn!(target: LOG_TARGET, node, code = ?failure.code, "{part} node lost: {failure}");
-        }
-    }
-
-    fn part(&self) -> &'static str {
-        match self.role {
-            Role::Small => "small",
-            Role::Large => "large",
         }
     }
 

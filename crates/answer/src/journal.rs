@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,6 +18,7 @@ use thinking::{
 };
 
 use crate::{
+    file::{FileLock, beside, lock, private},
     progress::{Observer, Progress, Stamped, Text},
     question::{Question, Settings},
 };
@@ -90,6 +91,23 @@ impl From<&Question> for QuestionNote {
             seed: question.seed,
             max_tokens: question.max_tokens,
             deadline_ms: question.deadline.map(millis),
+        }
+    }
+}
+
+impl From<&QuestionNote> for Question {
+    fn from(note: &QuestionNote) -> Self {
+        let prompt = match (&note.raw_prompt, &note.messages) {
+            (Some(text), None) => Prompt::Raw(text.clone()),
+            (_, messages) => Prompt::Messages(messages.clone().unwrap_or_default()),
+        };
+        Question {
+            id: note.id.clone(),
+            prompt,
+            sampling: note.sampling,
+            seed: note.seed,
+            max_tokens: note.max_tokens,
+            deadline: note.deadline_ms.map(Duration::from_millis),
         }
     }
 }
@@ -204,6 +222,8 @@ pub struct JournalWriter<W: Write> {
     out: W,
     gathered: Option<(u64, Text)>,
     error: Option<io::Error>,
+    /// The file that is written, and the place that it takes when it is whole.
+    unplaced: Option<(PathBuf, PathBuf)>,
 }
 
 impl JournalWriter<File> {
@@ -213,29 +233,35 @@ impl JournalWriter<File> {
     /// When there is such a file, or it cannot be made or written.
     pub fn create(path: &Path, header: &Header) -> Result<Self, JournalError> {
         let name = || path.display().to_string();
-        let made = match File::create_new(path) {
+        let exists = || JournalError::Exists { path: name() };
+        let made = match private().append(true).create_new(true).open(path) {
             Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
-                if fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0) {
-                    return Err(JournalError::Exists { path: name() });
+                if is_full(path) {
+                    return Err(exists());
                 }
                 // An empty file, or a pipe.
-                File::options().write(true).open(path)
+                File::options().append(true).open(path)
             }
             made => made,
         };
         let file = made.map_err(|why| JournalError::Create { path: name(), why })?;
+        // Another run may have taken the same empty file, and may have begun it meanwhile.
+        if path.is_file() && (lock(&file) == FileLock::Taken || is_full(path)) {
+            return Err(exists());
+        }
         JournalWriter::new(file, header)
     }
 
-    /// The same, in the place of a file that may be there: of a run that is made again.
+    /// The same, in the place of a file that may be there: of a run that is made again. It takes that place when it is
+    /// whole.
     ///
     /// # Errors
     /// When it cannot be made or written.
     pub fn replace(path: &Path, header: &Header) -> Result<Self, JournalError> {
-        let made = File::create(path);
-        let file =
-            made.map_err(|why| JournalError::Create { path: path.display().to_string(), why })?;
-        JournalWriter::new(file, header)
+        let (temporary, file) = beside(path)
+            .map_err(|why| JournalError::Create { path: path.display().to_string(), why })?;
+        let unplaced = Some((temporary, path.to_owned()));
+        JournalWriter { out: file, gathered: None, error: None, unplaced }.begin(header)
     }
 }
 
@@ -245,11 +271,14 @@ impl<W: Write> JournalWriter<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn new(out: W, header: &Header) -> Result<Self, JournalError> {
-        let mut writer = JournalWriter { out, gathered: None, error: None };
-        writer.line(header);
-        match writer.error.take() {
+        JournalWriter { out, gathered: None, error: None, unplaced: None }.begin(header)
+    }
+
+    fn begin(mut self, header: &Header) -> Result<Self, JournalError> {
+        self.line(header);
+        match self.error.take() {
             Some(why) => Err(JournalError::Write { why }),
-            None => Ok(writer),
+            None => Ok(self),
         }
     }
 
@@ -278,6 +307,13 @@ impl<W: Write> JournalWriter<W> {
     /// The first error of the whole writing.
     pub fn finish(mut self) -> Result<(), JournalError> {
         self.release();
+        if let Some((temporary, path)) = self.unplaced.take() {
+            if self.error.is_none() {
+                self.error = fs::rename(temporary, path).err();
+            } else {
+                let _ = fs::remove_file(temporary);
+            }
+        }
         match self.error.take() {
             Some(why) => Err(JournalError::Write { why }),
             None => Ok(()),
@@ -286,9 +322,16 @@ impl<W: Write> JournalWriter<W> {
 }
 
 impl<W: Write> Drop for JournalWriter<W> {
-    /// Also a run that nobody finishes leaves all its text.
+    /// Also a run that nobody finishes leaves all its text, but not in the place of a journal that is whole.
     fn drop(&mut self) {
         self.release();
+        if let Some((temporary, path)) = self.unplaced.take() {
+            let _ = if path.exists() {
+                fs::remove_file(temporary)
+            } else {
+                fs::rename(temporary, path)
+            };
+        }
     }
 }
 
@@ -374,6 +417,10 @@ impl Journal {
         }
         Ok(Journal { header, events, truncated })
     }
+}
+
+fn is_full(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
 }
 
 fn header(line: &[u8], path: &str) -> Result<Header, JournalError> {

@@ -7,6 +7,7 @@
 //! [`thinking::thinker::Thinker`].
 
 mod driver;
+pub mod file;
 pub mod journal;
 pub mod prices;
 pub mod question;

@@ -4,13 +4,14 @@
 use std::io::{self, Write};
 
 use answer::{
-    Observer, Progress, Question, Settings, Stamped, Writer,
+    Observer, Progress, Question, Settings, Stamped, Summary, Writer,
+    account::ModelTotals,
     journal::{Header, Journal, JournalError, JournalWriter},
-    progress::{Rejoined, Text},
+    progress::{DeltaLog, LoggedDelta, NodeFinished, Rejoined, Text},
 };
 use thinking::{
-    policy::{PolicySpec, Why},
-    thinker::{Prompt, Sampling},
+    policy::{PolicySpec, Role, Why},
+    thinker::{Code, Failure, Prompt, Sampling, Timing},
 };
 
 fn header() -> Header {
@@ -69,8 +70,79 @@ fn an_older_journal_is_not_written_over() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_journal_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, make) in [
+        ("new.jsonl", JournalWriter::create as fn(&_, &_) -> _),
+        ("again.jsonl", JournalWriter::replace),
+    ] {
+        let path = folder.path().join(name);
+        make(&path, &header()).unwrap().finish().unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_one_runs_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.jsonl");
+    std::fs::write(&path, "").unwrap();
+    let other = std::fs::File::options().append(true).open(&path).unwrap();
+    other.try_lock().unwrap();
+    let error = JournalWriter::create(&path, &header()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, JournalError::Exists { .. }), "{error}");
+    drop(other);
+    JournalWriter::create(&path, &header()).unwrap().finish().unwrap();
+}
+
+#[test]
+fn a_journal_that_is_made_again_takes_its_place_when_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.jsonl");
+    let events = |path| Journal::open(path).unwrap().events;
+    let write = |event: &Stamped| {
+        let mut writer = JournalWriter::replace(&path, &header()).unwrap();
+        writer.see(event);
+        writer
+    };
+    // A run that nobody finishes leaves what it has where there is nothing better.
+    drop(write(&text(1, Writer::Small, "begun")));
+    assert_eq!(events(&path), [text(1, Writer::Small, "begun")]);
+    let writer = write(&ended());
+    assert_eq!(events(&path), [text(1, Writer::Small, "begun")], "not yet");
+    writer.finish().unwrap();
+    assert_eq!(events(&path), [ended()]);
+    drop(write(&text(1, Writer::Small, "again")));
+    assert_eq!(events(&path), [ended()]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
 fn ended() -> Stamped {
     Stamped { at_us: 9, progress: Progress::Ended(Box::default()) }
+}
+
+#[test]
+fn what_a_journal_of_others_says_of_nodes_can_be_shown() {
+    let hostile = "a\x1b]0;title\x07\nerror: \u{202e}b";
+    let shown = "a\u{fffd}]0;title\u{fffd} error: \u{fffd}b";
+    let summary = |text: &str| {
+        let totals =
+            ModelTotals { node: text.into(), model: text.into(), ..ModelTotals::default() };
+        Summary {
+            failure: Some(Failure::new(Code::Internal, text)),
+            degraded: Some(text.into()),
+            small: totals.clone(),
+            large: totals,
+            ..Summary::default()
+        }
+    };
+    let ended = |text| Stamped { at_us: 9, progress: Progress::Ended(Box::new(summary(text))) };
+    let journal = Journal::read(&written(&[ended(hostile)])[..], "j").unwrap();
+    assert_eq!(journal.events, [ended(shown)]);
 }
 
 #[test]
@@ -187,4 +259,33 @@ fn a_full_disk_is_told_at_the_end_and_stops_nothing() {
     }
     let error = writer.finish().unwrap_err().to_string();
     assert!(error.starts_with("the journal is incomplete: "), "{error}");
+}
+
+#[test]
+fn the_pieces_of_a_proposal_take_little_of_a_line() {
+    let delta = |n: u64| LoggedDelta { at_us: 10_000 * n, end: 4 * n, tokens: 1, settled: 4 * n };
+    let finished = NodeFinished {
+        ask: 0,
+        role: Role::Small,
+        reason: "stop".to_owned(),
+        trigger: None,
+        tokens: 3,
+        bytes: 12,
+        prefill_tokens: 0,
+        timing: Timing::default(),
+        first_text_us: Some(10_000),
+        wall_us: 30_000,
+        deltas: (1..=3).map(delta).collect(),
+    };
+    let events =
+        [Stamped { at_us: 30_000, progress: Progress::Finished(finished.clone()) }, ended()];
+    let text = String::from_utf8(written(&events)).unwrap();
+    let told = r#","deltas":{"us":[10000,10000,10000],"bytes":[4,4,4]}"#;
+    assert!(text.contains(told), "{text}");
+    assert_eq!(Journal::read(text.as_bytes(), "j").unwrap().events, events);
+    // Programs of before pass over the key, as ours does over those of later ones; without it, it is not known.
+    let older = text.replace(told, r#","later":{"us":[1]}"#);
+    let older = Journal::read(older.as_bytes(), "j").unwrap();
+    let unknown = NodeFinished { deltas: DeltaLog::default(), ..finished };
+    assert_eq!(older.events[0].progress, Progress::Finished(unknown));
 }

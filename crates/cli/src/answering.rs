@@ -8,7 +8,7 @@ use thinking::{
 
 use crate::{
     args::{NodesArgs, PolicyArgs, WritingArgs},
-    exit::{Exit, Stop},
+    exit::{CliError, Exit},
 };
 
 /// How the nodes are treated.
@@ -27,7 +27,7 @@ pub fn settings(nodes: &NodesArgs, policy: &PolicyArgs) -> Settings {
 ///
 /// # Errors
 /// When a value is out of its range.
-pub fn sampling(args: &WritingArgs) -> Result<Sampling, Stop> {
+pub fn sampling(args: &WritingArgs) -> Result<Sampling, CliError> {
     let sampling = Sampling {
         temperature: args.temperature,
         top_k: args.top_k,
@@ -37,7 +37,7 @@ pub fn sampling(args: &WritingArgs) -> Result<Sampling, Stop> {
     };
     sampling.check().map_err(|BadSampling { name, value, must_be }| {
         let flag = name.replace('_', "-");
-        Stop::new(Exit::Usage, format!("--{flag} is {value}: it must be {must_be}"))
+        CliError::new(Exit::Usage, format!("--{flag} is {value}: it must be {must_be}"))
     })?;
     Ok(sampling)
 }

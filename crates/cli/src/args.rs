@@ -1,5 +1,5 @@
 //! Arguments that commands which ask have in common: `ask`, `eval`, and the lab's `sweep`. What they mean together is
-//! in `answering`, `policy`, `places` and `run`.
+//! in `answering`, `policy`, `node_endpoints` and `run`.
 
 mod named;
 
@@ -10,10 +10,25 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use flags::positive_duration;
-use thinking::policy::{PolicyKind, Preset, Target};
+use strum::Display;
+use thinking::policy::{LoopRule, PolicyKind, Preset, Target};
 
 pub use self::named::NamedNode;
 use self::named::NamedNodes;
+
+/// How questions are answered, but for who writes when.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AnsweringArgs {
+    /// Which nodes.
+    #[command(flatten)]
+    pub nodes: NodesArgs,
+    /// How tokens are drawn.
+    #[command(flatten)]
+    pub writing: WritingArgs,
+    /// How connections are secured.
+    #[command(flatten)]
+    pub security: SecurityArgs,
+}
 
 /// Which nodes, and how long they may be silent.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,11 +73,17 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "preset", help_heading = "Policy")]
     pub policy_file: Option<PathBuf>,
     /// The large model's share of the tokens, from 0 to 1. For `random` and `periodic`.
-    #[arg(long, value_name = "SHARE", help_heading = "Policy")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Policy")]
     pub share: Option<f64>,
     /// Tokens of a period, of which the large model writes the last SHARE. For `periodic`.
     /// [default: 200]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        allow_negative_numbers = true,
+        help_heading = "Policy"
+    )]
     pub period: Option<u32>,
     /// Send the large node the whole text at every takeover, in a session of its own, as systems without
     /// sessions do. For comparison; the answers are the same.
@@ -74,15 +95,30 @@ pub struct PolicyArgs {
     pub takeover_deadline: Option<Duration>,
     /// While waiting for the large model, let the small one draft up to N tokens. If the draft is done first, keep it
     /// and cancel the takeover.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Policy")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        allow_negative_numbers = true,
+        help_heading = "Policy"
+    )]
     pub overlap: Option<u32>,
     /// Skip takeovers that would exceed this: `share<=10%` of the tokens, `latency<=8s` or `cost<=0.002` of an answer.
     /// Takeovers after affirmations are the first to be skipped. Give several: all hold. See docs/ask.md.
     #[arg(long, value_name = "TARGET", help_heading = "Policy")]
     pub target: Vec<Target>,
+    /// What to do about an answer that repeats itself to the byte, at least 3 times and over 200 bytes. `hand-over`:
+    /// let the large model lead out of it, and end the answer when it happens again; `end`: end it at once.
+    /// [default: hand-over; for small-only and large-only end; for paper off, and nothing else]
+    #[arg(long, value_name = "RULE", value_parser = loop_rules(), help_heading = "Policy")]
+    pub loops: Option<LoopRule>,
     /// What tokens cost, for a target of costs: a TOML file as in docs/report.md.
     #[arg(long, value_name = "FILE", help_heading = "Policy")]
     pub prices: Option<PathBuf>,
+    /// No takeovers once the thought is over: behind `</think>` the small model writes the answer proper alone.
+    /// [default: takeovers go on to the end, as in the authors' loop]
+    #[arg(long, help_heading = "Policy")]
+    pub thought_only: bool,
 }
 
 /// How tokens are drawn, and how many.
@@ -94,24 +130,55 @@ pub struct WritingArgs {
         long,
         value_name = "N",
         default_value_t = 2048,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..),
         help_heading = "Writing"
     )]
     pub max_tokens: u32,
     /// How freely tokens are drawn; 0 always takes the likeliest.
-    #[arg(long, value_name = "T", default_value_t = 0.6, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "T",
+        allow_negative_numbers = true,
+        default_value_t = 0.6,
+        help_heading = "Writing"
+    )]
     pub temperature: f32,
     /// Draw from the K likeliest tokens only; 0 is off.
-    #[arg(long, value_name = "K", default_value_t = 50, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "K",
+        allow_negative_numbers = true,
+        default_value_t = 50,
+        help_heading = "Writing"
+    )]
     pub top_k: u32,
     /// Draw from the likeliest tokens that together reach this probability; 0 or 1 is off.
-    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        default_value_t = 0.95,
+        help_heading = "Writing"
+    )]
     pub top_p: f32,
     /// Draw only tokens at least this fraction as likely as the likeliest; 0 is off.
-    #[arg(long, value_name = "P", default_value_t = 0.0, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        default_value_t = 0.0,
+        help_heading = "Writing"
+    )]
     pub min_p: f32,
-    /// Make tokens that were used already less likely; 1 is off.
-    #[arg(long, value_name = "R", default_value_t = 1.0, help_heading = "Writing")]
+    /// Make tokens that were used already less likely: from 0.01 to 100; 1 is off.
+    #[arg(
+        long,
+        value_name = "R",
+        allow_negative_numbers = true,
+        default_value_t = 1.0,
+        help_heading = "Writing"
+    )]
     pub repetition_penalty: f32,
     /// A system message before the question.
     #[arg(long, value_name = "TEXT", help_heading = "Writing")]
@@ -132,6 +199,7 @@ pub struct RunArgs {
         long,
         value_name = "N",
         default_value_t = 4,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u16).range(1..=1024),
         help_heading = "Run"
     )]
@@ -149,7 +217,8 @@ pub struct RunArgs {
 }
 
 /// Who grades.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Display)]
+#[strum(serialize_all = "kebab-case")]
 pub enum GraderKind {
     /// The crate `grading`.
     Own,
@@ -162,7 +231,14 @@ pub enum GraderKind {
 pub struct SeedArgs {
     /// The same question, seed, models and devices give the same answer, but for near-ties that a
     /// node's rounding decides (see docs/ask.md).
-    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Writing")]
+    #[arg(
+        long,
+        value_name = "S",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = seed,
+        help_heading = "Writing"
+    )]
     pub seed: u64,
 }
 
@@ -241,6 +317,15 @@ fn presets() -> impl TypedValueParser<Value = Preset> {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Preset>())
 }
 
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
+}
+
+fn loop_rules() -> impl TypedValueParser<Value = LoopRule> {
+    let names = LoopRule::ALL.iter().map(|rule| rule.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<LoopRule>())
+}
+
 /// Reads a time above zero; `never` is zero.
 fn duration_or_never(text: &str) -> Result<Duration, String> {
     if text == "never" {
@@ -267,6 +352,7 @@ mod tests {
         );
         assert_eq!(hasty.takeover_deadline, Some(Duration::from_millis(300)));
         let thrifty: PolicyArgs = "strict:target=share<=10%,target=latency<=8s".parse().unwrap();
+        assert!("strict:thought-only".parse::<PolicyArgs>().unwrap().thought_only);
         assert_eq!(thrifty.target, [Target::Share(0.1), Target::Latency(Duration::from_secs(8))]);
         for (text, why) in [
             ("strickt", "strickt"),

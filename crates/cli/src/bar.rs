@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use grading::dataset::SkippedLine;
 use indicatif::{ProgressBar, ProgressStyle};
 use runs::Row;
+use thinking::shown::one_line;
 
 /// Where no bar can be drawn, a line is printed after every this many questions.
 const LINE_EVERY: u64 = 50;
@@ -44,10 +45,15 @@ impl Bar {
         }
     }
 
+    /// Says something that is worth knowing from the beginning.
+    pub fn note(&self, line: &str) {
+        self.bar.suspend(|| say(line));
+    }
+
     /// Begins another part of the run; right answers are counted from zero.
     pub fn begin(&mut self, part: &str) {
         (self.right, self.graded) = (0, 0);
-        self.bar.set_prefix(format!("{part} "));
+        self.bar.set_prefix(format!("{} ", one_line(part)));
     }
 
     /// Counts a row.
@@ -78,5 +84,5 @@ impl Bar {
 
 /// Standard error may be gone; the run goes on.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", one_line(line));
 }

@@ -7,7 +7,7 @@ use pair::{Builtin, BuiltinNodes};
 
 use crate::{
     args::{NodesArgs, SecurityArgs},
-    exit::{Exit, Stop},
+    exit::{CliError, Exit},
 };
 
 /// Returns the pair if it is to answer: if no node is named.
@@ -23,7 +23,7 @@ pub(crate) fn start(
     builtin: &dyn Builtin,
     large: bool,
     security: &SecurityArgs,
-) -> Result<BuiltinNodes, Stop> {
+) -> Result<BuiltinNodes, CliError> {
     let given = [
         ("--tls-ca", security.tls_ca.is_some()),
         ("--tls-cert", security.tls_cert.is_some()),
@@ -35,7 +35,7 @@ pub(crate) fn start(
             "{flag} is for nodes that are named, and without --small and --large the built-in pair \
              answers: name the nodes too, or leave {flag} out"
         );
-        return Err(Stop::new(Exit::Usage, message));
+        return Err(CliError::new(Exit::Usage, message));
     }
     builtin.start(large).map_err(no_pair)
 }
@@ -48,21 +48,21 @@ pub(crate) fn start(
 pub fn prepare(
     builtin: Option<&dyn Builtin>,
     nodes: Option<&NodesArgs>,
-) -> Result<Option<ExitCode>, Stop> {
+) -> Result<Option<ExitCode>, CliError> {
     let builtin = nodes.and_then(|nodes| answering(builtin, nodes));
     builtin.map_or(Ok(None), Builtin::prepare).map_err(no_pair)
 }
 
 /// The pair cannot be used.
-pub(crate) fn no_pair(why: String) -> Stop {
+pub(crate) fn no_pair(why: String) -> CliError {
     let mend = "name other nodes with --small and --large";
-    Stop::new(Exit::Unreachable, format!("cannot start the built-in pair: {why}; {mend}"))
+    CliError::new(Exit::Unreachable, format!("cannot start the built-in pair: {why}; {mend}"))
 }
 
 /// The note that is printed before the pair answers.
 pub(crate) fn banner(builtin: &dyn Builtin) -> String {
     format!(
-        "note: the built-in pair answers: it can do {}, and nothing else; for other questions name \
+        "the built-in pair answers: it can do {}, and nothing else; for other questions name \
          your own nodes with --small URL and --large URL",
         builtin.can()
     )
@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn one_that_cannot_be_started_is_one_line() {
-        let stop = start(&Broken, true, &read(&[]).security).err().unwrap();
-        assert_eq!(stop.exit, Exit::Unreachable);
+        let error = start(&Broken, true, &read(&[]).security).err().unwrap();
+        assert_eq!(error.exit, Exit::Unreachable);
         let line =
             "cannot start the built-in pair: no memory; name other nodes with --small and --large";
-        assert_eq!(stop.to_string(), line);
-        let stop = start(&Broken, true, &read(&["--insecure"]).security).err().unwrap();
-        assert_eq!(stop.exit, Exit::Usage, "{stop}");
+        assert_eq!(error.to_string(), line);
+        let error = start(&Broken, true, &read(&["--insecure"]).security).err().unwrap();
+        assert_eq!(error.exit, Exit::Usage, "{error}");
     }
 }

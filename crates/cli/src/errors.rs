@@ -5,10 +5,11 @@ use grading::dataset::DatasetError;
 use runs::EvalError;
 use thinking::thinker::{Code, Failure};
 use transport::RemoteError;
+use upstream::UpstreamError;
 
 use crate::{
-    endpoint::EndpointsError,
-    exit::{Exit, Stop},
+    endpoints::EndpointsError,
+    exit::{CliError, Exit},
 };
 
 impl From<Code> for Exit {
@@ -36,6 +37,15 @@ impl From<&RemoteError> for Exit {
     }
 }
 
+impl From<&UpstreamError> for Exit {
+    fn from(error: &UpstreamError) -> Self {
+        match error {
+            UpstreamError::Plaintext { .. } | UpstreamError::Tokenizer { .. } => Exit::Usage,
+            UpstreamError::Tls { .. } => Exit::Credentials,
+        }
+    }
+}
+
 impl From<&EvalError> for Exit {
     fn from(error: &EvalError) -> Self {
         match error {
@@ -46,43 +56,49 @@ impl From<&EvalError> for Exit {
     }
 }
 
-impl From<PricesError> for Stop {
+impl From<PricesError> for CliError {
     fn from(error: PricesError) -> Self {
-        Stop::new(Exit::Usage, error)
+        CliError::new(Exit::Usage, error)
     }
 }
 
-impl From<EndpointsError> for Stop {
+impl From<EndpointsError> for CliError {
     fn from(error: EndpointsError) -> Self {
-        Stop::new(Exit::Usage, error)
+        CliError::new(Exit::Usage, error)
     }
 }
 
-impl From<RemoteError> for Stop {
+impl From<RemoteError> for CliError {
     fn from(error: RemoteError) -> Self {
-        Stop::new(Exit::from(&error), error)
+        CliError::new(Exit::from(&error), error)
     }
 }
 
-impl From<DatasetError> for Stop {
+impl From<UpstreamError> for CliError {
+    fn from(error: UpstreamError) -> Self {
+        CliError::new(Exit::from(&error), error)
+    }
+}
+
+impl From<DatasetError> for CliError {
     fn from(error: DatasetError) -> Self {
-        Stop::new(Exit::DataSet, error)
+        CliError::new(Exit::DataSet, error)
     }
 }
 
-impl From<EvalError> for Stop {
+impl From<EvalError> for CliError {
     fn from(error: EvalError) -> Self {
-        Stop::new(Exit::from(&error), error)
+        CliError::new(Exit::from(&error), error)
     }
 }
 
-impl From<&Failure> for Stop {
+impl From<&Failure> for CliError {
     fn from(failure: &Failure) -> Self {
         let again = match failure.retry_after_ms {
             Some(wait_ms) => format!("; try again in {:.1} s", wait_ms as f64 / 1e3),
             None => String::new(),
         };
-        Stop::new(failure.code.into(), format!("{}{again}", failure.message))
+        CliError::new(failure.code.into(), format!("{}{again}", failure.message))
     }
 }
 
@@ -96,8 +112,10 @@ mod tests {
             retry_after_ms: Some(1500),
             ..Failure::new(Code::Overloaded, "full:\n  64 sessions")
         };
-        let stop = Stop::from(&failure);
-        assert_eq!(stop.to_string(), "full: 64 sessions; try again in 1.5 s");
-        assert_eq!(stop.exit, Exit::Overloaded);
+        let error = CliError::from(&failure);
+        assert_eq!(error.to_string(), "full: 64 sessions; try again in 1.5 s");
+        assert_eq!(error.exit, Exit::Overloaded);
+        let error = CliError::new(Exit::DataSet, "no file x\x1b]0;title\x07\u{202e}");
+        assert_eq!(error.to_string(), "no file x\u{fffd}]0;title\u{fffd}\u{fffd}");
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use strum::VariantArray;
+use thinking::shown::one_line;
 
 /// How the command ends, as its exit code. The numbers never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
@@ -63,7 +64,7 @@ impl Exit {
     fn meaning(self) -> &'static str {
         match self {
             Exit::Ok => {
-                "the answer is complete, or cut off by --max-tokens or a full context; also when degraded"
+                "the answer is complete, or cut off by --max-tokens, a full context or a loop; also when degraded"
             }
             Exit::Internal => "standard output could not be written, or a defect of this program",
             Exit::Usage => "the arguments make no sense",
@@ -105,34 +106,32 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The end of the command by an error: one line and an exit code.
+/// An error that ends the command: one line and an exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stop {
+pub struct CliError {
     /// The exit code.
     pub exit: Exit,
     message: String,
 }
 
-impl Stop {
-    /// An error; line breaks in the message are taken out.
+impl CliError {
+    /// An error. Its message becomes one line that may be shown, whatever names and reasons are in it.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        let message = message.to_string();
-        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        Stop { exit, message }
+        CliError { exit, message: one_line(&message.to_string()) }
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
 /// Says how a command failed, and ends it.
-pub fn fail(stop: &Stop) -> ExitCode {
+pub fn fail(error: &CliError) -> ExitCode {
     // When standard error is gone too there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "error: {stop}");
-    stop.exit.into()
+    let _ = writeln!(io::stderr(), "error: {error}");
+    error.exit.into()
 }
 
 /// Help, version, or arguments that make no sense: clap's own words.
@@ -149,19 +148,29 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             Exit::Usage.into()
         }
         _ => {
-            let _ = writeln!(io::stderr(), "{}", usage_line(&error.to_string()));
+            let line = usage_line(&error.to_string(), is_word_too_many(error));
+            let _ = writeln!(io::stderr(), "{line}");
             Exit::Usage.into()
         }
     }
 }
 
+/// Whether the arguments go on where they should end, as with a question that stands without quotes.
+fn is_word_too_many(error: &clap::Error) -> bool {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let word = error.get(ContextKind::InvalidArg);
+    error.kind() == ErrorKind::UnknownArgument
+        && matches!(word, Some(ContextValue::String(word)) if !word.starts_with('-'))
+}
+
 /// Clap's message in one line, with its tip and without the usage.
-fn usage_line(message: &str) -> String {
+fn usage_line(message: &str, is_word_too_many: bool) -> String {
     let said = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
     let parts = message.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).filter(said);
     let line = parts.collect::<Vec<_>>().join("; ");
-    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("{line}; see --help")
+    let tip =
+        if is_word_too_many { "; put several words, such as a question, in quotes" } else { "" };
+    format!("{}{tip}; see --help", one_line(&line))
 }
 
 #[cfg(test)]

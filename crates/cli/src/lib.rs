@@ -1,32 +1,39 @@
 //! The toolkit of the commands `specthink` and `specthink-lab`: what they share between their arguments and the
 //! libraries that do the work.
 //!
-//! Arguments that both have become values, once: nodes ([`Places`]), a policy ([`policy_spec`]), how an answer is
-//! written ([`sampling`], [`settings`]), a run over a data set ([`run_header`]). Every error of a library becomes a
-//! [`Stop`]: one line and an exit code. Beside them are the log, the progress bar and signals. What does not live here:
-//! a command of its own, and what the command lines of the nodes have too (the crate `flags`).
+//! Arguments that both have become values, once: nodes ([`NodeEndpoints`]), a policy ([`policy_spec`]), how an answer
+//! is written ([`sampling`], [`settings`]), a run over a data set ([`run_header`]). Every error of a library becomes a
+//! [`CliError`]: one line and an exit code. Beside them are the log, the progress bar and signals. What does not live
+//! here: a command of its own, and what the command lines of the nodes have too (the crate `flags`).
 
 mod answering;
 mod args;
 mod bar;
 mod builtin;
 mod endpoint;
+mod endpoints;
 mod errors;
 mod exit;
 mod log;
-mod places;
+mod node_endpoints;
+mod output;
 mod policy;
 mod run;
 mod signals;
 
 pub use self::{
     answering::{sampling, settings},
-    args::{NamedNode, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs, WritingArgs},
+    args::{
+        AnsweringArgs, NamedNode, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, SeedArgs,
+        WritingArgs,
+    },
     bar::Bar,
     builtin::prepare,
-    exit::{Exit, Stop, fail, help as exit_help, usage},
+    endpoint::NodePlace,
+    exit::{CliError, Exit, fail, help as exit_help, usage},
     log::start_logging,
-    places::{DEFAULT_LARGE, DEFAULT_SMALL, Nodes, Origin, Places},
+    node_endpoints::{DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes},
+    output::written,
     policy::spec as policy_spec,
     run::{grader, header as run_header},
     signals::until_enough,

@@ -1,26 +1,18 @@
-//! The log of a command.
+//! What the commands log.
 
-use std::io::{IsTerminal as _, stderr};
+use crate::exit::{CliError, Exit};
 
-use tracing_subscriber::EnvFilter;
+/// What is logged without `-v`, with it, and with two: nothing unless asked for.
+const LEVELS: [&str; 3] = [
+    "off",
+    "coordinator=info,transport=info,upstream=info",
+    "coordinator=debug,transport=debug,upstream=debug",
+];
 
-/// The log goes to standard error and is off by default: `-v` turns it on, or a filter in
-/// `SPECTHINK_LOG`, or in `RUST_LOG` where that is unset.
-pub fn start_logging(verbose: u8) {
-    let ours = match verbose {
-        0 => "off",
-        1 => "coordinator=info,transport=info",
-        _ => "coordinator=debug,transport=debug",
-    };
-    let named = || std::env::var("SPECTHINK_LOG").or_else(|_| std::env::var("RUST_LOG")).ok();
-    let filter = match verbose {
-        0 => named().and_then(|filter| EnvFilter::try_new(filter).ok()),
-        _ => None,
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(ours)))
-        .with_writer(stderr)
-        .with_ansi(flags::takes_colour(stderr().is_terminal()));
-    // A second start in one process (tests) keeps the first log.
-    let _ = log.try_init();
+/// Starts the log on standard error, as `-v` and the variables for it say.
+///
+/// # Errors
+/// When a variable holds no filter.
+pub fn start_logging(verbose: u8) -> Result<(), CliError> {
+    flags::start_logging(verbose, LEVELS).map_err(|error| CliError::new(Exit::Usage, error))
 }

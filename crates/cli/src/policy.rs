@@ -5,12 +5,12 @@ use thinking::policy::{Limits, PolicyError, PolicySpec, Rules, Target, Targets, 
 
 use crate::{
     args::{NodesArgs, PolicyArgs},
-    endpoint,
-    exit::{Exit, Stop},
+    endpoints,
+    exit::{CliError, Exit},
 };
 
 /// All targets; of two of a kind the closer one holds.
-fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, Stop> {
+fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, CliError> {
     let mut targets = Targets::default();
     for target in &args.target {
         match *target {
@@ -25,9 +25,9 @@ fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, Stop> {
                 let Some(prices) = prices(args, nodes)? else {
                     let message = format!(
                         "--target {target} needs to know what tokens cost: give --prices FILE, a \
-                         TOML file as in docs/report.md, or --small and --large nodes of --endpoints that have a price"
+                         TOML file as in docs/report.md, or name nodes of --endpoints that have a price"
                     );
-                    return Err(Stop::new(Exit::Usage, message));
+                    return Err(CliError::new(Exit::Usage, message));
                 };
                 targets.cost = Some((cost, prices));
             }
@@ -36,21 +36,21 @@ fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, Stop> {
     if args.resend && targets.cost.is_some() {
         let message = "--target for costs reckons with text that is read once, and --resend sends it again at every \
                        takeover: leave one of them out";
-        return Err(Stop::new(Exit::Usage, message));
+        return Err(CliError::new(Exit::Usage, message));
     }
     if args.prices.is_some() && targets.cost.is_none() {
         let message =
             "--prices is for a target of costs: give --target \"cost<=0.002\" too, or leave it out";
-        return Err(Stop::new(Exit::Usage, message));
+        return Err(CliError::new(Exit::Usage, message));
     }
     Ok(targets)
 }
 
 /// What tokens cost: by the price table, where one is given, or else by the nodes' endpoints.
-fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, Stop> {
+fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
     match &args.prices {
         Some(path) => Ok(Some(Prices::read(path)?.of_tokens())),
-        None => endpoint::prices(nodes),
+        None => endpoints::prices(nodes),
     }
 }
 
@@ -58,7 +58,7 @@ fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, S
 ///
 /// # Errors
 /// When they make no sense together, or a file cannot be read or holds something wrong.
-pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, Stop> {
+pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, CliError> {
     let kind = args.policy;
     let mut spec = match &args.policy_file {
         None => PolicySpec::new(kind, args.preset),
@@ -67,15 +67,15 @@ pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, Stop> {
                 let mend = "give --policy-file a YAML file that can be read";
                 let message =
                     format!("cannot read the policy file {}: {why}; {mend}", path.display());
-                Stop::new(Exit::PolicyFile, message)
+                CliError::new(Exit::PolicyFile, message)
             })?;
             PolicySpec::from_yaml(kind, &yaml).map_err(|error| match error {
-                PolicyError::NoParameters { .. } => Stop::new(Exit::Usage, error),
-                _ => Stop::new(Exit::PolicyFile, format!("{}: {error}", path.display())),
+                PolicyError::NoParameters { .. } => CliError::new(Exit::Usage, error),
+                _ => CliError::new(Exit::PolicyFile, format!("{}: {error}", path.display())),
             })?
         }
     };
-    let usage = |message: String| Err(Stop::new(Exit::Usage, message));
+    let usage = |message: String| Err(CliError::new(Exit::Usage, message));
     match (&mut spec.rules, args.share) {
         (_, None) => {}
         (Rules::Random { share } | Rules::Periodic { share, .. }, Some(given)) => *share = given,
@@ -97,7 +97,9 @@ pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, Stop> {
         deadline: args.takeover_deadline,
         overlap_tokens: args.overlap,
         targets: targets(args, nodes)?,
+        thought_only: args.thought_only,
+        loops: args.loops.unwrap_or(kind.usual_loops()),
     };
-    spec.check().map_err(|error| Stop::new(Exit::Usage, error))?;
+    spec.check().map_err(|error| CliError::new(Exit::Usage, error))?;
     Ok(spec)
 }

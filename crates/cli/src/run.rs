@@ -8,8 +8,8 @@ use runs::{DataFile, LogHeader, log};
 
 use crate::{
     answering::{sampling, settings},
-    args::{GraderKind, NodesArgs, PolicyArgs, RunArgs, WritingArgs},
-    exit::{Exit, Stop},
+    args::{AnsweringArgs, GraderKind, PolicyArgs, RunArgs},
+    exit::{CliError, Exit},
     policy,
 };
 
@@ -24,8 +24,9 @@ pub fn header(
     data: &DataFile,
     policy: &PolicyArgs,
     seed: u64,
-    (run, writing, nodes): (&RunArgs, &WritingArgs, &NodesArgs),
-) -> Result<LogHeader, Stop> {
+    run: &RunArgs,
+    AnsweringArgs { nodes, writing, .. }: &AnsweringArgs,
+) -> Result<LogHeader, CliError> {
     let sampling = sampling(writing)?;
     let spec = policy::spec(policy, nodes)?;
     Ok(LogHeader {
@@ -42,10 +43,7 @@ pub fn header(
         system: writing.system.clone(),
         settings: settings(nodes, policy),
         policy: spec,
-        grader: match run.grader {
-            GraderKind::Own => "own".to_owned(),
-            GraderKind::MathVerify => "math-verify".to_owned(),
-        },
+        grader: run.grader.to_string(),
     })
 }
 
@@ -53,11 +51,11 @@ pub fn header(
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn grader(args: &RunArgs) -> Result<Grader, Stop> {
+pub fn grader(args: &RunArgs) -> Result<Grader, CliError> {
     match args.grader {
         GraderKind::Own => Ok(Grader::Own),
         GraderKind::MathVerify => MathVerify::start(&args.python, GRADE_LIMIT)
             .map(Grader::MathVerify)
-            .map_err(|error| Stop::new(Exit::Grader, error)),
+            .map_err(|error| CliError::new(Exit::Grader, error)),
     }
 }

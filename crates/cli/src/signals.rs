@@ -5,15 +5,17 @@ use std::sync::Arc;
 use flags::Signals;
 use tokio::{runtime::Runtime, sync::Notify};
 
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 
 /// Runs a command's work to its end on its own runtime. The work's [`Notify`] is notified when a signal asks it to end.
 ///
 /// # Errors
 /// When there is no runtime, or as the work.
-pub fn until_enough<T>(work: impl AsyncFnOnce(Arc<Notify>) -> Result<T, Stop>) -> Result<T, Stop> {
+pub fn until_enough<T>(
+    work: impl AsyncFnOnce(Arc<Notify>) -> Result<T, CliError>,
+) -> Result<T, CliError> {
     let runtime = Runtime::new()
-        .map_err(|why| Stop::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
+        .map_err(|why| CliError::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
     let enough = Arc::new(Notify::new());
     // In its own task: signals must be seen also while the work waits for a slow reader.
     let signals = runtime.spawn(heed_signals(Arc::clone(&enough)));

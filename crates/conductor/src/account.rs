@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thinking::{
     policy::{End, Role, Why},
-    thinker::Failure,
+    shown::{deserialize_line, deserialize_optional_line},
+    thinker::{Failure, ThoughtStart},
 };
 
 use crate::question::Traffic;
@@ -19,8 +20,15 @@ pub struct Summary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// Why the large node had no part in some of it, in one line; the first reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "deserialize_optional_line"
+    )]
     pub degraded: Option<String>,
+    /// How far the answer's thought was where its text begins: what the small model's template leaves of it.
+    #[serde(default, skip_serializing_if = "ThoughtStart::is_unknown")]
+    pub thought: ThoughtStart,
     /// The small model's part.
     pub small: ModelTotals,
     /// The large model's part.
@@ -34,6 +42,9 @@ pub struct Summary {
     /// How many takeovers were not even asked for, because a target had no room for them.
     #[serde(default)]
     pub passed_over: u32,
+    /// How often the answer went round in a loop, and was cut off there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub loops: u32,
     /// Every takeover, in order.
     pub takeovers: Vec<Takeover>,
     /// Where the wall time went.
@@ -54,8 +65,10 @@ pub struct Summary {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelTotals {
     /// The node's name; empty when there is none.
+    #[serde(deserialize_with = "deserialize_line")]
     pub node: String,
     /// The model's name; empty until the node accepted the question.
+    #[serde(deserialize_with = "deserialize_line")]
     pub model: String,
     /// How often it was asked to write.
     pub asks: u32,

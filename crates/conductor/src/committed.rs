@@ -11,7 +11,7 @@ pub(crate) struct CommittedText {
     pieces: Vec<Piece>,
 }
 
-/// Committed text that arrived at once.
+/// Committed text that arrived at once, or of which no ids are known.
 #[derive(Debug)]
 struct Piece {
     end: usize,
@@ -40,6 +40,13 @@ impl CommittedText {
     /// Adds text; `token_ids` is empty when they are not known.
     pub(crate) fn push(&mut self, text: &str, token_ids: &[u32], fingerprint: &Arc<str>) {
         self.text.push_str(text);
+        // Nothing is known of where such pieces meet.
+        if let Some(last) = self.pieces.last_mut().filter(|last| last.token_ids.is_empty())
+            && token_ids.is_empty()
+        {
+            last.end = self.text.len();
+            return;
+        }
         self.pieces.push(Piece {
             end: self.text.len(),
             token_ids: token_ids.to_vec(),

@@ -4,6 +4,7 @@
 //! - A session holds a beginning of the committed text, and at most one proposal that goes on from
 //!   there. One that lags behind catches up before it is asked to write.
 //! - Both nodes write at a time only while the large one has no text: what the small one writes then is an overlap.
+//! - Every session's prompt leaves the thought as the first small node's does, from before it is asked to write.
 //! - At most one proposal that is not provisional grows, at the end of the committed text.
 //! - What is awaited can come: where that is the end of a proposal, it has none yet.
 //!
@@ -19,8 +20,9 @@ mod turns;
 use std::{collections::VecDeque, time::Duration};
 
 use thinking::{
+    loops::LoopFinder,
     policy::{End, Limited, Role, Why},
-    thinker::{Code, Failure, Open},
+    thinker::{Code, Failure, Open, ThoughtStart},
 };
 
 use crate::{
@@ -35,6 +37,10 @@ use crate::{
     side::{Side, Sides},
 };
 
+/// A wake-up that comes so much too late tells of a pause of whoever runs this (Ctrl-Z, a sleeping
+/// machine), not of a silent node.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
 /// One answer on its way. See the module.
 pub struct Conductor {
     question: Question,
@@ -42,10 +48,16 @@ pub struct Conductor {
     policy: Limited,
     sides: Sides,
     committed: CommittedText,
+    /// How far the answer's thought is where its text begins: what the first small node's template leaves of it.
+    thought: ThoughtStart,
+    /// Where the policy wants to know of loops in the committed text.
+    loops: Option<LoopFinder>,
     ledger: Ledger,
     awaiting: Awaiting,
     /// When the awaited node last gave a sign.
     heard_at: Duration,
+    /// When something happened after a time in which nothing did; perhaps whoever runs this stood still.
+    resumed_at: Duration,
     due: VecDeque<Due>,
     asks: u32,
     overlaps: u32,
@@ -80,6 +92,8 @@ enum Due {
     Started { prompt_tokens: u32 },
     /// This side's proposal is complete.
     Finished(Role),
+    /// This side's proposal goes round in a loop.
+    Looped(Role),
     /// The policy's own text is committed.
     Inserted { tokens: u32 },
     /// The takeover's first text is late.
@@ -106,12 +120,15 @@ impl Conductor {
         let mut conductor = Conductor {
             question,
             settings,
+            loops: policy.cuts_loops().then(LoopFinder::default),
             policy,
             sides: Sides { small, large },
             committed: CommittedText::default(),
+            thought: ThoughtStart::Unknown,
             ledger,
             awaiting: Awaiting::Opened,
             heard_at: Duration::ZERO,
+            resumed_at: Duration::ZERO,
             due: VecDeque::new(),
             asks: 0,
             overlaps: 0,
@@ -140,20 +157,29 @@ impl Conductor {
         if self.ended.is_some() {
             return Vec::new();
         }
-        self.step.now = self.step.now.max(now);
+        let (before, now) = (self.step.now, self.step.now.max(now));
+        self.step.now = now;
+        if now - before > OVERSLEPT {
+            self.resumed_at = now;
+        }
         if let Err(ended) = self.take(input).and_then(|()| self.tell_policy()) {
             self.end(ended);
         }
         std::mem::take(&mut self.step.effects)
     }
 
-    /// The caller's wish comes first, then the deadline: a flood of events keeps neither waiting.
+    /// The caller's wish comes first, then the deadline, then a takeover that is long overdue: a flood of events keeps
+    /// none of them waiting.
     fn take(&mut self, input: Input) -> Result<(), Ended> {
         match input {
             Input::Cancel => Err(Ended::Complete(End::Cancelled)),
             _ if self.step.now >= self.hard_deadline() => Err(Ended::Complete(End::Deadline)),
-            Input::Event(node, event) => self.take_event(node, event),
+            Input::Event(node, event) => {
+                self.give_up_overdue()?;
+                self.take_event(node, event)
+            }
             Input::Alive(node) => {
+                self.give_up_overdue()?;
                 self.hear(node);
                 Ok(())
             }
@@ -198,6 +224,7 @@ impl Conductor {
             committed: self.committed.text().get(..bytes).unwrap_or_default().to_owned(),
             sampling: self.question.sampling,
             deadline: self.question.deadline.map(left),
+            thought: self.thought,
         };
         let session = SessionState::open(node, open, &mut self.step);
         self.sides.of_mut(node.role).session = Some(session);

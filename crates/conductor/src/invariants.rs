@@ -22,7 +22,6 @@ use crate::{
     DEADLINE_GRACE, LONGEST,
     port::{Effect, Input, NodeId},
     progress::{Asked, Progress},
-    proposal::FIRST_OVERLAP,
     question::{Question, Settings},
 };
 
@@ -294,7 +293,7 @@ impl Witness {
     fn told(&mut self, progress: &Progress) {
         match progress {
             Progress::Ask(asked) => {
-                if asked.ask < FIRST_OVERLAP {
+                if !asked.is_overlap() {
                     self.awaited = Some(asked.seed);
                 }
                 let ask = LiveAsk {
@@ -316,7 +315,7 @@ impl Witness {
                 if let Some(ask) = self.ask(abandoned.ask) {
                     ask.is_abandoned = true;
                 }
-                let overlap = self.asks.values().find(|ask| ask.asked.ask >= FIRST_OVERLAP);
+                let overlap = self.asks.values().find(|ask| ask.asked.is_overlap());
                 self.awaited = overlap.map(|ask| ask.asked.seed);
             }
             Progress::Kept(kept) => {

@@ -3,7 +3,7 @@
 //! [`Conductor`] drives a policy over a small and a large node. Its one function is
 //! [`Conductor::step`]: what happened and when goes in ([`Input`]), what is to be done comes out
 //! ([`Effect`]). Whoever holds the sessions, the clock and the observer is its shell: real sessions
-//! (`answer`) or simulated ones (`simulator`).
+//! (`answer`), simulated ones (`simulator`) or recorded ones (`lab::replay`).
 //!
 //! Here live no runtime, no clock, no I/O and no log. Time is the [`Duration`]
 //! since the question was asked, and a node is a [`NodeId`]. The same inputs at the same times give
@@ -12,6 +12,7 @@
 pub mod account;
 mod committed;
 mod conductor;
+mod delta_log;
 pub mod invariants;
 mod ledger;
 mod port;

@@ -9,7 +9,8 @@ use thinking::{
     trigger::TriggerMatch,
 };
 
-use crate::account::Summary;
+pub use crate::delta_log::{DeltaLog, LoggedDelta};
+use crate::{account::Summary, proposal::FIRST_OVERLAP};
 
 /// Watches an answer being written.
 pub trait Observer: Send {
@@ -101,6 +102,13 @@ pub struct Asked {
     pub committed_bytes: u64,
 }
 
+impl Asked {
+    /// Whether it is written while the large node is waited for.
+    pub fn is_overlap(&self) -> bool {
+        self.ask >= FIRST_OVERLAP
+    }
+}
+
 /// Committed text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Text {
@@ -137,6 +145,26 @@ pub struct NodeFinished {
     pub first_text_us: Option<u64>,
     /// From the ask to its end, as seen here.
     pub wall_us: u64,
+    /// The pieces in which it came; none in journals of before they were told, or when a node was lost meanwhile.
+    #[serde(default, skip_serializing_if = "DeltaLog::is_empty")]
+    pub deltas: DeltaLog,
+}
+
+impl NodeFinished {
+    /// Why it ended, as its node said it; `None` when the name is unknown. A stop text is taken to end where the
+    /// proposal does.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        Some(match self.reason.as_str() {
+            "end_of_text" => FinishReason::EndOfText,
+            "max_tokens" => FinishReason::MaxTokens,
+            "stop" => FinishReason::Stop { end: self.bytes },
+            "trigger" => FinishReason::Trigger(self.trigger.clone()?),
+            "cancelled" => FinishReason::Cancelled,
+            "deadline" => FinishReason::Deadline,
+            "context_full" => FinishReason::ContextFull,
+            _ => return None,
+        })
+    }
 }
 
 /// A takeover was given up.
@@ -217,15 +245,29 @@ fn is_small(role: &Role) -> bool {
     *role == Role::Small
 }
 
-/// The name of a finish reason, as the wire and the journal spell it.
-pub fn reason_name(reason: &FinishReason) -> &'static str {
-    match reason {
-        FinishReason::EndOfText => "end_of_text",
-        FinishReason::MaxTokens => "max_tokens",
-        FinishReason::Stop { .. } => "stop",
-        FinishReason::Trigger(_) => "trigger",
-        FinishReason::Cancelled => "cancelled",
-        FinishReason::Deadline => "deadline",
-        FinishReason::ContextFull => "context_full",
+#[cfg(test)]
+mod tests {
+    use thinking::{
+        thinker::FinishReason::{self, *},
+        trigger::{TriggerKind, TriggerMatch},
+    };
+
+    #[test]
+    fn reasons_have_the_names_that_journals_of_before_have() {
+        let kind = TriggerKind::Reflection;
+        let found = TriggerMatch { kind, phrase: "wait".to_owned(), cut: 0, start: 0, end: 4 };
+        let reasons: [FinishReason; 7] = [
+            EndOfText,
+            MaxTokens,
+            Stop { end: 4 },
+            Trigger(found),
+            Cancelled,
+            Deadline,
+            ContextFull,
+        ];
+        assert_eq!(
+            reasons.each_ref().map(<&str>::from).join(" "),
+            "end_of_text max_tokens stop trigger cancelled deadline context_full"
+        );
     }
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use thinking::{
     policy::Ask,
     thinker::{Delta, FinishReason, Finished, Propose, Timing},
+    trigger::Watch,
 };
 
 pub(crate) use self::text::ProposedText;
@@ -29,8 +30,10 @@ use crate::{LONGEST, micros};
 /// seeds, that they would have without.
 pub(crate) const FIRST_OVERLAP: u32 = 1 << 31;
 
-/// No token is longer.
+/// No token is longer,
 const LONGEST_TOKEN_BYTES: usize = 1024;
+/// and of many none: the longest ones that are often written are runs of spaces.
+const LONG_TOKEN_BYTES: usize = 128;
 
 /// A proposal. See the module.
 #[derive(Debug)]
@@ -106,10 +109,14 @@ impl Proposal {
 
     /// What a session is asked for: the ask, less what was already made of it.
     pub(crate) fn propose(&self) -> Propose {
+        let mut watch = self.ask.watch.clone();
+        if let Some(watch) = &mut watch {
+            watch.from_next_break &= !is_beyond(watch, self.text.before_session());
+        }
         Propose {
             max_tokens: self.tokens_left(),
             stop: self.ask.stop.clone(),
-            watch: self.ask.watch.clone(),
+            watch,
             seed: self.seed,
             report_entropy: false,
         }
@@ -197,7 +204,8 @@ impl Proposal {
     pub(crate) fn push(&mut self, delta: Delta, now: Duration) -> Result<(), &'static str> {
         let tokens = self.text.tokens_made().saturating_add(delta.tokens);
         let bytes = self.text.len() + delta.text.len();
-        if tokens > self.ask.max_tokens || bytes > (tokens as usize + 1) * LONGEST_TOKEN_BYTES {
+        let most_bytes = LONGEST_TOKEN_BYTES + LONG_TOKEN_BYTES * tokens as usize;
+        if tokens > self.ask.max_tokens || bytes > most_bytes {
             return Err("it wrote more than it was asked for");
         }
         if tokens == 0 && bytes > 0 {
@@ -207,7 +215,7 @@ impl Proposal {
             self.first_text_at.get_or_insert(now);
             self.state = State::Writing;
         }
-        self.text.push(delta);
+        self.text.push(delta, now.saturating_sub(self.asked_at));
         Ok(())
     }
 
@@ -293,4 +301,11 @@ impl Proposal {
         self.text.complete(finished.tokens);
         Completion { finished, at: now }
     }
+}
+
+/// Whether a text is behind the window of the break before it, or has a break of its own: then the watch of what
+/// follows need not begin with the next one.
+fn is_beyond(watch: &Watch, text: &str) -> bool {
+    let has_break = watch.delimiters.iter().any(|delimiter| text.contains(delimiter.as_str()));
+    has_break || text.chars().count() >= usize::try_from(watch.window_chars).unwrap_or(usize::MAX)
 }

@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use thinking::thinker::{Append, Command, Open, Opened, Propose, Warmed};
+use thinking::thinker::{Append, Command, Open, Opened, Propose, ThoughtStart, Warmed};
 
 use crate::{
     committed::{CommittedText, TextPosition},
@@ -65,6 +65,9 @@ pub(crate) struct SessionState {
     pub(crate) proposing: bool,
     /// Of its tokenizer; empty until the session is accepted.
     pub(crate) fingerprint: Arc<str>,
+    /// How far the thought is where the answer's text begins, as far as that is known: what it was asked for, or else
+    /// what its template leaves.
+    pub(crate) thought: ThoughtStart,
     opened_at: Duration,
     /// How long opening took; `None` until it is accepted.
     opened_in: Option<Duration>,
@@ -73,7 +76,7 @@ pub(crate) struct SessionState {
 impl SessionState {
     /// Opens a session with committed text.
     pub(crate) fn open(node: NodeId, open: Open, step: &mut Step) -> Self {
-        let given = TextPosition::after(&open.committed);
+        let (given, thought) = (TextPosition::after(&open.committed), open.thought);
         step.effects.push(Effect::Open(node, open));
         SessionState {
             node,
@@ -83,6 +86,7 @@ impl SessionState {
             heard_at: step.now,
             proposing: false,
             fingerprint: "".into(),
+            thought,
             opened_at: step.now,
             opened_in: None,
         }
@@ -94,6 +98,9 @@ impl SessionState {
             return None;
         }
         self.fingerprint = opened.card.tokenizer_fingerprint.as_str().into();
+        if self.thought.is_unknown() {
+            self.thought = opened.card.thought;
+        }
         self.opened_in = Some(now.saturating_sub(self.opened_at));
         self.opened_in
     }

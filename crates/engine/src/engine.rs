@@ -12,7 +12,7 @@ use std::{
 };
 
 use candle_core::{Device, DeviceLocation};
-use text::{ChatTemplate, Tokenizer};
+use text::Tokenizer;
 use thinking::thinker::{Code, Event, Failure, ModelCard, Session, SessionServer, Thinker};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -25,7 +25,7 @@ use crate::{
         BLOCK, Decoder, LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource,
         load_model,
     },
-    prompt::PromptTemplate,
+    prompt,
     scheduler::Scheduler,
 };
 
@@ -69,9 +69,11 @@ impl Default for EngineOptions {
 pub struct Engine {
     card: ModelCard,
     computed_tokens: Arc<AtomicU64>,
+    pulse: Arc<AtomicU64>,
     kv_budget_bytes: u64,
     kv: Arc<KvCounters>,
     no_template: Option<String>,
+    notes: Vec<String>,
     /// Gone only while dropping.
     arrivals: Option<mpsc::Sender<SessionServer>>,
     thread: Option<JoinHandle<()>>,
@@ -119,14 +121,15 @@ impl Engine {
             context_tokens: context as u32,
             device: device_name(decoder.device()),
             tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
+            thought: prompt::thought_start(&tokenizer),
         };
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();
         let computed_tokens = Arc::new(AtomicU64::new(0));
-        let template = ChatTemplate::of(&tokenizer);
-        let no_template = template.unusable().map(str::to_owned);
+        let pulse = Arc::clone(&decoder.pulse);
+        let no_template = tokenizer.template().unusable().map(str::to_owned);
+        let notes = tokenizer.notes().to_vec();
         let host = ModelHost {
-            template: PromptTemplate(template),
             decoder,
             tokenizer,
             card: card.clone(),
@@ -142,7 +145,17 @@ impl Engine {
             .spawn(move || Scheduler::new(host, store, arriving).run())
             .map_err(LoadError::Thread)?;
         let (arrivals, thread) = (Some(arrivals), Some(thread));
-        Ok(Engine { card, computed_tokens, kv_budget_bytes, kv, no_template, arrivals, thread })
+        Ok(Engine {
+            card,
+            computed_tokens,
+            pulse,
+            kv_budget_bytes,
+            kv,
+            no_template,
+            notes,
+            arrivals,
+            thread,
+        })
     }
 
     /// What is served.
@@ -160,6 +173,11 @@ impl Engine {
         self.no_template.as_deref()
     }
 
+    /// What whoever loaded the model should know of its files; one line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Tokens computed since the start, prefilled ones counted: a test sees here that compute
     /// stopped.
     pub fn computed_tokens(&self) -> u64 {
@@ -168,6 +186,10 @@ impl Engine {
 }
 
 impl Thinker for Engine {
+    fn pulse(&self) -> Option<u64> {
+        Some(self.pulse.load(Ordering::Relaxed))
+    }
+
     fn session(&self) -> Session {
         let (session, server) = Session::channel();
         let Some(arrivals) = &self.arrivals else { return session };

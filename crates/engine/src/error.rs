@@ -34,6 +34,25 @@ pub enum LoadError {
         /// What does not fit.
         why: String,
     },
+    /// A repository was cloned without its large files.
+    #[error(
+        "{} is a Git LFS pointer and not the file that it stands for; run `git lfs pull` in its folder, or download \
+         the file",
+        path.display()
+    )]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A part of a split GGUF file is not there.
+    #[error(
+        "{} is missing, a part of a split GGUF file; put all parts into one folder under their own names",
+        path.display()
+    )]
+    MissingPart {
+        /// The part.
+        path: PathBuf,
+    },
     /// Not one of the families this engine computes.
     #[error(
         "{} holds architecture {found:?}, which is not supported; use a model of the llama, qwen2 \

@@ -8,13 +8,12 @@ use std::{
 use text::Tokenizer;
 use thinking::thinker::ModelCard;
 
-use crate::{model::Decoder, prompt::PromptTemplate};
+use crate::model::Decoder;
 
 /// A loaded model and the limits that its sessions keep.
 pub(crate) struct ModelHost {
     pub(crate) decoder: Decoder,
     pub(crate) tokenizer: Tokenizer,
-    pub(crate) template: PromptTemplate,
     pub(crate) card: ModelCard,
     /// Longest session in tokens.
     pub(crate) context: usize,

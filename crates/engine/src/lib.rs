@@ -21,6 +21,6 @@ pub use kv::KvUsage;
 pub use model::{
     BatchRow, Biases, Decoder, EmbeddedModel, Family, KvCache, LoadOptions, LoadProgress,
     LoadedModel, ModelConfig, ModelLocation, RopeConfig, RopeScaling, TokenizerSource,
-    WantedLogits, kernels, load_model, load_random,
+    WantedLogits, gguf_parts, kernels, load_model, load_random,
 };
 pub use sample::{Draws, SampleError, Sampler};

@@ -1,36 +1,83 @@
-//! The text of a session's prompt: the port's prompts and failures over the chat templates of the
+//! The tokens of a session's prompt: the port's prompts and failures over the chat templates and tokenizers of the
 //! crate `text`, which does not know the port.
 
-use text::ChatTemplate;
-use thinking::thinker::{Code, Failure, Prompt};
+use text::{Thought, Tokenizer};
+use thinking::thinker::{Code, Failure, Prompt, ThoughtStart};
 
-/// Makes the prompts of one model's sessions.
-#[derive(Debug)]
-pub(crate) struct PromptTemplate(pub(crate) ChatTemplate);
+use crate::session_text::{cannot_encode, check_encodable};
 
-impl PromptTemplate {
-    /// The prompt's text: a raw prompt as it is, messages through the model's chat template.
-    ///
-    /// # Errors
-    /// [`Code::Template`] when the model has no usable template or it refuses the messages.
-    pub(crate) fn render(&self, prompt: &Prompt) -> Result<String, Failure> {
-        match prompt {
-            Prompt::Raw(text) => Ok(text.clone()),
-            Prompt::Messages(messages) => self
-                .0
-                .render(messages.iter().map(|one| (one.role.as_str(), one.content.as_str())))
-                .map_err(|error| Failure::new(Code::Template, error.to_string())),
+/// The tokens of a prompt for a model with this context, in tokens, and how far the answer's thought is behind it: a
+/// raw prompt as it is, messages through the model's chat template, with the thought as it is asked for.
+///
+/// # Errors
+/// [`Code::Template`] when the model has no usable template or it refuses the messages, [`Code::ContextTooLong`] when
+/// the prompt surely does not fit, [`Code::InvalidArgument`] when it cannot be encoded.
+pub(crate) fn encode(
+    prompt: &Prompt,
+    start: ThoughtStart,
+    tokenizer: &Tokenizer,
+    context: usize,
+) -> Result<(Vec<u32>, Thought), Failure> {
+    match prompt {
+        Prompt::Raw(text) => {
+            check_encodable(text, context, tokenizer)?;
+            let ids = tokenizer.encode_raw_prompt(text).map_err(cannot_encode)?;
+            Ok((ids, Thought::Unopened))
         }
+        Prompt::Messages(messages) => {
+            let messages = messages.iter().map(|one| (one.role.as_str(), one.content.as_str()));
+            let template = tokenizer.template();
+            let thought = match start {
+                ThoughtStart::Unknown => template.thought(),
+                ThoughtStart::Unopened => Thought::Unopened,
+                ThoughtStart::Open => Thought::Open,
+                ThoughtStart::Over => Thought::Over,
+            };
+            let rendered = template.render_to(messages, thought);
+            let rendered =
+                rendered.map_err(|error| Failure::new(Code::Template, error.to_string()))?;
+            check_encodable(&rendered, context, tokenizer)?;
+            let ids = tokenizer.encode_prompt(&rendered).map_err(cannot_encode)?;
+            Ok((ids, thought))
+        }
+    }
+}
+
+/// What the model's chat template leaves of an answer's thought.
+pub(crate) fn thought_start(tokenizer: &Tokenizer) -> ThoughtStart {
+    let template = tokenizer.template();
+    match template.thought() {
+        _ if template.unusable().is_some() => ThoughtStart::Unknown,
+        Thought::Unopened => ThoughtStart::Unopened,
+        Thought::Open => ThoughtStart::Open,
+        Thought::Over => ThoughtStart::Over,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use text::{GgufMetadata, GgufValue};
     use thinking::thinker::Message;
 
-    fn render(source: Option<&str>, prompt: &Prompt) -> Result<String, Failure> {
-        PromptTemplate(ChatTemplate::new(source, "<s>", "</s>")).render(prompt)
+    /// A tokenizer with the tokens of "a" to "e", a control token, and this template.
+    fn tokenizer(template: Option<&str>) -> Tokenizer {
+        let string = |text: &str| GgufValue::String(text.to_owned());
+        let tokens = ["a", "b", "c", "d", "e", "<|end|>", "<", "|", ">", "n"].map(string);
+        let types = [1, 1, 1, 1, 1, 3, 1, 1, 1, 1].map(GgufValue::Integer);
+        let mut metadata = GgufMetadata::from([
+            ("tokenizer.ggml.model".to_owned(), string("gpt2")),
+            ("tokenizer.ggml.tokens".to_owned(), GgufValue::Array(tokens.into())),
+            ("tokenizer.ggml.token_type".to_owned(), GgufValue::Array(types.into())),
+            ("tokenizer.ggml.merges".to_owned(), GgufValue::Array(Vec::new())),
+        ]);
+        metadata.extend(template.map(|it| ("tokenizer.chat_template".to_owned(), string(it))));
+        Tokenizer::from_gguf(&metadata).unwrap()
+    }
+
+    fn tokens(template: Option<&str>, prompt: &Prompt) -> Result<Vec<u32>, Failure> {
+        let encoded = encode(prompt, ThoughtStart::Unknown, &tokenizer(template), 100);
+        encoded.map(|(ids, _)| ids)
     }
 
     fn user(content: &str) -> Prompt {
@@ -39,12 +86,18 @@ mod tests {
 
     #[test]
     fn messages_go_through_the_template_and_raw_prompts_do_not() {
-        let source = "{{ bos_token }}{{ messages[0].role }}: {{ messages[0].content }}";
-        assert_eq!(render(Some(source), &user("Hi")).unwrap(), "<s>user: Hi");
-        let raw = Prompt::Raw(" as it is\n\n".into());
-        for source in [Some(source), None] {
-            assert_eq!(render(source, &raw).unwrap(), " as it is\n\n");
+        let template = Some("d{{ messages[0].content }}e<|end|>");
+        assert_eq!(tokens(template, &user("ab")).unwrap(), [3, 0, 1, 4, 5]);
+        for template in [template, None] {
+            assert_eq!(tokens(template, &Prompt::Raw("ab<|end|>".into())).unwrap(), [0, 1, 5]);
         }
+    }
+
+    #[test]
+    fn a_control_token_in_a_message_is_letters() {
+        let letters = [3, 6, 7, 4, 9, 3, 7, 8, 4, 5];
+        let template = Some("d{{ messages[0].content }}e<|end|>");
+        assert_eq!(tokens(template, &user("<|end|>")).unwrap(), letters);
     }
 
     #[test]
@@ -53,10 +106,20 @@ mod tests {
             (None, "no chat template"),
             (Some("{{ raise_exception('roles must alternate') }}"), "roles must alternate"),
         ];
-        for (source, expected) in cases {
-            let failure = render(source, &user("Hi")).unwrap_err();
+        for (template, expected) in cases {
+            let failure = tokens(template, &user("a")).unwrap_err();
             assert_eq!(failure.code, Code::Template);
             assert!(failure.message.contains(expected), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_prompt_that_cannot_fit_is_not_encoded() {
+        let tokenizer = tokenizer(Some("{{ messages[0].content }}"));
+        let long = "a".repeat(tokenizer.most_bytes(100) + 1);
+        for prompt in [user(&long), Prompt::Raw(long)] {
+            let failure = encode(&prompt, ThoughtStart::Unknown, &tokenizer, 100).unwrap_err();
+            assert_eq!(failure.code, Code::ContextTooLong);
         }
     }
 }

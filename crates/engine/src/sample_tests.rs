@@ -82,8 +82,14 @@ fn broken_logits_and_rules_are_errors() {
         Sampling { top_p: 1.5, ..off() },
         Sampling { min_p: -0.1, ..off() },
         Sampling { repetition_penalty: f32::INFINITY, ..off() },
+        // Logits that are divided or multiplied by these leave the numbers' range.
+        Sampling { repetition_penalty: 1e-40, ..off() },
+        Sampling { repetition_penalty: 1e38, ..off() },
     ] {
         assert!(matches!(Sampler::new(rules), Err(SampleError::BadRule(_))), "{rules:?}");
+    }
+    for repetition_penalty in [0.0, 0.01, 100.0] {
+        assert!(Sampler::new(Sampling { repetition_penalty, ..off() }).is_ok());
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Each turn takes in commands, draws a token for every session that has logits, computes the next
 //! token of all proposing sessions in one forward pass, and one chunk of prefill for one session, in
-//! rotation. With nothing to do the thread sleeps until a caller wakes it or a deadline comes. How
-//! one session goes through its commands is in [`crate::active_session`].
+//! rotation. With nothing to do the thread sleeps until a caller wakes it or a deadline comes, and
+//! while there are sessions no longer than a second. How one session goes through its commands is in
+//! [`crate::active_session`].
 //!
 //! When the memory for caches is used up, sessions that wait for their callers give theirs up first,
 //! then those that came later. The oldest session always gets what it needs, so something always goes on.
@@ -18,7 +19,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Wake, Waker},
     thread::Thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use thinking::thinker::{Code, Failure, SessionServer};
@@ -33,6 +34,9 @@ use crate::{
 
 /// While others are waiting for their next token, a chunk of prefill is this much shorter.
 const BESIDE_DECODING: usize = 4;
+
+/// How often the thread goes round, and so shows that it lives, while no session has anything to compute.
+const IDLE_TURN: Duration = Duration::from_secs(1);
 
 /// Sessions beside the open ones that may wait for their first command.
 const UNOPENED: usize = 256;
@@ -98,18 +102,19 @@ impl Scheduler {
         }
     }
 
-    /// Sleeps until a caller wakes the thread, or a session is kept no longer.
+    /// Sleeps until a caller wakes the thread, a session is kept no longer, or its next idle turn.
     fn rest(&self) {
-        match self.sessions.iter().filter_map(ActiveSession::overdue).min() {
-            Some(first) => {
-                std::thread::park_timeout(first.saturating_duration_since(Instant::now()));
-            }
-            None => std::thread::park(),
+        if self.sessions.is_empty() {
+            return std::thread::park();
         }
+        let first = self.sessions.iter().filter_map(ActiveSession::overdue).min();
+        let left = first.map(|first| first.saturating_duration_since(Instant::now()));
+        std::thread::park_timeout(left.unwrap_or(IDLE_TURN).min(IDLE_TURN));
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Turn {
         self.turn += 1;
+        self.host.decoder.pulse.fetch_add(1, Ordering::Relaxed);
         if self.admit(context) {
             self.fail_all(Code::Unavailable, "the node is shutting down; use another one");
             for session in &mut self.sessions {

@@ -5,7 +5,7 @@
 //! or talks to anybody: that is [`crate::scheduler`]'s part. What happens while a proposal is being
 //! made is in [`crate::proposal`].
 
-use text::{Tokenizer, TokenizerError};
+use text::{Thought, Tokenizer, TokenizerError};
 use thinking::thinker::{Append, Code, Failure};
 
 use crate::{
@@ -23,6 +23,8 @@ pub(crate) struct SessionText {
     tail: String,
     /// Where the tail's tokens begin.
     tail_start: usize,
+    /// How far the answer's thought is before the tail.
+    thought: Thought,
     cache: KvCache,
     /// How many of the first tokens have been entered in the store.
     shared: usize,
@@ -37,8 +39,13 @@ pub(crate) struct SessionText {
 }
 
 impl SessionText {
-    /// A session whose prompt is these tokens; nothing is computed yet.
-    pub(crate) fn new(prompt: Vec<u32>, cache: KvCache, context: usize) -> Result<Self, Failure> {
+    /// A session whose prompt is these tokens, and leaves the answer's thought so far; nothing is computed yet.
+    pub(crate) fn new(
+        prompt: Vec<u32>,
+        thought: Thought,
+        cache: KvCache,
+        context: usize,
+    ) -> Result<Self, Failure> {
         if prompt.is_empty() {
             let message = "the prompt is empty; send at least one character";
             return Err(Failure::new(Code::InvalidArgument, message));
@@ -47,6 +54,7 @@ impl SessionText {
             tail: String::new(),
             tail_start: prompt.len(),
             tokens: prompt,
+            thought,
             cache,
             shared: 0,
             evicted: None,
@@ -70,7 +78,7 @@ impl SessionText {
             self.check_fits(before + append.token_ids.len(), "the text")?;
             self.tokens.extend_from_slice(&append.token_ids);
             self.logits = None;
-            self.fix_tail();
+            self.fix_tail(&append.text);
         } else {
             self.encode_tail(&append.text, tokenizer)?;
             self.drifted_appends += u32::from(!append.token_ids.is_empty());
@@ -88,15 +96,17 @@ impl SessionText {
         let (whole_tokens, whole_bytes) = own.whole(kept.len());
         self.cut(own.start() + whole_tokens);
         if whole_tokens > 0 {
-            self.fix_tail();
+            self.fix_tail(&kept[..whole_bytes]);
         }
         // A token that was cut in two is encoded again from what is left of it.
         self.encode_tail(&kept[whole_bytes..], tokenizer)?;
         Ok(self.tokens.len().saturating_sub(own.start()) as u32)
     }
 
-    /// The tokens before here will not be encoded anew.
-    fn fix_tail(&mut self) {
+    /// The tokens before here will not be encoded anew; the last of them are those of `text`.
+    fn fix_tail(&mut self, text: &str) {
+        self.tail.push_str(text);
+        self.thought = self.thought.after(&self.tail);
         self.tail.clear();
         self.tail_start = self.tokens.len();
     }
@@ -109,7 +119,7 @@ impl SessionText {
         let joined = format!("{}{text}", self.tail);
         let room = self.context.saturating_sub(self.tail_start);
         check_encodable(&joined, room, tokenizer)?;
-        let encoded = tokenizer.encode_committed(&joined).map_err(cannot_encode)?;
+        let encoded = tokenizer.encode_committed(&joined, self.thought).map_err(cannot_encode)?;
         self.check_fits(self.tail_start + encoded.ids.len(), "the text")?;
         let old = &self.tokens[self.tail_start..];
         let same = old.iter().zip(&encoded.ids).take_while(|(old, new)| old == new).count();
@@ -120,6 +130,7 @@ impl SessionText {
         }
         let (bytes, tokens) = frozen(&joined, &encoded.spans);
         self.tail_start += tokens;
+        self.thought = self.thought.after(&joined[..bytes]);
         self.tail = joined[bytes..].to_owned();
         Ok(())
     }

@@ -198,6 +198,25 @@ impl Gguf {
     }
 
     fn write(&self, path: &Path) {
+        write_gguf(path, &self.metadata, &self.tensors());
+    }
+
+    /// Writes the file in parts, as llama-gguf-split does: what is not about tensors is in the first one.
+    fn write_parts(&self, folder: &Path, parts: usize) -> Vec<PathBuf> {
+        let path = |part| folder.join(format!("model-{part:05}-of-{parts:05}.gguf"));
+        let paths: Vec<PathBuf> = (1..=parts).map(path).collect();
+        let tensors = self.tensors();
+        let pieces = tensors.chunks(tensors.len().div_ceil(parts));
+        for (number, (path, piece)) in paths.iter().zip(pieces).enumerate() {
+            let mut metadata = if number == 0 { self.metadata.clone() } else { Vec::new() };
+            metadata.push(("split.no", Value::U16(number as u16)));
+            metadata.push(("split.count", Value::U16(parts as u16)));
+            write_gguf(path, &metadata, piece);
+        }
+        paths
+    }
+
+    fn tensors(&self) -> Vec<(String, QTensor)> {
         let mut tensors = Vec::new();
         let mut add = |name: &str, dims: &[usize], dtype| {
             if name != self.without {
@@ -217,10 +236,71 @@ impl Gguf {
         for linear in ["attn_q", "attn_k", "attn_v"] {
             add(&format!("blk.0.{linear}.bias"), &[32], GgmlDType::F32);
         }
-        let metadata: Vec<_> = self.metadata.iter().map(|(key, value)| (*key, value)).collect();
-        let tensors: Vec<_> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
-        gguf_file::write(&mut fs::File::create(path).unwrap(), &metadata, &tensors).unwrap();
+        tensors
     }
+}
+
+fn write_gguf(path: &Path, metadata: &[(&str, Value)], tensors: &[(String, QTensor)]) {
+    let metadata: Vec<_> = metadata.iter().map(|(key, value)| (*key, value)).collect();
+    let tensors: Vec<_> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
+    gguf_file::write(&mut fs::File::create(path).unwrap(), &metadata, &tensors).unwrap();
+}
+
+#[test]
+fn a_split_gguf_file_is_one_model_by_the_name_of_any_part() {
+    let scratch = tempfile::tempdir().unwrap();
+    let whole = scratch.path().join("model.gguf");
+    Gguf::default().write(&whole);
+    let load = |path: &Path| load_model(&path.into(), &LoadOptions::default(), &mut |_| {});
+    let whole = load(&whole).unwrap();
+    let parts = Gguf::default().write_parts(scratch.path(), 3);
+    for part in &parts {
+        let model = load(part).unwrap();
+        assert_eq!(model.parameters, whole.parameters);
+        assert_eq!(ModelLocation::from(part.as_path()).name(), "model");
+    }
+    // By another name a part does not say where the others are.
+    let renamed = scratch.path().join("renamed.gguf");
+    fs::copy(&parts[0], &renamed).unwrap();
+    assert_says(&error(&renamed), &["renamed.gguf", "split into 3 parts and there are 1"]);
+    fs::remove_file(&parts[1]).unwrap();
+    for part in [&parts[0], &parts[2]] {
+        assert_says(&error(part), &["model-00002-of-00003.gguf is missing"]);
+    }
+}
+
+#[test]
+fn tensors_aligned_to_nothing_are_refused_wherever_the_header_says_so() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.gguf");
+    let long = Value::Array(vec![Value::String("x".repeat(1000)); 70]);
+    let numbers = Value::Array(vec![Value::F64(0.5); 3]);
+    let far = Gguf::default().set("tokenizer.tokens", long).set("tokenizer.scores", numbers);
+    for zero in [Value::U8(0), Value::I16(0), Value::U32(0)] {
+        Gguf { metadata: far.metadata.clone(), ..Gguf::default() }
+            .set("general.alignment", zero)
+            .write(&path);
+        assert_says(&error(&path), &["damaged or incomplete", "aligned to nothing"]);
+    }
+    // Neither a text that says so nor another kind of number is meant.
+    let name = Value::String("general.alignment\u{4}\0\0\0\0\0\0\0".to_owned());
+    Gguf::default().set("general.name", name).set("general.alignment", Value::U64(0)).write(&path);
+    load_model(&path.as_path().into(), &LoadOptions::default(), &mut |_| {}).unwrap();
+}
+
+#[test]
+fn a_pointer_in_the_place_of_a_file_is_called_one() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 144080\n";
+    let says = ["is a Git LFS pointer", "`git lfs pull`"];
+    for name in ["model.safetensors", "tokenizer.json", "config.json"] {
+        let scratch = copy("qwen2-gqa");
+        fs::write(scratch.path().join(name), pointer).unwrap();
+        assert_says(&error(scratch.path()), &[&says[..], &[name]].concat());
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.gguf");
+    fs::write(&path, pointer).unwrap();
+    assert_says(&error(&path), &says);
 }
 
 #[test]

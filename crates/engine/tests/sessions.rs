@@ -10,11 +10,11 @@ use std::{collections::BTreeSet, time::Duration};
 use candle_core::{Device, Tensor};
 use common::{Caller, ask, engine, fixture, greedy, open};
 use engine::{Engine, EngineOptions, LoadOptions};
-use text::Tokenizer;
+use text::{Thought, Tokenizer};
 use thinking::{
     thinker::{
         Code, Command, EVENT_QUEUE, Event, FinishReason, Open, Prompt, Propose, Sampling, TextHash,
-        Thinker,
+        Thinker, ThoughtStart,
     },
     trigger::Watch,
 };
@@ -61,10 +61,39 @@ async fn a_commit_cuts_the_cache_back_and_computes_nothing_again() {
 }
 
 #[tokio::test]
+async fn a_prompt_leaves_the_thought_as_it_is_asked_to() {
+    // One token per byte, and one for each mark; the template ends with "<think>" and a line's end.
+    let engine = engine("tiny-llama", options());
+    assert_eq!(engine.card().thought, ThoughtStart::Open);
+    let mut tokens = Vec::new();
+    for thought in
+        [ThoughtStart::Unknown, ThoughtStart::Open, ThoughtStart::Unopened, ThoughtStart::Over]
+    {
+        let (_, opened, _) = Caller::open(&engine, Open { thought, ..open("") }).await;
+        tokens.push(opened.prompt_tokens);
+    }
+    let own = tokens[0];
+    assert_eq!(tokens, [own, own, own - 2, own + 4]);
+}
+
+#[tokio::test]
+async fn the_first_closing_mark_is_a_token_and_later_ones_are_letters() {
+    let engine = engine("tiny-llama", options());
+    let (mut caller, ..) = Caller::open(&engine, open("")).await;
+    assert_eq!(caller.append("So</think>").await.tokens, 3);
+    assert_eq!(caller.append("a</think>").await.tokens, 9);
+    // It may come in pieces, behind text of its own, and with the session.
+    let (mut caller, ..) = Caller::open(&engine, open("So</thi")).await;
+    assert_eq!(caller.append("nk>").await.tokens, 0, "four letters more are four tokens fewer");
+    let (_, _, warmed) = Caller::open(&engine, open("So</think>a</think>")).await;
+    assert_eq!(warmed.tokens, 12);
+}
+
+#[tokio::test]
 async fn text_that_comes_in_pieces_takes_the_tokens_of_the_whole() {
     let text = " therefore the answer is 42, because 6 times 7 equals 42. Let me check";
     let tokenizer = Tokenizer::from_json(&fixture("tiny-qwen2/tokenizer.json")).unwrap();
-    let whole = tokenizer.encode_committed(text).unwrap().ids.len() as u32;
+    let whole = tokenizer.encode_committed(text, Thought::Open).unwrap().ids.len() as u32;
     let engine = engine("tiny-qwen2", options());
     for size in [1, 3, 8, 100] {
         let (mut caller, ..) = Caller::open(&engine, open("So")).await;
@@ -92,9 +121,9 @@ async fn token_ids_are_taken_only_where_they_spell_the_text() {
     // One token per letter: not what the tokenizer would give.
     let letters: Vec<u32> = text
         .chars()
-        .flat_map(|c| tokenizer.encode_committed(&c.to_string()).unwrap().ids)
+        .flat_map(|c| tokenizer.encode_committed(&c.to_string(), Thought::Open).unwrap().ids)
         .collect();
-    let whole = tokenizer.encode_committed(text).unwrap().ids;
+    let whole = tokenizer.encode_committed(text, Thought::Open).unwrap().ids;
     assert!(whole.len() < letters.len());
     let cases = [
         (letters.clone(), letters.len()),
@@ -247,6 +276,7 @@ async fn paragraphs_tell_the_entropy_of_their_first_token() {
         window_chars: 5,
         phrases: vec![],
         from_next_break: false,
+        until: Vec::new(),
     });
     let propose = Propose { report_entropy: true, watch, ..ask(200) };
     let proposal = caller.propose(propose).await;

@@ -92,8 +92,8 @@ pub enum Source {
     Replayed {
         /// The link that they were recorded over.
         recorded_over: String,
-        /// Answers that would have gone another way over the link: patience would have ended.
-        doubtful: usize,
+        /// Answers left out of the figures because they would have gone another way over the link.
+        diverged: usize,
         /// The answers left out of the figures because their journals cannot be used, and the reason for the first.
         unusable: Option<(usize, String)>,
     },
@@ -154,7 +154,7 @@ fn replayed<'a>(
     link: &LinkProfile,
 ) -> Result<(Vec<Timed<'a>>, Source), String> {
     let first = cells.first().ok_or("it was swept neither over this link nor over loopback")?;
-    let (mut doubtful, mut unusable) = (0, None);
+    let (mut diverged, mut unusable) = (0, None);
     let mut answers = Vec::new();
     for cell in cells {
         for graded in cell.graded() {
@@ -169,14 +169,21 @@ fn replayed<'a>(
                 replay(&recording, &Conditions::over(link.clone(), cell.seed))
             });
             let timed = timed.map_err(|why| format!("it cannot be replayed: {why}"))?;
-            doubtful += usize::from(timed.doubt.is_some());
+            if timed.diverged.is_some() {
+                diverged += 1;
+                continue;
+            }
             answers.push((graded, timed.time.total_us));
         }
+    }
+    if answers.is_empty() && diverged > 0 {
+        let why = "over this link every answer would have gone another way than it was recorded";
+        return Err(why.to_owned());
     }
     if answers.is_empty() {
         return Err(unusable.map_or_else(|| "nothing was graded".to_owned(), |(_, why)| why));
     }
-    Ok((answers, Source::Replayed { recorded_over: first.link.name.clone(), doubtful, unusable }))
+    Ok((answers, Source::Replayed { recorded_over: first.link.name.clone(), diverged, unusable }))
 }
 
 /// The pair of models that a policy was asked of.

@@ -1,31 +1,66 @@
 //! Replay: a recorded answer re-timed over another link, without models, in simulated time.
 //!
-//! [`Recording`] is what replay takes from a journal, [`replay`] rebuilds the messages between the
-//! coordinator and its nodes from it and runs them through the [model of a
-//! link](crate::link::Direction). docs/replay.md tells the method and how far it can be trusted.
+//! [`Recording`] is what replay takes from a journal. [`replay`] runs the machine of an answer ([`conductor`]) with it:
+//! with a policy that does what was recorded, over nodes that take as long as was recorded, behind the
+//! [model of a link](crate::link::Direction). docs/replay.md tells the method and how far it can be trusted.
 //!
-//! It re-times the decisions that were recorded; it does not decide anew. A policy that looks at
-//! the clock (a takeover's deadline, a budget of time) would decide otherwise over another link,
-//! and replay cannot tell how. Where the recorded settings themselves would have ended the answer
-//! otherwise, [`Replayed::doubt`] says so.
+//! It re-times the decisions that were recorded; it does not decide anew. Where the times over the link would have led
+//! to another decision, the answer has diverged: [`Replayed::diverged`] says where, and the figures end there.
 //!
-//! What does not live here: reading journals ([`answer::journal`]), links, statistics, and anything that waits.
+//! What does not live here: a rule of the conductor, reading journals ([`answer::journal`]), links, statistics, and
+//! anything that waits.
 
+mod asks;
 mod conditions;
 mod error;
-mod exchange;
 mod node;
+mod policy;
+mod reader;
 mod recording;
 mod replayed;
+mod shell;
 mod sizes;
 mod warming;
 
+use answer::{Progress, journal::Journal};
+use thinking::policy::Role;
+
+use self::shell::{Ran, Shell};
 pub use self::{
     conditions::Conditions,
     error::ReplayError,
     recording::{RecordedOver, Recording},
-    replayed::{Doubt, Replayed},
+    replayed::{Divergence, Race, Replayed},
 };
+
+impl Recording {
+    /// Takes from a journal what replay needs.
+    ///
+    /// # Errors
+    /// When the journal has no end, the answer did not end by itself, a node was lost or sent its text again, two asks
+    /// went on at a time that no policy makes so, or events contradict each other.
+    pub fn new(journal: &Journal, over: RecordedOver) -> Result<Recording, ReplayError> {
+        let recording = reader::read(journal, over)?;
+        // Some contradictions show only when it is played.
+        let played = play(&recording, &Conditions::none())?;
+        let texts = journal.events.iter().filter_map(|stamped| match &stamped.progress {
+            Progress::Text(text) => Some(text.text.as_str()),
+            _ => None,
+        });
+        if played.diverged.is_none() && played.outcome.text() != texts.collect::<String>() {
+            let question = recording.question().to_owned();
+            let why = "what its nodes wrote and what was kept of it is not its text".to_owned();
+            return Err(ReplayError::Inconsistent { question, why });
+        }
+        Ok(recording)
+    }
+}
+
+fn play(recording: &Recording, conditions: &Conditions) -> Result<Ran, ReplayError> {
+    let question = recording.question();
+    let inconsistent = |why| ReplayError::Inconsistent { question: question.to_owned(), why };
+    Shell::new(recording, conditions).run().map_err(inconsistent)
+}
 
 /// Re-times a recording. Pure: the same recording and conditions give the same result on every machine.
 ///
@@ -36,5 +71,21 @@ pub fn replay(recording: &Recording, conditions: &Conditions) -> Result<Replayed
     if let Some(link) = links.into_iter().flatten().find(|link| link.reset.is_some()) {
         return Err(ReplayError::Resets { link: link.name.clone() });
     }
-    Ok(exchange::Exchange::new(recording, conditions).run())
+    let Ran { outcome, diverged, handling_us, traffic: [small_traffic, large_traffic] } =
+        play(recording, conditions)?;
+    let (time, takeovers) = (outcome.summary.time, outcome.summary.takeovers);
+    let handled = |role: Role, network_us: u64| handling_us[role as usize].min(network_us);
+    let link = conditions.large.as_ref();
+    Ok(Replayed {
+        question: recording.question().to_owned(),
+        link: link.map_or_else(|| "none".to_owned(), |link| link.name.clone()),
+        seed: conditions.seed,
+        handling_us: handled(Role::Small, time.small.network_us)
+            + handled(Role::Large, time.large.network_us),
+        time,
+        takeovers,
+        small_traffic,
+        large_traffic,
+        diverged,
+    })
 }

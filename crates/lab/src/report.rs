@@ -175,14 +175,15 @@ fn cells(results: &Results) -> Table {
         let key = (cell.policy.as_str(), cell.link.name.as_str(), cell.seed);
         let sums = CellFigures::new(key, cell.rows.iter(), &cell.traffic);
         let figures = &sums.figures;
+        let (up, down) = sums.counted_bytes().map(|(up, down)| (up as f64, down as f64)).unzip();
         table.push([
             vec![key.0.into(), key.1.into(), key.2.into(), figures.graded.into()],
             vec![figures.right.into(), figures.accuracy.into(), figures.accuracy_low.into()],
             vec![figures.accuracy_high.into(), figures.takeover_share.into()],
             vec![figures.takeovers.into(), figures.abandoned.into(), figures.passed_over.into()],
             vec![data::ms(sums.median_us).into(), data::ms(sums.p95_us).into()],
-            vec![sums.network_share.into(), sums.up_bytes.into()],
-            vec![sums.down_bytes.into(), figures.degraded.into(), figures.failed.into()],
+            vec![sums.network_share.into(), up.into(), down.into()],
+            vec![figures.degraded.into(), figures.failed.into()],
         ]);
     }
     table

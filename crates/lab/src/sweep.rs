@@ -26,5 +26,5 @@ pub use self::{
 pub(crate) use self::{
     cell::cell_traffic,
     folder::{cell_path, journal_path},
-    table::CellFigures,
+    table::{CellFigures, uncounted},
 };

@@ -9,6 +9,7 @@ use flags::BadDuration;
 use crate::{
     builtin::{self, EmbeddedModel},
     error::NodeExit,
+    upstream_args::UpstreamArgs,
 };
 
 /// What tells one node from another: nothing but defaults.
@@ -30,12 +31,12 @@ pub struct Defaults {
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
 pub struct NodeArgs {
-    /// The model: a .gguf file, a folder of safetensors, or the name of a Hugging Face repository
-    /// (OWNER/NAME or OWNER/NAME@REVISION), which is downloaded once.
+    /// The model: a .gguf file (any part of a split one), a folder of safetensors, or the name of a
+    /// Hugging Face repository (OWNER/NAME or OWNER/NAME@REVISION), which is downloaded once.
     #[arg(long, value_name = "PATH|NAME", env = "SPECTHINK_MODEL")]
     pub model: Option<String>,
 
-    /// Which GGUF file, when the repository or folder holds several.
+    /// Which GGUF file, when the repository or folder holds several; of a split one any part.
     #[arg(long, value_name = "NAME.gguf", env = "SPECTHINK_FILE")]
     pub file: Option<String>,
 
@@ -46,6 +47,10 @@ pub struct NodeArgs {
     /// Never use the network to get a model: what the cache (HF_HOME) lacks is an error.
     #[arg(long)]
     pub offline: bool,
+
+    /// The server that computes the model, where it is not computed here.
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
 
     /// Where to listen: HOST:PORT. Port 0 takes a free one; the line `listening on URL` on standard
     /// output says which.
@@ -128,8 +133,8 @@ pub struct NodeArgs {
     #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_DRAIN.into(), value_parser = drain)]
     pub drain: humantime::Duration,
 
-    /// Say more on standard error: -v what happens, -vv every detail. SPECTHINK_LOG takes a filter
-    /// such as transport=debug; RUST_LOG is read where that is unset.
+    /// Say more on standard error: -v what happens, -vv every detail. SPECTHINK_LOG, or
+    /// RUST_LOG where that is unset, takes a filter such as transport=debug, which wins over the flag.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -161,6 +166,7 @@ pub fn command(defaults: &Defaults) -> clap::Command {
          {program} --model ~/models/model.gguf\n  \
          {program} --model {example}\n  \
          {program} --model ./safetensors-folder --listen 127.0.0.1:0 --threads 4\n  \
+         {program} --upstream http://127.0.0.1:8000\n  \
          {program} --model model.gguf --listen 0.0.0.0:443 --tls-cert node.pem --tls-key node.key \
          --token-file token\n\n\
          Exit codes:\n"

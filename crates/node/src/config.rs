@@ -12,11 +12,13 @@ use std::{
 use engine::ModelLocation;
 use thinking::thinker::ModelCard;
 use transport::{ServerConfig, ServerTls, Token};
+use upstream::UpstreamConfig;
 
 use crate::{
     args::{Defaults, NodeArgs},
     builtin::EmbeddedModel,
     error::NodeError,
+    hint,
     hub::{Hub, ModelName, is_revision},
 };
 
@@ -54,6 +56,8 @@ pub enum ModelSource {
     Name(ModelName),
     /// In the program itself.
     Builtin(EmbeddedModel),
+    /// In another server, which computes it.
+    Upstream(Box<UpstreamConfig>),
 }
 
 impl ModelSource {
@@ -63,6 +67,7 @@ impl ModelSource {
             ModelSource::Name(name) => name.to_string(),
             ModelSource::Path(path) => ModelLocation::from(path.as_path()).name(),
             ModelSource::Builtin(model) => model.name.to_owned(),
+            ModelSource::Upstream(config) => config.address.to_string(),
         }
     }
 }
@@ -163,9 +168,16 @@ impl NodeConfig {
         args: NodeArgs,
         var: impl Fn(&str) -> Option<OsString>,
     ) -> Result<NodeConfig, NodeError> {
-        let model = match &args.model {
-            Some(text) => model(text, args.revision)?,
-            None => builtin(defaults, &args)?,
+        let upstream = args.upstream.clone().config(&var)?;
+        let model = match (upstream, &args.model) {
+            (Some(mut upstream), _) => {
+                upstream.card_name = args.name.clone();
+                upstream.context_tokens = args.context;
+                upstream.insecure = args.insecure;
+                ModelSource::Upstream(Box::new(upstream))
+            }
+            (None, Some(text)) => model(text, args.revision)?,
+            (None, None) => builtin(defaults, &args)?,
         };
         let mut hub = Hub::from_vars(|name| var(name)?.into_string().ok());
         hub.offline |= args.offline;
@@ -252,7 +264,14 @@ fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError>
             None => Ok(ModelSource::Path(path.to_owned())),
         };
     }
-    let no_model = || NodeError::NoModel { path: text.escape_debug().to_string() };
+    let no_model = || {
+        let mend = match hint::flags(text) {
+            Some(flags) => format!("if you mean the repository, write {flags}"),
+            None if text.contains("://") => "download the model, and give its path".to_owned(),
+            None => "check the spelling".to_owned(),
+        };
+        NodeError::NoModel { path: text.escape_debug().to_string(), mend }
+    };
     let file = |ending: &str| text.to_ascii_lowercase().ends_with(ending);
     if file(".gguf") || file(".safetensors") {
         return Err(no_model());
@@ -275,6 +294,8 @@ fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError>
 
 #[cfg(test)]
 mod tests {
+    use upstream::{ApiKey, ServerKind};
+
     use super::*;
 
     const BARE: Defaults = Defaults {
@@ -312,6 +333,58 @@ mod tests {
         assert!(file.starts_with("--file goes with --model, "), "{file}");
         let revision = usage(&FULL, &["--revision", "main"]);
         assert!(revision.starts_with("--revision goes with --model, "), "{revision}");
+    }
+
+    #[test]
+    fn what_is_no_name_of_a_model_is_answered_with_what_was_meant() {
+        let line = |model| match config(&FULL, &["--model", model]).unwrap_err() {
+            error @ NodeError::NoModel { .. } => error.to_string(),
+            other => panic!("{model}: {other}"),
+        };
+        assert!(
+            line("https://huggingface.co/a/b")
+                .ends_with("; if you mean the repository, write --model a/b")
+        );
+        assert!(line("a/b:Q4_K_M").contains("write --model a/b --file "));
+        assert!(line("a/b/c.gguf").ends_with("write --model a/b --file c.gguf"));
+        assert!(
+            line("https://example.org/m.gguf").ends_with("download the model, and give its path")
+        );
+        assert!(line("none.gguf").ends_with("check the spelling"));
+    }
+
+    #[test]
+    fn a_server_takes_the_place_of_a_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, "secret\n").unwrap();
+        let key = key.to_str().unwrap();
+        let given = ["--upstream", "http://127.0.0.1:8000", "--upstream-model", "big"];
+        let more = ["--upstream-kind", "vllm", "--name", "large", "--context", "4096"];
+        let line = [&given[..], &more, &["--upstream-token-file", key]].concat();
+        let ModelSource::Upstream(upstream) = config(&FULL, &line).unwrap().model else {
+            panic!("{line:?}")
+        };
+        assert_eq!(upstream.address.to_string(), "openai+http://127.0.0.1:8000/v1");
+        assert_eq!(
+            (upstream.model.as_deref(), upstream.kind),
+            (Some("big"), Some(ServerKind::Vllm))
+        );
+        assert_eq!(
+            (upstream.card_name.as_deref(), upstream.context_tokens),
+            (Some("large"), Some(4096))
+        );
+        assert_eq!(upstream.key, Some(ApiKey::new("secret")));
+        let refused = |more: &[&str]| {
+            let line = [&["node"], &given[..2], more].concat().into_iter().map(OsString::from);
+            NodeArgs::parse_with(&FULL, line).unwrap_err().to_string()
+        };
+        for flag in ["--model", "--file", "--dtype", "--kv-memory", "--threads"] {
+            let line = refused(&[flag, "1"]);
+            assert!(line.contains("cannot be used with"), "{flag}: {line}");
+        }
+        let line = refused(&["--upstream-kind", "vlm"]);
+        assert!(line.contains("write vllm"), "{line}");
     }
 
     #[test]

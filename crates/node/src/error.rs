@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use engine::LoadError;
 use strum::VariantArray;
+use thinking::thinker::Failure;
 use transport::{ServeError, TlsError, TokenError};
+use upstream::UpstreamError;
 
 use crate::hub::{ChooseError, HubError, TOKENIZER};
 
@@ -40,6 +42,8 @@ pub enum NodeExit {
     Tokenizer = 12,
     /// A form of weights that the engine does not compute with.
     Quantisation = 13,
+    /// The server that should compute the model.
+    Upstream = 14,
 }
 
 impl NodeExit {
@@ -65,6 +69,7 @@ impl NodeExit {
             NodeExit::Forced => "a second signal ended it before sessions were drained",
             NodeExit::Tokenizer => "tokenizer missing, damaged or of a kind not supported",
             NodeExit::Quantisation => "quantisation of the weights not supported",
+            NodeExit::Upstream => "the server of --upstream not reachable, or it refuses",
         }
     }
 }
@@ -78,11 +83,13 @@ pub enum NodeError {
     /// `--model` is neither there nor a name.
     #[error(
         "no model at {path}: there is no such file or folder, and it is no OWNER/NAME of a Hugging \
-         Face repository either; check the spelling"
+         Face repository either; {mend}"
     )]
     NoModel {
         /// What was given.
         path: String,
+        /// What to do.
+        mend: String,
     },
     /// A folder in which no file could be chosen.
     #[error("{}: {why}", path.display())]
@@ -111,6 +118,12 @@ pub enum NodeError {
     /// A token that cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// A server that does not answer, or refuses.
+    #[error(transparent)]
+    Upstream(#[from] Failure),
+    /// A server that may not be asked, or not so.
+    #[error(transparent)]
+    UpstreamSetup(#[from] UpstreamError),
     /// Serving that cannot begin, or that broke.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -133,11 +146,20 @@ impl NodeError {
             NodeError::Device { .. } => NodeExit::Device,
             NodeError::Load(error) => load_exit(error),
             NodeError::Token(_) => NodeExit::Credentials,
+            NodeError::Upstream(_) => NodeExit::Upstream,
+            NodeError::UpstreamSetup(error) => match error {
+                UpstreamError::Plaintext { .. } => NodeExit::Plaintext,
+                UpstreamError::Tls { .. } => NodeExit::Credentials,
+                UpstreamError::Tokenizer { .. } => NodeExit::Tokenizer,
+            },
             NodeError::Serve(error) => match error {
                 ServeError::Bind { .. } => NodeExit::Address,
                 ServeError::Plaintext { .. } => NodeExit::Plaintext,
                 ServeError::Tls(
-                    TlsError::File { .. } | TlsError::NotPem { .. } | TlsError::Setup { .. },
+                    TlsError::File { .. }
+                    | TlsError::NotPem { .. }
+                    | TlsError::Passphrase { .. }
+                    | TlsError::Setup { .. },
                 ) => NodeExit::Credentials,
                 ServeError::Broken { .. } => NodeExit::Internal,
             },
@@ -153,7 +175,7 @@ fn choose_exit(why: &ChooseError) -> NodeExit {
         ChooseError::Missing(_) => NodeExit::ModelUnreadable,
         ChooseError::NoSuchFile { .. } => NodeExit::ModelNotFound,
         ChooseError::NotGguf(_) | ChooseError::Several(_) => NodeExit::Usage,
-        ChooseError::Split(_) | ChooseError::Nothing => NodeExit::ModelUnsupported,
+        ChooseError::Nothing => NodeExit::ModelUnsupported,
     }
 }
 
@@ -166,6 +188,7 @@ fn hub_exit(error: &HubError) -> NodeExit {
         HubError::BadIndex { .. } => NodeExit::ModelUnreadable,
         HubError::Refused { .. }
         | HubError::Unreachable { .. }
+        | HubError::Busy { .. }
         | HubError::Protocol { .. }
         | HubError::Tls { .. }
         | HubError::Damaged { .. }

@@ -8,6 +8,7 @@ use std::{
 
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
+use thinking::shown::one_line;
 
 /// Less than this is done before anybody wonders.
 const QUICK_BYTES: u64 = 8 << 20;
@@ -64,7 +65,7 @@ impl Console {
     pub(crate) fn progress(&self, what: &str, total_bytes: u64) -> ConsoleProgress {
         let bar = self.bars.then(|| {
             let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-            let bar = ProgressBar::new(total_bytes).with_message(what.to_owned());
+            let bar = ProgressBar::new(total_bytes).with_message(one_line(what));
             match ProgressStyle::with_template(template) {
                 Ok(style) => bar.with_style(style),
                 Err(_) => bar,
@@ -80,10 +81,11 @@ impl Console {
     }
 }
 
-/// A line that cannot be written (a closed pipe) does not stop the node.
+/// Writes a line that may be shown: names in it come from files and from the hub. One that cannot be written (a closed
+/// pipe) does not stop the node.
 fn write_line(out: &Mutex<dyn Write + Send>, line: &str) {
     let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{}", one_line(line)).and_then(|()| out.flush());
 }
 
 /// How far something is.
@@ -171,6 +173,18 @@ mod tests {
             ["config.json: 100 % of 1000 B"]
         );
         console.progress("empty", 0).set(0);
+    }
+
+    #[test]
+    fn names_from_elsewhere_steer_no_terminal() {
+        let (facts, notes) = (Buffer::default(), Buffer::default());
+        let console = Console::new(facts.clone(), notes.clone());
+        console.fact("model a\x1b[31m\nb: \u{202e}");
+        console.note("model c\x1b[31m\nd");
+        console.progress("e\x07.gguf", 1).done();
+        let text = |buffer: &Buffer| String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text(&facts), "model a\u{fffd}[31m b: \u{fffd}\n");
+        assert_eq!(text(&notes), "model c\u{fffd}[31m d\ne\u{fffd}.gguf: 100 % of 1 B\n");
     }
 
     #[test]

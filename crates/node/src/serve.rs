@@ -2,12 +2,15 @@
 //! with the address or the TLS files shows before minutes of loading, and the address is held
 //! meanwhile.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use candle_core::{DType, Device};
-use engine::{Engine, EngineOptions, LoadOptions, LoadProgress, ModelLocation, load_model};
-use thinking::thinker::{ModelCard, Thinker};
+use engine::{
+    Engine, EngineOptions, LoadError, LoadOptions, LoadProgress, ModelLocation, load_model,
+};
+use thinking::thinker::{Code, ModelCard, Thinker};
 use tokio::net::TcpListener;
+use upstream::{Upstream, UpstreamConfig};
 
 use crate::{
     builtin,
@@ -46,23 +49,22 @@ impl ReadyNode {
             .local_addr()
             .map_err(|why| NodeError::Internal(format!("the listener has no address: {why}")))?;
         config.server.check(address)?;
-        let device = device(config.device)?;
-        let location = find(&config, console).await?;
-        let loaded = load(&config, location, device, console).await?;
-        let card = loaded.engine.card().clone();
-        say(&card, &loaded, console);
-        if matches!(config.model, ModelSource::Builtin(_)) {
-            console.note(&builtin::note());
+        if let Some(warning) = open_to_everybody(&config.server, address) {
+            console.note(&warning);
         }
-        if let Some(why) = loaded.engine.no_template() {
-            console.note(&format!("{why}: only raw prompts (specthink ask --raw) will work"));
-        }
-        let node = ReadyNode {
-            listener,
-            thinker: Arc::new(loaded.engine),
-            server: transport::ServerConfig { card, ..config.server },
-            address,
+        let (thinker, card): (Arc<dyn Thinker>, ModelCard) = match &config.model {
+            ModelSource::Upstream(upstream) => {
+                let (upstream, card) = reach(upstream, console).await?;
+                (Arc::new(upstream), card)
+            }
+            _ => {
+                let engine = own_engine(&config, console).await?;
+                let card = engine.card().clone();
+                (Arc::new(engine), card)
+            }
         };
+        let server = transport::ServerConfig { card, ..config.server };
+        let node = ReadyNode { listener, thinker, server, address };
         console.fact(&format!("listening on {}", node.url()));
         Ok(node)
     }
@@ -87,6 +89,71 @@ impl ReadyNode {
     }
 }
 
+/// What is said of a node that lets everybody in who reaches it from another machine.
+fn open_to_everybody(server: &transport::ServerConfig, address: SocketAddr) -> Option<String> {
+    let asks_who =
+        server.token.is_some() || server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let is_local = address.ip().to_canonical().is_loopback();
+    (!asks_who && !is_local).then(|| {
+        format!(
+            "everybody who reaches {address} may use this node: give --token-file or --tls-client-ca to let in some \
+             only"
+        )
+    })
+}
+
+/// The server that computes the model, and what it serves. One that is loading it is waited for.
+async fn reach(
+    config: &UpstreamConfig,
+    console: &Console,
+) -> Result<(Upstream, ModelCard), NodeError> {
+    let upstream = Upstream::new(config.clone())?;
+    let mut is_told = false;
+    let card = loop {
+        let failure = match upstream.card().await {
+            Ok(card) => break card,
+            Err(failure) => failure,
+        };
+        let (Code::Unavailable, Some(wait_ms)) = (failure.code, failure.retry_after_ms) else {
+            return Err(failure.into());
+        };
+        if !std::mem::replace(&mut is_told, true) {
+            console.note(&format!("{failure}; waiting for it"));
+        }
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    };
+    let context = match card.context_tokens {
+        u32::MAX => "of unknown length; give --context".to_owned(),
+        tokens => format!("{tokens} tokens"),
+    };
+    console
+        .fact(&format!("model {}: computed by {}, context {context}", card.name, config.address));
+    Ok((upstream, card))
+}
+
+/// The model that is computed here.
+async fn own_engine(config: &NodeConfig, console: &Console) -> Result<Engine, NodeError> {
+    let device = device(config.device)?;
+    let location = find(config, console).await?;
+    let loaded = match load(config, location, device.clone(), console).await {
+        Err(NodeError::Load(why)) if drop_damaged(config, &why, console).await => {
+            load(config, find(config, console).await?, device, console).await?
+        }
+        loaded => loaded?,
+    };
+    say(loaded.engine.card(), &loaded, console);
+    if matches!(config.model, ModelSource::Builtin(_)) {
+        console.note(&builtin::note());
+    }
+    for note in loaded.engine.notes() {
+        console.note(note);
+    }
+    if let Some(why) = loaded.engine.no_template() {
+        console.note(&format!("{why}: only raw prompts (specthink ask --raw) will work"));
+    }
+    Ok(loaded.engine)
+}
+
 /// Where the model lies, after a download if need be.
 async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, NodeError> {
     let file = config.file.as_deref();
@@ -105,7 +172,44 @@ async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, N
             path.display()
         ))),
         ModelSource::Path(path) => Ok(ModelLocation::Path(path.clone())),
+        ModelSource::Upstream(config) => {
+            Err(NodeError::Internal(format!("{} has no files here", config.address)))
+        }
     }
+}
+
+/// Takes the damaged files of a cached model that could not be loaded out of the cache. Returns whether there were any.
+async fn drop_damaged(config: &NodeConfig, why: &LoadError, console: &Console) -> bool {
+    let ModelSource::Name(name) = &config.model else { return false };
+    if !may_be_damage(why) || config.hub.offline {
+        return false;
+    }
+    console.note(&format!("{why}; looking for damage in the cache"));
+    let (hub, name) = (config.hub.clone(), name.clone());
+    match tokio::task::spawn_blocking(move || hub.drop_damaged(&name)).await {
+        Ok(Ok(dropped)) if !dropped.is_empty() => {
+            console.note(&format!("damaged, and downloaded again: {}", dropped.join(", ")));
+            true
+        }
+        Ok(Err(why)) => {
+            console.note(&why.to_string());
+            false
+        }
+        _ => false,
+    }
+}
+
+/// Whether a model's files could be loaded if they were what they should be.
+fn may_be_damage(why: &LoadError) -> bool {
+    matches!(
+        why,
+        LoadError::Damaged { .. }
+            | LoadError::NotFound { .. }
+            | LoadError::Config { .. }
+            | LoadError::MissingTensor { .. }
+            | LoadError::WrongShape { .. }
+            | LoadError::Tokenizer(_)
+    )
 }
 
 /// An engine, and what is worth saying about its memory.
@@ -224,6 +328,27 @@ mod tests {
         assert_eq!(count(120_000), "120000");
         assert_eq!(count(494_032_768), "494 M");
         assert_eq!(count(1_543_714_304), "1.54 B");
+    }
+
+    #[test]
+    fn a_node_that_everybody_may_use_says_so() {
+        let mut server = transport::ServerConfig::new(ModelCard::default());
+        let said = |server: &transport::ServerConfig, address: &str| {
+            open_to_everybody(server, address.parse().unwrap()).is_some()
+        };
+        assert!(
+            said(&server, "0.0.0.0:7102") && said(&server, "[::]:1") && said(&server, "10.0.0.7:1")
+        );
+        assert!(!said(&server, "127.0.0.1:7102") && !said(&server, "[::ffff:127.0.0.1]:1"));
+        let (cert, key) = ("c".into(), "k".into());
+        server.tls = Some(transport::ServerTls { cert, key, client_ca: None });
+        assert!(said(&server, "0.0.0.0:7102"), "TLS alone asks nobody who he is");
+        server.tls =
+            server.tls.map(|tls| transport::ServerTls { client_ca: Some("a".into()), ..tls });
+        assert!(!said(&server, "0.0.0.0:7102"));
+        server.tls = None;
+        server.token = Some(transport::Token::new("s3cret").unwrap());
+        assert!(!said(&server, "0.0.0.0:7102"));
     }
 
     #[test]

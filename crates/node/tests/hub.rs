@@ -69,6 +69,11 @@ impl Bench {
     }
 }
 
+/// The name of the weights' blob.
+fn weights_sum() -> String {
+    hex(&sha2::Sha256::digest(WEIGHTS))
+}
+
 fn one_line(error: &HubError) -> String {
     let line = error.to_string();
     assert!(!line.contains('\n') && line.len() < 400, "{line}");
@@ -174,6 +179,26 @@ async fn a_busy_hub_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_busy_hub_is_asked_again_when_it_says_and_as_often() {
+    let bench = bench(&[("m.gguf", WEIGHTS)], &[]).await;
+    bench.fake.with(|state| {
+        state.busy = 6;
+        state.retry_after = Some("0");
+    });
+    bench.fetch(None, None).await.unwrap();
+    bench.fake.with(|state| {
+        state.busy = 1;
+        state.retry_after = Some("7200");
+        state.seen.clear();
+    });
+    let line = one_line(&bench.fetch(Some("other"), None).await.unwrap_err());
+    assert!(line.contains("is busy (HTTP 429) and asks to wait 2h; try again later"), "{line}");
+    assert_eq!(bench.fake.seen().len(), 1, "too long to wait for");
+    bench.fake.with(|state| state.busy = 1);
+    bench.fetch(None, None).await.expect("a whole copy is in the cache");
+}
+
+#[tokio::test]
 async fn damaged_bytes_never_get_a_name() {
     for large in [&["m.gguf"][..], &[]] {
         let bench = bench(&[("m.gguf", WEIGHTS)], large).await;
@@ -185,6 +210,64 @@ async fn damaged_bytes_never_get_a_name() {
         bench.fake.with(|state| state.damage = false);
         bench.fetch(None, None).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_cache_without_locks_is_filled_by_two_at_once() {
+    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
+    fs::create_dir_all(&bench.hub.cache_dir).unwrap();
+    // Where this should be a folder there can be no lock.
+    fs::write(bench.hub.cache_dir.join(".locks"), "").unwrap();
+    bench.fake.with(|state| state.cuts = vec![200_000, 100_000, 50_000]);
+    let (one, other) = tokio::join!(bench.fetch(None, None), bench.fetch(None, None));
+    assert_eq!(one.as_ref().unwrap(), other.as_ref().unwrap());
+    assert_eq!(fs::read(one.unwrap()).unwrap(), WEIGHTS);
+    assert_eq!(fs::read(bench.repo().join("blobs").join(weights_sum())).unwrap(), WEIGHTS);
+    bench.assert_no_partial_files();
+}
+
+#[tokio::test]
+async fn what_was_left_counts_by_what_lies_on_disk() {
+    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
+    let blobs = bench.repo().join("blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    fs::write(blobs.join(format!("{}.incomplete", weights_sum())), [8; 1000]).unwrap();
+    assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
+    bench.assert_no_partial_files();
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_replaced_when_its_name_is_deleted() {
+    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
+    let path = bench.fetch(None, None).await.unwrap();
+    fs::write(bench.repo().join("blobs").join(weights_sum()), &WEIGHTS[..1000]).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
+}
+
+#[tokio::test]
+async fn damaged_files_are_found_among_sound_ones() {
+    let mut bench = bench(&folder(), &["model.safetensors"]).await;
+    let name: ModelName = REPO.parse().unwrap();
+    let path = bench.fetch(None, None).await.unwrap();
+    assert_eq!(bench.hub.drop_damaged(&name).unwrap(), Vec::<String>::new());
+    fs::write(bench.repo().join("blobs").join(weights_sum()), [8; 300_000]).unwrap();
+    // Another client, or another file system, may have copied a file in the place of a link.
+    fs::remove_file(path.join("tokenizer.json")).unwrap();
+    fs::write(path.join("tokenizer.json"), "{").unwrap();
+    fs::remove_file(path.join("config.json")).unwrap();
+    fs::write(path.join("config.json"), folder()[1].1).unwrap();
+    bench.hub.offline = true;
+    assert_eq!(
+        bench.hub.drop_damaged(&name).unwrap(),
+        Vec::<String>::new(),
+        "nothing to replace them"
+    );
+    bench.hub.offline = false;
+    assert_eq!(bench.hub.drop_damaged(&name).unwrap(), ["model.safetensors", "tokenizer.json"]);
+    bench.fetch(None, None).await.unwrap();
+    assert_eq!(fs::read(path.join("model.safetensors")).unwrap(), WEIGHTS);
+    assert_eq!(fs::read(path.join("tokenizer.json")).unwrap(), b"{}");
 }
 
 #[tokio::test]
@@ -208,6 +291,22 @@ async fn a_sharded_model_comes_with_its_shards_and_no_others() {
     fs::remove_file(path.join("model-00002-of-00002.safetensors")).unwrap();
     let line = one_line(&bench.fetch(None, None).await.unwrap_err());
     assert!(line.contains(": model-00002-of-00002.safetensors missing"), "{line}");
+}
+
+#[tokio::test]
+async fn a_split_gguf_file_comes_with_all_its_parts() {
+    let parts = ["q/a-00001-of-00002.gguf", "q/a-00002-of-00002.gguf"];
+    let files: [(&str, &[u8]); 3] = [(parts[0], b"one"), (parts[1], b"two"), ("b.gguf", b"b")];
+    let mut bench = bench(&files, &[parts[1]]).await;
+    let path = bench.fetch(None, Some(parts[1])).await.unwrap();
+    assert!(path.ends_with(parts[0]), "{}", path.display());
+    assert_eq!(fs::read(&path).unwrap(), b"one");
+    assert_eq!(fs::read(path.with_file_name("a-00002-of-00002.gguf")).unwrap(), b"two");
+    bench.hub.offline = true;
+    assert_eq!(bench.fetch(None, Some(parts[0])).await.unwrap(), path);
+    fs::remove_file(path.with_file_name("a-00002-of-00002.gguf")).unwrap();
+    let line = one_line(&bench.fetch(None, Some(parts[0])).await.unwrap_err());
+    assert!(line.contains(": q/a-00002-of-00002.gguf missing"), "{line}");
 }
 
 #[tokio::test]
@@ -258,6 +357,27 @@ async fn an_unreachable_hub_is_no_reason_to_refuse_a_whole_copy() {
         one_line(&error).starts_with("cannot reach the model hub at http://127.0.0.1:"),
         "{error}"
     );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_whole_copy_that_may_not_be_written_is_served() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = bench(&folder(), &[]).await;
+    let path = bench.fetch(None, None).await.unwrap();
+    // What is noted already is not written again, even where nothing can be written.
+    let refs = bench.repo().join("refs");
+    let commit = fs::read_to_string(refs.join("main")).unwrap();
+    fs::set_permissions(&refs, fs::Permissions::from_mode(0o555)).unwrap();
+    let noted = fs::metadata(refs.join("main")).unwrap().modified().unwrap();
+    assert_eq!(bench.fetch(None, None).await.unwrap(), path);
+    assert_eq!(fs::metadata(refs.join("main")).unwrap().modified().unwrap(), noted);
+    // A note that cannot be made is no reason not to serve a model that is whole.
+    fs::set_permissions(&refs, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::remove_dir_all(&refs).unwrap();
+    fs::write(&refs, "").unwrap();
+    assert_eq!(bench.fetch(None, None).await.unwrap(), path);
+    assert_eq!(bench.fetch(Some(&commit), None).await.unwrap(), path);
 }
 
 #[tokio::test]

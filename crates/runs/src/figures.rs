@@ -28,6 +28,10 @@ pub struct Figures {
     pub ungraded: u64,
     /// Answers cut off by a limit.
     pub cut_off: u64,
+    /// Answers that end within their thought, most of them because they were cut off; they count as wrong.
+    pub open_thoughts: u64,
+    /// Answers that went round in a loop, whether they got out of it or were cut off.
+    pub looped: u64,
     /// Right of graded, from 0 to 1.
     pub accuracy: f64,
     /// The accuracy's 95 % interval, after Wilson.
@@ -94,7 +98,9 @@ impl Figures {
         self.degraded += u64::from(summary.degraded.is_some());
         self.too_long += u64::from(summary.failure.is_some());
         self.ungraded += u64::from(graded.grader_error.is_some());
+        self.looped += u64::from(summary.loops > 0);
         self.cut_off += u64::from(summary.end.is_some_and(|end| end != End::EndOfText));
+        self.open_thoughts += u64::from(graded.open_thought);
         self.small_tokens += summary.small.tokens;
         self.large_tokens += summary.large.tokens;
         self.inserted_tokens += summary.inserted_tokens;
@@ -163,8 +169,10 @@ impl Figures {
         let trouble = [
             (self.degraded, "answers degraded"),
             (self.failed, "questions failed"),
+            (self.looped, "answers went round in a loop"),
             (self.too_long, "questions do not fit the model and count as wrong"),
             (self.ungraded, "answers could not be graded and count as wrong"),
+            (self.open_thoughts, "answers end within the thought and count as wrong"),
         ];
         let trouble: Vec<String> = trouble
             .iter()

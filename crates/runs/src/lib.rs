@@ -22,8 +22,9 @@ use futures_util::{StreamExt as _, stream};
 use grading::{
     dataset::Problem,
     math_verify::{GradeError, Grader},
+    thought::{TextStart, after_thoughts},
 };
-use thinking::thinker::{Code, Failure, TextHash};
+use thinking::thinker::{Code, Failure, TextHash, ThoughtStart};
 use tokio::{sync::Mutex, task::spawn_blocking};
 
 pub use self::{
@@ -176,6 +177,7 @@ fn graded(
         answer: None,
         right: false,
         grader_error: None,
+        open_thought: false,
         text: outcome.text(),
         summary: outcome.summary,
     };
@@ -187,16 +189,23 @@ fn graded(
             let reason = if is_named { failure.to_string() } else { format!("{node}: {failure}") };
             return Ok(Row::Failed { id: problem.id.clone(), reason });
         }
-        Ended::Complete(_) => match grader.grade(&problem.answer, &row.text) {
-            Ok(verdict) => (row.answer, row.right) = (verdict.answer, verdict.right),
-            // Of this answer, and it would be the same again.
-            Err(why @ (GradeError::TimedOut { .. } | GradeError::Failed { .. })) => {
-                row.grader_error = Some(why.to_string());
+        Ended::Complete(_) => {
+            let start = match row.summary.thought {
+                ThoughtStart::Open => TextStart::Thought,
+                _ => TextStart::Answer,
+            };
+            row.open_thought = after_thoughts(&row.text, start).is_none();
+            match grader.grade_from(&problem.answer, &row.text, start) {
+                Ok(verdict) => (row.answer, row.right) = (verdict.answer, verdict.right),
+                // Of this answer, and it would be the same again.
+                Err(why @ (GradeError::TimedOut { .. } | GradeError::Failed { .. })) => {
+                    row.grader_error = Some(why.to_string());
+                }
+                Err(why) => {
+                    return Err(EvalError::Grade { id: problem.id.clone(), why: why.to_string() });
+                }
             }
-            Err(why) => {
-                return Err(EvalError::Grade { id: problem.id.clone(), why: why.to_string() });
-            }
-        },
+        }
     }
     Ok(Row::Graded(Box::new(row)))
 }

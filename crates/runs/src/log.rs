@@ -6,13 +6,17 @@
 
 use std::{
     collections::HashMap,
-    fs::{File, TryLockError},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use answer::{Node, Question, Run, Settings, Summary, journal::JournalError};
+use answer::{
+    Node, Question, Run, Settings, Summary,
+    file::{FileLock, lock, private},
+    journal::JournalError,
+};
 use grading::dataset::Problem;
 use serde::{Deserialize, Serialize};
 use thinking::{
@@ -24,6 +28,9 @@ use super::{question_name, question_seed};
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
+
+/// How a header begins.
+const BEGIN: &[u8] = b"{\"specthink_eval\"";
 
 /// The first line: everything that a question's result depends on, but for the models, whose names are
 /// in every row.
@@ -96,6 +103,7 @@ pub enum Row {
         /// The question.
         id: String,
         /// Why, in one line.
+        #[serde(deserialize_with = "thinking::shown::deserialize_line")]
         reason: String,
     },
 }
@@ -117,6 +125,9 @@ pub struct Graded {
     /// Why the grader could not tell; then it counts as not right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grader_error: Option<String>,
+    /// Whether the text ends within a thought; then there is no answer in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open_thought: bool,
     /// All that was written.
     pub text: String,
     /// What it cost.
@@ -183,19 +194,26 @@ pub enum EvalError {
     },
 }
 
-/// An open log. No other run can have it open.
+/// An open log. No other run can have it open, where the file system has locks.
 #[derive(Debug)]
 pub struct EvalLog {
     path: PathBuf,
     file: Option<File>,
     rows: HashMap<String, Row>,
     broke_off: bool,
+    is_locked: bool,
 }
 
 impl EvalLog {
     /// A log that is kept in memory only.
     pub fn in_memory() -> Self {
-        EvalLog { path: PathBuf::new(), file: None, rows: HashMap::new(), broke_off: false }
+        EvalLog {
+            path: PathBuf::new(),
+            file: None,
+            rows: HashMap::new(),
+            broke_off: false,
+            is_locked: true,
+        }
     }
 
     /// Reads a log as it is: nothing is locked, written or cut away, and what is appended stays in memory.
@@ -207,7 +225,7 @@ impl EvalLog {
         let text = std::fs::read(path).map_err(opened)?;
         let whole = whole(&text, path)?;
         let (rows, broke_off) = (read(&text[..whole], header, path)?, whole < text.len());
-        Ok(EvalLog { path: path.to_owned(), file: None, rows, broke_off })
+        Ok(EvalLog { path: path.to_owned(), file: None, rows, broke_off, is_locked: true })
     }
 
     /// Begins the log, or takes it up where it broke off.
@@ -216,24 +234,28 @@ impl EvalLog {
     /// When it cannot be opened, is something else, or is of a run with other settings.
     pub fn open(path: &Path, header: &LogHeader) -> Result<Self, EvalError> {
         let opened = |why| EvalError::Open { path: path.to_owned(), why };
-        let mut options = File::options();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(opened)?;
-        file.try_lock().map_err(|why| match why {
-            TryLockError::WouldBlock => EvalError::Locked { path: path.to_owned() },
-            TryLockError::Error(why) => opened(why),
-        })?;
+        // A pipe would be read to an end that does not come.
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            let why = "it is no file, and a log is read again when its run goes on".to_owned();
+            return Err(EvalError::NotALog { path: path.to_owned(), why });
+        }
+        // Appended to: without locks, rows of two runs stand side by side and not in each other.
+        let mut file = private().read(true).append(true).create(true).open(path).map_err(opened)?;
+        let is_locked = match lock(&file) {
+            FileLock::Held => true,
+            FileLock::Absent => false,
+            FileLock::Taken => return Err(EvalError::Locked { path: path.to_owned() }),
+        };
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(opened)?;
         let whole = whole(&text, path)?;
         let (rows, broke_off) = (read(&text[..whole], header, path)?, whole < text.len());
-        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(opened)?;
-        let mut log = EvalLog { path: path.to_owned(), file: Some(file), rows, broke_off };
+        if broke_off {
+            let cut = File::options().write(true).open(path);
+            cut.and_then(|file| file.set_len(whole as u64)).map_err(opened)?;
+        }
+        let mut log =
+            EvalLog { path: path.to_owned(), file: Some(file), rows, broke_off, is_locked };
         if whole == 0 {
             log.write(header)?;
         }
@@ -248,6 +270,11 @@ impl EvalLog {
     /// Returns whether its last row lacked its end when it was read; that row is not among the others.
     pub fn broke_off(&self) -> bool {
         self.broke_off
+    }
+
+    /// Returns whether no other run can write it meanwhile; not so where the file system has no locks.
+    pub fn is_locked(&self) -> bool {
+        self.is_locked
     }
 
     /// Returns whether the question has its grade.
@@ -288,7 +315,7 @@ impl Row {
 /// The length of a log's complete lines: what follows the last line break is a row that broke off.
 fn whole(text: &[u8], path: &Path) -> Result<usize, EvalError> {
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    if whole == 0 && !text.is_empty() && !text.starts_with(b"{\"specthink_eval\"") {
+    if whole == 0 && !text.is_empty() && !text.starts_with(BEGIN) {
         let why = "it has no line that ends".to_owned();
         return Err(EvalError::NotALog { path: path.to_owned(), why });
     }
@@ -299,7 +326,8 @@ fn read(text: &[u8], header: &LogHeader, path: &Path) -> Result<HashMap<String, 
     let not_a_log = |why: String| EvalError::NotALog { path: path.to_owned(), why };
     let mut rows = HashMap::new();
     for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        if index == 0 {
+        // Two runs that began together, where nothing kept them apart, left a header each.
+        if index == 0 || line.starts_with(BEGIN) {
             check_header(line, header, path)?;
             continue;
         }

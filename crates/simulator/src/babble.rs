@@ -1,5 +1,5 @@
 //! What simulated models write: words that follow from the committed text and the seed alone, with
-//! paragraphs, trigger phrases and several scripts.
+//! paragraphs, trigger phrases, several scripts and, of some models, loops.
 
 use thinking::{draw::splitmix64, thinker::TextHash};
 
@@ -30,7 +30,8 @@ impl Babble {
     /// The next token; `None` ends the text.
     pub(crate) fn next(&mut self) -> Option<&'static str> {
         self.drawn += 1;
-        let draw = splitmix64(self.seed, self.drawn);
+        let drawn = self.drawn.checked_rem(self.model.cycle).unwrap_or(self.drawn);
+        let draw = splitmix64(self.seed, drawn);
         let of = |list: &'static [&'static str]| list[(draw >> 32) as usize % list.len()];
         if draw.is_multiple_of(self.model.length) {
             return None;

@@ -204,6 +204,7 @@ impl Host {
             name: "babble".to_owned(),
             context_tokens: self.model.context_tokens,
             tokenizer_fingerprint: self.model.tokenizer.to_string(),
+            thought: self.model.thought,
             ..ModelCard::default()
         };
         let prompt_tokens = self.model.prompt_tokens;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use thinking::thinker::ThoughtStart;
+
 /// What a node computes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Model {
@@ -17,6 +19,10 @@ pub struct Model {
     pub length: u64,
     /// One in so many tokens ends a paragraph.
     pub paragraph: u64,
+    /// Within a stretch it writes so many tokens over and over; 0: it does not.
+    pub cycle: u64,
     /// Which tokenizer it has.
     pub tokenizer: u8,
+    /// What its template leaves of an answer's thought.
+    pub thought: ThoughtStart,
 }

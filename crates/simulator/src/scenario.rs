@@ -8,10 +8,10 @@ use conductor::{
 };
 use thinking::{
     policy::{
-        Limits, ModelPrices, PaperConfig, PolicyKind, PolicySpec, Preset, Role, Rules, Targets,
-        TokenPrices,
+        Limits, LoopRule, ModelPrices, PaperConfig, PolicyKind, PolicySpec, Preset, Role, Rules,
+        Targets, TokenPrices,
     },
-    thinker::{Prompt, Sampling},
+    thinker::{Prompt, Sampling, ThoughtStart},
 };
 
 use crate::draw::Draws;
@@ -137,7 +137,7 @@ impl Scenario {
         let max_tokens = d.between(20, 300) as u32;
         let question = Question {
             id: seed.to_string(),
-            prompt: Prompt::Raw("2 + 2?".to_owned()),
+            prompt: Prompt::question("2 + 2?".to_owned(), None),
             sampling: Sampling::default(),
             seed,
             max_tokens,
@@ -182,14 +182,23 @@ impl Scenario {
 fn place(d: &mut Draws, role: Role, calm: bool, tokenizer: u8) -> Place {
     let ms = Duration::from_millis;
     let is_slow = d.percent(15);
-    let model = Model {
+    let mut model = Model {
         prefill: if is_slow { d.time(ms(300)) } else { d.time(ms(3)) },
         decode: d.time(ms(30)),
         context_tokens: if d.percent(25) { d.between(30, 250) as u32 } else { 1 << 20 },
         prompt_tokens: d.between(1, 25) as u32,
+        thought: ThoughtStart::Unknown,
         length: d.pick(&[20, 100, 1000]),
         paragraph: d.pick(&[3, 9, 30]),
+        cycle: if d.percent(20) { d.between(1, 12) } else { 0 },
         tokenizer: if role == Role::Large { tokenizer } else { 0 },
+    };
+    // Templates are as unlike as prompts are long.
+    model.thought = match model.prompt_tokens % 5 {
+        0 => ThoughtStart::Unknown,
+        1 | 2 => ThoughtStart::Open,
+        3 => ThoughtStart::Over,
+        _ => ThoughtStart::Unopened,
     };
     let furthest = if d.percent(15) { ms(5000) } else { ms(400) };
     let (one_way, jitter) = (d.time(furthest), d.time(ms(100)));
@@ -237,6 +246,9 @@ fn policy(d: &mut Draws) -> PolicySpec {
     if kind.has_takeovers() {
         spec.limits = limits(d);
     }
+    if kind != PolicyKind::Paper && !d.percent(25) {
+        spec.limits.loops = if d.percent(70) { kind.usual_loops() } else { LoopRule::End };
+    }
     spec
 }
 
@@ -255,5 +267,7 @@ fn limits(d: &mut Draws) -> Limits {
             latency: d.percent(10).then(|| d.time(LAST_TROUBLE)),
             cost: d.percent(10).then(|| (d.below(2000) as f64 * 1e-6, prices)),
         },
+        thought_only: false,
+        loops: LoopRule::Off,
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     draw::Draws,
     host::Host,
     scenario::{Place, SILENCE, Scenario, TroubleKind},
-    trace::Trace,
+    trace::{self, Trace},
 };
 
 /// So many things happen in no answer that ends.
@@ -113,7 +113,7 @@ impl<'a> World<'a> {
 
     fn run(mut self) -> Simulated {
         let Scenario { question, settings, policy, .. } = self.scenario;
-        self.trace.line(self.now, format_args!("{:?}", self.scenario));
+        self.trace.scenario(self.scenario);
         let policy = match policy.build(question.seed, question.max_tokens) {
             Ok(policy) => policy,
             Err(error) => {
@@ -144,11 +144,11 @@ impl<'a> World<'a> {
             checked = witness.end(outcome).and_then(|()| nodes_agree(scenario, &links, outcome));
         }
         if let Some(outcome) = &outcome {
-            trace.line(now, format_args!("{:?}, {:?}", outcome.ended, outcome.summary));
+            trace.line(now, || trace::outcome(outcome));
         }
         let breach = checked.err();
         if let Some(breach) = &breach {
-            trace.line(now, format_args!("BREACH {breach}"));
+            trace.line(now, || format!("BREACH {breach}"));
         }
         Simulated { outcome, breach, steps, trace: trace.into_lines() }
     }
@@ -197,7 +197,7 @@ impl<'a> World<'a> {
                     Input::Wake
                 }
             };
-            self.trace.line(self.now, format_args!("-> {input:?}"));
+            self.trace.line(self.now, || trace::input(&input));
             let effects = conductor.step(input.clone(), self.now);
             if self.take_in(Some(&input), effects, conductor)? {
                 return Ok(());
@@ -223,7 +223,7 @@ impl<'a> World<'a> {
         self.witness.step(self.now, input, &effects, conductor.wake_at())?;
         let mut has_ended = false;
         for effect in effects {
-            self.trace.line(self.now, format_args!("   {effect:?}"));
+            self.trace.line(self.now, || trace::effect(&effect));
             match effect {
                 Effect::Open(node, open) => self.open(node, Command::Open(open)),
                 Effect::Send(node, command) => self.send(node, command),
@@ -388,8 +388,8 @@ impl<'a> World<'a> {
         }
         let (said, next) = self.links[id].host.work(self.now);
         for event in said {
-            self.trace
-                .line(self.now, format_args!("       {:?} says {event:?}", self.links[id].node));
+            let node = self.links[id].node;
+            self.trace.line(self.now, || trace::said(node, &event));
             self.reply(id, Happening::Event(id, event));
         }
         self.links[id].works_at = next;

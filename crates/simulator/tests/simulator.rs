@@ -24,7 +24,14 @@ fn what_must_hold_of_every_answer_holds_of_ten_thousand_seeds() {
             Ended::Failed { failure, .. } => format!("{:?}", failure.code),
         });
     }
-    let all = [End::EndOfText, End::MaxTokens, End::ContextFull, End::Deadline, End::Cancelled];
+    let all = [
+        End::EndOfText,
+        End::MaxTokens,
+        End::ContextFull,
+        End::Deadline,
+        End::Cancelled,
+        End::Loop,
+    ];
     let all = all.iter().map(|end| format!("{end:?}")).chain(["Unavailable".to_owned()]);
     assert!(all.clone().all(|end| ends.contains(&end)), "{ends:?}");
 }

@@ -7,7 +7,7 @@ use clap::{
     Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     parser::ValueSource,
 };
-use cli::{Exit, NodesArgs, PolicyArgs, RunArgs, SecurityArgs, Stop, WritingArgs};
+use cli::{AnsweringArgs, CliError, Exit, PolicyArgs, RunArgs};
 use lab::{link::Shaping, plan::PlanTarget};
 use thinking::names::nearest;
 
@@ -17,8 +17,8 @@ use crate::pairs::{PairArg, Pairs};
 #[derive(Debug, Parser)]
 #[command(name = "specthink-lab", version, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Log to standard error; twice for more. Without it SPECTHINK_LOG takes a filter such as
-    /// transport=debug; RUST_LOG is read where that is unset.
+    /// Log to standard error; twice for more. SPECTHINK_LOG, or RUST_LOG where that is unset, takes a filter such as
+    /// transport=debug, which wins over the flag.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
@@ -262,11 +262,7 @@ pub(crate) struct SweepArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
     #[command(flatten)]
-    pub(crate) nodes: NodesArgs,
-    #[command(flatten)]
-    pub(crate) writing: WritingArgs,
-    #[command(flatten)]
-    pub(crate) security: SecurityArgs,
+    pub(crate) answering: AnsweringArgs,
 }
 
 /// A policy of a sweep.
@@ -282,13 +278,13 @@ pub(crate) struct Choice {
 impl SweepArgs {
     /// The pairs, as they are given.
     pub(crate) fn pairs(&self) -> Pairs<'_> {
-        Pairs { named: &self.pair, nodes: &self.nodes, security: &self.security }
+        Pairs { named: &self.pair, answering: &self.answering }
     }
 
     /// The policies, read.
-    pub(crate) fn policies(&self) -> Result<Vec<Choice>, Stop> {
+    pub(crate) fn policies(&self) -> Result<Vec<Choice>, CliError> {
         let refused =
-            |text: &str, why: String| Stop::new(Exit::Usage, format!("policy {text:?}: {why}"));
+            |text: &str, why: String| CliError::new(Exit::Usage, format!("policy {text:?}: {why}"));
         let mut choices: Vec<Choice> = Vec::new();
         for text in &self.policy {
             let (own, of) = split_share(text);
@@ -330,7 +326,7 @@ pub(crate) enum Refused {
     /// Help, version, or what clap refuses.
     Clap(clap::Error),
     /// The experiment's file.
-    File(Stop),
+    File(CliError),
 }
 
 impl Args {
@@ -346,7 +342,7 @@ impl Args {
             let shown = path.display().to_string();
             let refused = |why: String| {
                 let mend = "give --experiment a TOML file with the flags of sweep by their names";
-                Refused::File(Stop::new(Exit::Usage, format!("{shown}: {why}; {mend}")))
+                Refused::File(CliError::new(Exit::Usage, format!("{shown}: {why}; {mend}")))
             };
             let text = std::fs::read_to_string(path).map_err(|why| refused(why.to_string()))?;
             let table: toml::Table =

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use cli::{Exit, Stop};
+use cli::{CliError, Exit};
 use lab::{
     calibrate::CalibrateError,
     link::{LinkError, NotUp},
@@ -18,8 +18,8 @@ pub(crate) trait Ends: Display {
 }
 
 /// The end of the command by an error of the lab.
-pub(crate) fn stop(error: impl Ends) -> Stop {
-    Stop::new(error.exit(), error)
+pub(crate) fn cli_error(error: impl Ends) -> CliError {
+    CliError::new(error.exit(), error)
 }
 
 impl Ends for LinkError {

@@ -11,21 +11,23 @@ mod simulate;
 mod sweep;
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
-use cli::{Exit, Stop, fail, prepare, start_logging, until_enough, usage};
+use cli::{CliError, Exit, fail, prepare, start_logging, until_enough, usage, written};
 use lab::{
     calibrate::{self, Effort},
     link::{LinkError, LinkProfile, Links},
 };
 use pair::Builtin;
+use thinking::shown::visible;
 
 use self::{
     args::{Args, CalibrateArgs, Command, LinksArgs},
-    exit::stop,
+    exit::cli_error,
 };
 
 /// Runs the command with these arguments, the program's name first. Returns its exit code; what went
@@ -38,7 +40,7 @@ pub fn run(
     let args = match Args::read(arguments.into_iter().collect()) {
         Ok(args) => args,
         Err(args::Refused::Clap(error)) => return usage(&error),
-        Err(args::Refused::File(stop)) => return fail(&stop),
+        Err(args::Refused::File(error)) => return fail(&error),
     };
     let nodes = match &args.command {
         Command::Sweep(sweep) => Some(sweep.pairs().to_prepare()),
@@ -47,10 +49,9 @@ pub fn run(
     match prepare(builtin, nodes.as_ref()) {
         Ok(None) => {}
         Ok(Some(code)) => return code,
-        Err(stop) => return fail(&stop),
+        Err(error) => return fail(&error),
     }
-    start_logging(args.verbose);
-    let done = match args.command {
+    let done = start_logging(args.verbose).and_then(|()| match args.command {
         Command::Links(links) => show_links(&links),
         Command::Calibrate(args) => measure(&args),
         Command::Sweep(sweep) => sweep::run(&sweep, builtin),
@@ -58,15 +59,15 @@ pub fn run(
         Command::Plan(args) => plan::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Simulate(args) => simulate::run(&args),
-    };
+    });
     match done {
         Ok(exit) => exit.into(),
-        Err(stop) => fail(&stop),
+        Err(error) => fail(&error),
     }
 }
 
 /// The links that ship, and those of the file.
-fn catalogue(args: &LinksArgs) -> Result<Links, Stop> {
+fn catalogue(args: &LinksArgs) -> Result<Links, CliError> {
     let read = || -> Result<Links, LinkError> {
         let shipped = Links::shipped()?;
         match &args.links_file {
@@ -74,14 +75,14 @@ fn catalogue(args: &LinksArgs) -> Result<Links, Stop> {
             None => Ok(shipped),
         }
     };
-    read().map_err(stop)
+    read().map_err(cli_error)
 }
 
 /// The argument that means all links that have a name.
 const ALL: &str = "all";
 
 /// Links by name or description; all that have a name where none is asked for, or `all`.
-fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, Stop> {
+fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, CliError> {
     if asked.is_empty() {
         return Ok(links.iter().cloned().collect());
     }
@@ -91,29 +92,28 @@ fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, Stop> {
             ALL => profiles.extend(links.iter().cloned()),
             text => {
                 let link = links.link(text);
-                profiles.push(link.map_err(stop)?);
+                profiles.push(link.map_err(cli_error)?);
             }
         }
     }
     Ok(profiles)
 }
 
-fn print(text: &str) -> Result<Exit, Stop> {
+fn print(text: &str) -> Result<Exit, CliError> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written
-        .map(|()| Exit::Ok)
-        .map_err(|why| Stop::new(Exit::Internal, format!("cannot write standard output: {why}")))
+    // Names of links, policies and questions come from files of others.
+    let text = if out.is_terminal() { visible(text) } else { Cow::Borrowed(text) };
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush())).map(|()| Exit::Ok)
 }
 
-fn show_links(args: &LinksArgs) -> Result<Exit, Stop> {
+fn show_links(args: &LinksArgs) -> Result<Exit, CliError> {
     let links = catalogue(args)?;
     let width = links.iter().map(|link| link.name.len()).max().unwrap_or(0);
     let line = |link: &LinkProfile| format!("{:width$}  {link}\n", link.name);
     print(&links.iter().map(line).collect::<String>())
 }
 
-fn measure(args: &CalibrateArgs) -> Result<Exit, Stop> {
+fn measure(args: &CalibrateArgs) -> Result<Exit, CliError> {
     let profiles = profiles(&catalogue(&args.links)?, &args.link)?;
     let effort = Effort::with_pings_for(args.time);
     let measured = until_enough(async |enough| {
@@ -121,9 +121,9 @@ fn measure(args: &CalibrateArgs) -> Result<Exit, Stop> {
         for profile in &profiles {
             let one = tokio::select! {
                 one = calibrate::calibrate(args.shaping.chosen(), profile, 1, effort) => one,
-                () = enough.notified() => return Err(Stop::new(Exit::Cancelled, "stopped")),
+                () = enough.notified() => return Err(CliError::new(Exit::Cancelled, "stopped")),
             };
-            measured.push(one.map_err(stop)?);
+            measured.push(one.map_err(cli_error)?);
         }
         Ok(measured)
     })?;

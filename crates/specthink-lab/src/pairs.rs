@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use cli::{Exit, NamedNode, NodesArgs, Places, SecurityArgs, Stop};
+use cli::{AnsweringArgs, CliError, Exit, NamedNode, NodeEndpoints, NodesArgs, SecurityArgs};
 use lab::sweep::REPORT;
 use pair::Builtin;
 
@@ -47,18 +47,17 @@ impl FromStr for PairArg {
 pub(crate) struct ModelPair {
     /// Its name, where it has one: then its results have a folder of their own.
     pub(crate) name: Option<String>,
-    nodes: NodesArgs,
-    security: SecurityArgs,
+    pub(crate) answering: AnsweringArgs,
 }
 
 impl ModelPair {
     /// Where its nodes are. Starts them where they are the program's own.
-    pub(crate) fn places(
+    pub(crate) fn endpoints(
         &self,
         wants_large: bool,
         builtin: Option<&dyn Builtin>,
-    ) -> Result<Places, Stop> {
-        Places::new(&self.nodes, wants_large, &self.security, builtin)
+    ) -> Result<NodeEndpoints, CliError> {
+        NodeEndpoints::new(&self.answering, wants_large, builtin)
     }
 }
 
@@ -67,8 +66,7 @@ impl ModelPair {
 pub(crate) struct Pairs<'a> {
     /// Those with a name; empty: the nodes of the other arguments.
     pub(crate) named: &'a [PairArg],
-    pub(crate) nodes: &'a NodesArgs,
-    pub(crate) security: &'a SecurityArgs,
+    pub(crate) answering: &'a AnsweringArgs,
 }
 
 impl Pairs<'_> {
@@ -76,59 +74,54 @@ impl Pairs<'_> {
     pub(crate) fn to_prepare(self) -> NodesArgs {
         let is_builtin = |pair: &&PairArg| pair.nodes.is_empty();
         let first = self.named.iter().find(is_builtin).or(self.named.first());
-        first.map_or_else(|| self.nodes.clone(), |pair| self.pair(pair).nodes)
+        first.map_or_else(|| self.answering.nodes.clone(), |pair| self.pair(pair).answering.nodes)
     }
 
     /// All of them, at least one.
-    pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<ModelPair>, Stop> {
-        if self.nodes.named.large.len() > 1 {
+    pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<ModelPair>, CliError> {
+        if self.answering.nodes.named.large.len() > 1 {
             let message = "a sweep puts its link before one large node: name one --large";
-            return Err(Stop::new(Exit::Usage, message));
+            return Err(CliError::new(Exit::Usage, message));
         }
         if self.named.is_empty() {
-            let (nodes, security) = (self.nodes.clone(), self.security.clone());
-            return Ok(vec![ModelPair { name: None, nodes, security }]);
+            return Ok(vec![ModelPair { name: None, answering: self.answering.clone() }]);
         }
         let mut names = BTreeSet::new();
         for PairArg { name, nodes } in self.named {
             if !names.insert(name) {
                 let message = format!("--pair {name} is there twice: rename one");
-                return Err(Stop::new(Exit::Usage, message));
+                return Err(CliError::new(Exit::Usage, message));
             }
             if nodes.is_empty() && builtin.is_none() {
                 let message = format!("--pair {name}: this program carries no pair; {WANTED}");
-                return Err(Stop::new(Exit::Usage, message));
+                return Err(CliError::new(Exit::Usage, message));
             }
         }
         Ok(self.named.iter().map(|pair| self.pair(pair)).collect())
     }
 
     fn pair(self, PairArg { name, nodes }: &PairArg) -> ModelPair {
-        let mut pair = ModelPair {
-            name: Some(name.clone()),
-            nodes: self.nodes.clone(),
-            security: self.security.clone(),
-        };
+        let mut answering = self.answering.clone();
         match nodes.split_last() {
             Some((large, small)) => {
                 let node = |place: &String| NamedNode::from(place.clone());
-                pair.nodes.named.small = small.iter().map(node).collect();
-                pair.nodes.named.large = vec![node(large)];
+                answering.nodes.named.small = small.iter().map(node).collect();
+                answering.nodes.named.large = vec![node(large)];
             }
             // Credentials are for the nodes of the others, where there are others.
             None if self.named.iter().any(|pair| !pair.nodes.is_empty()) => {
-                pair.security = SecurityArgs {
+                answering.security = SecurityArgs {
                     tls_ca: None,
                     tls_cert: None,
                     tls_key: None,
                     token_file: None,
                     insecure: false,
-                    max_message_bytes: self.security.max_message_bytes,
+                    max_message_bytes: self.answering.security.max_message_bytes,
                 };
             }
             None => {}
         }
-        pair
+        ModelPair { name: Some(name.clone()), answering }
     }
 }
 

@@ -3,34 +3,37 @@
 use std::fmt::Write as _;
 
 use answer::prices::Prices;
-use cli::{Exit, Stop};
+use cli::{CliError, Exit};
 use lab::{
     link::LinkProfile,
     plan::{Candidate, PlanTarget, Source, Unknown, candidates, choose},
     results::Results,
 };
 
-use crate::{args::PlanArgs, catalogue, exit::stop, print, profiles};
+use crate::{args::PlanArgs, catalogue, exit::cli_error, print, profiles};
 
 const HEADER: &str = "\
 | policy | pair | right | 95 % interval | latency median | p95 | large share | cost of 1,000 | clients per large node | from | misses |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
-pub(crate) fn run(args: &PlanArgs) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CliError> {
     let links = profiles(&catalogue(&args.links)?, std::slice::from_ref(&args.link))?;
     let [link] = links.as_slice() else {
-        return Err(Stop::new(Exit::Usage, "a plan is for one link: name one, such as 4g-median"));
+        return Err(CliError::new(
+            Exit::Usage,
+            "a plan is for one link: name one, such as 4g-median",
+        ));
     };
     let prices = args.prices.read()?;
-    let results = Results::read(&args.folder).map_err(stop)?;
+    let results = Results::read(&args.folder).map_err(cli_error)?;
     if let Some((one, other)) = results.of_two_kinds() {
         let message = format!(
             "{} and {} are not over the same kind of link, the proxy's and real packets: plan from one of them",
             one.folder.display(),
             other.folder.display()
         );
-        return Err(Stop::new(Exit::Journal, message));
+        return Err(CliError::new(Exit::Journal, message));
     }
     let (mut known, mut unknown) = candidates(&results, link, &prices);
     if let Some(pair) = &args.pair {
@@ -44,7 +47,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, Stop> {
         );
         let message =
             format!("nothing is known about {}: {why}; sweep over it, or over loopback", link.name);
-        return Err(Stop::new(Exit::Journal, message));
+        return Err(CliError::new(Exit::Journal, message));
     }
     print(&text(link, &known, &unknown, &args.target, &prices))
 }
@@ -146,7 +149,7 @@ fn notes(
 ) -> Vec<String> {
     let mut notes = Vec::new();
     let sources = known.iter().filter_map(|candidate| match &candidate.source {
-        Source::Replayed { recorded_over, doubtful, .. } => Some((recorded_over, *doubtful)),
+        Source::Replayed { recorded_over, diverged, .. } => Some((recorded_over, *diverged)),
         Source::Measured => None,
     });
     if let Some((recorded_over, _)) = sources.clone().next() {
@@ -156,11 +159,11 @@ fn notes(
              look at the clock and the link does not break."
         ));
     }
-    let doubtful: usize = sources.map(|(_, doubtful)| doubtful).sum();
-    if doubtful > 0 {
+    let diverged: usize = sources.map(|(_, diverged)| diverged).sum();
+    if diverged > 0 {
         notes.push(format!(
-            "{doubtful} of the replayed answers would have gone another way: a node would have \
-             been given up as too late."
+            "{diverged} of the replayed answers are left out: over this link they would have gone another way, since \
+             a limit of time would have passed. What they would have come to, only a sweep over it tells."
         ));
     }
     for candidate in known {

@@ -9,38 +9,39 @@ use std::{
 };
 
 use answer::journal::Journal;
-use cli::{Exit, Stop};
+use cli::{CliError, Exit};
 use grading::quantile::quantile;
 use lab::{
     link::LinkProfile,
     replay::{Conditions, RecordedOver, Recording, Replayed, replay},
     sweep::link_of,
 };
+use thinking::shown::one_line;
 
-use crate::{args::ReplayArgs, catalogue, exit::stop, print, profiles};
+use crate::{args::ReplayArgs, catalogue, exit::cli_error, print, profiles};
 
 const HEADER: &str = "\
-| link | answers | latency median | p95 | hand-over median | p95 | network share | up | down | doubtful |
+| link | answers | latency median | p95 | hand-over median | p95 | network share | up | down | diverged |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 /// How many skipped journals are printed with their reasons; the others are counted.
 const SHOWN: usize = 10;
 
-pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, CliError> {
     let links = profiles(&catalogue(&args.links)?, &args.link)?;
     let (recordings, left_out) = recordings(args)?;
     tell(&left_out);
     if recordings.is_empty() {
         let message = "there is no journal that can be replayed; give files that `ask --journal` wrote, or a cell \
                        of a sweep over loopback, such as sweep/strict/loopback";
-        return Err(Stop::new(Exit::Journal, message));
+        return Err(CliError::new(Exit::Journal, message));
     }
     let mut rows = args.rows.as_deref().map(create).transpose()?;
     let mut table = HEADER.to_owned();
     for link in &links {
         let conditions = Conditions::over(link.clone(), args.seed);
         let replayed = recordings.iter().map(|recording| replay(recording, &conditions));
-        let replayed: Vec<Replayed> = replayed.collect::<Result<_, _>>().map_err(stop)?;
+        let replayed: Vec<Replayed> = replayed.collect::<Result<_, _>>().map_err(cli_error)?;
         if let Some((path, file)) = &mut rows {
             let written = replayed.iter().try_for_each(|replayed| {
                 serde_json::to_writer(&mut *file, replayed).map_err(io::Error::other)?;
@@ -56,25 +57,25 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
     print(&table)
 }
 
-fn create(path: &Path) -> Result<(&Path, io::BufWriter<fs::File>), Stop> {
+fn create(path: &Path) -> Result<(&Path, io::BufWriter<fs::File>), CliError> {
     let file = fs::File::create(path).map_err(|why| cannot_write(path, &why))?;
     Ok((path, io::BufWriter::new(file)))
 }
 
-fn cannot_write(path: &Path, why: &io::Error) -> Stop {
+fn cannot_write(path: &Path, why: &io::Error) -> CliError {
     let mend = "give --rows a file in a folder that can be written";
-    Stop::new(Exit::Journal, format!("cannot write {}: {why}; {mend}", path.display()))
+    CliError::new(Exit::Journal, format!("cannot write {}: {why}; {mend}", path.display()))
 }
 
 /// What can be replayed of the paths, and why the rest cannot.
-fn recordings(args: &ReplayArgs) -> Result<(Vec<Recording>, Vec<String>), Stop> {
+fn recordings(args: &ReplayArgs) -> Result<(Vec<Recording>, Vec<String>), CliError> {
     let over = if args.recorded_over_link { RecordedOver::Link } else { RecordedOver::Loopback };
     let mut files = Vec::new();
     for path in &args.journal {
         let found = journals(path, &mut files);
         found.map_err(|why| {
             let mend = "give journals, or folders with journals";
-            Stop::new(Exit::Journal, format!("cannot read {}: {why}; {mend}", path.display()))
+            CliError::new(Exit::Journal, format!("cannot read {}: {why}; {mend}", path.display()))
         })?;
     }
     let (mut recordings, mut left_out, mut links) = (Vec::new(), Vec::new(), HashMap::new());
@@ -138,7 +139,7 @@ fn is_journal(path: &Path) -> io::Result<bool> {
 fn tell(left_out: &[String]) {
     let mut text = String::new();
     for why in left_out.iter().take(SHOWN) {
-        let _ = writeln!(text, "left out: {why}");
+        let _ = writeln!(text, "left out: {}", one_line(why));
     }
     if let Some(more) = left_out.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "left out: {more} more journals");
@@ -152,14 +153,17 @@ fn row(link: &str, replayed: &[Replayed]) -> String {
         values.sort_unstable();
         values
     };
-    let walls = sorted(replayed.iter().map(|answer| answer.time.total_us).collect());
-    let takeovers = replayed.iter().flat_map(|answer| &answer.takeovers);
+    // Of one that diverged the end is not known.
+    let whole: Vec<&Replayed> =
+        replayed.iter().filter(|answer| answer.diverged.is_none()).collect();
+    let walls = sorted(whole.iter().map(|answer| answer.time.total_us).collect());
+    let takeovers = whole.iter().flat_map(|answer| &answer.takeovers);
     let handoffs = sorted(takeovers.filter_map(|takeover| takeover.handoff_us).collect());
-    let network: u64 = replayed.iter().map(|answer| answer.time.network_us()).sum();
+    let network: u64 = whole.iter().map(|answer| answer.time.network_us()).sum();
     let all: u64 = walls.iter().sum();
-    let each = replayed.len().max(1) as u64;
+    let each = whole.len().max(1) as u64;
     let bytes = |sent: bool| {
-        let traffic = replayed.iter().map(|answer| answer.large_traffic);
+        let traffic = whole.iter().map(|answer| answer.large_traffic);
         let bytes = traffic.map(|t| if sent { t.sent_bytes } else { t.received_bytes });
         bytes.sum::<u64>() / each
     };
@@ -175,6 +179,32 @@ fn row(link: &str, replayed: &[Replayed]) -> String {
         100.0 * network as f64 / all.max(1) as f64,
         bytes(true),
         bytes(false),
-        replayed.iter().filter(|answer| answer.doubt.is_some()).count(),
+        replayed.len() - whole.len(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use lab::replay::{Divergence, Race};
+
+    use super::*;
+
+    #[test]
+    fn what_diverged_is_counted_and_in_no_other_figure() {
+        let took = |total_us: u64, diverged: Option<Divergence>| {
+            let mut answer: Replayed = serde_json::from_value(serde_json::json!({
+                "question": "q", "link": "geo", "seed": 0, "handling_us": 0, "takeovers": [],
+                "time": answer::account::TimeSplit::default(),
+                "small_traffic": { "sent_bytes": 0, "received_bytes": 0 },
+                "large_traffic": { "sent_bytes": 10, "received_bytes": 20 },
+            }))
+            .unwrap();
+            (answer.time.total_us, answer.diverged) = (total_us, diverged);
+            answer
+        };
+        let diverged = Divergence { why: Race::Deadline, at_us: 900 };
+        let line = row("geo", &[took(2_000, None), took(900, Some(diverged)), took(4_000, None)]);
+        let expected = "| geo | 3 | 2.0 ms | 4.0 ms | - | - | 0.0 % | 10 B | 20 B | 1 |\n";
+        assert_eq!(line, expected);
+    }
 }

@@ -6,41 +6,49 @@ use std::{
 };
 
 use answer::prices::Prices;
-use cli::{Exit, Stop};
+use cli::{CliError, Exit};
 use lab::{
     report::{Report, ReportError},
     results::Results,
     sweep::REPORT,
 };
+use thinking::shown::one_line;
 
-use crate::{args::ReportArgs, exit::stop, print};
+use crate::{
+    args::ReportArgs,
+    exit::{Ends as _, cli_error},
+    print,
+};
 
-pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &ReportArgs) -> Result<Exit, CliError> {
     let out = match (&args.out, args.folder.as_slice()) {
         (Some(out), _) => out.clone(),
         (None, [folder]) => beside(folder),
         (None, _) => {
             let message = "several folders have one report: give --out DIR, where it shall go";
-            return Err(Stop::new(Exit::Usage, message));
+            return Err(CliError::new(Exit::Usage, message));
         }
     };
     let prices = args.prices.read()?;
-    let page = made(&args.folder, &prices, &out).map_err(stop)?;
+    let page = made(&args.folder, &prices, &out).map_err(cli_error)?;
     print(&format!("{}\n", page.display()))
 }
 
-/// Writes the report at the end of a sweep and prints where it is. A failure is printed, not returned: the sweep itself
-/// succeeded.
-pub(crate) fn after(out: &Path) {
-    let made = || -> Result<PathBuf, Stop> {
-        made(&[out.to_owned()], &Prices::example()?, &beside(out)).map_err(stop)
-    };
-    let line = match made() {
-        Ok(page) => format!("report: {}", page.display()),
-        Err(why) => format!("there is no report: {why}"),
-    };
+/// Writes the report at the end of a sweep and says where it is.
+///
+/// # Errors
+/// When it cannot be made or written.
+pub(crate) fn after(out: &Path) -> Result<(), CliError> {
+    let page = made(&[out.to_owned()], &Prices::example()?, &beside(out)).map_err(|why| {
+        let again = format!("`specthink-lab report {}` makes it", out.display());
+        CliError::new(
+            why.exit(),
+            format!("the report is missing: {why}; the answers are there, and {again}"),
+        )
+    })?;
     // When standard error is gone there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "report: {}", one_line(&page.display().to_string()));
+    Ok(())
 }
 
 /// Makes the report of these sweeps, and says where its page is.

@@ -1,12 +1,12 @@
 //! `specthink-lab simulate`: answers over simulated nodes and links, and what did not hold of them.
 
-use cli::{Exit, Stop};
+use cli::{CliError, Exit};
 use simulator::{Simulated, command, simulate};
 
 use crate::{args::SimulateArgs, print};
 
 /// Simulates the seeds up to the first one of which something does not hold.
-pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, CliError> {
     if let Some(seed) = args.seed {
         return one(seed, args.trace);
     }
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, Stop> {
     print(&format!("{} answers, {steps} steps: everything holds\n", args.seeds))
 }
 
-fn one(seed: u64, traced: bool) -> Result<Exit, Stop> {
+fn one(seed: u64, traced: bool) -> Result<Exit, CliError> {
     let simulated = simulate(seed, traced);
     let trace: String = simulated.trace.iter().map(|line| format!("{line}\n")).collect();
     print(&trace)?;
@@ -27,9 +27,9 @@ fn one(seed: u64, traced: bool) -> Result<Exit, Stop> {
     print(&format!("seed {seed}, {} steps: everything holds\n", simulated.steps))
 }
 
-fn check(seed: u64, simulated: &Simulated) -> Result<(), Stop> {
+fn check(seed: u64, simulated: &Simulated) -> Result<(), CliError> {
     let Some(breach) = &simulated.breach else { return Ok(()) };
     let alone = command(seed);
     let message = format!("seed {seed}: {breach}; all that happens: {alone}");
-    Err(Stop::new(Exit::Internal, message))
+    Err(CliError::new(Exit::Internal, message))
 }

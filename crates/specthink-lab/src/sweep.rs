@@ -1,50 +1,67 @@
 //! `specthink-lab sweep`: from arguments to a sweep, and what is said of it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+};
 
-use cli::{Bar, Exit, Places, Stop, grader, run_header, until_enough};
+use cli::{Bar, CliError, Exit, NodeEndpoints, NodePlace, grader, run_header, until_enough};
 use grading::math_verify::Grader;
 use lab::sweep::{PlannedPolicy, SweepEnd, SweepPlan, SweepProgress, SweepRun, SweptPair};
 use pair::Builtin;
-use runs::DataFile;
+use runs::{DataFile, LogHeader};
 use tokio::sync::Notify;
 
-use crate::{args::SweepArgs, catalogue, exit::stop, pairs::ModelPair, print, profiles, report};
+use crate::{
+    args::{Choice, SweepArgs},
+    catalogue,
+    exit::cli_error,
+    pairs::ModelPair,
+    print, profiles, report,
+};
 
-pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
     let pairs = args.pairs().all(builtin)?;
-    let plan = plan(args)?;
-    let out = args
-        .out
-        .as_ref()
-        .ok_or_else(|| Stop::new(Exit::Usage, "no folder for the results: give --out FOLDER"))?;
+    let plan = plan(args, &pairs)?;
+    let out = args.out.as_ref().ok_or_else(|| {
+        CliError::new(Exit::Usage, "no folder for the results: give --out FOLDER")
+    })?;
     let grader = grader(&args.run)?;
-    let places = |pair: &ModelPair| pair.places(plan.uses_large(), builtin);
-    let places = pairs.iter().map(places).collect::<Result<Vec<_>, _>>()?;
-    let swept: Vec<SweptPair> = pairs.iter().zip(&places).map(swept).collect();
+    let reach = |pair: &ModelPair| pair.endpoints(plan.uses_large(), builtin);
+    let endpoints = pairs.iter().map(reach).collect::<Result<Vec<_>, _>>()?;
+    let swept: Vec<SweptPair> =
+        pairs.iter().zip(&endpoints).map(swept).collect::<Result<_, _>>()?;
     until_enough(async |enough| {
-        let mut sweep = SweepRun::open(&plan, &swept, out).await.map_err(stop)?;
-        for (_, places) in pairs.iter().zip(&places).filter(|(pair, _)| pair.name.is_none()) {
-            places.origin.announce();
+        let mut sweep = SweepRun::open(&plan, &swept, out).await.map_err(cli_error)?;
+        for (_, endpoints) in pairs.iter().zip(&endpoints).filter(|(pair, _)| pair.name.is_none()) {
+            endpoints.source.announce();
         }
         let ended = ask(&mut sweep, &plan, grader, &enough).await;
-        tokio::task::block_in_place(|| report::after(out));
-        ended
+        let reported = tokio::task::block_in_place(|| report::after(out));
+        match reported {
+            Ok(()) => ended,
+            Err(why) if ended.is_ok() => Err(why),
+            Err(why) => {
+                // Why the sweep ended matters more, and is said last. Standard error may be gone.
+                let _ = writeln!(io::stderr(), "there is no report: {why}");
+                ended
+            }
+        }
     })
 }
 
-/// What the arguments ask for, checked.
-fn plan(args: &SweepArgs) -> Result<SweepPlan, Stop> {
+/// What the arguments ask for of these pairs, checked.
+fn plan(args: &SweepArgs, pairs: &[ModelPair]) -> Result<SweepPlan, CliError> {
     let data = args.data.as_ref().ok_or_else(|| {
         let message =
             "no data set: give a file of JSON lines, such as models/arithmetic/test.jsonl";
-        Stop::new(Exit::Usage, message)
+        CliError::new(Exit::Usage, message)
     })?;
     let twice = |what: &str, texts: &[String]| {
         let mut seen = BTreeSet::new();
         match texts.iter().find(|text| !seen.insert(*text)) {
             Some(text) => {
-                Err(Stop::new(Exit::Usage, format!("{what} {text} is there twice: leave one")))
+                Err(CliError::new(Exit::Usage, format!("{what} {text} is there twice: leave one")))
             }
             None => Ok(()),
         }
@@ -55,11 +72,9 @@ fn plan(args: &SweepArgs) -> Result<SweepPlan, Stop> {
     twice("--link", &links.iter().map(|link| link.name.clone()).collect::<Vec<_>>())?;
     let choices = args.policies()?;
     let data = DataFile::read(data, args.run.skip_bad)?;
-    let terms = (&args.run, &args.writing, &args.nodes);
     let mut policies = Vec::new();
     for choice in choices {
-        // Every cell has its own seed.
-        let header = run_header(&data, &choice.args, 0, terms)?;
+        let header = header(&choice, &data, args, pairs)?;
         policies.push(PlannedPolicy { name: choice.name, header, share_of: choice.share_of });
     }
     Ok(SweepPlan {
@@ -73,9 +88,41 @@ fn plan(args: &SweepArgs) -> Result<SweepPlan, Stop> {
     })
 }
 
-fn swept((pair, places): (&ModelPair, &Places)) -> SweptPair {
-    let large = places.large.first().cloned();
-    SweptPair { name: pair.name.clone(), small: places.small.clone(), large }
+/// What a policy's logs begin with. It is the same for all pairs, also where it depends on what their nodes cost.
+fn header(
+    choice: &Choice,
+    data: &DataFile,
+    args: &SweepArgs,
+    pairs: &[ModelPair],
+) -> Result<LogHeader, CliError> {
+    // Every cell has its own seed.
+    let of = |pair: &ModelPair| run_header(data, &choice.args, 0, &args.run, &pair.answering);
+    let header = of(&pairs[0])?;
+    for pair in &pairs[1..] {
+        if of(pair)?.policy != header.policy {
+            let message = format!(
+                "policy {:?}: the pairs' endpoints have different prices, and a sweep asks the same of all pairs: \
+                 write prices=FILE behind it, or sweep the pairs one by one",
+                choice.name
+            );
+            return Err(CliError::new(Exit::Usage, message));
+        }
+    }
+    Ok(header)
+}
+
+fn swept((pair, endpoints): (&ModelPair, &NodeEndpoints)) -> Result<SweptPair, CliError> {
+    // A sweep is about the link to a node, whose bytes it shapes and counts.
+    let node = |place: &NodePlace| {
+        place.node().cloned().map_err(|address| {
+            let mend = "put a node before it with large-node --upstream";
+            let message = format!("{address} is a server, and a sweep asks nodes: {mend}");
+            CliError::new(Exit::Usage, message)
+        })
+    };
+    let small = endpoints.small.iter().map(node).collect::<Result<_, _>>()?;
+    let large = endpoints.large.first().map(node).transpose()?;
+    Ok(SweptPair { name: pair.name.clone(), small, large })
 }
 
 /// Asks what is open in all cells, then prints what they say.
@@ -84,17 +131,22 @@ async fn ask(
     plan: &SweepPlan,
     grader: Grader,
     enough: &Notify,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, CliError> {
     let all = sweep.answers();
     let mut bar = Bar::new(all as u64, (all - sweep.open_answers()) as u64);
     bar.skipped(&plan.data.data.skipped);
+    if !sweep.is_locked() {
+        bar.note(
+            "the folder cannot be locked: see to it that no other sweep writes to it meanwhile",
+        );
+    }
     let watch = |progress: SweepProgress<'_>| match progress {
         SweepProgress::Cell(name) => bar.begin(&name),
         SweepProgress::Row(row) => bar.see(row),
     };
-    let ended = sweep.run(grader, enough, watch).await.map_err(stop)?;
+    let ended = sweep.run(grader, enough, watch).await.map_err(cli_error)?;
     bar.finish();
-    for (pair, table) in sweep.tables().map_err(stop)? {
+    for (pair, table) in sweep.tables().map_err(cli_error)? {
         print(&match pair {
             Some(pair) => format!("{pair}:\n\n{table}\n"),
             None => table,
@@ -104,21 +156,21 @@ async fn ask(
 }
 
 /// The exit code: a sweep that is not complete is no success.
-fn end(ended: SweepEnd, open: usize, all: usize) -> Result<Exit, Stop> {
+fn end(ended: SweepEnd, open: usize, all: usize) -> Result<Exit, CliError> {
     let again = "run the same command again to go on";
     let of = |pair: Option<String>| pair.map_or_else(String::new, |pair| format!("{pair}: "));
     let (exit, why) = match ended {
         SweepEnd::Complete if open > 0 => {
             let message = format!("{open} of {all} questions failed: {again}");
-            return Err(Stop::new(Exit::NodeFailed, message));
+            return Err(CliError::new(Exit::NodeFailed, message));
         }
         SweepEnd::Complete => return Ok(Exit::Ok),
         SweepEnd::Cancelled => (Exit::Cancelled, "stopped".to_owned()),
         SweepEnd::NodesGone { pair, reason } => (Exit::NodeFailed, format!("{}{reason}", of(pair))),
         SweepEnd::NoLink { pair, error } => {
-            let stop = stop(error);
-            (stop.exit, format!("{}{stop}", of(pair)))
+            let error = cli_error(error);
+            (error.exit, format!("{}{error}", of(pair)))
         }
     };
-    Err(Stop::new(exit, format!("{why}; {open} of {all} answers are open: {again}")))
+    Err(CliError::new(exit, format!("{why}; {open} of {all} answers are open: {again}")))
 }

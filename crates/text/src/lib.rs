@@ -11,7 +11,7 @@
 //! [`GgufValue`]s. [`Tokenizer::from_json`] reads a Hugging Face folder instead.
 //!
 //! ```
-//! use text::{ChatTemplate, Detokenizer, GgufMetadata, GgufValue, Tokenizer};
+//! use text::{Detokenizer, GgufMetadata, GgufValue, Tokenizer};
 //!
 //! let string = |text: &str| GgufValue::String(text.to_owned());
 //! // Byte-level vocabularies write bytes as characters: "Ġ" is a space, "Ã" and "©" are the bytes of "é".
@@ -28,8 +28,8 @@
 //! ]);
 //! let tokenizer = Tokenizer::from_gguf(&metadata)?;
 //!
-//! // A prompt: what the chat template makes of the messages. Control tokens in it are meant.
-//! let prompt = ChatTemplate::of(&tokenizer).render([("user", "Hi é")])?;
+//! // A prompt: what the chat template makes of the messages. Control tokens that it writes are meant.
+//! let prompt = tokenizer.template().render([("user", "Hi é")])?;
 //! assert_eq!(prompt, "Hi é<|end|>");
 //! let ids = tokenizer.encode_prompt(&prompt)?;
 //! assert_eq!(ids, [0, 1, 2, 3, 4, 5]);
@@ -48,12 +48,15 @@
 
 mod detokenize;
 mod error;
+mod letters;
 mod metadata;
 mod template;
+mod thought;
 mod tokenizer;
 
 pub use detokenize::Detokenizer;
 pub use error::{TemplateError, TokenizerError};
 pub use metadata::{GgufMetadata, GgufValue};
 pub use template::ChatTemplate;
+pub use thought::Thought;
 pub use tokenizer::{Encoded, Tokenizer};

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-/// The metadata of a GGUF file by key. Only keys that begin with "tokenizer." are looked at.
+/// The metadata of a GGUF file by key. Only keys that begin with "tokenizer." and `general.architecture` are looked at.
 pub type GgufMetadata = HashMap<String, GgufValue>;
 
 /// A value in the metadata of a GGUF file. The file's many widths of numbers are two kinds here.
@@ -33,10 +33,21 @@ pub(crate) fn text<'a>(metadata: &'a GgufMetadata, key: &str) -> Option<&'a str>
 
 /// A token id in the metadata.
 pub(crate) fn token_id(metadata: &GgufMetadata, key: &str) -> Option<u32> {
-    match metadata.get(key)? {
+    token_ids(metadata, key).into_iter().next()
+}
+
+/// Token ids in the metadata: one, or a list of them.
+pub(crate) fn token_ids(metadata: &GgufMetadata, key: &str) -> Vec<u32> {
+    let values = match metadata.get(key) {
+        Some(GgufValue::Array(values)) => values.as_slice(),
+        Some(value) => std::slice::from_ref(value),
+        None => &[],
+    };
+    let id = |value: &GgufValue| match value {
         GgufValue::Integer(id) => u32::try_from(*id).ok(),
         _ => None,
-    }
+    };
+    values.iter().filter_map(id).collect()
 }
 
 /// A yes or a no in the metadata.

@@ -1,49 +1,60 @@
 //! Chat templates: the prompt of a conversation, exactly as the model was trained to see it.
 //!
-//! Templates are Jinja, rendered with what Hugging Face transformers gives them. What a template does
-//! with `<think>` is left to it. The committed text of an answer follows the rendered prompt byte for
+//! Templates are Jinja, rendered with what Hugging Face transformers gives them ([`mod@environment`]). What a template
+//! does with `<think>` is left to it. The committed text of an answer follows the rendered prompt byte for
 //! byte; it never goes through the template. Neither does a raw prompt.
 
-use minijinja::{Environment, Error, ErrorKind, Value, context, syntax::SyntaxConfig};
-use serde::Serialize;
+mod environment;
+mod methods;
 
-use crate::{error::TemplateError, tokenizer::Tokenizer};
+use std::collections::BTreeMap;
 
-const NAME: &str = "chat template";
+use minijinja::{Environment, Error, Value, context};
 
-/// What a template may use up: about one for each step, and one for every 64 bytes that it makes, so
-/// that a prompt of 4 MiB could be copied a hundred times and one that loops without end stops.
-const FUEL: u64 = 10_000_000;
+use self::environment::{NAME, environment};
+use crate::{error::TemplateError, letters::ControlNames, thought::Thought};
+
+/// Messages that stand in no template, to find them in what it makes of them.
+const PROBES: [&str; 3] = ["probequestion", "probeanswer", "probenext"];
 
 /// Makes the prompts of one model.
 #[derive(Debug)]
 pub struct ChatTemplate {
     /// The compiled template, or why there is none.
     environment: Result<Environment<'static>, String>,
-    bos: String,
-    eos: String,
+    /// The texts of tokens by the names that templates know them by: `bos_token`, `eos_token`, ...
+    tokens: BTreeMap<String, String>,
+    /// What is only text in messages; without, every message is taken as it is.
+    control_names: Option<ControlNames>,
+    thought: Thought,
 }
 
 impl ChatTemplate {
-    /// The template of a tokenizer's model. Never fails: a model without a usable template still
-    /// takes raw prompts, and says why it takes no messages.
-    pub fn of(tokenizer: &Tokenizer) -> Self {
-        ChatTemplate::new(
-            tokenizer.chat_template(),
-            tokenizer.bos_text().unwrap_or_default(),
-            tokenizer.eos_text().unwrap_or_default(),
-        )
+    /// A template with the texts of the begin-of-text and end-of-text tokens. Never fails: a model without a usable
+    /// template still takes raw prompts, and says why it takes no messages.
+    ///
+    /// It knows no names of control tokens: that of a model is its tokenizer's ([`crate::Tokenizer::template`]).
+    pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Self {
+        let token = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        ChatTemplate::with_tokens(source, [token("bos_token", bos), token("eos_token", eos)].into())
     }
 
-    /// A template with the texts of the begin-of-text and end-of-text tokens.
-    pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Self {
+    /// A template with the texts of tokens by the names that templates know them by.
+    pub(crate) fn with_tokens(source: Option<&str>, tokens: BTreeMap<String, String>) -> Self {
         let environment = match source {
             None => Err("the model has no chat template".to_owned()),
             Some(source) => environment(source).map_err(|error| {
                 format!("the model's chat template cannot be read ({})", one_line(&error))
             }),
         };
-        ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned() }
+        let thought = Thought::default();
+        let template = ChatTemplate { environment, tokens, control_names: None, thought };
+        ChatTemplate { thought: template.probed_thought(), ..template }
+    }
+
+    /// The same template, to which these names in messages are letters.
+    pub(crate) fn with_control_names(self, names: ControlNames) -> Self {
+        ChatTemplate { control_names: Some(names), ..self }
     }
 
     /// Why messages cannot be taken, without how to fix it; `None` when they can.
@@ -52,7 +63,8 @@ impl ChatTemplate {
     }
 
     /// The prompt of a conversation, with the assistant's turn opened. A message is its role ("system",
-    /// "user" or "assistant") and its text.
+    /// "user" or "assistant") and its text. Names of control tokens in its text are broken by a character that
+    /// [`crate::Tokenizer::encode_prompt`] takes out again, so that they stay letters.
     ///
     /// # Errors
     /// [`TemplateError`] when the model has no usable template or it refuses the messages.
@@ -60,89 +72,84 @@ impl ChatTemplate {
         &self,
         messages: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<String, TemplateError> {
+        self.conversation(messages, true)
+    }
+
+    /// What it writes right behind an assistant's message; `None` where it takes no such conversation.
+    pub(crate) fn after_answer(&self) -> Option<String> {
+        let [question, answer, next] = PROBES;
+        let messages = [("user", question), ("assistant", answer), ("user", next)];
+        let rendered = self.conversation(messages, false).ok()?;
+        let (_, after) = rendered.rsplit_once(answer)?;
+        Some(after.split(next).next().unwrap_or_default().to_owned())
+    }
+
+    /// How far the thought is of an answer to what it renders: whether its prompts end within one.
+    pub fn thought(&self) -> Thought {
+        self.thought
+    }
+
+    /// As [`ChatTemplate::render`], with the thought so far, whatever the template leaves of it: marks around thoughts
+    /// are added to the prompt's end or taken off.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_to<'a>(
+        &self,
+        messages: impl IntoIterator<Item = (&'a str, &'a str)>,
+        thought: Thought,
+    ) -> Result<String, TemplateError> {
+        let mut prompt = self.render(messages)?;
+        if thought != self.thought {
+            self.thought.lead_to(thought, &mut prompt);
+        }
+        Ok(prompt)
+    }
+
+    fn probed_thought(&self) -> Thought {
+        let [question, ..] = PROBES;
+        let rendered = self.render([("user", question)]).unwrap_or_default();
+        Thought::behind(rendered.rsplit_once(question).map_or(&*rendered, |(_, after)| after))
+    }
+
+    /// A conversation; `add_generation_prompt`: with the assistant's turn opened.
+    fn conversation<'a>(
+        &self,
+        messages: impl IntoIterator<Item = (&'a str, &'a str)>,
+        add_generation_prompt: bool,
+    ) -> Result<String, TemplateError> {
         let environment =
             self.environment.as_ref().map_err(|why| TemplateError::Unusable(why.clone()))?;
         let messages: Vec<Value> = messages
             .into_iter()
-            .map(|(role, content)| Value::from_pairs([("role", role), ("content", content)]))
-            .collect();
+            .map(|(role, content)| self.message(role, content))
+            .collect::<Result<_, _>>()?;
         let rendered = environment.get_template(NAME).and_then(|template| {
             template.render(context! {
                 messages,
-                add_generation_prompt => true,
-                bos_token => self.bos.as_str(),
-                eos_token => self.eos.as_str(),
+                add_generation_prompt,
+                tools => (),
+                documents => (),
+                ..Value::from_pairs(self.tokens.iter().map(|(name, text)| (name.as_str(), text.as_str())))
             })
         });
         rendered.map_err(|error| TemplateError::Refused(one_line(&error)))
     }
-}
 
-/// An environment that behaves as that of transformers' `apply_chat_template`.
-fn environment(source: &str) -> Result<Environment<'static>, Error> {
-    let mut environment = Environment::new();
-    environment.set_fuel(Some(FUEL));
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, message))
-    });
-    environment.add_function("strftime_now", |format: String| {
-        let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
-        jiff::fmt::strtime::format(&format, &now)
-            .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
-    });
-    environment.add_filter("tojson", to_json);
-    environment.add_template_owned(NAME, source.to_owned())?;
-    Ok(environment)
-}
-
-/// JSON as Python's `json.dumps(..., ensure_ascii=False)` writes it: minijinja's own filter leaves the
-/// spaces out and escapes for HTML.
-fn to_json(value: Value, options: minijinja::value::Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    let _ensure_ascii: Option<bool> = options.get("ensure_ascii")?;
-    options.assert_all_used()?;
-    let mut bytes = Vec::new();
-    let written = match indent {
-        Some(width) => {
-            let indent = " ".repeat(width);
-            let pretty = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, pretty))
+    /// A message as templates see it.
+    fn message(&self, role: &str, content: &str) -> Result<Value, TemplateError> {
+        // Templates build control tokens of roles.
+        let is_word =
+            !role.is_empty() && role.chars().all(|c| c.is_alphanumeric() || "_-".contains(c));
+        if !is_word {
+            let why = format!("the role {role:?} is no word such as \"user\"");
+            return Err(TemplateError::Refused(why));
         }
-        None => {
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonSpacing))
-        }
-    };
-    written.map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-    Ok(Value::from_safe_string(String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-/// ", " and ": ".
-struct PythonSpacing;
-
-impl serde_json::ser::Formatter for PythonSpacing {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-    ) -> std::io::Result<()> {
-        writer.write_all(b": ")
+        let content = match &self.control_names {
+            Some(names) => names.as_letters(content, role == "assistant"),
+            None => content.into(),
+        };
+        Ok(Value::from_pairs([("role", role), ("content", &content)]))
     }
 }
 
@@ -176,7 +183,7 @@ mod tests {
             ),
             ("{% set ns = namespace(n=1) %}\n{% set ns.n = ns.n + 1 %}\n{{ ns.n }}", "2"),
             ("  {% if add_generation_prompt %}\nyes{% endif %}\n", "yes"),
-            ("{% if tools is defined %}tools{% endif %}{% if not tools %}none{% endif %}", "none"),
+            ("{% if tools is none and documents is none %}none{% endif %}", "none"),
         ];
         for (source, expected) in cases {
             assert_eq!(rendered(source).unwrap(), expected, "{source}");

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use common::fixture;
 use proptest::prelude::*;
 use serde_json::Value as Json;
-use text::{Detokenizer, GgufMetadata, GgufValue as Value, Tokenizer, TokenizerError};
+use text::{Detokenizer, GgufMetadata, GgufValue as Value, Thought, Tokenizer, TokenizerError};
 
 struct Case {
     text: String,
@@ -74,7 +74,7 @@ fn ids_equal_those_of_python() {
             assert!(cases.len() > 10);
             for case in cases {
                 let text = &case.text;
-                let encoded = tokenizer.encode_committed(text).unwrap();
+                let encoded = tokenizer.encode_committed(text, Thought::Unopened).unwrap();
                 assert_eq!(encoded.ids, case.committed_ids, "{name}: committed {text:?}");
                 let prompt = tokenizer.encode_prompt(text).unwrap();
                 assert_eq!(prompt, case.prompt_ids, "{name}: prompt {text:?}");
@@ -111,7 +111,7 @@ fn committed_text_comes_back_byte_for_byte() {
     }
     // Qwen composes characters first, so a decomposed text comes back composed.
     let tokenizer = from_json("qwen2.5");
-    let ids = tokenizer.encode_committed("e\u{301}").unwrap().ids;
+    let ids = tokenizer.encode_committed("e\u{301}", Thought::Unopened).unwrap().ids;
     assert_eq!(decoded(&tokenizer, &ids), "\u{e9}");
     assert!(!tokenizer.spells(&ids, "e\u{301}"));
 }
@@ -123,11 +123,11 @@ fn control_tokens_are_meant_in_prompts_and_are_text_elsewhere() {
         assert_eq!(end.len(), 1);
         assert!(tokenizer.is_end_of_text(end[0]));
         assert_eq!(tokenizer.piece(end[0]), b"");
-        let committed = tokenizer.encode_committed("<|im_end|>").unwrap().ids;
+        let committed = tokenizer.encode_committed("<|im_end|>", Thought::Unopened).unwrap().ids;
         assert!(committed.len() > 1);
         assert_eq!(decoded(&tokenizer, &committed), "<|im_end|>");
         // An added token that is no control token is one token in both.
-        let call = tokenizer.encode_committed("<tool_call>").unwrap().ids;
+        let call = tokenizer.encode_committed("<tool_call>", Thought::Unopened).unwrap().ids;
         assert_eq!(call, tokenizer.encode_prompt("<tool_call>").unwrap());
         assert_eq!((call.len(), decoded(&tokenizer, &call).as_str()), (1, "<tool_call>"));
     }
@@ -143,7 +143,7 @@ fn a_begin_of_text_token_goes_before_raw_prompts_only() {
     assert_eq!(tokenizer.bos_text(), Some("<|endoftext|>"));
     let prompt = tokenizer.encode_prompt("Hi").unwrap();
     assert_eq!(tokenizer.encode_raw_prompt("Hi").unwrap(), [&[end], &*prompt].concat());
-    assert_eq!(tokenizer.encode_committed("Hi").unwrap().ids, prompt);
+    assert_eq!(tokenizer.encode_committed("Hi", Thought::Unopened).unwrap().ids, prompt);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_space_is_added_before_prompts_but_not_before_committed_text() {
     std::fs::write(&path, METASPACE).unwrap();
     let tokenizer = Tokenizer::from_json(&path).unwrap();
     assert_eq!(tokenizer.encode_prompt("ab a").unwrap(), [7, 6, 7]);
-    let committed = tokenizer.encode_committed("ab a\né").unwrap().ids;
+    let committed = tokenizer.encode_committed("ab a\né", Thought::Unopened).unwrap().ids;
     assert_eq!(committed, [5, 6, 7, 1, 2, 3]);
     assert_eq!(decoded(&tokenizer, &committed), "ab a\né");
 }
@@ -234,7 +234,7 @@ proptest! {
         BOTH.with(|(tokenizer, reference)| {
             let (mut detokenizer, mut text) = (Detokenizer::new(), String::new());
             // The full stop ends a character that was never completed.
-            let stop = tokenizer.encode_committed(".").unwrap().ids[0];
+            let stop = tokenizer.encode_committed(".", Thought::Unopened).unwrap().ids[0];
             for &id in ids.iter().chain([&stop]) {
                 detokenizer.push(tokenizer.piece(id), &mut text);
             }
@@ -254,7 +254,7 @@ proptest! {
             }
             ALL.with(|all| {
                 let tokenizer = &all[name];
-                let ids = tokenizer.encode_committed(&text).unwrap().ids;
+                let ids = tokenizer.encode_committed(&text, Thought::Unopened).unwrap().ids;
                 prop_assert_eq!(&decoded(tokenizer, &ids), &text);
                 Ok(())
             })?;

@@ -6,6 +6,7 @@
 mod baselines;
 mod config;
 mod keywords;
+mod languages;
 mod limited;
 mod paper;
 mod spec;
@@ -17,7 +18,7 @@ pub use self::{
     baselines::Solo,
     config::{PolicyError, PolicyKind, Preset},
     keywords::Keywords,
-    limited::{Limited, Limits},
+    limited::{Limited, Limits, LoopRule},
     paper::{Paper, PaperConfig, PaperReport, PaperTakeover},
     spec::{DEFAULT_SHARE, PolicySpec, Rules},
     strict::{Strict, StrictConfig},

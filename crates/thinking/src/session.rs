@@ -37,7 +37,7 @@
 //!     session::Protocol,
 //!     thinker::{Command, Event, Failure, FinishReason, ModelCard, Opened, Propose, Warmed},
 //! };
-//! # use thinking::thinker::{Open, Prompt, Sampling};
+//! # use thinking::thinker::{Open, Prompt, Sampling, ThoughtStart};
 //!
 //! /// Carries out one command; `source` gives the text that follows the committed text.
 //! fn carry_out<'a>(
@@ -86,6 +86,7 @@
 //! #     committed: String::new(),
 //! #     sampling: Sampling::default(),
 //! #     deadline: None,
+//! #     thought: ThoughtStart::Unknown,
 //! # };
 //! # let stop = vec!["\n\n".into()];
 //! # let propose = Propose { max_tokens: 9, stop, watch: None, seed: 1, report_entropy: false };

@@ -30,13 +30,17 @@
 //! 8. Dropping the event receiver gives the session up: compute stops within one decode step.
 //!    Dropping only the command sender lets the queued commands complete, then events end.
 //! 9. A Thinker that is not in the caller's process gives signs of life ([`Session::signs`]) while it has nothing else
-//!    to tell: it computes, or waits for its turn.
+//!    to tell: it computes, or waits for its turn. One that hangs gives none ([`Thinker::pulse`]).
+
+mod sampling;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use tokio::sync::{mpsc, watch};
 
+pub use self::sampling::{BadSampling, Sampling};
 use crate::trigger::{TriggerMatch, Watch};
 
 /// Commands a session queues before its sender waits.
@@ -49,6 +53,13 @@ pub trait Thinker: Send + Sync + 'static {
     /// Starts a session. Never fails and never waits: a Thinker that cannot serve answers the first
     /// command with [`Event::Failed`].
     fn session(&self) -> Session;
+
+    /// How often its own loop has gone round, where it has one: the number grows while it computes, and while it has
+    /// nothing to do for an open session, at least every few seconds. Whoever serves it to others tells by this
+    /// whether it hangs.
+    fn pulse(&self) -> Option<u64> {
+        None
+    }
 
     /// The bytes to and from it so far, where it is reached over a network that counts them.
     fn traffic(&self) -> Option<Traffic> {
@@ -147,6 +158,31 @@ pub struct Open {
     /// Time left for the whole session; proposals still running then finish with
     /// [`FinishReason::Deadline`].
     pub deadline: Option<Duration>,
+    /// How far the answer's thought is where its text begins: a prompt of messages is made to end so. Not known: as the
+    /// model's chat template leaves it.
+    pub thought: ThoughtStart,
+}
+
+/// How far the thought of an answer is where its text begins, which is what the prompt ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThoughtStart {
+    /// Nobody said, or the prompt is raw.
+    #[default]
+    Unknown,
+    /// The answer may begin with the mark that opens a thought.
+    Unopened,
+    /// The prompt ends within a thought.
+    Open,
+    /// The prompt ends behind a thought: the text is the answer proper.
+    Over,
+}
+
+impl ThoughtStart {
+    /// Whether nobody said.
+    pub fn is_unknown(&self) -> bool {
+        *self == ThoughtStart::Unknown
+    }
 }
 
 /// What an answer answers.
@@ -175,61 +211,6 @@ pub struct Message {
     pub role: String,
     /// The message's text.
     pub content: String,
-}
-
-/// How the next token is drawn. The defaults are the paper's (section 4.1: T = 0.6, top-k 50,
-/// top-p 0.95).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Sampling {
-    /// Divides the logits; 0 is greedy.
-    pub temperature: f32,
-    /// Only the k most likely tokens; 0 is off.
-    pub top_k: u32,
-    /// Only the most likely tokens that together reach this probability; 0 or 1 is off.
-    pub top_p: f32,
-    /// Only tokens at least this fraction as likely as the likeliest; 0 is off.
-    pub min_p: f32,
-    /// Divides positive (multiplies negative) logits of tokens already in the session; 0 or 1 is
-    /// off.
-    pub repetition_penalty: f32,
-}
-
-impl Default for Sampling {
-    fn default() -> Self {
-        Sampling { temperature: 0.6, top_k: 50, top_p: 0.95, min_p: 0.0, repetition_penalty: 1.0 }
-    }
-}
-
-impl Sampling {
-    /// Checks that every value is finite and in its range.
-    ///
-    /// # Errors
-    /// Names the first value that is not.
-    pub fn check(&self) -> Result<(), BadSampling> {
-        let rules = [
-            ("temperature", self.temperature, f32::MAX, "0 or more"),
-            ("top_p", self.top_p, 1.0, "from 0 to 1"),
-            ("min_p", self.min_p, 1.0, "from 0 to 1"),
-            ("repetition_penalty", self.repetition_penalty, f32::MAX, "0 or more"),
-        ];
-        let bad = rules.into_iter().find(|(_, value, most, _)| !(0.0..=*most).contains(value));
-        match bad {
-            Some((name, value, _, must_be)) => Err(BadSampling { name, value, must_be }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A sampling value that means nothing. One line.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{name} is {value}: it must be {must_be}")]
-pub struct BadSampling {
-    /// The field of [`Sampling`].
-    pub name: &'static str,
-    /// Its value.
-    pub value: f32,
-    /// What it must be.
-    pub must_be: &'static str,
 }
 
 /// Committed text that somebody else wrote.
@@ -284,6 +265,9 @@ pub struct ModelCard {
     pub device: String,
     /// Equal where two tokenizers give the same ids for the same text.
     pub tokenizer_fingerprint: String,
+    /// What its chat template leaves of an answer's thought.
+    #[serde(default, skip_serializing_if = "ThoughtStart::is_unknown")]
+    pub thought: ThoughtStart,
 }
 
 /// A piece of a proposal.
@@ -317,8 +301,9 @@ pub struct Finished {
     pub timing: Timing,
 }
 
-/// Why a proposal ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a proposal ended. Its name is that of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum FinishReason {
     /// The model ended its answer.
     EndOfText,
@@ -372,6 +357,7 @@ pub struct Failure {
     /// What kind of failure.
     pub code: Code,
     /// One line for a person: what, why, how to fix it.
+    #[serde(deserialize_with = "crate::shown::deserialize_line")]
     pub message: String,
     /// When to try again, in milliseconds.
     pub retry_after_ms: Option<u64>,

@@ -1,11 +1,20 @@
 //! The streaming trigger matcher: finds a trigger phrase in the window after a paragraph break.
 //!
 //! It works on decoded text, character by character, never on token ids, so that its result does not
-//! depend on how the text was cut into tokens, deltas or messages.
+//! depend on how the text was cut into tokens, deltas or messages. What is taken for the same text is in
+//! `folding`, where words begin and end in `border`.
+
+mod border;
+mod folding;
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+
+use self::border::WordEnd;
+
+/// A phrase whose end is open after so many more characters ends there: marks without end may follow a word.
+const LOOKAHEAD_CHARS: usize = 8;
 
 /// What kind of thing a trigger phrase announces (paper, section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,7 +33,7 @@ pub enum TriggerKind {
 pub struct Phrase {
     /// What it announces.
     pub kind: TriggerKind,
-    /// Its text; case does not matter.
+    /// Its text; letters' case, full-width forms and the shape of quotes and spaces do not matter.
     pub text: String,
 }
 
@@ -41,6 +50,9 @@ pub struct Watch {
     /// answered, or passed over, already.
     #[serde(default)]
     pub from_next_break: bool,
+    /// Texts that end the watching, in the committed text or in the watched: behind the first of them nothing triggers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub until: Vec<String>,
 }
 
 /// Where a trigger phrase was found; positions are bytes of the watched text.
@@ -64,19 +76,22 @@ pub struct TriggerMatch {
 /// The rules, all on Unicode scalar values and none of them dependent on how the text is chunked:
 /// - The end of a delimiter opens a window of `window_chars` characters; a delimiter that ends
 ///   inside the window opens it anew. `cut` is the end of the latest.
-/// - A phrase counts when it starts in the watched text, lies wholly inside the window and has no
-///   letter, digit or underscore next to its own ones: "another" is not in "anothers". A break is a
-///   boundary. Letters are compared one by one in lower case.
-/// - The end of a phrase that ends in a letter is confirmed by the character after it, or by
-///   [`Matcher::finish`]. The phrase confirmed first wins, then the longest, then the first listed.
-/// - Empty delimiters and phrases match nothing.
+/// - A phrase counts when it starts in the watched text, lies wholly inside the window and is made of
+///   whole words: "another" is not in "anothers". Words are those of Unicode, but that no border is asked
+///   for beside a character of a script without spaces, and that Markdown's marks belong to no word. A
+///   break is a border. Characters are compared one by one in the form that `folding` gives them.
+/// - The end of a phrase that ends in a word is confirmed by what follows, usually the next character, or
+///   by [`Matcher::finish`]. The phrase confirmed first wins, then the longest, then the first listed.
+/// - Behind the first text of `until` nothing counts. A phrase that it ends or confirms does.
+/// - Empty texts match nothing.
 #[derive(Debug, Clone)]
 pub struct Matcher {
     /// The watch's texts in the form they are compared in.
     delimiters: Vec<Vec<char>>,
+    until: Vec<Vec<char>>,
     phrases: Vec<Folded>,
     window_chars: usize,
-    /// The last characters read, as many as the longest delimiter has.
+    /// The last characters read, as many as the longest delimiter or text of `until` has.
     tail: VecDeque<char>,
     /// Bytes read, those of the committed tail counted.
     read: u64,
@@ -90,20 +105,19 @@ pub struct Matcher {
 #[derive(Debug, Clone)]
 struct Folded {
     phrase: Phrase,
-    /// In lower case.
+    /// In the form that is compared.
     chars: Vec<char>,
-    /// Where the first or last character is a letter, none may stand next to it.
-    word_start: bool,
-    word_end: bool,
 }
 
 /// The text since the latest delimiter.
 #[derive(Debug, Clone, Default)]
 struct Window {
     cut: u64,
-    /// Each character and where it starts.
+    /// All of it.
+    text: String,
+    /// Of its characters those within the window, and where each starts.
     chars: Vec<(char, u64)>,
-    /// Phrases that end where the text does, unless a letter follows.
+    /// Phrases whose last word may yet go on.
     pending: Vec<Found>,
 }
 
@@ -119,10 +133,13 @@ impl Matcher {
     /// A matcher for the text that will follow `committed`: a delimiter may begin, or already stand,
     /// at the end of `committed`, and so may an open window; unless the watch begins with the next break.
     pub fn new(watch: Watch, committed: &str) -> Self {
-        let not_empty = |text: &String| !text.is_empty();
-        let delimiters: Vec<Vec<char>> =
-            watch.delimiters.iter().filter(|d| not_empty(d)).map(|d| d.chars().collect()).collect();
-        let phrases = watch.phrases.into_iter().filter(|p| not_empty(&p.text)).map(Folded::new);
+        let not_empty = |text: &&String| !text.is_empty();
+        let chars = |texts: &[String]| -> Vec<Vec<char>> {
+            texts.iter().filter(not_empty).map(|text| text.chars().collect()).collect()
+        };
+        let (delimiters, until) = (chars(&watch.delimiters), chars(&watch.until));
+        let is_over = watch.until.iter().filter(not_empty).any(|text| committed.contains(text));
+        let phrases = watch.phrases.into_iter().filter(|p| not_empty(&&p.text)).map(Folded::new);
         let mut matcher = Matcher {
             phrases: phrases.collect(),
             window_chars: watch.window_chars as usize,
@@ -130,8 +147,9 @@ impl Matcher {
             read: 0,
             base: u64::MAX, // nothing starts in the watched text yet
             window: None,
-            spent: false,
+            spent: is_over,
             delimiters,
+            until,
         };
         let before = if watch.from_next_break { "" } else { committed };
         for c in matcher.relevant_tail(before).chars() {
@@ -139,6 +157,9 @@ impl Matcher {
         }
         matcher.base = matcher.read;
         matcher.close_full_window();
+        if is_over {
+            matcher.window = None;
+        }
         matcher
     }
 
@@ -146,9 +167,8 @@ impl Matcher {
     pub fn push(&mut self, text: &str) -> Option<TriggerMatch> {
         for c in text.chars() {
             if self.spent {
-                return None;
-            }
-            if let Some(found) = self.read_char(c) {
+                self.read += c.len_utf8() as u64;
+            } else if let Some(found) = self.read_char(c) {
                 return self.found(found);
             }
         }
@@ -182,10 +202,14 @@ impl Matcher {
 
     /// The end of the committed text that the window and the delimiters can depend on.
     fn relevant_tail<'a>(&self, committed: &'a str) -> &'a str {
-        let delimiter = self.delimiters.iter().map(Vec::len).max().unwrap_or(0);
-        let chars = self.window_chars.saturating_add(delimiter);
+        let chars = self.window_chars.saturating_add(self.longest());
         let start = committed.char_indices().rev().nth(chars).map_or(0, |(at, _)| at);
         &committed[start..]
+    }
+
+    /// Characters of the longest text that is looked for at the end of what was read.
+    fn longest(&self) -> usize {
+        self.delimiters.iter().chain(&self.until).map(Vec::len).max().unwrap_or(0)
     }
 
     fn found(&mut self, found: Found) -> Option<TriggerMatch> {
@@ -211,41 +235,45 @@ impl Matcher {
     fn read_char(&mut self, c: char) -> Option<Found> {
         let start = self.read;
         self.read += c.len_utf8() as u64;
-        let found = self.read_in_window(c, start);
-        if found.is_some() {
-            return found;
-        }
         self.tail.push_back(c);
-        if self.tail.len() > self.delimiters.iter().map(Vec::len).max().unwrap_or(0) {
+        if self.tail.len() > self.longest() {
             self.tail.pop_front();
         }
-        let ends = |delimiter: &Vec<char>| {
-            delimiter.len() <= self.tail.len()
-                && delimiter.iter().rev().eq(self.tail.iter().rev().take(delimiter.len()))
+        let ends = |text: &Vec<char>| {
+            text.len() <= self.tail.len()
+                && text.iter().rev().eq(self.tail.iter().rev().take(text.len()))
         };
-        if self.delimiters.iter().any(ends) && self.window_chars > 0 && !self.phrases.is_empty() {
+        let is_over = self.until.iter().any(ends);
+        let is_break = !is_over && self.delimiters.iter().any(ends);
+        let found = self.read_in_window(c, start, is_break);
+        if found.is_none() && is_over {
+            (self.window, self.spent) = (None, true);
+        }
+        if found.is_none() && is_break && self.window_chars > 0 && !self.phrases.is_empty() {
             self.window = Some(Window { cut: self.read, ..Window::default() });
         }
-        None
+        found
     }
 
-    fn read_in_window(&mut self, c: char, start: u64) -> Option<Found> {
+    fn read_in_window(&mut self, c: char, start: u64, is_break: bool) -> Option<Found> {
         let mut window = self.window.take()?;
+        window.text.push(c);
         // In order of phrases: those that `c` confirms, and those that it ends itself.
-        let mut confirmed =
-            if is_word(c) { Vec::new() } else { std::mem::take(&mut window.pending) };
-        window.pending.clear();
+        let mut confirmed = window.decide(is_break);
         if window.chars.len() < self.window_chars {
             window.chars.push((c, start));
-            for (index, phrase) in self.phrases.iter().enumerate() {
-                let Some(at) = phrase.ends(&window.chars).filter(|at| *at >= self.base) else {
+            let last = folding::folded(c).last();
+            let ends = |phrase: &Folded| phrase.chars.last().copied() == last;
+            for (index, phrase) in self.phrases.iter().enumerate().filter(|(_, it)| ends(it)) {
+                let Some(start) = phrase.start_at_end_of(&window).filter(|at| *at >= self.base)
+                else {
                     continue;
                 };
-                let found = Found { phrase: index, start: at, end: self.read };
-                if phrase.word_end {
-                    window.pending.push(found);
-                } else {
-                    confirmed.push(found);
+                let found = Found { phrase: index, start, end: self.read };
+                match window.ends(&found) {
+                    WordEnd::Yes => confirmed.push(found),
+                    WordEnd::Open => window.pending.push(found),
+                    WordEnd::No => {}
                 }
             }
         }
@@ -267,33 +295,42 @@ impl Matcher {
     }
 }
 
-impl Folded {
-    fn new(phrase: Phrase) -> Self {
-        let word = |c: Option<char>| c.is_some_and(is_word);
-        Folded {
-            chars: phrase.text.chars().flat_map(char::to_lowercase).collect(),
-            word_start: word(phrase.text.chars().next()),
-            word_end: word(phrase.text.chars().next_back()),
-            phrase,
-        }
-    }
-
-    /// Where the phrase starts if it stands at the end of the window's text.
-    fn ends(&self, window: &[(char, u64)]) -> Option<u64> {
-        let mut left = self.chars.as_slice();
-        let mut before = window.len();
-        while !left.is_empty() {
-            before = before.checked_sub(1)?;
-            // A character may have several in lower case: all of them or none.
-            for lower in window[before].0.to_lowercase().rev() {
-                left = left.strip_suffix(&[lower])?;
+impl Window {
+    /// Takes out of the pending phrases those that the last character confirms, and drops those of which it goes on
+    /// with the last word.
+    fn decide(&mut self, is_break: bool) -> Vec<Found> {
+        let (mut confirmed, pending) = (Vec::new(), std::mem::take(&mut self.pending));
+        for found in pending {
+            let behind = &self.text[self.place(found.end)..];
+            let is_over = is_break || behind.chars().count() >= LOOKAHEAD_CHARS;
+            match self.ends(&found) {
+                WordEnd::No => {}
+                WordEnd::Open if !is_over => self.pending.push(found),
+                WordEnd::Open | WordEnd::Yes => confirmed.push(found),
             }
         }
-        let joined = self.word_start && before > 0 && is_word(window[before - 1].0);
-        (!joined).then(|| window[before].1)
+        confirmed
+    }
+
+    fn ends(&self, found: &Found) -> WordEnd {
+        border::ends(&self.text, self.place(found.end))
+    }
+
+    /// Where a place of the whole text is in the window's.
+    fn place(&self, at: u64) -> usize {
+        usize::try_from(at - self.cut).unwrap_or(usize::MAX)
     }
 }
 
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+impl Folded {
+    fn new(phrase: Phrase) -> Self {
+        Folded { chars: phrase.text.chars().flat_map(folding::folded).collect(), phrase }
+    }
+
+    /// Where the phrase starts if it stands at the end of the window's text.
+    fn start_at_end_of(&self, window: &Window) -> Option<u64> {
+        let chars = folding::length_at_end(&window.chars, &self.chars)?;
+        let (_, start) = window.chars[window.chars.len() - chars];
+        border::begins(&window.text, window.place(start)).then_some(start)
+    }
 }

@@ -11,7 +11,7 @@ use thinking::{
     },
     thinker::{
         Code, Command, Event, Failure, FinishReason, Open, Prompt, Propose, Sampling, Session,
-        TextHash, Thinker,
+        TextHash, Thinker, ThoughtStart,
     },
 };
 
@@ -197,6 +197,7 @@ fn open(deadline: Option<Duration>) -> Command {
         committed: String::new(),
         sampling: Sampling::default(),
         deadline,
+        thought: ThoughtStart::Unknown,
     })
 }
 

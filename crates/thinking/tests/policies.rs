@@ -370,3 +370,53 @@ fn a_policy_without_takeovers_has_none_to_give_up() {
         assert_eq!(error, Some(PolicyError::NoTakeovers { kind }));
     }
 }
+
+/// The policies with takeovers, the large one taking its turn whenever it can.
+fn thought_only(kind: PolicyKind) -> Limited {
+    let limits = Limits { thought_only: true, ..Limits::default() };
+    let spec = PolicySpec::new(kind, Preset::Reasoning).with_share(1.0).within(limits);
+    spec.build(0, 1000).expect("a good policy")
+}
+
+#[test]
+fn takeovers_may_end_with_the_thought() {
+    for mark in ["</think>", "[/THINK]"] {
+        let mut strict = thought_only(PolicyKind::Strict);
+        let first = started(&mut strict);
+        assert_eq!(brief(&trigger(&mut strict, &first, "So.\n\nWait, no", 5)).0, Role::Large);
+        let text = format!("It is 7.\n{mark}\n\n");
+        let turn = finish(&mut strict, &text, 5, FinishReason::MaxTokens);
+        let watch = ask(&turn).watch.clone().expect("the small writer is watched");
+        assert!(watch.until.iter().any(|end| end == mark), "{watch:?}");
+        // A node that does not know where to stop watching.
+        let again = trigger(&mut strict, &turn, "\n\nWait, no", 5);
+        assert_eq!(brief(&again), (Role::Small, Why::Turn, 984), "an empty stretch costs one");
+        assert_eq!(strict.passed_over(), 0, "no target was in its way");
+    }
+}
+
+#[test]
+fn a_thought_ends_also_in_the_middle_of_what_is_kept() {
+    let mut strict = thought_only(PolicyKind::Strict);
+    let first = started(&mut strict);
+    let forgotten = "So.\n\nWait, </think> no";
+    let taken = trigger(&mut strict, &first, forgotten, 5);
+    assert_eq!(brief(&taken).0, Role::Large, "what is forgotten does not count");
+    finish(&mut strict, "Yes.</thi", 5, FinishReason::MaxTokens);
+    let turn = finish(&mut strict, "nk>\n\nSo ", 5, FinishReason::MaxTokens);
+    assert_eq!(brief(&trigger(&mut strict, &turn, "\n\nWait, no", 5)).0, Role::Small);
+}
+
+#[test]
+fn a_schedule_gives_the_answer_proper_to_the_small_writer() {
+    let mut random = thought_only(PolicyKind::Random);
+    let first = started(&mut random);
+    assert_eq!(ask(&first).role, Role::Large);
+    let next = finish(&mut random, "x</think>\n\n", 5, FinishReason::Stop { end: 12 });
+    assert_eq!(ask(&next).role, Role::Small);
+    let usual = PolicySpec::new(PolicyKind::Random, Preset::Reasoning).with_share(1.0);
+    let mut usual = usual.build(0, 1000).expect("a good policy");
+    started(&mut usual);
+    let next = finish(&mut usual, "x</think>\n\n", 5, FinishReason::Stop { end: 12 });
+    assert_eq!(ask(&next).role, Role::Large, "as in the authors' loop");
+}

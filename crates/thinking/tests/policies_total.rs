@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use thinking::{
     policy::{
-        Action, Ask, Limits, Policy, PolicyEvent, PolicyKind, PolicySpec, Preset, Role, Targets,
+        Action, Ask, Limits, LoopRule, Policy, PolicyEvent, PolicyKind, PolicySpec, Preset, Role,
+        Targets,
     },
     thinker::FinishReason,
     trigger::{TriggerKind, TriggerMatch},
@@ -33,17 +34,20 @@ enum Happening {
     Finished(&'static str, u32, FinishReason),
     Inserted(u32),
     Late,
+    Looped(&'static str, u32),
     /// What the last action asks for.
     Fitting(&'static str, u32, FinishReason),
 }
 
 fn happenings() -> impl Strategy<Value = Happening> {
     let texts = ["", "So.\n\nWait, no", "数学é\n\n", "yes", "let me check", "a\n\nb\n\n"].to_vec();
-    let finished = (prop::sample::select(texts), prop_oneof![0u32..40, any::<u32>()], reasons());
+    let finished =
+        (prop::sample::select(texts.clone()), prop_oneof![0u32..40, any::<u32>()], reasons());
     prop_oneof![
         1 => any::<u32>().prop_map(Happening::Started),
         1 => any::<u32>().prop_map(Happening::Inserted),
         3 => Just(Happening::Late),
+        3 => (prop::sample::select(texts), 0u32..40).prop_map(|(text, n)| Happening::Looped(text, n)),
         2 => finished.clone().prop_map(|(text, n, reason)| Happening::Finished(text, n, reason)),
         40 => finished.prop_map(|(text, n, reason)| Happening::Fitting(text, n, reason)),
     ]
@@ -90,14 +94,20 @@ proptest! {
         max_tokens in prop_oneof![0u32..300, any::<u32>()],
         share in 0.0f64..=1.0,
         impatient: bool,
+        cuts_loops: bool,
         overlap_tokens in prop::option::of(1u32..40),
         target_share in prop::option::of(0.0f64..=1.0),
+        thought_only: bool,
         happenings in prop::collection::vec(happenings(), 0..60),
     ) {
         let solo = matches!(kind, PolicyKind::SmallOnly | PolicyKind::LargeOnly);
         let targets = Targets { share: target_share, ..Targets::default() };
         let hasty = Limits { deadline: Some(Duration::from_millis(300)), ..Limits::default() };
-        let limits = if impatient && !solo { Limits { overlap_tokens, targets, ..hasty } } else { Limits::default() };
+        let loops = if cuts_loops { kind.usual_loops() } else { LoopRule::Off };
+        let limits = match impatient && !solo {
+            true => Limits { overlap_tokens, targets, thought_only, loops, ..hasty },
+            false => Limits { loops, ..Limits::default() },
+        };
         let spec = PolicySpec::new(kind, preset).with_share(share).within(limits);
         let mut policy = spec.build(1, max_tokens).unwrap();
         let mut last = policy.step(PolicyEvent::Started { prompt_tokens: 5 });
@@ -126,6 +136,16 @@ proptest! {
                     // Nobody is told so of the small writer.
                     if asked.is_some_and(|ask| ask.role == Role::Large) {
                         last = policy.step(PolicyEvent::Late);
+                    }
+                    continue;
+                }
+                Happening::Looped(text, tokens) => {
+                    // Nobody is told so where nothing was asked for, or nothing is to be done about it.
+                    if let Some(ask) = asked.filter(|_| policy.cuts_loops()) {
+                        let tokens = tokens.min(ask.max_tokens);
+                        spent += u64::from(tokens);
+                        last = policy.step(PolicyEvent::Looped { text, tokens });
+                        well_formed(&last, text, kind)?;
                     }
                     continue;
                 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use thinking::policy::{
-    Limits, ModelPrices, PolicyError, PolicyKind, PolicySpec, Preset, Rules, Targets, TokenPrices,
+    Limits, LoopRule, ModelPrices, PolicyError, PolicyKind, PolicySpec, Preset, Rules, Targets,
+    TokenPrices,
 };
 
 /// The default policy as 0.1.0 wrote it into the headers of journals and logs.
@@ -50,6 +51,9 @@ fn headers_of_0_1_0_are_equal_to_what_they_meant() {
                 latency: Some(Duration::from_secs(8)),
                 cost: Some((0.002, prices())),
             },
+            thought_only: false,
+            // Nothing was done about loops.
+            loops: LoopRule::Off,
         },
     };
     assert_eq!(read(PERIODIC_0_1_0), periodic);
@@ -68,6 +72,9 @@ fn a_journal_may_have_more_or_fewer_parameters() {
         "negative":["wait","alternatively","hold on","another"],
         "positive":["yeah","yes","final answer","confident"]}}}"#;
     assert_eq!(read(later), PolicySpec::default());
+    let later = PERIODIC_0_1_0.replace("\"prices\":{", "\"prices\":{\"later\":1,");
+    let later = later.replace("\"small\":{", "\"small\":{\"later\":1,");
+    assert_eq!(read(&later), read(PERIODIC_0_1_0));
     for bad in [r#"{"name":"later"}"#, r#"{"name":"strict","parameters":{"takeover_tokens":"x"}}"#]
     {
         assert!(serde_json::from_str::<PolicySpec>(bad).is_err(), "{bad}");
@@ -95,7 +102,11 @@ fn a_request_has_to_be_exact() {
         (json!({ "name": "strict", "parameters": { "overlap_tokens": 0 } }), "at least 1"),
         (json!({ "name": "strict", "parameters": { "takeover_deadline_us": 0 } }), "at least 1"),
         (json!({ "name": "paper", "parameters": { "target_share": 1.5 } }), "from 0 to 1"),
+        (json!({ "name": "paper", "parameters": { "loops": "end" } }), "leave --loops out"),
+        (json!({ "name": "small-only", "parameters": { "loops": "hand-over" } }), "no takeovers"),
+        (json!({ "name": "strict", "parameters": { "loops": "handover" } }), "hand-over"),
         (json!({ "name": "paper", "parameters": { "target_cost": 0.1 } }), "give both"),
+        (json!({ "name": "paper", "parameters": { "prices": { "middle": 1 } } }), "middle"),
         (json!("strict"), "not a policy"),
     ];
     for (value, part) in table {
@@ -117,15 +128,35 @@ fn what_cannot_be_built_is_what_the_check_refuses() {
     assert!(matches!(error, Some(PolicyError::NoTakeovers { .. })), "{error:?}");
 }
 
+#[test]
+fn what_is_usual_about_loops_can_be_built_and_is_written_where_it_is_something() {
+    for &kind in PolicyKind::ALL {
+        let loops = kind.usual_loops();
+        let spec = PolicySpec::new(kind, Preset::Reasoning);
+        let spec = spec.within(Limits { loops, ..Limits::default() });
+        assert_eq!(spec.check(), Ok(()), "{kind}");
+        let written = serde_json::to_value(&spec).unwrap()["parameters"].get("loops").cloned();
+        let expected = match kind {
+            PolicyKind::Paper => None,
+            PolicyKind::SmallOnly | PolicyKind::LargeOnly => Some(json!("end")),
+            _ => Some(json!("hand-over")),
+        };
+        assert_eq!(written, expected, "{kind}");
+    }
+}
+
 fn limits() -> impl Strategy<Value = Limits> {
     let time = || prop::option::of((1u64..u64::from(u32::MAX)).prop_map(Duration::from_micros));
     let share = prop::option::of(0.0..=1.0);
     let cost = prop::option::of((0.0..10.0f64).prop_map(|cost| (cost, prices())));
-    (time(), prop::option::of(1u32..), share, time(), cost).prop_map(
-        |(deadline, overlap_tokens, share, latency, cost)| Limits {
+    let loops = prop::sample::select(LoopRule::ALL.to_vec());
+    (time(), prop::option::of(1u32..), share, time(), cost, any::<bool>(), loops).prop_map(
+        |(deadline, overlap_tokens, share, latency, cost, thought_only, loops)| Limits {
             deadline,
             overlap_tokens,
             targets: Targets { share, latency, cost },
+            thought_only,
+            loops,
         },
     )
 }
@@ -141,6 +172,9 @@ proptest! {
         let mut spec = PolicySpec::new(kind, preset).with_share(share);
         if kind.has_takeovers() {
             spec.limits = limits;
+        }
+        if kind == PolicyKind::Paper {
+            spec.limits.loops = LoopRule::Off;
         }
         let json = serde_json::to_value(&spec).unwrap();
         prop_assert_eq!(serde_json::from_value::<PolicySpec>(json.clone()).unwrap(), spec.clone());

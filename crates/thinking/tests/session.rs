@@ -9,7 +9,7 @@ use thinking::{
     session::{ProposalRules, Protocol},
     thinker::{
         Append, Code, Command, Delta, Failure, FinishReason, Open, Prompt, Propose, Sampling,
-        TextHash,
+        TextHash, ThoughtStart,
     },
     trigger::{Phrase, TriggerKind, Watch},
 };
@@ -21,6 +21,7 @@ fn open(committed: &str) -> Command {
         committed: committed.into(),
         sampling: Sampling::default(),
         deadline: None,
+        thought: ThoughtStart::Unknown,
     })
 }
 
@@ -155,6 +156,7 @@ fn watch() -> Watch {
         window_chars: 12,
         phrases: vec![phrase("wait"), phrase("wait,"), phrase("st é")],
         from_next_break: false,
+        until: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use thinking::trigger::{Matcher, Phrase, TriggerKind, TriggerMatch, Watch};
+use unicode_segmentation::UnicodeSegmentation as _;
 
 fn watch(delimiters: &[&str], window_chars: u32, phrases: &[&str]) -> Watch {
     let phrase = |text: &&str| Phrase { kind: TriggerKind::Reflection, text: (*text).into() };
@@ -10,6 +11,7 @@ fn watch(delimiters: &[&str], window_chars: u32, phrases: &[&str]) -> Watch {
         window_chars,
         phrases: phrases.iter().map(phrase).collect(),
         from_next_break: false,
+        until: Vec::new(),
     }
 }
 
@@ -42,8 +44,76 @@ fn phrases_match_on_word_boundaries_only() {
     assert_eq!(find(usual(), "", "\n\nanothers, await, wait_, wait7 éwait"), None);
     assert_eq!(find(usual(), "", "\n\nanother way"), some("another", 2, 2, 9));
     assert_eq!(find(usual(), "", "\n\n(yes)"), some("yes", 2, 3, 6));
-    assert_eq!(find(usual(), "", "\n\n数学wait"), None);
+    assert_eq!(find(usual(), "", "\n\nwait's, can’wait, wait\u{301}"), None);
+    assert_eq!(find(usual(), "", "\n\nwait.is wait' "), some("wait", 2, 10, 14));
     assert_eq!(find(usual(), "", "\n\n🙂wait🙂"), some("wait", 2, 6, 10));
+}
+
+#[test]
+fn no_border_is_asked_for_where_a_script_has_no_spaces() {
+    let watch =
+        || watch(&["\n\n"], 80, &["等等", "検算", "ちょっと", "マッテ", "เดี๋ยว", "잠깐", "wait"]);
+    for (text, phrase) in [
+        ("等等，再看。", "等等"),
+        ("但是等等我再看", "等等"),
+        ("では検算します", "検算"),
+        ("あちょっとまって", "ちょっと"),
+        ("チョットマッテネ", "マッテ"),
+        ("แต่เดี๋ยวก่อน", "เดี๋ยว"),
+        ("아, 잠깐만요", "잠깐"),
+        ("我们wait一下", "wait"),
+    ] {
+        let found = find(watch(), "", &format!("\n\n{text}"));
+        assert_eq!(found.map(|found| found.0).as_deref(), Some(phrase), "{text}");
+    }
+}
+
+#[test]
+fn a_phrase_may_wear_other_quotes_widths_and_marks() {
+    let phrases = ["wait", "let's check", "hold on", "yes,", "\"so\"", "re-check"];
+    let watch = || watch(&["\n\n"], 80, &phrases);
+    for (text, phrase) in [
+        ("**Wait**, no", "wait"),
+        ("_Wait_, no", "wait"),
+        ("__Wait__ no", "wait"),
+        ("> _Wait, no_", "wait"),
+        ("> Wait", "wait"),
+        ("- Wait", "wait"),
+        ("1. Wait", "wait"),
+        ("### Wait!", "wait"),
+        ("<b>Wait</b>", "wait"),
+        ("“Wait”", "wait"),
+        ("`wait`", "wait"),
+        ("Ｗａｉｔ！", "wait"),
+        ("Wait，不", "wait"),
+        ("Wait…", "wait"),
+        ("Let’s check.", "let's check"),
+        ("Let＇s check.", "let's check"),
+        ("Hold\u{a0}on", "hold on"),
+        ("Hold　on", "hold on"),
+        ("Hold\non", "hold on"),
+        ("Hold  on", "hold on"),
+        ("**Hold** on", "hold on"),
+        ("Hold *on*", "hold on"),
+        ("Yes， it is", "yes,"),
+        ("«So»", "\"so\""),
+        ("Re\u{2011}check", "re-check"),
+    ] {
+        let found = find(watch(), "", &format!("\n\n{text}"));
+        assert_eq!(found.map(|found| found.0).as_deref(), Some(phrase), "{text}");
+    }
+    for text in
+        ["Hold*on", "Ho*ld on", "wait_for", "_wait7_", "Hold\n\non", "Lets check", "ｗａｉｔｓ"]
+    {
+        assert_eq!(find(watch(), "", &format!("\n\n{text}")), None, "{text}");
+    }
+}
+
+#[test]
+fn marks_without_end_behind_a_phrase_do_not_keep_it_open() {
+    let marks = format!("\n\nWait.{}", "\u{301}".repeat(20));
+    let mut matcher = Matcher::new(usual(), "");
+    assert!(matcher.push(&marks).is_some());
 }
 
 #[test]
@@ -51,6 +121,29 @@ fn longest_of_phrases_confirmed_together_wins() {
     // "yes" is confirmed by the comma that completes "yes,".
     assert_eq!(find(usual(), "", "\n\nyes, it is"), some("yes,", 2, 2, 6));
     assert_eq!(find(usual(), "", "\n\nLet me check it"), some("let me check", 2, 2, 14));
+}
+
+#[test]
+fn nothing_matches_behind_the_end_of_the_watching() {
+    let until = |text: &str| Watch { until: vec!["".into(), text.into()], ..usual() };
+    assert_eq!(find(until("</think>"), "", "So.\n\nWait, no</think>"), some("wait", 5, 5, 9));
+    for (committed, text) in [
+        ("", "So.</think>\n\nWait, no"),
+        ("So.</think>\n\n", "Wait, no"),
+        ("So.</think>\n\nIt is 7.", "\n\nWait, no"),
+        ("So.</thi", "nk>\n\nWait, no"),
+        ("", "\n\nSo it is </think> wait, no"),
+    ] {
+        assert!(find(usual(), committed, text).is_some(), "{committed:?} {text:?}");
+        assert_eq!(find(until("</think>"), committed, text), None, "{committed:?} {text:?}");
+    }
+    assert_eq!(find(until("</think>"), "", "\n\nwait</think>"), some("wait", 2, 2, 6));
+    // What cannot be cut any more is settled, also behind the end.
+    let mut matcher = Matcher::new(until("</think>"), "");
+    matcher.push("\n\nSo</think> it");
+    assert_eq!(matcher.settled_bytes(), 15);
+    matcher.push(" is 7");
+    assert_eq!(matcher.settled_bytes(), 20);
 }
 
 #[test]
@@ -132,13 +225,80 @@ fn watch_without_phrases_settles_everything() {
     assert_eq!(matcher.settled_bytes(), 10);
 }
 
+/// Whether the text is the phrase, which is folded; marks and spaces beside its spaces do not count.
+fn is_phrase(wanted: &[char], text: &[char], behind_space: Option<bool>) -> bool {
+    let (Some((&c, rest)), Some(&next)) = (text.split_first(), wanted.first()) else {
+        return wanted.is_empty() && text.is_empty();
+    };
+    let folded: Vec<char> = c.to_lowercase().collect();
+    let whole = wanted.strip_prefix(folded.as_slice());
+    let is_next = whole.is_some_and(|left| is_phrase(left, rest, Some(next == ' ')));
+    let is_line_end = next == ' ' && c == '\n' && is_phrase(&wanted[1..], rest, Some(true));
+    let is_mark = ['*', '_', ' '].contains(&c) && (next == ' ' || behind_space == Some(true));
+    is_next
+        || is_line_end
+        || (is_mark && behind_space.is_some() && is_phrase(wanted, rest, behind_space))
+}
+
+/// Whether there is a border at a place, if nothing follows the text.
+fn is_border(text: &[char], at: usize) -> bool {
+    if at == 0 || at == text.len() || text[at - 1] == '数' || text[at] == '数' {
+        return true;
+    }
+    let is_word =
+        |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(|c| c.is_alphanumeric());
+    let mut plain = text.to_vec();
+    let (mut begin, mut is_open) = (0, false);
+    while begin < text.len() {
+        let end = begin + text[begin..].iter().take_while(|c| **c == '_').count();
+        if end > begin {
+            let (before, after) = (is_word(begin.checked_sub(1)), is_word(Some(end)));
+            if (is_open, before, after) == (true, true, false)
+                || (is_open, before, after) == (false, false, true)
+            {
+                is_open = !is_open;
+                plain[begin..end].fill('*');
+            }
+        }
+        begin = end.max(begin + 1);
+    }
+    let before: String = plain[..at].iter().collect();
+    let all: String = plain.iter().collect();
+    all.split_word_bound_indices().any(|(border, _)| border == before.len())
+}
+
+/// When a phrase that ends at `end` of the text since the break is sure to end there: after so many characters.
+fn sure_at(all: &[char], cut: usize, end: usize, breaks: &[usize]) -> Sure {
+    for read in end..=all.len() {
+        let text = &all[cut..read];
+        if !is_border(text, end - cut) {
+            return Sure::Never;
+        }
+        let goes_on = |c: char| !is_border(&[text, &[c]].concat(), end - cut);
+        if !goes_on('a') && !goes_on('0') {
+            return Sure::At(read);
+        }
+        match breaks.contains(&read) {
+            true if read == end => return Sure::Never,
+            true => return Sure::At(read),
+            false if read - end >= 8 => return Sure::At(read),
+            false => {}
+        }
+    }
+    Sure::NotYet
+}
+
+enum Sure {
+    At(usize),
+    Never,
+    NotYet,
+}
+
 /// The same question answered by searching the whole text, every phrase at every place.
 fn naive(watch: &Watch, committed: &str, text: &str) -> (Option<TriggerMatch>, u64) {
     let all: Vec<char> = committed.chars().chain(text.chars()).collect();
     let base = committed.chars().count();
     let bytes = |at: usize| all[base..at.max(base)].iter().map(|c| c.len_utf8() as u64).sum();
-    let fold = |s: &[char]| s.iter().flat_map(|c| c.to_lowercase()).collect::<String>();
-    let word = |c: char| c.is_alphanumeric() || c == '_';
     let breaks: Vec<usize> = (1..=all.len())
         .filter(|end| {
             let read: String = all[..*end].iter().collect();
@@ -151,30 +311,29 @@ fn naive(watch: &Watch, committed: &str, text: &str) -> (Option<TriggerMatch>, u
     let mut found = Vec::new();
     let mut undecided = false;
     for (number, phrase) in watch.phrases.iter().enumerate() {
-        let wanted: Vec<char> = phrase.text.chars().collect();
-        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { continue };
+        let wanted: Vec<char> = phrase.text.chars().flat_map(char::to_lowercase).collect();
         for start in base..all.len() {
             for end in start + 1..=all.len() {
-                if fold(&all[start..end]) != fold(&wanted) {
+                if wanted.is_empty() || !is_phrase(&wanted, &all[start..end], None) {
                     continue;
                 }
                 let Some(cut) = last_break(end - 1) else { continue };
                 if start < cut || end - cut > window {
                     continue;
                 }
-                if word(*first) && start > cut && word(all[start - 1]) {
+                let is_word = all[start].is_alphanumeric() || all[start] == '_';
+                if is_word && !is_border(&all[cut..end], start - cut) {
                     continue;
                 }
-                let mut confirmed = end;
-                if word(*last) {
-                    if breaks.contains(&end) || all.get(end).is_some_and(|c| word(*c)) {
-                        continue;
+                let confirmed = match sure_at(&all, cut, end, &breaks) {
+                    Sure::At(confirmed) => confirmed,
+                    Sure::Never => continue,
+                    Sure::NotYet => {
+                        undecided = true;
+                        all.len() + 1
                     }
-                    undecided |= end == all.len();
-                    confirmed += 1;
-                }
-                let length = fold(&wanted).chars().count() as i64;
-                found.push((confirmed, -length, number, cut, start, end));
+                };
+                found.push((confirmed, -(wanted.len() as i64), number, cut, start, end));
             }
         }
     }
@@ -199,7 +358,7 @@ fn naive(watch: &Watch, committed: &str, text: &str) -> (Option<TriggerMatch>, u
 fn texts() -> impl Strategy<Value = String> {
     let bits = [
         "\n\n", "\n", "\r", " ", ",", ".", "_", "wait", "Wait", "WAIT", "hold", " on", "on", "yes",
-        "a", "n", "é", "É", "数", "🙂", "İ", "check", "let me ", "x1",
+        "a", "n", "é", "É", "数", "🙂", "İ", "check", "let me ", "x1", "'", "*", "\u{301}",
     ];
     prop::collection::vec(prop::sample::select(bits.to_vec()), 0..24).prop_map(|v| v.concat())
 }

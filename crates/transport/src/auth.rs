@@ -56,6 +56,11 @@ impl Token {
         Token::new(&text)
     }
 
+    /// The token itself, for whoever shows it to something that is no node.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// The header's value that shows this token.
     pub(crate) fn header(&self) -> Option<MetadataValue<Ascii>> {
         let mut value: MetadataValue<Ascii> = format!("Bearer {}", self.0).parse().ok()?;

@@ -40,6 +40,27 @@ impl Remote {
     /// # Errors
     /// When the node cannot be reached, refuses, is not a specthink node, or serves another model than it must.
     pub async fn describe(&self) -> Result<(u32, ModelCard), Failure> {
+        let (version, card) = self.description().await?;
+        self.link.check_model(&card)?;
+        Ok((version, card))
+    }
+
+    /// Whether the node serves the model that it must. One that cannot be asked passes: it may be back when it is
+    /// needed, and its sessions check it again.
+    ///
+    /// # Errors
+    /// When it serves another model.
+    pub async fn check_model(&self) -> Result<(), Failure> {
+        if self.link.config.model.is_none() {
+            return Ok(());
+        }
+        match self.description().await {
+            Ok((_, card)) => self.link.check_model(&card),
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn description(&self) -> Result<(u32, ModelCard), Failure> {
         let link = &self.link;
         let mut client = link.client().await?;
         let call = client.describe(link.request(DescribeRequest {}));
@@ -48,9 +69,7 @@ impl Remote {
             .map_err(|_| link.silent())?
             .map_err(|status| link.explain(&status))?;
         link.answered();
-        let (version, card) = convert::description_from_wire(response.into_inner())?;
-        link.check_model(&card)?;
-        Ok((version, card))
+        convert::description_from_wire(response.into_inner())
     }
 }
 

@@ -12,7 +12,7 @@ use proto::v1 as wire;
 use thinking::{
     thinker::{
         Append, Code, Command, Delta, Event, Failure, FinishReason, Finished, Message, ModelCard,
-        Open, Opened, Prompt, Propose, Sampling, TextHash, Timing, Warmed,
+        Open, Opened, Prompt, Propose, Sampling, TextHash, ThoughtStart, Timing, Warmed,
     },
     trigger::{Phrase, TriggerKind, TriggerMatch, Watch},
 };
@@ -63,6 +63,7 @@ fn card() -> ModelCard {
         context_tokens: 32_768,
         device: "cuda:0".into(),
         tokenizer_fingerprint: "5f0b1c2d".into(),
+        thought: ThoughtStart::Unknown,
     }
 }
 
@@ -79,6 +80,7 @@ fn open(prompt: Prompt) -> Command {
             repetition_penalty: 1.25,
         },
         deadline: Some(Duration::from_millis(90_001)),
+        thought: ThoughtStart::Unknown,
     })
 }
 
@@ -99,6 +101,7 @@ fn commands() -> Vec<(&'static str, Command)> {
             phrase(TriggerKind::Verification, "let me check"),
         ],
         from_next_break: true,
+        until: Vec::new(),
     };
     let propose = Propose {
         max_tokens: 512,

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::io::{InspectReader, InspectWriter};
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::address::Address;
+use crate::{address::Address, race::connect_tcp};
 
 /// What the first bytes of an answer looked like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRepr)]
@@ -82,7 +82,7 @@ pub(crate) async fn connect(
             meter.see(Peer::Unreached);
             let stream = match via {
                 Some(via) => TcpStream::connect(via).await?,
-                None => TcpStream::connect((address.host(), address.port())).await?,
+                None => connect_tcp((address.host(), address.port())).await?,
             };
             // Messages are small and each is waited for: none may be held back for the next.
             stream.set_nodelay(true)?;

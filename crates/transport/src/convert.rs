@@ -1,15 +1,17 @@
 //! Between the wire's messages and the words of `thinking`: all of it, and nothing else.
 //!
 //! Every function is total: what a peer may send that has no meaning here becomes a typed
-//! [`Failure`] that says what it was. A heartbeat is `None`: it concerns the connection alone.
+//! [`Failure`] that says what it was. A heartbeat is `None`: it concerns the connection alone. Names and reasons are
+//! lines that may be shown (`thinking::shown`) from here on; an answer's text is left as it is.
 
 use std::time::Duration;
 
 use proto::v1 as wire;
 use thinking::{
+    shown::one_line,
     thinker::{
         Append, Code, Command, Delta, Event, Failure, FinishReason, Finished, Message, ModelCard,
-        Open, Opened, Prompt, Propose, Sampling, TextHash, Timing, Warmed,
+        Open, Opened, Prompt, Propose, Sampling, TextHash, ThoughtStart, Timing, Warmed,
     },
     trigger::{Phrase, TriggerKind, TriggerMatch, Watch},
 };
@@ -127,6 +129,7 @@ pub(crate) fn card_to_wire(card: ModelCard) -> wire::ModelCard {
         context_tokens,
         device,
         tokenizer_fingerprint,
+        thought,
     } = card;
     wire::ModelCard {
         name,
@@ -136,6 +139,7 @@ pub(crate) fn card_to_wire(card: ModelCard) -> wire::ModelCard {
         context_tokens,
         device,
         tokenizer_fingerprint,
+        thought: thought_to_wire(thought).into(),
     }
 }
 
@@ -149,15 +153,17 @@ pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
         context_tokens,
         device,
         tokenizer_fingerprint,
+        thought,
     } = card;
     ModelCard {
-        name,
-        family,
+        name: one_line(&name),
+        family: one_line(&family),
         parameters,
-        quantisation,
+        quantisation: one_line(&quantisation),
         context_tokens,
-        device,
-        tokenizer_fingerprint,
+        device: one_line(&device),
+        tokenizer_fingerprint: one_line(&tokenizer_fingerprint),
+        thought: thought_from_wire(thought),
     }
 }
 
@@ -171,7 +177,7 @@ pub(crate) fn description_from_wire(
 }
 
 fn open_to_wire(open: Open) -> wire::Open {
-    let Open { question_id, prompt, committed, sampling, deadline } = open;
+    let Open { question_id, prompt, committed, sampling, deadline, thought } = open;
     let (messages, raw_prompt) = match prompt {
         Prompt::Messages(messages) => (messages, None),
         Prompt::Raw(text) => (Vec::new(), Some(text)),
@@ -188,6 +194,7 @@ fn open_to_wire(open: Open) -> wire::Open {
         committed,
         sampling: Some(wire::Sampling { temperature, top_k, top_p, min_p, repetition_penalty }),
         deadline_ms: deadline.map(|left| left.min(FURTHEST_DEADLINE).as_millis() as u64),
+        thought: thought_to_wire(thought).into(),
     }
 }
 
@@ -200,6 +207,7 @@ fn open_from_wire(open: wire::Open) -> Result<Open, Failure> {
         committed,
         sampling,
         deadline_ms,
+        thought,
     } = open;
     if protocol_version != PROTOCOL_VERSION {
         return Err(Failure::new(
@@ -215,6 +223,9 @@ fn open_from_wire(open: wire::Open) -> Result<Open, Failure> {
             return Err(invalid("Open holds both messages and raw_prompt: send one of them"));
         }
         Some(text) => Prompt::Raw(text),
+        None if messages.is_empty() => {
+            return Err(invalid("Open holds neither messages nor raw_prompt: send one of them"));
+        }
         None => Prompt::Messages(
             messages
                 .into_iter()
@@ -226,12 +237,32 @@ fn open_from_wire(open: wire::Open) -> Result<Open, Failure> {
     let wire::Sampling { temperature, top_k, top_p, min_p, repetition_penalty } =
         sampling.unwrap_or_default();
     Ok(Open {
-        question_id,
+        question_id: one_line(&question_id),
         prompt,
         committed,
         sampling: Sampling { temperature, top_k, top_p, min_p, repetition_penalty },
         deadline: deadline_ms.map(|left| Duration::from_millis(left).min(FURTHEST_DEADLINE)),
+        thought: thought_from_wire(thought),
     })
+}
+
+fn thought_to_wire(thought: ThoughtStart) -> wire::ThoughtStart {
+    match thought {
+        ThoughtStart::Unknown => wire::ThoughtStart::Unspecified,
+        ThoughtStart::Unopened => wire::ThoughtStart::Unopened,
+        ThoughtStart::Open => wire::ThoughtStart::Open,
+        ThoughtStart::Over => wire::ThoughtStart::Over,
+    }
+}
+
+/// One from the future is not known here, which is no failure: it means what its absence means.
+fn thought_from_wire(thought: i32) -> ThoughtStart {
+    match wire::ThoughtStart::try_from(thought) {
+        Ok(wire::ThoughtStart::Unopened) => ThoughtStart::Unopened,
+        Ok(wire::ThoughtStart::Open) => ThoughtStart::Open,
+        Ok(wire::ThoughtStart::Over) => ThoughtStart::Over,
+        Ok(wire::ThoughtStart::Unspecified) | Err(_) => ThoughtStart::Unknown,
+    }
 }
 
 fn propose_to_wire(propose: Propose) -> wire::Propose {
@@ -246,11 +277,12 @@ fn propose_from_wire(propose: wire::Propose) -> Result<Propose, Failure> {
 }
 
 fn watch_to_wire(watch: Watch) -> wire::TriggerWatch {
-    let Watch { delimiters, window_chars, phrases, from_next_break } = watch;
+    let Watch { delimiters, window_chars, phrases, from_next_break, until } = watch;
     wire::TriggerWatch {
         delimiters,
         window_chars,
         from_next_break,
+        until,
         phrases: phrases
             .into_iter()
             .map(|Phrase { kind, text }| wire::TriggerPhrase {
@@ -262,7 +294,7 @@ fn watch_to_wire(watch: Watch) -> wire::TriggerWatch {
 }
 
 fn watch_from_wire(watch: wire::TriggerWatch) -> Result<Watch, Failure> {
-    let wire::TriggerWatch { delimiters, window_chars, phrases, from_next_break } = watch;
+    let wire::TriggerWatch { delimiters, window_chars, phrases, from_next_break, until } = watch;
     let phrases = phrases
         .into_iter()
         .map(|wire::TriggerPhrase { kind, text }| {
@@ -270,7 +302,7 @@ fn watch_from_wire(watch: wire::TriggerWatch) -> Result<Watch, Failure> {
             Ok(Phrase { kind, text })
         })
         .collect::<Result<_, Failure>>()?;
-    Ok(Watch { delimiters, window_chars, phrases, from_next_break })
+    Ok(Watch { delimiters, window_chars, phrases, from_next_break, until })
 }
 
 fn kind_to_wire(kind: TriggerKind) -> wire::TriggerKind {
@@ -372,10 +404,10 @@ pub(crate) fn failure_to_wire(failure: Failure) -> wire::Failed {
 
 /// A failure is taken even with a code from the future: the node's own line says more than a
 /// complaint about the number would.
-fn failure_from_wire(failed: wire::Failed) -> Failure {
+pub(crate) fn failure_from_wire(failed: wire::Failed) -> Failure {
     let wire::Failed { code, message, retry_after_ms } = failed;
     let code = code_from_wire(code).unwrap_or(Code::Internal);
-    Failure { retry_after_ms, ..Failure::new(code, message) }
+    Failure { retry_after_ms, ..Failure::new(code, one_line(&message)) }
 }
 
 /// A failure's code; `None` for one that this version does not know.

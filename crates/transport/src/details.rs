@@ -41,9 +41,9 @@ pub(crate) fn failure_in(status: &Status) -> Option<Failure> {
     // Only the URL's last segment is the type's name, by the definition of `Any`.
     let failed =
         details.details.iter().find(|any| any.type_url.rsplit('/').next() == Some(FAILED))?;
-    let wire::Failed { code, message, retry_after_ms } =
-        wire::Failed::decode(failed.value.as_slice()).ok()?;
-    Some(Failure { retry_after_ms, ..Failure::new(convert::code_from_wire(code)?, message) })
+    let failed = wire::Failed::decode(failed.value.as_slice()).ok()?;
+    convert::code_from_wire(failed.code)?;
+    Some(convert::failure_from_wire(failed))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 mod address;
 mod auth;
 mod call;
+mod certificate;
 mod client;
 #[cfg(test)]
 mod compatibility;
@@ -20,6 +21,8 @@ mod convert;
 mod details;
 mod error;
 mod node_link;
+mod proxy;
+mod race;
 mod server;
 mod service;
 mod status;
@@ -30,6 +33,7 @@ pub use auth::{Token, TokenError};
 pub use client::Remote;
 pub use config::{RemoteConfig, ServerConfig};
 pub use error::{RemoteError, ServeError};
+pub use race::connect_tcp;
 pub use server::{bind, serve};
 pub use tls::{ClientTls, ServerTls, TlsError};
 

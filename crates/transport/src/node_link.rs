@@ -9,7 +9,7 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use proto::v1::thinker_client::ThinkerClient;
-use thinking::thinker::{Code, Failure, ModelCard, Traffic};
+use thinking::thinker::{Code, Failure, ModelCard, Noticed, Traffic};
 use tokio::{sync, task::JoinSet, time::timeout};
 use tonic::{
     Request, Status,
@@ -22,7 +22,7 @@ use crate::{
     config::RemoteConfig,
     connect::{self, Meter, Peer},
     error::RemoteError,
-    status,
+    proxy, status,
 };
 
 /// The way to a node. Connects at the first use, and again when the connection was lost.
@@ -131,9 +131,21 @@ impl NodeLink {
             *shared = Some(channel.clone());
             Ok(channel)
         };
-        timeout(*connect_timeout, tries).await.unwrap_or_else(|_| {
+        let connected = timeout(*connect_timeout, tries).await.unwrap_or_else(|_| {
             Err(status::unreached(address, &format!("no connection within {connect_timeout:?}")))
-        })
+        });
+        connected.map_err(|failure| self.with_proxy_note(failure))
+    }
+
+    /// A node that is not there may be there for those who use a proxy.
+    fn with_proxy_note(&self, failure: Failure) -> Failure {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_absent = failure.noticed == Noticed::NobodyThere && self.config.via.is_none();
+        let note = is_absent.then(|| proxy::note(&self.config.address, is_set)).flatten();
+        match note {
+            Some(note) => Failure { message: format!("{}; {note}", failure.message), ..failure },
+            None => failure,
+        }
     }
 }
 

@@ -27,6 +27,8 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a client may say nothing, no heartbeat either, while nothing is computed for it: twelve of
 /// the usual heartbeats. A client that left without a word does not keep its cache.
 const CLIENT_SILENCE: Duration = Duration::from_secs(60);
+/// A Thinker whose pulse stands still for so long hangs. In less it may compute one layer over a long text.
+const HANGS_AFTER: Duration = Duration::from_secs(30);
 /// When a refused client may try again, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1000;
 
@@ -85,8 +87,14 @@ pub(crate) fn gate(
         let Some(token) = &token else { return Ok(request) };
         let line = match token.is_shown_by(request.metadata()) {
             Shown::Right => return Ok(request),
-            Shown::None => "the node asks for a token: give one with --token-file",
-            Shown::Wrong => "the node does not take this token: check --token-file",
+            Shown::None => {
+                "the node asks for a token: give one with --token-file, or its own with \
+                 --small-token-file or --large-token-file"
+            }
+            Shown::Wrong => {
+                "the node does not take this token: check --token-file, or its own in \
+                 --small-token-file or --large-token-file"
+            }
         };
         Err(status::status_from_failure(Failure::new(Code::Unauthenticated, line)))
     }
@@ -136,6 +144,7 @@ impl wire::thinker_server::Thinker for Service {
             owed: 0,
             quiet_since: Instant::now(),
             heartbeat: self.config.heartbeat,
+            pulse: PulseWatch::new(Arc::clone(&self.thinker)),
             lifecycle: self.lifecycle.clone(),
             _permit: permit,
         };
@@ -175,6 +184,7 @@ struct Conversation {
     /// When the client last said something or was answered.
     quiet_since: Instant,
     heartbeat: Duration,
+    pulse: PulseWatch,
     lifecycle: watch::Receiver<Lifecycle>,
     _permit: OwnedSemaphorePermit,
 }
@@ -185,7 +195,7 @@ impl Conversation {
         if self.over {
             return None;
         }
-        let heartbeat = Instant::now() + self.heartbeat;
+        let mut heartbeat = Instant::now() + self.heartbeat;
         loop {
             match self.step(heartbeat).await {
                 Step::Event(event) => return self.pass_on(event),
@@ -199,6 +209,7 @@ impl Conversation {
                 Step::Stopping => return Some(self.fail(going_away())),
                 Step::NotOpened => return Some(self.fail(never_opened())),
                 Step::Abandoned => return Some(self.fail(abandoned())),
+                Step::Silent if self.pulse.hangs() => heartbeat = Instant::now() + self.heartbeat,
                 Step::Silent => return Some(convert::node_heartbeat()),
             }
         }
@@ -295,6 +306,33 @@ impl Conversation {
         self.over = true;
         self.commands = None;
         self.events.close();
+    }
+}
+
+/// Watches whether the Thinker's own loop goes round: a heartbeat is its sign of life, and not only the connection's.
+struct PulseWatch {
+    thinker: Arc<dyn Thinker>,
+    last: Option<u64>,
+    /// When it was last seen to be another one than before.
+    moved_at: Instant,
+}
+
+impl PulseWatch {
+    fn new(thinker: Arc<dyn Thinker>) -> Self {
+        PulseWatch { last: thinker.pulse(), thinker, moved_at: Instant::now() }
+    }
+
+    /// Whether the Thinker hangs. One without a pulse never does.
+    fn hangs(&mut self) -> bool {
+        let (pulse, now) = (self.thinker.pulse(), Instant::now());
+        if pulse.is_none() || pulse != self.last {
+            (self.last, self.moved_at) = (pulse, now);
+        }
+        let still_for = now - self.moved_at;
+        if still_for >= HANGS_AFTER {
+            tracing::warn!(?still_for, "the model hangs: its session gets no heartbeat");
+        }
+        still_for >= HANGS_AFTER
     }
 }
 

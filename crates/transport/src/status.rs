@@ -8,10 +8,13 @@
 use std::{error::Error, io};
 
 use rustls::{AlertDescription, InvalidMessage};
-use thinking::thinker::{Code, Failure, Noticed};
+use thinking::{
+    shown::one_line,
+    thinker::{Code, Failure, Noticed},
+};
 use tonic::{Code as Grpc, Status};
 
-use crate::{address::Address, connect::Peer, details};
+use crate::{address::Address, certificate, connect::Peer, details};
 
 /// gRPC's own name for "try again after this many milliseconds" (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -91,9 +94,9 @@ pub(crate) fn failure_from_error(
     let deepest = why(error);
     let unauthenticated = |message| on_the_way(Code::Unauthenticated, message);
     match (tls_error(error), peer) {
-        (Some(rustls::Error::InvalidCertificate(_)), _) => unauthenticated(format!(
-            "the certificate of {address} is not trusted ({deepest}): give its authority with --tls-ca"
-        )),
+        (Some(rustls::Error::InvalidCertificate(cause)), _) => {
+            unauthenticated(one_line(&certificate::refused(address, cause)))
+        }
         (Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)), _) => {
             unauthenticated(format!(
                 "{address} asks for a client certificate: give --tls-cert and --tls-key"
@@ -195,10 +198,6 @@ fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
         error = source;
     }
     error
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

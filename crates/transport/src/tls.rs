@@ -52,6 +52,15 @@ pub enum TlsError {
         /// The file.
         path: String,
     },
+    /// A private key that cannot be read without its passphrase.
+    #[error(
+        "the private key {path} has a passphrase, for which nobody is asked: write it without one, with `openssl pkey \
+         -in {path} -out NEW.key`"
+    )]
+    Passphrase {
+        /// The file.
+        path: String,
+    },
     /// The files do not go together.
     #[error(
         "cannot set up TLS: {why}; check that the key belongs to the certificate and that both are whole"
@@ -88,7 +97,12 @@ impl ClientTls {
 }
 
 fn identity(cert: &Path, key: &Path) -> Result<Identity, TlsError> {
-    Ok(Identity::from_pem(certificates(cert)?, pem(key, "private key", "PRIVATE KEY-----")?))
+    let (cert, text) = (certificates(cert)?, pem(key, "private key", "PRIVATE KEY-----")?);
+    // PKCS #8 says so in its first line, older forms in a header.
+    if text.contains("-----BEGIN ENCRYPTED") || text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(TlsError::Passphrase { path: key.display().to_string() });
+    }
+    Ok(Identity::from_pem(cert, text))
 }
 
 fn certificates(path: &Path) -> Result<String, TlsError> {

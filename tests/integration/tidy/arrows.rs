@@ -11,15 +11,15 @@ use super::{expect_none, read};
 /// Every workspace crate, and the workspace crates that it depends on, by the alphabet.
 const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["conductor", "thinking"]),
-    ("cli", &["answer", "flags", "grading", "pair", "runs", "thinking", "transport"]),
+    ("cli", &["answer", "flags", "grading", "pair", "runs", "thinking", "transport", "upstream"]),
     ("conductor", &["thinking"]),
     ("coordinator", &["answer", "cli", "flags", "grading", "pair", "runs", "thinking"]),
     ("engine", &["text", "thinking"]),
     ("flags", &[]),
     ("grading", &[]),
-    ("lab", &["answer", "grading", "runs", "thinking", "transport"]),
+    ("lab", &["answer", "conductor", "grading", "runs", "thinking", "transport"]),
     ("large-node", &["node"]),
-    ("node", &["engine", "flags", "thinking", "transport"]),
+    ("node", &["engine", "flags", "thinking", "transport", "upstream"]),
     ("pair", &["large-node", "node", "small-node"]),
     ("proto", &[]),
     ("runs", &["answer", "grading", "thinking"]),
@@ -42,11 +42,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "specthink-lab",
             "thinking",
             "transport",
+            "upstream",
         ],
     ),
     ("text", &[]),
     ("thinking", &[]),
     ("transport", &["proto", "thinking"]),
+    ("upstream", &["text", "thinking"]),
 ];
 
 /// Crates from outside that only some of the workspace's crates name, and which.
@@ -56,7 +58,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli", "coordinator", "node", "specthink-lab"]),
     ("plotters", &["lab"]),
     ("prost", &["proto", "transport"]),
-    ("reqwest", &["node"]),
+    ("reqwest", &["node", "upstream"]),
     ("tokenizers", &["text"]),
     ("tonic", &["proto", "transport"]),
 ];
@@ -77,6 +79,7 @@ const NEVER_LINKS: &[(&str, &[&str])] = &[
     ("text", &["candle-core", "clap", "tokio", "tonic", "tracing"]),
     ("thinking", &["clap", "rand", "reqwest", "tracing"]),
     ("transport", &["candle-core", "clap", "engine"]),
+    ("upstream", &["candle-core", "clap", "engine", "tonic", "transport"]),
 ];
 
 /// Dependencies that may have no other features than these.

@@ -73,7 +73,8 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
             latency: [None, None, None, Some(Duration::from_millis(60))][draw(44, 4) as usize],
             cost: None,
         };
-        run.policy = policy(number, Limits { deadline, overlap_tokens, targets });
+        run.policy =
+            policy(number, Limits { deadline, overlap_tokens, targets, ..Limits::default() });
         let (outcome, _) = answered(run).await;
         assert!(matches!(outcome.ended, Ended::Complete(_)), "{number}: {:?}", outcome.ended);
         assert_eq!(outcome.summary.hash_repairs, 0, "{number}: the books agree with the nodes");

@@ -1,4 +1,4 @@
-//! The nodes that are named on the command line, each with the token file that is given behind it.
+//! The nodes that are named on the command line, each with the token file and the model that are given behind it.
 
 use std::path::PathBuf;
 
@@ -11,12 +11,14 @@ pub struct NamedNode {
     pub place: String,
     /// The file with the token that this node asks for.
     pub token_file: Option<PathBuf>,
+    /// The model that it must serve.
+    pub model: Option<String>,
 }
 
 impl From<String> for NamedNode {
-    /// A node without a token file.
+    /// A node of which nothing else is said.
     fn from(place: String) -> Self {
-        NamedNode { place, token_file: None }
+        NamedNode { place, token_file: None, model: None }
     }
 }
 
@@ -36,24 +38,31 @@ impl NamedNodes {
     }
 }
 
-/// The flags that name nodes, as clap reads them: it does not say which token file is behind which node.
+/// The flags that name nodes, as clap reads them: it does not say which other flag is behind which node.
 #[derive(Debug, clap::Args)]
 struct Flags {
-    /// A small node: its address, or @NAME from --endpoints. Give several: when one is lost in mid-answer, the next
-    /// one goes on. [default: http://127.0.0.1:7101 with --large; the built-in pair without]
+    /// A small node: its address, @NAME from --endpoints, or a server that speaks OpenAI's completions as
+    /// openai+http://HOST:PORT/v1. Give several: when one is lost in mid-answer, the next one goes on. [default:
+    /// http://127.0.0.1:7101 with --large; the built-in pair without]
     #[arg(long, value_name = "NODE", help_heading = "Nodes")]
     small: Vec<String>,
-    /// The token that the small node before this flag asks for, in a file. No other node is shown it.
+    /// The token or key that the small node before this flag asks for, in a file. No other node is shown it.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     small_token_file: Vec<PathBuf>,
-    /// A large node: its address, or @NAME from --endpoints. Give several: when one is gone or refuses, the next one
-    /// goes on. When none is left, or a takeover is late, the small model goes on without it; without any the answer
-    /// is degraded. [default: http://127.0.0.1:7102 with --small; the built-in pair without]
+    /// The model that the small node before this flag must serve, or is asked for where it is a server with several.
+    #[arg(long, value_name = "NAME", help_heading = "Nodes")]
+    small_model: Vec<String>,
+    /// A large node, named as with --small. Give several: when one is gone or refuses, the next one goes on. When none
+    /// is left, or a takeover is late, the small model goes on without it; without any the answer is degraded.
+    /// [default: http://127.0.0.1:7102 with --small; the built-in pair without]
     #[arg(long, value_name = "NODE", help_heading = "Nodes")]
     large: Vec<String>,
-    /// The token that the large node before this flag asks for, in a file. No other node is shown it.
+    /// The token or key that the large node before this flag asks for, in a file. No other node is shown it.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     large_token_file: Vec<PathBuf>,
+    /// The model that the large node before this flag must serve, or is asked for where it is a server with several.
+    #[arg(long, value_name = "NAME", help_heading = "Nodes")]
+    large_model: Vec<String>,
 }
 
 impl clap::Args for NamedNodes {
@@ -68,14 +77,15 @@ impl clap::Args for NamedNodes {
 
 impl FromArgMatches for NamedNodes {
     fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
-        let Flags { small, small_token_file, large, large_token_file } =
-            Flags::from_arg_matches(matches)?;
+        let flags = Flags::from_arg_matches(matches)?;
         let at = |id| matches.indices_of(id).into_iter().flatten();
-        let small =
-            join("small", at("small").zip(small), at("small_token_file").zip(small_token_file))?;
-        let large =
-            join("large", at("large").zip(large), at("large_token_file").zip(large_token_file))?;
-        Ok(NamedNodes { small, large })
+        let mut small = NodesSoFar::new("small", at("small").zip(flags.small));
+        small.token_files(at("small_token_file").zip(flags.small_token_file))?;
+        small.models(at("small_model").zip(flags.small_model))?;
+        let mut large = NodesSoFar::new("large", at("large").zip(flags.large));
+        large.token_files(at("large_token_file").zip(flags.large_token_file))?;
+        large.models(at("large_model").zip(flags.large_model))?;
+        Ok(NamedNodes { small: small.nodes(), large: large.nodes() })
     }
 
     fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
@@ -84,33 +94,76 @@ impl FromArgMatches for NamedNodes {
     }
 }
 
-/// Gives each node the token file that stands between it and the next one. Both come with their place among the
-/// arguments, in order.
-fn join(
-    role: &str,
-    nodes: impl Iterator<Item = (usize, String)>,
-    token_files: impl Iterator<Item = (usize, PathBuf)>,
-) -> Result<Vec<NamedNode>, clap::Error> {
-    let refused = |why: String| clap::Error::raw(ErrorKind::ArgumentConflict, why);
-    let mut nodes: Vec<(usize, NamedNode)> =
-        nodes.map(|(at, place)| (at, NamedNode::from(place))).collect();
-    for (at, file) in token_files {
-        let shown = file.display().to_string();
-        let Some((_, node)) = nodes.iter_mut().rev().find(|(before, _)| *before < at) else {
-            return Err(refused(format!(
-                "--{role}-token-file {shown} has no --{role} before it: write --{role} ADDRESS \
-                 --{role}-token-file {shown}"
-            )));
-        };
-        if node.token_file.replace(file).is_some() {
-            return Err(refused(format!(
-                "--{role} {} has two token files: write one --{role}-token-file behind each \
-                 --{role}",
-                node.place
-            )));
-        }
+/// The nodes of a role, each with its place among the arguments, while they get what is given behind them.
+struct NodesSoFar {
+    role: &'static str,
+    nodes: Vec<(usize, NamedNode)>,
+}
+
+impl NodesSoFar {
+    fn new(role: &'static str, nodes: impl Iterator<Item = (usize, String)>) -> Self {
+        NodesSoFar { role, nodes: nodes.map(|(at, place)| (at, place.into())).collect() }
     }
-    Ok(nodes.into_iter().map(|(_, node)| node).collect())
+
+    fn nodes(self) -> Vec<NamedNode> {
+        self.nodes.into_iter().map(|(_, node)| node).collect()
+    }
+
+    fn token_files(
+        &mut self,
+        files: impl Iterator<Item = (usize, PathBuf)>,
+    ) -> Result<(), clap::Error> {
+        for (at, file) in files {
+            let shown = file.display().to_string();
+            let (node, has) =
+                self.before(at, "token-file", &shown, |node| node.token_file.is_some())?;
+            if has {
+                return Err(self.twice(node, "token-file"));
+            }
+            self.nodes[node].1.token_file = Some(file);
+        }
+        Ok(())
+    }
+
+    fn models(&mut self, models: impl Iterator<Item = (usize, String)>) -> Result<(), clap::Error> {
+        for (at, model) in models {
+            let (node, has) = self.before(at, "model", &model, |node| node.model.is_some())?;
+            if has {
+                return Err(self.twice(node, "model"));
+            }
+            self.nodes[node].1.model = Some(model);
+        }
+        Ok(())
+    }
+
+    /// The node that stands before a flag, and whether it has one already.
+    fn before(
+        &self,
+        at: usize,
+        flag: &str,
+        value: &str,
+        has: impl Fn(&NamedNode) -> bool,
+    ) -> Result<(usize, bool), clap::Error> {
+        let role = self.role;
+        let node = self.nodes.iter().rposition(|(before, _)| *before < at).ok_or_else(|| {
+            refused(format!(
+                "--{role}-{flag} {value} has no --{role} before it: write --{role} ADDRESS --{role}-{flag} {value}"
+            ))
+        })?;
+        Ok((node, has(&self.nodes[node].1)))
+    }
+
+    fn twice(&self, node: usize, flag: &str) -> clap::Error {
+        let (role, place) = (self.role, &self.nodes[node].1.place);
+        let what = flag.replace('-', " ");
+        refused(format!(
+            "--{role} {place} has two {what}s: write one --{role}-{flag} behind each --{role}"
+        ))
+    }
+}
+
+fn refused(why: String) -> clap::Error {
+    clap::Error::raw(ErrorKind::ArgumentConflict, why)
 }
 
 #[cfg(test)]
@@ -130,6 +183,7 @@ mod tests {
         let node = |place: &str, file: Option<&str>| NamedNode {
             place: place.to_owned(),
             token_file: file.map(PathBuf::from),
+            model: None,
         };
         let flags = "--small a --small b --small-token-file=tb --large=x --small @c \
                      --large-token-file tx --large y --small-token-file tc";
@@ -141,13 +195,26 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_without_a_node_is_a_mistake() {
+    fn a_model_belongs_to_the_node_before_it() {
+        let flags = "--large a --large-model one --large b --large c --large-model three";
+        let nodes = read(&flags.split_whitespace().collect::<Vec<_>>()).unwrap();
+        let models: Vec<_> = nodes.large.iter().map(|node| node.model.as_deref()).collect();
+        assert_eq!(models, [Some("one"), None, Some("three")]);
+    }
+
+    #[test]
+    fn what_is_said_without_a_node_is_a_mistake() {
         for (flags, words) in [
             ("--small-token-file t", "no --small before it: write --small ADDRESS"),
             ("--small-token-file t --small a", "no --small before it"),
             ("--small a --large-token-file t", "no --large before it"),
             ("--large-token-file t --large a", "no --large before it"),
-            ("--small a --small-token-file t --small-token-file u", "--small a has two"),
+            (
+                "--small a --small-token-file t --small-token-file u",
+                "--small a has two token files",
+            ),
+            ("--large-model m --large a", "no --large before it: write --large ADDRESS"),
+            ("--large a --large-model m --large-model n", "--large a has two models"),
         ] {
             let error = read(&flags.split(' ').collect::<Vec<_>>()).unwrap_err();
             assert!(error.contains(words), "{flags}: {error}");

@@ -7,16 +7,12 @@ use thinking::{
     thinker::{Code, Failure},
 };
 
-use super::{Awaiting, Conductor};
+use super::{Awaiting, Conductor, OVERSLEPT};
 use crate::{
     LONGEST,
     port::{Ended, NodeId},
     proposal::State,
 };
-
-/// A wake-up that comes so much too late tells of a pause of whoever runs this (Ctrl-Z, a sleeping
-/// machine), not of a silent node.
-const OVERSLEPT: Duration = Duration::from_secs(1);
 
 /// What is done when nothing has come in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +90,18 @@ impl Conductor {
                 self.lost(role, Failure::new(Code::Unavailable, message))
             }
         }
+    }
+
+    /// Gives a takeover up that has long been late, before anything else is taken in: what its node says instead of its
+    /// text would else be read for ever before the wake-up.
+    pub(super) fn give_up_overdue(&mut self) -> Result<(), Ended> {
+        let (at, alarm) = self.next_alarm();
+        let since = at.max(self.resumed_at);
+        if alarm == Alarm::Late && self.step.now.saturating_sub(since) > OVERSLEPT {
+            self.give_up();
+            self.tell_policy()?;
+        }
+        Ok(())
     }
 
     fn late(&mut self, overslept: bool) {

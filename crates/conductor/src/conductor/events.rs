@@ -2,14 +2,16 @@
 
 use thinking::{
     policy::Role,
-    thinker::{Code, Delta, Event, Failure, FinishReason, Finished, Opened, Warmed},
+    thinker::{
+        Code, Delta, Event, Failure, FinishReason, Finished, Opened, Prompt, ThoughtStart, Warmed,
+    },
 };
 
 use super::{Awaiting, Conductor, Due};
 use crate::{
     micros,
     port::{Ended, NodeId},
-    progress::{Abandoned, NodeFinished, NodeOpened, NodeWarmed, Progress, Rejoined, reason_name},
+    progress::{Abandoned, NodeFinished, NodeOpened, NodeWarmed, Progress, Rejoined},
     proposal::{Proposal, State},
     session::{Report, Sent},
 };
@@ -47,14 +49,16 @@ impl Conductor {
         let Some(open_time) = session.and_then(|session| session.accept(&opened, now)) else {
             return self.fault(role, "it accepted the question twice");
         };
-        let prompt_tokens = opened.prompt_tokens;
+        let (name, prompt_tokens) =
+            (self.sides.of(role).name(node).to_owned(), opened.prompt_tokens);
         let totals = self.ledger.summary.model_mut(role);
+        totals.node.clone_from(&name);
         totals.model.clone_from(&opened.card.name);
         totals.prompt_tokens = u64::from(prompt_tokens);
         totals.cached_tokens += u64::from(opened.cached_tokens);
         self.step.tell(Progress::Opened(NodeOpened {
             role,
-            node: self.sides.of(role).name(node).to_owned(),
+            node: name,
             card: opened.card,
             prompt_tokens,
             cached_tokens: opened.cached_tokens,
@@ -63,6 +67,7 @@ impl Conductor {
         if role == Role::Large {
             self.rejoined(node);
         }
+        self.agree_on_thought(role);
         if role == Role::Small && self.awaiting == Awaiting::Opened {
             // The large node may still be opening: commands queue, and nobody waits for it before
             // the policy wants it.
@@ -73,6 +78,27 @@ impl Conductor {
         Ok(())
     }
 
+    /// The two models' templates may leave a thought in different states. The answer begins as the first small node's
+    /// leaves it; a session that began otherwise is opened anew, and its node makes its prompt end so.
+    fn agree_on_thought(&mut self, accepted: Role) {
+        if matches!(self.question.prompt, Prompt::Raw(_)) {
+            // It is the same text for both.
+            return;
+        }
+        if accepted == Role::Small && self.thought.is_unknown() {
+            let small = self.sides.small.session.as_ref();
+            self.thought = small.map(|session| session.thought).unwrap_or_default();
+            self.ledger.summary.thought = self.thought;
+        }
+        let Some(large) = &self.sides.large.session else { return };
+        let differs = ![ThoughtStart::Unknown, self.thought].contains(&large.thought);
+        if large.is_accepted() && differs && !self.thought.is_unknown() {
+            let node = large.node;
+            self.close(Role::Large, None);
+            self.reopen(node);
+        }
+    }
+
     /// A large node accepted a session: it is back, if it was away.
     fn rejoined(&mut self, node: NodeId) {
         let side = &mut self.sides.large;
@@ -80,7 +106,6 @@ impl Conductor {
         let name = side.name(node).to_owned();
         let committed_bytes = side.session.as_ref().map_or(0, |s| s.given.bytes as u64);
         self.ledger.summary.rejoins += 1;
-        self.ledger.summary.large.node.clone_from(&name);
         self.step.tell(Progress::Rejoined(Rejoined {
             node: name,
             away_us: micros(self.step.now.saturating_sub(absence.since)),
@@ -130,13 +155,10 @@ impl Conductor {
         if let Err(what) = proposal.push(delta, now) {
             return self.fault(role, what);
         }
-        let (end, has_begun) = (proposal.showable(), proposal.first_text_at.is_some());
-        if has_begun {
+        if proposal.first_text_at.is_some() {
             self.end_overlap(role)?;
         }
-        self.show(role, end)?;
-        self.warm(false);
-        Ok(())
+        self.show_settled(role)
     }
 
     fn finished(&mut self, role: Role, finished: Finished) -> Result<(), Ended> {
@@ -218,10 +240,18 @@ impl Conductor {
             self.complete(Role::Small);
             return Ok(());
         }
-        let end = proposal.showable();
-        self.show(Role::Small, end)?;
-        self.warm(false);
-        Ok(())
+        self.show_settled(Role::Small)
+    }
+
+    /// The answer goes round in a loop: the proposal that is being written ends here, and soon the policy knows.
+    pub(super) fn cut_off(&mut self, role: Role) {
+        if role == Role::Large {
+            self.sides.large.wrote();
+        }
+        if let Some(proposal) = &self.sides.of(role).proposal {
+            self.ledger.finished(proposal, &self.step);
+        }
+        self.due.push_back(Due::Looped(role));
     }
 
     /// A proposal is complete: tells the observer, and soon the policy.
@@ -243,7 +273,7 @@ impl Conductor {
         self.step.tell(Progress::Finished(NodeFinished {
             ask: proposal.number,
             role: proposal.ask.role,
-            reason: reason_name(&finished.reason).to_owned(),
+            reason: <&str>::from(&finished.reason).to_owned(),
             trigger: match &finished.reason {
                 FinishReason::Trigger(found) => Some(found.clone()),
                 _ => None,
@@ -254,6 +284,7 @@ impl Conductor {
             timing: finished.timing,
             first_text_us: proposal.first_text_us(),
             wall_us: proposal.wall_us(self.step.now),
+            deltas: proposal.text.deltas(),
         }));
     }
 }

@@ -67,9 +67,11 @@ impl Conductor {
     }
 
     /// A node is gone when the time is up: nobody takes its place, and the answer is cut off where it cannot go on
-    /// without it.
+    /// without it. What it has finished stays: the policy is about to hear of it.
     fn lost_late(&mut self, role: Role) -> Result<(), Ended> {
-        if role == Role::Small || self.awaiting == Awaiting::Finished(role) {
+        let proposal = self.sides.of(role).proposal.as_ref();
+        let is_finished = proposal.is_some_and(|proposal| proposal.finished().is_some());
+        if role == Role::Small || (self.awaiting == Awaiting::Finished(role) && !is_finished) {
             return Err(Ended::Complete(End::Deadline));
         }
         self.do_without();
@@ -95,6 +97,11 @@ impl Conductor {
     /// The next node goes on.
     fn resume(&mut self, from: NodeId, to: NodeId, failure: Failure) -> Result<(), Ended> {
         let role = from.role;
+        if !self.wants_session(role) {
+            // Nobody goes on at once: the next takeover opens a session of its own.
+            self.let_go(role);
+            return Ok(());
+        }
         let name = |node| self.sides.of(role).name(node).to_owned();
         let (from, next) = (name(from), name(to));
         self.ledger.summary.model_mut(role).node.clone_from(&next);
@@ -132,18 +139,28 @@ impl Conductor {
         Ok(())
     }
 
+    /// Whether a side needs a session now: with `resend` the large one does only while it writes.
+    fn wants_session(&self, role: Role) -> bool {
+        let proposal = self.sides.of(role).proposal.as_ref();
+        let is_running = proposal.is_some_and(|proposal| proposal.is_running());
+        role == Role::Small || !self.settings.resend || is_running
+    }
+
+    /// A side's session is gone, and its proposal goes on without it.
+    fn let_go(&mut self, role: Role) {
+        if let Some(proposal) = &mut self.sides.of_mut(role).proposal {
+            proposal.lose_session();
+        }
+    }
+
     /// Opens a session with all that is committed, and asks again for what was asked.
-    fn reopen(&mut self, node: NodeId) {
+    pub(super) fn reopen(&mut self, node: NodeId) {
         let (role, now) = (node.role, self.step.now);
         if self.awaiting.role() == role {
             self.heard_at = now;
         }
-        if let Some(proposal) = &mut self.sides.of_mut(role).proposal {
-            proposal.lose_session();
-        }
-        let is_wanted = self.sides.of(role).proposal.as_ref().is_some_and(|p| p.is_running());
-        if role == Role::Large && self.settings.resend && !is_wanted {
-            // The next takeover opens its own.
+        self.let_go(role);
+        if !self.wants_session(role) {
             return;
         }
         let inserted = match (&self.awaiting, role) {
@@ -156,7 +173,7 @@ impl Conductor {
         if let Some(text) = inserted {
             session.insert(&text, &mut self.step);
         }
-        match side.proposal.as_mut().filter(|_| is_wanted) {
+        match side.proposal.as_mut().filter(|proposal| proposal.is_running()) {
             Some(proposal) if proposal.tokens_left() == 0 => {
                 proposal.use_up(now);
                 self.complete(role);

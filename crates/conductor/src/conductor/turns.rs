@@ -41,11 +41,18 @@ impl Conductor {
                 let (text, tokens) = (proposal.text.as_str(), finished.tokens);
                 PolicyEvent::Finished { text, tokens, reason: &finished.reason }
             }
+            Due::Looped(role) => {
+                let Some(proposal) = &self.sides.of(role).proposal else { return Ok(()) };
+                let shown = proposal.text.shown();
+                let text = &proposal.text.as_str()[..shown];
+                PolicyEvent::Looped { text, tokens: proposal.text.tokens_to(shown) }
+            }
         };
         let measured = self.measured();
         self.policy.measured(&measured);
         let actions = self.policy.step(event);
         self.ledger.summary.passed_over = self.policy.passed_over();
+        self.ledger.summary.loops = self.policy.loops();
         let asks = !matches!(actions.last(), None | Some(Action::Keep { .. }));
         self.perform(actions)?;
         // What was written while a takeover was waited for that is late goes on unasked.
@@ -138,6 +145,9 @@ impl Conductor {
             let have = proposal.text.len();
             return Err(Defect(format!("it keeps {bytes} bytes of {have}, inside a character")));
         }
+        if let Some(loops) = &mut self.loops {
+            loops.pass(&proposal.text.as_str()[proposal.text.shown()..bytes]);
+        }
         self.show(role, bytes)?;
         if role == Role::Large && self.settings.resend && self.sides.large.at_work().is_some() {
             self.close(role, None);
@@ -175,6 +185,9 @@ impl Conductor {
         // What is still owed goes first, in a message of its own: the policy wants to know the
         // tokens of its own text alone.
         session.catch_up(&self.committed, &mut self.step);
+        if let Some(loops) = &mut self.loops {
+            loops.pass(&text);
+        }
         self.committed.push(&text, &[], &"".into());
         session.insert(&text, &mut self.step);
         self.ledger.show(Writer::Policy, why, text.clone(), &mut self.step);
@@ -184,8 +197,23 @@ impl Conductor {
         Ok(())
     }
 
+    /// Shows what is settled of a proposal that is being written; it ends where the answer is found to go round in a
+    /// loop.
+    pub(super) fn show_settled(&mut self, role: Role) -> Result<(), Ended> {
+        let Some(proposal) = &self.sides.of(role).proposal else { return Ok(()) };
+        let (shown, end) = (proposal.text.shown(), proposal.showable());
+        let text = proposal.text.as_str().get(shown..end).unwrap_or_default();
+        let looped_at = self.loops.as_mut().and_then(|loops| loops.read(text));
+        self.show(role, looped_at.map_or(end, |bytes| shown + bytes))?;
+        match looped_at {
+            Some(_) => self.cut_off(role),
+            None => self.warm(false),
+        }
+        Ok(())
+    }
+
     /// Commits a proposal's text up to `end` and shows it.
-    pub(super) fn show(&mut self, role: Role, end: usize) -> Result<(), Defect> {
+    fn show(&mut self, role: Role, end: usize) -> Result<(), Defect> {
         let side = self.sides.of_mut(role);
         let Some(proposal) = side.proposal.as_mut().filter(|p| p.text.shown() < end) else {
             return Ok(());

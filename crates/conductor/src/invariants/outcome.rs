@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use thinking::{
+    loops::cycle_at_end,
     policy::{End, Role},
     thinker::{Code, FinishReason},
     transcript::Writer,
@@ -102,6 +103,7 @@ impl Witness {
             Ended::Complete(End::Cancelled) => self.is_cancelled,
             Ended::Complete(End::ContextFull) => self.small_is_full,
             Ended::Complete(End::MaxTokens) => true,
+            Ended::Complete(End::Loop) => cycle_at_end(self.shown.as_bytes()).is_some(),
             Ended::Failed { failure, .. } => {
                 let does_not_fit = failure.code == Code::ContextTooLong;
                 let is_small_left = self.known.sound.iter().any(|node| node.role == Role::Small);

@@ -2,7 +2,14 @@
 //!
 //! Always `carried <= shown <= settled <= text.len()`, each on a character's edge.
 
+use std::time::Duration;
+
 use thinking::thinker::Delta;
+
+use crate::{
+    delta_log::{DeltaLog, LoggedDelta},
+    micros,
+};
 
 /// The text of a proposal. Where its session was lost and another one goes on, its beginning is
 /// text that the first one wrote and the other one was given.
@@ -10,6 +17,8 @@ use thinking::thinker::Delta;
 pub(crate) struct ProposedText {
     text: String,
     pieces: Vec<Piece>,
+    /// The pieces' tokens.
+    tokens: u32,
     /// Bytes that no rule can cut any more.
     settled: usize,
     /// Bytes that are committed and shown.
@@ -29,6 +38,10 @@ struct Piece {
     end: usize,
     tokens: u32,
     token_ids: Vec<u32>,
+    /// Time from the ask.
+    at: Duration,
+    /// Bytes of the proposal that no rule could cut then.
+    settled: usize,
 }
 
 impl ProposedText {
@@ -56,20 +69,38 @@ impl ProposedText {
         self.carried_tokens
     }
 
+    /// What earlier sessions wrote and the present one holds as committed text.
+    pub(crate) fn before_session(&self) -> &str {
+        &self.text[..self.carried]
+    }
+
     /// Whether a session was lost while it was written.
     pub(crate) fn was_disturbed(&self) -> bool {
         self.carried > 0 || self.lost_tokens > 0
     }
 
-    /// Takes a piece.
-    pub(crate) fn push(&mut self, delta: Delta) {
+    /// Takes a piece that comes so long after the ask.
+    pub(crate) fn push(&mut self, delta: Delta, at: Duration) {
         self.text.push_str(&delta.text);
-        let (tokens, token_ids) = (delta.tokens, delta.token_ids);
-        self.pieces.push(Piece { end: self.text.len(), tokens, token_ids });
         // The node's numbers may be anything.
         let settled = usize::try_from(delta.settled_bytes).unwrap_or(usize::MAX);
         let settled = self.text.floor_char_boundary(self.carried.saturating_add(settled));
         self.settled = self.settled.max(settled);
+        self.tokens = self.tokens.saturating_add(delta.tokens);
+        let (end, tokens, token_ids) = (self.text.len(), delta.tokens, delta.token_ids);
+        self.pieces.push(Piece { end, tokens, token_ids, at, settled: self.settled });
+    }
+
+    /// How it came; nothing where a session was lost meanwhile.
+    pub(crate) fn deltas(&self) -> DeltaLog {
+        let pieces = self.pieces.iter().filter(|_| !self.was_disturbed());
+        let logged = |piece: &Piece| LoggedDelta {
+            at_us: micros(piece.at),
+            end: piece.end as u64,
+            tokens: piece.tokens,
+            settled: piece.settled as u64,
+        };
+        pieces.map(logged).collect()
     }
 
     /// It is complete, and took so many tokens.
@@ -124,10 +155,7 @@ impl ProposedText {
 
     /// Tokens made so far.
     pub(crate) fn tokens_made(&self) -> u32 {
-        self.total_tokens.unwrap_or_else(|| {
-            let pieces = self.pieces.iter().map(|piece| piece.tokens);
-            pieces.fold(self.carried_tokens, u32::saturating_add)
-        })
+        self.total_tokens.unwrap_or_else(|| self.carried_tokens.saturating_add(self.tokens))
     }
 
     /// Tokens made for nothing when the first `bytes` bytes are kept.
@@ -144,6 +172,7 @@ impl ProposedText {
         self.total_tokens = None;
         self.text.truncate(self.shown);
         self.pieces.clear();
+        self.tokens = 0;
         self.carried = self.shown;
         self.settled = self.shown;
     }
@@ -161,8 +190,8 @@ mod tests {
     #[test]
     fn pieces_that_are_cut_have_no_ids() {
         let mut text = ProposedText::default();
-        text.push(delta("ab", 2, 2));
-        text.push(delta("cde", 1, 2));
+        text.push(delta("ab", 2, 2), Duration::ZERO);
+        text.push(delta("cde", 1, 2), Duration::ZERO);
         let pieces = |text: &ProposedText, end| {
             text.pieces_to(end).map(|(s, ids)| (s.to_owned(), ids.len())).collect::<Vec<_>>()
         };
@@ -175,12 +204,13 @@ mod tests {
     #[test]
     fn what_a_lost_session_showed_is_carried_and_the_rest_is_lost() {
         let mut text = ProposedText::default();
-        text.push(delta("ab", 2, 2));
+        text.push(delta("ab", 2, 2), Duration::ZERO);
         text.show(2);
-        text.push(delta("cd", 3, 2));
+        text.push(delta("cd", 3, 2), Duration::ZERO);
         text.carry_over();
         assert_eq!((text.as_str(), text.carried(), text.carried_tokens()), ("ab", 2, 2));
-        text.push(delta("xy", 1, 1));
+        text.push(delta("xy", 1, 1), Duration::ZERO);
+        assert!(text.deltas().is_empty(), "not all of it is known");
         assert_eq!((text.settled(), text.tokens_made()), (3, 3));
         assert_eq!((text.tokens_to(4), text.tokens_discarded(4)), (3, 3));
         assert_eq!(text.tokens_discarded(2), 1 + 3);
@@ -190,7 +220,7 @@ mod tests {
     fn settled_bytes_stay_within_the_text_and_between_characters() {
         for (settled_bytes, expected) in [(0, 0), (1, 0), (2, 0), (3, 3), (u64::MAX, 4)] {
             let mut text = ProposedText::default();
-            text.push(delta("数a", 1, settled_bytes));
+            text.push(delta("数a", 1, settled_bytes), Duration::ZERO);
             assert_eq!(text.settled(), expected, "{settled_bytes}");
         }
     }

@@ -132,6 +132,78 @@ fn another_large_node_takes_the_place_of_one_that_is_full() {
 }
 
 #[test]
+fn what_a_large_model_wrote_until_it_was_full_stays_when_the_time_is_up() {
+    let mut stage = with_deadline(2);
+    doubt(&mut stage);
+    // The line break may be the beginning of the stop text, so it is not shown yet.
+    stage.says(LARGE, &["No", "\n"]);
+    stage.passes(ms(500));
+    stage.ends(LARGE, FinishReason::ContextFull);
+    assert!(!stage.has_session(NEXT_LARGE), "nobody takes its place");
+    assert!(stage.is_asked(SMALL));
+    stage.ends(SMALL, FinishReason::Deadline);
+    let (end, outcome) = ended(stage);
+    assert_eq!((end, outcome.text().as_str()), (End::Deadline, "We add.\n\nNo\n"));
+    assert_eq!((outcome.summary.large_resumes, outcome.summary.degraded), (0, None));
+}
+
+#[test]
+fn with_resend_a_spare_goes_on_with_the_next_takeover_and_not_at_once() {
+    let settings = Settings { resend: true, ..Settings::default() };
+    let mut stage = Stage::new(1, 2, settings, strict());
+    doubt(&mut stage);
+    stage.says(LARGE, &["No"]);
+    stage.ends(LARGE, FinishReason::ContextFull);
+    assert!(!stage.has_session(NEXT_LARGE) && stage.is_asked(SMALL));
+    doubt(&mut stage);
+    assert!(stage.is_asked(NEXT_LARGE));
+    stage.says(NEXT_LARGE, &["Yes"]);
+    stage.ends(NEXT_LARGE, FinishReason::EndOfText);
+    assert_eq!(stage.count(|p| matches!(p, Progress::Resumed(_))), 0);
+    let (_, outcome) = ended(stage);
+    let summary = &outcome.summary;
+    assert_eq!((summary.large_resumes, summary.takeovers.len()), (0, 2));
+    assert_eq!((summary.degraded.as_deref(), summary.large.node.as_str()), (None, "large-1"));
+}
+
+#[test]
+fn a_node_that_takes_a_stretch_up_watches_the_break_at_which_it_begins() {
+    let limits = Limits { deadline: Some(ms(100)), ..Limits::default() };
+    let mut stage = Stage::new(
+        2,
+        1,
+        Settings::default(),
+        PolicySpec::default().within(limits).build(0, 200).unwrap(),
+    );
+    doubt(&mut stage);
+    // The takeover is late: that place is passed over, and the next one is not.
+    stage.passes(ms(100));
+    stage.says(SMALL, &["Wait", ",", " it", " is", " 5.", "\n\n"]);
+    stage.event(SMALL, lost("it crashed"));
+    assert!(stage.is_asked(NEXT_SMALL));
+    stage.says(NEXT_SMALL, &["Wait", ","]);
+    assert!(stage.is_asked(LARGE), "a doubt behind the new break is one");
+    assert_eq!(stage.text(), "We add.\n\nWait, it is 5.\n\n");
+}
+
+#[test]
+fn a_node_that_takes_a_stretch_up_passes_over_the_place_that_was_passed_over() {
+    let limits = Limits { deadline: Some(ms(100)), ..Limits::default() };
+    let mut stage = Stage::new(
+        2,
+        1,
+        Settings::default(),
+        PolicySpec::default().within(limits).build(0, 200).unwrap(),
+    );
+    doubt(&mut stage);
+    stage.passes(ms(100));
+    stage.says(SMALL, &["So"]);
+    stage.event(SMALL, lost("it crashed"));
+    stage.says(NEXT_SMALL, &[" wait", ","]);
+    assert!(stage.is_asked(NEXT_SMALL) && !stage.is_asked(LARGE));
+}
+
+#[test]
 fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
     let mut policy = PolicySpec::new(PolicyKind::Random, Preset::Reasoning).with_share(1.0);
     policy.limits = Limits { deadline: Some(ms(100)), overlap_tokens: Some(5), ..policy.limits };
@@ -148,6 +220,36 @@ fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
     stage.says(SMALL, &["So", " 4."]);
     stage.ends(SMALL, FinishReason::EndOfText);
     assert_eq!(ended(stage).0, End::EndOfText);
+}
+
+#[test]
+fn of_a_large_node_that_writes_on_no_more_than_what_it_was_asked_for_is_shown_and_counted() {
+    // What each of its 20,000 deltas is: text and tokens.
+    for (text, tokens, shown) in
+        [("ab ", 1, 20 * 3), ("ab ", 20_000, 0), (&"ab ".repeat(300), 1, 900), ("ab ", 0, 0)]
+    {
+        let mut stage = Stage::new(1, 1, Settings::default(), strict());
+        doubt(&mut stage);
+        assert!(stage.is_asked(LARGE));
+        let begin = stage.text().len();
+        let mut settled_bytes = 0;
+        for _ in 0..20_000 {
+            settled_bytes += text.len() as u64;
+            let delta = Delta { text: text.to_owned(), tokens, settled_bytes, ..Delta::default() };
+            stage.event(LARGE, Event::Delta(delta));
+        }
+        let long = text.len() > 3;
+        let large = stage.text().len() - begin;
+        assert!(large == shown || long && large < 20 * 128 + 1024, "{large} of {tokens} tokens");
+        assert!(!stage.has_session(LARGE) && stage.is_asked(SMALL), "it is given up");
+        stage.says(SMALL, &[" 4."]);
+        stage.ends(SMALL, FinishReason::EndOfText);
+        let (end, outcome) = ended(stage);
+        assert_eq!(end, End::EndOfText);
+        assert!(outcome.summary.large.tokens <= 20, "{} tokens", outcome.summary.large.tokens);
+        let told = outcome.summary.degraded.unwrap();
+        assert!(told.contains("it broke the protocol: it wrote"), "{told}");
+    }
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 mod defects;
 mod limits;
+mod loops;
 mod order;
 mod spares;
 mod stage;
+mod thoughts;
 mod times;

@@ -113,18 +113,23 @@ fn any_input() -> impl Strategy<Value = Input> {
     ]
 }
 
+/// How the nodes are treated, and a policy's limits.
+fn any_limits() -> impl Strategy<Value = (Settings, Limits)> {
+    let deadline = prop::option::of((1..90_u64).prop_map(Duration::from_millis));
+    let drawn = (any::<bool>(), any::<bool>(), prop::option::of(1..9_u32), deadline);
+    drawn.prop_map(|(keep_warm, resend, overlap_tokens, deadline)| {
+        let settings = Settings { keep_warm, resend, ..Settings::default() };
+        (settings, Limits { deadline, overlap_tokens, ..Limits::default() })
+    })
+}
+
 proptest! {
     /// Also numbers that no sound node says. What was shown is the answer, and the same inputs give the same effects.
     #[test]
     fn no_order_of_events_ends_the_process(
         inputs in prop::collection::vec((any_input(), 0..40_000_u64), 0..60),
-        (keep_warm, resend) in any::<(bool, bool)>(),
-        overlap_tokens in prop::option::of(1..9_u32),
-        deadline_ms in prop::option::of(1..90_u64),
+        (settings, limits) in any_limits(),
     ) {
-        let settings = Settings { keep_warm, resend, ..Settings::default() };
-        let deadline = deadline_ms.map(Duration::from_millis);
-        let limits = Limits { deadline, overlap_tokens, ..Limits::default() };
         let run = || {
             let policy = PolicySpec::default().within(limits).build(1, 200).unwrap();
             let names = |part: &str| (0..3).map(|i| format!("{part}{i}")).collect();
@@ -162,13 +167,8 @@ proptest! {
     #[test]
     fn nodes_may_be_lost_at_any_moment(
         moments in prop::collection::vec((0..12_u8, 0..7_usize), 0..120),
-        (keep_warm, resend) in any::<(bool, bool)>(),
-        overlap_tokens in prop::option::of(1..9_u32),
-        deadline_ms in prop::option::of(1..90_u64),
+        (settings, limits) in any_limits(),
     ) {
-        let settings = Settings { keep_warm, resend, ..Settings::default() };
-        let deadline = deadline_ms.map(Duration::from_millis);
-        let limits = Limits { deadline, overlap_tokens, ..Limits::default() };
         let policy = PolicySpec::default().within(limits).build(1, 200).unwrap();
         let mut stage = Stage::new(4, 3, settings, policy);
         let mut large_losses = 0;

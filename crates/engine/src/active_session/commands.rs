@@ -15,9 +15,10 @@ use super::{ActiveSession, OpenSession, Phase, Running, Warming};
 use crate::{
     host::ModelHost,
     kv::KvStore,
+    prompt,
     proposal::Proposal,
     sample::{SampleError, Sampler, entropy_nats},
-    session_text::{SessionText, cannot_encode, check_encodable},
+    session_text::SessionText,
 };
 
 impl ActiveSession {
@@ -65,15 +66,11 @@ impl ActiveSession {
         }
         let invalid = |error: SampleError| Failure::new(Code::InvalidArgument, error.to_string());
         let sampler = Sampler::new(open.sampling).map_err(invalid)?;
-        let rendered = host.template.render(&open.prompt)?;
-        check_encodable(&rendered, host.context, &host.tokenizer)?;
-        let prompt = match open.prompt {
-            thinking::thinker::Prompt::Raw(_) => host.tokenizer.encode_raw_prompt(&rendered),
-            thinking::thinker::Prompt::Messages(_) => host.tokenizer.encode_prompt(&rendered),
-        };
-        let prompt = prompt.map_err(cannot_encode)?;
+        let (tokenizer, context) = (&host.tokenizer, host.context);
+        let (prompt, thought) = prompt::encode(&open.prompt, open.thought, tokenizer, context)?;
         let prompt_tokens = prompt.len() as u32;
-        let mut text = SessionText::new(prompt, host.decoder.new_cache(), host.context)?;
+        let cache = host.decoder.new_cache();
+        let mut text = SessionText::new(prompt, thought, cache, host.context)?;
         let committed = thinking::thinker::Append { text: open.committed, token_ids: Vec::new() };
         let tokens = text.append(&committed, &host.tokenizer)?;
         let cached = text.adopt(kv);

@@ -1,6 +1,9 @@
 //! The decoder: one forward pass over any number of sequences. Loading it is `load`'s work.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use candle_core::{DType, Device, Tensor};
 
@@ -30,6 +33,8 @@ pub struct Decoder {
     pub(crate) head: Weight,
     /// Where caches get their blocks.
     pub(crate) kv: Arc<Allocator>,
+    /// Goes up with every layer that is computed: a pass over a long text may take minutes.
+    pub(crate) pulse: Arc<AtomicU64>,
 }
 
 /// The weights of one layer.
@@ -118,6 +123,7 @@ impl Decoder {
         let mut x = self.embedding.rows(&ids)?.to_dtype(self.dtype)?;
         for (index, layer) in self.layers.iter().enumerate() {
             x = self.layer(index, layer, &x, rows, &angles)?;
+            self.pulse.fetch_add(1, Ordering::Relaxed);
         }
         let logits = self.logits(&x, &wanted(rows))?;
         for row in rows.iter_mut() {

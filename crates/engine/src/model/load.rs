@@ -20,6 +20,7 @@ use super::{
     rope::Rope,
     source::{
         GgufSource, HfSource, LoadOptions, Opened, RandomSource, TensorSource, TokenizerSource,
+        files, whole_stem,
     },
     tensors::{Role, TensorId, expected},
     weight::{Linear, Weight},
@@ -28,7 +29,7 @@ use super::{
 /// Where a model is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelLocation {
-    /// A .gguf file or a Hugging Face directory.
+    /// A .gguf file, any part of a split one, or a Hugging Face directory.
     Path(PathBuf),
     /// In the program itself.
     Embedded(EmbeddedModel),
@@ -56,8 +57,8 @@ impl ModelLocation {
             ModelLocation::Embedded(model) => model.name.to_owned(),
             ModelLocation::Path(path) => {
                 let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-                let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
-                name.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+                if path.is_dir() { name.into_owned() } else { whole_stem(&name).to_owned() }
             }
         }
     }
@@ -93,7 +94,7 @@ pub struct LoadedModel {
     pub weight_bytes: u64,
 }
 
-/// Loads a model from a .gguf file, on disk or in memory, or a Hugging Face directory.
+/// Loads a model from a .gguf file, on disk (split into parts or not) or in memory, or a Hugging Face directory.
 ///
 /// Everything that can be wrong with the files is found before weights are read.
 pub fn load_model(
@@ -107,8 +108,8 @@ pub fn load_model(
     match location {
         ModelLocation::Path(path) => load_path(path, options, progress),
         ModelLocation::Embedded(EmbeddedModel { name, bytes }) => {
-            let (name, file) = (Path::new(name), Cursor::new(bytes));
-            finish(name, GgufSource::open(name, file, options)?, options, progress)
+            let file = (PathBuf::from(name), Cursor::new(bytes));
+            finish(Path::new(name), GgufSource::open(vec![file], options)?, options, progress)
         }
     }
 }
@@ -136,10 +137,12 @@ fn load_path(
                 "it is one safetensors file, which does not say what model it is",
             ));
         }
-        let file =
-            File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-        let file = BufReader::with_capacity(1 << 20, file);
-        finish(path, GgufSource::open(path, file, options)?, options, progress)
+        let open = |path: PathBuf| match File::open(&path) {
+            Ok(file) => Ok((path, BufReader::with_capacity(1 << 20, file))),
+            Err(source) => Err(LoadError::Read { path, source }),
+        };
+        let files = files(path)?.into_iter().map(open).collect::<Result<_, _>>()?;
+        finish(path, GgufSource::open(files, options)?, options, progress)
     } else {
         Err(not_found("there is no such file or directory"))
     }
@@ -248,7 +251,8 @@ fn build<S: TensorSource>(
     };
     let rope = Rope::new(&config.rope, config.head_dim);
     let kv = Arc::new(Allocator::new(config.layers, config.heads(), dtype, device.clone()));
-    Ok(Decoder { config, device, dtype, rope, embedding, layers, norm, head, kv })
+    let pulse = Arc::default();
+    Ok(Decoder { config, device, dtype, rope, embedding, layers, norm, head, kv, pulse })
 }
 
 fn build_layer<S: TensorSource>(

@@ -22,4 +22,4 @@ pub(crate) use cache::{Allocator, BLOCK, Block};
 pub use config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling};
 pub use decoder::{BatchRow, Decoder, WantedLogits};
 pub use load::{EmbeddedModel, LoadProgress, LoadedModel, ModelLocation, load_model, load_random};
-pub use source::{LoadOptions, TokenizerSource};
+pub use source::{LoadOptions, TokenizerSource, gguf_parts};

@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use engine::{Engine, EngineOptions, LoadOptions};
 use thinking::thinker::{
     Append, Command, Delta, Event, Failure, Finished, Message, Open, Opened, Prompt, Propose,
-    Sampling, Session, Thinker, Warmed,
+    Sampling, Session, Thinker, ThoughtStart, Warmed,
 };
 
 /// Long enough for a busy machine; only a hanging engine waits so long.
@@ -39,6 +39,7 @@ pub(crate) fn open(committed: &str) -> Open {
         committed: committed.into(),
         sampling: greedy(),
         deadline: None,
+        thought: ThoughtStart::Unknown,
     }
 }
 

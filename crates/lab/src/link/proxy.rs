@@ -124,7 +124,7 @@ async fn serve(listener: TcpListener, link: Arc<Link>, shutdown: impl Future<Out
 
 async fn connection(mut client: TcpStream, link: Arc<Link>, number: u64) {
     let _open = Open::new(&link.counters);
-    let upstream = timeout(CONNECT_TIMEOUT, TcpStream::connect(&link.upstream)).await;
+    let upstream = timeout(CONNECT_TIMEOUT, transport::connect_tcp(&link.upstream)).await;
     let Ok(Ok(mut upstream)) = upstream else {
         link.counters.refused.fetch_add(1, Relaxed);
         // A refusal comes back after a round trip too.

@@ -43,10 +43,10 @@ pub enum ReplayError {
         /// The question's id.
         question: String,
     },
-    /// Two asks at a time.
+    /// Two asks at a time, of which none is an overlap.
     #[error(
-        "question {question:?}: ask {ask} began before the one before it was finished, and replay \
-         follows one at a time; record it with a policy that asks one node at a time"
+        "question {question:?}: ask {ask} began before the one before it was finished, and is no overlap; \
+         the journal was changed, or another version wrote it: give an unchanged copy"
     )]
     Overlapping {
         /// The question's id.

@@ -1,78 +1,112 @@
-//! A node behind its link, in simulated time: commands go up, are carried out one after the other,
-//! and events come down.
+//! A node behind its link, in simulated time: commands go up, are carried out one after the other, and what it says
+//! comes down.
 //!
-//! What does not live here: what is sent and when (`exchange`).
+//! What does not live here: what is sent and when, which is the conductor's matter.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use answer::Traffic;
-use thinking::{draw::splitmix64, policy::Role};
+use conductor::{Input, NodeId};
+use thinking::{
+    draw::splitmix64,
+    policy::Role,
+    thinker::{Command, Delta, Event, FinishReason, Finished, Opened, TextHash, Warmed},
+};
+use transport::DEFAULT_HEARTBEAT;
 
 use super::{
     conditions::Conditions,
-    recording::{AskCosts, NodeCosts, Recording},
+    recording::{AskEnd, NodeCosts, RecordedAsk, Recording},
     sizes,
 };
 use crate::link::{Direction, LinkProfile, Way, connect};
 
-/// What a node is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Command {
-    Open,
-    /// Text of the answer, by its positions.
-    Append {
-        from: usize,
-        to: usize,
-    },
-    Propose(usize),
-    /// What is kept of its proposal, by its positions.
-    Commit {
-        from: usize,
-        to: usize,
-    },
+/// How far a node's text goes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Position {
+    bytes: usize,
+    hash: TextHash,
 }
 
-/// What a node tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+/// What a node is to do.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Open,
+    /// Take in text that ends here.
+    Read {
+        from: usize,
+        to: Position,
+    },
+    /// Propose what was asked for; the index of the ask.
+    Propose(usize),
+    Cancel,
+}
+
+/// What a node says. The indices are those of an ask and of its piece.
+#[derive(Debug, Clone, Copy)]
+enum Said {
     Opened,
     Warmed {
+        to: Position,
+        tokens: u32,
         prefill_us: u64,
     },
-    /// So much of a proposal is there.
-    Delta {
-        ask: usize,
-        bytes: usize,
-    },
-    Finished {
-        ask: usize,
-    },
+    Delta(usize, usize),
+    Finished(usize),
+    Cancelled(usize),
+    /// Nothing; it lives.
+    Sign,
+}
+
+/// What is heard of a node.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// In the words of a session.
+    Input(Input),
+    /// What it goes on to write for the ask of this index was not recorded.
+    Unknown(usize),
 }
 
 /// One node, with its connection.
 #[derive(Debug)]
 pub(super) struct Node<'a> {
+    id: NodeId,
     recording: &'a Recording,
     costs: &'a NodeCosts,
     up: Direction,
     down: Direction,
     /// When the connection is there.
     made: Duration,
-    /// When it has carried out all that it was told.
+    /// The text that it has once it has carried out all that it was sent.
+    position: Position,
+    /// The index of the ask that it was last asked for, or is now.
+    pub(super) ask: usize,
+    /// The commands on their way, and what it said, each with the time at which it arrives.
+    commands: VecDeque<(Duration, Work)>,
+    said: VecDeque<(Duration, Said)>,
+    /// The ask that it writes for until it is told to stop, and when more of that is heard than was recorded.
+    unfinished: Option<usize>,
+    unknown: Option<(Duration, usize)>,
+    /// When it has carried out all that has arrived.
     free_at: Duration,
+    /// When it last said something.
+    said_at: Duration,
     pub(super) traffic: Traffic,
 }
 
 impl<'a> Node<'a> {
     pub(super) fn new(
+        id: NodeId,
         recording: &'a Recording,
         costs: &'a NodeCosts,
-        link: Option<&LinkProfile>,
         conditions: &Conditions,
-        connection: u64,
     ) -> Self {
         let none = LinkProfile::default();
-        let link = link.unwrap_or(&none);
+        let (link, connection) = match id.role {
+            Role::Small => (&conditions.small, 1),
+            Role::Large => (&conditions.large, 0),
+        };
+        let link = link.as_ref().unwrap_or(&none);
         let seed = splitmix64(conditions.seed, recording.draw);
         let [mut up, mut down] =
             [Way::Up, Way::Down].map(|way| Direction::new(link, way, seed, connection));
@@ -80,84 +114,217 @@ impl<'a> Node<'a> {
             true => Duration::ZERO,
             false => connect(&mut up, &mut down, Duration::ZERO),
         };
-        let traffic = Traffic::default();
-        Node { recording, costs, up, down, made, free_at: Duration::ZERO, traffic }
+        Node {
+            id,
+            recording,
+            costs,
+            up,
+            down,
+            made,
+            position: Position::default(),
+            ask: 0,
+            commands: VecDeque::new(),
+            said: VecDeque::new(),
+            unfinished: None,
+            unknown: None,
+            free_at: Duration::ZERO,
+            said_at: Duration::ZERO,
+            traffic: Traffic::default(),
+        }
     }
 
-    /// Sends a command at `now`; says when it arrives.
-    pub(super) fn send(&mut self, now: Duration, command: Command) -> Duration {
-        let bytes = match command {
-            Command::Open => sizes::open(self.recording.prompt_bytes),
-            Command::Append { from, to } => {
+    fn asked(&self, ask: usize) -> &'a RecordedAsk {
+        &self.recording.asks[ask]
+    }
+
+    /// Opens its session at `now`.
+    pub(super) fn open(&mut self, now: Duration) {
+        self.goes_up(now, sizes::open(self.recording.prompt_bytes), Work::Open);
+    }
+
+    /// Sends it a command at `now`.
+    pub(super) fn send(&mut self, now: Duration, command: &Command) {
+        let (bytes, work) = match command {
+            Command::Open(_) => return self.open(now),
+            Command::Append(append) => {
+                let text_bytes = append.text.len();
                 // About four bytes a token, when their number is not known.
-                let ids = if self.recording.share_ids { (to - from).div_ceil(4) } else { 0 };
-                sizes::append(to - from, ids)
+                let ids = if self.recording.share_ids { text_bytes.div_ceil(4) } else { 0 };
+                (sizes::append(text_bytes, ids), self.read(&append.text))
             }
-            Command::Propose(ask) => {
-                let small = self.recording.asks[ask].role == Role::Small;
-                let watch = self.recording.watch.filter(|_| small);
-                sizes::propose(watch.map_or(0, |watch| watch.bytes))
+            Command::Propose(_) => {
+                let watch =
+                    if self.id.role == Role::Small { self.recording.watch_bytes } else { 0 };
+                (sizes::propose(watch), Work::Propose(self.ask))
             }
-            Command::Commit { .. } => sizes::commit(),
+            Command::Commit { bytes } => {
+                let text = &self.asked(self.ask).text;
+                let kept = usize::try_from(*bytes).ok().and_then(|bytes| text.get(..bytes));
+                (sizes::commit(), self.read(kept.unwrap_or_default()))
+            }
+            Command::Cancel => (sizes::cancel(), Work::Cancel),
         };
-        self.traffic.sent_bytes += bytes as u64;
-        self.up.send(now.max(self.made), bytes)
+        self.goes_up(now, bytes, work);
     }
 
-    /// Carries out a command that has arrived; `tell` gets each event with the time at which the coordinator has it.
-    pub(super) fn carry_out(
-        &mut self,
-        now: Duration,
-        command: Command,
-        mut tell: impl FnMut(Duration, Event),
-    ) {
+    fn goes_up(&mut self, now: Duration, bytes: usize, work: Work) {
+        self.traffic.sent_bytes += bytes as u64;
+        let at = self.up.send(now.max(self.made), bytes);
+        self.commands.push_back((at, work));
+    }
+
+    /// When the next command arrives there, or here the next thing that it said.
+    pub(super) fn next_at(&self) -> Option<Duration> {
+        let command = self.commands.front().map(|(at, _)| *at);
+        let said = self.said.front().map(|(at, _)| *at);
+        let unknown = self.unknown.map(|(at, _)| at);
+        [command, said, unknown].into_iter().flatten().min()
+    }
+
+    /// What arrives here by now, the first of it.
+    pub(super) fn hear(&mut self, now: Duration) -> Option<Heard> {
+        if let Some((_, said)) = self.said.pop_front_if(|(at, _)| *at <= now) {
+            return Some(Heard::Input(self.input(said)));
+        }
+        self.unknown.take_if(|(at, _)| *at <= now).map(|(_, ask)| Heard::Unknown(ask))
+    }
+
+    /// Carries out the commands that have arrived by now.
+    pub(super) fn work(&mut self, now: Duration) {
+        while let Some((at, work)) = self.commands.pop_front_if(|(at, _)| *at <= now) {
+            self.carry_out(at, work);
+        }
+    }
+
+    fn read(&mut self, text: &str) -> Work {
+        let from = self.position.bytes;
+        self.position.bytes += text.len();
+        self.position.hash.push(text);
+        Work::Read { from, to: self.position }
+    }
+
+    fn carry_out(&mut self, now: Duration, work: Work) {
         self.free_at = self.free_at.max(now);
-        match command {
-            Command::Open => {
+        match work {
+            Work::Open => {
+                self.said_at = now;
                 self.free_at += Duration::from_micros(self.costs.accept_us);
-                self.emit(Event::Opened, &mut tell);
+                self.say(Said::Opened, now);
                 let prefill_us = self.costs.warming.open_us;
                 self.free_at += Duration::from_micros(prefill_us);
-                self.emit(Event::Warmed { prefill_us }, &mut tell);
+                let tokens = self.costs.prompt_tokens.saturating_sub(self.costs.cached_tokens);
+                self.say(Said::Warmed { to: Position::default(), tokens, prefill_us }, now);
             }
-            Command::Append { from, to } | Command::Commit { from, to } => {
-                let cost = self.costs.warming.cost(from, to);
-                self.free_at += cost;
-                let prefill_us = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX);
-                self.emit(Event::Warmed { prefill_us }, &mut tell);
+            Work::Read { from, to } => {
+                let (time, tokens) = self.costs.warming.cost(from, to.bytes);
+                self.free_at += time;
+                let prefill_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                self.say(Said::Warmed { to, tokens, prefill_us }, now);
             }
-            Command::Propose(ask) => self.propose(ask, &mut tell),
+            Work::Propose(ask) => self.propose(ask, now),
+            Work::Cancel => {
+                if let Some(ask) = self.unfinished.take() {
+                    self.unknown = None;
+                    self.say(Said::Cancelled(ask), now);
+                }
+            }
         }
     }
 
-    /// Tokens come evenly between the first and the last.
-    fn propose(&mut self, index: usize, tell: &mut impl FnMut(Duration, Event)) {
-        let recording = self.recording;
-        let AskCosts { tokens, bytes, first_us, rest_us, .. } = recording.asks[index];
-        let began = self.free_at;
-        // A token without text, such as the end of the text, is not told.
-        let deltas = (tokens as usize).min(bytes);
-        let first = began + Duration::from_micros(first_us);
-        for delta in 1..=deltas {
-            let steps = (deltas as u64 - 1).max(1);
-            self.free_at = first + Duration::from_micros(rest_us * (delta as u64 - 1) / steps);
-            self.emit(Event::Delta { ask: index, bytes: bytes * delta / deltas }, tell);
+    fn propose(&mut self, ask: usize, now: Duration) {
+        let recorded = self.asked(ask);
+        let first = self.free_at + Duration::from_micros(recorded.first_us);
+        for (index, piece) in recorded.pieces.iter().enumerate() {
+            self.free_at = first + Duration::from_micros(piece.after_us);
+            self.say(Said::Delta(ask, index), now);
         }
-        self.free_at = first + Duration::from_micros(rest_us);
-        self.emit(Event::Finished { ask: index }, tell);
+        let end = first + Duration::from_micros(recorded.rest_us);
+        match recorded.ended {
+            AskEnd::Finished => {
+                self.free_at = end;
+                self.say(Said::Finished(ask), now);
+            }
+            AskEnd::Overtaken { .. } => {
+                self.unfinished = Some(ask);
+                self.unknown = Some((self.down.clone().send(end, 0), ask));
+            }
+            // It would have come after the wait for it.
+            AskEnd::GivenUp => self.unfinished = Some(ask),
+        }
     }
 
-    fn emit(&mut self, event: Event, tell: &mut impl FnMut(Duration, Event)) {
-        let bytes = match event {
-            Event::Opened => sizes::opened(self.costs.card_bytes),
-            Event::Warmed { .. } => sizes::warmed(),
-            Event::Delta { ask, .. } => {
-                let AskCosts { tokens, bytes, .. } = self.recording.asks[ask];
-                sizes::delta(bytes / tokens.max(1) as usize)
+    /// Says something when it is free, and before that that it lives, where it was silent for long.
+    fn say(&mut self, said: Said, now: Duration) {
+        while self.said_at + DEFAULT_HEARTBEAT < self.free_at {
+            self.said_at += DEFAULT_HEARTBEAT;
+            let at = self.down.send(self.said_at, sizes::HEARTBEAT);
+            self.traffic.received_bytes += sizes::HEARTBEAT as u64;
+            // It had nothing to do before, and nobody waited for it.
+            if at >= now {
+                self.said.push_back((at, Said::Sign));
             }
-            Event::Finished { .. } => sizes::finished(),
+        }
+        self.said_at = self.free_at;
+        let bytes = match said {
+            Said::Opened => sizes::opened(&self.costs.card),
+            Said::Warmed { .. } => sizes::warmed(),
+            Said::Delta(ask, index) => {
+                let (text, tokens) = self.piece(ask, index);
+                sizes::delta(text.len(), tokens)
+            }
+            Said::Finished(_) | Said::Cancelled(_) => sizes::finished(),
+            Said::Sign => sizes::HEARTBEAT,
         };
         self.traffic.received_bytes += bytes as u64;
-        tell(self.down.send(self.free_at, bytes), event);
+        let at = self.down.send(self.free_at, bytes);
+        self.said.push_back((at, said));
+    }
+
+    /// The text of a piece, and its tokens.
+    fn piece(&self, ask: usize, index: usize) -> (&'a str, u32) {
+        let RecordedAsk { text, pieces, .. } = self.asked(ask);
+        let begin = index.checked_sub(1).map_or(0, |before| pieces[before].end);
+        (&text[begin..pieces[index].end], pieces[index].tokens)
+    }
+
+    /// What it said, in the words of a session.
+    fn input(&self, said: Said) -> Input {
+        let event = match said {
+            Said::Opened => Event::Opened(Opened {
+                card: self.costs.card.clone(),
+                prompt_tokens: self.costs.prompt_tokens,
+                cached_tokens: self.costs.cached_tokens,
+            }),
+            Said::Warmed { to, tokens, prefill_us } => Event::Warmed(Warmed {
+                committed_bytes: to.bytes as u64,
+                hash: to.hash,
+                tokens,
+                prefill_tokens: tokens,
+                prefill_us,
+            }),
+            Said::Delta(ask, index) => {
+                let (text, tokens) = self.piece(ask, index);
+                let settled_bytes = self.asked(ask).pieces[index].settled as u64;
+                let text = text.to_owned();
+                Event::Delta(Delta { text, tokens, settled_bytes, ..Delta::default() })
+            }
+            Said::Finished(ask) => Event::Finished(self.finished(ask, None)),
+            Said::Cancelled(ask) => {
+                Event::Finished(self.finished(ask, Some(FinishReason::Cancelled)))
+            }
+            Said::Sign => return Input::Alive(self.id),
+        };
+        Input::Event(self.id, event)
+    }
+
+    fn finished(&self, ask: usize, reason: Option<FinishReason>) -> Finished {
+        let recorded = self.asked(ask);
+        Finished {
+            reason: reason.unwrap_or_else(|| recorded.reason.clone()),
+            tokens: recorded.tokens,
+            bytes: recorded.text.len() as u64,
+            prefill_tokens: recorded.prefill_tokens,
+            timing: recorded.timing,
+        }
     }
 }

@@ -23,25 +23,34 @@ pub struct Replayed {
     pub small_traffic: Traffic,
     /// Bytes to and from the large node.
     pub large_traffic: Traffic,
-    /// Why the recorded decisions would not have been made over this link.
+    /// Where it would have gone another way than it was recorded. All figures are of what comes before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub doubt: Option<Doubt>,
+    pub diverged: Option<Divergence>,
 }
 
-/// Why an answer would have gone another way than it was recorded. Its figures say what it would have cost with
-/// more patience.
+/// Where an answer goes another way than it was recorded. What it would have come to then, its journal does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// What was decided otherwise.
+    pub why: Race,
+    /// When, in microseconds since the question was asked.
+    pub at_us: u64,
+}
+
+/// What times decide, and over this link otherwise than over the recorded one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Doubt {
-    /// The small node would have been silent for longer than the settings allow: the answer would have failed, or
-    /// another small node gone on.
-    SmallTimeout,
-    /// The large node would have been silent for longer than the settings allow: the small one
-    /// would have gone on without it.
-    LargeTimeout,
-    /// A takeover's first text would have been later than the policy waits: the small node would have gone on in its
-    /// place.
-    TakeoverDeadline,
-    /// The question's deadline would have ended it.
+pub enum Race {
+    /// A takeover's first text is later than it is waited for: the small model would have gone on in its place.
+    Takeover,
+    /// The large model's first text comes when the small one has written more meanwhile than was recorded.
+    Overlap,
+    /// A takeover, or a part of it, is beyond the target for the answer's latency.
+    LatencyTarget,
+    /// The question's deadline passes: the answer would have been cut off.
     Deadline,
+    /// The small node gives no sign for longer than the settings allow: it would have been given up.
+    SmallTimeout,
+    /// The large node gives no sign for longer than the settings allow: it would have been given up.
+    LargeTimeout,
 }

@@ -4,6 +4,8 @@
 //! protocol at their usual lengths. What does not live here: TLS, whose records add 22 bytes a
 //! message, and the frames of HTTP/2 that carry no message.
 
+use thinking::thinker::ModelCard;
+
 /// An HTTP/2 DATA frame's head and a gRPC message's head. Messages that are ready at the same time
 /// share a frame, which is not modelled: models that make a token in microseconds send less than
 /// this.
@@ -12,6 +14,8 @@ const FRAME: usize = 9 + 5;
 const ENVELOPE: usize = 2;
 /// A token's id: most take two bytes.
 const TOKEN_ID: usize = 2;
+/// A sign of life.
+pub(super) const HEARTBEAT: usize = FRAME + ENVELOPE;
 
 /// The call's headers and `open`: the headers compressed by a connection that knows them, sampling, version, deadline.
 pub(super) fn open(prompt_bytes: usize) -> usize {
@@ -20,11 +24,13 @@ pub(super) fn open(prompt_bytes: usize) -> usize {
     HEADERS + FRAME + ENVELOPE + FIELDS + prompt_bytes
 }
 
-/// The headers of the answer and `opened`, but for the names in the model's card.
-pub(super) fn opened(card_bytes: usize) -> usize {
+/// The headers of the answer and `opened`, with the names in the model's card.
+pub(super) fn opened(card: &ModelCard) -> usize {
     const HEADERS: usize = 9 + 15;
     const FIELDS: usize = 25;
-    HEADERS + FRAME + ENVELOPE + FIELDS + card_bytes
+    let names = [&card.name, &card.family, &card.quantisation, &card.device];
+    let names: usize = names.iter().map(|name| name.len() + 2).sum();
+    HEADERS + FRAME + ENVELOPE + FIELDS + names + card.tokenizer_fingerprint.len()
 }
 
 /// `append`; the ids travel where both nodes share a tokenizer.
@@ -49,11 +55,16 @@ pub(super) fn commit() -> usize {
     FRAME + ENVELOPE + 2
 }
 
-/// `delta` of one token.
-pub(super) fn delta(text_bytes: usize) -> usize {
+/// `cancel`.
+pub(super) fn cancel() -> usize {
+    FRAME + ENVELOPE
+}
+
+/// `delta` of so many tokens.
+pub(super) fn delta(text_bytes: usize, tokens: u32) -> usize {
     const TOKENS: usize = 2;
     const SETTLED: usize = 3;
-    FRAME + ENVELOPE + 2 + text_bytes + TOKENS + ids(1) + SETTLED
+    FRAME + ENVELOPE + 2 + text_bytes + TOKENS + ids(tokens as usize) + SETTLED
 }
 
 /// `finished`.

@@ -16,6 +16,8 @@ pub(super) struct Report {
     pub(super) committed_bytes: usize,
     /// How many tokens it had to take in for it: none where the text was its own.
     pub(super) tokens: u32,
+    /// How many of these and of those before it computed.
+    pub(super) prefill_tokens: u32,
     /// What it computed, with all the reports before it that say nothing.
     pub(super) prefill_us: u64,
 }
@@ -27,15 +29,22 @@ pub(super) struct Warming {
     pub(super) open_us: u64,
     /// When the prompt was seen to be taken in, and the time of the batch that it was in.
     first: Option<(u64, u64)>,
-    /// Positions, never falling, and the cost of all text before each, in microseconds.
-    points: Vec<(usize, f64)>,
+    /// Positions, never falling, and the cost of all text before each.
+    points: Vec<(usize, Cost)>,
+}
+
+/// What reading costs, in microseconds and tokens.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    us: f64,
+    tokens: f64,
 }
 
 impl Warming {
     /// From the reports in order, of which the first is about the prompt.
     pub(super) fn new(reports: &[Report]) -> Self {
         let mut warming = Warming::default();
-        let mut all_us = 0.0;
+        let mut all = Cost::default();
         let mut first = true;
         let ends_batch = |report: &Report| report.prefill_us > 0;
         for batch in reports.split_inclusive(ends_batch) {
@@ -52,11 +61,11 @@ impl Warming {
                     first = false;
                     warming.open_us = (batch_us * part) as u64;
                     warming.first = Some((last.at_us, last.prefill_us));
-                    warming.points.push((report.committed_bytes, 0.0));
                 } else {
-                    all_us += batch_us * part;
-                    warming.points.push((report.committed_bytes, all_us));
+                    all.us += batch_us * part;
+                    all.tokens += f64::from(report.tokens);
                 }
+                warming.points.push((report.committed_bytes, all));
             }
         }
         warming
@@ -67,24 +76,27 @@ impl Warming {
         self.first.map(|(at_us, batch_us)| at_us.saturating_sub(batch_us))
     }
 
-    /// What taking in the text between two positions costs.
-    pub(super) fn cost(&self, from: usize, to: usize) -> Duration {
+    /// What taking in the text between two positions costs: the time, and tokens.
+    pub(super) fn cost(&self, from: usize, to: usize) -> (Duration, u32) {
+        let (from, to) = (self.before(from), self.before(to));
         // Rounded here, so that parts add up to the whole.
-        let [from_us, to_us] = [from, to].map(|at| self.before(at).round() as u64);
-        Duration::from_micros(to_us.saturating_sub(from_us))
+        let between = |from: f64, to: f64| (to.round() as u64).saturating_sub(from.round() as u64);
+        let tokens = u32::try_from(between(from.tokens, to.tokens)).unwrap_or(u32::MAX);
+        (Duration::from_micros(between(from.us, to.us)), tokens)
     }
 
     /// The cost of all text before a position.
-    fn before(&self, bytes: usize) -> f64 {
+    fn before(&self, bytes: usize) -> Cost {
         let next = self.points.partition_point(|(at, _)| *at <= bytes);
         let before = next.checked_sub(1).and_then(|before| self.points.get(before));
-        let (begin, begin_us) = before.copied().unwrap_or((0, 0.0));
+        let (begin, cost) = before.copied().unwrap_or_default();
         match self.points.get(next) {
             // Text that nobody had to wait for, and no report is left of.
-            None => begin_us,
-            Some((end, end_us)) => {
+            None => cost,
+            Some((end, all)) => {
                 let part = (bytes - begin) as f64 / (end - begin) as f64;
-                begin_us + (end_us - begin_us) * part
+                let between = |from: f64, to: f64| from + (to - from) * part;
+                Cost { us: between(cost.us, all.us), tokens: between(cost.tokens, all.tokens) }
             }
         }
     }
@@ -95,11 +107,11 @@ mod tests {
     use super::*;
 
     fn report(committed_bytes: usize, tokens: u32, prefill_us: u64) -> Report {
-        Report { at_us: 0, committed_bytes, tokens, prefill_us }
+        Report { at_us: 0, committed_bytes, tokens, prefill_tokens: tokens, prefill_us }
     }
 
     fn us(warming: &Warming, from: usize, to: usize) -> u128 {
-        warming.cost(from, to).as_micros()
+        warming.cost(from, to).0.as_micros()
     }
 
     #[test]
@@ -111,6 +123,7 @@ mod tests {
         assert_eq!(us(&warming, 20, 80), 300);
         assert_eq!(us(&warming, 20, 50), 150);
         assert_eq!(us(&warming, 80, 200), 0, "nothing is known of it");
+        assert_eq!((warming.cost(0, 20).1, warming.cost(50, 90).1), (10, 15));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use thinking::shown::one_line;
+
 /// Something that was left out, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedResult {
@@ -65,14 +67,14 @@ impl SkippedKind {
 }
 
 impl SkippedResult {
-    /// A single thing that was left out; line breaks in the reason become spaces.
+    /// A single thing that was left out. Its place and the reason become lines that may be shown.
     pub fn new(
         what: SkippedKind,
         place: impl Into<String>,
         why: impl fmt::Display,
     ) -> SkippedResult {
-        let why = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        SkippedResult { what, count: 1, place: place.into(), why }
+        let (place, why) = (one_line(&place.into()), one_line(&why.to_string()));
+        SkippedResult { what, count: 1, place, why }
     }
 }
 

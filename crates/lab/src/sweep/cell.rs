@@ -6,7 +6,10 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     slice,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use answer::{
@@ -14,7 +17,7 @@ use answer::{
     journal::{self, JournalWriter},
 };
 use grading::dataset::Problem;
-use runs::{EvalError, LogHeader, PreparedRun, RunSource};
+use runs::{EvalError, LogHeader, PreparedRun, Row, RunSource};
 use serde::{Deserialize, Serialize};
 use thinking::thinker::Failure;
 use transport::{Remote, RemoteConfig};
@@ -84,6 +87,9 @@ pub struct CellTraffic {
     pub connections: u64,
     /// Of these, those that the link has reset.
     pub resets: u64,
+    /// Graded answers of the run, whose bytes are among these; absent where that was not noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graded: Option<u64>,
 }
 
 /// One policy over one link with one seed, being asked.
@@ -93,6 +99,7 @@ pub(super) struct Cell<'a> {
     nodes: LinkedNodes,
     traffic: File,
     run: u64,
+    graded: AtomicU64,
 }
 
 impl<'a> Cell<'a> {
@@ -108,16 +115,24 @@ impl<'a> Cell<'a> {
         let name = traffic_file(&path);
         let run = cell_traffic(&path)?.len() as u64;
         let opened = File::options().append(true).create(true).open(&name);
-        let traffic = opened.map_err(|why| SweepError::Files { path: name, why })?;
-        Ok(Cell { path, header, nodes, traffic, run })
+        let files = |why| SweepError::Files { path: name.clone(), why };
+        let mut traffic = opened.map_err(files)?;
+        // A line that broke off must not take the next one with it.
+        let before = fs::read(&name).map_err(files)?;
+        if !before.is_empty() && !before.ends_with(b"\n") {
+            traffic.write_all(b"\n").map_err(files)?;
+        }
+        Ok(Cell { path, header, nodes, traffic, run, graded: AtomicU64::new(0) })
     }
 
-    /// Notes what has gone over the link so far: what is noted survives a crash.
+    /// Notes what has gone over the link up to this row: what is noted survives a crash.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn note_traffic(&self) -> Result<(), SweepError> {
+    pub(super) fn note_traffic(&self, row: &Row) -> Result<(), SweepError> {
         let Some(large) = &self.nodes.large else { return Ok(()) };
+        let is_graded = u64::from(matches!(row, Row::Graded(_)));
+        let graded = self.graded.fetch_add(is_graded, Ordering::Relaxed) + is_graded;
         let traffic = large.link.traffic();
         let sum = CellTraffic {
             run: self.run,
@@ -126,6 +141,7 @@ impl<'a> Cell<'a> {
             stalls: large.link.counts_stalls().then_some(traffic.up.stalls + traffic.down.stalls),
             connections: traffic.connections,
             resets: traffic.reset,
+            graded: Some(graded),
         };
         let line = serde_json::to_string(&sum).map_err(io::Error::other);
         let written =

@@ -2,10 +2,12 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
+
+use answer::file::{FileLock, lock};
 
 use super::{
     error::SweepError,
@@ -16,10 +18,11 @@ use crate::link::{LinkProfile, Links};
 /// The folder of the report, in that of a sweep or of several.
 pub const REPORT: &str = "report";
 
-/// An open folder. No other sweep can have it open.
+/// An open folder. No other sweep can have it open, where the file system has locks.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    is_locked: bool,
     /// Holds the lock.
     _file: File,
 }
@@ -40,10 +43,11 @@ impl Folder {
         let mut options = File::options();
         options.read(true).append(true).create(true);
         let mut file = options.open(&name).map_err(files)?;
-        file.try_lock().map_err(|why| match why {
-            TryLockError::WouldBlock => SweepError::Locked { path: path.to_owned() },
-            TryLockError::Error(why) => files(why),
-        })?;
+        let is_locked = match lock(&file) {
+            FileLock::Held => true,
+            FileLock::Absent => false,
+            FileLock::Taken => return Err(SweepError::Locked { path: path.to_owned() }),
+        };
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(files)?;
         if text.is_empty() {
@@ -55,7 +59,12 @@ impl Folder {
                 return Err(SweepError::OtherExperiment { path: path.to_owned(), what });
             }
         }
-        Ok(Folder { path: path.to_owned(), _file: file })
+        Ok(Folder { path: path.to_owned(), is_locked, _file: file })
+    }
+
+    /// Returns whether no other sweep can write to it meanwhile; not so where the file system has no locks.
+    pub(super) fn is_locked(&self) -> bool {
+        self.is_locked
     }
 
     /// Checks that a folder can hold these pairs' folders: it does not exist yet, or all that it holds are such folders

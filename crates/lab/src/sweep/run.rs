@@ -52,7 +52,7 @@ pub enum SweepProgress<'a> {
     Row(&'a Row),
 }
 
-/// A sweep whose folders are open. No other sweep can have them open.
+/// A sweep whose folders are open. No other sweep can have them open, where the file system has locks.
 pub struct SweepRun<'a> {
     plan: &'a SweepPlan,
     pairs: Vec<OpenPair<'a>>,
@@ -115,6 +115,11 @@ impl<'a> SweepRun<'a> {
         Ok(sweep)
     }
 
+    /// Returns whether no other sweep can write to its folders meanwhile; not so where a file system has no locks.
+    pub fn is_locked(&self) -> bool {
+        self.pairs.iter().all(|pair| pair.folder.is_locked())
+    }
+
     /// The number of answers of the whole sweep.
     pub fn answers(&self) -> usize {
         self.plan.problems().len() * self.cells.len()
@@ -175,7 +180,7 @@ impl<'a> SweepRun<'a> {
         let mut noted = Ok(());
         let see = |row: &Row| {
             watch(SweepProgress::Row(row));
-            noted = cell.note_traffic();
+            noted = cell.note_traffic(row);
         };
         let parallel = usize::from(self.plan.parallel);
         let ended = runs::run(left, &cell, parallel, grader, log, cancel.notified(), see).await;

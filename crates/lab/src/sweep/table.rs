@@ -31,6 +31,8 @@ pub(crate) struct CellFigures {
     pub up_bytes: u64,
     /// Bytes over the link from the large node, per graded answer.
     pub down_bytes: u64,
+    /// Graded answers whose bytes were not noted: a run ended before that.
+    pub uncounted: u64,
 }
 
 impl CellFigures {
@@ -49,6 +51,7 @@ impl CellFigures {
         let wall: u64 = walls.iter().sum();
         let network: u64 = graded.map(|time| time.network_us()).sum();
         let each = walls.len().max(1) as u64;
+        let uncounted = uncounted(rows.clone(), traffic);
         CellFigures {
             policy: policy.to_owned(),
             link: link.to_owned(),
@@ -59,7 +62,13 @@ impl CellFigures {
             network_share: network as f64 / wall.max(1) as f64,
             up_bytes: traffic.iter().map(|run| run.up_bytes).sum::<u64>() / each,
             down_bytes: traffic.iter().map(|run| run.down_bytes).sum::<u64>() / each,
+            uncounted,
         }
+    }
+
+    /// Bytes up and down per graded answer, where the bytes of all answers were noted.
+    pub(crate) fn counted_bytes(&self) -> Option<(u64, u64)> {
+        (self.uncounted == 0).then_some((self.up_bytes, self.down_bytes))
     }
 
     fn row(&self) -> String {
@@ -73,6 +82,11 @@ impl CellFigures {
             return format!("| {begin} |{} 0 | {failed} |\n", " - |".repeat(10));
         }
         let ms = |us: u64| format!("{:.0} ms", us as f64 / 1e3);
+        // An average over answers of which some lack their bytes would be too low.
+        let bytes = |bytes: u64| match self.uncounted {
+            0 => format!("{bytes} B"),
+            uncounted => format!("- ({uncounted} not counted)"),
+        };
         let cells = [
             self.policy.clone(),
             self.link.clone(),
@@ -86,13 +100,25 @@ impl CellFigures {
             ms(self.median_us),
             ms(self.p95_us),
             percent(self.network_share),
-            format!("{} B", self.up_bytes),
-            format!("{} B", self.down_bytes),
+            bytes(self.up_bytes),
+            bytes(self.down_bytes),
             degraded.to_string(),
             failed.to_string(),
         ];
         format!("| {} |\n", cells.join(" | "))
     }
+}
+
+/// How many graded answers of a cell have their bytes in none of its notes of traffic. Zero where that is not known, as
+/// of sweeps of before it was noted.
+pub(crate) fn uncounted<'a>(rows: impl Iterator<Item = &'a Row>, traffic: &[CellTraffic]) -> u64 {
+    let over_link = |row: &&Row| match row {
+        Row::Graded(graded) => !graded.summary.large.model.is_empty(),
+        Row::Failed { .. } => false,
+    };
+    let graded = rows.filter(over_link).count() as u64;
+    let noted = traffic.iter().map(|run| run.graded).sum::<Option<u64>>();
+    noted.map_or(0, |noted| graded.saturating_sub(noted))
 }
 
 /// A table in Markdown, a row for each cell.
@@ -103,6 +129,49 @@ pub(super) fn table(cells: &[CellFigures]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_whose_bytes_were_not_all_noted_claims_none() {
+        let mut summary = answer::Summary::default();
+        summary.large.model = "m".to_owned();
+        let graded = |id: &str| {
+            Row::Graded(Box::new(runs::Graded {
+                id: id.to_owned(),
+                seed: 0,
+                gold: "4".to_owned(),
+                answer: None,
+                right: false,
+                grader_error: None,
+                open_thought: false,
+                text: String::new(),
+                summary: summary.clone(),
+            }))
+        };
+        let rows = [graded("a"), graded("b"), graded("c")];
+        let noted = |graded| CellTraffic {
+            run: 0,
+            up_bytes: 600,
+            down_bytes: 300,
+            stalls: None,
+            connections: 1,
+            resets: 0,
+            graded,
+        };
+        let bytes = |traffic: &[CellTraffic]| {
+            let cell = CellFigures::new(("strict", "geo", 7), rows.iter(), traffic);
+            let table = table(&[cell]);
+            let row = table.lines().last().unwrap().to_owned();
+            row.split('|').skip(13).take(2).map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(bytes(&[noted(Some(3))]), ["200 B", "100 B"]);
+        assert_eq!(bytes(&[noted(Some(1)), noted(Some(2))]), ["400 B", "200 B"]);
+        assert_eq!(bytes(&[noted(None)]), ["200 B", "100 B"], "a sweep of before");
+        for traffic in [&[noted(Some(1))][..], &[]] {
+            let lacking = 3 - traffic.len();
+            let said = format!("- ({lacking} not counted)");
+            assert_eq!(bytes(traffic), [said.clone(), said]);
+        }
+    }
 
     #[test]
     fn a_cell_in_which_nothing_was_graded_claims_nothing() {
@@ -118,6 +187,7 @@ mod tests {
             network_share: 0.0,
             up_bytes: 0,
             down_bytes: 0,
+            uncounted: 0,
         };
         let table = table(&[cell]);
         let lines: Vec<&str> = table.lines().collect();

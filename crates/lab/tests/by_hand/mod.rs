@@ -8,7 +8,7 @@ use answer::{
     Progress, Question, Settings, Stamped, Summary, Takeover, Writer,
     account::Spent,
     journal::{Header, Journal},
-    progress::{Asked, Kept, NodeFinished, NodeOpened, NodeWarmed, Text},
+    progress::{Asked, DeltaLog, Kept, NodeFinished, NodeOpened, NodeWarmed, Text},
 };
 use thinking::{
     policy::{End, PolicySpec, Role, Why},
@@ -90,7 +90,7 @@ fn takeover(ask: u32, stretch: Stretch) -> Takeover {
 }
 
 /// What a journal says of a stretch: the ask, the text, its end, and how much is kept. Times are from its ask.
-fn told(ask: u32, committed_bytes: u64, stretch: Stretch) -> [(u64, Progress); 4] {
+fn told(ask: u32, committed_bytes: u64, stretch: Stretch, reason: &str) -> [(u64, Progress); 4] {
     let Stretch { role, tokens, timing, .. } = stretch;
     let why = if role == Role::Small { Why::Turn } else { Why::Reflection };
     let (bytes, wall_us) = (stretch.bytes(), stretch.wall_us());
@@ -100,7 +100,7 @@ fn told(ask: u32, committed_bytes: u64, stretch: Stretch) -> [(u64, Progress); 4
     let finished = NodeFinished {
         ask,
         role,
-        reason: "stop".to_owned(),
+        reason: reason.to_owned(),
         trigger: None,
         tokens,
         bytes,
@@ -108,6 +108,7 @@ fn told(ask: u32, committed_bytes: u64, stretch: Stretch) -> [(u64, Progress); 4
         timing,
         first_text_us: Some(stretch.first_text_us()),
         wall_us,
+        deltas: DeltaLog::default(),
     };
     [
         (0, Progress::Ask(asked)),
@@ -138,7 +139,8 @@ pub fn journal(question: &Question, policy: PolicySpec, stretches: &[Stretch]) -
     let mut written = 0;
     let mut takeovers = Vec::new();
     for (ask, &stretch) in (0..).zip(stretches) {
-        for (after_us, progress) in told(ask, written, stretch) {
+        let reason = if ask as usize + 1 == stretches.len() { "end_of_text" } else { "stop" };
+        for (after_us, progress) in told(ask, written, stretch, reason) {
             tell(at_us + after_us, progress);
         }
         at_us += stretch.wall_us();

@@ -121,6 +121,7 @@ impl Sweep {
             answer: Some("4".to_owned()),
             right,
             grader_error: None,
+            open_thought: false,
             text: "abc".to_owned(),
             summary: summary.as_ref().clone(),
         };

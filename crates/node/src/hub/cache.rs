@@ -9,10 +9,15 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::HubError;
+use super::{
+    HubError,
+    checksum::{self, Checksums},
+    choose::list,
+    partial::{self, Partial, unique},
+};
 
-/// How long a lock may be held by a process that makes no progress.
-const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a lock may be held by a process that makes no progress. To check a whole file takes minutes.
+const LOCK_PATIENCE: Duration = Duration::from_secs(600);
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
 /// One repository's folder in the cache.
@@ -20,6 +25,17 @@ const LOCK_POLL: Duration = Duration::from_millis(200);
 pub(super) struct RepoCache {
     root: PathBuf,
     locks: PathBuf,
+}
+
+/// The right to download a blob, as far as the file system can tell.
+#[derive(Debug)]
+pub(super) enum BlobLock {
+    /// No other process of this machine has it. It goes with the file's handle.
+    Held { _file: fs::File },
+    /// Everybody gets it: this file system only says that it locks.
+    Worthless,
+    /// This file system has no locks; the reason.
+    Absent(String),
 }
 
 impl RepoCache {
@@ -39,12 +55,13 @@ impl RepoCache {
 
     /// A whole file's bytes, by the hub's name for them.
     pub(super) fn blob(&self, etag: &str) -> PathBuf {
-        self.root.join("blobs").join(etag)
+        self.blobs().join(etag)
     }
 
-    /// The part of a blob that has been transferred.
-    pub(super) fn partial(&self, etag: &str) -> PathBuf {
-        self.root.join("blobs").join(format!("{etag}.incomplete"))
+    /// The part of a blob that has been transferred, to go on with.
+    pub(super) fn partial(&self, etag: &str, lock: &BlobLock) -> Result<Partial, HubError> {
+        let alone = matches!(lock, BlobLock::Held { .. });
+        Partial::claim(&self.blobs(), etag, alone).map_err(HubError::disk(&self.blob(etag)))
     }
 
     /// The commit that a revision was when it was last downloaded; a commit is itself.
@@ -56,9 +73,9 @@ impl RepoCache {
         Some(commit.trim().to_owned()).filter(|commit| is_commit(commit))
     }
 
-    /// Notes which commit a revision is.
+    /// Notes which commit a revision is, unless that is noted already.
     pub(super) fn write_ref(&self, revision: &str, commit: &str) -> Result<(), HubError> {
-        if is_commit(revision) {
+        if is_commit(revision) || self.read_ref(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         let path = self.root.join("refs").join(revision);
@@ -66,26 +83,60 @@ impl RepoCache {
     }
 
     /// Gives a whole blob its name in a snapshot.
-    pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<PathBuf, HubError> {
+    pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
         let path = self.snapshot(commit).join(file);
         let up = "../".repeat(2 + file.matches('/').count());
         let blob = self.blob(etag);
         replace(&path, |temporary| link(&blob, &format!("{up}blobs/{etag}"), temporary))
-            .map_err(HubError::disk(&path))?;
-        Ok(path)
+            .map_err(HubError::disk(&path))
     }
 
-    /// Waits until no other process downloads this blob. The lock goes with the file's handle.
-    pub(super) async fn lock(&self, etag: &str) -> Result<fs::File, HubError> {
+    /// Takes the files out of a snapshot that are not what their blobs' names say, with those blobs. Reads the whole
+    /// snapshot. Returns their names.
+    pub(super) fn drop_damaged(&self, commit: &str) -> Result<Vec<String>, HubError> {
+        let (snapshot, mut damaged) = (self.snapshot(commit), Vec::new());
+        for file in list(&snapshot) {
+            let path = snapshot.join(&file);
+            let blob = fs::canonicalize(&path).map_err(HubError::disk(&path))?;
+            let is_link = path.is_symlink();
+            let name = blob.file_name().unwrap_or_default().to_string_lossy();
+            if is_link && checksum::kind(&name).is_none() {
+                continue;
+            }
+            let sums = Checksums::of(&blob).map_err(HubError::disk(&path))?;
+            // A copy does not say which blob it is of.
+            let is_sound = |sum: &str| match is_link {
+                true => name.eq_ignore_ascii_case(sum),
+                false => self.blob(sum).is_file(),
+            };
+            if is_sound(&sums.sha256) || is_sound(&sums.git_sha1) {
+                continue;
+            }
+            if is_link {
+                fs::remove_file(&blob).map_err(HubError::disk(&blob))?;
+            }
+            fs::remove_file(&path).map_err(HubError::disk(&path))?;
+            damaged.push(file);
+        }
+        Ok(damaged)
+    }
+
+    /// Waits until no other process downloads this blob, where the file system can tell.
+    pub(super) async fn lock(&self, etag: &str) -> Result<BlobLock, HubError> {
         let path = self.locks.join(format!("{etag}.lock"));
-        fs::create_dir_all(&self.locks).map_err(HubError::disk(&path))?;
-        let file = fs::File::create(&path).map_err(HubError::disk(&path))?;
-        let size = || fs::metadata(self.partial(etag)).map_or(0, |data| data.len());
+        let absent = |why: io::Error| Ok(BlobLock::Absent(format!("{}: {why}", path.display())));
+        let made = fs::create_dir_all(&self.locks).and_then(|()| fs::File::create(&path));
+        let file = match made {
+            Ok(file) => file,
+            Err(why) => return absent(why),
+        };
+        let size = || partial::bytes(&self.blobs(), etag);
         let (mut seen, mut since) = (size(), Instant::now());
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(fs::TryLockError::Error(why)) => return Err(HubError::disk(&path)(why)),
+                Ok(()) if excludes(&path) => return Ok(BlobLock::Held { _file: file }),
+                Ok(()) => return Ok(BlobLock::Worthless),
+                Err(fs::TryLockError::Error(why)) => return absent(why),
                 Err(fs::TryLockError::WouldBlock) => {}
             }
             let now = size();
@@ -97,6 +148,10 @@ impl RepoCache {
             tokio::time::sleep(LOCK_POLL).await;
         }
     }
+
+    fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
 }
 
 /// Whether a revision is a commit's full hash.
@@ -104,25 +159,63 @@ pub(super) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Whether a lock that is held keeps another handle out.
+fn excludes(path: &Path) -> bool {
+    let other = fs::File::options().write(true).open(path);
+    other.is_ok_and(|other| matches!(other.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
 /// Makes a file under another name and moves it into place, so that it is never seen half-made.
 fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-    let _ = fs::remove_file(&temporary);
+    let temporary = folder.join(format!(".{name}.{}", unique()));
     make(&temporary).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
 }
 
+/// A symbolic link, or where there can be none (another file system, a missing privilege) a hard link, or a copy.
+fn link(blob: &Path, relative: &str, path: &Path) -> io::Result<()> {
+    symlink(relative, path)
+        .or_else(|_| fs::hard_link(blob, path))
+        .or_else(|_| fs::copy(blob, path).map(|_| ()))
+}
+
 #[cfg(unix)]
-fn link(_blob: &Path, relative: &str, path: &Path) -> io::Result<()> {
+fn symlink(relative: &str, path: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(relative, path)
 }
 
-/// Symbolic links need a privilege there; a hard link needs none.
 #[cfg(not(unix))]
-fn link(blob: &Path, _relative: &str, path: &Path) -> io::Result<()> {
-    fs::hard_link(blob, path).or_else(|_| fs::copy(blob, path).map(|_| ()))
+fn symlink(_relative: &str, _path: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_gets_its_name_where_there_are_no_symbolic_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let blob = folder.path().join("blob");
+        fs::write(&blob, "content").unwrap();
+        // There is no symbolic link that is called nothing.
+        let path = folder.path().join("name");
+        link(&blob, "", &path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "content");
+        assert!(!path.is_symlink());
+    }
+
+    #[test]
+    fn a_lock_that_is_held_keeps_another_handle_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let file = fs::File::create(&path).unwrap();
+        assert!(!excludes(&path), "nobody holds it");
+        file.try_lock().unwrap();
+        assert!(excludes(&path));
+    }
 }

@@ -1,7 +1,10 @@
 //! The choice of the files that make up a model, from the names of what is there. Pure but for
 //! [`list`], which reads a folder's names.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
 
 /// What a folder of safetensors may hold beside the weights that is worth having.
 const OPTIONAL: [&str; 5] = [
@@ -23,7 +26,7 @@ pub(crate) struct Selection {
     pub(crate) files: Vec<String>,
     /// The one among them that lists further files, the shards of the weights.
     pub(crate) index: Option<String>,
-    /// The one file that is the model, when it is one file.
+    /// The GGUF file that is the model, or the first of its parts.
     pub(crate) gguf: Option<String>,
 }
 
@@ -57,11 +60,6 @@ pub enum ChooseError {
     /// There are several GGUF files.
     #[error("there are several GGUF files; choose one with --file: {0}")]
     Several(String),
-    /// The GGUF file is one part of several.
-    #[error(
-        "'{0}' is one part of a split GGUF file, which is not supported; join the parts with llama-gguf-split --merge"
-    )]
-    Split(String),
     /// Nothing that could be loaded.
     #[error(
         "there is no model in a supported form: neither config.json with model.safetensors nor a \
@@ -77,20 +75,23 @@ pub enum ChooseError {
 /// When there is nothing to choose, or too much.
 pub(crate) fn choose(files: &[String], file: Option<&str>) -> Result<Selection, ChooseError> {
     let has = |name: &str| files.iter().any(|file| file == name);
-    let ggufs: Vec<&String> = files.iter().filter(|file| is_gguf(file)).collect();
+    let ggufs = files.iter().filter(|file| is_gguf(file));
+    // Of a split one the first part alone, whether it is there or not.
+    let ggufs: BTreeSet<String> = ggufs.filter_map(|file| parts(file).into_iter().next()).collect();
+    let ggufs: Vec<&String> = ggufs.iter().collect();
     if let Some(file) = file {
         if !is_gguf(file) {
             return Err(ChooseError::NotGguf(file.to_owned()));
         }
-        if !has(file) {
+        if !parts(file).iter().any(|part| has(part)) {
             return Err(ChooseError::NoSuchFile { file: file.to_owned(), there: names(&ggufs) });
         }
-        return gguf(file);
+        return gguf(file, has);
     }
     let weights = [WEIGHTS, INDEX].into_iter().find(|name| has(name));
     match (weights, ggufs.as_slice()) {
         (Some(weights), _) => safetensors(weights, has),
-        (None, [only]) => gguf(only),
+        (None, [only]) => gguf(only, has),
         (None, []) if has("config.json") => {
             Err(ChooseError::Missing(format!("{WEIGHTS} or {INDEX}")))
         }
@@ -127,11 +128,20 @@ pub(super) fn is_inside(path: &str) -> bool {
         && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-fn gguf(file: &str) -> Result<Selection, ChooseError> {
-    if is_split(file) {
-        return Err(ChooseError::Split(file.to_owned()));
+/// A GGUF file, with all parts of a split one.
+fn gguf(file: &str, has: impl Fn(&str) -> bool) -> Result<Selection, ChooseError> {
+    let files = parts(file);
+    let missing: Vec<&str> = files.iter().map(String::as_str).filter(|part| !has(part)).collect();
+    if !missing.is_empty() {
+        return Err(ChooseError::Missing(missing.join(", ")));
     }
-    Ok(Selection { files: vec![file.to_owned()], index: None, gguf: Some(file.to_owned()) })
+    let first = files.first().cloned();
+    Ok(Selection { files, index: None, gguf: first })
+}
+
+/// The files of a GGUF file, by its name or that of one of its parts.
+fn parts(file: &str) -> Vec<String> {
+    engine::gguf_parts(file).unwrap_or_else(|| vec![file.to_owned()])
 }
 
 fn safetensors(weights: &str, has: impl Fn(&str) -> bool) -> Result<Selection, ChooseError> {
@@ -151,15 +161,6 @@ fn safetensors(weights: &str, has: impl Fn(&str) -> bool) -> Result<Selection, C
 
 fn is_gguf(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".gguf")
-}
-
-/// `NAME-00001-of-00003.gguf`.
-fn is_split(name: &str) -> bool {
-    let stem = &name[..name.len() - ".gguf".len()];
-    let number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
-    let mut parts = stem.rsplit('-');
-    matches!((parts.next(), parts.next(), parts.next()),
-        (Some(total), Some("of"), Some(part)) if number(total) && number(part))
 }
 
 fn names(files: &[&String]) -> String {
@@ -213,8 +214,25 @@ mod tests {
         assert!(line(&["a.gguf", "b.gguf"], None).ends_with("--file: a.gguf, b.gguf"));
         assert!(line(&["a.gguf"], Some("c.gguf")).ends_with("there are: a.gguf"));
         assert!(line(&["config.json"], Some("config.json")).contains("not a GGUF file"));
-        assert!(line(&["a-00001-of-00002.gguf"], None).contains("llama-gguf-split"));
         assert_eq!(chosen(&["a-1-of-2.gguf"], None).unwrap(), ["a-1-of-2.gguf"]);
+    }
+
+    #[test]
+    fn a_split_file_is_chosen_with_all_its_parts() {
+        let both = ["q/a-00001-of-00002.gguf", "q/a-00002-of-00002.gguf"];
+        let more = [&both[..], &["b.gguf"]].concat();
+        assert_eq!(chosen(&both, None).unwrap(), both);
+        for part in both {
+            assert_eq!(chosen(&more, Some(part)).unwrap(), both);
+        }
+        let line = |files: &[&str], file| chosen(files, file).unwrap_err().to_string();
+        assert!(line(&more, None).ends_with("--file: b.gguf, q/a-00001-of-00002.gguf"));
+        for (there, missing) in [(both[0], both[1]), (both[1], both[0])] {
+            for file in [None, Some(there), Some(missing)] {
+                let line = line(&[there], file);
+                assert!(line.starts_with(&format!("{missing} missing; ")), "{line}");
+            }
+        }
     }
 
     #[test]

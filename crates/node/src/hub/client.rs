@@ -3,15 +3,25 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, Response, StatusCode, Url, header, redirect::Policy};
+use reqwest::{
+    Method, Response, StatusCode, Url,
+    header::{self, HeaderMap},
+    redirect::Policy,
+};
 
-use super::{Hub, HubError, ModelName, choose::is_inside};
+use super::{Hub, HubError, ModelName, checksum::Head, choose::is_inside};
+use crate::progress::Console;
 
 const CONNECT: Duration = Duration::from_secs(15);
 /// No byte for this long: the connection is dead.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often a question is put again that the hub was too busy for.
+/// How often a question is put again that the hub was too busy for, where it does not say for how long.
 const TRIES: u32 = 4;
+/// How long one question waits in all for a hub that says how long it is busy: twice the window of Hugging Face's
+/// limits.
+const BUSY_PATIENCE: Duration = Duration::from_secs(600);
+/// A hub that asks for no wait at all is not asked again at once.
+const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 const REDIRECTS: u32 = 5;
 /// A revision's description may not be larger, in bytes.
 const DESCRIPTION_BYTES: usize = 32 << 20;
@@ -25,16 +35,6 @@ pub(super) struct Info {
     pub(super) files: Vec<String>,
 }
 
-/// What a file is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Head {
-    /// The hub's name for its content: a SHA-256, a git blob's SHA-1, or anything else that may be
-    /// a file's name.
-    pub(super) etag: String,
-    /// Its length.
-    pub(super) bytes: u64,
-}
-
 /// A connection to the hub for one repository.
 pub(super) struct Client {
     /// Follows no redirect: the first answer to HEAD carries what we want to know.
@@ -43,10 +43,11 @@ pub(super) struct Client {
     hub: Hub,
     repo: String,
     revision: String,
+    console: Console,
 }
 
 impl Client {
-    pub(super) fn new(hub: &Hub, name: &ModelName) -> Result<Client, HubError> {
+    pub(super) fn new(hub: &Hub, name: &ModelName, console: &Console) -> Result<Client, HubError> {
         let protocol = |why: String| HubError::Protocol { url: hub.endpoint.clone(), why };
         let url: Url = hub.endpoint.parse().map_err(|why| protocol(format!("{why}")))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -69,6 +70,7 @@ impl Client {
             hub: hub.clone(),
             repo: name.repo.clone(),
             revision: name.revision().to_owned(),
+            console: console.clone(),
         })
     }
 
@@ -153,7 +155,7 @@ impl Client {
         url: &str,
         start: Option<u64>,
     ) -> Result<Response, HubError> {
-        let mut attempt = 1;
+        let (mut attempt, mut waited) = (1, Duration::ZERO);
         loop {
             let mut request = client
                 .request(method.clone(), url)
@@ -171,11 +173,25 @@ impl Client {
             {
                 return Ok(answer);
             }
-            let busy = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-            if !busy || attempt >= TRIES {
+            if !passes(status) {
                 return Err(self.refusal(&answer));
             }
-            tokio::time::sleep(pause(attempt)).await;
+            let asks = asked_wait(answer.headers());
+            let wait = match asks {
+                Some(asks) => Some(asks.max(SHORTEST_WAIT)),
+                None => (attempt < TRIES).then(|| pause(attempt)),
+            };
+            let Some(wait) = wait.filter(|wait| waited + *wait <= BUSY_PATIENCE) else {
+                let endpoint = self.hub.endpoint.clone();
+                return Err(HubError::Busy { endpoint, status: status.as_u16(), asks });
+            };
+            if asks.is_some() {
+                let asked = humantime::format_duration(wait);
+                self.console
+                    .note(&format!("the hub is busy (HTTP {status}); waiting {asked}, as it asks"));
+            }
+            tokio::time::sleep(wait).await;
+            waited += wait;
             attempt += 1;
         }
     }
@@ -216,12 +232,33 @@ impl Client {
                 repo,
                 status,
             },
-            (429 | 500.., _) => HubError::Unreachable { endpoint, why: format!("HTTP {status}") },
             _ => {
                 HubError::Protocol { url: answer.url().to_string(), why: format!("HTTP {status}") }
             }
         }
     }
+}
+
+/// Whether a refusal may pass by itself.
+fn passes(status: StatusCode) -> bool {
+    status.is_server_error()
+        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
+            .contains(&status)
+}
+
+/// How long a busy server wants to be left alone: `Retry-After`, in seconds or as a time by the server's own clock,
+/// else the rest of the window in `RateLimit`, as Hugging Face sends it.
+fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let time = |text: &str| httpdate::parse_http_date(text).ok();
+    if let Some(after) = text("retry-after") {
+        let seconds = || after.parse().ok().map(Duration::from_secs);
+        let until = || time(after)?.duration_since(time(text("date")?)?).ok();
+        return seconds().or_else(until);
+    }
+    // "api";r=0;t=55
+    let left = text("ratelimit")?.split(';').find_map(|part| part.trim().strip_prefix("t="))?;
+    left.parse().ok().map(Duration::from_secs)
 }
 
 /// How long to wait after the n-th failure in a row.
@@ -267,6 +304,27 @@ fn encode(text: &str, keep: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_busy_servers_wait_is_read_as_it_is_written() {
+        let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
+        for (headers, seconds) in [
+            (&[("retry-after", "8")][..], Some(8)),
+            (&[("retry-after", " 120 "), ("ratelimit", "\"api\";r=0;t=55")], Some(120)),
+            (&[("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"), date], Some(30)),
+            (&[("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT")], None),
+            (&[("retry-after", "Wed, 21 Oct 2015 07:27:30 GMT"), date], None),
+            (&[("ratelimit", "\"api\";r=0;t=55")], Some(55)),
+            (&[("retry-after", "soon")], None),
+            (&[date], None),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.insert(*name, value.parse().unwrap());
+            }
+            assert_eq!(asked_wait(&map), seconds.map(Duration::from_secs), "{headers:?}");
+        }
+    }
 
     #[test]
     fn headers_and_paths_are_read_and_written_as_the_hub_does() {

@@ -1,5 +1,7 @@
 //! What can go wrong when a model is fetched by name. Each is one line: what, why, how to fix it.
 
+use std::{io, time::Duration};
+
 use super::{ChooseError, ModelName};
 
 /// A model that could not be fetched.
@@ -50,6 +52,20 @@ pub enum HubError {
         endpoint: String,
         /// The reason.
         why: String,
+    },
+    /// The hub has no time for us.
+    #[error(
+        "the model hub at {endpoint} is busy (HTTP {status}){}; try again later, or use --offline or a path (what was \
+         transferred is kept and the next start goes on from there)",
+        asked(.asks)
+    )]
+    Busy {
+        /// The hub's URL.
+        endpoint: String,
+        /// Its answer.
+        status: u16,
+        /// How long it wants to be left alone.
+        asks: Option<Duration>,
     },
     /// No encrypted connection can be made from this machine.
     #[error(
@@ -112,19 +128,19 @@ pub enum HubError {
     },
     /// Another process is downloading the same file and makes no progress.
     #[error(
-        "another process has held {lock} for a minute without getting on; stop it, then start again"
+        "another process has held {lock} for ten minutes without getting on; stop it, then start again"
     )]
     Locked {
         /// The lock file.
         lock: String,
     },
     /// The cache cannot be written.
-    #[error("cannot write {path}: {why}; free some space or set HF_HOME to a folder with room")]
+    #[error("cannot write {path}: {why}; {}", room(.why))]
     Disk {
         /// The file.
         path: String,
         /// The system's reason.
-        why: std::io::Error,
+        why: io::Error,
     },
 }
 
@@ -137,8 +153,37 @@ impl HubError {
         HubError::choose(&name.to_string(), ChooseError::Missing(files.join(", ")))
     }
 
-    pub(super) fn disk(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> HubError {
+    pub(super) fn disk(path: &std::path::Path) -> impl FnOnce(io::Error) -> HubError {
         let path = path.display().to_string();
         move |why| HubError::Disk { path, why }
     }
+
+    /// Whether a whole copy in the cache can be served in spite of it: the hub cannot be asked, or the cache may not be
+    /// written.
+    pub(super) fn spares_the_copy(&self) -> bool {
+        match self {
+            HubError::Unreachable { .. } | HubError::Busy { .. } => true,
+            HubError::Disk { why, .. } => may_not_be_written(why),
+            _ => false,
+        }
+    }
+}
+
+fn may_not_be_written(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// What to do about a file that cannot be written.
+fn room(why: &io::Error) -> &'static str {
+    if may_not_be_written(why) {
+        "set HF_HOME to a folder that may be written, or use --offline if the model is in the cache"
+    } else {
+        "free some space or set HF_HOME to a folder with room"
+    }
+}
+
+fn asked(asks: &Option<Duration>) -> String {
+    asks.map_or_else(String::new, |wait| {
+        format!(" and asks to wait {}", humantime::format_duration(wait))
+    })
 }

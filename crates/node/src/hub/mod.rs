@@ -8,15 +8,18 @@
 //! 250 crates, among them a second TLS library.
 
 mod cache;
+mod checksum;
 mod choose;
 mod client;
 mod error;
+mod partial;
 mod transfer;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::atomic::AtomicBool,
 };
 
 pub use choose::ChooseError;
@@ -162,7 +165,7 @@ impl Hub {
             return cached(&cache, name, file);
         }
         match self.download(&cache, name, file, console).await {
-            Err(error @ HubError::Unreachable { .. }) => match cached(&cache, name, file) {
+            Err(error) if error.spares_the_copy() => match cached(&cache, name, file) {
                 Ok(path) => {
                     console.note(&format!("{error}; the copy in the cache is used"));
                     Ok(path)
@@ -180,12 +183,18 @@ impl Hub {
         file: Option<&str>,
         console: &Console,
     ) -> Result<PathBuf, HubError> {
-        let client = Client::new(self, name)?;
+        let client = Client::new(self, name, console)?;
         let info = client.info().await?;
         let selection =
             choose(&info.files, file).map_err(|why| HubError::choose(&name.to_string(), why))?;
         let snapshot = cache.snapshot(&info.commit);
-        let transfer = transfer::Transfer { client: &client, cache, commit: &info.commit, console };
+        let transfer = transfer::Transfer {
+            client: &client,
+            cache,
+            commit: &info.commit,
+            console,
+            said_unlocked: AtomicBool::new(false),
+        };
         transfer.all(&selection.files).await?;
         if let Some(index) = &selection.index {
             let shards = read_shards(&snapshot.join(index), &name.to_string())?;
@@ -195,8 +204,24 @@ impl Hub {
             transfer.all(&shards).await?;
         }
         // Written last: a revision points only to a snapshot that is whole.
-        cache.write_ref(name.revision(), &info.commit)?;
+        if let Err(why) = cache.write_ref(name.revision(), &info.commit) {
+            console
+                .note(&format!("{why}; without that note --offline does not find this revision"));
+        }
         Ok(selection.path(&snapshot))
+    }
+
+    /// Takes the files out of the cached model that are damaged, so that the next [`Hub::fetch`] downloads them. Reads
+    /// the whole model. Returns their names; none where there is no network to download them again.
+    ///
+    /// # Errors
+    /// When the cache cannot be read or written.
+    pub fn drop_damaged(&self, name: &ModelName) -> Result<Vec<String>, HubError> {
+        let cache = RepoCache::new(&self.cache_dir, &name.repo);
+        match cache.read_ref(name.revision()).filter(|_| !self.offline) {
+            Some(commit) => cache.drop_damaged(&commit),
+            None => Ok(Vec::new()),
+        }
     }
 }
 

@@ -2,17 +2,18 @@
 //! what arrives is checked before it gets its name.
 
 use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
+    fs, io,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use sha1::Digest as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{
     HubError,
-    cache::RepoCache,
-    client::{Client, Head, pause},
+    cache::{BlobLock, RepoCache},
+    checksum::{Checksums, Head},
+    client::{Client, pause},
 };
 use crate::progress::{Console, ConsoleProgress};
 
@@ -25,6 +26,8 @@ pub(super) struct Transfer<'a> {
     pub(super) cache: &'a RepoCache,
     pub(super) commit: &'a str,
     pub(super) console: &'a Console,
+    /// Whether it was said that the cache has no locks.
+    pub(super) said_unlocked: AtomicBool,
 }
 
 impl Transfer<'_> {
@@ -38,41 +41,61 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    async fn one(&self, file: &str) -> Result<PathBuf, HubError> {
+    async fn one(&self, file: &str) -> Result<(), HubError> {
         let head = self.client.head(self.commit, file).await?;
-        let blob = self.cache.blob(&head.etag);
         let lock = self.cache.lock(&head.etag).await?;
-        if !blob.is_file() {
-            let partial = self.cache.partial(&head.etag);
-            if let Some(folder) = partial.parent() {
-                std::fs::create_dir_all(folder).map_err(HubError::disk(folder))?;
-            }
-            self.bytes(file, &head, &partial).await?;
-            std::fs::rename(&partial, &blob).map_err(HubError::disk(&blob))?;
+        if let BlobLock::Absent(why) = &lock
+            && !self.said_unlocked.swap(true, Ordering::Relaxed)
+        {
+            self.console.note(&format!(
+                "the cache cannot be locked ({why}); a node that downloads it meanwhile does so for itself"
+            ));
+        }
+        let blob = self.cache.blob(&head.etag);
+        if !self.is_sound(&blob, &head).await? {
+            let partial = self.cache.partial(&head.etag, &lock)?;
+            self.bytes(file, &head, partial.path(), &blob).await?;
         }
         drop(lock);
         self.cache.link(self.commit, file, &head.etag)
     }
 
-    /// Fills the partial file until it is the whole one.
-    async fn bytes(&self, file: &str, head: &Head, partial: &Path) -> Result<(), HubError> {
+    /// Whether there is this blob, and it is what its name says.
+    async fn is_sound(&self, blob: &Path, head: &Head) -> Result<bool, HubError> {
+        let (path, head) = (blob.to_owned(), head.clone());
+        let read = blocking(move || match Checksums::of(&path) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            sums => sums.map(|sums| Some(sums.check(&head))),
+        });
+        match read.await.map_err(HubError::disk(blob))? {
+            Some(Ok(())) => Ok(true),
+            None => Ok(false),
+            Some(Err(why)) => {
+                let blob = blob.display();
+                self.console.note(&format!("{blob} is damaged ({why}) and is downloaded again"));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Fills the partial file until it is the whole one, and makes it the blob.
+    async fn bytes(
+        &self,
+        file: &str,
+        head: &Head,
+        partial: &Path,
+        blob: &Path,
+    ) -> Result<(), HubError> {
         let mut progress = self.console.progress(file, head.bytes);
+        // Nobody says that what an earlier download left is right.
+        let mut is_resumed = length(partial, head)? > 0;
         let mut failures = 0;
         loop {
-            let (mut written, mut check) = resume(partial, head).await?;
+            let mut written = length(partial, head)?;
             progress.set(written);
             let before = written;
-            let result =
-                self.piece(file, head, partial, &mut written, &mut check, &mut progress).await;
-            match result {
-                Ok(()) => {
-                    if let Err(why) = check.verify(head) {
-                        let _ = std::fs::remove_file(partial);
-                        return Err(HubError::Damaged { file: file.to_owned(), why });
-                    }
-                    progress.done();
-                    return Ok(());
-                }
+            match self.piece(file, head, partial, &mut written, &mut progress).await {
+                Ok(()) => {}
                 Err(error @ HubError::Unreachable { .. }) => {
                     failures = if written > before { 1 } else { failures + 1 };
                     if failures >= FAILURES {
@@ -80,9 +103,29 @@ impl Transfer<'_> {
                     }
                     tracing::debug!(%error, file, written, "the transfer was cut; going on");
                     tokio::time::sleep(pause(failures)).await;
+                    continue;
                 }
                 Err(error) => return Err(error),
             }
+            let why = match settle(partial, blob, head).await? {
+                Settled::Whole => {
+                    progress.done();
+                    return Ok(());
+                }
+                Settled::Gone if self.is_sound(blob, head).await? => return Ok(()),
+                Settled::Gone => {
+                    failures += 1;
+                    "another process took it away".to_owned()
+                }
+                Settled::Differs(why) => {
+                    failures = if std::mem::take(&mut is_resumed) { 0 } else { FAILURES };
+                    why
+                }
+            };
+            if failures >= FAILURES {
+                return Err(HubError::Damaged { file: file.to_owned(), why });
+            }
+            tracing::debug!(why, file, "what was transferred is of no use; from the beginning");
         }
     }
 
@@ -93,7 +136,6 @@ impl Transfer<'_> {
         head: &Head,
         partial: &Path,
         written: &mut u64,
-        check: &mut Check,
         progress: &mut ConsoleProgress,
     ) -> Result<(), HubError> {
         if *written == head.bytes && head.bytes > 0 {
@@ -104,7 +146,6 @@ impl Transfer<'_> {
             // The server cannot, or the partial file is not what it was: from the start.
             std::fs::remove_file(partial).map_err(HubError::disk(partial))?;
             *written = 0;
-            *check = Check::new(head);
             if answer.status() == 416 {
                 answer = self.client.get(self.commit, file, 0).await?;
             }
@@ -125,7 +166,6 @@ impl Transfer<'_> {
                             why: format!("more than the announced {} bytes", head.bytes),
                         });
                     }
-                    check.update(&chunk);
                     out.write_all(&chunk).await.map_err(HubError::disk(partial))?;
                     progress.set(*written);
                 }
@@ -155,77 +195,42 @@ fn continues_at(answer: &reqwest::Response, start: u64) -> bool {
         && range.is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
 }
 
-/// Reads what was transferred before: its length, and the checksum so far. A file that is too long is dropped.
-async fn resume(partial: &Path, head: &Head) -> Result<(u64, Check), HubError> {
-    let (path, head) = (partial.to_owned(), head.clone());
-    let read = tokio::task::spawn_blocking(move || -> std::io::Result<(u64, Check)> {
-        let mut check = Check::new(&head);
-        let mut file = match std::fs::File::open(&path) {
-            Ok(file) => file,
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok((0, check)),
-            Err(why) => return Err(why),
-        };
-        if file.metadata()?.len() > head.bytes {
-            std::fs::remove_file(&path)?;
-            return Ok((0, check));
-        }
-        let (mut bytes, mut buffer) = (0, vec![0; 1 << 20]);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok((bytes, check)),
-                n => {
-                    check.update(&buffer[..n]);
-                    bytes += n as u64;
-                }
-            }
-        }
+/// How much of the file is there. One that is too long is dropped.
+fn length(partial: &Path, head: &Head) -> Result<u64, HubError> {
+    match fs::metadata(partial) {
+        Ok(data) if data.len() <= head.bytes => Ok(data.len()),
+        Ok(_) => fs::remove_file(partial).map(|()| 0).map_err(HubError::disk(partial)),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(why) => Err(HubError::disk(partial)(why)),
+    }
+}
+
+/// What a partial file turned out to be.
+enum Settled {
+    /// What its name says, and the blob from now on.
+    Whole,
+    /// Something else. It is deleted.
+    Differs(String),
+    /// Not there any more: where nothing locks, another process took it for one that was left.
+    Gone,
+}
+
+/// Makes the partial file the blob if it is, as it lies on disk, what the blob's name says.
+async fn settle(partial: &Path, blob: &Path, head: &Head) -> Result<Settled, HubError> {
+    let (from, to, head) = (partial.to_owned(), blob.to_owned(), head.clone());
+    let settled = blocking(move || match Checksums::of(&from)?.check(&head) {
+        Ok(()) => fs::rename(&from, &to).map(|()| Settled::Whole),
+        Err(why) => fs::remove_file(&from).map(|()| Settled::Differs(why)),
     });
-    read.await.map_err(std::io::Error::other).flatten().map_err(HubError::disk(partial))
-}
-
-/// The checksum that a blob's name is, where it is one.
-enum Check {
-    Sha256(sha2::Sha256),
-    /// Of a git blob: a header with the length, then the content.
-    GitSha1(sha1::Sha1),
-    /// The name says nothing; only the length is checked.
-    Length,
-}
-
-impl Check {
-    fn new(head: &Head) -> Check {
-        let hex = head.etag.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match head.etag.len() {
-            64 if hex => Check::Sha256(sha2::Sha256::new()),
-            40 if hex => Check::GitSha1(
-                sha1::Sha1::new().chain_update(format!("blob {}\0", head.bytes).as_bytes()),
-            ),
-            _ => Check::Length,
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Check::Sha256(hash) => hash.update(bytes),
-            Check::GitSha1(hash) => hash.update(bytes),
-            Check::Length => {}
-        }
-    }
-
-    fn verify(self, head: &Head) -> Result<(), String> {
-        let (name, got) = match self {
-            Check::Sha256(hash) => ("SHA-256", hex(&hash.finalize())),
-            Check::GitSha1(hash) => ("git SHA-1", hex(&hash.finalize())),
-            Check::Length => return Ok(()),
-        };
-        if got.eq_ignore_ascii_case(&head.etag) {
-            Ok(())
-        } else {
-            Err(format!("its {name} is {got}, announced was {}", head.etag))
-        }
+    match settled.await {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Settled::Gone),
+        settled => settled.map_err(HubError::disk(blob)),
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Reads files where that holds nobody up.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(read).await.map_err(io::Error::other).flatten()
 }

@@ -33,8 +33,9 @@ pub(crate) struct State {
     pub(crate) error_code: Option<&'static str>,
     /// How many bytes of a body are sent before the connection is cut, one entry per cut.
     pub(crate) cuts: Vec<usize>,
-    /// Answer this many questions with 503 first.
+    /// Answer this many questions with 503 first, or with 429 and this `Retry-After`.
     pub(crate) busy: usize,
+    pub(crate) retry_after: Option<&'static str>,
     /// Ignore Range.
     pub(crate) no_range: bool,
     /// Send other bytes than announced.
@@ -161,7 +162,10 @@ fn reply(state: &mut State, seen: &Seen, address: SocketAddr) -> Reply {
     state.seen.push(seen.clone());
     if state.busy > 0 {
         state.busy -= 1;
-        return Reply::new("503 Service Unavailable");
+        return match state.retry_after {
+            Some(after) => Reply::new("429 Too Many Requests").header("retry-after", after),
+            None => Reply::new("503 Service Unavailable"),
+        };
     }
     let wanted = state.token.as_ref().map(|token| format!("Bearer {token}"));
     let in_store = seen.path.starts_with("/store/");

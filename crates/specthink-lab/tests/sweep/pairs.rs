@@ -40,6 +40,44 @@ fn every_pair_has_its_folder_and_one_report_is_on_all() {
 }
 
 #[test]
+fn a_target_of_costs_takes_the_prices_of_the_pairs_endpoints() {
+    let bench = Bench::new();
+    let [small, large] = &bench.urls;
+    let table = |name: &str, address: &str, price: u32| {
+        format!(
+            "[{name}]\naddress = \"{address}\"\nprice = {{ input_per_million = {price}, \
+             cached_input_per_million = {price}, output_per_million = {price} }}\n"
+        )
+    };
+    let text = [table("laptop", small, 0), table("gpu", large, 3), table("dear", large, 7)];
+    let file = bench.folder.path().join("nodes.toml");
+    fs::write(&file, text.concat()).unwrap();
+    let sweep = |pairs: &[&str]| {
+        let pairs: Vec<String> = pairs.iter().map(|pair| format!("--pair={pair}")).collect();
+        let mut command = bench.command_without_nodes(&["--policy", "strict:target=cost<=1"]);
+        command.arg("--endpoints").arg(&file).args(pairs).output().unwrap()
+    };
+    let refused = |pairs: &[&str], what: &str| {
+        let output = sweep(pairs);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(what), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    };
+    refused(
+        &["one=@laptop,@gpu", "two=@laptop,@dear"],
+        "the pairs' endpoints have different prices",
+    );
+    refused(&[&format!("one=@laptop,{large}")], "the small node has a price");
+    refused(&[&format!("one={small},{large}")], "--endpoints that have a price");
+    let output = sweep(&["one=@laptop,@gpu", "two=@laptop,@gpu"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for pair in ["one", "two"] {
+        let experiment = fs::read_to_string(bench.out().join(pair).join("sweep.toml")).unwrap();
+        assert!(experiment.contains("\"output_per_million\":3.0"), "{experiment}");
+    }
+}
+
+#[test]
 fn pairs_that_make_no_sense_are_refused_in_one_line() {
     let bench = Bench::new();
     let [small, large] = &bench.urls;

@@ -1,7 +1,33 @@
 //! Encoding by the `tokenizers` crate, and the tokenizer for committed text that is derived from the
 //! one for prompts.
 
-use crate::error::{TokenizerError, first_line};
+use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
+
+use crate::{
+    error::{TokenizerError, first_line},
+    letters::BREAK,
+};
+
+/// Encodes a prompt that a chat template made. Names of control tokens with a [`BREAK`] in them are letters.
+pub(super) fn encode_rendered(
+    tokenizer: &tokenizers::Tokenizer,
+    text: &str,
+) -> Result<Vec<u32>, TokenizerError> {
+    let encoded = || -> tokenizers::Result<Vec<u32>> {
+        let added = tokenizer.get_added_vocabulary();
+        let mut pieces = added.extract_and_normalize(tokenizer.get_normalizer(), text);
+        pieces.split(|_, mut piece| {
+            piece.replace(BREAK, "")?;
+            Ok([piece])
+        })?;
+        if let Some(rules) = tokenizer.get_pre_tokenizer() {
+            rules.pre_tokenize(&mut pieces)?;
+        }
+        pieces.tokenize(|piece| tokenizer.get_model().tokenize(piece.get()))?;
+        Ok(pieces.into_encoding(None, 0, OffsetType::None)?.get_ids().to_vec())
+    };
+    encoded().map_err(|error| TokenizerError::Encode(first_line(&error.to_string())))
+}
 
 /// Encodes a text; `add_special` puts before it what the model wants before every text.
 pub(super) fn encode(

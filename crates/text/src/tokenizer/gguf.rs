@@ -1,22 +1,18 @@
 //! Builds a byte-level BPE tokenizer from the metadata of a GGUF file.
 //!
 //! A GGUF has the tokens, their types and the merges, and only names the rules that cut text before
-//! the merges; those are here. The metadata is described in
+//! the merges ([`super::pre_tokenizer`]). The metadata is described in
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 use tokenizers::{
-    AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
+    AddedToken, NormalizerWrapper,
     models::bpe::{BPE, Vocab},
     normalizers::unicode::NFC,
-    pre_tokenizers::{
-        byte_level::ByteLevel,
-        digits::Digits,
-        sequence::Sequence,
-        split::{Split, SplitPattern},
-    },
+    pre_tokenizers::byte_level::ByteLevel,
     processors::template::TemplateProcessing,
 };
 
+use super::pre_tokenizer::Rules;
 use crate::{
     error::{TokenizerError, first_line},
     metadata::{GgufMetadata, GgufValue, boolean, text, token_id},
@@ -32,83 +28,23 @@ const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 const UNUSED: i64 = 5;
 
-/// The rules a name in `tokenizer.ggml.pre` stands for.
-struct Rules {
-    cut: Cut,
-    /// Composed characters (Unicode NFC) before anything else.
-    compose: bool,
-    /// A piece that is a whole token is that token, whatever the merges say.
-    ignore_merges: bool,
-    /// Whether a begin-of-text token is put before a raw prompt when the file does not say.
-    add_bos: bool,
-}
-
-/// How text is cut before the merges.
-enum Cut {
-    /// Qwen 2 and later, and the R1 distillations of Qwen: one digit at a time.
-    Qwen2,
-    /// Llama 3: up to three digits at a time.
-    Llama3,
-    /// GPT-2: all digits together.
-    Gpt2,
-    /// GPT-2 with single digits.
-    Gpt2Digits,
-}
-
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-impl Rules {
-    fn named(name: &str) -> Option<Rules> {
-        let rules = |cut| Rules { cut, compose: false, ignore_merges: false, add_bos: false };
-        Some(match name {
-            "qwen2" | "deepseek-r1-qwen" => Rules { compose: true, ..rules(Cut::Qwen2) },
-            "llama-bpe" | "llama3" | "llama-v3" => {
-                Rules { ignore_merges: true, add_bos: true, ..rules(Cut::Llama3) }
-            }
-            "smollm" | "starcoder" | "refact" => rules(Cut::Gpt2Digits),
-            "gpt-2" | "default" | "olmo" | "phi-2" => rules(Cut::Gpt2),
-            _ => return None,
-        })
-    }
-}
-
-impl Cut {
-    fn pre_tokenizer(&self) -> Result<PreTokenizerWrapper, TokenizerError> {
-        let split = |pattern: &str| {
-            Split::new(
-                SplitPattern::Regex(pattern.to_owned()),
-                SplitDelimiterBehavior::Isolated,
-                false,
-            )
-            .map_err(|error| unsupported(error.to_string()))
-        };
-        let bytes = |use_regex| ByteLevel::new(false, false, use_regex).into();
-        let parts: Vec<PreTokenizerWrapper> = match self {
-            Cut::Qwen2 => vec![split(QWEN2)?.into(), bytes(false)],
-            Cut::Llama3 => vec![split(LLAMA3)?.into(), bytes(false)],
-            Cut::Gpt2 => vec![bytes(true)],
-            Cut::Gpt2Digits => vec![Digits::new(true).into(), bytes(true)],
-        };
-        Ok(Sequence::new(parts).into())
-    }
-}
-
 fn unsupported(what: String) -> TokenizerError {
     TokenizerError::Unsupported { origin: "the GGUF file".to_owned(), what: first_line(&what) }
 }
 
-/// Builds the tokenizer that encodes prompts.
-pub(super) fn build(metadata: &GgufMetadata) -> Result<tokenizers::Tokenizer, TokenizerError> {
+/// Builds the tokenizer that encodes prompts. The note is what its file does not say.
+pub(super) fn build(
+    metadata: &GgufMetadata,
+) -> Result<(tokenizers::Tokenizer, Option<String>), TokenizerError> {
     match text(metadata, "tokenizer.ggml.model") {
         Some("gpt2") => {}
         Some(other) => return Err(unsupported(format!("it is of kind {other:?}"))),
         None => return Err(missing("tokenizer.ggml.model")),
     }
-    let name = text(metadata, "tokenizer.ggml.pre").unwrap_or("default");
+    let tokens = strings(metadata, TOKENS)?;
+    let (name, note) = Rules::name(metadata, &tokens);
     let rules =
         Rules::named(name).ok_or_else(|| unsupported(format!("its pre-tokenizer is {name:?}")))?;
-    let tokens = strings(metadata, TOKENS)?;
     let types = token_types(metadata, tokens.len())?;
     let model = BPE::builder()
         .vocab_and_merges(vocabulary(&tokens, &types), merges(metadata)?)
@@ -121,7 +57,7 @@ pub(super) fn build(metadata: &GgufMetadata) -> Result<tokenizers::Tokenizer, To
             .with_normalizer(Some(NormalizerWrapper::NFC(NFC)))
             .map_err(|error| unsupported(error.to_string()))?;
     }
-    tokenizer.with_pre_tokenizer(Some(rules.cut.pre_tokenizer()?));
+    tokenizer.with_pre_tokenizer(Some(rules.pre_tokenizer().map_err(unsupported)?));
     tokenizer.with_decoder(Some(ByteLevel::new(false, false, false)));
     let added = tokens.iter().zip(&types).filter_map(|(token, &kind)| {
         let special = kind == CONTROL;
@@ -136,7 +72,7 @@ pub(super) fn build(metadata: &GgufMetadata) -> Result<tokenizers::Tokenizer, To
         })?;
         put_before_raw_prompts(&mut tokenizer, token, bos)?;
     }
-    Ok(tokenizer)
+    Ok((tokenizer, note))
 }
 
 fn put_before_raw_prompts(

@@ -1,38 +1,54 @@
 //! Text to token ids and back, for one model.
 //!
 //! The encoding itself is the `tokenizers` crate's. What is ours: building it from a GGUF's metadata
-//! ([`gguf`]), the encoding of committed text ([`mod@encode`]), the bytes of each token ([`pieces`])
-//! and the [`fingerprint`]. What a model's files say beside the vocabulary (end-of-text ids, chat
-//! template) is read in [`special`]; chat templates are rendered in [`crate::template`].
+//! ([`gguf`], [`pre_tokenizer`]), the encoding of prompts and of committed text ([`mod@encode`]), the bytes of each
+//! token ([`pieces`]) and the [`fingerprint`]. What a model's files say beside the vocabulary (end-of-text ids, chat
+//! template) is read in [`special`]; what follows from it for the vocabulary is in [`turn_ends`] and [`control`]. Chat
+//! templates are rendered in [`crate::template`], and which names in messages are only letters is in
+//! [`crate::letters`].
 
+mod control;
 mod encode;
 mod fingerprint;
 mod gguf;
 mod pieces;
+mod pre_tokenizer;
 mod special;
+mod turn_ends;
 
-use std::path::Path;
+use std::{collections::HashMap, ops::Range, path::Path};
 
 use crate::{
     error::{TokenizerError, first_line},
+    letters::ControlNames,
     metadata::GgufMetadata,
+    template::ChatTemplate,
+    thought::{Thought, is_mark},
 };
 
-use self::{encode::encode, pieces::Pieces, special::SpecialText};
+use self::{
+    encode::{encode, encode_rendered},
+    pieces::Pieces,
+    special::SpecialText,
+};
 
 /// Text to token ids and back.
 ///
-/// There are two encodings. Prompt text is made by a chat template: control tokens in it ("<|im_end|>")
-/// are meant. Committed text was written by a model or a person: control tokens in it are only
-/// text, and no leading space is ever added, because it continues what stands before it.
+/// There are two encodings. Prompt text is made by a chat template: control tokens that it writes ("<|im_end|>") are
+/// meant, their names in messages are letters. Committed text was written by a model or a person: control tokens in it
+/// are only text, and no leading space is ever added, because it continues what stands before it.
 #[derive(Debug)]
 pub struct Tokenizer {
     prompt: tokenizers::Tokenizer,
     committed: tokenizers::Tokenizer,
     pieces: Pieces,
     special: SpecialText,
+    template: ChatTemplate,
+    /// The marks around thoughts that are tokens.
+    marks: HashMap<String, u32>,
     end_of_text: Vec<u32>,
     fingerprint: String,
+    notes: Vec<String>,
 }
 
 /// Committed text as tokens.
@@ -61,7 +77,7 @@ impl Tokenizer {
         prompt.with_padding(None);
         prompt.with_truncation(None).map_err(|error| damaged(error.to_string()))?;
         let special = SpecialText::from_directory(path.parent().unwrap_or(Path::new(".")))?;
-        Tokenizer::new(prompt, special, &path.display().to_string())
+        Tokenizer::new(prompt, special, &path.display().to_string(), Vec::new())
     }
 
     /// Builds the tokenizer from the metadata of a GGUF file.
@@ -69,52 +85,113 @@ impl Tokenizer {
     /// # Errors
     /// Metadata that is missing, or a kind of tokenizer that is not supported.
     pub fn from_gguf(metadata: &GgufMetadata) -> Result<Self, TokenizerError> {
-        let prompt = gguf::build(metadata)?;
-        Tokenizer::new(prompt, SpecialText::from_gguf(metadata), "the GGUF file")
+        let (prompt, note) = gguf::build(metadata)?;
+        let notes = note.into_iter().collect();
+        Tokenizer::new(prompt, SpecialText::from_gguf(metadata), "the GGUF file", notes)
     }
 
     fn new(
-        prompt: tokenizers::Tokenizer,
+        mut prompt: tokenizers::Tokenizer,
         special: SpecialText,
         origin: &str,
+        mut notes: Vec<String>,
     ) -> Result<Self, TokenizerError> {
         let unsupported = |what: String| TokenizerError::Unsupported {
             origin: origin.to_owned(),
             what: first_line(&what),
         };
+        let template =
+            ChatTemplate::with_tokens(special.chat_template.as_deref(), special.tokens.clone());
+        let end_of_text = turn_ends::of(&prompt, &special, &template);
+        let unmarked =
+            control::complete(&mut prompt, end_of_text.iter().copied()).map_err(&unsupported)?;
+        notes.extend(unmarked.iter().map(|name| {
+            format!("{origin} has {name} for text: it ends turns here, as its name or the chat template says")
+        }));
         let pieces = Pieces::of(&prompt).map_err(&unsupported)?;
         let committed = encode::for_committed_text(&prompt).map_err(unsupported)?;
-        let end_of_text = special.end_of_text_ids(&prompt, &pieces);
+        let marks = prompt.get_added_tokens_decoder().into_iter();
+        let marks = marks.filter(|(_, token)| is_mark(&token.content));
+        let marks = marks.map(|(id, token)| (token.content, id)).collect();
         let fingerprint = fingerprint::of(&prompt, &committed)?;
-        Ok(Tokenizer { prompt, committed, pieces, special, end_of_text, fingerprint })
+        let template = template.with_control_names(ControlNames::of(&prompt));
+        let end_of_text = end_of_text.into_iter().collect();
+        Ok(Tokenizer {
+            prompt,
+            committed,
+            pieces,
+            special,
+            template,
+            marks,
+            end_of_text,
+            fingerprint,
+            notes,
+        })
     }
 
-    /// Encodes text that a chat template made; control tokens in it are meant, and a begin-of-text
-    /// token is there only if the template wrote one.
+    /// Encodes text that a chat template made ([`Tokenizer::template`]): control tokens that the template wrote
+    /// are meant, their names in messages are letters, and a begin-of-text token is there only if the template wrote
+    /// one.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`] when the vocabulary cannot express the text.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        Ok(encode(&self.prompt, text, false)?.get_ids().to_vec())
+        encode_rendered(&self.prompt, text)
     }
 
-    /// Encodes a prompt that no template made: as [`Tokenizer::encode_prompt`], with the
-    /// begin-of-text token where the model wants one.
+    /// Encodes a prompt that no template made. Control tokens in it are meant; the begin-of-text token goes before it
+    /// where the model wants one and the prompt does not begin with it already.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_prompt`].
     pub fn encode_raw_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        Ok(encode(&self.prompt, text, true)?.get_ids().to_vec())
+        let mut ids = encode(&self.prompt, text, true)?.get_ids().to_vec();
+        let bos = self.bos_text().and_then(|bos| self.prompt.token_to_id(bos));
+        if let (Some(bos), [first, second, ..]) = (bos, ids.as_slice())
+            && [*first, *second] == [bos; 2]
+        {
+            let written = encode(&self.prompt, text, false)?;
+            if written.len() < ids.len() {
+                ids.remove(0);
+            }
+        }
+        Ok(ids)
     }
-
-    /// Encodes committed text: control tokens in it are plain text, other added tokens
-    /// (`</think>`) are tokens.
+    /// Encodes committed text that follows an answer whose thought is so far: control tokens in it are plain text, but
+    /// for the marks of the thought ([`Thought`]); other added tokens (`<tool_call>`) are tokens.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_prompt`].
-    pub fn encode_committed(&self, text: &str) -> Result<Encoded, TokenizerError> {
-        let encoding = encode(&self.committed, text, false)?;
-        Ok(Encoded { ids: encoding.get_ids().to_vec(), spans: encoding.get_offsets().to_vec() })
+    pub fn encode_committed(
+        &self,
+        text: &str,
+        thought: Thought,
+    ) -> Result<Encoded, TokenizerError> {
+        let (mut encoded, mut from) = (Encoded::default(), 0);
+        for (start, end) in thought.marks(text) {
+            if let Some(&id) = self.marks.get(&text[start..end]) {
+                self.encode_letters(text, from..start, &mut encoded)?;
+                encoded.ids.push(id);
+                encoded.spans.push((start, end));
+                from = end;
+            }
+        }
+        self.encode_letters(text, from..text.len(), &mut encoded)?;
+        Ok(encoded)
+    }
+
+    fn encode_letters(
+        &self,
+        text: &str,
+        range: Range<usize>,
+        into: &mut Encoded,
+    ) -> Result<(), TokenizerError> {
+        let from = range.start;
+        let encoding = encode(&self.committed, &text[range], false)?;
+        into.ids.extend_from_slice(encoding.get_ids());
+        let spans = encoding.get_offsets().iter();
+        into.spans.extend(spans.map(|(start, end)| (from + start, from + end)));
+        Ok(())
     }
 
     /// The greatest length in bytes of a text that is encoded in this many tokens.
@@ -124,7 +201,8 @@ impl Tokenizer {
         tokens.saturating_mul(self.pieces.longest()).saturating_mul(normal_form)
     }
 
-    /// The bytes a token stands for: none for a control token or an id that nothing is behind.
+    /// The bytes a token stands for: none for an id that nothing is behind, nor for a control token, unless it is a
+    /// mark around a thought.
     pub fn piece(&self, id: u32) -> &[u8] {
         self.pieces.bytes(id)
     }
@@ -161,18 +239,18 @@ impl Tokenizer {
         &self.fingerprint
     }
 
-    /// The chat template, where the model has one.
-    pub fn chat_template(&self) -> Option<&str> {
-        self.special.chat_template.as_deref()
+    /// What whoever loads the model should know of its files; one line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What makes the model's prompts of messages.
+    pub fn template(&self) -> &ChatTemplate {
+        &self.template
     }
 
     /// The begin-of-text token's text, as chat templates use it.
     pub fn bos_text(&self) -> Option<&str> {
         self.special.bos.as_deref()
-    }
-
-    /// The end-of-text token's text, as chat templates use it.
-    pub(crate) fn eos_text(&self) -> Option<&str> {
-        self.special.eos.as_deref()
     }
 }

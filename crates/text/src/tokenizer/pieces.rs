@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use crate::thought::is_mark;
+
 /// Bytes per token id.
 #[derive(Debug)]
 pub(super) struct Pieces {
     bytes: Vec<u8>,
     /// Where each id's bytes end in `bytes`.
     ends: Vec<usize>,
-    control: Vec<bool>,
     longest: usize,
 }
 
@@ -34,20 +35,18 @@ impl Pieces {
         for (token, id) in &vocabulary {
             tokens[*id as usize] = Some(token.as_str());
         }
-        let mut control = vec![false; len];
+        // What steers the model stands for no text. What it thinks is for its readers, and so are the marks around it.
         for (id, token) in tokenizer.get_added_tokens_decoder() {
-            if let Some(slot) = control.get_mut(id as usize) {
-                *slot = token.special;
+            if token.special && !is_mark(&token.content) {
+                tokens[id as usize] = None;
             }
         }
         // As it is written, which is never shorter than what it stands for.
         let longest = vocabulary.keys().map(String::len).max().unwrap_or(0);
-        let mut pieces =
-            Pieces { bytes: Vec::new(), ends: Vec::with_capacity(len), control, longest };
-        for (id, token) in tokens.iter().enumerate() {
-            match token {
-                Some(token) if !pieces.control[id] => style.write(token, &mut pieces.bytes),
-                _ => {}
+        let mut pieces = Pieces { bytes: Vec::new(), ends: Vec::with_capacity(len), longest };
+        for token in tokens {
+            if let Some(token) = token {
+                style.write(token, &mut pieces.bytes);
             }
             pieces.ends.push(pieces.bytes.len());
         }
@@ -60,11 +59,6 @@ impl Pieces {
         let Some(&end) = self.ends.get(id) else { return &[] };
         let start = if id == 0 { 0 } else { self.ends[id - 1] };
         &self.bytes[start..end]
-    }
-
-    /// Whether a token steers the model and stands for no text.
-    pub(super) fn is_control(&self, id: u32) -> bool {
-        self.control.get(id as usize).copied().unwrap_or(false)
     }
 
     /// Bytes of the longest token, control tokens too; at most, not exactly.

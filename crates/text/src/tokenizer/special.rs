@@ -1,26 +1,25 @@
 //! What a model's files say about its text beside the vocabulary: which tokens begin and end it, and
 //! the chat template.
 
-use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::ErrorKind,
+    path::Path,
+};
 
 use serde_json::Value;
 
 use crate::{
     error::{TokenizerError, first_line},
-    metadata::{GgufMetadata, GgufValue, text, token_id},
+    metadata::{GgufMetadata, GgufValue, text, token_id, token_ids},
 };
 
-use super::pieces::Pieces;
-
-/// Control tokens that end a turn in the families we serve, whatever else the files say.
-const END_NAMES: [&str; 6] = [
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|eot_id|>",
-    "<|end_of_text|>",
-    "<|eom_id|>",
-    "<｜end▁of▁sentence｜>",
-];
+/// Tokens that templates know by name.
+const TOKEN_NAMES: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"];
+/// Of these, those that are empty where a model has none.
+const ALWAYS: [&str; 2] = ["bos_token", "eos_token"];
 
 /// Begin and end of text, and the chat template.
 #[derive(Debug, Default)]
@@ -29,10 +28,12 @@ pub(super) struct SpecialText {
     pub(super) bos: Option<String>,
     /// The end-of-text token's text.
     pub(super) eos: Option<String>,
+    /// The texts of tokens by the names that chat templates know them by.
+    pub(super) tokens: BTreeMap<String, String>,
     /// The chat template's source.
     pub(super) chat_template: Option<String>,
     /// Ids that the files name as ends of text.
-    ends: BTreeSet<u32>,
+    pub(super) ends: BTreeSet<u32>,
 }
 
 impl SpecialText {
@@ -59,6 +60,7 @@ impl SpecialText {
             None => template_in(&read_json("chat_template.json")?),
         };
         let mut special = SpecialText {
+            tokens: named_tokens(|name| token_text(&config[name])),
             bos: token_text(&config["bos_token"]),
             eos: token_text(&config["eos_token"]),
             chat_template: template_file.or_else(|| template_in(&config)),
@@ -79,7 +81,9 @@ impl SpecialText {
 
     /// Reads the metadata of a GGUF file.
     pub(super) fn from_gguf(metadata: &GgufMetadata) -> Self {
-        let id = |name: &str| token_id(metadata, &format!("tokenizer.ggml.{name}_token_id"));
+        let key = |name: &str| format!("tokenizer.ggml.{name}_token_id");
+        let id = |name: &str| token_id(metadata, &key(name));
+        let ids = |name: &str| token_ids(metadata, &key(name));
         let token = |id: Option<u32>| match metadata.get("tokenizer.ggml.tokens") {
             Some(GgufValue::Array(tokens)) => match tokens.get(id? as usize)? {
                 GgufValue::String(token) => Some(token.clone()),
@@ -87,31 +91,22 @@ impl SpecialText {
             },
             _ => None,
         };
+        let named = |name: &str| {
+            // The third is misspelt in the format.
+            token(id(match name.strip_suffix("_token")? {
+                "unk" => "unknown",
+                "pad" => "padding",
+                "sep" => "seperator",
+                other => other,
+            }))
+        };
         SpecialText {
+            tokens: named_tokens(named),
             bos: token(id("bos")),
             eos: token(id("eos")),
-            chat_template: text(metadata, "tokenizer.chat_template").map(str::to_owned),
-            ends: ["eos", "eot", "eom"].into_iter().filter_map(id).collect(),
+            chat_template: template_of_gguf(metadata),
+            ends: ["eos", "eot", "eom"].into_iter().flat_map(ids).collect(),
         }
-    }
-
-    /// Every token that ends the text: those the files name, and those known by name.
-    pub(super) fn end_of_text_ids(
-        &self,
-        tokenizer: &tokenizers::Tokenizer,
-        pieces: &Pieces,
-    ) -> Vec<u32> {
-        let eos = self.eos.as_deref().and_then(|token| tokenizer.token_to_id(token));
-        let known = END_NAMES.iter().filter_map(|name| tokenizer.token_to_id(name));
-        let known = known.filter(|&id| pieces.is_control(id));
-        self.ends
-            .iter()
-            .copied()
-            .chain(eos)
-            .chain(known)
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect()
     }
 }
 
@@ -120,15 +115,49 @@ fn token_text(value: &Value) -> Option<String> {
     value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
 }
 
-/// A template is one text, or a list of named ones, of which "default" is meant.
+/// The tokens that templates know, as far as there are any; those that begin and end a text always.
+fn named_tokens(text: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+    let named = TOKEN_NAMES.iter().filter_map(|name| {
+        let text = text(name).or_else(|| ALWAYS.contains(name).then(String::new))?;
+        Some(((*name).to_owned(), text))
+    });
+    named.collect()
+}
+
+/// A template is one text, or a list or a map of named ones.
 fn template_in(config: &Value) -> Option<String> {
     let template = &config["chat_template"];
     if let Some(source) = template.as_str() {
         return Some(source.to_owned());
     }
-    let named = template.as_array()?;
-    let default = named.iter().find(|one| one["name"] == "default").or_else(|| named.first())?;
-    default["template"].as_str().map(str::to_owned)
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let listed = template.as_array().into_iter().flatten();
+    let listed = listed.filter_map(|one| Some((text(&one["name"])?, text(&one["template"])?)));
+    let mapped = template.as_object().into_iter().flatten();
+    let mapped = mapped.filter_map(|(name, source)| Some((name.clone(), text(source)?)));
+    choose(listed.chain(mapped).collect())
+}
+
+/// The template of a GGUF file, whose named ones have keys of their own.
+fn template_of_gguf(metadata: &GgufMetadata) -> Option<String> {
+    const KEY: &str = "tokenizer.chat_template";
+    let named = metadata.keys().filter_map(|key| {
+        let name = key.strip_prefix(KEY)?.strip_prefix('.')?;
+        Some((name.to_owned(), text(metadata, key)?.to_owned()))
+    });
+    text(metadata, KEY).map(str::to_owned).or_else(|| choose(named.collect()))
+}
+
+/// The one of named templates that is for conversations without tools and documents: "default" where there is one, as
+/// in transformers. Else the first by name whose name does not say that it is for something else; else the first.
+fn choose(mut named: Vec<(String, String)>) -> Option<String> {
+    const FOR_SOMETHING_ELSE: [&str; 2] = ["tool_use", "rag"];
+    named.sort();
+    let with = |is: &dyn Fn(&str) -> bool| named.iter().find(|(name, _)| is(name));
+    let chosen = with(&|name| name == "default")
+        .or_else(|| with(&|name| !FOR_SOMETHING_ELSE.contains(&name)))
+        .or_else(|| named.first())?;
+    Some(chosen.1.clone())
 }
 
 #[cfg(test)]
@@ -170,19 +199,26 @@ mod tests {
             ("tokenizer.ggml.tokens".to_owned(), tokens),
             ("tokenizer.ggml.bos_token_id".to_owned(), GgufValue::Integer(0)),
             ("tokenizer.ggml.eos_token_id".to_owned(), GgufValue::Integer(1)),
-            ("tokenizer.ggml.eot_token_id".to_owned(), GgufValue::Integer(7)),
+            (
+                "tokenizer.ggml.eot_token_id".to_owned(),
+                GgufValue::Array([7, 9].map(GgufValue::Integer).into()),
+            ),
             ("tokenizer.ggml.eom_token_id".to_owned(), GgufValue::Integer(-1)),
         ]));
-        assert_eq!(special.ends.into_iter().collect::<Vec<_>>(), [1, 7]);
+        assert_eq!(special.ends.into_iter().collect::<Vec<_>>(), [1, 7, 9]);
         assert_eq!((special.bos.as_deref(), special.eos.as_deref()), (Some("<s>"), Some("</s>")));
     }
 
     #[test]
     fn templates_are_found_wherever_they_stand() {
         let named = r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#;
-        let cases: [(&[(&str, &str)], &str); 4] = [
+        let mapped = r#"{"chat_template": {"rag": "r", "plain": "p", "tool_use": "t"}}"#;
+        let other = r#"{"chat_template": [{"name": "tool_use", "template": "t"}]}"#;
+        let cases: [(&[(&str, &str)], &str); 6] = [
             (&[("tokenizer_config.json", r#"{"chat_template": "c"}"#)], "c"),
             (&[("tokenizer_config.json", named)], "d"),
+            (&[("tokenizer_config.json", mapped)], "p"),
+            (&[("tokenizer_config.json", other)], "t"),
             (&[("chat_template.json", r#"{"chat_template": "j"}"#)], "j"),
             (
                 &[
@@ -195,6 +231,38 @@ mod tests {
         for (files, expected) in cases {
             assert_eq!(read(files).unwrap().chat_template.as_deref(), Some(expected));
         }
+    }
+
+    #[test]
+    fn named_templates_of_a_gguf_file_have_keys_of_their_own() {
+        let read = |named: &[&str]| {
+            let value = |name: &&str| {
+                let key = format!("tokenizer.chat_template{name}");
+                (key, GgufValue::String((*name).to_owned()))
+            };
+            SpecialText::from_gguf(&named.iter().map(value).collect()).chat_template
+        };
+        for (named, expected) in [
+            (&["", ".default", ".tool_use"][..], Some("")),
+            (&[".tool_use", ".default"], Some(".default")),
+            (&[".tool_use", ".rag", ".zoo"], Some(".zoo")),
+            (&[".tool_use", ".rag"], Some(".rag")),
+            (&[], None),
+        ] {
+            assert_eq!(read(named).as_deref(), expected, "{named:?}");
+        }
+    }
+
+    #[test]
+    fn templates_know_the_tokens_that_the_files_name() {
+        let special = read(&[(
+            "tokenizer_config.json",
+            r#"{"bos_token": {"content": "<s>"}, "pad_token": "<pad>", "unk_token": null, "name": "x"}"#,
+        )])
+        .unwrap();
+        let tokens: Vec<(&str, &str)> =
+            special.tokens.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        assert_eq!(tokens, [("bos_token", "<s>"), ("eos_token", ""), ("pad_token", "<pad>")]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_saphyr::Error as YamlError;
 use strum::{Display, IntoStaticStr, VariantArray};
 
+use super::LoopRule;
 use crate::names::nearest;
 
 /// The policies by name.
@@ -60,6 +61,15 @@ impl PolicyKind {
     pub fn has_takeovers(self) -> bool {
         !matches!(self, PolicyKind::SmallOnly | PolicyKind::LargeOnly)
     }
+
+    /// What is done about loops where nothing else is asked for.
+    pub fn usual_loops(self) -> LoopRule {
+        match self {
+            PolicyKind::Paper => LoopRule::Off,
+            _ if self.has_takeovers() => LoopRule::HandOver,
+            _ => LoopRule::End,
+        }
+    }
 }
 
 /// What kind of small model the values are for.
@@ -106,6 +116,14 @@ impl FromStr for PolicyKind {
     }
 }
 
+impl FromStr for LoopRule {
+    type Err = PolicyError;
+
+    fn from_str(name: &str) -> Result<Self, PolicyError> {
+        by_name("rule for loops", name, LoopRule::ALL)
+    }
+}
+
 impl FromStr for Preset {
     type Err = PolicyError;
 
@@ -120,7 +138,7 @@ pub enum PolicyError {
     /// No policy or preset has this name.
     #[error("unknown {what} {name:?}: did you mean {nearest:?}? Known: {known}")]
     UnknownName {
-        /// "policy" or "preset".
+        /// "policy", "preset" or "rule for loops".
         what: &'static str,
         /// What was given.
         name: String,
@@ -197,10 +215,16 @@ pub enum PolicyError {
     },
     /// Limits for takeovers of a policy that has none.
     #[error(
-        "the {kind} policy has no takeovers to give up: leave --takeover-deadline, --overlap and --target out, or \
-         choose another policy"
+        "the {kind} policy has no takeovers to give up or to hand a loop over with: leave --takeover-deadline, \
+         --overlap, --target and --loops hand-over out, or choose another policy"
     )]
     NoTakeovers {
+        /// The policy.
+        kind: PolicyKind,
+    },
+    /// A rule for loops for the policy that has none.
+    #[error("the {kind} policy goes through loops as its authors' does: leave --loops out")]
+    HasNoLoops {
         /// The policy.
         kind: PolicyKind,
     },

@@ -1,10 +1,15 @@
-//! The trigger phrases: the authors' lists, how their loop reads them, and how ours does.
+//! The trigger phrases: the authors' lists, how their loop reads them, and how ours does. What the authors' phrases are
+//! called in other languages is in [`super::languages`].
 
 use serde::{Deserialize, Serialize};
 
+use super::languages::counterparts;
 use crate::trigger::{Matcher, Phrase, TriggerKind, Watch};
 
 /// The phrases that announce an affirmation, a reflection or a verification, by the authors' names.
+///
+/// In our reading a phrase of the authors' stands for its counterparts in other languages too; any other phrase only
+/// for itself. In the authors' reading every phrase does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keywords {
@@ -40,24 +45,20 @@ pub(crate) enum Leaning {
 }
 
 impl Keywords {
-    /// All phrases with their kinds: verification first, so that it wins a tie.
+    /// All phrases with their kinds, in all languages: verification first, so that it wins a tie.
     pub fn phrases(&self) -> Vec<Phrase> {
         let kinds = [
             (TriggerKind::Verification, &self.verify),
             (TriggerKind::Reflection, &self.negative),
             (TriggerKind::Affirmation, &self.positive),
         ];
-        kinds
-            .into_iter()
-            .flat_map(|(kind, list)| {
-                list.iter().map(move |text| Phrase { kind, text: text.clone() })
-            })
-            .collect()
+        kinds.into_iter().flat_map(|(kind, list)| phrases_of(kind, list)).collect()
     }
 
     /// Whether a phrase is empty.
     pub(crate) fn has_empty(&self) -> bool {
-        self.phrases().iter().any(|phrase| phrase.text.is_empty())
+        let lists = [&self.verify, &self.negative, &self.positive];
+        lists.into_iter().flatten().any(String::is_empty)
     }
 
     /// The authors' reading: substrings of the lower-cased text are counted; equal counts lean
@@ -87,16 +88,25 @@ impl Keywords {
     /// boundaries.
     pub(crate) fn verifies(&self, text: &str) -> bool {
         // One open window over the whole text: the matcher's own rules, applied everywhere.
-        let phrase = |text: &String| Phrase { kind: TriggerKind::Verification, text: text.clone() };
         let watch = Watch {
             delimiters: vec!["\n".into()],
             window_chars: u32::MAX,
-            phrases: self.verify.iter().map(phrase).collect(),
+            phrases: phrases_of(TriggerKind::Verification, &self.verify).collect(),
             from_next_break: false,
+            until: Vec::new(),
         };
         let mut matcher = Matcher::new(watch, "\n");
         matcher.push(text).or_else(|| matcher.finish()).is_some()
     }
+}
+
+/// The phrases of a list, each followed by its counterparts.
+fn phrases_of(kind: TriggerKind, list: &[String]) -> impl Iterator<Item = Phrase> {
+    let all = list.iter().flat_map(|text| {
+        let others = counterparts(text).iter().copied();
+        std::iter::once(text.as_str()).chain(others)
+    });
+    all.map(move |text| Phrase { kind, text: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -119,6 +129,27 @@ mod tests {
             assert_eq!(keywords.leaning(text), leaning, "{text:?}");
         }
         assert!(keywords.verifies_somewhere("the CHECKERBOARD"));
+    }
+
+    #[test]
+    fn the_authors_phrases_have_counterparts_and_others_have_none() {
+        let texts = |keywords: &Keywords| {
+            keywords.phrases().into_iter().map(|phrase| phrase.text).collect::<Vec<_>>()
+        };
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let keywords =
+            Keywords { verify: list(&["Check"]), negative: list(&["hmm"]), positive: Vec::new() };
+        let phrases = texts(&keywords);
+        assert_eq!(phrases[..2], ["Check", "检查"]);
+        assert_eq!(phrases.last().unwrap(), "hmm");
+        let all = texts(&Keywords::default());
+        assert!(
+            ["等等", "ちょっと待", "잠깐", "最终答案"].iter().all(|it| all.iter().any(|p| p == it))
+        );
+        let unique: std::collections::BTreeSet<&String> = all.iter().collect();
+        assert_eq!(unique.len(), all.len());
+        assert!(keywords.verifies("那么，让我检查一下。"));
+        assert!(!keywords.verifies_somewhere("让我检查一下。"), "the authors knew none");
     }
 
     #[test]

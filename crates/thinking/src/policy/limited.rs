@@ -9,20 +9,69 @@
 //! - Where the policy inside would ask the large writer again at the same place, the small one stands in for it; at the
 //!   next paragraph break the large one is asked again.
 //!
+//! Takeovers may be for the thought alone: once a mark that closes one is in the answer's text, all are passed over.
+//!
 //! With an overlap the small writer does not wait: it writes on provisionally while the large one is asked. What comes
 //! first counts, the large writer's first text or the end of the provisional stretch; see [`Action::Overlap`].
 //!
 //! No clock is here: how long is too long is said with the ask, and whoever carries it out tells when it was.
+//!
+//! An answer that goes round in a loop ([`crate::loops`]) is cut off in mid-proposal. The first time the large writer
+//! leads out of it, in the place of the small one: for the policy inside the small one wrote what it writes. The second
+//! time the answer ends.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr, VariantArray};
+
 use super::{
-    Action, Ask, Measured, Policy, PolicyEvent, Role, Targets, Why, baselines::Budget,
+    Action, Ask, End, Measured, Policy, PolicyEvent, Role, Targets, Why, baselines::Budget,
     target::Allowance,
 };
 use crate::{thinker::FinishReason, trigger::Watch};
 
-/// What takeovers may cost. By default whatever they do.
+/// Tokens that the large writer has to lead out of a loop: as many as the paper's longest recap.
+const LOOP_TOKENS: u32 = 200;
+
+/// What is done about an answer that goes round in a loop.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum LoopRule {
+    /// The large writer takes over; when it happens again, the answer ends.
+    HandOver,
+    /// The answer ends.
+    End,
+    /// Nothing.
+    #[default]
+    Off,
+}
+
+impl LoopRule {
+    /// Every rule.
+    pub const ALL: &'static [LoopRule] = LoopRule::VARIANTS;
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// What takeovers and loops may cost. By default whatever they do.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Limits {
     /// The longest time from the ask to the large writer's first text.
@@ -31,6 +80,31 @@ pub struct Limits {
     pub overlap_tokens: Option<u32>,
     /// What the answer is to come to.
     pub targets: Targets,
+    /// None once the thought is over. By default they go on in the answer proper, as in the authors' loop.
+    pub thought_only: bool,
+    /// What is done about loops.
+    pub loops: LoopRule,
+}
+
+/// The marks that close a thought.
+const CLOSING_MARKS: [&str; 4] = ["</think>", "</thinking>", "<|end_of_thought|>", "[/THINK]"];
+
+/// How far an answer's kept text is.
+#[derive(Debug, Default)]
+struct KeptText {
+    /// Its end, in which a mark may have begun.
+    end: String,
+    is_thought_over: bool,
+}
+
+impl KeptText {
+    fn push(&mut self, text: &str) {
+        self.end.push_str(text);
+        self.is_thought_over |= CLOSING_MARKS.iter().any(|mark| self.end.contains(mark));
+        let longest = CLOSING_MARKS.map(str::len).into_iter().max().unwrap_or(0);
+        let unneeded = self.end.len().saturating_sub(longest);
+        self.end.drain(..self.end.floor_char_boundary(unneeded));
+    }
 }
 
 /// A policy whose takeovers are given up where they cost too much. See the module.
@@ -40,8 +114,10 @@ pub struct Limited {
     allowance: Allowance,
     /// Who was asked last.
     writer: Role,
-    /// The small writer writes what the policy inside takes for the large one's.
-    stands_in: bool,
+    /// Who writes what the policy inside takes for the other one's, if anybody does.
+    stands_in: Option<Role>,
+    /// Loops that were found.
+    loops: u32,
     /// Takeovers that were beyond the targets.
     beyond: u32,
     /// Until a paragraph ends, the small writer is at a place that was passed over.
@@ -55,6 +131,9 @@ pub struct Limited {
     undecided: bool,
     /// As the policies count, so that what is written meanwhile never is too much.
     budget: Budget,
+    /// What the small and the large writer wrote last.
+    written: [String; 2],
+    kept: KeptText,
 }
 
 impl Limited {
@@ -65,7 +144,8 @@ impl Limited {
             limits,
             allowance: Allowance::new(limits.targets, max_tokens),
             writer: Role::Small,
-            stands_in: false,
+            stands_in: None,
+            loops: 0,
             beyond: 0,
             passed_over: false,
             stop: Vec::new(),
@@ -73,7 +153,34 @@ impl Limited {
             overlapping: false,
             undecided: false,
             budget: Budget::new(max_tokens),
+            written: Default::default(),
+            kept: KeptText::default(),
         }
+    }
+
+    /// Whether proposals are to be cut off where the answer goes round in a loop.
+    pub fn cuts_loops(&self) -> bool {
+        self.limits.loops != LoopRule::Off
+    }
+
+    /// How many loops were found.
+    pub fn loops(&self) -> u32 {
+        self.loops
+    }
+
+    /// Tells the policy inside, for which nobody stood in.
+    fn tell(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
+        let stood_in = self.stands_in.take();
+        let mut actions = self.inner.step(event);
+        for action in &mut actions {
+            if let (Action::Keep { role, .. }, Some(writer)) = (action, stood_in)
+                && *role == writer.other()
+            {
+                *role = writer;
+            }
+        }
+        self.note(&actions);
+        actions
     }
 
     /// Passes a takeover over: for the inner policy the large writer wrote nothing.
@@ -81,13 +188,11 @@ impl Limited {
         self.passed_over = true;
         self.budget.spend(0);
         let reason = FinishReason::MaxTokens;
-        let mut actions =
-            self.inner.step(PolicyEvent::Finished { text: "", tokens: 0, reason: &reason });
-        self.note(&actions);
+        let mut actions = self.tell(PolicyEvent::Finished { text: "", tokens: 0, reason: &reason });
         if let Some(Action::Ask(ask)) = actions.last_mut()
             && ask.role == Role::Large
         {
-            self.stands_in = true;
+            self.stands_in = Some(Role::Small);
             if ask.why == Why::Turn {
                 // It would have gone on to the answer's end.
                 ask.stop.push("\n\n".to_owned());
@@ -113,20 +218,25 @@ impl Limited {
         actions
     }
 
-    /// A takeover that is within the targets in part is asked for in part; what is not is passed over.
+    /// A takeover that is within the targets in part is asked for in part; what is not is passed over, and all behind a
+    /// thought where they are for that alone.
     fn afford(&mut self, actions: &mut Vec<Action>) {
         let Some(Action::Ask(ask)) = actions.last_mut() else { return };
         if ask.role != Role::Large {
             return;
         }
-        if let Some(grant) = self.allowance.grant(ask) {
+        let is_too_late = self.limits.thought_only && self.kept.is_thought_over;
+        if is_too_late {
+            // Not because of a target.
+        } else if let Some(grant) = self.allowance.grant(ask) {
             ask.max_tokens = grant.max_tokens;
             let within = [ask.first_text_within, grant.first_text_within];
             ask.first_text_within = within.into_iter().flatten().min();
             return;
+        } else {
+            self.beyond += 1;
         }
         actions.pop();
-        self.beyond += 1;
         let instead = self.pass_over().into_iter();
         // It was not asked, so there is nothing of it.
         actions.extend(
@@ -138,20 +248,46 @@ impl Limited {
         self.budget.spend(tokens);
         self.allowance.finished(self.writer, text.len(), tokens);
         self.overlapping = false;
+        text.clone_into(&mut self.written[self.writer as usize]);
         if self.writer == Role::Small {
             self.undecided = true;
             let mut breaks = self.watch.iter().flat_map(|watch| &watch.delimiters);
             self.passed_over &= !breaks.any(|delimiter| text.contains(delimiter.as_str()));
         }
-        let stood_in = std::mem::take(&mut self.stands_in);
-        let mut actions = self.inner.step(event);
-        for action in actions.iter_mut().filter(|_| stood_in) {
-            if let Action::Keep { role: role @ Role::Large, .. } = action {
-                *role = Role::Small;
-            }
+        self.tell(event)
+    }
+
+    /// The answer goes round in a loop: for the inner policy the stretch gave less than was asked for.
+    fn looped(&mut self, text: &str, tokens: u32) -> Vec<Action> {
+        self.loops += 1;
+        let reason = &FinishReason::MaxTokens;
+        let event = PolicyEvent::Finished { text, tokens, reason };
+        let mut actions = self.finished(event, text, tokens);
+        if self.loops == 1 && self.limits.loops == LoopRule::HandOver {
+            self.lead_out(&mut actions);
+        } else {
+            actions.retain(|action| matches!(action, Action::Keep { .. }));
+            actions.push(Action::End(End::Loop));
         }
-        self.note(&actions);
         actions
+    }
+
+    /// Asks the large writer for what the small one would go on with, if it is within the targets.
+    fn lead_out(&mut self, actions: &mut [Action]) {
+        let Some(Action::Ask(ask)) = actions.last_mut() else { return };
+        if ask.role == Role::Large {
+            return;
+        }
+        let max_tokens = ask.max_tokens.min(LOOP_TOKENS);
+        let (stop, watch) = (Vec::new(), None);
+        let takeover =
+            Ask { role: Role::Large, why: Why::Loop, max_tokens, stop, watch, ..ask.clone() };
+        if self.allowance.grant(&takeover).is_none() {
+            self.beyond += 1;
+            return;
+        }
+        self.stands_in = Some(Role::Large);
+        *ask = takeover;
     }
 
     /// What is kept of what was written.
@@ -159,6 +295,9 @@ impl Limited {
         for action in actions {
             if let Action::Keep { role, bytes } = action {
                 self.allowance.kept(*role, *bytes);
+                let written = self.written[*role as usize].as_str();
+                let kept = usize::try_from(*bytes).ok().and_then(|bytes| written.get(..bytes));
+                self.kept.push(kept.unwrap_or_default());
                 self.undecided &= *role != Role::Small;
             }
         }
@@ -174,6 +313,9 @@ impl Limited {
         }
         if let Some(watch) = &mut ask.watch {
             watch.from_next_break |= self.passed_over;
+            if self.limits.thought_only {
+                watch.until = CLOSING_MARKS.map(str::to_owned).to_vec();
+            }
         }
         if ask.why == Why::Turn {
             self.stop.clone_from(&ask.stop);
@@ -215,6 +357,7 @@ impl Policy for Limited {
     fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
         let mut actions = match event {
             PolicyEvent::Late => self.late(),
+            PolicyEvent::Looped { text, tokens } => self.looped(text, tokens),
             // The large writer's context may be the smaller one: then its stretch is over, and not the answer.
             PolicyEvent::Finished { text, tokens, reason: FinishReason::ContextFull }
                 if self.writer == Role::Large =>
@@ -235,7 +378,8 @@ impl Policy for Limited {
         self.afford(&mut actions);
         if let Some(Action::Ask(ask)) = actions.last_mut() {
             self.ask(ask);
-            if ask.role == Role::Large {
+            // Out of a loop the small writer is led, and does not go on with it meanwhile.
+            if ask.role == Role::Large && ask.why != Why::Loop {
                 actions.extend(self.overlap());
             }
         }

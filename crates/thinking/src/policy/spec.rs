@@ -11,10 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::{Map, Value};
 
 use super::{
-    Limited, Limits, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role, Solo,
-    Strict, StrictConfig, Targets, TokenPrices, baselines::Scheduled, config,
+    Limited, Limits, LoopRule, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role,
+    Solo, Strict, StrictConfig, Targets, TokenPrices, baselines::Scheduled, config,
 };
-use crate::names::nearest;
+use crate::{names::nearest, trigger::Watch};
 
 /// The large writer's share of a schedule by default: about the paper's.
 pub const DEFAULT_SHARE: f64 = 0.2;
@@ -139,6 +139,14 @@ impl PolicySpec {
         }
     }
 
+    /// What the small writer's ordinary turns are watched for, where they are.
+    pub fn watch(&self) -> Option<Watch> {
+        match &self.rules {
+            Rules::Strict(config) => config.watch(),
+            _ => None,
+        }
+    }
+
     /// The time for an answer that the parameters set, if any.
     pub fn deadline(&self) -> Option<Duration> {
         match &self.rules {
@@ -162,11 +170,17 @@ impl PolicySpec {
                 return Err(PolicyError::BadShare { share: share.to_string() });
             }
             Rules::Periodic { period_tokens: 0, .. } => Some(("period_tokens", "at least 1")),
-            _ if !kind.has_takeovers() && self.limits != Limits::default() => {
-                return Err(PolicyError::NoTakeovers { kind });
-            }
             _ => None,
         };
+        let Limits { loops, .. } = self.limits;
+        let without_loops = Limits { loops: LoopRule::Off, ..self.limits };
+        let wants_takeovers = loops == LoopRule::HandOver || without_loops != Limits::default();
+        if wants_takeovers && !kind.has_takeovers() {
+            return Err(PolicyError::NoTakeovers { kind });
+        }
+        if loops != LoopRule::Off && kind == PolicyKind::Paper {
+            return Err(PolicyError::HasNoLoops { kind });
+        }
         match fault.or_else(|| fault_of(&self.limits)) {
             Some((key, must_be)) => Err(PolicyError::BadValue { kind, key, must_be }),
             None => Ok(()),
@@ -201,6 +215,8 @@ impl PolicySpec {
         let bad = |why: serde_json::Error| PolicyError::BadParameter { kind, why: why.to_string() };
         let mut known = PolicySpec::new(kind, Preset::Reasoning).parameters().map_err(bad)?;
         known.extend(LIMIT_KEYS.map(|key| (key.to_owned(), Value::Null)));
+        let prices = serde_json::to_value(TokenPrices::default()).map_err(bad)?;
+        known.insert("prices".to_owned(), prices);
         match unknown {
             Unknown::Dropped => keep_known(&mut parameters, &known),
             Unknown::Refused => {
@@ -338,13 +354,15 @@ struct ScheduleNote {
 }
 
 /// The keys of [`LimitsNote`].
-const LIMIT_KEYS: [&str; 6] = [
+const LIMIT_KEYS: [&str; 8] = [
     "takeover_deadline_us",
     "overlap_tokens",
     "target_share",
     "target_latency_us",
     "target_cost",
     "prices",
+    "thought_only",
+    "loops",
 ];
 
 /// The limits among a policy's parameters; times in microseconds.
@@ -362,6 +380,11 @@ struct LimitsNote {
     target_cost: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prices: Option<TokenPrices>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    thought_only: bool,
+    /// Before there was a rule, nothing was done about loops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loops: Option<LoopRule>,
 }
 
 impl From<Limits> for LimitsNote {
@@ -375,6 +398,8 @@ impl From<Limits> for LimitsNote {
             target_latency_us: latency.map(micros),
             target_cost: cost.map(|(cost, _)| cost),
             prices: cost.map(|(_, prices)| prices),
+            thought_only: limits.thought_only,
+            loops: Some(limits.loops).filter(|rule| *rule != LoopRule::Off),
         }
     }
 }
@@ -389,6 +414,8 @@ impl From<LimitsNote> for Limits {
                 latency: note.target_latency_us.map(Duration::from_micros),
                 cost: note.target_cost.zip(note.prices),
             },
+            thought_only: note.thought_only,
+            loops: note.loops.unwrap_or_default(),
         }
     }
 }

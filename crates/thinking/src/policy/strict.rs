@@ -101,13 +101,16 @@ impl StrictConfig {
         None
     }
 
-    fn watch(&self) -> Watch {
-        Watch {
+    /// What the small writer's turns are watched for; nothing where every break hands over.
+    pub(super) fn watch(&self) -> Option<Watch> {
+        let watch = || Watch {
             delimiters: self.delimiters.clone(),
             window_chars: self.window_chars,
             phrases: self.keywords.phrases(),
             from_next_break: false,
-        }
+            until: Vec::new(),
+        };
+        (!self.every_break).then(watch)
     }
 }
 
@@ -172,7 +175,7 @@ impl Strict {
             why: Why::Turn,
             max_tokens: u32::MAX,
             stop: if every { self.config.delimiters.clone() } else { Vec::new() },
-            watch: (!every).then(|| self.config.watch()),
+            watch: self.config.watch(),
             provisional: false,
             first_text_within: None,
         };

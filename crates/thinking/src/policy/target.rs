@@ -90,7 +90,7 @@ impl fmt::Display for Target {
 }
 
 /// What a model's tokens cost, for a million of them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelPrices {
     /// Tokens that it reads.
@@ -114,7 +114,8 @@ impl ModelPrices {
 }
 
 /// What the tokens of both models cost.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TokenPrices {
     /// The small model's.
     pub small: ModelPrices,

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 use crate::{thinker::FinishReason, trigger::Watch};
 
 /// The two writers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Role {
     /// The small model, near the user.
     Small,
@@ -26,9 +28,12 @@ impl Role {
     }
 }
 
-/// Why a stretch is written by whom it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// Why a stretch is written by whom it is written. It is displayed as marks and summaries spell it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum Why {
     /// The writer's ordinary turn.
     Turn,
@@ -43,9 +48,12 @@ pub enum Why {
     /// Takeover after, or extended by, a verification.
     Verification,
     /// Takeover because the small model reflects without end.
+    #[strum(to_string = "excessive reflection")]
     ExcessiveReflection,
     /// Takeover by a baseline's schedule (random, periodic).
     Schedule,
+    /// Takeover because the answer goes round in a loop.
+    Loop,
     /// The sentence a policy inserts; no model wrote it.
     Recap,
 }
@@ -71,6 +79,15 @@ pub enum PolicyEvent<'a> {
     /// [`Ask::first_text_within`], or the large writer is out and will send none. Nothing of it can be kept, and
     /// whoever asked goes on without it. [`Limited`](super::Limited) knows what to do then, whatever the policy inside.
     Late,
+    /// The proposal last asked for is cut off here, because the answer's text goes round in a loop. It is still being
+    /// written. Told where [`Limited::cuts_loops`](super::Limited::cuts_loops); it knows what to do then, whatever the
+    /// policy inside.
+    Looped {
+        /// All of it that is shown.
+        text: &'a str,
+        /// Its tokens.
+        tokens: u32,
+    },
     /// The text last inserted is committed.
     Inserted {
         /// The tokens it took.
@@ -97,7 +114,7 @@ pub enum Action {
         /// Why.
         why: Why,
     },
-    /// Ask a writer to go on. Answered by [`PolicyEvent::Finished`], or by [`PolicyEvent::Late`].
+    /// Ask a writer to go on. Answered by [`PolicyEvent::Finished`], [`PolicyEvent::Late`] or [`PolicyEvent::Looped`].
     Ask(Ask),
     /// Let the small writer write on provisionally while the large one, just asked, has no text. If the large
     /// writer's first text (or its end) comes first, the provisional text is dropped and no event tells of it. If the
@@ -143,6 +160,8 @@ pub enum End {
     Deadline,
     /// The caller cancelled.
     Cancelled,
+    /// Its text goes round in a loop.
+    Loop,
 }
 
 /// What was measured of an answer up to an event, for policies that keep to a time.

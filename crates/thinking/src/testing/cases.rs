@@ -236,6 +236,7 @@ fn likely_watch(text: &str) -> Watch {
         window_chars: 80,
         phrases: phrases.collect(),
         from_next_break: false,
+        until: Vec::new(),
     }
 }
 

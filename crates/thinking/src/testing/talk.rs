@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::case::{KitSettings, Outcome};
 use crate::thinker::{
     Append, Code, Command, Event, Failure, Finished, Open, Opened, Propose, Session, TextHash,
-    Thinker, Warmed,
+    Thinker, ThoughtStart, Warmed,
 };
 
 /// A conversation with a session that checks every answer against the contract.
@@ -51,6 +51,7 @@ impl<'a> Talk<'a> {
             committed: committed.into(),
             sampling: self.settings.sampling,
             deadline,
+            thought: ThoughtStart::Unknown,
         })
     }
 

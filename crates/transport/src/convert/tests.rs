@@ -14,6 +14,11 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
+/// What is one line after it came over the wire.
+fn line() -> impl Strategy<Value = String> {
+    text().prop_map(|text| one_line(&text))
+}
+
 fn kind() -> impl Strategy<Value = TriggerKind> {
     select(vec![TriggerKind::Affirmation, TriggerKind::Reflection, TriggerKind::Verification])
 }
@@ -32,24 +37,30 @@ prop_compose! {
 }
 
 fn prompt() -> impl Strategy<Value = Prompt> {
-    prop_oneof![vec(message(), 0..4).prop_map(Prompt::Messages), text().prop_map(Prompt::Raw)]
+    prop_oneof![vec(message(), 1..4).prop_map(Prompt::Messages), text().prop_map(Prompt::Raw)]
 }
 
 const FURTHEST_MS: u64 = 365 * 24 * 3_600_000;
 
+fn thought() -> impl Strategy<Value = ThoughtStart> {
+    use ThoughtStart::{Open, Over, Unknown, Unopened};
+    prop_oneof![Just(Unknown), Just(Unopened), Just(Open), Just(Over)]
+}
+
 prop_compose! {
-    fn opening()(question_id in text(), prompt in prompt(), committed in text(),
-                 sampling in sampling(), deadline_ms in option::of(0..=FURTHEST_MS)) -> Open {
+    fn opening()(question_id in line(), prompt in prompt(), committed in text(),
+                 sampling in sampling(), deadline_ms in option::of(0..=FURTHEST_MS),
+                 thought in thought()) -> Open {
         let deadline = deadline_ms.map(Duration::from_millis);
-        Open { question_id, prompt, committed, sampling, deadline }
+        Open { question_id, prompt, committed, sampling, deadline, thought }
     }
 }
 
 prop_compose! {
     fn watch()(delimiters in vec(text(), 0..3), window_chars: u32, from_next_break: bool,
-               phrases in vec((kind(), text()), 0..4)) -> Watch {
+               phrases in vec((kind(), text()), 0..4), until in vec(text(), 0..2)) -> Watch {
         let phrases = phrases.into_iter().map(|(kind, text)| Phrase { kind, text }).collect();
-        Watch { delimiters, window_chars, phrases, from_next_break }
+        Watch { delimiters, window_chars, phrases, from_next_break, until }
     }
 }
 
@@ -72,10 +83,11 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 prop_compose! {
-    fn card()(name in text(), family in text(), parameters: u64, quantisation in text(),
-              context_tokens: u32, device in text(), tokenizer_fingerprint in text()) -> ModelCard {
+    fn card()(name in line(), family in line(), parameters: u64, quantisation in line(),
+              context_tokens: u32, device in line(), tokenizer_fingerprint in line(),
+              thought in thought()) -> ModelCard {
         ModelCard {
-            name, family, parameters, quantisation, context_tokens, device, tokenizer_fingerprint,
+            name, family, parameters, quantisation, context_tokens, device, tokenizer_fingerprint, thought,
         }
     }
 }
@@ -114,7 +126,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    pub(crate) fn failing()(code in select(CODES.to_vec()), message in text(),
+    pub(crate) fn failing()(code in select(CODES.to_vec()), message in line(),
                  retry_after_ms in option::of(any::<u64>())) -> Failure {
         Failure { retry_after_ms, ..Failure::new(code, message) }
     }
@@ -241,7 +253,7 @@ fn wire_open(change: impl FnOnce(&mut wire::Open)) -> wire::Command {
 }
 
 #[test]
-fn another_version_and_two_prompts_are_refused() {
+fn another_version_two_prompts_and_none_are_refused() {
     for version in [0, 2, u32::MAX] {
         let open = wire_open(|open| open.protocol_version = version);
         let failure = command_from_wire(open).unwrap_err();
@@ -253,11 +265,48 @@ fn another_version_and_two_prompts_are_refused() {
         open.messages.push(wire::Message::default());
     });
     refusal(command_from_wire(both), "both messages and raw_prompt");
+    refusal(command_from_wire(wire_open(|_| {})), "neither messages nor raw_prompt");
+}
+
+/// Sets a terminal's title, turns the reading direction around and begins a line of its own.
+const HOSTILE: &str = "a\x1b]0;title\x07\nerror: \u{202e}b\u{9b}2J";
+const SHOWN: &str = "a\u{fffd}]0;title\u{fffd} error: \u{fffd}b\u{fffd}2J";
+
+#[test]
+fn names_and_reasons_can_be_shown_from_here_on() {
+    let hostile = || HOSTILE.to_owned();
+    let card = card_from_wire(wire::ModelCard {
+        name: hostile(),
+        family: hostile(),
+        quantisation: hostile(),
+        device: hostile(),
+        tokenizer_fingerprint: hostile(),
+        ..wire::ModelCard::default()
+    });
+    let ModelCard { name, family, quantisation, device, tokenizer_fingerprint, .. } = card;
+    for shown in [name, family, quantisation, device, tokenizer_fingerprint] {
+        assert_eq!(shown, SHOWN);
+    }
+    let failed = wire::Failed { message: hostile(), ..wire::Failed::default() };
+    assert_eq!(failure_from_wire(failed).message, SHOWN);
+    let open = wire_open(|open| {
+        open.question_id = hostile();
+        open.raw_prompt = Some(hostile());
+    });
+    let Ok(Some(Command::Open(open))) = command_from_wire(open) else { panic!() };
+    assert_eq!((open.question_id.as_str(), open.prompt), (SHOWN, Prompt::Raw(hostile())));
+    let delta = wire::Delta { text: hostile(), ..wire::Delta::default() };
+    let event = wire::Event { event: Some(wire::event::Event::Delta(delta)) };
+    let Ok(Some(Event::Delta(delta))) = event_from_wire(event) else { panic!() };
+    assert_eq!(delta.text, HOSTILE, "an answer is what was written");
 }
 
 #[test]
 fn a_deadline_beyond_all_clocks_is_a_year() {
-    let open = wire_open(|open| open.deadline_ms = Some(u64::MAX));
+    let open = wire_open(|open| {
+        open.deadline_ms = Some(u64::MAX);
+        open.raw_prompt = Some("?".into());
+    });
     let Ok(Some(Command::Open(open))) = command_from_wire(open) else { panic!() };
     assert_eq!(open.deadline, Some(FURTHEST_DEADLINE));
     let far = Command::Open(Open { deadline: Some(Duration::MAX), ..open });

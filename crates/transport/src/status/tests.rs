@@ -84,7 +84,7 @@ fn other_servers_statuses_find_their_place() {
         (Status::unimplemented(""), Code::Unavailable, "is not a specthink node"),
         (Status::permission_denied("no"), Code::Unauthenticated, "no"),
         (Status::cancelled(""), Code::Unavailable, "without a reason (Cancelled)"),
-        (Status::data_loss("a\nb"), Code::Internal, "a b"),
+        (Status::data_loss("a\nb\x1b[2J"), Code::Internal, "a b\u{fffd}[2J"),
         (
             Status::unknown("grpc-status header missing, mapped from HTTP status code 200"),
             Code::Unavailable,

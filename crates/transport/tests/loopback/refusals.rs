@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
 use thinking::{
     testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
     thinker::{Append, Code, Command, Event, Failure, Thinker},
@@ -35,7 +36,8 @@ async fn a_missing_or_wrong_token_is_named() {
     assert_eq!(
         missing.message,
         format!(
-            "http://127.0.0.1:{}: the node asks for a token: give one with --token-file",
+            "http://127.0.0.1:{}: the node asks for a token: give one with --token-file, or its own with \
+             --small-token-file or --large-token-file",
             node.port
         )
     );
@@ -99,6 +101,40 @@ async fn certificates_must_be_trusted_on_both_sides() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_nodes_certificate_is_told_with_its_mend() {
+    let pki = Pki::new();
+    pki.sign("expired", &["127.0.0.1"], |params| params.not_after = date_time_ymd(2024, 3, 1));
+    pki.sign("early", &["127.0.0.1"], |params| params.not_before = date_time_ymd(2999, 1, 1));
+    pki.sign("other", &["gpu.example.org", "10.0.0.7"], |_| {});
+    let client = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    pki.sign("client", &["127.0.0.1"], client);
+    for (name, words) in [
+        ("expired", "expired at 2024-03-01T00:00:00Z (it is "),
+        ("early", "is valid from 2999-01-01T00:00:00Z on (it is "),
+        ("other", "is not for 127.0.0.1 but for gpu.example.org, 10.0.0.7: "),
+        ("client", "is not made for a server: "),
+        ("ca", "is an authority's own: "),
+    ] {
+        let node = Node::with(scripted(), |config| {
+            let (cert, key) = (format!("{name}.pem"), format!("{name}.key"));
+            let (cert, key) = (pki.file(&cert), pki.file(&key));
+            config.tls = Some(ServerTls { cert, key, client_ca: None });
+        })
+        .await;
+        let address = format!("https://127.0.0.1:{}", node.port).parse().unwrap();
+        let tls = ClientTls { ca: Some(pki.file("ca.pem")), identity: None };
+        let remote = Remote::new(RemoteConfig { tls, ..RemoteConfig::new(address) }).unwrap();
+        // The line holds the time, so that two of them may differ.
+        let failure = failure_of_open(&remote).await;
+        assert_eq!(failure.code, Code::Unauthenticated, "{failure}");
+        assert!(failure.message.contains(words), "{failure}");
+        assert!(!failure.message.contains("--tls-ca"), "{failure}");
+    }
+}
+
+#[tokio::test]
 async fn tls_asked_of_a_node_without_it_says_so() {
     let (node, pki) = (Node::start(scripted()).await, Pki::new());
     let address = format!("https://127.0.0.1:{}", node.port).parse().unwrap();
@@ -130,6 +166,8 @@ async fn plain_text_does_not_leave_the_machine_unasked() {
     assert!(ServerConfig { insecure: true, ..config }.check(address).is_ok());
 }
 
+const OLD_ENCRYPTED: &str = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED";
+
 #[tokio::test]
 async fn files_that_do_not_work_are_named() {
     let pki = Pki::new();
@@ -140,11 +178,22 @@ async fn files_that_do_not_work_are_named() {
     };
     check(pki.file("server.pem"), pki.file("server.key")).unwrap();
     let missing = pki.file("none.pem");
+    let passphrase = "has a passphrase, for which nobody is asked";
+    let encrypted = |name, begin: &str| {
+        std::fs::write(pki.file(name), format!("{begin}\nMIH0\n")).unwrap();
+        pki.file(name)
+    };
     for (cert, key, words) in [
         (missing.clone(), pki.file("server.key"), "cannot read the certificate"),
         (pki.file("server.key"), pki.file("server.key"), "holds no certificate"),
         (pki.file("server.pem"), pki.file("server.pem"), "holds no private key"),
         (pki.file("server.pem"), pki.file("client.key"), "cannot set up TLS"),
+        (
+            pki.file("server.pem"),
+            encrypted("pkcs8", "-----BEGIN ENCRYPTED PRIVATE KEY-----"),
+            passphrase,
+        ),
+        (pki.file("server.pem"), encrypted("old", OLD_ENCRYPTED), passphrase),
     ] {
         let line = check(cert, key).unwrap_err().to_string();
         assert!(line.contains(words) && !line.contains('\n'), "{line}");

@@ -16,7 +16,7 @@ use rcgen::{
 use tempfile::TempDir;
 use thinking::thinker::{
     Command, Delta, Event, Failure, ModelCard, Open, Opened, Prompt, Propose, Sampling, Session,
-    SessionServer, TextHash, Thinker, Warmed,
+    SessionServer, TextHash, Thinker, ThoughtStart, Warmed,
 };
 use tokio::{
     net::TcpListener,
@@ -83,6 +83,7 @@ pub(crate) fn card() -> ModelCard {
         context_tokens: 1 << 20,
         device: "cpu".into(),
         tokenizer_fingerprint: "pieces".into(),
+        thought: ThoughtStart::Unknown,
     }
 }
 
@@ -93,6 +94,7 @@ pub(crate) fn open() -> Command {
         committed: String::new(),
         sampling: Sampling::default(),
         deadline: None,
+        thought: ThoughtStart::Unknown,
     })
 }
 
@@ -219,10 +221,11 @@ async fn gated_session(gates: &Gates, mut server: SessionServer) -> Option<()> {
 /// A certificate authority of the test's own, and what it signed.
 pub(crate) struct Pki {
     folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Pki {
-    /// Writes `ca.pem`, and for `server` (127.0.0.1, localhost) and `client` a certificate and a key.
+    /// Writes `ca.pem` and `ca.key`, and for `server` (127.0.0.1, localhost) and `client` a certificate and a key.
     pub(crate) fn new() -> Pki {
         let folder = TempDir::new().unwrap();
         let ca_key = KeyPair::generate().unwrap();
@@ -231,21 +234,35 @@ impl Pki {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         params.distinguished_name = named("authority");
         let ca = params.self_signed(&ca_key).unwrap();
-        let issuer = Issuer::new(params, ca_key);
-        let write = |name: &str, text: String| {
-            std::fs::write(folder.path().join(name), text).unwrap();
-        };
-        write("ca.pem", ca.pem());
+        let ca_key_pem = ca_key.serialize_pem();
+        let pki = Pki { folder, issuer: Issuer::new(params, ca_key) };
+        pki.write("ca.pem", ca.pem());
+        pki.write("ca.key", ca_key_pem);
         for name in ["server", "client"] {
-            let key = KeyPair::generate().unwrap();
-            let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-            let mut params = CertificateParams::new(names).unwrap();
-            params.distinguished_name = named(name);
-            let cert = params.signed_by(&key, &issuer).unwrap();
-            write(&format!("{name}.pem"), cert.pem());
-            write(&format!("{name}.key"), key.serialize_pem());
+            pki.sign(name, &["localhost", "127.0.0.1"], |_| {});
         }
-        Pki { folder }
+        pki
+    }
+
+    /// Writes a certificate for these names, changed before it is signed, and its key.
+    pub(crate) fn sign(
+        &self,
+        name: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name = named(name);
+        change(&mut params);
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        self.write(&format!("{name}.pem"), cert.pem());
+        self.write(&format!("{name}.key"), key.serialize_pem());
+    }
+
+    fn write(&self, name: &str, text: String) {
+        std::fs::write(self.file(name), text).unwrap();
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

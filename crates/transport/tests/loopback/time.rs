@@ -1,8 +1,14 @@
 //! Signs of life and their absence, in simulated time: the clock jumps whenever all wait for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use thinking::thinker::{Code, Event, Thinker as _, Traffic};
+use thinking::thinker::{Code, Event, Session, Thinker, Traffic};
 use tokio::time::{Instant, sleep, timeout};
 use transport::{Remote, RemoteConfig};
 
@@ -43,6 +49,51 @@ async fn a_node_that_falls_silent_is_given_up() {
     let waited = begin.elapsed();
     assert!(waited >= Duration::from_secs(19) && waited < Duration::from_secs(30), "{waited:?}");
     assert!(gated.computed() == 0);
+}
+
+/// A Thinker with a loop of its own that goes round, or hangs.
+struct Looping {
+    gated: Gated,
+    turns: AtomicU64,
+    turns_more: u64,
+}
+
+impl Looping {
+    async fn node(turns_more: u64) -> Node {
+        let (gated, turns) = (Gated::new(), AtomicU64::new(0));
+        Node::start(Arc::new(Looping { gated, turns, turns_more })).await
+    }
+}
+
+impl Thinker for Looping {
+    fn session(&self) -> Session {
+        self.gated.session()
+    }
+
+    fn pulse(&self) -> Option<u64> {
+        Some(self.turns.fetch_add(self.turns_more, Ordering::Relaxed))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_model_hangs_gives_no_sign_of_life() {
+    let node = Looping::node(0).await;
+    let mut session = opened(&node.remote()).await;
+    session.commands.send(propose(10)).await.unwrap();
+    let begin = Instant::now();
+    let Some(Event::Failed(failure)) = session.events.recv().await else { panic!() };
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(failure.message.contains("has been silent for 20s"), "{failure}");
+    let waited = begin.elapsed();
+    assert!(waited >= Duration::from_secs(40) && waited < Duration::from_secs(60), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_model_goes_round_is_waited_for() {
+    let node = Looping::node(1).await;
+    let mut session = opened(&node.remote()).await;
+    session.commands.send(propose(10)).await.unwrap();
+    assert!(timeout(HOUR, session.events.recv()).await.is_err(), "an hour of nothing");
 }
 
 #[tokio::test(start_paused = true)]

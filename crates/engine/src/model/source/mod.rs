@@ -15,7 +15,18 @@ use text::GgufMetadata;
 use super::{config::ModelConfig, tensors::TensorId, weight::Weight};
 use crate::error::LoadError;
 
-pub(super) use self::{gguf::GgufSource, hf::HfSource, random::RandomSource};
+pub use self::gguf::gguf_parts;
+pub(super) use self::{
+    gguf::{GgufSource, files, whole_stem},
+    hf::HfSource,
+    random::RandomSource,
+};
+
+/// Whether these are the first bytes of a Git LFS pointer, which stands for a file that was not fetched
+/// (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
+fn is_lfs_pointer(beginning: &[u8]) -> bool {
+    beginning.starts_with(b"version https://git-lfs.github.com/spec/")
+}
 
 /// How a model is loaded.
 #[derive(Debug, Clone)]
@@ -40,7 +51,7 @@ impl Default for LoadOptions {
 pub enum TokenizerSource {
     /// A tokenizer.json, which may be missing.
     Json(PathBuf),
-    /// The `tokenizer.*` keys of a GGUF file.
+    /// The `tokenizer.*` keys of a GGUF file, and `general.architecture`.
     Gguf(GgufMetadata),
 }
 

@@ -28,6 +28,8 @@ const LONGEST_MS: f64 = 2_000.0;
 struct Line<'a> {
     policy: &'a PolicyResults,
     questions: Vec<(&'a str, Vec<Vec<f64>>)>,
+    /// How many round trips of the grid the line reaches: from there on an answer would have gone another way.
+    reach: usize,
 }
 
 pub(super) fn figure(data: &Data<'_>) -> Figure {
@@ -58,7 +60,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     let lines: Vec<Line<'_>> =
         data.results.policies.iter().filter_map(|policy| Line::new(data, policy, &grid)).collect();
     for line in &lines {
-        for (at, rtt_ms) in grid.iter().enumerate() {
+        for (at, rtt_ms) in grid.iter().enumerate().take(line.reach) {
             let median = line.median(at);
             let answers: usize = line.questions.iter().map(|(_, answers)| answers.len()).sum();
             table.push([
@@ -105,12 +107,12 @@ fn grid() -> Vec<f64> {
     (0..GRID).map(|n| FLOOR_MS * (f64::from(n) * step).exp()).collect()
 }
 
-/// What a recording would take over a link of this round trip, in milliseconds.
+/// What a recording would take over a link of this round trip, in milliseconds, if it would not go another way.
 fn replayed_ms(recording: &Recording, rtt_ms: f64) -> Option<f64> {
     let rtt = Duration::from_secs_f64(rtt_ms / 1e3);
     let link = LinkProfile { rtt, ..LinkProfile::default() };
     let replayed = replay(recording, &Conditions::over(link, SEED)).ok()?;
-    Some(ms(replayed.time.total_us))
+    replayed.diverged.is_none().then(|| ms(replayed.time.total_us))
 }
 
 impl<'a> Line<'a> {
@@ -121,17 +123,17 @@ impl<'a> Line<'a> {
         let group = data.groups.iter().find(recorded)?;
         let mut questions = Vec::new();
         for question in &group.questions {
-            let over_grid = |recording: &Recording| {
-                grid.iter()
-                    .map(|rtt_ms| replayed_ms(recording, *rtt_ms))
-                    .collect::<Option<Vec<_>>>()
+            let over_grid = |recording: &Recording| -> Vec<f64> {
+                grid.iter().map_while(|rtt_ms| replayed_ms(recording, *rtt_ms)).collect()
             };
-            let answers: Vec<Vec<f64>> = question.recordings.iter().filter_map(over_grid).collect();
+            let answers: Vec<Vec<f64>> = question.recordings.iter().map(over_grid).collect();
             if !answers.is_empty() {
                 questions.push((question.id, answers));
             }
         }
-        (!questions.is_empty()).then_some(Line { policy, questions })
+        let answers = questions.iter().flat_map(|(_, answers)| answers);
+        let reach = answers.map(Vec::len).min()?;
+        Some(Line { policy, questions, reach })
     }
 
     fn median(&self, at: usize) -> Option<Estimate> {
@@ -143,6 +145,7 @@ impl<'a> Line<'a> {
     /// Where this line crosses another one, on the questions that both have: the round trip in milliseconds, and
     /// whether this one is above beyond it.
     fn crossing(&self, other: &Line<'a>, grid: &[f64]) -> Option<(Estimate, bool)> {
+        let grid = &grid[..self.reach.min(other.reach)];
         let theirs = |id: &str| other.questions.iter().find(|(other, _)| *other == id);
         let pairs: Vec<[&Vec<Vec<f64>>; 2]> =
             self.questions.iter().filter_map(|(id, ours)| Some([ours, &theirs(id)?.1])).collect();
@@ -152,7 +155,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The first crossing of two medians over the grid, by a straight line in the logarithm of the round trip.
+/// The first crossing of two medians over the grid that both reach, by a straight line in the logarithm of the round
+/// trip.
 fn crossing(drawn: &[&[&Vec<Vec<f64>>; 2]], grid: &[f64]) -> Option<(f64, bool)> {
     let median = |side: usize, at: usize| {
         stats::median(drawn.iter().flat_map(|pair| pair[side].iter().map(|answer| answer[at])))
@@ -188,6 +192,16 @@ fn notes(data: &Data<'_>, lines: &[Line<'_>], grid: &[f64]) -> Vec<String> {
                 continue;
             }
             notes.push(in_words(line, other, grid));
+        }
+    }
+    for line in lines {
+        if let Some(ends_ms) = grid.get(line.reach) {
+            notes.push(format!(
+                "The line of {} ends before {} ms: over slower links some of its answers would have gone another way, \
+                 since a limit of time would have passed.",
+                line.policy.label,
+                shown(*ends_ms)
+            ));
         }
     }
     let without: Vec<String> = data
@@ -241,12 +255,14 @@ fn in_words(line: &Line<'_>, other: &Line<'_>, grid: &[f64]) -> String {
             )
         }
         None => {
-            let last = grid.len() - 1;
+            let Some(last) = line.reach.min(other.reach).checked_sub(1) else {
+                return format!("{ours} and {theirs} have no round trip in common.");
+            };
             let above = line.median(last).map(|m| m.value) > other.median(last).map(|m| m.value);
             let which = if above { "slower" } else { "faster" };
             format!(
                 "{ours} and {theirs} do not cross: none up to {} ms; {ours} is {which} at all of them.",
-                shown(LONGEST_MS)
+                round(grid[last])
             )
         }
     }

@@ -9,6 +9,7 @@ use crate::{
         table::{Table, Value, estimated, shown},
     },
     stats,
+    sweep::uncounted,
 };
 
 const UP: &str = "up: on the wire";
@@ -101,10 +102,13 @@ fn notes(data: &Data<'_>) -> Vec<String> {
     data.policies().iter().filter_map(note).collect()
 }
 
-/// Bytes up and down for each graded answer, as the proxy counted them.
+/// Bytes up and down for each graded answer, as the proxy counted them; absent where some answers' were not noted.
 pub(super) fn on_the_wire(group: &Group<'_>) -> Option<(f64, f64)> {
     let traffic = || group.cells.iter().flat_map(|cell| &cell.traffic);
     traffic().next()?;
+    if group.cells.iter().any(|cell| uncounted(cell.rows.iter(), &cell.traffic) > 0) {
+        return None;
+    }
     let (up, down) =
         traffic().fold((0, 0), |sum, one| (sum.0 + one.up_bytes, sum.1 + one.down_bytes));
     let answers = group.graded().max(1) as f64;

@@ -6,9 +6,11 @@ use std::collections::HashMap;
 use candle_core::quantized::gguf_file::Value;
 use text::{GgufMetadata, GgufValue};
 
-/// The keys that a tokenizer and a chat template are made from.
+/// The keys that a tokenizer and a chat template are made from, and the architecture, by which a tokenizer is cut whose
+/// file does not say how.
 pub(super) fn of_tokenizer(metadata: HashMap<String, Value>) -> GgufMetadata {
-    let of_tokenizer = metadata.into_iter().filter(|(key, _)| key.starts_with("tokenizer."));
+    let is_wanted = |key: &str| key.starts_with("tokenizer.") || key == "general.architecture";
+    let of_tokenizer = metadata.into_iter().filter(|(key, _)| is_wanted(key));
     of_tokenizer.map(|(key, value)| (key, converted(value))).collect()
 }
 
@@ -61,10 +63,18 @@ mod tests {
 
     #[test]
     fn only_what_is_about_the_tokenizer_is_kept() {
-        let metadata = ["tokenizer.ggml.model", "tokenizer.chat_template", "llama.block_count"]
-            .map(|key| (key.to_owned(), Value::U32(1)));
+        let keys = [
+            "tokenizer.ggml.model",
+            "tokenizer.chat_template",
+            "llama.block_count",
+            "general.architecture",
+        ];
+        let metadata = keys.map(|key| (key.to_owned(), Value::U32(1)));
         let mut kept: Vec<String> = of_tokenizer(HashMap::from(metadata)).into_keys().collect();
         kept.sort_unstable();
-        assert_eq!(kept, ["tokenizer.chat_template", "tokenizer.ggml.model"]);
+        assert_eq!(
+            kept,
+            ["general.architecture", "tokenizer.chat_template", "tokenizer.ggml.model"]
+        );
     }
 }

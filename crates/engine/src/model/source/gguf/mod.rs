@@ -1,10 +1,13 @@
 //! Weights from a GGUF file, on disk or in memory. They stay in the file's blocks, but for formats
 //! whose CPU kernels are scalar: those are repacked, where there is no kernel of our own.
 
+mod alignment;
 mod config;
 mod metadata;
+mod split;
 
 use std::{
+    collections::HashMap,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
@@ -14,12 +17,12 @@ use candle_core::{
     quantized::{
         GgmlDType, QTensor,
         ggml_file::qtensor_from_ggml,
-        gguf_file::{Content, TensorInfo},
+        gguf_file::{Content, TensorInfo, Value},
     },
 };
 
 use self::config::TensorFacts;
-use super::{LoadOptions, Opened, TensorSource, TokenizerSource};
+use super::{LoadOptions, Opened, TensorSource, TokenizerSource, is_lfs_pointer};
 use crate::{
     error::LoadError,
     model::{
@@ -30,16 +33,22 @@ use crate::{
     },
 };
 
-const ROPE_FACTORS: &str = "rope_freqs.weight";
-/// Writers put the general keys first; the vocabulary, which takes megabytes, comes after them.
-const ALIGNMENT_WITHIN: u64 = 1 << 16;
+pub use self::split::gguf_parts;
+pub(crate) use self::split::{files, whole_stem};
 
-/// An open GGUF file.
+const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// As much of a file as shows what it is, in bytes.
+const BEGINNING: u64 = 64;
+
+/// An open GGUF file, or the open parts of one.
 pub(crate) struct GgufSource<R> {
-    /// What messages call it.
+    /// The first part, what messages call the whole.
     path: PathBuf,
-    file: R,
-    content: Content,
+    parts: Vec<Part<R>>,
+    /// Each tensor with the part that it is in.
+    tensors: HashMap<String, (usize, TensorInfo)>,
+    /// Of the first part: the others have none of their own.
+    metadata: HashMap<String, Value>,
     device: Device,
     family: Family,
     heads: usize,
@@ -47,25 +56,44 @@ pub(crate) struct GgufSource<R> {
     tied: bool,
 }
 
+struct Part<R> {
+    /// What messages call it.
+    path: PathBuf,
+    file: R,
+    /// Where the tensors' bytes begin.
+    data_start: u64,
+}
+
 impl<R: Read + Seek> GgufSource<R> {
-    /// Reads the file's header and checks that the whole file is there.
+    /// Reads the headers of a file's parts, or of the one file, and checks that they are whole.
     pub(crate) fn open(
-        path: &Path,
-        mut file: R,
+        files: Vec<(PathBuf, R)>,
         options: &LoadOptions,
     ) -> Result<Opened<Self>, LoadError> {
+        let path = files.first().map(|(path, _)| path.clone()).unwrap_or_default();
         if options.dtype.is_some() {
             return Err(LoadError::Options(format!(
                 "{} says itself what its weights are held in; leave the dtype out",
                 path.display()
             )));
         }
-        let content = read_header(path, &mut file)?;
-        let family = config::family(path, &content.metadata)?;
+        let (mut parts, mut tensors, mut metadata) = (Vec::new(), HashMap::new(), HashMap::new());
+        for (part, (path, mut file)) in files.into_iter().enumerate() {
+            let content = read_header(&path, &mut file)?;
+            let infos = content.tensor_infos.into_iter();
+            tensors.extend(infos.map(|(name, info)| (name, (part, info))));
+            if part == 0 {
+                metadata = content.metadata;
+            }
+            parts.push(Part { path, file, data_start: content.tensor_data_offset });
+        }
+        check_parts(&path, &metadata, parts.len())?;
+        let family = config::family(&path, &metadata)?;
         let mut source = GgufSource {
-            path: path.to_owned(),
-            file,
-            content,
+            path: path.clone(),
+            parts,
+            tensors,
+            metadata,
             device: options.device.clone(),
             family,
             heads: 0,
@@ -73,11 +101,11 @@ impl<R: Read + Seek> GgufSource<R> {
             tied: false,
         };
         let facts = source.facts()?;
-        let config = config::read(path, &source.content.metadata, family, facts)?;
+        let config = config::read(&path, &source.metadata, family, facts)?;
         (source.heads, source.kv_heads) = (config.heads, config.kv_heads);
         source.tied = config.tied;
         let quantisation = source.quantisation();
-        let metadata = std::mem::take(&mut source.content.metadata);
+        let metadata = std::mem::take(&mut source.metadata);
         let tokenizer = TokenizerSource::Gguf(metadata::of_tokenizer(metadata));
         Ok(Opened { config, source, tokenizer, quantisation, dtype: DType::F32 })
     }
@@ -97,16 +125,15 @@ impl<R: Read + Seek> GgufSource<R> {
         };
         let has_bias = |role| {
             let id = TensorId { role, layer: 0, bias: true };
-            self.content.tensor_infos.contains_key(&id.gguf_name())
+            self.tensors.contains_key(&id.gguf_name())
         };
         let bias = Biases {
             qkv: self.family == Family::Qwen2 || has_bias(Role::Query),
             output: has_bias(Role::Output),
             mlp: has_bias(Role::Gate),
         };
-        let has_head =
-            self.content.tensor_infos.contains_key(&TensorId::new(Role::Head, 0).gguf_name());
-        let rope_factors = match self.content.tensor_infos.contains_key(ROPE_FACTORS) {
+        let has_head = self.tensors.contains_key(&TensorId::new(Role::Head, 0).gguf_name());
+        let rope_factors = match self.tensors.contains_key(ROPE_FACTORS) {
             true => {
                 let factors = self.float_tensor(ROPE_FACTORS, &Device::Cpu)?;
                 Some(factors.flatten_all().and_then(|f| f.to_vec1()).map_err(|e| self.device(e))?)
@@ -118,13 +145,13 @@ impl<R: Read + Seek> GgufSource<R> {
 
     /// What people call the file's quantisation; by its largest share where it does not say.
     fn quantisation(&self) -> String {
-        let file_type = self.content.metadata.get("general.file_type");
+        let file_type = self.metadata.get("general.file_type");
         let named = file_type.and_then(|value| value.to_u64().ok()).and_then(file_type_name);
         if let Some(name) = named {
             return name.to_owned();
         }
         let mut elements: Vec<(GgmlDType, usize)> = Vec::new();
-        for info in self.content.tensor_infos.values() {
+        for (_, info) in self.tensors.values() {
             let count = info.shape.elem_count();
             match elements.iter_mut().find(|(dtype, _)| *dtype == info.ggml_dtype) {
                 Some((_, sum)) => *sum += count,
@@ -137,7 +164,7 @@ impl<R: Read + Seek> GgufSource<R> {
 
     /// A tensor's bytes; they were checked to be there.
     fn bytes(&mut self, name: &str) -> Result<(GgmlDType, Vec<usize>, Vec<u8>), LoadError> {
-        let Some(info) = self.content.tensor_infos.get(name) else {
+        let Some((part, info)) = self.tensors.get(name) else {
             return Err(LoadError::MissingTensor {
                 path: self.path.clone(),
                 name: name.to_owned(),
@@ -145,10 +172,10 @@ impl<R: Read + Seek> GgufSource<R> {
         };
         let (dtype, dims) = (info.ggml_dtype, info.shape.dims().to_vec());
         let mut bytes = vec![0; byte_len(info).unwrap_or(0) as usize];
-        self.file
-            .seek(SeekFrom::Start(self.content.tensor_data_offset + info.offset))
-            .and_then(|_| self.file.read_exact(&mut bytes))
-            .map_err(|source| LoadError::Read { path: self.path.clone(), source })?;
+        let Part { path, file, data_start } = &mut self.parts[*part];
+        file.seek(SeekFrom::Start(*data_start + info.offset))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(|source| LoadError::Read { path: path.clone(), source })?;
         Ok((dtype, dims, bytes))
     }
 
@@ -219,7 +246,7 @@ impl<R: Read + Seek> GgufSource<R> {
 
 impl<R: Read + Seek> TensorSource for GgufSource<R> {
     fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
-        let info = self.content.tensor_infos.get(&id.gguf_name())?;
+        let (_, info) = self.tensors.get(&id.gguf_name())?;
         Some(info.shape.dims().to_vec())
     }
 
@@ -245,7 +272,8 @@ impl<R: Read + Seek> TensorSource for GgufSource<R> {
     }
 
     fn file_bytes(&self, id: TensorId) -> u64 {
-        self.content.tensor_infos.get(&id.gguf_name()).and_then(byte_len).unwrap_or(0)
+        let tensor = self.tensors.get(&id.gguf_name());
+        tensor.and_then(|(_, info)| byte_len(info)).unwrap_or(0)
     }
 }
 
@@ -256,14 +284,18 @@ fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, Lo
     let file_bytes = file.seek(SeekFrom::End(0)).map_err(read_error)?;
     file.rewind().map_err(read_error)?;
     let mut start = Vec::new();
-    file.by_ref().take(ALIGNMENT_WITHIN).read_to_end(&mut start).map_err(read_error)?;
+    file.by_ref().take(BEGINNING).read_to_end(&mut start).map_err(read_error)?;
+    if is_lfs_pointer(&start) {
+        return Err(LoadError::LfsPointer { path: path.to_owned() });
+    }
     if !start.starts_with(b"GGUF") {
         return Err(LoadError::NotFound {
             path: path.to_owned(),
             why: "it is a file but not a GGUF file".to_owned(),
         });
     }
-    if has_zero_alignment(&start) {
+    file.rewind().map_err(read_error)?;
+    if alignment::is_zero(file) {
         return Err(damaged("its tensors are aligned to nothing".to_owned()));
     }
     file.rewind().map_err(read_error)?;
@@ -297,18 +329,22 @@ fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, Lo
     Ok(content)
 }
 
-/// Whether the header sets `general.alignment` to zero, by which candle's reader would divide.
-fn has_zero_alignment(start: &[u8]) -> bool {
-    const KEY: &[u8] = b"general.alignment";
-    let Some(at) = start.windows(KEY.len()).position(|window| window == KEY) else { return false };
-    let value = &start[at + KEY.len()..];
-    // The value's type, then its bytes, least first.
-    let width = match value.first() {
-        Some(0 | 1) => 1,
-        Some(2 | 3) => 2,
-        _ => 4,
-    };
-    value.get(4..4 + width).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+/// Whether all parts are there that the first one says there are. Parts find each other by their names.
+fn check_parts(
+    path: &Path,
+    metadata: &HashMap<String, Value>,
+    parts: usize,
+) -> Result<(), LoadError> {
+    let count = metadata.get("split.count").and_then(|value| value.to_u64().ok());
+    let count = count.map_or(parts, |count| count.max(1) as usize);
+    if count == parts {
+        return Ok(());
+    }
+    let why = format!(
+        "it is split into {count} parts and there are {parts}: they lie in one folder and are called \
+         NAME-00001-of-{count:05}.gguf and so on"
+    );
+    Err(LoadError::Damaged { path: path.to_owned(), why })
 }
 
 /// A tensor's size in bytes; `None` when its shape does not fit its blocks.

@@ -20,7 +20,7 @@ use safetensors::{
 };
 use serde::Deserialize;
 
-use super::{LoadOptions, Opened, TensorSource, TokenizerSource};
+use super::{LoadOptions, Opened, TensorSource, TokenizerSource, is_lfs_pointer};
 use crate::{
     error::LoadError,
     model::{
@@ -30,6 +30,7 @@ use crate::{
 };
 
 const SINGLE: &str = "model.safetensors";
+const TOKENIZER: &str = "tokenizer.json";
 const INDEX: &str = "model.safetensors.index.json";
 /// Longer headers are damage: the format allows no more.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -73,6 +74,9 @@ impl HfSource {
                 path: directory.to_owned(),
                 why: "the directory has no config.json".to_owned(),
             });
+        }
+        for name in ["config.json", TOKENIZER, INDEX] {
+            refuse_lfs_pointer(&directory.join(name))?;
         }
         let config = config::read(directory)?;
         let mut shards = Vec::new();
@@ -197,6 +201,7 @@ fn shard_names(directory: &Path) -> Result<BTreeSet<String>, LoadError> {
 fn open_shard(path: &Path) -> Result<(Shard, Metadata), LoadError> {
     let read_error = |source| LoadError::Read { path: path.to_owned(), source };
     let damaged = |why: String| LoadError::Damaged { path: path.to_owned(), why };
+    refuse_lfs_pointer(path)?;
     let mut file = File::open(path).map_err(read_error)?;
     let file_bytes = file.metadata().map_err(read_error)?.len();
     if file_bytes < 8 {
@@ -220,6 +225,16 @@ fn open_shard(path: &Path) -> Result<(Shard, Metadata), LoadError> {
     Ok((Shard { path: path.to_owned(), file, data_start }, metadata))
 }
 
+/// Refuses what stands for a file that was not fetched. What cannot be read is somebody else's matter.
+fn refuse_lfs_pointer(path: &Path) -> Result<(), LoadError> {
+    let mut beginning = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut beginning));
+    if read.is_ok() && is_lfs_pointer(&beginning) {
+        return Err(LoadError::LfsPointer { path: path.to_owned() });
+    }
+    Ok(())
+}
+
 fn float_dtype(dtype: Dtype) -> Option<DType> {
     match dtype {
         Dtype::F32 => Some(DType::F32),
@@ -231,5 +246,5 @@ fn float_dtype(dtype: Dtype) -> Option<DType> {
 
 /// Where a directory's tokenizer is.
 pub(super) fn tokenizer(directory: &Path) -> TokenizerSource {
-    TokenizerSource::Json(directory.join("tokenizer.json"))
+    TokenizerSource::Json(directory.join(TOKENIZER))
 }

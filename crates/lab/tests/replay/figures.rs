@@ -1,54 +1,19 @@
-//! Replay: what a recorded answer costs over other links. In simulated time; journals are written
-//! by hand or by scripted nodes.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+//! What answers by hand cost over other links, and which journals are refused.
 
-mod by_hand;
+use std::time::Duration;
 
-use std::{future::pending, sync::Arc, time::Duration};
-
-use answer::{
-    Node, Progress, Run, Settings, Stamped, Summary, answer,
-    journal::{Header, Journal, JournalWriter},
-    progress::Abandoned,
-};
-use by_hand::{Stretch, question, story, stretch};
-use lab::{
-    link::{LinkProfile, Links},
-    replay::{Conditions, Doubt, RecordedOver, Recording, ReplayError, Replayed, replay},
-};
+use answer::{Progress, Stamped, Summary, journal::Journal, progress::Abandoned};
+use lab::replay::{Conditions, Race, RecordedOver, Recording, ReplayError, Replayed, replay};
 use proptest::prelude::*;
 use thinking::{
-    policy::{End, Limited, Limits, Policy, PolicySpec, Role, Solo, Strict, StrictConfig},
-    testing::{Options, Script, ScriptedThinker},
-    thinker::{Thinker, Timing},
+    policy::{End, Role},
+    thinker::Timing,
 };
 
-fn header(large: bool) -> Header {
-    let large = large.then(|| "http://l".to_owned());
-    Header::new(
-        &question("q"),
-        PolicySpec::default(),
-        Settings::default(),
-        vec!["http://s".to_owned()],
-        large,
-    )
-}
-
-fn journal(stretches: &[Stretch]) -> Journal {
-    by_hand::journal(&question("q"), PolicySpec::default(), stretches)
-}
-
-fn recording(stretches: &[Stretch]) -> Recording {
-    Recording::new(&journal(stretches), RecordedOver::Loopback).unwrap()
-}
-
-fn link(description: &str) -> LinkProfile {
-    Links::shipped().unwrap().link(description).unwrap()
-}
-
-fn over(recording: &Recording, description: &str) -> Replayed {
-    replay(recording, &Conditions::over(link(description), 1)).unwrap()
-}
+use crate::{
+    by_hand::{Stretch, story, stretch},
+    journal, link, over, recording,
+};
 
 fn parts(replayed: &Replayed) -> u64 {
     let time = &replayed.time;
@@ -60,25 +25,29 @@ fn a_takeovers_deadline_that_was_met_is_watched_over_other_links() {
     let mut journal = journal(&story());
     journal.header.policy.limits.deadline = Some(Duration::from_millis(50));
     let recording = Recording::new(&journal, RecordedOver::Loopback).unwrap();
-    let doubt = |rtt| replay(&recording, &Conditions::over(link(rtt), 1)).unwrap().doubt;
-    assert_eq!(doubt("rtt=20ms"), None);
-    assert_eq!(doubt("rtt=80ms"), Some(Doubt::TakeoverDeadline));
+    assert_eq!(race(&recording, "rtt=20ms"), None);
+    assert_eq!(race(&recording, "rtt=80ms"), Some(Race::Takeover));
+}
+
+/// What is decided otherwise over a link.
+fn race(recording: &Recording, description: &str) -> Option<Race> {
+    over(recording, description).diverged.map(|diverged| diverged.why)
 }
 
 #[test]
-fn an_answer_whose_policy_went_by_times_is_refused() {
+fn an_answer_whose_policy_went_by_a_links_times_is_refused() {
     let mut journal = journal(&story());
     journal.header.policy.limits.targets.latency = Some(Duration::from_secs(8));
-    let error = Recording::new(&journal, RecordedOver::Loopback).unwrap_err();
+    let error = Recording::new(&journal, RecordedOver::Link).unwrap_err();
     assert!(matches!(error, ReplayError::Disturbed { .. }), "{error}");
 }
 
 #[test]
-fn an_answer_with_a_takeover_that_was_given_up_is_refused() {
+fn an_answer_with_a_takeover_that_a_link_made_late_is_refused() {
     let mut journal = journal(&story());
     let abandoned = Progress::Abandoned(Abandoned { ask: 1, waited_us: 300_000 });
     journal.events.insert(8, Stamped { at_us: journal.events[8].at_us, progress: abandoned });
-    let error = Recording::new(&journal, RecordedOver::Loopback).unwrap_err();
+    let error = Recording::new(&journal, RecordedOver::Link).unwrap_err();
     assert!(matches!(error, ReplayError::Disturbed { .. }), "{error}");
     assert!(error.to_string().contains("given up because it was late"), "{error}");
     assert!(!error.to_string().contains('\n'));
@@ -95,7 +64,7 @@ fn without_a_link_an_answer_takes_its_computing() {
     assert_eq!(replayed.time.small.decode_us + replayed.time.large.decode_us, decode_us);
     assert_eq!(replayed.time.network_us() + replayed.handling_us, 0);
     assert_eq!(parts(&replayed), total_us);
-    assert_eq!((replayed.link.as_str(), replayed.doubt), ("none", None));
+    assert_eq!((replayed.link.as_str(), replayed.diverged), ("none", None));
 }
 
 #[test]
@@ -164,15 +133,15 @@ fn bytes_are_those_of_the_text_and_its_framing() {
 }
 
 #[test]
-fn a_link_on_which_the_settings_would_lose_patience_is_doubted() {
+fn a_link_on_which_the_settings_would_lose_patience_is_told() {
     let recording = recording(&story());
-    assert_eq!(over(&recording, "rtt=20s").doubt, None);
-    assert_eq!(over(&recording, "rtt=40s").doubt, Some(Doubt::LargeTimeout));
+    assert_eq!(race(&recording, "rtt=20s"), None);
+    assert_eq!(race(&recording, "rtt=40s"), Some(Race::LargeTimeout));
     let mut journal = journal(&story());
     journal.header.question.deadline_ms = Some(300);
     let recording = Recording::new(&journal, RecordedOver::Loopback).unwrap();
-    assert_eq!(over(&recording, "lan").doubt, None);
-    assert_eq!(over(&recording, "rtt=90ms").doubt, Some(Doubt::Deadline));
+    assert_eq!(race(&recording, "lan"), None);
+    assert_eq!(race(&recording, "rtt=90ms"), Some(Race::Deadline));
 }
 
 fn refused(change: impl FnOnce(&mut Journal)) -> String {
@@ -215,54 +184,6 @@ fn what_cannot_be_timed_is_refused_with_its_reason() {
     assert!(line.contains("ask 1 is finished and not under way"), "{line}");
     let reset = replay(&recording(&story()), &Conditions::over(link("rtt=9ms,reset=5s"), 1));
     assert!(matches!(reset, Err(ReplayError::Resets { .. })));
-}
-
-/// Scripted nodes, driven by the real driver over nothing, in paused time.
-async fn driven(policy: impl Policy + 'static, large: bool) -> (Recording, Summary) {
-    let small = Script::function(|committed, _| {
-        let text = if committed.contains("Hmm") { "So 4." } else { "We add.\n\nWait, is it 5?" };
-        text.split_inclusive(' ').map(str::to_owned).collect()
-    });
-    let speak = Script::function(|_, _| ["Hmm,", " no.", "\n\n"].map(str::to_owned).to_vec());
-    let node = |name: &str, script| {
-        let options = Options { token_delay: Duration::from_millis(10), ..Options::default() };
-        let thinker: Arc<dyn Thinker> = Arc::new(ScriptedThinker::with_options(script, options));
-        Node::new(name, thinker)
-    };
-    let run = Run {
-        question: question("q"),
-        small: vec![node("s", small)],
-        large: large.then(|| node("l", speak)).into_iter().collect(),
-        policy: Limited::new(Box::new(policy), Limits::default(), 1000),
-        settings: Settings::default(),
-    };
-    let mut bytes = Vec::new();
-    let mut writer = JournalWriter::new(&mut bytes, &header(large)).unwrap();
-    let outcome = answer(run, &mut writer, pending()).await;
-    writer.finish().unwrap();
-    let journal = Journal::read(&bytes[..], "j").unwrap();
-    (Recording::new(&journal, RecordedOver::Loopback).unwrap(), outcome.summary)
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_the_driver_recorded_takes_as_long_in_replay() {
-    let strict = Strict::new(StrictConfig::default(), 1000);
-    let (recording, summary) = driven(strict, true).await;
-    assert_eq!(summary.takeovers.len(), 1);
-    let replayed = replay(&recording, &Conditions::none()).unwrap();
-    assert_eq!(replayed.time.total_us, summary.time.total_us);
-    assert_eq!(replayed.time.first_text_us, summary.time.first_text_us);
-    assert_eq!(replayed.takeovers[0].handoff_us, summary.takeovers[0].handoff_us);
-    let far = over(&recording, "rtt=100ms");
-    assert_eq!(far.time.total_us, summary.time.total_us + 100_000);
-    assert_eq!(far.time.first_text_us, summary.time.first_text_us);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_small_model_alone_needs_no_large_node() {
-    let (recording, summary) = driven(Solo::new(Role::Small, 1000), false).await;
-    let replayed = over(&recording, "geo");
-    assert_eq!(replayed.time.total_us, summary.time.total_us);
 }
 
 fn any_stretch() -> impl Strategy<Value = Stretch> {

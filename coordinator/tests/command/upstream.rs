@@ -1,0 +1,139 @@
+//! The large model in a server that others wrote, which is asked directly.
+
+use tokio::runtime::Runtime;
+use upstream::{
+    ServerKind,
+    testing::{FakeFault, FakeOptions, FakeServer},
+};
+
+use crate::{
+    nodes::{served, small, specthink, stderr, stdout},
+    refusals::refused,
+};
+
+fn options() -> FakeOptions {
+    let answer = Some("Add 数学.\n\nHmm, yes 🙂\n\nSo 4.".to_owned());
+    FakeOptions { answer, ..FakeOptions::new(ServerKind::LlamaCpp) }
+}
+
+fn server(runtime: &Runtime, options: FakeOptions) -> FakeServer {
+    runtime.block_on(FakeServer::start(options))
+}
+
+#[test]
+fn a_server_takes_over_as_a_node_does() {
+    let runtime = Runtime::new().unwrap();
+    let (small, large) = (served(&runtime, small()), server(&runtime, options()));
+    let arguments = [
+        "ask",
+        "--small",
+        &small.url,
+        "--large",
+        &large.address(),
+        "--large-model",
+        "big",
+        "2 + 2?",
+    ];
+    let output = specthink(&arguments, None);
+    let error = stderr(&output);
+    assert_eq!(
+        stdout(&output),
+        "Add 数学.\n\n⟦large: reflection⟧Hmm, yes 🙂\n\n⟦/⟧So 4.\n",
+        "{error}"
+    );
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains(" by big") && !error.contains("degraded"), "{error}");
+}
+
+#[test]
+fn one_that_breaks_off_in_a_takeover_is_survived() {
+    let runtime = Runtime::new().unwrap();
+    let faults = vec![("/completion", FakeFault::CutAfter(4))];
+    let broken = server(&runtime, FakeOptions { faults, ..options() });
+    let (small, whole) = (served(&runtime, small()), server(&runtime, options()));
+    let nodes = ["ask", "--small", &small.url, "--large", &broken.address(), "2 + 2?"];
+    let alone = specthink(&nodes, None);
+    assert!(alone.status.success(), "{}", stderr(&alone));
+    assert!(stderr(&alone).contains("degraded"), "{}", stderr(&alone));
+    let spare = specthink(&[&nodes[..], &["--large", &whole.address()]].concat(), None);
+    assert!(stdout(&spare).contains("Hmm, yes 🙂\n\n⟦/⟧So 4."), "{}", stdout(&spare));
+    assert!(!stderr(&spare).contains("degraded"), "{}", stderr(&spare));
+}
+
+#[test]
+fn its_key_is_in_a_file_and_its_table_says_how_it_is_asked() {
+    let runtime = Runtime::new().unwrap();
+    let key = Some("s3cret".to_owned());
+    let large = server(&runtime, FakeOptions { key, ..options() });
+    let small = served(&runtime, small());
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("key"), "s3cret\n").unwrap();
+    let table = format!(
+        "[big]\naddress = \"{}\"\ntoken-file = \"key\"\nkind = \"llama-cpp\"\n",
+        large.address()
+    );
+    std::fs::write(path("nodes.toml"), table).unwrap();
+    for given in [
+        vec![large.address(), "--large-token-file".to_owned(), path("key")],
+        vec!["@big".to_owned(), "--endpoints".to_owned(), path("nodes.toml")],
+    ] {
+        let mut arguments =
+            ["ask", "--small", &small.url, "2 + 2?", "--large"].map(str::to_owned).to_vec();
+        arguments.extend(given);
+        let output = specthink(&arguments, None);
+        assert!(stdout(&output).contains("Hmm, yes"), "{}", stderr(&output));
+        assert!(!stderr(&output).contains("s3cret"));
+    }
+}
+
+#[test]
+fn the_one_secret_for_all_is_shown_to_the_first_server_alone() {
+    let runtime = Runtime::new().unwrap();
+    let faults = vec![("/completion", FakeFault::CutAfter(4))];
+    let first = server(&runtime, FakeOptions { faults, ..options() });
+    let (small, second) = (served(&runtime, small()), server(&runtime, options()));
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "s3cret\n").unwrap();
+    let large = ["--large", &first.address(), "--large", &second.address()];
+    let flags = ["ask", "--small", &small.url, "--token-file", key.to_str().unwrap(), "2 + 2?"];
+    let output = specthink(&[&flags[..], &large].concat(), None);
+    assert!(stdout(&output).contains("Hmm, yes"), "{}", stderr(&output));
+    let shown = |server: &FakeServer| {
+        let requests = server.requests();
+        assert!(!requests.is_empty());
+        requests.iter().filter(|one| one.authorization.is_some()).count()
+    };
+    assert!(shown(&first) > 0);
+    assert_eq!(shown(&second), 0);
+}
+
+#[test]
+fn a_server_of_another_model_ends_a_run_before_its_first_question() {
+    let runtime = Runtime::new().unwrap();
+    let (small, large) =
+        (served(&runtime, small()), server(&runtime, FakeOptions::new(ServerKind::Vllm)));
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data.jsonl");
+    std::fs::write(&data, "{\"id\":\"a\",\"question\":\"2+2?\",\"answer\":\"4\"}\n").unwrap();
+    let (data, large) = (data.to_str().unwrap(), large.address());
+    let nodes = ["--small", &small.url, "--large", &large, "--large-model", "another"];
+    let words = [&*format!("large node: {large} does not serve \"another\""), "write fake"];
+    refused(&[&["eval", data], &nodes[..]].concat(), None, 15, &words);
+}
+
+#[test]
+fn an_address_that_is_none_is_one_line() {
+    let usage =
+        |place: &str, words: &[&str]| refused(&["ask", "--large", place, "x"], None, 2, words);
+    usage("openai+127.0.0.1:8000", &["it has no scheme", "write openai+http://HOST:PORT/v1"]);
+    usage("openai+http://127.0.0.1:8000/docs", &["its path /docs is not an API's"]);
+    usage("openai+http://gpu.example.org:8000", &["plain text", "--insecure"]);
+}
+
+#[test]
+fn a_small_server_that_is_not_there_is_one_line() {
+    let nodes = ["ask", "--policy", "small-only", "--small", "openai+http://127.0.0.1:1", "x"];
+    refused(&nodes, None, 7, &["small node: openai+http://127.0.0.1:1/v1 cannot be reached"]);
+}

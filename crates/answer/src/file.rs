@@ -1,0 +1,54 @@
+//! Files that hold what was asked and answered: their owner's alone, and written by one process at a time, as far as
+//! the file system can see to it.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// What came of an attempt to lock a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileLock {
+    /// It is ours until it is closed.
+    Held,
+    /// Another process has it.
+    Taken,
+    /// This file system has no locks: nothing tells whether another process writes the file too.
+    Absent,
+}
+
+/// Options for a file that, when it is made, nobody but its owner may read or write.
+pub fn private() -> OpenOptions {
+    #[allow(unused_mut, reason = "only unix knows a file's mode when it is made")]
+    let mut options = File::options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Locks a file against other processes. A file system without locks is no reason to refuse it.
+pub fn lock(file: &File) -> FileLock {
+    match file.try_lock() {
+        Ok(()) => FileLock::Held,
+        Err(TryLockError::WouldBlock) => FileLock::Taken,
+        Err(TryLockError::Error(_)) => FileLock::Absent,
+    }
+}
+
+/// Makes a new file beside another, to be moved into its place when it is whole.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub(crate) fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut number = 0u32;
+    loop {
+        let temporary = path.with_file_name(format!(".{name}.{}-{number}", std::process::id()));
+        // Of a run that was killed, or of another machine.
+        match private().write(true).create_new(true).open(&temporary) {
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            made => return made.map(|file| (temporary, file)),
+        }
+    }
+}

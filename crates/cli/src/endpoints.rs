@@ -1,0 +1,294 @@
+//! The file that gives endpoints names: a TOML table for each. What an endpoint is, is in `endpoint`.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde::Deserialize as _;
+use thinking::{names::nearest, policy::TokenPrices};
+
+use crate::{
+    args::{NamedNode, NodesArgs},
+    endpoint::Endpoint,
+    exit::CliError,
+};
+
+/// What tokens cost by the named nodes' endpoints: of the small nodes the first counts, and of the large ones.
+///
+/// # Errors
+/// When the file of endpoints does not work, or only one of the two has a price.
+pub(crate) fn prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
+    let Some(path) = &nodes.endpoints else { return Ok(None) };
+    let endpoints = Endpoints::read(path)?;
+    let price = |node: Option<&NamedNode>| -> Result<_, EndpointsError> {
+        let name = node.and_then(|node| node.place.strip_prefix('@'));
+        Ok(name.map(|name| endpoints.get(name)).transpose()?.and_then(|endpoint| endpoint.price))
+    };
+    match (price(nodes.named.small.first())?, price(nodes.named.large.first())?) {
+        (Some(small), Some(large)) => Ok(Some(TokenPrices { small, large })),
+        (None, None) => Ok(None),
+        (small, _) => {
+            let (has, lacks) =
+                if small.is_some() { ("small", "large") } else { ("large", "small") };
+            let why = format!(
+                "the {has} node has a price and the {lacks} one has none: write one for both, or for neither"
+            );
+            Err(EndpointsError { file: endpoints.file, why }.into())
+        }
+    }
+}
+
+/// Endpoints by their names: a TOML file with a table `[NAME]` for each.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    file: String,
+    known: BTreeMap<String, Endpoint>,
+}
+
+/// A file of endpoints that cannot be used, or does not hold what is asked for. One line.
+#[derive(Debug, thiserror::Error)]
+#[error("the endpoints {file}: {why}")]
+pub(crate) struct EndpointsError {
+    file: String,
+    why: String,
+}
+
+impl Endpoints {
+    /// Reads a file of endpoints.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no TOML, or an endpoint lacks something or holds something else.
+    pub(crate) fn read(path: &Path) -> Result<Endpoints, EndpointsError> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|why| EndpointsError {
+            file: file.clone(),
+            why: format!("{why}; give --endpoints a TOML file that can be read"),
+        })?;
+        Endpoints::parse(file, &text, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// The endpoint with this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn get(&self, name: &str) -> Result<&Endpoint, EndpointsError> {
+        self.known.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.known.keys().map(String::as_str).collect();
+            let why = match nearest(name, &names) {
+                "" => format!("it is empty: write a table [{name}] with an address"),
+                near => {
+                    format!("no {name:?} is in it: write @{near}; it holds {}", names.join(", "))
+                }
+            };
+            EndpointsError { file: self.file.clone(), why }
+        })
+    }
+
+    fn parse(file: String, text: &str, folder: &Path) -> Result<Endpoints, EndpointsError> {
+        let bad = |why: String| EndpointsError { file: file.clone(), why };
+        let text = text.trim_start_matches('\u{feff}');
+        let tables: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let (line, why) = (line_of(text, &error), error.message());
+            bad(format!("line {line}: {why}; write tables as docs/ask.md shows them"))
+        })?;
+        let mut known = BTreeMap::new();
+        for (name, value) in tables {
+            let mut endpoint =
+                endpoint(value).map_err(|why| bad(format!("endpoint {name:?}: {why}")))?;
+            endpoint.relative_to(folder);
+            known.insert(name, endpoint);
+        }
+        Ok(Endpoints { file, known })
+    }
+}
+
+/// One table, or what is wrong with it and how to mend that.
+fn endpoint(value: toml::Value) -> Result<Endpoint, String> {
+    let toml::Value::Table(table) = &value else {
+        return Err("it is no table: write [NAME] above its keys".to_owned());
+    };
+    let known = |key: &&String| Endpoint::KEYS.contains(&key.as_str());
+    if let Some(key) = table.keys().find(|key| !known(key)) {
+        let near = nearest(key, &Endpoint::KEYS);
+        return Err(format!("{key:?} is no key of an endpoint: write {near}"));
+    }
+    if !table.contains_key("address") {
+        return Err("it has no address: write address = \"http://HOST:PORT\"".to_owned());
+    }
+    let wrong = |error: toml::de::Error| {
+        // Says in which key it is, on a second line.
+        let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        format!("{why}; mend it as docs/ask.md shows")
+    };
+    let endpoint = Endpoint::deserialize(value).map_err(wrong)?;
+    if let Some((key, price)) = endpoint.price.and_then(|price| price.out_of_range()) {
+        return Err(format!("price.{key} is {price}, and a price is a number from 0 on"));
+    }
+    endpoint.check_kind()?;
+    match (&endpoint.client_cert, &endpoint.client_key) {
+        (Some(_), None) => Err("client-cert needs its key: write client-key too".to_owned()),
+        (None, Some(_)) => Err("client-key is of no use alone: write client-cert too".to_owned()),
+        _ => Ok(endpoint),
+    }
+}
+
+/// The line that a fault is in, from 1 on.
+fn line_of(text: &str, error: &toml::de::Error) -> usize {
+    let begin = error.span().map_or(0, |span| span.start);
+    text.bytes().take(begin).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use thinking::policy::ModelPrices;
+    use upstream::ServerKind;
+
+    use super::*;
+    use crate::endpoint::{EndpointKind, NodePlace};
+
+    fn parse(text: &str) -> Result<Endpoints, EndpointsError> {
+        Endpoints::parse("nodes.toml".to_owned(), text, Path::new("/etc/specthink"))
+    }
+
+    const SERVER: &str = "\"openai+http://h:1/v1\"";
+    const PRICE: &str = "{input_per_million=1, cached_input_per_million=0, output_per_million=2}";
+
+    #[test]
+    fn a_file_gives_endpoints_their_names() {
+        let text = r#"
+            [laptop]
+            address = "127.0.0.1:7101"
+            [gpu]
+            address = "https://gpu.example.org:7102"
+            kind = "node"
+            name = "the server"
+            model = "Qwen3-32B"
+            price = { input_per_million = 0.1, cached_input_per_million = 0.01, output_per_million = 0.6 }
+            token-file = "gpu.token"
+            ca = "/ca.pem"
+            client-cert = "me.pem"
+            client-key = "me.key"
+            insecure = false
+        "#;
+        let endpoints = parse(text).unwrap();
+        let laptop = Endpoint::at("http://127.0.0.1:7101".parse().unwrap());
+        assert_eq!(endpoints.get("laptop").unwrap(), &laptop);
+        assert!(!laptop.is_secured());
+        let path = |path: &str| Some(PathBuf::from(path));
+        let gpu = Endpoint {
+            kind: Some(EndpointKind::Node),
+            name: Some("the server".to_owned()),
+            model: Some("Qwen3-32B".to_owned()),
+            price: Some(ModelPrices {
+                input_per_million: 0.1,
+                cached_input_per_million: 0.01,
+                output_per_million: 0.6,
+            }),
+            token_file: path("/etc/specthink/gpu.token"),
+            ca: path("/ca.pem"),
+            client_cert: path("/etc/specthink/me.pem"),
+            client_key: path("/etc/specthink/me.key"),
+            insecure: Some(false),
+            ..Endpoint::at("https://gpu.example.org:7102".parse().unwrap())
+        };
+        assert_eq!(endpoints.get("gpu").unwrap(), &gpu);
+        assert!(gpu.is_secured());
+    }
+
+    #[test]
+    fn every_key_is_known_and_says_something_about_security_or_what_the_node_is() {
+        for key in Endpoint::KEYS {
+            let value = match key {
+                "address" => SERVER,
+                "kind" => "\"vllm\"",
+                "price" => PRICE,
+                "insecure" | "lenient" => "true",
+                "context-tokens" => "4096",
+                _ => "\"file\"",
+            };
+            let mut text = format!("[n]\n{key} = {value}\n");
+            for (one, other) in
+                [("client-cert", "client-key"), ("client-key", "client-cert"), ("", "address")]
+            {
+                if key == one || (one.is_empty() && key != other) {
+                    text += &format!("{other} = {SERVER}\n");
+                }
+            }
+            let endpoints = parse(&text).unwrap();
+            let is_secured = ["token-file", "ca", "client-cert", "client-key", "insecure"];
+            let is_secured = is_secured.contains(&key);
+            assert_eq!(endpoints.get("n").unwrap().is_secured(), is_secured, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_file_is_one_line_with_the_endpoint_and_its_mend() {
+        let node = "[gpu]\naddress = \"h:1\"\n";
+        for (text, words) in [
+            (
+                format!("{node}token_file = \"x\""),
+                &["\"gpu\"", "token_file", "write token-file"][..],
+            ),
+            (format!("{node}tls-ca = \"x\""), &["tls-ca", "write ca"]),
+            (format!("{node}ca = 3"), &["\"gpu\"", "ca", "integer"]),
+            (format!("{node}insecure = \"yes\""), &["insecure", "boolean"]),
+            (format!("{node}kind = \"server\""), &["kind", "server", "llama-cpp", "and node"]),
+            (format!("{node}kind = \"vllm\""), &["kind is for a server", "write openai+"]),
+            (format!("{node}lenient = true"), &["lenient is for a server"]),
+            (format!("[gpu]\naddress = {SERVER}\nkind = \"node\""), &["leave out kind"]),
+            ("[gpu]\naddress = \"openai+http://h:1/x\"".to_owned(), &["/x is not an API's"]),
+            (format!("{node}client-cert = \"x\""), &["client-key"]),
+            (format!("{node}client-key = \"x\""), &["client-cert"]),
+            (format!("{node}price = 3"), &["price", "integer"]),
+            (
+                format!("{node}price = {}", PRICE.replace("=2", "=-2")),
+                &["price.output_per_million is -2"],
+            ),
+            (format!("{node}ca = "), &["line 3"]),
+            ("[gpu]\nca = \"x\"".to_owned(), &["no address", "http://HOST:PORT"]),
+            ("[gpu]\naddress = \"h\"".to_owned(), &["'h'", "names no port"]),
+            ("gpu = \"h:1\"".to_owned(), &["\"gpu\"", "no table", "[NAME]"]),
+        ] {
+            let line = parse(&text).unwrap_err().to_string();
+            assert!(line.starts_with("the endpoints nodes.toml: "), "{line}");
+            assert_eq!(line.lines().count(), 1, "{line}");
+            for word in words {
+                assert!(line.contains(word), "{word:?} is not in {line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_servers_table_says_how_it_is_asked() {
+        let text = r#"
+            [big]
+            address = "openai+https://api.example.org/v1"
+            kind = "completions"
+            model = "big-32b"
+            tokenizer = "big/tokenizer.json"
+            context-tokens = 4096
+            lenient = true
+        "#;
+        let endpoints = parse(text).unwrap();
+        let place = endpoints.get("big").unwrap().place(1, Duration::from_secs(60), None);
+        let Ok(NodePlace::Server(server)) = place else { panic!("{place:?}") };
+        assert_eq!(server.address.to_string(), "openai+https://api.example.org/v1");
+        assert_eq!(server.kind, Some(ServerKind::Completions));
+        assert_eq!(server.model.as_deref(), Some("big-32b"));
+        let tokenizer = server.tokenizer.unwrap();
+        assert_eq!(tokenizer, PathBuf::from("/etc/specthink/big/tokenizer.json"));
+        assert_eq!((server.context_tokens, server.lenient), (Some(4096), true));
+        assert_eq!(server.silence, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_and_all() {
+        let two = "[gpu]\naddress = \"h:1\"\n[laptop]\naddress = \"h:2\"\n";
+        let line = parse(two).unwrap().get("labtop").unwrap_err().to_string();
+        let said =
+            "the endpoints nodes.toml: no \"labtop\" is in it: write @laptop; it holds gpu, laptop";
+        assert_eq!(line, said);
+        let line = parse("").unwrap().get("gpu").unwrap_err().to_string();
+        assert!(line.contains("it is empty: write a table [gpu]"), "{line}");
+    }
+}

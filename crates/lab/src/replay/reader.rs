@@ -1,0 +1,379 @@
+//! Goes through the events of a journal. Here journals are judged: what cannot be replayed is refused with its reason.
+//!
+//! What does not live here: how an ask's pieces and costs come from what a journal says of it (`asks`).
+
+use std::time::Duration;
+
+use answer::{
+    Progress, Question, Summary, Writer,
+    journal::{Header, Journal, QuestionNote},
+    progress::{Abandoned, Asked, Kept, NodeFinished, NodeOpened, NodeWarmed, Text},
+};
+use thinking::{
+    policy::{Action, Ask, End, Limits, Role, Targets},
+    thinker::{FinishReason, TextHash},
+};
+
+use super::{
+    asks::AskNotes,
+    error::ReplayError,
+    policy::{Heard, Turn},
+    recording::{AskEnd, NodeCosts, RecordedOver, Recording},
+    sizes,
+    warming::{Report, Warming},
+};
+
+/// No answer, and nothing in it, takes longer.
+const LONGEST: Duration = Duration::from_secs(25 * 3600);
+
+/// Reads a journal. See [`Recording::new`].
+pub(super) fn read(journal: &Journal, over: RecordedOver) -> Result<Recording, ReplayError> {
+    let Header { question: note, policy, settings, .. } = &journal.header;
+    let question = &note.id;
+    let end = ended(journal)?;
+    if settings.resend {
+        return Err(ReplayError::Resent { question: question.clone() });
+    }
+    let mut reader = Reader::new(question, over);
+    if policy.limits.targets.latency.is_some() {
+        reader.times_decided("its policy went by the time that things took")?;
+    }
+    for stamped in &journal.events {
+        reader.take(stamped.at_us, &stamped.progress)?;
+    }
+    reader.act(Action::End(end));
+    reader.check(end)?;
+    let Reader { nodes, asks, turns, text, .. } = reader;
+    let watch = policy.watch();
+    let asks = asks.into_iter().map(|notes| notes.recorded(&text, watch.as_ref(), over));
+    let asks = asks.collect::<Result<_, String>>();
+    let asks = asks.map_err(|why| ReplayError::Inconsistent { question: question.clone(), why })?;
+    let [small, large] = nodes.map(|node| node.costs(over));
+    let (near, far) = (&small.card.tokenizer_fingerprint, &large.card.tokenizer_fingerprint);
+    let share_ids = !near.is_empty() && near == far;
+    let phrases = watch.iter().flat_map(|watch| &watch.phrases);
+    // Shares and costs are decided by the text alone, which is the recorded one.
+    let targets = Targets { latency: policy.limits.targets.latency, ..Targets::default() };
+    let name = journal.header.small.first().cloned().unwrap_or_default();
+    Ok(Recording {
+        question: Question::from(note),
+        draw: TextHash::of(question).0 ^ note.seed,
+        settings: *settings,
+        limits: Limits { targets, ..policy.limits },
+        turns: turns.into(),
+        end,
+        prompt_bytes: prompt_bytes(note),
+        watch_bytes: phrases.map(|phrase| sizes::phrase(phrase.text.len())).sum(),
+        share_ids,
+        small: NodeCosts { name, ..small },
+        large: journal.header.large.clone().map(|name| NodeCosts { name, ..large }),
+        asks,
+    })
+}
+
+fn prompt_bytes(question: &QuestionNote) -> usize {
+    const ROLE: usize = 10;
+    let messages = question.messages.iter().flatten();
+    let messages: usize = messages.map(|message| message.content.len() + ROLE).sum();
+    let raw = question.raw_prompt.as_ref().map_or(0, String::len);
+    question.id.len() + messages + raw
+}
+
+/// How an answer ended that ended by itself, with both nodes to the end.
+fn ended(journal: &Journal) -> Result<End, ReplayError> {
+    let question = || journal.header.question.id.clone();
+    let Some(Progress::Ended(summary)) = journal.events.last().map(|last| &last.progress) else {
+        return Err(ReplayError::Incomplete { question: question() });
+    };
+    let stopped = |why: String| Err(ReplayError::Stopped { question: question(), why });
+    if let Some(failure) = &summary.failure {
+        return stopped(failure.message.clone());
+    }
+    if let Some(why) = disturbance(summary) {
+        return Err(ReplayError::Disturbed { question: question(), why });
+    }
+    match summary.end {
+        Some(end @ (End::EndOfText | End::MaxTokens | End::ContextFull)) => Ok(end),
+        Some(End::Deadline) => stopped("its deadline passed".to_owned()),
+        Some(End::Loop) => stopped("it went round in a loop".to_owned()),
+        Some(End::Cancelled) => stopped("it was cancelled".to_owned()),
+        None => stopped("its summary does not say why".to_owned()),
+    }
+}
+
+fn disturbance(summary: &Summary) -> Option<String> {
+    if let Some(reason) = &summary.degraded {
+        return Some(format!("the small model went on without the large one ({reason})"));
+    }
+    let disturbances = [
+        (summary.resumes, "another small node took it up"),
+        (summary.large_resumes, "another large node took it up"),
+        (summary.hash_repairs, "a node was sent its text again"),
+        (summary.loops, "it was cut off where it went round in a loop"),
+    ];
+    let first = disturbances.into_iter().find(|(count, _)| *count > 0);
+    first.map(|(_, what)| what.to_owned())
+}
+
+struct Reader<'a> {
+    question: &'a str,
+    over: RecordedOver,
+    nodes: [NodeReader; 2],
+    asks: Vec<AskNotes>,
+    turns: Vec<Turn>,
+    text: String,
+}
+
+/// One node's part in it.
+#[derive(Default)]
+struct NodeReader {
+    opened: Option<NodeOpened>,
+    reports: Vec<Report>,
+}
+
+impl NodeReader {
+    fn costs(self, over: RecordedOver) -> NodeCosts {
+        let warming = Warming::new(&self.reports);
+        let Some(opened) = self.opened else {
+            return NodeCosts { warming, ..NodeCosts::default() };
+        };
+        let accept_us = match over {
+            // It may have been told late that the node had long begun.
+            RecordedOver::Loopback => {
+                warming.began_by_us().map_or(opened.open_us, |began| began.min(opened.open_us))
+            }
+            RecordedOver::Link => 0,
+        };
+        NodeCosts {
+            name: String::new(),
+            accept_us,
+            card: opened.card,
+            prompt_tokens: opened.prompt_tokens,
+            cached_tokens: opened.cached_tokens,
+            warming,
+        }
+    }
+
+    /// Of the prompt's tokens, those that were not cached.
+    fn prompt_tokens(&self) -> u32 {
+        let opened = self.opened.as_ref();
+        opened.map_or(0, |opened| opened.prompt_tokens.saturating_sub(opened.cached_tokens))
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn new(question: &'a str, over: RecordedOver) -> Self {
+        let first = Turn { heard: Heard::Started, actions: Vec::new() };
+        let (nodes, asks) = (Default::default(), Vec::new());
+        Reader { question, over, nodes, asks, turns: vec![first], text: String::new() }
+    }
+
+    fn inconsistent(&self, why: String) -> ReplayError {
+        ReplayError::Inconsistent { question: self.question.to_owned(), why }
+    }
+
+    fn disturbed(&self, why: &str) -> ReplayError {
+        ReplayError::Disturbed { question: self.question.to_owned(), why: why.to_owned() }
+    }
+
+    /// Something was decided by the time that it took. Over loopback that is the nodes' own; the time over another link
+    /// would be taken for theirs.
+    fn times_decided(&self, what: &str) -> Result<(), ReplayError> {
+        match self.over {
+            RecordedOver::Loopback => Ok(()),
+            RecordedOver::Link => Err(self.disturbed(what)),
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        if let Some(turn) = self.turns.last_mut() {
+            turn.actions.push(action);
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        self.turns.push(Turn { heard, actions: Vec::new() });
+    }
+
+    fn node(&mut self, role: Role) -> &mut NodeReader {
+        &mut self.nodes[role as usize]
+    }
+
+    /// The ask of this number.
+    fn ask(&mut self, number: u32) -> Option<&mut AskNotes> {
+        self.asks.iter_mut().rev().find(|notes| notes.asked.ask == number)
+    }
+
+    fn take(&mut self, at_us: u64, progress: &Progress) -> Result<(), ReplayError> {
+        if longest_us(at_us, progress) > LONGEST.as_micros() as u64 {
+            return Err(self.inconsistent("a time in it is longer than a day".to_owned()));
+        }
+        match progress {
+            Progress::Opened(opened) => self.node(opened.role).opened = Some(opened.clone()),
+            Progress::Ask(asked) => self.asked(at_us, asked)?,
+            Progress::Text(text) => self.text(text),
+            Progress::Finished(finished) => self.finished(finished)?,
+            Progress::Kept(kept) => self.kept(at_us, kept)?,
+            Progress::Warmed(warmed) => self.warmed(at_us, warmed),
+            Progress::Abandoned(abandoned) => self.abandoned(abandoned)?,
+            Progress::Degraded { .. }
+            | Progress::Rejoined(_)
+            | Progress::Repaired { .. }
+            | Progress::Resumed(_) => return Err(self.disturbed("a node was lost")),
+            Progress::Ended(_) => {}
+        }
+        Ok(())
+    }
+
+    fn asked(&mut self, at_us: u64, asked: &Asked) -> Result<(), ReplayError> {
+        let mut others = self.asks.iter().filter(|notes| notes.ended.is_none());
+        if others.any(|other| !asked.is_overlap() || other.asked.role == asked.role) {
+            let question = self.question.to_owned();
+            return Err(ReplayError::Overlapping { question, ask: asked.ask });
+        }
+        // An overlap is the limits' own.
+        if !asked.is_overlap() {
+            self.act(Action::Ask(ask_of(asked)));
+        }
+        self.asks.push(AskNotes::new(asked.clone(), at_us));
+        Ok(())
+    }
+
+    fn text(&mut self, text: &Text) {
+        self.text.push_str(&text.text);
+        if text.writer == Writer::Policy {
+            self.act(Action::Insert { text: text.text.clone(), why: text.why });
+            self.hear(Heard::Inserted);
+        }
+    }
+
+    fn finished(&mut self, finished: &NodeFinished) -> Result<(), ReplayError> {
+        let number = finished.ask;
+        let Some(notes) = self.ask(number).filter(|notes| notes.finished.is_none()) else {
+            return Err(self.inconsistent(format!("ask {number} is finished and not under way")));
+        };
+        // The end of one that was cancelled comes late, and stands for nothing.
+        let was_running = notes.ended.is_none();
+        notes.ended.get_or_insert(AskEnd::Finished);
+        notes.finished = Some(finished.clone());
+        let asked = notes.asked.clone();
+        let (begin, wait_us) = (notes.at_us, finished.first_text_us.unwrap_or(finished.wall_us));
+        // As the driver counts: what was reported after the ask and before the first text was waited for.
+        let (mut late_us, mut late_tokens) = (0, 0_u32);
+        for report in &self.node(asked.role).reports {
+            if (begin..=begin + wait_us).contains(&report.at_us) {
+                late_us = (late_us + report.prefill_us).min(report.at_us - begin);
+                late_tokens = report.prefill_tokens.saturating_add(late_tokens);
+            }
+        }
+        if let Some(notes) = self.ask(number) {
+            (notes.late_us, notes.late_tokens) = (late_us, late_tokens);
+        }
+        if !was_running {
+            return Ok(());
+        }
+        if asked.is_overlap() {
+            // The policy wanted the same when it heard that the takeover was late: the limits took this for its ask.
+            self.act(Action::Ask(Ask { provisional: false, ..ask_of(&asked) }));
+        }
+        self.hear(Heard::Finished { tokens: finished.tokens });
+        Ok(())
+    }
+
+    fn kept(&mut self, at_us: u64, kept: &Kept) -> Result<(), ReplayError> {
+        let number = kept.ask;
+        let is_over = |notes: &&mut AskNotes| notes.ended.is_some() || notes.asked.is_overlap();
+        let Some(notes) = self.ask(number).filter(is_over) else {
+            return Err(self.inconsistent(format!("ask {number} is kept and never made")));
+        };
+        notes.kept = kept.bytes;
+        let after_us = at_us.saturating_sub(notes.at_us);
+        notes.ended.get_or_insert(AskEnd::Overtaken { after_us });
+        // An overlap that is forgotten unfinished is the limits' matter, or the conductor's.
+        if !notes.asked.is_overlap() || notes.finished.is_some() {
+            self.act(Action::Keep { role: kept.role, bytes: kept.bytes });
+        }
+        Ok(())
+    }
+
+    fn abandoned(&mut self, abandoned: &Abandoned) -> Result<(), ReplayError> {
+        self.times_decided("a takeover was given up because it was late")?;
+        let number = abandoned.ask;
+        let Some(notes) = self.ask(number).filter(|notes| notes.ended.is_none()) else {
+            return Err(self.inconsistent(format!("ask {number} is given up and not under way")));
+        };
+        notes.ended = Some(AskEnd::GivenUp);
+        self.hear(Heard::Finished { tokens: 0 });
+        Ok(())
+    }
+
+    fn warmed(&mut self, at_us: u64, warmed: &NodeWarmed) {
+        let committed_bytes = usize::try_from(warmed.committed_bytes).unwrap_or(usize::MAX);
+        // A node's text up to here ends with what it wrote itself.
+        let own = self.asks.iter().any(|notes| notes.ends_at(warmed.role, warmed.committed_bytes));
+        let node = self.node(warmed.role);
+        let tokens = match (node.reports.is_empty(), own) {
+            (true, _) => node.prompt_tokens(),
+            (false, true) => 0,
+            (false, false) => warmed.tokens,
+        };
+        let NodeWarmed { prefill_us, prefill_tokens, .. } = *warmed;
+        node.reports.push(Report { at_us, committed_bytes, tokens, prefill_tokens, prefill_us });
+    }
+
+    /// Whether what was read makes sense as a whole.
+    fn check(&self, end: End) -> Result<(), ReplayError> {
+        if self.asks.iter().any(|notes| notes.ended.is_none()) {
+            return Err(self.inconsistent("its last ask was never finished".to_owned()));
+        }
+        if self.nodes[Role::Small as usize].opened.is_none() {
+            return Err(self.inconsistent("its small node never accepted the question".to_owned()));
+        }
+        let whole = self.asks.iter().filter(|notes| notes.ended == Some(AskEnd::Finished));
+        let mut reasons = whole.filter_map(|notes| notes.finished.as_ref()?.finish_reason());
+        let is_told = match end {
+            End::EndOfText => reasons.any(|reason| reason == FinishReason::EndOfText),
+            End::ContextFull => reasons.any(|reason| reason == FinishReason::ContextFull),
+            _ => true,
+        };
+        if !is_told {
+            return Err(
+                self.inconsistent("no node says what its summary says of its end".to_owned())
+            );
+        }
+        let waits = |turn: &Turn| !matches!(turn.actions.last(), None | Some(Action::Keep { .. }));
+        if !self.turns.iter().all(waits) {
+            return Err(self.inconsistent("nobody was asked in the middle of it".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// What a policy asked for. What ends it is not needed: its node says what it said.
+fn ask_of(asked: &Asked) -> Ask {
+    Ask {
+        role: asked.role,
+        why: asked.why,
+        max_tokens: asked.max_tokens,
+        stop: Vec::new(),
+        watch: None,
+        provisional: asked.provisional,
+        first_text_within: None,
+    }
+}
+
+/// The longest time that an event tells of, in microseconds.
+fn longest_us(at_us: u64, progress: &Progress) -> u64 {
+    let within_us = match progress {
+        Progress::Opened(opened) => opened.open_us,
+        Progress::Warmed(warmed) => warmed.prefill_us,
+        Progress::Finished(finished) => {
+            let timing = &finished.timing;
+            let node_us = timing.queue_us.max(timing.prefill_us).max(timing.decode_us);
+            let told_us = finished.deltas.iter().last().map_or(0, |delta| delta.at_us);
+            node_us.max(told_us).max(finished.wall_us).max(finished.first_text_us.unwrap_or(0))
+        }
+        _ => 0,
+    };
+    at_us.max(within_us)
+}

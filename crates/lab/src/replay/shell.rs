@@ -1,0 +1,223 @@
+//! Runs an answer's machine over recorded nodes, in simulated time.
+//!
+//! It decides nothing: what is sent to whom and when is the conductor's matter, what nodes say and how long they take
+//! is the recording's. It goes on for as long as the machine does what it did when the answer was recorded.
+
+use std::time::Duration;
+
+use answer::{Progress, Traffic};
+use conductor::{
+    Conductor, Effect, Ended, Input, NodeId, NodeNames, Outcome, invariants::DebugWitness,
+};
+use thinking::{policy::Role, thinker::Code};
+
+use super::{
+    conditions::Conditions,
+    node::{Heard, Node},
+    recording::{AskEnd, RecordedAsk, Recording},
+    replayed::{Divergence, Race},
+};
+
+/// What became of an answer.
+pub(super) struct Ran {
+    pub(super) outcome: Outcome,
+    pub(super) diverged: Option<Divergence>,
+    /// The handling of messages in the asks that came to their end, in microseconds; the small node's, the large one's.
+    pub(super) handling_us: [u64; 2],
+    pub(super) traffic: [Traffic; 2],
+}
+
+/// Why it goes on no more.
+enum Stop {
+    Ended,
+    Diverged(Race),
+    /// The recording contradicts itself, in this.
+    Inconsistent(String),
+}
+
+/// One answer on its way.
+pub(super) struct Shell<'a> {
+    recording: &'a Recording,
+    now: Duration,
+    /// The small one, the large one.
+    nodes: [Option<Node<'a>>; 2],
+    /// How many of the recorded asks were made, and which of them were kept or forgotten.
+    made: usize,
+    kept: Vec<bool>,
+    handling_us: [u64; 2],
+}
+
+impl<'a> Shell<'a> {
+    pub(super) fn new(recording: &'a Recording, conditions: &Conditions) -> Self {
+        let node = |id, costs| Node::new(id, recording, costs, conditions);
+        let small = node(NodeId::small(0), &recording.small);
+        let large = recording.large.as_ref().map(|costs| node(NodeId::large(0), costs));
+        Shell {
+            recording,
+            now: Duration::ZERO,
+            nodes: [Some(small), large],
+            made: 0,
+            kept: vec![false; recording.asks.len()],
+            handling_us: [0; 2],
+        }
+    }
+
+    /// From the question to the answer's end, or to where it diverges.
+    ///
+    /// # Errors
+    /// What the recording contradicts itself in.
+    pub(super) fn run(mut self) -> Result<Ran, String> {
+        let Recording { question, settings, small, large, .. } = self.recording;
+        let names = NodeNames {
+            small: vec![small.name.clone()],
+            large: large.iter().map(|large| large.name.clone()).collect(),
+        };
+        let mut witness = DebugWitness::new(question, *settings);
+        let policy = self.recording.policy();
+        let (mut conductor, mut effects) =
+            Conductor::start(question.clone(), *settings, policy, names);
+        let stop = loop {
+            let wake_at = conductor.wake_at();
+            witness.step(self.now, &effects, wake_at);
+            let carried_out = effects.iter().try_for_each(|effect| self.carry_out(effect));
+            match carried_out.and_then(|()| self.next(wake_at)) {
+                Ok(input) => {
+                    witness.take(&input);
+                    effects = conductor.step(input, self.now);
+                }
+                Err(stop) => break stop,
+            }
+        };
+        let outcome = conductor.conclude(&[]);
+        let race = match stop {
+            Stop::Ended if outcome.ended == Ended::Complete(self.recording.end) => {
+                witness.end(&outcome);
+                None
+            }
+            Stop::Ended => match &outcome.ended {
+                Ended::Complete(_) => Some(self.otherwise()?),
+                Ended::Failed { failure, .. } => return Err(failure.message.clone()),
+            },
+            Stop::Diverged(race) => Some(race),
+            Stop::Inconsistent(why) => return Err(why),
+        };
+        let at_us = u64::try_from(self.now.as_micros()).unwrap_or(u64::MAX);
+        Ok(Ran {
+            outcome,
+            diverged: race.map(|why| Divergence { why, at_us }),
+            handling_us: self.handling_us,
+            traffic: self.nodes.map(|node| node.map(|node| node.traffic).unwrap_or_default()),
+        })
+    }
+
+    /// What it means that the policy, within its limits, does something else than was recorded.
+    fn otherwise(&self) -> Result<Race, String> {
+        match self.recording.limits.targets.latency {
+            Some(_) => Ok(Race::LatencyTarget),
+            None => Err("what its policy did does not follow from what it was told".to_owned()),
+        }
+    }
+
+    fn carry_out(&mut self, effect: &Effect) -> Result<(), Stop> {
+        let now = self.now;
+        match effect {
+            Effect::Open(node, _) => self.with(*node, |node| node.open(now)),
+            Effect::Send(node, command) => self.with(*node, |node| node.send(now, command)),
+            Effect::Close(_, None) => {}
+            Effect::Close(node, Some(failure)) => {
+                return Err(match (failure.code, node.role) {
+                    (Code::Unavailable, Role::Small) => Stop::Diverged(Race::SmallTimeout),
+                    (Code::Unavailable, Role::Large) => Stop::Diverged(Race::LargeTimeout),
+                    _ => Stop::Inconsistent(failure.message.clone()),
+                });
+            }
+            Effect::Tell(stamped) => return self.told(&stamped.progress),
+            Effect::End => return Err(Stop::Ended),
+        }
+        Ok(())
+    }
+
+    fn with(&mut self, node: NodeId, does: impl FnOnce(&mut Node<'a>)) {
+        if let Some(node) = &mut self.nodes[node.role as usize] {
+            does(node);
+        }
+    }
+
+    /// Compares what the machine does with what was recorded.
+    fn told(&mut self, progress: &Progress) -> Result<(), Stop> {
+        match progress {
+            Progress::Ask(asked) => {
+                let index = self.made;
+                self.made += 1;
+                // An overlap may be a little shorter at the answer's greatest length: nothing is decided by that.
+                let is_same = |ask: &&RecordedAsk| {
+                    let is_whole = ask.max_tokens == asked.max_tokens || asked.is_overlap();
+                    (ask.number, ask.role) == (asked.ask, asked.role) && is_whole
+                };
+                if self.recording.asks.get(index).filter(is_same).is_none() {
+                    return Err(self.otherwise().map_or_else(Stop::Inconsistent, Stop::Diverged));
+                }
+                if let Some(node) = &mut self.nodes[asked.role as usize] {
+                    node.ask = index;
+                }
+            }
+            Progress::Kept(kept) => {
+                if let Some((index, _)) = self.recorded(kept.ask) {
+                    self.kept[index] = true;
+                }
+            }
+            Progress::Abandoned(abandoned) => {
+                let recorded = self.recorded(abandoned.ask).map(|(_, ask)| ask.ended);
+                if recorded != Some(AskEnd::GivenUp) {
+                    return Err(Stop::Diverged(Race::Takeover));
+                }
+            }
+            Progress::Finished(finished) => {
+                let recorded = self.recorded(finished.ask);
+                if let Some((_, ask)) = recorded.filter(|(_, ask)| ask.ended == AskEnd::Finished) {
+                    self.handling_us[ask.role as usize] += ask.handling_us;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The recorded ask of this number, and its index, if it was made.
+    fn recorded(&self, number: u32) -> Option<(usize, &'a RecordedAsk)> {
+        let made = self.recording.asks.iter().enumerate().take(self.made);
+        made.rev().find(|(_, ask)| ask.number == number)
+    }
+
+    /// Goes on to what the machine is to know next.
+    fn next(&mut self, wake_at: Duration) -> Result<Input, Stop> {
+        loop {
+            let at = self.nodes.iter().flatten().filter_map(Node::next_at).min();
+            let Some(at) = at.filter(|at| *at <= wake_at) else {
+                self.pass_to(wake_at)?;
+                return Ok(Input::Wake);
+            };
+            self.pass_to(at)?;
+            // The large one first, as the shell over real sessions listens.
+            let nodes = self.nodes.iter_mut().rev().flatten();
+            let mut heard = nodes.filter_map(|node| {
+                node.work(at);
+                node.hear(at)
+            });
+            match heard.next() {
+                Some(Heard::Input(input)) => return Ok(input),
+                Some(Heard::Unknown(ask)) if !self.kept[ask] => {
+                    return Err(Stop::Diverged(Race::Overlap));
+                }
+                Some(Heard::Unknown(_)) | None => {}
+            }
+        }
+    }
+
+    /// Nodes end what they write at the deadline, so an answer that is not over then is cut off.
+    fn pass_to(&mut self, at: Duration) -> Result<(), Stop> {
+        let deadline = self.recording.question.deadline.filter(|deadline| at > *deadline);
+        self.now = deadline.unwrap_or(at);
+        deadline.map_or(Ok(()), |_| Err(Stop::Diverged(Race::Deadline)))
+    }
+}

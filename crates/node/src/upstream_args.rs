@@ -1,0 +1,77 @@
+//! The flags for a model that another server computes, and the configuration that they become.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use transport::Token;
+use upstream::{ApiKey, ServerKind, UpstreamAddress, UpstreamConfig};
+
+use crate::error::NodeError;
+
+/// The variable that holds the server's key when no file is given.
+const KEY_VARIABLE: &str = "SPECTHINK_UPSTREAM_TOKEN";
+
+/// Where the model lives, when it is not in this process.
+#[derive(Debug, Clone, clap::Args)]
+pub struct UpstreamArgs {
+    /// Compute nothing here: serve the model of a server that speaks OpenAI's completions, such as
+    /// http://127.0.0.1:8000 (llama.cpp, vLLM and others; see docs/upstream.md).
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SPECTHINK_UPSTREAM",
+        value_parser = address,
+        conflicts_with_all = ["model", "file", "revision", "offline", "dtype", "kv_memory", "threads"],
+        help_heading = "Upstream"
+    )]
+    pub upstream: Option<UpstreamAddress>,
+
+    /// Which of the server's models. [default: the only one that it serves]
+    #[arg(long, value_name = "NAME", requires = "upstream", help_heading = "Upstream")]
+    pub upstream_model: Option<String>,
+
+    /// What the server is: llama-cpp, vllm or completions. [default: it is asked]
+    #[arg(long, value_name = "KIND", requires = "upstream", help_heading = "Upstream")]
+    pub upstream_kind: Option<ServerKind>,
+
+    /// A file with the server's key; the environment variable SPECTHINK_UPSTREAM_TOKEN does the same.
+    #[arg(long, value_name = "FILE", requires = "upstream", help_heading = "Upstream")]
+    pub upstream_token_file: Option<PathBuf>,
+
+    /// The tokenizer.json of the server's model, or the folder that holds it: for servers that cannot render messages.
+    #[arg(long, value_name = "PATH", requires = "upstream", help_heading = "Upstream")]
+    pub tokenizer: Option<PathBuf>,
+
+    /// Leave out how tokens are to be drawn where the server does not know it, instead of refusing it.
+    #[arg(long, requires = "upstream", help_heading = "Upstream")]
+    pub upstream_lenient: bool,
+}
+
+fn address(text: &str) -> Result<UpstreamAddress, String> {
+    text.parse().map_err(|error: upstream::UpstreamAddressError| error.to_string())
+}
+
+impl UpstreamArgs {
+    /// How the server is reached, where there is one. `var` looks up an environment variable.
+    ///
+    /// # Errors
+    /// When the key cannot be read.
+    pub(crate) fn config(
+        self,
+        var: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Option<UpstreamConfig>, NodeError> {
+        let Some(address) = self.upstream else { return Ok(None) };
+        let mut config = UpstreamConfig::new(address);
+        let token = match &self.upstream_token_file {
+            Some(path) => Some(Token::from_file(path)?),
+            None => {
+                var(KEY_VARIABLE).map(|text| Token::new(&text.to_string_lossy())).transpose()?
+            }
+        };
+        config.key = token.map(|token| ApiKey::new(token.reveal()));
+        config.model = self.upstream_model;
+        config.kind = self.upstream_kind;
+        config.tokenizer = self.tokenizer;
+        config.lenient = self.upstream_lenient;
+        Ok(Some(config))
+    }
+}

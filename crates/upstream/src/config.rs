@@ -1,0 +1,160 @@
+//! How a server is reached and what it is taken for. Nothing connects here.
+
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+
+use text::TokenizerError;
+
+use crate::address::UpstreamAddress;
+
+/// A kind of server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServerKind {
+    /// llama.cpp's `llama-server`.
+    LlamaCpp,
+    /// vLLM.
+    Vllm,
+    /// Any other that has OpenAI's `/v1/completions`.
+    Completions,
+}
+
+impl ServerKind {
+    /// All kinds.
+    pub const ALL: [ServerKind; 3] =
+        [ServerKind::LlamaCpp, ServerKind::Vllm, ServerKind::Completions];
+
+    /// What it is called in arguments and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            ServerKind::LlamaCpp => "llama-cpp",
+            ServerKind::Vllm => "vllm",
+            ServerKind::Completions => "completions",
+        }
+    }
+}
+
+impl FromStr for ServerKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = ServerKind::ALL.map(ServerKind::name);
+        let known = ServerKind::ALL.into_iter().find(|kind| kind.name() == text);
+        known.ok_or_else(|| {
+            let near = thinking::names::nearest(text, &names);
+            format!("{text:?} is no kind of server: write {near}; known are {}", names.join(", "))
+        })
+    }
+}
+
+/// A secret that is shown to a server. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(Arc<str>);
+
+impl ApiKey {
+    /// A key from its text.
+    pub fn new(text: &str) -> ApiKey {
+        ApiKey(text.into())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(..)")
+    }
+}
+
+/// How a server is reached, and what is known of it before it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// Where it is.
+    pub address: UpstreamAddress,
+    /// What people call it, beside its address.
+    pub name: Option<String>,
+    /// What the model is called in its card; absent: as the server calls it.
+    pub card_name: Option<String>,
+    /// The model that is asked for; absent: the only one that it serves.
+    pub model: Option<String>,
+    /// What it is; absent: it is asked.
+    pub kind: Option<ServerKind>,
+    /// Shown with every request.
+    pub key: Option<ApiKey>,
+    /// The model's `tokenizer.json`, or the folder that holds it: needed where the server cannot render messages.
+    pub tokenizer: Option<PathBuf>,
+    /// The longest session in tokens, where the server does not say.
+    pub context_tokens: Option<u32>,
+    /// Leave out what the server does not know, instead of refusing it.
+    pub lenient: bool,
+    /// Trust this authority (PEM) and no others; absent: those of the system.
+    pub ca: Option<PathBuf>,
+    /// Allow plain text, the key too, to another machine.
+    pub insecure: bool,
+    /// How long reaching the server may take.
+    pub connect_timeout: Duration,
+    /// How often a server that says nothing is asked whether it lives.
+    pub heartbeat: Duration,
+    /// A server that answers nothing for this long, not even whether it lives, is given up.
+    pub silence: Duration,
+}
+
+impl UpstreamConfig {
+    /// The usual settings for a server.
+    pub fn new(address: UpstreamAddress) -> Self {
+        UpstreamConfig {
+            address,
+            name: None,
+            card_name: None,
+            model: None,
+            kind: None,
+            key: None,
+            tokenizer: None,
+            context_tokens: None,
+            lenient: false,
+            ca: None,
+            insecure: false,
+            connect_timeout: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(5),
+            silence: Duration::from_secs(20),
+        }
+    }
+
+    /// What to call the server in journals and figures: its address, behind its name where it has one.
+    pub fn label(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} ({})", self.address),
+            None => self.address.to_string(),
+        }
+    }
+}
+
+/// A configuration that cannot work. One line.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Plain text would leave the machine.
+    #[error(
+        "{address} is another machine and the connection would be plain text: write https://, or allow it with \
+         --insecure"
+    )]
+    Plaintext {
+        /// Where it would go.
+        address: UpstreamAddress,
+    },
+    /// The authority's file, or the TLS library.
+    #[error("cannot set up TLS for {address}: {why}; check the file of the authority")]
+    Tls {
+        /// The server.
+        address: UpstreamAddress,
+        /// The reason.
+        why: String,
+    },
+    /// The tokenizer.
+    #[error("the tokenizer of {address}: {why}")]
+    Tokenizer {
+        /// The server.
+        address: UpstreamAddress,
+        /// The reason.
+        why: TokenizerError,
+    },
+}

@@ -1,0 +1,120 @@
+//! What each kind of server is asked, and what its events mean.
+
+use super::*;
+use crate::chunk::{ServerEnd, Usage};
+
+fn stretch(kind: ServerKind, sampling: &Sampling) -> Value {
+    let prompt = PromptForm::Ids(&[1, 2]);
+    let stretch = Stretch {
+        model: "m",
+        prompt,
+        max_tokens: 7,
+        context_tokens: 512,
+        seed: 0xffff_ffff,
+        sampling,
+        slot: Some(1),
+    };
+    of(kind).stretch(&stretch).body.unwrap()
+}
+
+#[test]
+fn every_sampling_field_is_always_sent() {
+    let sampling = Sampling { top_p: 0.0, repetition_penalty: 0.0, ..Sampling::default() };
+    let llama = stretch(ServerKind::LlamaCpp, &sampling);
+    for (field, value) in [
+        ("prompt", json!([1, 2])),
+        ("n_predict", json!(7)),
+        ("temperature", json!(0.6)),
+        ("top_k", json!(50)),
+        ("top_p", json!(1.0)),
+        ("min_p", json!(0.0)),
+        ("repeat_penalty", json!(1.0)),
+        ("repeat_last_n", json!(512)),
+        ("cache_prompt", json!(true)),
+        ("stream", json!(true)),
+        ("id_slot", json!(1)),
+        // All ones would mean a seed by chance.
+        ("seed", json!(0x7fff_ffff)),
+    ] {
+        assert_eq!(llama[field], value, "{field}");
+    }
+    let vllm = stretch(ServerKind::Vllm, &Sampling { top_k: 0, ..sampling });
+    for (field, value) in [
+        ("model", json!("m")),
+        ("prompt", json!([1, 2])),
+        ("max_tokens", json!(7)),
+        ("top_k", json!(-1)),
+        ("min_p", json!(0.0)),
+        ("repetition_penalty", json!(1.0)),
+        ("skip_special_tokens", json!(false)),
+        ("return_token_ids", json!(true)),
+    ] {
+        assert_eq!(vllm[field], value, "{field}");
+    }
+    let plain = stretch(ServerKind::Completions, &sampling);
+    assert_eq!((&plain["temperature"], &plain["top_p"]), (&json!(0.6), &json!(1.0)));
+    assert_eq!(plain.get("top_k"), None, "others refuse fields that they do not know");
+}
+
+#[test]
+fn a_field_that_a_server_does_not_know_is_named_unless_it_is_neutral() {
+    let neutral = Sampling { top_k: 0, ..Sampling::default() };
+    for (sampling, unknown) in [
+        (neutral, None),
+        (Sampling { top_k: 50, ..neutral }, Some("top_k")),
+        (Sampling { min_p: 0.1, ..neutral }, Some("min_p")),
+        (Sampling { repetition_penalty: 1.1, ..neutral }, Some("repetition_penalty")),
+        (Sampling { repetition_penalty: 0.0, ..neutral }, None),
+    ] {
+        assert_eq!(unknown_field(of(ServerKind::Completions).as_ref(), &sampling), unknown);
+        assert_eq!(unknown_field(of(ServerKind::LlamaCpp).as_ref(), &sampling), None);
+    }
+}
+
+#[test]
+fn a_kind_is_known_by_who_owns_its_models() {
+    let owned = |owner: &str| kind_of(&json!({ "data": [{ "id": "m", "owned_by": owner }] }));
+    assert_eq!(owned("llamacpp"), ServerKind::LlamaCpp);
+    assert_eq!(owned("vllm"), ServerKind::Vllm);
+    assert_eq!(owned("openai"), ServerKind::Completions);
+    assert_eq!(kind_of(&Value::Null), ServerKind::Completions);
+}
+
+#[test]
+fn events_of_llama_cpp_are_read() {
+    let read = |event: Value| of(ServerKind::LlamaCpp).chunk(&event);
+    let progress = json!({ "content": "", "tokens": [0], "stop": false, "tokens_predicted": 0,
+        "prompt_progress": { "total": 34, "cache": 30, "processed": 34, "time_ms": 14 } });
+    let usage = Usage { prompt_tokens: 34, cached_tokens: 30 };
+    let expected = Chunk { usage: Some(usage), ..Chunk::default() };
+    assert_eq!(read(progress), Some(expected), "the token of a progress event is none");
+    assert_eq!(usage.computed(), 4);
+    // A character of three tokens, of which only the last one's id is told.
+    let crab = json!({ "content": " 🦀", "tokens": [222], "stop": false, "tokens_predicted": 6 });
+    let expected =
+        Chunk { text: " 🦀".into(), ids: vec![222], tokens_so_far: Some(6), ..Chunk::default() };
+    assert_eq!(read(crab), Some(expected));
+    for (kind, end) in [("limit", ServerEnd::Length), ("eos", ServerEnd::EndOfText)] {
+        let last = json!({ "content": "", "tokens": [], "stop": true, "stop_type": kind, "tokens_predicted": 9 });
+        assert_eq!(read(last).unwrap().end, Some(end));
+    }
+    assert_eq!(read(json!({ "choices": [] })), None);
+}
+
+#[test]
+fn events_of_openais_route_are_read() {
+    for kind in [ServerKind::Vllm, ServerKind::Completions] {
+        let read = |event: Value| of(kind).chunk(&event);
+        let text = json!({ "choices": [{ "text": "Hi", "finish_reason": null, "token_ids": [3, 4] }], "usage": null });
+        let expected = Chunk { text: "Hi".into(), ids: vec![3, 4], ..Chunk::default() };
+        assert_eq!(read(text), Some(expected));
+        let last = json!({ "choices": [{ "text": "", "finish_reason": "length" }] });
+        assert_eq!(read(last).unwrap().end, Some(ServerEnd::Length));
+        let usage = json!({ "choices": [], "usage": { "prompt_tokens": 20, "completion_tokens": 5,
+            "prompt_tokens_details": { "cached_tokens": 16 } } });
+        let usage = read(usage).unwrap();
+        assert_eq!(usage.usage, Some(Usage { prompt_tokens: 20, cached_tokens: 16 }));
+        assert_eq!(usage.tokens_so_far, Some(5));
+        assert_eq!(read(json!({ "content": "x" })), None);
+    }
+}

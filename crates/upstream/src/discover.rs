@@ -1,0 +1,212 @@
+//! What a server is and serves, found out by asking it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use text::{Thought, Tokenizer};
+use thinking::{
+    names::nearest,
+    shown::one_line,
+    thinker::{Code, Failure, Message, ModelCard, ThoughtStart},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    config::ServerKind,
+    dialect::{self, Dialect, Rendered},
+    failure,
+    http::{Call, Http},
+    thought,
+};
+
+/// The longest session where neither the server nor the user says it, in tokens: nothing is refused for it.
+const UNKNOWN_CONTEXT: u32 = u32::MAX;
+
+/// A message that stands in no template, to find it in what a server makes of it.
+const PROBE: &str = "probequestion";
+
+/// What a server serves, and how it is asked.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) dialect: Box<dyn Dialect>,
+    /// The model's name there.
+    pub(crate) model: String,
+    pub(crate) card: ModelCard,
+    /// Where each session's text is cached, where sessions have to share such places.
+    pub(crate) slots: Option<Slots>,
+}
+
+/// Asks a server what it is.
+///
+/// # Errors
+/// When it does not answer, or does not serve what is wanted.
+pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Served, Failure> {
+    let models = http.json(&Call::get("/v1/models")).await?;
+    let kind = http.config.kind.unwrap_or_else(|| dialect::kind_of(&models));
+    let listed = models["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let (model, entry) = choose_model(http, kind, listed)?;
+    let mut card = ModelCard {
+        name: http.config.card_name.clone().unwrap_or_else(|| one_line(&model)),
+        family: one_line(entry["meta"]["architecture"].as_str().unwrap_or_default()),
+        parameters: entry["meta"]["n_params"].as_u64().unwrap_or(0),
+        quantisation: one_line(entry["meta"]["ftype"].as_str().unwrap_or_default()),
+        context_tokens: UNKNOWN_CONTEXT,
+        device: kind.name().to_owned(),
+        tokenizer_fingerprint: own.map_or_else(String::new, |own| own.fingerprint().to_owned()),
+        thought: ThoughtStart::Unknown,
+    };
+    let told = entry["max_model_len"].as_u64().or_else(|| entry["meta"]["n_ctx"].as_u64());
+    let told = told.and_then(|tokens| u32::try_from(tokens).ok()).filter(|tokens| *tokens > 0);
+    if let Some(tokens) = [told, http.config.context_tokens].into_iter().flatten().min() {
+        card.context_tokens = tokens;
+    }
+    let (dialect, mut slots) = (dialect::of(kind), None);
+    card.thought = thought_left(http, dialect.as_ref(), &model, own).await?;
+    if kind == ServerKind::LlamaCpp {
+        check_begins_bare(http).await?;
+        let props = http.json(&Call::get("/props")).await?;
+        let total = props["total_slots"].as_u64().and_then(|total| u32::try_from(total).ok());
+        slots = Some(Slots::new(total.unwrap_or(1)));
+    }
+    let context_tokens = card.context_tokens;
+    tracing::debug!(address = %http.config.address, ?kind, model, context_tokens, "server found");
+    Ok(Served { dialect, model, card, slots })
+}
+
+/// The model that is asked for, and what the server's list says of it.
+fn choose_model(
+    http: &Http,
+    kind: ServerKind,
+    listed: &[Value],
+) -> Result<(String, Value), Failure> {
+    let address = &http.config.address;
+    let names: Vec<&str> = listed.iter().filter_map(|entry| entry["id"].as_str()).collect();
+    let invalid = |what: String| failure::noticed(address, Code::InvalidArgument, what);
+    let entry = |name: &str| {
+        listed
+            .iter()
+            .find(|entry| entry["id"] == name)
+            .or(listed.first())
+            .cloned()
+            .unwrap_or_default()
+    };
+    match (&http.config.model, &names[..]) {
+        // It serves its one model by any name.
+        (Some(name), _) if kind == ServerKind::LlamaCpp || names.contains(&name.as_str()) => {
+            Ok((name.clone(), entry(name)))
+        }
+        (Some(name), []) => Ok((name.clone(), Value::Null)),
+        (Some(name), names) => Err(invalid(format!(
+            "does not serve {name:?}: write {}; it serves {}",
+            nearest(name, names),
+            names.join(", ")
+        ))),
+        (None, [only]) => Ok(((*only).to_owned(), entry(only))),
+        (None, []) => {
+            Err(invalid("does not say which models it serves: name the model".to_owned()))
+        }
+        (None, names) => {
+            Err(invalid(format!("serves several models: name one of {}", names.join(", "))))
+        }
+    }
+}
+
+/// What the template by which messages are rendered leaves of an answer's thought, as far as the server shows it.
+async fn thought_left(
+    http: &Http,
+    dialect: &dyn Dialect,
+    model: &str,
+    own: Option<&Tokenizer>,
+) -> Result<ThoughtStart, Failure> {
+    let message = Message { role: "user".to_owned(), content: PROBE.to_owned() };
+    let Some(call) = dialect.render(model, &[message]) else {
+        return Ok(own.map_or(ThoughtStart::Unknown, |own| thought::left_by(own.template())));
+    };
+    let answer = match http.json(&call).await {
+        Ok(answer) => answer,
+        // A question will be refused in the same way, and is told why.
+        Err(why) if matches!(why.code, Code::InvalidArgument | Code::Internal) => {
+            return Ok(ThoughtStart::Unknown);
+        }
+        Err(why) => return Err(why),
+    };
+    let Some(Rendered::Text(prompt)) = dialect.rendered(&answer) else {
+        return Ok(ThoughtStart::Unknown);
+    };
+    let end = prompt.rsplit_once(PROBE).map(|(_, end)| thought::start(Thought::behind(end)));
+    Ok(end.unwrap_or_default())
+}
+
+/// Some tokenizers put a space before every text, so that no text continues another.
+async fn check_begins_bare(http: &Http) -> Result<(), Failure> {
+    let body = json!({ "content": "a", "with_pieces": true, "parse_special": false });
+    let answer = http.json(&Call::post("/tokenize", body)).await?;
+    if answer["tokens"][0]["piece"] == "a" {
+        return Ok(());
+    }
+    let what = "has a tokenizer that puts a space before every text, which cannot be continued exactly; use a model \
+                with a byte-level tokenizer";
+    Err(failure::noticed(&http.config.address, Code::InvalidArgument, what))
+}
+
+/// The places in a server's memory for which its sessions are pinned.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    total: u32,
+    free: Arc<Mutex<Vec<u32>>>,
+    room: Arc<Semaphore>,
+}
+
+/// A slot that a session has; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) number: u32,
+    free: Arc<Mutex<Vec<u32>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Slots {
+    pub(crate) fn new(total: u32) -> Self {
+        let free = Arc::new(Mutex::new((0..total).rev().collect()));
+        Slots { total, free, room: Arc::new(Semaphore::new(total as usize)) }
+    }
+
+    /// How many there are.
+    pub(crate) fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// Waits for a slot.
+    pub(crate) async fn take(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.room).acquire_owned().await.ok()?;
+        let number = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        Some(Slot { number, free: Arc::clone(&self.free), _permit: permit })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Before the permit, which is dropped after this.
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slot_is_one_sessions_until_it_is_dropped() {
+        let slots = Slots::new(2);
+        let (one, two) = (slots.take().await.unwrap(), slots.take().await.unwrap());
+        assert_eq!((one.number, two.number, slots.total()), (0, 1, 2));
+        let mut third = std::pin::pin!(slots.take());
+        tokio::select! {
+            biased;
+            _ = &mut third => panic!("there are two"),
+            () = std::future::ready(()) => {}
+        }
+        drop(one);
+        assert_eq!(third.await.unwrap().number, 0);
+    }
+}

@@ -1,0 +1,226 @@
+//! Requests to one server and its answers: JSON, and streams of events. What they mean is not known here.
+
+use std::{pin::pin, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable};
+use reqwest::{Certificate, RequestBuilder, Response, header, redirect::Policy};
+use serde_json::Value;
+use thinking::thinker::{Code, Failure};
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    config::{UpstreamConfig, UpstreamError},
+    failure,
+    sse::SseParser,
+};
+
+/// A connection is not used again after this long: common servers close theirs after five seconds.
+const IDLE: Duration = Duration::from_secs(3);
+/// An answer that is no stream may not be longer, in bytes.
+const MOST_BYTES: usize = 64 << 20;
+
+/// A request to a server: its path and, for a POST, its body.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Call {
+    /// Begins with a slash.
+    pub(crate) path: &'static str,
+    pub(crate) body: Option<Value>,
+}
+
+impl Call {
+    pub(crate) fn get(path: &'static str) -> Call {
+        Call { path, body: None }
+    }
+
+    pub(crate) fn post(path: &'static str, body: Value) -> Call {
+        Call { path, body: Some(body) }
+    }
+}
+
+/// The way to one server.
+#[derive(Debug)]
+pub(crate) struct Http {
+    client: reqwest::Client,
+    pub(crate) config: UpstreamConfig,
+}
+
+impl Http {
+    /// Reads the authority's file; connects to nothing yet.
+    pub(crate) fn new(config: UpstreamConfig) -> Result<Http, UpstreamError> {
+        let address = &config.address;
+        if !address.tls() && !address.is_loopback() && !config.insecure {
+            return Err(UpstreamError::Plaintext { address: address.clone() });
+        }
+        let tls = |why: String| UpstreamError::Tls { address: address.clone(), why };
+        // A provider that the process has already chosen stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("specthink/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(config.connect_timeout)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            .redirect(Policy::none());
+        if address.is_loopback() {
+            builder = builder.no_proxy();
+        }
+        if let Some(path) = &config.ca {
+            let at = |why: String| tls(format!("{}: {why}", path.display()));
+            let pem = std::fs::read(path).map_err(|why| at(why.to_string()))?;
+            let bundle = Certificate::from_pem_bundle(&pem).map_err(|why| at(why.to_string()))?;
+            if bundle.is_empty() {
+                return Err(at("it holds no certificate in PEM form".to_owned()));
+            }
+            builder = builder.tls_certs_only(bundle);
+        }
+        let client = builder.build().map_err(|why| tls(why.to_string()))?;
+        Ok(Http { client, config })
+    }
+
+    /// What the server answers in JSON.
+    pub(crate) async fn json(&self, call: &Call) -> Result<Value, Failure> {
+        let address = &self.config.address;
+        let whole = async {
+            let response = self.answered(call).await?;
+            let body = self.text(response).await?;
+            serde_json::from_str(&body).map_err(|_| no_api(self, call, &body))
+        };
+        timeout(self.config.silence, whole).await.unwrap_or_else(|_| {
+            let silence = self.config.silence;
+            Err(failure::unavailable(
+                address,
+                format!("has not answered {} for {silence:?}", call.path),
+            ))
+        })
+    }
+
+    /// What the server answers as a stream of events.
+    pub(crate) async fn stream(&self, call: &Call) -> Result<EventStream<'_>, Failure> {
+        let response = self.answered(call).await?;
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("text/event-stream") {
+            let what =
+                format!("answers {} with {kind:?} and not with a stream of events", call.path);
+            let mend = "check the address, and what stands before the server";
+            return Err(failure::unavailable(&self.config.address, format!("{what}; {mend}")));
+        }
+        Ok(EventStream { http: self, response, parser: SseParser::default() })
+    }
+
+    /// Waits for something of the server. While it takes long the server is asked whether it lives, and each time
+    /// that it does is a sign.
+    pub(crate) async fn waited_for<T>(
+        &self,
+        signs: &watch::Sender<()>,
+        health: &'static str,
+        something: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut something = pin!(something);
+        loop {
+            if let Ok(done) = timeout(self.config.heartbeat, &mut something).await {
+                return done;
+            }
+            let answer =
+                timeout(self.config.silence, self.request(&Call::get(health)).send()).await;
+            match answer {
+                Ok(Ok(answer)) if !answer.status().is_server_error() => signs.send_replace(()),
+                _ => {
+                    let what =
+                        "says nothing, nor whether it lives; it hangs or the network is gone";
+                    return Err(failure::unavailable(&self.config.address, what));
+                }
+            };
+        }
+    }
+
+    /// An answer whose status is a success. Tries again while nothing but the connection failed.
+    async fn answered(&self, call: &Call) -> Result<Response, Failure> {
+        let address = &self.config.address;
+        let response = (|| self.request(call).send())
+            .retry(backoff())
+            .when(|error| error.is_connect() && !error.is_timeout())
+            .await
+            .map_err(|error| failure::from_error(address, &error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let headers = response.headers().clone();
+        let body = self.text(response).await.unwrap_or_default();
+        Err(failure::from_status(address, status.as_u16(), &headers, &body))
+    }
+
+    fn request(&self, call: &Call) -> RequestBuilder {
+        let url = self.config.address.url(call.path);
+        let request = match &call.body {
+            None => self.client.get(url),
+            Some(body) => self
+                .client
+                .post(url)
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body.to_string()),
+        };
+        match &self.config.key {
+            Some(key) => request.bearer_auth(key.text()),
+            None => request,
+        }
+    }
+
+    async fn text(&self, mut response: Response) -> Result<String, Failure> {
+        let address = &self.config.address;
+        let mut bytes = Vec::new();
+        while let Some(more) =
+            response.chunk().await.map_err(|error| failure::from_error(address, &error))?
+        {
+            bytes.extend_from_slice(&more);
+            if bytes.len() > MOST_BYTES {
+                return Err(failure::unavailable(address, "gives an answer that does not end"));
+            }
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn no_api(http: &Http, call: &Call, body: &str) -> Failure {
+    let what =
+        if body.trim_start().starts_with('<') { "HTML" } else { "something that is no JSON" };
+    let what = format!("answers {} with {what}: it is no such API; check the address", call.path);
+    failure::unavailable(&http.config.address, what)
+}
+
+/// Three more tries within a second, as with a node.
+fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_millis(400))
+        .with_max_times(3)
+        .with_jitter()
+}
+
+/// A stream of events. Dropping it drops the connection, which ends what the server does for it.
+#[derive(Debug)]
+pub(crate) struct EventStream<'a> {
+    http: &'a Http,
+    response: Response,
+    parser: SseParser,
+}
+
+impl EventStream<'_> {
+    /// The data of the next events, at least one; `None` at the stream's end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<String>>, Failure> {
+        let address = &self.http.config.address;
+        loop {
+            let bytes = self.response.chunk().await;
+            let Some(bytes) = bytes.map_err(|error| failure::from_error(address, &error))? else {
+                return Ok(None);
+            };
+            let events = self.parser.push(&bytes);
+            let events = events.map_err(|_| {
+                failure::noticed(address, Code::Unavailable, "sends no stream of events")
+            })?;
+            if !events.is_empty() {
+                return Ok(Some(events));
+            }
+        }
+    }
+}

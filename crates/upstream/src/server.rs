@@ -1,0 +1,44 @@
+//! The way to one server and what is known of it; shared by its sessions.
+
+use std::{fs, path::Path};
+
+use text::{Tokenizer, TokenizerError};
+use thinking::thinker::Failure;
+use tokio::sync::OnceCell;
+
+use crate::{
+    config::{UpstreamConfig, UpstreamError},
+    discover::{Served, discover},
+    http::Http,
+};
+
+/// The way to a server and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) http: Http,
+    /// Our own tokenizer of its model.
+    pub(crate) own: Option<Tokenizer>,
+    served: OnceCell<Served>,
+}
+
+impl Server {
+    /// Reads the files that the configuration names; connects to nothing yet.
+    pub(crate) fn new(config: UpstreamConfig) -> Result<Server, UpstreamError> {
+        let own = config.tokenizer.as_deref().map(read_tokenizer).transpose();
+        let own =
+            own.map_err(|why| UpstreamError::Tokenizer { address: config.address.clone(), why })?;
+        Ok(Server { http: Http::new(config)?, own, served: OnceCell::new() })
+    }
+
+    /// What it serves. Asks it the first time, and again while that fails.
+    pub(crate) async fn served(&self) -> Result<&Served, Failure> {
+        self.served.get_or_try_init(|| discover(&self.http, self.own.as_ref())).await
+    }
+}
+
+/// A `tokenizer.json`, or the folder that holds it.
+fn read_tokenizer(path: &Path) -> Result<Tokenizer, TokenizerError> {
+    let is_folder = fs::metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let path = if is_folder { path.join("tokenizer.json") } else { path.to_owned() };
+    Tokenizer::from_json(&path)
+}

@@ -1,0 +1,261 @@
+//! A session that a server has accepted: its text as the server is given it, and its place there.
+
+use std::time::Duration;
+
+use text::{Thought, Tokenizer};
+use thinking::thinker::{Code, Failure, Open, Opened, Prompt, Sampling, ThoughtStart};
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    dialect::{Place, PromptForm, Rendered, Stretch, unknown_field},
+    discover::{Served, Slot},
+    failure,
+    http::Http,
+    server::Server,
+    thought,
+    token_text::{OwnChunks, TokenText},
+};
+
+/// How long a session waits for one that is just ending to give its slot back.
+const SLOT_WAIT: Duration = Duration::from_secs(2);
+/// Bytes of a token, where nothing better is known.
+const TOKEN_BYTES: usize = 4;
+
+/// An open session.
+pub(crate) struct OpenSession<'a> {
+    http: &'a Http,
+    own: Option<&'a Tokenizer>,
+    pub(crate) served: &'a Served,
+    sampling: Sampling,
+    text: SessionText,
+    slot: Option<Slot>,
+    /// Tokens of prompt and committed text, about, where the server does not count them.
+    tokens: u32,
+    /// Of those, how many were part of the last request.
+    asked_tokens: u32,
+}
+
+/// The text in the form in which it is continued.
+enum SessionText {
+    /// The prompt; the committed text follows it.
+    Text(String),
+    Ids(TokenText),
+}
+
+impl<'a> OpenSession<'a> {
+    /// Renders the prompt.
+    pub(crate) async fn new(
+        server: &'a Server,
+        signs: &watch::Sender<()>,
+        open: &Open,
+    ) -> Result<(OpenSession<'a>, Opened), Failure> {
+        let invalid = |why: String| Failure::new(Code::InvalidArgument, why);
+        open.sampling.check().map_err(|error| invalid(error.to_string()))?;
+        let served = server.served().await?;
+        let (http, address) = (&server.http, &server.http.config.address);
+        if let Some(field) = unknown_field(served.dialect.as_ref(), &open.sampling)
+            && !http.config.lenient
+        {
+            let what = format!("does not know {field}: turn it off, or allow that it is left out");
+            return Err(failure::noticed(address, Code::InvalidArgument, what));
+        }
+        let mut session = OpenSession {
+            http,
+            own: server.own.as_ref(),
+            served,
+            sampling: open.sampling,
+            text: SessionText::Text(String::new()),
+            slot: None,
+            tokens: 0,
+            asked_tokens: 0,
+        };
+        session.take_slot().await?;
+        let rendered = session.render(&open.prompt, open.thought).await?;
+        session.begin(rendered).await?;
+        signs.send_replace(());
+        let card = served.card.clone();
+        if session.tokens >= card.context_tokens {
+            let (tokens, context) = (session.tokens, card.context_tokens);
+            let what = format!("holds {context} tokens and the prompt has {tokens}; shorten it");
+            return Err(failure::noticed(address, Code::ContextTooLong, what));
+        }
+        let opened = Opened { card, prompt_tokens: session.tokens, cached_tokens: 0 };
+        Ok((session, opened))
+    }
+
+    async fn take_slot(&mut self) -> Result<(), Failure> {
+        let Some(slots) = &self.served.slots else { return Ok(()) };
+        let Ok(slot) = timeout(SLOT_WAIT, slots.take()).await else {
+            let what = format!("has {} slots and all are taken; try again later", slots.total());
+            let full = failure::noticed(&self.http.config.address, Code::Overloaded, what);
+            return Err(Failure { retry_after_ms: Some(1000), ..full });
+        };
+        self.slot = slot;
+        Ok(())
+    }
+
+    /// The prompt, by the server's template where it can, else by our own, with the thought as it is wanted where the
+    /// server gives text.
+    async fn render(&self, prompt: &Prompt, wanted: ThoughtStart) -> Result<Rendered, Failure> {
+        let messages = match prompt {
+            Prompt::Raw(text) => return Ok(Rendered::Text(text.clone())),
+            Prompt::Messages(messages) => messages,
+        };
+        let address = &self.http.config.address;
+        let dialect = &self.served.dialect;
+        if let Some(call) = dialect.render(&self.served.model, messages) {
+            let refused = |failure: Failure| match failure.code {
+                Code::InvalidArgument | Code::Internal => {
+                    Failure { code: Code::Template, ..failure }
+                }
+                _ => failure,
+            };
+            let answer = self.http.json(&call).await.map_err(refused)?;
+            let mut rendered = dialect.rendered(&answer).ok_or_else(|| {
+                failure::unavailable(address, format!("answers {} with no prompt", call.path))
+            })?;
+            if let Rendered::Text(prompt) = &mut rendered {
+                thought::lead(prompt, self.served.card.thought, wanted);
+            }
+            return Ok(rendered);
+        }
+        let Some(tokenizer) = self.own else {
+            let what = "does not render messages: give the tokenizer of its model, or a raw prompt";
+            return Err(failure::noticed(address, Code::Template, what));
+        };
+        let messages = messages.iter().map(|one| (one.role.as_str(), one.content.as_str()));
+        let template = tokenizer.template();
+        let wanted = thought::known(wanted).unwrap_or(template.thought());
+        let text = template.render_to(messages, wanted);
+        let text = text.map_err(|error| Failure::new(Code::Template, error.to_string()))?;
+        // The server puts a begin-of-text token before every text where its model wants one.
+        let is_added = |bos: &&str| {
+            tokenizer.encode_prompt(&format!("{bos}a")).ok()
+                == tokenizer.encode_raw_prompt("a").ok()
+        };
+        let bos = tokenizer.bos_text().filter(is_added).unwrap_or_default();
+        Ok(Rendered::Text(text.strip_prefix(bos).unwrap_or(&text).to_owned()))
+    }
+
+    async fn begin(&mut self, rendered: Rendered) -> Result<(), Failure> {
+        let ids = match rendered {
+            Rendered::Ids(ids) => Some(ids),
+            Rendered::Text(text) => match self.encode(&text, Place::Prompt).await? {
+                Some(ids) => Some(ids),
+                None => {
+                    self.tokens = self.about(&text);
+                    self.text = SessionText::Text(text);
+                    None
+                }
+            },
+        };
+        if let Some(ids) = ids {
+            self.tokens = ids.len() as u32;
+            self.text = SessionText::Ids(TokenText::new(ids));
+        }
+        if self.tokens == 0 {
+            let message = "the prompt is empty; send at least one character";
+            return Err(Failure::new(Code::InvalidArgument, message));
+        }
+        Ok(())
+    }
+
+    /// The server's tokens of a text; `None` where it is given text.
+    async fn encode(&self, text: &str, place: Place) -> Result<Option<Vec<u32>>, Failure> {
+        let Served { dialect, model, .. } = self.served;
+        let Some(call) = dialect.encode(model, text, place) else { return Ok(None) };
+        let answer = self.http.json(&call).await?;
+        dialect.encoded(&answer).map(Some).ok_or_else(|| {
+            let what = format!("answers {} with no tokens", call.path);
+            failure::unavailable(&self.http.config.address, what)
+        })
+    }
+
+    /// Adds text that others wrote. Returns how many tokens it has, about.
+    pub(crate) fn append(&mut self, text: &str) -> u32 {
+        if let SessionText::Ids(ids) = &mut self.text {
+            ids.append(text);
+        }
+        self.count(text)
+    }
+
+    /// Keeps the beginning of a proposal. Returns how many tokens it has, about.
+    pub(crate) fn commit(&mut self, own: &OwnChunks, kept: &str) -> u32 {
+        if let SessionText::Ids(ids) = &mut self.text {
+            ids.commit(own, kept);
+        }
+        self.count(kept)
+    }
+
+    fn count(&mut self, text: &str) -> u32 {
+        let tokens = self.about(text);
+        self.tokens = self.tokens.saturating_add(tokens);
+        tokens
+    }
+
+    /// How many tokens a text has: by our own tokenizer, else a guess.
+    fn about(&self, text: &str) -> u32 {
+        let encoded = self.own.and_then(|own| own.encode_committed(text, Thought::Open).ok());
+        encoded.map_or(text.len().div_ceil(TOKEN_BYTES), |encoded| encoded.ids.len()) as u32
+    }
+
+    /// Whether these tokens are the text's in our tokenizer too, so that another Thinker can use them.
+    pub(crate) fn spells(&self, ids: &[u32], text: &str) -> bool {
+        self.own.is_some_and(|own| own.spells(ids, text))
+    }
+
+    /// Asks for a continuation of at most so many tokens. Returns what to ask, for how many tokens, and how many are
+    /// new to the server; `None` when the context is full.
+    pub(crate) async fn ask(
+        &mut self,
+        committed: &str,
+        max_tokens: u32,
+        seed: u64,
+    ) -> Result<Option<Ask>, Failure> {
+        if let SessionText::Ids(ids) = &self.text
+            && let Some(text) = ids.unencoded()
+        {
+            let encoded = self.encode(text, Place::Committed).await?.unwrap_or_default();
+            if let SessionText::Ids(ids) = &mut self.text {
+                ids.encoded(encoded);
+            }
+        }
+        let (ids, text) = match &self.text {
+            SessionText::Ids(ids) => (ids.ids(), String::new()),
+            SessionText::Text(prompt) => (Vec::new(), format!("{prompt}{committed}")),
+        };
+        let prompt = match &self.text {
+            SessionText::Ids(_) => {
+                self.tokens = ids.len() as u32;
+                PromptForm::Ids(&ids)
+            }
+            SessionText::Text(_) => PromptForm::Text(&text),
+        };
+        let max_tokens =
+            max_tokens.min(self.served.card.context_tokens.saturating_sub(self.tokens));
+        let new_tokens = self.tokens.saturating_sub(self.asked_tokens);
+        self.asked_tokens = self.tokens;
+        if max_tokens == 0 {
+            return Ok(None);
+        }
+        let call = self.served.dialect.stretch(&Stretch {
+            model: &self.served.model,
+            prompt,
+            max_tokens,
+            context_tokens: self.served.card.context_tokens,
+            seed,
+            sampling: &self.sampling,
+            slot: self.slot.as_ref().map(|slot| slot.number),
+        });
+        Ok(Some(Ask { call, max_tokens, new_tokens }))
+    }
+}
+
+/// A continuation to ask for.
+pub(crate) struct Ask {
+    pub(crate) call: crate::http::Call,
+    /// No more than the context holds.
+    pub(crate) max_tokens: u32,
+    /// Tokens of the text that no request had before.
+    pub(crate) new_tokens: u32,
+}

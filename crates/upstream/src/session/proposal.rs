@@ -1,0 +1,169 @@
+//! One proposal, made from a server's stream by the rules of [`thinking::session`].
+
+use serde_json::Value;
+use thinking::{
+    session::ProposalRules,
+    thinker::{Code, Event, Failure, FinishReason, Propose},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::open_session::{Ask, OpenSession};
+use crate::{
+    chunk::{Chunk, ServerEnd},
+    failure,
+    server::Server,
+    token_text::OwnChunks,
+};
+
+/// What a stream ends with in OpenAI's API.
+const DONE: &str = "[DONE]";
+
+/// A proposal that is being made.
+pub(crate) struct Proposal<'a> {
+    pub(crate) rules: ProposalRules,
+    pub(crate) own: OwnChunks,
+    pub(crate) first_text_at: Option<Instant>,
+    /// Tokens of the prompt that the server had to compute.
+    pub(crate) prefill_tokens: u32,
+    events: &'a mpsc::Sender<Event>,
+    signs: &'a watch::Sender<()>,
+    /// Tokens that the server told that it made.
+    told_tokens: u32,
+    /// Whether every token was counted by the server, and none by us.
+    is_told: bool,
+    /// The ids of the text that no delta has yet; `None` where they are not known.
+    unsent_ids: Option<Vec<u32>>,
+    /// Why the server made an end.
+    ended: Option<ServerEnd>,
+}
+
+impl<'a> Proposal<'a> {
+    pub(crate) fn new(
+        rules: ProposalRules,
+        events: &'a mpsc::Sender<Event>,
+        signs: &'a watch::Sender<()>,
+    ) -> Self {
+        Proposal {
+            rules,
+            own: OwnChunks::default(),
+            first_text_at: None,
+            prefill_tokens: 0,
+            events,
+            signs,
+            told_tokens: 0,
+            is_told: false,
+            unsent_ids: Some(Vec::new()),
+            ended: None,
+        }
+    }
+
+    /// Makes it to its end, and says why that is its end. May be dropped at any point.
+    pub(crate) async fn make(
+        &mut self,
+        server: &Server,
+        open: &mut OpenSession<'_>,
+        committed: &str,
+        propose: &Propose,
+    ) -> Result<FinishReason, Failure> {
+        let asked = open.ask(committed, propose.max_tokens, propose.seed).await?;
+        let Some(Ask { call, max_tokens, new_tokens }) = asked else {
+            return Ok(FinishReason::ContextFull);
+        };
+        self.prefill_tokens = new_tokens;
+        let (http, dialect) = (&server.http, &open.served.dialect);
+        let address = &http.config.address;
+        let stream = http.waited_for(self.signs, dialect.health(), http.stream(&call)).await;
+        let mut stream = match stream {
+            Err(failure) if failure.code == Code::ContextTooLong => {
+                return Ok(FinishReason::ContextFull);
+            }
+            stream => stream?,
+        };
+        'stream: while let Some(events) =
+            http.waited_for(self.signs, dialect.health(), stream.next()).await?
+        {
+            for event in events {
+                if event == DONE {
+                    break 'stream;
+                }
+                let strange = || failure::unavailable(address, "sends an event that means nothing");
+                let event: Value = serde_json::from_str(&event).map_err(|_| strange())?;
+                if event["error"].is_object() || event["error"].is_string() {
+                    return Err(failure::from_error_event(address, &event["error"]));
+                }
+                let chunk = dialect.chunk(&event).ok_or_else(strange)?;
+                if let Some(reason) = self.take(chunk, open).await {
+                    return Ok(reason);
+                }
+            }
+        }
+        match self.ended {
+            Some(ServerEnd::EndOfText) => {
+                let uncounted = self.told_tokens.saturating_sub(self.rules.tokens() + 1);
+                let full = self.rules.push("", uncounted);
+                Ok(full.unwrap_or_else(|| self.rules.end_of_text()))
+            }
+            Some(ServerEnd::Length) => {
+                let uncounted = max_tokens.saturating_sub(self.rules.tokens());
+                let uncounted = if self.is_told { 0 } else { uncounted };
+                Ok(self.rules.push("", uncounted).unwrap_or(FinishReason::ContextFull))
+            }
+            None => {
+                let what = "broke off in mid-answer: the stream ended without its end";
+                Err(failure::unavailable(address, what))
+            }
+        }
+    }
+
+    /// Takes an event of the stream in. Returns why the proposal is over, if it is.
+    async fn take(&mut self, chunk: Chunk, open: &OpenSession<'_>) -> Option<FinishReason> {
+        self.signs.send_replace(());
+        self.prefill_tokens = chunk.usage.map_or(self.prefill_tokens, |usage| usage.computed());
+        self.ended = chunk.end.or(self.ended);
+        let made = match chunk.tokens_so_far {
+            Some(so_far) => so_far.saturating_sub(self.told_tokens),
+            None if chunk.ids.is_empty() => u32::from(!chunk.text.is_empty()),
+            None => chunk.ids.len() as u32,
+        };
+        self.is_told |= chunk.tokens_so_far.is_some() || !chunk.ids.is_empty();
+        self.told_tokens = self.told_tokens.saturating_add(made);
+        // The token that ended the text has none, and is counted with the end.
+        let is_last = self.ended == Some(ServerEnd::EndOfText);
+        let counted = if is_last { u32::from(!chunk.text.is_empty()) } else { made };
+        let is_whole = chunk.ids.len() == made as usize && !is_last;
+        if counted == 0 && chunk.text.is_empty() {
+            return None;
+        }
+        self.first_text_at.get_or_insert_with(Instant::now);
+        let reason = self.rules.push(&chunk.text, counted);
+        match &mut self.unsent_ids {
+            Some(ids) if is_whole => ids.extend(&chunk.ids),
+            ids => *ids = None,
+        }
+        let ids = is_whole.then_some(chunk.ids);
+        self.own.push(ids, &chunk.text, self.rules.text().len());
+        // First a place in the queue: a delta that is taken out must not be lost.
+        if reason.is_none()
+            && let Ok(place) = self.events.reserve().await
+            && let Some(mut delta) = self.rules.delta(None)
+        {
+            let ids = self.unsent_ids.replace(Vec::new()).unwrap_or_default();
+            if open.spells(&ids, &delta.text) {
+                delta.token_ids = ids;
+            }
+            place.send(Event::Delta(delta));
+        }
+        reason
+    }
+
+    /// Sends the last delta.
+    pub(crate) async fn send_rest(&mut self, reason: &FinishReason) {
+        if let Some(delta) = self.rules.delta(Some(reason)) {
+            // A caller that is gone needs none.
+            let _ = self.events.send(Event::Delta(delta)).await;
+        }
+    }
+}

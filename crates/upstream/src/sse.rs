@@ -1,0 +1,93 @@
+//! Server-sent events from bytes as they come: the standard's lines, of which only `data` is used.
+//!
+//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>. Every server that
+//! is spoken to here ends its lines with "\n" or "\r\n".
+
+/// The data of one event may not be longer, in bytes.
+const MOST_BYTES: usize = 16 << 20;
+
+/// Cuts a stream of bytes into events.
+#[derive(Debug, Default)]
+pub(crate) struct SseParser {
+    /// What came and is not a whole line yet.
+    rest: Vec<u8>,
+    /// The data of the event that has begun.
+    data: Option<String>,
+}
+
+/// A stream that is no stream of events.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoEvents;
+
+impl SseParser {
+    /// Reads on; returns the data of the events that are complete now.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, NoEvents> {
+        self.rest.extend_from_slice(bytes);
+        let mut complete = Vec::new();
+        let mut start = 0;
+        while let Some(length) = self.rest[start..].iter().position(|byte| *byte == b'\n') {
+            let line = &self.rest[start..start + length];
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let line = std::str::from_utf8(line).map_err(|_| NoEvents)?;
+            if line.is_empty() {
+                complete.extend(self.data.take());
+            } else if let Some(value) = line.strip_prefix("data:") {
+                let value = value.strip_prefix(' ').unwrap_or(value);
+                match &mut self.data {
+                    Some(data) => *data = format!("{data}\n{value}"),
+                    None => self.data = Some(value.to_owned()),
+                }
+            }
+            start += length + 1;
+        }
+        self.rest.drain(..start);
+        let held = self.rest.len() + self.data.as_ref().map_or(0, String::len);
+        if held > MOST_BYTES { Err(NoEvents) } else { Ok(complete) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STREAM: &str = concat!(
+        ": ping\n\n",
+        "data: {\"a\":\"é🙂\"}\r\n\r\n",
+        "event: x\ndata:two\ndata:  lines\nid: 7\n\n",
+        "data: [DONE]\n\nrest",
+    );
+
+    #[test]
+    fn events_are_their_data() {
+        let mut parser = SseParser::default();
+        let events = parser.push(STREAM.as_bytes()).unwrap();
+        assert_eq!(events, ["{\"a\":\"é🙂\"}", "two\n lines", "[DONE]"]);
+    }
+
+    #[test]
+    fn what_is_no_text_or_never_ends_is_no_stream_of_events() {
+        assert_eq!(SseParser::default().push(b"data: \xff\n"), Err(NoEvents));
+        let mut parser = SseParser::default();
+        let long = vec![b'x'; MOST_BYTES];
+        parser.push(&long).unwrap();
+        assert_eq!(parser.push(b"x"), Err(NoEvents));
+    }
+
+    proptest! {
+        #[test]
+        fn the_cuts_between_packets_do_not_matter(lengths in prop::collection::vec(1usize..9, 1..9)) {
+            let (mut parser, mut events, mut left) = (SseParser::default(), Vec::new(), STREAM.as_bytes());
+            for &length in lengths.iter().cycle() {
+                if left.is_empty() {
+                    break;
+                }
+                let (packet, rest) = left.split_at(length.min(left.len()));
+                events.extend(parser.push(packet).unwrap());
+                left = rest;
+            }
+            prop_assert_eq!(events, SseParser::default().push(STREAM.as_bytes()).unwrap());
+        }
+    }
+}

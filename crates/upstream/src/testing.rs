@@ -1,0 +1,248 @@
+//! A server on loopback that speaks as real ones do, over a model that babbles: for the tests of whoever uses an
+//! upstream. It has the traps that were measured at the real ones, and can fail in the ways that they do.
+//!
+//! It needs a tokio runtime and panics where a test would.
+
+mod model;
+mod speech;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    select,
+    task::JoinSet,
+};
+
+use self::speech::Answer;
+use crate::config::ServerKind;
+
+/// A running fake server; stops when dropped.
+#[derive(Debug)]
+pub struct FakeServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    _accepting: JoinSet<()>,
+}
+
+/// What a fake server is and serves.
+#[derive(Debug, Clone)]
+pub struct FakeOptions {
+    /// What it speaks as.
+    pub kind: ServerKind,
+    /// The models that it lists.
+    pub models: Vec<String>,
+    /// The longest session in tokens, as it tells it.
+    pub context_tokens: usize,
+    /// The key that it wants.
+    pub key: Option<String>,
+    /// What its chat template writes behind the beginning of the assistant's turn.
+    pub prompt_end: &'static str,
+    /// What its model answers to everything; without it, it babbles without end.
+    pub answer: Option<String>,
+    /// What goes wrong, by the path of the request.
+    pub faults: Vec<(&'static str, FakeFault)>,
+}
+
+impl FakeOptions {
+    /// A server of this kind with one model, `fake`, that babbles.
+    pub fn new(kind: ServerKind) -> Self {
+        FakeOptions {
+            kind,
+            models: vec!["fake".to_owned()],
+            context_tokens: 4096,
+            key: None,
+            prompt_end: "",
+            answer: None,
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone)]
+pub enum FakeFault {
+    /// It is answered with this status, further headers and body.
+    Status(u16, &'static str, &'static str),
+    /// It is answered with HTML and a success.
+    Html,
+    /// Its stream is cut after this many tokens.
+    CutAfter(usize),
+    /// Its stream ends after this many tokens, in good order but without its last event.
+    EndAfter(usize),
+    /// Its stream holds something that is no event.
+    Nonsense,
+    /// Nothing comes.
+    Silence,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct FakeRequest {
+    /// As in `/v1/models`.
+    pub path: String,
+    /// The value of its `Authorization` header.
+    pub authorization: Option<String>,
+    /// `Null` without one.
+    pub body: Value,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: FakeOptions,
+    computed_tokens: AtomicU64,
+    requests: Mutex<Vec<FakeRequest>>,
+}
+
+impl FakeServer {
+    /// Starts one on a free port.
+    #[expect(clippy::unwrap_used, reason = "test code: without a port there is no test")]
+    pub async fn start(options: FakeOptions) -> FakeServer {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            options,
+            computed_tokens: AtomicU64::new(0),
+            requests: Mutex::default(),
+        });
+        let mut accepting = JoinSet::new();
+        let serving = Arc::clone(&shared);
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&serving);
+                connections.spawn(async move {
+                    // A client that is gone is the test's own doing.
+                    let _ = converse(stream, &shared).await;
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        FakeServer { address, shared, _accepting: accepting }
+    }
+
+    /// Its address as a user writes it.
+    pub fn address(&self) -> String {
+        format!("openai+http://{}/v1", self.address)
+    }
+
+    /// Tokens that it made so far.
+    pub fn computed_tokens(&self) -> u64 {
+        self.shared.computed_tokens.load(Ordering::SeqCst)
+    }
+
+    /// A reader of [`Self::computed_tokens`] that the conformance kit takes.
+    pub fn counter(&self) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move || shared.computed_tokens.load(Ordering::SeqCst))
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<FakeRequest> {
+        self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// One request on one connection.
+async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    let mut first = String::new();
+    stream.read_line(&mut first).await?;
+    let (mut length, mut authorization, mut line) = (0, None, String::new());
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().unwrap_or(0),
+            "authorization" => authorization = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    let request = FakeRequest { path, authorization, body };
+    shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+    let fault = shared.options.faults.iter().find(|(path, _)| *path == request.path);
+    let fault = fault.map(|(_, fault)| fault.clone());
+    let mut stream = stream.into_inner();
+    match fault {
+        Some(FakeFault::Status(status, headers, body)) => {
+            write(&mut stream, status, headers, "application/json", body).await
+        }
+        Some(FakeFault::Html) => {
+            write(&mut stream, 200, "", "text/html", "<html>\n<p>Welcome</p></html>").await
+        }
+        Some(FakeFault::Silence) => stream.read_u8().await.map(drop),
+        fault => match speech::answer(&shared.options, &request) {
+            Answer::Json(status, body) => {
+                write(&mut stream, status, "", "application/json", &body.to_string()).await
+            }
+            Answer::Stream(events) => stream_out(&mut stream, shared, events, fault).await,
+        },
+    }
+}
+
+async fn write(
+    stream: &mut TcpStream,
+    status: u16,
+    headers: &str,
+    kind: &str,
+    body: &str,
+) -> std::io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status} S\r\nconnection: close\r\ncontent-type: {kind}\r\n{headers}content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// Writes a stream until it ends or its reader is gone.
+async fn stream_out(
+    stream: &mut TcpStream,
+    shared: &Shared,
+    events: speech::Events,
+    fault: Option<FakeFault>,
+) -> std::io::Result<()> {
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await?;
+    let mut gone = [0];
+    for (made, event) in events {
+        match fault {
+            Some(FakeFault::CutAfter(tokens)) if made > tokens => return Ok(()),
+            Some(FakeFault::EndAfter(tokens)) if made > tokens => break,
+            Some(FakeFault::Nonsense) => {
+                write_piece(stream, "data: {\"nonsense\"\n\n").await?;
+            }
+            _ => {}
+        }
+        shared.computed_tokens.fetch_add(1, Ordering::SeqCst);
+        select! {
+            biased;
+            _ = stream.read(&mut gone) => return Ok(()),
+            () = tokio::task::yield_now() => {}
+        }
+        write_piece(stream, &format!("data: {event}\n\n")).await?;
+    }
+    stream.write_all(b"0\r\n\r\n").await?;
+    stream.shutdown().await
+}
+
+async fn write_piece(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
+    stream.write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes()).await
+}

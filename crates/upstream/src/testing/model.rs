@@ -1,0 +1,116 @@
+//! The model of the fake server: a vocabulary of single bytes, some words and two control tokens, and what it says.
+
+use thinking::{draw::splitmix64, thinker::TextHash};
+
+/// The words; a token of one is 256 and its place here.
+const WORDS: [&str; 20] = [
+    " the",
+    " sum",
+    " is",
+    " 7",
+    " x",
+    "\n\n",
+    "Wait",
+    " Let",
+    " me",
+    " check",
+    " Yes",
+    " so",
+    " another",
+    " we",
+    " have",
+    " equals",
+    "ly",
+    " 数学",
+    "assistant\n",
+    "user\n",
+];
+/// Control tokens, after the words.
+const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
+/// The first control token.
+const CONTROL_ID: u32 = 256 + WORDS.len() as u32;
+/// Ends the text.
+pub(super) const END: u32 = CONTROL_ID + 1;
+/// What is babbled: words, and characters of which each byte is a token.
+const BABBLE: [&str; 22] = [
+    " the", " sum", " is", " 7", " x", ".", "\n\n", "\n\n", "\n", "Wait", ",", " Let", " me",
+    " check", " Yes", " so", " 数学", " é", " 🙂", " another", " we", "ly",
+];
+
+/// The prompt of a conversation.
+pub(super) fn render(messages: impl Iterator<Item = (String, String)>) -> String {
+    let turn =
+        |(role, content): (String, String)| format!("<|im_start|>{role}\n{content}<|im_end|>\n");
+    let turns: String = messages.map(turn).collect();
+    format!("{turns}<|im_start|>assistant\n")
+}
+
+/// The tokens of a text; control tokens in it are meant, or only text.
+pub(super) fn encode(text: &str, control: bool) -> Vec<u32> {
+    let (mut ids, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() {
+        let words = WORDS.iter().zip(256..);
+        let controls = CONTROL.iter().zip(CONTROL_ID..).filter(|_| control);
+        let known = words.chain(controls).filter(|(word, _)| rest.starts_with(**word));
+        let length = match known.max_by_key(|(word, _)| word.len()) {
+            Some((word, id)) => {
+                ids.push(id);
+                word.len()
+            }
+            None => {
+                let length = rest.chars().next().map_or(0, char::len_utf8);
+                ids.extend(rest.as_bytes()[..length].iter().map(|byte| u32::from(*byte)));
+                length
+            }
+        };
+        rest = &rest[length..];
+    }
+    ids
+}
+
+/// The bytes of a token.
+pub(super) fn piece(id: u32) -> Vec<u8> {
+    match id {
+        0..256 => vec![id as u8],
+        CONTROL_ID.. => CONTROL.get((id - CONTROL_ID) as usize).unwrap_or(&"").as_bytes().to_vec(),
+        _ => WORDS[(id - 256) as usize].as_bytes().to_vec(),
+    }
+}
+
+/// The text of tokens.
+fn decode(ids: &[u32]) -> String {
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| piece(*id)).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What follows a prompt of these tokens: without an answer, babble that depends on the prompt and on how it is drawn.
+pub(super) fn tokens(
+    prompt: &[u32],
+    drawn: &str,
+    answer: Option<&str>,
+) -> Box<dyn Iterator<Item = u32> + Send> {
+    if let Some(answer) = answer {
+        let text = decode(prompt);
+        let committed = text.rsplit_once("<|im_start|>assistant\n").map_or("", |(_, after)| after);
+        let rest = answer.strip_prefix(committed).unwrap_or_default();
+        return Box::new(encode(rest, false).into_iter().chain([END]));
+    }
+    let seed = TextHash::of(&format!("{prompt:?}{drawn}")).0;
+    let babbled = move |n: u64| BABBLE[(splitmix64(seed, n) % BABBLE.len() as u64) as usize];
+    Box::new((1..).flat_map(move |n| encode(babbled(n), false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_stand_for_their_text() {
+        let text = "<|im_start|>user\nHi 数学 🙂<|im_end|>\n\nWait";
+        for control in [true, false] {
+            assert_eq!(decode(&encode(text, control)), text);
+        }
+        assert_eq!(encode("<|im_end|>", true), [END]);
+        assert_eq!(tokens(&encode("a", true), "", Some("a b")).collect::<Vec<_>>().len(), 4);
+    }
+}

@@ -1,0 +1,209 @@
+//! How the fake server puts things: the routes, bodies and events of each kind, with what was seen at real ones.
+
+use serde_json::{Value, json};
+
+use super::{FakeOptions, FakeRequest, model};
+use crate::config::ServerKind;
+
+/// Events of a stream, each with how many tokens were made before it and with it.
+pub(super) type Events = Box<dyn Iterator<Item = (usize, String)> + Send>;
+
+/// What a request is answered with.
+pub(super) enum Answer {
+    Json(u16, Value),
+    Stream(Events),
+}
+
+pub(super) fn answer(options: &FakeOptions, request: &FakeRequest) -> Answer {
+    let wanted = options.key.as_ref().map(|key| format!("Bearer {key}"));
+    if wanted.is_some() && wanted != request.authorization {
+        return error(401, "Invalid API Key", "authentication_error");
+    }
+    let body = &request.body;
+    match (options.kind, request.path.as_str()) {
+        (_, "/v1/models") => Answer::Json(200, models(options)),
+        (ServerKind::LlamaCpp | ServerKind::Vllm, "/health") => Answer::Json(200, json!({})),
+        (ServerKind::LlamaCpp, "/props") => Answer::Json(200, json!({ "total_slots": 2 })),
+        (ServerKind::LlamaCpp, "/apply-template") => {
+            Answer::Json(200, json!({ "prompt": rendered(options, &body["messages"]) }))
+        }
+        (ServerKind::LlamaCpp, "/tokenize") => {
+            let text = body["content"].as_str().unwrap_or_default();
+            // True unless it is said.
+            let control = body["parse_special"].as_bool().unwrap_or(true);
+            let ids = model::encode(text, control);
+            if body["with_pieces"] == true {
+                let piece = |id: &u32| String::from_utf8_lossy(&model::piece(*id)).into_owned();
+                let tokens: Vec<Value> =
+                    ids.iter().map(|id| json!({ "id": id, "piece": piece(id) })).collect();
+                return Answer::Json(200, json!({ "tokens": tokens }));
+            }
+            Answer::Json(200, json!({ "tokens": ids }))
+        }
+        (ServerKind::LlamaCpp, "/completion") => llama_completion(options, body),
+        (ServerKind::Vllm, "/tokenize") => {
+            let rendered = body.get("messages").map(|messages| rendered(options, messages));
+            let text = rendered.as_deref().or(body["prompt"].as_str()).unwrap_or_default();
+            Answer::Json(200, json!({ "tokens": model::encode(text, true) }))
+        }
+        (ServerKind::Vllm | ServerKind::Completions, "/v1/completions") => {
+            openai_completion(options, body)
+        }
+        _ => error(404, "File Not Found", "not_found_error"),
+    }
+}
+
+fn error(status: u16, message: &str, kind: &str) -> Answer {
+    let error = json!({ "message": message, "type": kind, "code": status });
+    Answer::Json(status, json!({ "error": error }))
+}
+
+fn models(options: &FakeOptions) -> Value {
+    let data = options.models.iter().map(|id| match options.kind {
+        ServerKind::LlamaCpp => json!({
+            "id": id, "owned_by": "llamacpp",
+            "meta": { "n_ctx": options.context_tokens, "n_params": 918_912, "ftype": "Q8_0" },
+        }),
+        ServerKind::Vllm => {
+            json!({ "id": id, "owned_by": "vllm", "max_model_len": options.context_tokens })
+        }
+        ServerKind::Completions => json!({ "id": id, "owned_by": "somebody" }),
+    });
+    json!({ "object": "list", "data": data.collect::<Vec<_>>() })
+}
+
+fn rendered(options: &FakeOptions, messages: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let messages = messages.as_array().map(Vec::as_slice).unwrap_or_default();
+    let messages = messages.iter().map(|one| (text(&one["role"]), text(&one["content"])));
+    model::render(messages) + options.prompt_end
+}
+
+/// The tokens of a prompt: ids or text.
+fn prompt(body: &Value) -> Vec<u32> {
+    match &body["prompt"] {
+        Value::Array(ids) => ids.iter().filter_map(Value::as_u64).map(|id| id as u32).collect(),
+        text => model::encode(text.as_str().unwrap_or_default(), true),
+    }
+}
+
+/// What is made of a request: its tokens, and whether the text ends after them.
+fn made(options: &FakeOptions, body: &Value, most: &str) -> Result<(Vec<u32>, Made), Answer> {
+    let prompt = prompt(body);
+    let room = options.context_tokens.saturating_sub(prompt.len());
+    if room == 0 {
+        let message = "the request exceeds the available context size";
+        return Err(error(400, message, "exceed_context_size_error"));
+    }
+    let fields = ["seed", "temperature", "top_k", "top_p", "min_p", "repetition_penalty"];
+    let drawn: String = fields.iter().map(|field| body[*field].to_string()).collect();
+    let tokens = model::tokens(&prompt, &drawn, options.answer.as_deref());
+    let most = body[most].as_u64().map_or(usize::MAX, |most| most as usize).min(room);
+    Ok((prompt, Box::new(tokens.take(most))))
+}
+
+type Made = Box<dyn Iterator<Item = u32> + Send>;
+
+/// What of a token's bytes makes whole characters, together with what was held back.
+fn whole(held: &mut Vec<u8>, id: u32) -> String {
+    held.extend(model::piece(id));
+    match String::from_utf8(std::mem::take(held)) {
+        Ok(text) => text,
+        Err(error) => {
+            *held = error.into_bytes();
+            String::new()
+        }
+    }
+}
+
+/// As llama-server streams: nothing before a character is whole, and then only the last of its ids.
+fn llama_completion(options: &FakeOptions, body: &Value) -> Answer {
+    if body["repeat_last_n"].as_i64().is_some_and(|tokens| tokens < 0) {
+        let message = "Field 'repeat_last_n': Value must be between 0 <= value";
+        return error(400, message, "invalid_request_error");
+    }
+    let (prompt, tokens) = match made(options, body, "n_predict") {
+        Ok(made) => made,
+        Err(refusal) => return refusal,
+    };
+    let total = prompt.len();
+    let progress = json!({
+        "content": "", "tokens": [0], "stop": false, "tokens_predicted": 0,
+        "prompt_progress": { "total": total, "cache": total - 1, "processed": total },
+    });
+    let (mut held, mut count, mut ended) = (Vec::new(), 0, false);
+    let mut tokens = tokens.map(Some).chain([None]);
+    let events = std::iter::from_fn(move || {
+        loop {
+            if ended {
+                return None;
+            }
+            let token = tokens.next().flatten();
+            count += usize::from(token.is_some());
+            let Some(id) = token.filter(|id| *id != model::END) else {
+                ended = true;
+                let kind = if token.is_some() { "eos" } else { "limit" };
+                let last = json!({
+                    "content": "", "tokens": [], "stop": true, "stop_type": kind, "tokens_predicted": count,
+                });
+                return Some((count + 1, last.to_string()));
+            };
+            let text = whole(&mut held, id);
+            if !text.is_empty() {
+                let event = json!({ "content": text, "tokens": [id], "stop": false, "tokens_predicted": count });
+                return Some((count, event.to_string()));
+            }
+        }
+    });
+    let progress = Some((0, progress.to_string())).filter(|_| body["return_progress"] == true);
+    Answer::Stream(Box::new(progress.into_iter().chain(events)))
+}
+
+/// As vLLM streams: an event a token, with its id where that is asked for; then why, the usage, and `[DONE]`.
+fn openai_completion(options: &FakeOptions, body: &Value) -> Answer {
+    if !options.models.iter().any(|model| body["model"] == model.as_str()) {
+        return error(404, "The model does not exist.", "NotFoundError");
+    }
+    let (prompt, tokens) = match made(options, body, "max_tokens") {
+        Ok(made) => made,
+        Err(refusal) => return refusal,
+    };
+    let with_ids = body["return_token_ids"] == true;
+    let choice = move |text: &str, id: Option<u32>, why: Option<&str>| {
+        let mut choice = json!({ "index": 0, "text": text, "finish_reason": why });
+        if let Some(id) = id.filter(|_| with_ids) {
+            choice["token_ids"] = json!([id]);
+        }
+        json!({ "object": "text_completion", "choices": [choice] }).to_string()
+    };
+    let (mut held, mut count, mut after) = (Vec::new(), 0, 0);
+    let mut tokens = tokens.map(Some).chain([None]);
+    let events = std::iter::from_fn(move || {
+        loop {
+            if after > 0 {
+                after += 1;
+                let usage = json!({
+                    "prompt_tokens": prompt.len(), "completion_tokens": count,
+                    "prompt_tokens_details": { "cached_tokens": prompt.len() / 16 * 16 },
+                });
+                return match after {
+                    2 => Some((count + 1, json!({ "choices": [], "usage": usage }).to_string())),
+                    3 => Some((count + 1, "[DONE]".to_owned())),
+                    _ => None,
+                };
+            }
+            let token = tokens.next().flatten();
+            count += usize::from(token.is_some());
+            let Some(id) = token.filter(|id| *id != model::END) else {
+                after = 1;
+                let why = if token.is_some() { "stop" } else { "length" };
+                return Some((count + 1, choice("", token, Some(why))));
+            };
+            let text = whole(&mut held, id);
+            if with_ids || !text.is_empty() {
+                return Some((count, choice(&text, Some(id), None)));
+            }
+        }
+    });
+    Answer::Stream(Box::new(events))
+}

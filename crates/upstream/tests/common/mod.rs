@@ -1,0 +1,113 @@
+//! What the upstream's tests share.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::path::PathBuf;
+
+use thinking::thinker::{
+    Append, Command, Event, Failure, Finished, Open, Prompt, Propose, Sampling, Session,
+    ThoughtStart,
+};
+use upstream::{UpstreamConfig, testing::FakeServer};
+
+/// The usual settings for a fake server.
+pub(crate) fn config(server: &FakeServer) -> UpstreamConfig {
+    UpstreamConfig::new(server.address().parse().unwrap())
+}
+
+/// The settings for the real server that the environment names.
+pub(crate) fn real() -> UpstreamConfig {
+    let address = std::env::var("SPECTHINK_UPSTREAM").unwrap();
+    UpstreamConfig::new(address.parse().unwrap())
+}
+
+/// A tokenizer with a chat template.
+pub(crate) fn tokenizer() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-qwen2"))
+}
+
+/// Without fields that plain completions do not know.
+pub(crate) fn plain_sampling() -> Sampling {
+    Sampling { top_k: 0, ..Sampling::default() }
+}
+
+/// A caller that panics at anything it did not expect.
+pub(crate) struct Caller(pub(crate) Session);
+
+impl Caller {
+    pub(crate) async fn open(&self, committed: &str, sampling: Sampling) {
+        self.open_with_thought(committed, sampling, ThoughtStart::Unknown).await;
+    }
+
+    pub(crate) async fn open_with_thought(
+        &self,
+        committed: &str,
+        sampling: Sampling,
+        thought: ThoughtStart,
+    ) {
+        let open = Open {
+            question_id: "test".into(),
+            prompt: Prompt::question("What is 7 times 8?".into(), None),
+            committed: committed.into(),
+            sampling,
+            deadline: None,
+            thought,
+        };
+        self.send(Command::Open(open)).await;
+    }
+
+    pub(crate) async fn opened(&mut self) {
+        for _ in 0..2 {
+            let event = self.next().await;
+            assert!(matches!(event, Some(Event::Opened(_) | Event::Warmed(_))), "{event:?}");
+        }
+    }
+
+    pub(crate) async fn ask(&self, max_tokens: u32, seed: u64, stop: &[&str]) {
+        let stop = stop.iter().map(|stop| (*stop).to_owned()).collect();
+        let propose = Propose { max_tokens, stop, watch: None, seed, report_entropy: false };
+        self.send(Command::Propose(propose)).await;
+    }
+
+    pub(crate) async fn proposal(&mut self) -> (String, Finished) {
+        let mut text = String::new();
+        loop {
+            match self.next().await {
+                Some(Event::Delta(delta)) => text.push_str(&delta.text),
+                Some(Event::Finished(finished)) => return (text, finished),
+                other => panic!("expected Delta or Finished, came {other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn commit(&mut self, bytes: usize) {
+        self.send(Command::Commit { bytes: bytes as u64 }).await;
+        assert!(matches!(self.next().await, Some(Event::Warmed(_))));
+    }
+
+    pub(crate) async fn append(&mut self, text: &str) {
+        let append = Append { text: text.into(), token_ids: Vec::new() };
+        self.send(Command::Append(append)).await;
+        assert!(matches!(self.next().await, Some(Event::Warmed(_))));
+    }
+
+    /// The failure that ends the session, whatever comes before.
+    pub(crate) async fn failed(&mut self) -> Failure {
+        loop {
+            match self.next().await {
+                Some(Event::Failed(failure)) => return failure,
+                Some(_) => {}
+                None => panic!("the session ended without a failure"),
+            }
+        }
+    }
+
+    async fn send(&self, command: Command) {
+        // A session that failed already says so by its events.
+        let _ = self.0.commands.send(command).await;
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        self.0.events.recv().await
+    }
+}

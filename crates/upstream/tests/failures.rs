@@ -1,0 +1,220 @@
+//! What goes wrong with a server is one of the closed list of failures, in one line that names it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Caller, config, plain_sampling};
+use thinking::thinker::{Code, Failure, Noticed, Thinker};
+use upstream::{
+    ApiKey, ServerKind, Upstream, UpstreamConfig,
+    testing::{FakeFault, FakeOptions, FakeServer},
+};
+
+/// The failure of a first proposal.
+async fn failure(config: UpstreamConfig) -> Failure {
+    let upstream = Upstream::new(config).unwrap();
+    let mut caller = Caller(upstream.session());
+    caller.open("", plain_sampling()).await;
+    caller.ask(9, 1, &[]).await;
+    caller.failed().await
+}
+
+async fn failure_at(kind: ServerKind, path: &'static str, fault: FakeFault) -> Failure {
+    let faults = vec![(path, fault)];
+    let server = FakeServer::start(FakeOptions { faults, ..FakeOptions::new(kind) }).await;
+    let failure = failure(config(&server)).await;
+    let line = &failure.message;
+    assert!(line.starts_with(&server.address()), "{line}");
+    assert!(!line.contains('\n') && line.len() < 400, "{line}");
+    assert_eq!(failure.noticed, Noticed::OnTheWay, "{line}");
+    failure
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_is_an_unavailable_server() {
+    for (kind, path) in
+        [(ServerKind::LlamaCpp, "/completion"), (ServerKind::Vllm, "/v1/completions")]
+    {
+        for (fault, words) in [
+            (FakeFault::CutAfter(3), "broke the connection off"),
+            (FakeFault::EndAfter(3), "ended without its end"),
+            (FakeFault::Nonsense, "means nothing"),
+            (FakeFault::Html, "\"text/html\""),
+        ] {
+            let failure = failure_at(kind, path, fault).await;
+            assert_eq!(failure.code, Code::Unavailable, "{failure}");
+            assert!(failure.message.contains(words), "{failure}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_continuation_has_the_code_of_its_reason() {
+    let retry = "retry-after: 7\r\n";
+    for (status, headers, body, code, again) in [
+        (400, "", r#"{"error":{"message":"bad seed"}}"#, Code::InvalidArgument, None),
+        (413, "", "", Code::MessageTooLarge, None),
+        (429, retry, "", Code::Overloaded, Some(7000)),
+        (503, retry, "", Code::Overloaded, Some(7000)),
+        (500, "", "boom", Code::Internal, None),
+        (502, "", "<html>", Code::Unavailable, None),
+    ] {
+        let fault = FakeFault::Status(status, headers, body);
+        let failure = failure_at(ServerKind::LlamaCpp, "/completion", fault).await;
+        assert_eq!((failure.code, failure.retry_after_ms), (code, again), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_such_server_is_found_out_when_it_is_asked() {
+    let loading = r#"{"error":{"message":"Loading model","code":503}}"#;
+    for (fault, code, words) in [
+        (FakeFault::Html, Code::Unavailable, "HTML: it is no such API"),
+        (FakeFault::Status(404, "", "<html>"), Code::Unavailable, "no such route"),
+        (FakeFault::Status(503, "", loading), Code::Unavailable, "still loading"),
+        (
+            FakeFault::Status(302, "location: https://b/v1\r\n", ""),
+            Code::Unavailable,
+            "https://b/v1",
+        ),
+    ] {
+        let failure = failure_at(ServerKind::Vllm, "/v1/models", fault).await;
+        assert_eq!(failure.code, code, "{failure}");
+        assert!(failure.message.contains(words), "{failure}");
+    }
+    let refused = FakeFault::Status(500, "", r#"{"error":{"message":"roles must alternate"}}"#);
+    let failure = failure_at(ServerKind::LlamaCpp, "/apply-template", refused).await;
+    assert_eq!(failure.code, Code::Template, "{failure}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let config = UpstreamConfig::new("http://127.0.0.1:1/v1".parse().unwrap());
+    let failure = failure(config).await;
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(failure.message.contains("127.0.0.1:1/v1 cannot be reached"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_model_must_be_served_where_the_server_checks_names() {
+    let models = vec!["big-32b".to_owned(), "other".to_owned()];
+    for (kind, model, words) in [
+        (
+            ServerKind::Vllm,
+            Some("big-23b"),
+            "does not serve \"big-23b\": write big-32b; it serves big-32b, other",
+        ),
+        (ServerKind::Vllm, None, "several models: name one of big-32b, other"),
+    ] {
+        let options = FakeOptions { models: models.clone(), ..FakeOptions::new(kind) };
+        let server = FakeServer::start(options).await;
+        let mut config = config(&server);
+        config.model = model.map(str::to_owned);
+        let failure = failure(config).await;
+        assert_eq!(failure.code, Code::InvalidArgument, "{failure}");
+        assert!(failure.message.contains(words), "{failure}");
+    }
+    // llama.cpp serves its one model by any name.
+    let server = FakeServer::start(FakeOptions::new(ServerKind::LlamaCpp)).await;
+    let mut config = config(&server);
+    config.model = Some("a label".to_owned());
+    assert_eq!(Upstream::new(config).unwrap().card().await.unwrap().name, "a label");
+}
+
+#[tokio::test]
+async fn the_key_is_shown_with_every_request_and_a_wrong_one_is_refused() {
+    let key = Some("right".to_owned());
+    let options = FakeOptions { key, ..FakeOptions::new(ServerKind::LlamaCpp) };
+    let server = FakeServer::start(options).await;
+    for wrong in [None, Some("wrong")] {
+        let mut config = config(&server);
+        config.key = wrong.map(ApiKey::new);
+        let failure = failure(config).await;
+        assert_eq!(failure.code, Code::Unauthenticated, "{failure}");
+        assert!(
+            !failure.message.contains("wrong"),
+            "the key itself is no one's business: {failure}"
+        );
+    }
+    let mut config = config(&server);
+    config.key = Some(ApiKey::new("right"));
+    let upstream = Upstream::new(config).unwrap();
+    let mut caller = Caller(upstream.session());
+    caller.open("", plain_sampling()).await;
+    caller.opened().await;
+    let before = server.requests().len();
+    caller.ask(4, 1, &[]).await;
+    caller.proposal().await;
+    assert!(
+        server.requests()[before..]
+            .iter()
+            .all(|one| one.authorization.as_deref() == Some("Bearer right"))
+    );
+}
+
+#[tokio::test]
+async fn how_tokens_are_drawn_is_refused_where_the_server_does_not_know_it() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::Completions)).await;
+    let mut config = config(&server);
+    config.tokenizer = Some(common::tokenizer());
+    for lenient in [false, true] {
+        config.lenient = lenient;
+        let upstream = Upstream::new(config.clone()).unwrap();
+        let mut caller = Caller(upstream.session());
+        caller.open("", Default::default()).await;
+        if lenient {
+            caller.opened().await;
+        } else {
+            let failure = caller.failed().await;
+            assert_eq!(failure.code, Code::InvalidArgument, "{failure}");
+            assert!(failure.message.contains("does not know top_k"), "{failure}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_need_a_template_somewhere() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::Completions)).await;
+    let failure = failure(config(&server)).await;
+    assert_eq!(failure.code, Code::Template, "{failure}");
+    assert!(failure.message.contains("give the tokenizer of its model"), "{failure}");
+}
+
+#[test]
+fn plain_text_to_another_machine_must_be_allowed() {
+    let config = UpstreamConfig::new("http://gpu.example.org:8000".parse().unwrap());
+    let line = Upstream::new(config.clone()).unwrap_err().to_string();
+    assert!(line.contains("plain text") && line.contains("--insecure"), "{line}");
+    Upstream::new(UpstreamConfig { insecure: true, ..config }).unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_and_one_that_lives_is_waited_for() {
+    let hangs = [("/completion", FakeFault::Silence), ("/health", FakeFault::Silence)];
+    for (faults, is_lost) in [(&hangs[..], true), (&hangs[..1], false)] {
+        let faults = faults.to_vec();
+        let options = FakeOptions { faults, ..FakeOptions::new(ServerKind::LlamaCpp) };
+        let server = FakeServer::start(options).await;
+        let mut config = config(&server);
+        config.heartbeat = Duration::from_millis(1);
+        if is_lost {
+            config.silence = Duration::from_millis(500);
+        }
+        let upstream = Upstream::new(config).unwrap();
+        let mut caller = Caller(upstream.session());
+        caller.open("", plain_sampling()).await;
+        caller.opened().await;
+        caller.ask(9, 1, &[]).await;
+        if is_lost {
+            let failure = caller.failed().await;
+            assert!(failure.message.contains("says nothing"), "{failure}");
+        } else {
+            for _ in 0..5 {
+                caller.0.signs.changed().await.unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! An upstream keeps the contract of `thinking::thinker`, over servers of every kind.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{config, plain_sampling, real, tokenizer};
+use thinking::testing::{KitSettings, assert_conforms};
+use upstream::{
+    ServerKind, Upstream,
+    testing::{FakeOptions, FakeServer},
+};
+
+#[tokio::test]
+async fn an_upstream_over_llama_cpp_conforms() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::LlamaCpp)).await;
+    let upstream = Upstream::new(config(&server)).unwrap();
+    let settings =
+        KitSettings { computed_tokens: Some(server.counter()), ..KitSettings::default() };
+    assert_conforms(&upstream, &settings).await;
+}
+
+#[tokio::test]
+async fn an_upstream_over_vllm_conforms() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::Vllm)).await;
+    let upstream = Upstream::new(config(&server)).unwrap();
+    let settings =
+        KitSettings { computed_tokens: Some(server.counter()), ..KitSettings::default() };
+    assert_conforms(&upstream, &settings).await;
+}
+
+#[tokio::test]
+async fn an_upstream_over_plain_completions_conforms() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::Completions)).await;
+    let mut config = config(&server);
+    config.tokenizer = Some(tokenizer());
+    let upstream = Upstream::new(config).unwrap();
+    let settings = KitSettings {
+        computed_tokens: Some(server.counter()),
+        sampling: plain_sampling(),
+        exact_resume: true,
+        ..KitSettings::default()
+    };
+    assert_conforms(&upstream, &settings).await;
+}
+
+/// `SPECTHINK_UPSTREAM=http://127.0.0.1:8080 cargo test -p upstream --test upstream_conforms -- --ignored`
+#[tokio::test]
+#[ignore = "needs a real server, whose address SPECTHINK_UPSTREAM holds"]
+async fn an_upstream_over_a_real_server_conforms() {
+    let upstream = Upstream::new(real()).unwrap();
+    let settings = KitSettings {
+        wait: Duration::from_secs(120),
+        proposal_tokens: 16,
+        ..KitSettings::default()
+    };
+    assert_conforms(&upstream, &settings).await;
+}
