@@ -161,12 +161,12 @@ async fn prompt_end(
     caller.ask(1, 1, &[]).await;
     caller.proposal().await;
     let card = upstream.card().await.unwrap();
-    let prompts = server.requests().into_iter().filter_map(|one| match one.path.as_str() {
+    let mut prompts = server.requests().into_iter().filter_map(|one| match one.path.as_str() {
         "/tokenize" => one.body["content"].as_str().map(str::to_owned),
         "/v1/completions" => one.body["prompt"].as_str().map(str::to_owned),
         _ => None,
     });
-    let prompt = prompts.last().unwrap_or_default();
+    let prompt = prompts.next_back().unwrap_or_default();
     let end = prompt.rsplit_once("<|im_start|>assistant\n");
     (card.thought, end.map(|(_, end)| end.to_owned()).unwrap_or_default())
 }
