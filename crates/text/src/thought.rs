@@ -1,7 +1,7 @@
 //! The thought before an answer: which letters of a text are the marks around it.
 //!
 //! Reasoning models think between two marks, which most of them have as tokens. Only text crosses the wire, so whether
-//! "</think>" is a mark or letters follows from the text alone, and from what the prompt ends with:
+//! `</think>` is a mark or letters follows from the text alone, and from what the prompt ends with:
 //!
 //! - An opening mark is one at the very beginning of an answer, white space aside, unless the prompt ends with one.
 //! - The first closing mark of an answer is one, unless the prompt holds it already.
