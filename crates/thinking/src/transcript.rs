@@ -60,6 +60,17 @@ impl Transcript {
         }
     }
 
+    /// Adds text at the end, whose cost is not known yet.
+    pub fn push_text(&mut self, writer: Writer, why: Why, text: &str) {
+        match self.spans.last_mut() {
+            Some(last) if last.writer == writer && last.why == why => last.text.push_str(text),
+            _ => {
+                let text = text.to_owned();
+                self.spans.push(Span { writer, why, text, tokens: 0, elapsed_us: 0 });
+            }
+        }
+    }
+
     /// The spans, in order.
     pub fn spans(&self) -> &[Span] {
         &self.spans

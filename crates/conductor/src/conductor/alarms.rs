@@ -36,22 +36,34 @@ impl Conductor {
     fn next_alarm(&self) -> (Duration, Alarm) {
         let after = |heard_at: Duration, role| heard_at + self.timeout(role).min(LONGEST);
         let awaited = self.awaiting.role();
-        let silent = (after(self.heard_at, awaited), Alarm::Silent(awaited));
+        let mut first = (after(self.heard_at, awaited), Alarm::Silent(awaited));
+        // Of those at the same time the first.
+        let mut consider = |at, alarm| {
+            if at < first.0 {
+                first = (at, alarm);
+            }
+        };
         let large = &self.sides.large;
         // Nobody waits for what a takeover that was given up still owes, nor for a node that is
         // tried again, but one that never says it is gone.
-        let owing = large.session.as_ref();
-        let owing = owing.filter(|session| large.is_trying() || !session.cancelled.is_empty());
-        let owing = owing.map(|s| (after(s.heard_at, Role::Large), Alarm::Silent(Role::Large)));
-        let takeover = large.proposal.as_ref();
-        let takeover = takeover.filter(|_| self.awaiting == Awaiting::Finished(Role::Large));
-        let late = takeover.and_then(|takeover| Some((takeover.late_at()?, Alarm::Late)));
-        let again = large.next_try().map(|(at, node)| (at, Alarm::Try(node)));
-        // Of those at the same time the first.
-        [owing, late, again]
-            .into_iter()
-            .flatten()
-            .fold(silent, |first, next| if next.0 < first.0 { next } else { first })
+        if let Some(session) = &large.session
+            && (!session.cancelled.is_empty() || large.is_trying())
+        {
+            consider(after(session.heard_at, Role::Large), Alarm::Silent(Role::Large));
+        }
+        if let Some(at) = self.late_at() {
+            consider(at, Alarm::Late);
+        }
+        if let Some((at, node)) = large.next_try() {
+            consider(at, Alarm::Try(node));
+        }
+        first
+    }
+
+    /// When the first text of the takeover that is waited for is late.
+    fn late_at(&self) -> Option<Duration> {
+        let takeover = self.sides.large.proposal.as_ref();
+        takeover.filter(|_| self.awaiting == Awaiting::Finished(Role::Large))?.late_at()
     }
 
     fn timeout(&self, role: Role) -> Duration {
@@ -95,6 +107,9 @@ impl Conductor {
     /// Gives a takeover up that has long been late, before anything else is taken in: what its node says instead of its
     /// text would else be read for ever before the wake-up.
     pub(super) fn give_up_overdue(&mut self) -> Result<(), Ended> {
+        if self.late_at().is_none() {
+            return Ok(());
+        }
         let (at, alarm) = self.next_alarm();
         let since = at.max(self.resumed_at);
         if alarm == Alarm::Late && self.step.now.saturating_sub(since) > OVERSLEPT {

@@ -190,7 +190,7 @@ impl Conductor {
         }
         self.committed.push(&text, &[], &"".into());
         session.insert(&text, &mut self.step);
-        self.ledger.show(Writer::Policy, why, text.clone(), &mut self.step);
+        self.ledger.show(Writer::Policy, why, &text, &mut self.step);
         self.warm(true);
         self.awaiting = Awaiting::Inserted { text, why };
         self.heard_at = self.step.now;
@@ -229,7 +229,7 @@ impl Conductor {
         for (text, token_ids) in proposal.text.pieces_to(end) {
             self.committed.push(text, token_ids, &fingerprint);
         }
-        let text = proposal.text.show(end).to_owned();
+        let text = proposal.text.show(end);
         self.ledger.show(role.into(), proposal.ask.why, text, &mut self.step);
         Ok(())
     }

@@ -28,7 +28,9 @@ impl DebugWitness {
 
     /// The machine is about to take this in.
     pub fn take(&mut self, input: &Input) {
-        self.input = self.witness.is_some().then(|| input.clone());
+        if self.witness.is_some() {
+            self.input = Some(input.clone());
+        }
     }
 
     /// The machine said this.

@@ -93,14 +93,16 @@ impl ProposedText {
 
     /// How it came; nothing where a session was lost meanwhile.
     pub(crate) fn deltas(&self) -> DeltaLog {
-        let pieces = self.pieces.iter().filter(|_| !self.was_disturbed());
+        if self.was_disturbed() {
+            return DeltaLog::default();
+        }
         let logged = |piece: &Piece| LoggedDelta {
             at_us: micros(piece.at),
             end: piece.end as u64,
             tokens: piece.tokens,
             settled: piece.settled as u64,
         };
-        pieces.map(logged).collect()
+        self.pieces.iter().map(logged).collect()
     }
 
     /// It is complete, and took so many tokens.
