@@ -168,6 +168,12 @@ impl Conductor {
         std::mem::take(&mut self.step.effects)
     }
 
+    /// Takes back the list of an earlier step, whose effects are carried out, so that the next step need not allocate.
+    pub fn reuse(&mut self, mut effects: Vec<Effect>) {
+        effects.clear();
+        self.step.effects = effects;
+    }
+
     /// The caller's wish comes first, then the deadline, then a takeover that is long overdue: a flood of events keeps
     /// none of them waiting.
     fn take(&mut self, input: Input) -> Result<(), Ended> {

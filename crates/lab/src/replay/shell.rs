@@ -83,6 +83,7 @@ impl<'a> Shell<'a> {
             match carried_out.and_then(|()| self.next(wake_at)) {
                 Ok(input) => {
                     witness.take(&input);
+                    conductor.reuse(effects);
                     effects = conductor.step(input, self.now);
                 }
                 Err(stop) => break stop,
