@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use thinking::{
     policy::{
-        Action, Ask, Limits, LoopRule, Policy, PolicyEvent, PolicyKind, PolicySpec, Preset, Role,
-        Targets,
+        Action, Ask, Limited, Limits, LoopRule, Policy, PolicyEvent, PolicyKind, PolicySpec,
+        Preset, Role, Targets,
     },
     thinker::FinishReason,
     trigger::{TriggerKind, TriggerMatch},
@@ -84,6 +84,95 @@ fn well_formed(actions: &[Action], text: &str, kind: PolicyKind) -> Result<(), T
     Ok(())
 }
 
+/// A policy to which things happen.
+struct Trial {
+    kind: PolicyKind,
+    max_tokens: u32,
+    policy: Limited,
+    /// What it wanted last.
+    last: Vec<Action>,
+    /// What is written while the large writer is waited for.
+    meanwhile: Option<Ask>,
+    spent: u64,
+    /// Nothing has happened yet that it did not ask for.
+    is_fair: bool,
+}
+
+impl Trial {
+    fn new(kind: PolicyKind, max_tokens: u32, mut policy: Limited) -> Self {
+        let last = policy.step(PolicyEvent::Started { prompt_tokens: 5 });
+        Trial { kind, max_tokens, policy, last, meanwhile: None, spent: 0, is_fair: true }
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), TestCaseError> {
+        let asked = under_way(&self.last, &mut self.meanwhile);
+        self.keeps_the_budget(asked.as_ref())?;
+        match happening {
+            Happening::Started(prompt_tokens) => self.hear(PolicyEvent::Started { prompt_tokens }),
+            Happening::Inserted(tokens) => {
+                self.is_fair = false;
+                self.hear(PolicyEvent::Inserted { tokens });
+            }
+            // Nobody is told so of the small writer.
+            Happening::Late if asked.as_ref().is_some_and(|ask| ask.role == Role::Large) => {
+                self.hear(PolicyEvent::Late);
+            }
+            Happening::Late => {}
+            // Nobody is told so where nothing was asked for, or nothing is to be done about it.
+            Happening::Looped(text, tokens) => {
+                if let Some(ask) = asked.filter(|_| self.policy.cuts_loops()) {
+                    let tokens = tokens.min(ask.max_tokens);
+                    return self.wrote(text, tokens, PolicyEvent::Looped { text, tokens });
+                }
+            }
+            Happening::Finished(text, tokens, reason) => {
+                self.is_fair = false;
+                let finished = PolicyEvent::Finished { text, tokens, reason: &reason };
+                return self.wrote(text, tokens, finished);
+            }
+            Happening::Fitting(text, tokens, reason) => match (&asked, self.last.last()) {
+                (Some(ask), _) => {
+                    let tokens = tokens.min(ask.max_tokens);
+                    let finished = PolicyEvent::Finished { text, tokens, reason: &reason };
+                    return self.wrote(text, tokens, finished);
+                }
+                (None, Some(Action::Insert { text, .. })) => {
+                    let tokens = tokens.min(text.len() as u32);
+                    self.spent += u64::from(tokens);
+                    self.hear(PolicyEvent::Inserted { tokens });
+                }
+                _ => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// What it asks for fits what is left, as long as nothing came that it did not ask for.
+    fn keeps_the_budget(&self, asked: Option<&Ask>) -> Result<(), TestCaseError> {
+        if let Some(ask) = asked.filter(|_| self.is_fair && self.kind != PolicyKind::Paper) {
+            prop_assert!(ask.max_tokens >= 1);
+            prop_assert!(self.spent + u64::from(ask.max_tokens) <= u64::from(self.max_tokens));
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, event: PolicyEvent<'_>) {
+        self.last = self.policy.step(event);
+    }
+
+    /// Hears of a stretch of text.
+    fn wrote(
+        &mut self,
+        text: &str,
+        tokens: u32,
+        event: PolicyEvent<'_>,
+    ) -> Result<(), TestCaseError> {
+        self.spent += u64::from(tokens);
+        self.hear(event);
+        well_formed(&self.last, text, self.kind)
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
@@ -109,64 +198,9 @@ proptest! {
             false => Limits { loops, ..Limits::default() },
         };
         let spec = PolicySpec::new(kind, preset).with_share(share).within(limits);
-        let mut policy = spec.build(1, max_tokens).unwrap();
-        let mut last = policy.step(PolicyEvent::Started { prompt_tokens: 5 });
-        let (mut spent, mut fair) = (0u64, true);
-        let mut meanwhile = None;
+        let mut trial = Trial::new(kind, max_tokens, spec.build(1, max_tokens).unwrap());
         for happening in happenings {
-            let asked = under_way(&last, &mut meanwhile);
-            if let Some(ask) = &asked
-                && kind != PolicyKind::Paper
-                && fair
-            {
-                prop_assert!(ask.max_tokens >= 1);
-                prop_assert!(spent + u64::from(ask.max_tokens) <= u64::from(max_tokens));
-            }
-            let (text, tokens, reason) = match happening {
-                Happening::Started(prompt_tokens) => {
-                    last = policy.step(PolicyEvent::Started { prompt_tokens });
-                    continue;
-                }
-                Happening::Inserted(tokens) => {
-                    fair = false;
-                    last = policy.step(PolicyEvent::Inserted { tokens });
-                    continue;
-                }
-                Happening::Late => {
-                    // Nobody is told so of the small writer.
-                    if asked.is_some_and(|ask| ask.role == Role::Large) {
-                        last = policy.step(PolicyEvent::Late);
-                    }
-                    continue;
-                }
-                Happening::Looped(text, tokens) => {
-                    // Nobody is told so where nothing was asked for, or nothing is to be done about it.
-                    if let Some(ask) = asked.filter(|_| policy.cuts_loops()) {
-                        let tokens = tokens.min(ask.max_tokens);
-                        spent += u64::from(tokens);
-                        last = policy.step(PolicyEvent::Looped { text, tokens });
-                        well_formed(&last, text, kind)?;
-                    }
-                    continue;
-                }
-                Happening::Finished(text, tokens, reason) => {
-                    fair = false;
-                    (text, tokens, reason)
-                }
-                Happening::Fitting(text, tokens, reason) => match (&asked, last.last()) {
-                    (Some(ask), _) => (text, tokens.min(ask.max_tokens), reason),
-                    (None, Some(Action::Insert { text, .. })) => {
-                        let tokens = tokens.min(text.len() as u32);
-                        spent += u64::from(tokens);
-                        last = policy.step(PolicyEvent::Inserted { tokens });
-                        continue;
-                    }
-                    _ => continue,
-                },
-            };
-            spent += u64::from(tokens);
-            last = policy.step(PolicyEvent::Finished { text, tokens, reason: &reason });
-            well_formed(&last, text, kind)?;
+            trial.happen(happening)?;
         }
     }
 }
