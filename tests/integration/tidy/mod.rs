@@ -7,6 +7,7 @@ mod arrows;
 mod cycles;
 mod docs;
 mod layout;
+mod marks;
 mod names;
 mod source;
 
