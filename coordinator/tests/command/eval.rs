@@ -230,8 +230,9 @@ fn the_log_of_other_settings_is_refused_and_left_alone() {
         format!("{DATA}{}", DATA.replace("\"id\":\"", "\"id\":\"x")),
     )
     .unwrap();
-    let table: [(&str, &[&str], &str); 5] = [
+    let table: [(&str, &[&str], &str); 6] = [
         ("data.jsonl", &["--seed", "1"], "another seed"),
+        ("data.jsonl", &["--loops", "off"], "another --loops"),
         ("data.jsonl", &["--policy", "small-only"], "another policy"),
         ("data.jsonl", &["--temperature", "0"], "another sampling"),
         ("data.jsonl", &["--deadline", "1h"], "another --deadline"),

@@ -351,9 +351,16 @@ fn check_header(line: &[u8], header: &LogHeader, path: &Path) -> Result<(), Eval
     }
     let found: LogHeader =
         serde_json::from_value(value).map_err(|why| not_a_log(why.to_string()))?;
+    let mut but_for_loops = found.policy.clone();
+    but_for_loops.limits.loops = header.policy.limits.loops;
+    let other_policy = found.policy != header.policy;
     let differences = [
         ("data set", found.data_set_sha256 != header.data_set_sha256),
-        ("policy", found.policy != header.policy),
+        (
+            "--loops (off where the log names no rule)",
+            other_policy && but_for_loops == header.policy,
+        ),
+        ("policy", other_policy),
         ("sampling", found.sampling != header.sampling),
         ("seed", found.seed != header.seed),
         ("--max-tokens", found.max_tokens != header.max_tokens),
