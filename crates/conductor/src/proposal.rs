@@ -98,7 +98,7 @@ impl Proposal {
             number,
             seed,
             base,
-            text: ProposedText::default(),
+            text: ProposedText::new(),
             state: State::Asked { late_at },
             asked_at: now,
             first_text_at: None,
