@@ -3,6 +3,7 @@
 //! Loading weights is the work of [`crate::model`]; what the thread does is in [`crate::scheduler`].
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,14 +18,12 @@ use thinking::thinker::{Code, Event, Failure, ModelCard, Session, SessionServer,
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
+    cache_budget::{CacheDemand, cache_budget},
     error::LoadError,
     host::ModelHost,
     kv::{KvCounters, KvStore, KvUsage},
-    memory,
-    model::{
-        BLOCK, Decoder, LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource,
-        load_model,
-    },
+    memory::{self, UsableMemory},
+    model::{LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource, load_model},
     prompt,
     scheduler::Scheduler,
 };
@@ -41,11 +40,14 @@ pub struct EngineOptions {
     pub max_sessions: usize,
     /// Tokens of prefill computed in one go; what others wait at most for their next token.
     pub prefill_chunk_tokens: usize,
-    /// Longest session in tokens, where it shall be less than the model's context.
+    /// Longest session in tokens, where it shall be less than the model's context. By default that, or
+    /// as much of it as there is memory for.
     pub context_tokens: Option<usize>,
     /// Memory that caches may take, in bytes; by default what all sessions at full length would take,
-    /// within half of the memory that is free.
+    /// within half of the memory that may be used. Never more than seven eighths of that.
     pub kv_memory_bytes: Option<u64>,
+    /// A directory that stands for `/` where it is read what memory may be used; for tests.
+    pub memory_root: Option<PathBuf>,
     /// How long after its deadline a session is kept that waits for its caller's next command, or
     /// for its caller to read.
     pub deadline_grace: Duration,
@@ -59,6 +61,7 @@ impl Default for EngineOptions {
             prefill_chunk_tokens: 128,
             context_tokens: None,
             kv_memory_bytes: None,
+            memory_root: None,
             deadline_grace: Duration::from_secs(10),
         }
     }
@@ -72,6 +75,7 @@ pub struct Engine {
     pulse: Arc<AtomicU64>,
     kv_budget_bytes: u64,
     kv: Arc<KvCounters>,
+    memory: Option<UsableMemory>,
     no_template: Option<String>,
     notes: Vec<String>,
     /// Gone only while dropping.
@@ -98,8 +102,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`LoadError::Tokenizer`] for a tokenizer that cannot be built, [`LoadError::Options`] for
-    /// options that mean nothing or allow no session, [`LoadError::Thread`] when the system refuses a
-    /// thread.
+    /// options that mean nothing or allow no session, [`LoadError::SessionTooLarge`] when there is no
+    /// memory for one, [`LoadError::Thread`] when the system refuses a thread.
     pub fn new(model: LoadedModel, options: EngineOptions) -> Result<Engine, LoadError> {
         if options.max_sessions == 0 || options.prefill_chunk_tokens == 0 {
             let message = "max sessions and prefill chunk must be at least 1";
@@ -111,8 +115,17 @@ impl Engine {
             TokenizerSource::Gguf(metadata) => Tokenizer::from_gguf(&metadata)?,
         };
         let config = decoder.config();
-        let context = options.context_tokens.unwrap_or(config.context).min(config.context);
-        let kv_budget_bytes = kv_budget_bytes(&options, &decoder, context)?;
+        // What is left once the weights are there.
+        let memory = memory::usable(decoder.device(), options.memory_root.as_deref());
+        let demand = CacheDemand {
+            block_bytes: decoder.kv.block_bytes(),
+            model_context_tokens: config.context,
+            max_sessions: options.max_sessions,
+            context_tokens: options.context_tokens,
+            memory_bytes: options.kv_memory_bytes,
+        };
+        let budget = cache_budget(&demand, memory.as_ref())?;
+        let (context, kv_budget_bytes) = (budget.context_tokens, budget.bytes);
         let card = ModelCard {
             name: options.name.unwrap_or_else(|| config.family.name().to_owned()),
             family: config.family.name().to_owned(),
@@ -128,7 +141,7 @@ impl Engine {
         let computed_tokens = Arc::new(AtomicU64::new(0));
         let pulse = Arc::clone(&decoder.pulse);
         let no_template = tokenizer.template().unusable().map(str::to_owned);
-        let notes = tokenizer.notes().to_vec();
+        let notes = budget.note.into_iter().chain(tokenizer.notes().to_vec()).collect();
         let host = ModelHost {
             decoder,
             tokenizer,
@@ -151,6 +164,7 @@ impl Engine {
             pulse,
             kv_budget_bytes,
             kv,
+            memory,
             no_template,
             notes,
             arrivals,
@@ -168,12 +182,19 @@ impl Engine {
         self.kv.usage(self.kv_budget_bytes)
     }
 
+    /// The memory that could be used when the weights were there and no cache yet; `None` where that is
+    /// not known.
+    pub fn memory(&self) -> Option<&UsableMemory> {
+        self.memory.as_ref()
+    }
+
     /// Why the model takes raw prompts only; `None` when it takes messages.
     pub fn no_template(&self) -> Option<&str> {
         self.no_template.as_deref()
     }
 
-    /// What whoever loaded the model should know of its files; one line each.
+    /// What whoever loaded the model should know of its files, and of what they got less of than they
+    /// asked for; one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -217,30 +238,6 @@ impl Drop for Engine {
             && thread.join().is_err()
         {
             tracing::error!("the engine's thread panicked");
-        }
-    }
-}
-
-/// Memory that caches may take, in bytes; never less than one session needs.
-fn kv_budget_bytes(
-    options: &EngineOptions,
-    decoder: &Decoder,
-    context: usize,
-) -> Result<u64, LoadError> {
-    // One block more: a sequence that is cut back within a shared block copies it.
-    let session = (context.div_ceil(BLOCK) as u64 + 1) * decoder.kv.block_bytes();
-    let all = session.saturating_mul(options.max_sessions as u64);
-    match options.kv_memory_bytes {
-        Some(bytes) if bytes < session => Err(LoadError::Options(format!(
-            "{} of memory for caches is too little, one session of {context} tokens takes {}; \
-             allow more or shorten the context",
-            memory::in_words(bytes),
-            memory::in_words(session),
-        ))),
-        Some(bytes) => Ok(bytes),
-        None => {
-            let free = memory::available_bytes(decoder.device()).unwrap_or(u64::MAX);
-            Ok(all.min(free / 2).max(session))
         }
     }
 }

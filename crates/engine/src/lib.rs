@@ -3,6 +3,7 @@
 //! `text`.
 
 mod active_session;
+mod cache_budget;
 mod engine;
 mod error;
 mod host;
@@ -18,6 +19,7 @@ mod session_text;
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};
 pub use kv::KvUsage;
+pub use memory::{MemoryLimit, UsableMemory};
 pub use model::{
     BatchRow, Biases, Decoder, EmbeddedModel, Family, KvCache, LoadOptions, LoadProgress,
     LoadedModel, ModelConfig, ModelLocation, RopeConfig, RopeScaling, TokenizerSource,

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Caller, ask, engine, fixture, open};
+use common::{Caller, ask, engine, fixture, machine, open};
 use engine::{Engine, EngineOptions, LoadError, LoadOptions};
 use futures_util::future::join_all;
 use proptest::{prelude::*, test_runner::Config};
@@ -18,6 +18,7 @@ const TIGHT: EngineOptions = EngineOptions {
     prefill_chunk_tokens: 24,
     context_tokens: Some(256),
     kv_memory_bytes: Some(9 * 8192),
+    memory_root: None,
     deadline_grace: std::time::Duration::from_secs(10),
 };
 
@@ -115,6 +116,31 @@ fn a_budget_that_holds_no_session_is_refused() {
         line.contains("64.0 KiB") && line.contains("72.0 KiB") && line.contains("256"),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn caches_never_take_more_than_the_machine_has() {
+    // tiny-llama's context is 1024 tokens: 33 blocks of 8 KiB.
+    for (asked, budget_bytes, context) in [(None, 48 << 10, 160), (Some(1 << 40), 84 << 10, 288)] {
+        let machine = machine(96);
+        let options = EngineOptions {
+            context_tokens: None,
+            kv_memory_bytes: asked,
+            memory_root: Some(machine.path().to_owned()),
+            ..TIGHT
+        };
+        let engine = engine("tiny-llama", options);
+        assert_eq!(engine.card().context_tokens, context);
+        assert!(engine.notes().iter().any(|note| note.contains("cut from 1024 tokens")));
+        let text = "So we go on and on. ".repeat(6);
+        for number in 0..8 {
+            let (mut caller, ..) = Caller::open(&engine, open(&format!("{number}{text}"))).await;
+            caller.propose(ask(4)).await;
+            let usage = engine.kv_usage();
+            assert_eq!(usage.budget_bytes, budget_bytes);
+            assert!(usage.held_bytes <= budget_bytes, "{usage:?}");
+        }
+    }
 }
 
 /// What a caller does next.

@@ -36,13 +36,13 @@ pub struct LoadOptions {
     pub dtype: Option<DType>,
     /// Where the weights are put.
     pub device: Device,
-    /// Memory the weights may take, in bytes; by default what is free on the device.
-    pub memory_bytes: Option<u64>,
+    /// A directory that stands for `/` where it is read what memory may be used; for tests.
+    pub memory_root: Option<PathBuf>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { dtype: None, device: Device::Cpu, memory_bytes: None }
+        LoadOptions { dtype: None, device: Device::Cpu, memory_root: None }
     }
 }
 
