@@ -220,6 +220,9 @@ impl NodeConfig {
                 insecure: args.insecure,
                 max_message_bytes: args.max_message_bytes as usize,
                 max_sessions: args.max_sessions,
+                max_connections: args
+                    .max_connections
+                    .unwrap_or(args.max_sessions + transport::SPARE_CONNECTIONS),
                 heartbeat,
                 drain: args.drain.into(),
                 ..ServerConfig::new(ModelCard::default())
@@ -395,6 +398,14 @@ mod tests {
         let line = ["node", "--heartbeat", "0"].map(OsString::from);
         let refused = NodeArgs::parse_with(&FULL, line).unwrap_err().to_string();
         assert!(refused.contains("above zero"), "{refused}");
+    }
+
+    #[test]
+    fn there_are_more_connections_than_sessions_unless_it_is_said() {
+        let connections = |args: &[&str]| config(&FULL, args).unwrap().server.max_connections;
+        assert_eq!(connections(&[]), 116);
+        assert_eq!(connections(&["--max-sessions", "500"]), 600);
+        assert_eq!(connections(&["--max-sessions", "500", "--max-connections", "4"]), 4);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The service's two methods on the node's side: one session of a client on the Thinker.
 //!
-//! A session is one stream that the connection polls; nothing is spawned for it. When the client
-//! goes away the connection drops the stream, and the Thinker's session with it.
+//! A session is a task, so that its time runs out also where the client reads nothing and the
+//! connection therefore does not poll its stream. The stream owns the task: when the client goes away
+//! the connection drops the stream, and with it the Thinker's session.
 
 use std::{error::Error, future::pending, pin::Pin, sync::Arc, time::Duration};
 
@@ -11,7 +12,8 @@ use thinking::thinker::{Code, Command, Event, Failure, Session, Thinker};
 use tokio::{
     select,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    time::{Instant, sleep_until},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -19,6 +21,7 @@ use crate::{
     PROTOCOL_VERSION,
     auth::{Shown, Token},
     config::ServerConfig,
+    connections::{KeptConnection, note_call},
     convert, status,
 };
 
@@ -27,6 +30,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a client may say nothing, no heartbeat either, while nothing is computed for it: twelve of
 /// the usual heartbeats. A client that left without a word does not keep its cache.
 const CLIENT_SILENCE: Duration = Duration::from_secs(60);
+/// How long a client may leave an event unread while HTTP/2's windows are full. A client that reads
+/// slowly reads at least one in this time.
+const UNREAD: Duration = Duration::from_secs(60);
 /// A Thinker whose pulse stands still for so long hangs. In less it may compute one layer over a long text.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
 /// When a refused client may try again, in milliseconds.
@@ -84,9 +90,13 @@ pub(crate) fn gate(
     token: Option<Token>,
 ) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone {
     move |request| {
-        let Some(token) = &token else { return Ok(request) };
-        let line = match token.is_shown_by(request.metadata()) {
-            Shown::Right => return Ok(request),
+        let shown =
+            token.as_ref().map_or(Shown::Right, |token| token.is_shown_by(request.metadata()));
+        let line = match shown {
+            Shown::Right => {
+                note_call(&request);
+                return Ok(request);
+            }
             Shown::None => {
                 "the node asks for a token: give one with --token-file, or its own with \
                  --small-token-file or --large-token-file"
@@ -134,6 +144,7 @@ impl wire::thinker_server::Thinker for Service {
         }
         let permit = permit.map_err(status::status_from_failure)?;
         let Session { commands, events, .. } = self.thinker.session();
+        let kept = KeptConnection::of(&request);
         let conversation = Conversation {
             inbound: Some(request.into_inner()),
             waiting: None,
@@ -147,10 +158,18 @@ impl wire::thinker_server::Thinker for Service {
             pulse: PulseWatch::new(Arc::clone(&self.thinker)),
             lifecycle: self.lifecycle.clone(),
             _permit: permit,
+            _connection: kept,
         };
-        let events = stream::unfold(conversation, |mut conversation| async move {
-            let event = conversation.next().await?;
-            Some((Ok(event), conversation))
+        // HTTP/2's windows are buffer enough.
+        let (out, events) = mpsc::channel(1);
+        let mut session = JoinSet::new();
+        session.spawn(conversation.run(out));
+        let events = stream::unfold((events, session), |(mut events, mut session)| async move {
+            let event = match events.recv().await {
+                Some(event) => event,
+                None => last_event(&mut session).await?,
+            };
+            Some((Ok(event), (events, session)))
         });
         Ok(Response::new(Box::pin(events)))
     }
@@ -187,9 +206,37 @@ struct Conversation {
     pulse: PulseWatch,
     lifecycle: watch::Receiver<Lifecycle>,
     _permit: OwnedSemaphorePermit,
+    _connection: KeptConnection,
+}
+
+/// What a session that is over had to say last, which waits for the client without taking a place.
+async fn last_event(session: &mut JoinSet<Option<wire::Event>>) -> Option<wire::Event> {
+    match session.join_next().await? {
+        Ok(last) => last,
+        Err(why) => {
+            tracing::error!(%why, "a session's task broke off");
+            None
+        }
+    }
 }
 
 impl Conversation {
+    /// The session from its beginning to its end. Returns the last event, when there is one.
+    async fn run(mut self, out: mpsc::Sender<wire::Event>) -> Option<wire::Event> {
+        while let Some(event) = self.next().await {
+            if self.over {
+                return Some(event);
+            }
+            let room = select! {
+                room = out.reserve() => room.ok(),
+                () = stopping(&mut self.lifecycle) => return Some(self.fail(going_away())),
+                () = sleep(UNREAD) => return Some(self.fail(unread())),
+            };
+            room?.send(event);
+        }
+        None
+    }
+
     /// The next message for the client; `None` when the session is over.
     async fn next(&mut self) -> Option<wire::Event> {
         if self.over {
@@ -227,7 +274,7 @@ impl Conversation {
                 Step::Received(received)
             }
             () = hand_over(commands, waiting), if waiting.is_some() => Step::HandedOver,
-            _ = lifecycle.wait_for(|lifecycle| *lifecycle == Lifecycle::Stopping) => Step::Stopping,
+            () = stopping(lifecycle) => Step::Stopping,
             () = until(*open_by) => Step::NotOpened,
             () = until(abandoned_by) => Step::Abandoned,
             () = sleep_until(heartbeat) => Step::Silent,
@@ -399,6 +446,12 @@ async fn hand_over(commands: &Option<mpsc::Sender<Command>>, waiting: &mut Optio
     *waiting = None;
 }
 
+/// Waits until the node's time is over.
+async fn stopping(lifecycle: &mut watch::Receiver<Lifecycle>) {
+    // Fails only when the server is gone, whose end it is too.
+    let _ = lifecycle.wait_for(|lifecycle| *lifecycle == Lifecycle::Stopping).await;
+}
+
 /// Waits until a point in time, or forever when there is none.
 async fn until(when: Option<Instant>) {
     match when {
@@ -416,6 +469,13 @@ fn never_opened() -> Failure {
     Failure::new(
         Code::DeadlineExceeded,
         format!("the session was not opened within {OPEN_WITHIN:?}; send open first"),
+    )
+}
+
+fn unread() -> Failure {
+    Failure::new(
+        Code::DeadlineExceeded,
+        format!("the client read nothing for {UNREAD:?}; read the session's events as they come"),
     )
 }
 

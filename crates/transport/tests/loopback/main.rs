@@ -6,8 +6,10 @@
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod conforms;
+mod connections;
 mod ends;
 mod refusals;
 mod strangers;
 mod support;
 mod time;
+mod unread;
