@@ -93,6 +93,19 @@ pub(crate) struct ServeArgs {
     /// How long answers may go on after SIGTERM or Ctrl-C. A second signal ends the program at once.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration, help_heading = "Serving")]
     pub(crate) drain: Duration,
+    /// Log every answer to a new file in this folder, with its question (see `specthink trace`).
+    #[arg(long, value_name = "DIR", help_heading = "Serving")]
+    pub(crate) journal_dir: Option<PathBuf>,
+    /// Journals that are kept; older ones are removed.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..),
+        requires = "journal_dir",
+        help_heading = "Serving"
+    )]
+    pub(crate) journal_keep: u32,
     #[command(flatten)]
     pub(crate) answering: AnsweringArgs,
     #[command(flatten)]

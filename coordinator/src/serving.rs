@@ -11,7 +11,7 @@ use cli::{
     token_prices, until_enough, written,
 };
 use pair::Builtin;
-use serve::{AccessRules, AnswerBackend, ApiKeys, ApiServer, RequestLimits};
+use serve::{AccessRules, AnswerBackend, ApiKeys, ApiServer, JournalFolder, RequestLimits};
 use thinking::policy::Target;
 use tokio::{net::TcpListener, sync::Notify};
 
@@ -31,6 +31,7 @@ struct ServePlan {
     backend: AnswerBackend,
     nodes: Nodes,
     keys: Option<ApiKeys>,
+    journals: Option<JournalFolder>,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -42,6 +43,7 @@ impl ServePlan {
         let policy = policy_spec(&without_idle_prices(&args.policy), nodes_args)?;
         let keys = args.api_key_file.as_deref().map(ApiKeys::from_file).transpose();
         let keys = keys.map_err(|error| CliError::new(Exit::Credentials, error))?;
+        let journals = journals(&args)?;
         let files = args.listen_tls_cert.clone().zip(args.listen_tls_key.clone());
         let client_ca = args.listen_tls_client_ca.clone();
         let tls = files.map(|(cert, key)| ServerTls { cert, key, client_ca }.for_http());
@@ -62,11 +64,11 @@ impl ServePlan {
             prices,
             is_inline: args.reasoning == ReasoningPlace::Inline,
         };
-        Ok(ServePlan { args, backend, nodes, keys, tls })
+        Ok(ServePlan { args, backend, nodes, keys, journals, tls })
     }
 
     async fn serve(self, enough: Arc<Notify>) -> Result<Exit, CliError> {
-        let ServePlan { args, backend, nodes, keys, tls } = self;
+        let ServePlan { args, backend, nodes, keys, journals, tls } = self;
         let listener = listen(&args.listen).await?;
         let address = listener.local_addr().map_err(|why| cannot_listen(&args.listen, &why))?;
         let is_loopback = address.ip().to_canonical().is_loopback();
@@ -96,6 +98,7 @@ impl ServePlan {
                 let probe = probe.clone();
                 Box::pin(async move { probe.ask().await })
             }),
+            journals,
             id_prefix: question_id(),
         };
         let served = server.serve(listener, enough.notified()).await;
@@ -109,6 +112,18 @@ fn without_idle_prices(args: &PolicyArgs) -> PolicyArgs {
     let is_needed = args.target.iter().any(|target| matches!(target, Target::Cost(_)));
     let prices = args.prices.clone().filter(|_| is_needed);
     PolicyArgs { prices, ..args.clone() }
+}
+
+/// The folder of journals, made where it is not there.
+fn journals(args: &ServeArgs) -> Result<Option<JournalFolder>, CliError> {
+    let Some(path) = &args.journal_dir else { return Ok(None) };
+    let folder = JournalFolder::new(path, args.journal_keep as usize);
+    folder.map(Some).map_err(|why| {
+        let mend = "give --journal-dir a folder that can be written";
+        let message =
+            format!("cannot make the folder of journals {}: {why}; {mend}", path.display());
+        CliError::new(Exit::Journal, message)
+    })
 }
 
 async fn listen(address: &str) -> Result<TcpListener, CliError> {

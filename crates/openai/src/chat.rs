@@ -33,7 +33,7 @@ pub struct ChatChoice {
     #[serde(default)]
     pub logprobs: Option<()>,
     /// Why it ends.
-    pub finish_reason: Option<ChatFinish>,
+    pub finish_reason: Option<FinishReply>,
 }
 
 /// The assistant's message.
@@ -80,7 +80,7 @@ pub struct ChunkChoice {
     #[serde(default)]
     pub logprobs: Option<()>,
     /// Why it ends, in its last chunk.
-    pub finish_reason: Option<ChatFinish>,
+    pub finish_reason: Option<FinishReply>,
 }
 
 /// What is added to a message.
@@ -103,7 +103,7 @@ pub struct ChatDelta {
 /// Why an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ChatFinish {
+pub enum FinishReply {
     /// The model ended it, or a stop text was found.
     Stop,
     /// It was cut off by a limit.

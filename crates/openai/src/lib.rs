@@ -8,13 +8,15 @@
 mod chat;
 mod error;
 mod model;
+mod text;
 mod usage;
 
 pub use self::{
     chat::{
-        ChatChoice, ChatChunk, ChatCompletion, ChatDelta, ChatFinish, ChunkChoice, ReplyMessage,
+        ChatChoice, ChatChunk, ChatCompletion, ChatDelta, ChunkChoice, FinishReply, ReplyMessage,
     },
     error::{ErrorBody, ErrorDetail},
     model::{ModelEntry, ModelList},
+    text::{TextChoice, TextCompletion},
     usage::{CompletionDetails, PromptDetails, TokenUsage},
 };

@@ -6,11 +6,14 @@
 mod shaper;
 mod stops;
 
+use std::{fs::File, sync::Arc};
+
 use answer::{
-    Ended, Observer, Outcome, Progress, Run, Stamped, Summary, Writer, answer, progress::Text,
+    Ended, Observer, Outcome, Progress, Run, Stamped, Summary, Writer, answer,
+    journal::JournalWriter, progress::Text,
 };
 use thinking::{
-    policy::{End, Role, Why},
+    policy::{End, PolicyKind, Role, Why},
     thinker::ThoughtStart,
     transcript::Span,
 };
@@ -19,7 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::shaper::MessageShaper;
 pub(crate) use self::shaper::{MessagePart, MessagePiece};
-use crate::error::{ApiError, ErrorCode};
+use crate::{
+    error::{ApiError, ErrorCode},
+    journals::JournalFolder,
+    metrics::Metrics,
+};
 
 /// What a listener may be behind, in pieces.
 pub(crate) const MOST_UNREAD: usize = 1024;
@@ -33,6 +40,10 @@ pub(crate) struct AnswerJob {
     pub(crate) stops: Vec<String>,
     /// Whether pieces are told as they are written.
     pub(crate) is_streamed: bool,
+    /// Where it is written down, if anywhere.
+    pub(crate) journal: Option<(JournalFolder, JournalWriter<File>)>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) policy: PolicyKind,
     /// Its place among the answers that are made at a time.
     pub(crate) permit: OwnedSemaphorePermit,
     /// The server ends: so does the answer.
@@ -94,7 +105,8 @@ pub(crate) struct ShownSpan {
 impl AnswerJob {
     /// Answers. `told` gets everything; its last place is kept for the end.
     pub(crate) async fn work(self, told: mpsc::Sender<Told>) {
-        let AnswerJob { index, run, permit, stopping, connection, .. } = self;
+        let AnswerJob { index, run, permit, stopping, connection, metrics, policy, .. } = self;
+        let (folder, journal) = self.journal.unzip();
         let Ok(last) = told.clone().try_reserve_owned() else { return };
         let enough = CancellationToken::new();
         let id = run.question.id.clone();
@@ -108,6 +120,7 @@ impl AnswerJob {
             is_inline: self.is_inline,
             stops: self.stops,
             shaper: None,
+            journal,
             early: Vec::new(),
             content: String::new(),
             reasoning: String::new(),
@@ -123,16 +136,29 @@ impl AnswerJob {
         };
         let outcome = answer(run, &mut listener, cancel).await;
         drop(permit);
+        let written = listener.journal.take().map(JournalWriter::finish);
+        if let Some(Err(why)) = written {
+            tracing::warn!(id, %why, "an answer's journal is not whole");
+        }
+        let summary = outcome.summary.clone();
         let ended = listener.end(outcome, stopping.is_cancelled());
-        if let Err(error) = &ended {
-            tracing::info!(id, %error, "no answer");
+        match &ended {
+            Ok(answered) => metrics.answer(policy.name(), answered.end, &summary),
+            Err(error) => {
+                tracing::info!(id, %error, "no answer");
+                metrics.answer(policy.name(), error.code.into(), &summary);
+            }
         }
         last.send(Told { index, what: AnswerNews::Ended(ended.map(Box::new)) });
+        if let Some(folder) = folder {
+            let _ = tokio::task::spawn_blocking(move || folder.prune()).await;
+        }
     }
 }
 
 /// Watches an answer, and tells.
 struct Listener {
+    journal: Option<JournalWriter<File>>,
     index: u32,
     id: String,
     told: mpsc::Sender<Told>,
@@ -153,14 +179,15 @@ struct Listener {
 
 impl Observer for Listener {
     fn see(&mut self, stamped: &Stamped) {
+        if let Some(journal) = &mut self.journal {
+            journal.see(stamped);
+        }
         match &stamped.progress {
-            Progress::Opened(opened) if opened.role == Role::Small => {
-                if self.shaper.is_none() {
-                    let early = std::mem::take(&mut self.early);
-                    self.begin(opened.card.thought);
-                    self.tell(AnswerNews::Opened { id: self.id.clone() });
-                    early.into_iter().for_each(|news| self.tell(news));
-                }
+            Progress::Opened(opened) if opened.role == Role::Small && self.shaper.is_none() => {
+                let early = std::mem::take(&mut self.early);
+                self.begin(opened.card.thought);
+                self.tell(AnswerNews::Opened { id: self.id.clone() });
+                early.into_iter().for_each(|news| self.tell(news));
             }
             Progress::Text(text) => self.text(text, stamped.at_us),
             Progress::Degraded { reason } => self.tell(AnswerNews::Degraded(reason.clone())),

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     pin::Pin,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,7 +19,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{backend::AnswerBackend, gate::AccessRules, queue::RequestQueue};
+use crate::{
+    backend::AnswerBackend,
+    gate::AccessRules,
+    journals::JournalFolder,
+    metrics::{Metrics, Reading, labels},
+    queue::RequestQueue,
+};
 
 /// How long a small node may take to say that it is there.
 const PROBE_TIME: Duration = Duration::from_secs(5);
@@ -36,6 +42,8 @@ pub(crate) struct App {
     pub(crate) queue: RequestQueue,
     pub(crate) access: AccessRules,
     pub(crate) most_body_bytes: usize,
+    pub(crate) journals: Option<JournalFolder>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: AnswerTasks,
     /// Ends the answers that are under way.
     pub(crate) stopping: CancellationToken,
@@ -53,6 +61,7 @@ impl App {
         most_body_bytes: usize,
         access: AccessRules,
         probe: NodeProbe,
+        journals: Option<JournalFolder>,
         id_prefix: String,
     ) -> Self {
         App {
@@ -60,6 +69,8 @@ impl App {
             queue,
             access,
             most_body_bytes,
+            journals,
+            metrics: Arc::default(),
             tasks: AnswerTasks::default(),
             stopping: CancellationToken::new(),
             readiness: Readiness {
@@ -81,6 +92,41 @@ impl App {
     /// Refuses new requests from now on.
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// What is counted, and the numbers of the moment.
+    pub(crate) fn metrics_text(&self) -> String {
+        let moment = |name, help, value: usize| Reading {
+            name,
+            help,
+            kind: "gauge",
+            labels: String::new(),
+            value: value as u64,
+        };
+        let mut readings = vec![
+            moment("specthink_answers_running", "Answers that are made now.", self.tasks.count()),
+            moment(
+                "specthink_requests_waiting",
+                "Requests that wait for their turn.",
+                self.queue.waiting(),
+            ),
+        ];
+        let AnswerBackend { small, large, .. } = &self.backend;
+        let parts = [("small", small), ("large", large)];
+        let nodes =
+            parts.into_iter().flat_map(|(part, nodes)| nodes.iter().map(move |it| (part, it)));
+        for (part, node) in nodes {
+            let Some(traffic) = node.thinker.traffic() else { continue };
+            let crossed = [("sent", traffic.sent_bytes), ("received", traffic.received_bytes)];
+            readings.extend(crossed.map(|(direction, value)| Reading {
+                name: "specthink_link_bytes_total",
+                help: "Bytes to and from each node, everything counted.",
+                kind: "counter",
+                labels: labels(&[("part", part), ("node", &node.name), ("direction", direction)]),
+                value,
+            }));
+        }
+        self.metrics.text(&readings)
     }
 
     /// A name for the next request.
@@ -163,10 +209,10 @@ impl Readiness {
     /// Whether a small node answers now, or did a moment ago.
     pub(crate) async fn check(&self) -> Result<(), Failure> {
         let mut last = self.last.lock().await;
-        if let Some((at, found)) = &*last {
-            if at.elapsed() < PROBE_AGE {
-                return found.clone();
-            }
+        if let Some((at, found)) = &*last
+            && at.elapsed() < PROBE_AGE
+        {
+            return found.clone();
         }
         let found = timeout(PROBE_TIME, (self.probe)()).await.unwrap_or_else(|_| {
             let why = format!("no small node answers within {PROBE_TIME:?}");

@@ -12,7 +12,7 @@ use thinking::{
 
 use crate::{
     error::{ApiError, ErrorCode},
-    request::{ChatRequest, OursWanted, PolicyWanted, SamplingWanted},
+    request::{AnswerRequest, OursWanted, PolicyWanted, SamplingWanted},
 };
 
 /// The model that is meant where none is named.
@@ -53,7 +53,6 @@ pub(crate) struct AnswerPlan {
     pub(crate) policy: PolicySpec,
     pub(crate) settings: Settings,
     pub(crate) sampling: Sampling,
-    pub(crate) prompt: Prompt,
     pub(crate) max_tokens: u32,
     pub(crate) deadline: Option<Duration>,
     pub(crate) is_inline: bool,
@@ -92,12 +91,11 @@ impl AnswerBackend {
     ///
     /// # Errors
     /// When what it wants is not there or makes no sense together.
-    pub(crate) fn plan(&self, request: &ChatRequest) -> Result<AnswerPlan, ApiError> {
+    pub(crate) fn plan(&self, request: &AnswerRequest) -> Result<AnswerPlan, ApiError> {
         let policy = self.policy(request.model.as_deref(), &request.ours)?;
         let plan = AnswerPlan {
             settings: self.settings.suited_to(policy.kind()),
             sampling: self.sampling(&request.sampling),
-            prompt: self.prompt(&request.messages),
             max_tokens: request.max_tokens.unwrap_or(self.max_tokens),
             deadline: request.ours.deadline.or(self.deadline).or(policy.deadline()),
             is_inline: request.ours.is_inline.unwrap_or(self.is_inline),
@@ -113,13 +111,19 @@ impl AnswerBackend {
     ///
     /// # Errors
     /// Never with a policy that was checked.
-    pub(crate) fn run(&self, plan: &AnswerPlan, id: String, seed: u64) -> Result<Run, ApiError> {
+    pub(crate) fn run(
+        &self,
+        plan: &AnswerPlan,
+        prompt: &Prompt,
+        id: String,
+        seed: u64,
+    ) -> Result<Run, ApiError> {
         let policy = plan.policy.build(seed, plan.max_tokens).map_err(|why| bad_policy(&why))?;
         let wants_large = plan.policy.kind().uses_large();
         Ok(Run {
             question: Question {
                 id,
-                prompt: plan.prompt.clone(),
+                prompt: self.prompt(prompt),
                 sampling: plan.sampling,
                 seed,
                 max_tokens: plan.max_tokens,
@@ -189,7 +193,9 @@ impl AnswerBackend {
         }
     }
 
-    fn prompt(&self, messages: &[Message]) -> Prompt {
+    /// A prompt, with the server's system message where it is a conversation without one.
+    fn prompt(&self, prompt: &Prompt) -> Prompt {
+        let Prompt::Messages(messages) = prompt else { return prompt.clone() };
         let has_system = messages.iter().any(|message| message.role == "system");
         let system = self.system.as_ref().filter(|_| !has_system);
         let system =
@@ -219,6 +225,7 @@ mod tests {
     use thinking::policy::{LoopRule, ModelPrices, Rules};
 
     use super::*;
+    use crate::request::ReplyKind;
 
     fn backend() -> AnswerBackend {
         let limits = Limits { loops: LoopRule::HandOver, ..Limits::default() };
@@ -243,7 +250,11 @@ mod tests {
     fn plan_by(backend: &AnswerBackend, more: &Value) -> Result<AnswerPlan, ApiError> {
         let mut body = json!({ "messages": [{ "role": "user", "content": "x" }] });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let request = ChatRequest::read(&serde_json::to_vec(&body).unwrap(), backend.most_tokens)?;
+        let request = AnswerRequest::read(
+            ReplyKind::Chat,
+            &serde_json::to_vec(&body).unwrap(),
+            backend.most_tokens,
+        )?;
         backend.plan(&request)
     }
 
@@ -279,7 +290,8 @@ mod tests {
         let usual = plan(json!({})).unwrap();
         assert_eq!((usual.max_tokens, usual.deadline), (100, Some(Duration::from_secs(9))));
         assert_eq!((usual.sampling, usual.is_inline), (Sampling::default(), false));
-        let Prompt::Messages(messages) = &usual.prompt else { panic!("{usual:?}") };
+        let asked = Prompt::question("x".to_owned(), None);
+        let Prompt::Messages(messages) = backend().prompt(&asked) else { panic!("it is one") };
         assert_eq!(
             (messages[0].role.as_str(), messages[0].content.as_str()),
             ("system", "Be brief.")

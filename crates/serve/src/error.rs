@@ -154,6 +154,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = json(&self.body());
         *response.status_mut() = self.code.status();
+        // For whoever counts.
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -12,8 +12,8 @@ use crate::{
     keys::ApiKeys,
 };
 
-/// Routes under this want a key, where there are keys.
-const GUARDED: &str = "/v1/";
+/// Routes that begin so want a key, where there are keys.
+const GUARDED: [&str; 2] = ["/v1/", "/metrics"];
 
 /// Who may come in.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +47,7 @@ impl AccessRules {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Option<&str>, ApiError> {
-        let Some(keys) = self.keys.as_ref().filter(|_| uri.path().starts_with(GUARDED)) else {
+        let Some(keys) = self.keys.as_ref().filter(|_| is_guarded(uri.path())) else {
             return Ok(None);
         };
         let shown = headers.get(AUTHORIZATION).and_then(|value| keys.shown_in(value.as_bytes()));
@@ -104,6 +104,10 @@ impl AccessRules {
         );
         Err(ApiError::new(ErrorCode::OriginNotAllowed, message))
     }
+}
+
+fn is_guarded(path: &str) -> bool {
+    GUARDED.iter().any(|begin| path.starts_with(begin))
 }
 
 /// A host without its port.

@@ -2,17 +2,19 @@
 //!
 //! [`ApiServer`] serves on a listener. A request is read field by field (`request`), becomes a run of the nodes
 //! (`backend`), waits for its turn (`queue`) and is answered in a task of its own (`answering`), whose news become a
-//! response (`chat`). docs/serve.md says what it takes and gives. Here live the only users of axum, and none of its
+//! response (`reply`). docs/serve.md says what it takes and gives. Here live the only users of axum, and none of its
 //! types appears in what this crate offers. Here live no rule of an answer, no transport to nodes and no command line.
 
 mod answering;
 mod app;
 mod backend;
-mod chat;
 mod error;
 mod gate;
+mod journals;
 mod keys;
+mod metrics;
 mod queue;
+mod reply;
 mod report;
 mod request;
 mod routes;
@@ -22,6 +24,7 @@ pub use self::{
     app::NodeProbe,
     backend::AnswerBackend,
     gate::AccessRules,
+    journals::JournalFolder,
     keys::{ApiKeys, ApiKeysError},
     queue::RequestLimits,
     server::ApiServer,

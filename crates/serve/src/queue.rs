@@ -42,6 +42,11 @@ impl RequestQueue {
         RequestQueue { limits, room, waiting: AtomicU32::new(0) }
     }
 
+    /// How many requests wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed) as usize
+    }
+
     /// Waits for room for so many answers.
     ///
     /// # Errors
@@ -49,8 +54,9 @@ impl RequestQueue {
     pub(crate) async fn enter(&self, answers: u32) -> Result<OwnedSemaphorePermit, ApiError> {
         let RequestLimits { most_answers, most_waiting, longest_wait, .. } = self.limits;
         if answers > most_answers {
-            let message =
-                format!("n is {answers}: this server makes {most_answers} answers at a time");
+            let message = format!(
+                "{answers} answers are asked for: this server makes {most_answers} at a time; ask for fewer"
+            );
             return Err(ApiError::new(ErrorCode::InvalidValue, message).about("n"));
         }
         if let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(answers) {

@@ -1,18 +1,20 @@
-//! A request for an answer to a conversation, read from its JSON. What it leaves to the server is absent here.
+//! A request for answers, read from its JSON. What it leaves to the server is absent here.
 
 mod fields;
 mod messages;
 mod ours;
+mod prompts;
 mod refused;
 
 use serde_json::Value;
-use thinking::thinker::Message;
+use thinking::thinker::Prompt;
 
 pub(crate) use self::ours::{OursWanted, PolicyWanted};
 use self::{
     fields::{Fields, wrong_type, wrong_value},
     messages::messages,
-    refused::{ignored, refuse},
+    prompts::prompts,
+    refused::{NOT_DONE_IN_CHATS, NOT_DONE_IN_TEXTS, ignored, refuse},
 };
 use crate::error::{ApiError, ErrorCode};
 
@@ -22,18 +24,28 @@ const MOST_CHOICES: u64 = 16;
 const MOST_STOPS: usize = 16;
 const LONGEST_STOP_BYTES: usize = 1024;
 
-/// A request for an answer to a conversation.
+/// Which of OpenAI's routes it came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReplyKind {
+    /// `/v1/chat/completions`: an answer to a conversation.
+    Chat,
+    /// `/v1/completions`: a text that is continued.
+    Text,
+}
+
+/// A request for answers.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ChatRequest {
+pub(crate) struct AnswerRequest {
     pub(crate) model: Option<String>,
-    pub(crate) messages: Vec<Message>,
+    /// What is to be answered, one by one.
+    pub(crate) prompts: Vec<Prompt>,
     pub(crate) is_streamed: bool,
     pub(crate) includes_usage: bool,
     pub(crate) max_tokens: Option<u32>,
     pub(crate) sampling: SamplingWanted,
     pub(crate) seed: Option<u64>,
     pub(crate) stop: Vec<String>,
-    /// How many answers.
+    /// How many answers to each.
     pub(crate) choices: u32,
     pub(crate) ours: OursWanted,
     /// Known fields that have no effect.
@@ -50,25 +62,33 @@ pub(crate) struct SamplingWanted {
     pub(crate) repetition_penalty: Option<f32>,
 }
 
-impl ChatRequest {
+impl AnswerRequest {
     /// Reads a body. `most_tokens` is what a request may ask for.
     ///
     /// # Errors
     /// Names the first field that is wrong.
-    pub(crate) fn read(body: &[u8], most_tokens: u32) -> Result<Self, ApiError> {
+    pub(crate) fn read(kind: ReplyKind, body: &[u8], most_tokens: u32) -> Result<Self, ApiError> {
         let body = json(body)?;
         let fields = Fields::of(&body)?;
-        refuse(&fields)?;
-        let messages = messages(fields.required("messages")?)?;
+        let prompts = match kind {
+            ReplyKind::Chat => {
+                refuse(&NOT_DONE_IN_CHATS, &fields)?;
+                vec![Prompt::Messages(messages(fields.required("messages")?)?)]
+            }
+            ReplyKind::Text => {
+                refuse(&NOT_DONE_IN_TEXTS, &fields)?;
+                prompts(fields.required("prompt")?)?
+            }
+        };
         let stream = fields.flag("stream")?.unwrap_or(false);
         let options = fields.object("stream_options")?;
         let includes_usage = options.map(|options| options.flag("include_usage")).transpose()?;
         let max_tokens = |name| fields.whole(name, 1, most_tokens.into());
         let (new, old) = (max_tokens("max_completion_tokens")?, max_tokens("max_tokens")?);
         let choices = fields.whole("n", 1, MOST_CHOICES)?.unwrap_or(1);
-        Ok(ChatRequest {
+        Ok(AnswerRequest {
             model: fields.text("model")?.map(str::to_owned),
-            messages,
+            prompts,
             is_streamed: stream,
             includes_usage: stream && includes_usage.flatten().unwrap_or(false),
             max_tokens: new.or(old).and_then(|tokens| u32::try_from(tokens).ok()),
@@ -138,10 +158,10 @@ mod tests {
 
     use super::*;
 
-    fn read(more: Value) -> Result<ChatRequest, ApiError> {
+    fn read(more: Value) -> Result<AnswerRequest, ApiError> {
         let mut body = json!({ "messages": [{ "role": "user", "content": "Is 221 prime?" }] });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        ChatRequest::read(&serde_json::to_vec(&body).unwrap(), 1000)
+        AnswerRequest::read(ReplyKind::Chat, &serde_json::to_vec(&body).unwrap(), 1000)
     }
 
     fn refusal(more: Value) -> (&'static str, String, String) {
@@ -152,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_left_out_or_null_is_the_servers() {
         let request = read(json!({})).unwrap();
-        assert_eq!(request.messages[0].content, "Is 221 prime?");
+        assert_eq!(request.prompts, [Prompt::question("Is 221 prime?".to_owned(), None)]);
         assert_eq!((request.choices, request.is_streamed), (1, false));
         let nulls = json!({ "model": null, "stream": null, "stream_options": null, "max_tokens": null, "n": null,
             "temperature": null, "seed": null, "stop": null, "specthink": null, "tools": null, "logprobs": null,
@@ -262,7 +282,7 @@ mod tests {
             (b"[]", ErrorCode::InvalidType),
             (b"{}", ErrorCode::MissingField),
         ] {
-            assert_eq!(ChatRequest::read(body, 1).unwrap_err().code, code);
+            assert_eq!(AnswerRequest::read(ReplyKind::Chat, body, 1).unwrap_err().code, code);
         }
     }
 }

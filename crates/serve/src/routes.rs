@@ -21,13 +21,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
-    chat,
     error::{ApiError, ErrorCode, json as json_response},
+    reply,
     report::WithOurs,
+    request::ReplyKind,
 };
 
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// The routes that have no parameters.
+const ROUTES: [&str; 7] = [
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/models",
+    "/health",
+    "/ready",
+    "/version",
+    "/metrics",
+];
 
 /// The name of a request.
 #[derive(Clone)]
@@ -47,11 +59,13 @@ struct ModelNews {
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat_completions))
+        .route("/v1/completions", post(completions))
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/version", get(version))
+        .route("/metrics", get(metrics))
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), admit))
@@ -62,6 +76,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = app.next_id();
     let origin = app.access.named_origin(request.headers());
+    let route = route_of(request.uri().path());
     request.extensions_mut().insert(RequestId(id.clone()));
     let (uri, headers) = (request.uri(), request.headers());
     let is_asked_first = request.method() == Method::OPTIONS && origin.is_some();
@@ -79,6 +94,10 @@ async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
             next.run(request).await
         }
     };
+    app.metrics.request(route, response.status().as_u16());
+    if let Some(code) = response.extensions().get::<ErrorCode>() {
+        app.metrics.error((*code).into());
+    }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert("x-request-id", id);
@@ -88,6 +107,15 @@ async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
     response
+}
+
+/// A route as it is counted: paths that clients make up are one.
+fn route_of(path: &str) -> &'static str {
+    match ROUTES.iter().find(|route| **route == path) {
+        Some(route) => route,
+        None if path.starts_with("/v1/models/") => "/v1/models/{id}",
+        None => "other",
+    }
 }
 
 /// What a named page may do.
@@ -105,6 +133,14 @@ async fn chat_completions(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    answers(app, ReplyKind::Chat, request).await
+}
+
+async fn completions(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    answers(app, ReplyKind::Text, request).await
+}
+
+async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let connection = parts.extensions.get::<ClientConnection>();
@@ -113,7 +149,7 @@ async fn chat_completions(
         let message = format!("the body did not arrive within {BODY_TIME:?}: send it again");
         ApiError::new(ErrorCode::BodyTooSlow, message)
     })??;
-    chat::respond(app, &body, &id, connection).await
+    reply::respond(app, kind, &body, &id, connection).await
 }
 
 /// Reads a body of at most so many bytes.
@@ -160,7 +196,7 @@ async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
 
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     if app.is_draining() {
-        return Err(chat::shutting_down());
+        return Err(reply::shutting_down());
     }
     app.readiness.check().await.map_err(|failure| not_there(&failure))?;
     Ok(json_response(&json!({ "status": "ok" })))
@@ -168,6 +204,11 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
 
 fn not_there(failure: &Failure) -> ApiError {
     ApiError::new(ErrorCode::NodesUnavailable, format!("no small node answers: {failure}"))
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, text)], app.metrics_text()).into_response()
 }
 
 async fn version() -> Response {

@@ -20,6 +20,7 @@ use crate::{
     app::{App, NodeProbe},
     backend::AnswerBackend,
     gate::AccessRules,
+    journals::JournalFolder,
     queue::{RequestLimits, RequestQueue},
     routes::{ClientConnection, router},
 };
@@ -51,6 +52,8 @@ pub struct ApiServer {
     pub drain: Duration,
     /// Asks whether a small node answers.
     pub probe: NodeProbe,
+    /// Where answers are written down, if anywhere.
+    pub journals: Option<JournalFolder>,
     /// What the names of requests begin with; another one for every process.
     pub id_prefix: String,
 }
@@ -66,10 +69,11 @@ impl ApiServer {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let ApiServer { backend, limits, access, tls, drain, probe, id_prefix } = self;
+        let ApiServer { backend, limits, access, tls, drain, probe, journals, id_prefix } = self;
         let queue = RequestQueue::new(limits);
         let body_bytes = limits.most_body_bytes;
-        let app = Arc::new(App::new(backend, queue, body_bytes, access, probe, id_prefix));
+        let app =
+            Arc::new(App::new(backend, queue, body_bytes, access, probe, journals, id_prefix));
         let mut connections = Connections {
             router: router(Arc::clone(&app)),
             tls: tls.map(TlsAcceptor::from),

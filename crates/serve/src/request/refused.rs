@@ -6,13 +6,14 @@ use super::fields::{Fields, shown};
 use crate::error::{ApiError, ErrorCode};
 
 /// A field that is not done.
-struct NotDone {
+pub(crate) struct NotDone {
     name: &'static str,
     /// Values that ask for nothing.
     neutral: fn(&Value) -> bool,
 }
 
-const NOT_DONE: [NotDone; 15] = [
+/// What is not done for conversations.
+pub(crate) const NOT_DONE_IN_CHATS: [NotDone; 15] = [
     NotDone { name: "tools", neutral: is_empty },
     NotDone { name: "functions", neutral: is_empty },
     NotDone { name: "tool_choice", neutral: is_no_call },
@@ -28,6 +29,18 @@ const NOT_DONE: [NotDone; 15] = [
     NotDone { name: "audio", neutral: |_| false },
     NotDone { name: "prediction", neutral: |_| false },
     NotDone { name: "web_search_options", neutral: |_| false },
+];
+
+/// What is not done for texts.
+pub(crate) const NOT_DONE_IN_TEXTS: [NotDone; 7] = [
+    NotDone { name: "suffix", neutral: |value| value == "" },
+    NotDone { name: "best_of", neutral: |value| value.as_u64() == Some(1) },
+    NotDone { name: "logit_bias", neutral: is_empty },
+    // Here 0 asks for the probability of the token that is drawn.
+    NotDone { name: "logprobs", neutral: |value| *value == false },
+    NotDone { name: "echo", neutral: is_off },
+    NotDone { name: "frequency_penalty", neutral: is_off },
+    NotDone { name: "presence_penalty", neutral: is_off },
 ];
 
 /// Fields that are known and have no effect on an answer, though who sends one may believe so.
@@ -47,11 +60,11 @@ fn is_off(value: &Value) -> bool {
 }
 
 /// Refuses the first field that asks for what is not done.
-pub(crate) fn refuse(fields: &Fields) -> Result<(), ApiError> {
-    for NotDone { name, neutral } in NOT_DONE {
+pub(crate) fn refuse(not_done: &[NotDone], fields: &Fields) -> Result<(), ApiError> {
+    for NotDone { name, neutral } in not_done {
         let Some(value) = fields.get(name).filter(|value| !neutral(value)) else { continue };
         let message = format!("{name} is {}, which is not done here: leave it out", shown(value));
-        return Err(ApiError::new(ErrorCode::UnsupportedField, message).about(name));
+        return Err(ApiError::new(ErrorCode::UnsupportedField, message).about(*name));
     }
     Ok(())
 }

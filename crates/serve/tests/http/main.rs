@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod answers;
+mod completions;
 mod limits;
 mod refusals;
 mod support;

@@ -55,6 +55,7 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
         tls: None,
         drain: Duration::from_secs(600),
         probe: Box::new(|| Box::pin(async { Ok(()) })),
+        journals: None,
         id_prefix: "q".to_owned(),
     }
 }
@@ -137,6 +138,12 @@ impl Running {
     /// Asks for a chat.
     pub(crate) async fn chat(&self, more: Value) -> Response {
         self.send(CHAT, &question(more)).await
+    }
+
+    /// Asks for a text to be continued.
+    pub(crate) async fn complete(&self, body: Value) -> Response {
+        let head = "POST /v1/completions HTTP/1.1\r\nhost: localhost";
+        self.send(head, body.to_string().as_bytes()).await
     }
 
     /// Asks for a stream, and reads no more than the response's head.

@@ -177,6 +177,10 @@ async fn files_that_do_not_work_are_named() {
         ServerConfig { tls, ..ServerConfig::new(card()) }.check(loopback)
     };
     check(pki.file("server.pem"), pki.file("server.key")).unwrap();
+    for client_ca in [None, Some(pki.file("ca.pem"))] {
+        let (cert, key) = (pki.file("server.pem"), pki.file("server.key"));
+        ServerTls { cert, key, client_ca }.for_http().unwrap();
+    }
     let missing = pki.file("none.pem");
     let passphrase = "has a passphrase, for which nobody is asked";
     let encrypted = |name, begin: &str| {
@@ -195,8 +199,12 @@ async fn files_that_do_not_work_are_named() {
         ),
         (pki.file("server.pem"), encrypted("old", OLD_ENCRYPTED), passphrase),
     ] {
-        let line = check(cert, key).unwrap_err().to_string();
-        assert!(line.contains(words) && !line.contains('\n'), "{line}");
+        let for_http =
+            ServerTls { cert: cert.clone(), key: key.clone(), client_ca: None }.for_http();
+        let lines = [check(cert, key).unwrap_err().to_string(), for_http.unwrap_err().to_string()];
+        for line in lines {
+            assert!(line.contains(words) && !line.contains('\n'), "{line}");
+        }
     }
     let tls = ClientTls { ca: Some(missing), identity: None };
     let config = RemoteConfig::new("https://127.0.0.1:1".parse().unwrap());

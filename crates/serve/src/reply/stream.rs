@@ -10,19 +10,22 @@ use axum::{
     response::Response,
 };
 use futures_util::stream;
-use openai::{ChatChunk, ChatDelta, ChatFinish, ChunkChoice, TokenUsage};
+use openai::{
+    ChatChunk, ChatDelta, ChunkChoice, FinishReply, TextChoice, TextCompletion, TokenUsage,
+};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{AnswerNews, Answered, ApiError, ChatHead, Told, broke_off, usage, whole::finish};
+use super::{AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off, usage, whole::finish};
 use crate::{
     answering::{MessagePart, MessagePiece},
     report::{AnswerReport, ChoiceReport, ChunkNews, ResumedNews, WithOurs},
+    request::ReplyKind,
 };
 
 /// Waits for the first news, since a refusal is a status; then the stream begins.
 pub(super) async fn respond(
-    head: ChatHead,
+    head: ReplyHead,
     mut listening: mpsc::Receiver<Told>,
 ) -> Result<Response, ApiError> {
     let first = match listening.recv().await {
@@ -31,7 +34,7 @@ pub(super) async fn respond(
         None => return Err(broke_off()),
     };
     let events =
-        ChatEvents { head, listening, next: Some(first), ended: BTreeMap::new(), is_over: false };
+        ReplyEvents { head, listening, next: Some(first), ended: BTreeMap::new(), is_over: false };
     let body = stream::unfold(events, async |mut events| Some((events.next().await?, events)));
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
@@ -44,8 +47,8 @@ pub(super) async fn respond(
 }
 
 /// The events of a stream.
-struct ChatEvents {
-    head: ChatHead,
+struct ReplyEvents {
+    head: ReplyHead,
     listening: mpsc::Receiver<Told>,
     /// News that came and is not sent.
     next: Option<Told>,
@@ -53,7 +56,7 @@ struct ChatEvents {
     is_over: bool,
 }
 
-impl ChatEvents {
+impl ReplyEvents {
     /// The next events; `None` behind the last one. An error breaks the connection off, so that nobody takes what came
     /// for the whole answer.
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
@@ -86,7 +89,7 @@ impl ChatEvents {
         let (delta, ours) = match news {
             AnswerNews::Opened { id } => {
                 let (role, content) = (Some("assistant".to_owned()), Some(String::new()));
-                let ChatHead { policy, ignored, .. } = &self.head;
+                let ReplyHead { policy, ignored, .. } = &self.head;
                 let ours = ChunkNews::Opened { id, policy: *policy, ignored };
                 (ChatDelta { role, content, ..ChatDelta::default() }, ours)
             }
@@ -103,45 +106,72 @@ impl ChatEvents {
             }
             AnswerNews::Ended(_) => return,
         };
-        let theirs = self.chunk(Some(choice(index, delta, None)), None);
+        let theirs = self.chunk(Some((index, delta, None)), None);
         event(out, &WithOurs { theirs, specthink: Some(ours) });
     }
 
     /// A choice is over, and with the last one the stream.
     fn end(&mut self, index: u32, answered: Box<Answered>, out: &mut Vec<u8>) {
-        let ChatHead { policy, ignored, prices, .. } = &self.head;
+        let ReplyHead { policy, ignored, prices, .. } = &self.head;
         let report = ChoiceReport::new(index, &answered, prices.as_ref());
         let ours =
             ChunkNews::Ended(AnswerReport { policy: *policy, ignored, answers: vec![report] });
-        let last = choice(index, ChatDelta::default(), Some(finish(&answered)));
+        let last = (index, ChatDelta::default(), Some(finish(&answered)));
         event(out, &WithOurs { theirs: self.chunk(Some(last), None), specthink: Some(ours) });
         self.ended.insert(index, answered);
-        if self.ended.len() < self.head.choices as usize {
+        if self.ended.len() < self.head.answers as usize {
             return;
         }
         if self.head.includes_usage {
-            let usage = usage(self.ended.values().map(AsRef::as_ref));
+            let usage = usage(&self.head, &self.ended);
             event(out, &self.chunk(None, Some(usage)));
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
         self.is_over = true;
     }
 
-    fn chunk(&self, choice: Option<ChunkChoice>, usage: Option<TokenUsage>) -> ChatChunk {
-        let ChatHead { id, created, model, includes_usage, .. } = &self.head;
-        ChatChunk {
-            id: id.clone(),
-            object: "chat.completion.chunk".to_owned(),
-            created: *created,
-            model: model.clone(),
-            choices: choice.into_iter().collect(),
-            usage: includes_usage.then_some(usage),
+    fn chunk(&self, choice: Option<ChoiceNews>, usage: Option<TokenUsage>) -> ReplyChunk {
+        let ReplyHead { kind, id, created, model, includes_usage, .. } = self.head.clone();
+        let usage = includes_usage.then_some(usage);
+        match kind {
+            ReplyKind::Chat => ReplyChunk::Chat(ChatChunk {
+                id,
+                object: "chat.completion.chunk".to_owned(),
+                created,
+                model,
+                choices: choice.into_iter().map(chat_choice).collect(),
+                usage,
+            }),
+            ReplyKind::Text => ReplyChunk::Text(TextCompletion {
+                id,
+                object: "text_completion".to_owned(),
+                created,
+                model,
+                choices: choice.into_iter().map(text_choice).collect(),
+                usage,
+            }),
         }
     }
 }
 
-fn choice(index: u32, delta: ChatDelta, finish_reason: Option<ChatFinish>) -> ChunkChoice {
+/// What a chunk adds to which choice, and why that ends.
+type ChoiceNews = (u32, ChatDelta, Option<FinishReply>);
+
+/// A chunk, as its route has it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ReplyChunk {
+    Chat(ChatChunk),
+    Text(TextCompletion),
+}
+
+fn chat_choice((index, delta, finish_reason): ChoiceNews) -> ChunkChoice {
     ChunkChoice { index, delta, logprobs: None, finish_reason }
+}
+
+fn text_choice((index, delta, finish_reason): ChoiceNews) -> TextChoice {
+    let text = delta.content.unwrap_or_default();
+    TextChoice { text, index, logprobs: None, finish_reason }
 }
 
 fn delta(piece: &MessagePiece) -> ChatDelta {
