@@ -267,8 +267,7 @@ impl Listener {
                 return Err(ApiError::of_failure(node, failure));
             }
             (Ended::Complete(End::Cancelled), None) if is_stopping => {
-                let why = "this server is shutting down: ask again, or ask another";
-                return Err(ApiError::new(ErrorCode::ShuttingDown, why));
+                return Err(ApiError::shutting_down());
             }
             (Ended::Complete(End::Deadline), None) if !has_text => {
                 let why =

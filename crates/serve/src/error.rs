@@ -114,6 +114,12 @@ impl ApiError {
         ApiError { param: Some(param.into()), ..self }
     }
 
+    /// What becomes of requests and answers when the server ends.
+    pub(crate) fn shutting_down() -> Self {
+        let why = "this server is shutting down: ask again, or ask another";
+        ApiError::new(ErrorCode::ShuttingDown, why)
+    }
+
     /// What becomes of an answer whose last small node failed.
     pub(crate) fn of_failure(node: &str, failure: &Failure) -> Self {
         let code = match failure.code {

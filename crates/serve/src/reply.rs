@@ -48,11 +48,11 @@ pub(crate) async fn respond(
     let AnswerRequest { choices, is_streamed, .. } = request;
     let answers = u32::try_from(request.prompts.len()).unwrap_or(u32::MAX).saturating_mul(choices);
     if app.is_draining() {
-        return Err(shutting_down());
+        return Err(ApiError::shutting_down());
     }
     let mut permits = app.queue.enter(answers).await?;
     if app.is_draining() {
-        return Err(shutting_down());
+        return Err(ApiError::shutting_down());
     }
     let head = ReplyHead {
         kind,
@@ -97,11 +97,6 @@ pub(crate) async fn respond(
         true => stream::respond(head, listening).await,
         false => whole::respond(head, listening).await,
     }
-}
-
-pub(crate) fn shutting_down() -> ApiError {
-    let why = "this server is shutting down: ask again, or ask another";
-    ApiError::new(ErrorCode::ShuttingDown, why)
 }
 
 /// An answer whose task broke off: a defect, which is in the log.

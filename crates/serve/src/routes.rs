@@ -196,7 +196,7 @@ async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
 
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     if app.is_draining() {
-        return Err(reply::shutting_down());
+        return Err(ApiError::shutting_down());
     }
     app.readiness.check().await.map_err(|failure| not_there(&failure))?;
     Ok(json_response(&json!({ "status": "ok" })))
