@@ -51,7 +51,7 @@ pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Resu
     )?;
     writeln!(
         out,
-        "cached     small {} of {} prompt tokens, large {} of {}; read ahead: small {} tokens, large {}",
+        "cached     small {} tokens (prompt {}), large {} (prompt {}); read ahead: small {} tokens, large {}",
         summary.small.cached_tokens,
         summary.small.prompt_tokens,
         summary.large.cached_tokens,

@@ -296,6 +296,7 @@ impl Proposal {
             tokens: self.text.tokens_made(),
             bytes: self.text.len() as u64,
             prefill_tokens: 0,
+            cached_tokens: 0,
             timing: Timing { decode_us, ..Timing::default() },
         };
         self.text.complete(finished.tokens);

@@ -362,6 +362,7 @@ mod tests {
         let given = ["--upstream", "http://127.0.0.1:8000", "--upstream-model", "big"];
         let more = ["--upstream-kind", "vllm", "--name", "large", "--context", "4096"];
         let line = [&given[..], &more, &["--upstream-token-file", key]].concat();
+        let line = [&line[..], &["--upstream-keep-warm", "off"]].concat();
         let ModelSource::Upstream(upstream) = config(&FULL, &line).unwrap().model else {
             panic!("{line:?}")
         };
@@ -375,6 +376,7 @@ mod tests {
             (Some("large"), Some(4096))
         );
         assert_eq!(upstream.key, Some(ApiKey::new("secret")));
+        assert_eq!(upstream.keep_warm, Some(false));
         let refused = |more: &[&str]| {
             let line = [&["node"], &given[..2], more].concat().into_iter().map(OsString::from);
             NodeArgs::parse_with(&FULL, line).unwrap_err().to_string()

@@ -44,6 +44,17 @@ pub struct UpstreamArgs {
     /// Leave out how tokens are to be drawn where the server does not know it, instead of refusing it.
     #[arg(long, requires = "upstream", help_heading = "Upstream")]
     pub upstream_lenient: bool,
+
+    /// Have text of the other side computed ahead of a takeover: on or off. [default: on, but off for completions,
+    /// where prompts may cost money]
+    #[arg(
+        long,
+        value_name = "on|off",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        requires = "upstream",
+        help_heading = "Upstream"
+    )]
+    pub upstream_keep_warm: Option<bool>,
 }
 
 fn address(text: &str) -> Result<UpstreamAddress, String> {
@@ -72,6 +83,7 @@ impl UpstreamArgs {
         config.kind = self.upstream_kind;
         config.tokenizer = self.tokenizer;
         config.lenient = self.upstream_lenient;
+        config.keep_warm = self.upstream_keep_warm;
         Ok(Some(config))
     }
 }

@@ -297,6 +297,9 @@ pub struct Finished {
     pub bytes: u64,
     /// Tokens that had to be prefilled before the first one could be made.
     pub prefill_tokens: u32,
+    /// Tokens that were found cached by requests of this session since its last proposal, where each request gives a
+    /// server the whole text; 0 of a Thinker that keeps its sessions itself.
+    pub cached_tokens: u32,
     /// Where the time went.
     pub timing: Timing,
 }

@@ -87,6 +87,9 @@ pub struct UpstreamConfig {
     pub context_tokens: Option<u32>,
     /// Leave out what the server does not know, instead of refusing it.
     pub lenient: bool,
+    /// Have text of the other side computed ahead; absent: where the server is one's own, which is every kind but
+    /// [`ServerKind::Completions`].
+    pub keep_warm: Option<bool>,
     /// Trust this authority (PEM) and no others; absent: those of the system.
     pub ca: Option<PathBuf>,
     /// Allow plain text, the key too, to another machine.
@@ -112,6 +115,7 @@ impl UpstreamConfig {
             tokenizer: None,
             context_tokens: None,
             lenient: false,
+            keep_warm: None,
             ca: None,
             insecure: false,
             connect_timeout: Duration::from_secs(5),

@@ -28,6 +28,12 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Asks for a continuation, as a stream.
     fn stretch(&self, stretch: &Stretch<'_>) -> Call;
 
+    /// Asks, as a stream, that a text is computed ahead. What it makes is not used; a server that takes it may be asked
+    /// to make nothing.
+    fn ahead(&self, stretch: &Stretch<'_>) -> Call {
+        self.stretch(stretch)
+    }
+
     /// What an event of the stream says; `None` when it is none of this kind's.
     fn chunk(&self, event: &Value) -> Option<Chunk>;
 
@@ -56,6 +62,14 @@ pub(crate) fn kind_of(models: &Value) -> ServerKind {
         Some("vllm") => ServerKind::Vllm,
         _ => ServerKind::Completions,
     }
+}
+
+/// The block of vLLM's prefix cache in tokens, in the metrics that it tells.
+pub(crate) fn block_in_metrics(metrics: &str) -> Option<u32> {
+    let labels = metrics.lines().find_map(|line| line.strip_prefix("vllm:cache_config_info{"))?;
+    let size = labels.split(',').find_map(|label| label.strip_prefix("block_size=\""))?;
+    let tokens = size.split('"').next()?.parse().ok()?;
+    (tokens > 0).then_some(tokens)
 }
 
 /// A prompt as a server renders it.

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     config::ServerKind,
-    dialect::{self, Dialect, Rendered},
+    dialect::{self, Dialect, Place, Rendered},
     failure,
     http::{Call, Http},
     thought,
@@ -21,6 +21,9 @@ use crate::{
 
 /// The longest session where neither the server nor the user says it, in tokens: nothing is refused for it.
 const UNKNOWN_CONTEXT: u32 = u32::MAX;
+
+/// The block of vLLM's prefix cache on a GPU, in tokens.
+const VLLM_BLOCK: u32 = 16;
 
 /// A message that stands in no template, to find it in what a server makes of it.
 const PROBE: &str = "probequestion";
@@ -34,6 +37,30 @@ pub(crate) struct Served {
     pub(crate) card: ModelCard,
     /// Where each session's text is cached, where sessions have to share such places.
     pub(crate) slots: Option<Slots>,
+    /// Its cache keeps texts in whole blocks of so many tokens.
+    pub(crate) block_tokens: u32,
+    /// Whether text is computed ahead.
+    pub(crate) keeps_warm: bool,
+}
+
+impl Served {
+    /// The server's tokens of a text; `None` where it is given text.
+    ///
+    /// # Errors
+    /// When it does not answer with tokens.
+    pub(crate) async fn encode(
+        &self,
+        http: &Http,
+        text: &str,
+        place: Place,
+    ) -> Result<Option<Vec<u32>>, Failure> {
+        let Some(call) = self.dialect.encode(&self.model, text, place) else { return Ok(None) };
+        let answer = http.json(&call).await?;
+        self.dialect.encoded(&answer).map(Some).ok_or_else(|| {
+            let what = format!("answers {} with no tokens", call.path);
+            failure::unavailable(&http.config.address, what)
+        })
+    }
 }
 
 /// Asks a server what it is.
@@ -68,9 +95,16 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
         let total = props["total_slots"].as_u64().and_then(|total| u32::try_from(total).ok());
         slots = Some(Slots::new(total.unwrap_or(1)));
     }
+    let block_tokens = match kind {
+        ServerKind::Vllm => block_of_vllm(http).await,
+        _ => 1,
+    };
+    // Who serves it to others bills each request.
+    let keeps_warm = http.config.keep_warm.unwrap_or(kind != ServerKind::Completions);
     let context_tokens = card.context_tokens;
-    tracing::debug!(address = %http.config.address, ?kind, model, context_tokens, "server found");
-    Ok(Served { dialect, model, card, slots })
+    let address = &http.config.address;
+    tracing::debug!(%address, ?kind, model, context_tokens, block_tokens, keeps_warm, "server found");
+    Ok(Served { dialect, model, card, slots, block_tokens, keeps_warm })
 }
 
 /// The model that is asked for, and what the server's list says of it.
@@ -135,6 +169,12 @@ async fn thought_left(
     };
     let end = prompt.rsplit_once(PROBE).map(|(_, end)| thought::start(Thought::behind(end)));
     Ok(end.unwrap_or_default())
+}
+
+/// The block of vLLM's prefix cache, which only its metrics tell; where they do not, the one that it has on a GPU.
+async fn block_of_vllm(http: &Http) -> u32 {
+    let metrics = http.words(&Call::get("/metrics")).await.unwrap_or_default();
+    dialect::block_in_metrics(&metrics).unwrap_or(VLLM_BLOCK)
 }
 
 /// Some tokenizers put a space before every text, so that no text continues another.

@@ -78,18 +78,16 @@ impl Http {
 
     /// What the server answers in JSON.
     pub(crate) async fn json(&self, call: &Call) -> Result<Value, Failure> {
-        let address = &self.config.address;
-        let whole = async {
-            let response = self.answered(call).await?;
-            let body = self.text(response).await?;
-            serde_json::from_str(&body).map_err(|_| no_api(self, call, &body))
-        };
+        let body = self.words(call).await?;
+        serde_json::from_str(&body).map_err(|_| no_api(self, call, &body))
+    }
+
+    /// What the server answers in words that are no JSON.
+    pub(crate) async fn words(&self, call: &Call) -> Result<String, Failure> {
+        let whole = async { self.text(self.answered(call).await?).await };
         timeout(self.config.silence, whole).await.unwrap_or_else(|_| {
-            let silence = self.config.silence;
-            Err(failure::unavailable(
-                address,
-                format!("has not answered {} for {silence:?}", call.path),
-            ))
+            let what = format!("has not answered {} for {:?}", call.path, self.config.silence);
+            Err(failure::unavailable(&self.config.address, what))
         })
     }
 

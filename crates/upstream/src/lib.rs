@@ -10,6 +10,7 @@
 //! no weights, no gRPC and no command line.
 
 mod address;
+mod border;
 mod chunk;
 mod config;
 mod dialect;

@@ -3,6 +3,7 @@
 //!
 //! It needs a tokio runtime and panics where a test would.
 
+mod cache;
 mod model;
 mod speech;
 
@@ -22,7 +23,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::speech::Answer;
+use self::{cache::PromptCache, speech::Answer};
 use crate::config::ServerKind;
 
 /// A running fake server; stops when dropped.
@@ -82,6 +83,8 @@ pub enum FakeFault {
     Nonsense,
     /// Nothing comes.
     Silence,
+    /// Nothing comes the first time; later all is well.
+    SilentOnce,
 }
 
 /// A request as it came.
@@ -99,7 +102,10 @@ pub struct FakeRequest {
 struct Shared {
     options: FakeOptions,
     computed_tokens: AtomicU64,
+    /// Requests that are kept without an answer.
+    unanswered: AtomicU64,
     requests: Mutex<Vec<FakeRequest>>,
+    cache: PromptCache,
 }
 
 impl FakeServer {
@@ -111,7 +117,9 @@ impl FakeServer {
         let shared = Arc::new(Shared {
             options,
             computed_tokens: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
             requests: Mutex::default(),
+            cache: PromptCache::default(),
         });
         let mut accepting = JoinSet::new();
         let serving = Arc::clone(&shared);
@@ -145,6 +153,11 @@ impl FakeServer {
         Arc::new(move || shared.computed_tokens.load(Ordering::SeqCst))
     }
 
+    /// Requests that are kept without an answer now, and whose client still waits.
+    pub fn unanswered(&self) -> u64 {
+        self.shared.unanswered.load(Ordering::SeqCst)
+    }
+
     /// The requests so far.
     pub fn requests(&self) -> Vec<FakeRequest> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -175,7 +188,11 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
     let body = serde_json::from_slice(&body).unwrap_or_default();
     let request = FakeRequest { path, authorization, body };
-    shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+    let is_first = {
+        let mut requests = shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.push(request.clone());
+        requests.iter().filter(|one| one.path == request.path).count() == 1
+    };
     let fault = shared.options.faults.iter().find(|(path, _)| *path == request.path);
     let fault = fault.map(|(_, fault)| fault.clone());
     let mut stream = stream.into_inner();
@@ -187,10 +204,17 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             write(&mut stream, 200, "", "text/html", "<html>\n<p>Welcome</p></html>").await
         }
         Some(FakeFault::Silence) => stream.read_u8().await.map(drop),
-        fault => match speech::answer(&shared.options, &request) {
+        Some(FakeFault::SilentOnce) if is_first => {
+            shared.unanswered.fetch_add(1, Ordering::SeqCst);
+            let gone = stream.read_u8().await;
+            shared.unanswered.fetch_sub(1, Ordering::SeqCst);
+            gone.map(drop)
+        }
+        fault => match speech::answer(&shared.options, &shared.cache, &request) {
             Answer::Json(status, body) => {
                 write(&mut stream, status, "", "application/json", &body.to_string()).await
             }
+            Answer::Words(body) => write(&mut stream, 200, "", "text/plain", &body).await,
             Answer::Stream(events) => stream_out(&mut stream, shared, events, fault).await,
         },
     }

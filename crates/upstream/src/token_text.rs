@@ -81,6 +81,14 @@ impl TokenText {
         self.tail_ids = Some(ids);
     }
 
+    /// Notes the tokens of the tail as it was when it had so many bytes, if it still is what it was. No proposal may
+    /// have been kept in between.
+    pub(crate) fn encoded_at(&mut self, bytes: usize, ids: Vec<u32>) {
+        if self.tail.len() == bytes {
+            self.tail_ids = Some(ids);
+        }
+    }
+
     /// All tokens; those of text that is not encoded are missing.
     pub(crate) fn ids(&self) -> Vec<u32> {
         [&self.fixed[..], self.tail_ids.as_deref().unwrap_or_default()].concat()

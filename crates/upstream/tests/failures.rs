@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Caller, config, plain_sampling};
+use common::{Caller, asked_only, config, plain_sampling};
 use thinking::thinker::{Code, Failure, Noticed, Thinker};
 use upstream::{
     ApiKey, ServerKind, Upstream, UpstreamConfig,
@@ -198,7 +198,7 @@ async fn a_server_that_hangs_is_given_up_and_one_that_lives_is_waited_for() {
         let faults = faults.to_vec();
         let options = FakeOptions { faults, ..FakeOptions::new(ServerKind::LlamaCpp) };
         let server = FakeServer::start(options).await;
-        let mut config = config(&server);
+        let mut config = asked_only(&server);
         config.heartbeat = Duration::from_millis(1);
         if is_lost {
             config.silence = Duration::from_millis(500);

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Caller, config, plain_sampling};
+use common::{Caller, asked_only, continuations, plain_sampling};
 use serde_json::Value;
 use thinking::thinker::{FinishReason, Thinker, ThoughtStart};
 use upstream::{
@@ -19,15 +19,6 @@ async fn server(kind: ServerKind) -> FakeServer {
     FakeServer::start(FakeOptions { answer, ..FakeOptions::new(kind) }).await
 }
 
-/// What continuations were asked for.
-fn continuations(server: &FakeServer) -> Vec<Value> {
-    let asked = server
-        .requests()
-        .into_iter()
-        .filter(|one| one.path.ends_with("/completion") || one.path.ends_with("/completions"));
-    asked.map(|one| one.body).collect()
-}
-
 fn prompt(body: &Value) -> &[Value] {
     body["prompt"].as_array().unwrap()
 }
@@ -36,7 +27,7 @@ fn prompt(body: &Value) -> &[Value] {
 async fn an_answer_is_read_to_its_end_and_every_token_counted() {
     for kind in ServerKind::ALL {
         let server = server(kind).await;
-        let mut config = config(&server);
+        let mut config = asked_only(&server);
         config.tokenizer = Some(common::tokenizer());
         // Its template is that of the fake server's model.
         let upstream = Upstream::new(config).unwrap();
@@ -59,7 +50,7 @@ async fn an_answer_is_read_to_its_end_and_every_token_counted() {
 #[tokio::test]
 async fn own_tokens_are_continued_as_they_were_made() {
     let server = server(ServerKind::Vllm).await;
-    let upstream = Upstream::new(config(&server)).unwrap();
+    let upstream = Upstream::new(asked_only(&server)).unwrap();
     let mut caller = Caller(upstream.session());
     caller.open("", plain_sampling()).await;
     caller.opened().await;
@@ -81,7 +72,7 @@ async fn own_tokens_are_continued_as_they_were_made() {
 async fn a_stop_text_ends_the_stretch_and_the_connection() {
     for kind in ServerKind::ALL {
         let server = FakeServer::start(FakeOptions::new(kind)).await;
-        let mut config = config(&server);
+        let mut config = asked_only(&server);
         config.tokenizer = Some(common::tokenizer());
         let upstream = Upstream::new(config).unwrap();
         let mut caller = Caller(upstream.session());
@@ -102,7 +93,7 @@ async fn a_full_context_ends_the_stretch() {
     for kind in [ServerKind::LlamaCpp, ServerKind::Vllm] {
         let options = FakeOptions { context_tokens: 80, ..FakeOptions::new(kind) };
         let server = FakeServer::start(options).await;
-        let upstream = Upstream::new(config(&server)).unwrap();
+        let upstream = Upstream::new(asked_only(&server)).unwrap();
         let mut caller = Caller(upstream.session());
         caller.open("", plain_sampling()).await;
         caller.opened().await;
@@ -118,7 +109,7 @@ async fn a_full_context_ends_the_stretch() {
 #[tokio::test]
 async fn a_server_says_what_it_serves() {
     let server = server(ServerKind::LlamaCpp).await;
-    let card = Upstream::new(config(&server)).unwrap().card().await.unwrap();
+    let card = Upstream::new(asked_only(&server)).unwrap().card().await.unwrap();
     assert_eq!((card.name.as_str(), card.device.as_str()), ("fake", "llama-cpp"));
     assert_eq!((card.parameters, card.quantisation.as_str()), (918_912, "Q8_0"));
     assert_eq!(card.context_tokens, 4096);
@@ -130,7 +121,7 @@ async fn what_a_server_says_of_its_model_steers_no_terminal() {
     let models = vec!["fake\u{1b}]0;title\u{7}\u{202e}".to_owned()];
     let server =
         FakeServer::start(FakeOptions { models, ..FakeOptions::new(ServerKind::Vllm) }).await;
-    let upstream = Upstream::new(config(&server)).unwrap();
+    let upstream = Upstream::new(asked_only(&server)).unwrap();
     assert_eq!(upstream.card().await.unwrap().name, "fake\u{fffd}]0;title\u{fffd}\u{fffd}");
     let mut caller = Caller(upstream.session());
     caller.open("", plain_sampling()).await;
@@ -152,7 +143,7 @@ async fn prompt_end(
 ) -> (ThoughtStart, String) {
     let server =
         FakeServer::start(FakeOptions { prompt_end: left, ..FakeOptions::new(kind) }).await;
-    let mut config = config(&server);
+    let mut config = asked_only(&server);
     config.tokenizer = Some(common::tokenizer());
     let upstream = Upstream::new(config).unwrap();
     let mut caller = Caller(upstream.session());
@@ -195,7 +186,7 @@ async fn a_prompt_ends_with_the_thought_as_it_is_wanted_where_the_server_gives_t
 #[tokio::test]
 async fn sessions_have_slots_of_their_own_and_one_too_many_is_refused() {
     let server = server(ServerKind::LlamaCpp).await;
-    let upstream = Upstream::new(config(&server)).unwrap();
+    let upstream = Upstream::new(asked_only(&server)).unwrap();
     let mut callers = Vec::new();
     for _ in 0..2 {
         let mut caller = Caller(upstream.session());

@@ -324,6 +324,8 @@ impl<'a> Node<'a> {
             tokens: recorded.tokens,
             bytes: recorded.text.len() as u64,
             prefill_tokens: recorded.prefill_tokens,
+            // Its journal holds only what they were for the whole answer.
+            cached_tokens: 0,
             timing: recorded.timing,
         }
     }

@@ -115,14 +115,15 @@ impl Protocol {
     }
 
     /// Completes the proposal: from now on it is open and waits for its commit. Its last delta must
-    /// have been taken. Returns what [`Finished`] tells of it; `prefill_tokens` and `timing` are 0
-    /// and for the Thinker to fill in.
+    /// have been taken. Returns what [`Finished`] tells of it; `prefill_tokens`, `cached_tokens` and
+    /// `timing` are 0 and for the Thinker to fill in.
     pub fn finish(&mut self, rules: ProposalRules, reason: FinishReason) -> Finished {
         let tokens = rules.tokens();
         let text = rules.into_text();
         let bytes = text.len() as u64;
         self.state = State::Proposed(text);
-        Finished { reason, tokens, bytes, prefill_tokens: 0, timing: Timing::default() }
+        let timing = Timing::default();
+        Finished { reason, tokens, bytes, prefill_tokens: 0, cached_tokens: 0, timing }
     }
 
     /// Carries out `Commit`: keeps the first bytes of the open proposal and forgets the rest.

@@ -81,14 +81,30 @@ fn a_kind_is_known_by_who_owns_its_models() {
 }
 
 #[test]
+fn the_block_of_vllms_cache_stands_in_its_metrics() {
+    let metrics = "# HELP vllm:cache_config_info Information of the LLMEngine CacheConfig\n\
+        vllm:cache_config_info{mamba_block_size=\"32\",block_size=\"128\",cache_dtype=\"auto\"} 1.0\n";
+    assert_eq!(block_in_metrics(metrics), Some(128));
+    for none in [
+        "",
+        "<html>",
+        "vllm:cache_config_info{block_size=\"None\"} 1.0",
+        "vllm:cache_config_info{block_size=\"0\"}",
+    ] {
+        assert_eq!(block_in_metrics(none), None, "{none}");
+    }
+}
+
+#[test]
 fn events_of_llama_cpp_are_read() {
     let read = |event: Value| of(ServerKind::LlamaCpp).chunk(&event);
     let progress = json!({ "content": "", "tokens": [0], "stop": false, "tokens_predicted": 0,
         "prompt_progress": { "total": 34, "cache": 30, "processed": 34, "time_ms": 14 } });
-    let usage = Usage { prompt_tokens: 34, cached_tokens: 30 };
+    let usage = Usage { prompt_tokens: 34, cached_tokens: Some(30) };
     let expected = Chunk { usage: Some(usage), ..Chunk::default() };
     assert_eq!(read(progress), Some(expected), "the token of a progress event is none");
-    assert_eq!(usage.computed(), 4);
+    assert_eq!(usage.split(33), (4, 30));
+    assert_eq!(Usage { cached_tokens: None, ..usage }.split(33), (1, 33), "it does not say");
     // A character of three tokens, of which only the last one's id is told.
     let crab = json!({ "content": " 🦀", "tokens": [222], "stop": false, "tokens_predicted": 6 });
     let expected =
@@ -113,7 +129,7 @@ fn events_of_openais_route_are_read() {
         let usage = json!({ "choices": [], "usage": { "prompt_tokens": 20, "completion_tokens": 5,
             "prompt_tokens_details": { "cached_tokens": 16 } } });
         let usage = read(usage).unwrap();
-        assert_eq!(usage.usage, Some(Usage { prompt_tokens: 20, cached_tokens: 16 }));
+        assert_eq!(usage.usage, Some(Usage { prompt_tokens: 20, cached_tokens: Some(16) }));
         assert_eq!(usage.tokens_so_far, Some(5));
         assert_eq!(read(json!({ "content": "x" })), None);
     }

@@ -6,7 +6,9 @@ use text::{Thought, Tokenizer};
 use thinking::thinker::{Code, Failure, Open, Opened, Prompt, Sampling, ThoughtStart};
 use tokio::{sync::watch, time::timeout};
 
+use super::ahead::{AheadForm, AheadText, ComputedText, Computing};
 use crate::{
+    border::{UnaskedText, fills_block},
     dialect::{Place, PromptForm, Rendered, Stretch, unknown_field},
     discover::{Served, Slot},
     failure,
@@ -31,8 +33,12 @@ pub(crate) struct OpenSession<'a> {
     slot: Option<Slot>,
     /// Tokens of prompt and committed text, about, where the server does not count them.
     tokens: u32,
-    /// Of those, how many were part of the last request.
+    /// Of those, how many the server had in a request, or made.
     asked_tokens: u32,
+    /// The text that no request had.
+    unasked: UnaskedText,
+    /// Tokens that requests ahead found cached and that no proposal told yet.
+    ahead_cached_tokens: u32,
 }
 
 /// The text in the form in which it is continued.
@@ -68,6 +74,8 @@ impl<'a> OpenSession<'a> {
             slot: None,
             tokens: 0,
             asked_tokens: 0,
+            unasked: UnaskedText::default(),
+            ahead_cached_tokens: 0,
         };
         session.take_slot().await?;
         let rendered = session.render(&open.prompt, open.thought).await?;
@@ -140,14 +148,16 @@ impl<'a> OpenSession<'a> {
     async fn begin(&mut self, rendered: Rendered) -> Result<(), Failure> {
         let ids = match rendered {
             Rendered::Ids(ids) => Some(ids),
-            Rendered::Text(text) => match self.encode(&text, Place::Prompt).await? {
-                Some(ids) => Some(ids),
-                None => {
-                    self.tokens = self.about(&text);
-                    self.text = SessionText::Text(text);
-                    None
+            Rendered::Text(text) => {
+                match self.served.encode(self.http, &text, Place::Prompt).await? {
+                    Some(ids) => Some(ids),
+                    None => {
+                        self.tokens = self.about(&text);
+                        self.text = SessionText::Text(text);
+                        None
+                    }
                 }
-            },
+            }
         };
         if let Some(ids) = ids {
             self.tokens = ids.len() as u32;
@@ -157,18 +167,8 @@ impl<'a> OpenSession<'a> {
             let message = "the prompt is empty; send at least one character";
             return Err(Failure::new(Code::InvalidArgument, message));
         }
+        self.unasked = UnaskedText::prompt(self.tokens);
         Ok(())
-    }
-
-    /// The server's tokens of a text; `None` where it is given text.
-    async fn encode(&self, text: &str, place: Place) -> Result<Option<Vec<u32>>, Failure> {
-        let Served { dialect, model, .. } = self.served;
-        let Some(call) = dialect.encode(model, text, place) else { return Ok(None) };
-        let answer = self.http.json(&call).await?;
-        dialect.encoded(&answer).map(Some).ok_or_else(|| {
-            let what = format!("answers {} with no tokens", call.path);
-            failure::unavailable(&self.http.config.address, what)
-        })
     }
 
     /// Adds text that others wrote. Returns how many tokens it has, about.
@@ -176,7 +176,9 @@ impl<'a> OpenSession<'a> {
         if let SessionText::Ids(ids) = &mut self.text {
             ids.append(text);
         }
-        self.count(text)
+        let tokens = self.count(text);
+        self.unasked.push(text, tokens);
+        tokens
     }
 
     /// Keeps the beginning of a proposal. Returns how many tokens it has, about.
@@ -184,7 +186,61 @@ impl<'a> OpenSession<'a> {
         if let SessionText::Ids(ids) = &mut self.text {
             ids.commit(own, kept);
         }
-        self.count(kept)
+        let tokens = self.count(kept);
+        self.asked_tokens = self.asked_tokens.saturating_add(tokens);
+        tokens
+    }
+
+    /// The text so far, if it is worth a request that computes it ahead.
+    pub(crate) fn ahead(
+        &mut self,
+        committed: &str,
+        signs: &'a watch::Sender<()>,
+    ) -> Option<Computing<'a>> {
+        let Served { keeps_warm, block_tokens, .. } = *self.served;
+        let is_worth = keeps_warm
+            && self.unasked.is_due()
+            && fills_block(self.asked_tokens, self.tokens, block_tokens);
+        if !is_worth {
+            return None;
+        }
+        self.unasked = UnaskedText::default();
+        let form = match &self.text {
+            SessionText::Text(prompt) => AheadForm::Text(format!("{prompt}{committed}")),
+            SessionText::Ids(ids) => {
+                AheadForm::Ids(ids.ids(), ids.unencoded().unwrap_or_default().to_owned())
+            }
+        };
+        let text = AheadText {
+            http: self.http,
+            served: self.served,
+            signs,
+            sampling: self.sampling,
+            slot: self.slot.as_ref().map(|slot| slot.number),
+            form,
+            about_tokens: self.tokens,
+            asked_tokens: self.asked_tokens,
+        };
+        Some(Box::pin(text.compute()))
+    }
+
+    /// Notes what became of text that was computed ahead. Returns how many tokens the server computed for it.
+    pub(crate) fn computed(&mut self, computed: ComputedText) -> u32 {
+        let ComputedText { encoded, about_tokens, tokens, usage, .. } = computed;
+        self.tokens = self.tokens.saturating_sub(about_tokens).saturating_add(tokens);
+        if let (SessionText::Ids(text), Some((bytes, ids))) = (&mut self.text, encoded) {
+            text.encoded_at(bytes, ids);
+        }
+        let Some(usage) = usage else { return 0 };
+        let (prefill_tokens, cached_tokens) = usage.split(self.asked_tokens);
+        self.ahead_cached_tokens = self.ahead_cached_tokens.saturating_add(cached_tokens);
+        self.asked_tokens = tokens;
+        prefill_tokens
+    }
+
+    /// Tokens that requests ahead found cached since this was last asked.
+    pub(crate) fn take_ahead_cached_tokens(&mut self) -> u32 {
+        std::mem::take(&mut self.ahead_cached_tokens)
     }
 
     fn count(&mut self, text: &str) -> u32 {
@@ -204,8 +260,7 @@ impl<'a> OpenSession<'a> {
         self.own.is_some_and(|own| own.spells(ids, text))
     }
 
-    /// Asks for a continuation of at most so many tokens. Returns what to ask, for how many tokens, and how many are
-    /// new to the server; `None` when the context is full.
+    /// Asks for a continuation of at most so many tokens; `None` when the context is full.
     pub(crate) async fn ask(
         &mut self,
         committed: &str,
@@ -215,7 +270,8 @@ impl<'a> OpenSession<'a> {
         if let SessionText::Ids(ids) = &self.text
             && let Some(text) = ids.unencoded()
         {
-            let encoded = self.encode(text, Place::Committed).await?.unwrap_or_default();
+            let encoded = self.served.encode(self.http, text, Place::Committed).await?;
+            let encoded = encoded.unwrap_or_default();
             if let SessionText::Ids(ids) = &mut self.text {
                 ids.encoded(encoded);
             }
@@ -233,8 +289,9 @@ impl<'a> OpenSession<'a> {
         };
         let max_tokens =
             max_tokens.min(self.served.card.context_tokens.saturating_sub(self.tokens));
-        let new_tokens = self.tokens.saturating_sub(self.asked_tokens);
-        self.asked_tokens = self.tokens;
+        let (tokens, asked_tokens) = (self.tokens, self.asked_tokens);
+        self.asked_tokens = tokens;
+        self.unasked = UnaskedText::default();
         if max_tokens == 0 {
             return Ok(None);
         }
@@ -247,7 +304,7 @@ impl<'a> OpenSession<'a> {
             sampling: &self.sampling,
             slot: self.slot.as_ref().map(|slot| slot.number),
         });
-        Ok(Some(Ask { call, max_tokens, new_tokens }))
+        Ok(Some(Ask { call, max_tokens, tokens, asked_tokens }))
     }
 }
 
@@ -256,6 +313,8 @@ pub(crate) struct Ask {
     pub(crate) call: crate::http::Call,
     /// No more than the context holds.
     pub(crate) max_tokens: u32,
-    /// Tokens of the text that no request had before.
-    pub(crate) new_tokens: u32,
+    /// Tokens of the text, about.
+    pub(crate) tokens: u32,
+    /// Of those, how many the server had before.
+    pub(crate) asked_tokens: u32,
 }

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{FakeOptions, FakeRequest, model};
+use super::{FakeOptions, FakeRequest, cache::PromptCache, model};
 use crate::config::ServerKind;
+
+/// The block of vLLM's prefix cache, in tokens; not the one that it has unless told.
+const BLOCK_TOKENS: usize = 20;
 
 /// Events of a stream, each with how many tokens were made before it and with it.
 pub(super) type Events = Box<dyn Iterator<Item = (usize, String)> + Send>;
@@ -11,10 +14,11 @@ pub(super) type Events = Box<dyn Iterator<Item = (usize, String)> + Send>;
 /// What a request is answered with.
 pub(super) enum Answer {
     Json(u16, Value),
+    Words(String),
     Stream(Events),
 }
 
-pub(super) fn answer(options: &FakeOptions, request: &FakeRequest) -> Answer {
+pub(super) fn answer(options: &FakeOptions, cache: &PromptCache, request: &FakeRequest) -> Answer {
     let wanted = options.key.as_ref().map(|key| format!("Bearer {key}"));
     if wanted.is_some() && wanted != request.authorization {
         return error(401, "Invalid API Key", "authentication_error");
@@ -40,14 +44,18 @@ pub(super) fn answer(options: &FakeOptions, request: &FakeRequest) -> Answer {
             }
             Answer::Json(200, json!({ "tokens": ids }))
         }
-        (ServerKind::LlamaCpp, "/completion") => llama_completion(options, body),
+        (ServerKind::LlamaCpp, "/completion") => llama_completion(options, cache, body),
+        (ServerKind::Vllm, "/metrics") => Answer::Words(format!(
+            "# TYPE vllm:cache_config_info gauge\n\
+             vllm:cache_config_info{{block_size=\"{BLOCK_TOKENS}\",cache_dtype=\"auto\"}} 1.0\n"
+        )),
         (ServerKind::Vllm, "/tokenize") => {
             let rendered = body.get("messages").map(|messages| rendered(options, messages));
             let text = rendered.as_deref().or(body["prompt"].as_str()).unwrap_or_default();
             Answer::Json(200, json!({ "tokens": model::encode(text, true) }))
         }
         (ServerKind::Vllm | ServerKind::Completions, "/v1/completions") => {
-            openai_completion(options, body)
+            openai_completion(options, cache, body)
         }
         _ => error(404, "File Not Found", "not_found_error"),
     }
@@ -117,7 +125,7 @@ fn whole(held: &mut Vec<u8>, id: u32) -> String {
 }
 
 /// As llama-server streams: nothing before a character is whole, and then only the last of its ids.
-fn llama_completion(options: &FakeOptions, body: &Value) -> Answer {
+fn llama_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -> Answer {
     if body["repeat_last_n"].as_i64().is_some_and(|tokens| tokens < 0) {
         let message = "Field 'repeat_last_n': Value must be between 0 <= value";
         return error(400, message, "invalid_request_error");
@@ -126,10 +134,10 @@ fn llama_completion(options: &FakeOptions, body: &Value) -> Answer {
         Ok(made) => made,
         Err(refusal) => return refusal,
     };
-    let total = prompt.len();
+    let (total, cached) = (prompt.len(), cache.compute(body["id_slot"].as_u64(), &prompt, 1));
     let progress = json!({
         "content": "", "tokens": [0], "stop": false, "tokens_predicted": 0,
-        "prompt_progress": { "total": total, "cache": total - 1, "processed": total },
+        "prompt_progress": { "total": total, "cache": cached, "processed": total },
     });
     let (mut held, mut count, mut ended) = (Vec::new(), 0, false);
     let mut tokens = tokens.map(Some).chain([None]);
@@ -160,7 +168,7 @@ fn llama_completion(options: &FakeOptions, body: &Value) -> Answer {
 }
 
 /// As vLLM streams: an event a token, with its id where that is asked for; then why, the usage, and `[DONE]`.
-fn openai_completion(options: &FakeOptions, body: &Value) -> Answer {
+fn openai_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -> Answer {
     if !options.models.iter().any(|model| body["model"] == model.as_str()) {
         return error(404, "The model does not exist.", "NotFoundError");
     }
@@ -168,6 +176,7 @@ fn openai_completion(options: &FakeOptions, body: &Value) -> Answer {
         Ok(made) => made,
         Err(refusal) => return refusal,
     };
+    let cached = cache.compute(None, &prompt, BLOCK_TOKENS);
     let with_ids = body["return_token_ids"] == true;
     let choice = move |text: &str, id: Option<u32>, why: Option<&str>| {
         let mut choice = json!({ "index": 0, "text": text, "finish_reason": why });
@@ -184,7 +193,7 @@ fn openai_completion(options: &FakeOptions, body: &Value) -> Answer {
                 after += 1;
                 let usage = json!({
                     "prompt_tokens": prompt.len(), "completion_tokens": count,
-                    "prompt_tokens_details": { "cached_tokens": prompt.len() / 16 * 16 },
+                    "prompt_tokens_details": { "cached_tokens": cached },
                 });
                 return match after {
                     2 => Some((count + 1, json!({ "choices": [], "usage": usage }).to_string())),

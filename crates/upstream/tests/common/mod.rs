@@ -4,9 +4,10 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
 use thinking::thinker::{
     Append, Command, Event, Failure, Finished, Open, Prompt, Propose, Sampling, Session,
-    ThoughtStart,
+    ThoughtStart, Warmed,
 };
 use upstream::{UpstreamConfig, testing::FakeServer};
 
@@ -15,10 +16,24 @@ pub(crate) fn config(server: &FakeServer) -> UpstreamConfig {
     UpstreamConfig::new(server.address().parse().unwrap())
 }
 
+/// The same, without requests that nobody asked for.
+pub(crate) fn asked_only(server: &FakeServer) -> UpstreamConfig {
+    UpstreamConfig { keep_warm: Some(false), ..config(server) }
+}
+
 /// The settings for the real server that the environment names.
 pub(crate) fn real() -> UpstreamConfig {
     let address = std::env::var("SPECTHINK_UPSTREAM").unwrap();
     UpstreamConfig::new(address.parse().unwrap())
+}
+
+/// What continuations were asked for.
+pub(crate) fn continuations(server: &FakeServer) -> Vec<Value> {
+    let asked = server
+        .requests()
+        .into_iter()
+        .filter(|one| one.path.ends_with("/completion") || one.path.ends_with("/completions"));
+    asked.map(|one| one.body).collect()
 }
 
 /// A tokenizer with a chat template.
@@ -85,10 +100,21 @@ impl Caller {
         assert!(matches!(self.next().await, Some(Event::Warmed(_))));
     }
 
-    pub(crate) async fn append(&mut self, text: &str) {
+    pub(crate) async fn append(&mut self, text: &str) -> Warmed {
+        self.send_append(text).await;
+        self.warmed().await
+    }
+
+    pub(crate) async fn send_append(&self, text: &str) {
         let append = Append { text: text.into(), token_ids: Vec::new() };
         self.send(Command::Append(append)).await;
-        assert!(matches!(self.next().await, Some(Event::Warmed(_))));
+    }
+
+    pub(crate) async fn warmed(&mut self) -> Warmed {
+        match self.next().await {
+            Some(Event::Warmed(warmed)) => warmed,
+            other => panic!("expected Warmed, came {other:?}"),
+        }
     }
 
     /// The failure that ends the session, whatever comes before.
@@ -107,7 +133,7 @@ impl Caller {
         let _ = self.0.commands.send(command).await;
     }
 
-    async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         self.0.events.recv().await
     }
 }
