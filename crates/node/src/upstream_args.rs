@@ -29,7 +29,7 @@ pub struct UpstreamArgs {
     #[arg(long, value_name = "NAME", requires = "upstream", help_heading = "Upstream")]
     pub upstream_model: Option<String>,
 
-    /// What the server is: llama-cpp, vllm or completions. [default: it is asked]
+    /// What the server is: llama-cpp, vllm, sglang, ollama or completions. [default: it is asked]
     #[arg(long, value_name = "KIND", requires = "upstream", help_heading = "Upstream")]
     pub upstream_kind: Option<ServerKind>,
 

@@ -13,20 +13,31 @@ pub enum ServerKind {
     LlamaCpp,
     /// vLLM.
     Vllm,
+    /// SGLang.
+    Sglang,
+    /// Ollama.
+    Ollama,
     /// Any other that has OpenAI's `/v1/completions`.
     Completions,
 }
 
 impl ServerKind {
     /// All kinds.
-    pub const ALL: [ServerKind; 3] =
-        [ServerKind::LlamaCpp, ServerKind::Vllm, ServerKind::Completions];
+    pub const ALL: [ServerKind; 5] = [
+        ServerKind::LlamaCpp,
+        ServerKind::Vllm,
+        ServerKind::Sglang,
+        ServerKind::Ollama,
+        ServerKind::Completions,
+    ];
 
     /// What it is called in arguments and files.
     pub fn name(self) -> &'static str {
         match self {
             ServerKind::LlamaCpp => "llama-cpp",
             ServerKind::Vllm => "vllm",
+            ServerKind::Sglang => "sglang",
+            ServerKind::Ollama => "ollama",
             ServerKind::Completions => "completions",
         }
     }

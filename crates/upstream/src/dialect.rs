@@ -2,6 +2,8 @@
 
 mod completions;
 mod llama_cpp;
+mod ollama;
+mod sglang;
 mod vllm;
 
 use std::fmt;
@@ -51,16 +53,19 @@ pub(crate) fn of(kind: ServerKind) -> Box<dyn Dialect> {
     match kind {
         ServerKind::LlamaCpp => Box::new(llama_cpp::LlamaCpp),
         ServerKind::Vllm => Box::new(vllm::Vllm),
+        ServerKind::Sglang => Box::new(sglang::Sglang),
+        ServerKind::Ollama => Box::new(ollama::Ollama),
         ServerKind::Completions => Box::new(completions::Completions),
     }
 }
 
-/// The kind that a server says it is, in the list of its models.
-pub(crate) fn kind_of(models: &Value) -> ServerKind {
+/// The kind that a server says it is, in the list of its models. Ollama says there whose its models are.
+pub(crate) fn kind_of(models: &Value) -> Option<ServerKind> {
     match models["data"][0]["owned_by"].as_str() {
-        Some("llamacpp") => ServerKind::LlamaCpp,
-        Some("vllm") => ServerKind::Vllm,
-        _ => ServerKind::Completions,
+        Some("llamacpp") => Some(ServerKind::LlamaCpp),
+        Some("vllm") => Some(ServerKind::Vllm),
+        Some("sglang") => Some(ServerKind::Sglang),
+        _ => None,
     }
 }
 

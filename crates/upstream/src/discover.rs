@@ -69,7 +69,11 @@ impl Served {
 /// When it does not answer, or does not serve what is wanted.
 pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Served, Failure> {
     let models = http.json(&Call::get("/v1/models")).await?;
-    let kind = http.config.kind.unwrap_or_else(|| dialect::kind_of(&models));
+    let kind = match http.config.kind.or_else(|| dialect::kind_of(&models)) {
+        Some(kind) => kind,
+        None if is_ollama(http).await => ServerKind::Ollama,
+        None => ServerKind::Completions,
+    };
     let listed = models["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     let (model, entry) = choose_model(http, kind, listed)?;
     let mut card = ModelCard {
@@ -130,6 +134,9 @@ fn choose_model(
             Ok((name.clone(), entry(name)))
         }
         (Some(name), []) => Ok((name.clone(), Value::Null)),
+        (Some(name), names) if names.contains(&format!("{name}:latest").as_str()) => {
+            Ok((name.clone(), entry(&format!("{name}:latest"))))
+        }
         (Some(name), names) => Err(invalid(format!(
             "does not serve {name:?}: write {}; it serves {}",
             nearest(name, names),
@@ -169,6 +176,12 @@ async fn thought_left(
     };
     let end = prompt.rsplit_once(PROBE).map(|(_, end)| thought::start(Thought::behind(end)));
     Ok(end.unwrap_or_default())
+}
+
+/// Whether a server is Ollama, which has a route for its version where no other one has.
+async fn is_ollama(http: &Http) -> bool {
+    let answer = http.json(&Call::get("/api/version")).await;
+    answer.is_ok_and(|answer| answer["version"].is_string())
 }
 
 /// The block of vLLM's prefix cache, which only its metrics tell; where they do not, the one that it has on a GPU.

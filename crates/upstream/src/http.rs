@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     config::{UpstreamConfig, UpstreamError},
     failure,
-    sse::SseParser,
+    sse::{LineParser, NoEvents, SseParser},
 };
 
 /// A connection is not used again after this long: common servers close theirs after five seconds.
@@ -96,13 +96,17 @@ impl Http {
         let response = self.answered(call).await?;
         let kind = response.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if !kind.starts_with("text/event-stream") {
+        let parser = if kind.starts_with("application/x-ndjson") {
+            StreamParser::Lines(LineParser::default())
+        } else if kind.starts_with("text/event-stream") {
+            StreamParser::Events(SseParser::default())
+        } else {
             let what =
                 format!("answers {} with {kind:?} and not with a stream of events", call.path);
             let mend = "check the address, and what stands before the server";
             return Err(failure::unavailable(&self.config.address, format!("{what}; {mend}")));
-        }
-        Ok(EventStream { http: self, response, parser: SseParser::default() })
+        };
+        Ok(EventStream { http: self, response, parser })
     }
 
     /// Waits for something of the server. While it takes long the server is asked whether it lives, and each time
@@ -200,7 +204,23 @@ fn backoff() -> ExponentialBuilder {
 pub(crate) struct EventStream<'a> {
     http: &'a Http,
     response: Response,
-    parser: SseParser,
+    parser: StreamParser,
+}
+
+/// Cuts a stream into events, by its content type.
+#[derive(Debug)]
+enum StreamParser {
+    Events(SseParser),
+    Lines(LineParser),
+}
+
+impl StreamParser {
+    fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, NoEvents> {
+        match self {
+            StreamParser::Events(parser) => parser.push(bytes),
+            StreamParser::Lines(parser) => parser.push(bytes),
+        }
+    }
 }
 
 impl EventStream<'_> {

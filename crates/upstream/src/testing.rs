@@ -215,7 +215,14 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
                 write(&mut stream, status, "", "application/json", &body.to_string()).await
             }
             Answer::Words(body) => write(&mut stream, 200, "", "text/plain", &body).await,
-            Answer::Stream(events) => stream_out(&mut stream, shared, events, fault).await,
+            Answer::Stream(events) => {
+                let framed = events.map(|(made, event)| (made, format!("data: {event}\n\n")));
+                stream_out(&mut stream, shared, "text/event-stream", framed, fault).await
+            }
+            Answer::Lines(events) => {
+                let framed = events.map(|(made, event)| (made, format!("{event}\n")));
+                stream_out(&mut stream, shared, "application/x-ndjson", framed, fault).await
+            }
         },
     }
 }
@@ -239,11 +246,14 @@ async fn write(
 async fn stream_out(
     stream: &mut TcpStream,
     shared: &Shared,
-    events: speech::Events,
+    kind: &str,
+    events: impl Iterator<Item = (usize, String)>,
     fault: Option<FakeFault>,
 ) -> std::io::Result<()> {
-    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\
-                transfer-encoding: chunked\r\n\r\n";
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: {kind}\r\n\
+         transfer-encoding: chunked\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await?;
     let mut gone = [0];
     for (made, event) in events {
@@ -261,7 +271,7 @@ async fn stream_out(
             _ = stream.read(&mut gone) => return Ok(()),
             () = tokio::task::yield_now() => {}
         }
-        write_piece(stream, &format!("data: {event}\n\n")).await?;
+        write_piece(stream, &event).await?;
     }
     stream.write_all(b"0\r\n\r\n").await?;
     stream.shutdown().await

@@ -25,7 +25,8 @@ async fn failure(config: UpstreamConfig) -> Failure {
 async fn failure_at(kind: ServerKind, path: &'static str, fault: FakeFault) -> Failure {
     let faults = vec![(path, fault)];
     let server = FakeServer::start(FakeOptions { faults, ..FakeOptions::new(kind) }).await;
-    let failure = failure(config(&server)).await;
+    let tokenizer = Some(common::tokenizer());
+    let failure = failure(UpstreamConfig { tokenizer, ..config(&server) }).await;
     let line = &failure.message;
     assert!(line.starts_with(&server.address()), "{line}");
     assert!(!line.contains('\n') && line.len() < 400, "{line}");
@@ -35,9 +36,11 @@ async fn failure_at(kind: ServerKind, path: &'static str, fault: FakeFault) -> F
 
 #[tokio::test]
 async fn a_stream_that_breaks_is_an_unavailable_server() {
-    for (kind, path) in
-        [(ServerKind::LlamaCpp, "/completion"), (ServerKind::Vllm, "/v1/completions")]
-    {
+    for (kind, path) in [
+        (ServerKind::LlamaCpp, "/completion"),
+        (ServerKind::Vllm, "/v1/completions"),
+        (ServerKind::Ollama, "/api/generate"),
+    ] {
         for (fault, words) in [
             (FakeFault::CutAfter(3), "broke the connection off"),
             (FakeFault::EndAfter(3), "ended without its end"),

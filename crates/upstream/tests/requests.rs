@@ -8,7 +8,7 @@ use common::{Caller, asked_only, continuations, plain_sampling};
 use serde_json::Value;
 use thinking::thinker::{FinishReason, Thinker, ThoughtStart};
 use upstream::{
-    ServerKind, Upstream,
+    ServerKind, Upstream, UpstreamConfig,
     testing::{FakeOptions, FakeServer},
 };
 
@@ -90,10 +90,11 @@ async fn a_stop_text_ends_the_stretch_and_the_connection() {
 
 #[tokio::test]
 async fn a_full_context_ends_the_stretch() {
-    for kind in [ServerKind::LlamaCpp, ServerKind::Vllm] {
+    for kind in [ServerKind::LlamaCpp, ServerKind::Vllm, ServerKind::Sglang] {
         let options = FakeOptions { context_tokens: 80, ..FakeOptions::new(kind) };
         let server = FakeServer::start(options).await;
-        let upstream = Upstream::new(asked_only(&server)).unwrap();
+        let tokenizer = Some(common::tokenizer());
+        let upstream = Upstream::new(UpstreamConfig { tokenizer, ..asked_only(&server) }).unwrap();
         let mut caller = Caller(upstream.session());
         caller.open("", plain_sampling()).await;
         caller.opened().await;
@@ -207,4 +208,15 @@ async fn sessions_have_slots_of_their_own_and_one_too_many_is_refused() {
     let mut fourth = Caller(upstream.session());
     fourth.open("", plain_sampling()).await;
     fourth.opened().await;
+}
+
+#[tokio::test]
+async fn an_ollama_is_found_out_and_serves_the_latest_of_a_model() {
+    let models = vec!["small:latest".to_owned(), "large:7b".to_owned()];
+    let server =
+        FakeServer::start(FakeOptions { models, ..FakeOptions::new(ServerKind::Ollama) }).await;
+    let model = Some("small".to_owned());
+    let upstream = Upstream::new(UpstreamConfig { model, ..asked_only(&server) }).unwrap();
+    let card = upstream.card().await.unwrap();
+    assert_eq!((card.name.as_str(), card.device.as_str()), ("small", "ollama"));
 }

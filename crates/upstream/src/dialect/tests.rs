@@ -51,6 +51,15 @@ fn every_sampling_field_is_always_sent() {
     ] {
         assert_eq!(vllm[field], value, "{field}");
     }
+    let sglang = stretch(ServerKind::Sglang, &Sampling { top_k: 0, ..sampling });
+    for field in ["top_k", "min_p", "repetition_penalty", "return_token_ids", "ignore_eos"] {
+        assert_eq!(sglang[field], vllm[field], "{field}");
+    }
+    let ollama = stretch(ServerKind::Ollama, &sampling);
+    assert_eq!((&ollama["raw"], &ollama["truncate"]), (&json!(true), &json!(false)));
+    let (options, expected) = (&ollama["options"], [("num_predict", 7), ("num_ctx", 512)]);
+    expected.iter().for_each(|(field, value)| assert_eq!(options[field], *value, "{field}"));
+    assert_eq!((&options["top_k"], &options["repeat_penalty"]), (&json!(50), &json!(1.0)));
     let plain = stretch(ServerKind::Completions, &sampling);
     assert_eq!((&plain["temperature"], &plain["top_p"]), (&json!(0.6), &json!(1.0)));
     assert_eq!(plain.get("top_k"), None, "others refuse fields that they do not know");
@@ -74,10 +83,10 @@ fn a_field_that_a_server_does_not_know_is_named_unless_it_is_neutral() {
 #[test]
 fn a_kind_is_known_by_who_owns_its_models() {
     let owned = |owner: &str| kind_of(&json!({ "data": [{ "id": "m", "owned_by": owner }] }));
-    assert_eq!(owned("llamacpp"), ServerKind::LlamaCpp);
-    assert_eq!(owned("vllm"), ServerKind::Vllm);
-    assert_eq!(owned("openai"), ServerKind::Completions);
-    assert_eq!(kind_of(&Value::Null), ServerKind::Completions);
+    assert_eq!(owned("llamacpp"), Some(ServerKind::LlamaCpp));
+    assert_eq!(owned("vllm"), Some(ServerKind::Vllm));
+    assert_eq!(owned("sglang"), Some(ServerKind::Sglang));
+    assert_eq!((owned("openai"), kind_of(&Value::Null)), (None, None));
 }
 
 #[test]
@@ -119,7 +128,7 @@ fn events_of_llama_cpp_are_read() {
 
 #[test]
 fn events_of_openais_route_are_read() {
-    for kind in [ServerKind::Vllm, ServerKind::Completions] {
+    for kind in [ServerKind::Vllm, ServerKind::Sglang, ServerKind::Completions] {
         let read = |event: Value| of(kind).chunk(&event);
         let text = json!({ "choices": [{ "text": "Hi", "finish_reason": null, "token_ids": [3, 4] }], "usage": null });
         let expected = Chunk { text: "Hi".into(), ids: vec![3, 4], ..Chunk::default() };
@@ -133,4 +142,28 @@ fn events_of_openais_route_are_read() {
         assert_eq!(usage.tokens_so_far, Some(5));
         assert_eq!(read(json!({ "content": "x" })), None);
     }
+}
+
+#[test]
+fn events_of_sglangs_own_route_tell_what_was_computed() {
+    let event = json!({ "text": "", "output_ids": [], "meta_info": {
+        "prompt_tokens": 20, "cached_tokens": 16, "completion_tokens": 0,
+        "finish_reason": { "type": "length", "length": 0 } } });
+    let chunk = of(ServerKind::Sglang).chunk(&event).unwrap();
+    let usage = Usage { prompt_tokens: 20, cached_tokens: Some(16) };
+    assert_eq!((chunk.usage, chunk.end), (Some(usage), Some(ServerEnd::Length)));
+}
+
+#[test]
+fn events_of_ollama_are_read() {
+    let read = |event: Value| of(ServerKind::Ollama).chunk(&event);
+    let text = json!({ "model": "m", "response": "Hi", "done": false });
+    assert_eq!(read(text), Some(Chunk { text: "Hi".into(), ..Chunk::default() }));
+    for (why, end) in [("length", ServerEnd::Length), ("stop", ServerEnd::EndOfText)] {
+        let last = json!({ "response": "", "done": true, "done_reason": why, "eval_count": 9,
+            "prompt_eval_count": 26 });
+        let chunk = read(last).unwrap();
+        assert_eq!((chunk.end, chunk.tokens_so_far, chunk.usage), (Some(end), Some(9), None));
+    }
+    assert_eq!(read(json!({ "choices": [] })), None);
 }

@@ -29,10 +29,8 @@ pub(crate) fn real() -> UpstreamConfig {
 
 /// What continuations were asked for.
 pub(crate) fn continuations(server: &FakeServer) -> Vec<Value> {
-    let asked = server
-        .requests()
-        .into_iter()
-        .filter(|one| one.path.ends_with("/completion") || one.path.ends_with("/completions"));
+    let routes = ["/completion", "/v1/completions", "/generate", "/api/generate"];
+    let asked = server.requests().into_iter().filter(|one| routes.contains(&one.path.as_str()));
     asked.map(|one| one.body).collect()
 }
 
