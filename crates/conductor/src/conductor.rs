@@ -290,6 +290,7 @@ impl Conductor {
             let total = summary.model_mut(node.role).traffic.get_or_insert_default();
             total.sent_bytes += crossed.sent_bytes;
             total.received_bytes += crossed.received_bytes;
+            total.requests += crossed.requests;
         }
         let time = &mut summary.time;
         time.total_us = micros(self.step.now);

@@ -67,13 +67,21 @@ pub trait Thinker: Send + Sync + 'static {
     }
 }
 
-/// Bytes that crossed the network to a Thinker, everything counted: text, framing, heartbeats, TLS.
+/// What crossed the network to a Thinker: of a node everything, with framing, heartbeats and TLS; of a server what HTTP
+/// writes, without TLS and what a stream is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Traffic {
     /// Towards it.
     pub sent_bytes: u64,
     /// From it.
     pub received_bytes: u64,
+    /// Requests to it, where each question takes many; 0 where it takes one stream.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub requests: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The caller's end of a session.

@@ -25,6 +25,10 @@ const UNKNOWN_CONTEXT: u32 = u32::MAX;
 /// The block of vLLM's prefix cache on a GPU, in tokens.
 const VLLM_BLOCK: u32 = 16;
 
+/// A text that no two tokenizers cut alike.
+const TOKENIZER_PROBE: &str =
+    "The 3 quick foxes, 12345 of them:\n\n    don't count naïve 数学 🙂; so\n";
+
 /// A message that stands in no template, to find it in what a server makes of it.
 const PROBE: &str = "probequestion";
 
@@ -108,7 +112,11 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
     let context_tokens = card.context_tokens;
     let address = &http.config.address;
     tracing::debug!(%address, ?kind, model, context_tokens, block_tokens, keeps_warm, "server found");
-    Ok(Served { dialect, model, card, slots, block_tokens, keeps_warm })
+    let served = Served { dialect, model, card, slots, block_tokens, keeps_warm };
+    if let Some(own) = own {
+        check_tokenizer(http, &served, own).await?;
+    }
+    Ok(served)
 }
 
 /// The model that is asked for, and what the server's list says of it.
@@ -176,6 +184,25 @@ async fn thought_left(
     };
     let end = prompt.rsplit_once(PROBE).map(|(_, end)| thought::start(Thought::behind(end)));
     Ok(end.unwrap_or_default())
+}
+
+/// A server that tells the tokens of a text must tell those of our own tokenizer.
+async fn check_tokenizer(http: &Http, served: &Served, own: &Tokenizer) -> Result<(), Failure> {
+    let Some(theirs) = served.encode(http, TOKENIZER_PROBE, Place::Committed).await? else {
+        return Ok(());
+    };
+    let ours = own.encode_committed(TOKENIZER_PROBE, Thought::Open);
+    let ours = ours.map(|ours| ours.ids).unwrap_or_default();
+    if ours == theirs {
+        return Ok(());
+    }
+    let what = format!(
+        "has another tokenizer than the one that was given: a text has {} tokens by its own and {} by that, or others; \
+         give that of its model",
+        theirs.len(),
+        ours.len()
+    );
+    Err(failure::noticed(&http.config.address, Code::InvalidArgument, what))
 }
 
 /// Whether a server is Ollama, which has a route for its version where no other one has.

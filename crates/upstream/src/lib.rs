@@ -17,6 +17,7 @@ mod dialect;
 mod discover;
 mod failure;
 mod http;
+mod meter;
 mod server;
 mod session;
 mod sse;

@@ -7,6 +7,7 @@
 mod ahead;
 mod chunk_stream;
 mod open_session;
+mod pace;
 mod proposal;
 
 use std::{future::pending, sync::Arc};

@@ -6,9 +6,12 @@
 mod cache;
 mod model;
 mod speech;
+mod tokenizer;
 
 use std::{
+    io,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,6 +28,14 @@ use tokio::{
 
 use self::{cache::PromptCache, speech::Answer};
 use crate::config::ServerKind;
+
+/// Writes the tokenizer of the fake servers' model, with its chat template, into a folder.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_tokenizer(folder: &Path) -> io::Result<()> {
+    tokenizer::write(folder)
+}
 
 /// A running fake server; stops when dropped.
 #[derive(Debug)]
@@ -102,6 +113,7 @@ pub struct FakeRequest {
 struct Shared {
     options: FakeOptions,
     computed_tokens: AtomicU64,
+    received_bytes: AtomicU64,
     /// Requests that are kept without an answer.
     unanswered: AtomicU64,
     requests: Mutex<Vec<FakeRequest>>,
@@ -117,6 +129,7 @@ impl FakeServer {
         let shared = Arc::new(Shared {
             options,
             computed_tokens: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
             requests: Mutex::default(),
             cache: PromptCache::default(),
@@ -153,6 +166,11 @@ impl FakeServer {
         Arc::new(move || shared.computed_tokens.load(Ordering::SeqCst))
     }
 
+    /// Bytes of the requests so far.
+    pub fn received_bytes(&self) -> u64 {
+        self.shared.received_bytes.load(Ordering::SeqCst)
+    }
+
     /// Requests that are kept without an answer now, and whose client still waits.
     pub fn unanswered(&self) -> u64 {
         self.shared.unanswered.load(Ordering::SeqCst)
@@ -171,11 +189,13 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut first = String::new();
     stream.read_line(&mut first).await?;
     let (mut length, mut authorization, mut line) = (0, None, String::new());
+    let mut head_bytes = first.len();
     loop {
         line.clear();
         if stream.read_line(&mut line).await? == 0 {
             return Ok(());
         }
+        head_bytes += line.len();
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse().unwrap_or(0),
@@ -185,6 +205,7 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
+    shared.received_bytes.fetch_add((head_bytes + length) as u64, Ordering::SeqCst);
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
     let body = serde_json::from_slice(&body).unwrap_or_default();
     let request = FakeRequest { path, authorization, body };

@@ -186,6 +186,37 @@ async fn messages_need_a_template_somewhere() {
     assert!(failure.message.contains("give the tokenizer of its model"), "{failure}");
 }
 
+#[tokio::test]
+async fn a_tokenizer_of_another_model_is_refused() {
+    for (kind, words) in [
+        (ServerKind::LlamaCpp, "has another tokenizer than the one that was given"),
+        (ServerKind::Sglang, "has another tokenizer than the one that was given"),
+        // Told from its count at the end of the first answer.
+        (ServerKind::Completions, "by the tokenizer that was given; give that of its model"),
+    ] {
+        let answer = Some("Yes.".to_owned());
+        let server = FakeServer::start(FakeOptions { answer, ..FakeOptions::new(kind) }).await;
+        for (tokenizer, is_right) in
+            [(common::tokenizer(), true), (common::other_tokenizer(), false)]
+        {
+            let upstream = UpstreamConfig { tokenizer: Some(tokenizer), ..asked_only(&server) };
+            let upstream = Upstream::new(upstream).unwrap();
+            let mut caller = Caller(upstream.session());
+            caller.open("", plain_sampling()).await;
+            caller.ask(9, 1, &[]).await;
+            if is_right {
+                caller.opened().await;
+                assert_eq!(caller.proposal().await.0, "Yes.", "{kind:?}");
+                continue;
+            }
+            let failure = caller.failed().await;
+            assert_eq!(failure.code, Code::InvalidArgument, "{failure}");
+            assert!(failure.message.contains(words), "{failure}");
+            assert!(failure.message.starts_with(&server.address()), "{failure}");
+        }
+    }
+}
+
 #[test]
 fn plain_text_to_another_machine_must_be_allowed() {
     let config = UpstreamConfig::new("http://gpu.example.org:8000".parse().unwrap());

@@ -6,9 +6,9 @@ mod common;
 
 use common::{Caller, asked_only, continuations, plain_sampling};
 use serde_json::Value;
-use thinking::thinker::{FinishReason, Thinker, ThoughtStart};
+use thinking::thinker::{FinishReason, Thinker, ThoughtStart, Traffic};
 use upstream::{
-    ServerKind, Upstream, UpstreamConfig,
+    ApiKey, ServerKind, Upstream, UpstreamConfig,
     testing::{FakeOptions, FakeServer},
 };
 
@@ -219,4 +219,26 @@ async fn an_ollama_is_found_out_and_serves_the_latest_of_a_model() {
     let upstream = Upstream::new(UpstreamConfig { model, ..asked_only(&server) }).unwrap();
     let card = upstream.card().await.unwrap();
     assert_eq!((card.name.as_str(), card.device.as_str()), ("small", "ollama"));
+}
+
+#[tokio::test]
+async fn what_crosses_the_network_is_counted() {
+    let key = Some("s3cret".to_owned());
+    let server = FakeServer::start(FakeOptions { key, ..FakeOptions::new(ServerKind::Vllm) }).await;
+    let key = Some(ApiKey::new("s3cret"));
+    let upstream = Upstream::new(UpstreamConfig { key, ..asked_only(&server) }).unwrap();
+    assert_eq!(upstream.traffic(), Some(Traffic::default()));
+    let mut caller = Caller(upstream.session());
+    caller.open("", plain_sampling()).await;
+    caller.opened().await;
+    caller.ask(9, 1, &[]).await;
+    caller.proposal().await;
+    let traffic = upstream.traffic().unwrap();
+    assert_eq!(traffic.requests, server.requests().len() as u64);
+    assert_eq!(traffic.sent_bytes, server.received_bytes());
+    assert!(traffic.received_bytes > 1000, "{traffic:?}");
+    let gone = UpstreamConfig::new("http://127.0.0.1:1".parse().unwrap());
+    let upstream = Upstream::new(gone).unwrap();
+    upstream.card().await.unwrap_err();
+    assert_eq!(upstream.traffic(), Some(Traffic::default()), "nothing took it");
 }

@@ -1,6 +1,9 @@
 //! A session that a server has accepted: its text as the server is given it, and its place there.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use text::{Thought, Tokenizer};
 use thinking::thinker::{Code, Failure, Open, Opened, Prompt, Sampling, ThoughtStart};
@@ -9,6 +12,7 @@ use tokio::{sync::watch, time::timeout};
 use super::ahead::{AheadForm, AheadText, ComputedText, Computing};
 use crate::{
     border::{UnaskedText, fills_block},
+    chunk::Usage,
     dialect::{Place, PromptForm, Rendered, Stretch, unknown_field},
     discover::{Served, Slot},
     failure,
@@ -20,6 +24,8 @@ use crate::{
 
 /// How long a session waits for one that is just ending to give its slot back.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
+/// A begin-of-text token, and one more, are no difference between two tokenizers.
+const COUNT_TOLERANCE: usize = 2;
 /// Bytes of a token, where nothing better is known.
 const TOKEN_BYTES: usize = 4;
 
@@ -27,6 +33,7 @@ const TOKEN_BYTES: usize = 4;
 pub(crate) struct OpenSession<'a> {
     http: &'a Http,
     own: Option<&'a Tokenizer>,
+    counts_alike: &'a AtomicBool,
     pub(crate) served: &'a Served,
     sampling: Sampling,
     text: SessionText,
@@ -39,6 +46,8 @@ pub(crate) struct OpenSession<'a> {
     unasked: UnaskedText,
     /// Tokens that requests ahead found cached and that no proposal told yet.
     ahead_cached_tokens: u32,
+    /// How many tokens the text that was asked for has by our own tokenizer, until that is known to be the server's.
+    own_count: Option<usize>,
 }
 
 /// The text in the form in which it is continued.
@@ -68,6 +77,7 @@ impl<'a> OpenSession<'a> {
         let mut session = OpenSession {
             http,
             own: server.own.as_ref(),
+            counts_alike: &server.counts_alike,
             served,
             sampling: open.sampling,
             text: SessionText::Text(String::new()),
@@ -76,6 +86,7 @@ impl<'a> OpenSession<'a> {
             asked_tokens: 0,
             unasked: UnaskedText::default(),
             ahead_cached_tokens: 0,
+            own_count: None,
         };
         session.take_slot().await?;
         let rendered = session.render(&open.prompt, open.thought).await?;
@@ -260,6 +271,21 @@ impl<'a> OpenSession<'a> {
         self.own.is_some_and(|own| own.spells(ids, text))
     }
 
+    /// Checks our own tokenizer by the server's count of the text that was asked for last.
+    pub(crate) fn check_count(&mut self, usage: Usage) -> Result<(), Failure> {
+        let Some(ours) = self.own_count.take() else { return Ok(()) };
+        let theirs = usage.prompt_tokens as usize;
+        if ours.abs_diff(theirs) > COUNT_TOLERANCE {
+            let what = format!(
+                "counts {theirs} tokens in a text that has {ours} by the tokenizer that was given; give that of its \
+                 model"
+            );
+            return Err(failure::noticed(&self.http.config.address, Code::InvalidArgument, what));
+        }
+        self.counts_alike.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Asks for a continuation of at most so many tokens; `None` when the context is full.
     pub(crate) async fn ask(
         &mut self,
@@ -280,6 +306,11 @@ impl<'a> OpenSession<'a> {
             SessionText::Ids(ids) => (ids.ids(), String::new()),
             SessionText::Text(prompt) => (Vec::new(), format!("{prompt}{committed}")),
         };
+        if let (SessionText::Text(_), Some(own)) = (&self.text, self.own)
+            && !self.counts_alike.load(Ordering::Relaxed)
+        {
+            self.own_count = own.encode_raw_prompt(&text).ok().map(|ids| ids.len());
+        }
         let prompt = match &self.text {
             SessionText::Ids(_) => {
                 self.tokens = ids.len() as u32;

@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     chunk_stream::ChunkStream,
     open_session::{Ask, OpenSession},
+    pace::Pace,
 };
 use crate::{
     chunk::{Chunk, ServerEnd, Usage},
@@ -41,6 +42,7 @@ pub(crate) struct Proposal<'a> {
     unsent_ids: Option<Vec<u32>>,
     /// Why the server made an end.
     ended: Option<ServerEnd>,
+    pace: Pace,
 }
 
 impl<'a> Proposal<'a> {
@@ -62,6 +64,7 @@ impl<'a> Proposal<'a> {
             is_told: false,
             unsent_ids: Some(Vec::new()),
             ended: None,
+            pace: Pace::default(),
         }
     }
 
@@ -87,10 +90,20 @@ impl<'a> Proposal<'a> {
             }
             stream => stream?,
         };
+        let began = Instant::now();
         while let Some(chunk) = stream.next().await? {
+            if let Some(usage) = chunk.usage {
+                open.check_count(usage)?;
+            }
+            if !chunk.text.is_empty() {
+                self.pace.push(began.elapsed());
+            }
             if let Some(reason) = self.take(chunk, open).await {
                 return Ok(reason);
             }
+        }
+        if self.pace.is_held_back() {
+            server.warn_of_buffering();
         }
         match self.ended {
             Some(ServerEnd::EndOfText) => {

@@ -2,14 +2,20 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use serde_json::Value;
 use thinking::thinker::{
     Append, Command, Event, Failure, Finished, Open, Prompt, Propose, Sampling, Session,
     ThoughtStart, Warmed,
 };
-use upstream::{UpstreamConfig, testing::FakeServer};
+use upstream::{
+    UpstreamConfig,
+    testing::{FakeServer, write_tokenizer},
+};
 
 /// The usual settings for a fake server.
 pub(crate) fn config(server: &FakeServer) -> UpstreamConfig {
@@ -34,8 +40,20 @@ pub(crate) fn continuations(server: &FakeServer) -> Vec<Value> {
     asked.map(|one| one.body).collect()
 }
 
-/// A tokenizer with a chat template.
+/// The tokenizer of the fake server's model.
 pub(crate) fn tokenizer() -> PathBuf {
+    static WRITTEN: LazyLock<PathBuf> = LazyLock::new(|| {
+        // One for each test program, since they may run at the same time.
+        let name = concat!("tokenizer-", env!("CARGO_CRATE_NAME"));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        write_tokenizer(&folder).unwrap();
+        folder
+    });
+    WRITTEN.clone()
+}
+
+/// The tokenizer of another model, with a chat template.
+pub(crate) fn other_tokenizer() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-qwen2"))
 }
 
