@@ -54,7 +54,12 @@ impl ReadyNode {
         }
         let (thinker, card): (Arc<dyn Thinker>, ModelCard) = match &config.model {
             ModelSource::Upstream(upstream) => {
-                let (upstream, card) = reach(upstream, console).await?;
+                let mut upstream = UpstreamConfig::clone(upstream);
+                if let Some(name) = &config.tokenizer {
+                    let tokenizer = config.hub.fetch_tokenizer(name, console).await?;
+                    upstream.tokenizer = Some(tokenizer);
+                }
+                let (upstream, card) = reach(&upstream, console).await?;
                 (Arc::new(upstream), card)
             }
             _ => {

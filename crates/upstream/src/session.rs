@@ -167,7 +167,7 @@ impl<'a> ActiveSession<'a> {
             Command::Append(append) => {
                 self.protocol.append(&append.text)?;
                 let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
-                let tokens = open.append(&append.text);
+                let tokens = open.append(&append.text, &append.token_ids);
                 self.warmed(tokens);
                 Ok(())
             }
@@ -194,7 +194,7 @@ impl<'a> ActiveSession<'a> {
             Err(failure::noticed(&server.http.config.address, Code::DeadlineExceeded, what))
         })?;
         let session = self.open.insert(session);
-        let tokens = session.append(&open.committed);
+        let tokens = session.append(&open.committed, &[]);
         self.send(Event::Opened(opened)).await;
         self.warmed(tokens);
         Ok(())

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Caller, asked_only, continuations, plain_sampling};
 use serde_json::Value;
-use thinking::thinker::{FinishReason, Thinker, ThoughtStart, Traffic};
+use thinking::thinker::{Append, Command, Event, FinishReason, Thinker, ThoughtStart, Traffic};
 use upstream::{
     ApiKey, ServerKind, Upstream, UpstreamConfig,
     testing::{FakeOptions, FakeServer},
@@ -241,4 +241,38 @@ async fn what_crosses_the_network_is_counted() {
     let upstream = Upstream::new(gone).unwrap();
     upstream.card().await.unwrap_err();
     assert_eq!(upstream.traffic(), Some(Traffic::default()), "nothing took it");
+}
+
+#[tokio::test]
+async fn tokens_travel_where_the_tokenizer_is_given() {
+    for kind in [ServerKind::LlamaCpp, ServerKind::Vllm, ServerKind::Sglang] {
+        let server = FakeServer::start(FakeOptions::new(kind)).await;
+        let tokenizer = Some(common::tokenizer());
+        let config = UpstreamConfig { tokenizer, ..asked_only(&server) };
+        let upstream = Upstream::new(config).unwrap();
+        let mut caller = Caller(upstream.session());
+        caller.open("", plain_sampling()).await;
+        let Some(Event::Opened(opened)) = caller.next().await else { panic!("not opened") };
+        assert!(!opened.card.tokenizer_fingerprint.is_empty());
+        caller.warmed().await;
+        let encoded = |server: &FakeServer| {
+            server.requests().iter().filter(|one| one.path == "/tokenize").count()
+        };
+        let before = encoded(&server);
+        // " so" is a word of its vocabulary, and could be three bytes.
+        let ids: Vec<u32> = b" so".iter().map(|byte| u32::from(*byte)).collect();
+        let append = Append { text: " so".into(), token_ids: ids.clone() };
+        caller.0.commands.send(Command::Append(append)).await.unwrap();
+        assert_eq!(caller.warmed().await.tokens, 3);
+        caller.ask(20, 1, &[]).await;
+        let mut made = Vec::new();
+        while let Some(Event::Delta(delta)) = caller.next().await {
+            made.extend(delta.token_ids);
+        }
+        assert!(made.len() > 4, "{kind:?}: {made:?}");
+        let asked = continuations(&server);
+        let end: Vec<Value> = ids.into_iter().map(Value::from).collect();
+        assert!(prompt(&asked[0]).ends_with(&end), "{kind:?}");
+        assert_eq!(encoded(&server), before, "{kind:?}: nothing was encoded again");
+    }
 }

@@ -182,12 +182,22 @@ impl<'a> OpenSession<'a> {
         Ok(())
     }
 
-    /// Adds text that others wrote. Returns how many tokens it has, about.
-    pub(crate) fn append(&mut self, text: &str) -> u32 {
-        if let SessionText::Ids(ids) = &mut self.text {
-            ids.append(text);
-        }
-        let tokens = self.count(text);
+    /// Adds text that others wrote, as these tokens where they are known and the server takes tokens. Returns how many
+    /// tokens it has, about.
+    pub(crate) fn append(&mut self, text: &str, token_ids: &[u32]) -> u32 {
+        let is_spelled = !token_ids.is_empty() && self.spells(token_ids, text);
+        let tokens = match &mut self.text {
+            SessionText::Ids(ids) if is_spelled => {
+                ids.append_tokens(text, token_ids);
+                self.tokens = self.tokens.saturating_add(token_ids.len() as u32);
+                token_ids.len() as u32
+            }
+            SessionText::Ids(ids) => {
+                ids.append(text);
+                self.count(text)
+            }
+            SessionText::Text(_) => self.count(text),
+        };
         self.unasked.push(text, tokens);
         tokens
     }
