@@ -7,7 +7,10 @@ use std::{error::Error, future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use proto::v1 as wire;
-use thinking::thinker::{Code, Command, Event, Failure, Session, Thinker};
+use thinking::{
+    session::limits,
+    thinker::{Code, Command, Event, Failure, Session, Thinker},
+};
 use tokio::{
     select,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -374,7 +377,12 @@ async fn receive(inbound: &mut Option<Streaming<wire::Command>>) -> Result<Recei
     let Some(stream) = inbound else { return Ok(Received::End) };
     match stream.message().await {
         Ok(Some(command)) => match convert::command_from_wire(command) {
-            Ok(Some(command)) => Ok(Received::Command(command)),
+            // Here and not only when it is its turn: a command that is too large is dropped on this
+            // connection's time, and never waits in a queue.
+            Ok(Some(command)) => match limits::check(&command) {
+                Ok(()) => Ok(Received::Command(command)),
+                Err(refusal) => Err(Gone::Failed(refusal.into())),
+            },
             Ok(None) => Ok(Received::Heartbeat),
             Err(failure) => Err(Gone::Failed(failure)),
         },

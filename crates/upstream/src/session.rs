@@ -100,7 +100,7 @@ impl ActiveSession<'_> {
     }
 
     async fn open(&mut self, open: Open) -> Result<(), Failure> {
-        self.protocol.open(&open.committed)?;
+        self.protocol.open(&open)?;
         // A deadline beyond the clock's range is no deadline.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
         let server = self.server;

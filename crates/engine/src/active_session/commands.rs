@@ -51,7 +51,7 @@ impl ActiveSession {
         kv: &mut KvStore,
         open_sessions: usize,
     ) -> Result<(), Failure> {
-        self.protocol.open(&open.committed)?;
+        self.protocol.open(&open)?;
         self.question_id = open.question_id;
         // A deadline beyond the clock's range is no deadline.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
