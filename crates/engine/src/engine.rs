@@ -129,6 +129,7 @@ impl Engine {
         let pulse = Arc::clone(&decoder.pulse);
         let no_template = tokenizer.template().unusable().map(str::to_owned);
         let notes = tokenizer.notes().to_vec();
+        let tokenizer = tokenizer.for_context(context);
         let host = ModelHost {
             decoder,
             tokenizer,
