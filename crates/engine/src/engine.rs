@@ -17,6 +17,7 @@ use thinking::thinker::{Code, Event, Failure, ModelCard, Session, SessionServer,
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
+    encoder::Encoder,
     error::LoadError,
     host::ModelHost,
     kv::{KvCounters, KvStore, KvUsage},
@@ -25,6 +26,7 @@ use crate::{
         BLOCK, Decoder, LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource,
         load_model,
     },
+    preparer::Preparer,
     prompt,
     scheduler::Scheduler,
 };
@@ -69,6 +71,7 @@ impl Default for EngineOptions {
 pub struct Engine {
     card: ModelCard,
     computed_tokens: Arc<AtomicU64>,
+    encoded_bytes: Arc<AtomicU64>,
     pulse: Arc<AtomicU64>,
     kv_budget_bytes: u64,
     kv: Arc<KvCounters>,
@@ -125,14 +128,17 @@ impl Engine {
         };
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();
-        let computed_tokens = Arc::new(AtomicU64::new(0));
+        let (computed_tokens, encoded_bytes) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let pulse = Arc::clone(&decoder.pulse);
         let no_template = tokenizer.template().unusable().map(str::to_owned);
         let notes = tokenizer.notes().to_vec();
         let tokenizer = tokenizer.for_context(context);
+        let encoder = Arc::new(Encoder::new(tokenizer, Arc::clone(&encoded_bytes)));
+        let preparer = Preparer::start(Arc::clone(&encoder)).map_err(LoadError::Thread)?;
         let host = ModelHost {
             decoder,
-            tokenizer,
+            encoder,
+            preparer,
             card: card.clone(),
             context,
             max_sessions: options.max_sessions,
@@ -149,6 +155,7 @@ impl Engine {
         Ok(Engine {
             card,
             computed_tokens,
+            encoded_bytes,
             pulse,
             kv_budget_bytes,
             kv,
@@ -183,6 +190,11 @@ impl Engine {
     /// stopped.
     pub fn computed_tokens(&self) -> u64 {
         self.computed_tokens.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of text encoded since the start: a test sees here what is encoded again.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.encoded_bytes.load(Ordering::Relaxed)
     }
 }
 

@@ -3,17 +3,20 @@
 //! `text`.
 
 mod active_session;
+mod encoder;
 mod engine;
 mod error;
 mod host;
 mod kv;
 mod memory;
 mod model;
+mod preparer;
 mod prompt;
 mod proposal;
 mod sample;
 mod scheduler;
 mod session_text;
+mod tail;
 
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};

@@ -288,3 +288,6 @@ fn forward(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
