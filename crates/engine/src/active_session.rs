@@ -19,7 +19,7 @@ use std::{
 
 use thinking::{
     session::Protocol,
-    thinker::{Code, Command, Event, Failure, FinishReason, SessionServer, Warmed},
+    thinker::{ClientId, Code, Command, Event, Failure, FinishReason, SessionServer, Warmed},
 };
 use tokio::sync::mpsc::{OwnedPermit, error::SendError, error::TrySendError};
 
@@ -38,6 +38,7 @@ type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Event>, SendError<()>
 
 /// One session.
 pub(crate) struct ActiveSession {
+    client: ClientId,
     server: SessionServer,
     /// Ready when the caller gave the session up.
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -119,9 +120,10 @@ pub(crate) enum Work {
 }
 
 impl ActiveSession {
-    pub(crate) fn new(server: SessionServer) -> Self {
+    pub(crate) fn new(client: ClientId, server: SessionServer) -> Self {
         let events = server.events.clone();
         ActiveSession {
+            client,
             server,
             gone: Box::pin(async move { events.closed().await }),
             room: None,

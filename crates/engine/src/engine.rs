@@ -13,7 +13,7 @@ use std::{
 
 use candle_core::{Device, DeviceLocation};
 use text::Tokenizer;
-use thinking::thinker::{Code, Event, Failure, ModelCard, Session, SessionServer, Thinker};
+use thinking::thinker::{ClientId, Code, Event, Failure, ModelCard, Session, Thinker};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     },
     preparer::Preparer,
     prompt,
-    scheduler::Scheduler,
+    scheduler::{Arrival, Scheduler},
 };
 
 /// Sessions that wait for the thread to notice them.
@@ -78,7 +78,7 @@ pub struct Engine {
     no_template: Option<String>,
     notes: Vec<String>,
     /// Gone only while dropping.
-    arrivals: Option<mpsc::Sender<SessionServer>>,
+    arrivals: Option<mpsc::Sender<Arrival>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -204,17 +204,22 @@ impl Thinker for Engine {
     }
 
     fn session(&self) -> Session {
+        self.session_of(ClientId::default())
+    }
+
+    fn session_of(&self, client: ClientId) -> Session {
         let (session, server) = Session::channel();
         let Some(arrivals) = &self.arrivals else { return session };
-        let (server, code, message) = match arrivals.try_send(server) {
-            Ok(()) => return session,
-            Err(TrySendError::Full(server)) => {
-                (server, Code::Overloaded, "too many sessions start at once; try again later")
-            }
-            Err(TrySendError::Closed(server)) => {
-                (server, Code::Unavailable, "the engine has stopped; use another node")
-            }
-        };
+        let (Arrival { server, .. }, code, message) =
+            match arrivals.try_send(Arrival { client, server }) {
+                Ok(()) => return session,
+                Err(TrySendError::Full(arrival)) => {
+                    (arrival, Code::Overloaded, "too many sessions start at once; try again later")
+                }
+                Err(TrySendError::Closed(arrival)) => {
+                    (arrival, Code::Unavailable, "the engine has stopped; use another node")
+                }
+            };
         let retry_after_ms = (code == Code::Overloaded).then_some(1000);
         let failure = Failure { retry_after_ms, ..Failure::new(code, message) };
         // Its queue is new and empty.

@@ -6,7 +6,7 @@
 //! made is in [`crate::proposal`].
 
 use text::Tokenizer;
-use thinking::thinker::{Append, Failure};
+use thinking::thinker::{Append, ClientId, Failure};
 
 use crate::{
     encoder::Encoder,
@@ -23,6 +23,8 @@ const SHORT_BYTES: usize = 512;
 /// The tokens of one session's text and their cache.
 #[derive(Debug)]
 pub(crate) struct SessionText {
+    /// Whose beginnings it may share.
+    client: ClientId,
     /// Prompt, committed text and open proposal.
     tokens: Vec<u32>,
     tail: Tail,
@@ -41,10 +43,16 @@ pub(crate) struct SessionText {
 
 impl SessionText {
     /// A session that begins so; nothing is computed yet.
-    pub(crate) fn new(beginning: Beginning, cache: KvCache, context: usize) -> Self {
+    pub(crate) fn new(
+        client: ClientId,
+        beginning: Beginning,
+        cache: KvCache,
+        context: usize,
+    ) -> Self {
         let Beginning { mut prompt, committed: Joined { ids, tail, .. } } = beginning;
         prompt.extend_from_slice(&ids);
         SessionText {
+            client,
             tokens: prompt,
             tail,
             cache,
@@ -174,16 +182,16 @@ impl SessionText {
         BatchRow { tokens: &self.tokens[start..end], cache: &mut self.cache, logits }
     }
 
-    /// Begins with what others computed of the same tokens. Returns how many tokens that is.
+    /// Begins with what the client's other sessions computed of the same tokens. Returns how many tokens that is.
     pub(crate) fn adopt(&mut self, kv: &mut KvStore) -> usize {
-        self.shared = kv.adopt(&self.tokens, &mut self.cache);
+        self.shared = kv.adopt(self.client, &self.tokens, &mut self.cache);
         self.shared
     }
 
-    /// Lets others begin with the committed text that is computed.
+    /// Lets the client's other sessions begin with the committed text that is computed.
     pub(crate) fn share(&mut self, kv: &mut KvStore) {
         if self.cache.len() / BLOCK > self.shared / BLOCK {
-            kv.share(&self.tokens, &mut self.cache);
+            kv.share(self.client, &self.tokens, &mut self.cache);
             self.shared = self.cache.len();
         }
     }

@@ -9,7 +9,7 @@ use common::{Caller, ask, engine, fixture, open};
 use engine::{Engine, EngineOptions, LoadError, LoadOptions};
 use futures_util::future::join_all;
 use proptest::{prelude::*, test_runner::Config};
-use thinking::thinker::{Command, Finished};
+use thinking::thinker::{ClientId, Command, Event, Finished, Thinker as _};
 
 /// Room for one session of 256 tokens.
 const TIGHT: EngineOptions = EngineOptions {
@@ -47,6 +47,24 @@ async fn a_question_asked_again_finds_its_beginning_computed() {
     first.commit(3).await;
     assert_eq!(first.propose(ask(27)).await.text, expected[3..]);
     assert_eq!(engine.kv_usage().evicted_tokens, 0);
+}
+
+#[tokio::test]
+async fn clients_do_not_learn_what_others_asked() {
+    let engine = engine("tiny-llama", EngineOptions::default());
+    let text = "So we go on and on, step by step. ".repeat(4);
+    let mut seen = Vec::new();
+    for client in [1, 1, 2, 2, 1] {
+        let mut caller = Caller(engine.session_of(ClientId(client)));
+        caller.send(Command::Open(open(&text))).await;
+        let Some(Event::Opened(opened)) = caller.next().await else { panic!("no session") };
+        let computed = caller.warmed().await.prefill_tokens;
+        seen.push((opened.cached_tokens > 0, computed));
+    }
+    // What is told, and what there was to compute, which takes its time.
+    let (first, again) = (seen[0], seen[1]);
+    assert!(!first.0 && again.0 && again.1 < 33, "{seen:?}");
+    assert_eq!(seen, [first, again, first, again, again]);
 }
 
 #[tokio::test]

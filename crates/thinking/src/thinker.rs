@@ -54,6 +54,14 @@ pub trait Thinker: Send + Sync + 'static {
     /// command with [`Event::Failed`].
     fn session(&self) -> Session;
 
+    /// The same for one of several clients: sessions of one may share what was computed for them, and
+    /// those of two learn nothing of each other, from what they are told or from what is quick. Without
+    /// sharing there is nothing to do.
+    fn session_of(&self, client: ClientId) -> Session {
+        let _ = client;
+        self.session()
+    }
+
     /// How often its own loop has gone round, where it has one: the number grows while it computes, and while it has
     /// nothing to do for an open session, at least every few seconds. Whoever serves it to others tells by this
     /// whether it hangs.
@@ -66,6 +74,10 @@ pub trait Thinker: Send + Sync + 'static {
         None
     }
 }
+
+/// A client, as whoever serves a Thinker to others tells them apart. By default the process itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ClientId(pub u64);
 
 /// Bytes that crossed the network to a Thinker, everything counted: text, framing, heartbeats, TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+mod accepted;
 mod address;
 mod auth;
 mod call;

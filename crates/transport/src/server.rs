@@ -7,11 +7,13 @@ use std::{sync::Arc, time::Duration};
 use proto::v1::thinker_server::ThinkerServer;
 use thinking::thinker::Thinker;
 use tokio::{net::TcpListener, select, sync::watch, time::timeout};
+use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::interceptor::InterceptedService, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    accepted::Accepted,
     config::ServerConfig,
     error::ServeError,
     service::{Lifecycle, Service, SessionLimit, gate},
@@ -70,6 +72,7 @@ pub async fn serve(
     let ours = Service::new(thinker, config, limit.clone(), lifecycle_seen);
     let ours = ThinkerServer::new(ours).max_decoding_message_size(max_message_bytes);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming.map(|stream| stream.map(Accepted::new));
     let stop = CancellationToken::new();
     let serving = server
         .add_service(tonic_health::pb::health_server::HealthServer::new(

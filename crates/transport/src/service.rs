@@ -9,7 +9,7 @@ use futures_util::{Stream, stream};
 use proto::v1 as wire;
 use thinking::{
     session::limits,
-    thinker::{Code, Command, Event, Failure, Session, Thinker},
+    thinker::{ClientId, Code, Command, Event, Failure, Session, Thinker},
 };
 use tokio::{
     select,
@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     PROTOCOL_VERSION,
+    accepted::unlike_any,
     auth::{Shown, Token},
     config::ServerConfig,
     convert, status,
@@ -120,6 +121,15 @@ impl Service {
     ) -> Self {
         Service { thinker, config, limit, lifecycle }
     }
+
+    /// Whose call it is. Whoever shows the node's token is one of those whom it was given to; without a token nothing
+    /// says that two connections are one client's.
+    fn client<T>(&self, request: &Request<T>) -> ClientId {
+        if self.config.token.is_some() {
+            return ClientId::default();
+        }
+        request.extensions().get().copied().unwrap_or_else(unlike_any)
+    }
 }
 
 #[tonic::async_trait]
@@ -136,7 +146,7 @@ impl wire::thinker_server::Thinker for Service {
             return Err(status::status_from_failure(going_away()));
         }
         let permit = permit.map_err(status::status_from_failure)?;
-        let Session { commands, events, .. } = self.thinker.session();
+        let Session { commands, events, .. } = self.thinker.session_of(self.client(&request));
         let conversation = Conversation {
             inbound: Some(request.into_inner()),
             waiting: None,

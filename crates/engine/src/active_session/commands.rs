@@ -137,7 +137,8 @@ impl ActiveSession {
     ) {
         let prompt_tokens = beginning.prompt.len() as u32;
         let tokens = beginning.committed.ids.len() as u32;
-        let mut text = SessionText::new(beginning, host.decoder.new_cache(), host.context);
+        let cache = host.decoder.new_cache();
+        let mut text = SessionText::new(self.client, beginning, cache, host.context);
         let cached = text.adopt(kv);
         kv.count_cached(cached);
         self.session = Some(OpenSession { text, sampler });

@@ -17,7 +17,7 @@ use crate::{
 /// A model with one token for a byte, and a context of 1024 tokens at most.
 struct Stage {
     scheduler: Scheduler,
-    arrivals: mpsc::Sender<SessionServer>,
+    arrivals: mpsc::Sender<Arrival>,
     encoded_bytes: Arc<AtomicU64>,
 }
 
@@ -49,7 +49,8 @@ impl Stage {
 
     fn session(&self) -> Session {
         let (session, server) = Session::channel();
-        self.arrivals.try_send(server).unwrap();
+        let client = ClientId::default();
+        self.arrivals.try_send(Arrival { client, server }).unwrap_or_else(|_| unreachable!());
         session
     }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
+mod clients;
 mod conforms;
 mod ends;
 mod refusals;
