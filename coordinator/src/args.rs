@@ -5,6 +5,8 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use cli::{AnsweringArgs, NodesArgs, PolicyArgs, RunArgs, SeedArgs, exit_help};
 
+use crate::serve_args::ServeArgs;
+
 /// A small model answers; a large one takes over where it doubts, checks or agrees with itself.
 #[derive(Debug, Parser)]
 #[command(name = "specthink", version, max_term_width = 100, after_help = AFTER_HELP)]
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Ask(Box<AskArgs>),
     /// Ask every question of a data set, and grade the answers.
     Eval(Box<EvalArgs>),
+    /// Serve OpenAI's API: any client of it gets answers that both models wrote.
+    Serve(Box<ServeArgs>),
     /// Show a journal again, as it looked when it was written.
     Trace(TraceArgs),
 }
@@ -42,6 +46,7 @@ impl Command {
         match self {
             Command::Ask(ask) => Some(&ask.answering.nodes),
             Command::Eval(eval) => Some(&eval.answering.nodes),
+            Command::Serve(serve) => Some(&serve.answering.nodes),
             Command::Trace(_) => None,
         }
     }

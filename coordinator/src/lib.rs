@@ -1,4 +1,4 @@
-//! The command `specthink`: one question, a data set, or a journal shown again.
+//! The command `specthink`: one question, a data set, a server, or a journal shown again.
 //!
 //! What it shares with other commands is in the crate [`cli`], what answers in the crate `answer`.
 
@@ -7,6 +7,8 @@ mod ask;
 mod config;
 mod eval;
 mod render;
+mod serve_args;
+mod serving;
 mod trace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -36,6 +38,7 @@ pub fn run(
     let done = start_logging(args.verbose).and_then(|()| match args.command {
         Command::Ask(ask) => config::Config::new(*ask, builtin).and_then(ask::run),
         Command::Eval(eval) => eval::run(*eval, builtin),
+        Command::Serve(serve) => serving::run(*serve, builtin),
         Command::Trace(trace) => trace::run(&trace),
     });
     match done {

@@ -10,6 +10,7 @@ mod lab;
 mod node_errors;
 mod node_process;
 mod rejoin;
+mod serve;
 mod tidy;
 mod upstream;
 

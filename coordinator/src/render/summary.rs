@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use answer::account::{ModelTotals, Summary};
+use answer::{
+    Traffic,
+    account::{ModelTotals, Summary},
+};
 use grading::quantile::quantile;
 use thinking::policy::End;
 
@@ -51,7 +54,7 @@ pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Resu
     )?;
     writeln!(
         out,
-        "cached     small {} of {} prompt tokens, large {} of {}; read ahead: small {} tokens, large {}",
+        "cached     small {} tokens (prompt {}), large {} (prompt {}); read ahead: small {} tokens, large {}",
         summary.small.cached_tokens,
         summary.small.prompt_tokens,
         summary.large.cached_tokens,
@@ -155,11 +158,13 @@ fn model_tokens(totals: &ModelTotals) -> String {
 
 fn traffic(totals: &ModelTotals) -> String {
     match totals.traffic {
-        Some(traffic) => format!(
-            "{} sent, {} received",
-            bytes(traffic.sent_bytes),
-            bytes(traffic.received_bytes)
-        ),
+        Some(Traffic { sent_bytes, received_bytes, requests }) => {
+            let requests = match requests {
+                0 => String::new(),
+                _ => format!(" in {requests} requests"),
+            };
+            format!("{} sent, {} received{requests}", bytes(sent_bytes), bytes(received_bytes))
+        }
         None => "not counted".to_owned(),
     }
 }

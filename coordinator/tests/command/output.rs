@@ -28,7 +28,7 @@ fn a_piped_answer_has_marks_and_a_trace_shows_it_again() {
         "takeovers  1 (reflection 1)",
         "large decode",
         "network",
-        "cached     small 0 of",
+        "cached     small 0 tokens (prompt ",
         " sent, ",
     ] {
         assert!(summary.contains(part), "{part:?} is not in:\n{summary}");

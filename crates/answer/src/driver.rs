@@ -196,6 +196,7 @@ impl Part {
             let crossed = Traffic {
                 sent_bytes: now.sent_bytes.saturating_sub(before.sent_bytes),
                 received_bytes: now.received_bytes.saturating_sub(before.received_bytes),
+                requests: now.requests.saturating_sub(before.requests),
             };
             Some((NodeId { role: self.role, index }, crossed))
         })

@@ -89,8 +89,13 @@ impl Prices {
 
     /// What the tokens of an answer cost, that were computed for it.
     pub fn tokens(&self, summary: &Summary) -> f64 {
-        of(&self.small, &summary.small) + of(&self.large, &summary.large)
+        cost(&self.of_tokens(), summary)
     }
+}
+
+/// What the tokens of an answer cost, that were computed for it.
+pub fn cost(prices: &TokenPrices, summary: &Summary) -> f64 {
+    of(&prices.small, &summary.small) + of(&prices.large, &summary.large)
 }
 
 fn of(prices: &ModelPrices, totals: &ModelTotals) -> f64 {

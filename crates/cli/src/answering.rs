@@ -1,10 +1,7 @@
 //! How an answer is to be written, from arguments: how tokens are drawn, and how the nodes are treated.
 
 use answer::Settings;
-use thinking::{
-    policy::PolicyKind,
-    thinker::{BadSampling, Sampling},
-};
+use thinking::thinker::{BadSampling, Sampling};
 
 use crate::{
     args::{NodesArgs, PolicyArgs, WritingArgs},
@@ -13,14 +10,14 @@ use crate::{
 
 /// How the nodes are treated.
 pub fn settings(nodes: &NodesArgs, policy: &PolicyArgs) -> Settings {
-    Settings {
-        // The small model has no part in `large-only`: it shall not read along.
-        keep_warm: !nodes.no_keep_warm && policy.policy != PolicyKind::LargeOnly,
+    let settings = Settings {
+        keep_warm: !nodes.no_keep_warm,
         resend: policy.resend,
         small_timeout: nodes.small_timeout,
         large_timeout: nodes.large_timeout,
         rejoin_after: Some(nodes.rejoin_after).filter(|after| !after.is_zero()),
-    }
+    };
+    settings.suited_to(policy.policy)
 }
 
 /// How tokens are drawn.

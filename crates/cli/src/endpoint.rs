@@ -88,6 +88,8 @@ pub(crate) struct Endpoint {
     pub(crate) context_tokens: Option<u32>,
     /// Leave out how to draw tokens where a server does not know it. Absent: refuse it.
     pub(crate) lenient: Option<bool>,
+    /// Have text of the other side computed ahead by a server. Absent: unless its prompts cost money.
+    pub(crate) keep_warm: Option<bool>,
     /// What its tokens cost.
     pub(crate) price: Option<ModelPrices>,
     /// The file with the token that the node asks for.
@@ -117,7 +119,7 @@ impl NodePlace {
 
 impl Endpoint {
     /// The keys of an endpoint's table.
-    pub(crate) const KEYS: [&str; 13] = [
+    pub(crate) const KEYS: [&str; 14] = [
         "address",
         "kind",
         "name",
@@ -125,6 +127,7 @@ impl Endpoint {
         "tokenizer",
         "context-tokens",
         "lenient",
+        "keep-warm",
         "price",
         "token-file",
         "ca",
@@ -143,6 +146,7 @@ impl Endpoint {
             tokenizer: None,
             context_tokens: None,
             lenient: None,
+            keep_warm: None,
             price: None,
             token_file: None,
             ca: None,
@@ -218,6 +222,8 @@ impl Endpoint {
         config.tokenizer = self.tokenizer.clone();
         config.context_tokens = self.context_tokens;
         config.lenient = self.lenient.unwrap_or(false);
+        let costs_money = self.price.is_some_and(|price| price.input_per_million > 0.0);
+        config.keep_warm = self.keep_warm.or(costs_money.then_some(false));
         config.ca = self.ca.clone();
         config.insecure = self.insecure.unwrap_or(false);
         Ok(config)
@@ -229,6 +235,7 @@ impl Endpoint {
             ("tokenizer", self.tokenizer.is_some()),
             ("context-tokens", self.context_tokens.is_some()),
             ("lenient", self.lenient.is_some()),
+            ("keep-warm", self.keep_warm.is_some()),
             ("kind", matches!(self.kind, Some(EndpointKind::Server(_)))),
         ];
         let of_server = only_servers.into_iter().find(|(_, given)| *given);

@@ -202,7 +202,7 @@ mod tests {
                 "address" => SERVER,
                 "kind" => "\"vllm\"",
                 "price" => PRICE,
-                "insecure" | "lenient" => "true",
+                "insecure" | "lenient" | "keep-warm" => "true",
                 "context-tokens" => "4096",
                 _ => "\"file\"",
             };
@@ -279,6 +279,23 @@ mod tests {
         assert_eq!(tokenizer, PathBuf::from("/etc/specthink/big/tokenizer.json"));
         assert_eq!((server.context_tokens, server.lenient), (Some(4096), true));
         assert_eq!(server.silence, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn text_is_read_ahead_unless_prompts_cost_money_or_the_table_says_otherwise() {
+        let free = PRICE.replace("input_per_million=1", "input_per_million=0");
+        for (keys, keep_warm) in [
+            (String::new(), None),
+            ("keep-warm = false".to_owned(), Some(false)),
+            (format!("price = {PRICE}"), Some(false)),
+            (format!("price = {free}"), None),
+            (format!("price = {PRICE}\nkeep-warm = true"), Some(true)),
+        ] {
+            let endpoints = parse(&format!("[n]\naddress = {SERVER}\n{keys}\n")).unwrap();
+            let place = endpoints.get("n").unwrap().place(1, Duration::from_secs(60), None);
+            let Ok(NodePlace::Server(server)) = place else { panic!("{place:?}") };
+            assert_eq!(server.keep_warm, keep_warm, "{keys}");
+        }
     }
 
     #[test]

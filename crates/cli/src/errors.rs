@@ -4,7 +4,7 @@ use answer::prices::PricesError;
 use grading::dataset::DatasetError;
 use runs::EvalError;
 use thinking::thinker::{Code, Failure};
-use transport::RemoteError;
+use transport::{RemoteError, TlsError};
 use upstream::UpstreamError;
 
 use crate::{
@@ -71,6 +71,12 @@ impl From<EndpointsError> for CliError {
 impl From<RemoteError> for CliError {
     fn from(error: RemoteError) -> Self {
         CliError::new(Exit::from(&error), error)
+    }
+}
+
+impl From<TlsError> for CliError {
+    fn from(error: TlsError) -> Self {
+        CliError::new(Exit::Credentials, error)
     }
 }
 

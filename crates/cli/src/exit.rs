@@ -55,6 +55,8 @@ pub enum Exit {
     DataSet = 19,
     /// `eval`'s grader.
     Grader = 20,
+    /// `serve`'s address.
+    Listen = 21,
     /// A signal.
     Cancelled = 130,
 }
@@ -88,6 +90,7 @@ impl Exit {
             Exit::Template => "the model's chat template is absent or fails",
             Exit::DataSet => "the data set cannot be read, or holds a broken line",
             Exit::Grader => "the grader cannot be started, or failed",
+            Exit::Listen => "the address cannot be listened on, or not without keys and TLS",
             Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
         }
     }

@@ -32,9 +32,12 @@ pub use self::{
     endpoint::NodePlace,
     exit::{CliError, Exit, fail, help as exit_help, usage},
     log::start_logging,
-    node_endpoints::{DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes},
+    node_endpoints::{
+        DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes, SmallNodesProbe,
+    },
     output::written,
-    policy::spec as policy_spec,
+    policy::{prices as token_prices, spec as policy_spec},
     run::{grader, header as run_header},
     signals::until_enough,
 };
+pub use transport::ServerTls;

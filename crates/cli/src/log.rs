@@ -5,8 +5,8 @@ use crate::exit::{CliError, Exit};
 /// What is logged without `-v`, with it, and with two: nothing unless asked for.
 const LEVELS: [&str; 3] = [
     "off",
-    "coordinator=info,transport=info,upstream=info",
-    "coordinator=debug,transport=debug,upstream=debug",
+    "coordinator=info,serve=info,transport=info,upstream=info",
+    "coordinator=debug,serve=debug,transport=debug,upstream=debug",
 ];
 
 /// Starts the log on standard error, as `-v` and the variables for it say.

@@ -115,6 +115,7 @@ pub struct Nodes {
 }
 
 /// A node or a server, where it is asked for more than sessions.
+#[derive(Clone)]
 enum AskedThinker {
     Node(Remote),
     Server(Arc<Upstream>),
@@ -128,9 +129,44 @@ impl AskedThinker {
             AskedThinker::Server(upstream) => upstream.check_model().await,
         }
     }
+
+    /// Whether it answers, and serves the model that it must.
+    async fn answers(&self) -> Result<(), Failure> {
+        match self {
+            AskedThinker::Node(remote) => remote.describe().await.map(drop),
+            AskedThinker::Server(upstream) => upstream.card().await.map(drop),
+        }
+    }
+}
+
+/// Asks the small nodes whether one of them is there.
+#[derive(Clone)]
+pub struct SmallNodesProbe(Vec<AskedThinker>);
+
+impl SmallNodesProbe {
+    /// Whether a small node answers, and serves the model that it must.
+    ///
+    /// # Errors
+    /// What the first one said, when none does.
+    pub async fn ask(&self) -> Result<(), Failure> {
+        let mut first = None;
+        for thinker in &self.0 {
+            match thinker.answers().await {
+                Ok(()) => return Ok(()),
+                Err(failure) => first = first.or(Some(failure)),
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
 }
 
 impl Nodes {
+    /// What asks the small nodes whether one of them is there.
+    pub fn probe(&self) -> SmallNodesProbe {
+        let small = self.asked.iter().filter(|(role, _)| *role == Role::Small);
+        SmallNodesProbe(small.map(|(_, thinker)| thinker.clone()).collect())
+    }
+
     /// Asks the nodes that must serve a certain model for theirs, and the servers for what they serve, so that not
     /// every question of a run finds out.
     ///

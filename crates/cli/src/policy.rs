@@ -13,24 +13,16 @@ use crate::{
 fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, CliError> {
     let mut targets = Targets::default();
     for target in &args.target {
-        match *target {
-            Target::Share(share) => {
-                targets.share = Some(targets.share.map_or(share, |other| share.min(other)));
-            }
-            Target::Latency(time) => {
-                targets.latency = Some(targets.latency.map_or(time, |other| time.min(other)));
-            }
-            Target::Cost(cost) => {
-                let cost = targets.cost.map_or(cost, |(other, _)| cost.min(other));
-                let Some(prices) = prices(args, nodes)? else {
-                    let message = format!(
-                        "--target {target} needs to know what tokens cost: give --prices FILE, a \
-                         TOML file as in docs/report.md, or name nodes of --endpoints that have a price"
-                    );
-                    return Err(CliError::new(Exit::Usage, message));
-                };
-                targets.cost = Some((cost, prices));
-            }
+        let prices = match target {
+            Target::Cost(_) => prices(args, nodes)?,
+            _ => None,
+        };
+        if !targets.add(*target, prices) {
+            let message = format!(
+                "--target {target} needs to know what tokens cost: give --prices FILE, a TOML file as in \
+                 docs/report.md, or name nodes of --endpoints that have a price"
+            );
+            return Err(CliError::new(Exit::Usage, message));
         }
     }
     if args.resend && targets.cost.is_some() {
@@ -47,7 +39,10 @@ fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, CliError> {
 }
 
 /// What tokens cost: by the price table, where one is given, or else by the nodes' endpoints.
-fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
+///
+/// # Errors
+/// When the file cannot be read or holds something wrong.
+pub fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
     match &args.prices {
         Some(path) => Ok(Some(Prices::read(path)?.of_tokens())),
         None => endpoints::prices(nodes),

@@ -89,6 +89,7 @@ fn takeover(c: &mut Criterion) {
         tokens: 2,
         bytes: 10,
         prefill_tokens: 0,
+        cached_tokens: 0,
         timing: Timing::default(),
     });
     let begun = || {

@@ -80,7 +80,7 @@ pub struct ModelTotals {
     pub text_bytes: u64,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens found cached when the question was opened.
+    /// Tokens found cached when the question was opened; of a server without sessions, by all requests together.
     pub cached_tokens: u64,
     /// Tokens prefilled while it was waited for.
     pub prefill_tokens: u64,

@@ -56,6 +56,8 @@ pub struct Conductor {
     awaiting: Awaiting,
     /// When the awaited node last gave a sign.
     heard_at: Duration,
+    /// When nothing that the nodes say can change the end any more.
+    hard_deadline: Duration,
     /// When something happened after a time in which nothing did; perhaps whoever runs this stood still.
     resumed_at: Duration,
     due: VecDeque<Due>,
@@ -117,6 +119,7 @@ impl Conductor {
         ledger.summary.large.node = first(&nodes.large);
         let small = Side::new(Role::Small, nodes.small);
         let large = Side::new(Role::Large, nodes.large);
+        let hard_deadline = question.deadline.unwrap_or(LONGEST).min(LONGEST) + DEADLINE_GRACE;
         let mut conductor = Conductor {
             question,
             settings,
@@ -128,6 +131,7 @@ impl Conductor {
             ledger,
             awaiting: Awaiting::Opened,
             heard_at: Duration::ZERO,
+            hard_deadline,
             resumed_at: Duration::ZERO,
             due: VecDeque::new(),
             asks: 0,
@@ -179,7 +183,7 @@ impl Conductor {
     fn take(&mut self, input: Input) -> Result<(), Ended> {
         match input {
             Input::Cancel => Err(Ended::Complete(End::Cancelled)),
-            _ if self.step.now >= self.hard_deadline() => Err(Ended::Complete(End::Deadline)),
+            _ if self.step.now >= self.hard_deadline => Err(Ended::Complete(End::Deadline)),
             Input::Event(node, event) => {
                 self.give_up_overdue()?;
                 self.take_event(node, event)
@@ -203,11 +207,6 @@ impl Conductor {
     fn end(&mut self, ended: Ended) {
         self.ended = Some(ended);
         self.step.effects.push(Effect::End);
-    }
-
-    /// When nothing that the nodes say can change the end any more.
-    fn hard_deadline(&self) -> Duration {
-        self.question.deadline.unwrap_or(LONGEST).min(LONGEST) + DEADLINE_GRACE
     }
 
     /// Opens a session on the candidate at work, with all committed text, unless there is one.
@@ -290,6 +289,7 @@ impl Conductor {
             let total = summary.model_mut(node.role).traffic.get_or_insert_default();
             total.sent_bytes += crossed.sent_bytes;
             total.received_bytes += crossed.received_bytes;
+            total.requests += crossed.requests;
         }
         let time = &mut summary.time;
         time.total_us = micros(self.step.now);

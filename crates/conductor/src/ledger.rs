@@ -49,14 +49,14 @@ fn cost(writer: Writer, why: Why, tokens: u32, elapsed_us: u64) -> Span {
 
 impl Ledger {
     /// Text is committed: shows it.
-    pub(crate) fn show(&mut self, writer: Writer, why: Why, text: &str, step: &mut Step) {
+    pub(crate) fn show(&mut self, writer: Writer, why: Why, text: String, step: &mut Step) {
         if text.is_empty() {
             return;
         }
         self.summary.time.first_text_us.get_or_insert(micros(step.now));
         // What it cost is added when that is known.
-        self.transcript.push_text(writer, why, text);
-        step.tell(Progress::Text(Text { writer, why, text: text.to_owned() }));
+        self.transcript.push_text(writer, why, &text);
+        step.tell(Progress::Text(Text { writer, why, text }));
     }
 
     /// A session has committed text in its cache. Prefill that its side's proposal had to wait for is not "ahead".

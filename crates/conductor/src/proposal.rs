@@ -98,7 +98,7 @@ impl Proposal {
             number,
             seed,
             base,
-            text: ProposedText::default(),
+            text: ProposedText::new(),
             state: State::Asked { late_at },
             asked_at: now,
             first_text_at: None,
@@ -296,6 +296,7 @@ impl Proposal {
             tokens: self.text.tokens_made(),
             bytes: self.text.len() as u64,
             prefill_tokens: 0,
+            cached_tokens: 0,
             timing: Timing { decode_us, ..Timing::default() },
         };
         self.text.complete(finished.tokens);

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 pub use thinking::thinker::Traffic;
-use thinking::thinker::{Prompt, Sampling};
+use thinking::{
+    policy::PolicyKind,
+    thinker::{Prompt, Sampling},
+};
 
 /// What is to be answered, and within which limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +45,19 @@ pub struct Settings {
     /// long each time. Without, never, as in journals of before it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin_after: Option<Duration>,
+}
+
+impl Settings {
+    /// The same for a policy of this kind, where some of it makes no sense for that.
+    #[must_use]
+    pub fn suited_to(self, kind: PolicyKind) -> Self {
+        Settings {
+            // The small model has no part in `large-only`: it shall not read along.
+            keep_warm: self.keep_warm && kind != PolicyKind::LargeOnly,
+            resend: self.resend && kind.has_takeovers(),
+            ..self
+        }
+    }
 }
 
 impl Default for Settings {

@@ -19,22 +19,26 @@ use std::{
 
 use thinking::{
     session::Protocol,
-    thinker::{Code, Command, Event, Failure, FinishReason, SessionServer, Warmed},
+    thinker::{ClientId, Code, Command, Event, Failure, FinishReason, SessionServer, Warmed},
 };
 use tokio::sync::mpsc::{OwnedPermit, error::SendError, error::TrySendError};
 
 use crate::{
     host::ModelHost,
     kv::KvStore,
+    preparer::Pending,
+    prompt::Beginning,
     proposal::{OwnTokens, Proposal},
     sample::Sampler,
     session_text::SessionText,
+    tail::Joined,
 };
 
 type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Event>, SendError<()>>> + Send>>;
 
 /// One session.
 pub(crate) struct ActiveSession {
+    client: ClientId,
     server: SessionServer,
     /// Ready when the caller gave the session up.
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -63,6 +67,8 @@ struct OpenSession {
 enum Phase {
     /// Waits for a command.
     Idle,
+    /// Waits for the tokens of a command's text.
+    Preparing(Preparing),
     /// Computes committed text.
     Warming(Warming),
     /// Makes a proposal.
@@ -73,11 +79,19 @@ enum Phase {
     Over,
 }
 
+/// A command whose text is being encoded.
+enum Preparing {
+    Open { sampler: Box<Sampler>, beginning: Pending<Result<Beginning, Failure>> },
+    Append { is_drifted: bool, joined: Pending<Result<Joined, Failure>> },
+}
+
 /// Committed text that is being computed.
 #[derive(Default)]
 struct Warming {
     /// An answer for each command whose text it is.
     answers: Vec<Warmed>,
+    /// The next command is an append that waits for its turn: it is long, or does not fit.
+    next_waits: bool,
     /// Tokens that may stay uncomputed: after a commit the last one, which the next draw computes
     /// anyway, and which an append might follow.
     left_to_draw: usize,
@@ -106,9 +120,10 @@ pub(crate) enum Work {
 }
 
 impl ActiveSession {
-    pub(crate) fn new(server: SessionServer) -> Self {
+    pub(crate) fn new(client: ClientId, server: SessionServer) -> Self {
         let events = server.events.clone();
         ActiveSession {
+            client,
             server,
             gone: Box::pin(async move { events.closed().await }),
             room: None,
@@ -159,9 +174,9 @@ impl ActiveSession {
         self.overdue.filter(|_| !matches!(self.phase, Phase::Over))
     }
 
-    /// Whether the session holds a cache.
+    /// Whether the session holds a cache, or is about to.
     pub(crate) fn is_open(&self) -> bool {
-        self.session.is_some()
+        self.session.is_some() || matches!(self.phase, Phase::Preparing(_))
     }
 
     /// What it needs computed now.
@@ -263,15 +278,14 @@ impl ActiveSession {
                 }
                 None => false,
             },
-            Phase::Warming(_) => {
-                if self.is_late() {
-                    let message =
-                        "the deadline passed before the text was in the cache; allow more time";
-                    self.fail(Failure::new(Code::DeadlineExceeded, message));
-                    return true;
-                }
-                self.merge_append(host) || self.answer_warmed(kv)
+            Phase::Preparing(_) | Phase::Warming(_) if self.is_late() => {
+                let message =
+                    "the deadline passed before the text was in the cache; allow more time";
+                self.fail(Failure::new(Code::DeadlineExceeded, message));
+                true
             }
+            Phase::Preparing(_) => self.take_prepared(host, kv, context),
+            Phase::Warming(_) => self.merge_append(host) || self.answer_warmed(kv),
             Phase::Proposing(_) if matches!(self.next, Some(Command::Cancel)) => {
                 self.next = None;
                 self.finish(FinishReason::Cancelled);

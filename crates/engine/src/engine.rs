@@ -3,6 +3,7 @@
 //! Loading weights is the work of [`crate::model`]; what the thread does is in [`crate::scheduler`].
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,21 +13,20 @@ use std::{
 };
 
 use candle_core::{Device, DeviceLocation};
-use text::Tokenizer;
-use thinking::thinker::{Code, Event, Failure, ModelCard, Session, SessionServer, Thinker};
+use thinking::thinker::{ClientId, Code, Event, Failure, ModelCard, Session, Thinker};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
+    cache_budget::{CacheDemand, cache_budget},
+    encoder::Encoder,
     error::LoadError,
     host::ModelHost,
     kv::{KvCounters, KvStore, KvUsage},
-    memory,
-    model::{
-        BLOCK, Decoder, LoadOptions, LoadProgress, LoadedModel, ModelLocation, TokenizerSource,
-        load_model,
-    },
+    memory::{self, UsableMemory},
+    model::{LoadOptions, LoadProgress, LoadedModel, ModelLocation, load_model},
+    preparer::Preparer,
     prompt,
-    scheduler::Scheduler,
+    scheduler::{Arrival, Scheduler},
 };
 
 /// Sessions that wait for the thread to notice them.
@@ -41,11 +41,14 @@ pub struct EngineOptions {
     pub max_sessions: usize,
     /// Tokens of prefill computed in one go; what others wait at most for their next token.
     pub prefill_chunk_tokens: usize,
-    /// Longest session in tokens, where it shall be less than the model's context.
+    /// Longest session in tokens, where it shall be less than the model's context. By default that, or
+    /// as much of it as there is memory for.
     pub context_tokens: Option<usize>,
     /// Memory that caches may take, in bytes; by default what all sessions at full length would take,
-    /// within half of the memory that is free.
+    /// within half of the memory that may be used. Never more than seven eighths of that.
     pub kv_memory_bytes: Option<u64>,
+    /// A directory that stands for `/` where it is read what memory may be used; for tests.
+    pub memory_root: Option<PathBuf>,
     /// How long after its deadline a session is kept that waits for its caller's next command, or
     /// for its caller to read.
     pub deadline_grace: Duration,
@@ -59,6 +62,7 @@ impl Default for EngineOptions {
             prefill_chunk_tokens: 128,
             context_tokens: None,
             kv_memory_bytes: None,
+            memory_root: None,
             deadline_grace: Duration::from_secs(10),
         }
     }
@@ -69,13 +73,15 @@ impl Default for EngineOptions {
 pub struct Engine {
     card: ModelCard,
     computed_tokens: Arc<AtomicU64>,
+    encoded_bytes: Arc<AtomicU64>,
     pulse: Arc<AtomicU64>,
     kv_budget_bytes: u64,
     kv: Arc<KvCounters>,
+    memory: Option<UsableMemory>,
     no_template: Option<String>,
     notes: Vec<String>,
     /// Gone only while dropping.
-    arrivals: Option<mpsc::Sender<SessionServer>>,
+    arrivals: Option<mpsc::Sender<Arrival>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -98,21 +104,27 @@ impl Engine {
     ///
     /// # Errors
     /// [`LoadError::Tokenizer`] for a tokenizer that cannot be built, [`LoadError::Options`] for
-    /// options that mean nothing or allow no session, [`LoadError::Thread`] when the system refuses a
-    /// thread.
+    /// options that mean nothing or allow no session, [`LoadError::SessionTooLarge`] when there is no
+    /// memory for one, [`LoadError::Thread`] when the system refuses a thread.
     pub fn new(model: LoadedModel, options: EngineOptions) -> Result<Engine, LoadError> {
         if options.max_sessions == 0 || options.prefill_chunk_tokens == 0 {
             let message = "max sessions and prefill chunk must be at least 1";
             return Err(LoadError::Options(message.to_owned()));
         }
         let LoadedModel { decoder, tokenizer, parameters, quantisation, .. } = model;
-        let tokenizer = match tokenizer {
-            TokenizerSource::Json(path) => Tokenizer::from_json(&path)?,
-            TokenizerSource::Gguf(metadata) => Tokenizer::from_gguf(&metadata)?,
-        };
+        let tokenizer = tokenizer.load()?;
         let config = decoder.config();
-        let context = options.context_tokens.unwrap_or(config.context).min(config.context);
-        let kv_budget_bytes = kv_budget_bytes(&options, &decoder, context)?;
+        // What is left once the weights are there.
+        let memory = memory::usable(decoder.device(), options.memory_root.as_deref());
+        let demand = CacheDemand {
+            block_bytes: decoder.kv.block_bytes(),
+            model_context_tokens: config.context,
+            max_sessions: options.max_sessions,
+            context_tokens: options.context_tokens,
+            memory_bytes: options.kv_memory_bytes,
+        };
+        let budget = cache_budget(&demand, memory.as_ref())?;
+        let (context, kv_budget_bytes) = (budget.context_tokens, budget.bytes);
         let card = ModelCard {
             name: options.name.unwrap_or_else(|| config.family.name().to_owned()),
             family: config.family.name().to_owned(),
@@ -125,13 +137,17 @@ impl Engine {
         };
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();
-        let computed_tokens = Arc::new(AtomicU64::new(0));
+        let (computed_tokens, encoded_bytes) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let pulse = Arc::clone(&decoder.pulse);
         let no_template = tokenizer.template().unusable().map(str::to_owned);
-        let notes = tokenizer.notes().to_vec();
+        let notes = budget.note.into_iter().chain(tokenizer.notes().to_vec()).collect();
+        let tokenizer = tokenizer.for_context(context);
+        let encoder = Arc::new(Encoder::new(tokenizer, Arc::clone(&encoded_bytes)));
+        let preparer = Preparer::start(Arc::clone(&encoder)).map_err(LoadError::Thread)?;
         let host = ModelHost {
             decoder,
-            tokenizer,
+            encoder,
+            preparer,
             card: card.clone(),
             context,
             max_sessions: options.max_sessions,
@@ -148,9 +164,11 @@ impl Engine {
         Ok(Engine {
             card,
             computed_tokens,
+            encoded_bytes,
             pulse,
             kv_budget_bytes,
             kv,
+            memory,
             no_template,
             notes,
             arrivals,
@@ -168,12 +186,19 @@ impl Engine {
         self.kv.usage(self.kv_budget_bytes)
     }
 
+    /// The memory that could be used when the weights were there and no cache yet; `None` where that is
+    /// not known.
+    pub fn memory(&self) -> Option<&UsableMemory> {
+        self.memory.as_ref()
+    }
+
     /// Why the model takes raw prompts only; `None` when it takes messages.
     pub fn no_template(&self) -> Option<&str> {
         self.no_template.as_deref()
     }
 
-    /// What whoever loaded the model should know of its files; one line each.
+    /// What whoever loaded the model should know of its files, and of what they got less of than they
+    /// asked for; one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -183,6 +208,11 @@ impl Engine {
     pub fn computed_tokens(&self) -> u64 {
         self.computed_tokens.load(Ordering::Relaxed)
     }
+
+    /// Bytes of text encoded since the start: a test sees here what is encoded again.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.encoded_bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl Thinker for Engine {
@@ -191,17 +221,22 @@ impl Thinker for Engine {
     }
 
     fn session(&self) -> Session {
+        self.session_of(ClientId::default())
+    }
+
+    fn session_of(&self, client: ClientId) -> Session {
         let (session, server) = Session::channel();
         let Some(arrivals) = &self.arrivals else { return session };
-        let (server, code, message) = match arrivals.try_send(server) {
-            Ok(()) => return session,
-            Err(TrySendError::Full(server)) => {
-                (server, Code::Overloaded, "too many sessions start at once; try again later")
-            }
-            Err(TrySendError::Closed(server)) => {
-                (server, Code::Unavailable, "the engine has stopped; use another node")
-            }
-        };
+        let (Arrival { server, .. }, code, message) =
+            match arrivals.try_send(Arrival { client, server }) {
+                Ok(()) => return session,
+                Err(TrySendError::Full(arrival)) => {
+                    (arrival, Code::Overloaded, "too many sessions start at once; try again later")
+                }
+                Err(TrySendError::Closed(arrival)) => {
+                    (arrival, Code::Unavailable, "the engine has stopped; use another node")
+                }
+            };
         let retry_after_ms = (code == Code::Overloaded).then_some(1000);
         let failure = Failure { retry_after_ms, ..Failure::new(code, message) };
         // Its queue is new and empty.
@@ -217,30 +252,6 @@ impl Drop for Engine {
             && thread.join().is_err()
         {
             tracing::error!("the engine's thread panicked");
-        }
-    }
-}
-
-/// Memory that caches may take, in bytes; never less than one session needs.
-fn kv_budget_bytes(
-    options: &EngineOptions,
-    decoder: &Decoder,
-    context: usize,
-) -> Result<u64, LoadError> {
-    // One block more: a sequence that is cut back within a shared block copies it.
-    let session = (context.div_ceil(BLOCK) as u64 + 1) * decoder.kv.block_bytes();
-    let all = session.saturating_mul(options.max_sessions as u64);
-    match options.kv_memory_bytes {
-        Some(bytes) if bytes < session => Err(LoadError::Options(format!(
-            "{} of memory for caches is too little, one session of {context} tokens takes {}; \
-             allow more or shorten the context",
-            memory::in_words(bytes),
-            memory::in_words(session),
-        ))),
-        Some(bytes) => Ok(bytes),
-        None => {
-            let free = memory::available_bytes(decoder.device()).unwrap_or(u64::MAX);
-            Ok(all.min(free / 2).max(session))
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use crate::memory::UsableMemory;
+
 /// A model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -117,9 +119,9 @@ pub enum LoadError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
-    /// The weights are larger than the memory that is free.
+    /// The weights are larger than the memory that may be used.
     #[error(
-        "{} takes {needed} of memory, {free} are free; free some or use a smaller model or \
+        "{} takes {needed} of memory, more than the {usable}; free some or use a smaller model or \
          quantisation",
         path.display()
     )]
@@ -129,7 +131,21 @@ pub enum LoadError {
         /// What the weights take.
         needed: String,
         /// What is there.
-        free: String,
+        usable: UsableMemory,
+    },
+    /// There is no memory for the cache of one session.
+    #[error(
+        "a session of {tokens} tokens takes {needed} of memory for its cache, and {caches}; {mend}"
+    )]
+    SessionTooLarge {
+        /// The session's length.
+        tokens: usize,
+        /// What its cache takes.
+        needed: String,
+        /// What there is for caches.
+        caches: String,
+        /// What to do.
+        mend: String,
     },
     /// The tokenizer cannot be built.
     #[error(transparent)]

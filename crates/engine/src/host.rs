@@ -5,15 +5,15 @@ use std::{
     time::Duration,
 };
 
-use text::Tokenizer;
 use thinking::thinker::ModelCard;
 
-use crate::model::Decoder;
+use crate::{encoder::Encoder, model::Decoder, preparer::Preparer};
 
 /// A loaded model and the limits that its sessions keep.
 pub(crate) struct ModelHost {
     pub(crate) decoder: Decoder,
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) encoder: Arc<Encoder>,
+    pub(crate) preparer: Preparer,
     pub(crate) card: ModelCard,
     /// Longest session in tokens.
     pub(crate) context: usize,

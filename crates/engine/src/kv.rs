@@ -1,7 +1,9 @@
 //! Which keys and values are kept: beginnings that sessions share, under a budget of blocks.
 //!
 //! A full block of committed tokens is entered in a tree by the tokens it holds, so that the next
-//! session that begins the same way finds it. Only what no session holds is given up, the least
+//! session of the same client that begins the same way finds it: what is found at once would tell
+//! others what was asked.
+//! Only what no session holds is given up, the least
 //! recently used first and always from the end of a beginning. Which session gives way when that is not
 //! enough is the scheduler's decision.
 
@@ -12,6 +14,8 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use thinking::thinker::ClientId;
 
 use crate::model::{Allocator, BLOCK, Block, KvCache};
 
@@ -57,22 +61,24 @@ impl KvCounters {
 pub(crate) struct KvStore {
     allocator: Arc<Allocator>,
     budget_blocks: usize,
-    /// By the beginning before it and its own tokens; 0 is the empty beginning.
-    index: HashMap<(Beginning, Box<[u32]>), Beginning>,
+    index: HashMap<Key, Beginning>,
     shared: HashMap<Beginning, Shared>,
     last: Beginning,
     clock: u64,
     counters: Arc<KvCounters>,
 }
 
-/// A beginning of whole blocks. Never used again for another one.
+/// A beginning of whole blocks. Never used again for another one; 0 is the empty one.
 type Beginning = u64;
+
+/// A block by whose it is, the beginning before it and its own tokens.
+type Key = (ClientId, Beginning, Box<[u32]>);
 
 /// The last block of a beginning.
 #[derive(Debug)]
 struct Shared {
     block: Arc<Block>,
-    key: (Beginning, Box<[u32]>),
+    key: Key,
     /// Beginnings that go on from here.
     longer: usize,
     last_used: u64,
@@ -99,11 +105,11 @@ impl KvStore {
 
     /// Begins an empty cache with as many of these tokens as were computed before, but never the last
     /// one, since its logits are needed. Returns how many.
-    pub(crate) fn adopt(&mut self, tokens: &[u32], cache: &mut KvCache) -> usize {
+    pub(crate) fn adopt(&mut self, client: ClientId, tokens: &[u32], cache: &mut KvCache) -> usize {
         self.clock += 1;
         let (mut at, mut blocks) = (0, Vec::new());
         for part in tokens[..tokens.len().saturating_sub(1)].chunks_exact(BLOCK) {
-            let Some(&next) = self.index.get(&(at, part.into())) else { break };
+            let Some(&next) = self.index.get(&(client, at, part.into())) else { break };
             let Some(shared) = self.shared.get_mut(&next) else { break };
             shared.last_used = self.clock;
             blocks.push(Arc::clone(&shared.block));
@@ -115,12 +121,12 @@ impl KvStore {
 
     /// Enters the full blocks of a cache over these tokens. Where a block of the same beginning is
     /// there already, the cache holds that one from now on.
-    pub(crate) fn share(&mut self, tokens: &[u32], cache: &mut KvCache) {
+    pub(crate) fn share(&mut self, client: ClientId, tokens: &[u32], cache: &mut KvCache) {
         self.clock += 1;
         let full = cache.len() / BLOCK;
         let mut at = 0;
         for (number, part) in tokens.chunks_exact(BLOCK).take(full).enumerate() {
-            let key = (at, Box::from(part));
+            let key = (client, at, Box::from(part));
             if let Some(&next) = self.index.get(&key)
                 && let Some(shared) = self.shared.get_mut(&next)
             {
@@ -157,7 +163,7 @@ impl KvStore {
         let unheld = |shared: &&Shared| shared.longer == 0 && Arc::strong_count(&shared.block) == 1;
         let oldest = self.shared.values().filter(unheld).min_by_key(|shared| shared.last_used);
         let Some(key) = oldest.map(|shared| shared.key.clone()) else { return false };
-        if let Some(shorter) = self.shared.get_mut(&key.0) {
+        if let Some(shorter) = self.shared.get_mut(&key.1) {
             shorter.longer -= 1;
         }
         if let Some(last) = self.index.remove(&key) {

@@ -3,21 +3,26 @@
 //! `text`.
 
 mod active_session;
+mod cache_budget;
+mod encoder;
 mod engine;
 mod error;
 mod host;
 mod kv;
 mod memory;
 mod model;
+mod preparer;
 mod prompt;
 mod proposal;
 mod sample;
 mod scheduler;
 mod session_text;
+mod tail;
 
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};
 pub use kv::KvUsage;
+pub use memory::{MemoryLimit, UsableMemory};
 pub use model::{
     BatchRow, Biases, Decoder, EmbeddedModel, Family, KvCache, LoadOptions, LoadProgress,
     LoadedModel, ModelConfig, ModelLocation, RopeConfig, RopeScaling, TokenizerSource,

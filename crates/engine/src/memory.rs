@@ -1,19 +1,94 @@
-//! How much memory a device has left: what is too big is said before it is loaded.
+//! How much memory this process may still take: the least of what the machine has available and of what each of its
+//! memory groups (cgroups, version 1 or 2) has left.
+//!
+//! Everything is read from files below a root, in whose place tests put a tree of their own. What the engine does
+//! with the figure is in `load` and `cache_budget`.
+
+mod groups;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, fs, path::Path};
 
 use bytesize::ByteSize;
 use candle_core::Device;
 
-/// Memory that is free for this process on the device, in bytes: on the CPU what the system can give
-/// without swapping, within the limit of a container. `None` where it is not known.
-pub(crate) fn available_bytes(device: &Device) -> Option<u64> {
+/// Memory that this process may still take, and what allows no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsableMemory {
+    /// In bytes.
+    pub bytes: u64,
+    /// What allows no more.
+    pub limit: MemoryLimit,
+}
+
+/// What limits the memory of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// What the machine has available without swapping.
+    Machine,
+    /// A memory group that the process is in, directly or by way of groups within it.
+    Group {
+        /// Its path in the hierarchy, as in /proc/self/cgroup.
+        path: String,
+        /// What all in it may take together, in bytes.
+        limit_bytes: u64,
+    },
+}
+
+impl fmt::Display for UsableMemory {
+    /// As in "11.2 GiB left in the machine".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = in_words(self.bytes);
+        match &self.limit {
+            MemoryLimit::Machine => write!(f, "{left} left in the machine"),
+            MemoryLimit::Group { path, limit_bytes } => {
+                let limit = in_words(*limit_bytes);
+                write!(f, "{left} left in the memory group {path} (limit {limit})")
+            }
+        }
+    }
+}
+
+/// Memory that may still be used on a device; `root` stands for `/`. `None` where it is not known: on other devices
+/// than the CPU.
+pub(crate) fn usable(device: &Device, root: Option<&Path>) -> Option<UsableMemory> {
     if !device.is_cpu() {
         return None;
     }
+    usable_below(root.unwrap_or(Path::new("/")))
+}
+
+fn usable_below(root: &Path) -> Option<UsableMemory> {
+    let machine = meminfo(root).or_else(told_by_system);
+    let machine = machine.map(|bytes| UsableMemory { bytes, limit: MemoryLimit::Machine });
+    machine.into_iter().chain(groups::usable(root)).min_by_key(|usable| usable.bytes)
+}
+
+/// `MemAvailable` of Linux (proc_meminfo(5)): free memory and what the kernel can give back, in bytes.
+fn meminfo(root: &Path) -> Option<u64> {
+    let text = read(&root.join("proc/meminfo"))?;
+    let rest = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// A file of the system's, in which names may hold any bytes.
+fn read(path: &Path) -> Option<String> {
+    Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
+}
+
+/// Where there is no /proc.
+#[cfg(not(target_os = "linux"))]
+fn told_by_system() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
-    let free = system.available_memory();
-    let free = system.cgroup_limits().map_or(free, |limits| free.min(limits.free_memory));
-    (free > 0).then_some(free)
+    Some(system.available_memory()).filter(|bytes| *bytes > 0)
+}
+
+#[cfg(target_os = "linux")]
+fn told_by_system() -> Option<u64> {
+    None
 }
 
 /// A size as people write it: "512 B", "1.5 MiB".

@@ -2,9 +2,62 @@
 //! crate `text`, which does not know the port.
 
 use text::{Thought, Tokenizer};
-use thinking::thinker::{Code, Failure, Prompt, ThoughtStart};
+use thinking::thinker::{Code, Failure, Open, Prompt, ThoughtStart};
 
-use crate::session_text::{cannot_encode, check_encodable};
+use crate::{
+    encoder::{Encoder, check_fits},
+    tail::{Joined, Tail},
+};
+
+/// What a session begins with, as tokens.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) prompt: Vec<u32>,
+    /// The committed text behind it.
+    pub(crate) committed: Joined,
+}
+
+/// How many bytes a session's prompt and committed text have; refuses those that cannot fit, before anything is done
+/// with them.
+///
+/// # Errors
+/// [`Code::ContextTooLong`].
+pub(crate) fn check_bytes(
+    open: &Open,
+    encoder: &Encoder,
+    context: usize,
+) -> Result<usize, Failure> {
+    let prompt = match &open.prompt {
+        Prompt::Raw(text) => text.len(),
+        Prompt::Messages(messages) => {
+            messages.iter().map(|message| message.role.len() + message.content.len()).sum()
+        }
+    };
+    encoder.check_bytes(prompt, context)?;
+    encoder.check_bytes(open.committed.len(), context)?;
+    Ok(prompt + open.committed.len())
+}
+
+/// Encodes what a session begins with.
+///
+/// # Errors
+/// As [`encode`]; [`Code::InvalidArgument`] for an empty prompt, [`Code::ContextTooLong`] where the text does not fit.
+pub(crate) fn begin(
+    prompt: &Prompt,
+    start: ThoughtStart,
+    committed: &str,
+    encoder: &Encoder,
+    context: usize,
+) -> Result<Beginning, Failure> {
+    let (prompt, thought) = encode(prompt, start, encoder, context)?;
+    if prompt.is_empty() {
+        let message = "the prompt is empty; send at least one character";
+        return Err(Failure::new(Code::InvalidArgument, message));
+    }
+    check_fits(prompt.len(), context, "the prompt")?;
+    let committed = Tail::new(prompt.len(), thought).joined(committed, context, encoder)?;
+    Ok(Beginning { prompt, committed })
+}
 
 /// The tokens of a prompt for a model with this context, in tokens, and how far the answer's thought is behind it: a
 /// raw prompt as it is, messages through the model's chat template, with the thought as it is asked for.
@@ -12,21 +65,20 @@ use crate::session_text::{cannot_encode, check_encodable};
 /// # Errors
 /// [`Code::Template`] when the model has no usable template or it refuses the messages, [`Code::ContextTooLong`] when
 /// the prompt surely does not fit, [`Code::InvalidArgument`] when it cannot be encoded.
-pub(crate) fn encode(
+fn encode(
     prompt: &Prompt,
     start: ThoughtStart,
-    tokenizer: &Tokenizer,
+    encoder: &Encoder,
     context: usize,
 ) -> Result<(Vec<u32>, Thought), Failure> {
     match prompt {
         Prompt::Raw(text) => {
-            check_encodable(text, context, tokenizer)?;
-            let ids = tokenizer.encode_raw_prompt(text).map_err(cannot_encode)?;
-            Ok((ids, Thought::Unopened))
+            encoder.check_bytes(text.len(), context)?;
+            Ok((encoder.raw_prompt(text)?, Thought::Unopened))
         }
         Prompt::Messages(messages) => {
             let messages = messages.iter().map(|one| (one.role.as_str(), one.content.as_str()));
-            let template = tokenizer.template();
+            let template = encoder.tokenizer().template();
             let thought = match start {
                 ThoughtStart::Unknown => template.thought(),
                 ThoughtStart::Unopened => Thought::Unopened,
@@ -36,9 +88,8 @@ pub(crate) fn encode(
             let rendered = template.render_to(messages, thought);
             let rendered =
                 rendered.map_err(|error| Failure::new(Code::Template, error.to_string()))?;
-            check_encodable(&rendered, context, tokenizer)?;
-            let ids = tokenizer.encode_prompt(&rendered).map_err(cannot_encode)?;
-            Ok((ids, thought))
+            encoder.check_bytes(rendered.len(), context)?;
+            Ok((encoder.rendered(&rendered)?, thought))
         }
     }
 }
@@ -56,12 +107,14 @@ pub(crate) fn thought_start(tokenizer: &Tokenizer) -> ThoughtStart {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use text::{GgufMetadata, GgufValue};
-    use thinking::thinker::Message;
+    use thinking::thinker::{Message, Sampling};
 
     /// A tokenizer with the tokens of "a" to "e", a control token, and this template.
-    fn tokenizer(template: Option<&str>) -> Tokenizer {
+    fn encoder(template: Option<&str>) -> Encoder {
         let string = |text: &str| GgufValue::String(text.to_owned());
         let tokens = ["a", "b", "c", "d", "e", "<|end|>", "<", "|", ">", "n"].map(string);
         let types = [1, 1, 1, 1, 1, 3, 1, 1, 1, 1].map(GgufValue::Integer);
@@ -72,11 +125,11 @@ mod tests {
             ("tokenizer.ggml.merges".to_owned(), GgufValue::Array(Vec::new())),
         ]);
         metadata.extend(template.map(|it| ("tokenizer.chat_template".to_owned(), string(it))));
-        Tokenizer::from_gguf(&metadata).unwrap()
+        Encoder::new(Tokenizer::from_gguf(&metadata).unwrap(), Arc::default())
     }
 
     fn tokens(template: Option<&str>, prompt: &Prompt) -> Result<Vec<u32>, Failure> {
-        let encoded = encode(prompt, ThoughtStart::Unknown, &tokenizer(template), 100);
+        let encoded = encode(prompt, ThoughtStart::Unknown, &encoder(template), 100);
         encoded.map(|(ids, _)| ids)
     }
 
@@ -114,12 +167,27 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_that_cannot_fit_is_not_encoded() {
-        let tokenizer = tokenizer(Some("{{ messages[0].content }}"));
-        let long = "a".repeat(tokenizer.most_bytes(100) + 1);
-        for prompt in [user(&long), Prompt::Raw(long)] {
-            let failure = encode(&prompt, ThoughtStart::Unknown, &tokenizer, 100).unwrap_err();
+    fn a_prompt_that_cannot_fit_is_neither_rendered_nor_encoded() {
+        let encoder = encoder(Some("{{ raise_exception('rendered') }}"));
+        let long = "a".repeat(encoder.tokenizer().most_bytes(100) + 1);
+        let open = |prompt, committed: &str| Open {
+            question_id: String::new(),
+            prompt,
+            committed: committed.into(),
+            sampling: Sampling::default(),
+            deadline: None,
+            thought: ThoughtStart::Unknown,
+        };
+        for open in
+            [open(user(&long), ""), open(Prompt::Raw(long.clone()), ""), open(user(""), &long)]
+        {
+            let failure = check_bytes(&open, &encoder, 100).unwrap_err();
             assert_eq!(failure.code, Code::ContextTooLong);
         }
+        assert_eq!(check_bytes(&open(user("ab"), "c"), &encoder, 100), Ok(7));
+        // What a template makes of little is too much only then.
+        let doubled = self::encoder(Some("{{ messages[0].content * 2 }}"));
+        let failure = encode(&user(&long[1..]), ThoughtStart::Unknown, &doubled, 100).unwrap_err();
+        assert_eq!(failure.code, Code::ContextTooLong);
     }
 }

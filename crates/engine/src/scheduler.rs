@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use thinking::thinker::{Code, Failure, SessionServer};
+use thinking::thinker::{ClientId, Code, Failure, SessionServer};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -41,11 +41,17 @@ const IDLE_TURN: Duration = Duration::from_secs(1);
 /// Sessions beside the open ones that may wait for their first command.
 const UNOPENED: usize = 256;
 
+/// A session that was started.
+pub(crate) struct Arrival {
+    pub(crate) client: ClientId,
+    pub(crate) server: SessionServer,
+}
+
 /// Runs sessions until no more can come.
 pub(crate) struct Scheduler {
     host: ModelHost,
     kv: KvStore,
-    arrivals: mpsc::Receiver<SessionServer>,
+    arrivals: mpsc::Receiver<Arrival>,
     /// In the order in which they came.
     sessions: Vec<ActiveSession>,
     turn: u64,
@@ -74,11 +80,7 @@ impl Wake for WakeThread {
 }
 
 impl Scheduler {
-    pub(crate) fn new(
-        host: ModelHost,
-        kv: KvStore,
-        arrivals: mpsc::Receiver<SessionServer>,
-    ) -> Self {
+    pub(crate) fn new(host: ModelHost, kv: KvStore, arrivals: mpsc::Receiver<Arrival>) -> Self {
         Scheduler { host, kv, arrivals, sessions: Vec::new(), turn: 0, rotation: 0 }
     }
 
@@ -137,8 +139,8 @@ impl Scheduler {
     fn admit(&mut self, context: &mut Context<'_>) -> bool {
         loop {
             match self.arrivals.poll_recv(context) {
-                Poll::Ready(Some(server)) => {
-                    let mut session = ActiveSession::new(server);
+                Poll::Ready(Some(Arrival { client, server })) => {
+                    let mut session = ActiveSession::new(client, server);
                     if self.sessions.len() >= self.host.max_sessions + UNOPENED {
                         let message = "too many sessions that were never opened; try again later";
                         session.fail(Failure::new(Code::Overloaded, message));
@@ -288,3 +290,6 @@ fn forward(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,26 +5,29 @@
 //! or talks to anybody: that is [`crate::scheduler`]'s part. What happens while a proposal is being
 //! made is in [`crate::proposal`].
 
-use text::{Thought, Tokenizer, TokenizerError};
-use thinking::thinker::{Append, Code, Failure};
+use text::Tokenizer;
+use thinking::thinker::{Append, ClientId, Failure};
 
 use crate::{
+    encoder::Encoder,
     kv::KvStore,
     model::{BLOCK, BatchRow, KvCache, WantedLogits},
+    prompt::Beginning,
     proposal::OwnTokens,
+    tail::{Joined, Tail},
 };
+
+/// A text that is not longer is encoded at once, by the engine's thread: that takes less than a step of decoding.
+const SHORT_BYTES: usize = 512;
 
 /// The tokens of one session's text and their cache.
 #[derive(Debug)]
 pub(crate) struct SessionText {
+    /// Whose beginnings it may share.
+    client: ClientId,
     /// Prompt, committed text and open proposal.
     tokens: Vec<u32>,
-    /// The end of a run of text that others wrote, which further text may still encode anew.
-    tail: String,
-    /// Where the tail's tokens begin.
-    tail_start: usize,
-    /// How far the answer's thought is before the tail.
-    thought: Thought,
+    tail: Tail,
     cache: KvCache,
     /// How many of the first tokens have been entered in the store.
     shared: usize,
@@ -39,51 +42,84 @@ pub(crate) struct SessionText {
 }
 
 impl SessionText {
-    /// A session whose prompt is these tokens, and leaves the answer's thought so far; nothing is computed yet.
+    /// A session that begins so; nothing is computed yet.
     pub(crate) fn new(
-        prompt: Vec<u32>,
-        thought: Thought,
+        client: ClientId,
+        beginning: Beginning,
         cache: KvCache,
         context: usize,
-    ) -> Result<Self, Failure> {
-        if prompt.is_empty() {
-            let message = "the prompt is empty; send at least one character";
-            return Err(Failure::new(Code::InvalidArgument, message));
-        }
-        let session = SessionText {
-            tail: String::new(),
-            tail_start: prompt.len(),
+    ) -> Self {
+        let Beginning { mut prompt, committed: Joined { ids, tail, .. } } = beginning;
+        prompt.extend_from_slice(&ids);
+        SessionText {
+            client,
             tokens: prompt,
-            thought,
+            tail,
             cache,
             shared: 0,
             evicted: None,
             logits: None,
             context,
             drifted_appends: 0,
-        };
-        session.check_fits(session.tokens.len(), "the prompt")?;
-        Ok(session)
+        }
     }
 
-    /// Adds committed text that somebody else wrote. Returns how many tokens it took. On an error
-    /// nothing has changed.
-    pub(crate) fn append(
+    /// Adds committed text that somebody else wrote where its tokens are given and spell it. Returns how many they are;
+    /// `None`: it must be encoded.
+    fn append_ids(&mut self, append: &Append, tokenizer: &Tokenizer) -> Option<u32> {
+        let Append { text, token_ids } = append;
+        let fits = self.tokens.len() + token_ids.len() <= self.context;
+        if token_ids.is_empty() || !fits || !tokenizer.spells(token_ids, text) {
+            return None;
+        }
+        self.tokens.extend_from_slice(token_ids);
+        self.logits = None;
+        self.tail.fix(text, self.tokens.len());
+        Some(token_ids.len() as u32)
+    }
+
+    /// Adds committed text that somebody else wrote where that takes no longer than a step of decoding: its tokens are
+    /// given, or it is short. Returns how many tokens it took; `None`: it is long, and nothing has changed. Neither has
+    /// on an error.
+    pub(crate) fn append_at_once(
         &mut self,
         append: &Append,
-        tokenizer: &Tokenizer,
-    ) -> Result<u32, Failure> {
-        let before = self.tokens.len();
-        if !append.token_ids.is_empty() && tokenizer.spells(&append.token_ids, &append.text) {
-            self.check_fits(before + append.token_ids.len(), "the text")?;
-            self.tokens.extend_from_slice(&append.token_ids);
-            self.logits = None;
-            self.fix_tail(&append.text);
-        } else {
-            self.encode_tail(&append.text, tokenizer)?;
-            self.drifted_appends += u32::from(!append.token_ids.is_empty());
+        encoder: &Encoder,
+    ) -> Result<Option<u32>, Failure> {
+        if let Some(tokens) = self.append_ids(append, encoder.tokenizer()) {
+            return Ok(Some(tokens));
         }
-        Ok(self.tokens.len().saturating_sub(before) as u32)
+        let Append { text, token_ids } = append;
+        if text.is_empty() {
+            return Ok(Some(0));
+        }
+        if text.len() > SHORT_BYTES {
+            return Ok(None);
+        }
+        let joined = self.tail_for(text, encoder)?.joined(text, self.context, encoder)?;
+        Ok(Some(self.append(joined, !token_ids.is_empty())))
+    }
+
+    /// The text that others wrote last, to encode more behind it; refuses what cannot fit.
+    pub(crate) fn tail_for(&self, text: &str, encoder: &Encoder) -> Result<Tail, Failure> {
+        encoder.check_bytes(text.len(), self.context.saturating_sub(self.tail.start()))?;
+        Ok(self.tail.clone())
+    }
+
+    /// Adds committed text that was encoded behind the tail. Returns how many tokens it took. Tokens that stay the same
+    /// stay in the cache.
+    pub(crate) fn append(&mut self, joined: Joined, is_drifted: bool) -> u32 {
+        let before = self.tokens.len();
+        self.drifted_appends += u32::from(is_drifted);
+        let old = &self.tokens[joined.start..];
+        let same = old.iter().zip(&joined.ids).take_while(|(old, new)| old == new).count();
+        self.cut(joined.start + same);
+        if joined.ids.len() > same {
+            self.tokens.extend_from_slice(&joined.ids[same..]);
+            self.logits = None;
+        }
+        self.tail = joined.tail;
+        self.tokens.len().saturating_sub(before) as u32
     }
 
     /// Keeps this beginning of a proposal and forgets the rest. Returns how many tokens it takes.
@@ -91,48 +127,20 @@ impl SessionText {
         &mut self,
         own: &OwnTokens,
         kept: &str,
-        tokenizer: &Tokenizer,
+        encoder: &Encoder,
     ) -> Result<u32, Failure> {
         let (whole_tokens, whole_bytes) = own.whole(kept.len());
         self.cut(own.start() + whole_tokens);
         if whole_tokens > 0 {
-            self.fix_tail(&kept[..whole_bytes]);
+            self.tail.fix(&kept[..whole_bytes], self.tokens.len());
         }
         // A token that was cut in two is encoded again from what is left of it.
-        self.encode_tail(&kept[whole_bytes..], tokenizer)?;
+        let rest = &kept[whole_bytes..];
+        if !rest.is_empty() {
+            let joined = self.tail_for(rest, encoder)?.joined(rest, self.context, encoder)?;
+            self.append(joined, false);
+        }
         Ok(self.tokens.len().saturating_sub(own.start()) as u32)
-    }
-
-    /// The tokens before here will not be encoded anew; the last of them are those of `text`.
-    fn fix_tail(&mut self, text: &str) {
-        self.tail.push_str(text);
-        self.thought = self.thought.after(&self.tail);
-        self.tail.clear();
-        self.tail_start = self.tokens.len();
-    }
-
-    /// Encodes the tail together with more text. Tokens that stay the same stay in the cache.
-    fn encode_tail(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), Failure> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        let joined = format!("{}{text}", self.tail);
-        let room = self.context.saturating_sub(self.tail_start);
-        check_encodable(&joined, room, tokenizer)?;
-        let encoded = tokenizer.encode_committed(&joined, self.thought).map_err(cannot_encode)?;
-        self.check_fits(self.tail_start + encoded.ids.len(), "the text")?;
-        let old = &self.tokens[self.tail_start..];
-        let same = old.iter().zip(&encoded.ids).take_while(|(old, new)| old == new).count();
-        self.cut(self.tail_start + same);
-        if encoded.ids.len() > same {
-            self.tokens.extend_from_slice(&encoded.ids[same..]);
-            self.logits = None;
-        }
-        let (bytes, tokens) = frozen(&joined, &encoded.spans);
-        self.tail_start += tokens;
-        self.thought = self.thought.after(&joined[..bytes]);
-        self.tail = joined[bytes..].to_owned();
-        Ok(())
     }
 
     /// Forgets every token from here on, in the cache too.
@@ -144,18 +152,6 @@ impl SessionText {
         self.cache.truncate(len);
         self.shared = self.shared.min(len);
         self.evicted = self.evicted.map(|evicted| evicted.min(len));
-    }
-
-    fn check_fits(&self, tokens: usize, what: &str) -> Result<(), Failure> {
-        if tokens <= self.context {
-            return Ok(());
-        }
-        let message = format!(
-            "{what} makes the session {tokens} tokens long, the model's context holds {}; shorten \
-             it or use a model with a longer context",
-            self.context
-        );
-        Err(Failure::new(Code::ContextTooLong, message))
     }
 
     /// Adds a token that this model made.
@@ -186,16 +182,16 @@ impl SessionText {
         BatchRow { tokens: &self.tokens[start..end], cache: &mut self.cache, logits }
     }
 
-    /// Begins with what others computed of the same tokens. Returns how many tokens that is.
+    /// Begins with what the client's other sessions computed of the same tokens. Returns how many tokens that is.
     pub(crate) fn adopt(&mut self, kv: &mut KvStore) -> usize {
-        self.shared = kv.adopt(&self.tokens, &mut self.cache);
+        self.shared = kv.adopt(self.client, &self.tokens, &mut self.cache);
         self.shared
     }
 
-    /// Lets others begin with the committed text that is computed.
+    /// Lets the client's other sessions begin with the committed text that is computed.
     pub(crate) fn share(&mut self, kv: &mut KvStore) {
         if self.cache.len() / BLOCK > self.shared / BLOCK {
-            kv.share(&self.tokens, &mut self.cache);
+            kv.share(self.client, &self.tokens, &mut self.cache);
             self.shared = self.cache.len();
         }
     }
@@ -267,79 +263,5 @@ impl SessionText {
     /// Appends whose token ids did not spell their text.
     pub(crate) fn drifted_appends(&self) -> u32 {
         self.drifted_appends
-    }
-}
-
-pub(crate) fn cannot_encode(error: TokenizerError) -> Failure {
-    Failure::new(Code::InvalidArgument, error.to_string())
-}
-
-/// Refuses a text that cannot fit into `room_tokens` however it is encoded, before it is encoded:
-/// megabytes would hold up every other session.
-///
-/// # Errors
-/// [`Code::ContextTooLong`].
-pub(crate) fn check_encodable(
-    text: &str,
-    room_tokens: usize,
-    tokenizer: &Tokenizer,
-) -> Result<(), Failure> {
-    let most = tokenizer.most_bytes(room_tokens);
-    if text.len() <= most {
-        return Ok(());
-    }
-    let message = format!(
-        "a text of {} bytes does not fit, the {room_tokens} tokens left of the model's context \
-         hold at most {most}; shorten it or use a model with a longer context",
-        text.len()
-    );
-    Err(Failure::new(Code::ContextTooLong, message))
-}
-
-/// The longest beginning of a text that encodes the same whatever follows the text: up to the last
-/// space that follows something else than white space, where every supported tokenizer begins anew.
-/// Returns its bytes and its tokens.
-fn frozen(text: &str, spans: &[(usize, usize)]) -> (usize, usize) {
-    let mut edges = text
-        .match_indices(' ')
-        .map(|(at, _)| at)
-        .filter(|&at| text[..at].chars().next_back().is_some_and(|before| !before.is_whitespace()));
-    let mut found = (0, 0);
-    while let Some(edge) = edges.next_back() {
-        let tokens = spans.partition_point(|&(_, end)| end <= edge);
-        // A token across the edge would mean that the tokenizer does not begin anew there.
-        if spans.get(tokens).is_none_or(|&(start, _)| start >= edge) {
-            found = (edge, tokens);
-            break;
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::frozen;
-
-    #[test]
-    fn the_frozen_part_ends_before_the_last_word() {
-        let words = |text: &str| -> Vec<(usize, usize)> {
-            // One token per word with its space, as byte-level tokenizers give them.
-            let mut starts: Vec<usize> = text.match_indices(' ').map(|(at, _)| at).collect();
-            starts.insert(0, 0);
-            let ends = starts[1..].iter().copied().chain([text.len()]);
-            starts.iter().copied().zip(ends.collect::<Vec<_>>()).collect()
-        };
-        for (text, expected) in [
-            ("", (0, 0)),
-            ("one", (0, 0)),
-            ("one two", (3, 1)),
-            ("one two ", (7, 2)),
-            ("a\n b", (0, 0)),
-        ] {
-            assert_eq!(frozen(text, &words(text)), expected, "{text:?}");
-        }
-        // A token that reaches over the edge moves the edge back.
-        assert_eq!(frozen("a b c", &[(0, 1), (1, 5)]), (1, 1));
-        assert_eq!(frozen("a b", &[(0, 3)]), (0, 0));
     }
 }

@@ -5,11 +5,11 @@
 
 mod common;
 
-use common::{Caller, ask, engine, fixture, open};
+use common::{Caller, ask, engine, fixture, machine, open};
 use engine::{Engine, EngineOptions, LoadError, LoadOptions};
 use futures_util::future::join_all;
 use proptest::{prelude::*, test_runner::Config};
-use thinking::thinker::{Command, Finished};
+use thinking::thinker::{ClientId, Command, Event, Finished, Thinker as _};
 
 /// Room for one session of 256 tokens.
 const TIGHT: EngineOptions = EngineOptions {
@@ -18,6 +18,7 @@ const TIGHT: EngineOptions = EngineOptions {
     prefill_chunk_tokens: 24,
     context_tokens: Some(256),
     kv_memory_bytes: Some(9 * 8192),
+    memory_root: None,
     deadline_grace: std::time::Duration::from_secs(10),
 };
 
@@ -47,6 +48,24 @@ async fn a_question_asked_again_finds_its_beginning_computed() {
     first.commit(3).await;
     assert_eq!(first.propose(ask(27)).await.text, expected[3..]);
     assert_eq!(engine.kv_usage().evicted_tokens, 0);
+}
+
+#[tokio::test]
+async fn clients_do_not_learn_what_others_asked() {
+    let engine = engine("tiny-llama", EngineOptions::default());
+    let text = "So we go on and on, step by step. ".repeat(4);
+    let mut seen = Vec::new();
+    for client in [1, 1, 2, 2, 1] {
+        let mut caller = Caller(engine.session_of(ClientId(client)));
+        caller.send(Command::Open(open(&text))).await;
+        let Some(Event::Opened(opened)) = caller.next().await else { panic!("no session") };
+        let computed = caller.warmed().await.prefill_tokens;
+        seen.push((opened.cached_tokens > 0, computed));
+    }
+    // What is told, and what there was to compute, which takes its time.
+    let (first, again) = (seen[0], seen[1]);
+    assert!(!first.0 && again.0 && again.1 < 33, "{seen:?}");
+    assert_eq!(seen, [first, again, first, again, again]);
 }
 
 #[tokio::test]
@@ -115,6 +134,31 @@ fn a_budget_that_holds_no_session_is_refused() {
         line.contains("64.0 KiB") && line.contains("72.0 KiB") && line.contains("256"),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn caches_never_take_more_than_the_machine_has() {
+    // tiny-llama's context is 1024 tokens: 33 blocks of 8 KiB.
+    for (asked, budget_bytes, context) in [(None, 48 << 10, 160), (Some(1 << 40), 84 << 10, 288)] {
+        let machine = machine(96);
+        let options = EngineOptions {
+            context_tokens: None,
+            kv_memory_bytes: asked,
+            memory_root: Some(machine.path().to_owned()),
+            ..TIGHT
+        };
+        let engine = engine("tiny-llama", options);
+        assert_eq!(engine.card().context_tokens, context);
+        assert!(engine.notes().iter().any(|note| note.contains("cut from 1024 tokens")));
+        let text = "So we go on and on. ".repeat(6);
+        for number in 0..8 {
+            let (mut caller, ..) = Caller::open(&engine, open(&format!("{number}{text}"))).await;
+            caller.propose(ask(4)).await;
+            let usage = engine.kv_usage();
+            assert_eq!(usage.budget_bytes, budget_bytes);
+            assert!(usage.held_bytes <= budget_bytes, "{usage:?}");
+        }
+    }
 }
 
 /// What a caller does next.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -68,14 +70,19 @@ fn with_setting(key: &str, value: Option<Json>) -> LoadError {
 
 #[test]
 fn a_model_larger_than_the_memory_is_refused_before_it_is_read() {
-    let options = LoadOptions { memory_bytes: Some(2048), ..LoadOptions::default() };
+    let machine = common::machine(2);
+    let options =
+        LoadOptions { memory_root: Some(machine.path().to_owned()), ..LoadOptions::default() };
     let path = fixture("qwen2-gqa");
     let mut read = 0;
     let error =
         load_model(&path.as_path().into(), &options, &mut |progress| read = progress.done_bytes);
     let error = error.expect_err("loaded");
     assert!(matches!(error, LoadError::TooLarge { .. }));
-    assert_says(&error, &["qwen2-gqa takes ", "KiB of memory, 2.0 KiB are free; "]);
+    assert_says(
+        &error,
+        &["qwen2-gqa takes ", "KiB of memory, more than the 2.0 KiB left in the machine; "],
+    );
     assert_eq!(read, 0);
 }
 

@@ -76,7 +76,7 @@ pub struct NodeArgs {
     pub threads: Option<u16>,
 
     /// Longest session in tokens, prompt and answer together; never more than the model's own
-    /// context. Less takes less memory.
+    /// context. Less takes less memory. [default: the model's context, or as much as there is memory for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..))]
     pub context: Option<u32>,
 
@@ -89,9 +89,16 @@ pub struct NodeArgs {
     )]
     pub max_sessions: u32,
 
+    /// Connections at a time. Where they are all taken, one that has made no call yet gives way to the next, and if
+    /// there is none the next is closed. A client needs one, however many sessions it has. One that makes no call
+    /// within 20s is closed, and so is one that had no session for 5 minutes. [default: 100 more than --max-sessions]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: Option<u32>,
+
     /// Memory for the sessions' caches of keys and values, such as 2GiB or 512MiB. When it is used up,
-    /// a session that waits for its caller gives its cache to others and computes it again later.
-    /// [default: enough for all sessions at full length, but at most half of the free memory]
+    /// a session that waits for its caller gives its cache to others and computes it again later. Never
+    /// more than seven eighths of what the machine has available and the node's memory groups (cgroups)
+    /// have left. [default: enough for all sessions at full length, but at most half of what is left]
     #[arg(long, value_name = "SIZE", env = "SPECTHINK_KV_MEMORY")]
     pub kv_memory: Option<ByteSize>,
 

@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub file: Option<String>,
     /// Where a model that is a name comes from.
     pub hub: Hub,
+    /// The repository of the tokenizer of a server's model, where it is not here.
+    pub tokenizer: Option<ModelName>,
     /// The address to listen on, `HOST:PORT`.
     pub listen: String,
     /// What the model is called towards clients.
@@ -149,6 +151,7 @@ impl NodeConfig {
             model,
             file: None,
             hub: Hub::from_vars(|_| None),
+            tokenizer: None,
             listen: "127.0.0.1:0".to_owned(),
             name: None,
             device: DeviceChoice::Cpu,
@@ -169,10 +172,13 @@ impl NodeConfig {
         var: impl Fn(&str) -> Option<OsString>,
     ) -> Result<NodeConfig, NodeError> {
         let upstream = args.upstream.clone().config(&var)?;
+        let tokenizer = args.upstream.tokenizer.as_deref().map(tokenizer).transpose()?;
+        let (tokenizer_path, tokenizer) = tokenizer.unwrap_or_default();
         let model = match (upstream, &args.model) {
             (Some(mut upstream), _) => {
                 upstream.card_name = args.name.clone();
                 upstream.context_tokens = args.context;
+                upstream.tokenizer = tokenizer_path;
                 upstream.insecure = args.insecure;
                 ModelSource::Upstream(Box::new(upstream))
             }
@@ -208,6 +214,7 @@ impl NodeConfig {
             model,
             file: args.file,
             hub,
+            tokenizer,
             listen,
             name: args.name,
             device: args.device.parse()?,
@@ -220,6 +227,9 @@ impl NodeConfig {
                 insecure: args.insecure,
                 max_message_bytes: args.max_message_bytes as usize,
                 max_sessions: args.max_sessions,
+                max_connections: args
+                    .max_connections
+                    .unwrap_or(args.max_sessions + transport::SPARE_CONNECTIONS),
                 heartbeat,
                 drain: args.drain.into(),
                 ..ServerConfig::new(ModelCard::default())
@@ -250,6 +260,23 @@ fn builtin(defaults: &Defaults, args: &NodeArgs) -> Result<ModelSource, NodeErro
         NodeArgs { revision: Some(_), .. } => usage(with("--revision")),
         _ => Ok(ModelSource::Builtin(model)),
     }
+}
+
+/// A tokenizer that is there, or the name of the repository that it is in.
+fn tokenizer(text: &str) -> Result<(Option<PathBuf>, Option<ModelName>), NodeError> {
+    let path = Path::new(text);
+    if path.exists() {
+        return Ok((Some(path.to_owned()), None));
+    }
+    let name = text.parse().ok().filter(|_| !text.ends_with(".json"));
+    let name = name.ok_or_else(|| {
+        NodeError::Usage(format!(
+            "--tokenizer '{}' is no file or folder that is there, and no name: give the path of tokenizer.json, or \
+             OWNER/NAME",
+            text.escape_debug()
+        ))
+    })?;
+    Ok((None, Some(name)))
 }
 
 /// What is there is a path. What is not there, and could be one, is a name.
@@ -362,6 +389,7 @@ mod tests {
         let given = ["--upstream", "http://127.0.0.1:8000", "--upstream-model", "big"];
         let more = ["--upstream-kind", "vllm", "--name", "large", "--context", "4096"];
         let line = [&given[..], &more, &["--upstream-token-file", key]].concat();
+        let line = [&line[..], &["--upstream-keep-warm", "off"]].concat();
         let ModelSource::Upstream(upstream) = config(&FULL, &line).unwrap().model else {
             panic!("{line:?}")
         };
@@ -375,6 +403,18 @@ mod tests {
             (Some("large"), Some(4096))
         );
         assert_eq!(upstream.key, Some(ApiKey::new("secret")));
+        assert_eq!(upstream.keep_warm, Some(false));
+        let tokenizer = |text: &str| {
+            let config = config(&FULL, &[&given[..2], &["--tokenizer", text]].concat())?;
+            let ModelSource::Upstream(upstream) = config.model else { panic!("{text}") };
+            Ok::<_, NodeError>((upstream.tokenizer, config.tokenizer.map(|name| name.to_string())))
+        };
+        assert_eq!(tokenizer(key).unwrap(), (Some(PathBuf::from(key)), None), "it is there");
+        assert_eq!(tokenizer("a/b@c").unwrap(), (None, Some("a/b@c".to_owned())));
+        for none in ["none/tokenizer.json", "none"] {
+            let line = tokenizer(none).unwrap_err().to_string();
+            assert!(line.contains(none) && line.contains("OWNER/NAME"), "{line}");
+        }
         let refused = |more: &[&str]| {
             let line = [&["node"], &given[..2], more].concat().into_iter().map(OsString::from);
             NodeArgs::parse_with(&FULL, line).unwrap_err().to_string()
@@ -395,6 +435,14 @@ mod tests {
         let line = ["node", "--heartbeat", "0"].map(OsString::from);
         let refused = NodeArgs::parse_with(&FULL, line).unwrap_err().to_string();
         assert!(refused.contains("above zero"), "{refused}");
+    }
+
+    #[test]
+    fn there_are_more_connections_than_sessions_unless_it_is_said() {
+        let connections = |args: &[&str]| config(&FULL, args).unwrap().server.max_connections;
+        assert_eq!(connections(&[]), 116);
+        assert_eq!(connections(&["--max-sessions", "500"]), 600);
+        assert_eq!(connections(&["--max-sessions", "500", "--max-connections", "4"]), 4);
     }
 
     #[test]

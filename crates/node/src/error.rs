@@ -206,7 +206,9 @@ fn load_exit(error: &LoadError) -> NodeExit {
         LoadError::Quantisation { .. } => NodeExit::Quantisation,
         LoadError::Tokenizer(_) => NodeExit::Tokenizer,
         LoadError::Options(_) => NodeExit::Usage,
-        LoadError::Device { .. } | LoadError::TooLarge { .. } => NodeExit::Device,
+        LoadError::Device { .. }
+        | LoadError::TooLarge { .. }
+        | LoadError::SessionTooLarge { .. } => NodeExit::Device,
         _ => NodeExit::ModelUnreadable,
     }
 }

@@ -54,7 +54,12 @@ impl ReadyNode {
         }
         let (thinker, card): (Arc<dyn Thinker>, ModelCard) = match &config.model {
             ModelSource::Upstream(upstream) => {
-                let (upstream, card) = reach(upstream, console).await?;
+                let mut upstream = UpstreamConfig::clone(upstream);
+                if let Some(name) = &config.tokenizer {
+                    let tokenizer = config.hub.fetch_tokenizer(name, console).await?;
+                    upstream.tokenizer = Some(tokenizer);
+                }
+                let (upstream, card) = reach(&upstream, console).await?;
                 (Arc::new(upstream), card)
             }
             _ => {
@@ -233,7 +238,7 @@ async fn load(
         kv_memory_bytes: config.kv_memory_bytes,
         ..EngineOptions::default()
     };
-    let load = LoadOptions { dtype: config.dtype.map(dtype), device, memory_bytes: None };
+    let load = LoadOptions { dtype: config.dtype.map(dtype), device, memory_root: None };
     let console = console.clone();
     // Reads files and computes: nothing for the threads that serve.
     let task = tokio::task::spawn_blocking(move || {
@@ -269,8 +274,9 @@ fn say(card: &ModelCard, loaded: &Loaded, console: &Console) {
         count(card.parameters),
         card.quantisation,
     ));
+    let left = loaded.engine.memory().map(|usable| format!(" of the {usable}")).unwrap_or_default();
     console.fact(&format!(
-        "memory: weights {}, caches up to {}, each session up to {} ({} a token)",
+        "memory: weights {}, caches up to {}{left}, each session up to {} ({} a token)",
         bytes(loaded.weight_bytes),
         bytes(loaded.engine.kv_usage().budget_bytes),
         bytes(cache),

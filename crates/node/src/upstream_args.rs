@@ -20,7 +20,7 @@ pub struct UpstreamArgs {
         value_name = "URL",
         env = "SPECTHINK_UPSTREAM",
         value_parser = address,
-        conflicts_with_all = ["model", "file", "revision", "offline", "dtype", "kv_memory", "threads"],
+        conflicts_with_all = ["model", "file", "revision", "dtype", "kv_memory", "threads"],
         help_heading = "Upstream"
     )]
     pub upstream: Option<UpstreamAddress>,
@@ -29,7 +29,7 @@ pub struct UpstreamArgs {
     #[arg(long, value_name = "NAME", requires = "upstream", help_heading = "Upstream")]
     pub upstream_model: Option<String>,
 
-    /// What the server is: llama-cpp, vllm or completions. [default: it is asked]
+    /// What the server is: llama-cpp, vllm, sglang, ollama or completions. [default: it is asked]
     #[arg(long, value_name = "KIND", requires = "upstream", help_heading = "Upstream")]
     pub upstream_kind: Option<ServerKind>,
 
@@ -37,13 +37,26 @@ pub struct UpstreamArgs {
     #[arg(long, value_name = "FILE", requires = "upstream", help_heading = "Upstream")]
     pub upstream_token_file: Option<PathBuf>,
 
-    /// The tokenizer.json of the server's model, or the folder that holds it: for servers that cannot render messages.
-    #[arg(long, value_name = "PATH", requires = "upstream", help_heading = "Upstream")]
-    pub tokenizer: Option<PathBuf>,
+    /// The tokenizer of the server's model: tokenizer.json or the folder that holds it, or the name of a Hugging Face
+    /// repository, of which only these files are downloaded. For servers that cannot render messages; and for a model
+    /// that shares its tokenizer with the other side's, so that tokens travel.
+    #[arg(long, value_name = "PATH|NAME", requires = "upstream", help_heading = "Upstream")]
+    pub tokenizer: Option<String>,
 
     /// Leave out how tokens are to be drawn where the server does not know it, instead of refusing it.
     #[arg(long, requires = "upstream", help_heading = "Upstream")]
     pub upstream_lenient: bool,
+
+    /// Have text of the other side computed ahead of a takeover: on or off. [default: on, but off for completions,
+    /// where prompts may cost money]
+    #[arg(
+        long,
+        value_name = "on|off",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        requires = "upstream",
+        help_heading = "Upstream"
+    )]
+    pub upstream_keep_warm: Option<bool>,
 }
 
 fn address(text: &str) -> Result<UpstreamAddress, String> {
@@ -70,8 +83,8 @@ impl UpstreamArgs {
         config.key = token.map(|token| ApiKey::new(token.reveal()));
         config.model = self.upstream_model;
         config.kind = self.upstream_kind;
-        config.tokenizer = self.tokenizer;
         config.lenient = self.upstream_lenient;
+        config.keep_warm = self.upstream_keep_warm;
         Ok(Some(config))
     }
 }

@@ -456,3 +456,36 @@ async fn a_server_that_is_no_hub_is_told_apart() {
     let line = one_line(&bench.fetch(None, None).await.unwrap_err());
     assert!(line.contains("check HF_ENDPOINT"), "{line}");
 }
+
+#[tokio::test]
+async fn a_tokenizer_is_brought_without_the_weights() {
+    let bench = bench(&folder(), &["model.safetensors"]).await;
+    let name = ModelName { repo: REPO.to_owned(), revision: None };
+    let path = bench.hub.fetch_tokenizer(&name, &Console::silent()).await.unwrap();
+    let mut names: Vec<_> = fs::read_dir(&path).unwrap().flatten().map(|e| e.file_name()).collect();
+    names.sort();
+    let expected =
+        ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+    assert_eq!(names, expected);
+    let offline = Hub { offline: true, ..bench.hub.clone() };
+    assert_eq!(offline.fetch_tokenizer(&name, &Console::silent()).await.unwrap(), path);
+    let line = one_line(&offline.fetch(&name, None, &Console::silent()).await.unwrap_err());
+    assert!(line.contains("model.safetensors"), "{line}");
+}
+
+#[tokio::test]
+async fn a_tokenizer_leaves_a_model_in_the_cache_where_it_is() {
+    let bench = bench(&folder(), &[]).await;
+    let model = bench.fetch(None, None).await.unwrap();
+    let next = "d".repeat(40);
+    bench.fake.with(|state| {
+        let files = state.commits.values().next().unwrap().clone();
+        state.commits.insert(next.clone(), files);
+        state.revisions.insert("main".to_owned(), next.clone());
+    });
+    let name = ModelName { repo: REPO.to_owned(), revision: None };
+    let newer = bench.hub.fetch_tokenizer(&name, &Console::silent()).await.unwrap();
+    assert!(newer.ends_with(&next));
+    let offline = Hub { offline: true, ..bench.hub.clone() };
+    assert_eq!(offline.fetch(&name, None, &Console::silent()).await.unwrap(), model);
+}

@@ -196,7 +196,7 @@ impl Host {
     }
 
     fn open(&mut self, open: Open, now: Duration) -> Result<(), Failure> {
-        self.protocol.open(&open.committed)?;
+        self.protocol.open(&open)?;
         self.deadline = open.deadline.map(|left| now + left);
         self.tokens = self.model.prompt_tokens;
         let added = self.fit(&open.committed)?;

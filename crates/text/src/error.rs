@@ -54,6 +54,11 @@ pub enum TemplateError {
     /// The model has no chat template, or one that cannot be read; holds which.
     #[error("{0}; send a raw prompt or use an instruct or reasoning model")]
     Unusable(String),
+    /// The template takes more steps or memory than a context can need.
+    #[error(
+        "the model's chat template takes too many steps for these messages; send fewer or shorter ones, or a raw prompt"
+    )]
+    TooCostly,
     /// The template refuses these messages, or fails on them; holds why.
     #[error(
         "the model's chat template refuses the messages: {0}; change them or send a raw prompt"

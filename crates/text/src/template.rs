@@ -9,13 +9,16 @@ mod methods;
 
 use std::collections::BTreeMap;
 
-use minijinja::{Environment, Error, Value, context};
+use minijinja::{Environment, Error, ErrorKind, Value, context};
 
-use self::environment::{NAME, environment};
+use self::environment::{NAME, environment, fuel};
 use crate::{error::TemplateError, letters::ControlNames, thought::Thought};
 
 /// Messages that stand in no template, to find them in what it makes of them.
 const PROBES: [&str; 3] = ["probequestion", "probeanswer", "probenext"];
+
+/// The context, in tokens, that a template is rendered for until its model's is known.
+const USUAL_CONTEXT: usize = 32_768;
 
 /// Makes the prompts of one model.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ impl ChatTemplate {
     pub(crate) fn with_tokens(source: Option<&str>, tokens: BTreeMap<String, String>) -> Self {
         let environment = match source {
             None => Err("the model has no chat template".to_owned()),
-            Some(source) => environment(source).map_err(|error| {
+            Some(source) => environment(source, USUAL_CONTEXT).map_err(|error| {
                 format!("the model's chat template cannot be read ({})", one_line(&error))
             }),
         };
@@ -55,6 +58,14 @@ impl ChatTemplate {
     /// The same template, to which these names in messages are letters.
     pub(crate) fn with_control_names(self, names: ControlNames) -> Self {
         ChatTemplate { control_names: Some(names), ..self }
+    }
+
+    /// The same template, which may use up as much as a context of so many tokens can need.
+    pub(crate) fn for_context(mut self, tokens: usize) -> Self {
+        if let Ok(environment) = &mut self.environment {
+            environment.set_fuel(Some(fuel(tokens)));
+        }
+        self
     }
 
     /// Why messages cannot be taken, without how to fix it; `None` when they can.
@@ -133,7 +144,10 @@ impl ChatTemplate {
                 ..Value::from_pairs(self.tokens.iter().map(|(name, text)| (name.as_str(), text.as_str())))
             })
         });
-        rendered.map_err(|error| TemplateError::Refused(one_line(&error)))
+        rendered.map_err(|error| match error.kind() {
+            ErrorKind::OutOfFuel => TemplateError::TooCostly,
+            _ => TemplateError::Refused(one_line(&error)),
+        })
     }
 
     /// A message as templates see it.
@@ -204,13 +218,42 @@ mod tests {
             ("{{ messages | no_such_filter }}", "no_such_filter"),
             (
                 "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
-                "out of fuel",
+                "takes too many steps",
             ),
         ];
         for (source, expected) in cases {
             let message = rendered(source).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
             assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_a_template_may_use_up_grows_with_the_context() {
+        // About two steps a turn; and a text that is doubled over and over, of which a step makes megabytes.
+        let loops = |turns: u32| format!("{{% for a in range({turns}) %}}{{% endfor %}}");
+        let doubles = |times: u32| {
+            format!(
+                "{{% set ns = namespace(s='x') %}}{{% for a in range({times}) %}}\
+                 {{% set ns.s = ns.s + ns.s %}}{{% endfor %}}"
+            )
+        };
+        for (source, short, long) in [
+            (loops(10_000), true, true),
+            (loops(90_000), false, true),
+            (doubles(20), true, true),
+            (doubles(24), false, true),
+            (doubles(30), false, false),
+        ] {
+            for (tokens, expected) in [(512, short), (131_072, long)] {
+                let template = ChatTemplate::new(Some(&source), "", "").for_context(tokens);
+                let rendered = template.render([("user", "Hi")]);
+                match rendered {
+                    Ok(_) => assert!(expected, "{source} for {tokens}"),
+                    Err(TemplateError::TooCostly) => assert!(!expected, "{source} for {tokens}"),
+                    Err(error) => panic!("{error}"),
+                }
+            }
         }
     }
 

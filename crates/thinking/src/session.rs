@@ -2,7 +2,8 @@
 //!
 //! Points 1 to 5 of the contract in [`crate::thinker`] are the same for every Thinker, whatever
 //! makes its text. They stand here once: [`Protocol`] knows which command is allowed when and what
-//! it does to the committed text, [`ProposalRules`] knows what of a proposal may go out and when it
+//! it does to the committed text, [`limits`] say how much a command may ask for,
+//! [`ProposalRules`] knows what of a proposal may go out and when it
 //! ends. Both are pure: no channel, no clock, no tokenizer, no I/O.
 //!
 //! # What is left to a Thinker
@@ -48,7 +49,7 @@
 //!     let mut events = Vec::new();
 //!     match command {
 //!         Command::Open(open) => {
-//!             protocol.open(&open.committed)?;
+//!             protocol.open(&open)?;
 //!             let card = ModelCard::default();
 //!             events.push(Event::Opened(Opened { card, prompt_tokens: 0, cached_tokens: 0 }));
 //!             events.push(Event::Warmed(protocol.warmed()));
@@ -108,8 +109,11 @@
 //! # Ok::<(), Failure>(())
 //! ```
 
+pub mod limits;
 mod proposal;
 mod protocol;
+mod refusal;
 
 pub use proposal::ProposalRules;
-pub use protocol::{Protocol, Refusal};
+pub use protocol::Protocol;
+pub use refusal::Refusal;

@@ -54,6 +54,14 @@ pub trait Thinker: Send + Sync + 'static {
     /// command with [`Event::Failed`].
     fn session(&self) -> Session;
 
+    /// The same for one of several clients: sessions of one may share what was computed for them, and
+    /// those of two learn nothing of each other, from what they are told or from what is quick. Without
+    /// sharing there is nothing to do.
+    fn session_of(&self, client: ClientId) -> Session {
+        let _ = client;
+        self.session()
+    }
+
     /// How often its own loop has gone round, where it has one: the number grows while it computes, and while it has
     /// nothing to do for an open session, at least every few seconds. Whoever serves it to others tells by this
     /// whether it hangs.
@@ -67,13 +75,25 @@ pub trait Thinker: Send + Sync + 'static {
     }
 }
 
-/// Bytes that crossed the network to a Thinker, everything counted: text, framing, heartbeats, TLS.
+/// A client, as whoever serves a Thinker to others tells them apart. By default the process itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ClientId(pub u64);
+
+/// What crossed the network to a Thinker: of a node everything, with framing, heartbeats and TLS; of a server what HTTP
+/// writes, without TLS and what a stream is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Traffic {
     /// Towards it.
     pub sent_bytes: u64,
     /// From it.
     pub received_bytes: u64,
+    /// Requests to it, where each question takes many; 0 where it takes one stream.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub requests: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The caller's end of a session.
@@ -297,6 +317,9 @@ pub struct Finished {
     pub bytes: u64,
     /// Tokens that had to be prefilled before the first one could be made.
     pub prefill_tokens: u32,
+    /// Tokens that were found cached by requests of this session since its last proposal, where each request gives a
+    /// server the whole text; 0 of a Thinker that keeps its sessions itself.
+    pub cached_tokens: u32,
     /// Where the time went.
     pub timing: Timing,
 }

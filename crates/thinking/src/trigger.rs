@@ -7,7 +7,7 @@
 mod border;
 mod folding;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +140,9 @@ impl Matcher {
         let (delimiters, until) = (chars(&watch.delimiters), chars(&watch.until));
         let is_over = watch.until.iter().filter(not_empty).any(|text| committed.contains(text));
         let phrases = watch.phrases.into_iter().filter(|p| not_empty(&&p.text)).map(Folded::new);
+        // Of phrases that are the same the first listed wins: the others would only be compared.
+        let mut seen = HashSet::new();
+        let phrases = phrases.filter(|folded| seen.insert(folded.chars.clone()));
         let mut matcher = Matcher {
             phrases: phrases.collect(),
             window_chars: watch.window_chars as usize,

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use thinking::{
-    session::{ProposalRules, Protocol},
+    session::{ProposalRules, Protocol, limits},
     thinker::{
-        Append, Code, Command, Delta, Failure, FinishReason, Open, Prompt, Propose, Sampling,
-        TextHash, ThoughtStart,
+        Append, Code, Command, Delta, Failure, FinishReason, Message, Open, Prompt, Propose,
+        Sampling, TextHash, ThoughtStart,
     },
     trigger::{Phrase, TriggerKind, Watch},
 };
@@ -36,7 +36,7 @@ fn ask(max_tokens: u32) -> Propose {
 /// Carries a command out; the rules of a proposal are dropped, so that it stays under way.
 fn carry_out(protocol: &mut Protocol, command: &Command) -> Result<(), Failure> {
     match command {
-        Command::Open(open) => protocol.open(&open.committed)?,
+        Command::Open(open) => protocol.open(open)?,
         Command::Append(append) => protocol.append(&append.text)?,
         Command::Propose(propose) => drop(protocol.propose(propose)?),
         Command::Commit { bytes } => drop(protocol.commit(*bytes)?.to_owned()),
@@ -51,7 +51,7 @@ fn in_state(state: &str) -> Protocol {
     if state == "unopened" {
         return protocol;
     }
-    protocol.open("So ").unwrap();
+    carry_out(&mut protocol, &open("So ")).unwrap();
     if state == "idle" {
         return protocol;
     }
@@ -110,6 +110,81 @@ fn each_command_is_allowed_or_refused_by_the_state() {
     }
 }
 
+fn copies(count: usize, bytes: usize) -> Vec<String> {
+    vec!["x".repeat(bytes); count]
+}
+
+fn phrases(count: usize, bytes: usize) -> Vec<Phrase> {
+    let phrase = |text| Phrase { kind: TriggerKind::Reflection, text };
+    copies(count, bytes).into_iter().map(phrase).collect()
+}
+
+/// Commands at the limit of a list, and one text or one byte beyond it, each with what is said of it.
+fn beyond_limits() -> Vec<(Command, Result<(), String>)> {
+    let watching = |watch| Command::Propose(Propose { watch: Some(watch), ..ask(1) });
+    let empty = Watch { phrases: Vec::new(), ..watch() };
+    type Asking<'a> = &'a dyn Fn(usize, usize) -> Command;
+    let lists: [(limits::ListLimit, Asking); 4] = [
+        (limits::STOPS, &|count, bytes| {
+            Command::Propose(Propose { stop: copies(count, bytes), ..ask(1) })
+        }),
+        (limits::DELIMITERS, &|count, bytes| {
+            watching(Watch { delimiters: copies(count, bytes), ..empty.clone() })
+        }),
+        (limits::UNTIL, &|count, bytes| {
+            watching(Watch { until: copies(count, bytes), ..empty.clone() })
+        }),
+        (limits::PHRASES, &|count, bytes| {
+            watching(Watch { phrases: phrases(count, bytes), ..empty.clone() })
+        }),
+    ];
+    let mut table = Vec::new();
+    for (limit, command) in lists {
+        let limits::ListLimit { field, texts: most, bytes } = limit;
+        let refused = |found: usize, most: usize, unit: &str| {
+            Err(format!("{field} holds {found} {unit} and at most {most} are taken; send fewer"))
+        };
+        table.push((command(most, bytes / most), Ok(())));
+        table.push((command(most + 1, 1), refused(most + 1, most, "texts")));
+        table.push((command(1, bytes), Ok(())));
+        table.push((command(1, bytes + 1), refused(bytes + 1, bytes, "bytes")));
+    }
+    for (more, expected) in [
+        (0, Ok(())),
+        (
+            1,
+            Err("TriggerWatch.window_chars holds 1025 characters and at most 1024 are taken; send fewer"
+                .to_owned()),
+        ),
+    ] {
+        let window_chars = limits::MOST_WINDOW_CHARS + more;
+        table.push((watching(Watch { window_chars, ..empty.clone() }), expected));
+    }
+    table
+}
+
+#[test]
+fn no_command_asks_for_more_than_the_limits() {
+    for (command, expected) in beyond_limits() {
+        let mut protocol = in_state("idle");
+        let expected = expected.map_err(|line| Failure::new(Code::InvalidArgument, line));
+        assert_eq!(limits::check(&command).map_err(Failure::from), expected);
+        assert_eq!(carry_out(&mut protocol, &command), expected);
+    }
+    for (count, expected) in [
+        (1024, Ok(())),
+        (1025, Err("Open.messages holds 1025 messages and at most 1024 are taken; send fewer")),
+    ] {
+        let Command::Open(mut command) = open("") else { unreachable!() };
+        let message = Message { role: "user".into(), content: "x".into() };
+        command.prompt = Prompt::Messages(vec![message; count]);
+        let command = Command::Open(command);
+        let expected = expected.map_err(|line| Failure::new(Code::InvalidArgument, line));
+        assert_eq!(limits::check(&command).map_err(Failure::from), expected);
+        assert_eq!(carry_out(&mut in_state("unopened"), &command), expected);
+    }
+}
+
 #[test]
 fn the_committed_text_is_what_was_opened_appended_and_kept() {
     let mut protocol = Protocol::default();
@@ -122,7 +197,7 @@ fn the_committed_text_is_what_was_opened_appended_and_kept() {
         assert_eq!((warmed.tokens, warmed.prefill_tokens, warmed.prefill_us), (0, 0, 0));
     };
     holds(&protocol, "");
-    protocol.open("数 ").unwrap();
+    carry_out(&mut protocol, &open("数 ")).unwrap();
     protocol.append("and").unwrap();
     expected.push_str("数 and");
     holds(&protocol, &expected);
@@ -142,7 +217,7 @@ fn the_committed_text_is_what_was_opened_appended_and_kept() {
 #[test]
 fn a_proposal_begins_where_the_committed_text_ends() {
     let mut protocol = Protocol::default();
-    protocol.open("So.\n").unwrap();
+    carry_out(&mut protocol, &open("So.\n")).unwrap();
     protocol.append("\n").unwrap();
     let mut rules = protocol.propose(&Propose { watch: Some(watch()), ..ask(9) }).unwrap();
     let Some(FinishReason::Trigger(found)) = rules.push("Wait a", 1) else { panic!("{rules:?}") };

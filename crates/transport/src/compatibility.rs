@@ -123,7 +123,15 @@ fn commands() -> Vec<(&'static str, Command)> {
 
 fn finished(reason: FinishReason) -> Event {
     let timing = Timing { queue_us: 11, prefill_us: 2200, decode_us: 330_000 };
-    Event::Finished(Finished { reason, tokens: 42, bytes: 160, prefill_tokens: 3, timing })
+    let (prefill_tokens, cached_tokens) = (3, 0); // It knew no cached ones.
+    Event::Finished(Finished {
+        reason,
+        tokens: 42,
+        bytes: 160,
+        prefill_tokens,
+        cached_tokens,
+        timing,
+    })
 }
 
 fn found(kind: TriggerKind, phrase: &str) -> FinishReason {

@@ -8,7 +8,7 @@ use tonic::transport::{Endpoint, Server};
 
 use crate::{
     CONNECTION_WINDOW_BYTES, DEFAULT_DRAIN, DEFAULT_HEARTBEAT, DEFAULT_MAX_MESSAGE_BYTES,
-    DEFAULT_MAX_SESSIONS, Keepalive, MAX_HEARTBEAT, STREAM_WINDOW_BYTES,
+    DEFAULT_MAX_SESSIONS, Keepalive, MAX_HEARTBEAT, SPARE_CONNECTIONS, STREAM_WINDOW_BYTES,
     address::Address,
     auth::Token,
     error::{RemoteError, ServeError},
@@ -110,6 +110,9 @@ pub struct ServerConfig {
     pub max_message_bytes: usize,
     /// Greatest number of sessions at a time; more are refused as overloaded.
     pub max_sessions: u32,
+    /// Greatest number of connections at a time. Of those that are too many, the ones without a call yet are closed
+    /// first.
+    pub max_connections: u32,
     /// A heartbeat is sent on a session when nothing else was for this long.
     pub heartbeat: Duration,
     /// Pings on every connection.
@@ -128,6 +131,7 @@ impl ServerConfig {
             insecure: false,
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             max_sessions: DEFAULT_MAX_SESSIONS,
+            max_connections: DEFAULT_MAX_SESSIONS + SPARE_CONNECTIONS,
             heartbeat: DEFAULT_HEARTBEAT,
             keepalive: Keepalive::default(),
             drain: DEFAULT_DRAIN,

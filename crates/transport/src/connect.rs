@@ -54,6 +54,7 @@ impl Meter {
         Traffic {
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
+            requests: 0,
         }
     }
 

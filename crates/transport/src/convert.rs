@@ -324,7 +324,7 @@ fn kind_from_wire(kind: i32, field: &str) -> Result<TriggerKind, Failure> {
 
 fn finished_to_wire(finished: Finished) -> wire::Finished {
     use wire::FinishReason as To;
-    let Finished { reason, tokens, bytes, prefill_tokens, timing } = finished;
+    let Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing } = finished;
     let (reason, trigger, stop_end) = match reason {
         FinishReason::EndOfText => (To::EndOfText, None, None),
         FinishReason::MaxTokens => (To::MaxTokens, None, None),
@@ -342,14 +342,15 @@ fn finished_to_wire(finished: Finished) -> wire::Finished {
         tokens,
         bytes,
         prefill_tokens,
+        cached_tokens,
         timing: Some(wire::Timing { queue_us, prefill_us, decode_us }),
     }
 }
 
 fn finished_from_wire(finished: wire::Finished) -> Result<Finished, Failure> {
     use wire::FinishReason as From;
-    let wire::Finished { reason, trigger, stop_end, tokens, bytes, prefill_tokens, timing } =
-        finished;
+    let wire::Finished { reason, trigger, stop_end, tokens, bytes, .. } = finished;
+    let wire::Finished { prefill_tokens, cached_tokens, timing, .. } = finished;
     let reason = match From::try_from(reason) {
         Ok(From::EndOfText) => FinishReason::EndOfText,
         Ok(From::MaxTokens) => FinishReason::MaxTokens,
@@ -367,7 +368,7 @@ fn finished_from_wire(finished: wire::Finished) -> Result<Finished, Failure> {
     };
     let wire::Timing { queue_us, prefill_us, decode_us } = timing.unwrap_or_default();
     let timing = Timing { queue_us, prefill_us, decode_us };
-    Ok(Finished { reason, tokens, bytes, prefill_tokens, timing })
+    Ok(Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing })
 }
 
 fn match_to_wire(found: TriggerMatch) -> wire::TriggerMatch {

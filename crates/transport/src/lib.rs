@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 mod address;
+mod admission;
 mod auth;
 mod call;
 mod certificate;
@@ -17,6 +18,7 @@ mod client;
 mod compatibility;
 mod config;
 mod connect;
+mod connections;
 mod convert;
 mod details;
 mod error;
@@ -46,6 +48,10 @@ pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Sessions at a time unless configured otherwise.
 pub const DEFAULT_MAX_SESSIONS: u32 = 16;
+
+/// Connections at a time beside one for each session, unless configured otherwise: for health checks, and for clients
+/// that are told that all sessions are taken.
+pub const SPARE_CONNECTIONS: u32 = 100;
 
 /// How often a node sends a heartbeat unless configured otherwise.
 pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);

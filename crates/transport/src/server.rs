@@ -1,6 +1,6 @@
 //! Serving a Thinker: the listener, TLS, the services around ours, and the orderly end.
 //!
-//! What happens in one session is in `service`.
+//! What happens in one session is in `service`, below TLS in `connections`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,9 +12,11 @@ use tonic::{service::interceptor::InterceptedService, transport::server::TcpInco
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    admission::{SessionLimit, gate},
     config::ServerConfig,
+    connections::{bounded, noting_call},
     error::ServeError,
-    service::{Lifecycle, Service, SessionLimit, gate},
+    service::{Lifecycle, Service},
     status,
 };
 
@@ -66,15 +68,17 @@ pub async fn serve(
     };
     let gate = gate(config.token.clone());
     let drain = config.drain;
-    let max_message_bytes = config.max_message_bytes;
+    let ServerConfig { max_message_bytes, max_connections, .. } = config;
     let ours = Service::new(thinker, config, limit.clone(), lifecycle_seen);
     let ours = ThinkerServer::new(ours).max_decoding_message_size(max_message_bytes);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let sockets = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = bounded(sockets, max_connections);
     let stop = CancellationToken::new();
+    let health_service = tonic_health::pb::health_server::HealthServer::new(
+        tonic_health::server::HealthService::from_health_reporter(health.clone()),
+    );
     let serving = server
-        .add_service(tonic_health::pb::health_server::HealthServer::new(
-            tonic_health::server::HealthService::from_health_reporter(health.clone()),
-        ))
+        .add_service(InterceptedService::new(health_service, noting_call))
         .add_service(InterceptedService::new(ours, gate.clone()))
         .add_service(InterceptedService::new(
             reflection().build_v1().map_err(broken)?,

@@ -1,24 +1,30 @@
 //! The service's two methods on the node's side: one session of a client on the Thinker.
 //!
-//! A session is one stream that the connection polls; nothing is spawned for it. When the client
-//! goes away the connection drops the stream, and the Thinker's session with it.
+//! A session is a task, so that its time runs out also where the client reads nothing and the
+//! connection therefore does not poll its stream. The stream owns the task: when the client goes away
+//! the connection drops the stream, and with it the Thinker's session.
 
 use std::{error::Error, future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use proto::v1 as wire;
-use thinking::thinker::{Code, Command, Event, Failure, Session, Thinker};
+use thinking::{
+    session::limits,
+    thinker::{ClientId, Code, Command, Event, Failure, Session, Thinker},
+};
 use tokio::{
     select,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    time::{Instant, sleep_until},
+    sync::{OwnedSemaphorePermit, mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     PROTOCOL_VERSION,
-    auth::{Shown, Token},
+    admission::{RETRY_AFTER_MS, SessionLimit},
     config::ServerConfig,
+    connections::{KeptConnection, client_of},
     convert, status,
 };
 
@@ -27,10 +33,11 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a client may say nothing, no heartbeat either, while nothing is computed for it: twelve of
 /// the usual heartbeats. A client that left without a word does not keep its cache.
 const CLIENT_SILENCE: Duration = Duration::from_secs(60);
+/// How long a client may leave an event unread while HTTP/2's windows are full. A client that reads
+/// slowly reads at least one in this time.
+const UNREAD: Duration = Duration::from_secs(60);
 /// A Thinker whose pulse stands still for so long hangs. In less it may compute one layer over a long text.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
-/// When a refused client may try again, in milliseconds.
-const RETRY_AFTER_MS: u64 = 1000;
 
 /// What the server does with sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,63 +48,6 @@ pub(crate) enum Lifecycle {
     Draining,
     /// Running sessions fail.
     Stopping,
-}
-
-/// Limits how many sessions are open at a time. Cheap to clone; clones share one limit.
-#[derive(Debug, Clone)]
-pub(crate) struct SessionLimit {
-    permits: Arc<Semaphore>,
-    max_sessions: u32,
-}
-
-impl SessionLimit {
-    pub(crate) fn new(max_sessions: u32) -> Self {
-        SessionLimit { permits: Arc::new(Semaphore::new(max_sessions as usize)), max_sessions }
-    }
-
-    /// The number of open sessions.
-    pub(crate) fn open_sessions(&self) -> usize {
-        (self.max_sessions as usize).saturating_sub(self.permits.available_permits())
-    }
-
-    /// Waits until the last session is over. Meanwhile no session is admitted.
-    pub(crate) async fn all_closed(&self) {
-        // Fails only when the semaphore is closed, which nobody does.
-        let _ = self.permits.acquire_many(self.max_sessions).await;
-    }
-
-    /// Admits a session, which stays open until the permit is dropped.
-    fn admit(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        self.permits.clone().try_acquire_owned().map_err(|_| {
-            let message = format!(
-                "all {} places for sessions are taken; try again later, or raise --max-sessions",
-                self.max_sessions
-            );
-            let retry_after_ms = Some(RETRY_AFTER_MS);
-            Failure { retry_after_ms, ..Failure::new(Code::Overloaded, message) }
-        })
-    }
-}
-
-/// Lets calls through that show the token; all of them when there is no token.
-pub(crate) fn gate(
-    token: Option<Token>,
-) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone {
-    move |request| {
-        let Some(token) = &token else { return Ok(request) };
-        let line = match token.is_shown_by(request.metadata()) {
-            Shown::Right => return Ok(request),
-            Shown::None => {
-                "the node asks for a token: give one with --token-file, or its own with \
-                 --small-token-file or --large-token-file"
-            }
-            Shown::Wrong => {
-                "the node does not take this token: check --token-file, or its own in \
-                 --small-token-file or --large-token-file"
-            }
-        };
-        Err(status::status_from_failure(Failure::new(Code::Unauthenticated, line)))
-    }
 }
 
 /// The service.
@@ -117,6 +67,15 @@ impl Service {
     ) -> Self {
         Service { thinker, config, limit, lifecycle }
     }
+
+    /// Whose call it is. Whoever shows the node's token is one of those whom it was given to; without a token nothing
+    /// says that two connections are one client's.
+    fn client<T>(&self, request: &Request<T>) -> ClientId {
+        if self.config.token.is_some() {
+            return ClientId::default();
+        }
+        client_of(request)
+    }
 }
 
 #[tonic::async_trait]
@@ -133,7 +92,8 @@ impl wire::thinker_server::Thinker for Service {
             return Err(status::status_from_failure(going_away()));
         }
         let permit = permit.map_err(status::status_from_failure)?;
-        let Session { commands, events, .. } = self.thinker.session();
+        let Session { commands, events, .. } = self.thinker.session_of(self.client(&request));
+        let kept = KeptConnection::of(&request);
         let conversation = Conversation {
             inbound: Some(request.into_inner()),
             waiting: None,
@@ -147,10 +107,18 @@ impl wire::thinker_server::Thinker for Service {
             pulse: PulseWatch::new(Arc::clone(&self.thinker)),
             lifecycle: self.lifecycle.clone(),
             _permit: permit,
+            _connection: kept,
         };
-        let events = stream::unfold(conversation, |mut conversation| async move {
-            let event = conversation.next().await?;
-            Some((Ok(event), conversation))
+        // HTTP/2's windows are buffer enough.
+        let (out, events) = mpsc::channel(1);
+        let mut session = JoinSet::new();
+        session.spawn(conversation.run(out));
+        let events = stream::unfold((events, session), |(mut events, mut session)| async move {
+            let event = match events.recv().await {
+                Some(event) => event,
+                None => last_event(&mut session).await?,
+            };
+            Some((Ok(event), (events, session)))
         });
         Ok(Response::new(Box::pin(events)))
     }
@@ -187,9 +155,37 @@ struct Conversation {
     pulse: PulseWatch,
     lifecycle: watch::Receiver<Lifecycle>,
     _permit: OwnedSemaphorePermit,
+    _connection: KeptConnection,
+}
+
+/// What a session that is over had to say last, which waits for the client without taking a place.
+async fn last_event(session: &mut JoinSet<Option<wire::Event>>) -> Option<wire::Event> {
+    match session.join_next().await? {
+        Ok(last) => last,
+        Err(why) => {
+            tracing::error!(%why, "a session's task broke off");
+            None
+        }
+    }
 }
 
 impl Conversation {
+    /// The session from its beginning to its end. Returns the last event, when there is one.
+    async fn run(mut self, out: mpsc::Sender<wire::Event>) -> Option<wire::Event> {
+        while let Some(event) = self.next().await {
+            if self.over {
+                return Some(event);
+            }
+            let room = select! {
+                room = out.reserve() => room.ok(),
+                () = stopping(&mut self.lifecycle) => return Some(self.fail(going_away())),
+                () = sleep(UNREAD) => return Some(self.fail(unread())),
+            };
+            room?.send(event);
+        }
+        None
+    }
+
     /// The next message for the client; `None` when the session is over.
     async fn next(&mut self) -> Option<wire::Event> {
         if self.over {
@@ -227,7 +223,7 @@ impl Conversation {
                 Step::Received(received)
             }
             () = hand_over(commands, waiting), if waiting.is_some() => Step::HandedOver,
-            _ = lifecycle.wait_for(|lifecycle| *lifecycle == Lifecycle::Stopping) => Step::Stopping,
+            () = stopping(lifecycle) => Step::Stopping,
             () = until(*open_by) => Step::NotOpened,
             () = until(abandoned_by) => Step::Abandoned,
             () = sleep_until(heartbeat) => Step::Silent,
@@ -374,7 +370,12 @@ async fn receive(inbound: &mut Option<Streaming<wire::Command>>) -> Result<Recei
     let Some(stream) = inbound else { return Ok(Received::End) };
     match stream.message().await {
         Ok(Some(command)) => match convert::command_from_wire(command) {
-            Ok(Some(command)) => Ok(Received::Command(command)),
+            // Here and not only when it is its turn: a command that is too large is dropped on this
+            // connection's time, and never waits in a queue.
+            Ok(Some(command)) => match limits::check(&command) {
+                Ok(()) => Ok(Received::Command(command)),
+                Err(refusal) => Err(Gone::Failed(refusal.into())),
+            },
             Ok(None) => Ok(Received::Heartbeat),
             Err(failure) => Err(Gone::Failed(failure)),
         },
@@ -399,6 +400,12 @@ async fn hand_over(commands: &Option<mpsc::Sender<Command>>, waiting: &mut Optio
     *waiting = None;
 }
 
+/// Waits until the node's time is over.
+async fn stopping(lifecycle: &mut watch::Receiver<Lifecycle>) {
+    // Fails only when the server is gone, whose end it is too.
+    let _ = lifecycle.wait_for(|lifecycle| *lifecycle == Lifecycle::Stopping).await;
+}
+
 /// Waits until a point in time, or forever when there is none.
 async fn until(when: Option<Instant>) {
     match when {
@@ -416,6 +423,13 @@ fn never_opened() -> Failure {
     Failure::new(
         Code::DeadlineExceeded,
         format!("the session was not opened within {OPEN_WITHIN:?}; send open first"),
+    )
+}
+
+fn unread() -> Failure {
+    Failure::new(
+        Code::DeadlineExceeded,
+        format!("the client read nothing for {UNREAD:?}; read the session's events as they come"),
     )
 }
 

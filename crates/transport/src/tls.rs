@@ -1,9 +1,16 @@
-//! TLS: the files a user names, read and checked once, as tonic wants them.
+//! TLS: the files a user names, read and checked once, as tonic wants them; and as a listener that is not tonic's does.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
+};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
 };
 
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
@@ -80,6 +87,43 @@ impl ServerTls {
         }
         Ok(config)
     }
+
+    /// The same for a listener that speaks HTTP/1.1.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or they do not go together.
+    pub fn for_http(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+        let (chain, key) = (certificates(&self.cert)?, private_key(&self.key)?);
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|why| setup(&why))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let config = config.with_safe_default_protocol_versions().map_err(|why| setup(&why))?;
+        let config = match &self.client_ca {
+            None => config.with_no_client_auth(),
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for root in der(&certificates(path)?)? {
+                    roots.add(root).map_err(|why| setup(&why))?;
+                }
+                let roots = Arc::new(roots);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+                config.with_client_cert_verifier(verifier.map_err(|why| setup(&why))?)
+            }
+        };
+        let mut config = config.with_single_cert(der(&chain)?, key).map_err(|why| setup(&why))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn der(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|why| setup(&why))
+}
+
+fn setup(why: &dyn std::error::Error) -> TlsError {
+    TlsError::Setup { why: why.to_string() }
 }
 
 impl ClientTls {
@@ -97,12 +141,17 @@ impl ClientTls {
 }
 
 fn identity(cert: &Path, key: &Path) -> Result<Identity, TlsError> {
-    let (cert, text) = (certificates(cert)?, pem(key, "private key", "PRIVATE KEY-----")?);
+    Ok(Identity::from_pem(certificates(cert)?, private_key(key)?))
+}
+
+/// A private key's PEM.
+fn private_key(path: &Path) -> Result<String, TlsError> {
+    let text = pem(path, "private key", "PRIVATE KEY-----")?;
     // PKCS #8 says so in its first line, older forms in a header.
     if text.contains("-----BEGIN ENCRYPTED") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(TlsError::Passphrase { path: key.display().to_string() });
+        return Err(TlsError::Passphrase { path: path.display().to_string() });
     }
-    Ok(Identity::from_pem(cert, text))
+    Ok(text)
 }
 
 fn certificates(path: &Path) -> Result<String, TlsError> {

@@ -29,13 +29,15 @@ pub(crate) enum ServerEnd {
 pub(crate) struct Usage {
     /// Tokens of the prompt.
     pub(crate) prompt_tokens: u32,
-    /// How many of them it had in its cache.
-    pub(crate) cached_tokens: u32,
+    /// How many of them it had in its cache, where it says.
+    pub(crate) cached_tokens: Option<u32>,
 }
 
 impl Usage {
-    /// Tokens of the prompt that were computed.
-    pub(crate) fn computed(self) -> u32 {
-        self.prompt_tokens.saturating_sub(self.cached_tokens)
+    /// Tokens of the prompt that were computed, and those that were cached: where the server does not say it, those
+    /// that an earlier request had.
+    pub(crate) fn split(self, asked_tokens: u32) -> (u32, u32) {
+        let cached = self.cached_tokens.unwrap_or(asked_tokens).min(self.prompt_tokens);
+        (self.prompt_tokens - cached, cached)
     }
 }

@@ -13,20 +13,31 @@ pub enum ServerKind {
     LlamaCpp,
     /// vLLM.
     Vllm,
+    /// SGLang.
+    Sglang,
+    /// Ollama.
+    Ollama,
     /// Any other that has OpenAI's `/v1/completions`.
     Completions,
 }
 
 impl ServerKind {
     /// All kinds.
-    pub const ALL: [ServerKind; 3] =
-        [ServerKind::LlamaCpp, ServerKind::Vllm, ServerKind::Completions];
+    pub const ALL: [ServerKind; 5] = [
+        ServerKind::LlamaCpp,
+        ServerKind::Vllm,
+        ServerKind::Sglang,
+        ServerKind::Ollama,
+        ServerKind::Completions,
+    ];
 
     /// What it is called in arguments and files.
     pub fn name(self) -> &'static str {
         match self {
             ServerKind::LlamaCpp => "llama-cpp",
             ServerKind::Vllm => "vllm",
+            ServerKind::Sglang => "sglang",
+            ServerKind::Ollama => "ollama",
             ServerKind::Completions => "completions",
         }
     }
@@ -87,6 +98,9 @@ pub struct UpstreamConfig {
     pub context_tokens: Option<u32>,
     /// Leave out what the server does not know, instead of refusing it.
     pub lenient: bool,
+    /// Have text of the other side computed ahead; absent: where the server is one's own, which is every kind but
+    /// [`ServerKind::Completions`].
+    pub keep_warm: Option<bool>,
     /// Trust this authority (PEM) and no others; absent: those of the system.
     pub ca: Option<PathBuf>,
     /// Allow plain text, the key too, to another machine.
@@ -112,6 +126,7 @@ impl UpstreamConfig {
             tokenizer: None,
             context_tokens: None,
             lenient: false,
+            keep_warm: None,
             ca: None,
             insecure: false,
             connect_timeout: Duration::from_secs(5),

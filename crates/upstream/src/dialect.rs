@@ -2,6 +2,8 @@
 
 mod completions;
 mod llama_cpp;
+mod ollama;
+mod sglang;
 mod vllm;
 
 use std::fmt;
@@ -28,6 +30,12 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Asks for a continuation, as a stream.
     fn stretch(&self, stretch: &Stretch<'_>) -> Call;
 
+    /// Asks, as a stream, that a text is computed ahead. What it makes is not used; a server that takes it may be asked
+    /// to make nothing.
+    fn ahead(&self, stretch: &Stretch<'_>) -> Call {
+        self.stretch(stretch)
+    }
+
     /// What an event of the stream says; `None` when it is none of this kind's.
     fn chunk(&self, event: &Value) -> Option<Chunk>;
 
@@ -45,17 +53,28 @@ pub(crate) fn of(kind: ServerKind) -> Box<dyn Dialect> {
     match kind {
         ServerKind::LlamaCpp => Box::new(llama_cpp::LlamaCpp),
         ServerKind::Vllm => Box::new(vllm::Vllm),
+        ServerKind::Sglang => Box::new(sglang::Sglang),
+        ServerKind::Ollama => Box::new(ollama::Ollama),
         ServerKind::Completions => Box::new(completions::Completions),
     }
 }
 
-/// The kind that a server says it is, in the list of its models.
-pub(crate) fn kind_of(models: &Value) -> ServerKind {
+/// The kind that a server says it is, in the list of its models. Ollama says there whose its models are.
+pub(crate) fn kind_of(models: &Value) -> Option<ServerKind> {
     match models["data"][0]["owned_by"].as_str() {
-        Some("llamacpp") => ServerKind::LlamaCpp,
-        Some("vllm") => ServerKind::Vllm,
-        _ => ServerKind::Completions,
+        Some("llamacpp") => Some(ServerKind::LlamaCpp),
+        Some("vllm") => Some(ServerKind::Vllm),
+        Some("sglang") => Some(ServerKind::Sglang),
+        _ => None,
     }
+}
+
+/// The block of vLLM's prefix cache in tokens, in the metrics that it tells.
+pub(crate) fn block_in_metrics(metrics: &str) -> Option<u32> {
+    let labels = metrics.lines().find_map(|line| line.strip_prefix("vllm:cache_config_info{"))?;
+    let size = labels.split(',').find_map(|label| label.strip_prefix("block_size=\""))?;
+    let tokens = size.split('"').next()?.parse().ok()?;
+    (tokens > 0).then_some(tokens)
 }
 
 /// A prompt as a server renders it.

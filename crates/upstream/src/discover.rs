@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     config::ServerKind,
-    dialect::{self, Dialect, Rendered},
+    dialect::{self, Dialect, Place, Rendered},
     failure,
     http::{Call, Http},
     thought,
@@ -21,6 +21,13 @@ use crate::{
 
 /// The longest session where neither the server nor the user says it, in tokens: nothing is refused for it.
 const UNKNOWN_CONTEXT: u32 = u32::MAX;
+
+/// The block of vLLM's prefix cache on a GPU, in tokens.
+const VLLM_BLOCK: u32 = 16;
+
+/// A text that no two tokenizers cut alike.
+const TOKENIZER_PROBE: &str =
+    "The 3 quick foxes, 12345 of them:\n\n    don't count naïve 数学 🙂; so\n";
 
 /// A message that stands in no template, to find it in what a server makes of it.
 const PROBE: &str = "probequestion";
@@ -34,6 +41,30 @@ pub(crate) struct Served {
     pub(crate) card: ModelCard,
     /// Where each session's text is cached, where sessions have to share such places.
     pub(crate) slots: Option<Slots>,
+    /// Its cache keeps texts in whole blocks of so many tokens.
+    pub(crate) block_tokens: u32,
+    /// Whether text is computed ahead.
+    pub(crate) keeps_warm: bool,
+}
+
+impl Served {
+    /// The server's tokens of a text; `None` where it is given text.
+    ///
+    /// # Errors
+    /// When it does not answer with tokens.
+    pub(crate) async fn encode(
+        &self,
+        http: &Http,
+        text: &str,
+        place: Place,
+    ) -> Result<Option<Vec<u32>>, Failure> {
+        let Some(call) = self.dialect.encode(&self.model, text, place) else { return Ok(None) };
+        let answer = http.json(&call).await?;
+        self.dialect.encoded(&answer).map(Some).ok_or_else(|| {
+            let what = format!("answers {} with no tokens", call.path);
+            failure::unavailable(&http.config.address, what)
+        })
+    }
 }
 
 /// Asks a server what it is.
@@ -42,7 +73,11 @@ pub(crate) struct Served {
 /// When it does not answer, or does not serve what is wanted.
 pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Served, Failure> {
     let models = http.json(&Call::get("/v1/models")).await?;
-    let kind = http.config.kind.unwrap_or_else(|| dialect::kind_of(&models));
+    let kind = match http.config.kind.or_else(|| dialect::kind_of(&models)) {
+        Some(kind) => kind,
+        None if is_ollama(http).await => ServerKind::Ollama,
+        None => ServerKind::Completions,
+    };
     let listed = models["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     let (model, entry) = choose_model(http, kind, listed)?;
     let mut card = ModelCard {
@@ -68,9 +103,20 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
         let total = props["total_slots"].as_u64().and_then(|total| u32::try_from(total).ok());
         slots = Some(Slots::new(total.unwrap_or(1)));
     }
+    let block_tokens = match kind {
+        ServerKind::Vllm => block_of_vllm(http).await,
+        _ => 1,
+    };
+    // Who serves it to others bills each request.
+    let keeps_warm = http.config.keep_warm.unwrap_or(kind != ServerKind::Completions);
     let context_tokens = card.context_tokens;
-    tracing::debug!(address = %http.config.address, ?kind, model, context_tokens, "server found");
-    Ok(Served { dialect, model, card, slots })
+    let address = &http.config.address;
+    tracing::debug!(%address, ?kind, model, context_tokens, block_tokens, keeps_warm, "server found");
+    let served = Served { dialect, model, card, slots, block_tokens, keeps_warm };
+    if let Some(own) = own {
+        check_tokenizer(http, &served, own).await?;
+    }
+    Ok(served)
 }
 
 /// The model that is asked for, and what the server's list says of it.
@@ -96,6 +142,9 @@ fn choose_model(
             Ok((name.clone(), entry(name)))
         }
         (Some(name), []) => Ok((name.clone(), Value::Null)),
+        (Some(name), names) if names.contains(&format!("{name}:latest").as_str()) => {
+            Ok((name.clone(), entry(&format!("{name}:latest"))))
+        }
         (Some(name), names) => Err(invalid(format!(
             "does not serve {name:?}: write {}; it serves {}",
             nearest(name, names),
@@ -135,6 +184,37 @@ async fn thought_left(
     };
     let end = prompt.rsplit_once(PROBE).map(|(_, end)| thought::start(Thought::behind(end)));
     Ok(end.unwrap_or_default())
+}
+
+/// A server that tells the tokens of a text must tell those of our own tokenizer.
+async fn check_tokenizer(http: &Http, served: &Served, own: &Tokenizer) -> Result<(), Failure> {
+    let Some(theirs) = served.encode(http, TOKENIZER_PROBE, Place::Committed).await? else {
+        return Ok(());
+    };
+    let ours = own.encode_committed(TOKENIZER_PROBE, Thought::Open);
+    let ours = ours.map(|ours| ours.ids).unwrap_or_default();
+    if ours == theirs {
+        return Ok(());
+    }
+    let what = format!(
+        "has another tokenizer than the one that was given: a text has {} tokens by its own and {} by that, or others; \
+         give that of its model",
+        theirs.len(),
+        ours.len()
+    );
+    Err(failure::noticed(&http.config.address, Code::InvalidArgument, what))
+}
+
+/// Whether a server is Ollama, which has a route for its version where no other one has.
+async fn is_ollama(http: &Http) -> bool {
+    let answer = http.json(&Call::get("/api/version")).await;
+    answer.is_ok_and(|answer| answer["version"].is_string())
+}
+
+/// The block of vLLM's prefix cache, which only its metrics tell; where they do not, the one that it has on a GPU.
+async fn block_of_vllm(http: &Http) -> u32 {
+    let metrics = http.words(&Call::get("/metrics")).await.unwrap_or_default();
+    dialect::block_in_metrics(&metrics).unwrap_or(VLLM_BLOCK)
 }
 
 /// Some tokenizers put a space before every text, so that no text continues another.

@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
-use reqwest::{Certificate, RequestBuilder, Response, header, redirect::Policy};
+use reqwest::{Certificate, Response, header, redirect::Policy};
 use serde_json::Value;
 use thinking::thinker::{Code, Failure};
 use tokio::{sync::watch, time::timeout};
@@ -11,13 +11,25 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     config::{UpstreamConfig, UpstreamError},
     failure,
-    sse::SseParser,
+    meter::Meter,
+    sse::{LineParser, NoEvents, SseParser},
 };
 
 /// A connection is not used again after this long: common servers close theirs after five seconds.
 const IDLE: Duration = Duration::from_secs(3);
 /// An answer that is no stream may not be longer, in bytes.
 const MOST_BYTES: usize = 64 << 20;
+
+/// What a program calls itself.
+const USER_AGENT: &str = concat!("specthink/", env!("CARGO_PKG_VERSION"));
+/// What the head of every request has, in bytes; its URL stands there in two parts, without its scheme.
+const REQUEST_HEAD_BYTES: usize =
+    "GET  HTTP/1.1\r\naccept: */*\r\nuser-agent: \r\nhost: \r\n\r\n".len() + USER_AGENT.len();
+/// What the head of a request with a body has beside that, but for the number in it.
+const BODY_HEAD_BYTES: usize =
+    "T".len() + "content-type: application/json\r\ncontent-length: \r\n".len();
+/// What a key takes beside itself.
+const KEY_HEAD_BYTES: usize = "authorization: Bearer \r\n".len();
 
 /// A request to a server: its path and, for a POST, its body.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +54,7 @@ impl Call {
 pub(crate) struct Http {
     client: reqwest::Client,
     pub(crate) config: UpstreamConfig,
+    pub(crate) meter: Meter,
 }
 
 impl Http {
@@ -55,7 +68,7 @@ impl Http {
         // A provider that the process has already chosen stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("specthink/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(IDLE)
             .tcp_nodelay(true)
@@ -73,23 +86,21 @@ impl Http {
             builder = builder.tls_certs_only(bundle);
         }
         let client = builder.build().map_err(|why| tls(why.to_string()))?;
-        Ok(Http { client, config })
+        Ok(Http { client, config, meter: Meter::default() })
     }
 
     /// What the server answers in JSON.
     pub(crate) async fn json(&self, call: &Call) -> Result<Value, Failure> {
-        let address = &self.config.address;
-        let whole = async {
-            let response = self.answered(call).await?;
-            let body = self.text(response).await?;
-            serde_json::from_str(&body).map_err(|_| no_api(self, call, &body))
-        };
+        let body = self.words(call).await?;
+        serde_json::from_str(&body).map_err(|_| no_api(self, call, &body))
+    }
+
+    /// What the server answers in words that are no JSON.
+    pub(crate) async fn words(&self, call: &Call) -> Result<String, Failure> {
+        let whole = async { self.text(self.answered(call).await?).await };
         timeout(self.config.silence, whole).await.unwrap_or_else(|_| {
-            let silence = self.config.silence;
-            Err(failure::unavailable(
-                address,
-                format!("has not answered {} for {silence:?}", call.path),
-            ))
+            let what = format!("has not answered {} for {:?}", call.path, self.config.silence);
+            Err(failure::unavailable(&self.config.address, what))
         })
     }
 
@@ -98,13 +109,17 @@ impl Http {
         let response = self.answered(call).await?;
         let kind = response.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if !kind.starts_with("text/event-stream") {
+        let parser = if kind.starts_with("application/x-ndjson") {
+            StreamParser::Lines(LineParser::default())
+        } else if kind.starts_with("text/event-stream") {
+            StreamParser::Events(SseParser::default())
+        } else {
             let what =
                 format!("answers {} with {kind:?} and not with a stream of events", call.path);
             let mend = "check the address, and what stands before the server";
             return Err(failure::unavailable(&self.config.address, format!("{what}; {mend}")));
-        }
-        Ok(EventStream { http: self, response, parser: SseParser::default() })
+        };
+        Ok(EventStream { http: self, response, parser })
     }
 
     /// Waits for something of the server. While it takes long the server is asked whether it lives, and each time
@@ -120,8 +135,7 @@ impl Http {
             if let Ok(done) = timeout(self.config.heartbeat, &mut something).await {
                 return done;
             }
-            let answer =
-                timeout(self.config.silence, self.request(&Call::get(health)).send()).await;
+            let answer = timeout(self.config.silence, self.send(&Call::get(health))).await;
             match answer {
                 Ok(Ok(answer)) if !answer.status().is_server_error() => signs.send_replace(()),
                 _ => {
@@ -136,7 +150,7 @@ impl Http {
     /// An answer whose status is a success. Tries again while nothing but the connection failed.
     async fn answered(&self, call: &Call) -> Result<Response, Failure> {
         let address = &self.config.address;
-        let response = (|| self.request(call).send())
+        let response = (|| self.send(call))
             .retry(backoff())
             .when(|error| error.is_connect() && !error.is_timeout())
             .await
@@ -150,20 +164,34 @@ impl Http {
         Err(failure::from_status(address, status.as_u16(), &headers, &body))
     }
 
-    fn request(&self, call: &Call) -> RequestBuilder {
+    /// Sends a request, and counts it.
+    async fn send(&self, call: &Call) -> reqwest::Result<Response> {
         let url = self.config.address.url(call.path);
+        let scheme = if self.config.address.tls() { "https://" } else { "http://" };
+        let mut head_and_body = REQUEST_HEAD_BYTES + url.len() - scheme.len();
         let request = match &call.body {
             None => self.client.get(url),
-            Some(body) => self
-                .client
-                .post(url)
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(body.to_string()),
+            Some(body) => {
+                let body = body.to_string();
+                head_and_body += BODY_HEAD_BYTES + body.len().to_string().len() + body.len();
+                self.client.post(url).header(header::CONTENT_TYPE, "application/json").body(body)
+            }
         };
-        match &self.config.key {
-            Some(key) => request.bearer_auth(key.text()),
+        let request = match &self.config.key {
+            Some(key) => {
+                head_and_body += KEY_HEAD_BYTES + key.text().len();
+                request.bearer_auth(key.text())
+            }
             None => request,
+        };
+        self.meter.sent(head_and_body);
+        let answer = request.send().await;
+        match &answer {
+            Ok(answer) => self.meter.received(head_bytes(answer)),
+            Err(error) if error.is_connect() => self.meter.not_sent(head_and_body),
+            Err(_) => {}
         }
+        answer
     }
 
     async fn text(&self, mut response: Response) -> Result<String, Failure> {
@@ -172,6 +200,7 @@ impl Http {
         while let Some(more) =
             response.chunk().await.map_err(|error| failure::from_error(address, &error))?
         {
+            self.meter.received(more.len());
             bytes.extend_from_slice(&more);
             if bytes.len() > MOST_BYTES {
                 return Err(failure::unavailable(address, "gives an answer that does not end"));
@@ -179,6 +208,13 @@ impl Http {
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// The head of an answer as HTTP/1.1 writes it, its status in one word, in bytes.
+fn head_bytes(answer: &Response) -> usize {
+    let status = answer.status().canonical_reason().unwrap_or_default().len();
+    let lines = answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    "HTTP/1.1 200 \r\n\r\n".len() + status + lines.sum::<usize>()
 }
 
 fn no_api(http: &Http, call: &Call, body: &str) -> Failure {
@@ -202,7 +238,23 @@ fn backoff() -> ExponentialBuilder {
 pub(crate) struct EventStream<'a> {
     http: &'a Http,
     response: Response,
-    parser: SseParser,
+    parser: StreamParser,
+}
+
+/// Cuts a stream into events, by its content type.
+#[derive(Debug)]
+enum StreamParser {
+    Events(SseParser),
+    Lines(LineParser),
+}
+
+impl StreamParser {
+    fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, NoEvents> {
+        match self {
+            StreamParser::Events(parser) => parser.push(bytes),
+            StreamParser::Lines(parser) => parser.push(bytes),
+        }
+    }
 }
 
 impl EventStream<'_> {
@@ -214,6 +266,7 @@ impl EventStream<'_> {
             let Some(bytes) = bytes.map_err(|error| failure::from_error(address, &error))? else {
                 return Ok(None);
             };
+            self.http.meter.received(bytes.len());
             let events = self.parser.push(&bytes);
             let events = events.map_err(|_| {
                 failure::noticed(address, Code::Unavailable, "sends no stream of events")

@@ -10,12 +10,14 @@
 //! no weights, no gRPC and no command line.
 
 mod address;
+mod border;
 mod chunk;
 mod config;
 mod dialect;
 mod discover;
 mod failure;
 mod http;
+mod meter;
 mod server;
 mod session;
 mod sse;

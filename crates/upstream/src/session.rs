@@ -2,9 +2,12 @@
 //!
 //! A session is one task, and the task is one future: dropping the session's event receiver drops everything in it,
 //! and with it the connection, which is how the server learns of it. How a proposal is read from a stream is in
-//! `proposal`.
+//! `proposal`, and how text is computed ahead, while no command is there, in `ahead`.
 
+mod ahead;
+mod chunk_stream;
 mod open_session;
+mod pace;
 mod proposal;
 
 use std::{future::pending, sync::Arc};
@@ -22,7 +25,11 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use self::{open_session::OpenSession, proposal::Proposal};
+use self::{
+    ahead::{ComputedText, Computing},
+    open_session::OpenSession,
+    proposal::Proposal,
+};
 use crate::{failure, server::Server, token_text::OwnChunks};
 
 /// Keeps a session until it is over or given up.
@@ -39,8 +46,11 @@ pub(crate) async fn run(server: Arc<Server>, session: SessionServer) {
             deadline: None,
             open: None,
             own: OwnChunks::default(),
+            held: Vec::new(),
+            ahead: None,
         };
         if let Err(failure) = session.run().await {
+            session.stop_ahead().await;
             // A full queue makes this wait for the caller, a caller that went away ends it.
             let _ = events.send(Event::Failed(failure)).await;
         }
@@ -63,17 +73,91 @@ struct ActiveSession<'a> {
     open: Option<OpenSession<'a>>,
     /// The tokens of the open proposal.
     own: OwnChunks,
+    /// Answers to commands that are carried out, until what is computed ahead for them is computed.
+    held: Vec<Warmed>,
+    ahead: Option<Ahead<'a>>,
 }
 
-impl ActiveSession<'_> {
+/// Text that is being computed ahead.
+struct Ahead<'a> {
+    /// How many of the answers that are held are about it.
+    answers: usize,
+    computing: Computing<'a>,
+}
+
+impl<'a> ActiveSession<'a> {
     async fn run(&mut self) -> Result<(), Failure> {
         loop {
             let command = match self.next.take() {
                 Some(command) => Some(command),
-                None => self.commands.recv().await,
+                None => self.next_command().await,
             };
-            let Some(command) = command else { return Ok(()) };
+            let Some(command) = command else {
+                self.stop_ahead().await;
+                return Ok(());
+            };
             self.carry_out(command).await?;
+        }
+    }
+
+    /// Waits for a command. Meanwhile text is computed ahead, one request at a time.
+    async fn next_command(&mut self) -> Option<Command> {
+        loop {
+            if let Ok(command) = self.commands.try_recv() {
+                return Some(command);
+            }
+            self.begin_ahead();
+            let Some(ahead) = &mut self.ahead else {
+                self.answer(self.held.len()).await;
+                return self.commands.recv().await;
+            };
+            select! {
+                biased;
+                command = self.commands.recv() => return command,
+                computed = by(self.deadline, &mut ahead.computing) => self.end_ahead(computed).await,
+            }
+        }
+    }
+
+    /// Has text computed ahead, if there is some that is worth it.
+    fn begin_ahead(&mut self) {
+        if self.ahead.is_none()
+            && let Some(open) = &mut self.open
+        {
+            let computing = open.ahead(self.protocol.committed(), self.signs);
+            let answers = self.held.len();
+            self.ahead = computing.map(|computing| Ahead { answers, computing });
+        }
+    }
+
+    /// Text was computed ahead, or could not be: whoever asks for its continuation is told why.
+    async fn end_ahead(&mut self, computed: Option<Result<ComputedText, Failure>>) {
+        let Some(Ahead { answers, .. }) = self.ahead.take() else { return };
+        match (computed, &mut self.open) {
+            (Some(Ok(computed)), Some(open)) => {
+                let prefill_us = computed.prefill_us;
+                let prefill_tokens = open.computed(computed);
+                tracing::debug!(prefill_tokens, prefill_us, "computed ahead");
+                if let Some(last) = self.held[..answers].last_mut() {
+                    *last = Warmed { prefill_tokens, prefill_us, ..*last };
+                }
+            }
+            (Some(Err(failure)), _) => tracing::debug!(%failure, "not computed ahead"),
+            _ => {}
+        }
+        self.answer(answers).await;
+    }
+
+    /// Gives up what is computed ahead, and gives the answers that waited for it.
+    async fn stop_ahead(&mut self) {
+        self.ahead = None;
+        self.answer(self.held.len()).await;
+    }
+
+    async fn answer(&mut self, answers: usize) {
+        for warmed in self.held.drain(..answers) {
+            // A caller that is gone needs no answer: `run` sees it too.
+            let _ = self.events.send(Event::Warmed(warmed)).await;
         }
     }
 
@@ -83,8 +167,8 @@ impl ActiveSession<'_> {
             Command::Append(append) => {
                 self.protocol.append(&append.text)?;
                 let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
-                let tokens = open.append(&append.text);
-                self.warmed(tokens).await;
+                let tokens = open.append(&append.text, &append.token_ids);
+                self.warmed(tokens);
                 Ok(())
             }
             Command::Propose(propose) => self.propose(propose).await,
@@ -92,7 +176,7 @@ impl ActiveSession<'_> {
                 let kept = self.protocol.commit(bytes)?;
                 let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
                 let tokens = open.commit(&std::mem::take(&mut self.own), kept);
-                self.warmed(tokens).await;
+                self.warmed(tokens);
                 Ok(())
             }
             Command::Cancel => Ok(()),
@@ -100,28 +184,25 @@ impl ActiveSession<'_> {
     }
 
     async fn open(&mut self, open: Open) -> Result<(), Failure> {
-        self.protocol.open(&open.committed)?;
+        self.protocol.open(&open)?;
         // A deadline beyond the clock's range is no deadline.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
         let server = self.server;
         let opening = OpenSession::new(server, self.signs, &open);
-        let opened = match self.deadline {
-            None => opening.await,
-            Some(deadline) => timeout_at(deadline, opening).await.unwrap_or_else(|_| {
-                let what = "was not ready before the deadline";
-                Err(failure::noticed(&server.http.config.address, Code::DeadlineExceeded, what))
-            }),
-        };
-        let (session, opened) = opened?;
+        let (session, opened) = by(self.deadline, opening).await.unwrap_or_else(|| {
+            let what = "was not ready before the deadline";
+            Err(failure::noticed(&server.http.config.address, Code::DeadlineExceeded, what))
+        })?;
         let session = self.open.insert(session);
-        let tokens = session.append(&open.committed);
+        let tokens = session.append(&open.committed, &[]);
         self.send(Event::Opened(opened)).await;
-        self.warmed(tokens).await;
+        self.warmed(tokens);
         Ok(())
     }
 
     async fn propose(&mut self, propose: Propose) -> Result<(), Failure> {
         let rules = self.protocol.propose(&propose)?;
+        self.stop_ahead().await;
         let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
         let committed = self.protocol.committed();
         let mut proposal = Proposal::new(rules, self.events, self.signs);
@@ -132,7 +213,8 @@ impl ActiveSession<'_> {
             reason = proposal.make(self.server, open, committed, &propose) => reason,
         }?;
         proposal.send_rest(&reason).await;
-        let Proposal { rules, own, first_text_at, prefill_tokens, .. } = proposal;
+        let Proposal { rules, own, first_text_at, prefill_tokens, cached_tokens, .. } = proposal;
+        let cached_tokens = cached_tokens.saturating_add(open.take_ahead_cached_tokens());
         self.own = own;
         let micros =
             |from: Instant, to: Instant| to.saturating_duration_since(from).as_micros() as u64;
@@ -143,19 +225,28 @@ impl ActiveSession<'_> {
             prefill_us: micros(began, first_text_at),
             decode_us: micros(first_text_at, now),
         };
-        let finished = Finished { prefill_tokens, timing, ..self.protocol.finish(rules, reason) };
+        let finished = self.protocol.finish(rules, reason);
+        let finished = Finished { prefill_tokens, cached_tokens, timing, ..finished };
         self.send(Event::Finished(finished)).await;
         Ok(())
     }
 
-    /// Says that text is committed. Nothing of it is computed yet, as far as is known.
-    async fn warmed(&self, tokens: u32) {
-        self.send(Event::Warmed(Warmed { tokens, ..self.protocol.warmed() })).await;
+    /// Text is committed, which is told as soon as nothing is computed ahead for it.
+    fn warmed(&mut self, tokens: u32) {
+        self.held.push(Warmed { tokens, ..self.protocol.warmed() });
     }
 
     /// A caller that is gone needs no event: `run` sees it too.
-    async fn send(&self, event: Event) {
+    async fn send(&mut self, event: Event) {
         let _ = self.events.send(event).await;
+    }
+}
+
+/// What comes of something before the deadline.
+async fn by<T>(deadline: Option<Instant>, something: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, something).await.ok(),
+        None => Some(something.await),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Server-sent events from bytes as they come: the standard's lines, of which only `data` is used.
+//! Events from bytes as they come: server-sent events, the standard's lines, of which only `data` is used; and lines of
+//! JSON, of which each is an event.
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>. Every server that
 //! is spoken to here ends its lines with "\n" or "\r\n".
@@ -13,6 +14,27 @@ pub(crate) struct SseParser {
     rest: Vec<u8>,
     /// The data of the event that has begun.
     data: Option<String>,
+}
+
+/// Cuts a stream of lines into events.
+#[derive(Debug, Default)]
+pub(crate) struct LineParser {
+    /// What came and is not a whole line yet.
+    rest: Vec<u8>,
+}
+
+impl LineParser {
+    /// Reads on; returns the lines that are complete now and not empty.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, NoEvents> {
+        self.rest.extend_from_slice(bytes);
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else {
+            return if self.rest.len() > MOST_BYTES { Err(NoEvents) } else { Ok(Vec::new()) };
+        };
+        let lines: Vec<u8> = self.rest.drain(..=end).collect();
+        let lines = String::from_utf8(lines).map_err(|_| NoEvents)?;
+        let lines = lines.lines().filter(|line| !line.trim().is_empty());
+        Ok(lines.map(str::to_owned).collect())
+    }
 }
 
 /// A stream that is no stream of events.
@@ -73,6 +95,15 @@ mod tests {
         let long = vec![b'x'; MOST_BYTES];
         parser.push(&long).unwrap();
         assert_eq!(parser.push(b"x"), Err(NoEvents));
+    }
+
+    #[test]
+    fn a_line_is_an_event() {
+        let mut parser = LineParser::default();
+        assert_eq!(parser.push("{\"a\":\"é".as_bytes()), Ok(vec![]));
+        assert_eq!(parser.push(b"\"}\r\n\n{}\n{"), Ok(vec!["{\"a\":\"é\"}".into(), "{}".into()]));
+        assert_eq!(parser.push(b"\xff\n"), Err(NoEvents));
+        assert_eq!(LineParser::default().push(&vec![b'x'; MOST_BYTES + 1]), Err(NoEvents));
     }
 
     proptest! {

@@ -3,11 +3,15 @@
 //!
 //! It needs a tokio runtime and panics where a test would.
 
+mod cache;
 mod model;
 mod speech;
+mod tokenizer;
 
 use std::{
+    io,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -22,8 +26,16 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::speech::Answer;
+use self::{cache::PromptCache, speech::Answer};
 use crate::config::ServerKind;
+
+/// Writes the tokenizer of the fake servers' model, with its chat template, into a folder.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_tokenizer(folder: &Path) -> io::Result<()> {
+    tokenizer::write(folder)
+}
 
 /// A running fake server; stops when dropped.
 #[derive(Debug)]
@@ -82,6 +94,8 @@ pub enum FakeFault {
     Nonsense,
     /// Nothing comes.
     Silence,
+    /// Nothing comes the first time; later all is well.
+    SilentOnce,
 }
 
 /// A request as it came.
@@ -99,7 +113,11 @@ pub struct FakeRequest {
 struct Shared {
     options: FakeOptions,
     computed_tokens: AtomicU64,
+    received_bytes: AtomicU64,
+    /// Requests that are kept without an answer.
+    unanswered: AtomicU64,
     requests: Mutex<Vec<FakeRequest>>,
+    cache: PromptCache,
 }
 
 impl FakeServer {
@@ -111,7 +129,10 @@ impl FakeServer {
         let shared = Arc::new(Shared {
             options,
             computed_tokens: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
             requests: Mutex::default(),
+            cache: PromptCache::default(),
         });
         let mut accepting = JoinSet::new();
         let serving = Arc::clone(&shared);
@@ -145,6 +166,16 @@ impl FakeServer {
         Arc::new(move || shared.computed_tokens.load(Ordering::SeqCst))
     }
 
+    /// Bytes of the requests so far.
+    pub fn received_bytes(&self) -> u64 {
+        self.shared.received_bytes.load(Ordering::SeqCst)
+    }
+
+    /// Requests that are kept without an answer now, and whose client still waits.
+    pub fn unanswered(&self) -> u64 {
+        self.shared.unanswered.load(Ordering::SeqCst)
+    }
+
     /// The requests so far.
     pub fn requests(&self) -> Vec<FakeRequest> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -158,11 +189,13 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut first = String::new();
     stream.read_line(&mut first).await?;
     let (mut length, mut authorization, mut line) = (0, None, String::new());
+    let mut head_bytes = first.len();
     loop {
         line.clear();
         if stream.read_line(&mut line).await? == 0 {
             return Ok(());
         }
+        head_bytes += line.len();
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse().unwrap_or(0),
@@ -172,10 +205,15 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
+    shared.received_bytes.fetch_add((head_bytes + length) as u64, Ordering::SeqCst);
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
     let body = serde_json::from_slice(&body).unwrap_or_default();
     let request = FakeRequest { path, authorization, body };
-    shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+    let is_first = {
+        let mut requests = shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.push(request.clone());
+        requests.iter().filter(|one| one.path == request.path).count() == 1
+    };
     let fault = shared.options.faults.iter().find(|(path, _)| *path == request.path);
     let fault = fault.map(|(_, fault)| fault.clone());
     let mut stream = stream.into_inner();
@@ -187,11 +225,25 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             write(&mut stream, 200, "", "text/html", "<html>\n<p>Welcome</p></html>").await
         }
         Some(FakeFault::Silence) => stream.read_u8().await.map(drop),
-        fault => match speech::answer(&shared.options, &request) {
+        Some(FakeFault::SilentOnce) if is_first => {
+            shared.unanswered.fetch_add(1, Ordering::SeqCst);
+            let gone = stream.read_u8().await;
+            shared.unanswered.fetch_sub(1, Ordering::SeqCst);
+            gone.map(drop)
+        }
+        fault => match speech::answer(&shared.options, &shared.cache, &request) {
             Answer::Json(status, body) => {
                 write(&mut stream, status, "", "application/json", &body.to_string()).await
             }
-            Answer::Stream(events) => stream_out(&mut stream, shared, events, fault).await,
+            Answer::Words(body) => write(&mut stream, 200, "", "text/plain", &body).await,
+            Answer::Stream(events) => {
+                let framed = events.map(|(made, event)| (made, format!("data: {event}\n\n")));
+                stream_out(&mut stream, shared, "text/event-stream", framed, fault).await
+            }
+            Answer::Lines(events) => {
+                let framed = events.map(|(made, event)| (made, format!("{event}\n")));
+                stream_out(&mut stream, shared, "application/x-ndjson", framed, fault).await
+            }
         },
     }
 }
@@ -215,11 +267,14 @@ async fn write(
 async fn stream_out(
     stream: &mut TcpStream,
     shared: &Shared,
-    events: speech::Events,
+    kind: &str,
+    events: impl Iterator<Item = (usize, String)>,
     fault: Option<FakeFault>,
 ) -> std::io::Result<()> {
-    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\
-                transfer-encoding: chunked\r\n\r\n";
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: {kind}\r\n\
+         transfer-encoding: chunked\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await?;
     let mut gone = [0];
     for (made, event) in events {
@@ -237,7 +292,7 @@ async fn stream_out(
             _ = stream.read(&mut gone) => return Ok(()),
             () = tokio::task::yield_now() => {}
         }
-        write_piece(stream, &format!("data: {event}\n\n")).await?;
+        write_piece(stream, &event).await?;
     }
     stream.write_all(b"0\r\n\r\n").await?;
     stream.shutdown().await

@@ -51,6 +51,16 @@ impl TokenText {
         TokenText { fixed: prompt, tail: String::new(), tail_ids: None }
     }
 
+    /// Adds text that others wrote as these tokens, which are kept as they are where all before them is encoded.
+    pub(crate) fn append_tokens(&mut self, text: &str, ids: &[u32]) {
+        if self.unencoded().is_some() {
+            return self.append(text);
+        }
+        self.fixed.extend(self.tail_ids.take().unwrap_or_default());
+        self.tail.clear();
+        self.fixed.extend(ids);
+    }
+
     /// Adds text that others wrote.
     pub(crate) fn append(&mut self, text: &str) {
         if !text.is_empty() {
@@ -79,6 +89,14 @@ impl TokenText {
     /// Notes the tokens of [`Self::unencoded`].
     pub(crate) fn encoded(&mut self, ids: Vec<u32>) {
         self.tail_ids = Some(ids);
+    }
+
+    /// Notes the tokens of the tail as it was when it had so many bytes, if it still is what it was. No proposal may
+    /// have been kept in between.
+    pub(crate) fn encoded_at(&mut self, bytes: usize, ids: Vec<u32>) {
+        if self.tail.len() == bytes {
+            self.tail_ids = Some(ids);
+        }
     }
 
     /// All tokens; those of text that is not encoded are missing.
@@ -129,6 +147,19 @@ mod tests {
         own.push(Some(vec![3]), "b", 6);
         text.commit(&own, "a🙂b");
         assert_eq!((text.ids(), text.unencoded()), (vec![1, 2], Some("🙂b")));
+    }
+
+    #[test]
+    fn tokens_of_others_are_kept_where_all_before_them_is_encoded() {
+        let mut text = TokenText::new(vec![1]);
+        text.append_tokens("ab", &[2, 3]);
+        assert_eq!((text.ids(), text.unencoded()), (vec![1, 2, 3], None));
+        text.append("c");
+        text.append_tokens("d", &[4]);
+        assert_eq!((text.ids(), text.unencoded()), (vec![1, 2, 3], Some("cd")));
+        text.encoded(vec![5]);
+        text.append_tokens("e", &[6]);
+        assert_eq!((text.ids(), text.unencoded()), (vec![1, 2, 3, 5, 6], None));
     }
 
     #[test]

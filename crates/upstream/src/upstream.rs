@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use thinking::thinker::{Code, Failure, ModelCard, Session, Thinker};
+use thinking::thinker::{Code, Failure, ModelCard, Session, Thinker, Traffic};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -61,5 +61,9 @@ impl Thinker for Upstream {
         }
         sessions.spawn(session::run(Arc::clone(&self.server), server));
         session
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.server.http.meter.traffic())
     }
 }

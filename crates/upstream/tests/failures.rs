@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Caller, config, plain_sampling};
+use common::{Caller, asked_only, config, plain_sampling};
 use thinking::thinker::{Code, Failure, Noticed, Thinker};
 use upstream::{
     ApiKey, ServerKind, Upstream, UpstreamConfig,
@@ -25,7 +25,8 @@ async fn failure(config: UpstreamConfig) -> Failure {
 async fn failure_at(kind: ServerKind, path: &'static str, fault: FakeFault) -> Failure {
     let faults = vec![(path, fault)];
     let server = FakeServer::start(FakeOptions { faults, ..FakeOptions::new(kind) }).await;
-    let failure = failure(config(&server)).await;
+    let tokenizer = Some(common::tokenizer());
+    let failure = failure(UpstreamConfig { tokenizer, ..config(&server) }).await;
     let line = &failure.message;
     assert!(line.starts_with(&server.address()), "{line}");
     assert!(!line.contains('\n') && line.len() < 400, "{line}");
@@ -35,9 +36,11 @@ async fn failure_at(kind: ServerKind, path: &'static str, fault: FakeFault) -> F
 
 #[tokio::test]
 async fn a_stream_that_breaks_is_an_unavailable_server() {
-    for (kind, path) in
-        [(ServerKind::LlamaCpp, "/completion"), (ServerKind::Vllm, "/v1/completions")]
-    {
+    for (kind, path) in [
+        (ServerKind::LlamaCpp, "/completion"),
+        (ServerKind::Vllm, "/v1/completions"),
+        (ServerKind::Ollama, "/api/generate"),
+    ] {
         for (fault, words) in [
             (FakeFault::CutAfter(3), "broke the connection off"),
             (FakeFault::EndAfter(3), "ended without its end"),
@@ -183,6 +186,37 @@ async fn messages_need_a_template_somewhere() {
     assert!(failure.message.contains("give the tokenizer of its model"), "{failure}");
 }
 
+#[tokio::test]
+async fn a_tokenizer_of_another_model_is_refused() {
+    for (kind, words) in [
+        (ServerKind::LlamaCpp, "has another tokenizer than the one that was given"),
+        (ServerKind::Sglang, "has another tokenizer than the one that was given"),
+        // Told from its count at the end of the first answer.
+        (ServerKind::Completions, "by the tokenizer that was given; give that of its model"),
+    ] {
+        let answer = Some("Yes.".to_owned());
+        let server = FakeServer::start(FakeOptions { answer, ..FakeOptions::new(kind) }).await;
+        for (tokenizer, is_right) in
+            [(common::tokenizer(), true), (common::other_tokenizer(), false)]
+        {
+            let upstream = UpstreamConfig { tokenizer: Some(tokenizer), ..asked_only(&server) };
+            let upstream = Upstream::new(upstream).unwrap();
+            let mut caller = Caller(upstream.session());
+            caller.open("", plain_sampling()).await;
+            caller.ask(9, 1, &[]).await;
+            if is_right {
+                caller.opened().await;
+                assert_eq!(caller.proposal().await.0, "Yes.", "{kind:?}");
+                continue;
+            }
+            let failure = caller.failed().await;
+            assert_eq!(failure.code, Code::InvalidArgument, "{failure}");
+            assert!(failure.message.contains(words), "{failure}");
+            assert!(failure.message.starts_with(&server.address()), "{failure}");
+        }
+    }
+}
+
 #[test]
 fn plain_text_to_another_machine_must_be_allowed() {
     let config = UpstreamConfig::new("http://gpu.example.org:8000".parse().unwrap());
@@ -198,7 +232,7 @@ async fn a_server_that_hangs_is_given_up_and_one_that_lives_is_waited_for() {
         let faults = faults.to_vec();
         let options = FakeOptions { faults, ..FakeOptions::new(ServerKind::LlamaCpp) };
         let server = FakeServer::start(options).await;
-        let mut config = config(&server);
+        let mut config = asked_only(&server);
         config.heartbeat = Duration::from_millis(1);
         if is_lost {
             config.silence = Duration::from_millis(500);

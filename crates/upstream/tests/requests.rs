@@ -4,11 +4,11 @@
 
 mod common;
 
-use common::{Caller, config, plain_sampling};
+use common::{Caller, asked_only, continuations, plain_sampling};
 use serde_json::Value;
-use thinking::thinker::{FinishReason, Thinker, ThoughtStart};
+use thinking::thinker::{Append, Command, Event, FinishReason, Thinker, ThoughtStart, Traffic};
 use upstream::{
-    ServerKind, Upstream,
+    ApiKey, ServerKind, Upstream, UpstreamConfig,
     testing::{FakeOptions, FakeServer},
 };
 
@@ -19,15 +19,6 @@ async fn server(kind: ServerKind) -> FakeServer {
     FakeServer::start(FakeOptions { answer, ..FakeOptions::new(kind) }).await
 }
 
-/// What continuations were asked for.
-fn continuations(server: &FakeServer) -> Vec<Value> {
-    let asked = server
-        .requests()
-        .into_iter()
-        .filter(|one| one.path.ends_with("/completion") || one.path.ends_with("/completions"));
-    asked.map(|one| one.body).collect()
-}
-
 fn prompt(body: &Value) -> &[Value] {
     body["prompt"].as_array().unwrap()
 }
@@ -36,7 +27,7 @@ fn prompt(body: &Value) -> &[Value] {
 async fn an_answer_is_read_to_its_end_and_every_token_counted() {
     for kind in ServerKind::ALL {
         let server = server(kind).await;
-        let mut config = config(&server);
+        let mut config = asked_only(&server);
         config.tokenizer = Some(common::tokenizer());
         // Its template is that of the fake server's model.
         let upstream = Upstream::new(config).unwrap();
@@ -59,7 +50,7 @@ async fn an_answer_is_read_to_its_end_and_every_token_counted() {
 #[tokio::test]
 async fn own_tokens_are_continued_as_they_were_made() {
     let server = server(ServerKind::Vllm).await;
-    let upstream = Upstream::new(config(&server)).unwrap();
+    let upstream = Upstream::new(asked_only(&server)).unwrap();
     let mut caller = Caller(upstream.session());
     caller.open("", plain_sampling()).await;
     caller.opened().await;
@@ -81,7 +72,7 @@ async fn own_tokens_are_continued_as_they_were_made() {
 async fn a_stop_text_ends_the_stretch_and_the_connection() {
     for kind in ServerKind::ALL {
         let server = FakeServer::start(FakeOptions::new(kind)).await;
-        let mut config = config(&server);
+        let mut config = asked_only(&server);
         config.tokenizer = Some(common::tokenizer());
         let upstream = Upstream::new(config).unwrap();
         let mut caller = Caller(upstream.session());
@@ -99,10 +90,11 @@ async fn a_stop_text_ends_the_stretch_and_the_connection() {
 
 #[tokio::test]
 async fn a_full_context_ends_the_stretch() {
-    for kind in [ServerKind::LlamaCpp, ServerKind::Vllm] {
+    for kind in [ServerKind::LlamaCpp, ServerKind::Vllm, ServerKind::Sglang] {
         let options = FakeOptions { context_tokens: 80, ..FakeOptions::new(kind) };
         let server = FakeServer::start(options).await;
-        let upstream = Upstream::new(config(&server)).unwrap();
+        let tokenizer = Some(common::tokenizer());
+        let upstream = Upstream::new(UpstreamConfig { tokenizer, ..asked_only(&server) }).unwrap();
         let mut caller = Caller(upstream.session());
         caller.open("", plain_sampling()).await;
         caller.opened().await;
@@ -118,7 +110,7 @@ async fn a_full_context_ends_the_stretch() {
 #[tokio::test]
 async fn a_server_says_what_it_serves() {
     let server = server(ServerKind::LlamaCpp).await;
-    let card = Upstream::new(config(&server)).unwrap().card().await.unwrap();
+    let card = Upstream::new(asked_only(&server)).unwrap().card().await.unwrap();
     assert_eq!((card.name.as_str(), card.device.as_str()), ("fake", "llama-cpp"));
     assert_eq!((card.parameters, card.quantisation.as_str()), (918_912, "Q8_0"));
     assert_eq!(card.context_tokens, 4096);
@@ -130,7 +122,7 @@ async fn what_a_server_says_of_its_model_steers_no_terminal() {
     let models = vec!["fake\u{1b}]0;title\u{7}\u{202e}".to_owned()];
     let server =
         FakeServer::start(FakeOptions { models, ..FakeOptions::new(ServerKind::Vllm) }).await;
-    let upstream = Upstream::new(config(&server)).unwrap();
+    let upstream = Upstream::new(asked_only(&server)).unwrap();
     assert_eq!(upstream.card().await.unwrap().name, "fake\u{fffd}]0;title\u{fffd}\u{fffd}");
     let mut caller = Caller(upstream.session());
     caller.open("", plain_sampling()).await;
@@ -152,7 +144,7 @@ async fn prompt_end(
 ) -> (ThoughtStart, String) {
     let server =
         FakeServer::start(FakeOptions { prompt_end: left, ..FakeOptions::new(kind) }).await;
-    let mut config = config(&server);
+    let mut config = asked_only(&server);
     config.tokenizer = Some(common::tokenizer());
     let upstream = Upstream::new(config).unwrap();
     let mut caller = Caller(upstream.session());
@@ -195,7 +187,7 @@ async fn a_prompt_ends_with_the_thought_as_it_is_wanted_where_the_server_gives_t
 #[tokio::test]
 async fn sessions_have_slots_of_their_own_and_one_too_many_is_refused() {
     let server = server(ServerKind::LlamaCpp).await;
-    let upstream = Upstream::new(config(&server)).unwrap();
+    let upstream = Upstream::new(asked_only(&server)).unwrap();
     let mut callers = Vec::new();
     for _ in 0..2 {
         let mut caller = Caller(upstream.session());
@@ -216,4 +208,71 @@ async fn sessions_have_slots_of_their_own_and_one_too_many_is_refused() {
     let mut fourth = Caller(upstream.session());
     fourth.open("", plain_sampling()).await;
     fourth.opened().await;
+}
+
+#[tokio::test]
+async fn an_ollama_is_found_out_and_serves_the_latest_of_a_model() {
+    let models = vec!["small:latest".to_owned(), "large:7b".to_owned()];
+    let server =
+        FakeServer::start(FakeOptions { models, ..FakeOptions::new(ServerKind::Ollama) }).await;
+    let model = Some("small".to_owned());
+    let upstream = Upstream::new(UpstreamConfig { model, ..asked_only(&server) }).unwrap();
+    let card = upstream.card().await.unwrap();
+    assert_eq!((card.name.as_str(), card.device.as_str()), ("small", "ollama"));
+}
+
+#[tokio::test]
+async fn what_crosses_the_network_is_counted() {
+    let key = Some("s3cret".to_owned());
+    let server = FakeServer::start(FakeOptions { key, ..FakeOptions::new(ServerKind::Vllm) }).await;
+    let key = Some(ApiKey::new("s3cret"));
+    let upstream = Upstream::new(UpstreamConfig { key, ..asked_only(&server) }).unwrap();
+    assert_eq!(upstream.traffic(), Some(Traffic::default()));
+    let mut caller = Caller(upstream.session());
+    caller.open("", plain_sampling()).await;
+    caller.opened().await;
+    caller.ask(9, 1, &[]).await;
+    caller.proposal().await;
+    let traffic = upstream.traffic().unwrap();
+    assert_eq!(traffic.requests, server.requests().len() as u64);
+    assert_eq!(traffic.sent_bytes, server.received_bytes());
+    assert!(traffic.received_bytes > 1000, "{traffic:?}");
+    let gone = UpstreamConfig::new("http://127.0.0.1:1".parse().unwrap());
+    let upstream = Upstream::new(gone).unwrap();
+    upstream.card().await.unwrap_err();
+    assert_eq!(upstream.traffic(), Some(Traffic::default()), "nothing took it");
+}
+
+#[tokio::test]
+async fn tokens_travel_where_the_tokenizer_is_given() {
+    for kind in [ServerKind::LlamaCpp, ServerKind::Vllm, ServerKind::Sglang] {
+        let server = FakeServer::start(FakeOptions::new(kind)).await;
+        let tokenizer = Some(common::tokenizer());
+        let config = UpstreamConfig { tokenizer, ..asked_only(&server) };
+        let upstream = Upstream::new(config).unwrap();
+        let mut caller = Caller(upstream.session());
+        caller.open("", plain_sampling()).await;
+        let Some(Event::Opened(opened)) = caller.next().await else { panic!("not opened") };
+        assert!(!opened.card.tokenizer_fingerprint.is_empty());
+        caller.warmed().await;
+        let encoded = |server: &FakeServer| {
+            server.requests().iter().filter(|one| one.path == "/tokenize").count()
+        };
+        let before = encoded(&server);
+        // " so" is a word of its vocabulary, and could be three bytes.
+        let ids: Vec<u32> = b" so".iter().map(|byte| u32::from(*byte)).collect();
+        let append = Append { text: " so".into(), token_ids: ids.clone() };
+        caller.0.commands.send(Command::Append(append)).await.unwrap();
+        assert_eq!(caller.warmed().await.tokens, 3);
+        caller.ask(20, 1, &[]).await;
+        let mut made = Vec::new();
+        while let Some(Event::Delta(delta)) = caller.next().await {
+            made.extend(delta.token_ids);
+        }
+        assert!(made.len() > 4, "{kind:?}: {made:?}");
+        let asked = continuations(&server);
+        let end: Vec<Value> = ids.into_iter().map(Value::from).collect();
+        assert!(prompt(&asked[0]).ends_with(&end), "{kind:?}");
+        assert_eq!(encoded(&server), before, "{kind:?}: nothing was encoded again");
+    }
 }

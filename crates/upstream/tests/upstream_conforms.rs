@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{config, plain_sampling, real, tokenizer};
 use thinking::testing::{KitSettings, assert_conforms};
 use upstream::{
-    ServerKind, Upstream,
+    ServerKind, Upstream, UpstreamConfig,
     testing::{FakeOptions, FakeServer},
 };
 
@@ -32,18 +32,29 @@ async fn an_upstream_over_vllm_conforms() {
 }
 
 #[tokio::test]
-async fn an_upstream_over_plain_completions_conforms() {
-    let server = FakeServer::start(FakeOptions::new(ServerKind::Completions)).await;
-    let mut config = config(&server);
-    config.tokenizer = Some(tokenizer());
-    let upstream = Upstream::new(config).unwrap();
-    let settings = KitSettings {
-        computed_tokens: Some(server.counter()),
-        sampling: plain_sampling(),
-        exact_resume: true,
-        ..KitSettings::default()
-    };
+async fn an_upstream_over_sglang_conforms() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::Sglang)).await;
+    let tokenizer = Some(tokenizer());
+    let upstream = Upstream::new(UpstreamConfig { tokenizer, ..config(&server) }).unwrap();
+    let settings =
+        KitSettings { computed_tokens: Some(server.counter()), ..KitSettings::default() };
     assert_conforms(&upstream, &settings).await;
+}
+
+#[tokio::test]
+async fn an_upstream_over_text_conforms() {
+    for kind in [ServerKind::Completions, ServerKind::Ollama] {
+        let server = FakeServer::start(FakeOptions::new(kind)).await;
+        let tokenizer = Some(tokenizer());
+        let upstream = Upstream::new(UpstreamConfig { tokenizer, ..config(&server) }).unwrap();
+        let settings = KitSettings {
+            computed_tokens: Some(server.counter()),
+            sampling: plain_sampling(),
+            exact_resume: true,
+            ..KitSettings::default()
+        };
+        assert_conforms(&upstream, &settings).await;
+    }
 }
 
 /// `SPECTHINK_UPSTREAM=http://127.0.0.1:8080 cargo test -p upstream --test upstream_conforms -- --ignored`

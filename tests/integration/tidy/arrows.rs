@@ -13,16 +13,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["conductor", "thinking"]),
     ("cli", &["answer", "flags", "grading", "pair", "runs", "thinking", "transport", "upstream"]),
     ("conductor", &["thinking"]),
-    ("coordinator", &["answer", "cli", "flags", "grading", "pair", "runs", "thinking"]),
+    ("coordinator", &["answer", "cli", "flags", "grading", "pair", "runs", "serve", "thinking"]),
     ("engine", &["text", "thinking"]),
     ("flags", &[]),
     ("grading", &[]),
     ("lab", &["answer", "conductor", "grading", "runs", "thinking", "transport"]),
     ("large-node", &["node"]),
     ("node", &["engine", "flags", "thinking", "transport", "upstream"]),
+    ("openai", &[]),
     ("pair", &["large-node", "node", "small-node"]),
     ("proto", &[]),
     ("runs", &["answer", "grading", "thinking"]),
+    ("serve", &["answer", "openai", "text", "thinking"]),
     ("simulator", &["conductor", "thinking"]),
     ("small-node", &["node"]),
     (
@@ -53,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates from outside that only some of the workspace's crates name, and which.
 const ONLY_IN: &[(&str, &[&str])] = &[
+    ("axum", &["serve"]),
     ("candle-core", &["engine", "node"]),
     ("candle-nn", &["engine"]),
     ("clap", &["cli", "coordinator", "node", "specthink-lab"]),
@@ -73,7 +76,9 @@ const NEVER_LINKS: &[(&str, &[&str])] = &[
     ("engine", &["clap", "prost", "proto", "reqwest", "tonic"]),
     ("grading", &["clap", "thinking", "tokio", "tracing"]),
     ("lab", &["candle-core", "clap", "cli", "engine", "indicatif", "node", "pair"]),
+    ("openai", &["reqwest", "tokio"]),
     ("runs", &["candle-core", "clap", "indicatif", "tonic", "transport"]),
+    ("serve", &["candle-core", "clap", "indicatif", "tonic", "transport"]),
     ("specthink-lab", &["candle-core", "engine", "node"]),
     ("simulator", &["clap", "rand", "reqwest", "tracing"]),
     ("text", &["candle-core", "clap", "tokio", "tonic", "tracing"]),

@@ -29,7 +29,7 @@ impl Conductor {
     /// When [`Input::Wake`](crate::Input::Wake) is wanted, unless another input changes it first. It
     /// is asked for and not an effect, since nearly every input changes it.
     pub fn wake_at(&self) -> Duration {
-        self.next_alarm().0.min(self.hard_deadline())
+        self.next_alarm().0.min(self.hard_deadline)
     }
 
     /// What is to be done when nothing comes, and when.

@@ -164,6 +164,8 @@ impl Conductor {
     fn finished(&mut self, role: Role, finished: Finished) -> Result<(), Ended> {
         let (side, now) = (self.sides.of_mut(role), self.step.now);
         let is_full = finished.reason == FinishReason::ContextFull;
+        let totals = self.ledger.summary.model_mut(role);
+        totals.cached_tokens = totals.cached_tokens.saturating_add(finished.cached_tokens.into());
         if let Some(mut cancelled) = side.session.as_mut().and_then(|s| s.cancelled.pop_front()) {
             let taken = cancelled.proposal.finish(finished, now);
             self.ledger.cancelled(role, &cancelled);

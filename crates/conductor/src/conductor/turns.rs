@@ -190,7 +190,7 @@ impl Conductor {
         }
         self.committed.push(&text, &[], &"".into());
         session.insert(&text, &mut self.step);
-        self.ledger.show(Writer::Policy, why, &text, &mut self.step);
+        self.ledger.show(Writer::Policy, why, text.clone(), &mut self.step);
         self.warm(true);
         self.awaiting = Awaiting::Inserted { text, why };
         self.heard_at = self.step.now;

@@ -27,6 +27,7 @@ impl DebugWitness {
     }
 
     /// The machine is about to take this in.
+    #[inline]
     pub fn take(&mut self, input: &Input) {
         if self.witness.is_some() {
             self.input = Some(input.clone());
@@ -34,6 +35,7 @@ impl DebugWitness {
     }
 
     /// The machine said this.
+    #[inline]
     pub fn step(&mut self, now: Duration, effects: &[Effect], wake_at: Duration) {
         if let Some(witness) = &mut self.witness {
             let checked = witness.step(now, self.input.take().as_ref(), effects, wake_at);

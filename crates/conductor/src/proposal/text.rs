@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct ProposedText {
     text: String,
+    /// The last piece as it came, unless it was passed on: mostly that is what is shown next.
+    last: String,
     pieces: Vec<Piece>,
     /// The pieces' tokens.
     tokens: u32,
@@ -45,6 +47,12 @@ struct Piece {
 }
 
 impl ProposedText {
+    /// No text yet, with room for a stretch of usual length.
+    pub(crate) fn new() -> Self {
+        let (text, pieces) = (String::with_capacity(128), Vec::with_capacity(32));
+        ProposedText { text, pieces, ..ProposedText::default() }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -89,6 +97,7 @@ impl ProposedText {
         self.tokens = self.tokens.saturating_add(delta.tokens);
         let (end, tokens, token_ids) = (self.text.len(), delta.tokens, delta.token_ids);
         self.pieces.push(Piece { end, tokens, token_ids, at, settled: self.settled });
+        self.last = delta.text;
     }
 
     /// How it came; nothing where a session was lost meanwhile.
@@ -111,10 +120,14 @@ impl ProposedText {
     }
 
     /// The bytes from what is shown to `end` are shown now. Returns them.
-    pub(crate) fn show(&mut self, end: usize) -> &str {
+    pub(crate) fn show(&mut self, end: usize) -> String {
         let begin = std::mem::replace(&mut self.shown, end);
         self.settled = self.settled.max(end);
-        &self.text[begin..end]
+        let last = std::mem::take(&mut self.last);
+        if end == self.text.len() && end - begin == last.len() {
+            return last;
+        }
+        self.text[begin..end].to_owned()
     }
 
     /// Its text and token ids from what is shown to `end`, piece by piece; a piece that is cut has
@@ -173,6 +186,7 @@ impl ProposedText {
         self.carried_tokens = carried_tokens;
         self.total_tokens = None;
         self.text.truncate(self.shown);
+        self.last.clear();
         self.pieces.clear();
         self.tokens = 0;
         self.carried = self.shown;
@@ -201,6 +215,9 @@ mod tests {
         assert_eq!(text.show(4), "abcd");
         assert_eq!(pieces(&text, 5), [("e".to_owned(), 0)]);
         assert_eq!((text.tokens_to(0), text.tokens_to(1), text.tokens_to(3)), (0, 2, 3));
+        assert_eq!(text.show(5), "e", "the rest of a piece");
+        text.push(delta("fg", 1, 7), Duration::ZERO);
+        assert_eq!(text.show(7), "fg", "a piece as it came");
     }
 
     #[test]

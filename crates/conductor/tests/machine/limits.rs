@@ -259,7 +259,14 @@ fn a_node_that_reports_what_cannot_be_is_given_up() {
     };
     let finished = |reason: FinishReason, tokens: u32| {
         let timing = Timing::default();
-        Event::Finished(Finished { reason, tokens, bytes: 3, prefill_tokens: 0, timing })
+        Event::Finished(Finished {
+            reason,
+            tokens,
+            bytes: 3,
+            prefill_tokens: 0,
+            cached_tokens: 0,
+            timing,
+        })
     };
     let trigger = FinishReason::Trigger(TriggerMatch {
         kind: TriggerKind::Reflection,
@@ -289,4 +296,21 @@ fn a_node_that_reports_what_cannot_be_is_given_up() {
         assert!(failure.message.contains(words), "{event:?}: {failure}");
         assert!(stage.is_asked(NEXT_SMALL), "{event:?}: the next one goes on");
     }
+}
+
+#[test]
+fn what_requests_found_cached_is_added_to_what_was_cached_at_the_opening() {
+    let mut stage = Stage::new(1, 0, Settings::default(), strict());
+    stage.event(SMALL, Event::Delta(Delta { text: "7".into(), tokens: 1, ..Delta::default() }));
+    let finished = Finished {
+        reason: FinishReason::EndOfText,
+        tokens: 2,
+        bytes: 1,
+        prefill_tokens: 3,
+        cached_tokens: 40,
+        timing: Timing::default(),
+    };
+    stage.event(SMALL, Event::Finished(finished));
+    let (_, outcome) = ended(stage);
+    assert_eq!(outcome.summary.small.cached_tokens, 40);
 }

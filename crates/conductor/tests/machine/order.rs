@@ -28,7 +28,8 @@ fn warmed(committed_bytes: u64) -> Event {
 
 fn finished(reason: FinishReason, bytes: u64, tokens: u32) -> Event {
     let timing = Timing { queue_us: u64::MAX, prefill_us: 1, decode_us: u64::MAX };
-    Event::Finished(Finished { reason, tokens, bytes, prefill_tokens: tokens, timing })
+    let (prefill_tokens, cached_tokens) = (tokens, tokens);
+    Event::Finished(Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing })
 }
 
 #[test]

@@ -229,6 +229,7 @@ fn a_node_that_breaks_the_contract_is_replaced_like_one_that_is_gone() {
         tokens: 1,
         bytes: 99,
         prefill_tokens: 0,
+        cached_tokens: 0,
         timing: thinking::thinker::Timing::default(),
     };
     stage.event(LARGE, Event::Finished(finished));

@@ -272,7 +272,7 @@ impl Host {
         let warmed = |protocol: &Protocol| Event::Warmed(Warmed { tokens: 1, ..protocol.warmed() });
         match self.inbox.pop_front()? {
             Command::Open(open) => {
-                self.protocol.open(&open.committed).unwrap();
+                self.protocol.open(&open).unwrap();
                 self.inbox.push_front(Command::Append(thinking::thinker::Append::default()));
                 let card = ModelCard { name: "model".to_owned(), ..ModelCard::default() };
                 Some(Event::Opened(Opened { card, prompt_tokens: 5, cached_tokens: 0 }))

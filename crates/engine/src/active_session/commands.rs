@@ -1,24 +1,30 @@
 //! What each command does to a session, and how its proposal is made. Which command is allowed is in
 //! [`thinking::session`]; when it is a command's turn is decided in the parent.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use thinking::{
-    session::Refusal,
+    session::{Refusal, limits},
     thinker::{
-        COMMAND_QUEUE, Code, Command, Event, Failure, FinishReason, Finished, Open, Opened,
+        Append, COMMAND_QUEUE, Code, Command, Event, Failure, FinishReason, Finished, Open, Opened,
         Propose, Timing, Warmed,
     },
 };
+use tokio::sync::oneshot::error::RecvError;
 
-use super::{ActiveSession, OpenSession, Phase, Running, Warming};
+use super::{ActiveSession, OpenSession, Phase, Preparing, Running, Warming};
 use crate::{
     host::ModelHost,
     kv::KvStore,
-    prompt,
+    prompt::{self, Beginning},
     proposal::Proposal,
     sample::{SampleError, Sampler, entropy_nats},
     session_text::SessionText,
+    tail::Joined,
 };
 
 impl ActiveSession {
@@ -29,29 +35,21 @@ impl ActiveSession {
         kv: &mut KvStore,
         open_sessions: usize,
     ) -> Result<(), Failure> {
+        limits::check(&command)?;
         match command {
-            Command::Open(open) => self.open(open, host, kv, open_sessions),
-            Command::Append(append) => {
-                self.protocol.append(&append.text)?;
-                let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
-                let tokens = session.text.append(&append, &host.tokenizer)?;
-                self.warm(tokens, 0);
-                Ok(())
-            }
+            Command::Open(open) => self.open(open, host, open_sessions),
+            Command::Append(append) => self.append(append, host),
             Command::Propose(ask) => self.propose(ask, kv),
             Command::Commit { bytes } => self.commit(bytes, host),
             Command::Cancel => Ok(()),
         }
     }
 
-    fn open(
-        &mut self,
-        open: Open,
-        host: &ModelHost,
-        kv: &mut KvStore,
-        open_sessions: usize,
-    ) -> Result<(), Failure> {
-        self.protocol.open(&open.committed)?;
+    /// Checks what is cheap to check; the rest is not for the engine's thread.
+    fn open(&mut self, open: Open, host: &ModelHost, open_sessions: usize) -> Result<(), Failure> {
+        let (encoder, context) = (&host.encoder, host.context);
+        let bytes = prompt::check_bytes(&open, encoder, context)?;
+        self.protocol.open(&open)?;
         self.question_id = open.question_id;
         // A deadline beyond the clock's range is no deadline.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
@@ -65,14 +63,82 @@ impl ActiveSession {
             return Err(Failure { retry_after_ms, ..Failure::new(Code::Overloaded, message) });
         }
         let invalid = |error: SampleError| Failure::new(Code::InvalidArgument, error.to_string());
-        let sampler = Sampler::new(open.sampling).map_err(invalid)?;
-        let (tokenizer, context) = (&host.tokenizer, host.context);
-        let (prompt, thought) = prompt::encode(&open.prompt, open.thought, tokenizer, context)?;
-        let prompt_tokens = prompt.len() as u32;
+        let sampler = Box::new(Sampler::new(open.sampling).map_err(invalid)?);
+        let (prompt, committed, thought) = (open.prompt, open.committed, open.thought);
+        let beginning = host.preparer.prepare(bytes, move |encoder| {
+            prompt::begin(&prompt, thought, &committed, encoder, context)
+        });
+        self.phase = Phase::Preparing(Preparing::Open { sampler, beginning });
+        Ok(())
+    }
+
+    fn append(&mut self, append: Append, host: &ModelHost) -> Result<(), Failure> {
+        self.protocol.append(&append.text)?;
+        let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
+        if let Some(tokens) = session.text.append_at_once(&append, &host.encoder)? {
+            self.warm(tokens, 0);
+            return Ok(());
+        }
+        let Append { text, token_ids } = append;
+        let tail = session.text.tail_for(&text, &host.encoder)?;
+        let context = host.context;
+        let joined =
+            host.preparer.prepare(text.len(), move |encoder| tail.joined(&text, context, encoder));
+        let is_drifted = !token_ids.is_empty();
+        self.phase = Phase::Preparing(Preparing::Append { is_drifted, joined });
+        Ok(())
+    }
+
+    /// Goes on with a command whose tokens are there. Returns whether they were.
+    pub(super) fn take_prepared(
+        &mut self,
+        host: &ModelHost,
+        kv: &mut KvStore,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let outcome = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Preparing(Preparing::Open { sampler, mut beginning }) => {
+                match Pin::new(&mut beginning).poll(context) {
+                    Poll::Pending => {
+                        self.phase = Phase::Preparing(Preparing::Open { sampler, beginning });
+                        return false;
+                    }
+                    Poll::Ready(beginning) => {
+                        prepared(beginning).map(|it| self.opened(it, *sampler, host, kv))
+                    }
+                }
+            }
+            Phase::Preparing(Preparing::Append { is_drifted, mut joined }) => {
+                match Pin::new(&mut joined).poll(context) {
+                    Poll::Pending => {
+                        self.phase = Phase::Preparing(Preparing::Append { is_drifted, joined });
+                        return false;
+                    }
+                    Poll::Ready(joined) => prepared(joined).map(|it| self.appended(it, is_drifted)),
+                }
+            }
+            other => {
+                self.phase = other;
+                return false;
+            }
+        };
+        if let Err(failure) = outcome {
+            self.fail(failure);
+        }
+        true
+    }
+
+    fn opened(
+        &mut self,
+        beginning: Beginning,
+        sampler: Sampler,
+        host: &ModelHost,
+        kv: &mut KvStore,
+    ) {
+        let prompt_tokens = beginning.prompt.len() as u32;
+        let tokens = beginning.committed.ids.len() as u32;
         let cache = host.decoder.new_cache();
-        let mut text = SessionText::new(prompt, thought, cache, host.context)?;
-        let committed = thinking::thinker::Append { text: open.committed, token_ids: Vec::new() };
-        let tokens = text.append(&committed, &host.tokenizer)?;
+        let mut text = SessionText::new(self.client, beginning, cache, host.context);
         let cached = text.adopt(kv);
         kv.count_cached(cached);
         self.session = Some(OpenSession { text, sampler });
@@ -88,7 +154,13 @@ impl ActiveSession {
             Opened { card: host.card.clone(), prompt_tokens, cached_tokens: cached as u32 };
         self.outbox.push_back(Event::Opened(opened));
         self.warm(tokens, 0);
-        Ok(())
+    }
+
+    fn appended(&mut self, joined: Joined, is_drifted: bool) {
+        if let Some(session) = &mut self.session {
+            let tokens = session.text.append(joined, is_drifted);
+            self.warm(tokens, 0);
+        }
     }
 
     /// Owes the caller a `Warmed` for the text that was just committed.
@@ -106,13 +178,17 @@ impl ActiveSession {
     /// Takes a queued append in before anything is computed for the last one. Returns whether it did.
     pub(super) fn merge_append(&mut self, host: &ModelHost) -> bool {
         let Some(Command::Append(append)) = &self.next else { return false };
-        let Phase::Warming(warming) = &self.phase else { return false };
-        if warming.answers.len() >= COMMAND_QUEUE {
+        let Phase::Warming(warming) = &mut self.phase else { return false };
+        if warming.next_waits || warming.answers.len() >= COMMAND_QUEUE {
             return false;
         }
         let Some(session) = &mut self.session else { return false };
-        // One that fails is left for its turn, so that the answers before it are not lost.
-        let Ok(tokens) = session.text.append(append, &host.tokenizer) else { return false };
+        // One that fails is left for its turn, so that the answers before it are not lost; until then
+        // it is not tried again.
+        let Ok(Some(tokens)) = session.text.append_at_once(append, &host.encoder) else {
+            warming.next_waits = true;
+            return false;
+        };
         // No proposal is open while text warms: this is never refused.
         if self.protocol.append(&append.text).is_err() {
             return false;
@@ -164,7 +240,7 @@ impl ActiveSession {
         let Phase::Proposed(own) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return Err(Refusal::NoProposal.into());
         };
-        let tokens = session.text.commit(&own, kept, &host.tokenizer)?;
+        let tokens = session.text.commit(&own, kept, &host.encoder)?;
         self.warm(tokens, 1);
         Ok(())
     }
@@ -174,9 +250,9 @@ impl ActiveSession {
         let Phase::Proposing(running) = &mut self.phase else { return false };
         let Some(OpenSession { text, sampler }) = &mut self.session else { return false };
         let Some(logits) = text.logits() else { return false };
-        let began = Instant::now();
+        let (began, tokenizer) = (Instant::now(), host.encoder.tokenizer());
         // A model's matrix may have more rows than the tokenizer has tokens.
-        let logits = &logits[..logits.len().min(host.tokenizer.vocabulary_size())];
+        let logits = &logits[..logits.len().min(tokenizer.vocabulary_size())];
         let proposal = &mut running.proposal;
         if proposal.wants_entropy(self.protocol.committed()) {
             proposal.tell_entropy(entropy_nats(logits));
@@ -188,11 +264,11 @@ impl ActiveSession {
                 return true;
             }
         };
-        let mut reason = if host.tokenizer.is_end_of_text(token) {
+        let mut reason = if tokenizer.is_end_of_text(token) {
             Some(proposal.push_end_of_text())
         } else {
             text.push_own(token);
-            proposal.push(token, &host.tokenizer)
+            proposal.push(token, tokenizer)
         };
         if reason.is_none() && text.is_full() {
             reason = Some(FinishReason::ContextFull);
@@ -226,4 +302,12 @@ impl ActiveSession {
         self.outbox.push_back(Event::Finished(finished));
         self.phase = Phase::Proposed(own);
     }
+}
+
+/// What was prepared, or why not.
+fn prepared<T>(outcome: Result<Result<T, Failure>, RecvError>) -> Result<T, Failure> {
+    outcome.unwrap_or_else(|_| {
+        let message = "encoding the text had a defect; ask again and report it";
+        Err(Failure::new(Code::Internal, message))
+    })
 }

@@ -182,11 +182,11 @@ fn finish<S: TensorSource>(
 
 /// Refuses weights that do not fit, before minutes of reading end in swapping or worse.
 fn check_memory(path: &Path, needed: u64, options: &LoadOptions) -> Result<(), LoadError> {
-    match options.memory_bytes.or_else(|| memory::available_bytes(&options.device)) {
-        Some(free) if needed > free => Err(LoadError::TooLarge {
+    match memory::usable(&options.device, options.memory_root.as_deref()) {
+        Some(usable) if needed > usable.bytes => Err(LoadError::TooLarge {
             path: path.to_owned(),
             needed: memory::in_words(needed),
-            free: memory::in_words(free),
+            usable,
         }),
         _ => Ok(()),
     }

@@ -2,9 +2,10 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use engine::{Engine, EngineOptions, LoadOptions};
+use tempfile::TempDir;
 use thinking::thinker::{
     Append, Command, Delta, Event, Failure, Finished, Message, Open, Opened, Prompt, Propose,
     Sampling, Session, Thinker, ThoughtStart, Warmed,
@@ -16,6 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A directory under `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures")).join(name)
+}
+
+/// A directory that stands for `/` on a machine that has this much memory available.
+pub(crate) fn machine(available_kib: u64) -> TempDir {
+    let root = TempDir::new().unwrap();
+    fs::create_dir(root.path().join("proc")).unwrap();
+    let meminfo = format!("MemTotal: 1048576 kB\nMemAvailable: {available_kib} kB\n");
+    fs::write(root.path().join("proc/meminfo"), meminfo).unwrap();
+    root
 }
 
 /// An engine over a tiny model.

@@ -35,6 +35,8 @@ const ATTEMPTS: u32 = 15;
 pub struct Direction {
     propagation: Duration,
     rtt: Duration,
+    /// For how long the sender waits for an answer before it sends again.
+    timeout: Duration,
     rate: Option<Rate>,
     outages: Option<Outages>,
     losses: Losses,
@@ -75,6 +77,7 @@ impl Direction {
         Direction {
             propagation: profile.delay(way),
             rtt: profile.rtt,
+            timeout: MIN_TIMEOUT.max(profile.rtt.saturating_mul(2)),
             rate: profile.rate(way),
             outages: Outages::of(profile, seed),
             losses: Losses::new(profile.loss, draws(1), draws(2)),
@@ -89,7 +92,7 @@ impl Direction {
     /// Hands in a piece of the stream at `now`, not before what was handed in earlier; says when its last byte
     /// arrives. Constant time but for the losses of its segments, and no allocation.
     pub fn send(&mut self, now: Duration, bytes: usize) -> Duration {
-        self.pass(now, bytes, MIN_TIMEOUT.max(self.rtt * 2))
+        self.pass(now, bytes, self.timeout)
     }
 
     /// What has passed so far.

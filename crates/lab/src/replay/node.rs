@@ -16,7 +16,7 @@ use transport::DEFAULT_HEARTBEAT;
 
 use super::{
     conditions::Conditions,
-    recording::{AskEnd, NodeCosts, RecordedAsk, Recording},
+    recording::{AskEnd, NodeCosts, Piece, RecordedAsk, Recording},
     sizes,
 };
 use crate::link::{Direction, LinkProfile, Way, connect};
@@ -44,7 +44,7 @@ enum Work {
 
 /// What a node says. The indices are those of an ask and of its piece.
 #[derive(Debug, Clone, Copy)]
-enum Said {
+pub(super) enum Said {
     Opened,
     Warmed {
         to: Position,
@@ -61,8 +61,8 @@ enum Said {
 /// What is heard of a node.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// In the words of a session.
-    Input(Input),
+    /// Something that it said.
+    Said(Said),
     /// What it goes on to write for the ask of this index was not recorded.
     Unknown(usize),
 }
@@ -133,6 +133,10 @@ impl<'a> Node<'a> {
         }
     }
 
+    pub(super) fn role(&self) -> Role {
+        self.id.role
+    }
+
     fn asked(&self, ask: usize) -> &'a RecordedAsk {
         &self.recording.asks[ask]
     }
@@ -184,7 +188,7 @@ impl<'a> Node<'a> {
     /// What arrives here by now, the first of it.
     pub(super) fn hear(&mut self, now: Duration) -> Option<Heard> {
         if let Some((_, said)) = self.said.pop_front_if(|(at, _)| *at <= now) {
-            return Some(Heard::Input(self.input(said)));
+            return Some(Heard::Said(said));
         }
         self.unknown.take_if(|(at, _)| *at <= now).map(|(_, ask)| Heard::Unknown(ask))
     }
@@ -269,8 +273,8 @@ impl<'a> Node<'a> {
             Said::Opened => sizes::opened(&self.costs.card),
             Said::Warmed { .. } => sizes::warmed(),
             Said::Delta(ask, index) => {
-                let (text, tokens) = self.piece(ask, index);
-                sizes::delta(text.len(), tokens)
+                let piece = self.asked(ask).pieces[index];
+                sizes::delta(piece.end - self.begin(ask, index), piece.tokens)
             }
             Said::Finished(_) | Said::Cancelled(_) => sizes::finished(),
             Said::Sign => sizes::HEARTBEAT,
@@ -280,15 +284,13 @@ impl<'a> Node<'a> {
         self.said.push_back((at, said));
     }
 
-    /// The text of a piece, and its tokens.
-    fn piece(&self, ask: usize, index: usize) -> (&'a str, u32) {
-        let RecordedAsk { text, pieces, .. } = self.asked(ask);
-        let begin = index.checked_sub(1).map_or(0, |before| pieces[before].end);
-        (&text[begin..pieces[index].end], pieces[index].tokens)
+    /// Where a piece begins, in bytes of its proposal.
+    fn begin(&self, ask: usize, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.asked(ask).pieces[before].end)
     }
 
     /// What it said, in the words of a session.
-    fn input(&self, said: Said) -> Input {
+    pub(super) fn input(&self, said: Said) -> Input {
         let event = match said {
             Said::Opened => Event::Opened(Opened {
                 card: self.costs.card.clone(),
@@ -303,9 +305,10 @@ impl<'a> Node<'a> {
                 prefill_us,
             }),
             Said::Delta(ask, index) => {
-                let (text, tokens) = self.piece(ask, index);
-                let settled_bytes = self.asked(ask).pieces[index].settled as u64;
-                let text = text.to_owned();
+                let RecordedAsk { text, pieces, .. } = self.asked(ask);
+                let Piece { end, tokens, settled, .. } = pieces[index];
+                let text = text[self.begin(ask, index)..end].to_owned();
+                let settled_bytes = settled as u64;
                 Event::Delta(Delta { text, tokens, settled_bytes, ..Delta::default() })
             }
             Said::Finished(ask) => Event::Finished(self.finished(ask, None)),
@@ -324,6 +327,8 @@ impl<'a> Node<'a> {
             tokens: recorded.tokens,
             bytes: recorded.text.len() as u64,
             prefill_tokens: recorded.prefill_tokens,
+            // Its journal holds only what they were for the whole answer.
+            cached_tokens: 0,
             timing: recorded.timing,
         }
     }

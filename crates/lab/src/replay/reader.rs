@@ -52,14 +52,15 @@ pub(super) fn read(journal: &Journal, over: RecordedOver) -> Result<Recording, R
     let (near, far) = (&small.card.tokenizer_fingerprint, &large.card.tokenizer_fingerprint);
     let share_ids = !near.is_empty() && near == far;
     let phrases = watch.iter().flat_map(|watch| &watch.phrases);
-    // Shares and costs are decided by the text alone, which is the recorded one.
-    let targets = Targets { latency: policy.limits.targets.latency, ..Targets::default() };
+    // Shares, costs, loops and the thought's end are decided by the text alone, which is the recorded one.
+    let Limits { deadline, overlap_tokens, targets, .. } = policy.limits;
+    let targets = Targets { latency: targets.latency, ..Targets::default() };
     let name = journal.header.small.first().cloned().unwrap_or_default();
     Ok(Recording {
         question: Question::from(note),
         draw: TextHash::of(question).0 ^ note.seed,
         settings: *settings,
-        limits: Limits { targets, ..policy.limits },
+        limits: Limits { deadline, overlap_tokens, targets, ..Limits::default() },
         turns: turns.into(),
         end,
         prompt_bytes: prompt_bytes(note),

@@ -13,7 +13,7 @@ use thinking::{policy::Role, thinker::Code};
 
 use super::{
     conditions::Conditions,
-    node::{Heard, Node},
+    node::{Heard, Node, Said},
     recording::{AskEnd, RecordedAsk, Recording},
     replayed::{Divergence, Race},
 };
@@ -25,6 +25,13 @@ pub(super) struct Ran {
     /// The handling of messages in the asks that came to their end, in microseconds; the small node's, the large one's.
     pub(super) handling_us: [u64; 2],
     pub(super) traffic: [Traffic; 2],
+}
+
+/// What the machine is to know next.
+#[derive(Clone, Copy)]
+enum Next {
+    Said(Role, Said),
+    Wake,
 }
 
 /// Why it goes on no more.
@@ -81,7 +88,8 @@ impl<'a> Shell<'a> {
             witness.step(self.now, &effects, wake_at);
             let carried_out = effects.iter().try_for_each(|effect| self.carry_out(effect));
             match carried_out.and_then(|()| self.next(wake_at)) {
-                Ok(input) => {
+                Ok(next) => {
+                    let input = self.input(next);
                     witness.take(&input);
                     conductor.reuse(effects);
                     effects = conductor.step(input, self.now);
@@ -191,27 +199,38 @@ impl<'a> Shell<'a> {
     }
 
     /// Goes on to what the machine is to know next.
-    fn next(&mut self, wake_at: Duration) -> Result<Input, Stop> {
+    fn next(&mut self, wake_at: Duration) -> Result<Next, Stop> {
         loop {
             let at = self.nodes.iter().flatten().filter_map(Node::next_at).min();
             let Some(at) = at.filter(|at| *at <= wake_at) else {
                 self.pass_to(wake_at)?;
-                return Ok(Input::Wake);
+                return Ok(Next::Wake);
             };
             self.pass_to(at)?;
             // The large one first, as the shell over real sessions listens.
             let nodes = self.nodes.iter_mut().rev().flatten();
             let mut heard = nodes.filter_map(|node| {
                 node.work(at);
-                node.hear(at)
+                Some((node.role(), node.hear(at)?))
             });
             match heard.next() {
-                Some(Heard::Input(input)) => return Ok(input),
-                Some(Heard::Unknown(ask)) if !self.kept[ask] => {
+                Some((role, Heard::Said(said))) => return Ok(Next::Said(role, said)),
+                Some((_, Heard::Unknown(ask))) if !self.kept[ask] => {
                     return Err(Stop::Diverged(Race::Overlap));
                 }
-                Some(Heard::Unknown(_)) | None => {}
+                Some((_, Heard::Unknown(_))) | None => {}
             }
+        }
+    }
+
+    /// In the machine's words; built last, since inputs are large to move.
+    fn input(&self, next: Next) -> Input {
+        match next {
+            Next::Said(role, said) => {
+                let node = self.nodes[role as usize].as_ref();
+                node.map_or(Input::Wake, |node| node.input(said))
+            }
+            Next::Wake => Input::Wake,
         }
     }
 

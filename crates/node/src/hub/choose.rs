@@ -100,6 +100,20 @@ pub(crate) fn choose(files: &[String], file: Option<&str>) -> Result<Selection, 
     }
 }
 
+/// Chooses the files of the tokenizer alone, with the chat template.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn choose_tokenizer(files: &[String]) -> Result<Selection, ChooseError> {
+    let has = |name: &str| files.iter().any(|file| file == name);
+    if !has(TOKENIZER) {
+        return Err(ChooseError::Missing(TOKENIZER.to_owned()));
+    }
+    let more = ["config.json"].into_iter().chain(OPTIONAL).filter(|name| has(name));
+    let files = [TOKENIZER].into_iter().chain(more).map(str::to_owned).collect();
+    Ok(Selection { files, index: None, gguf: None })
+}
+
 /// The names of the whole files under a folder, sorted; links are followed, and one that leads
 /// nowhere is left out.
 pub(crate) fn list(folder: &Path) -> Vec<String> {
@@ -202,6 +216,17 @@ mod tests {
         let sharded = ["config.json", "tokenizer.json", "model.safetensors.index.json"];
         let sharded: Vec<String> = sharded.iter().map(|name| (*name).to_owned()).collect();
         assert_eq!(choose(&sharded, None).unwrap().index.as_deref(), Some(INDEX));
+    }
+
+    #[test]
+    fn a_tokenizer_comes_without_weights() {
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+        let chosen = choose_tokenizer(&names(&files)).unwrap();
+        assert_eq!(chosen.files, ["tokenizer.json", "config.json", "tokenizer_config.json"]);
+        let missing = choose_tokenizer(&names(&files[..2])).unwrap_err().to_string();
+        assert!(missing.starts_with("tokenizer.json missing; "), "{missing}");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use std::{
 
 pub use choose::ChooseError;
 pub(crate) use choose::TOKENIZER;
+use choose::choose_tokenizer;
 pub(crate) use choose::{choose, list};
 pub use error::HubError;
 
@@ -160,12 +161,34 @@ impl Hub {
         file: Option<&str>,
         console: &Console,
     ) -> Result<PathBuf, HubError> {
+        self.fetch_part(name, Part::Model { file }, console).await
+    }
+
+    /// Brings the tokenizer of a model here, with its chat template and without the weights, and says in which folder
+    /// it lies; as [`Hub::fetch`] in everything else.
+    ///
+    /// # Errors
+    /// [`HubError`]: one line each.
+    pub async fn fetch_tokenizer(
+        &self,
+        name: &ModelName,
+        console: &Console,
+    ) -> Result<PathBuf, HubError> {
+        self.fetch_part(name, Part::Tokenizer, console).await
+    }
+
+    async fn fetch_part(
+        &self,
+        name: &ModelName,
+        part: Part<'_>,
+        console: &Console,
+    ) -> Result<PathBuf, HubError> {
         let cache = RepoCache::new(&self.cache_dir, &name.repo);
         if self.offline {
-            return cached(&cache, name, file);
+            return cached(&cache, name, part);
         }
-        match self.download(&cache, name, file, console).await {
-            Err(error) if error.spares_the_copy() => match cached(&cache, name, file) {
+        match self.download(&cache, name, part, console).await {
+            Err(error) if error.spares_the_copy() => match cached(&cache, name, part) {
                 Ok(path) => {
                     console.note(&format!("{error}; the copy in the cache is used"));
                     Ok(path)
@@ -180,13 +203,13 @@ impl Hub {
         &self,
         cache: &RepoCache,
         name: &ModelName,
-        file: Option<&str>,
+        part: Part<'_>,
         console: &Console,
     ) -> Result<PathBuf, HubError> {
         let client = Client::new(self, name, console)?;
         let info = client.info().await?;
         let selection =
-            choose(&info.files, file).map_err(|why| HubError::choose(&name.to_string(), why))?;
+            part.choose(&info.files).map_err(|why| HubError::choose(&name.to_string(), why))?;
         let snapshot = cache.snapshot(&info.commit);
         let transfer = transfer::Transfer {
             client: &client,
@@ -202,6 +225,10 @@ impl Hub {
                 return Err(HubError::missing(name, &[shard]));
             }
             transfer.all(&shards).await?;
+        }
+        if part == Part::Tokenizer && cache.read_ref(name.revision()).is_some() {
+            // What it points to may be a whole model, and this snapshot is none.
+            return Ok(selection.path(&snapshot));
         }
         // Written last: a revision points only to a snapshot that is whole.
         if let Err(why) = cache.write_ref(name.revision(), &info.commit) {
@@ -225,8 +252,27 @@ impl Hub {
     }
 }
 
+/// What is wanted of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part<'a> {
+    /// A model; of several GGUF files this one.
+    Model {
+        file: Option<&'a str>,
+    },
+    Tokenizer,
+}
+
+impl Part<'_> {
+    fn choose(self, files: &[String]) -> Result<choose::Selection, ChooseError> {
+        match self {
+            Part::Model { file } => choose(files, file),
+            Part::Tokenizer => choose_tokenizer(files),
+        }
+    }
+}
+
 /// The model as the cache holds it, or an error that names exactly what it lacks.
-fn cached(cache: &RepoCache, name: &ModelName, file: Option<&str>) -> Result<PathBuf, HubError> {
+fn cached(cache: &RepoCache, name: &ModelName, part: Part<'_>) -> Result<PathBuf, HubError> {
     let not_cached = |missing: String| HubError::NotCached {
         name: name.to_string(),
         cache: cache.root().display().to_string(),
@@ -237,10 +283,12 @@ fn cached(cache: &RepoCache, name: &ModelName, file: Option<&str>) -> Result<Pat
         .ok_or_else(|| not_cached(format!("revision {}", name.revision())))?;
     let snapshot = cache.snapshot(&commit);
     let files = list(&snapshot);
-    if let Some(file) = file.filter(|file| !files.iter().any(|other| other == file)) {
+    if let Part::Model { file } = part
+        && let Some(file) = file.filter(|file| !files.iter().any(|other| other == file))
+    {
         return Err(not_cached(file.to_owned()));
     }
-    let selection = choose(&files, file).map_err(|why| match why {
+    let selection = part.choose(&files).map_err(|why| match why {
         ChooseError::Missing(what) => not_cached(what),
         other => HubError::choose(&name.to_string(), other),
     })?;

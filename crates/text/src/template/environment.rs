@@ -16,14 +16,25 @@ use super::methods::{self, Side};
 /// What errors call it.
 pub(super) const NAME: &str = "chat template";
 
-/// What a template may use up: about one for each step, and one for every 64 bytes that it makes, so
-/// that a prompt of 4 MiB could be copied a hundred times and one that loops without end stops.
-const FUEL: u64 = 10_000_000;
+/// What a template may use up whatever the context is: about one for each step, and one for every 64 bytes that it
+/// makes.
+const FUEL: u64 = 100_000;
+/// And for each token of the context: some steps, and every byte of its text several times over.
+const FUEL_PER_TOKEN: u64 = 8;
 
-/// The environment of a template.
-pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
+/// What a template may use up for a context of so many tokens, in fuel: steps, and for each of them at most 64 bytes of
+/// memory, what it writes counted.
+pub(super) fn fuel(context_tokens: usize) -> u64 {
+    FUEL.saturating_add(FUEL_PER_TOKEN.saturating_mul(context_tokens as u64))
+}
+
+/// The environment of a template, for a context of so many tokens.
+pub(super) fn environment(
+    source: &str,
+    context_tokens: usize,
+) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
-    environment.set_fuel(Some(FUEL));
+    environment.set_fuel(Some(fuel(context_tokens)));
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_unknown_method_callback(methods::call);
     environment.add_function("raise_exception", |message: Value| -> Result<Value, Error> {

@@ -129,6 +129,13 @@ impl Tokenizer {
         })
     }
 
+    /// The same tokenizer for a model with a context of so many tokens: its chat template may use up as much as such a
+    /// context can need.
+    #[must_use]
+    pub fn for_context(self, tokens: usize) -> Self {
+        Tokenizer { template: self.template.for_context(tokens), ..self }
+    }
+
     /// Encodes text that a chat template made ([`Tokenizer::template`]): control tokens that the template wrote
     /// are meant, their names in messages are letters, and a begin-of-text token is there only if the template wrote
     /// one.
@@ -157,6 +164,7 @@ impl Tokenizer {
         }
         Ok(ids)
     }
+
     /// Encodes committed text that follows an answer whose thought is so far: control tokens in it are plain text, but
     /// for the marks of the thought ([`Thought`]); other added tokens (`<tool_call>`) are tokens.
     ///

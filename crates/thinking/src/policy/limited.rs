@@ -131,7 +131,8 @@ pub struct Limited {
     undecided: bool,
     /// As the policies count, so that what is written meanwhile never is too much.
     budget: Budget,
-    /// What the small and the large writer wrote last.
+    /// What the small and the large writer wrote last, and what was kept: only where takeovers are for the thought
+    /// alone.
     written: [String; 2],
     kept: KeptText,
 }
@@ -248,7 +249,9 @@ impl Limited {
         self.budget.spend(tokens);
         self.allowance.finished(self.writer, text.len(), tokens);
         self.overlapping = false;
-        text.clone_into(&mut self.written[self.writer as usize]);
+        if self.limits.thought_only {
+            text.clone_into(&mut self.written[self.writer as usize]);
+        }
         if self.writer == Role::Small {
             self.undecided = true;
             let mut breaks = self.watch.iter().flat_map(|watch| &watch.delimiters);
@@ -295,9 +298,11 @@ impl Limited {
         for action in actions {
             if let Action::Keep { role, bytes } = action {
                 self.allowance.kept(*role, *bytes);
-                let written = self.written[*role as usize].as_str();
-                let kept = usize::try_from(*bytes).ok().and_then(|bytes| written.get(..bytes));
-                self.kept.push(kept.unwrap_or_default());
+                if self.limits.thought_only {
+                    let written = self.written[*role as usize].as_str();
+                    let kept = usize::try_from(*bytes).ok().and_then(|bytes| written.get(..bytes));
+                    self.kept.push(kept.unwrap_or_default());
+                }
                 self.undecided &= *role != Role::Small;
             }
         }

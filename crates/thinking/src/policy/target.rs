@@ -134,6 +134,27 @@ pub struct Targets {
     pub cost: Option<(f64, TokenPrices)>,
 }
 
+impl Targets {
+    /// Adds a target; of two of a kind the closer one holds. A target of costs reckons with these prices, where there
+    /// are some: returns whether it could be added.
+    pub fn add(&mut self, target: Target, prices: Option<TokenPrices>) -> bool {
+        match (target, prices) {
+            (Target::Share(share), _) => {
+                self.share = Some(self.share.map_or(share, |other| share.min(other)));
+            }
+            (Target::Latency(time), _) => {
+                self.latency = Some(self.latency.map_or(time, |other| time.min(other)));
+            }
+            (Target::Cost(cost), Some(prices)) => {
+                let cost = self.cost.map_or(cost, |(other, _)| cost.min(other));
+                self.cost = Some((cost, prices));
+            }
+            (Target::Cost(_), None) => return false,
+        }
+        true
+    }
+}
+
 /// What a takeover is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grant {

@@ -1,8 +1,8 @@
-//! Which command is allowed when, what it does to the committed text, and how one that is not
-//! allowed fails. What ends a proposal is in [`super::proposal`].
+//! Which command is allowed when, and what it does to the committed text. How one that is not allowed fails is in
+//! [`super::refusal`], what ends a proposal in [`super::proposal`].
 
-use super::ProposalRules;
-use crate::thinker::{Code, Failure, FinishReason, Finished, Propose, TextHash, Timing, Warmed};
+use super::{ProposalRules, limits, refusal::Refusal};
+use crate::thinker::{FinishReason, Finished, Open, Propose, TextHash, Timing, Warmed};
 
 /// The state of a session: what is committed, and whether a proposal is open.
 ///
@@ -42,51 +42,16 @@ enum State {
     Proposed(String),
 }
 
-/// Why a command is refused. Every refusal is a [`Failure`] with [`Code::InvalidArgument`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Any command but `Open` or `Cancel` before `Open`.
-    #[error("the first command must be open")]
-    NotOpen,
-    /// A second `Open`.
-    #[error("the session is open already; start another one")]
-    AlreadyOpen,
-    /// `Append` or `Propose` while a proposal is open.
-    #[error("a proposal is open; commit it first")]
-    ProposalOpen,
-    /// `Commit` while no proposal is open.
-    #[error("no proposal is open to commit; propose first")]
-    NoProposal,
-    /// `Propose` with `max_tokens` of 0.
-    #[error("max_tokens is 0; ask for at least 1")]
-    NoTokens,
-    /// `Commit` inside a character or beyond the proposal's end.
-    #[error(
-        "commit of {bytes} bytes does not end on a character's edge of the proposal's {proposal_bytes}; count its bytes"
-    )]
-    NoCharacterEdge {
-        /// How many bytes were to be kept.
-        bytes: u64,
-        /// The proposal's length in bytes.
-        proposal_bytes: u64,
-    },
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Failure::new(Code::InvalidArgument, refusal.to_string())
-    }
-}
-
 impl Protocol {
-    /// Carries out `Open`: the session begins with this committed text.
+    /// Carries out `Open`: the session begins with its committed text.
     ///
     /// # Errors
-    /// [`Refusal::AlreadyOpen`].
-    pub fn open(&mut self, committed: &str) -> Result<(), Refusal> {
+    /// [`Refusal::AlreadyOpen`], [`Refusal::TooMany`].
+    pub fn open(&mut self, open: &Open) -> Result<(), Refusal> {
         let State::Unopened = self.state else { return Err(Refusal::AlreadyOpen) };
+        limits::check_open(open)?;
         self.state = State::Idle;
-        self.committed.push(committed);
+        self.committed.push(&open.committed);
         Ok(())
     }
 
@@ -104,25 +69,27 @@ impl Protocol {
     /// [`finish`](Self::finish) when it is complete.
     ///
     /// # Errors
-    /// [`Refusal::NotOpen`], [`Refusal::ProposalOpen`], [`Refusal::NoTokens`].
+    /// [`Refusal::NotOpen`], [`Refusal::ProposalOpen`], [`Refusal::NoTokens`], [`Refusal::TooMany`].
     pub fn propose(&mut self, propose: &Propose) -> Result<ProposalRules, Refusal> {
         self.check_idle()?;
         if propose.max_tokens == 0 {
             return Err(Refusal::NoTokens);
         }
+        limits::check_propose(propose)?;
         self.state = State::Proposing;
         Ok(ProposalRules::new(propose, &self.committed.text))
     }
 
     /// Completes the proposal: from now on it is open and waits for its commit. Its last delta must
-    /// have been taken. Returns what [`Finished`] tells of it; `prefill_tokens` and `timing` are 0
-    /// and for the Thinker to fill in.
+    /// have been taken. Returns what [`Finished`] tells of it; `prefill_tokens`, `cached_tokens` and
+    /// `timing` are 0 and for the Thinker to fill in.
     pub fn finish(&mut self, rules: ProposalRules, reason: FinishReason) -> Finished {
         let tokens = rules.tokens();
         let text = rules.into_text();
         let bytes = text.len() as u64;
         self.state = State::Proposed(text);
-        Finished { reason, tokens, bytes, prefill_tokens: 0, timing: Timing::default() }
+        let timing = Timing::default();
+        Finished { reason, tokens, bytes, prefill_tokens: 0, cached_tokens: 0, timing }
     }
 
     /// Carries out `Commit`: keeps the first bytes of the open proposal and forgets the rest.

@@ -295,7 +295,7 @@ impl State {
     }
 
     async fn open(&mut self, open: Open) -> Result<(), Stop> {
-        self.protocol.open(&open.committed)?;
+        self.protocol.open(&open)?;
         self.deadline = open.deadline.map(|left| Instant::now() + left);
         let prompt_tokens = match &open.prompt {
             Prompt::Raw(text) => pieces(text).count(),

@@ -111,10 +111,10 @@ fn reason() -> impl Strategy<Value = FinishReason> {
 }
 
 prop_compose! {
-    fn finished()(reason in reason(), tokens: u32, bytes: u64, prefill_tokens: u32,
+    fn finished()(reason in reason(), tokens: u32, bytes: u64, prefill_tokens: u32, cached_tokens: u32,
                   queue_us: u64, prefill_us: u64, decode_us: u64) -> Finished {
         let timing = Timing { queue_us, prefill_us, decode_us };
-        Finished { reason, tokens, bytes, prefill_tokens, timing }
+        Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing }
     }
 }
 

@@ -5,9 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
+mod clients;
 mod conforms;
+mod connections;
 mod ends;
 mod refusals;
 mod strangers;
 mod support;
 mod time;
+mod unread;

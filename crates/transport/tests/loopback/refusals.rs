@@ -5,13 +5,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
 use thinking::{
     testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
-    thinker::{Append, Code, Command, Event, Failure, Thinker},
+    thinker::{Append, Code, Command, Event, Failure, Message, Prompt, Thinker},
 };
 use transport::{
     ClientTls, Remote, RemoteConfig, RemoteError, ServeError, ServerConfig, ServerTls, Token, bind,
 };
 
-use crate::support::{Node, Pki, card, failure, failure_of_open, next, open, opened, propose};
+use crate::support::{
+    Gated, Node, Pki, card, failure, failure_of_open, next, open, opened, propose,
+};
 
 fn scripted() -> Arc<ScriptedThinker> {
     Arc::new(ScriptedThinker::new(Script::babble()))
@@ -177,6 +179,10 @@ async fn files_that_do_not_work_are_named() {
         ServerConfig { tls, ..ServerConfig::new(card()) }.check(loopback)
     };
     check(pki.file("server.pem"), pki.file("server.key")).unwrap();
+    for client_ca in [None, Some(pki.file("ca.pem"))] {
+        let (cert, key) = (pki.file("server.pem"), pki.file("server.key"));
+        ServerTls { cert, key, client_ca }.for_http().unwrap();
+    }
     let missing = pki.file("none.pem");
     let passphrase = "has a passphrase, for which nobody is asked";
     let encrypted = |name, begin: &str| {
@@ -195,8 +201,12 @@ async fn files_that_do_not_work_are_named() {
         ),
         (pki.file("server.pem"), encrypted("old", OLD_ENCRYPTED), passphrase),
     ] {
-        let line = check(cert, key).unwrap_err().to_string();
-        assert!(line.contains(words) && !line.contains('\n'), "{line}");
+        let for_http =
+            ServerTls { cert: cert.clone(), key: key.clone(), client_ca: None }.for_http();
+        let lines = [check(cert, key).unwrap_err().to_string(), for_http.unwrap_err().to_string()];
+        for line in lines {
+            assert!(line.contains(words) && !line.contains('\n'), "{line}");
+        }
     }
     let tls = ClientTls { ca: Some(missing), identity: None };
     let config = RemoteConfig::new("https://127.0.0.1:1".parse().unwrap());
@@ -253,6 +263,36 @@ async fn a_message_over_the_limit_names_both_sizes_and_the_flag() {
     let refused = failure(&mut session).await;
     assert_eq!(refused.code, Code::MessageTooLarge, "{refused}");
     assert!(refused.message.contains("2000 bytes of this program's limit"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_command_that_asks_for_too_much_does_not_reach_the_model() {
+    let thinker = Gated::new();
+    let node = Node::start(Arc::new(thinker.clone())).await;
+    let Command::Open(mut huge) = open() else { unreachable!() };
+    let message = Message { role: "user".into(), content: "x".into() };
+    huge.prompt = Prompt::Messages(vec![message; 370_000]);
+    let mut session = node.remote().session();
+    session.commands.send(Command::Open(huge)).await.unwrap();
+    let refused = failure(&mut session).await;
+    assert_eq!(refused.code, Code::InvalidArgument);
+    assert_eq!(
+        refused.message,
+        "Open.messages holds 370000 messages and at most 1024 are taken; send fewer"
+    );
+
+    let Command::Propose(mut ask) = propose(9) else { unreachable!() };
+    ask.stop = vec!["x".into(); 400_000];
+    let mut session = opened(&node.remote()).await;
+    thinker.allow(1);
+    session.commands.send(Command::Propose(ask)).await.unwrap();
+    let refused = failure(&mut session).await;
+    assert_eq!(refused.code, Code::InvalidArgument);
+    assert_eq!(
+        refused.message,
+        "Propose.stop holds 400000 texts and at most 64 are taken; send fewer"
+    );
+    assert_eq!(thinker.computed(), 0);
 }
 
 #[tokio::test]

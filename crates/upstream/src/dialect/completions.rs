@@ -50,8 +50,8 @@ impl Dialect for Completions {
 pub(super) fn openai_chunk(event: &Value) -> Option<Chunk> {
     let choices = event["choices"].as_array()?;
     let usage = count(&event["usage"]["prompt_tokens"]).map(|prompt_tokens| {
-        let cached = count(&event["usage"]["prompt_tokens_details"]["cached_tokens"]);
-        Usage { prompt_tokens, cached_tokens: cached.unwrap_or(0) }
+        let cached_tokens = count(&event["usage"]["prompt_tokens_details"]["cached_tokens"]);
+        Usage { prompt_tokens, cached_tokens }
     });
     let tokens_so_far = count(&event["usage"]["completion_tokens"]);
     let Some(choice) = choices.first() else {

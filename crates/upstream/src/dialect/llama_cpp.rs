@@ -74,7 +74,7 @@ impl Dialect for LlamaCpp {
             // Its token is a placeholder.
             let usage = Usage {
                 prompt_tokens: count(&progress["total"])?,
-                cached_tokens: count(&progress["cache"])?,
+                cached_tokens: Some(count(&progress["cache"])?),
             };
             return Some(Chunk { usage: Some(usage), ..Chunk::default() });
         }

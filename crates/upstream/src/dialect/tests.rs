@@ -51,6 +51,15 @@ fn every_sampling_field_is_always_sent() {
     ] {
         assert_eq!(vllm[field], value, "{field}");
     }
+    let sglang = stretch(ServerKind::Sglang, &Sampling { top_k: 0, ..sampling });
+    for field in ["top_k", "min_p", "repetition_penalty", "return_token_ids", "ignore_eos"] {
+        assert_eq!(sglang[field], vllm[field], "{field}");
+    }
+    let ollama = stretch(ServerKind::Ollama, &sampling);
+    assert_eq!((&ollama["raw"], &ollama["truncate"]), (&json!(true), &json!(false)));
+    let (options, expected) = (&ollama["options"], [("num_predict", 7), ("num_ctx", 512)]);
+    expected.iter().for_each(|(field, value)| assert_eq!(options[field], *value, "{field}"));
+    assert_eq!((&options["top_k"], &options["repeat_penalty"]), (&json!(50), &json!(1.0)));
     let plain = stretch(ServerKind::Completions, &sampling);
     assert_eq!((&plain["temperature"], &plain["top_p"]), (&json!(0.6), &json!(1.0)));
     assert_eq!(plain.get("top_k"), None, "others refuse fields that they do not know");
@@ -74,10 +83,25 @@ fn a_field_that_a_server_does_not_know_is_named_unless_it_is_neutral() {
 #[test]
 fn a_kind_is_known_by_who_owns_its_models() {
     let owned = |owner: &str| kind_of(&json!({ "data": [{ "id": "m", "owned_by": owner }] }));
-    assert_eq!(owned("llamacpp"), ServerKind::LlamaCpp);
-    assert_eq!(owned("vllm"), ServerKind::Vllm);
-    assert_eq!(owned("openai"), ServerKind::Completions);
-    assert_eq!(kind_of(&Value::Null), ServerKind::Completions);
+    assert_eq!(owned("llamacpp"), Some(ServerKind::LlamaCpp));
+    assert_eq!(owned("vllm"), Some(ServerKind::Vllm));
+    assert_eq!(owned("sglang"), Some(ServerKind::Sglang));
+    assert_eq!((owned("openai"), kind_of(&Value::Null)), (None, None));
+}
+
+#[test]
+fn the_block_of_vllms_cache_stands_in_its_metrics() {
+    let metrics = "# HELP vllm:cache_config_info Information of the LLMEngine CacheConfig\n\
+        vllm:cache_config_info{mamba_block_size=\"32\",block_size=\"128\",cache_dtype=\"auto\"} 1.0\n";
+    assert_eq!(block_in_metrics(metrics), Some(128));
+    for none in [
+        "",
+        "<html>",
+        "vllm:cache_config_info{block_size=\"None\"} 1.0",
+        "vllm:cache_config_info{block_size=\"0\"}",
+    ] {
+        assert_eq!(block_in_metrics(none), None, "{none}");
+    }
 }
 
 #[test]
@@ -85,10 +109,11 @@ fn events_of_llama_cpp_are_read() {
     let read = |event: Value| of(ServerKind::LlamaCpp).chunk(&event);
     let progress = json!({ "content": "", "tokens": [0], "stop": false, "tokens_predicted": 0,
         "prompt_progress": { "total": 34, "cache": 30, "processed": 34, "time_ms": 14 } });
-    let usage = Usage { prompt_tokens: 34, cached_tokens: 30 };
+    let usage = Usage { prompt_tokens: 34, cached_tokens: Some(30) };
     let expected = Chunk { usage: Some(usage), ..Chunk::default() };
     assert_eq!(read(progress), Some(expected), "the token of a progress event is none");
-    assert_eq!(usage.computed(), 4);
+    assert_eq!(usage.split(33), (4, 30));
+    assert_eq!(Usage { cached_tokens: None, ..usage }.split(33), (1, 33), "it does not say");
     // A character of three tokens, of which only the last one's id is told.
     let crab = json!({ "content": " 🦀", "tokens": [222], "stop": false, "tokens_predicted": 6 });
     let expected =
@@ -103,7 +128,7 @@ fn events_of_llama_cpp_are_read() {
 
 #[test]
 fn events_of_openais_route_are_read() {
-    for kind in [ServerKind::Vllm, ServerKind::Completions] {
+    for kind in [ServerKind::Vllm, ServerKind::Sglang, ServerKind::Completions] {
         let read = |event: Value| of(kind).chunk(&event);
         let text = json!({ "choices": [{ "text": "Hi", "finish_reason": null, "token_ids": [3, 4] }], "usage": null });
         let expected = Chunk { text: "Hi".into(), ids: vec![3, 4], ..Chunk::default() };
@@ -113,8 +138,32 @@ fn events_of_openais_route_are_read() {
         let usage = json!({ "choices": [], "usage": { "prompt_tokens": 20, "completion_tokens": 5,
             "prompt_tokens_details": { "cached_tokens": 16 } } });
         let usage = read(usage).unwrap();
-        assert_eq!(usage.usage, Some(Usage { prompt_tokens: 20, cached_tokens: 16 }));
+        assert_eq!(usage.usage, Some(Usage { prompt_tokens: 20, cached_tokens: Some(16) }));
         assert_eq!(usage.tokens_so_far, Some(5));
         assert_eq!(read(json!({ "content": "x" })), None);
     }
+}
+
+#[test]
+fn events_of_sglangs_own_route_tell_what_was_computed() {
+    let event = json!({ "text": "", "output_ids": [], "meta_info": {
+        "prompt_tokens": 20, "cached_tokens": 16, "completion_tokens": 0,
+        "finish_reason": { "type": "length", "length": 0 } } });
+    let chunk = of(ServerKind::Sglang).chunk(&event).unwrap();
+    let usage = Usage { prompt_tokens: 20, cached_tokens: Some(16) };
+    assert_eq!((chunk.usage, chunk.end), (Some(usage), Some(ServerEnd::Length)));
+}
+
+#[test]
+fn events_of_ollama_are_read() {
+    let read = |event: Value| of(ServerKind::Ollama).chunk(&event);
+    let text = json!({ "model": "m", "response": "Hi", "done": false });
+    assert_eq!(read(text), Some(Chunk { text: "Hi".into(), ..Chunk::default() }));
+    for (why, end) in [("length", ServerEnd::Length), ("stop", ServerEnd::EndOfText)] {
+        let last = json!({ "response": "", "done": true, "done_reason": why, "eval_count": 9,
+            "prompt_eval_count": 26 });
+        let chunk = read(last).unwrap();
+        assert_eq!((chunk.end, chunk.tokens_so_far, chunk.usage), (Some(end), Some(9), None));
+    }
+    assert_eq!(read(json!({ "choices": [] })), None);
 }

@@ -1,12 +1,18 @@
 //! A session that a server has accepted: its text as the server is given it, and its place there.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use text::{Thought, Tokenizer};
 use thinking::thinker::{Code, Failure, Open, Opened, Prompt, Sampling, ThoughtStart};
 use tokio::{sync::watch, time::timeout};
 
+use super::ahead::{AheadForm, AheadText, ComputedText, Computing};
 use crate::{
+    border::{UnaskedText, fills_block},
+    chunk::Usage,
     dialect::{Place, PromptForm, Rendered, Stretch, unknown_field},
     discover::{Served, Slot},
     failure,
@@ -18,6 +24,8 @@ use crate::{
 
 /// How long a session waits for one that is just ending to give its slot back.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
+/// A begin-of-text token, and one more, are no difference between two tokenizers.
+const COUNT_TOLERANCE: usize = 2;
 /// Bytes of a token, where nothing better is known.
 const TOKEN_BYTES: usize = 4;
 
@@ -25,14 +33,21 @@ const TOKEN_BYTES: usize = 4;
 pub(crate) struct OpenSession<'a> {
     http: &'a Http,
     own: Option<&'a Tokenizer>,
+    counts_alike: &'a AtomicBool,
     pub(crate) served: &'a Served,
     sampling: Sampling,
     text: SessionText,
     slot: Option<Slot>,
     /// Tokens of prompt and committed text, about, where the server does not count them.
     tokens: u32,
-    /// Of those, how many were part of the last request.
+    /// Of those, how many the server had in a request, or made.
     asked_tokens: u32,
+    /// The text that no request had.
+    unasked: UnaskedText,
+    /// Tokens that requests ahead found cached and that no proposal told yet.
+    ahead_cached_tokens: u32,
+    /// How many tokens the text that was asked for has by our own tokenizer, until that is known to be the server's.
+    own_count: Option<usize>,
 }
 
 /// The text in the form in which it is continued.
@@ -62,12 +77,16 @@ impl<'a> OpenSession<'a> {
         let mut session = OpenSession {
             http,
             own: server.own.as_ref(),
+            counts_alike: &server.counts_alike,
             served,
             sampling: open.sampling,
             text: SessionText::Text(String::new()),
             slot: None,
             tokens: 0,
             asked_tokens: 0,
+            unasked: UnaskedText::default(),
+            ahead_cached_tokens: 0,
+            own_count: None,
         };
         session.take_slot().await?;
         let rendered = session.render(&open.prompt, open.thought).await?;
@@ -140,14 +159,16 @@ impl<'a> OpenSession<'a> {
     async fn begin(&mut self, rendered: Rendered) -> Result<(), Failure> {
         let ids = match rendered {
             Rendered::Ids(ids) => Some(ids),
-            Rendered::Text(text) => match self.encode(&text, Place::Prompt).await? {
-                Some(ids) => Some(ids),
-                None => {
-                    self.tokens = self.about(&text);
-                    self.text = SessionText::Text(text);
-                    None
+            Rendered::Text(text) => {
+                match self.served.encode(self.http, &text, Place::Prompt).await? {
+                    Some(ids) => Some(ids),
+                    None => {
+                        self.tokens = self.about(&text);
+                        self.text = SessionText::Text(text);
+                        None
+                    }
                 }
-            },
+            }
         };
         if let Some(ids) = ids {
             self.tokens = ids.len() as u32;
@@ -157,26 +178,28 @@ impl<'a> OpenSession<'a> {
             let message = "the prompt is empty; send at least one character";
             return Err(Failure::new(Code::InvalidArgument, message));
         }
+        self.unasked = UnaskedText::prompt(self.tokens);
         Ok(())
     }
 
-    /// The server's tokens of a text; `None` where it is given text.
-    async fn encode(&self, text: &str, place: Place) -> Result<Option<Vec<u32>>, Failure> {
-        let Served { dialect, model, .. } = self.served;
-        let Some(call) = dialect.encode(model, text, place) else { return Ok(None) };
-        let answer = self.http.json(&call).await?;
-        dialect.encoded(&answer).map(Some).ok_or_else(|| {
-            let what = format!("answers {} with no tokens", call.path);
-            failure::unavailable(&self.http.config.address, what)
-        })
-    }
-
-    /// Adds text that others wrote. Returns how many tokens it has, about.
-    pub(crate) fn append(&mut self, text: &str) -> u32 {
-        if let SessionText::Ids(ids) = &mut self.text {
-            ids.append(text);
-        }
-        self.count(text)
+    /// Adds text that others wrote, as these tokens where they are known and the server takes tokens. Returns how many
+    /// tokens it has, about.
+    pub(crate) fn append(&mut self, text: &str, token_ids: &[u32]) -> u32 {
+        let is_spelled = !token_ids.is_empty() && self.spells(token_ids, text);
+        let tokens = match &mut self.text {
+            SessionText::Ids(ids) if is_spelled => {
+                ids.append_tokens(text, token_ids);
+                self.tokens = self.tokens.saturating_add(token_ids.len() as u32);
+                token_ids.len() as u32
+            }
+            SessionText::Ids(ids) => {
+                ids.append(text);
+                self.count(text)
+            }
+            SessionText::Text(_) => self.count(text),
+        };
+        self.unasked.push(text, tokens);
+        tokens
     }
 
     /// Keeps the beginning of a proposal. Returns how many tokens it has, about.
@@ -184,7 +207,61 @@ impl<'a> OpenSession<'a> {
         if let SessionText::Ids(ids) = &mut self.text {
             ids.commit(own, kept);
         }
-        self.count(kept)
+        let tokens = self.count(kept);
+        self.asked_tokens = self.asked_tokens.saturating_add(tokens);
+        tokens
+    }
+
+    /// The text so far, if it is worth a request that computes it ahead.
+    pub(crate) fn ahead(
+        &mut self,
+        committed: &str,
+        signs: &'a watch::Sender<()>,
+    ) -> Option<Computing<'a>> {
+        let Served { keeps_warm, block_tokens, .. } = *self.served;
+        let is_worth = keeps_warm
+            && self.unasked.is_due()
+            && fills_block(self.asked_tokens, self.tokens, block_tokens);
+        if !is_worth {
+            return None;
+        }
+        self.unasked = UnaskedText::default();
+        let form = match &self.text {
+            SessionText::Text(prompt) => AheadForm::Text(format!("{prompt}{committed}")),
+            SessionText::Ids(ids) => {
+                AheadForm::Ids(ids.ids(), ids.unencoded().unwrap_or_default().to_owned())
+            }
+        };
+        let text = AheadText {
+            http: self.http,
+            served: self.served,
+            signs,
+            sampling: self.sampling,
+            slot: self.slot.as_ref().map(|slot| slot.number),
+            form,
+            about_tokens: self.tokens,
+            asked_tokens: self.asked_tokens,
+        };
+        Some(Box::pin(text.compute()))
+    }
+
+    /// Notes what became of text that was computed ahead. Returns how many tokens the server computed for it.
+    pub(crate) fn computed(&mut self, computed: ComputedText) -> u32 {
+        let ComputedText { encoded, about_tokens, tokens, usage, .. } = computed;
+        self.tokens = self.tokens.saturating_sub(about_tokens).saturating_add(tokens);
+        if let (SessionText::Ids(text), Some((bytes, ids))) = (&mut self.text, encoded) {
+            text.encoded_at(bytes, ids);
+        }
+        let Some(usage) = usage else { return 0 };
+        let (prefill_tokens, cached_tokens) = usage.split(self.asked_tokens);
+        self.ahead_cached_tokens = self.ahead_cached_tokens.saturating_add(cached_tokens);
+        self.asked_tokens = tokens;
+        prefill_tokens
+    }
+
+    /// Tokens that requests ahead found cached since this was last asked.
+    pub(crate) fn take_ahead_cached_tokens(&mut self) -> u32 {
+        std::mem::take(&mut self.ahead_cached_tokens)
     }
 
     fn count(&mut self, text: &str) -> u32 {
@@ -204,8 +281,22 @@ impl<'a> OpenSession<'a> {
         self.own.is_some_and(|own| own.spells(ids, text))
     }
 
-    /// Asks for a continuation of at most so many tokens. Returns what to ask, for how many tokens, and how many are
-    /// new to the server; `None` when the context is full.
+    /// Checks our own tokenizer by the server's count of the text that was asked for last.
+    pub(crate) fn check_count(&mut self, usage: Usage) -> Result<(), Failure> {
+        let Some(ours) = self.own_count.take() else { return Ok(()) };
+        let theirs = usage.prompt_tokens as usize;
+        if ours.abs_diff(theirs) > COUNT_TOLERANCE {
+            let what = format!(
+                "counts {theirs} tokens in a text that has {ours} by the tokenizer that was given; give that of its \
+                 model"
+            );
+            return Err(failure::noticed(&self.http.config.address, Code::InvalidArgument, what));
+        }
+        self.counts_alike.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Asks for a continuation of at most so many tokens; `None` when the context is full.
     pub(crate) async fn ask(
         &mut self,
         committed: &str,
@@ -215,7 +306,8 @@ impl<'a> OpenSession<'a> {
         if let SessionText::Ids(ids) = &self.text
             && let Some(text) = ids.unencoded()
         {
-            let encoded = self.encode(text, Place::Committed).await?.unwrap_or_default();
+            let encoded = self.served.encode(self.http, text, Place::Committed).await?;
+            let encoded = encoded.unwrap_or_default();
             if let SessionText::Ids(ids) = &mut self.text {
                 ids.encoded(encoded);
             }
@@ -224,6 +316,11 @@ impl<'a> OpenSession<'a> {
             SessionText::Ids(ids) => (ids.ids(), String::new()),
             SessionText::Text(prompt) => (Vec::new(), format!("{prompt}{committed}")),
         };
+        if let (SessionText::Text(_), Some(own)) = (&self.text, self.own)
+            && !self.counts_alike.load(Ordering::Relaxed)
+        {
+            self.own_count = own.encode_raw_prompt(&text).ok().map(|ids| ids.len());
+        }
         let prompt = match &self.text {
             SessionText::Ids(_) => {
                 self.tokens = ids.len() as u32;
@@ -233,8 +330,9 @@ impl<'a> OpenSession<'a> {
         };
         let max_tokens =
             max_tokens.min(self.served.card.context_tokens.saturating_sub(self.tokens));
-        let new_tokens = self.tokens.saturating_sub(self.asked_tokens);
-        self.asked_tokens = self.tokens;
+        let (tokens, asked_tokens) = (self.tokens, self.asked_tokens);
+        self.asked_tokens = tokens;
+        self.unasked = UnaskedText::default();
         if max_tokens == 0 {
             return Ok(None);
         }
@@ -247,7 +345,7 @@ impl<'a> OpenSession<'a> {
             sampling: &self.sampling,
             slot: self.slot.as_ref().map(|slot| slot.number),
         });
-        Ok(Some(Ask { call, max_tokens, new_tokens }))
+        Ok(Some(Ask { call, max_tokens, tokens, asked_tokens }))
     }
 }
 
@@ -256,6 +354,8 @@ pub(crate) struct Ask {
     pub(crate) call: crate::http::Call,
     /// No more than the context holds.
     pub(crate) max_tokens: u32,
-    /// Tokens of the text that no request had before.
-    pub(crate) new_tokens: u32,
+    /// Tokens of the text, about.
+    pub(crate) tokens: u32,
+    /// Of those, how many the server had before.
+    pub(crate) asked_tokens: u32,
 }

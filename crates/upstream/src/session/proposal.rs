@@ -1,6 +1,5 @@
 //! One proposal, made from a server's stream by the rules of [`thinking::session`].
 
-use serde_json::Value;
 use thinking::{
     session::ProposalRules,
     thinker::{Code, Event, Failure, FinishReason, Propose},
@@ -10,16 +9,17 @@ use tokio::{
     time::Instant,
 };
 
-use super::open_session::{Ask, OpenSession};
+use super::{
+    chunk_stream::ChunkStream,
+    open_session::{Ask, OpenSession},
+    pace::Pace,
+};
 use crate::{
-    chunk::{Chunk, ServerEnd},
+    chunk::{Chunk, ServerEnd, Usage},
     failure,
     server::Server,
     token_text::OwnChunks,
 };
-
-/// What a stream ends with in OpenAI's API.
-const DONE: &str = "[DONE]";
 
 /// A proposal that is being made.
 pub(crate) struct Proposal<'a> {
@@ -28,6 +28,10 @@ pub(crate) struct Proposal<'a> {
     pub(crate) first_text_at: Option<Instant>,
     /// Tokens of the prompt that the server had to compute.
     pub(crate) prefill_tokens: u32,
+    /// And those that it had cached.
+    pub(crate) cached_tokens: u32,
+    /// Of those, how many an earlier request had.
+    asked_tokens: u32,
     events: &'a mpsc::Sender<Event>,
     signs: &'a watch::Sender<()>,
     /// Tokens that the server told that it made.
@@ -38,6 +42,7 @@ pub(crate) struct Proposal<'a> {
     unsent_ids: Option<Vec<u32>>,
     /// Why the server made an end.
     ended: Option<ServerEnd>,
+    pace: Pace,
 }
 
 impl<'a> Proposal<'a> {
@@ -51,12 +56,15 @@ impl<'a> Proposal<'a> {
             own: OwnChunks::default(),
             first_text_at: None,
             prefill_tokens: 0,
+            cached_tokens: 0,
+            asked_tokens: 0,
             events,
             signs,
             told_tokens: 0,
             is_told: false,
             unsent_ids: Some(Vec::new()),
             ended: None,
+            pace: Pace::default(),
         }
     }
 
@@ -69,36 +77,33 @@ impl<'a> Proposal<'a> {
         propose: &Propose,
     ) -> Result<FinishReason, Failure> {
         let asked = open.ask(committed, propose.max_tokens, propose.seed).await?;
-        let Some(Ask { call, max_tokens, new_tokens }) = asked else {
+        let Some(Ask { call, max_tokens, tokens, asked_tokens }) = asked else {
             return Ok(FinishReason::ContextFull);
         };
-        self.prefill_tokens = new_tokens;
-        let (http, dialect) = (&server.http, &open.served.dialect);
-        let address = &http.config.address;
-        let stream = http.waited_for(self.signs, dialect.health(), http.stream(&call)).await;
+        self.asked_tokens = asked_tokens;
+        self.note(Usage { prompt_tokens: tokens, cached_tokens: None });
+        let dialect = open.served.dialect.as_ref();
+        let stream = ChunkStream::open(&server.http, dialect, self.signs, &call).await;
         let mut stream = match stream {
             Err(failure) if failure.code == Code::ContextTooLong => {
                 return Ok(FinishReason::ContextFull);
             }
             stream => stream?,
         };
-        'stream: while let Some(events) =
-            http.waited_for(self.signs, dialect.health(), stream.next()).await?
-        {
-            for event in events {
-                if event == DONE {
-                    break 'stream;
-                }
-                let strange = || failure::unavailable(address, "sends an event that means nothing");
-                let event: Value = serde_json::from_str(&event).map_err(|_| strange())?;
-                if event["error"].is_object() || event["error"].is_string() {
-                    return Err(failure::from_error_event(address, &event["error"]));
-                }
-                let chunk = dialect.chunk(&event).ok_or_else(strange)?;
-                if let Some(reason) = self.take(chunk, open).await {
-                    return Ok(reason);
-                }
+        let began = Instant::now();
+        while let Some(chunk) = stream.next().await? {
+            if let Some(usage) = chunk.usage {
+                open.check_count(usage)?;
             }
+            if !chunk.text.is_empty() {
+                self.pace.push(began.elapsed());
+            }
+            if let Some(reason) = self.take(chunk, open).await {
+                return Ok(reason);
+            }
+        }
+        if self.pace.is_held_back() {
+            server.warn_of_buffering();
         }
         match self.ended {
             Some(ServerEnd::EndOfText) => {
@@ -113,15 +118,21 @@ impl<'a> Proposal<'a> {
             }
             None => {
                 let what = "broke off in mid-answer: the stream ended without its end";
-                Err(failure::unavailable(address, what))
+                Err(failure::unavailable(&server.http.config.address, what))
             }
         }
     }
 
+    /// Notes what the prompt cost.
+    fn note(&mut self, usage: Usage) {
+        (self.prefill_tokens, self.cached_tokens) = usage.split(self.asked_tokens);
+    }
+
     /// Takes an event of the stream in. Returns why the proposal is over, if it is.
     async fn take(&mut self, chunk: Chunk, open: &OpenSession<'_>) -> Option<FinishReason> {
-        self.signs.send_replace(());
-        self.prefill_tokens = chunk.usage.map_or(self.prefill_tokens, |usage| usage.computed());
+        if let Some(usage) = chunk.usage {
+            self.note(usage);
+        }
         self.ended = chunk.end.or(self.ended);
         let made = match chunk.tokens_so_far {
             Some(so_far) => so_far.saturating_sub(self.told_tokens),

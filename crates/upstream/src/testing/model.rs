@@ -3,7 +3,7 @@
 use thinking::{draw::splitmix64, thinker::TextHash};
 
 /// The words; a token of one is 256 and its place here.
-const WORDS: [&str; 20] = [
+pub(super) const WORDS: [&str; 20] = [
     " the",
     " sum",
     " is",
@@ -26,9 +26,9 @@ const WORDS: [&str; 20] = [
     "user\n",
 ];
 /// Control tokens, after the words.
-const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
+pub(super) const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 /// The first control token.
-const CONTROL_ID: u32 = 256 + WORDS.len() as u32;
+pub(super) const CONTROL_ID: u32 = 256 + WORDS.len() as u32;
 /// Ends the text.
 pub(super) const END: u32 = CONTROL_ID + 1;
 /// What is babbled: words, and characters of which each byte is a token.

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{FakeOptions, FakeRequest, model};
+use super::{FakeOptions, FakeRequest, cache::PromptCache, model};
 use crate::config::ServerKind;
+
+/// The block of vLLM's prefix cache, in tokens; not the one that it has unless told.
+const BLOCK_TOKENS: usize = 20;
 
 /// Events of a stream, each with how many tokens were made before it and with it.
 pub(super) type Events = Box<dyn Iterator<Item = (usize, String)> + Send>;
@@ -11,10 +14,13 @@ pub(super) type Events = Box<dyn Iterator<Item = (usize, String)> + Send>;
 /// What a request is answered with.
 pub(super) enum Answer {
     Json(u16, Value),
+    Words(String),
     Stream(Events),
+    /// A stream whose events are lines.
+    Lines(Events),
 }
 
-pub(super) fn answer(options: &FakeOptions, request: &FakeRequest) -> Answer {
+pub(super) fn answer(options: &FakeOptions, cache: &PromptCache, request: &FakeRequest) -> Answer {
     let wanted = options.key.as_ref().map(|key| format!("Bearer {key}"));
     if wanted.is_some() && wanted != request.authorization {
         return error(401, "Invalid API Key", "authentication_error");
@@ -22,7 +28,11 @@ pub(super) fn answer(options: &FakeOptions, request: &FakeRequest) -> Answer {
     let body = &request.body;
     match (options.kind, request.path.as_str()) {
         (_, "/v1/models") => Answer::Json(200, models(options)),
-        (ServerKind::LlamaCpp | ServerKind::Vllm, "/health") => Answer::Json(200, json!({})),
+        (ServerKind::LlamaCpp | ServerKind::Vllm | ServerKind::Sglang, "/health") => {
+            Answer::Json(200, json!({}))
+        }
+        (ServerKind::Ollama, "/api/version") => Answer::Json(200, json!({ "version": "0.12.6" })),
+        (ServerKind::Ollama, "/api/generate") => ollama_generate(options, cache, body),
         (ServerKind::LlamaCpp, "/props") => Answer::Json(200, json!({ "total_slots": 2 })),
         (ServerKind::LlamaCpp, "/apply-template") => {
             Answer::Json(200, json!({ "prompt": rendered(options, &body["messages"]) }))
@@ -40,14 +50,20 @@ pub(super) fn answer(options: &FakeOptions, request: &FakeRequest) -> Answer {
             }
             Answer::Json(200, json!({ "tokens": ids }))
         }
-        (ServerKind::LlamaCpp, "/completion") => llama_completion(options, body),
-        (ServerKind::Vllm, "/tokenize") => {
-            let rendered = body.get("messages").map(|messages| rendered(options, messages));
+        (ServerKind::LlamaCpp, "/completion") => llama_completion(options, cache, body),
+        (ServerKind::Vllm, "/metrics") => Answer::Words(format!(
+            "# TYPE vllm:cache_config_info gauge\n\
+             vllm:cache_config_info{{block_size=\"{BLOCK_TOKENS}\",cache_dtype=\"auto\"}} 1.0\n"
+        )),
+        (ServerKind::Sglang, "/generate") => sglang_generate(cache, body),
+        (ServerKind::Vllm | ServerKind::Sglang, "/tokenize") => {
+            let messages = body.get("messages").filter(|_| options.kind == ServerKind::Vllm);
+            let rendered = messages.map(|messages| rendered(options, messages));
             let text = rendered.as_deref().or(body["prompt"].as_str()).unwrap_or_default();
             Answer::Json(200, json!({ "tokens": model::encode(text, true) }))
         }
-        (ServerKind::Vllm | ServerKind::Completions, "/v1/completions") => {
-            openai_completion(options, body)
+        (ServerKind::Vllm | ServerKind::Sglang | ServerKind::Completions, "/v1/completions") => {
+            openai_completion(options, cache, body)
         }
         _ => error(404, "File Not Found", "not_found_error"),
     }
@@ -64,9 +80,10 @@ fn models(options: &FakeOptions) -> Value {
             "id": id, "owned_by": "llamacpp",
             "meta": { "n_ctx": options.context_tokens, "n_params": 918_912, "ftype": "Q8_0" },
         }),
-        ServerKind::Vllm => {
-            json!({ "id": id, "owned_by": "vllm", "max_model_len": options.context_tokens })
-        }
+        ServerKind::Vllm | ServerKind::Sglang => json!({
+            "id": id, "owned_by": options.kind.name(), "max_model_len": options.context_tokens,
+        }),
+        ServerKind::Ollama => json!({ "id": id, "owned_by": "library" }),
         ServerKind::Completions => json!({ "id": id, "owned_by": "somebody" }),
     });
     json!({ "object": "list", "data": data.collect::<Vec<_>>() })
@@ -79,10 +96,15 @@ fn rendered(options: &FakeOptions, messages: &Value) -> String {
     model::render(messages) + options.prompt_end
 }
 
+fn ids(value: &Value) -> Vec<u32> {
+    let ids = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    ids.iter().filter_map(Value::as_u64).map(|id| id as u32).collect()
+}
+
 /// The tokens of a prompt: ids or text.
 fn prompt(body: &Value) -> Vec<u32> {
     match &body["prompt"] {
-        Value::Array(ids) => ids.iter().filter_map(Value::as_u64).map(|id| id as u32).collect(),
+        Value::Array(_) => ids(&body["prompt"]),
         text => model::encode(text.as_str().unwrap_or_default(), true),
     }
 }
@@ -117,7 +139,7 @@ fn whole(held: &mut Vec<u8>, id: u32) -> String {
 }
 
 /// As llama-server streams: nothing before a character is whole, and then only the last of its ids.
-fn llama_completion(options: &FakeOptions, body: &Value) -> Answer {
+fn llama_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -> Answer {
     if body["repeat_last_n"].as_i64().is_some_and(|tokens| tokens < 0) {
         let message = "Field 'repeat_last_n': Value must be between 0 <= value";
         return error(400, message, "invalid_request_error");
@@ -126,10 +148,10 @@ fn llama_completion(options: &FakeOptions, body: &Value) -> Answer {
         Ok(made) => made,
         Err(refusal) => return refusal,
     };
-    let total = prompt.len();
+    let (total, cached) = (prompt.len(), cache.compute(body["id_slot"].as_u64(), &prompt, 1));
     let progress = json!({
         "content": "", "tokens": [0], "stop": false, "tokens_predicted": 0,
-        "prompt_progress": { "total": total, "cache": total - 1, "processed": total },
+        "prompt_progress": { "total": total, "cache": cached, "processed": total },
     });
     let (mut held, mut count, mut ended) = (Vec::new(), 0, false);
     let mut tokens = tokens.map(Some).chain([None]);
@@ -160,7 +182,7 @@ fn llama_completion(options: &FakeOptions, body: &Value) -> Answer {
 }
 
 /// As vLLM streams: an event a token, with its id where that is asked for; then why, the usage, and `[DONE]`.
-fn openai_completion(options: &FakeOptions, body: &Value) -> Answer {
+fn openai_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -> Answer {
     if !options.models.iter().any(|model| body["model"] == model.as_str()) {
         return error(404, "The model does not exist.", "NotFoundError");
     }
@@ -168,6 +190,12 @@ fn openai_completion(options: &FakeOptions, body: &Value) -> Answer {
         Ok(made) => made,
         Err(refusal) => return refusal,
     };
+    if body["max_tokens"] == 0 {
+        return error(400, "max_tokens must be at least 1, got 0.", "BadRequestError");
+    }
+    let block_tokens = if options.kind == ServerKind::Sglang { 1 } else { BLOCK_TOKENS };
+    let cached = cache.compute(None, &prompt, block_tokens);
+    let details = if cached > 0 { json!({ "cached_tokens": cached }) } else { Value::Null };
     let with_ids = body["return_token_ids"] == true;
     let choice = move |text: &str, id: Option<u32>, why: Option<&str>| {
         let mut choice = json!({ "index": 0, "text": text, "finish_reason": why });
@@ -184,7 +212,7 @@ fn openai_completion(options: &FakeOptions, body: &Value) -> Answer {
                 after += 1;
                 let usage = json!({
                     "prompt_tokens": prompt.len(), "completion_tokens": count,
-                    "prompt_tokens_details": { "cached_tokens": prompt.len() / 16 * 16 },
+                    "prompt_tokens_details": details,
                 });
                 return match after {
                     2 => Some((count + 1, json!({ "choices": [], "usage": usage }).to_string())),
@@ -206,4 +234,64 @@ fn openai_completion(options: &FakeOptions, body: &Value) -> Answer {
         }
     });
     Answer::Stream(Box::new(events))
+}
+
+/// As SGLang's own route answers where nothing is to be made.
+fn sglang_generate(cache: &PromptCache, body: &Value) -> Answer {
+    if body["sampling_params"]["max_new_tokens"] != 0 {
+        return error(400, "only what makes nothing is known here", "BadRequestError");
+    }
+    let prompt = ids(&body["input_ids"]);
+    let cached = cache.compute(None, &prompt, 1);
+    let event = json!({
+        "text": "", "output_ids": [],
+        "meta_info": {
+            "prompt_tokens": prompt.len(), "cached_tokens": cached, "completion_tokens": 0,
+            "finish_reason": { "type": "length", "length": 0 },
+        },
+    });
+    Answer::Stream(Box::new([(0, event.to_string()), (0, "[DONE]".to_owned())].into_iter()))
+}
+
+/// As Ollama streams: a line for each character that is whole, and a last one with counts.
+fn ollama_generate(options: &FakeOptions, cache: &PromptCache, body: &Value) -> Answer {
+    if !options.models.iter().any(|model| body["model"] == model.as_str()) {
+        return error(404, "model 'x' not found", "api_error");
+    }
+    if body["raw"] != true {
+        return error(400, "a template would be put around the text", "api_error");
+    }
+    let mut asked = body["options"].clone();
+    asked["prompt"] = body["prompt"].clone();
+    let (prompt, tokens) = match made(options, &asked, "num_predict") {
+        Ok(made) => made,
+        Err(refusal) => return refusal,
+    };
+    cache.compute(None, &prompt, 1);
+    let (mut held, mut count, mut ended) = (Vec::new(), 0, false);
+    let mut tokens = tokens.map(Some).chain([None]);
+    let events = std::iter::from_fn(move || {
+        loop {
+            if ended {
+                return None;
+            }
+            let token = tokens.next().flatten();
+            count += usize::from(token.is_some());
+            let Some(id) = token.filter(|id| *id != model::END) else {
+                ended = true;
+                let last = json!({
+                    "model": "fake", "response": "", "done": true,
+                    "done_reason": if token.is_some() { "stop" } else { "length" },
+                    "prompt_eval_count": prompt.len(), "eval_count": count,
+                });
+                return Some((count + 1, last.to_string()));
+            };
+            let text = whole(&mut held, id);
+            if !text.is_empty() {
+                let event = json!({ "model": "fake", "response": text, "done": false });
+                return Some((count, event.to_string()));
+            }
+        }
+    });
+    Answer::Lines(Box::new(events))
 }

@@ -2,17 +2,29 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
+use serde_json::Value;
 use thinking::thinker::{
     Append, Command, Event, Failure, Finished, Open, Prompt, Propose, Sampling, Session,
-    ThoughtStart,
+    ThoughtStart, Warmed,
 };
-use upstream::{UpstreamConfig, testing::FakeServer};
+use upstream::{
+    UpstreamConfig,
+    testing::{FakeServer, write_tokenizer},
+};
 
 /// The usual settings for a fake server.
 pub(crate) fn config(server: &FakeServer) -> UpstreamConfig {
     UpstreamConfig::new(server.address().parse().unwrap())
+}
+
+/// The same, without requests that nobody asked for.
+pub(crate) fn asked_only(server: &FakeServer) -> UpstreamConfig {
+    UpstreamConfig { keep_warm: Some(false), ..config(server) }
 }
 
 /// The settings for the real server that the environment names.
@@ -21,8 +33,27 @@ pub(crate) fn real() -> UpstreamConfig {
     UpstreamConfig::new(address.parse().unwrap())
 }
 
-/// A tokenizer with a chat template.
+/// What continuations were asked for.
+pub(crate) fn continuations(server: &FakeServer) -> Vec<Value> {
+    let routes = ["/completion", "/v1/completions", "/generate", "/api/generate"];
+    let asked = server.requests().into_iter().filter(|one| routes.contains(&one.path.as_str()));
+    asked.map(|one| one.body).collect()
+}
+
+/// The tokenizer of the fake server's model.
 pub(crate) fn tokenizer() -> PathBuf {
+    static WRITTEN: LazyLock<PathBuf> = LazyLock::new(|| {
+        // One for each test program, since they may run at the same time.
+        let name = concat!("tokenizer-", env!("CARGO_CRATE_NAME"));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        write_tokenizer(&folder).unwrap();
+        folder
+    });
+    WRITTEN.clone()
+}
+
+/// The tokenizer of another model, with a chat template.
+pub(crate) fn other_tokenizer() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-qwen2"))
 }
 
@@ -85,10 +116,21 @@ impl Caller {
         assert!(matches!(self.next().await, Some(Event::Warmed(_))));
     }
 
-    pub(crate) async fn append(&mut self, text: &str) {
+    pub(crate) async fn append(&mut self, text: &str) -> Warmed {
+        self.send_append(text).await;
+        self.warmed().await
+    }
+
+    pub(crate) async fn send_append(&self, text: &str) {
         let append = Append { text: text.into(), token_ids: Vec::new() };
         self.send(Command::Append(append)).await;
-        assert!(matches!(self.next().await, Some(Event::Warmed(_))));
+    }
+
+    pub(crate) async fn warmed(&mut self) -> Warmed {
+        match self.next().await {
+            Some(Event::Warmed(warmed)) => warmed,
+            other => panic!("expected Warmed, came {other:?}"),
+        }
     }
 
     /// The failure that ends the session, whatever comes before.
@@ -107,7 +149,7 @@ impl Caller {
         let _ = self.0.commands.send(command).await;
     }
 
-    async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         self.0.events.recv().await
     }
 }

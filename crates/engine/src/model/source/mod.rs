@@ -10,7 +10,7 @@ mod random;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
-use text::GgufMetadata;
+use text::{GgufMetadata, Tokenizer, TokenizerError};
 
 use super::{config::ModelConfig, tensors::TensorId, weight::Weight};
 use crate::error::LoadError;
@@ -36,13 +36,13 @@ pub struct LoadOptions {
     pub dtype: Option<DType>,
     /// Where the weights are put.
     pub device: Device,
-    /// Memory the weights may take, in bytes; by default what is free on the device.
-    pub memory_bytes: Option<u64>,
+    /// A directory that stands for `/` where it is read what memory may be used; for tests.
+    pub memory_root: Option<PathBuf>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { dtype: None, device: Device::Cpu, memory_bytes: None }
+        LoadOptions { dtype: None, device: Device::Cpu, memory_root: None }
     }
 }
 
@@ -53,6 +53,16 @@ pub enum TokenizerSource {
     Json(PathBuf),
     /// The `tokenizer.*` keys of a GGUF file, and `general.architecture`.
     Gguf(GgufMetadata),
+}
+
+impl TokenizerSource {
+    /// Builds the tokenizer.
+    pub(crate) fn load(self) -> Result<Tokenizer, TokenizerError> {
+        match self {
+            TokenizerSource::Json(path) => Tokenizer::from_json(&path),
+            TokenizerSource::Gguf(metadata) => Tokenizer::from_gguf(&metadata),
+        }
+    }
 }
 
 /// What a kind of file gives before its weights are read.

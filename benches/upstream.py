@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""What a model in another server is worth as the large one: accuracy, takeovers warm and cold, requests, bytes, cancel.
+
+    cargo build --release -p coordinator -p small-node -p large-node
+    benches/upstream.py http://127.0.0.1:8080 [--model NAME] [--key-file FILE] [--tokenizer PATH] [--problems N]
+
+N problems of --data (the built-in pair's arithmetic) are answered one after the other with the small model in a node of
+our own: with the large one in the server, text being computed ahead (warm), the next N the same with none (cold), since
+a server may keep what it has read once, and with --own the first N with a large node of our own. The small model is the built-in one unless --small names another node; --own
+takes the built-in large one. Then requests are dropped in mid-answer, and the server is asked when it is idle again,
+where it tells: llama.cpp by /slots, vLLM and SGLang by /metrics.
+
+Prints a table. Needs nothing but Python 3.9 or newer.
+"""
+
+import argparse
+import http.client
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CANCELS = 5
+
+
+class Node:
+    """A node of our own in a process of its own."""
+
+    def __init__(self, program):
+        self.process = subprocess.Popen([program, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+        for line in self.process.stdout:
+            found = re.match(r"listening on (\S+)", line)
+            if found:
+                self.url = found[1]
+                return
+        sys.exit(f"{program} did not start")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def endpoint(args, keep_warm):
+    """The table of the server in a file of endpoints."""
+    keys = {"address": f"openai+{args.address}/v1", "keep-warm": keep_warm, "lenient": True}
+    if args.model:
+        keys["model"] = args.model
+    if args.key_file:
+        keys["token-file"] = str(args.key_file.resolve())
+    if args.tokenizer:
+        keys["tokenizer"] = str(args.tokenizer.resolve())
+    return "[large]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+
+
+def answers(args, small, large, folder, name, first=0):
+    """The figures of one run and the rows of its log."""
+    log, data = folder / f"{name}.jsonl", folder / f"{name} problems.jsonl"
+    problems = args.data.read_text().splitlines()[first : first + args.problems]
+    data.write_text("\n".join(problems) + "\n")
+    command = [args.programs / "specthink", "eval", data, "--json", "--log", log,
+               "--policy", "strict", "--seed", args.seed, "--small", small, *large]
+    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{name}: specthink ended with {done.returncode}")
+    return json.loads(done.stdout), [json.loads(line) for line in log.read_text().splitlines()[1:]]
+
+
+def row(name, figures, rows):
+    """One line of the table."""
+    summaries = [row["summary"] for row in rows]
+    takeovers = [takeover for summary in summaries for takeover in summary["takeovers"]]
+    handoffs = sorted(takeover["handoff_us"] / 1000 for takeover in takeovers if takeover["handoff_us"] is not None)
+    late = [takeover["prefill_tokens"] for takeover in takeovers]
+    large = [summary["large"] for summary in summaries]
+    cached = sum(one["cached_tokens"] for one in large)
+    read = cached + sum(one["prefill_tokens"] + one["warm_tokens"] for one in large)
+    traffic = [one["traffic"] for one in large if one["traffic"]]
+
+    def mean(key):
+        return statistics.fmean(one.get(key, 0) for one in traffic) if traffic else 0
+
+    cells = [
+        name,
+        f"{100 * figures['accuracy']:.1f} %",
+        f"{100 * figures['accuracy_low']:.1f}-{100 * figures['accuracy_high']:.1f} %",
+        f"{len(takeovers)}",
+        f"{statistics.median(handoffs):.1f} ms" if handoffs else "-",
+        f"{handoffs[int(0.95 * (len(handoffs) - 1))]:.1f} ms" if handoffs else "-",
+        f"{statistics.fmean(late):.1f}" if late else "-",
+        f"{100 * cached / read:.0f} %" if read else "-",
+        f"{mean('requests'):.1f}",
+        f"{mean('sent_bytes') / 1000:.1f} kB",
+        f"{mean('received_bytes') / 1000:.1f} kB",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def asked(args, path, body=None):
+    """What the server answers."""
+    headers = {"content-type": "application/json"}
+    if args.key_file:
+        headers["authorization"] = f"Bearer {args.key_file.read_text().strip()}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(args.address + path, data, headers)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.read().decode()
+
+
+def busy(args, owner):
+    """How many requests the server works on; None where it does not tell."""
+    try:
+        if owner == "llamacpp":
+            return sum(slot["is_processing"] for slot in json.loads(asked(args, "/slots")))
+        name = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}[owner]
+        lines = [line for line in asked(args, "/metrics").splitlines() if line.startswith(name + "{")]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines) if lines else None
+    except (KeyError, OSError):
+        return None
+
+
+def cancels(args):
+    """Times in ms from a dropped connection to an idle server."""
+    models = json.loads(asked(args, "/v1/models"))["data"]
+    owner, model = models[0].get("owned_by"), args.model or models[0]["id"]
+    if busy(args, owner) is None:
+        return []
+    path = "/completion" if owner == "llamacpp" else "/v1/completions"
+    body = {"model": model, "prompt": "Count: 1, 2, 3,", "stream": True, "ignore_eos": True}
+    body |= {"n_predict": 400} if owner == "llamacpp" else {"max_tokens": 400}
+    address, times = urllib.parse.urlsplit(args.address), []
+    headers = {"content-type": "application/json"}
+    if args.key_file:
+        headers["authorization"] = f"Bearer {args.key_file.read_text().strip()}"
+    for _ in range(CANCELS):
+        kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+        connection = kind(address.hostname, address.port, timeout=20)
+        connection.request("POST", address.path + path, json.dumps(body), headers)
+        answer = connection.getresponse()
+        for _ in range(3):
+            answer.readline()
+        was_busy = bool(busy(args, owner))
+        answer.close()
+        connection.close()
+        dropped = time.monotonic()
+        while busy(args, owner):
+            time.sleep(0.002)
+        # An answer that was over already says nothing.
+        if was_busy:
+            times.append(1000 * (time.monotonic() - dropped))
+    return times
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("address", help="http://HOST:PORT or https://HOST, without /v1")
+    args.add_argument("--model", help="which of the server's models; the only one unless given")
+    args.add_argument("--key-file", type=Path)
+    args.add_argument("--tokenizer", type=Path, help="for servers that cannot render messages")
+    args.add_argument("--small", help="the node of the small model, started here unless given")
+    args.add_argument("--own", action="store_true", help="also with the built-in large model in a node of our own")
+    args.add_argument("--problems", type=int, default=200)
+    args.add_argument("--data", type=Path, default=ROOT / "models/arithmetic/test.jsonl")
+    args.add_argument("--programs", type=Path, default=ROOT / "target/release", help="the folder of the programs")
+    args.add_argument("--seed", type=int, default=0)
+    args = args.parse_args()
+    args.address = re.sub(r"/v1/?$", "", args.address.removeprefix("openai+")).rstrip("/")
+    nodes = []
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        try:
+            if not args.small:
+                nodes.append(Node(args.programs / "small-node"))
+                args.small = nodes[-1].url
+            print("| large model | right | 95 % interval | takeovers | first text, median | 95th percentile |"
+                  " tokens read late | cached | requests | sent | received |")
+            print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+            for name, keep_warm, first in (("server, warm", True, 0), ("server, cold", False, args.problems)):
+                file = folder / f"{name}.toml"
+                file.write_text(endpoint(args, keep_warm))
+                large = ["--large", "@large", "--endpoints", file]
+                print(row(name, *answers(args, args.small, large, folder, name, first)), flush=True)
+            if args.own:
+                nodes.append(Node(args.programs / "large-node"))
+                large = ["--large", nodes[-1].url]
+                print(row("our own node", *answers(args, args.small, large, folder, "own")), flush=True)
+        finally:
+            for node in nodes:
+                node.stop()
+    times = cancels(args)
+    if times:
+        print(f"from cancel to idle: median {statistics.median(times):.0f} ms, longest {max(times):.0f} ms "
+              f"of {len(times)}")
+    else:
+        print("from cancel to idle: the server does not tell, or writes too fast")
+
+
+if __name__ == "__main__":
+    main()

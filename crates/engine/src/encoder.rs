@@ -1,0 +1,84 @@
+//! The tokenizer as sessions use it: failures are the port's, and every byte that is encoded is counted, so that a test
+//! sees what is encoded again.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use text::{Encoded, Thought, Tokenizer, TokenizerError};
+use thinking::thinker::{Code, Failure};
+
+/// A tokenizer that counts.
+pub(crate) struct Encoder {
+    tokenizer: Tokenizer,
+    encoded_bytes: Arc<AtomicU64>,
+}
+
+impl Encoder {
+    pub(crate) fn new(tokenizer: Tokenizer, encoded_bytes: Arc<AtomicU64>) -> Self {
+        Encoder { tokenizer, encoded_bytes }
+    }
+
+    /// For everything but encoding.
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Encodes what a chat template made.
+    pub(crate) fn rendered(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        self.count(text);
+        self.tokenizer.encode_prompt(text).map_err(cannot_encode)
+    }
+
+    /// Encodes a prompt that no template made.
+    pub(crate) fn raw_prompt(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        self.count(text);
+        self.tokenizer.encode_raw_prompt(text).map_err(cannot_encode)
+    }
+
+    /// Encodes text of an answer whose thought is so far.
+    pub(crate) fn committed(&self, text: &str, thought: Thought) -> Result<Encoded, Failure> {
+        self.count(text);
+        self.tokenizer.encode_committed(text, thought).map_err(cannot_encode)
+    }
+
+    /// Refuses a text that cannot fit into `room_tokens` however it is encoded, before it is encoded.
+    ///
+    /// # Errors
+    /// [`Code::ContextTooLong`].
+    pub(crate) fn check_bytes(&self, bytes: usize, room_tokens: usize) -> Result<(), Failure> {
+        let most = self.tokenizer.most_bytes(room_tokens);
+        if bytes <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "a text of {bytes} bytes does not fit, the {room_tokens} tokens left of the model's \
+             context hold at most {most}; shorten it or use a model with a longer context"
+        );
+        Err(Failure::new(Code::ContextTooLong, message))
+    }
+
+    fn count(&self, text: &str) {
+        self.encoded_bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
+    }
+}
+
+fn cannot_encode(error: TokenizerError) -> Failure {
+    Failure::new(Code::InvalidArgument, error.to_string())
+}
+
+/// Refuses a session that would be longer than its context; `what` makes it so.
+///
+/// # Errors
+/// [`Code::ContextTooLong`].
+pub(crate) fn check_fits(tokens: usize, context: usize, what: &str) -> Result<(), Failure> {
+    if tokens <= context {
+        return Ok(());
+    }
+    let message = format!(
+        "{what} makes the session {tokens} tokens long, the model's context holds {context}; \
+         shorten it or use a model with a longer context"
+    );
+    Err(Failure::new(Code::ContextTooLong, message))
+}

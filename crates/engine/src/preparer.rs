@@ -1,0 +1,204 @@
+//! Makes tokens of text beside the engine's thread: rendering a chat template and encoding a long text take as long as
+//! many steps of decoding, and every session would wait for them.
+//!
+//! There are two lanes with a thread each, so that nobody's question waits for another's book. A session has one job at
+//! a time, since its commands are carried out in order, so a lane holds no more jobs than there are sessions; those of
+//! sessions that are gone are dropped. What one job may take is bounded by the model's context: the text's length in
+//! bytes is checked before, the template's steps are counted, and encoding ends when the context is full.
+
+use std::{
+    collections::VecDeque,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+};
+
+use tokio::sync::oneshot;
+
+use crate::encoder::Encoder;
+
+/// A job over so many bytes goes to the lane of the long ones.
+const SHORT_BYTES: usize = 64 << 10;
+
+/// What a job will come to; an error when it had a defect. Dropping it gives the job up.
+pub(crate) type Pending<T> = oneshot::Receiver<T>;
+
+/// Threads that make tokens.
+pub(crate) struct Preparer {
+    encoder: Arc<Encoder>,
+    short: Arc<Lane>,
+    long: Arc<Lane>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Jobs that are done one after the other.
+#[derive(Default)]
+struct Lane {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Box<dyn Job>>,
+    is_over: bool,
+}
+
+trait Job: Send {
+    /// Whether somebody waits for it.
+    fn is_wanted(&self) -> bool;
+    fn run(self: Box<Self>, encoder: &Encoder);
+}
+
+struct Work<T, F> {
+    reply: oneshot::Sender<T>,
+    make: F,
+}
+
+impl<T: Send, F: FnOnce(&Encoder) -> T + Send> Job for Work<T, F> {
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn run(self: Box<Self>, encoder: &Encoder) {
+        let Work { reply, make } = *self;
+        // Without an answer the session is told of a defect.
+        if let Ok(made) = catch_unwind(AssertUnwindSafe(|| make(encoder))) {
+            // Whoever asked may be gone meanwhile.
+            let _ = reply.send(made);
+        }
+    }
+}
+
+impl Preparer {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system refuses one.
+    pub(crate) fn start(encoder: Arc<Encoder>) -> io::Result<Self> {
+        let mut preparer = Preparer::without_threads(encoder);
+        for (name, lane) in [("short", &preparer.short), ("long", &preparer.long)] {
+            let (lane, encoder) = (Arc::clone(lane), Arc::clone(&preparer.encoder));
+            let thread = std::thread::Builder::new().name(format!("prepare {name}"));
+            preparer.threads.push(thread.spawn(move || lane.work(&encoder))?);
+        }
+        Ok(preparer)
+    }
+
+    /// One whose jobs are done by [`Preparer::run_all`] alone.
+    pub(crate) fn without_threads(encoder: Arc<Encoder>) -> Self {
+        Preparer { encoder, short: Arc::default(), long: Arc::default(), threads: Vec::new() }
+    }
+
+    /// Queues a job over so many bytes of text.
+    pub(crate) fn prepare<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        make: impl FnOnce(&Encoder) -> T + Send + 'static,
+    ) -> Pending<T> {
+        let (reply, pending) = oneshot::channel();
+        let lane = if bytes <= SHORT_BYTES { &self.short } else { &self.long };
+        let mut queue = lane.lock();
+        queue.jobs.retain(|job| job.is_wanted());
+        queue.jobs.push_back(Box::new(Work { reply, make }));
+        lane.changed.notify_one();
+        pending
+    }
+
+    /// Does all jobs that wait.
+    #[cfg(test)]
+    pub(crate) fn run_all(&self) {
+        for lane in [&self.short, &self.long] {
+            let jobs = std::mem::take(&mut lane.lock().jobs);
+            jobs.into_iter().for_each(|job| job.run(&self.encoder));
+        }
+    }
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        for lane in [&self.short, &self.long] {
+            let mut queue = lane.lock();
+            queue.is_over = true;
+            queue.jobs.clear();
+            lane.changed.notify_one();
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that prepares text panicked");
+            }
+        }
+    }
+}
+
+impl Lane {
+    /// The thread's whole life.
+    fn work(&self, encoder: &Encoder) {
+        loop {
+            let mut queue = self.lock();
+            let job = loop {
+                if queue.is_over {
+                    return;
+                }
+                match queue.jobs.pop_front() {
+                    Some(job) => break job,
+                    None => {
+                        queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
+                    }
+                }
+            };
+            drop(queue);
+            if job.is_wanted() {
+                job.run(encoder);
+            }
+        }
+    }
+
+    /// Nothing that holds the lock can panic half way.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{atomic::AtomicU64, mpsc};
+
+    use text::Tokenizer;
+
+    use super::*;
+
+    fn encoder() -> Arc<Encoder> {
+        let path =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-llama/tokenizer.json");
+        let tokenizer = Tokenizer::from_json(path.as_ref()).unwrap();
+        Arc::new(Encoder::new(tokenizer, Arc::new(AtomicU64::new(0))))
+    }
+
+    #[test]
+    fn a_short_job_does_not_wait_for_a_long_one() {
+        let preparer = Preparer::start(encoder()).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let long = preparer.prepare(SHORT_BYTES + 1, move |_| released.recv().is_ok());
+        assert!(preparer.prepare(SHORT_BYTES, |_| true).blocking_recv().unwrap());
+        release.send(()).unwrap();
+        assert!(long.blocking_recv().unwrap());
+    }
+
+    #[test]
+    fn jobs_that_nobody_waits_for_are_dropped_and_a_defect_ends_one_alone() {
+        let preparer = Preparer::without_threads(encoder());
+        let held = Arc::new(());
+        for _ in 0..10 {
+            let held = Arc::clone(&held);
+            drop(preparer.prepare(1, move |_| drop(held)));
+        }
+        let broken = preparer.prepare(1, |_| panic!("a defect"));
+        let sound = preparer.prepare(1, |_| 1);
+        assert_eq!(Arc::strong_count(&held), 1);
+        preparer.run_all();
+        assert!(broken.blocking_recv().is_err());
+        assert_eq!(sound.blocking_recv(), Ok(1));
+    }
+}

@@ -1,0 +1,224 @@
+//! The thread's turns one by one, with the work of the other threads done when the test says so.
+
+use std::{path::PathBuf, sync::atomic::AtomicU64};
+
+use text::Tokenizer;
+use thinking::thinker::{
+    Append, Command, Event, ModelCard, Open, Prompt, Propose, Sampling, Session, ThoughtStart,
+};
+
+use super::*;
+use crate::{
+    encoder::Encoder,
+    model::{LoadOptions, LoadedModel, TokenizerSource, load_model},
+    preparer::Preparer,
+};
+
+/// A model with one token for a byte, and a context of 1024 tokens at most.
+struct Stage {
+    scheduler: Scheduler,
+    arrivals: mpsc::Sender<Arrival>,
+    encoded_bytes: Arc<AtomicU64>,
+}
+
+impl Stage {
+    fn new(context: usize) -> Stage {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-llama");
+        let location = PathBuf::from(folder).as_path().into();
+        let loaded = load_model(&location, &LoadOptions::default(), &mut |_| {}).unwrap();
+        let LoadedModel { decoder, tokenizer, .. } = loaded;
+        let TokenizerSource::Json(path) = tokenizer else { unreachable!() };
+        let encoded_bytes = Arc::<AtomicU64>::default();
+        let tokenizer = Tokenizer::from_json(&path).unwrap().for_context(context);
+        let encoder = Arc::new(Encoder::new(tokenizer, Arc::clone(&encoded_bytes)));
+        let kv = KvStore::new(Arc::clone(&decoder.kv), 1 << 30);
+        let host = ModelHost {
+            decoder,
+            preparer: Preparer::without_threads(Arc::clone(&encoder)),
+            encoder,
+            card: ModelCard::default(),
+            context,
+            max_sessions: 2,
+            prefill_chunk_tokens: 4,
+            deadline_grace: Duration::from_secs(10),
+            computed_tokens: Arc::default(),
+        };
+        let (arrivals, arriving) = mpsc::channel(8);
+        Stage { scheduler: Scheduler::new(host, kv, arriving), arrivals, encoded_bytes }
+    }
+
+    fn session(&self) -> Session {
+        let (session, server) = Session::channel();
+        let client = ClientId::default();
+        self.arrivals.try_send(Arrival { client, server }).unwrap_or_else(|_| unreachable!());
+        session
+    }
+
+    /// As many turns as it takes until there is nothing to do.
+    fn turns(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        while self.scheduler.turn(&mut context) == Turn::Worked {}
+    }
+
+    /// The same, and what was waited for is encoded.
+    fn everything(&mut self) {
+        for _ in 0..4 {
+            self.turns();
+            self.scheduler.host.preparer.run_all();
+        }
+        self.turns();
+    }
+
+    fn opened(&mut self, committed: &str) -> Session {
+        let mut session = self.session();
+        send(&session, open(committed, None));
+        self.everything();
+        assert_eq!(events(&mut session), ["opened", "warmed"]);
+        session
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        self.encoded_bytes.load(Ordering::Relaxed)
+    }
+}
+
+fn open(committed: &str, deadline: Option<Duration>) -> Command {
+    Command::Open(Open {
+        question_id: "test".into(),
+        prompt: Prompt::Raw("What is 7 times 8?".into()),
+        committed: committed.into(),
+        sampling: Sampling { repetition_penalty: 1.0, ..Sampling::default() },
+        deadline,
+        thought: ThoughtStart::Unknown,
+    })
+}
+
+fn append(text: &str) -> Command {
+    Command::Append(Append { text: text.into(), token_ids: Vec::new() })
+}
+
+fn propose(max_tokens: u32) -> Command {
+    Command::Propose(Propose {
+        max_tokens,
+        stop: Vec::new(),
+        watch: None,
+        seed: 1,
+        report_entropy: false,
+    })
+}
+
+fn send(session: &Session, command: Command) {
+    session.commands.try_send(command).unwrap();
+}
+
+/// What came, by its kind.
+fn events(session: &mut Session) -> Vec<String> {
+    let mut came = Vec::new();
+    while let Ok(event) = session.events.try_recv() {
+        came.push(match event {
+            Event::Opened(_) => "opened".to_owned(),
+            Event::Delta(_) => continue,
+            Event::Finished(_) => "finished".to_owned(),
+            Event::Warmed(_) => "warmed".to_owned(),
+            Event::Failed(failure) => format!("failed: {:?}", failure.code),
+        });
+    }
+    came
+}
+
+#[test]
+fn a_text_that_is_being_encoded_holds_up_nobody_else() {
+    let mut stage = Stage::new(1024);
+    let mut quick = stage.opened("So ");
+    let mut slow = stage.session();
+    send(&slow, open("So ", None));
+    send(&quick, propose(5));
+    stage.turns();
+    // Nothing was rendered or encoded yet.
+    assert_eq!(events(&mut slow), [""; 0]);
+    assert_eq!(events(&mut quick), ["finished"]);
+    stage.everything();
+    assert_eq!(events(&mut slow), ["opened", "warmed"]);
+
+    send(&quick, Command::Commit { bytes: 0 });
+    stage.turns();
+    assert_eq!(events(&mut quick), ["warmed"]);
+    send(&slow, append(&"long ".repeat(110)));
+    send(&quick, propose(5));
+    stage.turns();
+    assert_eq!(events(&mut slow), [""; 0]);
+    assert_eq!(events(&mut quick), ["finished"]);
+    stage.everything();
+    assert_eq!(events(&mut slow), ["warmed"]);
+}
+
+#[test]
+fn commands_keep_their_order_behind_a_text_that_is_being_encoded() {
+    let mut stage = Stage::new(1024);
+    let mut session = stage.session();
+    let long = "long ".repeat(110);
+    for command in
+        [open("So ", None), append("a"), append(&long), Command::Cancel, append("b"), propose(3)]
+    {
+        send(&session, command);
+    }
+    stage.turns();
+    assert_eq!(events(&mut session), [""; 0]);
+    stage.everything();
+    assert_eq!(
+        events(&mut session),
+        ["opened", "warmed", "warmed", "warmed", "warmed", "finished"]
+    );
+    // Half-closed while a text is encoded: it is answered, and then the events end.
+    drop(session);
+    let mut session = stage.opened("");
+    send(&session, append(&long));
+    drop(std::mem::replace(&mut session.commands, mpsc::channel(1).0));
+    stage.turns();
+    assert_eq!(events(&mut session), [""; 0]);
+    stage.everything();
+    assert_eq!(events(&mut session), ["warmed"]);
+    assert!(stage.scheduler.sessions.is_empty());
+}
+
+#[test]
+fn a_session_holds_its_place_while_its_prompt_is_encoded() {
+    let mut stage = Stage::new(1024);
+    let mut sessions: Vec<Session> = (0..3).map(|_| stage.session()).collect();
+    sessions.iter().for_each(|session| send(session, open("", None)));
+    stage.turns();
+    assert_eq!(events(&mut sessions[2]), ["failed: Overloaded"]);
+    // One that is given up meanwhile is forgotten, and so is its prompt.
+    let encoded = stage.encoded_bytes();
+    sessions.remove(0);
+    stage.turns();
+    assert_eq!(stage.scheduler.sessions.len(), 1);
+    let mut next = stage.session();
+    send(&next, open("", None));
+    stage.everything();
+    assert_eq!(events(&mut next), ["opened", "warmed"]);
+    assert_eq!(stage.encoded_bytes() - encoded, 2 * "What is 7 times 8?".len() as u64);
+    let mut late = stage.session();
+    drop(next);
+    stage.turns();
+    send(&late, open("", Some(Duration::ZERO)));
+    stage.turns();
+    assert_eq!(events(&mut late), ["failed: DeadlineExceeded"]);
+}
+
+#[test]
+fn an_append_that_does_not_fit_is_encoded_once_while_it_waits() {
+    let mut stage = Stage::new(200);
+    let mut session = stage.session();
+    let (committed, more) = ("a".repeat(120), "b".repeat(300));
+    send(&session, open(&committed, None));
+    send(&session, append(&more));
+    stage.turns();
+    stage.scheduler.host.preparer.run_all();
+    let encoded = stage.encoded_bytes();
+    stage.turns();
+    assert_eq!(events(&mut session), ["opened", "warmed", "failed: ContextTooLong"]);
+    // And once more when it is its turn.
+    let once = (committed.len() + more.len()) as u64;
+    assert_eq!(stage.encoded_bytes() - encoded, 2 * once);
+}

@@ -1,0 +1,166 @@
+//! Encoding of text that others wrote, as it comes: it takes the tokens that it would take in one piece, and what was
+//! encoded long before is not encoded again.
+//!
+//! How a text's end is encoded depends on what follows, so the end is kept as text: the tail. It begins at an edge,
+//! where the tokenizer begins anew whatever follows: behind a word, before a space. Text may go on for long without one
+//! (Chinese, Japanese, Base64). There the edge is a border of two tokens so far from the end that the end does not
+//! matter any more: from there on, the text by itself takes the same tokens.
+
+use text::{Encoded, Thought};
+use thinking::thinker::Failure;
+
+use crate::encoder::{Encoder, check_fits};
+
+/// A longer tail is looked through for a border of two tokens. In bytes, as all that follow.
+const LONGEST_TAIL: usize = 512;
+/// So far from the end is such a border at least.
+const BORDER_FROM_END: usize = 256;
+/// How many borders are tried.
+const TRIES: usize = 4;
+/// A tail in which no border is an edge is cut at one all the same once it is longer than this. Its tokens still spell
+/// the text.
+const MOST_TAIL: usize = 4096;
+/// A long text is encoded in pieces of this length, so that what it takes in memory does not grow with it, and one that
+/// does not fit is given up when the context is full.
+const PIECE: usize = 16 << 10;
+
+/// The end of a run of text that others wrote, which further text may still encode anew.
+#[derive(Debug, Clone)]
+pub(crate) struct Tail {
+    text: String,
+    /// Where its tokens begin in the session.
+    start: usize,
+    /// How far the answer's thought is before it.
+    thought: Thought,
+}
+
+/// A tail and the text behind it, as tokens.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// Where the tokens begin in the session: those of the old tail are replaced.
+    pub(crate) start: usize,
+    pub(crate) ids: Vec<u32>,
+    /// What of it further text may encode anew.
+    pub(crate) tail: Tail,
+}
+
+impl Tail {
+    /// The tail of an answer that begins after so many tokens.
+    pub(crate) fn new(start: usize, thought: Thought) -> Self {
+        Tail { text: String::new(), start, thought }
+    }
+
+    /// Where its tokens begin in the session.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// The tail behind more text whose tokens are given and end here: nothing of it is encoded anew.
+    pub(crate) fn fix(&mut self, text: &str, start: usize) {
+        self.text.push_str(text);
+        *self = Tail::new(start, self.thought.after(&self.text));
+    }
+
+    /// Encodes more text in a session of at most so many tokens.
+    pub(crate) fn joined(
+        &self,
+        text: &str,
+        context: usize,
+        encoder: &Encoder,
+    ) -> Result<Joined, Failure> {
+        let mut joined = Joined { start: self.start, ids: Vec::new(), tail: self.clone() };
+        let mut rest = text;
+        loop {
+            let (piece, behind) = rest.split_at(rest.floor_char_boundary(PIECE));
+            joined.push(piece, encoder)?;
+            // Tokens before the tail stay, whatever follows.
+            check_fits(joined.tail.start, context, "the text")?;
+            rest = behind;
+            if rest.is_empty() {
+                check_fits(joined.start + joined.ids.len(), context, "the text")?;
+                return Ok(joined);
+            }
+        }
+    }
+
+    /// The last edge of a text that is this tail and what follows: its bytes and its tokens.
+    fn edge(
+        &self,
+        text: &str,
+        encoded: &Encoded,
+        encoder: &Encoder,
+    ) -> Result<(usize, usize), Failure> {
+        let at_space = before_last_word(text, &encoded.spans);
+        if text.len() - at_space.0 <= LONGEST_TAIL {
+            return Ok(at_space);
+        }
+        let spans = &encoded.spans;
+        let near = spans.partition_point(|&(start, _)| start + BORDER_FROM_END <= text.len());
+        let borders = (at_space.1 + 1..near).rev().filter(|&at| spans[at - 1].1 == spans[at].0);
+        let mut borders = borders.map(|at| (spans[at].0, at)).take(TRIES).peekable();
+        let last = borders.peek().copied();
+        for (bytes, tokens) in borders {
+            if self.begins_anew(text, bytes, &encoded.ids[tokens..], encoder)? {
+                return Ok((bytes, tokens));
+            }
+        }
+        let is_too_long = text.len() - at_space.0 > MOST_TAIL;
+        Ok(last.filter(|_| is_too_long).unwrap_or(at_space))
+    }
+
+    /// Whether the text from here on takes these tokens by itself, and what is a mark of a thought stays one.
+    fn begins_anew(
+        &self,
+        text: &str,
+        at: usize,
+        ids: &[u32],
+        encoder: &Encoder,
+    ) -> Result<bool, Failure> {
+        let (before, rest) = text.split_at(at);
+        let thought = self.thought.after(before);
+        if thought.after(rest) != self.thought.after(text) {
+            return Ok(false);
+        }
+        Ok(encoder.committed(rest, thought)?.ids == ids)
+    }
+}
+
+impl Joined {
+    fn push(&mut self, piece: &str, encoder: &Encoder) -> Result<(), Failure> {
+        let Tail { text: tail, start, thought } = &self.tail;
+        let text = format!("{tail}{piece}");
+        let encoded = encoder.committed(&text, *thought)?;
+        let (bytes, tokens) = self.tail.edge(&text, &encoded, encoder)?;
+        self.ids.truncate(start - self.start);
+        self.ids.extend_from_slice(&encoded.ids);
+        self.tail = Tail {
+            text: text[bytes..].to_owned(),
+            start: start + tokens,
+            thought: thought.after(&text[..bytes]),
+        };
+        Ok(())
+    }
+}
+
+/// The longest beginning of a text that encodes the same whatever follows the text: up to the last
+/// space that follows something else than white space, where every supported tokenizer begins anew.
+/// Returns its bytes and its tokens.
+fn before_last_word(text: &str, spans: &[(usize, usize)]) -> (usize, usize) {
+    let mut edges = text
+        .match_indices(' ')
+        .map(|(at, _)| at)
+        .filter(|&at| text[..at].chars().next_back().is_some_and(|before| !before.is_whitespace()));
+    let mut found = (0, 0);
+    while let Some(edge) = edges.next_back() {
+        let tokens = spans.partition_point(|&(_, end)| end <= edge);
+        // A token across the edge would mean that the tokenizer does not begin anew there.
+        if spans.get(tokens).is_none_or(|&(start, _)| start >= edge) {
+            found = (edge, tokens);
+            break;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Answers of `POST /v1/chat/completions`, whole and in chunks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::usage::TokenUsage;
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatCompletion {
+    /// Of this answer.
+    pub id: String,
+    /// Always "chat.completion".
+    pub object: String,
+    /// When it was asked for, in seconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// The model's name, as it was asked for.
+    pub model: String,
+    /// As many as were asked for.
+    pub choices: Vec<ChatChoice>,
+    /// What it cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<TokenUsage>,
+}
+
+/// One of the answers to a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatChoice {
+    /// Its number, from 0.
+    pub index: u32,
+    /// What was answered.
+    pub message: ReplyMessage,
+    /// Always null here.
+    #[serde(default)]
+    pub logprobs: Option<()>,
+    /// Why it ends.
+    pub finish_reason: Option<FinishReply>,
+}
+
+/// The assistant's message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyMessage {
+    /// Always "assistant".
+    pub role: String,
+    /// The answer proper.
+    pub content: Option<String>,
+    /// What was thought before it, as DeepSeek, llama.cpp and SGLang call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+    /// The same, as vLLM calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+}
+
+/// A piece of a streamed answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatChunk {
+    /// Of this answer.
+    pub id: String,
+    /// Always "chat.completion.chunk".
+    pub object: String,
+    /// When it was asked for, in seconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// The model's name, as it was asked for.
+    pub model: String,
+    /// None where it is about the usage.
+    pub choices: Vec<ChunkChoice>,
+    /// Absent unless it was asked for; null but in the last chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Option<TokenUsage>>,
+}
+
+/// What a chunk adds to a choice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkChoice {
+    /// Which one.
+    pub index: u32,
+    /// What is added.
+    pub delta: ChatDelta,
+    /// Always null here.
+    #[serde(default)]
+    pub logprobs: Option<()>,
+    /// Why it ends, in its last chunk.
+    pub finish_reason: Option<FinishReply>,
+}
+
+/// What is added to a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatDelta {
+    /// "assistant", in the first chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Of the answer proper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Of what is thought before it, as DeepSeek, llama.cpp and SGLang call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+    /// The same, as vLLM calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+}
+
+/// Why an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReply {
+    /// The model ended it, or a stop text was found.
+    Stop,
+    /// It was cut off by a limit.
+    Length,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_of_a_chunk_is_absent_or_null_or_there() {
+        let chunk = |usage| ChatChunk {
+            id: "a".to_owned(),
+            object: "chat.completion.chunk".to_owned(),
+            created: 1,
+            model: "m".to_owned(),
+            choices: Vec::new(),
+            usage,
+        };
+        for (usage, written) in [
+            (None, ""),
+            (Some(None), ",\"usage\":null"),
+            (
+                Some(Some(TokenUsage { prompt_tokens: 1, ..TokenUsage::default() })),
+                ",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":0,\"total_tokens\":0}",
+            ),
+        ] {
+            let json = serde_json::to_string(&chunk(usage)).unwrap();
+            assert!(json.ends_with(&format!("\"choices\":[]{written}}}")), "{json}");
+        }
+    }
+}

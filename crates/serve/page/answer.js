@@ -1,0 +1,181 @@
+// One answer as it is written: its words by writers, what happened on the way, and how it ended.
+//
+// All text of a model, and of the server, goes in by text nodes.
+
+import { make } from "./dom.js";
+import { figureList, timeStrip } from "./figures.js";
+import { pieces, sourceRanges } from "./source.js";
+import { WRITERS, count, end, reason, time } from "./words.js";
+
+/** How often the time that has passed is shown anew, in milliseconds. */
+const TICK_MS = 200;
+
+/** What a takeover's tooltip says, by its element. */
+const takeovers = new WeakMap();
+
+/** The words for a takeover's element. */
+export function takeoverWords(element) {
+  return takeovers.get(element) ?? null;
+}
+
+export class AnswerView {
+  /** Consecutive text of one writer, for one reason, in one part: { writer, why, part, text, element }. */
+  #runs = [];
+  #parts = {};
+  #state = make("p", "state");
+  #text = make("div", "parts");
+  #after = make("div", "after");
+  #began = performance.now();
+  #firstText = null;
+  #timer;
+
+  constructor(title) {
+    this.title = title;
+    const head = make("header", "", make("h2", "", title), this.#state);
+    this.element = make("article", "answer", head, this.#text, this.#after);
+    this.element.setAttribute("aria-label", title);
+    this.element.setAttribute("aria-busy", "true");
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#tick();
+  }
+
+  /** Takes a chunk of the stream in. */
+  take(chunk) {
+    const delta = chunk.choices[0]?.delta ?? {};
+    const ours = chunk.specthink ?? {};
+    if (delta.reasoning_content) this.#write("reasoning", ours, delta.reasoning_content);
+    if (delta.content) this.#write("content", ours, delta.content);
+    if (ours.degraded) this.#notice(`No large model for now: ${ours.degraded}`);
+    if (ours.rejoined) this.#notice(`The large model is back: ${ours.rejoined}`);
+    if (ours.resumed) {
+      const { from, to, reason } = ours.resumed;
+      this.#notice(`${from} was lost (${reason}); ${to} went on`);
+    }
+    if (ours.answers) this.#complete(ours.answers[0]);
+  }
+
+  /** The stream is over. The last chunk says how the answer ended; without one it is not known. */
+  ended() {
+    if (!this.report) this.#end("ended", "ended");
+  }
+
+  /** The answer was stopped by its reader. */
+  stopped() {
+    this.#end("stopped", "stopped");
+  }
+
+  /** The answer failed; `message` says why. */
+  failed(message) {
+    this.#end("failed", "failed");
+    const error = make("p", "error", message);
+    error.setAttribute("role", "alert");
+    this.#text.append(error);
+  }
+
+  /** How long the answer took, in microseconds; absent before its end. */
+  get totalUs() {
+    return this.report?.summary.time?.total_us;
+  }
+
+  /** Draws the strip of time to a scale that other answers share. */
+  scaleStrip(longestUs) {
+    const strip = this.#after.querySelector(".strip");
+    if (strip) strip.style.inlineSize = `${(100 * this.totalUs) / longestUs}%`;
+  }
+
+  #write(part, { writer, why }, text) {
+    this.#firstText ??= performance.now();
+    const last = this.#runs.at(-1);
+    if (last?.isOpen && last.writer === writer && last.why === why && last.part === part) {
+      last.text += text;
+      last.element.lastChild.appendData(text);
+      return;
+    }
+    const element = runElement(writer, why, text);
+    this.#part(part).append(element);
+    this.#runs.push({ writer, why, part, text, element, isOpen: true });
+  }
+
+  /** The element of a part of the message, made when it is first needed. The reasoning comes before the content. */
+  #part(name) {
+    if (!this.#parts[name]) {
+      const title = { reasoning: "Reasoning", content: "Answer" }[name];
+      const text = make("div", "text");
+      this.#text.append(make("section", `part ${name}`, make("h3", "", title), text));
+      this.#parts[name] = text;
+    }
+    return this.#parts[name];
+  }
+
+  /** Something that happened, where it happened in the text. */
+  #notice(words) {
+    const last = this.#runs.at(-1);
+    if (last) last.isOpen = false;
+    this.#part(last?.part ?? "content").append(make("p", "notice", words));
+  }
+
+  #complete(report) {
+    this.report = report;
+    const total = this.totalUs ?? 0;
+    this.#end("ended", `${end(report.end)} in ${time(total)}`);
+    this.#tellTakeovers(report.spans);
+    if (report.degraded) this.#state.append(make("span", "tag", "degraded"));
+    this.#after.append(timeStrip(report.summary.time), figureList(report));
+  }
+
+  #end(state, words) {
+    clearInterval(this.#timer);
+    this.#state.textContent = words;
+    this.element.dataset.state = state;
+    this.element.setAttribute("aria-busy", "false");
+    this.#showSource();
+    if (this.#runs.length === 0 && state !== "failed") this.#text.append(make("p", "notice", "No text was written."));
+  }
+
+  #tick() {
+    const now = performance.now();
+    const passed = time((now - this.#began) * 1_000);
+    this.#state.textContent = this.#firstText === null ? `waiting, ${passed}` : `writing, ${passed}`;
+  }
+
+  /** Shows code and TeX in monospace. It is done at the end, when it is known where each closes. */
+  #showSource() {
+    for (const part of ["reasoning", "content"]) {
+      const runs = this.#runs.filter((run) => run.part === part);
+      const ranges = sourceRanges(runs.map((run) => run.text).join(""));
+      let start = 0;
+      for (const run of ranges.length > 0 ? runs : []) {
+        const shown = pieces(run.text, start, ranges);
+        run.element.replaceChildren(...shown.map(({ text, isSource }) => (isSource ? make("code", "", text) : text)));
+        start += run.text.length;
+      }
+    }
+  }
+
+  /** Adds to each takeover what it cost. Spans are the runs, marks of thoughts and white space around them included. */
+  #tellTakeovers(spans) {
+    let at = 0;
+    for (const { writer, why, text, element } of this.#runs) {
+      const isIt = (span) => span.writer === writer && span.why === why && span.text.includes(text);
+      const found = spans.findIndex((span, index) => index >= at && isIt(span));
+      if (found < 0) continue;
+      at = found;
+      const { tokens, elapsed_us: elapsed } = spans[found];
+      const words = takeovers.get(element);
+      if (words) takeovers.set(element, `${words} · ${count(tokens, "token")} in ${time(elapsed)}`);
+    }
+  }
+}
+
+/** A run of text. One that is a takeover can be focused, and is announced as such. */
+function runElement(writer, why, text) {
+  const element = make("span", `run ${writer in WRITERS ? writer : "policy"}`, text);
+  if (writer === "small" || why === "turn") return element;
+  const words = `${WRITERS[writer] ?? writer}: ${reason(why)}`;
+  element.classList.add("takeover");
+  element.tabIndex = 0;
+  element.setAttribute("role", "group");
+  element.setAttribute("aria-label", words);
+  takeovers.set(element, words);
+  return element;
+}

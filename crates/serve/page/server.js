@@ -1,0 +1,62 @@
+// Whether the server can answer, told at the top of the page.
+
+/** How often it is asked, in milliseconds; not while the page is hidden. */
+const EVERY_MS = 10_000;
+
+export class ServerState {
+  #api;
+  #controls;
+  #state = document.querySelector("#server");
+  #words = document.querySelector("#server-words");
+  #keyRow = document.querySelector("#key-row");
+  #isIntroduced = false;
+  #timer;
+
+  constructor(api, controls) {
+    this.#api = api;
+    this.#controls = controls;
+    document.querySelector("#base").textContent = new URL("v1", document.baseURI).href;
+    document.querySelector("#key").addEventListener("change", ({ target }) => {
+      api.key = target.value.trim();
+      this.ask();
+    });
+    document.addEventListener("visibilitychange", () => document.hidden || this.ask());
+  }
+
+  /** Asks now, and again from time to time. */
+  async ask() {
+    clearTimeout(this.#timer);
+    if (document.hidden) return;
+    try {
+      await this.#introduce();
+      await this.#api.ready();
+      this.#show("ready", "ready");
+    } catch (error) {
+      if (error.status === 401) this.wantKey();
+      else this.#show("away", error.message);
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.ask(), EVERY_MS);
+  }
+
+  /** Asks the reader for a key. */
+  wantKey() {
+    this.#keyRow.hidden = false;
+    this.#show("away", this.#api.key ? "The API key is not one of this server’s." : "An API key is needed.");
+  }
+
+  /** Learns the models and the version, once. */
+  async #introduce() {
+    if (this.#isIntroduced) return;
+    const version = await this.#api.version();
+    document.querySelector("#version").textContent = ` · version ${version}`;
+    this.#controls.offer(await this.#api.models());
+    this.#isIntroduced = true;
+  }
+
+  #show(state, words) {
+    this.#state.dataset.state = state;
+    // Screen readers announce it only when it changes.
+    if (this.#words.textContent !== words) this.#words.textContent = words;
+  }
+}

@@ -1,0 +1,369 @@
+//! One answer on its way: a task of its own, which tells whoever asked what is written and how it ended.
+//!
+//! The task ends when the answer does. It is cancelled, and both models with it, when nobody listens any more, when the
+//! listener is far behind, at a stop text, and when the server ends.
+
+mod shaper;
+mod stops;
+
+use std::{fs::File, sync::Arc};
+
+use answer::{
+    Ended, Observer, Outcome, Progress, Run, Stamped, Summary, Writer, answer,
+    journal::JournalWriter, progress::Text,
+};
+use thinking::{
+    policy::{End, PolicyKind, Role, Why},
+    thinker::ThoughtStart,
+    transcript::Span,
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use self::shaper::MessageShaper;
+pub(crate) use self::shaper::{MessagePart, MessagePiece};
+use crate::{
+    error::{ApiError, ErrorCode},
+    journals::JournalFolder,
+    metrics::Metrics,
+};
+
+/// What a listener may be behind, in pieces.
+pub(crate) const MOST_UNREAD: usize = 1024;
+
+/// One of the answers to a request.
+pub(crate) struct AnswerJob {
+    /// Which one.
+    pub(crate) index: u32,
+    pub(crate) run: Run,
+    pub(crate) is_inline: bool,
+    pub(crate) stops: Vec<String>,
+    /// Whether pieces are told as they are written.
+    pub(crate) is_streamed: bool,
+    /// Where it is written down, if anywhere.
+    pub(crate) journal: Option<(JournalFolder, JournalWriter<File>)>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) policy: PolicyKind,
+    /// Its place among the answers that are made at a time.
+    pub(crate) permit: OwnedSemaphorePermit,
+    /// The server ends: so does the answer.
+    pub(crate) stopping: CancellationToken,
+    /// The client's connection, which is closed when the client does not read.
+    pub(crate) connection: CancellationToken,
+}
+
+/// What is told of an answer, and of which one.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) index: u32,
+    pub(crate) what: AnswerNews,
+}
+
+/// What is told of an answer.
+#[derive(Debug)]
+pub(crate) enum AnswerNews {
+    /// A small node took the question.
+    Opened {
+        /// The question's id in the nodes' logs.
+        id: String,
+    },
+    /// More of the message.
+    Piece(MessagePiece),
+    /// No large node is left.
+    Degraded(String),
+    /// A large node is back.
+    Rejoined(String),
+    /// A node was lost, and another went on.
+    Resumed { from: String, to: String, reason: String },
+    /// It is over. Always told last.
+    Ended(Result<Box<Answered>, ApiError>),
+}
+
+/// An answer that came to its end.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) id: String,
+    /// Why it ended: as in the summary, or "stop".
+    pub(crate) end: &'static str,
+    pub(crate) is_cut_off: bool,
+    pub(crate) stopped_by: Option<String>,
+    pub(crate) content: String,
+    pub(crate) reasoning: String,
+    pub(crate) reasoning_tokens: u64,
+    pub(crate) spans: Vec<ShownSpan>,
+    pub(crate) summary: Summary,
+}
+
+/// A span, as far as it is shown.
+#[derive(Debug)]
+pub(crate) struct ShownSpan {
+    pub(crate) span: Span,
+    /// From the question to its first text, in microseconds.
+    pub(crate) at_us: u64,
+}
+
+impl AnswerJob {
+    /// Answers. `told` gets everything; its last place is kept for the end.
+    pub(crate) async fn work(self, told: mpsc::Sender<Told>) {
+        let AnswerJob { index, run, permit, stopping, connection, metrics, policy, .. } = self;
+        let (folder, journal) = self.journal.unzip();
+        let Ok(last) = told.clone().try_reserve_owned() else { return };
+        let enough = CancellationToken::new();
+        let id = run.question.id.clone();
+        let mut listener = Listener {
+            index,
+            id: id.clone(),
+            told,
+            is_streamed: self.is_streamed,
+            enough: enough.clone(),
+            connection,
+            is_inline: self.is_inline,
+            stops: self.stops,
+            shaper: None,
+            journal,
+            early: Vec::new(),
+            content: String::new(),
+            reasoning: String::new(),
+            spans_at: Vec::new(),
+        };
+        let gone = listener.told.clone();
+        let cancel = async {
+            tokio::select! {
+                () = enough.cancelled() => {}
+                () = stopping.cancelled() => {}
+                () = gone.closed() => {}
+            }
+        };
+        let outcome = answer(run, &mut listener, cancel).await;
+        drop(permit);
+        let written = listener.journal.take().map(JournalWriter::finish);
+        if let Some(Err(why)) = written {
+            tracing::warn!(id, %why, "an answer's journal is not whole");
+        }
+        let summary = outcome.summary.clone();
+        let ended = listener.end(outcome, stopping.is_cancelled());
+        match &ended {
+            Ok(answered) => metrics.answer(policy.name(), answered.end, &summary),
+            Err(error) => {
+                tracing::info!(id, %error, "no answer");
+                metrics.answer(policy.name(), error.code.into(), &summary);
+            }
+        }
+        last.send(Told { index, what: AnswerNews::Ended(ended.map(Box::new)) });
+        if let Some(folder) = folder {
+            let _ = tokio::task::spawn_blocking(move || folder.prune()).await;
+        }
+    }
+}
+
+/// Watches an answer, and tells.
+struct Listener {
+    journal: Option<JournalWriter<File>>,
+    index: u32,
+    id: String,
+    told: mpsc::Sender<Told>,
+    is_streamed: bool,
+    enough: CancellationToken,
+    connection: CancellationToken,
+    is_inline: bool,
+    stops: Vec<String>,
+    /// Made when it is known how the answer begins.
+    shaper: Option<MessageShaper>,
+    /// What happened before a small node took the question: until then an answer may still be refused.
+    early: Vec<AnswerNews>,
+    content: String,
+    reasoning: String,
+    /// The writer and reason of each span so far, and when its first text came.
+    spans_at: Vec<(Writer, Why, u64)>,
+}
+
+impl Observer for Listener {
+    fn see(&mut self, stamped: &Stamped) {
+        if let Some(journal) = &mut self.journal {
+            journal.see(stamped);
+        }
+        match &stamped.progress {
+            Progress::Opened(opened) if opened.role == Role::Small && self.shaper.is_none() => {
+                let early = std::mem::take(&mut self.early);
+                self.begin(opened.card.thought);
+                self.tell(AnswerNews::Opened { id: self.id.clone() });
+                early.into_iter().for_each(|news| self.tell(news));
+            }
+            Progress::Text(text) => self.text(text, stamped.at_us),
+            Progress::Degraded { reason } => self.tell(AnswerNews::Degraded(reason.clone())),
+            Progress::Rejoined(back) => self.tell(AnswerNews::Rejoined(back.node.clone())),
+            Progress::Resumed(resumed) => self.tell(AnswerNews::Resumed {
+                from: resumed.from.clone(),
+                to: resumed.to.clone(),
+                reason: resumed.reason.clone(),
+            }),
+            Progress::Ended(_) => {
+                let pieces = self.shaper().finish();
+                self.pieces(pieces);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Listener {
+    fn begin(&mut self, start: ThoughtStart) -> &mut MessageShaper {
+        let Listener { is_inline, stops, .. } = self;
+        let shaper = || MessageShaper::new(start, *is_inline, std::mem::take(stops));
+        self.shaper.get_or_insert_with(shaper)
+    }
+
+    fn shaper(&mut self) -> &mut MessageShaper {
+        self.begin(ThoughtStart::Unknown)
+    }
+
+    fn text(&mut self, text: &Text, at_us: u64) {
+        let same = |last: &&(Writer, Why, u64)| (last.0, last.1) == (text.writer, text.why);
+        if self.spans_at.last().filter(same).is_none() {
+            self.spans_at.push((text.writer, text.why, at_us));
+        }
+        let pieces = self.shaper().push(text);
+        self.pieces(pieces);
+        if self.shaper().stopped_by().is_some() {
+            self.enough.cancel();
+        }
+    }
+
+    fn pieces(&mut self, pieces: Vec<MessagePiece>) {
+        for piece in pieces {
+            match piece.part {
+                MessagePart::Content => self.content.push_str(&piece.text),
+                MessagePart::Reasoning => self.reasoning.push_str(&piece.text),
+            }
+            self.tell(AnswerNews::Piece(piece));
+        }
+    }
+
+    fn tell(&mut self, what: AnswerNews) {
+        if !self.is_streamed {
+            return;
+        }
+        if self.shaper.is_none() {
+            self.early.push(what);
+            return;
+        }
+        let told = self.told.try_send(Told { index: self.index, what });
+        if let Err(mpsc::error::TrySendError::Full(_)) = told {
+            if !self.connection.is_cancelled() {
+                tracing::warn!(id = self.id, "the client does not read: its answer is cancelled");
+            }
+            self.connection.cancel();
+            self.enough.cancel();
+        }
+    }
+
+    /// What came of the answer.
+    fn end(mut self, outcome: Outcome, is_stopping: bool) -> Result<Answered, ApiError> {
+        let stopped_by = self.shaper().stopped_by().map(str::to_owned);
+        let has_text = !outcome.transcript.spans().is_empty();
+        let (end, is_cut_off) = match (&outcome.ended, &stopped_by) {
+            (_, Some(_)) => ("stop", false),
+            (Ended::Failed { node, failure }, None) => {
+                return Err(ApiError::of_failure(node, failure));
+            }
+            (Ended::Complete(End::Cancelled), None) if is_stopping => {
+                return Err(ApiError::shutting_down());
+            }
+            (Ended::Complete(End::Deadline), None) if !has_text => {
+                let why =
+                    "the deadline passed before there was any text: give the answer more time";
+                return Err(ApiError::new(ErrorCode::DeadlineExceeded, why));
+            }
+            (Ended::Complete(end), None) => (name(*end), *end != End::EndOfText),
+        };
+        let (shown, thought) = (self.shaper().shown_bytes(), self.shaper().reasoning_bytes());
+        let spans = outcome.transcript.spans();
+        Ok(Answered {
+            id: self.id,
+            end,
+            is_cut_off,
+            stopped_by,
+            content: self.content,
+            reasoning: self.reasoning,
+            reasoning_tokens: tokens_before(thought, spans),
+            spans: shown_spans(spans, &self.spans_at, shown),
+            summary: outcome.summary,
+        })
+    }
+}
+
+/// An end's name, as the summary has it.
+fn name(end: End) -> &'static str {
+    match end {
+        End::EndOfText => "end_of_text",
+        End::MaxTokens => "max_tokens",
+        End::ContextFull => "context_full",
+        End::Deadline => "deadline",
+        End::Cancelled => "cancelled",
+        End::Loop => "loop",
+    }
+}
+
+/// The tokens before a place in the text; a span that it lies in counts by its bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a part of a span's tokens"
+)]
+fn tokens_before(end: usize, spans: &[Span]) -> u64 {
+    let (mut at, mut tokens) = (0, 0);
+    for span in spans {
+        let bytes = span.text.len();
+        let inside = end.saturating_sub(at).min(bytes);
+        if bytes > 0 {
+            tokens += (span.tokens as f64 * inside as f64 / bytes as f64).round() as u64;
+        }
+        at += bytes;
+    }
+    tokens
+}
+
+/// The spans of the first bytes of a text, with their times.
+fn shown_spans(spans: &[Span], at: &[(Writer, Why, u64)], mut bytes: usize) -> Vec<ShownSpan> {
+    let mut shown = Vec::new();
+    for (span, (_, _, at_us)) in spans.iter().zip(at) {
+        let end = bytes.min(span.text.len());
+        let Some(text) = span.text.get(..end).filter(|text| !text.is_empty()) else { break };
+        shown.push(ShownSpan {
+            span: Span { text: text.to_owned(), ..span.clone() },
+            at_us: *at_us,
+        });
+        bytes -= end;
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(writer: Writer, text: &str, tokens: u64) -> Span {
+        Span { writer, why: Why::Turn, text: text.to_owned(), tokens, elapsed_us: 1 }
+    }
+
+    #[test]
+    fn spans_and_tokens_are_cut_at_a_place_in_the_text() {
+        let spans = [
+            span(Writer::Small, "abcd", 8),
+            span(Writer::Large, "efgh", 6),
+            span(Writer::Small, "ij", 1),
+        ];
+        for (end, tokens) in [(0, 0), (2, 4), (4, 8), (5, 10), (8, 14), (10, 15), (99, 15)] {
+            assert_eq!(tokens_before(end, &spans), tokens, "{end}");
+        }
+        let at = [10, 20, 30].map(|at_us| (Writer::Small, Why::Turn, at_us));
+        let shown = |bytes| -> Vec<(String, u64)> {
+            let shown = shown_spans(&spans, &at, bytes).into_iter();
+            shown.map(|shown| (shown.span.text, shown.at_us)).collect()
+        };
+        assert_eq!(shown(0), []);
+        assert_eq!(shown(4), [("abcd".to_owned(), 10)]);
+        assert_eq!(shown(6), [("abcd".to_owned(), 10), ("ef".to_owned(), 20)]);
+        assert_eq!(shown(99).len(), 3);
+    }
+}

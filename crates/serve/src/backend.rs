@@ -1,0 +1,346 @@
+//! What answers: the nodes, and how they are asked where a request does not say. A request becomes a [`Run`] here, the
+//! one that `specthink ask` and `eval` start too; it is not started here.
+
+use std::time::Duration;
+
+use answer::{Node, Question, Run, Settings};
+use thinking::{
+    names::nearest,
+    policy::{Limits, PolicyError, PolicyKind, PolicySpec, Preset, Targets, TokenPrices},
+    thinker::{Message, Prompt, Sampling},
+};
+
+use crate::{
+    error::{ApiError, ErrorCode},
+    request::{AnswerRequest, OursWanted, PolicyWanted, SamplingWanted},
+};
+
+/// The model that is meant where none is named.
+const DEFAULT_MODEL: &str = "specthink";
+
+/// The nodes, and how they are asked where a request does not say.
+#[derive(Debug)]
+pub struct AnswerBackend {
+    /// The small nodes, in order.
+    pub small: Vec<Node>,
+    /// The large nodes, in order.
+    pub large: Vec<Node>,
+    /// How the nodes are treated.
+    pub settings: Settings,
+    /// Who writes when.
+    pub policy: PolicySpec,
+    /// What kind of small model it is, for policies that a request names.
+    pub preset: Preset,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Greatest number of tokens of an answer.
+    pub max_tokens: u32,
+    /// What a request may ask for.
+    pub most_tokens: u32,
+    /// A system message for conversations without one.
+    pub system: Option<String>,
+    /// Time for a whole answer.
+    pub deadline: Option<Duration>,
+    /// What tokens cost, where that is known.
+    pub prices: Option<TokenPrices>,
+    /// Whether reasoning stays in the content.
+    pub is_inline: bool,
+}
+
+/// How a request is answered: everything is valid together.
+#[derive(Debug, Clone)]
+pub(crate) struct AnswerPlan {
+    pub(crate) policy: PolicySpec,
+    pub(crate) settings: Settings,
+    pub(crate) sampling: Sampling,
+    pub(crate) max_tokens: u32,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) is_inline: bool,
+}
+
+impl AnswerBackend {
+    /// The names of models, and who writes for each.
+    pub(crate) fn models(&self) -> Vec<(String, PolicyKind)> {
+        let kinds = PolicyKind::ALL.iter().copied().filter(|kind| kind.has_takeovers());
+        let named = kinds.map(|kind| (format!("{DEFAULT_MODEL}:{kind}"), kind));
+        let alone = [("small", PolicyKind::SmallOnly), ("large", PolicyKind::LargeOnly)];
+        [(DEFAULT_MODEL.to_owned(), self.policy.kind())]
+            .into_iter()
+            .chain(named)
+            .chain(alone.map(|(name, kind)| (name.to_owned(), kind)))
+            .collect()
+    }
+
+    /// Who writes for a model of this name.
+    pub(crate) fn model(&self, name: &str) -> Result<PolicyKind, ApiError> {
+        let models = self.models();
+        if let Some((_, kind)) = models.iter().find(|(known, _)| known == name) {
+            return Ok(*kind);
+        }
+        let names: Vec<&str> = models.iter().map(|(name, _)| name.as_str()).collect();
+        let near = nearest(name, &names);
+        let message = format!(
+            "there is no model {:?} here: write {near}; there are {}",
+            name.chars().take(100).collect::<String>(),
+            names.join(", ")
+        );
+        Err(ApiError::new(ErrorCode::ModelNotFound, message).about("model"))
+    }
+
+    /// How a request is answered.
+    ///
+    /// # Errors
+    /// When what it wants is not there or makes no sense together.
+    pub(crate) fn plan(&self, request: &AnswerRequest) -> Result<AnswerPlan, ApiError> {
+        let policy = self.policy(request.model.as_deref(), &request.ours)?;
+        let plan = AnswerPlan {
+            settings: self.settings.suited_to(policy.kind()),
+            sampling: self.sampling(&request.sampling),
+            max_tokens: request.max_tokens.unwrap_or(self.max_tokens),
+            deadline: request.ours.deadline.or(self.deadline).or(policy.deadline()),
+            is_inline: request.ours.is_inline.unwrap_or(self.is_inline),
+            policy,
+        };
+        plan.sampling.check().map_err(|why| {
+            ApiError::new(ErrorCode::InvalidValue, why.to_string()).about(why.name)
+        })?;
+        Ok(plan)
+    }
+
+    /// The run of one answer.
+    ///
+    /// # Errors
+    /// Never with a policy that was checked.
+    pub(crate) fn run(
+        &self,
+        plan: &AnswerPlan,
+        prompt: &Prompt,
+        id: String,
+        seed: u64,
+    ) -> Result<Run, ApiError> {
+        let policy = plan.policy.build(seed, plan.max_tokens).map_err(|why| bad_policy(&why))?;
+        let wants_large = plan.policy.kind().uses_large();
+        Ok(Run {
+            question: Question {
+                id,
+                prompt: self.prompt(prompt),
+                sampling: plan.sampling,
+                seed,
+                max_tokens: plan.max_tokens,
+                deadline: plan.deadline,
+            },
+            small: self.small.clone(),
+            large: if wants_large { self.large.clone() } else { Vec::new() },
+            policy,
+            settings: plan.settings,
+        })
+    }
+
+    fn policy(&self, model: Option<&str>, ours: &OursWanted) -> Result<PolicySpec, ApiError> {
+        let kind = self.model(model.unwrap_or(DEFAULT_MODEL))?;
+        let mut policy = match &ours.policy {
+            None => self.usual(kind),
+            Some(PolicyWanted::Named(name)) => {
+                let kind = PolicyKind::ALL.iter().copied().find(|kind| kind.name() == name);
+                self.usual(kind.ok_or_else(|| no_policy(name))?)
+            }
+            Some(PolicyWanted::Spec(value)) => {
+                let spec = PolicySpec::from_request(value.clone());
+                let mut spec = spec.map_err(|why| bad_policy(&why))?;
+                if value["parameters"]["loops"].is_null() {
+                    spec.limits.loops = spec.kind().usual_loops();
+                }
+                spec
+            }
+        };
+        if let Some(deadline) = ours.takeover_deadline {
+            policy.limits.deadline = Some(deadline);
+        }
+        if let Some(targets) = &ours.targets {
+            policy.limits.targets = Targets::default();
+            for target in targets {
+                if !policy.limits.targets.add(*target, self.prices) {
+                    let message = format!(
+                        "specthink.targets has {target}, and this server does not know what tokens cost: start it \
+                         with --prices, or leave it out"
+                    );
+                    let error = ApiError::new(ErrorCode::InvalidValue, message);
+                    return Err(error.about("specthink.targets"));
+                }
+            }
+        }
+        policy.check().map_err(|why| bad_policy(&why))?;
+        Ok(policy)
+    }
+
+    /// The policy of a kind: the server's own, or its defaults.
+    fn usual(&self, kind: PolicyKind) -> PolicySpec {
+        if self.policy.kind() == kind {
+            return self.policy.clone();
+        }
+        let limits = Limits { loops: kind.usual_loops(), ..Limits::default() };
+        PolicySpec::new(kind, self.preset).within(limits)
+    }
+
+    fn sampling(&self, wanted: &SamplingWanted) -> Sampling {
+        let usual = self.sampling;
+        Sampling {
+            temperature: wanted.temperature.unwrap_or(usual.temperature),
+            top_k: wanted.top_k.unwrap_or(usual.top_k),
+            top_p: wanted.top_p.unwrap_or(usual.top_p),
+            min_p: wanted.min_p.unwrap_or(usual.min_p),
+            repetition_penalty: wanted.repetition_penalty.unwrap_or(usual.repetition_penalty),
+        }
+    }
+
+    /// A prompt, with the server's system message where it is a conversation without one.
+    fn prompt(&self, prompt: &Prompt) -> Prompt {
+        let Prompt::Messages(messages) = prompt else { return prompt.clone() };
+        let has_system = messages.iter().any(|message| message.role == "system");
+        let system = self.system.as_ref().filter(|_| !has_system);
+        let system =
+            system.map(|text| Message { role: "system".to_owned(), content: text.clone() });
+        Prompt::Messages(system.into_iter().chain(messages.iter().cloned()).collect())
+    }
+}
+
+fn bad_policy(why: &PolicyError) -> ApiError {
+    ApiError::new(ErrorCode::InvalidValue, why.to_string()).about("specthink.policy")
+}
+
+fn no_policy(name: &str) -> ApiError {
+    let names: Vec<&str> = PolicyKind::ALL.iter().map(|kind| kind.name()).collect();
+    let message = format!(
+        "specthink.policy is {:?}: write {}; there are {}",
+        name.chars().take(100).collect::<String>(),
+        nearest(name, &names),
+        names.join(", ")
+    );
+    ApiError::new(ErrorCode::InvalidValue, message).about("specthink.policy")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use thinking::policy::{LoopRule, ModelPrices, Rules};
+
+    use super::*;
+    use crate::request::ReplyKind;
+
+    fn backend() -> AnswerBackend {
+        let limits = Limits { loops: LoopRule::HandOver, ..Limits::default() };
+        AnswerBackend {
+            small: Vec::new(),
+            large: Vec::new(),
+            settings: Settings { resend: true, ..Settings::default() },
+            policy: PolicySpec::new(PolicyKind::Random, Preset::Reasoning)
+                .with_share(0.7)
+                .within(limits),
+            preset: Preset::Reasoning,
+            sampling: Sampling::default(),
+            max_tokens: 100,
+            most_tokens: 1000,
+            system: Some("Be brief.".to_owned()),
+            deadline: Some(Duration::from_secs(9)),
+            prices: None,
+            is_inline: false,
+        }
+    }
+
+    fn plan_by(backend: &AnswerBackend, more: &Value) -> Result<AnswerPlan, ApiError> {
+        let mut body = json!({ "messages": [{ "role": "user", "content": "x" }] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let request = AnswerRequest::read(
+            ReplyKind::Chat,
+            &serde_json::to_vec(&body).unwrap(),
+            backend.most_tokens,
+        )?;
+        backend.plan(&request)
+    }
+
+    fn plan(more: Value) -> Result<AnswerPlan, ApiError> {
+        plan_by(&backend(), &more)
+    }
+
+    #[test]
+    fn the_name_of_the_model_chooses_the_policy() {
+        for (model, kind) in [
+            (Value::Null, PolicyKind::Random),
+            (json!("specthink"), PolicyKind::Random),
+            (json!("specthink:strict"), PolicyKind::Strict),
+            (json!("specthink:paper"), PolicyKind::Paper),
+            (json!("small"), PolicyKind::SmallOnly),
+            (json!("large"), PolicyKind::LargeOnly),
+        ] {
+            let plan = plan(json!({ "model": model })).unwrap();
+            assert_eq!(plan.policy.kind(), kind, "{model}");
+            assert_eq!(plan.policy.limits.loops, kind.usual_loops(), "{model}");
+            assert_eq!(plan.settings.keep_warm, kind != PolicyKind::LargeOnly, "{model}");
+            assert_eq!(plan.settings.resend, kind.has_takeovers(), "{model}");
+        }
+        let same_kind = plan(json!({ "model": "specthink:random" })).unwrap().policy;
+        assert_eq!(same_kind.rules, Rules::Random { share: 0.7 }, "the flags' parameters");
+        let error = plan(json!({ "model": "specthink:strickt" })).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ModelNotFound);
+        assert!(error.to_string().contains("write specthink:strict;"), "{error}");
+    }
+
+    #[test]
+    fn what_a_request_says_wins_over_the_flags() {
+        let usual = plan(json!({})).unwrap();
+        assert_eq!((usual.max_tokens, usual.deadline), (100, Some(Duration::from_secs(9))));
+        assert_eq!((usual.sampling, usual.is_inline), (Sampling::default(), false));
+        let asked = Prompt::question("x".to_owned(), None);
+        let Prompt::Messages(messages) = backend().prompt(&asked) else { panic!("it is one") };
+        assert_eq!(
+            (messages[0].role.as_str(), messages[0].content.as_str()),
+            ("system", "Be brief.")
+        );
+        let own = plan(json!({ "max_tokens": 7, "temperature": 0, "top_k": 1,
+            "specthink": { "deadline_ms": 100, "reasoning": "inline", "policy": "periodic",
+                           "targets": ["share<=10%", "share<=5%"], "takeover_deadline_ms": 300 } }));
+        let own = own.unwrap();
+        assert_eq!((own.max_tokens, own.deadline), (7, Some(Duration::from_millis(100))));
+        assert_eq!((own.sampling.temperature, own.sampling.top_k, own.is_inline), (0.0, 1, true));
+        assert_eq!(own.policy.limits.targets.share, Some(0.05));
+        assert_eq!(own.policy.limits.deadline, Some(Duration::from_millis(300)));
+        assert_eq!(own.policy.kind(), PolicyKind::Periodic);
+        let spec = json!({ "name": "random", "parameters": { "share": 0.3 } });
+        let spec = plan(json!({ "specthink": { "policy": spec } })).unwrap().policy;
+        assert_eq!(
+            (spec.rules, spec.limits.loops),
+            (Rules::Random { share: 0.3 }, LoopRule::HandOver)
+        );
+    }
+
+    #[test]
+    fn a_policy_that_makes_no_sense_is_refused() {
+        for (ours, param, words) in [
+            (json!({ "policy": "strickt" }), "specthink.policy", "write strict"),
+            (
+                json!({ "policy": { "name": "random", "parameters": { "share": 2 } } }),
+                "specthink.policy",
+                "share",
+            ),
+            (
+                json!({ "policy": { "name": "random", "parameters": { "shar": 0.2 } } }),
+                "specthink.policy",
+                "share",
+            ),
+            (
+                json!({ "policy": "small-only", "targets": ["share<=1%"] }),
+                "specthink.policy",
+                "small-only",
+            ),
+            (json!({ "targets": ["cost<=1"] }), "specthink.targets", "--prices"),
+        ] {
+            let error = plan(json!({ "specthink": ours })).expect_err(&ours.to_string());
+            assert_eq!(error.param.as_deref(), Some(param), "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let price = ModelPrices::default();
+        let prices = Some(TokenPrices { small: price, large: price });
+        let priced = AnswerBackend { prices, ..backend() };
+        assert!(plan_by(&priced, &json!({ "specthink": { "targets": ["cost<=1"] } })).is_ok());
+    }
+}

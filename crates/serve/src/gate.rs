@@ -1,0 +1,218 @@
+//! Who may come in: the names that the server is called by, the pages that may ask it, and keys.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use axum::http::{
+    HeaderMap, HeaderValue, Uri,
+    header::{AUTHORIZATION, HOST, ORIGIN},
+};
+
+use crate::{
+    error::{ApiError, ErrorCode},
+    keys::ApiKeys,
+};
+
+/// Routes that begin so want a key, where there are keys.
+const GUARDED: [&str; 2] = ["/v1/", "/metrics"];
+
+/// Who may come in.
+#[derive(Debug, Clone, Default)]
+pub struct AccessRules {
+    /// Keys, one of which must be shown; absent: everybody may come in.
+    pub keys: Option<ApiKeys>,
+    /// Whether it listens on loopback: then browsers' requests are looked at.
+    pub is_loopback: bool,
+    /// Names that it may be called by, beside those of loopback.
+    pub hosts: Vec<String>,
+    /// Pages of other servers that may ask it, as browsers name them: `https://chat.example.org`.
+    pub origins: Vec<String>,
+}
+
+impl AccessRules {
+    /// Whether a request comes by a name and from a page that it may come by.
+    ///
+    /// # Errors
+    /// Why it may not come in.
+    pub(crate) fn check_browser(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+        self.check_host(uri, headers)?;
+        self.check_origin(headers)
+    }
+
+    /// The name of the key that a request shows, where one is wanted.
+    ///
+    /// # Errors
+    /// When it shows none of ours.
+    pub(crate) fn check_key(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Option<&str>, ApiError> {
+        let Some(keys) = self.keys.as_ref().filter(|_| is_guarded(uri.path())) else {
+            return Ok(None);
+        };
+        let shown = headers.get(AUTHORIZATION).and_then(|value| keys.shown_in(value.as_bytes()));
+        shown.map(Some).ok_or_else(|| {
+            let message = match headers.contains_key(AUTHORIZATION) {
+                true => "the API key is not one of this server's: give another",
+                false => "this server wants an API key: send Authorization: Bearer KEY",
+            };
+            ApiError::new(ErrorCode::InvalidApiKey, message)
+        })
+    }
+
+    /// The origin of a page of another server that may ask this one, if the request comes from one.
+    pub(crate) fn named_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        let text = origin.to_str().ok()?;
+        self.origins.iter().any(|named| named == text).then(|| origin.clone())
+    }
+
+    /// A page on another name that was pointed at this machine must not get in (DNS rebinding).
+    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+        if !self.is_loopback {
+            return Ok(());
+        }
+        let header = headers.get(HOST).map(HeaderValue::to_str);
+        let host = match (uri.host(), header) {
+            (Some(host), _) => host,
+            (None, Some(Ok(host))) => without_port(host),
+            (None, Some(Err(_))) => "",
+            // HTTP/1.0: no browser.
+            (None, None) => return Ok(()),
+        };
+        if is_loopback(host) || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
+            return Ok(());
+        }
+        let message = format!(
+            "this server is not called {host:?}: use the name it listens on, or start it with --allow-host {host}"
+        );
+        Err(ApiError::new(ErrorCode::HostNotAllowed, message))
+    }
+
+    /// A page of another server must not ask this one behind its reader's back.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let Some(origin) = headers.get(ORIGIN).filter(|_| self.is_loopback) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default();
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let of_ours = origin.split_once("://").map(|(_, host)| host);
+        let is_ours = host.is_some() && of_ours == host;
+        if is_ours || self.origins.iter().any(|named| named == origin) {
+            return Ok(());
+        }
+        let message = format!(
+            "pages of {origin:?} may not ask this server: start it with --allow-origin {origin}"
+        );
+        Err(ApiError::new(ErrorCode::OriginNotAllowed, message))
+    }
+}
+
+fn is_guarded(path: &str) -> bool {
+    GUARDED.iter().any(|begin| path.starts_with(begin))
+}
+
+/// A host without its port.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Whether a name is one of loopback's.
+fn is_loopback(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.to_canonical().is_loopback()),
+        None => host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(rules: &AccessRules, path: &str, headers: &[(&str, &str)]) -> Result<(), ErrorCode> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name: axum::http::HeaderName = name.parse().unwrap();
+            map.insert(name, value.parse().unwrap());
+        }
+        let uri = path.parse().unwrap();
+        let checked = rules.check_browser(&uri, &map).and_then(|()| rules.check_key(&uri, &map));
+        checked.map(drop).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn on_loopback_only_its_names_are_taken() {
+        let rules = AccessRules {
+            is_loopback: true,
+            hosts: vec!["box.local".to_owned()],
+            ..AccessRules::default()
+        };
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:8080",
+            "[::1]",
+            "Box.local:80",
+        ] {
+            assert_eq!(checked(&rules, "/health", &[("host", host)]), Ok(()), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "",
+            "[::2]",
+            "::1:",
+        ] {
+            let refused = checked(&rules, "/health", &[("host", host)]);
+            assert_eq!(refused, Err(ErrorCode::HostNotAllowed), "{host}");
+        }
+        assert_eq!(checked(&rules, "/health", &[]), Ok(()), "HTTP/1.0");
+        let elsewhere = AccessRules { is_loopback: false, ..rules };
+        assert_eq!(checked(&elsewhere, "/health", &[("host", "evil.example")]), Ok(()));
+    }
+
+    #[test]
+    fn pages_of_others_are_refused_unless_they_are_named() {
+        let rules = AccessRules {
+            is_loopback: true,
+            origins: vec!["https://chat.example".to_owned()],
+            ..AccessRules::default()
+        };
+        for (origin, allowed) in [
+            ("http://localhost:8080", true),
+            ("https://chat.example", true),
+            ("http://chat.example", false),
+            ("http://localhost:9", false),
+            ("null", false),
+            ("https://evil.example", false),
+        ] {
+            let found =
+                checked(&rules, "/v1/models", &[("host", "localhost:8080"), ("origin", origin)]);
+            let expected = if allowed { Ok(()) } else { Err(ErrorCode::OriginNotAllowed) };
+            assert_eq!(found, expected, "{origin}");
+        }
+    }
+
+    #[test]
+    fn keys_are_wanted_for_the_api_alone() {
+        let folder = std::env::temp_dir().join(format!("specthink-keys-{}", std::process::id()));
+        std::fs::write(&folder, "ann s3cret\n").unwrap();
+        let keys = Some(ApiKeys::from_file(&folder).unwrap());
+        std::fs::remove_file(&folder).unwrap();
+        let rules = AccessRules { keys, ..AccessRules::default() };
+        let refused = Err(ErrorCode::InvalidApiKey);
+        assert_eq!(checked(&rules, "/health", &[]), Ok(()));
+        assert_eq!(checked(&rules, "/v1/models", &[]), refused);
+        assert_eq!(checked(&rules, "/v1/models", &[("authorization", "Bearer s3cre")]), refused);
+        assert_eq!(checked(&rules, "/v1/models", &[("authorization", "Bearer s3cret")]), Ok(()));
+    }
+}

@@ -1,0 +1,143 @@
+//! API keys: who may come in. Kept as hashes, compared in constant time, never printed.
+
+use std::{fmt, fs, io, path::Path};
+
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+
+/// The keys of a server, each with a name.
+#[derive(Clone)]
+pub struct ApiKeys(Vec<NamedKey>);
+
+#[derive(Clone)]
+struct NamedKey {
+    name: String,
+    hash: [u8; 32],
+}
+
+/// Keys that cannot be used. One line.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiKeysError {
+    /// The file cannot be read.
+    #[error("cannot read the file of API keys {path}: {why}; check the path and who may read it")]
+    File {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        why: io::Error,
+    },
+    /// A line is something else. What stands in it is not shown.
+    #[error(
+        "the file of API keys {path}, line {line}: write NAME KEY, or KEY alone, in visible ASCII"
+    )]
+    Line {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// There is none.
+    #[error("the file of API keys {path} holds no key: write one a line, as NAME KEY")]
+    Empty {
+        /// The file.
+        path: String,
+    },
+}
+
+impl ApiKeys {
+    /// Reads a file of keys: one a line, as `NAME KEY` or alone. Empty lines and those that begin with `#` do not
+    /// count.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds something else or no key.
+    pub fn from_file(path: &Path) -> Result<Self, ApiKeysError> {
+        let shown = path.display().to_string();
+        let text = fs::read_to_string(path)
+            .map_err(|why| ApiKeysError::File { path: shown.clone(), why })?;
+        ApiKeys::parse(&shown, &text)
+    }
+
+    fn parse(path: &str, text: &str) -> Result<Self, ApiKeysError> {
+        let mut keys = Vec::new();
+        for (line, text) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
+            let text = text.trim();
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            let words: Vec<&str> = text.split_ascii_whitespace().collect();
+            let (name, key) = match words[..] {
+                [key] => (format!("line {line}"), key),
+                [name, key] => (name.to_owned(), key),
+                _ => return Err(ApiKeysError::Line { path: path.to_owned(), line }),
+            };
+            if !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t') {
+                return Err(ApiKeysError::Line { path: path.to_owned(), line });
+            }
+            keys.push(NamedKey { name, hash: Sha256::digest(key.as_bytes()).into() });
+        }
+        if keys.is_empty() {
+            return Err(ApiKeysError::Empty { path: path.to_owned() });
+        }
+        Ok(ApiKeys(keys))
+    }
+
+    /// The name of the key that an `Authorization` header shows. Takes as long for a wrong one as for any of ours.
+    pub(crate) fn shown_in(&self, authorization: &[u8]) -> Option<&str> {
+        // The scheme's name is not secret and its case does not matter (RFC 7235).
+        let (scheme, key) = authorization.split_at_checked("Bearer ".len())?;
+        if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+            return None;
+        }
+        let hash: [u8; 32] = Sha256::digest(key).into();
+        let (mut found, mut at) = (Choice::from(0), 0u32);
+        for (index, key) in (0u32..).zip(&self.0) {
+            let is_it = key.hash.ct_eq(&hash);
+            at.conditional_assign(&index, is_it);
+            found |= is_it;
+        }
+        let key = self.0.get(usize::try_from(at).ok()?)?;
+        bool::from(found).then_some(key.name.as_str())
+    }
+}
+
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiKeys({} keys)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_opens_by_its_name_and_nothing_else_does() {
+        let keys =
+            ApiKeys::parse("keys", "# ours\nann s3cret\n\n  0ther\t\nbob  third \n").unwrap();
+        let shown = |header: &str| keys.shown_in(header.as_bytes()).map(str::to_owned);
+        assert_eq!(shown("Bearer s3cret").as_deref(), Some("ann"));
+        assert_eq!(shown("bearer 0ther").as_deref(), Some("line 4"));
+        assert_eq!(shown("Bearer third").as_deref(), Some("bob"));
+        for wrong in
+            ["", "Bearer", "Bearer ", "Bearer ann", "Bearer s3cre", "Basic  s3cret", "s3cret"]
+        {
+            assert_eq!(shown(wrong), None, "{wrong:?}");
+        }
+        assert_eq!(format!("{keys:?}"), "ApiKeys(3 keys)");
+    }
+
+    #[test]
+    fn a_file_that_holds_no_keys_is_refused_and_not_shown() {
+        for (text, words) in [
+            ("", "holds no key"),
+            ("# only\n", "holds no key"),
+            ("a s3cret c\n", "line 1"),
+            ("ok fine\nann schlüssel\n", "line 2"),
+        ] {
+            let line = ApiKeys::parse("keys", text).unwrap_err().to_string();
+            assert!(line.contains(words) && !line.contains("s3cret"), "{line}");
+        }
+        let line = ApiKeys::from_file(Path::new("/no/such/file")).unwrap_err().to_string();
+        assert!(line.starts_with("cannot read the file of API keys /no/such/file: "), "{line}");
+    }
+}

@@ -1,0 +1,126 @@
+//! `POST /v1/chat/completions` and `/v1/completions`: a request becomes answers, and these a response, whole or as a
+//! stream.
+
+mod stream;
+mod whole;
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use openai::{CompletionDetails, PromptDetails, TokenUsage};
+use thinking::policy::{PolicyKind, TokenPrices};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    answering::{AnswerJob, AnswerNews, Answered, MOST_UNREAD, Told},
+    app::App,
+    error::{ApiError, ErrorCode},
+    request::{AnswerRequest, ReplyKind},
+};
+
+/// What is the same in every response and chunk of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplyHead {
+    pub(crate) kind: ReplyKind,
+    pub(crate) id: String,
+    pub(crate) created: u64,
+    pub(crate) model: String,
+    pub(crate) policy: PolicyKind,
+    pub(crate) ignored: Vec<&'static str>,
+    pub(crate) prices: Option<TokenPrices>,
+    /// How many answers, and how many of them to each prompt.
+    pub(crate) answers: u32,
+    pub(crate) choices: u32,
+    pub(crate) includes_usage: bool,
+}
+
+/// Answers a request. `id` names it, `connection` closes the client's connection.
+pub(crate) async fn respond(
+    app: Arc<App>,
+    kind: ReplyKind,
+    body: &[u8],
+    id: &str,
+    connection: CancellationToken,
+) -> Result<Response, ApiError> {
+    let request = AnswerRequest::read(kind, body, app.backend.most_tokens)?;
+    let plan = app.backend.plan(&request)?;
+    let AnswerRequest { choices, is_streamed, .. } = request;
+    let answers = u32::try_from(request.prompts.len()).unwrap_or(u32::MAX).saturating_mul(choices);
+    if app.is_draining() {
+        return Err(ApiError::shutting_down());
+    }
+    let mut permits = app.queue.enter(answers).await?;
+    if app.is_draining() {
+        return Err(ApiError::shutting_down());
+    }
+    let head = ReplyHead {
+        kind,
+        id: format!("{}-{id}", if kind == ReplyKind::Chat { "chatcmpl" } else { "cmpl" }),
+        created: crate::app::unix_seconds(),
+        model: request.model.clone().unwrap_or_else(|| "specthink".to_owned()),
+        policy: plan.policy.kind(),
+        ignored: request.ignored.clone(),
+        prices: app.backend.prices,
+        answers,
+        choices,
+        includes_usage: request.includes_usage,
+    };
+    let seed = request.seed.unwrap_or_else(|| crate::app::seed_of(id));
+    // A place for the end of each answer, whatever is unread before it.
+    let (told, listening) = mpsc::channel(MOST_UNREAD + answers as usize);
+    let numbered = request.prompts.iter().flat_map(|prompt| (0..choices).map(move |n| (prompt, n)));
+    for (index, (prompt, choice)) in (0..answers).zip(numbered) {
+        let id = format!("{id}-{index}");
+        let run = app.backend.run(&plan, prompt, id, seed.wrapping_add(choice.into()))?;
+        let Some(permit) = permits.split(1) else { break };
+        let folder = app.journals.as_ref();
+        let journal = folder.and_then(|it| Some((it.clone(), it.begin(&run, &plan.policy)?)));
+        let job = AnswerJob {
+            index,
+            run,
+            journal,
+            metrics: Arc::clone(&app.metrics),
+            policy: plan.policy.kind(),
+            // A text that is continued is one piece.
+            is_inline: plan.is_inline || kind == ReplyKind::Text,
+            stops: request.stop.clone(),
+            is_streamed,
+            permit,
+            stopping: app.stopping.clone(),
+            connection: connection.clone(),
+        };
+        app.tasks.spawn(job.work(told.clone()));
+    }
+    drop(told);
+    match is_streamed {
+        true => stream::respond(head, listening).await,
+        false => whole::respond(head, listening).await,
+    }
+}
+
+/// An answer whose task broke off: a defect, which is in the log.
+fn broke_off() -> ApiError {
+    ApiError::new(ErrorCode::Internal, "the answer broke off: ask again; the server's log says why")
+}
+
+/// What all answers to a request cost: a prompt counts once, however many answers it has.
+fn usage<'a>(
+    head: &ReplyHead,
+    answers: impl IntoIterator<Item = (&'a u32, &'a Box<Answered>)>,
+) -> TokenUsage {
+    let (mut usage, mut reasoning_tokens, mut cached_tokens) = (TokenUsage::default(), 0, 0);
+    for (index, answered) in answers {
+        let small = &answered.summary.small;
+        if index % head.choices == 0 {
+            usage.prompt_tokens += small.prompt_tokens;
+            cached_tokens += small.cached_tokens.min(small.prompt_tokens);
+        }
+        usage.completion_tokens += answered.summary.tokens();
+        reasoning_tokens += answered.reasoning_tokens;
+    }
+    usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
+    usage.prompt_tokens_details = Some(PromptDetails { cached_tokens });
+    usage.completion_tokens_details = Some(CompletionDetails { reasoning_tokens });
+    usage
+}

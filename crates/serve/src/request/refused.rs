@@ -1,0 +1,75 @@
+//! Fields of OpenAI's that are known here and not done: each is refused by its name unless its value asks for nothing.
+
+use serde_json::{Value, json};
+
+use super::fields::{Fields, shown};
+use crate::error::{ApiError, ErrorCode};
+
+/// A field that is not done.
+pub(crate) struct NotDone {
+    name: &'static str,
+    /// Values that ask for nothing.
+    neutral: fn(&Value) -> bool,
+}
+
+/// What is not done for conversations.
+pub(crate) const NOT_DONE_IN_CHATS: [NotDone; 15] = [
+    NotDone { name: "tools", neutral: is_empty },
+    NotDone { name: "functions", neutral: is_empty },
+    NotDone { name: "tool_choice", neutral: is_no_call },
+    NotDone { name: "function_call", neutral: is_no_call },
+    NotDone { name: "response_format", neutral: |value| *value == json!({ "type": "text" }) },
+    NotDone { name: "logit_bias", neutral: is_empty },
+    NotDone { name: "logprobs", neutral: is_off },
+    NotDone { name: "top_logprobs", neutral: is_off },
+    NotDone { name: "echo", neutral: is_off },
+    NotDone { name: "frequency_penalty", neutral: is_off },
+    NotDone { name: "presence_penalty", neutral: is_off },
+    NotDone { name: "modalities", neutral: |value| *value == json!(["text"]) },
+    NotDone { name: "audio", neutral: |_| false },
+    NotDone { name: "prediction", neutral: |_| false },
+    NotDone { name: "web_search_options", neutral: |_| false },
+];
+
+/// What is not done for texts.
+pub(crate) const NOT_DONE_IN_TEXTS: [NotDone; 7] = [
+    NotDone { name: "suffix", neutral: |value| value == "" },
+    NotDone { name: "best_of", neutral: |value| value.as_u64() == Some(1) },
+    NotDone { name: "logit_bias", neutral: is_empty },
+    // Here 0 asks for the probability of the token that is drawn.
+    NotDone { name: "logprobs", neutral: |value| *value == false },
+    NotDone { name: "echo", neutral: is_off },
+    NotDone { name: "frequency_penalty", neutral: is_off },
+    NotDone { name: "presence_penalty", neutral: is_off },
+];
+
+/// Fields that are known and have no effect on an answer, though who sends one may believe so.
+const NO_EFFECT: [&str; 2] = ["reasoning_effort", "chat_template_kwargs"];
+
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
+        || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+fn is_no_call(value: &Value) -> bool {
+    value == "none" || value == "auto"
+}
+
+fn is_off(value: &Value) -> bool {
+    *value == false || value.as_f64() == Some(0.0)
+}
+
+/// Refuses the first field that asks for what is not done.
+pub(crate) fn refuse(not_done: &[NotDone], fields: &Fields) -> Result<(), ApiError> {
+    for NotDone { name, neutral } in not_done {
+        let Some(value) = fields.get(name).filter(|value| !neutral(value)) else { continue };
+        let message = format!("{name} is {}, which is not done here: leave it out", shown(value));
+        return Err(ApiError::new(ErrorCode::UnsupportedField, message).about(*name));
+    }
+    Ok(())
+}
+
+/// The fields that are there and have no effect.
+pub(crate) fn ignored(fields: &Fields) -> Vec<&'static str> {
+    NO_EFFECT.into_iter().filter(|name| fields.get(name).is_some()).collect()
+}

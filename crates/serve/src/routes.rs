@@ -1,0 +1,232 @@
+//! The routes, and what every request goes through before and behind them.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use futures_util::StreamExt as _;
+use openai::{ModelEntry, ModelList};
+use serde::Serialize;
+use serde_json::json;
+use thinking::{policy::PolicyKind, thinker::Failure};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    error::{ApiError, ErrorCode, json as json_response},
+    page, reply,
+    report::WithOurs,
+    request::ReplyKind,
+};
+
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// The routes that have no parameters.
+const ROUTES: [&str; 8] = [
+    "/",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/models",
+    "/health",
+    "/ready",
+    "/version",
+    "/metrics",
+];
+
+/// The name of a request.
+#[derive(Clone)]
+struct RequestId(String);
+
+/// The connection that a request came by: cancel it to close it.
+#[derive(Clone)]
+pub(crate) struct ClientConnection(pub(crate) CancellationToken);
+
+/// What is ours in a model's entry.
+#[derive(Debug, Serialize)]
+struct ModelNews {
+    policy: PolicyKind,
+}
+
+/// Everything that is served.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::part))
+        .route("/v1/chat/completions", post(chat_completions))
+        .route("/v1/completions", post(completions))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*id}", get(model))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/version", get(version))
+        .route("/metrics", get(metrics))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), admit))
+        .with_state(app)
+}
+
+/// Lets a request in, or not; names it.
+async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let id = app.next_id();
+    let origin = app.access.named_origin(request.headers());
+    let route = route_of(request.uri().path());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let (uri, headers) = (request.uri(), request.headers());
+    let is_asked_first = request.method() == Method::OPTIONS && origin.is_some();
+    let checked = app.access.check_browser(uri, headers).and_then(|()| match is_asked_first {
+        // A browser asks without the key whether it may send one.
+        true => Ok(None),
+        false => app.access.check_key(uri, headers),
+    });
+    let mut response = match checked {
+        Err(error) => error.into_response(),
+        Ok(_) if is_asked_first => preflight(),
+        Ok(key) => {
+            let (method, path) = (request.method(), request.uri().path());
+            tracing::debug!(id, key, %method, path, "request");
+            next.run(request).await
+        }
+    };
+    app.metrics.request(route, response.status().as_u16());
+    if let Some(code) = response.extensions().get::<ErrorCode>() {
+        app.metrics.error((*code).into());
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(id) {
+        headers.insert("x-request-id", id);
+    }
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}
+
+/// A route as it is counted: paths that clients make up are one.
+fn route_of(path: &str) -> &'static str {
+    match ROUTES.iter().find(|route| **route == path) {
+        Some(route) => route,
+        None if path.starts_with("/v1/models/") => "/v1/models/{id}",
+        None if path.starts_with("/page/") => "/page/{file}",
+        None => "other",
+    }
+}
+
+/// What a named page may do.
+fn preflight() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("GET, POST");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    let allowed = HeaderValue::from_static("authorization, content-type");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    response
+}
+
+async fn chat_completions(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    answers(app, ReplyKind::Chat, request).await
+}
+
+async fn completions(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    answers(app, ReplyKind::Text, request).await
+}
+
+async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let connection = parts.extensions.get::<ClientConnection>();
+    let connection = connection.map(|connection| connection.0.clone()).unwrap_or_default();
+    let body = timeout(BODY_TIME, read(body, app.most_body_bytes)).await.map_err(|_| {
+        let message = format!("the body did not arrive within {BODY_TIME:?}: send it again");
+        ApiError::new(ErrorCode::BodyTooSlow, message)
+    })??;
+    reply::respond(app, kind, &body, &id, connection).await
+}
+
+/// Reads a body of at most so many bytes.
+async fn read(body: Body, most_bytes: usize) -> Result<Vec<u8>, ApiError> {
+    let mut read = Vec::new();
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|why| {
+            ApiError::new(ErrorCode::InvalidJson, format!("the body broke off: {why}"))
+        })?;
+        if read.len() + piece.len() > most_bytes {
+            let message = format!(
+                "the body is longer than {most_bytes} bytes: shorten it, or start the server with a greater \
+                 --max-body-bytes"
+            );
+            return Err(ApiError::new(ErrorCode::BodyTooLarge, message));
+        }
+        read.extend_from_slice(&piece);
+    }
+    Ok(read)
+}
+
+async fn models(State(app): State<Arc<App>>) -> Response {
+    let models = app.backend.models().into_iter();
+    let data = models.map(|(name, kind)| entry(&app, name, kind)).collect();
+    json_response(&ModelList { object: "list".to_owned(), data })
+}
+
+async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let kind = app.backend.model(&id)?;
+    Ok(json_response(&entry(&app, id, kind)))
+}
+
+fn entry(app: &App, id: String, policy: PolicyKind) -> WithOurs<ModelEntry, ModelNews> {
+    let (object, owned_by) = ("model".to_owned(), "specthink".to_owned());
+    let theirs = ModelEntry { id, object, created: app.since, owned_by };
+    WithOurs { theirs, specthink: Some(ModelNews { policy }) }
+}
+
+async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    app.readiness.was_ready().await.map_err(|failure| not_there(&failure))?;
+    Ok(json_response(&json!({ "status": "ok" })))
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    if app.is_draining() {
+        return Err(ApiError::shutting_down());
+    }
+    app.readiness.check().await.map_err(|failure| not_there(&failure))?;
+    Ok(json_response(&json!({ "status": "ok" })))
+}
+
+fn not_there(failure: &Failure) -> ApiError {
+    ApiError::new(ErrorCode::NodesUnavailable, format!("no small node answers: {failure}"))
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, text)], app.metrics_text()).into_response()
+}
+
+async fn version() -> Response {
+    json_response(&json!({ "version": env!("CARGO_PKG_VERSION") }))
+}
+
+async fn unknown_route(request: Request) -> ApiError {
+    let message =
+        format!("there is no {} here: see docs/serve.md for what there is", request.uri().path());
+    ApiError::new(ErrorCode::UnknownRoute, message)
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    let (method, path) = (request.method(), request.uri().path());
+    let message = format!("{path} does not take {method}: use the method that Allow names");
+    ApiError::new(ErrorCode::MethodNotAllowed, message)
+}

@@ -1,0 +1,200 @@
+//! The listener: connections, TLS, and the orderly end.
+
+use std::{io, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::{
+    app::{App, NodeProbe},
+    backend::AnswerBackend,
+    gate::AccessRules,
+    journals::JournalFolder,
+    queue::{RequestLimits, RequestQueue},
+    routes::{ClientConnection, router},
+};
+
+/// Connections at a time; more wait to be accepted.
+const MOST_CONNECTIONS: usize = 4096;
+/// How long a request's header may take, and how long a connection may be idle.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+/// The longest header, in bytes.
+const HEADER_BYTES: usize = 64 * 1024;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// After the drain: how long answers and connections may take to say goodbye. Not a budget for work.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the listener rests when the system has no room for a connection.
+const REST: Duration = Duration::from_millis(100);
+
+/// Everything that is served, and how.
+pub struct ApiServer {
+    /// What answers.
+    pub backend: AnswerBackend,
+    /// What is asked for at a time.
+    pub limits: RequestLimits,
+    /// Who may come in.
+    pub access: AccessRules,
+    /// Absent: plain text.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// How long answers may go on after the shutdown began.
+    pub drain: Duration,
+    /// Asks whether a small node answers.
+    pub probe: NodeProbe,
+    /// Where answers are written down, if anywhere.
+    pub journals: Option<JournalFolder>,
+    /// What the names of requests begin with; another one for every process.
+    pub id_prefix: String,
+}
+
+impl ApiServer {
+    /// Serves until the shutdown, and then until the drain is over: answers under way may go on so long, and new ones
+    /// are refused.
+    ///
+    /// # Errors
+    /// When the listener breaks.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let ApiServer { backend, limits, access, tls, drain, probe, journals, id_prefix } = self;
+        let queue = RequestQueue::new(limits);
+        let body_bytes = limits.most_body_bytes;
+        let app =
+            Arc::new(App::new(backend, queue, body_bytes, access, probe, journals, id_prefix));
+        let mut connections = Connections {
+            router: router(Arc::clone(&app)),
+            tls: tls.map(TlsAcceptor::from),
+            room: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            ending: CancellationToken::new(),
+            open: JoinSet::new(),
+        };
+        let mut ending = pin!(async {
+            shutdown.await;
+            end(&app, drain).await;
+        });
+        loop {
+            tokio::select! {
+                () = &mut ending => break,
+                accepted = connections.accept(&listener) => accepted?,
+            }
+        }
+        connections.close().await;
+        Ok(())
+    }
+}
+
+/// From the first sign of the end to the last answer.
+async fn end(app: &App, drain: Duration) {
+    app.drain();
+    let answers = app.tasks.count();
+    tracing::info!(answers, ?drain, "shutting down, waiting for answers");
+    if timeout(drain, app.tasks.all_ended()).await.is_err() {
+        tracing::warn!(answers = app.tasks.count(), "drain time is over, ending answers");
+        app.stopping.cancel();
+        let _ = timeout(FAREWELL, app.tasks.all_ended()).await;
+    }
+}
+
+/// The connections of clients; they end with this.
+struct Connections {
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    room: Arc<Semaphore>,
+    /// Asks all of them to end when they have no request under way.
+    ending: CancellationToken,
+    open: JoinSet<()>,
+}
+
+impl Connections {
+    /// Waits for the next one, and serves it.
+    async fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
+        let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else { return Ok(()) };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(why) => {
+                // One that is gone already, or no room for one: the listener is none the worse for it.
+                tracing::warn!(%why, "a connection cannot be accepted");
+                sleep(REST).await;
+                return Ok(());
+            }
+        };
+        while self.open.try_join_next().is_some() {}
+        let (router, tls, ending) = (self.router.clone(), self.tls.clone(), self.ending.clone());
+        self.open.spawn(connection(stream, tls, router, ending, permit));
+        Ok(())
+    }
+
+    /// Asks all of them to end, and ends them.
+    async fn close(mut self) {
+        self.ending.cancel();
+        let all = async { while self.open.join_next().await.is_some() {} };
+        let _ = timeout(FAREWELL, all).await;
+    }
+}
+
+/// Serves a connection to its end.
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    ending: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+) {
+    // Chunks are small and shall not wait for each other.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return talk(stream, router, ending).await };
+    match timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => talk(stream, router, ending).await,
+        Ok(Err(why)) => tracing::debug!(%why, "no TLS"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Speaks HTTP/1 on a connection.
+async fn talk<I: AsyncRead + AsyncWrite + Unpin>(
+    stream: I,
+    router: Router,
+    ending: CancellationToken,
+) {
+    let closing = CancellationToken::new();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (router, closing) = (router.clone(), closing.clone());
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ClientConnection(closing));
+            router.oneshot(request).await
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES);
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut is_ending = false;
+    loop {
+        tokio::select! {
+            done = served.as_mut() => {
+                if let Err(why) = done {
+                    tracing::debug!(%why, "a connection ended");
+                }
+                return;
+            }
+            () = closing.cancelled() => return,
+            () = ending.cancelled(), if !is_ending => {
+                is_ending = true;
+                served.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Takes an answer apart while it is written: the thought before it, the marks around that, and the answer proper.
+//!
+//! It follows the rules of [`crate::Thought`], but for one: text that was given out as the answer is not taken back, so
+//! that a closing mark is one only where a thought has begun.
+
+use crate::thought::{MARKS, Thought};
+
+/// What a stretch of an answer's text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerPart {
+    /// Of the thought.
+    Thought,
+    /// A mark, or white space beside one.
+    Mark,
+    /// Of the answer proper.
+    Proper,
+}
+
+/// Cuts the text of an answer, as it comes, into its parts. They are told by their lengths in bytes, in order, so that
+/// the caller can cut whatever belongs to the text in the same way.
+///
+/// ```
+/// use text::{AnswerPart::{Mark, Proper, Thought as Of}, Thought, ThoughtSplitter};
+///
+/// let mut splitter = ThoughtSplitter::new(Thought::Unopened);
+/// assert_eq!(splitter.push("<think>So 5.</thi"), [(Mark, 7), (Of, 5)]);
+/// assert_eq!(splitter.push("nk>\n\nIt is 5."), [(Mark, 8), (Mark, 2), (Proper, 8)]);
+/// assert_eq!(splitter.finish(), []);
+/// ```
+#[derive(Debug)]
+pub struct ThoughtSplitter {
+    state: State,
+    /// Text that is not decided on.
+    held: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// An opening mark may come.
+    Beginning,
+    /// Behind the opening mark, before any other text.
+    ThoughtBegins,
+    Thought,
+    /// Behind the closing mark, before any other text.
+    ProperBegins,
+    Proper,
+}
+
+impl ThoughtSplitter {
+    /// For an answer whose thought is so far where its text begins.
+    pub fn new(start: Thought) -> Self {
+        let state = match start {
+            Thought::Unopened => State::Beginning,
+            Thought::Open => State::ThoughtBegins,
+            Thought::Over => State::Proper,
+        };
+        ThoughtSplitter { state, held: String::new() }
+    }
+
+    /// Takes more text; returns what is decided now.
+    pub fn push(&mut self, text: &str) -> Vec<(AnswerPart, usize)> {
+        self.held.push_str(text);
+        let mut parts = Vec::new();
+        while let Some((part, bytes, next)) = self.next() {
+            if bytes > 0 {
+                self.held.drain(..bytes);
+                parts.push((part, bytes));
+            }
+            if bytes == 0 && next == self.state {
+                break;
+            }
+            self.state = next;
+        }
+        parts
+    }
+
+    /// The answer is over: what is left.
+    pub fn finish(&mut self) -> Vec<(AnswerPart, usize)> {
+        let part = match self.state {
+            State::Beginning | State::Proper => AnswerPart::Proper,
+            State::Thought => AnswerPart::Thought,
+            State::ThoughtBegins | State::ProperBegins => AnswerPart::Mark,
+        };
+        let bytes = std::mem::take(&mut self.held).len();
+        if bytes == 0 { Vec::new() } else { vec![(part, bytes)] }
+    }
+
+    /// What the held text begins with, and the state behind it; `None` where more text must decide.
+    fn next(&self) -> Option<(AnswerPart, usize, State)> {
+        let held = self.held.as_str();
+        let space = held.len() - held.trim_start().len();
+        let begun = &held[space..];
+        match self.state {
+            State::Beginning if begun.is_empty() => None,
+            State::Beginning => {
+                let opened = MARKS.iter().find(|(open, _)| begun.starts_with(open));
+                match opened {
+                    Some((open, _)) => {
+                        Some((AnswerPart::Mark, space + open.len(), State::ThoughtBegins))
+                    }
+                    None if MARKS.iter().any(|(open, _)| open.starts_with(begun)) => None,
+                    None => Some((AnswerPart::Proper, 0, State::Proper)),
+                }
+            }
+            State::ThoughtBegins | State::ProperBegins if begun.is_empty() => {
+                (space > 0).then_some((AnswerPart::Mark, space, self.state))
+            }
+            State::ThoughtBegins => Some((AnswerPart::Mark, space, State::Thought)),
+            State::ProperBegins => Some((AnswerPart::Mark, space, State::Proper)),
+            State::Thought => Some(thought(held)),
+            State::Proper => Some((AnswerPart::Proper, held.len(), State::Proper)),
+        }
+    }
+}
+
+/// What a thought's text begins with.
+fn thought(held: &str) -> (AnswerPart, usize, State) {
+    let closes = MARKS.iter().filter_map(|(_, close)| Some((held.find(close)?, close.len())));
+    if let Some((at, mark)) = closes.min() {
+        let end = held[..at].trim_end().len();
+        return match end {
+            0 => (AnswerPart::Mark, at + mark, State::ProperBegins),
+            end => (AnswerPart::Thought, end, State::Thought),
+        };
+    }
+    // A mark may have begun, with white space before it.
+    let begun = MARKS.iter().filter_map(|(_, close)| {
+        let is_begun = |length: &usize| close.get(..*length).is_some_and(|it| held.ends_with(it));
+        (1..close.len()).rev().find(is_begun)
+    });
+    let end = held[..held.len() - begun.max().unwrap_or(0)].trim_end().len();
+    (AnswerPart::Thought, end, State::Thought)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The thought and the answer proper of pieces.
+    fn split(start: Thought, pieces: &[&str]) -> (String, String) {
+        let mut splitter = ThoughtSplitter::new(start);
+        let (mut thought, mut proper) = (String::new(), String::new());
+        let mut rest = String::new();
+        let mut take = |parts: Vec<(AnswerPart, usize)>, rest: &mut String| {
+            for (part, bytes) in parts {
+                let text: String = rest.drain(..bytes).collect();
+                match part {
+                    AnswerPart::Thought => thought.push_str(&text),
+                    AnswerPart::Proper => proper.push_str(&text),
+                    AnswerPart::Mark => {}
+                }
+            }
+        };
+        for piece in pieces {
+            rest.push_str(piece);
+            take(splitter.push(piece), &mut rest);
+        }
+        take(splitter.finish(), &mut rest);
+        assert_eq!(rest, "", "everything is told");
+        (thought, proper)
+    }
+
+    const CASES: [(Thought, &str, &str, &str); 12] = [
+        (Thought::Unopened, "<think>\na\n\nb\n</think>\n\nc</think>", "a\n\nb", "c</think>"),
+        (Thought::Unopened, "\n<thinking>a[/THINK]b", "a", "b"),
+        (Thought::Unopened, " plain <think>a</think>", "", " plain <think>a</think>"),
+        (Thought::Unopened, "<thin", "", "<thin"),
+        (Thought::Unopened, "<think>a</thin", "a</thin", ""),
+        (Thought::Unopened, "<think></think>\n\nc", "", "c"),
+        (Thought::Unopened, "<think>\n\n", "", ""),
+        (Thought::Open, "a\n</think>\n\nb\n", "a", "b\n"),
+        (Thought::Open, "a <b", "a <b", ""),
+        (Thought::Open, "<think>a</think>b", "<think>a", "b"),
+        (Thought::Over, "\na</think>", "", "\na</think>"),
+        (Thought::Unopened, "", "", ""),
+    ];
+
+    #[test]
+    fn a_thought_is_taken_off_with_its_marks() {
+        for (start, text, thought, proper) in CASES {
+            let found = split(start, &[text]);
+            assert_eq!(found, (thought.to_owned(), proper.to_owned()), "{start:?} {text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_cuts_between_pieces_do_not_matter(case in 0..CASES.len(), length in 1usize..6) {
+            let (start, text, thought, proper) = CASES[case];
+            let letters: Vec<char> = text.chars().collect();
+            let pieces: Vec<String> = letters.chunks(length).map(|piece| piece.iter().collect()).collect();
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            prop_assert_eq!(split(start, &pieces), (thought.to_owned(), proper.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! A node's connections below TLS and HTTP/2: how many there may be, and which are closed because nothing goes on in
+//! them. What is said over them is in `service`.
+//!
+//! tonic's own listener takes any number of connections, asks a failing system again at once, and waits for ever for
+//! the first byte of one. Dead peers behind a finished handshake are found by HTTP/2's pings, as everywhere.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt as _, stream, task::AtomicWaker};
+use thinking::thinker::ClientId;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+use tonic::{Request, Status, transport::server::Connected};
+
+/// How long a connection may take to its first call, the handshakes of TLS and HTTP/2 counted.
+const FIRST_CALL_WITHIN: Duration = Duration::from_secs(20);
+/// How long a connection is kept that has no session, since its last call or session.
+const IDLE: Duration = Duration::from_secs(300);
+/// How long a client may take nothing of what is being sent to it.
+const STUCK: Duration = Duration::from_secs(60);
+/// The pause after the system refused to accept a connection: for lack of file descriptors, mostly. It is asked again
+/// at once otherwise, and refuses again.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// The same trouble is logged again after this long.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// The connections of a listener, at most `max_connections` at a time.
+///
+/// Where all places are taken, the connection that has waited longest for its first call gives its place up; where all
+/// have had calls, the new one is closed.
+pub(crate) fn bounded<IO>(
+    sockets: impl Stream<Item = io::Result<IO>> + Unpin,
+    max_connections: u32,
+) -> impl Stream<Item = io::Result<Connection<IO>>> {
+    let places = Arc::new(Semaphore::new(max_connections as usize));
+    let (uncalled, full, failing) = (VecDeque::new(), LogLimit::default(), LogLimit::default());
+    let acceptor = Acceptor { sockets, places, max_connections, uncalled, full, failing };
+    stream::unfold(acceptor, |mut acceptor| async move {
+        let connection = acceptor.next().await?;
+        Some((Ok(connection), acceptor))
+    })
+}
+
+struct Acceptor<S> {
+    sockets: S,
+    places: Arc<Semaphore>,
+    max_connections: u32,
+    /// Connections in the order in which they came, as long as they may be without a call.
+    uncalled: VecDeque<Weak<Activity>>,
+    full: LogLimit,
+    failing: LogLimit,
+}
+
+impl<IO, S: Stream<Item = io::Result<IO>> + Unpin> Acceptor<S> {
+    /// The next connection that has a place; `None` when the listener is done.
+    async fn next(&mut self) -> Option<Connection<IO>> {
+        loop {
+            match self.sockets.next().await? {
+                Ok(io) => {
+                    if let Some(place) = self.place() {
+                        let connection = Connection::new(io, place);
+                        self.uncalled.push_back(Arc::downgrade(&connection.activity));
+                        return Some(connection);
+                    }
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if self.failing.may_say() {
+                        tracing::warn!(
+                            %error,
+                            "cannot accept connections, trying again every {ACCEPT_PAUSE:?}: raise the limit of open \
+                             files (ulimit -n) or lower --max-connections"
+                        );
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// A place for one more connection.
+    fn place(&mut self) -> Option<OwnedSemaphorePermit> {
+        // Each has a place or is closed; so that this is cheap, the closed ones are forgotten rarely.
+        if self.uncalled.len() >= 2 * self.max_connections as usize {
+            self.uncalled.retain(|activity| activity.strong_count() > 0);
+        }
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(place);
+        }
+        if self.full.may_say() {
+            tracing::warn!(
+                "all {} places for connections are taken; raise --max-connections if these are your clients",
+                self.max_connections
+            );
+        }
+        while let Some(oldest) = self.uncalled.pop_front() {
+            if let Some(place) = oldest.upgrade().and_then(|activity| activity.give_way()) {
+                return Some(place);
+            }
+        }
+        None
+    }
+}
+
+/// Whether an error of accepting says nothing about the next connection.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Keeps a line that would come again and again to one a minute.
+#[derive(Debug, Default)]
+struct LogLimit {
+    said_at: Option<Instant>,
+}
+
+impl LogLimit {
+    fn may_say(&mut self) -> bool {
+        let may = self.said_at.is_none_or(|at| at.elapsed() >= LOG_EVERY);
+        if may {
+            self.said_at = Some(Instant::now());
+        }
+        may
+    }
+}
+
+/// A connection that has a place. Reading fails once nothing goes on in it, writing when the client takes nothing:
+/// either ends it.
+pub(crate) struct Connection<IO> {
+    io: IO,
+    activity: Arc<Activity>,
+    /// When to look whether it is still wanted.
+    look: Pin<Box<Sleep>>,
+    /// When what is being written must have been taken. `None`: nothing waits.
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+impl<IO> Connection<IO> {
+    fn new(io: IO, place: OwnedSemaphorePermit) -> Self {
+        let keep_until = Instant::now() + FIRST_CALL_WITHIN;
+        let state = State { place: Some(place), has_called: false, sessions: 0, keep_until };
+        let activity =
+            Activity { client: unlike_any(), state: Mutex::new(state), waker: AtomicWaker::new() };
+        let look = Box::pin(sleep_until(keep_until));
+        Connection { io, activity: Arc::new(activity), look, stuck: None }
+    }
+
+    /// Ready when the connection is to be closed.
+    fn poll_unwanted(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        self.activity.waker.register(context.waker());
+        loop {
+            let Some(keep_until) = self.activity.keep_until() else {
+                return Poll::Ready(timed_out("it gave its place to another connection"));
+            };
+            ready!(self.look.as_mut().poll(context));
+            if keep_until <= Instant::now() {
+                return Poll::Ready(timed_out("nothing went on in the connection"));
+            }
+            self.look.as_mut().reset(keep_until);
+        }
+    }
+
+    /// Passes on what a write came to, unless it has been waiting for too long.
+    fn unless_stuck<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        if let Poll::Ready(why) = self.poll_unwanted(context) {
+            return Poll::Ready(Err(why));
+        }
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(STUCK)));
+        ready!(stuck.as_mut().poll(context));
+        Poll::Ready(Err(timed_out("the client takes nothing of what is sent to it")))
+    }
+}
+
+fn timed_out(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, why)
+}
+
+impl<IO> Drop for Connection<IO> {
+    fn drop(&mut self) {
+        // Calls may know of the connection for longer than it lasts.
+        self.activity.state().place = None;
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Poll::Ready(why) = this.poll_unwanted(context) {
+            return Poll::Ready(Err(why));
+        }
+        Pin::new(&mut this.io).poll_read(context, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(context, bytes);
+        this.unless_stuck(context, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(context, bytes);
+        this.unless_stuck(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
+    }
+}
+
+impl<IO> Connected for Connection<IO> {
+    type ConnectInfo = Arc<Activity>;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        Arc::clone(&self.activity)
+    }
+}
+
+/// What goes on in one connection. Its calls find it in their extensions.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    /// Whose it is, where nothing but the connection tells clients apart.
+    client: ClientId,
+    state: Mutex<State>,
+    /// Of the connection's task.
+    waker: AtomicWaker,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None`: it went to another connection.
+    place: Option<OwnedSemaphorePermit>,
+    has_called: bool,
+    sessions: usize,
+    /// How long it is kept while it has no session.
+    keep_until: Instant,
+}
+
+impl Activity {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the place up if there was no call yet, and ends the connection.
+    fn give_way(&self) -> Option<OwnedSemaphorePermit> {
+        let mut state = self.state();
+        let place = if state.has_called { None } else { state.place.take() };
+        if place.is_some() {
+            self.waker.wake();
+        }
+        place
+    }
+
+    /// How long it is kept at least. `None`: not at all.
+    fn keep_until(&self) -> Option<Instant> {
+        let state = self.state();
+        state.place.as_ref()?;
+        Some(if state.sessions > 0 { Instant::now() + IDLE } else { state.keep_until })
+    }
+
+    /// Notes a call.
+    fn note_call(&self) {
+        let mut state = self.state();
+        state.has_called = true;
+        state.keep_until = Instant::now() + IDLE;
+    }
+}
+
+/// A client that is no other one. The default one is whoever shows the node's token.
+fn unlike_any() -> ClientId {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+}
+
+/// Whose call it is, told by its connection alone.
+pub(crate) fn client_of<T>(request: &Request<T>) -> ClientId {
+    let activity = request.extensions().get::<Arc<Activity>>();
+    activity.map_or_else(unlike_any, |activity| activity.client)
+}
+
+/// Notes a call that may keep its connection.
+pub(crate) fn note_call<T>(request: &Request<T>) {
+    if let Some(activity) = request.extensions().get::<Arc<Activity>>() {
+        activity.note_call();
+    }
+}
+
+/// The same as an interceptor of tonic's.
+pub(crate) fn noting_call(request: Request<()>) -> Result<Request<()>, Status> {
+    note_call(&request);
+    Ok(request)
+}
+
+/// A session: while there is one its connection is kept.
+#[derive(Debug)]
+pub(crate) struct KeptConnection(Option<Arc<Activity>>);
+
+impl KeptConnection {
+    /// Keeps a call's connection.
+    pub(crate) fn of<T>(request: &Request<T>) -> KeptConnection {
+        let activity = request.extensions().get::<Arc<Activity>>().cloned();
+        if let Some(activity) = &activity {
+            activity.state().sessions += 1;
+        }
+        KeptConnection(activity)
+    }
+}
+
+impl Drop for KeptConnection {
+    fn drop(&mut self) {
+        if let Some(activity) = &self.0 {
+            activity.state().sessions -= 1;
+            activity.note_call();
+        }
+    }
+}

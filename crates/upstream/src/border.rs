@@ -1,0 +1,79 @@
+//! When text that others wrote is worth a request that computes it ahead. Pure.
+
+/// So many new tokens are computed ahead within a paragraph too.
+const STEP_TOKENS: u32 = 64;
+
+/// The text that no request had yet.
+#[derive(Debug, Default)]
+pub(crate) struct UnaskedText {
+    tokens: u32,
+    ends_line: bool,
+    has_break: bool,
+}
+
+impl UnaskedText {
+    /// Text that begins an answer: it ends at a border.
+    pub(crate) fn prompt(tokens: u32) -> Self {
+        UnaskedText { tokens, ends_line: false, has_break: true }
+    }
+
+    /// Adds text of about so many tokens.
+    pub(crate) fn push(&mut self, text: &str, tokens: u32) {
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.has_break |= text.contains("\n\n") || (self.ends_line && text.starts_with('\n'));
+        if !text.is_empty() {
+            self.ends_line = text.ends_with('\n');
+        }
+    }
+
+    /// Whether a border was passed: the end of a paragraph, or many tokens.
+    pub(crate) fn is_due(&self) -> bool {
+        self.has_break || self.tokens >= STEP_TOKENS
+    }
+}
+
+/// Whether a text that grew so fills a block of a server's cache that it did not fill before; a server that keeps whole
+/// blocks only would compute the rest of one again.
+pub(crate) fn fills_block(asked_tokens: u32, tokens: u32, block_tokens: u32) -> bool {
+    let blocks = |tokens: u32| tokens / block_tokens.max(1);
+    blocks(tokens) > blocks(asked_tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_border_is_a_paragraphs_end_or_many_tokens() {
+        let due = |texts: &[(&str, u32)]| {
+            let mut unasked = UnaskedText::default();
+            texts.iter().for_each(|(text, tokens)| unasked.push(text, *tokens));
+            unasked.is_due()
+        };
+        for (texts, is_due) in [
+            (&[("First, ", 2), ("7.\n", 3)][..], false),
+            (&[("First.\n\nThen", 5)], true),
+            (&[("First.\n", 3), ("", 0), ("\n", 1)], true),
+            (&[("First.\n", 3), ("So\n", 2)], false),
+            (&[("a", 63)], false),
+            (&[("a", 63), ("b", 1)], true),
+        ] {
+            assert_eq!(due(texts), is_due, "{texts:?}");
+        }
+        assert!(UnaskedText::prompt(1).is_due());
+    }
+
+    #[test]
+    fn a_block_is_filled_once() {
+        for (asked, tokens, block, fills) in [
+            (0, 15, 16, false),
+            (0, 16, 16, true),
+            (16, 31, 16, false),
+            (31, 32, 16, true),
+            (7, 8, 1, true),
+        ] {
+            assert_eq!(fills_block(asked, tokens, block), fills, "{asked} to {tokens}");
+        }
+        assert!(!fills_block(8, 8, 0));
+    }
+}

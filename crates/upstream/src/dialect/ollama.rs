@@ -1,0 +1,82 @@
+//! Ollama, by its own `/api/generate` with `raw`: its `/v1/completions` puts a chat template around every text.
+
+use serde_json::{Value, json};
+use thinking::thinker::Message;
+
+use super::{Dialect, Place, Rendered, Stretch, count, exact, repetition_penalty, top_p};
+use crate::{
+    chunk::{Chunk, ServerEnd},
+    http::Call,
+};
+
+#[derive(Debug)]
+pub(super) struct Ollama;
+
+impl Dialect for Ollama {
+    fn render(&self, _model: &str, _messages: &[Message]) -> Option<Call> {
+        None
+    }
+
+    fn rendered(&self, _answer: &Value) -> Option<Rendered> {
+        None
+    }
+
+    fn encode(&self, _model: &str, _text: &str, _place: Place) -> Option<Call> {
+        None
+    }
+
+    fn encoded(&self, _answer: &Value) -> Option<Vec<u32>> {
+        None
+    }
+
+    fn stretch(&self, stretch: &Stretch<'_>) -> Call {
+        let sampling = stretch.sampling;
+        let mut options = json!({
+            "num_predict": stretch.max_tokens,
+            "seed": stretch.seed(),
+            "temperature": exact(sampling.temperature),
+            "top_k": sampling.top_k,
+            "top_p": top_p(sampling),
+            "min_p": exact(sampling.min_p),
+            "repeat_penalty": repetition_penalty(sampling),
+            // All of them.
+            "repeat_last_n": -1,
+            "presence_penalty": 0,
+            "frequency_penalty": 0,
+            "stop": [],
+        });
+        if stretch.context_tokens != u32::MAX {
+            options["num_ctx"] = stretch.context_tokens.into();
+        }
+        let body = json!({
+            "model": stretch.model,
+            "prompt": stretch.prompt.json(),
+            "raw": true,
+            "stream": true,
+            // A text that does not fit is refused, and one that is full ends; else its beginning would be dropped.
+            "truncate": false,
+            "shift": false,
+            "options": options,
+        });
+        Call::post("/api/generate", body)
+    }
+
+    fn chunk(&self, event: &Value) -> Option<Chunk> {
+        let text = event["response"].as_str()?.to_owned();
+        let end = event["done"].as_bool()?.then(|| match event["done_reason"].as_str() {
+            Some("length") => ServerEnd::Length,
+            _ => ServerEnd::EndOfText,
+        });
+        // `prompt_eval_count` leaves out what was cached, or not, by the version.
+        let tokens_so_far = count(&event["eval_count"]);
+        Some(Chunk { text, tokens_so_far, end, ..Chunk::default() })
+    }
+
+    fn knows(&self) -> &'static [&'static str] {
+        &["top_k", "min_p", "repetition_penalty"]
+    }
+
+    fn health(&self) -> &'static str {
+        "/api/version"
+    }
+}

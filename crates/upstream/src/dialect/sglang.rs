@@ -1,0 +1,75 @@
+//! SGLang: `/tokenize` with texts, `/v1/completions` with token ids, and its own `/generate` to compute text ahead.
+
+use serde_json::{Value, json};
+use thinking::thinker::Message;
+
+use super::{
+    Dialect, Place, Rendered, Stretch, completions::openai_chunk, count, exact, ids,
+    repetition_penalty, with,
+};
+use crate::{
+    chunk::{Chunk, ServerEnd, Usage},
+    http::Call,
+};
+
+#[derive(Debug)]
+pub(super) struct Sglang;
+
+impl Dialect for Sglang {
+    fn render(&self, _model: &str, _messages: &[Message]) -> Option<Call> {
+        None
+    }
+
+    fn rendered(&self, _answer: &Value) -> Option<Rendered> {
+        None
+    }
+
+    fn encode(&self, model: &str, text: &str, place: Place) -> Option<Call> {
+        let add_special_tokens = place == Place::Prompt;
+        let body =
+            json!({ "model": model, "prompt": text, "add_special_tokens": add_special_tokens });
+        Some(Call::post("/tokenize", body))
+    }
+
+    fn encoded(&self, answer: &Value) -> Option<Vec<u32>> {
+        ids(&answer["tokens"])
+    }
+
+    fn stretch(&self, stretch: &Stretch<'_>) -> Call {
+        let sampling = stretch.sampling;
+        let top_k = if sampling.top_k == 0 { -1 } else { i64::from(sampling.top_k) };
+        let own = json!({
+            "top_k": top_k,
+            "min_p": exact(sampling.min_p),
+            "repetition_penalty": repetition_penalty(sampling),
+            "return_token_ids": true,
+            "skip_special_tokens": false,
+            "ignore_eos": false,
+        });
+        Call::post("/v1/completions", with(stretch.openai(), own))
+    }
+
+    /// `/v1/completions` refuses to make nothing.
+    fn ahead(&self, stretch: &Stretch<'_>) -> Call {
+        let body = json!({
+            "input_ids": stretch.prompt.json(),
+            "sampling_params": { "max_new_tokens": 0 },
+            "stream": true,
+        });
+        Call::post("/generate", body)
+    }
+
+    fn chunk(&self, event: &Value) -> Option<Chunk> {
+        let Some(told) = event.get("meta_info") else { return openai_chunk(event) };
+        let usage = Usage {
+            prompt_tokens: count(&told["prompt_tokens"])?,
+            cached_tokens: count(&told["cached_tokens"]),
+        };
+        let end = told["finish_reason"].is_object().then_some(ServerEnd::Length);
+        Some(Chunk { usage: Some(usage), end, ..Chunk::default() })
+    }
+
+    fn knows(&self) -> &'static [&'static str] {
+        &["top_k", "min_p", "repetition_penalty"]
+    }
+}

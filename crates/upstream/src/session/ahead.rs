@@ -1,0 +1,106 @@
+//! Text that is computed ahead: a request of which only what it leaves in the server's cache is used.
+
+use std::pin::Pin;
+
+use thinking::thinker::{Failure, Sampling};
+use tokio::{sync::watch, time::Instant};
+
+use super::chunk_stream::ChunkStream;
+use crate::{
+    border::fills_block,
+    chunk::Usage,
+    dialect::{Place, PromptForm, Stretch},
+    discover::Served,
+    http::Http,
+};
+
+/// A text that is being computed ahead. Dropping it drops the connection.
+pub(crate) type Computing<'a> =
+    Pin<Box<dyn Future<Output = Result<ComputedText, Failure>> + Send + 'a>>;
+
+/// A text to compute ahead.
+pub(crate) struct AheadText<'a> {
+    pub(crate) http: &'a Http,
+    pub(crate) served: &'a Served,
+    pub(crate) signs: &'a watch::Sender<()>,
+    pub(crate) sampling: Sampling,
+    pub(crate) slot: Option<u32>,
+    pub(crate) form: AheadForm,
+    /// Its tokens, about.
+    pub(crate) about_tokens: u32,
+    /// Tokens that an earlier request had.
+    pub(crate) asked_tokens: u32,
+}
+
+/// The text in the form in which it is continued.
+pub(crate) enum AheadForm {
+    Text(String),
+    /// Token ids, and the text behind them that has to be encoded.
+    Ids(Vec<u32>, String),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct ComputedText {
+    /// The length in bytes of the text that had to be encoded, and its tokens.
+    pub(crate) encoded: Option<(usize, Vec<u32>)>,
+    /// Its tokens as they were estimated, and as exactly as is known now.
+    pub(crate) about_tokens: u32,
+    pub(crate) tokens: u32,
+    /// What the request cost; `None`: there was none, since it would have filled no block.
+    pub(crate) usage: Option<Usage>,
+    /// The time that took, in microseconds.
+    pub(crate) prefill_us: u64,
+}
+
+impl AheadText<'_> {
+    /// Computes it, if it fits, and fills a block of the server's cache that was not full before.
+    pub(crate) async fn compute(self) -> Result<ComputedText, Failure> {
+        let AheadText { http, served, about_tokens, asked_tokens, .. } = self;
+        let began = Instant::now();
+        let (mut encoded, mut text) = (None, String::new());
+        let ids = match self.form {
+            AheadForm::Text(whole) => {
+                text = whole;
+                None
+            }
+            AheadForm::Ids(mut ids, tail) => {
+                if !tail.is_empty() {
+                    let tail_ids = served.encode(http, &tail, Place::Committed).await?;
+                    let tail_ids = tail_ids.unwrap_or_default();
+                    ids.extend(&tail_ids);
+                    encoded = Some((tail.len(), tail_ids));
+                }
+                Some(ids)
+            }
+        };
+        let tokens = ids.as_ref().map_or(about_tokens, |ids| ids.len() as u32);
+        let mut computed =
+            ComputedText { encoded, about_tokens, tokens, usage: None, prefill_us: 0 };
+        let context_tokens = served.card.context_tokens;
+        if tokens >= context_tokens || !fills_block(asked_tokens, tokens, served.block_tokens) {
+            return Ok(computed);
+        }
+        let call = served.dialect.ahead(&Stretch {
+            model: &served.model,
+            prompt: ids.as_deref().map_or(PromptForm::Text(&text), PromptForm::Ids),
+            max_tokens: 1,
+            context_tokens,
+            seed: 0,
+            sampling: &self.sampling,
+            slot: self.slot,
+        });
+        let dialect = served.dialect.as_ref();
+        let mut stream = ChunkStream::open(http, dialect, self.signs, &call).await?;
+        let mut usage = Usage { prompt_tokens: tokens, cached_tokens: None };
+        while let Some(chunk) = stream.next().await? {
+            usage = chunk.usage.unwrap_or(usage);
+        }
+        if ids.is_none() {
+            computed.tokens = usage.prompt_tokens;
+        }
+        computed.usage = Some(usage);
+        computed.prefill_us = began.elapsed().as_micros() as u64;
+        Ok(computed)
+    }
+}

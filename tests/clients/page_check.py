@@ -1,0 +1,317 @@
+#!/usr/bin/env python3
+"""Checks the page of `specthink serve` in a real browser.
+
+Usage: page_check.py http://127.0.0.1:8080 [--browser /usr/bin/chromium] [--screenshots FOLDER]
+
+The server must be one over the built-in pair. Needs the Python package playwright and a Chromium (Debian's
+`chromium` will do; nothing is downloaded). What a model cannot be made to write, and what a server does not do on
+demand, is played to the page in place of the server's response. Prints what it sees; exits with 1 at the first thing
+that is not as docs/serve.md says.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+from playwright.sync_api import TimeoutError, sync_playwright
+
+MS = 30_000
+TRIES = 12
+ASKS = "**/v1/chat/completions"
+ENDED = ".answer[aria-busy=false]"
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+POLICY = {
+    "default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' data:",
+    "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+}
+HOSTILE = [
+    ("small", "turn", "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\n\n"),
+    ("large", "reflection", "Wait: `<svg onload=document.title='owned'>` <a href=https://evil.example/>x</a>\n\n"),
+    ("small", "turn", "<style>body{display:none}</style>\\boxed{<b>1</b>}"),
+]
+CONTRAST = """element => {
+    const rgb = color => {
+        const canvas = document.createElement("canvas").getContext("2d");
+        canvas.fillStyle = color;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+    };
+    const light = color => {
+        const linear = c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+        const [r, g, b] = rgb(color).map(c => linear(c / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+    };
+    const [ink, ground] = [element, document.body].map(e => getComputedStyle(e));
+    const pair = [light(ink.color), light(ground.backgroundColor)];
+    return Math.max(...pair) / Math.min(...pair);
+}"""
+
+
+def expect(condition, what):
+    if not condition:
+        print(f"MISMATCH: {what}")
+        sys.exit(1)
+
+
+def stream(*chunks, is_whole=True):
+    """The body of a stream of chunks: each a (delta, specthink)."""
+    events = [json.dumps({"choices": [{"index": 0, "delta": delta}], "specthink": ours}) for delta, ours in chunks]
+    return "".join(f"data: {event}\n\n" for event in events + ["[DONE]"] * is_whole)
+
+
+def written(spans):
+    """The chunks of some text by writers."""
+    return [({"content": text}, {"writer": writer, "why": why}) for writer, why, text in spans]
+
+# Wherever a stream is cut, in the middle of a letter too, its events are the same; half an event is none.
+CUT_EVENTS = """async end => {
+    const { events } = await import("/page/sse.js");
+    const lines = [": ping", "data: é→😀", "", "event: x", "data:a", "data:  b", "", "data: half", ""];
+    const bytes = new TextEncoder().encode(lines.join(end));
+    const found = new Set();
+    for (let cut = 0; cut <= bytes.length; cut++) {
+        const parts = new ReadableStream({
+            start(to) {
+                to.enqueue(bytes.slice(0, cut));
+                to.enqueue(bytes.slice(cut));
+                to.close();
+            },
+        });
+        const got = [];
+        for await (const event of events(parts)) got.push(event);
+        found.add(JSON.stringify(got));
+    }
+    return [...found];
+}"""
+SOURCES = """async text => {
+    const { sourceRanges } = await import("/page/source.js");
+    return sourceRanges(text).map(([from, to]) => text.slice(from, to));
+}"""
+
+
+class Check:
+    """A browser, and everything that its pages asked for or complained about."""
+
+    def __init__(self, browser, address, folder):
+        self.browser, self.address, self.folder = browser, address.rstrip("/"), folder
+        self.asked, self.complaints = [], []
+
+    def open(self, size=WIDE, scheme="light"):
+        page = self.browser.new_page(viewport=size, color_scheme=scheme)
+        page.set_default_timeout(MS)
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self.hear(message))
+        response = page.goto(self.address)
+        page.wait_for_selector(".server[data-state=ready]")
+        return page, response
+
+    def hear(self, message):
+        # The browser logs every response that is an error; the page tells those in words.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            self.complaints.append(message.text)
+
+    def play(self, page, body, status=200, kind="text/event-stream"):
+        """Plays a response to the next questions of a page."""
+        page.unroute(ASKS)
+        page.route(ASKS, lambda route: route.fulfill(status=status, body=body, content_type=kind))
+        page.fill("#question", "played")
+        page.press("#question", "Enter")
+        page.wait_for_selector(ENDED)
+
+    def shoot(self, page, name):
+        if self.folder:
+            page.screenshot(path=self.folder / f"{name}.png", full_page=True)
+
+
+def check_headers(check):
+    page, response = check.open()
+    policy = {part.strip() for part in response.headers.get("content-security-policy", "").split(";")}
+    expect(policy == POLICY, f"the Content-Security-Policy of the page is {sorted(policy)}")
+    expect(response.headers.get("x-content-type-options") == "nosniff", "the page is served without nosniff")
+    check.shoot(page, "empty")
+    page.close()
+    print("headers are strict")
+
+
+def check_example(check):
+    """A click on an example gives an answer by both writers, sooner or later, with its figures."""
+    page, _ = check.open()
+    examples = page.locator(".example")
+    for at in range(TRIES):
+        examples.nth(at % examples.count()).click()
+        page.wait_for_selector(f"{ENDED} .figures")
+        if page.locator(".answer .takeover").count() > 0:
+            break
+    expect(page.locator(".text .run.small").count() > 0, "no words of the small model's")
+    expect(page.locator(".text .takeover.large").count() > 0, f"no takeover in {TRIES} answers")
+    expect(page.locator(".strip .segment").count() >= 3, "the strip of time lacks parts")
+    for name in ["Tokens", "share", "First text", "Speed", "Bytes"]:
+        expect(page.locator(".figures dt", has_text=name).count() > 0, f"the figures lack {name}")
+    page.locator(".takeover.large").first.hover()
+    tip = page.locator("#tip").inner_text()
+    expect("took over" in tip or "led out" in tip, f"a takeover's reason on hover is {tip!r}")
+    check.shoot(page, "answer-wide-light")
+    page.emulate_media(color_scheme="dark")
+    check.shoot(page, "answer-wide-dark")
+    page.set_viewport_size(NARROW)
+    expect(page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a phone has to scroll sideways")
+    check.shoot(page, "answer-narrow-dark")
+    page.emulate_media(color_scheme="light")
+    check.shoot(page, "answer-narrow-light")
+    page.close()
+    print("an example is answered by both, with reasons and figures")
+
+
+def check_compare(check):
+    page, _ = check.open()
+    page.check("#compare")
+    page.locator(".example").first.click()
+    page.wait_for_selector(f"{ENDED} .figures >> nth=2")
+    titles = page.locator(".answer h2").all_inner_texts()
+    expect(titles == ["Small model alone", "Both models", "Large model alone"], f"compared are {titles}")
+    for at, other in [(0, "large"), (2, "small")]:
+        alone = page.locator(".answer").nth(at).locator(f".text .run.{other}")
+        expect(alone.count() == 0, f"{titles[at]} has words of the {other} model's")
+    check.shoot(page, "compare")
+    page.close()
+    print("three answers stand side by side")
+
+
+def check_controls(check):
+    """Policy and targets reach the server as the API wants them."""
+    page, _ = check.open()
+    options = page.locator("#policy option").all_inner_texts()
+    expect("paper" in options and "random" in options, f"the policies offered are {options}")
+    page.select_option("#policy", "random")
+    page.fill("#share", "10")
+    page.fill("#latency", "2.5")
+    page.fill("#question", "Start with 84. Add 37. Double it. Add 5. What is the result?")
+    with page.expect_request(ASKS) as asked:
+        page.click("#go")
+    body = asked.value.post_data_json
+    ours = {"policy": "random", "targets": ["share<=10%", "latency<=2.5s"]}
+    expect(body["specthink"] == ours, f"policy and targets are sent as {body.get('specthink')}")
+    page.wait_for_selector(f"{ENDED} .figures")
+    page.select_option("#policy", "small-only")
+    expect(page.locator("#share").is_disabled(), "targets can be set where nobody takes over")
+    page.close()
+    print("policy and targets are sent")
+
+
+def check_hostile(check):
+    page, _ = check.open()
+    check.play(page, stream(*written(HOSTILE)))
+    shown = page.locator(".answer .text").inner_text()
+    expect(all(text.strip() in shown for _, _, text in HOSTILE), f"hostile text is shown as {shown!r}")
+    expect(page.title() == "specthink", "hostile text ran")
+    expect(page.locator(".answer :is(img, script, style, svg, a, b)").count() == 0, "hostile text became markup")
+    page.close()
+    print("hostile text stays text")
+
+
+def check_modules(check):
+    page, _ = check.open()
+    for end in ["\n", "\r\n"]:
+        found = page.evaluate(CUT_EVENTS, end)
+        expect(found == ['["é→😀","a\\n b"]'], f"a stream with {end!r} that is cut gives {found}")
+    found = page.evaluate(SOURCES, r"\boxed{a{b}c} `x` $5 and $6 $\pi r$ \(y\) \n ```z")
+    expected = [r"\boxed{a{b}c}", "`x`", r"$\pi r$", r"\(y\)", "```z"]
+    expect(found == expected, f"what is shown as source is {found}")
+    page.close()
+    print("streams are read wherever they are cut, and source is known")
+
+
+def check_failures(check):
+    page, _ = check.open()
+    error = json.dumps({"error": {"message": "256 requests wait already", "code": "queue_full"}})
+    check.play(page, error, 429, "application/json")
+    alert = page.locator(".answer [role=alert]")
+    expect("256 requests wait already" in alert.inner_text(), f"a refusal is shown as {alert.inner_text()!r}")
+    check.shoot(page, "error")
+    check.play(page, stream(*written(HOSTILE[:1]), is_whole=False))
+    expect("connection was lost" in alert.inner_text(), f"a lost connection is told as {alert.inner_text()!r}")
+    check.play(page, stream(*written(HOSTILE[:1]), is_whole=False) + f"data: {error}\n\n")
+    expect("256 requests" in alert.inner_text(), f"an error in the stream is shown as {alert.inner_text()!r}")
+    check.play(page, stream(({}, {"degraded": "connection refused"}), *written(HOSTILE[:1])))
+    notice = page.locator(".notice").inner_text()
+    expect("No large model" in notice and "refused" in notice, f"a lost large node is told as {notice!r}")
+    page.unroute(ASKS)
+    page.route(ASKS, lambda route: route.abort())
+    page.press("#question", "Enter")
+    page.wait_for_selector(f"{ENDED} [role=alert]")
+    expect("cannot be reached" in alert.inner_text(), f"a server that is away is told as {alert.inner_text()!r}")
+    page.unroute(ASKS)
+    held = []
+    page.route(ASKS, lambda route: held.append(route))
+    page.press("#question", "Enter")
+    page.click("#stop")
+    page.wait_for_selector(".answer[data-state=stopped]")
+    expect(page.evaluate("document.activeElement.id") == "go", "the focus is lost with the stop button")
+    for route in held:
+        route.abort()
+    page.close()
+    print("failures are told, and an answer can be stopped")
+
+
+def check_keyboard(check):
+    page, _ = check.open()
+    page.keyboard.press("Tab")
+    expect(page.evaluate("document.activeElement.id") == "question", "Tab does not lead to the question first")
+    check.play(page, stream(*written(HOSTILE)))
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.locator(".takeover:focus").count() > 0:
+            break
+    expect(page.locator(".takeover:focus").count() == 1, "Tab does not lead to a takeover")
+    name = page.locator(".takeover:focus").get_attribute("aria-label")
+    expect(name.startswith("Large model: took over at a reflection"), f"a takeover is announced as {name!r}")
+    expect(page.locator("#tip").inner_text().startswith(name), "a takeover with the focus does not say why")
+    page.keyboard.press("Escape")
+    expect(page.locator("#tip").is_hidden(), "Escape does not put the tooltip away")
+    unnamed = page.locator("input, select, textarea").evaluate_all(
+        "fields => fields.filter(field => field.labels.length === 0).map(field => field.id)"
+    )
+    expect(unnamed == [], f"fields without a label: {unnamed}")
+    page.close()
+    print("the keyboard reaches everything")
+
+
+def check_contrast(check):
+    for scheme in ["light", "dark"]:
+        page, _ = check.open(scheme=scheme)
+        for place in [".run.small", ".run.large", ".run.policy", ".hint", ".lead", ".server", "footer"]:
+            contrast = page.locator(place).first.evaluate(CONTRAST)
+            expect(contrast >= 4.5, f"{place} has a contrast of {contrast:.2f} in {scheme}")
+        page.close()
+    print("contrasts are at least 4.5")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address")
+    parser.add_argument("--browser", default="/usr/bin/chromium", help="path of a Chromium")
+    parser.add_argument("--screenshots", type=pathlib.Path, metavar="FOLDER", help="where screenshots go")
+    given = parser.parse_args()
+    with sync_playwright() as playwright:
+        # Containers have no user namespaces for the sandbox, and the page is our own.
+        browser = playwright.chromium.launch(executable_path=given.browser, args=["--no-sandbox"])
+        check = Check(browser, given.address, given.screenshots)
+        for part in [check_headers, check_example, check_compare, check_controls, check_modules, check_hostile,
+                     check_failures, check_keyboard, check_contrast]:
+            try:
+                part(check)
+            except TimeoutError as error:
+                expect(False, f"{part.__name__} waited in vain: {error}")
+        browser.close()
+    expect(check.complaints == [], f"the browser complained: {set(check.complaints)}")
+    paths = {url.removeprefix(check.address) for url in check.asked if not url.startswith("data:")}
+    known = ("/page/", "/v1/")
+    others = {path for path in paths if path not in ("/", "/ready", "/version") and not path.startswith(known)}
+    expect(others == set(), f"the page asked for {others}")
+    print("nothing else was asked for; all is as it should be")
+
+
+if __name__ == "__main__":
+    main()

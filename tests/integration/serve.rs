@@ -1,0 +1,157 @@
+//! `specthink serve` as its user starts it: the built-in pair behind OpenAI's API, asked over HTTP.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+};
+
+use serde_json::{Value, json};
+use tests::{Process, Signal};
+
+use crate::SPECTHINK;
+
+const QUESTION: &str = "Start with 303. Add 58. Subtract 114. What is the result?";
+
+/// A running server, and where it is.
+struct Server {
+    process: Process,
+    address: String,
+}
+
+impl Server {
+    fn start(more: &[&str]) -> Server {
+        let args = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+        let mut process = Process::spawn(SPECTHINK, &args, &[]);
+        let url = process.wait_for("listening on ");
+        let address = url.strip_prefix("http://").unwrap().to_owned();
+        Server { process, address }
+    }
+
+    /// Sends a request whose connection is used once.
+    fn send(&self, line: &str, headers: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let (address, length) = (&self.address, body.len());
+        let request = format!(
+            "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    }
+
+    /// The status and the body of a response that is no stream.
+    fn ask(&self, line: &str, headers: &str, body: &str) -> (u16, Value) {
+        let mut response = String::new();
+        self.send(line, headers, body).read_to_string(&mut response).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_else(|why| panic!("{why}: {response}")))
+    }
+
+    fn chat(&self, more: Value) -> (u16, Value) {
+        self.ask("POST /v1/chat/completions", "", &question(more))
+    }
+
+    /// The data of a stream's events.
+    fn stream(&self, more: Value) -> Vec<String> {
+        let stream = self.send("POST /v1/chat/completions", "", &question(more));
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
+        lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_owned)).collect()
+    }
+}
+
+fn question(more: Value) -> String {
+    let mut body = json!({ "messages": [{ "role": "user", "content": QUESTION }], "seed": 1 });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.to_string()
+}
+
+#[test]
+fn an_answer_over_http_is_that_of_ask() {
+    let args = ["ask", "--json", "--seed", "1", QUESTION];
+    let asked = Process::spawn(SPECTHINK, &args, &[]).wait();
+    let asked: Value = serde_json::from_str(&asked.stdout.join("\n")).unwrap();
+    let server = Server::start(&[]);
+    let (status, answer) = server.chat(json!({}));
+    assert_eq!(status, 200, "{answer}");
+    let report = &answer["specthink"]["answers"][0];
+    assert_eq!(answer["choices"][0]["message"]["content"], asked["answer"]);
+    assert_eq!(report["share"], asked["takeover_share"]);
+    let model = |answer: &Value| answer["summary"]["large"]["model"].clone();
+    assert_eq!(model(report), model(&asked));
+
+    // The same again as a stream: in pieces, each with its writer.
+    let mut events = server.stream(json!({ "stream": true }));
+    assert_eq!(events.pop().as_deref(), Some("[DONE]"));
+    let events: Vec<Value> =
+        events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let text = |event: &Value| event["choices"][0]["delta"]["content"].as_str().map(str::to_owned);
+    assert_eq!(Value::from(events.iter().filter_map(text).collect::<String>()), asked["answer"]);
+    for writer in ["small", "large"] {
+        assert!(events.iter().any(|event| event["specthink"]["writer"] == writer), "{writer}");
+    }
+    let (status, answer) = server.chat(json!({ "model": "small" }));
+    assert_eq!((status, &answer["specthink"]["answers"][0]["share"]), (200, &json!(0.0)));
+}
+
+#[test]
+fn it_says_what_it_is_and_what_is_wrong_and_ends_in_order() {
+    let server = Server::start(&["--max-body-bytes", "1024"]);
+    for path in ["/health", "/ready"] {
+        assert_eq!(server.ask(&format!("GET {path}"), "", ""), (200, json!({ "status": "ok" })));
+    }
+    let (status, models) = server.ask("GET /v1/models", "", "");
+    assert_eq!((status, &models["data"][0]["id"]), (200, &json!("specthink")));
+    for (line, headers, body, status, code) in [
+        ("POST /v1/chat/completions", "", "{".to_owned(), 400, "invalid_json"),
+        ("POST /v1/chat/completions", "", "x".repeat(2000), 413, "body_too_large"),
+        (
+            "POST /v1/chat/completions",
+            "",
+            question(json!({ "model": "smal" })),
+            404,
+            "model_not_found",
+        ),
+        (
+            "POST /v1/chat/completions",
+            "",
+            question(json!({ "tools": [1] })),
+            400,
+            "unsupported_field",
+        ),
+        (
+            "GET /version",
+            "origin: http://evil.example\r\n",
+            String::new(),
+            403,
+            "origin_not_allowed",
+        ),
+    ] {
+        let (found, error) = server.ask(line, headers, &body);
+        assert_eq!((found, error["error"]["code"].as_str()), (status, Some(code)), "{error}");
+    }
+    server.process.signal(Signal::Terminate);
+    let ended = server.process.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn off_loopback_it_wants_keys_and_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::write(&keys, "ann s3cret\n").unwrap();
+    let keys = keys.to_str().unwrap();
+    let refused = |more: &[&str]| {
+        let args = [&["serve", "--listen", "0.0.0.0:0"], more].concat();
+        let ended = Process::spawn(SPECTHINK, &args, &[]).wait();
+        assert_eq!((ended.code, ended.stderr.lines().count()), (Some(21), 1), "{ended:?}");
+        ended.stderr
+    };
+    assert!(refused(&[]).contains("--api-key-file"));
+    assert!(refused(&["--api-key-file", keys]).contains("--listen-tls-cert"));
+    let server = Server::start(&["--api-key-file", keys]);
+    let (status, error) = server.ask("GET /v1/models", "", "");
+    assert_eq!((status, &error["error"]["code"]), (401, &json!("invalid_api_key")));
+    let (status, _) = server.ask("GET /v1/models", "authorization: Bearer s3cret\r\n", "");
+    assert_eq!(status, 200);
+    assert_eq!(server.ask("GET /health", "", "").0, 200);
+}
