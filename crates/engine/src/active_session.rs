@@ -192,6 +192,13 @@ impl ActiveSession {
         }
     }
 
+    /// Whether it waits for its caller, who may take their time. A session that will go on by itself does not, even if
+    /// at the moment there is nothing to compute for it.
+    pub(crate) fn is_resting(&self) -> bool {
+        !self.outbox.is_empty()
+            || matches!(self.phase, Phase::Idle | Phase::Proposed(_) | Phase::Over)
+    }
+
     /// When something was last computed for it, in turns.
     pub(crate) fn last_used(&self) -> u64 {
         self.last_used

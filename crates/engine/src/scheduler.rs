@@ -222,7 +222,7 @@ impl Scheduler {
             .enumerate()
             .filter(|(other, session)| *other != index && holds(session));
         let (resting, working): (Vec<_>, Vec<_>) =
-            others.partition(|(_, session)| session.work() == Work::None);
+            others.partition(|(_, session)| session.is_resting());
         let longest = resting.iter().min_by_key(|(_, session)| session.last_used());
         let last = working.last().filter(|(other, _)| *other > index);
         let Some(&(victim, _)) = longest.or(last) else { return false };

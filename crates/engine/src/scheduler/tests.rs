@@ -23,6 +23,11 @@ struct Stage {
 
 impl Stage {
     fn new(context: usize) -> Stage {
+        Stage::with_memory(context, 1 << 30)
+    }
+
+    /// One whose caches take so many bytes at most.
+    fn with_memory(context: usize, kv_bytes: u64) -> Stage {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-llama");
         let location = PathBuf::from(folder).as_path().into();
         let loaded = load_model(&location, &LoadOptions::default(), &mut |_| {}).unwrap();
@@ -31,7 +36,7 @@ impl Stage {
         let encoded_bytes = Arc::<AtomicU64>::default();
         let tokenizer = Tokenizer::from_json(&path).unwrap().for_context(context);
         let encoder = Arc::new(Encoder::new(tokenizer, Arc::clone(&encoded_bytes)));
-        let kv = KvStore::new(Arc::clone(&decoder.kv), 1 << 30);
+        let kv = KvStore::new(Arc::clone(&decoder.kv), kv_bytes);
         let host = ModelHost {
             decoder,
             preparer: Preparer::without_threads(Arc::clone(&encoder)),
@@ -221,4 +226,22 @@ fn an_append_that_does_not_fit_is_encoded_once_while_it_waits() {
     // And once more when it is its turn.
     let once = (committed.len() + more.len()) as u64;
     assert_eq!(stage.encoded_bytes() - encoded, 2 * once);
+}
+
+#[test]
+fn a_session_that_writes_is_left_its_cache_by_those_that_came_later() {
+    // Room for one of the two.
+    let mut stage = Stage::with_memory(160, 5 * 8192);
+    let mut first = stage.opened(&"One goes first. ".repeat(3));
+    let mut second = stage.session();
+    send(&second, open(&"And then another. ".repeat(5), None));
+    stage.turns();
+    stage.scheduler.host.preparer.run_all();
+    send(&first, propose(80));
+    stage.everything();
+    assert_eq!(events(&mut first), ["finished"]);
+    assert_eq!(events(&mut second), ["opened", "warmed"]);
+    // The second lost its own meanwhile, and took the first one's once that had finished.
+    let usage = stage.scheduler.kv.counters().usage(0);
+    assert!(usage.evicted_tokens > 0 && usage.evicted_tokens < 400, "{usage:?}");
 }
