@@ -16,16 +16,24 @@ use crate::{chunk::Chunk, config::ServerKind, http::Call};
 /// A kind of server.
 pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Asks for the prompt of a conversation, by the template of the server's model. `None`: it has no such route.
-    fn render(&self, model: &str, messages: &[Message]) -> Option<Call>;
+    fn render(&self, _model: &str, _messages: &[Message]) -> Option<Call> {
+        None
+    }
 
     /// The prompt in the answer.
-    fn rendered(&self, answer: &Value) -> Option<Rendered>;
+    fn rendered(&self, _answer: &Value) -> Option<Rendered> {
+        None
+    }
 
     /// Asks for the tokens of a text. `None`: prompts are continued as text.
-    fn encode(&self, model: &str, text: &str, place: Place) -> Option<Call>;
+    fn encode(&self, _model: &str, _text: &str, _place: Place) -> Option<Call> {
+        None
+    }
 
     /// The tokens in the answer.
-    fn encoded(&self, answer: &Value) -> Option<Vec<u32>>;
+    fn encoded(&self, _answer: &Value) -> Option<Vec<u32>> {
+        None
+    }
 
     /// Asks for a continuation, as a stream.
     fn stretch(&self, stretch: &Stretch<'_>) -> Call;

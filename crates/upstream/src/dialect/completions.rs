@@ -1,9 +1,8 @@
 //! OpenAI's `/v1/completions` with text, as any server has it that serves a model for more than chats.
 
 use serde_json::Value;
-use thinking::thinker::Message;
 
-use super::{Dialect, Place, Rendered, Stretch, count, ids};
+use super::{Dialect, Stretch, count, ids};
 use crate::{
     chunk::{Chunk, ServerEnd, Usage},
     http::Call,
@@ -13,22 +12,6 @@ use crate::{
 pub(super) struct Completions;
 
 impl Dialect for Completions {
-    fn render(&self, _model: &str, _messages: &[Message]) -> Option<Call> {
-        None
-    }
-
-    fn rendered(&self, _answer: &Value) -> Option<Rendered> {
-        None
-    }
-
-    fn encode(&self, _model: &str, _text: &str, _place: Place) -> Option<Call> {
-        None
-    }
-
-    fn encoded(&self, _answer: &Value) -> Option<Vec<u32>> {
-        None
-    }
-
     fn stretch(&self, stretch: &Stretch<'_>) -> Call {
         Call::post("/v1/completions", stretch.openai())
     }

@@ -1,9 +1,8 @@
 //! Ollama, by its own `/api/generate` with `raw`: its `/v1/completions` puts a chat template around every text.
 
 use serde_json::{Value, json};
-use thinking::thinker::Message;
 
-use super::{Dialect, Place, Rendered, Stretch, count, exact, repetition_penalty, top_p};
+use super::{Dialect, Stretch, count, exact, repetition_penalty, top_p};
 use crate::{
     chunk::{Chunk, ServerEnd},
     http::Call,
@@ -13,22 +12,6 @@ use crate::{
 pub(super) struct Ollama;
 
 impl Dialect for Ollama {
-    fn render(&self, _model: &str, _messages: &[Message]) -> Option<Call> {
-        None
-    }
-
-    fn rendered(&self, _answer: &Value) -> Option<Rendered> {
-        None
-    }
-
-    fn encode(&self, _model: &str, _text: &str, _place: Place) -> Option<Call> {
-        None
-    }
-
-    fn encoded(&self, _answer: &Value) -> Option<Vec<u32>> {
-        None
-    }
-
     fn stretch(&self, stretch: &Stretch<'_>) -> Call {
         let sampling = stretch.sampling;
         let mut options = json!({

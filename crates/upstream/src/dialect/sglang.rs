@@ -1,11 +1,11 @@
-//! SGLang: `/tokenize` with texts, `/v1/completions` with token ids, and its own `/generate` to compute text ahead.
+//! SGLang: `/tokenize` with texts as vLLM has it, `/v1/completions` with token ids, and its own `/generate` to compute
+//! text ahead.
 
 use serde_json::{Value, json};
-use thinking::thinker::Message;
 
 use super::{
-    Dialect, Place, Rendered, Stretch, completions::openai_chunk, count, exact, ids,
-    repetition_penalty, with,
+    Dialect, Place, Stretch, completions::openai_chunk, count, exact, repetition_penalty,
+    vllm::Vllm, with,
 };
 use crate::{
     chunk::{Chunk, ServerEnd, Usage},
@@ -16,23 +16,12 @@ use crate::{
 pub(super) struct Sglang;
 
 impl Dialect for Sglang {
-    fn render(&self, _model: &str, _messages: &[Message]) -> Option<Call> {
-        None
-    }
-
-    fn rendered(&self, _answer: &Value) -> Option<Rendered> {
-        None
-    }
-
     fn encode(&self, model: &str, text: &str, place: Place) -> Option<Call> {
-        let add_special_tokens = place == Place::Prompt;
-        let body =
-            json!({ "model": model, "prompt": text, "add_special_tokens": add_special_tokens });
-        Some(Call::post("/tokenize", body))
+        Vllm.encode(model, text, place)
     }
 
     fn encoded(&self, answer: &Value) -> Option<Vec<u32>> {
-        ids(&answer["tokens"])
+        Vllm.encoded(answer)
     }
 
     fn stretch(&self, stretch: &Stretch<'_>) -> Call {
