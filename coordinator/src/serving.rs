@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: ServeArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
+    flags::raise_open_files();
     let plan = ServePlan::new(args, builtin)?;
     until_enough(async |enough| plan.serve(enough).await)
 }

@@ -6,7 +6,7 @@ use crate::exit::{CliError, Exit};
 const LEVELS: [&str; 3] = [
     "off",
     "coordinator=info,serve=info,transport=info,upstream=info",
-    "coordinator=debug,serve=debug,transport=debug,upstream=debug",
+    "coordinator=debug,flags=debug,serve=debug,transport=debug,upstream=debug",
 ];
 
 /// Starts the log on standard error, as `-v` and the variables for it say.

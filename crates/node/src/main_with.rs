@@ -22,7 +22,7 @@ const LAST_STEP: Duration = Duration::from_secs(1);
 const LOG_LEVELS: [&str; 3] = [
     "warn",
     "warn,engine=info,node=info,transport=info,upstream=info",
-    "info,engine=debug,node=debug,transport=debug,upstream=debug",
+    "info,engine=debug,flags=debug,node=debug,transport=debug,upstream=debug",
 ];
 
 /// The whole of a node's `main`.
@@ -62,6 +62,7 @@ impl From<NodeExit> for ExitCode {
 fn whole(defaults: &Defaults, args: NodeArgs) -> Result<(), NodeError> {
     flags::start_logging(args.verbose, LOG_LEVELS)
         .map_err(|error| NodeError::Usage(error.to_string()))?;
+    flags::raise_open_files();
     let config = NodeConfig::new(defaults, args, |name| std::env::var_os(name))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The network needs little; the cores are the model's.
