@@ -4,6 +4,7 @@
 
 mod endpoints;
 mod eval;
+mod hostile;
 mod nodes;
 mod output;
 mod refusals;
