@@ -7,12 +7,15 @@ use std::{
 };
 
 use cli::{
-    CliError, Exit, NodeEndpoints, Nodes, PolicyArgs, ServerTls, policy_spec, sampling, settings,
-    token_prices, until_enough, written,
+    AskedNode, CliError, Exit, NodeEndpoints, Nodes, PolicyArgs, ServerTls, policy_spec, sampling,
+    settings, token_prices, until_enough, written,
 };
 use pair::Builtin;
-use serve::{AccessRules, AnswerBackend, ApiKeys, ApiServer, JournalFolder, RequestLimits};
-use thinking::policy::Target;
+use serve::{
+    AccessRules, AnswerBackend, ApiKeys, ApiServer, JournalFolder, NodeProbe, NodeProbes,
+    RequestLimits,
+};
+use thinking::policy::{Role, Target};
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
@@ -77,7 +80,8 @@ impl ServePlan {
         nodes.check_models().await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         written(announce(&format!("listening on {scheme}://{address}")))?;
-        let probe = nodes.probe();
+        let probes =
+            NodeProbes { small: probes(&nodes, Role::Small), large: probes(&nodes, Role::Large) };
         let server = ApiServer {
             backend,
             limits: RequestLimits {
@@ -94,10 +98,7 @@ impl ServePlan {
             },
             tls,
             drain: args.drain,
-            probe: Box::new(move || {
-                let probe = probe.clone();
-                Box::pin(async move { probe.ask().await })
-            }),
+            probes,
             journals,
             id_prefix: question_id(),
         };
@@ -105,6 +106,17 @@ impl ServePlan {
         served.map_err(|why| cannot_listen(&args.listen, &why))?;
         Ok(Exit::Ok)
     }
+}
+
+/// What asks the nodes of a part whether they are there.
+fn probes(nodes: &Nodes, part: Role) -> Vec<NodeProbe> {
+    let probe = |node: AskedNode| -> NodeProbe {
+        Box::new(move || {
+            let node = node.clone();
+            Box::pin(async move { node.answers().await })
+        })
+    };
+    nodes.asked(part).into_iter().map(probe).collect()
 }
 
 /// The policy's arguments, without prices that no target of theirs asks for: here they are for what requests ask.

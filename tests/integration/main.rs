@@ -9,6 +9,7 @@ mod fake_hub;
 mod lab;
 mod node_errors;
 mod node_process;
+mod observability;
 mod rejoin;
 mod serve;
 mod tidy;

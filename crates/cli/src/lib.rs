@@ -33,7 +33,7 @@ pub use self::{
     exit::{CliError, Exit, fail, help as exit_help, usage},
     log::start_logging,
     node_endpoints::{
-        DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes, SmallNodesProbe,
+        AskedNode, DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes,
     },
     output::written,
     policy::{prices as token_prices, spec as policy_spec},

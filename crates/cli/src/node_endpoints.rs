@@ -130,41 +130,34 @@ impl AskedThinker {
         }
     }
 
-    /// Whether it answers, and serves the model that it must.
+    /// Whether it answers, and serves the model that it must. Costs nothing at a server that bills tokens.
     async fn answers(&self) -> Result<(), Failure> {
         match self {
             AskedThinker::Node(remote) => remote.describe().await.map(drop),
-            AskedThinker::Server(upstream) => upstream.card().await.map(drop),
+            AskedThinker::Server(upstream) => upstream.answers().await,
         }
     }
 }
 
-/// Asks the small nodes whether one of them is there.
+/// Asks a node whether it is there.
 #[derive(Clone)]
-pub struct SmallNodesProbe(Vec<AskedThinker>);
+pub struct AskedNode(AskedThinker);
 
-impl SmallNodesProbe {
-    /// Whether a small node answers, and serves the model that it must.
+impl AskedNode {
+    /// Whether it answers, and serves the model that it must.
     ///
     /// # Errors
-    /// What the first one said, when none does.
-    pub async fn ask(&self) -> Result<(), Failure> {
-        let mut first = None;
-        for thinker in &self.0 {
-            match thinker.answers().await {
-                Ok(()) => return Ok(()),
-                Err(failure) => first = first.or(Some(failure)),
-            }
-        }
-        first.map_or(Ok(()), Err)
+    /// What is wrong with it.
+    pub async fn answers(&self) -> Result<(), Failure> {
+        self.0.answers().await
     }
 }
 
 impl Nodes {
-    /// What asks the small nodes whether one of them is there.
-    pub fn probe(&self) -> SmallNodesProbe {
-        let small = self.asked.iter().filter(|(role, _)| *role == Role::Small);
-        SmallNodesProbe(small.map(|(_, thinker)| thinker.clone()).collect())
+    /// What asks the nodes of a part whether they are there, in order.
+    pub fn asked(&self, part: Role) -> Vec<AskedNode> {
+        let asked = self.asked.iter().filter(|(role, _)| *role == part);
+        asked.map(|(_, thinker)| AskedNode(thinker.clone())).collect()
     }
 
     /// Asks the nodes that must serve a certain model for theirs, and the servers for what they serve, so that not

@@ -119,6 +119,17 @@ pub(crate) enum Work {
     Prefill,
 }
 
+impl Work {
+    /// Its name in figures.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Work::None => "none",
+            Work::Decode => "decode",
+            Work::Prefill => "prefill",
+        }
+    }
+}
+
 impl ActiveSession {
     pub(crate) fn new(client: ClientId, server: SessionServer) -> Self {
         let events = server.events.clone();

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use crate::{
     cache_budget::{CacheDemand, cache_budget},
     encoder::Encoder,
+    engine_meter::EngineMeter,
     error::LoadError,
     host::ModelHost,
     kv::{KvCounters, KvStore, KvUsage},
@@ -77,6 +78,7 @@ pub struct Engine {
     pulse: Arc<AtomicU64>,
     kv_budget_bytes: u64,
     kv: Arc<KvCounters>,
+    meter: EngineMeter,
     memory: Option<UsableMemory>,
     no_template: Option<String>,
     notes: Vec<String>,
@@ -138,7 +140,7 @@ impl Engine {
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();
         let (computed_tokens, encoded_bytes) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
-        let pulse = Arc::clone(&decoder.pulse);
+        let (pulse, meter) = (Arc::clone(&decoder.pulse), EngineMeter::default());
         let no_template = tokenizer.template().unusable().map(str::to_owned);
         let notes = budget.note.into_iter().chain(tokenizer.notes().to_vec()).collect();
         let tokenizer = tokenizer.for_context(context);
@@ -154,13 +156,13 @@ impl Engine {
             prefill_chunk_tokens: options.prefill_chunk_tokens,
             deadline_grace: options.deadline_grace,
             computed_tokens: Arc::clone(&computed_tokens),
+            meter: meter.clone(),
         };
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);
         let thread = std::thread::Builder::new()
             .name(format!("engine {}", card.name))
             .spawn(move || Scheduler::new(host, store, arriving).run())
             .map_err(LoadError::Thread)?;
-        let (arrivals, thread) = (Some(arrivals), Some(thread));
         Ok(Engine {
             card,
             computed_tokens,
@@ -168,11 +170,12 @@ impl Engine {
             pulse,
             kv_budget_bytes,
             kv,
+            meter,
             memory,
             no_template,
             notes,
-            arrivals,
-            thread,
+            arrivals: Some(arrivals),
+            thread: Some(thread),
         })
     }
 
@@ -184,6 +187,11 @@ impl Engine {
     /// What the caches hold, and what keeping or giving them up came to since the start.
     pub fn kv_usage(&self) -> KvUsage {
         self.kv.usage(self.kv_budget_bytes)
+    }
+
+    /// What is counted, in Prometheus' text format.
+    pub fn metrics_text(&self) -> String {
+        self.meter.text(&self.kv_usage())
     }
 
     /// The memory that could be used when the weights were there and no cache yet; `None` where that is

@@ -7,7 +7,7 @@ use std::{
 
 use thinking::thinker::ModelCard;
 
-use crate::{encoder::Encoder, model::Decoder, preparer::Preparer};
+use crate::{encoder::Encoder, engine_meter::EngineMeter, model::Decoder, preparer::Preparer};
 
 /// A loaded model and the limits that its sessions keep.
 pub(crate) struct ModelHost {
@@ -23,4 +23,5 @@ pub(crate) struct ModelHost {
     pub(crate) deadline_grace: Duration,
     /// Tokens computed since the start.
     pub(crate) computed_tokens: Arc<AtomicU64>,
+    pub(crate) meter: EngineMeter,
 }

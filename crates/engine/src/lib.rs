@@ -6,6 +6,7 @@ mod active_session;
 mod cache_budget;
 mod encoder;
 mod engine;
+mod engine_meter;
 mod error;
 mod host;
 mod kv;

@@ -245,6 +245,7 @@ fn compute(
     let time = began.elapsed();
     match (outcome, sessions) {
         (Ok(()), sessions) => {
+            host.meter.step(work.name(), time);
             for (session, before) in sessions.iter_mut().zip(before) {
                 let tokens = session.computed_tokens() - before;
                 host.computed_tokens.fetch_add(tokens as u64, Ordering::Relaxed);

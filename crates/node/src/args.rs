@@ -57,6 +57,11 @@ pub struct NodeArgs {
     #[arg(long, value_name = "ADDR", env = "SPECTHINK_LISTEN")]
     pub listen: Option<String>,
 
+    /// A second address, HOST:PORT, with what the node counts: /metrics in Prometheus' format, /healthz and /readyz.
+    /// Plain HTTP for everybody who reaches it: numbers alone, no text and no names. [default: none]
+    #[arg(long, value_name = "ADDR", env = "SPECTHINK_METRICS")]
+    pub metrics: Option<String>,
+
     /// What the model is called towards clients. [default: the file's or repository's name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,

@@ -35,6 +35,8 @@ pub struct NodeConfig {
     pub tokenizer: Option<ModelName>,
     /// The address to listen on, `HOST:PORT`.
     pub listen: String,
+    /// The address for what is counted, `HOST:PORT`; absent: nobody is told.
+    pub metrics: Option<String>,
     /// What the model is called towards clients.
     pub name: Option<String>,
     /// Where to compute.
@@ -153,6 +155,7 @@ impl NodeConfig {
             hub: Hub::from_vars(|_| None),
             tokenizer: None,
             listen: "127.0.0.1:0".to_owned(),
+            metrics: None,
             name: None,
             device: DeviceChoice::Cpu,
             dtype: None,
@@ -207,15 +210,15 @@ impl NodeConfig {
             key,
             client_ca: args.tls_client_ca,
         });
-        let listen = args
-            .listen
-            .ok_or_else(|| NodeError::Usage("--listen is needed: HOST:PORT".to_owned()))?;
         Ok(NodeConfig {
             model,
             file: args.file,
             hub,
             tokenizer,
-            listen,
+            listen: args
+                .listen
+                .ok_or_else(|| NodeError::Usage("--listen is needed: HOST:PORT".to_owned()))?,
+            metrics: args.metrics,
             name: args.name,
             device: args.device.parse()?,
             dtype: args.dtype.as_deref().map(str::parse).transpose()?,

@@ -13,6 +13,7 @@ mod hint;
 pub mod hub;
 mod local;
 mod main_with;
+mod metrics_port;
 mod progress;
 mod serve;
 mod threads;

@@ -16,6 +16,7 @@ mod keys;
 mod metrics;
 mod page;
 mod queue;
+mod readiness;
 mod reply;
 mod report;
 mod request;
@@ -23,11 +24,11 @@ mod routes;
 mod server;
 
 pub use self::{
-    app::NodeProbe,
     backend::AnswerBackend,
     gate::AccessRules,
     journals::JournalFolder,
     keys::{ApiKeys, ApiKeysError},
     queue::RequestLimits,
+    readiness::{NodeProbe, NodeProbes},
     server::ApiServer,
 };

@@ -211,8 +211,8 @@ fn not_there(failure: &Failure) -> ApiError {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, text)], app.metrics_text()).into_response()
+    let text = HeaderValue::from_static(::metrics::CONTENT_TYPE);
+    ([(header::CONTENT_TYPE, text)], app.metrics_text().await).into_response()
 }
 
 async fn version() -> Response {

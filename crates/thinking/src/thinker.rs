@@ -414,9 +414,10 @@ pub enum Noticed {
     NobodyThere,
 }
 
-/// The closed list of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The closed list of failures. Its name is that of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Code {
     /// The caller sent something that the session's state does not allow.
     InvalidArgument,

@@ -25,7 +25,9 @@ use crate::{
     admission::{RETRY_AFTER_MS, SessionLimit},
     config::ServerConfig,
     connections::{KeptConnection, client_of},
-    convert, status,
+    convert,
+    node_meter::SessionMeter,
+    status,
 };
 
 /// How long a client may take to open its session: until then it takes one of the open sessions for nothing.
@@ -88,10 +90,12 @@ impl wire::thinker_server::Thinker for Service {
     ) -> Result<Response<Self::ThinkStream>, Status> {
         // Before the lifecycle is read: whoever waits until all are closed waits for this one too.
         let permit = self.limit.admit();
-        if *self.lifecycle.borrow() != Lifecycle::Serving {
-            return Err(status::status_from_failure(going_away()));
-        }
-        let permit = permit.map_err(status::status_from_failure)?;
+        let is_going = *self.lifecycle.borrow() != Lifecycle::Serving;
+        let permit = if is_going { Err(going_away()) } else { permit };
+        let permit = permit.map_err(|failure| {
+            self.config.meter.call("think", failure.code.into());
+            status::status_from_failure(failure)
+        })?;
         let Session { commands, events, .. } = self.thinker.session_of(self.client(&request));
         let kept = KeptConnection::of(&request);
         let conversation = Conversation {
@@ -106,6 +110,7 @@ impl wire::thinker_server::Thinker for Service {
             heartbeat: self.config.heartbeat,
             pulse: PulseWatch::new(Arc::clone(&self.thinker)),
             lifecycle: self.lifecycle.clone(),
+            meter: SessionMeter::new(self.config.meter.clone()),
             _permit: permit,
             _connection: kept,
         };
@@ -127,6 +132,7 @@ impl wire::thinker_server::Thinker for Service {
         &self,
         _: Request<wire::DescribeRequest>,
     ) -> Result<Response<wire::DescribeResponse>, Status> {
+        self.config.meter.call("describe", "ok");
         Ok(Response::new(wire::DescribeResponse {
             protocol_version: PROTOCOL_VERSION,
             model: Some(convert::card_to_wire(self.config.card.clone())),
@@ -154,6 +160,7 @@ struct Conversation {
     heartbeat: Duration,
     pulse: PulseWatch,
     lifecycle: watch::Receiver<Lifecycle>,
+    meter: SessionMeter,
     _permit: OwnedSemaphorePermit,
     _connection: KeptConnection,
 }
@@ -242,6 +249,7 @@ impl Conversation {
     fn pass_on(&mut self, event: Option<Event>) -> Option<wire::Event> {
         match event {
             Some(event) => {
+                self.meter.answered(&event);
                 match event {
                     Event::Failed(_) => self.end(),
                     Event::Warmed(_) | Event::Finished(_) => {
@@ -272,6 +280,7 @@ impl Conversation {
                 if let Command::Open(open) = &command {
                     tracing::info!(question = ?open.question_id, "session opened");
                 }
+                self.meter.asked(&command);
                 self.open_by = None;
                 self.owed += usize::from(!matches!(command, Command::Cancel));
                 self.waiting = Some(command);
@@ -294,12 +303,14 @@ impl Conversation {
 
     fn fail(&mut self, failure: Failure) -> wire::Event {
         tracing::info!(code = ?failure.code, %failure, "session ended by the node");
+        self.meter.end(failure.code.into());
         self.end();
         convert::event_to_wire(Event::Failed(failure))
     }
 
     fn end(&mut self) {
         self.over = true;
+        self.meter.end("ok");
         self.commands = None;
         self.events.close();
     }

@@ -35,6 +35,7 @@ const PROBE: &str = "probequestion";
 /// What a server serves, and how it is asked.
 #[derive(Debug)]
 pub(crate) struct Served {
+    kind: ServerKind,
     pub(crate) dialect: Box<dyn Dialect>,
     /// The model's name there.
     pub(crate) model: String,
@@ -64,6 +65,16 @@ impl Served {
             let what = format!("answers {} with no tokens", call.path);
             failure::unavailable(&http.config.address, what)
         })
+    }
+
+    /// Whether the server answers now and still lists the model.
+    ///
+    /// # Errors
+    /// When it does not answer, or lists other models.
+    pub(crate) async fn is_still_served(&self, http: &Http) -> Result<(), Failure> {
+        let models = http.json(&Call::get("/v1/models")).await?;
+        let listed = models["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+        choose_model(http, self.kind, listed).map(drop)
     }
 }
 
@@ -112,7 +123,7 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
     let context_tokens = card.context_tokens;
     let address = &http.config.address;
     tracing::debug!(%address, ?kind, model, context_tokens, block_tokens, keeps_warm, "server found");
-    let served = Served { dialect, model, card, slots, block_tokens, keeps_warm };
+    let served = Served { kind, dialect, model, card, slots, block_tokens, keeps_warm };
     if let Some(own) = own {
         check_tokenizer(http, &served, own).await?;
     }

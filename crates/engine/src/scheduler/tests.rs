@@ -47,6 +47,7 @@ impl Stage {
             prefill_chunk_tokens: 4,
             deadline_grace: Duration::from_secs(10),
             computed_tokens: Arc::default(),
+            meter: Default::default(),
         };
         let (arrivals, arriving) = mpsc::channel(8);
         Stage { scheduler: Scheduler::new(host, kv, arriving), arrivals, encoded_bytes }

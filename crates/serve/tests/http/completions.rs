@@ -119,24 +119,3 @@ async fn every_answer_has_a_journal_where_a_folder_is_given() {
     server.served.await.unwrap().unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "the oldest gave way");
 }
-
-#[tokio::test]
-async fn what_happens_is_counted() {
-    let server = Running::babbling().await;
-    server.chat(json!({ "seed": 7 })).await;
-    server.chat(json!({ "model": "nothing" })).await;
-    server.get("/made-up").await;
-    let metrics = server.get("/metrics").await;
-    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    for expected in [
-        "specthink_http_requests_total{route=\"/v1/chat/completions\",status=\"200\"} 1\n",
-        "specthink_http_requests_total{route=\"/v1/chat/completions\",status=\"404\"} 1\n",
-        "specthink_http_requests_total{route=\"other\",status=\"404\"} 1\n",
-        "specthink_errors_total{code=\"model_not_found\"} 1\n",
-        "specthink_answers_total{policy=\"strict\",end=\"max_tokens\"} 1\n",
-        "gen_ai_server_request_duration_seconds_count 1\n",
-        "specthink_answers_running 0\n",
-    ] {
-        assert!(metrics.body.contains(expected), "{expected}: {}", metrics.body);
-    }
-}

@@ -5,5 +5,6 @@
 mod answers;
 mod completions;
 mod limits;
+mod metrics;
 mod refusals;
 mod support;

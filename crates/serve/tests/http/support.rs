@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use answer::{Node, Settings};
 use serde_json::{Value, json};
-use serve::{AccessRules, AnswerBackend, ApiServer, RequestLimits};
+use serve::{AccessRules, AnswerBackend, ApiServer, NodeProbe, NodeProbes, RequestLimits};
 use thinking::{
     policy::{Limits, LoopRule, PolicyKind, PolicySpec, Preset},
     testing::{Options, Script, ScriptedThinker},
@@ -54,7 +54,7 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
         access: AccessRules { is_loopback: true, ..AccessRules::default() },
         tls: None,
         drain: Duration::from_secs(600),
-        probe: Box::new(|| Box::pin(async { Ok(()) })),
+        probes: NodeProbes { small: vec![probe(|| Ok(()))], large: vec![probe(|| Ok(()))] },
         journals: None,
         id_prefix: "q".to_owned(),
     }
@@ -256,6 +256,11 @@ impl EventReader {
             }
         }
     }
+}
+
+/// A probe that says this.
+pub(crate) fn probe(says: fn() -> Result<(), Failure>) -> NodeProbe {
+    Box::new(move || Box::pin(async move { says() }))
 }
 
 /// A failure, for a probe.
