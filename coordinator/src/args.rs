@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use cli::{AnsweringArgs, NodesArgs, PolicyArgs, RunArgs, SeedArgs, exit_help};
+use flags::LogFormat;
 
 use crate::serve_args::ServeArgs;
 
@@ -15,6 +16,16 @@ pub(crate) struct Args {
     /// transport=debug, which wins over the flag.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How the log is written: text, or json: an object a line.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SPECTHINK_LOG_FORMAT",
+        hide_default_value = true
+    )]
+    pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

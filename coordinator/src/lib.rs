@@ -35,7 +35,7 @@ pub fn run(
         Ok(Some(code)) => return code,
         Err(error) => return fail(&error),
     }
-    let done = start_logging(args.verbose).and_then(|()| match args.command {
+    let done = start_logging(args.verbose, args.log_format).and_then(|()| match args.command {
         Command::Ask(ask) => config::Config::new(*ask, builtin).and_then(ask::run),
         Command::Eval(eval) => eval::run(*eval, builtin),
         Command::Serve(serve) => serving::run(*serve, builtin),

@@ -1,4 +1,4 @@
-//! What those who watch the programs see: numbers, and whether a node is ready.
+//! What those who watch the programs see: numbers, whether a node is ready, and logs without anybody's words.
 
 use std::{
     fs,
@@ -8,6 +8,7 @@ use std::{
 
 use metrics::testing::Exposition;
 use node::NodeExit;
+use serde_json::{Value, json};
 use tests::{Process, Signal, fixture};
 use thinking::thinker::{
     Command, Event, Open, Prompt, Propose, Sampling, Session, Thinker as _, ThoughtStart,
@@ -18,7 +19,7 @@ use upstream::{
     testing::{FakeOptions, FakeServer},
 };
 
-use crate::{LARGE, SMALL};
+use crate::{LARGE, SMALL, SPECTHINK};
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -173,5 +174,64 @@ fn an_address_for_numbers_that_cannot_be_used_is_one_line() {
         assert_eq!(ended.code, Some(NodeExit::Address as i32), "{ended:?}");
         let line = ended.line("small-node");
         assert!(line.contains(address) && line.contains("--metrics"), "{line}");
+    }
+}
+
+/// Every line is one object, none says the secret. Returns those about a question.
+fn logged(program: &str, log: &str, secret: &str) -> Vec<Value> {
+    let mut about = Vec::new();
+    for line in log.lines() {
+        let lower = line.to_lowercase();
+        assert!(!lower.contains(secret), "{program} logs a question: {line}");
+        // What a program says to the person who started it is no log.
+        let Ok(line) = serde_json::from_str::<Value>(line) else {
+            assert!(!line.starts_with('{'), "{program}: {line}");
+            continue;
+        };
+        let is_about = |fields: &Value| fields["question_id"].is_string();
+        let spans = line["spans"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if is_about(&line["fields"]) || spans.iter().any(is_about) {
+            about.push(line);
+        }
+    }
+    about
+}
+
+#[test]
+fn no_log_says_what_was_asked_however_much_is_logged() {
+    let secret = "periwinkle hedgehog";
+    let trace = [("SPECTHINK_LOG", "trace"), ("SPECTHINK_LOG_FORMAT", "json")];
+    let start = |program| {
+        let mut node = Process::spawn(program, &["--listen", ANY_PORT], &trace);
+        node.wait_for("listening on ");
+        node
+    };
+    let (small, large) = (start(SMALL), start(LARGE));
+    let (at_small, at_large) = (small.url(), large.url());
+    let args = ["serve", "--log-format", "json", "--listen", ANY_PORT, "--small", &at_small];
+    let args = [&args[..], &["--large", &at_large]].concat();
+    let mut server = Process::spawn(SPECTHINK, &args, &trace[..1]);
+    let url = server.wait_for("listening on ");
+    let address = url.strip_prefix("http://").unwrap();
+    let content = format!("{secret}: Start with 303. Add 58. Subtract 114. What is the result?");
+    let body = json!({ "messages": [{ "role": "user", "content": content }], "seed": 1 });
+    let (body, length) = (body.to_string(), body.to_string().len());
+    let (status, answer) = ask(
+        address,
+        &format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: \
+             {length}\r\n\r\n{body}"
+        ),
+    );
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let id = &answer["specthink"]["answers"][0]["id"];
+    for (program, process) in [("specthink", server), ("small-node", small), ("large-node", large)]
+    {
+        process.signal(Signal::Terminate);
+        let log = process.wait().stderr;
+        let about = logged(program, &log, secret);
+        let is_it = |line: &Value| line.to_string().contains(id.as_str().unwrap());
+        assert!(about.iter().any(is_it), "{program} logs nothing about {id}");
     }
 }

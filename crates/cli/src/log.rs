@@ -1,5 +1,7 @@
 //! What the commands log.
 
+use flags::LogFormat;
+
 use crate::exit::{CliError, Exit};
 
 /// What is logged without `-v`, with it, and with two: nothing unless asked for.
@@ -13,6 +15,6 @@ const LEVELS: [&str; 3] = [
 ///
 /// # Errors
 /// When a variable holds no filter.
-pub fn start_logging(verbose: u8) -> Result<(), CliError> {
-    flags::start_logging(verbose, LEVELS).map_err(|error| CliError::new(Exit::Usage, error))
+pub fn start_logging(verbose: u8, format: LogFormat) -> Result<(), CliError> {
+    flags::start_logging(verbose, format, LEVELS).map_err(|error| CliError::new(Exit::Usage, error))
 }

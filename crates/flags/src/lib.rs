@@ -10,5 +10,5 @@ mod signals;
 
 pub use colour::takes_colour;
 pub use duration::{BadDuration, duration, positive_duration};
-pub use log::{BadLogFilter, start_logging};
+pub use log::{BadLogFilter, BadLogFormat, LogFormat, start_logging};
 pub use signals::Signals;

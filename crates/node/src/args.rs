@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use bytesize::ByteSize;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
-use flags::BadDuration;
+use flags::{BadDuration, LogFormat};
 
 use crate::{
     builtin::{self, EmbeddedModel},
@@ -149,6 +149,16 @@ pub struct NodeArgs {
     /// RUST_LOG where that is unset, takes a filter such as transport=debug, which wins over the flag.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+
+    /// How the log is written: text, or json: an object a line.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SPECTHINK_LOG_FORMAT",
+        hide_default_value = true
+    )]
+    pub log_format: LogFormat,
 }
 
 impl NodeArgs {

@@ -60,7 +60,7 @@ impl From<NodeExit> for ExitCode {
 }
 
 fn whole(defaults: &Defaults, args: NodeArgs) -> Result<(), NodeError> {
-    flags::start_logging(args.verbose, LOG_LEVELS)
+    flags::start_logging(args.verbose, args.log_format, LOG_LEVELS)
         .map_err(|error| NodeError::Usage(error.to_string()))?;
     let config = NodeConfig::new(defaults, args, |name| std::env::var_os(name))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -138,14 +138,14 @@ impl AnswerJob {
         drop(permit);
         let written = listener.journal.take().map(JournalWriter::finish);
         if let Some(Err(why)) = written {
-            tracing::warn!(id, %why, "an answer's journal is not whole");
+            tracing::warn!(question_id = id, %why, "an answer's journal is not whole");
         }
         let summary = outcome.summary.clone();
         let ended = listener.end(outcome, stopping.is_cancelled());
         match &ended {
             Ok(answered) => metrics.answer(policy.name(), answered.end, &summary),
             Err(error) => {
-                tracing::info!(id, %error, "no answer");
+                tracing::info!(question_id = id, %error, "no answer");
                 metrics.answer(policy.name(), error.code.into(), &summary);
             }
         }
@@ -250,7 +250,10 @@ impl Listener {
         let told = self.told.try_send(Told { index: self.index, what });
         if let Err(mpsc::error::TrySendError::Full(_)) = told {
             if !self.connection.is_cancelled() {
-                tracing::warn!(id = self.id, "the client does not read: its answer is cancelled");
+                tracing::warn!(
+                    question_id = self.id,
+                    "the client does not read: its answer is cancelled"
+                );
             }
             self.connection.cancel();
             self.enough.cancel();

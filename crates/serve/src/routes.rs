@@ -93,7 +93,7 @@ async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         Ok(_) if is_asked_first => preflight(),
         Ok(key) => {
             let (method, path) = (request.method(), request.uri().path());
-            tracing::debug!(id, key, %method, path, "request");
+            tracing::debug!(request_id = id, key, %method, path, "request");
             next.run(request).await
         }
     };

@@ -16,6 +16,7 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
+use tracing::Instrument as _;
 
 use crate::{
     auth::Token,
@@ -52,7 +53,7 @@ impl NodeLink {
         })
     }
 
-    /// Starts a session's task. It ends with the session.
+    /// Starts a session's task, in whose log is said what the caller is about. It ends with the session.
     pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(ended) = sessions.try_join_next() {
@@ -60,7 +61,7 @@ impl NodeLink {
                 tracing::error!(%why, "a session's task broke off");
             }
         }
-        sessions.spawn(session);
+        sessions.spawn(session.in_current_span());
     }
 
     /// A client on the shared connection.

@@ -19,6 +19,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument as _, Span, field};
 
 use crate::{
     PROTOCOL_VERSION,
@@ -117,7 +118,9 @@ impl wire::thinker_server::Thinker for Service {
         // HTTP/2's windows are buffer enough.
         let (out, events) = mpsc::channel(1);
         let mut session = JoinSet::new();
-        session.spawn(conversation.run(out));
+        // Of the level of errors, so that whatever is logged about the session says which question it is.
+        let span = tracing::error_span!("session", question_id = field::Empty);
+        session.spawn(conversation.run(out).instrument(span));
         let events = stream::unfold((events, session), |(mut events, mut session)| async move {
             let event = match events.recv().await {
                 Some(event) => event,
@@ -278,7 +281,8 @@ impl Conversation {
         match received {
             Received::Command(command) => {
                 if let Command::Open(open) = &command {
-                    tracing::info!(question = ?open.question_id, "session opened");
+                    Span::current().record("question_id", open.question_id.as_str());
+                    tracing::info!("session opened");
                 }
                 self.meter.asked(&command);
                 self.open_by = None;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use thinking::thinker::{Code, Failure, ModelCard, Session, Thinker, Traffic};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::{
     config::{UpstreamConfig, UpstreamError},
@@ -67,7 +68,7 @@ impl Thinker for Upstream {
                 tracing::error!(%why, "a session's task broke off");
             }
         }
-        sessions.spawn(session::run(Arc::clone(&self.server), server));
+        sessions.spawn(session::run(Arc::clone(&self.server), server).in_current_span());
         session
     }
 
