@@ -11,7 +11,9 @@ use answer::{Question, Settings};
 use cli::{AnsweringArgs, CliError, Exit, NodeEndpoints, Nodes, policy_spec, sampling, settings};
 use pair::Builtin;
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{Limited, PolicySpec},
+    stops::StopTexts,
     thinker::Prompt,
 };
 
@@ -52,7 +54,9 @@ impl Config {
             },
             sampling,
             seed: args.seed.seed,
+            beginning: AnswerBeginning::default(),
             max_tokens: writing.max_tokens,
+            stop: StopTexts { texts: args.stop, in_thought: args.raw },
             deadline: writing.deadline.or(spec.deadline()),
         };
         let policy = spec.build(question.seed, question.max_tokens);

@@ -93,6 +93,51 @@ fn an_answer_over_http_is_that_of_ask() {
     assert_eq!((status, &answer["specthink"]["answers"][0]["share"]), (200, &json!(0.0)));
 }
 
+/// What `ask` answers to the question, with more arguments.
+fn asked(more: &[&str]) -> Value {
+    let args = [&["ask", "--json", "--seed", "1"], more, &[QUESTION]].concat();
+    let ended = Process::spawn(SPECTHINK, &args, &[]).wait();
+    serde_json::from_str(&ended.stdout.join("\n")).unwrap_or_else(|why| panic!("{why}: {ended:?}"))
+}
+
+#[test]
+fn a_stop_text_that_one_model_begins_and_the_other_ends_ends_the_answer() {
+    let whole = asked(&[]);
+    let span = |number: usize| whole["spans"][number]["text"].as_str().unwrap().to_owned();
+    let (before, behind) = (span(0), span(1));
+    let stop = [&before[before.len() - 3..], &behind[..4]].concat();
+    let text = whole["answer"].as_str().unwrap();
+    let expected = &text[..text.find(&stop).unwrap()];
+    let stopped = asked(&["--stop", "no such text", "--stop", &stop]);
+    assert_eq!(
+        (&stopped["answer"], &stopped["summary"]["end"]),
+        (&json!(expected), &json!("stop"))
+    );
+    assert_eq!(stopped["summary"]["stopped_by"], stop);
+    let (_, answer) = Server::start(&[]).chat(json!({ "stop": stop }));
+    assert_eq!(answer["choices"][0]["message"]["content"], expected);
+}
+
+#[test]
+fn an_answer_goes_on_from_any_part_of_itself() {
+    let server = Server::start(&["--temperature", "0"]);
+    for model in ["small", "large"] {
+        let content = |more: Value| {
+            let mut body = more;
+            body["model"] = json!(model);
+            server.chat(body).1["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+        };
+        let whole = content(json!({}));
+        for bytes in [whole.len() / 3, whole.len() / 2] {
+            let messages = json!([
+                { "role": "user", "content": QUESTION },
+                { "role": "assistant", "content": whole[..bytes] },
+            ]);
+            assert_eq!(content(json!({ "messages": messages })), whole[bytes..], "{model}");
+        }
+    }
+}
+
 #[test]
 fn it_says_what_it_is_and_what_is_wrong_and_ends_in_order() {
     let server = Server::start(&["--max-body-bytes", "1024"]);

@@ -20,7 +20,9 @@ use answer::{
 use grading::dataset::Problem;
 use serde::{Deserialize, Serialize};
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{PolicyError, PolicySpec},
+    stops::StopTexts,
     thinker::{Prompt, Sampling},
 };
 
@@ -82,6 +84,8 @@ impl LogHeader {
                 sampling,
                 seed,
                 max_tokens,
+                beginning: AnswerBeginning::default(),
+                stop: StopTexts::default(),
                 deadline: deadline_ms.map(Duration::from_millis),
             },
             small: small.to_vec(),

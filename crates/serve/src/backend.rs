@@ -7,12 +7,13 @@ use answer::{Node, Question, Run, Settings};
 use thinking::{
     names::nearest,
     policy::{Limits, PolicyError, PolicyKind, PolicySpec, Preset, Targets, TokenPrices},
+    stops::StopTexts,
     thinker::{Message, Prompt, Sampling},
 };
 
 use crate::{
     error::{ApiError, ErrorCode},
-    request::{AnswerRequest, OursWanted, PolicyWanted, SamplingWanted},
+    request::{AnswerRequest, OursWanted, PolicyWanted, ReplyKind, SamplingWanted},
 };
 
 /// The model that is meant where none is named.
@@ -98,7 +99,9 @@ impl AnswerBackend {
             sampling: self.sampling(&request.sampling),
             max_tokens: request.max_tokens.unwrap_or(self.max_tokens),
             deadline: request.ours.deadline.or(self.deadline).or(policy.deadline()),
-            is_inline: request.ours.is_inline.unwrap_or(self.is_inline),
+            // A text that is continued is one piece.
+            is_inline: request.kind == ReplyKind::Text
+                || request.ours.is_inline.unwrap_or(self.is_inline),
             policy,
         };
         plan.sampling.check().map_err(|why| {
@@ -114,6 +117,7 @@ impl AnswerBackend {
     pub(crate) fn run(
         &self,
         plan: &AnswerPlan,
+        request: &AnswerRequest,
         prompt: &Prompt,
         id: String,
         seed: u64,
@@ -124,9 +128,11 @@ impl AnswerBackend {
             question: Question {
                 id,
                 prompt: self.prompt(prompt),
+                beginning: request.beginning.clone(),
                 sampling: plan.sampling,
                 seed,
                 max_tokens: plan.max_tokens,
+                stop: StopTexts { texts: request.stop.clone(), in_thought: plan.is_inline },
                 deadline: plan.deadline,
             },
             small: self.small.clone(),
@@ -225,7 +231,6 @@ mod tests {
     use thinking::policy::{LoopRule, ModelPrices, Rules};
 
     use super::*;
-    use crate::request::ReplyKind;
 
     fn backend() -> AnswerBackend {
         let limits = Limits { loops: LoopRule::HandOver, ..Limits::default() };

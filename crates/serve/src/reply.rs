@@ -72,7 +72,8 @@ pub(crate) async fn respond(
     let numbered = request.prompts.iter().flat_map(|prompt| (0..choices).map(move |n| (prompt, n)));
     for (index, (prompt, choice)) in (0..answers).zip(numbered) {
         let id = format!("{id}-{index}");
-        let run = app.backend.run(&plan, prompt, id, seed.wrapping_add(choice.into()))?;
+        let seed = seed.wrapping_add(choice.into());
+        let run = app.backend.run(&plan, &request, prompt, id, seed)?;
         let Some(permit) = permits.split(1) else { break };
         let folder = app.journals.as_ref();
         let journal = folder.and_then(|it| Some((it.clone(), it.begin(&run, &plan.policy)?)));
@@ -82,9 +83,7 @@ pub(crate) async fn respond(
             journal,
             metrics: Arc::clone(&app.metrics),
             policy: plan.policy.kind(),
-            // A text that is continued is one piece.
-            is_inline: plan.is_inline || kind == ReplyKind::Text,
-            stops: request.stop.clone(),
+            is_inline: plan.is_inline,
             is_streamed,
             permit,
             stopping: app.stopping.clone(),

@@ -1,5 +1,6 @@
 //! A request for answers, read from its JSON. What it leaves to the server is absent here.
 
+mod continued;
 mod fields;
 mod messages;
 mod ours;
@@ -7,15 +8,16 @@ mod prompts;
 mod refused;
 
 use serde_json::Value;
-use thinking::thinker::Prompt;
+use thinking::{beginning::AnswerBeginning, thinker::Prompt};
 
-pub(crate) use self::ours::{OursWanted, PolicyWanted};
 use self::{
+    continued::take_beginning,
     fields::{Fields, wrong_type, wrong_value},
     messages::messages,
     prompts::prompts,
     refused::{NOT_DONE_IN_CHATS, NOT_DONE_IN_TEXTS, ignored, refuse},
 };
+pub(crate) use self::ours::{OursWanted, PolicyWanted};
 use crate::error::{ApiError, ErrorCode};
 
 /// The most answers to one request.
@@ -36,9 +38,12 @@ pub(crate) enum ReplyKind {
 /// A request for answers.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AnswerRequest {
+    pub(crate) kind: ReplyKind,
     pub(crate) model: Option<String>,
     /// What is to be answered, one by one.
     pub(crate) prompts: Vec<Prompt>,
+    /// What is given of the answer to a conversation.
+    pub(crate) beginning: AnswerBeginning,
     pub(crate) is_streamed: bool,
     pub(crate) includes_usage: bool,
     pub(crate) max_tokens: Option<u32>,
@@ -70,10 +75,13 @@ impl AnswerRequest {
     pub(crate) fn read(kind: ReplyKind, body: &[u8], most_tokens: u32) -> Result<Self, ApiError> {
         let body = json(body)?;
         let fields = Fields::of(&body)?;
+        let mut beginning = AnswerBeginning::default();
         let prompts = match kind {
             ReplyKind::Chat => {
                 refuse(&NOT_DONE_IN_CHATS, &fields)?;
-                vec![Prompt::Messages(messages(fields.required("messages")?)?)]
+                let mut messages = messages(fields.required("messages")?)?;
+                beginning = take_beginning(&fields, &mut messages)?;
+                vec![Prompt::Messages(messages)]
             }
             ReplyKind::Text => {
                 refuse(&NOT_DONE_IN_TEXTS, &fields)?;
@@ -87,8 +95,10 @@ impl AnswerRequest {
         let (new, old) = (max_tokens("max_completion_tokens")?, max_tokens("max_tokens")?);
         let choices = fields.whole("n", 1, MOST_CHOICES)?.unwrap_or(1);
         Ok(AnswerRequest {
+            kind,
             model: fields.text("model")?.map(str::to_owned),
             prompts,
+            beginning,
             is_streamed: stream,
             includes_usage: stream && includes_usage.flatten().unwrap_or(false),
             max_tokens: new.or(old).and_then(|tokens| u32::try_from(tokens).ok()),
@@ -173,6 +183,7 @@ mod tests {
     fn what_is_left_out_or_null_is_the_servers() {
         let request = read(json!({})).unwrap();
         assert_eq!(request.prompts, [Prompt::question("Is 221 prime?".to_owned(), None)]);
+        assert!(request.beginning.is_empty());
         assert_eq!((request.choices, request.is_streamed), (1, false));
         let nulls = json!({ "model": null, "stream": null, "stream_options": null, "max_tokens": null, "n": null,
             "temperature": null, "seed": null, "stop": null, "specthink": null, "tools": null, "logprobs": null,

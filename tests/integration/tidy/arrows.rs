@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pair", &["large-node", "node", "small-node"]),
     ("proto", &[]),
     ("runs", &["answer", "grading", "thinking"]),
-    ("serve", &["answer", "openai", "text", "thinking"]),
+    ("serve", &["answer", "openai", "thinking"]),
     ("simulator", &["conductor", "thinking"]),
     ("small-node", &["node"]),
     (

@@ -4,6 +4,7 @@
 
 mod answers;
 mod completions;
+mod continued;
 mod limits;
 mod refusals;
 mod support;

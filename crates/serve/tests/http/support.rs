@@ -83,7 +83,7 @@ impl Running {
         Running::over(ScriptedThinker::new(small), ScriptedThinker::new(large), change).await
     }
 
-    async fn over(
+    pub(crate) async fn over(
         small: ScriptedThinker,
         large: ScriptedThinker,
         change: impl FnOnce(&mut ApiServer),
