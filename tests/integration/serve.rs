@@ -139,6 +139,31 @@ fn an_answer_goes_on_from_any_part_of_itself() {
 }
 
 #[test]
+fn tokens_are_those_of_the_small_models_prompts() {
+    let server = Server::start(&[]);
+    let post = |path: &str, body: Value| server.ask(&format!("POST {path}"), "", &body.to_string());
+    let (status, tokens) = post("/tokenize", json!({ "prompt": QUESTION }));
+    assert_eq!(status, 200, "{tokens}");
+    let (_, text) = post("/detokenize", json!({ "tokens": tokens["tokens"] }));
+    assert_eq!(text["prompt"], QUESTION);
+    let messages = json!([{ "role": "user", "content": QUESTION }]);
+    let (_, of_chat) = post("/tokenize", json!({ "messages": messages }));
+    let (_, answer) = server.chat(json!({ "model": "small", "max_tokens": 1 }));
+    assert_eq!(answer["usage"]["prompt_tokens"], of_chat["count"]);
+    let complete = |prompt: &Value| {
+        let body = json!({ "model": "small", "prompt": prompt, "max_tokens": 8, "seed": 1 });
+        let (status, answer) = post("/v1/completions", body);
+        assert_eq!(status, 200, "{answer}");
+        (answer["choices"][0]["text"].clone(), answer["usage"]["prompt_tokens"].clone())
+    };
+    assert_eq!(complete(&tokens["tokens"]), complete(&json!(QUESTION)));
+    let (_, info) = server.ask("GET /tokenizer_info", "", "");
+    assert!(info["eos_token"].is_string() && info["chat_template"].is_string(), "{info}");
+    let (status, refused) = post("/v1/completions", json!({ "prompt": [9_999_999] }));
+    assert_eq!((status, &refused["error"]["param"]), (400, &json!("prompt")));
+}
+
+#[test]
 fn it_says_what_it_is_and_what_is_wrong_and_ends_in_order() {
     let server = Server::start(&["--max-body-bytes", "1024"]);
     for path in ["/health", "/ready"] {

@@ -13,7 +13,9 @@ use std::{
 };
 
 use candle_core::{Device, DeviceLocation};
-use thinking::thinker::{ClientId, Code, Event, Failure, ModelCard, Session, Thinker};
+use thinking::thinker::{
+    ClientId, Code, Event, Failure, ModelCard, Session, Thinker, TokenFuture, TokenQuery,
+};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
@@ -27,6 +29,7 @@ use crate::{
     preparer::Preparer,
     prompt,
     scheduler::{Arrival, Scheduler},
+    tokens,
 };
 
 /// Sessions that wait for the thread to notice them.
@@ -80,6 +83,7 @@ pub struct Engine {
     memory: Option<UsableMemory>,
     no_template: Option<String>,
     notes: Vec<String>,
+    preparer: Arc<Preparer>,
     /// Gone only while dropping.
     arrivals: Option<mpsc::Sender<Arrival>>,
     thread: Option<JoinHandle<()>>,
@@ -147,7 +151,7 @@ impl Engine {
         let host = ModelHost {
             decoder,
             encoder,
-            preparer,
+            preparer: Arc::clone(&preparer),
             card: card.clone(),
             context,
             max_sessions: options.max_sessions,
@@ -171,6 +175,7 @@ impl Engine {
             memory,
             no_template,
             notes,
+            preparer,
             arrivals,
             thread,
         })
@@ -242,6 +247,23 @@ impl Thinker for Engine {
         // Its queue is new and empty.
         let _ = server.events.try_send(Event::Failed(failure));
         session
+    }
+
+    fn tokens(&self, query: TokenQuery) -> TokenFuture {
+        let context = self.card.context_tokens as usize;
+        let pending = self.preparer.ask(move |encoder| tokens::reply_to(&query, encoder, context));
+        Box::pin(async move {
+            let Some(pending) = pending else {
+                let message = "too many questions to the tokenizer wait; try again later";
+                let failure = Failure::new(Code::Overloaded, message);
+                return Err(Failure { retry_after_ms: Some(1000), ..failure });
+            };
+            let defect = |_| {
+                let message = "the tokenizer broke off; see the node's log";
+                Failure::new(Code::Internal, message)
+            };
+            pending.await.map_err(defect)?.map(Some)
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{encoder::Encoder, model::Decoder, preparer::Preparer};
 pub(crate) struct ModelHost {
     pub(crate) decoder: Decoder,
     pub(crate) encoder: Arc<Encoder>,
-    pub(crate) preparer: Preparer,
+    pub(crate) preparer: Arc<Preparer>,
     pub(crate) card: ModelCard,
     /// Longest session in tokens.
     pub(crate) context: usize,

@@ -18,6 +18,7 @@ mod sample;
 mod scheduler;
 mod session_text;
 mod tail;
+mod tokens;
 
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};

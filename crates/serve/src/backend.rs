@@ -88,6 +88,11 @@ impl AnswerBackend {
         Err(ApiError::new(ErrorCode::ModelNotFound, message).about("model"))
     }
 
+    /// Who writes for a model of this name, or where none is named.
+    pub(crate) fn model_or_default(&self, name: Option<&str>) -> Result<PolicyKind, ApiError> {
+        self.model(name.unwrap_or(DEFAULT_MODEL))
+    }
+
     /// How a request is answered.
     ///
     /// # Errors
@@ -143,7 +148,7 @@ impl AnswerBackend {
     }
 
     fn policy(&self, model: Option<&str>, ours: &OursWanted) -> Result<PolicySpec, ApiError> {
-        let kind = self.model(model.unwrap_or(DEFAULT_MODEL))?;
+        let kind = self.model_or_default(model)?;
         let mut policy = match &ours.policy {
             None => self.usual(kind),
             Some(PolicyWanted::Named(name)) => {

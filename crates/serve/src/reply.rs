@@ -17,6 +17,7 @@ use crate::{
     app::App,
     error::{ApiError, ErrorCode},
     request::{AnswerRequest, ReplyKind},
+    tokens,
 };
 
 /// What is the same in every response and chunk of a request.
@@ -46,7 +47,8 @@ pub(crate) async fn respond(
     let request = AnswerRequest::read(kind, body, app.backend.most_tokens)?;
     let plan = app.backend.plan(&request)?;
     let AnswerRequest { choices, is_streamed, .. } = request;
-    let answers = u32::try_from(request.prompts.len()).unwrap_or(u32::MAX).saturating_mul(choices);
+    let prompts = request.prompts.len() + request.ids.len();
+    let answers = u32::try_from(prompts).unwrap_or(u32::MAX).saturating_mul(choices);
     if app.is_draining() {
         return Err(ApiError::shutting_down());
     }
@@ -54,6 +56,7 @@ pub(crate) async fn respond(
     if app.is_draining() {
         return Err(ApiError::shutting_down());
     }
+    let by_ids = tokens::prompts_of(&app.backend, &request.ids).await?;
     let head = ReplyHead {
         kind,
         id: format!("{}-{id}", if kind == ReplyKind::Chat { "chatcmpl" } else { "cmpl" }),
@@ -69,7 +72,8 @@ pub(crate) async fn respond(
     let seed = request.seed.unwrap_or_else(|| crate::app::seed_of(id));
     // A place for the end of each answer, whatever is unread before it.
     let (told, listening) = mpsc::channel(MOST_UNREAD + answers as usize);
-    let numbered = request.prompts.iter().flat_map(|prompt| (0..choices).map(move |n| (prompt, n)));
+    let prompts = request.prompts.iter().chain(&by_ids);
+    let numbered = prompts.flat_map(|prompt| (0..choices).map(move |n| (prompt, n)));
     for (index, (prompt, choice)) in (0..answers).zip(numbered) {
         let id = format!("{id}-{index}");
         let seed = seed.wrapping_add(choice.into());

@@ -6,6 +6,7 @@ mod messages;
 mod ours;
 mod prompts;
 mod refused;
+mod tokens;
 
 use serde_json::Value;
 use thinking::{beginning::AnswerBeginning, thinker::Prompt};
@@ -14,10 +15,13 @@ use self::{
     continued::take_beginning,
     fields::{Fields, wrong_type, wrong_value},
     messages::messages,
-    prompts::prompts,
+    prompts::{TextPrompts, prompts},
     refused::{NOT_DONE_IN_CHATS, NOT_DONE_IN_TEXTS, ignored, refuse},
 };
-pub(crate) use self::ours::{OursWanted, PolicyWanted};
+pub(crate) use self::{
+    ours::{OursWanted, PolicyWanted},
+    tokens::{read_detokenize, read_tokenize},
+};
 use crate::error::{ApiError, ErrorCode};
 
 /// The most answers to one request.
@@ -42,6 +46,8 @@ pub(crate) struct AnswerRequest {
     pub(crate) model: Option<String>,
     /// What is to be answered, one by one.
     pub(crate) prompts: Vec<Prompt>,
+    /// What is to be continued, one by one, where it is given as ids: then there are no prompts.
+    pub(crate) ids: Vec<Vec<u32>>,
     /// What is given of the answer to a conversation.
     pub(crate) beginning: AnswerBeginning,
     pub(crate) is_streamed: bool,
@@ -75,7 +81,7 @@ impl AnswerRequest {
     pub(crate) fn read(kind: ReplyKind, body: &[u8], most_tokens: u32) -> Result<Self, ApiError> {
         let body = json(body)?;
         let fields = Fields::of(&body)?;
-        let mut beginning = AnswerBeginning::default();
+        let (mut beginning, mut ids) = (AnswerBeginning::default(), Vec::new());
         let prompts = match kind {
             ReplyKind::Chat => {
                 refuse(&NOT_DONE_IN_CHATS, &fields)?;
@@ -85,7 +91,13 @@ impl AnswerRequest {
             }
             ReplyKind::Text => {
                 refuse(&NOT_DONE_IN_TEXTS, &fields)?;
-                prompts(fields.required("prompt")?)?
+                match prompts(fields.required("prompt")?)? {
+                    TextPrompts::Texts(prompts) => prompts,
+                    TextPrompts::Ids(given) => {
+                        ids = given;
+                        Vec::new()
+                    }
+                }
             }
         };
         let stream = fields.flag("stream")?.unwrap_or(false);
@@ -98,6 +110,7 @@ impl AnswerRequest {
             kind,
             model: fields.text("model")?.map(str::to_owned),
             prompts,
+            ids,
             beginning,
             is_streamed: stream,
             includes_usage: stream && includes_usage.flatten().unwrap_or(false),
@@ -183,7 +196,7 @@ mod tests {
     fn what_is_left_out_or_null_is_the_servers() {
         let request = read(json!({})).unwrap();
         assert_eq!(request.prompts, [Prompt::question("Is 221 prime?".to_owned(), None)]);
-        assert!(request.beginning.is_empty());
+        assert!(request.beginning.is_empty() && request.ids.is_empty());
         assert_eq!((request.choices, request.is_streamed), (1, false));
         let nulls = json!({ "model": null, "stream": null, "stream_options": null, "max_tokens": null, "n": null,
             "temperature": null, "seed": null, "stop": null, "specthink": null, "tools": null, "logprobs": null,

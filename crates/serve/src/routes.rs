@@ -25,17 +25,21 @@ use crate::{
     page, reply,
     report::WithOurs,
     request::ReplyKind,
+    tokens,
 };
 
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The routes that have no parameters.
-const ROUTES: [&str; 8] = [
+const ROUTES: [&str; 11] = [
     "/",
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/models",
+    "/tokenize",
+    "/detokenize",
+    "/tokenizer_info",
     "/health",
     "/ready",
     "/version",
@@ -65,6 +69,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/completions", post(completions))
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
+        .route("/tokenize", post(tokenize))
+        .route("/detokenize", post(detokenize))
+        .route("/tokenizer_info", get(tokenizer_info))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/version", get(version))
@@ -149,11 +156,28 @@ async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Res
     let id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let connection = parts.extensions.get::<ClientConnection>();
     let connection = connection.map(|connection| connection.0.clone()).unwrap_or_default();
-    let body = timeout(BODY_TIME, read(body, app.most_body_bytes)).await.map_err(|_| {
+    let body = whole(&app, body).await?;
+    reply::respond(app, kind, &body, &id, connection).await
+}
+
+async fn tokenize(State(app): State<Arc<App>>, body: Body) -> Result<Response, ApiError> {
+    tokens::tokenize(&app.backend, &whole(&app, body).await?).await
+}
+
+async fn detokenize(State(app): State<Arc<App>>, body: Body) -> Result<Response, ApiError> {
+    tokens::detokenize(&app.backend, &whole(&app, body).await?).await
+}
+
+async fn tokenizer_info(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    tokens::info(&app.backend).await
+}
+
+/// Reads a body, in bounded time.
+async fn whole(app: &App, body: Body) -> Result<Vec<u8>, ApiError> {
+    timeout(BODY_TIME, read(body, app.most_body_bytes)).await.map_err(|_| {
         let message = format!("the body did not arrive within {BODY_TIME:?}: send it again");
         ApiError::new(ErrorCode::BodyTooSlow, message)
-    })??;
-    reply::respond(app, kind, &body, &id, connection).await
+    })?
 }
 
 /// Reads a body of at most so many bytes.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use backon::{ExponentialBuilder, Retryable};
+use prost::Message;
 use proto::v1::thinker_client::ThinkerClient;
 use thinking::thinker::{Code, Failure, ModelCard, Noticed, Traffic};
 use tokio::{sync, task::JoinSet, time::timeout};
@@ -82,6 +83,22 @@ impl NodeLink {
     /// Why a call failed, in a line that names the node.
     pub(crate) fn explain(&self, status: &Status) -> Failure {
         status::failure_from_status(&self.config.address, self.meter.peer(), status)
+    }
+
+    /// Refuses a message that is larger than the limit.
+    pub(crate) fn check_size(&self, message: &impl Message) -> Result<(), Failure> {
+        let (found, limit) = (message.encoded_len(), self.config.max_message_bytes);
+        if found <= limit {
+            return Ok(());
+        }
+        Err(status::on_the_way(
+            Code::MessageTooLarge,
+            format!(
+                "a message of {found} bytes to {} is over the limit of {limit} bytes; raise it with \
+                 --max-message-bytes at both ends",
+                self.config.address
+            ),
+        ))
     }
 
     /// Notes that the node answered a call.

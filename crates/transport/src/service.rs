@@ -1,4 +1,4 @@
-//! The service's two methods on the node's side: one session of a client on the Thinker.
+//! The service's methods on the node's side: one session of a client on the Thinker, and what needs none.
 //!
 //! A session is a task, so that its time runs out also where the client reads nothing and the
 //! connection therefore does not poll its stream. The stream owns the task: when the client goes away
@@ -131,6 +131,24 @@ impl wire::thinker_server::Thinker for Service {
             protocol_version: PROTOCOL_VERSION,
             model: Some(convert::card_to_wire(self.config.card.clone())),
         }))
+    }
+
+    async fn tokenize(
+        &self,
+        request: Request<wire::TokenizeRequest>,
+    ) -> Result<Response<wire::TokenizeResponse>, Status> {
+        if *self.lifecycle.borrow() != Lifecycle::Serving {
+            return Err(status::status_from_failure(going_away()));
+        }
+        let query = convert::query_from_wire(request.into_inner());
+        limits::check_tokens(&query).map_err(|why| status::status_from_failure(why.into()))?;
+        match self.thinker.tokens(query).await {
+            Ok(Some(reply)) => Ok(Response::new(convert::reply_to_wire(reply))),
+            Ok(None) => Err(Status::unimplemented(
+                "this node has no tokenizer to ask: its model is in another server",
+            )),
+            Err(failure) => Err(status::status_from_failure(failure)),
+        }
     }
 }
 

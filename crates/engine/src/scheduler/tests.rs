@@ -39,7 +39,7 @@ impl Stage {
         let kv = KvStore::new(Arc::clone(&decoder.kv), kv_bytes);
         let host = ModelHost {
             decoder,
-            preparer: Preparer::without_threads(Arc::clone(&encoder)),
+            preparer: Arc::new(Preparer::without_threads(Arc::clone(&encoder))),
             encoder,
             card: ModelCard::default(),
             context,

@@ -66,7 +66,6 @@ async fn every_prompt_of_a_list_has_its_answers_whatever_stands_beside_it() {
 async fn what_is_not_done_for_texts_is_refused() {
     let server = Running::babbling().await;
     for (more, code) in [
-        (json!({ "prompt": [1, 2] }), "unsupported_field"),
         (json!({ "prompt": "x", "logprobs": 0 }), "unsupported_field"),
         (json!({ "prompt": "x", "echo": true }), "unsupported_field"),
         (json!({ "prompt": "x", "best_of": 2 }), "unsupported_field"),

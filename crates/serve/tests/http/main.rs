@@ -8,3 +8,4 @@ mod continued;
 mod limits;
 mod refusals;
 mod support;
+mod tokens;

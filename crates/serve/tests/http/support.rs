@@ -146,6 +146,12 @@ impl Running {
         self.send(head, body.to_string().as_bytes()).await
     }
 
+    /// Sends a JSON body to a path.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Response {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost");
+        self.send(&head, body.to_string().as_bytes()).await
+    }
+
     /// Asks for a stream, and reads no more than the response's head.
     pub(crate) async fn stream(&self, more: Value) -> EventReader {
         EventReader::new(self.connect().await, more).await
