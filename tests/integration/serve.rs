@@ -155,3 +155,22 @@ fn off_loopback_it_wants_keys_and_tls() {
     assert_eq!(status, 200);
     assert_eq!(server.ask("GET /health", "", "").0, 200);
 }
+
+#[test]
+fn a_configuration_file_says_what_flags_say_and_names_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("serve.toml");
+    let text = "listen = \"no address\"\nmax-answer-tokens = 40\njournal-dir = \"journals\"\n\
+                [policies]\n\"team/thrifty\" = \"strict:target=share<=0%\"\n";
+    std::fs::write(&file, text).unwrap();
+    let server = Server::start(&["--config", file.to_str().unwrap()]);
+    let (status, error) = server.chat(json!({ "max_tokens": 41 }));
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("max_tokens")));
+    let (_, model) = server.ask("GET /v1/models/team/thrifty", "", "");
+    assert_eq!(model["specthink"]["policy"], "strict");
+    let (status, answer) = server.chat(json!({ "model": "team/thrifty" }));
+    let report = &answer["specthink"]["answers"][0];
+    assert_eq!((status, &report["share"]), (200, &json!(0.0)), "{answer}");
+    let journals = std::fs::read_dir(folder.path().join("journals")).unwrap();
+    assert_eq!(journals.count(), 1, "beside the file");
+}

@@ -7,4 +7,5 @@ mod eval;
 mod nodes;
 mod output;
 mod refusals;
+mod serve_config;
 mod upstream;

@@ -3,42 +3,13 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Deserialize as _;
-use thinking::{names::nearest, policy::TokenPrices};
+use thinking::names::nearest;
 
-use crate::{
-    args::{NamedNode, NodesArgs},
-    endpoint::Endpoint,
-    exit::CliError,
-};
-
-/// What tokens cost by the named nodes' endpoints: of the small nodes the first counts, and of the large ones.
-///
-/// # Errors
-/// When the file of endpoints does not work, or only one of the two has a price.
-pub(crate) fn prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
-    let Some(path) = &nodes.endpoints else { return Ok(None) };
-    let endpoints = Endpoints::read(path)?;
-    let price = |node: Option<&NamedNode>| -> Result<_, EndpointsError> {
-        let name = node.and_then(|node| node.place.strip_prefix('@'));
-        Ok(name.map(|name| endpoints.get(name)).transpose()?.and_then(|endpoint| endpoint.price))
-    };
-    match (price(nodes.named.small.first())?, price(nodes.named.large.first())?) {
-        (Some(small), Some(large)) => Ok(Some(TokenPrices { small, large })),
-        (None, None) => Ok(None),
-        (small, _) => {
-            let (has, lacks) =
-                if small.is_some() { ("small", "large") } else { ("large", "small") };
-            let why = format!(
-                "the {has} node has a price and the {lacks} one has none: write one for both, or for neither"
-            );
-            Err(EndpointsError { file: endpoints.file, why }.into())
-        }
-    }
-}
+use crate::endpoint::Endpoint;
 
 /// Endpoints by their names: a TOML file with a table `[NAME]` for each.
-#[derive(Debug)]
-pub(crate) struct Endpoints {
+#[derive(Debug, Clone)]
+pub struct Endpoints {
     file: String,
     known: BTreeMap<String, Endpoint>,
 }
@@ -52,17 +23,41 @@ pub(crate) struct EndpointsError {
 }
 
 impl Endpoints {
+    /// Those in tables of a file.
+    ///
+    /// # Errors
+    /// What is wrong with them: each with its endpoint's name.
+    pub fn of(file: &Path, tables: toml::Table) -> Result<Self, Vec<(String, String)>> {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let (mut known, mut faults) = (BTreeMap::new(), Vec::new());
+        for (name, value) in tables {
+            match endpoint(value) {
+                Ok(mut endpoint) => {
+                    endpoint.relative_to(folder);
+                    known.insert(name, endpoint);
+                }
+                Err(why) => faults.push((name, why)),
+            }
+        }
+        let file = file.display().to_string();
+        if faults.is_empty() { Ok(Endpoints { file, known }) } else { Err(faults) }
+    }
+
     /// Reads a file of endpoints.
     ///
     /// # Errors
     /// When it cannot be read, is no TOML, or an endpoint lacks something or holds something else.
     pub(crate) fn read(path: &Path) -> Result<Endpoints, EndpointsError> {
-        let file = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|why| EndpointsError {
-            file: file.clone(),
+            file: path.display().to_string(),
             why: format!("{why}; give --endpoints a TOML file that can be read"),
         })?;
-        Endpoints::parse(file, &text, path.parent().unwrap_or(Path::new("")))
+        Endpoints::parse(path, &text)
+    }
+
+    /// They cannot be used together.
+    pub(crate) fn fault(&self, why: String) -> EndpointsError {
+        EndpointsError { file: self.file.clone(), why }
     }
 
     /// The endpoint with this name.
@@ -78,25 +73,21 @@ impl Endpoints {
                     format!("no {name:?} is in it: write @{near}; it holds {}", names.join(", "))
                 }
             };
-            EndpointsError { file: self.file.clone(), why }
+            self.fault(why)
         })
     }
 
-    fn parse(file: String, text: &str, folder: &Path) -> Result<Endpoints, EndpointsError> {
-        let bad = |why: String| EndpointsError { file: file.clone(), why };
+    fn parse(file: &Path, text: &str) -> Result<Endpoints, EndpointsError> {
+        let bad = |why: String| EndpointsError { file: file.display().to_string(), why };
         let text = text.trim_start_matches('\u{feff}');
         let tables: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let (line, why) = (line_of(text, &error), error.message());
             bad(format!("line {line}: {why}; write tables as docs/ask.md shows them"))
         })?;
-        let mut known = BTreeMap::new();
-        for (name, value) in tables {
-            let mut endpoint =
-                endpoint(value).map_err(|why| bad(format!("endpoint {name:?}: {why}")))?;
-            endpoint.relative_to(folder);
-            known.insert(name, endpoint);
-        }
-        Ok(Endpoints { file, known })
+        Endpoints::of(file, tables).map_err(|faults| {
+            let first = faults.into_iter().next();
+            bad(first.map(|(name, why)| format!("endpoint {name:?}: {why}")).unwrap_or_default())
+        })
     }
 }
 
@@ -147,7 +138,7 @@ mod tests {
     use crate::endpoint::{EndpointKind, NodePlace};
 
     fn parse(text: &str) -> Result<Endpoints, EndpointsError> {
-        Endpoints::parse("nodes.toml".to_owned(), text, Path::new("/etc/specthink"))
+        Endpoints::parse(Path::new("/etc/specthink/nodes.toml"), text)
     }
 
     const SERVER: &str = "\"openai+http://h:1/v1\"";
@@ -250,7 +241,7 @@ mod tests {
             ("gpu = \"h:1\"".to_owned(), &["\"gpu\"", "no table", "[NAME]"]),
         ] {
             let line = parse(&text).unwrap_err().to_string();
-            assert!(line.starts_with("the endpoints nodes.toml: "), "{line}");
+            assert!(line.starts_with("the endpoints /etc/specthink/nodes.toml: "), "{line}");
             assert_eq!(line.lines().count(), 1, "{line}");
             for word in words {
                 assert!(line.contains(word), "{word:?} is not in {line:?}");

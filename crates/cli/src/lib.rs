@@ -30,7 +30,8 @@ pub use self::{
     bar::Bar,
     builtin::prepare,
     endpoint::NodePlace,
-    exit::{CliError, Exit, fail, help as exit_help, usage},
+    endpoints::Endpoints,
+    exit::{CliError, Exit, argument_fault, fail, help as exit_help, usage},
     log::start_logging,
     node_endpoints::{
         DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes, SmallNodesProbe,

@@ -68,7 +68,7 @@ impl NodeEndpoints {
                 (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), EndpointSource::Usual)
             }
         };
-        let endpoints = nodes.endpoints.as_deref().map(Endpoints::read).transpose()?;
+        let endpoints = nodes.endpoints()?;
         let reach = Reach { endpoints, security };
         // One secret is for one node: the first large one's is not shown to another, the small ones' neither.
         let has_large = wants_large || !named.large.is_empty();

@@ -26,7 +26,7 @@ pub use self::{
     app::NodeProbe,
     backend::AnswerBackend,
     gate::AccessRules,
-    journals::JournalFolder,
+    journals::{JournalFolder, JournalLimits},
     keys::{ApiKeys, ApiKeysError},
     queue::RequestLimits,
     server::ApiServer,

@@ -1,6 +1,6 @@
 //! The listener: connections, TLS, and the orderly end.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -85,9 +85,16 @@ impl ApiServer {
             shutdown.await;
             end(&app, drain).await;
         });
+        let mut journals = pin!(async {
+            match app.journals.clone() {
+                Some(folder) => folder.keep_within_limits().await,
+                None => pending().await,
+            }
+        });
         loop {
             tokio::select! {
                 () = &mut ending => break,
+                () = &mut journals => {}
                 accepted = connections.accept(&listener) => accepted?,
             }
         }

@@ -2,7 +2,7 @@
 
 use answer::journal::Journal;
 use serde_json::{Value, json};
-use serve::JournalFolder;
+use serve::{JournalFolder, JournalLimits};
 use thinking::{
     testing::Script,
     thinker::{Command, Prompt},
@@ -102,7 +102,8 @@ async fn a_conversation_of_several_turns_reaches_the_model_as_it_is() {
 #[tokio::test]
 async fn every_answer_has_a_journal_where_a_folder_is_given() {
     let folder = tempfile::tempdir().unwrap();
-    let journals = JournalFolder::new(folder.path(), 2).unwrap();
+    let limits = JournalLimits { most: 2, max_age: None, max_bytes: None };
+    let journals = JournalFolder::new(folder.path(), limits).unwrap();
     let server = Running::with(Script::babble(), Script::babble(), |server| {
         server.journals = Some(journals);
     });

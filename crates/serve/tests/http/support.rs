@@ -36,6 +36,7 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
             large: vec![Node::new("http://large:1", large.clone())],
             settings: Settings::default(),
             policy: PolicySpec::new(PolicyKind::Strict, Preset::Reasoning).within(limits),
+            named: Vec::new(),
             preset: Preset::Reasoning,
             sampling: Sampling::default(),
             max_tokens: 200,
