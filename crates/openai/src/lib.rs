@@ -8,6 +8,7 @@
 mod chat;
 mod error;
 mod model;
+mod response;
 mod text;
 mod usage;
 
@@ -17,6 +18,10 @@ pub use self::{
     },
     error::{ErrorBody, ErrorDetail},
     model::{ModelEntry, ModelList},
+    response::{
+        IncompleteDetails, InputDetails, OutputItem, OutputPart, ResponseError, ResponseEvent,
+        ResponseNews, ResponseObject, ResponseStatus, ResponseUsage, TextFormat,
+    },
     text::{TextChoice, TextCompletion},
     usage::{CompletionDetails, PromptDetails, TokenUsage},
 };

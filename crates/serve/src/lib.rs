@@ -14,6 +14,7 @@ mod gate;
 mod journals;
 mod keys;
 mod metrics;
+mod openapi;
 mod page;
 mod queue;
 mod reply;

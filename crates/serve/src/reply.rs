@@ -1,6 +1,8 @@
-//! `POST /v1/chat/completions` and `/v1/completions`: a request becomes answers, and these a response, whole or as a
-//! stream.
+//! `POST /v1/chat/completions`, `/v1/completions` and `/v1/responses`: a request becomes answers, and these a response,
+//! whole or as a stream.
 
+mod events;
+mod items;
 mod stream;
 mod whole;
 
@@ -8,7 +10,10 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use openai::{CompletionDetails, PromptDetails, TokenUsage};
-use thinking::policy::{PolicyKind, TokenPrices};
+use thinking::{
+    policy::{PolicyKind, TokenPrices},
+    thinker::Sampling,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +38,10 @@ pub(crate) struct ReplyHead {
     pub(crate) answers: u32,
     pub(crate) choices: u32,
     pub(crate) includes_usage: bool,
+    pub(crate) sampling: Sampling,
+    /// As it was asked for.
+    pub(crate) max_tokens: Option<u32>,
+    pub(crate) instructions: Option<String>,
 }
 
 /// Answers a request. `id` names it, `connection` closes the client's connection.
@@ -56,7 +65,7 @@ pub(crate) async fn respond(
     }
     let head = ReplyHead {
         kind,
-        id: format!("{}-{id}", if kind == ReplyKind::Chat { "chatcmpl" } else { "cmpl" }),
+        id: kind.answer_id(id),
         created: crate::app::unix_seconds(),
         model: request.model.clone().unwrap_or_else(|| "specthink".to_owned()),
         policy: plan.policy.kind(),
@@ -65,6 +74,9 @@ pub(crate) async fn respond(
         answers,
         choices,
         includes_usage: request.includes_usage,
+        sampling: plan.sampling,
+        max_tokens: request.max_tokens,
+        instructions: request.instructions.clone(),
     };
     let seed = request.seed.unwrap_or_else(|| crate::app::seed_of(id));
     // A place for the end of each answer, whatever is unread before it.
@@ -93,10 +105,14 @@ pub(crate) async fn respond(
         app.tasks.spawn(job.work(told.clone()));
     }
     drop(told);
-    match is_streamed {
+    let replied = match is_streamed {
         true => stream::respond(head, listening).await,
         false => whole::respond(head, listening).await,
-    }
+    };
+    replied.map_err(|error| match error.code {
+        ErrorCode::ContextLengthExceeded => error.about(kind.prompt_field()),
+        _ => error,
+    })
 }
 
 /// An answer whose task broke off: a defect, which is in the log.

@@ -5,16 +5,20 @@ mod messages;
 mod ours;
 mod prompts;
 mod refused;
+mod turns;
 
 use serde_json::Value;
 use thinking::thinker::Prompt;
 
+#[cfg(test)]
+pub(crate) use self::fields::asked_fields;
 pub(crate) use self::ours::{OursWanted, PolicyWanted};
 use self::{
     fields::{Fields, wrong_type, wrong_value},
     messages::messages,
     prompts::prompts,
-    refused::{NOT_DONE_IN_CHATS, NOT_DONE_IN_TEXTS, ignored, refuse},
+    refused::{NOT_DONE_IN_CHATS, NOT_DONE_IN_RESPONSES, NOT_DONE_IN_TEXTS, ignored, refuse},
+    turns::turns,
 };
 use crate::error::{ApiError, ErrorCode};
 
@@ -31,6 +35,28 @@ pub(crate) enum ReplyKind {
     Chat,
     /// `/v1/completions`: a text that is continued.
     Text,
+    /// `/v1/responses`: an answer to a conversation, as items.
+    Response,
+}
+
+impl ReplyKind {
+    /// The field that holds what is to be answered.
+    pub(crate) fn prompt_field(self) -> &'static str {
+        match self {
+            ReplyKind::Chat => "messages",
+            ReplyKind::Text => "prompt",
+            ReplyKind::Response => "input",
+        }
+    }
+
+    /// The id of the answer to the request of this name.
+    pub(crate) fn answer_id(self, name: &str) -> String {
+        match self {
+            ReplyKind::Chat => format!("chatcmpl-{name}"),
+            ReplyKind::Text => format!("cmpl-{name}"),
+            ReplyKind::Response => format!("resp_{name}"),
+        }
+    }
 }
 
 /// A request for answers.
@@ -39,6 +65,8 @@ pub(crate) struct AnswerRequest {
     pub(crate) model: Option<String>,
     /// What is to be answered, one by one.
     pub(crate) prompts: Vec<Prompt>,
+    /// The system message that a request for a response has beside its input.
+    pub(crate) instructions: Option<String>,
     pub(crate) is_streamed: bool,
     pub(crate) includes_usage: bool,
     pub(crate) max_tokens: Option<u32>,
@@ -79,16 +107,28 @@ impl AnswerRequest {
                 refuse(&NOT_DONE_IN_TEXTS, &fields)?;
                 prompts(fields.required("prompt")?)?
             }
+            ReplyKind::Response => {
+                refuse(&NOT_DONE_IN_RESPONSES, &fields)?;
+                vec![Prompt::Messages(turns(&fields)?)]
+            }
         };
         let stream = fields.flag("stream")?.unwrap_or(false);
         let options = fields.object("stream_options")?;
         let includes_usage = options.map(|options| options.flag("include_usage")).transpose()?;
         let max_tokens = |name| fields.whole(name, 1, most_tokens.into());
-        let (new, old) = (max_tokens("max_completion_tokens")?, max_tokens("max_tokens")?);
+        let (new, old) = match kind {
+            ReplyKind::Response => (max_tokens("max_output_tokens")?, None),
+            _ => (max_tokens("max_completion_tokens")?, max_tokens("max_tokens")?),
+        };
         let choices = fields.whole("n", 1, MOST_CHOICES)?.unwrap_or(1);
+        let instructions = match kind {
+            ReplyKind::Response => fields.text("instructions")?,
+            _ => None,
+        };
         Ok(AnswerRequest {
             model: fields.text("model")?.map(str::to_owned),
             prompts,
+            instructions: instructions.map(str::to_owned),
             is_streamed: stream,
             includes_usage: stream && includes_usage.flatten().unwrap_or(false),
             max_tokens: new.or(old).and_then(|tokens| u32::try_from(tokens).ok()),

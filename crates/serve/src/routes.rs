@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     error::{ApiError, ErrorCode, json as json_response},
-    page, reply,
+    openapi, page, reply,
     report::WithOurs,
     request::ReplyKind,
 };
@@ -31,15 +31,17 @@ use crate::{
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The routes that have no parameters.
-const ROUTES: [&str; 8] = [
+pub(crate) const ROUTES: [&str; 10] = [
     "/",
     "/v1/chat/completions",
     "/v1/completions",
+    "/v1/responses",
     "/v1/models",
     "/health",
     "/ready",
     "/version",
     "/metrics",
+    "/openapi.json",
 ];
 
 /// The name of a request.
@@ -63,12 +65,14 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/page/{file}", get(page::part))
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/completions", post(completions))
+        .route("/v1/responses", post(responses))
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/version", get(version))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(openapi::document))
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), admit))
@@ -142,6 +146,10 @@ async fn chat_completions(
 
 async fn completions(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     answers(app, ReplyKind::Text, request).await
+}
+
+async fn responses(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    answers(app, ReplyKind::Response, request).await
 }
 
 async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Response, ApiError> {

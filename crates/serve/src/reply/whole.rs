@@ -6,7 +6,7 @@ use axum::response::Response;
 use openai::{ChatChoice, ChatCompletion, FinishReply, ReplyMessage, TextChoice, TextCompletion};
 use tokio::sync::mpsc;
 
-use super::{AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off, usage};
+use super::{AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off, items, usage};
 use crate::{
     error::json,
     report::{AnswerReport, ChoiceReport, WithOurs},
@@ -44,6 +44,11 @@ pub(super) async fn respond(
             let choices = answers.iter().map(|(index, it)| continuation(*index, it)).collect();
             let (object, usage) = ("text_completion".to_owned(), Some(Some(usage)));
             let theirs = TextCompletion { id, object, created, model, choices, usage };
+            json(&WithOurs { theirs, specthink: Some(ours) })
+        }
+        ReplyKind::Response => {
+            let answered = answers.get(&0).ok_or_else(broke_off)?;
+            let theirs = items::ended(&head, answered, &usage);
             json(&WithOurs { theirs, specthink: Some(ours) })
         }
     })

@@ -5,5 +5,7 @@
 mod answers;
 mod completions;
 mod limits;
+mod openapi;
 mod refusals;
+mod responses;
 mod support;

@@ -147,13 +147,27 @@ impl Running {
         self.send(head, body.to_string().as_bytes()).await
     }
 
+    /// Asks for a response.
+    pub(crate) async fn respond(&self, body: Value) -> Response {
+        self.send(RESPONSE, body.to_string().as_bytes()).await
+    }
+
     /// Asks for a stream, and reads no more than the response's head.
     pub(crate) async fn stream(&self, more: Value) -> EventReader {
-        EventReader::new(self.connect().await, more).await
+        let mut body: Value = serde_json::from_slice(&question(more)).unwrap();
+        body["stream"] = json!(true);
+        EventReader::new(self.connect().await, CHAT, &body).await
+    }
+
+    /// The same for a response.
+    pub(crate) async fn stream_response(&self, mut body: Value) -> EventReader {
+        body["stream"] = json!(true);
+        EventReader::new(self.connect().await, RESPONSE, &body).await
     }
 }
 
 const CHAT: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1";
+const RESPONSE: &str = "POST /v1/responses HTTP/1.1\r\nhost: localhost";
 
 /// A request's body.
 pub(crate) fn question(more: Value) -> Vec<u8> {
@@ -234,9 +248,8 @@ pub(crate) struct EventReader {
 }
 
 impl EventReader {
-    async fn new(mut stream: TcpStream, mut more: Value) -> EventReader {
-        more["stream"] = json!(true);
-        write(&mut stream, CHAT, &question(more)).await;
+    async fn new(mut stream: TcpStream, head: &str, body: &Value) -> EventReader {
+        write(&mut stream, head, body.to_string().as_bytes()).await;
         let mut reader = EventReader { lines: BufReader::new(stream), head: String::new() };
         while !reader.head.ends_with("\r\n\r\n") {
             assert_ne!(reader.lines.read_line(&mut reader.head).await.unwrap(), 0);
