@@ -293,8 +293,8 @@ mod tests {
     fn an_unknown_name_gets_the_nearest_and_all() {
         let two = "[gpu]\naddress = \"h:1\"\n[laptop]\naddress = \"h:2\"\n";
         let line = parse(two).unwrap().get("labtop").unwrap_err().to_string();
-        let said =
-            "the endpoints nodes.toml: no \"labtop\" is in it: write @laptop; it holds gpu, laptop";
+        let said = "the endpoints /etc/specthink/nodes.toml: no \"labtop\" is in it: write @laptop; it holds \
+             gpu, laptop";
         assert_eq!(line, said);
         let line = parse("").unwrap().get("gpu").unwrap_err().to_string();
         assert!(line.contains("it is empty: write a table [gpu]"), "{line}");
