@@ -33,7 +33,7 @@ def main():
     with server(given.program, *FLAGS) as address:
         command = [
             given.schemathesis, "run", f"{address}/openapi.json", "--checks", CHECKS, "--seed", str(given.seed),
-            "--phases", "examples,coverage,fuzzing", "--max-examples", str(given.examples), "--workers", "2",
+            "--phases", "examples,coverage,fuzzing", "--max-examples", str(given.examples), "--workers", "1",
             "--continue-on-failure", "--suppress-health-check", "all", "--warnings", "off", "--no-color",
         ]
         sys.exit(subprocess.run(command, env=environment, cwd="/tmp").returncode)
