@@ -140,6 +140,7 @@ fn line_of(text: &str, error: &toml::de::Error) -> usize {
 mod tests {
     use std::{path::PathBuf, time::Duration};
 
+    use hub::TokenizerPlace;
     use thinking::policy::ModelPrices;
     use upstream::ServerKind;
 
@@ -265,20 +266,44 @@ mod tests {
             address = "openai+https://api.example.org/v1"
             kind = "completions"
             model = "big-32b"
-            tokenizer = "big/tokenizer.json"
+            tokenizer = "owner/big"
             context-tokens = 4096
             lenient = true
         "#;
         let endpoints = parse(text).unwrap();
         let place = endpoints.get("big").unwrap().place(1, Duration::from_secs(60), None);
-        let Ok(NodePlace::Server(server)) = place else { panic!("{place:?}") };
+        let Ok(NodePlace::Server(server, tokenizer)) = place else { panic!("{place:?}") };
         assert_eq!(server.address.to_string(), "openai+https://api.example.org/v1");
         assert_eq!(server.kind, Some(ServerKind::Completions));
         assert_eq!(server.model.as_deref(), Some("big-32b"));
-        let tokenizer = server.tokenizer.unwrap();
-        assert_eq!(tokenizer, PathBuf::from("/etc/specthink/big/tokenizer.json"));
+        let name = TokenizerPlace::Name("owner/big".parse().unwrap());
+        assert_eq!(tokenizer, Some(name));
         assert_eq!((server.context_tokens, server.lenient), (Some(4096), true));
         assert_eq!(server.silence, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_tokenizer_is_a_path_from_the_files_folder_or_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("big/tokenizer.json");
+        std::fs::create_dir(folder.path().join("big")).unwrap();
+        std::fs::write(&path, "{}").unwrap();
+        let tokenizer = |text: &str| {
+            let text = format!("[n]\naddress = {SERVER}\ntokenizer = \"{text}\"\n");
+            let endpoints =
+                Endpoints::parse("nodes.toml".to_owned(), &text, folder.path()).unwrap();
+            match endpoints.get("n").unwrap().place(1, Duration::from_secs(60), None) {
+                Ok(NodePlace::Server(_, tokenizer)) => Ok(tokenizer.unwrap()),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        assert_eq!(tokenizer("big/tokenizer.json"), Ok(TokenizerPlace::Path(path)));
+        let name = TokenizerPlace::Name("owner/big@v2".parse().unwrap());
+        assert_eq!(tokenizer("owner/big@v2"), Ok(name));
+        let line = tokenizer("other/tokenizer.json").unwrap_err();
+        let words = "the tokenizer of openai+http://h:1/v1: 'other/tokenizer.json' is no file";
+        assert!(line.starts_with(words), "{line}");
     }
 
     #[test]
@@ -293,7 +318,7 @@ mod tests {
         ] {
             let endpoints = parse(&format!("[n]\naddress = {SERVER}\n{keys}\n")).unwrap();
             let place = endpoints.get("n").unwrap().place(1, Duration::from_secs(60), None);
-            let Ok(NodePlace::Server(server)) = place else { panic!("{place:?}") };
+            let Ok(NodePlace::Server(server, _)) = place else { panic!("{place:?}") };
             assert_eq!(server.keep_warm, keep_warm, "{keys}");
         }
     }

@@ -1,13 +1,15 @@
 //! Where the nodes are: those that are named, those at the usual addresses, or the built-in pair; and which of them is
 //! shown which secret.
 
-use std::{ffi::OsStr, io::Write as _, sync::Arc, time::Duration};
+use std::{ffi::OsStr, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
 
 use answer::Node;
+use hub::{Console, Hub, TokenizerPlace};
 use pair::{Builtin, BuiltinNodes};
 use thinking::{policy::Role, thinker::Failure};
+use tokio::runtime;
 use transport::{Remote, Token};
-use upstream::Upstream;
+use upstream::{Upstream, UpstreamConfig};
 
 use crate::{
     args::{AnsweringArgs, NamedNode, SecurityArgs},
@@ -296,11 +298,24 @@ fn connected(place: NodePlace) -> Result<(Node, AskedThinker), CliError> {
             let (name, remote) = (config.label(), Remote::new(config)?);
             (Node::new(name, Arc::new(remote.clone())), AskedThinker::Node(remote))
         }
-        NodePlace::Server(config) => {
+        NodePlace::Server(mut config, tokenizer) => {
+            config.tokenizer = tokenizer.map(|place| brought(&place, &config)).transpose()?;
             let (name, upstream) = (config.label(), Arc::new(Upstream::new(config)?));
             let thinker = Arc::clone(&upstream);
             (Node::new(name, thinker), AskedThinker::Server(upstream))
         }
+    })
+}
+
+/// The tokenizer of a server's model, downloaded where it is a name that is not in the hub's cache.
+fn brought(place: &TokenizerPlace, server: &UpstreamConfig) -> Result<PathBuf, CliError> {
+    let hub = Hub::from_vars(|name| std::env::var(name).ok());
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|why| CliError::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
+    let path = runtime.block_on(hub.tokenizer(place, &Console::stdio()));
+    path.map_err(|error| {
+        CliError::new(Exit::Usage, format!("the tokenizer of {}: {error}", server.address))
     })
 }
 

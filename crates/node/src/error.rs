@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use engine::LoadError;
+use hub::{ChooseError, HubError, TOKENIZER};
 use strum::VariantArray;
 use thinking::thinker::Failure;
 use transport::{ServeError, TlsError, TokenError};
 use upstream::UpstreamError;
-
-use crate::hub::{ChooseError, HubError, TOKENIZER};
 
 /// How a node's process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]

@@ -3,6 +3,7 @@
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use flags::Signals;
+use hub::Console;
 use thinking::shown::one_line;
 use tokio::{pin, select, sync::oneshot};
 
@@ -10,7 +11,6 @@ use crate::{
     args::{Defaults, NodeArgs},
     config::NodeConfig,
     error::{NodeError, NodeExit},
-    progress::Console,
     serve::ReadyNode,
     threads,
 };

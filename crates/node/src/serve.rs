@@ -6,8 +6,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use candle_core::{DType, Device};
 use engine::{
-    Engine, EngineOptions, LoadError, LoadOptions, LoadProgress, ModelLocation, load_model,
+    Engine, EngineOptions, LoadError, LoadOptions, LoadProgress, ModelLocation, gguf_parts,
+    load_model,
 };
+use hub::{Console, WantedFile, bytes, choose, list};
 use thinking::thinker::{Code, ModelCard, Thinker};
 use tokio::net::TcpListener;
 use upstream::{Upstream, UpstreamConfig};
@@ -16,8 +18,6 @@ use crate::{
     builtin,
     config::{DeviceChoice, Dtype, ModelSource, NodeConfig},
     error::NodeError,
-    hub::{choose, list},
-    progress::{Console, bytes},
 };
 
 /// A node that has its address and its model and is ready to serve.
@@ -55,9 +55,8 @@ impl ReadyNode {
         let (thinker, card): (Arc<dyn Thinker>, ModelCard) = match &config.model {
             ModelSource::Upstream(upstream) => {
                 let mut upstream = UpstreamConfig::clone(upstream);
-                if let Some(name) = &config.tokenizer {
-                    let tokenizer = config.hub.fetch_tokenizer(name, console).await?;
-                    upstream.tokenizer = Some(tokenizer);
+                if let Some(place) = &config.tokenizer {
+                    upstream.tokenizer = Some(config.hub.tokenizer(place, console).await?);
                 }
                 let (upstream, card) = reach(&upstream, console).await?;
                 (Arc::new(upstream), card)
@@ -161,7 +160,7 @@ async fn own_engine(config: &NodeConfig, console: &Console) -> Result<Engine, No
 
 /// Where the model lies, after a download if need be.
 async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, NodeError> {
-    let file = config.file.as_deref();
+    let file = WantedFile { name: config.file.as_deref(), parts: gguf_parts };
     match &config.model {
         ModelSource::Builtin(model) => Ok(ModelLocation::Embedded(*model)),
         ModelSource::Name(name) => {
@@ -172,7 +171,7 @@ async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, N
                 .map_err(|why| NodeError::Choose { path: path.clone(), why })?;
             Ok(ModelLocation::Path(selection.path(path)))
         }
-        ModelSource::Path(path) if file.is_some() => Err(NodeError::Usage(format!(
+        ModelSource::Path(path) if file.name.is_some() => Err(NodeError::Usage(format!(
             "--file chooses a file of a folder or repository, but {} is a file",
             path.display()
         ))),

@@ -11,15 +11,19 @@ use super::{expect_none, read};
 /// Every workspace crate, and the workspace crates that it depends on, by the alphabet.
 const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["conductor", "thinking"]),
-    ("cli", &["answer", "flags", "grading", "pair", "runs", "thinking", "transport", "upstream"]),
+    (
+        "cli",
+        &["answer", "flags", "grading", "hub", "pair", "runs", "thinking", "transport", "upstream"],
+    ),
     ("conductor", &["thinking"]),
     ("coordinator", &["answer", "cli", "flags", "grading", "pair", "runs", "serve", "thinking"]),
     ("engine", &["text", "thinking"]),
     ("flags", &[]),
     ("grading", &[]),
+    ("hub", &["thinking"]),
     ("lab", &["answer", "conductor", "grading", "runs", "thinking", "transport"]),
     ("large-node", &["node"]),
-    ("node", &["engine", "flags", "thinking", "transport", "upstream"]),
+    ("node", &["engine", "flags", "hub", "thinking", "transport", "upstream"]),
     ("openai", &[]),
     ("pair", &["large-node", "node", "small-node"]),
     ("proto", &[]),
@@ -61,7 +65,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli", "coordinator", "node", "specthink-lab"]),
     ("plotters", &["lab"]),
     ("prost", &["proto", "transport"]),
-    ("reqwest", &["node", "upstream"]),
+    ("reqwest", &["hub", "upstream"]),
     ("tokenizers", &["text"]),
     ("tonic", &["proto", "transport"]),
 ];
@@ -75,6 +79,7 @@ const NEVER_LINKS: &[(&str, &[&str])] = &[
     ("coordinator", &["candle-core", "engine", "node"]),
     ("engine", &["clap", "prost", "proto", "reqwest", "tonic"]),
     ("grading", &["clap", "thinking", "tokio", "tracing"]),
+    ("hub", &["candle-core", "clap", "engine", "tonic"]),
     ("lab", &["candle-core", "clap", "cli", "engine", "indicatif", "node", "pair"]),
     ("openai", &["reqwest", "tokio"]),
     ("runs", &["candle-core", "clap", "indicatif", "tonic", "transport"]),

@@ -9,8 +9,7 @@ use reqwest::{
     redirect::Policy,
 };
 
-use super::{Hub, HubError, ModelName, checksum::Head, choose::is_inside};
-use crate::progress::Console;
+use super::{Console, Hub, HubError, ModelName, checksum::Head, choose::is_inside};
 
 const CONNECT: Duration = Duration::from_secs(15);
 /// No byte for this long: the connection is dead.

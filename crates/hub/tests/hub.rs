@@ -8,10 +8,7 @@ mod fake_hub;
 use std::{fs, path::Path};
 
 use fake_hub::{FakeHub, REPO, hex};
-use node::{
-    Console,
-    hub::{Hub, HubError, ModelName},
-};
+use hub::{Console, Hub, HubError, ModelName, WantedFile};
 use sha2::Digest as _;
 
 const WEIGHTS: &[u8] = &[7; 300_000];
@@ -25,6 +22,10 @@ fn folder() -> Vec<(&'static str, &'static [u8])> {
         ("tokenizer.json", b"{}"),
         ("tokenizer_config.json", b"{}"),
     ]
+}
+
+fn wanted(name: Option<&str>) -> WantedFile<'_> {
+    WantedFile { name, parts: engine::gguf_parts }
 }
 
 struct Bench {
@@ -52,7 +53,7 @@ impl Bench {
         file: Option<&str>,
     ) -> Result<std::path::PathBuf, HubError> {
         let name = ModelName { repo: REPO.to_owned(), revision: revision.map(str::to_owned) };
-        self.hub.fetch(&name, file, &Console::silent()).await
+        self.hub.fetch(&name, wanted(file), &Console::silent()).await
     }
 
     fn repo(&self) -> std::path::PathBuf {
@@ -425,7 +426,7 @@ async fn refusals_say_how_to_get_in() {
 async fn a_model_that_does_not_exist_is_named() {
     let bench = bench(&[], &[]).await;
     let name: ModelName = "tiny/misspelt".parse().unwrap();
-    let error = bench.hub.fetch(&name, None, &Console::silent()).await.unwrap_err();
+    let error = bench.hub.fetch(&name, wanted(None), &Console::silent()).await.unwrap_err();
     assert!(matches!(error, HubError::NoSuchRepo { .. }), "{error}");
     assert!(one_line(&error).contains("no model 'tiny/misspelt'"));
 }
@@ -469,7 +470,7 @@ async fn a_tokenizer_is_brought_without_the_weights() {
     assert_eq!(names, expected);
     let offline = Hub { offline: true, ..bench.hub.clone() };
     assert_eq!(offline.fetch_tokenizer(&name, &Console::silent()).await.unwrap(), path);
-    let line = one_line(&offline.fetch(&name, None, &Console::silent()).await.unwrap_err());
+    let line = one_line(&offline.fetch(&name, wanted(None), &Console::silent()).await.unwrap_err());
     assert!(line.contains("model.safetensors"), "{line}");
 }
 
@@ -487,5 +488,5 @@ async fn a_tokenizer_leaves_a_model_in_the_cache_where_it_is() {
     let newer = bench.hub.fetch_tokenizer(&name, &Console::silent()).await.unwrap();
     assert!(newer.ends_with(&next));
     let offline = Hub { offline: true, ..bench.hub.clone() };
-    assert_eq!(offline.fetch(&name, None, &Console::silent()).await.unwrap(), model);
+    assert_eq!(offline.fetch(&name, wanted(None), &Console::silent()).await.unwrap(), model);
 }
