@@ -3,7 +3,7 @@
 use tokio::runtime::Runtime;
 use upstream::{
     ServerKind,
-    testing::{FakeFault, FakeOptions, FakeServer, write_tokenizer},
+    testing::{FakeFault, FakeOptions, FakePrefill, FakeServer, write_tokenizer},
 };
 
 use crate::{
@@ -124,6 +124,33 @@ fn a_tokenizer_is_named_in_its_table_as_on_a_nodes_command_line() {
         assert_eq!(output.status.code(), Some(2), "{error}");
         let begin = format!("error: the tokenizer of {}: ", large.address());
         assert!(error.starts_with(&begin) && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_server_of_chats_is_named_in_its_table_and_refused_where_it_answers_anew() {
+    let runtime = Runtime::new().unwrap();
+    let small = served(&runtime, small());
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = folder.path().join("nodes.toml");
+    for (prefill, is_exact) in [(FakePrefill::Exact, true), (FakePrefill::NewTurn, false)] {
+        let large =
+            server(&runtime, FakeOptions { kind: ServerKind::ChatPrefix, prefill, ..options() });
+        let table = format!(
+            "[big]\naddress = \"{}\"\nkind = \"chat-prefix\"\nlenient = true\n",
+            large.address()
+        );
+        std::fs::write(&nodes, table).unwrap();
+        let place = ["--large", "@big", "--endpoints", nodes.to_str().unwrap()];
+        let output =
+            specthink(&[&["ask", "--small", &small.url, "2 + 2?"], &place[..]].concat(), None);
+        let error = stderr(&output);
+        assert!(output.status.success(), "{error}");
+        if is_exact {
+            assert!(stdout(&output).contains("⟦large: reflection⟧Hmm, yes 🙂"), "{error}");
+        } else {
+            assert!(error.contains("begins a new turn") && error.contains("degraded"), "{error}");
+        }
     }
 }
 

@@ -120,7 +120,7 @@ fn usage<'a>(
         reasoning_tokens += answered.reasoning_tokens;
     }
     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-    usage.prompt_tokens_details = Some(PromptDetails { cached_tokens });
+    usage.prompt_tokens_details = Some(PromptDetails { cached_tokens: Some(cached_tokens) });
     usage.completion_tokens_details = Some(CompletionDetails { reasoning_tokens });
     usage
 }

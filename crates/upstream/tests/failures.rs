@@ -76,7 +76,7 @@ async fn what_is_no_such_server_is_found_out_when_it_is_asked() {
     let loading = r#"{"error":{"message":"Loading model","code":503}}"#;
     for (fault, code, words) in [
         (FakeFault::Html, Code::Unavailable, "HTML: it is no such API"),
-        (FakeFault::Status(404, "", "<html>"), Code::Unavailable, "no such route"),
+        (FakeFault::Status(404, "", "<html>"), Code::Unavailable, "no /v1/models"),
         (FakeFault::Status(503, "", loading), Code::Unavailable, "still loading"),
         (
             FakeFault::Status(302, "location: https://b/v1\r\n", ""),

@@ -54,7 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("thinking", &[]),
     ("transport", &["proto", "thinking"]),
-    ("upstream", &["text", "thinking"]),
+    ("upstream", &["openai", "text", "thinking"]),
 ];
 
 /// Crates from outside that only some of the workspace's crates name, and which.

@@ -171,7 +171,7 @@ fn chat_choice((index, delta, finish_reason): ChoiceNews) -> ChunkChoice {
 
 fn text_choice((index, delta, finish_reason): ChoiceNews) -> TextChoice {
     let text = delta.content.unwrap_or_default();
-    TextChoice { text, index, logprobs: None, finish_reason }
+    TextChoice { text, index, logprobs: None, token_ids: None, finish_reason }
 }
 
 fn delta(piece: &MessagePiece) -> ChatDelta {

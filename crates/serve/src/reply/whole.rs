@@ -51,7 +51,8 @@ pub(super) async fn respond(
 
 fn continuation(index: u32, answered: &Answered) -> TextChoice {
     let text = answered.content.clone();
-    TextChoice { text, index, logprobs: None, finish_reason: Some(finish(answered)) }
+    let finish_reason = Some(finish(answered));
+    TextChoice { text, index, logprobs: None, token_ids: None, finish_reason }
 }
 
 fn choice(index: u32, answered: &Answered) -> ChatChoice {
