@@ -65,7 +65,7 @@ def answers(args, small, large, folder, name, first=0):
     problems = args.data.read_text().splitlines()[first : first + args.problems]
     data.write_text("\n".join(problems) + "\n")
     command = [args.programs / "specthink", "eval", data, "--json", "--log", log,
-               "--policy", "strict", "--seed", args.seed, "--small", small, *large]
+               "--parallel", 1, "--policy", "strict", "--seed", args.seed, "--small", small, *large]
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"{name}: specthink ended with {done.returncode}")

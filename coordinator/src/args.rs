@@ -2,8 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use cli::{AnsweringArgs, NodesArgs, PolicyArgs, RunArgs, SeedArgs, exit_help};
+use flags::LogFormat;
 
 use crate::serve_args::ServeArgs;
 
@@ -15,6 +16,16 @@ pub(crate) struct Args {
     /// transport=debug, which wins over the flag.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How the log is written: text, or json: an object a line.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SPECTHINK_LOG_FORMAT",
+        hide_default_value = true
+    )]
+    pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -93,6 +104,9 @@ pub(crate) struct AskArgs {
     /// Take the question as the model's raw input, without a chat template.
     #[arg(long, conflicts_with = "system", help_heading = "Writing")]
     pub(crate) raw: bool,
+    /// End the answer before this text, whoever writes it; may be given more than once. Looked for behind the thought.
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new(), help_heading = "Writing")]
+    pub(crate) stop: Vec<String>,
 
     /// Log the whole run to this new file, one JSON object a line (see `specthink trace`).
     #[arg(long, value_name = "FILE", help_heading = "Output")]

@@ -128,9 +128,9 @@ fn exit(
         Ended::Complete(End::Cancelled) if reader_left => return Ok(Exit::Ok),
         Ended::Complete(End::Cancelled) => return Ok(Exit::Cancelled),
         Ended::Complete(End::Deadline) => return Ok(Exit::Deadline),
-        Ended::Complete(End::EndOfText | End::MaxTokens | End::ContextFull | End::Loop) => {
-            return Ok(Exit::Ok);
-        }
+        Ended::Complete(
+            End::EndOfText | End::MaxTokens | End::ContextFull | End::Loop | End::Stop,
+        ) => return Ok(Exit::Ok),
         Ended::Failed { node, failure } => (node, failure),
     };
     let CliError { exit, .. } = CliError::from(failure);

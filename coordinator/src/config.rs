@@ -11,7 +11,9 @@ use answer::{Question, Settings};
 use cli::{AnsweringArgs, CliError, Exit, NodeEndpoints, Nodes, policy_spec, sampling, settings};
 use pair::Builtin;
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{Limited, PolicySpec},
+    stops::StopTexts,
     thinker::Prompt,
 };
 
@@ -52,7 +54,9 @@ impl Config {
             },
             sampling,
             seed: args.seed.seed,
+            beginning: AnswerBeginning::default(),
             max_tokens: writing.max_tokens,
+            stop: StopTexts { texts: args.stop, in_thought: args.raw },
             deadline: writing.deadline.or(spec.deadline()),
         };
         let policy = spec.build(question.seed, question.max_tokens);
@@ -72,7 +76,10 @@ impl Config {
 
 /// Colour or marks: what the user wants, else what standard output is. Colour is for terminals, wherever it goes first.
 pub(crate) fn look(color: When) -> Look {
-    let is_terminal = std::io::stdout().is_terminal();
+    look_on(color, std::io::stdout().is_terminal())
+}
+
+fn look_on(color: When, is_terminal: bool) -> Look {
     let colour = match color {
         When::Always => true,
         When::Never => false,
@@ -134,6 +141,20 @@ pub(crate) fn question_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_is_guarded_whether_it_takes_colour_or_not() {
+        for (color, is_terminal, style, disarmed) in [
+            (When::Always, true, Style::Colour, true),
+            (When::Never, true, Style::Marks, true),
+            (When::Always, false, Style::Colour, true),
+            (When::Never, false, Style::Marks, false),
+            (When::Auto, false, Style::Marks, false),
+        ] {
+            assert_eq!(look_on(color, is_terminal), Look { style, disarmed }, "{color:?}");
+        }
+        assert!(look_on(When::Auto, true).disarmed, "whatever NO_COLOR and TERM are");
+    }
 
     #[test]
     fn a_question_may_be_as_long_as_a_message() {

@@ -8,16 +8,16 @@ mod config;
 mod eval;
 mod render;
 mod serve_args;
+mod serve_config;
 mod serving;
 mod trace;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser as _;
 use cli::{fail, prepare, start_logging, usage};
 use pair::Builtin;
 
-use self::args::{Args, Command};
+use self::{args::Command, serve_config::ArgsError};
 
 /// Runs the command with these arguments, the program's name first. Returns its exit code; what went
 /// wrong is on standard error, in one line. `builtin` is the pair of nodes that answers when none is
@@ -26,18 +26,20 @@ pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     builtin: Option<&dyn Builtin>,
 ) -> ExitCode {
-    let args = match Args::try_parse_from(arguments) {
+    let args = match serve_config::parse(arguments.into_iter().collect()) {
         Ok(args) => args,
-        Err(error) => return usage(&error),
+        Err(ArgsError::Usage(error)) => return usage(&error),
+        Err(ArgsError::File(mistakes)) => return serving::tell(&mistakes),
     };
     match prepare(builtin, args.command.nodes()) {
         Ok(None) => {}
         Ok(Some(code)) => return code,
         Err(error) => return fail(&error),
     }
-    let done = start_logging(args.verbose).and_then(|()| match args.command {
+    let done = start_logging(args.verbose, args.log_format).and_then(|()| match args.command {
         Command::Ask(ask) => config::Config::new(*ask, builtin).and_then(ask::run),
         Command::Eval(eval) => eval::run(*eval, builtin),
+        Command::Serve(serve) if serve.check.is_some() => serving::check(&serve, builtin),
         Command::Serve(serve) => serving::run(*serve, builtin),
         Command::Trace(trace) => trace::run(&trace),
     });

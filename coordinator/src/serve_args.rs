@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use cli::{AnsweringArgs, PolicyArgs};
 use flags::{duration, positive_duration};
+use thinking::policy::PolicySpec;
 
 const SERVE_AFTER_HELP: &str = "\
 Examples:
@@ -23,6 +24,15 @@ specthink:paper, specthink:random, specthink:periodic, small, large. See docs/se
 #[derive(Debug, clap::Args)]
 #[command(after_help = SERVE_AFTER_HELP)]
 pub(crate) struct ServeArgs {
+    /// Read flags from this TOML file, by their names, with endpoints and policies that become models (see
+    /// docs/serve.md). What the command line says wins.
+    #[arg(long, value_name = "FILE", help_heading = "Configuration")]
+    pub(crate) config: Option<PathBuf>,
+    /// Say what is wrong with this configuration file, a line for every mistake, and serve nothing.
+    #[arg(long, value_name = "FILE", conflicts_with = "config", help_heading = "Configuration")]
+    pub(crate) check: Option<PathBuf>,
+    #[arg(skip)]
+    pub(crate) policies: Vec<NamedPolicy>,
     /// Where to listen: HOST:PORT. Port 0 takes a free one; the line `listening on URL` on standard output says which.
     /// That URL in a browser is a page that shows who wrote what.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", help_heading = "Serving")]
@@ -97,7 +107,7 @@ pub(crate) struct ServeArgs {
     /// Log every answer to a new file in this folder, with its question (see `specthink trace`).
     #[arg(long, value_name = "DIR", help_heading = "Serving")]
     pub(crate) journal_dir: Option<PathBuf>,
-    /// Journals that are kept; older ones are removed.
+    /// The most journals that are kept; older ones are removed.
     #[arg(
         long,
         value_name = "N",
@@ -107,10 +117,51 @@ pub(crate) struct ServeArgs {
         help_heading = "Serving"
     )]
     pub(crate) journal_keep: u32,
+    /// Remove a journal this long after its answer's end, such as 30m or 7d. [default: never for its age]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = positive_duration,
+        requires = "journal_dir",
+        help_heading = "Serving"
+    )]
+    pub(crate) journal_max_age: Option<Duration>,
+    /// The greatest size of all journals together; the oldest are removed first. [default: any]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u64).range(1..),
+        requires = "journal_dir",
+        help_heading = "Serving"
+    )]
+    pub(crate) journal_max_bytes: Option<u64>,
     #[command(flatten)]
     pub(crate) answering: AnsweringArgs,
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
+}
+
+/// A policy of the configuration file, which is a model by its name.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedPolicy {
+    pub(crate) name: String,
+    /// Where it stands, for what is wrong with it.
+    pub(crate) place: String,
+    pub(crate) form: PolicyForm,
+}
+
+/// How a policy is written.
+#[derive(Debug, Clone)]
+pub(crate) enum PolicyForm {
+    /// In the words of the flags.
+    Flags {
+        /// The flags.
+        policy: Box<PolicyArgs>,
+        /// Whether the preset is among them.
+        has_preset: bool,
+    },
+    /// As a journal's header has it.
+    Spec(Box<PolicySpec>),
 }
 
 /// What becomes of the thought before an answer.

@@ -1,28 +1,89 @@
 //! `specthink serve`: OpenAI's API in front of both models.
 
 use std::{
+    fmt::Display,
     io::{self, Write as _},
     net::SocketAddr,
+    path::Path,
+    process::ExitCode,
     sync::Arc,
 };
 
 use cli::{
-    CliError, Exit, NodeEndpoints, Nodes, PolicyArgs, ServerTls, policy_spec, sampling, settings,
-    token_prices, until_enough, written,
+    AskedNode, CliError, Exit, NodeEndpoints, Nodes, PolicyArgs, ServerTls, fail, policy_spec,
+    sampling, settings, token_prices, until_enough, written,
 };
 use pair::Builtin;
-use serve::{AccessRules, AnswerBackend, ApiKeys, ApiServer, JournalFolder, RequestLimits};
-use thinking::policy::Target;
+use serve::{
+    AccessRules, AnswerBackend, ApiKeys, ApiServer, JournalFolder, JournalLimits, NodeProbe,
+    NodeProbes, RequestLimits,
+};
+use thinking::policy::{PolicySpec, Role, Target};
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
     config::question_id,
-    serve_args::{ReasoningPlace, ServeArgs},
+    serve_args::{NamedPolicy, PolicyForm, ReasoningPlace, ServeArgs},
 };
 
 pub(crate) fn run(args: ServeArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
+    flags::raise_open_files();
     let plan = ServePlan::new(args, builtin)?;
     until_enough(async |enough| plan.serve(enough).await)
+}
+
+/// Says what is wrong with a configuration file, without serving.
+pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
+    let (nodes, file) = (&args.answering.nodes, args.check.as_deref().unwrap_or(Path::new("")));
+    let has_nodes = !nodes.named.is_empty() || builtin.is_none();
+    let address = args.listen.parse::<SocketAddr>();
+    let open = address.map(|address| {
+        let (has_keys, has_tls) = (args.api_key_file.is_some(), args.listen_tls_cert.is_some());
+        check_open(args, address, address.ip().is_loopback(), (has_keys, has_tls))
+    });
+    let policy = || policy_spec(&without_idle_prices(&args.policy), nodes);
+    let connected = || NodeEndpoints::new(&args.answering, true, builtin)?.connect();
+    let found = [
+        sampling(&args.answering.writing).err(),
+        token_prices(&args.policy, nodes).err(),
+        policy().err(),
+        keys(args).err(),
+        tls(args).err(),
+        open.ok().and_then(Result::err),
+        has_nodes.then(connected).and_then(Result::err),
+    ];
+    let named = args.policies.iter().filter_map(|policy| named(policy, args).err());
+    let found = found.into_iter().flatten().map(|error| in_file(file.display(), &error));
+    let mut mistakes: Vec<CliError> = Vec::new();
+    for mistake in found.chain(named) {
+        // A file that two of them read is told of once.
+        if !mistakes.contains(&mistake) {
+            mistakes.push(mistake);
+        }
+    }
+    let Some(last) = mistakes.pop() else {
+        let models = args.policies.iter().map(|policy| format!(", model {}", policy.name));
+        let line = format!(
+            "{} is in order: listen {}{}",
+            file.display(),
+            args.listen,
+            models.collect::<String>()
+        );
+        written(announce(&line))?;
+        return Ok(Exit::Ok);
+    };
+    let _ = tell(&mistakes);
+    Err(last)
+}
+
+/// Says every mistake, each in a line.
+pub(crate) fn tell(mistakes: &[CliError]) -> ExitCode {
+    let codes = mistakes.iter().map(fail);
+    codes.last().unwrap_or(Exit::Configuration.into())
+}
+
+fn in_file(place: impl Display, error: &CliError) -> CliError {
+    CliError::new(Exit::Configuration, format!("{place}: {error}"))
 }
 
 /// Everything that is served, checked. Nothing is connected or listened on yet.
@@ -41,13 +102,10 @@ impl ServePlan {
         let sampling = sampling(writing)?;
         let prices = token_prices(&args.policy, nodes_args)?;
         let policy = policy_spec(&without_idle_prices(&args.policy), nodes_args)?;
-        let keys = args.api_key_file.as_deref().map(ApiKeys::from_file).transpose();
-        let keys = keys.map_err(|error| CliError::new(Exit::Credentials, error))?;
+        let named = args.policies.iter().map(|policy| named(policy, &args));
+        let named = named.collect::<Result<Vec<_>, _>>()?;
+        let (keys, tls) = (keys(&args)?, tls(&args)?);
         let journals = journals(&args)?;
-        let files = args.listen_tls_cert.clone().zip(args.listen_tls_key.clone());
-        let client_ca = args.listen_tls_client_ca.clone();
-        let tls = files.map(|(cert, key)| ServerTls { cert, key, client_ca }.for_http());
-        let tls = tls.transpose()?;
         // A request may name a policy that uses the large one, whatever the flags say.
         let nodes = NodeEndpoints::new(&args.answering, true, builtin)?.connect()?;
         let backend = AnswerBackend {
@@ -55,6 +113,7 @@ impl ServePlan {
             large: nodes.large.clone(),
             settings: settings(nodes_args, &args.policy),
             policy,
+            named,
             preset: args.policy.preset,
             sampling,
             max_tokens: writing.max_tokens.min(args.max_answer_tokens),
@@ -77,7 +136,8 @@ impl ServePlan {
         nodes.check_models().await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         written(announce(&format!("listening on {scheme}://{address}")))?;
-        let probe = nodes.probe();
+        let probes =
+            NodeProbes { small: probes(&nodes, Role::Small), large: probes(&nodes, Role::Large) };
         let server = ApiServer {
             backend,
             limits: RequestLimits {
@@ -94,10 +154,7 @@ impl ServePlan {
             },
             tls,
             drain: args.drain,
-            probe: Box::new(move || {
-                let probe = probe.clone();
-                Box::pin(async move { probe.ask().await })
-            }),
+            probes,
             journals,
             id_prefix: question_id(),
         };
@@ -107,6 +164,17 @@ impl ServePlan {
     }
 }
 
+/// What asks the nodes of a part whether they are there.
+fn probes(nodes: &Nodes, part: Role) -> Vec<NodeProbe> {
+    let probe = |node: AskedNode| -> NodeProbe {
+        Box::new(move || {
+            let node = node.clone();
+            Box::pin(async move { node.answers().await })
+        })
+    };
+    nodes.asked(part).into_iter().map(probe).collect()
+}
+
 /// The policy's arguments, without prices that no target of theirs asks for: here they are for what requests ask.
 fn without_idle_prices(args: &PolicyArgs) -> PolicyArgs {
     let is_needed = args.target.iter().any(|target| matches!(target, Target::Cost(_)));
@@ -114,10 +182,44 @@ fn without_idle_prices(args: &PolicyArgs) -> PolicyArgs {
     PolicyArgs { prices, ..args.clone() }
 }
 
+/// A policy that is a model, checked.
+fn named(policy: &NamedPolicy, args: &ServeArgs) -> Result<(String, PolicySpec), CliError> {
+    let spec = match &policy.form {
+        PolicyForm::Spec(spec) => (**spec).clone(),
+        PolicyForm::Flags { policy: given, has_preset } => {
+            let mut given = (**given).clone();
+            if !has_preset && given.policy_file.is_none() {
+                given.preset = args.policy.preset;
+            }
+            policy_spec(&given, &args.answering.nodes).map_err(|error| {
+                in_file(format!("{}: policy {:?}", policy.place, policy.name), &error)
+            })?
+        }
+    };
+    Ok((policy.name.clone(), spec))
+}
+
+fn keys(args: &ServeArgs) -> Result<Option<ApiKeys>, CliError> {
+    let keys = args.api_key_file.as_deref().map(ApiKeys::from_file).transpose();
+    keys.map_err(|error| CliError::new(Exit::Credentials, error))
+}
+
+fn tls(args: &ServeArgs) -> Result<Option<Arc<rustls::ServerConfig>>, CliError> {
+    let files = args.listen_tls_cert.clone().zip(args.listen_tls_key.clone());
+    let client_ca = args.listen_tls_client_ca.clone();
+    let tls = files.map(|(cert, key)| ServerTls { cert, key, client_ca }.for_http());
+    Ok(tls.transpose()?)
+}
+
 /// The folder of journals, made where it is not there.
 fn journals(args: &ServeArgs) -> Result<Option<JournalFolder>, CliError> {
     let Some(path) = &args.journal_dir else { return Ok(None) };
-    let folder = JournalFolder::new(path, args.journal_keep as usize);
+    let limits = JournalLimits {
+        most: args.journal_keep as usize,
+        max_age: args.journal_max_age,
+        max_bytes: args.journal_max_bytes,
+    };
+    let folder = JournalFolder::new(path, limits);
     folder.map(Some).map_err(|why| {
         let mend = "give --journal-dir a folder that can be written";
         let message =

@@ -2,8 +2,9 @@
 """Checks the page of `specthink serve` in a real browser.
 
 Usage: page_check.py http://127.0.0.1:8080 [--browser /usr/bin/chromium] [--screenshots FOLDER]
+       page_check.py --program target/debug/specthink ...
 
-The server must be one over the built-in pair. Needs the Python package playwright and a Chromium (Debian's
+The server must be one over the built-in pair; with --program one is started. Needs the Python package playwright and a Chromium (Debian's
 `chromium` will do; nothing is downloaded). What a model cannot be made to write, and what a server does not do on
 demand, is played to the page in place of the server's response. Prints what it sees; exits with 1 at the first thing
 that is not as docs/serve.md says.
@@ -12,9 +13,9 @@ that is not as docs/serve.md says.
 import argparse
 import json
 import pathlib
-import sys
 
 from playwright.sync_api import TimeoutError, sync_playwright
+from served import expect, server
 
 MS = 30_000
 TRIES = 12
@@ -46,12 +47,6 @@ CONTRAST = """element => {
     const pair = [light(ink.color), light(ground.backgroundColor)];
     return Math.max(...pair) / Math.min(...pair);
 }"""
-
-
-def expect(condition, what):
-    if not condition:
-        print(f"MISMATCH: {what}")
-        sys.exit(1)
 
 
 def stream(*chunks, is_whole=True):
@@ -290,14 +285,25 @@ def check_contrast(check):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("address")
+    parser.add_argument("address", nargs="?", help="of a running server")
+    parser.add_argument("--program", help="a specthink to serve it with, in place of an address")
     parser.add_argument("--browser", default="/usr/bin/chromium", help="path of a Chromium")
     parser.add_argument("--screenshots", type=pathlib.Path, metavar="FOLDER", help="where screenshots go")
     given = parser.parse_args()
+    if given.program:
+        with server(given.program) as address:
+            check_all(given, address)
+    elif given.address:
+        check_all(given, given.address)
+    else:
+        parser.error("give the address of a running server, or --program")
+
+
+def check_all(given, address):
     with sync_playwright() as playwright:
         # Containers have no user namespaces for the sandbox, and the page is our own.
         browser = playwright.chromium.launch(executable_path=given.browser, args=["--no-sandbox"])
-        check = Check(browser, given.address, given.screenshots)
+        check = Check(browser, address, given.screenshots)
         for part in [check_headers, check_example, check_compare, check_controls, check_modules, check_hostile,
                      check_failures, check_keyboard, check_contrast]:
             try:

@@ -4,11 +4,13 @@
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod ask;
-#[path = "../../crates/node/tests/fake_hub/mod.rs"]
+#[path = "../../crates/hub/tests/fake_hub/mod.rs"]
 mod fake_hub;
 mod lab;
 mod node_errors;
 mod node_process;
+mod observability;
+mod open_files;
 mod rejoin;
 mod serve;
 mod tidy;

@@ -171,6 +171,23 @@ fn plain_text_does_not_leave_the_machine_unasked() {
 }
 
 #[test]
+fn a_node_that_lets_everybody_in_says_so_when_it_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "s3cret").unwrap();
+    for (more, is_said) in [(&[][..], true), (&["--token-file", token.to_str().unwrap()], false)] {
+        let args = ["--model", &tiny(), "--listen", "0.0.0.0:0", "--insecure", "--threads", "1"];
+        let mut node = Process::spawn(SMALL, &[&args, more].concat(), &[]);
+        node.wait_for("listening on ");
+        node.signal(Signal::Terminate);
+        let ended = node.wait();
+        let said =
+            ended.stderr.lines().any(|line| line.starts_with("everybody who reaches 0.0.0.0:"));
+        assert_eq!(said, is_said, "{ended:?}");
+    }
+}
+
+#[test]
 fn credentials_that_cannot_be_used_are_found_before_loading() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty");
@@ -206,7 +223,7 @@ fn a_token_that_is_not_unicode_is_no_absent_one() {
 }
 
 #[test]
-fn a_model_without_a_chat_template_is_noted() {
+fn what_is_odd_about_a_model_is_noted() {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(fixture("tiny-llama")).unwrap().flatten() {
         fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
@@ -216,11 +233,22 @@ fn a_model_without_a_chat_template_is_noted() {
         serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     config.as_object_mut().unwrap().remove("chat_template").unwrap();
     fs::write(&path, config.to_string()).unwrap();
+    // The end of a turn, which the file calls text.
+    let path = folder.path().join("tokenizer.json");
+    let mut tokenizer: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let added = tokenizer["added_tokens"].as_array_mut().unwrap();
+    added.iter_mut().find(|token| token["content"] == "<|end|>").unwrap()["special"] = false.into();
+    fs::write(&path, tokenizer.to_string()).unwrap();
     let node = Process::node(SMALL, folder.path().as_os_str(), &["-v"]);
     node.signal(Signal::Terminate);
     let ended = node.wait();
-    let note = "no chat template: only raw prompts (specthink ask --raw) will work";
-    assert!(ended.stderr.contains(note), "{ended:?}");
+    for note in [
+        "no chat template: only raw prompts (specthink ask --raw) will work",
+        "tokenizer.json has <|end|> for text: it ends turns here",
+    ] {
+        assert!(ended.stderr.contains(note), "{ended:?}");
+    }
 }
 
 #[test]

@@ -206,6 +206,36 @@ async fn a_model_by_name_is_downloaded_once_and_then_found_offline() {
 }
 
 #[tokio::test]
+async fn a_model_that_was_damaged_in_the_cache_is_downloaded_again_at_the_next_start() {
+    let names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    let files = names.map(|name| (name, fs::read(fixture("tiny-qwen2").join(name)).unwrap()));
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, text)| (*name, &text[..])).collect();
+    let hub = FakeHub::start(&files, &["model.safetensors"]).await;
+    let home = tempfile::tempdir().unwrap();
+    let (endpoint, home) = (format!("http://{}", hub.address), home.path().to_owned());
+    let start = || {
+        let (endpoint, home) = (endpoint.clone(), home.clone());
+        tokio::task::spawn_blocking(move || {
+            let env = [("HF_ENDPOINT", endpoint.as_str()), ("HF_HOME", home.to_str().unwrap())];
+            let args = ["--model", REPO, "--listen", "127.0.0.1:0", "--threads", "1"];
+            let mut node = Process::spawn(SMALL, &args, &env);
+            node.wait_for("listening on ");
+            node.signal(Signal::Terminate);
+            node.wait()
+        })
+    };
+    assert_eq!(start().await.unwrap().code, Some(0));
+    let snapshot = home.join("hub/models--tiny--model/snapshots").join("c".repeat(40));
+    let weights = fs::canonicalize(snapshot.join("model.safetensors")).unwrap();
+    fs::File::options().write(true).open(&weights).unwrap().set_len(1000).unwrap();
+    hub.seen();
+    let ended = start().await.unwrap();
+    let notes = ended.stderr;
+    assert!(notes.contains("damaged, and downloaded again: model.safetensors\n"), "{notes}");
+    assert_eq!(fs::read(&weights).unwrap(), files[1].1);
+}
+
+#[tokio::test]
 async fn a_node_with_tls_and_a_token_serves_those_who_have_both() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

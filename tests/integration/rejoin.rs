@@ -5,7 +5,9 @@ use std::{ffi::OsStr, sync::Arc, time::Duration};
 use answer::{Node, Observer, Progress, Question, Run, Settings, Stamped, Writer, answer};
 use tests::{Process, fixture};
 use thinking::{
+    beginning::AnswerBeginning,
     policy::PolicySpec,
+    stops::StopTexts,
     testing::{Options, Script, ScriptedThinker},
     thinker::{Prompt, Sampling},
 };
@@ -56,6 +58,8 @@ async fn a_large_node_that_is_started_again_takes_over_again() {
             sampling: Sampling::default(),
             seed: 0,
             max_tokens,
+            beginning: AnswerBeginning::default(),
+            stop: StopTexts::default(),
             deadline: None,
         },
         small: vec![Node::new("small", Arc::new(doubtful()))],

@@ -93,6 +93,77 @@ fn an_answer_over_http_is_that_of_ask() {
     assert_eq!((status, &answer["specthink"]["answers"][0]["share"]), (200, &json!(0.0)));
 }
 
+/// What `ask` answers to the question, with more arguments.
+fn asked(more: &[&str]) -> Value {
+    let args = [&["ask", "--json", "--seed", "1"], more, &[QUESTION]].concat();
+    let ended = Process::spawn(SPECTHINK, &args, &[]).wait();
+    serde_json::from_str(&ended.stdout.join("\n")).unwrap_or_else(|why| panic!("{why}: {ended:?}"))
+}
+
+#[test]
+fn a_stop_text_that_one_model_begins_and_the_other_ends_ends_the_answer() {
+    let whole = asked(&[]);
+    let span = |number: usize| whole["spans"][number]["text"].as_str().unwrap().to_owned();
+    let (before, behind) = (span(0), span(1));
+    let stop = [&before[before.len() - 3..], &behind[..4]].concat();
+    let text = whole["answer"].as_str().unwrap();
+    let expected = &text[..text.find(&stop).unwrap()];
+    let stopped = asked(&["--stop", "no such text", "--stop", &stop]);
+    assert_eq!(
+        (&stopped["answer"], &stopped["summary"]["end"]),
+        (&json!(expected), &json!("stop"))
+    );
+    assert_eq!(stopped["summary"]["stopped_by"], stop);
+    let (_, answer) = Server::start(&[]).chat(json!({ "stop": stop }));
+    assert_eq!(answer["choices"][0]["message"]["content"], expected);
+}
+
+#[test]
+fn an_answer_goes_on_from_any_paragraph_of_itself() {
+    let server = Server::start(&["--temperature", "0"]);
+    for model in ["small", "large"] {
+        let content = |more: Value| {
+            let mut body = more;
+            body["model"] = json!(model);
+            server.chat(body).1["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+        };
+        let whole = content(json!({}));
+        let breaks = whole.match_indices("\n\n").map(|(at, space)| at + space.len());
+        for bytes in breaks {
+            let messages = json!([
+                { "role": "user", "content": QUESTION },
+                { "role": "assistant", "content": whole[..bytes] },
+            ]);
+            assert_eq!(content(json!({ "messages": messages })), whole[bytes..], "{model}");
+        }
+    }
+}
+
+#[test]
+fn tokens_are_those_of_the_small_models_prompts() {
+    let server = Server::start(&[]);
+    let post = |path: &str, body: Value| server.ask(&format!("POST {path}"), "", &body.to_string());
+    let (status, tokens) = post("/tokenize", json!({ "prompt": QUESTION }));
+    assert_eq!(status, 200, "{tokens}");
+    let (_, text) = post("/detokenize", json!({ "tokens": tokens["tokens"] }));
+    assert_eq!(text["prompt"], QUESTION);
+    let messages = json!([{ "role": "user", "content": QUESTION }]);
+    let (_, of_chat) = post("/tokenize", json!({ "messages": messages }));
+    let (_, answer) = server.chat(json!({ "model": "small", "max_tokens": 1 }));
+    assert_eq!(answer["usage"]["prompt_tokens"], of_chat["count"]);
+    let complete = |prompt: &Value| {
+        let body = json!({ "model": "small", "prompt": prompt, "max_tokens": 8, "seed": 1 });
+        let (status, answer) = post("/v1/completions", body);
+        assert_eq!(status, 200, "{answer}");
+        (answer["choices"][0]["text"].clone(), answer["usage"]["prompt_tokens"].clone())
+    };
+    assert_eq!(complete(&tokens["tokens"]), complete(&json!(QUESTION)));
+    let (_, info) = server.ask("GET /tokenizer_info", "", "");
+    assert!(info["eos_token"].is_string() && info["chat_template"].is_string(), "{info}");
+    let (status, refused) = post("/v1/completions", json!({ "prompt": [9_999_999] }));
+    assert_eq!((status, &refused["error"]["param"]), (400, &json!("prompt")));
+}
+
 #[test]
 fn it_says_what_it_is_and_what_is_wrong_and_ends_in_order() {
     let server = Server::start(&["--max-body-bytes", "1024"]);
@@ -154,4 +225,23 @@ fn off_loopback_it_wants_keys_and_tls() {
     let (status, _) = server.ask("GET /v1/models", "authorization: Bearer s3cret\r\n", "");
     assert_eq!(status, 200);
     assert_eq!(server.ask("GET /health", "", "").0, 200);
+}
+
+#[test]
+fn a_configuration_file_says_what_flags_say_and_names_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("serve.toml");
+    let text = "listen = \"no address\"\nmax-answer-tokens = 40\njournal-dir = \"journals\"\n\
+                [policies]\n\"team/thrifty\" = \"strict:target=share<=0%\"\n";
+    std::fs::write(&file, text).unwrap();
+    let server = Server::start(&["--config", file.to_str().unwrap()]);
+    let (status, error) = server.chat(json!({ "max_tokens": 41 }));
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("max_tokens")));
+    let (_, model) = server.ask("GET /v1/models/team/thrifty", "", "");
+    assert_eq!(model["specthink"]["policy"], "strict");
+    let (status, answer) = server.chat(json!({ "model": "team/thrifty" }));
+    let report = &answer["specthink"]["answers"][0];
+    assert_eq!((status, &report["share"]), (200, &json!(0.0)), "{answer}");
+    let journals = std::fs::read_dir(folder.path().join("journals")).unwrap();
+    assert_eq!(journals.count(), 1, "beside the file");
 }

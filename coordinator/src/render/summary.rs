@@ -142,6 +142,7 @@ fn end_line(summary: &Summary) -> &'static str {
         Some(End::Deadline) => "cut off by the deadline",
         Some(End::Cancelled) => "cancelled",
         Some(End::Loop) => "cut off: it goes round in a loop",
+        Some(End::Stop) => "ended before a --stop text",
         None => "failed",
     }
 }

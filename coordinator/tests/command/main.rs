@@ -4,7 +4,9 @@
 
 mod endpoints;
 mod eval;
+mod hostile;
 mod nodes;
 mod output;
 mod refusals;
+mod serve_config;
 mod upstream;

@@ -8,7 +8,7 @@ use thinking::{
 };
 use tokio::runtime::Runtime;
 
-use crate::nodes::{served, specthink, stderr, stdout};
+use crate::nodes::{command, served, specthink, stderr, stdout, to_its_end};
 
 /// Runs the command and expects this exit code and one line of error with these words.
 pub(crate) fn refused(arguments: &[&str], input: Option<&[u8]>, exit: i32, words: &[&str]) {
@@ -61,6 +61,42 @@ fn questions_that_are_none() {
     let long = [b'x'; 2000];
     let limit = ["ask", "--max-message-bytes", "1024", "-"];
     refused(&limit, Some(&long), 12, &["1024 bytes", "--max-message-bytes"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_node_that_cannot_be_reached_is_told_with_the_proxy_that_is_not_used() {
+    let error = |variables: &[(&str, &str)], address: &str| {
+        let mut command = command();
+        for name in
+            ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+        {
+            command.env_remove(name);
+        }
+        command.args(["ask", "--policy", "small-only", "--insecure", "--small", address, "x"]);
+        command.envs(variables.iter().copied());
+        let output = to_its_end(command, None);
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+        stderr(&output).to_owned()
+    };
+    // Nobody listens there; the address is this machine's, and not its loopback's.
+    let proxy = [("HTTPS_PROXY", "http://127.0.0.1:1")];
+    let told = "HTTPS_PROXY is set, but nodes are reached without a proxy";
+    assert!(error(&proxy, "http://0.0.0.0:1").contains(told));
+    assert!(!error(&[("HTTPS_PROXY", "")], "http://0.0.0.0:1").contains("PROXY"));
+    assert!(!error(&proxy, "http://127.0.0.1:1").contains("PROXY"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_token_in_the_variable_that_is_no_text_is_refused() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let mut command = command();
+    command.args(["ask", "--small", "http://127.0.0.1:1", "--large", "http://127.0.0.1:1", "x"]);
+    command.env("SPECTHINK_TOKEN", OsStr::from_bytes(b"s3cr\xffet"));
+    let output = to_its_end(command, None);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    assert!(stderr(&output).starts_with("error: the variable SPECTHINK_TOKEN: "), "{output:?}");
 }
 
 #[cfg(unix)]

@@ -3,11 +3,11 @@
 use tokio::runtime::Runtime;
 use upstream::{
     ServerKind,
-    testing::{FakeFault, FakeOptions, FakeServer},
+    testing::{FakeFault, FakeOptions, FakePrefill, FakeServer, write_tokenizer},
 };
 
 use crate::{
-    nodes::{served, small, specthink, stderr, stdout},
+    nodes::{command, served, small, specthink, stderr, stdout, to_its_end},
     refusals::refused,
 };
 
@@ -84,6 +84,73 @@ fn its_key_is_in_a_file_and_its_table_says_how_it_is_asked() {
         let output = specthink(&arguments, None);
         assert!(stdout(&output).contains("Hmm, yes"), "{}", stderr(&output));
         assert!(!stderr(&output).contains("s3cret"));
+    }
+}
+
+#[test]
+fn a_tokenizer_is_named_in_its_table_as_on_a_nodes_command_line() {
+    let runtime = Runtime::new().unwrap();
+    // It renders no messages.
+    let large = server(&runtime, FakeOptions { kind: ServerKind::Sglang, ..options() });
+    let small = served(&runtime, small());
+    let folder = tempfile::tempdir().unwrap();
+    let repository = folder.path().join("hub/models--owner--fake");
+    let commit = "a".repeat(40);
+    write_tokenizer(&repository.join("snapshots").join(&commit)).unwrap();
+    std::fs::create_dir(repository.join("refs")).unwrap();
+    std::fs::write(repository.join("refs/main"), &commit).unwrap();
+    let ask = |tokenizer: &str| {
+        let nodes = folder.path().join("nodes.toml");
+        let table =
+            format!("[big]\naddress = \"{}\"\ntokenizer = \"{tokenizer}\"\n", large.address());
+        std::fs::write(&nodes, table).unwrap();
+        let mut command = command();
+        command.env("HF_HUB_CACHE", folder.path().join("hub")).env("HF_HUB_OFFLINE", "1");
+        command.args(["ask", "--small", &small.url, "--large", "@big", "2 + 2?", "--endpoints"]);
+        command.arg(&nodes);
+        to_its_end(command, None)
+    };
+    let snapshot = format!("hub/models--owner--fake/snapshots/{commit}");
+    for tokenizer in ["owner/fake", &snapshot, &format!("{snapshot}/tokenizer.json")] {
+        let output = ask(tokenizer);
+        assert!(stdout(&output).contains("Hmm, yes 🙂"), "{tokenizer}: {}", stderr(&output));
+    }
+    for (tokenizer, words) in [
+        ("owner/other", "owner/other is not wholly in the cache"),
+        ("other/tokenizer.json", "'other/tokenizer.json' is no file or folder that is there"),
+    ] {
+        let output = ask(tokenizer);
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        let begin = format!("error: the tokenizer of {}: ", large.address());
+        assert!(error.starts_with(&begin) && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_server_of_chats_is_named_in_its_table_and_refused_where_it_answers_anew() {
+    let runtime = Runtime::new().unwrap();
+    let small = served(&runtime, small());
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = folder.path().join("nodes.toml");
+    for (prefill, is_exact) in [(FakePrefill::Exact, true), (FakePrefill::NewTurn, false)] {
+        let large =
+            server(&runtime, FakeOptions { kind: ServerKind::ChatPrefix, prefill, ..options() });
+        let table = format!(
+            "[big]\naddress = \"{}\"\nkind = \"chat-prefix\"\nlenient = true\n",
+            large.address()
+        );
+        std::fs::write(&nodes, table).unwrap();
+        let place = ["--large", "@big", "--endpoints", nodes.to_str().unwrap()];
+        let output =
+            specthink(&[&["ask", "--small", &small.url, "2 + 2?"], &place[..]].concat(), None);
+        let error = stderr(&output);
+        assert!(output.status.success(), "{error}");
+        if is_exact {
+            assert!(stdout(&output).contains("⟦large: reflection⟧Hmm, yes 🙂"), "{error}");
+        } else {
+            assert!(error.contains("begins a new turn") && error.contains("degraded"), "{error}");
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::{
     sync::mpsc::error::TrySendError,
     time::{Instant, sleep_until},
 };
+use tracing::Instrument as _;
 
 use crate::{
     LOG_TARGET,
@@ -31,6 +32,16 @@ use crate::{
 /// Never fails: what went wrong is in the outcome, with the text so far. When it returns, or is
 /// dropped, both sessions are given up and the nodes stop computing.
 pub async fn answer(
+    run: Run,
+    observer: &mut dyn Observer,
+    cancel: impl Future<Output = ()> + Send,
+) -> Outcome {
+    // Of the level of errors, so that whatever is logged about the question says which one it is.
+    let span = tracing::error_span!(target: LOG_TARGET, "question", question_id = run.question.id);
+    drive(run, observer, cancel).instrument(span).await
+}
+
+async fn drive(
     run: Run,
     observer: &mut dyn Observer,
     cancel: impl Future<Output = ()> + Send,

@@ -18,6 +18,18 @@ pub enum FileLock {
     Absent,
 }
 
+impl FileLock {
+    /// Whether no other process can write the file meanwhile. A file system without locks is no reason not to write it;
+    /// `None`: another process has it.
+    pub fn is_exclusive(self) -> Option<bool> {
+        match self {
+            FileLock::Held => Some(true),
+            FileLock::Absent => Some(false),
+            FileLock::Taken => None,
+        }
+    }
+}
+
 /// Options for a file that, when it is made, nobody but its owner may read or write.
 pub fn private() -> OpenOptions {
     #[allow(unused_mut, reason = "only unix knows a file's mode when it is made")]
@@ -27,9 +39,13 @@ pub fn private() -> OpenOptions {
     options
 }
 
-/// Locks a file against other processes. A file system without locks is no reason to refuse it.
+/// Locks a file against other processes.
 pub fn lock(file: &File) -> FileLock {
-    match file.try_lock() {
+    came_of(file.try_lock())
+}
+
+fn came_of(attempt: Result<(), TryLockError>) -> FileLock {
+    match attempt {
         Ok(()) => FileLock::Held,
         Err(TryLockError::WouldBlock) => FileLock::Taken,
         Err(TryLockError::Error(_)) => FileLock::Absent,
@@ -50,5 +66,28 @@ pub(crate) fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
             Err(why) if why.kind() == io::ErrorKind::AlreadyExists => number += 1,
             made => return made.map(|file| (temporary, file)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_locks_is_told_from_a_file_that_is_taken() {
+        // ENOSYS and ENOLCK, as Lustre, NFS and CIFS say it.
+        let absent = || Err(TryLockError::Error(io::ErrorKind::Unsupported.into()));
+        for (attempt, lock, is_exclusive) in [
+            (Ok(()), FileLock::Held, Some(true)),
+            (absent(), FileLock::Absent, Some(false)),
+            (Err(TryLockError::WouldBlock), FileLock::Taken, None),
+        ] {
+            assert_eq!(came_of(attempt), lock);
+            assert_eq!(lock.is_exclusive(), is_exclusive, "{lock:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let open = || File::create(folder.path().join("file")).unwrap();
+        let (one, other) = (open(), open());
+        assert_eq!((lock(&one), lock(&other)), (FileLock::Held, FileLock::Taken));
     }
 }

@@ -13,7 +13,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use thinking::{
+    beginning::AnswerBeginning,
     policy::PolicySpec,
+    stops::StopTexts,
     thinker::{Message, Prompt, Sampling},
 };
 
@@ -66,12 +68,18 @@ pub struct QuestionNote {
     /// The raw prompt; absent with a conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_prompt: Option<String>,
+    /// What was given of the answer; absent where nothing was.
+    #[serde(default, skip_serializing_if = "AnswerBeginning::is_empty")]
+    pub beginning: AnswerBeginning,
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// Every ask's seed follows from it.
     pub seed: u64,
     /// Greatest number of tokens.
     pub max_tokens: u32,
+    /// Texts that end the answer; absent where there are none.
+    #[serde(default, skip_serializing_if = "StopTexts::is_empty")]
+    pub stop: StopTexts,
     /// Time for the whole answer, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
@@ -87,9 +95,11 @@ impl From<&Question> for QuestionNote {
             id: question.id.clone(),
             messages,
             raw_prompt,
+            beginning: question.beginning.clone(),
             sampling: question.sampling,
             seed: question.seed,
             max_tokens: question.max_tokens,
+            stop: question.stop.clone(),
             deadline_ms: question.deadline.map(millis),
         }
     }
@@ -104,9 +114,11 @@ impl From<&QuestionNote> for Question {
         Question {
             id: note.id.clone(),
             prompt,
+            beginning: note.beginning.clone(),
             sampling: note.sampling,
             seed: note.seed,
             max_tokens: note.max_tokens,
+            stop: note.stop.clone(),
             deadline: note.deadline_ms.map(Duration::from_millis),
         }
     }

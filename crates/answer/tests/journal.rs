@@ -10,7 +10,9 @@ use answer::{
     progress::{DeltaLog, LoggedDelta, NodeFinished, Rejoined, Text},
 };
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{PolicySpec, Role, Why},
+    stops::StopTexts,
     thinker::{Code, Failure, Prompt, Sampling, Timing},
 };
 
@@ -21,6 +23,8 @@ fn header() -> Header {
         sampling: Sampling::default(),
         seed: u64::MAX,
         max_tokens: 10,
+        beginning: AnswerBeginning::default(),
+        stop: StopTexts::default(),
         deadline: None,
     };
     Header::new(

@@ -15,6 +15,7 @@ use thinking::policy::{LoopRule, PolicyKind, Preset, Target};
 
 pub use self::named::NamedNode;
 use self::named::NamedNodes;
+use crate::endpoints::{Endpoints, EndpointsError};
 
 /// How questions are answered, but for who writes when.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,6 +41,9 @@ pub struct NodesArgs {
     /// how it is secured and what it serves. See docs/ask.md.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     pub endpoints: Option<PathBuf>,
+    /// The same from tables of another file, where --endpoints names none.
+    #[arg(skip)]
+    pub(crate) own_endpoints: Option<Endpoints>,
     /// Treat a large node as lost after this much silence; the next one, or else the small one, goes on without it. A
     /// sign of life, which a node gives every few seconds, breaks the silence.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration, help_heading = "Nodes")]
@@ -55,6 +59,24 @@ pub struct NodesArgs {
     /// reading ahead is worth).
     #[arg(long, help_heading = "Nodes")]
     pub no_keep_warm: bool,
+}
+
+impl NodesArgs {
+    /// What the names of nodes stand for, where that is said.
+    ///
+    /// # Errors
+    /// When the file of endpoints does not work.
+    pub(crate) fn endpoints(&self) -> Result<Option<Endpoints>, EndpointsError> {
+        match &self.endpoints {
+            Some(path) => Endpoints::read(path).map(Some),
+            None => Ok(self.own_endpoints.clone()),
+        }
+    }
+
+    /// Takes endpoints that no flag names: they count where --endpoints names none.
+    pub fn take_endpoints(&mut self, endpoints: Endpoints) {
+        self.own_endpoints = Some(endpoints);
+    }
 }
 
 /// Who writes when.

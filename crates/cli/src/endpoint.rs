@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use hub::TokenizerPlace;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use thinking::policy::ModelPrices;
 use transport::{Address, AddressError, ClientTls, RemoteConfig, Token};
@@ -64,8 +65,8 @@ impl FromStr for EndpointKind {
 pub enum NodePlace {
     /// A node of this project.
     Node(RemoteConfig),
-    /// A server that others wrote.
-    Server(UpstreamConfig),
+    /// A server that others wrote, and where its model's tokenizer is, which may have to be brought here first.
+    Server(UpstreamConfig, Option<TokenizerPlace>),
 }
 
 /// Where a node or a server is, and how it is reached.
@@ -82,8 +83,8 @@ pub(crate) struct Endpoint {
     pub(crate) name: Option<String>,
     /// The model that a node must serve, or that a server is asked for. Absent: any, or its only one.
     pub(crate) model: Option<String>,
-    /// The tokenizer of a server's model: `tokenizer.json` or the folder that holds it.
-    pub(crate) tokenizer: Option<PathBuf>,
+    /// The tokenizer of a server's model: `tokenizer.json`, the folder that holds it, or the name of a repository.
+    pub(crate) tokenizer: Option<String>,
     /// The longest session in tokens, where a server does not say.
     pub(crate) context_tokens: Option<u32>,
     /// Leave out how to draw tokens where a server does not know it. Absent: refuse it.
@@ -102,6 +103,9 @@ pub(crate) struct Endpoint {
     pub(crate) client_key: Option<PathBuf>,
     /// Allow plain text, the token too, to another machine. Absent: no.
     pub(crate) insecure: Option<bool>,
+    /// The folder of the file that it stands in.
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
 }
 
 impl NodePlace {
@@ -112,7 +116,7 @@ impl NodePlace {
     pub fn node(&self) -> Result<&RemoteConfig, &UpstreamAddress> {
         match self {
             NodePlace::Node(config) => Ok(config),
-            NodePlace::Server(config) => Err(&config.address),
+            NodePlace::Server(config, _) => Err(&config.address),
         }
     }
 }
@@ -153,6 +157,7 @@ impl Endpoint {
             client_cert: None,
             client_key: None,
             insecure: None,
+            folder: PathBuf::new(),
         }
     }
 
@@ -185,7 +190,7 @@ impl Endpoint {
             EndpointAddress::Server(address) => {
                 let mut config = UpstreamConfig::new(address.clone());
                 config.key = token.map(|token| ApiKey::new(token.reveal()));
-                NodePlace::Server(self.server(config, patience)?)
+                NodePlace::Server(self.server(config, patience)?, self.tokenizer_place(address)?)
             }
         })
     }
@@ -219,7 +224,6 @@ impl Endpoint {
             Some(EndpointKind::Server(kind)) => Some(kind),
             Some(EndpointKind::Node) | None => None,
         };
-        config.tokenizer = self.tokenizer.clone();
         config.context_tokens = self.context_tokens;
         config.lenient = self.lenient.unwrap_or(false);
         let costs_money = self.price.is_some_and(|price| price.input_per_million > 0.0);
@@ -227,6 +231,17 @@ impl Endpoint {
         config.ca = self.ca.clone();
         config.insecure = self.insecure.unwrap_or(false);
         Ok(config)
+    }
+
+    /// Where the tokenizer of the model of a server at this address is.
+    fn tokenizer_place(
+        &self,
+        server: &UpstreamAddress,
+    ) -> Result<Option<TokenizerPlace>, CliError> {
+        let place = self.tokenizer.as_ref().map(|text| TokenizerPlace::new(text, &self.folder));
+        place.transpose().map_err(|error| {
+            CliError::new(Exit::Usage, format!("the tokenizer of {server}: {error}"))
+        })
     }
 
     /// What is said of a node must not be about a server, nor the other way round.
@@ -256,16 +271,12 @@ impl Endpoint {
 
     /// Paths in a file are relative to the folder that it is in.
     pub(crate) fn relative_to(&mut self, folder: &Path) {
-        let files = [
-            &mut self.token_file,
-            &mut self.ca,
-            &mut self.client_cert,
-            &mut self.client_key,
-            &mut self.tokenizer,
-        ];
+        let files =
+            [&mut self.token_file, &mut self.ca, &mut self.client_cert, &mut self.client_key];
         for path in files.into_iter().flatten() {
             *path = folder.join(&path);
         }
+        self.folder = folder.to_owned();
     }
 }
 

@@ -3,42 +3,13 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Deserialize as _;
-use thinking::{names::nearest, policy::TokenPrices};
+use thinking::names::nearest;
 
-use crate::{
-    args::{NamedNode, NodesArgs},
-    endpoint::Endpoint,
-    exit::CliError,
-};
-
-/// What tokens cost by the named nodes' endpoints: of the small nodes the first counts, and of the large ones.
-///
-/// # Errors
-/// When the file of endpoints does not work, or only one of the two has a price.
-pub(crate) fn prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
-    let Some(path) = &nodes.endpoints else { return Ok(None) };
-    let endpoints = Endpoints::read(path)?;
-    let price = |node: Option<&NamedNode>| -> Result<_, EndpointsError> {
-        let name = node.and_then(|node| node.place.strip_prefix('@'));
-        Ok(name.map(|name| endpoints.get(name)).transpose()?.and_then(|endpoint| endpoint.price))
-    };
-    match (price(nodes.named.small.first())?, price(nodes.named.large.first())?) {
-        (Some(small), Some(large)) => Ok(Some(TokenPrices { small, large })),
-        (None, None) => Ok(None),
-        (small, _) => {
-            let (has, lacks) =
-                if small.is_some() { ("small", "large") } else { ("large", "small") };
-            let why = format!(
-                "the {has} node has a price and the {lacks} one has none: write one for both, or for neither"
-            );
-            Err(EndpointsError { file: endpoints.file, why }.into())
-        }
-    }
-}
+use crate::endpoint::Endpoint;
 
 /// Endpoints by their names: a TOML file with a table `[NAME]` for each.
-#[derive(Debug)]
-pub(crate) struct Endpoints {
+#[derive(Debug, Clone)]
+pub struct Endpoints {
     file: String,
     known: BTreeMap<String, Endpoint>,
 }
@@ -52,17 +23,41 @@ pub(crate) struct EndpointsError {
 }
 
 impl Endpoints {
+    /// Those in tables of a file.
+    ///
+    /// # Errors
+    /// What is wrong with them: each with its endpoint's name.
+    pub fn of(file: &Path, tables: toml::Table) -> Result<Self, Vec<(String, String)>> {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let (mut known, mut faults) = (BTreeMap::new(), Vec::new());
+        for (name, value) in tables {
+            match endpoint(value) {
+                Ok(mut endpoint) => {
+                    endpoint.relative_to(folder);
+                    known.insert(name, endpoint);
+                }
+                Err(why) => faults.push((name, why)),
+            }
+        }
+        let file = file.display().to_string();
+        if faults.is_empty() { Ok(Endpoints { file, known }) } else { Err(faults) }
+    }
+
     /// Reads a file of endpoints.
     ///
     /// # Errors
     /// When it cannot be read, is no TOML, or an endpoint lacks something or holds something else.
     pub(crate) fn read(path: &Path) -> Result<Endpoints, EndpointsError> {
-        let file = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|why| EndpointsError {
-            file: file.clone(),
+            file: path.display().to_string(),
             why: format!("{why}; give --endpoints a TOML file that can be read"),
         })?;
-        Endpoints::parse(file, &text, path.parent().unwrap_or(Path::new("")))
+        Endpoints::parse(path, &text)
+    }
+
+    /// They cannot be used together.
+    pub(crate) fn fault(&self, why: String) -> EndpointsError {
+        EndpointsError { file: self.file.clone(), why }
     }
 
     /// The endpoint with this name.
@@ -78,25 +73,21 @@ impl Endpoints {
                     format!("no {name:?} is in it: write @{near}; it holds {}", names.join(", "))
                 }
             };
-            EndpointsError { file: self.file.clone(), why }
+            self.fault(why)
         })
     }
 
-    fn parse(file: String, text: &str, folder: &Path) -> Result<Endpoints, EndpointsError> {
-        let bad = |why: String| EndpointsError { file: file.clone(), why };
+    fn parse(file: &Path, text: &str) -> Result<Endpoints, EndpointsError> {
+        let bad = |why: String| EndpointsError { file: file.display().to_string(), why };
         let text = text.trim_start_matches('\u{feff}');
         let tables: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let (line, why) = (line_of(text, &error), error.message());
             bad(format!("line {line}: {why}; write tables as docs/ask.md shows them"))
         })?;
-        let mut known = BTreeMap::new();
-        for (name, value) in tables {
-            let mut endpoint =
-                endpoint(value).map_err(|why| bad(format!("endpoint {name:?}: {why}")))?;
-            endpoint.relative_to(folder);
-            known.insert(name, endpoint);
-        }
-        Ok(Endpoints { file, known })
+        Endpoints::of(file, tables).map_err(|faults| {
+            let first = faults.into_iter().next();
+            bad(first.map(|(name, why)| format!("endpoint {name:?}: {why}")).unwrap_or_default())
+        })
     }
 }
 
@@ -140,6 +131,7 @@ fn line_of(text: &str, error: &toml::de::Error) -> usize {
 mod tests {
     use std::{path::PathBuf, time::Duration};
 
+    use hub::TokenizerPlace;
     use thinking::policy::ModelPrices;
     use upstream::ServerKind;
 
@@ -147,7 +139,7 @@ mod tests {
     use crate::endpoint::{EndpointKind, NodePlace};
 
     fn parse(text: &str) -> Result<Endpoints, EndpointsError> {
-        Endpoints::parse("nodes.toml".to_owned(), text, Path::new("/etc/specthink"))
+        Endpoints::parse(Path::new("/etc/specthink/nodes.toml"), text)
     }
 
     const SERVER: &str = "\"openai+http://h:1/v1\"";
@@ -171,7 +163,12 @@ mod tests {
             insecure = false
         "#;
         let endpoints = parse(text).unwrap();
-        let laptop = Endpoint::at("http://127.0.0.1:7101".parse().unwrap());
+        let folder = PathBuf::from("/etc/specthink");
+        let at = |address: &str| Endpoint {
+            folder: folder.clone(),
+            ..Endpoint::at(address.parse().unwrap())
+        };
+        let laptop = at("http://127.0.0.1:7101");
         assert_eq!(endpoints.get("laptop").unwrap(), &laptop);
         assert!(!laptop.is_secured());
         let path = |path: &str| Some(PathBuf::from(path));
@@ -189,7 +186,7 @@ mod tests {
             client_cert: path("/etc/specthink/me.pem"),
             client_key: path("/etc/specthink/me.key"),
             insecure: Some(false),
-            ..Endpoint::at("https://gpu.example.org:7102".parse().unwrap())
+            ..at("https://gpu.example.org:7102")
         };
         assert_eq!(endpoints.get("gpu").unwrap(), &gpu);
         assert!(gpu.is_secured());
@@ -250,7 +247,7 @@ mod tests {
             ("gpu = \"h:1\"".to_owned(), &["\"gpu\"", "no table", "[NAME]"]),
         ] {
             let line = parse(&text).unwrap_err().to_string();
-            assert!(line.starts_with("the endpoints nodes.toml: "), "{line}");
+            assert!(line.starts_with("the endpoints /etc/specthink/nodes.toml: "), "{line}");
             assert_eq!(line.lines().count(), 1, "{line}");
             for word in words {
                 assert!(line.contains(word), "{word:?} is not in {line:?}");
@@ -265,20 +262,44 @@ mod tests {
             address = "openai+https://api.example.org/v1"
             kind = "completions"
             model = "big-32b"
-            tokenizer = "big/tokenizer.json"
+            tokenizer = "owner/big"
             context-tokens = 4096
             lenient = true
         "#;
         let endpoints = parse(text).unwrap();
         let place = endpoints.get("big").unwrap().place(1, Duration::from_secs(60), None);
-        let Ok(NodePlace::Server(server)) = place else { panic!("{place:?}") };
+        let Ok(NodePlace::Server(server, tokenizer)) = place else { panic!("{place:?}") };
         assert_eq!(server.address.to_string(), "openai+https://api.example.org/v1");
         assert_eq!(server.kind, Some(ServerKind::Completions));
         assert_eq!(server.model.as_deref(), Some("big-32b"));
-        let tokenizer = server.tokenizer.unwrap();
-        assert_eq!(tokenizer, PathBuf::from("/etc/specthink/big/tokenizer.json"));
+        let name = TokenizerPlace::Name("owner/big".parse().unwrap());
+        assert_eq!(tokenizer, Some(name));
         assert_eq!((server.context_tokens, server.lenient), (Some(4096), true));
         assert_eq!(server.silence, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_tokenizer_is_a_path_from_the_files_folder_or_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("big/tokenizer.json");
+        std::fs::create_dir(folder.path().join("big")).unwrap();
+        std::fs::write(&path, "{}").unwrap();
+        let tokenizer = |text: &str| {
+            let text = format!("[n]\naddress = {SERVER}\ntokenizer = \"{text}\"\n");
+            let file = folder.path().join("nodes.toml");
+            let endpoints = Endpoints::parse(&file, &text).unwrap();
+            match endpoints.get("n").unwrap().place(1, Duration::from_secs(60), None) {
+                Ok(NodePlace::Server(_, tokenizer)) => Ok(tokenizer.unwrap()),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        assert_eq!(tokenizer("big/tokenizer.json"), Ok(TokenizerPlace::Path(path)));
+        let name = TokenizerPlace::Name("owner/big@v2".parse().unwrap());
+        assert_eq!(tokenizer("owner/big@v2"), Ok(name));
+        let line = tokenizer("other/tokenizer.json").unwrap_err();
+        let words = "the tokenizer of openai+http://h:1/v1: 'other/tokenizer.json' is no file";
+        assert!(line.starts_with(words), "{line}");
     }
 
     #[test]
@@ -293,7 +314,7 @@ mod tests {
         ] {
             let endpoints = parse(&format!("[n]\naddress = {SERVER}\n{keys}\n")).unwrap();
             let place = endpoints.get("n").unwrap().place(1, Duration::from_secs(60), None);
-            let Ok(NodePlace::Server(server)) = place else { panic!("{place:?}") };
+            let Ok(NodePlace::Server(server, _)) = place else { panic!("{place:?}") };
             assert_eq!(server.keep_warm, keep_warm, "{keys}");
         }
     }
@@ -302,8 +323,8 @@ mod tests {
     fn an_unknown_name_gets_the_nearest_and_all() {
         let two = "[gpu]\naddress = \"h:1\"\n[laptop]\naddress = \"h:2\"\n";
         let line = parse(two).unwrap().get("labtop").unwrap_err().to_string();
-        let said =
-            "the endpoints nodes.toml: no \"labtop\" is in it: write @laptop; it holds gpu, laptop";
+        let said = "the endpoints /etc/specthink/nodes.toml: no \"labtop\" is in it: write @laptop; it holds \
+             gpu, laptop";
         assert_eq!(line, said);
         let line = parse("").unwrap().get("gpu").unwrap_err().to_string();
         assert!(line.contains("it is empty: write a table [gpu]"), "{line}");

@@ -57,6 +57,8 @@ pub enum Exit {
     Grader = 20,
     /// `serve`'s address.
     Listen = 21,
+    /// `serve`'s configuration file.
+    Configuration = 22,
     /// A signal.
     Cancelled = 130,
 }
@@ -91,6 +93,9 @@ impl Exit {
             Exit::DataSet => "the data set cannot be read, or holds a broken line",
             Exit::Grader => "the grader cannot be started, or failed",
             Exit::Listen => "the address cannot be listened on, or not without keys and TLS",
+            Exit::Configuration => {
+                "the configuration file cannot be read, or holds something wrong"
+            }
             Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
         }
     }
@@ -166,14 +171,25 @@ fn is_word_too_many(error: &clap::Error) -> bool {
         && matches!(word, Some(ContextValue::String(word)) if !word.starts_with('-'))
 }
 
-/// Clap's message in one line, with its tip and without the usage.
+/// Clap's message in one line, with a tip.
 fn usage_line(message: &str, is_word_too_many: bool) -> String {
-    let said = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
-    let parts = message.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).filter(said);
-    let line = parts.collect::<Vec<_>>().join("; ");
+    let line = without_usage(message);
     let tip =
         if is_word_too_many { "; put several words, such as a question, in quotes" } else { "" };
-    format!("{}{tip}; see --help", one_line(&line))
+    format!("{line}{tip}; see --help")
+}
+
+/// What is wrong with arguments that did not come from the command line, in one line.
+pub fn argument_fault(error: &clap::Error) -> String {
+    let line = without_usage(&error.to_string());
+    line.strip_prefix("error: ").map_or(line.clone(), str::to_owned)
+}
+
+/// Clap's message in one line, with its tip and without the usage.
+fn without_usage(message: &str) -> String {
+    let said = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
+    let parts = message.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).filter(said);
+    one_line(&parts.collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]

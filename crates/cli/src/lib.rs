@@ -30,10 +30,11 @@ pub use self::{
     bar::Bar,
     builtin::prepare,
     endpoint::NodePlace,
-    exit::{CliError, Exit, fail, help as exit_help, usage},
+    endpoints::Endpoints,
+    exit::{CliError, Exit, argument_fault, fail, help as exit_help, usage},
     log::start_logging,
     node_endpoints::{
-        DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes, SmallNodesProbe,
+        AskedNode, DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes,
     },
     output::written,
     policy::{prices as token_prices, spec as policy_spec},

@@ -1,13 +1,15 @@
 //! Where the nodes are: those that are named, those at the usual addresses, or the built-in pair; and which of them is
 //! shown which secret.
 
-use std::{ffi::OsStr, io::Write as _, sync::Arc, time::Duration};
+use std::{ffi::OsStr, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
 
 use answer::Node;
+use hub::{Console, Hub, TokenizerPlace};
 use pair::{Builtin, BuiltinNodes};
 use thinking::{policy::Role, thinker::Failure};
+use tokio::runtime;
 use transport::{Remote, Token};
-use upstream::Upstream;
+use upstream::{Upstream, UpstreamConfig};
 
 use crate::{
     args::{AnsweringArgs, NamedNode, SecurityArgs},
@@ -68,7 +70,7 @@ impl NodeEndpoints {
                 (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), EndpointSource::Usual)
             }
         };
-        let endpoints = nodes.endpoints.as_deref().map(Endpoints::read).transpose()?;
+        let endpoints = nodes.endpoints()?;
         let reach = Reach { endpoints, security };
         // One secret is for one node: the first large one's is not shown to another, the small ones' neither.
         let has_large = wants_large || !named.large.is_empty();
@@ -130,41 +132,34 @@ impl AskedThinker {
         }
     }
 
-    /// Whether it answers, and serves the model that it must.
+    /// Whether it answers, and serves the model that it must. Costs nothing at a server that bills tokens.
     async fn answers(&self) -> Result<(), Failure> {
         match self {
             AskedThinker::Node(remote) => remote.describe().await.map(drop),
-            AskedThinker::Server(upstream) => upstream.card().await.map(drop),
+            AskedThinker::Server(upstream) => upstream.answers().await,
         }
     }
 }
 
-/// Asks the small nodes whether one of them is there.
+/// Asks a node whether it is there.
 #[derive(Clone)]
-pub struct SmallNodesProbe(Vec<AskedThinker>);
+pub struct AskedNode(AskedThinker);
 
-impl SmallNodesProbe {
-    /// Whether a small node answers, and serves the model that it must.
+impl AskedNode {
+    /// Whether it answers, and serves the model that it must.
     ///
     /// # Errors
-    /// What the first one said, when none does.
-    pub async fn ask(&self) -> Result<(), Failure> {
-        let mut first = None;
-        for thinker in &self.0 {
-            match thinker.answers().await {
-                Ok(()) => return Ok(()),
-                Err(failure) => first = first.or(Some(failure)),
-            }
-        }
-        first.map_or(Ok(()), Err)
+    /// What is wrong with it.
+    pub async fn answers(&self) -> Result<(), Failure> {
+        self.0.answers().await
     }
 }
 
 impl Nodes {
-    /// What asks the small nodes whether one of them is there.
-    pub fn probe(&self) -> SmallNodesProbe {
-        let small = self.asked.iter().filter(|(role, _)| *role == Role::Small);
-        SmallNodesProbe(small.map(|(_, thinker)| thinker.clone()).collect())
+    /// What asks the nodes of a part whether they are there, in order.
+    pub fn asked(&self, part: Role) -> Vec<AskedNode> {
+        let asked = self.asked.iter().filter(|(role, _)| *role == part);
+        asked.map(|(_, thinker)| AskedNode(thinker.clone())).collect()
     }
 
     /// Asks the nodes that must serve a certain model for theirs, and the servers for what they serve, so that not
@@ -296,11 +291,24 @@ fn connected(place: NodePlace) -> Result<(Node, AskedThinker), CliError> {
             let (name, remote) = (config.label(), Remote::new(config)?);
             (Node::new(name, Arc::new(remote.clone())), AskedThinker::Node(remote))
         }
-        NodePlace::Server(config) => {
+        NodePlace::Server(mut config, tokenizer) => {
+            config.tokenizer = tokenizer.map(|place| brought(&place, &config)).transpose()?;
             let (name, upstream) = (config.label(), Arc::new(Upstream::new(config)?));
             let thinker = Arc::clone(&upstream);
             (Node::new(name, thinker), AskedThinker::Server(upstream))
         }
+    })
+}
+
+/// The tokenizer of a server's model, downloaded where it is a name that is not in the hub's cache.
+fn brought(place: &TokenizerPlace, server: &UpstreamConfig) -> Result<PathBuf, CliError> {
+    let hub = Hub::from_vars(|name| std::env::var(name).ok());
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|why| CliError::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
+    let path = runtime.block_on(hub.tokenizer(place, &Console::stdio()));
+    path.map_err(|error| {
+        CliError::new(Exit::Usage, format!("the tokenizer of {}: {error}", server.address))
     })
 }
 

@@ -4,8 +4,8 @@ use answer::prices::Prices;
 use thinking::policy::{Limits, PolicyError, PolicySpec, Rules, Target, Targets, TokenPrices};
 
 use crate::{
-    args::{NodesArgs, PolicyArgs},
-    endpoints,
+    args::{NamedNode, NodesArgs, PolicyArgs},
+    endpoints::EndpointsError,
     exit::{CliError, Exit},
 };
 
@@ -45,7 +45,31 @@ fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, CliError> {
 pub fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
     match &args.prices {
         Some(path) => Ok(Some(Prices::read(path)?.of_tokens())),
-        None => endpoints::prices(nodes),
+        None => endpoint_prices(nodes),
+    }
+}
+
+/// What tokens cost by the named nodes' endpoints: of the small nodes the first counts, and of the large ones.
+///
+/// # Errors
+/// When the file of endpoints does not work, or only one of the two has a price.
+fn endpoint_prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
+    let Some(endpoints) = nodes.endpoints()? else { return Ok(None) };
+    let price = |node: Option<&NamedNode>| -> Result<_, EndpointsError> {
+        let name = node.and_then(|node| node.place.strip_prefix('@'));
+        Ok(name.map(|name| endpoints.get(name)).transpose()?.and_then(|endpoint| endpoint.price))
+    };
+    match (price(nodes.named.small.first())?, price(nodes.named.large.first())?) {
+        (Some(small), Some(large)) => Ok(Some(TokenPrices { small, large })),
+        (None, None) => Ok(None),
+        (small, _) => {
+            let (has, lacks) =
+                if small.is_some() { ("small", "large") } else { ("large", "small") };
+            let why = format!(
+                "the {has} node has a price and the {lacks} one has none: write one for both, or for neither"
+            );
+            Err(endpoints.fault(why).into())
+        }
     }
 }
 

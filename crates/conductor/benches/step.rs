@@ -11,7 +11,9 @@ use conductor::{
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use thinking::{
+    beginning::AnswerBeginning,
     policy::PolicySpec,
+    stops::StopTexts,
     thinker::{
         Delta, Event, FinishReason, Finished, ModelCard, Opened, Prompt, Sampling, TextHash,
         Timing, Warmed,
@@ -30,6 +32,8 @@ fn asked() -> Option<Conductor> {
         sampling: Sampling::default(),
         seed: 1,
         max_tokens: 100_000,
+        beginning: AnswerBeginning::default(),
+        stop: StopTexts::default(),
         deadline: None,
     };
     let policy = PolicySpec::default().build(1, question.max_tokens).ok()?;

@@ -16,6 +16,9 @@ use crate::question::Traffic;
 pub struct Summary {
     /// Why it ended; absent when it failed.
     pub end: Option<End>,
+    /// The stop text that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -1,6 +1,8 @@
 //! The machine. What must be true after every step:
 //!
-//! - The committed text is the answer: it is shown when it is added, and never taken back.
+//! - The committed text is the answer: it is shown when it is added, and never taken back. With stop texts, its end may
+//!   be held back a little, and the answer ends where one is found. What is given of the answer is committed, and not
+//!   shown.
 //! - A session holds a beginning of the committed text, and at most one proposal that goes on from
 //!   there. One that lags behind catches up before it is asked to write.
 //! - Both nodes write at a time only while the large one has no text: what the small one writes then is an overlap.
@@ -22,6 +24,7 @@ use std::{collections::VecDeque, time::Duration};
 use thinking::{
     loops::LoopFinder,
     policy::{End, Limited, Role, Why},
+    stops::StopFinder,
     thinker::{Code, Failure, Open, ThoughtStart},
 };
 
@@ -205,7 +208,13 @@ impl Conductor {
     }
 
     fn end(&mut self, ended: Ended) {
-        self.ended = Some(ended);
+        self.ledger.finish_text(&mut self.step);
+        self.ended = Some(match ended {
+            Ended::Complete(end) if end != End::Cancelled && self.ledger.stopped_by().is_some() => {
+                Ended::Complete(End::Stop)
+            }
+            ended => ended,
+        });
         self.step.effects.push(Effect::End);
     }
 
@@ -260,6 +269,24 @@ impl Conductor {
         self.step.tell(Progress::Degraded { reason });
     }
 
+    /// The small node accepted the question, so that it is known where the answer begins: behind what is given of it.
+    fn begin_text(&mut self) {
+        let Question { beginning, stop, .. } = &self.question;
+        let behind = beginning.thought_behind(self.thought);
+        self.ledger.look_for(StopFinder::new(stop, behind));
+        let text = beginning.text(self.thought);
+        if !text.is_empty() {
+            self.ledger.summary.thought = behind;
+            self.committed.push(&text, &[], &"".into());
+            self.warm(true);
+        }
+    }
+
+    /// The answer is over where a stop text is committed.
+    fn unless_stopped(&self) -> Result<(), Ended> {
+        if self.ledger.stopped_by().is_some() { Err(Ended::Complete(End::Stop)) } else { Ok(()) }
+    }
+
     /// Whether the small node writes on provisionally while the large one is waited for.
     fn is_overlapping(&self) -> bool {
         let overlap = self.sides.small.proposal.as_ref();
@@ -279,10 +306,15 @@ impl Conductor {
             }
             self.close(role, None);
         }
-        let Ledger { transcript, mut summary } = self.ledger;
+        self.ledger.cut_to_shown();
+        let stopped_by = self.ledger.stopped_by().map(str::to_owned);
+        let Ledger { transcript, mut summary, .. } = self.ledger;
         let ended = self.ended.unwrap_or(Ended::Complete(End::Cancelled));
         match &ended {
-            Ended::Complete(end) => summary.end = Some(*end),
+            Ended::Complete(end) => {
+                summary.stopped_by = stopped_by.filter(|_| *end == End::Stop);
+                summary.end = Some(*end);
+            }
             Ended::Failed { failure, .. } => summary.failure = Some(failure.clone()),
         }
         for (node, crossed) in traffic {

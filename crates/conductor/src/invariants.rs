@@ -13,7 +13,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use thinking::{
     policy::Role,
-    thinker::{Code, Event, FinishReason},
+    thinker::{Code, Event, FinishReason, Prompt, ThoughtStart},
 };
 
 pub use self::debug::DebugWitness;
@@ -51,8 +51,10 @@ pub enum Invariant {
     OrderOfTime,
     /// Each session is sent what its contract allows, and a part has one session at a time.
     Contract,
-    /// What is shown is the answer's text, and each session holds a beginning of it.
+    /// What is shown is the answer's text, and each session holds a beginning of it, behind what is given of it.
     ShownIsHeld,
+    /// Nothing of a stop text is shown.
+    StopsAreUnseen,
     /// Every token that was heard of is counted once.
     TokensAddUp,
     /// The answer has no more tokens than it may.
@@ -95,7 +97,13 @@ pub struct Witness {
     settings: Settings,
     known: Known,
     now: Duration,
+    /// The answer's text, as far as it is shown.
     shown: String,
+    /// The committed text, as far as it is known: what is given of the answer, what is shown, and with stop texts what
+    /// a session has of the text behind it.
+    committed: String,
+    /// How much of it is given; not known before the small node has accepted the question.
+    given_bytes: Option<usize>,
     sessions: Vec<Held>,
     /// Asks that are neither kept nor forgotten, by the seed that a session is asked with.
     asks: HashMap<u64, LiveAsk>,
@@ -136,6 +144,8 @@ impl Witness {
             known,
             now: Duration::ZERO,
             shown: String::new(),
+            committed: String::new(),
+            given_bytes: None,
             sessions: Vec::new(),
             asks: HashMap::new(),
             awaited: None,
@@ -177,7 +187,8 @@ impl Witness {
         for effect in effects {
             self.effect(effect, matches!(input, Some(Input::Wake)))?;
         }
-        self.sessions_hold_what_is_shown()?;
+        self.sessions_hold_what_is_committed()?;
+        self.no_stop_text_is_shown()?;
         if !self.has_ended {
             self.nothing_is_computed_in_vain()?;
             self.what_is_awaited_can_come(wake_at)?;
@@ -305,7 +316,20 @@ impl Witness {
                 };
                 self.asks.insert(asked.seed, ask);
             }
-            Progress::Text(text) => self.shown.push_str(&text.text),
+            Progress::Text(text) => {
+                let shown = self.given_bytes.unwrap_or(0) + self.shown.len();
+                let known = self.committed.len().saturating_sub(shown);
+                self.committed.push_str(text.text.get(known..).unwrap_or_default());
+                self.shown.push_str(&text.text);
+            }
+            Progress::Opened(opened)
+                if opened.role == Role::Small && self.given_bytes.is_none() =>
+            {
+                let is_raw = matches!(self.question.prompt, Prompt::Raw(_));
+                let thought = if is_raw { ThoughtStart::Unknown } else { opened.card.thought };
+                self.committed = self.question.beginning.text(thought);
+                self.given_bytes = Some(self.committed.len());
+            }
             Progress::Finished(finished) => {
                 if let Some(ask) = self.ask(finished.ask) {
                     ask.is_complete = true;
@@ -332,11 +356,36 @@ impl Witness {
         self.asks.values_mut().find(|ask| ask.asked.ask == number)
     }
 
-    fn sessions_hold_what_is_shown(&mut self) -> Checked {
+    fn sessions_hold_what_is_committed(&mut self) -> Checked {
         for session in &mut self.sessions {
-            session.is_beginning_of(&self.shown)?;
+            if let Some(more) = session.text().get(self.committed.len()..)
+                && !self.question.stop.is_empty()
+            {
+                self.committed.push_str(more);
+            }
+        }
+        for session in &mut self.sessions {
+            session.is_beginning_of(&self.committed)?;
+        }
+        let given = self.given_bytes.unwrap_or(0);
+        let shown = given..given + self.shown.len();
+        if self.committed.get(shown) != Some(&self.shown) {
+            let seen = format!("{:?} is shown of {:?}", self.shown, self.committed);
+            return breach(Invariant::ShownIsHeld, seen);
         }
         Ok(())
+    }
+
+    fn no_stop_text_is_shown(&self) -> Checked {
+        let stops = &self.question.stop;
+        let mut texts = stops.texts.iter().filter(|stop| stops.in_thought && !stop.is_empty());
+        match texts.find(|stop| self.shown.contains(stop.as_str())) {
+            None => Ok(()),
+            Some(stop) => {
+                let seen = format!("{:?} is shown, and {stop:?} is to stop it", self.shown);
+                breach(Invariant::StopsAreUnseen, seen)
+            }
+        }
     }
 
     fn nothing_is_computed_in_vain(&self) -> Checked {

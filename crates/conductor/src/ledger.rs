@@ -4,6 +4,7 @@
 
 use thinking::{
     policy::{Role, Why},
+    stops::StopFinder,
     thinker::{Timing, Warmed},
     transcript::{Span, Transcript, Writer},
 };
@@ -15,6 +16,7 @@ use crate::{
     progress::{Progress, Text},
     proposal::Proposal,
     session::{CancelledProposal, SessionState},
+    shown::ShownText,
 };
 
 /// What was shown and what it cost.
@@ -22,6 +24,7 @@ use crate::{
 pub(crate) struct Ledger {
     pub(crate) transcript: Transcript,
     pub(crate) summary: Summary,
+    shown: ShownText,
 }
 
 /// Where the time since the ask went.
@@ -48,15 +51,58 @@ fn cost(writer: Writer, why: Why, tokens: u32, elapsed_us: u64) -> Span {
 }
 
 impl Ledger {
-    /// Text is committed: shows it.
+    /// Stop texts are looked for in what is committed from now on.
+    pub(crate) fn look_for(&mut self, finder: Option<StopFinder>) {
+        self.shown.look_for(finder);
+    }
+
+    /// Text is committed: shows it, as far as no stop text may begin there.
     pub(crate) fn show(&mut self, writer: Writer, why: Why, text: String, step: &mut Step) {
         if text.is_empty() {
             return;
         }
-        self.summary.time.first_text_us.get_or_insert(micros(step.now));
         // What it cost is added when that is known.
         self.transcript.push_text(writer, why, &text);
-        step.tell(Progress::Text(Text { writer, why, text }));
+        let time = &mut self.summary.time;
+        self.shown.push(Text { writer, why, text }, |text| {
+            time.first_text_us.get_or_insert(micros(step.now));
+            step.tell(Progress::Text(text));
+        });
+    }
+
+    /// The stop text that is committed, if one is.
+    pub(crate) fn stopped_by(&self) -> Option<&str> {
+        self.shown.stopped_by()
+    }
+
+    /// No more text is committed: shows what was held back, unless a stop text was found.
+    pub(crate) fn finish_text(&mut self, step: &mut Step) {
+        let time = &mut self.summary.time;
+        self.shown.finish(|text| {
+            time.first_text_us.get_or_insert(micros(step.now));
+            step.tell(Progress::Text(text));
+        });
+    }
+
+    /// The answer is what was shown of it. What was committed behind that was made all the same, so its tokens count.
+    pub(crate) fn cut_to_shown(&mut self) {
+        for cut in self.transcript.cut(self.shown.bytes()) {
+            let bytes = cut.text.len() as u64;
+            let role = match cut.writer {
+                Writer::Small => Role::Small,
+                Writer::Large => Role::Large,
+                Writer::Policy => continue,
+            };
+            self.summary.model_mut(role).text_bytes -= bytes;
+            if role == Role::Large && cut.why != Why::Turn {
+                let mut left = bytes;
+                for takeover in self.summary.takeovers.iter_mut().rev() {
+                    let of_it = left.min(takeover.text_bytes);
+                    takeover.text_bytes -= of_it;
+                    left -= of_it;
+                }
+            }
+        }
     }
 
     /// A session has committed text in its cache. Prefill that its side's proposal had to wait for is not "ahead".

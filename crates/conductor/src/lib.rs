@@ -20,6 +20,7 @@ pub mod progress;
 mod proposal;
 pub mod question;
 mod session;
+mod shown;
 mod side;
 
 use std::time::Duration;

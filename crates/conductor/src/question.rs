@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 pub use thinking::thinker::Traffic;
 use thinking::{
+    beginning::AnswerBeginning,
     policy::PolicyKind,
+    stops::StopTexts,
     thinker::{Prompt, Sampling},
 };
 
@@ -16,12 +18,16 @@ pub struct Question {
     pub id: String,
     /// The conversation or raw text.
     pub prompt: Prompt,
+    /// What is given of the answer to a conversation: the models go on from it. It is no part of the answer.
+    pub beginning: AnswerBeginning,
     /// How tokens are drawn, on both nodes.
     pub sampling: Sampling,
     /// Every ask's seed follows from it.
     pub seed: u64,
     /// Greatest number of tokens of the whole answer, both models together.
     pub max_tokens: u32,
+    /// Texts that end the answer, before the first of them. Those in its beginning do not count.
+    pub stop: StopTexts,
     /// Time for the whole answer.
     pub deadline: Option<Duration>,
 }

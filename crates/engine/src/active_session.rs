@@ -18,7 +18,7 @@ use std::{
 };
 
 use thinking::{
-    session::Protocol,
+    session::{HashedText, Protocol},
     thinker::{ClientId, Code, Command, Event, Failure, FinishReason, SessionServer, Warmed},
 };
 use tokio::sync::mpsc::{OwnedPermit, error::SendError, error::TrySendError};
@@ -81,8 +81,8 @@ enum Phase {
 
 /// A command whose text is being encoded.
 enum Preparing {
-    Open { sampler: Box<Sampler>, beginning: Pending<Result<Beginning, Failure>> },
-    Append { is_drifted: bool, joined: Pending<Result<Joined, Failure>> },
+    Open { sampler: Box<Sampler>, beginning: Pending<Result<(Beginning, HashedText), Failure>> },
+    Append { is_drifted: bool, joined: Pending<Result<(Joined, HashedText), Failure>> },
 }
 
 /// Committed text that is being computed.
@@ -117,6 +117,17 @@ pub(crate) enum Work {
     Decode,
     /// Many tokens.
     Prefill,
+}
+
+impl Work {
+    /// Its name in figures.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Work::None => "none",
+            Work::Decode => "decode",
+            Work::Prefill => "prefill",
+        }
+    }
 }
 
 impl ActiveSession {
@@ -172,6 +183,14 @@ impl ActiveSession {
     /// When the session ends whatever it waits for. `None`: never, or it has ended.
     pub(crate) fn overdue(&self) -> Option<Instant> {
         self.overdue.filter(|_| !matches!(self.phase, Phase::Over))
+    }
+
+    /// When something is to be done though nobody wakes the thread: the deadline of what the session is at, or its end.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let is_at_something = self.outbox.is_empty()
+            && matches!(self.phase, Phase::Preparing(_) | Phase::Warming(_) | Phase::Proposing(_));
+        let deadline = self.deadline.filter(|_| is_at_something);
+        deadline.into_iter().chain(self.overdue()).min()
     }
 
     /// Whether the session holds a cache, or is about to.
@@ -331,6 +350,12 @@ impl ActiveSession {
         tracing::debug!(question_id = self.question_id, drifted_appends, "session ended");
         self.session = None;
         self.phase = Phase::Over;
+    }
+
+    /// Length of its committed text.
+    #[cfg(test)]
+    pub(crate) fn committed_bytes(&self) -> usize {
+        self.protocol.committed().len()
     }
 
     /// How many of its tokens are in the cache.

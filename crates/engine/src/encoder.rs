@@ -37,6 +37,12 @@ impl Encoder {
         self.tokenizer.encode_raw_prompt(text).map_err(cannot_encode)
     }
 
+    /// Encodes a text that no template made, with or without what the model wants before every text.
+    pub(crate) fn text(&self, text: &str, with_special: bool) -> Result<Vec<u32>, Failure> {
+        self.count(text);
+        self.tokenizer.encode_text(text, with_special).map_err(cannot_encode)
+    }
+
     /// Encodes text of an answer whose thought is so far.
     pub(crate) fn committed(&self, text: &str, thought: Thought) -> Result<Encoded, Failure> {
         self.count(text);

@@ -3,6 +3,7 @@
 //! Loading weights is the work of [`crate::model`]; what the thread does is in [`crate::scheduler`].
 
 use std::{
+    io,
     path::PathBuf,
     sync::{
         Arc,
@@ -13,12 +14,15 @@ use std::{
 };
 
 use candle_core::{Device, DeviceLocation};
-use thinking::thinker::{ClientId, Code, Event, Failure, ModelCard, Session, Thinker};
+use thinking::thinker::{
+    ClientId, Code, Event, Failure, ModelCard, Session, Thinker, TokenFuture, TokenQuery,
+};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
     cache_budget::{CacheDemand, cache_budget},
     encoder::Encoder,
+    engine_meter::EngineMeter,
     error::LoadError,
     host::ModelHost,
     kv::{KvCounters, KvStore, KvUsage},
@@ -27,6 +31,7 @@ use crate::{
     preparer::Preparer,
     prompt,
     scheduler::{Arrival, Scheduler},
+    tokens,
 };
 
 /// Sessions that wait for the thread to notice them.
@@ -77,9 +82,11 @@ pub struct Engine {
     pulse: Arc<AtomicU64>,
     kv_budget_bytes: u64,
     kv: Arc<KvCounters>,
+    meter: EngineMeter,
     memory: Option<UsableMemory>,
     no_template: Option<String>,
     notes: Vec<String>,
+    preparer: Arc<Preparer>,
     /// Gone only while dropping.
     arrivals: Option<mpsc::Sender<Arrival>>,
     thread: Option<JoinHandle<()>>,
@@ -138,7 +145,7 @@ impl Engine {
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();
         let (computed_tokens, encoded_bytes) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
-        let pulse = Arc::clone(&decoder.pulse);
+        let (pulse, meter) = (Arc::clone(&decoder.pulse), EngineMeter::default());
         let no_template = tokenizer.template().unusable().map(str::to_owned);
         let notes = budget.note.into_iter().chain(tokenizer.notes().to_vec()).collect();
         let tokenizer = tokenizer.for_context(context);
@@ -147,20 +154,16 @@ impl Engine {
         let host = ModelHost {
             decoder,
             encoder,
-            preparer,
+            preparer: Arc::clone(&preparer),
             card: card.clone(),
             context,
             max_sessions: options.max_sessions,
             prefill_chunk_tokens: options.prefill_chunk_tokens,
             deadline_grace: options.deadline_grace,
             computed_tokens: Arc::clone(&computed_tokens),
+            meter: meter.clone(),
         };
-        let (arrivals, arriving) = mpsc::channel(ARRIVALS);
-        let thread = std::thread::Builder::new()
-            .name(format!("engine {}", card.name))
-            .spawn(move || Scheduler::new(host, store, arriving).run())
-            .map_err(LoadError::Thread)?;
-        let (arrivals, thread) = (Some(arrivals), Some(thread));
+        let (arrivals, thread) = start_thread(host, store).map_err(LoadError::Thread)?;
         Ok(Engine {
             card,
             computed_tokens,
@@ -168,11 +171,13 @@ impl Engine {
             pulse,
             kv_budget_bytes,
             kv,
+            meter,
             memory,
             no_template,
             notes,
-            arrivals,
-            thread,
+            preparer,
+            arrivals: Some(arrivals),
+            thread: Some(thread),
         })
     }
 
@@ -184,6 +189,11 @@ impl Engine {
     /// What the caches hold, and what keeping or giving them up came to since the start.
     pub fn kv_usage(&self) -> KvUsage {
         self.kv.usage(self.kv_budget_bytes)
+    }
+
+    /// What is counted, in Prometheus' text format.
+    pub fn metrics_text(&self) -> String {
+        self.meter.text(&self.kv_usage())
     }
 
     /// The memory that could be used when the weights were there and no cache yet; `None` where that is
@@ -243,6 +253,34 @@ impl Thinker for Engine {
         let _ = server.events.try_send(Event::Failed(failure));
         session
     }
+
+    fn tokens(&self, query: TokenQuery) -> TokenFuture {
+        let context = self.card.context_tokens as usize;
+        let pending = self.preparer.ask(move |encoder| tokens::reply_to(&query, encoder, context));
+        Box::pin(async move {
+            let Some(pending) = pending else {
+                let message = "too many questions to the tokenizer wait; try again later";
+                let failure = Failure::new(Code::Overloaded, message);
+                return Err(Failure { retry_after_ms: Some(1000), ..failure });
+            };
+            let defect = |_| {
+                let message = "the tokenizer broke off; see the node's log";
+                Failure::new(Code::Internal, message)
+            };
+            pending.await.map_err(defect)?.map(Some)
+        })
+    }
+}
+
+/// Starts what carries a model's sessions out. Returns where they arrive, too.
+fn start_thread(
+    host: ModelHost,
+    store: KvStore,
+) -> io::Result<(mpsc::Sender<Arrival>, JoinHandle<()>)> {
+    let (arrivals, arriving) = mpsc::channel(ARRIVALS);
+    let thread = std::thread::Builder::new().name(format!("engine {}", host.card.name));
+    let thread = thread.spawn(move || Scheduler::new(host, store, arriving).run())?;
+    Ok((arrivals, thread))
 }
 
 impl Drop for Engine {

@@ -7,13 +7,13 @@ use std::{
 
 use thinking::thinker::ModelCard;
 
-use crate::{encoder::Encoder, model::Decoder, preparer::Preparer};
+use crate::{encoder::Encoder, engine_meter::EngineMeter, model::Decoder, preparer::Preparer};
 
 /// A loaded model and the limits that its sessions keep.
 pub(crate) struct ModelHost {
     pub(crate) decoder: Decoder,
     pub(crate) encoder: Arc<Encoder>,
-    pub(crate) preparer: Preparer,
+    pub(crate) preparer: Arc<Preparer>,
     pub(crate) card: ModelCard,
     /// Longest session in tokens.
     pub(crate) context: usize,
@@ -23,4 +23,5 @@ pub(crate) struct ModelHost {
     pub(crate) deadline_grace: Duration,
     /// Tokens computed since the start.
     pub(crate) computed_tokens: Arc<AtomicU64>,
+    pub(crate) meter: EngineMeter,
 }

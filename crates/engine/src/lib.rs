@@ -6,6 +6,7 @@ mod active_session;
 mod cache_budget;
 mod encoder;
 mod engine;
+mod engine_meter;
 mod error;
 mod host;
 mod kv;
@@ -18,6 +19,7 @@ mod sample;
 mod scheduler;
 mod session_text;
 mod tail;
+mod tokens;
 
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};

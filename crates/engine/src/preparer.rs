@@ -1,14 +1,15 @@
 //! Makes tokens of text beside the engine's thread: rendering a chat template and encoding a long text take as long as
 //! many steps of decoding, and every session would wait for them.
 //!
-//! There are two lanes with a thread each, so that nobody's question waits for another's book. A session has one job at
-//! a time, since its commands are carried out in order, so a lane holds no more jobs than there are sessions; those of
-//! sessions that are gone are dropped. What one job may take is bounded by the model's context: the text's length in
+//! There are two lanes for sessions with a thread each, so that nobody's question waits for another's book, and one for
+//! questions to the tokenizer alone. A session has one job at a time, since its commands are carried out in order, so a
+//! lane holds no more jobs than there are sessions; those of sessions that are gone are dropped. Of questions few wait,
+//! and more are refused. What one job may take is bounded by the model's context: the text's length in
 //! bytes is checked before, the template's steps are counted, and encoding ends when the context is full.
 
 use std::{
     collections::VecDeque,
-    io,
+    fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
@@ -21,6 +22,9 @@ use crate::encoder::Encoder;
 /// A job over so many bytes goes to the lane of the long ones.
 const SHORT_BYTES: usize = 64 << 10;
 
+/// Questions to the tokenizer that wait.
+const MOST_QUESTIONS: usize = 32;
+
 /// What a job will come to; an error when it had a defect. Dropping it gives the job up.
 pub(crate) type Pending<T> = oneshot::Receiver<T>;
 
@@ -29,7 +33,14 @@ pub(crate) struct Preparer {
     encoder: Arc<Encoder>,
     short: Arc<Lane>,
     long: Arc<Lane>,
+    questions: Arc<Lane>,
     threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Preparer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Preparer").finish_non_exhaustive()
+    }
 }
 
 /// Jobs that are done one after the other.
@@ -76,19 +87,29 @@ impl Preparer {
     ///
     /// # Errors
     /// When the system refuses one.
-    pub(crate) fn start(encoder: Arc<Encoder>) -> io::Result<Self> {
+    pub(crate) fn start(encoder: Arc<Encoder>) -> io::Result<Arc<Self>> {
         let mut preparer = Preparer::without_threads(encoder);
-        for (name, lane) in [("short", &preparer.short), ("long", &preparer.long)] {
+        for (name, lane) in [
+            ("short", &preparer.short),
+            ("long", &preparer.long),
+            ("questions", &preparer.questions),
+        ] {
             let (lane, encoder) = (Arc::clone(lane), Arc::clone(&preparer.encoder));
             let thread = std::thread::Builder::new().name(format!("prepare {name}"));
             preparer.threads.push(thread.spawn(move || lane.work(&encoder))?);
         }
-        Ok(preparer)
+        Ok(Arc::new(preparer))
     }
 
     /// One whose jobs are done by [`Preparer::run_all`] alone.
     pub(crate) fn without_threads(encoder: Arc<Encoder>) -> Self {
-        Preparer { encoder, short: Arc::default(), long: Arc::default(), threads: Vec::new() }
+        Preparer {
+            encoder,
+            short: Arc::default(),
+            long: Arc::default(),
+            questions: Arc::default(),
+            threads: Vec::new(),
+        }
     }
 
     /// Queues a job over so many bytes of text.
@@ -106,10 +127,26 @@ impl Preparer {
         pending
     }
 
+    /// Queues a question to the tokenizer; `None` when too many wait.
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(&Encoder) -> T + Send + 'static,
+    ) -> Option<Pending<T>> {
+        let (reply, pending) = oneshot::channel();
+        let mut queue = self.questions.lock();
+        queue.jobs.retain(|job| job.is_wanted());
+        if queue.jobs.len() >= MOST_QUESTIONS {
+            return None;
+        }
+        queue.jobs.push_back(Box::new(Work { reply, make }));
+        self.questions.changed.notify_one();
+        Some(pending)
+    }
+
     /// Does all jobs that wait.
     #[cfg(test)]
     pub(crate) fn run_all(&self) {
-        for lane in [&self.short, &self.long] {
+        for lane in [&self.short, &self.long, &self.questions] {
             let jobs = std::mem::take(&mut lane.lock().jobs);
             jobs.into_iter().for_each(|job| job.run(&self.encoder));
         }
@@ -118,7 +155,7 @@ impl Preparer {
 
 impl Drop for Preparer {
     fn drop(&mut self) {
-        for lane in [&self.short, &self.long] {
+        for lane in [&self.short, &self.long, &self.questions] {
             let mut queue = lane.lock();
             queue.is_over = true;
             queue.jobs.clear();
@@ -184,6 +221,19 @@ mod tests {
         assert!(preparer.prepare(SHORT_BYTES, |_| true).blocking_recv().unwrap());
         release.send(()).unwrap();
         assert!(long.blocking_recv().unwrap());
+    }
+
+    #[test]
+    fn questions_wait_for_no_session_and_only_few_wait() {
+        let preparer = Preparer::without_threads(encoder());
+        let session = preparer.prepare(1, |_| 1);
+        let waiting: Vec<_> = (0..MOST_QUESTIONS).map(|n| preparer.ask(move |_| n)).collect();
+        assert!(waiting.iter().all(Option::is_some));
+        assert!(preparer.ask(|_| 0).is_none());
+        drop(waiting);
+        let last = preparer.ask(|_| 7).expect("nobody waits for the others any more");
+        preparer.run_all();
+        assert_eq!((session.blocking_recv(), last.blocking_recv()), (Ok(1), Ok(7)));
     }
 
     #[test]

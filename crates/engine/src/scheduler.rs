@@ -104,14 +104,22 @@ impl Scheduler {
         }
     }
 
-    /// Sleeps until a caller wakes the thread, a session is kept no longer, or its next idle turn.
+    /// Sleeps until a caller wakes the thread, something is due, or its next idle turn.
     fn rest(&self) {
-        if self.sessions.is_empty() {
-            return std::thread::park();
+        match self.longest_rest(Instant::now()) {
+            Some(longest) => std::thread::park_timeout(longest),
+            None => std::thread::park(),
         }
-        let first = self.sessions.iter().filter_map(ActiveSession::overdue).min();
-        let left = first.map(|first| first.saturating_duration_since(Instant::now()));
-        std::thread::park_timeout(left.unwrap_or(IDLE_TURN).min(IDLE_TURN));
+    }
+
+    /// How long the thread may sleep if nobody wakes it. `None`: for ever.
+    fn longest_rest(&self, now: Instant) -> Option<Duration> {
+        if self.sessions.is_empty() {
+            return None;
+        }
+        let first = self.sessions.iter().filter_map(ActiveSession::due).min();
+        let left = first.map(|first| first.saturating_duration_since(now));
+        Some(left.unwrap_or(IDLE_TURN).min(IDLE_TURN))
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Turn {
@@ -245,6 +253,7 @@ fn compute(
     let time = began.elapsed();
     match (outcome, sessions) {
         (Ok(()), sessions) => {
+            host.meter.step(work.name(), time);
             for (session, before) in sessions.iter_mut().zip(before) {
                 let tokens = session.computed_tokens() - before;
                 host.computed_tokens.fetch_add(tokens as u64, Ordering::Relaxed);

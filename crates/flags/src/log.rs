@@ -3,9 +3,13 @@
 use std::{
     env,
     io::{IsTerminal as _, stderr},
+    str::FromStr,
 };
 
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::ParseError, fmt, layer::SubscriberExt as _, registry,
+    util::SubscriberInitExt as _,
+};
 
 /// The variables that hold a filter; the first one that is set and not empty counts.
 const VARIABLES: [&str; 2] = ["SPECTHINK_LOG", "RUST_LOG"];
@@ -22,17 +26,53 @@ pub struct BadLogFilter {
     why: ParseError,
 }
 
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is no format of the log. One line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write text or json")]
+pub struct BadLogFormat;
+
+impl FromStr for LogFormat {
+    type Err = BadLogFormat;
+
+    fn from_str(text: &str) -> Result<Self, BadLogFormat> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(BadLogFormat),
+        }
+    }
+}
+
 /// Starts the log. It shows what the filter in `SPECTHINK_LOG` says, or in `RUST_LOG` where that is unset, or else the
 /// filter of `levels` for as many `-v` as were given; the last one is for more of them too.
 ///
 /// # Errors
 /// When the variable holds no filter.
-pub fn start_logging(verbose: u8, levels: [&str; 3]) -> Result<(), BadLogFilter> {
+pub fn start_logging(
+    verbose: u8,
+    format: LogFormat,
+    levels: [&str; 3],
+) -> Result<(), BadLogFilter> {
     let variable = |name: &str| Some(env::var_os(name)?.to_string_lossy().into_owned());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter(verbose, levels, variable)?)
-        .with_writer(stderr)
-        .with_ansi(crate::takes_colour(stderr().is_terminal()));
+    let filter = filter(verbose, levels, variable)?;
+    let lines = fmt::layer().with_writer(stderr);
+    let lines = match format {
+        LogFormat::Text => {
+            lines.with_ansi(crate::takes_colour(stderr().is_terminal())).with_filter(filter).boxed()
+        }
+        LogFormat::Json => lines.with_ansi(false).json().with_filter(filter).boxed(),
+    };
+    let log = registry().with(lines);
     // A second start in one process (tests) keeps the first log.
     let _ = log.try_init();
     Ok(())

@@ -37,7 +37,9 @@ use lab::{
 };
 use runs::question_seed;
 use thinking::{
+    beginning::AnswerBeginning,
     policy::PolicySpec,
+    stops::StopTexts,
     thinker::{Message, Prompt, Sampling},
 };
 use transport::{Remote, RemoteConfig};
@@ -144,6 +146,8 @@ async fn ask(problem: &Problem, small: &Node, large: &Node) -> Result<Live> {
         sampling: Sampling::default(),
         seed,
         max_tokens: MAX_TOKENS,
+        beginning: AnswerBeginning::default(),
+        stop: StopTexts::default(),
         deadline: None,
     };
     let settings = Settings::default();

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use bytesize::ByteSize;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
-use flags::BadDuration;
+use flags::{BadDuration, LogFormat};
 
 use crate::{
     builtin::{self, EmbeddedModel},
@@ -56,6 +56,11 @@ pub struct NodeArgs {
     /// output says which.
     #[arg(long, value_name = "ADDR", env = "SPECTHINK_LISTEN")]
     pub listen: Option<String>,
+
+    /// A second address, HOST:PORT, with what the node counts: /metrics in Prometheus' format, /healthz and /readyz.
+    /// Plain HTTP for everybody who reaches it: numbers alone, no text and no names. [default: none]
+    #[arg(long, value_name = "ADDR", env = "SPECTHINK_METRICS")]
+    pub metrics: Option<String>,
 
     /// What the model is called towards clients. [default: the file's or repository's name]
     #[arg(long, value_name = "NAME")]
@@ -144,6 +149,16 @@ pub struct NodeArgs {
     /// RUST_LOG where that is unset, takes a filter such as transport=debug, which wins over the flag.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+
+    /// How the log is written: text, or json: an object a line.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SPECTHINK_LOG_FORMAT",
+        hide_default_value = true
+    )]
+    pub log_format: LogFormat,
 }
 
 impl NodeArgs {

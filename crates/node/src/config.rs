@@ -10,6 +10,7 @@ use std::{
 };
 
 use engine::ModelLocation;
+use hub::{Hub, ModelName, TokenizerPlace, is_revision};
 use thinking::thinker::ModelCard;
 use transport::{ServerConfig, ServerTls, Token};
 use upstream::UpstreamConfig;
@@ -19,7 +20,6 @@ use crate::{
     builtin::EmbeddedModel,
     error::NodeError,
     hint,
-    hub::{Hub, ModelName, is_revision},
 };
 
 /// A node's configuration: everything is valid by itself.
@@ -31,10 +31,12 @@ pub struct NodeConfig {
     pub file: Option<String>,
     /// Where a model that is a name comes from.
     pub hub: Hub,
-    /// The repository of the tokenizer of a server's model, where it is not here.
-    pub tokenizer: Option<ModelName>,
+    /// Where the tokenizer of a server's model is.
+    pub tokenizer: Option<TokenizerPlace>,
     /// The address to listen on, `HOST:PORT`.
     pub listen: String,
+    /// The address for what is counted, `HOST:PORT`; absent: nobody is told.
+    pub metrics: Option<String>,
     /// What the model is called towards clients.
     pub name: Option<String>,
     /// Where to compute.
@@ -153,6 +155,7 @@ impl NodeConfig {
             hub: Hub::from_vars(|_| None),
             tokenizer: None,
             listen: "127.0.0.1:0".to_owned(),
+            metrics: None,
             name: None,
             device: DeviceChoice::Cpu,
             dtype: None,
@@ -173,12 +176,10 @@ impl NodeConfig {
     ) -> Result<NodeConfig, NodeError> {
         let upstream = args.upstream.clone().config(&var)?;
         let tokenizer = args.upstream.tokenizer.as_deref().map(tokenizer).transpose()?;
-        let (tokenizer_path, tokenizer) = tokenizer.unwrap_or_default();
         let model = match (upstream, &args.model) {
             (Some(mut upstream), _) => {
                 upstream.card_name = args.name.clone();
                 upstream.context_tokens = args.context;
-                upstream.tokenizer = tokenizer_path;
                 upstream.insecure = args.insecure;
                 ModelSource::Upstream(Box::new(upstream))
             }
@@ -207,15 +208,15 @@ impl NodeConfig {
             key,
             client_ca: args.tls_client_ca,
         });
-        let listen = args
-            .listen
-            .ok_or_else(|| NodeError::Usage("--listen is needed: HOST:PORT".to_owned()))?;
         Ok(NodeConfig {
             model,
             file: args.file,
             hub,
             tokenizer,
-            listen,
+            listen: args
+                .listen
+                .ok_or_else(|| NodeError::Usage("--listen is needed: HOST:PORT".to_owned()))?,
+            metrics: args.metrics,
             name: args.name,
             device: args.device.parse()?,
             dtype: args.dtype.as_deref().map(str::parse).transpose()?,
@@ -262,21 +263,10 @@ fn builtin(defaults: &Defaults, args: &NodeArgs) -> Result<ModelSource, NodeErro
     }
 }
 
-/// A tokenizer that is there, or the name of the repository that it is in.
-fn tokenizer(text: &str) -> Result<(Option<PathBuf>, Option<ModelName>), NodeError> {
-    let path = Path::new(text);
-    if path.exists() {
-        return Ok((Some(path.to_owned()), None));
-    }
-    let name = text.parse().ok().filter(|_| !text.ends_with(".json"));
-    let name = name.ok_or_else(|| {
-        NodeError::Usage(format!(
-            "--tokenizer '{}' is no file or folder that is there, and no name: give the path of tokenizer.json, or \
-             OWNER/NAME",
-            text.escape_debug()
-        ))
-    })?;
-    Ok((None, Some(name)))
+/// Where `--tokenizer` is.
+fn tokenizer(text: &str) -> Result<TokenizerPlace, NodeError> {
+    let place = TokenizerPlace::new(text, Path::new(""));
+    place.map_err(|error| NodeError::Usage(format!("--tokenizer {error}")))
 }
 
 /// What is there is a path. What is not there, and could be one, is a name.
@@ -404,17 +394,15 @@ mod tests {
         );
         assert_eq!(upstream.key, Some(ApiKey::new("secret")));
         assert_eq!(upstream.keep_warm, Some(false));
-        let tokenizer = |text: &str| {
-            let config = config(&FULL, &[&given[..2], &["--tokenizer", text]].concat())?;
-            let ModelSource::Upstream(upstream) = config.model else { panic!("{text}") };
-            Ok::<_, NodeError>((upstream.tokenizer, config.tokenizer.map(|name| name.to_string())))
+        let tokenizer = |text: &str| -> Result<_, NodeError> {
+            Ok(config(&FULL, &[&given[..2], &["--tokenizer", text]].concat())?.tokenizer.unwrap())
         };
-        assert_eq!(tokenizer(key).unwrap(), (Some(PathBuf::from(key)), None), "it is there");
-        assert_eq!(tokenizer("a/b@c").unwrap(), (None, Some("a/b@c".to_owned())));
-        for none in ["none/tokenizer.json", "none"] {
-            let line = tokenizer(none).unwrap_err().to_string();
-            assert!(line.contains(none) && line.contains("OWNER/NAME"), "{line}");
+        let place = |text| TokenizerPlace::new(text, Path::new("")).unwrap();
+        for text in [key, "a/b@c"] {
+            assert_eq!(tokenizer(text).unwrap(), place(text));
         }
+        let line = tokenizer("none").unwrap_err().to_string();
+        assert!(line.starts_with("--tokenizer 'none' is no file"), "{line}");
         let refused = |more: &[&str]| {
             let line = [&["node"], &given[..2], more].concat().into_iter().map(OsString::from);
             NodeArgs::parse_with(&FULL, line).unwrap_err().to_string()

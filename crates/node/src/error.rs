@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use engine::LoadError;
+use hub::{ChooseError, HubError, TOKENIZER};
 use strum::VariantArray;
 use thinking::thinker::Failure;
 use transport::{ServeError, TlsError, TokenError};
 use upstream::UpstreamError;
-
-use crate::hub::{ChooseError, HubError, TOKENIZER};
 
 /// How a node's process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
@@ -124,6 +123,14 @@ pub enum NodeError {
     /// A server that may not be asked, or not so.
     #[error(transparent)]
     UpstreamSetup(#[from] UpstreamError),
+    /// The address for what is counted cannot be listened on.
+    #[error("cannot listen on {address} for metrics: {why}; choose another address with --metrics")]
+    MetricsAddress {
+        /// What was asked for.
+        address: String,
+        /// The system's reason.
+        why: std::io::Error,
+    },
     /// Serving that cannot begin, or that broke.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -152,6 +159,7 @@ impl NodeError {
                 UpstreamError::Tls { .. } => NodeExit::Credentials,
                 UpstreamError::Tokenizer { .. } => NodeExit::Tokenizer,
             },
+            NodeError::MetricsAddress { .. } => NodeExit::Address,
             NodeError::Serve(error) => match error {
                 ServeError::Bind { .. } => NodeExit::Address,
                 ServeError::Plaintext { .. } => NodeExit::Plaintext,

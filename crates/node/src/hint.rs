@@ -1,7 +1,7 @@
 //! What was probably meant by a `--model` that is neither a path nor a name: an address as a browser shows it, or a
 //! name as other programs write it.
 
-use crate::hub::ModelName;
+use hub::ModelName;
 
 /// Hosts whose addresses are names of models.
 const HOSTS: [&str; 3] = ["huggingface.co", "www.huggingface.co", "hf.co"];

@@ -1,9 +1,10 @@
 //! A node inside another program: the same node, without a process of its own.
 
+use hub::Console;
 use thinking::thinker::ModelCard;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::{config::NodeConfig, error::NodeError, progress::Console, serve::ReadyNode};
+use crate::{config::NodeConfig, error::NodeError, serve::ReadyNode};
 
 /// A serving node. Dropping it ends it without a drain.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use flags::Signals;
+use hub::Console;
 use thinking::shown::one_line;
 use tokio::{pin, select, sync::oneshot};
 
@@ -10,7 +11,6 @@ use crate::{
     args::{Defaults, NodeArgs},
     config::NodeConfig,
     error::{NodeError, NodeExit},
-    progress::Console,
     serve::ReadyNode,
     threads,
 };
@@ -22,7 +22,7 @@ const LAST_STEP: Duration = Duration::from_secs(1);
 const LOG_LEVELS: [&str; 3] = [
     "warn",
     "warn,engine=info,node=info,transport=info,upstream=info",
-    "info,engine=debug,node=debug,transport=debug,upstream=debug",
+    "info,engine=debug,flags=debug,node=debug,transport=debug,upstream=debug",
 ];
 
 /// The whole of a node's `main`.
@@ -60,8 +60,9 @@ impl From<NodeExit> for ExitCode {
 }
 
 fn whole(defaults: &Defaults, args: NodeArgs) -> Result<(), NodeError> {
-    flags::start_logging(args.verbose, LOG_LEVELS)
+    flags::start_logging(args.verbose, args.log_format, LOG_LEVELS)
         .map_err(|error| NodeError::Usage(error.to_string()))?;
+    flags::raise_open_files();
     let config = NodeConfig::new(defaults, args, |name| std::env::var_os(name))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The network needs little; the cores are the model's.

@@ -6,18 +6,19 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use candle_core::{DType, Device};
 use engine::{
-    Engine, EngineOptions, LoadError, LoadOptions, LoadProgress, ModelLocation, load_model,
+    Engine, EngineOptions, LoadError, LoadOptions, LoadProgress, ModelLocation, gguf_parts,
+    load_model,
 };
+use hub::{Console, WantedFile, bytes, choose, list};
 use thinking::thinker::{Code, ModelCard, Thinker};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use upstream::{Upstream, UpstreamConfig};
 
 use crate::{
     builtin,
     config::{DeviceChoice, Dtype, ModelSource, NodeConfig},
     error::NodeError,
-    hub::{choose, list},
-    progress::{Console, bytes},
+    metrics_port::{self, ModelView, NodeView},
 };
 
 /// A node that has its address and its model and is ready to serve.
@@ -26,6 +27,8 @@ pub(crate) struct ReadyNode {
     thinker: Arc<dyn Thinker>,
     server: transport::ServerConfig,
     address: SocketAddr,
+    /// Answers those who watch the node, as long as there is the node.
+    watched: JoinSet<()>,
 }
 
 impl std::fmt::Debug for ReadyNode {
@@ -52,24 +55,29 @@ impl ReadyNode {
         if let Some(warning) = open_to_everybody(&config.server, address) {
             console.note(&warning);
         }
-        let (thinker, card): (Arc<dyn Thinker>, ModelCard) = match &config.model {
+        let view = Arc::new(NodeView { meter: config.server.meter.clone(), ..NodeView::default() });
+        let watched = watched(config.metrics.as_deref(), &view, console).await?;
+        let (thinker, model, card): (Arc<dyn Thinker>, ModelView, ModelCard) = match &config.model {
             ModelSource::Upstream(upstream) => {
                 let mut upstream = UpstreamConfig::clone(upstream);
-                if let Some(name) = &config.tokenizer {
-                    let tokenizer = config.hub.fetch_tokenizer(name, console).await?;
-                    upstream.tokenizer = Some(tokenizer);
+                if let Some(place) = &config.tokenizer {
+                    upstream.tokenizer = Some(config.hub.tokenizer(place, console).await?);
                 }
                 let (upstream, card) = reach(&upstream, console).await?;
-                (Arc::new(upstream), card)
+                let upstream = Arc::new(upstream);
+                (upstream.clone(), ModelView::Server(upstream), card)
             }
             _ => {
                 let engine = own_engine(&config, console).await?;
                 let card = engine.card().clone();
-                (Arc::new(engine), card)
+                let engine = Arc::new(engine);
+                (engine.clone(), ModelView::Engine(engine), card)
             }
         };
+        // It was empty.
+        let _ = view.model.set(model);
         let server = transport::ServerConfig { card, ..config.server };
-        let node = ReadyNode { listener, thinker, server, address };
+        let node = ReadyNode { listener, thinker, server, address, watched };
         console.fact(&format!("listening on {}", node.url()));
         Ok(node)
     }
@@ -90,8 +98,24 @@ impl ReadyNode {
     /// # Errors
     /// When the listener breaks.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
-        Ok(transport::serve(self.listener, self.thinker, self.server, shutdown).await?)
+        let ReadyNode { listener, thinker, server, watched: _watched, .. } = self;
+        Ok(transport::serve(listener, thinker, server, shutdown).await?)
     }
+}
+
+/// Answers those who watch the node from now on, and says where.
+async fn watched(
+    address: Option<&str>,
+    view: &Arc<NodeView>,
+    console: &Console,
+) -> Result<JoinSet<()>, NodeError> {
+    let mut watched = JoinSet::new();
+    if let Some(address) = address {
+        let (listener, address) = metrics_port::bind(address).await?;
+        watched.spawn(metrics_port::serve(listener, Arc::clone(view)));
+        console.fact(&format!("metrics on http://{address}/metrics"));
+    }
+    Ok(watched)
 }
 
 /// What is said of a node that lets everybody in who reaches it from another machine.
@@ -161,7 +185,7 @@ async fn own_engine(config: &NodeConfig, console: &Console) -> Result<Engine, No
 
 /// Where the model lies, after a download if need be.
 async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, NodeError> {
-    let file = config.file.as_deref();
+    let file = WantedFile { name: config.file.as_deref(), parts: gguf_parts };
     match &config.model {
         ModelSource::Builtin(model) => Ok(ModelLocation::Embedded(*model)),
         ModelSource::Name(name) => {
@@ -172,7 +196,7 @@ async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, N
                 .map_err(|why| NodeError::Choose { path: path.clone(), why })?;
             Ok(ModelLocation::Path(selection.path(path)))
         }
-        ModelSource::Path(path) if file.is_some() => Err(NodeError::Usage(format!(
+        ModelSource::Path(path) if file.name.is_some() => Err(NodeError::Usage(format!(
             "--file chooses a file of a folder or repository, but {} is a file",
             path.display()
         ))),

@@ -29,7 +29,8 @@ pub struct UpstreamArgs {
     #[arg(long, value_name = "NAME", requires = "upstream", help_heading = "Upstream")]
     pub upstream_model: Option<String>,
 
-    /// What the server is: llama-cpp, vllm, sglang, ollama or completions. [default: it is asked]
+    /// What the server is: llama-cpp, vllm, sglang, ollama or completions; or, where it has chats only, how it goes on
+    /// with an answer: chat-continue, chat-prefix or chat-assistant. [default: it is asked]
     #[arg(long, value_name = "KIND", requires = "upstream", help_heading = "Upstream")]
     pub upstream_kind: Option<ServerKind>,
 
@@ -47,8 +48,8 @@ pub struct UpstreamArgs {
     #[arg(long, requires = "upstream", help_heading = "Upstream")]
     pub upstream_lenient: bool,
 
-    /// Have text of the other side computed ahead of a takeover: on or off. [default: on, but off for completions,
-    /// where prompts may cost money]
+    /// Have text of the other side computed ahead of a takeover: on or off. [default: on, but off for completions
+    /// and chats, where prompts may cost money]
     #[arg(
         long,
         value_name = "on|off",

@@ -2,18 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::usage::TokenUsage;
+use crate::{lenient::or_default, usage::TokenUsage};
 
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatCompletion {
     /// Of this answer.
+    #[serde(default, deserialize_with = "or_default")]
     pub id: String,
     /// Always "chat.completion".
+    #[serde(default, deserialize_with = "or_default")]
     pub object: String,
     /// When it was asked for, in seconds since 1970-01-01 UTC.
+    #[serde(default, deserialize_with = "or_default")]
     pub created: u64,
     /// The model's name, as it was asked for.
+    #[serde(default, deserialize_with = "or_default")]
     pub model: String,
     /// As many as were asked for.
     pub choices: Vec<ChatChoice>,
@@ -30,9 +34,10 @@ pub struct ChatChoice {
     /// What was answered.
     pub message: ReplyMessage,
     /// Always null here.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub logprobs: Option<()>,
     /// Why it ends.
+    #[serde(default)]
     pub finish_reason: Option<FinishReply>,
 }
 
@@ -55,17 +60,21 @@ pub struct ReplyMessage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatChunk {
     /// Of this answer.
+    #[serde(default, deserialize_with = "or_default")]
     pub id: String,
     /// Always "chat.completion.chunk".
+    #[serde(default, deserialize_with = "or_default")]
     pub object: String,
     /// When it was asked for, in seconds since 1970-01-01 UTC.
+    #[serde(default, deserialize_with = "or_default")]
     pub created: u64,
     /// The model's name, as it was asked for.
+    #[serde(default, deserialize_with = "or_default")]
     pub model: String,
     /// None where it is about the usage.
     pub choices: Vec<ChunkChoice>,
     /// Absent unless it was asked for; null but in the last chunk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<TokenUsage>>,
 }
 
@@ -73,13 +82,16 @@ pub struct ChatChunk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkChoice {
     /// Which one.
+    #[serde(default, deserialize_with = "or_default")]
     pub index: u32,
     /// What is added.
+    #[serde(default, deserialize_with = "or_default")]
     pub delta: ChatDelta,
     /// Always null here.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub logprobs: Option<()>,
     /// Why it ends, in its last chunk.
+    #[serde(default)]
     pub finish_reason: Option<FinishReply>,
 }
 
@@ -108,6 +120,9 @@ pub enum FinishReply {
     Stop,
     /// It was cut off by a limit.
     Length,
+    /// Something else, as servers call it: read, and never written.
+    #[serde(other)]
+    Other,
 }
 
 #[cfg(test)]
@@ -135,5 +150,25 @@ mod tests {
             let json = serde_json::to_string(&chunk(usage)).unwrap();
             assert!(json.ends_with(&format!("\"choices\":[]{written}}}")), "{json}");
         }
+    }
+
+    #[test]
+    fn what_servers_fill_in_their_own_ways_is_read() {
+        let read = |json: &str| serde_json::from_str::<ChatChunk>(json).unwrap();
+        let vllm = read(
+            r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,
+            "delta":{"reasoning":"Hm"},"logprobs":null,"finish_reason":null,"token_ids":null}],"usage":{}}"#,
+        );
+        assert_eq!(vllm.choices[0].delta.reasoning.as_deref(), Some("Hm"));
+        assert_eq!(vllm.usage, None, "it has no prompt tokens");
+        let bare = read(
+            r#"{"id":null,"created":1.5,"choices":[{"delta":null,"logprobs":{"content":[]},"finish_reason":"eos"}],
+            "usage":{"prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":null},"completion_tokens":1}}"#,
+        );
+        assert_eq!(bare.choices[0].finish_reason, Some(FinishReply::Other));
+        let usage = bare.usage.flatten().unwrap();
+        assert_eq!((usage.prompt_tokens, usage.completion_tokens), (3, 1));
+        assert_eq!(usage.prompt_tokens_details.unwrap().cached_tokens, None);
+        serde_json::from_str::<ChatChunk>(r#"{"content":"x"}"#).unwrap_err();
     }
 }

@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lenient::or_default;
+
 /// What `GET /v1/models` gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelList<M = ModelEntry> {
     /// Always "list".
+    #[serde(default, deserialize_with = "or_default")]
     pub object: String,
     /// The models.
     pub data: Vec<M>,
@@ -17,9 +20,12 @@ pub struct ModelEntry {
     /// Its name in requests.
     pub id: String,
     /// Always "model".
+    #[serde(default, deserialize_with = "or_default")]
     pub object: String,
     /// Since when it is there, in seconds since 1970-01-01 UTC.
+    #[serde(default, deserialize_with = "or_default")]
     pub created: u64,
     /// Whose it is.
+    #[serde(default, deserialize_with = "or_default")]
     pub owned_by: String,
 }

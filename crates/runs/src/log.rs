@@ -14,13 +14,15 @@ use std::{
 
 use answer::{
     Node, Question, Run, Settings, Summary,
-    file::{FileLock, lock, private},
+    file::{lock, private},
     journal::JournalError,
 };
 use grading::dataset::Problem;
 use serde::{Deserialize, Serialize};
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{PolicyError, PolicySpec},
+    stops::StopTexts,
     thinker::{Prompt, Sampling},
 };
 
@@ -82,6 +84,8 @@ impl LogHeader {
                 sampling,
                 seed,
                 max_tokens,
+                beginning: AnswerBeginning::default(),
+                stop: StopTexts::default(),
                 deadline: deadline_ms.map(Duration::from_millis),
             },
             small: small.to_vec(),
@@ -241,11 +245,9 @@ impl EvalLog {
         }
         // Appended to: without locks, rows of two runs stand side by side and not in each other.
         let mut file = private().read(true).append(true).create(true).open(path).map_err(opened)?;
-        let is_locked = match lock(&file) {
-            FileLock::Held => true,
-            FileLock::Absent => false,
-            FileLock::Taken => return Err(EvalError::Locked { path: path.to_owned() }),
-        };
+        let is_locked = lock(&file)
+            .is_exclusive()
+            .ok_or_else(|| EvalError::Locked { path: path.to_owned() })?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(opened)?;
         let whole = whole(&text, path)?;

@@ -1,10 +1,9 @@
 //! One answer on its way: a task of its own, which tells whoever asked what is written and how it ended.
 //!
 //! The task ends when the answer does. It is cancelled, and both models with it, when nobody listens any more, when the
-//! listener is far behind, at a stop text, and when the server ends.
+//! listener is far behind, and when the server ends.
 
 mod shaper;
-mod stops;
 
 use std::{fs::File, sync::Arc};
 
@@ -13,6 +12,7 @@ use answer::{
     journal::JournalWriter, progress::Text,
 };
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{End, PolicyKind, Role, Why},
     thinker::ThoughtStart,
     transcript::Span,
@@ -37,7 +37,6 @@ pub(crate) struct AnswerJob {
     pub(crate) index: u32,
     pub(crate) run: Run,
     pub(crate) is_inline: bool,
-    pub(crate) stops: Vec<String>,
     /// Whether pieces are told as they are written.
     pub(crate) is_streamed: bool,
     /// Where it is written down, if anywhere.
@@ -83,7 +82,7 @@ pub(crate) enum AnswerNews {
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) id: String,
-    /// Why it ended: as in the summary, or "stop".
+    /// Why it ended, as in the summary.
     pub(crate) end: &'static str,
     pub(crate) is_cut_off: bool,
     pub(crate) stopped_by: Option<String>,
@@ -94,7 +93,7 @@ pub(crate) struct Answered {
     pub(crate) summary: Summary,
 }
 
-/// A span, as far as it is shown.
+/// A span, and when it came.
 #[derive(Debug)]
 pub(crate) struct ShownSpan {
     pub(crate) span: Span,
@@ -118,7 +117,7 @@ impl AnswerJob {
             enough: enough.clone(),
             connection,
             is_inline: self.is_inline,
-            stops: self.stops,
+            beginning: run.question.beginning.clone(),
             shaper: None,
             journal,
             early: Vec::new(),
@@ -138,14 +137,14 @@ impl AnswerJob {
         drop(permit);
         let written = listener.journal.take().map(JournalWriter::finish);
         if let Some(Err(why)) = written {
-            tracing::warn!(id, %why, "an answer's journal is not whole");
+            tracing::warn!(question_id = id, %why, "an answer's journal is not whole");
         }
         let summary = outcome.summary.clone();
         let ended = listener.end(outcome, stopping.is_cancelled());
         match &ended {
             Ok(answered) => metrics.answer(policy.name(), answered.end, &summary),
             Err(error) => {
-                tracing::info!(id, %error, "no answer");
+                tracing::info!(question_id = id, %error, "no answer");
                 metrics.answer(policy.name(), error.code.into(), &summary);
             }
         }
@@ -166,7 +165,8 @@ struct Listener {
     enough: CancellationToken,
     connection: CancellationToken,
     is_inline: bool,
-    stops: Vec<String>,
+    /// What is given of the answer.
+    beginning: AnswerBeginning,
     /// Made when it is known how the answer begins.
     shaper: Option<MessageShaper>,
     /// What happened before a small node took the question: until then an answer may still be refused.
@@ -208,8 +208,8 @@ impl Observer for Listener {
 
 impl Listener {
     fn begin(&mut self, start: ThoughtStart) -> &mut MessageShaper {
-        let Listener { is_inline, stops, .. } = self;
-        let shaper = || MessageShaper::new(start, *is_inline, std::mem::take(stops));
+        let Listener { is_inline, beginning, .. } = self;
+        let shaper = || MessageShaper::new(start, beginning, *is_inline);
         self.shaper.get_or_insert_with(shaper)
     }
 
@@ -224,9 +224,6 @@ impl Listener {
         }
         let pieces = self.shaper().push(text);
         self.pieces(pieces);
-        if self.shaper().stopped_by().is_some() {
-            self.enough.cancel();
-        }
     }
 
     fn pieces(&mut self, pieces: Vec<MessagePiece>) {
@@ -250,7 +247,10 @@ impl Listener {
         let told = self.told.try_send(Told { index: self.index, what });
         if let Err(mpsc::error::TrySendError::Full(_)) = told {
             if !self.connection.is_cancelled() {
-                tracing::warn!(id = self.id, "the client does not read: its answer is cancelled");
+                tracing::warn!(
+                    question_id = self.id,
+                    "the client does not read: its answer is cancelled"
+                );
             }
             self.connection.cancel();
             self.enough.cancel();
@@ -259,34 +259,30 @@ impl Listener {
 
     /// What came of the answer.
     fn end(mut self, outcome: Outcome, is_stopping: bool) -> Result<Answered, ApiError> {
-        let stopped_by = self.shaper().stopped_by().map(str::to_owned);
         let has_text = !outcome.transcript.spans().is_empty();
-        let (end, is_cut_off) = match (&outcome.ended, &stopped_by) {
-            (_, Some(_)) => ("stop", false),
-            (Ended::Failed { node, failure }, None) => {
-                return Err(ApiError::of_failure(node, failure));
-            }
-            (Ended::Complete(End::Cancelled), None) if is_stopping => {
+        let end = match &outcome.ended {
+            Ended::Failed { node, failure } => return Err(ApiError::of_failure(node, failure)),
+            Ended::Complete(End::Cancelled) if is_stopping => {
                 return Err(ApiError::shutting_down());
             }
-            (Ended::Complete(End::Deadline), None) if !has_text => {
+            Ended::Complete(End::Deadline) if !has_text => {
                 let why =
                     "the deadline passed before there was any text: give the answer more time";
                 return Err(ApiError::new(ErrorCode::DeadlineExceeded, why));
             }
-            (Ended::Complete(end), None) => (name(*end), *end != End::EndOfText),
+            Ended::Complete(end) => *end,
         };
-        let (shown, thought) = (self.shaper().shown_bytes(), self.shaper().reasoning_bytes());
+        let thought = self.shaper().reasoning_bytes();
         let spans = outcome.transcript.spans();
         Ok(Answered {
             id: self.id,
-            end,
-            is_cut_off,
-            stopped_by,
+            end: name(end),
+            is_cut_off: !matches!(end, End::EndOfText | End::Stop),
+            stopped_by: outcome.summary.stopped_by.clone(),
             content: self.content,
             reasoning: self.reasoning,
             reasoning_tokens: tokens_before(thought, spans),
-            spans: shown_spans(spans, &self.spans_at, shown),
+            spans: shown_spans(spans, &self.spans_at),
             summary: outcome.summary,
         })
     }
@@ -301,6 +297,7 @@ fn name(end: End) -> &'static str {
         End::Deadline => "deadline",
         End::Cancelled => "cancelled",
         End::Loop => "loop",
+        End::Stop => "stop",
     }
 }
 
@@ -323,19 +320,13 @@ fn tokens_before(end: usize, spans: &[Span]) -> u64 {
     tokens
 }
 
-/// The spans of the first bytes of a text, with their times.
-fn shown_spans(spans: &[Span], at: &[(Writer, Why, u64)], mut bytes: usize) -> Vec<ShownSpan> {
-    let mut shown = Vec::new();
-    for (span, (_, _, at_us)) in spans.iter().zip(at) {
-        let end = bytes.min(span.text.len());
-        let Some(text) = span.text.get(..end).filter(|text| !text.is_empty()) else { break };
-        shown.push(ShownSpan {
-            span: Span { text: text.to_owned(), ..span.clone() },
-            at_us: *at_us,
-        });
-        bytes -= end;
-    }
-    shown
+/// Spans with their times.
+fn shown_spans(spans: &[Span], at: &[(Writer, Why, u64)]) -> Vec<ShownSpan> {
+    let shown = |(span, (_, _, at_us)): (&Span, &(Writer, Why, u64))| ShownSpan {
+        span: span.clone(),
+        at_us: *at_us,
+    };
+    spans.iter().zip(at).map(shown).collect()
 }
 
 #[cfg(test)]
@@ -347,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_and_tokens_are_cut_at_a_place_in_the_text() {
+    fn tokens_are_cut_at_a_place_in_the_text() {
         let spans = [
             span(Writer::Small, "abcd", 8),
             span(Writer::Large, "efgh", 6),
@@ -356,14 +347,5 @@ mod tests {
         for (end, tokens) in [(0, 0), (2, 4), (4, 8), (5, 10), (8, 14), (10, 15), (99, 15)] {
             assert_eq!(tokens_before(end, &spans), tokens, "{end}");
         }
-        let at = [10, 20, 30].map(|at_us| (Writer::Small, Why::Turn, at_us));
-        let shown = |bytes| -> Vec<(String, u64)> {
-            let shown = shown_spans(&spans, &at, bytes).into_iter();
-            shown.map(|shown| (shown.span.text, shown.at_us)).collect()
-        };
-        assert_eq!(shown(0), []);
-        assert_eq!(shown(4), [("abcd".to_owned(), 10)]);
-        assert_eq!(shown(6), [("abcd".to_owned(), 10), ("ef".to_owned(), 20)]);
-        assert_eq!(shown(99).len(), 3);
     }
 }

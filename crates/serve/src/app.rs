@@ -3,38 +3,26 @@
 use std::{
     future::Future,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use thinking::thinker::{Code, Failure};
-use tokio::{
-    sync::{Mutex as AsyncMutex, watch},
-    task::JoinSet,
-    time::{Instant, timeout},
-};
+use ::metrics::Reading;
+use answer::Node;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::AnswerBackend,
     gate::AccessRules,
     journals::JournalFolder,
-    metrics::{Metrics, Reading, labels},
-    queue::RequestQueue,
+    metrics::{self, Metrics},
+    queue::{RequestLimits, RequestQueue},
+    readiness::{NodeProbes, Readiness},
 };
-
-/// How long a small node may take to say that it is there.
-const PROBE_TIME: Duration = Duration::from_secs(5);
-/// How long what it said is good for.
-const PROBE_AGE: Duration = Duration::from_secs(1);
-
-/// Asks whether a small node answers.
-pub type NodeProbe =
-    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> + Send + Sync>;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -57,27 +45,23 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(
         backend: AnswerBackend,
-        queue: RequestQueue,
-        most_body_bytes: usize,
+        limits: RequestLimits,
         access: AccessRules,
-        probe: NodeProbe,
+        probes: NodeProbes,
         journals: Option<JournalFolder>,
         id_prefix: String,
     ) -> Self {
+        let metrics = Arc::<Metrics>::default();
         App {
             backend,
-            queue,
+            most_body_bytes: limits.most_body_bytes,
+            queue: RequestQueue::new(limits, Arc::clone(&metrics)),
             access,
-            most_body_bytes,
             journals,
-            metrics: Arc::default(),
+            metrics,
             tasks: AnswerTasks::default(),
             stopping: CancellationToken::new(),
-            readiness: Readiness {
-                probe,
-                was_ready: AtomicBool::new(false),
-                last: AsyncMutex::default(),
-            },
+            readiness: Readiness::new(probes),
             since: unix_seconds(),
             is_draining: AtomicBool::new(false),
             ids: RequestIds { prefix: id_prefix, next: AtomicU64::new(0) },
@@ -94,38 +78,39 @@ impl App {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// What is counted, and the numbers of the moment.
-    pub(crate) fn metrics_text(&self) -> String {
-        let moment = |name, help, value: usize| Reading {
-            name,
-            help,
-            kind: "gauge",
-            labels: String::new(),
-            value: value as u64,
-        };
+    /// What is counted, and the numbers of the moment. Asks the nodes whether they are there.
+    pub(crate) async fn metrics_text(&self) -> String {
+        let count = |count: usize| count as u64;
         let mut readings = vec![
-            moment("specthink_answers_running", "Answers that are made now.", self.tasks.count()),
-            moment(
-                "specthink_requests_waiting",
-                "Requests that wait for their turn.",
-                self.queue.waiting(),
-            ),
+            Reading::new(&metrics::RUNNING, &[], count(self.tasks.count())),
+            Reading::new(&metrics::WAITING, &[], count(self.queue.waiting())),
+            Reading::new(&metrics::DRAINING, &[], self.is_draining().into()),
         ];
+        let (small_up, large_up) = self.readiness.states().await;
         let AnswerBackend { small, large, .. } = &self.backend;
-        let parts = [("small", small), ("large", large)];
-        let nodes =
-            parts.into_iter().flat_map(|(part, nodes)| nodes.iter().map(move |it| (part, it)));
-        for (part, node) in nodes {
-            let Some(traffic) = node.thinker.traffic() else { continue };
-            let crossed = [("sent", traffic.sent_bytes), ("received", traffic.received_bytes)];
-            readings.extend(crossed.map(|(direction, value)| Reading {
-                name: "specthink_link_bytes_total",
-                help: "Bytes to and from each node, everything counted.",
-                kind: "counter",
-                labels: labels(&[("part", part), ("node", &node.name), ("direction", direction)]),
-                value,
-            }));
+        let of = |part, nodes: &'_ [Node]| {
+            nodes.iter().map(move |node| (part, node.clone())).collect::<Vec<_>>()
+        };
+        let nodes = [of("small", small), of("large", large)].concat();
+        for ((part, node), is_up) in nodes.iter().zip(small_up.into_iter().chain(large_up)) {
+            let labels = [("part", *part), ("node", node.name.as_str())];
+            readings.push(Reading::new(&metrics::NODE_UP, &labels, is_up.into()));
         }
+        let mut requests = Vec::new();
+        for (part, node) in &nodes {
+            let Some(traffic) = node.thinker.traffic() else { continue };
+            let labels = [("part", *part), ("node", node.name.as_str())];
+            for (direction, bytes) in
+                [("sent", traffic.sent_bytes), ("received", traffic.received_bytes)]
+            {
+                let labels = [&labels[..], &[("direction", direction)]].concat();
+                readings.push(Reading::new(&metrics::LINK_BYTES, &labels, bytes));
+            }
+            if traffic.requests > 0 {
+                requests.push(Reading::new(&metrics::LINK_REQUESTS, &labels, traffic.requests));
+            }
+        }
+        readings.append(&mut requests);
         self.metrics.text(&readings)
     }
 
@@ -195,39 +180,6 @@ impl OpenAnswer {
 impl Drop for OpenAnswer {
     fn drop(&mut self) {
         self.0.send_modify(|open| *open -= 1);
-    }
-}
-
-/// Whether questions can be answered.
-pub(crate) struct Readiness {
-    probe: NodeProbe,
-    was_ready: AtomicBool,
-    last: AsyncMutex<Option<(Instant, Result<(), Failure>)>>,
-}
-
-impl Readiness {
-    /// Whether a small node answers now, or did a moment ago.
-    pub(crate) async fn check(&self) -> Result<(), Failure> {
-        let mut last = self.last.lock().await;
-        if let Some((at, found)) = &*last
-            && at.elapsed() < PROBE_AGE
-        {
-            return found.clone();
-        }
-        let found = timeout(PROBE_TIME, (self.probe)()).await.unwrap_or_else(|_| {
-            let why = format!("no small node answers within {PROBE_TIME:?}");
-            Err(Failure::new(Code::Unavailable, why))
-        });
-        if found.is_ok() {
-            self.was_ready.store(true, Ordering::Relaxed);
-        }
-        *last = Some((Instant::now(), found.clone()));
-        found
-    }
-
-    /// Whether a small node has ever answered.
-    pub(crate) async fn was_ready(&self) -> Result<(), Failure> {
-        if self.was_ready.load(Ordering::Relaxed) { Ok(()) } else { self.check().await }
     }
 }
 

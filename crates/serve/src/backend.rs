@@ -4,15 +4,17 @@
 use std::time::Duration;
 
 use answer::{Node, Question, Run, Settings};
+use serde_json::Value;
 use thinking::{
     names::nearest,
     policy::{Limits, PolicyError, PolicyKind, PolicySpec, Preset, Targets, TokenPrices},
+    stops::StopTexts,
     thinker::{Message, Prompt, Sampling},
 };
 
 use crate::{
     error::{ApiError, ErrorCode},
-    request::{AnswerRequest, OursWanted, PolicyWanted, SamplingWanted},
+    request::{AnswerRequest, OursWanted, PolicyWanted, ReplyKind, SamplingWanted},
 };
 
 /// The model that is meant where none is named.
@@ -29,6 +31,8 @@ pub struct AnswerBackend {
     pub settings: Settings,
     /// Who writes when.
     pub policy: PolicySpec,
+    /// Policies that are models by names of their own.
+    pub named: Vec<(String, PolicySpec)>,
     /// What kind of small model it is, for policies that a request names.
     pub preset: Preset,
     /// How tokens are drawn.
@@ -59,6 +63,27 @@ pub(crate) struct AnswerPlan {
 }
 
 impl AnswerBackend {
+    /// Whether a policy may be a model by this name: it is none of the server's own.
+    pub fn may_be_named(name: &str) -> bool {
+        let is_own = [DEFAULT_MODEL, "small", "large"].contains(&name)
+            || name.starts_with(&format!("{DEFAULT_MODEL}:"));
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._:/-".contains(letter);
+        !is_own && !name.is_empty() && name.len() <= 100 && name.chars().all(is_plain)
+    }
+
+    /// A policy with its parameters, as a request has it.
+    ///
+    /// # Errors
+    /// When it has another shape, an unknown parameter or a bad value.
+    pub fn policy_of(value: Value) -> Result<PolicySpec, PolicyError> {
+        let has_loops = !value["parameters"]["loops"].is_null();
+        let mut spec = PolicySpec::from_request(value)?;
+        if !has_loops {
+            spec.limits.loops = spec.kind().usual_loops();
+        }
+        Ok(spec)
+    }
+
     /// The names of models, and who writes for each.
     pub(crate) fn models(&self) -> Vec<(String, PolicyKind)> {
         let kinds = PolicyKind::ALL.iter().copied().filter(|kind| kind.has_takeovers());
@@ -68,6 +93,7 @@ impl AnswerBackend {
             .into_iter()
             .chain(named)
             .chain(alone.map(|(name, kind)| (name.to_owned(), kind)))
+            .chain(self.named.iter().map(|(name, policy)| (name.clone(), policy.kind())))
             .collect()
     }
 
@@ -87,6 +113,11 @@ impl AnswerBackend {
         Err(ApiError::new(ErrorCode::ModelNotFound, message).about("model"))
     }
 
+    /// Who writes for a model of this name, or where none is named.
+    pub(crate) fn model_or_default(&self, name: Option<&str>) -> Result<PolicyKind, ApiError> {
+        self.model(name.unwrap_or(DEFAULT_MODEL))
+    }
+
     /// How a request is answered.
     ///
     /// # Errors
@@ -98,7 +129,9 @@ impl AnswerBackend {
             sampling: self.sampling(&request.sampling),
             max_tokens: request.max_tokens.unwrap_or(self.max_tokens),
             deadline: request.ours.deadline.or(self.deadline).or(policy.deadline()),
-            is_inline: request.ours.is_inline.unwrap_or(self.is_inline),
+            // A text that is continued is one piece.
+            is_inline: request.kind == ReplyKind::Text
+                || request.ours.is_inline.unwrap_or(self.is_inline),
             policy,
         };
         plan.sampling.check().map_err(|why| {
@@ -114,6 +147,7 @@ impl AnswerBackend {
     pub(crate) fn run(
         &self,
         plan: &AnswerPlan,
+        request: &AnswerRequest,
         prompt: &Prompt,
         id: String,
         seed: u64,
@@ -124,9 +158,11 @@ impl AnswerBackend {
             question: Question {
                 id,
                 prompt: self.prompt(prompt),
+                beginning: request.beginning.clone(),
                 sampling: plan.sampling,
                 seed,
                 max_tokens: plan.max_tokens,
+                stop: StopTexts { texts: request.stop.clone(), in_thought: plan.is_inline },
                 deadline: plan.deadline,
             },
             small: self.small.clone(),
@@ -137,20 +173,18 @@ impl AnswerBackend {
     }
 
     fn policy(&self, model: Option<&str>, ours: &OursWanted) -> Result<PolicySpec, ApiError> {
-        let kind = self.model(model.unwrap_or(DEFAULT_MODEL))?;
+        let kind = self.model_or_default(model)?;
         let mut policy = match &ours.policy {
-            None => self.usual(kind),
+            None => {
+                let named = self.named.iter().find(|(name, _)| model == Some(name));
+                named.map_or_else(|| self.usual(kind), |(_, policy)| policy.clone())
+            }
             Some(PolicyWanted::Named(name)) => {
                 let kind = PolicyKind::ALL.iter().copied().find(|kind| kind.name() == name);
                 self.usual(kind.ok_or_else(|| no_policy(name))?)
             }
             Some(PolicyWanted::Spec(value)) => {
-                let spec = PolicySpec::from_request(value.clone());
-                let mut spec = spec.map_err(|why| bad_policy(&why))?;
-                if value["parameters"]["loops"].is_null() {
-                    spec.limits.loops = spec.kind().usual_loops();
-                }
-                spec
+                AnswerBackend::policy_of(value.clone()).map_err(|why| bad_policy(&why))?
             }
         };
         if let Some(deadline) = ours.takeover_deadline {
@@ -221,11 +255,10 @@ fn no_policy(name: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
     use thinking::policy::{LoopRule, ModelPrices, Rules};
 
     use super::*;
-    use crate::request::ReplyKind;
 
     fn backend() -> AnswerBackend {
         let limits = Limits { loops: LoopRule::HandOver, ..Limits::default() };
@@ -236,6 +269,10 @@ mod tests {
             policy: PolicySpec::new(PolicyKind::Random, Preset::Reasoning)
                 .with_share(0.7)
                 .within(limits),
+            named: vec![(
+                "team/thrifty".to_owned(),
+                PolicySpec::new(PolicyKind::Random, Preset::Reasoning).with_share(0.1),
+            )],
             preset: Preset::Reasoning,
             sampling: Sampling::default(),
             max_tokens: 100,
@@ -280,6 +317,20 @@ mod tests {
         }
         let same_kind = plan(json!({ "model": "specthink:random" })).unwrap().policy;
         assert_eq!(same_kind.rules, Rules::Random { share: 0.7 }, "the flags' parameters");
+        let named = plan(json!({ "model": "team/thrifty" })).unwrap().policy;
+        assert_eq!(named.rules, Rules::Random { share: 0.1 }, "its own parameters");
+        let other = json!({ "model": "team/thrifty", "specthink": { "policy": "random" } });
+        assert_eq!(plan(other).unwrap().policy.rules, Rules::Random { share: 0.7 });
+        for (name, may) in [
+            ("thrifty", true),
+            ("team/thrifty-2", true),
+            ("small", false),
+            ("specthink:mine", false),
+            ("", false),
+            ("a b", false),
+        ] {
+            assert_eq!(AnswerBackend::may_be_named(name), may, "{name}");
+        }
         let error = plan(json!({ "model": "specthink:strickt" })).unwrap_err();
         assert_eq!(error.code, ErrorCode::ModelNotFound);
         assert!(error.to_string().contains("write specthink:strict;"), "{error}");

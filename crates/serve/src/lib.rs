@@ -2,9 +2,9 @@
 //!
 //! [`ApiServer`] serves on a listener. A request is read field by field (`request`), becomes a run of the nodes
 //! (`backend`), waits for its turn (`queue`) and is answered in a task of its own (`answering`), whose news become a
-//! response (`reply`). The page in a browser (`page`) asks over the same API. docs/serve.md says what it takes and
-//! gives. Here live the only users of axum, and none of its types appears in what this crate offers. Here live no rule
-//! of an answer, no transport to nodes and no command line.
+//! response (`reply`). `tokens` asks the small model's tokenizer. The page in a browser (`page`) asks over the same
+//! API. docs/serve.md says what it takes and gives. Here live the only users of axum, and none of its types appears in
+//! what this crate offers. Here live no rule of an answer, no transport to nodes and no command line.
 
 mod answering;
 mod app;
@@ -14,20 +14,23 @@ mod gate;
 mod journals;
 mod keys;
 mod metrics;
+mod openapi;
 mod page;
 mod queue;
+mod readiness;
 mod reply;
 mod report;
 mod request;
 mod routes;
 mod server;
+mod tokens;
 
 pub use self::{
-    app::NodeProbe,
     backend::AnswerBackend,
     gate::AccessRules,
-    journals::JournalFolder,
+    journals::{JournalFolder, JournalLimits},
     keys::{ApiKeys, ApiKeysError},
     queue::RequestLimits,
+    readiness::{NodeProbe, NodeProbes},
     server::ApiServer,
 };

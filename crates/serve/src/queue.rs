@@ -10,10 +10,13 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-use crate::error::{ApiError, ErrorCode};
+use crate::{
+    error::{ApiError, ErrorCode},
+    metrics::Metrics,
+};
 
 /// What is asked for at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +37,13 @@ pub(crate) struct RequestQueue {
     limits: RequestLimits,
     room: Arc<Semaphore>,
     waiting: AtomicU32,
+    metrics: Arc<Metrics>,
 }
 
 impl RequestQueue {
-    pub(crate) fn new(limits: RequestLimits) -> Self {
+    pub(crate) fn new(limits: RequestLimits, metrics: Arc<Metrics>) -> Self {
         let room = Arc::new(Semaphore::new(limits.most_answers as usize));
-        RequestQueue { limits, room, waiting: AtomicU32::new(0) }
+        RequestQueue { limits, room, waiting: AtomicU32::new(0), metrics }
     }
 
     /// How many requests wait.
@@ -60,14 +64,18 @@ impl RequestQueue {
             return Err(ApiError::new(ErrorCode::InvalidValue, message).about("n"));
         }
         if let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(answers) {
+            self.metrics.queued(Duration::ZERO);
             return Ok(permit);
         }
         let Some(_place) = Place::take(&self.waiting, most_waiting) else {
             let message = format!("{most_waiting} requests wait already: ask again later");
             return Err(ApiError::new(ErrorCode::QueueFull, message));
         };
+        let since = Instant::now();
         let entered = timeout(longest_wait, Arc::clone(&self.room).acquire_many_owned(answers));
-        match entered.await {
+        let entered = entered.await;
+        self.metrics.queued(since.elapsed());
+        match entered {
             Ok(Ok(permit)) => Ok(permit),
             _ => {
                 let message = format!("no turn came within {longest_wait:?}: ask again later");
@@ -107,7 +115,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_waits_for_its_time_and_one_more_is_refused_at_once() {
-        let queue = RequestQueue::new(LIMITS);
+        let queue = RequestQueue::new(LIMITS, Arc::default());
         let permit = queue.enter(2).await.unwrap();
         let (waiting, refused) = tokio::join!(queue.enter(1), queue.enter(1));
         assert_eq!(refused.unwrap_err().code, ErrorCode::QueueFull);

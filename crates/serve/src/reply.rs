@@ -1,6 +1,8 @@
-//! `POST /v1/chat/completions` and `/v1/completions`: a request becomes answers, and these a response, whole or as a
-//! stream.
+//! `POST /v1/chat/completions`, `/v1/completions` and `/v1/responses`: a request becomes answers, and these a response,
+//! whole or as a stream.
 
+mod events;
+mod items;
 mod stream;
 mod whole;
 
@@ -8,7 +10,10 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use openai::{CompletionDetails, PromptDetails, TokenUsage};
-use thinking::policy::{PolicyKind, TokenPrices};
+use thinking::{
+    policy::{PolicyKind, TokenPrices},
+    thinker::Sampling,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +22,7 @@ use crate::{
     app::App,
     error::{ApiError, ErrorCode},
     request::{AnswerRequest, ReplyKind},
+    tokens,
 };
 
 /// What is the same in every response and chunk of a request.
@@ -33,6 +39,10 @@ pub(crate) struct ReplyHead {
     pub(crate) answers: u32,
     pub(crate) choices: u32,
     pub(crate) includes_usage: bool,
+    pub(crate) sampling: Sampling,
+    /// As it was asked for.
+    pub(crate) max_tokens: Option<u32>,
+    pub(crate) instructions: Option<String>,
 }
 
 /// Answers a request. `id` names it, `connection` closes the client's connection.
@@ -46,7 +56,7 @@ pub(crate) async fn respond(
     let request = AnswerRequest::read(kind, body, app.backend.most_tokens)?;
     let plan = app.backend.plan(&request)?;
     let AnswerRequest { choices, is_streamed, .. } = request;
-    let answers = u32::try_from(request.prompts.len()).unwrap_or(u32::MAX).saturating_mul(choices);
+    let answers = request.answers();
     if app.is_draining() {
         return Err(ApiError::shutting_down());
     }
@@ -54,9 +64,10 @@ pub(crate) async fn respond(
     if app.is_draining() {
         return Err(ApiError::shutting_down());
     }
+    let by_ids = tokens::prompts_of(&app.backend, &request.ids).await?;
     let head = ReplyHead {
         kind,
-        id: format!("{}-{id}", if kind == ReplyKind::Chat { "chatcmpl" } else { "cmpl" }),
+        id: kind.answer_id(id),
         created: crate::app::unix_seconds(),
         model: request.model.clone().unwrap_or_else(|| "specthink".to_owned()),
         policy: plan.policy.kind(),
@@ -65,14 +76,19 @@ pub(crate) async fn respond(
         answers,
         choices,
         includes_usage: request.includes_usage,
+        sampling: plan.sampling,
+        max_tokens: request.max_tokens,
+        instructions: request.instructions.clone(),
     };
     let seed = request.seed.unwrap_or_else(|| crate::app::seed_of(id));
-    // A place for the end of each answer, whatever is unread before it.
+    // Each answer has a place for its end, whatever is unread before it.
     let (told, listening) = mpsc::channel(MOST_UNREAD + answers as usize);
-    let numbered = request.prompts.iter().flat_map(|prompt| (0..choices).map(move |n| (prompt, n)));
+    let prompts = request.prompts.iter().chain(&by_ids);
+    let numbered = prompts.flat_map(|prompt| (0..choices).map(move |n| (prompt, n)));
     for (index, (prompt, choice)) in (0..answers).zip(numbered) {
         let id = format!("{id}-{index}");
-        let run = app.backend.run(&plan, prompt, id, seed.wrapping_add(choice.into()))?;
+        let seed = seed.wrapping_add(choice.into());
+        let run = app.backend.run(&plan, &request, prompt, id, seed)?;
         let Some(permit) = permits.split(1) else { break };
         let folder = app.journals.as_ref();
         let journal = folder.and_then(|it| Some((it.clone(), it.begin(&run, &plan.policy)?)));
@@ -82,9 +98,7 @@ pub(crate) async fn respond(
             journal,
             metrics: Arc::clone(&app.metrics),
             policy: plan.policy.kind(),
-            // A text that is continued is one piece.
-            is_inline: plan.is_inline || kind == ReplyKind::Text,
-            stops: request.stop.clone(),
+            is_inline: plan.is_inline,
             is_streamed,
             permit,
             stopping: app.stopping.clone(),
@@ -93,10 +107,14 @@ pub(crate) async fn respond(
         app.tasks.spawn(job.work(told.clone()));
     }
     drop(told);
-    match is_streamed {
+    let replied = match is_streamed {
         true => stream::respond(head, listening).await,
         false => whole::respond(head, listening).await,
-    }
+    };
+    replied.map_err(|error| match error.code {
+        ErrorCode::ContextLengthExceeded => error.about(kind.prompt_field()),
+        _ => error,
+    })
 }
 
 /// An answer whose task broke off: a defect, which is in the log.
@@ -120,7 +138,7 @@ fn usage<'a>(
         reasoning_tokens += answered.reasoning_tokens;
     }
     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-    usage.prompt_tokens_details = Some(PromptDetails { cached_tokens });
+    usage.prompt_tokens_details = Some(PromptDetails { cached_tokens: Some(cached_tokens) });
     usage.completion_tokens_details = Some(CompletionDetails { reasoning_tokens });
     usage
 }

@@ -1,20 +1,30 @@
 //! A request for answers, read from its JSON. What it leaves to the server is absent here.
 
+mod continued;
 mod fields;
 mod messages;
 mod ours;
 mod prompts;
 mod refused;
+mod tokens;
+mod turns;
 
 use serde_json::Value;
-use thinking::thinker::Prompt;
+use thinking::{beginning::AnswerBeginning, thinker::Prompt};
 
-pub(crate) use self::ours::{OursWanted, PolicyWanted};
+#[cfg(test)]
+pub(crate) use self::fields::asked_fields;
 use self::{
+    continued::take_beginning,
     fields::{Fields, wrong_type, wrong_value},
     messages::messages,
-    prompts::prompts,
-    refused::{NOT_DONE_IN_CHATS, NOT_DONE_IN_TEXTS, ignored, refuse},
+    prompts::{TextPrompts, prompts},
+    refused::{NOT_DONE_IN_CHATS, NOT_DONE_IN_RESPONSES, NOT_DONE_IN_TEXTS, ignored, refuse},
+    turns::turns,
+};
+pub(crate) use self::{
+    ours::{OursWanted, PolicyWanted},
+    tokens::{read_detokenize, read_tokenize},
 };
 use crate::error::{ApiError, ErrorCode};
 
@@ -31,14 +41,43 @@ pub(crate) enum ReplyKind {
     Chat,
     /// `/v1/completions`: a text that is continued.
     Text,
+    /// `/v1/responses`: an answer to a conversation, as items.
+    Response,
+}
+
+impl ReplyKind {
+    /// The field that holds what is to be answered.
+    pub(crate) fn prompt_field(self) -> &'static str {
+        match self {
+            ReplyKind::Chat => "messages",
+            ReplyKind::Text => "prompt",
+            ReplyKind::Response => "input",
+        }
+    }
+
+    /// The id of the answer to the request of this name.
+    pub(crate) fn answer_id(self, name: &str) -> String {
+        match self {
+            ReplyKind::Chat => format!("chatcmpl-{name}"),
+            ReplyKind::Text => format!("cmpl-{name}"),
+            ReplyKind::Response => format!("resp_{name}"),
+        }
+    }
 }
 
 /// A request for answers.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AnswerRequest {
+    pub(crate) kind: ReplyKind,
     pub(crate) model: Option<String>,
     /// What is to be answered, one by one.
     pub(crate) prompts: Vec<Prompt>,
+    /// What is to be continued, one by one, where it is given as ids: then there are no prompts.
+    pub(crate) ids: Vec<Vec<u32>>,
+    /// What is given of the answer to a conversation.
+    pub(crate) beginning: AnswerBeginning,
+    /// The system message that a request for a response has beside its input.
+    pub(crate) instructions: Option<String>,
     pub(crate) is_streamed: bool,
     pub(crate) includes_usage: bool,
     pub(crate) max_tokens: Option<u32>,
@@ -63,6 +102,12 @@ pub(crate) struct SamplingWanted {
 }
 
 impl AnswerRequest {
+    /// How many answers are wanted.
+    pub(crate) fn answers(&self) -> u32 {
+        let prompts = u32::try_from(self.prompts.len() + self.ids.len());
+        prompts.unwrap_or(u32::MAX).saturating_mul(self.choices)
+    }
+
     /// Reads a body. `most_tokens` is what a request may ask for.
     ///
     /// # Errors
@@ -70,25 +115,49 @@ impl AnswerRequest {
     pub(crate) fn read(kind: ReplyKind, body: &[u8], most_tokens: u32) -> Result<Self, ApiError> {
         let body = json(body)?;
         let fields = Fields::of(&body)?;
+        let (mut beginning, mut ids) = (AnswerBeginning::default(), Vec::new());
         let prompts = match kind {
             ReplyKind::Chat => {
                 refuse(&NOT_DONE_IN_CHATS, &fields)?;
-                vec![Prompt::Messages(messages(fields.required("messages")?)?)]
+                let mut messages = messages(fields.required("messages")?)?;
+                beginning = take_beginning(&fields, &mut messages)?;
+                vec![Prompt::Messages(messages)]
             }
             ReplyKind::Text => {
                 refuse(&NOT_DONE_IN_TEXTS, &fields)?;
-                prompts(fields.required("prompt")?)?
+                match prompts(fields.required("prompt")?)? {
+                    TextPrompts::Texts(prompts) => prompts,
+                    TextPrompts::Ids(given) => {
+                        ids = given;
+                        Vec::new()
+                    }
+                }
+            }
+            ReplyKind::Response => {
+                refuse(&NOT_DONE_IN_RESPONSES, &fields)?;
+                vec![Prompt::Messages(turns(&fields)?)]
             }
         };
         let stream = fields.flag("stream")?.unwrap_or(false);
         let options = fields.object("stream_options")?;
         let includes_usage = options.map(|options| options.flag("include_usage")).transpose()?;
         let max_tokens = |name| fields.whole(name, 1, most_tokens.into());
-        let (new, old) = (max_tokens("max_completion_tokens")?, max_tokens("max_tokens")?);
+        let (new, old) = match kind {
+            ReplyKind::Response => (max_tokens("max_output_tokens")?, None),
+            _ => (max_tokens("max_completion_tokens")?, max_tokens("max_tokens")?),
+        };
         let choices = fields.whole("n", 1, MOST_CHOICES)?.unwrap_or(1);
+        let instructions = match kind {
+            ReplyKind::Response => fields.text("instructions")?,
+            _ => None,
+        };
         Ok(AnswerRequest {
+            kind,
             model: fields.text("model")?.map(str::to_owned),
             prompts,
+            ids,
+            beginning,
+            instructions: instructions.map(str::to_owned),
             is_streamed: stream,
             includes_usage: stream && includes_usage.flatten().unwrap_or(false),
             max_tokens: new.or(old).and_then(|tokens| u32::try_from(tokens).ok()),
@@ -173,6 +242,7 @@ mod tests {
     fn what_is_left_out_or_null_is_the_servers() {
         let request = read(json!({})).unwrap();
         assert_eq!(request.prompts, [Prompt::question("Is 221 prime?".to_owned(), None)]);
+        assert!(request.beginning.is_empty() && request.ids.is_empty());
         assert_eq!((request.choices, request.is_streamed), (1, false));
         let nulls = json!({ "model": null, "stream": null, "stream_options": null, "max_tokens": null, "n": null,
             "temperature": null, "seed": null, "stop": null, "specthink": null, "tools": null, "logprobs": null,

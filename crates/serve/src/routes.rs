@@ -22,24 +22,30 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     error::{ApiError, ErrorCode, json as json_response},
-    page, reply,
+    openapi, page, reply,
     report::WithOurs,
     request::ReplyKind,
+    tokens,
 };
 
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The routes that have no parameters.
-const ROUTES: [&str; 8] = [
+pub(crate) const ROUTES: [&str; 13] = [
     "/",
     "/v1/chat/completions",
     "/v1/completions",
+    "/v1/responses",
     "/v1/models",
+    "/tokenize",
+    "/detokenize",
+    "/tokenizer_info",
     "/health",
     "/ready",
     "/version",
     "/metrics",
+    "/openapi.json",
 ];
 
 /// The name of a request.
@@ -63,12 +69,17 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/page/{file}", get(page::part))
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/completions", post(completions))
+        .route("/v1/responses", post(responses))
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
+        .route("/tokenize", post(tokenize))
+        .route("/detokenize", post(detokenize))
+        .route("/tokenizer_info", get(tokenizer_info))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/version", get(version))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(openapi::document))
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), admit))
@@ -93,7 +104,7 @@ async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         Ok(_) if is_asked_first => preflight(),
         Ok(key) => {
             let (method, path) = (request.method(), request.uri().path());
-            tracing::debug!(id, key, %method, path, "request");
+            tracing::debug!(request_id = id, key, %method, path, "request");
             next.run(request).await
         }
     };
@@ -144,16 +155,37 @@ async fn completions(State(app): State<Arc<App>>, request: Request) -> Result<Re
     answers(app, ReplyKind::Text, request).await
 }
 
+async fn responses(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    answers(app, ReplyKind::Response, request).await
+}
+
 async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let connection = parts.extensions.get::<ClientConnection>();
     let connection = connection.map(|connection| connection.0.clone()).unwrap_or_default();
-    let body = timeout(BODY_TIME, read(body, app.most_body_bytes)).await.map_err(|_| {
+    let body = whole(&app, body).await?;
+    reply::respond(app, kind, &body, &id, connection).await
+}
+
+async fn tokenize(State(app): State<Arc<App>>, body: Body) -> Result<Response, ApiError> {
+    tokens::tokenize(&app.backend, &whole(&app, body).await?).await
+}
+
+async fn detokenize(State(app): State<Arc<App>>, body: Body) -> Result<Response, ApiError> {
+    tokens::detokenize(&app.backend, &whole(&app, body).await?).await
+}
+
+async fn tokenizer_info(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    tokens::info(&app.backend).await
+}
+
+/// Reads a body, in bounded time.
+async fn whole(app: &App, body: Body) -> Result<Vec<u8>, ApiError> {
+    timeout(BODY_TIME, read(body, app.most_body_bytes)).await.map_err(|_| {
         let message = format!("the body did not arrive within {BODY_TIME:?}: send it again");
         ApiError::new(ErrorCode::BodyTooSlow, message)
-    })??;
-    reply::respond(app, kind, &body, &id, connection).await
+    })?
 }
 
 /// Reads a body of at most so many bytes.
@@ -211,8 +243,8 @@ fn not_there(failure: &Failure) -> ApiError {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, text)], app.metrics_text()).into_response()
+    let text = HeaderValue::from_static(::metrics::CONTENT_TYPE);
+    ([(header::CONTENT_TYPE, text)], app.metrics_text().await).into_response()
 }
 
 async fn version() -> Response {

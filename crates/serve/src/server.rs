@@ -1,6 +1,6 @@
 //! The listener: connections, TLS, and the orderly end.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::{
-    app::{App, NodeProbe},
+    app::App,
     backend::AnswerBackend,
     gate::AccessRules,
     journals::JournalFolder,
-    queue::{RequestLimits, RequestQueue},
+    queue::RequestLimits,
+    readiness::NodeProbes,
     routes::{ClientConnection, router},
 };
 
@@ -50,8 +51,8 @@ pub struct ApiServer {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// How long answers may go on after the shutdown began.
     pub drain: Duration,
-    /// Asks whether a small node answers.
-    pub probe: NodeProbe,
+    /// Ask whether the nodes answer.
+    pub probes: NodeProbes,
     /// Where answers are written down, if anywhere.
     pub journals: Option<JournalFolder>,
     /// What the names of requests begin with; another one for every process.
@@ -69,11 +70,8 @@ impl ApiServer {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let ApiServer { backend, limits, access, tls, drain, probe, journals, id_prefix } = self;
-        let queue = RequestQueue::new(limits);
-        let body_bytes = limits.most_body_bytes;
-        let app =
-            Arc::new(App::new(backend, queue, body_bytes, access, probe, journals, id_prefix));
+        let ApiServer { backend, limits, access, tls, drain, probes, journals, id_prefix } = self;
+        let app = Arc::new(App::new(backend, limits, access, probes, journals, id_prefix));
         let mut connections = Connections {
             router: router(Arc::clone(&app)),
             tls: tls.map(TlsAcceptor::from),
@@ -85,9 +83,16 @@ impl ApiServer {
             shutdown.await;
             end(&app, drain).await;
         });
+        let mut journals = pin!(async {
+            match app.journals.clone() {
+                Some(folder) => folder.keep_within_limits().await,
+                None => pending().await,
+            }
+        });
         loop {
             tokio::select! {
                 () = &mut ending => break,
+                () = &mut journals => {}
                 accepted = connections.accept(&listener) => accepted?,
             }
         }

@@ -7,10 +7,12 @@ use conductor::{
     question::{Question, Settings},
 };
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{
         Limits, LoopRule, ModelPrices, PaperConfig, PolicyKind, PolicySpec, Preset, Role, Rules,
         Targets, TokenPrices,
     },
+    stops::StopTexts,
     thinker::{Prompt, Sampling, ThoughtStart},
 };
 
@@ -141,6 +143,8 @@ impl Scenario {
             sampling: Sampling::default(),
             seed,
             max_tokens,
+            beginning: AnswerBeginning::default(),
+            stop: StopTexts::default(),
             deadline: d.percent(35).then(|| d.time(LAST_TROUBLE)),
         };
         let calm = d.percent(40);
@@ -152,6 +156,7 @@ impl Scenario {
         let cancel_at = d.percent(10).then(|| d.time(LAST_TROUBLE));
         let pause = (!calm && d.percent(8)).then(|| (d.moment(LAST_TROUBLE), d.time(LAST_TROUBLE)));
         let policy = policy(d);
+        let question = Question { stop: stop(d), beginning: beginning(d), ..question };
         Scenario { seed, question, settings, policy, small, large, cancel_at, pause }
     }
 
@@ -206,6 +211,23 @@ fn place(d: &mut Draws, role: Role, calm: bool, tokenizer: u8) -> Place {
     let count = if calm { 0 } else { d.pick(&[0, 0, 1, 1, 2]) };
     let troubles = (0..count).map(|_| trouble(d)).collect();
     Place { model, one_way, jitter, heartbeat, troubles }
+}
+
+/// Texts of which the models write the letters, some of them over many tokens.
+fn stop(d: &mut Draws) -> StopTexts {
+    const TEXTS: [&str; 6] = ["\n\nWait", " so so", "学 é", ". the sum", "ly,", "\n\n\n"];
+    let count = if d.percent(25) { d.between(1, 3) } else { 0 };
+    let texts = (0..count).map(|_| d.pick(&TEXTS).to_owned()).collect();
+    StopTexts { texts, in_thought: d.percent(70) }
+}
+
+fn beginning(d: &mut Draws) -> AnswerBeginning {
+    const TEXTS: [&str; 3] = ["", "2 + 2", "So it is 数学"];
+    if !d.percent(15) {
+        return AnswerBeginning::default();
+    }
+    let mut text = || d.pick(&TEXTS).to_owned();
+    AnswerBeginning { reasoning: text(), content: text() }
 }
 
 fn trouble(d: &mut Draws) -> Trouble {

@@ -31,6 +31,7 @@ fn what_must_hold_of_every_answer_holds_of_ten_thousand_seeds() {
         End::Deadline,
         End::Cancelled,
         End::Loop,
+        End::Stop,
     ];
     let all = all.iter().map(|end| format!("{end:?}")).chain(["Unavailable".to_owned()]);
     assert!(all.clone().all(|end| ends.contains(&end)), "{ends:?}");

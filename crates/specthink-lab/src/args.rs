@@ -8,6 +8,7 @@ use clap::{
     parser::ValueSource,
 };
 use cli::{AnsweringArgs, CliError, Exit, PolicyArgs, RunArgs};
+use flags::LogFormat;
 use lab::{link::Shaping, plan::PlanTarget};
 use thinking::names::nearest;
 
@@ -21,6 +22,16 @@ pub(crate) struct Args {
     /// transport=debug, which wins over the flag.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How the log is written: text, or json: an object a line.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SPECTHINK_LOG_FORMAT",
+        hide_default_value = true
+    )]
+    pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

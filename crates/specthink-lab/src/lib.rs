@@ -51,7 +51,7 @@ pub fn run(
         Ok(Some(code)) => return code,
         Err(error) => return fail(&error),
     }
-    let done = start_logging(args.verbose).and_then(|()| match args.command {
+    let done = start_logging(args.verbose, args.log_format).and_then(|()| match args.command {
         Command::Links(links) => show_links(&links),
         Command::Calibrate(args) => measure(&args),
         Command::Sweep(sweep) => sweep::run(&sweep, builtin),

@@ -46,6 +46,16 @@ pub enum TokenizerError {
     /// The vocabulary cannot express a text.
     #[error("the tokenizer cannot encode the text: {0}; change the text or use another model")]
     Encode(String),
+    /// A token that is none.
+    #[error(
+        "{id} is no token of this model, which has {vocabulary_size}; send ids of its own tokenizer"
+    )]
+    NoToken {
+        /// The token.
+        id: u32,
+        /// One more than the greatest id that something is behind.
+        vocabulary_size: usize,
+    },
 }
 
 /// Messages could not be made a prompt.

@@ -86,6 +86,17 @@ impl ChatTemplate {
         self.conversation(messages, true)
     }
 
+    /// The conversation as [`ChatTemplate::render`] makes it, but without opening the assistant's turn.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_closed<'a>(
+        &self,
+        messages: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<String, TemplateError> {
+        self.conversation(messages, false)
+    }
+
     /// What it writes right behind an assistant's message; `None` where it takes no such conversation.
     pub(crate) fn after_answer(&self) -> Option<String> {
         let [question, answer, next] = PROBES;

@@ -115,5 +115,5 @@ mod protocol;
 mod refusal;
 
 pub use proposal::ProposalRules;
-pub use protocol::Protocol;
+pub use protocol::{HashedText, Protocol};
 pub use refusal::Refusal;

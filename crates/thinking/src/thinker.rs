@@ -33,6 +33,7 @@
 //!    to tell: it computes, or waits for its turn. One that hangs gives none ([`Thinker::pulse`]).
 
 mod sampling;
+mod tokens;
 
 use std::time::Duration;
 
@@ -40,7 +41,10 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 use tokio::sync::{mpsc, watch};
 
-pub use self::sampling::{BadSampling, Sampling};
+pub use self::{
+    sampling::{BadSampling, Sampling},
+    tokens::{TokenFuture, TokenInput, TokenQuery, TokenReply, TokenizerCard},
+};
 use crate::trigger::{TriggerMatch, Watch};
 
 /// Commands a session queues before its sender waits.
@@ -67,6 +71,12 @@ pub trait Thinker: Send + Sync + 'static {
     /// whether it hangs.
     fn pulse(&self) -> Option<u64> {
         None
+    }
+
+    /// What its tokenizer says, without a session; `None` where there is no tokenizer to ask.
+    fn tokens(&self, query: TokenQuery) -> TokenFuture {
+        let _ = query;
+        Box::pin(async { Ok(None) })
     }
 
     /// The bytes to and from it so far, where it is reached over a network that counts them.
@@ -414,9 +424,10 @@ pub enum Noticed {
     NobodyThere,
 }
 
-/// The closed list of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The closed list of failures. Its name is that of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Code {
     /// The caller sent something that the session's state does not allow.
     InvalidArgument,

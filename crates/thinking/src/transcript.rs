@@ -71,6 +71,27 @@ impl Transcript {
         }
     }
 
+    /// Cuts the text to its first bytes, on a character's edge. Returns what is cut off, the last span first; one that
+    /// is cut in two keeps what it cost.
+    pub fn cut(&mut self, bytes: usize) -> Vec<Span> {
+        let mut behind = self.spans.iter().map(|span| span.text.len()).sum::<usize>();
+        let mut cut = Vec::new();
+        while behind > bytes {
+            let Some(mut last) = self.spans.pop() else { break };
+            let begin = behind - last.text.len();
+            if begin < bytes {
+                let text = last.text.split_off(bytes - begin);
+                let (writer, why) = (last.writer, last.why);
+                self.spans.push(last);
+                cut.push(Span { writer, why, text, tokens: 0, elapsed_us: 0 });
+                break;
+            }
+            behind = begin;
+            cut.push(last);
+        }
+        cut
+    }
+
     /// The spans, in order.
     pub fn spans(&self) -> &[Span] {
         &self.spans
@@ -110,5 +131,24 @@ mod tests {
         let texts: Vec<String> = answer().spans().iter().map(|span| span.text.clone()).collect();
         assert_eq!(texts, ["So é.\n\n", "Wait, no", " check", "Again:"]);
         assert_eq!(answer().spans()[0].elapsed_us, 20);
+    }
+
+    #[test]
+    fn a_transcript_is_cut_in_the_middle_of_a_span() {
+        let whole = answer().text();
+        for bytes in (0..=whole.len() + 1).filter(|bytes| whole.is_char_boundary(*bytes)) {
+            let mut transcript = answer();
+            let cut = transcript.cut(bytes);
+            let off: String = cut.iter().rev().map(|span| span.text.as_str()).collect();
+            assert_eq!(
+                (transcript.text(), off),
+                (whole[..bytes].to_owned(), whole[bytes..].to_owned())
+            );
+            assert!(cut.iter().chain(transcript.spans()).all(|span| !span.text.is_empty()));
+        }
+        let mut transcript = answer();
+        let tokens: Vec<u64> =
+            transcript.cut("So é.\n\nWait".len()).iter().map(|span| span.tokens).collect();
+        assert_eq!((tokens, transcript.spans()[1].tokens), (vec![2, 1, 0], 3));
     }
 }

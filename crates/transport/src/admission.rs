@@ -9,6 +9,7 @@ use tonic::{Request, Status};
 use crate::{
     auth::{Shown, Token},
     connections::note_call,
+    node_meter::NodeMeter,
     status,
 };
 
@@ -51,9 +52,10 @@ impl SessionLimit {
     }
 }
 
-/// Lets calls through that show the token; all of them when there is no token.
+/// Lets calls through that show the token; all of them when there is no token. Counts those that do not.
 pub(crate) fn gate(
     token: Option<Token>,
+    meter: NodeMeter,
 ) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone {
     move |request| {
         let shown =
@@ -72,6 +74,7 @@ pub(crate) fn gate(
                  --small-token-file or --large-token-file"
             }
         };
+        meter.call("any", Code::Unauthenticated.into());
         Err(status::status_from_failure(Failure::new(Code::Unauthenticated, line)))
     }
 }

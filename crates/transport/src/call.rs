@@ -5,9 +5,8 @@
 
 use std::{future::pending, pin::pin, sync::Arc};
 
-use prost::Message;
 use proto::v1 as wire;
-use thinking::thinker::{Code, Command, Event, Failure, SessionServer};
+use thinking::thinker::{Command, Event, Failure, SessionServer};
 use tokio::{
     select,
     sync::{mpsc, watch},
@@ -103,27 +102,12 @@ async fn send(
                 Err(_) => convert::client_heartbeat(),
             },
         };
-        check_size(link, &command)?;
+        link.check_size(&command)?;
         if out.send(command).await.is_err() {
             // The call is over; the other half knows why, or the silence will tell.
             pending::<()>().await;
         }
     }
-}
-
-fn check_size(link: &NodeLink, command: &wire::Command) -> Result<(), Failure> {
-    let (found, limit) = (command.encoded_len(), link.config.max_message_bytes);
-    if found <= limit {
-        return Ok(());
-    }
-    Err(status::on_the_way(
-        Code::MessageTooLarge,
-        format!(
-            "a message of {found} bytes to {} is over the limit of {limit} bytes; raise it with \
-             --max-message-bytes at both ends",
-            link.config.address
-        ),
-    ))
 }
 
 /// How a stream of events ended.

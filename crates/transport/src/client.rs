@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use proto::v1::DescribeRequest;
-use thinking::thinker::{Failure, ModelCard, Session, Thinker, Traffic};
+use thinking::thinker::{
+    Failure, ModelCard, Session, Thinker, TokenFuture, TokenQuery, TokenReply, Traffic,
+};
 use tokio::time::timeout;
 
 use crate::{
@@ -60,6 +62,23 @@ impl Remote {
         }
     }
 
+    /// What the node's tokenizer says; `None` when the node has none to ask, or does not know the call.
+    async fn token_reply(&self, query: TokenQuery) -> Result<Option<TokenReply>, Failure> {
+        let link = &self.link;
+        let request = convert::query_to_wire(query);
+        link.check_size(&request)?;
+        let mut client = link.client().await?;
+        let call = timeout(link.config.silence, client.tokenize(link.request(request)));
+        match call.await.map_err(|_| link.silent())? {
+            Ok(response) => {
+                link.answered();
+                Ok(Some(convert::reply_from_wire(response.into_inner())))
+            }
+            Err(status) if status.code() == tonic::Code::Unimplemented => Ok(None),
+            Err(status) => Err(link.explain(&status)),
+        }
+    }
+
     async fn description(&self) -> Result<(u32, ModelCard), Failure> {
         let link = &self.link;
         let mut client = link.client().await?;
@@ -79,6 +98,11 @@ impl Thinker for Remote {
         let (session, server) = Session::channel();
         self.link.spawn(call::run(self.link.clone(), server));
         session
+    }
+
+    fn tokens(&self, query: TokenQuery) -> TokenFuture {
+        let remote = self.clone();
+        Box::pin(async move { remote.token_reply(query).await })
     }
 
     fn traffic(&self) -> Option<Traffic> {

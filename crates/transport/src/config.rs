@@ -12,6 +12,7 @@ use crate::{
     address::Address,
     auth::Token,
     error::{RemoteError, ServeError},
+    node_meter::NodeMeter,
     status::why,
     tls::{ClientTls, ServerTls, TlsError},
 };
@@ -119,6 +120,8 @@ pub struct ServerConfig {
     pub keepalive: Keepalive,
     /// How long running sessions may go on after the shutdown began.
     pub drain: Duration,
+    /// Counts what goes on.
+    pub meter: NodeMeter,
 }
 
 impl ServerConfig {
@@ -135,6 +138,7 @@ impl ServerConfig {
             heartbeat: DEFAULT_HEARTBEAT,
             keepalive: Keepalive::default(),
             drain: DEFAULT_DRAIN,
+            meter: NodeMeter::default(),
         }
     }
 

@@ -28,6 +28,8 @@ use tokio::{
 };
 use tonic::{Request, Status, transport::server::Connected};
 
+use crate::node_meter::NodeMeter;
+
 /// How long a connection may take to its first call, the handshakes of TLS and HTTP/2 counted.
 const FIRST_CALL_WITHIN: Duration = Duration::from_secs(20);
 /// How long a connection is kept that has no session, since its last call or session.
@@ -47,10 +49,11 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 pub(crate) fn bounded<IO>(
     sockets: impl Stream<Item = io::Result<IO>> + Unpin,
     max_connections: u32,
+    meter: NodeMeter,
 ) -> impl Stream<Item = io::Result<Connection<IO>>> {
     let places = Arc::new(Semaphore::new(max_connections as usize));
     let (uncalled, full, failing) = (VecDeque::new(), LogLimit::default(), LogLimit::default());
-    let acceptor = Acceptor { sockets, places, max_connections, uncalled, full, failing };
+    let acceptor = Acceptor { sockets, places, max_connections, meter, uncalled, full, failing };
     stream::unfold(acceptor, |mut acceptor| async move {
         let connection = acceptor.next().await?;
         Some((Ok(connection), acceptor))
@@ -61,6 +64,7 @@ struct Acceptor<S> {
     sockets: S,
     places: Arc<Semaphore>,
     max_connections: u32,
+    meter: NodeMeter,
     /// Connections in the order in which they came, as long as they may be without a call.
     uncalled: VecDeque<Weak<Activity>>,
     full: LogLimit,
@@ -74,7 +78,7 @@ impl<IO, S: Stream<Item = io::Result<IO>> + Unpin> Acceptor<S> {
             match self.sockets.next().await? {
                 Ok(io) => {
                     if let Some(place) = self.place() {
-                        let connection = Connection::new(io, place);
+                        let connection = Connection::new(io, place, self.meter.clone());
                         self.uncalled.push_back(Arc::downgrade(&connection.activity));
                         return Some(connection);
                     }
@@ -103,6 +107,7 @@ impl<IO, S: Stream<Item = io::Result<IO>> + Unpin> Acceptor<S> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
         }
+        self.meter.turned_away();
         if self.full.may_say() {
             tracing::warn!(
                 "all {} places for connections are taken; raise --max-connections if these are your clients",
@@ -149,16 +154,18 @@ pub(crate) struct Connection<IO> {
     look: Pin<Box<Sleep>>,
     /// When what is being written must have been taken. `None`: nothing waits.
     stuck: Option<Pin<Box<Sleep>>>,
+    meter: NodeMeter,
 }
 
 impl<IO> Connection<IO> {
-    fn new(io: IO, place: OwnedSemaphorePermit) -> Self {
+    fn new(io: IO, place: OwnedSemaphorePermit, meter: NodeMeter) -> Self {
+        meter.opened();
         let keep_until = Instant::now() + FIRST_CALL_WITHIN;
         let state = State { place: Some(place), has_called: false, sessions: 0, keep_until };
         let activity =
             Activity { client: unlike_any(), state: Mutex::new(state), waker: AtomicWaker::new() };
         let look = Box::pin(sleep_until(keep_until));
-        Connection { io, activity: Arc::new(activity), look, stuck: None }
+        Connection { io, activity: Arc::new(activity), look, stuck: None, meter }
     }
 
     /// Ready when the connection is to be closed.
@@ -176,15 +183,16 @@ impl<IO> Connection<IO> {
         }
     }
 
-    /// Passes on what a write came to, unless it has been waiting for too long.
-    fn unless_stuck<T>(
+    /// Passes on what a write came to, and counts it, unless it has been waiting for too long.
+    fn unless_stuck(
         &mut self,
         context: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
             self.stuck = None;
-            return written;
+            self.meter.sent(*written.as_ref().unwrap_or(&0));
+            return Poll::Ready(written);
         }
         if let Poll::Ready(why) = self.poll_unwanted(context) {
             return Poll::Ready(Err(why));
@@ -203,6 +211,7 @@ impl<IO> Drop for Connection<IO> {
     fn drop(&mut self) {
         // Calls may know of the connection for longer than it lasts.
         self.activity.state().place = None;
+        self.meter.closed();
     }
 }
 
@@ -216,7 +225,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
         if let Poll::Ready(why) = this.poll_unwanted(context) {
             return Poll::Ready(Err(why));
         }
-        Pin::new(&mut this.io).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.io).poll_read(context, buffer);
+        this.meter.received(buffer.filled().len() - before);
+        read
     }
 }
 

@@ -4,6 +4,8 @@
 //! [`Failure`] that says what it was. A heartbeat is `None`: it concerns the connection alone. Names and reasons are
 //! lines that may be shown (`thinking::shown`) from here on; an answer's text is left as it is.
 
+mod tokens;
+
 use std::time::Duration;
 
 use proto::v1 as wire;
@@ -16,6 +18,7 @@ use thinking::{
     trigger::{Phrase, TriggerKind, TriggerMatch, Watch},
 };
 
+pub(crate) use self::tokens::{query_from_wire, query_to_wire, reply_from_wire, reply_to_wire};
 use crate::PROTOCOL_VERSION;
 
 /// The furthest deadline that is kept, a year: nobody who adds it to a clock runs over the clock's end.

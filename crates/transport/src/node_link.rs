@@ -8,6 +8,7 @@ use std::{
 };
 
 use backon::{ExponentialBuilder, Retryable};
+use prost::Message;
 use proto::v1::thinker_client::ThinkerClient;
 use thinking::thinker::{Code, Failure, ModelCard, Noticed, Traffic};
 use tokio::{sync, task::JoinSet, time::timeout};
@@ -16,6 +17,7 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
+use tracing::Instrument as _;
 
 use crate::{
     auth::Token,
@@ -52,7 +54,7 @@ impl NodeLink {
         })
     }
 
-    /// Starts a session's task. It ends with the session.
+    /// Starts a session's task, in whose log is said what the caller is about. It ends with the session.
     pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(ended) = sessions.try_join_next() {
@@ -60,7 +62,7 @@ impl NodeLink {
                 tracing::error!(%why, "a session's task broke off");
             }
         }
-        sessions.spawn(session);
+        sessions.spawn(session.in_current_span());
     }
 
     /// A client on the shared connection.
@@ -82,6 +84,22 @@ impl NodeLink {
     /// Why a call failed, in a line that names the node.
     pub(crate) fn explain(&self, status: &Status) -> Failure {
         status::failure_from_status(&self.config.address, self.meter.peer(), status)
+    }
+
+    /// Refuses a message that is larger than the limit.
+    pub(crate) fn check_size(&self, message: &impl Message) -> Result<(), Failure> {
+        let (found, limit) = (message.encoded_len(), self.config.max_message_bytes);
+        if found <= limit {
+            return Ok(());
+        }
+        Err(status::on_the_way(
+            Code::MessageTooLarge,
+            format!(
+                "a message of {found} bytes to {} is over the limit of {limit} bytes; raise it with \
+                 --max-message-bytes at both ends",
+                self.config.address
+            ),
+        ))
     }
 
     /// Notes that the node answered a call.

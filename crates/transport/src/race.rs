@@ -98,6 +98,24 @@ mod tests {
         assert_eq!(raced(&[]).await, Err(io::ErrorKind::NotFound));
     }
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_host_is_reached_though_its_first_address_leads_nowhere() {
+        let listening = |most_queued| {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            socket.listen(most_queued).unwrap()
+        };
+        // Nobody accepts from the first one: one connection waits there, and the next is not answered at all.
+        let (full, free) = (listening(0), listening(8));
+        let addresses = [full.local_addr().unwrap(), free.local_addr().unwrap()];
+        let _waits = TcpStream::connect(addresses[0]).await.unwrap();
+        let raced =
+            tokio::time::timeout(40 * NEXT_ADDRESS_AFTER, connect_tcp(&addresses[..])).await;
+        let raced = raced.expect("the first address holds the second one up").unwrap();
+        assert_eq!(raced.peer_addr().unwrap(), addresses[1]);
+    }
+
     #[test]
     fn families_take_turns() {
         let sorted = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1"]);

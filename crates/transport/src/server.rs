@@ -16,6 +16,7 @@ use crate::{
     config::ServerConfig,
     connections::{bounded, noting_call},
     error::ServeError,
+    node_meter::NodePhase,
     service::{Lifecycle, Service},
     status,
 };
@@ -66,13 +67,13 @@ pub async fn serve(
             )
             .include_reflection_service(false)
     };
-    let gate = gate(config.token.clone());
-    let drain = config.drain;
+    let (drain, meter) = (config.drain, config.meter.clone());
+    let gate = gate(config.token.clone(), meter.clone());
     let ServerConfig { max_message_bytes, max_connections, .. } = config;
     let ours = Service::new(thinker, config, limit.clone(), lifecycle_seen);
     let ours = ThinkerServer::new(ours).max_decoding_message_size(max_message_bytes);
     let sockets = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let incoming = bounded(sockets, max_connections);
+    let incoming = bounded(sockets, max_connections, meter.clone());
     let stop = CancellationToken::new();
     let health_service = tonic_health::pb::health_server::HealthServer::new(
         tonic_health::server::HealthService::from_health_reporter(health.clone()),
@@ -88,11 +89,13 @@ pub async fn serve(
         .serve_with_incoming_shutdown(incoming, stop.cancelled());
     let ending = async {
         shutdown.await;
+        meter.set_phase(NodePhase::Draining);
         end(health, &lifecycle, &limit, drain).await;
         stop.cancel();
         // Streams of health or reflection that a client leaves open would hold us forever.
         tokio::time::sleep(FAREWELL).await;
     };
+    meter.set_phase(NodePhase::Serving);
     tracing::info!(%address, "serving");
     select! {
         done = serving => done.map_err(|error| ServeError::Broken { why: status::why(&error) }),

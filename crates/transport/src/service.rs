@@ -1,4 +1,4 @@
-//! The service's two methods on the node's side: one session of a client on the Thinker.
+//! The service's methods on the node's side: one session of a client on the Thinker, and what needs none.
 //!
 //! A session is a task, so that its time runs out also where the client reads nothing and the
 //! connection therefore does not poll its stream. The stream owns the task: when the client goes away
@@ -19,13 +19,16 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument as _, Span, field};
 
 use crate::{
     PROTOCOL_VERSION,
     admission::{RETRY_AFTER_MS, SessionLimit},
     config::ServerConfig,
     connections::{KeptConnection, client_of},
-    convert, status,
+    convert,
+    node_meter::SessionMeter,
+    status,
 };
 
 /// How long a client may take to open its session: until then it takes one of the open sessions for nothing.
@@ -88,10 +91,12 @@ impl wire::thinker_server::Thinker for Service {
     ) -> Result<Response<Self::ThinkStream>, Status> {
         // Before the lifecycle is read: whoever waits until all are closed waits for this one too.
         let permit = self.limit.admit();
-        if *self.lifecycle.borrow() != Lifecycle::Serving {
-            return Err(status::status_from_failure(going_away()));
-        }
-        let permit = permit.map_err(status::status_from_failure)?;
+        let is_going = *self.lifecycle.borrow() != Lifecycle::Serving;
+        let permit = if is_going { Err(going_away()) } else { permit };
+        let permit = permit.map_err(|failure| {
+            self.config.meter.call("think", failure.code.into());
+            status::status_from_failure(failure)
+        })?;
         let Session { commands, events, .. } = self.thinker.session_of(self.client(&request));
         let kept = KeptConnection::of(&request);
         let conversation = Conversation {
@@ -106,13 +111,16 @@ impl wire::thinker_server::Thinker for Service {
             heartbeat: self.config.heartbeat,
             pulse: PulseWatch::new(Arc::clone(&self.thinker)),
             lifecycle: self.lifecycle.clone(),
+            meter: SessionMeter::new(self.config.meter.clone()),
             _permit: permit,
             _connection: kept,
         };
         // HTTP/2's windows are buffer enough.
         let (out, events) = mpsc::channel(1);
         let mut session = JoinSet::new();
-        session.spawn(conversation.run(out));
+        // Of the level of errors, so that whatever is logged about the session says which question it is.
+        let span = tracing::error_span!("session", question_id = field::Empty);
+        session.spawn(conversation.run(out).instrument(span));
         let events = stream::unfold((events, session), |(mut events, mut session)| async move {
             let event = match events.recv().await {
                 Some(event) => event,
@@ -127,10 +135,29 @@ impl wire::thinker_server::Thinker for Service {
         &self,
         _: Request<wire::DescribeRequest>,
     ) -> Result<Response<wire::DescribeResponse>, Status> {
+        self.config.meter.call("describe", "ok");
         Ok(Response::new(wire::DescribeResponse {
             protocol_version: PROTOCOL_VERSION,
             model: Some(convert::card_to_wire(self.config.card.clone())),
         }))
+    }
+
+    async fn tokenize(
+        &self,
+        request: Request<wire::TokenizeRequest>,
+    ) -> Result<Response<wire::TokenizeResponse>, Status> {
+        if *self.lifecycle.borrow() != Lifecycle::Serving {
+            return Err(status::status_from_failure(going_away()));
+        }
+        let query = convert::query_from_wire(request.into_inner());
+        limits::check_tokens(&query).map_err(|why| status::status_from_failure(why.into()))?;
+        match self.thinker.tokens(query).await {
+            Ok(Some(reply)) => Ok(Response::new(convert::reply_to_wire(reply))),
+            Ok(None) => Err(Status::unimplemented(
+                "this node has no tokenizer to ask: its model is in another server",
+            )),
+            Err(failure) => Err(status::status_from_failure(failure)),
+        }
     }
 }
 
@@ -154,6 +181,7 @@ struct Conversation {
     heartbeat: Duration,
     pulse: PulseWatch,
     lifecycle: watch::Receiver<Lifecycle>,
+    meter: SessionMeter,
     _permit: OwnedSemaphorePermit,
     _connection: KeptConnection,
 }
@@ -242,6 +270,7 @@ impl Conversation {
     fn pass_on(&mut self, event: Option<Event>) -> Option<wire::Event> {
         match event {
             Some(event) => {
+                self.meter.answered(&event);
                 match event {
                     Event::Failed(_) => self.end(),
                     Event::Warmed(_) | Event::Finished(_) => {
@@ -270,8 +299,10 @@ impl Conversation {
         match received {
             Received::Command(command) => {
                 if let Command::Open(open) = &command {
-                    tracing::info!(question = ?open.question_id, "session opened");
+                    Span::current().record("question_id", open.question_id.as_str());
+                    tracing::info!("session opened");
                 }
+                self.meter.asked(&command);
                 self.open_by = None;
                 self.owed += usize::from(!matches!(command, Command::Cancel));
                 self.waiting = Some(command);
@@ -294,12 +325,14 @@ impl Conversation {
 
     fn fail(&mut self, failure: Failure) -> wire::Event {
         tracing::info!(code = ?failure.code, %failure, "session ended by the node");
+        self.meter.end(failure.code.into());
         self.end();
         convert::event_to_wire(Event::Failed(failure))
     }
 
     fn end(&mut self) {
         self.over = true;
+        self.meter.end("ok");
         self.commands = None;
         self.events.close();
     }

@@ -6,6 +6,10 @@ use reqwest::Url;
 
 /// What tells a server's address from a node's.
 const PREFIX: &str = "openai+";
+/// What the paths of the API begin with.
+const API: &str = "/v1";
+/// The same of DeepSeek's API where answers are to be gone on with.
+const BETA: &str = "/beta";
 
 /// The address of a server that speaks OpenAI's API, as a user writes it: `http://HOST:PORT`, `https://HOST/v1`, or
 /// one of these behind `openai+`.
@@ -13,6 +17,8 @@ const PREFIX: &str = "openai+";
 pub struct UpstreamAddress {
     /// What the API's paths follow: without `/v1` and without a slash at the end.
     root: String,
+    /// What stands before the path of chats: `/v1`, or `/beta` where a service has there what is not in all of its API.
+    base: &'static str,
     tls: bool,
     loopback: bool,
 }
@@ -46,7 +52,12 @@ impl UpstreamAddress {
 
     /// The URL of a path that begins with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.root)
+        match path.strip_prefix(API) {
+            Some(chats) if chats.starts_with("/chat/") => {
+                format!("{}{}{chats}", self.root, self.base)
+            }
+            _ => format!("{}{path}", self.root),
+        }
     }
 }
 
@@ -76,9 +87,10 @@ impl FromStr for UpstreamAddress {
             return Err(error("it holds more than a path"));
         }
         let path = url.path().trim_end_matches('/');
-        let before = match path.strip_suffix("/v1") {
-            Some(before) => before,
-            None if path.is_empty() => "",
+        let split = |base| path.strip_suffix(base).map(|before| (before, base));
+        let (before, base) = match split(API).or_else(|| split(BETA)) {
+            Some(split) => split,
+            None if path.is_empty() => ("", API),
             None => {
                 return Err(error(&format!("its path {path} is not an API's, which ends in /v1")));
             }
@@ -88,13 +100,13 @@ impl FromStr for UpstreamAddress {
             || number.is_ok_and(|ip| ip.to_canonical().is_loopback());
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let root = format!("{}://{host}{port}{before}", url.scheme());
-        Ok(UpstreamAddress { root, tls, loopback })
+        Ok(UpstreamAddress { root, base, tls, loopback })
     }
 }
 
 impl fmt::Display for UpstreamAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}/v1", self.root)
+        write!(f, "{PREFIX}{}{}", self.root, self.base)
     }
 }
 
@@ -120,6 +132,12 @@ mod tests {
         }
         let address: UpstreamAddress = "https://example.org/api/v1".parse().unwrap();
         assert_eq!(address.url("/v1/models"), "https://example.org/api/v1/models");
+        let chats = "/v1/chat/completions";
+        assert_eq!(address.url(chats), "https://example.org/api/v1/chat/completions");
+        let beta: UpstreamAddress = "https://api.deepseek.com/beta".parse().unwrap();
+        assert_eq!(beta.to_string(), "openai+https://api.deepseek.com/beta");
+        assert_eq!(beta.url(chats), "https://api.deepseek.com/beta/chat/completions");
+        assert_eq!(beta.url("/v1/models"), "https://api.deepseek.com/v1/models");
         assert!(address.tls() && !UpstreamAddress::is_meant("http://127.0.0.1:7101"));
     }
 

@@ -5,6 +5,8 @@
 pub(crate) struct Chunk {
     /// Text; whole characters.
     pub(crate) text: String,
+    /// Text of the thought, before `text`, where the server tells it apart.
+    pub(crate) thought: String,
     /// The tokens that it tells, which may be fewer than the text has.
     pub(crate) ids: Vec<u32>,
     /// How many tokens were made in this stream so far, where the server says.

@@ -19,16 +19,25 @@ pub enum ServerKind {
     Ollama,
     /// Any other that has OpenAI's `/v1/completions`.
     Completions,
+    /// One that has chats only, and goes on with the last message by `continue_final_message`.
+    ChatContinue,
+    /// One that has chats only, and goes on with the last message where that has `prefix`.
+    ChatPrefix,
+    /// One that has chats only, and goes on with a last message of the assistant's.
+    ChatAssistant,
 }
 
 impl ServerKind {
     /// All kinds.
-    pub const ALL: [ServerKind; 5] = [
+    pub const ALL: [ServerKind; 8] = [
         ServerKind::LlamaCpp,
         ServerKind::Vllm,
         ServerKind::Sglang,
         ServerKind::Ollama,
         ServerKind::Completions,
+        ServerKind::ChatContinue,
+        ServerKind::ChatPrefix,
+        ServerKind::ChatAssistant,
     ];
 
     /// What it is called in arguments and files.
@@ -39,7 +48,23 @@ impl ServerKind {
             ServerKind::Sglang => "sglang",
             ServerKind::Ollama => "ollama",
             ServerKind::Completions => "completions",
+            ServerKind::ChatContinue => "chat-continue",
+            ServerKind::ChatPrefix => "chat-prefix",
+            ServerKind::ChatAssistant => "chat-assistant",
         }
+    }
+
+    /// Whether it is known only how it is asked, and not whose it is: who serves it to others bills each request.
+    pub(crate) fn may_be_billed(self) -> bool {
+        self == ServerKind::Completions || self.is_chat_only()
+    }
+
+    /// Whether texts are continued as answers in a chat.
+    pub(crate) fn is_chat_only(self) -> bool {
+        matches!(
+            self,
+            ServerKind::ChatContinue | ServerKind::ChatPrefix | ServerKind::ChatAssistant
+        )
     }
 }
 
@@ -99,7 +124,7 @@ pub struct UpstreamConfig {
     /// Leave out what the server does not know, instead of refusing it.
     pub lenient: bool,
     /// Have text of the other side computed ahead; absent: where the server is one's own, which is every kind but
-    /// [`ServerKind::Completions`].
+    /// [`ServerKind::Completions`] and those that have chats only.
     pub keep_warm: Option<bool>,
     /// Trust this authority (PEM) and no others; absent: those of the system.
     pub ca: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! What one kind of server is asked, and what its answers mean. Pure: nothing is sent here.
 
+mod chat;
 mod completions;
 mod llama_cpp;
 mod ollama;
@@ -11,7 +12,7 @@ use std::fmt;
 use serde_json::{Value, json};
 use thinking::thinker::{Message, Sampling};
 
-use crate::{chunk::Chunk, config::ServerKind, http::Call};
+use crate::{chat::AnswerSoFar, chunk::Chunk, config::ServerKind, http::Call};
 
 /// A kind of server.
 pub(crate) trait Dialect: fmt::Debug + Send + Sync {
@@ -64,15 +65,18 @@ pub(crate) fn of(kind: ServerKind) -> Box<dyn Dialect> {
         ServerKind::Sglang => Box::new(sglang::Sglang),
         ServerKind::Ollama => Box::new(ollama::Ollama),
         ServerKind::Completions => Box::new(completions::Completions),
+        ServerKind::ChatContinue => Box::new(chat::Chat::Continue),
+        ServerKind::ChatPrefix => Box::new(chat::Chat::Prefix),
+        ServerKind::ChatAssistant => Box::new(chat::Chat::Assistant),
     }
 }
 
-/// The kind that a server says it is, in the list of its models. Ollama says there whose its models are.
-pub(crate) fn kind_of(models: &Value) -> Option<ServerKind> {
-    match models["data"][0]["owned_by"].as_str() {
-        Some("llamacpp") => Some(ServerKind::LlamaCpp),
-        Some("vllm") => Some(ServerKind::Vllm),
-        Some("sglang") => Some(ServerKind::Sglang),
+/// The kind that a server says it is by whose its models are. Ollama says there who made them.
+pub(crate) fn kind_of(owned_by: &str) -> Option<ServerKind> {
+    match owned_by {
+        "llamacpp" => Some(ServerKind::LlamaCpp),
+        "vllm" => Some(ServerKind::Vllm),
+        "sglang" => Some(ServerKind::Sglang),
         _ => None,
     }
 }
@@ -106,6 +110,11 @@ pub(crate) enum Place {
 pub(crate) enum PromptForm<'a> {
     Ids(&'a [u32]),
     Text(&'a str),
+    /// A conversation, and the answer to it so far.
+    Chat {
+        messages: &'a [Message],
+        answer: Option<&'a AnswerSoFar>,
+    },
 }
 
 impl PromptForm<'_> {
@@ -113,6 +122,7 @@ impl PromptForm<'_> {
         match self {
             PromptForm::Ids(ids) => ids.into(),
             PromptForm::Text(text) => text.into(),
+            PromptForm::Chat { messages, .. } => json!(messages),
         }
     }
 }
@@ -137,11 +147,15 @@ impl Stretch<'_> {
         ((self.seed ^ (self.seed >> 32)) as u32) & 0x7fff_ffff
     }
 
-    /// What all of OpenAI's completions routes share. All of it is sent, since servers fill gaps by themselves.
+    /// What is sent to OpenAI's route for completions.
     fn openai(&self) -> Value {
+        with(self.openai_fields(), json!({ "prompt": self.prompt.json() }))
+    }
+
+    /// What all of OpenAI's completions routes share. All of it is sent, since servers fill gaps by themselves.
+    fn openai_fields(&self) -> Value {
         json!({
             "model": self.model,
-            "prompt": self.prompt.json(),
             "max_tokens": self.max_tokens,
             "stream": true,
             "stream_options": { "include_usage": true },

@@ -1,7 +1,12 @@
 //! What a server is and serves, found out by asking it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
+use openai::{ModelEntry, ModelList};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use text::{Thought, Tokenizer};
 use thinking::{
@@ -12,8 +17,10 @@ use thinking::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    chat::ChatForm,
     config::ServerKind,
     dialect::{self, Dialect, Place, Rendered},
+    exactness::{Exactness, ExactnessTest},
     failure,
     http::{Call, Http},
     thought,
@@ -35,6 +42,7 @@ const PROBE: &str = "probequestion";
 /// What a server serves, and how it is asked.
 #[derive(Debug)]
 pub(crate) struct Served {
+    pub(crate) kind: ServerKind,
     pub(crate) dialect: Box<dyn Dialect>,
     /// The model's name there.
     pub(crate) model: String,
@@ -45,6 +53,37 @@ pub(crate) struct Served {
     pub(crate) block_tokens: u32,
     /// Whether text is computed ahead.
     pub(crate) keeps_warm: bool,
+    /// How it goes on with answers, where it has chats only.
+    pub(crate) chat: Option<ServedChat>,
+}
+
+/// How a server that has chats only goes on with answers.
+#[derive(Debug)]
+pub(crate) struct ServedChat {
+    pub(crate) form: ChatForm,
+    tells_apart: AtomicBool,
+}
+
+impl ServedChat {
+    /// Whether it was seen to tell a thought apart from the answer.
+    pub(crate) fn tells_apart(&self) -> bool {
+        self.tells_apart.load(Ordering::Relaxed)
+    }
+
+    /// It was seen to.
+    pub(crate) fn note_told_apart(&self) {
+        self.tells_apart.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A model in a server's list.
+#[derive(Debug, Clone, Deserialize)]
+struct ListedModel {
+    #[serde(flatten)]
+    entry: ModelEntry,
+    /// What the server says of it beside that.
+    #[serde(flatten)]
+    more: Value,
 }
 
 impl Served {
@@ -65,6 +104,15 @@ impl Served {
             failure::unavailable(&http.config.address, what)
         })
     }
+
+    /// Whether the server answers now and still lists the model.
+    ///
+    /// # Errors
+    /// When it does not answer, or lists other models.
+    pub(crate) async fn is_still_served(&self, http: &Http) -> Result<(), Failure> {
+        let listed = list_models(http).await?;
+        choose_model(http, self.kind, &listed).map(drop)
+    }
 }
 
 /// Asks a server what it is.
@@ -72,14 +120,14 @@ impl Served {
 /// # Errors
 /// When it does not answer, or does not serve what is wanted.
 pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Served, Failure> {
-    let models = http.json(&Call::get("/v1/models")).await?;
-    let kind = match http.config.kind.or_else(|| dialect::kind_of(&models)) {
+    let listed = list_models(http).await?;
+    let told_kind = listed.first().and_then(|model| dialect::kind_of(&model.entry.owned_by));
+    let kind = match http.config.kind.or(told_kind) {
         Some(kind) => kind,
         None if is_ollama(http).await => ServerKind::Ollama,
         None => ServerKind::Completions,
     };
-    let listed = models["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let (model, entry) = choose_model(http, kind, listed)?;
+    let (model, entry) = choose_model(http, kind, &listed)?;
     let mut card = ModelCard {
         name: http.config.card_name.clone().unwrap_or_else(|| one_line(&model)),
         family: one_line(entry["meta"]["architecture"].as_str().unwrap_or_default()),
@@ -97,6 +145,17 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
     }
     let (dialect, mut slots) = (dialect::of(kind), None);
     card.thought = thought_left(http, dialect.as_ref(), &model, own).await?;
+    let mut chat = None;
+    if kind.is_chat_only() {
+        let context_tokens = card.context_tokens;
+        let dialect = dialect.as_ref();
+        let test = ExactnessTest { http, dialect, kind, model: &model, context_tokens };
+        let Exactness { form, tells_apart, thought } = test.run().await?;
+        let address = &http.config.address;
+        tracing::debug!(%address, ?form, tells_apart, ?thought, "answers go on exactly");
+        chat = Some(ServedChat { form, tells_apart: AtomicBool::new(tells_apart) });
+        card.thought = thought;
+    }
     if kind == ServerKind::LlamaCpp {
         check_begins_bare(http).await?;
         let props = http.json(&Call::get("/props")).await?;
@@ -107,34 +166,35 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
         ServerKind::Vllm => block_of_vllm(http).await,
         _ => 1,
     };
-    // Who serves it to others bills each request.
-    let keeps_warm = http.config.keep_warm.unwrap_or(kind != ServerKind::Completions);
+    let keeps_warm = http.config.keep_warm.unwrap_or(!kind.may_be_billed());
     let context_tokens = card.context_tokens;
     let address = &http.config.address;
     tracing::debug!(%address, ?kind, model, context_tokens, block_tokens, keeps_warm, "server found");
-    let served = Served { dialect, model, card, slots, block_tokens, keeps_warm };
+    let served = Served { kind, dialect, model, card, slots, block_tokens, keeps_warm, chat };
     if let Some(own) = own {
         check_tokenizer(http, &served, own).await?;
     }
     Ok(served)
 }
 
+/// The server's list of models; empty where it has none.
+async fn list_models(http: &Http) -> Result<Vec<ListedModel>, Failure> {
+    let listed = http.json(&Call::get("/v1/models")).await?;
+    Ok(ModelList::deserialize(&listed).map(|list| list.data).unwrap_or_default())
+}
+
 /// The model that is asked for, and what the server's list says of it.
 fn choose_model(
     http: &Http,
     kind: ServerKind,
-    listed: &[Value],
+    listed: &[ListedModel],
 ) -> Result<(String, Value), Failure> {
     let address = &http.config.address;
-    let names: Vec<&str> = listed.iter().filter_map(|entry| entry["id"].as_str()).collect();
+    let names: Vec<&str> = listed.iter().map(|model| model.entry.id.as_str()).collect();
     let invalid = |what: String| failure::noticed(address, Code::InvalidArgument, what);
     let entry = |name: &str| {
-        listed
-            .iter()
-            .find(|entry| entry["id"] == name)
-            .or(listed.first())
-            .cloned()
-            .unwrap_or_default()
+        let found = listed.iter().find(|model| model.entry.id == name).or(listed.first());
+        found.map(|model| model.more.clone()).unwrap_or_default()
     };
     match (&http.config.model, &names[..]) {
         // It serves its one model by any name.

@@ -52,6 +52,7 @@ pub(crate) fn from_error(address: &UpstreamAddress, error: &reqwest::Error) -> F
 /// An answer whose status is no success.
 pub(crate) fn from_status(
     address: &UpstreamAddress,
+    path: &str,
     status: u16,
     headers: &HeaderMap,
     body: &str,
@@ -79,9 +80,7 @@ pub(crate) fn from_status(
         ),
         404 | 405 => failure(
             Code::Unavailable,
-            format!(
-                "has no such route ({status}{because}); check the address, and the kind of server"
-            ),
+            format!("has no {path} ({status}{because}); check the address, and {}", kinds(path)),
         ),
         413 => failure(Code::MessageTooLarge, format!("takes no request of this size{because}")),
         429 => again(Code::Overloaded, format!("has no room now{because}")),
@@ -111,7 +110,17 @@ pub(crate) fn from_error_event(address: &UpstreamAddress, error: &Value) -> Fail
     let status = code.as_u64().or_else(|| code.as_str()?.parse().ok());
     let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
     let body = serde_json::json!({ "error": error }).to_string();
-    from_status(address, status, &HeaderMap::new(), &body)
+    from_status(address, "such route", status, &HeaderMap::new(), &body)
+}
+
+/// What kind a server may be that has no such route.
+fn kinds(path: &str) -> &'static str {
+    match path {
+        "/v1/completions" => {
+            "give the kind of a server that has chats only (chat-continue, chat-prefix or chat-assistant)"
+        }
+        _ => "the kind of server",
+    }
 }
 
 /// Whether a refused request did not fit. Servers tell it in words only.
@@ -159,7 +168,7 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| {
             (reqwest::header::HeaderName::from_static(name), value.parse().unwrap())
         });
-        from_status(&address, status, &headers.collect(), body)
+        from_status(&address, "/v1/completions", status, &headers.collect(), body)
     }
 
     #[test]
@@ -184,7 +193,13 @@ mod tests {
                 "refuses the request: bad seed",
             ),
             (404, no_model, Code::InvalidArgument, "does not serve the model: The model `x`"),
-            (404, "<html>\n<h1>404</h1>", Code::Unavailable, "no such route (404)"),
+            (404, "<html>\n<h1>404</h1>", Code::Unavailable, "no /v1/completions (404)"),
+            (
+                405,
+                "",
+                Code::Unavailable,
+                "chats only (chat-continue, chat-prefix or chat-assistant)",
+            ),
             (413, "", Code::MessageTooLarge, "size"),
             (429, r#"{"message":"slow\ndown"}"#, Code::Overloaded, "no room now: slow down"),
             (503, r#"{"error":{"message":"Loading model"}}"#, Code::Unavailable, "still loading"),

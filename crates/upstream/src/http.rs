@@ -161,7 +161,7 @@ impl Http {
         }
         let headers = response.headers().clone();
         let body = self.text(response).await.unwrap_or_default();
-        Err(failure::from_status(address, status.as_u16(), &headers, &body))
+        Err(failure::from_status(address, call.path, status.as_u16(), &headers, &body))
     }
 
     /// Sends a request, and counts it.

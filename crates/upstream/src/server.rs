@@ -48,6 +48,14 @@ impl Server {
         self.served.get_or_try_init(|| discover(&self.http, self.own.as_ref())).await
     }
 
+    /// Whether it answers now and still serves the same.
+    pub(crate) async fn answers(&self) -> Result<(), Failure> {
+        match self.served.get() {
+            Some(served) => served.is_still_served(&self.http).await,
+            None => self.served().await.map(drop),
+        }
+    }
+
     /// Says, once, that answers come all at once.
     pub(crate) fn warn_of_buffering(&self) {
         if !self.is_warned.swap(true, Ordering::Relaxed) {

@@ -5,7 +5,6 @@
 //! `proposal`, and how text is computed ahead, while no command is there, in `ahead`.
 
 mod ahead;
-mod chunk_stream;
 mod open_session;
 mod pace;
 mod proposal;

@@ -3,7 +3,9 @@
 //!
 //! It needs a tokio runtime and panics where a test would.
 
+mod answer;
 mod cache;
+mod chat;
 mod model;
 mod speech;
 mod tokenizer;
@@ -26,7 +28,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{cache::PromptCache, speech::Answer};
+use self::{answer::Answer, cache::PromptCache};
 use crate::config::ServerKind;
 
 /// Writes the tokenizer of the fake servers' model, with its chat template, into a folder.
@@ -60,6 +62,10 @@ pub struct FakeOptions {
     pub prompt_end: &'static str,
     /// What its model answers to everything; without it, it babbles without end.
     pub answer: Option<String>,
+    /// How it goes on with an answer in a chat.
+    pub prefill: FakePrefill,
+    /// Where a thought is in a chat.
+    pub thought: FakeThought,
     /// What goes wrong, by the path of the request.
     pub faults: Vec<(&'static str, FakeFault)>,
 }
@@ -74,9 +80,47 @@ impl FakeOptions {
             key: None,
             prompt_end: "",
             answer: None,
+            prefill: FakePrefill::default(),
+            thought: FakeThought::default(),
             faults: Vec::new(),
         }
     }
+}
+
+/// How a server goes on with a last message of the assistant's, if it is asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FakePrefill {
+    /// Where the message ends.
+    #[default]
+    Exact,
+    /// It ends the message and begins another one.
+    NewTurn,
+    /// It says the message again, and goes on.
+    Repeats,
+    /// Its template takes white space off the message.
+    Trims,
+    /// White space is taken off the end of a message that begins with some, as transformers does.
+    TrimsIndented,
+    /// It leaves the message out.
+    Drops,
+    /// It goes on and counts no tokens.
+    CountsNothing,
+}
+
+/// Where a thought is in a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FakeThought {
+    /// Among the letters, as the model writes it.
+    #[default]
+    Letters,
+    /// Among the letters, and the template opens it.
+    Opened,
+    /// Told apart, and taken as letters, as vLLM does.
+    ToldApart,
+    /// In a field of its own both ways, as with llama.cpp; a message without it gets an empty one.
+    Field,
+    /// As letters, and the template cuts it out of messages.
+    CutOut,
 }
 
 /// What goes wrong with a request.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use thinking::thinker::{Code, Failure, ModelCard, Session, Thinker, Traffic};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::{
     config::{UpstreamConfig, UpstreamError},
@@ -37,6 +38,14 @@ impl Upstream {
         Ok(self.server.served().await?.card.clone())
     }
 
+    /// Whether the server answers now, and still lists the model: asked by its list of models alone, once it is known.
+    ///
+    /// # Errors
+    /// When it does not answer, or does not serve what is wanted.
+    pub async fn answers(&self) -> Result<(), Failure> {
+        self.server.answers().await
+    }
+
     /// Whether the server serves what is asked of it: the model that is named, or its only one. One that cannot be
     /// asked passes: it may be back when it is needed, and its sessions check it again.
     ///
@@ -59,7 +68,7 @@ impl Thinker for Upstream {
                 tracing::error!(%why, "a session's task broke off");
             }
         }
-        sessions.spawn(session::run(Arc::clone(&self.server), server));
+        sessions.spawn(session::run(Arc::clone(&self.server), server).in_current_span());
         session
     }
 

@@ -112,9 +112,11 @@ async fn nothing_is_read_ahead_where_it_is_off_or_costs_money() {
         (ServerKind::Ollama, None, true),
         (ServerKind::Completions, None, false),
         (ServerKind::Completions, Some(true), true),
+        (ServerKind::ChatPrefix, None, false),
+        (ServerKind::ChatPrefix, Some(true), true),
     ] {
         let server = FakeServer::start(FakeOptions::new(kind)).await;
-        let config = UpstreamConfig { keep_warm, ..config(&server) };
+        let config = UpstreamConfig { keep_warm, kind: Some(kind), ..config(&server) };
         let (_upstream, mut caller, prompt) = opened(config).await;
         assert_eq!(prompt.prefill_tokens > 0, is_on, "{kind:?} {keep_warm:?}");
         caller.append(&PARAGRAPH.repeat(4)).await;

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Caller, asked_only, config, plain_sampling};
+use common::{Caller, asked_only, config, continuations, plain_sampling};
 use thinking::thinker::{Code, Failure, Noticed, Thinker};
 use upstream::{
     ApiKey, ServerKind, Upstream, UpstreamConfig,
@@ -76,7 +76,7 @@ async fn what_is_no_such_server_is_found_out_when_it_is_asked() {
     let loading = r#"{"error":{"message":"Loading model","code":503}}"#;
     for (fault, code, words) in [
         (FakeFault::Html, Code::Unavailable, "HTML: it is no such API"),
-        (FakeFault::Status(404, "", "<html>"), Code::Unavailable, "no such route"),
+        (FakeFault::Status(404, "", "<html>"), Code::Unavailable, "no /v1/models"),
         (FakeFault::Status(503, "", loading), Code::Unavailable, "still loading"),
         (
             FakeFault::Status(302, "location: https://b/v1\r\n", ""),
@@ -250,5 +250,23 @@ async fn a_server_that_hangs_is_given_up_and_one_that_lives_is_waited_for() {
                 caller.0.signs.changed().await.unwrap();
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_or_serves_another_model_is_noticed_at_no_cost() {
+    for kind in ServerKind::ALL {
+        let server = FakeServer::start(FakeOptions::new(kind)).await;
+        let upstream = Upstream::new(config(&server)).unwrap();
+        upstream.answers().await.unwrap();
+        let known = server.requests().len();
+        upstream.answers().await.unwrap();
+        let asked: Vec<String> =
+            server.requests().drain(known..).map(|request| request.path).collect();
+        assert_eq!(asked, ["/v1/models"], "{kind:?}");
+        assert_eq!(continuations(&server).len(), 0, "{kind:?}");
+        drop(server);
+        let failure = upstream.answers().await.unwrap_err();
+        assert_eq!(failure.code, Code::Unavailable, "{kind:?}: {failure}");
     }
 }

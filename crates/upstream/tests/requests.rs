@@ -27,7 +27,7 @@ fn prompt(body: &Value) -> &[Value] {
 async fn an_answer_is_read_to_its_end_and_every_token_counted() {
     for kind in ServerKind::ALL {
         let server = server(kind).await;
-        let mut config = asked_only(&server);
+        let mut config = UpstreamConfig { kind: Some(kind), ..asked_only(&server) };
         config.tokenizer = Some(common::tokenizer());
         // Its template is that of the fake server's model.
         let upstream = Upstream::new(config).unwrap();
@@ -72,7 +72,7 @@ async fn own_tokens_are_continued_as_they_were_made() {
 async fn a_stop_text_ends_the_stretch_and_the_connection() {
     for kind in ServerKind::ALL {
         let server = FakeServer::start(FakeOptions::new(kind)).await;
-        let mut config = asked_only(&server);
+        let mut config = UpstreamConfig { kind: Some(kind), ..asked_only(&server) };
         config.tokenizer = Some(common::tokenizer());
         let upstream = Upstream::new(config).unwrap();
         let mut caller = Caller(upstream.session());

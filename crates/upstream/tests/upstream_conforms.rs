@@ -10,7 +10,7 @@ use common::{config, plain_sampling, real, tokenizer};
 use thinking::testing::{KitSettings, assert_conforms};
 use upstream::{
     ServerKind, Upstream, UpstreamConfig,
-    testing::{FakeOptions, FakeServer},
+    testing::{FakeOptions, FakeServer, FakeThought},
 };
 
 #[tokio::test]
@@ -54,6 +54,24 @@ async fn an_upstream_over_text_conforms() {
             ..KitSettings::default()
         };
         assert_conforms(&upstream, &settings).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_over_chats_conforms() {
+    for kind in [ServerKind::ChatContinue, ServerKind::ChatPrefix, ServerKind::ChatAssistant] {
+        for thought in [FakeThought::Letters, FakeThought::ToldApart] {
+            let options = FakeOptions { thought, ..FakeOptions::new(kind) };
+            let server = FakeServer::start(options).await;
+            let config = UpstreamConfig { kind: Some(kind), ..config(&server) };
+            let settings = KitSettings {
+                computed_tokens: Some(server.counter()),
+                sampling: plain_sampling(),
+                exact_resume: true,
+                ..KitSettings::default()
+            };
+            assert_conforms(&Upstream::new(config).unwrap(), &settings).await;
+        }
     }
 }
 

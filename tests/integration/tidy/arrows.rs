@@ -11,20 +11,25 @@ use super::{expect_none, read};
 /// Every workspace crate, and the workspace crates that it depends on, by the alphabet.
 const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["conductor", "thinking"]),
-    ("cli", &["answer", "flags", "grading", "pair", "runs", "thinking", "transport", "upstream"]),
+    (
+        "cli",
+        &["answer", "flags", "grading", "hub", "pair", "runs", "thinking", "transport", "upstream"],
+    ),
     ("conductor", &["thinking"]),
     ("coordinator", &["answer", "cli", "flags", "grading", "pair", "runs", "serve", "thinking"]),
-    ("engine", &["text", "thinking"]),
+    ("engine", &["metrics", "text", "thinking"]),
     ("flags", &[]),
     ("grading", &[]),
+    ("hub", &["thinking"]),
     ("lab", &["answer", "conductor", "grading", "runs", "thinking", "transport"]),
     ("large-node", &["node"]),
-    ("node", &["engine", "flags", "thinking", "transport", "upstream"]),
+    ("metrics", &[]),
+    ("node", &["engine", "flags", "hub", "metrics", "thinking", "transport", "upstream"]),
     ("openai", &[]),
     ("pair", &["large-node", "node", "small-node"]),
     ("proto", &[]),
     ("runs", &["answer", "grading", "thinking"]),
-    ("serve", &["answer", "openai", "text", "thinking"]),
+    ("serve", &["answer", "metrics", "openai", "thinking"]),
     ("simulator", &["conductor", "thinking"]),
     ("small-node", &["node"]),
     (
@@ -37,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "answer",
             "coordinator",
             "large-node",
+            "metrics",
             "node",
             "pair",
             "proto",
@@ -49,8 +55,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("text", &[]),
     ("thinking", &[]),
-    ("transport", &["proto", "thinking"]),
-    ("upstream", &["text", "thinking"]),
+    ("transport", &["metrics", "proto", "thinking"]),
+    ("upstream", &["openai", "text", "thinking"]),
 ];
 
 /// Crates from outside that only some of the workspace's crates name, and which.
@@ -61,7 +67,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli", "coordinator", "node", "specthink-lab"]),
     ("plotters", &["lab"]),
     ("prost", &["proto", "transport"]),
-    ("reqwest", &["node", "upstream"]),
+    ("reqwest", &["hub", "upstream"]),
     ("tokenizers", &["text"]),
     ("tonic", &["proto", "transport"]),
 ];
@@ -75,7 +81,9 @@ const NEVER_LINKS: &[(&str, &[&str])] = &[
     ("coordinator", &["candle-core", "engine", "node"]),
     ("engine", &["clap", "prost", "proto", "reqwest", "tonic"]),
     ("grading", &["clap", "thinking", "tokio", "tracing"]),
+    ("hub", &["candle-core", "clap", "engine", "tonic"]),
     ("lab", &["candle-core", "clap", "cli", "engine", "indicatif", "node", "pair"]),
+    ("metrics", &["hyper", "tokio", "tracing"]),
     ("openai", &["reqwest", "tokio"]),
     ("runs", &["candle-core", "clap", "indicatif", "tonic", "transport"]),
     ("serve", &["candle-core", "clap", "indicatif", "tonic", "transport"]),

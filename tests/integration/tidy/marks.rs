@@ -2,27 +2,24 @@
 
 use super::{expect_none, read};
 
-/// Where the marks stand, and whether as pairs or the closing ones alone. `text` and `grading` depend on no crate of
-/// the workspace, and `thinking` on no tokenizer.
-const PLACES: [(&str, &str, bool); 3] = [
-    ("crates/text/src/thought.rs", "const MARKS:", true),
-    ("crates/grading/src/thought.rs", "const MARKS:", true),
-    ("crates/thinking/src/policy/limited.rs", "const CLOSING_MARKS:", false),
+/// Where the marks stand. `text` and `grading` depend on no crate of the workspace, and `thinking` on no tokenizer.
+const PLACES: [&str; 3] = [
+    "crates/text/src/thought.rs",
+    "crates/grading/src/thought.rs",
+    "crates/thinking/src/thought.rs",
 ];
 
 #[test]
 fn marks_of_thoughts_are_the_same_everywhere() {
-    let (path, name, _) = PLACES[0];
-    let pairs = quoted(&read(path), name);
-    let closing: Vec<String> = pairs.iter().skip(1).step_by(2).cloned().collect();
-    assert!(closing.contains(&"</think>".to_owned()), "{path}: {pairs:?}");
+    let path = PLACES[0];
+    let marks = quoted(&read(path), "const MARKS:");
+    assert!(marks.contains(&"</think>".to_owned()), "{path}: {marks:?}");
     let mut offences = Vec::new();
-    for (other, name, as_pairs) in PLACES {
-        let (found, expected) =
-            (quoted(&read(other), name), if as_pairs { &pairs } else { &closing });
-        if found != *expected {
+    for other in PLACES {
+        let found = quoted(&read(other), "const MARKS:");
+        if found != marks {
             offences.push(format!(
-                "{other}: marks: {found:?}, and {path} has {expected:?}: make them alike"
+                "{other}: marks: {found:?}, and {path} has {marks:?}: make them alike"
             ));
         }
     }

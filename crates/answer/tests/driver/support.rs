@@ -11,7 +11,9 @@ use std::{
 
 use answer::{Node, Observer, Outcome, Progress, Question, Run, Settings, Stamped, Writer, answer};
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{Limited, Limits, Policy, PolicySpec},
+    stops::StopTexts,
     testing::{Fault, FaultKind, Options, Script, ScriptedThinker},
     thinker::{Code, Event, Failure, Message, Prompt, Sampling, Session, TextHash, Thinker},
 };
@@ -57,6 +59,8 @@ pub(crate) fn question(max_tokens: u32) -> Question {
         sampling: Sampling::default(),
         seed: 7,
         max_tokens,
+        beginning: AnswerBeginning::default(),
+        stop: StopTexts::default(),
         deadline: None,
     }
 }

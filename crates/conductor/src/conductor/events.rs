@@ -71,6 +71,7 @@ impl Conductor {
         if role == Role::Small && self.awaiting == Awaiting::Opened {
             // The large node may still be opening: commands queue, and nobody waits for it before
             // the policy wants it.
+            self.begin_text();
             self.due.push_back(Due::Started { prompt_tokens });
         } else {
             self.warm(true);

@@ -70,8 +70,14 @@ impl Conductor {
         let ending = matches!(actions.last(), Some(Action::End(_)));
         for action in actions {
             match action {
-                Action::Keep { role, bytes } => self.keep(role, bytes, ending)?,
-                Action::Insert { text, why } => self.insert(text, why)?,
+                Action::Keep { role, bytes } => {
+                    self.keep(role, bytes, ending)?;
+                    self.unless_stopped()?;
+                }
+                Action::Insert { text, why } => {
+                    self.insert(text, why)?;
+                    self.unless_stopped()?;
+                }
                 Action::Ask(ask) => self.ask(ask)?,
                 Action::Overlap(ask) => self.overlap(ask)?,
                 Action::End(end) => return Err(Ended::Complete(end)),
@@ -205,6 +211,7 @@ impl Conductor {
         let text = proposal.text.as_str().get(shown..end).unwrap_or_default();
         let looped_at = self.loops.as_mut().and_then(|loops| loops.read(text));
         self.show(role, looped_at.map_or(end, |bytes| shown + bytes))?;
+        self.unless_stopped()?;
         match looped_at {
             Some(_) => self.cut_off(role),
             None => self.warm(false),

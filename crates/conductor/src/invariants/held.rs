@@ -171,14 +171,19 @@ impl Held {
         }
     }
 
-    /// Checks that its text is a beginning of what is shown.
-    pub(super) fn is_beginning_of(&mut self, shown: &str) -> Checked {
-        let rest = shown.get(self.compared..).unwrap_or_default();
+    /// Its text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Checks that its text is a beginning of what is committed.
+    pub(super) fn is_beginning_of(&mut self, committed: &str) -> Checked {
+        let rest = committed.get(self.compared..).unwrap_or_default();
         if rest.starts_with(&self.text[self.compared..]) {
             self.compared = self.text.len();
             return Ok(());
         }
-        let seen = format!("{:?} holds {:?}, shown is {shown:?}", self.node, self.text);
+        let seen = format!("{:?} holds {:?}, committed is {committed:?}", self.node, self.text);
         breach(Invariant::ShownIsHeld, seen)
     }
 }

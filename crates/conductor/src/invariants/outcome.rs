@@ -61,7 +61,10 @@ impl Witness {
             }
         }
         let spans: u64 = outcome.transcript.spans().iter().map(|span| span.tokens).sum();
-        if spans + self.empty_tokens != summary.tokens() {
+        let counted = summary.tokens();
+        // What is behind a stop text, or was held back when the answer ended, is in no span.
+        let is_cut = !self.question.stop.is_empty() && spans + self.empty_tokens < counted;
+        if spans + self.empty_tokens != counted && !is_cut {
             let seen = format!("{spans} tokens of spans, {} in all", summary.tokens());
             return breach(Invariant::TokensAddUp, seen);
         }
@@ -103,6 +106,10 @@ impl Witness {
             Ended::Complete(End::Cancelled) => self.is_cancelled,
             Ended::Complete(End::ContextFull) => self.small_is_full,
             Ended::Complete(End::MaxTokens) => true,
+            Ended::Complete(End::Stop) => {
+                let stopped_by = outcome.summary.stopped_by.as_ref();
+                stopped_by.is_some_and(|stop| self.question.stop.texts.contains(stop))
+            }
             Ended::Complete(End::Loop) => cycle_at_end(self.shown.as_bytes()).is_some(),
             Ended::Failed { failure, .. } => {
                 let does_not_fit = failure.code == Code::ContextTooLong;

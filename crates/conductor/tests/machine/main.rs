@@ -7,5 +7,6 @@ mod loops;
 mod order;
 mod spares;
 mod stage;
+mod stops;
 mod thoughts;
 mod times;

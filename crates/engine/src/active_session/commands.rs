@@ -8,10 +8,10 @@ use std::{
 };
 
 use thinking::{
-    session::{Refusal, limits},
+    session::{HashedText, Refusal, limits},
     thinker::{
         Append, COMMAND_QUEUE, Code, Command, Event, Failure, FinishReason, Finished, Open, Opened,
-        Propose, Timing, Warmed,
+        Propose, TextHash, Timing, Warmed,
     },
 };
 use tokio::sync::oneshot::error::RecvError;
@@ -49,7 +49,7 @@ impl ActiveSession {
     fn open(&mut self, open: Open, host: &ModelHost, open_sessions: usize) -> Result<(), Failure> {
         let (encoder, context) = (&host.encoder, host.context);
         let bytes = prompt::check_bytes(&open, encoder, context)?;
-        self.protocol.open(&open)?;
+        self.protocol.check_open(&open)?;
         self.question_id = open.question_id;
         // A deadline beyond the clock's range is no deadline.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
@@ -66,24 +66,28 @@ impl ActiveSession {
         let sampler = Box::new(Sampler::new(open.sampling).map_err(invalid)?);
         let (prompt, committed, thought) = (open.prompt, open.committed, open.thought);
         let beginning = host.preparer.prepare(bytes, move |encoder| {
-            prompt::begin(&prompt, thought, &committed, encoder, context)
+            let beginning = prompt::begin(&prompt, thought, &committed, encoder, context)?;
+            Ok::<_, Failure>((beginning, HashedText::behind(TextHash::default(), committed)))
         });
         self.phase = Phase::Preparing(Preparing::Open { sampler, beginning });
         Ok(())
     }
 
     fn append(&mut self, append: Append, host: &ModelHost) -> Result<(), Failure> {
-        self.protocol.append(&append.text)?;
+        self.protocol.check_append()?;
         let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
         if let Some(tokens) = session.text.append_at_once(&append, &host.encoder)? {
+            self.protocol.append(&append.text)?;
             self.warm(tokens, 0);
             return Ok(());
         }
         let Append { text, token_ids } = append;
         let tail = session.text.tail_for(&text, &host.encoder)?;
-        let context = host.context;
-        let joined =
-            host.preparer.prepare(text.len(), move |encoder| tail.joined(&text, context, encoder));
+        let (context, committed) = (host.context, self.protocol.hash());
+        let joined = host.preparer.prepare(text.len(), move |encoder| {
+            let joined = tail.joined(&text, context, encoder)?;
+            Ok::<_, Failure>((joined, HashedText::behind(committed, text)))
+        });
         let is_drifted = !token_ids.is_empty();
         self.phase = Phase::Preparing(Preparing::Append { is_drifted, joined });
         Ok(())
@@ -130,11 +134,12 @@ impl ActiveSession {
 
     fn opened(
         &mut self,
-        beginning: Beginning,
+        (beginning, committed): (Beginning, HashedText),
         sampler: Sampler,
         host: &ModelHost,
         kv: &mut KvStore,
     ) {
+        self.protocol.opened(committed);
         let prompt_tokens = beginning.prompt.len() as u32;
         let tokens = beginning.committed.ids.len() as u32;
         let cache = host.decoder.new_cache();
@@ -156,7 +161,8 @@ impl ActiveSession {
         self.warm(tokens, 0);
     }
 
-    fn appended(&mut self, joined: Joined, is_drifted: bool) {
+    fn appended(&mut self, (joined, text): (Joined, HashedText), is_drifted: bool) {
+        self.protocol.appended(text);
         if let Some(session) = &mut self.session {
             let tokens = session.text.append(joined, is_drifted);
             self.warm(tokens, 0);

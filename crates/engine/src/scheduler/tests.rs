@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::atomic::AtomicU64};
 
 use text::Tokenizer;
 use thinking::thinker::{
-    Append, Command, Event, ModelCard, Open, Prompt, Propose, Sampling, Session, ThoughtStart,
+    Append, Command, Event, ModelCard, Open, Prompt, Propose, Sampling, Session, TextHash,
+    ThoughtStart,
 };
 
 use super::*;
@@ -39,7 +40,7 @@ impl Stage {
         let kv = KvStore::new(Arc::clone(&decoder.kv), kv_bytes);
         let host = ModelHost {
             decoder,
-            preparer: Preparer::without_threads(Arc::clone(&encoder)),
+            preparer: Arc::new(Preparer::without_threads(Arc::clone(&encoder))),
             encoder,
             card: ModelCard::default(),
             context,
@@ -47,6 +48,7 @@ impl Stage {
             prefill_chunk_tokens: 4,
             deadline_grace: Duration::from_secs(10),
             computed_tokens: Arc::default(),
+            meter: Default::default(),
         };
         let (arrivals, arriving) = mpsc::channel(8);
         Stage { scheduler: Scheduler::new(host, kv, arriving), arrivals, encoded_bytes }
@@ -184,6 +186,49 @@ fn commands_keep_their_order_behind_a_text_that_is_being_encoded() {
     stage.everything();
     assert_eq!(events(&mut session), ["warmed"]);
     assert!(stage.scheduler.sessions.is_empty());
+}
+
+#[test]
+fn a_long_text_is_taken_in_beside_the_engines_thread() {
+    let mut stage = Stage::new(1024);
+    let mut session = stage.session();
+    let (begun, long) = ("So ".repeat(100), "long ".repeat(103));
+    send(&session, open(&begun, None));
+    stage.turns();
+    let committed = |stage: &Stage| stage.scheduler.sessions[0].committed_bytes();
+    assert_eq!(committed(&stage), 0, "neither copied nor hashed yet");
+    stage.everything();
+    assert_eq!(committed(&stage), begun.len());
+    send(&session, append(&long));
+    stage.turns();
+    assert_eq!(committed(&stage), begun.len());
+    stage.everything();
+    assert_eq!(committed(&stage), begun.len() + long.len());
+    let mut hashes = Vec::new();
+    while let Ok(event) = session.events.try_recv() {
+        if let Event::Warmed(warmed) = event {
+            hashes.push(warmed.hash);
+        }
+    }
+    assert_eq!(hashes, [TextHash::of(&begun), TextHash::of(&(begun + &long))]);
+}
+
+#[test]
+fn a_deadline_wakes_the_thread_while_a_text_is_encoded() {
+    let mut stage = Stage::new(1024);
+    let mut session = stage.session();
+    let (began, deadline) = (Instant::now(), Duration::from_secs(10));
+    send(&session, open("So ", Some(deadline)));
+    stage.turns();
+    let since = began.elapsed();
+    // The deadline is a moment away, and the end of a session that is left alone ten seconds more.
+    let rest = stage.scheduler.longest_rest(began + deadline).unwrap();
+    assert!(rest <= since, "{rest:?} in {since:?}");
+    stage.everything();
+    assert_eq!(events(&mut session), ["opened", "warmed"]);
+    // Nothing is late where the caller is waited for.
+    let rest = stage.scheduler.longest_rest(began + deadline);
+    assert_eq!(rest, Some(IDLE_TURN));
 }
 
 #[test]

@@ -10,7 +10,9 @@ use answer::{
     progress::{Abandoned, Asked, Kept, NodeFinished, NodeOpened, NodeWarmed, Text},
 };
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{Action, Ask, End, Limits, Role, Targets},
+    stops::StopTexts,
     thinker::{FinishReason, TextHash},
 };
 
@@ -34,7 +36,7 @@ pub(super) fn read(journal: &Journal, over: RecordedOver) -> Result<Recording, R
     if settings.resend {
         return Err(ReplayError::Resent { question: question.clone() });
     }
-    let mut reader = Reader::new(question, over);
+    let mut reader = Reader::new(question, &note.beginning, over);
     if policy.limits.targets.latency.is_some() {
         reader.times_decided("its policy went by the time that things took")?;
     }
@@ -57,7 +59,8 @@ pub(super) fn read(journal: &Journal, over: RecordedOver) -> Result<Recording, R
     let targets = Targets { latency: targets.latency, ..Targets::default() };
     let name = journal.header.small.first().cloned().unwrap_or_default();
     Ok(Recording {
-        question: Question::from(note),
+        // None of them is in the recorded text.
+        question: Question { stop: StopTexts::default(), ..Question::from(note) },
         draw: TextHash::of(question).0 ^ note.seed,
         settings: *settings,
         limits: Limits { deadline, overlap_tokens, targets, ..Limits::default() },
@@ -97,6 +100,7 @@ fn ended(journal: &Journal) -> Result<End, ReplayError> {
         Some(end @ (End::EndOfText | End::MaxTokens | End::ContextFull)) => Ok(end),
         Some(End::Deadline) => stopped("its deadline passed".to_owned()),
         Some(End::Loop) => stopped("it went round in a loop".to_owned()),
+        Some(End::Stop) => stopped("a stop text came in the middle of a stretch".to_owned()),
         Some(End::Cancelled) => stopped("it was cancelled".to_owned()),
         None => stopped("its summary does not say why".to_owned()),
     }
@@ -118,6 +122,8 @@ fn disturbance(summary: &Summary) -> Option<String> {
 
 struct Reader<'a> {
     question: &'a str,
+    /// What was given of the answer: the text begins with it.
+    beginning: &'a AnswerBeginning,
     over: RecordedOver,
     nodes: [NodeReader; 2],
     asks: Vec<AskNotes>,
@@ -163,10 +169,11 @@ impl NodeReader {
 }
 
 impl<'a> Reader<'a> {
-    fn new(question: &'a str, over: RecordedOver) -> Self {
+    fn new(question: &'a str, beginning: &'a AnswerBeginning, over: RecordedOver) -> Self {
         let first = Turn { heard: Heard::Started, actions: Vec::new() };
         let (nodes, asks) = (Default::default(), Vec::new());
-        Reader { question, over, nodes, asks, turns: vec![first], text: String::new() }
+        let (turns, text) = (vec![first], String::new());
+        Reader { question, beginning, over, nodes, asks, turns, text }
     }
 
     fn inconsistent(&self, why: String) -> ReplayError {
@@ -210,7 +217,12 @@ impl<'a> Reader<'a> {
             return Err(self.inconsistent("a time in it is longer than a day".to_owned()));
         }
         match progress {
-            Progress::Opened(opened) => self.node(opened.role).opened = Some(opened.clone()),
+            Progress::Opened(opened) => {
+                if opened.role == Role::Small && self.nodes[Role::Small as usize].opened.is_none() {
+                    self.text.push_str(&self.beginning.text(opened.card.thought));
+                }
+                self.node(opened.role).opened = Some(opened.clone());
+            }
             Progress::Ask(asked) => self.asked(at_us, asked)?,
             Progress::Text(text) => self.text(text),
             Progress::Finished(finished) => self.finished(finished)?,

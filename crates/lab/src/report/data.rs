@@ -255,7 +255,9 @@ mod tests {
         progress::{Asked, Rejoined, Text},
     };
     use thinking::{
+        beginning::AnswerBeginning,
         policy::Why,
+        stops::StopTexts,
         thinker::{Prompt, Sampling},
     };
 
@@ -289,6 +291,8 @@ mod tests {
             sampling: Sampling::default(),
             seed: 0,
             max_tokens: 100,
+            beginning: AnswerBeginning::default(),
+            stop: StopTexts::default(),
             deadline: None,
         };
         for keep_warm in [true, false] {

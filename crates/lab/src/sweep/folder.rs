@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use answer::file::{FileLock, lock};
+use answer::file::lock;
 
 use super::{
     error::SweepError,
@@ -43,11 +43,9 @@ impl Folder {
         let mut options = File::options();
         options.read(true).append(true).create(true);
         let mut file = options.open(&name).map_err(files)?;
-        let is_locked = match lock(&file) {
-            FileLock::Held => true,
-            FileLock::Absent => false,
-            FileLock::Taken => return Err(SweepError::Locked { path: path.to_owned() }),
-        };
+        let is_locked = lock(&file)
+            .is_exclusive()
+            .ok_or_else(|| SweepError::Locked { path: path.to_owned() })?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(files)?;
         if text.is_empty() {

@@ -11,7 +11,9 @@ use answer::{
     progress::{Asked, DeltaLog, Kept, NodeFinished, NodeOpened, NodeWarmed, Text},
 };
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{End, PolicySpec, Role, Why},
+    stops::StopTexts,
     thinker::{Message, ModelCard, Prompt, Sampling, Timing},
 };
 
@@ -65,6 +67,8 @@ pub fn question(id: &str) -> Question {
         sampling: Sampling::default(),
         seed: 7,
         max_tokens: 1000,
+        beginning: AnswerBeginning::default(),
+        stop: StopTexts::default(),
         deadline: None,
     }
 }

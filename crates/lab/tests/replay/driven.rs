@@ -3,13 +3,15 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use answer::{
-    Node, Outcome, Progress, Run, Settings, answer,
+    Node, Outcome, Progress, Question, Run, Settings, answer,
     journal::{Header, Journal, JournalWriter},
     progress::{DeltaLog, LoggedDelta},
 };
 use lab::replay::{Conditions, RecordedOver, Recording, Replayed, replay};
 use thinking::{
+    beginning::AnswerBeginning,
     policy::{PolicyKind, PolicySpec, Preset, Role, Rules, Why},
+    stops::StopTexts,
     testing::{Options, Script, ScriptedThinker},
     thinker::Thinker,
 };
@@ -71,15 +73,19 @@ fn large_script() -> Script {
     Script::function(move |_, _| paragraph.repeat(20).into_iter().map(str::to_owned).collect())
 }
 
-/// Asks a question of scripted nodes. `first_ms`: how long the large one takes to read a token.
+/// Asks a question of scripted nodes. `read_ms`: how long the large one takes to read a token.
 pub(crate) async fn driven(spec: PolicySpec, read_ms: u64) -> Driven {
+    asked(question("q"), spec, read_ms).await
+}
+
+async fn asked(question: Question, spec: PolicySpec, read_ms: u64) -> Driven {
     let node = |name: &str, script, token_ms, prefill_ms| {
         let (token_delay, prefill_delay) = (ms(token_ms), ms(prefill_ms));
         let options = Options { token_delay, prefill_delay, ..Options::default() };
         let thinker: Arc<dyn Thinker> = Arc::new(ScriptedThinker::with_options(script, options));
         Node::new(name, thinker)
     };
-    let (question, settings) = (question("q"), Settings::default());
+    let settings = Settings::default();
     let policy = spec.build(question.seed, question.max_tokens).unwrap();
     let small = vec![node("s", small_script(), 10, 1)];
     let large = spec.kind().uses_large().then(|| node("l", large_script(), 25, read_ms));
@@ -131,6 +137,23 @@ async fn what_the_driver_recorded_takes_as_long_in_replay_whatever_the_policy() 
         assert_eq!(replayed.time, summary.time, "{spec:?}");
         assert_eq!(replayed.takeovers, summary.takeovers, "{spec:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_goes_on_from_a_beginning_and_meets_no_stop_text_is_replayed() {
+    let content = "It is 4, since 数学".to_owned();
+    let beginning = AnswerBeginning { content, ..AnswerBeginning::default() };
+    // Begun in every paragraph, and never written.
+    let stop = StopTexts { texts: vec!["on from there\n".to_owned()], in_thought: true };
+    let question = Question { beginning, stop, ..question("q") };
+    let driven = asked(question.clone(), PolicySpec::default(), 2).await;
+    assert!(driven.outcome.text().contains("on from there up"));
+    let replayed = replay(&driven.recording(), &Conditions::none()).unwrap();
+    assert_eq!(replayed.time, driven.outcome.summary.time);
+    let stop = StopTexts { texts: vec!["very end.\n\nL".to_owned()], in_thought: true };
+    let stopped = asked(Question { stop, ..question }, PolicySpec::default(), 2).await;
+    let refused = Recording::new(&stopped.journal, RecordedOver::Loopback).unwrap_err();
+    assert!(refused.to_string().contains("a stop text"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,13 +1,15 @@
-//! From an answer's text, as it is written, to the parts of a message: the reasoning and the content, cut at the first
-//! stop text, each piece with its writer.
+//! From an answer's text, as it is written, to the parts of a message: the reasoning and the content, each piece with
+//! its writer.
 
 use std::collections::VecDeque;
 
 use answer::{Writer, progress::Text};
-use text::{AnswerPart, Thought, ThoughtSplitter};
-use thinking::{policy::Why, thinker::ThoughtStart};
-
-use super::stops::StopFinder;
+use thinking::{
+    beginning::AnswerBeginning,
+    policy::Why,
+    thinker::ThoughtStart,
+    thought::{AnswerPart, ThoughtSplitter},
+};
 
 /// Which part of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,43 +32,39 @@ pub(crate) struct MessagePiece {
 pub(crate) struct MessageShaper {
     /// Absent where the reasoning stays in the content.
     splitter: Option<ThoughtSplitter>,
-    stops: StopFinder,
     /// Text of which is not known what it is.
     undecided: Pieces,
-    /// Content that may be the beginning of a stop text.
-    held: Pieces,
     /// How much text came, in bytes.
     came: usize,
     /// Where the last byte of the reasoning ends in the text.
     reasoning_end: usize,
-    /// Where the text is cut off, and the number of the stop text there.
-    stopped: Option<(usize, usize)>,
 }
 
 impl MessageShaper {
-    /// For an answer whose thought is so far where its text begins.
-    pub(crate) fn new(start: ThoughtStart, is_inline: bool, stops: Vec<String>) -> Self {
-        let start = match start {
-            ThoughtStart::Unknown | ThoughtStart::Unopened => Thought::Unopened,
-            ThoughtStart::Open => Thought::Open,
-            ThoughtStart::Over => Thought::Over,
+    /// For an answer whose thought is so far behind its prompt, and that goes on from what is given of it.
+    pub(crate) fn new(start: ThoughtStart, beginning: &AnswerBeginning, is_inline: bool) -> Self {
+        let splitter = || {
+            let mut splitter = ThoughtSplitter::new(start);
+            // White space at its end is not of a mark.
+            let (text, parts) = (beginning.text(start), |(_, bytes): (AnswerPart, usize)| bytes);
+            let given = text.trim_end();
+            let read: usize = splitter.push(given).into_iter().map(parts).sum();
+            if read < given.len() {
+                // A mark that is cut in two is letters.
+                splitter = ThoughtSplitter::new(beginning.thought_behind(start));
+            }
+            splitter
         };
         MessageShaper {
-            splitter: (!is_inline).then(|| ThoughtSplitter::new(start)),
-            stops: StopFinder::new(stops),
+            splitter: (!is_inline).then(splitter),
             undecided: Pieces::default(),
-            held: Pieces::default(),
             came: 0,
             reasoning_end: 0,
-            stopped: None,
         }
     }
 
-    /// Takes more text; returns what may be shown now. Behind a stop text that is nothing.
+    /// Takes more text; returns what may be shown now.
     pub(crate) fn push(&mut self, text: &Text) -> Vec<MessagePiece> {
-        if self.stopped.is_some() {
-            return Vec::new();
-        }
         let Text { writer, why, text } = text;
         self.undecided.push(Piece {
             at: self.came,
@@ -84,26 +82,8 @@ impl MessageShaper {
 
     /// The text is over: what was held back.
     pub(crate) fn finish(&mut self) -> Vec<MessagePiece> {
-        if self.stopped.is_some() {
-            return Vec::new();
-        }
         let parts = self.splitter.as_mut().map(ThoughtSplitter::finish).unwrap_or_default();
-        let mut shown = self.take(parts);
-        if self.stopped.is_none() {
-            let bytes = self.stops.finish();
-            shown.extend(self.held.take(bytes).map(|piece| piece.of(MessagePart::Content)));
-        }
-        shown
-    }
-
-    /// The stop text that ended it.
-    pub(crate) fn stopped_by(&self) -> Option<&str> {
-        self.stopped.and_then(|(_, number)| self.stops.stop(number))
-    }
-
-    /// How much of the text is shown, in bytes; what is left out between counts too.
-    pub(crate) fn shown_bytes(&self) -> usize {
-        self.stopped.map_or(self.came, |(at, _)| at)
+        self.take(parts)
     }
 
     /// Where the reasoning ends in the text, in bytes.
@@ -123,25 +103,11 @@ impl MessageShaper {
                     shown.extend(pieces.into_iter().map(|piece| piece.of(MessagePart::Reasoning)));
                 }
                 AnswerPart::Proper => {
-                    for piece in pieces {
-                        self.content(piece, &mut shown);
-                        if self.stopped.is_some() {
-                            return shown;
-                        }
-                    }
+                    shown.extend(pieces.into_iter().map(|piece| piece.of(MessagePart::Content)));
                 }
             }
         }
         shown
-    }
-
-    fn content(&mut self, piece: Piece, shown: &mut Vec<MessagePiece>) {
-        let released = self.stops.push(&piece.text);
-        self.held.push(piece);
-        shown.extend(self.held.take(released.bytes).map(|piece| piece.of(MessagePart::Content)));
-        if let Some(number) = released.stop {
-            self.stopped = Some((self.held.begins_at().unwrap_or(self.came), number));
-        }
     }
 }
 
@@ -187,10 +153,6 @@ impl Pieces {
         }
         taken.into_iter()
     }
-
-    fn begins_at(&self) -> Option<usize> {
-        self.0.front().map(|piece| piece.at)
-    }
 }
 
 #[cfg(test)]
@@ -216,6 +178,11 @@ mod tests {
 
     use Writer::{Large, Small};
 
+    /// Of an answer of which nothing is given.
+    fn shaper(start: ThoughtStart, is_inline: bool) -> MessageShaper {
+        MessageShaper::new(start, &AnswerBeginning::default(), is_inline)
+    }
+
     #[test]
     fn reasoning_is_split_and_every_piece_keeps_its_writer() {
         let texts = [
@@ -225,7 +192,7 @@ mod tests {
             (Large, "ink>\n\nC"),
             (Small, " D"),
         ];
-        let mut shaper = MessageShaper::new(ThoughtStart::Unopened, false, Vec::new());
+        let mut split = shaper(ThoughtStart::Unopened, false);
         let expected = [
             "Reasoning Large A.",
             "Reasoning Large  ",
@@ -233,11 +200,11 @@ mod tests {
             "Content Large C",
             "Content Small  D",
         ];
-        assert_eq!(pieces(&mut shaper, &texts), expected);
-        assert_eq!((shaper.reasoning_bytes(), shaper.shown_bytes()), (13, 26));
-        let mut inline = MessageShaper::new(ThoughtStart::Unopened, true, Vec::new());
+        assert_eq!(pieces(&mut split, &texts), expected);
+        assert_eq!(split.reasoning_bytes(), 13);
+        let mut inline = shaper(ThoughtStart::Unopened, true);
         assert_eq!(pieces(&mut inline, &texts).len(), 5, "as it was written");
-        let mut open = MessageShaper::new(ThoughtStart::Open, false, Vec::new());
+        let mut open = shaper(ThoughtStart::Open, false);
         assert_eq!(
             pieces(&mut open, &[(Small, "A</think>B")]),
             ["Reasoning Small A", "Content Small B"]
@@ -245,12 +212,30 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_text_is_found_across_writers_and_not_in_the_reasoning() {
-        let texts =
-            [(Small, "<think>Q: 1</think>a"), (Large, "b Q"), (Small, ": c"), (Large, "never")];
-        let mut shaper = MessageShaper::new(ThoughtStart::Unopened, false, vec![" Q:".to_owned()]);
-        let shown = pieces(&mut shaper, &texts);
-        assert_eq!(shown, ["Reasoning Small Q: 1", "Content Small a", "Content Large b"]);
-        assert_eq!((shaper.stopped_by(), shaper.shown_bytes()), (Some(" Q:"), 21));
+    fn what_follows_a_beginning_is_told_to_the_byte() {
+        for (start, reasoning, content, text, expected) in [
+            (
+                ThoughtStart::Open,
+                "13",
+                "",
+                " so</think>\n\n4",
+                &["Reasoning Small  so", "Content Small 4"][..],
+            ),
+            (ThoughtStart::Open, "13 ", "", "so", &["Reasoning Small so"]),
+            (ThoughtStart::Unopened, "", "No,", "\n so", &["Content Small \n so"]),
+            (
+                ThoughtStart::Unopened,
+                "1",
+                "",
+                "3</think>4",
+                &["Reasoning Small 3", "Content Small 4"],
+            ),
+            (ThoughtStart::Open, "a</thi", "", "so", &["Reasoning Small so"]),
+        ] {
+            let (reasoning, content) = (reasoning.to_owned(), content.to_owned());
+            let beginning = AnswerBeginning { reasoning, content };
+            let mut shaper = MessageShaper::new(start, &beginning, false);
+            assert_eq!(pieces(&mut shaper, &[(Small, text)]), expected, "{start:?} {beginning:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The response that streams answers as server-sent events.
 //!
-//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>; only `data` is used, as by OpenAI.
+//! What stands in an event is written by `ChunkEvents` here and by `items`.
 
 use std::{collections::BTreeMap, io};
 
@@ -16,10 +16,16 @@ use openai::{
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off, usage, whole::finish};
+use super::{
+    AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off,
+    events::{EventWriter, event, ours},
+    items::ItemEvents,
+    usage,
+    whole::finish,
+};
 use crate::{
     answering::{MessagePart, MessagePiece},
-    report::{AnswerReport, ChoiceReport, ChunkNews, ResumedNews, WithOurs},
+    report::{AnswerReport, ChoiceReport, ChunkNews, WithOurs},
     request::ReplyKind,
 };
 
@@ -33,8 +39,11 @@ pub(super) async fn respond(
         Some(first) => first,
         None => return Err(broke_off()),
     };
-    let events =
-        ReplyEvents { head, listening, next: Some(first), ended: BTreeMap::new(), is_over: false };
+    let writer: Box<dyn EventWriter> = match head.kind {
+        ReplyKind::Chat | ReplyKind::Text => Box::new(ChunkEvents { head, ended: BTreeMap::new() }),
+        ReplyKind::Response => Box::new(ItemEvents::new(head)),
+    };
+    let events = ReplyEvents { writer, listening, next: Some(first), is_over: false };
     let body = stream::unfold(events, async |mut events| Some((events.next().await?, events)));
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
@@ -48,11 +57,10 @@ pub(super) async fn respond(
 
 /// The events of a stream.
 struct ReplyEvents {
-    head: ReplyHead,
+    writer: Box<dyn EventWriter>,
     listening: mpsc::Receiver<Told>,
     /// News that came and is not sent.
     next: Option<Told>,
-    ended: BTreeMap<u32, Box<Answered>>,
     is_over: bool,
 }
 
@@ -75,82 +83,85 @@ impl ReplyEvents {
         match what {
             AnswerNews::Ended(Err(error)) => {
                 self.is_over = true;
-                event(&mut out, &error.body());
+                self.writer.fail(&error, &mut out);
             }
             AnswerNews::Ended(Ok(answered)) => {
-                self.end(index, answered, &mut out);
+                self.is_over = self.writer.end(index, answered, &mut out);
             }
-            news => self.write(index, &news, &mut out),
+            news => self.writer.write(index, &news, &mut out),
         }
         Some(Ok(out.into()))
     }
+}
 
-    fn write(&self, index: u32, news: &AnswerNews, out: &mut Vec<u8>) {
-        let (delta, ours) = match news {
-            AnswerNews::Opened { id } => {
+/// Events that are chunks of a conversation's answers, or of texts that are continued.
+struct ChunkEvents {
+    head: ReplyHead,
+    ended: BTreeMap<u32, Box<Answered>>,
+}
+
+impl EventWriter for ChunkEvents {
+    fn write(&mut self, index: u32, news: &AnswerNews, out: &mut Vec<u8>) {
+        let delta = match news {
+            AnswerNews::Opened { .. } => {
                 let (role, content) = (Some("assistant".to_owned()), Some(String::new()));
-                let ReplyHead { policy, ignored, .. } = &self.head;
-                let ours = ChunkNews::Opened { id, policy: *policy, ignored };
-                (ChatDelta { role, content, ..ChatDelta::default() }, ours)
+                ChatDelta { role, content, ..ChatDelta::default() }
             }
-            AnswerNews::Piece(piece) => (delta(piece), piece.into()),
-            AnswerNews::Degraded(reason) => {
-                (ChatDelta::default(), ChunkNews::Degraded { degraded: reason })
-            }
-            AnswerNews::Rejoined(node) => {
-                (ChatDelta::default(), ChunkNews::Rejoined { rejoined: node })
-            }
-            AnswerNews::Resumed { from, to, reason } => {
-                let resumed = ResumedNews { from, to, reason };
-                (ChatDelta::default(), ChunkNews::Resumed { resumed })
-            }
-            AnswerNews::Ended(_) => return,
+            AnswerNews::Piece(piece) => delta(piece),
+            _ => ChatDelta::default(),
         };
+        let specthink = ours(&self.head, news);
         let theirs = self.chunk(Some((index, delta, None)), None);
-        event(out, &WithOurs { theirs, specthink: Some(ours) });
+        event(out, &WithOurs { theirs, specthink });
     }
 
     /// A choice is over, and with the last one the stream.
-    fn end(&mut self, index: u32, answered: Box<Answered>, out: &mut Vec<u8>) {
+    fn end(&mut self, index: u32, answered: Box<Answered>, out: &mut Vec<u8>) -> bool {
         let ReplyHead { policy, ignored, prices, .. } = &self.head;
         let report = ChoiceReport::new(index, &answered, prices.as_ref());
-        let ours =
+        let ended =
             ChunkNews::Ended(AnswerReport { policy: *policy, ignored, answers: vec![report] });
         let last = (index, ChatDelta::default(), Some(finish(&answered)));
-        event(out, &WithOurs { theirs: self.chunk(Some(last), None), specthink: Some(ours) });
+        event(out, &WithOurs { theirs: self.chunk(Some(last), None), specthink: Some(ended) });
         self.ended.insert(index, answered);
         if self.ended.len() < self.head.answers as usize {
-            return;
+            return false;
         }
         if self.head.includes_usage {
             let usage = usage(&self.head, &self.ended);
             event(out, &self.chunk(None, Some(usage)));
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
-        self.is_over = true;
+        true
     }
 
+    fn fail(&mut self, error: &ApiError, out: &mut Vec<u8>) {
+        event(out, &error.body());
+    }
+}
+
+impl ChunkEvents {
     fn chunk(&self, choice: Option<ChoiceNews>, usage: Option<TokenUsage>) -> ReplyChunk {
         let ReplyHead { kind, id, created, model, includes_usage, .. } = self.head.clone();
         let usage = includes_usage.then_some(usage);
-        match kind {
-            ReplyKind::Chat => ReplyChunk::Chat(ChatChunk {
-                id,
-                object: "chat.completion.chunk".to_owned(),
-                created,
-                model,
-                choices: choice.into_iter().map(chat_choice).collect(),
-                usage,
-            }),
-            ReplyKind::Text => ReplyChunk::Text(TextCompletion {
+        if kind == ReplyKind::Text {
+            return ReplyChunk::Text(TextCompletion {
                 id,
                 object: "text_completion".to_owned(),
                 created,
                 model,
                 choices: choice.into_iter().map(text_choice).collect(),
                 usage,
-            }),
+            });
         }
+        ReplyChunk::Chat(ChatChunk {
+            id,
+            object: "chat.completion.chunk".to_owned(),
+            created,
+            model,
+            choices: choice.into_iter().map(chat_choice).collect(),
+            usage,
+        })
     }
 }
 
@@ -171,7 +182,7 @@ fn chat_choice((index, delta, finish_reason): ChoiceNews) -> ChunkChoice {
 
 fn text_choice((index, delta, finish_reason): ChoiceNews) -> TextChoice {
     let text = delta.content.unwrap_or_default();
-    TextChoice { text, index, logprobs: None, finish_reason }
+    TextChoice { text, index, logprobs: None, token_ids: None, finish_reason }
 }
 
 fn delta(piece: &MessagePiece) -> ChatDelta {
@@ -182,13 +193,4 @@ fn delta(piece: &MessagePiece) -> ChatDelta {
             ChatDelta { reasoning_content: text.clone(), reasoning: text, ..ChatDelta::default() }
         }
     }
-}
-
-/// Writes a value as an event. JSON has no line ends of its own.
-fn event(out: &mut Vec<u8>, value: &impl Serialize) {
-    out.extend_from_slice(b"data: ");
-    if let Err(why) = serde_json::to_writer(&mut *out, value) {
-        tracing::error!(%why, "a chunk cannot be written as JSON");
-    }
-    out.extend_from_slice(b"\n\n");
 }

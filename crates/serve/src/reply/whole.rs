@@ -6,7 +6,7 @@ use axum::response::Response;
 use openai::{ChatChoice, ChatCompletion, FinishReply, ReplyMessage, TextChoice, TextCompletion};
 use tokio::sync::mpsc;
 
-use super::{AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off, usage};
+use super::{AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off, items, usage};
 use crate::{
     error::json,
     report::{AnswerReport, ChoiceReport, WithOurs},
@@ -46,12 +46,18 @@ pub(super) async fn respond(
             let theirs = TextCompletion { id, object, created, model, choices, usage };
             json(&WithOurs { theirs, specthink: Some(ours) })
         }
+        ReplyKind::Response => {
+            let answered = answers.get(&0).ok_or_else(broke_off)?;
+            let theirs = items::ended(&head, answered, &usage);
+            json(&WithOurs { theirs, specthink: Some(ours) })
+        }
     })
 }
 
 fn continuation(index: u32, answered: &Answered) -> TextChoice {
     let text = answered.content.clone();
-    TextChoice { text, index, logprobs: None, finish_reason: Some(finish(answered)) }
+    let finish_reason = Some(finish(answered));
+    TextChoice { text, index, logprobs: None, token_ids: None, finish_reason }
 }
 
 fn choice(index: u32, answered: &Answered) -> ChatChoice {

@@ -44,6 +44,8 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&'a Value> {
+        #[cfg(test)]
+        ASKED.with_borrow_mut(|asked| asked.insert(self.path(name)));
         self.map.get(name).filter(|value| !value.is_null())
     }
 
@@ -133,4 +135,20 @@ pub(crate) fn shown(value: &Value) -> String {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line,
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The ways to all fields that were asked for.
+    static ASKED: std::cell::RefCell<std::collections::BTreeSet<String>> = const {
+        std::cell::RefCell::new(std::collections::BTreeSet::new())
+    };
+}
+
+/// The ways to the fields that some reading asks for.
+#[cfg(test)]
+pub(crate) fn asked_fields<T>(read: impl FnOnce() -> T) -> std::collections::BTreeSet<String> {
+    ASKED.take();
+    read();
+    ASKED.take()
 }

@@ -43,8 +43,29 @@ pub(crate) const NOT_DONE_IN_TEXTS: [NotDone; 7] = [
     NotDone { name: "presence_penalty", neutral: is_off },
 ];
 
+/// What is not done for responses.
+pub(crate) const NOT_DONE_IN_RESPONSES: [NotDone; 17] = [
+    NotDone { name: "previous_response_id", neutral: |_| false },
+    NotDone { name: "conversation", neutral: |_| false },
+    NotDone { name: "prompt", neutral: |_| false },
+    NotDone { name: "tools", neutral: is_empty },
+    NotDone { name: "tool_choice", neutral: is_no_call },
+    NotDone { name: "background", neutral: |value| *value == false },
+    NotDone { name: "include", neutral: is_empty },
+    NotDone { name: "truncation", neutral: |value| value == "disabled" },
+    NotDone { name: "text", neutral: is_plain },
+    NotDone { name: "n", neutral: |value| value.as_u64() == Some(1) },
+    NotDone { name: "modalities", neutral: |value| *value == json!(["text"]) },
+    NotDone { name: "logit_bias", neutral: is_empty },
+    NotDone { name: "logprobs", neutral: is_off },
+    NotDone { name: "top_logprobs", neutral: is_off },
+    NotDone { name: "frequency_penalty", neutral: is_off },
+    NotDone { name: "presence_penalty", neutral: is_off },
+    NotDone { name: "moderation", neutral: |_| false },
+];
+
 /// Fields that are known and have no effect on an answer, though who sends one may believe so.
-const NO_EFFECT: [&str; 2] = ["reasoning_effort", "chat_template_kwargs"];
+const NO_EFFECT: [&str; 3] = ["reasoning_effort", "reasoning", "chat_template_kwargs"];
 
 fn is_empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty)
@@ -57,6 +78,12 @@ fn is_no_call(value: &Value) -> bool {
 
 fn is_off(value: &Value) -> bool {
     *value == false || value.as_f64() == Some(0.0)
+}
+
+/// Whether text is to be written as it comes.
+fn is_plain(value: &Value) -> bool {
+    let format = value.as_object().map(|text| text.get("format").unwrap_or(&Value::Null));
+    format.is_some_and(|format| format.is_null() || *format == json!({ "type": "text" }))
 }
 
 /// Refuses the first field that asks for what is not done.

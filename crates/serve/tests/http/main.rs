@@ -4,6 +4,11 @@
 
 mod answers;
 mod completions;
+mod continued;
 mod limits;
+mod metrics;
+mod openapi;
 mod refusals;
+mod responses;
 mod support;
+mod tokens;

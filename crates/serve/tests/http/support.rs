@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use answer::{Node, Settings};
 use serde_json::{Value, json};
-use serve::{AccessRules, AnswerBackend, ApiServer, RequestLimits};
+use serve::{AccessRules, AnswerBackend, ApiServer, NodeProbe, NodeProbes, RequestLimits};
 use thinking::{
     policy::{Limits, LoopRule, PolicyKind, PolicySpec, Preset},
     testing::{Options, Script, ScriptedThinker},
@@ -36,6 +36,7 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
             large: vec![Node::new("http://large:1", large.clone())],
             settings: Settings::default(),
             policy: PolicySpec::new(PolicyKind::Strict, Preset::Reasoning).within(limits),
+            named: Vec::new(),
             preset: Preset::Reasoning,
             sampling: Sampling::default(),
             max_tokens: 200,
@@ -54,7 +55,7 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
         access: AccessRules { is_loopback: true, ..AccessRules::default() },
         tls: None,
         drain: Duration::from_secs(600),
-        probe: Box::new(|| Box::pin(async { Ok(()) })),
+        probes: NodeProbes { small: vec![probe(|| Ok(()))], large: vec![probe(|| Ok(()))] },
         journals: None,
         id_prefix: "q".to_owned(),
     }
@@ -83,7 +84,7 @@ impl Running {
         Running::over(ScriptedThinker::new(small), ScriptedThinker::new(large), change).await
     }
 
-    async fn over(
+    pub(crate) async fn over(
         small: ScriptedThinker,
         large: ScriptedThinker,
         change: impl FnOnce(&mut ApiServer),
@@ -146,13 +147,33 @@ impl Running {
         self.send(head, body.to_string().as_bytes()).await
     }
 
+    /// Sends a JSON body to a path.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Response {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost");
+        self.send(&head, body.to_string().as_bytes()).await
+    }
+
+    /// Asks for a response.
+    pub(crate) async fn respond(&self, body: Value) -> Response {
+        self.send(RESPONSE, body.to_string().as_bytes()).await
+    }
+
     /// Asks for a stream, and reads no more than the response's head.
     pub(crate) async fn stream(&self, more: Value) -> EventReader {
-        EventReader::new(self.connect().await, more).await
+        let mut body: Value = serde_json::from_slice(&question(more)).unwrap();
+        body["stream"] = json!(true);
+        EventReader::new(self.connect().await, CHAT, &body).await
+    }
+
+    /// The same for a response.
+    pub(crate) async fn stream_response(&self, mut body: Value) -> EventReader {
+        body["stream"] = json!(true);
+        EventReader::new(self.connect().await, RESPONSE, &body).await
     }
 }
 
 const CHAT: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1";
+const RESPONSE: &str = "POST /v1/responses HTTP/1.1\r\nhost: localhost";
 
 /// A request's body.
 pub(crate) fn question(more: Value) -> Vec<u8> {
@@ -233,9 +254,8 @@ pub(crate) struct EventReader {
 }
 
 impl EventReader {
-    async fn new(mut stream: TcpStream, mut more: Value) -> EventReader {
-        more["stream"] = json!(true);
-        write(&mut stream, CHAT, &question(more)).await;
+    async fn new(mut stream: TcpStream, head: &str, body: &Value) -> EventReader {
+        write(&mut stream, head, body.to_string().as_bytes()).await;
         let mut reader = EventReader { lines: BufReader::new(stream), head: String::new() };
         while !reader.head.ends_with("\r\n\r\n") {
             assert_ne!(reader.lines.read_line(&mut reader.head).await.unwrap(), 0);
@@ -256,6 +276,11 @@ impl EventReader {
             }
         }
     }
+}
+
+/// A probe that says this.
+pub(crate) fn probe(says: fn() -> Result<(), Failure>) -> NodeProbe {
+    Box::new(move || Box::pin(async move { says() }))
 }
 
 /// A failure, for a probe.

@@ -16,7 +16,7 @@ mod pre_tokenizer;
 mod special;
 mod turn_ends;
 
-use std::{collections::HashMap, ops::Range, path::Path};
+use std::{borrow::Cow, collections::HashMap, ops::Range, path::Path};
 
 use crate::{
     error::{TokenizerError, first_line},
@@ -146,6 +146,56 @@ impl Tokenizer {
         encode_rendered(&self.prompt, text)
     }
 
+    /// Encodes text that no template made, with or without what the model wants before every text. Control tokens in it
+    /// are meant.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_prompt`].
+    pub fn encode_text(&self, text: &str, with_special: bool) -> Result<Vec<u32>, TokenizerError> {
+        match with_special {
+            true => self.encode_raw_prompt(text),
+            false => Ok(encode(&self.prompt, text, false)?.get_ids().to_vec()),
+        }
+    }
+
+    /// The bytes that tokens stand for, with the names of control tokens. A space that encoding puts before a text is
+    /// not of it.
+    ///
+    /// # Errors
+    /// [`TokenizerError::NoToken`] for an id that nothing is behind.
+    pub fn decode(&self, ids: &[u32]) -> Result<Vec<u8>, TokenizerError> {
+        let (mut bytes, mut begins) = (Vec::new(), true);
+        for &id in ids {
+            let is_text = !self.piece(id).is_empty();
+            let piece = self.shown_piece(id);
+            if piece.is_empty() && self.prompt.id_to_token(id).is_none() {
+                let vocabulary_size = self.vocabulary_size();
+                return Err(TokenizerError::NoToken { id, vocabulary_size });
+            }
+            let has_space = begins && is_text && piece.starts_with(b" ") && self.adds_space()?;
+            bytes.extend_from_slice(&piece[usize::from(has_space)..]);
+            begins &= !is_text;
+        }
+        Ok(bytes)
+    }
+
+    /// Whether encoding puts a space before a text.
+    fn adds_space(&self) -> Result<bool, TokenizerError> {
+        let ids = encode(&self.prompt, "a", false)?;
+        Ok(ids.get_ids().first().is_some_and(|&id| self.piece(id).starts_with(b" ")))
+    }
+
+    /// The bytes of a token as people see it: a control token has its name.
+    pub fn shown_piece(&self, id: u32) -> Cow<'_, [u8]> {
+        match self.piece(id) {
+            [] => {
+                let name = self.prompt.id_to_token(id).unwrap_or_default();
+                Cow::Owned(name.into_bytes())
+            }
+            bytes => Cow::Borrowed(bytes),
+        }
+    }
+
     /// Encodes a prompt that no template made. Control tokens in it are meant; the begin-of-text token goes before it
     /// where the model wants one and the prompt does not begin with it already.
     ///
@@ -255,6 +305,16 @@ impl Tokenizer {
     /// What makes the model's prompts of messages.
     pub fn template(&self) -> &ChatTemplate {
         &self.template
+    }
+
+    /// The texts of tokens by the names that chat templates know them by: `bos_token`, `eos_token`, ...
+    pub fn special_tokens(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.special.tokens.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// The source of the chat template, where the model has one.
+    pub fn template_source(&self) -> Option<&str> {
+        self.special.chat_template.as_deref()
     }
 
     /// The begin-of-text token's text, as chat templates use it.

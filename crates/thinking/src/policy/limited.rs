@@ -29,7 +29,7 @@ use super::{
     Action, Ask, End, Measured, Policy, PolicyEvent, Role, Targets, Why, baselines::Budget,
     target::Allowance,
 };
-use crate::{thinker::FinishReason, trigger::Watch};
+use crate::{thinker::FinishReason, thought::MARKS, trigger::Watch};
 
 /// Tokens that the large writer has to lead out of a loop: as many as the paper's longest recap.
 const LOOP_TOKENS: u32 = 200;
@@ -87,7 +87,9 @@ pub struct Limits {
 }
 
 /// The marks that close a thought.
-const CLOSING_MARKS: [&str; 4] = ["</think>", "</thinking>", "<|end_of_thought|>", "[/THINK]"];
+fn closing_marks() -> [&'static str; 4] {
+    MARKS.map(|(_, close)| close)
+}
 
 /// How far an answer's kept text is.
 #[derive(Debug, Default)]
@@ -100,8 +102,8 @@ struct KeptText {
 impl KeptText {
     fn push(&mut self, text: &str) {
         self.end.push_str(text);
-        self.is_thought_over |= CLOSING_MARKS.iter().any(|mark| self.end.contains(mark));
-        let longest = CLOSING_MARKS.map(str::len).into_iter().max().unwrap_or(0);
+        self.is_thought_over |= closing_marks().iter().any(|mark| self.end.contains(mark));
+        let longest = closing_marks().map(str::len).into_iter().max().unwrap_or(0);
         let unneeded = self.end.len().saturating_sub(longest);
         self.end.drain(..self.end.floor_char_boundary(unneeded));
     }
@@ -319,7 +321,7 @@ impl Limited {
         if let Some(watch) = &mut ask.watch {
             watch.from_next_break |= self.passed_over;
             if self.limits.thought_only {
-                watch.until = CLOSING_MARKS.map(str::to_owned).to_vec();
+                watch.until = closing_marks().map(str::to_owned).to_vec();
             }
         }
         if ask.why == Why::Turn {

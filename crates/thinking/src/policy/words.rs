@@ -162,6 +162,8 @@ pub enum End {
     Cancelled,
     /// Its text goes round in a loop.
     Loop,
+    /// A stop text followed.
+    Stop,
 }
 
 /// What was measured of an answer up to an event, for policies that keep to a time.

@@ -3,7 +3,7 @@
 //! model's context, and is not.
 
 use super::refusal::Refusal;
-use crate::thinker::{Command, Open, Prompt, Propose};
+use crate::thinker::{Command, Open, Prompt, Propose, TokenInput, TokenQuery};
 
 /// Greatest number of messages of a prompt.
 pub const MOST_MESSAGES: usize = 1024;
@@ -41,6 +41,19 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         Command::Open(open) => check_open(open),
         Command::Propose(propose) => check_propose(propose),
         Command::Append(_) | Command::Commit { .. } | Command::Cancel => Ok(()),
+    }
+}
+
+/// Checks that a question to a tokenizer asks for no more than a session may.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_tokens(query: &TokenQuery) -> Result<(), Refusal> {
+    match &query.input {
+        TokenInput::Messages { messages, .. } => {
+            at_most("TokenizeRequest.conversation", messages.len(), MOST_MESSAGES, "messages")
+        }
+        TokenInput::Nothing | TokenInput::Text { .. } | TokenInput::Ids(_) => Ok(()),
     }
 }
 

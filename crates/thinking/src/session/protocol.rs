@@ -29,6 +29,22 @@ impl Committed {
     }
 }
 
+/// A text with the hash of the whole committed text up to its end. To hash a long one takes a while, which a Thinker
+/// may spend elsewhere than where it carries commands out.
+#[derive(Debug)]
+pub struct HashedText {
+    text: String,
+    hash: TextHash,
+}
+
+impl HashedText {
+    /// A text that follows committed text of this hash.
+    pub fn behind(mut committed: TextHash, text: String) -> Self {
+        committed.push(&text);
+        HashedText { text, hash: committed }
+    }
+}
+
 #[derive(Debug, Default)]
 enum State {
     /// Before `Open`.
@@ -48,11 +64,25 @@ impl Protocol {
     /// # Errors
     /// [`Refusal::AlreadyOpen`], [`Refusal::TooMany`].
     pub fn open(&mut self, open: &Open) -> Result<(), Refusal> {
-        let State::Unopened = self.state else { return Err(Refusal::AlreadyOpen) };
-        limits::check_open(open)?;
-        self.state = State::Idle;
-        self.committed.push(&open.committed);
+        self.check_open(open)?;
+        self.opened(HashedText::behind(TextHash::default(), open.committed.clone()));
         Ok(())
+    }
+
+    /// Checks that `Open` is allowed, for a Thinker that carries it out later.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn check_open(&self, open: &Open) -> Result<(), Refusal> {
+        let State::Unopened = self.state else { return Err(Refusal::AlreadyOpen) };
+        limits::check_open(open)
+    }
+
+    /// Carries out an `Open` that was checked, with its committed text.
+    pub fn opened(&mut self, committed: HashedText) {
+        let HashedText { text, hash } = committed;
+        self.state = State::Idle;
+        self.committed = Committed { text, hash };
     }
 
     /// Carries out `Append`: adds text that somebody else wrote.
@@ -60,9 +90,24 @@ impl Protocol {
     /// # Errors
     /// [`Refusal::NotOpen`], [`Refusal::ProposalOpen`].
     pub fn append(&mut self, text: &str) -> Result<(), Refusal> {
-        self.check_idle()?;
+        self.check_append()?;
         self.committed.push(text);
         Ok(())
+    }
+
+    /// Checks that `Append` is allowed, for a Thinker that carries it out later.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn check_append(&self) -> Result<(), Refusal> {
+        self.check_idle()
+    }
+
+    /// Carries out an `Append` that was checked, of a text behind all that is committed.
+    pub fn appended(&mut self, text: HashedText) {
+        let HashedText { text, hash } = text;
+        self.committed.text.push_str(&text);
+        self.committed.hash = hash;
     }
 
     /// Begins `Propose`: returns the rules of the proposal, which go back with
@@ -117,6 +162,11 @@ impl Protocol {
     /// The whole committed text.
     pub fn committed(&self) -> &str {
         &self.committed.text
+    }
+
+    /// The hash of the whole committed text.
+    pub fn hash(&self) -> TextHash {
+        self.committed.hash
     }
 
     /// What [`Warmed`] tells of the committed text; `tokens`, `prefill_tokens` and `prefill_us` are

@@ -23,7 +23,8 @@ impl Listening {
         let arriving = stream::unfold(arriving, |mut arriving| async move {
             Some((arriving.recv().await?, arriving))
         });
-        let connections = bounded(Box::pin(arriving), max_connections).boxed();
+        let connections =
+            bounded(Box::pin(arriving), max_connections, NodeMeter::default()).boxed();
         Listening { sockets, connections }
     }
 
@@ -121,7 +122,9 @@ async fn connections_that_came_and_went_are_forgotten() {
     let sockets = stream::iter((0..1000).map(|_| Ok(duplex(1).1)));
     let (uncalled, full, failing) = (VecDeque::new(), LogLimit::default(), LogLimit::default());
     let places = Arc::new(Semaphore::new(10));
-    let mut acceptor = Acceptor { sockets, places, max_connections: 10, uncalled, full, failing };
+    let meter = NodeMeter::default();
+    let mut acceptor =
+        Acceptor { sockets, places, max_connections: 10, meter, uncalled, full, failing };
     while acceptor.next().await.is_some() {
         assert!(acceptor.uncalled.len() <= 20);
     }

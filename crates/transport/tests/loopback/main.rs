@@ -13,4 +13,5 @@ mod refusals;
 mod strangers;
 mod support;
 mod time;
+mod tokens;
 mod unread;

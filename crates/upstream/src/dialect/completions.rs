@@ -1,8 +1,10 @@
 //! OpenAI's `/v1/completions` with text, as any server has it that serves a model for more than chats.
 
+use openai::{FinishReply, TextCompletion, TokenUsage};
+use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::{Dialect, Stretch, count, ids};
+use super::{Dialect, Stretch};
 use crate::{
     chunk::{Chunk, ServerEnd, Usage},
     http::Call,
@@ -31,24 +33,35 @@ impl Dialect for Completions {
 
 /// An event of OpenAI's completions route. The last one has no choice and tells the usage.
 pub(super) fn openai_chunk(event: &Value) -> Option<Chunk> {
-    let choices = event["choices"].as_array()?;
-    let usage = count(&event["usage"]["prompt_tokens"]).map(|prompt_tokens| {
-        let cached_tokens = count(&event["usage"]["prompt_tokens_details"]["cached_tokens"]);
-        Usage { prompt_tokens, cached_tokens }
-    });
-    let tokens_so_far = count(&event["usage"]["completion_tokens"]);
-    let Some(choice) = choices.first() else {
-        return Some(Chunk { usage, tokens_so_far, ..Chunk::default() });
-    };
-    let end = choice["finish_reason"].as_str().map(|reason| match reason {
-        "length" => ServerEnd::Length,
-        _ => ServerEnd::EndOfText,
-    });
+    let reply = TextCompletion::deserialize(event).ok()?;
+    let chunk = told_usage(reply.usage.flatten());
+    let Some(choice) = reply.choices.into_iter().next() else { return Some(chunk) };
     Some(Chunk {
-        text: choice["text"].as_str().unwrap_or_default().to_owned(),
-        ids: ids(&choice["token_ids"]).unwrap_or_default(),
-        tokens_so_far,
-        end,
-        usage,
+        text: choice.text,
+        ids: choice.token_ids.unwrap_or_default(),
+        end: choice.finish_reason.map(server_end),
+        ..chunk
     })
+}
+
+/// What an event tells of costs, as an event without text.
+pub(super) fn told_usage(usage: Option<TokenUsage>) -> Chunk {
+    let count = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
+    let cached = usage.and_then(|usage| usage.prompt_tokens_details?.cached_tokens);
+    Chunk {
+        tokens_so_far: usage.map(|usage| count(usage.completion_tokens)),
+        usage: usage.map(|usage| Usage {
+            prompt_tokens: count(usage.prompt_tokens),
+            cached_tokens: cached.map(count),
+        }),
+        ..Chunk::default()
+    }
+}
+
+/// Why a choice is over.
+pub(super) fn server_end(reason: FinishReply) -> ServerEnd {
+    match reason {
+        FinishReply::Length => ServerEnd::Length,
+        FinishReply::Stop | FinishReply::Other => ServerEnd::EndOfText,
+    }
 }

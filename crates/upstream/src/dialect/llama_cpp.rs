@@ -87,7 +87,7 @@ impl Dialect for LlamaCpp {
             ids: ids(&event["tokens"]).unwrap_or_default(),
             tokens_so_far: count(&event["tokens_predicted"]),
             end,
-            usage: None,
+            ..Chunk::default()
         })
     }
 

@@ -4,8 +4,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    Dialect, Place, Stretch, completions::openai_chunk, count, exact, repetition_penalty,
-    vllm::Vllm, with,
+    Dialect, Place, Stretch,
+    completions::openai_chunk,
+    count,
+    vllm::{Vllm, own_fields},
+    with,
 };
 use crate::{
     chunk::{Chunk, ServerEnd, Usage},
@@ -25,16 +28,7 @@ impl Dialect for Sglang {
     }
 
     fn stretch(&self, stretch: &Stretch<'_>) -> Call {
-        let sampling = stretch.sampling;
-        let top_k = if sampling.top_k == 0 { -1 } else { i64::from(sampling.top_k) };
-        let own = json!({
-            "top_k": top_k,
-            "min_p": exact(sampling.min_p),
-            "repetition_penalty": repetition_penalty(sampling),
-            "return_token_ids": true,
-            "skip_special_tokens": false,
-            "ignore_eos": false,
-        });
+        let own = with(own_fields(stretch.sampling), json!({ "return_token_ids": true }));
         Call::post("/v1/completions", with(stretch.openai(), own))
     }
 

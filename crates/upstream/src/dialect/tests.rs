@@ -82,11 +82,10 @@ fn a_field_that_a_server_does_not_know_is_named_unless_it_is_neutral() {
 
 #[test]
 fn a_kind_is_known_by_who_owns_its_models() {
-    let owned = |owner: &str| kind_of(&json!({ "data": [{ "id": "m", "owned_by": owner }] }));
-    assert_eq!(owned("llamacpp"), Some(ServerKind::LlamaCpp));
-    assert_eq!(owned("vllm"), Some(ServerKind::Vllm));
-    assert_eq!(owned("sglang"), Some(ServerKind::Sglang));
-    assert_eq!((owned("openai"), kind_of(&Value::Null)), (None, None));
+    assert_eq!(kind_of("llamacpp"), Some(ServerKind::LlamaCpp));
+    assert_eq!(kind_of("vllm"), Some(ServerKind::Vllm));
+    assert_eq!(kind_of("sglang"), Some(ServerKind::Sglang));
+    assert_eq!((kind_of("openai"), kind_of("")), (None, None));
 }
 
 #[test]
@@ -166,4 +165,56 @@ fn events_of_ollama_are_read() {
         assert_eq!((chunk.end, chunk.tokens_so_far, chunk.usage), (Some(end), Some(9), None));
     }
     assert_eq!(read(json!({ "choices": [] })), None);
+}
+
+#[test]
+fn a_chats_last_message_is_gone_on_with_as_each_kind_asks() {
+    let messages = [Message { role: "user".to_owned(), content: "Hi".to_owned() }];
+    let so_far = AnswerSoFar { thought: "Hm".to_owned(), text: "Yes".to_owned() };
+    let body = |kind: ServerKind, answer: Option<&AnswerSoFar>| {
+        let stretch = Stretch {
+            model: "m",
+            prompt: PromptForm::Chat { messages: &messages, answer },
+            max_tokens: 7,
+            context_tokens: 512,
+            seed: 1,
+            sampling: &Sampling { top_k: 0, ..Sampling::default() },
+            slot: None,
+        };
+        of(kind).stretch(&stretch).body.unwrap()
+    };
+    for kind in [ServerKind::ChatContinue, ServerKind::ChatPrefix, ServerKind::ChatAssistant] {
+        let (begun, goes_on) = (body(kind, None), body(kind, Some(&so_far)));
+        assert_eq!(begun["messages"], json!([{ "role": "user", "content": "Hi" }]));
+        let mut last = json!({ "role": "assistant", "content": "Yes", "reasoning_content": "Hm" });
+        if kind == ServerKind::ChatPrefix {
+            last["prefix"] = true.into();
+        }
+        assert_eq!(goes_on["messages"][1], last);
+        let fields = (&goes_on["continue_final_message"], &goes_on["add_generation_prompt"]);
+        let is_continue = kind == ServerKind::ChatContinue;
+        assert_eq!(fields == (&json!(true), &json!(false)), is_continue, "{kind:?}");
+        assert_eq!(begun.get("continue_final_message"), None);
+        assert_eq!((&begun["max_tokens"], begun.get("prompt")), (&json!(7), None));
+        // Others refuse fields that they do not know.
+        assert_eq!(goes_on.get("top_k").is_some(), is_continue, "{kind:?}");
+    }
+}
+
+#[test]
+fn events_of_chats_are_read() {
+    let read = |event: Value| of(ServerKind::ChatContinue).chunk(&event);
+    for field in ["reasoning", "reasoning_content"] {
+        let event = json!({ "choices": [{ "delta": { field: "Hm", "content": null } }] });
+        assert_eq!(read(event), Some(Chunk { thought: "Hm".into(), ..Chunk::default() }));
+    }
+    let both =
+        json!({ "choices": [{ "delta": { "reasoning": "Hm", "reasoning_content": "Hm" } }] });
+    assert_eq!(read(both).unwrap().thought, "Hm");
+    let last = json!({ "choices": [{ "delta": { "content": "" }, "finish_reason": "length" }],
+        "usage": { "prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25 } });
+    let last = read(last).unwrap();
+    assert_eq!((last.end, last.tokens_so_far), (Some(ServerEnd::Length), Some(5)));
+    assert_eq!(last.usage, Some(Usage { prompt_tokens: 20, cached_tokens: None }));
+    assert_eq!(read(json!({ "error": "x" })), None);
 }

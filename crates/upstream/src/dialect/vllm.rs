@@ -1,7 +1,7 @@
 //! vLLM: `/tokenize` with messages and texts, `/v1/completions` with token ids.
 
 use serde_json::{Value, json};
-use thinking::thinker::Message;
+use thinking::thinker::{Message, Sampling};
 
 use super::{
     Dialect, Place, Rendered, Stretch, completions::openai_chunk, exact, ids, repetition_penalty,
@@ -34,17 +34,10 @@ impl Dialect for Vllm {
     }
 
     fn stretch(&self, stretch: &Stretch<'_>) -> Call {
-        let sampling = stretch.sampling;
-        let top_k = if sampling.top_k == 0 { -1 } else { i64::from(sampling.top_k) };
-        let own = json!({
-            "top_k": top_k,
-            "min_p": exact(sampling.min_p),
-            "repetition_penalty": repetition_penalty(sampling),
-            "return_token_ids": true,
-            "skip_special_tokens": false,
-            "spaces_between_special_tokens": false,
-            "ignore_eos": false,
-        });
+        let own = with(
+            own_fields(stretch.sampling),
+            json!({ "return_token_ids": true, "spaces_between_special_tokens": false }),
+        );
         Call::post("/v1/completions", with(stretch.openai(), own))
     }
 
@@ -55,4 +48,16 @@ impl Dialect for Vllm {
     fn knows(&self) -> &'static [&'static str] {
         &["top_k", "min_p", "repetition_penalty"]
     }
+}
+
+/// The fields that vLLM and SGLang have beside OpenAI's, on all routes.
+pub(super) fn own_fields(sampling: &Sampling) -> Value {
+    let top_k = if sampling.top_k == 0 { -1 } else { i64::from(sampling.top_k) };
+    json!({
+        "top_k": top_k,
+        "min_p": exact(sampling.min_p),
+        "repetition_penalty": repetition_penalty(sampling),
+        "skip_special_tokens": false,
+        "ignore_eos": false,
+    })
 }

@@ -2,13 +2,14 @@
 
 use std::pin::Pin;
 
-use thinking::thinker::{Failure, Sampling};
+use thinking::thinker::{Failure, Message, Sampling};
 use tokio::{sync::watch, time::Instant};
 
-use super::chunk_stream::ChunkStream;
 use crate::{
     border::fills_block,
+    chat::AnswerSoFar,
     chunk::Usage,
+    chunk_stream::ChunkStream,
     dialect::{Place, PromptForm, Stretch},
     discover::Served,
     http::Http,
@@ -25,7 +26,7 @@ pub(crate) struct AheadText<'a> {
     pub(crate) signs: &'a watch::Sender<()>,
     pub(crate) sampling: Sampling,
     pub(crate) slot: Option<u32>,
-    pub(crate) form: AheadForm,
+    pub(crate) prompt: SessionPrompt,
     /// Its tokens, about.
     pub(crate) about_tokens: u32,
     /// Tokens that an earlier request had.
@@ -33,10 +34,25 @@ pub(crate) struct AheadText<'a> {
 }
 
 /// The text in the form in which it is continued.
-pub(crate) enum AheadForm {
+pub(crate) enum SessionPrompt {
     Text(String),
     /// Token ids, and the text behind them that has to be encoded.
     Ids(Vec<u32>, String),
+    /// A conversation, and the answer to it so far.
+    Chat(Vec<Message>, Option<AnswerSoFar>),
+}
+
+impl SessionPrompt {
+    /// What a server is given, once all of it is encoded.
+    pub(crate) fn form(&self) -> PromptForm<'_> {
+        match self {
+            SessionPrompt::Ids(ids, _) => PromptForm::Ids(ids),
+            SessionPrompt::Text(text) => PromptForm::Text(text),
+            SessionPrompt::Chat(messages, answer) => {
+                PromptForm::Chat { messages, answer: answer.as_ref() }
+            }
+        }
+    }
 }
 
 /// What came of it.
@@ -58,23 +74,19 @@ impl AheadText<'_> {
     pub(crate) async fn compute(self) -> Result<ComputedText, Failure> {
         let AheadText { http, served, about_tokens, asked_tokens, .. } = self;
         let began = Instant::now();
-        let (mut encoded, mut text) = (None, String::new());
-        let ids = match self.form {
-            AheadForm::Text(whole) => {
-                text = whole;
-                None
-            }
-            AheadForm::Ids(mut ids, tail) => {
-                if !tail.is_empty() {
-                    let tail_ids = served.encode(http, &tail, Place::Committed).await?;
-                    let tail_ids = tail_ids.unwrap_or_default();
-                    ids.extend(&tail_ids);
-                    encoded = Some((tail.len(), tail_ids));
-                }
-                Some(ids)
-            }
+        let (mut encoded, mut prompt) = (None, self.prompt);
+        if let SessionPrompt::Ids(ids, tail) = &mut prompt
+            && !tail.is_empty()
+        {
+            let tail_ids = served.encode(http, tail, Place::Committed).await?;
+            let tail_ids = tail_ids.unwrap_or_default();
+            ids.extend(&tail_ids);
+            encoded = Some((tail.len(), tail_ids));
+        }
+        let tokens = match &prompt {
+            SessionPrompt::Ids(ids, _) => ids.len() as u32,
+            SessionPrompt::Text(_) | SessionPrompt::Chat(..) => about_tokens,
         };
-        let tokens = ids.as_ref().map_or(about_tokens, |ids| ids.len() as u32);
         let mut computed =
             ComputedText { encoded, about_tokens, tokens, usage: None, prefill_us: 0 };
         let context_tokens = served.card.context_tokens;
@@ -83,7 +95,7 @@ impl AheadText<'_> {
         }
         let call = served.dialect.ahead(&Stretch {
             model: &served.model,
-            prompt: ids.as_deref().map_or(PromptForm::Text(&text), PromptForm::Ids),
+            prompt: prompt.form(),
             max_tokens: 1,
             context_tokens,
             seed: 0,
@@ -96,7 +108,7 @@ impl AheadText<'_> {
         while let Some(chunk) = stream.next().await? {
             usage = chunk.usage.unwrap_or(usage);
         }
-        if ids.is_none() {
+        if !matches!(prompt, SessionPrompt::Ids(..)) {
             computed.tokens = usage.prompt_tokens;
         }
         computed.usage = Some(usage);

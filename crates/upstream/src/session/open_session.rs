@@ -6,15 +6,17 @@ use std::{
 };
 
 use text::{Thought, Tokenizer};
-use thinking::thinker::{Code, Failure, Open, Opened, Prompt, Sampling, ThoughtStart};
+use thinking::thinker::{Code, Failure, Message, Open, Opened, Prompt, Sampling, ThoughtStart};
 use tokio::{sync::watch, time::timeout};
 
-use super::ahead::{AheadForm, AheadText, ComputedText, Computing};
+use super::ahead::{AheadText, ComputedText, Computing, SessionPrompt};
 use crate::{
     border::{UnaskedText, fills_block},
-    chunk::Usage,
-    dialect::{Place, PromptForm, Rendered, Stretch, unknown_field},
+    chat::{ThinksAnew, ThoughtMarks},
+    chunk::{Chunk, Usage},
+    dialect::{Place, Rendered, Stretch, unknown_field},
     discover::{Served, Slot},
+    exactness::inexact,
     failure,
     http::Http,
     server::Server,
@@ -55,6 +57,8 @@ enum SessionText {
     /// The prompt; the committed text follows it.
     Text(String),
     Ids(TokenText),
+    /// A conversation, and what the answer begins with before the committed text.
+    Chat(Vec<Message>, String),
 }
 
 impl<'a> OpenSession<'a> {
@@ -89,8 +93,17 @@ impl<'a> OpenSession<'a> {
             own_count: None,
         };
         session.take_slot().await?;
-        let rendered = session.render(&open.prompt, open.thought).await?;
-        session.begin(rendered).await?;
+        if served.chat.is_some() {
+            session.begin_chat(&open.prompt, open.thought)?;
+        } else {
+            let rendered = session.render(&open.prompt, open.thought).await?;
+            session.begin(rendered).await?;
+        }
+        if session.tokens == 0 {
+            let message = "the prompt is empty; send at least one character";
+            return Err(Failure::new(Code::InvalidArgument, message));
+        }
+        session.unasked = UnaskedText::prompt(session.tokens);
         signs.send_replace(());
         let card = served.card.clone();
         if session.tokens >= card.context_tokens {
@@ -139,7 +152,8 @@ impl<'a> OpenSession<'a> {
             return Ok(rendered);
         }
         let Some(tokenizer) = self.own else {
-            let what = "does not render messages: give the tokenizer of its model, or a raw prompt";
+            let what = "does not render messages: give the tokenizer of its model, a raw prompt, or the kind of a \
+                        server that has chats only (chat-continue, chat-prefix or chat-assistant)";
             return Err(failure::noticed(address, Code::Template, what));
         };
         let messages = messages.iter().map(|one| (one.role.as_str(), one.content.as_str()));
@@ -174,11 +188,23 @@ impl<'a> OpenSession<'a> {
             self.tokens = ids.len() as u32;
             self.text = SessionText::Ids(TokenText::new(ids));
         }
-        if self.tokens == 0 {
-            let message = "the prompt is empty; send at least one character";
-            return Err(Failure::new(Code::InvalidArgument, message));
-        }
-        self.unasked = UnaskedText::prompt(self.tokens);
+        Ok(())
+    }
+
+    /// A chat's prompt is the conversation, and the answer is begun with the thought as it is wanted.
+    fn begin_chat(&mut self, prompt: &Prompt, wanted: ThoughtStart) -> Result<(), Failure> {
+        let Prompt::Messages(messages) = prompt else {
+            let what = "has chats only, which go on with no raw text: ask a question, or name a server with \
+                        /v1/completions";
+            let address = &self.http.config.address;
+            return Err(failure::noticed(address, Code::InvalidArgument, what));
+        };
+        let left = self.served.card.thought;
+        let wanted = if wanted.is_unknown() { left } else { wanted };
+        let mut lead = String::new();
+        thought::lead(&mut lead, ThoughtStart::Unopened, wanted);
+        self.tokens = messages.iter().map(|message| self.about(&message.content)).sum();
+        self.text = SessionText::Chat(messages.clone(), lead);
         Ok(())
     }
 
@@ -196,7 +222,7 @@ impl<'a> OpenSession<'a> {
                 ids.append(text);
                 self.count(text)
             }
-            SessionText::Text(_) => self.count(text),
+            SessionText::Text(_) | SessionText::Chat(..) => self.count(text),
         };
         self.unasked.push(text, tokens);
         tokens
@@ -226,19 +252,15 @@ impl<'a> OpenSession<'a> {
             return None;
         }
         self.unasked = UnaskedText::default();
-        let form = match &self.text {
-            SessionText::Text(prompt) => AheadForm::Text(format!("{prompt}{committed}")),
-            SessionText::Ids(ids) => {
-                AheadForm::Ids(ids.ids(), ids.unencoded().unwrap_or_default().to_owned())
-            }
-        };
+        // Whoever asks for its continuation is told why there is none.
+        let prompt = self.prompt(committed).ok()?;
         let text = AheadText {
             http: self.http,
             served: self.served,
             signs,
             sampling: self.sampling,
             slot: self.slot.as_ref().map(|slot| slot.number),
-            form,
+            prompt,
             about_tokens: self.tokens,
             asked_tokens: self.asked_tokens,
         };
@@ -312,22 +334,16 @@ impl<'a> OpenSession<'a> {
                 ids.encoded(encoded);
             }
         }
-        let (ids, text) = match &self.text {
-            SessionText::Ids(ids) => (ids.ids(), String::new()),
-            SessionText::Text(prompt) => (Vec::new(), format!("{prompt}{committed}")),
-        };
-        if let (SessionText::Text(_), Some(own)) = (&self.text, self.own)
-            && !self.counts_alike.load(Ordering::Relaxed)
-        {
-            self.own_count = own.encode_raw_prompt(&text).ok().map(|ids| ids.len());
-        }
-        let prompt = match &self.text {
-            SessionText::Ids(_) => {
-                self.tokens = ids.len() as u32;
-                PromptForm::Ids(&ids)
+        let prompt = self.prompt(committed)?;
+        match (&prompt, self.own) {
+            (SessionPrompt::Ids(ids, _), _) => self.tokens = ids.len() as u32,
+            (SessionPrompt::Text(text), Some(own))
+                if !self.counts_alike.load(Ordering::Relaxed) =>
+            {
+                self.own_count = own.encode_raw_prompt(text).ok().map(|ids| ids.len());
             }
-            SessionText::Text(_) => PromptForm::Text(&text),
-        };
+            _ => {}
+        }
         let max_tokens =
             max_tokens.min(self.served.card.context_tokens.saturating_sub(self.tokens));
         let (tokens, asked_tokens) = (self.tokens, self.asked_tokens);
@@ -338,14 +354,59 @@ impl<'a> OpenSession<'a> {
         }
         let call = self.served.dialect.stretch(&Stretch {
             model: &self.served.model,
-            prompt,
+            prompt: prompt.form(),
             max_tokens,
             context_tokens: self.served.card.context_tokens,
             seed,
             sampling: &self.sampling,
             slot: self.slot.as_ref().map(|slot| slot.number),
         });
-        Ok(Some(Ask { call, max_tokens, tokens, asked_tokens }))
+        let marks = self.marks(committed);
+        Ok(Some(Ask { call, max_tokens, tokens, asked_tokens, marks }))
+    }
+
+    /// All of the text, as the server is given it.
+    fn prompt(&self, committed: &str) -> Result<SessionPrompt, Failure> {
+        Ok(match &self.text {
+            SessionText::Text(prompt) => SessionPrompt::Text(format!("{prompt}{committed}")),
+            SessionText::Ids(ids) => {
+                SessionPrompt::Ids(ids.ids(), ids.unencoded().unwrap_or_default().to_owned())
+            }
+            SessionText::Chat(messages, lead) => {
+                let form = self.served.chat.as_ref().map(|chat| &chat.form);
+                let answer = form.map(|form| form.answer_so_far(&format!("{lead}{committed}")));
+                let answer = answer.transpose();
+                let answer = answer.map_err(|why| inexact(self.http, self.served.kind, &why))?;
+                SessionPrompt::Chat(messages.clone(), answer.flatten())
+            }
+        })
+    }
+
+    /// What puts marks around a thought behind the committed text, where the server may tell it apart.
+    fn marks(&self, committed: &str) -> Option<ThoughtMarks> {
+        let (SessionText::Chat(_, lead), Some(chat)) = (&self.text, &self.served.chat) else {
+            return None;
+        };
+        let text = format!("{lead}{committed}");
+        Some(ThoughtMarks::behind(&text, chat.form.thought, chat.tells_apart()))
+    }
+
+    /// The text of an event: with marks around a thought that the server tells apart.
+    pub(crate) fn with_marks(
+        &self,
+        chunk: Chunk,
+        marks: Option<&mut ThoughtMarks>,
+    ) -> Result<Chunk, Failure> {
+        let (Some(marks), Some(chat)) = (marks, &self.served.chat) else { return Ok(chunk) };
+        let put = marks.put(&chunk.thought, &chunk.text);
+        let text = put.map_err(|ThinksAnew| {
+            let why = "it thinks anew where the answer should go on";
+            inexact(self.http, self.served.kind, why)
+        })?;
+        if marks.is_told_apart {
+            chat.note_told_apart();
+        }
+        Ok(Chunk { text, thought: String::new(), ..chunk })
     }
 }
 
@@ -358,4 +419,6 @@ pub(crate) struct Ask {
     pub(crate) tokens: u32,
     /// Of those, how many the server had before.
     pub(crate) asked_tokens: u32,
+    /// What puts marks around a thought, where the server may tell it apart.
+    pub(crate) marks: Option<ThoughtMarks>,
 }

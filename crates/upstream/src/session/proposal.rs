@@ -10,12 +10,12 @@ use tokio::{
 };
 
 use super::{
-    chunk_stream::ChunkStream,
     open_session::{Ask, OpenSession},
     pace::Pace,
 };
 use crate::{
     chunk::{Chunk, ServerEnd, Usage},
+    chunk_stream::ChunkStream,
     failure,
     server::Server,
     token_text::OwnChunks,
@@ -77,7 +77,7 @@ impl<'a> Proposal<'a> {
         propose: &Propose,
     ) -> Result<FinishReason, Failure> {
         let asked = open.ask(committed, propose.max_tokens, propose.seed).await?;
-        let Some(Ask { call, max_tokens, tokens, asked_tokens }) = asked else {
+        let Some(Ask { call, max_tokens, tokens, asked_tokens, mut marks }) = asked else {
             return Ok(FinishReason::ContextFull);
         };
         self.asked_tokens = asked_tokens;
@@ -92,6 +92,7 @@ impl<'a> Proposal<'a> {
         };
         let began = Instant::now();
         while let Some(chunk) = stream.next().await? {
+            let chunk = open.with_marks(chunk, marks.as_mut())?;
             if let Some(usage) = chunk.usage {
                 open.check_count(usage)?;
             }

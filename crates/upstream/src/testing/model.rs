@@ -3,7 +3,7 @@
 use thinking::{draw::splitmix64, thinker::TextHash};
 
 /// The words; a token of one is 256 and its place here.
-pub(super) const WORDS: [&str; 20] = [
+pub(super) const WORDS: [&str; 22] = [
     " the",
     " sum",
     " is",
@@ -24,7 +24,13 @@ pub(super) const WORDS: [&str; 20] = [
     " 数学",
     "assistant\n",
     "user\n",
+    THINK,
+    THOUGHT,
 ];
+/// Opens a thought; one token, as models have it.
+pub(super) const THINK: &str = "<think>";
+/// Closes one.
+pub(super) const THOUGHT: &str = "</think>";
 /// Control tokens, after the words.
 pub(super) const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 /// The first control token.
@@ -37,10 +43,9 @@ const BABBLE: [&str; 22] = [
     " check", " Yes", " so", " 数学", " é", " 🙂", " another", " we", "ly",
 ];
 
-/// The prompt of a conversation.
-pub(super) fn render(messages: impl Iterator<Item = (String, String)>) -> String {
-    let turn =
-        |(role, content): (String, String)| format!("<|im_start|>{role}\n{content}<|im_end|>\n");
+/// The prompt of a conversation: each message with its role and what it says.
+pub(super) fn render<'a>(messages: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let turn = |(role, content): (&str, &str)| format!("<|im_start|>{role}\n{content}<|im_end|>\n");
     let turns: String = messages.map(turn).collect();
     format!("{turns}<|im_start|>assistant\n")
 }

@@ -2,23 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::{FakeOptions, FakeRequest, cache::PromptCache, model};
+use super::{
+    FakeOptions, FakeRequest,
+    answer::{Answer, Made, error, made_behind, whole},
+    cache::PromptCache,
+    chat, model,
+};
 use crate::config::ServerKind;
 
 /// The block of vLLM's prefix cache, in tokens; not the one that it has unless told.
 const BLOCK_TOKENS: usize = 20;
-
-/// Events of a stream, each with how many tokens were made before it and with it.
-pub(super) type Events = Box<dyn Iterator<Item = (usize, String)> + Send>;
-
-/// What a request is answered with.
-pub(super) enum Answer {
-    Json(u16, Value),
-    Words(String),
-    Stream(Events),
-    /// A stream whose events are lines.
-    Lines(Events),
-}
 
 pub(super) fn answer(options: &FakeOptions, cache: &PromptCache, request: &FakeRequest) -> Answer {
     let wanted = options.key.as_ref().map(|key| format!("Bearer {key}"));
@@ -65,13 +58,12 @@ pub(super) fn answer(options: &FakeOptions, cache: &PromptCache, request: &FakeR
         (ServerKind::Vllm | ServerKind::Sglang | ServerKind::Completions, "/v1/completions") => {
             openai_completion(options, cache, body)
         }
+        (
+            ServerKind::ChatContinue | ServerKind::ChatPrefix | ServerKind::ChatAssistant,
+            "/v1/chat/completions",
+        ) => chat::completion(options, cache, body),
         _ => error(404, "File Not Found", "not_found_error"),
     }
-}
-
-fn error(status: u16, message: &str, kind: &str) -> Answer {
-    let error = json!({ "message": message, "type": kind, "code": status });
-    Answer::Json(status, json!({ "error": error }))
 }
 
 fn models(options: &FakeOptions) -> Value {
@@ -84,16 +76,18 @@ fn models(options: &FakeOptions) -> Value {
             "id": id, "owned_by": options.kind.name(), "max_model_len": options.context_tokens,
         }),
         ServerKind::Ollama => json!({ "id": id, "owned_by": "library" }),
-        ServerKind::Completions => json!({ "id": id, "owned_by": "somebody" }),
+        _ => json!({ "id": id, "owned_by": "somebody" }),
     });
     json!({ "object": "list", "data": data.collect::<Vec<_>>() })
 }
 
 fn rendered(options: &FakeOptions, messages: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    fn word(value: &Value) -> &str {
+        value.as_str().unwrap_or_default()
+    }
     let messages = messages.as_array().map(Vec::as_slice).unwrap_or_default();
-    let messages = messages.iter().map(|one| (text(&one["role"]), text(&one["content"])));
-    model::render(messages) + options.prompt_end
+    model::render(messages.iter().map(|one| (word(&one["role"]), word(&one["content"]))))
+        + options.prompt_end
 }
 
 fn ids(value: &Value) -> Vec<u32> {
@@ -109,33 +103,11 @@ fn prompt(body: &Value) -> Vec<u32> {
     }
 }
 
-/// What is made of a request: its tokens, and whether the text ends after them.
+/// What is made of a request: the tokens of its prompt, and those behind it.
 fn made(options: &FakeOptions, body: &Value, most: &str) -> Result<(Vec<u32>, Made), Answer> {
     let prompt = prompt(body);
-    let room = options.context_tokens.saturating_sub(prompt.len());
-    if room == 0 {
-        let message = "the request exceeds the available context size";
-        return Err(error(400, message, "exceed_context_size_error"));
-    }
-    let fields = ["seed", "temperature", "top_k", "top_p", "min_p", "repetition_penalty"];
-    let drawn: String = fields.iter().map(|field| body[*field].to_string()).collect();
-    let tokens = model::tokens(&prompt, &drawn, options.answer.as_deref());
-    let most = body[most].as_u64().map_or(usize::MAX, |most| most as usize).min(room);
-    Ok((prompt, Box::new(tokens.take(most))))
-}
-
-type Made = Box<dyn Iterator<Item = u32> + Send>;
-
-/// What of a token's bytes makes whole characters, together with what was held back.
-fn whole(held: &mut Vec<u8>, id: u32) -> String {
-    held.extend(model::piece(id));
-    match String::from_utf8(std::mem::take(held)) {
-        Ok(text) => text,
-        Err(error) => {
-            *held = error.into_bytes();
-            String::new()
-        }
-    }
+    let tokens = made_behind(options, &prompt, body, most)?;
+    Ok((prompt, tokens))
 }
 
 /// As llama-server streams: nothing before a character is whole, and then only the last of its ids.

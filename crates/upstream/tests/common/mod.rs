@@ -29,15 +29,28 @@ pub(crate) fn asked_only(server: &FakeServer) -> UpstreamConfig {
 
 /// The settings for the real server that the environment names.
 pub(crate) fn real() -> UpstreamConfig {
-    let address = std::env::var("SPECTHINK_UPSTREAM").unwrap();
-    UpstreamConfig::new(address.parse().unwrap())
+    let var = |name: &str| std::env::var(name).ok();
+    UpstreamConfig {
+        kind: var("SPECTHINK_UPSTREAM_KIND").map(|kind| kind.parse().unwrap()),
+        model: var("SPECTHINK_UPSTREAM_MODEL"),
+        tokenizer: var("SPECTHINK_UPSTREAM_TOKENIZER").map(PathBuf::from),
+        lenient: true,
+        ..UpstreamConfig::new(var("SPECTHINK_UPSTREAM").unwrap().parse().unwrap())
+    }
 }
 
 /// What continuations were asked for.
 pub(crate) fn continuations(server: &FakeServer) -> Vec<Value> {
-    let routes = ["/completion", "/v1/completions", "/generate", "/api/generate"];
+    let routes =
+        ["/completion", "/v1/completions", "/generate", "/api/generate", "/v1/chat/completions"];
     let asked = server.requests().into_iter().filter(|one| routes.contains(&one.path.as_str()));
-    asked.map(|one| one.body).collect()
+    asked.map(|one| one.body).filter(|body| !is_test(body)).collect()
+}
+
+/// Whether a request is one by which a server is tested, and not a caller's.
+fn is_test(body: &Value) -> bool {
+    let question = body["messages"][0]["content"].as_str();
+    question.is_some_and(|question| question.starts_with("Colours:"))
 }
 
 /// The tokenizer of the fake server's model.

@@ -1,9 +1,18 @@
 //! Takes an answer apart while it is written: the thought before it, the marks around that, and the answer proper.
 //!
-//! It follows the rules of [`crate::Thought`], but for one: text that was given out as the answer is not taken back, so
-//! that a closing mark is one only where a thought has begun.
+//! An opening mark is one at the very beginning of an answer, unless the prompt ends with one; the first closing mark
+//! behind it is one. Everywhere else the same letters are letters: text that was given out as the answer is not taken
+//! back.
 
-use crate::thought::{MARKS, Thought};
+use crate::thinker::ThoughtStart;
+
+/// The marks around thoughts, as (opening, closing).
+pub(crate) const MARKS: [(&str, &str); 4] = [
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("[THINK]", "[/THINK]"),
+];
 
 /// What a stretch of an answer's text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +29,9 @@ pub enum AnswerPart {
 /// the caller can cut whatever belongs to the text in the same way.
 ///
 /// ```
-/// use text::{AnswerPart::{Mark, Proper, Thought as Of}, Thought, ThoughtSplitter};
+/// use thinking::{thinker::ThoughtStart, thought::{AnswerPart::{Mark, Proper, Thought as Of}, ThoughtSplitter}};
 ///
-/// let mut splitter = ThoughtSplitter::new(Thought::Unopened);
+/// let mut splitter = ThoughtSplitter::new(ThoughtStart::Unopened);
 /// assert_eq!(splitter.push("<think>So 5.</thi"), [(Mark, 7), (Of, 5)]);
 /// assert_eq!(splitter.push("nk>\n\nIt is 5."), [(Mark, 8), (Mark, 2), (Proper, 8)]);
 /// assert_eq!(splitter.finish(), []);
@@ -47,14 +56,23 @@ enum State {
 }
 
 impl ThoughtSplitter {
-    /// For an answer whose thought is so far where its text begins.
-    pub fn new(start: Thought) -> Self {
+    /// For an answer whose thought is so far where its text begins; what is not known counts as not opened.
+    pub fn new(start: ThoughtStart) -> Self {
         let state = match start {
-            Thought::Unopened => State::Beginning,
-            Thought::Open => State::ThoughtBegins,
-            Thought::Over => State::Proper,
+            ThoughtStart::Unknown | ThoughtStart::Unopened => State::Beginning,
+            ThoughtStart::Open => State::ThoughtBegins,
+            ThoughtStart::Over => State::Proper,
         };
         ThoughtSplitter { state, held: String::new() }
+    }
+
+    /// How far the thought is behind the text so far.
+    pub fn thought(&self) -> ThoughtStart {
+        match self.state {
+            State::Beginning => ThoughtStart::Unopened,
+            State::ThoughtBegins | State::Thought => ThoughtStart::Open,
+            State::ProperBegins | State::Proper => ThoughtStart::Over,
+        }
     }
 
     /// Takes more text; returns what is decided now.
@@ -139,7 +157,7 @@ mod tests {
     use super::*;
 
     /// The thought and the answer proper of pieces.
-    fn split(start: Thought, pieces: &[&str]) -> (String, String) {
+    fn split(start: ThoughtStart, pieces: &[&str]) -> (String, String) {
         let mut splitter = ThoughtSplitter::new(start);
         let (mut thought, mut proper) = (String::new(), String::new());
         let mut rest = String::new();
@@ -162,19 +180,19 @@ mod tests {
         (thought, proper)
     }
 
-    const CASES: [(Thought, &str, &str, &str); 12] = [
-        (Thought::Unopened, "<think>\na\n\nb\n</think>\n\nc</think>", "a\n\nb", "c</think>"),
-        (Thought::Unopened, "\n<thinking>a[/THINK]b", "a", "b"),
-        (Thought::Unopened, " plain <think>a</think>", "", " plain <think>a</think>"),
-        (Thought::Unopened, "<thin", "", "<thin"),
-        (Thought::Unopened, "<think>a</thin", "a</thin", ""),
-        (Thought::Unopened, "<think></think>\n\nc", "", "c"),
-        (Thought::Unopened, "<think>\n\n", "", ""),
-        (Thought::Open, "a\n</think>\n\nb\n", "a", "b\n"),
-        (Thought::Open, "a <b", "a <b", ""),
-        (Thought::Open, "<think>a</think>b", "<think>a", "b"),
-        (Thought::Over, "\na</think>", "", "\na</think>"),
-        (Thought::Unopened, "", "", ""),
+    const CASES: [(ThoughtStart, &str, &str, &str); 12] = [
+        (ThoughtStart::Unopened, "<think>\na\n\nb\n</think>\n\nc</think>", "a\n\nb", "c</think>"),
+        (ThoughtStart::Unopened, "\n<thinking>a[/THINK]b", "a", "b"),
+        (ThoughtStart::Unopened, " plain <think>a</think>", "", " plain <think>a</think>"),
+        (ThoughtStart::Unopened, "<thin", "", "<thin"),
+        (ThoughtStart::Unopened, "<think>a</thin", "a</thin", ""),
+        (ThoughtStart::Unopened, "<think></think>\n\nc", "", "c"),
+        (ThoughtStart::Unopened, "<think>\n\n", "", ""),
+        (ThoughtStart::Open, "a\n</think>\n\nb\n", "a", "b\n"),
+        (ThoughtStart::Open, "a <b", "a <b", ""),
+        (ThoughtStart::Open, "<think>a</think>b", "<think>a", "b"),
+        (ThoughtStart::Over, "\na</think>", "", "\na</think>"),
+        (ThoughtStart::Unopened, "", "", ""),
     ];
 
     #[test]

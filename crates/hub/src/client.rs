@@ -9,8 +9,7 @@ use reqwest::{
     redirect::Policy,
 };
 
-use super::{Hub, HubError, ModelName, checksum::Head, choose::is_inside};
-use crate::progress::Console;
+use super::{Console, Hub, HubError, ModelName, checksum::Head, choose::is_inside};
 
 const CONNECT: Duration = Duration::from_secs(15);
 /// No byte for this long: the connection is dead.
@@ -186,9 +185,7 @@ impl Client {
                 return Err(HubError::Busy { endpoint, status: status.as_u16(), asks });
             };
             if asks.is_some() {
-                let asked = humantime::format_duration(wait);
-                self.console
-                    .note(&format!("the hub is busy (HTTP {status}); waiting {asked}, as it asks"));
+                self.console.note(&waiting(status, wait, waited));
             }
             tokio::time::sleep(wait).await;
             waited += wait;
@@ -259,6 +256,13 @@ fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
     // "api";r=0;t=55
     let left = text("ratelimit")?.split(';').find_map(|part| part.trim().strip_prefix("t="))?;
     left.parse().ok().map(Duration::from_secs)
+}
+
+/// What is told of a wait that a busy hub asks for, after so much of it.
+fn waiting(status: StatusCode, wait: Duration, waited: Duration) -> String {
+    let [wait, so_far, most] = [wait, waited, BUSY_PATIENCE].map(humantime::format_duration);
+    let so_far = if waited.is_zero() { String::new() } else { format!("{so_far} so far, ") };
+    format!("the hub is busy (HTTP {status}); waiting {wait}, as it asks ({so_far}{most} at most)")
 }
 
 /// How long to wait after the n-th failure in a row.

@@ -1,4 +1,4 @@
-//! What a node tells the person who started it: facts on standard output, progress on standard
+//! What a program tells the person who started it: facts on standard output, progress on standard
 //! error. On a terminal progress is a bar; in a pipe it is a few lines. Logs are elsewhere.
 
 use std::{
@@ -13,7 +13,7 @@ use thinking::shown::one_line;
 /// Less than this is done before anybody wonders.
 const QUICK_BYTES: u64 = 8 << 20;
 
-/// Where a node writes for people. Cheap to clone.
+/// Where a node, or a download, writes for people. Cheap to clone.
 #[derive(Clone)]
 pub struct Console {
     facts: Arc<Mutex<dyn Write + Send>>,
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Console {
 
 impl Console {
     /// Standard output and standard error.
-    pub(crate) fn stdio() -> Console {
+    pub fn stdio() -> Console {
         Console {
             facts: Arc::new(Mutex::new(std::io::stdout())),
             notes: Arc::new(Mutex::new(std::io::stderr())),
@@ -52,17 +52,17 @@ impl Console {
     }
 
     /// Writes one line that a script may read.
-    pub(crate) fn fact(&self, line: &str) {
+    pub fn fact(&self, line: &str) {
         write_line(&self.facts, line);
     }
 
     /// Writes one line for a person.
-    pub(crate) fn note(&self, line: &str) {
+    pub fn note(&self, line: &str) {
         write_line(&self.notes, line);
     }
 
     /// Starts to show how far something is. Ends when it is dropped.
-    pub(crate) fn progress(&self, what: &str, total_bytes: u64) -> ConsoleProgress {
+    pub fn progress(&self, what: &str, total_bytes: u64) -> ConsoleProgress {
         let bar = self.bars.then(|| {
             let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
             let bar = ProgressBar::new(total_bytes).with_message(one_line(what));
@@ -90,7 +90,7 @@ fn write_line(out: &Mutex<dyn Write + Send>, line: &str) {
 
 /// How far something is.
 #[derive(Debug)]
-pub(crate) struct ConsoleProgress {
+pub struct ConsoleProgress {
     console: Console,
     what: String,
     total_bytes: u64,
@@ -101,7 +101,7 @@ pub(crate) struct ConsoleProgress {
 
 impl ConsoleProgress {
     /// Shows this position; a pipe gets a line at every quarter, and only one for what is quickly done.
-    pub(crate) fn set(&mut self, position: u64) {
+    pub fn set(&mut self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
             return;
@@ -116,7 +116,7 @@ impl ConsoleProgress {
     }
 
     /// Everything is done.
-    pub(crate) fn done(&mut self) {
+    pub fn done(&mut self) {
         self.set(self.total_bytes);
     }
 }
@@ -130,7 +130,7 @@ impl Drop for ConsoleProgress {
 }
 
 /// A number of bytes as people write it: `417.3 MiB`.
-pub(crate) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     ByteSize(count).display().iec().to_string()
 }
 

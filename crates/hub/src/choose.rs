@@ -15,24 +15,24 @@ const OPTIONAL: [&str; 5] = [
     "chat_template.json",
 ];
 /// Needed beside safetensors.
-pub(crate) const TOKENIZER: &str = "tokenizer.json";
+pub const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// The files that make up a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Selection {
+pub struct Selection {
     /// Paths in the repository or folder.
-    pub(crate) files: Vec<String>,
+    pub files: Vec<String>,
     /// The one among them that lists further files, the shards of the weights.
-    pub(crate) index: Option<String>,
+    pub index: Option<String>,
     /// The GGUF file that is the model, or the first of its parts.
-    pub(crate) gguf: Option<String>,
+    pub gguf: Option<String>,
 }
 
 impl Selection {
     /// Where the model lies, when its files lie under `folder`.
-    pub(crate) fn path(&self, folder: &Path) -> PathBuf {
+    pub fn path(&self, folder: &Path) -> PathBuf {
         match &self.gguf {
             Some(file) => folder.join(file),
             None => folder.to_owned(),
@@ -68,30 +68,47 @@ pub enum ChooseError {
     Nothing,
 }
 
-/// Chooses the files of the model: `file` when it is given; else the safetensors with what belongs
+/// Which GGUF file is wanted, where there may be several.
+#[derive(Debug, Clone, Copy)]
+pub struct WantedFile<'a> {
+    /// Its name, or that of one of its parts; absent: the only one.
+    pub name: Option<&'a str>,
+    /// The names of all parts of a split file, by that of one of them.
+    pub parts: fn(&str) -> Option<Vec<String>>,
+}
+
+impl WantedFile<'_> {
+    /// The files of a GGUF file, by its name or that of one of its parts.
+    fn parts(&self, file: &str) -> Vec<String> {
+        (self.parts)(file).unwrap_or_else(|| vec![file.to_owned()])
+    }
+}
+
+/// Chooses the files of the model: the wanted one when it is named; else the safetensors with what belongs
 /// to them; else the only GGUF file.
 ///
 /// # Errors
 /// When there is nothing to choose, or too much.
-pub(crate) fn choose(files: &[String], file: Option<&str>) -> Result<Selection, ChooseError> {
+pub fn choose(files: &[String], wanted: WantedFile<'_>) -> Result<Selection, ChooseError> {
     let has = |name: &str| files.iter().any(|file| file == name);
     let ggufs = files.iter().filter(|file| is_gguf(file));
     // Of a split one the first part alone, whether it is there or not.
-    let ggufs: BTreeSet<String> = ggufs.filter_map(|file| parts(file).into_iter().next()).collect();
+    let ggufs: BTreeSet<String> =
+        ggufs.filter_map(|file| wanted.parts(file).into_iter().next()).collect();
     let ggufs: Vec<&String> = ggufs.iter().collect();
-    if let Some(file) = file {
+    if let Some(file) = wanted.name {
         if !is_gguf(file) {
             return Err(ChooseError::NotGguf(file.to_owned()));
         }
-        if !parts(file).iter().any(|part| has(part)) {
+        if !wanted.parts(file).iter().any(|part| has(part)) {
             return Err(ChooseError::NoSuchFile { file: file.to_owned(), there: names(&ggufs) });
         }
-        return gguf(file, has);
+        return gguf(wanted.parts(file), has);
     }
     let weights = [WEIGHTS, INDEX].into_iter().find(|name| has(name));
     match (weights, ggufs.as_slice()) {
         (Some(weights), _) => safetensors(weights, has),
-        (None, [only]) => gguf(only, has),
+        (None, [only]) => gguf(wanted.parts(only), has),
         (None, []) if has("config.json") => {
             Err(ChooseError::Missing(format!("{WEIGHTS} or {INDEX}")))
         }
@@ -116,7 +133,7 @@ pub(crate) fn choose_tokenizer(files: &[String]) -> Result<Selection, ChooseErro
 
 /// The names of the whole files under a folder, sorted; links are followed, and one that leads
 /// nowhere is left out.
-pub(crate) fn list(folder: &Path) -> Vec<String> {
+pub fn list(folder: &Path) -> Vec<String> {
     fn walk(folder: &Path, prefix: &str, depth: u32, files: &mut Vec<String>) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         for entry in entries.flatten() {
@@ -143,19 +160,13 @@ pub(super) fn is_inside(path: &str) -> bool {
 }
 
 /// A GGUF file, with all parts of a split one.
-fn gguf(file: &str, has: impl Fn(&str) -> bool) -> Result<Selection, ChooseError> {
-    let files = parts(file);
+fn gguf(files: Vec<String>, has: impl Fn(&str) -> bool) -> Result<Selection, ChooseError> {
     let missing: Vec<&str> = files.iter().map(String::as_str).filter(|part| !has(part)).collect();
     if !missing.is_empty() {
         return Err(ChooseError::Missing(missing.join(", ")));
     }
     let first = files.first().cloned();
     Ok(Selection { files, index: None, gguf: first })
-}
-
-/// The files of a GGUF file, by its name or that of one of its parts.
-fn parts(file: &str) -> Vec<String> {
-    engine::gguf_parts(file).unwrap_or_else(|| vec![file.to_owned()])
 }
 
 fn safetensors(weights: &str, has: impl Fn(&str) -> bool) -> Result<Selection, ChooseError> {
@@ -194,7 +205,8 @@ mod tests {
 
     fn chosen(files: &[&str], file: Option<&str>) -> Result<Vec<String>, ChooseError> {
         let files: Vec<String> = files.iter().map(|name| (*name).to_owned()).collect();
-        choose(&files, file).map(|selection| selection.files)
+        let wanted = WantedFile { name: file, parts: engine::gguf_parts };
+        choose(&files, wanted).map(|selection| selection.files)
     }
 
     #[test]
@@ -215,7 +227,13 @@ mod tests {
         assert_eq!(chosen(&files, Some("x.gguf")).unwrap(), ["x.gguf"]);
         let sharded = ["config.json", "tokenizer.json", "model.safetensors.index.json"];
         let sharded: Vec<String> = sharded.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(choose(&sharded, None).unwrap().index.as_deref(), Some(INDEX));
+        assert_eq!(
+            choose(&sharded, WantedFile { name: None, parts: engine::gguf_parts })
+                .unwrap()
+                .index
+                .as_deref(),
+            Some(INDEX)
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     checksum::{Checksums, Head},
     client::{Client, pause},
 };
-use crate::progress::{Console, ConsoleProgress};
+use crate::console::{Console, ConsoleProgress};
 
 /// A transfer is given up after this many failures in a row, none of which brought a byte.
 const FAILURES: u32 = 4;

@@ -187,3 +187,29 @@ fn asked(asks: &Option<Duration>) -> String {
         format!(" and asks to wait {}", humantime::format_duration(wait))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_whole_copy_stands_in_where_the_hub_or_the_cache_does_not_let_one() {
+        let endpoint = || "http://hub".to_owned();
+        let disk = |kind: io::ErrorKind| HubError::disk(Path::new("blob"))(kind.into());
+        for (error, stands_in) in [
+            (HubError::Unreachable { endpoint: endpoint(), why: "gone".to_owned() }, true),
+            (HubError::Busy { endpoint: endpoint(), status: 429, asks: None }, true),
+            (disk(io::ErrorKind::ReadOnlyFilesystem), true),
+            (disk(io::ErrorKind::PermissionDenied), true),
+            (disk(io::ErrorKind::StorageFull), false),
+            (HubError::NoSuchRepo { endpoint: endpoint(), repo: "a/b".to_owned() }, false),
+        ] {
+            assert_eq!(error.spares_the_copy(), stands_in, "{error}");
+        }
+        let advice = |kind| disk(kind).to_string();
+        assert!(advice(io::ErrorKind::ReadOnlyFilesystem).contains("a folder that may be written"));
+        assert!(advice(io::ErrorKind::StorageFull).contains("free some space"));
+    }
+}

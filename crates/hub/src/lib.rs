@@ -11,8 +11,10 @@ mod cache;
 mod checksum;
 mod choose;
 mod client;
+mod console;
 mod error;
 mod partial;
+mod tokenizer;
 mod transfer;
 
 use std::{
@@ -22,15 +24,13 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-pub use choose::ChooseError;
-pub(crate) use choose::TOKENIZER;
-use choose::choose_tokenizer;
-pub(crate) use choose::{choose, list};
-pub use error::HubError;
-
-use crate::progress::Console;
 use cache::RepoCache;
+use choose::choose_tokenizer;
+pub use choose::{ChooseError, Selection, TOKENIZER, WantedFile, choose, list};
 use client::Client;
+pub use console::{Console, ConsoleProgress, bytes};
+pub use error::HubError;
+pub use tokenizer::{TokenizerPlace, TokenizerPlaceError};
 
 /// Where the hub is when `HF_ENDPOINT` does not say.
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
@@ -91,7 +91,7 @@ impl fmt::Display for ModelName {
 
 /// Whether a text can be a revision: a branch (it may hold slashes), a tag or a commit, and never a
 /// way out of the cache.
-pub(crate) fn is_revision(text: &str) -> bool {
+pub fn is_revision(text: &str) -> bool {
     !text.is_empty()
         && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./+".contains(c))
@@ -158,10 +158,10 @@ impl Hub {
     pub async fn fetch(
         &self,
         name: &ModelName,
-        file: Option<&str>,
+        file: WantedFile<'_>,
         console: &Console,
     ) -> Result<PathBuf, HubError> {
-        self.fetch_part(name, Part::Model { file }, console).await
+        self.fetch_part(name, Part::Model(file), console).await
     }
 
     /// Brings the tokenizer of a model here, with its chat template and without the weights, and says in which folder
@@ -175,6 +175,21 @@ impl Hub {
         console: &Console,
     ) -> Result<PathBuf, HubError> {
         self.fetch_part(name, Part::Tokenizer, console).await
+    }
+
+    /// Where a tokenizer lies, once it is here: as [`Hub::fetch_tokenizer`] where it has a name.
+    ///
+    /// # Errors
+    /// [`HubError`]: one line each.
+    pub async fn tokenizer(
+        &self,
+        place: &TokenizerPlace,
+        console: &Console,
+    ) -> Result<PathBuf, HubError> {
+        match place {
+            TokenizerPlace::Path(path) => Ok(path.clone()),
+            TokenizerPlace::Name(name) => self.fetch_tokenizer(name, console).await,
+        }
     }
 
     async fn fetch_part(
@@ -226,7 +241,7 @@ impl Hub {
             }
             transfer.all(&shards).await?;
         }
-        if part == Part::Tokenizer && cache.read_ref(name.revision()).is_some() {
+        if matches!(part, Part::Tokenizer) && cache.read_ref(name.revision()).is_some() {
             // What it points to may be a whole model, and this snapshot is none.
             return Ok(selection.path(&snapshot));
         }
@@ -253,19 +268,17 @@ impl Hub {
 }
 
 /// What is wanted of a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Part<'a> {
     /// A model; of several GGUF files this one.
-    Model {
-        file: Option<&'a str>,
-    },
+    Model(WantedFile<'a>),
     Tokenizer,
 }
 
 impl Part<'_> {
     fn choose(self, files: &[String]) -> Result<choose::Selection, ChooseError> {
         match self {
-            Part::Model { file } => choose(files, file),
+            Part::Model(file) => choose(files, file),
             Part::Tokenizer => choose_tokenizer(files),
         }
     }
@@ -283,8 +296,8 @@ fn cached(cache: &RepoCache, name: &ModelName, part: Part<'_>) -> Result<PathBuf
         .ok_or_else(|| not_cached(format!("revision {}", name.revision())))?;
     let snapshot = cache.snapshot(&commit);
     let files = list(&snapshot);
-    if let Part::Model { file } = part
-        && let Some(file) = file.filter(|file| !files.iter().any(|other| other == file))
+    if let Part::Model(file) = part
+        && let Some(file) = file.name.filter(|file| !files.iter().any(|other| other == file))
     {
         return Err(not_cached(file.to_owned()));
     }

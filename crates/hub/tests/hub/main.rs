@@ -3,82 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
+mod bench;
+#[path = "../fake_hub/mod.rs"]
 mod fake_hub;
+mod transfer;
 
 use std::{fs, path::Path};
 
-use fake_hub::{FakeHub, REPO, hex};
-use node::{
-    Console,
-    hub::{Hub, HubError, ModelName},
-};
-use sha2::Digest as _;
+use hub::{Console, Hub, HubError, ModelName};
 
-const WEIGHTS: &[u8] = &[7; 300_000];
-
-fn folder() -> Vec<(&'static str, &'static [u8])> {
-    vec![
-        ("README.md", b"not wanted"),
-        ("config.json", b"{\"model_type\":\"llama\"}"),
-        ("generation_config.json", b"{}"),
-        ("model.safetensors", WEIGHTS),
-        ("tokenizer.json", b"{}"),
-        ("tokenizer_config.json", b"{}"),
-    ]
-}
-
-struct Bench {
-    fake: FakeHub,
-    hub: Hub,
-    cache: tempfile::TempDir,
-}
-
-async fn bench(files: &[(&str, &[u8])], large: &[&str]) -> Bench {
-    let fake = FakeHub::start(files, large).await;
-    let cache = tempfile::tempdir().unwrap();
-    let hub = Hub {
-        endpoint: format!("http://{}", fake.address),
-        cache_dir: cache.path().join("hub"),
-        token: None,
-        offline: false,
-    };
-    Bench { fake, hub, cache }
-}
-
-impl Bench {
-    async fn fetch(
-        &self,
-        revision: Option<&str>,
-        file: Option<&str>,
-    ) -> Result<std::path::PathBuf, HubError> {
-        let name = ModelName { repo: REPO.to_owned(), revision: revision.map(str::to_owned) };
-        self.hub.fetch(&name, file, &Console::silent()).await
-    }
-
-    fn repo(&self) -> std::path::PathBuf {
-        self.cache.path().join("hub/models--tiny--model")
-    }
-
-    /// No transfer left anything unfinished.
-    fn assert_no_partial_files(&self) {
-        let left = fs::read_dir(self.repo().join("blobs"))
-            .unwrap()
-            .flatten()
-            .filter(|entry| entry.file_name().to_string_lossy().ends_with(".incomplete"));
-        assert_eq!(left.count(), 0);
-    }
-}
-
-/// The name of the weights' blob.
-fn weights_sum() -> String {
-    hex(&sha2::Sha256::digest(WEIGHTS))
-}
-
-fn one_line(error: &HubError) -> String {
-    let line = error.to_string();
-    assert!(!line.contains('\n') && line.len() < 400, "{line}");
-    line
-}
+use bench::{WEIGHTS, bench, folder, one_line, wanted, weights_sum};
+use fake_hub::REPO;
 
 #[tokio::test]
 async fn a_fresh_download_lies_as_other_clients_lay_it() {
@@ -89,7 +24,7 @@ async fn a_fresh_download_lies_as_other_clients_lay_it() {
     assert_eq!(fs::read(path.join("model.safetensors")).unwrap(), WEIGHTS);
     assert!(!path.join("README.md").exists());
     assert_eq!(fs::read_to_string(bench.repo().join("refs/main")).unwrap(), commit);
-    let sha256 = hex(&sha2::Sha256::digest(WEIGHTS));
+    let sha256 = weights_sum();
     assert_eq!(fs::read(bench.repo().join("blobs").join(&sha256)).unwrap(), WEIGHTS);
     #[cfg(unix)]
     assert_eq!(
@@ -126,148 +61,6 @@ async fn a_new_commit_transfers_only_what_changed() {
     let gets: Vec<_> =
         bench.fake.seen().into_iter().filter(|line| line.contains("GET /tiny")).collect();
     assert_eq!(gets, [format!("GET /tiny/model/resolve/{next}/config.json")]);
-}
-
-#[tokio::test]
-async fn a_cut_transfer_goes_on_where_it_was_cut() {
-    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
-    bench.fake.with(|state| state.cuts = vec![100_000, 50_000]);
-    let path = bench.fetch(None, None).await.unwrap();
-    assert_eq!(fs::read(&path).unwrap(), WEIGHTS);
-    let seen = bench.fake.seen();
-    let ranges: Vec<_> = seen
-        .iter()
-        .filter(|line| line.contains("/store/"))
-        .filter_map(|line| line.split(' ').nth(2))
-        .collect();
-    assert_eq!(ranges, ["bytes=100000-", "bytes=150000-"]);
-    bench.assert_no_partial_files();
-}
-
-#[tokio::test]
-async fn the_next_start_goes_on_with_what_the_last_one_left() {
-    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
-    bench.fake.with(|state| state.cuts = vec![120_000, 0, 0, 0, 0, 0]);
-    let error = bench.fetch(None, None).await.unwrap_err();
-    assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
-    assert!(one_line(&error).contains("the next start goes on"));
-    // A half transfer is nobody's model.
-    assert!(!bench.repo().join("snapshots").exists());
-    bench.fake.with(|state| {
-        state.cuts.clear();
-        state.seen.clear();
-    });
-    assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
-    assert!(bench.fake.seen().last().unwrap().ends_with("bytes=120000-"));
-}
-
-#[tokio::test]
-async fn a_server_without_ranges_starts_again() {
-    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
-    bench.fake.with(|state| {
-        state.cuts = vec![100_000];
-        state.no_range = true;
-    });
-    assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
-}
-
-#[tokio::test]
-async fn a_busy_hub_is_asked_again() {
-    let bench = bench(&[("m.gguf", WEIGHTS)], &[]).await;
-    bench.fake.with(|state| state.busy = 2);
-    bench.fetch(None, None).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_busy_hub_is_asked_again_when_it_says_and_as_often() {
-    let bench = bench(&[("m.gguf", WEIGHTS)], &[]).await;
-    bench.fake.with(|state| {
-        state.busy = 6;
-        state.retry_after = Some("0");
-    });
-    bench.fetch(None, None).await.unwrap();
-    bench.fake.with(|state| {
-        state.busy = 1;
-        state.retry_after = Some("7200");
-        state.seen.clear();
-    });
-    let line = one_line(&bench.fetch(Some("other"), None).await.unwrap_err());
-    assert!(line.contains("is busy (HTTP 429) and asks to wait 2h; try again later"), "{line}");
-    assert_eq!(bench.fake.seen().len(), 1, "too long to wait for");
-    bench.fake.with(|state| state.busy = 1);
-    bench.fetch(None, None).await.expect("a whole copy is in the cache");
-}
-
-#[tokio::test]
-async fn damaged_bytes_never_get_a_name() {
-    for large in [&["m.gguf"][..], &[]] {
-        let bench = bench(&[("m.gguf", WEIGHTS)], large).await;
-        bench.fake.with(|state| state.damage = true);
-        let error = bench.fetch(None, None).await.unwrap_err();
-        assert!(one_line(&error).contains("arrived damaged"), "{error}");
-        assert!(!bench.repo().join("snapshots").exists());
-        bench.assert_no_partial_files();
-        bench.fake.with(|state| state.damage = false);
-        bench.fetch(None, None).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_cache_without_locks_is_filled_by_two_at_once() {
-    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
-    fs::create_dir_all(&bench.hub.cache_dir).unwrap();
-    // Where this should be a folder there can be no lock.
-    fs::write(bench.hub.cache_dir.join(".locks"), "").unwrap();
-    bench.fake.with(|state| state.cuts = vec![200_000, 100_000, 50_000]);
-    let (one, other) = tokio::join!(bench.fetch(None, None), bench.fetch(None, None));
-    assert_eq!(one.as_ref().unwrap(), other.as_ref().unwrap());
-    assert_eq!(fs::read(one.unwrap()).unwrap(), WEIGHTS);
-    assert_eq!(fs::read(bench.repo().join("blobs").join(weights_sum())).unwrap(), WEIGHTS);
-    bench.assert_no_partial_files();
-}
-
-#[tokio::test]
-async fn what_was_left_counts_by_what_lies_on_disk() {
-    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
-    let blobs = bench.repo().join("blobs");
-    fs::create_dir_all(&blobs).unwrap();
-    fs::write(blobs.join(format!("{}.incomplete", weights_sum())), [8; 1000]).unwrap();
-    assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
-    bench.assert_no_partial_files();
-}
-
-#[tokio::test]
-async fn a_damaged_file_is_replaced_when_its_name_is_deleted() {
-    let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
-    let path = bench.fetch(None, None).await.unwrap();
-    fs::write(bench.repo().join("blobs").join(weights_sum()), &WEIGHTS[..1000]).unwrap();
-    fs::remove_file(&path).unwrap();
-    assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
-}
-
-#[tokio::test]
-async fn damaged_files_are_found_among_sound_ones() {
-    let mut bench = bench(&folder(), &["model.safetensors"]).await;
-    let name: ModelName = REPO.parse().unwrap();
-    let path = bench.fetch(None, None).await.unwrap();
-    assert_eq!(bench.hub.drop_damaged(&name).unwrap(), Vec::<String>::new());
-    fs::write(bench.repo().join("blobs").join(weights_sum()), [8; 300_000]).unwrap();
-    // Another client, or another file system, may have copied a file in the place of a link.
-    fs::remove_file(path.join("tokenizer.json")).unwrap();
-    fs::write(path.join("tokenizer.json"), "{").unwrap();
-    fs::remove_file(path.join("config.json")).unwrap();
-    fs::write(path.join("config.json"), folder()[1].1).unwrap();
-    bench.hub.offline = true;
-    assert_eq!(
-        bench.hub.drop_damaged(&name).unwrap(),
-        Vec::<String>::new(),
-        "nothing to replace them"
-    );
-    bench.hub.offline = false;
-    assert_eq!(bench.hub.drop_damaged(&name).unwrap(), ["model.safetensors", "tokenizer.json"]);
-    bench.fetch(None, None).await.unwrap();
-    assert_eq!(fs::read(path.join("model.safetensors")).unwrap(), WEIGHTS);
-    assert_eq!(fs::read(path.join("tokenizer.json")).unwrap(), b"{}");
 }
 
 #[tokio::test]
@@ -425,7 +218,7 @@ async fn refusals_say_how_to_get_in() {
 async fn a_model_that_does_not_exist_is_named() {
     let bench = bench(&[], &[]).await;
     let name: ModelName = "tiny/misspelt".parse().unwrap();
-    let error = bench.hub.fetch(&name, None, &Console::silent()).await.unwrap_err();
+    let error = bench.hub.fetch(&name, wanted(None), &Console::silent()).await.unwrap_err();
     assert!(matches!(error, HubError::NoSuchRepo { .. }), "{error}");
     assert!(one_line(&error).contains("no model 'tiny/misspelt'"));
 }
@@ -469,7 +262,7 @@ async fn a_tokenizer_is_brought_without_the_weights() {
     assert_eq!(names, expected);
     let offline = Hub { offline: true, ..bench.hub.clone() };
     assert_eq!(offline.fetch_tokenizer(&name, &Console::silent()).await.unwrap(), path);
-    let line = one_line(&offline.fetch(&name, None, &Console::silent()).await.unwrap_err());
+    let line = one_line(&offline.fetch(&name, wanted(None), &Console::silent()).await.unwrap_err());
     assert!(line.contains("model.safetensors"), "{line}");
 }
 
@@ -487,5 +280,5 @@ async fn a_tokenizer_leaves_a_model_in_the_cache_where_it_is() {
     let newer = bench.hub.fetch_tokenizer(&name, &Console::silent()).await.unwrap();
     assert!(newer.ends_with(&next));
     let offline = Hub { offline: true, ..bench.hub.clone() };
-    assert_eq!(offline.fetch(&name, None, &Console::silent()).await.unwrap(), model);
+    assert_eq!(offline.fetch(&name, wanted(None), &Console::silent()).await.unwrap(), model);
 }

@@ -1,0 +1,159 @@
+//! The configuration file of `serve`, as `--check` sees it.
+
+use std::process::Output;
+
+use tempfile::TempDir;
+
+use crate::nodes::{specthink, stderr, stdout};
+
+/// A folder with a configuration file of this text.
+fn file(text: &str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("serve.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path.to_str().unwrap().to_owned())
+}
+
+fn check(path: &str, more: &[&str]) -> Output {
+    specthink(&[&["serve", "--check", path], more].concat(), None)
+}
+
+/// The mistakes in a file of this text, without its path.
+fn mistakes(text: &str, more: &[&str]) -> Vec<String> {
+    let (_folder, path) = file(text);
+    let output = check(&path, more);
+    assert_eq!(output.status.code(), Some(22), "{output:?}");
+    let begin = format!("error: {path}:");
+    let error = stderr(&output);
+    error
+        .lines()
+        .map(|line| line.strip_prefix(&begin).unwrap_or_else(|| panic!("{line}")).to_owned())
+        .collect()
+}
+
+#[test]
+fn a_file_in_order_says_what_it_serves() {
+    let (folder, path) = file(
+        r#"
+        listen = "127.0.0.1:8123"
+        small = ["@laptop"]
+        large = ["@gpu", "http://127.0.0.1:7102"]
+        target = ["share<=10%"]
+        api-key-file = "keys"
+        temperature = 0.7
+        top-k = 20
+        no-keep-warm = false
+        queue-timeout = "5s"
+        [endpoints.laptop]
+        address = "127.0.0.1:7101"
+        price = { input_per_million = 0, cached_input_per_million = 0, output_per_million = 0 }
+        [endpoints.gpu]
+        address = "https://gpu.example.org:7102"
+        token-file = "gpu.token"
+        price = { input_per_million = 0.1, cached_input_per_million = 0, output_per_million = 0.6 }
+        [policies]
+        thrifty = "strict:target=share<=5%,target=cost<=0.001"
+        "team/chance" = { name = "random", parameters = { share = 0.3 } }
+        "#,
+    );
+    std::fs::write(folder.path().join("keys"), "ann s3cret\n").unwrap();
+    std::fs::write(folder.path().join("gpu.token"), "token").unwrap();
+    let output = check(&path, &[]);
+    let line =
+        format!("{path} is in order: listen 127.0.0.1:8123, model team/chance, model thrifty\n");
+    assert_eq!(
+        (output.status.code(), stdout(&output)),
+        (Some(0), line.as_str()),
+        "{}",
+        stderr(&output)
+    );
+    let output = check(&path, &["--listen", "127.0.0.1:1"]);
+    assert!(stdout(&output).contains("listen 127.0.0.1:1,"), "the command line wins: {output:?}");
+}
+
+#[test]
+fn every_mistake_is_a_line_with_its_place_and_the_nearest_key() {
+    let text = "\
+polcy = \"strict\"
+max-requests = \"many\"
+insecure = \"yes\"
+small = [\"127.0.0.1:7101\", true]
+large-token-file = \"t\"
+reasoning = \"splitt\"
+check = \"x\"
+
+[endpoints.gpu]
+token_file = \"x\"
+adress = \"h:1\"
+[endpoints.laptop]
+ca = \"x\"
+
+[policies]
+small = \"strict\"
+mine = \"strickt\"
+yours = { name = \"random\", parameters = { shar = 1 } }
+theirs = 7
+late = \"strict:resend\"
+";
+    let found = mistakes(text, &[]);
+    for (line, words) in [
+        (1, &["\"polcy\"", "write policy"][..]),
+        (2, &["'many'", "--max-requests"]),
+        (3, &["insecure must be true or false"]),
+        (4, &["small", "boolean", "a text or a number"]),
+        (5, &["[endpoints.NAME]", "token-file"]),
+        (6, &["'splitt'", "split, inline"]),
+        (7, &["\"check\" is no key"]),
+        (9, &["\"gpu\"", "write address"]),
+        (12, &["\"laptop\"", "no address"]),
+        (16, &["\"small\"", "no model can be called so"]),
+        (17, &["\"mine\"", "strickt"]),
+        (18, &["\"yours\"", "shar", "share"]),
+        (19, &["\"theirs\"", "integer"]),
+        (20, &["\"late\"", "resend is for all policies"]),
+    ] {
+        let begin = format!("{line}: ");
+        let told = found.iter().find(|told| told.starts_with(&begin));
+        let told = told.unwrap_or_else(|| panic!("nothing is said of line {line}: {found:#?}"));
+        assert!(words.iter().all(|word| told.contains(word)), "{words:?}: {told}");
+    }
+    assert_eq!(found.len(), 14, "{found:#?}");
+}
+
+#[test]
+fn what_is_no_toml_is_told_by_its_lines() {
+    let found = mistakes("listen = \nsmall = \"a\"\nlarge = = 3\n", &[]);
+    let lines: Vec<&str> = found.iter().map(|told| &told[..3]).collect();
+    assert_eq!(lines, ["1: ", "3: "], "{found:?}");
+    assert!(found.iter().all(|told| told.contains("write TOML")), "{found:?}");
+    let missing = check("/no/such/serve.toml", &[]);
+    assert_eq!(missing.status.code(), Some(22));
+    assert!(
+        stderr(&missing).starts_with("error: /no/such/serve.toml: cannot read it: "),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn what_makes_no_sense_together_is_told_too() {
+    for (text, words) in [
+        ("journal-keep = 5\n", "--journal-dir"),
+        ("policy-file = \"p.yaml\"\npreset = \"instruct\"\n", "--preset"),
+        ("top-p = 1.5\n", "--top-p is 1.5"),
+        ("policy = \"strict\"\nshare = 0.2\n", "--share is for"),
+        ("small = \"@gpu\"\n[endpoints.laptop]\naddress = \"h:1\"\n", "write @laptop"),
+        ("listen = \"0.0.0.0:8080\"\n", "--api-key-file"),
+        ("api-key-file = \"no-such-file\"\n", "no-such-file"),
+        ("policies.a = \"strict:target=cost<=1\"\n", "policy \"a\""),
+    ] {
+        let (_folder, path) = file(text);
+        let output = check(&path, &[]);
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(22), "{text}: {error}");
+        assert!(error.lines().all(|line| line.starts_with(&format!("error: {path}:"))), "{error}");
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let (_folder, path) = file("max-queue = 3\n");
+    let output = specthink(&["serve", "--check", &path, "--top-p", "x"], None);
+    assert_eq!(output.status.code(), Some(2), "the command line's own mistakes: {output:?}");
+}

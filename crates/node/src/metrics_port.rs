@@ -1,0 +1,162 @@
+//! A node's second address, for those who watch it: `/metrics`, `/healthz` and `/readyz` over HTTP. Numbers alone,
+//! for everybody who reaches it.
+//!
+//! A connection is one short request, so that a bound in number and in time is enough: where all places are taken the
+//! oldest connection gives way, which is one that does not get on.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use engine::Engine;
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::{Metric, Reading, write_readings};
+use thinking::thinker::Thinker as _;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
+use transport::{NodeMeter, NodePhase};
+use upstream::Upstream;
+
+use crate::error::NodeError;
+
+/// Connections at a time.
+const MOST_CONNECTIONS: usize = 32;
+/// How long a connection may take.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// The longest head of a request, in bytes.
+const HEAD_BYTES: usize = 16 * 1024;
+/// How long the listener rests when the system has no room for a connection.
+const REST: Duration = Duration::from_secs(1);
+
+static SERVER_BYTES: Metric = Metric::counter(
+    "specthink_node_upstream_bytes_total",
+    "Bytes to and from the server that computes the model, as HTTP writes them.",
+);
+static SERVER_REQUESTS: Metric = Metric::counter(
+    "specthink_node_upstream_requests_total",
+    "Requests to the server that computes the model.",
+);
+
+/// What there is to see of a node.
+#[derive(Debug, Default)]
+pub(crate) struct NodeView {
+    pub(crate) meter: NodeMeter,
+    /// Not there while it is loaded.
+    pub(crate) model: OnceLock<ModelView>,
+}
+
+/// What there is to see of a model.
+#[derive(Debug)]
+pub(crate) enum ModelView {
+    /// It is computed here.
+    Engine(Arc<Engine>),
+    /// Another server computes it.
+    Server(Arc<Upstream>),
+}
+
+impl NodeView {
+    fn metrics(&self) -> String {
+        let mut text = self.meter.text();
+        match self.model.get() {
+            Some(ModelView::Engine(engine)) => text.push_str(&engine.metrics_text()),
+            Some(ModelView::Server(upstream)) => {
+                let traffic = upstream.traffic().unwrap_or_default();
+                let (sent, received) = (traffic.sent_bytes, traffic.received_bytes);
+                let readings = [
+                    Reading::new(&SERVER_BYTES, &[("direction", "received")], received),
+                    Reading::new(&SERVER_BYTES, &[("direction", "sent")], sent),
+                    Reading::new(&SERVER_REQUESTS, &[], traffic.requests),
+                ];
+                write_readings(&mut text, &readings);
+            }
+            None => {}
+        }
+        text
+    }
+
+    /// The answer to a request.
+    fn answer(&self, method: &Method, path: &str) -> (StatusCode, String) {
+        if ![Method::GET, Method::HEAD].contains(method) {
+            return (StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n".to_owned());
+        }
+        let words = |status, words: &str| (status, format!("{words}\n"));
+        match (path, self.meter.phase()) {
+            ("/metrics", _) => (StatusCode::OK, self.metrics()),
+            ("/healthz", _) => words(StatusCode::OK, "ok"),
+            ("/readyz", NodePhase::Serving) => words(StatusCode::OK, "ready"),
+            ("/readyz", NodePhase::Loading) => words(StatusCode::SERVICE_UNAVAILABLE, "loading"),
+            ("/readyz", NodePhase::Draining) => words(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            _ => words(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz"),
+        }
+    }
+}
+
+/// Listens on an address, `HOST:PORT`; port 0 takes a free one.
+///
+/// # Errors
+/// [`NodeError::MetricsAddress`].
+pub(crate) async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let refused =
+        |why| NodeError::MetricsAddress { address: address.escape_debug().to_string(), why };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+/// Answers those who ask, until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, view: Arc<NodeView>) {
+    let (mut open, mut by_age) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(why) => {
+                tracing::warn!(%why, "cannot accept a connection to --metrics");
+                sleep(REST).await;
+                continue;
+            }
+        };
+        while open.try_join_next().is_some() {}
+        by_age.retain(|connection| !connection.is_finished());
+        if by_age.len() >= MOST_CONNECTIONS
+            && let Some(oldest) = by_age.pop_front()
+        {
+            oldest.abort();
+        }
+        by_age.push_back(open.spawn(timeout(CONNECTION_TIME, answer(stream, Arc::clone(&view)))));
+    }
+}
+
+/// Answers the one request of a connection.
+async fn answer(stream: TcpStream, view: Arc<NodeView>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (status, body) = view.answer(request.method(), request.uri().path());
+        async move { Ok::<_, Infallible>(response(status, body)) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).keep_alive(false).max_buf_size(HEAD_BYTES);
+    if let Err(why) = http.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%why, "a connection to --metrics ended");
+    }
+}
+
+fn response(status: StatusCode, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(metrics::CONTENT_TYPE));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}

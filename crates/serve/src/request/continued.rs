@@ -1,0 +1,115 @@
+//! A conversation that ends with the assistant's message: the answer goes on from it.
+
+use serde_json::Value;
+use thinking::{beginning::AnswerBeginning, thinker::Message};
+
+use super::fields::{Fields, wrong_type};
+use crate::error::{ApiError, ErrorCode};
+
+/// Takes the beginning of the answer off the end of a conversation, if there is one.
+pub(crate) fn take_beginning(
+    fields: &Fields,
+    messages: &mut Vec<Message>,
+) -> Result<AnswerBeginning, ApiError> {
+    let goes_on = fields.flag("continue_final_message")?;
+    let Some(last) = messages.pop_if(|last| last.role == "assistant") else {
+        return Ok(AnswerBeginning::default());
+    };
+    let path = format!("messages[{}]", messages.len());
+    if messages.is_empty() {
+        let message = format!(
+            "{path} is the assistant's and the only one: begin with what it answers, of the user"
+        );
+        return Err(ApiError::new(ErrorCode::InvalidValue, message).about(path));
+    }
+    if goes_on == Some(false) {
+        let message = format!(
+            "continue_final_message is false and {path} is the assistant's, which is always continued here: end with \
+             the user's"
+        );
+        return Err(
+            ApiError::new(ErrorCode::UnsupportedField, message).about("continue_final_message")
+        );
+    }
+    let given = fields.list("messages")?.and_then(|list| list.last());
+    let reasoning = given.map(|given| reasoning(&path, given)).transpose()?.unwrap_or_default();
+    Ok(AnswerBeginning { reasoning, content: last.content })
+}
+
+/// What the assistant thought, by either of the names that it has among clients.
+fn reasoning(path: &str, message: &Value) -> Result<String, ApiError> {
+    let fields = Fields::at(path, message)?;
+    for name in ["reasoning_content", "reasoning"] {
+        if let Some(value) = fields.get(name) {
+            let text = value.as_str().map(str::to_owned);
+            return text.ok_or_else(|| wrong_type(&fields.path(name), value, "a text"));
+        }
+    }
+    Ok(String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::request::messages::messages;
+
+    fn taken(body: &Value) -> Result<(usize, AnswerBeginning), ApiError> {
+        let fields = Fields::of(body)?;
+        let mut messages = messages(fields.required("messages")?)?;
+        let beginning = take_beginning(&fields, &mut messages)?;
+        Ok((messages.len(), beginning))
+    }
+
+    #[test]
+    fn the_assistants_last_message_is_the_beginning_of_the_answer() {
+        let user = json!({ "role": "user", "content": "Is 221 prime?" });
+        let given = |message: Value| taken(&json!({ "messages": [user, message] })).unwrap();
+        let beginning = |reasoning: &str, content: &str| AnswerBeginning {
+            reasoning: reasoning.to_owned(),
+            content: content.to_owned(),
+        };
+        for (message, expected) in [
+            (json!({ "role": "assistant", "content": " No,\n" }), (1, beginning("", " No,\n"))),
+            (
+                json!({ "role": "assistant", "content": [{ "type": "text", "text": "No," }] }),
+                (1, beginning("", "No,")),
+            ),
+            (
+                json!({ "role": "assistant", "content": "", "reasoning_content": "13 * 1" }),
+                (1, beginning("13 * 1", "")),
+            ),
+            (
+                json!({ "role": "assistant", "content": "No", "reasoning": "221" }),
+                (1, beginning("221", "No")),
+            ),
+            (json!({ "role": "assistant", "content": "" }), (1, beginning("", ""))),
+            (user.clone(), (2, beginning("", ""))),
+        ] {
+            assert_eq!(given(message.clone()), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_continued_is_refused() {
+        let user = json!({ "role": "user", "content": "x" });
+        let assistant = json!({ "role": "assistant", "content": "No" });
+        for (body, param, code) in [
+            (json!({ "messages": [assistant] }), "messages[0]", ErrorCode::InvalidValue),
+            (
+                json!({ "messages": [user, assistant], "continue_final_message": false }),
+                "continue_final_message",
+                ErrorCode::UnsupportedField,
+            ),
+            (
+                json!({ "messages": [user, { "role": "assistant", "content": "", "reasoning": 7 }] }),
+                "messages[1].reasoning",
+                ErrorCode::InvalidType,
+            ),
+        ] {
+            let error = taken(&body).expect_err(&body.to_string());
+            assert_eq!((error.param.as_deref(), error.code), (Some(param), code), "{error}");
+        }
+    }
+}

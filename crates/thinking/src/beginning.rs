@@ -1,0 +1,82 @@
+//! The beginning of an answer that whoever asks gives: the models go on from it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    thinker::ThoughtStart,
+    thought::{MARKS, ThoughtSplitter},
+};
+
+/// What is given of an answer. Empty: nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerBeginning {
+    /// Of the thought before it, without marks.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
+    /// Of the answer proper. Where there is none, the thought goes on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub content: String,
+}
+
+impl AnswerBeginning {
+    /// Whether nothing is given.
+    pub fn is_empty(&self) -> bool {
+        self.reasoning.is_empty() && self.content.is_empty()
+    }
+
+    /// The text that stands behind a prompt whose thought is so far. Where the prompt has closed the thought already,
+    /// the reasoning has no place and is left out.
+    pub fn text(&self, start: ThoughtStart) -> String {
+        let AnswerBeginning { reasoning, content } = self;
+        let (open, close) = MARKS[0];
+        let has = (!reasoning.is_empty(), !content.is_empty());
+        match (start, has) {
+            (_, (false, false)) => String::new(),
+            (ThoughtStart::Over, _)
+            | (ThoughtStart::Unknown | ThoughtStart::Unopened, (false, true)) => content.clone(),
+            (ThoughtStart::Open, (true, false)) => reasoning.clone(),
+            (ThoughtStart::Open, (_, true)) => format!("{reasoning}\n{close}\n\n{content}"),
+            (_, (true, false)) => format!("{open}\n{reasoning}"),
+            (_, (true, true)) => format!("{open}\n{reasoning}\n{close}\n\n{content}"),
+        }
+    }
+
+    /// How far the thought is behind it, where it was so far before.
+    pub fn thought_behind(&self, start: ThoughtStart) -> ThoughtStart {
+        if self.is_empty() {
+            return start;
+        }
+        let mut splitter = ThoughtSplitter::new(start);
+        splitter.push(&self.text(start));
+        splitter.thought()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::thinker::ThoughtStart::{Open, Over, Unknown, Unopened};
+
+    #[test]
+    fn a_beginning_stands_where_the_prompt_leaves_the_thought() {
+        for (reasoning, content, start, text, behind) in [
+            ("", "", Open, "", Open),
+            ("", "No,", Unknown, "No,", Over),
+            ("", "No,", Unopened, "No,", Over),
+            ("", "No,", Open, "\n</think>\n\nNo,", Over),
+            ("", "No,", Over, "No,", Over),
+            ("13 * 1", "", Unopened, "<think>\n13 * 1", Open),
+            ("13 * 1", "", Open, "13 * 1", Open),
+            ("13 * 1", "", Over, "", Over),
+            ("221", "No,", Unopened, "<think>\n221\n</think>\n\nNo,", Over),
+            ("221", "No,", Open, "221\n</think>\n\nNo,", Over),
+            ("221", "No,", Over, "No,", Over),
+            ("", "<think>\n13", Unopened, "<think>\n13", Open),
+        ] {
+            let (reasoning, content) = (reasoning.to_owned(), content.to_owned());
+            let beginning = AnswerBeginning { reasoning, content };
+            let found = (beginning.text(start), beginning.thought_behind(start));
+            assert_eq!(found, (text.to_owned(), behind), "{beginning:?} {start:?}");
+        }
+    }
+}

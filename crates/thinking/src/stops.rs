@@ -1,0 +1,253 @@
+//! Stop texts of an answer: it ends before the first of them that is written, whoever writes it and wherever it is cut
+//! into pieces.
+//!
+//! A proposal's own stop texts ([`crate::thinker::Propose::stop`]) are another matter: they end a stretch, and its node
+//! looks for them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    thinker::ThoughtStart,
+    thought::{AnswerPart, ThoughtSplitter},
+};
+
+/// Texts that end an answer. By default none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopTexts {
+    /// The texts; an empty one ends nothing.
+    #[serde(default)]
+    pub texts: Vec<String>,
+    /// Whether they end the thought before the answer too; else they are looked for in the answer proper alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_thought: bool,
+}
+
+impl StopTexts {
+    /// Whether nothing is looked for.
+    pub fn is_empty(&self) -> bool {
+        self.texts.iter().all(String::is_empty)
+    }
+}
+
+/// How far an answer's text may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadStops {
+    /// Its first bytes, on a character's edge: they hold no stop text, and none begins at their end.
+    pub shown: usize,
+    /// The number of the stop text that follows them, if one does: then the answer ends there.
+    pub stop: Option<usize>,
+}
+
+/// Finds stop texts in an answer's text as it grows, and holds back what may become one. What it finds does not depend
+/// on how the text is cut into pieces: the stop text that is complete first counts, and the longest of those that are
+/// at once.
+#[derive(Debug)]
+pub struct StopFinder {
+    texts: Vec<String>,
+    /// Absent where the whole text counts.
+    splitter: Option<ThoughtSplitter>,
+    /// Text of which is not known whether it is the answer proper.
+    undecided: String,
+    /// The end of the text that may be the beginning of a stop text.
+    held: String,
+    /// How much text came, in bytes.
+    came: usize,
+}
+
+impl StopFinder {
+    /// For an answer whose thought is so far where its text begins. `None` where nothing is looked for.
+    pub fn new(stops: &StopTexts, start: ThoughtStart) -> Option<Self> {
+        (!stops.is_empty()).then(|| StopFinder {
+            texts: stops.texts.clone(),
+            splitter: (!stops.in_thought).then(|| ThoughtSplitter::new(start)),
+            undecided: String::new(),
+            held: String::new(),
+            came: 0,
+        })
+    }
+
+    /// The stop text of a number.
+    pub fn stop(&self, number: usize) -> Option<&str> {
+        self.texts.get(number).map(String::as_str)
+    }
+
+    /// Reads on. Behind a stop text nothing may be read.
+    pub fn read(&mut self, text: &str) -> ReadStops {
+        self.came += text.len();
+        self.undecided.push_str(text);
+        let parts = match &mut self.splitter {
+            Some(splitter) => splitter.push(text),
+            None => vec![(AnswerPart::Proper, text.len())],
+        };
+        let stop = self.take(parts);
+        ReadStops { shown: self.came - self.undecided.len() - self.held.len(), stop }
+    }
+
+    /// The text is over. What could have become a stop text has not, unless it was not known where the answer begins.
+    pub fn finish(&mut self) -> ReadStops {
+        let parts = self.splitter.as_mut().map(ThoughtSplitter::finish).unwrap_or_default();
+        match self.take(parts) {
+            None => ReadStops { shown: self.came, stop: None },
+            stop => ReadStops { shown: self.came - self.undecided.len() - self.held.len(), stop },
+        }
+    }
+
+    /// Takes what is decided of the text: looks for stop texts, and holds back what may become one. Where one is found,
+    /// it and all behind it is held back.
+    fn take(&mut self, parts: Vec<(AnswerPart, usize)>) -> Option<usize> {
+        for (part, bytes) in parts {
+            let decided = self.undecided.drain(..bytes);
+            if part != AnswerPart::Proper {
+                continue;
+            }
+            self.held.extend(decided);
+            if let Some((at, number)) = self.first_stop() {
+                self.held.drain(..at);
+                return Some(number);
+            }
+            let begun = self.texts.iter().filter_map(|stop| begun_at_end(&self.held, stop)).max();
+            self.held.drain(..self.held.len() - begun.unwrap_or(0));
+        }
+        None
+    }
+
+    /// Where in the held text the first stop text begins, and its number.
+    fn first_stop(&self) -> Option<(usize, usize)> {
+        let texts = self.texts.iter().enumerate().filter(|(_, stop)| !stop.is_empty());
+        let found = texts.filter_map(|(number, stop)| {
+            let at = self.held.find(stop)?;
+            Some((at + stop.len(), at, number))
+        });
+        found.min().map(|(_, at, number)| (at, number))
+    }
+}
+
+/// How much of a stop text the text ends with, if any.
+fn begun_at_end(text: &str, stop: &str) -> Option<usize> {
+    (1..stop.len()).rev().find(|length| stop.get(..*length).is_some_and(|it| text.ends_with(it)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is shown of pieces, and the stop text that ended it. What is shown never holds a stop text nor begins one.
+    fn shown(stops: &StopTexts, start: ThoughtStart, pieces: &[&str]) -> (String, Option<usize>) {
+        let Some(mut finder) = StopFinder::new(stops, start) else {
+            return (pieces.concat(), None);
+        };
+        let mut text = String::new();
+        for piece in pieces {
+            text.push_str(piece);
+            let ReadStops { shown, stop } = finder.read(piece);
+            assert!(text.is_char_boundary(shown), "{stops:?} {text:?} {shown}");
+            if stop.is_some() {
+                assert!(text[shown..].starts_with(finder.stop(stop.unwrap()).unwrap()));
+                return (text[..shown].to_owned(), stop);
+            }
+            if stops.in_thought {
+                // Where a stop text may begin, and what follows does not say otherwise.
+                let mut begun = (0..shown).filter(|at| text.is_char_boundary(*at));
+                let may_become =
+                    |at: usize| stops.texts.iter().any(|stop| stop.starts_with(&text[at..]));
+                assert!(!begun.any(may_become), "{stops:?} {text:?} {shown}");
+            }
+        }
+        let ReadStops { shown, stop } = finder.finish();
+        (text[..shown].to_owned(), stop)
+    }
+
+    fn stops(texts: &[&str], in_thought: bool) -> StopTexts {
+        StopTexts { texts: texts.iter().map(|&text| text.to_owned()).collect(), in_thought }
+    }
+
+    const CASES: [(&[&str], &str, &str, Option<usize>); 11] = [
+        (&[], "abc", "abc", None),
+        (&[""], "abc", "abc", None),
+        (&["\n\nQ:"], "one\n\ntwo\n\nQ: three", "one\n\ntwo", Some(0)),
+        (&["b", "ab"], "xab", "x", Some(1)),
+        (&["abc", "b"], "xabc", "xa", Some(1)),
+        (&["aab"], "aaab", "a", Some(0)),
+        (&["abab"], "abaxabab", "abax", Some(0)),
+        (&["数学"], "数数学", "数", Some(0)),
+        (&["never"], "nev", "nev", None),
+        (&["", "x"], "x", "", Some(1)),
+        (&["</s>", "\n"], "<s></s\n", "<s></s", Some(1)),
+    ];
+
+    #[test]
+    fn the_text_ends_before_the_first_stop_text() {
+        for (texts, text, expected, stop) in CASES {
+            let found = shown(&stops(texts, true), ThoughtStart::Unknown, &[text]);
+            assert_eq!(found, (expected.to_owned(), stop), "{texts:?} {text:?}");
+        }
+    }
+
+    /// Where the thought is so far, this text is shown of a text that stops at "Q".
+    const THOUGHTS: [(ThoughtStart, bool, &str, &str); 9] = [
+        (ThoughtStart::Unopened, false, "<think>Q</think>\n\naQb", "<think>Q</think>\n\na"),
+        (ThoughtStart::Unopened, true, "<think>aQ</think>b", "<think>a"),
+        (ThoughtStart::Unopened, false, "<thinQ", "<thin"),
+        (ThoughtStart::Open, false, "aQ</think>Q", "aQ</think>"),
+        (ThoughtStart::Open, false, "aQ</thinQ", "aQ</thinQ"),
+        (ThoughtStart::Over, false, "<think>aQ", "<think>a"),
+        (ThoughtStart::Unknown, false, "aQ", "a"),
+        (ThoughtStart::Open, true, "aQ", "a"),
+        (ThoughtStart::Unopened, false, "\nQ", "\n"),
+    ];
+
+    #[test]
+    fn the_thought_is_passed_over_unless_it_counts() {
+        for (start, in_thought, text, expected) in THOUGHTS {
+            let found = shown(&stops(&["Q"], in_thought), start, &[text]).0;
+            assert_eq!(found, expected, "{start:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_ends_before_it_is_known_where_the_answer_begins_is_looked_at_in_the_end() {
+        for (text, expected) in [("\n\n", ""), ("<thi", "<thi")] {
+            let found = shown(&stops(&["\n\n"], false), ThoughtStart::Unopened, &[text]);
+            assert_eq!(found.0, expected);
+        }
+    }
+
+    /// A text in pieces of so many characters.
+    fn cut(text: &str, length: usize) -> Vec<String> {
+        let letters: Vec<char> = text.chars().collect();
+        letters.chunks(length).map(|piece| piece.iter().collect()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_cuts_between_pieces_do_not_matter(case in 0..CASES.len(), of in 0..THOUGHTS.len(), length in 1usize..5) {
+            let (texts, text, expected, stop) = CASES[case];
+            let pieces = cut(text, length);
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            let found = shown(&stops(texts, true), ThoughtStart::Unknown, &pieces);
+            prop_assert_eq!(found, (expected.to_owned(), stop));
+            let (start, in_thought, text, expected) = THOUGHTS[of];
+            let pieces = cut(text, length);
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            let found = shown(&stops(&["Q"], in_thought), start, &pieces).0;
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn what_is_shown_is_what_a_search_in_the_whole_text_gives(
+            text in "[ab\n数]{0,24}", texts in prop::collection::vec("[ab\n数]{1,4}", 1..4), length in 1usize..5,
+        ) {
+            let ends = texts.iter().filter_map(|stop| Some((text.find(stop.as_str())? + stop.len(), stop)));
+            let first = ends.map(|(end, stop)| (end, end - stop.len())).min();
+            let expected = first.map_or(text.as_str(), |(_, at)| &text[..at]);
+            let pieces = cut(&text, length);
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            let stops = StopTexts { texts: texts.clone(), in_thought: true };
+            prop_assert_eq!(shown(&stops, ThoughtStart::Unknown, &pieces).0, expected);
+        }
+    }
+}

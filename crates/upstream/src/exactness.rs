@@ -1,0 +1,224 @@
+//! Whether a server that has chats only goes on with an answer exactly where its text ends.
+//!
+//! It is asked for one token behind a few prompts, and what it counts of each is compared: an answer that goes on has
+//! exactly the tokens of its text more than none, and one that was closed, shortened or put elsewhere has others. What
+//! the model says does not matter, so that this holds of any model.
+
+use thinking::thinker::{Code, Failure, Message, Sampling, ThoughtStart};
+use tokio::{sync::watch, try_join};
+
+use crate::{
+    chat::{AnswerSoFar, ChatForm, ThoughtForm},
+    chunk_stream::ChunkStream,
+    config::ServerKind,
+    dialect::{Dialect, PromptForm, Stretch},
+    failure,
+    http::Http,
+};
+
+/// Stands before the words of a question, so that they have the same tokens there as in an answer.
+const QUESTION: &str = "Colours:\n";
+/// Words that have as many tokens again when they are repeated.
+const WORDS: &str = "red, green\n";
+/// The same without white space, which templates may take off.
+const TIGHT: &str = "red, green";
+const OPEN: &str = "<think>\n";
+const CLOSE: &str = "\n</think>\n\n";
+
+/// A server while it is tested.
+pub(crate) struct ExactnessTest<'a> {
+    pub(crate) http: &'a Http,
+    pub(crate) dialect: &'a dyn Dialect,
+    pub(crate) kind: ServerKind,
+    pub(crate) model: &'a str,
+    pub(crate) context_tokens: u32,
+}
+
+/// How a server goes on with answers, as it was found out.
+pub(crate) struct Exactness {
+    pub(crate) form: ChatForm,
+    /// Whether it was seen to tell a thought apart from the answer.
+    pub(crate) tells_apart: bool,
+    /// How far the thought is where the text of an answer begins.
+    pub(crate) thought: ThoughtStart,
+}
+
+/// What a server said to a prompt.
+struct Said {
+    prompt_tokens: i64,
+    text: String,
+    thought: String,
+}
+
+/// What it said to an answer that is to go on, or why it refused.
+type Continued = Result<Said, String>;
+
+/// Tokens of the question alone, and those of marks.
+struct Counts {
+    bare: i64,
+    open: i64,
+    close: i64,
+}
+
+impl ExactnessTest<'_> {
+    /// How the server goes on with answers.
+    ///
+    /// # Errors
+    /// When it does not, or cannot be asked.
+    pub(crate) async fn run(&self) -> Result<Exactness, Failure> {
+        let (bare, opened, closed) = try_join!(
+            self.counted(WORDS.repeat(2)),
+            self.counted(format!("{WORDS}{OPEN}{WORDS}")),
+            self.counted(format!("{WORDS}{CLOSE}{WORDS}")),
+        )?;
+        let counts = Counts { bare, open: opened - bare, close: closed - bare };
+        let (tight, once, twice, open, over) = try_join!(
+            self.letters(TIGHT.to_owned()),
+            self.letters(WORDS.to_owned()),
+            self.letters(WORDS.repeat(2)),
+            self.letters(format!("{OPEN}{WORDS}")),
+            self.letters(format!("{OPEN}{WORDS}{CLOSE}{WORDS}")),
+        )?;
+        let (unlike, more) = match counts.check([&tight, &once, &twice], [0, -counts.open]) {
+            Ok(more) => (None, more),
+            Err(why) => (Some(why), 0),
+        };
+        let keeps_indented = self.keeps_indented().await?;
+        if unlike.is_none()
+            && let Some(tells_apart) = counts.keeps_marks([&once, &twice, &open, &over])
+        {
+            let form = ChatForm { unlike, keeps_indented, thought: ThoughtForm::Letters };
+            // The prompt ended with a mark, and what was begun took its place.
+            let is_open = more < 0 && !tells_apart;
+            let thought = if is_open { ThoughtStart::Open } else { ThoughtStart::Unopened };
+            return Ok(Exactness { form, tells_apart, thought });
+        }
+        let thought = ThoughtStart::Unopened;
+        let (tight, once, twice) = try_join!(
+            self.field(TIGHT.to_owned()),
+            self.field(WORDS.to_owned()),
+            self.field(WORDS.repeat(2)),
+        )?;
+        if counts.check([&tight, &once, &twice], [0, counts.open]).is_ok() {
+            let form = ChatForm { unlike, keeps_indented, thought: ThoughtForm::Field };
+            return Ok(Exactness { form, tells_apart: true, thought });
+        }
+        match unlike {
+            Some(why) => Err(inexact(self.http, self.kind, &why)),
+            None => {
+                let form = ChatForm { unlike, keeps_indented, thought: ThoughtForm::Nowhere };
+                Ok(Exactness { form, tells_apart: false, thought })
+            }
+        }
+    }
+
+    /// Whether white space is kept at the end of an answer that begins with some, which transformers does not.
+    async fn keeps_indented(&self) -> Result<bool, Failure> {
+        let (tight, once) =
+            try_join!(self.letters(format!(" {TIGHT}")), self.letters(format!(" {WORDS}")),)?;
+        Ok(
+            matches!((tight, once), (Ok(tight), Ok(once)) if once.prompt_tokens > tight.prompt_tokens),
+        )
+    }
+
+    /// The tokens of a question with these words.
+    async fn counted(&self, words: String) -> Result<i64, Failure> {
+        Ok(self.asked(&words, None).await?.prompt_tokens)
+    }
+
+    async fn letters(&self, text: String) -> Result<Continued, Failure> {
+        self.continued(AnswerSoFar { thought: String::new(), text }).await
+    }
+
+    async fn field(&self, thought: String) -> Result<Continued, Failure> {
+        self.continued(AnswerSoFar { thought, text: String::new() }).await
+    }
+
+    async fn continued(&self, answer: AnswerSoFar) -> Result<Continued, Failure> {
+        match self.asked(&WORDS.repeat(2), Some(&answer)).await {
+            Ok(said) => Ok(Ok(said)),
+            Err(why) if matches!(why.code, Code::InvalidArgument | Code::Internal) => {
+                let address = format!("{} ", self.http.config.address);
+                let why = why.message.strip_prefix(&address).unwrap_or(&why.message);
+                Ok(Err(format!("it {why}")))
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    /// What the server says to a question.
+    async fn asked(&self, words: &str, answer: Option<&AnswerSoFar>) -> Result<Said, Failure> {
+        let content = format!("{QUESTION}{words}");
+        let messages = [Message { role: "user".to_owned(), content }];
+        let call = self.dialect.stretch(&Stretch {
+            model: self.model,
+            prompt: PromptForm::Chat { messages: &messages, answer },
+            max_tokens: 1,
+            context_tokens: self.context_tokens,
+            seed: 0,
+            sampling: &Sampling::default(),
+            slot: None,
+        });
+        let signs = watch::Sender::new(());
+        let mut stream = ChunkStream::open(self.http, self.dialect, &signs, &call).await?;
+        let (mut prompt_tokens, mut text, mut thought) = (None, String::new(), String::new());
+        while let Some(chunk) = stream.next().await? {
+            text.push_str(&chunk.text);
+            thought.push_str(&chunk.thought);
+            prompt_tokens = chunk.usage.map(|usage| usage.prompt_tokens.into()).or(prompt_tokens);
+        }
+        let prompt_tokens = prompt_tokens.ok_or_else(|| {
+            let what = "does not count the tokens of prompts, by which it is seen whether it goes on with an answer";
+            failure::noticed(&self.http.config.address, Code::InvalidArgument, what)
+        })?;
+        Ok(Said { prompt_tokens, text, thought })
+    }
+}
+
+/// A server that does not go on exactly.
+pub(crate) fn inexact(http: &Http, kind: ServerKind, why: &str) -> Failure {
+    let what = format!(
+        "does not go on with an answer exactly, as {} asks: {why}; give another kind (chat-continue, chat-prefix or \
+         chat-assistant), or a server with /v1/completions",
+        kind.name()
+    );
+    failure::noticed(&http.config.address, Code::InvalidArgument, what)
+}
+
+impl Counts {
+    /// Whether an answer of some words without white space, with it, and of twice these goes on where it ends. The
+    /// prompt may have so many tokens beside those of the words; returns how many it has.
+    fn check(&self, said: [&Continued; 3], beside: [i64; 2]) -> Result<i64, String> {
+        let [tight, once, twice] = said.map(|said| said.as_ref().map_err(Clone::clone));
+        let (tight, once, twice) = (tight?, once?, twice?);
+        let is_repeated = |text: &str| text.trim_start().starts_with(TIGHT);
+        if is_repeated(&once.text) || is_repeated(&once.thought) {
+            return Err("it repeats the beginning of the answer".to_owned());
+        }
+        let words = twice.prompt_tokens - once.prompt_tokens;
+        if words <= 0 {
+            return Err("it leaves out the beginning of the answer".to_owned());
+        }
+        if once.prompt_tokens <= tight.prompt_tokens {
+            return Err("it takes white space off the end of the answer".to_owned());
+        }
+        let more = once.prompt_tokens - self.bare - words;
+        if !beside.contains(&more) {
+            return Err(format!(
+                "it begins a new turn, or changes the answer: its prompt has {more:+} tokens beside the answer's own"
+            ));
+        }
+        Ok(more)
+    }
+
+    /// Whether the marks of a thought are kept among the letters of an answer, and if so, whether a thought is told
+    /// apart.
+    fn keeps_marks(&self, said: [&Continued; 4]) -> Option<bool> {
+        let [once, twice, open, over] = said.map(|said| said.as_ref().ok());
+        let (once, twice, open, over) = (once?, twice?, open?, over?);
+        let words = twice.prompt_tokens - once.prompt_tokens;
+        let is_kept = open.prompt_tokens - once.prompt_tokens == self.open
+            && over.prompt_tokens - open.prompt_tokens == self.close + words;
+        is_kept.then_some(!open.thought.is_empty())
+    }
+}
