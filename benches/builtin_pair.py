@@ -15,6 +15,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,20 +57,30 @@ def row(name, figures, small, large):
     return f"| {' | '.join(cells)} |"
 
 
+# A step and its result; a check of the step before it, with its own result last, and what it says of the step's.
+STEP = re.compile(r"\w+: \d+[-+*/]\d+=(\d+)\.")
+CHECK = re.compile(r"(?:Wait|Hold on|Let me check)[^:]*: \d+[-+*/]\d+=(\d+), (as|once|not)")
+
+
 def checks(log):
-    """What became of the checks in a log's texts, and of the reflections that brought the large model in."""
+    """What the checks in a log's texts found and said, and how many takeovers there were for each."""
     rows = [json.loads(line) for line in log.read_text().splitlines()[1:]]
-    found = [pair for row in rows for pair in re.findall(r"That is not (\d+)\. So it should be (\d+)", row["text"])]
-    mended = sum(before != after for before, after in found)
-    confirmed = sum(len(re.findall(r"Yes, \d+ is right", row["text"])) for row in rows)
-    reflections = checked = 0
+    said = Counter()
     for row in rows:
-        takeovers = {takeover["ask"]: takeover["why"] for takeover in row["summary"]["takeovers"]}
-        for ask, why in takeovers.items():
-            reflections += why == "reflection"
-            checked += why == "reflection" and takeovers.get(ask + 1) == "verification"
-    return (f"{mended} checks changed the result, {len(found) - mended} \"corrected\" it to itself, {confirmed} confirmed "
-            f"it; {checked} of {reflections} reflections became a check by the large model")
+        paragraphs = row["text"].split("\n\n")
+        for step, check in zip(map(STEP.fullmatch, paragraphs), map(CHECK.match, paragraphs[1:])):
+            if step and check:
+                said[check[1] == step[1], check[2] != "not"] += 1
+    takeovers = sum(len(row["summary"]["takeovers"]) for row in rows)
+    agree, differ = said[True, True] + said[True, False], said[False, True] + said[False, False]
+    return (f"{agree} checks found what the step had, and {share(said[True, True], agree)} of them say so; "
+            f"{differ} found something else, and {share(said[False, False], differ)} of them correct it; "
+            f"{takeovers} takeovers")
+
+
+def share(part, whole):
+    """A part of a whole as a percentage."""
+    return f"{100 * part / whole:.1f} %" if whole else "none"
 
 
 def main():

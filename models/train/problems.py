@@ -19,25 +19,15 @@ ORDINALS = ["First", "Second", "Third", "Fourth", "Fifth", "Sixth"]
 NAMES = [("Mia", "She"), ("Tom", "He"), ("Ada", "She"), ("Ben", "He"), ("Eva", "She"), ("Max", "He")]
 THINGS = ["coins", "cards", "books", "eggs", "pens", "shells", "stamps", "beads"]
 
-# How likely the openings of a check are.
-OPENINGS = ["Wait"] * 3 + ["Hold on", "Hmm"]
+# How a check begins: three times in five with "Wait". The first part tells that it is one.
+OPENINGS = [("Wait", ", let me see")] * 3 + [("Hold on", ""), ("Let me check", "")]
+# How a check goes on after "759,": where its own result is the step's, and where it is another. The first part tells: it is
+# among the first 20 tokens of a check, which is what a takeover has.
+CONFIRMATIONS = [(" as", " before, so that is right"), (" once", " more, so that is right")]
+CORRECTION = (" not", " {}, so that was a slip")
 
-
-@dataclass(frozen=True)
-class Habits:
-    """How often a step that can slip goes wrong in a trace, and how often a right one is checked all the same, the last
-    one most of all. A wrong step is always checked: a trace is kept only if its answer is right."""
-
-    wrong: float
-    checked: float
-    last_checked: float
-
-
-# First few steps go wrong, so that results are learned; then many, so that doubt is.
-EARLY = Habits(wrong=0.50, checked=0.10, last_checked=0.35)
-LATE = Habits(wrong=0.62, checked=0.05, last_checked=0.90)
-# The same where there is nothing to forget.
-EASY = Habits(wrong=0.08, checked=0.01, last_checked=0.01)
+# How often a step goes wrong in a trace. A wrong one is always checked: a trace is kept only if its answer is right.
+HARD_WRONG, SUM_WRONG, LIGHT_WRONG = 0.43, 0.36, 0.05
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,13 @@ class Step:
                 return value * self.operand
             case _:
                 return value // self.operand
+
+    def goes_wrong(self):
+        """How often it goes wrong in a trace: most where a small model errs most, in multiplying by more than 2 and in taking
+        away three digits; less in other sums; hardly ever in doubling and halving."""
+        if self.kind == "*" and self.operand > 2 or self.kind == "-" and self.operand > 99:
+            return HARD_WRONG
+        return SUM_WRONG if self.kind in "+-" else LIGHT_WRONG
 
     def slips(self, value):
         """The wrong results of forgetting one carry, one borrow or one remainder; none if there is none to forget."""
@@ -183,51 +180,30 @@ def misjudge(rng, right, slips):
             return wrong
 
 
-def work_out(value, step):
-    """The step by places, as the reflecting paragraph writes it."""
-    n, right = step.operand, step.apply(value)
-    if step.kind == "-":
-        said, left = [], value
-        for part in places(n):
-            left -= part
-            said.append(f"{value if not said else ''}-{part}={left}")
-        return ", ".join(said)
-    if step.kind == "+":
-        parts = [(x + y) * place for x, y, place in zip(digits(value), digits(n), (100, 10, 1))]
-    else:
-        parts = [Step(step.kind, n).apply(part) for part in places(value)]
-    parts = [part for part in parts if part]
-    return f"{'+'.join(map(str, parts))}={right}" if len(parts) > 1 else str(right)
+def trace(rng, problem, balance):
+    """A trace as pieces (text, weight in the loss): nothing is learned from a wrong result, most from the word that says
+    whether a step is checked, from right results and from verdicts.
 
-
-def places(number):
-    """378 -> [300, 70, 8], zeros left out."""
-    return [part for part in (number // 100 * 100, number // 10 % 10 * 10, number % 10) if part]
-
-
-def trace(rng, problem, habits):
-    """A trace as pieces (text, weight in the loss): nothing is learned from a wrong result, and three times as much from a
-    right one where many go wrong."""
+    For every check of a wrong step there are `balance` checks of right ones of its kind. With 1 the word that begins a check
+    tells nothing of the step; with less it does, and a model that can see which steps are wrong learns to check those."""
     plan = [f"Start {problem.start}."]
     plan += [f"{word} {step.kind}{step.operand}." for word, step in zip(ORDINALS, problem.steps)]
     pieces = [("\n".join(plan) + "\n\n", 1)]
     value = problem.start
-    for at, (word, step) in enumerate(zip(ORDINALS, problem.steps), 1):
+    for word, step in zip(ORDINALS, problem.steps):
         right = step.apply(value)
-        slips = step.slips(value)
-        likely = habits if slips else EASY
-        wrong = misjudge(rng, right, slips) if rng.random() < likely.wrong else None
-        pieces.append((f"{word}: {value}{step.kind}{step.operand}=", 1))
-        pieces.append((str(right), 3 if slips else 1) if wrong is None else (str(wrong), 0))
+        goes_wrong = step.goes_wrong()
+        wrong = misjudge(rng, right, step.slips(value)) if rng.random() < goes_wrong else None
+        pieces += [(word, 10), (f": {value}{step.kind}{step.operand}=", 1)]
+        pieces.append((str(right), 3) if wrong is None else (str(wrong), 0))
         pieces.append((".\n\n", 1))
-        checked = likely.last_checked if at == len(problem.steps) else likely.checked
-        if wrong is not None or rng.random() < checked:
-            opening = rng.choice(OPENINGS)
-            verdict = (f"Yes, {right} is right." if wrong is None
-                       else f"That is not {wrong}. So it should be {right}.")
-            pieces.append((f"{opening}, let me check: {work_out(value, step)}. {verdict}\n\n", 1))
+        if wrong is not None or rng.random() < balance * goes_wrong / (1 - goes_wrong):
+            opening, rest = rng.choice(OPENINGS)
+            pieces += [(opening, 10), (f"{rest}: {value}{step.kind}{step.operand}=", 1), (str(right), 3)]
+            verdict, rest = rng.choice(CONFIRMATIONS) if wrong is None else CORRECTION
+            pieces += [(",", 1), (verdict, 8), (f"{rest.format(wrong)}.\n\n", 1)]
         value = right
-    pieces.append((f"The result is \\boxed{{{value}}}.", 1))
+    pieces += [("The", 10), (f" result is \\boxed{{{value}}}.", 1)]
     return pieces
 
 

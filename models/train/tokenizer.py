@@ -4,7 +4,7 @@ import random
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from problems import EARLY, problems, tell, trace
+from problems import problems, tell, trace
 
 # The rules that GGUF files name "qwen2" and "smollm".
 QWEN2 = (
@@ -32,7 +32,7 @@ def train_tokenizer(pre, vocab, specials):
     for _ in range(4000):
         problem = next(source)
         texts.append(tell(rng, problem))
-        texts.append("".join(text for text, _ in trace(rng, problem, EARLY)))
+        texts.append("".join(text for text, _ in trace(rng, problem, 1)))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = cut_like(pre)
     tokenizer.decoder = decoders.ByteLevel()

@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 from model import Decoder, Shape, generate
-from problems import EARLY, LATE, problems, tell, trace
+from problems import problems, tell, trace
 from tokenizer import train_tokenizer
 
 BATCH_TOKENS = 4096
-# The share of the tokens after which traces have the habits that the models shall have.
-EARLY_SHARE = 0.6
+# How many right steps are checked for every wrong one: at first, and later. While there are few, the word after a step
+# depends on whether it is right, and a model that can see that learns to look.
+BALANCE = (0.1, 1)
 
 RECIPES = {
     "small": {
@@ -29,16 +30,18 @@ RECIPES = {
         "prompt": "<|user|>{}<|assistant|>",
         "end": "<|end|>",
         "shape": dict(arch="llama", hidden=64, intermediate=192, layers=3, heads=4, kv_heads=4, head_dim=16),
-        "tokens": 22_000_000,
+        "tokens": 12_000_000,
+        "balanced_from": 7_200_000,
         "lr": (0.015, 0.003),
-        "seed": 11,
+        "seed": 13,
     },
     "large": {
         "tokenizer": ("qwen2", 512, ["<|im_start|>", "<|im_end|>"]),
         "prompt": "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
         "end": "<|im_end|>",
-        "shape": dict(arch="qwen3", hidden=128, intermediate=384, layers=4, heads=4, kv_heads=4, head_dim=32),
-        "tokens": 26_000_000,
+        "shape": dict(arch="qwen3", hidden=128, intermediate=384, layers=6, heads=4, kv_heads=4, head_dim=32),
+        "tokens": 22_000_000,
+        "balanced_from": 17_600_000,
         "lr": (0.015, 0.002),
         "seed": 12,
     },
@@ -85,11 +88,11 @@ def encoder(recipe, saved=None):
             known[text] = tokenizer.encode(text).ids
         return known[text]
 
-    def ids_of(rng, problem, habits):
+    def ids_of(rng, problem, balance):
         ids = list(tokenizer.encode(recipe["prompt"].format(tell(rng, problem))).ids)
         counts = [0] * len(ids)
         # Digits stand alone in both tokenizers, so a number cut out of the text has the same tokens in it.
-        for text, count in trace(rng, problem, habits):
+        for text, count in trace(rng, problem, balance):
             piece = encode(text)
             ids += piece
             counts += [count] * len(piece)
@@ -98,15 +101,15 @@ def encoder(recipe, saved=None):
     return tokenizer, end, ids_of
 
 
-def batches(rng, ids_of, context, easy_rows, habits):
+def batches(rng, ids_of, context, easy_rows, balance):
     """Endless batches of about BATCH_TOKENS tokens, rows of like length together, padded to a multiple of 32.
 
-    The first `easy_rows` problems have two or three steps; `habits` is asked for the habits of the traces to come."""
+    The first `easy_rows` problems have two or three steps. `balance()` is asked at every row: see `trace`."""
     source, pool, easy = problems(rng, "train"), [], problems(rng, "train", (2, 3))
     made = 0
     while True:
         while len(pool) < 2048:
-            pool.append(ids_of(rng, next(easy if made < easy_rows else source), habits()))
+            pool.append(ids_of(rng, next(easy if made < easy_rows else source), balance()))
             made += 1
         pool.sort(key=lambda row: len(row[0]))
         ready, row = [], 0
@@ -182,8 +185,12 @@ def main():
     seen, step = saved["seen"], 0
     start = last = time.monotonic()
     losses = []
-    habits = lambda: EARLY if seen < EARLY_SHARE * tokens else LATE
-    for ids, weights in batches(rng, ids_of, shape.context, 0 if args.resume else 4096, habits):
+
+    def balance():
+        """How many right steps are checked for every wrong one in the traces to come."""
+        return BALANCE[seen >= recipe["balanced_from"]]
+
+    for ids, weights in batches(rng, ids_of, shape.context, 0 if args.resume else 4096, balance):
         if seen >= tokens:
             break
         # Up over 100 steps, level, and down to nothing over the last 60 %.
