@@ -78,8 +78,7 @@ pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<E
 
 /// Says every mistake, each in a line.
 pub(crate) fn tell(mistakes: &[CliError]) -> ExitCode {
-    let codes = mistakes.iter().map(fail);
-    codes.last().unwrap_or(Exit::Configuration.into())
+    mistakes.iter().map(fail).fold(Exit::Configuration.into(), |_, code| code)
 }
 
 fn in_file(place: impl Display, error: &CliError) -> CliError {

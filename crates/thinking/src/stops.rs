@@ -145,8 +145,8 @@ mod tests {
             text.push_str(piece);
             let ReadStops { shown, stop } = finder.read(piece);
             assert!(text.is_char_boundary(shown), "{stops:?} {text:?} {shown}");
-            if stop.is_some() {
-                assert!(text[shown..].starts_with(finder.stop(stop.unwrap()).unwrap()));
+            if let Some(found) = stop {
+                assert!(text[shown..].starts_with(finder.stop(found).unwrap()));
                 return (text[..shown].to_owned(), stop);
             }
             if stops.in_thought {

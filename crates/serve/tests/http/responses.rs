@@ -136,11 +136,11 @@ async fn a_response_of_several_turns_reaches_the_model_as_a_conversation() {
     let response = server.respond(body).await;
     assert_eq!((response.status, &response.json()["instructions"]), (200, &json!("Be brief.")));
     let commands = server.small.commands().into_iter();
-    let opened = commands.filter_map(|(_, command)| match command {
+    let mut opened = commands.filter_map(|(_, command)| match command {
         Command::Open(open) => Some(open.prompt),
         _ => None,
     });
-    let Some(Prompt::Messages(found)) = opened.last() else { panic!("it is a conversation") };
+    let Some(Prompt::Messages(found)) = opened.next_back() else { panic!("it is a conversation") };
     let answered = answer["output"][0]["content"][0]["text"].as_str().unwrap();
     let found: Vec<_> = found.iter().map(|it| (it.role.as_str(), it.content.as_str())).collect();
     let expected =

@@ -195,7 +195,7 @@ fn byte_tokens(query: TokenQuery, context_tokens: u32) -> Result<TokenReply, Fai
     Ok(TokenReply {
         is_broken: std::str::from_utf8(&bytes).is_err(),
         text: String::from_utf8_lossy(&bytes).into_owned(),
-        pieces: query.wants_pieces.then(|| pieces_of(&ids)).unwrap_or_default(),
+        pieces: if query.wants_pieces { pieces_of(&ids) } else { Vec::new() },
         ids,
         context_tokens,
         card: query.wants_card.then(|| TokenizerCard {
