@@ -3,7 +3,7 @@
 //!
 //! What does not live here: what is sent and when, which is the conductor's matter.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, mem::take, time::Duration};
 
 use answer::Traffic;
 use conductor::{Input, NodeId};
@@ -289,8 +289,8 @@ impl<'a> Node<'a> {
         index.checked_sub(1).map_or(0, |before| self.asked(ask).pieces[before].end)
     }
 
-    /// What it said, in the words of a session.
-    pub(super) fn input(&self, said: Said) -> Input {
+    /// What it said, in the words of a session. A piece of text takes the `spare` one's memory.
+    pub(super) fn input(&self, said: Said, spare: &mut String) -> Input {
         let event = match said {
             Said::Opened => Event::Opened(Box::new(Opened {
                 card: self.costs.card.clone(),
@@ -307,7 +307,10 @@ impl<'a> Node<'a> {
             Said::Delta(ask, index) => {
                 let RecordedAsk { text, pieces, .. } = self.asked(ask);
                 let Piece { end, tokens, settled, .. } = pieces[index];
-                let text = text[self.begin(ask, index)..end].to_owned();
+                let piece = &text[self.begin(ask, index)..end];
+                let mut text = take(spare);
+                text.clear();
+                text.push_str(piece);
                 let settled_bytes = settled as u64;
                 Event::Delta(Delta { text, tokens, settled_bytes, ..Delta::default() })
             }

@@ -3,7 +3,7 @@
 //! It decides nothing: what is sent to whom and when is the conductor's matter, what nodes say and how long they take
 //! is the recording's. It goes on for as long as the machine does what it did when the answer was recorded.
 
-use std::time::Duration;
+use std::{mem::take, time::Duration};
 
 use answer::{Progress, Traffic};
 use conductor::{
@@ -52,6 +52,8 @@ pub(super) struct Shell<'a> {
     made: usize,
     kept: Vec<bool>,
     handling_us: [u64; 2],
+    /// Of the text that was shown last, for the next piece: nearly every piece is shown at once.
+    spare: String,
 }
 
 impl<'a> Shell<'a> {
@@ -66,6 +68,7 @@ impl<'a> Shell<'a> {
             made: 0,
             kept: vec![false; recording.asks.len()],
             handling_us: [0; 2],
+            spare: String::new(),
         }
     }
 
@@ -89,6 +92,7 @@ impl<'a> Shell<'a> {
             let carried_out = effects.iter().try_for_each(|effect| self.carry_out(effect));
             match carried_out.and_then(|()| self.next(wake_at)) {
                 Ok(next) => {
+                    self.take_spare(&mut effects);
                     let input = self.input(next);
                     witness.take(&input);
                     conductor.reuse(effects);
@@ -223,12 +227,22 @@ impl<'a> Shell<'a> {
         }
     }
 
+    fn take_spare(&mut self, effects: &mut [Effect]) {
+        for effect in effects {
+            if let Effect::Tell(stamped) = effect
+                && let Progress::Text(shown) = &mut stamped.progress
+            {
+                self.spare = take(&mut shown.text);
+            }
+        }
+    }
+
     /// In the machine's words; built last, since inputs are large to move.
-    fn input(&self, next: Next) -> Input {
+    fn input(&mut self, next: Next) -> Input {
         match next {
             Next::Said(role, said) => {
-                let node = self.nodes[role as usize].as_ref();
-                node.map_or(Input::Wake, |node| node.input(said))
+                let (node, spare) = (self.nodes[role as usize].as_ref(), &mut self.spare);
+                node.map_or(Input::Wake, |node| node.input(said, spare))
             }
             Next::Wake => Input::Wake,
         }
