@@ -26,8 +26,8 @@ OPENINGS = [("Wait", ", let me see")] * 3 + [("Hold on", ""), ("Let me check", "
 CONFIRMATIONS = [(" as", " before, so that is right"), (" once", " more, so that is right")]
 CORRECTION = (" not", " {}, so that was a slip")
 
-# How often a step goes wrong in a trace. A wrong one is always checked: a trace is kept only if its answer is right.
-HARD_WRONG, SUM_WRONG, LIGHT_WRONG = 0.43, 0.36, 0.05
+# How often a hard and a light step go wrong in a trace. A wrong one is always checked.
+HARD_WRONG, LIGHT_WRONG = 0.43, 0.05
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Step:
             case _:
                 return value // self.operand
 
-    def goes_wrong(self):
+    def goes_wrong(self, sums_wrong):
         """How often it goes wrong in a trace: most where a small model errs most, in multiplying by more than 2 and in taking
-        away three digits; less in other sums; hardly ever in doubling and halving."""
+        away three digits; `sums_wrong` in other sums; hardly ever in doubling and halving."""
         if self.kind == "*" and self.operand > 2 or self.kind == "-" and self.operand > 99:
             return HARD_WRONG
-        return SUM_WRONG if self.kind in "+-" else LIGHT_WRONG
+        return sums_wrong if self.kind in "+-" else LIGHT_WRONG
 
     def slips(self, value):
         """The wrong results of forgetting one carry, one borrow or one remainder; none if there is none to forget."""
@@ -180,7 +180,7 @@ def misjudge(rng, right, slips):
             return wrong
 
 
-def trace(rng, problem, balance):
+def trace(rng, problem, sums_wrong, balance):
     """A trace as pieces (text, weight in the loss): nothing is learned from a wrong result, most from the word that says
     whether a step is checked, from right results and from verdicts.
 
@@ -192,7 +192,7 @@ def trace(rng, problem, balance):
     value = problem.start
     for word, step in zip(ORDINALS, problem.steps):
         right = step.apply(value)
-        goes_wrong = step.goes_wrong()
+        goes_wrong = step.goes_wrong(sums_wrong)
         wrong = misjudge(rng, right, step.slips(value)) if rng.random() < goes_wrong else None
         pieces += [(word, 10), (f": {value}{step.kind}{step.operand}=", 1)]
         pieces.append((str(right), 3) if wrong is None else (str(wrong), 0))

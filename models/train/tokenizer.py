@@ -32,7 +32,7 @@ def train_tokenizer(pre, vocab, specials):
     for _ in range(4000):
         problem = next(source)
         texts.append(tell(rng, problem))
-        texts.append("".join(text for text, _ in trace(rng, problem, 1)))
+        texts.append("".join(text for text, _ in trace(rng, problem, 0.36, 1)))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = cut_like(pre)
     tokenizer.decoder = decoders.ByteLevel()

@@ -1,7 +1,7 @@
-"""Trains one of the two models: python3 train.py small|large OUTDIR [--tokens N] [--threads N]
+"""Trains one of the two models: python3 train.py small|large OUTDIR [--threads N] [--fast] [--resume]
 
-Runs on a CPU or, with --device cuda, on a GPU. Writes OUTDIR/NAME.pt (weights, shape, steps) every few
-minutes and at the end, and OUTDIR/NAME.log.
+Runs on a CPU or, with --device cuda, on a GPU. Writes OUTDIR/NAME.pt (weights, shape, tokens seen) every few minutes
+and at the end of every round.
 """
 
 import argparse
@@ -24,13 +24,15 @@ BATCH_TOKENS = 4096
 # depends on whether it is right, and a model that can see that learns to look.
 BALANCE = (0.1, 1)
 
+# "rounds": the tokens seen at the end of each, and how many sums and small differences go wrong in its traces. Every
+# round raises the learning rate again and lets it fall.
 RECIPES = {
     "small": {
         "tokenizer": ("smollm", 448, ["<|user|>", "<|assistant|>", "<|end|>"]),
         "prompt": "<|user|>{}<|assistant|>",
         "end": "<|end|>",
         "shape": dict(arch="llama", hidden=64, intermediate=192, layers=3, heads=4, kv_heads=4, head_dim=16),
-        "tokens": 12_000_000,
+        "rounds": ((12_000_000, 0.36), (20_000_000, 0.36), (23_000_000, 0.43)),
         "balanced_from": 7_200_000,
         "lr": (0.015, 0.003),
         "seed": 13,
@@ -40,7 +42,7 @@ RECIPES = {
         "prompt": "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
         "end": "<|im_end|>",
         "shape": dict(arch="qwen3", hidden=128, intermediate=384, layers=6, heads=4, kv_heads=4, head_dim=32),
-        "tokens": 22_000_000,
+        "rounds": ((22_000_000, 0.36), (30_000_000, 0.36), (31_200_000, 0.43)),
         "balanced_from": 17_600_000,
         "lr": (0.015, 0.002),
         "seed": 12,
@@ -88,11 +90,11 @@ def encoder(recipe, saved=None):
             known[text] = tokenizer.encode(text).ids
         return known[text]
 
-    def ids_of(rng, problem, balance):
+    def ids_of(rng, problem, sums_wrong, balance):
         ids = list(tokenizer.encode(recipe["prompt"].format(tell(rng, problem))).ids)
         counts = [0] * len(ids)
         # Digits stand alone in both tokenizers, so a number cut out of the text has the same tokens in it.
-        for text, count in trace(rng, problem, balance):
+        for text, count in trace(rng, problem, sums_wrong, balance):
             piece = encode(text)
             ids += piece
             counts += [count] * len(piece)
@@ -101,7 +103,7 @@ def encoder(recipe, saved=None):
     return tokenizer, end, ids_of
 
 
-def batches(rng, ids_of, context, easy_rows, balance):
+def batches(rng, ids_of, context, easy_rows, sums_wrong, balance):
     """Endless batches of about BATCH_TOKENS tokens, rows of like length together, padded to a multiple of 32.
 
     The first `easy_rows` problems have two or three steps. `balance()` is asked at every row: see `trace`."""
@@ -109,7 +111,7 @@ def batches(rng, ids_of, context, easy_rows, balance):
     made = 0
     while True:
         while len(pool) < 2048:
-            pool.append(ids_of(rng, next(easy if made < easy_rows else source), balance()))
+            pool.append(ids_of(rng, next(easy if made < easy_rows else source), sums_wrong, balance()))
             made += 1
         pool.sort(key=lambda row: len(row[0]))
         ready, row = [], 0
@@ -149,11 +151,57 @@ def save(path, model, tokenizer, optimizers, seen):
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers], "seen": seen}, path)
 
 
+def train(args, recipe, model, optimizers, coder, seen):
+    """Trains from `seen` tokens on, through all rounds that are not over; a round that is gone on with warms up again."""
+    tokenizer, end, ids_of = coder
+    target = args.outdir / f"{args.name}.pt"
+    forward = torch.compile(model, dynamic=True) if args.fast else model
+    start = last = time.monotonic()
+    made, losses = 0, []
+
+    def balance():
+        """How many right steps are checked for every wrong one in the traces to come."""
+        return BALANCE[seen >= recipe["balanced_from"]]
+
+    for tokens, sums_wrong in recipe["rounds"]:
+        # Another stream of problems than in the rounds before: those have been seen.
+        rng, step = random.Random(recipe["seed"] + seen), 0
+        for ids, weights in batches(rng, ids_of, model.shape.context, 0 if seen else 4096, sums_wrong, balance):
+            if seen >= tokens:
+                break
+            # Up over 100 steps, level, and down to nothing over the last 60 %.
+            factor = min(1, (step + 1) / 100, (1 - seen / tokens) / 0.6)
+            for optimizer, rate in zip(optimizers, recipe["lr"]):
+                optimizer.param_groups[0]["lr"] = rate * factor
+            ids, weights = ids.to(args.device), weights[:, 1:].flatten().to(args.device)
+            with torch.autocast(args.device, torch.bfloat16, enabled=args.fast):
+                logits = forward(ids[:, :-1])
+            loss = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+            loss = (loss * weights).sum() / weights.sum()
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            seen += ids.numel()
+            made += ids.numel()
+            step += 1
+            losses.append(loss.item())
+            if step % 100 == 0:
+                spent, mean = time.monotonic() - start, sum(losses) / len(losses)
+                print(f"{step:5} {seen / 1e6:6.2f}M {spent:6.0f}s {made / spent:7.0f} tok/s loss {mean:.4f}", flush=True)
+                losses = []
+            if time.monotonic() - last > 300:
+                save(target, model, tokenizer, optimizers, seen)
+                right, length, _ = evaluate(model, tokenizer, end, recipe, 200)
+                print(f"      right {right:.3f} tokens {length:.0f}", flush=True)
+                last = time.monotonic()
+        save(target, model, tokenizer, optimizers, seen)
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("name", choices=RECIPES)
     args.add_argument("outdir", type=Path)
-    args.add_argument("--tokens", type=int, help="train on so many tokens instead of the recipe's")
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--resume", action="store_true", help="go on from OUTDIR/NAME.pt")
     args.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -162,16 +210,14 @@ def main():
     args = args.parse_args()
     torch.set_num_threads(args.threads)
     args.outdir.mkdir(parents=True, exist_ok=True)
-    target = args.outdir / f"{args.name}.pt"
     recipe = RECIPES[args.name]
-    saved = torch.load(target, map_location=args.device) if args.resume else {"seen": 0}
+    saved = {"seen": 0}
+    if args.resume:
+        saved = torch.load(args.outdir / f"{args.name}.pt", map_location=args.device)
     torch.manual_seed(recipe["seed"])
-    # Another stream of problems after a break: the first ones have been seen.
-    rng = random.Random(recipe["seed"] + saved["seen"])
-    tokenizer, end, ids_of = encoder(recipe, saved.get("tokenizer"))
+    tokenizer, end, ids_of = coder = encoder(recipe, saved.get("tokenizer"))
     shape = Shape(vocab=-(-tokenizer.get_vocab_size() // 32) * 32, **recipe["shape"])
     model = Decoder(shape).to(args.device)
-    forward = torch.compile(model, dynamic=True) if args.fast else model
     print(shape, sum(p.numel() for p in model.parameters()), "parameters", flush=True)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
@@ -181,45 +227,7 @@ def main():
         model.load_state_dict(saved["model"])
         for optimizer, state in zip(optimizers, saved.get("optimizers", [])):
             optimizer.load_state_dict(state)
-    tokens = args.tokens or recipe["tokens"]
-    seen, step = saved["seen"], 0
-    start = last = time.monotonic()
-    losses = []
-
-    def balance():
-        """How many right steps are checked for every wrong one in the traces to come."""
-        return BALANCE[seen >= recipe["balanced_from"]]
-
-    for ids, weights in batches(rng, ids_of, shape.context, 0 if args.resume else 4096, balance):
-        if seen >= tokens:
-            break
-        # Up over 100 steps, level, and down to nothing over the last 60 %.
-        factor = min(1, (step + 1) / 100, (1 - seen / tokens) / 0.6)
-        for optimizer, rate in zip(optimizers, rates):
-            optimizer.param_groups[0]["lr"] = rate * factor
-        ids, weights = ids.to(args.device), weights[:, 1:].flatten().to(args.device)
-        with torch.autocast(args.device, torch.bfloat16, enabled=args.fast):
-            logits = forward(ids[:, :-1])
-        loss = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-        loss = (loss * weights).sum() / weights.sum()
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        seen += ids.numel()
-        step += 1
-        losses.append(loss.item())
-        spent = time.monotonic() - start
-        if step % 100 == 0:
-            mean = sum(losses) / len(losses)
-            print(f"{step:5} {seen / 1e6:6.2f}M {spent:6.0f}s {(seen - saved['seen']) / spent:7.0f} tok/s loss {mean:.4f}", flush=True)
-            losses = []
-        if time.monotonic() - last > 300:
-            save(target, model, tokenizer, optimizers, seen)
-            right, length, _ = evaluate(model, tokenizer, end, recipe, 200)
-            print(f"      right {right:.3f} tokens {length:.0f}", flush=True)
-            last = time.monotonic()
-    save(target, model, tokenizer, optimizers, seen)
+    train(args, recipe, model, optimizers, coder, saved["seen"])
     right, length, text = evaluate(model, tokenizer, end, recipe, 500)
     print(f"end: right {right:.3f} tokens {length:.0f}\n{text}", flush=True)
 
