@@ -42,7 +42,7 @@ pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<E
         check_open(args, address, address.ip().is_loopback(), (has_keys, has_tls))
     });
     let policy = || policy_spec(&without_idle_prices(&args.policy), nodes);
-    let connected = || NodeEndpoints::new(&args.answering, true, builtin)?.connect();
+    let reached = || NodeEndpoints::new(&args.answering, true, builtin)?.check();
     let found = [
         sampling(&args.answering.writing).err(),
         token_prices(&args.policy, nodes).err(),
@@ -50,7 +50,7 @@ pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<E
         keys(args).err(),
         tls(args).err(),
         open.ok().and_then(Result::err),
-        has_nodes.then(connected).and_then(Result::err),
+        has_nodes.then(reached).and_then(Result::err),
     ];
     let named = args.policies.iter().filter_map(|policy| named(policy, args).err());
     let found = found.into_iter().flatten().map(|error| in_file(file.display(), &error));

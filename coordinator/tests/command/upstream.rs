@@ -1,5 +1,12 @@
 //! The large model in a server that others wrote, which is asked directly.
 
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    sync::mpsc,
+    thread,
+};
+
 use tokio::runtime::Runtime;
 use upstream::{
     ServerKind,
@@ -203,4 +210,38 @@ fn an_address_that_is_none_is_one_line() {
 fn a_small_server_that_is_not_there_is_one_line() {
     let nodes = ["ask", "--policy", "small-only", "--small", "openai+http://127.0.0.1:1", "x"];
     refused(&nodes, None, 7, &["small node: openai+http://127.0.0.1:1/v1 cannot be reached"]);
+}
+
+#[test]
+fn a_proxy_is_honoured_but_for_this_machine() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let (told, asked) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let answer = "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            // Whoever asked may be gone.
+            let _ = (&stream).write_all(answer.as_bytes());
+            told.send(line).unwrap();
+        }
+    });
+    let runtime = Runtime::new().unwrap();
+    let (small, large) = (served(&runtime, small()), server(&runtime, options()));
+    let ask = |large: &str| {
+        let mut command = command();
+        command.args(["ask", "--small", &small.url, "--large", large, "--insecure", "2 + 2?"]);
+        ["http_proxy", "NO_PROXY", "no_proxy"].map(|variable| command.env_remove(variable));
+        command.env("HTTP_PROXY", &proxy);
+        to_its_end(command, None)
+    };
+    let here = ask(&large.address());
+    assert!(stdout(&here).contains("Hmm, yes"), "{}", stderr(&here));
+    assert!(asked.try_recv().is_err(), "nothing went through the proxy");
+    let elsewhere = ask("openai+http://gpu.invalid:8000/v1");
+    let line = asked.try_recv().unwrap();
+    assert_eq!(line, "GET http://gpu.invalid:8000/v1/models HTTP/1.1\r\n");
+    let error = stderr(&elsewhere);
+    assert!(error.contains("is a proxy with no server behind it"), "{error}");
 }

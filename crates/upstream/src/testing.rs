@@ -58,6 +58,8 @@ pub struct FakeOptions {
     pub context_tokens: usize,
     /// The key that it wants.
     pub key: Option<String>,
+    /// Whether it renders messages where it takes texts; SGLang's older versions do not.
+    pub renders_messages: bool,
     /// What its chat template writes behind the beginning of the assistant's turn.
     pub prompt_end: &'static str,
     /// What its model answers to everything; without it, it babbles without end.
@@ -78,6 +80,7 @@ impl FakeOptions {
             models: vec!["fake".to_owned()],
             context_tokens: 4096,
             key: None,
+            renders_messages: true,
             prompt_end: "",
             answer: None,
             prefill: FakePrefill::default(),
@@ -134,8 +137,10 @@ pub enum FakeFault {
     CutAfter(usize),
     /// Its stream ends after this many tokens, in good order but without its last event.
     EndAfter(usize),
-    /// Its stream holds something that is no event.
-    Nonsense,
+    /// Its stream begins with this.
+    Begins(&'static str),
+    /// Its connection is closed without an answer.
+    HangUp,
     /// Nothing comes.
     Silence,
     /// Nothing comes the first time; later all is well.
@@ -168,7 +173,12 @@ impl FakeServer {
     /// Starts one on a free port.
     #[expect(clippy::unwrap_used, reason = "test code: without a port there is no test")]
     pub async fn start(options: FakeOptions) -> FakeServer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        FakeServer::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), options)
+    }
+
+    /// Starts one on this port.
+    #[expect(clippy::unwrap_used, reason = "test code: without a port there is no test")]
+    pub fn on(listener: TcpListener, options: FakeOptions) -> FakeServer {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             options,
@@ -268,6 +278,7 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         Some(FakeFault::Html) => {
             write(&mut stream, 200, "", "text/html", "<html>\n<p>Welcome</p></html>").await
         }
+        Some(FakeFault::HangUp) => Ok(()),
         Some(FakeFault::Silence) => stream.read_u8().await.map(drop),
         Some(FakeFault::SilentOnce) if is_first => {
             shared.unanswered.fetch_add(1, Ordering::SeqCst);
@@ -320,14 +331,14 @@ async fn stream_out(
          transfer-encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
+    if let Some(FakeFault::Begins(text)) = fault {
+        write_piece(stream, text).await?;
+    }
     let mut gone = [0];
     for (made, event) in events {
         match fault {
             Some(FakeFault::CutAfter(tokens)) if made > tokens => return Ok(()),
             Some(FakeFault::EndAfter(tokens)) if made > tokens => break,
-            Some(FakeFault::Nonsense) => {
-                write_piece(stream, "data: {\"nonsense\"\n\n").await?;
-            }
             _ => {}
         }
         shared.computed_tokens.fetch_add(1, Ordering::SeqCst);

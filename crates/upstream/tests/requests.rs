@@ -101,6 +101,7 @@ async fn a_full_context_ends_the_stretch() {
         caller.ask(500, 1, &[]).await;
         let (text, finished) = caller.proposal().await;
         assert_eq!(finished.reason, FinishReason::ContextFull, "{kind:?}: {text}");
+        assert!(finished.tokens > 9, "{kind:?}: {text}");
         caller.commit(text.len()).await;
         caller.ask(5, 2, &[]).await;
         assert_eq!(caller.proposal().await.1.reason, FinishReason::ContextFull);
@@ -182,6 +183,41 @@ async fn a_prompt_ends_with_the_thought_as_it_is_wanted_where_the_server_gives_t
         let (thought, end) = prompt_end(kind, left, wanted).await;
         assert_eq!((thought, end.as_str()), expected, "{kind:?}: {left:?} to {wanted:?}");
     }
+}
+
+#[tokio::test]
+async fn a_begin_of_text_that_the_server_puts_before_every_text_is_not_sent() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::Completions)).await;
+    let tokenizer = Some(common::fixture("tiny-llama"));
+    let upstream = Upstream::new(UpstreamConfig { tokenizer, ..asked_only(&server) }).unwrap();
+    let mut caller = Caller(upstream.session());
+    caller.open("", plain_sampling()).await;
+    caller.opened().await;
+    caller.ask(2, 1, &[]).await;
+    caller.next().await;
+    let prompt = continuations(&server)[0]["prompt"].clone();
+    assert_eq!(prompt, "<|user|>What is 7 times 8?<|assistant|><think>\n");
+}
+
+#[tokio::test]
+async fn sglang_renders_messages_where_no_tokenizer_is_given() {
+    let mut prompts = Vec::new();
+    for (given, renders_messages) in [(false, true), (true, true), (true, false)] {
+        let options = FakeOptions { renders_messages, ..FakeOptions::new(ServerKind::Sglang) };
+        let server = FakeServer::start(options).await;
+        let tokenizer = given.then(common::tokenizer);
+        let upstream = Upstream::new(UpstreamConfig { tokenizer, ..asked_only(&server) }).unwrap();
+        let mut caller = Caller(upstream.session());
+        caller.open("", plain_sampling()).await;
+        caller.opened().await;
+        caller.ask(2, 1, &[]).await;
+        caller.proposal().await;
+        let requests = server.requests();
+        let asked = requests.iter().any(|one| one.body.get("messages").is_some());
+        assert_eq!(asked, !given);
+        prompts.push(prompt(&continuations(&server)[0]).to_vec());
+    }
+    assert!(prompts.iter().all(|prompt| *prompt == prompts[0]), "whoever renders them: {prompts:?}");
 }
 
 #[tokio::test]

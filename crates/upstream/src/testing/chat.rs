@@ -32,7 +32,8 @@ pub(super) fn completion(options: &FakeOptions, cache: &PromptCache, body: &Valu
     let usage = json!({
         "prompt_tokens": prompt.len(), "prompt_tokens_details": { "cached_tokens": cached },
     });
-    let is_counted = options.prefill != FakePrefill::CountsNothing;
+    let is_counted = options.prefill != FakePrefill::CountsNothing
+        && body["stream_options"]["include_usage"] == true;
     let is_told_apart = matches!(options.thought, FakeThought::ToldApart | FakeThought::Field);
     let mut place = ThoughtPlace { is_told_apart, is_thinking };
     let first = json!({ "role": "assistant", "content": repeated });
