@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
-use cli::{AnsweringArgs, NodesArgs, PolicyArgs, RunArgs, SeedArgs, exit_help};
+use cli::{AnsweringArgs, PolicyArgs, RunArgs, SeedArgs, exit_help};
 use flags::LogFormat;
 
 use crate::serve_args::ServeArgs;
@@ -49,18 +49,6 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Show a journal again, as it looked when it was written.
     Trace(TraceArgs),
-}
-
-impl Command {
-    /// The nodes that it asks, where it asks any.
-    pub(crate) fn nodes(&self) -> Option<&NodesArgs> {
-        match self {
-            Command::Ask(ask) => Some(&ask.answering.nodes),
-            Command::Eval(eval) => Some(&eval.answering.nodes),
-            Command::Serve(serve) => Some(&serve.answering.nodes),
-            Command::Trace(_) => None,
-        }
-    }
 }
 
 const ASK_AFTER_HELP: &str = "\

@@ -14,7 +14,7 @@ mod trace;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use cli::{fail, prepare, start_logging, usage};
+use cli::{fail, start_logging, usage};
 use pair::Builtin;
 
 use self::{args::Command, serve_config::ArgsError};
@@ -31,11 +31,6 @@ pub fn run(
         Err(ArgsError::Usage(error)) => return usage(&error),
         Err(ArgsError::File(mistakes)) => return serving::tell(&mistakes),
     };
-    match prepare(builtin, args.command.nodes()) {
-        Ok(None) => {}
-        Ok(Some(code)) => return code,
-        Err(error) => return fail(&error),
-    }
     let done = start_logging(args.verbose, args.log_format).and_then(|()| match args.command {
         Command::Ask(ask) => config::Config::new(*ask, builtin).and_then(ask::run),
         Command::Eval(eval) => eval::run(*eval, builtin),

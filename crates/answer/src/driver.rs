@@ -61,8 +61,8 @@ async fn drive(
         witness.step(now, &effects, conductor.wake_at());
         for effect in effects {
             match effect {
-                Effect::Open(node, open) => parts.of(node.role).open(node, Command::Open(open)),
-                Effect::Send(node, command) => parts.of(node.role).send(command),
+                Effect::Open(node, open) => parts.of(node.role).open(node, Command::Open(*open)),
+                Effect::Send(node, command) => parts.of(node.role).send(*command),
                 Effect::Close(node, failure) => parts.of(node.role).close(node, failure.as_ref()),
                 Effect::Tell(stamped) => {
                     log(&stamped.progress);

@@ -281,8 +281,10 @@ fn the_pieces_of_a_proposal_take_little_of_a_line() {
         wall_us: 30_000,
         deltas: (1..=3).map(delta).collect(),
     };
-    let events =
-        [Stamped { at_us: 30_000, progress: Progress::Finished(finished.clone()) }, ended()];
+    let events = [
+        Stamped { at_us: 30_000, progress: Progress::Finished(Box::new(finished.clone())) },
+        ended(),
+    ];
     let text = String::from_utf8(written(&events)).unwrap();
     let told = r#","deltas":{"us":[10000,10000,10000],"bytes":[4,4,4]}"#;
     assert!(text.contains(told), "{text}");
@@ -291,5 +293,5 @@ fn the_pieces_of_a_proposal_take_little_of_a_line() {
     let older = text.replace(told, r#","later":{"us":[1]}"#);
     let older = Journal::read(older.as_bytes(), "j").unwrap();
     let unknown = NodeFinished { deltas: DeltaLog::default(), ..finished };
-    assert_eq!(older.events[0].progress, Progress::Finished(unknown));
+    assert_eq!(older.events[0].progress, Progress::Finished(Box::new(unknown)));
 }

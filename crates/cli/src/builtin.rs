@@ -1,8 +1,6 @@
 //! The pair of nodes that a program may carry in itself, as the command sees it. This library links no
 //! node: the program that runs the command brings the pair along, or does not.
 
-use std::process::ExitCode;
-
 use pair::{Builtin, BuiltinNodes};
 
 use crate::{
@@ -40,19 +38,6 @@ pub(crate) fn start(
     builtin.start(large).map_err(no_pair)
 }
 
-/// Lets the pair prepare the process, when it is the one to answer. Call it first in a command. Returns the exit
-/// code if another process did the work.
-///
-/// # Errors
-/// When there is no such process.
-pub fn prepare(
-    builtin: Option<&dyn Builtin>,
-    nodes: Option<&NodesArgs>,
-) -> Result<Option<ExitCode>, CliError> {
-    let builtin = nodes.and_then(|nodes| answering(builtin, nodes));
-    builtin.map_or(Ok(None), Builtin::prepare).map_err(no_pair)
-}
-
 /// The pair cannot be used.
 pub(crate) fn no_pair(why: String) -> CliError {
     let mend = "name other nodes with --small and --large";
@@ -88,10 +73,6 @@ mod tests {
     impl Builtin for Broken {
         fn can(&self) -> &str {
             "nothing"
-        }
-
-        fn prepare(&self) -> Result<Option<ExitCode>, String> {
-            Ok(None)
         }
 
         fn start(&self, _large: bool) -> Result<BuiltinNodes, String> {

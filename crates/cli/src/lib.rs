@@ -28,7 +28,6 @@ pub use self::{
         WritingArgs,
     },
     bar::Bar,
-    builtin::prepare,
     endpoint::NodePlace,
     endpoints::Endpoints,
     exit::{CliError, Exit, argument_fault, fail, help as exit_help, usage},

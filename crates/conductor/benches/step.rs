@@ -45,7 +45,7 @@ fn asked() -> Option<Conductor> {
         let hash = TextHash::default();
         let warmed =
             Warmed { committed_bytes: 0, hash, tokens: 100, prefill_tokens: 100, prefill_us: 9 };
-        conductor.step(Input::Event(node, Event::Opened(opened)), Duration::ZERO);
+        conductor.step(Input::Event(node, Event::Opened(Box::new(opened))), Duration::ZERO);
         conductor.step(Input::Event(node, Event::Warmed(warmed)), Duration::ZERO);
     }
     Some(conductor)

@@ -17,8 +17,8 @@ struct Piece {
     end: usize,
     /// Empty when they are not known.
     token_ids: Vec<u32>,
-    /// The tokenizer that gave them.
-    fingerprint: Arc<str>,
+    /// The tokenizer that gave them, where one did.
+    fingerprint: Option<Arc<str>>,
 }
 
 impl CommittedText {
@@ -38,7 +38,7 @@ impl CommittedText {
     }
 
     /// Adds text; `token_ids` is empty when they are not known.
-    pub(crate) fn push(&mut self, text: &str, token_ids: &[u32], fingerprint: &Arc<str>) {
+    pub(crate) fn push(&mut self, text: &str, token_ids: &[u32], fingerprint: Option<&Arc<str>>) {
         self.text.push_str(text);
         // Nothing is known of where such pieces meet.
         if let Some(last) = self.pieces.last_mut().filter(|last| last.token_ids.is_empty())
@@ -50,7 +50,7 @@ impl CommittedText {
         self.pieces.push(Piece {
             end: self.text.len(),
             token_ids: token_ids.to_vec(),
-            fingerprint: Arc::clone(fingerprint),
+            fingerprint: fingerprint.cloned(),
         });
     }
 
@@ -62,8 +62,9 @@ impl CommittedText {
             None => start == 0,
         };
         let pieces = self.pieces.get(first..).unwrap_or_default();
-        let known =
-            |piece: &Piece| !piece.token_ids.is_empty() && *piece.fingerprint == *fingerprint;
+        let known = |piece: &Piece| {
+            !piece.token_ids.is_empty() && piece.fingerprint.as_deref() == Some(fingerprint)
+        };
         if fingerprint.is_empty() || !begins_here || !pieces.iter().all(known) {
             return Vec::new();
         }
@@ -101,13 +102,13 @@ mod tests {
     fn ids_are_given_for_whole_pieces_of_the_same_tokenizer_only() {
         let mut committed = CommittedText::default();
         let f: Arc<str> = "f".into();
-        committed.push("ab", &[1, 2], &f);
-        committed.push("c", &[3], &f);
+        committed.push("ab", &[1, 2], Some(&f));
+        committed.push("c", &[3], Some(&f));
         assert_eq!(committed.token_ids_from(0, "f"), [1, 2, 3]);
         assert_eq!(committed.token_ids_from(2, "f"), [3]);
         assert!(committed.token_ids_from(1, "f").is_empty(), "a piece is cut");
         assert!(committed.token_ids_from(0, "g").is_empty(), "another tokenizer");
-        committed.push("d", &[], &f);
+        committed.push("d", &[], Some(&f));
         assert!(committed.token_ids_from(2, "f").is_empty(), "ids are not known");
         assert!(committed.token_ids_from(4, "f").is_empty(), "nothing is left");
     }

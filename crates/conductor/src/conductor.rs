@@ -277,7 +277,7 @@ impl Conductor {
         let text = beginning.text(self.thought);
         if !text.is_empty() {
             self.ledger.summary.thought = behind;
-            self.committed.push(&text, &[], &"".into());
+            self.committed.push(&text, &[], None);
             self.warm(true);
         }
     }

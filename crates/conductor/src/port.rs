@@ -67,9 +67,9 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Start a session on a node, and send it this. The node has no other session.
-    Open(NodeId, Open),
+    Open(NodeId, Box<Open>),
     /// Send the node's session a command.
-    Send(NodeId, Command),
+    Send(NodeId, Box<Command>),
     /// Give the node's session up; why, where its node is to blame.
     Close(NodeId, Option<Failure>),
     /// Tell the observer.
@@ -126,7 +126,7 @@ pub(crate) struct Step {
 
 impl Step {
     pub(crate) fn send(&mut self, node: NodeId, command: Command) {
-        self.effects.push(Effect::Send(node, command));
+        self.effects.push(Effect::Send(node, Box::new(command)));
     }
 
     pub(crate) fn tell(&mut self, progress: Progress) {

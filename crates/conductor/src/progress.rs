@@ -33,13 +33,13 @@ pub struct Stamped {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Progress {
     /// A node accepted the question.
-    Opened(NodeOpened),
+    Opened(Box<NodeOpened>),
     /// A node was asked to write.
     Ask(Asked),
     /// Committed text, shown once and never changed. Pieces follow each other without gaps.
     Text(Text),
     /// A node finished what it was asked for.
-    Finished(NodeFinished),
+    Finished(Box<NodeFinished>),
     /// A proposal was cut to what is kept; the rest is forgotten.
     Kept(Kept),
     /// A node has committed text in its cache.
@@ -61,7 +61,7 @@ pub enum Progress {
         committed_bytes: u64,
     },
     /// A node was lost and the next one of its part went on.
-    Resumed(Resumed),
+    Resumed(Box<Resumed>),
     /// The answer is over.
     Ended(Box<Summary>),
 }

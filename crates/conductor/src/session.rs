@@ -77,7 +77,7 @@ impl SessionState {
     /// Opens a session with committed text.
     pub(crate) fn open(node: NodeId, open: Open, step: &mut Step) -> Self {
         let (given, thought) = (TextPosition::after(&open.committed), open.thought);
-        step.effects.push(Effect::Open(node, open));
+        step.effects.push(Effect::Open(node, Box::new(open)));
         SessionState {
             node,
             unanswered: VecDeque::from([(Sent::Open, given)]),

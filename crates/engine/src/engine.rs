@@ -57,6 +57,8 @@ pub struct EngineOptions {
     /// How long after its deadline a session is kept that waits for its caller's next command, or
     /// for its caller to read.
     pub deadline_grace: Duration,
+    /// CPU threads that compute; by default `RAYON_NUM_THREADS`, or one per logical core.
+    pub threads: Option<usize>,
 }
 
 impl Default for EngineOptions {
@@ -69,6 +71,7 @@ impl Default for EngineOptions {
             kv_memory_bytes: None,
             memory_root: None,
             deadline_grace: Duration::from_secs(10),
+            threads: None,
         }
     }
 }
@@ -163,7 +166,8 @@ impl Engine {
             computed_tokens: Arc::clone(&computed_tokens),
             meter: meter.clone(),
         };
-        let (arrivals, thread) = start_thread(host, store).map_err(LoadError::Thread)?;
+        let (arrivals, thread) =
+            start_thread(host, store, options.threads).map_err(LoadError::Thread)?;
         Ok(Engine {
             card,
             computed_tokens,
@@ -276,11 +280,24 @@ impl Thinker for Engine {
 fn start_thread(
     host: ModelHost,
     store: KvStore,
+    threads: Option<usize>,
 ) -> io::Result<(mpsc::Sender<Arrival>, JoinHandle<()>)> {
     let (arrivals, arriving) = mpsc::channel(ARRIVALS);
     let thread = std::thread::Builder::new().name(format!("engine {}", host.card.name));
-    let thread = thread.spawn(move || Scheduler::new(host, store, arriving).run())?;
+    let thread = thread.spawn(move || {
+        let _pool = join_pool(threads);
+        Scheduler::new(host, store, arriving).run();
+    })?;
     Ok((arrivals, thread))
+}
+
+/// Makes this thread one of a pool of its own that computes for it. A parallel loop of any other thread is handed to
+/// one of a pool and waited for, which takes longer than most loops over one token; and two engines in one process
+/// would wait for each other. `None`: the system refuses the threads, and the process's common pool computes.
+fn join_pool(threads: Option<usize>) -> Option<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or_default());
+    let pool = pool.use_current_thread().build();
+    pool.inspect_err(|why| tracing::warn!(%why, "the model computes with the common threads")).ok()
 }
 
 impl Drop for Engine {

@@ -20,6 +20,7 @@ const TIGHT: EngineOptions = EngineOptions {
     kv_memory_bytes: Some(9 * 8192),
     memory_root: None,
     deadline_grace: std::time::Duration::from_secs(10),
+    threads: None,
 };
 
 #[tokio::test]

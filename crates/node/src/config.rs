@@ -45,6 +45,8 @@ pub struct NodeConfig {
     pub dtype: Option<Dtype>,
     /// Longest session in tokens; absent: the model's own context.
     pub context_tokens: Option<u32>,
+    /// CPU threads to compute with; absent: what the environment says.
+    pub threads: Option<usize>,
     /// Memory for the sessions' caches; absent: the engine's default.
     pub kv_memory_bytes: Option<u64>,
     /// How it is served; the card is filled in when the model is loaded.
@@ -160,6 +162,7 @@ impl NodeConfig {
             device: DeviceChoice::Cpu,
             dtype: None,
             context_tokens: None,
+            threads: None,
             kv_memory_bytes: None,
             server: ServerConfig::new(ModelCard::default()),
         }
@@ -221,6 +224,7 @@ impl NodeConfig {
             device: args.device.parse()?,
             dtype: args.dtype.as_deref().map(str::parse).transpose()?,
             context_tokens: args.context,
+            threads: None,
             kv_memory_bytes: args.kv_memory.map(|size| size.as_u64()),
             server: ServerConfig {
                 tls,

@@ -23,5 +23,5 @@ pub use config::{DeviceChoice, Dtype, ModelSource, NodeConfig};
 pub use error::{NodeError, NodeExit};
 pub use local::LocalNode;
 pub use main_with::main_with;
-pub use threads::fix_threads_for_builtin;
+pub use threads::builtin_threads;
 pub use upstream_args::UpstreamArgs;

@@ -260,6 +260,7 @@ async fn load(
         max_sessions: config.server.max_sessions as usize,
         context_tokens: config.context_tokens.map(|tokens| tokens as usize),
         kv_memory_bytes: config.kv_memory_bytes,
+        threads: config.threads,
         ..EngineOptions::default()
     };
     let load = LoadOptions { dtype: config.dtype.map(dtype), device, memory_root: None };

@@ -25,7 +25,6 @@ fn default_threads() -> usize {
 ///
 /// Returns what to end with, when another process did the work.
 pub(crate) fn fix(threads: Option<u16>, builtin: bool) -> Result<Option<ExitCode>, std::io::Error> {
-    let set = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok().filter(|n| *n > 0);
     let default = || if builtin { BUILTIN_THREADS } else { default_threads() };
     let wanted = threads.map(usize::from).or_else(|| set(RAYON)).unwrap_or_else(default);
     if set(RAYON) == Some(wanted) && set(CANDLE) == Some(wanted) {
@@ -38,13 +37,14 @@ pub(crate) fn fix(threads: Option<u16>, builtin: bool) -> Result<Option<ExitCode
     again(command, name)
 }
 
-/// The same for a program that is about to serve built-in models inside itself. Call it before
-/// anything is read from standard input.
-///
-/// # Errors
-/// When the program cannot start itself again.
-pub fn fix_threads_for_builtin() -> Result<Option<ExitCode>, std::io::Error> {
-    fix(None, true)
+/// The number of threads for a built-in model inside another program: that one's environment stays as it is, and
+/// nothing in such a model asks candle for more.
+pub fn builtin_threads() -> usize {
+    set(RAYON).unwrap_or(BUILTIN_THREADS)
+}
+
+fn set(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.parse().ok().filter(|threads| *threads > 0)
 }
 
 /// Becomes the command; the process keeps its number, its terminal and its parent.

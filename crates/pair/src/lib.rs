@@ -7,19 +7,12 @@
 #[cfg(feature = "builtin")]
 mod nodes;
 
-use std::{any::Any, process::ExitCode};
+use std::any::Any;
 
 /// A pair of nodes inside the program, which answers when no node is named.
 pub trait Builtin {
     /// What the pair can do, to follow the words "it can do".
     fn can(&self) -> &str;
-
-    /// Comes before anything is read or written. May do all of the program's work in another
-    /// process, which is set up better; then it returns that one's exit code.
-    ///
-    /// # Errors
-    /// Why there is no such process, in one line.
-    fn prepare(&self) -> Result<Option<ExitCode>, String>;
 
     /// Starts the small node, and the large one if there is a use for it.
     ///

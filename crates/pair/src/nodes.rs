@@ -1,8 +1,6 @@
 //! The built-in pair: both nodes with the models that they carry in themselves, in this process, on
 //! free ports of loopback. They are the nodes that run elsewhere, and are spoken to in the same way.
 
-use std::process::ExitCode;
-
 use node::{Defaults, LocalNode, ModelSource, NodeConfig};
 use tokio::runtime::Runtime;
 
@@ -18,10 +16,6 @@ pub(crate) struct BuiltinPair;
 impl Builtin for BuiltinPair {
     fn can(&self) -> &str {
         node::BUILTIN_CAN
-    }
-
-    fn prepare(&self) -> Result<Option<ExitCode>, String> {
-        node::fix_threads_for_builtin().map_err(|why| why.to_string())
     }
 
     fn start(&self, large: bool) -> Result<BuiltinNodes, String> {
@@ -54,6 +48,7 @@ async fn local(defaults: &Defaults) -> Result<LocalNode, String> {
     let model = defaults.builtin.ok_or_else(|| format!("{} has no model", defaults.program))?;
     let mut config = NodeConfig::local(ModelSource::Builtin(model));
     config.server.max_sessions = SESSIONS;
+    config.threads = Some(node::builtin_threads());
     let node = LocalNode::start(config).await;
     node.map_err(|error| error.to_string())
 }

@@ -208,7 +208,7 @@ impl Host {
             ..ModelCard::default()
         };
         let prompt_tokens = self.model.prompt_tokens;
-        self.said.push(Event::Opened(Opened { card, prompt_tokens, cached_tokens: 0 }));
+        self.said.push(Event::Opened(Box::new(Opened { card, prompt_tokens, cached_tokens: 0 })));
         self.warm(added, self.tokens, now);
         Ok(())
     }

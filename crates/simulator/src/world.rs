@@ -226,8 +226,8 @@ impl<'a> World<'a> {
         for effect in effects {
             self.trace.line(self.now, || trace::effect(&effect));
             match effect {
-                Effect::Open(node, open) => self.open(node, Command::Open(open)),
-                Effect::Send(node, command) => self.send(node, command),
+                Effect::Open(node, open) => self.open(node, Command::Open(*open)),
+                Effect::Send(node, command) => self.send(node, *command),
                 Effect::Close(node, _) => self.close(node),
                 Effect::Tell(_) => {}
                 Effect::End => has_ended = true,

@@ -17,7 +17,7 @@ use std::{
     process::ExitCode,
 };
 
-use cli::{CliError, Exit, fail, prepare, start_logging, until_enough, usage, written};
+use cli::{CliError, Exit, fail, start_logging, until_enough, usage, written};
 use lab::{
     calibrate::{self, Effort},
     link::{LinkError, LinkProfile, Links},
@@ -42,15 +42,6 @@ pub fn run(
         Err(args::Refused::Clap(error)) => return usage(&error),
         Err(args::Refused::File(error)) => return fail(&error),
     };
-    let nodes = match &args.command {
-        Command::Sweep(sweep) => Some(sweep.pairs().to_prepare()),
-        _ => None,
-    };
-    match prepare(builtin, nodes.as_ref()) {
-        Ok(None) => {}
-        Ok(Some(code)) => return code,
-        Err(error) => return fail(&error),
-    }
     let done = start_logging(args.verbose, args.log_format).and_then(|()| match args.command {
         Command::Links(links) => show_links(&links),
         Command::Calibrate(args) => measure(&args),

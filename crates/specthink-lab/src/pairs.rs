@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use cli::{AnsweringArgs, CliError, Exit, NamedNode, NodeEndpoints, NodesArgs, SecurityArgs};
+use cli::{AnsweringArgs, CliError, Exit, NamedNode, NodeEndpoints, SecurityArgs};
 use lab::sweep::REPORT;
 use pair::Builtin;
 
@@ -70,13 +70,6 @@ pub(crate) struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    /// The nodes that are going to be asked first, or the program's own where a pair is that.
-    pub(crate) fn to_prepare(self) -> NodesArgs {
-        let is_builtin = |pair: &&PairArg| pair.nodes.is_empty();
-        let first = self.named.iter().find(is_builtin).or(self.named.first());
-        first.map_or_else(|| self.answering.nodes.clone(), |pair| self.pair(pair).answering.nodes)
-    }
-
     /// All of them, at least one.
     pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<ModelPair>, CliError> {
         if self.answering.nodes.named.large.len() > 1 {

@@ -51,7 +51,7 @@
 //!         Command::Open(open) => {
 //!             protocol.open(&open)?;
 //!             let card = ModelCard::default();
-//!             events.push(Event::Opened(Opened { card, prompt_tokens: 0, cached_tokens: 0 }));
+//!             events.push(Event::Opened(Box::new(Opened { card, prompt_tokens: 0, cached_tokens: 0 })));
 //!             events.push(Event::Warmed(protocol.warmed()));
 //!         }
 //!         Command::Append(append) => {

@@ -163,7 +163,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The prompt is accepted.
-    Opened(Opened),
+    Opened(Box<Opened>),
     /// A piece of the proposal.
     Delta(Delta),
     /// The proposal is complete.

@@ -164,7 +164,10 @@ fn events() -> Vec<(String, Event)> {
         prefill_us: 7000,
     };
     let kinds = [
-        ("opened", Event::Opened(Opened { card: card(), prompt_tokens: 33, cached_tokens: 32 })),
+        (
+            "opened",
+            Event::Opened(Box::new(Opened { card: card(), prompt_tokens: 33, cached_tokens: 32 })),
+        ),
         ("delta", Event::Delta(delta)),
         ("warmed", Event::Warmed(warmed)),
         ("finished-end_of_text", finished(FinishReason::EndOfText)),

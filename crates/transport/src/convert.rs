@@ -66,11 +66,7 @@ pub(crate) fn command_from_wire(command: wire::Command) -> Result<Option<Command
 pub(crate) fn event_to_wire(event: Event) -> wire::Event {
     use wire::event::Event as To;
     let event = match event {
-        Event::Opened(Opened { card, prompt_tokens, cached_tokens }) => To::Opened(wire::Opened {
-            model: Some(card_to_wire(card)),
-            prompt_tokens,
-            cached_tokens,
-        }),
+        Event::Opened(opened) => To::Opened(opened_to_wire(*opened)),
         Event::Delta(Delta { text, tokens, token_ids, settled_bytes, first_token_entropy }) => {
             To::Delta(wire::Delta { text, tokens, token_ids, settled_bytes, first_token_entropy })
         }
@@ -89,6 +85,11 @@ pub(crate) fn event_to_wire(event: Event) -> wire::Event {
     wire::Event { event: Some(event) }
 }
 
+fn opened_to_wire(opened: Opened) -> wire::Opened {
+    let Opened { card, prompt_tokens, cached_tokens } = opened;
+    wire::Opened { model: Some(card_to_wire(card)), prompt_tokens, cached_tokens }
+}
+
 /// A node's heartbeat.
 pub(crate) fn node_heartbeat() -> wire::Event {
     wire::Event { event: Some(wire::event::Event::Heartbeat(wire::Heartbeat {})) }
@@ -103,7 +104,7 @@ pub(crate) fn event_from_wire(event: wire::Event) -> Result<Option<Event>, Failu
     Ok(Some(match event {
         From::Opened(wire::Opened { model, prompt_tokens, cached_tokens }) => {
             let card = model.map(card_from_wire).ok_or_else(|| missing("Opened.model"))?;
-            Event::Opened(Opened { card, prompt_tokens, cached_tokens })
+            Event::Opened(Box::new(Opened { card, prompt_tokens, cached_tokens }))
         }
         From::Delta(delta) => {
             let wire::Delta { text, tokens, token_ids, settled_bytes, first_token_entropy } = delta;

@@ -16,8 +16,9 @@ use crate::{
     config::ServerConfig,
     connections::{bounded, noting_call},
     error::ServeError,
+    lifecycle::Lifecycle,
     node_meter::NodePhase,
-    service::{Lifecycle, Service},
+    service::Service,
     status,
 };
 

@@ -194,7 +194,7 @@ impl<'a> ActiveSession<'a> {
         })?;
         let session = self.open.insert(session);
         let tokens = session.append(&open.committed, &[]);
-        self.send(Event::Opened(opened)).await;
+        self.send(Event::Opened(Box::new(opened))).await;
         self.warmed(tokens);
         Ok(())
     }

@@ -23,7 +23,7 @@ impl Conductor {
         }
         let role = node.role;
         match event {
-            Event::Opened(opened) => self.opened(node, opened),
+            Event::Opened(opened) => self.opened(node, *opened),
             Event::Warmed(warmed) => self.warmed(role, &warmed),
             Event::Delta(delta) => self.delta(role, delta),
             Event::Finished(finished) => self.finished(role, finished),
@@ -56,14 +56,14 @@ impl Conductor {
         totals.model.clone_from(&opened.card.name);
         totals.prompt_tokens = u64::from(prompt_tokens);
         totals.cached_tokens += u64::from(opened.cached_tokens);
-        self.step.tell(Progress::Opened(NodeOpened {
+        self.step.tell(Progress::Opened(Box::new(NodeOpened {
             role,
             node: name,
             card: opened.card,
             prompt_tokens,
             cached_tokens: opened.cached_tokens,
             open_us: micros(open_time),
-        }));
+        })));
         if role == Role::Large {
             self.rejoined(node);
         }
@@ -273,7 +273,7 @@ impl Conductor {
         // Of what was cut short no node said that it finished it.
         let (State::Held(_) | State::Loose(_)) = &proposal.state else { return };
         let Some(finished) = proposal.finished() else { return };
-        self.step.tell(Progress::Finished(NodeFinished {
+        self.step.tell(Progress::Finished(Box::new(NodeFinished {
             ask: proposal.number,
             role: proposal.ask.role,
             reason: <&str>::from(&finished.reason).to_owned(),
@@ -288,6 +288,6 @@ impl Conductor {
             first_text_us: proposal.first_text_us(),
             wall_us: proposal.wall_us(self.step.now),
             deltas: proposal.text.deltas(),
-        }));
+        })));
     }
 }

@@ -109,14 +109,14 @@ impl Conductor {
             Role::Small => self.ledger.summary.resumes += 1,
             Role::Large => self.ledger.summary.large_resumes += 1,
         }
-        self.step.tell(Progress::Resumed(Resumed {
+        self.step.tell(Progress::Resumed(Box::new(Resumed {
             role,
             from,
             code: failure.code,
             reason: failure.message,
             to: next,
             committed_bytes: self.committed.len() as u64,
-        }));
+        })));
         self.reopen(to);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What a policy may ask for, carried out: keep, insert, ask, overlap. Nothing here waits.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use thinking::{
     draw::splitmix64,
@@ -194,7 +194,7 @@ impl Conductor {
         if let Some(loops) = &mut self.loops {
             loops.pass(&text);
         }
-        self.committed.push(&text, &[], &"".into());
+        self.committed.push(&text, &[], None);
         session.insert(&text, &mut self.step);
         self.ledger.show(Writer::Policy, why, text.clone(), &mut self.step);
         self.warm(true);
@@ -232,9 +232,9 @@ impl Conductor {
         }
         // The ids are those of the session that wrote it.
         let writer = side.session.as_ref().filter(|_| proposal.is_attached());
-        let fingerprint = writer.map_or_else(|| "".into(), |s| Arc::clone(&s.fingerprint));
+        let fingerprint = writer.map(|session| &session.fingerprint);
         for (text, token_ids) in proposal.text.pieces_to(end) {
-            self.committed.push(text, token_ids, &fingerprint);
+            self.committed.push(text, token_ids, fingerprint);
         }
         let text = proposal.text.show(end);
         self.ledger.show(role.into(), proposal.ask.why, text, &mut self.step);

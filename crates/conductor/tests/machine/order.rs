@@ -18,7 +18,11 @@ use thinking::{
 use crate::stage::{SMALL, Stage, lost, question, strict};
 
 fn opened() -> Event {
-    Event::Opened(Opened { card: ModelCard::default(), prompt_tokens: 1, cached_tokens: 0 })
+    Event::Opened(Box::new(Opened {
+        card: ModelCard::default(),
+        prompt_tokens: 1,
+        cached_tokens: 0,
+    }))
 }
 
 fn warmed(committed_bytes: u64) -> Event {

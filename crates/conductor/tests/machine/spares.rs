@@ -38,7 +38,7 @@ fn ends(stage: &mut Stage) {
 
 fn resumed(stage: &Stage) -> Vec<Resumed> {
     let resumed = |progress: &Progress| match progress {
-        Progress::Resumed(resumed) => Some(resumed.clone()),
+        Progress::Resumed(resumed) => Some(Resumed::clone(resumed)),
         _ => None,
     };
     stage.told.iter().filter_map(|stamped| resumed(&stamped.progress)).collect()

@@ -135,12 +135,12 @@ impl Stage {
                     let role = node.role;
                     assert!(self.hosts.iter().all(|h| h.node.role != role), "one at a time");
                     self.opened.push((node, open.committed.clone()));
-                    let inbox = VecDeque::from([Command::Open(open)]);
+                    let inbox = VecDeque::from([Command::Open(*open)]);
                     let protocol = Protocol::default();
                     self.hosts.push(Host { node, protocol, inbox, writing: None });
                 }
                 Effect::Send(node, command) => {
-                    self.host(node).unwrap().inbox.push_back(command);
+                    self.host(node).unwrap().inbox.push_back(*command);
                 }
                 Effect::Close(node, failure) => {
                     let before = self.hosts.len();
@@ -279,7 +279,7 @@ impl Host {
                 self.protocol.open(&open).unwrap();
                 self.inbox.push_front(Command::Append(thinking::thinker::Append::default()));
                 let card = ModelCard { name: "model".to_owned(), ..ModelCard::default() };
-                Some(Event::Opened(Opened { card, prompt_tokens: 5, cached_tokens: 0 }))
+                Some(Event::Opened(Box::new(Opened { card, prompt_tokens: 5, cached_tokens: 0 })))
             }
             Command::Append(append) => {
                 self.protocol.append(&append.text).unwrap();

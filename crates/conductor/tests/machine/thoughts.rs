@@ -7,7 +7,7 @@ use crate::stage::{LARGE, SMALL, ms, question, strict};
 
 fn opened(thought: ThoughtStart) -> Event {
     let card = ModelCard { thought, ..ModelCard::default() };
-    Event::Opened(Opened { card, prompt_tokens: 1, cached_tokens: 0 })
+    Event::Opened(Box::new(Opened { card, prompt_tokens: 1, cached_tokens: 0 }))
 }
 
 /// An answer to messages over two small nodes and a large one.

@@ -157,7 +157,7 @@ impl ActiveSession {
         );
         let opened =
             Opened { card: host.card.clone(), prompt_tokens, cached_tokens: cached as u32 };
-        self.outbox.push_back(Event::Opened(opened));
+        self.outbox.push_back(Event::Opened(Box::new(opened)));
         self.warm(tokens, 0);
     }
 

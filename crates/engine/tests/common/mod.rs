@@ -72,7 +72,7 @@ impl Caller {
         let mut caller = Caller(thinker.session());
         caller.send(Command::Open(open)).await;
         let opened = match caller.next().await {
-            Some(Event::Opened(opened)) => opened,
+            Some(Event::Opened(opened)) => *opened,
             other => panic!("expected Opened, came {other:?}"),
         };
         let warmed = caller.warmed().await;

@@ -43,7 +43,7 @@ pub struct Direction {
     jitter: Jitter,
     /// When the last byte handed in has left, and the part of a nanosecond that it leaves later.
     free_at: Duration,
-    rest: u128,
+    rest: u64,
     /// When the last byte handed in arrives.
     arrived: Duration,
     passed: Passed,
@@ -138,10 +138,19 @@ impl Direction {
             self.rest = 0;
         }
         if let Some(rate) = self.rate {
-            let rate = u128::from(rate.bits_per_second());
-            let work = bytes as u128 * 8 * 1_000_000_000 + self.rest;
-            self.rest = work % rate;
-            self.free_at += nanoseconds(work / rate);
+            let rate = rate.bits_per_second();
+            let bit_ns = (bytes as u64).checked_mul(8 * 1_000_000_000);
+            let (ns, rest) = match bit_ns.and_then(|it| it.checked_add(self.rest)) {
+                Some(work) => (work / rate, work % rate),
+                // More than 2 GB at once.
+                None => {
+                    let (work, rate) =
+                        (bytes as u128 * 8_000_000_000 + u128::from(self.rest), u128::from(rate));
+                    (u64::try_from(work / rate).unwrap_or(u64::MAX), (work % rate) as u64)
+                }
+            };
+            self.rest = rest;
+            self.free_at = self.free_at.saturating_add(Duration::from_nanos(ns));
         }
         self.free_at
     }

@@ -292,11 +292,11 @@ impl<'a> Node<'a> {
     /// What it said, in the words of a session.
     pub(super) fn input(&self, said: Said) -> Input {
         let event = match said {
-            Said::Opened => Event::Opened(Opened {
+            Said::Opened => Event::Opened(Box::new(Opened {
                 card: self.costs.card.clone(),
                 prompt_tokens: self.costs.prompt_tokens,
                 cached_tokens: self.costs.cached_tokens,
-            }),
+            })),
             Said::Warmed { to, tokens, prefill_us } => Event::Warmed(Warmed {
                 committed_bytes: to.bytes as u64,
                 hash: to.hash,

@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
                 if opened.role == Role::Small && self.nodes[Role::Small as usize].opened.is_none() {
                     self.text.push_str(&self.beginning.text(opened.card.thought));
                 }
-                self.node(opened.role).opened = Some(opened.clone());
+                self.node(opened.role).opened = Some(NodeOpened::clone(opened));
             }
             Progress::Ask(asked) => self.asked(at_us, asked)?,
             Progress::Text(text) => self.text(text),

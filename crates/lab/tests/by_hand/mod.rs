@@ -117,7 +117,7 @@ fn told(ask: u32, committed_bytes: u64, stretch: Stretch, reason: &str) -> [(u64
     [
         (0, Progress::Ask(asked)),
         (wall_us / 2, Progress::Text(text)),
-        (wall_us, Progress::Finished(finished)),
+        (wall_us, Progress::Finished(Box::new(finished))),
         (wall_us, Progress::Kept(Kept { ask, role, bytes, tokens, discarded_tokens: 0 })),
     ]
 }
@@ -137,7 +137,7 @@ pub fn journal(question: &Question, policy: PolicySpec, stretches: &[Stretch]) -
         let (node, card) = (format!("{role:?}"), ModelCard::default());
         let opened =
             NodeOpened { role, node, card, prompt_tokens: 10, cached_tokens: 0, open_us: 0 };
-        tell(0, Progress::Opened(opened));
+        tell(0, Progress::Opened(Box::new(opened)));
         tell(0, warmed(role, 0, 0, 0));
     }
     let mut written = 0;

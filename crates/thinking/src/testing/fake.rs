@@ -349,7 +349,8 @@ impl State {
         let committed_tokens = self.take(&open.committed)?;
         (self.prompt, self.sampling) = (open.prompt, open.sampling);
         let card = self.shared.options.card.clone();
-        self.send(Event::Opened(Opened { card, prompt_tokens, cached_tokens: 0 })).await?;
+        self.send(Event::Opened(Box::new(Opened { card, prompt_tokens, cached_tokens: 0 })))
+            .await?;
         self.warmed(committed_tokens, prompt_tokens + committed_tokens).await
     }
 

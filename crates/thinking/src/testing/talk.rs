@@ -90,7 +90,7 @@ impl<'a> Talk<'a> {
 
     pub(super) async fn read_opened(&mut self) -> Result<Opened, String> {
         match self.next().await? {
-            Some(Event::Opened(opened)) => Ok(opened),
+            Some(Event::Opened(opened)) => Ok(*opened),
             other => Err(format!("open must be answered by Opened first, came {other:?}")),
         }
     }

@@ -148,7 +148,7 @@ pub(crate) const CODES: [Code; 10] = [
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (card(), any::<u32>(), any::<u32>()).prop_map(|(card, prompt_tokens, cached_tokens)| {
-            Event::Opened(Opened { card, prompt_tokens, cached_tokens })
+            Event::Opened(Box::new(Opened { card, prompt_tokens, cached_tokens }))
         }),
         delta().prop_map(Event::Delta),
         finished().prop_map(Event::Finished),

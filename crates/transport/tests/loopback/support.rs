@@ -202,7 +202,7 @@ async fn gated_session(gates: &Gates, mut server: SessionServer) -> Option<()> {
     let warmed = Warmed { committed_bytes: 0, hash, tokens: 0, prefill_tokens: 0, prefill_us: 0 };
     let opened = Opened { card: card(), prompt_tokens: 1, cached_tokens: 0 };
     server.commands.recv().await?;
-    server.events.send(Event::Opened(opened)).await.ok()?;
+    server.events.send(Event::Opened(Box::new(opened))).await.ok()?;
     server.events.send(Event::Warmed(warmed)).await.ok()?;
     server.commands.recv().await?;
     loop {
