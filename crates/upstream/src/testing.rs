@@ -108,6 +108,8 @@ pub enum FakePrefill {
     Drops,
     /// It goes on and counts no tokens.
     CountsNothing,
+    /// It refuses the message, as vLLM does where its template cuts something out of it.
+    Refuses,
 }
 
 /// Where a thought is in a chat.
