@@ -221,7 +221,8 @@ fn a_proxy_is_honoured_but_for_this_machine() {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut line = String::new();
             BufReader::new(&stream).read_line(&mut line).unwrap();
-            let answer = "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            let answer =
+                "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
             // Whoever asked may be gone.
             let _ = (&stream).write_all(answer.as_bytes());
             told.send(line).unwrap();

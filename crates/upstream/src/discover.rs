@@ -173,7 +173,8 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
     let context_tokens = card.context_tokens;
     let address = &http.config.address;
     tracing::debug!(%address, ?kind, model, context_tokens, block_tokens, keeps_warm, "server found");
-    let served = Served { kind, dialect, model, card, renders, slots, block_tokens, keeps_warm, chat };
+    let served =
+        Served { kind, dialect, model, card, renders, slots, block_tokens, keeps_warm, chat };
     if let Some(own) = own {
         check_tokenizer(http, &served, own).await?;
     }

@@ -69,11 +69,7 @@ async fn an_error_within_a_stream_has_the_code_of_its_reason() {
             Code::InvalidArgument,
             "refuses the request: bad seed",
         ),
-        (
-            "data: {\"error\":\"out of memory\"}\n\n",
-            Code::Internal,
-            "failed (500: out of memory)",
-        ),
+        ("data: {\"error\":\"out of memory\"}\n\n", Code::Internal, "failed (500: out of memory)"),
     ] {
         for (kind, path) in
             [(ServerKind::LlamaCpp, "/completion"), (ServerKind::Sglang, "/v1/completions")]

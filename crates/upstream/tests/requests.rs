@@ -217,7 +217,10 @@ async fn sglang_renders_messages_where_no_tokenizer_is_given() {
         assert_eq!(asked, !given);
         prompts.push(prompt(&continuations(&server)[0]).to_vec());
     }
-    assert!(prompts.iter().all(|prompt| *prompt == prompts[0]), "whoever renders them: {prompts:?}");
+    assert!(
+        prompts.iter().all(|prompt| *prompt == prompts[0]),
+        "whoever renders them: {prompts:?}"
+    );
 }
 
 #[tokio::test]

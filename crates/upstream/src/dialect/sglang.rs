@@ -1,5 +1,5 @@
-//! SGLang: `/tokenize` with messages and texts, `/v1/completions` with token ids, and its own `/generate` to compute text
-//! ahead.
+//! SGLang: `/tokenize` with messages and texts, `/v1/completions` with token ids, and its own `/generate` to compute
+//! text ahead.
 
 use serde_json::{Value, json};
 use thinking::thinker::Message;
@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Sglang;
 
 impl Dialect for Sglang {
-    /// As for its own chats: what says how templates are applied is known only to some versions, and with some templates.
+    /// As for its own chats: fields that say how a template is applied are refused with some templates.
     fn render(&self, model: &str, messages: &[Message]) -> Option<Call> {
         Some(Call::post("/tokenize", json!({ "model": model, "messages": messages })))
     }
