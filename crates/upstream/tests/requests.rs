@@ -9,7 +9,7 @@ use serde_json::Value;
 use thinking::thinker::{Append, Command, Event, FinishReason, Thinker, ThoughtStart, Traffic};
 use upstream::{
     ApiKey, ServerKind, Upstream, UpstreamConfig,
-    testing::{FakeOptions, FakeServer},
+    testing::{FakeFault, FakeOptions, FakeServer},
 };
 
 const ANSWER: &str = "Yes 🙂, so 7 is it.\n\nWait, we check 数学.";
@@ -49,7 +49,16 @@ async fn an_answer_is_read_to_its_end_and_every_token_counted() {
 
 #[tokio::test]
 async fn own_tokens_are_continued_as_they_were_made() {
-    let server = server(ServerKind::Vllm).await;
+    own_tokens_are_continued(ServerKind::Vllm).await;
+}
+
+#[tokio::test]
+async fn characters_whose_tokens_are_not_all_told_are_encoded_again() {
+    own_tokens_are_continued(ServerKind::LlamaCpp).await;
+}
+
+async fn own_tokens_are_continued(kind: ServerKind) {
+    let server = server(kind).await;
     let upstream = Upstream::new(asked_only(&server)).unwrap();
     let mut caller = Caller(upstream.session());
     caller.open("", plain_sampling()).await;
@@ -106,6 +115,20 @@ async fn a_full_context_ends_the_stretch() {
         caller.ask(5, 2, &[]).await;
         assert_eq!(caller.proposal().await.1.reason, FinishReason::ContextFull);
     }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_a_text_as_too_long_ends_the_stretch() {
+    let full = r#"{"error":{"message":"too long","type":"exceed_context_size_error"}}"#;
+    let faults = vec![("/completion", FakeFault::Status(400, "", full))];
+    let options = FakeOptions { faults, ..FakeOptions::new(ServerKind::LlamaCpp) };
+    let server = FakeServer::start(options).await;
+    let upstream = Upstream::new(asked_only(&server)).unwrap();
+    let mut caller = Caller(upstream.session());
+    caller.open("", plain_sampling()).await;
+    caller.opened().await;
+    caller.ask(9, 1, &[]).await;
+    assert_eq!(caller.proposal().await.1.reason, FinishReason::ContextFull);
 }
 
 #[tokio::test]
