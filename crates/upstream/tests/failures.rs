@@ -301,7 +301,7 @@ async fn a_server_that_hangs_is_given_up_and_one_that_lives_is_waited_for() {
         config.key = Some(ApiKey::new("key"));
         config.heartbeat = Duration::from_millis(1);
         if is_lost {
-            config.silence = Duration::from_millis(500);
+            config.silence = Duration::from_secs(2);
         }
         let upstream = Upstream::new(config).unwrap();
         let mut caller = Caller(upstream.session());
