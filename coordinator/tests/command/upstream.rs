@@ -99,29 +99,36 @@ fn a_tokenizer_is_named_in_its_table_as_on_a_nodes_command_line() {
     write_tokenizer(&repository.join("snapshots").join(&commit)).unwrap();
     std::fs::create_dir(repository.join("refs")).unwrap();
     std::fs::write(repository.join("refs/main"), &commit).unwrap();
-    let ask = |tokenizer: &str| {
+    let ask = |tokenizer: &str, offline: &str| {
         let nodes = folder.path().join("nodes.toml");
         let table =
             format!("[big]\naddress = \"{}\"\ntokenizer = \"{tokenizer}\"\n", large.address());
         std::fs::write(&nodes, table).unwrap();
         let mut command = command();
-        command.env("HF_HUB_CACHE", folder.path().join("hub")).env("HF_HUB_OFFLINE", "1");
+        command.env("HF_HUB_CACHE", folder.path().join("hub")).env("HF_HUB_OFFLINE", offline);
+        command.env("HF_ENDPOINT", "http://127.0.0.1:1");
         command.args(["ask", "--small", &small.url, "--large", "@big", "2 + 2?", "--endpoints"]);
         command.arg(&nodes);
         to_its_end(command, None)
     };
     let snapshot = format!("hub/models--owner--fake/snapshots/{commit}");
     for tokenizer in ["owner/fake", &snapshot, &format!("{snapshot}/tokenizer.json")] {
-        let output = ask(tokenizer);
+        let output = ask(tokenizer, "1");
         assert!(stdout(&output).contains("Hmm, yes 🙂"), "{tokenizer}: {}", stderr(&output));
     }
-    for (tokenizer, words) in [
-        ("owner/other", "owner/other is not wholly in the cache"),
-        ("other/tokenizer.json", "'other/tokenizer.json' is no file or folder that is there"),
+    for (tokenizer, offline, code, words) in [
+        ("owner/other", "1", 2, "owner/other is not wholly in the cache"),
+        ("owner/other", "0", 23, "cannot reach the model hub at http://127.0.0.1:1"),
+        (
+            "other/tokenizer.json",
+            "1",
+            2,
+            "'other/tokenizer.json' is no file or folder that is there",
+        ),
     ] {
-        let output = ask(tokenizer);
+        let output = ask(tokenizer, offline);
         let error = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert_eq!(output.status.code(), Some(code), "{error}");
         let begin = format!("error: the tokenizer of {}: ", large.address());
         assert!(error.starts_with(&begin) && error.contains(words), "{error}");
     }

@@ -308,7 +308,7 @@ fn brought(place: &TokenizerPlace, server: &UpstreamConfig) -> Result<PathBuf, C
         .map_err(|why| CliError::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
     let path = runtime.block_on(hub.tokenizer(place, &Console::stdio()));
     path.map_err(|error| {
-        CliError::new(Exit::Usage, format!("the tokenizer of {}: {error}", server.address))
+        CliError::new(Exit::from(&error), format!("the tokenizer of {}: {error}", server.address))
     })
 }
 
