@@ -69,6 +69,8 @@ fn a_file_in_order_says_what_it_serves() {
     );
     let output = check(&path, &["--listen", "127.0.0.1:1"]);
     assert!(stdout(&output).contains("listen 127.0.0.1:1,"), "the command line wins: {output:?}");
+    let output = check(&path, &["--listen", "[::ffff:127.0.0.1]:1"]);
+    assert_eq!(output.status.code(), Some(0), "loopback wants no TLS: {}", stderr(&output));
 }
 
 #[test]
