@@ -54,6 +54,8 @@ pub struct FakeOptions {
     pub kind: ServerKind,
     /// The models that it lists.
     pub models: Vec<String>,
+    /// What llama.cpp's server says of the form of the weights, and of the architecture.
+    pub described: &'static str,
     /// The longest session in tokens, as it tells it.
     pub context_tokens: usize,
     /// The key that it wants.
@@ -76,6 +78,7 @@ impl FakeOptions {
         FakeOptions {
             kind,
             models: vec!["fake".to_owned()],
+            described: "Q8_0",
             context_tokens: 4096,
             key: None,
             prompt_end: "",

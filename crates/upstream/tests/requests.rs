@@ -119,6 +119,12 @@ async fn a_server_says_what_it_serves() {
 
 #[tokio::test]
 async fn what_a_server_says_of_its_model_steers_no_terminal() {
+    let described = "a\u{1b}]0;title\u{7}\u{202e}";
+    let options = FakeOptions { described, ..FakeOptions::new(ServerKind::LlamaCpp) };
+    let server = FakeServer::start(options).await;
+    let card = Upstream::new(asked_only(&server)).unwrap().card().await.unwrap();
+    let shown = "a\u{fffd}]0;title\u{fffd}\u{fffd}";
+    assert_eq!((card.family.as_str(), card.quantisation.as_str()), (shown, shown));
     let models = vec!["fake\u{1b}]0;title\u{7}\u{202e}".to_owned()];
     let server =
         FakeServer::start(FakeOptions { models, ..FakeOptions::new(ServerKind::Vllm) }).await;

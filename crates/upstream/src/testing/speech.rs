@@ -70,7 +70,10 @@ fn models(options: &FakeOptions) -> Value {
     let data = options.models.iter().map(|id| match options.kind {
         ServerKind::LlamaCpp => json!({
             "id": id, "owned_by": "llamacpp",
-            "meta": { "n_ctx": options.context_tokens, "n_params": 918_912, "ftype": "Q8_0" },
+            "meta": {
+                "n_ctx": options.context_tokens, "n_params": 918_912, "ftype": options.described,
+                "architecture": options.described,
+            },
         }),
         ServerKind::Vllm | ServerKind::Sglang => json!({
             "id": id, "owned_by": options.kind.name(), "max_model_len": options.context_tokens,
