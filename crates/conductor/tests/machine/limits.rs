@@ -289,6 +289,10 @@ fn a_node_that_reports_what_cannot_be_is_given_up() {
             timing,
         })
     };
+    let shorter = |event: Event| match event {
+        Event::Finished(finished) => Event::Finished(Finished { bytes: 2, ..finished }),
+        other => other,
+    };
     let trigger = FinishReason::Trigger(TriggerMatch {
         kind: TriggerKind::Reflection,
         phrase: "wait".to_owned(),
@@ -302,6 +306,7 @@ fn a_node_that_reports_what_cannot_be_is_given_up() {
         (delta("We", 0), "text of no tokens"),
         (finished(FinishReason::MaxTokens, 201), "those it reports differ"),
         (finished(FinishReason::MaxTokens, 0), "those it reports differ"),
+        (shorter(finished(FinishReason::MaxTokens, 1)), "the length it reports differ"),
         (finished(FinishReason::Cancelled, 1), "not told to cancel"),
         (finished(FinishReason::Deadline, 1), "no deadline"),
         (finished(FinishReason::Stop { end: 4 }, 1), "a place that its text does not have"),
