@@ -122,7 +122,8 @@ fn broke_off() -> ApiError {
     ApiError::new(ErrorCode::Internal, "the answer broke off: ask again; the server's log says why")
 }
 
-/// What all answers to a request cost: a prompt counts once, however many answers it has.
+/// What all answers to a request cost: a prompt counts once, with what is given of the answer, however many
+/// answers it has.
 fn usage<'a>(
     head: &ReplyHead,
     answers: impl IntoIterator<Item = (&'a u32, &'a Box<Answered>)>,
@@ -131,7 +132,7 @@ fn usage<'a>(
     for (index, answered) in answers {
         let small = &answered.summary.small;
         if index % head.choices == 0 {
-            usage.prompt_tokens += small.prompt_tokens;
+            usage.prompt_tokens += small.prompt_tokens + answered.summary.given_tokens;
             cached_tokens += small.cached_tokens.min(small.prompt_tokens);
         }
         usage.completion_tokens += answered.summary.tokens();
