@@ -16,6 +16,7 @@ use thinking::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     answering::{AnswerJob, AnswerNews, Answered, MOST_UNREAD, Told},
@@ -104,7 +105,7 @@ pub(crate) async fn respond(
             stopping: app.stopping.clone(),
             connection: connection.clone(),
         };
-        app.tasks.spawn(job.work(told.clone()));
+        app.tasks.spawn(job.work(told.clone()).in_current_span());
     }
     drop(told);
     let replied = match is_streamed {
