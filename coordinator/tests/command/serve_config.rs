@@ -145,6 +145,7 @@ fn what_makes_no_sense_together_is_told_too() {
         ("listen = \"0.0.0.0:8080\"\n", "--api-key-file"),
         ("api-key-file = \"no-such-file\"\n", "no-such-file"),
         ("policies.a = \"strict:target=cost<=1\"\n", "policy \"a\""),
+        ("prices = \"no-such-prices\"\ntarget = \"cost<=1\"\n", "no-such-prices"),
     ] {
         let (_folder, path) = file(text);
         let output = check(&path, &[]);
@@ -152,7 +153,15 @@ fn what_makes_no_sense_together_is_told_too() {
         assert_eq!(output.status.code(), Some(22), "{text}: {error}");
         assert!(error.lines().all(|line| line.starts_with(&format!("error: {path}:"))), "{error}");
         assert!(error.contains(words), "{words}: {error}");
+        let mut once: Vec<&str> = error.lines().collect();
+        once.dedup();
+        assert_eq!(once.len(), error.lines().count(), "each is told once: {error}");
     }
+    let (folder, path) = file("prices = \"prices.toml\"\n");
+    let prices = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/answer/prices.toml");
+    std::fs::copy(prices, folder.path().join("prices.toml")).unwrap();
+    let output = check(&path, &[]);
+    assert_eq!(output.status.code(), Some(0), "prices need no target of the file's: {output:?}");
     let (_folder, path) = file("max-queue = 3\n");
     let output = specthink(&["serve", "--check", &path, "--top-p", "x"], None);
     assert_eq!(output.status.code(), Some(2), "the command line's own mistakes: {output:?}");

@@ -121,6 +121,24 @@ async fn a_journal_holds_what_was_given_and_what_stops() {
 }
 
 #[tokio::test]
+async fn journals_that_are_too_old_go_while_nothing_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("answer-old.jsonl");
+    std::fs::File::create(&old).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let max_age = Some(std::time::Duration::from_secs(3600));
+    let limits = JournalLimits { most: 2, max_age, max_bytes: None };
+    let journals = JournalFolder::new(folder.path(), limits).unwrap();
+    let change = |server: &mut serve::ApiServer| server.journals = Some(journals);
+    let _server = Running::with(Script::babble(), Script::babble(), change).await;
+    let gone = async {
+        while old.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stop_text_is_found_where_one_model_begins_it_and_the_other_ends_it() {
     let server = Running::babbling().await;
     let body = |stop: Value| json!({ "seed": 7, "max_tokens": 300, "stop": stop });
