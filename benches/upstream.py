@@ -2,13 +2,14 @@
 """What a model in another server is worth as the large one: accuracy, takeovers warm and cold, requests, bytes, cancel.
 
     cargo build --release -p coordinator -p small-node -p large-node
-    benches/upstream.py http://127.0.0.1:8080 [--model NAME] [--key-file FILE] [--tokenizer PATH] [--problems N]
+    benches/upstream.py http://127.0.0.1:8080... [--model NAME] [--key-file FILE] [--tokenizer PATH] [--problems N]
 
 N problems of --data (the built-in pair's arithmetic) are answered one after the other with the small model in a node of
-our own: with the large one in the server, text being computed ahead (warm), the next N the same with none (cold), since
-a server may keep what it has read once, and with --own the first N with a large node of our own. The small model is the built-in one unless --small names another node; --own
-takes the built-in large one. Then requests are dropped in mid-answer, and the server is asked when it is idle again,
-where it tells: llama.cpp by /slots, vLLM and SGLang by /metrics.
+our own: with the large one in each of the servers, text being computed ahead (warm), the next N the same with none
+(cold), since a server may keep what it has read once, and with --own the first N with a large node of our own. The
+small model is the built-in one unless --small names another node; --own takes the built-in large one. Then requests are
+dropped in mid-answer, and each server is asked when it is idle again, where it tells: llama.cpp by /slots, vLLM and
+SGLang by /metrics.
 
 Prints a table. Needs nothing but Python 3.9 or newer.
 """
@@ -47,9 +48,9 @@ class Node:
         self.process.wait()
 
 
-def endpoint(args, keep_warm):
-    """The table of the server in a file of endpoints."""
-    keys = {"address": f"openai+{args.address}/v1", "keep-warm": keep_warm, "lenient": True}
+def endpoint(args, address, keep_warm):
+    """The table of a server in a file of endpoints."""
+    keys = {"address": f"openai+{address}/v1", "keep-warm": keep_warm, "lenient": True}
     if args.model:
         keys["model"] = args.model
     if args.key_file:
@@ -102,54 +103,59 @@ def row(name, figures, rows):
     return f"| {' | '.join(cells)} |"
 
 
-def asked(args, path, body=None):
-    """What the server answers."""
+def asked(args, address, path, body=None):
+    """What a server answers."""
     headers = {"content-type": "application/json"}
     if args.key_file:
         headers["authorization"] = f"Bearer {args.key_file.read_text().strip()}"
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(args.address + path, data, headers)
+    request = urllib.request.Request(address + path, data, headers)
     with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.read().decode()
 
 
-def busy(args, owner):
-    """How many requests the server works on; None where it does not tell."""
+def first_model(args, address):
+    """The first model that a server lists."""
+    return json.loads(asked(args, address, "/v1/models"))["data"][0]
+
+
+def busy(args, address, owner):
+    """How many requests a server works on; None where it does not tell."""
     try:
         if owner == "llamacpp":
-            return sum(slot["is_processing"] for slot in json.loads(asked(args, "/slots")))
+            return sum(slot["is_processing"] for slot in json.loads(asked(args, address, "/slots")))
         name = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}[owner]
-        lines = [line for line in asked(args, "/metrics").splitlines() if line.startswith(name + "{")]
+        lines = [line for line in asked(args, address, "/metrics").splitlines() if line.startswith(name + "{")]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines) if lines else None
     except (KeyError, OSError):
         return None
 
 
-def cancels(args):
+def cancels(args, address):
     """Times in ms from a dropped connection to an idle server."""
-    models = json.loads(asked(args, "/v1/models"))["data"]
-    owner, model = models[0].get("owned_by"), args.model or models[0]["id"]
-    if busy(args, owner) is None:
+    listed = first_model(args, address)
+    owner, model = listed.get("owned_by"), args.model or listed["id"]
+    if busy(args, address, owner) is None:
         return []
     path = "/completion" if owner == "llamacpp" else "/v1/completions"
     body = {"model": model, "prompt": "Count: 1, 2, 3,", "stream": True, "ignore_eos": True}
     body |= {"n_predict": 400} if owner == "llamacpp" else {"max_tokens": 400}
-    address, times = urllib.parse.urlsplit(args.address), []
+    url, times = urllib.parse.urlsplit(address), []
     headers = {"content-type": "application/json"}
     if args.key_file:
         headers["authorization"] = f"Bearer {args.key_file.read_text().strip()}"
     for _ in range(CANCELS):
-        kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-        connection = kind(address.hostname, address.port, timeout=20)
-        connection.request("POST", address.path + path, json.dumps(body), headers)
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        connection = kind(url.hostname, url.port, timeout=20)
+        connection.request("POST", url.path + path, json.dumps(body), headers)
         answer = connection.getresponse()
         for _ in range(3):
             answer.readline()
-        was_busy = bool(busy(args, owner))
+        was_busy = bool(busy(args, address, owner))
         answer.close()
         connection.close()
         dropped = time.monotonic()
-        while busy(args, owner):
+        while busy(args, address, owner):
             time.sleep(0.002)
         # An answer that was over already says nothing.
         if was_busy:
@@ -159,8 +165,8 @@ def cancels(args):
 
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("address", help="http://HOST:PORT or https://HOST, without /v1")
-    args.add_argument("--model", help="which of the server's models; the only one unless given")
+    args.add_argument("addresses", nargs="+", metavar="address", help="http://HOST:PORT or https://HOST, without /v1")
+    args.add_argument("--model", help="which of a server's models; the only one unless given")
     args.add_argument("--key-file", type=Path)
     args.add_argument("--tokenizer", type=Path, help="for servers that cannot render messages")
     args.add_argument("--small", help="the node of the small model, started here unless given")
@@ -170,7 +176,8 @@ def main():
     args.add_argument("--programs", type=Path, default=ROOT / "target/release", help="the folder of the programs")
     args.add_argument("--seed", type=int, default=0)
     args = args.parse_args()
-    args.address = re.sub(r"/v1/?$", "", args.address.removeprefix("openai+")).rstrip("/")
+    addresses = [re.sub(r"/v1/?$", "", one.removeprefix("openai+")).rstrip("/") for one in args.addresses]
+    owners = {address: first_model(args, address).get("owned_by") or "server" for address in addresses}
     nodes = []
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -181,11 +188,13 @@ def main():
             print("| large model | right | 95 % interval | takeovers | first text, median | 95th percentile |"
                   " tokens read late | cached | requests | sent | received |")
             print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-            for name, keep_warm, first in (("server, warm", True, 0), ("server, cold", False, args.problems)):
-                file = folder / f"{name}.toml"
-                file.write_text(endpoint(args, keep_warm))
-                large = ["--large", "@large", "--endpoints", file]
-                print(row(name, *answers(args, args.small, large, folder, name, first)), flush=True)
+            for number, (address, owner) in enumerate(owners.items()):
+                for name, keep_warm, first in (("warm", True, 0), ("cold", False, args.problems)):
+                    file = folder / f"{number} {name}.toml"
+                    file.write_text(endpoint(args, address, keep_warm))
+                    large = ["--large", "@large", "--endpoints", file]
+                    figures, rows = answers(args, args.small, large, folder, file.stem, first)
+                    print(row(f"{owner}, {name}", figures, rows), flush=True)
             if args.own:
                 nodes.append(Node(args.programs / "large-node"))
                 large = ["--large", nodes[-1].url]
@@ -193,12 +202,13 @@ def main():
         finally:
             for node in nodes:
                 node.stop()
-    times = cancels(args)
-    if times:
-        print(f"from cancel to idle: median {statistics.median(times):.0f} ms, longest {max(times):.0f} ms "
-              f"of {len(times)}")
-    else:
-        print("from cancel to idle: the server does not tell, or writes too fast")
+    for address, owner in owners.items():
+        times = cancels(args, address)
+        if times:
+            print(f"{owner}, from cancel to idle: median {statistics.median(times):.0f} ms, longest "
+                  f"{max(times):.0f} ms of {len(times)}")
+        else:
+            print(f"{owner}, from cancel to idle: the server does not tell, or writes too fast")
 
 
 if __name__ == "__main__":

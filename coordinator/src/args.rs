@@ -26,6 +26,10 @@ pub(crate) struct Args {
         hide_default_value = true
     )]
     pub(crate) log_format: LogFormat,
+    /// Send traces to this collector, which takes OTLP over HTTP; OTEL_EXPORTER_OTLP_ENDPOINT does the same. Needs a
+    /// build with the feature otel.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

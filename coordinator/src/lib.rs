@@ -14,8 +14,9 @@ mod trace;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use cli::{fail, start_logging, usage};
+use cli::{CliError, Exit, fail, start_logging, usage};
 use pair::Builtin;
+use traces::TraceExporter;
 
 use self::{args::Command, serve_config::ArgsError};
 
@@ -31,7 +32,12 @@ pub fn run(
         Err(ArgsError::Usage(error)) => return usage(&error),
         Err(ArgsError::File(mistakes)) => return serving::tell(&mistakes),
     };
-    let done = start_logging(args.verbose, args.log_format).and_then(|()| match args.command {
+    let exporter = match TraceExporter::start("specthink", args.otlp.as_deref()) {
+        Ok(exporter) => exporter,
+        Err(error) => return fail(&CliError::new(Exit::Usage, error)),
+    };
+    let logging = start_logging(args.verbose, args.log_format, exporter.as_ref());
+    let done = logging.and_then(|()| match args.command {
         Command::Ask(ask) => config::Config::new(*ask, builtin).and_then(ask::run),
         Command::Eval(eval) => eval::run(*eval, builtin),
         Command::Serve(serve) if serve.check.is_some() => serving::check(&serve, builtin),

@@ -39,10 +39,10 @@ pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<E
     let address = args.listen.parse::<SocketAddr>();
     let open = address.map(|address| {
         let (has_keys, has_tls) = (args.api_key_file.is_some(), args.listen_tls_cert.is_some());
-        check_open(args, address, address.ip().is_loopback(), (has_keys, has_tls))
+        check_open(args, address, (has_keys, has_tls))
     });
     let policy = || policy_spec(&without_idle_prices(&args.policy), nodes);
-    let connected = || NodeEndpoints::new(&args.answering, true, builtin)?.connect();
+    let reached = || NodeEndpoints::new(&args.answering, true, builtin)?.check();
     let found = [
         sampling(&args.answering.writing).err(),
         token_prices(&args.policy, nodes).err(),
@@ -50,7 +50,7 @@ pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<E
         keys(args).err(),
         tls(args).err(),
         open.ok().and_then(Result::err),
-        has_nodes.then(connected).and_then(Result::err),
+        has_nodes.then(reached).and_then(Result::err),
     ];
     let named = args.policies.iter().filter_map(|policy| named(policy, args).err());
     let found = found.into_iter().flatten().map(|error| in_file(file.display(), &error));
@@ -129,8 +129,7 @@ impl ServePlan {
         let ServePlan { args, backend, nodes, keys, journals, tls } = self;
         let listener = listen(&args.listen).await?;
         let address = listener.local_addr().map_err(|why| cannot_listen(&args.listen, &why))?;
-        let is_loopback = address.ip().to_canonical().is_loopback();
-        check_open(&args, address, is_loopback, (keys.is_some(), tls.is_some()))?;
+        check_open(&args, address, (keys.is_some(), tls.is_some()))?;
         nodes.source.announce();
         nodes.check_models().await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -147,7 +146,7 @@ impl ServePlan {
             },
             access: AccessRules {
                 keys,
-                is_loopback,
+                is_loopback: is_loopback(address),
                 hosts: args.allow_host,
                 origins: args.allow_origin,
             },
@@ -236,15 +235,19 @@ fn cannot_listen(address: &str, why: &io::Error) -> CliError {
     CliError::new(Exit::Listen, format!("cannot listen on {address}: {why}; {mend}"))
 }
 
+/// Whether only this machine can reach an address; in IPv6 it may be one of IPv4.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
 /// Nobody is let in from other machines without a key, and no key goes over the network in plain text unasked.
 fn check_open(
     args: &ServeArgs,
     address: SocketAddr,
-    is_loopback: bool,
     (has_keys, has_tls): (bool, bool),
 ) -> Result<(), CliError> {
     let refused = |message: String| Err(CliError::new(Exit::Listen, message));
-    if is_loopback {
+    if is_loopback(address) {
         return Ok(());
     }
     if !has_keys {

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Has lm-eval ask `specthink serve` problems that the built-in pair can do, by both of its OpenAI clients.
+"""Has lm-eval ask `specthink serve` problems that the built-in pair can do, by both of its OpenAI clients: chats, and
+texts, which it sends as text and as ids of the server's own tokenizer.
 
 Usage: lm_eval_check.py target/debug/specthink --lm-eval VENV/bin/lm-eval [--limit 10]
 
@@ -35,11 +36,12 @@ metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}
 num_fewshot: 0
 metadata: {{version: 1.0}}
 """
-CLIENTS = {
-    # The pair knows its chat template and nothing else: raw text is a test of the way, not of the answers.
-    "local-completions": (["tokenizer_backend=None", "tokenized_requests=False", "num_concurrent=1"], [], 0),
-    "local-chat-completions": (["num_concurrent=2"], ["--apply_chat_template"], 1),
-}
+# The pair knows its chat template and nothing else: raw text is a test of the way, not of the answers.
+CLIENTS = [
+    ("local-completions", ["tokenizer_backend=None", "tokenized_requests=False", "num_concurrent=1"], [], 0),
+    ("local-completions", ["tokenizer_backend=remote", "tokenized_requests=True", "num_concurrent=1"], [], 0),
+    ("local-chat-completions", ["num_concurrent=2"], ["--apply_chat_template"], 1),
+]
 
 
 def main():
@@ -52,9 +54,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder, server(given.program) as address:
         task = pathlib.Path(folder, "built_in_arithmetic.yaml")
         task.write_text(TASK.format(data=PROBLEMS))
-        for client, (model_args, more, least) in CLIENTS.items():
+        for number, (client, model_args, more, least) in enumerate(CLIENTS):
             route = "chat/completions" if "chat" in client else "completions"
-            out = pathlib.Path(folder, client)
+            out = pathlib.Path(folder, str(number))
             arguments = ["model=specthink", f"base_url={address}/v1/{route}", "max_retries=1", *model_args]
             command = [
                 given.lm_eval, "run", "--model", client, "--model_args", ",".join(arguments), "--tasks",
@@ -66,7 +68,7 @@ def main():
             result = json.loads(next(out.rglob("results*.json")).read_text())
             right = result["results"]["built_in_arithmetic"]["exact_match,boxed"] * given.limit
             expect(right >= least, f"{client}: {right:.0f} of {given.limit} are right")
-            print(f"{client}: {right:.0f} of {given.limit} are right")
+            print(f"{client}, {model_args[0]}: {right:.0f} of {given.limit} are right")
 
 
 if __name__ == "__main__":

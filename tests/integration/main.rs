@@ -11,6 +11,8 @@ mod node_errors;
 mod node_process;
 mod observability;
 mod open_files;
+#[cfg(feature = "otel")]
+mod otlp;
 mod rejoin;
 mod serve;
 mod tidy;

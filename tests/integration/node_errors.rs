@@ -202,6 +202,8 @@ fn credentials_that_cannot_be_used_are_found_before_loading() {
     refuses(&[], &[("SPECTHINK_TOKEN", "two words")], "token");
     refuses(&[], &[("SPECTHINK_TOKEN", "")], "the token is empty");
     refuses(&["--tls-cert", "/no/cert", "--tls-key", "/no/key"], &[], "/no/cert");
+    let hostile = ["--tls-cert", "/no\x1b]0;title\x07\ncert", "--tls-key", "/no/key"];
+    refuses(&hostile, &[], "/no\u{fffd}]0;title\u{fffd} cert");
     refuses(&["--tls-cert", empty, "--tls-key", empty], &[], "certificate");
 }
 

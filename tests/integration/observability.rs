@@ -21,14 +21,14 @@ use upstream::{
 
 use crate::{LARGE, SMALL, SPECTHINK};
 
-const ANY_PORT: &str = "127.0.0.1:0";
+pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
 
 /// The status and the body of what is at an address.
 fn get(address: &str, path: &str) -> (u16, String) {
     ask(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
 }
 
-fn ask(address: &str, request: &str) -> (u16, String) {
+pub(crate) fn ask(address: &str, request: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut response = String::new();
@@ -147,11 +147,24 @@ async fn a_node_before_a_server_counts_what_goes_there() {
     let node = node.await.unwrap();
     drop(write(&node.url()).await);
     let address = metrics_of(&node);
-    let numbers = tokio::task::spawn_blocking(move || read(&address)).await.unwrap();
+    let at = address.clone();
+    let numbers = tokio::task::spawn_blocking(move || {
+        assert_eq!(get(&at, "/readyz"), (200, "ready\n".to_owned()));
+        read(&at)
+    });
+    let numbers = numbers.await.unwrap();
     assert!(numbers.sum("specthink_node_upstream_requests_total") > 0.0, "{numbers:?}");
     assert!(numbers.sum("specthink_node_upstream_bytes_total") > 0.0, "{numbers:?}");
     let decoded = numbers.value("specthink_node_tokens_total", &[("kind", "decoded")]);
     assert_eq!(decoded, Some(5.0), "{numbers:?}");
+    drop(server);
+    let gone = tokio::task::spawn_blocking(move || {
+        while get(&address, "/readyz") != (503, "server away\n".to_owned()) {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert_eq!(get(&address, "/healthz").0, 200, "the node itself is alive");
+    });
+    gone.await.unwrap();
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The configuration file of `serve`, as `--check` sees it.
 
-use std::process::Output;
+use std::{io::ErrorKind, net::TcpListener, process::Output};
 
 use tempfile::TempDir;
+use upstream::testing::write_tokenizer;
 
-use crate::nodes::{specthink, stderr, stdout};
+use crate::nodes::{command, specthink, stderr, stdout, to_its_end};
 
 /// A folder with a configuration file of this text.
 fn file(text: &str) -> (TempDir, String) {
@@ -69,6 +70,8 @@ fn a_file_in_order_says_what_it_serves() {
     );
     let output = check(&path, &["--listen", "127.0.0.1:1"]);
     assert!(stdout(&output).contains("listen 127.0.0.1:1,"), "the command line wins: {output:?}");
+    let output = check(&path, &["--listen", "[::ffff:127.0.0.1]:1"]);
+    assert_eq!(output.status.code(), Some(0), "loopback wants no TLS: {}", stderr(&output));
 }
 
 #[test]
@@ -145,6 +148,7 @@ fn what_makes_no_sense_together_is_told_too() {
         ("listen = \"0.0.0.0:8080\"\n", "--api-key-file"),
         ("api-key-file = \"no-such-file\"\n", "no-such-file"),
         ("policies.a = \"strict:target=cost<=1\"\n", "policy \"a\""),
+        ("prices = \"no-such-prices\"\ntarget = \"cost<=1\"\n", "no-such-prices"),
     ] {
         let (_folder, path) = file(text);
         let output = check(&path, &[]);
@@ -152,8 +156,57 @@ fn what_makes_no_sense_together_is_told_too() {
         assert_eq!(output.status.code(), Some(22), "{text}: {error}");
         assert!(error.lines().all(|line| line.starts_with(&format!("error: {path}:"))), "{error}");
         assert!(error.contains(words), "{words}: {error}");
+        let mut once: Vec<&str> = error.lines().collect();
+        once.dedup();
+        assert_eq!(once.len(), error.lines().count(), "each is told once: {error}");
     }
+    let (folder, path) = file("prices = \"prices.toml\"\n");
+    let prices = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/answer/prices.toml");
+    std::fs::copy(prices, folder.path().join("prices.toml")).unwrap();
+    let output = check(&path, &[]);
+    assert_eq!(output.status.code(), Some(0), "prices need no target of the file's: {output:?}");
     let (_folder, path) = file("max-queue = 3\n");
     let output = specthink(&["serve", "--check", &path, "--top-p", "x"], None);
     assert_eq!(output.status.code(), Some(2), "the command line's own mistakes: {output:?}");
+}
+
+#[test]
+fn a_tokenizer_by_name_is_looked_at_where_it_is_and_never_downloaded() {
+    let hub = TcpListener::bind("127.0.0.1:0").unwrap();
+    hub.set_nonblocking(true).unwrap();
+    let endpoint = format!("http://{}", hub.local_addr().unwrap());
+    let (folder, path) = file(
+        "small = \"127.0.0.1:7101\"\nlarge = \"@big\"\n\
+         [endpoints.big]\naddress = \"openai+http://127.0.0.1:8000/v1\"\ntokenizer = \"owner/fake\"\n",
+    );
+    let check = |offline: &str| {
+        let mut command = command();
+        command.args(["serve", "--check", &path]).env("HF_ENDPOINT", &endpoint);
+        command.env("HF_HUB_CACHE", folder.path().join("hub")).env("HF_HUB_OFFLINE", offline);
+        to_its_end(command, None)
+    };
+    let refused = |words: &str| {
+        let output = check("1");
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(22), "{error}");
+        assert!(error.contains("the tokenizer of openai+http://127.0.0.1:8000/v1: "), "{error}");
+        assert!(error.contains(words), "{error}");
+    };
+    let in_order = |offline: &str| {
+        let output = check(offline);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    };
+    in_order("0");
+    refused("owner/fake is not wholly in the cache");
+    let repository = folder.path().join("hub/models--owner--fake");
+    let snapshot = repository.join("snapshots").join("a".repeat(40));
+    write_tokenizer(&snapshot).unwrap();
+    std::fs::create_dir(repository.join("refs")).unwrap();
+    std::fs::write(repository.join("refs/main"), "a".repeat(40)).unwrap();
+    in_order("0");
+    in_order("1");
+    std::fs::write(snapshot.join("tokenizer.json"), "{").unwrap();
+    assert_eq!(check("0").status.code(), Some(22));
+    refused("tokenizer.json");
+    assert_eq!(hub.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nothing connected");
 }

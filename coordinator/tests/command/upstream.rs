@@ -1,5 +1,12 @@
 //! The large model in a server that others wrote, which is asked directly.
 
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    sync::mpsc,
+    thread,
+};
+
 use tokio::runtime::Runtime;
 use upstream::{
     ServerKind,
@@ -99,29 +106,36 @@ fn a_tokenizer_is_named_in_its_table_as_on_a_nodes_command_line() {
     write_tokenizer(&repository.join("snapshots").join(&commit)).unwrap();
     std::fs::create_dir(repository.join("refs")).unwrap();
     std::fs::write(repository.join("refs/main"), &commit).unwrap();
-    let ask = |tokenizer: &str| {
+    let ask = |tokenizer: &str, offline: &str| {
         let nodes = folder.path().join("nodes.toml");
         let table =
             format!("[big]\naddress = \"{}\"\ntokenizer = \"{tokenizer}\"\n", large.address());
         std::fs::write(&nodes, table).unwrap();
         let mut command = command();
-        command.env("HF_HUB_CACHE", folder.path().join("hub")).env("HF_HUB_OFFLINE", "1");
+        command.env("HF_HUB_CACHE", folder.path().join("hub")).env("HF_HUB_OFFLINE", offline);
+        command.env("HF_ENDPOINT", "http://127.0.0.1:1");
         command.args(["ask", "--small", &small.url, "--large", "@big", "2 + 2?", "--endpoints"]);
         command.arg(&nodes);
         to_its_end(command, None)
     };
     let snapshot = format!("hub/models--owner--fake/snapshots/{commit}");
     for tokenizer in ["owner/fake", &snapshot, &format!("{snapshot}/tokenizer.json")] {
-        let output = ask(tokenizer);
+        let output = ask(tokenizer, "1");
         assert!(stdout(&output).contains("Hmm, yes 🙂"), "{tokenizer}: {}", stderr(&output));
     }
-    for (tokenizer, words) in [
-        ("owner/other", "owner/other is not wholly in the cache"),
-        ("other/tokenizer.json", "'other/tokenizer.json' is no file or folder that is there"),
+    for (tokenizer, offline, code, words) in [
+        ("owner/other", "1", 2, "owner/other is not wholly in the cache"),
+        ("owner/other", "0", 23, "cannot reach the model hub at http://127.0.0.1:1"),
+        (
+            "other/tokenizer.json",
+            "1",
+            2,
+            "'other/tokenizer.json' is no file or folder that is there",
+        ),
     ] {
-        let output = ask(tokenizer);
+        let output = ask(tokenizer, offline);
         let error = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert_eq!(output.status.code(), Some(code), "{error}");
         let begin = format!("error: the tokenizer of {}: ", large.address());
         assert!(error.starts_with(&begin) && error.contains(words), "{error}");
     }
@@ -203,4 +217,39 @@ fn an_address_that_is_none_is_one_line() {
 fn a_small_server_that_is_not_there_is_one_line() {
     let nodes = ["ask", "--policy", "small-only", "--small", "openai+http://127.0.0.1:1", "x"];
     refused(&nodes, None, 7, &["small node: openai+http://127.0.0.1:1/v1 cannot be reached"]);
+}
+
+#[test]
+fn a_proxy_is_honoured_but_for_this_machine() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let (told, asked) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let answer =
+                "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            // Whoever asked may be gone.
+            let _ = (&stream).write_all(answer.as_bytes());
+            told.send(line).unwrap();
+        }
+    });
+    let runtime = Runtime::new().unwrap();
+    let (small, large) = (served(&runtime, small()), server(&runtime, options()));
+    let ask = |large: &str| {
+        let mut command = command();
+        command.args(["ask", "--small", &small.url, "--large", large, "--insecure", "2 + 2?"]);
+        command.env_remove("http_proxy").env_remove("NO_PROXY").env_remove("no_proxy");
+        command.env("HTTP_PROXY", &proxy);
+        to_its_end(command, None)
+    };
+    let here = ask(&large.address());
+    assert!(stdout(&here).contains("Hmm, yes"), "{}", stderr(&here));
+    assert!(asked.try_recv().is_err(), "nothing went through the proxy");
+    let elsewhere = ask("openai+http://gpu.invalid:8000/v1");
+    let line = asked.try_recv().unwrap();
+    assert_eq!(line, "GET http://gpu.invalid:8000/v1/models HTTP/1.1\r\n");
+    let error = stderr(&elsewhere);
+    assert!(error.contains("is a proxy with no server behind it"), "{error}");
 }

@@ -18,12 +18,13 @@ use tokio::{
     sync::mpsc::error::TrySendError,
     time::{Instant, sleep_until},
 };
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field::Empty};
 
 use crate::{
-    LOG_TARGET,
+    LOG_TARGET, Summary,
     progress::Observer,
     question::{Node, Run, Traffic},
+    spans::AskSpans,
 };
 
 /// Answers a question: drives the policy over the nodes until it ends the answer, a limit is
@@ -37,8 +38,19 @@ pub async fn answer(
     cancel: impl Future<Output = ()> + Send,
 ) -> Outcome {
     // Of the level of errors, so that whatever is logged about the question says which one it is.
-    let span = tracing::error_span!(target: LOG_TARGET, "question", question_id = run.question.id);
-    drive(run, observer, cancel).instrument(span).await
+    let span = tracing::error_span!(
+        target: LOG_TARGET,
+        "question",
+        question_id = run.question.id,
+        tokens = Empty,
+        takeovers = Empty,
+        degraded = Empty
+    );
+    let outcome = drive(run, observer, cancel).instrument(span.clone()).await;
+    let Summary { takeovers, degraded, .. } = &outcome.summary;
+    span.record("tokens", outcome.summary.tokens()).record("takeovers", takeovers.len());
+    span.record("degraded", degraded.is_some());
+    outcome
 }
 
 async fn drive(
@@ -51,6 +63,7 @@ async fn drive(
     let nodes = NodeNames { small: names(&run.small), large: names(&run.large) };
     let (small, large) = (Part::new(Role::Small, run.small), Part::new(Role::Large, run.large));
     let mut parts = Parts { small, large };
+    let mut spans = AskSpans::default();
     let mut witness = DebugWitness::new(&run.question, run.settings);
     let (mut conductor, mut effects) =
         Conductor::start(run.question, run.settings, run.policy, nodes);
@@ -66,6 +79,7 @@ async fn drive(
                 Effect::Close(node, failure) => parts.of(node.role).close(node, failure.as_ref()),
                 Effect::Tell(stamped) => {
                     log(&stamped.progress);
+                    spans.see(&stamped.progress);
                     observer.see(&stamped);
                 }
                 Effect::End => break 'answer,

@@ -11,6 +11,7 @@ pub mod file;
 pub mod journal;
 pub mod prices;
 pub mod question;
+mod spans;
 
 pub use conductor::{
     Ended, Outcome,

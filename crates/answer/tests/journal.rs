@@ -90,6 +90,22 @@ fn a_journal_is_its_owners_alone() {
     }
 }
 
+/// Where the file system has no locks, another run may have been given the same empty file.
+#[test]
+fn what_another_run_wrote_into_an_empty_file_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.jsonl");
+    std::fs::write(&path, "").unwrap();
+    let mut writer = JournalWriter::create(&path, &header()).unwrap();
+    let mut other = std::fs::File::options().append(true).open(&path).unwrap();
+    other.write_all(b"another run's line\n").unwrap();
+    writer.see(&ended());
+    writer.finish().unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().nth(1), Some("another run's line"), "{text}");
+    assert_eq!(text.lines().count(), 3);
+}
+
 #[test]
 fn an_empty_file_is_one_runs_alone() {
     let folder = tempfile::tempdir().unwrap();

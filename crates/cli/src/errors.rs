@@ -2,6 +2,7 @@
 
 use answer::prices::PricesError;
 use grading::dataset::DatasetError;
+use hub::HubError;
 use runs::EvalError;
 use thinking::thinker::{Code, Failure};
 use transport::{RemoteError, TlsError};
@@ -42,6 +43,26 @@ impl From<&UpstreamError> for Exit {
         match error {
             UpstreamError::Plaintext { .. } | UpstreamError::Tokenizer { .. } => Exit::Usage,
             UpstreamError::Tls { .. } => Exit::Credentials,
+        }
+    }
+}
+
+impl From<&HubError> for Exit {
+    fn from(error: &HubError) -> Self {
+        match error {
+            HubError::NoSuchRepo { .. }
+            | HubError::NoSuchRevision { .. }
+            | HubError::NotCached { .. }
+            | HubError::Choose { .. }
+            | HubError::BadIndex { .. } => Exit::Usage,
+            HubError::Refused { .. }
+            | HubError::Unreachable { .. }
+            | HubError::Busy { .. }
+            | HubError::Protocol { .. }
+            | HubError::Tls { .. }
+            | HubError::Damaged { .. }
+            | HubError::Locked { .. }
+            | HubError::Disk { .. } => Exit::Download,
         }
     }
 }

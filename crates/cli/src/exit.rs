@@ -59,6 +59,8 @@ pub enum Exit {
     Listen = 21,
     /// `serve`'s configuration file.
     Configuration = 22,
+    /// No download.
+    Download = 23,
     /// A signal.
     Cancelled = 130,
 }
@@ -95,6 +97,9 @@ impl Exit {
             Exit::Listen => "the address cannot be listened on, or not without keys and TLS",
             Exit::Configuration => {
                 "the configuration file cannot be read, or holds something wrong"
+            }
+            Exit::Download => {
+                "the download of a tokenizer failed: network, refused by the hub, disk full"
             }
             Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
         }

@@ -1,6 +1,7 @@
 //! What the commands log.
 
 use flags::LogFormat;
+use traces::TraceExporter;
 
 use crate::exit::{CliError, Exit};
 
@@ -11,10 +12,16 @@ const LEVELS: [&str; 3] = [
     "coordinator=debug,flags=debug,serve=debug,transport=debug,upstream=debug",
 ];
 
-/// Starts the log on standard error, as `-v` and the variables for it say.
+/// Starts the log on standard error, as `-v` and the variables for it say. The exporter takes its spans from it.
 ///
 /// # Errors
 /// When a variable holds no filter.
-pub fn start_logging(verbose: u8, format: LogFormat) -> Result<(), CliError> {
-    flags::start_logging(verbose, format, LEVELS).map_err(|error| CliError::new(Exit::Usage, error))
+pub fn start_logging(
+    verbose: u8,
+    format: LogFormat,
+    exporter: Option<&TraceExporter>,
+) -> Result<(), CliError> {
+    let spans = exporter.and_then(TraceExporter::layer);
+    flags::start_logging(verbose, format, LEVELS, spans)
+        .map_err(|error| CliError::new(Exit::Usage, error))
 }

@@ -4,7 +4,7 @@
 use std::{ffi::OsStr, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
 
 use answer::Node;
-use hub::{Console, Hub, TokenizerPlace};
+use hub::{Console, Hub, HubError, TokenizerPlace};
 use pair::{Builtin, BuiltinNodes};
 use thinking::{policy::Role, thinker::Failure};
 use tokio::runtime;
@@ -85,15 +85,27 @@ impl NodeEndpoints {
         Ok(NodeEndpoints { small, large, source })
     }
 
-    /// The nodes to ask; connects to nothing yet.
+    /// The nodes to ask; connects to none yet. Downloads the tokenizers of servers that have names.
     ///
     /// # Errors
     /// When a node may not be reached in plain text, or a file does not work.
     pub fn connect(self) -> Result<Nodes, CliError> {
+        self.nodes(Download::Yes)
+    }
+
+    /// Checks what [`Self::connect`] checks, without the network: a tokenizer that would be downloaded passes.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn check(self) -> Result<(), CliError> {
+        self.nodes(Download::No).map(drop)
+    }
+
+    fn nodes(self, download: Download) -> Result<Nodes, CliError> {
         let mut asked = Vec::new();
         let mut connect = |role, places: Vec<NodePlace>| {
             let node = |place: NodePlace| -> Result<Node, CliError> {
-                let (node, thinker) = connected(place)?;
+                let (node, thinker) = connected(place, download)?;
                 asked.push((role, thinker));
                 Ok(node)
             };
@@ -284,15 +296,24 @@ fn token_in(value: &OsStr) -> Result<Option<Token>, CliError> {
     })
 }
 
+/// Whether what is not in the hub's cache is downloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Download {
+    Yes,
+    No,
+}
+
 /// A node to ask; connects to nothing yet.
-fn connected(place: NodePlace) -> Result<(Node, AskedThinker), CliError> {
+fn connected(place: NodePlace, download: Download) -> Result<(Node, AskedThinker), CliError> {
     Ok(match place {
         NodePlace::Node(config) => {
             let (name, remote) = (config.label(), Remote::new(config)?);
             (Node::new(name, Arc::new(remote.clone())), AskedThinker::Node(remote))
         }
         NodePlace::Server(mut config, tokenizer) => {
-            config.tokenizer = tokenizer.map(|place| brought(&place, &config)).transpose()?;
+            if let Some(place) = tokenizer {
+                config.tokenizer = brought(&place, &config, download)?;
+            }
             let (name, upstream) = (config.label(), Arc::new(Upstream::new(config)?));
             let thinker = Arc::clone(&upstream);
             (Node::new(name, thinker), AskedThinker::Server(upstream))
@@ -300,16 +321,27 @@ fn connected(place: NodePlace) -> Result<(Node, AskedThinker), CliError> {
     })
 }
 
-/// The tokenizer of a server's model, downloaded where it is a name that is not in the hub's cache.
-fn brought(place: &TokenizerPlace, server: &UpstreamConfig) -> Result<PathBuf, CliError> {
-    let hub = Hub::from_vars(|name| std::env::var(name).ok());
+/// The tokenizer of a server's model; `None` where it would have to be downloaded and may not be.
+fn brought(
+    place: &TokenizerPlace,
+    server: &UpstreamConfig,
+    download: Download,
+) -> Result<Option<PathBuf>, CliError> {
+    let mut hub = Hub::from_vars(|name| std::env::var(name).ok());
+    // With the user's own word that nothing is downloaded, what is not in the cache will be missing.
+    let may_be_missing = download == Download::No && !hub.offline;
+    hub.offline |= may_be_missing;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|why| CliError::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
-    let path = runtime.block_on(hub.tokenizer(place, &Console::stdio()));
-    path.map_err(|error| {
-        CliError::new(Exit::Usage, format!("the tokenizer of {}: {error}", server.address))
-    })
+    match runtime.block_on(hub.tokenizer(place, &Console::stdio())) {
+        Ok(path) => Ok(Some(path)),
+        Err(HubError::NotCached { .. }) if may_be_missing => Ok(None),
+        Err(error) => {
+            let message = format!("the tokenizer of {}: {error}", server.address);
+            Err(CliError::new(Exit::from(&error), message))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ pub struct Summary {
     /// How far the answer's thought was where its text begins: what the small model's template leaves of it.
     #[serde(default, skip_serializing_if = "ThoughtStart::is_unknown")]
     pub thought: ThoughtStart,
+    /// Tokens of what was given of the answer, as the small node counted them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub given_tokens: u64,
     /// The small model's part.
     pub small: ModelTotals,
     /// The large model's part.
@@ -168,6 +171,10 @@ impl TimeSplit {
 
 fn is_zero(count: &u32) -> bool {
     *count == 0
+}
+
+fn is_none(tokens: &u64) -> bool {
+    *tokens == 0
 }
 
 impl Summary {

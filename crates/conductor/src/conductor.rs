@@ -278,6 +278,9 @@ impl Conductor {
         if !text.is_empty() {
             self.ledger.summary.thought = behind;
             self.committed.push(&text, &[], None);
+            if let Some(small) = &mut self.sides.small.session {
+                small.begin(&text, &mut self.step);
+            }
             self.warm(true);
         }
     }

@@ -29,6 +29,8 @@ const CHUNK_BYTES: usize = 32;
 pub(crate) enum Sent {
     Open,
     Append,
+    /// What is given of the answer, whose tokens count as the prompt's do.
+    Beginning,
     Commit,
     /// Text of the policy, whose tokens the policy wants to know.
     Insert,
@@ -132,6 +134,12 @@ impl SessionState {
         }
         let token_ids = committed.token_ids_from(self.given.bytes, &self.fingerprint);
         self.append(Append { text: pending.to_owned(), token_ids }, Sent::Append, step);
+    }
+
+    /// Sends what is given of the answer, which is all that is committed.
+    pub(crate) fn begin(&mut self, text: &str, step: &mut Step) {
+        let append = Append { text: text.to_owned(), token_ids: Vec::new() };
+        self.append(append, Sent::Beginning, step);
     }
 
     /// Sends the policy's own text, which is the last of what is committed.

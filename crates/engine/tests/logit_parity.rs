@@ -237,8 +237,13 @@ fn a_pass_that_is_refused_leaves_the_sequences_as_they_were() {
 }
 
 /// A fixture's checkpoint as a GGUF file, with its matrices in `matrices`, as llama.cpp's converter
-/// writes it.
-fn to_gguf(fixture: &Fixture, config: &ModelConfig, matrices: GgmlDType, path: &Path) {
+/// writes it; in as many parts as there are paths, as llama-gguf-split cuts it.
+fn to_gguf<P: AsRef<Path>>(
+    fixture: &Fixture,
+    config: &ModelConfig,
+    matrices: GgmlDType,
+    paths: &[P],
+) {
     let weights =
         candle_core::safetensors::load(fixture.directory.join("model.safetensors"), &Device::Cpu)
             .unwrap();
@@ -258,13 +263,18 @@ fn to_gguf(fixture: &Fixture, config: &ModelConfig, matrices: GgmlDType, path: &
         let factors = QTensor::quantize(&factors, GgmlDType::F32).unwrap();
         tensors.push(("rope_freqs.weight".to_owned(), factors));
     }
-    let metadata = gguf_metadata(config);
-    let metadata: Vec<(&str, &Value)> =
-        metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    let tensors: Vec<(&str, &QTensor)> =
-        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let mut file = std::fs::File::create(path).unwrap();
-    gguf_file::write(&mut file, &metadata, &tensors).unwrap();
+    let mut metadata = gguf_metadata(config);
+    let pieces = tensors.chunks(tensors.len().div_ceil(paths.len()));
+    for (path, piece) in paths.iter().zip(pieces) {
+        metadata.insert("split.count".to_owned(), Value::U16(paths.len() as u16));
+        let of_part: Vec<(&str, &Value)> =
+            metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        let tensors: Vec<(&str, &QTensor)> =
+            piece.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let mut file = std::fs::File::create(path).unwrap();
+        gguf_file::write(&mut file, &of_part, &tensors).unwrap();
+        metadata.clear();
+    }
 }
 
 /// The converter's order of the llama family's q and k rows: a head's two halves alternate.
@@ -377,14 +387,18 @@ fn logit_parity_of_gguf_files() {
         let fixture = fixture(name);
         let from_directory = load(&fixture.directory);
         let config = from_directory.decoder.config();
-        let path = scratch.path().join(format!("{name}.gguf"));
-        to_gguf(&fixture, config, GgmlDType::F32, &path);
-        let model = load(&path);
-        assert_eq!(model.parameters, from_directory.parameters);
-        assert_eq!(model.quantisation, "f32");
-        for lengths in [[fixture.tokens.len()], [1]] {
-            let logits = in_chunks(&model.decoder, &fixture.tokens, &lengths);
-            assert_same("as GGUF", &fixture, &logits, &fixture.logits);
+        let path = |part: &str| scratch.path().join(format!("{name}{part}.gguf"));
+        let [whole, parts] = [vec![""], vec!["-00001-of-00002", "-00002-of-00002"]]
+            .map(|parts| parts.into_iter().map(path).collect::<Vec<_>>());
+        for paths in [whole, parts] {
+            to_gguf(&fixture, config, GgmlDType::F32, &paths);
+            let model = load(&paths[0]);
+            assert_eq!(model.parameters, from_directory.parameters);
+            assert_eq!(model.quantisation, "f32");
+            for lengths in [[fixture.tokens.len()], [1]] {
+                let logits = in_chunks(&model.decoder, &fixture.tokens, &lengths);
+                assert_same("as GGUF", &fixture, &logits, &fixture.logits);
+            }
         }
     }
 }
@@ -405,7 +419,7 @@ fn logit_parity_of_quantised_gguf_files_is_close() {
     ] {
         let fixture = fixture("llama-quantisable");
         let config = load(&fixture.directory).decoder.config().clone();
-        to_gguf(&fixture, &config, dtype, &path);
+        to_gguf(&fixture, &config, dtype, &[&path]);
         let model = load(&path);
         assert_eq!(model.quantisation, name);
         let logits = in_chunks(&model.decoder, &fixture.tokens, &[fixture.tokens.len()]);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::ParseError, fmt, layer::SubscriberExt as _, registry,
+    EnvFilter, Layer, Registry, filter::ParseError, fmt, layer::SubscriberExt as _, registry,
     util::SubscriberInitExt as _,
 };
 
@@ -54,7 +54,8 @@ impl FromStr for LogFormat {
 }
 
 /// Starts the log. It shows what the filter in `SPECTHINK_LOG` says, or in `RUST_LOG` where that is unset, or else the
-/// filter of `levels` for as many `-v` as were given; the last one is for more of them too.
+/// filter of `levels` for as many `-v` as were given; the last one is for more of them too. `beside` sees everything,
+/// whatever the log shows.
 ///
 /// # Errors
 /// When the variable holds no filter.
@@ -62,6 +63,7 @@ pub fn start_logging(
     verbose: u8,
     format: LogFormat,
     levels: [&str; 3],
+    beside: Option<Box<dyn Layer<Registry> + Send + Sync>>,
 ) -> Result<(), BadLogFilter> {
     let variable = |name: &str| Some(env::var_os(name)?.to_string_lossy().into_owned());
     let filter = filter(verbose, levels, variable)?;
@@ -72,7 +74,7 @@ pub fn start_logging(
         }
         LogFormat::Json => lines.with_ansi(false).json().with_filter(filter).boxed(),
     };
-    let log = registry().with(lines);
+    let log = registry().with(beside.into_iter().chain([lines]).collect::<Vec<_>>());
     // A second start in one process (tests) keeps the first log.
     let _ = log.try_init();
     Ok(())

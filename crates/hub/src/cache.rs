@@ -209,6 +209,32 @@ mod tests {
         assert!(!path.is_symlink());
     }
 
+    /// Of a file of another file system there is no hard link either.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_blob_is_copied_where_there_are_no_links_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let (blob, path) = (Path::new("/proc/version"), folder.path().join("name"));
+        link(blob, "", &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), fs::read(blob).unwrap());
+        assert!(path.metadata().unwrap().is_file() && !path.is_symlink());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("name");
+        let half_made = |temporary: &Path| {
+            fs::write(temporary, "half")?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        replace(&path, half_made).unwrap_err();
+        // Nor one that cannot be moved to its place.
+        fs::create_dir(&path).unwrap();
+        replace(&path, |temporary| fs::write(temporary, "whole")).unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
     #[test]
     fn a_lock_that_is_held_keeps_another_handle_out() {
         let folder = tempfile::tempdir().unwrap();

@@ -185,6 +185,9 @@ mod tests {
         let text = |buffer: &Buffer| String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text(&facts), "model a\u{fffd}[31m b: \u{fffd}\n");
         assert_eq!(text(&notes), "model c\u{fffd}[31m d\ne\u{fffd}.gguf: 100 % of 1 B\n");
+        let on_terminal = Console { bars: true, ..console };
+        let bar = on_terminal.progress("e\x07.gguf", 1).bar.take().unwrap();
+        assert_eq!(bar.message(), "e\u{fffd}.gguf");
     }
 
     #[test]

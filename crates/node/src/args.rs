@@ -159,6 +159,11 @@ pub struct NodeArgs {
         hide_default_value = true
     )]
     pub log_format: LogFormat,
+
+    /// Send traces to this collector, which takes OTLP over HTTP; OTEL_EXPORTER_OTLP_ENDPOINT does the same. Needs a
+    /// build with the feature otel.
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
 }
 
 impl NodeArgs {

@@ -398,6 +398,9 @@ mod tests {
         );
         assert_eq!(upstream.key, Some(ApiKey::new("secret")));
         assert_eq!(upstream.keep_warm, Some(false));
+        let line = [&given[..2], &["--upstream-keep-warm", "on"]].concat();
+        let on = config(&FULL, &line).unwrap().model;
+        assert!(matches!(on, ModelSource::Upstream(on) if on.keep_warm == Some(true)));
         let tokenizer = |text: &str| -> Result<_, NodeError> {
             Ok(config(&FULL, &[&given[..2], &["--tokenizer", text]].concat())?.tokenizer.unwrap())
         };
@@ -417,6 +420,9 @@ mod tests {
         }
         let line = refused(&["--upstream-kind", "vlm"]);
         assert!(line.contains("write vllm"), "{line}");
+        let line = refused(&["--upstream-keep-warm", "true"]);
+        assert!(line.contains("[possible values: on, off]"), "{line}");
+        assert!(!refused(&["--help"]).contains("true, false"));
     }
 
     #[test]

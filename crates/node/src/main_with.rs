@@ -6,6 +6,7 @@ use flags::Signals;
 use hub::Console;
 use thinking::shown::one_line;
 use tokio::{pin, select, sync::oneshot};
+use traces::TraceExporter;
 
 use crate::{
     args::{Defaults, NodeArgs},
@@ -60,7 +61,10 @@ impl From<NodeExit> for ExitCode {
 }
 
 fn whole(defaults: &Defaults, args: NodeArgs) -> Result<(), NodeError> {
-    flags::start_logging(args.verbose, args.log_format, LOG_LEVELS)
+    let exporter = TraceExporter::start(defaults.program, args.otlp.as_deref())
+        .map_err(|error| NodeError::Usage(error.to_string()))?;
+    let spans = exporter.as_ref().and_then(TraceExporter::layer);
+    flags::start_logging(args.verbose, args.log_format, LOG_LEVELS, spans)
         .map_err(|error| NodeError::Usage(error.to_string()))?;
     flags::raise_open_files();
     let config = NodeConfig::new(defaults, args, |name| std::env::var_os(name))?;

@@ -22,8 +22,9 @@ use metrics::{Metric, Reading, write_readings};
 use thinking::thinker::Thinker as _;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Mutex,
     task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use transport::{NodeMeter, NodePhase};
 use upstream::Upstream;
@@ -34,6 +35,9 @@ use crate::error::NodeError;
 const MOST_CONNECTIONS: usize = 32;
 /// How long a connection may take.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// How long the server that computes the model may take to say that it is there, and how long what it said is good
+/// for: however many ask, it is not asked more often.
+const PROBE_TIME: Duration = Duration::from_secs(5);
 /// The longest head of a request, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 /// How long the listener rests when the system has no room for a connection.
@@ -54,6 +58,9 @@ pub(crate) struct NodeView {
     pub(crate) meter: NodeMeter,
     /// Not there while it is loaded.
     pub(crate) model: OnceLock<ModelView>,
+    /// Whether the server that computes the model answered, and when it was asked. Locked while it is asked, so that a
+    /// crowd asks once.
+    pub(crate) server_answered: Mutex<Option<(Instant, bool)>>,
 }
 
 /// What there is to see of a model.
@@ -85,8 +92,26 @@ impl NodeView {
         text
     }
 
+    /// Whether the server that computes the model answers, or did a moment ago; true where there is none.
+    async fn has_server(&self) -> bool {
+        let Some(ModelView::Server(upstream)) = self.model.get() else { return true };
+        let mut answered = self.server_answered.lock().await;
+        if let Some((at, answers)) = *answered
+            && at.elapsed() < PROBE_TIME
+        {
+            return answers;
+        }
+        let said = timeout(PROBE_TIME, upstream.answers()).await;
+        if let Ok(Err(failure)) = &said {
+            tracing::debug!(%failure, "the server of the model does not answer");
+        }
+        let answers = matches!(said, Ok(Ok(())));
+        *answered = Some((Instant::now(), answers));
+        answers
+    }
+
     /// The answer to a request.
-    fn answer(&self, method: &Method, path: &str) -> (StatusCode, String) {
+    async fn answer(&self, method: &Method, path: &str) -> (StatusCode, String) {
         if ![Method::GET, Method::HEAD].contains(method) {
             return (StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n".to_owned());
         }
@@ -94,7 +119,10 @@ impl NodeView {
         match (path, self.meter.phase()) {
             ("/metrics", _) => (StatusCode::OK, self.metrics()),
             ("/healthz", _) => words(StatusCode::OK, "ok"),
-            ("/readyz", NodePhase::Serving) => words(StatusCode::OK, "ready"),
+            ("/readyz", NodePhase::Serving) => match self.has_server().await {
+                true => words(StatusCode::OK, "ready"),
+                false => words(StatusCode::SERVICE_UNAVAILABLE, "server away"),
+            },
             ("/readyz", NodePhase::Loading) => words(StatusCode::SERVICE_UNAVAILABLE, "loading"),
             ("/readyz", NodePhase::Draining) => words(StatusCode::SERVICE_UNAVAILABLE, "draining"),
             _ => words(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz"),
@@ -140,8 +168,11 @@ pub(crate) async fn serve(listener: TcpListener, view: Arc<NodeView>) {
 /// Answers the one request of a connection.
 async fn answer(stream: TcpStream, view: Arc<NodeView>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let (status, body) = view.answer(request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response(status, body)) }
+        let view = Arc::clone(&view);
+        async move {
+            let (status, body) = view.answer(request.method(), request.uri().path()).await;
+            Ok::<_, Infallible>(response(status, body))
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).keep_alive(false).max_buf_size(HEAD_BYTES);

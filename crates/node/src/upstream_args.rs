@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use transport::Token;
 use upstream::{ApiKey, ServerKind, UpstreamAddress, UpstreamConfig};
 
@@ -53,7 +54,8 @@ pub struct UpstreamArgs {
     #[arg(
         long,
         value_name = "on|off",
-        value_parser = clap::builder::BoolishValueParser::new(),
+        value_parser = PossibleValuesParser::new(["on", "off"]).map(|word| word == "on"),
+        hide_possible_values = true,
         requires = "upstream",
         help_heading = "Upstream"
     )]

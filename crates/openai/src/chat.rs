@@ -118,8 +118,12 @@ pub struct ChatDelta {
 pub enum FinishReply {
     /// The model ended it, or a stop text was found.
     Stop,
-    /// It was cut off by a limit.
+    /// It was cut off by a limit. Mistral tells that of the context apart.
+    #[serde(alias = "model_length")]
     Length,
+    /// The server gave it up, as vLLM and SGLang, others and DeepSeek say it: read, and never written.
+    #[serde(alias = "abort", alias = "error", alias = "insufficient_system_resource")]
+    GivenUp,
     /// Something else, as servers call it: read, and never written.
     #[serde(other)]
     Other,

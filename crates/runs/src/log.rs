@@ -379,3 +379,16 @@ fn check_header(line: &[u8], header: &LogHeader, path: &Path) -> Result<(), Eval
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Row;
+
+    #[test]
+    fn what_a_log_of_others_says_of_a_failure_can_be_shown() {
+        let line = r#"{"row":"failed","id":"a","reason":"b\u001b]0;title\u0007\nerror: \u202ec"}"#;
+        let reason = "b\u{fffd}]0;title\u{fffd} error: \u{fffd}c".to_owned();
+        let row: Row = serde_json::from_str(line).unwrap();
+        assert_eq!(row, Row::Failed { id: "a".to_owned(), reason });
+    }
+}

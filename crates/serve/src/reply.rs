@@ -16,6 +16,7 @@ use thinking::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     answering::{AnswerJob, AnswerNews, Answered, MOST_UNREAD, Told},
@@ -104,7 +105,7 @@ pub(crate) async fn respond(
             stopping: app.stopping.clone(),
             connection: connection.clone(),
         };
-        app.tasks.spawn(job.work(told.clone()));
+        app.tasks.spawn(job.work(told.clone()).in_current_span());
     }
     drop(told);
     let replied = match is_streamed {
@@ -122,7 +123,8 @@ fn broke_off() -> ApiError {
     ApiError::new(ErrorCode::Internal, "the answer broke off: ask again; the server's log says why")
 }
 
-/// What all answers to a request cost: a prompt counts once, however many answers it has.
+/// What all answers to a request cost: a prompt counts once, with what is given of the answer, however many
+/// answers it has.
 fn usage<'a>(
     head: &ReplyHead,
     answers: impl IntoIterator<Item = (&'a u32, &'a Box<Answered>)>,
@@ -131,7 +133,7 @@ fn usage<'a>(
     for (index, answered) in answers {
         let small = &answered.summary.small;
         if index % head.choices == 0 {
-            usage.prompt_tokens += small.prompt_tokens;
+            usage.prompt_tokens += small.prompt_tokens + answered.summary.given_tokens;
             cached_tokens += small.cached_tokens.min(small.prompt_tokens);
         }
         usage.completion_tokens += answered.summary.tokens();

@@ -120,7 +120,7 @@ impl AnswerRequest {
             ReplyKind::Chat => {
                 refuse(&NOT_DONE_IN_CHATS, &fields)?;
                 let mut messages = messages(fields.required("messages")?)?;
-                beginning = take_beginning(&fields, &mut messages)?;
+                beginning = take_beginning(&fields, "messages", &mut messages)?;
                 vec![Prompt::Messages(messages)]
             }
             ReplyKind::Text => {
@@ -135,7 +135,9 @@ impl AnswerRequest {
             }
             ReplyKind::Response => {
                 refuse(&NOT_DONE_IN_RESPONSES, &fields)?;
-                vec![Prompt::Messages(turns(&fields)?)]
+                let (turns, begun) = turns(&fields)?;
+                beginning = begun;
+                vec![Prompt::Messages(turns)]
             }
         };
         let stream = fields.flag("stream")?.unwrap_or(false);

@@ -18,6 +18,7 @@ use serde_json::json;
 use thinking::{policy::PolicyKind, thinker::Failure};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     app::App,
@@ -164,8 +165,16 @@ async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Res
     let id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let connection = parts.extensions.get::<ClientConnection>();
     let connection = connection.map(|connection| connection.0.clone()).unwrap_or_default();
-    let body = whole(&app, body).await?;
-    reply::respond(app, kind, &body, &id, connection).await
+    // Its answers are spans in it, in their tasks, and may outlive the response.
+    let span = tracing::trace_span!(
+        target: traces::TARGET, "request", request_id = id, route = parts.uri.path()
+    );
+    traces::follow(&span, |name| parts.headers.get(name)?.to_str().ok());
+    let answered = async {
+        let body = whole(&app, body).await?;
+        reply::respond(Arc::clone(&app), kind, &body, &id, connection).await
+    };
+    answered.instrument(span).await
 }
 
 async fn tokenize(State(app): State<Arc<App>>, body: Body) -> Result<Response, ApiError> {

@@ -42,15 +42,16 @@ pub fn run(
         Err(args::Refused::Clap(error)) => return usage(&error),
         Err(args::Refused::File(error)) => return fail(&error),
     };
-    let done = start_logging(args.verbose, args.log_format).and_then(|()| match args.command {
-        Command::Links(links) => show_links(&links),
-        Command::Calibrate(args) => measure(&args),
-        Command::Sweep(sweep) => sweep::run(&sweep, builtin),
-        Command::Replay(args) => replay::run(&args),
-        Command::Plan(args) => plan::run(&args),
-        Command::Report(args) => report::run(&args),
-        Command::Simulate(args) => simulate::run(&args),
-    });
+    let done =
+        start_logging(args.verbose, args.log_format, None).and_then(|()| match args.command {
+            Command::Links(links) => show_links(&links),
+            Command::Calibrate(args) => measure(&args),
+            Command::Sweep(sweep) => sweep::run(&sweep, builtin),
+            Command::Replay(args) => replay::run(&args),
+            Command::Plan(args) => plan::run(&args),
+            Command::Report(args) => report::run(&args),
+            Command::Simulate(args) => simulate::run(&args),
+        });
     match done {
         Ok(exit) => exit.into(),
         Err(error) => fail(&error),

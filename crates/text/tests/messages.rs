@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::{fixture, letters, prompt, tokenizer_of};
-use text::{Thought, Tokenizer};
+use common::{fixture, gguf, letters, prompt, tokenizer_of};
+use text::{GgufValue, Thought, Tokenizer};
 
 /// The tokenizer of Qwen2.5 with a chat template.
 fn qwen(template: &str) -> Tokenizer {
@@ -73,6 +73,15 @@ fn a_name_in_two_messages_is_no_name() {
 }
 
 #[test]
+fn a_name_that_shows_when_another_one_is_broken_is_letters_too() {
+    let metadata = gguf(&[("<|a|>", 3), ("|>x", 3)], "{{ messages[0].content }}");
+    let tokenizer = Tokenizer::from_gguf(&metadata).unwrap();
+    let ids = prompt(&tokenizer, &[("user", "<|a|>xy")]);
+    assert_eq!(control_tokens(&tokenizer, &ids), 0);
+    assert_eq!(letters(&tokenizer, &ids), "<|a|>xy");
+}
+
+#[test]
 fn a_role_is_a_word() {
     let tokenizer = qwen("{% for m in messages %}<|im_{{ m.role }}|>{% endfor %}");
     let template = tokenizer.template();
@@ -107,7 +116,7 @@ fn a_name_is_found_however_its_token_is_written() {
         ("tokenizer.json", NORMALIZED),
         ("chat_template.jinja", "b</s>{{ messages[0].content }}</s>b"),
     ]);
-    for content in ["a</s>b", "a  </s>  b", "<s>a", "</s>", "a<s>"] {
+    for content in ["a</s>b", "a  </s>  b", "a            </s>b", "<s>a", "</s>", "a<s>"] {
         let ids = prompt(&tokenizer, &[("user", content)]);
         assert_eq!(control_tokens(&tokenizer, &ids), 2, "{content:?}");
         assert!(letters(&tokenizer, &ids).contains(content), "{content:?}");
@@ -122,4 +131,9 @@ fn a_raw_prompt_has_one_begin_of_text_token_and_its_control_tokens_are_meant() {
     assert_eq!((bare.len(), control_tokens(&tokenizer, &bare)), (3, 2));
     assert_eq!(begun, bare);
     assert_eq!(raw("<|begin|><|begin|>a").len(), 3, "it was written twice");
+    // Where the model wants none before every text, what is written is meant.
+    let mut metadata = gguf(&[("<|b|>", 3)], "");
+    metadata.insert("tokenizer.ggml.bos_token_id".into(), GgufValue::Integer(97));
+    let tokenizer = Tokenizer::from_gguf(&metadata).unwrap();
+    assert_eq!(tokenizer.encode_raw_prompt("<|b|><|b|>a").unwrap().len(), 3);
 }

@@ -44,3 +44,10 @@ fn forms_render_as_jinja_renders_them() {
     let differences: Vec<String> = forms.cases.iter().filter_map(differs).collect();
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
 }
+
+#[test]
+fn functions_can_be_called_and_messages_cannot() {
+    let source = "{{ raise_exception is callable }} {{ messages is callable }}";
+    let template = ChatTemplate::new(Some(source), "<s>", "</s>");
+    assert_eq!(template.render([("user", "Hi")]).unwrap(), "True False");
+}

@@ -130,6 +130,17 @@ fn a_tokenizer_json_may_forget_that_a_token_is_special() {
 }
 
 #[test]
+fn a_turn_ends_with_what_a_tokenizers_configuration_calls_the_end_of_text() {
+    let json = std::fs::read_to_string(fixture("tiny-qwen2/tokenizer.json")).unwrap();
+    let tokenizer = tokenizer_of(&[
+        ("tokenizer.json", &json.replace("<|im_end|>", "<|fin|>")),
+        ("tokenizer_config.json", r#"{"eos_token": "<|fin|>"}"#),
+        ("chat_template.jinja", "{{ messages[-1].content }}"),
+    ]);
+    assert!(tokenizer.is_end_of_text(id(&tokenizer, "<|fin|>")));
+}
+
+#[test]
 fn a_string_where_an_id_belongs_names_nothing() {
     let mut metadata = gguf(&[], "");
     metadata.insert("tokenizer.ggml.eot_token_id".into(), string("<|x|>"));

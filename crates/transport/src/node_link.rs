@@ -72,11 +72,17 @@ impl NodeLink {
         Ok(ThinkerClient::new(channel).max_decoding_message_size(self.config.max_message_bytes))
     }
 
-    /// A request that shows the token.
+    /// A request that shows the token, and the caller's trace.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
         if let Some(value) = &self.authorization {
-            request.metadata_mut().insert("authorization", value.clone());
+            metadata.insert("authorization", value.clone());
+        }
+        for (name, value) in traces::headers() {
+            if let Ok(value) = value.parse() {
+                metadata.insert(name, value);
+            }
         }
         request
     }

@@ -11,8 +11,9 @@ use std::{
 };
 
 use metrics::{Metric, MetricSet, Reading, write_readings};
-use thinking::thinker::{Command, Event};
+use thinking::thinker::{Command, Event, Finished};
 use tokio::time::Instant;
+use tracing::{Span, field::Empty, trace_span};
 
 static CALLS: Metric = Metric::counter(
     "specthink_node_calls_total",
@@ -203,6 +204,8 @@ pub(crate) struct SessionMeter {
 struct AskedProposal {
     at: Instant,
     first_text: Option<Instant>,
+    /// Of the trace; it ends with this.
+    span: Span,
 }
 
 impl SessionMeter {
@@ -222,7 +225,8 @@ impl SessionMeter {
     pub(crate) fn asked(&mut self, command: &Command) {
         if matches!(command, Command::Propose(_)) {
             self.meter.0.waiting.fetch_add(1, Ordering::Relaxed);
-            self.asked.push_back(AskedProposal { at: Instant::now(), first_text: None });
+            let span = proposal_span();
+            self.asked.push_back(AskedProposal { at: Instant::now(), first_text: None, span });
         }
     }
 
@@ -251,7 +255,7 @@ impl SessionMeter {
                 ] {
                     set.observe_time(metric, &[], Duration::from_micros(us));
                 }
-                self.finished(finished.tokens);
+                self.finished(finished);
             }
             Event::Failed(failure) => self.end(failure.code.into()),
         }
@@ -269,11 +273,15 @@ impl SessionMeter {
         counts.written.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn finished(&mut self, tokens: u32) {
+    fn finished(&mut self, finished: &Finished) {
         let Some(proposal) = self.asked.pop_front() else { return };
+        let Finished { tokens, prefill_tokens, timing, reason, .. } = finished;
+        proposal.span.record("tokens", tokens).record("prefill_tokens", prefill_tokens);
+        proposal.span.record("end", <&str>::from(reason)).record("queue_us", timing.queue_us);
+        proposal.span.record("prefill_us", timing.prefill_us).record("decode_us", timing.decode_us);
         let (set, now) = (&self.meter.0.set, Instant::now());
         set.observe_time(&DURATION, &[], now - proposal.at);
-        if let (Some(first), 2..) = (proposal.first_text, tokens) {
+        if let (Some(first), tokens @ 2..) = (proposal.first_text, *tokens) {
             set.observe_time(&OUTPUT_TOKEN, &[], (now - first) / (tokens - 1));
         }
         self.forget(&proposal);
@@ -287,6 +295,20 @@ impl SessionMeter {
     }
 }
 
+/// The span of a proposal, in that of its session.
+fn proposal_span() -> Span {
+    trace_span!(
+        target: traces::TARGET,
+        "proposal",
+        tokens = Empty,
+        prefill_tokens = Empty,
+        end = Empty,
+        queue_us = Empty,
+        prefill_us = Empty,
+        decode_us = Empty
+    )
+}
+
 impl Drop for SessionMeter {
     fn drop(&mut self) {
         self.asked.iter().for_each(|proposal| self.forget(proposal));
@@ -298,9 +320,7 @@ impl Drop for SessionMeter {
 #[cfg(test)]
 mod tests {
     use metrics::testing::Exposition;
-    use thinking::thinker::{
-        Code, Delta, Failure, FinishReason, Finished, Propose, Timing, Warmed,
-    };
+    use thinking::thinker::{Code, Delta, Failure, FinishReason, Propose, Timing, Warmed};
 
     use super::*;
 

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tonic::Status;
-use tracing::{Instrument as _, Span, field};
+use tracing::{Instrument as _, Span};
 
 use crate::{
     conversation::Conversation,
@@ -61,12 +61,14 @@ enum State {
 }
 
 impl Outgoing {
-    /// The events of a session that begins.
-    pub(crate) fn of(conversation: Conversation, lifecycle: watch::Receiver<Lifecycle>) -> Self {
+    /// The events of a session that begins, and the span that all of it is in.
+    pub(crate) fn of(
+        conversation: Conversation,
+        span: Span,
+        lifecycle: watch::Receiver<Lifecycle>,
+    ) -> Self {
         let state = State::Still(Box::new(conversation));
         let shared = Arc::new(Mutex::new(Shared { state, given_at: None }));
-        // Of the level of errors, so that whatever is logged about the session says which question it is.
-        let span = tracing::error_span!("session", question_id = field::Empty);
         let mut watch = JoinSet::new();
         watch.spawn(end_unread(Arc::clone(&shared), lifecycle).instrument(span.clone()));
         Outgoing { shared, span, _watch: watch }

@@ -13,6 +13,7 @@ use thinking::{
 };
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::field;
 
 use crate::{
     PROTOCOL_VERSION,
@@ -70,8 +71,12 @@ impl wire::thinker_server::Thinker for Service {
             self.config.meter.call("think", failure.code.into());
             status::status_from_failure(failure)
         })?;
+        // Of the level of errors, so that whatever is logged about the session says which question it is.
+        let span = tracing::error_span!("session", question_id = field::Empty);
+        traces::follow(&span, |name| request.metadata().get(name)?.to_str().ok());
         let place = (permit, KeptConnection::of(&request));
-        let session = self.thinker.session_of(self.client(&request));
+        let client = self.client(&request);
+        let session = span.in_scope(|| self.thinker.session_of(client));
         let pulse = PulseWatch::new(Arc::clone(&self.thinker));
         let lifecycle = self.lifecycle.clone();
         let conversation = Conversation::begin(
@@ -82,7 +87,7 @@ impl wire::thinker_server::Thinker for Service {
             &self.config,
             place,
         );
-        Ok(Response::new(Box::pin(Outgoing::of(conversation, self.lifecycle.clone()))))
+        Ok(Response::new(Box::pin(Outgoing::of(conversation, span, self.lifecycle.clone()))))
     }
 
     async fn describe(

@@ -21,6 +21,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether all versions that are in use have that route. Our own template goes before one that may not be there.
+    fn always_renders(&self) -> bool {
+        true
+    }
+
     /// The prompt in the answer.
     fn rendered(&self, _answer: &Value) -> Option<Rendered> {
         None

@@ -47,6 +47,8 @@ pub(crate) struct Served {
     /// The model's name there.
     pub(crate) model: String,
     pub(crate) card: ModelCard,
+    /// Whether it renders messages, and not our own template.
+    pub(crate) renders: bool,
     /// Where each session's text is cached, where sessions have to share such places.
     pub(crate) slots: Option<Slots>,
     /// Its cache keeps texts in whole blocks of so many tokens.
@@ -144,7 +146,8 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
         card.context_tokens = tokens;
     }
     let (dialect, mut slots) = (dialect::of(kind), None);
-    card.thought = thought_left(http, dialect.as_ref(), &model, own).await?;
+    let renders;
+    (renders, card.thought) = rendering(http, dialect.as_ref(), &model, own).await?;
     let mut chat = None;
     if kind.is_chat_only() {
         let context_tokens = card.context_tokens;
@@ -170,7 +173,8 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
     let context_tokens = card.context_tokens;
     let address = &http.config.address;
     tracing::debug!(%address, ?kind, model, context_tokens, block_tokens, keeps_warm, "server found");
-    let served = Served { kind, dialect, model, card, slots, block_tokens, keeps_warm, chat };
+    let served =
+        Served { kind, dialect, model, card, renders, slots, block_tokens, keeps_warm, chat };
     if let Some(own) = own {
         check_tokenizer(http, &served, own).await?;
     }
@@ -220,30 +224,33 @@ fn choose_model(
     }
 }
 
-/// What the template by which messages are rendered leaves of an answer's thought, as far as the server shows it.
-async fn thought_left(
+/// Whether the server renders messages, and what the template by which they are rendered leaves of an answer's thought,
+/// as far as that is shown.
+async fn rendering(
     http: &Http,
     dialect: &dyn Dialect,
     model: &str,
     own: Option<&Tokenizer>,
-) -> Result<ThoughtStart, Failure> {
+) -> Result<(bool, ThoughtStart), Failure> {
     let message = Message { role: "user".to_owned(), content: PROBE.to_owned() };
-    let Some(call) = dialect.render(model, &[message]) else {
-        return Ok(own.map_or(ThoughtStart::Unknown, |own| thought::left_by(own.template())));
+    let call = dialect.render(model, &[message]);
+    let Some(call) = call.filter(|_| dialect.always_renders() || own.is_none()) else {
+        let left = own.map_or(ThoughtStart::Unknown, |own| thought::left_by(own.template()));
+        return Ok((false, left));
     };
     let answer = match http.json(&call).await {
         Ok(answer) => answer,
-        // A question will be refused in the same way, and is told why.
+        // A question will be refused in the same way, and is told why; or that a tokenizer is needed.
         Err(why) if matches!(why.code, Code::InvalidArgument | Code::Internal) => {
-            return Ok(ThoughtStart::Unknown);
+            return Ok((dialect.always_renders(), ThoughtStart::Unknown));
         }
         Err(why) => return Err(why),
     };
     let Some(Rendered::Text(prompt)) = dialect.rendered(&answer) else {
-        return Ok(ThoughtStart::Unknown);
+        return Ok((true, ThoughtStart::Unknown));
     };
     let end = prompt.rsplit_once(PROBE).map(|(_, end)| thought::start(Thought::behind(end)));
-    Ok(end.unwrap_or_default())
+    Ok((true, end.unwrap_or_default()))
 }
 
 /// A server that tells the tokens of a text must tell those of our own tokenizer.

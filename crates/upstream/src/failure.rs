@@ -214,6 +214,11 @@ mod tests {
             assert!(line.contains(words) && !line.contains('\n'), "{line}");
             assert!(failure.names_thinker());
         }
+        let shown = "a\u{fffd}]0;title\u{fffd} b\u{fffd}";
+        let hostile = "a\u{1b}]0;title\u{7}\nb\u{202e}";
+        assert_eq!(said(hostile).as_deref(), Some(shown));
+        let address = "http://127.0.0.1:8000".parse().unwrap();
+        assert!(noticed(&address, Code::Internal, hostile).message.ends_with(shown));
         let moved = failure(302, &[("location", "https://b/v1")], "");
         assert!(moved.message.contains("https://b/v1"), "{moved}");
     }

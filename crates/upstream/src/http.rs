@@ -184,6 +184,11 @@ impl Http {
             }
             None => request,
         };
+        let mut request = request;
+        for (name, value) in traces::headers() {
+            head_and_body += name.len() + value.len() + ": \r\n".len();
+            request = request.header(name, value);
+        }
         self.meter.sent(head_and_body);
         let answer = request.send().await;
         match &answer {

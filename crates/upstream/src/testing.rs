@@ -54,10 +54,14 @@ pub struct FakeOptions {
     pub kind: ServerKind,
     /// The models that it lists.
     pub models: Vec<String>,
+    /// What llama.cpp's server says of the form of the weights, and of the architecture.
+    pub described: &'static str,
     /// The longest session in tokens, as it tells it.
     pub context_tokens: usize,
     /// The key that it wants.
     pub key: Option<String>,
+    /// Whether it renders messages where it takes texts; SGLang's older versions do not.
+    pub renders_messages: bool,
     /// What its chat template writes behind the beginning of the assistant's turn.
     pub prompt_end: &'static str,
     /// What its model answers to everything; without it, it babbles without end.
@@ -76,8 +80,10 @@ impl FakeOptions {
         FakeOptions {
             kind,
             models: vec!["fake".to_owned()],
+            described: "Q8_0",
             context_tokens: 4096,
             key: None,
+            renders_messages: true,
             prompt_end: "",
             answer: None,
             prefill: FakePrefill::default(),
@@ -105,6 +111,8 @@ pub enum FakePrefill {
     Drops,
     /// It goes on and counts no tokens.
     CountsNothing,
+    /// It refuses the message, as vLLM does where its template cuts something out of it.
+    Refuses,
 }
 
 /// Where a thought is in a chat.
@@ -134,8 +142,10 @@ pub enum FakeFault {
     CutAfter(usize),
     /// Its stream ends after this many tokens, in good order but without its last event.
     EndAfter(usize),
-    /// Its stream holds something that is no event.
-    Nonsense,
+    /// Its stream begins with this.
+    Begins(&'static str),
+    /// Its connection is closed without an answer.
+    HangUp,
     /// Nothing comes.
     Silence,
     /// Nothing comes the first time; later all is well.
@@ -168,7 +178,12 @@ impl FakeServer {
     /// Starts one on a free port.
     #[expect(clippy::unwrap_used, reason = "test code: without a port there is no test")]
     pub async fn start(options: FakeOptions) -> FakeServer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        FakeServer::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), options)
+    }
+
+    /// Starts one on this port.
+    #[expect(clippy::unwrap_used, reason = "test code: without a port there is no test")]
+    pub fn on(listener: TcpListener, options: FakeOptions) -> FakeServer {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             options,
@@ -268,6 +283,7 @@ async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         Some(FakeFault::Html) => {
             write(&mut stream, 200, "", "text/html", "<html>\n<p>Welcome</p></html>").await
         }
+        Some(FakeFault::HangUp) => Ok(()),
         Some(FakeFault::Silence) => stream.read_u8().await.map(drop),
         Some(FakeFault::SilentOnce) if is_first => {
             shared.unanswered.fetch_add(1, Ordering::SeqCst);
@@ -320,14 +336,14 @@ async fn stream_out(
          transfer-encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
+    if let Some(FakeFault::Begins(text)) = fault {
+        write_piece(stream, text).await?;
+    }
     let mut gone = [0];
     for (made, event) in events {
         match fault {
             Some(FakeFault::CutAfter(tokens)) if made > tokens => return Ok(()),
             Some(FakeFault::EndAfter(tokens)) if made > tokens => break,
-            Some(FakeFault::Nonsense) => {
-                write_piece(stream, "data: {\"nonsense\"\n\n").await?;
-            }
             _ => {}
         }
         shared.computed_tokens.fetch_add(1, Ordering::SeqCst);

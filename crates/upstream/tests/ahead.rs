@@ -71,6 +71,8 @@ async fn one_request_is_under_way_at_a_time_and_given_up_when_the_text_is_asked_
     }
     for _ in 0..3 {
         caller.send_append(PARAGRAPH).await;
+        // Time for a second request, if there were one.
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     caller.ask(5, 1, &[]).await;
     for _ in 0..4 {
@@ -84,6 +86,30 @@ async fn one_request_is_under_way_at_a_time_and_given_up_when_the_text_is_asked_
         }
     };
     tokio::time::timeout(Duration::from_secs(20), dropped).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_encoded_ahead_is_not_encoded_again() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::LlamaCpp)).await;
+    let upstream = Upstream::new(config(&server)).unwrap();
+    let mut caller = Caller(upstream.session());
+    caller.open("", plain_sampling()).await;
+    caller.opened().await;
+    caller.append(PARAGRAPH).await;
+    let encoded = || server.requests().iter().filter(|one| one.path == "/tokenize").count();
+    let before = encoded();
+    caller.ask(5, 1, &[]).await;
+    caller.proposal().await;
+    assert_eq!(encoded(), before);
+}
+
+#[tokio::test]
+async fn text_that_does_not_fit_is_not_read_ahead() {
+    let options = FakeOptions { context_tokens: 80, ..FakeOptions::new(ServerKind::LlamaCpp) };
+    let server = FakeServer::start(options).await;
+    let (_upstream, mut caller, _) = opened(config(&server)).await;
+    caller.append(&PARAGRAPH.repeat(9)).await;
+    assert_eq!(asked(&server), [1], "the prompt alone");
 }
 
 #[tokio::test]

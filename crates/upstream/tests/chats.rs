@@ -72,6 +72,8 @@ async fn one_that_does_not_go_on_exactly_is_refused() {
             (FakePrefill::Trims, "it takes white space off the end of the answer"),
             (FakePrefill::Drops, "it leaves out the beginning of the answer"),
             (FakePrefill::CountsNothing, "does not count the tokens of prompts"),
+            (FakePrefill::Refuses, "exactly, as chat-"),
+            (FakePrefill::Refuses, "asks: it refuses the request: the final message does not"),
         ] {
             let options = FakeOptions { prefill, ..FakeOptions::new(kind) };
             let server = FakeServer::start(options).await;

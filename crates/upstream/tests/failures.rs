@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use common::{Caller, asked_only, config, continuations, plain_sampling};
 use thinking::thinker::{Code, Failure, Noticed, Thinker};
+use tokio::net::TcpSocket;
 use upstream::{
     ApiKey, ServerKind, Upstream, UpstreamConfig,
-    testing::{FakeFault, FakeOptions, FakeServer},
+    testing::{FakeFault, FakeOptions, FakeRequest, FakeServer},
 };
 
 /// The failure of a first proposal.
@@ -44,13 +45,65 @@ async fn a_stream_that_breaks_is_an_unavailable_server() {
         for (fault, words) in [
             (FakeFault::CutAfter(3), "broke the connection off"),
             (FakeFault::EndAfter(3), "ended without its end"),
-            (FakeFault::Nonsense, "means nothing"),
+            (FakeFault::Begins("data: {\"nonsense\"\n\n"), "means nothing"),
+            (FakeFault::Begins("data: {}\n\n"), "means nothing"),
             (FakeFault::Html, "\"text/html\""),
         ] {
             let failure = failure_at(kind, path, fault).await;
             assert_eq!(failure.code, Code::Unavailable, "{failure}");
             assert!(failure.message.contains(words), "{failure}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_error_within_a_stream_has_the_code_of_its_reason() {
+    for (event, code, words) in [
+        (
+            "data: {\"error\":{\"message\":\"out of pages\",\"code\":503}}\n\n",
+            Code::Overloaded,
+            "no room now: out of pages",
+        ),
+        (
+            "data: {\"error\":{\"message\":\"bad seed\",\"code\":\"400\"}}\n\n",
+            Code::InvalidArgument,
+            "refuses the request: bad seed",
+        ),
+        ("data: {\"error\":\"out of memory\"}\n\n", Code::Internal, "failed (500: out of memory)"),
+    ] {
+        for (kind, path) in
+            [(ServerKind::LlamaCpp, "/completion"), (ServerKind::Sglang, "/v1/completions")]
+        {
+            let failure = failure_at(kind, path, FakeFault::Begins(event)).await;
+            assert_eq!(failure.code, code, "{failure}");
+            assert!(failure.message.contains(words), "{failure}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_is_tried_again() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = format!("http://{}", socket.local_addr().unwrap());
+    let upstream = Upstream::new(UpstreamConfig::new(address.parse().unwrap())).unwrap();
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        FakeServer::on(socket.listen(9).unwrap(), FakeOptions::new(ServerKind::Vllm))
+    };
+    let (card, _server) = tokio::join!(upstream.card(), late);
+    assert_eq!(card.unwrap().name, "fake");
+}
+
+#[tokio::test]
+async fn what_a_server_took_is_not_tried_again() {
+    let path = "/v1/completions";
+    for fault in [FakeFault::HangUp, FakeFault::Status(503, "", ""), FakeFault::CutAfter(3)] {
+        let faults = vec![(path, fault.clone())];
+        let options = FakeOptions { faults, ..FakeOptions::new(ServerKind::Vllm) };
+        let server = FakeServer::start(options).await;
+        failure(asked_only(&server)).await;
+        assert_eq!(continuations(&server).len(), 1, "{fault:?}");
     }
 }
 
@@ -180,10 +233,13 @@ async fn how_tokens_are_drawn_is_refused_where_the_server_does_not_know_it() {
 
 #[tokio::test]
 async fn messages_need_a_template_somewhere() {
-    let server = FakeServer::start(FakeOptions::new(ServerKind::Completions)).await;
-    let failure = failure(config(&server)).await;
-    assert_eq!(failure.code, Code::Template, "{failure}");
-    assert!(failure.message.contains("give the tokenizer of its model"), "{failure}");
+    let old = FakeOptions { renders_messages: false, ..FakeOptions::new(ServerKind::Sglang) };
+    for options in [FakeOptions::new(ServerKind::Completions), old] {
+        let server = FakeServer::start(options).await;
+        let failure = failure(config(&server)).await;
+        assert_eq!(failure.code, Code::Template, "{failure}");
+        assert!(failure.message.contains("give the tokenizer of its model"), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -217,6 +273,15 @@ async fn a_tokenizer_of_another_model_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_tokenizer_that_puts_a_space_before_every_text_is_refused() {
+    let spaced = r#"{"tokens":[{"id":29874,"piece":" a"}]}"#;
+    let fault = FakeFault::Status(200, "", spaced);
+    let failure = failure_at(ServerKind::LlamaCpp, "/tokenize", fault).await;
+    assert_eq!(failure.code, Code::InvalidArgument, "{failure}");
+    assert!(failure.message.contains("puts a space before every text"), "{failure}");
+}
+
 #[test]
 fn plain_text_to_another_machine_must_be_allowed() {
     let config = UpstreamConfig::new("http://gpu.example.org:8000".parse().unwrap());
@@ -229,13 +294,14 @@ fn plain_text_to_another_machine_must_be_allowed() {
 async fn a_server_that_hangs_is_given_up_and_one_that_lives_is_waited_for() {
     let hangs = [("/completion", FakeFault::Silence), ("/health", FakeFault::Silence)];
     for (faults, is_lost) in [(&hangs[..], true), (&hangs[..1], false)] {
-        let faults = faults.to_vec();
-        let options = FakeOptions { faults, ..FakeOptions::new(ServerKind::LlamaCpp) };
+        let (faults, key) = (faults.to_vec(), Some("key".to_owned()));
+        let options = FakeOptions { faults, key, ..FakeOptions::new(ServerKind::LlamaCpp) };
         let server = FakeServer::start(options).await;
         let mut config = asked_only(&server);
+        config.key = Some(ApiKey::new("key"));
         config.heartbeat = Duration::from_millis(1);
         if is_lost {
-            config.silence = Duration::from_millis(500);
+            config.silence = Duration::from_secs(2);
         }
         let upstream = Upstream::new(config).unwrap();
         let mut caller = Caller(upstream.session());
@@ -249,8 +315,21 @@ async fn a_server_that_hangs_is_given_up_and_one_that_lives_is_waited_for() {
             for _ in 0..5 {
                 caller.0.signs.changed().await.unwrap();
             }
+            let shown = |one: FakeRequest| one.authorization.as_deref() == Some("Bearer key");
+            assert!(server.requests().into_iter().all(shown), "it wants the key there too");
         }
     }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_a_question_of_what_it_serves_and_says_nothing_is_given_up() {
+    let faults = vec![("/v1/models", FakeFault::Silence)];
+    let options = FakeOptions { faults, ..FakeOptions::new(ServerKind::Vllm) };
+    let server = FakeServer::start(options).await;
+    let silence = Duration::from_millis(50);
+    let failure = failure(UpstreamConfig { silence, ..config(&server) }).await;
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(failure.message.contains("has not answered /v1/models for 50ms"), "{failure}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use thinking::thinker::{Append, Command, Event, FinishReason, Thinker, ThoughtStart, Traffic};
 use upstream::{
     ApiKey, ServerKind, Upstream, UpstreamConfig,
-    testing::{FakeOptions, FakeServer},
+    testing::{FakeFault, FakeOptions, FakeServer},
 };
 
 const ANSWER: &str = "Yes 🙂, so 7 is it.\n\nWait, we check 数学.";
@@ -49,7 +49,16 @@ async fn an_answer_is_read_to_its_end_and_every_token_counted() {
 
 #[tokio::test]
 async fn own_tokens_are_continued_as_they_were_made() {
-    let server = server(ServerKind::Vllm).await;
+    own_tokens_are_continued(ServerKind::Vllm).await;
+}
+
+#[tokio::test]
+async fn characters_whose_tokens_are_not_all_told_are_encoded_again() {
+    own_tokens_are_continued(ServerKind::LlamaCpp).await;
+}
+
+async fn own_tokens_are_continued(kind: ServerKind) {
+    let server = server(kind).await;
     let upstream = Upstream::new(asked_only(&server)).unwrap();
     let mut caller = Caller(upstream.session());
     caller.open("", plain_sampling()).await;
@@ -101,10 +110,25 @@ async fn a_full_context_ends_the_stretch() {
         caller.ask(500, 1, &[]).await;
         let (text, finished) = caller.proposal().await;
         assert_eq!(finished.reason, FinishReason::ContextFull, "{kind:?}: {text}");
+        assert!(finished.tokens > 9, "{kind:?}: {text}");
         caller.commit(text.len()).await;
         caller.ask(5, 2, &[]).await;
         assert_eq!(caller.proposal().await.1.reason, FinishReason::ContextFull);
     }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_a_text_as_too_long_ends_the_stretch() {
+    let full = r#"{"error":{"message":"too long","type":"exceed_context_size_error"}}"#;
+    let faults = vec![("/completion", FakeFault::Status(400, "", full))];
+    let options = FakeOptions { faults, ..FakeOptions::new(ServerKind::LlamaCpp) };
+    let server = FakeServer::start(options).await;
+    let upstream = Upstream::new(asked_only(&server)).unwrap();
+    let mut caller = Caller(upstream.session());
+    caller.open("", plain_sampling()).await;
+    caller.opened().await;
+    caller.ask(9, 1, &[]).await;
+    assert_eq!(caller.proposal().await.1.reason, FinishReason::ContextFull);
 }
 
 #[tokio::test]
@@ -119,6 +143,12 @@ async fn a_server_says_what_it_serves() {
 
 #[tokio::test]
 async fn what_a_server_says_of_its_model_steers_no_terminal() {
+    let described = "a\u{1b}]0;title\u{7}\u{202e}";
+    let options = FakeOptions { described, ..FakeOptions::new(ServerKind::LlamaCpp) };
+    let server = FakeServer::start(options).await;
+    let card = Upstream::new(asked_only(&server)).unwrap().card().await.unwrap();
+    let shown = "a\u{fffd}]0;title\u{fffd}\u{fffd}";
+    assert_eq!((card.family.as_str(), card.quantisation.as_str()), (shown, shown));
     let models = vec!["fake\u{1b}]0;title\u{7}\u{202e}".to_owned()];
     let server =
         FakeServer::start(FakeOptions { models, ..FakeOptions::new(ServerKind::Vllm) }).await;
@@ -182,6 +212,44 @@ async fn a_prompt_ends_with_the_thought_as_it_is_wanted_where_the_server_gives_t
         let (thought, end) = prompt_end(kind, left, wanted).await;
         assert_eq!((thought, end.as_str()), expected, "{kind:?}: {left:?} to {wanted:?}");
     }
+}
+
+#[tokio::test]
+async fn a_begin_of_text_that_the_server_puts_before_every_text_is_not_sent() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::Completions)).await;
+    let tokenizer = Some(common::fixture("tiny-llama"));
+    let upstream = Upstream::new(UpstreamConfig { tokenizer, ..asked_only(&server) }).unwrap();
+    let mut caller = Caller(upstream.session());
+    caller.open("", plain_sampling()).await;
+    caller.opened().await;
+    caller.ask(2, 1, &[]).await;
+    caller.next().await;
+    let prompt = continuations(&server)[0]["prompt"].clone();
+    assert_eq!(prompt, "<|user|>What is 7 times 8?<|assistant|><think>\n");
+}
+
+#[tokio::test]
+async fn sglang_renders_messages_where_no_tokenizer_is_given() {
+    let mut prompts = Vec::new();
+    for (given, renders_messages) in [(false, true), (true, true), (true, false)] {
+        let options = FakeOptions { renders_messages, ..FakeOptions::new(ServerKind::Sglang) };
+        let server = FakeServer::start(options).await;
+        let tokenizer = given.then(common::tokenizer);
+        let upstream = Upstream::new(UpstreamConfig { tokenizer, ..asked_only(&server) }).unwrap();
+        let mut caller = Caller(upstream.session());
+        caller.open("", plain_sampling()).await;
+        caller.opened().await;
+        caller.ask(2, 1, &[]).await;
+        caller.proposal().await;
+        let requests = server.requests();
+        let asked = requests.iter().any(|one| one.body.get("messages").is_some());
+        assert_eq!(asked, !given);
+        prompts.push(prompt(&continuations(&server)[0]).to_vec());
+    }
+    assert!(
+        prompts.iter().all(|prompt| *prompt == prompts[0]),
+        "whoever renders them: {prompts:?}"
+    );
 }
 
 #[tokio::test]

@@ -10,13 +10,27 @@ use super::{expect_none, read};
 
 /// Every workspace crate, and the workspace crates that it depends on, by the alphabet.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("answer", &["conductor", "thinking"]),
+    ("answer", &["conductor", "thinking", "traces"]),
     (
         "cli",
-        &["answer", "flags", "grading", "hub", "pair", "runs", "thinking", "transport", "upstream"],
+        &[
+            "answer",
+            "flags",
+            "grading",
+            "hub",
+            "pair",
+            "runs",
+            "thinking",
+            "traces",
+            "transport",
+            "upstream",
+        ],
     ),
     ("conductor", &["thinking"]),
-    ("coordinator", &["answer", "cli", "flags", "grading", "pair", "runs", "serve", "thinking"]),
+    (
+        "coordinator",
+        &["answer", "cli", "flags", "grading", "pair", "runs", "serve", "thinking", "traces"],
+    ),
     ("engine", &["metrics", "text", "thinking"]),
     ("flags", &[]),
     ("grading", &[]),
@@ -24,12 +38,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lab", &["answer", "conductor", "grading", "runs", "thinking", "transport"]),
     ("large-node", &["node"]),
     ("metrics", &[]),
-    ("node", &["engine", "flags", "hub", "metrics", "thinking", "transport", "upstream"]),
+    ("node", &["engine", "flags", "hub", "metrics", "thinking", "traces", "transport", "upstream"]),
     ("openai", &[]),
     ("pair", &["large-node", "node", "small-node"]),
     ("proto", &[]),
     ("runs", &["answer", "grading", "thinking"]),
-    ("serve", &["answer", "metrics", "openai", "thinking"]),
+    ("serve", &["answer", "metrics", "openai", "thinking", "traces"]),
     ("simulator", &["conductor", "thinking"]),
     ("small-node", &["node"]),
     (
@@ -55,8 +69,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("text", &[]),
     ("thinking", &[]),
-    ("transport", &["metrics", "proto", "thinking"]),
-    ("upstream", &["openai", "text", "thinking"]),
+    ("traces", &[]),
+    ("transport", &["metrics", "proto", "thinking", "traces"]),
+    ("upstream", &["openai", "text", "thinking", "traces"]),
 ];
 
 /// Crates from outside that only some of the workspace's crates name, and which.
@@ -65,6 +80,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("candle-core", &["engine", "node"]),
     ("candle-nn", &["engine"]),
     ("clap", &["cli", "coordinator", "node", "specthink-lab"]),
+    ("opentelemetry", &["traces"]),
+    ("opentelemetry-otlp", &["traces"]),
     ("plotters", &["lab"]),
     ("prost", &["proto", "transport"]),
     ("reqwest", &["hub", "upstream"]),
@@ -91,6 +108,7 @@ const NEVER_LINKS: &[(&str, &[&str])] = &[
     ("simulator", &["clap", "rand", "reqwest", "tracing"]),
     ("text", &["candle-core", "clap", "tokio", "tonic", "tracing"]),
     ("thinking", &["clap", "rand", "reqwest", "tracing"]),
+    ("traces", &["tokio", "tonic"]),
     ("transport", &["candle-core", "clap", "engine"]),
     ("upstream", &["candle-core", "clap", "engine", "tonic", "transport"]),
 ];

@@ -135,6 +135,9 @@ impl Conductor {
             prefill_tokens: warmed.prefill_tokens,
             prefill_us: warmed.prefill_us,
         }));
+        if sent == Sent::Beginning {
+            self.ledger.summary.given_tokens = warmed.tokens.into();
+        }
         if let (Sent::Insert, Awaiting::Inserted { why, .. }) = (sent, &self.awaiting) {
             self.ledger.inserted(*why, warmed);
             self.due.push_back(Due::Inserted { tokens: warmed.tokens });

@@ -223,6 +223,27 @@ fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
 }
 
 #[test]
+fn a_small_node_that_is_far_behind_is_asked_for_its_own_turn_too() {
+    let mut policy = PolicySpec::new(PolicyKind::Random, Preset::Reasoning).with_share(0.9);
+    policy.limits.overlap_tokens = Some(5);
+    // Drawn so that the small node owes the ends of many overlaps when its turn comes.
+    let turn_after_many = |seed| {
+        let mut stage = Stage::new(1, 1, Settings::default(), policy.build(seed, 200).unwrap());
+        stage.silent.push(SMALL);
+        let turns = (0..30).take_while(|_| {
+            let is_large = stage.is_asked(LARGE);
+            stage.says(LARGE, &["Ok.", "\n\n"]);
+            is_large
+        });
+        (9..30).contains(&turns.count()).then_some(stage)
+    };
+    let mut stage = (0..1000).find_map(turn_after_many).unwrap();
+    stage.silent.clear();
+    stage.settle();
+    assert!(stage.is_asked(SMALL), "nobody else writes");
+}
+
+#[test]
 fn of_a_large_node_that_writes_on_no_more_than_what_it_was_asked_for_is_shown_and_counted() {
     // What each of its 20,000 deltas is: text and tokens.
     for (text, tokens, shown) in
@@ -268,6 +289,10 @@ fn a_node_that_reports_what_cannot_be_is_given_up() {
             timing,
         })
     };
+    let shorter = |event: Event| match event {
+        Event::Finished(finished) => Event::Finished(Finished { bytes: 2, ..finished }),
+        other => other,
+    };
     let trigger = FinishReason::Trigger(TriggerMatch {
         kind: TriggerKind::Reflection,
         phrase: "wait".to_owned(),
@@ -281,6 +306,7 @@ fn a_node_that_reports_what_cannot_be_is_given_up() {
         (delta("We", 0), "text of no tokens"),
         (finished(FinishReason::MaxTokens, 201), "those it reports differ"),
         (finished(FinishReason::MaxTokens, 0), "those it reports differ"),
+        (shorter(finished(FinishReason::MaxTokens, 1)), "the length it reports differ"),
         (finished(FinishReason::Cancelled, 1), "not told to cancel"),
         (finished(FinishReason::Deadline, 1), "no deadline"),
         (finished(FinishReason::Stop { end: 4 }, 1), "a place that its text does not have"),

@@ -70,15 +70,18 @@ fn one_who_overslept_takes_nobody_for_silent_and_no_takeover_for_late() {
 #[test]
 fn a_takeover_is_late_also_where_its_node_never_stops_to_say_nothing() {
     let limits = Limits { deadline: Some(ms(300)), ..Limits::default() };
-    let policy = PolicySpec::default().within(limits).build(0, 200).unwrap();
-    let mut stage = Stage::new(1, 1, Settings::default(), policy);
-    stage.says(SMALL, &["We.", "\n\n", "Wait", ","]);
-    for _ in 0..20 {
-        stage.now += ms(100);
-        stage.event(LARGE, Event::Delta(Delta::default()));
+    for nothing in [Input::Event(LARGE, Event::Delta(Delta::default())), Input::Alive(LARGE)] {
+        let policy = PolicySpec::default().within(limits).build(0, 200).unwrap();
+        let mut stage = Stage::new(1, 1, Settings::default(), policy);
+        stage.says(SMALL, &["We.", "\n\n", "Wait", ","]);
+        for _ in 0..20 {
+            stage.now += ms(100);
+            stage.step(nothing.clone());
+        }
+        stage.settle();
+        assert!(stage.is_asked(SMALL) && !stage.has_ended, "{nothing:?}");
+        assert_eq!(stage.count(|progress| matches!(progress, Progress::Abandoned(_))), 1);
     }
-    assert!(stage.is_asked(SMALL) && !stage.has_ended);
-    assert_eq!(stage.count(|progress| matches!(progress, Progress::Abandoned(_))), 1);
 }
 
 #[test]

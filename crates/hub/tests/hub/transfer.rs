@@ -142,6 +142,8 @@ async fn what_was_left_counts_by_what_lies_on_disk() {
     let blobs = bench.repo().join("blobs");
     fs::create_dir_all(&blobs).unwrap();
     fs::write(blobs.join(format!("{}.incomplete", weights_sum())), [8; 1000]).unwrap();
+    // Of no more use, since there is more of it.
+    fs::write(blobs.join(format!("{}.1.incomplete", weights_sum())), [7; 500]).unwrap();
     assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
     bench.assert_no_partial_files();
 }
@@ -167,6 +169,11 @@ async fn damaged_files_are_found_among_sound_ones() {
     fs::write(path.join("tokenizer.json"), "{").unwrap();
     fs::remove_file(path.join("config.json")).unwrap();
     fs::write(path.join("config.json"), folder()[1].1).unwrap();
+    // Of a blob whose name is no checksum it cannot be told.
+    fs::write(bench.repo().join("blobs/odd"), "odd").unwrap();
+    fs::remove_file(path.join("generation_config.json")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("../../blobs/odd", path.join("generation_config.json")).unwrap();
     bench.hub.offline = true;
     assert_eq!(
         bench.hub.drop_damaged(&name).unwrap(),

@@ -2,7 +2,10 @@
 //!
 //! What does not live here: how an ask's pieces and costs come from what a journal says of it (`asks`).
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use answer::{
     Progress, Question, Summary, Writer,
@@ -37,12 +40,14 @@ pub(super) fn read(journal: &Journal, over: RecordedOver) -> Result<Recording, R
         return Err(ReplayError::Resent { question: question.clone() });
     }
     let mut reader = Reader::new(question, &note.beginning, over);
+    reader.sentences = sentences(journal);
     if policy.limits.targets.latency.is_some() {
         reader.times_decided("its policy went by the time that things took")?;
     }
     for stamped in &journal.events {
         reader.take(stamped.at_us, &stamped.progress)?;
     }
+    reader.inserted(u64::MAX);
     reader.act(Action::End(end));
     reader.check(end)?;
     let Reader { nodes, asks, turns, text, .. } = reader;
@@ -129,6 +134,51 @@ struct Reader<'a> {
     asks: Vec<AskNotes>,
     turns: Vec<Turn>,
     text: String,
+    /// The policy's own sentences that it has not inserted yet.
+    sentences: VecDeque<Sentence>,
+}
+
+/// A sentence of the policy's own. It may be shown in pieces, and late, where it could have begun a stop text; who is
+/// asked to go on behind it was asked when it was whole.
+struct Sentence {
+    text: Text,
+    /// Where it ends in the text, in bytes.
+    end: u64,
+}
+
+/// The policy's own sentences.
+fn sentences(journal: &Journal) -> VecDeque<Sentence> {
+    let begins = journal.events.iter().filter_map(|stamped| match &stamped.progress {
+        Progress::Ask(asked) => Some(asked.committed_bytes),
+        _ => None,
+    });
+    let begins: BTreeSet<u64> = begins.collect();
+    let (mut sentences, mut end) = (VecDeque::<Sentence>::new(), None);
+    for stamped in &journal.events {
+        let text = match &stamped.progress {
+            Progress::Opened(opened) if opened.role == Role::Small => {
+                let given = journal.header.question.beginning.text(opened.card.thought);
+                end.get_or_insert(given.len() as u64);
+                continue;
+            }
+            Progress::Text(text) => text,
+            _ => continue,
+        };
+        let begin = end.unwrap_or(0);
+        let behind = begin + text.text.len() as u64;
+        end = Some(behind);
+        if text.writer != Writer::Policy {
+            continue;
+        }
+        match sentences.back_mut().filter(|it| it.end == begin && !begins.contains(&begin)) {
+            Some(sentence) => {
+                sentence.text.text.push_str(&text.text);
+                sentence.end = behind;
+            }
+            None => sentences.push_back(Sentence { text: text.clone(), end: behind }),
+        }
+    }
+    sentences
 }
 
 /// One node's part in it.
@@ -172,8 +222,8 @@ impl<'a> Reader<'a> {
     fn new(question: &'a str, beginning: &'a AnswerBeginning, over: RecordedOver) -> Self {
         let first = Turn { heard: Heard::Started, actions: Vec::new() };
         let (nodes, asks) = (Default::default(), Vec::new());
-        let (turns, text) = (vec![first], String::new());
-        Reader { question, beginning, over, nodes, asks, turns, text }
+        let (turns, text, sentences) = (vec![first], String::new(), VecDeque::new());
+        Reader { question, beginning, over, nodes, asks, turns, text, sentences }
     }
 
     fn inconsistent(&self, why: String) -> ReplayError {
@@ -224,7 +274,7 @@ impl<'a> Reader<'a> {
                 self.node(opened.role).opened = Some(NodeOpened::clone(opened));
             }
             Progress::Ask(asked) => self.asked(at_us, asked)?,
-            Progress::Text(text) => self.text(text),
+            Progress::Text(text) => self.text.push_str(&text.text),
             Progress::Finished(finished) => self.finished(finished)?,
             Progress::Kept(kept) => self.kept(at_us, kept)?,
             Progress::Warmed(warmed) => self.warmed(at_us, warmed),
@@ -246,16 +296,17 @@ impl<'a> Reader<'a> {
         }
         // An overlap is the limits' own.
         if !asked.is_overlap() {
+            self.inserted(asked.committed_bytes);
             self.act(Action::Ask(ask_of(asked)));
         }
         self.asks.push(AskNotes::new(asked.clone(), at_us));
         Ok(())
     }
 
-    fn text(&mut self, text: &Text) {
-        self.text.push_str(&text.text);
-        if text.writer == Writer::Policy {
-            self.act(Action::Insert { text: text.text.clone(), why: text.why });
+    /// The policy inserted its sentences up to this place in the text.
+    fn inserted(&mut self, end: u64) {
+        while let Some(Sentence { text, .. }) = self.sentences.pop_front_if(|it| it.end <= end) {
+            self.act(Action::Insert { text: text.text, why: text.why });
             self.hear(Heard::Inserted);
         }
     }

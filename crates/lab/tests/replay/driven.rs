@@ -3,7 +3,7 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use answer::{
-    Node, Outcome, Progress, Question, Run, Settings, answer,
+    Node, Outcome, Progress, Question, Run, Settings, Writer, answer,
     journal::{Header, Journal, JournalWriter},
     progress::{DeltaLog, LoggedDelta},
 };
@@ -154,6 +154,30 @@ async fn an_answer_that_goes_on_from_a_beginning_and_meets_no_stop_text_is_repla
     let stopped = asked(Question { stop, ..question }, PolicySpec::default(), 2).await;
     let refused = Recording::new(&stopped.journal, RecordedOver::Loopback).unwrap_err();
     assert!(refused.to_string().contains("a stop text"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recap_sentence_that_was_shown_in_pieces_is_replayed_as_one() {
+    let whole = driven(recaps(), 2).await;
+    let recap = whole.outcome.transcript.spans().iter().find(|span| span.writer == Writer::Policy);
+    let recap = recap.unwrap().text.clone();
+    let from = recap.floor_char_boundary(recap.len() / 2);
+    // Never written: it holds back the sentence's second half, or all of it, until more text comes.
+    for begin in [&recap[from..], &recap] {
+        let stop = StopTexts { texts: vec![format!("{begin}\u{1}")], in_thought: true };
+        let driven = asked(Question { stop, ..question("q") }, recaps(), 2).await;
+        let pieces = driven.count(
+            |progress| matches!(progress, Progress::Text(text) if text.writer == Writer::Policy),
+        );
+        let recaps = whole.count(
+            |progress| matches!(progress, Progress::Text(text) if text.writer == Writer::Policy),
+        );
+        let halves = if begin.len() < recap.len() { 2 } else { 1 };
+        assert_eq!(pieces, halves * recaps, "{begin:?}");
+        let replayed = replay(&driven.recording(), &Conditions::none()).unwrap();
+        assert_eq!(replayed.diverged, None, "{begin:?}");
+        assert_eq!(replayed.time, driven.outcome.summary.time, "{begin:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

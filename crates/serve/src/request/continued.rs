@@ -6,16 +6,19 @@ use thinking::{beginning::AnswerBeginning, thinker::Message};
 use super::fields::{Fields, wrong_type};
 use crate::error::{ApiError, ErrorCode};
 
-/// Takes the beginning of the answer off the end of a conversation, if there is one.
+/// Takes the beginning of the answer off the end of a conversation, if there is one. `field` is where it is given.
 pub(crate) fn take_beginning(
     fields: &Fields,
+    field: &str,
     messages: &mut Vec<Message>,
 ) -> Result<AnswerBeginning, ApiError> {
     let goes_on = fields.flag("continue_final_message")?;
     let Some(last) = messages.pop_if(|last| last.role == "assistant") else {
         return Ok(AnswerBeginning::default());
     };
-    let path = format!("messages[{}]", messages.len());
+    let given = fields.list(field)?.map(Vec::as_slice).unwrap_or_default();
+    let at = given.iter().rposition(|item| item["role"] == "assistant").unwrap_or(messages.len());
+    let path = format!("{field}[{at}]");
     if messages.is_empty() {
         let message = format!(
             "{path} is the assistant's and the only one: begin with what it answers, of the user"
@@ -31,21 +34,29 @@ pub(crate) fn take_beginning(
             ApiError::new(ErrorCode::UnsupportedField, message).about("continue_final_message")
         );
     }
-    let given = fields.list("messages")?.and_then(|list| list.last());
-    let reasoning = given.map(|given| reasoning(&path, given)).transpose()?.unwrap_or_default();
+    let own = given.get(at).map(|message| reasoning(&path, message)).transpose()?.flatten();
+    let before = at.checked_sub(1).and_then(|before| given.get(before)).map(thought);
+    let reasoning = own.or(before).unwrap_or_default();
     Ok(AnswerBeginning { reasoning, content: last.content })
 }
 
 /// What the assistant thought, by either of the names that it has among clients.
-fn reasoning(path: &str, message: &Value) -> Result<String, ApiError> {
+fn reasoning(path: &str, message: &Value) -> Result<Option<String>, ApiError> {
     let fields = Fields::at(path, message)?;
     for name in ["reasoning_content", "reasoning"] {
         if let Some(value) = fields.get(name) {
             let text = value.as_str().map(str::to_owned);
-            return text.ok_or_else(|| wrong_type(&fields.path(name), value, "a text"));
+            return text.map(Some).ok_or_else(|| wrong_type(&fields.path(name), value, "a text"));
         }
     }
-    Ok(String::new())
+    Ok(None)
+}
+
+/// What was thought, as an item of a response has it; nothing of other items.
+fn thought(item: &Value) -> String {
+    let parts = item["content"].as_array().filter(|_| item["type"] == "reasoning");
+    let texts = parts.into_iter().flatten().filter(|part| part["type"] == "reasoning_text");
+    texts.filter_map(|part| part["text"].as_str()).collect()
 }
 
 #[cfg(test)]
@@ -58,7 +69,7 @@ mod tests {
     fn taken(body: &Value) -> Result<(usize, AnswerBeginning), ApiError> {
         let fields = Fields::of(body)?;
         let mut messages = messages(fields.required("messages")?)?;
-        let beginning = take_beginning(&fields, &mut messages)?;
+        let beginning = take_beginning(&fields, "messages", &mut messages)?;
         Ok((messages.len(), beginning))
     }
 

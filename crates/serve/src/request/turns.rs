@@ -1,20 +1,21 @@
 //! The conversation of a request for a response: its instructions and its input.
 
 use serde_json::Value;
-use thinking::thinker::Message;
+use thinking::{beginning::AnswerBeginning, thinker::Message};
 
 use super::{
+    continued::take_beginning,
     fields::{Fields, wrong_type, wrong_value},
     messages::{message, not_done},
 };
 use crate::error::ApiError;
 
-/// Reads a text, or a list of messages; the instructions go before it.
-pub(crate) fn turns(fields: &Fields) -> Result<Vec<Message>, ApiError> {
+/// Reads a text, or a list of messages, and what of the answer stands at its end; the instructions go before it.
+pub(crate) fn turns(fields: &Fields) -> Result<(Vec<Message>, AnswerBeginning), ApiError> {
     let said = |role: &str, text: &str| Message { role: role.to_owned(), content: text.to_owned() };
     let instructions = fields.text("instructions")?.map(|text| said("system", text));
     let input = fields.required("input")?;
-    let turns = match input {
+    let mut turns = match input {
         Value::String(text) => vec![said("user", text)],
         Value::Array(items) => {
             let numbered = items.iter().enumerate();
@@ -23,13 +24,11 @@ pub(crate) fn turns(fields: &Fields) -> Result<Vec<Message>, ApiError> {
         }
         _ => return Err(wrong_type("input", input, "a text or a list of messages")),
     };
-    match turns.last() {
-        None => Err(wrong_value("input", input, "a text or a list of one message or more")),
-        Some(last) if last.role == "assistant" => {
-            Err(not_done("input", "answers that are begun and are to be continued are"))
-        }
-        Some(_) => Ok(instructions.into_iter().chain(turns).collect()),
+    if turns.is_empty() {
+        return Err(wrong_value("input", input, "a text or a list of one message or more"));
     }
+    let beginning = take_beginning(fields, "input", &mut turns)?;
+    Ok((instructions.into_iter().chain(turns).collect(), beginning))
 }
 
 /// A message; what was thought earlier is none.
@@ -50,7 +49,7 @@ mod tests {
     use crate::error::ErrorCode;
 
     fn read(body: &Value) -> Result<Vec<(String, String)>, ApiError> {
-        let read = turns(&Fields::of(body)?)?;
+        let (read, _) = turns(&Fields::of(body)?)?;
         Ok(read.into_iter().map(|it| (it.role, it.content)).collect())
     }
 
@@ -78,6 +77,30 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_at_the_end_of_the_input_is_the_beginning_of_the_answer() {
+        let user = json!({ "role": "user", "content": "2 + 3?" });
+        let said = json!({ "type": "message", "role": "assistant", "status": "incomplete",
+            "content": [{ "type": "output_text", "text": "It is", "annotations": [] }] });
+        let thought = json!({ "type": "reasoning", "id": "rs_1", "summary": [],
+            "content": [{ "type": "reasoning_text", "text": "3 + 2" }] });
+        let own = json!({ "role": "assistant", "content": "", "reasoning": "2 and 3" });
+        for (input, reasoning, content) in [
+            (json!([user, said]), "", "It is"),
+            (json!([user, thought, said]), "3 + 2", "It is"),
+            (json!([user, thought, said, thought]), "3 + 2", "It is"),
+            (json!([user, thought, own]), "2 and 3", ""),
+            (json!([user, thought, said, user]), "", ""),
+            (json!([user, thought]), "", ""),
+        ] {
+            let body = json!({ "instructions": "Be brief.", "input": input });
+            let (messages, beginning) = turns(&Fields::of(&body).unwrap()).unwrap();
+            let begun = (beginning.reasoning.as_str(), beginning.content.as_str());
+            assert_eq!(begun, (reasoning, content), "{input}");
+            assert_ne!(messages.last().unwrap().role, "system", "{input}");
+        }
+    }
+
+    #[test]
     fn input_that_is_no_conversation_is_refused_where_it_is_wrong() {
         for (input, param, code) in [
             (json!(7), "input", ErrorCode::InvalidType),
@@ -87,9 +110,9 @@ mod tests {
             (json!([{ "role": "user" }]), "input[0].content", ErrorCode::MissingField),
             (json!([{ "type": "reasoning", "summary": [] }]), "input", ErrorCode::InvalidValue),
             (
-                json!([{ "role": "assistant", "content": "x" }]),
-                "input",
-                ErrorCode::UnsupportedField,
+                json!([{ "type": "reasoning" }, { "role": "assistant", "content": "x" }]),
+                "input[1]",
+                ErrorCode::InvalidValue,
             ),
             (
                 json!([{ "role": "user", "content": [{ "type": "input_image" }] }]),

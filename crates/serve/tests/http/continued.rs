@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use serve::{JournalFolder, JournalLimits};
 use thinking::{
     beginning::AnswerBeginning,
-    testing::{Options, Script, ScriptedThinker},
+    testing::{Options, Script, ScriptedThinker, pieces},
     thinker::{Command, Prompt, ThoughtStart},
 };
 
@@ -41,6 +41,30 @@ async fn the_assistants_last_message_is_continued_and_not_repeated() {
     };
     let Prompt::Messages(messages) = open.prompt else { panic!("it is a conversation") };
     assert_eq!((messages.len(), messages[0].role.as_str()), (1, "user"));
+}
+
+#[tokio::test]
+async fn the_last_message_of_a_responses_input_is_continued_and_counted() {
+    let server = Running::with(Script::text(" 13 * 17."), Script::babble(), |_| {}).await;
+    let thought = json!({ "type": "reasoning", "summary": [],
+        "content": [{ "type": "reasoning_text", "text": "221" }] });
+    let said = json!({ "type": "message", "role": "assistant",
+        "content": [{ "type": "output_text", "text": "No, because" }] });
+    let user = json!({ "role": "user", "content": "Is 221 prime?" });
+    let ask = async |input: Value| {
+        let answer = server.respond(json!({ "model": "small", "input": input })).await.json();
+        assert_eq!(answer["output"][0]["content"][0]["text"], " 13 * 17.", "{answer}");
+        answer["usage"]["input_tokens"].as_u64().unwrap()
+    };
+    let begun = ask(json!([user, said])).await;
+    assert_eq!(given(&server.small), "No, because");
+    let alone = ask(json!([user])).await;
+    assert_eq!(begun - alone, pieces("No, because").count() as u64);
+    let thinker = ScriptedThinker::new(Script::text(" 13 * 17."));
+    let server = Running::over(thinker, ScriptedThinker::new(Script::babble()), |_| {}).await;
+    let body = json!({ "model": "small", "input": [user, thought, said] });
+    assert_eq!(server.respond(body).await.status, 200);
+    assert_eq!(given(&server.small), "<think>\n221\n</think>\n\nNo, because");
 }
 
 #[tokio::test]
@@ -94,6 +118,24 @@ async fn a_journal_holds_what_was_given_and_what_stops() {
         (&json!("stop"), &json!("\n\nQ"))
     );
     assert_eq!(answer["choices"][0]["message"]["content"], " a");
+}
+
+#[tokio::test]
+async fn journals_that_are_too_old_go_while_nothing_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("answer-old.jsonl");
+    std::fs::File::create(&old).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let max_age = Some(std::time::Duration::from_secs(3600));
+    let limits = JournalLimits { most: 2, max_age, max_bytes: None };
+    let journals = JournalFolder::new(folder.path(), limits).unwrap();
+    let change = |server: &mut serve::ApiServer| server.journals = Some(journals);
+    let _server = Running::with(Script::babble(), Script::babble(), change).await;
+    let gone = async {
+        while old.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.unwrap();
 }
 
 #[tokio::test]

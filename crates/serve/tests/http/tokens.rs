@@ -1,9 +1,12 @@
 //! The small model's tokens: asked for, and given as prompts. A scripted model's tokens are bytes.
 
+use std::sync::Arc;
+
+use answer::Node;
 use serde_json::json;
 use thinking::{
     testing::Script,
-    thinker::{Command, Prompt},
+    thinker::{Code, Command, Failure, Prompt, Session, Thinker, TokenFuture, TokenQuery},
 };
 
 use crate::support::Running;
@@ -43,6 +46,30 @@ async fn what_is_no_question_to_a_tokenizer_is_refused() {
         assert_eq!((response.status, response.code().as_str()), (status, code), "{path}");
     }
     assert_eq!(server.get("/tokenize").await.status, 405);
+}
+
+/// A node that is gone.
+#[derive(Debug)]
+struct Gone;
+
+impl Thinker for Gone {
+    fn session(&self) -> Session {
+        Session::channel().0
+    }
+
+    fn tokens(&self, _: TokenQuery) -> TokenFuture {
+        Box::pin(async { Err(Failure::new(Code::Unavailable, "gone")) })
+    }
+}
+
+#[tokio::test]
+async fn where_a_small_node_is_gone_the_next_ones_tokenizer_is_asked() {
+    let server = Running::with(Script::babble(), Script::babble(), |server| {
+        server.backend.small.insert(0, Node::new("http://gone:1", Arc::new(Gone)));
+    });
+    let server = server.await;
+    let text = server.post("/detokenize", json!({ "tokens": [104] })).await;
+    assert_eq!((text.status, text.json()), (200, json!({ "prompt": "h" })));
 }
 
 #[tokio::test]

@@ -245,6 +245,7 @@ mod tests {
         for (named, expected) in [
             (&["", ".default", ".tool_use"][..], Some("")),
             (&[".tool_use", ".default"], Some(".default")),
+            (&[".a", ".default"], Some(".default")),
             (&[".tool_use", ".rag", ".zoo"], Some(".zoo")),
             (&[".tool_use", ".rag"], Some(".rag")),
             (&[], None),

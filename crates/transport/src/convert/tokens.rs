@@ -106,5 +106,8 @@ mod tests {
             card: Some(card),
         };
         assert_eq!(reply_from_wire(reply_to_wire(reply.clone())), reply);
+        let mut hostile = reply_to_wire(reply);
+        hostile.tokenizer.as_mut().unwrap().fingerprint = "f\u{1b}[2J".to_owned();
+        assert_eq!(reply_from_wire(hostile).card.unwrap().fingerprint, "f\u{fffd}[2J");
     }
 }

@@ -63,7 +63,7 @@ impl Dialect for Chat {
             text: delta.content.unwrap_or_default(),
             // Some servers send both, with the same text.
             thought: delta.reasoning_content.or(delta.reasoning).unwrap_or_default(),
-            end: choice.finish_reason.map(server_end),
+            end: choice.finish_reason.and_then(server_end),
             ..chunk
         })
     }

@@ -39,7 +39,7 @@ pub(super) fn openai_chunk(event: &Value) -> Option<Chunk> {
     Some(Chunk {
         text: choice.text,
         ids: choice.token_ids.unwrap_or_default(),
-        end: choice.finish_reason.map(server_end),
+        end: choice.finish_reason.and_then(server_end),
         ..chunk
     })
 }
@@ -58,10 +58,11 @@ pub(super) fn told_usage(usage: Option<TokenUsage>) -> Chunk {
     }
 }
 
-/// Why a choice is over.
-pub(super) fn server_end(reason: FinishReply) -> ServerEnd {
+/// Why a choice is over; `None`: it is not, and nothing will follow.
+pub(super) fn server_end(reason: FinishReply) -> Option<ServerEnd> {
     match reason {
-        FinishReply::Length => ServerEnd::Length,
-        FinishReply::Stop | FinishReply::Other => ServerEnd::EndOfText,
+        FinishReply::Length => Some(ServerEnd::Length),
+        FinishReply::Stop | FinishReply::Other => Some(ServerEnd::EndOfText),
+        FinishReply::GivenUp => None,
     }
 }

@@ -1,10 +1,11 @@
-//! SGLang: `/tokenize` with texts as vLLM has it, `/v1/completions` with token ids, and its own `/generate` to compute
+//! SGLang: `/tokenize` with messages and texts, `/v1/completions` with token ids, and its own `/generate` to compute
 //! text ahead.
 
 use serde_json::{Value, json};
+use thinking::thinker::Message;
 
 use super::{
-    Dialect, Place, Stretch,
+    Dialect, Place, Rendered, Stretch,
     completions::openai_chunk,
     count,
     vllm::{Vllm, own_fields},
@@ -19,6 +20,20 @@ use crate::{
 pub(super) struct Sglang;
 
 impl Dialect for Sglang {
+    /// As for its own chats: fields that say how a template is applied are refused with some templates.
+    fn render(&self, model: &str, messages: &[Message]) -> Option<Call> {
+        Some(Call::post("/tokenize", json!({ "model": model, "messages": messages })))
+    }
+
+    /// Older ones take texts only.
+    fn always_renders(&self) -> bool {
+        false
+    }
+
+    fn rendered(&self, answer: &Value) -> Option<Rendered> {
+        Vllm.rendered(answer)
+    }
+
     fn encode(&self, model: &str, text: &str, place: Place) -> Option<Call> {
         Vllm.encode(model, text, place)
     }

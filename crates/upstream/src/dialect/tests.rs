@@ -66,6 +66,20 @@ fn every_sampling_field_is_always_sent() {
 }
 
 #[test]
+fn what_begins_a_text_and_control_tokens_are_for_prompts_alone() {
+    let encode = |kind, place| of(kind).encode("m", "a", place).unwrap().body.unwrap();
+    for (place, is_prompt) in [(Place::Prompt, true), (Place::Committed, false)] {
+        let llama = encode(ServerKind::LlamaCpp, place);
+        for field in ["add_special", "parse_special"] {
+            assert_eq!(llama[field], is_prompt, "{field}");
+        }
+        for kind in [ServerKind::Vllm, ServerKind::Sglang] {
+            assert_eq!(encode(kind, place)["add_special_tokens"], is_prompt, "{kind:?}");
+        }
+    }
+}
+
+#[test]
 fn a_field_that_a_server_does_not_know_is_named_unless_it_is_neutral() {
     let neutral = Sampling { top_k: 0, ..Sampling::default() };
     for (sampling, unknown) in [
@@ -134,6 +148,19 @@ fn events_of_openais_route_are_read() {
         assert_eq!(read(text), Some(expected));
         let last = json!({ "choices": [{ "text": "", "finish_reason": "length" }] });
         assert_eq!(read(last).unwrap().end, Some(ServerEnd::Length));
+        for (reason, end) in [
+            ("stop", Some(ServerEnd::EndOfText)),
+            ("eos", Some(ServerEnd::EndOfText)),
+            ("model_length", Some(ServerEnd::Length)),
+            ("abort", None),
+            ("error", None),
+            ("insufficient_system_resource", None),
+        ] {
+            let event = json!({ "choices": [{ "text": "", "finish_reason": reason }] });
+            assert_eq!(read(event).unwrap().end, end, "{reason}");
+            let chat = json!({ "choices": [{ "delta": {}, "finish_reason": reason }] });
+            assert_eq!(of(ServerKind::ChatPrefix).chunk(&chat).unwrap().end, end, "{reason}");
+        }
         let usage = json!({ "choices": [], "usage": { "prompt_tokens": 20, "completion_tokens": 5,
             "prompt_tokens_details": { "cached_tokens": 16 } } });
         let usage = read(usage).unwrap();

@@ -135,7 +135,8 @@ impl<'a> OpenSession<'a> {
         };
         let address = &self.http.config.address;
         let dialect = &self.served.dialect;
-        if let Some(call) = dialect.render(&self.served.model, messages) {
+        let call = dialect.render(&self.served.model, messages);
+        if let Some(call) = call.filter(|_| self.served.renders) {
             let refused = |failure: Failure| match failure.code {
                 Code::InvalidArgument | Code::Internal => {
                     Failure { code: Code::Template, ..failure }

@@ -21,6 +21,12 @@ pub(super) fn completion(options: &FakeOptions, cache: &PromptCache, body: &Valu
     if !options.models.iter().any(|model| body["model"] == model.as_str()) {
         return error(404, "The model does not exist.", "NotFoundError");
     }
+    let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_begun = messages.last().is_some_and(|last| last["role"] == "assistant");
+    if options.prefill == FakePrefill::Refuses && is_begun {
+        let message = "the final message does not appear in the chat after applying the template";
+        return error(400, message, "BadRequestError");
+    }
     let Rendered { prompt, repeated } = rendered(options, body);
     let is_thinking = opens_last(&prompt);
     let prompt = model::encode(&prompt, true);
@@ -32,7 +38,8 @@ pub(super) fn completion(options: &FakeOptions, cache: &PromptCache, body: &Valu
     let usage = json!({
         "prompt_tokens": prompt.len(), "prompt_tokens_details": { "cached_tokens": cached },
     });
-    let is_counted = options.prefill != FakePrefill::CountsNothing;
+    let is_counted = options.prefill != FakePrefill::CountsNothing
+        && body["stream_options"]["include_usage"] == true;
     let is_told_apart = matches!(options.thought, FakeThought::ToldApart | FakeThought::Field);
     let mut place = ThoughtPlace { is_told_apart, is_thinking };
     let first = json!({ "role": "assistant", "content": repeated });

@@ -50,10 +50,12 @@ pub(super) fn answer(options: &FakeOptions, cache: &PromptCache, request: &FakeR
         )),
         (ServerKind::Sglang, "/generate") => sglang_generate(cache, body),
         (ServerKind::Vllm | ServerKind::Sglang, "/tokenize") => {
-            let messages = body.get("messages").filter(|_| options.kind == ServerKind::Vllm);
+            let messages = body.get("messages").filter(|_| options.renders_messages);
             let rendered = messages.map(|messages| rendered(options, messages));
-            let text = rendered.as_deref().or(body["prompt"].as_str()).unwrap_or_default();
-            Answer::Json(200, json!({ "tokens": model::encode(text, true) }))
+            match rendered.as_deref().or(body["prompt"].as_str()) {
+                Some(text) => Answer::Json(200, json!({ "tokens": model::encode(text, true) })),
+                None => error(400, "prompt: Field required", "BadRequestError"),
+            }
         }
         (ServerKind::Vllm | ServerKind::Sglang | ServerKind::Completions, "/v1/completions") => {
             openai_completion(options, cache, body)
@@ -70,7 +72,10 @@ fn models(options: &FakeOptions) -> Value {
     let data = options.models.iter().map(|id| match options.kind {
         ServerKind::LlamaCpp => json!({
             "id": id, "owned_by": "llamacpp",
-            "meta": { "n_ctx": options.context_tokens, "n_params": 918_912, "ftype": "Q8_0" },
+            "meta": {
+                "n_ctx": options.context_tokens, "n_params": 918_912, "ftype": options.described,
+                "architecture": options.described,
+            },
         }),
         ServerKind::Vllm | ServerKind::Sglang => json!({
             "id": id, "owned_by": options.kind.name(), "max_model_len": options.context_tokens,
@@ -165,10 +170,16 @@ fn openai_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -
     if body["max_tokens"] == 0 {
         return error(400, "max_tokens must be at least 1, got 0.", "BadRequestError");
     }
+    let asked = body["max_tokens"].as_u64().unwrap_or(16) as usize + prompt.len();
+    if options.kind != ServerKind::Completions && asked > options.context_tokens {
+        let message = "you asked for more than the model's maximum context length";
+        return error(400, message, "BadRequestError");
+    }
     let block_tokens = if options.kind == ServerKind::Sglang { 1 } else { BLOCK_TOKENS };
     let cached = cache.compute(None, &prompt, block_tokens);
     let details = if cached > 0 { json!({ "cached_tokens": cached }) } else { Value::Null };
     let with_ids = body["return_token_ids"] == true;
+    let with_usage = body["stream_options"]["include_usage"] == true;
     let choice = move |text: &str, id: Option<u32>, why: Option<&str>| {
         let mut choice = json!({ "index": 0, "text": text, "finish_reason": why });
         if let Some(id) = id.filter(|_| with_ids) {
@@ -195,7 +206,7 @@ fn openai_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -
             let token = tokens.next().flatten();
             count += usize::from(token.is_some());
             let Some(id) = token.filter(|id| *id != model::END) else {
-                after = 1;
+                after = if with_usage { 1 } else { 2 };
                 let why = if token.is_some() { "stop" } else { "length" };
                 return Some((count + 1, choice("", token, Some(why))));
             };

@@ -67,7 +67,12 @@ pub(crate) fn tokenizer() -> PathBuf {
 
 /// The tokenizer of another model, with a chat template.
 pub(crate) fn other_tokenizer() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-qwen2"))
+    fixture("tiny-qwen2")
+}
+
+/// A model among the fixtures.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures")).join(name)
 }
 
 /// Without fields that plain completions do not know.
