@@ -16,9 +16,8 @@ use crate::{
     config::ServerConfig,
     connections::{bounded, noting_call},
     error::ServeError,
-    lifecycle::Lifecycle,
     node_meter::NodePhase,
-    service::Service,
+    service::{Lifecycle, Service},
     status,
 };
 
