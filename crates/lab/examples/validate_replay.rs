@@ -52,7 +52,7 @@ const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/arithmetic
 /// Questions that are asked over one link before the next link's turn.
 const BLOCK: usize = 10;
 /// Little more than one session: what an earlier run of the same question left must not help the next.
-const KV_MEMORY: &str = "3MiB";
+const KV_MEMORY: &str = "4MiB";
 const MAX_TOKENS: u32 = 400;
 
 /// What is asked for.
