@@ -49,21 +49,7 @@ impl From<&UpstreamError> for Exit {
 
 impl From<&HubError> for Exit {
     fn from(error: &HubError) -> Self {
-        match error {
-            HubError::NoSuchRepo { .. }
-            | HubError::NoSuchRevision { .. }
-            | HubError::NotCached { .. }
-            | HubError::Choose { .. }
-            | HubError::BadIndex { .. } => Exit::Usage,
-            HubError::Refused { .. }
-            | HubError::Unreachable { .. }
-            | HubError::Busy { .. }
-            | HubError::Protocol { .. }
-            | HubError::Tls { .. }
-            | HubError::Damaged { .. }
-            | HubError::Locked { .. }
-            | HubError::Disk { .. } => Exit::Download,
-        }
+        if error.is_failed_download() { Exit::Download } else { Exit::Usage }
     }
 }
 

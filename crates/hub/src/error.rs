@@ -145,6 +145,27 @@ pub enum HubError {
 }
 
 impl HubError {
+    /// Whether the download itself failed, so that the same name may work another time or on another machine.
+    pub fn is_failed_download(&self) -> bool {
+        match self {
+            HubError::Refused { .. }
+            | HubError::Unreachable { .. }
+            | HubError::Busy { .. }
+            | HubError::Protocol { .. }
+            | HubError::Tls { .. }
+            | HubError::Damaged { .. }
+            | HubError::Locked { .. }
+            | HubError::Disk { .. } => true,
+            HubError::NoSuchRepo { .. }
+            | HubError::NoSuchRevision { .. }
+            | HubError::NotCached { .. }
+            | HubError::Choose { .. }
+            | HubError::BadIndex { .. } => false,
+        }
+    }
+}
+
+impl HubError {
     pub(super) fn choose(name: &str, why: ChooseError) -> HubError {
         HubError::Choose { name: name.to_owned(), why }
     }

@@ -189,19 +189,10 @@ fn choose_exit(why: &ChooseError) -> NodeExit {
 
 fn hub_exit(error: &HubError) -> NodeExit {
     match error {
-        HubError::NoSuchRepo { .. }
-        | HubError::NoSuchRevision { .. }
-        | HubError::NotCached { .. } => NodeExit::ModelNotFound,
         HubError::Choose { why, .. } => choose_exit(why),
         HubError::BadIndex { .. } => NodeExit::ModelUnreadable,
-        HubError::Refused { .. }
-        | HubError::Unreachable { .. }
-        | HubError::Busy { .. }
-        | HubError::Protocol { .. }
-        | HubError::Tls { .. }
-        | HubError::Damaged { .. }
-        | HubError::Locked { .. }
-        | HubError::Disk { .. } => NodeExit::Download,
+        _ if error.is_failed_download() => NodeExit::Download,
+        _ => NodeExit::ModelNotFound,
     }
 }
 
