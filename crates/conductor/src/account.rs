@@ -33,7 +33,7 @@ pub struct Summary {
     #[serde(default, skip_serializing_if = "ThoughtStart::is_unknown")]
     pub thought: ThoughtStart,
     /// Tokens of what was given of the answer, as the small node counted them.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub given_tokens: u64,
     /// The small model's part.
     pub small: ModelTotals,
@@ -169,12 +169,8 @@ impl TimeSplit {
     }
 }
 
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-fn is_none(tokens: &u64) -> bool {
-    *tokens == 0
+fn is_zero<T: Default + PartialEq>(count: &T) -> bool {
+    *count == T::default()
 }
 
 impl Summary {

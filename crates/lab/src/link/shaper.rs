@@ -138,19 +138,10 @@ impl Direction {
             self.rest = 0;
         }
         if let Some(rate) = self.rate {
-            let rate = rate.bits_per_second();
-            let bit_ns = (bytes as u64).checked_mul(8 * 1_000_000_000);
-            let (ns, rest) = match bit_ns.and_then(|it| it.checked_add(self.rest)) {
-                Some(work) => (work / rate, work % rate),
-                // More than 2 GB at once.
-                None => {
-                    let (work, rate) =
-                        (bytes as u128 * 8_000_000_000 + u128::from(self.rest), u128::from(rate));
-                    (u64::try_from(work / rate).unwrap_or(u64::MAX), (work % rate) as u64)
-                }
-            };
-            self.rest = rest;
+            let work = bytes as u128 * 8_000_000_000 + u128::from(self.rest);
+            let (ns, rest) = divided(work, rate.bits_per_second());
             self.free_at = self.free_at.saturating_add(Duration::from_nanos(ns));
+            self.rest = rest;
         }
         self.free_at
     }
@@ -161,6 +152,18 @@ impl Direction {
 pub fn connect(up: &mut Direction, down: &mut Direction, now: Duration) -> Duration {
     let there = up.pass(now, 0, FIRST_TIMEOUT);
     down.pass(there, 0, FIRST_TIMEOUT)
+}
+
+/// The quotient, as far as 64 bits go, and the rest. Nearly all work fits in them, and a division of 128 bits takes
+/// several times as long.
+fn divided(work: u128, by: u64) -> (u64, u64) {
+    match u64::try_from(work) {
+        Ok(work) => (work / by, work % by),
+        Err(_) => {
+            let by = u128::from(by);
+            (u64::try_from(work / by).unwrap_or(u64::MAX), (work % by) as u64)
+        }
+    }
 }
 
 fn nanoseconds(nanoseconds: u128) -> Duration {
