@@ -318,3 +318,19 @@ fn device_name(device: &Device) -> String {
         DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_computes_in_a_pool_of_its_own() {
+        for threads in [1, 3] {
+            let thread = std::thread::spawn(move || {
+                let _pool = join_pool(Some(threads));
+                (rayon::current_num_threads(), rayon::current_thread_index())
+            });
+            assert_eq!(thread.join().unwrap(), (threads, Some(0)), "it is one of them");
+        }
+    }
+}
