@@ -21,9 +21,9 @@ const LEAST_TOKENS: u32 = 10;
 /// Beyond the target, a takeover must make the answer quicker by this much: rounding is not a gain.
 const LEAST_GAIN_S: f64 = 1e-3;
 
-/// Tokens that a takeover must leave affordable for what matters more. Of the built-in pair's
-/// triggers a thousand large tokens bring most right answers after reflections and verifications,
-/// half as many after affirmations (docs/figures.md).
+/// Tokens that a takeover must leave affordable for what matters more. With an earlier built-in pair
+/// a thousand large tokens brought half as many right answers after affirmations as after reflections
+/// and verifications; the present one makes no affirmations (docs/figures.md).
 fn reserve(why: Why) -> u32 {
     match why {
         Why::Affirmation => LEAST_TOKENS,
