@@ -20,7 +20,7 @@ use cli::{
 };
 use serde::Serialize;
 use thinking::{
-    policy::{End, Why},
+    policy::{End, Role, Why},
     shown::visible_json,
     thinker::{Code, Failure, Noticed},
     transcript::Span,
@@ -147,7 +147,8 @@ fn exit(
     let has_text = !outcome.transcript.spans().is_empty();
     let kept = if has_text && journal { "; the text so far is in the journal" } else { "" };
     let mend = mend(failure, has_text, small_nodes);
-    Err(CliError::new(exit, format!("{}: {error}{kept}{mend}", named(node, failure))))
+    let named = named(outcome.summary.part_of(node), node, failure);
+    Err(CliError::new(exit, format!("{named}: {error}{kept}{mend}")))
 }
 
 /// What would have helped against the failure of the last small node, of so many.
@@ -162,8 +163,8 @@ fn mend(failure: &Failure, has_text: bool, small_nodes: usize) -> &'static str {
 }
 
 /// What a failed node is called in front of its failure.
-fn named(node: &str, failure: &Failure) -> String {
-    if failure.names_thinker() { "small node".to_owned() } else { format!("small node {node}") }
+fn named(part: Role, node: &str, failure: &Failure) -> String {
+    if failure.names_thinker() { format!("{part} node") } else { format!("{part} node {node}") }
 }
 
 /// What is said when no small node is there.
@@ -242,11 +243,14 @@ mod tests {
     #[test]
     fn a_node_is_named_once() {
         for (noticed, message, name) in [
-            (Noticed::NobodyThere, "cannot reach http://a:1", "small node"),
-            (Noticed::ByThinker, "no room : 64 sessions", "small node http://a:1"),
+            (Noticed::NobodyThere, "cannot reach http://a:1", "node"),
+            (Noticed::ByThinker, "no room : 64 sessions", "node http://a:1"),
         ] {
             let failure = Failure { noticed, ..Failure::new(Code::Unavailable, message) };
-            assert_eq!(named("http://a:1", &failure), name, "{message}");
+            for part in [Role::Small, Role::Large] {
+                let expected = format!("{part} {name}");
+                assert_eq!(named(part, "http://a:1", &failure), expected, "{message}");
+            }
         }
     }
 }

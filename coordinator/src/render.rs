@@ -5,8 +5,11 @@ mod summary;
 
 use std::io::{self, Write};
 
-use answer::progress::{Observer, Progress, Stamped, Writer};
-use thinking::{policy::Why, shown::visible};
+use answer::{
+    CorrectionFinder,
+    progress::{Observer, Progress, Stamped, Text, Writer},
+};
+use thinking::{policy::Why, shown::visible, transcript::Correction};
 
 pub(crate) use self::summary::write_summary;
 
@@ -15,7 +18,7 @@ pub(crate) use self::summary::write_summary;
 pub(crate) enum Style {
     /// By colour, for a terminal.
     Colour,
-    /// By marks in the text: `⟦large: reflection⟧ … ⟦/⟧`.
+    /// By marks in the text: `⟦large: reflection⟧ … ⟦/⟧`, and for a correction `⟦large: review, not "54"⟧56⟦/⟧`.
     Marks,
 }
 
@@ -31,6 +34,8 @@ pub(crate) struct Look {
 const RESET: &str = "\x1b[0m";
 /// Bold cyan: readable on dark and light ground alike.
 const LARGE: &str = "\x1b[1;36m";
+/// The same underlined, for what it put in the place of the small model's words.
+const CORRECTION: &str = "\x1b[1;4;36m";
 /// Italic, for what no model wrote.
 const POLICY: &str = "\x1b[3;35m";
 
@@ -42,6 +47,7 @@ pub(crate) struct Renderer<W: Write> {
     look: Look,
     /// The span that is set apart at the moment.
     span: Option<(Writer, Why)>,
+    corrections: CorrectionFinder,
     at_line_start: bool,
     error: Option<io::Error>,
 }
@@ -49,7 +55,8 @@ pub(crate) struct Renderer<W: Write> {
 impl<W: Write> Renderer<W> {
     /// Writes to `out`.
     pub(crate) fn new(out: W, look: Look) -> Self {
-        Renderer { out, look, span: None, at_line_start: true, error: None }
+        let corrections = CorrectionFinder::default();
+        Renderer { out, look, span: None, corrections, at_line_start: true, error: None }
     }
 
     /// Returns whether the other end is gone, or cannot be written to.
@@ -78,26 +85,23 @@ impl<W: Write> Renderer<W> {
         }
     }
 
-    fn text(&mut self, writer: Writer, why: Why, text: &str) {
+    fn text(&mut self, text: &Text) {
+        let (writer, why) = (text.writer, text.why);
         let span = (writer != Writer::Small).then_some((writer, why));
-        if span != self.span {
-            self.end_span();
-            if let Some((writer, why)) = span {
-                let begin = match (self.look.style, writer) {
-                    (Style::Colour, Writer::Policy) => POLICY.to_owned(),
-                    (Style::Colour, _) => LARGE.to_owned(),
-                    (Style::Marks, Writer::Policy) => format!("⟦policy: {why}⟧"),
-                    (Style::Marks, _) => format!("⟦large: {why}⟧"),
-                };
-                self.put(&begin);
+        for (piece, correction) in self.corrections.cut(text) {
+            if span != self.span || correction.is_some() {
+                self.end_span();
+                if span.is_some() {
+                    self.put(&begin(self.look.style, writer, why, correction.as_ref()));
+                }
+                self.span = span;
             }
-            self.span = span;
+            match self.look.disarmed {
+                true => self.put(&visible(piece)),
+                false => self.put(piece),
+            }
+            self.at_line_start = piece.ends_with('\n');
         }
-        match self.look.disarmed {
-            true => self.put(&visible(text)),
-            false => self.put(text),
-        }
-        self.at_line_start = text.ends_with('\n');
         self.flush();
     }
 
@@ -124,10 +128,29 @@ impl<W: Write> Renderer<W> {
     }
 }
 
+/// What stands where a span begins. What stood in a correction's place is quoted, with everything escaped that would
+/// not be seen.
+fn begin(style: Style, writer: Writer, why: Why, correction: Option<&Correction>) -> String {
+    match (style, writer, correction) {
+        (Style::Colour, Writer::Policy, _) => POLICY.to_owned(),
+        (Style::Colour, _, None) => LARGE.to_owned(),
+        (Style::Colour, _, Some(_)) => CORRECTION.to_owned(),
+        (Style::Marks, Writer::Policy, _) => format!("⟦policy: {why}⟧"),
+        (Style::Marks, _, None) => format!("⟦large: {why}⟧"),
+        (Style::Marks, _, Some(Correction { stood, .. })) if stood.is_empty() => {
+            format!("⟦large: {why}, not the end⟧")
+        }
+        (Style::Marks, _, Some(Correction { stood, .. })) => {
+            format!("⟦large: {why}, not {stood:?}⟧")
+        }
+    }
+}
+
 impl<W: Write + Send> Observer for Renderer<W> {
     fn see(&mut self, stamped: &Stamped) {
+        self.corrections.see(&stamped.progress);
         match &stamped.progress {
-            Progress::Text(text) => self.text(text.writer, text.why, &text.text),
+            Progress::Text(text) => self.text(text),
             Progress::Ended(_) => self.close(),
             _ => {}
         }
@@ -137,17 +160,23 @@ impl<W: Write + Send> Observer for Renderer<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use answer::progress::Text;
+    use answer::progress::Objected;
 
     const COLOUR: Look = Look { style: Style::Colour, disarmed: true };
     const MARKS: Look = Look { style: Style::Marks, disarmed: false };
 
     fn rendered(look: Look, pieces: &[(Writer, Why, &str)]) -> String {
+        let text = |(writer, why, text): &(Writer, Why, &str)| {
+            Progress::Text(Text { writer: *writer, why: *why, text: (*text).to_owned() })
+        };
+        shown(look, pieces.iter().map(text))
+    }
+
+    fn shown(look: Look, told: impl IntoIterator<Item = Progress>) -> String {
         let mut out = Vec::new();
         let mut renderer = Renderer::new(&mut out, look);
-        for (writer, why, text) in pieces {
-            let text = Text { writer: *writer, why: *why, text: (*text).to_owned() };
-            renderer.see(&Stamped { at_us: 0, progress: Progress::Text(text) });
+        for progress in told {
+            renderer.see(&Stamped { at_us: 0, progress });
         }
         renderer.finish().unwrap();
         String::from_utf8(out).unwrap()
@@ -176,6 +205,39 @@ mod tests {
     }
 
     #[test]
+    fn corrections_stand_out_with_what_stood_there() {
+        let objected = |at_byte, stood: &str| Objected {
+            ask: 0,
+            at_byte,
+            stood: stood.to_owned(),
+            instead: None,
+            gap: 2.5,
+            rank: 1,
+            log_p: -3.0,
+            tokens: 1,
+        };
+        let text =
+            |writer, why, text: &str| Progress::Text(Text { writer, why, text: text.to_owned() });
+        let told = [
+            Progress::Objected(Box::new(objected(3, "54\n\u{202e}\""))),
+            text(Writer::Small, Why::Turn, "is "),
+            text(Writer::Large, Why::Review, "56"),
+            Progress::Objected(Box::new(objected(5, ""))),
+            text(Writer::Large, Why::Review, "."),
+            text(Writer::Large, Why::Reflection, " So"),
+        ];
+        let marked = shown(MARKS, told.clone());
+        assert_eq!(
+            marked,
+            "is ⟦large: review, not \"54\\n\\u{202e}\\\"\"⟧56⟦/⟧\
+             ⟦large: review, not the end⟧.⟦/⟧⟦large: reflection⟧ So⟦/⟧\n"
+        );
+        let coloured = shown(COLOUR, told);
+        let expected = "is \x1b[1;4;36m56\x1b[0m\x1b[1;4;36m.\x1b[0m\x1b[1;36m So\x1b[0m\n";
+        assert_eq!(coloured, expected);
+    }
+
+    #[test]
     fn a_terminal_gets_the_text_disarmed_with_colour_and_without() {
         let hostile = [(Writer::Small, Why::Turn, "x\x1b]0;title\x07\ty\u{9b}2J \u{202e}z\n")];
         for look in [COLOUR, Look { disarmed: true, ..MARKS }] {
@@ -197,7 +259,8 @@ mod tests {
             }
         }
         let mut renderer = Renderer::new(Gone, MARKS);
-        renderer.text(Writer::Small, Why::Turn, "x");
+        let (writer, why, text) = (Writer::Small, Why::Turn, "x".to_owned());
+        renderer.text(&Text { writer, why, text });
         assert!(renderer.is_broken());
         assert_eq!(renderer.finish().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }

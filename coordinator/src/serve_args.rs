@@ -18,7 +18,8 @@ Examples:
         --listen 0.0.0.0:8443 --listen-tls-cert cert.pem --listen-tls-key key.pem --api-key-file keys
 
 The model's name in a request chooses who writes: specthink (what these flags say), specthink:strict,
-specthink:paper, specthink:random, specthink:periodic, small, large. See docs/serve.md.";
+specthink:paper, specthink:review, specthink:strict+review, small, large, and the baselines by their names. See
+docs/serve.md.";
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]

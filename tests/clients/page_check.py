@@ -31,6 +31,12 @@ HOSTILE = [
     ("large", "reflection", "Wait: `<svg onload=document.title='owned'>` <a href=https://evil.example/>x</a>\n\n"),
     ("small", "turn", "<style>body{display:none}</style>\\boxed{<b>1</b>}"),
 ]
+CORRECTED = [
+    ({"content": "7 times 8 is "}, {"writer": "small", "why": "turn"}),
+    ({"content": "5"}, {"writer": "large", "why": "review", "correction": {"stood": "54", "gap": 3.25}}),
+    ({"content": "6"}, {"writer": "large", "why": "review", "correction": {"stood": "\n", "gap": 1.5}}),
+    ({"content": ", so 56."}, {"writer": "small", "why": "turn"}),
+]
 CONTRAST = """element => {
     const rgb = color => {
         const canvas = document.createElement("canvas").getContext("2d");
@@ -206,6 +212,27 @@ def check_hostile(check):
     print("hostile text stays text")
 
 
+def check_corrections(check):
+    """Corrections stand within the small model's words, each with what stood there."""
+    page, _ = check.open()
+    options = page.locator("#policy option").all_inner_texts()
+    expect("review" in options and "strict+review" in options, f"the policies offered are {options}")
+    check.play(page, stream(*CORRECTED))
+    corrections = page.locator(".answer .correction")
+    expect(corrections.all_inner_texts() == ["5", "6"], f"corrections are {corrections.all_inner_texts()}")
+    names = [correction.get_attribute("aria-label") for correction in corrections.all()]
+    expected = ["corrects “54”, by a gap of 3.3 nats", "corrects “⏎”, by a gap of 1.5 nats"]
+    expect(names == [f"Large model: {words}" for words in expected], f"corrections are announced as {names}")
+    tip = page.locator("#tip")
+    corrections.first.focus()
+    expect(tip.inner_text() == names[0], f"a correction with the focus says {tip.inner_text()!r}")
+    corrections.last.hover()
+    expect(tip.inner_text() == names[1], f"a correction under the pointer says {tip.inner_text()!r}")
+    check.shoot(page, "corrections")
+    page.close()
+    print("corrections are told with what stood there")
+
+
 def check_modules(check):
     page, _ = check.open()
     for end in ["\n", "\r\n"]:
@@ -276,7 +303,7 @@ def check_keyboard(check):
 def check_contrast(check):
     for scheme in ["light", "dark"]:
         page, _ = check.open(scheme=scheme)
-        for place in [".run.small", ".run.large", ".run.policy", ".hint", ".lead", ".server", "footer"]:
+        for place in [".run.small", ".run.large", ".correction", ".run.policy", ".hint", ".lead", ".server", "footer"]:
             contrast = page.locator(place).first.evaluate(CONTRAST)
             expect(contrast >= 4.5, f"{place} has a contrast of {contrast:.2f} in {scheme}")
         page.close()
@@ -304,8 +331,8 @@ def check_all(given, address):
         # Containers have no user namespaces for the sandbox, and the page is our own.
         browser = playwright.chromium.launch(executable_path=given.browser, args=["--no-sandbox"])
         check = Check(browser, address, given.screenshots)
-        for part in [check_headers, check_example, check_compare, check_controls, check_modules, check_hostile,
-                     check_failures, check_keyboard, check_contrast]:
+        for part in [check_headers, check_example, check_compare, check_controls, check_corrections, check_modules,
+                     check_hostile, check_failures, check_keyboard, check_contrast]:
             try:
                 part(check)
             except TimeoutError as error:

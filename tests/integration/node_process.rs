@@ -37,6 +37,7 @@ async fn open(remote: &Remote) -> Session {
         sampling: Sampling::default(),
         deadline: None,
         thought: ThoughtStart::Unknown,
+        review: None,
     };
     session.commands.send(Command::Open(open)).await.unwrap();
     match session.events.recv().await {
@@ -142,6 +143,7 @@ async fn refused(remote: &Remote) -> bool {
         sampling: Sampling::default(),
         deadline: None,
         thought: ThoughtStart::Unknown,
+        review: None,
     };
     // A session that is refused at once may be gone before it is asked anything.
     let _ = session.commands.send(Command::Open(open)).await;

@@ -67,6 +67,7 @@ async fn write(url: &str) -> Session {
         sampling: Sampling { top_k: 0, ..Sampling::default() },
         deadline: None,
         thought: ThoughtStart::Unknown,
+        review: None,
     };
     let stop = Vec::new();
     let propose = Propose { max_tokens: 5, stop, watch: None, seed: 1, report_entropy: false };

@@ -99,14 +99,19 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let takeovers = &summary.takeovers;
     let abandoned = match summary.abandoned {
         0 => String::new(),
-        count => format!("; {count} more abandoned, the first text was late or the node out"),
+        count => format!("; {count} more abandoned, late or the node out"),
     };
     let passed_over = match summary.passed_over {
         0 => String::new(),
         count => format!("; {count} more passed over to keep the target"),
     };
+    let corrections = match summary.corrections {
+        0 => String::new(),
+        1 => "; 1 correction".to_owned(),
+        count => format!("; {count} corrections"),
+    };
     if takeovers.is_empty() {
-        return writeln!(out, "takeovers  none{abandoned}{passed_over}");
+        return writeln!(out, "takeovers  none{corrections}{abandoned}{passed_over}");
     }
     let reasons: Vec<String> = summary
         .takeovers_by_reason()
@@ -120,8 +125,8 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     };
     writeln!(
         out,
-        "takeovers  {} ({}); {handoff}; {prefill} tokens were left to prefill ({:.1} each){abandoned}\
-         {passed_over}",
+        "takeovers  {} ({}); {handoff}; {prefill} tokens were left to prefill ({:.1} each)\
+         {corrections}{abandoned}{passed_over}",
         takeovers.len(),
         reasons.join(", "),
         prefill as f64 / takeovers.len() as f64,
@@ -204,6 +209,21 @@ mod tests {
             let text = String::from_utf8(out).unwrap();
             assert!(text.contains("cut off: it goes round in a loop"), "{text}");
             assert_eq!(text.lines().find(|line| line.starts_with("loops")), told);
+        }
+    }
+
+    #[test]
+    fn corrections_are_told_beside_the_takeovers() {
+        for (corrections, abandoned, told) in [
+            (0, 0, "takeovers  none"),
+            (1, 0, "takeovers  none; 1 correction"),
+            (12, 2, "takeovers  none; 12 corrections; 2 more abandoned, late or the node out"),
+        ] {
+            let mut out = Vec::new();
+            let summary = Summary { corrections, abandoned, ..Summary::default() };
+            write_summary(&mut out, &summary).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.lines().any(|line| line == told), "{told}: {text}");
         }
     }
 

@@ -16,7 +16,7 @@ use thinking::{
 };
 use tokio::runtime::Runtime;
 
-use crate::nodes::{large, served, small, specthink, stderr, stdout};
+use crate::nodes::{large, right, served, small, specthink, stderr, stdout, wrong};
 
 /// Three questions; the scripted pair answers 4 to all.
 const DATA: &str = r#"{"id":"a","question":"2+2?","answer":"4"}
@@ -50,6 +50,16 @@ impl Bench {
         specthink(&[&nodes[..], flags].concat(), None)
     }
 
+    /// Runs `eval` with a review.
+    fn review(&self, flags: &[&str]) -> Output {
+        let small = served(&self.runtime, wrong());
+        let large = served(&self.runtime, right(true));
+        let data = self.path("data.jsonl");
+        let data = data.to_str().unwrap();
+        let nodes = ["eval", data, "--small", &small.url, "--large", &large.url];
+        specthink(&[&nodes[..], &["--policy", "review"], flags].concat(), None)
+    }
+
     fn log(&self) -> String {
         self.path("log").to_str().unwrap().to_owned()
     }
@@ -67,6 +77,17 @@ fn questions_asked(thinker: &ScriptedThinker) -> usize {
 fn cut_off_last(path: &Path, bytes: usize) {
     let text = fs::read(path).unwrap();
     fs::write(path, &text[..text.len() - bytes]).unwrap();
+}
+
+#[test]
+fn corrections_are_counted_beside_takeovers() {
+    let bench = Bench::new();
+    let printed = bench.review(&[]);
+    let text = stdout(&printed);
+    let line = "takeovers  0.00 an answer, 1.00 corrections; takeover share ";
+    assert!(text.contains(line), "{text}{}", stderr(&printed));
+    let figures: Value = serde_json::from_str(stdout(&bench.review(&["--json"]))).unwrap();
+    assert_eq!((&figures["corrections"], &figures["takeovers"]), (&1.0.into(), &0.0.into()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use thinking::{
-    testing::{Options, Script, ScriptedThinker},
+    testing::{Options, Script, ScriptedThinker, pieces},
     thinker::Thinker,
 };
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
@@ -62,6 +62,21 @@ pub(crate) fn small() -> Arc<ScriptedThinker> {
 pub(crate) fn large() -> Arc<ScriptedThinker> {
     let tokens = ["Hmm", ",", " yes", " 🙂", "\n\n"];
     Arc::new(ScriptedThinker::new(Script::function(move |_, _| tokens.map(str::to_owned).to_vec())))
+}
+
+/// Is wrong about one product.
+pub(crate) fn wrong() -> Arc<ScriptedThinker> {
+    Arc::new(ScriptedThinker::new(Script::function(|committed, _| {
+        let rest = "7 x 8 is 54 then".get(committed.len()..).unwrap_or_default();
+        pieces(rest).map(str::to_owned).collect()
+    })))
+}
+
+/// Knows better, as far as it can review.
+pub(crate) fn right(can_review: bool) -> Arc<ScriptedThinker> {
+    let mut options = Options::default();
+    options.card.can_review = can_review;
+    Arc::new(ScriptedThinker::with_options(Script::text("7 x 8 is 56 then"), options))
 }
 
 /// Runs the command to its end. Its environment holds nothing that would change what it does.

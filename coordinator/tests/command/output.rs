@@ -6,7 +6,9 @@ use serde_json::Value;
 use thinking::thinker;
 use tokio::runtime::Runtime;
 
-use crate::nodes::{command, large, served, small, specthink, stderr, stdout, to_its_end};
+use crate::nodes::{
+    command, large, right, served, small, specthink, stderr, stdout, to_its_end, wrong,
+};
 
 const PIPED: &str = "Add 数学.\n\n⟦large: reflection⟧Hmm, yes 🙂\n\n⟦/⟧So 4.\n";
 
@@ -55,6 +57,43 @@ fn colour_is_there_when_it_is_wanted() {
     assert!(text.contains("\x1b[1;36mHmm, yes 🙂\n\n\x1b[0mSo 4."), "{text:?}");
     let never = specthink(&[&nodes[..], &["never"]].concat(), None);
     assert_eq!(stdout(&never), PIPED);
+}
+
+#[test]
+fn a_correction_is_shown_with_what_stood_there() {
+    let runtime = Runtime::new().unwrap();
+    let (small, large) = (served(&runtime, wrong()), served(&runtime, right(true)));
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("run.jsonl");
+    let journal = journal.to_str().unwrap();
+    let ask = ["ask", "--policy", "review", "--small", &small.url, "--large", &large.url, "7 x 8?"];
+    let asked = specthink(&[&ask[..], &["--journal", journal]].concat(), None);
+    let marked = "7 x 8 is⟦large: review, not \" 54\"⟧ 56⟦/⟧ then\n";
+    assert_eq!((stdout(&asked), asked.status.code()), (marked, Some(0)), "{asked:?}");
+    let summary = stderr(&asked);
+    assert!(summary.contains("\ntakeovers  none; 1 correction\n"), "{summary}");
+    let traced = specthink(&["trace", journal], None);
+    assert_eq!((stdout(&traced), stderr(&traced)), (marked, summary), "the same again");
+    let coloured = specthink(&[&ask[..], &["--color", "always"]].concat(), None);
+    assert_eq!(stdout(&coloured), "7 x 8 is\x1b[1;4;36m 56\x1b[0m then\n");
+    let json = specthink(&[&ask[..], &["--json"]].concat(), None);
+    let printed: Value = serde_json::from_str(stdout(&json)).unwrap();
+    assert_eq!(printed["summary"]["corrections"], 1);
+    let correction = &printed["spans"][1]["correction"];
+    assert_eq!(correction["stood"], " 54");
+    assert!(correction["gap"].as_f64() >= Some(1.0), "{printed}");
+    assert_eq!(printed["spans"][0].get("correction"), None);
+}
+
+#[test]
+fn a_large_node_that_cannot_review_is_named() {
+    let runtime = Runtime::new().unwrap();
+    let (small, large) = (served(&runtime, wrong()), served(&runtime, right(false)));
+    let nodes = ["--small", &small.url, "--large", &large.url, "7 x 8?"];
+    let asked = specthink(&[&["ask", "--policy", "review"], &nodes[..]].concat(), None);
+    let error = stderr(&asked);
+    assert_eq!(asked.status.code(), Some(15), "{error}");
+    assert!(error.contains(&format!("large node {}: it cannot review ", large.url)), "{error}");
 }
 
 #[test]

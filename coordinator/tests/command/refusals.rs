@@ -30,7 +30,7 @@ fn arguments_that_make_no_sense() {
     let usage = |arguments: &[&str], words: &[&str]| refused(arguments, None, 2, words);
     usage(&["ask", "--temperature", "nan", "x"], &["--temperature", "0 or more"]);
     usage(&["ask", "--top-p", "1.5", "x"], &["--top-p is 1.5", "from 0 to 1"]);
-    usage(&["ask", "--share", "0.5", "x"], &["--share", "random and periodic"]);
+    usage(&["ask", "--share", "0.5", "x"], &["--share", "random, random-token and periodic"]);
     usage(&["ask", "--policy", "random", "--share", "2", "x"], &["share 2"]);
     for policy in ["small-only", "large-only"] {
         let arguments = ["ask", "--policy", policy, "--takeover-deadline", "300ms", "x"];

@@ -44,11 +44,13 @@ pub async fn answer(
         question_id = run.question.id,
         tokens = Empty,
         takeovers = Empty,
+        corrections = Empty,
         degraded = Empty
     );
     let outcome = drive(run, observer, cancel).instrument(span.clone()).await;
-    let Summary { takeovers, degraded, .. } = &outcome.summary;
+    let Summary { takeovers, corrections, degraded, .. } = &outcome.summary;
     span.record("tokens", outcome.summary.tokens()).record("takeovers", takeovers.len());
+    span.record("corrections", corrections);
     span.record("degraded", degraded.is_some());
     outcome
 }

@@ -6,6 +6,7 @@
 //! Here live no rule of an answer, no model, no wire and no command line: nodes stand behind
 //! [`thinking::thinker::Thinker`].
 
+mod corrections;
 mod driver;
 pub mod file;
 pub mod journal;
@@ -18,6 +19,7 @@ pub use conductor::{
     account::{self, Summary, Takeover},
     progress::{self, Observer, Progress, Stamped, Writer},
 };
+pub use corrections::CorrectionFinder;
 pub use driver::answer;
 pub use question::{Node, Question, Run, Settings, Traffic};
 

@@ -2,6 +2,7 @@
 //! in `answering`, `policy`, `node_endpoints` and `run`.
 
 mod named;
+mod review;
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
@@ -14,7 +15,7 @@ use strum::Display;
 use thinking::policy::{LoopRule, PolicyKind, Preset, Target};
 
 pub use self::named::NamedNode;
-use self::named::NamedNodes;
+use self::{named::NamedNodes, review::ReviewArgs};
 use crate::endpoints::{Endpoints, EndpointsError};
 
 /// How questions are answered, but for who writes when.
@@ -83,7 +84,8 @@ impl NodesArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub struct PolicyArgs {
     /// Who writes when. `strict`: the paper's rules without the leaks of its published loop; `paper`:
-    /// that loop to the letter; the others are for comparison.
+    /// that loop to the letter; `review`: the large model reads along and puts a word of its own where it would have
+    /// written another (see docs/review.md), `strict+review`: both; the others are for comparison.
     #[arg(long, value_name = "NAME", default_value_t, value_parser = policies(), help_heading = "Policy")]
     pub policy: PolicyKind,
     /// What kind of small model it is: one that reasons by itself (R1-Distill, Qwen3), or one that
@@ -94,7 +96,7 @@ pub struct PolicyArgs {
     /// `strict`; the preset is then not used.
     #[arg(long, value_name = "FILE", conflicts_with = "preset", help_heading = "Policy")]
     pub policy_file: Option<PathBuf>,
-    /// The large model's share of the tokens, from 0 to 1. For `random` and `periodic`.
+    /// The large model's share of the tokens, from 0 to 1. For `random`, `random-token` and `periodic`.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Policy")]
     pub share: Option<f64>,
     /// Tokens of a period, of which the large model writes the last SHARE. For `periodic`.
@@ -141,6 +143,9 @@ pub struct PolicyArgs {
     /// [default: takeovers go on to the end, as in the authors' loop]
     #[arg(long, help_heading = "Policy")]
     pub thought_only: bool,
+    /// How the large model reviews.
+    #[command(flatten)]
+    pub review: ReviewArgs,
 }
 
 /// How tokens are drawn, and how many.

@@ -1,7 +1,9 @@
 //! From the policy's arguments to a [`PolicySpec`].
 
 use answer::prices::Prices;
-use thinking::policy::{Limits, PolicyError, PolicySpec, Rules, Target, Targets, TokenPrices};
+use thinking::policy::{
+    Limits, PolicyError, PolicySpec, ReviewConfig, Rules, Target, Targets, TokenPrices,
+};
 
 use crate::{
     args::{NamedNode, NodesArgs, PolicyArgs},
@@ -36,6 +38,42 @@ fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, CliError> {
         return Err(CliError::new(Exit::Usage, message));
     }
     Ok(targets)
+}
+
+/// What is done about the objections of a review, where the policy has one.
+fn review(args: &PolicyArgs, no_keep_warm: bool) -> Result<Option<ReviewConfig>, CliError> {
+    let given = &args.review;
+    if !args.policy.reviews() {
+        return match given.first() {
+            None => Ok(None),
+            Some(flag) => {
+                let message = format!(
+                    "{flag} is for the policies review and strict+review, not for {}",
+                    args.policy
+                );
+                Err(CliError::new(Exit::Usage, message))
+            }
+        };
+    }
+    if let Some(flag) =
+        [("--resend", args.resend), ("--no-keep-warm", no_keep_warm)].iter().find(|it| it.1)
+    {
+        let message = format!(
+            "a review is of text that is sent ahead over sessions that stay open, and {} is against that: leave \
+             it out",
+            flag.0
+        );
+        return Err(CliError::new(Exit::Usage, message));
+    }
+    let usual = ReviewConfig::default();
+    Ok(Some(ReviewConfig {
+        gap: given.review_gap.unwrap_or(usual.gap),
+        tokens: given.review_tokens.unwrap_or(usual.tokens),
+        resample: given.review_resample.unwrap_or(usual.resample),
+        skip_openings: given.review_skip_openings,
+        piece_tokens: given.review_piece.unwrap_or(usual.piece_tokens),
+        ahead_tokens: given.review_ahead,
+    }))
 }
 
 /// What tokens cost: by the price table, where one is given, or else by the nodes' endpoints.
@@ -95,12 +133,12 @@ pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, CliError
         }
     };
     let usage = |message: String| Err(CliError::new(Exit::Usage, message));
-    match (&mut spec.rules, args.share) {
+    match (spec.share_mut(), args.share) {
         (_, None) => {}
-        (Rules::Random { share } | Rules::Periodic { share, .. }, Some(given)) => *share = given,
-        _ => {
+        (Some(share), Some(given)) => *share = given,
+        (None, Some(_)) => {
             return usage(format!(
-                "--share is for the policies random and periodic, not for {kind}"
+                "--share is for the policies random, random-token and periodic, not for {kind}"
             ));
         }
     }
@@ -118,6 +156,7 @@ pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, CliError
         targets: targets(args, nodes)?,
         thought_only: args.thought_only,
         loops: args.loops.unwrap_or(kind.usual_loops()),
+        review: review(args, nodes.no_keep_warm)?,
     };
     spec.check().map_err(|error| CliError::new(Exit::Usage, error))?;
     Ok(spec)

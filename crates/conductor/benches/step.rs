@@ -43,8 +43,14 @@ fn asked() -> Option<Conductor> {
         let card = ModelCard::default();
         let opened = Opened { card, prompt_tokens: 100, cached_tokens: 0 };
         let hash = TextHash::default();
-        let warmed =
-            Warmed { committed_bytes: 0, hash, tokens: 100, prefill_tokens: 100, prefill_us: 9 };
+        let warmed = Warmed {
+            committed_bytes: 0,
+            hash,
+            tokens: 100,
+            prefill_tokens: 100,
+            prefill_us: 9,
+            reviewed_bytes: 0,
+        };
         conductor.step(Input::Event(node, Event::Opened(Box::new(opened))), Duration::ZERO);
         conductor.step(Input::Event(node, Event::Warmed(warmed)), Duration::ZERO);
     }

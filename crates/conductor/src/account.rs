@@ -48,6 +48,9 @@ pub struct Summary {
     /// How many takeovers were not even asked for, because a target had no room for them.
     #[serde(default)]
     pub passed_over: u32,
+    /// How often what the large model would have written was put in the place of what the small one wrote.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub corrections: u32,
     /// How often the answer went round in a loop, and was cut off there.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub loops: u32,
@@ -180,6 +183,11 @@ impl Summary {
             Role::Small => &self.small,
             Role::Large => &self.large,
         }
+    }
+
+    /// Which part a node of this name has; the small one's, where it has both or none.
+    pub fn part_of(&self, node: &str) -> Role {
+        if self.large.node == node && self.small.node != node { Role::Large } else { Role::Small }
     }
 
     /// One model's part, to add to.

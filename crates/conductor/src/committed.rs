@@ -32,6 +32,11 @@ impl CommittedText {
         self.text.len()
     }
 
+    /// Whether a character begins or ends here, or it is behind the text.
+    pub(crate) fn is_place(&self, at: usize) -> bool {
+        at > self.text.len() || self.text.is_char_boundary(at)
+    }
+
     /// The text from `start` on; empty where that is no place in it.
     pub(crate) fn from(&self, start: usize) -> &str {
         self.text.get(start..).unwrap_or_default()

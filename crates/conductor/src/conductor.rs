@@ -4,7 +4,8 @@
 //!   be held back a little, and the answer ends where one is found. What is given of the answer is committed, and not
 //!   shown.
 //! - A session holds a beginning of the committed text, and at most one proposal that goes on from
-//!   there. One that lags behind catches up before it is asked to write.
+//!   there. One that lags behind catches up before it is asked to write. One that reviews is ahead of it by what the
+//!   small node writes ([`review`]).
 //! - Both nodes write at a time only while the large one has no text: what the small one writes then is an overlap.
 //! - Every session's prompt leaves the thought as the first small node's does, from before it is asked to write.
 //! - At most one proposal that is not provisional grows, at the end of the committed text.
@@ -17,6 +18,7 @@
 mod alarms;
 mod events;
 mod losses;
+mod review;
 mod turns;
 
 use std::{collections::VecDeque, time::Duration};
@@ -25,7 +27,7 @@ use thinking::{
     loops::LoopFinder,
     policy::{End, Limited, Role, Why},
     stops::StopFinder,
-    thinker::{Code, Failure, Open, ThoughtStart},
+    thinker::{Code, Failure, Objection, Open, ThoughtStart},
 };
 
 use crate::{
@@ -64,6 +66,12 @@ pub struct Conductor {
     /// When something happened after a time in which nothing did; perhaps whoever runs this stood still.
     resumed_at: Duration,
     due: VecDeque<Due>,
+    /// What is objected to, until the policy has said what is done.
+    objection: Option<Objection>,
+    /// The first bytes of the answer that stand without a verdict.
+    stands: usize,
+    /// When verdicts were last late.
+    verdicts_from: Duration,
     asks: u32,
     overlaps: u32,
     step: Step,
@@ -79,6 +87,8 @@ enum Awaiting {
     Finished(Role),
     /// The small node to take in the policy's text.
     Inserted { text: String, why: Why },
+    /// The large node to judge the end of what the small one wrote.
+    Verdict,
 }
 
 impl Awaiting {
@@ -86,6 +96,7 @@ impl Awaiting {
         match self {
             Awaiting::Finished(role) => *role,
             Awaiting::Opened | Awaiting::Inserted { .. } => Role::Small,
+            Awaiting::Verdict => Role::Large,
         }
     }
 }
@@ -99,6 +110,8 @@ enum Due {
     Finished(Role),
     /// This side's proposal goes round in a loop.
     Looped(Role),
+    /// The large node objects to what the small one wrote.
+    Objected,
     /// The policy's own text is committed.
     Inserted { tokens: u32 },
     /// The takeover's first text is late.
@@ -120,6 +133,13 @@ impl Conductor {
         let first = |names: &[String]| names.first().cloned().unwrap_or_default();
         ledger.summary.small.node = first(&nodes.small);
         ledger.summary.large.node = first(&nodes.large);
+        // A review is of what is sent ahead.
+        let reviews = policy.review().is_some();
+        let settings = Settings {
+            keep_warm: settings.keep_warm || reviews,
+            resend: settings.resend && !reviews,
+            ..settings
+        };
         let small = Side::new(Role::Small, nodes.small);
         let large = Side::new(Role::Large, nodes.large);
         let hard_deadline = question.deadline.unwrap_or(LONGEST).min(LONGEST) + DEADLINE_GRACE;
@@ -137,6 +157,9 @@ impl Conductor {
             hard_deadline,
             resumed_at: Duration::ZERO,
             due: VecDeque::new(),
+            objection: None,
+            stands: 0,
+            verdicts_from: Duration::ZERO,
             asks: 0,
             overlaps: 0,
             step: Step::default(),
@@ -239,6 +262,7 @@ impl Conductor {
             sampling: self.question.sampling,
             deadline: self.question.deadline.map(left),
             thought: self.thought,
+            review: self.review_from(node.role, bytes),
         };
         let session = SessionState::open(node, open, &mut self.step);
         self.sides.of_mut(node.role).session = Some(session);
@@ -257,9 +281,11 @@ impl Conductor {
         if self.settings.keep_warm {
             for side in [&mut self.sides.small, &mut self.sides.large] {
                 if let Some(session) = &mut side.session {
+                    let all = all || session.reviews();
                     session.warm(&self.committed, all, &mut self.step);
                 }
             }
+            self.send_draft();
         }
     }
 

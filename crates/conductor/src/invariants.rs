@@ -14,6 +14,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 use thinking::{
     policy::Role,
     thinker::{Code, Event, FinishReason, Prompt, ThoughtStart},
+    transcript::Writer,
 };
 
 pub use self::debug::DebugWitness;
@@ -21,7 +22,7 @@ use self::held::{Heard, Held};
 use crate::{
     DEADLINE_GRACE, LONGEST,
     port::{Effect, Input, NodeId},
-    progress::{Asked, Progress},
+    progress::{Asked, Progress, Text},
     question::{Question, Settings},
 };
 
@@ -53,6 +54,8 @@ pub enum Invariant {
     Contract,
     /// What is shown is the answer's text, and each session holds a beginning of it, behind what is given of it.
     ShownIsHeld,
+    /// Under a review nothing of the small node is shown that the large one has not judged.
+    ShownIsJudged,
     /// Nothing of a stop text is shown.
     StopsAreUnseen,
     /// Every token that was heard of is counted once.
@@ -88,6 +91,8 @@ pub struct Known {
     pub target_share: Option<f64>,
     /// For how long the inputs may have been held up.
     pub paused: Duration,
+    /// All that the small node writes is judged, while there is somebody to judge it: nothing lets it stand.
+    pub judges_all: bool,
 }
 
 /// Watches an answer. See the module.
@@ -105,6 +110,8 @@ pub struct Witness {
     /// How much of it is given; not known before the small node has accepted the question.
     given_bytes: Option<usize>,
     sessions: Vec<Held>,
+    /// What the small side had written when it lost the session with a proposal that was complete.
+    loose: Option<String>,
     /// Asks that are neither kept nor forgotten, by the seed that a session is asked with.
     asks: HashMap<u64, LiveAsk>,
     /// The seed of the ask that is waited for.
@@ -115,6 +122,8 @@ pub struct Witness {
     reasons: Vec<FinishReason>,
     small_is_full: bool,
     small_was_accepted: bool,
+    /// A node was to judge, and cannot.
+    cannot_review: bool,
     is_cancelled: bool,
     has_ended: bool,
 }
@@ -126,6 +135,8 @@ struct LiveAsk {
     at: Duration,
     has_text: bool,
     is_complete: bool,
+    /// Its tokens, where it is complete and has no text.
+    empty_tokens: u64,
     is_abandoned: bool,
 }
 
@@ -147,6 +158,7 @@ impl Witness {
             committed: String::new(),
             given_bytes: None,
             sessions: Vec::new(),
+            loose: None,
             asks: HashMap::new(),
             awaited: None,
             heard: [Heard::default(); 2],
@@ -154,6 +166,7 @@ impl Witness {
             reasons: Vec::new(),
             small_is_full: false,
             small_was_accepted: false,
+            cannot_review: false,
             is_cancelled: false,
             has_ended: false,
         }
@@ -220,6 +233,7 @@ impl Witness {
             return;
         }
         session.hear(event);
+        let reviews = session.reviews;
         let writing = session.writing();
         match event {
             Event::Delta(delta) if !delta.text.is_empty() => {
@@ -227,7 +241,13 @@ impl Witness {
                     ask.has_text = true;
                 }
             }
-            Event::Opened(_) => self.small_was_accepted |= node.role == Role::Small,
+            Event::Opened(opened) => {
+                self.small_was_accepted |= node.role == Role::Small;
+                self.cannot_review |= reviews && !opened.card.can_review;
+            }
+            Event::Objection(objection) if objection.instead.is_none() => {
+                self.reasons.push(FinishReason::EndOfText);
+            }
             Event::Finished(finished) => {
                 self.small_is_full |=
                     node.role == Role::Small && finished.reason == FinishReason::ContextFull;
@@ -251,7 +271,7 @@ impl Witness {
                     let seen = format!("{node:?} is opened beside another session of its part");
                     return breach(Invariant::Contract, seen);
                 }
-                self.sessions.push(Held::new(*node, &open.committed, self.now));
+                self.sessions.push(Held::new(*node, open, self.now));
             }
             Effect::Send(node, command) => {
                 let Some(session) = self.session(*node) else {
@@ -265,6 +285,9 @@ impl Witness {
                     return breach(Invariant::Contract, format!("{node:?} has no session"));
                 };
                 let session = self.sessions.swap_remove(at);
+                if node.role == Role::Small && session.has_complete() {
+                    self.loose = Some(session.draft());
+                }
                 self.heard[node.role as usize].add(&session);
                 if let Some(failure) = failure {
                     self.is_given_up_for_a_reason(&session, failure.code, is_wake)?;
@@ -276,10 +299,26 @@ impl Witness {
                     return breach(Invariant::OrderOfTime, format!("{stamped:?} is in the past"));
                 }
                 self.told(&stamped.progress);
+                if let Progress::Text(text) = &stamped.progress {
+                    self.is_judged(text)?;
+                }
             }
             Effect::End => self.has_ended = true,
         }
         Ok(())
+    }
+
+    /// Text is shown: the large node's verdicts reach so far.
+    fn is_judged(&self, text: &Text) -> Checked {
+        let end = self.given_bytes.unwrap_or(0) + self.shown.len();
+        let reviewer = self.sessions.iter().find(|it| it.reviews && it.is_accepted);
+        match reviewer.filter(|_| self.known.judges_all && text.writer == Writer::Small) {
+            Some(session) if session.reviewed < end as u64 => {
+                let seen = format!("{:?} up to byte {end} of {}", text.text, session.reviewed);
+                breach(Invariant::ShownIsJudged, seen)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn is_given_up_for_a_reason(&self, session: &Held, code: Code, is_wake: bool) -> Checked {
@@ -294,7 +333,9 @@ impl Witness {
             return breach(Invariant::SignsCount, seen);
         }
         let is_sound = self.known.sound.contains(&node);
-        if is_sound && !matches!(code, Code::ContextTooLong | Code::Overloaded) {
+        let is_unfit = code == Code::InvalidArgument && self.cannot_review;
+        let is_refused = matches!(code, Code::ContextTooLong | Code::Overloaded);
+        if is_sound && !is_refused && !is_unfit {
             let seen = format!("{node:?} is well, and is given up: {code:?}");
             return breach(Invariant::SoundNodeStays, seen);
         }
@@ -312,6 +353,7 @@ impl Witness {
                     at: self.now,
                     has_text: false,
                     is_complete: false,
+                    empty_tokens: 0,
                     is_abandoned: false,
                 };
                 self.asks.insert(asked.seed, ask);
@@ -333,6 +375,7 @@ impl Witness {
             Progress::Finished(finished) => {
                 if let Some(ask) = self.ask(finished.ask) {
                     ask.is_complete = true;
+                    ask.empty_tokens = if finished.bytes == 0 { finished.tokens.into() } else { 0 };
                 }
             }
             Progress::Abandoned(abandoned) => {
@@ -343,6 +386,9 @@ impl Witness {
                 self.awaited = overlap.map(|ask| ask.asked.seed);
             }
             Progress::Kept(kept) => {
+                if kept.role == Role::Small {
+                    self.loose = None;
+                }
                 if kept.bytes == 0 {
                     self.empty_tokens += u64::from(kept.tokens);
                 }
@@ -357,15 +403,29 @@ impl Witness {
     }
 
     fn sessions_hold_what_is_committed(&mut self) -> Checked {
-        for session in &mut self.sessions {
+        // One that reviews is ahead of the answer by what the small node writes.
+        let is_draft = |ask: &LiveAsk| {
+            let stands = !ask.asked.provisional || self.awaited == Some(ask.asked.seed);
+            ask.asked.role == Role::Small && stands
+        };
+        let has_draft = self.loose.is_some() || self.asks.values().any(is_draft);
+        for session in self.sessions.iter().filter(|it| !(it.reviews && has_draft)) {
             if let Some(more) = session.text().get(self.committed.len()..)
                 && !self.question.stop.is_empty()
             {
                 self.committed.push_str(more);
             }
         }
+        let small = self.sessions.iter().find(|session| session.node.role == Role::Small);
+        let draft = small.map(Held::draft).unwrap_or_default();
+        let loose = self.loose.as_ref().filter(|loose| loose.starts_with(&self.committed));
+        let draft = loose.unwrap_or(&draft);
         for session in &mut self.sessions {
-            session.is_beginning_of(&self.committed)?;
+            if session.reviews && session.text().len() > self.committed.len() {
+                session.is_beginning_of(draft)?;
+            } else {
+                session.is_beginning_of(&self.committed)?;
+            }
         }
         let given = self.given_bytes.unwrap_or(0);
         let shown = given..given + self.shown.len();

@@ -6,14 +6,14 @@ use thinking::{
     policy::{Role, Why},
     stops::StopFinder,
     thinker::{Timing, Warmed},
-    transcript::{Span, Transcript, Writer},
+    transcript::{Correction, Span, Transcript, Writer},
 };
 
 use crate::{
     account::{Spent, Summary, Takeover},
     micros,
     port::Step,
-    progress::{Progress, Text},
+    progress::{Objected, Progress, Text},
     proposal::Proposal,
     session::{CancelledProposal, SessionState},
     shown::ShownText,
@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     pub(crate) transcript: Transcript,
     pub(crate) summary: Summary,
     shown: ShownText,
+    /// What was objected to last, until the large model's text stands there.
+    objected: Option<Correction>,
 }
 
 /// Where the time since the ask went.
@@ -47,7 +49,8 @@ fn spent(proposal: &Proposal, now: std::time::Duration) -> Spent {
 
 /// What text that is already in the transcript cost.
 fn cost(writer: Writer, why: Why, tokens: u32, elapsed_us: u64) -> Span {
-    Span { writer, why, text: String::new(), tokens: tokens.into(), elapsed_us }
+    let text = String::new();
+    Span { writer, why, text, tokens: tokens.into(), elapsed_us, correction: None }
 }
 
 impl Ledger {
@@ -61,8 +64,10 @@ impl Ledger {
         if text.is_empty() {
             return;
         }
+        let is_correction = (writer, why) == (Writer::Large, Why::Review);
+        let correction = self.objected.take_if(|_| is_correction);
         // What it cost is added when that is known.
-        self.transcript.push_text(writer, why, &text);
+        self.transcript.push_text(writer, why, &text, correction);
         let time = &mut self.summary.time;
         self.shown.push(Text { writer, why, text }, |text| {
             time.first_text_us.get_or_insert(micros(step.now));
@@ -94,7 +99,8 @@ impl Ledger {
                 Writer::Policy => continue,
             };
             self.summary.model_mut(role).text_bytes -= bytes;
-            if role == Role::Large && cut.why != Why::Turn {
+            // A correction is no takeover.
+            if role == Role::Large && !matches!(cut.why, Why::Turn | Why::Review) {
                 let mut left = bytes;
                 for takeover in self.summary.takeovers.iter_mut().rev() {
                     let of_it = left.min(takeover.text_bytes);
@@ -132,6 +138,23 @@ impl Ledger {
     pub(crate) fn inserted(&mut self, why: Why, warmed: &Warmed) {
         self.summary.inserted_tokens += u64::from(warmed.tokens);
         self.transcript.push(cost(Writer::Policy, why, warmed.tokens, 0));
+    }
+
+    /// The large model objects. What it has instead may follow.
+    pub(crate) fn objected(&mut self, objected: &Objected) {
+        let Objected { stood, gap, .. } = objected;
+        self.objected = Some(Correction { stood: stood.clone(), gap: *gap });
+    }
+
+    /// The large model's text stands where the small one's was objected to. It was in the verdict: nobody wrote it.
+    pub(crate) fn corrected(&mut self, why: Why, text: String, tokens: u32, step: &mut Step) {
+        let bytes = text.len() as u64;
+        self.show(Writer::Large, why, text, step);
+        self.transcript.push(cost(Writer::Large, why, tokens, 0));
+        self.summary.corrections += 1;
+        let totals = self.summary.model_mut(Role::Large);
+        totals.tokens += u64::from(tokens);
+        totals.text_bytes += bytes;
     }
 
     /// A proposal's first bytes are part of the answer. `interrupted`: its node was lost, or the

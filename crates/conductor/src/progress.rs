@@ -46,6 +46,10 @@ pub enum Progress {
     Warmed(NodeWarmed),
     /// A takeover's first text was late, or the large node is out; the small node goes on in its place.
     Abandoned(Abandoned),
+    /// The large node objects to what the small one wrote.
+    Objected(Box<Objected>),
+    /// Verdicts were late: what was written stands without them.
+    Unreviewed(Abandoned),
     /// No large node is left; the small one goes on without it.
     Degraded {
         /// One line for a person.
@@ -165,6 +169,28 @@ impl NodeFinished {
             _ => return None,
         })
     }
+}
+
+/// The large node objects to what the small one wrote.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Objected {
+    /// Number of the ask whose text it is.
+    pub ask: u32,
+    /// Where the token begins that is objected to, in bytes of the committed text.
+    pub at_byte: u64,
+    /// The token, as far as it is short; empty where the end of the answer is objected to.
+    pub stood: String,
+    /// What the large model would have there; absent: the end of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<String>,
+    /// By how much its likeliest token is more likely, in nats.
+    pub gap: f32,
+    /// How many tokens are more likely than the one that stands there.
+    pub rank: u32,
+    /// That one's log-probability, in nats.
+    pub log_p: f32,
+    /// Tokens of what it would have there.
+    pub tokens: u32,
 }
 
 /// A takeover was given up.

@@ -179,6 +179,11 @@ impl Proposal {
         micros(end.saturating_sub(self.asked_at))
     }
 
+    /// From its end to now, in microseconds.
+    pub(crate) fn since_end_us(&self, now: Duration) -> u64 {
+        self.completion().map_or(0, |completion| micros(now.saturating_sub(completion.at)))
+    }
+
     /// From the ask to its first text, in microseconds.
     pub(crate) fn first_text_us(&self) -> Option<u64> {
         self.first_text_at.map(|at| micros(at.saturating_sub(self.asked_at)))
@@ -257,6 +262,11 @@ impl Proposal {
         if !is_place(last_cut) {
             return Err("it reports a place that its text does not have");
         }
+        // No rule cuts more of it off.
+        self.text.settle(match &finished.reason {
+            FinishReason::Trigger(found) => usize::try_from(found.cut).unwrap_or_default(),
+            _ => self.text.len(),
+        });
         self.text.complete(finished.tokens);
         self.state = State::Held(Completion { finished, at: now });
         Ok(())

@@ -59,8 +59,9 @@ impl Settings {
     pub fn suited_to(self, kind: PolicyKind) -> Self {
         Settings {
             // The small model has no part in `large-only`: it shall not read along.
-            keep_warm: self.keep_warm && kind != PolicyKind::LargeOnly,
-            resend: self.resend && kind.has_takeovers(),
+            // A review is of what is sent ahead.
+            keep_warm: (self.keep_warm && kind != PolicyKind::LargeOnly) || kind.reviews(),
+            resend: self.resend && kind.has_takeovers() && !kind.reviews(),
             ..self
         }
     }

@@ -7,7 +7,10 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use thinking::thinker::{Append, Command, Open, Opened, Propose, ThoughtStart, Warmed};
+use thinking::thinker::{
+    Append, Command, Cut, FinishReason, Finished, Open, Opened, Propose, TextEnd, ThoughtStart,
+    Warmed,
+};
 
 use crate::{
     committed::{CommittedText, TextPosition},
@@ -29,6 +32,14 @@ const CHUNK_BYTES: usize = 32;
 pub(crate) enum Sent {
     Open,
     Append,
+    /// Text that is not committed yet, to be judged.
+    Draft,
+    /// The end of such text.
+    DraftEnd,
+    /// The text is cut back.
+    Cut,
+    /// The same, because its verdicts were late.
+    LateCut,
     /// What is given of the answer, whose tokens count as the prompt's do.
     Beginning,
     Commit,
@@ -56,7 +67,7 @@ pub(crate) struct CancelledProposal {
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(crate) node: NodeId,
-    unanswered: VecDeque<(Sent, TextPosition)>,
+    unanswered: VecDeque<Unanswered>,
     /// How far its committed text goes once it has carried out everything sent.
     pub(crate) given: TextPosition,
     /// Proposals of which something may still come.
@@ -70,19 +81,41 @@ pub(crate) struct SessionState {
     /// How far the thought is where the answer's text begins, as far as that is known: what it was asked for, or else
     /// what its template leaves.
     pub(crate) thought: ThoughtStart,
+    /// Whether it judges what the other side writes.
+    reviews: bool,
+    /// How far its verdicts go, in bytes of the answer.
+    pub(crate) reviewed: usize,
+    /// The proposal of the other side whose end it was told of.
+    pub(crate) told_end_of: Option<u32>,
+    /// Whether it objects, and waits for a cut.
+    pub(crate) is_objecting: bool,
     opened_at: Duration,
     /// How long opening took; `None` until it is accepted.
     opened_in: Option<Duration>,
+}
+
+/// A command that a `Warmed` is awaited for.
+#[derive(Debug, Clone, Copy)]
+struct Unanswered {
+    sent: Sent,
+    at: Duration,
+    position: TextPosition,
 }
 
 impl SessionState {
     /// Opens a session with committed text.
     pub(crate) fn open(node: NodeId, open: Open, step: &mut Step) -> Self {
         let (given, thought) = (TextPosition::after(&open.committed), open.thought);
+        let reviews = open.review.is_some();
         step.effects.push(Effect::Open(node, Box::new(open)));
+        let first = Unanswered { sent: Sent::Open, at: step.now, position: given };
         SessionState {
             node,
-            unanswered: VecDeque::from([(Sent::Open, given)]),
+            unanswered: VecDeque::from([first]),
+            reviews,
+            reviewed: given.bytes,
+            told_end_of: None,
+            is_objecting: false,
             given,
             cancelled: VecDeque::new(),
             heard_at: step.now,
@@ -117,6 +150,11 @@ impl SessionState {
         self.opened_in.unwrap_or_else(|| now.saturating_sub(self.opened_at))
     }
 
+    /// Whether it judges what the other side writes.
+    pub(crate) fn reviews(&self) -> bool {
+        self.reviews
+    }
+
     /// Sends committed text ahead if that is worth a message now. `all`: also a few bytes.
     pub(crate) fn warm(&mut self, committed: &CommittedText, all: bool, step: &mut Step) {
         let pending = committed.from(self.given.bytes);
@@ -133,25 +171,107 @@ impl SessionState {
             return;
         }
         let token_ids = committed.token_ids_from(self.given.bytes, &self.fingerprint);
-        self.append(Append { text: pending.to_owned(), token_ids }, Sent::Append, step);
+        // What is committed stands: it is judged before that, or not at all.
+        let append = Append { token_ids, exempt: self.reviews, ..Append::text(pending) };
+        self.append(append, Sent::Append, step);
+    }
+
+    /// Sends ahead what the other side writes, to be judged, if that is worth a message now: all that is settled of a
+    /// proposal whose first bytes are committed. `stands`: the answer's first bytes are not to be judged.
+    pub(crate) fn send_draft(
+        &mut self,
+        draft: &Proposal,
+        stands: usize,
+        piece_tokens: u32,
+        step: &mut Step,
+    ) {
+        while self.opened_in.is_some() && !self.proposing && self.unanswered.len() < UNANSWERED {
+            let Some(from) = self.given.bytes.checked_sub(draft.base) else { return };
+            let to = draft.text.settled();
+            let exempt_to = stands.saturating_sub(draft.base).clamp(from, to.max(from));
+            let exempt = from < exempt_to;
+            if !exempt && self.is_behind() {
+                return;
+            }
+            let to = if exempt { exempt_to } else { to };
+            let end = match draft.finished() {
+                None => TextEnd::Open,
+                Some(_) if exempt || self.told_end_of == Some(draft.number) => TextEnd::Open,
+                Some(Finished { reason: FinishReason::EndOfText, .. }) => TextEnd::Answer,
+                Some(_) => TextEnd::Stretch,
+            };
+            let Some(text) = draft.text.as_str().get(from..to) else { return };
+            let is_end = end != TextEnd::Open;
+            let is_worth = exempt || is_end || draft.text.tokens_between(from, to) >= piece_tokens;
+            if !is_worth || (text.is_empty() && !is_end) {
+                return;
+            }
+            if is_end {
+                self.told_end_of = Some(draft.number);
+            }
+            let sent = if is_end { Sent::DraftEnd } else { Sent::Draft };
+            self.append(Append { end, exempt, ..Append::text(text) }, sent, step);
+        }
+    }
+
+    /// Forgets what it holds behind this beginning of the answer. `accepted`: what it would have there is put there.
+    pub(crate) fn cut(&mut self, text: &str, accepted: Option<&str>, step: &mut Step) {
+        self.given = TextPosition::after(text);
+        self.reviewed = self.given.bytes;
+        self.told_end_of = None;
+        self.is_objecting = false;
+        let cut = Cut { bytes: text.len() as u64, accept: accepted.is_some() };
+        self.given.push(accepted.unwrap_or_default());
+        step.send(self.node, Command::Cut(cut));
+        self.owe(Sent::Cut, step.now);
+    }
+
+    /// Its verdicts are late: what it holds behind this beginning of the answer is cut off, and nothing is judged until
+    /// that is done.
+    pub(crate) fn cut_late(&mut self, text: &str, step: &mut Step) {
+        self.cut(text, None, step);
+        if let Some(last) = self.unanswered.back_mut() {
+            last.sent = Sent::LateCut;
+        }
+    }
+
+    /// Whether a cut is under way: what it objects to until then is gone already.
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.unanswered.iter().any(|it| matches!(it.sent, Sent::Cut | Sent::LateCut))
+    }
+
+    /// Whether it has not cut off yet what it was late for.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unanswered.iter().any(|it| it.sent == Sent::LateCut)
+    }
+
+    /// Since when verdicts have been awaited, or that it can give them, if they are.
+    pub(crate) fn judging_since(&self) -> Option<Duration> {
+        let is_draft =
+            |it: &&Unanswered| matches!(it.sent, Sent::Open | Sent::Draft | Sent::DraftEnd);
+        self.unanswered.iter().find(is_draft).map(|it| it.at)
+    }
+
+    fn owe(&mut self, sent: Sent, at: Duration) {
+        self.unanswered.push_back(Unanswered { sent, at, position: self.given });
     }
 
     /// Sends what is given of the answer, which is all that is committed.
     pub(crate) fn begin(&mut self, text: &str, step: &mut Step) {
-        let append = Append { text: text.to_owned(), token_ids: Vec::new() };
+        let append = Append::text(text);
         self.append(append, Sent::Beginning, step);
     }
 
     /// Sends the policy's own text, which is the last of what is committed.
     pub(crate) fn insert(&mut self, text: &str, step: &mut Step) {
-        let append = Append { text: text.to_owned(), token_ids: Vec::new() };
+        let append = Append::text(text);
         self.append(append, Sent::Insert, step);
     }
 
     fn append(&mut self, append: Append, sent: Sent, step: &mut Step) {
         self.given.push(&append.text);
         step.send(self.node, Command::Append(append));
-        self.unanswered.push_back((sent, self.given));
+        self.owe(sent, step.now);
     }
 
     /// Whether its node is so far behind that there is no hope of a proposal in time.
@@ -171,7 +291,7 @@ impl SessionState {
         self.proposing = false;
         self.given.push(kept);
         step.send(self.node, Command::Commit { bytes: kept.len() as u64 });
-        self.unanswered.push_back((Sent::Commit, self.given));
+        self.owe(Sent::Commit, step.now);
     }
 
     /// Ends the proposal that is being written and keeps its first bytes, which are `kept`. What
@@ -188,9 +308,13 @@ impl SessionState {
 
     /// Compares the node's report on its text with ours.
     pub(crate) fn check(&mut self, warmed: &Warmed) -> Report {
-        let Some((sent, position)) = self.unanswered.pop_front() else {
+        let Some(Unanswered { sent, position, .. }) = self.unanswered.pop_front() else {
             return Report::Unexpected;
         };
+        if self.reviews && !self.is_cutting() {
+            let reviewed = usize::try_from(warmed.reviewed_bytes).unwrap_or(usize::MAX);
+            self.reviewed = self.reviewed.max(reviewed.min(position.bytes));
+        }
         if warmed.committed_bytes == position.bytes as u64 && warmed.hash == position.hash {
             Report::Agrees(sent)
         } else {

@@ -6,12 +6,12 @@
 //!     --random-weights FOLDER --device cuda --batches 1,8,32
 //! ```
 //!
-//! Decode after 64 and after 1,024 tokens, decode of several sessions at once, prefill of 512
-//! tokens in chunks of 128, and the first token after a prompt that is in the cache already but for
-//! its last 16 tokens, as at a takeover. FOLDER has a config.json; its weights are random, made on
-//! the device, in bf16 (`--dtype f32`, `f16`). With it go the bytes of the weights and the
-//! bandwidth of a copy on the device: decoding one session reads all weights for every token.
-//! `benches/engine_speed.py` runs this beside other engines.
+//! Decode after 64 and after 1,024 tokens, decode of several sessions at once, prefill of 512 tokens in
+//! chunks of 128, the same with every token judged as a review does, and the first token after a prompt
+//! that is in the cache already but for its last 16 tokens, as at a takeover. FOLDER has a config.json;
+//! its weights are random, made on the device, in bf16 (`--dtype f32`, `f16`). With it go the bytes of
+//! the weights and the bandwidth of a copy on the device: decoding one session reads all weights for
+//! every token. `benches/engine_speed.py` runs this beside other engines.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 #![expect(clippy::disallowed_methods, reason = "it measures, by the system's clock")]
@@ -41,6 +41,22 @@ fn prefill(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Result<f64
         let row = BatchRow { tokens: chunk, cache, logits: WantedLogits::Last };
         decoder.forward(&mut [row])?.to_vec2::<f32>()?;
     }
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// The same, and looks at the logits before every token, as a review does. Seconds.
+fn review(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Result<f64, Box<dyn Error>> {
+    let began = Instant::now();
+    let mut within = 0;
+    for chunk in tokens.chunks(128) {
+        let row = BatchRow { tokens: chunk, cache, logits: WantedLogits::All };
+        let logits = decoder.forward(&mut [row])?.to_vec2::<f32>()?;
+        for (row, token) in logits.iter().zip(&chunk[1..]) {
+            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            within += usize::from(most - row[*token as usize] <= 1.0);
+        }
+    }
+    std::hint::black_box(within);
     Ok(began.elapsed().as_secs_f64())
 }
 
@@ -139,6 +155,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut cache = decoder.new_cache();
     let prompt = tokens(&decoder, 512);
     say("prefill of 512".to_owned(), 512.0 / prefill(&decoder, &mut cache, &prompt)?);
+    let mut judged = decoder.new_cache();
+    say("prefill of 512, reviewed".to_owned(), 512.0 / review(&decoder, &mut judged, &prompt)?);
     let first = prefill(&decoder, &mut cache, &tokens(&decoder, 16))?;
     say("first token of a warm session, ms".to_owned(), 1e3 * first);
     say("weights, GB".to_owned(), weight_bytes as f64 / 1e9);

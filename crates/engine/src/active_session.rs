@@ -8,6 +8,7 @@
 )]
 
 mod commands;
+mod review;
 
 use std::{
     collections::VecDeque,
@@ -19,10 +20,14 @@ use std::{
 
 use thinking::{
     session::{HashedText, Protocol},
-    thinker::{ClientId, Code, Command, Event, Failure, FinishReason, SessionServer, Warmed},
+    thinker::{
+        ClientId, Code, Command, Event, Failure, FinishReason, Review, SessionServer, TextEnd,
+        Warmed,
+    },
 };
 use tokio::sync::mpsc::{OwnedPermit, error::SendError, error::TrySendError};
 
+use self::review::Instead;
 use crate::{
     host::ModelHost,
     kv::KvStore,
@@ -81,8 +86,26 @@ enum Phase {
 
 /// A command whose text is being encoded.
 enum Preparing {
-    Open { sampler: Box<Sampler>, beginning: Pending<Result<(Beginning, HashedText), Failure>> },
-    Append { is_drifted: bool, joined: Pending<Result<(Joined, HashedText), Failure>> },
+    Open {
+        sampler: Box<Sampler>,
+        review: Option<Review>,
+        beginning: Pending<Result<(Beginning, HashedText), Failure>>,
+    },
+    Append {
+        of: AppendedText,
+        joined: Pending<Result<(Joined, HashedText), Failure>>,
+    },
+    /// The end of what is left.
+    Cut(Pending<Result<Joined, Failure>>),
+}
+
+/// What is known of text that is appended, beside its tokens.
+#[derive(Clone, Copy)]
+struct AppendedText {
+    end: TextEnd,
+    exempt: bool,
+    /// It came with tokens that do not spell it.
+    is_drifted: bool,
 }
 
 /// Committed text that is being computed.
@@ -97,6 +120,8 @@ struct Warming {
     left_to_draw: usize,
     prefill_tokens: u32,
     prefill: Duration,
+    /// What would stand in the place of what is objected to, where that takes tokens to be made.
+    instead: Option<Box<Instead>>,
 }
 
 /// A proposal that is being made.
@@ -206,6 +231,7 @@ impl ActiveSession {
         }
         match (&self.phase, session.text.uncomputed()) {
             (Phase::Proposing(_), 1) => Work::Decode,
+            (Phase::Warming(warming), 1) if warming.instead.is_some() => Work::Decode,
             (Phase::Proposing(_) | Phase::Warming(_), 1..) => Work::Prefill,
             _ => Work::None,
         }
@@ -311,7 +337,7 @@ impl ActiveSession {
                 true
             }
             Phase::Preparing(_) => self.take_prepared(host, kv, context),
-            Phase::Warming(_) => self.merge_append(host) || self.answer_warmed(kv),
+            Phase::Warming(_) => self.go_on_warming(host, kv),
             Phase::Proposing(_) if matches!(self.next, Some(Command::Cancel)) => {
                 self.next = None;
                 self.finish(FinishReason::Cancelled);
@@ -356,6 +382,11 @@ impl ActiveSession {
     #[cfg(test)]
     pub(crate) fn committed_bytes(&self) -> usize {
         self.protocol.committed().len()
+    }
+
+    /// How many of its tokens are not in the cache.
+    pub(crate) fn uncomputed_tokens(&self) -> usize {
+        self.session.as_ref().map_or(0, |session| session.text.uncomputed())
     }
 
     /// How many of its tokens are in the cache.

@@ -144,6 +144,7 @@ impl Engine {
             device: device_name(decoder.device()),
             tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
             thought: prompt::thought_start(&tokenizer),
+            can_review: true,
         };
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();

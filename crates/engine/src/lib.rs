@@ -12,14 +12,17 @@ mod host;
 mod kv;
 mod memory;
 mod model;
+mod places;
 mod preparer;
 mod prompt;
 mod proposal;
+mod reading;
 mod sample;
 mod scheduler;
 mod session_text;
 mod tail;
 mod tokens;
+mod verdict;
 
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};

@@ -13,6 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Beginning {
     pub(crate) prompt: Vec<u32>,
+    /// How far the answer's thought is behind it.
+    pub(crate) thought: Thought,
     /// The committed text behind it.
     pub(crate) committed: Joined,
 }
@@ -56,7 +58,7 @@ pub(crate) fn begin(
     }
     check_fits(prompt.len(), context, "the prompt")?;
     let committed = Tail::new(prompt.len(), thought).joined(committed, context, encoder)?;
-    Ok(Beginning { prompt, committed })
+    Ok(Beginning { prompt, thought, committed })
 }
 
 /// The tokens of a prompt for a model with this context, in tokens, and how far the answer's thought is behind it: a
@@ -177,6 +179,7 @@ mod tests {
             sampling: Sampling::default(),
             deadline: None,
             thought: ThoughtStart::Unknown,
+            review: None,
         };
         for open in
             [open(user(&long), ""), open(Prompt::Raw(long.clone()), ""), open(user(""), &long)]

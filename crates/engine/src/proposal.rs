@@ -9,7 +9,7 @@ use thinking::{
     thinker::{Delta, FinishReason, Propose},
 };
 
-use crate::sample::Draws;
+use crate::{places::spans_of, sample::Draws};
 
 /// Where paragraphs end when the watch does not say.
 const PARAGRAPH_BREAK: &str = "\n\n";
@@ -139,6 +139,17 @@ impl OwnTokens {
             Some(last) if end > 0 => (last + 1, end),
             _ => (0, 0),
         }
+    }
+
+    /// Where the first `tokens` tokens stand in the committed text, in which the proposal's text begins at this byte.
+    pub(crate) fn spans<'a>(
+        &'a self,
+        tokens: usize,
+        text: &'a str,
+        byte: usize,
+    ) -> impl Iterator<Item = (usize, usize)> + 'a {
+        let marks = self.marks[..tokens].iter();
+        spans_of(marks.map(|mark| (mark.text_end, mark.clean)), text, byte)
     }
 
     /// The session's length in tokens when the proposal began.

@@ -29,11 +29,15 @@ use crate::{
     active_session::{ActiveSession, Work},
     host::ModelHost,
     kv::KvStore,
+    model::{BatchRow, WantedLogits},
     session_text::SessionText,
 };
 
 /// While others are waiting for their next token, a chunk of prefill is this much shorter.
 const BESIDE_DECODING: usize = 4;
+
+/// Logits that are held at once, in rows of the vocabulary.
+const READ_ROWS: usize = 32;
 
 /// How often the thread goes round, and so shows that it lives, while no session has anything to compute.
 const IDLE_TURN: Duration = Duration::from_secs(1);
@@ -171,7 +175,7 @@ impl Scheduler {
     fn decode(&mut self) -> bool {
         let ready: Vec<usize> = (0..self.sessions.len())
             .filter(|&index| {
-                self.sessions[index].work() == Work::Decode && self.make_ready(index, 1)
+                self.sessions[index].work() == Work::Decode && self.make_ready(index, 1, &[])
             })
             .collect();
         if ready.is_empty() {
@@ -179,29 +183,43 @@ impl Scheduler {
         }
         let sessions = self.sessions.iter_mut().enumerate();
         let chosen = sessions.filter(|(index, _)| ready.contains(index));
-        let mut chosen: Vec<&mut ActiveSession> = chosen.map(|(_, session)| session).collect();
-        compute(&self.host, &mut chosen, Work::Decode, 1, self.turn);
+        let mut chosen: Vec<Share<'_>> = chosen.map(|(_, session)| (session, 1)).collect();
+        compute(&self.host, &mut chosen, Work::Decode, self.turn);
         true
     }
 
-    /// One chunk for one session that has much to compute. Returns whether there was any.
+    /// One chunk for sessions that have much to compute, in one pass: of the first one what fits, and of others all
+    /// that they wait for, where that fits too. Returns whether there was any.
     fn prefill(&mut self, decoded: bool) -> bool {
         let chunk = self.host.prefill_chunk_tokens;
         let chunk = if decoded { (chunk / BESIDE_DECODING).max(1) } else { chunk };
         let (first, count) = (self.rotation, self.sessions.len());
+        let (mut left, mut shares) = (chunk, vec![0; count]);
         for index in (0..count).map(|step| (first + step) % count) {
-            if self.sessions[index].work() == Work::Prefill && self.make_ready(index, chunk) {
-                self.rotation = index + 1;
-                let sessions = &mut [&mut self.sessions[index]];
-                compute(&self.host, sessions, Work::Prefill, chunk, self.turn);
-                return true;
+            let most = self.sessions[index].uncomputed_tokens();
+            if self.sessions[index].work() != Work::Prefill || (left < chunk && left < most) {
+                continue;
+            }
+            let most = most.min(left);
+            if self.make_ready(index, most, &shares) {
+                if left == chunk {
+                    self.rotation = index + 1;
+                }
+                (left, shares[index]) = (left - most, most);
             }
         }
-        false
+        let sessions = self.sessions.iter_mut().zip(shares);
+        let mut chosen: Vec<Share<'_>> = sessions.filter(|(_, most)| *most > 0).collect();
+        if chosen.is_empty() {
+            return false;
+        }
+        compute(&self.host, &mut chosen, Work::Prefill, self.turn);
+        true
     }
 
-    /// Reserves cache blocks for the session's next `most` tokens. Returns whether it got them.
-    fn make_ready(&mut self, index: usize, most: usize) -> bool {
+    /// Reserves cache blocks for the session's next `most` tokens; those with a share in the pass already keep theirs.
+    /// Returns whether it got them.
+    fn make_ready(&mut self, index: usize, most: usize, shares: &[usize]) -> bool {
         let Some(text) = self.sessions[index].text() else { return false };
         text.revive(&mut self.kv);
         let blocks = text.missing_blocks(most);
@@ -209,7 +227,7 @@ impl Scheduler {
             return true;
         }
         while !self.kv.make_room(blocks) {
-            if !self.evict_for(index) {
+            if !self.evict_for(index, shares) {
                 return false;
             }
         }
@@ -222,13 +240,11 @@ impl Scheduler {
 
     /// Takes the cache of the session that waited longest for its caller, else of the one that came
     /// last, if it came after this one. Returns whether there was any.
-    fn evict_for(&mut self, index: usize) -> bool {
-        let holds = |session: &ActiveSession| session.computed_tokens() > 0;
-        let others = self
-            .sessions
-            .iter()
-            .enumerate()
-            .filter(|(other, session)| *other != index && holds(session));
+    fn evict_for(&mut self, index: usize, shares: &[usize]) -> bool {
+        let has_share = |other: usize| shares.get(other).is_some_and(|most| *most > 0);
+        let others = self.sessions.iter().enumerate().filter(|(other, session)| {
+            *other != index && !has_share(*other) && session.computed_tokens() > 0
+        });
         let (resting, working): (Vec<_>, Vec<_>) =
             others.partition(|(_, session)| session.is_resting());
         let longest = resting.iter().min_by_key(|(_, session)| session.last_used());
@@ -238,66 +254,83 @@ impl Scheduler {
     }
 }
 
-/// Computes up to `most` tokens of each of these sessions in one pass. When the pass fails each
-/// session is tried alone, so that only the one at fault fails.
-fn compute(
-    host: &ModelHost,
-    sessions: &mut [&mut ActiveSession],
-    work: Work,
-    most: usize,
-    turn: u64,
-) {
+/// A session in a pass, and how many tokens of it are computed at most.
+type Share<'a> = (&'a mut ActiveSession, usize);
+
+/// Computes tokens of each of these sessions in one pass. When the pass fails each session is tried alone, so that only
+/// the one at fault fails.
+fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) {
     let began = Instant::now();
-    let before: Vec<usize> = sessions.iter().map(|session| session.computed_tokens()).collect();
-    let outcome = forward(host, sessions, most);
+    let before: Vec<usize> = sessions.iter().map(|(it, _)| it.computed_tokens()).collect();
+    let outcome = forward(host, sessions);
     let time = began.elapsed();
     match (outcome, sessions) {
         (Ok(()), sessions) => {
             host.meter.step(work.name(), time);
-            for (session, before) in sessions.iter_mut().zip(before) {
+            for ((session, _), before) in sessions.iter_mut().zip(before) {
                 let tokens = session.computed_tokens() - before;
                 host.computed_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
                 session.note_computed(work, tokens, time, turn);
             }
         }
-        (Err(why), [session]) => {
+        (Err(why), [(session, _)]) => {
             tracing::error!(why, "a forward pass failed");
             let message =
                 format!("the model could not be computed: {why}; ask again or use another node");
             session.fail(Failure::new(Code::Internal, message));
         }
         (Err(_), sessions) => {
-            for (session, before) in sessions.iter_mut().zip(before) {
+            for ((session, most), before) in sessions.iter_mut().zip(before) {
                 if let Some(text) = session.text() {
                     text.forget_computed(before);
                 }
-                compute(host, &mut [session], work, most, turn);
+                compute(host, &mut [(session, *most)], work, turn);
             }
         }
     }
 }
 
 /// One pass. The error is one line.
-fn forward(
+fn forward(host: &ModelHost, sessions: &mut [Share<'_>]) -> Result<(), String> {
+    let texts = sessions.iter_mut().filter_map(|(session, most)| Some((session.text()?, *most)));
+    let mut texts: Vec<(&mut SessionText, usize)> = texts.collect();
+    let pass = catch_unwind(AssertUnwindSafe(|| pass(host, &mut texts)));
+    pass.map_err(|_| "the computation panicked".to_owned())?.map_err(|error| error.to_string())
+}
+
+fn pass(
     host: &ModelHost,
-    sessions: &mut [&mut ActiveSession],
-    most: usize,
-) -> Result<(), String> {
-    let mut texts: Vec<&mut SessionText> =
-        sessions.iter_mut().filter_map(|session| session.text()).collect();
-    let mut rows: Vec<_> = texts.iter_mut().map(|text| text.row(most)).collect();
-    let pass = catch_unwind(AssertUnwindSafe(|| {
-        let logits = host.decoder.forward(&mut rows)?;
-        Ok::<_, crate::ForwardError>(logits.to_vec2::<f32>()?)
-    }));
-    let logits = pass
-        .map_err(|_| "the computation panicked".to_owned())?
-        .map_err(|error| error.to_string())?;
-    let complete = texts.iter_mut().filter(|text| text.uncomputed() == 0);
-    for (text, logits) in complete.zip(logits) {
-        text.set_logits(logits);
+    texts: &mut [(&mut SessionText, usize)],
+) -> Result<(), crate::ForwardError> {
+    let (mut rows, mut behind) = (Vec::new(), Vec::new());
+    for (number, (text, most)) in texts.iter_mut().enumerate() {
+        let start = text.computed();
+        let row = text.row(*most);
+        behind.extend(behind_row(&row, start).map(|token| (number, token)));
+        rows.push(row);
+    }
+    let logits = host.decoder.forward(&mut rows)?;
+    drop(rows);
+    let mut behind = behind.into_iter();
+    for first in (0..logits.dim(0)?).step_by(READ_ROWS) {
+        let some = READ_ROWS.min(logits.dim(0)? - first);
+        let read = logits.narrow(0, first, some)?.to_vec2::<f32>()?;
+        for (row, (number, token)) in read.into_iter().zip(&mut behind) {
+            texts[number].0.read(token, row, host.encoder.tokenizer());
+        }
     }
     Ok(())
+}
+
+/// Behind which tokens of its session a row's logits come, as the number of the token that follows.
+fn behind_row(row: &BatchRow<'_>, start: usize) -> std::ops::Range<usize> {
+    let end = start + row.tokens.len();
+    match row.logits {
+        WantedLogits::None => end..end,
+        WantedLogits::Last => end..end + 1,
+        WantedLogits::All => start + 1..end + 1,
+        WantedLogits::From(first) => start + first + 1..end + 1,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 //! Only text counts; this is where tokens are kept in step with it. The text itself, and which
 //! command may change it, is in [`thinking::session`]. Nothing here waits, computes a forward pass
 //! or talks to anybody: that is [`crate::scheduler`]'s part. What happens while a proposal is being
-//! made is in [`crate::proposal`].
+//! made is in [`crate::proposal`]. How committed text is forgotten again is in [`cut`], what is known of tokens
+//! that are to be judged in [`review`].
+
+mod cut;
+mod review;
 
 use text::Tokenizer;
 use thinking::thinker::{Append, ClientId, Failure};
@@ -12,13 +16,18 @@ use crate::{
     encoder::Encoder,
     kv::KvStore,
     model::{BLOCK, BatchRow, KvCache, WantedLogits},
+    places::{Places, spans_of_ids},
     prompt::Beginning,
     proposal::OwnTokens,
+    reading::Reading,
     tail::{Joined, Tail},
 };
 
+use self::cut::Border;
+pub(crate) use self::review::Finding;
+
 /// A text that is not longer is encoded at once, by the engine's thread: that takes less than a step of decoding.
-const SHORT_BYTES: usize = 512;
+pub(crate) const SHORT_BYTES: usize = 512;
 
 /// The tokens of one session's text and their cache.
 #[derive(Debug)]
@@ -27,7 +36,13 @@ pub(crate) struct SessionText {
     client: ClientId,
     /// Prompt, committed text and open proposal.
     tokens: Vec<u32>,
+    /// Where the tokens of the committed text stand in it.
+    places: Places,
     tail: Tail,
+    /// Where text that is never encoded anew ends, in order; first the prompt's.
+    borders: Vec<Border>,
+    /// What is to be judged, where the session reviews.
+    reading: Option<Reading>,
     cache: KvCache,
     /// How many of the first tokens have been entered in the store.
     shared: usize,
@@ -42,19 +57,25 @@ pub(crate) struct SessionText {
 }
 
 impl SessionText {
-    /// A session that begins so; nothing is computed yet.
+    /// A session that begins so; nothing is computed yet. One that reviews lets tokens stand up to this gap.
     pub(crate) fn new(
         client: ClientId,
         beginning: Beginning,
+        review_gap: Option<f32>,
         cache: KvCache,
         context: usize,
     ) -> Self {
-        let Beginning { mut prompt, committed: Joined { ids, tail, .. } } = beginning;
+        let Beginning { mut prompt, thought, committed } = beginning;
+        let Joined { ids, spans, tail, .. } = committed;
+        let begins = prompt.len();
         prompt.extend_from_slice(&ids);
         SessionText {
             client,
             tokens: prompt,
+            places: Places::new(begins, spans),
             tail,
+            borders: vec![Border { own_from: 0, tail: Tail::new(begins, thought) }],
+            reading: review_gap.map(|gap| Reading::new(gap, begins)),
             cache,
             shared: 0,
             evicted: None,
@@ -67,14 +88,18 @@ impl SessionText {
     /// Adds committed text that somebody else wrote where its tokens are given and spell it. Returns how many they are;
     /// `None`: it must be encoded.
     fn append_ids(&mut self, append: &Append, tokenizer: &Tokenizer) -> Option<u32> {
-        let Append { text, token_ids } = append;
+        let Append { text, token_ids, .. } = append;
         let fits = self.tokens.len() + token_ids.len() <= self.context;
-        if token_ids.is_empty() || !fits || !tokenizer.spells(token_ids, text) {
+        // Verdicts depend on the text alone, and so do the tokens that are judged.
+        let are_wanted = !token_ids.is_empty() && self.reading.is_none();
+        if !are_wanted || !fits || !tokenizer.spells(token_ids, text) {
             return None;
         }
+        let own_from = self.tokens.len();
         self.tokens.extend_from_slice(token_ids);
+        self.places.extend(spans_of_ids(token_ids, text, self.tail.end_byte(), tokenizer));
         self.logits = None;
-        self.tail.fix(text, self.tokens.len());
+        self.fix(own_from, text);
         Some(token_ids.len() as u32)
     }
 
@@ -89,7 +114,7 @@ impl SessionText {
         if let Some(tokens) = self.append_ids(append, encoder.tokenizer()) {
             return Ok(Some(tokens));
         }
-        let Append { text, token_ids } = append;
+        let Append { text, token_ids, .. } = append;
         if text.is_empty() {
             return Ok(Some(0));
         }
@@ -110,16 +135,30 @@ impl SessionText {
     /// stay in the cache.
     pub(crate) fn append(&mut self, joined: Joined, is_drifted: bool) -> u32 {
         let before = self.tokens.len();
-        self.drifted_appends += u32::from(is_drifted);
-        let old = &self.tokens[joined.start..];
-        let same = old.iter().zip(&joined.ids).take_while(|(old, new)| old == new).count();
-        self.cut(joined.start + same);
-        if joined.ids.len() > same {
-            self.tokens.extend_from_slice(&joined.ids[same..]);
-            self.logits = None;
-        }
+        self.drifted_appends += u32::from(is_drifted && self.reading.is_none());
+        self.replace(joined.start, &joined.ids, &joined.spans);
         self.tail = joined.tail;
         self.tokens.len().saturating_sub(before) as u32
+    }
+
+    /// Puts tokens of committed text in the place of all from here on. What stays the same stays in the cache.
+    fn replace(&mut self, start: usize, ids: &[u32], spans: &[(usize, usize)]) {
+        let old = &self.tokens[start..];
+        let same = old.iter().zip(ids).take_while(|(old, new)| old == new).count();
+        self.cut(start + same);
+        if ids.len() > same {
+            self.keep_row();
+            self.tokens.extend_from_slice(&ids[same..]);
+            self.logits = None;
+        }
+        self.places.truncate(start);
+        self.places.extend(spans.iter().copied());
+    }
+
+    /// Ends text whose tokens are given, those from this one on, with what the tail does not hold yet of it.
+    fn fix(&mut self, own_from: usize, text: &str) {
+        self.tail.fix(text, self.tokens.len());
+        self.borders.push(Border { own_from, tail: self.tail.clone() });
     }
 
     /// Keeps this beginning of a proposal and forgets the rest. Returns how many tokens it takes.
@@ -132,7 +171,8 @@ impl SessionText {
         let (whole_tokens, whole_bytes) = own.whole(kept.len());
         self.cut(own.start() + whole_tokens);
         if whole_tokens > 0 {
-            self.tail.fix(&kept[..whole_bytes], self.tokens.len());
+            self.places.extend(own.spans(whole_tokens, kept, self.tail.end_byte()));
+            self.fix(own.start(), &kept[..whole_bytes]);
         }
         // A token that was cut in two is encoded again from what is left of it.
         let rest = &kept[whole_bytes..];
@@ -147,7 +187,11 @@ impl SessionText {
     fn cut(&mut self, len: usize) {
         if len < self.tokens.len() {
             self.tokens.truncate(len);
+            self.places.truncate(len);
             self.logits = None;
+        }
+        if let Some(reading) = &mut self.reading {
+            reading.cut(len);
         }
         self.cache.truncate(len);
         self.shared = self.shared.min(len);
@@ -174,17 +218,24 @@ impl SessionText {
         self.tokens.len() - self.cache.len()
     }
 
-    /// The next tokens to compute, at most `most`; logits are asked for where they end the session.
+    /// The next tokens to compute, at most `most`; logits are asked for where they end the session, and from where the
+    /// next token is to be judged.
     pub(crate) fn row(&mut self, most: usize) -> BatchRow<'_> {
         let start = self.cache.len();
         let end = (start + most).min(self.tokens.len());
-        let logits = if end == self.tokens.len() { WantedLogits::Last } else { WantedLogits::None };
+        let wanted = self.reading.as_ref().and_then(|reading| reading.first_wanted(start + 1));
+        let logits = match wanted {
+            Some(wanted) if wanted <= end => WantedLogits::From(wanted - 1 - start),
+            _ if end == self.tokens.len() => WantedLogits::Last,
+            _ => WantedLogits::None,
+        };
         BatchRow { tokens: &self.tokens[start..end], cache: &mut self.cache, logits }
     }
 
     /// Begins with what the client's other sessions computed of the same tokens. Returns how many tokens that is.
     pub(crate) fn adopt(&mut self, kv: &mut KvStore) -> usize {
         self.shared = kv.adopt(self.client, &self.tokens, &mut self.cache);
+        self.rewind();
         self.shared
     }
 
@@ -230,11 +281,6 @@ impl SessionText {
         self.cache.reserve(most.min(self.uncomputed()))
     }
 
-    /// Remembers the logits behind the last token.
-    pub(crate) fn set_logits(&mut self, logits: Vec<f32>) {
-        self.logits = Some(logits);
-    }
-
     /// The logits behind the last token, if they are known.
     pub(crate) fn logits(&self) -> Option<&[f32]> {
         self.logits.as_deref()
@@ -243,6 +289,7 @@ impl SessionText {
     /// Cuts the cache back to this length after a pass that failed half way.
     pub(crate) fn forget_computed(&mut self, len: usize) {
         self.cache.truncate(len);
+        self.logits = None;
     }
 
     /// How many tokens are in the cache.

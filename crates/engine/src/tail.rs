@@ -30,6 +30,8 @@ pub(crate) struct Tail {
     text: String,
     /// Where its tokens begin in the session.
     start: usize,
+    /// Where its text begins in the committed text.
+    start_byte: usize,
     /// How far the answer's thought is before it.
     thought: Thought,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Joined {
     /// Where the tokens begin in the session: those of the old tail are replaced.
     pub(crate) start: usize,
     pub(crate) ids: Vec<u32>,
+    /// For each token the bytes of the committed text it comes from.
+    pub(crate) spans: Vec<(usize, usize)>,
     /// What of it further text may encode anew.
     pub(crate) tail: Tail,
 }
@@ -47,7 +51,7 @@ pub(crate) struct Joined {
 impl Tail {
     /// The tail of an answer that begins after so many tokens.
     pub(crate) fn new(start: usize, thought: Thought) -> Self {
-        Tail { text: String::new(), start, thought }
+        Tail { text: String::new(), start, start_byte: 0, thought }
     }
 
     /// Where its tokens begin in the session.
@@ -55,10 +59,32 @@ impl Tail {
         self.start
     }
 
+    /// Where its text begins in the committed text.
+    pub(crate) fn start_byte(&self) -> usize {
+        self.start_byte
+    }
+
+    /// Where its text ends in the committed text.
+    pub(crate) fn end_byte(&self) -> usize {
+        self.start_byte + self.text.len()
+    }
+
     /// The tail behind more text whose tokens are given and end here: nothing of it is encoded anew.
     pub(crate) fn fix(&mut self, text: &str, start: usize) {
         self.text.push_str(text);
-        *self = Tail::new(start, self.thought.after(&self.text));
+        *self = Tail {
+            text: String::new(),
+            start,
+            start_byte: self.end_byte(),
+            thought: self.thought.after(&self.text),
+        };
+    }
+
+    /// The same as a tail of its own.
+    pub(crate) fn behind(&self, text: &str, start: usize) -> Tail {
+        let mut tail = self.clone();
+        tail.fix(text, start);
+        tail
     }
 
     /// Encodes more text in a session of at most so many tokens.
@@ -68,7 +94,8 @@ impl Tail {
         context: usize,
         encoder: &Encoder,
     ) -> Result<Joined, Failure> {
-        let mut joined = Joined { start: self.start, ids: Vec::new(), tail: self.clone() };
+        let (ids, spans) = <(Vec<u32>, Vec<(usize, usize)>)>::default();
+        let mut joined = Joined { start: self.start, ids, spans, tail: self.clone() };
         let mut rest = text;
         loop {
             let (piece, behind) = rest.split_at(rest.floor_char_boundary(PIECE));
@@ -127,15 +154,19 @@ impl Tail {
 
 impl Joined {
     fn push(&mut self, piece: &str, encoder: &Encoder) -> Result<(), Failure> {
-        let Tail { text: tail, start, thought } = &self.tail;
+        let Tail { text: tail, start, start_byte, thought } = &self.tail;
         let text = format!("{tail}{piece}");
         let encoded = encoder.committed(&text, *thought)?;
         let (bytes, tokens) = self.tail.edge(&text, &encoded, encoder)?;
         self.ids.truncate(start - self.start);
         self.ids.extend_from_slice(&encoded.ids);
+        self.spans.truncate(start - self.start);
+        let spans = encoded.spans.iter();
+        self.spans.extend(spans.map(|(from, to)| (start_byte + from, start_byte + to)));
         self.tail = Tail {
             text: text[bytes..].to_owned(),
             start: start + tokens,
+            start_byte: start_byte + bytes,
             thought: thought.after(&text[..bytes]),
         };
         Ok(())
@@ -145,7 +176,7 @@ impl Joined {
 /// The longest beginning of a text that encodes the same whatever follows the text: up to the last
 /// space that follows something else than white space, where every supported tokenizer begins anew.
 /// Returns its bytes and its tokens.
-fn before_last_word(text: &str, spans: &[(usize, usize)]) -> (usize, usize) {
+pub(crate) fn before_last_word(text: &str, spans: &[(usize, usize)]) -> (usize, usize) {
     let mut edges = text
         .match_indices(' ')
         .map(|(at, _)| at)

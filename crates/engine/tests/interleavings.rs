@@ -7,18 +7,22 @@ mod common;
 use common::{Caller, ask, engine, open};
 use engine::{Engine, EngineOptions};
 use proptest::{prelude::*, test_runner::Config};
+use thinking::thinker::{Command, Cut};
 
 #[derive(Debug, Clone)]
 enum Step {
     Append(String),
     /// Proposes so many tokens and commits this share of the text, in percent.
     Propose(u32, usize),
+    /// Cuts the text back to this share of it, in percent.
+    Cut(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         "[a-d ,.\n]{0,12}".prop_map(Step::Append),
         (1u32..16, 0usize..=100).prop_map(|(tokens, percent)| Step::Propose(tokens, percent)),
+        (0usize..=100).prop_map(Step::Cut),
     ]
 }
 
@@ -30,6 +34,12 @@ async fn run(engine: &Engine, steps: &[Step]) -> Result<(), TestCaseError> {
             Step::Append(text) => {
                 committed.push_str(text);
                 caller.append(text).await
+            }
+            Step::Cut(percent) => {
+                committed.truncate(committed.len() * percent / 100);
+                let bytes = committed.len() as u64;
+                caller.send(Command::Cut(Cut { bytes, accept: false })).await;
+                caller.warmed().await
             }
             Step::Propose(tokens, percent) => {
                 let text = caller.propose(ask(*tokens)).await.text;

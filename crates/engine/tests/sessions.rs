@@ -197,12 +197,7 @@ async fn what_does_not_fit_the_context_is_refused_before_it_is_computed() {
     let (mut caller, opened, _) = Caller::open(&engine, open("")).await;
     let room = 60 - opened.prompt_tokens as usize;
     let before = engine.computed_tokens();
-    caller
-        .send(Command::Append(thinking::thinker::Append {
-            text: "x".repeat(room + 1),
-            token_ids: Vec::new(),
-        }))
-        .await;
+    caller.send(Command::Append(thinking::thinker::Append::text("x".repeat(room + 1)))).await;
     assert_eq!(caller.failed().await.code, Code::ContextTooLong);
     assert_eq!(engine.computed_tokens(), before);
 }

@@ -50,7 +50,9 @@ pub struct Figures {
     pub takeover_share: f64,
     /// Takeovers per answer.
     pub takeovers: f64,
-    /// Takeovers per answer that were given up because they were late.
+    /// Corrections of a review per answer; they are no takeovers.
+    pub corrections: f64,
+    /// Takeovers per answer that were given up because they were late, and verdicts of a review that were.
     pub abandoned: f64,
     /// Takeovers per answer that a target had no room for.
     pub passed_over: f64,
@@ -72,8 +74,10 @@ impl Figures {
             sum.add(row);
         }
         let graded = sum.graded.max(1) as f64;
-        let Figures { takeovers, abandoned, passed_over, tokens, chars, wall_s, .. } = &mut sum;
-        for mean in [takeovers, abandoned, passed_over, tokens, chars, wall_s] {
+        let Figures {
+            takeovers, corrections, abandoned, passed_over, tokens, chars, wall_s, ..
+        } = &mut sum;
+        for mean in [takeovers, corrections, abandoned, passed_over, tokens, chars, wall_s] {
             *mean /= graded;
         }
         sum.accuracy = sum.right as f64 / graded;
@@ -106,6 +110,7 @@ impl Figures {
         self.inserted_tokens += summary.inserted_tokens;
         self.discarded_tokens += summary.small.discarded_tokens + summary.large.discarded_tokens;
         self.takeovers += summary.takeovers.len() as f64;
+        self.corrections += f64::from(summary.corrections);
         self.abandoned += f64::from(summary.abandoned);
         self.passed_over += f64::from(summary.passed_over);
         self.tokens += summary.tokens() as f64;
@@ -152,9 +157,13 @@ impl Figures {
         let more = |count: f64, what: &str| {
             if count > 0.0 { format!(", {count:.2} more {what}") } else { String::new() }
         };
+        let corrections = match self.corrections > 0.0 {
+            true => format!(", {:.2} corrections", self.corrections),
+            false => String::new(),
+        };
         writeln!(
             out,
-            "takeovers  {:.2} an answer{}{}; takeover share {:.1} %",
+            "takeovers  {:.2} an answer{corrections}{}{}; takeover share {:.1} %",
             self.takeovers,
             more(self.abandoned, "abandoned"),
             more(self.passed_over, "passed over to keep the target"),

@@ -5,21 +5,21 @@
 import { make } from "./dom.js";
 import { figureList, timeStrip } from "./figures.js";
 import { pieces, sourceRanges } from "./source.js";
-import { WRITERS, count, end, reason, time } from "./words.js";
+import { WRITERS, corrected, count, end, reason, time } from "./words.js";
 
 /** How often the time that has passed is shown anew, in milliseconds. */
 const TICK_MS = 200;
 
-/** What a takeover's tooltip says, by its element. */
+/** What the tooltip of a takeover or a correction says, by its element. */
 const takeovers = new WeakMap();
 
-/** The words for a takeover's element. */
+/** The words for the element of a takeover or a correction. */
 export function takeoverWords(element) {
   return takeovers.get(element) ?? null;
 }
 
 export class AnswerView {
-  /** Consecutive text of one writer, for one reason, in one part: { writer, why, part, text, element }. */
+  /** Consecutive text of one writer, for one reason, in one part; a correction begins a run of its own. */
   #runs = [];
   #parts = {};
   #state = make("p", "state");
@@ -83,17 +83,18 @@ export class AnswerView {
     if (strip) strip.style.inlineSize = `${(100 * this.totalUs) / longestUs}%`;
   }
 
-  #write(part, { writer, why }, text) {
+  #write(part, { writer, why, correction }, text) {
     this.#firstText ??= performance.now();
     const last = this.#runs.at(-1);
-    if (last?.isOpen && last.writer === writer && last.why === why && last.part === part) {
+    const goesOn = last?.isOpen && last.writer === writer && last.why === why && last.part === part;
+    if (goesOn && !correction) {
       last.text += text;
       last.element.lastChild.appendData(text);
       return;
     }
-    const element = runElement(writer, why, text);
+    const element = runElement(writer, why, correction, text);
     this.#part(part).append(element);
-    this.#runs.push({ writer, why, part, text, element, isOpen: true });
+    this.#runs.push({ writer, why, correction, part, text, element, isOpen: true });
   }
 
   /** The element of a part of the message, made when it is first needed. The reasoning comes before the content. */
@@ -154,25 +155,29 @@ export class AnswerView {
 
   /** Adds to each takeover what it cost. Spans are the runs, marks of thoughts and white space around them included. */
   #tellTakeovers(spans) {
-    let at = 0;
-    for (const { writer, why, text, element } of this.#runs) {
+    let at = -1;
+    for (const { writer, why, correction, text, element } of this.#runs) {
+      const from = correction ? at + 1 : at;
       const isIt = (span) => span.writer === writer && span.why === why && span.text.includes(text);
-      const found = spans.findIndex((span, index) => index >= at && isIt(span));
+      const found = spans.findIndex((span, index) => index >= from && isIt(span));
       if (found < 0) continue;
       at = found;
       const { tokens, elapsed_us: elapsed } = spans[found];
       const words = takeovers.get(element);
-      if (words) takeovers.set(element, `${words} · ${count(tokens, "token")} in ${time(elapsed)}`);
+      // What was in a verdict took nobody time.
+      const took = elapsed > 0 ? ` in ${time(elapsed)}` : "";
+      if (words) takeovers.set(element, `${words} · ${count(tokens, "token")}${took}`);
     }
   }
 }
 
-/** A run of text. One that is a takeover can be focused, and is announced as such. */
-function runElement(writer, why, text) {
+/** A run of text. One that is a takeover or a correction can be focused, and is announced as such. */
+function runElement(writer, why, correction, text) {
   const element = make("span", `run ${writer in WRITERS ? writer : "policy"}`, text);
   if (writer === "small" || why === "turn") return element;
-  const words = `${WRITERS[writer] ?? writer}: ${reason(why)}`;
+  const words = `${WRITERS[writer] ?? writer}: ${correction ? corrected(correction) : reason(why)}`;
   element.classList.add("takeover");
+  if (correction) element.classList.add("correction");
   element.tabIndex = 0;
   element.setAttribute("role", "group");
   element.setAttribute("aria-label", words);

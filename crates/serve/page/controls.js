@@ -14,6 +14,8 @@ const EXAMPLES = [
 const POLICIES = {
   strict: "The large model takes over where a paragraph begins with doubt, a check or agreement.",
   paper: "As the published loop does it, to the letter.",
+  review: "The large model reads along, and corrects single words where it would have written others.",
+  "strict+review": "Both: the large model takes over, and corrects what the small one writes meanwhile.",
   random: "Writers are drawn by lot, blind to the text.",
   periodic: "Writers change by turns, blind to the text.",
   "small-only": "The small model alone.",

@@ -48,6 +48,7 @@ export function figureList(report) {
   ]));
   add("Large model’s share", percent(share));
   add("Takeovers", String(summary.takeovers.length));
+  if (summary.corrections > 0) add("Corrections", String(summary.corrections));
   add("First text", split.first_text_us == null ? "none" : time(split.first_text_us));
   if (split.total_us > 0) add("Speed", `${Math.round((tokens * 1e6) / split.total_us).toLocaleString("en")} tokens/s`);
   const traffic = [["small", small.traffic], ["large", large.traffic]].filter(([, of]) => of);

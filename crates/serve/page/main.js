@@ -5,7 +5,7 @@ import { Api } from "./api.js";
 import { Controls } from "./controls.js";
 import { ServerState } from "./server.js";
 import { attachTip } from "./tip.js";
-import { percent } from "./words.js";
+import { count, percent } from "./words.js";
 
 /** What is asked, by model names, and how the answers are headed. */
 const BOTH = [["specthink", "Both models"]];
@@ -73,5 +73,6 @@ function bringIntoView(element) {
 /** What a screen reader says of an answer when it is over. Errors are alerts of their own. */
 function summary({ title, report, element }) {
   if (!report) return `${title}: ${element.dataset.state}.`;
-  return `${title}: answered, ${percent(report.share)} by the large model.`;
+  const corrections = report.summary.corrections > 0 ? `, with ${count(report.summary.corrections, "correction")}` : "";
+  return `${title}: answered, ${percent(report.share)} by the large model${corrections}.`;
 }

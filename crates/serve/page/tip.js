@@ -1,4 +1,5 @@
-// The one tooltip: says of a takeover who wrote it and why, while the pointer is on it or it has the focus.
+// The one tooltip: says of a takeover or a correction who wrote it and why, while the pointer is on it or it has the
+// focus.
 //
 // As WCAG 1.4.13 wants it: it stays while the pointer is on it, and Escape puts it away.
 

@@ -14,6 +14,7 @@ const REASONS = {
   excessive_reflection: "took over because the small model doubted without end",
   schedule: "took over by schedule, blind to the text",
   loop: "led out of a loop: the text repeated itself",
+  review: "would have written something else there",
   recap: "a sentence put in by the policy; no model wrote it",
 };
 
@@ -29,6 +30,17 @@ const ENDS = {
 /** A reason that this page does not know is shown by its name. */
 export function reason(why) {
   return REASONS[why] ?? String(why).replaceAll("_", " ");
+}
+
+/** What a review put something else in the place of; `gap` is in nats. */
+export function corrected({ stood, gap }) {
+  const what = stood === "" ? "the end of the answer" : `“${visible(stood)}”`;
+  return `corrects ${what}, by a gap of ${gap.toFixed(1)} nats`;
+}
+
+/** A text with what is not seen in it named. */
+function visible(text) {
+  return text.replaceAll("\n", "⏎").replaceAll("\t", "⇥");
 }
 
 /** Why an answer ended. */

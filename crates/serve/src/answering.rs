@@ -8,7 +8,7 @@ mod shaper;
 use std::{fs::File, sync::Arc};
 
 use answer::{
-    Ended, Observer, Outcome, Progress, Run, Stamped, Summary, Writer, answer,
+    CorrectionFinder, Ended, Observer, Outcome, Progress, Run, Stamped, Summary, Writer, answer,
     journal::JournalWriter, progress::Text,
 };
 use thinking::{
@@ -118,8 +118,11 @@ impl AnswerJob {
             connection,
             is_inline: self.is_inline,
             beginning: run.question.beginning.clone(),
+            is_judged: policy.reviews(),
+            thought: None,
             shaper: None,
             journal,
+            corrections: CorrectionFinder::default(),
             early: Vec::new(),
             content: String::new(),
             reasoning: String::new(),
@@ -167,9 +170,14 @@ struct Listener {
     is_inline: bool,
     /// What is given of the answer.
     beginning: AnswerBeginning,
+    /// The large node reviews, and refuses the question where it cannot.
+    is_judged: bool,
+    /// How far the answer's thought is where it begins, once a small node took the question.
+    thought: Option<ThoughtStart>,
     /// Made when it is known how the answer begins.
     shaper: Option<MessageShaper>,
-    /// What happened before a small node took the question: until then an answer may still be refused.
+    corrections: CorrectionFinder,
+    /// What happened before the question was taken: until then an answer may still be refused.
     early: Vec<AnswerNews>,
     content: String,
     reasoning: String,
@@ -182,13 +190,9 @@ impl Observer for Listener {
         if let Some(journal) = &mut self.journal {
             journal.see(stamped);
         }
+        self.corrections.see(&stamped.progress);
+        self.take_up(&stamped.progress);
         match &stamped.progress {
-            Progress::Opened(opened) if opened.role == Role::Small && self.shaper.is_none() => {
-                let early = std::mem::take(&mut self.early);
-                self.begin(opened.card.thought);
-                self.tell(AnswerNews::Opened { id: self.id.clone() });
-                early.into_iter().for_each(|news| self.tell(news));
-            }
             Progress::Text(text) => self.text(text, stamped.at_us),
             Progress::Degraded { reason } => self.tell(AnswerNews::Degraded(reason.clone())),
             Progress::Rejoined(back) => self.tell(AnswerNews::Rejoined(back.node.clone())),
@@ -207,6 +211,26 @@ impl Observer for Listener {
 }
 
 impl Listener {
+    /// Tells that the question was taken, once nobody can refuse it any more.
+    fn take_up(&mut self, progress: &Progress) {
+        let is_taken = match progress {
+            Progress::Opened(opened) if opened.role == Role::Small => {
+                self.thought.get_or_insert(opened.card.thought);
+                !self.is_judged
+            }
+            Progress::Opened(_) | Progress::Degraded { .. } | Progress::Text(_) => true,
+            Progress::Ended(summary) => summary.failure.is_none(),
+            _ => false,
+        };
+        let Some(thought) = self.thought.filter(|_| is_taken && self.shaper.is_none()) else {
+            return;
+        };
+        let early = std::mem::take(&mut self.early);
+        self.begin(thought);
+        self.tell(AnswerNews::Opened { id: self.id.clone() });
+        early.into_iter().for_each(|news| self.tell(news));
+    }
+
     fn begin(&mut self, start: ThoughtStart) -> &mut MessageShaper {
         let Listener { is_inline, beginning, .. } = self;
         let shaper = || MessageShaper::new(start, beginning, *is_inline);
@@ -218,12 +242,16 @@ impl Listener {
     }
 
     fn text(&mut self, text: &Text, at_us: u64) {
-        let same = |last: &&(Writer, Why, u64)| (last.0, last.1) == (text.writer, text.why);
-        if self.spans_at.last().filter(same).is_none() {
-            self.spans_at.push((text.writer, text.why, at_us));
+        let (writer, why) = (text.writer, text.why);
+        for (piece, correction) in self.corrections.cut(text) {
+            let is_same = |last: &&(Writer, Why, u64)| (last.0, last.1) == (writer, why);
+            if correction.is_some() || self.spans_at.last().filter(is_same).is_none() {
+                self.spans_at.push((writer, why, at_us));
+            }
+            let text = Text { writer, why, text: piece.to_owned() };
+            let pieces = self.shaper().push(&text, correction);
+            self.pieces(pieces);
         }
-        let pieces = self.shaper().push(text);
-        self.pieces(pieces);
     }
 
     fn pieces(&mut self, pieces: Vec<MessagePiece>) {
@@ -261,7 +289,10 @@ impl Listener {
     fn end(mut self, outcome: Outcome, is_stopping: bool) -> Result<Answered, ApiError> {
         let has_text = !outcome.transcript.spans().is_empty();
         let end = match &outcome.ended {
-            Ended::Failed { node, failure } => return Err(ApiError::of_failure(node, failure)),
+            Ended::Failed { node, failure } => {
+                let part = outcome.summary.part_of(node);
+                return Err(ApiError::of_failure(part, node, failure));
+            }
             Ended::Complete(End::Cancelled) if is_stopping => {
                 return Err(ApiError::shutting_down());
             }
@@ -334,7 +365,8 @@ mod tests {
     use super::*;
 
     fn span(writer: Writer, text: &str, tokens: u64) -> Span {
-        Span { writer, why: Why::Turn, text: text.to_owned(), tokens, elapsed_us: 1 }
+        let (why, text) = (Why::Turn, text.to_owned());
+        Span { writer, why, text, tokens, elapsed_us: 1, correction: None }
     }
 
     #[test]

@@ -256,7 +256,7 @@ fn no_policy(name: &str) -> ApiError {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use thinking::policy::{LoopRule, ModelPrices, Rules};
+    use thinking::policy::{LoopRule, ModelPrices, ReviewConfig, Rules};
 
     use super::*;
 
@@ -306,6 +306,8 @@ mod tests {
             (json!("specthink"), PolicyKind::Random),
             (json!("specthink:strict"), PolicyKind::Strict),
             (json!("specthink:paper"), PolicyKind::Paper),
+            (json!("specthink:review"), PolicyKind::Review),
+            (json!("specthink:strict+review"), PolicyKind::StrictReview),
             (json!("small"), PolicyKind::SmallOnly),
             (json!("large"), PolicyKind::LargeOnly),
         ] {
@@ -313,8 +315,14 @@ mod tests {
             assert_eq!(plan.policy.kind(), kind, "{model}");
             assert_eq!(plan.policy.limits.loops, kind.usual_loops(), "{model}");
             assert_eq!(plan.settings.keep_warm, kind != PolicyKind::LargeOnly, "{model}");
-            assert_eq!(plan.settings.resend, kind.has_takeovers(), "{model}");
+            let may_resend = kind.has_takeovers() && !kind.reviews();
+            assert_eq!(plan.settings.resend, may_resend, "{model}");
+            assert_eq!(plan.policy.limits.review.is_some(), kind.reviews(), "{model}");
         }
+        let cold = Settings { keep_warm: false, ..Settings::default() };
+        let cold = AnswerBackend { settings: cold, ..backend() };
+        let review = plan_by(&cold, &json!({ "model": "specthink:review" })).unwrap();
+        assert!(review.settings.keep_warm, "a review is of what is sent ahead");
         let same_kind = plan(json!({ "model": "specthink:random" })).unwrap().policy;
         assert_eq!(same_kind.rules, Rules::Random { share: 0.7 }, "the flags' parameters");
         let named = plan(json!({ "model": "team/thrifty" })).unwrap().policy;
@@ -331,9 +339,15 @@ mod tests {
         ] {
             assert_eq!(AnswerBackend::may_be_named(name), may, "{name}");
         }
-        let error = plan(json!({ "model": "specthink:strickt" })).unwrap_err();
-        assert_eq!(error.code, ErrorCode::ModelNotFound);
-        assert!(error.to_string().contains("write specthink:strict;"), "{error}");
+        for (name, near) in [
+            ("specthink:strickt", "specthink:strict"),
+            ("specthink:reviews", "specthink:review"),
+            ("specthink:strict-review", "specthink:strict+review"),
+        ] {
+            let error = plan(json!({ "model": name })).unwrap_err();
+            assert_eq!(error.code, ErrorCode::ModelNotFound);
+            assert!(error.to_string().contains(&format!("write {near};")), "{error}");
+        }
     }
 
     #[test]
@@ -362,6 +376,11 @@ mod tests {
             (spec.rules, spec.limits.loops),
             (Rules::Random { share: 0.3 }, LoopRule::HandOver)
         );
+        let spec = json!({ "name": "review", "parameters": { "review_gap": 2 } });
+        let spec = plan(json!({ "specthink": { "policy": spec, "targets": ["share<=5%"] } }));
+        let limits = spec.unwrap().policy.limits;
+        assert_eq!(limits.review, Some(ReviewConfig { gap: 2.0, ..ReviewConfig::default() }));
+        assert_eq!(limits.targets.share, Some(0.05));
     }
 
     #[test]
@@ -377,6 +396,16 @@ mod tests {
                 json!({ "policy": { "name": "random", "parameters": { "shar": 0.2 } } }),
                 "specthink.policy",
                 "share",
+            ),
+            (
+                json!({ "policy": { "name": "review", "parameters": { "review_gp": 2 } } }),
+                "specthink.policy",
+                "review_gap",
+            ),
+            (
+                json!({ "policy": { "name": "review", "parameters": { "review_gap": -1 } } }),
+                "specthink.policy",
+                "review_gap",
             ),
             (
                 json!({ "policy": "small-only", "targets": ["share<=1%"] }),

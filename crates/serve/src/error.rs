@@ -11,6 +11,7 @@ use axum::{
 use openai::{ErrorBody, ErrorDetail};
 use strum::IntoStaticStr;
 use thinking::{
+    policy::Role,
     shown::one_line,
     thinker::{Code, Failure},
 };
@@ -120,9 +121,10 @@ impl ApiError {
         ApiError::new(ErrorCode::ShuttingDown, why)
     }
 
-    /// What becomes of an answer whose last small node failed.
-    pub(crate) fn of_failure(node: &str, failure: &Failure) -> Self {
+    /// What becomes of an answer whose last small node failed, or whose large one cannot do what it is for.
+    pub(crate) fn of_failure(part: Role, node: &str, failure: &Failure) -> Self {
         let code = match failure.code {
+            Code::InvalidArgument if part == Role::Large => ErrorCode::NodeRefused,
             Code::ContextTooLong => ErrorCode::ContextLengthExceeded,
             Code::MessageTooLarge => ErrorCode::MessageTooLarge,
             Code::Template => ErrorCode::TemplateFailed,
@@ -133,7 +135,7 @@ impl ApiError {
             Code::InvalidArgument | Code::Internal => ErrorCode::NodeFailed,
         };
         let at = if failure.names_thinker() { String::new() } else { format!(" {node}") };
-        let mut error = ApiError::new(code, format!("small node{at}: {failure}"));
+        let mut error = ApiError::new(code, format!("{part} node{at}: {failure}"));
         if let (Some(_), Some(wait_ms)) = (error.retry_after_s, failure.retry_after_ms) {
             error.retry_after_s = Some(wait_ms.div_ceil(1000).max(1));
         }
@@ -206,7 +208,7 @@ mod tests {
             (Code::DeadlineExceeded, None, 504, "deadline_exceeded", None),
         ] {
             let failure = Failure { retry_after_ms, ..Failure::new(code, "it\nis so") };
-            let error = ApiError::of_failure("http://a:1", &failure);
+            let error = ApiError::of_failure(Role::Small, "http://a:1", &failure);
             assert_eq!(error.to_string(), "small node http://a:1: it is so");
             assert_eq!(error.body().error.code.as_deref(), Some(name));
             let response = error.into_response();

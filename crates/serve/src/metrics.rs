@@ -23,8 +23,14 @@ static TAKEOVERS: Metric = Metric::counter(
     "specthink_takeovers_total",
     "Stretches that the large model wrote, by reason.",
 );
-static ABANDONED: Metric =
-    Metric::counter("specthink_abandoned_takeovers_total", "Takeovers that were given up.");
+static CORRECTIONS: Metric = Metric::counter(
+    "specthink_corrections_total",
+    "Places where a review put the large model's text in the place of the small one's.",
+);
+static ABANDONED: Metric = Metric::counter(
+    "specthink_abandoned_takeovers_total",
+    "Takeovers that were given up, and verdicts of a review that were late.",
+);
 static DEGRADED: Metric = Metric::counter(
     "specthink_degraded_answers_total",
     "Answers that were without the large model for a part.",
@@ -65,6 +71,7 @@ static COUNTED: &[&Metric] = &[
     &TOKENS,
     &DISCARDED,
     &TAKEOVERS,
+    &CORRECTIONS,
     &ABANDONED,
     &DEGRADED,
     &RESUMED,
@@ -112,6 +119,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let set = MetricSet::new(COUNTED);
         let alone = [
+            &CORRECTIONS,
             &ABANDONED,
             &DEGRADED,
             &REJOINED,
@@ -158,6 +166,7 @@ impl Metrics {
         for (why, count) in summary.takeovers_by_reason() {
             set.add(&TAKEOVERS, &[("why", &why.to_string())], count.into());
         }
+        set.add(&CORRECTIONS, &[], summary.corrections.into());
         set.add(&ABANDONED, &[], summary.abandoned.into());
         set.add(&DEGRADED, &[], summary.degraded.is_some().into());
         set.add(&RESUMED, &[("part", "small")], summary.resumes.into());
@@ -205,7 +214,8 @@ mod tests {
             TimeSplit { total_us: 2_100_000, first_text_us: Some(100_000), ..TimeSplit::default() };
         let small = ModelTotals { tokens: 18, ..ModelTotals::default() };
         let large = ModelTotals { tokens: 3, discarded_tokens: 2, ..ModelTotals::default() };
-        let summary = Summary { time, small, large, resumes: 1, ..Summary::default() };
+        let summary =
+            Summary { time, small, large, corrections: 2, resumes: 1, ..Summary::default() };
         metrics.answer("strict", "stop", &summary);
         let text = metrics.text(&[Reading::new(&NODE_UP, &[("node", "a \"b\"\n\\")], 1)]);
         let read = Exposition::read(&text).unwrap_or_else(|why| panic!("{why}: {text}"));
@@ -219,6 +229,7 @@ mod tests {
             ("specthink_answers_total", &[("policy", "strict"), ("end", "stop")], 1.0),
             ("specthink_tokens_total", &[("writer", "small")], 18.0),
             ("specthink_discarded_tokens_total", &[("writer", "large")], 2.0),
+            ("specthink_corrections_total", &[], 2.0),
             ("specthink_abandoned_takeovers_total", &[], 0.0),
             ("specthink_resumes_total", &[("part", "small")], 1.0),
             ("specthink_takeover_share_ratio_bucket", &[("le", "0.1")], 0.0),

@@ -2,7 +2,10 @@
 
 use answer::{Summary, Writer, prices};
 use serde::Serialize;
-use thinking::policy::{PolicyKind, TokenPrices, Why};
+use thinking::{
+    policy::{PolicyKind, TokenPrices, Why},
+    transcript::Correction,
+};
 
 use crate::answering::{Answered, MessagePiece};
 
@@ -47,6 +50,8 @@ struct SpanReport<'a> {
     tokens: u64,
     at_us: u64,
     elapsed_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correction: Option<&'a Correction>,
 }
 
 impl<'a> ChoiceReport<'a> {
@@ -60,6 +65,7 @@ impl<'a> ChoiceReport<'a> {
             tokens: shown.span.tokens,
             at_us: shown.at_us,
             elapsed_us: shown.span.elapsed_us,
+            correction: shown.span.correction.as_ref(),
         });
         ChoiceReport {
             index,
@@ -87,7 +93,13 @@ pub(crate) enum ChunkNews<'a> {
         ignored: &'a [&'static str],
     },
     /// Beside text.
-    Wrote { writer: Writer, why: Why },
+    Wrote {
+        writer: Writer,
+        why: Why,
+        /// Where one begins.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        correction: Option<&'a Correction>,
+    },
     /// No large node is left.
     Degraded { degraded: &'a str },
     /// A large node is back.
@@ -106,8 +118,9 @@ pub(crate) struct ResumedNews<'a> {
     pub(crate) reason: &'a str,
 }
 
-impl From<&MessagePiece> for ChunkNews<'_> {
-    fn from(piece: &MessagePiece) -> Self {
-        ChunkNews::Wrote { writer: piece.writer, why: piece.why }
+impl<'a> From<&'a MessagePiece> for ChunkNews<'a> {
+    fn from(piece: &'a MessagePiece) -> Self {
+        let MessagePiece { writer, why, correction, .. } = piece;
+        ChunkNews::Wrote { writer: *writer, why: *why, correction: correction.as_ref() }
     }
 }

@@ -3,7 +3,10 @@
 
 use axum::response::Response;
 use serde_json::{Map, Value, json};
-use thinking::thinker::{Code, Prompt, TokenInput, TokenQuery, TokenReply};
+use thinking::{
+    policy::Role,
+    thinker::{Code, Prompt, TokenInput, TokenQuery, TokenReply},
+};
 
 use crate::{
     backend::AnswerBackend,
@@ -94,8 +97,10 @@ async fn ask(
                         let message = format!("{param}: {failure}");
                         ApiError::new(ErrorCode::InvalidValue, message).about(param)
                     }
-                    Code::ContextTooLong => ApiError::of_failure(&node.name, &failure).about(param),
-                    _ => ApiError::of_failure(&node.name, &failure),
+                    Code::ContextTooLong => {
+                        ApiError::of_failure(Role::Small, &node.name, &failure).about(param)
+                    }
+                    _ => ApiError::of_failure(Role::Small, &node.name, &failure),
                 };
                 if !matches!(failure.code, Code::Unavailable | Code::Overloaded) {
                     return Err(error);

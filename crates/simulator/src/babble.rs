@@ -1,7 +1,11 @@
 //! What simulated models write: words that follow from the committed text and the seed alone, with
 //! paragraphs, trigger phrases, several scripts and, of some models, loops.
 
-use thinking::{draw::splitmix64, thinker::TextHash};
+use thinking::{
+    draw::splitmix64,
+    session::{Protocol, review::TokenVerdict},
+    thinker::{Objection, TextHash},
+};
 
 use crate::model::Model;
 
@@ -55,4 +59,29 @@ impl Babble {
 pub(crate) fn tokens(text: &str) -> u32 {
     // As real tokenizers, other than the writer's own.
     text.split_inclusive(' ').count() as u32
+}
+
+/// What the model objects to of the text that others wrote from this byte on.
+pub(crate) fn judge(
+    protocol: &mut Protocol,
+    others_from: usize,
+    model: Model,
+) -> Option<Objection> {
+    let committed = protocol.committed().to_owned();
+    let rules = protocol.review_mut()?;
+    let mut start = others_from;
+    let tokens = committed.get(others_from..)?.split_inclusive(' ').map(|piece| {
+        let token = start..start + piece.len();
+        start = token.end;
+        token
+    });
+    rules.judge(&committed, tokens, |token| {
+        let draw = splitmix64(TextHash::of(&committed[..token.end]).0, 3);
+        let is_other = draw.is_multiple_of(model.objects_to.max(1));
+        let gap = if is_other { 0.5 + (draw >> 40) as f32 / (1 << 24) as f32 * 4.0 } else { 0.0 };
+        let instead = WORDS[(draw >> 20) as usize % WORDS.len()];
+        let ends = (draw >> 12).is_multiple_of(16);
+        let instead = (!ends).then(|| instead.to_owned());
+        TokenVerdict { gap, rank: u32::from(is_other), log_p: -gap, instead }
+    })
 }

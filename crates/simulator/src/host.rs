@@ -18,7 +18,7 @@ use thinking::{
 };
 
 use crate::{
-    babble::{Babble, tokens},
+    babble::{Babble, judge, tokens},
     lies::Lie,
     model::Model,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Host {
     tokens: u32,
     /// Where each token of the last proposal ends, in bytes.
     ends: Vec<usize>,
+    /// Where what others wrote last begins, in bytes of the committed text.
+    others_from: usize,
     said: Vec<Event>,
     /// Steps that were computed since the proposal in hand was cancelled or the session given up.
     steps_in_vain: u32,
@@ -78,6 +80,7 @@ impl Host {
             deadline: None,
             tokens: 0,
             ends: Vec::new(),
+            others_from: 0,
             said: Vec::new(),
             steps_in_vain: 0,
             is_given_up: false,
@@ -176,9 +179,21 @@ impl Host {
         match command {
             Command::Open(open) => self.open(open, now),
             Command::Append(append) => {
-                self.protocol.append(&append.text)?;
+                self.protocol.append(&append)?;
                 let added = self.fit(&append.text)?;
-                self.warm(added, added, now);
+                self.warm(added, if self.protocol.is_objecting() { 0 } else { added }, now);
+                Ok(())
+            }
+            Command::Cut(cut) => {
+                let is_accepted = self.protocol.cut(cut)?.is_some();
+                let committed = self.protocol.committed();
+                self.tokens = self.model.prompt_tokens + tokens(committed);
+                self.others_from = match is_accepted {
+                    true => committed.len(),
+                    false => self.others_from.min(committed.len()),
+                };
+                // At once: what is said from here on is about the text behind it.
+                self.said.push(Event::Warmed(self.protocol.warmed()));
                 Ok(())
             }
             Command::Propose(propose) => self.propose(propose, now),
@@ -188,6 +203,7 @@ impl Host {
                 let is_cut = self.ends[..added].last().copied().unwrap_or(0) < kept;
                 let added = added as u32 + u32::from(is_cut);
                 self.tokens += added;
+                self.others_from = self.protocol.committed().len();
                 self.warm(added, u32::from(is_cut), now);
                 Ok(())
             }
@@ -205,6 +221,7 @@ impl Host {
             context_tokens: self.model.context_tokens,
             tokenizer_fingerprint: self.model.tokenizer.to_string(),
             thought: self.model.thought,
+            can_review: self.model.can_review,
             ..ModelCard::default()
         };
         let prompt_tokens = self.model.prompt_tokens;
@@ -245,11 +262,11 @@ impl Host {
     /// Takes a queued append in beside the last one. Returns whether it did.
     fn merge_append(&mut self, now: Duration) -> bool {
         let Some(Command::Append(append)) = self.inbox.front() else { return false };
-        let text = append.text.clone();
+        let append = append.clone();
         // One that does not fit is left for its turn.
-        let Ok(added) = self.fit(&text) else { return false };
+        let Ok(added) = self.fit(&append.text) else { return false };
         self.inbox.pop_front();
-        if self.protocol.append(&text).is_ok() {
+        if self.protocol.append(&append).is_ok() {
             self.warm(added, added, now);
         }
         true
@@ -262,9 +279,12 @@ impl Host {
         if now < *until {
             return false;
         }
+        let objection = judge(&mut self.protocol, self.others_from, self.model);
+        self.said.extend(objection.map(|it| Event::Objection(Box::new(it))));
         if let Some(last) = answers.last_mut() {
             last.prefill_tokens = *prefill_tokens;
             last.prefill_us = (now - *began).as_micros() as u64;
+            last.reviewed_bytes = self.protocol.warmed().reviewed_bytes;
         }
         self.said.extend(answers.drain(..).map(Event::Warmed));
         self.phase = Phase::Idle;
@@ -283,7 +303,9 @@ impl Host {
         self.ends.clear();
         let until = now + self.model.decode;
         self.phase = Phase::Proposing(Box::new(Running { rules, babble, began: now, until }));
-        if self.is_full() {
+        if self.protocol.is_objecting() {
+            self.finish(FinishReason::Cancelled, now);
+        } else if self.is_full() {
             self.finish(FinishReason::ContextFull, now);
         }
         Ok(())

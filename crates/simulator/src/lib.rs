@@ -39,6 +39,11 @@ pub fn simulate(seed: u64, traced: bool) -> Simulated {
     world::run(&Scenario::of(seed), traced)
 }
 
+/// Simulates the answer of a scenario.
+pub fn simulate_scenario(scenario: &Scenario) -> Simulated {
+    world::run(scenario, false)
+}
+
 /// The command that simulates the answer of a seed with all that happens.
 pub fn command(seed: u64) -> String {
     format!("cargo run -p specthink-lab -- simulate --seed {seed} --trace")

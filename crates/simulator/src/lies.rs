@@ -1,7 +1,7 @@
 //! Nodes that do not tell the truth: what becomes of what they would have said.
 
 use thinking::{
-    thinker::{Event, FinishReason, Propose},
+    thinker::{Event, FinishReason, Objection, Propose},
     trigger::{TriggerKind, TriggerMatch},
 };
 
@@ -30,6 +30,16 @@ pub enum Lie {
     Reason(Reason),
     /// Its times and prefilled tokens are the greatest numbers.
     Costs,
+    /// It has judged everything, and more.
+    Passes,
+    /// What it objects to is somewhere else.
+    Place,
+    /// It has no text for what it objects to.
+    NoText,
+    /// It has too much.
+    MuchText,
+    /// It objects unasked.
+    Unasked,
 }
 
 /// A reason for a proposal's end that is none.
@@ -49,7 +59,7 @@ pub enum Reason {
 
 impl Lie {
     /// Every lie.
-    pub const ALL: [Lie; 15] = [
+    pub const ALL: [Lie; 20] = [
         Lie::NoTokens,
         Lie::ManyTokens,
         Lie::EndTokens,
@@ -65,6 +75,11 @@ impl Lie {
         Lie::Reason(Reason::Stop),
         Lie::Reason(Reason::Trigger),
         Lie::Costs,
+        Lie::Passes,
+        Lie::Place,
+        Lie::NoText,
+        Lie::MuchText,
+        Lie::Unasked,
     ];
 
     /// Whether the node never stops by itself.
@@ -111,6 +126,25 @@ impl Lie {
             }
             (Lie::Reason(reason), Event::Finished(finished)) => {
                 finished.reason = reason.of(finished.bytes);
+            }
+            (Lie::Passes, Event::Warmed(warmed)) => warmed.reviewed_bytes = u64::MAX,
+            (Lie::Place, Event::Objection(objection)) => {
+                objection.at_byte = objection.at_byte.wrapping_sub(7);
+            }
+            (Lie::NoText, Event::Objection(objection)) => objection.instead = Some(String::new()),
+            (Lie::MuchText, Event::Objection(objection)) => objection.tokens = u32::MAX,
+            (Lie::Unasked, Event::Warmed(warmed)) => {
+                let objection = Objection {
+                    at_byte: warmed.committed_bytes,
+                    bytes: 0,
+                    gap: 9.0,
+                    rank: 1,
+                    log_p: -9.0,
+                    instead: Some(" no".to_owned()),
+                    tokens: 1,
+                    token_ids: Vec::new(),
+                };
+                return vec![Event::Objection(Box::new(objection)), event];
             }
             (Lie::Twice, _) => return vec![event.clone(), event],
             _ => {}

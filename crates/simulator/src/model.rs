@@ -25,4 +25,8 @@ pub struct Model {
     pub tokenizer: u8,
     /// What its template leaves of an answer's thought.
     pub thought: ThoughtStart,
+    /// Whether it can judge what others write.
+    pub can_review: bool,
+    /// It objects to one in so many tokens of others; with a 1 it would write everything otherwise.
+    pub objects_to: u64,
 }

@@ -9,8 +9,8 @@ use conductor::{
 use thinking::{
     beginning::AnswerBeginning,
     policy::{
-        Limits, LoopRule, ModelPrices, PaperConfig, PolicyKind, PolicySpec, Preset, Role, Rules,
-        Targets, TokenPrices,
+        Limits, LoopRule, ModelPrices, PaperConfig, PolicyKind, PolicySpec, Preset, ReviewConfig,
+        Role, Rules, Targets, TokenPrices,
     },
     stops::StopTexts,
     thinker::{Prompt, Sampling, ThoughtStart},
@@ -197,6 +197,8 @@ fn place(d: &mut Draws, role: Role, calm: bool, tokenizer: u8) -> Place {
         paragraph: d.pick(&[3, 9, 30]),
         cycle: if d.percent(20) { d.between(1, 12) } else { 0 },
         tokenizer: if role == Role::Large { tokenizer } else { 0 },
+        can_review: !d.percent(5),
+        objects_to: d.pick(&[1, 3, 8, 20, 100]),
     };
     // Templates are as unlike as prompts are long.
     model.thought = match model.prompt_tokens % 5 {
@@ -254,6 +256,10 @@ fn policy(d: &mut Draws) -> PolicySpec {
         PolicyKind::Paper,
         PolicyKind::SmallOnly,
         PolicyKind::LargeOnly,
+        PolicyKind::RandomToken,
+        PolicyKind::Review,
+        PolicyKind::Review,
+        PolicyKind::StrictReview,
     ]);
     let preset = if d.percent(30) { Preset::Instruct } else { Preset::Reasoning };
     let share = d.pick(&[0.1, 0.5, 0.8, 0.9]);
@@ -266,7 +272,8 @@ fn policy(d: &mut Draws) -> PolicySpec {
         *period_tokens = d.between(5, 80) as u32;
     }
     if kind.has_takeovers() {
-        spec.limits = limits(d);
+        let review = kind.reviews().then(|| review(d));
+        spec.limits = Limits { review, ..limits(d) };
     }
     if kind != PolicyKind::Paper && !d.percent(25) {
         spec.limits.loops = if d.percent(70) { kind.usual_loops() } else { LoopRule::End };
@@ -291,5 +298,17 @@ fn limits(d: &mut Draws) -> Limits {
         },
         thought_only: false,
         loops: LoopRule::Off,
+        review: None,
+    }
+}
+
+fn review(d: &mut Draws) -> ReviewConfig {
+    ReviewConfig {
+        gap: d.pick(&[0.0, 1.0, 3.0]),
+        tokens: d.pick(&[1, 1, 1, 8]),
+        resample: d.pick(&[0, 0, 1, 3]),
+        skip_openings: d.percent(20),
+        piece_tokens: d.pick(&[1, 4, 16, 64]),
+        ahead_tokens: d.pick(&[None, None, Some(5), Some(40)]),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use conductor::{Effect, Input, NodeId, Outcome, progress::Progress};
 use thinking::{
     policy::Role,
-    thinker::{Command, Event, FinishReason},
+    thinker::{Command, Event, FinishReason, TextEnd},
 };
 
 use crate::scenario::{Place, Scenario, Trouble};
@@ -135,7 +135,14 @@ fn event(event: &Event) -> String {
             finished.tokens,
             finished.bytes
         ),
-        Event::Warmed(warmed) => format!("has {} bytes in its cache", warmed.committed_bytes),
+        Event::Warmed(warmed) => format!(
+            "has {} bytes in its cache, {} of them reviewed",
+            warmed.committed_bytes, warmed.reviewed_bytes
+        ),
+        Event::Objection(objection) => format!(
+            "objects to {} bytes at byte {}, and would have {:?}",
+            objection.bytes, objection.at_byte, objection.instead
+        ),
         Event::Failed(failure) => format!("failed, {:?}: {failure}", failure.code),
     }
 }
@@ -152,7 +159,15 @@ fn reason(reason: &FinishReason) -> String {
 fn command(command: &Command) -> String {
     match command {
         Command::Open(_) => "open".to_owned(),
-        Command::Append(append) => format!("append {:?}", append.text),
+        Command::Append(append) => {
+            let exempt = if append.exempt { ", exempt" } else { "" };
+            let end = match append.end {
+                TextEnd::Open => "",
+                TextEnd::Stretch => ", which ends there",
+                TextEnd::Answer => ", which ends the answer",
+            };
+            format!("append {:?}{exempt}{end}", append.text)
+        }
         Command::Propose(propose) => {
             let watch = if propose.watch.is_some() { ", watched" } else { "" };
             format!(
@@ -162,6 +177,8 @@ fn command(command: &Command) -> String {
         }
         Command::Commit { bytes } => format!("commit {bytes} bytes"),
         Command::Cancel => "cancel".to_owned(),
+        Command::Cut(cut) if cut.accept => format!("cut to byte {} and accept", cut.bytes),
+        Command::Cut(cut) => format!("cut to byte {}", cut.bytes),
     }
 }
 

@@ -15,7 +15,7 @@ use conductor::{
     question::Question,
 };
 use thinking::{
-    policy::{PolicyKind, Role},
+    policy::{Limits, PolicyKind, Role, Targets},
     thinker::{Code, Command, EVENT_QUEUE, Event, Failure, ThoughtStart},
 };
 
@@ -94,6 +94,7 @@ impl<'a> World<'a> {
                 .then_some(scenario.question.max_tokens),
             takeover_deadline: scenario.policy.limits.deadline,
             target_share: scenario.policy.limits.targets.share,
+            judges_all: judges_all(scenario),
             paused: scenario.pause.map_or(Duration::ZERO, |(_, time)| time),
         };
         let witness = Witness::new(scenario.question.clone(), scenario.settings, known);
@@ -426,6 +427,13 @@ impl<'a> World<'a> {
     }
 }
 
+/// Whether nothing lets the small node's text stand without a verdict.
+fn judges_all(scenario: &Scenario) -> bool {
+    let Limits { deadline, targets, thought_only, review, .. } = scenario.policy.limits;
+    let in_time = deadline.or(scenario.question.deadline).is_none();
+    review.is_some() && in_time && targets == Targets::default() && !thought_only
+}
+
 /// Checks what can be seen at the nodes alone.
 fn nodes_agree(scenario: &Scenario, links: &[Link], outcome: &conductor::Outcome) -> Checked {
     use ThoughtStart::{Open, Over, Unknown, Unopened};
@@ -437,7 +445,11 @@ fn nodes_agree(scenario: &Scenario, links: &[Link], outcome: &conductor::Outcome
     let is_held = |whole: &String, held: &str| {
         whole.starts_with(held) || (!stop.is_empty() && held.starts_with(whole.as_str()))
     };
+    // One that judges what the small node writes may be ahead of the answer, or have been left behind there.
+    let reviews = scenario.policy.kind().reviews();
+    let is_ahead = |link: &&Link| reviews && link.node.role == Role::Large;
     let told = links.iter().filter(|link| scenario.place(link.node).lie().is_none());
+    let told = told.filter(|link| !is_ahead(link));
     let held: Vec<_> = told.map(|link| (link.node, link.host.committed())).collect();
     if !wholes.iter().any(|whole| held.iter().all(|(_, text)| is_held(whole, text))) {
         let seen = format!("the nodes hold {held:?} of {wholes:?}");

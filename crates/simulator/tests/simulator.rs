@@ -1,13 +1,13 @@
 //! Thousands of simulated answers: what must hold of every answer holds.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use conductor::Ended;
 use simulator::{
     Scenario,
     scenario::{Lie, TroubleKind},
-    simulate,
+    simulate, simulate_scenario,
 };
 use thinking::policy::End;
 
@@ -68,4 +68,53 @@ fn everything_that_can_go_wrong_is_drawn() {
         assert!(drawn.contains(&kind), "{kind:?}");
     }
     assert!(cancels > 100 && deadlines > 400 && pauses > 50, "{cancels} {deadlines} {pauses}");
+}
+
+/// Scenarios of a review in which nothing goes wrong and nothing hangs on time.
+fn calm_reviews() -> impl Iterator<Item = Scenario> {
+    (0..6000).map(Scenario::of).filter_map(|mut scenario| {
+        let limits = &mut scenario.policy.limits;
+        limits.review?;
+        (limits.deadline, limits.overlap_tokens, limits.targets) = Default::default();
+        (scenario.cancel_at, scenario.pause, scenario.question.deadline) = (None, None, None);
+        (scenario.settings.small_timeout, scenario.settings.large_timeout) = (HOUR, HOUR);
+        scenario.small.truncate(1);
+        scenario.large.truncate(1);
+        for place in scenario.small.iter_mut().chain(&mut scenario.large) {
+            place.troubles.clear();
+            place.model.context_tokens = 1 << 20;
+            place.model.can_review = true;
+        }
+        (!scenario.large.is_empty()).then_some(scenario)
+    })
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn no_link_changes_an_answer_under_a_review() {
+    let (mut answers, mut corrections) = (0, 0);
+    for scenario in calm_reviews() {
+        let over = |one_way_ms, piece_tokens| {
+            let mut scenario = scenario.clone();
+            for place in scenario.small.iter_mut().chain(&mut scenario.large) {
+                (place.one_way, place.jitter) = (Duration::from_millis(one_way_ms), Duration::ZERO);
+            }
+            if let Some(review) = &mut scenario.policy.limits.review {
+                review.piece_tokens = piece_tokens;
+            }
+            let simulated = simulate_scenario(&scenario);
+            assert_eq!(simulated.breach, None, "seed {}", scenario.seed);
+            simulated.outcome.unwrap()
+        };
+        let near = over(0, 16);
+        for (one_way_ms, piece_tokens) in [(0, 1), (75, 16), (75, 64)] {
+            let far = over(one_way_ms, piece_tokens);
+            assert_eq!(near.text(), far.text(), "seed {}: {one_way_ms} ms", scenario.seed);
+            assert_eq!(near.summary.corrections, far.summary.corrections);
+        }
+        answers += 1;
+        corrections += near.summary.corrections;
+    }
+    assert!(answers > 200 && corrections > answers, "{answers} {corrections}");
 }

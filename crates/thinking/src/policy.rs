@@ -9,6 +9,7 @@ mod keywords;
 mod languages;
 mod limited;
 mod paper;
+mod review;
 mod spec;
 mod strict;
 mod target;
@@ -20,6 +21,7 @@ pub use self::{
     keywords::Keywords,
     limited::{Limited, Limits, LoopRule},
     paper::{Paper, PaperConfig, PaperReport, PaperTakeover},
+    review::ReviewConfig,
     spec::{DEFAULT_SHARE, PolicySpec, Rules},
     strict::{Strict, StrictConfig},
     target::{BadTarget, ModelPrices, Target, Targets, TokenPrices, parse_share},

@@ -14,6 +14,8 @@
 //! - Ends that depend on time or on a model: cancelled, past the deadline, context full. Stop
 //!   pushing and give that [`FinishReason`](crate::thinker::FinishReason) to the last
 //!   [`ProposalRules::delta`] and to [`Protocol::finish`].
+//! - Verdicts, where it can review ([`review`]): gaps need its model. While an objection waits for its cut
+//!   ([`Protocol::is_objecting`]), it computes nothing and ends a proposal at once as cancelled.
 //! - Failures of its own, such as a text that does not fit. Any failure ends the session, so what
 //!   the protocol holds then does not matter.
 //! - Tokens. [`ProposalRules::push`] takes text and how many tokens it stands for. A Thinker with
@@ -55,7 +57,7 @@
 //!             events.push(Event::Warmed(protocol.warmed()));
 //!         }
 //!         Command::Append(append) => {
-//!             protocol.append(&append.text)?;
+//!             protocol.append(&append)?;
 //!             // What the command cost is the Thinker's own to tell.
 //!             events.push(Event::Warmed(Warmed { tokens: 1, ..protocol.warmed() }));
 //!         }
@@ -76,6 +78,10 @@
 //!             protocol.commit(bytes)?;
 //!             events.push(Event::Warmed(protocol.warmed()));
 //!         }
+//!         Command::Cut(cut) => {
+//!             protocol.cut(cut)?;
+//!             events.push(Event::Warmed(protocol.warmed()));
+//!         }
 //!         Command::Cancel => {}
 //!     }
 //!     Ok(events)
@@ -88,6 +94,7 @@
 //! #     sampling: Sampling::default(),
 //! #     deadline: None,
 //! #     thought: ThoughtStart::Unknown,
+//! #     review: None,
 //! # };
 //! # let stop = vec!["\n\n".into()];
 //! # let propose = Propose { max_tokens: 9, stop, watch: None, seed: 1, report_entropy: false };
@@ -113,6 +120,7 @@ pub mod limits;
 mod proposal;
 mod protocol;
 mod refusal;
+pub mod review;
 
 pub use proposal::ProposalRules;
 pub use protocol::{HashedText, Protocol};

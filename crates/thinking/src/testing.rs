@@ -6,14 +6,18 @@
 //!
 //! This is test code that other crates' tests share: it needs a tokio runtime with time.
 
+mod bytes;
 mod case;
 mod cases;
 mod conformance;
 mod fake;
+mod review;
+mod review_cases;
 mod script;
 mod talk;
 
 pub use case::{Case, KitSettings, Violation};
 pub use conformance::{assert_conforms, cases, conformance};
 pub use fake::{Fault, FaultKind, Options, ScriptedThinker};
+pub use review::GREATEST_GAP;
 pub use script::{END_OF_TEXT, Moment, Script, pieces};

@@ -29,9 +29,18 @@
 //! 7. [`Event::Failed`] ends the session: no event follows, the event channel closes.
 //! 8. Dropping the event receiver gives the session up: compute stops within one decode step.
 //!    Dropping only the command sender lets the queued commands complete, then events end.
-//! 9. A Thinker that is not in the caller's process gives signs of life ([`Session::signs`]) while it has nothing else
-//!    to tell: it computes, or waits for its turn. One that hangs gives none ([`Thinker::pulse`]).
+//! 9. A session opened with a [`Review`] judges what others write ([`crate::session::review`]). For the first token
+//!    over the gap it says [`Event::Objection`], as soon as that is computed; from then on it computes nothing until
+//!    [`Command::Cut`]: appends are answered, and a proposal ends at once as if it had been cancelled. Verdicts depend
+//!    on the text alone, never on the pieces in which it came.
+//! 10. [`Command::Cut`], between proposals, forgets all committed text behind a place, whoever wrote it. It is answered
+//!     by one `Warmed`, before anything is judged that was appended behind it: what is objected to before that is about
+//!     text that is gone.
+//! 11. A Thinker that is not in the caller's process gives signs of life ([`Session::signs`]) while it has nothing else
+//!     to tell: it computes, or waits for its turn. One that hangs gives none ([`Thinker::pulse`]).
 
+mod failure;
+mod review;
 mod sampling;
 mod tokens;
 
@@ -42,6 +51,8 @@ use strum::IntoStaticStr;
 use tokio::sync::{mpsc, watch};
 
 pub use self::{
+    failure::{Code, Failure, Noticed},
+    review::{Cut, Objection, Review, TextEnd},
     sampling::{BadSampling, Sampling},
     tokens::{TokenFuture, TokenInput, TokenQuery, TokenReply, TokenizerCard},
 };
@@ -157,6 +168,8 @@ pub enum Command {
     },
     /// Ends the proposal that it directly follows.
     Cancel,
+    /// Forgets the committed text behind this place, and its cache.
+    Cut(Cut),
 }
 
 /// What a session answers.
@@ -170,6 +183,8 @@ pub enum Event {
     Finished(Finished),
     /// Committed text is in the cache.
     Warmed(Warmed),
+    /// Somebody else's text departs from what the Thinker would have written.
+    Objection(Box<Objection>),
     /// The session failed and is over.
     Failed(Failure),
 }
@@ -191,6 +206,8 @@ pub struct Open {
     /// How far the answer's thought is where its text begins: a prompt of messages is made to end so. Not known: as the
     /// model's chat template leaves it.
     pub thought: ThoughtStart,
+    /// Judge what others write. Only where [`ModelCard::can_review`].
+    pub review: Option<Review>,
 }
 
 /// How far the thought of an answer is where its text begins, which is what the prompt ends with.
@@ -248,8 +265,20 @@ pub struct Message {
 pub struct Append {
     /// The text.
     pub text: String,
-    /// Its tokens, where the writer's tokenizer fingerprint equals this Thinker's; else empty.
+    /// Its tokens, where the writer's tokenizer fingerprint equals this Thinker's; else empty. A session that reviews
+    /// makes its own.
     pub token_ids: Vec<u32>,
+    /// What is known of the place where the text ends; for a review.
+    pub end: TextEnd,
+    /// It stands, whatever a review would say of it.
+    pub exempt: bool,
+}
+
+impl Append {
+    /// A text of which more may follow, without tokens.
+    pub fn text(text: impl Into<String>) -> Self {
+        Append { text: text.into(), ..Append::default() }
+    }
 }
 
 /// Asks for a continuation of the committed text.
@@ -298,6 +327,9 @@ pub struct ModelCard {
     /// What its chat template leaves of an answer's thought.
     #[serde(default, skip_serializing_if = "ThoughtStart::is_unknown")]
     pub thought: ThoughtStart,
+    /// Whether it takes [`Open::review`] and [`Command::Cut`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_review: bool,
 }
 
 /// A piece of a proposal.
@@ -381,74 +413,9 @@ pub struct Warmed {
     pub prefill_tokens: u32,
     /// The time that took, in microseconds.
     pub prefill_us: u64,
-}
-
-/// A session's end by failure.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{message}")]
-pub struct Failure {
-    /// What kind of failure.
-    pub code: Code,
-    /// One line for a person: what, why, how to fix it.
-    #[serde(deserialize_with = "crate::shown::deserialize_line")]
-    pub message: String,
-    /// When to try again, in milliseconds.
-    pub retry_after_ms: Option<u64>,
-    /// Who noticed it. Of this process only: it is neither sent nor logged.
-    #[serde(skip)]
-    pub noticed: Noticed,
-}
-
-impl Failure {
-    /// A failure that a Thinker gives as its own, without a retry hint.
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        let noticed = Noticed::ByThinker;
-        Failure { code, message: message.into(), retry_after_ms: None, noticed }
-    }
-
-    /// Whether its message says which Thinker it is about.
-    pub fn names_thinker(&self) -> bool {
-        self.noticed != Noticed::ByThinker
-    }
-}
-
-/// Who noticed a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Noticed {
-    /// The Thinker; its message does not say which one it is.
-    #[default]
-    ByThinker,
-    /// Whatever carries its messages, which says in the failure's message where it is.
-    OnTheWay,
-    /// The same, and nothing answered there.
-    NobodyThere,
-}
-
-/// The closed list of failures. Its name is that of the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Code {
-    /// The caller sent something that the session's state does not allow.
-    InvalidArgument,
-    /// The other end speaks another version of the protocol.
-    UnsupportedVersion,
-    /// The text does not fit the model's context.
-    ContextTooLong,
-    /// A message is larger than the limit.
-    MessageTooLarge,
-    /// No or a wrong credential.
-    Unauthenticated,
-    /// No room now; try again later.
-    Overloaded,
-    /// Not reachable, going away, or silent.
-    Unavailable,
-    /// The deadline passed before there was anything to give.
-    DeadlineExceeded,
-    /// The model's chat template is absent or fails.
-    Template,
-    /// A defect or a broken model.
-    Internal,
+    /// The first bytes of the committed text that a review can no longer object to: they are judged, or not to be. 0
+    /// without a review.
+    pub reviewed_bytes: u64,
 }
 
 /// FNV-1a, 64 bits, of committed text: cheap, incremental, the same in every language.

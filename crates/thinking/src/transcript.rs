@@ -25,8 +25,17 @@ impl From<Role> for Writer {
     }
 }
 
+/// What of the small model's text gave way to the large one's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Correction {
+    /// What stood there, as far as it is short; empty where the answer would have ended.
+    pub stood: String,
+    /// By how much the large model's likeliest token was more likely, in nats.
+    pub gap: f32,
+}
+
 /// A stretch of committed text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Span {
     /// Who wrote it.
     pub writer: Writer,
@@ -38,20 +47,30 @@ pub struct Span {
     pub tokens: u64,
     /// Time it took its writer, in microseconds.
     pub elapsed_us: u64,
+    /// What it stands in the place of, where a review put it there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Correction>,
+}
+
+impl Span {
+    /// Whether text of this writer for this reason goes on with it.
+    fn goes_on(&self, writer: Writer, why: Why) -> bool {
+        self.writer == writer && self.why == why
+    }
 }
 
 /// The committed text of an answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transcript {
     spans: Vec<Span>,
 }
 
 impl Transcript {
     /// Adds text at the end. It joins the last span when writer and reason are the same, so that a
-    /// stretch that comes in pieces is one span.
+    /// stretch that comes in pieces is one span. A correction begins one of its own.
     pub fn push(&mut self, span: Span) {
         match self.spans.last_mut() {
-            Some(last) if last.writer == span.writer && last.why == span.why => {
+            Some(last) if last.goes_on(span.writer, span.why) && span.correction.is_none() => {
                 last.text.push_str(&span.text);
                 last.tokens += span.tokens;
                 last.elapsed_us += span.elapsed_us;
@@ -60,15 +79,16 @@ impl Transcript {
         }
     }
 
-    /// Adds text at the end, whose cost is not known yet.
-    pub fn push_text(&mut self, writer: Writer, why: Why, text: &str) {
-        match self.spans.last_mut() {
-            Some(last) if last.writer == writer && last.why == why => last.text.push_str(text),
-            _ => {
-                let text = text.to_owned();
-                self.spans.push(Span { writer, why, text, tokens: 0, elapsed_us: 0 });
-            }
-        }
+    /// Adds text at the end, whose cost is not known yet. `correction`: what it stands in the place of.
+    pub fn push_text(
+        &mut self,
+        writer: Writer,
+        why: Why,
+        text: &str,
+        correction: Option<Correction>,
+    ) {
+        let text = text.to_owned();
+        self.push(Span { writer, why, text, tokens: 0, elapsed_us: 0, correction });
     }
 
     /// Cuts the text to its first bytes, on a character's edge. Returns what is cut off, the last span first; one that
@@ -83,7 +103,7 @@ impl Transcript {
                 let text = last.text.split_off(bytes - begin);
                 let (writer, why) = (last.writer, last.why);
                 self.spans.push(last);
-                cut.push(Span { writer, why, text, tokens: 0, elapsed_us: 0 });
+                cut.push(Span { writer, why, text, tokens: 0, elapsed_us: 0, correction: None });
                 break;
             }
             behind = begin;
@@ -108,7 +128,7 @@ mod tests {
     use super::*;
 
     fn span(writer: Writer, why: Why, text: &str, tokens: u64) -> Span {
-        Span { writer, why, text: text.into(), tokens, elapsed_us: 10 }
+        Span { writer, why, text: text.into(), tokens, elapsed_us: 10, correction: None }
     }
 
     fn answer() -> Transcript {
@@ -131,6 +151,23 @@ mod tests {
         let texts: Vec<String> = answer().spans().iter().map(|span| span.text.clone()).collect();
         assert_eq!(texts, ["So é.\n\n", "Wait, no", " check", "Again:"]);
         assert_eq!(answer().spans()[0].elapsed_us, 20);
+    }
+
+    #[test]
+    fn corrections_next_to_each_other_are_spans_of_their_own() {
+        let mut transcript = Transcript::default();
+        for (stood, texts) in [("4", &["5"][..]), ("6", &["7", "8"])] {
+            let mut correction = Some(Correction { stood: stood.to_owned(), gap: 2.0 });
+            for text in texts {
+                transcript.push_text(Writer::Large, Why::Review, text, correction.take());
+            }
+            transcript.push(span(Writer::Large, Why::Review, "", 1));
+        }
+        let spans = transcript.spans().iter().map(|span| {
+            let stood = span.correction.as_ref().map(|it| it.stood.as_str());
+            (span.text.as_str(), span.tokens, stood)
+        });
+        assert_eq!(spans.collect::<Vec<_>>(), [("5", 1, Some("4")), ("78", 1, Some("6"))]);
     }
 
     #[test]

@@ -198,6 +198,7 @@ fn open(deadline: Option<Duration>) -> Command {
         sampling: Sampling::default(),
         deadline,
         thought: ThoughtStart::Unknown,
+        review: None,
     })
 }
 

@@ -183,6 +183,24 @@ fn produced_share(kind: PolicyKind, share: f64, seed: u64) -> (f64, Vec<Role>) {
 }
 
 #[test]
+fn scattered_tokens_reach_their_share_one_at_a_time() {
+    for share in [0.0, 0.02, 0.5, 1.0] {
+        let spec = PolicySpec::new(PolicyKind::RandomToken, Preset::Reasoning).with_share(share);
+        let mut policy = spec.build(3, 40_000).unwrap();
+        let mut tokens = [0u32; 2];
+        let mut actions = policy.step(PolicyEvent::Started { prompt_tokens: 5 });
+        while let Some(Action::Ask(ask)) = actions.last() {
+            assert!(ask.role == Role::Small || ask.max_tokens == 1, "{ask:?}");
+            tokens[ask.role as usize] += ask.max_tokens;
+            let (tokens, reason) = (ask.max_tokens, &FinishReason::MaxTokens);
+            actions = policy.step(PolicyEvent::Finished { text: "x", tokens, reason });
+        }
+        let produced = f64::from(tokens[1]) / f64::from(tokens[0] + tokens[1]);
+        assert!((produced - share).abs() < 0.01, "{share}: {produced}");
+    }
+}
+
+#[test]
 fn periodic_policy_reaches_its_share_of_tokens() {
     for share in [0.0, 0.05, 0.2, 0.5, 0.9, 1.0] {
         let (produced, _) = produced_share(PolicyKind::Periodic, share, 0);

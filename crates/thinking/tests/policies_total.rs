@@ -35,6 +35,7 @@ enum Happening {
     Inserted(u32),
     Late,
     Looped(&'static str, u32),
+    Objected(&'static str, u32, Option<&'static str>),
     /// What the last action asks for.
     Fitting(&'static str, u32, FinishReason),
 }
@@ -47,7 +48,10 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => any::<u32>().prop_map(Happening::Started),
         1 => any::<u32>().prop_map(Happening::Inserted),
         3 => Just(Happening::Late),
-        3 => (prop::sample::select(texts), 0u32..40).prop_map(|(text, n)| Happening::Looped(text, n)),
+        3 => (prop::sample::select(texts.clone()), 0u32..40)
+            .prop_map(|(text, n)| Happening::Looped(text, n)),
+        9 => (prop::sample::select(texts), 0u32..40, prop::option::weighted(0.9, Just(" 7")))
+            .prop_map(|(text, n, instead)| Happening::Objected(text, n, instead)),
         2 => finished.clone().prop_map(|(text, n, reason)| Happening::Finished(text, n, reason)),
         40 => finished.prop_map(|(text, n, reason)| Happening::Fitting(text, n, reason)),
     ]
@@ -71,11 +75,12 @@ fn under_way(last: &[Action], meanwhile: &mut Option<Ask>) -> Option<Ask> {
 fn well_formed(actions: &[Action], text: &str, kind: PolicyKind) -> Result<(), TestCaseError> {
     let before = match actions {
         [before @ .., Action::Ask(_), Action::Overlap(_)]
-        | [before @ .., Action::Insert { .. } | Action::Ask(_) | Action::End(_)] => before,
+        | [before @ .., Action::Insert { .. } | Action::Ask(_) | Action::End(_)]
+        | [before @ .., Action::Overrule] => before,
         _ => return Err(TestCaseError::fail(format!("{actions:?}"))),
     };
     for action in before {
-        let Action::Keep { bytes, .. } = action else {
+        let (Action::Keep { bytes, .. } | Action::Correct { bytes }) = action else {
             return Err(TestCaseError::fail(format!("{actions:?}")));
         };
         let edge = text.is_char_boundary(*bytes as usize);
@@ -123,6 +128,17 @@ impl Trial {
                 if let Some(ask) = asked.filter(|_| self.policy.cuts_loops()) {
                     let tokens = tokens.min(ask.max_tokens);
                     return self.wrote(text, tokens, PolicyEvent::Looped { text, tokens });
+                }
+            }
+            // Nor where the large writer judges nothing.
+            Happening::Objected(text, tokens, instead) => {
+                let reviews = self.policy.review().is_some();
+                if let Some(ask) = asked.filter(|ask| reviews && ask.role == Role::Small) {
+                    let tokens = tokens.min(ask.max_tokens.saturating_sub(1));
+                    let (instead, instead_tokens) = (instead, 1);
+                    self.spent += u64::from(instead.is_some());
+                    let event = PolicyEvent::Objected { text, tokens, instead, instead_tokens };
+                    return self.wrote(text, tokens, event);
                 }
             }
             Happening::Finished(text, tokens, reason) => {

@@ -54,6 +54,7 @@ fn headers_of_0_1_0_are_equal_to_what_they_meant() {
             thought_only: false,
             // Nothing was done about loops.
             loops: LoopRule::Off,
+            review: None,
         },
     };
     assert_eq!(read(PERIODIC_0_1_0), periodic);
@@ -157,6 +158,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             targets: Targets { share, latency, cost },
             thought_only,
             loops,
+            review: None,
         },
     )
 }
@@ -171,7 +173,7 @@ proptest! {
     ) {
         let mut spec = PolicySpec::new(kind, preset).with_share(share);
         if kind.has_takeovers() {
-            spec.limits = limits;
+            spec.limits = Limits { review: spec.limits.review, ..limits };
         }
         if kind == PolicyKind::Paper {
             spec.limits.loops = LoopRule::Off;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use thinking::{
     session::{ProposalRules, Protocol, limits},
     thinker::{
-        Append, Code, Command, Delta, Failure, FinishReason, Message, Open, Prompt, Propose,
+        Append, Code, Command, Cut, Delta, Failure, FinishReason, Message, Open, Prompt, Propose,
         Sampling, TextHash, ThoughtStart,
     },
     trigger::{Phrase, TriggerKind, Watch},
@@ -22,11 +22,12 @@ fn open(committed: &str) -> Command {
         sampling: Sampling::default(),
         deadline: None,
         thought: ThoughtStart::Unknown,
+        review: None,
     })
 }
 
 fn append(text: &str) -> Command {
-    Command::Append(Append { text: text.into(), token_ids: Vec::new() })
+    Command::Append(Append::text(text))
 }
 
 fn ask(max_tokens: u32) -> Propose {
@@ -37,10 +38,11 @@ fn ask(max_tokens: u32) -> Propose {
 fn carry_out(protocol: &mut Protocol, command: &Command) -> Result<(), Failure> {
     match command {
         Command::Open(open) => protocol.open(open)?,
-        Command::Append(append) => protocol.append(&append.text)?,
+        Command::Append(append) => protocol.append(append)?,
         Command::Propose(propose) => drop(protocol.propose(propose)?),
         Command::Commit { bytes } => drop(protocol.commit(*bytes)?.to_owned()),
         Command::Cancel => {}
+        Command::Cut(cut) => drop(protocol.cut(*cut)?),
     }
     Ok(())
 }
@@ -81,7 +83,12 @@ fn each_command_is_allowed_or_refused_by_the_state() {
     };
     let (inside, beyond, far) = (edge(2), edge(4), edge(u64::MAX));
     // Proposing is a state in which no command has its turn; one that is given it is refused.
-    let table: [(Command, [&str; 4]); 9] = [
+    let cut = |bytes, accept| Command::Cut(Cut { bytes, accept });
+    let (no_edge, nothing) = (
+        "a cut to 4 bytes does not end on a character's edge of the committed 3; count its bytes",
+        "there is no objection to byte 1 to accept; cut without accept",
+    );
+    let table: [(Command, [&str; 4]); 12] = [
         // unopened, idle, proposing, proposed
         (Command::Cancel, [allowed; 4]),
         (open(""), [allowed, ALREADY_OPEN, ALREADY_OPEN, ALREADY_OPEN]),
@@ -91,6 +98,9 @@ fn each_command_is_allowed_or_refused_by_the_state() {
         (commit(3), [NOT_OPEN, NO_PROPOSAL, NO_PROPOSAL, allowed]),
         (commit(2), [NOT_OPEN, NO_PROPOSAL, NO_PROPOSAL, &inside]),
         (commit(4), [NOT_OPEN, NO_PROPOSAL, NO_PROPOSAL, &beyond]),
+        (cut(1, false), [NOT_OPEN, allowed, PROPOSAL_OPEN, PROPOSAL_OPEN]),
+        (cut(4, false), [NOT_OPEN, no_edge, PROPOSAL_OPEN, PROPOSAL_OPEN]),
+        (cut(1, true), [NOT_OPEN, nothing, PROPOSAL_OPEN, PROPOSAL_OPEN]),
         (commit(u64::MAX), [NOT_OPEN, NO_PROPOSAL, NO_PROPOSAL, &far]),
     ];
     for (command, row) in &table {
@@ -198,7 +208,7 @@ fn the_committed_text_is_what_was_opened_appended_and_kept() {
     };
     holds(&protocol, "");
     carry_out(&mut protocol, &open("数 ")).unwrap();
-    protocol.append("and").unwrap();
+    protocol.append(&Append::text("and")).unwrap();
     expected.push_str("数 and");
     holds(&protocol, &expected);
     for kept in ["", " só", " só é"] {
@@ -218,7 +228,7 @@ fn the_committed_text_is_what_was_opened_appended_and_kept() {
 fn a_proposal_begins_where_the_committed_text_ends() {
     let mut protocol = Protocol::default();
     carry_out(&mut protocol, &open("So.\n")).unwrap();
-    protocol.append("\n").unwrap();
+    protocol.append(&Append::text("\n")).unwrap();
     let mut rules = protocol.propose(&Propose { watch: Some(watch()), ..ask(9) }).unwrap();
     let Some(FinishReason::Trigger(found)) = rules.push("Wait a", 1) else { panic!("{rules:?}") };
     assert_eq!((found.cut, found.start, found.end), (0, 0, 4));

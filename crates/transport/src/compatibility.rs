@@ -64,6 +64,7 @@ fn card() -> ModelCard {
         device: "cuda:0".into(),
         tokenizer_fingerprint: "5f0b1c2d".into(),
         thought: ThoughtStart::Unknown,
+        can_review: false,
     }
 }
 
@@ -81,6 +82,7 @@ fn open(prompt: Prompt) -> Command {
         },
         deadline: Some(Duration::from_millis(90_001)),
         thought: ThoughtStart::Unknown,
+        review: None,
     })
 }
 
@@ -110,7 +112,8 @@ fn commands() -> Vec<(&'static str, Command)> {
         seed: 0x0123_4567_89ab_cdef,
         report_entropy: true,
     };
-    let append = Append { text: "Wait, if x = 5 then".into(), token_ids: vec![14_190, 11, 0, 421] };
+    let token_ids = vec![14_190, 11, 0, 421];
+    let append = Append { token_ids, ..Append::text("Wait, if x = 5 then") };
     vec![
         ("open-messages", open(messages)),
         ("open-raw-prompt", open(Prompt::Raw("7 times 8 is".into()))),
@@ -162,6 +165,7 @@ fn events() -> Vec<(String, Event)> {
         tokens: 9,
         prefill_tokens: 8,
         prefill_us: 7000,
+        reviewed_bytes: 0,
     };
     let kinds = [
         (

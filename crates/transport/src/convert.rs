@@ -4,6 +4,7 @@
 //! [`Failure`] that says what it was. A heartbeat is `None`: it concerns the connection alone. Names and reasons are
 //! lines that may be shown (`thinking::shown`) from here on; an answer's text is left as it is.
 
+mod review;
 mod tokens;
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use proto::v1 as wire;
 use thinking::{
     shown::one_line,
     thinker::{
-        Append, Code, Command, Delta, Event, Failure, FinishReason, Finished, Message, ModelCard,
+        Code, Command, Cut, Delta, Event, Failure, FinishReason, Finished, Message, ModelCard,
         Open, Opened, Prompt, Propose, Sampling, TextHash, ThoughtStart, Timing, Warmed,
     },
     trigger::{Phrase, TriggerKind, TriggerMatch, Watch},
@@ -29,10 +30,11 @@ pub(crate) fn command_to_wire(command: Command) -> wire::Command {
     use wire::command::Command as To;
     let command = match command {
         Command::Open(open) => To::Open(open_to_wire(open)),
-        Command::Append(Append { text, token_ids }) => To::Append(wire::Append { text, token_ids }),
+        Command::Append(append) => To::Append(review::append_to_wire(append)),
         Command::Propose(propose) => To::Propose(propose_to_wire(propose)),
         Command::Commit { bytes } => To::Commit(wire::Commit { bytes }),
         Command::Cancel => To::Cancel(wire::Cancel {}),
+        Command::Cut(Cut { bytes, accept }) => To::Cut(wire::Cut { bytes, accept }),
     };
     wire::Command { command: Some(command) }
 }
@@ -52,12 +54,11 @@ pub(crate) fn command_from_wire(command: wire::Command) -> Result<Option<Command
     })?;
     Ok(Some(match command {
         From::Open(open) => Command::Open(open_from_wire(open)?),
-        From::Append(wire::Append { text, token_ids }) => {
-            Command::Append(Append { text, token_ids })
-        }
+        From::Append(append) => Command::Append(review::append_from_wire(append)?),
         From::Propose(propose) => Command::Propose(propose_from_wire(propose)?),
         From::Commit(wire::Commit { bytes }) => Command::Commit { bytes },
         From::Cancel(wire::Cancel {}) => Command::Cancel,
+        From::Cut(wire::Cut { bytes, accept }) => Command::Cut(Cut { bytes, accept }),
         From::Heartbeat(wire::Heartbeat {}) => return Ok(None),
     }))
 }
@@ -71,18 +72,18 @@ pub(crate) fn event_to_wire(event: Event) -> wire::Event {
             To::Delta(wire::Delta { text, tokens, token_ids, settled_bytes, first_token_entropy })
         }
         Event::Finished(finished) => To::Finished(finished_to_wire(finished)),
-        Event::Warmed(Warmed { committed_bytes, hash, tokens, prefill_tokens, prefill_us }) => {
-            To::Warmed(wire::Warmed {
-                committed_bytes,
-                hash: hash.0,
-                tokens,
-                prefill_tokens,
-                prefill_us,
-            })
-        }
+        Event::Warmed(warmed) => To::Warmed(warmed_to_wire(warmed)),
+        Event::Objection(objection) => To::Objection(review::objection_to_wire(*objection)),
         Event::Failed(failure) => To::Failed(failure_to_wire(failure)),
     };
     wire::Event { event: Some(event) }
+}
+
+fn warmed_to_wire(warmed: Warmed) -> wire::Warmed {
+    let Warmed { committed_bytes, hash, tokens, prefill_tokens, prefill_us, reviewed_bytes } =
+        warmed;
+    let hash = hash.0;
+    wire::Warmed { committed_bytes, hash, tokens, prefill_tokens, prefill_us, reviewed_bytes }
 }
 
 fn opened_to_wire(opened: Opened) -> wire::Opened {
@@ -117,7 +118,11 @@ pub(crate) fn event_from_wire(event: wire::Event) -> Result<Option<Event>, Failu
             tokens: warmed.tokens,
             prefill_tokens: warmed.prefill_tokens,
             prefill_us: warmed.prefill_us,
+            reviewed_bytes: warmed.reviewed_bytes,
         }),
+        From::Objection(objection) => {
+            Event::Objection(Box::new(review::objection_from_wire(objection)))
+        }
         From::Failed(failed) => Event::Failed(failure_from_wire(failed)),
         From::Heartbeat(wire::Heartbeat {}) => return Ok(None),
     }))
@@ -134,6 +139,7 @@ pub(crate) fn card_to_wire(card: ModelCard) -> wire::ModelCard {
         device,
         tokenizer_fingerprint,
         thought,
+        can_review,
     } = card;
     wire::ModelCard {
         name,
@@ -144,6 +150,7 @@ pub(crate) fn card_to_wire(card: ModelCard) -> wire::ModelCard {
         device,
         tokenizer_fingerprint,
         thought: thought_to_wire(thought).into(),
+        can_review,
     }
 }
 
@@ -158,6 +165,7 @@ pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
         device,
         tokenizer_fingerprint,
         thought,
+        can_review,
     } = card;
     ModelCard {
         name: one_line(&name),
@@ -168,6 +176,7 @@ pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
         device: one_line(&device),
         tokenizer_fingerprint: one_line(&tokenizer_fingerprint),
         thought: thought_from_wire(thought),
+        can_review,
     }
 }
 
@@ -181,7 +190,7 @@ pub(crate) fn description_from_wire(
 }
 
 fn open_to_wire(open: Open) -> wire::Open {
-    let Open { question_id, prompt, committed, sampling, deadline, thought } = open;
+    let Open { question_id, prompt, committed, sampling, deadline, thought, review } = open;
     let (messages, raw_prompt) = match prompt {
         Prompt::Messages(messages) => (messages, None),
         Prompt::Raw(text) => (Vec::new(), Some(text)),
@@ -199,6 +208,7 @@ fn open_to_wire(open: Open) -> wire::Open {
         sampling: Some(wire::Sampling { temperature, top_k, top_p, min_p, repetition_penalty }),
         deadline_ms: deadline.map(|left| left.min(FURTHEST_DEADLINE).as_millis() as u64),
         thought: thought_to_wire(thought).into(),
+        review: review.map(review::review_to_wire),
     }
 }
 
@@ -212,6 +222,7 @@ fn open_from_wire(open: wire::Open) -> Result<Open, Failure> {
         sampling,
         deadline_ms,
         thought,
+        review,
     } = open;
     if protocol_version != PROTOCOL_VERSION {
         return Err(Failure::new(
@@ -247,6 +258,7 @@ fn open_from_wire(open: wire::Open) -> Result<Open, Failure> {
         sampling: Sampling { temperature, top_k, top_p, min_p, repetition_penalty },
         deadline: deadline_ms.map(|left| Duration::from_millis(left).min(FURTHEST_DEADLINE)),
         thought: thought_from_wire(thought),
+        review: review.map(review::review_from_wire),
     })
 }
 

@@ -21,6 +21,10 @@ static CALLS: Metric = Metric::counter(
 );
 static TOKENS: Metric =
     Metric::counter("specthink_node_tokens_total", "Tokens, by what was done with them.");
+static OBJECTIONS: Metric = Metric::counter(
+    "specthink_node_objections_total",
+    "Objections of reviews to what another model wrote.",
+);
 static PREFILL: Metric = Metric::times(
     "specthink_node_prefill_seconds",
     "Time of computing a text before it is gone on with.",
@@ -41,8 +45,17 @@ static OUTPUT_TOKEN: Metric = Metric::times(
     "gen_ai_server_time_per_output_token_seconds",
     "Time of a proposal behind its first text, a token.",
 );
-static COUNTED: &[&Metric] =
-    &[&CALLS, &TOKENS, &PREFILL, &DECODE, &QUEUE, &DURATION, &FIRST_TOKEN, &OUTPUT_TOKEN];
+static COUNTED: &[&Metric] = &[
+    &CALLS,
+    &TOKENS,
+    &OBJECTIONS,
+    &PREFILL,
+    &DECODE,
+    &QUEUE,
+    &DURATION,
+    &FIRST_TOKEN,
+    &OUTPUT_TOKEN,
+];
 
 static SESSIONS: Metric = Metric::gauge("specthink_node_sessions", "Sessions that are open.");
 static PROPOSALS: Metric = Metric::gauge(
@@ -105,6 +118,7 @@ impl Default for NodeMeter {
         for kind in ["prefilled", "decoded", "cached"] {
             set.declare(&TOKENS, &[("kind", kind)]);
         }
+        set.declare(&OBJECTIONS, &[]);
         for times in [&PREFILL, &DECODE, &QUEUE, &DURATION, &FIRST_TOKEN, &OUTPUT_TOKEN] {
             set.declare(times, &[]);
         }
@@ -257,6 +271,7 @@ impl SessionMeter {
                 }
                 self.finished(finished);
             }
+            Event::Objection(_) => set.add(&OBJECTIONS, &[], 1),
             Event::Failed(failure) => self.end(failure.code.into()),
         }
     }
@@ -320,7 +335,9 @@ impl Drop for SessionMeter {
 #[cfg(test)]
 mod tests {
     use metrics::testing::Exposition;
-    use thinking::thinker::{Code, Delta, Failure, FinishReason, Propose, Timing, Warmed};
+    use thinking::thinker::{
+        Code, Delta, Failure, FinishReason, Objection, Propose, Timing, Warmed,
+    };
 
     use super::*;
 
@@ -356,8 +373,14 @@ mod tests {
         let meter = NodeMeter::default();
         let mut session = SessionMeter::new(meter.clone());
         let hash = Default::default();
-        let warmed =
-            Warmed { committed_bytes: 0, hash, tokens: 3, prefill_tokens: 3, prefill_us: 500 };
+        let warmed = Warmed {
+            committed_bytes: 0,
+            hash,
+            tokens: 3,
+            prefill_tokens: 3,
+            prefill_us: 500,
+            reviewed_bytes: 0,
+        };
         session.answered(&Event::Warmed(warmed));
         session.asked(&propose());
         session.asked(&propose());
@@ -369,7 +392,18 @@ mod tests {
         assert_eq!((proposals("waiting"), proposals("writing")), (Some(1.0), Some(1.0)));
         tokio::time::advance(Duration::from_secs(4)).await;
         session.answered(&finished(5));
+        session.answered(&Event::Objection(Box::new(Objection {
+            at_byte: 0,
+            bytes: 1,
+            gap: 2.0,
+            rank: 1,
+            log_p: -3.0,
+            instead: None,
+            tokens: 1,
+            token_ids: Vec::new(),
+        })));
         let now = read(&meter);
+        assert_eq!(now.value("specthink_node_objections_total", &[]), Some(1.0));
         assert_eq!(now.value("gen_ai_server_time_to_first_token_seconds_sum", &[]), Some(2.0));
         assert_eq!(now.value("gen_ai_server_time_per_output_token_seconds_sum", &[]), Some(1.0));
         assert_eq!(now.value("gen_ai_server_request_duration_seconds_sum", &[]), Some(6.0));

@@ -279,7 +279,7 @@ impl Conversation {
                         self.owed = self.owed.saturating_sub(1);
                         self.quiet_since = Instant::now();
                     }
-                    Event::Opened(_) | Event::Delta(_) => {}
+                    Event::Opened(_) | Event::Delta(_) | Event::Objection(_) => {}
                 }
                 Some(convert::event_to_wire(event))
             }

@@ -164,7 +164,7 @@ impl<'a> ActiveSession<'a> {
         match command {
             Command::Open(open) => self.open(open).await,
             Command::Append(append) => {
-                self.protocol.append(&append.text)?;
+                self.protocol.append(&append)?;
                 let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
                 let tokens = open.append(&append.text, &append.token_ids);
                 self.warmed(tokens);
@@ -178,6 +178,7 @@ impl<'a> ActiveSession<'a> {
                 self.warmed(tokens);
                 Ok(())
             }
+            Command::Cut(_) => Err(Failure::new(Code::InvalidArgument, CANNOT_REVIEW)),
             Command::Cancel => Ok(()),
         }
     }
@@ -240,6 +241,9 @@ impl<'a> ActiveSession<'a> {
         let _ = self.events.send(event).await;
     }
 }
+
+/// As the card says: a cut is for reviews.
+const CANNOT_REVIEW: &str = "a server that is reached over HTTP cannot review; do not cut its text";
 
 /// What comes of something before the deadline.
 async fn by<T>(deadline: Option<Instant>, something: impl Future<Output = T>) -> Option<T> {

@@ -211,6 +211,7 @@ async fn chats_go_on_with_no_raw_text() {
         sampling: plain_sampling(),
         deadline: None,
         thought: ThoughtStart::Unknown,
+        review: None,
     };
     caller.0.commands.send(Command::Open(open)).await.unwrap();
     let failure = caller.failed().await;

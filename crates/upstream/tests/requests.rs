@@ -329,7 +329,7 @@ async fn tokens_travel_where_the_tokenizer_is_given() {
         let before = encoded(&server);
         // " so" is a word of its vocabulary, and could be three bytes.
         let ids: Vec<u32> = b" so".iter().map(|byte| u32::from(*byte)).collect();
-        let append = Append { text: " so".into(), token_ids: ids.clone() };
+        let append = Append { token_ids: ids.clone(), ..Append::text(" so") };
         caller.0.commands.send(Command::Append(append)).await.unwrap();
         assert_eq!(caller.warmed().await.tokens, 3);
         caller.ask(20, 1, &[]).await;

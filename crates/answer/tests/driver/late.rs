@@ -54,6 +54,7 @@ fn sent(thinker: &ScriptedThinker) -> Vec<String> {
         Command::Propose(_) => "propose".to_owned(),
         Command::Commit { bytes } => format!("commit {bytes}"),
         Command::Cancel => "cancel".to_owned(),
+        Command::Cut(cut) => format!("cut {}", cut.bytes),
     };
     thinker.commands().into_iter().map(|(_, command)| name(command)).collect()
 }

@@ -21,6 +21,8 @@ enum Alarm {
     Silent(Role),
     /// The takeover is given up.
     Late,
+    /// What was written stands without a verdict.
+    VerdictLate,
     /// A large node that was lost is tried again.
     Try(NodeId),
 }
@@ -51,8 +53,14 @@ impl Conductor {
         {
             consider(after(session.heard_at, Role::Large), Alarm::Silent(Role::Large));
         }
+        if let (Some(since), Some(session)) = (self.judging_since(), &large.session) {
+            consider(after(session.heard_at.max(since), Role::Large), Alarm::Silent(Role::Large));
+        }
         if let Some(at) = self.late_at() {
             consider(at, Alarm::Late);
+        }
+        if let Some(at) = self.verdict_late_at() {
+            consider(at, Alarm::VerdictLate);
         }
         if let Some((at, node)) = large.next_try() {
             consider(at, Alarm::Try(node));
@@ -85,6 +93,7 @@ impl Conductor {
                 self.late(overslept);
                 Ok(())
             }
+            Alarm::VerdictLate => self.verdict_late(),
             Alarm::Try(node) => {
                 self.sides.large.try_again(node);
                 self.open(node, self.committed.len());

@@ -7,7 +7,7 @@ use thinking::{
     },
 };
 
-use super::{Awaiting, Conductor, Due};
+use super::{Awaiting, Conductor, Due, review::CANNOT_REVIEW};
 use crate::{
     micros,
     port::{Ended, NodeId},
@@ -27,6 +27,7 @@ impl Conductor {
             Event::Warmed(warmed) => self.warmed(role, &warmed),
             Event::Delta(delta) => self.delta(role, delta),
             Event::Finished(finished) => self.finished(role, finished),
+            Event::Objection(objection) => self.objected(role, *objection),
             Event::Failed(failure) => self.lost(role, failure),
         }
     }
@@ -45,6 +46,9 @@ impl Conductor {
 
     fn opened(&mut self, node: NodeId, opened: Opened) -> Result<(), Ended> {
         let (role, now) = (node.role, self.step.now);
+        if role == Role::Large && !self.is_fit_to_review(opened.card.can_review)? {
+            return self.lost(role, Failure::new(Code::InvalidArgument, CANNOT_REVIEW));
+        }
         let session = self.sides.of_mut(role).session.as_mut();
         let Some(open_time) = session.and_then(|session| session.accept(&opened, now)) else {
             return self.fault(role, "it accepted the question twice");
@@ -141,9 +145,12 @@ impl Conductor {
         if let (Sent::Insert, Awaiting::Inserted { why, .. }) = (sent, &self.awaiting) {
             self.ledger.inserted(*why, warmed);
             self.due.push_back(Due::Inserted { tokens: warmed.tokens });
-        } else {
-            self.warm(false);
+            return Ok(());
         }
+        if role == Role::Large && self.policy.review().is_some() {
+            return self.judged(sent == Sent::DraftEnd);
+        }
+        self.warm(false);
         Ok(())
     }
 
@@ -269,7 +276,9 @@ impl Conductor {
         self.tell_finished(&proposal);
         self.ledger.finished(&proposal, &self.step);
         self.sides.of_mut(role).proposal = Some(proposal);
-        self.due.push_back(Due::Finished(role));
+        if role == Role::Large || !self.awaits_verdict() {
+            self.due.push_back(Due::Finished(role));
+        }
     }
 
     fn tell_finished(&mut self, proposal: &Proposal) {

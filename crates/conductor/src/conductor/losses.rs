@@ -61,7 +61,7 @@ impl Conductor {
             Role::Large => {
                 self.degrade(about("large node", &name, &failure));
                 self.do_without();
-                Ok(())
+                self.do_without_review()
             }
         }
     }
@@ -75,7 +75,7 @@ impl Conductor {
             return Err(Ended::Complete(End::Deadline));
         }
         self.do_without();
-        Ok(())
+        self.do_without_review()
     }
 
     /// No large node is left for what was asked of it.
@@ -150,6 +150,9 @@ impl Conductor {
     fn let_go(&mut self, role: Role) {
         if let Some(proposal) = &mut self.sides.of_mut(role).proposal {
             proposal.lose_session();
+        }
+        if role == Role::Small && !self.has_draft() {
+            self.forget_draft();
         }
     }
 

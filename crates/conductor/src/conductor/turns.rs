@@ -20,6 +20,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Defect(String);
 
+impl Defect {
+    pub(super) fn new(what: &str) -> Self {
+        Defect(what.to_owned())
+    }
+}
+
 impl From<Defect> for Ended {
     fn from(defect: Defect) -> Self {
         let message = format!("the policy is defective: {}", defect.0);
@@ -41,6 +47,15 @@ impl Conductor {
                 let (text, tokens) = (proposal.text.as_str(), finished.tokens);
                 PolicyEvent::Finished { text, tokens, reason: &finished.reason }
             }
+            Due::Objected => {
+                let Some(objection) = &self.objection else { return Ok(()) };
+                let Some(proposal) = &self.sides.small.proposal else { return Ok(()) };
+                let place = usize::try_from(objection.at_byte).unwrap_or_default();
+                let text = &proposal.text.as_str()[..place.saturating_sub(proposal.base)];
+                let instead = objection.instead.as_deref();
+                let tokens = proposal.text.tokens_to(text.len());
+                PolicyEvent::Objected { text, tokens, instead, instead_tokens: objection.tokens }
+            }
             Due::Looped(role) => {
                 let Some(proposal) = &self.sides.of(role).proposal else { return Ok(()) };
                 let shown = proposal.text.shown();
@@ -53,8 +68,10 @@ impl Conductor {
         let actions = self.policy.step(event);
         self.ledger.summary.passed_over = self.policy.passed_over();
         self.ledger.summary.loops = self.policy.loops();
-        let asks = !matches!(actions.last(), None | Some(Action::Keep { .. }));
+        let kept = |action: &Action| matches!(action, Action::Keep { .. } | Action::Correct { .. });
+        let asks = actions.last().is_some_and(|last| !kept(last));
         self.perform(actions)?;
+        self.objection = None;
         // What was written while a takeover was waited for that is late goes on unasked.
         let goes_on = due == Due::Late
             && self.awaiting == Awaiting::Finished(Role::Small)
@@ -74,6 +91,11 @@ impl Conductor {
                     self.keep(role, bytes, ending)?;
                     self.unless_stopped()?;
                 }
+                Action::Correct { bytes } => {
+                    self.correct(bytes, ending)?;
+                    self.unless_stopped()?;
+                }
+                Action::Overrule => self.overruled()?,
                 Action::Insert { text, why } => {
                     self.insert(text, why)?;
                     self.unless_stopped()?;
@@ -141,6 +163,19 @@ impl Conductor {
 
     /// Keeps the first bytes of a proposal, but never less than what was shown of it.
     pub(super) fn keep(&mut self, role: Role, bytes: u64, ending: bool) -> Result<(), Defect> {
+        self.keep_text(role, bytes)?;
+        if role == Role::Small {
+            self.stands = self.stands.min(self.committed.len());
+            self.forget_draft();
+        }
+        if !ending {
+            self.warm(true);
+        }
+        Ok(())
+    }
+
+    /// The same, and tells nobody but the node that wrote it.
+    pub(super) fn keep_text(&mut self, role: Role, bytes: u64) -> Result<(), Defect> {
         let Some(proposal) = &self.sides.of(role).proposal else {
             return Err(Defect(format!(
                 "it keeps a proposal of the {role:?} model, which has none"
@@ -177,9 +212,6 @@ impl Conductor {
                 session.commit(&kept, &mut self.step);
             }
         }
-        if !ending {
-            self.warm(true);
-        }
         Ok(())
     }
 
@@ -207,7 +239,12 @@ impl Conductor {
     /// loop.
     pub(super) fn show_settled(&mut self, role: Role) -> Result<(), Ended> {
         let Some(proposal) = &self.sides.of(role).proposal else { return Ok(()) };
-        let (shown, end) = (proposal.text.shown(), proposal.showable());
+        let shown = proposal.text.shown();
+        let end = match role {
+            Role::Small => self.passed(proposal.showable(), proposal.base),
+            Role::Large => proposal.showable(),
+        };
+        let end = proposal.text.as_str().floor_char_boundary(end);
         let text = proposal.text.as_str().get(shown..end).unwrap_or_default();
         let looped_at = self.loops.as_mut().and_then(|loops| loops.read(text));
         self.show(role, looped_at.map_or(end, |bytes| shown + bytes))?;
@@ -249,7 +286,7 @@ impl Conductor {
             Awaiting::Finished(_) => {
                 self.sides.large.proposal.as_ref().or(self.sides.small.proposal.as_ref())
             }
-            Awaiting::Opened | Awaiting::Inserted { .. } => None,
+            Awaiting::Opened | Awaiting::Inserted { .. } | Awaiting::Verdict => None,
         };
         let begun = proposal.filter(|proposal| !proposal.was_disturbed());
         let first_text = begun.and_then(Proposal::first_text_us);

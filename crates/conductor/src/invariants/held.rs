@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use thinking::thinker::{COMMAND_QUEUE, Command, Event};
+use thinking::thinker::{COMMAND_QUEUE, Command, Cut, Event, Objection, Open};
 
 use super::{Checked, Invariant, breach};
 use crate::port::NodeId;
@@ -39,6 +39,14 @@ pub(super) struct Held {
     finished_tokens: u64,
     /// Whether the last command asks for a proposal.
     can_cancel: bool,
+    /// What its node objects to.
+    objection: Option<Objection>,
+    /// How far its node's verdicts go.
+    pub(super) reviewed: u64,
+    /// Whether it was asked to judge what others write.
+    pub(super) reviews: bool,
+    /// Whether its node accepted it.
+    pub(super) is_accepted: bool,
 }
 
 /// A proposal that its node has not ended.
@@ -54,17 +62,22 @@ struct Written {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
+    Cut,
     Propose,
     Cancel,
 }
 
 impl Held {
     /// A session is opened.
-    pub(super) fn new(node: NodeId, committed: &str, now: Duration) -> Self {
+    pub(super) fn new(node: NodeId, open: &Open, now: Duration) -> Self {
         Held {
             node,
+            objection: None,
+            reviewed: open.committed.len() as u64,
+            reviews: open.review.is_some(),
+            is_accepted: false,
             sign_at: now,
-            text: committed.to_owned(),
+            text: open.committed.clone(),
             compared: 0,
             proposals: VecDeque::new(),
             open: None,
@@ -95,6 +108,7 @@ impl Held {
                 self.text.push_str(&append.text);
                 !is_open
             }
+            Command::Cut(cut) => !is_open && self.cut(*cut),
             Command::Propose(propose) => {
                 self.can_cancel = true;
                 let seed = propose.seed;
@@ -127,6 +141,7 @@ impl Held {
         self.unanswered.push_back(match command {
             Command::Propose(_) => Kind::Propose,
             Command::Cancel => Kind::Cancel,
+            Command::Cut(_) => Kind::Cut,
             _ => Kind::Text,
         });
         if !is_allowed {
@@ -138,6 +153,25 @@ impl Held {
             return breach(Invariant::BoundedQueue, seen);
         }
         Ok(())
+    }
+
+    /// It is cut back. Returns whether that is allowed between proposals.
+    fn cut(&mut self, cut: Cut) -> bool {
+        let bytes = usize::try_from(cut.bytes).unwrap_or(usize::MAX);
+        let objection = self.objection.take().filter(|it| it.at_byte == cut.bytes);
+        if !self.text.is_char_boundary(bytes) {
+            return false;
+        }
+        self.reviewed = self.reviewed.min(cut.bytes);
+        self.text.truncate(bytes);
+        self.compared = self.compared.min(bytes);
+        let instead = objection.filter(|_| cut.accept);
+        let has_text = instead.as_ref().is_some_and(|it| it.instead.is_some());
+        if let Some(Objection { instead: Some(text), tokens, .. }) = instead {
+            self.text.push_str(&text);
+            self.finished_tokens += u64::from(tokens);
+        }
+        has_text == cut.accept
     }
 
     /// Its node says something that the contract allows.
@@ -160,15 +194,37 @@ impl Held {
                     self.unanswered.pop_front();
                 }
             }
-            Event::Warmed(_) => self.answered(Kind::Text),
+            Event::Opened(_) => self.is_accepted = true,
+            Event::Warmed(warmed) => {
+                self.answered(Kind::Text);
+                if !self.unanswered.contains(&Kind::Cut) {
+                    self.reviewed = self.reviewed.max(warmed.reviewed_bytes);
+                }
+            }
+            Event::Objection(objection) if !self.unanswered.contains(&Kind::Cut) => {
+                self.reviewed = self.reviewed.max(objection.at_byte);
+                self.objection = Some((**objection).clone());
+            }
             _ => {}
         }
     }
 
     fn answered(&mut self, kind: Kind) {
-        if self.unanswered.front() == Some(&kind) {
+        let is_text = |front: &Kind| kind == Kind::Text && *front == Kind::Cut;
+        if self.unanswered.front().is_some_and(|front| *front == kind || is_text(front)) {
             self.unanswered.pop_front();
         }
+    }
+
+    /// Whether it holds a proposal that is complete.
+    pub(super) fn has_complete(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Its text with that of the proposal that it writes or holds.
+    pub(super) fn draft(&self) -> String {
+        let proposed = self.proposals.back().map(|proposal| &proposal.text).or(self.open.as_ref());
+        format!("{}{}", self.text, proposed.map_or("", String::as_str))
     }
 
     /// Its text.

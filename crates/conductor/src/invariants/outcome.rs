@@ -64,7 +64,12 @@ impl Witness {
         let counted = summary.tokens();
         // What is behind a stop text, or was held back when the answer ended, is in no span.
         let is_cut = !self.question.stop.is_empty() && spans + self.empty_tokens < counted;
-        if spans + self.empty_tokens != counted && !is_cut {
+        // What waited for a verdict when the answer ended was neither kept nor forgotten.
+        let waiting = self.asks.values().filter(|ask| ask.asked.role == Role::Small);
+        let waiting: u64 = waiting.map(|ask| ask.empty_tokens).sum();
+        let is_whole =
+            spans + self.empty_tokens == counted || spans + self.empty_tokens + waiting == counted;
+        if !is_whole && !is_cut {
             let seen = format!("{spans} tokens of spans, {} in all", summary.tokens());
             return breach(Invariant::TokensAddUp, seen);
         }
@@ -115,8 +120,9 @@ impl Witness {
                 let does_not_fit = failure.code == Code::ContextTooLong;
                 let is_small_left = self.known.sound.iter().any(|node| node.role == Role::Small);
                 let is_full = does_not_fit && self.small_was_accepted;
-                let is_needless = !does_not_fit && is_small_left;
-                !(is_late || is_full || is_needless)
+                let is_unfit = failure.code == Code::InvalidArgument && self.cannot_review;
+                let is_needless = !does_not_fit && is_small_left && !is_unfit;
+                is_unfit || !(is_late || is_full || is_needless)
             }
         };
         if !is_true {

@@ -114,6 +114,11 @@ impl ProposedText {
         self.pieces.iter().map(logged).collect()
     }
 
+    /// No rule cuts its first bytes any more, up to this place in it.
+    pub(crate) fn settle(&mut self, to: usize) {
+        self.settled = self.settled.max(to);
+    }
+
     /// It is complete, and took so many tokens.
     pub(crate) fn complete(&mut self, tokens: u32) {
         self.total_tokens = Some(tokens);
@@ -166,6 +171,11 @@ impl ProposedText {
             start = piece.end;
         }
         tokens
+    }
+
+    /// Tokens of which some byte is between these places.
+    pub(crate) fn tokens_between(&self, from: usize, to: usize) -> u32 {
+        self.tokens_to(to).saturating_sub(self.tokens_to(from))
     }
 
     /// Tokens made so far.

@@ -27,7 +27,14 @@ fn opened() -> Event {
 
 fn warmed(committed_bytes: u64) -> Event {
     let hash = TextHash::default();
-    Event::Warmed(Warmed { committed_bytes, hash, tokens: 1, prefill_tokens: 1, prefill_us: 9 })
+    Event::Warmed(Warmed {
+        committed_bytes,
+        hash,
+        tokens: 1,
+        prefill_tokens: 1,
+        prefill_us: 9,
+        reviewed_bytes: 0,
+    })
 }
 
 fn finished(reason: FinishReason, bytes: u64, tokens: u32) -> Event {

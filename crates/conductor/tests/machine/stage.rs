@@ -16,7 +16,8 @@ use thinking::{
     session::{ProposalRules, Protocol},
     stops::StopTexts,
     thinker::{
-        Code, Command, Event, Failure, FinishReason, ModelCard, Opened, Prompt, Sampling, Warmed,
+        Code, Command, Event, Failure, FinishReason, ModelCard, Objection, Opened, Prompt,
+        Sampling, TextEnd, Warmed,
     },
 };
 
@@ -34,6 +35,18 @@ pub(crate) struct Stage {
     pub(crate) closed: Vec<(NodeId, Failure)>,
     /// Every session that was begun, with its committed text.
     pub(crate) opened: Vec<(NodeId, String)>,
+    /// What large nodes object to from now on.
+    pub(crate) objections: Vec<Planned>,
+    /// Large nodes are of before there were reviews.
+    pub(crate) are_old: bool,
+}
+
+/// Something that is objected to where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planned {
+    pub(crate) text: &'static str,
+    /// `None`: the end of the answer.
+    pub(crate) instead: Option<&'static str>,
 }
 
 /// A node's end of a session.
@@ -41,6 +54,7 @@ struct Host {
     node: NodeId,
     protocol: Protocol,
     inbox: VecDeque<Command>,
+    outbox: VecDeque<Event>,
     writing: Option<ProposalRules>,
 }
 
@@ -99,7 +113,27 @@ impl Stage {
         Stage::with(question(), (small, large), settings, strict(), vec![node])
     }
 
+    /// An answer whose large node is of before there were reviews.
+    pub(crate) fn of_old_nodes(policy: Limited) -> Self {
+        let mut stage = Stage::begun(question(), (1, 1), Settings::default(), policy, vec![]);
+        stage.are_old = true;
+        stage.settle();
+        stage
+    }
+
     fn with(
+        question: Question,
+        (small, large): (usize, usize),
+        settings: Settings,
+        policy: Limited,
+        silent: Vec<NodeId>,
+    ) -> Self {
+        let mut stage = Stage::begun(question, (small, large), settings, policy, silent);
+        stage.settle();
+        stage
+    }
+
+    fn begun(
         question: Question,
         (small, large): (usize, usize),
         settings: Settings,
@@ -119,10 +153,11 @@ impl Stage {
             hosts: Vec::new(),
             closed: Vec::new(),
             opened: Vec::new(),
+            objections: Vec::new(),
+            are_old: false,
         };
         stage.watch(None, &effects);
         stage.carry_out(effects);
-        stage.settle();
         stage
     }
 
@@ -137,7 +172,8 @@ impl Stage {
                     self.opened.push((node, open.committed.clone()));
                     let inbox = VecDeque::from([Command::Open(*open)]);
                     let protocol = Protocol::default();
-                    self.hosts.push(Host { node, protocol, inbox, writing: None });
+                    let outbox = VecDeque::new();
+                    self.hosts.push(Host { node, protocol, inbox, outbox, writing: None });
                 }
                 Effect::Send(node, command) => {
                     self.host(node).unwrap().inbox.push_back(*command);
@@ -189,7 +225,9 @@ impl Stage {
     fn next_answer(&mut self) -> Option<(NodeId, Event)> {
         let silent = &self.silent;
         let hosts = self.hosts.iter_mut().filter(|host| !silent.contains(&host.node));
-        hosts.filter(|_| !self.has_ended).find_map(|host| Some((host.node, host.answer()?)))
+        let (objections, is_old) = (&self.objections, self.are_old);
+        let answer = |host: &mut Host| Some((host.node, host.answer(objections, is_old)?));
+        hosts.filter(|_| !self.has_ended).find_map(answer)
     }
 
     /// A node writes, token by token.
@@ -268,7 +306,43 @@ impl Stage {
 }
 
 impl Host {
-    fn answer(&mut self) -> Option<Event> {
+    /// Judges what is appended; the first plan that fits it counts.
+    fn judge(&mut self, objections: &[Planned]) -> Option<Objection> {
+        let committed = self.protocol.committed().to_owned();
+        let rules = self.protocol.review_mut().filter(|rules| rules.objection().is_none())?;
+        let of = |plan: &Planned| {
+            let found = match plan.text {
+                "" => Some(committed.len()).filter(|_| rules.end() == TextEnd::Answer),
+                text => committed[rules.reviewed()..].find(text).map(|at| rules.reviewed() + at),
+            };
+            let at = found.filter(|at| rules.judges(*at, &committed))?;
+            Some(Objection {
+                at_byte: at as u64,
+                bytes: plan.text.len() as u32,
+                gap: 2.0,
+                rank: 1,
+                log_p: -3.0,
+                instead: plan.instead.map(str::to_owned),
+                tokens: 1,
+                token_ids: Vec::new(),
+            })
+        };
+        match objections.iter().find_map(of) {
+            Some(objection) => {
+                rules.object(objection.clone());
+                Some(objection)
+            }
+            None => {
+                rules.passed(committed.len());
+                None
+            }
+        }
+    }
+
+    fn answer(&mut self, objections: &[Planned], is_old: bool) -> Option<Event> {
+        if let Some(next) = self.outbox.pop_front() {
+            return Some(next);
+        }
         if self.writing.is_some() && self.inbox.front() != Some(&Command::Cancel) {
             // Whatever was sent behind a proposal waits for its end.
             return None;
@@ -278,19 +352,37 @@ impl Host {
             Command::Open(open) => {
                 self.protocol.open(&open).unwrap();
                 self.inbox.push_front(Command::Append(thinking::thinker::Append::default()));
-                let card = ModelCard { name: "model".to_owned(), ..ModelCard::default() };
+                let name = "model".to_owned();
+                let card = ModelCard { name, can_review: !is_old, ..ModelCard::default() };
                 Some(Event::Opened(Box::new(Opened { card, prompt_tokens: 5, cached_tokens: 0 })))
             }
             Command::Append(append) => {
-                self.protocol.append(&append.text).unwrap();
-                Some(warmed(&self.protocol))
+                self.protocol.append(&append).unwrap();
+                let objection = self.judge(objections);
+                let warmed = warmed(&self.protocol);
+                match objection {
+                    None => Some(warmed),
+                    Some(objection) => {
+                        self.outbox.push_back(warmed);
+                        Some(Event::Objection(Box::new(objection)))
+                    }
+                }
             }
             Command::Propose(propose) => {
-                self.writing = Some(self.protocol.propose(&propose).unwrap());
-                self.answer()
+                let rules = self.protocol.propose(&propose).unwrap();
+                if self.protocol.is_objecting() {
+                    let finished = self.protocol.finish(rules, FinishReason::Cancelled);
+                    return Some(Event::Finished(finished));
+                }
+                self.writing = Some(rules);
+                self.answer(objections, is_old)
             }
             Command::Commit { bytes } => {
                 self.protocol.commit(bytes).unwrap();
+                Some(warmed(&self.protocol))
+            }
+            Command::Cut(cut) => {
+                self.protocol.cut(cut).unwrap();
                 Some(warmed(&self.protocol))
             }
             Command::Cancel => match self.writing.take() {
@@ -298,7 +390,7 @@ impl Host {
                     let finished = self.protocol.finish(rules, FinishReason::Cancelled);
                     Some(Event::Finished(finished))
                 }
-                None => self.answer(),
+                None => self.answer(objections, is_old),
             },
         }
     }

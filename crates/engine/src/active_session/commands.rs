@@ -8,15 +8,15 @@ use std::{
 };
 
 use thinking::{
-    session::{HashedText, Refusal, limits},
+    session::{HashedText, Refusal, limits, review::ReviewRules},
     thinker::{
         Append, COMMAND_QUEUE, Code, Command, Event, Failure, FinishReason, Finished, Open, Opened,
-        Propose, TextHash, Timing, Warmed,
+        Propose, Review, TextEnd, TextHash, Timing, Warmed,
     },
 };
 use tokio::sync::oneshot::error::RecvError;
 
-use super::{ActiveSession, OpenSession, Phase, Preparing, Running, Warming};
+use super::{ActiveSession, AppendedText, OpenSession, Phase, Preparing, Running, Warming};
 use crate::{
     host::ModelHost,
     kv::KvStore,
@@ -41,6 +41,7 @@ impl ActiveSession {
             Command::Append(append) => self.append(append, host),
             Command::Propose(ask) => self.propose(ask, kv),
             Command::Commit { bytes } => self.commit(bytes, host),
+            Command::Cut(cut) => self.cut(cut, host),
             Command::Cancel => Ok(()),
         }
     }
@@ -65,31 +66,35 @@ impl ActiveSession {
         let invalid = |error: SampleError| Failure::new(Code::InvalidArgument, error.to_string());
         let sampler = Box::new(Sampler::new(open.sampling).map_err(invalid)?);
         let (prompt, committed, thought) = (open.prompt, open.committed, open.thought);
+        let review = open.review;
         let beginning = host.preparer.prepare(bytes, move |encoder| {
             let beginning = prompt::begin(&prompt, thought, &committed, encoder, context)?;
             Ok::<_, Failure>((beginning, HashedText::behind(TextHash::default(), committed)))
         });
-        self.phase = Phase::Preparing(Preparing::Open { sampler, beginning });
+        self.phase = Phase::Preparing(Preparing::Open { sampler, review, beginning });
         Ok(())
     }
 
     fn append(&mut self, append: Append, host: &ModelHost) -> Result<(), Failure> {
         self.protocol.check_append()?;
         let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
+        if self.protocol.is_objecting() {
+            return self.append_unread(&append, host);
+        }
         if let Some(tokens) = session.text.append_at_once(&append, &host.encoder)? {
-            self.protocol.append(&append.text)?;
-            self.warm(tokens, 0);
+            self.protocol.append(&append)?;
+            self.warm(tokens, 0, host);
             return Ok(());
         }
-        let Append { text, token_ids } = append;
+        let Append { text, token_ids, end, exempt } = append;
         let tail = session.text.tail_for(&text, &host.encoder)?;
         let (context, committed) = (host.context, self.protocol.hash());
         let joined = host.preparer.prepare(text.len(), move |encoder| {
             let joined = tail.joined(&text, context, encoder)?;
             Ok::<_, Failure>((joined, HashedText::behind(committed, text)))
         });
-        let is_drifted = !token_ids.is_empty();
-        self.phase = Phase::Preparing(Preparing::Append { is_drifted, joined });
+        let of = AppendedText { end, exempt, is_drifted: !token_ids.is_empty() };
+        self.phase = Phase::Preparing(Preparing::Append { of, joined });
         Ok(())
     }
 
@@ -101,24 +106,34 @@ impl ActiveSession {
         context: &mut Context<'_>,
     ) -> bool {
         let outcome = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Preparing(Preparing::Open { sampler, mut beginning }) => {
+            Phase::Preparing(Preparing::Open { sampler, review, mut beginning }) => {
                 match Pin::new(&mut beginning).poll(context) {
                     Poll::Pending => {
-                        self.phase = Phase::Preparing(Preparing::Open { sampler, beginning });
+                        let open = Preparing::Open { sampler, review, beginning };
+                        self.phase = Phase::Preparing(open);
                         return false;
                     }
                     Poll::Ready(beginning) => {
-                        prepared(beginning).map(|it| self.opened(it, *sampler, host, kv))
+                        prepared(beginning).map(|it| self.opened(it, *sampler, review, host, kv))
                     }
                 }
             }
-            Phase::Preparing(Preparing::Append { is_drifted, mut joined }) => {
+            Phase::Preparing(Preparing::Append { of, mut joined }) => {
                 match Pin::new(&mut joined).poll(context) {
                     Poll::Pending => {
-                        self.phase = Phase::Preparing(Preparing::Append { is_drifted, joined });
+                        self.phase = Phase::Preparing(Preparing::Append { of, joined });
                         return false;
                     }
-                    Poll::Ready(joined) => prepared(joined).map(|it| self.appended(it, is_drifted)),
+                    Poll::Ready(joined) => prepared(joined).map(|it| self.appended(it, of, host)),
+                }
+            }
+            Phase::Preparing(Preparing::Cut(mut joined)) => {
+                match Pin::new(&mut joined).poll(context) {
+                    Poll::Pending => {
+                        self.phase = Phase::Preparing(Preparing::Cut(joined));
+                        return false;
+                    }
+                    Poll::Ready(joined) => prepared(joined).map(|it| self.was_cut(it, host)),
                 }
             }
             other => {
@@ -136,14 +151,19 @@ impl ActiveSession {
         &mut self,
         (beginning, committed): (Beginning, HashedText),
         sampler: Sampler,
+        review: Option<Review>,
         host: &ModelHost,
         kv: &mut KvStore,
     ) {
-        self.protocol.opened(committed);
+        self.protocol.opened(committed, review);
         let prompt_tokens = beginning.prompt.len() as u32;
         let tokens = beginning.committed.ids.len() as u32;
         let cache = host.decoder.new_cache();
-        let mut text = SessionText::new(self.client, beginning, cache, host.context);
+        let gap = review.map(|review| review.gap);
+        let mut text = SessionText::new(self.client, beginning, gap, cache, host.context);
+        if let Some(rules) = self.protocol.review() {
+            text.look_ahead(rules, self.protocol.committed(), host.encoder.tokenizer());
+        }
         let cached = text.adopt(kv);
         kv.count_cached(cached);
         self.session = Some(OpenSession { text, sampler });
@@ -158,19 +178,25 @@ impl ActiveSession {
         let opened =
             Opened { card: host.card.clone(), prompt_tokens, cached_tokens: cached as u32 };
         self.outbox.push_back(Event::Opened(Box::new(opened)));
-        self.warm(tokens, 0);
+        self.warm(tokens, 0, host);
     }
 
-    fn appended(&mut self, (joined, text): (Joined, HashedText), is_drifted: bool) {
-        self.protocol.appended(text);
+    fn appended(
+        &mut self,
+        (joined, text): (Joined, HashedText),
+        of: AppendedText,
+        host: &ModelHost,
+    ) {
+        self.protocol.appended(text, of.end, of.exempt);
         if let Some(session) = &mut self.session {
-            let tokens = session.text.append(joined, is_drifted);
-            self.warm(tokens, 0);
+            let tokens = session.text.append(joined, of.is_drifted);
+            self.warm(tokens, 0, host);
         }
     }
 
     /// Owes the caller a `Warmed` for the text that was just committed.
-    fn warm(&mut self, tokens: u32, left_to_draw: usize) {
+    pub(super) fn warm(&mut self, tokens: u32, left_to_draw: usize, host: &ModelHost) {
+        self.look_ahead(host);
         let answer = Warmed { tokens, ..self.protocol.warmed() };
         if !matches!(self.phase, Phase::Warming(_)) {
             self.phase = Phase::Warming(Warming::default());
@@ -185,7 +211,13 @@ impl ActiveSession {
     pub(super) fn merge_append(&mut self, host: &ModelHost) -> bool {
         let Some(Command::Append(append)) = &self.next else { return false };
         let Phase::Warming(warming) = &mut self.phase else { return false };
-        if warming.next_waits || warming.answers.len() >= COMMAND_QUEUE {
+        if warming.next_waits || warming.answers.len() >= COMMAND_QUEUE || warming.instead.is_some()
+        {
+            return false;
+        }
+        // How a text ended is judged before there is more of it.
+        let ended = |rules: &ReviewRules| rules.end() != TextEnd::Open;
+        if self.protocol.review().is_some_and(ended) || self.protocol.is_objecting() {
             return false;
         }
         let Some(session) = &mut self.session else { return false };
@@ -196,22 +228,26 @@ impl ActiveSession {
             return false;
         };
         // No proposal is open while text warms: this is never refused.
-        if self.protocol.append(&append.text).is_err() {
+        if self.protocol.append(append).is_err() {
             return false;
         }
         self.next = None;
-        self.warm(tokens, 0);
+        self.warm(tokens, 0, host);
         true
     }
 
-    /// Answers the commands whose text is computed. Returns whether there were any.
-    pub(super) fn answer_warmed(&mut self, kv: &mut KvStore) -> bool {
+    /// Answers the commands whose text is computed, or is not to be any more. Returns whether there were any.
+    pub(super) fn answer_warmed(&mut self, kv: &mut KvStore, is_given_up: bool) -> bool {
         let Phase::Warming(warming) = &mut self.phase else { return false };
         let Some(session) = &mut self.session else { return false };
-        if session.text.uncomputed() > warming.left_to_draw {
+        if session.text.uncomputed() > warming.left_to_draw && !is_given_up {
             return false;
         }
         session.text.share(kv);
+        let reviewed_bytes = self.protocol.warmed().reviewed_bytes;
+        for answer in &mut warming.answers {
+            answer.reviewed_bytes = reviewed_bytes.min(answer.committed_bytes);
+        }
         if let Some(last) = warming.answers.last_mut() {
             last.prefill_tokens = warming.prefill_tokens;
             last.prefill_us = warming.prefill.as_micros() as u64;
@@ -223,9 +259,13 @@ impl ActiveSession {
 
     fn propose(&mut self, ask: Propose, kv: &mut KvStore) -> Result<(), Failure> {
         let rules = self.protocol.propose(&ask)?;
+        let is_objecting = self.protocol.is_objecting();
         let session = self.session.as_mut().ok_or(Refusal::NotOpen)?;
-        session.text.revive(kv);
-        let uncomputed = session.text.prepare_draw();
+        let mut uncomputed = 0;
+        if !is_objecting {
+            session.text.revive(kv);
+            uncomputed = session.text.prepare_draw();
+        }
         let text = &session.text;
         self.phase = Phase::Proposing(Box::new(Running {
             proposal: Proposal::new(ask, rules, text.tokens().len()),
@@ -234,7 +274,10 @@ impl ActiveSession {
             prefill: Duration::ZERO,
             decode: Duration::ZERO,
         }));
-        if text.is_full() {
+        let is_full = text.is_full();
+        if is_objecting {
+            self.finish(FinishReason::Cancelled);
+        } else if is_full {
             self.finish(FinishReason::ContextFull);
         }
         Ok(())
@@ -247,7 +290,7 @@ impl ActiveSession {
             return Err(Refusal::NoProposal.into());
         };
         let tokens = session.text.commit(&own, kept, &host.encoder)?;
-        self.warm(tokens, 1);
+        self.warm(tokens, 1, host);
         Ok(())
     }
 

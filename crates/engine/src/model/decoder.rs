@@ -73,6 +73,8 @@ pub enum WantedLogits {
     Last,
     /// For all, in order.
     All,
+    /// For this one of the row and all behind it, in order.
+    From(usize),
 }
 
 impl Decoder {
@@ -239,6 +241,7 @@ fn wanted(rows: &[BatchRow<'_>]) -> Vec<u32> {
             WantedLogits::None => {}
             WantedLogits::Last => wanted.push(end - 1),
             WantedLogits::All => wanted.extend(start..end),
+            WantedLogits::From(first) => wanted.extend(start.saturating_add(first as u32)..end),
         }
         start = end;
     }

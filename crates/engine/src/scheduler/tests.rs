@@ -4,8 +4,8 @@ use std::{path::PathBuf, sync::atomic::AtomicU64};
 
 use text::Tokenizer;
 use thinking::thinker::{
-    Append, Command, Event, ModelCard, Open, Prompt, Propose, Sampling, Session, TextHash,
-    ThoughtStart,
+    Append, Command, Cut, Event, ModelCard, Open, Prompt, Propose, Review, Sampling, Session,
+    TextEnd, TextHash, ThoughtStart,
 };
 
 use super::*;
@@ -97,11 +97,19 @@ fn open(committed: &str, deadline: Option<Duration>) -> Command {
         sampling: Sampling { repetition_penalty: 1.0, ..Sampling::default() },
         deadline,
         thought: ThoughtStart::Unknown,
+        review: None,
     })
 }
 
+/// The same, of a session that objects to nothing but what is very unlikely.
+fn reviewing(committed: &str) -> Command {
+    let Command::Open(open) = open(committed, None) else { unreachable!() };
+    let review = Review { gap: f32::MAX, from_byte: 0, skip_openings: false };
+    Command::Open(Open { review: Some(review), ..open })
+}
+
 fn append(text: &str) -> Command {
-    Command::Append(Append { text: text.into(), token_ids: Vec::new() })
+    Command::Append(Append::text(text))
 }
 
 fn propose(max_tokens: u32) -> Command {
@@ -127,6 +135,7 @@ fn events(session: &mut Session) -> Vec<String> {
             Event::Delta(_) => continue,
             Event::Finished(_) => "finished".to_owned(),
             Event::Warmed(_) => "warmed".to_owned(),
+            Event::Objection(_) => "objection".to_owned(),
             Event::Failed(failure) => format!("failed: {:?}", failure.code),
         });
     }
@@ -289,4 +298,94 @@ fn a_session_that_writes_is_left_its_cache_by_those_that_came_later() {
     // The second lost its own meanwhile, and took the first one's once that had finished.
     let usage = stage.scheduler.kv.counters().usage(0);
     assert!(usage.evicted_tokens > 0 && usage.evicted_tokens < 400, "{usage:?}");
+}
+
+#[test]
+fn sessions_with_little_to_compute_share_a_pass() {
+    // A chunk is four tokens.
+    let mut stage = Stage::new(1024);
+    let mut sessions: Vec<Session> = (0..2).map(|_| stage.session()).collect();
+    for session in &mut sessions {
+        send(session, reviewing("So "));
+        stage.everything();
+        assert_eq!(events(session), ["opened", "warmed"]);
+    }
+    let passes = |stage: &Stage| {
+        let text = stage.scheduler.host.meter.text(&Default::default());
+        let line = text.lines().find(|it| it.contains("_count") && it.contains("prefill"));
+        line.and_then(|it| it.rsplit(' ').next()?.parse::<u64>().ok()).unwrap()
+    };
+    for (texts, expected) in
+        [(["ab", "cd"], 1), (["ab", "cde"], 2), (["a long text", "b"], 4), (["a", "a long one"], 4)]
+    {
+        let before = passes(&stage);
+        sessions.iter().zip(texts).for_each(|(session, text)| send(session, append(text)));
+        stage.turns();
+        assert!(passes(&stage) - before <= expected, "{texts:?}");
+        for session in &mut sessions {
+            assert_eq!(events(session), ["warmed"]);
+        }
+    }
+}
+
+#[test]
+fn a_cut_does_not_wait_for_what_it_forgets() {
+    let mut stage = Stage::new(1024);
+    let mut session = stage.session();
+    send(&session, reviewing("So "));
+    stage.everything();
+    let computed = |stage: &Stage| stage.scheduler.host.computed_tokens.load(Ordering::Relaxed);
+    let before = computed(&stage);
+    send(&session, append(&"on and on ".repeat(40)));
+    let mut context = Context::from_waker(Waker::noop());
+    (0..3).for_each(|_| assert_eq!(stage.scheduler.turn(&mut context), Turn::Worked));
+    send(&session, Command::Cut(Cut { bytes: 5, accept: false }));
+    stage.turns();
+    assert_eq!(events(&mut session), ["opened", "warmed", "warmed", "warmed"]);
+    assert!(computed(&stage) - before <= 4 * 4, "{} tokens", computed(&stage) - before);
+    assert_eq!(stage.scheduler.sessions[0].committed_bytes(), 5);
+}
+
+#[test]
+fn how_a_text_ended_is_judged_before_there_is_more_of_it() {
+    let mut stage = Stage::new(1024);
+    let mut session = stage.session();
+    send(&session, reviewing("So "));
+    stage.everything();
+    events(&mut session);
+    let end = |end, text: &str| Command::Append(Append { end, ..Append::text(text) });
+    for command in [end(TextEnd::Stretch, "one two"), end(TextEnd::Open, "three"), append(" more")]
+    {
+        send(&session, command);
+    }
+    stage.turns();
+    let mut reviewed = Vec::new();
+    while let Ok(Event::Warmed(warmed)) = session.events.try_recv() {
+        reviewed.push((warmed.committed_bytes, warmed.reviewed_bytes));
+    }
+    // Behind the stretch only the word that it ended in may change, which was passed.
+    assert_eq!(reviewed[0], (10, 10));
+    assert_eq!(reviewed.last(), Some(&(20, 15)));
+}
+
+#[test]
+fn what_a_cut_leaves_is_encoded_beside_the_engines_thread_where_it_is_long() {
+    let mut stage = Stage::new(1024);
+    let mut session = stage.session();
+    send(&session, reviewing("So "));
+    stage.everything();
+    events(&mut session);
+    // Nowhere in it does a tokenizer surely begin anew.
+    let long = "long".repeat(200);
+    send(&session, append(&long));
+    stage.everything();
+    let encoded = stage.encoded_bytes();
+    send(&session, Command::Cut(Cut { bytes: 700, accept: false }));
+    send(&session, append("er"));
+    stage.turns();
+    assert_eq!(events(&mut session), ["warmed"]);
+    assert_eq!(stage.encoded_bytes(), encoded);
+    stage.everything();
+    assert_eq!(events(&mut session), ["warmed", "warmed"]);
+    assert_eq!(stage.scheduler.sessions[0].committed_bytes(), 702);
 }

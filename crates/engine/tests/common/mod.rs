@@ -50,6 +50,7 @@ pub(crate) fn open(committed: &str) -> Open {
         sampling: greedy(),
         deadline: None,
         thought: ThoughtStart::Unknown,
+        review: None,
     }
 }
 
@@ -99,7 +100,7 @@ impl Caller {
     }
 
     pub(crate) async fn append_ids(&mut self, text: &str, token_ids: Vec<u32>) -> Warmed {
-        self.send(Command::Append(Append { text: text.into(), token_ids })).await;
+        self.send(Command::Append(Append { token_ids, ..Append::text(text) })).await;
         self.warmed().await
     }
 

@@ -43,6 +43,15 @@ pub enum ReplayError {
         /// The question's id.
         question: String,
     },
+    /// Another model judged it while it was written.
+    #[error(
+        "question {question:?}: the large model reviewed it while it was written, and how far ahead the small one was \
+         then hangs on the link; measure it live"
+    )]
+    Reviewed {
+        /// The question's id.
+        question: String,
+    },
     /// Two asks at a time, of which none is an overlap.
     #[error(
         "question {question:?}: ask {ask} began before the one before it was finished, and is no overlap; \

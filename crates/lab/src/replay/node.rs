@@ -166,7 +166,8 @@ impl<'a> Node<'a> {
                 let kept = usize::try_from(*bytes).ok().and_then(|bytes| text.get(..bytes));
                 (sizes::commit(), self.read(kept.unwrap_or_default()))
             }
-            Command::Cancel => (sizes::cancel(), Work::Cancel),
+            // No answer with a review is replayed.
+            Command::Cancel | Command::Cut(_) => (sizes::cancel(), Work::Cancel),
         };
         self.goes_up(now, bytes, work);
     }
@@ -303,6 +304,7 @@ impl<'a> Node<'a> {
                 tokens,
                 prefill_tokens: tokens,
                 prefill_us,
+                reviewed_bytes: 0,
             }),
             Said::Delta(ask, index) => {
                 let RecordedAsk { text, pieces, .. } = self.asked(ask);

@@ -44,8 +44,11 @@ impl Policy for RecordedPolicy {
             PolicyEvent::Started { .. } => Heard::Started,
             PolicyEvent::Finished { tokens, .. } => Heard::Finished { tokens },
             PolicyEvent::Inserted { .. } => Heard::Inserted,
-            // The limits around it tell it of an empty stretch instead, and answers with loops are not replayed.
-            PolicyEvent::Late | PolicyEvent::Looped { .. } => Heard::Finished { tokens: 0 },
+            // The limits around it tell it of an empty stretch instead, and answers with loops or a review are not
+            // replayed.
+            PolicyEvent::Late | PolicyEvent::Looped { .. } | PolicyEvent::Objected { .. } => {
+                Heard::Finished { tokens: 0 }
+            }
         };
         let turn = self.turns.get(self.done).filter(|turn| turn.heard == heard);
         self.done += 1;

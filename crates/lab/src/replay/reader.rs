@@ -39,6 +39,9 @@ pub(super) fn read(journal: &Journal, over: RecordedOver) -> Result<Recording, R
     if settings.resend {
         return Err(ReplayError::Resent { question: question.clone() });
     }
+    if policy.limits.review.is_some() {
+        return Err(ReplayError::Reviewed { question: question.clone() });
+    }
     let mut reader = Reader::new(question, &note.beginning, over);
     reader.sentences = sentences(journal);
     if policy.limits.targets.latency.is_some() {
@@ -279,6 +282,9 @@ impl<'a> Reader<'a> {
             Progress::Kept(kept) => self.kept(at_us, kept)?,
             Progress::Warmed(warmed) => self.warmed(at_us, warmed),
             Progress::Abandoned(abandoned) => self.abandoned(abandoned)?,
+            Progress::Objected(_) | Progress::Unreviewed(_) => {
+                return Err(ReplayError::Reviewed { question: self.question.to_owned() });
+            }
             Progress::Degraded { .. }
             | Progress::Rejoined(_)
             | Progress::Repaired { .. }

@@ -12,7 +12,6 @@ use answer::{
     journal::{Journal, JournalError},
 };
 use runs::{EvalError, EvalLog, Graded, LogHeader, Row, question_name};
-use thinking::policy::{PolicySpec, Rules};
 
 use super::skipped::{SkippedKind, SkippedResult};
 use crate::{
@@ -106,11 +105,8 @@ fn with_own_share(header: LogHeader, log: &Path) -> LogHeader {
     let mut line = String::new();
     let read = fs::File::open(log).and_then(|file| BufReader::new(file).read_line(&mut line));
     let found: Option<LogHeader> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
-    let share = |policy: &PolicySpec| match policy.rules {
-        Rules::Random { share } | Rules::Periodic { share, .. } => Some(share),
-        _ => None,
-    };
-    match found.and_then(|found| share(&found.policy)) {
+    let share = found.and_then(|mut found| found.policy.share_mut().copied());
+    match share {
         Some(share) => LogHeader { policy: header.policy.with_share(share), ..header },
         None => header,
     }

@@ -5,10 +5,27 @@ use runs::{Figures, Row};
 
 use super::cell::CellTraffic;
 
-const HEADER: &str = "\
-| policy | link | seed | right | 95 % interval | large share | takeovers | abandoned | passed over | latency median | p95 | network share | up | down | degraded | failed |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-";
+const COLUMNS: [&str; 17] = [
+    "policy",
+    "link",
+    "seed",
+    "right",
+    "95 % interval",
+    "large share",
+    "takeovers",
+    CORRECTIONS,
+    "abandoned",
+    "passed over",
+    "latency median",
+    "p95",
+    "network share",
+    "up",
+    "down",
+    "degraded",
+    "failed",
+];
+/// The column that only a table with a review has.
+const CORRECTIONS: &str = "corrections";
 
 /// What a cell says.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,15 +88,20 @@ impl CellFigures {
         (self.uncounted == 0).then_some((self.up_bytes, self.down_bytes))
     }
 
-    fn row(&self) -> String {
+    /// What stands in each column.
+    fn row(&self) -> [String; COLUMNS.len()] {
         let Figures { right, graded, failed, degraded, .. } = self.figures;
-        let Figures { takeovers, abandoned, passed_over, .. } = self.figures;
+        let Figures { takeovers, corrections, abandoned, passed_over, .. } = self.figures;
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let (low, high) = (self.figures.accuracy_low, self.figures.accuracy_high);
+        let mut cells = std::array::from_fn(|_| "-".to_owned());
         if graded == 0 {
-            let seed = self.seed.to_string();
-            let begin = [self.policy.as_str(), &self.link, &seed, "nothing graded"].join(" | ");
-            return format!("| {begin} |{} 0 | {failed} |\n", " - |".repeat(10));
+            let begin = [self.policy.clone(), self.link.clone(), self.seed.to_string()];
+            let begin = begin.into_iter().chain(["nothing graded".to_owned()]);
+            cells.iter_mut().zip(begin).for_each(|(cell, text)| *cell = text);
+            let end = [failed.to_string(), "0".to_owned()];
+            cells.iter_mut().rev().zip(end).for_each(|(cell, text)| *cell = text);
+            return cells;
         }
         let ms = |us: u64| format!("{:.0} ms", us as f64 / 1e3);
         // An average over answers of which some lack their bytes would be too low.
@@ -87,7 +109,7 @@ impl CellFigures {
             0 => format!("{bytes} B"),
             uncounted => format!("- ({uncounted} not counted)"),
         };
-        let cells = [
+        [
             self.policy.clone(),
             self.link.clone(),
             self.seed.to_string(),
@@ -95,6 +117,7 @@ impl CellFigures {
             format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high),
             percent(self.figures.takeover_share),
             format!("{takeovers:.2}"),
+            format!("{corrections:.2}"),
             format!("{abandoned:.2}"),
             format!("{passed_over:.2}"),
             ms(self.median_us),
@@ -104,8 +127,7 @@ impl CellFigures {
             bytes(self.down_bytes),
             degraded.to_string(),
             failed.to_string(),
-        ];
-        format!("| {} |\n", cells.join(" | "))
+        ]
     }
 }
 
@@ -121,33 +143,43 @@ pub(crate) fn uncounted<'a>(rows: impl Iterator<Item = &'a Row>, traffic: &[Cell
     noted.map_or(0, |noted| graded.saturating_sub(noted))
 }
 
-/// A table in Markdown, a row for each cell.
+/// A table in Markdown, a row for each cell. Corrections have a column where a review made some.
 pub(super) fn table(cells: &[CellFigures]) -> String {
-    std::iter::once(HEADER.to_owned()).chain(cells.iter().map(CellFigures::row)).collect()
+    let has_corrections = cells.iter().any(|cell| cell.figures.corrections > 0.0);
+    let rows = [COLUMNS.map(str::to_owned), COLUMNS.map(|_| "---".to_owned())];
+    let rows = rows.into_iter().chain(cells.iter().map(CellFigures::row));
+    rows.map(|row| {
+        let shown = COLUMNS.iter().zip(row);
+        let shown = shown.filter(|(name, _)| has_corrections || **name != CORRECTIONS);
+        let cells: Vec<String> = shown.map(|(_, cell)| cell).collect();
+        format!("| {} |\n", cells.join(" | "))
+    })
+    .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn graded(id: &str, summary: &answer::Summary) -> runs::Graded {
+        runs::Graded {
+            id: id.to_owned(),
+            seed: 0,
+            gold: "4".to_owned(),
+            answer: None,
+            right: false,
+            grader_error: None,
+            open_thought: false,
+            text: String::new(),
+            summary: summary.clone(),
+        }
+    }
+
     #[test]
     fn a_cell_whose_bytes_were_not_all_noted_claims_none() {
         let mut summary = answer::Summary::default();
         summary.large.model = "m".to_owned();
-        let graded = |id: &str| {
-            Row::Graded(Box::new(runs::Graded {
-                id: id.to_owned(),
-                seed: 0,
-                gold: "4".to_owned(),
-                answer: None,
-                right: false,
-                grader_error: None,
-                open_thought: false,
-                text: String::new(),
-                summary: summary.clone(),
-            }))
-        };
-        let rows = [graded("a"), graded("b"), graded("c")];
+        let rows = ["a", "b", "c"].map(|id| Row::Graded(Box::new(graded(id, &summary))));
         let noted = |graded| CellTraffic {
             run: 0,
             up_bytes: 600,
@@ -171,6 +203,22 @@ mod tests {
             let said = format!("- ({lacking} not counted)");
             assert_eq!(bytes(traffic), [said.clone(), said]);
         }
+    }
+
+    #[test]
+    fn corrections_have_a_column_where_there_are_some() {
+        let cell = |corrections| {
+            let summary = answer::Summary { corrections, ..answer::Summary::default() };
+            let rows = [Row::Graded(Box::new(graded("a", &summary)))];
+            CellFigures::new(("review", "geo", 7), rows.iter(), &[])
+        };
+        let column = |table: &str| -> Vec<String> {
+            let rows = table.lines().map(|row| row.split(" | ").nth(7).unwrap().to_owned());
+            rows.collect()
+        };
+        let reviewed = table(&[cell(3), cell(0)]);
+        assert_eq!(column(&reviewed), ["corrections", "---", "3.00", "0.00"], "{reviewed}");
+        assert_eq!(column(&table(&[cell(0)])), ["abandoned", "---", "0.00"]);
     }
 
     #[test]

@@ -101,8 +101,9 @@ async fn asked(question: Question, spec: PolicySpec, read_ms: u64) -> Driven {
 }
 
 pub(crate) fn every_policy() -> Vec<PolicySpec> {
-    let mut specs: Vec<PolicySpec> =
-        PolicyKind::ALL.iter().map(|kind| PolicySpec::new(*kind, Preset::Reasoning)).collect();
+    // Answers with a review are not replayed.
+    let kinds = PolicyKind::ALL.iter().filter(|kind| !kind.reviews());
+    let mut specs: Vec<_> = kinds.map(|kind| PolicySpec::new(*kind, Preset::Reasoning)).collect();
     specs.extend(
         [PolicyKind::Strict, PolicyKind::Paper].map(|k| PolicySpec::new(k, Preset::Instruct)),
     );
@@ -110,6 +111,10 @@ pub(crate) fn every_policy() -> Vec<PolicySpec> {
     for spec in &mut specs {
         if let Rules::Periodic { period_tokens, .. } = &mut spec.rules {
             *period_tokens = 30;
+        }
+        // Scattered tokens are few: enough that this answer has some.
+        if let Rules::RandomToken { share } = &mut spec.rules {
+            *share = 0.3;
         }
     }
     specs
@@ -122,6 +127,13 @@ fn recaps() -> PolicySpec {
         (config.reflections_before_recap, config.reflections_growth) = (1, 0);
     }
     spec
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_with_a_review_is_not_replayed() {
+    let driven = driven(PolicySpec::new(PolicyKind::Review, Preset::Reasoning), 2).await;
+    let refused = Recording::new(&driven.journal, RecordedOver::Loopback).unwrap_err();
+    assert!(refused.to_string().contains("reviewed it"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

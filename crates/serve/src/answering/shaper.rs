@@ -9,6 +9,7 @@ use thinking::{
     policy::Why,
     thinker::ThoughtStart,
     thought::{AnswerPart, ThoughtSplitter},
+    transcript::Correction,
 };
 
 /// Which part of a message.
@@ -19,12 +20,14 @@ pub(crate) enum MessagePart {
 }
 
 /// A piece of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MessagePiece {
     pub(crate) part: MessagePart,
     pub(crate) writer: Writer,
     pub(crate) why: Why,
     pub(crate) text: String,
+    /// What stood there, where a correction begins with it.
+    pub(crate) correction: Option<Correction>,
 }
 
 /// Cuts an answer's text into the pieces of a message.
@@ -63,14 +66,19 @@ impl MessageShaper {
         }
     }
 
-    /// Takes more text; returns what may be shown now.
-    pub(crate) fn push(&mut self, text: &Text) -> Vec<MessagePiece> {
+    /// Takes more text, which may begin a correction; returns what may be shown now.
+    pub(crate) fn push(
+        &mut self,
+        text: &Text,
+        correction: Option<Correction>,
+    ) -> Vec<MessagePiece> {
         let Text { writer, why, text } = text;
         self.undecided.push(Piece {
             at: self.came,
             writer: *writer,
             why: *why,
             text: text.clone(),
+            correction,
         });
         self.came += text.len();
         let parts = match &mut self.splitter {
@@ -119,11 +127,14 @@ struct Piece {
     writer: Writer,
     why: Why,
     text: String,
+    /// What stood there, where a correction begins with it.
+    correction: Option<Correction>,
 }
 
 impl Piece {
     fn of(self, part: MessagePart) -> MessagePiece {
-        MessagePiece { part, writer: self.writer, why: self.why, text: self.text }
+        let Piece { writer, why, text, correction, .. } = self;
+        MessagePiece { part, writer, why, text, correction }
     }
 }
 
@@ -145,8 +156,9 @@ impl Pieces {
             let Some(mut first) = self.0.pop_front() else { break };
             if first.text.len() > bytes {
                 let rest = first.text.split_off(bytes);
-                let at = first.at + bytes;
-                self.0.push_front(Piece { at, writer: first.writer, why: first.why, text: rest });
+                let Piece { at, writer, why, .. } = first;
+                let at = at + bytes;
+                self.0.push_front(Piece { at, writer, why, text: rest, correction: None });
             }
             bytes -= first.text.len();
             taken.push(first);
@@ -168,7 +180,7 @@ mod tests {
     fn pieces(shaper: &mut MessageShaper, texts: &[(Writer, &str)]) -> Vec<String> {
         let mut shown = Vec::new();
         for (writer, it) in texts {
-            shown.extend(shaper.push(&text(*writer, it)));
+            shown.extend(shaper.push(&text(*writer, it), None));
         }
         shown.extend(shaper.finish());
         let line =

@@ -159,6 +159,9 @@ async fn the_model_decides_who_is_asked_at_all() {
             "specthink:paper",
             "specthink:random",
             "specthink:periodic",
+            "specthink:random-token",
+            "specthink:review",
+            "specthink:strict+review",
             "small",
             "large"
         ]

@@ -10,5 +10,6 @@ mod metrics;
 mod openapi;
 mod refusals;
 mod responses;
+mod review;
 mod support;
 mod tokens;

@@ -66,7 +66,9 @@ async fn what_is_answered_is_what_the_document_says() {
     let ignored = json!({ "reasoning_effort": "low", "max_tokens": 60 });
     let text = json!({ "prompt": ["a", "b"], "max_tokens": 20 });
     let input = json!({ "input": "x", "max_output_tokens": 20, "instructions": "y" });
+    let reviewed = crate::review::reviewed().await;
     for (schema, response) in [
+        ("ChatCompletion", reviewed.chat(json!({ "model": "specthink:review" })).await),
         ("ChatCompletion", server.chat(ignored).await),
         ("ChatCompletion", server.chat(json!({ "n": 2, "stop": "7" })).await),
         ("TextCompletion", server.complete(text).await),

@@ -89,16 +89,19 @@ impl Policy for Solo {
     }
 }
 
-/// Who writes the next paragraph.
+/// Who writes the next stretch: a paragraph, but for [`Schedule::Tokens`].
 #[derive(Debug, Clone)]
 enum Schedule {
     /// A draw per paragraph: the n-th of a seeded sequence.
     Random { seed: u64, drawn: u64 },
+    /// One token of the large writer, at places drawn anywhere: before each the small one writes so many tokens, by the
+    /// n-th draw of a seeded sequence.
+    Tokens { seed: u64, drawn: u64 },
     /// Turns of a period of tokens; what a turn overran is taken off the writer's next one.
     Periodic { period_tokens: u64, period: u64, turn: Role },
 }
 
-/// Switches writers at paragraph breaks by a schedule: `random` and `periodic`.
+/// Switches writers by a schedule: `random` and `periodic` at paragraph breaks, `random-token` anywhere.
 #[derive(Debug, Clone)]
 pub(super) struct Scheduled {
     schedule: Schedule,
@@ -117,6 +120,11 @@ impl Scheduled {
     /// Every paragraph is the large writer's with the probability `share`, drawn from the seed.
     pub(super) fn random(share: f64, seed: u64, max_tokens: u32) -> Self {
         Scheduled::new(Schedule::Random { seed, drawn: 0 }, share, max_tokens)
+    }
+
+    /// Single tokens are the large writer's, each with the probability `share`, drawn from the seed.
+    pub(super) fn tokens(share: f64, seed: u64, max_tokens: u32) -> Self {
+        Scheduled::new(Schedule::Tokens { seed, drawn: 0 }, share, max_tokens)
     }
 
     /// Of every `period_tokens` tokens the small writer writes the first, the large writer the last
@@ -140,8 +148,29 @@ impl Scheduled {
         }
     }
 
+    /// Who writes next, and how many tokens at most.
+    fn next(&mut self) -> (Role, u32) {
+        if let Schedule::Tokens { seed, drawn } = &mut self.schedule {
+            if self.writer == Some(Role::Small) {
+                return (Role::Large, 1);
+            }
+            *drawn += 1;
+            // The number of tokens before the first that is the large writer's: of a geometric distribution.
+            let draw = uniform(splitmix64(*seed, *drawn));
+            let tokens = ((1.0 - draw).ln() / (1.0 - self.share).ln()).floor();
+            return match tokens {
+                tokens if tokens >= 1.0 => (Role::Small, tokens.min(f64::from(u32::MAX)) as u32),
+                _ if self.share > 0.0 => (Role::Large, 1),
+                _ => (Role::Small, u32::MAX),
+            };
+        }
+        (self.next_writer(), LONGEST_STRETCH_TOKENS)
+    }
+
     fn next_writer(&mut self) -> Role {
         match &mut self.schedule {
+            // It has no say in who writes a paragraph.
+            Schedule::Tokens { .. } => Role::Small,
             Schedule::Random { seed, drawn } => {
                 *drawn += 1;
                 let draw = uniform(splitmix64(*seed, *drawn));
@@ -194,13 +223,17 @@ impl Policy for Scheduled {
             actions.push(Action::End(end));
             return actions;
         }
-        let role = self.next_writer();
+        let (role, most) = self.next();
+        let stop = match self.schedule {
+            Schedule::Tokens { .. } => Vec::new(),
+            _ => self.delimiters.clone(),
+        };
         self.writer = Some(role);
         actions.push(Action::Ask(Ask {
             role,
             why: if role == Role::Large { Why::Schedule } else { Why::Turn },
-            max_tokens: self.budget.left().min(LONGEST_STRETCH_TOKENS),
-            stop: self.delimiters.clone(),
+            max_tokens: self.budget.left().min(most),
+            stop,
             watch: None,
             provisional: false,
             first_text_within: None,

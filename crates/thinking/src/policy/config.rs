@@ -40,6 +40,15 @@ pub enum PolicyKind {
     Random,
     /// Writers in turns of fixed length.
     Periodic,
+    /// One token of the large writer at places drawn anywhere: what a correction of `review` is worth where it is not
+    /// called for.
+    RandomToken,
+    /// The small writer, judged by the large one.
+    Review,
+    /// The default policy, with the small writer's text judged by the large one.
+    #[serde(rename = "strict+review")]
+    #[strum(serialize = "strict+review")]
+    StrictReview,
 }
 
 impl PolicyKind {
@@ -60,6 +69,11 @@ impl PolicyKind {
     /// Whether both writers have a part in it.
     pub fn has_takeovers(self) -> bool {
         !matches!(self, PolicyKind::SmallOnly | PolicyKind::LargeOnly)
+    }
+
+    /// Whether the large writer judges what the small one writes.
+    pub fn reviews(self) -> bool {
+        matches!(self, PolicyKind::Review | PolicyKind::StrictReview)
     }
 
     /// What is done about loops where nothing else is asked for.
@@ -219,6 +233,15 @@ pub enum PolicyError {
          --overlap, --target and --loops hand-over out, or choose another policy"
     )]
     NoTakeovers {
+        /// The policy.
+        kind: PolicyKind,
+    },
+    /// A review of a policy that has none, or none of one that is nothing else.
+    #[error(
+        "the {kind} policy and a review do not go together: choose review or strict+review for one, and leave \
+         --review-* out of any other policy"
+    )]
+    NoReview {
         /// The policy.
         kind: PolicyKind,
     },

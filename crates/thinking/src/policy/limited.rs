@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr, VariantArray};
 
 use super::{
-    Action, Ask, End, Measured, Policy, PolicyEvent, Role, Targets, Why, baselines::Budget,
-    target::Allowance,
+    Action, Ask, End, Measured, Policy, PolicyEvent, ReviewConfig, Role, Targets, Why,
+    baselines::Budget, target::Allowance,
 };
 use crate::{thinker::FinishReason, thought::MARKS, trigger::Watch};
 
@@ -84,6 +84,8 @@ pub struct Limits {
     pub thought_only: bool,
     /// What is done about loops.
     pub loops: LoopRule,
+    /// The large writer judges what the small one writes, and this is done about its objections.
+    pub review: Option<ReviewConfig>,
 }
 
 /// The marks that close a thought.
@@ -120,6 +122,8 @@ pub struct Limited {
     stands_in: Option<Role>,
     /// Loops that were found.
     loops: u32,
+    /// How often the small writer tried again at the place of the last objection.
+    tries: u32,
     /// Takeovers that were beyond the targets.
     beyond: u32,
     /// Until a paragraph ends, the small writer is at a place that was passed over.
@@ -129,6 +133,9 @@ pub struct Limited {
     watch: Option<Watch>,
     /// The small writer writes on while the large one is asked.
     overlapping: bool,
+    /// Tokens of the last ask, or of what is written meanwhile where that goes on.
+    room: u32,
+    overlap_room: u32,
     /// The small writer's latest stretch is neither kept nor forgotten.
     undecided: bool,
     /// As the policies count, so that what is written meanwhile never is too much.
@@ -149,11 +156,14 @@ impl Limited {
             writer: Role::Small,
             stands_in: None,
             loops: 0,
+            tries: 0,
             beyond: 0,
             passed_over: false,
             stop: Vec::new(),
             watch: None,
             overlapping: false,
+            room: 0,
+            overlap_room: 0,
             undecided: false,
             budget: Budget::new(max_tokens),
             written: Default::default(),
@@ -164,6 +174,16 @@ impl Limited {
     /// Whether proposals are to be cut off where the answer goes round in a loop.
     pub fn cuts_loops(&self) -> bool {
         self.limits.loops != LoopRule::Off
+    }
+
+    /// What is done about the large writer's objections, where it judges what the small one writes.
+    pub fn review(&self) -> Option<ReviewConfig> {
+        self.limits.review
+    }
+
+    /// How long a verdict may take; then what was written stands.
+    pub fn review_within(&self) -> Option<Duration> {
+        self.limits.deadline
     }
 
     /// How many loops were found.
@@ -214,6 +234,7 @@ impl Limited {
                 // What it asks for is being written already.
                 actions.pop();
                 self.writer = Role::Small;
+                self.room = self.overlap_room;
             } else {
                 actions.insert(0, Action::Keep { role: Role::Small, bytes: 0 });
             }
@@ -279,20 +300,89 @@ impl Limited {
 
     /// Asks the large writer for what the small one would go on with, if it is within the targets.
     fn lead_out(&mut self, actions: &mut [Action]) {
+        self.hand_over(actions, Why::Loop, LOOP_TOKENS, Vec::new());
+    }
+
+    fn hand_over(&mut self, actions: &mut [Action], why: Why, most: u32, stop: Vec<String>) {
         let Some(Action::Ask(ask)) = actions.last_mut() else { return };
         if ask.role == Role::Large {
             return;
         }
-        let max_tokens = ask.max_tokens.min(LOOP_TOKENS);
-        let (stop, watch) = (Vec::new(), None);
-        let takeover =
-            Ask { role: Role::Large, why: Why::Loop, max_tokens, stop, watch, ..ask.clone() };
+        let (max_tokens, watch) = (ask.max_tokens.min(most), None);
+        let takeover = Ask { role: Role::Large, why, max_tokens, stop, watch, ..ask.clone() };
         if self.allowance.grant(&takeover).is_none() {
             self.beyond += 1;
             return;
         }
         self.stands_in = Some(Role::Large);
         *ask = takeover;
+    }
+
+    /// The large writer objects: for the inner policy the small one's stretch gave less than was asked for.
+    fn objected(&mut self, text: &str, tokens: u32, instead: Option<(&str, u32)>) -> Vec<Action> {
+        let Some(review) = self.limits.review else { return vec![Action::Overrule] };
+        let Some((instead, instead_tokens)) = instead else {
+            let reason = &FinishReason::EndOfText;
+            return self.finished(PolicyEvent::Finished { text, tokens, reason }, text, tokens);
+        };
+        // A place is told from another by what was written since the last objection.
+        let is_same_place = text.is_empty() && self.tries > 0;
+        self.tries = if is_same_place { self.tries } else { 0 };
+        let tries_again = self.tries < review.resample;
+        let is_whole = review.tokens > 1 && !tries_again;
+        if !tries_again && !self.affords(review.tokens) {
+            self.beyond += 1;
+            return vec![Action::Overrule];
+        }
+        self.tries = if tries_again { self.tries + 1 } else { 0 };
+        let own = if tries_again || is_whole { 0 } else { instead_tokens };
+        if tokens.saturating_add(own) > self.room {
+            // There is no room for it: the stretch ends here.
+            let (tokens, reason) = (self.room, &FinishReason::MaxTokens);
+            return self.finished(PolicyEvent::Finished { text, tokens, reason }, text, tokens);
+        }
+        if own > 0 {
+            self.budget.spend(own);
+        }
+        let reason = &FinishReason::MaxTokens;
+        let event = PolicyEvent::Finished { text, tokens: tokens.saturating_add(own), reason };
+        let mut actions = self.finished(event, text, tokens);
+        if is_whole {
+            let stop = vec!["\n\n".to_owned()];
+            self.hand_over(&mut actions, Why::Review, review.tokens, stop);
+        } else if !tries_again {
+            self.corrected(&mut actions, instead, own);
+        }
+        actions
+    }
+
+    /// Puts what the large writer would have in the place of what was kept last.
+    fn corrected(&mut self, actions: &mut [Action], instead: &str, tokens: u32) {
+        for action in actions.iter_mut() {
+            if let Action::Keep { role: Role::Small, bytes } = *action {
+                *action = Action::Correct { bytes };
+            }
+        }
+        self.allowance.finished(Role::Large, instead.len(), tokens);
+        self.allowance.kept(Role::Large, instead.len() as u64);
+        if self.limits.thought_only {
+            self.kept.push(instead);
+        }
+    }
+
+    /// Whether so many tokens of the large writer are within the targets.
+    fn affords(&self, tokens: u32) -> bool {
+        let ask = Ask {
+            role: Role::Large,
+            why: Why::Review,
+            max_tokens: tokens,
+            stop: Vec::new(),
+            watch: None,
+            provisional: false,
+            first_text_within: None,
+        };
+        let is_too_late = self.limits.thought_only && self.kept.is_thought_over;
+        !is_too_late && self.allowance.grant(&ask).is_some()
     }
 
     /// What is kept of what was written.
@@ -313,6 +403,11 @@ impl Limited {
     /// Adds to an ask what the policy inside does not know of.
     fn ask(&mut self, ask: &mut Ask) {
         self.writer = ask.role;
+        let ahead = self.limits.review.and_then(|review| review.ahead_tokens);
+        if let Some(ahead) = ahead.filter(|_| ask.role == Role::Small && ask.watch.is_none()) {
+            ask.max_tokens = ask.max_tokens.min(ahead);
+        }
+        self.room = ask.max_tokens;
         if ask.role == Role::Large {
             let within = [self.limits.deadline, ask.first_text_within];
             ask.first_text_within = within.into_iter().flatten().min();
@@ -339,6 +434,7 @@ impl Limited {
             return None;
         }
         self.overlapping = true;
+        self.overlap_room = max_tokens;
         Some(Action::Overlap(Ask {
             role: Role::Small,
             why: Why::Turn,
@@ -365,6 +461,9 @@ impl Policy for Limited {
         let mut actions = match event {
             PolicyEvent::Late => self.late(),
             PolicyEvent::Looped { text, tokens } => self.looped(text, tokens),
+            PolicyEvent::Objected { text, tokens, instead, instead_tokens } => {
+                self.objected(text, tokens, instead.map(|text| (text, instead_tokens)))
+            }
             // The large writer's context may be the smaller one: then its stretch is over, and not the answer.
             PolicyEvent::Finished { text, tokens, reason: FinishReason::ContextFull }
                 if self.writer == Role::Large =>
@@ -386,7 +485,7 @@ impl Policy for Limited {
         if let Some(Action::Ask(ask)) = actions.last_mut() {
             self.ask(ask);
             // Out of a loop the small writer is led, and does not go on with it meanwhile.
-            if ask.role == Role::Large && ask.why != Why::Loop {
+            if ask.role == Role::Large && !matches!(ask.why, Why::Loop | Why::Review) {
                 actions.extend(self.overlap());
             }
         }

@@ -11,13 +11,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::{Map, Value};
 
 use super::{
-    Limited, Limits, LoopRule, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset, Role,
-    Solo, Strict, StrictConfig, Targets, TokenPrices, baselines::Scheduled, config,
+    Limited, Limits, LoopRule, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset,
+    ReviewConfig, Role, Solo, Strict, StrictConfig, Targets, TokenPrices, baselines::Scheduled,
+    config, review,
 };
 use crate::{names::nearest, trigger::Watch};
 
 /// The large writer's share of a schedule by default: about the paper's.
 pub const DEFAULT_SHARE: f64 = 0.2;
+
+/// The large writer's share where its tokens are scattered: about that of a review.
+const DEFAULT_TOKEN_SHARE: f64 = 0.02;
 
 /// Tokens of a period of the `periodic` policy by default.
 const DEFAULT_PERIOD_TOKENS: u32 = 200;
@@ -57,6 +61,13 @@ pub enum Rules {
         /// The large writer's share of the paragraphs, from 0 to 1.
         share: f64,
     },
+    /// Single tokens of the large writer, at places drawn anywhere.
+    RandomToken {
+        /// The large writer's share of the tokens, from 0 to 1.
+        share: f64,
+    },
+    /// The small writer alone, for a review.
+    Review,
     /// Writers in turns of fixed length.
     Periodic {
         /// The large writer's share of the tokens, from 0 to 1.
@@ -72,16 +83,21 @@ impl PolicySpec {
         let instruct = preset == Preset::Instruct;
         let (share, period_tokens) = (DEFAULT_SHARE, DEFAULT_PERIOD_TOKENS);
         let rules = match kind {
-            PolicyKind::Strict if instruct => Rules::Strict(StrictConfig::instruct()),
-            PolicyKind::Strict => Rules::Strict(StrictConfig::default()),
+            PolicyKind::Strict | PolicyKind::StrictReview if instruct => {
+                Rules::Strict(StrictConfig::instruct())
+            }
+            PolicyKind::Strict | PolicyKind::StrictReview => Rules::Strict(StrictConfig::default()),
+            PolicyKind::Review => Rules::Review,
             PolicyKind::Paper if instruct => Rules::Paper(PaperConfig::instruct()),
             PolicyKind::Paper => Rules::Paper(PaperConfig::default()),
             PolicyKind::SmallOnly => Rules::SmallOnly,
             PolicyKind::LargeOnly => Rules::LargeOnly,
             PolicyKind::Random => Rules::Random { share },
+            PolicyKind::RandomToken => Rules::RandomToken { share: DEFAULT_TOKEN_SHARE },
             PolicyKind::Periodic => Rules::Periodic { share, period_tokens },
         };
-        PolicySpec { rules, limits: Limits::default() }
+        let review = kind.reviews().then(ReviewConfig::default);
+        PolicySpec { rules, limits: Limits { review, ..Limits::default() } }
     }
 
     /// A policy without limits, with its parameters from YAML in the authors' keys (`paper`) or ours (`strict`). Keys
@@ -91,11 +107,14 @@ impl PolicySpec {
     /// When the policy reads no YAML, or the YAML has an unknown key or a bad value.
     pub fn from_yaml(kind: PolicyKind, yaml: &str) -> Result<Self, PolicyError> {
         let rules = match kind {
-            PolicyKind::Strict => Rules::Strict(config::parse(kind, yaml)?),
+            PolicyKind::Strict | PolicyKind::StrictReview => {
+                Rules::Strict(config::parse(kind, yaml)?)
+            }
             PolicyKind::Paper => Rules::Paper(config::parse(kind, yaml)?),
             _ => return Err(PolicyError::NoParameters { kind }),
         };
-        let spec = PolicySpec { rules, limits: Limits::default() };
+        let review = kind.reviews().then(ReviewConfig::default);
+        let spec = PolicySpec { rules, limits: Limits { review, ..Limits::default() } };
         spec.check()?;
         Ok(spec)
     }
@@ -112,29 +131,43 @@ impl PolicySpec {
         Ok(spec)
     }
 
-    /// The same policy within these limits.
+    /// The same policy within these limits. A review stays as it is where they have none.
     #[must_use]
     pub fn within(self, limits: Limits) -> Self {
-        PolicySpec { limits, ..self }
+        let review = limits.review.or(self.limits.review);
+        PolicySpec { limits: Limits { review, ..limits }, ..self }
     }
 
     /// The same policy with this share of the large writer, where it has one to set.
     #[must_use]
     pub fn with_share(mut self, wanted: f64) -> Self {
-        if let Rules::Random { share } | Rules::Periodic { share, .. } = &mut self.rules {
+        if let Some(share) = self.share_mut() {
             *share = wanted;
         }
         self
     }
 
+    /// The share of the large writer, where it has one to set.
+    pub fn share_mut(&mut self) -> Option<&mut f64> {
+        match &mut self.rules {
+            Rules::Random { share }
+            | Rules::RandomToken { share }
+            | Rules::Periodic { share, .. } => Some(share),
+            _ => None,
+        }
+    }
+
     /// Which policy it is.
     pub fn kind(&self) -> PolicyKind {
         match self.rules {
+            Rules::Strict(_) if self.limits.review.is_some() => PolicyKind::StrictReview,
             Rules::Strict(_) => PolicyKind::Strict,
+            Rules::Review => PolicyKind::Review,
             Rules::Paper(_) => PolicyKind::Paper,
             Rules::SmallOnly => PolicyKind::SmallOnly,
             Rules::LargeOnly => PolicyKind::LargeOnly,
             Rules::Random { .. } => PolicyKind::Random,
+            Rules::RandomToken { .. } => PolicyKind::RandomToken,
             Rules::Periodic { .. } => PolicyKind::Periodic,
         }
     }
@@ -164,7 +197,9 @@ impl PolicySpec {
         let fault = match &self.rules {
             Rules::Strict(config) => config.fault(),
             Rules::Paper(config) => config.fault(),
-            Rules::Random { share } | Rules::Periodic { share, .. }
+            Rules::Random { share }
+            | Rules::RandomToken { share }
+            | Rules::Periodic { share, .. }
                 if !(0.0..=1.0).contains(share) =>
             {
                 return Err(PolicyError::BadShare { share: share.to_string() });
@@ -172,7 +207,10 @@ impl PolicySpec {
             Rules::Periodic { period_tokens: 0, .. } => Some(("period_tokens", "at least 1")),
             _ => None,
         };
-        let Limits { loops, .. } = self.limits;
+        let Limits { loops, review, .. } = self.limits;
+        if review.is_some() != kind.reviews() {
+            return Err(PolicyError::NoReview { kind });
+        }
         let without_loops = Limits { loops: LoopRule::Off, ..self.limits };
         let wants_takeovers = loops == LoopRule::HandOver || without_loops != Limits::default();
         if wants_takeovers && !kind.has_takeovers() {
@@ -197,9 +235,10 @@ impl PolicySpec {
         let policy: Box<dyn Policy> = match &self.rules {
             Rules::Strict(config) => Box::new(Strict::new(config.clone(), max_tokens)),
             Rules::Paper(config) => Box::new(Paper::new(config.clone(), max_tokens)),
-            Rules::SmallOnly => Box::new(Solo::new(Role::Small, max_tokens)),
+            Rules::SmallOnly | Rules::Review => Box::new(Solo::new(Role::Small, max_tokens)),
             Rules::LargeOnly => Box::new(Solo::new(Role::Large, max_tokens)),
             Rules::Random { share } => Box::new(Scheduled::random(*share, seed, max_tokens)),
+            Rules::RandomToken { share } => Box::new(Scheduled::tokens(*share, seed, max_tokens)),
             Rules::Periodic { share, period_tokens } => {
                 Box::new(Scheduled::periodic(*share, *period_tokens, max_tokens))
             }
@@ -215,6 +254,9 @@ impl PolicySpec {
         let bad = |why: serde_json::Error| PolicyError::BadParameter { kind, why: why.to_string() };
         let mut known = PolicySpec::new(kind, Preset::Reasoning).parameters().map_err(bad)?;
         known.extend(LIMIT_KEYS.map(|key| (key.to_owned(), Value::Null)));
+        if kind.reviews() {
+            known.extend(review::KEYS.map(|key| (key.to_owned(), Value::Null)));
+        }
         let prices = serde_json::to_value(TokenPrices::default()).map_err(bad)?;
         known.insert("prices".to_owned(), prices);
         match unknown {
@@ -237,12 +279,22 @@ impl PolicySpec {
             return Err(PolicyError::BadParameter { kind, why });
         }
         parameters.retain(|key, _| !LIMIT_KEYS.contains(&key.as_str()));
+        let reviewed: Map<String, Value> =
+            review::KEYS.iter().filter_map(|key| parameters.remove_entry(*key)).collect();
+        let review = match kind.reviews() {
+            true => Some(serde_json::from_value(Value::Object(reviewed)).map_err(bad)?),
+            false => None,
+        };
         // What is left out has its default.
         let mut all = PolicySpec::new(kind, Preset::Reasoning).parameters().map_err(bad)?;
+        all.retain(|key, _| !review::KEYS.contains(&key.as_str()));
         all.extend(parameters);
         let own = Value::Object(all);
         let rules = match kind {
-            PolicyKind::Strict => Rules::Strict(serde_json::from_value(own).map_err(bad)?),
+            PolicyKind::Strict | PolicyKind::StrictReview => {
+                Rules::Strict(serde_json::from_value(own).map_err(bad)?)
+            }
+            PolicyKind::Review => Rules::Review,
             PolicyKind::Paper => Rules::Paper(serde_json::from_value(own).map_err(bad)?),
             PolicyKind::SmallOnly => Rules::SmallOnly,
             PolicyKind::LargeOnly => Rules::LargeOnly,
@@ -250,13 +302,19 @@ impl PolicySpec {
                 let ScheduleNote { share, .. } = serde_json::from_value(own).map_err(bad)?;
                 Rules::Random { share }
             }
+            PolicyKind::RandomToken => {
+                let ScheduleNote { share, .. } = serde_json::from_value(own).map_err(bad)?;
+                Rules::RandomToken { share }
+            }
             PolicyKind::Periodic => {
                 let ScheduleNote { share, period_tokens } =
                     serde_json::from_value(own).map_err(bad)?;
                 Rules::Periodic { share, period_tokens }
             }
         };
-        Ok(PolicySpec { rules, limits: limits.into() })
+        let mut limits = Limits::from(limits);
+        limits.review = review;
+        Ok(PolicySpec { rules, limits })
     }
 
     /// The parameters as JSON: the policy's own, then the limits that are set.
@@ -264,14 +322,17 @@ impl PolicySpec {
         let own = match &self.rules {
             Rules::Strict(config) => serde_json::to_value(config)?,
             Rules::Paper(config) => serde_json::to_value(config)?,
-            Rules::SmallOnly | Rules::LargeOnly => Value::Null,
-            Rules::Random { share } => serde_json::json!({ "share": share }),
+            Rules::SmallOnly | Rules::LargeOnly | Rules::Review => Value::Null,
+            Rules::Random { share } | Rules::RandomToken { share } => {
+                serde_json::json!({ "share": share })
+            }
             Rules::Periodic { share, period_tokens } => {
                 serde_json::json!({ "share": share, "period_tokens": period_tokens })
             }
         };
+        let review = self.limits.review.map(serde_json::to_value).transpose()?.unwrap_or_default();
         let limits = serde_json::to_value(LimitsNote::from(self.limits))?;
-        let objects = [own, limits].into_iter().filter_map(|value| match value {
+        let objects = [own, review, limits].into_iter().filter_map(|value| match value {
             Value::Object(map) => Some(map),
             _ => None,
         });
@@ -302,6 +363,9 @@ impl<'de> Deserialize<'de> for PolicySpec {
 /// What is wrong with the limits, as (parameter, what it must be).
 fn fault_of(limits: &Limits) -> Option<(&'static str, &'static str)> {
     let Targets { share, cost, .. } = limits.targets;
+    if let Some(fault) = limits.review.and_then(|review| review.fault()) {
+        return Some(fault);
+    }
     let faults = [
         (limits.deadline == Some(Duration::ZERO), ("takeover_deadline_us", "at least 1")),
         (limits.overlap_tokens == Some(0), ("overlap_tokens", "at least 1")),
@@ -416,6 +480,7 @@ impl From<LimitsNote> for Limits {
             },
             thought_only: note.thought_only,
             loops: note.loops.unwrap_or_default(),
+            review: None,
         }
     }
 }

@@ -54,6 +54,8 @@ pub enum Why {
     Schedule,
     /// Takeover because the answer goes round in a loop.
     Loop,
+    /// The large model would have written something else there.
+    Review,
     /// The sentence a policy inserts; no model wrote it.
     Recap,
 }
@@ -88,6 +90,19 @@ pub enum PolicyEvent<'a> {
         /// Its tokens.
         tokens: u32,
     },
+    /// The large writer objects to what the small one wrote for the proposal last asked for, which may be complete or
+    /// still being written. Told where [`Limited::review`](super::Limited::review); it knows what to do then, whatever
+    /// the policy inside.
+    Objected {
+        /// The proposal's text before the place; all of it is shown.
+        text: &'a str,
+        /// Its tokens.
+        tokens: u32,
+        /// What the large writer would have there. `None`: the end of the answer.
+        instead: Option<&'a str>,
+        /// The tokens of that.
+        instead_tokens: u32,
+    },
     /// The text last inserted is committed.
     Inserted {
         /// The tokens it took.
@@ -95,8 +110,9 @@ pub enum PolicyEvent<'a> {
     },
 }
 
-/// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask`, `Overlap` or `End`; only
-/// after [`PolicyEvent::Late`] of an ask with an overlap may it be another, when what was written meanwhile goes on.
+/// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask`, `Overlap`, `Overrule` or
+/// `End`; only after [`PolicyEvent::Late`] of an ask with an overlap may it be another, when what was written meanwhile
+/// goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Keep the first bytes of this writer's open proposal and forget the rest; one that is still being written is
@@ -107,6 +123,14 @@ pub enum Action {
         /// How much of it.
         bytes: u64,
     },
+    /// Keep the first bytes of the small writer's proposal, and put there what the large one would have, by its last
+    /// objection.
+    Correct {
+        /// How much of the proposal.
+        bytes: u64,
+    },
+    /// Let stand what the large writer objects to. The proposal goes on.
+    Overrule,
     /// Commit text that no model wrote. Answered by [`PolicyEvent::Inserted`].
     Insert {
         /// The text.

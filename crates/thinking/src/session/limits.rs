@@ -40,7 +40,7 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
     match command {
         Command::Open(open) => check_open(open),
         Command::Propose(propose) => check_propose(propose),
-        Command::Append(_) | Command::Commit { .. } | Command::Cancel => Ok(()),
+        Command::Append(_) | Command::Commit { .. } | Command::Cancel | Command::Cut(_) => Ok(()),
     }
 }
 
@@ -58,6 +58,9 @@ pub fn check_tokens(query: &TokenQuery) -> Result<(), Refusal> {
 }
 
 pub(super) fn check_open(open: &Open) -> Result<(), Refusal> {
+    if open.review.is_some_and(|review| !(0.0..=f32::MAX).contains(&review.gap)) {
+        return Err(Refusal::BadGap);
+    }
     match &open.prompt {
         Prompt::Messages(messages) => {
             at_most("Open.messages", messages.len(), MOST_MESSAGES, "messages")

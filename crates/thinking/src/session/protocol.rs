@@ -1,8 +1,11 @@
 //! Which command is allowed when, and what it does to the committed text. How one that is not allowed fails is in
 //! [`super::refusal`], what ends a proposal in [`super::proposal`].
 
-use super::{ProposalRules, limits, refusal::Refusal};
-use crate::thinker::{FinishReason, Finished, Open, Propose, TextHash, Timing, Warmed};
+use super::{ProposalRules, limits, refusal::Refusal, review::ReviewRules};
+use crate::thinker::{
+    Append, Cut, FinishReason, Finished, Objection, Open, Propose, Review, TextEnd, TextHash,
+    Timing, Warmed,
+};
 
 /// The state of a session: what is committed, and whether a proposal is open.
 ///
@@ -13,6 +16,7 @@ use crate::thinker::{FinishReason, Finished, Open, Propose, TextHash, Timing, Wa
 pub struct Protocol {
     state: State,
     committed: Committed,
+    review: Option<ReviewRules>,
 }
 
 /// The committed text and its hash.
@@ -26,6 +30,11 @@ impl Committed {
     fn push(&mut self, text: &str) {
         self.text.push_str(text);
         self.hash.push(text);
+    }
+
+    fn cut(&mut self, bytes: usize) {
+        self.text.truncate(bytes);
+        self.hash = TextHash::of(&self.text);
     }
 }
 
@@ -65,7 +74,8 @@ impl Protocol {
     /// [`Refusal::AlreadyOpen`], [`Refusal::TooMany`].
     pub fn open(&mut self, open: &Open) -> Result<(), Refusal> {
         self.check_open(open)?;
-        self.opened(HashedText::behind(TextHash::default(), open.committed.clone()));
+        let committed = HashedText::behind(TextHash::default(), open.committed.clone());
+        self.opened(committed, open.review);
         Ok(())
     }
 
@@ -78,9 +88,10 @@ impl Protocol {
         limits::check_open(open)
     }
 
-    /// Carries out an `Open` that was checked, with its committed text.
-    pub fn opened(&mut self, committed: HashedText) {
+    /// Carries out an `Open` that was checked, with its committed text and its review.
+    pub fn opened(&mut self, committed: HashedText, review: Option<Review>) {
         let HashedText { text, hash } = committed;
+        self.review = review.map(ReviewRules::new);
         self.state = State::Idle;
         self.committed = Committed { text, hash };
     }
@@ -89,9 +100,11 @@ impl Protocol {
     ///
     /// # Errors
     /// [`Refusal::NotOpen`], [`Refusal::ProposalOpen`].
-    pub fn append(&mut self, text: &str) -> Result<(), Refusal> {
+    pub fn append(&mut self, append: &Append) -> Result<(), Refusal> {
         self.check_append()?;
-        self.committed.push(text);
+        let start = self.committed.text.len();
+        self.committed.push(&append.text);
+        self.took(start, append.end, append.exempt);
         Ok(())
     }
 
@@ -104,10 +117,18 @@ impl Protocol {
     }
 
     /// Carries out an `Append` that was checked, of a text behind all that is committed.
-    pub fn appended(&mut self, text: HashedText) {
+    pub fn appended(&mut self, text: HashedText, end: TextEnd, exempt: bool) {
         let HashedText { text, hash } = text;
+        let start = self.committed.text.len();
         self.committed.text.push_str(&text);
         self.committed.hash = hash;
+        self.took(start, end, exempt);
+    }
+
+    fn took(&mut self, start: usize, end: TextEnd, exempt: bool) {
+        if let Some(review) = &mut self.review {
+            review.appended(start..self.committed.text.len(), end, exempt);
+        }
     }
 
     /// Begins `Propose`: returns the rules of the proposal, which go back with
@@ -156,7 +177,61 @@ impl Protocol {
         let start = self.committed.text.len();
         self.committed.push(kept);
         self.state = State::Idle;
+        if let Some(review) = &mut self.review {
+            review.wrote(self.committed.text.len());
+        }
         Ok(&self.committed.text[start..])
+    }
+
+    /// Carries out `Cut`: forgets the committed text behind a place. Returns the objection that is accepted there, if
+    /// one is; its text is committed.
+    ///
+    /// # Errors
+    /// [`Refusal::NotOpen`], [`Refusal::ProposalOpen`], [`Refusal::NoTextEdge`], [`Refusal::NoObjection`].
+    pub fn cut(&mut self, cut: Cut) -> Result<Option<Objection>, Refusal> {
+        self.check_idle()?;
+        let Cut { bytes, accept } = cut;
+        let text = &self.committed.text;
+        let kept = usize::try_from(bytes).ok().filter(|bytes| text.is_char_boundary(*bytes));
+        let Some(kept) = kept else {
+            return Err(Refusal::NoTextEdge { bytes, committed_bytes: text.len() as u64 });
+        };
+        let open = self.review.as_ref().and_then(ReviewRules::objection);
+        let open = open.filter(|it| it.at_byte == bytes && it.instead.is_some());
+        let accepted = open.filter(|_| accept).cloned();
+        if accept && accepted.is_none() {
+            return Err(Refusal::NoObjection { bytes });
+        }
+        self.committed.cut(kept);
+        let instead = accepted.as_ref().and_then(|objection| objection.instead.as_deref());
+        self.committed.push(instead.unwrap_or_default());
+        if let Some(review) = &mut self.review {
+            review.cut(kept);
+            if accept {
+                review.wrote(self.committed.text.len());
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// What is judged of others' text, where the session reviews.
+    pub fn review(&self) -> Option<&ReviewRules> {
+        self.review.as_ref()
+    }
+
+    /// The same, to tell it verdicts.
+    pub fn review_mut(&mut self) -> Option<&mut ReviewRules> {
+        self.review.as_mut()
+    }
+
+    /// The same with the committed text, which it is asked about.
+    pub fn judging(&mut self) -> Option<(&mut ReviewRules, &str)> {
+        self.review.as_mut().map(|review| (review, self.committed.text.as_str()))
+    }
+
+    /// Whether an objection waits for its cut.
+    pub fn is_objecting(&self) -> bool {
+        self.review.as_ref().is_some_and(|review| review.objection().is_some())
     }
 
     /// The whole committed text.
@@ -178,6 +253,7 @@ impl Protocol {
             tokens: 0,
             prefill_tokens: 0,
             prefill_us: 0,
+            reviewed_bytes: self.review.as_ref().map_or(0, |review| review.reviewed() as u64),
         }
     }
 

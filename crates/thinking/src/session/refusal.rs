@@ -11,7 +11,7 @@ pub enum Refusal {
     /// A second `Open`.
     #[error("the session is open already; start another one")]
     AlreadyOpen,
-    /// `Append` or `Propose` while a proposal is open.
+    /// `Append`, `Propose` or `Cut` while a proposal is open.
     #[error("a proposal is open; commit it first")]
     ProposalOpen,
     /// `Commit` while no proposal is open.
@@ -42,6 +42,25 @@ pub enum Refusal {
         /// The proposal's length in bytes.
         proposal_bytes: u64,
     },
+    /// `Cut` inside a character or beyond the committed text's end.
+    #[error(
+        "a cut to {bytes} bytes does not end on a character's edge of the committed {committed_bytes}; count its bytes"
+    )]
+    NoTextEdge {
+        /// How many bytes were to be kept.
+        bytes: u64,
+        /// The committed text's length in bytes.
+        committed_bytes: u64,
+    },
+    /// `Cut` with `accept` where no objection with a text is open to that place.
+    #[error("there is no objection to byte {bytes} to accept; cut without accept")]
+    NoObjection {
+        /// The place.
+        bytes: u64,
+    },
+    /// A gap that is no number from 0 on.
+    #[error("the gap of a review is not a number from 0 on; ask for some nats")]
+    BadGap,
 }
 
 impl From<Refusal> for Failure {

@@ -22,6 +22,9 @@ pub struct KitSettings {
     /// Whether a session re-opened with text that the Thinker itself wrote goes on exactly as the
     /// old one. False where own tokens are kept as generated and text may encode to others.
     pub exact_resume: bool,
+    /// By how many nats the gap of one token may differ between two ways in which its text came: 0 where what is
+    /// computed does not depend on that.
+    pub gap_tolerance: f32,
 }
 
 impl Default for KitSettings {
@@ -34,6 +37,7 @@ impl Default for KitSettings {
             wait: Duration::from_secs(60),
             computed_tokens: None,
             exact_resume: false,
+            gap_tolerance: 0.0,
         }
     }
 }

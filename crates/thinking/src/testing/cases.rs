@@ -11,13 +11,16 @@ use crate::{
     trigger::{Matcher, Phrase, TriggerKind, Watch},
 };
 
+/// Named checks as [`Case`]s.
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
         vec![$(Case { name: stringify!($name), run: |t, s| Box::pin($name(t, s)) }),*]
     };
 }
 
-/// Every case.
+pub(super) use cases;
+
+/// Every case but those about reviews.
 pub(super) fn all() -> Vec<Case> {
     cases![
         open_is_answered_by_opened_then_warmed,
@@ -142,7 +145,7 @@ async fn queued_appends_are_each_warmed(t: &dyn Thinker, s: &KitSettings) -> Out
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     let parts = ["One ", "word", " af", "ter\n", "\n", "the other", " 数", "学"];
     for part in parts {
-        talk.send(Command::Append(Append { text: part.into(), token_ids: Vec::new() })).await?;
+        talk.send(Command::Append(Append::text(part))).await?;
     }
     for part in parts {
         talk.committed.push_str(part);
@@ -298,7 +301,7 @@ async fn cancel_commit_append_and_propose_travel_together(
     talk.send(Command::Propose(Propose { max_tokens, ..talk.ask(20) })).await?;
     talk.send(Command::Cancel).await?;
     talk.send(Command::Commit { bytes: 0 }).await?;
-    talk.send(Command::Append(Append { text: FOREIGN.into(), token_ids: Vec::new() })).await?;
+    talk.send(Command::Append(Append::text(FOREIGN))).await?;
     talk.send(Command::Propose(next.clone())).await?;
     talk.read_proposal(max_tokens).await?;
     talk.read_warmed().await?;
@@ -383,7 +386,7 @@ async fn second_open_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
 async fn append_while_a_proposal_is_open_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     talk.propose(talk.ask(26)).await?;
-    talk.send(Command::Append(Append { text: "no".into(), token_ids: Vec::new() })).await?;
+    talk.send(Command::Append(Append::text("no"))).await?;
     talk.read_failed(Code::InvalidArgument).await.map(drop)
 }
 
@@ -430,7 +433,7 @@ async fn half_close_completes_queued_commands(t: &dyn Thinker, s: &KitSettings) 
     let mut talk = Talk::new(t, s);
     let ask = talk.ask(39);
     talk.send(talk.open("", None)).await?;
-    talk.send(Command::Append(Append { text: FOREIGN.into(), token_ids: Vec::new() })).await?;
+    talk.send(Command::Append(Append::text(FOREIGN))).await?;
     talk.send(Command::Propose(ask.clone())).await?;
     talk.send(Command::Commit { bytes: 0 }).await?;
     talk.half_close();

@@ -6,13 +6,13 @@
 
 use super::{
     case::{Case, KitSettings, Violation},
-    cases as all,
+    cases as all, review_cases,
 };
 use crate::thinker::Thinker;
 
 /// All cases of the kit.
 pub fn cases() -> Vec<Case> {
-    all::all()
+    all::all().into_iter().chain(review_cases::all()).collect()
 }
 
 /// Runs every case, one after the other; returns what was broken.

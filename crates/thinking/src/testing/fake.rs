@@ -14,13 +14,17 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::script::{END_OF_TEXT, Moment, Script, pieces};
+use super::{
+    bytes::byte_tokens,
+    review,
+    script::{END_OF_TEXT, Moment, Script, pieces},
+};
 use crate::{
     session::{ProposalRules, Protocol, Refusal},
     thinker::{
         Code, Command, Event, Failure, FinishReason, Finished, ModelCard, Open, Opened, Prompt,
-        Propose, Sampling, Session, SessionServer, Thinker, Timing, TokenFuture, TokenInput,
-        TokenQuery, TokenReply, TokenizerCard, Warmed,
+        Propose, Sampling, Session, SessionServer, Thinker, Timing, TokenFuture, TokenQuery,
+        Warmed,
     },
 };
 
@@ -45,6 +49,7 @@ impl Default for Options {
             context_tokens: 1 << 20,
             device: "cpu".into(),
             tokenizer_fingerprint: "pieces".into(),
+            can_review: true,
             ..ModelCard::default()
         };
         Options {
@@ -175,41 +180,6 @@ impl Thinker for ScriptedThinker {
     }
 }
 
-/// Tokens of which each is a byte.
-fn byte_tokens(query: TokenQuery, context_tokens: u32) -> Result<TokenReply, Failure> {
-    let of_text = |text: &str| text.bytes().map(u32::from).collect();
-    let (ids, bytes): (Vec<u32>, Vec<u8>) = match query.input {
-        TokenInput::Nothing => Default::default(),
-        TokenInput::Text { text, .. } => (of_text(&text), Vec::new()),
-        TokenInput::Messages { messages, .. } => {
-            let texts: String = messages.into_iter().map(|message| message.content).collect();
-            (of_text(&texts), Vec::new())
-        }
-        TokenInput::Ids(ids) => {
-            let bytes = ids.iter().map(|id| u8::try_from(*id)).collect::<Result<_, _>>();
-            let no_token = |_| Failure::new(Code::InvalidArgument, "an id is no token; send bytes");
-            let bytes = bytes.map_err(no_token)?;
-            (ids, bytes)
-        }
-    };
-    Ok(TokenReply {
-        is_broken: std::str::from_utf8(&bytes).is_err(),
-        text: String::from_utf8_lossy(&bytes).into_owned(),
-        pieces: if query.wants_pieces { pieces_of(&ids) } else { Vec::new() },
-        ids,
-        context_tokens,
-        card: query.wants_card.then(|| TokenizerCard {
-            vocabulary_size: 256,
-            fingerprint: "bytes".to_owned(),
-            ..TokenizerCard::default()
-        }),
-    })
-}
-
-fn pieces_of(ids: &[u32]) -> Vec<String> {
-    ids.iter().filter_map(|id| char::from_u32(*id)).map(String::from).collect()
-}
-
 /// Counts a session as open until it is dropped, also when its task is aborted.
 struct OpenSession(Arc<Shared>);
 
@@ -260,6 +230,8 @@ struct State {
     tokens: u32,
     /// Where each token of the last proposal ends, in bytes.
     ends: Vec<usize>,
+    /// Where what others wrote last begins, in bytes of the committed text.
+    others_from: usize,
 }
 
 impl State {
@@ -276,6 +248,7 @@ impl State {
             deadline: None,
             tokens: 0,
             ends: Vec::new(),
+            others_from: 0,
         }
     }
 
@@ -305,9 +278,17 @@ impl State {
         match command {
             Command::Open(open) => self.open(open).await,
             Command::Append(append) => {
-                self.protocol.append(&append.text)?;
+                self.protocol.append(&append)?;
                 let tokens = self.take(&append.text)?;
-                self.warmed(tokens, tokens).await
+                let prefill = if self.protocol.is_objecting() { 0 } else { tokens };
+                self.warmed(tokens, prefill).await
+            }
+            Command::Cut(cut) => {
+                if self.protocol.cut(cut)?.is_some() {
+                    self.others_from = self.protocol.committed().len();
+                }
+                self.others_from = self.others_from.min(self.protocol.committed().len());
+                self.warmed(0, 0).await
             }
             Command::Propose(propose) => self.propose(number, propose).await,
             Command::Commit { bytes } => self.commit(bytes).await,
@@ -375,6 +356,11 @@ impl State {
                 () = self.server.events.closed() => return Err(Stop::Over),
             }
         }
+        if let Some(objection) = review::judge(&mut self.protocol, self.others_from, |committed| {
+            self.shared.script.next_token(&self.prompt, committed, &self.sampling)
+        }) {
+            self.send(Event::Objection(Box::new(objection))).await?;
+        }
         self.send(Event::Warmed(Warmed {
             tokens,
             prefill_tokens,
@@ -391,13 +377,18 @@ impl State {
         let cut = self.ends[..whole].last().copied().unwrap_or(0) < kept;
         let tokens = whole as u32 + u32::from(cut);
         self.tokens += tokens;
+        self.others_from = self.protocol.committed().len();
         self.warmed(tokens, u32::from(cut)).await
     }
 
     async fn propose(&mut self, command: u32, propose: Propose) -> Result<(), Stop> {
         let mut rules = self.protocol.propose(&propose)?;
         let start = Instant::now();
-        let reason = self.speak(command, &propose, &mut rules).await?;
+        let reason = if self.protocol.is_objecting() {
+            FinishReason::Cancelled
+        } else {
+            self.speak(command, &propose, &mut rules).await?
+        };
         let timing = Timing { decode_us: start.elapsed().as_micros() as u64, ..Timing::default() };
         let finished = Finished { timing, ..self.protocol.finish(rules, reason) };
         self.send(Event::Finished(finished)).await

@@ -90,6 +90,24 @@ impl Script {
         }))
     }
 
+    /// The token that it would go on with; `None` ends the text.
+    pub(crate) fn next_token(
+        &self,
+        prompt: &Prompt,
+        committed: &str,
+        sampling: &Sampling,
+    ) -> Option<String> {
+        let propose = &Propose {
+            max_tokens: 1,
+            stop: Vec::new(),
+            watch: None,
+            seed: 0,
+            report_entropy: false,
+        };
+        let moment = Moment { prompt, committed, sampling, propose };
+        self.tokens(&moment).next().filter(|token| token != END_OF_TEXT)
+    }
+
     /// The tokens at this moment.
     pub(crate) fn tokens(&self, moment: &Moment<'_>) -> Tokens {
         (self.0)(moment)

@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use super::case::{KitSettings, Outcome};
 use crate::thinker::{
-    Append, Code, Command, Event, Failure, Finished, Open, Opened, Propose, Session, TextHash,
-    Thinker, ThoughtStart, Warmed,
+    Append, Code, Command, Event, Failure, Finished, Open, Opened, Propose, Review, Session,
+    TextHash, Thinker, ThoughtStart, Warmed,
 };
 
 /// A conversation with a session that checks every answer against the contract.
@@ -44,6 +44,28 @@ impl<'a> Talk<'a> {
         Ok((talk, opened))
     }
 
+    /// The same, of a session that reviews.
+    pub(super) async fn reviewing(
+        thinker: &dyn Thinker,
+        settings: &'a KitSettings,
+        committed: &str,
+        review: Review,
+    ) -> Result<Self, String> {
+        let mut talk = Talk::new(thinker, settings);
+        talk.send(talk.open_reviewing(committed, review)).await?;
+        committed.clone_into(&mut talk.committed);
+        talk.read_opened().await?;
+        talk.read_warmed().await?;
+        Ok(talk)
+    }
+
+    pub(super) fn open_reviewing(&self, committed: &str, review: Review) -> Command {
+        match self.open(committed, None) {
+            Command::Open(open) => Command::Open(Open { review: Some(review), ..open }),
+            other => other,
+        }
+    }
+
     pub(super) fn open(&self, committed: &str, deadline: Option<Duration>) -> Command {
         Command::Open(Open {
             question_id: "conformance".into(),
@@ -52,6 +74,7 @@ impl<'a> Talk<'a> {
             sampling: self.settings.sampling,
             deadline,
             thought: ThoughtStart::Unknown,
+            review: None,
         })
     }
 
@@ -101,6 +124,12 @@ impl<'a> Talk<'a> {
             Some(Event::Warmed(warmed)) => warmed,
             other => return Err(format!("expected Warmed, came {other:?}")),
         };
+        self.hold(&warmed)?;
+        Ok(warmed)
+    }
+
+    /// Holds a `Warmed` to the committed text.
+    pub(super) fn hold(&self, warmed: &Warmed) -> Outcome {
         let (bytes, hash) = (self.committed.len() as u64, TextHash::of(&self.committed));
         if (warmed.committed_bytes, warmed.hash) != (bytes, hash) {
             return Err(format!(
@@ -108,7 +137,7 @@ impl<'a> Talk<'a> {
                 self.committed
             ));
         }
-        Ok(warmed)
+        Ok(())
     }
 
     /// Reads deltas up to `Finished` and checks what must hold of any proposal.
@@ -172,7 +201,7 @@ impl<'a> Talk<'a> {
     }
 
     pub(super) async fn append(&mut self, text: &str) -> Result<Warmed, String> {
-        self.send(Command::Append(Append { text: text.into(), token_ids: Vec::new() })).await?;
+        self.send(Command::Append(Append::text(text))).await?;
         self.committed.push_str(text);
         self.read_warmed().await
     }

@@ -4,6 +4,8 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use prost::Message as _;
 
+use thinking::thinker::{Append, Objection, Review, TextEnd};
+
 use super::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -48,11 +50,32 @@ fn thought() -> impl Strategy<Value = ThoughtStart> {
 }
 
 prop_compose! {
+    fn review()(gap in 0f32..20.0, from_byte: u64, skip_openings: bool) -> Review {
+        Review { gap, from_byte, skip_openings }
+    }
+}
+
+prop_compose! {
+    fn append()(text in text(), token_ids in vec(any::<u32>(), 0..5), exempt: bool,
+                end in select(vec![TextEnd::Open, TextEnd::Stretch, TextEnd::Answer])) -> Append {
+        Append { text, token_ids, end, exempt }
+    }
+}
+
+prop_compose! {
+    fn objection()(at_byte: u64, bytes: u32, gap in 0f32..20.0, rank: u32, log_p in -20f32..0.0,
+                   instead in option::of(text()), tokens: u32,
+                   token_ids in vec(any::<u32>(), 0..3)) -> Objection {
+        Objection { at_byte, bytes, gap, rank, log_p, instead, tokens, token_ids }
+    }
+}
+
+prop_compose! {
     fn opening()(question_id in line(), prompt in prompt(), committed in text(),
                  sampling in sampling(), deadline_ms in option::of(0..=FURTHEST_MS),
-                 thought in thought()) -> Open {
+                 thought in thought(), review in option::of(review())) -> Open {
         let deadline = deadline_ms.map(Duration::from_millis);
-        Open { question_id, prompt, committed, sampling, deadline, thought }
+        Open { question_id, prompt, committed, sampling, deadline, thought, review }
     }
 }
 
@@ -74,8 +97,9 @@ prop_compose! {
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         opening().prop_map(Command::Open),
-        (text(), vec(any::<u32>(), 0..5))
-            .prop_map(|(text, token_ids)| Command::Append(Append { text, token_ids })),
+        append().prop_map(Command::Append),
+        (any::<u64>(), any::<bool>())
+            .prop_map(|(bytes, accept)| Command::Cut(Cut { bytes, accept })),
         propose().prop_map(Command::Propose),
         any::<u64>().prop_map(|bytes| Command::Commit { bytes }),
         Just(Command::Cancel),
@@ -85,9 +109,10 @@ fn command() -> impl Strategy<Value = Command> {
 prop_compose! {
     fn card()(name in line(), family in line(), parameters: u64, quantisation in line(),
               context_tokens: u32, device in line(), tokenizer_fingerprint in line(),
-              thought in thought()) -> ModelCard {
+              thought in thought(), can_review: bool) -> ModelCard {
         ModelCard {
             name, family, parameters, quantisation, context_tokens, device, tokenizer_fingerprint, thought,
+            can_review,
         }
     }
 }
@@ -145,6 +170,14 @@ pub(crate) const CODES: [Code; 10] = [
     Code::Internal,
 ];
 
+prop_compose! {
+    fn warmed()(committed_bytes: u64, hash: u64, tokens: u32, prefill_tokens: u32, prefill_us: u64,
+                reviewed_bytes: u64) -> Warmed {
+        let hash = TextHash(hash);
+        Warmed { committed_bytes, hash, tokens, prefill_tokens, prefill_us, reviewed_bytes }
+    }
+}
+
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (card(), any::<u32>(), any::<u32>()).prop_map(|(card, prompt_tokens, cached_tokens)| {
@@ -152,12 +185,8 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         delta().prop_map(Event::Delta),
         finished().prop_map(Event::Finished),
-        (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
-            |(committed_bytes, hash, tokens, prefill_tokens, prefill_us)| {
-                let hash = TextHash(hash);
-                Event::Warmed(Warmed { committed_bytes, hash, tokens, prefill_tokens, prefill_us })
-            }
-        ),
+        warmed().prop_map(Event::Warmed),
+        objection().prop_map(|it| Event::Objection(Box::new(it))),
         failing().prop_map(Event::Failed),
     ]
 }
@@ -193,7 +222,7 @@ proptest! {
         let mut there = TextHash::default();
         for part in parts {
             here.push(&part);
-            let append = Command::Append(Append { text: part, token_ids: Vec::new() });
+            let append = Command::Append(Append::text(part));
             let bytes = command_to_wire(append).encode_to_vec();
             let command = wire::Command::decode(bytes.as_slice()).unwrap();
             let Some(Command::Append(append)) = command_from_wire(command).unwrap() else {

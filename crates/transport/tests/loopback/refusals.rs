@@ -228,8 +228,7 @@ async fn a_taken_or_senseless_address_is_one_line() {
 
 #[tokio::test]
 async fn a_message_over_the_limit_names_both_sizes_and_the_flag() {
-    let append =
-        |bytes: usize| Command::Append(Append { text: "x".repeat(bytes), token_ids: Vec::new() });
+    let append = |bytes: usize| Command::Append(Append::text("x".repeat(bytes)));
     let thinker = scripted();
     let node = Node::with(thinker.clone(), |config| config.max_message_bytes = 1000).await;
 

@@ -84,6 +84,7 @@ pub(crate) fn card() -> ModelCard {
         device: "cpu".into(),
         tokenizer_fingerprint: "pieces".into(),
         thought: ThoughtStart::Unknown,
+        can_review: false,
     }
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn open() -> Command {
         sampling: Sampling::default(),
         deadline: None,
         thought: ThoughtStart::Unknown,
+        review: None,
     })
 }
 
@@ -199,7 +201,14 @@ impl Thinker for Gated {
 
 async fn gated_session(gates: &Gates, mut server: SessionServer) -> Option<()> {
     let hash = TextHash::default();
-    let warmed = Warmed { committed_bytes: 0, hash, tokens: 0, prefill_tokens: 0, prefill_us: 0 };
+    let warmed = Warmed {
+        committed_bytes: 0,
+        hash,
+        tokens: 0,
+        prefill_tokens: 0,
+        prefill_us: 0,
+        reviewed_bytes: 0,
+    };
     let opened = Opened { card: card(), prompt_tokens: 1, cached_tokens: 0 };
     server.commands.recv().await?;
     server.events.send(Event::Opened(Box::new(opened))).await.ok()?;

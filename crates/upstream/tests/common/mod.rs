@@ -101,6 +101,7 @@ impl Caller {
             sampling,
             deadline: None,
             thought,
+            review: None,
         };
         self.send(Command::Open(open)).await;
     }
@@ -140,7 +141,7 @@ impl Caller {
     }
 
     pub(crate) async fn send_append(&self, text: &str) {
-        let append = Append { text: text.into(), token_ids: Vec::new() };
+        let append = Append::text(text);
         self.send(Command::Append(append)).await;
     }
 

@@ -1,0 +1,306 @@
+//! A review: the large node judges what the small one writes, while it is written.
+//!
+//! - The small node's text goes to the large one ahead of what is committed, and is committed and shown as far as the
+//!   verdicts go. So nothing that was shown is ever taken back.
+//! - An objection ends the proposal at its place, and soon the policy knows. Then both sessions are cut back to what is
+//!   committed, and what the large model would have there is put there without an ask.
+//! - A proposal that is complete is the policy's once its end is judged.
+//! - Text stands without a verdict where the reviewer is late or gone, and where the policy overrules it.
+
+use thinking::{
+    policy::{ReviewConfig, Role, Why},
+    thinker::{Code, Failure, FinishReason, Objection, Review},
+};
+
+use super::{Awaiting, Conductor, Due, turns::Defect};
+use crate::{
+    port::Ended,
+    progress::{Abandoned, Objected, Progress},
+    proposal::Proposal,
+    session::SessionState,
+};
+
+/// What stood where something is objected to is told in so many bytes at most.
+const TOLD_BYTES: usize = 64;
+/// An objection has no more tokens: a character never takes more.
+const MOST_TOKENS: u32 = 16;
+/// Nor more bytes of text.
+const MOST_BYTES: usize = 1024;
+
+impl Conductor {
+    /// The session that judges what the small node writes, where there is one.
+    fn reviewer(&self) -> Option<&SessionState> {
+        let large = &self.sides.large;
+        let session = large.session.as_ref().filter(|session| session.reviews())?;
+        Some(session).filter(|session| large.at_work() == Some(session.node))
+    }
+
+    /// What a session on the large node is asked to judge, from this byte of the answer on.
+    pub(super) fn review_from(&self, role: Role, bytes: usize) -> Option<Review> {
+        let ReviewConfig { gap, skip_openings, .. } =
+            self.policy.review().filter(|_| role == Role::Large)?;
+        Some(Review { gap, from_byte: bytes as u64, skip_openings })
+    }
+
+    /// Where the text of the small node's proposal ends that may be committed and shown now.
+    pub(super) fn passed(&self, showable: usize, base: usize) -> usize {
+        match self.reviewer() {
+            None => showable,
+            Some(session) => showable.min(session.reviewed.max(self.stands).saturating_sub(base)),
+        }
+    }
+
+    /// Sends the large node what the small one has written, to be judged.
+    pub(super) fn send_draft(&mut self) {
+        let Some(ReviewConfig { piece_tokens, .. }) = self.policy.review() else { return };
+        if self.reviewer().is_none() {
+            return;
+        }
+        let (small, large) = (&self.sides.small, &mut self.sides.large);
+        let is_draft = |it: &&Proposal| it.is_attached() || it.finished().is_some();
+        let draft = small.proposal.as_ref().filter(is_draft).filter(|it| !it.ask.provisional);
+        if let (Some(draft), Some(session)) = (draft, &mut large.session)
+            && session.given.bytes >= self.committed.len()
+        {
+            session.send_draft(draft, self.stands, piece_tokens, &mut self.step);
+        }
+    }
+
+    /// Whether what the large node was sent of the small one's proposal is still there.
+    pub(super) fn has_draft(&self) -> bool {
+        let draft = self.sides.small.proposal.as_ref();
+        draft.is_some_and(|draft| draft.finished().is_some())
+    }
+
+    /// Takes back what the large node was sent of a text that is not there any more.
+    pub(super) fn forget_draft(&mut self) {
+        let committed = self.committed.text();
+        if let Some(session) = &mut self.sides.large.session
+            && (session.given.bytes > committed.len() || session.is_objecting)
+        {
+            // What is committed stands, judged or not.
+            let judged = session.reviewed.min(committed.len());
+            session.cut(&committed[..judged], None, &mut self.step);
+        }
+    }
+
+    /// Whether the small node's proposal, which is complete, waits for the verdict on its end.
+    pub(super) fn awaits_verdict(&mut self) -> bool {
+        let Some(proposal) = &self.sides.small.proposal else { return false };
+        let reason = proposal.finished().map(|finished| &finished.reason);
+        if reason == Some(&FinishReason::Deadline) || self.reviewer().is_none() {
+            return false;
+        }
+        self.awaiting = Awaiting::Verdict;
+        self.heard_at = self.step.now;
+        self.send_draft();
+        true
+    }
+
+    /// The large node's verdicts go further; `to_end`: to the end of a proposal that is complete.
+    pub(super) fn judged(&mut self, to_end: bool) -> Result<(), Ended> {
+        if to_end
+            && self.awaiting == Awaiting::Verdict
+            && self.reviewer().is_some_and(|session| !session.is_cutting())
+        {
+            return self.let_stand(usize::MAX);
+        }
+        self.show_settled(Role::Small)
+    }
+
+    /// What the small node wrote stands up to this byte of the answer, whatever would be said of it.
+    fn let_stand(&mut self, to: usize) -> Result<(), Ended> {
+        let Some(proposal) = &mut self.sides.small.proposal else { return Ok(()) };
+        let is_over = to >= proposal.base + proposal.text.len() && proposal.finished().is_some();
+        self.stands = self.stands.max(to.min(proposal.base + proposal.text.settled()));
+        let waited_us = if is_over { proposal.since_end_us(self.step.now) } else { 0 };
+        self.show_settled(Role::Small)?;
+        if is_over && self.awaiting == Awaiting::Verdict && self.due.is_empty() {
+            self.ledger.summary.time.large.network_us += waited_us;
+            self.awaiting = Awaiting::Finished(Role::Small);
+            self.due.push_back(Due::Finished(Role::Small));
+        }
+        Ok(())
+    }
+
+    /// Nobody judges what the small node wrote: no large node is left, or none in time.
+    pub(super) fn do_without_review(&mut self) -> Result<(), Ended> {
+        match self.policy.review() {
+            Some(_) => self.let_stand(usize::MAX),
+            None => Ok(()),
+        }
+    }
+
+    /// When the verdicts that are awaited are late, and since when they are awaited.
+    pub(super) fn verdict_late_at(&self) -> Option<std::time::Duration> {
+        let since = self.judging_since()?;
+        self.policy.review_within().map(|within| since + within.min(crate::LONGEST))
+    }
+
+    /// Since when verdicts have been awaited, if any are.
+    pub(super) fn judging_since(&self) -> Option<std::time::Duration> {
+        let since = self.reviewer()?.judging_since()?;
+        let waits = self.awaiting == Awaiting::Verdict;
+        let draft = self.draft().filter(|it| waits || it.text.settled() > it.text.shown())?;
+        Some(since.max(self.verdicts_from).max(draft.first_text_at.unwrap_or_default()))
+    }
+
+    /// What the small node writes, or has written, that is to be judged.
+    fn draft(&self) -> Option<&Proposal> {
+        let is_draft = |it: &&Proposal| it.is_attached() || it.finished().is_some();
+        let draft = self.sides.small.proposal.as_ref().filter(is_draft);
+        draft.filter(|it| !it.ask.provisional)
+    }
+
+    /// The verdicts are late: what was written stands.
+    pub(super) fn verdict_late(&mut self) -> Result<(), Ended> {
+        let (Some(since), Some(proposal)) = (self.judging_since(), &self.sides.small.proposal)
+        else {
+            return Ok(());
+        };
+        let waited_us = crate::micros(self.step.now.saturating_sub(since));
+        let ask = proposal.number;
+        let stands = proposal.base + proposal.text.settled();
+        self.stands = self.stands.max(stands);
+        self.verdicts_from = self.step.now;
+        self.ledger.summary.abandoned += 1;
+        self.step.tell(Progress::Unreviewed(Abandoned { ask, waited_us }));
+        let large = self.reviewer().filter(|it| it.is_accepted() && !it.is_behind());
+        if let Some(from) = large.map(|it| it.reviewed) {
+            self.overrule(from, true);
+        }
+        self.let_stand(usize::MAX)
+    }
+
+    /// The large node objects to what the small one wrote.
+    pub(super) fn objected(&mut self, role: Role, objection: Objection) -> Result<(), Ended> {
+        let Some(session) = self.sides.of(role).session.as_ref().filter(|it| it.reviews()) else {
+            return self.fault(role, "it objects, and was not asked to");
+        };
+        if session.is_cutting() {
+            return Ok(());
+        }
+        let place = usize::try_from(objection.at_byte).ok();
+        let bytes = objection.bytes as usize;
+        let is_given =
+            |at: &usize| at.checked_add(bytes).is_some_and(|end| end <= session.given.bytes);
+        let place = place.filter(is_given);
+        let Some(at) = place.filter(|at| self.committed.is_place(*at)) else {
+            return self.fault(role, "it objects to a place that its text does not have");
+        };
+        if objection.instead.as_ref().is_some_and(|it| it.is_empty() || it.len() > MOST_BYTES)
+            || !(1..=MOST_TOKENS).contains(&objection.tokens)
+        {
+            return self.fault(role, "it objects, and has nothing instead, or far too much");
+        }
+        if at < self.committed.len().max(self.stands) {
+            return self.fault(role, "it objects to what stands");
+        }
+        let draft = self.sides.small.proposal.as_ref();
+        let local = draft.and_then(|draft| at.checked_sub(draft.base));
+        let (Some(draft), Some(local)) = (draft, local) else {
+            return self.fault(role, "it objects to what nobody wrote");
+        };
+        let Some(rest) = draft.text.as_str().get(local..) else {
+            return self.fault(role, "it objects to a place within a character");
+        };
+        let stood = &rest[..rest.floor_char_boundary(TOLD_BYTES.min(objection.bytes as usize))];
+        let objected = Objected {
+            ask: draft.number,
+            at_byte: objection.at_byte,
+            stood: stood.to_owned(),
+            instead: objection.instead.clone(),
+            gap: objection.gap,
+            rank: objection.rank,
+            log_p: objection.log_p,
+            tokens: objection.tokens,
+        };
+        self.ledger.objected(&objected);
+        self.step.tell(Progress::Objected(Box::new(objected)));
+        if let Some(session) = &mut self.sides.large.session {
+            session.reviewed = session.reviewed.max(at);
+            session.is_objecting = true;
+        }
+        self.show_settled(Role::Small)?;
+        if self.due.is_empty() {
+            self.objection = Some(objection);
+            self.due.push_back(Due::Objected);
+        }
+        Ok(())
+    }
+
+    /// The policy lets stand what is objected to.
+    pub(super) fn overruled(&mut self) -> Result<(), Ended> {
+        let Some(objection) = self.objection.take() else { return Ok(()) };
+        let at = usize::try_from(objection.at_byte).unwrap_or(usize::MAX);
+        self.stands = self.stands.max(at + objection.bytes as usize);
+        self.overrule(at, false);
+        if objection.bytes > 0 {
+            return self.show_settled(Role::Small);
+        }
+        self.let_stand(usize::MAX)
+    }
+
+    /// Goes on after an objection as if it had not been made: the large node is sent the text from there on again.
+    fn overrule(&mut self, at: usize, is_late: bool) {
+        let draft = self.sides.small.proposal.as_ref();
+        let more = draft.map_or("", |draft| {
+            let from = self.committed.len().saturating_sub(draft.base);
+            draft.text.as_str().get(from..).unwrap_or_default()
+        });
+        let mut text = format!("{}{more}", self.committed.text());
+        text.truncate(at);
+        if let Some(session) = &mut self.sides.large.session {
+            match is_late {
+                true => session.cut_late(&text, &mut self.step),
+                false => session.cut(&text, None, &mut self.step),
+            }
+            // An end that stands is not told again.
+            session.told_end_of =
+                draft.filter(|it| it.base + it.text.len() == at).map(|it| it.number);
+        }
+        self.warm(true);
+    }
+
+    /// Keeps the first bytes of the small node's proposal, and puts there what the large node would have.
+    pub(super) fn correct(&mut self, bytes: u64, ending: bool) -> Result<(), Defect> {
+        let Some(Objection { instead: Some(text), tokens, token_ids, .. }) = self.objection.take()
+        else {
+            return Err(Defect::new("it corrects what nobody objects to"));
+        };
+        self.keep_text(Role::Small, bytes)?;
+        self.stands = self.stands.min(self.committed.len());
+        let large = self.sides.large.session.as_mut();
+        let fingerprint = large.map(|session| {
+            session.cut(self.committed.text(), Some(&text), &mut self.step);
+            std::sync::Arc::clone(&session.fingerprint)
+        });
+        if let Some(loops) = &mut self.loops {
+            loops.pass(&text);
+        }
+        self.committed.push(&text, &token_ids, fingerprint.as_ref());
+        self.ledger.corrected(Why::Review, text, tokens, &mut self.step);
+        if !ending {
+            self.warm(true);
+        }
+        Ok(())
+    }
+
+    /// The large node accepted a session. Whether it takes the part that the policy has for it.
+    pub(super) fn is_fit_to_review(&self, can_review: bool) -> Result<bool, Ended> {
+        let is_asked = self.sides.large.session.as_ref().is_some_and(SessionState::reviews);
+        if !is_asked || can_review {
+            return Ok(true);
+        }
+        if self.ledger.summary.large.model.is_empty() {
+            let node = self.ledger.summary.large.node.clone();
+            let failure = Failure::new(Code::InvalidArgument, CANNOT_REVIEW);
+            return Err(Ended::Failed { node, failure });
+        }
+        Ok(false)
+    }
+}
+
+/// Why a node is no reviewer.
+pub(super) const CANNOT_REVIEW: &str = "it cannot review what another model writes; bring it up to \
+    date, use a node with a model of its own, or another policy";

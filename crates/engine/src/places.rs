@@ -1,0 +1,131 @@
+//! Where each token of the committed text stands in it, in bytes.
+//!
+//! A span is whole characters: tokens that share a character all have all of it. So a token begins inside a character
+//! where it begins before the end of the one before it.
+
+use text::{Detokenizer, Tokenizer};
+
+/// The spans of a session's tokens, those of the prompt aside.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Tokens of the prompt.
+    prompt: usize,
+    spans: Vec<(usize, usize)>,
+}
+
+impl Places {
+    /// Those behind a prompt of so many tokens.
+    pub(crate) fn new(prompt: usize, spans: Vec<(usize, usize)>) -> Self {
+        Places { prompt, spans }
+    }
+
+    /// The span of a token of the session.
+    pub(crate) fn span(&self, token: usize) -> Option<(usize, usize)> {
+        self.spans.get(token.checked_sub(self.prompt)?).copied()
+    }
+
+    /// The spans of these tokens of the session.
+    pub(crate) fn spans(&self, tokens: std::ops::Range<usize>) -> &[(usize, usize)] {
+        self.spans.get(tokens.start - self.prompt..tokens.end - self.prompt).unwrap_or_default()
+    }
+
+    /// Whether a token of the session begins where a character does.
+    pub(crate) fn is_edge(&self, token: usize) -> bool {
+        match token.checked_sub(self.prompt) {
+            None => false,
+            Some(0) => true,
+            Some(at) => match (self.spans.get(at - 1), self.spans.get(at)) {
+                (Some(before), Some(this)) => before.1 <= this.0,
+                _ => true,
+            },
+        }
+    }
+
+    /// How many tokens of the session lie wholly in the first bytes of the text, and where the last of them ends.
+    /// Tokens without text at the end do not.
+    pub(crate) fn whole(&self, bytes: usize) -> (usize, usize) {
+        let mut tokens = self.spans.partition_point(|&(_, end)| end <= bytes);
+        while tokens > 0 && {
+            let (start, end) = self.spans[tokens - 1];
+            start == end || !self.is_edge(self.prompt + tokens)
+        } {
+            tokens -= 1;
+        }
+        let end = self.spans[..tokens].last().map_or(0, |&(_, end)| end);
+        (self.prompt + tokens, end)
+    }
+
+    /// Forgets those of all tokens but the session's first.
+    pub(crate) fn truncate(&mut self, tokens: usize) {
+        self.spans.truncate(tokens.saturating_sub(self.prompt));
+    }
+
+    /// Adds those of the tokens that follow.
+    pub(crate) fn extend(&mut self, spans: impl IntoIterator<Item = (usize, usize)>) {
+        self.spans.extend(spans);
+    }
+}
+
+/// The spans of tokens of which is known where their text stood after each, and whether it was whole there. The text
+/// begins at this byte of the committed one.
+pub(crate) fn spans_of<'a>(
+    marks: impl IntoIterator<Item = (usize, bool)> + 'a,
+    text: &'a str,
+    byte: usize,
+) -> impl Iterator<Item = (usize, usize)> + 'a {
+    let mut before = 0;
+    marks.into_iter().map(move |(text_end, is_clean)| {
+        let start = std::mem::replace(&mut before, text_end);
+        // The character that is not whole yet is all its own.
+        let end = if is_clean { text_end } else { text.ceil_char_boundary(text_end + 1) };
+        (byte + start.min(text.len()), byte + end.min(text.len()))
+    })
+}
+
+/// The spans of tokens that stand for a text, which begins at this byte of the committed one.
+pub(crate) fn spans_of_ids(
+    ids: &[u32],
+    text: &str,
+    byte: usize,
+    tokenizer: &Tokenizer,
+) -> Vec<(usize, usize)> {
+    let (mut detokenizer, mut bytes, mut piece) = (Detokenizer::new(), 0, String::new());
+    let marks = ids.iter().map(|&id| {
+        piece.clear();
+        detokenizer.push(tokenizer.piece(id), &mut piece);
+        bytes += piece.len();
+        (bytes, detokenizer.is_clean())
+    });
+    let marks: Vec<_> = marks.collect();
+    spans_of(marks, text, byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_share_a_character_are_kept_together() {
+        // "a", "é" in two tokens, a token without text, "bc".
+        let places = Places::new(7, vec![(0, 1), (1, 3), (1, 3), (3, 3), (3, 5)]);
+        for (bytes, expected) in
+            [(0, (7, 0)), (1, (8, 1)), (3, (10, 3)), (4, (10, 3)), (5, (12, 5))]
+        {
+            assert_eq!(places.whole(bytes), expected, "{bytes}");
+        }
+        let edges = [false, true, true, false, true, true].into_iter().enumerate();
+        edges.for_each(|(at, is_edge)| assert_eq!(places.is_edge(6 + at), is_edge, "{at}"));
+        // A token over the border of two characters holds both together.
+        let places = Places::new(0, vec![(0, 3), (0, 6), (3, 6), (6, 7)]);
+        for (bytes, expected) in [(3, (0, 0)), (6, (3, 6)), (7, (4, 7))] {
+            assert_eq!(places.whole(bytes), expected, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn marks_become_spans_of_whole_characters() {
+        let marks = [(1, true), (1, false), (4, false), (7, true), (7, true)];
+        let spans: Vec<_> = spans_of(marks, "a数学", 10).collect();
+        assert_eq!(spans, [(10, 11), (11, 14), (11, 17), (14, 17), (17, 17)]);
+    }
+}

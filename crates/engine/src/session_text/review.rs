@@ -1,0 +1,153 @@
+//! What a session that reviews computes beside its text: for each token that may be judged, what the logits behind the
+//! one before it say of it. The logits themselves go at once.
+
+use text::Tokenizer;
+use thinking::{session::review::ReviewRules, thinker::TextEnd};
+
+use super::SessionText;
+use crate::{
+    sample::SampleError,
+    verdict::{Verdict, verdict},
+};
+
+/// What judging came to.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Finding {
+    /// Something must be computed first.
+    Waits,
+    /// Nothing more can be judged now.
+    Done,
+    /// What stands at this place is objected to.
+    Objection {
+        /// In bytes of the committed text; none of the end.
+        span: (usize, usize),
+        /// Whether it begins where a character does.
+        is_edge: bool,
+        verdict: Verdict,
+    },
+}
+
+impl SessionText {
+    /// Looks at the tokens that came: which of them are to be judged. The cache is cut back to where their verdicts
+    /// come from.
+    pub(crate) fn look_ahead(
+        &mut self,
+        rules: &ReviewRules,
+        committed: &str,
+        tokenizer: &Tokenizer,
+    ) {
+        let Some(reading) = &mut self.reading else { return };
+        for token in reading.end()..self.tokens.len() {
+            let span = self.places.span(token);
+            reading.push(span.is_some_and(|(start, _)| rules.judges(start, committed)));
+        }
+        if let Some((token, row)) = reading.take_row()
+            && reading.wants(token)
+        {
+            let stands = &self.tokens[token..=token];
+            reading.tell(token, verdict(&row, stands, reading.allowed(token), tokenizer));
+        }
+        self.rewind();
+    }
+
+    /// Cuts the cache back where the logits before the first token to be judged are gone.
+    pub(super) fn rewind(&mut self) {
+        let wanted = self.reading.as_ref().and_then(|reading| reading.first_wanted(0));
+        if let Some(wanted) = wanted.filter(|wanted| self.cache.len() >= *wanted) {
+            self.cache.truncate(wanted - 1);
+            self.shared = self.shared.min(wanted - 1);
+            self.logits = None;
+        }
+    }
+
+    /// Keeps the logits behind the last token until what comes next is known.
+    pub(super) fn keep_row(&mut self) {
+        if let Some(reading) = &mut self.reading
+            && let Some(row) = self.logits.take()
+        {
+            reading.keep_row(self.tokens.len(), row);
+        }
+    }
+
+    /// Takes the logits before a token, which may be the next one.
+    pub(crate) fn read(&mut self, token: usize, logits: Vec<f32>, tokenizer: &Tokenizer) {
+        if let Some(reading) = &mut self.reading
+            && reading.wants(token)
+        {
+            let stands = &self.tokens[token..=token];
+            reading.tell(token, verdict(&logits, stands, reading.allowed(token), tokenizer));
+        }
+        if token == self.tokens.len() {
+            self.logits = Some(logits);
+        }
+    }
+
+    /// Judges what is computed, in order, up to what is objected to.
+    ///
+    /// # Errors
+    /// [`SampleError::BadLogits`].
+    pub(crate) fn judge(
+        &mut self,
+        rules: &mut ReviewRules,
+        committed: &str,
+        tokenizer: &Tokenizer,
+    ) -> Result<Finding, SampleError> {
+        let Some(reading) = &mut self.reading else { return Ok(Finding::Done) };
+        let is_open = rules.end() == TextEnd::Open;
+        let last = if is_open { self.tail.start() } else { self.tokens.len() };
+        while reading.next() < last {
+            let token = reading.next();
+            let Some(span) = self.places.span(token) else { break };
+            if rules.judges(span.0, committed) {
+                let Some(verdict) = reading.verdict() else { return Ok(Finding::Waits) };
+                if verdict.gap.is_nan() {
+                    return Err(SampleError::BadLogits);
+                }
+                if rules.objects_to(verdict.gap) {
+                    let is_edge = self.places.is_edge(token);
+                    return Ok(Finding::Objection { span, is_edge, verdict });
+                }
+            }
+            reading.pass();
+            // A character of several tokens is passed with the last of them.
+            let next = self.places.span(token + 1);
+            rules.passed(next.map_or(span.1, |(start, _)| start.min(span.1)));
+        }
+        if !is_open {
+            rules.passed(committed.len());
+        }
+        match rules.judges_end() {
+            true => self.judge_end(rules, committed, tokenizer),
+            false => Ok(Finding::Done),
+        }
+    }
+
+    /// Judges that the answer ends here.
+    fn judge_end(
+        &mut self,
+        rules: &mut ReviewRules,
+        committed: &str,
+        tokenizer: &Tokenizer,
+    ) -> Result<Finding, SampleError> {
+        let end = self.tokens.len();
+        let allowed = self.reading.as_ref().map_or(f32::MAX, |reading| reading.allowed(end));
+        if tokenizer.end_of_text().is_empty() {
+            rules.passed_end();
+            return Ok(Finding::Done);
+        }
+        let Some(logits) = &self.logits else {
+            self.prepare_draw();
+            return Ok(Finding::Waits);
+        };
+        let verdict = verdict(logits, tokenizer.end_of_text(), allowed, tokenizer);
+        if verdict.gap.is_nan() {
+            return Err(SampleError::BadLogits);
+        }
+        if rules.objects_to(verdict.gap) {
+            let span = (committed.len(), committed.len());
+            return Ok(Finding::Objection { span, is_edge: true, verdict });
+        }
+        rules.passed_end();
+        Ok(Finding::Done)
+    }
+}
