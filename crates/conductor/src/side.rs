@@ -82,6 +82,12 @@ impl Side {
         Some(NodeId { role: self.role, index })
     }
 
+    /// What it writes, or has written, that another side may judge.
+    pub(crate) fn draft(&self) -> Option<&Proposal> {
+        let is_draft = |it: &&Proposal| it.is_attached() || it.finished().is_some();
+        self.proposal.as_ref().filter(is_draft).filter(|it| !it.ask.provisional)
+    }
+
     /// The candidate that takes asks.
     pub(crate) fn at_work(&self) -> Option<NodeId> {
         self.find(|state| state == CandidateState::AtWork)

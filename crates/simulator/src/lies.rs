@@ -32,6 +32,8 @@ pub enum Lie {
     Costs,
     /// It has judged everything, and more.
     Passes,
+    /// It has judged up to any place, within a character too.
+    PassesHalf,
     /// What it objects to is somewhere else.
     Place,
     /// It has no text for what it objects to.
@@ -59,7 +61,7 @@ pub enum Reason {
 
 impl Lie {
     /// Every lie.
-    pub const ALL: [Lie; 20] = [
+    pub const ALL: [Lie; 21] = [
         Lie::NoTokens,
         Lie::ManyTokens,
         Lie::EndTokens,
@@ -76,6 +78,7 @@ impl Lie {
         Lie::Reason(Reason::Trigger),
         Lie::Costs,
         Lie::Passes,
+        Lie::PassesHalf,
         Lie::Place,
         Lie::NoText,
         Lie::MuchText,
@@ -128,6 +131,9 @@ impl Lie {
                 finished.reason = reason.of(finished.bytes);
             }
             (Lie::Passes, Event::Warmed(warmed)) => warmed.reviewed_bytes = u64::MAX,
+            (Lie::PassesHalf, Event::Warmed(warmed)) => {
+                warmed.reviewed_bytes = warmed.committed_bytes / 2 + 1;
+            }
             (Lie::Place, Event::Objection(objection)) => {
                 objection.at_byte = objection.at_byte.wrapping_sub(7);
             }

@@ -427,11 +427,12 @@ impl<'a> World<'a> {
     }
 }
 
-/// Whether nothing lets the small node's text stand without a verdict.
+/// Whether nothing lets the small node's text stand without a true verdict.
 fn judges_all(scenario: &Scenario) -> bool {
     let Limits { deadline, targets, thought_only, review, .. } = scenario.policy.limits;
     let in_time = deadline.or(scenario.question.deadline).is_none();
-    review.is_some() && in_time && targets == Targets::default() && !thought_only
+    let is_true = scenario.large.iter().all(|place| place.lie().is_none());
+    review.is_some() && is_true && in_time && targets == Targets::default() && !thought_only
 }
 
 /// Checks what can be seen at the nodes alone.

@@ -7,6 +7,8 @@
 //! - A proposal that is complete is the policy's once its end is judged.
 //! - Text stands without a verdict where the reviewer is late or gone, and where the policy overrules it.
 
+use std::{sync::Arc, time::Duration};
+
 use thinking::{
     policy::{ReviewConfig, Role, Why},
     thinker::{Code, Failure, FinishReason, Objection, Review},
@@ -16,7 +18,6 @@ use super::{Awaiting, Conductor, Due, turns::Defect};
 use crate::{
     port::Ended,
     progress::{Abandoned, Objected, Progress},
-    proposal::Proposal,
     session::SessionState,
 };
 
@@ -57,16 +58,14 @@ impl Conductor {
             return;
         }
         let (small, large) = (&self.sides.small, &mut self.sides.large);
-        let is_draft = |it: &&Proposal| it.is_attached() || it.finished().is_some();
-        let draft = small.proposal.as_ref().filter(is_draft).filter(|it| !it.ask.provisional);
-        if let (Some(draft), Some(session)) = (draft, &mut large.session)
+        if let (Some(draft), Some(session)) = (small.draft(), &mut large.session)
             && session.given.bytes >= self.committed.len()
         {
             session.send_draft(draft, self.stands, piece_tokens, &mut self.step);
         }
     }
 
-    /// Whether what the large node was sent of the small one's proposal is still there.
+    /// Whether the small node's proposal is complete: then it is there though its session is gone.
     pub(super) fn has_draft(&self) -> bool {
         let draft = self.sides.small.proposal.as_ref();
         draft.is_some_and(|draft| draft.finished().is_some())
@@ -79,7 +78,8 @@ impl Conductor {
             && (session.given.bytes > committed.len() || session.is_objecting)
         {
             // What is committed stands, judged or not.
-            let judged = session.reviewed.min(committed.len());
+            // A node's number may be any place.
+            let judged = committed.floor_char_boundary(session.reviewed);
             session.cut(&committed[..judged], None, &mut self.step);
         }
     }
@@ -103,17 +103,17 @@ impl Conductor {
             && self.awaiting == Awaiting::Verdict
             && self.reviewer().is_some_and(|session| !session.is_cutting())
         {
-            return self.let_stand(usize::MAX);
+            return self.let_stand();
         }
         self.show_settled(Role::Small)
     }
 
-    /// What the small node wrote stands up to this byte of the answer, whatever would be said of it.
-    fn let_stand(&mut self, to: usize) -> Result<(), Ended> {
-        let Some(proposal) = &mut self.sides.small.proposal else { return Ok(()) };
-        let is_over = to >= proposal.base + proposal.text.len() && proposal.finished().is_some();
-        self.stands = self.stands.max(to.min(proposal.base + proposal.text.settled()));
-        let waited_us = if is_over { proposal.since_end_us(self.step.now) } else { 0 };
+    /// What the small node has written stands, whatever would be said of it.
+    fn let_stand(&mut self) -> Result<(), Ended> {
+        let Some(proposal) = &self.sides.small.proposal else { return Ok(()) };
+        let is_over = proposal.finished().is_some();
+        self.stands = self.stands.max(proposal.base + proposal.text.settled());
+        let waited_us = proposal.since_end_us(self.step.now);
         self.show_settled(Role::Small)?;
         if is_over && self.awaiting == Awaiting::Verdict && self.due.is_empty() {
             self.ledger.summary.time.large.network_us += waited_us;
@@ -126,30 +126,24 @@ impl Conductor {
     /// Nobody judges what the small node wrote: no large node is left, or none in time.
     pub(super) fn do_without_review(&mut self) -> Result<(), Ended> {
         match self.policy.review() {
-            Some(_) => self.let_stand(usize::MAX),
+            Some(_) => self.let_stand(),
             None => Ok(()),
         }
     }
 
     /// When the verdicts that are awaited are late, and since when they are awaited.
-    pub(super) fn verdict_late_at(&self) -> Option<std::time::Duration> {
+    pub(super) fn verdict_late_at(&self) -> Option<Duration> {
         let since = self.judging_since()?;
         self.policy.review_within().map(|within| since + within.min(crate::LONGEST))
     }
 
     /// Since when verdicts have been awaited, if any are.
-    pub(super) fn judging_since(&self) -> Option<std::time::Duration> {
+    pub(super) fn judging_since(&self) -> Option<Duration> {
         let since = self.reviewer()?.judging_since()?;
         let waits = self.awaiting == Awaiting::Verdict;
-        let draft = self.draft().filter(|it| waits || it.text.settled() > it.text.shown())?;
+        let draft = self.sides.small.draft();
+        let draft = draft.filter(|it| waits || it.text.settled() > it.text.shown())?;
         Some(since.max(self.verdicts_from).max(draft.first_text_at.unwrap_or_default()))
-    }
-
-    /// What the small node writes, or has written, that is to be judged.
-    fn draft(&self) -> Option<&Proposal> {
-        let is_draft = |it: &&Proposal| it.is_attached() || it.finished().is_some();
-        let draft = self.sides.small.proposal.as_ref().filter(is_draft);
-        draft.filter(|it| !it.ask.provisional)
     }
 
     /// The verdicts are late: what was written stands.
@@ -169,7 +163,7 @@ impl Conductor {
         if let Some(from) = large.map(|it| it.reviewed) {
             self.overrule(from, true);
         }
-        self.let_stand(usize::MAX)
+        self.let_stand()
     }
 
     /// The large node objects to what the small one wrote.
@@ -201,6 +195,10 @@ impl Conductor {
         let (Some(draft), Some(local)) = (draft, local) else {
             return self.fault(role, "it objects to what nobody wrote");
         };
+        let ended = draft.finished().map(|it| &it.reason) == Some(&FinishReason::EndOfText);
+        if objection.bytes == 0 && !(ended && session.told_end_of == Some(draft.number)) {
+            return self.fault(role, "it objects to an end that is none");
+        }
         let Some(rest) = draft.text.as_str().get(local..) else {
             return self.fault(role, "it objects to a place within a character");
         };
@@ -238,7 +236,7 @@ impl Conductor {
         if objection.bytes > 0 {
             return self.show_settled(Role::Small);
         }
-        self.let_stand(usize::MAX)
+        self.let_stand()
     }
 
     /// Goes on after an objection as if it had not been made: the large node is sent the text from there on again.
@@ -249,7 +247,7 @@ impl Conductor {
             draft.text.as_str().get(from..).unwrap_or_default()
         });
         let mut text = format!("{}{more}", self.committed.text());
-        text.truncate(at);
+        text.truncate(text.floor_char_boundary(at));
         if let Some(session) = &mut self.sides.large.session {
             match is_late {
                 true => session.cut_late(&text, &mut self.step),
@@ -273,7 +271,7 @@ impl Conductor {
         let large = self.sides.large.session.as_mut();
         let fingerprint = large.map(|session| {
             session.cut(self.committed.text(), Some(&text), &mut self.step);
-            std::sync::Arc::clone(&session.fingerprint)
+            Arc::clone(&session.fingerprint)
         });
         if let Some(loops) = &mut self.loops {
             loops.pass(&text);
