@@ -3,7 +3,8 @@
 //! [`link`] holds links: profiles by name or description, a pure model of one direction, a TCP proxy that shapes
 //! connections by it without root, real packets with root; [`calibrate`] measures what a link really gives; [`sweep`]
 //! runs policies over links; [`results`] reads what sweeps left, [`stats`] says how sure that is, [`report`] writes
-//! figures of it; [`plan`] chooses a policy for a link; [`replay`] re-times recorded answers over a link.
+//! figures of it; [`plan`] chooses a policy for a link, [`tune`] the gap of a review; [`replay`] re-times recorded
+//! answers over a link.
 //!
 //! What does not live here: models, policies, the driver of a question (the crate `answer`), runs over data sets
 //! (`runs`), and the command `specthink-lab`, which has a crate of its own.
@@ -16,3 +17,4 @@ pub mod report;
 pub mod results;
 pub mod stats;
 pub mod sweep;
+pub mod tune;

@@ -22,6 +22,8 @@ use crate::{
 pub enum PlanTarget {
     /// At least this share of the answers is right.
     Accuracy(f64),
+    /// A review makes at most so many corrections an answer, on average.
+    Corrections(f64),
     /// What answers come to: shares and costs on average, latencies of 19 of 20.
     Answers(policy::Target),
 }
@@ -29,7 +31,7 @@ pub enum PlanTarget {
 /// A target that cannot be parsed. One line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "target {0:?}: write accuracy>=80%, share<=10%, latency<=8s or cost<=0.002, with a number from 0 on"
+    "target {0:?}: write accuracy>=80%, corrections<=2, share<=10%, latency<=8s or cost<=0.002, with a number from 0 on"
 )]
 pub struct BadPlanTarget(String);
 
@@ -38,12 +40,17 @@ impl FromStr for PlanTarget {
 
     fn from_str(text: &str) -> Result<PlanTarget, BadPlanTarget> {
         let bad = || BadPlanTarget(text.to_owned());
-        match text.split_once(">=") {
-            Some((what, value)) if what.trim() == "accuracy" => {
-                policy::parse_share(value.trim()).map(PlanTarget::Accuracy).ok_or_else(bad)
+        if let Some((what, value)) = text.split_once(">=") {
+            let share = policy::parse_share(value.trim()).filter(|_| what.trim() == "accuracy");
+            return share.map(PlanTarget::Accuracy).ok_or_else(bad);
+        }
+        match text.split_once("<=") {
+            Some((what, value)) if what.trim() == "corrections" => {
+                let most = value.trim().parse().ok();
+                let most = most.filter(|most: &f64| most.is_finite() && *most >= 0.0);
+                most.map(PlanTarget::Corrections).ok_or_else(bad)
             }
-            Some(_) => Err(bad()),
-            None => text.parse().map(PlanTarget::Answers).map_err(|_| bad()),
+            _ => text.parse().map(PlanTarget::Answers).map_err(|_| bad()),
         }
     }
 }
@@ -52,6 +59,7 @@ impl fmt::Display for PlanTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PlanTarget::Accuracy(share) => write!(f, "accuracy>={}%", (share * 1e8).round() / 1e6),
+            PlanTarget::Corrections(most) => write!(f, "corrections<={most}"),
             PlanTarget::Answers(target) => target.fmt(f),
         }
     }
@@ -70,6 +78,8 @@ pub struct Candidate {
     pub accuracy: Estimate,
     /// Large tokens of all, from 0 to 1.
     pub share: f64,
+    /// Corrections of a review per answer.
+    pub corrections: f64,
     /// Wall time of an answer, in seconds.
     pub latency_median_s: f64,
     /// 19 of 20 answers take at most that long, in seconds.
@@ -219,6 +229,7 @@ fn candidate(
         answers: answers.len(),
         accuracy: stats::share(&questions).unwrap_or(alone),
         share: large / tokens.max(1.0),
+        corrections: sum(&|(graded, _)| f64::from(graded.summary.corrections)) / count,
         latency_median_s: seconds(0.5),
         latency_p95_s: seconds(0.95),
         cost: sum(&|(graded, _)| prices.tokens(&graded.summary)) / count,
@@ -240,15 +251,22 @@ fn per_question(answers: &[Timed<'_>]) -> Vec<(u64, u64)> {
 impl Candidate {
     /// The targets that it misses.
     pub fn misses<'a>(&self, targets: &'a [PlanTarget]) -> Vec<&'a PlanTarget> {
-        let keeps = |target: &&PlanTarget| match **target {
-            PlanTarget::Accuracy(least) => self.accuracy.value >= least,
-            PlanTarget::Answers(policy::Target::Share(most)) => self.share <= most,
+        targets.iter().filter(|target| self.excess(target) > 0.0).collect()
+    }
+
+    /// By how much it misses a target, as a part of the target's bound; at most 0 where it keeps it.
+    pub fn excess(&self, target: &PlanTarget) -> f64 {
+        let (over, bound) = match *target {
+            PlanTarget::Accuracy(least) => (least - self.accuracy.value, least),
+            PlanTarget::Corrections(most) => (self.corrections - most, most),
+            PlanTarget::Answers(policy::Target::Share(most)) => (self.share - most, most),
             PlanTarget::Answers(policy::Target::Latency(most)) => {
-                self.latency_p95_s <= most.as_secs_f64()
+                (self.latency_p95_s - most.as_secs_f64(), most.as_secs_f64())
             }
-            PlanTarget::Answers(policy::Target::Cost(most)) => self.cost <= most,
+            PlanTarget::Answers(policy::Target::Cost(most)) => (self.cost - most, most),
         };
-        targets.iter().filter(|target| !keeps(target)).collect()
+        // Of a bound of 0 there are no parts.
+        if bound > 0.0 { over / bound } else { over }
     }
 }
 
@@ -278,6 +296,7 @@ mod tests {
             answers: 50,
             accuracy: Estimate { value: accuracy, interval: None },
             share,
+            corrections: 0.0,
             latency_median_s: latency_p95_s / 2.0,
             latency_p95_s,
             cost,
@@ -291,13 +310,26 @@ mod tests {
         let table = [
             ("accuracy>=80%", PlanTarget::Accuracy(0.8)),
             ("accuracy >= 0.8", PlanTarget::Accuracy(0.8)),
+            ("corrections<=2", PlanTarget::Corrections(2.0)),
+            ("corrections <= 0.5", PlanTarget::Corrections(0.5)),
             ("share<=10%", PlanTarget::Answers(policy::Target::Share(0.1))),
         ];
         for (text, target) in table {
             assert_eq!(text.parse(), Ok(target), "{text}");
             assert_eq!(target.to_string().parse(), Ok(target), "{target}");
         }
-        for text in ["", "accuracy", "accuracy>=", "accuracy>=110%", "share>=1%", "speed<=1"] {
+        let wrong = [
+            "",
+            "accuracy",
+            "accuracy>=",
+            "accuracy>=110%",
+            "share>=1%",
+            "speed<=1",
+            "corrections<=-1",
+            "corrections<=inf",
+            "corrections>=1",
+        ];
+        for text in wrong {
             let line = text.parse::<PlanTarget>().unwrap_err().to_string();
             assert!(line.contains("latency<=8s"), "{text}: {line}");
         }

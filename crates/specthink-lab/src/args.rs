@@ -1,6 +1,12 @@
 //! The raw arguments, as clap reads them, and a file of them. What they mean together is in `sweep`.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+mod tune;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use answer::prices::{Prices, PricesError};
 use clap::{
@@ -12,6 +18,7 @@ use flags::LogFormat;
 use lab::{link::Shaping, plan::PlanTarget};
 use thinking::names::nearest;
 
+pub(crate) use self::tune::TuneArgs;
 use crate::pairs::{PairArg, Pairs};
 
 /// Experiments over links that this machine does not have.
@@ -50,6 +57,8 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Say which policy fits a link, from what sweeps measured.
     Plan(PlanArgs),
+    /// Choose the threshold of a review on a development set, and write a policy with a name.
+    Tune(Box<TuneArgs>),
     /// Check what must hold of every answer over simulated nodes and links, without models.
     Simulate(SimulateArgs),
 }
@@ -178,7 +187,8 @@ pub(crate) struct PlanArgs {
     /// The link between the coordinator and the large node, by name or description.
     #[arg(long, value_name = "LINK")]
     pub(crate) link: String,
-    /// What the policy has to keep: accuracy>=80%, share<=10%, latency<=8s (at p95), cost<=0.002 (an answer).
+    /// What the policy has to keep: accuracy>=80%, share<=10%, corrections<=2 (an answer), latency<=8s (at p95),
+    /// cost<=0.002 (an answer).
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Vec<PlanTarget>,
     /// Only pairs whose name, or the names of whose models, contain this.
@@ -237,11 +247,8 @@ const DEFAULT_POLICIES: [&str; 6] = [
 #[derive(Debug, clap::Args)]
 #[command(after_help = SWEEP_AFTER_HELP)]
 pub(crate) struct SweepArgs {
-    /// The data set: JSON lines.
-    pub(crate) data: Option<PathBuf>,
-    /// The folder of the results: a new one, or one to go on in.
-    #[arg(long, value_name = "FOLDER", help_heading = "Experiment")]
-    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) asking: AskingArgs,
     /// Take what is not given here from this TOML file.
     #[arg(long, value_name = "FILE", help_heading = "Experiment")]
     pub(crate) experiment: Option<PathBuf>,
@@ -263,17 +270,35 @@ pub(crate) struct SweepArgs {
         help_heading = "Experiment"
     )]
     pub(crate) link: Vec<String>,
-    /// Where randomness starts from, the models' and the links'.
-    #[arg(long, value_name = "S", default_values_t = [0], help_heading = "Experiment")]
-    pub(crate) seed: Vec<u64>,
     #[command(flatten)]
     pub(crate) links: LinksArgs,
     #[command(flatten)]
     pub(crate) shaping: ShapingArgs,
+}
+
+/// What is asked of whom, whatever the policies and the links.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct AskingArgs {
+    /// The data set: JSON lines.
+    pub(crate) data: Option<PathBuf>,
+    /// The folder of the results: a new one, or one to go on in.
+    #[arg(long, value_name = "FOLDER", help_heading = "Experiment")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where randomness starts from, the models' and the links'. Several times.
+    #[arg(long, value_name = "S", default_values_t = [0], help_heading = "Experiment")]
+    pub(crate) seed: Vec<u64>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
     #[command(flatten)]
     pub(crate) answering: AnsweringArgs,
+}
+
+impl AskingArgs {
+    /// The folder of the results.
+    pub(crate) fn out(&self) -> Result<&Path, CliError> {
+        let message = "no folder for the results: give --out FOLDER";
+        self.out.as_deref().ok_or_else(|| CliError::new(Exit::Usage, message))
+    }
 }
 
 /// A policy of a sweep.
@@ -289,7 +314,7 @@ pub(crate) struct Choice {
 impl SweepArgs {
     /// The pairs, as they are given.
     pub(crate) fn pairs(&self) -> Pairs<'_> {
-        Pairs { named: &self.pair, answering: &self.answering }
+        Pairs { named: &self.pair, answering: &self.asking.answering }
     }
 
     /// The policies, read.

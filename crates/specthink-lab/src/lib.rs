@@ -9,6 +9,7 @@ mod replay;
 mod report;
 mod simulate;
 mod sweep;
+mod tune;
 
 use std::{
     borrow::Cow,
@@ -49,6 +50,7 @@ pub fn run(
             Command::Sweep(sweep) => sweep::run(&sweep, builtin),
             Command::Replay(args) => replay::run(&args),
             Command::Plan(args) => plan::run(&args),
+            Command::Tune(args) => tune::run(&args, builtin),
             Command::Report(args) => report::run(&args),
             Command::Simulate(args) => simulate::run(&args),
         });

@@ -190,11 +190,13 @@ fn notes(
     notes
 }
 
-fn interval(candidate: &Candidate) -> Option<String> {
+/// The ends of the interval of its accuracy.
+pub(crate) fn interval(candidate: &Candidate) -> Option<String> {
     let (low, high) = candidate.accuracy.interval?;
     Some(format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high))
 }
 
-fn seconds(seconds: f64) -> String {
+/// A time of an answer.
+pub(crate) fn seconds(seconds: f64) -> String {
     if seconds < 10.0 { format!("{:.0} ms", 1e3 * seconds) } else { format!("{seconds:.1} s") }
 }

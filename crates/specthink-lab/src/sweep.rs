@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write as _},
+    path::Path,
 };
 
 use cli::{Bar, CliError, Exit, NodeEndpoints, NodePlace, grader, run_header, until_enough};
@@ -21,12 +22,29 @@ use crate::{
 };
 
 pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
+    asked(args, builtin, tables, report::after)
+}
+
+/// Asks what is open, and prints neither tables nor a report.
+pub(crate) fn without_tables(
+    args: &SweepArgs,
+    builtin: Option<&dyn Builtin>,
+) -> Result<Exit, CliError> {
+    asked(args, builtin, |_| Ok(()), |_| Ok(()))
+}
+
+/// Asks what is open. `show` is called with the sweep that has ended, complete or not, and then `report` with its
+/// folder.
+fn asked(
+    args: &SweepArgs,
+    builtin: Option<&dyn Builtin>,
+    show: impl Fn(&SweepRun<'_>) -> Result<(), CliError>,
+    report: impl FnOnce(&Path) -> Result<(), CliError>,
+) -> Result<Exit, CliError> {
     let pairs = args.pairs().all(builtin)?;
     let plan = plan(args, &pairs)?;
-    let out = args.out.as_ref().ok_or_else(|| {
-        CliError::new(Exit::Usage, "no folder for the results: give --out FOLDER")
-    })?;
-    let grader = grader(&args.run)?;
+    let out = args.asking.out()?;
+    let grader = grader(&args.asking.run)?;
     let reach = |pair: &ModelPair| pair.endpoints(plan.uses_large(), builtin);
     let endpoints = pairs.iter().map(reach).collect::<Result<Vec<_>, _>>()?;
     let swept: Vec<SweptPair> =
@@ -36,8 +54,8 @@ pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
         for (_, endpoints) in pairs.iter().zip(&endpoints).filter(|(pair, _)| pair.name.is_none()) {
             endpoints.source.announce();
         }
-        let ended = ask(&mut sweep, &plan, grader, &enough).await;
-        let reported = tokio::task::block_in_place(|| report::after(out));
+        let ended = ask(&mut sweep, &plan, grader, &enough, show).await;
+        let reported = tokio::task::block_in_place(|| report(out));
         match reported {
             Ok(()) => ended,
             Err(why) if ended.is_ok() => Err(why),
@@ -52,7 +70,7 @@ pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
 
 /// What the arguments ask for of these pairs, checked.
 fn plan(args: &SweepArgs, pairs: &[ModelPair]) -> Result<SweepPlan, CliError> {
-    let data = args.data.as_ref().ok_or_else(|| {
+    let data = args.asking.data.as_ref().ok_or_else(|| {
         let message =
             "no data set: give a file of JSON lines, such as models/arithmetic/test.jsonl";
         CliError::new(Exit::Usage, message)
@@ -67,11 +85,11 @@ fn plan(args: &SweepArgs, pairs: &[ModelPair]) -> Result<SweepPlan, CliError> {
         }
     };
     twice("--policy", &args.policy)?;
-    twice("--seed", &args.seed.iter().map(u64::to_string).collect::<Vec<_>>())?;
+    twice("--seed", &args.asking.seed.iter().map(u64::to_string).collect::<Vec<_>>())?;
     let links = profiles(&catalogue(&args.links)?, &args.link)?;
     twice("--link", &links.iter().map(|link| link.name.clone()).collect::<Vec<_>>())?;
     let choices = args.policies()?;
-    let data = DataFile::read(data, args.run.skip_bad)?;
+    let data = DataFile::read(data, args.asking.run.skip_bad)?;
     let mut policies = Vec::new();
     for choice in choices {
         let header = header(&choice, &data, args, pairs)?;
@@ -79,12 +97,12 @@ fn plan(args: &SweepArgs, pairs: &[ModelPair]) -> Result<SweepPlan, CliError> {
     }
     Ok(SweepPlan {
         data,
-        limit: args.run.limit,
+        limit: args.asking.run.limit,
         policies,
         links,
-        seeds: args.seed.clone(),
+        seeds: args.asking.seed.clone(),
         shaping: args.shaping.chosen(),
-        parallel: args.run.parallel,
+        parallel: args.asking.run.parallel,
     })
 }
 
@@ -96,7 +114,8 @@ fn header(
     pairs: &[ModelPair],
 ) -> Result<LogHeader, CliError> {
     // Every cell has its own seed.
-    let of = |pair: &ModelPair| run_header(data, &choice.args, 0, &args.run, &pair.answering);
+    let of =
+        |pair: &ModelPair| run_header(data, &choice.args, 0, &args.asking.run, &pair.answering);
     let header = of(&pairs[0])?;
     for pair in &pairs[1..] {
         if of(pair)?.policy != header.policy {
@@ -125,12 +144,13 @@ fn swept((pair, endpoints): (&ModelPair, &NodeEndpoints)) -> Result<SweptPair, C
     Ok(SweptPair { name: pair.name.clone(), small, large })
 }
 
-/// Asks what is open in all cells, then prints what they say.
+/// Asks what is open in all cells, then shows what they say.
 async fn ask(
     sweep: &mut SweepRun<'_>,
     plan: &SweepPlan,
     grader: Grader,
     enough: &Notify,
+    show: impl Fn(&SweepRun<'_>) -> Result<(), CliError>,
 ) -> Result<Exit, CliError> {
     let all = sweep.answers();
     let mut bar = Bar::new(all as u64, (all - sweep.open_answers()) as u64);
@@ -146,13 +166,19 @@ async fn ask(
     };
     let ended = sweep.run(grader, enough, watch).await.map_err(cli_error)?;
     bar.finish();
+    show(sweep)?;
+    end(ended, sweep.open_answers(), all)
+}
+
+/// Prints what the cells say.
+fn tables(sweep: &SweepRun<'_>) -> Result<(), CliError> {
     for (pair, table) in sweep.tables().map_err(cli_error)? {
         print(&match pair {
             Some(pair) => format!("{pair}:\n\n{table}\n"),
             None => table,
         })?;
     }
-    end(ended, sweep.open_answers(), all)
+    Ok(())
 }
 
 /// The exit code: a sweep that is not complete is no success.

@@ -52,8 +52,6 @@ fn served(
 
 impl Bench {
     pub(crate) fn new() -> Bench {
-        let (runtime, folder) = (Runtime::new().unwrap(), TempDir::new().unwrap());
-        fs::write(folder.path().join("data.jsonl"), DATA).unwrap();
         // The small model doubts once; the large one answers.
         let small = Script::function(|committed, _| {
             let tokens: &[&str] = match committed {
@@ -65,7 +63,14 @@ impl Bench {
         });
         let large =
             Script::function(|_, _| ["Hmm", ",", " yes", "\n\n"].map(str::to_owned).to_vec());
-        let [small, large] = [small, large].map(|script| Arc::new(ScriptedThinker::new(script)));
+        Bench::of(DATA, [small, large].map(ScriptedThinker::new))
+    }
+
+    /// The data set, the small model and the large one.
+    pub(crate) fn of(data: &str, thinkers: [ScriptedThinker; 2]) -> Bench {
+        let (runtime, folder) = (Runtime::new().unwrap(), TempDir::new().unwrap());
+        fs::write(folder.path().join("data.jsonl"), data).unwrap();
+        let [small, large] = thinkers.map(Arc::new);
         let (small_url, small_stop) = served(&runtime, small.clone(), "127.0.0.1:0");
         let (large_url, large_stop) = served(&runtime, large.clone(), "127.0.0.1:0");
         Bench {

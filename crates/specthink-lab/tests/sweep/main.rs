@@ -1,5 +1,5 @@
-//! `specthink-lab sweep`, run as its user runs it, against two served scripted Thinkers: files, going on, refusals, and
-//! what a link costs. No model has a part in it.
+//! `specthink-lab sweep` and what builds on it, run as its user runs it, against two served scripted Thinkers: files,
+//! going on, refusals, and what a link costs. No model has a part in it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
@@ -7,6 +7,7 @@ mod bench;
 mod interrupted;
 mod netem;
 mod pairs;
+mod tune;
 
 use std::{fs, process::Command};
 

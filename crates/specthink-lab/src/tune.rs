@@ -1,0 +1,216 @@
+//! `specthink-lab tune`: a sweep over the gaps of a review, what it says, and the policy that comes of it.
+
+mod config;
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use answer::prices::Prices;
+use cli::{CliError, Exit};
+use lab::{
+    plan::{Candidate, PlanTarget, candidates},
+    results::Results,
+    sweep::Experiment,
+    tune::{GapChoice, TriedGap, choose, is_accuracy_alone},
+};
+use pair::Builtin;
+use thinking::shown::one_line;
+
+use self::config::Entry;
+use crate::{
+    args::{LinksArgs, TuneArgs},
+    catalogue,
+    exit::cli_error,
+    plan::{interval, seconds},
+    print, profiles, sweep,
+};
+
+/// The link of the sweep: none.
+const LINK: &str = "loopback";
+
+pub(crate) fn run(args: &TuneArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
+    let policies = args.policies()?;
+    let prices = args.prices()?;
+    if let Some(path) = &args.config {
+        // Before anything is asked.
+        Entry { name: &args.name, policy: "review", comment: Vec::new() }.check(path)?;
+    }
+    let names = policies.iter().map(|(_, policy)| policy.clone()).collect();
+    sweep::without_tables(&args.sweep(names, LINK), builtin)?;
+    let tuned = Tuned::read(args, &policies, prices)?;
+    let targets = &args.target;
+    let choice = choose(&tuned.tried, targets).ok_or_else(|| nothing(args))?;
+    let (chosen, no_worse) = match &choice {
+        GapChoice::Kept { chosen, no_worse } => (*chosen, no_worse),
+        GapChoice::Nearest(nearest) => {
+            let line = none_keeps(nearest, targets);
+            return print(&format!("{}\n{line}\n", tuned.table(None, targets)));
+        }
+    };
+    let entry = Entry {
+        name: &args.name,
+        policy: &chosen.candidate.policy,
+        comment: tuned.comment(chosen, targets),
+    };
+    let said = said(chosen, no_worse, targets);
+    print(&format!("{}\n{said}\n\n{}", tuned.table(Some(chosen), targets), entry.text()))?;
+    if let Some(path) = &args.config {
+        entry.add(path)?;
+        let path = one_line(&path.display().to_string());
+        // When standard error is gone there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "{} is in {path}", args.name);
+    }
+    Ok(Exit::Ok)
+}
+
+/// What the sweep left.
+struct Tuned {
+    experiment: Experiment,
+    tried: Vec<TriedGap>,
+    /// What tokens cost, where costs are shown.
+    prices: Option<Prices>,
+}
+
+impl Tuned {
+    /// Reads the figures of these policies back.
+    fn read(
+        args: &TuneArgs,
+        policies: &[(f32, String)],
+        prices: Option<Prices>,
+    ) -> Result<Tuned, CliError> {
+        let results = Results::read(&[args.asking.out()?.to_owned()]).map_err(cli_error)?;
+        let links = profiles(&catalogue(&LinksArgs { links_file: None })?, &[LINK.to_owned()])?;
+        let ([link], [sweep]) = (links.as_slice(), results.sweeps.as_slice()) else {
+            return Err(nothing(args));
+        };
+        let shown = prices.clone().map_or_else(Prices::example, Ok)?;
+        let (known, _) = candidates(&results, link, &shown);
+        let of = |(gap, policy): &(f32, String)| {
+            let candidate = known.iter().find(|candidate| candidate.policy == *policy)?;
+            Some(TriedGap { gap: *gap, candidate: candidate.clone() })
+        };
+        let tried = policies.iter().filter_map(of).collect();
+        Ok(Tuned { experiment: sweep.experiment.clone(), tried, prices })
+    }
+
+    /// A row for each gap.
+    fn table(&self, chosen: Option<&TriedGap>, targets: &[PlanTarget]) -> String {
+        let cost = self.prices.as_ref().map(|prices| format!("cost ({})", prices.currency));
+        let head = ["gap", "right", "95 % interval", "corrections", "large share"];
+        let mut heads = head.map(str::to_owned).to_vec();
+        heads.extend(cost);
+        heads.extend(["latency median", "choice"].map(str::to_owned));
+        let rules = heads.iter().map(|_| "---".to_owned()).collect();
+        let row = |one: &TriedGap| {
+            let Candidate { accuracy, answers, corrections, share, cost, .. } = &one.candidate;
+            let mut cells = vec![
+                one.gap.to_string(),
+                format!("{:.1} % of {answers}", 100.0 * accuracy.value),
+                interval(&one.candidate).unwrap_or_else(|| "-".to_owned()),
+                format!("{corrections:.2}"),
+                format!("{:.1} %", 100.0 * share),
+            ];
+            cells.extend(self.prices.as_ref().map(|_| format!("{cost:.7}")));
+            cells.push(seconds(one.candidate.latency_median_s));
+            cells.push(match chosen {
+                Some(chosen) if chosen.gap == one.gap => "**chosen**".to_owned(),
+                _ => missed(&one.candidate, targets),
+            });
+            cells
+        };
+        let rows = [heads, rules].into_iter().chain(self.tried.iter().map(row));
+        rows.map(|cells| format!("| {} |\n", cells.join(" | "))).collect()
+    }
+
+    /// Where the figures are from and what they are, above the policy's line.
+    fn comment(&self, chosen: &TriedGap, targets: &[PlanTarget]) -> Vec<String> {
+        let Experiment { data_set, data_set_sha256, questions, seeds, .. } = &self.experiment;
+        let gaps: Vec<String> = self.tried.iter().map(|one| one.gap.to_string()).collect();
+        let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        let Candidate { accuracy, corrections, share, cost, latency_median_s, .. } =
+            &chosen.candidate;
+        let mut figures = format!("Over {LINK}: {:.1} % right", 100.0 * accuracy.value);
+        // Writing to a text cannot fail.
+        if let Some(interval) = interval(&chosen.candidate) {
+            let _ = write!(figures, " (95 % interval {interval})");
+        }
+        let _ = write!(
+            figures,
+            ", {corrections:.2} corrections an answer, large share {:.1} %, ",
+            100.0 * share
+        );
+        if let Some(prices) = &self.prices {
+            let _ = write!(figures, "{} {cost:.7} an answer, ", prices.currency);
+        }
+        let _ = write!(figures, "{} at the median.", seconds(*latency_median_s));
+        let lines = [
+            format!(
+                "Chosen by specthink-lab tune of the gaps {}, for {}.",
+                gaps.join(", "),
+                asked(targets)
+            ),
+            format!(
+                "Data set: {data_set}, {questions} questions, seeds {}; SHA-256 {data_set_sha256}.",
+                seeds.join(", ")
+            ),
+            format!("Models: {}.", self.experiment.pair()),
+            figures,
+        ];
+        // Names come from files and nodes of others.
+        lines.iter().map(|line| one_line(line)).collect()
+    }
+}
+
+fn nothing(args: &TuneArgs) -> CliError {
+    let out = args.asking.out.as_deref().unwrap_or("the folder".as_ref()).display();
+    CliError::new(Exit::Journal, format!("{out} holds no answers of these gaps: sweep anew"))
+}
+
+fn asked(targets: &[PlanTarget]) -> String {
+    let targets: Vec<String> = targets.iter().map(PlanTarget::to_string).collect();
+    if targets.is_empty() { "no target".to_owned() } else { targets.join(", ") }
+}
+
+/// The targets that a gap misses.
+fn missed(candidate: &Candidate, targets: &[PlanTarget]) -> String {
+    let missed = candidate.misses(targets);
+    let missed: Vec<String> = missed.iter().map(|target| target.to_string()).collect();
+    if missed.is_empty() { String::new() } else { format!("misses {}", missed.join(", ")) }
+}
+
+/// That no gap keeps the targets, and which comes nearest.
+fn none_keeps(nearest: &TriedGap, targets: &[PlanTarget]) -> String {
+    let Candidate { accuracy, corrections, share, .. } = &nearest.candidate;
+    format!(
+        "No gap keeps {}, and no policy is written: the nearest is {}, with {:.1} % right, {corrections:.2} \
+         corrections an answer and a large share of {:.1} %.",
+        asked(targets),
+        nearest.gap,
+        100.0 * accuracy.value,
+        100.0 * share
+    )
+}
+
+/// Which gap, and what the answers cannot tell.
+fn said(chosen: &TriedGap, no_worse: &[&TriedGap], targets: &[PlanTarget]) -> String {
+    let (gap, asked) = (chosen.gap, asked(targets));
+    let is_greatest = is_accuracy_alone(targets);
+    let mut text = match is_greatest {
+        true => format!("{gap} is the greatest gap that keeps {asked}."),
+        false if targets.is_empty() => format!("Take a gap of {gap}."),
+        false => format!("A gap of {gap} keeps {asked}."),
+    };
+    if !no_worse.is_empty() {
+        let others: Vec<String> = no_worse.iter().map(|one| one.gap.to_string()).collect();
+        let why = if is_greatest { "" } else { "; of them it is taken because lower is safer" };
+        // Writing to a text cannot fail.
+        let _ = write!(
+            text,
+            " These answers are too few to tell its accuracy from that of {}{why}.",
+            others.join(", ")
+        );
+    }
+    text
+}
