@@ -60,8 +60,12 @@ impl ReviewRules {
     pub(super) fn appended(&mut self, text: Range<usize>, end: TextEnd, exempt: bool) {
         self.end = end;
         self.end_is_judged = false;
-        if exempt && !text.is_empty() {
-            self.exempt.push(text);
+        if !exempt || text.is_empty() {
+            return;
+        }
+        match self.exempt.last_mut() {
+            Some(last) if last.end == text.start => last.end = text.end,
+            _ => self.exempt.push(text),
         }
     }
 
@@ -112,8 +116,10 @@ impl ReviewRules {
 
     /// Every token that ends at this place or before is judged or stands.
     pub fn passed(&mut self, to: usize) {
-        if self.objection.is_none() {
-            self.reviewed = self.reviewed.max(to);
+        if self.objection.is_none() && to > self.reviewed {
+            self.reviewed = to;
+            // What is passed is not asked about again, whoever wrote it.
+            self.exempt.retain(|text| text.end > to);
         }
     }
 
@@ -205,6 +211,20 @@ mod tests {
         assert_eq!(judged(&rules), [9, 14]);
         rules.wrote(18);
         assert!(judged(&rules).is_empty());
+    }
+
+    #[test]
+    fn exempt_text_in_many_pieces_costs_no_more_than_in_one() {
+        let mut rules = rules(0, false);
+        for at in 0..9 {
+            rules.appended(at..at + 1, TextEnd::Open, true);
+        }
+        assert_eq!(rules.exempt, [0..9]);
+        rules.appended(9..12, TextEnd::Open, false);
+        rules.appended(12..13, TextEnd::Open, true);
+        rules.passed(10);
+        assert_eq!(rules.exempt, [12..13]);
+        assert!(rules.judges(10, "123456789abcd") && !rules.judges(12, "123456789abcd"));
     }
 
     #[test]
