@@ -184,12 +184,14 @@ fn taking_over_is_worth_it_with_the_built_in_pair() {
         let args = ["eval", data, "--limit", "40", "--json", "--policy", policy];
         json(&Process::spawn(SPECTHINK, &args, &[]).wait())
     };
-    let (alone, pair) = (eval("small-only"), eval("strict"));
+    let (alone, pair, review) = (eval("small-only"), eval("strict"), eval("review"));
     let number = |figures: &Value, key: &str| figures[key].as_f64().unwrap();
     assert_eq!((number(&alone, "graded"), number(&pair, "graded")), (40.0, 40.0));
     assert!(number(&pair, "right") >= number(&alone, "right") + 6.0, "{alone} {pair}");
     assert!(number(&pair, "chars") < number(&alone, "chars"), "{alone} {pair}");
     assert!((0.1..0.6).contains(&number(&pair, "takeover_share")), "{pair}");
+    assert!(number(&review, "right") >= 36.0, "{review}");
+    assert!((0.001..0.05).contains(&number(&review, "takeover_share")), "{review}");
 }
 
 #[test]

@@ -16,12 +16,16 @@ use upstream::{
     testing::{FakeOptions, FakeServer, FakeThought},
 };
 
+/// No server that is reached over HTTP reviews.
+fn usual() -> KitSettings {
+    KitSettings { reviews: false, ..KitSettings::default() }
+}
+
 #[tokio::test]
 async fn an_upstream_over_llama_cpp_conforms() {
     let server = FakeServer::start(FakeOptions::new(ServerKind::LlamaCpp)).await;
     let upstream = Upstream::new(config(&server)).unwrap();
-    let settings =
-        KitSettings { computed_tokens: Some(server.counter()), ..KitSettings::default() };
+    let settings = KitSettings { computed_tokens: Some(server.counter()), ..usual() };
     assert_conforms(&upstream, &settings).await;
 }
 
@@ -29,8 +33,7 @@ async fn an_upstream_over_llama_cpp_conforms() {
 async fn an_upstream_over_vllm_conforms() {
     let server = FakeServer::start(FakeOptions::new(ServerKind::Vllm)).await;
     let upstream = Upstream::new(config(&server)).unwrap();
-    let settings =
-        KitSettings { computed_tokens: Some(server.counter()), ..KitSettings::default() };
+    let settings = KitSettings { computed_tokens: Some(server.counter()), ..usual() };
     assert_conforms(&upstream, &settings).await;
 }
 
@@ -39,8 +42,7 @@ async fn an_upstream_over_sglang_conforms() {
     for tokenizer in [None, Some(tokenizer())] {
         let server = FakeServer::start(FakeOptions::new(ServerKind::Sglang)).await;
         let upstream = Upstream::new(UpstreamConfig { tokenizer, ..config(&server) }).unwrap();
-        let settings =
-            KitSettings { computed_tokens: Some(server.counter()), ..KitSettings::default() };
+        let settings = KitSettings { computed_tokens: Some(server.counter()), ..usual() };
         assert_conforms(&upstream, &settings).await;
     }
 }
@@ -55,7 +57,7 @@ async fn an_upstream_over_text_conforms() {
             computed_tokens: Some(server.counter()),
             sampling: plain_sampling(),
             exact_resume: true,
-            ..KitSettings::default()
+            ..usual()
         };
         assert_conforms(&upstream, &settings).await;
     }
@@ -72,7 +74,7 @@ async fn an_upstream_over_chats_conforms() {
                 computed_tokens: Some(server.counter()),
                 sampling: plain_sampling(),
                 exact_resume: true,
-                ..KitSettings::default()
+                ..usual()
             };
             assert_conforms(&Upstream::new(config).unwrap(), &settings).await;
         }
@@ -86,12 +88,12 @@ async fn an_upstream_over_a_real_server_conforms() {
     let upstream = Upstream::new(real()).unwrap();
     // SGLang hears a seed only where it computes the same in every batch, which it does not on a CPU.
     let hears_seeds = upstream.card().await.unwrap().device != ServerKind::Sglang.name();
-    let usual = Sampling::default();
+    let sampling = Sampling::default();
     let settings = KitSettings {
         wait: Duration::from_secs(120),
         proposal_tokens: 16,
-        sampling: if hears_seeds { usual } else { Sampling { temperature: 0.0, ..usual } },
-        ..KitSettings::default()
+        sampling: if hears_seeds { sampling } else { Sampling { temperature: 0.0, ..sampling } },
+        ..usual()
     };
     assert_conforms(&upstream, &settings).await;
 }

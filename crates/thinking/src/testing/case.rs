@@ -25,6 +25,8 @@ pub struct KitSettings {
     /// By how many nats the gap of one token may differ between two ways in which its text came: 0 where what is
     /// computed does not depend on that.
     pub gap_tolerance: f32,
+    /// Whether it reviews, so that a card that has lost that is found out, and not its cases passed over.
+    pub reviews: bool,
 }
 
 impl Default for KitSettings {
@@ -38,6 +40,7 @@ impl Default for KitSettings {
             computed_tokens: None,
             exact_resume: false,
             gap_tolerance: 0.0,
+            reviews: true,
         }
     }
 }

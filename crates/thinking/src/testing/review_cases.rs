@@ -14,6 +14,7 @@ use crate::thinker::{
 /// Every case about reviews.
 pub(super) fn all() -> Vec<Case> {
     cases![
+        the_card_says_whether_it_reviews,
         verdicts_depend_on_the_text_alone,
         an_objection_waits_for_its_cut,
         a_cut_is_answered_before_what_follows_is_judged,
@@ -108,6 +109,11 @@ impl Talk<'_> {
         })?;
         Ok(first)
     }
+}
+
+async fn the_card_says_whether_it_reviews(t: &dyn Thinker, s: &KitSettings) -> Outcome {
+    let (_, opened) = Talk::opened(t, s, "").await?;
+    ensure(opened.card.can_review == s.reviews, || format!("it says {}", opened.card.can_review))
 }
 
 async fn verdicts_depend_on_the_text_alone(t: &dyn Thinker, s: &KitSettings) -> Outcome {

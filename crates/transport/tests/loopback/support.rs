@@ -84,7 +84,7 @@ pub(crate) fn card() -> ModelCard {
         device: "cpu".into(),
         tokenizer_fingerprint: "pieces".into(),
         thought: ThoughtStart::Unknown,
-        can_review: false,
+        can_review: true,
     }
 }
 
