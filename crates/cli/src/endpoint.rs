@@ -91,6 +91,8 @@ pub(crate) struct Endpoint {
     pub(crate) lenient: Option<bool>,
     /// Have text of the other side computed ahead by a server. Absent: unless its prompts cost money.
     pub(crate) keep_warm: Option<bool>,
+    /// Review over a server that computes the whole text for each paragraph. Absent: only where less will do.
+    pub(crate) review: Option<ReviewExtent>,
     /// What its tokens cost.
     pub(crate) price: Option<ModelPrices>,
     /// The file with the token that the node asks for.
@@ -108,6 +110,14 @@ pub(crate) struct Endpoint {
     pub(crate) folder: PathBuf,
 }
 
+/// How much a server may compute for a review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ReviewExtent {
+    /// The whole text for each paragraph.
+    Full,
+}
+
 impl NodePlace {
     /// The connection to a node.
     ///
@@ -123,7 +133,7 @@ impl NodePlace {
 
 impl Endpoint {
     /// The keys of an endpoint's table.
-    pub(crate) const KEYS: [&str; 14] = [
+    pub(crate) const KEYS: [&str; 15] = [
         "address",
         "kind",
         "name",
@@ -132,6 +142,7 @@ impl Endpoint {
         "context-tokens",
         "lenient",
         "keep-warm",
+        "review",
         "price",
         "token-file",
         "ca",
@@ -151,6 +162,7 @@ impl Endpoint {
             context_tokens: None,
             lenient: None,
             keep_warm: None,
+            review: None,
             price: None,
             token_file: None,
             ca: None,
@@ -228,6 +240,7 @@ impl Endpoint {
         config.lenient = self.lenient.unwrap_or(false);
         let costs_money = self.price.is_some_and(|price| price.input_per_million > 0.0);
         config.keep_warm = self.keep_warm.or(costs_money.then_some(false));
+        config.reviews_in_full = self.review.is_some();
         config.ca = self.ca.clone();
         config.insecure = self.insecure.unwrap_or(false);
         Ok(config)
@@ -251,6 +264,7 @@ impl Endpoint {
             ("context-tokens", self.context_tokens.is_some()),
             ("lenient", self.lenient.is_some()),
             ("keep-warm", self.keep_warm.is_some()),
+            ("review", self.review.is_some()),
             ("kind", matches!(self.kind, Some(EndpointKind::Server(_)))),
         ];
         let of_server = only_servers.into_iter().find(|(_, given)| *given);

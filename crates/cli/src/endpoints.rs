@@ -201,6 +201,7 @@ mod tests {
                 "price" => PRICE,
                 "insecure" | "lenient" | "keep-warm" => "true",
                 "context-tokens" => "4096",
+                "review" => "\"full\"",
                 _ => "\"file\"",
             };
             let mut text = format!("[n]\n{key} = {value}\n");
@@ -232,6 +233,8 @@ mod tests {
             (format!("{node}kind = \"server\""), &["kind", "server", "llama-cpp", "and node"]),
             (format!("{node}kind = \"vllm\""), &["kind is for a server", "write openai+"]),
             (format!("{node}lenient = true"), &["lenient is for a server"]),
+            (format!("{node}review = \"full\""), &["review is for a server"]),
+            (format!("{node}review = \"all\""), &["review", "all", "full"]),
             (format!("[gpu]\naddress = {SERVER}\nkind = \"node\""), &["leave out kind"]),
             ("[gpu]\naddress = \"openai+http://h:1/x\"".to_owned(), &["/x is not an API's"]),
             (format!("{node}client-cert = \"x\""), &["client-key"]),
@@ -265,6 +268,7 @@ mod tests {
             tokenizer = "owner/big"
             context-tokens = 4096
             lenient = true
+            review = "full"
         "#;
         let endpoints = parse(text).unwrap();
         let place = endpoints.get("big").unwrap().place(1, Duration::from_secs(60), None);
@@ -275,6 +279,7 @@ mod tests {
         let name = TokenizerPlace::Name("owner/big".parse().unwrap());
         assert_eq!(tokenizer, Some(name));
         assert_eq!((server.context_tokens, server.lenient), (Some(4096), true));
+        assert!(server.reviews_in_full);
         assert_eq!(server.silence, Duration::from_secs(60));
     }
 

@@ -3,8 +3,6 @@
 //! A span is whole characters: tokens that share a character all have all of it. So a token begins inside a character
 //! where it begins before the end of the one before it.
 
-use text::{Detokenizer, Tokenizer};
-
 /// The spans of a session's tokens, those of the prompt aside.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -66,40 +64,6 @@ impl Places {
     }
 }
 
-/// The spans of tokens of which is known where their text stood after each, and whether it was whole there. The text
-/// begins at this byte of the committed one.
-pub(crate) fn spans_of<'a>(
-    marks: impl IntoIterator<Item = (usize, bool)> + 'a,
-    text: &'a str,
-    byte: usize,
-) -> impl Iterator<Item = (usize, usize)> + 'a {
-    let mut before = 0;
-    marks.into_iter().map(move |(text_end, is_clean)| {
-        let start = std::mem::replace(&mut before, text_end);
-        // The character that is not whole yet is all its own.
-        let end = if is_clean { text_end } else { text.ceil_char_boundary(text_end + 1) };
-        (byte + start.min(text.len()), byte + end.min(text.len()))
-    })
-}
-
-/// The spans of tokens that stand for a text, which begins at this byte of the committed one.
-pub(crate) fn spans_of_ids(
-    ids: &[u32],
-    text: &str,
-    byte: usize,
-    tokenizer: &Tokenizer,
-) -> Vec<(usize, usize)> {
-    let (mut detokenizer, mut bytes, mut piece) = (Detokenizer::new(), 0, String::new());
-    let marks = ids.iter().map(|&id| {
-        piece.clear();
-        detokenizer.push(tokenizer.piece(id), &mut piece);
-        bytes += piece.len();
-        (bytes, detokenizer.is_clean())
-    });
-    let marks: Vec<_> = marks.collect();
-    spans_of(marks, text, byte).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,12 +84,5 @@ mod tests {
         for (bytes, expected) in [(3, (0, 0)), (6, (3, 6)), (7, (4, 7))] {
             assert_eq!(places.whole(bytes), expected, "{bytes}");
         }
-    }
-
-    #[test]
-    fn marks_become_spans_of_whole_characters() {
-        let marks = [(1, true), (1, false), (4, false), (7, true), (7, true)];
-        let spans: Vec<_> = spans_of(marks, "a数学", 10).collect();
-        assert_eq!(spans, [(10, 11), (11, 14), (11, 17), (14, 17), (17, 17)]);
     }
 }

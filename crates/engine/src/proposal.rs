@@ -3,13 +3,13 @@
 //! It is given tokens one by one and says when it is over. What ends it is [`thinking::session`]'s
 //! business, drawing tokens is [`crate::sample`]'s, computing them [`crate::scheduler`]'s.
 
-use text::{Detokenizer, Tokenizer};
+use text::{Detokenizer, Tokenizer, spans_of};
 use thinking::{
     session::ProposalRules,
     thinker::{Delta, FinishReason, Propose},
 };
 
-use crate::{places::spans_of, sample::Draws};
+use crate::sample::Draws;
 
 /// Where paragraphs end when the watch does not say.
 const PARAGRAPH_BREAK: &str = "\n\n";

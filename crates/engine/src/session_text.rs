@@ -9,14 +9,14 @@
 mod cut;
 mod review;
 
-use text::Tokenizer;
+use text::{Tokenizer, spans_of_ids};
 use thinking::thinker::{Append, ClientId, Failure};
 
 use crate::{
     encoder::Encoder,
     kv::KvStore,
     model::{BLOCK, BatchRow, KvCache, WantedLogits},
-    places::{Places, spans_of_ids},
+    places::Places,
     prompt::Beginning,
     proposal::OwnTokens,
     reading::Reading,

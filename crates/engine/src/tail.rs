@@ -6,7 +6,7 @@
 //! (Chinese, Japanese, Base64). There the edge is a border of two tokens so far from the end that the end does not
 //! matter any more: from there on, the text by itself takes the same tokens.
 
-use text::{Encoded, Thought};
+use text::{Encoded, Thought, before_last_word};
 use thinking::thinker::Failure;
 
 use crate::encoder::{Encoder, check_fits};
@@ -171,26 +171,6 @@ impl Joined {
         };
         Ok(())
     }
-}
-
-/// The longest beginning of a text that encodes the same whatever follows the text: up to the last
-/// space that follows something else than white space, where every supported tokenizer begins anew.
-/// Returns its bytes and its tokens.
-pub(crate) fn before_last_word(text: &str, spans: &[(usize, usize)]) -> (usize, usize) {
-    let mut edges = text
-        .match_indices(' ')
-        .map(|(at, _)| at)
-        .filter(|&at| text[..at].chars().next_back().is_some_and(|before| !before.is_whitespace()));
-    let mut found = (0, 0);
-    while let Some(edge) = edges.next_back() {
-        let tokens = spans.partition_point(|&(_, end)| end <= edge);
-        // A token across the edge would mean that the tokenizer does not begin anew there.
-        if spans.get(tokens).is_none_or(|&(start, _)| start >= edge) {
-            found = (edge, tokens);
-            break;
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -401,6 +401,9 @@ mod tests {
         let line = [&given[..2], &["--upstream-keep-warm", "on"]].concat();
         let on = config(&FULL, &line).unwrap().model;
         assert!(matches!(on, ModelSource::Upstream(on) if on.keep_warm == Some(true)));
+        let line = [&given[..2], &["--tokenizer", "a/b", "--review-upstream", "full"]].concat();
+        let full = config(&FULL, &line).unwrap().model;
+        assert!(matches!(full, ModelSource::Upstream(full) if full.reviews_in_full));
         let tokenizer = |text: &str| -> Result<_, NodeError> {
             Ok(config(&FULL, &[&given[..2], &["--tokenizer", text]].concat())?.tokenizer.unwrap())
         };

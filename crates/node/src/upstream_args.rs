@@ -60,6 +60,18 @@ pub struct UpstreamArgs {
         help_heading = "Upstream"
     )]
     pub upstream_keep_warm: Option<bool>,
+
+    /// Review over a server that computes the whole text for each paragraph that is judged, as vLLM does, cached or
+    /// not. It needs the tokenizer of its model. SGLang reviews without it.
+    #[arg(
+        long,
+        value_name = "full",
+        value_parser = PossibleValuesParser::new(["full"]),
+        hide_possible_values = true,
+        requires = "tokenizer",
+        help_heading = "Upstream"
+    )]
+    pub review_upstream: Option<String>,
 }
 
 fn address(text: &str) -> Result<UpstreamAddress, String> {
@@ -88,6 +100,7 @@ impl UpstreamArgs {
         config.kind = self.upstream_kind;
         config.lenient = self.upstream_lenient;
         config.keep_warm = self.upstream_keep_warm;
+        config.reviews_in_full = self.review_upstream.is_some();
         Ok(Some(config))
     }
 }

@@ -26,6 +26,11 @@ impl UnaskedText {
         }
     }
 
+    /// Whether a paragraph ended.
+    pub(crate) fn has_break(&self) -> bool {
+        self.has_break
+    }
+
     /// Whether a border was passed: the end of a paragraph, or many tokens.
     pub(crate) fn is_due(&self) -> bool {
         self.has_break || self.tokens >= STEP_TOKENS

@@ -126,6 +126,8 @@ pub struct UpstreamConfig {
     /// Have text of the other side computed ahead; absent: where the server is one's own, which is every kind but
     /// [`ServerKind::Completions`] and those that have chats only.
     pub keep_warm: Option<bool>,
+    /// Review, though each piece costs a pass over the whole text: for [`ServerKind::Vllm`].
+    pub reviews_in_full: bool,
     /// Trust this authority (PEM) and no others; absent: those of the system.
     pub ca: Option<PathBuf>,
     /// Allow plain text, the key too, to another machine.
@@ -152,6 +154,7 @@ impl UpstreamConfig {
             context_tokens: None,
             lenient: false,
             keep_warm: None,
+            reviews_in_full: false,
             ca: None,
             insecure: false,
             connect_timeout: Duration::from_secs(5),

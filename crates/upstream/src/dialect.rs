@@ -12,7 +12,13 @@ use std::fmt;
 use serde_json::{Value, json};
 use thinking::thinker::{Message, Sampling};
 
-use crate::{chat::AnswerSoFar, chunk::Chunk, config::ServerKind, http::Call};
+use crate::{
+    chat::AnswerSoFar,
+    chunk::{Chunk, Usage},
+    config::ServerKind,
+    http::Call,
+    odds::TokenOdds,
+};
 
 /// A kind of server.
 pub(crate) trait Dialect: fmt::Debug + Send + Sync {
@@ -48,6 +54,16 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// to make nothing.
     fn ahead(&self, stretch: &Stretch<'_>) -> Call {
         self.stretch(stretch)
+    }
+
+    /// Asks what its model holds of these tokens from the one at this place on. `None`: it does not tell.
+    fn odds(&self, _model: &str, _ids: &[u32], _from: usize) -> Option<Call> {
+        None
+    }
+
+    /// That, as the answer tells it, and what it cost.
+    fn odds_told(&self, _answer: &Value, _ids: &[u32], _from: usize) -> Option<Told> {
+        None
     }
 
     /// What an event of the stream says; `None` when it is none of this kind's.
@@ -93,6 +109,13 @@ pub(crate) fn block_in_metrics(metrics: &str) -> Option<u32> {
     let tokens = size.split('"').next()?.parse().ok()?;
     (tokens > 0).then_some(tokens)
 }
+
+/// How many of the likeliest tokens are asked for at each place: control tokens, which nobody may write, may be among
+/// them.
+const LIKELIEST: usize = 5;
+
+/// What a server's model holds of some tokens, and what it cost to say so.
+pub(crate) type Told = (Vec<TokenOdds>, Usage);
 
 /// A prompt as a server renders it.
 #[derive(Debug, PartialEq)]

@@ -57,6 +57,28 @@ pub(crate) struct Served {
     pub(crate) keeps_warm: bool,
     /// How it goes on with answers, where it has chats only.
     pub(crate) chat: Option<ServedChat>,
+    pub(crate) reviews: Reviews,
+}
+
+/// Whether a server says what its model holds of a text, and how often it is asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reviews {
+    No,
+    /// Of each piece, since only what is new is computed.
+    Pieces,
+    /// Of each paragraph, since the whole text is computed each time.
+    Paragraphs,
+}
+
+impl Reviews {
+    /// Where the tokens stand that a server tells of is what a tokenizer of our own says.
+    fn of(kind: ServerKind, has_tokenizer: bool, in_full: bool) -> Reviews {
+        match kind {
+            ServerKind::Sglang if has_tokenizer => Reviews::Pieces,
+            ServerKind::Vllm if has_tokenizer && in_full => Reviews::Paragraphs,
+            _ => Reviews::No,
+        }
+    }
 }
 
 /// How a server that has chats only goes on with answers.
@@ -107,6 +129,27 @@ impl Served {
         })
     }
 
+    /// Refuses a review that it cannot make.
+    ///
+    /// # Errors
+    /// [`Code::InvalidArgument`], with why.
+    pub(crate) fn check_reviews(&self, http: &Http) -> Result<(), Failure> {
+        let what = match (self.reviews, self.kind) {
+            (Reviews::No, ServerKind::Sglang) => {
+                "cannot review without the tokenizer of its model: give it"
+            }
+            (Reviews::No, ServerKind::Vllm) => {
+                "reviews only with the tokenizer of its model, and where it is allowed to compute the whole text for \
+                 each paragraph: give both"
+            }
+            (Reviews::No, _) => {
+                "cannot review: of the servers that others wrote SGLang and vLLM can"
+            }
+            _ => return Ok(()),
+        };
+        Err(failure::noticed(&http.config.address, Code::InvalidArgument, what))
+    }
+
     /// Whether the server answers now and still lists the model.
     ///
     /// # Errors
@@ -130,22 +173,9 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
         None => ServerKind::Completions,
     };
     let (model, entry) = choose_model(http, kind, &listed)?;
-    let mut card = ModelCard {
-        name: http.config.card_name.clone().unwrap_or_else(|| one_line(&model)),
-        family: one_line(entry["meta"]["architecture"].as_str().unwrap_or_default()),
-        parameters: entry["meta"]["n_params"].as_u64().unwrap_or(0),
-        quantisation: one_line(entry["meta"]["ftype"].as_str().unwrap_or_default()),
-        context_tokens: UNKNOWN_CONTEXT,
-        device: kind.name().to_owned(),
-        tokenizer_fingerprint: own.map_or_else(String::new, |own| own.fingerprint().to_owned()),
-        thought: ThoughtStart::Unknown,
-        can_review: false,
-    };
-    let told = entry["max_model_len"].as_u64().or_else(|| entry["meta"]["n_ctx"].as_u64());
-    let told = told.and_then(|tokens| u32::try_from(tokens).ok()).filter(|tokens| *tokens > 0);
-    if let Some(tokens) = [told, http.config.context_tokens].into_iter().flatten().min() {
-        card.context_tokens = tokens;
-    }
+    let reviews = Reviews::of(kind, own.is_some(), http.config.reviews_in_full);
+    let mut card = card(http, &model, &entry, own);
+    (card.device, card.can_review) = (kind.name().to_owned(), reviews != Reviews::No);
     let (dialect, mut slots) = (dialect::of(kind), None);
     let renders;
     (renders, card.thought) = rendering(http, dialect.as_ref(), &model, own).await?;
@@ -174,12 +204,41 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
     let context_tokens = card.context_tokens;
     let address = &http.config.address;
     tracing::debug!(%address, ?kind, model, context_tokens, block_tokens, keeps_warm, "server found");
-    let served =
-        Served { kind, dialect, model, card, renders, slots, block_tokens, keeps_warm, chat };
+    let served = Served {
+        kind,
+        dialect,
+        model,
+        card,
+        renders,
+        slots,
+        block_tokens,
+        keeps_warm,
+        chat,
+        reviews,
+    };
     if let Some(own) = own {
         check_tokenizer(http, &served, own).await?;
     }
     Ok(served)
+}
+
+/// What a server's list says of its model.
+fn card(http: &Http, model: &str, entry: &Value, own: Option<&Tokenizer>) -> ModelCard {
+    let meta = &entry["meta"];
+    let told = entry["max_model_len"].as_u64().or_else(|| meta["n_ctx"].as_u64());
+    let told = told.and_then(|tokens| u32::try_from(tokens).ok()).filter(|tokens| *tokens > 0);
+    let context_tokens = [told, http.config.context_tokens].into_iter().flatten().min();
+    ModelCard {
+        name: http.config.card_name.clone().unwrap_or_else(|| one_line(model)),
+        family: one_line(meta["architecture"].as_str().unwrap_or_default()),
+        parameters: meta["n_params"].as_u64().unwrap_or(0),
+        quantisation: one_line(meta["ftype"].as_str().unwrap_or_default()),
+        context_tokens: context_tokens.unwrap_or(UNKNOWN_CONTEXT),
+        device: String::new(),
+        tokenizer_fingerprint: own.map_or_else(String::new, |own| own.fingerprint().to_owned()),
+        thought: ThoughtStart::Unknown,
+        can_review: false,
+    }
 }
 
 /// The server's list of models; empty where it has none.

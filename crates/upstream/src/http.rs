@@ -95,6 +95,18 @@ impl Http {
         serde_json::from_str(&body).map_err(|_| no_api(self, call, &body))
     }
 
+    /// The same, for as long as the server lives.
+    pub(crate) async fn waited_json(
+        &self,
+        signs: &watch::Sender<()>,
+        health: &'static str,
+        call: &Call,
+    ) -> Result<Value, Failure> {
+        let body = async { self.text(self.answered(call).await?).await };
+        let body = self.waited_for(signs, health, body).await?;
+        serde_json::from_str(&body).map_err(|_| no_api(self, call, &body))
+    }
+
     /// What the server answers in words that are no JSON.
     pub(crate) async fn words(&self, call: &Call) -> Result<String, Failure> {
         let whole = async { self.text(self.answered(call).await?).await };

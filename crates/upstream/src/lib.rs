@@ -21,6 +21,7 @@ mod exactness;
 mod failure;
 mod http;
 mod meter;
+mod odds;
 mod server;
 mod session;
 mod sse;

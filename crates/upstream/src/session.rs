@@ -2,19 +2,21 @@
 //!
 //! A session is one task, and the task is one future: dropping the session's event receiver drops everything in it,
 //! and with it the connection, which is how the server learns of it. How a proposal is read from a stream is in
-//! `proposal`, and how text is computed ahead, while no command is there, in `ahead`.
+//! `proposal`, and how text is computed ahead or judged, while no command is there, in `ahead` and `reading`.
 
 mod ahead;
+mod computed;
 mod open_session;
 mod pace;
 mod proposal;
+mod reading;
 
 use std::{future::pending, sync::Arc};
 
 use thinking::{
     session::{Protocol, Refusal},
     thinker::{
-        Code, Command, Event, Failure, FinishReason, Finished, Open, Propose, SessionServer,
+        Code, Command, Cut, Event, Failure, FinishReason, Finished, Open, Propose, SessionServer,
         Timing, Warmed,
     },
 };
@@ -25,9 +27,7 @@ use tokio::{
 };
 
 use self::{
-    ahead::{ComputedText, Computing},
-    open_session::OpenSession,
-    proposal::Proposal,
+    ahead::Computing, computed::ComputedText, open_session::OpenSession, proposal::Proposal,
 };
 use crate::{failure, server::Server, token_text::OwnChunks};
 
@@ -89,7 +89,7 @@ impl<'a> ActiveSession<'a> {
         loop {
             let command = match self.next.take() {
                 Some(command) => Some(command),
-                None => self.next_command().await,
+                None => self.next_command().await?,
             };
             let Some(command) = command else {
                 self.stop_ahead().await;
@@ -99,64 +99,86 @@ impl<'a> ActiveSession<'a> {
         }
     }
 
-    /// Waits for a command. Meanwhile text is computed ahead, one request at a time.
-    async fn next_command(&mut self) -> Option<Command> {
+    /// Waits for a command. Meanwhile text is computed ahead or judged, one request at a time.
+    async fn next_command(&mut self) -> Result<Option<Command>, Failure> {
         loop {
             if let Ok(command) = self.commands.try_recv() {
-                return Some(command);
+                return Ok(Some(command));
             }
             self.begin_ahead();
             let Some(ahead) = &mut self.ahead else {
                 self.answer(self.held.len()).await;
-                return self.commands.recv().await;
+                return Ok(self.commands.recv().await);
             };
             select! {
                 biased;
-                command = self.commands.recv() => return command,
-                computed = by(self.deadline, &mut ahead.computing) => self.end_ahead(computed).await,
+                command = self.commands.recv() => return Ok(command),
+                computed = by(self.deadline, &mut ahead.computing) => {
+                    self.end_ahead(computed).await?;
+                }
             }
         }
     }
 
-    /// Has text computed ahead, if there is some that is worth it.
+    /// Has text computed ahead or judged, if there is some that is worth it.
     fn begin_ahead(&mut self) {
         if self.ahead.is_none()
             && let Some(open) = &mut self.open
         {
-            let computing = open.ahead(self.protocol.committed(), self.signs);
+            let committed = self.protocol.committed();
+            let computing = match self.protocol.review() {
+                Some(rules) => open.judge(rules, committed, self.signs),
+                None => open.ahead(committed, self.signs),
+            };
             let answers = self.held.len();
             self.ahead = computing.map(|computing| Ahead { answers, computing });
         }
     }
 
-    /// Text was computed ahead, or could not be: whoever asks for its continuation is told why.
-    async fn end_ahead(&mut self, computed: Option<Result<ComputedText, Failure>>) {
-        let Some(Ahead { answers, .. }) = self.ahead.take() else { return };
+    /// Text was computed ahead, or could not be: whoever asks for its continuation is told why. A text that could not
+    /// be judged ends the session.
+    async fn end_ahead(
+        &mut self,
+        computed: Option<Result<ComputedText, Failure>>,
+    ) -> Result<(), Failure> {
+        let Some(Ahead { answers, .. }) = self.ahead.take() else { return Ok(()) };
         match (computed, &mut self.open) {
-            (Some(Ok(computed)), Some(open)) => {
+            (Some(Ok(mut computed)), Some(open)) => {
+                let judged = computed.judged.take();
                 let prefill_us = computed.prefill_us;
                 let prefill_tokens = open.computed(computed);
                 tracing::debug!(prefill_tokens, prefill_us, "computed ahead");
                 if let Some(last) = self.held[..answers].last_mut() {
                     *last = Warmed { prefill_tokens, prefill_us, ..*last };
                 }
+                if let (Some(judged), Some((rules, text))) = (judged, self.protocol.judging())
+                    && let Some(objection) = judged.tell(rules, text)
+                {
+                    self.send(Event::Objection(Box::new(objection))).await;
+                }
             }
+            (Some(Err(failure)), _) if self.protocol.review().is_some() => return Err(failure),
             (Some(Err(failure)), _) => tracing::debug!(%failure, "not computed ahead"),
             _ => {}
         }
         self.answer(answers).await;
+        Ok(())
     }
 
     /// Gives up what is computed ahead, and gives the answers that waited for it.
     async fn stop_ahead(&mut self) {
-        self.ahead = None;
+        if let (Some(_), Some(open)) = (self.ahead.take(), &mut self.open) {
+            open.forget_read();
+        }
         self.answer(self.held.len()).await;
     }
 
     async fn answer(&mut self, answers: usize) {
+        let reviewed = self.protocol.warmed().reviewed_bytes;
         for warmed in self.held.drain(..answers) {
+            let reviewed_bytes = reviewed.min(warmed.committed_bytes);
             // A caller that is gone needs no answer: `run` sees it too.
-            let _ = self.events.send(Event::Warmed(warmed)).await;
+            let _ = self.events.send(Event::Warmed(Warmed { reviewed_bytes, ..warmed })).await;
         }
     }
 
@@ -166,7 +188,10 @@ impl<'a> ActiveSession<'a> {
             Command::Append(append) => {
                 self.protocol.append(&append)?;
                 let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
-                let tokens = open.append(&append.text, &append.token_ids);
+                // What is judged are the tokens that the model itself would cut.
+                let is_judged = self.protocol.review().is_some();
+                let token_ids = if is_judged { &[] } else { &append.token_ids[..] };
+                let tokens = open.append(&append.text, token_ids);
                 self.warmed(tokens);
                 Ok(())
             }
@@ -178,13 +203,16 @@ impl<'a> ActiveSession<'a> {
                 self.warmed(tokens);
                 Ok(())
             }
-            Command::Cut(_) => Err(Failure::new(Code::InvalidArgument, CANNOT_REVIEW)),
+            Command::Cut(cut) => self.cut(cut).await,
             Command::Cancel => Ok(()),
         }
     }
 
     async fn open(&mut self, open: Open) -> Result<(), Failure> {
         self.protocol.open(&open)?;
+        if open.review.is_some() {
+            self.server.served().await?.check_reviews(&self.server.http)?;
+        }
         // A deadline beyond the clock's range is no deadline.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
         let server = self.server;
@@ -200,9 +228,29 @@ impl<'a> ActiveSession<'a> {
         Ok(())
     }
 
+    /// Forgets text. That is told before anything behind it is judged.
+    async fn cut(&mut self, cut: Cut) -> Result<(), Failure> {
+        let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
+        open.served.check_reviews(&self.server.http)?;
+        let accepted = self.protocol.cut(cut)?;
+        self.ahead = None;
+        let bytes = self.protocol.committed().len();
+        let tokens = open.cut(bytes, accepted.as_ref())?;
+        self.warmed(tokens);
+        self.answer(self.held.len()).await;
+        Ok(())
+    }
+
     async fn propose(&mut self, propose: Propose) -> Result<(), Failure> {
+        let is_objecting = self.protocol.is_objecting();
         let rules = self.protocol.propose(&propose)?;
         self.stop_ahead().await;
+        if is_objecting {
+            let finished = self.protocol.finish(rules, FinishReason::Cancelled);
+            self.own = OwnChunks::default();
+            self.send(Event::Finished(finished)).await;
+            return Ok(());
+        }
         let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
         let committed = self.protocol.committed();
         let mut proposal = Proposal::new(rules, self.events, self.signs);
@@ -241,9 +289,6 @@ impl<'a> ActiveSession<'a> {
         let _ = self.events.send(event).await;
     }
 }
-
-/// As the card says: a cut is for reviews.
-const CANNOT_REVIEW: &str = "a server that is reached over HTTP cannot review; do not cut its text";
 
 /// What comes of something before the deadline.
 async fn by<T>(deadline: Option<Instant>, something: impl Future<Output = T>) -> Option<T> {

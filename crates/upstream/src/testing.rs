@@ -7,6 +7,7 @@ mod answer;
 mod cache;
 mod chat;
 mod model;
+mod odds;
 mod speech;
 mod tokenizer;
 

@@ -2,15 +2,42 @@
 //!
 //! Pure: whoever has the server encodes [`TokenText::unencoded`]. Which text is committed is in [`thinking::session`].
 
+use text::{Thought, Tokenizer, TokenizerError, spans_of_ids};
+
 /// The tokens of a prompt and of the committed text.
 #[derive(Debug)]
 pub(crate) struct TokenText {
-    /// Tokens that will not be encoded anew.
-    fixed: Vec<u32>,
+    prompt: Vec<u32>,
+    /// Committed text, in order.
+    runs: Vec<Run>,
     /// The text behind them, of others; further text is encoded together with it.
     tail: String,
-    /// The tail's tokens, once they are known.
-    tail_ids: Option<Vec<u32>>,
+    /// The tokens of the tail's beginning, which is all of it where it is encoded.
+    tail_ids: Vec<u32>,
+    /// The length in bytes of that beginning.
+    encoded: usize,
+}
+
+/// Committed text that will not be encoded anew while it stays whole.
+#[derive(Debug)]
+struct Run {
+    text: String,
+    ids: Vec<u32>,
+    /// Whether these tokens are given: those of the model's own text, or those of its writer.
+    is_given: bool,
+}
+
+/// A text's tokens, divided where its end begins that others wrote.
+#[derive(Debug)]
+pub(crate) struct AtTail {
+    /// Those before it.
+    pub(crate) ids: Vec<u32>,
+    /// What they wrote; they may go on with it.
+    pub(crate) tail: String,
+    /// Where that begins in the committed text, in bytes.
+    pub(crate) tail_from: usize,
+    /// Its tokens, where they are known.
+    pub(crate) tail_ids: Option<Vec<u32>>,
 }
 
 /// The tokens of a proposal, as they came.
@@ -48,65 +75,192 @@ impl OwnChunks {
 impl TokenText {
     /// The text that begins with a prompt of these tokens.
     pub(crate) fn new(prompt: Vec<u32>) -> Self {
-        TokenText { fixed: prompt, tail: String::new(), tail_ids: None }
+        TokenText {
+            prompt,
+            runs: Vec::new(),
+            tail: String::new(),
+            tail_ids: Vec::new(),
+            encoded: 0,
+        }
     }
 
     /// Adds text that others wrote as these tokens, which are kept as they are where all before them is encoded.
     pub(crate) fn append_tokens(&mut self, text: &str, ids: &[u32]) {
-        if self.unencoded().is_some() {
-            return self.append(text);
+        match self.unencoded() {
+            Some(_) => self.append(text),
+            None => self.push_given(text, ids),
         }
-        self.fixed.extend(self.tail_ids.take().unwrap_or_default());
-        self.tail.clear();
-        self.fixed.extend(ids);
     }
 
     /// Adds text that others wrote.
     pub(crate) fn append(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.tail.push_str(text);
-            self.tail_ids = None;
-        }
+        self.tail.push_str(text);
     }
 
     /// Keeps the beginning of a proposal. Everything before it must be encoded.
     pub(crate) fn commit(&mut self, own: &OwnChunks, kept: &str) {
         let (ids, bytes) = own.known(kept.len());
         if bytes > 0 {
-            self.fixed.extend(self.tail_ids.take().unwrap_or_default());
-            self.tail.clear();
-            self.fixed.extend(ids);
+            self.push_given(&kept[..bytes], &ids);
         }
         // A token that was cut in two is encoded again from what is left of it.
         self.append(&kept[bytes..]);
     }
 
+    /// Forgets all but the first bytes of the committed text.
+    pub(crate) fn cut(&mut self, bytes: usize, tokenizer: &Tokenizer) {
+        let tail_from = self.tail_from();
+        if bytes >= tail_from {
+            let kept = bytes - tail_from;
+            self.tail.truncate(kept);
+            if kept < self.encoded {
+                self.forget_tail_ids();
+            }
+            return;
+        }
+        self.tail.clear();
+        self.forget_tail_ids();
+        let mut from = tail_from;
+        while let Some(mut run) = self.runs.pop() {
+            from -= run.text.len();
+            if from >= bytes {
+                continue;
+            }
+            let kept = bytes - from;
+            if kept == run.text.len() {
+                self.runs.push(run);
+            } else if run.is_given {
+                let (tokens, end) = whole_tokens(&run.ids, &run.text, kept, tokenizer);
+                self.tail.push_str(&run.text[end..kept]);
+                run.ids.truncate(tokens);
+                run.text.truncate(end);
+                self.runs.extend((end > 0).then_some(run));
+            } else {
+                self.tail.push_str(&run.text[..kept]);
+            }
+            break;
+        }
+        // Text of others takes the tokens that it takes in one piece with what follows.
+        if let Some(run) = self.runs.pop_if(|run| !run.is_given) {
+            self.tail.insert_str(0, &run.text);
+        }
+    }
+
+    /// Forgets all but the first bytes of the committed text, whose tokens stay as they are, and writes these behind
+    /// them.
+    ///
+    /// # Errors
+    /// When the tokenizer has no tokens for what is left of one that was cut in two.
+    pub(crate) fn cut_and_write(
+        &mut self,
+        bytes: usize,
+        text: &str,
+        ids: &[u32],
+        tokenizer: &Tokenizer,
+    ) -> Result<(), TokenizerError> {
+        let (tokens, end) = match bytes.checked_sub(self.tail_from()) {
+            Some(kept) => whole_tokens(&self.tail_ids, &self.tail[..self.encoded], kept, tokenizer),
+            None => (0, 0),
+        };
+        let mut tail_ids = self.tail_ids[..tokens].to_vec();
+        self.cut(bytes, tokenizer);
+        tail_ids.extend(tokenizer.encode_committed(&self.tail[end..], Thought::Over)?.ids);
+        (self.tail_ids, self.encoded) = (tail_ids, self.tail.len());
+        self.push_given(text, ids);
+        Ok(())
+    }
+
+    /// Adds text whose tokens are given. Everything before it must be encoded.
+    fn push_given(&mut self, text: &str, ids: &[u32]) {
+        let tail = Run {
+            text: std::mem::take(&mut self.tail),
+            ids: std::mem::take(&mut self.tail_ids),
+            is_given: false,
+        };
+        self.encoded = 0;
+        self.runs.extend((!tail.text.is_empty()).then_some(tail));
+        match self.runs.last_mut().filter(|run| run.is_given) {
+            Some(run) => {
+                run.text.push_str(text);
+                run.ids.extend(ids);
+            }
+            None => {
+                let (text, ids) = (text.to_owned(), ids.to_vec());
+                self.runs.push(Run { text, ids, is_given: true });
+            }
+        }
+    }
+
     /// The text whose tokens are not known.
     pub(crate) fn unencoded(&self) -> Option<&str> {
-        (!self.tail.is_empty() && self.tail_ids.is_none()).then_some(&self.tail)
+        (self.encoded < self.tail.len()).then_some(&self.tail)
     }
 
     /// Notes the tokens of [`Self::unencoded`].
     pub(crate) fn encoded(&mut self, ids: Vec<u32>) {
-        self.tail_ids = Some(ids);
+        (self.tail_ids, self.encoded) = (ids, self.tail.len());
     }
 
-    /// Notes the tokens of the tail as it was when it had so many bytes, if it still is what it was. No proposal may
-    /// have been kept in between.
+    /// Notes the tokens of the tail as it was when it had so many bytes, of which none is gone. No proposal may have
+    /// been kept in between.
     pub(crate) fn encoded_at(&mut self, bytes: usize, ids: Vec<u32>) {
-        if self.tail.len() == bytes {
-            self.tail_ids = Some(ids);
+        if bytes <= self.tail.len() {
+            (self.tail_ids, self.encoded) = (ids, bytes);
         }
     }
 
     /// All tokens; those of text that is not encoded are missing.
     pub(crate) fn ids(&self) -> Vec<u32> {
-        [&self.fixed[..], self.tail_ids.as_deref().unwrap_or_default()].concat()
+        let runs = self.runs.iter().flat_map(|run| &run.ids);
+        self.prompt.iter().chain(runs).chain(self.known_tail_ids()).copied().collect()
     }
+
+    /// The same, divided where the tail begins.
+    pub(crate) fn at_tail(&self) -> AtTail {
+        let mut ids = self.ids();
+        let tail_ids = ids.split_off(ids.len() - self.known_tail_ids().len());
+        AtTail {
+            ids,
+            tail: self.tail.clone(),
+            tail_from: self.tail_from(),
+            tail_ids: self.unencoded().is_none().then_some(tail_ids),
+        }
+    }
+
+    fn tail_from(&self) -> usize {
+        self.runs.iter().map(|run| run.text.len()).sum()
+    }
+
+    fn known_tail_ids(&self) -> &[u32] {
+        if self.unencoded().is_none() { &self.tail_ids } else { &[] }
+    }
+
+    fn forget_tail_ids(&mut self) {
+        self.tail_ids.clear();
+        self.encoded = 0;
+    }
+}
+
+/// How many tokens of a text lie wholly in its first bytes, with none of a character that does not, and where the last
+/// of them ends.
+pub(crate) fn whole_tokens(
+    ids: &[u32],
+    text: &str,
+    bytes: usize,
+    tokenizer: &Tokenizer,
+) -> (usize, usize) {
+    let spans = spans_of_ids(ids, text, 0, tokenizer);
+    let mut tokens = spans.partition_point(|&(_, end)| end <= bytes);
+    while tokens > 0 && spans.get(tokens).is_some_and(|next| next.0 < spans[tokens - 1].1) {
+        tokens -= 1;
+    }
+    (tokens, spans[..tokens].last().map_or(0, |&(_, end)| end))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
     use super::*;
 
     /// "ab" as one token, "é" as two, then "c", all after "x" of somebody else.
@@ -168,5 +322,77 @@ mod tests {
         text.commit(&own, "");
         text.append("y");
         assert_eq!((text.ids(), text.unencoded()), (vec![1], Some("xy")));
+    }
+
+    /// Bytes without merges.
+    fn tokenizer() -> Tokenizer {
+        let folder = tempfile::tempdir().unwrap();
+        crate::testing::write_tokenizer(folder.path()).unwrap();
+        Tokenizer::from_json(&folder.path().join("tokenizer.json")).unwrap()
+    }
+
+    /// "ab" of others, " the sum" of its own, "cd" of others, all encoded; a token is a byte or one of those words.
+    fn written() -> (TokenText, u32, u32) {
+        let tokenizer = tokenizer();
+        let own = tokenizer.encode_text(" the sum", false).unwrap();
+        let mut text = TokenText::new(vec![7]);
+        text.append("ab");
+        text.encoded(vec![97, 98]);
+        text.push_given(" the sum", &own);
+        text.append("cd");
+        text.encoded(vec![99, 100]);
+        let [the, sum] = own[..] else { panic!("{own:?}") };
+        (text, the, sum)
+    }
+
+    #[test]
+    fn a_cut_keeps_own_tokens_and_encodes_text_of_others_as_one() {
+        let tokenizer = tokenizer();
+        for (bytes, ids, unencoded) in [
+            (12, &["a", "b", " the", " sum", "c", "d"][..], None),
+            (11, &["a", "b", " the", " sum"], Some("c")),
+            (10, &["a", "b", " the", " sum"], None),
+            (8, &["a", "b", " the"], Some(" s")),
+            (6, &["a", "b", " the"], None),
+            (2, &[], Some("ab")),
+            (1, &[], Some("a")),
+            (0, &[], None),
+        ] {
+            let (mut text, ..) = written();
+            text.cut(bytes, &tokenizer);
+            let mut expected = vec![7];
+            for word in ids {
+                expected.extend(tokenizer.encode_text(word, false).unwrap());
+            }
+            assert_eq!((text.ids(), text.unencoded()), (expected, unencoded), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_leaves_the_tokens_before_it_as_they_are() {
+        let tokenizer = tokenizer();
+        let (mut text, the, sum) = written();
+        // Text came behind what was encoded.
+        text.append("ef");
+        text.cut_and_write(11, " the", &[the], &tokenizer).unwrap();
+        assert_eq!((text.ids(), text.unencoded()), (vec![7, 97, 98, the, sum, 99, the], None));
+        let at = text.at_tail();
+        assert_eq!((at.ids.len(), at.tail.as_str(), at.tail_from), (7, "", 15));
+        text.append("g");
+        let at = text.at_tail();
+        assert_eq!((at.ids.len(), at.tail.as_str(), at.tail_ids), (7, "g", None));
+        // Within a token of its own.
+        text.cut_and_write(8, "x", &[120], &tokenizer).unwrap();
+        let s = tokenizer.encode_text(" s", false).unwrap();
+        assert_eq!(text.ids(), [&[7, 97, 98, the][..], &s, &[120]].concat());
+    }
+
+    #[test]
+    fn a_character_of_several_tokens_is_not_divided() {
+        let tokenizer = tokenizer();
+        let ids: Vec<u32> = "aéb".bytes().map(u32::from).collect();
+        for (bytes, expected) in [(0, (0, 0)), (1, (1, 1)), (3, (3, 3)), (4, (4, 4))] {
+            assert_eq!(whole_tokens(&ids, "aéb", bytes, &tokenizer), expected, "{bytes}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use upstream::{
     testing::{FakeOptions, FakeServer, FakeThought},
 };
 
-/// No server that is reached over HTTP reviews.
+/// Most servers do not review.
 fn usual() -> KitSettings {
     KitSettings { reviews: false, ..KitSettings::default() }
 }
@@ -41,10 +41,21 @@ async fn an_upstream_over_vllm_conforms() {
 async fn an_upstream_over_sglang_conforms() {
     for tokenizer in [None, Some(tokenizer())] {
         let server = FakeServer::start(FakeOptions::new(ServerKind::Sglang)).await;
+        let reviews = tokenizer.is_some();
         let upstream = Upstream::new(UpstreamConfig { tokenizer, ..config(&server) }).unwrap();
-        let settings = KitSettings { computed_tokens: Some(server.counter()), ..usual() };
+        let settings = KitSettings { computed_tokens: Some(server.counter()), reviews, ..usual() };
         assert_conforms(&upstream, &settings).await;
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_reviews_in_full_conforms() {
+    let server = FakeServer::start(FakeOptions::new(ServerKind::Vllm)).await;
+    let (tokenizer, reviews_in_full) = (Some(tokenizer()), true);
+    let config = UpstreamConfig { tokenizer, reviews_in_full, ..config(&server) };
+    let settings =
+        KitSettings { computed_tokens: Some(server.counter()), reviews: true, ..usual() };
+    assert_conforms(&Upstream::new(config).unwrap(), &settings).await;
 }
 
 #[tokio::test]
@@ -87,12 +98,16 @@ async fn an_upstream_over_chats_conforms() {
 async fn an_upstream_over_a_real_server_conforms() {
     let upstream = Upstream::new(real()).unwrap();
     // SGLang hears a seed only where it computes the same in every batch, which it does not on a CPU.
-    let hears_seeds = upstream.card().await.unwrap().device != ServerKind::Sglang.name();
+    let card = upstream.card().await.unwrap();
+    let hears_seeds = card.device != ServerKind::Sglang.name();
     let sampling = Sampling::default();
     let settings = KitSettings {
         wait: Duration::from_secs(120),
         proposal_tokens: 16,
         sampling: if hears_seeds { sampling } else { Sampling { temperature: 0.0, ..sampling } },
+        reviews: card.can_review,
+        // What is computed in other pieces rounds otherwise.
+        gap_tolerance: 0.05,
         ..usual()
     };
     assert_conforms(&upstream, &settings).await;

@@ -4,14 +4,13 @@
 //! takes in one piece, whatever follows. So the tail is taken back to the last edge before the cut, and encoded anew
 //! from there; what comes out the same stays in the cache. The model's own text keeps the tokens that it was made of.
 
-use text::{Encoded, Thought};
+use text::{Encoded, Thought, before_last_word, spans_of_ids};
 use thinking::thinker::Failure;
 
 use super::SessionText;
 use crate::{
     encoder::{Encoder, check_fits},
-    places::spans_of_ids,
-    tail::{Tail, before_last_word},
+    tail::Tail,
 };
 
 /// Where text ends whose tokens are given: the model's own.

@@ -118,26 +118,3 @@ fn a_text_that_does_not_fit_is_given_up_when_the_context_is_full() {
     assert!(failure.message.contains("holds 100;"), "{failure}");
     assert_eq!(encoded_bytes.load(Ordering::Relaxed), PIECE as u64);
 }
-
-#[test]
-fn the_edge_is_before_the_last_word() {
-    let words = |text: &str| -> Vec<(usize, usize)> {
-        // One token per word with its space, as byte-level tokenizers give them.
-        let mut starts: Vec<usize> = text.match_indices(' ').map(|(at, _)| at).collect();
-        starts.insert(0, 0);
-        let ends = starts[1..].iter().copied().chain([text.len()]);
-        starts.iter().copied().zip(ends.collect::<Vec<_>>()).collect()
-    };
-    for (text, expected) in [
-        ("", (0, 0)),
-        ("one", (0, 0)),
-        ("one two", (3, 1)),
-        ("one two ", (7, 2)),
-        ("a\n b", (0, 0)),
-    ] {
-        assert_eq!(before_last_word(text, &words(text)), expected, "{text:?}");
-    }
-    // A token that reaches over the edge moves the edge back.
-    assert_eq!(before_last_word("a b c", &[(0, 1), (1, 5)]), (1, 1));
-    assert_eq!(before_last_word("a b", &[(0, 3)]), (0, 0));
-}

@@ -29,7 +29,7 @@ pub struct TokenVerdict {
 }
 
 /// What a session judges of its committed text; places are bytes of that.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ReviewRules {
     review: Review,
     /// No verdict concerns anything before this place any more.

@@ -1,11 +1,11 @@
 //! SGLang: `/tokenize` with messages and texts, `/v1/completions` with token ids, and its own `/generate` to compute
-//! text ahead.
+//! text ahead and to say what its model holds of one.
 
 use serde_json::{Value, json};
 use thinking::thinker::Message;
 
 use super::{
-    Dialect, Place, Rendered, Stretch,
+    Dialect, LIKELIEST, Place, Rendered, Stretch, Told,
     completions::openai_chunk,
     count,
     vllm::{Vllm, own_fields},
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     chunk::{Chunk, ServerEnd, Usage},
     http::Call,
+    odds::TokenOdds,
 };
 
 #[derive(Debug)]
@@ -57,12 +58,34 @@ impl Dialect for Sglang {
         Call::post("/generate", body)
     }
 
+    /// Its log-probabilities are those of the model, whatever the temperature. What is before them stays cached.
+    fn odds(&self, _model: &str, ids: &[u32], from: usize) -> Option<Call> {
+        let body = json!({
+            "input_ids": ids,
+            "sampling_params": { "max_new_tokens": 0 },
+            "return_logprob": true,
+            "logprob_start_len": from.saturating_sub(1),
+            "top_logprobs_num": LIKELIEST,
+        });
+        Some(Call::post("/generate", body))
+    }
+
+    /// Nothing is told of the first token of those that were asked for.
+    fn odds_told(&self, answer: &Value, _ids: &[u32], _from: usize) -> Option<Told> {
+        let told = &answer["meta_info"];
+        let (own, likeliest) = (&told["input_token_logprobs"], &told["input_top_logprobs"]);
+        let places = own.as_array()?.iter().zip(likeliest.as_array()?).skip(1);
+        let odds = places.map(|(own, likeliest)| {
+            let likeliest = likeliest.as_array()?.iter().map(token_and_log_p);
+            let likeliest = likeliest.collect::<Option<_>>()?;
+            Some(TokenOdds { log_p: token_and_log_p(own)?.1, likeliest, rank: None })
+        });
+        Some((odds.collect::<Option<_>>()?, usage(told)?))
+    }
+
     fn chunk(&self, event: &Value) -> Option<Chunk> {
         let Some(told) = event.get("meta_info") else { return openai_chunk(event) };
-        let usage = Usage {
-            prompt_tokens: count(&told["prompt_tokens"])?,
-            cached_tokens: count(&told["cached_tokens"]),
-        };
+        let usage = usage(told)?;
         let end = told["finish_reason"].is_object().then_some(ServerEnd::Length);
         Some(Chunk { usage: Some(usage), end, ..Chunk::default() })
     }
@@ -70,4 +93,18 @@ impl Dialect for Sglang {
     fn knows(&self) -> &'static [&'static str] {
         &["top_k", "min_p", "repetition_penalty"]
     }
+}
+
+/// What a request cost.
+fn usage(told: &Value) -> Option<Usage> {
+    Some(Usage {
+        prompt_tokens: count(&told["prompt_tokens"])?,
+        cached_tokens: count(&told["cached_tokens"]),
+    })
+}
+
+/// A token with its log-probability, as they are told: the other way round.
+fn token_and_log_p(told: &Value) -> Option<(u32, f32)> {
+    let log_p = told[0].as_f64()? as f32;
+    Some((u32::try_from(told[1].as_u64()?).ok()?, log_p))
 }

@@ -245,3 +245,53 @@ fn events_of_chats_are_read() {
     assert_eq!(last.usage, Some(Usage { prompt_tokens: 20, cached_tokens: None }));
     assert_eq!(read(json!({ "error": "x" })), None);
 }
+
+#[test]
+fn sglang_tells_what_its_model_holds_of_a_text() {
+    let call = of(ServerKind::Sglang).odds("m", &[16, 17, 10, 18], 3).unwrap();
+    let body = call.body.unwrap();
+    assert_eq!((call.path, &body["logprob_start_len"]), ("/generate", &json!(2)));
+    // As version 0.5.23 answers.
+    let answer = json!({ "text": "", "output_ids": [], "meta_info": {
+        "prompt_tokens": 4, "cached_tokens": 2,
+        "input_token_logprobs": [[null, 10, null], [-6.735754013061523, 18, null]],
+        "input_top_logprobs": [null, [[-0.7677223086357117, 292, null], [-2.5, 10, null]]],
+        "output_token_logprobs": [], "output_top_logprobs": [[[-0.03, 23, null]]],
+    } });
+    let (odds, usage) = of(ServerKind::Sglang).odds_told(&answer, &[16, 17, 10, 18], 3).unwrap();
+    let expected =
+        TokenOdds { log_p: -6.735754, likeliest: vec![(292, -0.76772231), (10, -2.5)], rank: None };
+    assert_eq!(odds, [expected]);
+    assert_eq!(usage, Usage { prompt_tokens: 4, cached_tokens: Some(2) });
+}
+
+#[test]
+fn vllm_tells_what_its_model_holds_of_a_text() {
+    // As version 0.32.0 answers: the token that stands there is among the likeliest, or behind them.
+    let answer = json!({
+        "choices": [{ "index": 0, "text": "8", "finish_reason": "length", "prompt_logprobs": [
+            null,
+            { "17": { "logprob": -1.5, "rank": 1, "decoded_token": "2" } },
+            {
+                "10": { "logprob": -9.25, "rank": 40, "decoded_token": "+" },
+                "292": { "logprob": -0.5, "rank": 1, "decoded_token": "x" },
+                "11": { "logprob": -2.5, "rank": 2, "decoded_token": "," },
+            },
+        ] }],
+        "usage": { "prompt_tokens": 3, "completion_tokens": 1 },
+    });
+    let (odds, usage) = of(ServerKind::Vllm).odds_told(&answer, &[16, 17, 10], 2).unwrap();
+    let likeliest = vec![(292, -0.5), (11, -2.5), (10, -9.25)];
+    assert_eq!(odds, [TokenOdds { log_p: -9.25, likeliest, rank: Some(39) }]);
+    assert_eq!(usage, Usage { prompt_tokens: 3, cached_tokens: None });
+    // One that is told nothing of is no answer.
+    assert_eq!(of(ServerKind::Vllm).odds_told(&answer, &[16, 17, 99], 2), None);
+}
+
+#[test]
+fn other_servers_tell_nothing_of_a_text() {
+    for kind in ServerKind::ALL {
+        let tells = matches!(kind, ServerKind::Sglang | ServerKind::Vllm);
+        assert_eq!(of(kind).odds("m", &[1, 2], 1).is_some(), tells, "{kind:?}");
+    }
+}

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use thinking::thinker::{Message, Sampling};
 
 use super::{
-    Dialect, Place, Rendered, Stretch, completions::openai_chunk, exact, ids, repetition_penalty,
-    with,
+    Dialect, LIKELIEST, Place, Rendered, Stretch, Told, completions::openai_chunk, count, exact,
+    ids, repetition_penalty, with,
 };
-use crate::{chunk::Chunk, http::Call};
+use crate::{chunk::Chunk, http::Call, odds::TokenOdds};
 
 #[derive(Debug)]
 pub(super) struct Vllm;
@@ -41,6 +41,26 @@ impl Dialect for Vllm {
         Call::post("/v1/completions", with(stretch.openai(), own))
     }
 
+    /// Its log-probabilities are those of the model, whatever the temperature. It computes the whole text for them,
+    /// cached or not, and streams none.
+    fn odds(&self, model: &str, ids: &[u32], _from: usize) -> Option<Call> {
+        let body = json!({
+            "model": model,
+            "prompt": ids,
+            "max_tokens": 1,
+            "temperature": 0,
+            "prompt_logprobs": LIKELIEST,
+        });
+        Some(Call::post("/v1/completions", body))
+    }
+
+    fn odds_told(&self, answer: &Value, ids: &[u32], from: usize) -> Option<Told> {
+        let places = answer["choices"][0]["prompt_logprobs"].as_array()?;
+        let places = ids.iter().zip(places).skip(from);
+        let odds: Option<_> = places.map(|(id, told)| token_odds(*id, told)).collect();
+        Some((odds?, openai_chunk(answer)?.usage?))
+    }
+
     fn chunk(&self, event: &Value) -> Option<Chunk> {
         openai_chunk(event)
     }
@@ -60,4 +80,16 @@ pub(super) fn own_fields(sampling: &Sampling) -> Value {
         "skip_special_tokens": false,
         "ignore_eos": false,
     })
+}
+
+/// What is told of a token: of each of some by its id, that which stands there among them.
+fn token_odds(id: u32, told: &Value) -> Option<TokenOdds> {
+    let log_p = |told: &Value| told["logprob"].as_f64().map(|log_p| log_p as f32);
+    let stands = &told[id.to_string()];
+    let others = told.as_object()?.iter();
+    let likeliest = others.map(|(id, told)| Some((id.parse().ok()?, log_p(told)?)));
+    let mut likeliest: Vec<(u32, f32)> = likeliest.collect::<Option<_>>()?;
+    likeliest.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let rank = count(&stands["rank"]).map(|rank| rank.saturating_sub(1));
+    Some(TokenOdds { log_p: log_p(stands)?, likeliest, rank })
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use thinking::thinker::{Failure, Message, Sampling};
 use tokio::{sync::watch, time::Instant};
 
+use super::computed::ComputedText;
 use crate::{
     border::fills_block,
     chat::AnswerSoFar,
@@ -55,20 +56,6 @@ impl SessionPrompt {
     }
 }
 
-/// What came of it.
-#[derive(Debug)]
-pub(crate) struct ComputedText {
-    /// The length in bytes of the text that had to be encoded, and its tokens.
-    pub(crate) encoded: Option<(usize, Vec<u32>)>,
-    /// Its tokens as they were estimated, and as exactly as is known now.
-    pub(crate) about_tokens: u32,
-    pub(crate) tokens: u32,
-    /// What the request cost; `None`: there was none, since it would have filled no block.
-    pub(crate) usage: Option<Usage>,
-    /// The time that took, in microseconds.
-    pub(crate) prefill_us: u64,
-}
-
 impl AheadText<'_> {
     /// Computes it, if it fits, and fills a block of the server's cache that was not full before.
     pub(crate) async fn compute(self) -> Result<ComputedText, Failure> {
@@ -87,8 +74,9 @@ impl AheadText<'_> {
             SessionPrompt::Ids(ids, _) => ids.len() as u32,
             SessionPrompt::Text(_) | SessionPrompt::Chat(..) => about_tokens,
         };
+        let (usage, prefill_us, judged) = (None, 0, None);
         let mut computed =
-            ComputedText { encoded, about_tokens, tokens, usage: None, prefill_us: 0 };
+            ComputedText { encoded, about_tokens, tokens, usage, prefill_us, judged };
         let context_tokens = served.card.context_tokens;
         if tokens >= context_tokens || !fills_block(asked_tokens, tokens, served.block_tokens) {
             return Ok(computed);

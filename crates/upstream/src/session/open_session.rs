@@ -1,15 +1,22 @@
 //! A session that a server has accepted: its text as the server is given it, and its place there.
 
+mod judging;
+
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use text::{Thought, Tokenizer};
-use thinking::thinker::{Code, Failure, Message, Open, Opened, Prompt, Sampling, ThoughtStart};
+use thinking::thinker::{
+    Code, Failure, Message, Open, Opened, Prompt, Sampling, TextEnd, ThoughtStart,
+};
 use tokio::{sync::watch, time::timeout};
 
-use super::ahead::{AheadText, ComputedText, Computing, SessionPrompt};
+use super::{
+    ahead::{AheadText, Computing, SessionPrompt},
+    computed::ComputedText,
+};
 use crate::{
     border::{UnaskedText, fills_block},
     chat::{ThinksAnew, ThoughtMarks},
@@ -48,6 +55,8 @@ pub(crate) struct OpenSession<'a> {
     unasked: UnaskedText,
     /// Tokens that requests ahead found cached and that no proposal told yet.
     ahead_cached_tokens: u32,
+    /// How far the text was sent to be judged, and how it ended then.
+    read: (usize, TextEnd),
     /// How many tokens the text that was asked for has by our own tokenizer, until that is known to be the server's.
     own_count: Option<usize>,
 }
@@ -90,6 +99,7 @@ impl<'a> OpenSession<'a> {
             asked_tokens: 0,
             unasked: UnaskedText::default(),
             ahead_cached_tokens: 0,
+            read: (0, TextEnd::Open),
             own_count: None,
         };
         session.take_slot().await?;
@@ -270,7 +280,8 @@ impl<'a> OpenSession<'a> {
 
     /// Notes what became of text that was computed ahead. Returns how many tokens the server computed for it.
     pub(crate) fn computed(&mut self, computed: ComputedText) -> u32 {
-        let ComputedText { encoded, about_tokens, tokens, usage, .. } = computed;
+        let ComputedText { encoded, about_tokens, tokens, usage, judged: _, prefill_us: _ } =
+            computed;
         self.tokens = self.tokens.saturating_sub(about_tokens).saturating_add(tokens);
         if let (SessionText::Ids(text), Some((bytes, ids))) = (&mut self.text, encoded) {
             text.encoded_at(bytes, ids);

@@ -105,6 +105,23 @@ pub(super) fn tokens(
     Box::new((1..).flat_map(move |n| encode(babbled(n), false)))
 }
 
+/// What the model holds of every token behind a prompt of these: log-probabilities, by the token.
+pub(super) fn log_odds(prompt: &[u32]) -> Vec<f32> {
+    let seed = TextHash::of(&format!("{prompt:?}")).0;
+    let logit = |id: u64| (splitmix64(seed, id) % 4096) as f32 / 512.0;
+    let logits: Vec<f32> = (0..=u64::from(END)).map(logit).collect();
+    let total: f32 = logits.iter().map(|logit| logit.exp()).sum();
+    logits.iter().map(|logit| logit - total.ln()).collect()
+}
+
+/// The likeliest tokens of those, with theirs.
+pub(super) fn likeliest(log_odds: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let mut all: Vec<(u32, f32)> = (0..).zip(log_odds.iter().copied()).collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    all.truncate(count);
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

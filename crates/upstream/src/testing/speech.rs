@@ -6,7 +6,7 @@ use super::{
     FakeOptions, FakeRequest,
     answer::{Answer, Made, error, made_behind, whole},
     cache::PromptCache,
-    chat, model,
+    chat, model, odds,
 };
 use crate::config::ServerKind;
 
@@ -167,6 +167,9 @@ fn openai_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -
         Ok(made) => made,
         Err(refusal) => return refusal,
     };
+    if options.kind == ServerKind::Vllm && !body["prompt_logprobs"].is_null() {
+        return odds::vllm(body, &prompt);
+    }
     if body["max_tokens"] == 0 {
         return error(400, "max_tokens must be at least 1, got 0.", "BadRequestError");
     }
@@ -225,6 +228,9 @@ fn sglang_generate(cache: &PromptCache, body: &Value) -> Answer {
         return error(400, "only what makes nothing is known here", "BadRequestError");
     }
     let prompt = ids(&body["input_ids"]);
+    if body["return_logprob"] == true {
+        return odds::sglang(cache, body, &prompt);
+    }
     let cached = cache.compute(None, &prompt, 1);
     let event = json!({
         "text": "", "output_ids": [],

@@ -34,6 +34,7 @@ pub(crate) fn real() -> UpstreamConfig {
         kind: var("SPECTHINK_UPSTREAM_KIND").map(|kind| kind.parse().unwrap()),
         model: var("SPECTHINK_UPSTREAM_MODEL"),
         tokenizer: var("SPECTHINK_UPSTREAM_TOKENIZER").map(PathBuf::from),
+        reviews_in_full: var("SPECTHINK_UPSTREAM_REVIEWS").is_some(),
         lenient: true,
         ..UpstreamConfig::new(var("SPECTHINK_UPSTREAM").unwrap().parse().unwrap())
     }
