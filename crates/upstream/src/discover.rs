@@ -129,7 +129,7 @@ impl Served {
         })
     }
 
-    /// Refuses a review that it cannot make.
+    /// Refuses what belongs to a review that it cannot make, as its card says.
     ///
     /// # Errors
     /// [`Code::InvalidArgument`], with why.

@@ -210,9 +210,6 @@ impl<'a> ActiveSession<'a> {
 
     async fn open(&mut self, open: Open) -> Result<(), Failure> {
         self.protocol.open(&open)?;
-        if open.review.is_some() {
-            self.server.served().await?.check_reviews(&self.server.http)?;
-        }
         // A deadline beyond the clock's range is no deadline.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
         let server = self.server;

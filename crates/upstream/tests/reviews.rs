@@ -146,7 +146,7 @@ async fn what_is_accepted_stands_as_its_tokens() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_review_is_refused_before_anything_is_asked() {
+async fn a_server_that_cannot_review_says_so_and_cuts_nothing() {
     for (kind, has_tokenizer, in_full, words) in [
         (ServerKind::LlamaCpp, true, true, "SGLang and vLLM can"),
         (ServerKind::Sglang, false, true, "without the tokenizer"),
@@ -159,7 +159,11 @@ async fn a_server_that_cannot_review_is_refused_before_anything_is_asked() {
         let upstream = Upstream::new(config).unwrap();
         assert!(!upstream.card().await.unwrap().can_review, "{kind:?}");
         let mut caller = reviewing(&upstream);
-        caller.review(1.0).await;
+        caller.review(0.0).await;
+        caller.opened().await;
+        let (objection, warmed) = caller.append_until(" the sum", TextEnd::Stretch).await;
+        assert_eq!((objection, warmed.reviewed_bytes, asked(&server)), (None, 0, Vec::new()));
+        caller.command(Command::Cut(Cut { bytes: 0, accept: false })).await;
         let failure = caller.failed().await;
         assert_eq!(failure.code, Code::InvalidArgument);
         assert!(failure.message.contains(words), "{}", failure.message);

@@ -300,5 +300,6 @@ impl Conductor {
 }
 
 /// Why a node is no reviewer.
-pub(super) const CANNOT_REVIEW: &str = "it cannot review what another model writes; bring it up to \
-    date, use a node with a model of its own, or another policy";
+pub(super) const CANNOT_REVIEW: &str = "it cannot review what another model writes; bring a node \
+    up to date, give SGLang's server the tokenizer of its model (vLLM's --review-upstream full \
+    too), or use another policy";
