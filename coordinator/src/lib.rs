@@ -1,9 +1,10 @@
-//! The command `specthink`: one question, a data set, a server, or a journal shown again.
+//! The command `specthink`: one question, a data set, a server, a journal shown again, or certificates.
 //!
 //! What it shares with other commands is in the crate [`cli`], what answers in the crate `answer`.
 
 mod args;
 mod ask;
+mod certs;
 mod config;
 mod eval;
 mod render;
@@ -43,6 +44,7 @@ pub fn run(
         Command::Serve(serve) if serve.check.is_some() => serving::check(&serve, builtin),
         Command::Serve(serve) => serving::run(*serve, builtin),
         Command::Trace(trace) => trace::run(&trace),
+        Command::Certs(certs) => certs::run(&certs),
     });
     match done {
         Ok(exit) => exit.into(),

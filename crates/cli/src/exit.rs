@@ -79,7 +79,9 @@ impl Exit {
             Exit::Journal => {
                 "the journal or log exists already, cannot be written, cannot be read again, or is of another run"
             }
-            Exit::Credentials => "a certificate, key or token file does not work",
+            Exit::Credentials => {
+                "a certificate, key or token file does not work, or is there already"
+            }
             Exit::Unreachable => "no small node can be reached, or what answers there is not one",
             Exit::Unauthenticated => "a node wants another credential",
             Exit::Version => "a node speaks another version of the protocol",

@@ -40,4 +40,4 @@ pub use self::{
     run::{grader, header as run_header},
     signals::until_enough,
 };
-pub use transport::ServerTls;
+pub use transport::{CertificateFacts, ServerTls};

@@ -13,6 +13,7 @@ mod admission;
 mod auth;
 mod call;
 mod certificate;
+mod certificate_facts;
 mod client;
 #[cfg(test)]
 mod compatibility;
@@ -33,6 +34,7 @@ mod tls;
 
 pub use address::{Address, AddressError};
 pub use auth::{Token, TokenError};
+pub use certificate_facts::CertificateFacts;
 pub use client::Remote;
 pub use config::{RemoteConfig, ServerConfig};
 pub use error::{RemoteError, ServeError};

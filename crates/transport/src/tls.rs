@@ -145,7 +145,7 @@ fn identity(cert: &Path, key: &Path) -> Result<Identity, TlsError> {
 }
 
 /// A private key's PEM.
-fn private_key(path: &Path) -> Result<String, TlsError> {
+pub(crate) fn private_key(path: &Path) -> Result<String, TlsError> {
     let text = pem(path, "private key", "PRIVATE KEY-----")?;
     // PKCS #8 says so in its first line, older forms in a header.
     if text.contains("-----BEGIN ENCRYPTED") || text.contains("Proc-Type: 4,ENCRYPTED") {
@@ -154,7 +154,7 @@ fn private_key(path: &Path) -> Result<String, TlsError> {
     Ok(text)
 }
 
-fn certificates(path: &Path) -> Result<String, TlsError> {
+pub(crate) fn certificates(path: &Path) -> Result<String, TlsError> {
     pem(path, "certificate", "-----BEGIN CERTIFICATE-----")
 }
 

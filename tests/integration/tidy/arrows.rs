@@ -84,6 +84,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("opentelemetry-otlp", &["traces"]),
     ("plotters", &["lab"]),
     ("prost", &["proto", "transport"]),
+    ("rcgen", &["coordinator"]),
     ("reqwest", &["hub", "upstream"]),
     ("tokenizers", &["text"]),
     ("tonic", &["proto", "transport"]),
