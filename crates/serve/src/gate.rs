@@ -46,7 +46,7 @@ impl AccessRules {
         &self,
         uri: &Uri,
         headers: &HeaderMap,
-    ) -> Result<Option<&str>, ApiError> {
+    ) -> Result<Option<String>, ApiError> {
         let Some(keys) = self.keys.as_ref().filter(|_| is_guarded(uri.path())) else {
             return Ok(None);
         };

@@ -9,7 +9,7 @@ use std::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
-use crate::tls::{TlsError, certificates, private_key};
+use crate::pem::{TlsError, certificates, private_key};
 
 /// What a certificate says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,18 +72,19 @@ impl CertificateFacts {
         self.public_key == public_key
     }
 
-    /// Whether a certificate and a private key of two PEM files belong together.
+    /// Whether a certificate and a private key of two PEM files belong together. Where one of them says nothing that
+    /// can be read here they may: the TLS library will say more.
     ///
     /// # Errors
-    /// When one of them cannot be read.
+    /// When one of them cannot be read, or holds something else.
     pub fn fits(cert: &Path, key: &Path) -> Result<bool, TlsError> {
-        let facts = CertificateFacts::read(cert)?;
-        let text = private_key(key)?;
-        let not_pem = || TlsError::NotPem { what: "private key", path: key.display().to_string() };
-        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| not_pem())?;
-        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| not_pem())?;
-        let fits = key.public_key().is_none_or(|public| facts.has_key(&public));
-        Ok(fits)
+        let (text, facts) = (private_key(key)?, CertificateFacts::read(cert));
+        let (Ok(facts), Ok(key)) = (facts, PrivateKeyDer::from_pem_slice(text.as_bytes())) else {
+            return Ok(true);
+        };
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).ok();
+        let Some(key) = key else { return Ok(true) };
+        Ok(key.public_key().is_none_or(|public| facts.has_key(&public)))
     }
 }
 

@@ -23,8 +23,10 @@ mod connections;
 mod convert;
 mod details;
 mod error;
+mod handshakes;
 mod node_link;
 mod node_meter;
+mod pem;
 mod proxy;
 mod race;
 mod server;
@@ -39,9 +41,10 @@ pub use client::Remote;
 pub use config::{RemoteConfig, ServerConfig};
 pub use error::{RemoteError, ServeError};
 pub use node_meter::{NodeMeter, NodePhase};
+pub use pem::TlsError;
 pub use race::connect_tcp;
 pub use server::{bind, serve};
-pub use tls::{ClientTls, ServerTls, TlsError};
+pub use tls::{ClientTls, ServerTls};
 
 /// The version of the protocol that this crate speaks.
 const PROTOCOL_VERSION: u32 = 1;
