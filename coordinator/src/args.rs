@@ -6,7 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValu
 use cli::{AnsweringArgs, PolicyArgs, RunArgs, SeedArgs, exit_help};
 use flags::LogFormat;
 
-use crate::{certs::CertsArgs, serve_args::ServeArgs};
+use crate::{certs::CertsArgs, doctor::DoctorArgs, serve_args::ServeArgs};
 
 /// A small model answers; a large one takes over where it doubts, checks or agrees with itself.
 #[derive(Debug, Parser)]
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Make an authority, and certificates of nodes and clients for mutual TLS.
     Certs(CertsArgs),
+    /// Look at the nodes and the way to them: what works, what does not, and what to do.
+    Doctor(Box<DoctorArgs>),
 }
 
 const ASK_AFTER_HELP: &str = "\

@@ -1,4 +1,5 @@
-//! The command `specthink`: one question, a data set, a server, a journal shown again, or certificates.
+//! The command `specthink`: one question, a data set, a server, a journal shown again, certificates,
+//! or what does not work.
 //!
 //! What it shares with other commands is in the crate [`cli`], what answers in the crate `answer`.
 
@@ -6,6 +7,7 @@ mod args;
 mod ask;
 mod certs;
 mod config;
+mod doctor;
 mod eval;
 mod render;
 mod serve_args;
@@ -45,6 +47,7 @@ pub fn run(
         Command::Serve(serve) => serving::run(*serve, builtin),
         Command::Trace(trace) => trace::run(&trace),
         Command::Certs(certs) => certs::run(&certs),
+        Command::Doctor(doctor) => doctor::run(*doctor, builtin),
     });
     match done {
         Ok(exit) => exit.into(),

@@ -45,7 +45,9 @@ pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<E
         check_open(args, address, (has_keys, has_tls))
     });
     let policy = || policy_spec(&without_idle_prices(&args.policy), nodes);
-    let reached = || NodeEndpoints::new(&args.answering, true, builtin)?.check();
+    let reached = || {
+        NodeEndpoints::new(&args.answering.nodes, &args.answering.security, true, builtin)?.check()
+    };
     let found = [
         sampling(&args.answering.writing).err(),
         token_prices(&args.policy, nodes).err(),
@@ -109,7 +111,9 @@ impl ServePlan {
         let (keys, tls) = (keys(&args)?, tls(&args)?);
         let journals = journals(&args)?;
         // A request may name a policy that uses the large one, whatever the flags say.
-        let nodes = NodeEndpoints::new(&args.answering, true, builtin)?.connect()?;
+        let nodes =
+            NodeEndpoints::new(&args.answering.nodes, &args.answering.security, true, builtin)?
+                .connect()?;
         let backend = AnswerBackend {
             small: nodes.small.clone(),
             large: nodes.large.clone(),

@@ -61,6 +61,8 @@ pub enum Exit {
     Configuration = 22,
     /// No download.
     Download = 23,
+    /// What `doctor` found.
+    Unwell = 24,
     /// A signal.
     Cancelled = 130,
 }
@@ -103,6 +105,7 @@ impl Exit {
             Exit::Download => {
                 "the download of a tokenizer failed: network, refused by the hub, disk full"
             }
+            Exit::Unwell => "doctor found something that does not work",
             Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
         }
     }

@@ -40,4 +40,6 @@ pub use self::{
     run::{grader, header as run_header},
     signals::{until_enough, until_stopped},
 };
-pub use transport::{CertificateFacts, ServerTls};
+pub use transport::{
+    Address as NodeAddress, CertificateFacts, Description, Examination, RemoteConfig, ServerTls,
+};

@@ -137,7 +137,8 @@ impl NodeLink {
         self.meter.traffic()
     }
 
-    async fn channel(&self) -> Result<Channel, Failure> {
+    /// The shared connection.
+    pub(crate) async fn channel(&self) -> Result<Channel, Failure> {
         let RemoteConfig { address, via, connect_timeout, .. } = &self.config;
         let tries = async {
             let mut shared = self.channel.lock().await;
