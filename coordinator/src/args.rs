@@ -6,7 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValu
 use cli::{AnsweringArgs, PolicyArgs, RunArgs, SeedArgs, exit_help};
 use flags::LogFormat;
 
-use crate::serve_args::ServeArgs;
+use crate::{certs::CertsArgs, doctor::DoctorArgs, serve_args::ServeArgs};
 
 /// A small model answers; a large one takes over where it doubts, checks or agrees with itself.
 #[derive(Debug, Parser)]
@@ -53,6 +53,10 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Show a journal again, as it looked when it was written.
     Trace(TraceArgs),
+    /// Make an authority, and certificates of nodes and clients for mutual TLS.
+    Certs(CertsArgs),
+    /// Look at the nodes and the way to them: what works, what does not, and what to do.
+    Doctor(Box<DoctorArgs>),
 }
 
 const ASK_AFTER_HELP: &str = "\

@@ -43,7 +43,13 @@ impl Config {
         let spec = policy_spec(&args.policy, nodes)?;
         // Before the question: what is wrong with an address shows before anybody has typed one.
         let wants_large = args.policy.policy.uses_large();
-        let connected = NodeEndpoints::new(&args.answering, wants_large, builtin)?.connect()?;
+        let connected = NodeEndpoints::new(
+            &args.answering.nodes,
+            &args.answering.security,
+            wants_large,
+            builtin,
+        )?
+        .connect()?;
         let text = question_text(&args.question, args.raw, security.max_message_bytes)?;
         let question = Question {
             id: question_id(),

@@ -41,7 +41,13 @@ impl Plan {
         let data = DataFile::read(&args.data, args.run.skip_bad)?;
         let header = run_header(&data, &args.policy, args.seed.seed, &args.run, &args.answering)?;
         let wants_large = args.policy.policy.uses_large();
-        let nodes = NodeEndpoints::new(&args.answering, wants_large, builtin)?.connect()?;
+        let nodes = NodeEndpoints::new(
+            &args.answering.nodes,
+            &args.answering.security,
+            wants_large,
+            builtin,
+        )?
+        .connect()?;
         Ok(Plan { args, data, header, nodes })
     }
 

@@ -1,10 +1,13 @@
-//! The command `specthink`: one question, a data set, a server, or a journal shown again.
+//! The command `specthink`: one question, a data set, a server, a journal shown again, certificates,
+//! or what does not work.
 //!
 //! What it shares with other commands is in the crate [`cli`], what answers in the crate `answer`.
 
 mod args;
 mod ask;
+mod certs;
 mod config;
+mod doctor;
 mod eval;
 mod render;
 mod serve_args;
@@ -43,6 +46,8 @@ pub fn run(
         Command::Serve(serve) if serve.check.is_some() => serving::check(&serve, builtin),
         Command::Serve(serve) => serving::run(*serve, builtin),
         Command::Trace(trace) => trace::run(&trace),
+        Command::Certs(certs) => certs::run(&certs),
+        Command::Doctor(doctor) => doctor::run(*doctor, builtin),
     });
     match done {
         Ok(exit) => exit.into(),

@@ -5,10 +5,7 @@ mod summary;
 
 use std::io::{self, Write};
 
-use answer::{
-    CorrectionFinder,
-    progress::{Observer, Progress, Stamped, Text, Writer},
-};
+use answer::progress::{Observer, Progress, Stamped, Text, Writer};
 use thinking::{policy::Why, shown::visible, transcript::Correction};
 
 pub(crate) use self::summary::write_summary;
@@ -47,7 +44,6 @@ pub(crate) struct Renderer<W: Write> {
     look: Look,
     /// The span that is set apart at the moment.
     span: Option<(Writer, Why)>,
-    corrections: CorrectionFinder,
     at_line_start: bool,
     error: Option<io::Error>,
 }
@@ -55,8 +51,7 @@ pub(crate) struct Renderer<W: Write> {
 impl<W: Write> Renderer<W> {
     /// Writes to `out`.
     pub(crate) fn new(out: W, look: Look) -> Self {
-        let corrections = CorrectionFinder::default();
-        Renderer { out, look, span: None, corrections, at_line_start: true, error: None }
+        Renderer { out, look, span: None, at_line_start: true, error: None }
     }
 
     /// Returns whether the other end is gone, or cannot be written to.
@@ -86,22 +81,20 @@ impl<W: Write> Renderer<W> {
     }
 
     fn text(&mut self, text: &Text) {
-        let (writer, why) = (text.writer, text.why);
-        let span = (writer != Writer::Small).then_some((writer, why));
-        for (piece, correction) in self.corrections.cut(text) {
-            if span != self.span || correction.is_some() {
-                self.end_span();
-                if span.is_some() {
-                    self.put(&begin(self.look.style, writer, why, correction.as_ref()));
-                }
-                self.span = span;
+        let Text { writer, why, text, correction } = text;
+        let span = (*writer != Writer::Small).then_some((*writer, *why));
+        if span != self.span || correction.is_some() {
+            self.end_span();
+            if span.is_some() {
+                self.put(&begin(self.look.style, *writer, *why, correction.as_ref()));
             }
-            match self.look.disarmed {
-                true => self.put(&visible(piece)),
-                false => self.put(piece),
-            }
-            self.at_line_start = piece.ends_with('\n');
+            self.span = span;
         }
+        match self.look.disarmed {
+            true => self.put(&visible(text)),
+            false => self.put(text),
+        }
+        self.at_line_start = text.ends_with('\n');
         self.flush();
     }
 
@@ -148,7 +141,6 @@ fn begin(style: Style, writer: Writer, why: Why, correction: Option<&Correction>
 
 impl<W: Write + Send> Observer for Renderer<W> {
     fn see(&mut self, stamped: &Stamped) {
-        self.corrections.see(&stamped.progress);
         match &stamped.progress {
             Progress::Text(text) => self.text(text),
             Progress::Ended(_) => self.close(),
@@ -160,14 +152,13 @@ impl<W: Write + Send> Observer for Renderer<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use answer::progress::Objected;
 
     const COLOUR: Look = Look { style: Style::Colour, disarmed: true };
     const MARKS: Look = Look { style: Style::Marks, disarmed: false };
 
     fn rendered(look: Look, pieces: &[(Writer, Why, &str)]) -> String {
         let text = |(writer, why, text): &(Writer, Why, &str)| {
-            Progress::Text(Text { writer: *writer, why: *why, text: (*text).to_owned() })
+            Progress::Text(Text::new(*writer, *why, *text))
         };
         shown(look, pieces.iter().map(text))
     }
@@ -206,24 +197,15 @@ mod tests {
 
     #[test]
     fn corrections_stand_out_with_what_stood_there() {
-        let objected = |at_byte, stood: &str| Objected {
-            ask: 0,
-            at_byte,
-            stood: stood.to_owned(),
-            instead: None,
-            gap: 2.5,
-            rank: 1,
-            log_p: -3.0,
-            tokens: 1,
+        let text = |writer, why, text: &str| Progress::Text(Text::new(writer, why, text));
+        let corrected = |stood: &str, text: &str| {
+            let correction = Some(Correction { stood: stood.to_owned(), gap: 2.5 });
+            Progress::Text(Text { correction, ..Text::new(Writer::Large, Why::Review, text) })
         };
-        let text =
-            |writer, why, text: &str| Progress::Text(Text { writer, why, text: text.to_owned() });
         let told = [
-            Progress::Objected(Box::new(objected(3, "54\n\u{202e}\""))),
             text(Writer::Small, Why::Turn, "is "),
-            text(Writer::Large, Why::Review, "56"),
-            Progress::Objected(Box::new(objected(5, ""))),
-            text(Writer::Large, Why::Review, "."),
+            corrected("54\n\u{202e}\"", "56"),
+            corrected("", "."),
             text(Writer::Large, Why::Reflection, " So"),
         ];
         let marked = shown(MARKS, told.clone());
@@ -259,8 +241,7 @@ mod tests {
             }
         }
         let mut renderer = Renderer::new(Gone, MARKS);
-        let (writer, why, text) = (Writer::Small, Why::Turn, "x".to_owned());
-        renderer.text(&Text { writer, why, text });
+        renderer.text(&Text::new(Writer::Small, Why::Turn, "x"));
         assert!(renderer.is_broken());
         assert_eq!(renderer.finish().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }

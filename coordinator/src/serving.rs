@@ -5,15 +5,18 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     path::Path,
+    pin::pin,
     process::ExitCode,
     sync::Arc,
 };
 
 use cli::{
     AskedNode, CliError, Exit, NodeEndpoints, Nodes, PolicyArgs, ServerTls, fail, policy_spec,
-    sampling, settings, token_prices, until_enough, written,
+    sampling, settings, token_prices, until_stopped, written,
 };
+use flags::Hangups;
 use pair::Builtin;
+use reload::Reloaded;
 use serve::{
     AccessRules, AnswerBackend, ApiKeys, ApiServer, JournalFolder, JournalLimits, NodeProbe,
     NodeProbes, RequestLimits,
@@ -29,7 +32,7 @@ use crate::{
 pub(crate) fn run(args: ServeArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
     flags::raise_open_files();
     let plan = ServePlan::new(args, builtin)?;
-    until_enough(async |enough| plan.serve(enough).await)
+    until_stopped(async |enough| plan.serve(enough).await)
 }
 
 /// Says what is wrong with a configuration file, without serving.
@@ -42,7 +45,9 @@ pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<E
         check_open(args, address, (has_keys, has_tls))
     });
     let policy = || policy_spec(&without_idle_prices(&args.policy), nodes);
-    let reached = || NodeEndpoints::new(&args.answering, true, builtin)?.check();
+    let reached = || {
+        NodeEndpoints::new(&args.answering.nodes, &args.answering.security, true, builtin)?.check()
+    };
     let found = [
         sampling(&args.answering.writing).err(),
         token_prices(&args.policy, nodes).err(),
@@ -92,7 +97,7 @@ struct ServePlan {
     nodes: Nodes,
     keys: Option<ApiKeys>,
     journals: Option<JournalFolder>,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Reloaded<rustls::ServerConfig>>,
 }
 
 impl ServePlan {
@@ -106,7 +111,9 @@ impl ServePlan {
         let (keys, tls) = (keys(&args)?, tls(&args)?);
         let journals = journals(&args)?;
         // A request may name a policy that uses the large one, whatever the flags say.
-        let nodes = NodeEndpoints::new(&args.answering, true, builtin)?.connect()?;
+        let nodes =
+            NodeEndpoints::new(&args.answering.nodes, &args.answering.security, true, builtin)?
+                .connect()?;
         let backend = AnswerBackend {
             small: nodes.small.clone(),
             large: nodes.large.clone(),
@@ -136,6 +143,10 @@ impl ServePlan {
         written(announce(&format!("listening on {scheme}://{address}")))?;
         let probes =
             NodeProbes { small: probes(&nodes, Role::Small), large: probes(&nodes, Role::Large) };
+        let mut hangups = Hangups::new().map_err(|why| {
+            CliError::new(Exit::Internal, format!("cannot listen to signals: {why}"))
+        })?;
+        let reload_now = Arc::new(Notify::new());
         let server = ApiServer {
             backend,
             limits: RequestLimits {
@@ -155,8 +166,15 @@ impl ServePlan {
             probes,
             journals,
             id_prefix: question_id(),
+            reload_now: Arc::clone(&reload_now),
         };
-        let served = server.serve(listener, enough.notified()).await;
+        let mut serving = pin!(server.serve(listener, enough.notified()));
+        let served = loop {
+            tokio::select! {
+                served = &mut serving => break served,
+                () = hangups.next() => reload_now.notify_one(),
+            }
+        };
         served.map_err(|why| cannot_listen(&args.listen, &why))?;
         Ok(Exit::Ok)
     }
@@ -202,7 +220,7 @@ fn keys(args: &ServeArgs) -> Result<Option<ApiKeys>, CliError> {
     keys.map_err(|error| CliError::new(Exit::Credentials, error))
 }
 
-fn tls(args: &ServeArgs) -> Result<Option<Arc<rustls::ServerConfig>>, CliError> {
+fn tls(args: &ServeArgs) -> Result<Option<Reloaded<rustls::ServerConfig>>, CliError> {
     let files = args.listen_tls_cert.clone().zip(args.listen_tls_key.clone());
     let client_ca = args.listen_tls_client_ca.clone();
     let tls = files.map(|(cert, key)| ServerTls { cert, key, client_ca }.for_http());

@@ -4,15 +4,16 @@
 Usage: page_check.py http://127.0.0.1:8080 [--browser /usr/bin/chromium] [--screenshots FOLDER]
        page_check.py --program target/debug/specthink ...
 
-The server must be one over the built-in pair; with --program one is started. Needs the Python package playwright and a Chromium (Debian's
-`chromium` will do; nothing is downloaded). What a model cannot be made to write, and what a server does not do on
-demand, is played to the page in place of the server's response. Prints what it sees; exits with 1 at the first thing
-that is not as docs/serve.md says.
+The server must be one over the built-in pair that keeps journals; with --program one is started. Needs the Python
+package playwright and a Chromium (Debian's `chromium` will do; nothing is downloaded). What a model cannot be made to
+write, and what a server does not do on demand, is played to the page in place of the server's response. Prints what it
+sees; exits with 1 at the first thing that is not as docs/serve.md says.
 """
 
 import argparse
 import json
 import pathlib
+import tempfile
 
 from playwright.sync_api import TimeoutError, sync_playwright
 from served import expect, server
@@ -300,10 +301,114 @@ def check_keyboard(check):
     print("the keyboard reaches everything")
 
 
+def shown(page):
+    """What the page shows of an answer: its words by writers, and the figures."""
+    runs = page.locator(".answer .text .run").evaluate_all("runs => runs.map(run => [run.className, run.textContent])")
+    return runs, page.locator(".answer .after").inner_text()
+
+
+def check_earlier(check):
+    """Earlier answers are listed and shown again as they were, by pointer and keyboard, after a reload too."""
+    page, _ = check.open()
+    examples = page.locator(".example")
+    for at in range(TRIES):
+        examples.nth(at % examples.count()).click()
+        page.wait_for_selector(f"{ENDED} .figures")
+        if page.locator(".answer .takeover").count() > 0:
+            break
+    live, question = shown(page), page.input_value("#question")
+    page.wait_for_selector("#earlier-list li")
+    before = page.locator("#earlier-list li").count()
+    first = page.locator("#earlier-list button").first
+    expect(first.inner_text().startswith(question[:40]), f"the last answer is listed as {first.inner_text()!r}")
+    page.fill("#question", "something else")
+    first.click()
+    page.wait_for_selector(f".answer .asked, {ENDED} .figures >> nth=1")
+    page.wait_for_selector(f"{ENDED} .figures")
+    expect(shown(page) == live, f"an answer was {live}, and is shown again as {shown(page)}")
+    expect(page.locator(".asked dd").all_inner_texts() == [question], "the question of an earlier answer is not shown")
+    expect(first.get_attribute("aria-current") == "true", "the answer that is shown is not marked in the list")
+    page.locator(".answer .takeover.large").first.hover()
+    expect("took over" in page.locator("#tip").inner_text(), "a takeover of an earlier answer does not say why")
+    check.shoot(page, "earlier-wide-light")
+    page.emulate_media(color_scheme="dark")
+    check.shoot(page, "earlier-wide-dark")
+    page.reload()
+    page.wait_for_selector("#earlier-list li")
+    expect(page.locator("#earlier-list li").count() >= min(before, 6), "a reload loses earlier answers")
+    page.set_viewport_size(NARROW)
+    page.locator("#earlier-list button").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{ENDED} .figures")
+    # It is scrolled to, smoothly.
+    for _ in range(TRIES):
+        page.wait_for_timeout(500)
+        top = page.locator("#answers").bounding_box()["y"]
+        if 0 <= top < NARROW["height"] / 2:
+            break
+    expect(0 <= top < NARROW["height"] / 2, f"an earlier answer is shown at {top}, where nobody sees it")
+    expect(page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a phone has to scroll sideways")
+    check.shoot(page, "earlier-narrow-dark")
+    page.emulate_media(color_scheme="light")
+    check.shoot(page, "earlier-narrow-light")
+    page.close()
+    print("earlier answers are shown again as they were")
+
+
+EARLIER = {
+    "id": "played-0", "object": "answer", "created": 1_700_000_000, "question": "<b>2 + 3?</b>", "policy": "strict",
+    "small": "s", "large": None, "end": "failed", "failure": "it is gone", "share": 0.5, "takeovers": 0,
+    "corrections": 0, "degraded": True, "cost": None, "total_us": 12_000,
+    "tokens": {"small": 1, "large": 1, "policy": 0},
+}
+
+
+def check_earlier_played(check):
+    """A list that goes on, and an answer that failed."""
+    page, _ = check.open()
+    of_page = [{**EARLIER, "id": f"played-{at}"} for at in range(6)]
+    pages = [{"object": "list", "data": of_page, "has_more": True},
+             {"object": "list", "data": [{**EARLIER, "id": "last-0", "end": "deadline"}], "has_more": False}]
+    asked = []
+
+    def listed(route):
+        asked.append(route.request.url)
+        body = json.dumps(pages["after=" in route.request.url])
+        route.fulfill(status=200, body=body, content_type="application/json")
+
+    page.route("**/v1/answers?*", listed)
+    head = {"policy": "strict", "id": "played-5", "question": {"messages": [
+        {"role": "system", "content": "Be brief."}, {"role": "user", "content": "<i>why</i>"}]}}
+    body = stream(({"role": "assistant", "content": ""}, head), *written(HOSTILE[:1]), is_whole=False)
+    error = json.dumps({"error": {"message": "the journal is damaged", "code": "internal"}})
+    page.route("**/v1/answers/played-5?*", lambda route: route.fulfill(
+        status=200, body=body + f"data: {error}\n\n", content_type="text/event-stream"))
+    page.reload()
+    more = page.locator("#earlier-more")
+    more.click()
+    page.wait_for_selector("#earlier-list li >> nth=6")
+    expect("after=played-5" in asked[-1], f"more answers are asked for by {asked[-1]}")
+    expect(more.is_hidden(), "there is a button for more where there is no more")
+    expect(page.evaluate("document.activeElement.dataset.id") == "last-0", "the focus does not go to what was added")
+    entries = page.locator("#earlier-list button").all_inner_texts()
+    expect("<b>2 + 3?</b>" in entries[0] and "failed" in entries[0], f"a failed answer is listed as {entries[0]!r}")
+    expect("cut off" in entries[6] and "50 % large" in entries[6], f"an answer is listed as {entries[6]!r}")
+    expect(page.locator("#earlier-list b").count() == 0, "a question became markup")
+    page.locator("#earlier-list button").nth(5).click()
+    alert = page.locator(".answer [role=alert]")
+    expect("damaged" in alert.inner_text(), f"an answer that cannot be read is told as {alert.inner_text()!r}")
+    said = page.locator(".asked dd").all_inner_texts()
+    expect(said == ["Be brief.", "<i>why</i>"], f"a conversation is shown as {said}")
+    page.close()
+    print("a list of earlier answers goes on, and failures in it are told")
+
+
 def check_contrast(check):
     for scheme in ["light", "dark"]:
         page, _ = check.open(scheme=scheme)
-        for place in [".run.small", ".run.large", ".correction", ".run.policy", ".hint", ".lead", ".server", "footer"]:
+        page.wait_for_selector("#earlier-list li")
+        for place in [".run.small", ".run.large", ".correction", ".run.policy", ".hint", ".lead", ".server", "footer",
+                      ".recall .question", ".recall .about"]:
             contrast = page.locator(place).first.evaluate(CONTRAST)
             expect(contrast >= 4.5, f"{place} has a contrast of {contrast:.2f} in {scheme}")
         page.close()
@@ -318,7 +423,7 @@ def main():
     parser.add_argument("--screenshots", type=pathlib.Path, metavar="FOLDER", help="where screenshots go")
     given = parser.parse_args()
     if given.program:
-        with server(given.program) as address:
+        with tempfile.TemporaryDirectory() as folder, server(given.program, "--journal-dir", folder) as address:
             check_all(given, address)
     elif given.address:
         check_all(given, given.address)
@@ -332,7 +437,8 @@ def check_all(given, address):
         browser = playwright.chromium.launch(executable_path=given.browser, args=["--no-sandbox"])
         check = Check(browser, address, given.screenshots)
         for part in [check_headers, check_example, check_compare, check_controls, check_corrections, check_modules,
-                     check_hostile, check_failures, check_keyboard, check_contrast]:
+                     check_hostile, check_failures, check_keyboard, check_earlier, check_earlier_played,
+                     check_contrast]:
             try:
                 part(check)
             except TimeoutError as error:

@@ -14,6 +14,8 @@ mod open_files;
 #[cfg(feature = "otel")]
 mod otlp;
 mod rejoin;
+#[cfg(unix)]
+mod reload;
 mod serve;
 mod tidy;
 mod upstream;

@@ -21,6 +21,8 @@ pub enum Signal {
     Terminate,
     /// SIGINT, as from Ctrl-C.
     Interrupt,
+    /// SIGHUP: read the files again, to what serves.
+    Hangup,
     /// SIGKILL: a crash.
     Kill,
 }
@@ -134,6 +136,7 @@ impl Process {
         let name = match signal {
             Signal::Terminate => "-TERM",
             Signal::Interrupt => "-INT",
+            Signal::Hangup => "-HUP",
             Signal::Kill => "-KILL",
         };
         let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
+mod certs;
+mod doctor;
 mod endpoints;
 mod eval;
 mod hostile;

@@ -32,12 +32,23 @@ pub(crate) fn served_to(
     thinker: Arc<dyn Thinker>,
     token: Option<&str>,
 ) -> Served {
+    let token = token.map(|token| Token::new(token).unwrap());
+    served_by(runtime, thinker, |config| config.token = token)
+}
+
+/// Serves a Thinker on a free port, after a change to how.
+pub(crate) fn served_by(
+    runtime: &Runtime,
+    thinker: Arc<dyn Thinker>,
+    change: impl FnOnce(&mut ServerConfig),
+) -> Served {
     runtime.block_on(async {
         let listener = bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let mut config = ServerConfig::new(Options::default().card);
-        config.token = token.map(|token| Token::new(token).unwrap());
+        change(&mut config);
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
             serve(listener, thinker, config, shutdown).await.unwrap();

@@ -44,6 +44,11 @@ pub fn lock(file: &File) -> FileLock {
     came_of(file.try_lock())
 }
 
+/// Whether a process has this file locked to write it. Where the file system has no locks, nothing tells.
+pub fn is_being_written(file: &File) -> bool {
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 fn came_of(attempt: Result<(), TryLockError>) -> FileLock {
     match attempt {
         Ok(()) => FileLock::Held,
@@ -88,6 +93,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || File::create(folder.path().join("file")).unwrap();
         let (one, other) = (open(), open());
+        assert!(!is_being_written(&one));
+        drop(one);
+        let one = open();
         assert_eq!((lock(&one), lock(&other)), (FileLock::Held, FileLock::Taken));
+        assert!(is_being_written(&other));
     }
 }

@@ -4,9 +4,11 @@
 //! Every line is flushed when it is written, and shown text is gathered into lines: a run that is
 //! killed keeps everything but the last piece of text.
 
+mod reading;
+
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -19,6 +21,7 @@ use thinking::{
     thinker::{Message, Prompt, Sampling},
 };
 
+pub use self::reading::{Journal, JournalOutline, JournalReader};
 use crate::{
     file::{FileLock, beside, lock, private},
     progress::{Observer, Progress, Stamped, Text},
@@ -355,7 +358,7 @@ impl<W: Write + Send> Observer for JournalWriter<W> {
             return;
         };
         match &mut self.gathered {
-            Some((_, before)) if (before.writer, before.why) == (text.writer, text.why) => {
+            Some((_, before)) if before.goes_on(text) => {
                 before.text.push_str(&text.text);
             }
             _ => {
@@ -372,78 +375,6 @@ impl<W: Write + Send> Observer for JournalWriter<W> {
     }
 }
 
-/// A journal, read again.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Journal {
-    /// The first line.
-    pub header: Header,
-    /// What happened, in order.
-    pub events: Vec<Stamped>,
-    /// The last line breaks off: the writer was interrupted.
-    pub truncated: bool,
-}
-
-impl Journal {
-    /// Whether the answer's end is in it.
-    pub fn is_complete(&self) -> bool {
-        matches!(self.events.last(), Some(Stamped { progress: Progress::Ended(_), .. }))
-    }
-
-    /// Reads a journal file.
-    ///
-    /// # Errors
-    /// When it cannot be read, is no journal, has another version, or is damaged before its end.
-    pub fn open(path: &Path) -> Result<Journal, JournalError> {
-        let read = |why| JournalError::Read { path: path.display().to_string(), why };
-        let file = File::open(path).map_err(read)?;
-        Journal::read(BufReader::new(file), &path.display().to_string())
-    }
-
-    /// Reads a journal; `path` names it in errors.
-    ///
-    /// # Errors
-    /// As [`Journal::open`].
-    pub fn read(mut input: impl BufRead, path: &str) -> Result<Journal, JournalError> {
-        let mut lines: Vec<Vec<u8>> = Vec::new();
-        loop {
-            let mut line = Vec::new();
-            let read = input.read_until(b'\n', &mut line);
-            if read.map_err(|why| JournalError::Read { path: path.to_owned(), why })? == 0 {
-                break;
-            }
-            lines.push(line);
-        }
-        let mut lines = lines.iter();
-        let header = header(lines.next().map_or(&[][..], Vec::as_slice), path)?;
-        let (mut events, mut truncated) = (Vec::new(), false);
-        for (index, line) in lines.enumerate() {
-            match serde_json::from_slice(line) {
-                Ok(stamped) => events.push(stamped),
-                // Only the last line can lack its end.
-                Err(_) if !line.ends_with(b"\n") => truncated = true,
-                Err(why) => {
-                    let (path, why) = (path.to_owned(), why.to_string());
-                    return Err(JournalError::Damaged { path, line: index + 2, why });
-                }
-            }
-        }
-        Ok(Journal { header, events, truncated })
-    }
-}
-
 fn is_full(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
-}
-
-fn header(line: &[u8], path: &str) -> Result<Header, JournalError> {
-    let not_a_journal = |why: String| JournalError::NotAJournal { path: path.to_owned(), why };
-    let value: serde_json::Value = serde_json::from_slice(line)
-        .map_err(|_| not_a_journal("its first line is no JSON object".to_owned()))?;
-    let found = value.get("specthink_journal").and_then(serde_json::Value::as_u64);
-    let found = found.ok_or_else(|| not_a_journal("its first line is no header".to_owned()))?;
-    if found != u64::from(VERSION) {
-        let program = value.get("program").and_then(|p| p.as_str()).unwrap_or("unknown").to_owned();
-        return Err(JournalError::Version { path: path.to_owned(), found, program });
-    }
-    serde_json::from_value(value).map_err(|why| not_a_journal(why.to_string()))
 }

@@ -6,7 +6,6 @@
 //! Here live no rule of an answer, no model, no wire and no command line: nodes stand behind
 //! [`thinking::thinker::Thinker`].
 
-mod corrections;
 mod driver;
 pub mod file;
 pub mod journal;
@@ -18,8 +17,8 @@ pub use conductor::{
     Ended, Outcome,
     account::{self, Summary, Takeover},
     progress::{self, Observer, Progress, Stamped, Writer},
+    told::{TimedSpan, ToldSpans},
 };
-pub use corrections::CorrectionFinder;
 pub use driver::answer;
 pub use question::{Node, Question, Run, Settings, Traffic};
 

@@ -1,13 +1,13 @@
 //! The journal: what is written is read again, also when the writing was interrupted.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::io::{self, Write};
+use std::io::{self, Cursor, Write};
 
 use answer::{
     Observer, Progress, Question, Settings, Stamped, Summary, Writer,
     account::ModelTotals,
-    journal::{Header, Journal, JournalError, JournalWriter},
-    progress::{DeltaLog, LoggedDelta, NodeFinished, Rejoined, Text},
+    journal::{Header, Journal, JournalError, JournalOutline, JournalReader, JournalWriter},
+    progress::{Correction, DeltaLog, LoggedDelta, NodeFinished, Rejoined, Text},
 };
 use thinking::{
     beginning::AnswerBeginning,
@@ -37,8 +37,7 @@ fn header() -> Header {
 }
 
 fn text(at_us: u64, writer: Writer, text: &str) -> Stamped {
-    let text = Text { writer, why: Why::Turn, text: text.to_owned() };
-    Stamped { at_us, progress: Progress::Text(text) }
+    Stamped { at_us, progress: Progress::Text(Text::new(writer, Why::Turn, text)) }
 }
 
 fn written(events: &[Stamped]) -> Vec<u8> {
@@ -58,6 +57,51 @@ fn a_writer_that_nobody_finishes_leaves_what_it_gathered() {
     writer.see(&text(1, Writer::Small, "数"));
     drop(writer);
     assert_eq!(Journal::read(&bytes[..], "j").unwrap().events, [text(1, Writer::Small, "数")]);
+}
+
+#[test]
+fn a_correction_is_a_line_of_its_own_and_is_read_again() {
+    let corrected = |stood: &str, text: &str| {
+        let correction = Some(Correction { stood: stood.to_owned(), gap: 2.5 });
+        let text = Text { correction, ..Text::new(Writer::Large, Why::Review, text) };
+        Stamped { at_us: 1, progress: Progress::Text(text) }
+    };
+    let goes_on =
+        Stamped { at_us: 1, progress: Progress::Text(Text::new(Writer::Large, Why::Review, "!")) };
+    let bytes = written(&[corrected("54", "5"), corrected("", "6"), goes_on]);
+    let events = Journal::read(&bytes[..], "j").unwrap().events;
+    assert_eq!(events, [corrected("54", "5"), corrected("", "6!")]);
+}
+
+#[test]
+fn a_journal_is_read_event_by_event_and_at_a_glance() {
+    let end = |length: usize| {
+        let mut summary = Summary { corrections: 7, ..Summary::default() };
+        // Longer than what is read at a time of a file's end.
+        summary.stopped_by = Some("n".repeat(length));
+        Stamped { at_us: 9, progress: Progress::Ended(Box::new(summary)) }
+    };
+    for length in [0, 100_000, 300_000] {
+        let events = [text(1, Writer::Small, "a\n"), text(2, Writer::Large, "数"), end(length)];
+        let bytes = written(&events);
+        let mut reader = JournalReader::new(&bytes[..], "j").unwrap();
+        assert_eq!(reader.header().question.id, "q");
+        let read: Vec<Stamped> = reader.by_ref().map(Result::unwrap).collect();
+        assert_eq!((read.as_slice(), reader.is_truncated()), (&events[..], false));
+        let outline = JournalOutline::read(Cursor::new(&bytes), "j").unwrap();
+        assert_eq!(outline.header.question.id, "q");
+        let corrections = |outline: JournalOutline| outline.summary.map(|it| it.corrections);
+        assert_eq!(corrections(outline), Some(7), "{length}");
+        // Its end is not there yet, or half of it.
+        let first = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        for end in [first + 1, bytes.len() - 1, bytes.len() - 20] {
+            let outline = JournalOutline::read(Cursor::new(&bytes[..end]), "j").unwrap();
+            assert_eq!(corrections(outline), None, "{length}: {end}");
+        }
+        let mut reader = JournalReader::new(&bytes[..bytes.len() - 20], "j").unwrap();
+        assert_eq!((reader.by_ref().count(), reader.is_truncated()), (2, true));
+    }
+    assert!(JournalOutline::read(Cursor::new(b"no journal\n"), "j").is_err());
 }
 
 #[test]

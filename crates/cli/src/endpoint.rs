@@ -201,7 +201,7 @@ impl Endpoint {
             }
             EndpointAddress::Server(address) => {
                 let mut config = UpstreamConfig::new(address.clone());
-                config.key = token.map(|token| ApiKey::new(token.reveal()));
+                config.key = token.map(|token| ApiKey::new(&token.reveal()));
                 NodePlace::Server(self.server(config, patience)?, self.tokenizer_place(address)?)
             }
         })

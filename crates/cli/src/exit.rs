@@ -61,6 +61,8 @@ pub enum Exit {
     Configuration = 22,
     /// No download.
     Download = 23,
+    /// What `doctor` found.
+    Unwell = 24,
     /// A signal.
     Cancelled = 130,
 }
@@ -79,7 +81,9 @@ impl Exit {
             Exit::Journal => {
                 "the journal or log exists already, cannot be written, cannot be read again, or is of another run"
             }
-            Exit::Credentials => "a certificate, key or token file does not work",
+            Exit::Credentials => {
+                "a certificate, key or token file does not work, or is there already"
+            }
             Exit::Unreachable => "no small node can be reached, or what answers there is not one",
             Exit::Unauthenticated => "a node wants another credential",
             Exit::Version => "a node speaks another version of the protocol",
@@ -101,6 +105,7 @@ impl Exit {
             Exit::Download => {
                 "the download of a tokenizer failed: network, refused by the hub, disk full"
             }
+            Exit::Unwell => "doctor found something that does not work",
             Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
         }
     }

@@ -38,6 +38,8 @@ pub use self::{
     output::written,
     policy::{prices as token_prices, spec as policy_spec},
     run::{grader, header as run_header},
-    signals::until_enough,
+    signals::{until_enough, until_stopped},
 };
-pub use transport::ServerTls;
+pub use transport::{
+    Address as NodeAddress, CertificateFacts, Description, Examination, RemoteConfig, ServerTls,
+};

@@ -5,11 +5,11 @@ use traces::TraceExporter;
 
 use crate::exit::{CliError, Exit};
 
-/// What is logged without `-v`, with it, and with two: nothing unless asked for.
+/// What is logged without `-v`, with it, and with two: unless asked for, only that a file changed and cannot be used.
 const LEVELS: [&str; 3] = [
-    "off",
-    "coordinator=info,serve=info,transport=info,upstream=info",
-    "coordinator=debug,flags=debug,serve=debug,transport=debug,upstream=debug",
+    "off,reload=warn",
+    "coordinator=info,reload=info,serve=info,transport=info,upstream=info",
+    "coordinator=debug,flags=debug,reload=debug,serve=debug,transport=debug,upstream=debug",
 ];
 
 /// Starts the log on standard error, as `-v` and the variables for it say. The exporter takes its spans from it.

@@ -12,7 +12,7 @@ use transport::{Remote, Token};
 use upstream::{Upstream, UpstreamConfig};
 
 use crate::{
-    args::{AnsweringArgs, NamedNode, SecurityArgs},
+    args::{NamedNode, NodesArgs, SecurityArgs},
     builtin,
     endpoint::{Endpoint, EndpointAddress, NodePlace},
     endpoints::Endpoints,
@@ -43,7 +43,8 @@ impl NodeEndpoints {
     /// # Errors
     /// When an address or a credential does not work, or the pair cannot be started.
     pub fn new(
-        AnsweringArgs { nodes, security, .. }: &AnsweringArgs,
+        nodes: &NodesArgs,
+        security: &SecurityArgs,
         wants_large: bool,
         builtin: Option<&dyn Builtin>,
     ) -> Result<NodeEndpoints, CliError> {

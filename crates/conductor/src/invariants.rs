@@ -24,6 +24,7 @@ use crate::{
     port::{Effect, Input, NodeId},
     progress::{Asked, Progress, Text},
     question::{Question, Settings},
+    told::ToldSpans,
 };
 
 /// Something that should hold of every answer and does not. One line.
@@ -56,6 +57,8 @@ pub enum Invariant {
     ShownIsHeld,
     /// Under a review nothing of the small node is shown that the large one has not judged.
     ShownIsJudged,
+    /// What is told gives the answer's spans, with what each cost.
+    SpansAreTold,
     /// Nothing of a stop text is shown.
     StopsAreUnseen,
     /// Every token that was heard of is counted once.
@@ -126,6 +129,7 @@ pub struct Witness {
     cannot_review: bool,
     is_cancelled: bool,
     has_ended: bool,
+    told: ToldSpans,
 }
 
 /// An ask that is neither kept nor forgotten.
@@ -169,6 +173,7 @@ impl Witness {
             cannot_review: false,
             is_cancelled: false,
             has_ended: false,
+            told: ToldSpans::default(),
         }
     }
 
@@ -298,7 +303,8 @@ impl Witness {
                 if stamped.at_us < crate::micros(self.now) {
                     return breach(Invariant::OrderOfTime, format!("{stamped:?} is in the past"));
                 }
-                self.told(&stamped.progress);
+                self.told.see(stamped);
+                self.heed(&stamped.progress);
                 if let Progress::Text(text) = &stamped.progress {
                     self.is_judged(text)?;
                 }
@@ -342,7 +348,7 @@ impl Witness {
         Ok(())
     }
 
-    fn told(&mut self, progress: &Progress) {
+    fn heed(&mut self, progress: &Progress) {
         match progress {
             Progress::Ask(asked) => {
                 if !asked.is_overlap() {

@@ -67,9 +67,9 @@ impl Ledger {
         let is_correction = (writer, why) == (Writer::Large, Why::Review);
         let correction = self.objected.take_if(|_| is_correction);
         // What it cost is added when that is known.
-        self.transcript.push_text(writer, why, &text, correction);
+        self.transcript.push_text(writer, why, &text, correction.clone());
         let time = &mut self.summary.time;
-        self.shown.push(Text { writer, why, text }, |text| {
+        self.shown.push(Text { writer, why, text, correction }, |text| {
             time.first_text_us.get_or_insert(micros(step.now));
             step.tell(Progress::Text(text));
         });

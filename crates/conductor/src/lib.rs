@@ -22,6 +22,7 @@ pub mod question;
 mod session;
 mod shown;
 mod side;
+pub mod told;
 
 use std::time::Duration;
 

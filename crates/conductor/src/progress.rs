@@ -2,7 +2,7 @@
 //! them; a replayed journal and a live answer look the same to both.
 
 use serde::{Deserialize, Serialize};
-pub use thinking::transcript::Writer;
+pub use thinking::transcript::{Correction, Writer};
 use thinking::{
     policy::{Role, Why},
     thinker::{Code, FinishReason, ModelCard, Timing},
@@ -122,6 +122,21 @@ pub struct Text {
     pub why: Why,
     /// The text.
     pub text: String,
+    /// What of the small model's stood there, where a correction begins with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Correction>,
+}
+
+impl Text {
+    /// Text that corrects nothing.
+    pub fn new(writer: Writer, why: Why, text: impl Into<String>) -> Self {
+        Text { writer, why, text: text.into(), correction: None }
+    }
+
+    /// Whether more text goes on with it: that of the same writer for the same reason does. A correction begins anew.
+    pub fn goes_on(&self, more: &Text) -> bool {
+        (self.writer, self.why) == (more.writer, more.why) && more.correction.is_none()
+    }
 }
 
 /// A node finished what it was asked for.

@@ -56,7 +56,7 @@ impl ShownText {
             let room = end - self.bytes;
             if first.text.len() > room {
                 let text = first.text.split_off(room);
-                self.held.push_front(Text { text, ..first.clone() });
+                self.held.push_front(Text::new(first.writer, first.why, text));
             }
             self.bytes += first.text.len();
             show(first);
@@ -93,8 +93,9 @@ mod tests {
             (": c", Writer::Small),
         ];
         for (text, writer) in texts {
-            let text = Text { writer, why: Why::Turn, text: text.to_owned() };
-            shown.push(text, |it| pieces.push(format!("{:?} {}", it.writer, it.text)));
+            shown.push(Text::new(writer, Why::Turn, text), |it| {
+                pieces.push(format!("{:?} {}", it.writer, it.text))
+            });
         }
         shown.finish(|it| pieces.push(it.text));
         assert_eq!(pieces, ["Small a", "Small  Q", "Large b"]);

@@ -1,8 +1,8 @@
 //! What the command lines of all programs share.
 //!
 //! Here live how a value is written on a command line, whether an output is coloured, what is logged, which signals
-//! ask a program to end, and how many files it may open. Here lives no program's own argument, and nothing that needs
-//! clap.
+//! ask a program to end or to read its files again, and how many files it may open. Here lives no program's own
+//! argument, and nothing that needs clap.
 
 mod colour;
 mod duration;
@@ -14,4 +14,4 @@ pub use colour::takes_colour;
 pub use duration::{BadDuration, duration, positive_duration};
 pub use log::{BadLogFilter, BadLogFormat, LogFormat, start_logging};
 pub use open_files::raise_open_files;
-pub use signals::Signals;
+pub use signals::{Hangups, Signals};

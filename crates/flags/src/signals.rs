@@ -1,4 +1,4 @@
-//! The signals that ask a program to end.
+//! The signals that ask a program to end, or to read its files again.
 
 use std::io;
 
@@ -20,7 +20,7 @@ impl Signals {
         Signals::of(&[SignalKind::interrupt(), SignalKind::terminate()])
     }
 
-    /// Listens to the end of the terminal too. A program that `nohup` may start leaves that alone.
+    /// Listens to the end of the terminal too. To a program that serves it means something else: [`Hangups`].
     ///
     /// # Errors
     /// When the system refuses.
@@ -41,6 +41,39 @@ impl Signals {
             if came { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
         .await;
+    }
+}
+
+/// Listens to the signal that asks a program to read its files again, SIGHUP; nobody sends it where there are no
+/// signals.
+#[derive(Debug)]
+pub struct Hangups {
+    #[cfg(unix)]
+    kind: tokio::signal::unix::Signal,
+}
+
+impl Hangups {
+    /// Listens, so that the signal does not end the program. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn new() -> io::Result<Hangups> {
+        #[cfg(unix)]
+        {
+            let kind = tokio::signal::unix::SignalKind::hangup();
+            Ok(Hangups { kind: tokio::signal::unix::signal(kind)? })
+        }
+        #[cfg(not(unix))]
+        Ok(Hangups {})
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.kind.recv().await.is_some() {
+            return;
+        }
+        std::future::pending::<()>().await
     }
 }
 

@@ -6,7 +6,7 @@ use engine::LoadError;
 use hub::{ChooseError, HubError, TOKENIZER};
 use strum::VariantArray;
 use thinking::thinker::Failure;
-use transport::{ServeError, TlsError, TokenError};
+use transport::{ServeError, TokenError};
 use upstream::UpstreamError;
 
 /// How a node's process ends.
@@ -163,12 +163,7 @@ impl NodeError {
             NodeError::Serve(error) => match error {
                 ServeError::Bind { .. } => NodeExit::Address,
                 ServeError::Plaintext { .. } => NodeExit::Plaintext,
-                ServeError::Tls(
-                    TlsError::File { .. }
-                    | TlsError::NotPem { .. }
-                    | TlsError::Passphrase { .. }
-                    | TlsError::Setup { .. },
-                ) => NodeExit::Credentials,
+                ServeError::Tls(_) => NodeExit::Credentials,
                 ServeError::Broken { .. } => NodeExit::Internal,
             },
             NodeError::Forced => NodeExit::Forced,

@@ -1,8 +1,8 @@
 //! A node as a process: arguments, logs, signals, exit code. What it does is in `node`.
 
-use std::{io::Write as _, process::ExitCode, time::Duration};
+use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
-use flags::Signals;
+use flags::{Hangups, Signals};
 use hub::Console;
 use thinking::shown::one_line;
 use tokio::{pin, select, sync::oneshot};
@@ -22,8 +22,8 @@ const LAST_STEP: Duration = Duration::from_secs(1);
 /// What is logged without `-v`, with it, and with two.
 const LOG_LEVELS: [&str; 3] = [
     "warn",
-    "warn,engine=info,node=info,transport=info,upstream=info",
-    "info,engine=debug,flags=debug,node=debug,transport=debug,upstream=debug",
+    "warn,engine=info,node=info,reload=info,transport=info,upstream=info",
+    "info,engine=debug,flags=debug,node=debug,reload=debug,transport=debug,upstream=debug",
 ];
 
 /// The whole of a node's `main`.
@@ -82,8 +82,10 @@ fn whole(defaults: &Defaults, args: NodeArgs) -> Result<(), NodeError> {
 /// Runs until the first signal, drains, and stops at once at the second.
 async fn until_signals(config: NodeConfig, console: &Console) -> Result<(), NodeError> {
     let drain = config.server.drain;
-    let mut signals = Signals::new()
-        .map_err(|why| NodeError::Internal(format!("cannot listen to signals: {why}")))?;
+    let reload_now = Arc::clone(&config.server.reload_now);
+    let deaf = |why| NodeError::Internal(format!("cannot listen to signals: {why}"));
+    let mut signals = Signals::new().map_err(deaf)?;
+    let mut hangups = Hangups::new().map_err(deaf)?;
     let node = select! {
         node = ReadyNode::start(config, console) => node?,
         () = signals.next() => {
@@ -96,9 +98,12 @@ async fn until_signals(config: NodeConfig, console: &Console) -> Result<(), Node
         let _ = stopped.await;
     });
     pin!(serving);
-    select! {
-        result = &mut serving => return result,
-        () = signals.next() => {}
+    loop {
+        select! {
+            result = &mut serving => return result,
+            () = hangups.next() => reload_now.notify_one(),
+            () = signals.next() => break,
+        }
     }
     console.note(&format!(
         "stopping: no new sessions, running ones have {}; another signal stops at once",

@@ -95,7 +95,7 @@ impl UpstreamArgs {
                 var(KEY_VARIABLE).map(|text| Token::new(&text.to_string_lossy())).transpose()?
             }
         };
-        config.key = token.map(|token| ApiKey::new(token.reveal()));
+        config.key = token.map(|token| ApiKey::new(&token.reveal()));
         config.model = self.upstream_model;
         config.kind = self.upstream_kind;
         config.lenient = self.upstream_lenient;

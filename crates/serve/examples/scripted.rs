@@ -55,6 +55,7 @@ async fn main() -> std::io::Result<()> {
         probes: NodeProbes::default(),
         journals: None,
         id_prefix: "s".to_owned(),
+        reload_now: Arc::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let line = format!("listening on http://{}\n", listener.local_addr()?);

@@ -10,6 +10,9 @@ import { WRITERS, corrected, count, end, reason, time } from "./words.js";
 /** How often the time that has passed is shown anew, in milliseconds. */
 const TICK_MS = 200;
 
+/** Who said what, in a conversation. */
+const ROLES = { user: "Question", system: "Instructions", assistant: "Answer" };
+
 /** What the tooltip of a takeover or a correction says, by its element. */
 const takeovers = new WeakMap();
 
@@ -29,12 +32,14 @@ export class AnswerView {
   #firstText = null;
   #timer;
 
-  constructor(title) {
+  /** `isLive`: it is being written now. */
+  constructor(title, isLive = true) {
     this.title = title;
     const head = make("header", "", make("h2", "", title), this.#state);
     this.element = make("article", "answer", head, this.#text, this.#after);
     this.element.setAttribute("aria-label", title);
     this.element.setAttribute("aria-busy", "true");
+    if (!isLive) return;
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#tick();
   }
@@ -43,6 +48,7 @@ export class AnswerView {
   take(chunk) {
     const delta = chunk.choices[0]?.delta ?? {};
     const ours = chunk.specthink ?? {};
+    if (ours.question && !ours.answers) this.#text.before(asked(ours.question));
     if (delta.reasoning_content) this.#write("reasoning", ours, delta.reasoning_content);
     if (delta.content) this.#write("content", ours, delta.content);
     if (ours.degraded) this.#notice(`No large model for now: ${ours.degraded}`);
@@ -67,9 +73,7 @@ export class AnswerView {
   /** The answer failed; `message` says why. */
   failed(message) {
     this.#end("failed", "failed");
-    const error = make("p", "error", message);
-    error.setAttribute("role", "alert");
-    this.#text.append(error);
+    this.#tellError(message);
   }
 
   /** How long the answer took, in microseconds; absent before its end. */
@@ -115,10 +119,17 @@ export class AnswerView {
     this.#part(last?.part ?? "content").append(make("p", "notice", words));
   }
 
+  #tellError(message) {
+    const error = make("p", "error", message);
+    error.setAttribute("role", "alert");
+    this.#text.append(error);
+  }
+
   #complete(report) {
     this.report = report;
-    const total = this.totalUs ?? 0;
-    this.#end("ended", `${end(report.end)} in ${time(total)}`);
+    const { failure } = report.summary;
+    if (failure) this.failed(failure.message);
+    else this.#end("ended", `${end(report.end)} in ${time(this.totalUs ?? 0)}`);
     this.#tellTakeovers(report.spans);
     if (report.degraded) this.#state.append(make("span", "tag", "degraded"));
     this.#after.append(timeStrip(report.summary.time), figureList(report));
@@ -169,6 +180,16 @@ export class AnswerView {
       if (words) takeovers.set(element, `${words} · ${count(tokens, "token")}${took}`);
     }
   }
+}
+
+/** What was asked: of a conversation every message, of a text that was continued its beginning. */
+function asked({ messages, raw_prompt: raw, beginning }) {
+  const said = messages ? messages.map(({ role, content }) => [ROLES[role] ?? role, content]) : [["Text", raw]];
+  const given = [beginning?.reasoning, beginning?.content].filter(Boolean);
+  if (given.length > 0) said.push(["Beginning of the answer", given.join("\n\n")]);
+  const list = make("dl", "asked");
+  for (const [name, text] of said) list.append(make("dt", "", name), make("dd", "text", text));
+  return list;
 }
 
 /** A run of text. One that is a takeover or a correction can be focused, and is announced as such. */

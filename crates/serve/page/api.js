@@ -33,18 +33,32 @@ export class Api {
     return list.data.map((entry) => ({ name: entry.id, policy: entry.specthink?.policy }));
   }
 
+  /** Earlier answers at a glance, the last to end first; from the one behind `after` on. */
+  async answers(limit, after) {
+    return this.#get(`v1/answers?limit=${limit}${after ? `&after=${after}` : ""}`);
+  }
+
+  /** Yields the chunks of an earlier answer, as they were when it was written. */
+  recall(id, signal) {
+    return this.#chunks(`v1/answers/${id}?stream=true`, { signal });
+  }
+
   /**
    * Asks, and yields the chunks of the answer. `request` is the body without `stream`.
    *
    * @param {AbortSignal} signal stops the answer, and both models with it
    */
-  async *ask(request, signal) {
-    const response = await this.#fetch("v1/chat/completions", {
+  ask(request, signal) {
+    return this.#chunks("v1/chat/completions", {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ ...request, stream: true }),
       signal,
     });
+  }
+
+  async *#chunks(path, options) {
+    const response = await this.#fetch(path, options);
     try {
       for await (const data of events(response.body)) {
         if (data === "[DONE]") return;
@@ -53,7 +67,7 @@ export class Api {
         yield chunk;
       }
     } catch (error) {
-      if (error instanceof ApiError || signal.aborted) throw error;
+      if (error instanceof ApiError || options.signal.aborted) throw error;
       throw new ApiError(BROKE_OFF);
     }
     throw new ApiError(BROKE_OFF);

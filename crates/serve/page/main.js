@@ -3,9 +3,10 @@
 import { AnswerView, takeoverWords } from "./answer.js";
 import { Api } from "./api.js";
 import { Controls } from "./controls.js";
+import { EarlierAnswers } from "./earlier.js";
 import { ServerState } from "./server.js";
 import { attachTip } from "./tip.js";
-import { count, percent } from "./words.js";
+import { count, percent, when } from "./words.js";
 
 /** What is asked, by model names, and how the answers are headed. */
 const BOTH = [["specthink", "Both models"]];
@@ -13,7 +14,8 @@ const COMPARED = [["small", "Small model alone"], ["specthink", "Both models"], 
 
 const api = new Api();
 const controls = new Controls(ask);
-const server = new ServerState(api, controls);
+const earlier = new EarlierAnswers(api, recall);
+const server = new ServerState(api, controls, () => earlier.refresh());
 const answers = document.querySelector("#answers");
 const news = document.querySelector("#news");
 const go = document.querySelector("#go");
@@ -24,34 +26,54 @@ attachTip(document.querySelector("#tip"), answers, takeoverWords);
 stop.addEventListener("click", () => underWay?.abort());
 server.ask();
 
-/** Asks the question that is set, in place of what was asked before. */
+/** Asks the question that is set. */
 async function ask() {
+  stop.hidden = false;
+  news.textContent = "Asking.";
+  earlier.mark(null);
+  const asks = controls.isCompared ? COMPARED : BOTH;
+  const views = asks.map(([, title]) => new AnswerView(title));
+  const requests = asks.map(([model]) => controls.request(model));
+  const presented = present(views, (at, signal) => api.ask(requests[at], signal));
+  bringIntoView(answers);
+  if (await presented) earlier.refresh();
+}
+
+/** Shows an earlier answer. */
+async function recall({ id, created, policy }) {
+  stop.hidden = true;
+  earlier.mark(id);
+  const view = new AnswerView(`${policy}, ${when(created)}`, false);
+  // What is below moves until all of it is there.
+  if (await present([view], (_, signal) => api.recall(id, signal))) bringIntoView(answers);
+}
+
+/**
+ * Shows answers from their first chunks to their ends, in place of what was shown before. Returns whether nothing else
+ * took their place.
+ */
+async function present(views, chunksOf) {
   underWay?.abort();
   const asked = new AbortController();
   underWay = asked;
-  stop.hidden = false;
-  news.textContent = "Asking.";
-
-  const asks = controls.isCompared ? COMPARED : BOTH;
-  const views = asks.map(([, title]) => new AnswerView(title));
-  document.body.classList.toggle("compared", controls.isCompared);
+  document.body.classList.toggle("compared", views.length > 1);
   answers.replaceChildren(...views.map((view) => view.element));
-  bringIntoView(answers);
-  await Promise.all(asks.map(([model], at) => follow(views[at], controls.request(model), asked.signal)));
+  await Promise.all(views.map((view, at) => follow(view, chunksOf(at, asked.signal), asked.signal)));
 
-  if (underWay !== asked) return; // Another question took its place.
+  if (underWay !== asked) return false;
   underWay = null;
   if (document.activeElement === stop) go.focus();
   stop.hidden = true;
   const longest = Math.max(...views.map((view) => view.totalUs ?? 0));
   views.forEach((view) => view.scaleStrip(longest));
   news.textContent = views.map(summary).join(" ");
+  return true;
 }
 
 /** Shows one answer from its first chunk to its end. Never fails: what goes wrong is shown. */
-async function follow(view, request, signal) {
+async function follow(view, chunks, signal) {
   try {
-    for await (const chunk of api.ask(request, signal)) view.take(chunk);
+    for await (const chunk of chunks) view.take(chunk);
     view.ended();
   } catch (error) {
     if (signal.aborted) return view.stopped();
@@ -61,9 +83,10 @@ async function follow(view, request, signal) {
   }
 }
 
-/** Scrolls to where the answer begins, where that is below the fold: on a phone, mostly. */
+/** Scrolls to where the answer begins, where that is not seen: on a phone, mostly. */
 function bringIntoView(element) {
-  if (element.getBoundingClientRect().top < innerHeight * 0.7) return;
+  const { top } = element.getBoundingClientRect();
+  if (top >= 0 && top < innerHeight * 0.7) return;
   // The keyboard on the screen would cover what it scrolls to.
   if (matchMedia("(hover: none)").matches) document.activeElement.blur();
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -72,7 +95,7 @@ function bringIntoView(element) {
 
 /** What a screen reader says of an answer when it is over. Errors are alerts of their own. */
 function summary({ title, report, element }) {
-  if (!report) return `${title}: ${element.dataset.state}.`;
+  if (!report || report.summary.failure) return `${title}: ${element.dataset.state}.`;
   const corrections = report.summary.corrections > 0 ? `, with ${count(report.summary.corrections, "correction")}` : "";
   return `${title}: answered, ${percent(report.share)} by the large model${corrections}.`;
 }

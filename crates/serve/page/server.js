@@ -9,11 +9,14 @@ export class ServerState {
   #state = document.querySelector("#server");
   #words = document.querySelector("#server-words");
   #keyRow = document.querySelector("#key-row");
+  #introduced;
   #isIntroduced = false;
   #timer;
 
-  constructor(api, controls) {
+  /** @param {() => void} introduced called once the server has told what it is */
+  constructor(api, controls, introduced) {
     this.#api = api;
+    this.#introduced = introduced;
     this.#controls = controls;
     document.querySelector("#base").textContent = new URL("v1", document.baseURI).href;
     document.querySelector("#key").addEventListener("change", ({ target }) => {
@@ -52,6 +55,7 @@ export class ServerState {
     document.querySelector("#version").textContent = ` · version ${version}`;
     this.#controls.offer(await this.#api.models());
     this.#isIntroduced = true;
+    this.#introduced();
   }
 
   #show(state, words) {

@@ -25,6 +25,7 @@ const ENDS = {
   context_full: "cut off: the small model’s context is full",
   deadline: "cut off: the time was up",
   loop: "cut off: the text went round in a loop",
+  cancelled: "cut off: nobody read on",
 };
 
 /** A reason that this page does not know is shown by its name. */
@@ -46,6 +47,12 @@ function visible(text) {
 /** Why an answer ended. */
 export function end(name) {
   return ENDS[name] ?? String(name).replaceAll("_", " ");
+}
+
+/** A time of a clock, in seconds since 1970, as a reader in this place wants it. */
+export function when(seconds) {
+  const form = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  return new Date(seconds * 1_000).toLocaleString("en-GB", form);
 }
 
 /** Microseconds as a reader wants them: 840 µs, 12 ms, 1.24 s. */

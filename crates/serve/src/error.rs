@@ -32,6 +32,8 @@ pub(crate) enum ErrorCode {
     HostNotAllowed,
     OriginNotAllowed,
     ModelNotFound,
+    AnswerNotFound,
+    NoJournals,
     UnknownRoute,
     MethodNotAllowed,
     BodyTooSlow,
@@ -62,7 +64,9 @@ impl ErrorCode {
             | C::TemplateFailed => StatusCode::BAD_REQUEST,
             C::InvalidApiKey => StatusCode::UNAUTHORIZED,
             C::HostNotAllowed | C::OriginNotAllowed => StatusCode::FORBIDDEN,
-            C::ModelNotFound | C::UnknownRoute => StatusCode::NOT_FOUND,
+            C::ModelNotFound | C::AnswerNotFound | C::NoJournals | C::UnknownRoute => {
+                StatusCode::NOT_FOUND
+            }
             C::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             C::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             C::BodyTooLarge | C::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

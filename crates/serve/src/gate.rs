@@ -12,8 +12,8 @@ use crate::{
     keys::ApiKeys,
 };
 
-/// Routes that begin so want a key, where there are keys.
-const GUARDED: [&str; 2] = ["/v1/", "/metrics"];
+/// Routes that want no key. All others do where there are keys.
+const OPEN: [&str; 5] = ["/", "/health", "/ready", "/version", "/openapi.json"];
 
 /// Who may come in.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +46,7 @@ impl AccessRules {
         &self,
         uri: &Uri,
         headers: &HeaderMap,
-    ) -> Result<Option<&str>, ApiError> {
+    ) -> Result<Option<String>, ApiError> {
         let Some(keys) = self.keys.as_ref().filter(|_| is_guarded(uri.path())) else {
             return Ok(None);
         };
@@ -106,8 +106,9 @@ impl AccessRules {
     }
 }
 
-fn is_guarded(path: &str) -> bool {
-    GUARDED.iter().any(|begin| path.starts_with(begin))
+/// Whether a route wants a key, where there are keys.
+pub(crate) fn is_guarded(path: &str) -> bool {
+    !OPEN.contains(&path) && !path.starts_with("/page/")
 }
 
 /// A host without its port.
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_wanted_for_the_api_alone() {
+    fn keys_are_wanted_for_all_but_what_tells_nothing() {
         let folder = std::env::temp_dir().join(format!("specthink-keys-{}", std::process::id()));
         std::fs::write(&folder, "ann s3cret\n").unwrap();
         let keys = Some(ApiKeys::from_file(&folder).unwrap());
@@ -211,7 +212,9 @@ mod tests {
         let rules = AccessRules { keys, ..AccessRules::default() };
         let refused = Err(ErrorCode::InvalidApiKey);
         assert_eq!(checked(&rules, "/health", &[]), Ok(()));
-        assert_eq!(checked(&rules, "/v1/models", &[]), refused);
+        for path in ["/v1/models", "/v1/answers/a-0", "/tokenize", "/metrics", "/no/such/route"] {
+            assert_eq!(checked(&rules, path, &[]), refused, "{path}");
+        }
         assert_eq!(checked(&rules, "/v1/models", &[("authorization", "Bearer s3cre")]), refused);
         assert_eq!(checked(&rules, "/v1/models", &[("authorization", "Bearer s3cret")]), Ok(()));
     }

@@ -1,25 +1,33 @@
 //! The journals of answers: one file each in a folder, the oldest of which give way. They hold what people asked.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::{self, File},
-    io,
+    io::{self, BufReader},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use answer::{
-    Node, Run,
-    journal::{Header, JournalWriter},
+    Node, Run, Summary,
+    file::is_being_written,
+    journal::{Header, JournalError, JournalOutline, JournalReader, JournalWriter},
 };
 use thinking::policy::PolicySpec;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::sleep,
+};
 
 /// What the names of our files begin and end with. No other file in the folder is touched.
 const NAME: (&str, &str) = ("answer-", ".jsonl");
 /// How often journals that are too old are looked for while nothing is answered.
 const LOOK: Duration = Duration::from_secs(60);
+/// How many read in a folder at a time.
+const MOST_READING: usize = 2;
 
 /// Which journals are kept: those that all limits leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +46,37 @@ pub struct JournalFolder {
     path: PathBuf,
     limits: JournalLimits,
     now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    reading: Arc<Semaphore>,
+    /// Files that are of no use, each told once.
+    useless: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+/// A journal that is read event by event.
+pub(crate) type OpenJournal = JournalReader<BufReader<File>>;
+
+/// Some of the answers in a folder, the last to end first.
+#[derive(Debug)]
+pub(crate) struct JournalPage {
+    /// Each with its id.
+    pub(crate) journals: Vec<(String, (Header, Box<Summary>))>,
+    /// Whether there may be more behind them.
+    pub(crate) has_more: bool,
+}
+
+/// Why a journal cannot be read. One line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FolderError {
+    /// There is no whole one of this name.
+    #[error(
+        "there is no answer {0:?} here: list them with GET /v1/answers; old ones are taken away"
+    )]
+    NotThere(String),
+    /// It is damaged.
+    #[error("the journal of the answer {0} cannot be read: {1}")]
+    Unreadable(String, Box<JournalError>),
+    /// The folder cannot be read.
+    #[error("the folder of journals cannot be read: {0}; see that the server may read it")]
+    Folder(#[from] io::Error),
 }
 
 /// A journal in the folder.
@@ -58,7 +97,8 @@ impl JournalFolder {
         fs::create_dir_all(path)?;
         #[expect(clippy::disallowed_methods, reason = "a file's age is told by the system's clock")]
         let now = Arc::new(SystemTime::now);
-        Ok(JournalFolder { path: path.to_owned(), limits, now })
+        let reading = Arc::new(Semaphore::new(MOST_READING));
+        Ok(JournalFolder { path: path.to_owned(), limits, now, reading, useless: Arc::default() })
     }
 
     /// Takes journals away that get too old, for as long as it is polled: also where nothing is answered.
@@ -77,8 +117,7 @@ impl JournalFolder {
         let small = run.small.iter().map(name).collect();
         let large = run.large.iter().map(name);
         let header = Header::new(&run.question, policy.clone(), run.settings, small, large);
-        let (begin, end) = NAME;
-        let path = self.path.join(format!("{begin}{}{end}", run.question.id));
+        let path = self.path_of(&run.question.id);
         let made = JournalWriter::create(&path, &header);
         made.inspect_err(|why| tracing::warn!(%why, "an answer goes without its journal")).ok()
     }
@@ -91,19 +130,7 @@ impl JournalFolder {
     }
 
     fn try_prune(&self) -> io::Result<()> {
-        let mut journals = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let is_ours =
-                name.to_str().is_some_and(|it| it.starts_with(NAME.0) && it.ends_with(NAME.1));
-            // One that another process has just taken away is gone.
-            if let (true, Ok(found)) = (is_ours, entry.metadata()) {
-                let (written, bytes) = (found.modified()?, found.len());
-                journals.push(JournalFile { written, path: entry.path(), bytes });
-            }
-        }
-        journals.sort_unstable();
+        let journals = self.files()?;
         let too_many = self.limits.beyond(&journals, (self.now)());
         for journal in journals.into_iter().take(too_many) {
             match fs::remove_file(journal.path) {
@@ -113,6 +140,100 @@ impl JournalFolder {
         }
         Ok(())
     }
+
+    fn path_of(&self, id: &str) -> PathBuf {
+        let (begin, end) = NAME;
+        self.path.join(format!("{begin}{id}{end}"))
+    }
+
+    /// The journals, the oldest first.
+    fn files(&self) -> io::Result<Vec<JournalFile>> {
+        let mut journals = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let path = entry.path();
+            // One that another process has just taken away is gone.
+            if let (Some(_), Ok(found)) = (id_of(&path), entry.metadata()) {
+                let (written, bytes) = (found.modified()?, found.len());
+                journals.push(JournalFile { written, path, bytes });
+            }
+        }
+        journals.sort_unstable();
+        Ok(journals)
+    }
+
+    /// Waits until few enough are reading.
+    pub(crate) async fn reading_turn(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.reading).acquire_owned().await.ok()
+    }
+
+    /// So many answers that are over, the last to end first, from the one behind `after` on.
+    pub(crate) fn page(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<JournalPage, FolderError> {
+        let files = self.files()?;
+        let mut files = files.iter().rev();
+        if let Some(after) = after {
+            let path = self.path_of(after);
+            let found = files.any(|file| file.path == path);
+            if !found {
+                return Err(FolderError::NotThere(after.to_owned()));
+            }
+        }
+        let mut journals = Vec::new();
+        while journals.len() < most {
+            let Some(file) = files.next() else { break };
+            if let (Some(id), Some(outline)) = (id_of(&file.path), self.outline(&file.path)) {
+                journals.push((id.to_owned(), outline));
+            }
+        }
+        Ok(JournalPage { journals, has_more: files.next().is_some() })
+    }
+
+    /// A journal at a glance; nothing where its answer has no end.
+    fn outline(&self, path: &Path) -> Option<(Header, Box<Summary>)> {
+        let name = path.display().to_string();
+        // One that was just taken away is gone.
+        let file = File::open(path).ok()?;
+        let is_under_way = is_being_written(&file);
+        match JournalOutline::read(file, &name) {
+            Ok(JournalOutline { header, summary: Some(summary) }) => {
+                return Some((header, summary));
+            }
+            _ if is_under_way => {}
+            Ok(_) => self.tell_once(path, &"the answer in it was interrupted"),
+            Err(why) => self.tell_once(path, &why),
+        }
+        None
+    }
+
+    fn tell_once(&self, path: &Path, why: &dyn fmt::Display) {
+        let mut useless = self.useless.lock().unwrap_or_else(PoisonError::into_inner);
+        if useless.insert(path.to_owned()) {
+            tracing::warn!(journal = %path.display(), %why, "a journal is left out of the earlier answers");
+        }
+    }
+
+    /// Opens the journal of an answer.
+    pub(crate) fn open(&self, id: &str) -> Result<OpenJournal, FolderError> {
+        let not_there = || FolderError::NotThere(id.chars().take(100).collect());
+        // Nothing else can be in the name of one of ours, so no path leads out of the folder.
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err(not_there());
+        }
+        let path = self.path_of(id);
+        let file = File::open(&path).map_err(|_| not_there())?;
+        JournalReader::new(BufReader::new(file), &path.display().to_string())
+            .map_err(|why| FolderError::Unreadable(id.to_owned(), Box::new(why)))
+    }
+}
+
+/// The id of an answer by its journal's name.
+fn id_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()?.strip_prefix(NAME.0)?.strip_suffix(NAME.1)
 }
 
 impl fmt::Debug for JournalFolder {

@@ -1,13 +1,15 @@
-//! API keys: who may come in. Kept as hashes, compared in constant time, never printed.
+//! API keys: who may come in. Kept as hashes, compared in constant time, never printed, read again when their file
+//! changes.
 
 use std::{fmt, fs, io, path::Path};
 
+use reload::{Reload, Reloaded};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 /// The keys of a server, each with a name.
 #[derive(Clone)]
-pub struct ApiKeys(Vec<NamedKey>);
+pub struct ApiKeys(Reloaded<Vec<NamedKey>>);
 
 #[derive(Clone)]
 struct NamedKey {
@@ -46,18 +48,23 @@ pub enum ApiKeysError {
 
 impl ApiKeys {
     /// Reads a file of keys: one a line, as `NAME KEY` or alone. Empty lines and those that begin with `#` do not
-    /// count.
+    /// count. It is read again when it changes.
     ///
     /// # Errors
     /// When it cannot be read, or holds something else or no key.
     pub fn from_file(path: &Path) -> Result<Self, ApiKeysError> {
-        let shown = path.display().to_string();
-        let text = fs::read_to_string(path)
-            .map_err(|why| ApiKeysError::File { path: shown.clone(), why })?;
-        ApiKeys::parse(&shown, &text)
+        let (file, shown) = (path.to_owned(), path.display().to_string());
+        let what = format!("the file of API keys {shown}");
+        let read = move || {
+            let text = fs::read_to_string(&file)
+                .map_err(|why| ApiKeysError::File { path: shown.clone(), why })?;
+            ApiKeys::parse(&shown, &text)
+        };
+        let keys = read()?;
+        Ok(ApiKeys(Reloaded::new(what, vec![path.to_owned()], keys, read)))
     }
 
-    fn parse(path: &str, text: &str) -> Result<Self, ApiKeysError> {
+    fn parse(path: &str, text: &str) -> Result<Vec<NamedKey>, ApiKeysError> {
         let mut keys = Vec::new();
         for (line, text) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
             let text = text.trim();
@@ -78,31 +85,37 @@ impl ApiKeys {
         if keys.is_empty() {
             return Err(ApiKeysError::Empty { path: path.to_owned() });
         }
-        Ok(ApiKeys(keys))
+        Ok(keys)
     }
 
     /// The name of the key that an `Authorization` header shows. Takes as long for a wrong one as for any of ours.
-    pub(crate) fn shown_in(&self, authorization: &[u8]) -> Option<&str> {
+    pub(crate) fn shown_in(&self, authorization: &[u8]) -> Option<String> {
         // The scheme's name is not secret and its case does not matter (RFC 7235).
         let (scheme, key) = authorization.split_at_checked("Bearer ".len())?;
         if !scheme.eq_ignore_ascii_case(b"Bearer ") {
             return None;
         }
         let hash: [u8; 32] = Sha256::digest(key).into();
-        let (mut found, mut at) = (Choice::from(0), 0u32);
-        for (index, key) in (0u32..).zip(&self.0) {
+        let (keys, mut found, mut at) = (self.0.current(), Choice::from(0), 0u32);
+        for (index, key) in (0u32..).zip(keys.iter()) {
             let is_it = key.hash.ct_eq(&hash);
             at.conditional_assign(&index, is_it);
             found |= is_it;
         }
-        let key = self.0.get(usize::try_from(at).ok()?)?;
-        bool::from(found).then_some(key.name.as_str())
+        let key = keys.get(usize::try_from(at).ok()?)?;
+        bool::from(found).then(|| key.name.clone())
     }
 }
 
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiKeys({} keys)", self.0.len())
+        write!(f, "ApiKeys({} keys)", self.0.current().len())
+    }
+}
+
+impl Reload for ApiKeys {
+    fn look_again(&self, is_asked: bool) {
+        self.0.look_again(is_asked);
     }
 }
 
@@ -112,9 +125,9 @@ mod tests {
 
     #[test]
     fn every_key_opens_by_its_name_and_nothing_else_does() {
-        let keys =
-            ApiKeys::parse("keys", "# ours\nann s3cret\n\n  0ther\t\nbob  third \n").unwrap();
-        let shown = |header: &str| keys.shown_in(header.as_bytes()).map(str::to_owned);
+        let text = "# ours\nann s3cret\n\n  0ther\t\nbob  third \n";
+        let keys = ApiKeys(Reloaded::fixed(ApiKeys::parse("keys", text).unwrap()));
+        let shown = |header: &str| keys.shown_in(header.as_bytes());
         assert_eq!(shown("Bearer s3cret").as_deref(), Some("ann"));
         assert_eq!(shown("bearer 0ther").as_deref(), Some("line 4"));
         assert_eq!(shown("Bearer third").as_deref(), Some("bob"));
@@ -134,10 +147,32 @@ mod tests {
             ("a s3cret c\n", "line 1"),
             ("ok fine\nann schlüssel\n", "line 2"),
         ] {
-            let line = ApiKeys::parse("keys", text).unwrap_err().to_string();
+            let line = ApiKeys::parse("keys", text).err().unwrap().to_string();
             assert!(line.contains(words) && !line.contains("s3cret"), "{line}");
         }
         let line = ApiKeys::from_file(Path::new("/no/such/file")).unwrap_err().to_string();
         assert!(line.starts_with("cannot read the file of API keys /no/such/file: "), "{line}");
+    }
+
+    #[test]
+    fn keys_come_and_go_with_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        fs::write(&path, "ann s3cret\n").unwrap();
+        let keys = ApiKeys::from_file(&path).unwrap();
+        let shown = |key: &str| keys.shown_in(format!("Bearer {key}").as_bytes());
+        for (text, first, second) in [
+            ("bob other\n", None, Some("bob")),
+            ("", None, Some("bob")),
+            ("a s3cret\n", Some("a"), None),
+        ] {
+            fs::write(&path, text).unwrap();
+            keys.look_again(false);
+            assert_eq!(
+                (shown("s3cret").as_deref(), shown("other").as_deref()),
+                (first, second),
+                "{text}"
+            );
+        }
     }
 }

@@ -27,6 +27,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        gate::is_guarded,
         request::{AnswerRequest, ReplyKind, asked_fields},
         routes::ROUTES,
     };
@@ -38,9 +39,20 @@ mod tests {
     #[test]
     fn the_document_has_every_route_and_no_other() {
         let document: Value = serde_json::from_str(DOCUMENT).unwrap();
-        let with_parameters = ["/v1/models/{id}", "/page/{file}"];
+        let with_parameters = ["/v1/models/{id}", "/v1/answers/{id}", "/page/{file}"];
         let routes = ROUTES.into_iter().chain(with_parameters).map(str::to_owned);
         assert_eq!(keys(&document["paths"]), routes.collect());
+    }
+
+    #[test]
+    fn the_document_says_which_routes_want_a_key() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let says = operation.get("security").is_some();
+                assert_eq!(says, is_guarded(path), "{method} {path}");
+            }
+        }
     }
 
     #[test]

@@ -20,11 +20,12 @@ macro_rules! part {
 }
 
 /// What `/page/` has.
-const PARTS: [(&str, &str); 13] = [
+const PARTS: [(&str, &str); 14] = [
     part!("answer.js"),
     part!("api.js"),
     part!("controls.js"),
     part!("dom.js"),
+    part!("earlier.js"),
     part!("figures.js"),
     part!("icon.svg"),
     part!("main.js"),

@@ -8,6 +8,7 @@ mod whole;
 
 use std::sync::Arc;
 
+use answer::journal::QuestionNote;
 use axum::response::Response;
 use openai::{CompletionDetails, PromptDetails, TokenUsage};
 use thinking::{
@@ -22,6 +23,7 @@ use crate::{
     answering::{AnswerJob, AnswerNews, Answered, MOST_UNREAD, Told},
     app::App,
     error::{ApiError, ErrorCode},
+    report::{AnswerReport, ChoiceReport},
     request::{AnswerRequest, ReplyKind},
     tokens,
 };
@@ -44,6 +46,8 @@ pub(crate) struct ReplyHead {
     /// As it was asked for.
     pub(crate) max_tokens: Option<u32>,
     pub(crate) instructions: Option<String>,
+    /// What was asked, where whoever reads it may not know.
+    pub(crate) question: Option<Box<QuestionNote>>,
 }
 
 /// Answers a request. `id` names it, `connection` closes the client's connection.
@@ -80,6 +84,7 @@ pub(crate) async fn respond(
         sampling: plan.sampling,
         max_tokens: request.max_tokens,
         instructions: request.instructions.clone(),
+        question: None,
     };
     let seed = request.seed.unwrap_or_else(|| crate::app::seed_of(id));
     // Each answer has a place for its end, whatever is unread before it.
@@ -108,14 +113,43 @@ pub(crate) async fn respond(
         app.tasks.spawn(job.work(told.clone()).in_current_span());
     }
     drop(told);
-    let replied = match is_streamed {
-        true => stream::respond(head, listening).await,
-        false => whole::respond(head, listening).await,
-    };
-    replied.map_err(|error| match error.code {
+    told_by(head, listening, is_streamed).await.map_err(|error| match error.code {
         ErrorCode::ContextLengthExceeded => error.about(kind.prompt_field()),
         _ => error,
     })
+}
+
+/// Tells an answer that is over: `news` is all of it, the end last.
+pub(crate) async fn retell(
+    head: ReplyHead,
+    news: Vec<AnswerNews>,
+    is_streamed: bool,
+) -> Result<Response, ApiError> {
+    let (told, listening) = mpsc::channel(news.len().max(1));
+    for what in news {
+        // There is room for all of them.
+        let _ = told.try_send(Told { index: 0, what });
+    }
+    drop(told);
+    told_by(head, listening, is_streamed).await
+}
+
+/// The response that tells what is told, whole or as it comes.
+async fn told_by(
+    head: ReplyHead,
+    listening: mpsc::Receiver<Told>,
+    is_streamed: bool,
+) -> Result<Response, ApiError> {
+    match is_streamed {
+        true => stream::respond(head, listening).await,
+        false => whole::respond(head, listening).await,
+    }
+}
+
+/// What is ours in the answers to a request.
+fn report<'a>(head: &'a ReplyHead, answers: Vec<ChoiceReport<'a>>) -> AnswerReport<'a> {
+    let ReplyHead { policy, ignored, question, .. } = head;
+    AnswerReport { policy: *policy, ignored, question: question.as_deref(), answers }
 }
 
 /// An answer whose task broke off: a defect, which is in the log.

@@ -1,6 +1,6 @@
 //! What is ours in an answer: the object `specthink`, as docs/serve.md describes it.
 
-use answer::{Summary, Writer, prices};
+use answer::{Summary, TimedSpan, Writer, journal::QuestionNote, prices, progress::Text};
 use serde::Serialize;
 use thinking::{
     policy::{PolicyKind, TokenPrices, Why},
@@ -24,6 +24,9 @@ pub(crate) struct AnswerReport<'a> {
     pub(crate) policy: PolicyKind,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(crate) ignored: &'a [&'static str],
+    /// Of an earlier answer: what was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) question: Option<&'a QuestionNote>,
     pub(crate) answers: Vec<ChoiceReport<'a>>,
 }
 
@@ -57,15 +60,15 @@ struct SpanReport<'a> {
 impl<'a> ChoiceReport<'a> {
     pub(crate) fn new(index: u32, answered: &'a Answered, prices: Option<&TokenPrices>) -> Self {
         let Answered { id, end, stopped_by, spans, summary, .. } = answered;
-        let spans = spans.iter().map(|shown| SpanReport {
-            writer: shown.span.writer,
-            why: shown.span.why,
-            text: &shown.span.text,
-            bytes: shown.span.text.len(),
-            tokens: shown.span.tokens,
-            at_us: shown.at_us,
-            elapsed_us: shown.span.elapsed_us,
-            correction: shown.span.correction.as_ref(),
+        let spans = spans.iter().map(|TimedSpan { span, at_us }| SpanReport {
+            writer: span.writer,
+            why: span.why,
+            text: &span.text,
+            bytes: span.text.len(),
+            tokens: span.tokens,
+            at_us: *at_us,
+            elapsed_us: span.elapsed_us,
+            correction: span.correction.as_ref(),
         });
         ChoiceReport {
             index,
@@ -91,6 +94,9 @@ pub(crate) enum ChunkNews<'a> {
         policy: PolicyKind,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         ignored: &'a [&'static str],
+        /// Of an earlier answer: what was asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        question: Option<&'a QuestionNote>,
     },
     /// Beside text.
     Wrote {
@@ -120,7 +126,7 @@ pub(crate) struct ResumedNews<'a> {
 
 impl<'a> From<&'a MessagePiece> for ChunkNews<'a> {
     fn from(piece: &'a MessagePiece) -> Self {
-        let MessagePiece { writer, why, correction, .. } = piece;
+        let Text { writer, why, correction, .. } = &piece.text;
         ChunkNews::Wrote { writer: *writer, why: *why, correction: correction.as_ref() }
     }
 }

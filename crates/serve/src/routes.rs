@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 
 use crate::{
     app::App,
+    earlier,
     error::{ApiError, ErrorCode, json as json_response},
     openapi, page, reply,
     report::WithOurs,
@@ -33,12 +34,13 @@ use crate::{
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The routes that have no parameters.
-pub(crate) const ROUTES: [&str; 13] = [
+pub(crate) const ROUTES: [&str; 14] = [
     "/",
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/responses",
     "/v1/models",
+    "/v1/answers",
     "/tokenize",
     "/detokenize",
     "/tokenizer_info",
@@ -73,6 +75,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/responses", post(responses))
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
+        .route("/v1/answers", get(earlier_answers))
+        .route("/v1/answers/{id}", get(earlier_answer))
         .route("/tokenize", post(tokenize))
         .route("/detokenize", post(detokenize))
         .route("/tokenizer_info", get(tokenizer_info))
@@ -129,6 +133,7 @@ fn route_of(path: &str) -> &'static str {
     match ROUTES.iter().find(|route| **route == path) {
         Some(route) => route,
         None if path.starts_with("/v1/models/") => "/v1/models/{id}",
+        None if path.starts_with("/v1/answers/") => "/v1/answers/{id}",
         None if path.starts_with("/page/") => "/page/{file}",
         None => "other",
     }
@@ -175,6 +180,18 @@ async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Res
         reply::respond(Arc::clone(&app), kind, &body, &id, connection).await
     };
     answered.instrument(span).await
+}
+
+async fn earlier_answers(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, ApiError> {
+    earlier::list(&app, &uri).await
+}
+
+async fn earlier_answer(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    earlier::answer(&app, id, &uri).await
 }
 
 async fn tokenize(State(app): State<Arc<App>>, body: Body) -> Result<Response, ApiError> {

@@ -5,10 +5,11 @@ use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use reload::{Reload, Reloaded, keep_reading};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -48,7 +49,7 @@ pub struct ApiServer {
     /// Who may come in.
     pub access: AccessRules,
     /// Absent: plain text.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Reloaded<rustls::ServerConfig>>,
     /// How long answers may go on after the shutdown began.
     pub drain: Duration,
     /// Ask whether the nodes answer.
@@ -57,6 +58,8 @@ pub struct ApiServer {
     pub journals: Option<JournalFolder>,
     /// What the names of requests begin with; another one for every process.
     pub id_prefix: String,
+    /// Reads the files of TLS and the keys again at once, where they changed. It is done from time to time anyway.
+    pub reload_now: Arc<Notify>,
 }
 
 impl ApiServer {
@@ -70,11 +73,13 @@ impl ApiServer {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let ApiServer { backend, limits, access, tls, drain, probes, journals, id_prefix } = self;
+        let ApiServer { backend, limits, access, tls, drain, probes, journals, id_prefix, .. } =
+            self;
+        let (keys, secured) = (access.keys.clone(), tls.clone());
         let app = Arc::new(App::new(backend, limits, access, probes, journals, id_prefix));
         let mut connections = Connections {
             router: router(Arc::clone(&app)),
-            tls: tls.map(TlsAcceptor::from),
+            tls,
             room: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
             ending: CancellationToken::new(),
             open: JoinSet::new(),
@@ -89,10 +94,19 @@ impl ApiServer {
                 None => pending().await,
             }
         });
+        let read: Vec<&dyn Reload> = [
+            keys.as_ref().map(|keys| keys as &dyn Reload),
+            secured.as_ref().map(|tls| tls as &dyn Reload),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let mut reading = pin!(keep_reading(&read, &self.reload_now));
         loop {
             tokio::select! {
                 () = &mut ending => break,
                 () = &mut journals => {}
+                () = &mut reading => {}
                 accepted = connections.accept(&listener) => accepted?,
             }
         }
@@ -116,7 +130,7 @@ async fn end(app: &App, drain: Duration) {
 /// The connections of clients; they end with this.
 struct Connections {
     router: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Reloaded<rustls::ServerConfig>>,
     room: Arc<Semaphore>,
     /// Asks all of them to end when they have no request under way.
     ending: CancellationToken,
@@ -137,7 +151,8 @@ impl Connections {
             }
         };
         while self.open.try_join_next().is_some() {}
-        let (router, tls, ending) = (self.router.clone(), self.tls.clone(), self.ending.clone());
+        let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.current()));
+        let (router, ending) = (self.router.clone(), self.ending.clone());
         self.open.spawn(connection(stream, tls, router, ending, permit));
         Ok(())
     }

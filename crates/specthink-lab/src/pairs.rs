@@ -57,7 +57,7 @@ impl ModelPair {
         wants_large: bool,
         builtin: Option<&dyn Builtin>,
     ) -> Result<NodeEndpoints, CliError> {
-        NodeEndpoints::new(&self.answering, wants_large, builtin)
+        NodeEndpoints::new(&self.answering.nodes, &self.answering.security, wants_large, builtin)
     }
 }
 

@@ -26,7 +26,7 @@ impl From<Role> for Writer {
 }
 
 /// What of the small model's text gave way to the large one's.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Correction {
     /// What stood there, as far as it is short; empty where the answer would have ended.
     pub stood: String,

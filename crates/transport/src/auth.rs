@@ -1,13 +1,14 @@
-//! The bearer token: kept out of logs, compared in constant time.
+//! The bearer token: kept out of logs, compared in constant time, read again when its file changes.
 
-use std::{fmt, fs, path::Path, sync::Arc};
+use std::{fmt, fs, path::Path};
 
+use reload::{Reload, Reloaded};
 use subtle::ConstantTimeEq;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
 /// A shared secret that a client shows and a node asks for. Never printed.
 #[derive(Clone)]
-pub struct Token(Arc<str>);
+pub struct Token(Reloaded<String>);
 
 /// A token that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,34 +37,34 @@ impl Token {
     /// # Errors
     /// When nothing is left, or when it holds anything but visible ASCII.
     pub fn new(text: &str) -> Result<Token, TokenError> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(TokenError::Empty);
-        }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(TokenError::NotAscii);
-        }
-        Ok(Token(text.into()))
+        Ok(Token(Reloaded::fixed(checked(text)?)))
     }
 
-    /// The token that a file holds.
+    /// The token that a file holds. It is read again when the file changes.
     ///
     /// # Errors
     /// When the file cannot be read or does not hold one token.
     pub fn from_file(path: &Path) -> Result<Token, TokenError> {
-        let text = fs::read_to_string(path)
-            .map_err(|why| TokenError::File { path: path.display().to_string(), why })?;
-        Token::new(&text)
+        let what = format!("the token file {}", path.display());
+        let file = path.to_owned();
+        let read = move || {
+            let text = fs::read_to_string(&file)
+                .map_err(|why| TokenError::File { path: file.display().to_string(), why })?;
+            checked(&text)
+        };
+        let text = read()?;
+        Ok(Token(Reloaded::new(what, vec![path.to_owned()], text, read)))
     }
 
     /// The token itself, for whoever shows it to something that is no node.
-    pub fn reveal(&self) -> &str {
-        &self.0
+    pub fn reveal(&self) -> String {
+        String::clone(&self.0.current())
     }
 
     /// The header's value that shows this token.
     pub(crate) fn header(&self) -> Option<MetadataValue<Ascii>> {
-        let mut value: MetadataValue<Ascii> = format!("Bearer {}", self.0).parse().ok()?;
+        let mut value: MetadataValue<Ascii> =
+            format!("Bearer {}", self.0.current()).parse().ok()?;
         value.set_sensitive(true);
         Some(value)
     }
@@ -78,9 +79,27 @@ impl Token {
         let Some((scheme, token)) = bytes.split_at_checked("Bearer ".len()) else {
             return Shown::Wrong;
         };
-        let right =
-            scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(token.ct_eq(self.0.as_bytes()));
+        let right = scheme.eq_ignore_ascii_case(b"Bearer ")
+            && bool::from(token.ct_eq(self.0.current().as_bytes()));
         if right { Shown::Right } else { Shown::Wrong }
+    }
+}
+
+/// A token without the white space around it.
+fn checked(text: &str) -> Result<String, TokenError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(TokenError::Empty);
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(TokenError::NotAscii);
+    }
+    Ok(text.to_owned())
+}
+
+impl Reload for Token {
+    fn look_again(&self, is_asked: bool) {
+        self.0.look_again(is_asked);
     }
 }
 

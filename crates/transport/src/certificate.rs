@@ -20,9 +20,9 @@ pub(crate) fn refused(address: &Address, error: &CertificateError) -> String {
         }
         Cause::NotValidForName => not_for(address, &[]),
         Cause::NotValidForNameContext { presented, .. } => not_for(address, presented),
-        Cause::Expired => "has expired: renew it, and restart the node".to_owned(),
+        Cause::Expired => "has expired: renew it".to_owned(),
         Cause::ExpiredContext { time, not_after } => format!(
-            "expired at {} (it is {} here): renew it, and restart the node",
+            "expired at {} (it is {} here): renew it",
             shown(*not_after),
             shown(*time)
         ),

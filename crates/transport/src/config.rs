@@ -1,9 +1,11 @@
 //! How a node is reached and how a Thinker is served: the settings of both ends, and tonic's builders
 //! made from them. Nothing connects or listens here.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use reload::Reloaded;
 use thinking::thinker::ModelCard;
+use tokio::sync::Notify;
 use tonic::transport::{Endpoint, Server};
 
 use crate::{
@@ -13,8 +15,9 @@ use crate::{
     auth::Token,
     error::{RemoteError, ServeError},
     node_meter::NodeMeter,
+    pem::TlsError,
     status::why,
-    tls::{ClientTls, ServerTls, TlsError},
+    tls::{ClientTls, ServerTls},
 };
 
 /// Streams on one connection beside sessions: health, reflection, refusals.
@@ -78,8 +81,22 @@ impl RemoteConfig {
         }
     }
 
-    /// Where tonic connects to. Reads the TLS files.
-    pub(crate) fn endpoint(&self) -> Result<Endpoint, RemoteError> {
+    /// Where tonic connects to. The TLS files are read again when they change.
+    pub(crate) fn endpoints(&self) -> Result<Reloaded<Endpoint>, RemoteError> {
+        let endpoint = self.endpoint()?;
+        if !self.address.tls() {
+            return Ok(Reloaded::fixed(endpoint));
+        }
+        let what = format!("the certificates for {}", self.address);
+        let this = self.clone();
+        Ok(Reloaded::new(what, self.tls.files(), endpoint, move || {
+            let endpoint = this.endpoint()?;
+            this.tls.check_days()?;
+            Ok::<_, RemoteError>(endpoint)
+        }))
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, RemoteError> {
         if !self.address.tls() && !self.address.is_loopback() && !self.insecure {
             return Err(RemoteError::Plaintext { address: self.address.clone() });
         }
@@ -122,6 +139,8 @@ pub struct ServerConfig {
     pub drain: Duration,
     /// Counts what goes on.
     pub meter: NodeMeter,
+    /// Reads the files of TLS and the token again at once, where they changed. It is done from time to time anyway.
+    pub reload_now: Arc<Notify>,
 }
 
 impl ServerConfig {
@@ -139,6 +158,7 @@ impl ServerConfig {
             keepalive: Keepalive::default(),
             drain: DEFAULT_DRAIN,
             meter: NodeMeter::default(),
+            reload_now: Arc::default(),
         }
     }
 
@@ -148,15 +168,17 @@ impl ServerConfig {
     /// # Errors
     /// When a TLS file does not work, or when plain text would leave the machine unasked.
     pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
-        self.server(address).map(|_| ())
+        self.server(address)?;
+        self.tls.as_ref().map(ServerTls::for_nodes).transpose()?;
+        Ok(())
     }
 
-    /// What tonic serves with. Reads the TLS files.
+    /// What tonic serves with, below TLS.
     pub(crate) fn server(&self, address: SocketAddr) -> Result<Server, ServeError> {
         if self.tls.is_none() && !self.insecure && !address.ip().to_canonical().is_loopback() {
             return Err(ServeError::Plaintext { address });
         }
-        let mut server = Server::builder()
+        let server = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keepalive_interval(Some(self.keepalive.interval))
@@ -164,9 +186,6 @@ impl ServerConfig {
             // More than there are sessions, so that one too many is refused by us with a reason and
             // does not wait in silence at the client's end of the connection.
             .max_concurrent_streams(self.max_sessions.saturating_add(SPARE_STREAMS));
-        if let Some(tls) = &self.tls {
-            server = server.tls_config(tls.load()?).map_err(setup)?;
-        }
         Ok(server)
     }
 }

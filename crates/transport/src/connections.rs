@@ -26,7 +26,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep, sleep_until},
 };
-use tonic::{Request, Status, transport::server::Connected};
+use tonic::{
+    Request, Status,
+    transport::server::{Connected, TlsConnectInfo},
+};
 
 use crate::node_meter::NodeMeter;
 
@@ -330,15 +333,20 @@ fn unlike_any() -> ClientId {
     ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
+/// What goes on in the connection of a call, in TLS or not.
+fn activity_of<T>(request: &Request<T>) -> Option<&Arc<Activity>> {
+    let secured = request.extensions().get::<TlsConnectInfo<Arc<Activity>>>();
+    secured.map(TlsConnectInfo::get_ref).or_else(|| request.extensions().get())
+}
+
 /// Whose call it is, told by its connection alone.
 pub(crate) fn client_of<T>(request: &Request<T>) -> ClientId {
-    let activity = request.extensions().get::<Arc<Activity>>();
-    activity.map_or_else(unlike_any, |activity| activity.client)
+    activity_of(request).map_or_else(unlike_any, |activity| activity.client)
 }
 
 /// Notes a call that may keep its connection.
 pub(crate) fn note_call<T>(request: &Request<T>) {
-    if let Some(activity) = request.extensions().get::<Arc<Activity>>() {
+    if let Some(activity) = activity_of(request) {
         activity.note_call();
     }
 }
@@ -356,7 +364,7 @@ pub(crate) struct KeptConnection(Option<Arc<Activity>>);
 impl KeptConnection {
     /// Keeps a call's connection.
     pub(crate) fn of<T>(request: &Request<T>) -> KeptConnection {
-        let activity = request.extensions().get::<Arc<Activity>>().cloned();
+        let activity = activity_of(request).cloned();
         if let Some(activity) = &activity {
             activity.state().sessions += 1;
         }

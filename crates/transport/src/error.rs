@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr};
 
-use crate::{address::Address, tls::TlsError};
+use crate::{address::Address, pem::TlsError};
 
 /// A configuration of a [`Remote`](crate::Remote) that cannot work.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ mod admission;
 mod auth;
 mod call;
 mod certificate;
+mod certificate_facts;
 mod client;
 #[cfg(test)]
 mod compatibility;
@@ -22,8 +23,11 @@ mod connections;
 mod convert;
 mod details;
 mod error;
+mod examination;
+mod handshakes;
 mod node_link;
 mod node_meter;
+mod pem;
 mod proxy;
 mod race;
 mod server;
@@ -33,13 +37,16 @@ mod tls;
 
 pub use address::{Address, AddressError};
 pub use auth::{Token, TokenError};
+pub use certificate_facts::CertificateFacts;
 pub use client::Remote;
 pub use config::{RemoteConfig, ServerConfig};
 pub use error::{RemoteError, ServeError};
+pub use examination::{Description, Examination};
 pub use node_meter::{NodeMeter, NodePhase};
+pub use pem::TlsError;
 pub use race::connect_tcp;
 pub use server::{bind, serve};
-pub use tls::{ClientTls, ServerTls, TlsError};
+pub use tls::{ClientTls, ServerTls};
 
 /// The version of the protocol that this crate speaks.
 const PROTOCOL_VERSION: u32 = 1;

@@ -10,11 +10,11 @@ use std::{
 use backon::{ExponentialBuilder, Retryable};
 use prost::Message;
 use proto::v1::thinker_client::ThinkerClient;
+use reload::Reloaded;
 use thinking::thinker::{Code, Failure, ModelCard, Noticed, Traffic};
 use tokio::{sync, task::JoinSet, time::timeout};
 use tonic::{
     Request, Status,
-    metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
 use tracing::Instrument as _;
@@ -30,10 +30,9 @@ use crate::{
 /// The way to a node. Connects at the first use, and again when the connection was lost.
 pub(crate) struct NodeLink {
     pub(crate) config: RemoteConfig,
-    endpoint: Endpoint,
-    authorization: Option<MetadataValue<Ascii>>,
-    /// The lock is held while connecting, so that a crowd connects once.
-    channel: sync::Mutex<Option<Channel>>,
+    endpoint: Reloaded<Endpoint>,
+    /// And what it was connected by. The lock is held while connecting, so that a crowd connects once.
+    channel: sync::Mutex<Option<(Channel, Arc<Endpoint>)>>,
     meter: Arc<Meter>,
     /// Each task holds the link, so that sessions live on without the `Remote` they came from.
     sessions: Mutex<JoinSet<()>>,
@@ -42,12 +41,10 @@ pub(crate) struct NodeLink {
 impl NodeLink {
     /// Reads the TLS files; connects to nothing yet.
     pub(crate) fn new(config: RemoteConfig) -> Result<NodeLink, RemoteError> {
-        let endpoint = config.endpoint()?;
-        let authorization = config.token.as_ref().and_then(Token::header);
+        let endpoint = config.endpoints()?;
         Ok(NodeLink {
             config,
             endpoint,
-            authorization,
             channel: sync::Mutex::default(),
             meter: Arc::default(),
             sessions: Mutex::default(),
@@ -76,8 +73,8 @@ impl NodeLink {
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
-        if let Some(value) = &self.authorization {
-            metadata.insert("authorization", value.clone());
+        if let Some(value) = self.config.token.as_ref().and_then(Token::header) {
+            metadata.insert("authorization", value);
         }
         for (name, value) in traces::headers() {
             if let Ok(value) = value.parse() {
@@ -140,19 +137,24 @@ impl NodeLink {
         self.meter.traffic()
     }
 
-    async fn channel(&self) -> Result<Channel, Failure> {
+    /// The shared connection.
+    pub(crate) async fn channel(&self) -> Result<Channel, Failure> {
         let RemoteConfig { address, via, connect_timeout, .. } = &self.config;
         let tries = async {
             let mut shared = self.channel.lock().await;
-            if let Some(channel) = &*shared {
+            let endpoint = self.endpoint.current();
+            // Sessions that are open keep the connection that they have.
+            if let Some((channel, by)) = &*shared
+                && Arc::ptr_eq(by, &endpoint)
+            {
                 return Ok(channel.clone());
             }
-            let channel = (|| connect::connect(&self.endpoint, address, *via, &self.meter))
+            let channel = (|| connect::connect(&endpoint, address, *via, &self.meter))
                 .retry(backoff())
                 .when(connect::is_passing)
                 .await
                 .map_err(|error| status::failure_from_error(address, self.meter.peer(), &error))?;
-            *shared = Some(channel.clone());
+            *shared = Some((channel.clone(), endpoint));
             Ok(channel)
         };
         let connected = timeout(*connect_timeout, tries).await.unwrap_or_else(|_| {

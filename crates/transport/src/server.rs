@@ -4,7 +4,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use proto::v1::thinker_server::ThinkerServer;
+use reload::{Reload, keep_reading};
 use thinking::thinker::Thinker;
 use tokio::{net::TcpListener, select, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,9 +18,11 @@ use crate::{
     config::ServerConfig,
     connections::{bounded, noting_call},
     error::ServeError,
+    handshakes::secured,
     node_meter::NodePhase,
     service::{Lifecycle, Service},
     status,
+    tls::ServerTls,
 };
 
 /// The service's full name, as health checks ask for it.
@@ -51,24 +55,16 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(broken)?;
     let mut server = config.server(address)?;
+    let tls = config.tls.as_ref().map(ServerTls::for_nodes).transpose()?;
+    let (token, reload_now) = (config.token.clone(), Arc::clone(&config.reload_now));
     let (lifecycle, lifecycle_seen) = watch::channel(Lifecycle::Serving);
     let limit = SessionLimit::new(config.max_sessions);
     let health = HealthReporter::new();
     for name in ["", SERVICE] {
         health.set_service_status(name, ServingStatus::Serving).await;
     }
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::v1::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(
-                tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-            )
-            .include_reflection_service(false)
-    };
     let (drain, meter) = (config.drain, config.meter.clone());
-    let gate = gate(config.token.clone(), meter.clone());
+    let gate = gate(token.clone(), meter.clone());
     let ServerConfig { max_message_bytes, max_connections, .. } = config;
     let ours = Service::new(thinker, config, limit.clone(), lifecycle_seen);
     let ours = ThinkerServer::new(ours).max_decoding_message_size(max_message_bytes);
@@ -85,8 +81,19 @@ pub async fn serve(
             reflection().build_v1().map_err(broken)?,
             gate.clone(),
         ))
-        .add_service(InterceptedService::new(reflection().build_v1alpha().map_err(broken)?, gate))
-        .serve_with_incoming_shutdown(incoming, stop.cancelled());
+        .add_service(InterceptedService::new(reflection().build_v1alpha().map_err(broken)?, gate));
+    let stopped = stop.cancelled();
+    let serving: BoxFuture<'_, _> = match tls.clone() {
+        Some(tls) => serving.serve_with_incoming_shutdown(secured(incoming, tls), stopped).boxed(),
+        None => serving.serve_with_incoming_shutdown(incoming, stopped).boxed(),
+    };
+    let read: Vec<&dyn Reload> = [
+        tls.as_ref().map(|tls| tls as &dyn Reload),
+        token.as_ref().map(|token| token as &dyn Reload),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let ending = async {
         shutdown.await;
         meter.set_phase(NodePhase::Draining);
@@ -100,7 +107,18 @@ pub async fn serve(
     select! {
         done = serving => done.map_err(|error| ServeError::Broken { why: status::why(&error) }),
         () = ending => Ok(()),
+        () = keep_reading(&read, &reload_now) => Ok(()),
     }
+}
+
+/// Says to whoever asks what the protocol looks like.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::v1::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+        .include_reflection_service(false)
 }
 
 /// From the first sign of the end to the last session.

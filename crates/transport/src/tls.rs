@@ -1,22 +1,27 @@
-//! TLS: the files a user names, read and checked once, as tonic wants them; and as a listener that is not tonic's does.
+//! TLS: the files a user names, read and checked, as rustls and tonic want them.
 
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use reload::Reloaded;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use crate::{
+    certificate_facts::CertificateFacts,
+    pem::{TlsError, certificates, private_key},
+};
 
 /// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What a node needs to speak TLS; all files are PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,62 +43,43 @@ pub struct ClientTls {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// TLS that cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("cannot read the {what} {path}: {why}; check the path and who may read it")]
-    File {
-        /// What the file should hold.
-        what: &'static str,
-        /// The file.
-        path: String,
-        /// The system's reason.
-        why: io::Error,
-    },
-    /// A file holds something else.
-    #[error("{path} holds no {what} in PEM form; give the file that begins with -----BEGIN")]
-    NotPem {
-        /// What the file should hold.
-        what: &'static str,
-        /// The file.
-        path: String,
-    },
-    /// A private key that cannot be read without its passphrase.
-    #[error(
-        "the private key {path} has a passphrase, for which nobody is asked: write it without one, with `openssl pkey \
-         -in {path} -out NEW.key`"
-    )]
-    Passphrase {
-        /// The file.
-        path: String,
-    },
-    /// The files do not go together.
-    #[error(
-        "cannot set up TLS: {why}; check that the key belongs to the certificate and that both are whole"
-    )]
-    Setup {
-        /// The TLS library's reason.
-        why: String,
-    },
-}
-
 impl ServerTls {
-    pub(crate) fn load(&self) -> Result<ServerTlsConfig, TlsError> {
-        let identity = identity(&self.cert, &self.key)?;
-        let mut config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
-        if let Some(path) = &self.client_ca {
-            config = config.client_ca_root(Certificate::from_pem(certificates(path)?));
-        }
-        Ok(config)
-    }
-
-    /// The same for a listener that speaks HTTP/1.1.
+    /// What a listener speaks TLS with that speaks HTTP/1.1 in it. The files are read again when they change.
     ///
     /// # Errors
     /// When a file cannot be read, or they do not go together.
-    pub fn for_http(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    pub fn for_http(&self) -> Result<Reloaded<rustls::ServerConfig>, TlsError> {
+        self.reloaded(b"http/1.1")
+    }
+
+    /// The same for HTTP/2.
+    pub(crate) fn for_nodes(&self) -> Result<Reloaded<rustls::ServerConfig>, TlsError> {
+        self.reloaded(b"h2")
+    }
+
+    fn reloaded(
+        &self,
+        protocol: &'static [u8],
+    ) -> Result<Reloaded<rustls::ServerConfig>, TlsError> {
+        let config = self.config(protocol)?;
+        if let Err(why) = valid_now(&self.cert) {
+            // Clients say so too, and a clock may be wrong.
+            tracing::warn!("{why}");
+        }
+        let ServerTls { cert, key, client_ca } = self;
+        let files = [cert, key].into_iter().chain(client_ca).cloned().collect();
+        let what = format!("the certificate {}", cert.display());
+        let this = self.clone();
+        Ok(Reloaded::new(what, files, config, move || {
+            let config = this.config(protocol)?;
+            valid_now(&this.cert)?;
+            Ok::<_, TlsError>(config)
+        }))
+    }
+
+    fn config(&self, protocol: &[u8]) -> Result<rustls::ServerConfig, TlsError> {
         let (chain, key) = (certificates(&self.cert)?, private_key(&self.key)?);
+        fitting(&self.cert, &self.key)?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|why| setup(&why))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
@@ -111,9 +97,34 @@ impl ServerTls {
             }
         };
         let mut config = config.with_single_cert(der(&chain)?, key).map_err(|why| setup(&why))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(config)
     }
+}
+
+/// A certificate and a key that are not of one pair are half of a renewal, mostly.
+fn fitting(cert: &Path, key: &Path) -> Result<(), TlsError> {
+    if CertificateFacts::fits(cert, key)? {
+        return Ok(());
+    }
+    Err(TlsError::Mismatch { cert: cert.display().to_string(), key: key.display().to_string() })
+}
+
+/// A certificate is valid by this machine's clock. One that says nothing that can be read passes: whoever checks it
+/// will say more.
+fn valid_now(cert: &Path) -> Result<(), TlsError> {
+    let Ok(facts) = CertificateFacts::read(cert) else { return Ok(()) };
+    #[expect(clippy::disallowed_methods, reason = "whether a certificate is valid depends on it")]
+    let now = SystemTime::now();
+    let shown = humantime::format_rfc3339_seconds;
+    let why = if now > facts.not_after {
+        format!("expired at {}", shown(facts.not_after))
+    } else if now < facts.not_before {
+        format!("is valid from {} on", shown(facts.not_before))
+    } else {
+        return Ok(());
+    };
+    Err(TlsError::OutOfDate { path: cert.display().to_string(), why })
 }
 
 fn der(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -140,35 +151,20 @@ impl ClientTls {
     }
 }
 
+impl ClientTls {
+    /// The files, which are read again when they change.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let (cert, key) = self.identity.clone().unzip();
+        [self.ca.clone(), cert, key].into_iter().flatten().collect()
+    }
+
+    /// Our own certificate is valid now.
+    pub(crate) fn check_days(&self) -> Result<(), TlsError> {
+        self.identity.as_ref().map_or(Ok(()), |(cert, _)| valid_now(cert))
+    }
+}
+
 fn identity(cert: &Path, key: &Path) -> Result<Identity, TlsError> {
+    fitting(cert, key)?;
     Ok(Identity::from_pem(certificates(cert)?, private_key(key)?))
-}
-
-/// A private key's PEM.
-fn private_key(path: &Path) -> Result<String, TlsError> {
-    let text = pem(path, "private key", "PRIVATE KEY-----")?;
-    // PKCS #8 says so in its first line, older forms in a header.
-    if text.contains("-----BEGIN ENCRYPTED") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(TlsError::Passphrase { path: path.display().to_string() });
-    }
-    Ok(text)
-}
-
-fn certificates(path: &Path) -> Result<String, TlsError> {
-    pem(path, "certificate", "-----BEGIN CERTIFICATE-----")
-}
-
-/// Reads a PEM file. The mark is looked for because the TLS library takes a file without any
-/// certificate for an empty list.
-fn pem(path: &Path, what: &'static str, mark: &str) -> Result<String, TlsError> {
-    let text = fs::read(path).map_err(|why| TlsError::File {
-        what,
-        path: path.display().to_string(),
-        why,
-    })?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    if !text.contains(mark) {
-        return Err(TlsError::NotPem { what, path: path.display().to_string() });
-    }
-    Ok(text)
 }

@@ -29,7 +29,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conductor", &["thinking"]),
     (
         "coordinator",
-        &["answer", "cli", "flags", "grading", "pair", "runs", "serve", "thinking", "traces"],
+        &[
+            "answer", "cli", "flags", "grading", "pair", "reload", "runs", "serve", "thinking",
+            "traces",
+        ],
     ),
     ("engine", &["metrics", "text", "thinking"]),
     ("flags", &[]),
@@ -42,8 +45,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("openai", &[]),
     ("pair", &["large-node", "node", "small-node"]),
     ("proto", &[]),
+    ("reload", &[]),
     ("runs", &["answer", "grading", "thinking"]),
-    ("serve", &["answer", "metrics", "openai", "thinking", "traces"]),
+    ("serve", &["answer", "metrics", "openai", "reload", "thinking", "traces"]),
     ("simulator", &["conductor", "thinking"]),
     ("small-node", &["node"]),
     (
@@ -70,7 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("thinking", &[]),
     ("traces", &[]),
-    ("transport", &["metrics", "proto", "thinking", "traces"]),
+    ("transport", &["metrics", "proto", "reload", "thinking", "traces"]),
     ("upstream", &["openai", "text", "thinking", "traces"]),
 ];
 
@@ -84,6 +88,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("opentelemetry-otlp", &["traces"]),
     ("plotters", &["lab"]),
     ("prost", &["proto", "transport"]),
+    ("rcgen", &["coordinator"]),
     ("reqwest", &["hub", "upstream"]),
     ("tokenizers", &["text"]),
     ("tonic", &["proto", "transport"]),

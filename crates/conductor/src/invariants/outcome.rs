@@ -6,13 +6,14 @@ use thinking::{
     loops::cycle_at_end,
     policy::{End, Role},
     thinker::{Code, FinishReason},
-    transcript::Writer,
+    transcript::{Span, Writer},
 };
 
 use super::{Checked, Invariant, Witness, breach};
 use crate::{
     LONGEST,
     port::{Ended, Outcome},
+    told::TimedSpan,
 };
 
 impl Witness {
@@ -28,6 +29,7 @@ impl Witness {
             self.heard[session.node.role as usize].add(&session);
         }
         self.text_is_what_was_shown(outcome)?;
+        self.spans_are_told(outcome)?;
         self.tokens_add_up(outcome)?;
         self.is_within_limits(outcome)?;
         self.end_is_true(outcome)
@@ -46,6 +48,27 @@ impl Witness {
         let bytes = summary.small.text_bytes + summary.large.text_bytes + inserted as u64;
         if bytes != text.len() as u64 {
             return breach(Invariant::ShownIsHeld, format!("{bytes} bytes of {}", text.len()));
+        }
+        Ok(())
+    }
+
+    fn spans_are_told(&mut self, outcome: &Outcome) -> Checked {
+        let told = std::mem::take(&mut self.told).finish(&outcome.summary);
+        let spans = outcome.transcript.spans();
+        let asks = u64::from(outcome.summary.small.asks + outcome.summary.large.asks);
+        // Of text that is held back it is told late which span it is, and what is cut off costs its span something.
+        let is_cut = !self.question.stop.is_empty();
+        let agrees = |(told, span): (&TimedSpan, &Span)| {
+            let TimedSpan { span: told, .. } = told;
+            // Times are told in whole microseconds.
+            let is_near = told.elapsed_us.abs_diff(span.elapsed_us) <= asks;
+            let cost = is_cut || (told.tokens == span.tokens && is_near);
+            (told.writer, told.why, &told.text) == (span.writer, span.why, &span.text)
+                && told.correction == span.correction
+                && cost
+        };
+        if told.len() != spans.len() || !told.iter().zip(spans).all(agrees) {
+            return breach(Invariant::SpansAreTold, format!("{told:?} are told of {spans:?}"));
         }
         Ok(())
     }

@@ -265,9 +265,7 @@ mod tests {
 
     #[test]
     fn a_large_node_that_was_out_is_sent_everything_again() {
-        let text = |writer, text: &str| {
-            Progress::Text(Text { writer, why: Why::Turn, text: text.to_owned() })
-        };
+        let text = |writer, text: &str| Progress::Text(Text::new(writer, Why::Turn, text));
         let ask = |committed_bytes| {
             let (role, why, max_tokens) = (Role::Large, Why::Reflection, 20);
             let (ask, provisional, seed) = (0, false, 0);

@@ -100,7 +100,7 @@ fn told(ask: u32, committed_bytes: u64, stretch: Stretch, reason: &str) -> [(u64
     let (bytes, wall_us) = (stretch.bytes(), stretch.wall_us());
     let asked =
         Asked { ask, role, why, max_tokens: tokens, provisional: false, seed: 0, committed_bytes };
-    let text = Text { writer: Writer::from(role), why, text: "abc ".repeat(tokens as usize) };
+    let text = Text::new(role.into(), why, "abc ".repeat(tokens as usize));
     let finished = NodeFinished {
         ask,
         role,

@@ -3,13 +3,11 @@
 
 use std::collections::VecDeque;
 
-use answer::{Writer, progress::Text};
+use answer::progress::Text;
 use thinking::{
     beginning::AnswerBeginning,
-    policy::Why,
     thinker::ThoughtStart,
     thought::{AnswerPart, ThoughtSplitter},
-    transcript::Correction,
 };
 
 /// Which part of a message.
@@ -23,11 +21,7 @@ pub(crate) enum MessagePart {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MessagePiece {
     pub(crate) part: MessagePart,
-    pub(crate) writer: Writer,
-    pub(crate) why: Why,
-    pub(crate) text: String,
-    /// What stood there, where a correction begins with it.
-    pub(crate) correction: Option<Correction>,
+    pub(crate) text: Text,
 }
 
 /// Cuts an answer's text into the pieces of a message.
@@ -66,20 +60,10 @@ impl MessageShaper {
         }
     }
 
-    /// Takes more text, which may begin a correction; returns what may be shown now.
-    pub(crate) fn push(
-        &mut self,
-        text: &Text,
-        correction: Option<Correction>,
-    ) -> Vec<MessagePiece> {
-        let Text { writer, why, text } = text;
-        self.undecided.push(Piece {
-            at: self.came,
-            writer: *writer,
-            why: *why,
-            text: text.clone(),
-            correction,
-        });
+    /// Takes more text; returns what may be shown now.
+    pub(crate) fn push(&mut self, text: &Text) -> Vec<MessagePiece> {
+        self.undecided.push(Piece { at: self.came, text: text.clone() });
+        let text = &text.text;
         self.came += text.len();
         let parts = match &mut self.splitter {
             Some(splitter) => splitter.push(text),
@@ -106,7 +90,7 @@ impl MessageShaper {
             match part {
                 AnswerPart::Mark => {}
                 AnswerPart::Thought => {
-                    let end = pieces.last().map(|piece| piece.at + piece.text.len());
+                    let end = pieces.last().map(|piece| piece.at + piece.len());
                     self.reasoning_end = end.unwrap_or(self.reasoning_end);
                     shown.extend(pieces.into_iter().map(|piece| piece.of(MessagePart::Reasoning)));
                 }
@@ -124,17 +108,16 @@ impl MessageShaper {
 struct Piece {
     /// Where it begins in the text, in bytes.
     at: usize,
-    writer: Writer,
-    why: Why,
-    text: String,
-    /// What stood there, where a correction begins with it.
-    correction: Option<Correction>,
+    text: Text,
 }
 
 impl Piece {
     fn of(self, part: MessagePart) -> MessagePiece {
-        let Piece { writer, why, text, correction, .. } = self;
-        MessagePiece { part, writer, why, text, correction }
+        MessagePiece { part, text: self.text }
+    }
+
+    fn len(&self) -> usize {
+        self.text.text.len()
     }
 }
 
@@ -144,7 +127,7 @@ struct Pieces(VecDeque<Piece>);
 
 impl Pieces {
     fn push(&mut self, piece: Piece) {
-        if !piece.text.is_empty() {
+        if piece.len() > 0 {
             self.0.push_back(piece);
         }
     }
@@ -154,13 +137,12 @@ impl Pieces {
         let mut taken = Vec::new();
         while bytes > 0 {
             let Some(mut first) = self.0.pop_front() else { break };
-            if first.text.len() > bytes {
-                let rest = first.text.split_off(bytes);
-                let Piece { at, writer, why, .. } = first;
-                let at = at + bytes;
-                self.0.push_front(Piece { at, writer, why, text: rest, correction: None });
+            if first.len() > bytes {
+                let Text { writer, why, text, .. } = &mut first.text;
+                let text = Text::new(*writer, *why, text.split_off(bytes));
+                self.0.push_front(Piece { at: first.at + bytes, text });
             }
-            bytes -= first.text.len();
+            bytes -= first.len();
             taken.push(first);
         }
         taken.into_iter()
@@ -169,22 +151,26 @@ impl Pieces {
 
 #[cfg(test)]
 mod tests {
+    use answer::Writer;
+    use thinking::policy::Why;
+
     use super::*;
 
     fn text(writer: Writer, text: &str) -> Text {
         let why = if writer == Writer::Small { Why::Turn } else { Why::Reflection };
-        Text { writer, why, text: text.to_owned() }
+        Text::new(writer, why, text)
     }
 
     /// Every piece as "part writer text".
     fn pieces(shaper: &mut MessageShaper, texts: &[(Writer, &str)]) -> Vec<String> {
         let mut shown = Vec::new();
         for (writer, it) in texts {
-            shown.extend(shaper.push(&text(*writer, it), None));
+            shown.extend(shaper.push(&text(*writer, it)));
         }
         shown.extend(shaper.finish());
-        let line =
-            |piece: &MessagePiece| format!("{:?} {:?} {}", piece.part, piece.writer, piece.text);
+        let line = |MessagePiece { part, text }: &MessagePiece| {
+            format!("{part:?} {:?} {}", text.writer, text.text)
+        };
         shown.iter().map(line).collect()
     }
 

@@ -24,7 +24,8 @@ pub(super) trait EventWriter: Send {
 pub(super) fn ours<'a>(head: &'a ReplyHead, news: &'a AnswerNews) -> Option<ChunkNews<'a>> {
     Some(match news {
         AnswerNews::Opened { id } => {
-            ChunkNews::Opened { id, policy: head.policy, ignored: &head.ignored }
+            let question = head.question.as_deref();
+            ChunkNews::Opened { id, policy: head.policy, ignored: &head.ignored, question }
         }
         AnswerNews::Piece(piece) => piece.into(),
         AnswerNews::Degraded(reason) => ChunkNews::Degraded { degraded: reason },

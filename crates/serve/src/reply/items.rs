@@ -11,11 +11,11 @@ use serde::Serialize;
 use super::{
     AnswerNews, Answered, ApiError, ReplyHead,
     events::{EventWriter, event, ours},
-    usage,
+    report, usage,
 };
 use crate::{
     answering::{MessagePart, MessagePiece},
-    report::{AnswerReport, ChoiceReport, ChunkNews, WithOurs},
+    report::{ChoiceReport, ChunkNews, WithOurs},
 };
 
 /// A whole answer.
@@ -160,14 +160,14 @@ impl ItemEvents {
             self.begin(part, out);
         }
         if let Some((_, text)) = &mut self.open {
-            text.push_str(&piece.text);
+            text.push_str(&piece.text.text);
         }
         let kind = format!("response.{}.delta", name(part));
         let delta = ResponseNews::<ResponseObject>::Delta {
             item_id: item_id(&self.head, part),
             output_index: self.index(),
             content_index: 0,
-            delta: piece.text.clone(),
+            delta: piece.text.text.clone(),
             logprobs: logprobs(part),
         };
         self.event(&kind, delta, Some(piece.into()), out);
@@ -258,10 +258,8 @@ impl EventWriter for ItemEvents {
         let status = status(&answered);
         self.close(status, out);
         let theirs = ended(&head, &answered, &usage(&head, [(&index, &answered)]));
-        let report = ChoiceReport::new(index, &answered, head.prices.as_ref());
-        let report =
-            AnswerReport { policy: head.policy, ignored: &head.ignored, answers: vec![report] };
-        let whole = WithOurs { theirs, specthink: Some(report) };
+        let choice = ChoiceReport::new(index, &answered, head.prices.as_ref());
+        let whole = WithOurs { theirs, specthink: Some(report(&head, vec![choice])) };
         let kind = match status {
             ResponseStatus::Incomplete => "response.incomplete",
             _ => "response.completed",

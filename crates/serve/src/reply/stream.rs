@@ -20,12 +20,12 @@ use super::{
     AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off,
     events::{EventWriter, event, ours},
     items::ItemEvents,
-    usage,
+    report, usage,
     whole::finish,
 };
 use crate::{
     answering::{MessagePart, MessagePiece},
-    report::{AnswerReport, ChoiceReport, ChunkNews, WithOurs},
+    report::{ChoiceReport, ChunkNews, WithOurs},
     request::ReplyKind,
 };
 
@@ -117,10 +117,8 @@ impl EventWriter for ChunkEvents {
 
     /// A choice is over, and with the last one the stream.
     fn end(&mut self, index: u32, answered: Box<Answered>, out: &mut Vec<u8>) -> bool {
-        let ReplyHead { policy, ignored, prices, .. } = &self.head;
-        let report = ChoiceReport::new(index, &answered, prices.as_ref());
-        let ended =
-            ChunkNews::Ended(AnswerReport { policy: *policy, ignored, answers: vec![report] });
+        let choice = ChoiceReport::new(index, &answered, self.head.prices.as_ref());
+        let ended = ChunkNews::Ended(report(&self.head, vec![choice]));
         let last = (index, ChatDelta::default(), Some(finish(&answered)));
         event(out, &WithOurs { theirs: self.chunk(Some(last), None), specthink: Some(ended) });
         self.ended.insert(index, answered);
@@ -186,7 +184,7 @@ fn text_choice((index, delta, finish_reason): ChoiceNews) -> TextChoice {
 }
 
 fn delta(piece: &MessagePiece) -> ChatDelta {
-    let text = Some(piece.text.clone());
+    let text = Some(piece.text.text.clone());
     match piece.part {
         MessagePart::Content => ChatDelta { content: text, ..ChatDelta::default() },
         MessagePart::Reasoning => {

@@ -6,10 +6,10 @@ use axum::response::Response;
 use openai::{ChatChoice, ChatCompletion, FinishReply, ReplyMessage, TextChoice, TextCompletion};
 use tokio::sync::mpsc;
 
-use super::{AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off, items, usage};
+use super::{AnswerNews, Answered, ApiError, ReplyHead, Told, broke_off, items, report, usage};
 use crate::{
     error::json,
-    report::{AnswerReport, ChoiceReport, WithOurs},
+    report::{ChoiceReport, WithOurs},
     request::ReplyKind,
 };
 
@@ -29,8 +29,7 @@ pub(super) async fn respond(
     }
     let reports =
         answers.iter().map(|(index, it)| ChoiceReport::new(*index, it, head.prices.as_ref()));
-    let ours =
-        AnswerReport { policy: head.policy, ignored: &head.ignored, answers: reports.collect() };
+    let ours = report(&head, reports.collect());
     let usage = usage(&head, &answers);
     let ReplyHead { kind, id, created, model, .. } = head.clone();
     Ok(match kind {

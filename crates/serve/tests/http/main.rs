@@ -5,6 +5,7 @@
 mod answers;
 mod completions;
 mod continued;
+mod earlier;
 mod limits;
 mod metrics;
 mod openapi;

@@ -20,6 +20,7 @@ fn faults(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<S
         "number" => value.is_number(),
         "string" => value.is_string(),
         "array" => value.is_array(),
+        "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         "object" => value.is_object(),
         other => panic!("{other}"),
@@ -67,6 +68,9 @@ async fn what_is_answered_is_what_the_document_says() {
     let text = json!({ "prompt": ["a", "b"], "max_tokens": 20 });
     let input = json!({ "input": "x", "max_output_tokens": 20, "instructions": "y" });
     let reviewed = crate::review::reviewed().await;
+    let (keeping, _folder) = crate::earlier::keeping().await;
+    let kept = keeping.chat(json!({})).await.json();
+    let id = kept["specthink"]["answers"][0]["id"].as_str().unwrap().to_owned();
     for (schema, response) in [
         ("ChatCompletion", reviewed.chat(json!({ "model": "specthink:review" })).await),
         ("ChatCompletion", server.chat(ignored).await),
@@ -76,6 +80,8 @@ async fn what_is_answered_is_what_the_document_says() {
         ("Response", server.respond(json!({ "input": "x", "stop": [" the", "."] })).await),
         ("ModelList", server.get("/v1/models").await),
         ("Model", server.get("/v1/models/small").await),
+        ("EarlierList", keeping.get("/v1/answers").await),
+        ("ChatCompletion", keeping.get(&format!("/v1/answers/{id}")).await),
         ("Error", server.get("/v1/models/smal").await),
         ("Error", server.chat(json!({ "temperature": 9 })).await),
         ("Status", server.get("/health").await),

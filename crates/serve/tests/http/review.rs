@@ -2,7 +2,7 @@
 
 use metrics::testing::Exposition;
 use serde_json::{Value, json};
-use serve::{JournalFolder, JournalLimits};
+use serve::{ApiServer, JournalFolder, JournalLimits};
 use thinking::testing::{Options, Script, ScriptedThinker, pieces};
 
 use crate::support::Running;
@@ -29,7 +29,12 @@ fn right() -> Script {
 
 /// A server whose small model is corrected twice an answer.
 pub(crate) async fn reviewed() -> Running {
-    Running::with(wrong(), right(), |_| {}).await
+    reviewed_by(|_| {}).await
+}
+
+/// The same, after a change to it.
+pub(crate) async fn reviewed_by(change: impl FnOnce(&mut ApiServer)) -> Running {
+    Running::with(wrong(), right(), change).await
 }
 
 /// Why each span of an answer is there, its text, and what stood in its place.

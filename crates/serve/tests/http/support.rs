@@ -58,6 +58,7 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
         probes: NodeProbes { small: vec![probe(|| Ok(()))], large: vec![probe(|| Ok(()))] },
         journals: None,
         id_prefix: "q".to_owned(),
+        reload_now: Arc::default(),
     }
 }
 

@@ -193,7 +193,7 @@ async fn files_that_do_not_work_are_named() {
         (missing.clone(), pki.file("server.key"), "cannot read the certificate"),
         (pki.file("server.key"), pki.file("server.key"), "holds no certificate"),
         (pki.file("server.pem"), pki.file("server.pem"), "holds no private key"),
-        (pki.file("server.pem"), pki.file("client.key"), "cannot set up TLS"),
+        (pki.file("server.pem"), pki.file("client.key"), "do not belong together"),
         (
             pki.file("server.pem"),
             encrypted("pkcs8", "-----BEGIN ENCRYPTED PRIVATE KEY-----"),

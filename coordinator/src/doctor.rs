@@ -1,0 +1,185 @@
+//! `specthink doctor`: what works between this machine and its nodes, what does not, and what to do about it.
+
+mod machine;
+mod node;
+
+use std::io::{self, Write as _};
+
+use cli::{
+    CliError, Examination, Exit, NodeEndpoints, NodePlace, NodesArgs, SecurityArgs, until_enough,
+    written,
+};
+use pair::Builtin;
+use serde::Serialize;
+use thinking::{policy::Role, thinker::ModelCard};
+
+const AFTER_HELP: &str = "\
+Examples:
+  The two nodes of this machine:
+    specthink doctor --small http://127.0.0.1:7101 --large http://127.0.0.1:7102
+  The way to a GPU server, with mutual TLS:
+    specthink doctor --large https://gpu.example.org:7102 --tls-ca ca.pem --tls-cert laptop.pem --tls-key laptop.key
+  For a script:
+    specthink doctor --endpoints nodes.toml --large @gpu --json
+
+Only nodes that are named are looked at; where none is, the built-in pair. A line that begins with FAIL says what to do,
+and ends the command with code 24; a note is worth knowing, and no fault.";
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    nodes: NodesArgs,
+    #[command(flatten)]
+    security: SecurityArgs,
+    /// Print one JSON object.
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// How well something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Note,
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    /// What it belongs to: a node, all of them, this machine.
+    about: String,
+    check: &'static str,
+    state: State,
+    says: String,
+    /// What to do, where that is not in what it says.
+    #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
+    mend: Option<&'static str>,
+}
+
+impl Check {
+    fn new(about: &str, check: &'static str, state: State, says: impl Into<String>) -> Self {
+        Check { about: about.to_owned(), check, state, says: says.into(), mend: None }
+    }
+
+    fn ok(about: &str, check: &'static str, says: impl Into<String>) -> Self {
+        Check::new(about, check, State::Ok, says)
+    }
+
+    fn note(about: &str, check: &'static str, says: impl Into<String>) -> Self {
+        Check::new(about, check, State::Note, says)
+    }
+
+    fn fail(about: &str, check: &'static str, says: impl Into<String>) -> Self {
+        Check::new(about, check, State::Fail, says)
+    }
+
+    fn mend(self, mend: &'static str) -> Self {
+        Check { mend: Some(mend), ..self }
+    }
+}
+
+/// All that was looked at, for `--json`.
+#[derive(Debug, Serialize)]
+struct Findings<'a> {
+    program: &'static str,
+    ok: bool,
+    checks: &'a [Check],
+}
+
+pub(crate) fn run(args: DoctorArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
+    let named = &args.nodes.named;
+    let (has_small, has_large) = (!named.small.is_empty(), !named.large.is_empty());
+    let is_builtin = !has_small && !has_large;
+    let endpoints =
+        NodeEndpoints::new(&args.nodes, &args.security, has_large || is_builtin, builtin)?;
+    let looks_at = |role: Role| match role {
+        Role::Small => has_small || is_builtin,
+        Role::Large => has_large || is_builtin,
+    };
+    until_enough(async |enough| {
+        let looking = look(endpoints, looks_at);
+        let checks = tokio::select! {
+            checks = looking => checks?,
+            () = enough.notified() => return Ok(Exit::Cancelled),
+        };
+        written(tell(&checks, args.json))?;
+        let fails = checks.iter().any(|check| check.state == State::Fail);
+        Ok(if fails { Exit::Unwell } else { Exit::Ok })
+    })
+}
+
+/// Looks at the nodes, one after the other, and at this machine.
+async fn look(
+    endpoints: NodeEndpoints,
+    looks_at: impl Fn(Role) -> bool,
+) -> Result<Vec<Check>, CliError> {
+    let NodeEndpoints { small, large, source } = endpoints;
+    source.announce();
+    let mut checks = Vec::new();
+    let mut cards: Vec<(Role, ModelCard)> = Vec::new();
+    let mut servers = NodeEndpoints { small: Vec::new(), large: Vec::new(), source };
+    for (role, places) in [(Role::Small, small), (Role::Large, large)] {
+        for place in places.into_iter().filter(|_| looks_at(role)) {
+            match &place {
+                NodePlace::Node(config) => {
+                    let about = format!("{role} node {}", config.label());
+                    let found: Examination = config.examine().await;
+                    checks.extend(node::checks(&about, &config.address, &found));
+                    if let Some(Ok(description)) = found.description {
+                        cards.push((role, description.card));
+                    }
+                }
+                NodePlace::Server(..) if role == Role::Small => servers.small.push(place),
+                NodePlace::Server(..) => servers.large.push(place),
+            }
+        }
+    }
+    let servers = servers.connect()?;
+    for role in [Role::Small, Role::Large] {
+        let nodes = if role == Role::Small { &servers.small } else { &servers.large };
+        for (named, asked) in nodes.iter().zip(servers.asked(role)) {
+            let about = format!("{role} server {}", named.name);
+            checks.push(match asked.answers().await {
+                Ok(()) => Check::ok(&about, "server", "answers"),
+                Err(failure) => Check::fail(&about, "server", failure.to_string()),
+            });
+        }
+    }
+    checks.extend(node::agreement(&cards));
+    checks.extend(machine::checks().await);
+    Ok(checks)
+}
+
+fn tell(checks: &[Check], is_json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let fails = checks.iter().filter(|check| check.state == State::Fail).count();
+    if is_json {
+        let program = concat!("specthink ", env!("CARGO_PKG_VERSION"));
+        let findings = Findings { program, ok: fails == 0, checks };
+        serde_json::to_writer_pretty(&mut out, &findings).map_err(io::Error::other)?;
+        return writeln!(out);
+    }
+    let mut about = "";
+    for check in checks {
+        if check.about != about {
+            about = &check.about;
+            writeln!(out, "{about}")?;
+        }
+        let state = match check.state {
+            State::Ok => "ok",
+            State::Note => "note",
+            State::Fail => "FAIL",
+        };
+        let mend = check.mend.map(|mend| format!(": {mend}")).unwrap_or_default();
+        writeln!(out, "  {state:<4}  {:<10}  {}{mend}", check.check, check.says)?;
+    }
+    match fails {
+        0 => writeln!(out, "all is well"),
+        1 => writeln!(out, "1 thing does not work"),
+        fails => writeln!(out, "{fails} things do not work"),
+    }
+}
