@@ -118,7 +118,7 @@ impl AnswerJob {
             connection,
             is_inline: self.is_inline,
             beginning: run.question.beginning.clone(),
-            is_judged: policy.reviews(),
+            is_judged: policy.reviews() || policy == PolicyKind::Score,
             thought: None,
             shaper: None,
             journal,
@@ -170,7 +170,7 @@ struct Listener {
     is_inline: bool,
     /// What is given of the answer.
     beginning: AnswerBeginning,
-    /// The large node reviews, and refuses the question where it cannot.
+    /// The large node judges, and refuses the question where it cannot.
     is_judged: bool,
     /// How far the answer's thought is where it begins, once a small node took the question.
     thought: Option<ThoughtStart>,

@@ -140,6 +140,7 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
         tokenizer_fingerprint: own.map_or_else(String::new, |own| own.fingerprint().to_owned()),
         thought: ThoughtStart::Unknown,
         can_review: false,
+        can_report_entropy: false,
     };
     let told = entry["max_model_len"].as_u64().or_else(|| entry["meta"]["n_ctx"].as_u64());
     let told = told.and_then(|tokens| u32::try_from(tokens).ok()).filter(|tokens| *tokens > 0);
