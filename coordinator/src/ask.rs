@@ -12,6 +12,7 @@ use answer::{
     account::Summary,
     answer,
     journal::{Header, JournalWriter},
+    prices,
     progress::{Observer, Stamped},
     question::Run,
 };
@@ -20,7 +21,7 @@ use cli::{
 };
 use serde::Serialize;
 use thinking::{
-    policy::{End, Role, Why},
+    policy::{End, Role, TokenPrices, Why},
     shown::visible_json,
     thinker::{Code, Failure, Noticed},
     transcript::Span,
@@ -63,10 +64,11 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, CliError> {
         written(renderer.finish())?;
         // Standard error may be gone too; the answer is not less for it.
         if began(&outcome) {
-            let _ = write_summary(&mut io::stderr().lock(), &outcome.summary);
+            let prices = config.prices.as_ref();
+            let _ = write_summary(&mut io::stderr().lock(), &outcome.summary, prices);
         }
     } else {
-        written(write_json(&outcome, config.look.disarmed))?;
+        written(write_json(&outcome, config.prices.as_ref(), config.look.disarmed))?;
     }
     let journalled = screen.journal.map(JournalWriter::finish).transpose();
     let exit = exit(&outcome, reader_left, &source, (small_nodes, config.journal.is_some()))?;
@@ -199,10 +201,13 @@ struct Printed<'a> {
     takeover_share: f64,
     takeovers_by_reason: BTreeMap<Why, u32>,
     network_us: u64,
+    /// What its tokens cost, where prices are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<f64>,
     summary: &'a Summary,
 }
 
-fn write_json(outcome: &Outcome, disarmed: bool) -> io::Result<()> {
+fn write_json(outcome: &Outcome, prices: Option<&TokenPrices>, disarmed: bool) -> io::Result<()> {
     let summary = &outcome.summary;
     let printed = Printed {
         answer: outcome.text(),
@@ -210,6 +215,7 @@ fn write_json(outcome: &Outcome, disarmed: bool) -> io::Result<()> {
         takeover_share: summary.takeover_share(),
         takeovers_by_reason: summary.takeovers_by_reason(),
         network_us: summary.time.network_us(),
+        cost: prices.map(|prices| prices::cost(prices, summary)),
         summary,
     };
     let json = serde_json::to_string(&printed)?;

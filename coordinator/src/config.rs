@@ -8,11 +8,14 @@ use std::{
 };
 
 use answer::{Question, Settings};
-use cli::{AnsweringArgs, CliError, Exit, NodeEndpoints, Nodes, policy_spec, sampling, settings};
+use cli::{
+    AnsweringArgs, CliError, Exit, NodeEndpoints, Nodes, known_prices, policy_spec, sampling,
+    settings,
+};
 use pair::Builtin;
 use thinking::{
     beginning::AnswerBeginning,
-    policy::{Limited, PolicySpec},
+    policy::{Limited, PolicySpec, TokenPrices},
     stops::StopTexts,
     thinker::Prompt,
 };
@@ -34,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) json: bool,
     pub(crate) fail_degraded: bool,
     pub(crate) look: Look,
+    /// What tokens cost, where that is known.
+    pub(crate) prices: Option<TokenPrices>,
 }
 
 impl Config {
@@ -41,6 +46,7 @@ impl Config {
         let AnsweringArgs { nodes, writing, security } = &args.answering;
         let sampling = sampling(writing)?;
         let spec = policy_spec(&args.policy, nodes)?;
+        let prices = known_prices(&args.policy, nodes)?;
         // Before the question: what is wrong with an address shows before anybody has typed one.
         let wants_large = args.policy.policy.uses_large();
         let connected = NodeEndpoints::new(
@@ -76,6 +82,7 @@ impl Config {
             json: args.json,
             fail_degraded: args.fail_degraded,
             look: look(args.look.color),
+            prices,
         })
     }
 }

@@ -6,11 +6,15 @@ use std::{
     time::Duration,
 };
 
-use cli::{Bar, CliError, Exit, NodeEndpoints, Nodes, grader, run_header, until_enough, written};
+use cli::{
+    Bar, CliError, Exit, NodeEndpoints, Nodes, grader, known_prices, run_header, until_enough,
+    written,
+};
 use grading::{dataset::Problem, math_verify::Grader};
 use pair::Builtin;
 use runs::{DataFile, EvalError, EvalLog, Figures, LogHeader, PreparedRun, Row, RunEnd, RunSource};
 use serde::Serialize;
+use thinking::policy::TokenPrices;
 use tokio::{
     sync::{Mutex, Notify},
     time::Instant,
@@ -24,6 +28,8 @@ struct Plan {
     data: DataFile,
     header: LogHeader,
     nodes: Nodes,
+    /// What tokens cost, where that is known.
+    prices: Option<TokenPrices>,
 }
 
 pub(crate) fn run(args: EvalArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
@@ -41,6 +47,7 @@ impl Plan {
         let data = DataFile::read(&args.data, args.run.skip_bad)?;
         let header = run_header(&data, &args.policy, args.seed.seed, &args.run, &args.answering)?;
         let wants_large = args.policy.policy.uses_large();
+        let prices = known_prices(&args.policy, &args.answering.nodes)?;
         let nodes = NodeEndpoints::new(
             &args.answering.nodes,
             &args.answering.security,
@@ -48,7 +55,7 @@ impl Plan {
             builtin,
         )?
         .connect()?;
-        Ok(Plan { args, data, header, nodes })
+        Ok(Plan { args, data, header, nodes, prices })
     }
 
     /// The problems that the run is about.
@@ -89,7 +96,11 @@ async fn eval(
     let ended = runs::run(open, &plan, parallel, &grader, &mut log, enough.notified(), see).await?;
     bar.finish();
     let rows = plan.problems().iter().filter_map(|problem| log.rows().get(&problem.id));
-    let figures = Figures::new(rows);
+    let figures = Figures::new(rows.clone());
+    let figures = match &plan.prices {
+        Some(prices) => figures.priced(prices, rows),
+        None => figures,
+    };
     written(write(&plan, &figures, began.elapsed()))?;
     end(&ended, &figures, all, plan.args.log.is_some())
 }

@@ -33,7 +33,7 @@ fn tell_the_end(journal: &Journal) -> io::Result<()> {
         _ => None,
     });
     match ended {
-        Some(summary) => write_summary(&mut out, summary)?,
+        Some(summary) => write_summary(&mut out, summary, None)?,
         None => {
             writeln!(out, "--\nthe journal ends before the answer does: the run was interrupted")?
         }

@@ -5,15 +5,20 @@ use std::io::{self, Write};
 use answer::{
     Traffic,
     account::{ModelTotals, Summary},
+    prices::cost_of,
 };
 use grading::quantile::quantile;
-use thinking::policy::End;
+use thinking::policy::{End, TokenPrices};
 
-/// Writes the summary. Lines that would say nothing are left out.
+/// Writes the summary, with what the answer cost at these prices. Lines that would say nothing are left out.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+pub(crate) fn write_summary(
+    out: &mut impl Write,
+    summary: &Summary,
+    prices: Option<&TokenPrices>,
+) -> io::Result<()> {
     let time = &summary.time;
     let rate = per_second(summary.tokens(), time.total_us);
     let first = time
@@ -62,6 +67,7 @@ pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Resu
         summary.small.warm_tokens,
         summary.large.warm_tokens,
     )?;
+    computing_lines(out, summary, prices)?;
     if summary.small.traffic.is_some() || summary.large.traffic.is_some() {
         let (small, large) = (traffic(&summary.small), traffic(&summary.large));
         writeln!(out, "bytes      small {small}; large {large}")?;
@@ -77,6 +83,32 @@ pub(crate) fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Resu
         writeln!(out, "degraded   {reason}")?;
     }
     Ok(())
+}
+
+fn computing_lines(
+    out: &mut impl Write,
+    summary: &Summary,
+    prices: Option<&TokenPrices>,
+) -> io::Result<()> {
+    let (small, large) = (computed(&summary.small), computed(&summary.large));
+    writeln!(out, "computing  small {small}; large {large}")?;
+    let Some(TokenPrices { small, large }) = prices else { return Ok(()) };
+    let (small, large) = (cost_of(small, &summary.small), cost_of(large, &summary.large));
+    writeln!(out, "cost       {:.7}: small {small:.7}, large {large:.7}", small + large)
+}
+
+/// Tokens that a model read and wrote, in how many passes, and how many operations that is.
+fn computed(totals: &ModelTotals) -> String {
+    let (read, written) = (totals.read_tokens(), totals.written_tokens());
+    let passes = match totals.passes_milli {
+        0 => String::new(),
+        milli => format!(" in {:.1} passes", milli as f64 / 1e3),
+    };
+    let operations = match totals.operations() {
+        Some(operations) if operations > 0.0 => format!(", {:.3} GFLOP", operations / 1e9),
+        _ => String::new(),
+    };
+    format!("read {read} and wrote {written} tokens{passes}{operations}")
 }
 
 fn mended_line(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
@@ -196,6 +228,8 @@ fn per_second(tokens: u64, us: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use thinking::policy::ModelPrices;
+
     use super::*;
 
     #[test]
@@ -205,7 +239,7 @@ mod tests {
         {
             let mut out = Vec::new();
             let summary = Summary { loops, end: Some(End::Loop), ..Summary::default() };
-            write_summary(&mut out, &summary).unwrap();
+            write_summary(&mut out, &summary, None).unwrap();
             let text = String::from_utf8(out).unwrap();
             assert!(text.contains("cut off: it goes round in a loop"), "{text}");
             assert_eq!(text.lines().find(|line| line.starts_with("loops")), told);
@@ -221,10 +255,47 @@ mod tests {
         ] {
             let mut out = Vec::new();
             let summary = Summary { corrections, abandoned, ..Summary::default() };
-            write_summary(&mut out, &summary).unwrap();
+            write_summary(&mut out, &summary, None).unwrap();
             let text = String::from_utf8(out).unwrap();
             assert!(text.lines().any(|line| line == told), "{told}: {text}");
         }
+    }
+
+    #[test]
+    fn what_was_computed_is_told_and_what_it_costs_where_prices_are_known() {
+        let small = ModelTotals {
+            tokens: 30,
+            discarded_tokens: 10,
+            prefill_tokens: 5,
+            warm_tokens: 15,
+            ..ModelTotals::default()
+        };
+        let large = ModelTotals {
+            tokens: 2,
+            warm_tokens: 98,
+            cached_tokens: 50,
+            passes_milli: 7500,
+            parameters: 5_000_000,
+            ..ModelTotals::default()
+        };
+        let summary = Summary { small, large, ..Summary::default() };
+        let price = |each| ModelPrices {
+            input_per_million: each,
+            cached_input_per_million: each / 10.0,
+            output_per_million: 10.0 * each,
+        };
+        let prices = TokenPrices { small: price(1.0), large: price(10.0) };
+        let lines = |prices| {
+            let mut out = Vec::new();
+            write_summary(&mut out, &summary, prices).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let computing = "computing  small read 20 and wrote 40 tokens; large read 98 and wrote 2 tokens in 7.5 passes, \
+                         1.000 GFLOP";
+        let cost = "cost       0.0016500: small 0.0004200, large 0.0012300";
+        let with = lines(Some(&prices));
+        assert!([computing, cost].iter().all(|line| with.lines().any(|it| it == *line)), "{with}");
+        assert!(!lines(None).contains("cost "));
     }
 
     #[test]

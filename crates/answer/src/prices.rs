@@ -95,15 +95,14 @@ impl Prices {
 
 /// What the tokens of an answer cost, that were computed for it.
 pub fn cost(prices: &TokenPrices, summary: &Summary) -> f64 {
-    of(&prices.small, &summary.small) + of(&prices.large, &summary.large)
+    cost_of(&prices.small, &summary.small) + cost_of(&prices.large, &summary.large)
 }
 
-fn of(prices: &ModelPrices, totals: &ModelTotals) -> f64 {
-    let read = totals.prefill_tokens + totals.warm_tokens;
-    let made = totals.tokens + totals.discarded_tokens;
-    let million = read as f64 * prices.input_per_million
+/// What one model's tokens cost: those it read, those it found cached and those it wrote, each at its price.
+pub fn cost_of(prices: &ModelPrices, totals: &ModelTotals) -> f64 {
+    let million = totals.read_tokens() as f64 * prices.input_per_million
         + totals.cached_tokens as f64 * prices.cached_input_per_million
-        + made as f64 * prices.output_per_million;
+        + totals.written_tokens() as f64 * prices.output_per_million;
     million / 1e6
 }
 
@@ -126,7 +125,7 @@ mod tests {
             discarded_tokens: 10_000,
             ..ModelTotals::default()
         };
-        assert!((of(&prices, &totals) - 5.5).abs() < 1e-9);
+        assert!((cost_of(&prices, &totals) - 5.5).abs() < 1e-9);
     }
 
     #[test]

@@ -109,6 +109,20 @@ pub struct PolicyArgs {
         help_heading = "Policy"
     )]
     pub period: Option<u32>,
+    /// The large model writes the paragraphs of whose first token the small one is less sure than this: the token's
+    /// entropy is over so many nats. For `entropy`. [default: 1]
+    #[arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Policy")]
+    pub entropy: Option<f32>,
+    /// The large model gives every paragraph a mark from 0 to 9, and writes those again that have a lower one. For
+    /// `score`. [default: 7]
+    #[arg(
+        long,
+        value_name = "MARK",
+        value_parser = clap::value_parser!(u32).range(0..=10),
+        allow_negative_numbers = true,
+        help_heading = "Policy"
+    )]
+    pub score: Option<u32>,
     /// Send the large node the whole text at every takeover, in a session of its own, as systems without
     /// sessions do. For comparison; the answers are the same.
     #[arg(long, help_heading = "Policy")]
@@ -136,7 +150,8 @@ pub struct PolicyArgs {
     /// [default: hand-over; for small-only and large-only end; for paper off, and nothing else]
     #[arg(long, value_name = "RULE", value_parser = loop_rules(), help_heading = "Policy")]
     pub loops: Option<LoopRule>,
-    /// What tokens cost, for a target of costs: a TOML file as in docs/report.md.
+    /// What tokens cost, for a target of costs and to show what an answer cost: a TOML file as in docs/report.md.
+    /// [default: by the endpoints of the nodes, where both have a price]
     #[arg(long, value_name = "FILE", help_heading = "Policy")]
     pub prices: Option<PathBuf>,
     /// No takeovers once the thought is over: behind `</think>` the small model writes the answer proper alone.

@@ -36,7 +36,7 @@ pub use self::{
         AskedNode, DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes,
     },
     output::written,
-    policy::{prices as token_prices, spec as policy_spec},
+    policy::{known_prices, prices as token_prices, spec as policy_spec},
     run::{grader, header as run_header},
     signals::{until_enough, until_stopped},
 };

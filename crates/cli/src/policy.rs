@@ -32,11 +32,6 @@ fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, CliError> {
                        takeover: leave one of them out";
         return Err(CliError::new(Exit::Usage, message));
     }
-    if args.prices.is_some() && targets.cost.is_none() {
-        let message =
-            "--prices is for a target of costs: give --target \"cost<=0.002\" too, or leave it out";
-        return Err(CliError::new(Exit::Usage, message));
-    }
     Ok(targets)
 }
 
@@ -71,6 +66,7 @@ fn review(args: &PolicyArgs, no_keep_warm: bool) -> Result<Option<ReviewConfig>,
         tokens: given.review_tokens.unwrap_or(usual.tokens),
         resample: given.review_resample.unwrap_or(usual.resample),
         skip_openings: given.review_skip_openings,
+        draw: given.review_draw,
         piece_tokens: given.review_piece.unwrap_or(usual.piece_tokens),
         ahead_tokens: given.review_ahead,
     }))
@@ -84,6 +80,18 @@ pub fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices
     match &args.prices {
         Some(path) => Ok(Some(Prices::read(path)?.of_tokens())),
         None => endpoint_prices(nodes),
+    }
+}
+
+/// What tokens cost, to show what answers cost: as [`prices`], and nothing where only one node has a price.
+///
+/// # Errors
+/// When the price table cannot be read or holds something wrong.
+pub fn known_prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
+    match &args.prices {
+        Some(path) => Ok(Some(Prices::read(path)?.of_tokens())),
+        // What else is wrong with the endpoints is told by who reaches them.
+        None => Ok(endpoint_prices(nodes).ok().flatten()),
     }
 }
 
@@ -146,6 +154,16 @@ pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, CliError
         (_, None) => {}
         (Rules::Periodic { period_tokens, .. }, Some(given)) => *period_tokens = given,
         _ => return usage(format!("--period is for the policy periodic, not for {kind}")),
+    }
+    match (&mut spec.rules, args.entropy) {
+        (_, None) => {}
+        (Rules::Entropy { over_nats }, Some(given)) => *over_nats = given,
+        _ => return usage(format!("--entropy is for the policy entropy, not for {kind}")),
+    }
+    match (&mut spec.rules, args.score) {
+        (_, None) => {}
+        (Rules::Score { least }, Some(given)) => *least = given,
+        _ => return usage(format!("--score is for the policy score, not for {kind}")),
     }
     if args.resend && !kind.has_takeovers() {
         return usage(format!("--resend is for policies with takeovers, and {kind} has none"));

@@ -50,6 +50,7 @@ fn asked() -> Option<Conductor> {
             prefill_tokens: 100,
             prefill_us: 9,
             reviewed_bytes: 0,
+            passes_milli: 0,
         };
         conductor.step(Input::Event(node, Event::Opened(Box::new(opened))), Duration::ZERO);
         conductor.step(Input::Event(node, Event::Warmed(warmed)), Duration::ZERO);
@@ -101,6 +102,7 @@ fn takeover(c: &mut Criterion) {
         prefill_tokens: 0,
         cached_tokens: 0,
         timing: Timing::default(),
+        passes_milli: 0,
     });
     let begun = || {
         let mut conductor = asked()?;

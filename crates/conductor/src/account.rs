@@ -97,6 +97,33 @@ pub struct ModelTotals {
     pub warm_tokens: u64,
     /// Bytes to and from the node, where they are counted.
     pub traffic: Option<Traffic>,
+    /// Weights of the model; 0 where they are not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub parameters: u64,
+    /// Passes through the model, in thousandths: one that several answers share counts for each in part. 0 of a node
+    /// that does not count them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub passes_milli: u64,
+}
+
+impl ModelTotals {
+    /// Tokens that it read, whether anybody waited for that or not; those found cached are none of them.
+    pub fn read_tokens(&self) -> u64 {
+        self.prefill_tokens.saturating_add(self.warm_tokens)
+    }
+
+    /// Tokens that it wrote, those that were forgotten too. What a review puts somewhere is among them, though it was
+    /// read off a pass that was made for reading.
+    pub fn written_tokens(&self) -> u64 {
+        self.tokens.saturating_add(self.discarded_tokens)
+    }
+
+    /// What that took to compute: two operations for a weight and a token, those of attention aside. `None` where the
+    /// number of weights is not known.
+    pub fn operations(&self) -> Option<f64> {
+        let tokens = self.read_tokens() as f64 + self.written_tokens() as f64;
+        (self.parameters > 0).then_some(2.0 * self.parameters as f64 * tokens)
+    }
 }
 
 /// A stretch that the large model wrote.

@@ -8,12 +8,13 @@
 mod debug;
 mod held;
 mod outcome;
+mod text;
 
 use std::{collections::HashMap, fmt, time::Duration};
 
 use thinking::{
-    policy::Role,
-    thinker::{Code, Event, FinishReason, Prompt, ThoughtStart},
+    policy::{Need, Role},
+    thinker::{Code, Event, FinishReason, Opened, Prompt, ThoughtStart},
     transcript::Writer,
 };
 
@@ -96,6 +97,8 @@ pub struct Known {
     pub paused: Duration,
     /// All that the small node writes is judged, while there is somebody to judge it: nothing lets it stand.
     pub judges_all: bool,
+    /// What the policy needs that not every node can.
+    pub need: Option<Need>,
 }
 
 /// Watches an answer. See the module.
@@ -125,8 +128,8 @@ pub struct Witness {
     reasons: Vec<FinishReason>,
     small_is_full: bool,
     small_was_accepted: bool,
-    /// A node was to judge, and cannot.
-    cannot_review: bool,
+    /// A node has a part that it cannot take.
+    has_unfit: bool,
     is_cancelled: bool,
     has_ended: bool,
     told: ToldSpans,
@@ -170,7 +173,7 @@ impl Witness {
             reasons: Vec::new(),
             small_is_full: false,
             small_was_accepted: false,
-            cannot_review: false,
+            has_unfit: false,
             is_cancelled: false,
             has_ended: false,
             told: ToldSpans::default(),
@@ -248,7 +251,7 @@ impl Witness {
             }
             Event::Opened(opened) => {
                 self.small_was_accepted |= node.role == Role::Small;
-                self.cannot_review |= reviews && !opened.card.can_review;
+                self.has_unfit |= self.is_unfit(node.role, opened, reviews);
             }
             Event::Objection(objection) if objection.instead.is_none() => {
                 self.reasons.push(FinishReason::EndOfText);
@@ -263,6 +266,16 @@ impl Witness {
                     node.role == Role::Small && failure.code == Code::ContextTooLong;
             }
             _ => {}
+        }
+    }
+
+    fn is_unfit(&self, role: Role, opened: &Opened, reviews: bool) -> bool {
+        let cuts = reviews || self.known.need == Some(Need::Asides);
+        match role {
+            Role::Large => cuts && !opened.card.can_review,
+            Role::Small => {
+                self.known.need == Some(Need::Entropies) && !opened.card.can_report_entropy
+            }
         }
     }
 
@@ -339,7 +352,7 @@ impl Witness {
             return breach(Invariant::SignsCount, seen);
         }
         let is_sound = self.known.sound.contains(&node);
-        let is_unfit = code == Code::InvalidArgument && self.cannot_review;
+        let is_unfit = code == Code::InvalidArgument && self.has_unfit;
         let is_refused = matches!(code, Code::ContextTooLong | Code::Overloaded);
         if is_sound && !is_refused && !is_unfit {
             let seen = format!("{node:?} is well, and is given up: {code:?}");
@@ -406,52 +419,6 @@ impl Witness {
 
     fn ask(&mut self, number: u32) -> Option<&mut LiveAsk> {
         self.asks.values_mut().find(|ask| ask.asked.ask == number)
-    }
-
-    fn sessions_hold_what_is_committed(&mut self) -> Checked {
-        // One that reviews is ahead of the answer by what the small node writes.
-        let is_draft = |ask: &LiveAsk| {
-            let stands = !ask.asked.provisional || self.awaited == Some(ask.asked.seed);
-            ask.asked.role == Role::Small && stands
-        };
-        let has_draft = self.loose.is_some() || self.asks.values().any(is_draft);
-        for session in self.sessions.iter().filter(|it| !(it.reviews && has_draft)) {
-            if let Some(more) = session.text().get(self.committed.len()..)
-                && !self.question.stop.is_empty()
-            {
-                self.committed.push_str(more);
-            }
-        }
-        let small = self.sessions.iter().find(|session| session.node.role == Role::Small);
-        let draft = small.map(Held::draft).unwrap_or_default();
-        let loose = self.loose.as_ref().filter(|loose| loose.starts_with(&self.committed));
-        let draft = loose.unwrap_or(&draft);
-        for session in &mut self.sessions {
-            if session.reviews && session.text().len() > self.committed.len() {
-                session.is_beginning_of(draft)?;
-            } else {
-                session.is_beginning_of(&self.committed)?;
-            }
-        }
-        let given = self.given_bytes.unwrap_or(0);
-        let shown = given..given + self.shown.len();
-        if self.committed.get(shown) != Some(&self.shown) {
-            let seen = format!("{:?} is shown of {:?}", self.shown, self.committed);
-            return breach(Invariant::ShownIsHeld, seen);
-        }
-        Ok(())
-    }
-
-    fn no_stop_text_is_shown(&self) -> Checked {
-        let stops = &self.question.stop;
-        let mut texts = stops.texts.iter().filter(|stop| stops.in_thought && !stop.is_empty());
-        match texts.find(|stop| self.shown.contains(stop.as_str())) {
-            None => Ok(()),
-            Some(stop) => {
-                let seen = format!("{:?} is shown, and {stop:?} is to stop it", self.shown);
-                breach(Invariant::StopsAreUnseen, seen)
-            }
-        }
     }
 
     fn nothing_is_computed_in_vain(&self) -> Checked {

@@ -119,12 +119,19 @@ impl Ledger {
         proposal: Option<&mut Proposal>,
         step: &Step,
     ) {
+        self.passed(role, warmed.passes_milli);
         let waits = |p: &&mut Proposal| p.is_running() && p.first_text_at.is_none();
         if let Some(proposal) = proposal.filter(waits) {
             proposal.prefilled(warmed.prefill_tokens, warmed.prefill_us, step.now);
         } else {
             self.summary.model_mut(role).warm_tokens += u64::from(warmed.prefill_tokens);
         }
+    }
+
+    /// A side's node made so many passes more, in thousandths.
+    pub(crate) fn passed(&mut self, role: Role, passes_milli: u32) {
+        let passes = &mut self.summary.model_mut(role).passes_milli;
+        *passes = passes.saturating_add(passes_milli.into());
     }
 
     /// A proposal is waited for no more.
@@ -167,7 +174,7 @@ impl Ledger {
         step: &Step,
     ) {
         let (role, why) = (proposal.ask.role, proposal.ask.why);
-        let tokens = proposal.text.tokens_to(bytes);
+        let (tokens, discarded_tokens) = proposal.tokens_kept(bytes);
         let spent = spent(proposal, step.now);
         if bytes > 0 {
             self.transcript.push(cost(role.into(), why, tokens, spent.total_us()));
@@ -175,7 +182,7 @@ impl Ledger {
         let totals = self.summary.model_mut(role);
         totals.tokens += u64::from(tokens);
         totals.text_bytes += bytes as u64;
-        totals.discarded_tokens += u64::from(proposal.text.tokens_discarded(bytes));
+        totals.discarded_tokens += u64::from(discarded_tokens);
         if role == Role::Large && why != Why::Turn && bytes > 0 {
             self.summary.takeovers.push(Takeover {
                 ask: proposal.number,

@@ -54,6 +54,8 @@ pub(crate) struct Proposal {
     pub(crate) asked_at: Duration,
     /// When its first text came.
     pub(crate) first_text_at: Option<Duration>,
+    /// The entropy of its first token, where that was asked for and is told.
+    pub(crate) first_token_entropy: Option<f32>,
     /// Prefill that its node reported after it was asked and before it wrote.
     late_prefill_tokens: u32,
     /// The time that took, in microseconds.
@@ -102,6 +104,7 @@ impl Proposal {
             state: State::Asked { late_at },
             asked_at: now,
             first_text_at: None,
+            first_token_entropy: None,
             late_prefill_tokens: 0,
             late_prefill_us: 0,
         }
@@ -118,13 +121,24 @@ impl Proposal {
             stop: self.ask.stop.clone(),
             watch,
             seed: self.seed,
-            report_entropy: false,
+            report_entropy: self.ask.report_entropy,
         }
     }
 
     /// Tokens it may still make.
     pub(crate) fn tokens_left(&self) -> u32 {
         self.ask.max_tokens.saturating_sub(self.text.carried_tokens())
+    }
+
+    /// Whether it is no part of the answer, whatever the policy does with it.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.ask.aside.is_some()
+    }
+
+    /// Tokens that are part of the answer when its first bytes are kept, and those that were made for nothing then.
+    pub(crate) fn tokens_kept(&self, bytes: usize) -> (u32, u32) {
+        let (kept, discarded) = (self.text.tokens_to(bytes), self.text.tokens_discarded(bytes));
+        if self.is_aside() { (0, kept.saturating_add(discarded)) } else { (kept, discarded) }
     }
 
     /// Whether a session is writing it.
@@ -215,6 +229,9 @@ impl Proposal {
         }
         if tokens == 0 && bytes > 0 {
             return Err("it wrote text of no tokens");
+        }
+        if self.text.len() == 0 && self.ask.report_entropy {
+            self.first_token_entropy = delta.first_token_entropy.filter(|it| it.is_finite());
         }
         if !delta.text.is_empty() {
             self.first_text_at.get_or_insert(now);
@@ -308,6 +325,7 @@ impl Proposal {
             prefill_tokens: 0,
             cached_tokens: 0,
             timing: Timing { decode_us, ..Timing::default() },
+            passes_milli: 0,
         };
         self.text.complete(finished.tokens);
         Completion { finished, at: now }

@@ -8,8 +8,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use thinking::thinker::{
-    Append, Command, Cut, FinishReason, Finished, Open, Opened, Propose, TextEnd, ThoughtStart,
-    Warmed,
+    Append, Command, Cut, FinishReason, Finished, Open, Opened, TextEnd, ThoughtStart, Warmed,
 };
 
 use crate::{
@@ -280,10 +279,29 @@ impl SessionState {
     }
 
     /// Asks for a proposal, after all committed text.
-    pub(crate) fn propose(&mut self, committed: &CommittedText, propose: Propose, step: &mut Step) {
+    pub(crate) fn propose(
+        &mut self,
+        committed: &CommittedText,
+        proposal: &Proposal,
+        step: &mut Step,
+    ) {
         self.catch_up(committed, step);
         self.proposing = true;
-        step.send(self.node, Command::Propose(propose));
+        step.send(self.node, Command::Propose(proposal.propose()));
+    }
+
+    /// Gives it text that it goes on from and that is not of the answer, behind what the other side has in hand.
+    pub(crate) fn put_aside(
+        &mut self,
+        committed: &CommittedText,
+        draft: &str,
+        aside: &str,
+        step: &mut Step,
+    ) {
+        self.catch_up(committed, step);
+        for text in [draft, aside] {
+            self.append(Append::text(text), Sent::Append, step);
+        }
     }
 
     /// Keeps the first bytes of the open proposal, which are `kept`, and forgets the rest.

@@ -6,9 +6,10 @@
 //!     --random-weights FOLDER --device cuda --batches 1,8,32
 //! ```
 //!
-//! Decode after 64 and after 1,024 tokens, decode of several sessions at once, prefill of 512 tokens in
-//! chunks of 128, the same with every token judged as a review does, and the first token after a prompt
-//! that is in the cache already but for its last 16 tokens, as at a takeover. FOLDER has a config.json;
+//! Decode after 64 and after 1,024 tokens, decode of several sessions at once, pieces of 4, 16 and 64 tokens
+//! judged as a review does, of as many sessions in a pass, prefill of 512 tokens in chunks of 128, the same
+//! with every token judged, and the first token after a prompt that is in the cache already but for its
+//! last 16 tokens, as at a takeover. FOLDER has a config.json;
 //! its weights are random, made on the device, in bf16 (`--dtype f32`, `f16`). With it go the bytes of
 //! the weights and the bandwidth of a copy on the device: decoding one session reads all weights for
 //! every token. `benches/engine_speed.py` runs this beside other engines.
@@ -27,12 +28,17 @@ use engine::{
 const USAGE: &str = "usage: speed [--device cpu|cuda|metal] [--batches N,N] \
                      (FILE.gguf | --random-weights FOLDER [--dtype f32|bf16|f16])";
 const DECODED: usize = 16;
+/// Passes over pieces.
+const PASSES: usize = 8;
 
 /// Any tokens do: what they mean costs nothing.
 fn tokens(decoder: &Decoder, count: usize) -> Vec<u32> {
     let vocab = decoder.config().vocab as u32;
     (0..count as u32).map(|at| at.wrapping_mul(2_654_435_761) % vocab).collect()
 }
+
+/// Tokens of a piece that is judged at once.
+const PIECES: [usize; 3] = [4, 16, 64];
 
 /// Computes tokens in chunks of 128, and waits for the last one's logits. Seconds.
 fn prefill(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Result<f64, Box<dyn Error>> {
@@ -51,13 +57,45 @@ fn review(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Result<f64,
     for chunk in tokens.chunks(128) {
         let row = BatchRow { tokens: chunk, cache, logits: WantedLogits::All };
         let logits = decoder.forward(&mut [row])?.to_vec2::<f32>()?;
-        for (row, token) in logits.iter().zip(&chunk[1..]) {
-            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            within += usize::from(most - row[*token as usize] <= 1.0);
-        }
+        let judged = logits.iter().zip(&chunk[1..]);
+        within += judged.filter(|(row, token)| is_within(row, **token)).count();
     }
     std::hint::black_box(within);
     Ok(began.elapsed().as_secs_f64())
+}
+
+/// Whether a token is within a gap of 1 nat of the likeliest one.
+fn is_within(logits: &[f32], token: u32) -> bool {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    most - logits[token as usize] <= 1.0
+}
+
+/// Tokens a second that are judged in pieces of `piece`, one of each of so many sessions in a pass, behind `context`
+/// tokens.
+fn review_pieces(
+    decoder: &Decoder,
+    context: usize,
+    sessions: usize,
+    piece: usize,
+) -> Result<f64, Box<dyn Error>> {
+    let (prompt, more) = (tokens(decoder, context), tokens(decoder, piece * PASSES));
+    let mut caches: Vec<KvCache> = (0..sessions).map(|_| decoder.new_cache()).collect();
+    for cache in &mut caches {
+        prefill(decoder, cache, &prompt)?;
+    }
+    let (began, mut within) = (Instant::now(), 0);
+    for piece in more.chunks(piece) {
+        let rows = caches.iter_mut().map(|cache| BatchRow {
+            tokens: piece,
+            cache,
+            logits: WantedLogits::All,
+        });
+        let logits = decoder.forward(&mut rows.collect::<Vec<_>>())?.to_vec2::<f32>()?;
+        let stands = piece.iter().cycle();
+        within += logits.iter().zip(stands).filter(|(row, token)| is_within(row, **token)).count();
+    }
+    std::hint::black_box(within);
+    Ok((sessions * piece * PASSES) as f64 / began.elapsed().as_secs_f64())
 }
 
 /// Tokens a second over all of so many sessions, each `context` tokens long.
@@ -150,6 +188,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => format!("decode of {sessions} at 64"),
         };
         say(what, decode(&decoder, 64, sessions)?);
+        for piece in PIECES {
+            let what = format!("{piece} reviewed of {sessions} at 64");
+            say(what, review_pieces(&decoder, 64, sessions, piece)?);
+        }
     }
     say("decode at 1024".to_owned(), decode(&decoder, 1024, 1)?);
     let mut cache = decoder.new_cache();

@@ -58,6 +58,8 @@ pub(crate) struct ActiveSession {
     overdue: Option<Instant>,
     /// The turn in which something was last computed for it.
     last_used: u64,
+    /// Passes for it that the caller was not told of, in thousandths.
+    passes_milli: u32,
     protocol: Protocol,
     session: Option<OpenSession>,
     phase: Phase,
@@ -133,6 +135,17 @@ struct Running {
     decode: Duration,
 }
 
+/// A pass that a session had a part in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pass {
+    /// How long it took.
+    pub(crate) time: Duration,
+    /// In which turn.
+    pub(crate) turn: u64,
+    /// One of several sessions has so many thousandths of it.
+    pub(crate) part_milli: u32,
+}
+
 /// What a session needs computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -169,6 +182,7 @@ impl ActiveSession {
             deadline: None,
             overdue: None,
             last_used: 0,
+            passes_milli: 0,
             protocol: Protocol::default(),
             session: None,
             phase: Phase::Idle,
@@ -395,8 +409,10 @@ impl ActiveSession {
     }
 
     /// Notes a part of its work as done.
-    pub(crate) fn note_computed(&mut self, work: Work, tokens: usize, time: Duration, turn: u64) {
+    pub(crate) fn note_computed(&mut self, work: Work, tokens: usize, pass: Pass) {
+        let Pass { time, turn, part_milli } = pass;
         self.last_used = turn;
+        self.passes_milli = self.passes_milli.saturating_add(part_milli);
         match (&mut self.phase, work) {
             (Phase::Proposing(running), Work::Decode) => running.decode += time,
             (Phase::Proposing(running), _) => running.prefill += time,

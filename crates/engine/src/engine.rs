@@ -145,6 +145,7 @@ impl Engine {
             tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
             thought: prompt::thought_start(&tokenizer),
             can_review: true,
+            can_report_entropy: true,
         };
         let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
         let kv = store.counters();

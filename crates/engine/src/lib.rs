@@ -17,6 +17,7 @@ mod preparer;
 mod prompt;
 mod proposal;
 mod reading;
+mod redraw;
 mod sample;
 mod scheduler;
 mod session_text;

@@ -11,13 +11,9 @@ use thinking::{
 
 use crate::sample::Draws;
 
-/// Where paragraphs end when the watch does not say.
-const PARAGRAPH_BREAK: &str = "\n\n";
-
 /// A proposal that is being made.
 #[derive(Debug)]
 pub(crate) struct Proposal {
-    ask: Propose,
     rules: ProposalRules,
     own: OwnTokens,
     detokenizer: Detokenizer,
@@ -51,10 +47,9 @@ struct Unsent {
 
 impl Proposal {
     /// A proposal under these rules; `start` is the session's length in tokens.
-    pub(crate) fn new(ask: Propose, rules: ProposalRules, start: usize) -> Self {
+    pub(crate) fn new(ask: &Propose, rules: ProposalRules, start: usize) -> Self {
         Proposal {
             draws: Draws::new(ask.seed),
-            ask,
             rules,
             own: OwnTokens { start, marks: Vec::new() },
             detokenizer: Detokenizer::new(),
@@ -96,20 +91,7 @@ impl Proposal {
 
     /// Whether the next token is a paragraph's first and its entropy was asked for.
     pub(crate) fn wants_entropy(&self, committed: &str) -> bool {
-        if !self.ask.report_entropy || !self.detokenizer.is_clean() {
-            return false;
-        }
-        let ends_with = |delimiter: &str| match delimiter.strip_suffix(self.rules.text()) {
-            // The break may begin in the committed text.
-            Some(rest) => committed.ends_with(rest),
-            None => self.rules.text().ends_with(delimiter),
-        };
-        let begins = committed.is_empty() && self.rules.text().is_empty();
-        begins
-            || match &self.ask.watch {
-                Some(watch) => watch.delimiters.iter().any(|delimiter| ends_with(delimiter)),
-                None => ends_with(PARAGRAPH_BREAK),
-            }
+        self.detokenizer.is_clean() && self.rules.wants_entropy(committed)
     }
 
     /// Tells the entropy of the next token with the next delta.

@@ -6,7 +6,12 @@
 
 use std::collections::VecDeque;
 
-use crate::verdict::Verdict;
+use text::Tokenizer;
+
+use crate::{
+    redraw::{Redraw, Standing},
+    verdict::{Verdict, verdict},
+};
 
 /// The tokens of a session that no verdict is over yet.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(crate) struct Reading {
     over: Option<usize>,
     /// The logits behind so many tokens, for what comes next.
     row: Option<(usize, Vec<f32>)>,
+    /// Where what would stand instead is drawn.
+    redraw: Option<Redraw>,
 }
 
 /// What is known of a token.
@@ -35,12 +42,29 @@ enum Token {
 
 impl Reading {
     /// Of a session whose first tokens stand.
-    pub(crate) fn new(allowed: f32, next: usize) -> Self {
-        Reading { allowed, next, tokens: VecDeque::new(), over: None, row: None }
+    pub(crate) fn new(allowed: f32, next: usize, redraw: Option<Redraw>) -> Self {
+        Reading { allowed, next, tokens: VecDeque::new(), over: None, row: None, redraw }
+    }
+
+    /// What these logits say of what stands behind them.
+    pub(crate) fn verdict_on(
+        &mut self,
+        standing: Standing<'_>,
+        logits: &[f32],
+        tokenizer: &Tokenizer,
+    ) -> Verdict {
+        let allowed = self.allowed(standing.before.len());
+        let mut told = verdict(logits, standing.tokens, allowed, tokenizer);
+        if told.gap > allowed
+            && let Some(redraw) = &mut self.redraw
+        {
+            told.instead = redraw.instead(standing, logits, tokenizer).unwrap_or(told.instead);
+        }
+        told
     }
 
     /// The gap up to which a token stands. Behind one that does not, nobody asks.
-    pub(crate) fn allowed(&self, token: usize) -> f32 {
+    fn allowed(&self, token: usize) -> f32 {
         if self.over.is_some_and(|over| over < token) { f32::INFINITY } else { self.allowed }
     }
 
@@ -92,7 +116,7 @@ impl Reading {
     }
 
     /// The verdict on the first token that is not passed, if it is there.
-    pub(crate) fn verdict(&self) -> Option<Verdict> {
+    pub(crate) fn told(&self) -> Option<Verdict> {
         match self.tokens.front() {
             Some(Token::Told(verdict)) => Some(*verdict),
             _ => None,
@@ -123,16 +147,16 @@ mod tests {
 
     #[test]
     fn verdicts_stay_with_their_tokens() {
-        let verdict = |gap| Verdict { gap, best: 0, rank: 0, log_p: 0.0 };
-        let mut reading = Reading::new(1.0, 5);
+        let verdict = |gap| Verdict { gap, instead: 0, rank: 0, log_p: 0.0 };
+        let mut reading = Reading::new(1.0, 5, None);
         [false, true, true, true].into_iter().for_each(|wanted| reading.push(wanted));
         assert_eq!((reading.end(), reading.first_wanted(0)), (9, Some(6)));
         assert_eq!((reading.first_wanted(7), reading.first_wanted(9)), (Some(7), None));
         reading.tell(6, verdict(0.5));
         assert!(!reading.wants(5) && !reading.wants(6) && reading.wants(7) && !reading.wants(4));
-        assert_eq!(reading.verdict(), None);
+        assert_eq!(reading.told(), None);
         reading.pass();
-        assert_eq!((reading.next(), reading.verdict()), (6, Some(verdict(0.5))));
+        assert_eq!((reading.next(), reading.told()), (6, Some(verdict(0.5))));
         reading.tell(7, verdict(1.5));
         assert_eq!((reading.allowed(7), reading.allowed(8)), (1.0, f32::INFINITY));
         reading.keep_row(9, vec![1.0]);

@@ -27,7 +27,7 @@ pub enum SampleError {
 }
 
 /// Draws tokens by one set of rules.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sampler {
     rules: Sampling,
     /// Logits after the repetition penalty; kept to save allocations.

@@ -26,7 +26,7 @@ use thinking::thinker::{ClientId, Code, Failure, SessionServer};
 use tokio::sync::mpsc;
 
 use crate::{
-    active_session::{ActiveSession, Work},
+    active_session::{ActiveSession, Pass, Work},
     host::ModelHost,
     kv::KvStore,
     model::{BatchRow, WantedLogits},
@@ -267,10 +267,11 @@ fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) 
     match (outcome, sessions) {
         (Ok(()), sessions) => {
             host.meter.step(work.name(), time);
+            let part_milli = 1000 / sessions.len().max(1) as u32;
             for ((session, _), before) in sessions.iter_mut().zip(before) {
                 let tokens = session.computed_tokens() - before;
                 host.computed_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
-                session.note_computed(work, tokens, time, turn);
+                session.note_computed(work, tokens, Pass { time, turn, part_milli });
             }
         }
         (Err(why), [(session, _)]) => {

@@ -57,11 +57,11 @@ pub(crate) struct SessionText {
 }
 
 impl SessionText {
-    /// A session that begins so; nothing is computed yet. One that reviews lets tokens stand up to this gap.
+    /// A session that begins so; nothing is computed yet. `reading`: what it holds of others' tokens, where it reviews.
     pub(crate) fn new(
         client: ClientId,
         beginning: Beginning,
-        review_gap: Option<f32>,
+        reading: Option<Reading>,
         cache: KvCache,
         context: usize,
     ) -> Self {
@@ -75,7 +75,7 @@ impl SessionText {
             places: Places::new(begins, spans),
             tail,
             borders: vec![Border { own_from: 0, tail: Tail::new(begins, thought) }],
-            reading: review_gap.map(|gap| Reading::new(gap, begins)),
+            reading,
             cache,
             shared: 0,
             evicted: None,

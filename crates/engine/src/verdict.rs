@@ -10,8 +10,8 @@ use text::Tokenizer;
 pub(crate) struct Verdict {
     /// By how much the likeliest token is more likely, in nats.
     pub(crate) gap: f32,
-    /// The likeliest token that can be written, or an end of text.
-    pub(crate) best: u32,
+    /// What would stand there instead: the likeliest token that can be written, or an end of text.
+    pub(crate) instead: u32,
     /// How many tokens are more likely; 0 where the gap is within what is allowed.
     pub(crate) rank: u32,
     /// The log-probability in nats; 0 where the gap is within what is allowed.
@@ -32,20 +32,20 @@ pub(crate) fn verdict(
 ) -> Verdict {
     let logits = known(logits, tokenizer);
     let Some((best, most)) = likeliest(logits, tokenizer) else {
-        return Verdict { gap: f32::NAN, best: 0, rank: 0, log_p: f32::NAN };
+        return Verdict { gap: f32::NAN, instead: 0, rank: 0, log_p: f32::NAN };
     };
     let own = stands.iter().filter_map(|&id| logits.get(id as usize).copied());
     let own = own.fold(f32::NEG_INFINITY, f32::max);
     // One that cannot be written may stand nowhere, and be likelier.
     let gap = (most - own).max(0.0);
     if gap <= allowed {
-        return Verdict { gap, best, rank: 0, log_p: 0.0 };
+        return Verdict { gap, instead: best, rank: 0, log_p: 0.0 };
     }
     let rank = logits.iter().filter(|logit| **logit > own).count() as u32;
     let greatest = greatest(logits);
     let total: f64 = logits.iter().map(|logit| f64::from(logit - greatest).exp()).sum();
     let log_p = f64::from(own - greatest) - total.ln();
-    Verdict { gap, best, rank, log_p: log_p.min(0.0) as f32 }
+    Verdict { gap, instead: best, rank, log_p: log_p.min(0.0) as f32 }
 }
 
 /// The likeliest token that can be written, or an end of text. `None`: the logits are unusable.
@@ -54,13 +54,17 @@ pub(crate) fn best(logits: &[f32], tokenizer: &Tokenizer) -> Option<u32> {
 }
 
 /// A model's matrix may have more rows than the tokenizer has tokens.
-fn known<'a>(logits: &'a [f32], tokenizer: &Tokenizer) -> &'a [f32] {
+pub(crate) fn known<'a>(logits: &'a [f32], tokenizer: &Tokenizer) -> &'a [f32] {
     &logits[..logits.len().min(tokenizer.vocabulary_size())]
+}
+
+/// Whether a token is text, or an end of it.
+pub(crate) fn can_be_written(id: u32, tokenizer: &Tokenizer) -> bool {
+    tokenizer.is_end_of_text(id) || !tokenizer.piece(id).is_empty()
 }
 
 /// The likeliest token that can be written, of equals the one with the smallest id, and its logit.
 fn likeliest(logits: &[f32], tokenizer: &Tokenizer) -> Option<(u32, f32)> {
-    let can_be_written = |id: u32| tokenizer.is_end_of_text(id) || !tokenizer.piece(id).is_empty();
     let (mut best, mut most) = (None, f32::NEG_INFINITY);
     for (number, block) in logits.chunks(BLOCK).enumerate() {
         let greatest = greatest(block);
@@ -71,7 +75,7 @@ fn likeliest(logits: &[f32], tokenizer: &Tokenizer) -> Option<(u32, f32)> {
             continue;
         }
         for (&logit, id) in block.iter().zip((number * BLOCK) as u32..) {
-            if logit > most && can_be_written(id) {
+            if logit > most && can_be_written(id, tokenizer) {
                 (best, most) = (Some(id), logit);
             }
         }
@@ -96,14 +100,13 @@ fn greatest(values: &[f32]) -> f32 {
     }
 }
 
+/// A tokenizer of a few letters, for tests.
 #[cfg(test)]
-mod tests {
-    use text::{GgufMetadata, GgufValue};
-
-    use super::*;
+pub(crate) mod testing {
+    use text::{GgufMetadata, GgufValue, Tokenizer};
 
     /// The tokens of some letters; 4 is a control token, 5 ends the text.
-    fn tokenizer() -> Tokenizer {
+    pub(crate) fn tokenizer() -> Tokenizer {
         let string = |text: &str| GgufValue::String(text.to_owned());
         let tokens = ["a", "b", "Ã", "©", "<s>", "</s>"].map(string);
         let types = [1, 1, 1, 1, 3, 3].map(GgufValue::Integer);
@@ -116,6 +119,11 @@ mod tests {
         ]);
         Tokenizer::from_gguf(&metadata).unwrap()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::tokenizer, *};
 
     #[test]
     fn a_gap_is_that_to_the_likeliest_token_that_can_be_written() {
@@ -123,7 +131,7 @@ mod tests {
         // A control token is likeliest, and there is a row more than there are tokens.
         let logits = [1.0, 3.5, -2.0, 0.0, 9.0, 2.0, 50.0];
         let told = verdict(&logits, &[0], 1.0, &tokenizer);
-        assert_eq!((told.gap, told.best, told.rank), (2.5, 1, 3));
+        assert_eq!((told.gap, told.instead, told.rank), (2.5, 1, 3));
         let total: f64 = logits[..6].iter().map(|it| f64::from(*it).exp()).sum();
         assert!((f64::from(told.log_p) - (1.0 - total.ln())).abs() < 1e-6, "{told:?}");
         let stands = verdict(&logits, &[0], 2.5, &tokenizer);

@@ -5,13 +5,15 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{Caller, ask, engine, fixture, open};
 use engine::{BatchRow, Decoder, Engine, EngineOptions, LoadOptions, WantedLogits, load_model};
 use futures_util::future::join_all;
 use text::{Detokenizer, Thought, Tokenizer};
 use thinking::thinker::{
-    Append, Command, Cut, Event, FinishReason, Objection, Open, Prompt, Review, TextEnd, TextHash,
-    Warmed,
+    Append, Command, Cut, Event, FinishReason, Objection, Open, Prompt, Review, Sampling, TextEnd,
+    TextHash, Warmed,
 };
 
 const MODELS: [&str; 2] = ["tiny-llama", "tiny-qwen2"];
@@ -120,7 +122,7 @@ fn gap_over(verdicts: &[Expected], count: usize) -> f32 {
 
 fn reviewing(committed: &str, gap: f32, from_byte: usize) -> Open {
     let from_byte = from_byte as u64;
-    let review = Some(Review { gap, from_byte, skip_openings: false });
+    let review = Some(Review { gap, from_byte, skip_openings: false, draw: None });
     Open { prompt: Prompt::Raw(PROMPT.into()), review, ..open(committed) }
 }
 
@@ -230,6 +232,43 @@ async fn the_first_token_over_the_gap_is_objected_to_however_the_text_came() {
             }
         }
         assert_eq!(engine.kv_usage().evicted_tokens > 0, is_tight);
+    }
+}
+
+/// A draw follows from the text, the place and a seed, and not from the pieces in which the text came.
+#[tokio::test]
+async fn what_stands_instead_may_be_drawn() {
+    let sampling = Sampling { temperature: 1.5, top_k: 0, top_p: 1.0, ..Sampling::default() };
+    for model in MODELS {
+        let engine = engine(model, EngineOptions::default());
+        let drawn = async |seed, chars| {
+            let mut caller = Caller(thinking::thinker::Thinker::session(&engine));
+            let open = reviewing("", 0.01, 0);
+            let review = open.review.map(|review| Review { draw: seed, ..review });
+            caller.send(Command::Open(Open { review, sampling, ..open })).await;
+            caller.judged().await;
+            let starts: Vec<usize> = TEXT.char_indices().map(|(at, _)| at).step_by(chars).collect();
+            for (number, start) in starts.iter().enumerate() {
+                let end = starts.get(number + 1).copied().unwrap_or(TEXT.len());
+                let (objection, _) = caller.append_judged(&TEXT[*start..end], TextEnd::Open).await;
+                if let Some(objection) = objection {
+                    return objection;
+                }
+            }
+            panic!("nothing is objected to")
+        };
+        let likeliest = drawn(None, 1000).await;
+        let mut insteads = BTreeSet::new();
+        for seed in 0..12 {
+            let found = drawn(Some(seed), 1000).await;
+            assert_eq!(found, drawn(Some(seed), 3).await, "{seed}");
+            let essence = |it: &Objection| (it.at_byte, it.bytes, it.rank);
+            assert_eq!(essence(&found), essence(&likeliest), "the place is the same");
+            let at = found.at_byte as usize;
+            assert_ne!(found.instead.as_deref(), Some(&TEXT[at..at + found.bytes as usize]));
+            insteads.insert(found.instead);
+        }
+        assert!(insteads.len() > 3, "{insteads:?}");
     }
 }
 

@@ -1,14 +1,15 @@
-//! Which gap for a review? Chosen by what a development set showed of several.
+//! Which threshold for a policy: the gap of a review, an entropy, a mark? Chosen by what a development set showed of
+//! several.
 //!
 //! Pure: from figures to a choice. What does not live here: the sweep that the figures are from, and the words in which
 //! the choice is given (the command `specthink-lab`).
 
 use crate::plan::{Candidate, PlanTarget};
 
-/// A gap that was tried.
+/// A threshold that was tried, called a gap after that of a review.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TriedGap {
-    /// In nats.
+    /// Its value.
     pub gap: f32,
     /// What it came to.
     pub candidate: Candidate,
@@ -22,21 +23,20 @@ pub enum GapChoice<'a> {
         /// The one to take.
         chosen: &'a TriedGap,
         /// Others that keep the targets too and whose accuracy the answers cannot tell from that of the one to take,
-        /// the least first.
+        /// the safest first.
         no_worse: Vec<&'a TriedGap>,
     },
     /// None keeps them; this one comes nearest.
     Nearest(&'a TriedGap),
 }
 
-/// Chooses a gap; `None` where none was tried.
+/// Chooses one of these, of which the safest is first: the least gap. `None` where none was tried.
 ///
-/// Of the gaps that keep all targets, some are no worse than the most accurate one: their accuracy is within its
-/// interval. Of these the least is taken, since an error that a review passes shows nowhere afterwards. Where accuracy
-/// is all that is asked for, the greatest gap that reaches it is taken: it corrects least.
+/// Of those that keep all targets, some are no worse than the most accurate one: their accuracy is within its interval.
+/// Of these the safest is taken, since an error that a review passes shows nowhere afterwards. Where accuracy is all
+/// that is asked for, the last one that reaches it is taken: it asks least of the large model.
 pub fn choose<'a>(tried: &'a [TriedGap], targets: &[PlanTarget]) -> Option<GapChoice<'a>> {
-    let mut tried: Vec<&TriedGap> = tried.iter().collect();
-    tried.sort_by(|a, b| a.gap.total_cmp(&b.gap));
+    let tried: Vec<&TriedGap> = tried.iter().collect();
     let accuracy = |one: &TriedGap| one.candidate.accuracy;
     let keeps = |one: &&TriedGap| one.candidate.misses(targets).is_empty();
     let kept: Vec<&TriedGap> = tried.iter().copied().filter(keeps).collect();
@@ -63,7 +63,7 @@ pub fn is_accuracy_alone(targets: &[PlanTarget]) -> bool {
     !targets.is_empty() && targets.iter().all(is_accuracy)
 }
 
-/// The gap that misses its worst target by the least; of equals the least gap.
+/// The one that misses its worst target by the least; of equals the safest.
 fn nearest<'a>(tried: &[&'a TriedGap], targets: &[PlanTarget]) -> Option<&'a TriedGap> {
     let worst = |one: &TriedGap| {
         let excesses = targets.iter().map(|target| one.candidate.excess(target));
@@ -98,10 +98,10 @@ mod tests {
 
     fn four() -> [TriedGap; 4] {
         [
-            tried(2.0, 0.92, 1.0, 0.02),
             tried(0.25, 0.94, 4.0, 0.10),
-            tried(5.0, 0.80, 0.2, 0.01),
             tried(1.0, 0.96, 2.0, 0.05),
+            tried(2.0, 0.92, 1.0, 0.02),
+            tried(5.0, 0.80, 0.2, 0.01),
         ]
     }
 

@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
+use answer::prices;
 use grading::interval::wilson;
 use serde::Serialize;
+use thinking::policy::TokenPrices;
 
 use super::{log::Row, minutes};
 
@@ -62,6 +64,22 @@ pub struct Figures {
     pub chars: f64,
     /// Wall time per answer, in seconds.
     pub wall_s: f64,
+    /// Tokens per answer that the small model read; those found cached are none of them.
+    pub small_read: f64,
+    /// Tokens per answer that the small model wrote, those that were forgotten too.
+    pub small_written: f64,
+    /// Tokens per answer that the large model read; those found cached are none of them.
+    pub large_read: f64,
+    /// Tokens per answer that the large model found cached.
+    pub large_cached: f64,
+    /// Tokens per answer that the large model wrote, those that were forgotten too.
+    pub large_written: f64,
+    /// Passes through the large model per answer; one that several answers share counts for each in part. 0 where its
+    /// node does not count them.
+    pub large_passes: f64,
+    /// What the tokens of an answer cost, where prices are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
     /// The models that wrote, in alphabetical order.
     pub models: BTreeSet<String>,
 }
@@ -80,11 +98,28 @@ impl Figures {
         for mean in [takeovers, corrections, abandoned, passed_over, tokens, chars, wall_s] {
             *mean /= graded;
         }
+        let Figures { small_read, small_written, large_read, large_cached, .. } = &mut sum;
+        for mean in [small_read, small_written, large_read, large_cached] {
+            *mean /= graded;
+        }
+        sum.large_written /= graded;
+        sum.large_passes /= graded;
         sum.accuracy = sum.right as f64 / graded;
         (sum.accuracy_low, sum.accuracy_high) = wilson(sum.right, sum.graded);
         let all = sum.small_tokens + sum.large_tokens + sum.inserted_tokens;
         sum.takeover_share = sum.large_tokens as f64 / all.max(1) as f64;
         sum
+    }
+
+    /// The same with what an answer costs at these prices.
+    #[must_use]
+    pub fn priced<'a>(self, prices: &TokenPrices, rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        let costs = rows.into_iter().filter_map(|row| match row {
+            Row::Graded(graded) => Some(prices::cost(prices, &graded.summary)),
+            Row::Failed { .. } => None,
+        });
+        let cost = costs.sum::<f64>() / self.graded.max(1) as f64;
+        Figures { cost: Some(cost), ..self }
     }
 
     fn add(&mut self, row: &Row) {
@@ -116,10 +151,34 @@ impl Figures {
         self.tokens += summary.tokens() as f64;
         self.chars += graded.text.chars().count() as f64;
         self.wall_s += summary.time.total_us as f64 / 1e6;
+        let (small, large) = (&summary.small, &summary.large);
+        self.small_read += small.read_tokens() as f64;
+        self.small_written += small.written_tokens() as f64;
+        self.large_read += large.read_tokens() as f64;
+        self.large_cached += large.cached_tokens as f64;
+        self.large_written += large.written_tokens() as f64;
+        self.large_passes += large.passes_milli as f64 / 1e3;
         for model in [&summary.small.model, &summary.large.model] {
             if !model.is_empty() {
                 self.models.insert(model.clone());
             }
+        }
+    }
+
+    fn write_computing(&self, out: &mut impl Write) -> io::Result<()> {
+        let Figures { small_read, small_written, large_read, large_written, .. } = self;
+        let passes = match self.large_passes > 0.0 {
+            true => format!(" in {:.1} passes", self.large_passes),
+            false => String::new(),
+        };
+        writeln!(
+            out,
+            "computing  an answer: small read {small_read:.1} and wrote {small_written:.1} tokens, large read \
+             {large_read:.1} and wrote {large_written:.1}{passes}"
+        )?;
+        match self.cost {
+            Some(cost) => writeln!(out, "cost       {cost:.7} an answer"),
+            None => Ok(()),
         }
     }
 
@@ -174,6 +233,7 @@ impl Figures {
             "length     {:.1} tokens, {:.1} characters an answer; {} cut off by a limit",
             self.tokens, self.chars, self.cut_off
         )?;
+        self.write_computing(out)?;
         writeln!(out, "wall time  {:.3} s an answer; this run {}", self.wall_s, minutes(wall))?;
         let trouble = [
             (self.degraded, "answers degraded"),

@@ -18,6 +18,9 @@ const POLICIES = {
   "strict+review": "Both: the large model takes over, and corrects what the small one writes meanwhile.",
   random: "Writers are drawn by lot, blind to the text.",
   periodic: "Writers change by turns, blind to the text.",
+  "random-token": "Single words of the large model at places drawn by lot.",
+  entropy: "The large model writes the paragraphs of whose first word the small one is unsure.",
+  score: "The large model gives every paragraph a mark, and writes those again that have a low one.",
   "small-only": "The small model alone.",
   "large-only": "The large model alone.",
 };

@@ -13,6 +13,8 @@ const REASONS = {
   verification: "took over at a verification, such as “check” or “verify”",
   excessive_reflection: "took over because the small model doubted without end",
   schedule: "took over by schedule, blind to the text",
+  entropy: "took over where the small model was unsure",
+  score: "took over where it gave a low mark",
   loop: "led out of a loop: the text repeated itself",
   review: "would have written something else there",
   recap: "a sentence put in by the policy; no model wrote it",

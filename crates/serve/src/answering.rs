@@ -92,7 +92,7 @@ impl AnswerJob {
                 id.clone(),
                 run.question.beginning.clone(),
                 self.is_inline,
-                policy.reviews(),
+                policy.reviews() || policy == PolicyKind::Score,
             ),
         };
         let gone = listener.told.clone();

@@ -31,6 +31,11 @@ impl Babble {
         Babble { seed, drawn: 0, after_break: committed.ends_with("\n\n"), model }
     }
 
+    /// The entropy of what begins the text, in nats: from 0 to 4.
+    pub(crate) fn entropy(&self) -> f32 {
+        (splitmix64(self.seed, self.drawn) >> 40) as f32 / (1 << 24) as f32 * 4.0
+    }
+
     /// The next token; `None` ends the text.
     pub(crate) fn next(&mut self) -> Option<&'static str> {
         self.drawn += 1;
@@ -69,7 +74,7 @@ pub(crate) fn judge(
 ) -> Option<Objection> {
     let committed = protocol.committed().to_owned();
     let rules = protocol.review_mut()?;
-    let mut start = others_from;
+    let (mut start, draw_seed) = (others_from, rules.draw().unwrap_or_default());
     let tokens = committed.get(others_from..)?.split_inclusive(' ').map(|piece| {
         let token = start..start + piece.len();
         start = token.end;
@@ -79,8 +84,9 @@ pub(crate) fn judge(
         let draw = splitmix64(TextHash::of(&committed[..token.end]).0, 3);
         let is_other = draw.is_multiple_of(model.objects_to.max(1));
         let gap = if is_other { 0.5 + (draw >> 40) as f32 / (1 << 24) as f32 * 4.0 } else { 0.0 };
-        let instead = WORDS[(draw >> 20) as usize % WORDS.len()];
-        let ends = (draw >> 12).is_multiple_of(16);
+        let drawn = draw ^ draw_seed;
+        let instead = WORDS[(drawn >> 20) as usize % WORDS.len()];
+        let ends = (drawn >> 12).is_multiple_of(16);
         let instead = (!ends).then(|| instead.to_owned());
         TokenVerdict { gap, rank: u32::from(is_other), log_p: -gap, instead }
     })

@@ -12,8 +12,8 @@ use std::{collections::VecDeque, time::Duration};
 use thinking::{
     session::{ProposalRules, Protocol},
     thinker::{
-        Code, Command, Event, Failure, FinishReason, ModelCard, Open, Opened, Propose, Timing,
-        Warmed,
+        Code, Command, Delta, Event, Failure, FinishReason, ModelCard, Open, Opened, Propose,
+        Timing, Warmed,
     },
 };
 
@@ -67,6 +67,15 @@ struct Running {
     began: Duration,
     /// When the decode step in hand is over.
     until: Duration,
+    /// What the next delta tells.
+    entropy: Option<f32>,
+}
+
+impl Running {
+    fn delta(&mut self, reason: Option<&FinishReason>) -> Option<Delta> {
+        let delta = self.rules.delta(reason)?;
+        Some(Delta { first_token_entropy: self.entropy.take(), ..delta })
+    }
 }
 
 impl Host {
@@ -222,6 +231,7 @@ impl Host {
             tokenizer_fingerprint: self.model.tokenizer.to_string(),
             thought: self.model.thought,
             can_review: self.model.can_review,
+            can_report_entropy: self.model.can_report_entropy,
             ..ModelCard::default()
         };
         let prompt_tokens = self.model.prompt_tokens;
@@ -302,7 +312,8 @@ impl Host {
         let babble = Babble::new(self.protocol.committed(), propose.seed, model);
         self.ends.clear();
         let until = now + self.model.decode;
-        self.phase = Phase::Proposing(Box::new(Running { rules, babble, began: now, until }));
+        self.phase =
+            Phase::Proposing(Box::new(Running { rules, babble, began: now, until, entropy: None }));
         if self.protocol.is_objecting() {
             self.finish(FinishReason::Cancelled, now);
         } else if self.is_full() {
@@ -317,6 +328,9 @@ impl Host {
 
     fn draw(&mut self, now: Duration) {
         let Phase::Proposing(running) = &mut self.phase else { return };
+        if self.model.can_report_entropy && running.rules.wants_entropy(self.protocol.committed()) {
+            running.entropy = Some(running.babble.entropy());
+        }
         let mut reason = match running.babble.next() {
             Some(token) => running.rules.push(token, 1),
             None => Some(running.rules.end_of_text()),
@@ -331,18 +345,17 @@ impl Host {
         if let Some(reason) = reason {
             self.finish(reason, now);
         } else if let Phase::Proposing(running) = &mut self.phase {
-            self.said.extend(running.rules.delta(None).map(Event::Delta));
+            self.said.extend(running.delta(None).map(Event::Delta));
             let is_unwanted = self.is_given_up || self.inbox.front() == Some(&Command::Cancel);
             self.steps_in_vain += u32::from(is_unwanted);
         }
     }
 
     fn finish(&mut self, reason: FinishReason, now: Duration) {
-        let Phase::Proposing(running) = std::mem::replace(&mut self.phase, Phase::Proposed) else {
-            return;
-        };
-        let Running { mut rules, began, .. } = *running;
-        self.said.extend(rules.delta(Some(&reason)).map(Event::Delta));
+        let proposing = std::mem::replace(&mut self.phase, Phase::Proposed);
+        let Phase::Proposing(mut running) = proposing else { return };
+        self.said.extend(running.delta(Some(&reason)).map(Event::Delta));
+        let Running { rules, began, .. } = *running;
         let decode_us = (now - began).as_micros() as u64;
         let timing = Timing { decode_us, ..Timing::default() };
         let finished = self.protocol.finish(rules, reason);

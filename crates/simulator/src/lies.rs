@@ -116,6 +116,7 @@ impl Lie {
             (Lie::Hash, Event::Warmed(warmed)) => warmed.hash.0 ^= 1,
             (Lie::Costs, Event::Warmed(warmed)) => {
                 (warmed.tokens, warmed.prefill_tokens) = (u32::MAX, u32::MAX);
+                warmed.passes_milli = u32::MAX;
                 warmed.prefill_us = u64::MAX;
             }
             (Lie::Costs, Event::Opened(opened)) => {
@@ -123,6 +124,7 @@ impl Lie {
             }
             (Lie::Costs, Event::Finished(finished)) => {
                 finished.prefill_tokens = u32::MAX;
+                finished.passes_milli = u32::MAX;
                 finished.timing.queue_us = u64::MAX;
                 finished.timing.prefill_us = u64::MAX;
                 finished.timing.decode_us = u64::MAX;

@@ -27,6 +27,8 @@ pub struct Model {
     pub thought: ThoughtStart,
     /// Whether it can judge what others write.
     pub can_review: bool,
+    /// Whether it tells the entropy of paragraphs' first tokens.
+    pub can_report_entropy: bool,
     /// It objects to one in so many tokens of others; with a 1 it would write everything otherwise.
     pub objects_to: u64,
 }

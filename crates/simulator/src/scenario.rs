@@ -198,6 +198,7 @@ fn place(d: &mut Draws, role: Role, calm: bool, tokenizer: u8) -> Place {
         cycle: if d.percent(20) { d.between(1, 12) } else { 0 },
         tokenizer: if role == Role::Large { tokenizer } else { 0 },
         can_review: !d.percent(5),
+        can_report_entropy: !d.percent(5),
         objects_to: d.pick(&[1, 3, 8, 20, 100]),
     };
     // Templates are as unlike as prompts are long.
@@ -257,6 +258,8 @@ fn policy(d: &mut Draws) -> PolicySpec {
         PolicyKind::SmallOnly,
         PolicyKind::LargeOnly,
         PolicyKind::RandomToken,
+        PolicyKind::Entropy,
+        PolicyKind::Score,
         PolicyKind::Review,
         PolicyKind::Review,
         PolicyKind::StrictReview,
@@ -270,6 +273,11 @@ fn policy(d: &mut Draws) -> PolicySpec {
     }
     if let Rules::Periodic { period_tokens, .. } = &mut spec.rules {
         *period_tokens = d.between(5, 80) as u32;
+    }
+    match &mut spec.rules {
+        Rules::Entropy { over_nats } => *over_nats = d.pick(&[0.5, 2.0, 3.5]),
+        Rules::Score { least } => *least = d.between(1, 9) as u32,
+        _ => {}
     }
     if kind.has_takeovers() {
         let review = kind.reviews().then(|| review(d));
@@ -308,6 +316,7 @@ fn review(d: &mut Draws) -> ReviewConfig {
         tokens: d.pick(&[1, 1, 1, 8]),
         resample: d.pick(&[0, 0, 1, 3]),
         skip_openings: d.percent(20),
+        draw: d.percent(30),
         piece_tokens: d.pick(&[1, 4, 16, 64]),
         ahead_tokens: d.pick(&[None, None, Some(5), Some(40)]),
     }

@@ -15,7 +15,7 @@ use conductor::{
     question::Question,
 };
 use thinking::{
-    policy::{Limits, PolicyKind, Role, Targets},
+    policy::{Limits, Need, PolicyKind, Role, Targets},
     thinker::{Code, Command, EVENT_QUEUE, Event, Failure, ThoughtStart},
 };
 
@@ -95,6 +95,11 @@ impl<'a> World<'a> {
             takeover_deadline: scenario.policy.limits.deadline,
             target_share: scenario.policy.limits.targets.share,
             judges_all: judges_all(scenario),
+            need: match scenario.policy.kind() {
+                PolicyKind::Entropy => Some(Need::Entropies),
+                PolicyKind::Score => Some(Need::Asides),
+                _ => None,
+            },
             paused: scenario.pause.map_or(Duration::ZERO, |(_, time)| time),
         };
         let witness = Witness::new(scenario.question.clone(), scenario.settings, known);
@@ -447,8 +452,9 @@ fn nodes_agree(scenario: &Scenario, links: &[Link], outcome: &conductor::Outcome
         whole.starts_with(held) || (!stop.is_empty() && held.starts_with(whole.as_str()))
     };
     // One that judges what the small node writes may be ahead of the answer, or have been left behind there.
-    let reviews = scenario.policy.kind().reviews();
-    let is_ahead = |link: &&Link| reviews && link.node.role == Role::Large;
+    let kind = scenario.policy.kind();
+    let judges = kind.reviews() || kind == PolicyKind::Score;
+    let is_ahead = |link: &&Link| judges && link.node.role == Role::Large;
     let told = links.iter().filter(|link| scenario.place(link.node).lie().is_none());
     let told = told.filter(|link| !is_ahead(link));
     let held: Vec<_> = told.map(|link| (link.node, link.host.committed())).collect();

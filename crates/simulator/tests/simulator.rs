@@ -84,6 +84,7 @@ fn calm_reviews() -> impl Iterator<Item = Scenario> {
             place.troubles.clear();
             place.model.context_tokens = 1 << 20;
             place.model.can_review = true;
+            place.model.can_report_entropy = true;
         }
         (!scenario.large.is_empty()).then_some(scenario)
     })

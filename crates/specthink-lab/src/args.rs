@@ -18,7 +18,7 @@ use flags::LogFormat;
 use lab::{link::Shaping, plan::PlanTarget};
 use thinking::names::nearest;
 
-pub(crate) use self::tune::TuneArgs;
+pub(crate) use self::tune::{Threshold, TuneArgs};
 use crate::pairs::{PairArg, Pairs};
 
 /// Experiments over links that this machine does not have.

@@ -1,4 +1,4 @@
-//! `specthink-lab tune`: a sweep over the gaps of a review, what it says, and the policy that comes of it.
+//! `specthink-lab tune`: a sweep over the thresholds of a policy, what it says, and the policy that comes of it.
 
 mod config;
 
@@ -20,7 +20,7 @@ use thinking::shown::one_line;
 
 use self::config::Entry;
 use crate::{
-    args::{LinksArgs, TuneArgs},
+    args::{LinksArgs, Threshold, TuneArgs},
     catalogue,
     exit::cli_error,
     plan::{interval, seconds},
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &TuneArgs, builtin: Option<&dyn Builtin>) -> Result<Exit
     let (chosen, no_worse) = match &choice {
         GapChoice::Kept { chosen, no_worse } => (*chosen, no_worse),
         GapChoice::Nearest(nearest) => {
-            let line = none_keeps(nearest, targets);
+            let line = none_keeps(args.threshold(), nearest, targets);
             return print(&format!("{}\n{line}\n", tuned.table(None, targets)));
         }
     };
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &TuneArgs, builtin: Option<&dyn Builtin>) -> Result<Exit
         policy: &chosen.candidate.policy,
         comment: tuned.comment(chosen, targets),
     };
-    let said = said(chosen, no_worse, targets);
+    let said = said(args.threshold(), chosen, no_worse, targets);
     print(&format!("{}\n{said}\n\n{}", tuned.table(Some(chosen), targets), entry.text()))?;
     if let Some(path) = &args.config {
         entry.add(path)?;
@@ -68,6 +68,7 @@ pub(crate) fn run(args: &TuneArgs, builtin: Option<&dyn Builtin>) -> Result<Exit
 /// What the sweep left.
 struct Tuned {
     experiment: Experiment,
+    threshold: Threshold,
     tried: Vec<TriedGap>,
     /// What tokens cost, where costs are shown.
     prices: Option<Prices>,
@@ -92,13 +93,15 @@ impl Tuned {
             Some(TriedGap { gap: *gap, candidate: candidate.clone() })
         };
         let tried = policies.iter().filter_map(of).collect();
-        Ok(Tuned { experiment: sweep.experiment.clone(), tried, prices })
+        let (experiment, threshold) = (sweep.experiment.clone(), args.threshold());
+        Ok(Tuned { experiment, threshold, tried, prices })
     }
 
-    /// A row for each gap.
+    /// A row for each threshold.
     fn table(&self, chosen: Option<&TriedGap>, targets: &[PlanTarget]) -> String {
         let cost = self.prices.as_ref().map(|prices| format!("cost ({})", prices.currency));
-        let head = ["gap", "right", "95 % interval", "corrections", "large share"];
+        let noun = self.threshold.noun();
+        let head = [noun, "right", "95 % interval", "corrections", "large share"];
         let mut heads = head.map(str::to_owned).to_vec();
         heads.extend(cost);
         heads.extend(["latency median", "choice"].map(str::to_owned));
@@ -147,7 +150,8 @@ impl Tuned {
         let _ = write!(figures, "{} at the median.", seconds(*latency_median_s));
         let lines = [
             format!(
-                "Chosen by specthink-lab tune of the gaps {}, for {}.",
+                "Chosen by specthink-lab tune of the {} {}, for {}.",
+                plural(self.threshold),
                 gaps.join(", "),
                 asked(targets)
             ),
@@ -165,7 +169,7 @@ impl Tuned {
 
 fn nothing(args: &TuneArgs) -> CliError {
     let out = args.asking.out.as_deref().unwrap_or("the folder".as_ref()).display();
-    CliError::new(Exit::Journal, format!("{out} holds no answers of these gaps: sweep anew"))
+    CliError::new(Exit::Journal, format!("{out} holds no answers of these thresholds: sweep anew"))
 }
 
 fn asked(targets: &[PlanTarget]) -> String {
@@ -173,18 +177,28 @@ fn asked(targets: &[PlanTarget]) -> String {
     if targets.is_empty() { "no target".to_owned() } else { targets.join(", ") }
 }
 
-/// The targets that a gap misses.
+/// What several are called.
+fn plural(threshold: Threshold) -> &'static str {
+    match threshold {
+        Threshold::Gap => "gaps",
+        Threshold::Entropy => "entropies",
+        Threshold::Mark => "marks",
+    }
+}
+
+/// The targets that one misses.
 fn missed(candidate: &Candidate, targets: &[PlanTarget]) -> String {
     let missed = candidate.misses(targets);
     let missed: Vec<String> = missed.iter().map(|target| target.to_string()).collect();
     if missed.is_empty() { String::new() } else { format!("misses {}", missed.join(", ")) }
 }
 
-/// That no gap keeps the targets, and which comes nearest.
-fn none_keeps(nearest: &TriedGap, targets: &[PlanTarget]) -> String {
+/// That none keeps the targets, and which comes nearest.
+fn none_keeps(threshold: Threshold, nearest: &TriedGap, targets: &[PlanTarget]) -> String {
+    let noun = threshold.noun();
     let Candidate { accuracy, corrections, share, .. } = &nearest.candidate;
     format!(
-        "No gap keeps {}, and no policy is written: the nearest is {}, with {:.1} % right, {corrections:.2} \
+        "No {noun} keeps {}, and no policy is written: the nearest is {}, with {:.1} % right, {corrections:.2} \
          corrections an answer and a large share of {:.1} %.",
         asked(targets),
         nearest.gap,
@@ -193,18 +207,31 @@ fn none_keeps(nearest: &TriedGap, targets: &[PlanTarget]) -> String {
     )
 }
 
-/// Which gap, and what the answers cannot tell.
-fn said(chosen: &TriedGap, no_worse: &[&TriedGap], targets: &[PlanTarget]) -> String {
-    let (gap, asked) = (chosen.gap, asked(targets));
-    let is_greatest = is_accuracy_alone(targets);
-    let mut text = match is_greatest {
-        true => format!("{gap} is the greatest gap that keeps {asked}."),
-        false if targets.is_empty() => format!("Take a gap of {gap}."),
-        false => format!("A gap of {gap} keeps {asked}."),
+/// Which one, and what the answers cannot tell.
+fn said(
+    threshold: Threshold,
+    chosen: &TriedGap,
+    no_worse: &[&TriedGap],
+    targets: &[PlanTarget],
+) -> String {
+    let (gap, asked, noun) = (chosen.gap, asked(targets), threshold.noun());
+    let is_last = is_accuracy_alone(targets);
+    let (last, safer) = match threshold.is_safest_high() {
+        true => ("least", "higher"),
+        false => ("greatest", "lower"),
+    };
+    let article = if noun == "entropy" { "an" } else { "a" };
+    let mut text = match is_last {
+        true => format!("{gap} is the {last} {noun} that keeps {asked}."),
+        false if targets.is_empty() => format!("Take {article} {noun} of {gap}."),
+        false => format!("The {noun} {gap} keeps {asked}."),
     };
     if !no_worse.is_empty() {
         let others: Vec<String> = no_worse.iter().map(|one| one.gap.to_string()).collect();
-        let why = if is_greatest { "" } else { "; of them it is taken because lower is safer" };
+        let why = match is_last {
+            true => String::new(),
+            false => format!("; of them it is taken because {safer} is safer"),
+        };
         // Writing to a text cannot fail.
         let _ = write!(
             text,

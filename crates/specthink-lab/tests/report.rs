@@ -13,7 +13,7 @@ use std::{
 use by_hand::sweep::{Plan, Sweep};
 use runs::Row;
 
-const FIGURES: [&str; 10] = [
+const FIGURES: [&str; 11] = [
     "1-accuracy-latency",
     "2-accuracy-share",
     "3-latency-rtt",
@@ -24,6 +24,7 @@ const FIGURES: [&str; 10] = [
     "8-gap",
     "9-cost",
     "10-paired",
+    "11-computing",
 ];
 
 fn lab(arguments: &[&Path]) -> Output {
@@ -146,6 +147,41 @@ fn the_numbers_are_those_of_the_answers() {
     let handoffs = of("6-handoff", "strict", "geo");
     assert_eq!(handoffs.len(), 6);
     assert_eq!(number(&handoffs[5], "share_at_most"), 1.0);
+}
+
+#[test]
+fn what_the_large_model_computes_is_read_and_written_tokens() {
+    let sweep = Sweep::new(&Plan::default());
+    let folder = reported(&sweep);
+    let rows = csv(&folder, "11-computing");
+    let strict = rows.iter().find(|row| row["policy"] == "strict" && row["link"] == "geo").unwrap();
+    let [read, written, all] = ["large_read_tokens", "large_written_tokens", "large_tokens"]
+        .map(|column| number(strict, column));
+    assert!(written >= 20.0 && (read + written - all).abs() < 1e-6, "{strict:?}");
+    assert_eq!(strict["large_passes"], "", "its journals are of a node that did not count them");
+    let cells = csv(&folder, "cells");
+    let cell = cells.iter().find(|row| row["policy"] == "strict" && row["link"] == "geo").unwrap();
+    assert_eq!(number(cell, "large_written_tokens_per_answer"), written);
+}
+
+#[test]
+fn policies_stand_beside_baselines_that_cost_as_much() {
+    let plan = Plan {
+        policies: &["strict", "random:share=0.3", "entropy", "small-only"],
+        ..Plan::default()
+    };
+    let sweep = Sweep::new(&plan);
+    let folder = reported(&sweep);
+    let rows = csv(&folder, "12-equal");
+    let of = |policy: &str| rows.iter().filter(|row| row["policy"] == policy).count();
+    assert_eq!((of("small-only"), of("entropy")), (0, 0), "baselines are compared with");
+    assert!(!rows.is_empty() && of("strict") == rows.len(), "{rows:?}");
+    for row in &rows {
+        let factor = number(row, "policy_has") / number(row, "baseline_has");
+        assert!((0.8..=1.25).contains(&factor), "{row:?}");
+    }
+    assert!(rows.iter().any(|row| row["equal_in"] == "share"), "{rows:?}");
+    assert!(section(&page(&folder), "12-equal").contains("<svg "));
 }
 
 #[test]

@@ -8,7 +8,9 @@ mod config;
 mod keywords;
 mod languages;
 mod limited;
+mod note;
 mod paper;
+mod paragraphs;
 mod review;
 mod spec;
 mod strict;
@@ -25,5 +27,5 @@ pub use self::{
     spec::{DEFAULT_SHARE, PolicySpec, Rules},
     strict::{Strict, StrictConfig},
     target::{BadTarget, ModelPrices, Target, Targets, TokenPrices, parse_share},
-    words::{Action, Ask, End, Measured, Policy, PolicyEvent, Role, Why},
+    words::{Action, Ask, End, Measured, Need, Policy, PolicyEvent, Role, Why},
 };

@@ -10,6 +10,7 @@ mod bytes;
 mod case;
 mod cases;
 mod conformance;
+mod entropy_cases;
 mod fake;
 mod review;
 mod review_cases;

@@ -292,7 +292,7 @@ pub struct Propose {
     pub watch: Option<Watch>,
     /// Seeds the draws of this proposal alone.
     pub seed: u64,
-    /// Report the entropy of each paragraph's first token.
+    /// Report the entropy of each paragraph's first token. Only where [`ModelCard::can_report_entropy`].
     pub report_entropy: bool,
 }
 
@@ -330,6 +330,9 @@ pub struct ModelCard {
     /// Whether it takes [`Open::review`] and [`Command::Cut`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub can_review: bool,
+    /// Whether it does what [`Propose::report_entropy`] asks for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_report_entropy: bool,
 }
 
 /// A piece of a proposal.
@@ -364,6 +367,9 @@ pub struct Finished {
     pub cached_tokens: u32,
     /// Where the time went.
     pub timing: Timing,
+    /// Passes through the model for this session since it last told of any, in thousandths: one that several sessions
+    /// share counts for each in part. 0 where they are not counted.
+    pub passes_milli: u32,
 }
 
 /// Why a proposal ended. Its name is that of the journal.
@@ -416,6 +422,8 @@ pub struct Warmed {
     /// The first bytes of the committed text that a review can no longer object to: they are judged, or not to be. 0
     /// without a review.
     pub reviewed_bytes: u64,
+    /// As [`Finished::passes_milli`].
+    pub passes_milli: u32,
 }
 
 /// FNV-1a, 64 bits, of committed text: cheap, incremental, the same in every language.

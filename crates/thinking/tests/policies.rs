@@ -132,7 +132,8 @@ fn strict_takes_over_to_the_budget_when_breaks_do_not_end_it() {
 
 #[test]
 fn every_policy_ends_with_the_text() {
-    for &kind in PolicyKind::ALL {
+    // One asks for the mark of the last paragraph, too.
+    for &kind in PolicyKind::ALL.iter().filter(|kind| **kind != PolicyKind::Score) {
         let mut policy = PolicySpec::new(kind, Preset::Reasoning).build(0, 4096).unwrap();
         let role = ask(&started(&mut policy)).role;
         let last = finish(&mut policy, "7.", 3, FinishReason::EndOfText);

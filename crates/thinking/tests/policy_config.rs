@@ -161,7 +161,7 @@ fn policies_have_names() {
     assert_eq!(
         error,
         "unknown policy \"smal-only\": did you mean \"small-only\"? Known: strict, paper, \
-         small-only, large-only, random, periodic, random-token, review, strict+review"
+         small-only, large-only, random, periodic, random-token, entropy, score, review, strict+review"
     );
     assert!("Instruct".parse::<Preset>().unwrap_err().to_string().contains("\"instruct\""));
 }

@@ -150,6 +150,7 @@ fn measured(elapsed_s: f64, handover_s: f64, first_text_s: f64, wall_s: f64) -> 
         large_opened: Some(s(handover_s)),
         first_text: Some(s(first_text_s)),
         wall: s(wall_s),
+        first_token_entropy: None,
     }
 }
 

@@ -65,6 +65,7 @@ fn card() -> ModelCard {
         tokenizer_fingerprint: "5f0b1c2d".into(),
         thought: ThoughtStart::Unknown,
         can_review: false,
+        can_report_entropy: false,
     }
 }
 
@@ -134,6 +135,7 @@ fn finished(reason: FinishReason) -> Event {
         prefill_tokens,
         cached_tokens,
         timing,
+        passes_milli: 0,
     })
 }
 
@@ -166,6 +168,7 @@ fn events() -> Vec<(String, Event)> {
         prefill_tokens: 8,
         prefill_us: 7000,
         reviewed_bytes: 0,
+        passes_milli: 0,
     };
     let kinds = [
         (

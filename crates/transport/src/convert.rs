@@ -80,10 +80,17 @@ pub(crate) fn event_to_wire(event: Event) -> wire::Event {
 }
 
 fn warmed_to_wire(warmed: Warmed) -> wire::Warmed {
-    let Warmed { committed_bytes, hash, tokens, prefill_tokens, prefill_us, reviewed_bytes } =
-        warmed;
-    let hash = hash.0;
-    wire::Warmed { committed_bytes, hash, tokens, prefill_tokens, prefill_us, reviewed_bytes }
+    let Warmed { committed_bytes, hash, tokens, prefill_tokens, .. } = warmed;
+    let Warmed { prefill_us, reviewed_bytes, passes_milli, .. } = warmed;
+    wire::Warmed {
+        committed_bytes,
+        hash: hash.0,
+        tokens,
+        prefill_tokens,
+        prefill_us,
+        reviewed_bytes,
+        passes_milli,
+    }
 }
 
 fn opened_to_wire(opened: Opened) -> wire::Opened {
@@ -119,6 +126,7 @@ pub(crate) fn event_from_wire(event: wire::Event) -> Result<Option<Event>, Failu
             prefill_tokens: warmed.prefill_tokens,
             prefill_us: warmed.prefill_us,
             reviewed_bytes: warmed.reviewed_bytes,
+            passes_milli: warmed.passes_milli,
         }),
         From::Objection(objection) => {
             Event::Objection(Box::new(review::objection_from_wire(objection)))
@@ -140,6 +148,7 @@ pub(crate) fn card_to_wire(card: ModelCard) -> wire::ModelCard {
         tokenizer_fingerprint,
         thought,
         can_review,
+        can_report_entropy,
     } = card;
     wire::ModelCard {
         name,
@@ -151,6 +160,7 @@ pub(crate) fn card_to_wire(card: ModelCard) -> wire::ModelCard {
         tokenizer_fingerprint,
         thought: thought_to_wire(thought).into(),
         can_review,
+        can_report_entropy,
     }
 }
 
@@ -166,6 +176,7 @@ pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
         tokenizer_fingerprint,
         thought,
         can_review,
+        can_report_entropy,
     } = card;
     ModelCard {
         name: one_line(&name),
@@ -177,6 +188,7 @@ pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
         tokenizer_fingerprint: one_line(&tokenizer_fingerprint),
         thought: thought_from_wire(thought),
         can_review,
+        can_report_entropy,
     }
 }
 
@@ -340,7 +352,8 @@ fn kind_from_wire(kind: i32, field: &str) -> Result<TriggerKind, Failure> {
 
 fn finished_to_wire(finished: Finished) -> wire::Finished {
     use wire::FinishReason as To;
-    let Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing } = finished;
+    let Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing, passes_milli } =
+        finished;
     let (reason, trigger, stop_end) = match reason {
         FinishReason::EndOfText => (To::EndOfText, None, None),
         FinishReason::MaxTokens => (To::MaxTokens, None, None),
@@ -360,13 +373,14 @@ fn finished_to_wire(finished: Finished) -> wire::Finished {
         prefill_tokens,
         cached_tokens,
         timing: Some(wire::Timing { queue_us, prefill_us, decode_us }),
+        passes_milli,
     }
 }
 
 fn finished_from_wire(finished: wire::Finished) -> Result<Finished, Failure> {
     use wire::FinishReason as From;
     let wire::Finished { reason, trigger, stop_end, tokens, bytes, .. } = finished;
-    let wire::Finished { prefill_tokens, cached_tokens, timing, .. } = finished;
+    let wire::Finished { prefill_tokens, cached_tokens, timing, passes_milli, .. } = finished;
     let reason = match From::try_from(reason) {
         Ok(From::EndOfText) => FinishReason::EndOfText,
         Ok(From::MaxTokens) => FinishReason::MaxTokens,
@@ -384,7 +398,7 @@ fn finished_from_wire(finished: wire::Finished) -> Result<Finished, Failure> {
     };
     let wire::Timing { queue_us, prefill_us, decode_us } = timing.unwrap_or_default();
     let timing = Timing { queue_us, prefill_us, decode_us };
-    Ok(Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing })
+    Ok(Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing, passes_milli })
 }
 
 fn match_to_wire(found: TriggerMatch) -> wire::TriggerMatch {

@@ -365,6 +365,7 @@ mod tests {
             prefill_tokens: 2,
             cached_tokens: 4,
             timing: Timing { queue_us: 10, prefill_us: 20, decode_us: 30 },
+            passes_milli: 1000,
         })
     }
 
@@ -380,6 +381,7 @@ mod tests {
             prefill_tokens: 3,
             prefill_us: 500,
             reviewed_bytes: 0,
+            passes_milli: 0,
         };
         session.answered(&Event::Warmed(warmed));
         session.asked(&propose());

@@ -238,6 +238,7 @@ fn card(http: &Http, model: &str, entry: &Value, own: Option<&Tokenizer>) -> Mod
         tokenizer_fingerprint: own.map_or_else(String::new, |own| own.fingerprint().to_owned()),
         thought: ThoughtStart::Unknown,
         can_review: false,
+        can_report_entropy: false,
     }
 }
 

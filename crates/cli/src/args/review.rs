@@ -23,6 +23,10 @@ pub struct ReviewArgs {
     /// Do not correct the first token of a paragraph: how it begins is style more often than error.
     #[arg(long, help_heading = "Review")]
     pub review_skip_openings: bool,
+    /// Put a token there that is drawn as the large model's others are, by --temperature and its like, in place of its
+    /// likeliest one. A server behind a node puts its likeliest one all the same.
+    #[arg(long, help_heading = "Review")]
+    pub review_draw: bool,
     /// Gather so many tokens before they are sent to be reviewed. More are cheaper for the large node, which reads many
     /// in one pass; fewer are corrected sooner. [default: 16]
     #[arg(
@@ -53,6 +57,7 @@ impl ReviewArgs {
             ("--review-tokens", self.review_tokens.is_some()),
             ("--review-resample", self.review_resample.is_some()),
             ("--review-skip-openings", self.review_skip_openings),
+            ("--review-draw", self.review_draw),
             ("--review-piece", self.review_piece.is_some()),
             ("--review-ahead", self.review_ahead.is_some()),
         ];

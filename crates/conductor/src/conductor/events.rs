@@ -7,7 +7,7 @@ use thinking::{
     },
 };
 
-use super::{Awaiting, Conductor, Due, review::CANNOT_REVIEW};
+use super::{Awaiting, Conductor, Due};
 use crate::{
     micros,
     port::{Ended, NodeId},
@@ -46,8 +46,8 @@ impl Conductor {
 
     fn opened(&mut self, node: NodeId, opened: Opened) -> Result<(), Ended> {
         let (role, now) = (node.role, self.step.now);
-        if role == Role::Large && !self.is_fit_to_review(opened.card.can_review)? {
-            return self.lost(role, Failure::new(Code::InvalidArgument, CANNOT_REVIEW));
+        if let Some(unfit) = self.unfit(role, &opened.card)? {
+            return self.lost(role, Failure::new(Code::InvalidArgument, unfit));
         }
         let session = self.sides.of_mut(role).session.as_mut();
         let Some(open_time) = session.and_then(|session| session.accept(&opened, now)) else {
@@ -58,6 +58,7 @@ impl Conductor {
         let totals = self.ledger.summary.model_mut(role);
         totals.node.clone_from(&name);
         totals.model.clone_from(&opened.card.name);
+        totals.parameters = opened.card.parameters;
         totals.prompt_tokens = u64::from(prompt_tokens);
         totals.cached_tokens += u64::from(opened.cached_tokens);
         self.step.tell(Progress::Opened(Box::new(NodeOpened {
@@ -175,6 +176,7 @@ impl Conductor {
     fn finished(&mut self, role: Role, finished: Finished) -> Result<(), Ended> {
         let (side, now) = (self.sides.of_mut(role), self.step.now);
         let is_full = finished.reason == FinishReason::ContextFull;
+        self.ledger.passed(role, finished.passes_milli);
         let totals = self.ledger.summary.model_mut(role);
         totals.cached_tokens = totals.cached_tokens.saturating_add(finished.cached_tokens.into());
         if let Some(mut cancelled) = side.session.as_mut().and_then(|s| s.cancelled.pop_front()) {
@@ -244,12 +246,11 @@ impl Conductor {
             return Ok(());
         };
         proposal.ask.provisional = false;
-        if let (State::Unasked, Some(session)) = (&proposal.state, &mut side.session) {
+        if let (State::Unasked, Some(_)) = (&proposal.state, &side.session) {
             // Its node was far behind when it could still have been forgotten.
             proposal.state = State::Asked { late_at: None };
-            session.propose(&self.committed, proposal.propose(), &mut self.step);
-        }
-        if proposal.finished().is_some() {
+            self.propose(Role::Small);
+        } else if proposal.finished().is_some() {
             self.complete(Role::Small);
             return Ok(());
         }

@@ -181,9 +181,7 @@ impl Conductor {
                 proposal.use_up(now);
                 self.complete(role);
             }
-            Some(proposal) => {
-                session.propose(&self.committed, proposal.propose(), &mut self.step);
-            }
+            Some(_) => self.propose(role),
             None => {}
         }
     }

@@ -10,8 +10,9 @@
 use std::{sync::Arc, time::Duration};
 
 use thinking::{
-    policy::{ReviewConfig, Role, Why},
-    thinker::{Code, Failure, FinishReason, Objection, Review},
+    draw::splitmix64,
+    policy::{Need, Policy as _, ReviewConfig, Role, Why},
+    thinker::{Code, Failure, FinishReason, ModelCard, Objection, Review},
 };
 
 use super::{Awaiting, Conductor, Due, turns::Defect};
@@ -23,6 +24,8 @@ use crate::{
 
 /// What stood where something is objected to is told in so many bytes at most.
 const TOLD_BYTES: usize = 64;
+/// Of the numbers that a question's seed leads to, the one that draws of a review begin with; asks have lower ones.
+const REVIEW_DRAWS: u64 = u64::MAX;
 /// An objection has no more tokens: a character never takes more.
 const MOST_TOKENS: u32 = 16;
 /// Nor more bytes of text.
@@ -38,9 +41,10 @@ impl Conductor {
 
     /// What a session on the large node is asked to judge, from this byte of the answer on.
     pub(super) fn review_from(&self, role: Role, bytes: usize) -> Option<Review> {
-        let ReviewConfig { gap, skip_openings, .. } =
+        let ReviewConfig { gap, skip_openings, draw, .. } =
             self.policy.review().filter(|_| role == Role::Large)?;
-        Some(Review { gap, from_byte: bytes as u64, skip_openings })
+        let draw = draw.then(|| splitmix64(self.question.seed, REVIEW_DRAWS));
+        Some(Review { gap, from_byte: bytes as u64, skip_openings, draw })
     }
 
     /// Where the text of the small node's proposal ends that may be committed and shown now.
@@ -79,7 +83,10 @@ impl Conductor {
         {
             // What is committed stands, judged or not.
             // A node's number may be any place.
-            let judged = committed.floor_char_boundary(session.reviewed);
+            let judged = match session.reviews() {
+                true => committed.floor_char_boundary(session.reviewed),
+                false => committed.len(),
+            };
             session.cut(&committed[..judged], None, &mut self.step);
         }
     }
@@ -284,22 +291,37 @@ impl Conductor {
         Ok(())
     }
 
-    /// The large node accepted a session. Whether it takes the part that the policy has for it.
-    pub(super) fn is_fit_to_review(&self, can_review: bool) -> Result<bool, Ended> {
-        let is_asked = self.sides.large.session.as_ref().is_some_and(SessionState::reviews);
-        if !is_asked || can_review {
-            return Ok(true);
-        }
-        if self.ledger.summary.large.model.is_empty() {
+    /// A node accepted a session. Why it cannot take the part that the policy has for it, if it cannot.
+    ///
+    /// # Errors
+    /// Where it is the first large one: then the answer has no such part from the beginning.
+    pub(super) fn unfit(
+        &self,
+        role: Role,
+        card: &ModelCard,
+    ) -> Result<Option<&'static str>, Ended> {
+        let reviews = self.sides.large.session.as_ref().is_some_and(SessionState::reviews);
+        let why = match (role, self.policy.need()) {
+            (Role::Large, _) if reviews && !card.can_review => CANNOT_REVIEW,
+            (Role::Large, Some(Need::Asides)) if !card.can_review => CANNOT_BE_ASKED_ASIDE,
+            (Role::Small, Some(Need::Entropies)) if !card.can_report_entropy => CANNOT_TELL_ENTROPY,
+            _ => return Ok(None),
+        };
+        if role == Role::Large && self.ledger.summary.large.model.is_empty() {
             let node = self.ledger.summary.large.node.clone();
-            let failure = Failure::new(Code::InvalidArgument, CANNOT_REVIEW);
-            return Err(Ended::Failed { node, failure });
+            return Err(Ended::Failed { node, failure: Failure::new(Code::InvalidArgument, why) });
         }
-        Ok(false)
+        Ok(Some(why))
     }
 }
 
 /// Why a node is no reviewer.
-pub(super) const CANNOT_REVIEW: &str = "it cannot review what another model writes; bring a node \
+const CANNOT_REVIEW: &str = "it cannot review what another model writes; bring a node \
     up to date, give SGLang's server the tokenizer of its model (vLLM's --review-upstream full \
     too), or use another policy";
+/// Why a node gives no marks.
+const CANNOT_BE_ASKED_ASIDE: &str = "it cannot take back text that it was given, as the policy score has it; bring it \
+    up to date, use a node with a model of its own, or another policy";
+/// Why a node's paragraphs cannot be told apart by entropy.
+const CANNOT_TELL_ENTROPY: &str = "it cannot tell the entropy of a token, which the policy entropy goes by; bring it \
+    up to date, use a node with a model of its own, or another policy";

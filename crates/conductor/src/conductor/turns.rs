@@ -14,6 +14,7 @@ use crate::{
     port::Ended,
     progress::{Asked, Kept, Progress},
     proposal::{FIRST_OVERLAP, Proposal, State},
+    side::Sides,
 };
 
 /// A policy asked for something that would change shown text, or has no meaning.
@@ -129,6 +130,9 @@ impl Conductor {
 
     fn begin(&mut self, ask: Ask, number: u32) -> Result<(), Defect> {
         let role = ask.role;
+        if ask.aside.is_some() && (role != Role::Large || !ask.provisional) {
+            return Err(Defect::new("what it asks aside could be kept"));
+        }
         if self.sides.of(role).proposal.is_some() {
             self.keep(role, 0, true)?;
         }
@@ -153,17 +157,51 @@ impl Conductor {
         // takeover that is late at once, an overlap that begins when it stands.
         let takes_asks = side.at_work().is_some();
         let can_wait = role == Role::Large || proposal.is_overlap();
-        match side.session.as_mut().filter(|s| takes_asks && !(can_wait && s.is_far_behind())) {
-            Some(session) => session.propose(&self.committed, proposal.propose(), &mut self.step),
-            None => proposal.state = State::Unasked,
+        let session = side.session.as_ref();
+        let is_asked = session.is_some_and(|s| takes_asks && !(can_wait && s.is_far_behind()));
+        if !is_asked {
+            proposal.state = State::Unasked;
         }
         side.proposal = Some(proposal);
+        if is_asked {
+            self.propose(role);
+        }
         Ok(())
+    }
+
+    /// Asks a side's session for its proposal.
+    pub(super) fn propose(&mut self, role: Role) {
+        let Sides { small, large } = &mut self.sides;
+        let (side, draft) = match role {
+            Role::Small => (small, None),
+            Role::Large => (large, small.proposal.as_ref()),
+        };
+        let (Some(session), Some(proposal)) = (&mut side.session, &side.proposal) else { return };
+        if let Some(aside) = &proposal.ask.aside {
+            let draft = draft.map_or("", |draft| draft.text.as_str());
+            session.put_aside(&self.committed, draft, aside, &mut self.step);
+        }
+        session.propose(&self.committed, proposal, &mut self.step);
+    }
+
+    /// The large session gives back what it was given aside.
+    fn take_back_aside(&mut self) {
+        let draft = self.sides.small.proposal.as_ref().map_or("", |draft| draft.text.as_str());
+        let text = format!("{}{draft}", self.committed.text());
+        if let Some(session) = &mut self.sides.large.session
+            && session.given.bytes > text.len()
+        {
+            session.cut(&text, None, &mut self.step);
+        }
     }
 
     /// Keeps the first bytes of a proposal, but never less than what was shown of it.
     pub(super) fn keep(&mut self, role: Role, bytes: u64, ending: bool) -> Result<(), Defect> {
-        self.keep_text(role, bytes)?;
+        let is_aside = self.sides.of(role).proposal.as_ref().is_some_and(Proposal::is_aside);
+        self.keep_text(role, if is_aside { 0 } else { bytes })?;
+        if is_aside {
+            self.take_back_aside();
+        }
         if role == Role::Small {
             self.stands = self.stands.min(self.committed.len());
             self.forget_draft();
@@ -195,12 +233,13 @@ impl Conductor {
         }
         let side = self.sides.of_mut(role);
         let Some(proposal) = side.proposal.take() else { return Ok(()) };
+        let (tokens, discarded_tokens) = proposal.tokens_kept(bytes);
         self.step.tell(Progress::Kept(Kept {
             ask: proposal.number,
             role,
             bytes: bytes as u64,
-            tokens: proposal.text.tokens_to(bytes),
-            discarded_tokens: proposal.text.tokens_discarded(bytes),
+            tokens,
+            discarded_tokens,
         }));
         let interrupted = matches!(proposal.state, State::CutShort(_));
         self.ledger.kept(&proposal, bytes, interrupted, &self.step);
@@ -296,6 +335,7 @@ impl Conductor {
             large_opened: self.sides.large.session.as_ref().map(|s| s.opening_time(now)),
             first_text: first_text.map(Duration::from_micros),
             wall: Duration::from_micros(wall_us),
+            first_token_entropy: proposal.and_then(|proposal| proposal.first_token_entropy),
         }
     }
 }

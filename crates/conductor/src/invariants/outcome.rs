@@ -143,7 +143,7 @@ impl Witness {
                 let does_not_fit = failure.code == Code::ContextTooLong;
                 let is_small_left = self.known.sound.iter().any(|node| node.role == Role::Small);
                 let is_full = does_not_fit && self.small_was_accepted;
-                let is_unfit = failure.code == Code::InvalidArgument && self.cannot_review;
+                let is_unfit = failure.code == Code::InvalidArgument && self.has_unfit;
                 let is_needless = !does_not_fit && is_small_left && !is_unfit;
                 is_unfit || !(is_late || is_full || is_needless)
             }

@@ -24,15 +24,7 @@ fn stage(steps: Vec<Vec<Action>>) -> Stage {
 }
 
 fn ask(role: Role) -> Action {
-    Action::Ask(Ask {
-        role,
-        why: Why::Turn,
-        max_tokens: 50,
-        stop: vec![],
-        watch: None,
-        provisional: false,
-        first_text_within: None,
-    })
+    Action::Ask(Ask::new(role, Why::Turn, 50))
 }
 
 /// The same ask, of whose text nothing is shown before it is kept.

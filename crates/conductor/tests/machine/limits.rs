@@ -287,6 +287,7 @@ fn a_node_that_reports_what_cannot_be_is_given_up() {
             prefill_tokens: 0,
             cached_tokens: 0,
             timing,
+            passes_milli: 0,
         })
     };
     let shorter = |event: Event| match event {
@@ -335,8 +336,10 @@ fn what_requests_found_cached_is_added_to_what_was_cached_at_the_opening() {
         prefill_tokens: 3,
         cached_tokens: 40,
         timing: Timing::default(),
+        passes_milli: 1500,
     };
     stage.event(SMALL, Event::Finished(finished));
     let (_, outcome) = ended(stage);
     assert_eq!(outcome.summary.small.cached_tokens, 40);
+    assert_eq!(outcome.summary.small.passes_milli, 1500);
 }

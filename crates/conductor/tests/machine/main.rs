@@ -5,6 +5,7 @@ mod defects;
 mod limits;
 mod loops;
 mod order;
+mod paragraphs;
 mod review;
 mod spares;
 mod stage;

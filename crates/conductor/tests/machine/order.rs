@@ -34,13 +34,22 @@ fn warmed(committed_bytes: u64) -> Event {
         prefill_tokens: 1,
         prefill_us: 9,
         reviewed_bytes: 0,
+        passes_milli: 0,
     })
 }
 
 fn finished(reason: FinishReason, bytes: u64, tokens: u32) -> Event {
     let timing = Timing { queue_us: u64::MAX, prefill_us: 1, decode_us: u64::MAX };
-    let (prefill_tokens, cached_tokens) = (tokens, tokens);
-    Event::Finished(Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing })
+    let (prefill_tokens, cached_tokens, passes_milli) = (tokens, tokens, tokens);
+    Event::Finished(Finished {
+        reason,
+        tokens,
+        bytes,
+        prefill_tokens,
+        cached_tokens,
+        timing,
+        passes_milli,
+    })
 }
 
 #[test]

@@ -231,6 +231,7 @@ fn a_node_that_breaks_the_contract_is_replaced_like_one_that_is_gone() {
         prefill_tokens: 0,
         cached_tokens: 0,
         timing: thinking::thinker::Timing::default(),
+        passes_milli: 0,
     };
     stage.event(LARGE, Event::Finished(finished));
     assert!(stage.is_asked(NEXT_LARGE));

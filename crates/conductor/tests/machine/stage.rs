@@ -16,7 +16,7 @@ use thinking::{
     session::{ProposalRules, Protocol},
     stops::StopTexts,
     thinker::{
-        Code, Command, Event, Failure, FinishReason, ModelCard, Objection, Opened, Prompt,
+        Code, Command, Delta, Event, Failure, FinishReason, ModelCard, Objection, Opened, Prompt,
         Sampling, TextEnd, Warmed,
     },
 };
@@ -37,8 +37,10 @@ pub(crate) struct Stage {
     pub(crate) opened: Vec<(NodeId, String)>,
     /// What large nodes object to from now on.
     pub(crate) objections: Vec<Planned>,
-    /// Large nodes are of before there were reviews.
+    /// Nodes are of before there were reviews.
     pub(crate) are_old: bool,
+    /// How unsure nodes are of a paragraph's first token, in nats.
+    pub(crate) entropy: f32,
 }
 
 /// Something that is objected to where it stands.
@@ -113,7 +115,7 @@ impl Stage {
         Stage::with(question(), (small, large), settings, strict(), vec![node])
     }
 
-    /// An answer whose large node is of before there were reviews.
+    /// An answer whose nodes are of before there were reviews.
     pub(crate) fn of_old_nodes(policy: Limited) -> Self {
         let mut stage = Stage::begun(question(), (1, 1), Settings::default(), policy, vec![]);
         stage.are_old = true;
@@ -155,6 +157,7 @@ impl Stage {
             opened: Vec::new(),
             objections: Vec::new(),
             are_old: false,
+            entropy: 0.0,
         };
         stage.watch(None, &effects);
         stage.carry_out(effects);
@@ -233,10 +236,13 @@ impl Stage {
     /// A node writes, token by token.
     pub(crate) fn says(&mut self, node: NodeId, tokens: &[&str]) {
         for token in tokens {
-            let Some(rules) = self.host(node).unwrap().writing.as_mut() else { return };
+            let entropy = self.entropy;
+            let Host { protocol, writing, .. } = self.host(node).unwrap();
+            let Some(rules) = writing.as_mut() else { return };
+            let first_token_entropy = rules.wants_entropy(protocol.committed()).then_some(entropy);
             let reason = rules.push(token, 1);
             if let Some(delta) = rules.delta(reason.as_ref()) {
-                self.event(node, Event::Delta(delta));
+                self.event(node, Event::Delta(Delta { first_token_entropy, ..delta }));
             }
             if let Some(reason) = reason {
                 self.ends(node, reason);
@@ -353,7 +359,9 @@ impl Host {
                 self.protocol.open(&open).unwrap();
                 self.inbox.push_front(Command::Append(thinking::thinker::Append::default()));
                 let name = "model".to_owned();
-                let card = ModelCard { name, can_review: !is_old, ..ModelCard::default() };
+                let (can_review, can_report_entropy) = (!is_old, !is_old);
+                let card =
+                    ModelCard { name, can_review, can_report_entropy, ..ModelCard::default() };
                 Some(Event::Opened(Box::new(Opened { card, prompt_tokens: 5, cached_tokens: 0 })))
             }
             Command::Append(append) => {

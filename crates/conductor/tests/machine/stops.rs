@@ -33,15 +33,9 @@ impl Policy for Relay {
                 return actions;
             }
         }
-        actions.push(Action::Ask(Ask {
-            role: self.next,
-            why: if self.next == Role::Large { Why::Schedule } else { Why::Turn },
-            max_tokens: self.tokens,
-            stop: Vec::new(),
-            watch: None,
-            provisional: self.provisional,
-            first_text_within: None,
-        }));
+        let why = if self.next == Role::Large { Why::Schedule } else { Why::Turn };
+        let provisional = self.provisional;
+        actions.push(Action::Ask(Ask { provisional, ..Ask::new(self.next, why, self.tokens) }));
         self.next = self.next.other();
         actions
     }

@@ -22,6 +22,8 @@ use crate::{
     kv::KvStore,
     prompt::{self, Beginning},
     proposal::Proposal,
+    reading::Reading,
+    redraw::Redraw,
     sample::{SampleError, Sampler, entropy_nats},
     session_text::SessionText,
     tail::Joined,
@@ -159,8 +161,14 @@ impl ActiveSession {
         let prompt_tokens = beginning.prompt.len() as u32;
         let tokens = beginning.committed.ids.len() as u32;
         let cache = host.decoder.new_cache();
-        let gap = review.map(|review| review.gap);
-        let mut text = SessionText::new(self.client, beginning, gap, cache, host.context);
+        let reading = review.map(|Review { gap, draw, .. }| {
+            Reading::new(
+                gap,
+                beginning.prompt.len(),
+                draw.map(|seed| Redraw::new(sampler.clone(), seed)),
+            )
+        });
+        let mut text = SessionText::new(self.client, beginning, reading, cache, host.context);
         if let Some(rules) = self.protocol.review() {
             text.look_ahead(rules, self.protocol.committed(), host.encoder.tokenizer());
         }
@@ -251,6 +259,7 @@ impl ActiveSession {
         if let Some(last) = warming.answers.last_mut() {
             last.prefill_tokens = warming.prefill_tokens;
             last.prefill_us = warming.prefill.as_micros() as u64;
+            last.passes_milli = std::mem::take(&mut self.passes_milli);
         }
         self.outbox.extend(warming.answers.drain(..).map(Event::Warmed));
         self.phase = Phase::Idle;
@@ -268,7 +277,7 @@ impl ActiveSession {
         }
         let text = &session.text;
         self.phase = Phase::Proposing(Box::new(Running {
-            proposal: Proposal::new(ask, rules, text.tokens().len()),
+            proposal: Proposal::new(&ask, rules, text.tokens().len()),
             began: Instant::now(),
             prefill_tokens: uncomputed.saturating_sub(1) as u32,
             prefill: Duration::ZERO,
@@ -345,6 +354,7 @@ impl ActiveSession {
                 prefill_us: micros(prefill),
                 decode_us: micros(decode),
             },
+            passes_milli: std::mem::take(&mut self.passes_milli),
             ..self.protocol.finish(rules, reason)
         };
         tracing::debug!(question_id = self.question_id, ?finished, "proposal finished");

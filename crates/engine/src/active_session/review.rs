@@ -24,6 +24,8 @@ const MOST_INSTEAD: usize = 8;
 /// What would stand in the place of what is objected to, token by token until its characters are whole.
 pub(super) struct Instead {
     objection: Objection,
+    /// Its first token, where the verdict is of a character's first one.
+    first: Option<u32>,
     token_ids: Vec<u32>,
     text: String,
     detokenizer: Detokenizer,
@@ -73,7 +75,7 @@ impl ActiveSession {
         let Finding::Objection { span: (start, end), is_edge, verdict } = found else {
             return Ok(found == Finding::Done);
         };
-        let Verdict { gap, best, rank, log_p } = verdict;
+        let Verdict { gap, instead: first, rank, log_p } = verdict;
         let (at_byte, bytes) = (start as u64, (end - start) as u32);
         let mut objection = Objection {
             at_byte,
@@ -85,17 +87,18 @@ impl ActiveSession {
             tokens: 1,
             token_ids: Vec::new(),
         };
-        let piece = std::str::from_utf8(tokenizer.piece(best)).ok();
+        let piece = std::str::from_utf8(tokenizer.piece(first)).ok();
         match piece {
-            _ if is_edge && tokenizer.is_end_of_text(best) => {}
+            _ if is_edge && tokenizer.is_end_of_text(first) => {}
             Some(piece) if is_edge => {
                 objection.instead = Some(piece.to_owned());
-                objection.token_ids = vec![best];
+                objection.token_ids = vec![first];
             }
             _ => {
                 text.lead_to(&committed[..start], &host.encoder)?;
                 warming.instead = Some(Box::new(Instead {
                     objection,
+                    first: is_edge.then_some(first),
                     token_ids: Vec::new(),
                     text: String::new(),
                     detokenizer: Detokenizer::new(),
@@ -115,7 +118,8 @@ impl ActiveSession {
         let (Some(instead), Some(logits)) = (&mut warming.instead, text.logits()) else {
             return Ok(false);
         };
-        let token = best(logits, tokenizer).ok_or_else(|| unusable(SampleError::BadLogits))?;
+        let token = instead.first.take().or_else(|| best(logits, tokenizer));
+        let token = token.ok_or_else(|| unusable(SampleError::BadLogits))?;
         let mut is_over = tokenizer.is_end_of_text(token);
         if !is_over {
             text.push_own(token);
@@ -126,7 +130,7 @@ impl ActiveSession {
                 || text.is_full();
         }
         let Some(instead) = warming.instead.take_if(|_| is_over) else { return Ok(false) };
-        let Instead { mut objection, token_ids, text, detokenizer } = *instead;
+        let Instead { mut objection, token_ids, text, detokenizer, .. } = *instead;
         objection.tokens = token_ids.len().max(1) as u32;
         // What does not make a character is left out, and then the tokens do not spell the text.
         if !text.is_empty() {

@@ -104,7 +104,7 @@ fn open(committed: &str, deadline: Option<Duration>) -> Command {
 /// The same, of a session that objects to nothing but what is very unlikely.
 fn reviewing(committed: &str) -> Command {
     let Command::Open(open) = open(committed, None) else { unreachable!() };
-    let review = Review { gap: f32::MAX, from_byte: 0, skip_openings: false };
+    let review = Review { gap: f32::MAX, from_byte: 0, skip_openings: false, draw: None };
     Command::Open(Open { review: Some(review), ..open })
 }
 
@@ -220,6 +220,42 @@ fn a_long_text_is_taken_in_beside_the_engines_thread() {
         }
     }
     assert_eq!(hashes, [TextHash::of(&begun), TextHash::of(&(begun + &long))]);
+}
+
+/// What a session was told of its passes, in thousandths.
+fn passes_milli(session: &mut Session) -> u32 {
+    let mut told = 0;
+    while let Ok(event) = session.events.try_recv() {
+        told += match event {
+            Event::Warmed(warmed) => warmed.passes_milli,
+            Event::Finished(finished) => finished.passes_milli,
+            _ => 0,
+        };
+    }
+    told
+}
+
+#[test]
+fn each_session_is_told_its_part_of_the_passes() {
+    let mut stage = Stage::new(1024);
+    let mut alone = stage.session();
+    // 18 tokens of the prompt, in chunks of 4, and 3 tokens that are made.
+    for command in [open("", None), propose(3)] {
+        send(&alone, command);
+    }
+    stage.everything();
+    assert_eq!(passes_milli(&mut alone), 5000 + 2000);
+    send(&alone, Command::Commit { bytes: 0 });
+    stage.everything();
+    assert_eq!(passes_milli(&mut alone), 0, "nothing is told twice");
+    let mut other = stage.opened("");
+    passes_milli(&mut other);
+    for session in [&alone, &other] {
+        send(session, append("ab"));
+    }
+    stage.everything();
+    // Both wait, and fit one pass.
+    assert_eq!((passes_milli(&mut alone), passes_milli(&mut other)), (500, 500));
 }
 
 #[test]

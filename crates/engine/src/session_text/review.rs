@@ -5,10 +5,7 @@ use text::Tokenizer;
 use thinking::{session::review::ReviewRules, thinker::TextEnd};
 
 use super::SessionText;
-use crate::{
-    sample::SampleError,
-    verdict::{Verdict, verdict},
-};
+use crate::{redraw::Standing, sample::SampleError, verdict::Verdict};
 
 /// What judging came to.
 #[derive(Debug, PartialEq)]
@@ -41,11 +38,8 @@ impl SessionText {
             let span = self.places.span(token);
             reading.push(span.is_some_and(|(start, _)| rules.judges(start, committed)));
         }
-        if let Some((token, row)) = reading.take_row()
-            && reading.wants(token)
-        {
-            let stands = &self.tokens[token..=token];
-            reading.tell(token, verdict(&row, stands, reading.allowed(token), tokenizer));
+        if let Some((token, row)) = reading.take_row() {
+            self.tell(token, &row, tokenizer);
         }
         self.rewind();
     }
@@ -69,14 +63,22 @@ impl SessionText {
         }
     }
 
-    /// Takes the logits before a token, which may be the next one.
-    pub(crate) fn read(&mut self, token: usize, logits: Vec<f32>, tokenizer: &Tokenizer) {
+    /// Notes what the logits before a token say of it, where that is wanted.
+    fn tell(&mut self, token: usize, logits: &[f32], tokenizer: &Tokenizer) {
         if let Some(reading) = &mut self.reading
             && reading.wants(token)
         {
-            let stands = &self.tokens[token..=token];
-            reading.tell(token, verdict(&logits, stands, reading.allowed(token), tokenizer));
+            let (before, rest) = self.tokens.split_at(token);
+            let byte = self.places.span(token).map_or(0, |(start, _)| start);
+            let standing = Standing { before, byte, tokens: &rest[..1] };
+            let verdict = reading.verdict_on(standing, logits, tokenizer);
+            reading.tell(token, verdict);
         }
+    }
+
+    /// Takes the logits before a token, which may be the next one.
+    pub(crate) fn read(&mut self, token: usize, logits: Vec<f32>, tokenizer: &Tokenizer) {
+        self.tell(token, &logits, tokenizer);
         if token == self.tokens.len() {
             self.logits = Some(logits);
         }
@@ -99,7 +101,7 @@ impl SessionText {
             let token = reading.next();
             let Some(span) = self.places.span(token) else { break };
             if rules.judges(span.0, committed) {
-                let Some(verdict) = reading.verdict() else { return Ok(Finding::Waits) };
+                let Some(verdict) = reading.told() else { return Ok(Finding::Waits) };
                 if verdict.gap.is_nan() {
                     return Err(SampleError::BadLogits);
                 }
@@ -129,17 +131,17 @@ impl SessionText {
         committed: &str,
         tokenizer: &Tokenizer,
     ) -> Result<Finding, SampleError> {
-        let end = self.tokens.len();
-        let allowed = self.reading.as_ref().map_or(f32::MAX, |reading| reading.allowed(end));
         if tokenizer.end_of_text().is_empty() {
             rules.passed_end();
             return Ok(Finding::Done);
         }
-        let Some(logits) = &self.logits else {
+        let (Some(logits), Some(reading)) = (&self.logits, &mut self.reading) else {
             self.prepare_draw();
             return Ok(Finding::Waits);
         };
-        let verdict = verdict(logits, tokenizer.end_of_text(), allowed, tokenizer);
+        let (before, byte) = (self.tokens.as_slice(), committed.len());
+        let standing = Standing { before, byte, tokens: tokenizer.end_of_text() };
+        let verdict = reading.verdict_on(standing, logits, tokenizer);
         if verdict.gap.is_nan() {
             return Err(SampleError::BadLogits);
         }

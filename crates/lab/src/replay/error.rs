@@ -52,6 +52,15 @@ pub enum ReplayError {
         /// The question's id.
         question: String,
     },
+    /// The large model was asked about it aside.
+    #[error(
+        "question {question:?}: the large model was asked for marks beside the answer, and a journal does not hold \
+         that text; measure it live"
+    )]
+    Scored {
+        /// The question's id.
+        question: String,
+    },
     /// Two asks at a time, of which none is an overlap.
     #[error(
         "question {question:?}: ask {ask} began before the one before it was finished, and is no overlap; \

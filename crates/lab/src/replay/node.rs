@@ -305,6 +305,7 @@ impl<'a> Node<'a> {
                 prefill_tokens: tokens,
                 prefill_us,
                 reviewed_bytes: 0,
+                passes_milli: 0,
             }),
             Said::Delta(ask, index) => {
                 let RecordedAsk { text, pieces, .. } = self.asked(ask);
@@ -335,6 +336,7 @@ impl<'a> Node<'a> {
             // Its journal holds only what they were for the whole answer.
             cached_tokens: 0,
             timing: recorded.timing,
+            passes_milli: 0,
         }
     }
 }

@@ -14,7 +14,7 @@ use answer::{
 };
 use thinking::{
     beginning::AnswerBeginning,
-    policy::{Action, Ask, End, Limits, Role, Targets},
+    policy::{Action, Ask, End, Limits, PolicyKind, Role, Targets},
     stops::StopTexts,
     thinker::{FinishReason, TextHash},
 };
@@ -41,6 +41,9 @@ pub(super) fn read(journal: &Journal, over: RecordedOver) -> Result<Recording, R
     }
     if policy.limits.review.is_some() {
         return Err(ReplayError::Reviewed { question: question.clone() });
+    }
+    if policy.kind() == PolicyKind::Score {
+        return Err(ReplayError::Scored { question: question.clone() });
     }
     let mut reader = Reader::new(question, &note.beginning, over);
     reader.sentences = sentences(journal);
@@ -421,15 +424,8 @@ impl<'a> Reader<'a> {
 
 /// What a policy asked for. What ends it is not needed: its node says what it said.
 fn ask_of(asked: &Asked) -> Ask {
-    Ask {
-        role: asked.role,
-        why: asked.why,
-        max_tokens: asked.max_tokens,
-        stop: Vec::new(),
-        watch: None,
-        provisional: asked.provisional,
-        first_text_within: None,
-    }
+    let provisional = asked.provisional;
+    Ask { provisional, ..Ask::new(asked.role, asked.why, asked.max_tokens) }
 }
 
 /// The longest time that an event tells of, in microseconds.

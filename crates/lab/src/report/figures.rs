@@ -3,7 +3,9 @@
 
 mod accuracy;
 mod completion;
+mod computing;
 mod cost;
+mod equal;
 mod gap;
 mod handoff;
 mod paired;
@@ -28,6 +30,8 @@ pub(super) fn all(data: &Data<'_>, prices: &Prices) -> Vec<Figure> {
         gap::figure(data),
         cost::figure(data, prices),
         paired::figure(data),
+        computing::figure(data),
+        equal::figure(data, prices),
     ]
 }
 

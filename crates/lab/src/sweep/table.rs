@@ -5,7 +5,7 @@ use runs::{Figures, Row};
 
 use super::cell::CellTraffic;
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 20] = [
     "policy",
     "link",
     "seed",
@@ -21,11 +21,16 @@ const COLUMNS: [&str; 17] = [
     "network share",
     "up",
     "down",
+    "large read",
+    "large wrote",
+    PASSES,
     "degraded",
     "failed",
 ];
 /// The column that only a table with a review has.
 const CORRECTIONS: &str = "corrections";
+/// The column that only a table has whose large nodes count their passes.
+const PASSES: &str = "large passes";
 
 /// What a cell says.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,6 +130,9 @@ impl CellFigures {
             percent(self.network_share),
             bytes(self.up_bytes),
             bytes(self.down_bytes),
+            format!("{:.1}", self.figures.large_read),
+            format!("{:.1}", self.figures.large_written),
+            format!("{:.1}", self.figures.large_passes),
             degraded.to_string(),
             failed.to_string(),
         ]
@@ -143,14 +151,20 @@ pub(crate) fn uncounted<'a>(rows: impl Iterator<Item = &'a Row>, traffic: &[Cell
     noted.map_or(0, |noted| graded.saturating_sub(noted))
 }
 
-/// A table in Markdown, a row for each cell. Corrections have a column where a review made some.
+/// A table in Markdown, a row for each cell. Corrections have a column where a review made some, and so have passes
+/// where a node counts them.
 pub(super) fn table(cells: &[CellFigures]) -> String {
-    let has_corrections = cells.iter().any(|cell| cell.figures.corrections > 0.0);
+    let has = |figure: fn(&Figures) -> f64| cells.iter().any(|cell| figure(&cell.figures) > 0.0);
+    let (has_corrections, has_passes) = (has(|it| it.corrections), has(|it| it.large_passes));
     let rows = [COLUMNS.map(str::to_owned), COLUMNS.map(|_| "---".to_owned())];
     let rows = rows.into_iter().chain(cells.iter().map(CellFigures::row));
     rows.map(|row| {
         let shown = COLUMNS.iter().zip(row);
-        let shown = shown.filter(|(name, _)| has_corrections || **name != CORRECTIONS);
+        let shown = shown.filter(|(name, _)| match **name {
+            CORRECTIONS => has_corrections,
+            PASSES => has_passes,
+            _ => true,
+        });
         let cells: Vec<String> = shown.map(|(_, cell)| cell).collect();
         format!("| {} |\n", cells.join(" | "))
     })

@@ -101,8 +101,9 @@ async fn asked(question: Question, spec: PolicySpec, read_ms: u64) -> Driven {
 }
 
 pub(crate) fn every_policy() -> Vec<PolicySpec> {
-    // Answers with a review are not replayed.
-    let kinds = PolicyKind::ALL.iter().filter(|kind| !kind.reviews());
+    // Answers with a review or with marks are not replayed.
+    let is_replayed = |kind: &&PolicyKind| !kind.reviews() && **kind != PolicyKind::Score;
+    let kinds = PolicyKind::ALL.iter().filter(is_replayed);
     let mut specs: Vec<_> = kinds.map(|kind| PolicySpec::new(*kind, Preset::Reasoning)).collect();
     specs.extend(
         [PolicyKind::Strict, PolicyKind::Paper].map(|k| PolicySpec::new(k, Preset::Instruct)),
@@ -130,10 +131,13 @@ fn recaps() -> PolicySpec {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_with_a_review_is_not_replayed() {
+async fn an_answer_that_was_judged_is_not_replayed() {
     let driven = driven(PolicySpec::new(PolicyKind::Review, Preset::Reasoning), 2).await;
     let refused = Recording::new(&driven.journal, RecordedOver::Loopback).unwrap_err();
     assert!(refused.to_string().contains("reviewed it"), "{refused}");
+    let driven = self::driven(PolicySpec::new(PolicyKind::Score, Preset::Reasoning), 2).await;
+    let refused = Recording::new(&driven.journal, RecordedOver::Loopback).unwrap_err();
+    assert!(refused.to_string().contains("asked for marks"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

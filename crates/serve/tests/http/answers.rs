@@ -160,6 +160,8 @@ async fn the_model_decides_who_is_asked_at_all() {
             "specthink:random",
             "specthink:periodic",
             "specthink:random-token",
+            "specthink:entropy",
+            "specthink:score",
             "specthink:review",
             "specthink:strict+review",
             "small",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use answer::prices::Prices;
 use cli::{CliError, Exit, PolicyArgs};
 use lab::plan::PlanTarget;
-use thinking::policy::Target;
+use thinking::policy::{PolicyKind, Target};
 
 use super::{AskingArgs, LinksArgs, ShapingArgs, SweepArgs};
 
@@ -20,6 +20,7 @@ Examples:
 
 Of the gaps that keep all targets the least is taken whose accuracy is within the 95 % interval of the
 best one's: lower is safer. With targets of accuracy alone it is the greatest gap that reaches them.
+The thresholds of entropy and score are chosen in the same way; of marks the greatest is the safest.
 Measure what is chosen on other questions than these. The same command again, also with other targets,
 asks nothing twice. A policy by its name is a model of `specthink serve`. See docs/review.md.";
 
@@ -36,20 +37,20 @@ pub(crate) struct TuneArgs {
     /// --prices). Several times: all hold.
     #[arg(long, value_name = "TARGET", help_heading = "Choice")]
     pub(crate) target: Vec<PlanTarget>,
-    /// A gap to try, in nats. Several times.
+    /// A gap to try, in nats, or with another policy an entropy in nats or a mark. Several times. [default: 0.25, 0.5,
+    /// 1, 2, 3, 5; of marks 3, 5, 7, 9]
     #[arg(
         long,
-        value_name = "NATS",
+        value_name = "NUMBER",
         allow_negative_numbers = true,
-        default_values_t = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0],
         value_parser = gap,
         help_heading = "Choice"
     )]
     gap: Vec<f32>,
-    /// The policy whose gap is sought: review or strict+review, with its other parameters, which are the flags of
-    /// `specthink eval`: review:review-tokens=8.
-    #[arg(long, value_name = "POLICY", default_value = "review", value_parser = reviewing, help_heading = "Choice")]
-    with: String,
+    /// The policy whose threshold is sought: review or strict+review, entropy or score, with its other parameters,
+    /// which are the flags of `specthink eval`: review:review-tokens=8.
+    #[arg(long, value_name = "POLICY", default_value = "review", value_parser = tunable, help_heading = "Choice")]
+    with: Tunable,
     /// A TOML file as for `specthink serve --config`: the policy gets a line under its [policies]. What is in the file
     /// stays as it is.
     #[arg(long, value_name = "FILE", help_heading = "Choice")]
@@ -59,18 +60,102 @@ pub(crate) struct TuneArgs {
     prices: Option<PathBuf>,
 }
 
+/// What is sought of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threshold {
+    /// The gap of a review.
+    Gap,
+    /// The entropy of `entropy`.
+    Entropy,
+    /// The least mark of `score`.
+    Mark,
+}
+
+impl Threshold {
+    /// That of a policy, if it has one.
+    fn of(kind: PolicyKind) -> Option<Threshold> {
+        match kind {
+            _ if kind.reviews() => Some(Threshold::Gap),
+            PolicyKind::Entropy => Some(Threshold::Entropy),
+            PolicyKind::Score => Some(Threshold::Mark),
+            _ => None,
+        }
+    }
+
+    /// What it is called.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Threshold::Gap => "gap",
+            Threshold::Entropy => "entropy",
+            Threshold::Mark => "mark",
+        }
+    }
+
+    /// Whether the greatest is the safest, and not the least.
+    pub(crate) fn is_safest_high(self) -> bool {
+        self == Threshold::Mark
+    }
+
+    /// The policy's flag.
+    fn flag(self) -> &'static str {
+        match self {
+            Threshold::Gap => "review-gap",
+            Threshold::Entropy => "entropy",
+            Threshold::Mark => "score",
+        }
+    }
+
+    /// Whether it is given already.
+    fn is_given(self, policy: &PolicyArgs) -> bool {
+        match self {
+            Threshold::Gap => policy.review.review_gap.is_some(),
+            Threshold::Entropy => policy.entropy.is_some(),
+            Threshold::Mark => policy.score.is_some(),
+        }
+    }
+
+    /// What is tried where nothing else is asked for.
+    fn usual(self) -> Vec<f32> {
+        match self {
+            Threshold::Gap | Threshold::Entropy => vec![0.25, 0.5, 1.0, 2.0, 3.0, 5.0],
+            Threshold::Mark => vec![3.0, 5.0, 7.0, 9.0],
+        }
+    }
+}
+
+/// A policy without the threshold that is sought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tunable {
+    text: String,
+    threshold: Threshold,
+}
+
 impl TuneArgs {
-    /// The gaps, the least first, each with its policy.
+    /// What is sought.
+    pub(crate) fn threshold(&self) -> Threshold {
+        self.with.threshold
+    }
+
+    /// The thresholds, the safest first, each with its policy.
     pub(crate) fn policies(&self) -> Result<Vec<(f32, String)>, CliError> {
-        let mut gaps = self.gap.clone();
-        gaps.sort_by(f32::total_cmp);
-        if let Some(pair) = gaps.windows(2).find(|pair| pair[0] == pair[1]) {
+        let Tunable { text, threshold } = &self.with;
+        let mut values = if self.gap.is_empty() { threshold.usual() } else { self.gap.clone() };
+        values.sort_by(f32::total_cmp);
+        if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
             let message = format!("--gap {} is there twice: leave one", pair[0]);
             return Err(CliError::new(Exit::Usage, message));
         }
-        let and = if self.with.contains(':') { ',' } else { ':' };
-        let policy = |gap: f32| (gap, format!("{}{and}review-gap={gap}", self.with));
-        Ok(gaps.into_iter().map(policy).collect())
+        let no_mark = |value: &&f32| value.fract() != 0.0 || **value > 10.0;
+        if let Some(value) = values.iter().find(|it| *threshold == Threshold::Mark && no_mark(it)) {
+            let message = format!("--gap {value} is no mark: write whole numbers from 0 to 10");
+            return Err(CliError::new(Exit::Usage, message));
+        }
+        if threshold.is_safest_high() {
+            values.reverse();
+        }
+        let (and, flag) = (if text.contains(':') { ',' } else { ':' }, threshold.flag());
+        let policy = |value: f32| (value, format!("{text}{and}{flag}={value}"));
+        Ok(values.into_iter().map(policy).collect())
     }
 
     /// What tokens cost, where that is asked for.
@@ -110,16 +195,21 @@ fn gap(text: &str) -> Result<f32, String> {
     gap.map(f32::abs).ok_or_else(|| "write a number of nats from 0 to 100".to_owned())
 }
 
-/// Reads a policy that has a review and no gap yet.
-fn reviewing(text: &str) -> Result<String, String> {
+/// Reads a policy that has a threshold to seek, and not yet one.
+fn tunable(text: &str) -> Result<Tunable, String> {
     let policy: PolicyArgs = text.parse()?;
-    if !policy.policy.reviews() {
-        return Err(format!("{} has no review: write review or strict+review", policy.policy));
+    let Some(threshold) = Threshold::of(policy.policy) else {
+        return Err(format!(
+            "{} has no threshold: write review, strict+review, entropy or score",
+            policy.policy
+        ));
+    };
+    let (noun, flag) = (threshold.noun(), threshold.flag());
+    if threshold.is_given(&policy) {
+        return Err(format!("its {noun} is what is sought: leave {flag} out, or give --gap"));
     }
-    if policy.review.review_gap.is_some() {
-        return Err("its gap is what is sought: leave review-gap out, or give --gap".to_owned());
-    }
-    Ok(text.trim().trim_end_matches([',', ':']).to_owned())
+    let text = text.trim().trim_end_matches([',', ':']).to_owned();
+    Ok(Tunable { text, threshold })
 }
 
 /// Reads a name that `serve` takes for a policy: letters, digits and `._:/-`, and none of its own models' names.
@@ -176,17 +266,25 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_without_a_review_or_with_a_gap_is_refused() {
-        assert_eq!(reviewing("review:"), Ok("review".to_owned()));
+    fn a_policy_without_a_threshold_or_with_one_already_is_refused() {
         let more = "strict+review:review-tokens=8";
-        assert_eq!(reviewing(more), Ok(more.to_owned()));
+        for (given, text, threshold) in [
+            ("review:", "review", Threshold::Gap),
+            (more, more, Threshold::Gap),
+            ("entropy", "entropy", Threshold::Entropy),
+            ("score:loops=end", "score:loops=end", Threshold::Mark),
+        ] {
+            assert_eq!(tunable(given), Ok(Tunable { text: text.to_owned(), threshold }));
+        }
         for (text, why) in [
-            ("strict", "has no review"),
+            ("strict", "has no threshold"),
             ("review:review-gap=1", "leave review-gap out"),
+            ("entropy:entropy=1", "leave entropy out"),
+            ("score:score=1", "leave score out"),
             ("review:gap=1", "--gap"),
             ("revue", "revue"),
         ] {
-            assert!(reviewing(text).unwrap_err().contains(why), "{text}");
+            assert!(tunable(text).unwrap_err().contains(why), "{text}");
         }
     }
 }

@@ -111,6 +111,19 @@ fn where_no_gap_keeps_the_targets_the_nearest_is_named_and_nothing_is_written() 
 }
 
 #[test]
+fn the_thresholds_of_other_policies_are_chosen_too() {
+    let bench = bench();
+    let two = ["--name", "sure", "--gap", "4", "--gap", "0"];
+    let flags = ["--with", "entropy", "--target", "accuracy>=90%"];
+    let output = bench.tune(&[&two[..], &flags].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.starts_with("| entropy | right |"), "{text}");
+    assert!(text.contains("\n0 is the greatest entropy that keeps accuracy>=90%.\n"), "{text}");
+    assert!(text.ends_with("\nsure = \"entropy:entropy=0\"\n"), "{text}");
+}
+
+#[test]
 fn costs_have_a_column_where_there_are_prices() {
     let bench = bench();
     let prices = concat!(env!("CARGO_MANIFEST_DIR"), "/../answer/prices.toml");
@@ -118,7 +131,7 @@ fn costs_have_a_column_where_there_are_prices() {
     let output = bench.tune(&[&TWO[..], &flags].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stdout(&output).contains("| large share | cost ("), "{output:?}");
-    assert!(stdout(&output).contains("\nA gap of 0.5 keeps cost<=1.\n"), "{output:?}");
+    assert!(stdout(&output).contains("\nThe gap 0.5 keeps cost<=1.\n"), "{output:?}");
 }
 
 #[test]
@@ -127,7 +140,7 @@ fn what_makes_no_sense_is_refused_in_one_line_before_anything_is_asked() {
     let config = bench.config();
     let config = config.to_str().unwrap();
     let lost = bench.folder.path().join("none").join("policies.toml");
-    let table: [(&[&str], i32, &str); 13] = [
+    let table: [(&[&str], i32, &str); 15] = [
         (&[], 2, "--name"),
         (&["--name", "care ful"], 2, "no policy can be called so"),
         (&["--name", "small"], 2, "no policy can be called so"),
@@ -137,7 +150,9 @@ fn what_makes_no_sense_is_refused_in_one_line_before_anything_is_asked() {
         (&["--name", "a", "--gap", ""], 2, "--gap"),
         (&["--name", "a", "--gap", "-1"], 2, "from 0 to 100"),
         (&["--name", "a", "--gap", "1", "--gap", "1.0"], 2, "--gap 1 is there twice"),
-        (&["--name", "a", "--with", "strict"], 2, "strict has no review"),
+        (&["--name", "a", "--with", "strict"], 2, "strict has no threshold"),
+        (&["--name", "a", "--with", "score:score=3"], 2, "leave score out"),
+        (&["--name", "a", "--with", "score", "--gap", "2.5"], 2, "--gap 2.5 is no mark"),
         (&["--name", "a", "--no-keep-warm"], 2, "--no-keep-warm"),
         (&["--name", "hasty", "--config", config], 22, "a policy \"hasty\" already"),
         (&["--name", "a", "--config", lost.to_str().unwrap()], 22, "its folder is not there"),

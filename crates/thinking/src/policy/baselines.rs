@@ -6,8 +6,8 @@ use crate::{
     thinker::FinishReason,
 };
 
-/// Tokens of a stretch after which a schedule decides anew although no paragraph ended.
-const LONGEST_STRETCH_TOKENS: u32 = 1024;
+/// Tokens of a stretch after which a baseline decides anew although no paragraph ended.
+pub(super) const LONGEST_STRETCH_TOKENS: u32 = 1024;
 
 /// The end of the answer that a proposal's finish reason forces, if any.
 pub(super) fn forced_end(reason: &FinishReason) -> Option<End> {
@@ -75,15 +75,7 @@ impl Policy for Solo {
         self.asked = end.is_none();
         actions.push(match end {
             Some(end) => Action::End(end),
-            None => Action::Ask(Ask {
-                role: self.role,
-                why: Why::Turn,
-                max_tokens: self.budget.left(),
-                stop: Vec::new(),
-                watch: None,
-                provisional: false,
-                first_text_within: None,
-            }),
+            None => Action::Ask(Ask::new(self.role, Why::Turn, self.budget.left())),
         });
         actions
     }
@@ -229,15 +221,9 @@ impl Policy for Scheduled {
             _ => self.delimiters.clone(),
         };
         self.writer = Some(role);
-        actions.push(Action::Ask(Ask {
-            role,
-            why: if role == Role::Large { Why::Schedule } else { Why::Turn },
-            max_tokens: self.budget.left().min(most),
-            stop,
-            watch: None,
-            provisional: false,
-            first_text_within: None,
-        }));
+        let why = if role == Role::Large { Why::Schedule } else { Why::Turn };
+        let max_tokens = self.budget.left().min(most);
+        actions.push(Action::Ask(Ask { stop, ..Ask::new(role, why, max_tokens) }));
         actions
     }
 }

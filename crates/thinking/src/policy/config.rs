@@ -43,6 +43,10 @@ pub enum PolicyKind {
     /// One token of the large writer at places drawn anywhere: what a correction of `review` is worth where it is not
     /// called for.
     RandomToken,
+    /// The large writer writes the paragraphs of whose first token the small one is unsure.
+    Entropy,
+    /// The large writer gives every paragraph a mark, and writes those again that have a low one.
+    Score,
     /// The small writer, judged by the large one.
     Review,
     /// The default policy, with the small writer's text judged by the large one.

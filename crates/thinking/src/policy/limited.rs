@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr, VariantArray};
 
 use super::{
-    Action, Ask, End, Measured, Policy, PolicyEvent, ReviewConfig, Role, Targets, Why,
+    Action, Ask, End, Measured, Need, Policy, PolicyEvent, ReviewConfig, Role, Targets, Why,
     baselines::Budget, target::Allowance,
 };
 use crate::{thinker::FinishReason, thought::MARKS, trigger::Watch};
@@ -305,11 +305,14 @@ impl Limited {
 
     fn hand_over(&mut self, actions: &mut [Action], why: Why, most: u32, stop: Vec<String>) {
         let Some(Action::Ask(ask)) = actions.last_mut() else { return };
-        if ask.role == Role::Large {
+        // What the policy inside would ask about goes on by itself.
+        let is_draft = ask.provisional && !ask.report_entropy;
+        if ask.role == Role::Large || is_draft {
             return;
         }
-        let (max_tokens, watch) = (ask.max_tokens.min(most), None);
-        let takeover = Ask { role: Role::Large, why, max_tokens, stop, watch, ..ask.clone() };
+        // A probe is short, and not what it leads to.
+        let room = if ask.provisional { self.budget.left() } else { ask.max_tokens };
+        let takeover = Ask { stop, ..Ask::new(Role::Large, why, room.min(most)) };
         if self.allowance.grant(&takeover).is_none() {
             self.beyond += 1;
             return;
@@ -372,15 +375,7 @@ impl Limited {
 
     /// Whether so many tokens of the large writer are within the targets.
     fn affords(&self, tokens: u32) -> bool {
-        let ask = Ask {
-            role: Role::Large,
-            why: Why::Review,
-            max_tokens: tokens,
-            stop: Vec::new(),
-            watch: None,
-            provisional: false,
-            first_text_within: None,
-        };
+        let ask = Ask::new(Role::Large, Why::Review, tokens);
         let is_too_late = self.limits.thought_only && self.kept.is_thought_over;
         !is_too_late && self.allowance.grant(&ask).is_some()
     }
@@ -436,13 +431,10 @@ impl Limited {
         self.overlapping = true;
         self.overlap_room = max_tokens;
         Some(Action::Overlap(Ask {
-            role: Role::Small,
-            why: Why::Turn,
-            max_tokens,
             stop: self.stop.clone(),
             watch: self.watch.clone().map(|watch| Watch { from_next_break: true, ..watch }),
             provisional: true,
-            first_text_within: None,
+            ..Ask::new(Role::Small, Why::Turn, max_tokens)
         }))
     }
 }
@@ -451,6 +443,10 @@ impl Policy for Limited {
     fn measured(&mut self, measured: &Measured) {
         self.allowance.measured(measured);
         self.inner.measured(measured);
+    }
+
+    fn need(&self) -> Option<Need> {
+        self.inner.need()
     }
 
     fn passed_over(&self) -> u32 {

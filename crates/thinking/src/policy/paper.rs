@@ -270,15 +270,8 @@ impl Paper {
             return self.extend(self.config.begin_token_num, Why::Begin);
         }
         self.state = State::Turn;
-        Action::Ask(Ask {
-            role: Role::Small,
-            why: Why::Turn,
-            max_tokens: TURN_TOKENS,
-            stop: self.config.trigger_tokens.clone(),
-            watch: None,
-            provisional: false,
-            first_text_within: None,
-        })
+        let stop = self.config.trigger_tokens.clone();
+        Action::Ask(Ask { stop, ..Ask::new(Role::Small, Why::Turn, TURN_TOKENS) })
     }
 
     /// A paragraph ended: recap sentence, or help word and probe.
@@ -306,9 +299,7 @@ impl Paper {
     }
 
     fn short_ask(&self, role: Role, why: Why, provisional: bool) -> Ask {
-        let max_tokens = self.config.max_target_tokens;
-        let (stop, watch, first_text_within) = (Vec::new(), None, None);
-        Ask { role, why, max_tokens, stop, watch, provisional, first_text_within }
+        Ask { provisional, ..Ask::new(role, why, self.config.max_target_tokens) }
     }
 
     fn recap(&mut self) -> Action {

@@ -19,6 +19,9 @@ pub struct ReviewConfig {
     /// A paragraph's first token is not judged.
     #[serde(rename = "review_skip_openings")]
     pub skip_openings: bool,
+    /// What the large writer puts where it objects is drawn as its other tokens are, and not its likeliest token.
+    #[serde(rename = "review_draw", skip_serializing_if = "std::ops::Not::not")]
+    pub draw: bool,
     /// So many tokens are gathered before they are sent to be judged.
     #[serde(rename = "review_piece_tokens")]
     pub piece_tokens: u32,
@@ -35,6 +38,7 @@ impl Default for ReviewConfig {
             tokens: 1,
             resample: 0,
             skip_openings: false,
+            draw: false,
             piece_tokens: 16,
             ahead_tokens: None,
         }
@@ -42,11 +46,12 @@ impl Default for ReviewConfig {
 }
 
 /// The names of its parameters.
-pub(super) const KEYS: [&str; 6] = [
+pub(super) const KEYS: [&str; 7] = [
     "review_gap",
     "review_tokens",
     "review_resample",
     "review_skip_openings",
+    "review_draw",
     "review_piece_tokens",
     "review_ahead_tokens",
 ];

@@ -12,8 +12,15 @@ use serde_json::{Map, Value};
 
 use super::{
     Limited, Limits, LoopRule, Paper, PaperConfig, Policy, PolicyError, PolicyKind, Preset,
-    ReviewConfig, Role, Solo, Strict, StrictConfig, Targets, TokenPrices, baselines::Scheduled,
-    config, review,
+    ReviewConfig, Role, Solo, Strict, StrictConfig, Targets, TokenPrices,
+    baselines::Scheduled,
+    config,
+    note::{
+        EntropyNote, LIMIT_KEYS, LenientNote, LimitsNote, ScheduleNote, ScoreNote, StrictNote,
+        Unknown, keep_known,
+    },
+    paragraphs::{ByEntropy, ByScore},
+    review,
 };
 use crate::{names::nearest, trigger::Watch};
 
@@ -22,6 +29,12 @@ pub const DEFAULT_SHARE: f64 = 0.2;
 
 /// The large writer's share where its tokens are scattered: about that of a review.
 const DEFAULT_TOKEN_SHARE: f64 = 0.02;
+
+/// The entropy of a paragraph's first token over which the large writer writes it by default, in nats.
+const DEFAULT_ENTROPY_NATS: f32 = 1.0;
+
+/// The least mark of a paragraph that stands by default: SpecReason's.
+const DEFAULT_LEAST_SCORE: u32 = 7;
 
 /// Tokens of a period of the `periodic` policy by default.
 const DEFAULT_PERIOD_TOKENS: u32 = 200;
@@ -66,6 +79,16 @@ pub enum Rules {
         /// The large writer's share of the tokens, from 0 to 1.
         share: f64,
     },
+    /// The large writer writes the paragraphs of whose first token the small one is unsure.
+    Entropy {
+        /// The entropy of that token over which it is, in nats.
+        over_nats: f32,
+    },
+    /// The large writer gives every paragraph a mark, and writes those again that have a low one.
+    Score {
+        /// The least mark with which a paragraph stands, from 0 to 10.
+        least: u32,
+    },
     /// The small writer alone, for a review.
     Review,
     /// Writers in turns of fixed length.
@@ -95,6 +118,8 @@ impl PolicySpec {
             PolicyKind::Random => Rules::Random { share },
             PolicyKind::RandomToken => Rules::RandomToken { share: DEFAULT_TOKEN_SHARE },
             PolicyKind::Periodic => Rules::Periodic { share, period_tokens },
+            PolicyKind::Entropy => Rules::Entropy { over_nats: DEFAULT_ENTROPY_NATS },
+            PolicyKind::Score => Rules::Score { least: DEFAULT_LEAST_SCORE },
         };
         let review = kind.reviews().then(ReviewConfig::default);
         PolicySpec { rules, limits: Limits { review, ..Limits::default() } }
@@ -169,6 +194,8 @@ impl PolicySpec {
             Rules::Random { .. } => PolicyKind::Random,
             Rules::RandomToken { .. } => PolicyKind::RandomToken,
             Rules::Periodic { .. } => PolicyKind::Periodic,
+            Rules::Entropy { .. } => PolicyKind::Entropy,
+            Rules::Score { .. } => PolicyKind::Score,
         }
     }
 
@@ -205,6 +232,10 @@ impl PolicySpec {
                 return Err(PolicyError::BadShare { share: share.to_string() });
             }
             Rules::Periodic { period_tokens: 0, .. } => Some(("period_tokens", "at least 1")),
+            Rules::Entropy { over_nats } if !(0.0..=100.0).contains(over_nats) => {
+                Some(("entropy_nats", "a number of nats from 0 to 100"))
+            }
+            Rules::Score { least: 11.. } => Some(("least_score", "from 0 to 10")),
             _ => None,
         };
         let Limits { loops, review, .. } = self.limits;
@@ -242,6 +273,8 @@ impl PolicySpec {
             Rules::Periodic { share, period_tokens } => {
                 Box::new(Scheduled::periodic(*share, *period_tokens, max_tokens))
             }
+            Rules::Entropy { over_nats } => Box::new(ByEntropy::new(*over_nats, max_tokens)),
+            Rules::Score { least } => Box::new(ByScore::new(*least, max_tokens)),
         };
         Ok(Limited::new(policy, self.limits, max_tokens))
     }
@@ -289,29 +322,7 @@ impl PolicySpec {
         let mut all = PolicySpec::new(kind, Preset::Reasoning).parameters().map_err(bad)?;
         all.retain(|key, _| !review::KEYS.contains(&key.as_str()));
         all.extend(parameters);
-        let own = Value::Object(all);
-        let rules = match kind {
-            PolicyKind::Strict | PolicyKind::StrictReview => {
-                Rules::Strict(serde_json::from_value(own).map_err(bad)?)
-            }
-            PolicyKind::Review => Rules::Review,
-            PolicyKind::Paper => Rules::Paper(serde_json::from_value(own).map_err(bad)?),
-            PolicyKind::SmallOnly => Rules::SmallOnly,
-            PolicyKind::LargeOnly => Rules::LargeOnly,
-            PolicyKind::Random => {
-                let ScheduleNote { share, .. } = serde_json::from_value(own).map_err(bad)?;
-                Rules::Random { share }
-            }
-            PolicyKind::RandomToken => {
-                let ScheduleNote { share, .. } = serde_json::from_value(own).map_err(bad)?;
-                Rules::RandomToken { share }
-            }
-            PolicyKind::Periodic => {
-                let ScheduleNote { share, period_tokens } =
-                    serde_json::from_value(own).map_err(bad)?;
-                Rules::Periodic { share, period_tokens }
-            }
-        };
+        let rules = rules(kind, Value::Object(all)).map_err(bad)?;
         let mut limits = Limits::from(limits);
         limits.review = review;
         Ok(PolicySpec { rules, limits })
@@ -329,6 +340,10 @@ impl PolicySpec {
             Rules::Periodic { share, period_tokens } => {
                 serde_json::json!({ "share": share, "period_tokens": period_tokens })
             }
+            Rules::Entropy { over_nats: entropy_nats } => {
+                serde_json::to_value(EntropyNote { entropy_nats: *entropy_nats })?
+            }
+            Rules::Score { least } => serde_json::to_value(ScoreNote { least_score: *least })?,
         };
         let review = self.limits.review.map(serde_json::to_value).transpose()?.unwrap_or_default();
         let limits = serde_json::to_value(LimitsNote::from(self.limits))?;
@@ -360,6 +375,39 @@ impl<'de> Deserialize<'de> for PolicySpec {
     }
 }
 
+/// The rules of this kind with these parameters, which are all there.
+fn rules(kind: PolicyKind, own: Value) -> Result<Rules, serde_json::Error> {
+    Ok(match kind {
+        PolicyKind::Strict | PolicyKind::StrictReview => {
+            Rules::Strict(serde_json::from_value(own)?)
+        }
+        PolicyKind::Review => Rules::Review,
+        PolicyKind::Paper => Rules::Paper(serde_json::from_value(own)?),
+        PolicyKind::SmallOnly => Rules::SmallOnly,
+        PolicyKind::LargeOnly => Rules::LargeOnly,
+        PolicyKind::Random => {
+            let ScheduleNote { share, .. } = serde_json::from_value(own)?;
+            Rules::Random { share }
+        }
+        PolicyKind::RandomToken => {
+            let ScheduleNote { share, .. } = serde_json::from_value(own)?;
+            Rules::RandomToken { share }
+        }
+        PolicyKind::Periodic => {
+            let ScheduleNote { share, period_tokens } = serde_json::from_value(own)?;
+            Rules::Periodic { share, period_tokens }
+        }
+        PolicyKind::Entropy => {
+            let EntropyNote { entropy_nats } = serde_json::from_value(own)?;
+            Rules::Entropy { over_nats: entropy_nats }
+        }
+        PolicyKind::Score => {
+            let ScoreNote { least_score } = serde_json::from_value(own)?;
+            Rules::Score { least: least_score }
+        }
+    })
+}
+
 /// What is wrong with the limits, as (parameter, what it must be).
 fn fault_of(limits: &Limits) -> Option<(&'static str, &'static str)> {
     let Targets { share, cost, .. } = limits.targets;
@@ -373,114 +421,4 @@ fn fault_of(limits: &Limits) -> Option<(&'static str, &'static str)> {
         (cost.is_some_and(|(it, _)| !(0.0..=f64::MAX).contains(&it)), ("target_cost", "0 or more")),
     ];
     faults.into_iter().find(|(is_bad, _)| *is_bad).map(|(_, fault)| fault)
-}
-
-/// What becomes of a parameter that the policy does not have.
-#[derive(Debug, Clone, Copy)]
-enum Unknown {
-    Dropped,
-    Refused,
-}
-
-/// Drops the keys that `known` does not have, in nested objects too.
-fn keep_known(map: &mut Map<String, Value>, known: &Map<String, Value>) {
-    map.retain(|key, _| known.contains_key(key));
-    for (key, value) in map {
-        if let (Value::Object(map), Some(Value::Object(known))) = (value, known.get(key)) {
-            keep_known(map, known);
-        }
-    }
-}
-
-/// The JSON form in journals and logs.
-#[derive(Serialize, Deserialize)]
-struct LenientNote {
-    name: PolicyKind,
-    #[serde(default)]
-    parameters: Map<String, Value>,
-}
-
-/// The JSON form in requests.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StrictNote {
-    name: PolicyKind,
-    #[serde(default)]
-    parameters: Map<String, Value>,
-}
-
-/// The parameters of a schedule.
-#[derive(Deserialize)]
-struct ScheduleNote {
-    share: f64,
-    #[serde(default)]
-    period_tokens: u32,
-}
-
-/// The keys of [`LimitsNote`].
-const LIMIT_KEYS: [&str; 8] = [
-    "takeover_deadline_us",
-    "overlap_tokens",
-    "target_share",
-    "target_latency_us",
-    "target_cost",
-    "prices",
-    "thought_only",
-    "loops",
-];
-
-/// The limits among a policy's parameters; times in microseconds.
-#[derive(Serialize, Deserialize, Default)]
-struct LimitsNote {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    takeover_deadline_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    overlap_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target_share: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target_latency_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target_cost: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prices: Option<TokenPrices>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    thought_only: bool,
-    /// Before there was a rule, nothing was done about loops.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    loops: Option<LoopRule>,
-}
-
-impl From<Limits> for LimitsNote {
-    fn from(limits: Limits) -> Self {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let Targets { share, latency, cost } = limits.targets;
-        LimitsNote {
-            takeover_deadline_us: limits.deadline.map(micros),
-            overlap_tokens: limits.overlap_tokens,
-            target_share: share,
-            target_latency_us: latency.map(micros),
-            target_cost: cost.map(|(cost, _)| cost),
-            prices: cost.map(|(_, prices)| prices),
-            thought_only: limits.thought_only,
-            loops: Some(limits.loops).filter(|rule| *rule != LoopRule::Off),
-        }
-    }
-}
-
-impl From<LimitsNote> for Limits {
-    fn from(note: LimitsNote) -> Self {
-        Limits {
-            deadline: note.takeover_deadline_us.map(Duration::from_micros),
-            overlap_tokens: note.overlap_tokens,
-            targets: Targets {
-                share: note.target_share,
-                latency: note.target_latency_us.map(Duration::from_micros),
-                cost: note.target_cost.zip(note.prices),
-            },
-            thought_only: note.thought_only,
-            loops: note.loops.unwrap_or_default(),
-            review: None,
-        }
-    }
 }

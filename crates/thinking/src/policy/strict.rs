@@ -171,13 +171,9 @@ impl Strict {
     fn turn(&mut self) -> Action {
         let every = self.config.every_break;
         let ask = Ask {
-            role: Role::Small,
-            why: Why::Turn,
-            max_tokens: u32::MAX,
             stop: if every { self.config.delimiters.clone() } else { Vec::new() },
             watch: self.config.watch(),
-            provisional: false,
-            first_text_within: None,
+            ..Ask::new(Role::Small, Why::Turn, u32::MAX)
         };
         self.ask(State::Turn, ask)
     }
@@ -186,13 +182,8 @@ impl Strict {
     fn take_over(&mut self, why: Why, max_tokens: u32, extendable: bool) -> Action {
         let ends_at_break = self.config.end_at_break && why != Why::Begin;
         let ask = Ask {
-            role: Role::Large,
-            why,
-            max_tokens,
             stop: if ends_at_break { self.config.delimiters.clone() } else { Vec::new() },
-            watch: None,
-            provisional: false,
-            first_text_within: None,
+            ..Ask::new(Role::Large, why, max_tokens)
         };
         self.ask(State::Takeover { extendable }, ask)
     }

@@ -284,6 +284,8 @@ impl Allowance {
     pub(super) fn grant(&self, ask: &Ask) -> Option<Grant> {
         let Targets { share, latency, cost } = self.targets;
         let latency = latency.map(|target| self.latency(target));
+        // What it says aside has no share in the answer.
+        let share = share.filter(|_| ask.aside.is_none());
         let affordable = [
             share.map(|share| self.within_share(share)),
             latency.as_ref().map(Spending::affordable),

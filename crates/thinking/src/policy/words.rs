@@ -37,7 +37,7 @@ impl Role {
 pub enum Why {
     /// The writer's ordinary turn.
     Turn,
-    /// The paper's probe: what would the small model write after this paragraph break?
+    /// A probe: what would the small model write after this paragraph break?
     Probe,
     /// Takeover: the first stretch of an answer, for a small model that does not reason.
     Begin,
@@ -52,6 +52,10 @@ pub enum Why {
     ExcessiveReflection,
     /// Takeover by a baseline's schedule (random, periodic).
     Schedule,
+    /// Takeover because the small model is unsure of a paragraph's first token.
+    Entropy,
+    /// What mark the large model gives a paragraph, and takeover because that is low.
+    Score,
     /// Takeover because the answer goes round in a loop.
     Loop,
     /// The large model would have written something else there.
@@ -164,10 +168,41 @@ pub struct Ask {
     /// The trigger watch.
     pub watch: Option<Watch>,
     /// Whether the policy may still forget all of it: nothing of a provisional stretch is shown or
-    /// sent to the other writer before `Keep`. Of any other stretch the settled bytes are.
+    /// sent to the other writer before `Keep`, but with an aside. Of any other stretch the settled bytes are.
     pub provisional: bool,
     /// How long its first text may take; after that it is given up. Without, as long as its node gives signs.
     pub first_text_within: Option<Duration>,
+    /// Tell the entropy of its first token, where that is a paragraph's: [`Measured::first_token_entropy`].
+    pub report_entropy: bool,
+    /// Only of the large writer, and provisional: it goes on from this text, behind the answer and what the small
+    /// writer has in hand. Neither this text nor what it writes is of the answer; of that nothing can be kept.
+    pub aside: Option<String>,
+}
+
+impl Ask {
+    /// Asks for so many tokens without conditions.
+    pub fn new(role: Role, why: Why, max_tokens: u32) -> Self {
+        Ask {
+            role,
+            why,
+            max_tokens,
+            stop: Vec::new(),
+            watch: None,
+            provisional: false,
+            first_text_within: None,
+            report_entropy: false,
+            aside: None,
+        }
+    }
+}
+
+/// What a policy needs that not every node can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The small node tells entropies: [`Ask::report_entropy`].
+    Entropies,
+    /// The large node takes text back that it was given: [`Ask::aside`].
+    Asides,
 }
 
 /// Why an answer ended.
@@ -191,7 +226,7 @@ pub enum End {
 }
 
 /// What was measured of an answer up to an event, for policies that keep to a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Measured {
     /// Since the question was asked.
     pub elapsed: Duration,
@@ -201,12 +236,19 @@ pub struct Measured {
     pub first_text: Option<Duration>,
     /// Of the same proposal, or the one that is late: from the ask to now.
     pub wall: Duration,
+    /// Of the same proposal: the entropy of its first token in nats, where it was asked for and is told.
+    pub first_token_entropy: Option<f32>,
 }
 
 /// Decides who writes next and how far. Pure and total.
 pub trait Policy: Send {
     /// Takes what was measured up to the event that comes next. Most policies look at text alone.
     fn measured(&mut self, _: &Measured) {}
+
+    /// What it needs that not every node can.
+    fn need(&self) -> Option<Need> {
+        None
+    }
 
     /// How many takeovers were skipped because they were beyond a target.
     fn passed_over(&self) -> u32 {

@@ -6,6 +6,9 @@ use crate::{
     trigger::Matcher,
 };
 
+/// Where paragraphs end when the watch does not say.
+const PARAGRAPH_BREAK: &str = "\n\n";
+
 /// The rules of one proposal, applied while its text is being made.
 ///
 /// Feed it decoded text, whole characters only, and take the deltas out in between. Its result does
@@ -19,6 +22,8 @@ pub struct ProposalRules {
     stop: Vec<String>,
     max_tokens: u32,
     matcher: Option<Matcher>,
+    /// Where paragraphs end, if the entropy of their first tokens is asked for.
+    breaks: Option<Vec<String>>,
     text: String,
     tokens: u32,
     /// The first bytes that went out in deltas.
@@ -31,7 +36,10 @@ impl ProposalRules {
     /// The rules of a proposal that continues this committed text, of which the end is enough if it
     /// holds the watch's window and a delimiter.
     pub fn new(propose: &Propose, committed: &str) -> Self {
+        let watched = propose.watch.as_ref().map(|watch| watch.delimiters.clone());
+        let breaks = watched.unwrap_or_else(|| vec![PARAGRAPH_BREAK.to_owned()]);
         ProposalRules {
+            breaks: propose.report_entropy.then_some(breaks),
             stop: propose.stop.clone(),
             max_tokens: propose.max_tokens,
             matcher: propose.watch.clone().map(|watch| Matcher::new(watch, committed)),
@@ -90,6 +98,18 @@ impl ProposalRules {
             settled_bytes,
             ..Delta::default()
         })
+    }
+
+    /// Whether the next token is a paragraph's first and its entropy was asked for. `committed` is what the proposal
+    /// goes on from.
+    pub fn wants_entropy(&self, committed: &str) -> bool {
+        let Some(breaks) = &self.breaks else { return false };
+        let ends_with = |delimiter: &String| match delimiter.strip_suffix(self.text.as_str()) {
+            // The break may begin in the committed text.
+            Some(rest) => committed.ends_with(rest),
+            None => self.text.ends_with(delimiter.as_str()),
+        };
+        (committed.is_empty() && self.text.is_empty()) || breaks.iter().any(ends_with)
     }
 
     /// The proposal's text so far.

@@ -147,15 +147,16 @@ impl Protocol {
     }
 
     /// Completes the proposal: from now on it is open and waits for its commit. Its last delta must
-    /// have been taken. Returns what [`Finished`] tells of it; `prefill_tokens`, `cached_tokens` and
-    /// `timing` are 0 and for the Thinker to fill in.
+    /// have been taken. Returns what [`Finished`] tells of it; `prefill_tokens`, `cached_tokens`, `timing` and
+    /// `passes_milli` are 0 and for the Thinker to fill in.
     pub fn finish(&mut self, rules: ProposalRules, reason: FinishReason) -> Finished {
         let tokens = rules.tokens();
         let text = rules.into_text();
         let bytes = text.len() as u64;
         self.state = State::Proposed(text);
         let timing = Timing::default();
-        Finished { reason, tokens, bytes, prefill_tokens: 0, cached_tokens: 0, timing }
+        let (prefill_tokens, cached_tokens, passes_milli) = (0, 0, 0);
+        Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing, passes_milli }
     }
 
     /// Carries out `Commit`: keeps the first bytes of the open proposal and forgets the rest.
@@ -244,8 +245,8 @@ impl Protocol {
         self.committed.hash
     }
 
-    /// What [`Warmed`] tells of the committed text; `tokens`, `prefill_tokens` and `prefill_us` are
-    /// 0 and for the Thinker to fill in.
+    /// What [`Warmed`] tells of the committed text; `tokens`, `prefill_tokens`, `prefill_us` and `passes_milli` are 0
+    /// and for the Thinker to fill in.
     pub fn warmed(&self) -> Warmed {
         Warmed {
             committed_bytes: self.committed.text.len() as u64,
@@ -253,6 +254,7 @@ impl Protocol {
             tokens: 0,
             prefill_tokens: 0,
             prefill_us: 0,
+            passes_milli: 0,
             reviewed_bytes: self.review.as_ref().map_or(0, |review| review.reviewed() as u64),
         }
     }

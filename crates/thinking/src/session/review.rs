@@ -13,7 +13,10 @@
 
 use std::ops::Range;
 
-use crate::thinker::{Objection, Review, TextEnd};
+use crate::{
+    draw::splitmix64,
+    thinker::{Objection, Review, TextEnd},
+};
 
 /// What a Thinker holds of a token of somebody else.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +29,11 @@ pub struct TokenVerdict {
     pub log_p: f32,
     /// [`Objection::instead`], of one token.
     pub instead: Option<String>,
+}
+
+/// The seed of what is drawn to stand at this place instead, in a session with this one.
+pub fn draw_seed(seed: u64, at: usize) -> u64 {
+    splitmix64(seed, at as u64)
 }
 
 /// What a session judges of its committed text; places are bytes of that.
@@ -84,6 +92,11 @@ impl ReviewRules {
             text.end = text.end.min(to);
             text.start < text.end
         });
+    }
+
+    /// [`Review::draw`].
+    pub fn draw(&self) -> Option<u64> {
+        self.review.draw
     }
 
     /// The first bytes that no objection can concern any more.
@@ -193,7 +206,7 @@ mod tests {
     use super::*;
 
     fn rules(from_byte: u64, skip_openings: bool) -> ReviewRules {
-        ReviewRules::new(Review { gap: 1.0, from_byte, skip_openings })
+        ReviewRules::new(Review { gap: 1.0, from_byte, skip_openings, draw: None })
     }
 
     #[test]

@@ -20,7 +20,7 @@ macro_rules! cases {
 
 pub(super) use cases;
 
-/// Every case but those about reviews.
+/// Every case but those about reviews and entropies.
 pub(super) fn all() -> Vec<Case> {
     cases![
         open_is_answered_by_opened_then_warmed,

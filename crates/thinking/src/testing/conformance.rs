@@ -6,13 +6,13 @@
 
 use super::{
     case::{Case, KitSettings, Violation},
-    cases as all, review_cases,
+    cases as all, entropy_cases, review_cases,
 };
 use crate::thinker::Thinker;
 
 /// All cases of the kit.
 pub fn cases() -> Vec<Case> {
-    all::all().into_iter().chain(review_cases::all()).collect()
+    all::all().into_iter().chain(review_cases::all()).chain(entropy_cases::all()).collect()
 }
 
 /// Runs every case, one after the other; returns what was broken.

@@ -22,9 +22,9 @@ use super::{
 use crate::{
     session::{ProposalRules, Protocol, Refusal},
     thinker::{
-        Code, Command, Event, Failure, FinishReason, Finished, ModelCard, Open, Opened, Prompt,
-        Propose, Sampling, Session, SessionServer, Thinker, Timing, TokenFuture, TokenQuery,
-        Warmed,
+        Code, Command, Delta, Event, Failure, FinishReason, Finished, ModelCard, Open, Opened,
+        Prompt, Propose, Sampling, Session, SessionServer, TextHash, Thinker, Timing, TokenFuture,
+        TokenQuery, Warmed,
     },
 };
 
@@ -50,6 +50,7 @@ impl Default for Options {
             device: "cpu".into(),
             tokenizer_fingerprint: "pieces".into(),
             can_review: true,
+            can_report_entropy: true,
             ..ModelCard::default()
         };
         Options {
@@ -356,9 +357,11 @@ impl State {
                 () = self.server.events.closed() => return Err(Stop::Over),
             }
         }
-        if let Some(objection) = review::judge(&mut self.protocol, self.others_from, |committed| {
-            self.shared.script.next_token(&self.prompt, committed, &self.sampling)
-        }) {
+        if let Some(objection) =
+            review::judge(&mut self.protocol, self.others_from, |committed, seed| {
+                self.shared.script.next_token(&self.prompt, committed, &self.sampling, seed)
+            })
+        {
             self.send(Event::Objection(Box::new(objection))).await?;
         }
         self.send(Event::Warmed(Warmed {
@@ -420,10 +423,11 @@ impl State {
             let Some(token) = tokens.next().filter(|token| token != END_OF_TEXT) else {
                 return Ok(rules.end_of_text());
             };
+            let first_token_entropy = self.entropy(rules);
             let reason = rules.push(&token, 1);
             self.ends.push(rules.text().len());
             if let Some(delta) = rules.delta(reason.as_ref()) {
-                self.send(Event::Delta(delta)).await?;
+                self.send(Event::Delta(Delta { first_token_entropy, ..delta })).await?;
             }
             if let Some(fault) = self.fault(command, rules.tokens()) {
                 return Err(fault.into());
@@ -432,6 +436,15 @@ impl State {
                 return Ok(reason);
             }
         }
+    }
+
+    /// The entropy of the next token, where it is wanted: from 0 to 4 nats, by the text before it alone.
+    fn entropy(&self, rules: &ProposalRules) -> Option<f32> {
+        let committed = self.protocol.committed();
+        let is_wanted =
+            self.shared.options.card.can_report_entropy && rules.wants_entropy(committed);
+        let hash = TextHash::of(&format!("{committed}{}", rules.text())).0 >> 32;
+        is_wanted.then(|| (hash % 4096) as f32 / 1024.0)
     }
 
     /// Waits for the time of one token; returns a reason to stop before it.

@@ -2,18 +2,26 @@
 
 use super::script::pieces;
 use crate::{
-    session::{Protocol, review::TokenVerdict},
+    draw::splitmix64,
+    session::{
+        Protocol,
+        review::{TokenVerdict, draw_seed},
+    },
     thinker::{Objection, TextHash},
 };
 
 /// The greatest gap of a token that is not the script's, in nats; the least is 1.
 pub const GREATEST_GAP: f32 = 4.0;
 
-/// Judges the text that others wrote from this byte on. `next` gives what the script would go on with.
+/// Seeds that are tried for something else than what stands there.
+const DRAWS: u64 = 64;
+
+/// Judges the text that others wrote from this byte on. `next` gives what the script would go on with, by a seed; what
+/// it would with 0 is its likeliest token.
 pub(super) fn judge(
     protocol: &mut Protocol,
     others_from: usize,
-    next: impl Fn(&str) -> Option<String>,
+    next: impl Fn(&str, u64) -> Option<String>,
 ) -> Option<Objection> {
     let committed = protocol.committed().to_owned();
     let rules = protocol.review_mut()?;
@@ -23,9 +31,11 @@ pub(super) fn judge(
         start = token.end;
         token
     });
+    let draw = rules.draw();
     rules.judge(&committed, tokens, |token| {
-        let instead = next(&committed[..token.start]);
+        let before = &committed[..token.start];
         let stands = (!token.is_empty()).then(|| &committed[token.clone()]);
+        let mut instead = next(before, 0);
         let gap = match instead.as_deref() == stands {
             true => 0.0,
             // By the text before it alone, so that it depends on no piece and no session.
@@ -34,6 +44,11 @@ pub(super) fn judge(
                 1.0 + (hash % 4096) as f32 / 4096.0 * (GREATEST_GAP - 1.0)
             }
         };
+        if let Some(seed) = draw.filter(|_| gap > 0.0) {
+            let seed = draw_seed(seed, token.start);
+            let mut drawn = (0..DRAWS).map(|n| next(before, splitmix64(seed, n)));
+            instead = drawn.find(|it| it.as_deref() != stands).unwrap_or(instead);
+        }
         TokenVerdict { gap, rank: u32::from(gap > 0.0), log_p: -gap, instead }
     })
 }

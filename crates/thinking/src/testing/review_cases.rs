@@ -31,7 +31,7 @@ pub(super) fn all() -> Vec<Case> {
 }
 
 const TEXT: &str = "First, 7 times 8 is 54.\n\nWait, let us see: é 数学 🙂 and so on.";
-const STRICTEST: Review = Review { gap: 0.0, from_byte: 0, skip_openings: false };
+const STRICTEST: Review = Review { gap: 0.0, from_byte: 0, skip_openings: false, draw: None };
 
 /// A session that reviews; `None` where the Thinker cannot.
 async fn reviewing<'a>(
@@ -117,9 +117,9 @@ async fn the_card_says_whether_it_reviews(t: &dyn Thinker, s: &KitSettings) -> O
 }
 
 async fn verdicts_depend_on_the_text_alone(t: &dyn Thinker, s: &KitSettings) -> Outcome {
-    for gap in [0.0, 1.5, 3.0] {
+    for (gap, draw) in [(0.0, None), (1.5, None), (3.0, None), (0.0, Some(7)), (1.5, Some(8))] {
         for from_byte in [0, 9, 27] {
-            let review = Review { gap, from_byte, ..STRICTEST };
+            let review = Review { gap, from_byte, draw, ..STRICTEST };
             let Some(mut whole) = reviewing(t, s, "", review).await? else { return Ok(()) };
             let expected = whole.first_objection([TEXT].into_iter()).await?;
             for chars in [1, 3, 10] {
@@ -218,7 +218,7 @@ async fn what_is_accepted_is_not_judged_again(t: &dyn Thinker, s: &KitSettings) 
 }
 
 async fn the_end_is_judged_once_its_text_is(t: &dyn Thinker, s: &KitSettings) -> Outcome {
-    let review = Review { gap: 0.0, from_byte: TEXT.len() as u64, skip_openings: false };
+    let review = Review { from_byte: TEXT.len() as u64, ..STRICTEST };
     let Some(mut talk) = reviewing(t, s, "", review).await? else { return Ok(()) };
     let append = Append { end: TextEnd::Answer, ..Append::text(TEXT) };
     let (objection, warmed) = talk.judged(append).await?;

@@ -90,20 +90,16 @@ impl Script {
         }))
     }
 
-    /// The token that it would go on with; `None` ends the text.
+    /// The token that it would go on with, by a seed; `None` ends the text.
     pub(crate) fn next_token(
         &self,
         prompt: &Prompt,
         committed: &str,
         sampling: &Sampling,
+        seed: u64,
     ) -> Option<String> {
-        let propose = &Propose {
-            max_tokens: 1,
-            stop: Vec::new(),
-            watch: None,
-            seed: 0,
-            report_entropy: false,
-        };
+        let propose =
+            &Propose { max_tokens: 1, stop: Vec::new(), watch: None, seed, report_entropy: false };
         let moment = Moment { prompt, committed, sampling, propose };
         self.tokens(&moment).next().filter(|token| token != END_OF_TEXT)
     }

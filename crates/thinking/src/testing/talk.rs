@@ -22,6 +22,8 @@ pub(super) struct Talk<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Proposal {
     pub(super) text: String,
+    /// The entropies that were told, each with where its piece begins.
+    pub(super) entropies: Vec<(usize, f32)>,
     pub(super) finished: Finished,
 }
 
@@ -143,9 +145,11 @@ impl<'a> Talk<'a> {
     /// Reads deltas up to `Finished` and checks what must hold of any proposal.
     pub(super) async fn read_proposal(&mut self, max_tokens: u32) -> Result<Proposal, String> {
         let (mut text, mut tokens, mut settled) = (String::new(), 0u64, 0u64);
+        let mut entropies = Vec::new();
         loop {
             match self.next().await? {
                 Some(Event::Delta(delta)) => {
+                    entropies.extend(delta.first_token_entropy.map(|it| (text.len(), it)));
                     text.push_str(&delta.text);
                     tokens += u64::from(delta.tokens);
                     let read = text.len() as u64;
@@ -176,7 +180,7 @@ impl<'a> Talk<'a> {
                             finished.tokens
                         ));
                     }
-                    return Ok(Proposal { text, finished });
+                    return Ok(Proposal { text, entropies, finished });
                 }
                 other => return Err(format!("expected Delta or Finished, came {other:?}")),
             }

@@ -10,6 +10,10 @@ pub struct Review {
     pub from_byte: u64,
     /// A paragraph's first token is not judged.
     pub skip_openings: bool,
+    /// What would stand instead is drawn, by the session's sampling and a seed for each place that follows from this
+    /// one, and is not what is objected to. Without, it is the likeliest token, as it is wherever a Thinker knows no
+    /// draws.
+    pub draw: Option<u64>,
 }
 
 /// What is known of the place where a text ends. How its last tokens are cut depends on what follows, so that a review
@@ -47,8 +51,8 @@ pub struct Objection {
     pub rank: u32,
     /// The log-probability of the one that stands there, in nats, at temperature 1.
     pub log_p: f32,
-    /// What the Thinker would write instead: its likeliest token, and as many more as make whole characters. `None`: it
-    /// would end the answer.
+    /// What the Thinker would write instead: its likeliest token, or the one drawn, and as many likeliest ones more as
+    /// make whole characters. `None`: it would end the answer.
     pub instead: Option<String>,
     /// The tokens of that.
     pub tokens: u32,

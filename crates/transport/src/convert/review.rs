@@ -6,13 +6,13 @@ use thinking::thinker::{Append, Failure, Objection, Review, TextEnd};
 use super::unknown;
 
 pub(super) fn review_to_wire(review: Review) -> wire::Review {
-    let Review { gap, from_byte, skip_openings } = review;
-    wire::Review { gap, from_byte, skip_openings }
+    let Review { gap, from_byte, skip_openings, draw } = review;
+    wire::Review { gap, from_byte, skip_openings, draw }
 }
 
 pub(super) fn review_from_wire(review: wire::Review) -> Review {
-    let wire::Review { gap, from_byte, skip_openings } = review;
-    Review { gap, from_byte, skip_openings }
+    let wire::Review { gap, from_byte, skip_openings, draw } = review;
+    Review { gap, from_byte, skip_openings, draw }
 }
 
 pub(super) fn append_to_wire(append: Append) -> wire::Append {

@@ -50,8 +50,9 @@ fn thought() -> impl Strategy<Value = ThoughtStart> {
 }
 
 prop_compose! {
-    fn review()(gap in 0f32..20.0, from_byte: u64, skip_openings: bool) -> Review {
-        Review { gap, from_byte, skip_openings }
+    fn review()(gap in 0f32..20.0, from_byte: u64, skip_openings: bool,
+                draw in option::of(any::<u64>())) -> Review {
+        Review { gap, from_byte, skip_openings, draw }
     }
 }
 
@@ -109,10 +110,10 @@ fn command() -> impl Strategy<Value = Command> {
 prop_compose! {
     fn card()(name in line(), family in line(), parameters: u64, quantisation in line(),
               context_tokens: u32, device in line(), tokenizer_fingerprint in line(),
-              thought in thought(), can_review: bool) -> ModelCard {
+              thought in thought(), can_review: bool, can_report_entropy: bool) -> ModelCard {
         ModelCard {
             name, family, parameters, quantisation, context_tokens, device, tokenizer_fingerprint, thought,
-            can_review,
+            can_review, can_report_entropy,
         }
     }
 }
@@ -137,9 +138,9 @@ fn reason() -> impl Strategy<Value = FinishReason> {
 
 prop_compose! {
     fn finished()(reason in reason(), tokens: u32, bytes: u64, prefill_tokens: u32, cached_tokens: u32,
-                  queue_us: u64, prefill_us: u64, decode_us: u64) -> Finished {
+                  queue_us: u64, prefill_us: u64, decode_us: u64, passes_milli: u32) -> Finished {
         let timing = Timing { queue_us, prefill_us, decode_us };
-        Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing }
+        Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing, passes_milli }
     }
 }
 
@@ -172,9 +173,11 @@ pub(crate) const CODES: [Code; 10] = [
 
 prop_compose! {
     fn warmed()(committed_bytes: u64, hash: u64, tokens: u32, prefill_tokens: u32, prefill_us: u64,
-                reviewed_bytes: u64) -> Warmed {
+                reviewed_bytes: u64, passes_milli: u32) -> Warmed {
         let hash = TextHash(hash);
-        Warmed { committed_bytes, hash, tokens, prefill_tokens, prefill_us, reviewed_bytes }
+        Warmed {
+            committed_bytes, hash, tokens, prefill_tokens, prefill_us, reviewed_bytes, passes_milli,
+        }
     }
 }
 

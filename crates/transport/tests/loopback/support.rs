@@ -85,6 +85,7 @@ pub(crate) fn card() -> ModelCard {
         tokenizer_fingerprint: "pieces".into(),
         thought: ThoughtStart::Unknown,
         can_review: true,
+        can_report_entropy: true,
     }
 }
 
@@ -208,6 +209,7 @@ async fn gated_session(gates: &Gates, mut server: SessionServer) -> Option<()> {
         prefill_tokens: 0,
         prefill_us: 0,
         reviewed_bytes: 0,
+        passes_milli: 0,
     };
     let opened = Opened { card: card(), prompt_tokens: 1, cached_tokens: 0 };
     server.commands.recv().await?;

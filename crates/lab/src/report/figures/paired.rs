@@ -111,7 +111,7 @@ fn head(group: &Group<'_>, against: &Group<'_>, questions: usize) -> Vec<Value> 
 }
 
 /// How often each was right, of the same number of answers.
-fn right((ours, theirs): QuestionPair<'_, '_>) -> (u64, u64) {
+pub(super) fn right((ours, theirs): QuestionPair<'_, '_>) -> (u64, u64) {
     let ((ours, our_answers), (theirs, their_answers)) = (ours.right(), theirs.right());
     // A seed may be missing on one side: shares over the same denominator.
     (ours * their_answers, theirs * our_answers)
