@@ -136,8 +136,8 @@ impl Engine {
         let budget = cache_budget(&demand, memory.as_ref())?;
         let (context, kv_budget_bytes) = (budget.context_tokens, budget.bytes);
         let card = ModelCard {
-            name: options.name.unwrap_or_else(|| config.family.name().to_owned()),
-            family: config.family.name().to_owned(),
+            name: options.name.unwrap_or_else(|| config.architecture.name.to_owned()),
+            family: config.architecture.name.to_owned(),
             parameters,
             quantisation,
             context_tokens: context as u32,

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::memory::UsableMemory;
+use crate::{memory::UsableMemory, model::Architecture};
 
 /// A model could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +57,9 @@ pub enum LoadError {
     },
     /// Not one of the families this engine computes.
     #[error(
-        "{} holds architecture {found:?}, which is not supported; use a model of the llama, qwen2 \
-         or qwen3 family",
-        path.display()
+        "{} holds architecture {found:?}, which is not supported; use a model of one of the families {}",
+        path.display(),
+        Architecture::names()
     )]
     Architecture {
         /// The file.
@@ -69,8 +69,7 @@ pub enum LoadError {
     },
     /// A weight format this engine does not compute with.
     #[error(
-        "{}: unsupported quantisation: {what}; use Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, \
-         f32, f16 or bf16",
+        "{}: unsupported quantisation: {what}; use {instead}",
         path.display()
     )]
     Quantisation {
@@ -78,6 +77,8 @@ pub enum LoadError {
         path: PathBuf,
         /// The format, and where it stands.
         what: String,
+        /// What to use in its place.
+        instead: String,
     },
     /// A known family with something in it that this engine does not compute.
     #[error("{}: {what} is not supported; use a model without it", path.display())]

@@ -30,8 +30,8 @@ pub use error::{ForwardError, LoadError};
 pub use kv::KvUsage;
 pub use memory::{MemoryLimit, UsableMemory};
 pub use model::{
-    BatchRow, Biases, Decoder, EmbeddedModel, Family, KvCache, LoadOptions, LoadProgress,
-    LoadedModel, ModelConfig, ModelLocation, RopeConfig, RopeScaling, TokenizerSource,
-    WantedLogits, gguf_parts, kernels, load_model, load_random,
+    Architecture, BatchRow, Biases, Decoder, EmbeddedModel, ExpertsConfig, KvCache, LayerSpan,
+    LoadOptions, LoadProgress, LoadedModel, ModelConfig, ModelLocation, RopeConfig, RopeScaling,
+    TokenizerSource, WantedLogits, gguf_parts, kernels, load_model, load_random,
 };
 pub use sample::{Draws, SampleError, Sampler};

@@ -103,15 +103,7 @@ impl Sampler {
     fn draw_weighted(&mut self, logits: &[f32], best: u32, draws: &mut Draws) -> u32 {
         let Sampling { temperature, top_k, top_p, min_p, .. } = self.rules;
         let kept = &mut self.candidates;
-        kept.clear();
-        kept.extend(
-            logits.iter().zip(0u32..).map(|(&l, id)| Candidate { id, value: f64::from(l) }),
-        );
-        let top_k = top_k as usize;
-        if 0 < top_k && top_k < kept.len() {
-            kept.select_nth_unstable_by(top_k - 1, likelier_first);
-            kept.truncate(top_k);
-        }
+        collect_likeliest(logits, top_k as usize, kept);
         let most = f64::from(logits[best as usize]);
         for candidate in kept.iter_mut() {
             candidate.value = ((candidate.value - most) / f64::from(temperature)).exp();
@@ -166,6 +158,36 @@ fn likeliest(logits: &[f32]) -> Result<u32, SampleError> {
 
 fn likelier_first(a: &Candidate, b: &Candidate) -> Ordering {
     b.value.total_cmp(&a.value).then(a.id.cmp(&b.id))
+}
+
+/// The so many likeliest tokens in any order, or all where that is 0. Of a vocabulary nearly all tokens are below those
+/// that were likeliest so far, and are not looked at a second time.
+fn collect_likeliest(logits: &[f32], count: usize, into: &mut Vec<Candidate>) {
+    into.clear();
+    let candidate = |(&logit, id)| Candidate { id, value: f64::from(logit) };
+    let candidates = logits.iter().zip(0u32..);
+    if count == 0 || count >= logits.len() {
+        into.extend(candidates.map(candidate));
+        return;
+    }
+    let enough = count.saturating_mul(2).max(count + 64);
+    // The least likely of those that are kept. One that is as likely and comes later is less likely than it.
+    let mut least = None;
+    for (logit, id) in candidates {
+        if least.is_some_and(|least| logit.total_cmp(&least).is_le()) {
+            continue;
+        }
+        into.push(candidate((logit, id)));
+        if into.len() == enough {
+            let (_, last, _) = into.select_nth_unstable_by(count - 1, likelier_first);
+            least = Some(last.value as f32);
+            into.truncate(count);
+        }
+    }
+    if into.len() > count {
+        into.select_nth_unstable_by(count - 1, likelier_first);
+        into.truncate(count);
+    }
 }
 
 /// Keeps the fewest likeliest candidates that together reach the share `top_p`, likeliest first.

@@ -43,6 +43,25 @@ fn each_rule_keeps_the_tokens_it_should() {
     }
 }
 
+proptest! {
+    /// Few different logits, so that many are equal, in vocabularies that are looked through in one go and in many.
+    #[test]
+    fn the_likeliest_are_those_that_sorting_finds(
+        logits in prop::collection::vec((-4i8..4).prop_map(|it| f32::from(it) / 2.0), 1..600),
+        count in 1usize..80,
+    ) {
+        let mut sorted: Vec<Candidate> = Vec::new();
+        collect_likeliest(&logits, 0, &mut sorted);
+        prop_assert_eq!(sorted.len(), logits.len());
+        sorted.sort_by(likelier_first);
+        let mut found = Vec::new();
+        collect_likeliest(&logits, count, &mut found);
+        found.sort_by(likelier_first);
+        let ids = |all: &[Candidate]| all.iter().map(|it| it.id).collect::<Vec<_>>();
+        prop_assert_eq!(ids(&found), ids(&sorted[..count.min(logits.len())]));
+    }
+}
+
 #[test]
 fn greedy_takes_the_first_of_equals() {
     assert_eq!(drawn(Sampling { temperature: 0.0, ..off() }, &[1.0, 3.0, 3.0], 1), [1]);

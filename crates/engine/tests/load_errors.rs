@@ -107,12 +107,15 @@ fn what_is_no_model_is_said_to_be_none() {
 #[test]
 fn settings_that_are_not_supported_are_named() {
     let cases = [
-        ("architectures", json!(["MistralForCausalLM"]), "MistralForCausalLM"),
+        ("architectures", json!(["MambaForCausalLM"]), "MambaForCausalLM"),
         ("num_experts", json!(8), "mixture of experts"),
-        ("layer_types", json!(["full_attention", "sliding_attention"]), "sliding-window"),
+        ("layer_types", json!(["full_attention", "linear_attention"]), "linear_attention"),
+        ("layer_types", json!(["full_attention"]), "fewer entries"),
+        ("sliding_window", json!("wide"), "wide"),
         ("hidden_act", json!("gelu"), "SiLU"),
-        ("partial_rotary_factor", json!(0.5), "a part of each head"),
-        ("rope_scaling", json!({"rope_type": "longrope", "factor": 4.0}), "longrope"),
+        ("partial_rotary_factor", json!(2.0), "dimensions of a head are turned"),
+        ("final_logit_softcapping", json!(30.0), "capping of logits"),
+        ("rope_scaling", json!({"rope_type": "longrope", "factor": 4.0}), "short_factor"),
         ("rope_scaling", json!({"type": "dynamic", "factor": 4.0}), "dynamic"),
         ("rope_scaling", json!({"type": "linear"}), "factor"),
         ("quantization_config", json!({"quant_method": "awq"}), "awq"),
@@ -139,11 +142,17 @@ fn a_window_that_is_not_used_is_no_hindrance() {
     config["sliding_window"] = json!(32);
     config["use_sliding_window"] = json!(false);
     config["max_window_layers"] = json!(1);
-    fs::write(&path, config.to_string()).unwrap();
-    load_model(&scratch.path().into(), &LoadOptions::default(), &mut |_| {}).unwrap();
+    let windows = |config: &Json| {
+        fs::write(&path, config.to_string()).unwrap();
+        let model = load_model(&scratch.path().into(), &LoadOptions::default(), &mut |_| {});
+        let model = model.unwrap();
+        model.decoder.config().layers.iter().map(|layer| layer.window).collect::<Vec<_>>()
+    };
+    assert_eq!(windows(&config), [None, None]);
     config["use_sliding_window"] = json!(true);
-    fs::write(&path, config.to_string()).unwrap();
-    assert_says(&error(scratch.path()), &["sliding-window"]);
+    assert_eq!(windows(&config), [None, Some(32)]);
+    config["sliding_window"] = Json::Null;
+    assert_eq!(windows(&config), [None, None]);
 }
 
 #[test]
@@ -316,11 +325,11 @@ fn gguf_files_that_are_not_supported_are_refused() {
     let path = scratch.path().join("model.gguf");
     let text = |text: &str| Value::String(text.to_owned());
     let cases = [
-        (Gguf::default().set("general.architecture", text("gemma3")), "gemma3"),
+        (Gguf::default().set("general.architecture", text("mamba")), "mamba"),
         (Gguf::default().set("qwen2.expert_count", Value::U32(4)), "mixture of experts"),
         (Gguf::default().set("qwen2.attention.sliding_window", Value::U32(4)), "sliding-window"),
         (Gguf::default().set("qwen2.rope.scaling.type", text("longrope")), "longrope"),
-        (Gguf::default().set("qwen2.rope.dimension_count", Value::U32(8)), "a part of each head"),
+        (Gguf::default().set("qwen2.rope.dimension_count", Value::U32(7)), "7 of 16 dimensions"),
         (Gguf::default().set("qwen2.embedding_length", Value::U32(64)), "token_embd.weight"),
         (Gguf::default().set("qwen2.block_count", Value::U32(2)), "blk.1.attn_norm.weight"),
         (Gguf::default().set("qwen2.block_count", text("one")), "block_count"),
@@ -333,6 +342,28 @@ fn gguf_files_that_are_not_supported_are_refused() {
     for (gguf, word) in cases {
         gguf.write(&path);
         assert_says(&error(&path), &[word]);
+    }
+}
+
+/// The number of a tensor's format stands behind its name and its two dimensions.
+#[test]
+fn formats_that_candle_lacks_are_refused_by_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.gguf");
+    Gguf::default().write(&path);
+    let whole = fs::read(&path).unwrap();
+    let name = b"token_embd.weight";
+    let place = whole.windows(name.len()).position(|bytes| bytes == name).unwrap();
+    let place = place + name.len() + 4 + 2 * 8;
+    for (number, says) in [
+        (23u32, ["a tensor in IQ4_XS", "use a file of the model in Q4_K_S"]),
+        (39, ["a tensor in MXFP4", "use a file of the model in Q4_K_M"]),
+        (99, ["a tensor of GGML type 99", "use Q4_0, Q4_1, "]),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[place..place + 4].copy_from_slice(&number.to_le_bytes());
+        fs::write(&path, &bytes).unwrap();
+        assert_says(&error(&path), &says);
     }
 }
 

@@ -1,57 +1,69 @@
 //! What a model is made of, however its files spell it. Reading those spellings is the work of `source`;
 //! here stand the common form and its checks.
 
-use strum::{EnumString, IntoStaticStr};
-
-/// A family of decoders, read from the name model files use. All are pre-norm transformers with rotary
-/// positions and gated MLPs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
-#[strum(serialize_all = "lowercase")]
-pub enum Family {
-    /// Llama 2 and 3, SmolLM2, R1-Distill-Llama, ...
-    Llama,
-    /// Qwen2, Qwen2.5, QwQ, R1-Distill-Qwen: biases on q, k and v.
-    Qwen2,
-    /// Qwen3: RMS norms on the heads of q and k.
-    Qwen3,
-}
-
-impl Family {
-    /// The name model files use.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
+use super::architecture::{Architecture, HeadNorms};
 
 /// Sizes and settings of a decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// The family.
-    pub family: Family,
+    pub architecture: &'static Architecture,
     /// Rows of the embedding, which may be more than the tokenizer has tokens.
     pub vocab: usize,
     /// Width of the residual stream.
     pub hidden: usize,
-    /// Width inside the MLP.
+    /// Width inside the MLP, where it is no mixture of experts.
     pub intermediate: usize,
-    /// Number of layers.
-    pub layers: usize,
+    /// What each layer attends to; as many as there are layers.
+    pub layers: Vec<LayerSpan>,
     /// Query heads.
     pub heads: usize,
     /// Key and value heads; divides `heads`.
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
+    /// How much of a head is turned by its position; the rest stays as it is.
+    pub rotary_dim: usize,
+    /// What the products of queries and keys are multiplied by.
+    pub attention_scale: f32,
     /// Longest sequence in tokens.
     pub context: usize,
     /// Added under the root of every RMS norm.
     pub rms_eps: f32,
     /// Rotary positions.
     pub rope: RopeConfig,
+    /// The same of layers that look at a window only, where theirs are others.
+    pub window_rope: Option<RopeConfig>,
+    /// The mixture of experts, where the family has one.
+    pub experts: Option<ExpertsConfig>,
     /// Whether the embedding is the output head too.
     pub tied: bool,
     /// Which linear layers have biases.
     pub bias: Biases,
+}
+
+/// What a layer attends to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerSpan {
+    /// The last so many positions, the own one counted; `None` for all.
+    pub window: Option<usize>,
+    /// Whether queries and keys are turned by their positions.
+    pub turns: bool,
+    /// Whether its MLP is a mixture of experts.
+    pub has_experts: bool,
+}
+
+/// A mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpertsConfig {
+    /// How many there are.
+    pub count: usize,
+    /// How many compute a token.
+    pub used: usize,
+    /// Width inside one.
+    pub intermediate: usize,
+    /// Whether the weights of those that compute are made to add up to one.
+    pub normalised: bool,
 }
 
 /// Which linear layers have biases.
@@ -71,6 +83,8 @@ pub(crate) struct Heads {
     pub(crate) heads: usize,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
+    /// What the products of queries and keys are multiplied by.
+    pub(crate) scale: f32,
 }
 
 /// Rotary positions.
@@ -118,24 +132,42 @@ pub enum RopeScaling {
         /// Whether the ramp's ends are whole dimensions.
         truncate: bool,
     },
-    /// Each frequency divided by its own factor, as GGUF files carry them; one per half head.
-    Factors(Vec<f32>),
+    /// Each frequency divided by its own factor; one per pair of dimensions.
+    Factors {
+        /// The factors.
+        factors: Vec<f32>,
+        /// Scales cos and sin.
+        attention_factor: f64,
+    },
 }
 
 /// Sizes beyond these are damage, not models.
 const MAX_SIZE: usize = 1 << 24;
 const MAX_LAYERS: usize = 1 << 10;
+const MAX_EXPERTS: usize = 1 << 12;
+
+/// Checks a number of layers, before anything is made for each of them.
+pub(crate) fn check_layers(count: usize) -> Result<(), String> {
+    match count {
+        1..=MAX_LAYERS => Ok(()),
+        _ => Err(format!("number of layers is {count}, outside 1..={MAX_LAYERS}")),
+    }
+}
 
 impl ModelConfig {
-    /// Whether the heads of q and k are normalised.
-    pub(crate) fn qk_norm(&self) -> bool {
-        self.family == Family::Qwen3
+    /// Widths of the norms of queries and keys, where the family has them.
+    pub(crate) fn head_norms(&self) -> Option<(usize, usize)> {
+        match self.architecture.head_norms {
+            HeadNorms::None => None,
+            HeadNorms::Each => Some((self.head_dim, self.head_dim)),
+            HeadNorms::Whole => Some((self.q_width(), self.kv_width())),
+        }
     }
 
     /// The sizes of its attention.
     pub(crate) fn heads(&self) -> Heads {
-        let ModelConfig { heads, kv_heads, head_dim, .. } = *self;
-        Heads { heads, kv_heads, head_dim }
+        let ModelConfig { heads, kv_heads, head_dim, attention_scale: scale, .. } = *self;
+        Heads { heads, kv_heads, head_dim, scale }
     }
 
     /// Width of all query heads together.
@@ -150,23 +182,28 @@ impl ModelConfig {
 
     /// Checks that the sizes go together. The error names the setting.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let sizes = [
+        let mut sizes = vec![
             ("vocabulary", self.vocab),
             ("hidden size", self.hidden),
-            ("intermediate size", self.intermediate),
             ("number of heads", self.heads),
             ("number of key-value heads", self.kv_heads),
             ("head size", self.head_dim),
             ("context length", self.context),
         ];
+        match &self.experts {
+            None => sizes.push(("intermediate size", self.intermediate)),
+            Some(experts) => sizes.extend([
+                ("number of experts", experts.count),
+                ("number of experts for a token", experts.used),
+                ("intermediate size of an expert", experts.intermediate),
+            ]),
+        }
         for (what, size) in sizes {
             if size == 0 || size > MAX_SIZE {
                 return Err(format!("{what} is {size}, outside 1..={MAX_SIZE}"));
             }
         }
-        if self.layers == 0 || self.layers > MAX_LAYERS {
-            return Err(format!("number of layers is {}, outside 1..={MAX_LAYERS}", self.layers));
-        }
+        check_layers(self.layers.len())?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(format!(
                 "{} heads cannot be shared by {} key-value heads",
@@ -176,15 +213,31 @@ impl ModelConfig {
         if !self.head_dim.is_multiple_of(2) || self.q_width() > MAX_SIZE {
             return Err(format!("head size {} is odd or too large", self.head_dim));
         }
+        let turned = self.rotary_dim;
+        if turned == 0 || !turned.is_multiple_of(2) || turned > self.head_dim {
+            return Err(format!("{turned} of {} dimensions of a head are turned", self.head_dim));
+        }
+        if let Some(experts) =
+            self.experts.filter(|it| it.count > MAX_EXPERTS || it.used > it.count)
+        {
+            return Err(format!("{} of {} experts compute a token", experts.used, experts.count));
+        }
+        if self.layers.iter().any(|layer| layer.window == Some(0)) {
+            return Err("a layer looks at a window of 0 positions".to_owned());
+        }
         if !(self.rms_eps > 0.0 && self.rms_eps < 1.0) {
             return Err(format!("RMS norm epsilon is {}", self.rms_eps));
         }
-        self.rope.check(self.head_dim)
+        if !(self.attention_scale > 0.0 && self.attention_scale.is_finite()) {
+            return Err(format!("the scale of attention is {}", self.attention_scale));
+        }
+        self.rope.check(turned)?;
+        self.window_rope.as_ref().map_or(Ok(()), |rope| rope.check(turned))
     }
 }
 
 impl RopeConfig {
-    fn check(&self, head_dim: usize) -> Result<(), String> {
+    fn check(&self, turned: usize) -> Result<(), String> {
         if !(self.theta.is_finite() && self.theta > 1.0) {
             return Err(format!("RoPE base is {}", self.theta));
         }
@@ -221,10 +274,12 @@ impl RopeConfig {
                 positive("beta_slow", *beta_slow)?;
                 positive("attention factor", *attention_factor)
             }
-            RopeScaling::Factors(factors) => {
-                if factors.len() != head_dim / 2 {
-                    return Err(format!("{} RoPE factors for heads of {head_dim}", factors.len()));
+            RopeScaling::Factors { factors, attention_factor } => {
+                if factors.len() != turned / 2 {
+                    let count = factors.len();
+                    return Err(format!("{count} RoPE factors for {turned} dimensions of a head"));
                 }
+                positive("attention factor", *attention_factor)?;
                 factors.iter().try_for_each(|factor| positive("factor", f64::from(*factor)))
             }
         }

@@ -10,10 +10,11 @@ use candle_core::{DType, Device, Tensor};
 use crate::error::ForwardError;
 
 use super::{
-    attention::attend,
+    attention::{Masks, attend},
     cache::{Allocator, BLOCK, KvCache, Sequence},
-    config::{Heads, ModelConfig},
+    config::{Heads, LayerSpan, ModelConfig},
     elementwise,
+    feed_forward::FeedForward,
     rope::{Angles, Rope},
     weight::{Linear, Weight},
 };
@@ -27,6 +28,8 @@ pub struct Decoder {
     /// What activations and caches are held in.
     pub(crate) dtype: DType,
     pub(crate) rope: Rope,
+    /// Of layers that look at a window only, where theirs is another.
+    pub(crate) window_rope: Option<Rope>,
     pub(crate) embedding: Weight,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Tensor,
@@ -37,20 +40,28 @@ pub struct Decoder {
     pub(crate) pulse: Arc<AtomicU64>,
 }
 
-/// The weights of one layer.
+/// The weights of one layer. Which norms there are is the family's matter.
 #[derive(Debug)]
 pub(crate) struct Layer {
-    pub(crate) attention_norm: Tensor,
+    pub(crate) span: LayerSpan,
+    pub(crate) attention_norm: Option<Tensor>,
     pub(crate) q: Linear,
     pub(crate) k: Linear,
     pub(crate) v: Linear,
     pub(crate) output: Linear,
     pub(crate) q_norm: Option<Tensor>,
     pub(crate) k_norm: Option<Tensor>,
-    pub(crate) mlp_norm: Tensor,
-    pub(crate) gate: Linear,
-    pub(crate) up: Linear,
-    pub(crate) down: Linear,
+    pub(crate) after_attention_norm: Option<Tensor>,
+    pub(crate) mlp_norm: Option<Tensor>,
+    pub(crate) feed_forward: FeedForward,
+    pub(crate) after_mlp_norm: Option<Tensor>,
+}
+
+/// What all layers of one pass share.
+struct Pass {
+    angles: Angles,
+    window_angles: Option<Angles>,
+    masks: Masks,
 }
 
 /// One sequence's part of a forward pass.
@@ -101,10 +112,9 @@ impl Decoder {
     /// Memory the weights take, in bytes.
     pub(super) fn weight_bytes(&self) -> u64 {
         let matrices = |layer: &Layer| {
-            [&layer.q, &layer.k, &layer.v, &layer.output, &layer.gate, &layer.up, &layer.down]
-                .iter()
-                .map(|linear| linear.weight.bytes())
-                .sum::<u64>()
+            let attention = [&layer.q, &layer.k, &layer.v, &layer.output];
+            let attention = attention.iter().map(|linear| linear.weight.bytes()).sum::<u64>();
+            attention + layer.feed_forward.bytes()
         };
         let head = if self.config.tied { 0 } else { self.head.bytes() };
         self.embedding.bytes() + head + self.layers.iter().map(matrices).sum::<u64>()
@@ -121,10 +131,13 @@ impl Decoder {
         }
         let count = ids.len();
         let ids = Tensor::from_vec(ids, count, &self.device)?;
-        let angles = self.rope.angles(&positions, &self.device)?;
+        let pass = self.pass(&positions)?;
         let mut x = self.embedding.rows(&ids)?.to_dtype(self.dtype)?;
+        if self.config.architecture.scales_embedding {
+            x = (&x * (self.config.hidden as f64).sqrt())?;
+        }
         for (index, layer) in self.layers.iter().enumerate() {
-            x = self.layer(index, layer, &x, rows, &angles)?;
+            x = self.layer(index, layer, &x, rows, &pass)?;
             self.pulse.fetch_add(1, Ordering::Relaxed);
         }
         let logits = self.logits(&x, &wanted(rows))?;
@@ -159,6 +172,15 @@ impl Decoder {
         Ok((ids, positions))
     }
 
+    fn pass(&self, positions: &[usize]) -> candle_core::Result<Pass> {
+        let angles = |rope: &Rope| rope.angles(positions, &self.device);
+        Ok(Pass {
+            angles: angles(&self.rope)?,
+            window_angles: self.window_rope.as_ref().map(angles).transpose()?,
+            masks: Masks::default(),
+        })
+    }
+
     /// One layer over the tokens of all rows, [tokens, hidden].
     fn layer(
         &self,
@@ -166,15 +188,16 @@ impl Decoder {
         layer: &Layer,
         x: &Tensor,
         rows: &[BatchRow<'_>],
-        angles: &Angles,
+        pass: &Pass,
     ) -> candle_core::Result<Tensor> {
-        let normed = self.norm(x, &layer.attention_norm)?;
-        let mixed = self.attention(index, layer, &normed, rows, angles)?;
-        let x = elementwise::add(x, &layer.output.forward(&mixed)?)?;
-        let normed = self.norm(&x, &layer.mlp_norm)?;
-        let [gate, up] = Linear::forward_all([&layer.gate, &layer.up], &normed)?;
-        let gated = elementwise::swiglu(&gate, &up)?;
-        elementwise::add(&x, &layer.down.forward(&gated)?)
+        let normed = self.norm_where(x, layer.attention_norm.as_ref())?;
+        let mixed = self.attention(index, layer, &normed, rows, pass)?;
+        let mixed = layer.output.forward(&mixed)?;
+        let mixed = self.norm_where(&mixed, layer.after_attention_norm.as_ref())?;
+        let x = elementwise::add(x, &mixed)?;
+        let normed = self.norm_where(&x, layer.mlp_norm.as_ref())?;
+        let fed = layer.feed_forward.forward(self.config.architecture.activation, &normed)?;
+        elementwise::add(&x, &self.norm_where(&fed, layer.after_mlp_norm.as_ref())?)
     }
 
     /// Projections over the tokens of all rows, attention of each row over its own cache.
@@ -184,16 +207,19 @@ impl Decoder {
         layer: &Layer,
         x: &Tensor,
         rows: &[BatchRow<'_>],
-        angles: &Angles,
+        pass: &Pass,
     ) -> candle_core::Result<Tensor> {
-        let sizes @ Heads { heads, kv_heads, head_dim } = self.config.heads();
+        let sizes @ Heads { heads, kv_heads, head_dim, .. } = self.config.heads();
         let tokens = x.dim(0)?;
         let [q, k, v] = Linear::forward_all([&layer.q, &layer.k, &layer.v], x)?;
-        let q = q.reshape((tokens, heads, head_dim))?;
-        let k = k.reshape((tokens, kv_heads, head_dim))?;
         let v = v.reshape((tokens, kv_heads, head_dim))?;
-        let q = angles.apply(&self.head_norm(q, layer.q_norm.as_ref())?)?;
-        let k = angles.apply(&self.head_norm(k, layer.k_norm.as_ref())?)?;
+        let mut q = self.heads(q, heads, layer.q_norm.as_ref())?;
+        let mut k = self.heads(k, kv_heads, layer.k_norm.as_ref())?;
+        if layer.span.turns {
+            let of_window = pass.window_angles.as_ref().filter(|_| layer.span.window.is_some());
+            let angles = of_window.unwrap_or(&pass.angles);
+            (q, k) = (angles.apply(&q)?, angles.apply(&k)?);
+        }
         let mut start = 0;
         let mut sequences = Vec::with_capacity(rows.len());
         for BatchRow { tokens, cache, .. } in rows {
@@ -202,13 +228,26 @@ impl Decoder {
             sequences.push(Sequence { cache, tokens });
             start += tokens;
         }
-        attend(sizes, index, &q, &sequences)
+        attend(sizes, index, layer.span.window, &q, &sequences, &pass.masks)
+    }
+
+    /// x [tokens, heads * head_dim] as [tokens, heads, head_dim], normalised where the family does: each head, or all
+    /// together, as wide as the norm is.
+    fn heads(&self, x: Tensor, heads: usize, norm: Option<&Tensor>) -> candle_core::Result<Tensor> {
+        let (tokens, width) = x.dims2()?;
+        let shape = (tokens, heads, self.config.head_dim);
+        match norm {
+            Some(norm) if norm.elem_count() == width => self.norm(&x, norm)?.reshape(shape),
+            Some(norm) => self.norm(&x.reshape(shape)?, norm),
+            None => x.reshape(shape),
+        }
     }
 
     /// The logits of the wanted tokens of x [tokens, hidden].
     fn logits(&self, x: &Tensor, wanted: &[u32]) -> candle_core::Result<Tensor> {
         if wanted.is_empty() {
-            return Tensor::zeros((0, self.config.vocab), DType::F32, &self.device);
+            // On the host: there are devices that give no memory of no bytes.
+            return Tensor::zeros((0, self.config.vocab), DType::F32, &Device::Cpu);
         }
         let x = if wanted.len() == x.dim(0)? {
             x.clone()
@@ -222,11 +261,10 @@ impl Decoder {
         candle_nn::ops::rms_norm(x, weight, self.config.rms_eps)
     }
 
-    /// Normalises each head of [tokens, heads, head_dim], where the family does.
-    fn head_norm(&self, heads: Tensor, weight: Option<&Tensor>) -> candle_core::Result<Tensor> {
+    fn norm_where(&self, x: &Tensor, weight: Option<&Tensor>) -> candle_core::Result<Tensor> {
         match weight {
-            Some(weight) => self.norm(&heads, weight),
-            None => Ok(heads),
+            Some(weight) => self.norm(x, weight),
+            None => Ok(x.clone()),
         }
     }
 }

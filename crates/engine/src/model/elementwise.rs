@@ -9,7 +9,7 @@ use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::exp::exp;
+use super::{architecture::Activation, exp::exp};
 
 /// Numbers that one piece of work takes on.
 const PIECE: usize = 1 << 13;
@@ -17,18 +17,24 @@ const PIECE: usize = 1 << 13;
 const SUMS_PARALLEL_FROM: usize = 1 << 18;
 const GATES_PARALLEL_FROM: usize = 1 << 15;
 
-/// The gated linear unit of a feed-forward layer, silu(gate) * up, all of one shape (Shazeer 2020, arXiv 2002.05202).
-pub(crate) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+/// The gated linear unit of a feed-forward layer, silu(gate) * up or gelu(gate) * up, all of one shape (Shazeer 2020,
+/// arXiv 2002.05202).
+pub(crate) fn gated(activation: Activation, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     if !serves(gate) || !serves(up) {
-        return gate.silu()? * up;
+        return match activation {
+            Activation::Silu => gate.silu()? * up,
+            Activation::Gelu => gate.gelu()? * up,
+        };
     }
+    let is_gelu = activation == Activation::Gelu;
     if gate.shape() != up.shape() {
         bail!("a gate of {:?} is none for {:?}", gate.shape(), up.shape());
     }
     let mut gated = numbers(gate)?;
     let arch = Arch::new();
     with_numbers(up, |up| {
-        let compute = |(gates, up): (&mut [f32], &[f32])| arch.dispatch(Gated { gates, up });
+        let compute =
+            |(gates, up): (&mut [f32], &[f32])| arch.dispatch(Gated { is_gelu, gates, up });
         if gated.len() < GATES_PARALLEL_FROM {
             gated.chunks_mut(PIECE).zip(up.chunks(PIECE)).for_each(compute);
         } else {
@@ -83,8 +89,9 @@ fn with_numbers<T>(x: &Tensor, take: impl FnOnce(&[f32]) -> T) -> Result<T> {
     }
 }
 
-/// Gates, turned into silu(gate) * up where they stand.
+/// Gates, turned into silu(gate) * up or gelu(gate) * up where they stand.
 struct Gated<'a> {
+    is_gelu: bool,
     gates: &'a mut [f32],
     up: &'a [f32],
 }
@@ -94,13 +101,26 @@ impl WithSimd for Gated<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
+        if self.is_gelu {
+            // (1 + tanh(z)) / 2 is the sigmoid of 2 z, where z is root(2 / pi) (x + 0.044715 x^3).
+            for (gate, up) in self.gates.iter_mut().zip(self.up) {
+                let turned = 1.595_769 * (*gate + 0.044_715 * *gate * *gate * *gate);
+                *gate *= sigmoid(turned) * up;
+            }
+            return;
+        }
         for (gate, up) in self.gates.iter_mut().zip(self.up) {
-            // The sigmoid is e / (1 + e) below zero, 1 / (1 + 1/e) above: no power overflows.
-            let e = exp(-gate.abs());
-            let above = if *gate < 0.0 { e } else { 1.0 };
-            *gate *= above / (1.0 + e) * up;
+            *gate *= sigmoid(*gate) * up;
         }
     }
+}
+
+/// e / (1 + e) below zero, 1 / (1 + 1/e) above: no power overflows.
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    let e = exp(-x.abs());
+    let above = if x < 0.0 { e } else { 1.0 };
+    above / (1.0 + e)
 }
 
 #[cfg(test)]
@@ -109,6 +129,7 @@ mod tests {
 
     use super::{
         super::testing::{bits, noise},
+        Activation::{Gelu, Silu},
         *,
     };
 
@@ -126,14 +147,16 @@ mod tests {
             width in 1usize..9000,
         ) {
             let (x, y) = ((noise(rows, width, seed) * 9.0).unwrap(), noise(rows, width, seed ^ 1));
-            let gated = swiglu(&x, &y).unwrap();
-            prop_assert!(apart(&gated, &(x.silu().unwrap() * &y).unwrap()) < 1e-5);
+            let last = |x: &Tensor| x.narrow(0, rows - 1, 1).unwrap();
+            for (activation, plain) in [(Silu, x.silu().unwrap()), (Gelu, x.gelu().unwrap())] {
+                let all = gated(activation, &x, &y).unwrap();
+                prop_assert!(apart(&all, &(plain * &y).unwrap()) < 1e-5);
+                let alone = gated(activation, &last(&x), &last(&y)).unwrap();
+                prop_assert_eq!(bits(&alone), bits(&last(&all)));
+            }
             let row = y.get(0).unwrap();
             prop_assert_eq!(bits(&add(&x, &row).unwrap()), bits(&x.broadcast_add(&row).unwrap()));
             prop_assert_eq!(bits(&add(&x, &y).unwrap()), bits(&(&x + &y).unwrap()));
-            let last = |x: &Tensor| x.narrow(0, rows - 1, 1).unwrap();
-            let alone = swiglu(&last(&x), &last(&y)).unwrap();
-            prop_assert_eq!(bits(&alone), bits(&last(&gated)));
         }
     }
 
@@ -141,17 +164,19 @@ mod tests {
     fn gates_have_no_bounds() {
         let gates = [f32::NEG_INFINITY, -1e30, -0.0, 0.0, 1e30, f32::NAN];
         let gates = Tensor::new(&gates, &candle_core::Device::Cpu).unwrap();
-        let gated: Vec<f32> =
-            swiglu(&gates, &gates.ones_like().unwrap()).unwrap().to_vec1().unwrap();
-        assert!(gated[0].is_nan(), "as infinity times nothing is");
-        assert_eq!(gated[1..5], [0.0, 0.0, 0.0, 1e30]);
-        assert!(gated[5].is_nan());
+        for activation in [Silu, Gelu] {
+            let up = gates.ones_like().unwrap();
+            let gated: Vec<f32> = gated(activation, &gates, &up).unwrap().to_vec1().unwrap();
+            assert!(gated[0].is_nan(), "as infinity times nothing is");
+            assert_eq!(gated[1..5], [0.0, 0.0, 0.0, 1e30]);
+            assert!(gated[5].is_nan());
+        }
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let (x, y) = (noise(3, 4, 1), noise(2, 6, 2));
-        assert!(swiglu(&x, &y).is_err());
+        assert!(gated(Silu, &x, &y).is_err());
         assert!(add(&x, &y).is_err());
     }
 }

@@ -9,7 +9,7 @@ use candle_core::{
 };
 
 use super::{
-    attention::attend,
+    attention::{Masks, attend},
     cache::{Allocator, KvCache, Sequence},
     config::Heads,
     weight::Weight,
@@ -57,7 +57,8 @@ impl Attention {
         context: usize,
         tokens: usize,
     ) -> Result<Self> {
-        let sizes = Heads { heads, kv_heads, head_dim };
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let sizes = Heads { heads, kv_heads, head_dim, scale };
         let allocator = Arc::new(Allocator::new(1, sizes, DType::F32, Device::Cpu));
         let caches = (0..sessions).map(|_| {
             let mut cache = KvCache::new(Arc::clone(&allocator));
@@ -74,6 +75,7 @@ impl Attention {
     /// When the sizes do not fit.
     pub fn attend(&self, queries: &Tensor) -> Result<Tensor> {
         let sequence = |cache| Sequence { cache, tokens: self.tokens };
-        attend(self.sizes, 0, queries, &self.caches.iter().map(sequence).collect::<Vec<_>>())
+        let sequences: Vec<Sequence<'_>> = self.caches.iter().map(sequence).collect();
+        attend(self.sizes, 0, None, queries, &sequences, &Masks::default())
     }
 }

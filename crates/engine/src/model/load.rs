@@ -17,6 +17,7 @@ use super::{
     cache::Allocator,
     config::ModelConfig,
     decoder::{Decoder, Layer},
+    feed_forward::{FeedForward, Mixture, Mlp},
     rope::Rope,
     source::{
         GgufSource, HfSource, LoadOptions, Opened, RandomSource, TensorSource, TokenizerSource,
@@ -156,7 +157,8 @@ fn finish<S: TensorSource>(
 ) -> Result<LoadedModel, LoadError> {
     let Opened { config, mut source, tokenizer, quantisation, dtype } = opened;
     let (mut parameters, mut total_bytes, mut held_bytes) = (0u64, 0u64, 0u64);
-    for (id, shape) in expected(&config) {
+    for id in expected(&config) {
+        let shape = id.shape(&config);
         let Some(found) = source.shape(id) else {
             return Err(LoadError::MissingTensor { path: path.to_owned(), name: source.name(id) });
         };
@@ -201,8 +203,7 @@ struct Reader<'a, S> {
 }
 
 impl<S: TensorSource> Reader<'_, S> {
-    fn matrix(&mut self, role: Role, layer: usize) -> Result<Weight, LoadError> {
-        let id = TensorId::new(role, layer);
+    fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError> {
         let weight = self.source.matrix(id)?;
         self.count(id);
         Ok(weight)
@@ -214,17 +215,32 @@ impl<S: TensorSource> Reader<'_, S> {
         Ok(vector)
     }
 
-    fn norm(&mut self, role: Role, layer: usize) -> Result<Tensor, LoadError> {
-        self.vector(TensorId::new(role, layer))
+    /// A norm, where the family has it.
+    fn norm(
+        &mut self,
+        role: Role,
+        layer: usize,
+        is_there: bool,
+    ) -> Result<Option<Tensor>, LoadError> {
+        match is_there {
+            true => self.vector(TensorId::new(role, layer)).map(Some),
+            false => Ok(None),
+        }
     }
 
-    fn linear(&mut self, role: Role, layer: usize, biased: bool) -> Result<Linear, LoadError> {
-        let weight = self.matrix(role, layer)?;
+    fn linear(&mut self, id: TensorId, biased: bool) -> Result<Linear, LoadError> {
+        let weight = self.matrix(id)?;
         let bias = match biased {
-            true => Some(self.vector(TensorId { role, layer, bias: true })?),
+            true => Some(self.vector(TensorId { bias: true, ..id })?),
             false => None,
         };
         Ok(Linear { weight, bias })
+    }
+
+    fn mlp(&mut self, layer: usize, expert: Option<usize>, biased: bool) -> Result<Mlp, LoadError> {
+        let mut linear =
+            |role| self.linear(TensorId { expert, ..TensorId::new(role, layer) }, biased);
+        Ok(Mlp { gate: linear(Role::Gate)?, up: linear(Role::Up)?, down: linear(Role::Down)? })
     }
 
     fn count(&mut self, id: TensorId) {
@@ -240,19 +256,32 @@ fn build<S: TensorSource>(
     device: Device,
     dtype: DType,
 ) -> Result<Decoder, LoadError> {
-    let embedding = reader.matrix(Role::Embedding, 0)?;
-    let layers = (0..config.layers)
+    let embedding = reader.matrix(TensorId::new(Role::Embedding, 0))?;
+    let layers = (0..config.layers.len())
         .map(|layer| build_layer(&config, reader, layer))
         .collect::<Result<Vec<_>, LoadError>>()?;
-    let norm = reader.norm(Role::OutputNorm, 0)?;
+    let norm = reader.vector(TensorId::new(Role::OutputNorm, 0))?;
     let head = match config.tied {
         true => embedding.clone(),
-        false => reader.matrix(Role::Head, 0)?,
+        false => reader.matrix(TensorId::new(Role::Head, 0))?,
     };
-    let rope = Rope::new(&config.rope, config.head_dim);
-    let kv = Arc::new(Allocator::new(config.layers, config.heads(), dtype, device.clone()));
+    let rope = Rope::new(&config.rope, config.rotary_dim);
+    let window_rope = config.window_rope.as_ref().map(|rope| Rope::new(rope, config.rotary_dim));
+    let kv = Arc::new(Allocator::new(layers.len(), config.heads(), dtype, device.clone()));
     let pulse = Arc::default();
-    Ok(Decoder { config, device, dtype, rope, embedding, layers, norm, head, kv, pulse })
+    Ok(Decoder {
+        config,
+        device,
+        dtype,
+        rope,
+        window_rope,
+        embedding,
+        layers,
+        norm,
+        head,
+        kv,
+        pulse,
+    })
 }
 
 fn build_layer<S: TensorSource>(
@@ -260,25 +289,34 @@ fn build_layer<S: TensorSource>(
     reader: &mut Reader<'_, S>,
     layer: usize,
 ) -> Result<Layer, LoadError> {
-    let bias = config.bias;
-    let mut head_norm = |role| match config.qk_norm() {
-        true => reader.norm(role, layer).map(Some),
-        false => Ok(None),
-    };
-    let q_norm = head_norm(Role::QueryNorm)?;
-    let k_norm = head_norm(Role::KeyNorm)?;
+    let (bias, norms, span) = (config.bias, config.architecture.norms, config.layers[layer]);
+    let has_head_norms = config.head_norms().is_some();
+    let mut linear = |role, biased| reader.linear(TensorId::new(role, layer), biased);
+    let (q, k) = (linear(Role::Query, bias.qkv)?, linear(Role::Key, bias.qkv)?);
+    let (v, output) = (linear(Role::Value, bias.qkv)?, linear(Role::Output, bias.output)?);
+    let mut norm = |role, is_there| reader.norm(role, layer, is_there);
     Ok(Layer {
-        attention_norm: reader.norm(Role::AttentionNorm, layer)?,
-        q: reader.linear(Role::Query, layer, bias.qkv)?,
-        k: reader.linear(Role::Key, layer, bias.qkv)?,
-        v: reader.linear(Role::Value, layer, bias.qkv)?,
-        output: reader.linear(Role::Output, layer, bias.output)?,
-        q_norm,
-        k_norm,
-        mlp_norm: reader.norm(Role::MlpNorm, layer)?,
-        gate: reader.linear(Role::Gate, layer, bias.mlp)?,
-        up: reader.linear(Role::Up, layer, bias.mlp)?,
-        down: reader.linear(Role::Down, layer, bias.mlp)?,
+        span,
+        attention_norm: norm(Role::AttentionNorm, norms.attention.is_some())?,
+        after_attention_norm: norm(Role::AfterAttentionNorm, norms.after_attention.is_some())?,
+        mlp_norm: norm(Role::MlpNorm, norms.mlp.is_some())?,
+        after_mlp_norm: norm(Role::AfterMlpNorm, norms.after_mlp.is_some())?,
+        q_norm: norm(Role::QueryNorm, has_head_norms)?,
+        k_norm: norm(Role::KeyNorm, has_head_norms)?,
+        q,
+        k,
+        v,
+        output,
+        feed_forward: match config.experts.filter(|_| span.has_experts) {
+            None => FeedForward::Dense(reader.mlp(layer, None, bias.mlp)?),
+            Some(experts) => FeedForward::Mixture(Mixture {
+                router: reader.matrix(TensorId::new(Role::Router, layer))?,
+                experts: (0..experts.count)
+                    .map(|expert| reader.mlp(layer, Some(expert), bias.mlp))
+                    .collect::<Result<_, _>>()?,
+                config: experts,
+            }),
+        },
     })
 }
 

@@ -14,17 +14,19 @@ pub(crate) struct Rope {
     magnitude: f32,
 }
 
-/// Cosines and sines of some positions, each f32 of shape [positions, head_dim / 2].
+/// Cosines and sines of some positions, each f32 of shape [positions, pairs of dimensions].
 pub(crate) struct Angles {
     cos: Tensor,
     sin: Tensor,
 }
 
 impl Rope {
-    pub(crate) fn new(config: &RopeConfig, head_dim: usize) -> Self {
-        let frequencies = frequencies(config, head_dim);
+    /// Of heads that are turned in so many dimensions.
+    pub(crate) fn new(config: &RopeConfig, turned: usize) -> Self {
+        let frequencies = frequencies(config, turned);
         let magnitude = match &config.scaling {
-            RopeScaling::Yarn { attention_factor, .. } => *attention_factor as f32,
+            RopeScaling::Yarn { attention_factor, .. }
+            | RopeScaling::Factors { attention_factor, .. } => *attention_factor as f32,
             _ => 1.0,
         };
         Rope { frequencies, magnitude }
@@ -53,8 +55,18 @@ impl Rope {
 }
 
 impl Angles {
-    /// Turns heads [tokens, heads, head_dim] by their positions' angles; same shape and dtype.
+    /// Turns heads [tokens, heads, head_dim] by their positions' angles, in their first dimensions where those are not
+    /// all; same shape and dtype.
     pub(crate) fn apply(&self, heads: &Tensor) -> Result<Tensor> {
+        let (turned, width) = (2 * self.cos.dim(1)?, heads.dim(2)?);
+        if turned == width {
+            return self.turn(heads);
+        }
+        let first = self.turn(&heads.narrow(2, 0, turned)?.contiguous()?)?;
+        Tensor::cat(&[&first, &heads.narrow(2, turned, width - turned)?], 2)
+    }
+
+    fn turn(&self, heads: &Tensor) -> Result<Tensor> {
         let dtype = heads.dtype();
         let turned = candle_nn::rotary_emb::rope_thd(
             &heads.to_dtype(DType::F32)?.unsqueeze(0)?,
@@ -67,14 +79,14 @@ impl Angles {
 
 /// Radians per position for each pair of dimensions, in the arithmetic of the reference: f32 throughout. A
 /// frequency that is off by its last bit turns a head by 0.002 radians at position 32,767.
-fn frequencies(config: &RopeConfig, head_dim: usize) -> Vec<f32> {
+fn frequencies(config: &RopeConfig, turned: usize) -> Vec<f32> {
     let theta = config.theta as f32;
-    let powers = (0..head_dim / 2).map(|pair| theta.powf((2 * pair) as f32 / head_dim as f32));
+    let powers = (0..turned / 2).map(|pair| theta.powf((2 * pair) as f32 / turned as f32));
     let plain = powers.clone().map(f32::recip);
     match &config.scaling {
         RopeScaling::None => plain.collect(),
         RopeScaling::Linear { factor } => plain.map(|f| f / *factor as f32).collect(),
-        RopeScaling::Factors(factors) => plain.zip(factors).map(|(f, by)| f / by).collect(),
+        RopeScaling::Factors { factors, .. } => plain.zip(factors).map(|(f, by)| f / by).collect(),
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
             let [factor, low, high, original] =
                 [factor, low_freq_factor, high_freq_factor, original_context].map(|x| *x as f32);
@@ -94,14 +106,14 @@ fn frequencies(config: &RopeConfig, head_dim: usize) -> Vec<f32> {
         RopeScaling::Yarn { factor, original_context, beta_fast, beta_slow, truncate, .. } => {
             // The ramp's ends are plain numbers in the reference, what it is made of is f32.
             let dimension = |turns: f64| {
-                head_dim as f64 * (original_context / (turns * std::f64::consts::TAU)).ln()
+                turned as f64 * (original_context / (turns * std::f64::consts::TAU)).ln()
                     / (2.0 * config.theta.ln())
             };
             let (mut low, mut high) = (dimension(*beta_fast), dimension(*beta_slow));
             if *truncate {
                 (low, high) = (low.floor(), high.ceil());
             }
-            let (low, mut high) = (low.max(0.0), high.min(head_dim as f64 - 1.0));
+            let (low, mut high) = (low.max(0.0), high.min(turned as f64 - 1.0));
             if low == high {
                 high += 0.001;
             }

@@ -1,7 +1,8 @@
-//! Builds a byte-level BPE tokenizer from the metadata of a GGUF file.
+//! Builds a tokenizer from the metadata of a GGUF file: byte-level BPE, or one over a SentencePiece vocabulary.
 //!
-//! A GGUF has the tokens, their types and the merges, and only names the rules that cut text before
-//! the merges ([`super::pre_tokenizer`]). The metadata is described in
+//! Of the first kind a GGUF has the tokens, their types and the merges, and only names the rules that cut text before
+//! the merges ([`super::pre_tokenizer`]). Of the second it has scores in place of merges
+//! ([`super::sentence_pieces`]). The metadata is described in
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 use tokenizers::{
@@ -12,18 +13,24 @@ use tokenizers::{
     processors::template::TemplateProcessing,
 };
 
-use super::pre_tokenizer::Rules;
+use super::{
+    pre_tokenizer::Rules,
+    sentence_pieces::{self, Piece},
+};
 use crate::{
     error::{TokenizerError, first_line},
     metadata::{GgufMetadata, GgufValue, boolean, text, token_id},
 };
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
+const SCORES: &str = "tokenizer.ggml.scores";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
 
 /// Token types as GGUF numbers them.
+const NORMAL: i64 = 1;
+const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 const UNUSED: i64 = 5;
@@ -36,18 +43,41 @@ fn unsupported(what: String) -> TokenizerError {
 pub(super) fn build(
     metadata: &GgufMetadata,
 ) -> Result<(tokenizers::Tokenizer, Option<String>), TokenizerError> {
-    match text(metadata, "tokenizer.ggml.model") {
-        Some("gpt2") => {}
+    let tokens = strings(metadata, TOKENS)?;
+    let types = token_types(metadata, tokens.len())?;
+    let (mut tokenizer, adds_bos, note) = match text(metadata, "tokenizer.ggml.model") {
+        Some("gpt2") => byte_level(metadata, &tokens, &types)?,
+        Some("llama") => (of_pieces(metadata, &tokens, &types)?, true, None),
         Some(other) => return Err(unsupported(format!("it is of kind {other:?}"))),
         None => return Err(missing("tokenizer.ggml.model")),
+    };
+    let added = tokens.iter().zip(&types).filter_map(|(token, &kind)| {
+        let special = kind == CONTROL;
+        (special || kind == USER_DEFINED)
+            .then(|| AddedToken::from(*token, special).normalized(false))
+    });
+    tokenizer.add_tokens(added).map_err(|error| metadata_error(TYPES, error.to_string()))?;
+    let add_bos = boolean(metadata, "tokenizer.ggml.add_bos_token").unwrap_or(adds_bos);
+    if add_bos && let Some(bos) = token_id(metadata, BOS) {
+        let token = tokens.get(bos as usize).ok_or_else(|| {
+            metadata_error(BOS, format!("{bos}, beyond the {} tokens", tokens.len()))
+        })?;
+        put_before_raw_prompts(&mut tokenizer, token, bos)?;
     }
-    let tokens = strings(metadata, TOKENS)?;
-    let (name, note) = Rules::name(metadata, &tokens);
+    Ok((tokenizer, note))
+}
+
+/// Byte-level BPE. Says, too, whether a begin-of-text token goes before a raw prompt where the file does not say.
+fn byte_level(
+    metadata: &GgufMetadata,
+    tokens: &[&str],
+    types: &[i64],
+) -> Result<(tokenizers::Tokenizer, bool, Option<String>), TokenizerError> {
+    let (name, note) = Rules::name(metadata, tokens);
     let rules =
         Rules::named(name).ok_or_else(|| unsupported(format!("its pre-tokenizer is {name:?}")))?;
-    let types = token_types(metadata, tokens.len())?;
     let model = BPE::builder()
-        .vocab_and_merges(vocabulary(&tokens, &types), merges(metadata)?)
+        .vocab_and_merges(vocabulary(tokens, types), merges(metadata)?)
         .ignore_merges(rules.ignore_merges)
         .build()
         .map_err(|error| metadata_error(MERGES, error.to_string()))?;
@@ -59,20 +89,28 @@ pub(super) fn build(
     }
     tokenizer.with_pre_tokenizer(Some(rules.pre_tokenizer().map_err(unsupported)?));
     tokenizer.with_decoder(Some(ByteLevel::new(false, false, false)));
-    let added = tokens.iter().zip(&types).filter_map(|(token, &kind)| {
-        let special = kind == CONTROL;
-        (special || kind == USER_DEFINED)
-            .then(|| AddedToken::from(*token, special).normalized(false))
+    Ok((tokenizer, rules.add_bos, note))
+}
+
+/// A SentencePiece vocabulary.
+fn of_pieces(
+    metadata: &GgufMetadata,
+    tokens: &[&str],
+    types: &[i64],
+) -> Result<tokenizers::Tokenizer, TokenizerError> {
+    let scores = scores(metadata, tokens.len())?;
+    let pieces = tokens.iter().zip(types).zip(scores);
+    let pieces = pieces.map(|((&text, &kind), score)| Piece {
+        text,
+        score,
+        is_text: kind == NORMAL || kind == USER_DEFINED,
     });
-    tokenizer.add_tokens(added).map_err(|error| metadata_error(TYPES, error.to_string()))?;
-    let add_bos = boolean(metadata, "tokenizer.ggml.add_bos_token").unwrap_or(rules.add_bos);
-    if add_bos && let Some(bos) = token_id(metadata, BOS) {
-        let token = tokens.get(bos as usize).ok_or_else(|| {
-            metadata_error(BOS, format!("{bos}, beyond the {} tokens", tokens.len()))
-        })?;
-        put_before_raw_prompts(&mut tokenizer, token, bos)?;
-    }
-    Ok((tokenizer, note))
+    let unknown = types.iter().position(|kind| *kind == UNKNOWN);
+    let named = token_id(metadata, "tokenizer.ggml.unknown_token_id").map(|id| id as usize);
+    let unknown = unknown.or(named).and_then(|id| tokens.get(id));
+    let adds_space = boolean(metadata, "tokenizer.ggml.add_space_prefix").unwrap_or(true);
+    sentence_pieces::tokenizer(&pieces.collect::<Vec<_>>(), unknown.copied(), adds_space)
+        .map_err(|why| metadata_error(SCORES, why))
 }
 
 fn put_before_raw_prompts(
@@ -106,6 +144,19 @@ fn merges(metadata: &GgufMetadata) -> Result<Vec<(String, String)>, TokenizerErr
         pair(merge).ok_or_else(|| metadata_error(MERGES, format!("damaged at {merge:?}")))
     });
     pairs.collect()
+}
+
+fn scores(metadata: &GgufMetadata, tokens: usize) -> Result<Vec<f64>, TokenizerError> {
+    let Some(GgufValue::Array(values)) = metadata.get(SCORES) else { return Err(missing(SCORES)) };
+    if values.len() != tokens {
+        let why = format!("{} entries long where there are {tokens} tokens", values.len());
+        return Err(metadata_error(SCORES, why));
+    }
+    let number = |value: &GgufValue| match value {
+        GgufValue::Float(score) => Ok(*score),
+        _ => Err(metadata_error(SCORES, "no list of numbers".to_owned())),
+    };
+    values.iter().map(number).collect()
 }
 
 fn token_types(metadata: &GgufMetadata, tokens: usize) -> Result<Vec<i64>, TokenizerError> {

@@ -26,6 +26,8 @@ const PARALLEL_FROM: usize = 1 << 18;
 /// A tile's queries over one group of heads.
 struct Piece<'a> {
     sizes: Heads,
+    /// How many positions a query looks back on, its own counted.
+    window: usize,
     /// [tokens, heads, head_dim] of the whole sequence's new tokens.
     queries: &'a [f32],
     /// Of each block: keys, then values, each [BLOCK, kv_heads, head_dim].
@@ -42,9 +44,11 @@ struct Piece<'a> {
 pub(super) fn attend(
     sizes: Heads,
     layer: usize,
+    window: Option<usize>,
     queries: &Tensor,
     sequences: &[Sequence<'_>],
 ) -> Result<Tensor> {
+    let window = window.unwrap_or(usize::MAX);
     let width = sizes.heads * sizes.head_dim;
     let (all_queries, offset) = cpu_f32(queries)?;
     let all_queries = &values(&all_queries)?[offset..];
@@ -70,10 +74,10 @@ pub(super) fn attend(
                 let queries = &all_queries[start * width..];
                 let blocks = &blocks[block..block + count];
                 let tokens = TILE.min(sequence.tokens - first);
-                pieces.push(Piece { sizes, queries, blocks, past, first, tokens, kv_head });
+                pieces.push(Piece { sizes, window, queries, blocks, past, first, tokens, kv_head });
             }
         }
-        work += sequence.tokens * (past + sequence.tokens) * width;
+        work += sequence.tokens * (past + sequence.tokens).min(window) * width;
         start += sequence.tokens;
         block += count;
     }
@@ -120,10 +124,9 @@ impl WithSimd for &Piece<'_> {
     // No closures from here on: one would be compiled without the CPU's vector instructions.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Heads { heads, kv_heads, head_dim } = self.sizes;
+        let Heads { heads, kv_heads, head_dim, scale } = self.sizes;
         let group = heads / kv_heads;
         let row = kv_heads * head_dim;
-        let scale = 1.0 / (head_dim as f32).sqrt();
         let mut mixed = vec![0.0; self.tokens * group * head_dim];
         let mut running = vec![Running::default(); self.tokens * group];
         for (index, block) in self.blocks.iter().enumerate() {
@@ -133,18 +136,22 @@ impl WithSimd for &Piece<'_> {
             let each = mixed.chunks_exact_mut(head_dim).zip(&mut running);
             for (at, (mixed, running)) in each.enumerate() {
                 let (token, head) = (self.first + at / group, self.kv_head * group + at % group);
-                let seen = (self.past + token + 1).saturating_sub(index * BLOCK).min(BLOCK);
-                if seen == 0 {
+                let end = self.past + token + 1;
+                let seen = end.saturating_sub(index * BLOCK).min(BLOCK);
+                let from = end.saturating_sub(self.window).saturating_sub(index * BLOCK);
+                if seen <= from {
                     continue;
                 }
                 let query = &self.queries[(token * heads + head) * head_dim..][..head_dim];
                 let mut weights = [f32::NEG_INFINITY; BLOCK];
-                let fours = seen.div_ceil(4);
-                for four in 0..fours {
-                    // Positions behind the last one seen are computed and not used.
+                let fours = from / 4..seen.div_ceil(4);
+                for four in fours.clone() {
+                    // Positions outside of what is seen are computed and not used.
                     let dots = dot_4(simd, query, rows(keys, four, row, head_dim));
                     for (at, dot) in dots.into_iter().enumerate().take(seen - four * 4) {
-                        weights[four * 4 + at] = dot * scale;
+                        if four * 4 + at >= from {
+                            weights[four * 4 + at] = dot * scale;
+                        }
                     }
                 }
                 let before = running.weigh(&mut weights);
@@ -153,7 +160,7 @@ impl WithSimd for &Piece<'_> {
                         *mixed *= before;
                     }
                 }
-                for four in 0..fours {
+                for four in fours {
                     let weights = &weights[four * 4..][..4];
                     add_4(simd, mixed, weights, rows(values, four, row, head_dim));
                 }
@@ -277,7 +284,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::gathered::{attend_gathered, gather},
+        super::gathered::{Masks, attend_gathered, gather},
         *,
     };
     use crate::model::{
@@ -314,13 +321,15 @@ mod tests {
             half_dim in 1usize..40,
             past in 0usize..100,
             tokens in 1usize..70,
+            window in proptest::option::of(1usize..120),
+            scale in 0.1f32..0.5,
         ) {
-            let sizes = Heads { heads: kv_heads * group, kv_heads, head_dim: 2 * half_dim };
+            let sizes = Heads { heads: kv_heads * group, kv_heads, head_dim: 2 * half_dim, scale };
             let (queries, mut cache) = drawn(seed, sizes, past, tokens);
             let sequence = Sequence { cache: &cache, tokens };
-            let mixed = attend(sizes, 1, &queries, &[sequence]).unwrap();
+            let mixed = attend(sizes, 1, window, &queries, &[sequence]).unwrap();
             let (keys, values) = gather(1, &sequence).unwrap();
-            let plain = attend_gathered(sizes, &queries, &keys, &values).unwrap();
+            let plain = attend_gathered(sizes, window, &queries, &keys, &values, &Masks::default()).unwrap();
             let apart = (&mixed - plain).unwrap().abs().unwrap().max_all().unwrap();
             prop_assert!(apart.to_scalar::<f32>().unwrap() < 1e-5, "{apart}");
 
@@ -328,13 +337,13 @@ mod tests {
             let (other_queries, other) = drawn(seed ^ 1, sizes, 40, 3);
             let both = Tensor::cat(&[&other_queries, &queries], 0).unwrap();
             let sequences = [Sequence { cache: &other, tokens: 3 }, sequence];
-            let both = attend(sizes, 1, &both, &sequences).unwrap();
+            let both = attend(sizes, 1, window, &both, &sequences).unwrap();
             prop_assert_eq!(bits(&both.narrow(0, 3, tokens).unwrap()), bits(&mixed));
 
             // Token by token.
             for token in 0..tokens {
                 let one = queries.narrow(0, token, 1).unwrap();
-                let alone = attend(sizes, 1, &one, &[Sequence { cache: &cache, tokens: 1 }]).unwrap();
+                let alone = attend(sizes, 1, window, &one, &[Sequence { cache: &cache, tokens: 1 }]).unwrap();
                 prop_assert_eq!(bits(&alone), bits(&mixed.narrow(0, token, 1).unwrap()));
                 cache.advance(1);
             }

@@ -11,23 +11,27 @@ use candle_core::{DType, Result, Tensor};
 use self::gathered::{attend_gathered, gather};
 use super::{cache::Sequence, config::Heads};
 
-/// Attends `queries` [tokens of all sequences, heads, head_dim] each to its own sequence in a layer;
-/// returns [tokens, heads * head_dim].
+pub(crate) use self::gathered::Masks;
+
+/// Attends `queries` [tokens of all sequences, heads, head_dim] each to its own sequence in a layer, or to a window of
+/// it that ends with the query's own position; returns [tokens, heads * head_dim].
 pub(crate) fn attend(
     sizes: Heads,
     layer: usize,
+    window: Option<usize>,
     queries: &Tensor,
     sequences: &[Sequence<'_>],
+    masks: &Masks,
 ) -> Result<Tensor> {
     if queries.device().is_cpu() && queries.dtype() == DType::F32 {
-        return cpu::attend(sizes, layer, queries, sequences);
+        return cpu::attend(sizes, layer, window, queries, sequences);
     }
     let mut mixed = Vec::with_capacity(sequences.len());
     let mut start = 0;
     for sequence in sequences {
         let (keys, values) = gather(layer, sequence)?;
         let own = queries.narrow(0, start, sequence.tokens)?;
-        mixed.push(attend_gathered(sizes, &own, &keys, &values)?);
+        mixed.push(attend_gathered(sizes, window, &own, &keys, &values, masks)?);
         start += sequence.tokens;
     }
     Tensor::cat(&mixed, 0)

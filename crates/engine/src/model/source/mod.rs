@@ -12,7 +12,11 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 use text::{GgufMetadata, Tokenizer, TokenizerError};
 
-use super::{config::ModelConfig, tensors::TensorId, weight::Weight};
+use super::{
+    config::ModelConfig,
+    tensors::{Place, TensorId},
+    weight::Weight,
+};
 use crate::error::LoadError;
 
 pub use self::gguf::gguf_parts;
@@ -63,6 +67,25 @@ impl TokenizerSource {
             TokenizerSource::Gguf(metadata) => Tokenizer::from_gguf(&metadata),
         }
     }
+}
+
+/// The shape of a part of a tensor that has these dimensions; all of them where the part is none of such a tensor.
+fn part_shape(place: &Place, dims: &[usize]) -> Vec<usize> {
+    let (rows, width) = match dims {
+        [] => return Vec::new(),
+        [rows] => (*rows, None),
+        [leading @ .., width] => (leading.iter().product(), Some(*width)),
+    };
+    match rows == place.of_rows {
+        true => [place.rows].into_iter().chain(width).collect(),
+        false => dims.to_vec(),
+    }
+}
+
+/// Where the bytes of a part lie in those of its tensor, as first byte and count.
+fn part_bytes(place: &Place, tensor_bytes: u64) -> (u64, u64) {
+    let row_bytes = tensor_bytes / place.of_rows.max(1) as u64;
+    (place.first_row as u64 * row_bytes, place.rows as u64 * row_bytes)
 }
 
 /// What a kind of file gives before its weights are read.

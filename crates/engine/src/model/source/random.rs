@@ -9,7 +9,8 @@ use super::{LoadOptions, Opened, TensorSource, hf};
 use crate::{
     error::LoadError,
     model::{
-        tensors::{TensorId, expected},
+        config::ModelConfig,
+        tensors::{Spelling, TensorId},
         weight::{Weight, activation_dtype},
     },
 };
@@ -20,7 +21,7 @@ const DEVIATION: f32 = 0.02;
 /// Draws the weights of a configuration.
 pub(crate) struct RandomSource {
     directory: PathBuf,
-    shapes: Vec<(TensorId, Vec<usize>)>,
+    config: ModelConfig,
     device: Device,
     weights: DType,
     activations: DType,
@@ -34,7 +35,7 @@ impl RandomSource {
         let activations = activation_dtype(weights, &options.device);
         let source = RandomSource {
             directory: directory.to_owned(),
-            shapes: expected(&config),
+            config: config.clone(),
             device: options.device.clone(),
             weights,
             activations,
@@ -49,21 +50,21 @@ impl RandomSource {
     }
 
     fn elements(&self, id: TensorId) -> u64 {
-        self.shape(id).map_or(0, |shape| shape.iter().product::<usize>() as u64)
+        id.shape(&self.config).iter().product::<usize>() as u64
     }
 
     fn random(&self, id: TensorId) -> candle_core::Result<Tensor> {
-        Tensor::randn(0f32, DEVIATION, self.shape(id).unwrap_or_default(), &self.device)
+        Tensor::randn(0f32, DEVIATION, id.shape(&self.config), &self.device)
     }
 }
 
 impl TensorSource for RandomSource {
     fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
-        self.shapes.iter().find(|(known, _)| *known == id).map(|(_, shape)| shape.clone())
+        Some(id.shape(&self.config))
     }
 
     fn name(&self, id: TensorId) -> String {
-        id.hf_name()
+        id.place(&self.config, Spelling::HuggingFace).name
     }
 
     fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError> {
@@ -76,7 +77,7 @@ impl TensorSource for RandomSource {
         // A vector that is not a bias is a norm.
         let vector = match id.bias {
             true => self.random(id),
-            false => Tensor::ones(self.shape(id).unwrap_or_default(), DType::F32, &self.device),
+            false => Tensor::ones(id.shape(&self.config), DType::F32, &self.device),
         };
         vector
             .and_then(|vector| vector.to_dtype(self.activations))

@@ -7,7 +7,12 @@ use candle_core::quantized::gguf_file::Value;
 
 use crate::{
     error::LoadError,
-    model::config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling},
+    model::{
+        architecture::{Architecture, WindowRule},
+        config::{
+            Biases, ExpertsConfig, LayerSpan, ModelConfig, RopeConfig, RopeScaling, check_layers,
+        },
+    },
 };
 
 /// What the file's tensors say beside its metadata.
@@ -16,7 +21,7 @@ pub(crate) struct TensorFacts {
     pub(crate) vocab: usize,
     pub(crate) has_head: bool,
     pub(crate) bias: Biases,
-    /// The tensor `rope_freqs.weight`.
+    /// The tensor `rope_freqs.weight` or `rope_factors_long.weight`.
     pub(crate) rope_factors: Option<Vec<f32>>,
 }
 
@@ -28,55 +33,60 @@ struct Keys<'a> {
 }
 
 /// The family the file names.
-pub(crate) fn family(path: &Path, metadata: &HashMap<String, Value>) -> Result<Family, LoadError> {
+pub(crate) fn architecture(
+    path: &Path,
+    metadata: &HashMap<String, Value>,
+) -> Result<&'static Architecture, LoadError> {
     let found = match metadata.get("general.architecture") {
         Some(Value::String(name)) => name.as_str(),
         _ => "(none)",
     };
-    found
-        .parse()
-        .map_err(|_| LoadError::Architecture { path: path.to_owned(), found: found.to_owned() })
+    Architecture::of_gguf(found)
+        .ok_or_else(|| LoadError::Architecture { path: path.to_owned(), found: found.to_owned() })
 }
 
 /// Reads and checks the configuration.
 pub(crate) fn read(
     path: &Path,
     metadata: &HashMap<String, Value>,
-    family: Family,
+    architecture: &'static Architecture,
     tensors: TensorFacts,
 ) -> Result<ModelConfig, LoadError> {
-    let keys = Keys { path, metadata, arch: family.name() };
-    keys.refuse_features()?;
+    let keys = Keys { path, metadata, arch: architecture.name };
     let hidden = keys.size("embedding_length")?;
     let heads = keys.size("attention.head_count")?;
     let head_dim = match keys.size_or_none("attention.key_length")? {
         Some(width) => width,
         None => hidden.checked_div(heads).unwrap_or(0),
     };
-    for (key, what) in [
-        ("attention.value_length", "a value head of another size than the key head"),
-        ("rope.dimension_count", "rotating only a part of each head"),
-    ] {
-        if keys.size_or_none(key)?.is_some_and(|size| size != head_dim) {
-            return Err(keys.unsupported(what));
-        }
+    if keys.size_or_none("attention.value_length")?.is_some_and(|size| size != head_dim) {
+        return Err(keys.unsupported("a value head of another size than the key head"));
     }
+    let rotary_dim = match keys.size_or_none("rope.dimension_count")? {
+        Some(size) => size,
+        None => (head_dim as f64 * architecture.defaults.rotary_part) as usize,
+    };
     let context = keys.size("context_length")?;
+    let experts = keys.experts(architecture)?;
+    let layers = keys.layers(architecture, experts.is_some())?;
+    let scaling = keys.scaling(context, tensors.rope_factors)?;
+    let theta = keys.float("rope.freq_base")?.unwrap_or(architecture.defaults.theta);
     let config = ModelConfig {
-        family,
+        architecture,
         vocab: tensors.vocab,
         hidden,
-        intermediate: keys.size("feed_forward_length")?,
-        layers: keys.size("block_count")?,
+        intermediate: keys.size_or_none("feed_forward_length")?.unwrap_or(0),
+        attention_scale: attention_scale(architecture, layers.len(), hidden, heads, head_dim),
+        layers,
         heads,
         kv_heads: keys.size_or_none("attention.head_count_kv")?.unwrap_or(heads),
         head_dim,
+        rotary_dim,
         context,
         rms_eps: keys.float("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5) as f32,
-        rope: RopeConfig {
-            theta: keys.float("rope.freq_base")?.unwrap_or(10_000.0),
-            scaling: keys.scaling(context, tensors.rope_factors)?,
-        },
+        rope: RopeConfig { theta, scaling },
+        window_rope: keys.window_rope(architecture)?,
+        experts,
         tied: !tensors.has_head,
         bias: tensors.bias,
     };
@@ -84,15 +94,75 @@ pub(crate) fn read(
     Ok(config)
 }
 
+/// What scores are multiplied by. Files do not say it: of the family that has another than the root of a head's width,
+/// only the largest model does, and is known by its layers (as in llama.cpp).
+fn attention_scale(
+    architecture: &Architecture,
+    layers: usize,
+    hidden: usize,
+    heads: usize,
+    head_dim: usize,
+) -> f32 {
+    const GEMMA3_27B_LAYERS: usize = 62;
+    let is_other = architecture.scales_embedding && layers == GEMMA3_27B_LAYERS;
+    let width = if is_other { hidden.checked_div(heads).unwrap_or(0) } else { head_dim };
+    (width as f32).sqrt().recip()
+}
+
 impl Keys<'_> {
-    fn refuse_features(&self) -> Result<(), LoadError> {
-        if self.size_or_none("expert_count")?.is_some_and(|count| count > 0) {
-            return Err(self.unsupported("a mixture of experts"));
+    /// What each layer attends to.
+    fn layers(
+        &self,
+        architecture: &Architecture,
+        has_experts: bool,
+    ) -> Result<Vec<LayerSpan>, LoadError> {
+        let window = self.size_or_none("attention.sliding_window")?.filter(|window| *window > 0);
+        let is_windowed: Box<dyn Fn(usize) -> bool> = match (architecture.windows, window) {
+            (_, None) => Box::new(|_| false),
+            (WindowRule::All(_), _) => Box::new(|_| true),
+            (WindowRule::AllButEvery(every), _) => {
+                let every = self.size_or_none("attention.sliding_window_pattern")?.unwrap_or(every);
+                Box::new(move |layer| !(layer + 1).is_multiple_of(every))
+            }
+            (WindowRule::None | WindowRule::FromLayer, Some(_)) => {
+                return Err(self.unsupported("sliding-window attention"));
+            }
+        };
+        let turns = |layer: usize| {
+            architecture.plain_every.is_none_or(|every| !(layer + 1).is_multiple_of(every))
+        };
+        let layers = self.size("block_count")?;
+        check_layers(layers).map_err(|why| self.bad(why))?;
+        let span = |layer| LayerSpan {
+            window: window.filter(|_| is_windowed(layer)),
+            turns: turns(layer),
+            has_experts,
+        };
+        Ok((0..layers).map(span).collect())
+    }
+
+    /// The mixture of experts, which a family has or has not.
+    fn experts(&self, architecture: &Architecture) -> Result<Option<ExpertsConfig>, LoadError> {
+        let count = self.size_or_none("expert_count")?.filter(|count| *count > 0);
+        if !architecture.has_experts {
+            return match count {
+                None => Ok(None),
+                Some(_) => Err(self.unsupported("a mixture of experts")),
+            };
         }
-        if self.size_or_none("attention.sliding_window")?.is_some_and(|window| window > 0) {
-            return Err(self.unsupported("sliding-window attention"));
-        }
-        Ok(())
+        Ok(Some(ExpertsConfig {
+            count: count.ok_or_else(|| self.missing("expert_count"))?,
+            used: self.size("expert_used_count")?,
+            intermediate: self.size("expert_feed_forward_length")?,
+            normalised: true,
+        }))
+    }
+
+    /// Rotary positions of layers that look at a window, where those are others.
+    fn window_rope(&self, architecture: &Architecture) -> Result<Option<RopeConfig>, LoadError> {
+        let WindowRule::AllButEvery(_) = architecture.windows else { return Ok(None) };
+        let theta = self.float("rope.local_freq_base")?.or(self.float("rope.freq_base_swa")?);
+        Ok(Some(RopeConfig { theta: theta.unwrap_or(10_000.0), scaling: RopeScaling::None }))
     }
 
     fn scaling(&self, context: usize, factors: Option<Vec<f32>>) -> Result<RopeScaling, LoadError> {
@@ -107,7 +177,10 @@ impl Keys<'_> {
             None => self.float("rope.scale_linear")?.unwrap_or(1.0),
         };
         match (kind, factors) {
-            ("none", Some(factors)) => Ok(RopeScaling::Factors(factors)),
+            ("none" | "longrope", Some(factors)) => {
+                let attention_factor = self.float("rope.scaling.attn_factor")?.unwrap_or(1.0);
+                Ok(RopeScaling::Factors { factors, attention_factor })
+            }
             ("none", None) if factor == 1.0 => Ok(RopeScaling::None),
             ("none" | "linear", None) => Ok(RopeScaling::Linear { factor }),
             ("yarn", None) => {
@@ -131,8 +204,11 @@ impl Keys<'_> {
     }
 
     fn size(&self, key: &str) -> Result<usize, LoadError> {
-        self.size_or_none(key)?
-            .ok_or_else(|| self.bad(format!("setting {}.{key} is missing", self.arch)))
+        self.size_or_none(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    fn missing(&self, key: &str) -> LoadError {
+        self.bad(format!("setting {}.{key} is missing", self.arch))
     }
 
     fn size_or_none(&self, key: &str) -> Result<Option<usize>, LoadError> {

@@ -3,6 +3,7 @@
 
 mod alignment;
 mod config;
+mod formats;
 mod metadata;
 mod split;
 
@@ -21,14 +22,20 @@ use candle_core::{
     },
 };
 
-use self::config::TensorFacts;
-use super::{LoadOptions, Opened, TensorSource, TokenizerSource, is_lfs_pointer};
+use self::{
+    config::TensorFacts,
+    formats::{ALL_FORMATS, file_type_name, missing_format, type_name},
+};
+use super::{
+    LoadOptions, Opened, TensorSource, TokenizerSource, is_lfs_pointer, part_bytes, part_shape,
+};
 use crate::{
     error::LoadError,
     model::{
-        config::{Biases, Family},
+        architecture::{Architecture, BiasRule},
+        config::{Biases, ModelConfig},
         quant,
-        tensors::{Role, TensorId},
+        tensors::{Place, Role, Spelling, TensorId},
         weight::Weight,
     },
 };
@@ -37,11 +44,19 @@ pub use self::split::gguf_parts;
 pub(crate) use self::split::{files, whole_stem};
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";
+const LONG_ROPE_FACTORS: &str = "rope_factors_long.weight";
 /// As much of a file as shows what it is, in bytes.
 const BEGINNING: u64 = 64;
 
-/// An open GGUF file, or the open parts of one.
+/// Weights of an open GGUF file, or of the open parts of one.
 pub(crate) struct GgufSource<R> {
+    file: GgufFile<R>,
+    config: ModelConfig,
+    device: Device,
+}
+
+/// An open GGUF file, or the open parts of one.
+struct GgufFile<R> {
     /// The first part, what messages call the whole.
     path: PathBuf,
     parts: Vec<Part<R>>,
@@ -49,11 +64,6 @@ pub(crate) struct GgufSource<R> {
     tensors: HashMap<String, (usize, TensorInfo)>,
     /// Of the first part: the others have none of their own.
     metadata: HashMap<String, Value>,
-    device: Device,
-    family: Family,
-    heads: usize,
-    kv_heads: usize,
-    tied: bool,
 }
 
 struct Part<R> {
@@ -88,57 +98,87 @@ impl<R: Read + Seek> GgufSource<R> {
             parts.push(Part { path, file, data_start: content.tensor_data_offset });
         }
         check_parts(&path, &metadata, parts.len())?;
-        let family = config::family(&path, &metadata)?;
-        let mut source = GgufSource {
-            path: path.clone(),
-            parts,
-            tensors,
-            metadata,
-            device: options.device.clone(),
-            family,
-            heads: 0,
-            kv_heads: 0,
-            tied: false,
-        };
-        let facts = source.facts()?;
-        let config = config::read(&path, &source.metadata, family, facts)?;
-        (source.heads, source.kv_heads) = (config.heads, config.kv_heads);
-        source.tied = config.tied;
-        let quantisation = source.quantisation();
-        let metadata = std::mem::take(&mut source.metadata);
+        let architecture = config::architecture(&path, &metadata)?;
+        let mut file = GgufFile { path: path.clone(), parts, tensors, metadata };
+        let facts = file.facts(architecture)?;
+        let config = config::read(&path, &file.metadata, architecture, facts)?;
+        let quantisation = file.quantisation();
+        let metadata = std::mem::take(&mut file.metadata);
         let tokenizer = TokenizerSource::Gguf(metadata::of_tokenizer(metadata));
+        let source = GgufSource { file, config: config.clone(), device: options.device.clone() };
         Ok(Opened { config, source, tokenizer, quantisation, dtype: DType::F32 })
     }
 
+    fn place(&self, id: TensorId) -> Place {
+        id.place(&self.config, Spelling::Gguf)
+    }
+
+    /// The bytes of a tensor or a part of one, with their format and shape.
+    fn bytes(&mut self, id: TensorId) -> Result<(GgmlDType, Vec<usize>, Vec<u8>), LoadError> {
+        let place = self.place(id);
+        let (dtype, dims, bytes) = self.file.bytes(&place)?;
+        Ok((dtype, dims, id.restored(&self.config, Spelling::Gguf, bytes)))
+    }
+
+    /// The matrix as it is computed with on this device.
+    fn weight(
+        &self,
+        id: TensorId,
+        dtype: GgmlDType,
+        shape: (usize, usize),
+        bytes: &[u8],
+    ) -> candle_core::Result<Weight> {
+        let floats = |device| {
+            qtensor_from_ggml(dtype, bytes, vec![shape.0, shape.1], device)?.dequantize(device)
+        };
+        let on_cpu = self.device.is_cpu();
+        // Rows that are only looked up are never multiplied.
+        let lookup_only = id.role == Role::Embedding && !self.config.tied;
+        match dtype {
+            GgmlDType::F32 => Ok(Weight::Plain(floats(&self.device)?)),
+            GgmlDType::F16 | GgmlDType::BF16 if !on_cpu => {
+                Ok(Weight::Plain(floats(&Device::Cpu)?.to_device(&self.device)?))
+            }
+            // Candle's kernels for them are scalar; Q8_0 holds their values to within its rounding.
+            GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1
+                if on_cpu && !lookup_only && !quant::serves(dtype, shape.1, &self.device) =>
+            {
+                let repacked = QTensor::quantize(&floats(&self.device)?, GgmlDType::Q8_0)?;
+                Weight::from_ggml(GgmlDType::Q8_0, &repacked.data()?, shape, &self.device)
+            }
+            _ => Weight::from_ggml(dtype, bytes, shape, &self.device),
+        }
+    }
+}
+
+impl<R: Read + Seek> GgufFile<R> {
     /// What the tensors say about the configuration.
-    fn facts(&mut self) -> Result<TensorFacts, LoadError> {
-        let id = TensorId::new(Role::Embedding, 0);
-        let vocab = match self.shape(id).as_deref() {
+    fn facts(&mut self, architecture: &Architecture) -> Result<TensorFacts, LoadError> {
+        let embedding = TensorId::new(Role::Embedding, 0).gguf_name();
+        let vocab = match self.tensors.get(&embedding).map(|(_, info)| info.shape.dims()) {
             Some([vocab, _]) => *vocab,
             Some(_) => 0,
             None => {
-                return Err(LoadError::MissingTensor {
-                    path: self.path.clone(),
-                    name: id.gguf_name(),
-                });
+                return Err(LoadError::MissingTensor { path: self.path.clone(), name: embedding });
             }
         };
         let has_bias = |role| {
-            let id = TensorId { role, layer: 0, bias: true };
+            let id = TensorId { bias: true, ..TensorId::new(role, 0) };
             self.tensors.contains_key(&id.gguf_name())
         };
         let bias = Biases {
-            qkv: self.family == Family::Qwen2 || has_bias(Role::Query),
+            qkv: architecture.biases.qkv == BiasRule::Always || has_bias(Role::Query),
             output: has_bias(Role::Output),
             mlp: has_bias(Role::Gate),
         };
         let has_head = self.tensors.contains_key(&TensorId::new(Role::Head, 0).gguf_name());
-        let rope_factors = match self.tensors.contains_key(ROPE_FACTORS) {
-            true => {
-                let factors = self.float_tensor(ROPE_FACTORS, &Device::Cpu)?;
-                Some(factors.flatten_all().and_then(|f| f.to_vec1()).map_err(|e| self.device(e))?)
-            }
-            false => None,
+        let mut factors = |name: &str| match self.tensors.contains_key(name) {
+            true => self.floats(name).map(Some),
+            false => Ok(None),
+        };
+        let rope_factors = match factors(ROPE_FACTORS)? {
+            Some(factors) => Some(factors),
+            None => factors(LONG_ROPE_FACTORS)?,
         };
         Ok(TensorFacts { vocab, has_head, bias, rope_factors })
     }
@@ -162,118 +202,67 @@ impl<R: Read + Seek> GgufSource<R> {
         most.map_or_else(String::new, |(dtype, _)| type_name(*dtype))
     }
 
-    /// A tensor's bytes; they were checked to be there.
-    fn bytes(&mut self, name: &str) -> Result<(GgmlDType, Vec<usize>, Vec<u8>), LoadError> {
-        let Some((part, info)) = self.tensors.get(name) else {
+    /// The bytes of a tensor or a part of one; they were checked to be there.
+    fn bytes(&mut self, place: &Place) -> Result<(GgmlDType, Vec<usize>, Vec<u8>), LoadError> {
+        let Some((part, info)) = self.tensors.get(&place.name) else {
             return Err(LoadError::MissingTensor {
                 path: self.path.clone(),
-                name: name.to_owned(),
+                name: place.name.clone(),
             });
         };
-        let (dtype, dims) = (info.ggml_dtype, info.shape.dims().to_vec());
-        let mut bytes = vec![0; byte_len(info).unwrap_or(0) as usize];
+        let (dtype, shape) = (info.ggml_dtype, part_shape(place, info.shape.dims()));
+        let (skipped, count) = part_bytes(place, byte_len(info).unwrap_or(0));
+        let mut bytes = vec![0; count as usize];
         let Part { path, file, data_start } = &mut self.parts[*part];
-        file.seek(SeekFrom::Start(*data_start + info.offset))
+        file.seek(SeekFrom::Start(*data_start + info.offset + skipped))
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(|source| LoadError::Read { path: path.clone(), source })?;
-        Ok((dtype, dims, bytes))
+        Ok((dtype, shape, bytes))
     }
 
-    fn float_tensor(&mut self, name: &str, device: &Device) -> Result<Tensor, LoadError> {
-        let (dtype, dims, bytes) = self.bytes(name)?;
-        qtensor_from_ggml(dtype, &bytes, dims, &Device::Cpu)
-            .and_then(|blocks| blocks.dequantize(device))
+    /// The numbers of a whole vector.
+    fn floats(&mut self, name: &str) -> Result<Vec<f32>, LoadError> {
+        let place = Place { name: name.to_owned(), first_row: 0, rows: 1, of_rows: 1 };
+        let (dtype, _, bytes) = self.bytes(&place)?;
+        let count = bytes.len() / dtype.type_size() * dtype.block_size();
+        qtensor_from_ggml(dtype, &bytes, vec![count], &Device::Cpu)
+            .and_then(|blocks| blocks.dequantize(&Device::Cpu)?.to_vec1())
             .map_err(|error| self.device(error))
     }
 
     fn device(&self, source: candle_core::Error) -> LoadError {
         LoadError::Device { path: self.path.clone(), source }
     }
-
-    /// Puts rows of query and key weights back from the order in which llama.cpp stores the llama
-    /// family's: there the two halves of a head, which RoPE turns against each other, alternate.
-    /// Blocks never span rows, so rows move as bytes, and one kind of RoPE serves every file.
-    fn restore_rows(&self, id: TensorId, rows: usize, bytes: Vec<u8>) -> Vec<u8> {
-        let heads = match (self.family, id.role) {
-            (Family::Llama, Role::Query) => self.heads,
-            (Family::Llama, Role::Key) => self.kv_heads,
-            _ => return bytes,
-        };
-        let half = rows / heads / 2;
-        let row_bytes = bytes.len() / rows;
-        let mut restored = Vec::with_capacity(bytes.len());
-        for head in 0..heads {
-            for side in 0..2 {
-                for pair in 0..half {
-                    let from = (head * 2 * half + 2 * pair + side) * row_bytes;
-                    restored.extend_from_slice(&bytes[from..from + row_bytes]);
-                }
-            }
-        }
-        restored
-    }
-
-    /// The matrix as it is computed with on this device.
-    fn weight(
-        &self,
-        id: TensorId,
-        dtype: GgmlDType,
-        shape: (usize, usize),
-        bytes: &[u8],
-    ) -> candle_core::Result<Weight> {
-        let floats = |device| {
-            qtensor_from_ggml(dtype, bytes, vec![shape.0, shape.1], device)?.dequantize(device)
-        };
-        let on_cpu = self.device.is_cpu();
-        // Rows that are only looked up are never multiplied.
-        let lookup_only = id.role == Role::Embedding && !self.tied;
-        match dtype {
-            GgmlDType::F32 => Ok(Weight::Plain(floats(&self.device)?)),
-            GgmlDType::F16 | GgmlDType::BF16 if !on_cpu => {
-                Ok(Weight::Plain(floats(&Device::Cpu)?.to_device(&self.device)?))
-            }
-            // Candle's kernels for them are scalar; Q8_0 holds their values to within its rounding.
-            GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1
-                if on_cpu && !lookup_only && !quant::serves(dtype, shape.1, &self.device) =>
-            {
-                let repacked = QTensor::quantize(&floats(&self.device)?, GgmlDType::Q8_0)?;
-                Weight::from_ggml(GgmlDType::Q8_0, &repacked.data()?, shape, &self.device)
-            }
-            _ => Weight::from_ggml(dtype, bytes, shape, &self.device),
-        }
-    }
 }
 
 impl<R: Read + Seek> TensorSource for GgufSource<R> {
     fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
-        let (_, info) = self.tensors.get(&id.gguf_name())?;
-        Some(info.shape.dims().to_vec())
+        let place = self.place(id);
+        let (_, info) = self.file.tensors.get(&place.name)?;
+        Some(part_shape(&place, info.shape.dims()))
     }
 
     fn name(&self, id: TensorId) -> String {
-        id.gguf_name()
+        self.place(id).name
     }
 
     fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError> {
-        let (dtype, dims, bytes) = self.bytes(&id.gguf_name())?;
-        let bytes = self.restore_rows(id, dims[0], bytes);
-        self.weight(id, dtype, (dims[0], dims[1]), &bytes).map_err(|error| self.device(error))
+        let (dtype, dims, bytes) = self.bytes(id)?;
+        self.weight(id, dtype, (dims[0], dims[1]), &bytes).map_err(|error| self.file.device(error))
     }
 
     fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
-        let (dtype, dims, bytes) = self.bytes(&id.gguf_name())?;
-        let bytes = match id.bias {
-            true => self.restore_rows(id, dims[0], bytes),
-            false => bytes,
-        };
+        let (dtype, dims, bytes) = self.bytes(id)?;
         qtensor_from_ggml(dtype, &bytes, dims, &Device::Cpu)
             .and_then(|blocks| blocks.dequantize(&self.device))
-            .map_err(|error| self.device(error))
+            .map_err(|error| self.file.device(error))
     }
 
     fn file_bytes(&self, id: TensorId) -> u64 {
-        let tensor = self.tensors.get(&id.gguf_name());
-        tensor.and_then(|(_, info)| byte_len(info)).unwrap_or(0)
+        let place = self.place(id);
+        let tensor = self.file.tensors.get(&place.name);
+        let bytes = tensor.and_then(|(_, info)| byte_len(info)).unwrap_or(0);
+        part_bytes(&place, bytes).1
     }
 }
 
@@ -302,17 +291,18 @@ fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, Lo
     let content = Content::read(file).map_err(|error| {
         let why = error.to_string().lines().next().unwrap_or_default().to_owned();
         match why.strip_prefix("unknown dtype for tensor ") {
-            Some(number) => LoadError::Quantisation {
-                path: path.to_owned(),
-                what: format!("a tensor of GGML type {number}"),
-            },
+            Some(number) => {
+                let (what, instead) = missing_format(number);
+                LoadError::Quantisation { path: path.to_owned(), what, instead }
+            }
             None => damaged(format!("its header cannot be read ({why})")),
         }
     })?;
     for (name, info) in &content.tensor_infos {
         if matches!(info.ggml_dtype, GgmlDType::Q8_1 | GgmlDType::Q8K) {
             let what = format!("tensor {name:?} in {:?}", info.ggml_dtype);
-            return Err(LoadError::Quantisation { path: path.to_owned(), what });
+            let instead = ALL_FORMATS.to_owned();
+            return Err(LoadError::Quantisation { path: path.to_owned(), what, instead });
         }
         let end = byte_len(info)
             .and_then(|len| len.checked_add(info.offset)?.checked_add(content.tensor_data_offset));
@@ -356,43 +346,4 @@ fn byte_len(info: &TensorInfo) -> Option<u64> {
     }
     let elements = dims.iter().try_fold(1usize, |product, dim| product.checked_mul(*dim))?;
     (elements / block).checked_mul(info.ggml_dtype.type_size()).map(|len| len as u64)
-}
-
-fn type_name(dtype: GgmlDType) -> String {
-    match dtype {
-        GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => {
-            format!("{dtype:?}").to_ascii_lowercase()
-        }
-        GgmlDType::Q2K => "Q2_K".to_owned(),
-        GgmlDType::Q3K => "Q3_K".to_owned(),
-        GgmlDType::Q4K => "Q4_K".to_owned(),
-        GgmlDType::Q5K => "Q5_K".to_owned(),
-        GgmlDType::Q6K => "Q6_K".to_owned(),
-        other => format!("{other:?}"),
-    }
-}
-
-/// The names of llama.cpp's `llama_ftype`.
-fn file_type_name(number: u64) -> Option<&'static str> {
-    Some(match number {
-        0 => "f32",
-        1 => "f16",
-        2 => "Q4_0",
-        3 => "Q4_1",
-        7 => "Q8_0",
-        8 => "Q5_0",
-        9 => "Q5_1",
-        10 => "Q2_K",
-        11 => "Q3_K_S",
-        12 => "Q3_K_M",
-        13 => "Q3_K_L",
-        14 => "Q4_K_S",
-        15 => "Q4_K_M",
-        16 => "Q5_K_S",
-        17 => "Q5_K_M",
-        18 => "Q6_K",
-        21 => "Q2_K_S",
-        32 => "bf16",
-        _ => return None,
-    })
 }

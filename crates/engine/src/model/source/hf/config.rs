@@ -1,14 +1,19 @@
 //! A decoder's configuration from a Hugging Face directory's config.json. Settings that are left out
-//! have the values the `transformers` library gives them.
+//! have the values the `transformers` library gives them. RoPE's are read in [`rope`].
+
+mod rope;
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::{
     error::LoadError,
-    model::config::{Biases, Family, ModelConfig, RopeConfig, RopeScaling},
+    model::{
+        architecture::{Activation, Architecture, BiasRule, WindowRule},
+        config::{Biases, ExpertsConfig, LayerSpan, ModelConfig, check_layers},
+    },
 };
 
 /// The settings of config.json that matter here.
@@ -22,23 +27,46 @@ struct Raw {
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
     max_position_embeddings: Option<usize>,
+    original_max_position_embeddings: Option<usize>,
     rms_norm_eps: Option<f64>,
+    #[serde(alias = "hidden_activation")]
     hidden_act: Option<String>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
     rope_theta: Option<f64>,
+    rope_local_base_freq: Option<f64>,
     rope_scaling: Option<Map<String, Value>>,
-    /// transformers 5: theta and scaling in one.
+    /// transformers 5: theta and scaling in one, or one such for each kind of layer.
     rope_parameters: Option<Map<String, Value>>,
     partial_rotary_factor: Option<f64>,
+    query_pre_attn_scalar: Option<f64>,
     use_sliding_window: Option<bool>,
-    sliding_window: Option<usize>,
+    /// `null` is another thing than nothing.
+    #[serde(default, deserialize_with = "present")]
+    sliding_window: Option<Option<usize>>,
+    sliding_window_pattern: Option<usize>,
     max_window_layers: Option<usize>,
     layer_types: Option<Vec<String>>,
+    no_rope_layers: Option<Vec<usize>>,
+    no_rope_layer_interval: Option<usize>,
     num_experts: Option<usize>,
     num_local_experts: Option<usize>,
+    num_experts_per_tok: Option<usize>,
+    moe_intermediate_size: Option<usize>,
+    norm_topk_prob: Option<bool>,
+    decoder_sparse_step: Option<usize>,
+    #[serde(default)]
+    mlp_only_layers: Vec<usize>,
+    attn_logit_softcapping: Option<f64>,
+    final_logit_softcapping: Option<f64>,
     quantization_config: Option<Map<String, Value>>,
+}
+
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Reads and checks a directory's configuration.
@@ -47,165 +75,195 @@ pub(crate) fn read(directory: &Path) -> Result<ModelConfig, LoadError> {
     let text = std::fs::read_to_string(&path)
         .map_err(|source| LoadError::Read { path: path.clone(), source })?;
     let bad = |why: String| LoadError::Config { path: path.clone(), why };
-    let json: Value =
+    let mut json: Value =
         serde_json::from_str(&text).map_err(|error| bad(format!("it is no JSON: {error}")))?;
-    let family = family(&path, &json)?;
+    let architecture = architecture(&path, &mut json)?;
     let raw: Raw = serde_json::from_value(json).map_err(|error| bad(error.to_string()))?;
-    refuse_features(&path, &raw)?;
-    let config = config(&path, family, &raw)?;
+    let reader = Reader { path: &path, architecture, raw: &raw };
+    reader.refuse_features()?;
+    let config = reader.config()?;
     config.check().map_err(bad)?;
     Ok(config)
 }
 
-/// The family, read before anything else: other architectures have other settings.
-fn family(path: &Path, json: &Value) -> Result<Family, LoadError> {
-    let architecture = json["architectures"][0].as_str();
+/// The family, read before anything else: other architectures have other settings. Of a model that also sees, only the
+/// part that writes is left.
+fn architecture(path: &Path, json: &mut Value) -> Result<&'static Architecture, LoadError> {
+    let class = json["architectures"][0].as_str();
     let model_type = json["model_type"].as_str();
-    let by_architecture = match architecture {
-        None => model_type.and_then(|name| name.parse().ok()),
-        Some("LlamaForCausalLM") => Some(Family::Llama),
-        Some("Qwen2ForCausalLM") => Some(Family::Qwen2),
-        Some("Qwen3ForCausalLM") => Some(Family::Qwen3),
-        Some(_) => None,
-    };
-    by_architecture.ok_or_else(|| LoadError::Architecture {
-        path: path.to_owned(),
-        found: architecture.or(model_type).unwrap_or("(none)").to_owned(),
-    })
-}
-
-fn refuse_features(path: &Path, raw: &Raw) -> Result<(), LoadError> {
-    let unsupported =
-        |what: &str| Err(LoadError::Unsupported { path: path.to_owned(), what: what.to_owned() });
-    if raw.num_experts.or(raw.num_local_experts).is_some_and(|count| count > 0) {
-        return unsupported("a mixture of experts");
-    }
-    if slides(raw) {
-        return unsupported("sliding-window attention");
-    }
-    if raw.hidden_act.as_deref().is_some_and(|act| !matches!(act, "silu" | "swish")) {
-        return unsupported("an activation other than SiLU");
-    }
-    let rotary = raw.rope_parameters.as_ref().and_then(|rope| rope.get("partial_rotary_factor"));
-    let rotary = rotary.and_then(Value::as_f64).or(raw.partial_rotary_factor);
-    if rotary.is_some_and(|part| part != 1.0) {
-        return unsupported("rotating only a part of each head");
-    }
-    if let Some(quantisation) = &raw.quantization_config {
-        let method = quantisation.get("quant_method").and_then(Value::as_str);
-        return Err(LoadError::Quantisation {
-            path: path.to_owned(),
-            what: format!("safetensors quantised by {:?}", method.unwrap_or("an unnamed method")),
-        });
-    }
-    Ok(())
-}
-
-/// Whether any layer looks at a window only.
-fn slides(raw: &Raw) -> bool {
-    if let Some(types) = &raw.layer_types {
-        return types.iter().any(|kind| kind != "full_attention");
-    }
-    let from_layer = raw.max_window_layers.unwrap_or(28);
-    raw.use_sliding_window == Some(true)
-        && raw.sliding_window.is_some()
-        && from_layer < raw.num_hidden_layers
-}
-
-fn config(path: &Path, family: Family, raw: &Raw) -> Result<ModelConfig, LoadError> {
-    let heads = raw.num_attention_heads;
-    let qwen_kv_heads = match family {
-        Family::Llama => heads,
-        Family::Qwen2 | Family::Qwen3 => 32,
-    };
-    let head_dim = match (raw.head_dim, family) {
-        (Some(width), _) => width,
-        (None, Family::Qwen3) => 128,
-        (None, _) => raw.hidden_size.checked_div(heads).unwrap_or(0),
-    };
-    let context = raw.max_position_embeddings.unwrap_or(match family {
-        Family::Llama => 2048,
-        Family::Qwen2 | Family::Qwen3 => 32_768,
-    });
-    let attention_bias = raw.attention_bias == Some(true) && family != Family::Qwen2;
-    Ok(ModelConfig {
-        family,
-        vocab: raw.vocab_size,
-        hidden: raw.hidden_size,
-        intermediate: raw.intermediate_size,
-        layers: raw.num_hidden_layers,
-        heads,
-        kv_heads: raw.num_key_value_heads.unwrap_or(qwen_kv_heads),
-        head_dim,
-        context,
-        rms_eps: raw.rms_norm_eps.unwrap_or(1e-6) as f32,
-        rope: rope(path, raw, context)?,
-        tied: raw.tie_word_embeddings.unwrap_or(false),
-        bias: Biases {
-            qkv: family == Family::Qwen2 || attention_bias,
-            output: attention_bias,
-            mlp: family == Family::Llama && raw.mlp_bias == Some(true),
-        },
-    })
-}
-
-/// RoPE's settings in the words of transformers 5 (`rope_parameters`) or before it (`rope_theta` and
-/// `rope_scaling`).
-fn rope(path: &Path, raw: &Raw, context: usize) -> Result<RopeConfig, LoadError> {
-    let empty = Map::new();
-    let settings = raw.rope_parameters.as_ref().or(raw.rope_scaling.as_ref()).unwrap_or(&empty);
-    let number = |key: &str| settings.get(key).and_then(Value::as_f64);
-    let theta = number("rope_theta").or(raw.rope_theta).unwrap_or(10_000.0);
-    let kind = settings.get("rope_type").or_else(|| settings.get("type")).and_then(Value::as_str);
-    let need = |key: &str| {
-        number(key).ok_or_else(|| LoadError::Config {
-            path: path.to_owned(),
-            why: format!("RoPE scaling lacks {key:?}"),
-        })
-    };
-    let original = number("original_max_position_embeddings").unwrap_or(context as f64);
-    let scaling = match kind.unwrap_or("default") {
-        "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear { factor: need("factor")? },
-        "llama3" => RopeScaling::Llama3 {
-            factor: need("factor")?,
-            low_freq_factor: need("low_freq_factor")?,
-            high_freq_factor: need("high_freq_factor")?,
-            original_context: original,
-        },
-        "yarn" => {
-            let factor = number("factor").unwrap_or(context as f64 / original);
-            RopeScaling::Yarn {
-                factor,
-                original_context: original,
-                beta_fast: number("beta_fast").unwrap_or(32.0),
-                beta_slow: number("beta_slow").unwrap_or(1.0),
-                attention_factor: yarn_magnitude(
-                    factor,
-                    number("attention_factor"),
-                    number("mscale").zip(number("mscale_all_dim")),
-                ),
-                truncate: settings.get("truncate").and_then(Value::as_bool).unwrap_or(true),
-            }
+    let found = class.or(model_type).unwrap_or("(none)").to_owned();
+    let sees = matches!(class, Some("Gemma3ForConditionalGeneration"));
+    let part = sees.then(|| json["text_config"].take()).filter(Value::is_object);
+    let architecture = match &part {
+        Some(part) => Architecture::of_config(None, part["model_type"].as_str()),
+        None => {
+            Architecture::of_config(json["architectures"][0].as_str(), json["model_type"].as_str())
         }
-        other => {
-            return Err(LoadError::Unsupported {
-                path: path.to_owned(),
-                what: format!("RoPE scaling {other:?}"),
+    };
+    if let Some(part) = part {
+        *json = part;
+    }
+    architecture.ok_or(LoadError::Architecture { path: path.to_owned(), found })
+}
+
+/// What is known while a configuration is read.
+struct Reader<'a> {
+    path: &'a Path,
+    architecture: &'static Architecture,
+    raw: &'a Raw,
+}
+
+impl Reader<'_> {
+    fn refuse_features(&self) -> Result<(), LoadError> {
+        let raw = self.raw;
+        let experts = raw.num_experts.or(raw.num_local_experts);
+        if !self.architecture.has_experts && experts.is_some_and(|count| count > 0) {
+            return Err(self.unsupported("a mixture of experts"));
+        }
+        let (expected, name) = match self.architecture.activation {
+            Activation::Silu => (["silu", "swish"], "SiLU"),
+            Activation::Gelu => (["gelu_pytorch_tanh", "gelu_new"], "GELU by its tanh form"),
+        };
+        if raw.hidden_act.as_deref().is_some_and(|act| !expected.contains(&act)) {
+            return Err(self.unsupported(&format!("an activation other than {name}")));
+        }
+        if raw.attn_logit_softcapping.or(raw.final_logit_softcapping).is_some() {
+            return Err(self.unsupported("capping of logits"));
+        }
+        if let Some(quantisation) = &raw.quantization_config {
+            let method = quantisation.get("quant_method").and_then(Value::as_str);
+            return Err(LoadError::Quantisation {
+                path: self.path.to_owned(),
+                what: format!(
+                    "safetensors quantised by {:?}",
+                    method.unwrap_or("an unnamed method")
+                ),
+                instead: "a GGUF file of the model, or its checkpoint in bf16, f16 or f32"
+                    .to_owned(),
             });
         }
-    };
-    Ok(RopeConfig { theta, scaling })
-}
+        Ok(())
+    }
 
-/// What YaRN scales cos and sin by.
-fn yarn_magnitude(factor: f64, given: Option<f64>, mscales: Option<(f64, f64)>) -> f64 {
-    let magnitude = |scale: f64| 0.1 * scale * factor.max(1.0).ln() + 1.0;
-    match (given, mscales) {
-        (Some(given), _) => given,
-        (None, Some((scale, all))) if scale != 0.0 && all != 0.0 => {
-            magnitude(scale) / magnitude(all)
+    fn config(&self) -> Result<ModelConfig, LoadError> {
+        let Reader { architecture, raw, .. } = *self;
+        let defaults = &architecture.defaults;
+        let heads = raw.num_attention_heads;
+        let width = || raw.hidden_size.checked_div(heads).unwrap_or(0);
+        let head_dim = raw.head_dim.or(defaults.head_dim).unwrap_or_else(width);
+        let context = raw.max_position_embeddings.unwrap_or(defaults.context);
+        let part = self.rotary_part();
+        let biases = architecture.biases;
+        let has = |rule: BiasRule, setting: Option<bool>| match rule {
+            BiasRule::Never => false,
+            BiasRule::Always => true,
+            BiasRule::Setting(default) => setting.unwrap_or(default),
+        };
+        let squared = raw.query_pre_attn_scalar.unwrap_or(head_dim as f64);
+        Ok(ModelConfig {
+            architecture,
+            vocab: raw.vocab_size,
+            hidden: raw.hidden_size,
+            intermediate: raw.intermediate_size,
+            layers: self.layers()?,
+            heads,
+            kv_heads: raw.num_key_value_heads.or(defaults.kv_heads).unwrap_or(heads),
+            head_dim,
+            rotary_dim: (head_dim as f64 * part) as usize,
+            attention_scale: (squared as f32).sqrt().recip(),
+            context,
+            rms_eps: raw.rms_norm_eps.unwrap_or(defaults.rms_eps) as f32,
+            rope: self.rope(context)?,
+            window_rope: self.window_rope(context)?,
+            experts: self.experts()?,
+            tied: raw.tie_word_embeddings.unwrap_or(defaults.tied),
+            bias: Biases {
+                qkv: has(biases.qkv, raw.attention_bias),
+                output: has(biases.output, raw.attention_bias),
+                mlp: has(biases.mlp, raw.mlp_bias),
+            },
+        })
+    }
+
+    /// What each layer attends to.
+    fn layers(&self) -> Result<Vec<LayerSpan>, LoadError> {
+        let raw = self.raw;
+        let turns = |layer: usize| match (&raw.no_rope_layers, self.architecture.plain_every) {
+            (_, None) => true,
+            (Some(turns), Some(_)) => turns.get(layer) != Some(&0),
+            (None, Some(every)) => {
+                let every = raw.no_rope_layer_interval.unwrap_or(every);
+                !(layer + 1).is_multiple_of(every)
+            }
+        };
+        let sparse = raw.decoder_sparse_step.unwrap_or(1);
+        let has_experts = |layer: usize| {
+            self.architecture.has_experts
+                && (layer + 1).is_multiple_of(sparse)
+                && !raw.mlp_only_layers.contains(&layer)
+        };
+        check_layers(raw.num_hidden_layers).map_err(|why| self.bad(&why))?;
+        let span = |layer| {
+            let (turns, has_experts) = (turns(layer), has_experts(layer));
+            Ok(LayerSpan { window: self.window(layer)?, turns, has_experts })
+        };
+        (0..raw.num_hidden_layers).map(span).collect()
+    }
+
+    /// The window that a layer looks at.
+    fn window(&self, layer: usize) -> Result<Option<usize>, LoadError> {
+        let raw = self.raw;
+        let given = |default: Option<usize>| raw.sliding_window.unwrap_or(default);
+        let default = match self.architecture.windows {
+            WindowRule::All(default) => default,
+            _ => None,
+        };
+        if let Some(types) = &raw.layer_types {
+            return match types.get(layer).map(String::as_str) {
+                Some("full_attention") => Ok(None),
+                Some("sliding_attention") => match given(default.or(Some(4096))) {
+                    Some(window) => Ok(Some(window)),
+                    None => Err(self.bad("a layer slides and there is no \"sliding_window\"")),
+                },
+                Some(other) => Err(self.unsupported(&format!("a layer of {other:?}"))),
+                None => Err(self.bad("\"layer_types\" has fewer entries than there are layers")),
+            };
         }
-        (None, _) => magnitude(1.0),
+        Ok(match self.architecture.windows {
+            WindowRule::None => None,
+            WindowRule::All(default) => given(default),
+            WindowRule::FromLayer => {
+                let from = raw.max_window_layers.unwrap_or(28);
+                given(Some(4096)).filter(|_| raw.use_sliding_window == Some(true) && layer >= from)
+            }
+            WindowRule::AllButEvery(every) => {
+                let every = raw.sliding_window_pattern.unwrap_or(every);
+                given(Some(4096)).filter(|_| !(layer + 1).is_multiple_of(every))
+            }
+        })
+    }
+
+    fn experts(&self) -> Result<Option<ExpertsConfig>, LoadError> {
+        if !self.architecture.has_experts {
+            return Ok(None);
+        }
+        let raw = self.raw;
+        let need = |what: &str, size: Option<usize>| {
+            size.ok_or_else(|| self.bad(&format!("setting {what:?} is missing")))
+        };
+        Ok(Some(ExpertsConfig {
+            count: need("num_experts", raw.num_experts.or(raw.num_local_experts))?,
+            used: need("num_experts_per_tok", raw.num_experts_per_tok)?,
+            intermediate: need("moe_intermediate_size", raw.moe_intermediate_size)?,
+            normalised: raw.norm_topk_prob.unwrap_or(false),
+        }))
+    }
+
+    fn bad(&self, why: &str) -> LoadError {
+        LoadError::Config { path: self.path.to_owned(), why: why.to_owned() }
+    }
+
+    fn unsupported(&self, what: &str) -> LoadError {
+        LoadError::Unsupported { path: self.path.to_owned(), what: what.to_owned() }
     }
 }

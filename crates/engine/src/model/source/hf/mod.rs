@@ -20,11 +20,14 @@ use safetensors::{
 };
 use serde::Deserialize;
 
-use super::{LoadOptions, Opened, TensorSource, TokenizerSource, is_lfs_pointer};
+use super::{
+    LoadOptions, Opened, TensorSource, TokenizerSource, is_lfs_pointer, part_bytes, part_shape,
+};
 use crate::{
     error::LoadError,
     model::{
-        tensors::{Role, TensorId},
+        config::ModelConfig,
+        tensors::{Place, Role, Spelling, TensorId},
         weight::{Weight, activation_dtype},
     },
 };
@@ -38,8 +41,9 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// The open safetensors files of a directory.
 pub(crate) struct HfSource {
     directory: PathBuf,
+    config: ModelConfig,
     shards: Vec<Shard>,
-    tensors: HashMap<String, Place>,
+    tensors: HashMap<String, Stored>,
     device: Device,
     /// What matrices are held in.
     weights: DType,
@@ -54,8 +58,8 @@ struct Shard {
     data_start: u64,
 }
 
-/// A tensor's place.
-struct Place {
+/// A tensor in a shard.
+struct Stored {
     shard: usize,
     info: TensorInfo,
     dtype: DType,
@@ -86,15 +90,14 @@ impl HfSource {
             for (name, info) in metadata.tensors() {
                 // Tensors of other kinds (buffers of old checkpoints) are not weights.
                 if let Some(dtype) = float_dtype(info.dtype) {
-                    let place = Place { shard: shards.len(), info: info.clone(), dtype };
-                    tensors.insert(name, place);
+                    let stored = Stored { shard: shards.len(), info: info.clone(), dtype };
+                    tensors.insert(name, stored);
                 }
             }
             shards.push(shard);
         }
-        let own = tensors
-            .get(&TensorId::new(Role::Embedding, 0).hf_name())
-            .map_or(DType::F32, |place: &Place| place.dtype);
+        let embedding = TensorId::new(Role::Embedding, 0).place(&config, Spelling::HuggingFace);
+        let own = find(&tensors, &embedding.name).map_or(DType::F32, |stored| stored.dtype);
         let weights = match options.dtype {
             Some(dtype) => dtype,
             None if options.device.is_cpu() => DType::F32,
@@ -103,6 +106,7 @@ impl HfSource {
         let activations = activation_dtype(weights, &options.device);
         let source = HfSource {
             directory: directory.to_owned(),
+            config: config.clone(),
             shards,
             tensors,
             device: options.device.clone(),
@@ -120,30 +124,41 @@ impl HfSource {
 
     /// A tensor on the CPU, as the file has it.
     fn read(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
-        let name = id.hf_name();
-        let Some(place) = self.tensors.get(&name) else {
-            return Err(LoadError::MissingTensor { path: self.directory.clone(), name });
+        let place = self.place(id);
+        let Some(stored) = find(&self.tensors, &place.name) else {
+            return Err(LoadError::MissingTensor {
+                path: self.directory.clone(),
+                name: place.name,
+            });
         };
-        let shard = &mut self.shards[place.shard];
-        let (start, end) = place.info.data_offsets;
-        let mut bytes = vec![0; end - start];
+        let shard = &mut self.shards[stored.shard];
+        let (start, end) = stored.info.data_offsets;
+        let (skipped, count) = part_bytes(&place, (end - start) as u64);
+        let mut bytes = vec![0; count as usize];
         shard
             .file
-            .seek(SeekFrom::Start(shard.data_start + start as u64))
+            .seek(SeekFrom::Start(shard.data_start + start as u64 + skipped))
             .and_then(|_| shard.file.read_exact(&mut bytes))
             .map_err(|source| LoadError::Read { path: shard.path.clone(), source })?;
-        Tensor::from_raw_buffer(&bytes, place.dtype, &place.info.shape, &Device::Cpu)
+        let bytes = id.restored(&self.config, Spelling::HuggingFace, bytes);
+        let shape = part_shape(&place, &stored.info.shape);
+        Tensor::from_raw_buffer(&bytes, stored.dtype, &shape, &Device::Cpu)
             .map_err(|source| LoadError::Device { path: self.directory.clone(), source })
+    }
+
+    fn place(&self, id: TensorId) -> Place {
+        id.place(&self.config, Spelling::HuggingFace)
     }
 }
 
 impl TensorSource for HfSource {
     fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
-        self.tensors.get(&id.hf_name()).map(|place| place.info.shape.clone())
+        let place = self.place(id);
+        find(&self.tensors, &place.name).map(|stored| part_shape(&place, &stored.info.shape))
     }
 
     fn name(&self, id: TensorId) -> String {
-        id.hf_name()
+        self.place(id).name
     }
 
     fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError> {
@@ -153,23 +168,35 @@ impl TensorSource for HfSource {
     }
 
     fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
-        self.read(id)?
-            .to_dtype(self.activations)
-            .and_then(|tensor| tensor.to_device(&self.device))
+        let from_one = self.config.architecture.norms_from_one && id.role.is_norm();
+        let vector = self.read(id)?.to_dtype(DType::F32);
+        let vector = vector.and_then(|vector| if from_one { vector + 1.0 } else { Ok(vector) });
+        vector
+            .and_then(|vector| vector.to_dtype(self.activations)?.to_device(&self.device))
             .map_err(|source| LoadError::Device { path: self.directory.clone(), source })
     }
 
     fn file_bytes(&self, id: TensorId) -> u64 {
-        self.tensors
-            .get(&id.hf_name())
-            .map_or(0, |place| (place.info.data_offsets.1 - place.info.data_offsets.0) as u64)
+        let place = self.place(id);
+        find(&self.tensors, &place.name).map_or(0, |stored| {
+            let (start, end) = stored.info.data_offsets;
+            part_bytes(&place, (end - start) as u64).1
+        })
     }
 
     fn held_bytes(&self, id: TensorId) -> u64 {
-        let elements = |place: &Place| place.info.shape.iter().product::<usize>();
-        let weights = self.weights.size_in_bytes();
-        self.tensors.get(&id.hf_name()).map_or(0, |place| (elements(place) * weights) as u64)
+        let elements = self.shape(id).map_or(0, |shape| shape.iter().product());
+        (elements * self.weights.size_in_bytes()) as u64
     }
+}
+
+/// A tensor by its name in a checkpoint of a text model, or of one that also sees and has it as a part.
+fn find<'a>(tensors: &'a HashMap<String, Stored>, name: &str) -> Option<&'a Stored> {
+    let within = || name.strip_prefix("model.").map(|rest| format!("model.language_model.{rest}"));
+    tensors
+        .get(name)
+        .or_else(|| tensors.get(&format!("language_model.{name}")))
+        .or_else(|| tensors.get(&within()?))
 }
 
 /// The safetensors files of a directory, by name.

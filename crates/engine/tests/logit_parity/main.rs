@@ -4,22 +4,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
+mod gguf;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
+use engine::{
+    BatchRow, Decoder, ForwardError, KvCache, LoadOptions, LoadedModel, WantedLogits, load_model,
 };
 
-use candle_core::{
-    DType, Device, Tensor,
-    quantized::{
-        GgmlDType, QTensor,
-        gguf_file::{self, Value},
-    },
-};
-use engine::{
-    BatchRow, Decoder, Family, ForwardError, KvCache, LoadOptions, LoadedModel, ModelConfig,
-    RopeScaling, WantedLogits, load_model,
-};
+use gguf::to_gguf;
 
 /// Greatest difference allowed between two f32 computations of a logit.
 const TOLERANCE: f32 = 1e-3;
@@ -236,141 +230,6 @@ fn a_pass_that_is_refused_leaves_the_sequences_as_they_were() {
     assert_same("after refusals", &fixture, &logits, &reference);
 }
 
-/// A fixture's checkpoint as a GGUF file, with its matrices in `matrices`, as llama.cpp's converter
-/// writes it; in as many parts as there are paths, as llama-gguf-split cuts it.
-fn to_gguf<P: AsRef<Path>>(
-    fixture: &Fixture,
-    config: &ModelConfig,
-    matrices: GgmlDType,
-    paths: &[P],
-) {
-    let weights =
-        candle_core::safetensors::load(fixture.directory.join("model.safetensors"), &Device::Cpu)
-            .unwrap();
-    let mut tensors: Vec<(String, QTensor)> = Vec::new();
-    for (name, tensor) in &weights {
-        let tensor = match config.family {
-            Family::Llama if name.contains("q_proj") => alternate(tensor, config.heads),
-            Family::Llama if name.contains("k_proj") => alternate(tensor, config.kv_heads),
-            _ => tensor.clone(),
-        };
-        let dtype = if tensor.rank() == 2 { matrices } else { GgmlDType::F32 };
-        tensors.push((gguf_name(name), QTensor::quantize(&tensor, dtype).unwrap()));
-    }
-    if let RopeScaling::Llama3 { .. } = config.rope.scaling {
-        let factors = llama3_factors(config);
-        let factors = Tensor::new(factors, &Device::Cpu).unwrap();
-        let factors = QTensor::quantize(&factors, GgmlDType::F32).unwrap();
-        tensors.push(("rope_freqs.weight".to_owned(), factors));
-    }
-    let mut metadata = gguf_metadata(config);
-    let pieces = tensors.chunks(tensors.len().div_ceil(paths.len()));
-    for (path, piece) in paths.iter().zip(pieces) {
-        metadata.insert("split.count".to_owned(), Value::U16(paths.len() as u16));
-        let of_part: Vec<(&str, &Value)> =
-            metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
-        let tensors: Vec<(&str, &QTensor)> =
-            piece.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let mut file = std::fs::File::create(path).unwrap();
-        gguf_file::write(&mut file, &of_part, &tensors).unwrap();
-        metadata.clear();
-    }
-}
-
-/// The converter's order of the llama family's q and k rows: a head's two halves alternate.
-fn alternate(tensor: &Tensor, heads: usize) -> Tensor {
-    let rows = tensor.dim(0).unwrap();
-    let rest: usize = tensor.dims()[1..].iter().product();
-    tensor
-        .reshape((heads, 2, rows / heads / 2, rest))
-        .and_then(|t| t.transpose(1, 2)?.contiguous()?.reshape(tensor.shape()))
-        .unwrap()
-}
-
-fn gguf_name(name: &str) -> String {
-    let renames = [
-        ("model.embed_tokens", "token_embd"),
-        ("model.norm", "output_norm"),
-        ("lm_head", "output"),
-        ("model.layers", "blk"),
-        ("post_attention_layernorm", "ffn_norm"),
-        ("input_layernorm", "attn_norm"),
-        ("self_attn.q_proj", "attn_q"),
-        ("self_attn.k_proj", "attn_k"),
-        ("self_attn.v_proj", "attn_v"),
-        ("self_attn.o_proj", "attn_output"),
-        ("self_attn.q_norm", "attn_q_norm"),
-        ("self_attn.k_norm", "attn_k_norm"),
-        ("mlp.gate_proj", "ffn_gate"),
-        ("mlp.up_proj", "ffn_up"),
-        ("mlp.down_proj", "ffn_down"),
-    ];
-    renames.iter().fold(name.to_owned(), |name, (from, to)| name.replace(from, to))
-}
-
-fn gguf_metadata(config: &ModelConfig) -> HashMap<String, Value> {
-    let arch = config.family.name();
-    let number = |n: usize| Value::U32(n as u32);
-    let mut metadata =
-        HashMap::from([("general.architecture".to_owned(), Value::String(arch.to_owned()))]);
-    for (key, value) in [
-        ("block_count", number(config.layers)),
-        ("context_length", number(config.context)),
-        ("embedding_length", number(config.hidden)),
-        ("feed_forward_length", number(config.intermediate)),
-        ("attention.head_count", number(config.heads)),
-        ("attention.head_count_kv", number(config.kv_heads)),
-        ("attention.key_length", number(config.head_dim)),
-        ("attention.layer_norm_rms_epsilon", Value::F32(config.rms_eps)),
-        ("rope.freq_base", Value::F32(config.rope.theta as f32)),
-        ("rope.dimension_count", number(config.head_dim)),
-    ] {
-        metadata.insert(format!("{arch}.{key}"), value);
-    }
-    match config.rope.scaling {
-        RopeScaling::Linear { factor } => {
-            let kind = Value::String("linear".to_owned());
-            metadata.insert(format!("{arch}.rope.scaling.type"), kind);
-            let factor = Value::F32(factor as f32);
-            metadata.insert(format!("{arch}.rope.scaling.factor"), factor);
-        }
-        RopeScaling::Yarn { factor, original_context, .. } => {
-            let kind = Value::String("yarn".to_owned());
-            metadata.insert(format!("{arch}.rope.scaling.type"), kind);
-            let factor = Value::F32(factor as f32);
-            metadata.insert(format!("{arch}.rope.scaling.factor"), factor);
-            let original = number(original_context as usize);
-            metadata.insert(format!("{arch}.rope.scaling.original_context_length"), original);
-        }
-        _ => {}
-    }
-    metadata
-}
-
-/// The converter's `rope_freqs`: how much each frequency of a Llama 3 is divided by.
-fn llama3_factors(config: &ModelConfig) -> Vec<f32> {
-    let RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } =
-        config.rope.scaling
-    else {
-        return Vec::new();
-    };
-    (0..config.head_dim / 2)
-        .map(|pair| {
-            let frequency = config.rope.theta.powf(-2.0 * pair as f64 / config.head_dim as f64);
-            let wavelength = std::f64::consts::TAU / frequency;
-            if wavelength < original_context / high_freq_factor {
-                1.0
-            } else if wavelength > original_context / low_freq_factor {
-                factor as f32
-            } else {
-                let smooth = (original_context / wavelength - low_freq_factor)
-                    / (high_freq_factor - low_freq_factor);
-                (1.0 / ((1.0 - smooth) / factor + smooth)) as f32
-            }
-        })
-        .collect()
-}
-
 #[test]
 fn logit_parity_of_gguf_files() {
     let scratch = tempfile::tempdir().unwrap();
@@ -383,6 +242,13 @@ fn logit_parity_of_gguf_files() {
         "llama-gqa",
         "llama-llama3-rope",
         "llama-linear-rope-biases",
+        "smollm3",
+        "olmo2",
+        "phi3-window",
+        "phi3-longrope",
+        "gemma3",
+        "glm4",
+        "qwen3-moe",
     ] {
         let fixture = fixture(name);
         let from_directory = load(&fixture.directory);
