@@ -33,7 +33,7 @@ impl Caller {
             sampling: common::plain_sampling(),
             deadline: None,
             thought: ThoughtStart::Unknown,
-            review: Some(Review { gap, from_byte: 0, skip_openings: false }),
+            review: Some(Review { gap, from_byte: 0, skip_openings: false, draw: None }),
         }))
         .await;
     }

@@ -5,7 +5,7 @@
 pub mod sweep;
 
 use answer::{
-    Progress, Question, Settings, Stamped, Summary, Takeover, Writer,
+    Progress, Question, Settings, Stamped, Summary, Takeover,
     account::Spent,
     journal::{Header, Journal},
     progress::{Asked, DeltaLog, Kept, NodeFinished, NodeOpened, NodeWarmed, Text},

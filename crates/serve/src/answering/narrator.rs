@@ -45,7 +45,8 @@ pub(crate) struct Narrator {
 }
 
 impl Narrator {
-    /// Of the answer to a question with this id. `is_judged`: the large node judges, and refuses the question where it cannot.
+    /// Of the answer to a question with this id. `is_judged`: the large node judges, and refuses the question where it
+    /// cannot.
     pub(crate) fn new(
         id: String,
         beginning: AnswerBeginning,

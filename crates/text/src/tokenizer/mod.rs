@@ -1,11 +1,11 @@
 //! Text to token ids and back, for one model.
 //!
 //! The encoding itself is the `tokenizers` crate's. What is ours: building it from a GGUF's metadata
-//! ([`gguf`], [`pre_tokenizer`], [`sentence_pieces`]), the encoding of prompts and of committed text ([`mod@encode`]), the bytes of each
-//! token ([`pieces`]) and the [`fingerprint`]. What a model's files say beside the vocabulary (end-of-text ids, chat
-//! template) is read in [`special`]; what follows from it for the vocabulary is in [`turn_ends`] and [`control`]. Chat
-//! templates are rendered in [`crate::template`], and which names in messages are only letters is in
-//! [`crate::letters`].
+//! ([`gguf`], [`pre_tokenizer`], [`sentence_pieces`]), the encoding of prompts and of committed text ([`mod@encode`]),
+//! the bytes of each token ([`pieces`]) and the [`fingerprint`]. What a model's files say beside the vocabulary
+//! (end-of-text ids, chat template) is read in [`special`]; what follows from it for the vocabulary is in [`turn_ends`]
+//! and [`control`]. Chat templates are rendered in [`crate::template`], and which names in messages are only letters is
+//! in [`crate::letters`].
 
 mod control;
 mod encode;

@@ -1,5 +1,5 @@
-//! A SentencePiece vocabulary (Kudo and Richardson 2018, arXiv 1808.06226) from the metadata of a GGUF file, as the byte
-//! pair encoding that it is.
+//! A SentencePiece vocabulary (Kudo and Richardson 2018, arXiv 1808.06226) from the metadata of a GGUF file, as the
+//! byte pair encoding that it is.
 //!
 //! The file has no merges but scores: of two neighbours whose union is a token, those are joined first whose union
 //! scores highest. So every way to cut a token into two tokens is a merge, in the order of the scores.
