@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::{memory::UsableMemory, model::Architecture};
+use crate::memory::UsableMemory;
 
 /// A model could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -57,15 +57,17 @@ pub enum LoadError {
     },
     /// Not one of the families this engine computes.
     #[error(
-        "{} holds architecture {found:?}, which is not supported; use a model of one of the families {}",
-        path.display(),
-        Architecture::names()
+        "{} holds architecture {found:?}, which is not supported; use a model of one of the families \
+         {known}",
+        path.display()
     )]
     Architecture {
         /// The file.
         path: PathBuf,
         /// What it names.
         found: String,
+        /// The names of those, as a message lists them.
+        known: String,
     },
     /// A weight format this engine does not compute with.
     #[error(

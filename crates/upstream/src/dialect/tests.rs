@@ -259,8 +259,11 @@ fn sglang_tells_what_its_model_holds_of_a_text() {
         "output_token_logprobs": [], "output_top_logprobs": [[[-0.03, 23, null]]],
     } });
     let (odds, usage) = of(ServerKind::Sglang).odds_told(&answer, &[16, 17, 10, 18], 3).unwrap();
-    let expected =
-        TokenOdds { log_p: -6.735754, likeliest: vec![(292, -0.76772231), (10, -2.5)], rank: None };
+    let expected = TokenOdds {
+        log_p: -6.735754,
+        likeliest: vec![(292, -0.767_722_3), (10, -2.5)],
+        rank: None,
+    };
     assert_eq!(odds, [expected]);
     assert_eq!(usage, Usage { prompt_tokens: 4, cached_tokens: Some(2) });
 }

@@ -41,8 +41,11 @@ pub(crate) fn architecture(
         Some(Value::String(name)) => name.as_str(),
         _ => "(none)",
     };
-    Architecture::of_gguf(found)
-        .ok_or_else(|| LoadError::Architecture { path: path.to_owned(), found: found.to_owned() })
+    Architecture::of_gguf(found).ok_or_else(|| LoadError::Architecture {
+        path: path.to_owned(),
+        found: found.to_owned(),
+        known: Architecture::names(),
+    })
 }
 
 /// Reads and checks the configuration.

@@ -103,7 +103,11 @@ fn architecture(path: &Path, json: &mut Value) -> Result<&'static Architecture, 
     if let Some(part) = part {
         *json = part;
     }
-    architecture.ok_or(LoadError::Architecture { path: path.to_owned(), found })
+    architecture.ok_or_else(|| LoadError::Architecture {
+        path: path.to_owned(),
+        found,
+        known: Architecture::names(),
+    })
 }
 
 /// What is known while a configuration is read.
