@@ -137,15 +137,20 @@ def check_headers(check):
     print("headers are strict")
 
 
-def check_example(check):
-    """A click on an example gives an answer by both writers, sooner or later, with its figures."""
-    page, _ = check.open()
+def answer_by_both(page):
+    """Clicks on examples until an answer has a takeover."""
     examples = page.locator(".example")
     for at in range(TRIES):
         examples.nth(at % examples.count()).click()
         page.wait_for_selector(f"{ENDED} .figures")
         if page.locator(".answer .takeover").count() > 0:
             break
+
+
+def check_example(check):
+    """A click on an example gives an answer by both writers, sooner or later, with its figures."""
+    page, _ = check.open()
+    answer_by_both(page)
     expect(page.locator(".text .run.small").count() > 0, "no words of the small model's")
     expect(page.locator(".text .takeover.large").count() > 0, f"no takeover in {TRIES} answers")
     expect(page.locator(".strip .segment").count() >= 3, "the strip of time lacks parts")
@@ -310,12 +315,7 @@ def shown(page):
 def check_earlier(check):
     """Earlier answers are listed and shown again as they were, by pointer and keyboard, after a reload too."""
     page, _ = check.open()
-    examples = page.locator(".example")
-    for at in range(TRIES):
-        examples.nth(at % examples.count()).click()
-        page.wait_for_selector(f"{ENDED} .figures")
-        if page.locator(".answer .takeover").count() > 0:
-            break
+    answer_by_both(page)
     live, question = shown(page), page.input_value("#question")
     page.wait_for_selector("#earlier-list li")
     before = page.locator("#earlier-list li").count()
