@@ -8,7 +8,7 @@ use std::{
 };
 
 use answer::{
-    Ended, Outcome,
+    Candidates, Ended, Node, Outcome,
     account::Summary,
     answer,
     journal::{Header, JournalWriter},
@@ -17,7 +17,8 @@ use answer::{
     question::Run,
 };
 use cli::{
-    CliError, DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, Exit, Nodes, until_enough, written,
+    CliError, DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, Exit, Nodes, Watching, until_enough,
+    written,
 };
 use serde::Serialize;
 use thinking::{
@@ -37,15 +38,23 @@ pub(crate) fn run(config: Config) -> Result<Exit, CliError> {
     until_enough(async |enough| ask(config, enough).await)
 }
 
-async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, CliError> {
+async fn ask(mut config: Config, enough: Arc<Notify>) -> Result<Exit, CliError> {
     let journal_error = |error| CliError::new(Exit::Journal, error);
+    config.settings = config.nodes.hedged(config.settings);
+    let Nodes { small, large, source, .. } = &config.nodes;
+    source.announce();
+    config.nodes.settle_pools(Watching::Several).await?;
+    let kind = config.spec.kind();
+    let small = small.candidates(|card| kind.fits(Role::Small, card));
+    let large = large.candidates(|card| kind.fits(Role::Large, card));
+    let small_nodes = small.nodes.len();
     let journal = match &config.journal {
-        Some(path) => Some(JournalWriter::create(path, &header(&config)).map_err(journal_error)?),
+        Some(path) => {
+            let header = header(&config, &small, &large);
+            Some(JournalWriter::create(path, &header).map_err(journal_error)?)
+        }
         None => None,
     };
-    let Nodes { small, large, source, .. } = config.nodes;
-    let small_nodes = small.len();
-    source.announce();
     let mut screen = Screen {
         journal,
         renderer: (!config.json).then(|| Renderer::new(io::stdout(), config.look)),
@@ -71,7 +80,7 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, CliError> {
         written(write_json(&outcome, config.prices.as_ref(), config.look.disarmed))?;
     }
     let journalled = screen.journal.map(JournalWriter::finish).transpose();
-    let exit = exit(&outcome, reader_left, &source, (small_nodes, config.journal.is_some()))?;
+    let exit = exit(&outcome, reader_left, source, (small_nodes, config.journal.is_some()))?;
     journalled.map_err(journal_error)?;
     match exit {
         Exit::Ok if config.fail_degraded && outcome.summary.degraded.is_some() => {
@@ -81,14 +90,10 @@ async fn ask(config: Config, enough: Arc<Notify>) -> Result<Exit, CliError> {
     }
 }
 
-fn header(config: &Config) -> Header {
-    Header::new(
-        &config.question,
-        config.spec.clone(),
-        config.settings,
-        config.nodes.small.iter().map(|node| node.name.clone()).collect(),
-        config.nodes.large.iter().map(|node| node.name.clone()),
-    )
+fn header(config: &Config, small: &Candidates, large: &Candidates) -> Header {
+    let name = |node: &Node| node.name.clone();
+    let (small, large) = (small.nodes.iter().map(name).collect(), large.nodes.iter().map(name));
+    Header::new(&config.question, config.spec.clone(), config.settings, small, large)
 }
 
 /// Whoever watches the answer.

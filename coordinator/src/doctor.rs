@@ -6,8 +6,8 @@ mod node;
 use std::io::{self, Write as _};
 
 use cli::{
-    CliError, Examination, Exit, NodeEndpoints, NodePlace, NodesArgs, SecurityArgs, until_enough,
-    written,
+    CliError, Examination, Exit, NodeEndpoints, NodeWay, NodesArgs, RemoteConfig, SecurityArgs,
+    until_enough, written,
 };
 use pair::Builtin;
 use serde::Serialize;
@@ -117,33 +117,36 @@ async fn look(
     endpoints: NodeEndpoints,
     looks_at: impl Fn(Role) -> bool,
 ) -> Result<Vec<Check>, CliError> {
-    let NodeEndpoints { small, large, source } = endpoints;
+    let NodeEndpoints { small, large, source, .. } = endpoints;
     source.announce();
     let mut checks = Vec::new();
     let mut cards: Vec<(Role, ModelCard)> = Vec::new();
-    let mut servers = NodeEndpoints { small: Vec::new(), large: Vec::new(), source };
+    let (mut small_servers, mut large_servers) = (Vec::new(), Vec::new());
     for (role, places) in [(Role::Small, small), (Role::Large, large)] {
         for place in places.into_iter().filter(|_| looks_at(role)) {
-            match &place {
-                NodePlace::Node(config) => {
-                    let about = format!("{role} node {}", config.label());
-                    let found: Examination = config.examine().await;
-                    checks.extend(node::checks(&about, &config.address, &found));
-                    if let Some(Ok(description)) = found.description {
-                        cards.push((role, description.card));
+            match &place.way {
+                NodeWay::Node(config) => examine(role, config, &mut checks, &mut cards).await,
+                NodeWay::Name(config) => match config.each_address().await {
+                    Ok(configs) => {
+                        for config in configs {
+                            examine(role, &config, &mut checks, &mut cards).await;
+                        }
                     }
-                }
-                NodePlace::Server(..) if role == Role::Small => servers.small.push(place),
-                NodePlace::Server(..) => servers.large.push(place),
+                    Err(why) => {
+                        let about = format!("{role} nodes {}", place.label());
+                        checks.push(Check::fail(&about, "name", why));
+                    }
+                },
+                NodeWay::Server(..) if role == Role::Small => small_servers.push(place),
+                NodeWay::Server(..) => large_servers.push(place),
             }
         }
     }
-    let servers = servers.connect()?;
+    let servers = NodeEndpoints::of(small_servers, large_servers, source).connect()?;
     for role in [Role::Small, Role::Large] {
-        let nodes = if role == Role::Small { &servers.small } else { &servers.large };
-        for (named, asked) in nodes.iter().zip(servers.asked(role)) {
-            let about = format!("{role} server {}", named.name);
-            checks.push(match asked.answers().await {
+        for (name, server) in servers.servers(role) {
+            let about = format!("{role} server {name}");
+            checks.push(match server.answers().await {
                 Ok(()) => Check::ok(&about, "server", "answers"),
                 Err(failure) => Check::fail(&about, "server", failure.to_string()),
             });
@@ -152,6 +155,21 @@ async fn look(
     checks.extend(node::agreement(&cards));
     checks.extend(machine::checks().await);
     Ok(checks)
+}
+
+/// Looks at one node.
+async fn examine(
+    role: Role,
+    config: &RemoteConfig,
+    checks: &mut Vec<Check>,
+    cards: &mut Vec<(Role, ModelCard)>,
+) {
+    let about = format!("{role} node {}", config.label());
+    let found: Examination = config.examine().await;
+    checks.extend(node::checks(&about, &config.address, &found));
+    if let Some(Ok(description)) = found.description {
+        cards.push((role, description.card));
+    }
 }
 
 fn tell(checks: &[Check], is_json: bool) -> io::Result<()> {

@@ -7,14 +7,15 @@ use std::{
 };
 
 use cli::{
-    Bar, CliError, Exit, NodeEndpoints, Nodes, grader, known_prices, run_header, until_enough,
-    written,
+    Bar, CliError, Exit, NodeEndpoints, Nodes, Watching, grader, known_prices, run_header,
+    until_enough, written,
 };
 use grading::{dataset::Problem, math_verify::Grader};
 use pair::Builtin;
+use pool::Pool;
 use runs::{DataFile, EvalError, EvalLog, Figures, LogHeader, PreparedRun, Row, RunEnd, RunSource};
 use serde::Serialize;
-use thinking::policy::TokenPrices;
+use thinking::policy::{Role, TokenPrices};
 use tokio::{
     sync::{Mutex, Notify},
     time::Instant,
@@ -66,7 +67,12 @@ impl Plan {
 
 impl RunSource for Plan {
     fn prepare(&self, problem: &Problem) -> Result<PreparedRun, EvalError> {
-        let run = self.header.run(problem, &self.nodes.small, &self.nodes.large)?;
+        let kind = self.header.policy.kind();
+        let of = |role, pool: &Pool| pool.candidates(|card| kind.fits(role, card));
+        let (small, large) =
+            (of(Role::Small, &self.nodes.small), of(Role::Large, &self.nodes.large));
+        let mut run = self.header.run(problem, small, large)?;
+        run.settings = self.nodes.hedged(run.settings);
         Ok(PreparedRun { run, journal: None })
     }
 }
@@ -83,7 +89,7 @@ async fn eval(
     let open: Vec<Problem> = open.cloned().collect();
     plan.nodes.source.announce();
     if !open.is_empty() {
-        plan.nodes.check_models().await?;
+        plan.nodes.settle(Watching::Several).await?;
     }
     let mut bar = Bar::new(all, all - open.len() as u64);
     bar.skipped(&plan.data.data.skipped);

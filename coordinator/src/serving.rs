@@ -11,17 +11,16 @@ use std::{
 };
 
 use cli::{
-    AskedNode, CliError, Exit, NodeEndpoints, Nodes, PolicyArgs, ServerTls, fail, policy_spec,
+    CliError, Exit, NodeEndpoints, Nodes, PolicyArgs, ServerTls, Watching, fail, policy_spec,
     sampling, settings, token_prices, until_stopped, written,
 };
 use flags::Hangups;
 use pair::Builtin;
 use reload::Reloaded;
 use serve::{
-    AccessRules, AnswerBackend, ApiKeys, ApiServer, JournalFolder, JournalLimits, NodeProbe,
-    NodeProbes, RequestLimits,
+    AccessRules, AnswerBackend, ApiKeys, ApiServer, JournalFolder, JournalLimits, RequestLimits,
 };
-use thinking::policy::{PolicySpec, Role, Target};
+use thinking::policy::{PolicySpec, Target};
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
@@ -113,11 +112,12 @@ impl ServePlan {
         // A request may name a policy that uses the large one, whatever the flags say.
         let nodes =
             NodeEndpoints::new(&args.answering.nodes, &args.answering.security, true, builtin)?
-                .connect()?;
+                .connect_by_and_by()?;
         let backend = AnswerBackend {
             small: nodes.small.clone(),
             large: nodes.large.clone(),
             settings: settings(nodes_args, &args.policy),
+            hedging: nodes.hedging,
             policy,
             named,
             preset: args.policy.preset,
@@ -138,11 +138,9 @@ impl ServePlan {
         let address = listener.local_addr().map_err(|why| cannot_listen(&args.listen, &why))?;
         check_open(&args, address, (keys.is_some(), tls.is_some()))?;
         nodes.source.announce();
-        nodes.check_models().await?;
+        nodes.settle(Watching::Always).await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         written(announce(&format!("listening on {scheme}://{address}")))?;
-        let probes =
-            NodeProbes { small: probes(&nodes, Role::Small), large: probes(&nodes, Role::Large) };
         let mut hangups = Hangups::new().map_err(|why| {
             CliError::new(Exit::Internal, format!("cannot listen to signals: {why}"))
         })?;
@@ -163,7 +161,6 @@ impl ServePlan {
             },
             tls,
             drain: args.drain,
-            probes,
             journals,
             id_prefix: question_id(),
             reload_now: Arc::clone(&reload_now),
@@ -178,17 +175,6 @@ impl ServePlan {
         served.map_err(|why| cannot_listen(&args.listen, &why))?;
         Ok(Exit::Ok)
     }
-}
-
-/// What asks the nodes of a part whether they are there.
-fn probes(nodes: &Nodes, part: Role) -> Vec<NodeProbe> {
-    let probe = |node: AskedNode| -> NodeProbe {
-        Box::new(move || {
-            let node = node.clone();
-            Box::pin(async move { node.answers().await })
-        })
-    };
-    nodes.asked(part).into_iter().map(probe).collect()
 }
 
 /// The policy's arguments, without prices that no target of theirs asks for: here they are for what requests ask.

@@ -13,6 +13,8 @@ mod observability;
 mod open_files;
 #[cfg(feature = "otel")]
 mod otlp;
+#[cfg(unix)]
+mod pools;
 mod rejoin;
 #[cfg(unix)]
 mod reload;

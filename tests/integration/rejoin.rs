@@ -62,8 +62,8 @@ async fn a_large_node_that_is_started_again_takes_over_again() {
             stop: StopTexts::default(),
             deadline: None,
         },
-        small: vec![Node::new("small", Arc::new(doubtful()))],
-        large: vec![Node::new(&url, Arc::new(remote))],
+        small: [Node::new("small", Arc::new(doubtful()))].into_iter().collect(),
+        large: [Node::new(&url, Arc::new(remote))].into_iter().collect(),
         policy: PolicySpec::default().build(0, max_tokens).unwrap(),
         settings: Settings {
             rejoin_after: Some(Duration::from_millis(100)),

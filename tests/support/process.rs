@@ -25,6 +25,10 @@ pub enum Signal {
     Hangup,
     /// SIGKILL: a crash.
     Kill,
+    /// SIGSTOP: it hangs.
+    Stop,
+    /// SIGCONT: and goes on.
+    Continue,
 }
 
 /// A running process.
@@ -138,6 +142,8 @@ impl Process {
             Signal::Interrupt => "-INT",
             Signal::Hangup => "-HUP",
             Signal::Kill => "-KILL",
+            Signal::Stop => "-STOP",
+            Signal::Continue => "-CONT",
         };
         let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "the process is gone already");

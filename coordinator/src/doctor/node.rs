@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use cli::{CertificateFacts, Description, Examination, NodeAddress};
 use thinking::{
     policy::Role,
-    thinker::{Code, ModelCard, ThoughtStart},
+    thinker::{Code, Load, ModelCard, ThoughtStart},
 };
 
 use super::Check;
@@ -100,7 +100,8 @@ fn lasting(about: &str, check: &'static str, says: String, facts: &CertificateFa
 }
 
 fn described(about: &str, description: &Description) -> Vec<Check> {
-    let Description { version, card, clock_ahead_s, round_trip, bytes_per_second } = description;
+    let Description { version, card, load, clock_ahead_s, round_trip, bytes_per_second } =
+        description;
     let context = match card.context_tokens {
         u32::MAX => "of unknown length".to_owned(),
         tokens => format!("{tokens} tokens"),
@@ -126,7 +127,30 @@ fn described(about: &str, description: &Description) -> Vec<Check> {
         None => String::new(),
     };
     checks.push(Check::ok(about, "way", format!("round trip {}{rate}", shown(*round_trip))));
+    checks.extend(load.as_ref().map(|load| busy(about, load)));
     checks
+}
+
+/// How busy a node is.
+fn busy(about: &str, load: &Load) -> Check {
+    let Load { sessions, max_sessions, waiting, writing, .. } = load;
+    let mut says =
+        format!("{sessions} of {max_sessions} sessions, {writing} writing, {waiting} waiting");
+    if let Some(tokens) = load.free_cache_tokens {
+        says += &format!(", cache free for {tokens} tokens");
+    }
+    for (rate, what) in
+        [(load.prefill_tokens_per_s, "prefill"), (load.decode_tokens_per_s, "decode")]
+    {
+        if rate > 0.0 {
+            says += &format!(", {what} {} tokens/s", rate.round());
+        }
+    }
+    if load.is_full() {
+        let mend = "raise --max-sessions where memory allows it, or add a node";
+        return Check::note(about, "load", says).mend(mend);
+    }
+    Check::ok(about, "load", says)
 }
 
 /// Whether nodes suit each other.
@@ -138,9 +162,8 @@ pub(super) fn agreement(cards: &[(Role, ModelCard)]) -> Vec<Check> {
         models.dedup();
         if models.len() > 1 {
             let says = format!("the {role} nodes serve different ones: {}", models.join(", "));
-            let mend =
-                "an answer goes on with another model where a node is lost; start all with one";
-            checks.push(Check::note(ALL, "models", says).mend(mend));
+            let mend = "nodes that are named together must serve one model: start all with it, or leave one out";
+            checks.push(Check::fail(ALL, "models", says).mend(mend));
         }
     }
     let (Some(small), Some(large)) = (of(Role::Small).next(), of(Role::Large).next()) else {
@@ -283,6 +306,7 @@ mod tests {
                 version: 1,
                 card: ModelCard::default(),
                 clock_ahead_s: ahead,
+                load: None,
                 round_trip: Duration::from_millis(12),
                 bytes_per_second: Some(12_340_000.0),
             };

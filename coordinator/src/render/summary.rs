@@ -142,8 +142,12 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         1 => "; 1 correction".to_owned(),
         count => format!("; {count} corrections"),
     };
+    let hedges = match summary.hedges {
+        0 => String::new(),
+        count => format!("; {count} hedged, of which the second node won {}", summary.hedges_won),
+    };
     if takeovers.is_empty() {
-        return writeln!(out, "takeovers  none{corrections}{abandoned}{passed_over}");
+        return writeln!(out, "takeovers  none{corrections}{abandoned}{passed_over}{hedges}");
     }
     let reasons: Vec<String> = summary
         .takeovers_by_reason()
@@ -158,7 +162,7 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     writeln!(
         out,
         "takeovers  {} ({}); {handoff}; {prefill} tokens were left to prefill ({:.1} each)\
-         {corrections}{abandoned}{passed_over}",
+         {corrections}{abandoned}{passed_over}{hedges}",
         takeovers.len(),
         reasons.join(", "),
         prefill as f64 / takeovers.len() as f64,

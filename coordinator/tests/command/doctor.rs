@@ -57,7 +57,7 @@ fn a_pair_that_is_well_is_said_to_be() {
         let of_it = checks.iter().filter(|check| check["about"].as_str().unwrap().contains(about));
         of_it.map(|check| check["check"].as_str().unwrap()).collect()
     };
-    let all = ["name", "port", "TLS", "version", "model", "clock", "way"];
+    let all = ["name", "port", "TLS", "version", "model", "clock", "way", "load"];
     assert_eq!((of(&small.url), of(&large.url)), (all.to_vec(), all.to_vec()));
     assert_eq!(of("all nodes"), ["tokenizers", "thinking", "review"]);
     assert_eq!(of("this machine"), ["memory", "GPU"]);

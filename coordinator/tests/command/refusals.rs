@@ -8,7 +8,7 @@ use thinking::{
 };
 use tokio::runtime::Runtime;
 
-use crate::nodes::{command, served, specthink, stderr, stdout, to_its_end};
+use crate::nodes::{command, large, served, served_by, specthink, stderr, stdout, to_its_end};
 
 /// Runs the command and expects this exit code and one line of error with these words.
 pub(crate) fn refused(arguments: &[&str], input: Option<&[u8]>, exit: i32, words: &[&str]) {
@@ -278,4 +278,16 @@ fn ctrl_c_stops_the_compute_and_keeps_the_journal() {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("the node still computes for a caller that is gone");
+}
+
+#[test]
+fn nodes_that_are_named_together_must_serve_one_model() {
+    let runtime = Runtime::new().unwrap();
+    let serving =
+        |name: &str| served_by(&runtime, large(), |config| config.card.name = name.to_owned());
+    let (small, one, other) = (serving("small"), serving("one"), serving("other"));
+    let arguments =
+        ["ask", "--small", &small.url, "--large", &one.url, "--large", &other.url, "2 + 2?"];
+    let words = ["large node: ", &other.url, "serves the model \"other\"", "leave one of them out"];
+    refused(&arguments, None, 2, &words);
 }

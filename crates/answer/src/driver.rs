@@ -7,25 +7,13 @@
 use std::{pin::pin, time::Duration};
 
 use conductor::{
-    Conductor, Effect, Input, NodeId, NodeNames, Outcome, invariants::DebugWitness,
-    progress::Progress,
+    Conductor, Effect, Input, NodeNames, Outcome, invariants::DebugWitness, progress::Progress,
 };
-use thinking::{
-    policy::Role,
-    thinker::{Code, Command, Event, Failure, Session},
-};
-use tokio::{
-    sync::mpsc::error::TrySendError,
-    time::{Instant, sleep_until},
-};
+use thinking::{policy::Role, thinker::Command};
+use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument as _, field::Empty};
 
-use crate::{
-    LOG_TARGET, Summary,
-    progress::Observer,
-    question::{Node, Run, Traffic},
-    spans::AskSpans,
-};
+use crate::{LOG_TARGET, Summary, part::Part, progress::Observer, question::Run, spans::AskSpans};
 
 /// Answers a question: drives the policy over the nodes until it ends the answer, a limit is
 /// reached, `cancel` completes, or no small node is left.
@@ -61,9 +49,8 @@ async fn drive(
     cancel: impl Future<Output = ()> + Send,
 ) -> Outcome {
     let started = Instant::now();
-    let names = |nodes: &[Node]| nodes.iter().map(|node| node.name.clone()).collect();
-    let nodes = NodeNames { small: names(&run.small), large: names(&run.large) };
     let (small, large) = (Part::new(Role::Small, run.small), Part::new(Role::Large, run.large));
+    let nodes = NodeNames { small: small.names(), large: large.names() };
     let mut parts = Parts { small, large };
     let mut spans = AskSpans::default();
     let mut witness = DebugWitness::new(&run.question, run.settings);
@@ -77,8 +64,8 @@ async fn drive(
         for effect in effects {
             match effect {
                 Effect::Open(node, open) => parts.of(node.role).open(node, Command::Open(*open)),
-                Effect::Send(node, command) => parts.of(node.role).send(*command),
-                Effect::Close(node, failure) => parts.of(node.role).close(node, failure.as_ref()),
+                Effect::Send(node, command) => parts.of(node.role).send(node, *command),
+                Effect::Close(node, failure) => parts.of(node.role).close(node, failure),
                 Effect::Tell(stamped) => {
                     log(&stamped.progress);
                     spans.see(&stamped.progress);
@@ -135,98 +122,6 @@ impl Parts {
             input = one.next() => input,
             input = other.next() => input,
         }
-    }
-}
-
-/// The nodes of one part, and the session of the one that plays it.
-struct Part {
-    role: Role,
-    nodes: Vec<Node>,
-    /// What had crossed each node's link when it was first used, where that is counted.
-    before: Vec<Option<Traffic>>,
-    session: Option<(NodeId, Session)>,
-    /// The session's queue was full: it takes no commands.
-    is_stuck: bool,
-}
-
-impl Part {
-    fn new(role: Role, nodes: Vec<Node>) -> Self {
-        let before = vec![None; nodes.len()];
-        let mut part = Part { role, nodes, before, session: None, is_stuck: false };
-        part.meter(0);
-        part
-    }
-
-    fn open(&mut self, node: NodeId, open: Command) {
-        let Some(thinker) = self.nodes.get(node.index).map(|node| &node.thinker) else { return };
-        self.session = Some((node, thinker.session()));
-        self.is_stuck = false;
-        self.meter(node.index);
-        self.send(open);
-    }
-
-    fn send(&mut self, command: Command) {
-        let Some((_, session)) = &self.session else { return };
-        // A closed queue needs no care here: the events say why.
-        if let Err(TrySendError::Full(_)) = session.commands.try_send(command) {
-            self.is_stuck = true;
-        }
-    }
-
-    fn close(&mut self, node: NodeId, failure: Option<&Failure>) {
-        self.session = None;
-        if let (Some(failure), Some(node)) = (failure, self.nodes.get(node.index)) {
-            let (part, node) = (self.role, &node.name);
-            tracing::warn!(target: LOG_TARGET, node, code = ?failure.code, "{part} node lost: {failure}");
-        }
-    }
-
-    /// The next event; a session that ends without a word has failed.
-    async fn next(&mut self) -> Input {
-        let Some((node, session)) = &mut self.session else {
-            return std::future::pending().await;
-        };
-        let failed = |why| Event::Failed(Failure::new(Code::Unavailable, why));
-        if self.is_stuck {
-            let event = failed("the node takes no commands: its queue is full");
-            return Input::Event(*node, event);
-        }
-        let signs = &mut session.signs;
-        let sign = async {
-            if signs.changed().await.is_err() {
-                // There will be no more of them; its events say why.
-                std::future::pending::<()>().await;
-            }
-        };
-        let event = tokio::select! {
-            biased;
-            event = session.events.recv() => event,
-            () = sign => return Input::Alive(*node),
-        };
-        let event =
-            event.unwrap_or_else(|| failed("the node closed the session without giving a reason"));
-        Input::Event(*node, event)
-    }
-
-    /// Counts a node's traffic from now on, if nothing does yet.
-    fn meter(&mut self, index: usize) {
-        if let (Some(node), Some(before)) = (self.nodes.get(index), self.before.get_mut(index)) {
-            *before = before.or_else(|| node.traffic());
-        }
-    }
-
-    /// What crossed the links of the nodes that were used.
-    fn traffic(&self) -> impl Iterator<Item = (NodeId, Traffic)> {
-        let nodes = self.nodes.iter().zip(&self.before).enumerate();
-        nodes.filter_map(|(index, (node, before))| {
-            let (before, now) = ((*before)?, node.traffic()?);
-            let crossed = Traffic {
-                sent_bytes: now.sent_bytes.saturating_sub(before.sent_bytes),
-                received_bytes: now.received_bytes.saturating_sub(before.received_bytes),
-                requests: now.requests.saturating_sub(before.requests),
-            };
-            Some((NodeId { role: self.role, index }, crossed))
-        })
     }
 }
 

@@ -9,6 +9,7 @@
 mod driver;
 pub mod file;
 pub mod journal;
+mod part;
 pub mod prices;
 pub mod question;
 mod spans;
@@ -20,7 +21,7 @@ pub use conductor::{
     told::{TimedSpan, ToldSpans},
 };
 pub use driver::answer;
-pub use question::{Node, Question, Run, Settings, Traffic};
+pub use question::{Candidates, Node, Question, Run, Settings, Traffic};
 
 /// The target of what is logged here, which people name in filters: it is the program's part that coordinates, however
 /// its crates are cut.

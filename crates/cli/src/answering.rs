@@ -16,6 +16,7 @@ pub fn settings(nodes: &NodesArgs, policy: &PolicyArgs) -> Settings {
         small_timeout: nodes.small_timeout,
         large_timeout: nodes.large_timeout,
         rejoin_after: Some(nodes.rejoin_after).filter(|after| !after.is_zero()),
+        hedge_after: None,
     };
     settings.suited_to(policy.policy)
 }

@@ -11,6 +11,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use flags::positive_duration;
+use pool::Hedging;
 use strum::Display;
 use thinking::policy::{LoopRule, PolicyKind, Preset, Target};
 
@@ -53,6 +54,18 @@ pub struct NodesArgs {
     /// the answer stays marked degraded. `never`: do not try.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration_or_never, help_heading = "Nodes")]
     pub rejoin_after: Duration,
+    /// Ask a second large node, too, where a takeover has no text for longer than usual (95 % of the last ones were
+    /// quicker), or for TIME; the first text wins. It costs what the second one reads.
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "late",
+        value_parser = hedging,
+        help_heading = "Nodes"
+    )]
+    pub hedge: Option<Hedging>,
     /// Treat a small node as lost after this much silence.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = positive_duration, help_heading = "Nodes")]
     pub small_timeout: Duration,
@@ -369,6 +382,14 @@ fn loop_rules() -> impl TypedValueParser<Value = LoopRule> {
 }
 
 /// Reads a time above zero; `never` is zero.
+fn hedging(text: &str) -> Result<Hedging, String> {
+    if text == "late" {
+        return Ok(Hedging::WhenLate);
+    }
+    let time = positive_duration(text).map(Hedging::After);
+    time.map_err(|why| format!("{why}, or late, which is also what no time means"))
+}
+
 fn duration_or_never(text: &str) -> Result<Duration, String> {
     if text == "never" {
         return Ok(Duration::ZERO);

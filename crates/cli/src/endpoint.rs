@@ -2,12 +2,14 @@
 //! `endpoints`; which node is shown the secret of `--token-file` is decided in `node_endpoints`.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
 use hub::TokenizerPlace;
+use pool::MemberTerms;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use thinking::policy::ModelPrices;
 use transport::{Address, AddressError, ClientTls, RemoteConfig, Token};
@@ -20,9 +22,14 @@ use crate::exit::{CliError, Exit};
 pub(crate) enum EndpointAddress {
     /// A node of this project, over gRPC.
     Node(Address),
+    /// Nodes of this project: every address of a name, asked for again and again.
+    Name(Address),
     /// A server that speaks OpenAI's completions, over HTTP.
     Server(UpstreamAddress),
 }
+
+/// What the address of every node of a name begins with, and the scheme of each of them.
+const NAMES: [(&str, &str); 2] = [("dns://", "http://"), ("dns+https://", "https://")];
 
 impl FromStr for EndpointAddress {
     type Err = String;
@@ -32,8 +39,13 @@ impl FromStr for EndpointAddress {
             let address = text.parse().map_err(|error: UpstreamAddressError| error.to_string());
             return address.map(EndpointAddress::Server);
         }
-        let address = text.parse().map_err(|error: AddressError| error.to_string());
-        address.map(EndpointAddress::Node)
+        let parsed = |text: &str| text.parse().map_err(|error: AddressError| error.to_string());
+        let named =
+            NAMES.iter().find_map(|(begin, scheme)| Some((scheme, text.strip_prefix(begin)?)));
+        match named {
+            Some((scheme, name)) => parsed(&format!("{scheme}{name}")).map(EndpointAddress::Name),
+            None => parsed(text).map(EndpointAddress::Node),
+        }
     }
 }
 
@@ -60,11 +72,22 @@ impl FromStr for EndpointKind {
     }
 }
 
+/// How a node or a server is reached, and what was written down about it.
+#[derive(Debug, Clone)]
+pub struct NodePlace {
+    /// How it is reached.
+    pub way: NodeWay,
+    /// What decides between it and others that are equally quick.
+    pub(crate) terms: MemberTerms,
+}
+
 /// How a node or a server is reached.
 #[derive(Debug, Clone)]
-pub enum NodePlace {
+pub enum NodeWay {
     /// A node of this project.
     Node(RemoteConfig),
+    /// Nodes of this project at every address of a name.
+    Name(RemoteConfig),
     /// A server that others wrote, and where its model's tokenizer is, which may have to be brought here first.
     Server(UpstreamConfig, Option<TokenizerPlace>),
 }
@@ -95,6 +118,8 @@ pub(crate) struct Endpoint {
     pub(crate) review: Option<ReviewExtent>,
     /// What its tokens cost.
     pub(crate) price: Option<ModelPrices>,
+    /// Among nodes that are equally quick and cost the same the one with the greatest weight is chosen. Absent: 1.
+    pub(crate) weight: Option<f64>,
     /// The file with the token that the node asks for.
     pub(crate) token_file: Option<PathBuf>,
     /// The authority that signed the node's certificate (PEM); absent: those that the system trusts.
@@ -119,21 +144,38 @@ pub(crate) enum ReviewExtent {
 }
 
 impl NodePlace {
-    /// The connection to a node.
-    ///
-    /// # Errors
-    /// A server is none; gives its address.
-    pub fn node(&self) -> Result<&RemoteConfig, &UpstreamAddress> {
-        match self {
-            NodePlace::Node(config) => Ok(config),
-            NodePlace::Server(config, _) => Err(&config.address),
+    /// The connection to the one node that is there; `None` where there is a server, or a name of several.
+    pub fn node(&self) -> Option<&RemoteConfig> {
+        match &self.way {
+            NodeWay::Node(config) => Some(config),
+            NodeWay::Name(_) | NodeWay::Server(..) => None,
+        }
+    }
+
+    /// Whether it stands for every address of a name.
+    pub(crate) fn is_name(&self) -> bool {
+        matches!(self.way, NodeWay::Name(_))
+    }
+
+    /// The nodes at the addresses that its name leads to, where it has one.
+    pub(crate) fn at_each(&self, addresses: Vec<SocketAddr>) -> Vec<NodePlace> {
+        let NodeWay::Name(config) = &self.way else { return Vec::new() };
+        let at = |address| NodePlace { way: NodeWay::Node(config.at(address)), ..self.clone() };
+        addresses.into_iter().map(at).collect()
+    }
+
+    /// What to call it in messages.
+    pub fn label(&self) -> String {
+        match &self.way {
+            NodeWay::Node(config) | NodeWay::Name(config) => config.label(),
+            NodeWay::Server(config, _) => config.label(),
         }
     }
 }
 
 impl Endpoint {
     /// The keys of an endpoint's table.
-    pub(crate) const KEYS: [&str; 15] = [
+    pub(crate) const KEYS: [&str; 16] = [
         "address",
         "kind",
         "name",
@@ -144,6 +186,7 @@ impl Endpoint {
         "keep-warm",
         "review",
         "price",
+        "weight",
         "token-file",
         "ca",
         "client-cert",
@@ -164,6 +207,7 @@ impl Endpoint {
             keep_warm: None,
             review: None,
             price: None,
+            weight: None,
             token_file: None,
             ca: None,
             client_cert: None,
@@ -192,19 +236,29 @@ impl Endpoint {
         let token = self.token_file.as_deref().map(Token::from_file).transpose();
         let token =
             token.map_err(|error| CliError::new(Exit::Credentials, error))?.or(shared_token);
-        Ok(match &self.address {
-            EndpointAddress::Node(address) => {
-                let mut config = RemoteConfig::new(address.clone());
-                config.max_message_bytes = usize::try_from(max_message_bytes).unwrap_or(usize::MAX);
-                config.token = token;
-                NodePlace::Node(self.node(config, patience))
-            }
+        let node = |address: &Address, token| {
+            let mut config = RemoteConfig::new(address.clone());
+            config.max_message_bytes = usize::try_from(max_message_bytes).unwrap_or(usize::MAX);
+            config.token = token;
+            self.node(config, patience)
+        };
+        let way = match &self.address {
+            EndpointAddress::Node(address) => NodeWay::Node(node(address, token)),
+            EndpointAddress::Name(address) => NodeWay::Name(node(address, token)),
             EndpointAddress::Server(address) => {
                 let mut config = UpstreamConfig::new(address.clone());
                 config.key = token.map(|token| ApiKey::new(&token.reveal()));
-                NodePlace::Server(self.server(config, patience)?, self.tokenizer_place(address)?)
+                NodeWay::Server(self.server(config, patience)?, self.tokenizer_place(address)?)
             }
-        })
+        };
+        Ok(NodePlace { way, terms: self.terms() })
+    }
+
+    /// What decides between it and others that are equally quick: what a token that it reads and one that it writes
+    /// cost, and its weight.
+    fn terms(&self) -> MemberTerms {
+        let price = self.price.map_or(0.0, |it| it.input_per_million + it.output_per_million);
+        MemberTerms { price, weight: self.weight.unwrap_or(1.0) }
     }
 
     fn node(&self, mut config: RemoteConfig, patience: Duration) -> RemoteConfig {
@@ -269,7 +323,7 @@ impl Endpoint {
         ];
         let of_server = only_servers.into_iter().find(|(_, given)| *given);
         match (&self.address, of_server) {
-            (EndpointAddress::Node(_), Some((key, _))) => Err(format!(
+            (EndpointAddress::Node(_) | EndpointAddress::Name(_), Some((key, _))) => Err(format!(
                 "{key} is for a server, and the address is a node's: write openai+ before the address of a server"
             )),
             (EndpointAddress::Server(_), _) if self.kind == Some(EndpointKind::Node) => {
@@ -311,9 +365,9 @@ mod tests {
     #[test]
     fn a_node_may_be_silent_for_as_long_as_its_timeout_says() {
         let node = Endpoint::at("127.0.0.1:7101".parse().unwrap());
-        let silence = |patience| match node.place(1, Duration::from_secs(patience), None) {
-            Ok(NodePlace::Node(node)) => node.silence,
-            other => panic!("{other:?}"),
+        let silence = |patience| {
+            let place = node.place(1, Duration::from_secs(patience), None).unwrap();
+            place.node().unwrap().silence
         };
         assert_eq!(silence(120), Duration::from_secs(120));
         assert_eq!(silence(1), silence(2), "heartbeats must have time to come");

@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 #[derive(Debug, Clone)]
 pub struct Endpoints {
     file: String,
-    known: BTreeMap<String, Endpoint>,
+    known: BTreeMap<String, Vec<Endpoint>>,
 }
 
 /// A file of endpoints that cannot be used, or does not hold what is asked for. One line.
@@ -31,10 +31,10 @@ impl Endpoints {
         let folder = file.parent().unwrap_or(Path::new(""));
         let (mut known, mut faults) = (BTreeMap::new(), Vec::new());
         for (name, value) in tables {
-            match endpoint(value) {
-                Ok(mut endpoint) => {
-                    endpoint.relative_to(folder);
-                    known.insert(name, endpoint);
+            match endpoints(value) {
+                Ok(mut endpoints) => {
+                    endpoints.iter_mut().for_each(|endpoint| endpoint.relative_to(folder));
+                    known.insert(name, endpoints);
                 }
                 Err(why) => faults.push((name, why)),
             }
@@ -60,12 +60,12 @@ impl Endpoints {
         EndpointsError { file: self.file.clone(), why }
     }
 
-    /// The endpoint with this name.
+    /// The endpoints with this name, at least one.
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn get(&self, name: &str) -> Result<&Endpoint, EndpointsError> {
-        self.known.get(name).ok_or_else(|| {
+    pub(crate) fn get(&self, name: &str) -> Result<&[Endpoint], EndpointsError> {
+        self.known.get(name).map(Vec::as_slice).ok_or_else(|| {
             let names: Vec<&str> = self.known.keys().map(String::as_str).collect();
             let why = match nearest(name, &names) {
                 "" => format!("it is empty: write a table [{name}] with an address"),
@@ -91,7 +91,23 @@ impl Endpoints {
     }
 }
 
-/// One table, or what is wrong with it and how to mend that.
+/// The endpoints of a table, one for each address; or what is wrong with it and how to mend that.
+fn endpoints(value: toml::Value) -> Result<Vec<Endpoint>, String> {
+    let Some(toml::Value::Array(addresses)) = value.get("address") else {
+        return endpoint(value).map(|endpoint| vec![endpoint]);
+    };
+    if addresses.is_empty() {
+        return Err("its list of addresses is empty: write at least one".to_owned());
+    }
+    let at = |address: &toml::Value| {
+        let mut one = value.clone();
+        one.as_table_mut()?.insert("address".to_owned(), address.clone());
+        Some(endpoint(one))
+    };
+    addresses.iter().filter_map(at).collect()
+}
+
+/// A table with one address, or what is wrong with it and how to mend that.
 fn endpoint(value: toml::Value) -> Result<Endpoint, String> {
     let toml::Value::Table(table) = &value else {
         return Err("it is no table: write [NAME] above its keys".to_owned());
@@ -112,6 +128,9 @@ fn endpoint(value: toml::Value) -> Result<Endpoint, String> {
     let endpoint = Endpoint::deserialize(value).map_err(wrong)?;
     if let Some((key, price)) = endpoint.price.and_then(|price| price.out_of_range()) {
         return Err(format!("price.{key} is {price}, and a price is a number from 0 on"));
+    }
+    if let Some(weight) = endpoint.weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
+        return Err(format!("weight is {weight}, and a weight is a number over 0"));
     }
     endpoint.check_kind()?;
     match (&endpoint.client_cert, &endpoint.client_key) {
@@ -136,7 +155,7 @@ mod tests {
     use upstream::ServerKind;
 
     use super::*;
-    use crate::endpoint::{EndpointKind, NodePlace};
+    use crate::endpoint::{EndpointAddress, EndpointKind, NodeWay};
 
     fn parse(text: &str) -> Result<Endpoints, EndpointsError> {
         Endpoints::parse(Path::new("/etc/specthink/nodes.toml"), text)
@@ -169,7 +188,7 @@ mod tests {
             ..Endpoint::at(address.parse().unwrap())
         };
         let laptop = at("http://127.0.0.1:7101");
-        assert_eq!(endpoints.get("laptop").unwrap(), &laptop);
+        assert_eq!(endpoints.get("laptop").unwrap(), [laptop.clone()]);
         assert!(!laptop.is_secured());
         let path = |path: &str| Some(PathBuf::from(path));
         let gpu = Endpoint {
@@ -188,8 +207,24 @@ mod tests {
             insecure: Some(false),
             ..at("https://gpu.example.org:7102")
         };
-        assert_eq!(endpoints.get("gpu").unwrap(), &gpu);
+        assert_eq!(endpoints.get("gpu").unwrap(), [gpu.clone()]);
         assert!(gpu.is_secured());
+    }
+
+    #[test]
+    fn a_name_may_stand_for_several_addresses() {
+        let text = "[gpus]\naddress = [\"h:1\", \"dns+https://nodes:2\"]\nweight = 2\n";
+        let endpoints = parse(text).unwrap();
+        let [one, many] = endpoints.get("gpus").unwrap() else { panic!("{endpoints:?}") };
+        assert_eq!(one.address, "http://h:1".parse().unwrap());
+        let name = EndpointAddress::Name("https://nodes:2".parse().unwrap());
+        assert_eq!((&many.address, many.weight), (&name, Some(2.0)));
+        for (address, words) in
+            [("[]", "is empty"), ("[\"h\"]", "names no port"), ("[3]", "integer")]
+        {
+            let line = parse(&format!("[gpus]\naddress = {address}\n")).unwrap_err().to_string();
+            assert!(line.contains(words), "{line}");
+        }
     }
 
     #[test]
@@ -201,6 +236,7 @@ mod tests {
                 "price" => PRICE,
                 "insecure" | "lenient" | "keep-warm" => "true",
                 "context-tokens" => "4096",
+                "weight" => "2.5",
                 "review" => "\"full\"",
                 _ => "\"file\"",
             };
@@ -215,7 +251,7 @@ mod tests {
             let endpoints = parse(&text).unwrap();
             let is_secured = ["token-file", "ca", "client-cert", "client-key", "insecure"];
             let is_secured = is_secured.contains(&key);
-            assert_eq!(endpoints.get("n").unwrap().is_secured(), is_secured, "{key}");
+            assert_eq!(endpoints.get("n").unwrap()[0].is_secured(), is_secured, "{key}");
         }
     }
 
@@ -240,6 +276,7 @@ mod tests {
             (format!("{node}client-cert = \"x\""), &["client-key"]),
             (format!("{node}client-key = \"x\""), &["client-cert"]),
             (format!("{node}price = 3"), &["price", "integer"]),
+            (format!("{node}weight = 0"), &["weight is 0", "over 0"]),
             (
                 format!("{node}price = {}", PRICE.replace("=2", "=-2")),
                 &["price.output_per_million is -2"],
@@ -271,8 +308,10 @@ mod tests {
             review = "full"
         "#;
         let endpoints = parse(text).unwrap();
-        let place = endpoints.get("big").unwrap().place(1, Duration::from_secs(60), None);
-        let Ok(NodePlace::Server(server, tokenizer)) = place else { panic!("{place:?}") };
+        let place = endpoints.get("big").unwrap()[0].place(1, Duration::from_secs(60), None);
+        let NodeWay::Server(server, tokenizer) = place.unwrap().way else {
+            panic!("it is a server")
+        };
         assert_eq!(server.address.to_string(), "openai+https://api.example.org/v1");
         assert_eq!(server.kind, Some(ServerKind::Completions));
         assert_eq!(server.model.as_deref(), Some("big-32b"));
@@ -293,8 +332,9 @@ mod tests {
             let text = format!("[n]\naddress = {SERVER}\ntokenizer = \"{text}\"\n");
             let file = folder.path().join("nodes.toml");
             let endpoints = Endpoints::parse(&file, &text).unwrap();
-            match endpoints.get("n").unwrap().place(1, Duration::from_secs(60), None) {
-                Ok(NodePlace::Server(_, tokenizer)) => Ok(tokenizer.unwrap()),
+            let place = endpoints.get("n").unwrap()[0].place(1, Duration::from_secs(60), None);
+            match place.map(|place| place.way) {
+                Ok(NodeWay::Server(_, tokenizer)) => Ok(tokenizer.unwrap()),
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => Err(error.to_string()),
             }
@@ -318,8 +358,8 @@ mod tests {
             (format!("price = {PRICE}\nkeep-warm = true"), Some(true)),
         ] {
             let endpoints = parse(&format!("[n]\naddress = {SERVER}\n{keys}\n")).unwrap();
-            let place = endpoints.get("n").unwrap().place(1, Duration::from_secs(60), None);
-            let Ok(NodePlace::Server(server, _)) = place else { panic!("{place:?}") };
+            let place = endpoints.get("n").unwrap()[0].place(1, Duration::from_secs(60), None);
+            let NodeWay::Server(server, _) = place.unwrap().way else { panic!("it is a server") };
             assert_eq!(server.keep_warm, keep_warm, "{keys}");
         }
     }

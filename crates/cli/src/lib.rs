@@ -16,6 +16,7 @@ mod errors;
 mod exit;
 mod log;
 mod node_endpoints;
+mod node_pools;
 mod output;
 mod policy;
 mod run;
@@ -28,13 +29,12 @@ pub use self::{
         WritingArgs,
     },
     bar::Bar,
-    endpoint::NodePlace,
+    endpoint::{NodePlace, NodeWay},
     endpoints::Endpoints,
     exit::{CliError, Exit, argument_fault, fail, help as exit_help, usage},
     log::start_logging,
-    node_endpoints::{
-        AskedNode, DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints, Nodes,
-    },
+    node_endpoints::{DEFAULT_LARGE, DEFAULT_SMALL, EndpointSource, NodeEndpoints},
+    node_pools::{AskedServer, Nodes, Watching},
     output::written,
     policy::{known_prices, prices as token_prices, spec as policy_spec},
     run::{grader, header as run_header},

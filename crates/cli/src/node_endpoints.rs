@@ -1,15 +1,18 @@
 //! Where the nodes are: those that are named, those at the usual addresses, or the built-in pair; and which of them is
 //! shown which secret.
 
-use std::{ffi::OsStr, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ffi::OsStr,
+    io::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use answer::Node;
-use hub::{Console, Hub, HubError, TokenizerPlace};
 use pair::{Builtin, BuiltinNodes};
-use thinking::{policy::Role, thinker::Failure};
-use tokio::runtime;
-use transport::{Remote, Token};
-use upstream::{Upstream, UpstreamConfig};
+use pool::Hedging;
+use reload::Reloaded;
+use thinking::policy::Role;
+use transport::Token;
 
 use crate::{
     args::{NamedNode, NodesArgs, SecurityArgs},
@@ -34,7 +37,14 @@ pub struct NodeEndpoints {
     pub large: Vec<NodePlace>,
     /// Where the addresses come from; keeps the built-in pair running.
     pub source: EndpointSource,
+    /// What says which small and which large nodes there are by now, where a file names them.
+    pub(crate) renewals: [Option<Renewal>; 2],
+    /// When a takeover is asked of a second large node.
+    pub(crate) hedging: Option<Hedging>,
 }
+
+/// Says which nodes there are by now; `None` where these are the same as before.
+pub(crate) type Renewal = Box<dyn Fn() -> Result<Option<Vec<NodePlace>>, CliError> + Send + Sync>;
 
 impl NodeEndpoints {
     /// The nodes that are named, the built-in pair, or those at the usual addresses. Starts the pair; connects to
@@ -53,141 +63,28 @@ impl NodeEndpoints {
             let place = |url: &String, patience| {
                 Endpoint::at(parsed(url)?).place(security.max_message_bytes, patience, None)
             };
-            return Ok(NodeEndpoints {
-                small: vec![place(&pair.small, nodes.small_timeout)?],
-                large: (pair.large.iter())
-                    .map(|url| place(url, nodes.large_timeout))
-                    .collect::<Result<_, _>>()?,
-                source: EndpointSource::Builtin { _pair: pair, banner: builtin::banner(builtin) },
-            });
+            let small = vec![place(&pair.small, nodes.small_timeout)?];
+            let large = pair.large.iter().map(|url| place(url, nodes.large_timeout));
+            let large = large.collect::<Result<_, _>>()?;
+            let banner = builtin::banner(builtin);
+            let source = EndpointSource::Builtin { _pair: pair, banner };
+            return Ok(NodeEndpoints::of(small, large, source));
         }
         let named = &nodes.named;
-        let (usual, source) = match (named.small.is_empty(), !named.large.is_empty()) {
-            (false, _) => (None, EndpointSource::Named),
-            (true, true) => {
-                (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), EndpointSource::SmallUsual)
-            }
-            (true, false) => {
-                (Some(NamedNode::from(DEFAULT_SMALL.to_owned())), EndpointSource::Usual)
-            }
+        let source = match (named.small.is_empty(), named.large.is_empty()) {
+            (false, _) => EndpointSource::Named,
+            (true, false) => EndpointSource::SmallUsual,
+            (true, true) => EndpointSource::Usual,
         };
-        let endpoints = nodes.endpoints()?;
-        let reach = Reach { endpoints, security };
-        // One secret is for one node: the first large one's is not shown to another, the small ones' neither.
-        let has_large = wants_large || !named.large.is_empty();
-        let small = named.small.iter().chain(&usual).enumerate();
-        let small = small
-            .map(|(index, node)| reach.place(node, !has_large && index == 0, nodes.small_timeout));
-        let small = small.collect::<Result<_, CliError>>()?;
-        let usual = named.large.is_empty().then(|| NamedNode::from(DEFAULT_LARGE.to_owned()));
-        let large = named.large.iter().chain(&usual).filter(|_| wants_large).enumerate();
-        let large = large.map(|(index, node)| reach.place(node, index == 0, nodes.large_timeout));
-        let large = large.collect::<Result<_, CliError>>()?;
-        Ok(NodeEndpoints { small, large, source })
+        let reach = Reach { endpoints: nodes.endpoints()?, nodes, security, wants_large };
+        let (small, large) = (reach.places(Role::Small)?, reach.places(Role::Large)?);
+        let renewals = [Role::Small, Role::Large].map(|role| reach.renewal(role));
+        Ok(NodeEndpoints { small, large, source, renewals, hedging: nodes.hedge })
     }
 
-    /// The nodes to ask; connects to none yet. Downloads the tokenizers of servers that have names.
-    ///
-    /// # Errors
-    /// When a node may not be reached in plain text, or a file does not work.
-    pub fn connect(self) -> Result<Nodes, CliError> {
-        self.nodes(Download::Yes)
-    }
-
-    /// Checks what [`Self::connect`] checks, without the network: a tokenizer that would be downloaded passes.
-    ///
-    /// # Errors
-    /// As [`Self::connect`].
-    pub fn check(self) -> Result<(), CliError> {
-        self.nodes(Download::No).map(drop)
-    }
-
-    fn nodes(self, download: Download) -> Result<Nodes, CliError> {
-        let mut asked = Vec::new();
-        let mut connect = |role, places: Vec<NodePlace>| {
-            let node = |place: NodePlace| -> Result<Node, CliError> {
-                let (node, thinker) = connected(place, download)?;
-                asked.push((role, thinker));
-                Ok(node)
-            };
-            places.into_iter().map(node).collect::<Result<Vec<_>, _>>()
-        };
-        let (small, large) = (connect(Role::Small, self.small)?, connect(Role::Large, self.large)?);
-        Ok(Nodes { small, large, source: self.source, asked })
-    }
-}
-
-/// The nodes, not yet connected to.
-pub struct Nodes {
-    /// The small nodes, in order.
-    pub small: Vec<Node>,
-    /// The large nodes, in order, where there is a use for them.
-    pub large: Vec<Node>,
-    /// Where their addresses come from; keeps the built-in pair running.
-    pub source: EndpointSource,
-    /// All of them, each with its part.
-    asked: Vec<(Role, AskedThinker)>,
-}
-
-/// A node or a server, where it is asked for more than sessions.
-#[derive(Clone)]
-enum AskedThinker {
-    Node(Remote),
-    Server(Arc<Upstream>),
-}
-
-impl AskedThinker {
-    /// Whether it serves the model that it must. One that cannot be asked passes.
-    async fn check_model(&self) -> Result<(), Failure> {
-        match self {
-            AskedThinker::Node(remote) => remote.check_model().await,
-            AskedThinker::Server(upstream) => upstream.check_model().await,
-        }
-    }
-
-    /// Whether it answers, and serves the model that it must. Costs nothing at a server that bills tokens.
-    async fn answers(&self) -> Result<(), Failure> {
-        match self {
-            AskedThinker::Node(remote) => remote.describe().await.map(drop),
-            AskedThinker::Server(upstream) => upstream.answers().await,
-        }
-    }
-}
-
-/// Asks a node whether it is there.
-#[derive(Clone)]
-pub struct AskedNode(AskedThinker);
-
-impl AskedNode {
-    /// Whether it answers, and serves the model that it must.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub async fn answers(&self) -> Result<(), Failure> {
-        self.0.answers().await
-    }
-}
-
-impl Nodes {
-    /// What asks the nodes of a part whether they are there, in order.
-    pub fn asked(&self, part: Role) -> Vec<AskedNode> {
-        let asked = self.asked.iter().filter(|(role, _)| *role == part);
-        asked.map(|(_, thinker)| AskedNode(thinker.clone())).collect()
-    }
-
-    /// Asks the nodes that must serve a certain model for theirs, and the servers for what they serve, so that not
-    /// every question of a run finds out.
-    ///
-    /// # Errors
-    /// When one does not serve what it must. One that cannot be asked passes: how an answer goes on without it is the
-    /// answer's business.
-    pub async fn check_models(&self) -> Result<(), CliError> {
-        for (role, thinker) in &self.asked {
-            thinker.check_model().await.map_err(|failure| {
-                CliError::new(failure.code.into(), format!("{role} node: {failure}"))
-            })?;
-        }
-        Ok(())
+    /// Nodes that were named elsewhere.
+    pub fn of(small: Vec<NodePlace>, large: Vec<NodePlace>, source: EndpointSource) -> Self {
+        NodeEndpoints { small, large, source, renewals: [None, None], hedging: None }
     }
 }
 
@@ -221,20 +118,73 @@ impl EndpointSource {
 struct Reach<'a> {
     /// What names stand for.
     endpoints: Option<Endpoints>,
+    nodes: &'a NodesArgs,
     security: &'a SecurityArgs,
+    wants_large: bool,
 }
 
 impl Reach<'_> {
+    /// The nodes of a part, in the order in which they are named.
+    fn places(&self, role: Role) -> Result<Vec<NodePlace>, CliError> {
+        let named = &self.nodes.named;
+        let (named, usual, patience) = match role {
+            Role::Small => (&named.small, DEFAULT_SMALL, self.nodes.small_timeout),
+            Role::Large if !self.wants_large => return Ok(Vec::new()),
+            Role::Large => (&named.large, DEFAULT_LARGE, self.nodes.large_timeout),
+        };
+        let usual = named.is_empty().then(|| NamedNode::from(usual.to_owned()));
+        // One secret is for one node: the first large one's is not shown to another, the small ones' neither.
+        let has_large = self.wants_large || !self.nodes.named.large.is_empty();
+        let takes_shared = role == Role::Large || !has_large;
+        let mut places = Vec::new();
+        for (index, node) in named.iter().chain(&usual).enumerate() {
+            for endpoint in self.endpoints_of(&node.place)? {
+                let takes_shared = takes_shared && index == 0;
+                places.push(self.place(node, endpoint, takes_shared, patience)?);
+            }
+        }
+        Ok(places)
+    }
+
+    /// What says which nodes of a part there are by now, where a file names any.
+    fn renewal(&self, role: Role) -> Option<Renewal> {
+        let named = match role {
+            Role::Small => &self.nodes.named.small,
+            Role::Large => &self.nodes.named.large,
+        };
+        let (path, endpoints) = (self.nodes.endpoints.clone()?, self.endpoints.clone()?);
+        if !named.iter().any(|node| node.place.starts_with('@')) {
+            return None;
+        }
+        let (what, files) = (format!("the endpoints {}", path.display()), vec![path.clone()]);
+        let endpoints = Reloaded::new(what, files, endpoints, move || Endpoints::read(&path));
+        let (nodes, security) = (self.nodes.clone(), self.security.clone());
+        let (seen, wants_large) = (Mutex::new(endpoints.current()), self.wants_large);
+        Some(Box::new(move || {
+            let current = endpoints.current();
+            let seen = std::mem::replace(
+                &mut *seen.lock().unwrap_or_else(PoisonError::into_inner),
+                Arc::clone(&current),
+            );
+            if Arc::ptr_eq(&seen, &current) {
+                return Ok(None);
+            }
+            let endpoints = Some(Endpoints::clone(&current));
+            let reach = Reach { endpoints, nodes: &nodes, security: &security, wants_large };
+            reach.places(role).map(Some)
+        }))
+    }
+
     /// The connection to a node. The one token of `--token-file` or the variable is only for a node that
     /// `takes_shared_token`.
     fn place(
         &self,
         node: &NamedNode,
+        mut endpoint: Endpoint,
         takes_shared_token: bool,
         patience: Duration,
     ) -> Result<NodePlace, CliError> {
         let security = self.security;
-        let mut endpoint = self.endpoint(&node.place)?;
         // A name whose table says how it is secured is secured so and in no other way.
         let takes_flags = !endpoint.is_secured();
         if takes_flags {
@@ -261,10 +211,10 @@ impl Reach<'_> {
     }
 
     /// What an address, or `@NAME`, stands for.
-    fn endpoint(&self, place: &str) -> Result<Endpoint, CliError> {
+    fn endpoints_of(&self, place: &str) -> Result<Vec<Endpoint>, CliError> {
         match (place.strip_prefix('@'), &self.endpoints) {
-            (None, _) => Ok(Endpoint::at(parsed(place)?)),
-            (Some(name), Some(endpoints)) => Ok(endpoints.get(name)?.clone()),
+            (None, _) => Ok(vec![Endpoint::at(parsed(place)?)]),
+            (Some(name), Some(endpoints)) => Ok(endpoints.get(name)?.to_vec()),
             (Some(_), None) => {
                 let message = format!(
                     "{place} is a name, and nothing says what it stands for: give --endpoints FILE too"
@@ -295,54 +245,6 @@ fn token_in(value: &OsStr) -> Result<Option<Token>, CliError> {
     token.map_err(|error| {
         CliError::new(Exit::Credentials, format!("the variable {TOKEN_VARIABLE}: {error}"))
     })
-}
-
-/// Whether what is not in the hub's cache is downloaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Download {
-    Yes,
-    No,
-}
-
-/// A node to ask; connects to nothing yet.
-fn connected(place: NodePlace, download: Download) -> Result<(Node, AskedThinker), CliError> {
-    Ok(match place {
-        NodePlace::Node(config) => {
-            let (name, remote) = (config.label(), Remote::new(config)?);
-            (Node::new(name, Arc::new(remote.clone())), AskedThinker::Node(remote))
-        }
-        NodePlace::Server(mut config, tokenizer) => {
-            if let Some(place) = tokenizer {
-                config.tokenizer = brought(&place, &config, download)?;
-            }
-            let (name, upstream) = (config.label(), Arc::new(Upstream::new(config)?));
-            let thinker = Arc::clone(&upstream);
-            (Node::new(name, thinker), AskedThinker::Server(upstream))
-        }
-    })
-}
-
-/// The tokenizer of a server's model; `None` where it would have to be downloaded and may not be.
-fn brought(
-    place: &TokenizerPlace,
-    server: &UpstreamConfig,
-    download: Download,
-) -> Result<Option<PathBuf>, CliError> {
-    let mut hub = Hub::from_vars(|name| std::env::var(name).ok());
-    // With the user's own word that nothing is downloaded, what is not in the cache will be missing.
-    let may_be_missing = download == Download::No && !hub.offline;
-    hub.offline |= may_be_missing;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|why| CliError::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
-    match runtime.block_on(hub.tokenizer(place, &Console::stdio())) {
-        Ok(path) => Ok(Some(path)),
-        Err(HubError::NotCached { .. }) if may_be_missing => Ok(None),
-        Err(error) => {
-            let message = format!("the tokenizer of {}: {error}", server.address);
-            Err(CliError::new(Exit::from(&error), message))
-        }
-    }
 }
 
 #[cfg(test)]

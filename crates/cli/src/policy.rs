@@ -103,7 +103,7 @@ fn endpoint_prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
     let Some(endpoints) = nodes.endpoints()? else { return Ok(None) };
     let price = |node: Option<&NamedNode>| -> Result<_, EndpointsError> {
         let name = node.and_then(|node| node.place.strip_prefix('@'));
-        Ok(name.map(|name| endpoints.get(name)).transpose()?.and_then(|endpoint| endpoint.price))
+        Ok(name.map(|name| endpoints.get(name)).transpose()?.and_then(|them| them[0].price))
     };
     match (price(nodes.named.small.first())?, price(nodes.named.large.first())?) {
         (Some(small), Some(large)) => Ok(Some(TokenPrices { small, large })),

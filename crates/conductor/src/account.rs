@@ -68,6 +68,13 @@ pub struct Summary {
     /// How often a large node was lost, with no other one left, and came back.
     #[serde(default)]
     pub rejoins: u32,
+    /// How often a takeover was asked of a second large node because its first text was late: what that one read and
+    /// wrote besides is paid for, and not all of it is known here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hedges: u32,
+    /// How often the second one had text first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hedges_won: u32,
 }
 
 /// One model's part in an answer.

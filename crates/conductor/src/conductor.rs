@@ -6,6 +6,8 @@
 //! - A session holds a beginning of the committed text, and at most one proposal that goes on from
 //!   there. One that lags behind catches up before it is asked to write. One that reviews is ahead of it by what the
 //!   small node writes ([`review`]).
+//! - A part has one session; the large one has a second while a takeover is asked of two nodes and neither has text
+//!   ([`hedge`]).
 //! - Both nodes write at a time only while the large one has no text: what the small one writes then is an overlap.
 //! - Every session's prompt leaves the thought as the first small node's does, from before it is asked to write.
 //! - At most one proposal that is not provisional grows, at the end of the committed text.
@@ -17,6 +19,7 @@
 
 mod alarms;
 mod events;
+mod hedge;
 mod losses;
 mod review;
 mod turns;
@@ -192,8 +195,9 @@ impl Conductor {
         if now - before > OVERSLEPT {
             self.resumed_at = now;
         }
-        if let Err(ended) = self.take(input).and_then(|()| self.tell_policy()) {
-            self.end(ended);
+        match self.take(input).and_then(|()| self.tell_policy()) {
+            Ok(()) => self.settle_hedge(),
+            Err(ended) => self.end(ended),
         }
         std::mem::take(&mut self.step.effects)
     }
@@ -217,6 +221,14 @@ impl Conductor {
             Input::Alive(node) => {
                 self.give_up_overdue()?;
                 self.hear(node);
+                Ok(())
+            }
+            Input::Offer(node, name) => {
+                self.sides.of_mut(node.role).offer(node, name, self.step.now);
+                Ok(())
+            }
+            Input::Withdraw(node) => {
+                self.sides.of_mut(node.role).withdraw(node);
                 Ok(())
             }
             Input::Wake => self.wake(),
@@ -251,21 +263,26 @@ impl Conductor {
 
     /// Opens a session on a node with the first bytes of the committed text.
     fn open(&mut self, node: NodeId, bytes: usize) {
+        let open = self.opening(node.role, bytes);
+        let session = SessionState::open(node, open, &mut self.step);
+        self.sides.of_mut(node.role).session = Some(session);
+    }
+
+    /// What a session begins with that has the first bytes of the committed text.
+    fn opening(&self, role: Role, bytes: usize) -> Open {
         // A deadline that has passed is still a deadline: the node then answers at once.
         let left = |deadline: Duration| {
             deadline.saturating_sub(self.step.now).max(Duration::from_millis(1))
         };
-        let open = Open {
+        Open {
             question_id: self.question.id.clone(),
             prompt: self.question.prompt.clone(),
             committed: self.committed.text().get(..bytes).unwrap_or_default().to_owned(),
             sampling: self.question.sampling,
             deadline: self.question.deadline.map(left),
             thought: self.thought,
-            review: self.review_from(node.role, bytes),
-        };
-        let session = SessionState::open(node, open, &mut self.step);
-        self.sides.of_mut(node.role).session = Some(session);
+            review: self.review_from(role, bytes),
+        }
     }
 
     /// Gives a side's session up; why, where its node is to blame.

@@ -203,7 +203,7 @@ impl Witness {
                 }
             }
             Some(Input::Cancel) => self.is_cancelled = true,
-            Some(Input::Wake) | None => {}
+            Some(Input::Offer(..) | Input::Withdraw(_) | Input::Wake) | None => {}
         }
         for effect in effects {
             self.effect(effect, matches!(input, Some(Input::Wake)))?;
@@ -285,7 +285,9 @@ impl Witness {
         }
         match effect {
             Effect::Open(node, open) => {
-                if self.sessions.iter().any(|session| session.node.role == node.role) {
+                let beside = self.sessions.iter().filter(|it| it.node.role == node.role).count();
+                let may_hedge = self.settings.hedge_after.is_some() && node.role == Role::Large;
+                if beside > usize::from(may_hedge) {
                     let seen = format!("{node:?} is opened beside another session of its part");
                     return breach(Invariant::Contract, seen);
                 }

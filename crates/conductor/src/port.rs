@@ -59,6 +59,11 @@ pub enum Input {
     /// The time of [`Conductor::wake_at`](crate::Conductor::wake_at) has come, and nothing that any
     /// session said before it is left to be told.
     Wake,
+    /// A node can stand in for others of its part, under this name: one that is new, its place the one behind the last,
+    /// or one that was lost or withdrawn and is well again.
+    Offer(NodeId, String),
+    /// A node is to be given no new session. One that it has goes on.
+    Withdraw(NodeId),
     /// The caller wants no more of the answer.
     Cancel,
 }

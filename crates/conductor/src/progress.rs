@@ -66,6 +66,10 @@ pub enum Progress {
     },
     /// A node was lost and the next one of its part went on.
     Resumed(Box<Resumed>),
+    /// A second large node was asked for a takeover whose first text is late.
+    Hedged(Hedged),
+    /// That node had text first, and goes on.
+    HedgeWon(Hedged),
     /// The answer is over.
     Ended(Box<Summary>),
 }
@@ -213,6 +217,17 @@ pub struct Objected {
 pub struct Abandoned {
     /// Number of the ask.
     pub ask: u32,
+    /// Time from the ask.
+    pub waited_us: u64,
+}
+
+/// A takeover was asked of a second node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hedged {
+    /// Number of the ask.
+    pub ask: u32,
+    /// The second node's name.
+    pub node: String,
     /// Time from the ask.
     pub waited_us: u64,
 }

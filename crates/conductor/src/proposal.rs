@@ -54,6 +54,8 @@ pub(crate) struct Proposal {
     pub(crate) asked_at: Duration,
     /// When its first text came.
     pub(crate) first_text_at: Option<Duration>,
+    /// A second node was asked for it, or would have been.
+    pub(crate) is_hedged: bool,
     /// The entropy of its first token, where that was asked for and is told.
     pub(crate) first_token_entropy: Option<f32>,
     /// Prefill that its node reported after it was asked and before it wrote.
@@ -104,6 +106,7 @@ impl Proposal {
             state: State::Asked { late_at },
             asked_at: now,
             first_text_at: None,
+            is_hedged: false,
             first_token_entropy: None,
             late_prefill_tokens: 0,
             late_prefill_us: 0,

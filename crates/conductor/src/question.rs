@@ -51,6 +51,10 @@ pub struct Settings {
     /// long each time. Without, never, as in journals of before it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin_after: Option<Duration>,
+    /// How long the first text of a takeover is waited for before a second large node is asked for it, too. Without,
+    /// none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_after: Option<Duration>,
 }
 
 impl Settings {
@@ -75,6 +79,7 @@ impl Default for Settings {
             small_timeout: Duration::from_secs(120),
             large_timeout: Duration::from_secs(30),
             rejoin_after: Some(Duration::from_secs(1)),
+            hedge_after: None,
         }
     }
 }

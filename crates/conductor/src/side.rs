@@ -20,6 +20,8 @@ pub(crate) struct Side {
     role: Role,
     candidates: Vec<Candidate>,
     pub(crate) session: Option<SessionState>,
+    /// The session of a second candidate, which was asked for the same.
+    pub(crate) hedge: Option<SessionState>,
     pub(crate) proposal: Option<Proposal>,
 }
 
@@ -38,8 +40,12 @@ struct Candidate {
 enum CandidateState {
     /// It was not needed so far.
     Spare,
+    /// It was not needed so far, and takes no sessions.
+    Withdrawn,
     /// It has the session, or is given one with every takeover.
     AtWork,
+    /// It has a second session, for what the one at work is waited for.
+    Hedging,
     /// It was lost, and is tried again at this time; `None` when that is of no use.
     Away(Absence, Option<Duration>),
     /// It was lost, and has a session that is not accepted yet.
@@ -64,7 +70,7 @@ impl Side {
         let candidates = names.into_iter().enumerate();
         let candidates =
             candidates.map(|(index, name)| Candidate { name, state: state(index), tries: 0 });
-        Side { role, candidates: candidates.collect(), session: None, proposal: None }
+        Side { role, candidates: candidates.collect(), session: None, hedge: None, proposal: None }
     }
 
     /// Whether nobody can ever play this part.
@@ -103,6 +109,60 @@ impl Side {
         let next = self.find(|state| state == CandidateState::Spare)?;
         self.candidates[next.index].state = CandidateState::AtWork;
         Some(next)
+    }
+
+    /// Whether there is a candidate that was not needed so far.
+    pub(crate) fn has_spare(&self) -> bool {
+        self.find(|state| state == CandidateState::Spare).is_some()
+    }
+
+    /// The next candidate that was not needed so far; it is asked beside the one at work.
+    pub(crate) fn begin_hedge(&mut self) -> Option<NodeId> {
+        let next = self.find(|state| state == CandidateState::Spare)?;
+        self.candidates[next.index].state = CandidateState::Hedging;
+        Some(next)
+    }
+
+    /// The candidate that was asked second is not needed any more.
+    pub(crate) fn end_hedge(&mut self, node: NodeId) {
+        if let Some(candidate) = self.candidates.get_mut(node.index) {
+            candidate.state = CandidateState::Spare;
+        }
+    }
+
+    /// The candidate that was asked second is at work, in the place of the first.
+    pub(crate) fn take_over(&mut self, node: NodeId) {
+        if let Some(first) = self.at_work() {
+            self.candidates[first.index].state = CandidateState::Spare;
+        }
+        if let Some(candidate) = self.candidates.get_mut(node.index) {
+            candidate.state = CandidateState::AtWork;
+        }
+    }
+
+    /// A candidate is new, or well again. Where nobody plays the part it is tried at once.
+    pub(crate) fn offer(&mut self, node: NodeId, name: String, now: Duration) {
+        let is_out = self.at_work().is_none();
+        if node.index == self.candidates.len() {
+            let state = CandidateState::Withdrawn;
+            self.candidates.push(Candidate { name, state, tries: 0 });
+        }
+        let Some(candidate) = self.candidates.get_mut(node.index) else { return };
+        candidate.state = match candidate.state {
+            CandidateState::AtWork | CandidateState::Tried(_) | CandidateState::Hedging => return,
+            CandidateState::Away(absence, _) if is_out => CandidateState::Away(absence, Some(now)),
+            _ if is_out => CandidateState::Away(Absence { since: now, attempts: 0 }, Some(now)),
+            _ => CandidateState::Spare,
+        };
+    }
+
+    /// A candidate that is not at work takes no sessions.
+    pub(crate) fn withdraw(&mut self, node: NodeId) {
+        if let Some(candidate) = self.candidates.get_mut(node.index)
+            && candidate.state == CandidateState::Spare
+        {
+            candidate.state = CandidateState::Withdrawn;
+        }
     }
 
     /// A candidate is lost, or still is. It is tried again after some multiple of `retry_after`, if
@@ -232,6 +292,30 @@ mod tests {
         let back = Absence { since: s(60), attempts: 1 };
         assert_eq!((side.accepted(b), side.at_work()), (Some(back), Some(b)));
         assert_eq!(side.accepted(b), None, "it was not away");
+    }
+
+    #[test]
+    fn a_candidate_that_comes_stands_in_and_one_that_goes_does_not() {
+        let s = Duration::from_secs;
+        let mut side = Side::new(Role::Large, vec!["a".to_owned(), "b".to_owned()]);
+        let (a, b, c) = (NodeId::large(0), NodeId::large(1), NodeId::large(2));
+        side.withdraw(a);
+        assert_eq!(side.at_work(), Some(a), "what it has goes on");
+        side.withdraw(b);
+        side.offer(c, "c".to_owned(), s(1));
+        side.lose(a, Code::Unavailable, Some(s(5)), s(2));
+        assert_eq!((side.next_spare(), side.name(c)), (Some(c), "c"), "b is not asked");
+        side.offer(a, "a".to_owned(), s(3));
+        side.lose(c, Code::Unauthenticated, Some(s(5)), s(4));
+        assert_eq!(side.next_spare(), Some(a), "it is well again");
+        side.lose(a, Code::Unavailable, None, s(5));
+        assert_eq!((side.next_spare(), side.next_try()), (None, None));
+        side.offer(b, "b".to_owned(), s(6));
+        assert_eq!(side.next_try(), Some((s(6), b)), "nobody is at work: it is tried at once");
+        side.try_again(b);
+        side.offer(b, "b".to_owned(), s(7));
+        assert!(side.is_trying(), "it is being tried already");
+        assert_eq!(side.accepted(b), Some(Absence { since: s(6), attempts: 1 }));
     }
 
     #[test]

@@ -236,6 +236,12 @@ impl Thinker for Engine {
         Some(self.pulse.load(Ordering::Relaxed))
     }
 
+    /// What there is room for before anything is dropped that no session holds.
+    fn free_cache_tokens(&self) -> Option<u64> {
+        let KvUsage { budget_bytes, held_bytes, token_bytes, .. } = self.kv_usage();
+        budget_bytes.saturating_sub(held_bytes).checked_div(token_bytes)
+    }
+
     fn session(&self) -> Session {
         self.session_of(ClientId::default())
     }

@@ -26,6 +26,8 @@ pub struct KvUsage {
     pub budget_bytes: u64,
     /// Memory they take now.
     pub held_bytes: u64,
+    /// Memory that a token takes, over all layers.
+    pub token_bytes: u64,
     /// Tokens that new sessions found computed.
     pub cached_tokens: u64,
     /// Tokens whose keys and values open sessions lost to others.
@@ -37,6 +39,7 @@ pub struct KvUsage {
 /// The figures of [`KvUsage`], for others to read while the engine runs.
 #[derive(Debug, Default)]
 pub(crate) struct KvCounters {
+    token_bytes: u64,
     held_bytes: AtomicU64,
     cached_tokens: AtomicU64,
     evicted_tokens: AtomicU64,
@@ -49,6 +52,7 @@ impl KvCounters {
         KvUsage {
             budget_bytes,
             held_bytes: read(&self.held_bytes),
+            token_bytes: self.token_bytes,
             cached_tokens: read(&self.cached_tokens),
             evicted_tokens: read(&self.evicted_tokens),
             recomputed_tokens: read(&self.recomputed_tokens),
@@ -87,6 +91,7 @@ struct Shared {
 impl KvStore {
     pub(crate) fn new(allocator: Arc<Allocator>, budget_bytes: u64) -> Self {
         let budget_blocks = (budget_bytes / allocator.block_bytes()) as usize;
+        let token_bytes = allocator.block_bytes() / BLOCK as u64;
         KvStore {
             allocator,
             budget_blocks,
@@ -94,7 +99,7 @@ impl KvStore {
             shared: HashMap::new(),
             last: 0,
             clock: 0,
-            counters: Arc::default(),
+            counters: Arc::new(KvCounters { token_bytes, ..KvCounters::default() }),
         }
     }
 

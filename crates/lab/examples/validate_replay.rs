@@ -157,7 +157,8 @@ async fn ask(problem: &Problem, small: &Node, large: &Node) -> Result<Live> {
     let header = Header::new(&question, spec, settings, names.0, names.1);
     let mut journal = Vec::new();
     let mut writer = JournalWriter::new(&mut journal, &header)?;
-    let (small, large) = (vec![small.clone()], vec![large.clone()]);
+    let one = |node: &Node| [node.clone()].into_iter().collect();
+    let (small, large) = (one(small), one(large));
     let run = Run { question, small, large, policy, settings };
     let outcome = answer(run, &mut writer, pending()).await;
     writer.finish()?;

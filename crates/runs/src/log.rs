@@ -13,7 +13,7 @@ use std::{
 };
 
 use answer::{
-    Node, Question, Run, Settings, Summary,
+    Candidates, Question, Run, Settings, Summary,
     file::{lock, private},
     journal::JournalError,
 };
@@ -72,8 +72,8 @@ impl LogHeader {
     pub fn run(
         &self,
         problem: &Problem,
-        small: &[Node],
-        large: &[Node],
+        small: Candidates,
+        large: Candidates,
     ) -> Result<Run, PolicyError> {
         let &LogHeader { sampling, max_tokens, settings, deadline_ms, .. } = self;
         let seed = question_seed(self.seed, &problem.id);
@@ -88,8 +88,8 @@ impl LogHeader {
                 stop: StopTexts::default(),
                 deadline: deadline_ms.map(Duration::from_millis),
             },
-            small: small.to_vec(),
-            large: large.to_vec(),
+            small,
+            large,
             policy: self.policy.build(seed, max_tokens)?,
             settings,
         })

@@ -6,7 +6,8 @@
 use std::{env, io::Write as _, sync::Arc, time::Duration};
 
 use answer::{Node, Settings};
-use serve::{AccessRules, AnswerBackend, ApiServer, NodeProbes, RequestLimits};
+use pool::Pool;
+use serve::{AccessRules, AnswerBackend, ApiServer, RequestLimits};
 use thinking::{
     policy::{PolicyKind, PolicySpec, Preset},
     testing::{Options, Script, ScriptedThinker},
@@ -29,9 +30,10 @@ async fn main() -> std::io::Result<()> {
     };
     let server = ApiServer {
         backend: AnswerBackend {
-            small: vec![Node::new("scripted small", thinker())],
-            large: vec![Node::new("scripted large", thinker())],
+            small: Pool::unwatched([Node::new("scripted small", thinker())]),
+            large: Pool::unwatched([Node::new("scripted large", thinker())]),
             settings: Settings::default(),
+            hedging: None,
             policy: PolicySpec::new(PolicyKind::SmallOnly, Preset::Reasoning),
             named: Vec::new(),
             preset: Preset::Reasoning,
@@ -52,7 +54,6 @@ async fn main() -> std::io::Result<()> {
         access: AccessRules { is_loopback: true, ..AccessRules::default() },
         tls: None,
         drain: Duration::from_secs(1),
-        probes: NodeProbes::default(),
         journals: None,
         id_prefix: "s".to_owned(),
         reload_now: Arc::default(),

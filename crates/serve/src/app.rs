@@ -11,7 +11,7 @@ use std::{
 };
 
 use ::metrics::Reading;
-use answer::Node;
+use pool::{MemberReport, MemberState};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,6 @@ use crate::{
     journals::JournalFolder,
     metrics::{self, Metrics},
     queue::{RequestLimits, RequestQueue},
-    readiness::{NodeProbes, Readiness},
 };
 
 /// What all requests share.
@@ -35,7 +34,8 @@ pub(crate) struct App {
     pub(crate) tasks: AnswerTasks,
     /// Ends the answers that are under way.
     pub(crate) stopping: CancellationToken,
-    pub(crate) readiness: Readiness,
+    /// Whether a small node was there at any time.
+    was_ready: AtomicBool,
     /// Since when it serves, in seconds since 1970-01-01 UTC.
     pub(crate) since: u64,
     is_draining: AtomicBool,
@@ -47,7 +47,6 @@ impl App {
         backend: AnswerBackend,
         limits: RequestLimits,
         access: AccessRules,
-        probes: NodeProbes,
         journals: Option<JournalFolder>,
         id_prefix: String,
     ) -> Self {
@@ -61,7 +60,7 @@ impl App {
             metrics,
             tasks: AnswerTasks::default(),
             stopping: CancellationToken::new(),
-            readiness: Readiness::new(probes),
+            was_ready: AtomicBool::new(false),
             since: unix_seconds(),
             is_draining: AtomicBool::new(false),
             ids: RequestIds { prefix: id_prefix, next: AtomicU64::new(0) },
@@ -78,28 +77,66 @@ impl App {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// What is counted, and the numbers of the moment. Asks the nodes whether they are there.
-    pub(crate) async fn metrics_text(&self) -> String {
+    /// Whether a small node is there.
+    ///
+    /// # Errors
+    /// What is wrong with the first one, where none is.
+    pub(crate) fn check_ready(&self) -> Result<(), String> {
+        let reports = self.backend.small.reports();
+        if reports.iter().any(|report| report.state == MemberState::Serving) {
+            self.was_ready.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let Some(MemberReport { name, state, .. }) = reports.into_iter().next() else {
+            return Err("none is named".to_owned());
+        };
+        Err(match state {
+            MemberState::Gone(why) | MemberState::Unfit(why) => why,
+            MemberState::Draining => format!("{name} is shutting down"),
+            MemberState::SetAside => format!("{name} failed several times in a row"),
+            MemberState::Unknown | MemberState::Serving => {
+                format!("nothing was heard of {name} yet")
+            }
+        })
+    }
+
+    /// Whether a small node was there at any time.
+    ///
+    /// # Errors
+    /// As [`App::check_ready`].
+    pub(crate) fn check_was_ready(&self) -> Result<(), String> {
+        if self.was_ready.load(Ordering::Relaxed) { Ok(()) } else { self.check_ready() }
+    }
+
+    /// What is counted, and the numbers of the moment.
+    pub(crate) fn metrics_text(&self) -> String {
         let count = |count: usize| count as u64;
         let mut readings = vec![
             Reading::new(&metrics::RUNNING, &[], count(self.tasks.count())),
             Reading::new(&metrics::WAITING, &[], count(self.queue.waiting())),
             Reading::new(&metrics::DRAINING, &[], self.is_draining().into()),
         ];
-        let (small_up, large_up) = self.readiness.states().await;
+        let (mut states, mut open) = (Vec::new(), Vec::new());
         let AnswerBackend { small, large, .. } = &self.backend;
-        let of = |part, nodes: &'_ [Node]| {
-            nodes.iter().map(move |node| (part, node.clone())).collect::<Vec<_>>()
-        };
-        let nodes = [of("small", small), of("large", large)].concat();
-        for ((part, node), is_up) in nodes.iter().zip(small_up.into_iter().chain(large_up)) {
-            let labels = [("part", *part), ("node", node.name.as_str())];
-            readings.push(Reading::new(&metrics::NODE_UP, &labels, is_up.into()));
+        for (part, pool) in [("small", small), ("large", large)] {
+            for MemberReport { name, state, sessions, .. } in pool.reports() {
+                let labels = [("part", part), ("node", name.as_str())];
+                let is_up = state == MemberState::Serving;
+                readings.push(Reading::new(&metrics::NODE_UP, &labels, is_up.into()));
+                let stateful = [&labels[..], &[("state", state.name())]].concat();
+                states.push(Reading::new(&metrics::NODE_STATE, &stateful, 1));
+                open.push(Reading::new(&metrics::NODE_SESSIONS, &labels, sessions.into()));
+            }
         }
+        readings.append(&mut states);
+        readings.append(&mut open);
         let mut requests = Vec::new();
-        for (part, node) in &nodes {
+        let nodes = [("small", small), ("large", large)];
+        let nodes =
+            nodes.map(|(part, pool)| pool.nodes().into_iter().map(move |node| (part, node)));
+        for (part, node) in nodes.into_iter().flatten() {
             let Some(traffic) = node.thinker.traffic() else { continue };
-            let labels = [("part", *part), ("node", node.name.as_str())];
+            let labels = [("part", part), ("node", node.name.as_str())];
             for (direction, bytes) in
                 [("sent", traffic.sent_bytes), ("received", traffic.received_bytes)]
             {

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use answer::{Node, Question, Run, Settings};
+use answer::{Question, Run, Settings};
+use pool::{Hedging, Pool};
 use serde_json::Value;
 use thinking::{
     names::nearest,
-    policy::{Limits, PolicyError, PolicyKind, PolicySpec, Preset, Targets, TokenPrices},
+    policy::{Limits, PolicyError, PolicyKind, PolicySpec, Preset, Role, Targets, TokenPrices},
     stops::StopTexts,
     thinker::{Message, Prompt, Sampling},
 };
@@ -23,12 +24,14 @@ const DEFAULT_MODEL: &str = "specthink";
 /// The nodes, and how they are asked where a request does not say.
 #[derive(Debug)]
 pub struct AnswerBackend {
-    /// The small nodes, in order.
-    pub small: Vec<Node>,
-    /// The large nodes, in order.
-    pub large: Vec<Node>,
+    /// The small nodes.
+    pub small: Pool,
+    /// The large nodes.
+    pub large: Pool,
     /// How the nodes are treated.
     pub settings: Settings,
+    /// When a takeover is asked of a second large node.
+    pub hedging: Option<Hedging>,
     /// Who writes when.
     pub policy: PolicySpec,
     /// Policies that are models by names of their own.
@@ -153,7 +156,11 @@ impl AnswerBackend {
         seed: u64,
     ) -> Result<Run, ApiError> {
         let policy = plan.policy.build(seed, plan.max_tokens).map_err(|why| bad_policy(&why))?;
-        let wants_large = plan.policy.kind().uses_large();
+        let kind = plan.policy.kind();
+        let small = self.small.candidates(|card| kind.fits(Role::Small, card));
+        let large =
+            kind.uses_large().then(|| self.large.candidates(|card| kind.fits(Role::Large, card)));
+        let hedge_after = self.hedging.and_then(|hedging| self.large.hedge_after(hedging));
         Ok(Run {
             question: Question {
                 id,
@@ -165,10 +172,10 @@ impl AnswerBackend {
                 stop: StopTexts { texts: request.stop.clone(), in_thought: plan.is_inline },
                 deadline: plan.deadline,
             },
-            small: self.small.clone(),
-            large: if wants_large { self.large.clone() } else { Vec::new() },
+            small,
+            large: large.unwrap_or_default(),
             policy,
-            settings: plan.settings,
+            settings: Settings { hedge_after, ..plan.settings },
         })
     }
 
@@ -263,9 +270,10 @@ mod tests {
     fn backend() -> AnswerBackend {
         let limits = Limits { loops: LoopRule::HandOver, ..Limits::default() };
         AnswerBackend {
-            small: Vec::new(),
-            large: Vec::new(),
+            small: Pool::unwatched([]),
+            large: Pool::unwatched([]),
             settings: Settings { resend: true, ..Settings::default() },
+            hedging: None,
             policy: PolicySpec::new(PolicyKind::Random, Preset::Reasoning)
                 .with_share(0.7)
                 .within(limits),

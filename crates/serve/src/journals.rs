@@ -114,8 +114,8 @@ impl JournalFolder {
     /// Begins the journal of an answer. One that cannot be written is no reason not to answer.
     pub(crate) fn begin(&self, run: &Run, policy: &PolicySpec) -> Option<JournalWriter<File>> {
         let name = |node: &Node| node.name.clone();
-        let small = run.small.iter().map(name).collect();
-        let large = run.large.iter().map(name);
+        let small = run.small.nodes.iter().map(name).collect();
+        let large = run.large.nodes.iter().map(name);
         let header = Header::new(&run.question, policy.clone(), run.settings, small, large);
         let path = self.path_of(&run.question.id);
         let made = JournalWriter::create(&path, &header);
@@ -343,7 +343,7 @@ mod tests {
     async fn a_journal_may_be_read_by_its_owner_alone() {
         use std::os::unix::fs::PermissionsExt as _;
 
-        use answer::{Question, Settings};
+        use answer::{Candidates, Question, Settings};
         use thinking::{
             beginning::AnswerBeginning,
             policy::{PolicyKind, Preset},
@@ -365,7 +365,13 @@ mod tests {
         };
         let policy = spec.build(0, 1).unwrap();
         let settings = Settings::default();
-        let run = Run { question, small: Vec::new(), large: Vec::new(), policy, settings };
+        let run = Run {
+            question,
+            small: Candidates::default(),
+            large: Candidates::default(),
+            policy,
+            settings,
+        };
         assert!(journals.begin(&run, &spec).is_some());
         let made = fs::metadata(journals.path.join("answer-q-0.jsonl")).unwrap();
         assert_eq!(made.permissions().mode() & 0o777, 0o600);

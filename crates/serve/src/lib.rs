@@ -19,7 +19,6 @@ mod metrics;
 mod openapi;
 mod page;
 mod queue;
-mod readiness;
 mod reply;
 mod report;
 mod request;
@@ -33,6 +32,5 @@ pub use self::{
     journals::{JournalFolder, JournalLimits},
     keys::{ApiKeys, ApiKeysError},
     queue::RequestLimits,
-    readiness::{NodeProbe, NodeProbes},
     server::ApiServer,
 };

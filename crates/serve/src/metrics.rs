@@ -98,7 +98,13 @@ pub(crate) static DRAINING: Metric = Metric::gauge(
 /// Whether each node answers.
 pub(crate) static NODE_UP: Metric = Metric::gauge(
     "specthink_node_up",
-    "1 where the node answered when it was last asked, else 0; absent: it was never asked.",
+    "1 where the node takes sessions, by what it said last, else 0.",
+);
+pub(crate) static NODE_STATE: Metric =
+    Metric::gauge("specthink_node_state", "1 for the state that each node is in.");
+pub(crate) static NODE_SESSIONS: Metric = Metric::gauge(
+    "specthink_node_open_sessions",
+    "Sessions that answers of this server have with each node.",
 );
 /// Bytes on each link.
 pub(crate) static LINK_BYTES: Metric = Metric::counter(

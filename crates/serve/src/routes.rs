@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use openai::{ModelEntry, ModelList};
 use serde::Serialize;
 use serde_json::json;
-use thinking::{policy::PolicyKind, thinker::Failure};
+use thinking::policy::PolicyKind;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -252,7 +252,7 @@ fn entry(app: &App, id: String, policy: PolicyKind) -> WithOurs<ModelEntry, Mode
 }
 
 async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    app.readiness.was_ready().await.map_err(|failure| not_there(&failure))?;
+    app.check_was_ready().map_err(|why| not_there(&why))?;
     Ok(json_response(&json!({ "status": "ok" })))
 }
 
@@ -260,17 +260,17 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     if app.is_draining() {
         return Err(ApiError::shutting_down());
     }
-    app.readiness.check().await.map_err(|failure| not_there(&failure))?;
+    app.check_ready().map_err(|why| not_there(&why))?;
     Ok(json_response(&json!({ "status": "ok" })))
 }
 
-fn not_there(failure: &Failure) -> ApiError {
-    ApiError::new(ErrorCode::NodesUnavailable, format!("no small node answers: {failure}"))
+fn not_there(why: &str) -> ApiError {
+    ApiError::new(ErrorCode::NodesUnavailable, format!("no small node answers: {why}"))
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let text = HeaderValue::from_static(::metrics::CONTENT_TYPE);
-    ([(header::CONTENT_TYPE, text)], app.metrics_text().await).into_response()
+    ([(header::CONTENT_TYPE, text)], app.metrics_text()).into_response()
 }
 
 async fn version() -> Response {

@@ -23,7 +23,6 @@ use crate::{
     gate::AccessRules,
     journals::JournalFolder,
     queue::RequestLimits,
-    readiness::NodeProbes,
     routes::{ClientConnection, router},
 };
 
@@ -52,8 +51,6 @@ pub struct ApiServer {
     pub tls: Option<Reloaded<rustls::ServerConfig>>,
     /// How long answers may go on after the shutdown began.
     pub drain: Duration,
-    /// Ask whether the nodes answer.
-    pub probes: NodeProbes,
     /// Where answers are written down, if anywhere.
     pub journals: Option<JournalFolder>,
     /// What the names of requests begin with; another one for every process.
@@ -73,10 +70,9 @@ impl ApiServer {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let ApiServer { backend, limits, access, tls, drain, probes, journals, id_prefix, .. } =
-            self;
+        let ApiServer { backend, limits, access, tls, drain, journals, id_prefix, .. } = self;
         let (keys, secured) = (access.keys.clone(), tls.clone());
-        let app = Arc::new(App::new(backend, limits, access, probes, journals, id_prefix));
+        let app = Arc::new(App::new(backend, limits, access, journals, id_prefix));
         let mut connections = Connections {
             router: router(Arc::clone(&app)),
             tls,

@@ -73,14 +73,14 @@ pub(crate) async fn prompts_of(
     Ok(prompts)
 }
 
-/// Asks the small nodes in order until one answers. `param` is what the question is about.
+/// Asks the small nodes, the least busy one first, until one answers. `param` is what the question is about.
 async fn ask(
     backend: &AnswerBackend,
     query: TokenQuery,
     param: &str,
 ) -> Result<TokenReply, ApiError> {
     let mut refused = ApiError::new(ErrorCode::NodesUnavailable, "no small node is given");
-    for node in &backend.small {
+    for node in backend.small.candidates(|_| true).nodes {
         refused = match node.thinker.tokens(query.clone()).await {
             Ok(Some(reply)) => return Ok(reply),
             Ok(None) => {

@@ -9,10 +9,12 @@
 //! ours do (`host`). Here live no runtime, no clock and no I/O.
 
 mod babble;
+mod checks;
 mod draw;
 mod host;
 mod lies;
 mod model;
+mod pools;
 pub mod scenario;
 mod trace;
 mod world;
@@ -39,12 +41,19 @@ pub fn simulate(seed: u64, traced: bool) -> Simulated {
     world::run(&Scenario::of(seed), traced)
 }
 
+/// Simulates the answer of a seed over pools of nodes: they come and go, are looked at from time to time, and crash and
+/// start again several times each.
+pub fn simulate_pooled(seed: u64, traced: bool) -> Simulated {
+    world::run(&Scenario::pooled(seed), traced)
+}
+
 /// Simulates the answer of a scenario.
 pub fn simulate_scenario(scenario: &Scenario) -> Simulated {
     world::run(scenario, false)
 }
 
 /// The command that simulates the answer of a seed with all that happens.
-pub fn command(seed: u64) -> String {
-    format!("cargo run -p specthink-lab -- simulate --seed {seed} --trace")
+pub fn command(seed: u64, pooled: bool) -> String {
+    let pooled = if pooled { " --pooled" } else { "" };
+    format!("cargo run -p specthink-lab -- simulate --seed {seed} --trace{pooled}")
 }

@@ -46,6 +46,8 @@ pub struct Scenario {
     pub cancel_at: Option<Duration>,
     /// When whoever runs the machine stands still, and for how long.
     pub pause: Option<(Duration, Duration)>,
+    /// The nodes are pools, in which each node is looked at so often. Absent: the answer goes by their order.
+    pub looks_every: Option<Duration>,
 }
 
 /// A node and its link.
@@ -61,6 +63,10 @@ pub struct Place {
     pub heartbeat: Duration,
     /// What goes wrong.
     pub troubles: Vec<Trouble>,
+    /// When it is named first; those that are not from the beginning stand behind those that are, in order.
+    pub joins_at: Duration,
+    /// When it is named no more.
+    pub leaves_at: Option<Duration>,
 }
 
 /// Something that goes wrong, from then on, for so long.
@@ -120,7 +126,8 @@ impl Place {
     /// Whether nothing goes wrong with it, and its signs come in time.
     fn is_sound(&self, timeout: Duration) -> bool {
         let round_trip = 2 * (self.one_way + self.jitter);
-        self.troubles.is_empty() && round_trip + 2 * self.heartbeat < timeout.min(SILENCE)
+        let stays = self.joins_at.is_zero() && self.leaves_at.is_none();
+        stays && self.troubles.is_empty() && round_trip + 2 * self.heartbeat < timeout.min(SILENCE)
     }
 }
 
@@ -135,6 +142,7 @@ impl Scenario {
             small_timeout: d.pick(&[1, 3, 120].map(Duration::from_secs)),
             large_timeout: d.pick(&[300, 2_000, 30_000].map(Duration::from_millis)),
             rejoin_after: d.pick(&[None, Some(1), Some(30), Some(1000)]).map(Duration::from_millis),
+            hedge_after: None,
         };
         let max_tokens = d.between(20, 300) as u32;
         let question = Question {
@@ -157,7 +165,82 @@ impl Scenario {
         let pause = (!calm && d.percent(8)).then(|| (d.moment(LAST_TROUBLE), d.time(LAST_TROUBLE)));
         let policy = policy(d);
         let question = Question { stop: stop(d), beginning: beginning(d), ..question };
-        Scenario { seed, question, settings, policy, small, large, cancel_at, pause }
+        Scenario {
+            seed,
+            question,
+            settings,
+            policy,
+            small,
+            large,
+            cancel_at,
+            pause,
+            looks_every: None,
+        }
+    }
+
+    /// The scenario of a seed over pools: more nodes, of which some come later, and which crash and start again.
+    pub fn pooled(seed: u64) -> Self {
+        let mut scenario = Scenario::of(seed);
+        let mut draws = Draws::new(seed.rotate_left(32));
+        let d = &mut draws;
+        scenario.settings.hedge_after =
+            d.pick(&[None, Some(50), Some(500)]).map(Duration::from_millis);
+        scenario.looks_every = Some(Duration::from_millis(d.pick(&[50, 500, 2000])));
+        let tokenizer = scenario.large.first().map_or(0, |place| place.model.tokenizer);
+        for role in [Role::Small, Role::Large] {
+            let places = match role {
+                Role::Small => &mut scenario.small,
+                Role::Large => &mut scenario.large,
+            };
+            let mut later: Vec<Place> = (0..d.below(4))
+                .map(|_| {
+                    let calm = d.percent(40);
+                    Place { joins_at: d.time(LAST_TROUBLE), ..place(d, role, calm, tokenizer) }
+                })
+                .collect();
+            later.sort_by_key(|place| place.joins_at);
+            places.extend(later);
+            for place in places {
+                let crashes = if place.troubles.is_empty() { 0 } else { d.below(5) };
+                for _ in 0..crashes {
+                    let (from, time) = (d.time(LAST_TROUBLE), d.time(LAST_TROUBLE / 4));
+                    place.troubles.push(Trouble { kind: TroubleKind::Crash, from, time });
+                }
+                if d.percent(10) {
+                    place.leaves_at =
+                        Some(place.joins_at + Duration::from_millis(1) + d.time(LAST_TROUBLE));
+                }
+            }
+        }
+        scenario
+    }
+
+    /// How many lives its nodes have: each crash that ends begins another one.
+    pub fn lives(&self) -> usize {
+        let crashes = |place: &Place| {
+            place.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Crash).count()
+        };
+        self.small.iter().chain(&self.large).map(|place| 1 + crashes(place)).sum()
+    }
+
+    /// The nodes of a part.
+    pub(crate) fn places(&self, role: Role) -> &[Place] {
+        match role {
+            Role::Small => &self.small,
+            Role::Large => &self.large,
+        }
+    }
+
+    /// The same, with the nodes that are there at the beginning in this order.
+    pub(crate) fn in_order(&self, role: Role, order: &[usize]) -> Self {
+        let mut scenario = self.clone();
+        let places = match role {
+            Role::Small => &mut scenario.small,
+            Role::Large => &mut scenario.large,
+        };
+        let chosen: Vec<Place> = order.iter().map(|index| places[*index].clone()).collect();
+        places.splice(..chosen.len(), chosen);
+        scenario
     }
 
     /// A node.
@@ -213,7 +296,7 @@ fn place(d: &mut Draws, role: Role, calm: bool, tokenizer: u8) -> Place {
     let heartbeat = ms(d.pick(&[50, 500, 3000]));
     let count = if calm { 0 } else { d.pick(&[0, 0, 1, 1, 2]) };
     let troubles = (0..count).map(|_| trouble(d)).collect();
-    Place { model, one_way, jitter, heartbeat, troubles }
+    Place { model, one_way, jitter, heartbeat, troubles, joins_at: Duration::ZERO, leaves_at: None }
 }
 
 /// Texts of which the models write the letters, some of them over many tokens.

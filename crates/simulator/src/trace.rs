@@ -51,11 +51,15 @@ fn scenario_lines(scenario: &Scenario) -> Vec<String> {
         format!("settings: {settings:?}"),
     ];
     for node in scenario.nodes() {
-        let Place { model, one_way, jitter, heartbeat, troubles } = scenario.place(node);
+        let Place { model, one_way, jitter, heartbeat, troubles, joins_at, leaves_at } =
+            scenario.place(node);
         lines.push(format!(
             "{}: {one_way:?} away, jitter {jitter:?}, a sign every {heartbeat:?}, {model:?}",
             name(node)
         ));
+        if !joins_at.is_zero() || leaves_at.is_some() {
+            lines.push(format!("    named from {joins_at:?} to {leaves_at:?}"));
+        }
         for Trouble { kind, from, time } in troubles {
             lines.push(format!("    {kind:?} at {from:?} for {time:?}"));
         }
@@ -72,6 +76,8 @@ pub(crate) fn input(input: &Input) -> String {
     match input {
         Input::Event(node, event) => format!("{} -> {}", name(*node), self::event(event)),
         Input::Alive(node) => format!("{} -> is alive", name(*node)),
+        Input::Offer(node, name) => format!("offered {node:?} {name}"),
+        Input::Withdraw(node) => format!("withdrawn {node:?}"),
         Input::Wake => "wake".to_owned(),
         Input::Cancel => "the caller cancels".to_owned(),
     }

@@ -12,17 +12,18 @@ use std::{
 use conductor::{
     Conductor, Effect, Input, NodeId, NodeNames,
     invariants::{Breach, Invariant, Known, Witness},
-    question::Question,
 };
 use thinking::{
-    policy::{Limits, Need, PolicyKind, Role, Targets},
-    thinker::{Code, Command, EVENT_QUEUE, Event, Failure, ThoughtStart},
+    policy::{Need, PolicyKind, Role},
+    thinker::{Code, Command, EVENT_QUEUE, Event, Failure},
 };
 
 use crate::{
     Simulated,
+    checks::{self, Checked},
     draw::Draws,
     host::Host,
+    pools::{self, SimulatedPool},
     scenario::{Place, SILENCE, Scenario, TroubleKind},
     trace::{self, Trace},
 };
@@ -32,7 +33,16 @@ const MOST_STEPS: u64 = 100_000;
 
 /// Lets an answer be written.
 pub(crate) fn run(scenario: &Scenario, traced: bool) -> Simulated {
-    World::new(scenario, traced).run()
+    if scenario.looks_every.is_none() {
+        return World::new(scenario, [None, None], traced).run();
+    }
+    let roles = [Role::Small, Role::Large];
+    let ordered = roles.iter().fold(scenario.clone(), |scenario, &role| {
+        let order = SimulatedPool::new(role, &scenario).chosen();
+        scenario.in_order(role, &order)
+    });
+    let pools = roles.map(|role| Some(SimulatedPool::new(role, &ordered)));
+    World::new(&ordered, pools, traced).run()
 }
 
 struct World<'a> {
@@ -44,6 +54,8 @@ struct World<'a> {
     scheduled: u64,
     links: Vec<Link>,
     current: BTreeMap<(u8, usize), usize>,
+    /// Of the small and of the large nodes, where these are pools.
+    pools: [Option<SimulatedPool>; 2],
     witness: Witness,
     trace: Trace,
     steps: u64,
@@ -82,19 +94,22 @@ enum Happening {
     Crash(NodeId),
     Reset(NodeId),
     Cancel,
+    /// The pool looks at a node, for the first time or again.
+    Look(NodeId),
+    Leave(NodeId),
+    /// The machine is told what has become of nodes.
+    Told(Input),
 }
 
-type Checked = Result<(), Breach>;
-
 impl<'a> World<'a> {
-    fn new(scenario: &'a Scenario, traced: bool) -> Self {
+    fn new(scenario: &'a Scenario, pools: [Option<SimulatedPool>; 2], traced: bool) -> Self {
         let known = Known {
             sound: scenario.sound(),
             max_tokens: (scenario.policy.kind() != PolicyKind::Paper)
                 .then_some(scenario.question.max_tokens),
             takeover_deadline: scenario.policy.limits.deadline,
             target_share: scenario.policy.limits.targets.share,
-            judges_all: judges_all(scenario),
+            judges_all: checks::judges_all(scenario),
             need: match scenario.policy.kind() {
                 PolicyKind::Entropy => Some(Need::Entropies),
                 PolicyKind::Score => Some(Need::Asides),
@@ -112,6 +127,7 @@ impl<'a> World<'a> {
             scheduled: 0,
             links: Vec::new(),
             current: BTreeMap::new(),
+            pools,
             witness,
             trace: Trace::new(traced),
             steps: 0,
@@ -129,13 +145,11 @@ impl<'a> World<'a> {
             }
         };
         self.schedule_troubles();
-        let names = |part: &str, places: &[Place]| {
-            (0..places.len()).map(|index| format!("{part}-{index}")).collect()
+        let names = |role| {
+            let there = self.scenario.places(role).iter().filter(|place| place.joins_at.is_zero());
+            (0..there.count()).map(|index| pools::name(role, index)).collect()
         };
-        let nodes = NodeNames {
-            small: names("small", &self.scenario.small),
-            large: names("large", &self.scenario.large),
-        };
+        let nodes = NodeNames { small: names(Role::Small), large: names(Role::Large) };
         let (mut conductor, effects) = Conductor::start(question.clone(), *settings, policy, nodes);
         let ended = self
             .take_in(None, effects, &conductor)
@@ -148,7 +162,9 @@ impl<'a> World<'a> {
         let outcome = conductor.map(|conductor| conductor.conclude(&[]));
         let mut checked = ended;
         if let (Ok(()), Some(outcome)) = (&checked, &outcome) {
-            checked = witness.end(outcome).and_then(|()| nodes_agree(scenario, &links, outcome));
+            let held = links.iter().map(|link| (link.node, &link.host));
+            checked =
+                witness.end(outcome).and_then(|()| checks::nodes_agree(scenario, held, outcome));
         }
         if let Some(outcome) = &outcome {
             trace.line(now, || trace::outcome(outcome));
@@ -167,6 +183,15 @@ impl<'a> World<'a> {
                     TroubleKind::Crash => self.schedule(trouble.from, Happening::Crash(node)),
                     TroubleKind::Reset => self.schedule(trouble.from, Happening::Reset(node)),
                     _ => {}
+                }
+            }
+        }
+        if self.scenario.looks_every.is_some() {
+            for node in self.scenario.nodes() {
+                let Place { joins_at, leaves_at, .. } = self.scenario.place(node);
+                self.schedule(*joins_at, Happening::Look(node));
+                if let Some(at) = leaves_at {
+                    self.schedule(*at, Happening::Leave(node));
                 }
             }
         }
@@ -234,8 +259,8 @@ impl<'a> World<'a> {
             match effect {
                 Effect::Open(node, open) => self.open(node, Command::Open(*open)),
                 Effect::Send(node, command) => self.send(node, *command),
-                Effect::Close(node, _) => self.close(node),
-                Effect::Tell(_) => {}
+                Effect::Close(node, failure) => self.close(node, failure.as_ref()),
+                Effect::Tell(stamped) => checks::is_degraded_for_a_reason(self.scenario, &stamped)?,
                 Effect::End => has_ended = true,
             }
         }
@@ -257,6 +282,7 @@ impl<'a> World<'a> {
             is_open: true,
         });
         self.current.insert(key(node), id);
+        self.with_pool(node.role, |pool, now| pool.begun(node.index, now));
         self.send(node, open);
         self.schedule(self.now + place.heartbeat, Happening::Beat(id));
         self.schedule(self.now + SILENCE, Happening::Silence(id));
@@ -269,8 +295,9 @@ impl<'a> World<'a> {
         self.schedule(at, Happening::Command(id, command));
     }
 
-    fn close(&mut self, node: NodeId) {
+    fn close(&mut self, node: NodeId, failure: Option<&Failure>) {
         let Some(id) = self.current.remove(&key(node)) else { return };
+        self.with_pool(node.role, |pool, now| pool.ended(node.index, failure, now));
         let at = self.arrival(id, self.links[id].there_at);
         self.links[id].is_open = false;
         self.schedule(at, Happening::GivenUp(id));
@@ -298,6 +325,9 @@ impl<'a> World<'a> {
     fn happen(&mut self, happening: Happening) -> Result<Option<Input>, Breach> {
         match happening {
             Happening::Cancel => return Ok(Some(Input::Cancel)),
+            Happening::Told(input) => return Ok(Some(input)),
+            Happening::Look(node) => self.look(node),
+            Happening::Leave(node) => self.with_pool(node.role, |pool, _| pool.leave(node.index)),
             Happening::Crash(node) => self.break_off(node, true),
             Happening::Reset(node) => self.break_off(node, false),
             Happening::Command(id, command) => self.arrives(id, command),
@@ -339,7 +369,34 @@ impl<'a> World<'a> {
             let seen = format!("{node:?} was told what it must refuse: {event:?}");
             return Err(Breach { invariant: Invariant::Contract, seen });
         }
+        if is_open && matches!(event, Event::Delta(_)) {
+            self.with_pool(node.role, |pool, _| pool.wrote(node.index));
+        }
         Ok(is_open.then_some(Input::Event(node, event)))
+    }
+
+    /// A pool hears of something; the machine is told what follows.
+    fn with_pool(&mut self, role: Role, change: impl FnOnce(&mut SimulatedPool, Duration)) {
+        let now = self.now;
+        let Some(pool) = &mut self.pools[role as usize] else { return };
+        change(pool, now);
+        for input in pool.news(now) {
+            self.schedule(self.running_at(now), Happening::Told(input));
+        }
+    }
+
+    /// A node's pool looks at it: at first it is only named.
+    fn look(&mut self, node: NodeId) {
+        let Some(every) = self.scenario.looks_every else { return };
+        let place = self.scenario.place(node);
+        if place.leaves_at.is_some_and(|at| at <= self.now) {
+            return;
+        }
+        let is_first = self.now <= place.joins_at;
+        self.with_pool(node.role, |pool, now| {
+            pool.look(node.index, (!is_first).then_some(place), now)
+        });
+        self.schedule(self.now + every, Happening::Look(node));
     }
 
     /// A node's sessions are gone.
@@ -430,46 +487,6 @@ impl<'a> World<'a> {
         }
         Some(Input::Event(link.node, unavailable("nothing came for 20 s")))
     }
-}
-
-/// Whether nothing lets the small node's text stand without a true verdict.
-fn judges_all(scenario: &Scenario) -> bool {
-    let Limits { deadline, targets, thought_only, review, .. } = scenario.policy.limits;
-    let in_time = deadline.or(scenario.question.deadline).is_none();
-    let is_true = scenario.large.iter().all(|place| place.lie().is_none());
-    review.is_some() && is_true && in_time && targets == Targets::default() && !thought_only
-}
-
-/// Checks what can be seen at the nodes alone.
-fn nodes_agree(scenario: &Scenario, links: &[Link], outcome: &conductor::Outcome) -> Checked {
-    use ThoughtStart::{Open, Over, Unknown, Unopened};
-
-    let Question { beginning, stop, .. } = &scenario.question;
-    // Where the first small node's template left the thought is not known here; it is one place for all nodes.
-    let wholes =
-        [Unknown, Unopened, Open, Over].map(|start| beginning.text(start) + &outcome.text());
-    let is_held = |whole: &String, held: &str| {
-        whole.starts_with(held) || (!stop.is_empty() && held.starts_with(whole.as_str()))
-    };
-    // One that judges what the small node writes may be ahead of the answer, or have been left behind there.
-    let kind = scenario.policy.kind();
-    let judges = kind.reviews() || kind == PolicyKind::Score;
-    let is_ahead = |link: &&Link| judges && link.node.role == Role::Large;
-    let told = links.iter().filter(|link| scenario.place(link.node).lie().is_none());
-    let told = told.filter(|link| !is_ahead(link));
-    let held: Vec<_> = told.map(|link| (link.node, link.host.committed())).collect();
-    if !wholes.iter().any(|whole| held.iter().all(|(_, text)| is_held(whole, text))) {
-        let seen = format!("the nodes hold {held:?} of {wholes:?}");
-        return Err(Breach { invariant: Invariant::ShownIsHeld, seen });
-    }
-    for link in links {
-        let node = link.node;
-        if link.host.steps_in_vain() > 1 {
-            let seen = format!("{node:?} made {} steps for nobody", link.host.steps_in_vain());
-            return Err(Breach { invariant: Invariant::NothingInVain, seen });
-        }
-    }
-    Ok(())
 }
 
 fn key(node: NodeId) -> (u8, usize) {

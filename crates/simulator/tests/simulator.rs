@@ -7,7 +7,7 @@ use conductor::Ended;
 use simulator::{
     Scenario,
     scenario::{Lie, TroubleKind},
-    simulate, simulate_scenario,
+    simulate, simulate_pooled, simulate_scenario,
 };
 use thinking::policy::End;
 
@@ -17,7 +17,7 @@ fn what_must_hold_of_every_answer_holds_of_ten_thousand_seeds() {
     for seed in 0..10_000 {
         let simulated = simulate(seed, false);
         if let Some(breach) = simulated.breach {
-            panic!("{breach}\nalone, with all that happens: {}", simulator::command(seed));
+            panic!("{breach}\nalone, with all that happens: {}", simulator::command(seed, false));
         }
         ends.insert(match simulated.outcome.unwrap().ended {
             Ended::Complete(end) => format!("{end:?}"),
@@ -35,6 +35,26 @@ fn what_must_hold_of_every_answer_holds_of_ten_thousand_seeds() {
     ];
     let all = all.iter().map(|end| format!("{end:?}")).chain(["Unavailable".to_owned()]);
     assert!(all.clone().all(|end| ends.contains(&end)), "{ends:?}");
+}
+
+/// Of 10,000 answers, whose nodes begin some 100,000 lives.
+#[test]
+fn nothing_is_lost_over_pools_whose_nodes_come_and_go() {
+    let (mut lives, mut resumes, mut rejoins, mut complete) = (0, 0, 0, 0);
+    for seed in 0..10_000 {
+        let simulated = simulate_pooled(seed, false);
+        if let Some(breach) = simulated.breach {
+            panic!("{breach}\nalone, with all that happens: {}", simulator::command(seed, true));
+        }
+        lives += Scenario::pooled(seed).lives();
+        let outcome = simulated.outcome.unwrap();
+        resumes += outcome.summary.resumes + outcome.summary.large_resumes;
+        rejoins += outcome.summary.rejoins;
+        complete += u32::from(matches!(outcome.ended, Ended::Complete(_)));
+    }
+    assert!(lives > 90_000, "{lives}");
+    assert!(resumes > 3_000 && rejoins > 1_000, "{resumes} {rejoins}");
+    assert!(complete > 8_000, "{complete}");
 }
 
 #[test]

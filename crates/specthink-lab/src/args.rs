@@ -215,6 +215,9 @@ pub(crate) struct SimulateArgs {
     /// Print all that happens in it.
     #[arg(long, requires = "seed")]
     pub(crate) trace: bool,
+    /// Over pools of nodes, which come and go, crash and start again.
+    #[arg(long)]
+    pub(crate) pooled: bool,
 }
 
 const SWEEP_AFTER_HELP: &str = "\

@@ -1,35 +1,41 @@
 //! `specthink-lab simulate`: answers over simulated nodes and links, and what did not hold of them.
 
 use cli::{CliError, Exit};
-use simulator::{Simulated, command, simulate};
+use simulator::{Scenario, Simulated, command, simulate, simulate_pooled};
 
 use crate::{args::SimulateArgs, print};
 
 /// Simulates the seeds up to the first one of which something does not hold.
 pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, CliError> {
     if let Some(seed) = args.seed {
-        return one(seed, args.trace);
+        return one(seed, args);
     }
-    let mut steps = 0;
+    let (mut steps, mut lives) = (0, 0);
     for seed in args.from..args.from.saturating_add(args.seeds) {
-        let simulated = simulate(seed, false);
-        check(seed, &simulated)?;
+        let simulated = simulated(seed, args.pooled, false);
+        check(seed, args.pooled, &simulated)?;
         steps += simulated.steps;
+        lives += if args.pooled { Scenario::pooled(seed).lives() } else { 0 };
     }
-    print(&format!("{} answers, {steps} steps: everything holds\n", args.seeds))
+    let lives = if args.pooled { format!(", {lives} lives of nodes") } else { String::new() };
+    print(&format!("{} answers, {steps} steps{lives}: everything holds\n", args.seeds))
 }
 
-fn one(seed: u64, traced: bool) -> Result<Exit, CliError> {
-    let simulated = simulate(seed, traced);
+fn one(seed: u64, args: &SimulateArgs) -> Result<Exit, CliError> {
+    let simulated = simulated(seed, args.pooled, args.trace);
     let trace: String = simulated.trace.iter().map(|line| format!("{line}\n")).collect();
     print(&trace)?;
-    check(seed, &simulated)?;
+    check(seed, args.pooled, &simulated)?;
     print(&format!("seed {seed}, {} steps: everything holds\n", simulated.steps))
 }
 
-fn check(seed: u64, simulated: &Simulated) -> Result<(), CliError> {
+fn simulated(seed: u64, pooled: bool, traced: bool) -> Simulated {
+    if pooled { simulate_pooled(seed, traced) } else { simulate(seed, traced) }
+}
+
+fn check(seed: u64, pooled: bool, simulated: &Simulated) -> Result<(), CliError> {
     let Some(breach) = &simulated.breach else { return Ok(()) };
-    let alone = command(seed);
+    let alone = command(seed, pooled);
     let message = format!("seed {seed}: {breach}; all that happens: {alone}");
     Err(CliError::new(Exit::Internal, message))
 }

@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use cli::{Bar, CliError, Exit, NodeEndpoints, NodePlace, grader, run_header, until_enough};
+use cli::{
+    Bar, CliError, Exit, NodeEndpoints, NodePlace, NodeWay, grader, run_header, until_enough,
+};
 use grading::math_verify::Grader;
 use lab::sweep::{PlannedPolicy, SweepEnd, SweepPlan, SweepProgress, SweepRun, SweptPair};
 use pair::Builtin;
@@ -133,10 +135,12 @@ fn header(
 fn swept((pair, endpoints): (&ModelPair, &NodeEndpoints)) -> Result<SweptPair, CliError> {
     // A sweep is about the link to a node, whose bytes it shapes and counts.
     let node = |place: &NodePlace| {
-        place.node().cloned().map_err(|address| {
-            let mend = "put a node before it with large-node --upstream";
-            let message = format!("{address} is a server, and a sweep asks nodes: {mend}");
-            CliError::new(Exit::Usage, message)
+        place.node().cloned().ok_or_else(|| {
+            let what = match place.way {
+                NodeWay::Name(_) => "a name of several nodes, and a sweep asks one: give its address",
+                _ => "a server, and a sweep asks nodes: put a node before it with large-node --upstream",
+            };
+            CliError::new(Exit::Usage, format!("{} is {what}", place.label()))
         })
     };
     let small = endpoints.small.iter().map(node).collect::<Result<_, _>>()?;

@@ -40,6 +40,7 @@
 //!     to tell: it computes, or waits for its turn. One that hangs gives none ([`Thinker::pulse`]).
 
 mod failure;
+mod load;
 mod review;
 mod sampling;
 mod tokens;
@@ -52,6 +53,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::{
     failure::{Code, Failure, Noticed},
+    load::{Condition, Load, Serving},
     review::{Cut, Objection, Review, TextEnd},
     sampling::{BadSampling, Sampling},
     tokens::{TokenFuture, TokenInput, TokenQuery, TokenReply, TokenizerCard},
@@ -81,6 +83,12 @@ pub trait Thinker: Send + Sync + 'static {
     /// nothing to do for an open session, at least every few seconds. Whoever serves it to others tells by this
     /// whether it hangs.
     fn pulse(&self) -> Option<u64> {
+        None
+    }
+
+    /// Tokens that its key-value cache has room for, before it drops anything; `None` where that is not
+    /// known.
+    fn free_cache_tokens(&self) -> Option<u64> {
         None
     }
 

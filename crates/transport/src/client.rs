@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proto::v1::DescribeRequest;
 use thinking::thinker::{
-    Failure, ModelCard, Session, Thinker, TokenFuture, TokenQuery, TokenReply, Traffic,
+    Failure, Load, ModelCard, Session, Thinker, TokenFuture, TokenQuery, TokenReply, Traffic,
 };
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ use crate::{
 /// outlives the `Remote` it came from.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    link: Arc<NodeLink>,
+    pub(crate) link: Arc<NodeLink>,
 }
 
 impl Remote {
@@ -42,7 +42,7 @@ impl Remote {
     /// # Errors
     /// When the node cannot be reached, refuses, is not a specthink node, or serves another model than it must.
     pub async fn describe(&self) -> Result<(u32, ModelCard), Failure> {
-        let (version, card) = self.description().await?;
+        let (version, card, _) = self.description().await?;
         self.link.check_model(&card)?;
         Ok((version, card))
     }
@@ -57,7 +57,7 @@ impl Remote {
             return Ok(());
         }
         match self.description().await {
-            Ok((_, card)) => self.link.check_model(&card),
+            Ok((_, card, _)) => self.link.check_model(&card),
             Err(_) => Ok(()),
         }
     }
@@ -79,7 +79,8 @@ impl Remote {
         }
     }
 
-    async fn description(&self) -> Result<(u32, ModelCard), Failure> {
+    /// The version that the node speaks, what it serves and how busy it is.
+    pub(crate) async fn description(&self) -> Result<(u32, ModelCard, Option<Load>), Failure> {
         let link = &self.link;
         let mut client = link.client().await?;
         let call = client.describe(link.request(DescribeRequest {}));

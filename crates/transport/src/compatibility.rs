@@ -193,7 +193,11 @@ fn events() -> Vec<(String, Event)> {
 }
 
 fn description() -> wire::DescribeResponse {
-    wire::DescribeResponse { protocol_version: PROTOCOL_VERSION, model: Some(card_to_wire(card())) }
+    wire::DescribeResponse {
+        protocol_version: PROTOCOL_VERSION,
+        model: Some(card_to_wire(card())),
+        load: None,
+    }
 }
 
 /// The headers of a 0.1.0 node's status for every code, by the code's name.
@@ -242,7 +246,7 @@ fn events_of_0_1_0_are_read_and_written() {
 fn the_card_of_0_1_0_is_read_and_written() {
     let old = fixture("describe");
     let read = wire::DescribeResponse::decode(old.as_slice()).unwrap();
-    assert_eq!(description_from_wire(read), Ok((1, card())));
+    assert_eq!(description_from_wire(read), Ok((1, card(), None)));
     assert_eq!(description().encode_to_vec(), old);
 }
 

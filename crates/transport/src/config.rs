@@ -32,7 +32,8 @@ pub struct RemoteConfig {
     pub name: Option<String>,
     /// The model that it must serve; absent: any. A session of a node that serves another one fails.
     pub model: Option<String>,
-    /// A forwarder (a proxy, a tunnel) that leads to the address: connected to in its place. Messages and checks,
+    /// A forwarder (a proxy, a tunnel) that leads to the address, or one of several machines that have its name:
+    /// connected to in its place. Messages and checks,
     /// those of names in certificates too, use the address.
     pub via: Option<SocketAddr>,
     /// Whom to trust and who one is; only used where the address says `https`.
@@ -71,6 +72,15 @@ impl RemoteConfig {
             keepalive: Keepalive::default(),
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
         }
+    }
+
+    /// The same node's name at one of the addresses that it leads to.
+    pub fn at(&self, place: SocketAddr) -> Self {
+        let name = match &self.name {
+            Some(name) => format!("{name} {place}"),
+            None => place.to_string(),
+        };
+        RemoteConfig { name: Some(name), via: Some(place), ..self.clone() }
     }
 
     /// What to call the node in journals and figures: its address, behind its name where it has one.

@@ -4,6 +4,7 @@
 //! [`Failure`] that says what it was. A heartbeat is `None`: it concerns the connection alone. Names and reasons are
 //! lines that may be shown (`thinking::shown`) from here on; an answer's text is left as it is.
 
+mod load;
 mod review;
 mod tokens;
 
@@ -13,12 +14,14 @@ use proto::v1 as wire;
 use thinking::{
     shown::one_line,
     thinker::{
-        Code, Command, Cut, Delta, Event, Failure, FinishReason, Finished, Message, ModelCard,
-        Open, Opened, Prompt, Propose, Sampling, TextHash, ThoughtStart, Timing, Warmed,
+        Code, Command, Cut, Delta, Event, Failure, FinishReason, Finished, Load, Message,
+        ModelCard, Open, Opened, Prompt, Propose, Sampling, TextHash, ThoughtStart, Timing, Warmed,
     },
     trigger::{Phrase, TriggerKind, TriggerMatch, Watch},
 };
 
+use self::load::load_from_wire;
+pub(crate) use self::load::load_to_wire;
 pub(crate) use self::tokens::{query_from_wire, query_to_wire, reply_from_wire, reply_to_wire};
 use crate::PROTOCOL_VERSION;
 
@@ -192,13 +195,14 @@ pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
     }
 }
 
-/// What a node says of itself without a session.
+/// What a node says of itself without a session: the version that it speaks, what it serves and, where it tells, how
+/// busy it is.
 pub(crate) fn description_from_wire(
     description: wire::DescribeResponse,
-) -> Result<(u32, ModelCard), Failure> {
-    let wire::DescribeResponse { protocol_version, model } = description;
+) -> Result<(u32, ModelCard, Option<Load>), Failure> {
+    let wire::DescribeResponse { protocol_version, model, load } = description;
     let card = model.map(card_from_wire).ok_or_else(|| missing("DescribeResponse.model"))?;
-    Ok((protocol_version, card))
+    Ok((protocol_version, card, load.map(load_from_wire)))
 }
 
 fn open_to_wire(open: Open) -> wire::Open {

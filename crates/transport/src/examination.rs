@@ -15,7 +15,7 @@ use rustls::{
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use thinking::thinker::{Failure, ModelCard};
+use thinking::thinker::{Failure, Load, ModelCard};
 use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout},
@@ -60,6 +60,8 @@ pub struct Description {
     pub version: u32,
     /// What it serves.
     pub card: ModelCard,
+    /// How busy it is, where it tells.
+    pub load: Option<Load>,
     /// By how many seconds its clock is ahead of ours, where it tells the time.
     pub clock_ahead_s: Option<i64>,
     /// The median time of a small call.
@@ -111,6 +113,14 @@ impl RemoteConfig {
         found
     }
 
+    /// The node's name at each address that it leads to.
+    ///
+    /// # Errors
+    /// Why it leads nowhere.
+    pub async fn each_address(&self) -> Result<Vec<RemoteConfig>, String> {
+        Ok(self.resolve().await?.into_iter().map(|address| self.at(address)).collect())
+    }
+
     async fn resolve(&self) -> Result<Vec<SocketAddr>, String> {
         let host = (self.address.host(), self.address.port());
         match timeout(self.connect_timeout, lookup_host(host)).await {
@@ -129,7 +139,13 @@ impl RemoteConfig {
 
     async fn connect(&self) -> Result<TcpStream, String> {
         let host = (self.address.host(), self.address.port());
-        match timeout(self.connect_timeout, connect_tcp(host)).await {
+        let connecting = async {
+            match self.via {
+                Some(via) => TcpStream::connect(via).await,
+                None => connect_tcp(host).await,
+            }
+        };
+        match timeout(self.connect_timeout, connecting).await {
             Ok(connected) => connected.map_err(|why| why.to_string()),
             Err(_) => Err(format!("no answer within {:?}", self.connect_timeout)),
         }
@@ -171,7 +187,7 @@ async fn describe(link: &NodeLink) -> Result<Description, Failure> {
     let round_trip = round_trips[round_trips.len() / 2];
     let response = last.ok_or_else(|| status::unavailable("it was never asked".to_owned()))?;
     let clock_ahead_s = clock_ahead_s(response.metadata());
-    let (version, card) = convert::description_from_wire(response.into_inner())?;
+    let (version, card, load) = convert::description_from_wire(response.into_inner())?;
     link.check_model(&card)?;
     let begun = Instant::now();
     // A node may take shorter messages than this.
@@ -179,7 +195,7 @@ async fn describe(link: &NodeLink) -> Result<Description, Failure> {
     let more = begun.elapsed().saturating_sub(round_trips[0]);
     let is_measured = sent && more > round_trips[0] / 10;
     let bytes_per_second = is_measured.then(|| SENT_BYTES as f64 / more.as_secs_f64());
-    Ok(Description { version, card, clock_ahead_s, round_trip, bytes_per_second })
+    Ok(Description { version, card, load, clock_ahead_s, round_trip, bytes_per_second })
 }
 
 /// By how many seconds the clock of whoever answered is ahead of ours. It tells whole seconds.

@@ -27,6 +27,7 @@ mod examination;
 mod handshakes;
 mod node_link;
 mod node_meter;
+mod node_rates;
 mod pem;
 mod proxy;
 mod race;
@@ -34,6 +35,7 @@ mod server;
 mod service;
 mod status;
 mod tls;
+mod watch;
 
 pub use address::{Address, AddressError};
 pub use auth::{Token, TokenError};

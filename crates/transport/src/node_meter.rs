@@ -11,9 +11,11 @@ use std::{
 };
 
 use metrics::{Metric, MetricSet, Reading, write_readings};
-use thinking::thinker::{Command, Event, Finished};
+use thinking::thinker::{Command, Event, Finished, Load};
 use tokio::time::Instant;
 use tracing::{Span, field::Empty, trace_span};
+
+use crate::node_rates::NodeRates;
 
 static CALLS: Metric = Metric::counter(
     "specthink_node_calls_total",
@@ -89,6 +91,7 @@ pub struct NodeMeter(Arc<NodeCounts>);
 #[derive(Debug)]
 struct NodeCounts {
     set: MetricSet,
+    rates: NodeRates,
     phase: AtomicU8,
     sessions: AtomicU64,
     waiting: AtomicU64,
@@ -124,6 +127,7 @@ impl Default for NodeMeter {
         }
         NodeMeter(Arc::new(NodeCounts {
             set,
+            rates: NodeRates::default(),
             phase: AtomicU8::new(NodePhase::Loading as u8),
             sessions: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
@@ -168,6 +172,21 @@ impl NodeMeter {
         ];
         write_readings(&mut text, &readings);
         text
+    }
+
+    /// How busy the server is, as far as it is counted here.
+    pub(crate) fn load(&self) -> Load {
+        let read =
+            |number: &AtomicU64| number.load(Ordering::Relaxed).try_into().unwrap_or(u32::MAX);
+        let [prefill_tokens_per_s, decode_tokens_per_s] = self.0.rates.tokens_per_s();
+        Load {
+            sessions: read(&self.0.sessions),
+            waiting: read(&self.0.waiting),
+            writing: read(&self.0.written),
+            prefill_tokens_per_s,
+            decode_tokens_per_s,
+            ..Load::default()
+        }
     }
 
     pub(crate) fn set_phase(&self, phase: NodePhase) {
@@ -246,6 +265,7 @@ impl SessionMeter {
 
     /// The Thinker answered.
     pub(crate) fn answered(&mut self, event: &Event) {
+        self.meter.0.rates.see(event);
         let set = &self.meter.0.set;
         let tokens = |kind, count: u32| set.add(&TOKENS, &[("kind", kind)], count.into());
         match event {

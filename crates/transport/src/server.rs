@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The service's full name, as health checks ask for it.
-const SERVICE: &str = "specthink.v1.Thinker";
+pub(crate) const SERVICE: &str = "specthink.v1.Thinker";
 /// After the drain: how long connections may take to say goodbye. Not a budget for work.
 const FAREWELL: Duration = Duration::from_secs(1);
 

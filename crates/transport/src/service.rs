@@ -10,7 +10,7 @@ use futures_util::{Stream, stream};
 use proto::v1 as wire;
 use thinking::{
     session::limits,
-    thinker::{ClientId, Code, Command, Event, Failure, Session, Thinker},
+    thinker::{ClientId, Code, Command, Event, Failure, Load, Session, Thinker},
 };
 use tokio::{
     select,
@@ -69,6 +69,14 @@ impl Service {
         lifecycle: watch::Receiver<Lifecycle>,
     ) -> Self {
         Service { thinker, config, limit, lifecycle }
+    }
+
+    fn load(&self) -> Load {
+        Load {
+            max_sessions: self.config.max_sessions,
+            free_cache_tokens: self.thinker.free_cache_tokens(),
+            ..self.config.meter.load()
+        }
     }
 
     /// Whose call it is. Whoever shows the node's token is one of those whom it was given to; without a token nothing
@@ -141,6 +149,7 @@ impl wire::thinker_server::Thinker for Service {
         Ok(Response::new(wire::DescribeResponse {
             protocol_version: PROTOCOL_VERSION,
             model: Some(convert::card_to_wire(self.config.card.clone())),
+            load: Some(convert::load_to_wire(self.load())),
         }))
     }
 

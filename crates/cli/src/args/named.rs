@@ -25,9 +25,9 @@ impl From<String> for NamedNode {
 /// The nodes that are named.
 #[derive(Debug, Clone, Default)]
 pub struct NamedNodes {
-    /// The small nodes, in order.
+    /// The small nodes.
     pub small: Vec<NamedNode>,
-    /// The large nodes, in order.
+    /// The large nodes.
     pub large: Vec<NamedNode>,
 }
 
@@ -41,8 +41,9 @@ impl NamedNodes {
 /// The flags that name nodes, as clap reads them: it does not say which other flag is behind which node.
 #[derive(Debug, clap::Args)]
 struct Flags {
-    /// A small node: its address, @NAME from --endpoints, or a server that speaks OpenAI's completions as
-    /// openai+http://HOST:PORT/v1. Give several: when one is lost in mid-answer, the next one goes on. [default:
+    /// A small node: its address, @NAME from --endpoints, dns://NAME:PORT for every address of a name, or a server that
+    /// speaks OpenAI's completions as openai+http://HOST:PORT/v1. Several are a pool: each answer is given the one that
+    /// is expected to be quickest, and when that is lost in mid-answer, another goes on (docs/operate.md). [default:
     /// http://127.0.0.1:7101 with --large; the built-in pair without]
     #[arg(long, value_name = "NODE", help_heading = "Nodes")]
     small: Vec<String>,
@@ -52,7 +53,7 @@ struct Flags {
     /// The model that the small node before this flag must serve, or is asked for where it is a server with several.
     #[arg(long, value_name = "NAME", help_heading = "Nodes")]
     small_model: Vec<String>,
-    /// A large node, named as with --small. Give several: when one is gone or refuses, the next one goes on. When none
+    /// A large node, named as with --small; several are a pool, too. When none
     /// is left, or a takeover is late, the small model goes on without it; without any the answer is degraded.
     /// [default: http://127.0.0.1:7102 with --small; the built-in pair without]
     #[arg(long, value_name = "NODE", help_heading = "Nodes")]

@@ -25,6 +25,8 @@ enum Alarm {
     VerdictLate,
     /// A large node that was lost is tried again.
     Try(NodeId),
+    /// A second large node is asked for the takeover.
+    Hedge,
 }
 
 impl Conductor {
@@ -62,6 +64,9 @@ impl Conductor {
         if let Some(at) = self.verdict_late_at() {
             consider(at, Alarm::VerdictLate);
         }
+        if let Some(at) = self.hedge_at() {
+            consider(at, Alarm::Hedge);
+        }
         if let Some((at, node)) = large.next_try() {
             consider(at, Alarm::Try(node));
         }
@@ -94,6 +99,10 @@ impl Conductor {
                 Ok(())
             }
             Alarm::VerdictLate => self.verdict_late(),
+            Alarm::Hedge => {
+                self.hedge(overslept);
+                Ok(())
+            }
             Alarm::Try(node) => {
                 self.sides.large.try_again(node);
                 self.open(node, self.committed.len());

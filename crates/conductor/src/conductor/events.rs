@@ -18,6 +18,9 @@ use crate::{
 
 impl Conductor {
     pub(super) fn take_event(&mut self, node: NodeId, event: Event) -> Result<(), Ended> {
+        if self.is_hedge(node) {
+            return self.take_hedge_event(event);
+        }
         if !self.hear(node) {
             return Ok(());
         }
@@ -155,7 +158,7 @@ impl Conductor {
         Ok(())
     }
 
-    fn delta(&mut self, role: Role, delta: Delta) -> Result<(), Ended> {
+    pub(super) fn delta(&mut self, role: Role, delta: Delta) -> Result<(), Ended> {
         let (side, now) = (self.sides.of_mut(role), self.step.now);
         if let Some(cancelled) = side.session.as_mut().and_then(|s| s.cancelled.front_mut()) {
             let pushed = cancelled.proposal.push(delta, now);
@@ -173,7 +176,7 @@ impl Conductor {
         self.show_settled(role)
     }
 
-    fn finished(&mut self, role: Role, finished: Finished) -> Result<(), Ended> {
+    pub(super) fn finished(&mut self, role: Role, finished: Finished) -> Result<(), Ended> {
         let (side, now) = (self.sides.of_mut(role), self.step.now);
         let is_full = finished.reason == FinishReason::ContextFull;
         self.ledger.passed(role, finished.passes_milli);

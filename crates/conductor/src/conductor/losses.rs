@@ -48,6 +48,11 @@ impl Conductor {
             // A try failed: it is out still, and was asked for nothing.
             return Ok(());
         }
+        if role == Role::Large && self.sides.large.hedge.is_some() {
+            // It was asked for the same already.
+            self.promote_hedge();
+            return Ok(());
+        }
         if let Some(next) = self.sides.of_mut(role).next_spare() {
             return self.resume(node, next, failure);
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod defects;
+mod hedges;
 mod limits;
 mod loops;
 mod order;

@@ -291,6 +291,8 @@ impl<'a> Reader<'a> {
             Progress::Degraded { .. }
             | Progress::Rejoined(_)
             | Progress::Repaired { .. }
+            | Progress::Hedged(_)
+            | Progress::HedgeWon(_)
             | Progress::Resumed(_) => return Err(self.disturbed("a node was lost")),
             Progress::Ended(_) => {}
         }

@@ -5,7 +5,6 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    slice,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -153,13 +152,13 @@ impl<'a> Cell<'a> {
 impl RunSource for Cell<'_> {
     fn prepare(&self, problem: &Problem) -> Result<PreparedRun, EvalError> {
         let large = self.nodes.large.as_ref().map(|large| &large.node);
-        let run =
-            self.header.run(problem, &self.nodes.small, large.map_or(&[], slice::from_ref))?;
+        let small = self.nodes.small.iter().cloned().collect();
+        let run = self.header.run(problem, small, large.cloned().into_iter().collect())?;
         let header = journal::Header::new(
             &run.question,
             self.header.policy.clone(),
             run.settings,
-            run.small.iter().map(|node| node.name.clone()).collect(),
+            run.small.nodes.iter().map(|node| node.name.clone()).collect(),
             large.map(|node| node.name.clone()),
         );
         let journal = JournalWriter::replace(&journal_path(&self.path, &problem.id), &header)?;

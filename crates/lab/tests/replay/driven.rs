@@ -87,7 +87,7 @@ async fn asked(question: Question, spec: PolicySpec, read_ms: u64) -> Driven {
     };
     let settings = Settings::default();
     let policy = spec.build(question.seed, question.max_tokens).unwrap();
-    let small = vec![node("s", small_script(), 10, 1)];
+    let small = [node("s", small_script(), 10, 1)].into_iter().collect();
     let large = spec.kind().uses_large().then(|| node("l", large_script(), 25, read_ms));
     let names = (vec!["s".to_owned()], large.iter().map(|node| node.name.clone()));
     let header = Header::new(&question, spec, settings, names.0, names.1);

@@ -4,7 +4,7 @@ use metrics::testing::Exposition;
 use serde_json::json;
 use thinking::testing::Script;
 
-use crate::support::{Running, nobody, probe};
+use crate::support::{Running, gone};
 
 async fn read(server: &Running) -> Exposition {
     let response = server.get("/metrics").await;
@@ -51,7 +51,7 @@ async fn the_counters_follow_an_answer() {
 #[tokio::test]
 async fn the_state_of_each_node_is_shown() {
     let change = |server: &mut serve::ApiServer| {
-        server.probes.large = vec![probe(|| Err(nobody()))];
+        server.backend.large = gone("http://large:1");
     };
     let server = Running::with(Script::babble(), Script::babble(), change).await;
     let numbers = read(&server).await;

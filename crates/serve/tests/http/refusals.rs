@@ -3,7 +3,7 @@
 use serde_json::json;
 use thinking::testing::Script;
 
-use crate::support::{Running, nobody, probe, question};
+use crate::support::{Running, gone, question};
 
 #[tokio::test]
 async fn every_refusal_is_an_error_of_openais_shape() {
@@ -92,7 +92,7 @@ async fn health_follows_the_small_node_and_ready_the_shutdown_too() {
         assert_eq!(server.get(path).await.json(), json!({ "status": "ok" }));
     }
     let change = |server: &mut serve::ApiServer| {
-        server.probes.small = vec![probe(|| Err(nobody()))];
+        server.backend.small = gone("http://small:1");
     };
     let alone = Running::with(Script::babble(), Script::babble(), change).await;
     for path in ["/health", "/ready"] {

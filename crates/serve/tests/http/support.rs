@@ -3,12 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use answer::{Node, Settings};
+use futures_util::future::BoxFuture;
+use pool::{MemberTerms, Pool, Teller, Watched};
 use serde_json::{Value, json};
-use serve::{AccessRules, AnswerBackend, ApiServer, NodeProbe, NodeProbes, RequestLimits};
+use serve::{AccessRules, AnswerBackend, ApiServer, RequestLimits};
 use thinking::{
     policy::{Limits, LoopRule, PolicyKind, PolicySpec, Preset},
     testing::{Options, Script, ScriptedThinker},
-    thinker::{Code, Failure, Sampling},
+    thinker::{Code, Condition, Failure, Sampling},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -32,9 +34,10 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
     let limits = Limits { loops: LoopRule::Off, ..Limits::default() };
     ApiServer {
         backend: AnswerBackend {
-            small: vec![Node::new("http://small:1", small.clone())],
-            large: vec![Node::new("http://large:1", large.clone())],
+            small: Pool::unwatched([Node::new("http://small:1", small.clone())]),
+            large: Pool::unwatched([Node::new("http://large:1", large.clone())]),
             settings: Settings::default(),
+            hedging: None,
             policy: PolicySpec::new(PolicyKind::Strict, Preset::Reasoning).within(limits),
             named: Vec::new(),
             preset: Preset::Reasoning,
@@ -55,7 +58,6 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
         access: AccessRules { is_loopback: true, ..AccessRules::default() },
         tls: None,
         drain: Duration::from_secs(600),
-        probes: NodeProbes { small: vec![probe(|| Ok(()))], large: vec![probe(|| Ok(()))] },
         journals: None,
         id_prefix: "q".to_owned(),
         reload_now: Arc::default(),
@@ -279,12 +281,15 @@ impl EventReader {
     }
 }
 
-/// A probe that says this.
-pub(crate) fn probe(says: fn() -> Result<(), Failure>) -> NodeProbe {
-    Box::new(move || Box::pin(async move { says() }))
-}
-
-/// A failure, for a probe.
-pub(crate) fn nobody() -> Failure {
-    Failure::new(Code::Unavailable, "nobody is there")
+/// A pool of one node that is gone.
+pub(crate) fn gone(name: &str) -> Pool {
+    let failure = Failure::new(Code::Unavailable, "nobody is there");
+    let watch = Box::new(|teller: Teller| {
+        teller.tell(Condition::Gone(failure));
+        Box::pin(std::future::pending()) as BoxFuture<'static, ()>
+    });
+    let node = Node::new(name, Arc::new(ScriptedThinker::new(Script::babble())));
+    let pool = Pool::new(0);
+    pool.join(Watched { node, terms: MemberTerms::default(), watch });
+    pool
 }

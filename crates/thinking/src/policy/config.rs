@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_saphyr::Error as YamlError;
 use strum::{Display, IntoStaticStr, VariantArray};
 
-use super::LoopRule;
-use crate::names::nearest;
+use super::{LoopRule, Role};
+use crate::{names::nearest, thinker::ModelCard};
 
 /// The policies by name.
 #[derive(
@@ -78,6 +78,17 @@ impl PolicyKind {
     /// Whether the large writer judges what the small one writes.
     pub fn reviews(self) -> bool {
         matches!(self, PolicyKind::Review | PolicyKind::StrictReview)
+    }
+
+    /// Whether a node that serves this can play this part.
+    pub fn fits(self, role: Role, card: &ModelCard) -> bool {
+        match (self, role) {
+            (PolicyKind::Review | PolicyKind::StrictReview | PolicyKind::Score, Role::Large) => {
+                card.can_review
+            }
+            (PolicyKind::Entropy, Role::Small) => card.can_report_entropy,
+            _ => true,
+        }
     }
 
     /// What is done about loops where nothing else is asked for.

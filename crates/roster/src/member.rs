@@ -1,0 +1,226 @@
+//! One node of a part, as far as it is known.
+
+use std::time::Duration;
+
+use thinking::thinker::{Code, Condition, Failure, Load, ModelCard, Serving};
+
+use crate::breaker::{Breaker, Circuit};
+
+/// The prompt that is thought of when times to first text are compared, in tokens.
+const PROMPT_TOKENS: f64 = 256.0;
+/// What is thought of a member that has computed nothing yet, or does not tell, in tokens a second.
+const USUAL_PREFILL: f64 = 1000.0;
+const USUAL_DECODE: f64 = 30.0;
+/// A member that has just begun to serve gets fewer sessions than others for so long.
+const WARM_UP: Duration = Duration::from_secs(10);
+/// And counts as so many times slower at the beginning of it.
+const COLD_FACTOR: f64 = 5.0;
+/// What a member adds to every expected time that has no place left, in seconds.
+const FULL: f64 = 10.0;
+/// How long an overloaded member is left alone that does not say when to come again.
+const USUAL_REST: Duration = Duration::from_secs(1);
+/// The longest time for which it is left alone.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// What somebody wrote down about a node, which decides between those that are equally quick.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemberTerms {
+    /// What its tokens cost; the cheaper one is chosen.
+    pub price: f64,
+    /// At the same price the heavier one is.
+    pub weight: f64,
+}
+
+impl Default for MemberTerms {
+    fn default() -> Self {
+        MemberTerms { price: 0.0, weight: 1.0 }
+    }
+}
+
+/// How it is with a node, for whoever watches a pool.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MemberState {
+    /// Nothing was heard of it yet.
+    Unknown,
+    /// It takes sessions.
+    Serving,
+    /// Its sessions failed: it is given none for a while.
+    SetAside,
+    /// It accepts no new sessions, and lets those that it has end.
+    Draining,
+    /// It cannot be asked; why.
+    Gone(String),
+    /// It serves another model than the others; in a line.
+    Unfit(String),
+}
+
+impl MemberState {
+    /// Its name in figures.
+    pub fn name(&self) -> &'static str {
+        match self {
+            MemberState::Unknown => "unknown",
+            MemberState::Serving => "serving",
+            MemberState::SetAside => "set_aside",
+            MemberState::Draining => "draining",
+            MemberState::Gone(_) => "gone",
+            MemberState::Unfit(_) => "unfit",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) terms: MemberTerms,
+    condition: Option<Condition>,
+    /// It serves another model than the others; in a line.
+    pub(crate) unfit: Option<String>,
+    /// What it said when it last served.
+    said: Serving,
+    /// Since when it serves; `None`: since the beginning.
+    serves_since: Option<Duration>,
+    breaker: Breaker,
+    /// An overloaded member is left alone until then.
+    rests_until: Duration,
+    /// Sessions with it.
+    pub(crate) sessions: u32,
+    /// Those that began after it last said how busy it is.
+    new_sessions: u32,
+}
+
+impl Member {
+    pub(crate) fn new(name: String, terms: MemberTerms, serves_since: Option<Duration>) -> Self {
+        Member {
+            name,
+            terms,
+            condition: None,
+            unfit: None,
+            said: Serving::default(),
+            serves_since,
+            breaker: Breaker::default(),
+            rests_until: Duration::ZERO,
+            sessions: 0,
+            new_sessions: 0,
+        }
+    }
+
+    /// What it serves, where that is known.
+    pub(crate) fn card(&self) -> Option<&ModelCard> {
+        self.said.card.as_ref()
+    }
+
+    /// How busy it said that it is.
+    pub(crate) fn load(&self) -> Option<Load> {
+        self.said.load
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        matches!(self.condition, Some(Condition::Serving(_)))
+    }
+
+    pub(crate) fn heard(&mut self, condition: Condition, now: Duration) {
+        if let Condition::Serving(serving) = &condition {
+            if matches!(self.condition, Some(Condition::Gone(_) | Condition::Draining)) {
+                self.serves_since = Some(now);
+            }
+            // What failed before it was gone says nothing of what is there now.
+            if matches!(self.condition, Some(Condition::Gone(_))) {
+                self.breaker = Breaker::default();
+            }
+            self.said = Serving::clone(serving);
+            self.new_sessions = 0;
+        }
+        self.condition = Some(condition);
+    }
+
+    pub(crate) fn begun(&mut self, now: Duration) {
+        self.sessions += 1;
+        self.new_sessions += 1;
+        self.breaker.begun(now);
+    }
+
+    pub(crate) fn wrote(&mut self) {
+        self.breaker.wrote();
+    }
+
+    /// A session ended. `spread`, in [0, 1), keeps clients that an overloaded member sends away from coming back at
+    /// once.
+    pub(crate) fn ended(&mut self, failure: Option<&Failure>, spread: f64, now: Duration) {
+        self.sessions = self.sessions.saturating_sub(1);
+        match failure {
+            None => self.breaker.given_up(),
+            Some(failure) if failure.code == Code::Overloaded => {
+                self.breaker.given_up();
+                let told = failure.retry_after_ms.map_or(USUAL_REST, Duration::from_millis);
+                self.rests_until = now + told.min(LONGEST_REST).mul_f64(1.0 + spread);
+            }
+            Some(failure) if is_of_question(failure.code) => self.breaker.given_up(),
+            Some(_) => self.breaker.failed(now),
+        }
+    }
+
+    /// Until when it is left alone, if it is.
+    pub(crate) fn rests(&self, now: Duration) -> Option<Duration> {
+        Some(self.rests_until).filter(|until| now < *until)
+    }
+
+    /// How it is with it.
+    pub(crate) fn state(&self, now: Duration) -> MemberState {
+        if let Some(line) = &self.unfit {
+            return MemberState::Unfit(line.clone());
+        }
+        match &self.condition {
+            Some(Condition::Draining) => MemberState::Draining,
+            Some(Condition::Gone(failure)) => MemberState::Gone(failure.message.clone()),
+            _ if self.breaker.circuit(now) != Circuit::Closed => MemberState::SetAside,
+            Some(Condition::Serving(_)) => MemberState::Serving,
+            None => MemberState::Unknown,
+        }
+    }
+
+    /// Whether sessions may be begun with it: as many as are wanted, or one that tries it.
+    pub(crate) fn takes_sessions(&self, now: Duration) -> bool {
+        let may_be_there = matches!(self.condition, None | Some(Condition::Serving(_)));
+        let circuit = self.breaker.circuit(now);
+        may_be_there
+            && self.unfit.is_none()
+            && matches!(circuit, Circuit::Closed | Circuit::HalfOpen)
+    }
+
+    /// Whether it may be of use where no other one is: what is known of it may be out of date.
+    pub(crate) fn is_last_resort(&self) -> bool {
+        self.unfit.is_none() && self.condition != Some(Condition::Draining)
+    }
+
+    /// The time to first text that a new session may expect, in seconds.
+    pub(crate) fn expected_s(&self, now: Duration) -> f64 {
+        let rate = |told: f64, usual: f64| if told > 0.0 { told } else { usual };
+        let load = self.said.load.unwrap_or_default();
+        let text = PROMPT_TOKENS / rate(load.prefill_tokens_per_s, USUAL_PREFILL);
+        let step = 1.0 / rate(load.decode_tokens_per_s, USUAL_DECODE);
+        // Of a member that does not tell only our own sessions are known.
+        let (ahead, beside) = match self.said.load {
+            Some(load) => (load.waiting + self.new_sessions, load.writing),
+            None => (self.sessions, 0),
+        };
+        let is_full = load.max_sessions > 0
+            && load.sessions.saturating_add(self.new_sessions) >= load.max_sessions;
+        let busy_s = self.said.round_trip.as_secs_f64()
+            + text * f64::from(ahead + 1)
+            + step * f64::from(beside + 1)
+            + if is_full { FULL } else { 0.0 };
+        busy_s * self.coldness(now)
+    }
+
+    /// By how much it counts as slower because it has just begun to serve.
+    fn coldness(&self, now: Duration) -> f64 {
+        let Some(since) = self.serves_since else { return 1.0 };
+        let left = WARM_UP.saturating_sub(now.saturating_sub(since));
+        1.0 + (COLD_FACTOR - 1.0) * left.as_secs_f64() / WARM_UP.as_secs_f64()
+    }
+}
+
+/// Whether another member would say the same of the question.
+fn is_of_question(code: Code) -> bool {
+    matches!(code, Code::ContextTooLong | Code::MessageTooLarge | Code::InvalidArgument)
+}

@@ -1,0 +1,229 @@
+//! All members, and the choice among them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use thinking::{
+    draw::{splitmix64, uniform},
+    thinker::{Condition, Failure, Load, ModelCard},
+};
+
+use crate::member::{Member, MemberState, MemberTerms};
+
+/// Two expected times count as equal when neither is longer than the other by more than this.
+const EQUAL: f64 = 1.1;
+
+/// So many times to first text are remembered.
+const FIRST_TEXTS: usize = 200;
+/// With fewer nothing is said of what is late.
+const FEWEST_FIRST_TEXTS: usize = 20;
+
+/// Names a member. Never used again for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(u64);
+
+/// The nodes of a part. See the crate.
+#[derive(Debug, Clone, Default)]
+pub struct Roster {
+    members: BTreeMap<MemberId, Member>,
+    /// The last ones, of all members.
+    first_texts: VecDeque<Duration>,
+    seed: u64,
+    joined: u64,
+    drawn: u64,
+}
+
+impl Roster {
+    /// A roster without members, whose draws follow from the seed.
+    pub fn new(seed: u64) -> Self {
+        Roster { seed, ..Roster::default() }
+    }
+
+    /// A node joins. One that comes when others serve already is warmed up: it gets fewer sessions at first.
+    pub fn join(&mut self, name: impl Into<String>, terms: MemberTerms, now: Duration) -> MemberId {
+        let id = MemberId(self.joined);
+        self.joined += 1;
+        let is_late = self.members.values().any(Member::is_serving);
+        let member = Member::new(name.into(), terms, is_late.then_some(now));
+        self.members.insert(id, member);
+        id
+    }
+
+    /// A node is no longer one of these.
+    pub fn leave(&mut self, id: MemberId) {
+        self.members.remove(&id);
+        self.compare_models();
+    }
+
+    /// A member says what becomes of it.
+    pub fn heard(&mut self, id: MemberId, condition: Condition, now: Duration) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.heard(condition, now);
+            self.compare_models();
+        }
+    }
+
+    /// A session with a member begins.
+    pub fn begun(&mut self, id: MemberId, now: Duration) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.begun(now);
+        }
+    }
+
+    /// A member has text in a session, so long after it was asked.
+    pub fn wrote(&mut self, id: MemberId, after: Duration) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.wrote();
+            if self.first_texts.len() == FIRST_TEXTS {
+                self.first_texts.pop_front();
+            }
+            self.first_texts.push_back(after);
+        }
+    }
+
+    /// The time to first text that one in twenty exceeded lately; `None` while too few are known.
+    pub fn late_after(&self) -> Option<Duration> {
+        if self.first_texts.len() < FEWEST_FIRST_TEXTS {
+            return None;
+        }
+        let mut times: Vec<Duration> = self.first_texts.iter().copied().collect();
+        let place = times.len() * 19 / 20;
+        Some(*times.select_nth_unstable(place).1)
+    }
+
+    /// A session with a member is over; why, where that is the member's fault.
+    pub fn ended(&mut self, id: MemberId, failure: Option<&Failure>, now: Duration) {
+        let spread = uniform(self.draw());
+        if let Some(member) = self.members.get_mut(&id) {
+            member.ended(failure, spread, now);
+        }
+    }
+
+    /// The members that an answer may be given by, the one to begin with first: of those that serve two are drawn, and
+    /// the one with the shorter expected time to first text is next. Behind them come those of which nothing was heard
+    /// yet, those that are busy, and last those that do not seem to be there. A member whose model is known and does
+    /// not fit is left out, unless that leaves nobody.
+    pub fn choose(&mut self, fits: impl Fn(&ModelCard) -> bool, now: Duration) -> Vec<MemberId> {
+        let does_fit = |member: &Member| member.card().is_none_or(&fits);
+        let has_fitting = self.members.values().any(|it| does_fit(it) && it.is_last_resort());
+        let (mut free, mut unknown, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, member) in &self.members {
+            if !member.is_last_resort() || (has_fitting && !does_fit(member)) {
+                continue;
+            }
+            let open = if member.is_serving() { &mut free } else { &mut unknown };
+            match (member.takes_sessions(now), member.rests(now)) {
+                (true, None) => open.push((*id, member.expected_s(now), member.terms)),
+                (true, Some(until)) => others.push((0, until, *id)),
+                (false, _) => others.push((1, Duration::ZERO, *id)),
+            }
+        }
+        let mut chosen = Vec::with_capacity(self.members.len());
+        for mut open in [free, unknown] {
+            while !open.is_empty() {
+                let best = self.better_of_two(&open);
+                chosen.push(open.swap_remove(best).0);
+            }
+        }
+        others.sort_unstable();
+        chosen.extend(others.into_iter().map(|(_, _, id)| id));
+        if chosen.is_empty() {
+            // Better one that drains than nobody.
+            chosen.extend(self.ids().filter(|id| self.members[id].unfit.is_none()));
+        }
+        chosen
+    }
+
+    /// The better one of two members drawn at random; its place in the list, which is not empty.
+    fn better_of_two(&mut self, members: &[(MemberId, f64, MemberTerms)]) -> usize {
+        let count = members.len() as u64;
+        let one = (self.draw() % count) as usize;
+        if count == 1 {
+            return one;
+        }
+        let other = (one + 1 + (self.draw() % (count - 1)) as usize) % members.len();
+        let ((_, one_s, one_terms), (_, other_s, other_terms)) = (members[one], members[other]);
+        let is_other = if one_s > other_s * EQUAL || other_s > one_s * EQUAL {
+            other_s < one_s
+        } else if one_terms.price != other_terms.price {
+            other_terms.price < one_terms.price
+        } else {
+            other_terms.weight > one_terms.weight
+        };
+        if is_other { other } else { one }
+    }
+
+    /// All members, in the order in which they joined.
+    pub fn ids(&self) -> impl Iterator<Item = MemberId> {
+        self.members.keys().copied()
+    }
+
+    /// What people call a member.
+    pub fn name(&self, id: MemberId) -> &str {
+        self.members.get(&id).map_or("", |member| &member.name)
+    }
+
+    /// How it is with a member.
+    pub fn state(&self, id: MemberId, now: Duration) -> MemberState {
+        self.members.get(&id).map_or(MemberState::Unknown, |member| member.state(now))
+    }
+
+    /// Whether a member takes sessions.
+    pub fn takes_sessions(&self, id: MemberId, now: Duration) -> bool {
+        self.members.get(&id).is_some_and(|member| member.takes_sessions(now))
+    }
+
+    /// Sessions with a member, of those that were told here.
+    pub fn sessions(&self, id: MemberId) -> u32 {
+        self.members.get(&id).map_or(0, |member| member.sessions)
+    }
+
+    /// How busy a member said that it is.
+    pub fn load(&self, id: MemberId) -> Option<Load> {
+        self.members.get(&id)?.load()
+    }
+
+    /// Whether something was heard of every member.
+    pub fn has_heard_all(&self, now: Duration) -> bool {
+        self.members.values().all(|member| member.state(now) != MemberState::Unknown)
+    }
+
+    /// Why a member is unfit, where one is.
+    pub fn misfit(&self) -> Option<&str> {
+        self.members.values().find_map(|member| member.unfit.as_deref())
+    }
+
+    /// All must serve what the first one serves that is there.
+    fn compare_models(&mut self) {
+        let first = self.members.values().find(|it| it.is_serving() && it.card().is_some());
+        let Some((name, card)) = first.and_then(|it| Some((it.name.clone(), it.card()?.clone())))
+        else {
+            return;
+        };
+        for member in self.members.values_mut() {
+            let other = member.card().filter(|other| !is_same_model(&card, other));
+            let line = other.map(|other| {
+                format!(
+                    "{} serves the model {:?} and {name} serves {:?}: nodes that are named together serve one model; \
+                     leave one of them out, or start it with the other's model",
+                    member.name, other.name, card.name
+                )
+            });
+            member.unfit = line;
+        }
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.drawn += 1;
+        splitmix64(self.seed, self.drawn)
+    }
+}
+
+/// Whether two nodes serve one model, as far as they say.
+fn is_same_model(one: &ModelCard, other: &ModelCard) -> bool {
+    let fingerprints = [&one.tokenizer_fingerprint, &other.tokenizer_fingerprint];
+    let is_known = fingerprints.iter().all(|it| !it.is_empty());
+    one.name == other.name && (!is_known || fingerprints[0] == fingerprints[1])
+}
