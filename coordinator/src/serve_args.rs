@@ -68,6 +68,23 @@ pub(crate) struct ServeArgs {
         help_heading = "Serving"
     )]
     pub(crate) max_requests: u32,
+    /// Answers that are made at a time for one key. [default: as many as for all]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=65_536),
+        help_heading = "Serving"
+    )]
+    pub(crate) max_requests_per_key: Option<u32>,
+    /// Tokens of the answers that are made at a time, together, at their greatest lengths; a single answer may be
+    /// longer. [default: no limit]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Serving"
+    )]
+    pub(crate) max_running_tokens: Option<u64>,
     /// Requests that wait for their turn; one more is refused.
     #[arg(
         long,

@@ -149,6 +149,8 @@ impl ServePlan {
             backend,
             limits: RequestLimits {
                 most_answers: args.max_requests,
+                most_answers_of_key: args.max_requests_per_key.unwrap_or(u32::MAX),
+                most_running_tokens: args.max_running_tokens.unwrap_or(u64::MAX),
                 most_waiting: args.max_queue,
                 longest_wait: args.queue_timeout,
                 most_body_bytes: args.max_body_bytes as usize,

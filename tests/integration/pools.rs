@@ -133,6 +133,36 @@ impl Server {
     }
 }
 
+/// What becomes of the nodes while questions are answered. At any time one small and one large node are well.
+fn trouble(small: &mut [Node; 3], large: &mut [Node; 3], server: &Server, passed: impl Fn(usize)) {
+    passed(10);
+    small[0].kill();
+    large[0].kill();
+    passed(30);
+    large[1].drain();
+    small[0].again();
+    large[0].again();
+    server.wait_for(&large[0], 1);
+    passed(60);
+    large[2].signal(Signal::Stop);
+    small[1].signal(Signal::Stop);
+    server.wait_for(&large[2], 0);
+    large[1].again();
+    server.wait_for(&large[1], 1);
+    passed(100);
+    large[2].signal(Signal::Continue);
+    small[1].signal(Signal::Continue);
+    server.wait_for(&large[2], 1);
+    passed(130);
+    large[0].kill();
+    large[1].kill();
+    small[0].drain();
+    small[1].kill();
+    passed(170);
+    large[0].again();
+    small[0].again();
+}
+
 #[test]
 fn every_question_is_answered_whatever_becomes_of_nodes() {
     let mut small = [SMALL; 3].map(Node::start);
@@ -160,33 +190,7 @@ fn every_question_is_answered_whatever_becomes_of_nodes() {
                 }
             });
         }
-        // At any time one small and one large node are well.
-        passed(10);
-        small[0].kill();
-        large[0].kill();
-        passed(30);
-        large[1].drain();
-        small[0].again();
-        large[0].again();
-        server.wait_for(&large[0], 1);
-        passed(60);
-        large[2].signal(Signal::Stop);
-        small[1].signal(Signal::Stop);
-        server.wait_for(&large[2], 0);
-        large[1].again();
-        server.wait_for(&large[1], 1);
-        passed(100);
-        large[2].signal(Signal::Continue);
-        small[1].signal(Signal::Continue);
-        server.wait_for(&large[2], 1);
-        passed(130);
-        large[0].kill();
-        large[1].kill();
-        small[0].drain();
-        small[1].kill();
-        passed(170);
-        large[0].again();
-        small[0].again();
+        trouble(&mut small, &mut large, &server, passed);
     });
     let answers = answers.into_inner().unwrap();
     assert_eq!(answers.len(), QUESTIONS);

@@ -188,7 +188,7 @@ mod tests {
             ..Endpoint::at(address.parse().unwrap())
         };
         let laptop = at("http://127.0.0.1:7101");
-        assert_eq!(endpoints.get("laptop").unwrap(), [laptop.clone()]);
+        assert_eq!(endpoints.get("laptop").unwrap(), std::slice::from_ref(&laptop));
         assert!(!laptop.is_secured());
         let path = |path: &str| Some(PathBuf::from(path));
         let gpu = Endpoint {
@@ -207,7 +207,7 @@ mod tests {
             insecure: Some(false),
             ..at("https://gpu.example.org:7102")
         };
-        assert_eq!(endpoints.get("gpu").unwrap(), [gpu.clone()]);
+        assert_eq!(endpoints.get("gpu").unwrap(), std::slice::from_ref(&gpu));
         assert!(gpu.is_secured());
     }
 

@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use answer::{Node, Observer, Question, Run, Settings, Stamped, answer};
@@ -26,7 +26,7 @@ use thinking::{
     testing::{Options, Script, ScriptedThinker},
     thinker::{Prompt, Sampling},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 /// Between two tokens of a node.
 const TOKEN: Duration = Duration::from_millis(500);

@@ -1,5 +1,7 @@
 //! Answers over pools: nodes that fail, come and go while an answer is on its way.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::{sync::Arc, time::Duration};
 
 use answer::{

@@ -47,6 +47,8 @@ async fn main() -> std::io::Result<()> {
         },
         limits: RequestLimits {
             most_answers: MANY,
+            most_answers_of_key: MANY,
+            most_running_tokens: u64::MAX,
             most_waiting: MANY,
             longest_wait: Duration::from_secs(60),
             most_body_bytes: 1 << 20,

@@ -10,7 +10,7 @@ use std::{fs::File, sync::Arc};
 
 use answer::{Ended, Observer, Outcome, Run, Stamped, answer, journal::JournalWriter};
 use thinking::policy::{End, PolicyKind};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
@@ -21,6 +21,7 @@ use crate::{
     error::{ApiError, ErrorCode},
     journals::JournalFolder,
     metrics::Metrics,
+    queue::Turn,
 };
 
 /// What a listener may be behind, in pieces.
@@ -39,7 +40,7 @@ pub(crate) struct AnswerJob {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) policy: PolicyKind,
     /// Its place among the answers that are made at a time.
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) turn: Turn,
     /// The server ends: so does the answer.
     pub(crate) stopping: CancellationToken,
     /// The client's connection, which is closed when the client does not read.
@@ -76,7 +77,7 @@ pub(crate) enum AnswerNews {
 impl AnswerJob {
     /// Answers. `told` gets everything; its last place is kept for the end.
     pub(crate) async fn work(self, told: mpsc::Sender<Told>) {
-        let AnswerJob { index, run, permit, stopping, connection, metrics, policy, .. } = self;
+        let AnswerJob { index, run, turn, stopping, connection, metrics, policy, .. } = self;
         let (folder, journal) = self.journal.unzip();
         let Ok(last) = told.clone().try_reserve_owned() else { return };
         let enough = CancellationToken::new();
@@ -104,7 +105,7 @@ impl AnswerJob {
             }
         };
         let outcome = answer(run, &mut listener, cancel).await;
-        drop(permit);
+        drop(turn);
         let written = listener.journal.take().map(JournalWriter::finish);
         if let Some(Err(why)) = written {
             tracing::warn!(question_id = id, %why, "an answer's journal is not whole");

@@ -25,6 +25,7 @@ mod request;
 mod routes;
 mod server;
 mod tokens;
+mod turns;
 
 pub use self::{
     backend::AnswerBackend,

@@ -50,14 +50,25 @@ pub(crate) struct ReplyHead {
     pub(crate) question: Option<Box<QuestionNote>>,
 }
 
-/// Answers a request. `id` names it, `connection` closes the client's connection.
+/// Who asks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caller {
+    /// Names the request.
+    pub(crate) id: String,
+    /// The name of the key that it shows.
+    pub(crate) key: Option<String>,
+    /// Closes the client's connection.
+    pub(crate) connection: CancellationToken,
+}
+
+/// Answers a request.
 pub(crate) async fn respond(
     app: Arc<App>,
     kind: ReplyKind,
     body: &[u8],
-    id: &str,
-    connection: CancellationToken,
+    caller: &Caller,
 ) -> Result<Response, ApiError> {
+    let Caller { id, key, connection } = caller;
     let request = AnswerRequest::read(kind, body, app.backend.most_tokens)?;
     let plan = app.backend.plan(&request)?;
     let AnswerRequest { choices, is_streamed, .. } = request;
@@ -65,7 +76,7 @@ pub(crate) async fn respond(
     if app.is_draining() {
         return Err(ApiError::shutting_down());
     }
-    let mut permits = app.queue.enter(answers).await?;
+    let mut turn = app.queue.enter(key.as_deref(), answers, plan.max_tokens).await?;
     if app.is_draining() {
         return Err(ApiError::shutting_down());
     }
@@ -95,7 +106,7 @@ pub(crate) async fn respond(
         let id = format!("{id}-{index}");
         let seed = seed.wrapping_add(choice.into());
         let run = app.backend.run(&plan, &request, prompt, id, seed)?;
-        let Some(permit) = permits.split(1) else { break };
+        let Some(turn) = turn.split() else { break };
         let folder = app.journals.as_ref();
         let journal = folder.and_then(|it| Some((it.clone(), it.begin(&run, &plan.policy)?)));
         let job = AnswerJob {
@@ -106,7 +117,7 @@ pub(crate) async fn respond(
             policy: plan.policy.kind(),
             is_inline: plan.is_inline,
             is_streamed,
-            permit,
+            turn,
             stopping: app.stopping.clone(),
             connection: connection.clone(),
         };

@@ -24,7 +24,8 @@ use crate::{
     app::App,
     earlier,
     error::{ApiError, ErrorCode, json as json_response},
-    openapi, page, reply,
+    openapi, page,
+    reply::{self, Caller},
     report::WithOurs,
     request::ReplyKind,
     tokens,
@@ -54,6 +55,10 @@ pub(crate) const ROUTES: [&str; 14] = [
 /// The name of a request.
 #[derive(Clone)]
 struct RequestId(String);
+
+/// The name of the key that a request shows.
+#[derive(Clone)]
+struct ClientKey(String);
 
 /// The connection that a request came by: cancel it to close it.
 #[derive(Clone)]
@@ -110,6 +115,9 @@ async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         Ok(key) => {
             let (method, path) = (request.method(), request.uri().path());
             tracing::debug!(request_id = id, key, %method, path, "request");
+            if let Some(key) = key {
+                request.extensions_mut().insert(ClientKey(key));
+            }
             next.run(request).await
         }
     };
@@ -167,9 +175,16 @@ async fn responses(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 
 async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-    let connection = parts.extensions.get::<ClientConnection>();
-    let connection = connection.map(|connection| connection.0.clone()).unwrap_or_default();
+    let caller = Caller {
+        id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        key: parts.extensions.get::<ClientKey>().map(|key| key.0.clone()),
+        connection: parts
+            .extensions
+            .get::<ClientConnection>()
+            .map(|it| it.0.clone())
+            .unwrap_or_default(),
+    };
+    let id = caller.id.as_str();
     // Its answers are spans in it, in their tasks, and may outlive the response.
     let span = tracing::trace_span!(
         target: traces::TARGET, "request", request_id = id, route = parts.uri.path()
@@ -177,7 +192,7 @@ async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Res
     traces::follow(&span, |name| parts.headers.get(name)?.to_str().ok());
     let answered = async {
         let body = whole(&app, body).await?;
-        reply::respond(Arc::clone(&app), kind, &body, &id, connection).await
+        reply::respond(Arc::clone(&app), kind, &body, &caller).await
     };
     answered.instrument(span).await
 }

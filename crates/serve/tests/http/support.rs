@@ -51,6 +51,8 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
         },
         limits: RequestLimits {
             most_answers: 4,
+            most_answers_of_key: 4,
+            most_running_tokens: u64::MAX,
             most_waiting: 4,
             longest_wait: Duration::from_secs(600),
             most_body_bytes: 10_000,
