@@ -137,9 +137,9 @@ impl Reach<'_> {
         let has_large = self.wants_large || !self.nodes.named.large.is_empty();
         let takes_shared = role == Role::Large || !has_large;
         let mut places = Vec::new();
-        for (index, node) in named.iter().chain(&usual).enumerate() {
+        for node in named.iter().chain(&usual) {
             for endpoint in self.endpoints_of(&node.place)? {
-                let takes_shared = takes_shared && index == 0;
+                let takes_shared = takes_shared && places.is_empty();
                 places.push(self.place(node, endpoint, takes_shared, patience)?);
             }
         }
