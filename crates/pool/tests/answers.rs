@@ -8,7 +8,7 @@ use answer::{
     Ended, Node, Observer, Outcome, Progress, Question, Run, Settings, Stamped, Writer, answer,
 };
 use futures_util::future::BoxFuture;
-use pool::{MemberState, MemberTerms, Pool, Teller, Watched};
+use pool::{Hedging, MemberState, MemberTerms, Pool, Teller, Watched};
 use thinking::{
     beginning::AnswerBeginning,
     policy::{End, PolicySpec},
@@ -151,6 +151,33 @@ async fn one_that_came_meanwhile_stands_in_and_one_that_left_does_not() {
     let Outcome { summary, .. } = &outcome;
     assert_eq!((summary.large_resumes, summary.large.node.as_str()), (1, "new"), "{summary:?}");
     assert_eq!(summary.degraded, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_that_is_late_is_asked_of_a_second_node() {
+    let slowly = |name: &str, token_delay: Duration| {
+        let says = Script::function(|_, _| ["Hmm", ",", " no", "\n\n"].map(str::to_owned).to_vec());
+        let options = Options { token_delay, ..Options::default() };
+        Node::new(name, Arc::new(ScriptedThinker::with_options(says, options)))
+    };
+    let small = Pool::unwatched([small()]);
+    let pool = Pool::unwatched([slowly("slow", 100 * TOKEN), slowly("quick", TOKEN)]);
+    assert_eq!(pool.hedge_after(Hedging::WhenLate), None, "nothing is known of it yet");
+    let run = loop {
+        let run = run(&small, &pool, 60);
+        if run.large.nodes[0].name == "slow" {
+            break run;
+        }
+    };
+    let hedge_after = pool.hedge_after(Hedging::After(5 * TOKEN));
+    let settings = Settings { hedge_after, ..run.settings };
+    let summary = answered(Run { settings, ..run }, 1, || {}).await.summary;
+    assert_eq!((summary.hedges, summary.hedges_won), (1, 1), "the quick one stays");
+    assert_eq!((summary.large.node.as_str(), summary.large_resumes), ("quick", 0));
+    assert!(summary.takeovers.len() > 1 && summary.time.total_us < 2_000_000, "{summary:?}");
+    let reports = pool.reports();
+    assert!(reports.iter().all(|report| report.sessions == 0), "{reports:?}");
+    assert!(reports.iter().all(|report| report.takes_sessions), "nobody is to blame");
 }
 
 #[tokio::test(start_paused = true)]
