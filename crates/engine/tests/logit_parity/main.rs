@@ -249,6 +249,7 @@ fn logit_parity_of_gguf_files() {
         "gemma3",
         "glm4",
         "qwen3-moe",
+        "mixtral",
     ] {
         let fixture = fixture(name);
         let from_directory = load(&fixture.directory);

@@ -121,7 +121,7 @@ impl Reader<'_> {
     fn refuse_features(&self) -> Result<(), LoadError> {
         let raw = self.raw;
         let experts = raw.num_experts.or(raw.num_local_experts);
-        if !self.architecture.has_experts && experts.is_some_and(|count| count > 0) {
+        if self.architecture.experts.is_none() && experts.is_some_and(|count| count > 0) {
             return Err(self.unsupported("a mixture of experts"));
         }
         let (expected, name) = match self.architecture.activation {
@@ -202,7 +202,7 @@ impl Reader<'_> {
         };
         let sparse = raw.decoder_sparse_step.unwrap_or(1);
         let has_experts = |layer: usize| {
-            self.architecture.has_experts
+            self.architecture.experts.is_some()
                 && (layer + 1).is_multiple_of(sparse)
                 && !raw.mlp_only_layers.contains(&layer)
         };
@@ -248,18 +248,19 @@ impl Reader<'_> {
     }
 
     fn experts(&self) -> Result<Option<ExpertsConfig>, LoadError> {
-        if !self.architecture.has_experts {
-            return Ok(None);
-        }
+        let Some(rules) = self.architecture.experts else { return Ok(None) };
         let raw = self.raw;
+        // One that says no other width has experts as wide as other models' only layer.
+        let intermediate = raw.moe_intermediate_size;
+        let intermediate = intermediate.or(raw.num_local_experts.and(Some(raw.intermediate_size)));
         let need = |what: &str, size: Option<usize>| {
             size.ok_or_else(|| self.bad(&format!("setting {what:?} is missing")))
         };
         Ok(Some(ExpertsConfig {
             count: need("num_experts", raw.num_experts.or(raw.num_local_experts))?,
             used: need("num_experts_per_tok", raw.num_experts_per_tok)?,
-            intermediate: need("moe_intermediate_size", raw.moe_intermediate_size)?,
-            normalised: raw.norm_topk_prob.unwrap_or(false),
+            intermediate: need("moe_intermediate_size", intermediate)?,
+            normalised: rules.always_normalises || raw.norm_topk_prob.unwrap_or(false),
         }))
     }
 
