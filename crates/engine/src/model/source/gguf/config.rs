@@ -12,6 +12,7 @@ use crate::{
         config::{
             Biases, ExpertsConfig, LayerSpan, ModelConfig, RopeConfig, RopeScaling, check_layers,
         },
+        families,
     },
 };
 
@@ -43,11 +44,8 @@ pub(crate) fn architecture(
         "llama" if experts.is_some_and(|count| count > 0) => "mixtral",
         found => found,
     };
-    Architecture::of_gguf(name).ok_or_else(|| LoadError::Architecture {
-        path: path.to_owned(),
-        found: found.to_owned(),
-        known: Architecture::names(),
-    })
+    Architecture::of_gguf(name)
+        .ok_or_else(|| families::unknown(path, found, &Architecture::names()))
 }
 
 /// What the file calls its family.

@@ -8,13 +8,17 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::{TOKENIZER, checkpoint::refuse_lfs_pointer};
 use crate::{
     error::LoadError,
     model::{
         architecture::{Activation, Architecture, BiasRule, WindowRule},
         config::{Biases, ExpertsConfig, LayerSpan, ModelConfig, check_layers},
+        families,
     },
 };
+
+const CONFIG: &str = "config.json";
 
 /// The settings of config.json that matter here.
 #[derive(Debug, Deserialize)]
@@ -69,14 +73,33 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads and checks a directory's configuration.
-pub(crate) fn read(directory: &Path) -> Result<ModelConfig, LoadError> {
-    let path = directory.join("config.json");
+/// The config.json of a directory.
+pub(crate) fn config_json(directory: &Path) -> Result<Value, LoadError> {
+    let path = directory.join(CONFIG);
+    if !path.is_file() {
+        return Err(LoadError::NotFound {
+            path: directory.to_owned(),
+            why: "the directory has no config.json".to_owned(),
+        });
+    }
+    for name in [CONFIG, TOKENIZER] {
+        refuse_lfs_pointer(&directory.join(name))?;
+    }
     let text = std::fs::read_to_string(&path)
         .map_err(|source| LoadError::Read { path: path.clone(), source })?;
+    serde_json::from_str(&text)
+        .map_err(|error| LoadError::Config { path, why: format!("it is no JSON: {error}") })
+}
+
+/// The class and the `model_type` that a config.json names.
+pub(crate) fn family_names(json: &Value) -> (Option<&str>, Option<&str>) {
+    (json["architectures"][0].as_str(), json["model_type"].as_str())
+}
+
+/// Reads and checks a directory's configuration for our own decoder.
+pub(crate) fn read(directory: &Path, mut json: Value) -> Result<ModelConfig, LoadError> {
+    let path = directory.join(CONFIG);
     let bad = |why: String| LoadError::Config { path: path.clone(), why };
-    let mut json: Value =
-        serde_json::from_str(&text).map_err(|error| bad(format!("it is no JSON: {error}")))?;
     let architecture = architecture(&path, &mut json)?;
     let raw: Raw = serde_json::from_value(json).map_err(|error| bad(error.to_string()))?;
     let reader = Reader { path: &path, architecture, raw: &raw };
@@ -89,25 +112,31 @@ pub(crate) fn read(directory: &Path) -> Result<ModelConfig, LoadError> {
 /// The family, read before anything else: other architectures have other settings. Of a model that also sees, only the
 /// part that writes is left.
 fn architecture(path: &Path, json: &mut Value) -> Result<&'static Architecture, LoadError> {
-    let class = json["architectures"][0].as_str();
-    let model_type = json["model_type"].as_str();
+    let (class, model_type) = family_names(json);
     let found = class.or(model_type).unwrap_or("(none)").to_owned();
     let sees = matches!(class, Some("Gemma3ForConditionalGeneration"));
     let part = sees.then(|| json["text_config"].take()).filter(Value::is_object);
     let architecture = match &part {
         Some(part) => Architecture::of_config(None, part["model_type"].as_str()),
         None => {
-            Architecture::of_config(json["architectures"][0].as_str(), json["model_type"].as_str())
+            let (class, model_type) = family_names(json);
+            Architecture::of_config(class, model_type)
         }
     };
     if let Some(part) = part {
         *json = part;
     }
-    architecture.ok_or_else(|| LoadError::Architecture {
+    architecture.ok_or_else(|| families::unknown(path, &found, &families::names()))
+}
+
+/// Why weights with such a setting are refused, and what to use in their place.
+pub(crate) fn quantised(path: &Path, setting: &Map<String, Value>, instead: &str) -> LoadError {
+    let method = setting.get("quant_method").and_then(Value::as_str);
+    LoadError::Quantisation {
         path: path.to_owned(),
-        found,
-        known: Architecture::names(),
-    })
+        what: format!("safetensors quantised by {:?}", method.unwrap_or("an unnamed method")),
+        instead: instead.to_owned(),
+    }
 }
 
 /// What is known while a configuration is read.
@@ -134,19 +163,13 @@ impl Reader<'_> {
         if raw.attn_logit_softcapping.or(raw.final_logit_softcapping).is_some() {
             return Err(self.unsupported("capping of logits"));
         }
-        if let Some(quantisation) = &raw.quantization_config {
-            let method = quantisation.get("quant_method").and_then(Value::as_str);
-            return Err(LoadError::Quantisation {
-                path: self.path.to_owned(),
-                what: format!(
-                    "safetensors quantised by {:?}",
-                    method.unwrap_or("an unnamed method")
-                ),
-                instead: "a GGUF file of the model, or its checkpoint in bf16, f16 or f32"
-                    .to_owned(),
-            });
+        match &raw.quantization_config {
+            Some(quantisation) => {
+                let instead = "a GGUF file of the model, or its checkpoint in bf16, f16 or f32";
+                Err(quantised(self.path, quantisation, instead))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn config(&self) -> Result<ModelConfig, LoadError> {
