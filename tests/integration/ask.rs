@@ -81,6 +81,28 @@ fn both_models_write_one_answer_and_the_books_balance() {
     assert_eq!(summary["hash_repairs"], 0);
 }
 
+/// One that candle-transformers computes beside one of our own decoder's, in both places.
+#[test]
+fn a_model_that_computes_one_session_at_a_time_answers_like_any_other() {
+    let single = Process::node(SMALL, fixture("tiny-starcoder2").as_os_str(), &[] as &[&str]);
+    let batched = Process::node(LARGE, fixture("tiny-llama").as_os_str(), &[] as &[&str]);
+    let folder = tempfile::tempdir().unwrap();
+    let policy = policy_file(folder.path());
+    for (small, large) in [(&single, &batched), (&batched, &single)] {
+        let ask = || specthink(&small.url(), &large.url(), &["--policy-file", &policy, "--json"]);
+        let answer = json(&ask());
+        let summary = &answer["summary"];
+        assert!(summary["takeovers"].as_array().unwrap().len() > 1, "{answer}");
+        assert!(summary["small"]["tokens"].as_u64() > Some(0), "{answer}");
+        assert_eq!(summary["hash_repairs"], 0);
+        assert_eq!(json(&ask())["answer"], answer["answer"]);
+    }
+    let review = ["--policy", "review"];
+    let refused = specthink(&batched.url(), &single.url(), &review);
+    assert!(refused.stderr.contains("cannot review"), "{refused:?}");
+    assert_eq!(specthink(&single.url(), &batched.url(), &review).code, Some(0));
+}
+
 #[test]
 fn the_same_seed_gives_the_same_answer_and_another_seed_another() {
     let pair = Pair::start();

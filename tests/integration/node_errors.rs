@@ -108,10 +108,11 @@ fn damaged_models_are_told_from_unsupported_ones() {
     fs::write(other.join("config.json"), config.to_string()).unwrap();
     refuses(NodeExit::Quantisation, &other, "awq");
     let mut config = sound;
-    config["model_type"] = "mamba".into();
-    config["architectures"] = serde_json::json!(["MambaForCausalLM"]);
-    fs::write(other.join("config.json"), config.to_string()).unwrap();
-    refuses(NodeExit::ModelUnsupported, &other, "amba");
+    for class in ["MambaForCausalLM", "GraniteForCausalLM"] {
+        config["architectures"] = serde_json::json!([class]);
+        fs::write(other.join("config.json"), config.to_string()).unwrap();
+        refuses(NodeExit::ModelUnsupported, &other, class);
+    }
     let nothing = folder.path().join("nothing");
     fs::create_dir(&nothing).unwrap();
     refuses(NodeExit::ModelUnsupported, &nothing, "neither config.json");

@@ -10,7 +10,7 @@ use std::{hint::black_box, path::Path};
 use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engine::{
-    BatchRow, Decoder, Draws, KvCache, LoadOptions, Sampler, WantedLogits,
+    BatchRow, Cache, Decode, Draws, LoadOptions, Sampler, WantedLogits,
     kernels::{Attention, Matrix},
     load_model,
 };
@@ -68,16 +68,20 @@ fn sampler(c: &mut Criterion) {
     });
 }
 
-fn built_in() -> Decoder {
+fn built_in() -> Box<dyn Decode> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/large.gguf"));
     load_model(&path.into(), &LoadOptions::default(), &mut |_| {}).unwrap().decoder
 }
 
-fn filled(decoder: &Decoder, tokens: usize) -> KvCache {
+fn filled(decoder: &dyn Decode, tokens: usize) -> Box<dyn Cache> {
     let mut cache = decoder.new_cache();
     let prompt = vec![7; tokens];
     decoder
-        .forward(&mut [BatchRow { tokens: &prompt, cache: &mut cache, logits: WantedLogits::Last }])
+        .forward(&mut [BatchRow {
+            tokens: &prompt,
+            cache: &mut *cache,
+            logits: WantedLogits::Last,
+        }])
         .unwrap();
     cache
 }
@@ -89,11 +93,11 @@ fn step(c: &mut Criterion) {
     for sessions in [1, 8, 16] {
         group.throughput(Throughput::Elements(sessions));
         group.bench_with_input(BenchmarkId::new("decode", sessions), &sessions, |b, sessions| {
-            let caches = || (0..*sessions).map(|_| filled(&decoder, 256)).collect::<Vec<_>>();
-            let one = |mut caches: Vec<KvCache>| {
+            let caches = || (0..*sessions).map(|_| filled(&*decoder, 256)).collect::<Vec<_>>();
+            let one = |mut caches: Vec<Box<dyn Cache>>| {
                 let rows = caches.iter_mut().map(|cache| BatchRow {
                     tokens: &[9],
-                    cache,
+                    cache: &mut **cache,
                     logits: WantedLogits::Last,
                 });
                 decoder.forward(&mut rows.collect::<Vec<_>>()).unwrap()
@@ -102,7 +106,7 @@ fn step(c: &mut Criterion) {
         });
     }
     group.throughput(Throughput::Elements(256));
-    group.bench_function("prefill/256", |b| b.iter(|| filled(&decoder, 256)));
+    group.bench_function("prefill/256", |b| b.iter(|| filled(&*decoder, 256)));
 }
 
 criterion_group!(benches, matmul, attention, sampler, step);

@@ -21,7 +21,7 @@ use std::{error::Error, path::PathBuf, time::Instant};
 
 use candle_core::{DType, Device, Tensor};
 use engine::{
-    BatchRow, Decoder, KvCache, LoadOptions, LoadedModel, ModelLocation, WantedLogits, load_model,
+    BatchRow, Cache, Decode, LoadOptions, LoadedModel, ModelLocation, WantedLogits, load_model,
     load_random,
 };
 
@@ -32,8 +32,8 @@ const DECODED: usize = 16;
 const PASSES: usize = 8;
 
 /// Any tokens do: what they mean costs nothing.
-fn tokens(decoder: &Decoder, count: usize) -> Vec<u32> {
-    let vocab = decoder.config().vocab as u32;
+fn tokens(decoder: &dyn Decode, count: usize) -> Vec<u32> {
+    let vocab = decoder.facts().vocab as u32;
     (0..count as u32).map(|at| at.wrapping_mul(2_654_435_761) % vocab).collect()
 }
 
@@ -41,7 +41,11 @@ fn tokens(decoder: &Decoder, count: usize) -> Vec<u32> {
 const PIECES: [usize; 3] = [4, 16, 64];
 
 /// Computes tokens in chunks of 128, and waits for the last one's logits. Seconds.
-fn prefill(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Result<f64, Box<dyn Error>> {
+fn prefill(
+    decoder: &dyn Decode,
+    cache: &mut dyn Cache,
+    tokens: &[u32],
+) -> Result<f64, Box<dyn Error>> {
     let began = Instant::now();
     for chunk in tokens.chunks(128) {
         let row = BatchRow { tokens: chunk, cache, logits: WantedLogits::Last };
@@ -51,7 +55,11 @@ fn prefill(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Result<f64
 }
 
 /// The same, and looks at the logits before every token, as a review does. Seconds.
-fn review(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Result<f64, Box<dyn Error>> {
+fn review(
+    decoder: &dyn Decode,
+    cache: &mut dyn Cache,
+    tokens: &[u32],
+) -> Result<f64, Box<dyn Error>> {
     let began = Instant::now();
     let mut within = 0;
     for chunk in tokens.chunks(128) {
@@ -73,21 +81,21 @@ fn is_within(logits: &[f32], token: u32) -> bool {
 /// Tokens a second that are judged in pieces of `piece`, one of each of so many sessions in a pass, behind `context`
 /// tokens.
 fn review_pieces(
-    decoder: &Decoder,
+    decoder: &dyn Decode,
     context: usize,
     sessions: usize,
     piece: usize,
 ) -> Result<f64, Box<dyn Error>> {
     let (prompt, more) = (tokens(decoder, context), tokens(decoder, piece * PASSES));
-    let mut caches: Vec<KvCache> = (0..sessions).map(|_| decoder.new_cache()).collect();
+    let mut caches: Vec<_> = (0..sessions).map(|_| decoder.new_cache()).collect();
     for cache in &mut caches {
-        prefill(decoder, cache, &prompt)?;
+        prefill(decoder, &mut **cache, &prompt)?;
     }
     let (began, mut within) = (Instant::now(), 0);
     for piece in more.chunks(piece) {
         let rows = caches.iter_mut().map(|cache| BatchRow {
             tokens: piece,
-            cache,
+            cache: &mut **cache,
             logits: WantedLogits::All,
         });
         let logits = decoder.forward(&mut rows.collect::<Vec<_>>())?.to_vec2::<f32>()?;
@@ -99,17 +107,17 @@ fn review_pieces(
 }
 
 /// Tokens a second over all of so many sessions, each `context` tokens long.
-fn decode(decoder: &Decoder, context: usize, sessions: usize) -> Result<f64, Box<dyn Error>> {
+fn decode(decoder: &dyn Decode, context: usize, sessions: usize) -> Result<f64, Box<dyn Error>> {
     let (prompt, next) = (tokens(decoder, context), tokens(decoder, DECODED));
-    let mut caches: Vec<KvCache> = (0..sessions).map(|_| decoder.new_cache()).collect();
+    let mut caches: Vec<_> = (0..sessions).map(|_| decoder.new_cache()).collect();
     for cache in &mut caches {
-        prefill(decoder, cache, &prompt)?;
+        prefill(decoder, &mut **cache, &prompt)?;
     }
     let began = Instant::now();
     for token in next.chunks(1) {
         let rows = caches.iter_mut().map(|cache| BatchRow {
             tokens: token,
-            cache,
+            cache: &mut **cache,
             logits: WantedLogits::Last,
         });
         let logits = decoder.forward(&mut rows.collect::<Vec<_>>())?;
@@ -187,19 +195,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             1 => "decode at 64".to_owned(),
             _ => format!("decode of {sessions} at 64"),
         };
-        say(what, decode(&decoder, 64, sessions)?);
+        say(what, decode(&*decoder, 64, sessions)?);
         for piece in PIECES {
             let what = format!("{piece} reviewed of {sessions} at 64");
-            say(what, review_pieces(&decoder, 64, sessions, piece)?);
+            say(what, review_pieces(&*decoder, 64, sessions, piece)?);
         }
     }
-    say("decode at 1024".to_owned(), decode(&decoder, 1024, 1)?);
+    say("decode at 1024".to_owned(), decode(&*decoder, 1024, 1)?);
     let mut cache = decoder.new_cache();
-    let prompt = tokens(&decoder, 512);
-    say("prefill of 512".to_owned(), 512.0 / prefill(&decoder, &mut cache, &prompt)?);
+    let prompt = tokens(&*decoder, 512);
+    say("prefill of 512".to_owned(), 512.0 / prefill(&*decoder, &mut *cache, &prompt)?);
     let mut judged = decoder.new_cache();
-    say("prefill of 512, reviewed".to_owned(), 512.0 / review(&decoder, &mut judged, &prompt)?);
-    let first = prefill(&decoder, &mut cache, &tokens(&decoder, 16))?;
+    say("prefill of 512, reviewed".to_owned(), 512.0 / review(&*decoder, &mut *judged, &prompt)?);
+    let first = prefill(&*decoder, &mut *cache, &tokens(&*decoder, 16))?;
     say("first token of a warm session, ms".to_owned(), 1e3 * first);
     say("weights, GB".to_owned(), weight_bytes as f64 / 1e9);
     say("copy, GB/s".to_owned(), copy_bandwidth(decoder.device())? / 1e9);

@@ -121,14 +121,14 @@ impl Engine {
             let message = "max sessions and prefill chunk must be at least 1";
             return Err(LoadError::Options(message.to_owned()));
         }
-        let LoadedModel { decoder, tokenizer, parameters, quantisation, .. } = model;
+        let LoadedModel { decoder, tokenizer, parameters, quantisation, note, .. } = model;
         let tokenizer = tokenizer.load()?;
-        let config = decoder.config();
+        let facts = decoder.facts();
         // What is left once the weights are there.
         let memory = memory::usable(decoder.device(), options.memory_root.as_deref());
         let demand = CacheDemand {
-            block_bytes: decoder.kv.block_bytes(),
-            model_context_tokens: config.context,
+            block_bytes: decoder.ledger().block_bytes(),
+            model_context_tokens: facts.context,
             max_sessions: options.max_sessions,
             context_tokens: options.context_tokens,
             memory_bytes: options.kv_memory_bytes,
@@ -136,23 +136,23 @@ impl Engine {
         let budget = cache_budget(&demand, memory.as_ref())?;
         let (context, kv_budget_bytes) = (budget.context_tokens, budget.bytes);
         let card = ModelCard {
-            name: options.name.unwrap_or_else(|| config.architecture.name.to_owned()),
-            family: config.architecture.name.to_owned(),
+            name: options.name.unwrap_or_else(|| facts.family.to_owned()),
+            family: facts.family.to_owned(),
             parameters,
             quantisation,
             context_tokens: context as u32,
             device: device_name(decoder.device()),
             tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
             thought: prompt::thought_start(&tokenizer),
-            can_review: true,
+            can_review: facts.gives_all_logits,
             can_report_entropy: true,
         };
-        let store = KvStore::new(Arc::clone(&decoder.kv), kv_budget_bytes);
+        let store = KvStore::new(Arc::clone(decoder.ledger()), kv_budget_bytes);
         let kv = store.counters();
         let (computed_tokens, encoded_bytes) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
-        let (pulse, meter) = (Arc::clone(&decoder.pulse), EngineMeter::default());
+        let (pulse, meter) = (Arc::clone(decoder.pulse()), EngineMeter::default());
         let no_template = tokenizer.template().unusable().map(str::to_owned);
-        let notes = budget.note.into_iter().chain(tokenizer.notes().to_vec()).collect();
+        let notes = note.into_iter().chain(budget.note).chain(tokenizer.notes().to_vec()).collect();
         let tokenizer = tokenizer.for_context(context);
         let encoder = Arc::new(Encoder::new(tokenizer, Arc::clone(&encoded_bytes)));
         let preparer = Preparer::start(Arc::clone(&encoder)).map_err(LoadError::Thread)?;

@@ -69,6 +69,16 @@ pub enum LoadError {
         /// The names of those, as a message lists them.
         known: String,
     },
+    /// One that is known, and not served.
+    #[error("{} holds architecture {found:?}, which is not supported: {why}", path.display())]
+    Family {
+        /// The file.
+        path: PathBuf,
+        /// What it names.
+        found: String,
+        /// Why, and what to use in its place.
+        why: &'static str,
+    },
     /// A weight format this engine does not compute with.
     #[error(
         "{}: unsupported quantisation: {what}; use {instead}",
@@ -194,6 +204,14 @@ pub enum ForwardError {
         /// Size of the vocabulary.
         vocab: usize,
     },
+    /// A cache that another kind of decoder made.
+    #[error(
+        "a row of a forward pass has a cache of another decoder; take one that this decoder made"
+    )]
+    ForeignCache,
+    /// Logits that this kind of decoder does not give.
+    #[error("this model gives the logits behind the last token of a row only; ask for no others")]
+    OnlyLastLogits,
     /// A row without tokens: there is nothing to compute for it.
     #[error("a row of a forward pass has no tokens; leave it out")]
     EmptyRow,

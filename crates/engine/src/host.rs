@@ -7,11 +7,11 @@ use std::{
 
 use thinking::thinker::ModelCard;
 
-use crate::{encoder::Encoder, engine_meter::EngineMeter, model::Decoder, preparer::Preparer};
+use crate::{encoder::Encoder, engine_meter::EngineMeter, model::Decode, preparer::Preparer};
 
 /// A loaded model and the limits that its sessions keep.
 pub(crate) struct ModelHost {
-    pub(crate) decoder: Decoder,
+    pub(crate) decoder: Box<dyn Decode>,
     pub(crate) encoder: Arc<Encoder>,
     pub(crate) preparer: Arc<Preparer>,
     pub(crate) card: ModelCard,

@@ -8,6 +8,7 @@
 //! enough is the scheduler's decision.
 
 use std::{
+    any::Any,
     collections::HashMap,
     sync::{
         Arc,
@@ -17,7 +18,7 @@ use std::{
 
 use thinking::thinker::ClientId;
 
-use crate::model::{Allocator, BLOCK, Block, KvCache};
+use crate::model::{BLOCK, Block, Cache, KvCache, Ledger};
 
 /// What the caches of an engine hold and what they saved and cost, since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,7 +64,7 @@ impl KvCounters {
 /// The shared beginnings and the budget.
 #[derive(Debug)]
 pub(crate) struct KvStore {
-    allocator: Arc<Allocator>,
+    ledger: Arc<Ledger>,
     budget_blocks: usize,
     index: HashMap<Key, Beginning>,
     shared: HashMap<Beginning, Shared>,
@@ -89,11 +90,11 @@ struct Shared {
 }
 
 impl KvStore {
-    pub(crate) fn new(allocator: Arc<Allocator>, budget_bytes: u64) -> Self {
-        let budget_blocks = (budget_bytes / allocator.block_bytes()) as usize;
-        let token_bytes = allocator.block_bytes() / BLOCK as u64;
+    pub(crate) fn new(ledger: Arc<Ledger>, budget_bytes: u64) -> Self {
+        let budget_blocks = (budget_bytes / ledger.block_bytes()) as usize;
+        let token_bytes = ledger.block_bytes() / BLOCK as u64;
         KvStore {
-            allocator,
+            ledger,
             budget_blocks,
             index: HashMap::new(),
             shared: HashMap::new(),
@@ -109,8 +110,14 @@ impl KvStore {
     }
 
     /// Begins an empty cache with as many of these tokens as were computed before, but never the last
-    /// one, since its logits are needed. Returns how many.
-    pub(crate) fn adopt(&mut self, client: ClientId, tokens: &[u32], cache: &mut KvCache) -> usize {
+    /// one, since its logits are needed. Returns how many: none where caches are not made of blocks.
+    pub(crate) fn adopt(
+        &mut self,
+        client: ClientId,
+        tokens: &[u32],
+        cache: &mut dyn Cache,
+    ) -> usize {
+        let Some(cache) = in_blocks(cache) else { return 0 };
         self.clock += 1;
         let (mut at, mut blocks) = (0, Vec::new());
         for part in tokens[..tokens.len().saturating_sub(1)].chunks_exact(BLOCK) {
@@ -126,7 +133,8 @@ impl KvStore {
 
     /// Enters the full blocks of a cache over these tokens. Where a block of the same beginning is
     /// there already, the cache holds that one from now on.
-    pub(crate) fn share(&mut self, client: ClientId, tokens: &[u32], cache: &mut KvCache) {
+    pub(crate) fn share(&mut self, client: ClientId, tokens: &[u32], cache: &mut dyn Cache) {
+        let Some(cache) = in_blocks(cache) else { return };
         self.clock += 1;
         let full = cache.len() / BLOCK;
         let mut at = 0;
@@ -154,7 +162,7 @@ impl KvStore {
 
     /// Gives up what no session holds until this many more blocks are within the budget. Returns whether they are.
     pub(crate) fn make_room(&mut self, blocks: usize) -> bool {
-        while self.allocator.live_blocks() + blocks > self.budget_blocks {
+        while self.ledger.live_blocks() + blocks > self.budget_blocks {
             if !self.give_up_one() {
                 return false;
             }
@@ -191,7 +199,13 @@ impl KvStore {
 
     /// Brings the figure of held memory up to date.
     pub(crate) fn count_held(&self) {
-        let bytes = self.allocator.live_blocks() as u64 * self.allocator.block_bytes();
+        let bytes = self.ledger.live_blocks() as u64 * self.ledger.block_bytes();
         self.counters.held_bytes.store(bytes, Ordering::Relaxed);
     }
+}
+
+/// A cache as one of blocks, which can be shared; `None` where it is none.
+fn in_blocks(cache: &mut dyn Cache) -> Option<&mut KvCache> {
+    let cache: &mut dyn Any = cache;
+    cache.downcast_mut()
 }

@@ -30,8 +30,9 @@ pub use error::{ForwardError, LoadError};
 pub use kv::KvUsage;
 pub use memory::{MemoryLimit, UsableMemory};
 pub use model::{
-    Architecture, BatchRow, Biases, Decoder, EmbeddedModel, ExpertsConfig, KvCache, LayerSpan,
-    LoadOptions, LoadProgress, LoadedModel, ModelConfig, ModelLocation, RopeConfig, RopeScaling,
-    TokenizerSource, WantedLogits, gguf_parts, kernels, load_model, load_random,
+    Architecture, BatchRow, Biases, Cache, Decode, Decoder, DecoderFacts, EmbeddedModel,
+    ExpertsConfig, KvCache, LayerSpan, Ledger, LoadOptions, LoadProgress, LoadedModel, ModelConfig,
+    ModelLocation, RopeConfig, RopeScaling, TokenizerSource, WantedLogits, gguf_parts, kernels,
+    load_model, load_random,
 };
 pub use sample::{Draws, SampleError, Sampler};

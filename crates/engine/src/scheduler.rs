@@ -128,7 +128,7 @@ impl Scheduler {
 
     fn turn(&mut self, context: &mut Context<'_>) -> Turn {
         self.turn += 1;
-        self.host.decoder.pulse.fetch_add(1, Ordering::Relaxed);
+        self.host.decoder.pulse().fetch_add(1, Ordering::Relaxed);
         if self.admit(context) {
             self.fail_all(Code::Unavailable, "the node is shutting down; use another one");
             for session in &mut self.sessions {
@@ -267,7 +267,8 @@ fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) 
     match (outcome, sessions) {
         (Ok(()), sessions) => {
             host.meter.step(work.name(), time);
-            let part_milli = 1000 / sessions.len().max(1) as u32;
+            let is_shared = host.decoder.facts().is_batched;
+            let part_milli = if is_shared { 1000 / sessions.len().max(1) as u32 } else { 1000 };
             for ((session, _), before) in sessions.iter_mut().zip(before) {
                 let tokens = session.computed_tokens() - before;
                 host.computed_tokens.fetch_add(tokens as u64, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use thinking::thinker::{Append, ClientId, Failure};
 use crate::{
     encoder::Encoder,
     kv::KvStore,
-    model::{BLOCK, BatchRow, KvCache, WantedLogits},
+    model::{BLOCK, BatchRow, Cache, WantedLogits},
     places::Places,
     prompt::Beginning,
     proposal::OwnTokens,
@@ -43,7 +43,7 @@ pub(crate) struct SessionText {
     borders: Vec<Border>,
     /// What is to be judged, where the session reviews.
     reading: Option<Reading>,
-    cache: KvCache,
+    cache: Box<dyn Cache>,
     /// How many of the first tokens have been entered in the store.
     shared: usize,
     /// How many tokens were in the cache when it was given up; `None` while it has not been.
@@ -62,7 +62,7 @@ impl SessionText {
         client: ClientId,
         beginning: Beginning,
         reading: Option<Reading>,
-        cache: KvCache,
+        cache: Box<dyn Cache>,
         context: usize,
     ) -> Self {
         let Beginning { mut prompt, thought, committed } = beginning;
@@ -229,12 +229,12 @@ impl SessionText {
             _ if end == self.tokens.len() => WantedLogits::Last,
             _ => WantedLogits::None,
         };
-        BatchRow { tokens: &self.tokens[start..end], cache: &mut self.cache, logits }
+        BatchRow { tokens: &self.tokens[start..end], cache: &mut *self.cache, logits }
     }
 
     /// Begins with what the client's other sessions computed of the same tokens. Returns how many tokens that is.
     pub(crate) fn adopt(&mut self, kv: &mut KvStore) -> usize {
-        self.shared = kv.adopt(self.client, &self.tokens, &mut self.cache);
+        self.shared = kv.adopt(self.client, &self.tokens, &mut *self.cache);
         self.rewind();
         self.shared
     }
@@ -242,7 +242,7 @@ impl SessionText {
     /// Lets the client's other sessions begin with the committed text that is computed.
     pub(crate) fn share(&mut self, kv: &mut KvStore) {
         if self.cache.len() / BLOCK > self.shared / BLOCK {
-            kv.share(self.client, &self.tokens, &mut self.cache);
+            kv.share(self.client, &self.tokens, &mut *self.cache);
             self.shared = self.cache.len();
         }
     }

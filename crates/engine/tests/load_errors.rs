@@ -56,7 +56,11 @@ fn copy(name: &str) -> tempfile::TempDir {
 
 /// The line for a checkpoint whose config.json has one setting changed, or taken away.
 fn with_setting(key: &str, value: Option<Json>) -> LoadError {
-    let scratch = copy("qwen2-gqa");
+    with_setting_of("qwen2-gqa", key, value)
+}
+
+fn with_setting_of(name: &str, key: &str, value: Option<Json>) -> LoadError {
+    let scratch = copy(name);
     let path = scratch.path().join("config.json");
     let mut config: Json = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let settings = config.as_object_mut().unwrap();
@@ -135,6 +139,47 @@ fn settings_that_are_not_supported_are_named() {
 }
 
 #[test]
+fn families_that_are_not_served_are_named_with_the_reason() {
+    let with_class = |class: &str| with_setting("architectures", Some(json!([class])));
+    for (class, why) in [
+        ("PhiForCausalLM", "one token at a time only; use Phi-3"),
+        ("Lfm2ForCausalLM", "one token at a time only"),
+        ("Qwen2MoeForCausalLM", "wrong logits for more than one token at a time"),
+        ("GraniteForCausalLM", "leaves out the factors"),
+    ] {
+        assert_says(&with_class(class), &[class, "not supported", why]);
+    }
+    let known = "qwen3moe, mistral, mixtral, smollm3, olmo2, phi3, gemma3, glm4, helium, gemma2, starcoder2";
+    assert_says(&with_class("MambaForCausalLM"), &[known]);
+}
+
+#[test]
+fn what_a_model_of_candle_transformers_does_not_compute_is_refused() {
+    let gemma2 = "../logits-single/gemma2";
+    for (key, value, words) in [
+        ("tie_word_embeddings", json!(false), "gemma2 with an output head of its own is not"),
+        ("rope_scaling", json!({"type": "linear", "factor": 2.0}), "RoPE scaling \"linear\""),
+        ("query_pre_attn_scalar", json!(32), "gemma2 with heads of 16 numbers"),
+        ("quantization_config", json!({"quant_method": "awq"}), "awq"),
+        ("hidden_activation", json!("gelu_of_tomorrow"), "gelu_of_tomorrow"),
+        ("num_key_value_heads", json!(3), "cannot be shared"),
+        ("num_attention_heads", json!(0), "num_attention_heads is 0"),
+        ("num_hidden_layers", json!(1_000_000_000), "number of layers"),
+        ("sliding_window", json!(0), "sliding_window is 0"),
+        ("hidden_size", json!(u64::MAX), "hidden_size"),
+        ("hidden_size", json!(64), "\"model.embed_tokens.weight\" has shape"),
+        ("num_hidden_layers", json!(3), "no tensor \"model.layers.2."),
+    ] {
+        assert_says(&with_setting_of(gemma2, key, Some(value)), &[words]);
+    }
+    let plain = "../logits-single/starcoder2-plain";
+    let long = with_setting_of(plain, "max_position_embeddings", Some(json!(1 << 24)));
+    assert_says(&long, &["16777216 positions of 8 numbers are too many"]);
+    let missing = with_setting_of(gemma2, "vocab_size", None);
+    assert_says(&missing, &["config.json", "vocab_size"]);
+}
+
+#[test]
 fn a_window_that_is_not_used_is_no_hindrance() {
     let scratch = copy("qwen2-gqa");
     let path = scratch.path().join("config.json");
@@ -146,7 +191,14 @@ fn a_window_that_is_not_used_is_no_hindrance() {
         fs::write(&path, config.to_string()).unwrap();
         let model = load_model(&scratch.path().into(), &LoadOptions::default(), &mut |_| {});
         let model = model.unwrap();
-        model.decoder.config().layers.iter().map(|layer| layer.window).collect::<Vec<_>>()
+        model
+            .own_decoder()
+            .unwrap()
+            .config()
+            .layers
+            .iter()
+            .map(|layer| layer.window)
+            .collect::<Vec<_>>()
     };
     assert_eq!(windows(&config), [None, None]);
     config["use_sliding_window"] = json!(true);
@@ -326,6 +378,7 @@ fn gguf_files_that_are_not_supported_are_refused() {
     let text = |text: &str| Value::String(text.to_owned());
     let cases = [
         (Gguf::default().set("general.architecture", text("mamba")), "mamba"),
+        (Gguf::default().set("general.architecture", text("gemma2")), "from safetensors only; "),
         (Gguf::default().set("qwen2.expert_count", Value::U32(4)), "mixture of experts"),
         (Gguf::default().set("qwen2.attention.sliding_window", Value::U32(4)), "sliding-window"),
         (Gguf::default().set("qwen2.rope.scaling.type", text("longrope")), "longrope"),

@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Caller, ask, engine, fixture, open};
-use engine::{BatchRow, Decoder, Engine, EngineOptions, LoadOptions, WantedLogits, load_model};
+use engine::{BatchRow, Decode, Engine, EngineOptions, LoadOptions, WantedLogits, load_model};
 use futures_util::future::join_all;
 use text::{Detokenizer, Thought, Tokenizer};
 use thinking::thinker::{
@@ -23,7 +23,7 @@ const TEXT: &str = "So, 7 times 8 is 56.\n\nWait, let us see: 数学 and é, the
 
 /// A model that is asked token by token, and what is expected of the engine by that.
 struct Reference {
-    decoder: Decoder,
+    decoder: Box<dyn Decode>,
     tokenizer: Tokenizer,
 }
 
@@ -50,7 +50,7 @@ impl Reference {
     }
 
     fn logits(&self, tokens: &[u32]) -> Vec<Vec<f32>> {
-        let cache = &mut self.decoder.new_cache();
+        let cache = &mut *self.decoder.new_cache();
         let mut rows = [BatchRow { tokens, cache, logits: WantedLogits::All }];
         let mut logits = self.decoder.forward(&mut rows).unwrap().to_vec2::<f32>().unwrap();
         logits.iter_mut().for_each(|row| row.truncate(self.tokenizer.vocabulary_size()));

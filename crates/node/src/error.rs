@@ -194,9 +194,9 @@ fn hub_exit(error: &HubError) -> NodeExit {
 fn load_exit(error: &LoadError) -> NodeExit {
     match error {
         LoadError::NotFound { .. } => NodeExit::ModelNotFound,
-        LoadError::Architecture { .. } | LoadError::Unsupported { .. } => {
-            NodeExit::ModelUnsupported
-        }
+        LoadError::Architecture { .. }
+        | LoadError::Family { .. }
+        | LoadError::Unsupported { .. } => NodeExit::ModelUnsupported,
         LoadError::Quantisation { .. } => NodeExit::Quantisation,
         LoadError::Tokenizer(_) => NodeExit::Tokenizer,
         LoadError::Options(_) => NodeExit::Usage,

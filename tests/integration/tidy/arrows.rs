@@ -87,6 +87,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["serve"]),
     ("candle-core", &["engine", "node"]),
     ("candle-nn", &["engine"]),
+    ("candle-transformers", &["engine"]),
     ("clap", &["cli", "coordinator", "node", "specthink-lab"]),
     ("opentelemetry", &["traces"]),
     ("opentelemetry-otlp", &["traces"]),

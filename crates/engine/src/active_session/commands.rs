@@ -53,6 +53,11 @@ impl ActiveSession {
         let (encoder, context) = (&host.encoder, host.context);
         let bytes = prompt::check_bytes(&open, encoder, context)?;
         self.protocol.check_open(&open)?;
+        if open.review.is_some() && !host.card.can_review {
+            let message = "the node's model gives logits behind the last token of a text only, and so cannot review; \
+                           ask a node that can";
+            return Err(Failure::new(Code::InvalidArgument, message));
+        }
         self.question_id = open.question_id;
         // A deadline beyond the clock's range is no deadline.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));

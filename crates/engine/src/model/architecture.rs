@@ -29,8 +29,8 @@ pub struct Architecture {
     pub(crate) windows: WindowRule,
     /// Every so many layers one does not turn positions at all.
     pub(crate) plain_every: Option<usize>,
-    /// Whether feed-forward layers are mixtures of experts.
-    pub(crate) has_experts: bool,
+    /// Where feed-forward layers are mixtures of experts.
+    pub(crate) experts: Option<ExpertRules>,
     pub(crate) defaults: Defaults,
 }
 
@@ -99,6 +99,18 @@ pub(crate) enum WindowRule {
     AllButEvery(usize),
 }
 
+/// How a family's mixtures of experts are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExpertRules {
+    /// What a Hugging Face checkpoint calls a layer's mixture, and in it an expert's matrices.
+    pub(crate) block: &'static str,
+    pub(crate) gate: &'static str,
+    pub(crate) up: &'static str,
+    pub(crate) down: &'static str,
+    /// Whether the weights of those that compute always add up to one; else as the configuration says.
+    pub(crate) always_normalises: bool,
+}
+
 /// What transformers takes where a config.json leaves something out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Defaults {
@@ -146,7 +158,7 @@ const LLAMA: Architecture = Architecture {
     biases: ALL_BIASES,
     windows: WindowRule::None,
     plain_every: None,
-    has_experts: false,
+    experts: None,
     defaults: Defaults {
         kv_heads: None,
         head_dim: None,
@@ -300,14 +312,61 @@ const QWEN3_MOE: Architecture = Architecture {
     name: "qwen3moe",
     class: "Qwen3MoeForCausalLM",
     model_type: "qwen3_moe",
-    has_experts: true,
+    experts: Some(ExpertRules {
+        block: "mlp",
+        gate: "gate_proj",
+        up: "up_proj",
+        down: "down_proj",
+        always_normalises: false,
+    }),
     defaults: Defaults { kv_heads: Some(4), head_dim: None, ..QWEN3.defaults },
     ..QWEN3
 };
 
+/// Mixtral: Mistral as a mixture of experts. GGUF files call it llama.
+const MIXTRAL: Architecture = Architecture {
+    name: "mixtral",
+    class: "MixtralForCausalLM",
+    model_type: "mixtral",
+    windows: WindowRule::All(None),
+    experts: Some(ExpertRules {
+        block: "block_sparse_moe",
+        gate: "w1",
+        up: "w3",
+        down: "w2",
+        always_normalises: true,
+    }),
+    defaults: Defaults { rms_eps: 1e-5, theta: 1_000_000.0, ..MISTRAL.defaults },
+    ..MISTRAL
+};
+
+/// Helium: Llama with neighbours against each other.
+const HELIUM: Architecture = Architecture {
+    name: "helium",
+    class: "HeliumForCausalLM",
+    model_type: "helium",
+    hf_pairs: Pairs::Neighbours,
+    biases: BiasRules {
+        qkv: BiasRule::Setting(false),
+        output: BiasRule::Never,
+        mlp: BiasRule::Setting(false),
+    },
+    defaults: Defaults {
+        kv_heads: Some(20),
+        head_dim: Some(128),
+        context: 4096,
+        rms_eps: 1e-8,
+        theta: 100_000.0,
+        ..LLAMA.defaults
+    },
+    ..LLAMA
+};
+
 /// Every family.
-pub(crate) const ALL: &[&Architecture] =
-    &[&LLAMA, &QWEN2, &QWEN3, &QWEN3_MOE, &MISTRAL, &SMOLLM3, &OLMO2, &PHI3, &GEMMA3, &GLM4];
+pub(crate) const ALL: &[&Architecture] = &[
+    &LLAMA, &QWEN2, &QWEN3, &QWEN3_MOE, &MISTRAL, &MIXTRAL, &SMOLLM3, &OLMO2, &PHI3, &GEMMA3,
+    &GLM4, &HELIUM,
+];
 
 impl Architecture {
     /// The one that a GGUF file calls so.

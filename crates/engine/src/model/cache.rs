@@ -2,17 +2,14 @@
 //! grows, freed as it is cut back, and may be shared: a sequence copies a shared block before it
 //! writes into it. Who shares what with whom is decided in `crate::kv`.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::config::Heads;
-
-/// Positions a block holds.
-pub(crate) const BLOCK: usize = 32;
+use super::{
+    config::Heads,
+    seam::{BLOCK, Cache, Ledger},
+};
 
 /// Makes the blocks of one decoder and counts them.
 #[derive(Debug)]
@@ -22,7 +19,7 @@ pub(crate) struct Allocator {
     dtype: DType,
     device: Device,
     /// Blocks that are held somewhere.
-    live: AtomicUsize,
+    ledger: Arc<Ledger>,
 }
 
 /// The keys and values of some positions, for every layer.
@@ -35,17 +32,13 @@ pub(crate) struct Block {
 impl Allocator {
     pub(crate) fn new(layers: usize, sizes: Heads, dtype: DType, device: Device) -> Self {
         let shape = [layers, 2, BLOCK, sizes.kv_heads, sizes.head_dim];
-        Allocator { shape, dtype, device, live: AtomicUsize::new(0) }
+        let block_bytes = (shape.iter().product::<usize>() * dtype.size_in_bytes()) as u64;
+        Allocator { shape, dtype, device, ledger: Arc::new(Ledger::new(block_bytes)) }
     }
 
-    /// Memory a block takes, in bytes.
-    pub(crate) fn block_bytes(&self) -> u64 {
-        (self.shape.iter().product::<usize>() * self.dtype.size_in_bytes()) as u64
-    }
-
-    /// Blocks that are held somewhere, shared ones counted once.
-    pub(crate) fn live_blocks(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+    /// The memory that its blocks hold.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     fn block(self: &Arc<Self>) -> Result<Arc<Block>> {
@@ -54,7 +47,7 @@ impl Allocator {
     }
 
     fn counted(self: &Arc<Self>, data: Tensor) -> Arc<Block> {
-        self.live.fetch_add(1, Ordering::Relaxed);
+        self.ledger.take(1);
         Arc::new(Block { data, allocator: Arc::clone(self) })
     }
 }
@@ -74,7 +67,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.allocator.live.fetch_sub(1, Ordering::Relaxed);
+        self.allocator.ledger.give_back(1);
     }
 }
 
@@ -100,28 +93,6 @@ impl KvCache {
         KvCache { allocator, blocks: Vec::new(), len: 0 }
     }
 
-    /// Length of the sequence in tokens.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether the sequence has no tokens.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Forgets everything after the first `len` tokens and frees their blocks; does nothing when
-    /// there are fewer.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-        self.blocks.truncate(self.len.div_ceil(BLOCK));
-    }
-
-    /// Memory held, in bytes; blocks that others hold too are counted.
-    pub fn bytes(&self) -> u64 {
-        self.blocks.len() as u64 * self.allocator.block_bytes()
-    }
-
     /// Its blocks, in order.
     pub(crate) fn blocks(&self) -> &[Arc<Block>] {
         &self.blocks
@@ -139,28 +110,10 @@ impl KvCache {
         self.blocks = blocks;
     }
 
-    /// How many blocks `reserve` would allocate.
-    pub(crate) fn missing_blocks(&self, more: usize) -> usize {
-        let needed = (self.len + more).div_ceil(BLOCK);
-        needed.saturating_sub(self.blocks.len()) + usize::from(more > 0 && self.shares_tail())
-    }
-
     /// Whether the block that is written next belongs to others too.
     fn shares_tail(&self) -> bool {
         !self.len.is_multiple_of(BLOCK)
             && self.blocks.get(self.len / BLOCK).is_some_and(|block| Arc::strong_count(block) > 1)
-    }
-
-    /// Makes room for `more` tokens that nobody else sees.
-    pub(crate) fn reserve(&mut self, more: usize) -> Result<()> {
-        if more > 0 && self.shares_tail() {
-            let tail = &mut self.blocks[self.len / BLOCK];
-            *tail = self.allocator.counted(tail.data.copy()?);
-        }
-        while self.blocks.len() * BLOCK < self.len + more {
-            self.blocks.push(self.allocator.block()?);
-        }
-        Ok(())
     }
 
     /// Writes keys and values [t, kv_heads, head_dim] of a layer behind the sequence, where there is
@@ -182,5 +135,38 @@ impl KvCache {
     /// Counts tokens that all layers have written.
     pub(crate) fn advance(&mut self, tokens: usize) {
         self.len += tokens;
+    }
+}
+
+impl Cache for KvCache {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Frees the blocks of what is forgotten, and forgets no more.
+    fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.blocks.truncate(self.len.div_ceil(BLOCK));
+    }
+
+    fn bytes(&self) -> u64 {
+        self.blocks.len() as u64 * self.allocator.ledger.block_bytes()
+    }
+
+    fn missing_blocks(&self, more: usize) -> usize {
+        let needed = (self.len + more).div_ceil(BLOCK);
+        needed.saturating_sub(self.blocks.len()) + usize::from(more > 0 && self.shares_tail())
+    }
+
+    /// Nobody else sees what is written there.
+    fn reserve(&mut self, more: usize) -> Result<()> {
+        if more > 0 && self.shares_tail() {
+            let tail = &mut self.blocks[self.len / BLOCK];
+            *tail = self.allocator.counted(tail.data.copy()?);
+        }
+        while self.blocks.len() * BLOCK < self.len + more {
+            self.blocks.push(self.allocator.block()?);
+        }
+        Ok(())
     }
 }

@@ -11,11 +11,12 @@ use crate::error::ForwardError;
 
 use super::{
     attention::{Masks, attend},
-    cache::{Allocator, BLOCK, KvCache, Sequence},
+    cache::{Allocator, KvCache, Sequence},
     config::{Heads, LayerSpan, ModelConfig},
     elementwise,
     feed_forward::FeedForward,
     rope::{Angles, Rope},
+    seam::{BatchRow, Cache, Decode, DecoderFacts, Ledger, WantedLogits},
     weight::{Linear, Weight},
 };
 
@@ -64,49 +65,42 @@ struct Pass {
     masks: Masks,
 }
 
-/// One sequence's part of a forward pass.
-#[derive(Debug)]
-pub struct BatchRow<'a> {
-    /// Tokens that follow what the cache holds; at least one.
-    pub tokens: &'a [u32],
-    /// The sequence; grows by the tokens.
-    pub cache: &'a mut KvCache,
-    /// Which tokens' logits are wanted.
-    pub logits: WantedLogits,
-}
+/// A row over a cache of this decoder's kind.
+type Row<'a> = BatchRow<'a, KvCache>;
 
-/// For which of a row's tokens logits are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WantedLogits {
-    /// For none: the tokens are only prefilled.
-    None,
-    /// For the last one.
-    Last,
-    /// For all, in order.
-    All,
-    /// For this one of the row and all behind it, in order.
-    From(usize),
+impl Decode for Decoder {
+    fn facts(&self) -> DecoderFacts {
+        let ModelConfig { architecture, vocab, context, .. } = self.config;
+        let family = architecture.name;
+        DecoderFacts { family, vocab, context, is_batched: true, gives_all_logits: true }
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn ledger(&self) -> &Arc<Ledger> {
+        self.kv.ledger()
+    }
+
+    fn pulse(&self) -> &Arc<AtomicU64> {
+        &self.pulse
+    }
+
+    fn new_cache(&self) -> Box<dyn Cache> {
+        Box::new(KvCache::new(Arc::clone(&self.kv)))
+    }
+
+    fn forward(&self, rows: &mut [BatchRow<'_>]) -> Result<Tensor, ForwardError> {
+        let rows = rows.iter_mut().map(BatchRow::of_kind);
+        self.compute(&mut rows.collect::<Result<Vec<_>, _>>()?)
+    }
 }
 
 impl Decoder {
     /// The sizes.
     pub fn config(&self) -> &ModelConfig {
         &self.config
-    }
-
-    /// Where the weights are.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// A cache for a new sequence.
-    pub fn new_cache(&self) -> KvCache {
-        KvCache::new(Arc::clone(&self.kv))
-    }
-
-    /// Memory that a token's keys and values take, in bytes.
-    pub fn kv_bytes_per_token(&self) -> u64 {
-        self.kv.block_bytes() / BLOCK as u64
     }
 
     /// Memory the weights take, in bytes.
@@ -120,11 +114,7 @@ impl Decoder {
         self.embedding.bytes() + head + self.layers.iter().map(matrices).sum::<u64>()
     }
 
-    /// One forward pass over several sequences of unequal lengths.
-    ///
-    /// Returns the wanted logits, f32 of shape [wanted tokens, vocab], in the order of the rows. On
-    /// error no sequence has grown.
-    pub fn forward(&self, rows: &mut [BatchRow<'_>]) -> Result<Tensor, ForwardError> {
+    fn compute(&self, rows: &mut [Row<'_>]) -> Result<Tensor, ForwardError> {
         let (ids, positions) = self.check(rows)?;
         for row in rows.iter_mut() {
             row.cache.reserve(row.tokens.len())?;
@@ -148,23 +138,13 @@ impl Decoder {
     }
 
     /// All tokens and their positions, checked.
-    fn check(&self, rows: &[BatchRow<'_>]) -> Result<(Vec<u32>, Vec<usize>), ForwardError> {
-        let (vocab, context) = (self.config.vocab, self.config.context);
+    fn check(&self, rows: &[Row<'_>]) -> Result<(Vec<u32>, Vec<usize>), ForwardError> {
         let (mut ids, mut positions) = (Vec::new(), Vec::new());
         for row in rows {
+            row.check(self.config.vocab, self.config.context)?;
             let start = row.cache.len();
-            let tokens = start + row.tokens.len();
-            if row.tokens.is_empty() {
-                return Err(ForwardError::EmptyRow);
-            }
-            if tokens > context {
-                return Err(ForwardError::ContextFull { tokens, context });
-            }
-            if let Some(id) = row.tokens.iter().find(|id| **id as usize >= vocab) {
-                return Err(ForwardError::UnknownToken { id: *id, vocab });
-            }
             ids.extend_from_slice(row.tokens);
-            positions.extend(start..tokens);
+            positions.extend(start..start + row.tokens.len());
         }
         if ids.is_empty() {
             return Err(ForwardError::EmptyRow);
@@ -187,7 +167,7 @@ impl Decoder {
         index: usize,
         layer: &Layer,
         x: &Tensor,
-        rows: &[BatchRow<'_>],
+        rows: &[Row<'_>],
         pass: &Pass,
     ) -> candle_core::Result<Tensor> {
         let normed = self.norm_where(x, layer.attention_norm.as_ref())?;
@@ -206,7 +186,7 @@ impl Decoder {
         index: usize,
         layer: &Layer,
         x: &Tensor,
-        rows: &[BatchRow<'_>],
+        rows: &[Row<'_>],
         pass: &Pass,
     ) -> candle_core::Result<Tensor> {
         let sizes @ Heads { heads, kv_heads, head_dim, .. } = self.config.heads();
@@ -270,7 +250,7 @@ impl Decoder {
 }
 
 /// Indices, over the tokens of all rows, of those whose logits are wanted.
-fn wanted(rows: &[BatchRow<'_>]) -> Vec<u32> {
+fn wanted(rows: &[Row<'_>]) -> Vec<u32> {
     let mut wanted = Vec::new();
     let mut start = 0u32;
     for row in rows {

@@ -12,6 +12,7 @@ use super::{
     attention::{Masks, attend},
     cache::{Allocator, KvCache, Sequence},
     config::Heads,
+    seam::Cache as _,
     weight::Weight,
 };
 

@@ -1,7 +1,8 @@
-//! Loading a model: from its place to a [`Decoder`] and what the tokenizer needs. What the kinds of
-//! files look like is in `source`.
+//! Loading a model: from its place to what computes it, our own [`Decoder`] or a model of candle-transformers, and what
+//! the tokenizer needs. What the kinds of files look like is in `source`.
 
 use std::{
+    any::Any,
     fmt,
     fs::File,
     io::{BufReader, Cursor},
@@ -11,17 +12,20 @@ use std::{
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{error::LoadError, memory};
+use crate::error::LoadError;
 
 use super::{
     cache::Allocator,
     config::ModelConfig,
     decoder::{Decoder, Layer},
+    families::SingleFamily,
     feed_forward::{FeedForward, Mixture, Mlp},
     rope::Rope,
+    seam::Decode,
+    single,
     source::{
-        GgufSource, HfSource, LoadOptions, Opened, RandomSource, TensorSource, TokenizerSource,
-        files, whole_stem,
+        GgufSource, HfSource, LoadOptions, LoadProgress, Opened, RandomSource, TensorSource,
+        TokenizerSource, config_json, family_names, files, tokenizer_of, whole_stem,
     },
     tensors::{Role, TensorId, expected},
     weight::{Linear, Weight},
@@ -71,20 +75,11 @@ impl From<&Path> for ModelLocation {
     }
 }
 
-/// How far loading is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadProgress {
-    /// Bytes of weights read.
-    pub done_bytes: u64,
-    /// Bytes of weights to read.
-    pub total_bytes: u64,
-}
-
 /// A model ready to run, and what its files bring besides weights.
 #[derive(Debug)]
 pub struct LoadedModel {
-    /// The decoder.
-    pub decoder: Decoder,
+    /// What computes it.
+    pub decoder: Box<dyn Decode>,
     /// What the tokenizer and the chat template are made from.
     pub tokenizer: TokenizerSource,
     /// Number of weights.
@@ -93,6 +88,16 @@ pub struct LoadedModel {
     pub quantisation: String,
     /// Memory the weights take, in bytes.
     pub weight_bytes: u64,
+    /// What is less than the files say, in a line.
+    pub note: Option<String>,
+}
+
+impl LoadedModel {
+    /// Our own decoder, where that computes the model.
+    pub fn own_decoder(&self) -> Option<&Decoder> {
+        let decoder: &dyn Any = &*self.decoder;
+        decoder.downcast_ref()
+    }
 }
 
 /// Loads a model from a .gguf file, on disk (split into parts or not) or in memory, or a Hugging Face directory.
@@ -131,7 +136,7 @@ fn load_path(
 ) -> Result<LoadedModel, LoadError> {
     let not_found = |why: &str| LoadError::NotFound { path: path.to_owned(), why: why.to_owned() };
     if path.is_dir() {
-        finish(path, HfSource::open(path, options)?, options, progress)
+        load_directory(path, options, progress)
     } else if path.is_file() {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
             return Err(not_found(
@@ -147,6 +152,28 @@ fn load_path(
     } else {
         Err(not_found("there is no such file or directory"))
     }
+}
+
+fn load_directory(
+    path: &Path,
+    options: &LoadOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<LoadedModel, LoadError> {
+    let json = config_json(path)?;
+    let (class, model_type) = family_names(&json);
+    let Some(family) = SingleFamily::of_config(class, model_type) else {
+        return finish(path, HfSource::open(path, json, options)?, options, progress);
+    };
+    let single::Loaded { decoder, parameters, weight_bytes, note } =
+        single::load(path, family, json, options, progress)?;
+    Ok(LoadedModel {
+        decoder: Box::new(decoder),
+        tokenizer: tokenizer_of(path),
+        parameters,
+        quantisation: DType::F32.as_str().to_owned(),
+        weight_bytes,
+        note,
+    })
 }
 
 fn finish<S: TensorSource>(
@@ -175,23 +202,12 @@ fn finish<S: TensorSource>(
         total_bytes += source.file_bytes(id);
         held_bytes += source.held_bytes(id);
     }
-    check_memory(path, held_bytes, options)?;
+    options.check_memory(path, held_bytes)?;
     let mut reader = Reader { source: &mut source, progress, done_bytes: 0, total_bytes };
     let decoder = build(config, &mut reader, options.device.clone(), dtype)?;
     let weight_bytes = decoder.weight_bytes();
-    Ok(LoadedModel { decoder, tokenizer, parameters, quantisation, weight_bytes })
-}
-
-/// Refuses weights that do not fit, before minutes of reading end in swapping or worse.
-fn check_memory(path: &Path, needed: u64, options: &LoadOptions) -> Result<(), LoadError> {
-    match memory::usable(&options.device, options.memory_root.as_deref()) {
-        Some(usable) if needed > usable.bytes => Err(LoadError::TooLarge {
-            path: path.to_owned(),
-            needed: memory::in_words(needed),
-            usable,
-        }),
-        _ => Ok(()),
-    }
+    let decoder = Box::new(decoder);
+    Ok(LoadedModel { decoder, tokenizer, parameters, quantisation, weight_bytes, note: None })
 }
 
 /// Reads tensors and tells how far it is.
@@ -334,7 +350,7 @@ mod tests {
             let model = load_random(&directory, &options).unwrap();
             let mut cache = model.decoder.new_cache();
             let row =
-                BatchRow { tokens: &[1, 2, 3], cache: &mut cache, logits: WantedLogits::Last };
+                BatchRow { tokens: &[1, 2, 3], cache: &mut *cache, logits: WantedLogits::Last };
             let logits = model.decoder.forward(&mut [row]).unwrap();
             assert!(
                 logits

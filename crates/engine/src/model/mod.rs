@@ -1,5 +1,5 @@
-//! Decoders over candle's tensors, from GGUF files and Hugging Face directories alike: which families there are is in
-//! [`architecture`]. Text, the meaning of tokens and sampling are not here.
+//! Decoders over candle's tensors, from GGUF files and Hugging Face directories: which families our own computes is in
+//! [`architecture`], which others there are in [`families`]. Text, the meaning of tokens and sampling are not here.
 
 mod architecture;
 mod attention;
@@ -8,11 +8,14 @@ mod config;
 mod decoder;
 mod elementwise;
 mod exp;
+mod families;
 mod feed_forward;
 pub mod kernels;
 mod load;
 mod quant;
 mod rope;
+mod seam;
+mod single;
 mod source;
 mod tensors;
 #[cfg(test)]
@@ -20,9 +23,11 @@ mod testing;
 mod weight;
 
 pub use architecture::Architecture;
+pub(crate) use cache::Block;
 pub use cache::KvCache;
-pub(crate) use cache::{Allocator, BLOCK, Block};
 pub use config::{Biases, ExpertsConfig, LayerSpan, ModelConfig, RopeConfig, RopeScaling};
-pub use decoder::{BatchRow, Decoder, WantedLogits};
-pub use load::{EmbeddedModel, LoadProgress, LoadedModel, ModelLocation, load_model, load_random};
-pub use source::{LoadOptions, TokenizerSource, gguf_parts};
+pub use decoder::Decoder;
+pub use load::{EmbeddedModel, LoadedModel, ModelLocation, load_model, load_random};
+pub(crate) use seam::BLOCK;
+pub use seam::{BatchRow, Cache, Decode, DecoderFacts, Ledger, WantedLogits};
+pub use source::{LoadOptions, LoadProgress, TokenizerSource, gguf_parts};

@@ -114,18 +114,24 @@ impl TensorId {
             Role::KeyNorm => "self_attn.k_norm",
             Role::MlpNorm => norms.mlp.unwrap_or_default(),
             Role::AfterMlpNorm => norms.after_mlp.unwrap_or_default(),
-            Role::Router => "mlp.gate",
+            Role::Router => "gate",
             Role::Gate => "mlp.gate_proj",
             Role::Up => "mlp.up_proj",
             Role::Down => "mlp.down_proj",
         };
-        match self.expert {
-            Some(expert) => {
-                let of_expert = name.replace("mlp.", &format!("mlp.experts.{expert}."));
-                self.full_name("model.layers", &of_expert)
+        let name = match (config.architecture.experts, self.expert, self.role) {
+            (Some(rules), _, Role::Router) => format!("{}.{name}", rules.block),
+            (Some(rules), Some(expert), Role::Gate | Role::Up | Role::Down) => {
+                let name = match self.role {
+                    Role::Gate => rules.gate,
+                    Role::Up => rules.up,
+                    _ => rules.down,
+                };
+                format!("{}.experts.{expert}.{name}", rules.block)
             }
-            None => self.full_name("model.layers", name),
-        }
+            _ => name.to_owned(),
+        };
+        self.full_name("model.layers", &name)
     }
 
     fn full_name(self, layers: &str, name: &str) -> String {

@@ -37,12 +37,12 @@ impl Stage {
         let encoded_bytes = Arc::<AtomicU64>::default();
         let tokenizer = Tokenizer::from_json(&path).unwrap().for_context(context);
         let encoder = Arc::new(Encoder::new(tokenizer, Arc::clone(&encoded_bytes)));
-        let kv = KvStore::new(Arc::clone(&decoder.kv), kv_bytes);
+        let kv = KvStore::new(Arc::clone(decoder.ledger()), kv_bytes);
         let host = ModelHost {
             decoder,
             preparer: Arc::new(Preparer::without_threads(Arc::clone(&encoder))),
             encoder,
-            card: ModelCard::default(),
+            card: ModelCard { can_review: true, ..ModelCard::default() },
             context,
             max_sessions: 2,
             prefill_chunk_tokens: 4,

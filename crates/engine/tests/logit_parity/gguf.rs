@@ -24,7 +24,7 @@ pub(crate) fn to_gguf<P: AsRef<Path>>(
     let weights =
         candle_core::safetensors::load(fixture.directory.join("model.safetensors"), &Device::Cpu)
             .unwrap();
-    let family = config.architecture.name;
+    let family = gguf_family(config);
     let mut tensors: Vec<(String, QTensor)> = Vec::new();
     for (name, tensor) in with_stacked_experts(weights, config) {
         let alternates = matches!(family, "llama" | "smollm3");
@@ -78,16 +78,32 @@ fn with_stacked_experts(
 ) -> HashMap<String, Tensor> {
     let count = config.experts.map_or(0, |experts| experts.count);
     for layer in 0..config.layers.len() {
-        for part in ["gate_proj", "up_proj", "down_proj"] {
-            let of = |expert| format!("model.layers.{layer}.mlp.experts.{expert}.{part}.weight");
+        for (block, part, stacked) in [
+            ("mlp", "gate_proj", "gate"),
+            ("mlp", "up_proj", "up"),
+            ("mlp", "down_proj", "down"),
+            ("block_sparse_moe", "w1", "gate"),
+            ("block_sparse_moe", "w3", "up"),
+            ("block_sparse_moe", "w2", "down"),
+        ] {
+            let of =
+                |expert| format!("model.layers.{layer}.{block}.experts.{expert}.{part}.weight");
             let all: Vec<Tensor> = (0..count).map_while(|it| weights.remove(&of(it))).collect();
             if !all.is_empty() {
-                let name = format!("model.layers.{layer}.mlp.{part}_exps.weight");
+                let name = format!("model.layers.{layer}.ffn_{stacked}_exps.weight");
                 weights.insert(name, Tensor::stack(&all, 0).unwrap());
             }
         }
     }
     weights
+}
+
+/// What the converter calls a family.
+fn gguf_family(config: &ModelConfig) -> &'static str {
+    match config.architecture.name {
+        "mixtral" => "llama",
+        name => name,
+    }
 }
 
 fn gguf_name(family: &str, name: &str) -> String {
@@ -126,13 +142,14 @@ fn gguf_name(family: &str, name: &str) -> String {
         ("mlp.up_proj", "ffn_up"),
         ("mlp.down_proj", "ffn_down"),
         ("mlp.gate.", "ffn_gate_inp."),
+        ("block_sparse_moe.gate.", "ffn_gate_inp."),
     ];
     let renames = of_family.iter().chain(&renames);
     renames.fold(name.to_owned(), |name, (from, to)| name.replace(from, to))
 }
 
 fn gguf_metadata(config: &ModelConfig) -> HashMap<String, Value> {
-    let arch = config.architecture.name;
+    let arch = gguf_family(config);
     let number = |n: usize| Value::U32(n as u32);
     let mut metadata =
         HashMap::from([("general.architecture".to_owned(), Value::String(arch.to_owned()))]);
@@ -159,7 +176,9 @@ fn gguf_metadata(config: &ModelConfig) -> HashMap<String, Value> {
     if let Some(experts) = config.experts {
         set("expert_count", number(experts.count));
         set("expert_used_count", number(experts.used));
-        set("expert_feed_forward_length", number(experts.intermediate));
+        if arch != "llama" {
+            set("expert_feed_forward_length", number(experts.intermediate));
+        }
     }
     let text = |text: &str| Value::String(text.to_owned());
     match config.rope.scaling {

@@ -5,12 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod gguf;
+mod single;
 
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 use engine::{
-    BatchRow, Decoder, ForwardError, KvCache, LoadOptions, LoadedModel, WantedLogits, load_model,
+    BatchRow, Cache, Decode, ForwardError, LoadOptions, LoadedModel, WantedLogits, load_model,
 };
 
 use gguf::to_gguf;
@@ -25,22 +26,36 @@ struct Fixture {
     logits: Tensor,
 }
 
+/// Those of our own decoder.
 fn fixtures() -> Vec<Fixture> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/logits");
-    let mut roots = vec![own];
-    roots.extend(std::env::var_os("LOGIT_PARITY_FIXTURES").map(PathBuf::from));
-    let mut fixtures = Vec::new();
-    for root in roots {
-        let mut directories: Vec<PathBuf> = std::fs::read_dir(&root)
-            .unwrap_or_else(|error| panic!("{}: {error}", root.display()))
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.join("logits.safetensors").is_file())
-            .collect();
-        directories.sort();
-        assert!(!directories.is_empty(), "no fixtures in {}", root.display());
-        fixtures.extend(directories.into_iter().map(|directory| read(&directory)));
-    }
-    fixtures
+    fixtures_and_more("logits", true)
+}
+
+/// Those in a directory under `tests/fixtures`, and all further ones whose decoder gives the logits of all tokens, or
+/// only of the last one.
+fn fixtures_and_more(name: &str, gives_all_logits: bool) -> Vec<Fixture> {
+    let more = std::env::var_os("LOGIT_PARITY_FIXTURES").map(PathBuf::from);
+    let more = more.iter().flat_map(|root| fixtures_at(root)).filter(|fixture| {
+        load(&fixture.directory).decoder.facts().gives_all_logits == gives_all_logits
+    });
+    fixtures_in(name).into_iter().chain(more).collect()
+}
+
+/// Those in a directory under `tests/fixtures`.
+fn fixtures_in(name: &str) -> Vec<Fixture> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+    fixtures_at(&root.join(name))
+}
+
+fn fixtures_at(root: &Path) -> Vec<Fixture> {
+    let mut directories: Vec<PathBuf> = std::fs::read_dir(root)
+        .unwrap_or_else(|error| panic!("{}: {error}", root.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("logits.safetensors").is_file())
+        .collect();
+    directories.sort();
+    assert!(!directories.is_empty(), "no fixtures in {}", root.display());
+    directories.iter().map(|directory| read(directory)).collect()
 }
 
 fn read(directory: &Path) -> Fixture {
@@ -69,12 +84,12 @@ fn load_with(path: &Path, dtype: Option<DType>) -> LoadedModel {
 }
 
 /// The logits of more tokens of one sequence, one forward pass.
-fn step(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Tensor {
+fn step(decoder: &dyn Decode, cache: &mut dyn Cache, tokens: &[u32]) -> Tensor {
     decoder.forward(&mut [BatchRow { tokens, cache, logits: WantedLogits::All }]).unwrap()
 }
 
 /// The logits of a sequence that is cut into passes of these lengths, the last one repeated.
-fn in_chunks(decoder: &Decoder, tokens: &[u32], lengths: &[usize]) -> Tensor {
+fn in_chunks(decoder: &dyn Decode, tokens: &[u32], lengths: &[usize]) -> Tensor {
     let mut cache = decoder.new_cache();
     let mut logits = Vec::new();
     let mut lengths = lengths.iter().copied();
@@ -82,7 +97,7 @@ fn in_chunks(decoder: &Decoder, tokens: &[u32], lengths: &[usize]) -> Tensor {
     while !rest.is_empty() {
         length = lengths.next().unwrap_or(length).min(rest.len());
         let (now, later) = rest.split_at(length);
-        logits.push(step(decoder, &mut cache, now));
+        logits.push(step(decoder, &mut *cache, now));
         rest = later;
     }
     assert_eq!(cache.len(), tokens.len());
@@ -108,7 +123,7 @@ fn logit_parity_whole_in_chunks_and_token_by_token() {
     for fixture in fixtures() {
         let decoder = load(&fixture.directory).decoder;
         let tokens = &fixture.tokens;
-        let chunked = |lengths: &[usize]| in_chunks(&decoder, tokens, lengths);
+        let chunked = |lengths: &[usize]| in_chunks(&*decoder, tokens, lengths);
         assert_same("whole", &fixture, &chunked(&[tokens.len()]), &fixture.logits);
         for length in [2, 7, 32, 129] {
             let what = format!("in chunks of {length}");
@@ -125,16 +140,16 @@ fn logit_parity_after_truncation_and_again() {
         let decoder = load(&fixture.directory).decoder;
         let tokens = &fixture.tokens;
         let mut cache = decoder.new_cache();
-        step(&decoder, &mut cache, tokens);
+        step(&*decoder, &mut *cache, tokens);
         let bytes = cache.bytes();
         for keep in [tokens.len() / 2, tokens.len() / 3, 1, 0] {
             // Something else in between: nothing of it may be seen after cutting back.
             cache.truncate(keep);
             let other: Vec<u32> = tokens[keep..].iter().rev().copied().collect();
-            step(&decoder, &mut cache, &other);
+            step(&*decoder, &mut *cache, &other);
             cache.truncate(keep);
             assert_eq!(cache.len(), keep);
-            let logits = step(&decoder, &mut cache, &tokens[keep..]);
+            let logits = step(&*decoder, &mut *cache, &tokens[keep..]);
             let reference = fixture.logits.narrow(0, keep, tokens.len() - keep).unwrap();
             assert_same(&format!("cut back to {keep}"), &fixture, &logits, &reference);
         }
@@ -152,18 +167,18 @@ fn logit_parity_of_rows_of_unequal_length() {
         let starts = [0, n / 2, n - 1, n / 4];
         let ends = [n / 3, n, n, n / 4 + 2];
         let wants = [WantedLogits::All, WantedLogits::Last, WantedLogits::All, WantedLogits::None];
-        let mut caches: Vec<KvCache> = starts
+        let mut caches: Vec<Box<dyn Cache>> = starts
             .iter()
             .map(|start| {
                 let mut cache = decoder.new_cache();
                 if *start > 0 {
                     let mut row = [BatchRow {
                         tokens: &tokens[..*start],
-                        cache: &mut cache,
+                        cache: &mut *cache,
                         logits: WantedLogits::None,
                     }];
                     let none = decoder.forward(&mut row).unwrap();
-                    assert_eq!(none.dims(), [0, decoder.config().vocab]);
+                    assert_eq!(none.dims(), [0, decoder.facts().vocab]);
                 }
                 cache
             })
@@ -173,7 +188,7 @@ fn logit_parity_of_rows_of_unequal_length() {
             .enumerate()
             .map(|(i, cache)| BatchRow {
                 tokens: &tokens[starts[i]..ends[i]],
-                cache,
+                cache: &mut **cache,
                 logits: wants[i],
             })
             .collect();
@@ -184,7 +199,7 @@ fn logit_parity_of_rows_of_unequal_length() {
             .collect();
         let reference = Tensor::cat(&wanted, 0).unwrap();
         assert_same("as one of several rows", &fixture, &logits, &reference);
-        let lengths: Vec<usize> = caches.iter().map(KvCache::len).collect();
+        let lengths: Vec<usize> = caches.iter().map(|cache| cache.len()).collect();
         assert_eq!(lengths, ends);
     }
 }
@@ -198,7 +213,7 @@ fn logit_parity_of_half_precision_is_close() {
         let model = load_with(&fixture.directory, Some(dtype));
         assert_eq!(model.quantisation, dtype.as_str());
         for lengths in [[fixture.tokens.len()], [1]] {
-            let logits = in_chunks(&model.decoder, &fixture.tokens, &lengths);
+            let logits = in_chunks(&*model.decoder, &fixture.tokens, &lengths);
             let difference = difference(&logits, &fixture.logits);
             assert!(difference < tolerance, "{dtype:?}: logits differ by {difference}");
         }
@@ -210,7 +225,7 @@ fn a_pass_that_is_refused_leaves_the_sequences_as_they_were() {
     let fixture = fixture("qwen2-gqa");
     let decoder = load(&fixture.directory).decoder;
     let mut cache = decoder.new_cache();
-    step(&decoder, &mut cache, &fixture.tokens[..10]);
+    step(&*decoder, &mut *cache, &fixture.tokens[..10]);
     let too_many = vec![1; 503];
     for (tokens, expected) in [
         (&too_many[..], "513 tokens do not fit the model's context of 512; shorten the text"),
@@ -220,12 +235,12 @@ fn a_pass_that_is_refused_leaves_the_sequences_as_they_were() {
         ),
         (&[][..], "a row of a forward pass has no tokens; leave it out"),
     ] {
-        let row = BatchRow { tokens, cache: &mut cache, logits: WantedLogits::Last };
+        let row = BatchRow { tokens, cache: &mut *cache, logits: WantedLogits::Last };
         let error: ForwardError = decoder.forward(&mut [row]).unwrap_err();
         assert_eq!(error.to_string(), expected);
         assert_eq!(cache.len(), 10);
     }
-    let logits = step(&decoder, &mut cache, &fixture.tokens[10..]);
+    let logits = step(&*decoder, &mut *cache, &fixture.tokens[10..]);
     let reference = fixture.logits.narrow(0, 10, fixture.tokens.len() - 10).unwrap();
     assert_same("after refusals", &fixture, &logits, &reference);
 }
@@ -249,10 +264,11 @@ fn logit_parity_of_gguf_files() {
         "gemma3",
         "glm4",
         "qwen3-moe",
+        "mixtral",
     ] {
         let fixture = fixture(name);
         let from_directory = load(&fixture.directory);
-        let config = from_directory.decoder.config();
+        let config = from_directory.own_decoder().unwrap().config();
         let path = |part: &str| scratch.path().join(format!("{name}{part}.gguf"));
         let [whole, parts] = [vec![""], vec!["-00001-of-00002", "-00002-of-00002"]]
             .map(|parts| parts.into_iter().map(path).collect::<Vec<_>>());
@@ -262,7 +278,7 @@ fn logit_parity_of_gguf_files() {
             assert_eq!(model.parameters, from_directory.parameters);
             assert_eq!(model.quantisation, "f32");
             for lengths in [[fixture.tokens.len()], [1]] {
-                let logits = in_chunks(&model.decoder, &fixture.tokens, &lengths);
+                let logits = in_chunks(&*model.decoder, &fixture.tokens, &lengths);
                 assert_same("as GGUF", &fixture, &logits, &fixture.logits);
             }
         }
@@ -284,11 +300,11 @@ fn logit_parity_of_quantised_gguf_files_is_close() {
         (GgmlDType::Q4_1, "Q4_1", 4.0),
     ] {
         let fixture = fixture("llama-quantisable");
-        let config = load(&fixture.directory).decoder.config().clone();
+        let config = load(&fixture.directory).own_decoder().unwrap().config().clone();
         to_gguf(&fixture, &config, dtype, &[&path]);
         let model = load(&path);
         assert_eq!(model.quantisation, name);
-        let logits = in_chunks(&model.decoder, &fixture.tokens, &[fixture.tokens.len()]);
+        let logits = in_chunks(&*model.decoder, &fixture.tokens, &[fixture.tokens.len()]);
         let difference = difference(&logits, &fixture.logits);
         assert!(difference < tolerance, "{name}: logits differ by {difference}");
     }

@@ -13,9 +13,10 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::model::{
-    cache::{BLOCK, Sequence},
+    cache::Sequence,
     config::Heads,
     exp::exp,
+    seam::{BLOCK, Cache as _},
 };
 
 /// Tokens that one piece of work takes on: a block's keys are in the nearest cache for all of them.

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap};
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use crate::model::{cache::Sequence, config::Heads};
+use crate::model::{cache::Sequence, config::Heads, seam::Cache as _};
 
 /// Queries are taken in blocks of this many, so that scores take memory linear in the context and
 /// keys after a block are not multiplied only to be masked.

@@ -7,7 +7,7 @@ mod gguf;
 mod hf;
 mod random;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use text::{GgufMetadata, Tokenizer, TokenizerError};
@@ -17,12 +17,12 @@ use super::{
     tensors::{Place, TensorId},
     weight::Weight,
 };
-use crate::error::LoadError;
+use crate::{error::LoadError, memory};
 
 pub use self::gguf::gguf_parts;
 pub(super) use self::{
     gguf::{GgufSource, files, whole_stem},
-    hf::HfSource,
+    hf::{Checkpoint, HfSource, config_json, family_names, quantised, tokenizer_of},
     random::RandomSource,
 };
 
@@ -48,6 +48,29 @@ impl Default for LoadOptions {
     fn default() -> Self {
         LoadOptions { dtype: None, device: Device::Cpu, memory_root: None }
     }
+}
+
+impl LoadOptions {
+    /// Refuses weights that do not fit, before minutes of reading end in swapping or worse.
+    pub(super) fn check_memory(&self, path: &Path, needed: u64) -> Result<(), LoadError> {
+        match memory::usable(&self.device, self.memory_root.as_deref()) {
+            Some(usable) if needed > usable.bytes => Err(LoadError::TooLarge {
+                path: path.to_owned(),
+                needed: memory::in_words(needed),
+                usable,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// Bytes of weights read.
+    pub done_bytes: u64,
+    /// Bytes of weights to read.
+    pub total_bytes: u64,
 }
 
 /// Where a model's tokenizer is.

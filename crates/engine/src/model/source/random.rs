@@ -10,6 +10,7 @@ use crate::{
     error::LoadError,
     model::{
         config::ModelConfig,
+        families::SingleFamily,
         tensors::{Spelling, TensorId},
         weight::{Weight, activation_dtype},
     },
@@ -30,7 +31,15 @@ pub(crate) struct RandomSource {
 impl RandomSource {
     /// Reads the configuration; weights are drawn when they are asked for.
     pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Opened<Self>, LoadError> {
-        let config = hf::config::read(directory)?;
+        let json = hf::config_json(directory)?;
+        let (class, model_type) = hf::family_names(&json);
+        if let Some(family) = SingleFamily::of_config(class, model_type) {
+            return Err(LoadError::Unsupported {
+                path: directory.to_owned(),
+                what: format!("the family {} with random weights", family.name()),
+            });
+        }
+        let config = hf::config::read(directory, json)?;
         let weights = options.dtype.unwrap_or(DType::BF16);
         let activations = activation_dtype(weights, &options.device);
         let source = RandomSource {
@@ -43,7 +52,7 @@ impl RandomSource {
         Ok(Opened {
             config,
             source,
-            tokenizer: hf::tokenizer(directory),
+            tokenizer: hf::tokenizer_of(directory),
             quantisation: weights.as_str().to_owned(),
             dtype: activations,
         })

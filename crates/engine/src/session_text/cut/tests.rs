@@ -8,7 +8,7 @@ use thinking::thinker::{Append, ClientId};
 
 use super::*;
 use crate::{
-    model::{Decoder, LoadOptions, load_model},
+    model::{Decode, LoadOptions, load_model},
     prompt::Beginning,
     tail::Joined,
 };
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn session(decoder: &Decoder) -> SessionText {
+fn session(decoder: &dyn Decode) -> SessionText {
     let tail = Tail::new(PROMPT.len(), Thought::Over);
     let (ids, spans) = Default::default();
     let committed = Joined { start: PROMPT.len(), ids, spans, tail };
@@ -85,7 +85,7 @@ fn tokens_spell_the_text_whatever_is_cut() {
     let tokenizer = encoder.tokenizer();
     let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
     proptest!(config, |(steps in prop::collection::vec(step(), 1..20))| {
-        let (mut session, mut text) = (session(&decoder), String::new());
+        let (mut session, mut text) = (session(&*decoder), String::new());
         let mut is_of_others = true;
         for step in steps {
             match step {
@@ -133,7 +133,7 @@ fn own_text_keeps_its_tokens_up_to_a_cut_and_that_of_others_those_of_the_whole()
     let tokenizer = Tokenizer::from_json(&path.join("tokenizer.json")).unwrap();
     let encoder = Encoder::new(tokenizer, Default::default());
     let whole = |text: &str| encoder.committed(text, Thought::Over).unwrap().ids;
-    let (mut session, others, own) = (session(&decoder), "so the answer ", "therefore 数 ");
+    let (mut session, others, own) = (session(&*decoder), "so the answer ", "therefore 数 ");
     session.append_at_once(&Append::text(others), &encoder).unwrap();
     let ids = bytes_of(own, encoder.tokenizer());
     session.cut_and_write(others, own, &ids, &encoder).unwrap();

@@ -12,6 +12,7 @@ use crate::{
         config::{
             Biases, ExpertsConfig, LayerSpan, ModelConfig, RopeConfig, RopeScaling, check_layers,
         },
+        families,
     },
 };
 
@@ -37,15 +38,22 @@ pub(crate) fn architecture(
     path: &Path,
     metadata: &HashMap<String, Value>,
 ) -> Result<&'static Architecture, LoadError> {
-    let found = match metadata.get("general.architecture") {
-        Some(Value::String(name)) => name.as_str(),
-        _ => "(none)",
+    let found = arch(metadata);
+    let experts = metadata.get("llama.expert_count").and_then(whole_number);
+    let name = match found {
+        "llama" if experts.is_some_and(|count| count > 0) => "mixtral",
+        found => found,
     };
-    Architecture::of_gguf(found).ok_or_else(|| LoadError::Architecture {
-        path: path.to_owned(),
-        found: found.to_owned(),
-        known: Architecture::names(),
-    })
+    Architecture::of_gguf(name)
+        .ok_or_else(|| families::unknown(path, found, &Architecture::names()))
+}
+
+/// What the file calls its family.
+fn arch(metadata: &HashMap<String, Value>) -> &str {
+    match metadata.get("general.architecture") {
+        Some(Value::String(name)) => name,
+        _ => "(none)",
+    }
 }
 
 /// Reads and checks the configuration.
@@ -55,7 +63,7 @@ pub(crate) fn read(
     architecture: &'static Architecture,
     tensors: TensorFacts,
 ) -> Result<ModelConfig, LoadError> {
-    let keys = Keys { path, metadata, arch: architecture.name };
+    let keys = Keys { path, metadata, arch: arch(metadata) };
     let hidden = keys.size("embedding_length")?;
     let heads = keys.size("attention.head_count")?;
     let head_dim = match keys.size_or_none("attention.key_length")? {
@@ -147,7 +155,7 @@ impl Keys<'_> {
     /// The mixture of experts, which a family has or has not.
     fn experts(&self, architecture: &Architecture) -> Result<Option<ExpertsConfig>, LoadError> {
         let count = self.size_or_none("expert_count")?.filter(|count| *count > 0);
-        if !architecture.has_experts {
+        if architecture.experts.is_none() {
             return match count {
                 None => Ok(None),
                 Some(_) => Err(self.unsupported("a mixture of experts")),
@@ -156,7 +164,10 @@ impl Keys<'_> {
         Ok(Some(ExpertsConfig {
             count: count.ok_or_else(|| self.missing("expert_count"))?,
             used: self.size("expert_used_count")?,
-            intermediate: self.size("expert_feed_forward_length")?,
+            intermediate: match self.size_or_none("expert_feed_forward_length")? {
+                Some(size) => size,
+                None => self.size("feed_forward_length")?,
+            },
             normalised: true,
         }))
     }

@@ -8,13 +8,17 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::{TOKENIZER, checkpoint::refuse_lfs_pointer};
 use crate::{
     error::LoadError,
     model::{
         architecture::{Activation, Architecture, BiasRule, WindowRule},
         config::{Biases, ExpertsConfig, LayerSpan, ModelConfig, check_layers},
+        families,
     },
 };
+
+const CONFIG: &str = "config.json";
 
 /// The settings of config.json that matter here.
 #[derive(Debug, Deserialize)]
@@ -69,14 +73,33 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads and checks a directory's configuration.
-pub(crate) fn read(directory: &Path) -> Result<ModelConfig, LoadError> {
-    let path = directory.join("config.json");
+/// The config.json of a directory.
+pub(crate) fn config_json(directory: &Path) -> Result<Value, LoadError> {
+    let path = directory.join(CONFIG);
+    if !path.is_file() {
+        return Err(LoadError::NotFound {
+            path: directory.to_owned(),
+            why: "the directory has no config.json".to_owned(),
+        });
+    }
+    for name in [CONFIG, TOKENIZER] {
+        refuse_lfs_pointer(&directory.join(name))?;
+    }
     let text = std::fs::read_to_string(&path)
         .map_err(|source| LoadError::Read { path: path.clone(), source })?;
+    serde_json::from_str(&text)
+        .map_err(|error| LoadError::Config { path, why: format!("it is no JSON: {error}") })
+}
+
+/// The class and the `model_type` that a config.json names.
+pub(crate) fn family_names(json: &Value) -> (Option<&str>, Option<&str>) {
+    (json["architectures"][0].as_str(), json["model_type"].as_str())
+}
+
+/// Reads and checks a directory's configuration for our own decoder.
+pub(crate) fn read(directory: &Path, mut json: Value) -> Result<ModelConfig, LoadError> {
+    let path = directory.join(CONFIG);
     let bad = |why: String| LoadError::Config { path: path.clone(), why };
-    let mut json: Value =
-        serde_json::from_str(&text).map_err(|error| bad(format!("it is no JSON: {error}")))?;
     let architecture = architecture(&path, &mut json)?;
     let raw: Raw = serde_json::from_value(json).map_err(|error| bad(error.to_string()))?;
     let reader = Reader { path: &path, architecture, raw: &raw };
@@ -89,25 +112,31 @@ pub(crate) fn read(directory: &Path) -> Result<ModelConfig, LoadError> {
 /// The family, read before anything else: other architectures have other settings. Of a model that also sees, only the
 /// part that writes is left.
 fn architecture(path: &Path, json: &mut Value) -> Result<&'static Architecture, LoadError> {
-    let class = json["architectures"][0].as_str();
-    let model_type = json["model_type"].as_str();
+    let (class, model_type) = family_names(json);
     let found = class.or(model_type).unwrap_or("(none)").to_owned();
     let sees = matches!(class, Some("Gemma3ForConditionalGeneration"));
     let part = sees.then(|| json["text_config"].take()).filter(Value::is_object);
     let architecture = match &part {
         Some(part) => Architecture::of_config(None, part["model_type"].as_str()),
         None => {
-            Architecture::of_config(json["architectures"][0].as_str(), json["model_type"].as_str())
+            let (class, model_type) = family_names(json);
+            Architecture::of_config(class, model_type)
         }
     };
     if let Some(part) = part {
         *json = part;
     }
-    architecture.ok_or_else(|| LoadError::Architecture {
+    architecture.ok_or_else(|| families::unknown(path, &found, &families::names()))
+}
+
+/// Why weights with such a setting are refused, and what to use in their place.
+pub(crate) fn quantised(path: &Path, setting: &Map<String, Value>, instead: &str) -> LoadError {
+    let method = setting.get("quant_method").and_then(Value::as_str);
+    LoadError::Quantisation {
         path: path.to_owned(),
-        found,
-        known: Architecture::names(),
-    })
+        what: format!("safetensors quantised by {:?}", method.unwrap_or("an unnamed method")),
+        instead: instead.to_owned(),
+    }
 }
 
 /// What is known while a configuration is read.
@@ -121,7 +150,7 @@ impl Reader<'_> {
     fn refuse_features(&self) -> Result<(), LoadError> {
         let raw = self.raw;
         let experts = raw.num_experts.or(raw.num_local_experts);
-        if !self.architecture.has_experts && experts.is_some_and(|count| count > 0) {
+        if self.architecture.experts.is_none() && experts.is_some_and(|count| count > 0) {
             return Err(self.unsupported("a mixture of experts"));
         }
         let (expected, name) = match self.architecture.activation {
@@ -134,19 +163,13 @@ impl Reader<'_> {
         if raw.attn_logit_softcapping.or(raw.final_logit_softcapping).is_some() {
             return Err(self.unsupported("capping of logits"));
         }
-        if let Some(quantisation) = &raw.quantization_config {
-            let method = quantisation.get("quant_method").and_then(Value::as_str);
-            return Err(LoadError::Quantisation {
-                path: self.path.to_owned(),
-                what: format!(
-                    "safetensors quantised by {:?}",
-                    method.unwrap_or("an unnamed method")
-                ),
-                instead: "a GGUF file of the model, or its checkpoint in bf16, f16 or f32"
-                    .to_owned(),
-            });
+        match &raw.quantization_config {
+            Some(quantisation) => {
+                let instead = "a GGUF file of the model, or its checkpoint in bf16, f16 or f32";
+                Err(quantised(self.path, quantisation, instead))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn config(&self) -> Result<ModelConfig, LoadError> {
@@ -202,7 +225,7 @@ impl Reader<'_> {
         };
         let sparse = raw.decoder_sparse_step.unwrap_or(1);
         let has_experts = |layer: usize| {
-            self.architecture.has_experts
+            self.architecture.experts.is_some()
                 && (layer + 1).is_multiple_of(sparse)
                 && !raw.mlp_only_layers.contains(&layer)
         };
@@ -248,18 +271,19 @@ impl Reader<'_> {
     }
 
     fn experts(&self) -> Result<Option<ExpertsConfig>, LoadError> {
-        if !self.architecture.has_experts {
-            return Ok(None);
-        }
+        let Some(rules) = self.architecture.experts else { return Ok(None) };
         let raw = self.raw;
+        // One that says no other width has experts as wide as other models' only layer.
+        let intermediate = raw.moe_intermediate_size;
+        let intermediate = intermediate.or(raw.num_local_experts.and(Some(raw.intermediate_size)));
         let need = |what: &str, size: Option<usize>| {
             size.ok_or_else(|| self.bad(&format!("setting {what:?} is missing")))
         };
         Ok(Some(ExpertsConfig {
             count: need("num_experts", raw.num_experts.or(raw.num_local_experts))?,
             used: need("num_experts_per_tok", raw.num_experts_per_tok)?,
-            intermediate: need("moe_intermediate_size", raw.moe_intermediate_size)?,
-            normalised: raw.norm_topk_prob.unwrap_or(false),
+            intermediate: need("moe_intermediate_size", intermediate)?,
+            normalised: rules.always_normalises || raw.norm_topk_prob.unwrap_or(false),
         }))
     }
 
