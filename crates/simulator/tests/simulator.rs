@@ -37,11 +37,11 @@ fn what_must_hold_of_every_answer_holds_of_ten_thousand_seeds() {
     assert!(all.clone().all(|end| ends.contains(&end)), "{ends:?}");
 }
 
-/// Of 10,000 answers, whose nodes begin some 100,000 lives.
+/// The nodes of these answers begin more than 100,000 lives.
 #[test]
 fn nothing_is_lost_over_pools_whose_nodes_come_and_go() {
     let (mut lives, mut resumes, mut rejoins, mut complete) = (0, 0, 0, 0);
-    for seed in 0..10_000 {
+    for seed in 0..12_000 {
         let simulated = simulate_pooled(seed, false);
         if let Some(breach) = simulated.breach {
             panic!("{breach}\nalone, with all that happens: {}", simulator::command(seed, true));
@@ -52,7 +52,7 @@ fn nothing_is_lost_over_pools_whose_nodes_come_and_go() {
         rejoins += outcome.summary.rejoins;
         complete += u32::from(matches!(outcome.ended, Ended::Complete(_)));
     }
-    assert!(lives > 90_000, "{lives}");
+    assert!(lives > 100_000, "{lives}");
     assert!(resumes > 3_000 && rejoins > 1_000, "{resumes} {rejoins}");
     assert!(complete > 8_000, "{complete}");
 }

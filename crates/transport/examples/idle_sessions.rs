@@ -1,0 +1,73 @@
+//! Opens many sessions on a node and lets them idle: how many it holds, how long opening took, and what memory each
+//! takes there.
+//!
+//! `cargo run --release -p transport --example idle_sessions -- http://127.0.0.1:7101 10000 PID_OF_THE_NODE`
+//!
+//! The node needs `--max-sessions` as high, and both an open-files limit that allows its connections: 100 sessions share
+//! one.
+
+#![allow(clippy::print_stdout, reason = "it prints figures")]
+
+use std::{error::Error, fs};
+
+use futures_util::future::join_all;
+use thinking::thinker::{
+    Command, Event, Open, Prompt, Sampling, Session, Thinker as _, ThoughtStart,
+};
+use tokio::time::Instant;
+use transport::{Remote, RemoteConfig};
+
+/// Sessions over one connection.
+const PER_CONNECTION: usize = 100;
+
+/// Memory that a process holds, in KiB.
+fn memory_kib(pid: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// A session that is open and warm; `None` where the node refuses it.
+async fn opened(remote: &Remote) -> Option<Session> {
+    let mut session = remote.session();
+    let open = Open {
+        question_id: "idle".to_owned(),
+        prompt: Prompt::question("2 + 2?".to_owned(), None),
+        committed: String::new(),
+        sampling: Sampling::default(),
+        deadline: None,
+        thought: ThoughtStart::Unknown,
+        review: None,
+    };
+    session.commands.send(Command::Open(open)).await.ok()?;
+    loop {
+        match session.events.recv().await? {
+            Event::Warmed(_) => return Some(session),
+            Event::Failed(failure) => {
+                println!("refused: {failure}");
+                return None;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, url, count, pid] = &arguments[..] else {
+        return Err("give the node's address, how many sessions, and the node's process id".into());
+    };
+    let count: usize = count.parse()?;
+    let (before, began) = (memory_kib(pid), Instant::now());
+    let mut sessions = Vec::new();
+    for _ in 0..count.div_ceil(PER_CONNECTION) {
+        let remote = Remote::new(RemoteConfig::new(url.parse()?))?;
+        let more = (0..PER_CONNECTION.min(count - sessions.len())).map(|_| opened(&remote));
+        sessions.extend(join_all(more).await.into_iter().flatten());
+    }
+    let (held, time) = (sessions.len(), began.elapsed().as_secs_f64());
+    let each = memory_kib(pid).saturating_sub(before) as f64 / held.max(1) as f64;
+    println!("{held} sessions open after {time:.1} s, {each:.1} KiB of the node's memory each");
+    Ok(())
+}
