@@ -5,8 +5,9 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use cli::{AnsweringArgs, PolicyArgs, RunArgs, SeedArgs, exit_help};
 use flags::LogFormat;
+use manual::ManualArgs;
 
-use crate::{certs::CertsArgs, doctor::DoctorArgs, serve_args::ServeArgs};
+use crate::{certs::CertsArgs, doctor::DoctorArgs, probe::ProbeArgs, serve_args::ServeArgs};
 
 /// A small model answers; a large one takes over where it doubts, checks or agrees with itself.
 #[derive(Debug, Parser)]
@@ -57,6 +58,11 @@ pub(crate) enum Command {
     Certs(CertsArgs),
     /// Look at the nodes and the way to them: what works, what does not, and what to do.
     Doctor(Box<DoctorArgs>),
+    /// Ask addresses whether one of them is well: for health checks where there is no other program to ask with.
+    Probe(ProbeArgs),
+    /// Write completions and manual pages of this program into a folder: for who packages it.
+    #[command(hide = true)]
+    Manual(ManualArgs),
 }
 
 const ASK_AFTER_HELP: &str = "\

@@ -1,5 +1,5 @@
 //! The command `specthink`: one question, a data set, a server, a journal shown again, certificates,
-//! or what does not work.
+//! what does not work, or whether something is well.
 //!
 //! What it shares with other commands is in the crate [`cli`], what answers in the crate `answer`.
 
@@ -9,6 +9,7 @@ mod certs;
 mod config;
 mod doctor;
 mod eval;
+mod probe;
 mod render;
 mod serve_args;
 mod serve_config;
@@ -17,6 +18,7 @@ mod trace;
 
 use std::{ffi::OsString, process::ExitCode};
 
+use clap::CommandFactory as _;
 use cli::{CliError, Exit, fail, start_logging, usage};
 use pair::Builtin;
 use traces::TraceExporter;
@@ -48,6 +50,11 @@ pub fn run(
         Command::Trace(trace) => trace::run(&trace),
         Command::Certs(certs) => certs::run(&certs),
         Command::Doctor(doctor) => doctor::run(*doctor, builtin),
+        Command::Probe(probe) => probe::run(&probe),
+        Command::Manual(manual) => {
+            let written = manual.write(args::Args::command());
+            written.map(|()| Exit::Ok).map_err(|why| CliError::new(Exit::Internal, why))
+        }
     });
     match done {
         Ok(exit) => exit.into(),

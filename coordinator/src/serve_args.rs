@@ -53,6 +53,10 @@ pub(crate) struct ServeArgs {
     /// Allow plain text, the keys too, from other machines.
     #[arg(long, help_heading = "Serving")]
     pub(crate) listen_insecure: bool,
+    /// Only this machine reaches the address, whatever it is: that of a container whose port is published on 127.0.0.1
+    /// alone. Then the rules of loopback hold: no key and no certificate is needed, and the Host header is checked.
+    #[arg(long, help_heading = "Serving")]
+    pub(crate) behind_loopback: bool,
     /// A name that the server may be called by on loopback, beside localhost. Give several.
     #[arg(long, value_name = "NAME", help_heading = "Serving")]
     pub(crate) allow_host: Vec<String>,

@@ -157,7 +157,7 @@ impl ServePlan {
             },
             access: AccessRules {
                 keys,
-                is_loopback: is_loopback(address),
+                is_loopback: args.behind_loopback || is_loopback(address),
                 hosts: args.allow_host,
                 origins: args.allow_origin,
             },
@@ -253,13 +253,13 @@ fn check_open(
     (has_keys, has_tls): (bool, bool),
 ) -> Result<(), CliError> {
     let refused = |message: String| Err(CliError::new(Exit::Listen, message));
-    if is_loopback(address) {
+    if args.behind_loopback || is_loopback(address) {
         return Ok(());
     }
     if !has_keys {
         return refused(format!(
-            "{address} can be reached from other machines, and everybody could ask: give --api-key-file too, or listen \
-             on 127.0.0.1"
+            "{address} can be reached from other machines, and everybody could ask: give --api-key-file too, listen on \
+             127.0.0.1, or give --behind-loopback where only this machine reaches it"
         ));
     }
     if !has_tls && !args.listen_insecure {

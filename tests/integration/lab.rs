@@ -4,7 +4,7 @@ use serde_json::Value;
 use tests::Process;
 
 /// The lab's command.
-const LAB: &str = env!("CARGO_BIN_EXE_specthink-lab-under-test");
+pub(crate) const LAB: &str = env!("CARGO_BIN_EXE_specthink-lab-under-test");
 
 #[test]
 fn a_sweep_needs_no_node_and_the_link_costs_takeovers_and_nothing_else() {

@@ -7,6 +7,7 @@ mod ask;
 #[path = "../../crates/hub/tests/fake_hub/mod.rs"]
 mod fake_hub;
 mod lab;
+mod manual;
 mod node_errors;
 mod node_process;
 mod observability;

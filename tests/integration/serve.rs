@@ -20,7 +20,11 @@ struct Server {
 
 impl Server {
     fn start(more: &[&str]) -> Server {
-        let args = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+        Server::start_at("127.0.0.1:0", more)
+    }
+
+    fn start_at(listen: &str, more: &[&str]) -> Server {
+        let args = [&["serve", "--listen", listen], more].concat();
         let mut process = Process::spawn(SPECTHINK, &args, &[]);
         let url = process.wait_for("listening on ");
         let address = url.strip_prefix("http://").unwrap().to_owned();
@@ -91,6 +95,17 @@ fn an_answer_over_http_is_that_of_ask() {
     }
     let (status, answer) = server.chat(json!({ "model": "small" }));
     assert_eq!((status, &answer["specthink"]["answers"][0]["share"]), (200, &json!(0.0)));
+}
+
+#[test]
+fn behind_loopback_nobody_needs_a_key_and_no_other_name_is_answered() {
+    let mut server = Server::start_at("0.0.0.0:0", &["--behind-loopback"]);
+    let port = server.address.rsplit_once(':').unwrap().1.to_owned();
+    // As through the port of a container that is published there.
+    server.address = format!("127.0.0.1:{port}");
+    assert_eq!(server.ask("GET /v1/models", "", "").0, 200);
+    let (status, refused) = server.ask("GET http://evil.example/v1/models", "", "");
+    assert_eq!((status, &refused["error"]["code"]), (403, &json!("host_not_allowed")));
 }
 
 /// What `ask` answers to the question, with more arguments.

@@ -9,6 +9,7 @@ mod eval;
 mod hostile;
 mod nodes;
 mod output;
+mod probe;
 mod refusals;
 mod serve_config;
 mod upstream;

@@ -61,7 +61,7 @@ pub enum Exit {
     Configuration = 22,
     /// No download.
     Download = 23,
-    /// What `doctor` found.
+    /// What `doctor` or `probe` found.
     Unwell = 24,
     /// A signal.
     Cancelled = 130,
@@ -105,7 +105,7 @@ impl Exit {
             Exit::Download => {
                 "the download of a tokenizer failed: network, refused by the hub, disk full"
             }
-            Exit::Unwell => "doctor found something that does not work",
+            Exit::Unwell => "doctor or probe found something that does not work",
             Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
         }
     }

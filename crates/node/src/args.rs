@@ -164,6 +164,10 @@ pub struct NodeArgs {
     /// build with the feature otel.
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
+
+    /// Write completions and the manual page of this program into a folder, and serve nothing: for who packages it.
+    #[arg(long, value_name = "FOLDER", hide = true, exclusive = true)]
+    pub manual: Option<PathBuf>,
 }
 
 impl NodeArgs {

@@ -134,6 +134,9 @@ pub enum NodeError {
     /// Serving that cannot begin, or that broke.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// Manual pages that cannot be written.
+    #[error("{0}")]
+    Manual(std::io::Error),
     /// The second signal.
     #[error("a second signal came: stopped before running sessions were drained")]
     Forced,
@@ -167,7 +170,7 @@ impl NodeError {
                 ServeError::Broken { .. } => NodeExit::Internal,
             },
             NodeError::Forced => NodeExit::Forced,
-            NodeError::Internal(_) => NodeExit::Internal,
+            NodeError::Manual(_) | NodeError::Internal(_) => NodeExit::Internal,
         }
     }
 }

@@ -4,12 +4,13 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use flags::{Hangups, Signals};
 use hub::Console;
+use manual::ManualArgs;
 use thinking::shown::one_line;
 use tokio::{pin, select, sync::oneshot};
 use traces::TraceExporter;
 
 use crate::{
-    args::{Defaults, NodeArgs},
+    args::{Defaults, NodeArgs, command},
     config::NodeConfig,
     error::{NodeError, NodeExit},
     serve::ReadyNode,
@@ -36,6 +37,10 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
             return if error.use_stderr() { NodeExit::Usage.into() } else { NodeExit::Ok.into() };
         }
     };
+    if let Some(folder) = args.manual {
+        let written = ManualArgs { folder }.write(command(defaults));
+        return ended(defaults, written.map_err(NodeError::Manual));
+    }
     let is_elsewhere = args.upstream.upstream.is_some();
     let fixed =
         if is_elsewhere { Ok(None) } else { threads::fix(args.threads, args.model.is_none()) };
@@ -44,6 +49,11 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
         Ok(None) => whole(defaults, args),
         Err(why) => Err(NodeError::Internal(format!("cannot start with --threads: {why}"))),
     };
+    ended(defaults, result)
+}
+
+/// Says how it ended, where that is not well.
+fn ended(defaults: &Defaults, result: Result<(), NodeError>) -> ExitCode {
     match result {
         Ok(()) => NodeExit::Ok.into(),
         Err(error) => {

@@ -16,6 +16,7 @@ use clap::{
 use cli::{AnsweringArgs, CliError, Exit, PolicyArgs, RunArgs};
 use flags::LogFormat;
 use lab::{link::Shaping, plan::PlanTarget};
+use manual::ManualArgs;
 use thinking::names::nearest;
 
 pub(crate) use self::tune::{Threshold, TuneArgs};
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     Tune(Box<TuneArgs>),
     /// Check what must hold of every answer over simulated nodes and links, without models.
     Simulate(SimulateArgs),
+    /// Write completions and manual pages of this program into a folder: for who packages it.
+    #[command(hide = true)]
+    Manual(ManualArgs),
 }
 
 /// Where links come from.

@@ -18,6 +18,7 @@ use std::{
     process::ExitCode,
 };
 
+use clap::CommandFactory as _;
 use cli::{CliError, Exit, fail, start_logging, until_enough, usage, written};
 use lab::{
     calibrate::{self, Effort},
@@ -53,6 +54,10 @@ pub fn run(
             Command::Tune(args) => tune::run(&args, builtin),
             Command::Report(args) => report::run(&args),
             Command::Simulate(args) => simulate::run(&args),
+            Command::Manual(manual) => {
+                let written = manual.write(Args::command());
+                written.map(|()| Exit::Ok).map_err(|why| CliError::new(Exit::Internal, why))
+            }
         });
     match done {
         Ok(exit) => exit.into(),
