@@ -163,6 +163,11 @@ impl NodeLink {
         connected.map_err(|failure| self.with_proxy_note(failure))
     }
 
+    /// Connects anew for whoever comes next: the node does not answer on the connection that there is. Sessions keep it.
+    pub(crate) async fn forget_channel(&self) {
+        *self.channel.lock().await = None;
+    }
+
     /// A node that is not there may be there for those who use a proxy.
     fn with_proxy_note(&self, failure: Failure) -> Failure {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());

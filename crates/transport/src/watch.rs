@@ -63,10 +63,13 @@ impl Remote {
     /// What the node says of itself.
     async fn condition(&self) -> Result<Condition, Failure> {
         let asked = Instant::now();
-        let said = timeout(ANSWERS_WITHIN, self.description()).await.unwrap_or_else(|_| {
+        let Ok(said) = timeout(ANSWERS_WITHIN, self.description()).await else {
+            // It may be another one by now: where its machine is gone nobody closes the connection.
+            self.link.forget_channel().await;
             let address = &self.link.config.address;
-            Err(status::unavailable(format!("{address} does not answer within {ANSWERS_WITHIN:?}")))
-        });
+            let why = format!("{address} does not answer within {ANSWERS_WITHIN:?}");
+            return Err(status::unavailable(why));
+        };
         let (_, card, load) = said?;
         self.link.check_model(&card)?;
         let round_trip = asked.elapsed();

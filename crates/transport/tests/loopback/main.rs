@@ -15,3 +15,4 @@ mod support;
 mod time;
 mod tokens;
 mod unread;
+mod watch;
