@@ -20,12 +20,14 @@ mod recording;
 mod replayed;
 mod shell;
 mod sizes;
+mod timeline;
 mod warming;
 
 use answer::{Progress, journal::Journal};
 use thinking::policy::Role;
 
 use self::shell::{Ran, Shell};
+pub(crate) use self::timeline::{TimedAsk, Timeline};
 pub use self::{
     conditions::Conditions,
     error::ReplayError,
@@ -67,12 +69,8 @@ fn play(recording: &Recording, conditions: &Conditions) -> Result<Ran, ReplayErr
 /// # Errors
 /// When a link resets its connections: what becomes of an answer then is not in its journal.
 pub fn replay(recording: &Recording, conditions: &Conditions) -> Result<Replayed, ReplayError> {
-    let links = [&conditions.small, &conditions.large];
-    if let Some(link) = links.into_iter().flatten().find(|link| link.reset.is_some()) {
-        return Err(ReplayError::Resets { link: link.name.clone() });
-    }
-    let Ran { outcome, diverged, handling_us, traffic: [small_traffic, large_traffic] } =
-        play(recording, conditions)?;
+    let Ran { outcome, diverged, handling_us, traffic: [small_traffic, large_traffic], .. } =
+        play_over(recording, conditions)?;
     let (time, takeovers) = (outcome.summary.time, outcome.summary.takeovers);
     let handled = |role: Role, network_us: u64| handling_us[role as usize].min(network_us);
     let link = conditions.large.as_ref();
@@ -88,4 +86,24 @@ pub fn replay(recording: &Recording, conditions: &Conditions) -> Result<Replayed
         large_traffic,
         diverged,
     })
+}
+
+/// Re-times a recording and says when whom was asked.
+///
+/// # Errors
+/// As [`replay`].
+pub(crate) fn timeline(
+    recording: &Recording,
+    conditions: &Conditions,
+) -> Result<Timeline, ReplayError> {
+    let Ran { outcome, diverged, clock, .. } = play_over(recording, conditions)?;
+    Ok(Timeline::new(recording, &clock, outcome.summary.time.total_us, diverged))
+}
+
+fn play_over(recording: &Recording, conditions: &Conditions) -> Result<Ran, ReplayError> {
+    let links = [&conditions.small, &conditions.large];
+    if let Some(link) = links.into_iter().flatten().find(|link| link.reset.is_some()) {
+        return Err(ReplayError::Resets { link: link.name.clone() });
+    }
+    play(recording, conditions)
 }

@@ -1,5 +1,6 @@
 //! The raw arguments, as clap reads them, and a file of them. What they mean together is in `sweep`.
 
+mod size;
 mod tune;
 
 use std::{
@@ -19,7 +20,10 @@ use lab::{link::Shaping, plan::PlanTarget};
 use manual::ManualArgs;
 use thinking::names::nearest;
 
-pub(crate) use self::tune::{Threshold, TuneArgs};
+pub(crate) use self::{
+    size::SizeArgs,
+    tune::{Threshold, TuneArgs},
+};
 use crate::pairs::{PairArg, Pairs};
 
 /// Experiments over links that this machine does not have.
@@ -58,6 +62,8 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Say which policy fits a link, from what sweeps measured.
     Plan(PlanArgs),
+    /// Say how many users so many nodes serve, how long these wait, and how many nodes a target takes.
+    Size(Box<SizeArgs>),
     /// Choose the threshold of a review on a development set, and write a policy with a name.
     Tune(Box<TuneArgs>),
     /// Check what must hold of every answer over simulated nodes and links, without models.
@@ -120,13 +126,24 @@ Examples:
 
 docs/replay.md says what replay can and cannot show.";
 
+/// Recorded answers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct JournalsArgs {
+    /// Journals, or folders with journals, best recorded over loopback.
+    #[arg(required = true)]
+    pub(crate) journal: Vec<PathBuf>,
+    /// The journals were recorded over a link, not over loopback: what no node accounts for is that
+    /// link's, and left out.
+    #[arg(long, help_heading = "Experiment")]
+    pub(crate) recorded_over_link: bool,
+}
+
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = REPLAY_AFTER_HELP)]
 pub(crate) struct ReplayArgs {
-    /// Journals, or folders with journals, best recorded over loopback.
-    #[arg(required = true)]
-    pub(crate) journal: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) journals: JournalsArgs,
     /// A link between the coordinator and the large node, by name or description. Several times.
     /// [default: every link that has a name]
     #[arg(long, value_name = "LINK", help_heading = "Experiment")]
@@ -134,10 +151,6 @@ pub(crate) struct ReplayArgs {
     /// Where the links' randomness starts from.
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Experiment")]
     pub(crate) seed: u64,
-    /// The journals were recorded over a link, not over loopback: what no node accounts for is that
-    /// link's, and left out.
-    #[arg(long, help_heading = "Experiment")]
-    pub(crate) recorded_over_link: bool,
     /// Write every replayed answer to this file too, as a line of JSON.
     #[arg(long, value_name = "FILE", help_heading = "Experiment")]
     pub(crate) rows: Option<PathBuf>,

@@ -8,6 +8,7 @@ use lab::{
     link::{LinkError, NotUp},
     replay::ReplayError,
     report::ReportError,
+    sizing::{SizingError, SpeedCurveError},
     sweep::{SweepError, SweepRunError},
 };
 
@@ -76,6 +77,21 @@ impl Ends for ReportError {
         match self {
             ReportError::Draw(_) => Exit::Internal,
             ReportError::Sweep(_) | ReportError::Write { .. } => Exit::Journal,
+        }
+    }
+}
+
+impl Ends for SpeedCurveError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+impl Ends for SizingError {
+    fn exit(&self) -> Exit {
+        match self {
+            SizingError::NoTraces => Exit::Journal,
+            _ => Exit::Usage,
         }
     }
 }

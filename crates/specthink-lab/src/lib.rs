@@ -3,11 +3,13 @@
 
 mod args;
 mod exit;
+mod journals;
 mod pairs;
 mod plan;
 mod replay;
 mod report;
 mod simulate;
+mod size;
 mod sweep;
 mod tune;
 
@@ -51,6 +53,7 @@ pub fn run(
             Command::Sweep(sweep) => sweep::run(&sweep, builtin),
             Command::Replay(args) => replay::run(&args),
             Command::Plan(args) => plan::run(&args),
+            Command::Size(args) => size::run(&args),
             Command::Tune(args) => tune::run(&args, builtin),
             Command::Report(args) => report::run(&args),
             Command::Simulate(args) => simulate::run(&args),

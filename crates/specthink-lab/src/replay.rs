@@ -1,41 +1,26 @@
 //! `specthink-lab replay`: journals to a table of what their answers would have cost over other links.
 
 use std::{
-    collections::HashMap,
-    fmt::Write as _,
     fs,
-    io::{self, Read as _, Write as _},
-    path::{Path, PathBuf},
+    io::{self, Write as _},
+    path::Path,
 };
 
-use answer::journal::Journal;
 use cli::{CliError, Exit};
 use grading::quantile::quantile;
-use lab::{
-    link::LinkProfile,
-    replay::{Conditions, RecordedOver, Recording, Replayed, replay},
-    sweep::link_of,
-};
-use thinking::shown::one_line;
+use lab::replay::{Conditions, Recording, Replayed, replay};
 
-use crate::{args::ReplayArgs, catalogue, exit::cli_error, print, profiles};
+use crate::{args::ReplayArgs, catalogue, exit::cli_error, journals::recorded, print, profiles};
 
 const HEADER: &str = "\
 | link | answers | latency median | p95 | hand-over median | p95 | network share | up | down | diverged |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
-/// How many skipped journals are printed with their reasons; the others are counted.
-const SHOWN: usize = 10;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, CliError> {
     let links = profiles(&catalogue(&args.links)?, &args.link)?;
-    let (recordings, left_out) = recordings(args)?;
-    tell(&left_out);
-    if recordings.is_empty() {
-        let message = "there is no journal that can be replayed; give files that `ask --journal` wrote, or a cell \
-                       of a sweep over loopback, such as sweep/strict/loopback";
-        return Err(CliError::new(Exit::Journal, message));
-    }
+    let recorded = recorded(&args.journals)?;
+    let recordings: Vec<Recording> = recorded.into_iter().map(|one| one.recording).collect();
     let mut rows = args.rows.as_deref().map(create).transpose()?;
     let mut table = HEADER.to_owned();
     for link in &links {
@@ -65,87 +50,6 @@ fn create(path: &Path) -> Result<(&Path, io::BufWriter<fs::File>), CliError> {
 fn cannot_write(path: &Path, why: &io::Error) -> CliError {
     let mend = "give --rows a file in a folder that can be written";
     CliError::new(Exit::Journal, format!("cannot write {}: {why}; {mend}", path.display()))
-}
-
-/// What can be replayed of the paths, and why the rest cannot.
-fn recordings(args: &ReplayArgs) -> Result<(Vec<Recording>, Vec<String>), CliError> {
-    let over = if args.recorded_over_link { RecordedOver::Link } else { RecordedOver::Loopback };
-    let mut files = Vec::new();
-    for path in &args.journal {
-        let found = journals(path, &mut files);
-        found.map_err(|why| {
-            let mend = "give journals, or folders with journals";
-            CliError::new(Exit::Journal, format!("cannot read {}: {why}; {mend}", path.display()))
-        })?;
-    }
-    let (mut recordings, mut left_out, mut links) = (Vec::new(), Vec::new(), HashMap::new());
-    for file in files {
-        match recording(&file, over, &mut links) {
-            Ok(recording) => recordings.push(recording),
-            Err(why) => left_out.push(why),
-        }
-    }
-    Ok((recordings, left_out))
-}
-
-/// What can be replayed of a journal. `links` keeps what is known of the folders of journals.
-fn recording(
-    file: &Path,
-    over: RecordedOver,
-    links: &mut HashMap<PathBuf, Option<LinkProfile>>,
-) -> Result<Recording, String> {
-    let journal = Journal::open(file).map_err(|error| error.to_string())?;
-    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let link = links.entry(folder.to_owned()).or_insert_with(|| link_of(folder)).clone();
-    // Without the large node nothing crossed the link.
-    let link = link.filter(|link| journal.header.large.is_some() && !link.is_unlimited());
-    if let Some(link) = link.filter(|_| over == RecordedOver::Loopback) {
-        return Err(format!(
-            "{}: it was recorded over {}, whose part would be taken for the nodes'; give --recorded-over-link, \
-             or journals over loopback",
-            file.display(),
-            link.name
-        ));
-    }
-    Recording::new(&journal, over).map_err(|error| format!("{}: {error}", file.display()))
-}
-
-/// The file, or the journals in the folder and below, in the order of their names. Other files in a folder are none of
-/// our business; a file that is named is taken for a journal.
-fn journals(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    if !path.is_dir() {
-        files.push(path.to_owned());
-        return fs::metadata(path).map(|_| ());
-    }
-    let mut entries = fs::read_dir(path)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<Vec<_>>>()?;
-    entries.sort();
-    for entry in entries {
-        if entry.is_dir() || is_journal(&entry)? {
-            journals(&entry, files)?;
-        }
-    }
-    Ok(())
-}
-
-fn is_journal(path: &Path) -> io::Result<bool> {
-    const BEGIN: &[u8] = b"{\"specthink_journal\"";
-    let mut begin = Vec::new();
-    fs::File::open(path)?.take(BEGIN.len() as u64).read_to_end(&mut begin)?;
-    Ok(begin == BEGIN)
-}
-
-fn tell(left_out: &[String]) {
-    let mut text = String::new();
-    for why in left_out.iter().take(SHOWN) {
-        let _ = writeln!(text, "left out: {}", one_line(why));
-    }
-    if let Some(more) = left_out.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        let _ = writeln!(text, "left out: {more} more journals");
-    }
-    // Nobody to tell is no reason to stop.
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn row(link: &str, replayed: &[Replayed]) -> String {

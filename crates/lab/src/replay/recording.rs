@@ -2,7 +2,7 @@
 //!
 //! Plain values. What does not live here: how a journal is read and judged (`reader`), links and simulated time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use answer::{Question, Settings};
 use thinking::{
@@ -109,6 +109,22 @@ impl Recording {
     /// The question's id.
     pub fn question(&self) -> &str {
         &self.question.id
+    }
+
+    /// What in it was decided by the time that something took, if anything was.
+    pub(crate) fn decided_by_time(&self) -> Option<&'static str> {
+        let Limits { deadline, overlap_tokens, targets, .. } = self.limits;
+        let limits = [
+            (deadline.is_some(), "a takeover's deadline"),
+            (overlap_tokens.is_some(), "an overlap"),
+            (targets.latency.is_some(), "a target for the latency"),
+        ];
+        limits.into_iter().find(|(is_set, _)| *is_set).map(|(_, what)| what)
+    }
+
+    /// How long the whole answer may take.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.question.deadline
     }
 
     /// The recorded policy, within the limits that time decides.

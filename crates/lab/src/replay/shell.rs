@@ -16,6 +16,7 @@ use super::{
     node::{Heard, Node, Said},
     recording::{AskEnd, RecordedAsk, Recording},
     replayed::{Divergence, Race},
+    timeline::Clock,
 };
 
 /// What became of an answer.
@@ -25,6 +26,8 @@ pub(super) struct Ran {
     /// The handling of messages in the asks that came to their end, in microseconds; the small node's, the large one's.
     pub(super) handling_us: [u64; 2],
     pub(super) traffic: [Traffic; 2],
+    /// What was asked of whom, and when.
+    pub(super) clock: Clock,
 }
 
 /// What the machine is to know next.
@@ -52,6 +55,7 @@ pub(super) struct Shell<'a> {
     made: usize,
     kept: Vec<bool>,
     handling_us: [u64; 2],
+    clock: Clock,
     /// Of the text that was shown last, for the next piece: nearly every piece is shown at once.
     spare: String,
 }
@@ -68,6 +72,7 @@ impl<'a> Shell<'a> {
             made: 0,
             kept: vec![false; recording.asks.len()],
             handling_us: [0; 2],
+            clock: Clock::default(),
             spare: String::new(),
         }
     }
@@ -120,6 +125,7 @@ impl<'a> Shell<'a> {
             diverged: race.map(|why| Divergence { why, at_us }),
             handling_us: self.handling_us,
             traffic: self.nodes.map(|node| node.map(|node| node.traffic).unwrap_or_default()),
+            clock: self.clock,
         })
     }
 
@@ -144,7 +150,10 @@ impl<'a> Shell<'a> {
                     _ => Stop::Inconsistent(failure.message.clone()),
                 });
             }
-            Effect::Tell(stamped) => return self.told(&stamped.progress),
+            Effect::Tell(stamped) => {
+                self.clock.see(stamped);
+                return self.told(&stamped.progress);
+            }
             Effect::End => return Err(Stop::Ended),
         }
         Ok(())

@@ -1,0 +1,231 @@
+//! `specthink-lab size`: what nodes make of a population, in words.
+
+use std::{fmt::Write as _, slice};
+
+use answer::prices::Prices;
+use cli::{CliError, Exit};
+use lab::{
+    link::LinkProfile,
+    sizing::{
+        AnswerTrace, Fleet, Percentiles, Population, SizingFigures, SizingTarget, alone,
+        least_nodes, size,
+    },
+};
+
+use crate::{
+    args::SizeArgs,
+    catalogue,
+    exit::cli_error,
+    journals::{Recorded, recorded, tell},
+    print, profiles,
+};
+
+const HEADER: &str = "\
+| large nodes | in use | sessions at a time | answer median | p95 | p99 | takeover to first text median | p95 | p99 | of that waited for others median | p95 | p99 | misses |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+";
+/// Over a link with chance in it, a recorded answer is taken as often as it takes for so many.
+const TRACES: usize = 1_000;
+
+pub(crate) fn run(args: &SizeArgs) -> Result<Exit, CliError> {
+    let link = match &args.link {
+        Some(link) => {
+            let links = profiles(&catalogue(&args.links)?, slice::from_ref(link))?;
+            let [link] = links.as_slice() else {
+                let message = "a size is for one link: name one, such as 4g-median";
+                return Err(CliError::new(Exit::Usage, message));
+            };
+            Some(link.clone())
+        }
+        None => None,
+    };
+    let (prices, fleet, population) = (args.prices.read()?, args.fleet()?, args.population());
+    let recorded = recorded(&args.journals)?;
+    let traces = traces(&recorded, link.as_ref(), population.seed, &prices)?;
+    let asked = match args.large_nodes {
+        Some(nodes) => Some((nodes, size(&traces, &population, &fleet).map_err(cli_error)?)),
+        None => None,
+    };
+    let targets = args.target.as_slice();
+    let least = match targets {
+        [] => None,
+        targets => Some(least_nodes(&traces, &population, &fleet, targets).map_err(cli_error)?),
+    };
+    let idle = alone(&traces, &fleet).map_err(cli_error)?;
+    let mut rows: Vec<(u32, SizingFigures)> = asked.into_iter().chain(least.clone()).collect();
+    rows.sort_by_key(|(nodes, _)| *nodes);
+    rows.dedup_by_key(|(nodes, _)| *nodes);
+    let sized = Sized { link, population, fleet, targets, least, idle, rows };
+    print(&sized.text(recorded.len(), &prices))
+}
+
+/// The recorded answers as work, and why some are none.
+fn traces(
+    recorded: &[Recorded],
+    link: Option<&LinkProfile>,
+    seed: u64,
+    prices: &Prices,
+) -> Result<Vec<AnswerTrace>, CliError> {
+    let times = match link {
+        Some(link) if !link.is_unlimited() => TRACES.div_ceil(recorded.len().max(1)) as u64,
+        _ => 1,
+    };
+    let (mut traces, mut left_out) = (Vec::new(), Vec::new());
+    for Recorded { recording, summary } in recorded {
+        for time in 0..times {
+            match AnswerTrace::new(recording, link, seed.wrapping_add(time), prices.tokens(summary))
+            {
+                Ok(trace) => traces.push(trace),
+                Err(why) => {
+                    left_out.push(why.to_string());
+                    break;
+                }
+            }
+        }
+    }
+    tell(&left_out);
+    match left_out.first().filter(|_| traces.is_empty()) {
+        Some(first) => Err(CliError::new(Exit::Journal, format!("no answer can be used: {first}"))),
+        None => Ok(traces),
+    }
+}
+
+/// What came of it.
+struct Sized<'a> {
+    link: Option<LinkProfile>,
+    population: Population,
+    fleet: Fleet,
+    targets: &'a [SizingTarget],
+    /// The least number of large nodes that keeps the targets.
+    least: Option<(u32, SizingFigures)>,
+    /// Answers that have their nodes to themselves.
+    idle: SizingFigures,
+    rows: Vec<(u32, SizingFigures)>,
+}
+
+impl Sized<'_> {
+    fn text(&self, recorded: usize, prices: &Prices) -> String {
+        let Population { users, questions_per_hour, .. } = self.population;
+        let link = match &self.link {
+            Some(link) => format!("{} ({link})", link.name),
+            None => "no link".to_owned(),
+        };
+        let mut text = format!(
+            "{users} users with {questions_per_hour} questions an hour each, {:.3} a second, over {link}:\n\n",
+            self.population.questions_per_s()
+        );
+        // Writing to a text cannot fail.
+        let _ = match (&self.least, self.rows.first()) {
+            (Some((nodes, figures)), _) => {
+                let asked: Vec<String> = self.targets.iter().map(SizingTarget::to_string).collect();
+                let (asked, nodes) = (asked.join(", "), counted(*nodes));
+                writeln!(text, "For {asked}: {nodes}, {}", words(figures, prices))
+            }
+            (None, Some((nodes, figures))) => {
+                writeln!(text, "{}, {}", counted(*nodes), words(figures, prices))
+            }
+            (None, None) => Ok(()),
+        };
+        text.push('\n');
+        text.push_str(HEADER);
+        for (nodes, figures) in &self.rows {
+            text.push_str(&self.row(&nodes.to_string(), Some(figures), figures));
+        }
+        text.push_str(&self.row("idle", None, &self.idle));
+        text.push('\n');
+        for note in self.notes(recorded, prices) {
+            let _ = writeln!(text, "- {note}");
+        }
+        text
+    }
+
+    /// `used` is absent of nodes that nothing is said of.
+    fn row(&self, nodes: &str, used: Option<&SizingFigures>, figures: &SizingFigures) -> String {
+        let missed = self.targets.iter().filter(|target| !figures.keeps(target));
+        let missed: Vec<String> = missed.map(SizingTarget::to_string).collect();
+        let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+        let mut cells = vec![
+            nodes.to_owned(),
+            or_none(used.map(|used| percent(used.utilisation))),
+            or_none(used.map(|used| format!("{:.1}", used.sessions))),
+        ];
+        let waited = figures.wait.filter(|_| used.is_some());
+        for percentiles in [Some(figures.answer), figures.first_text, waited] {
+            let of = |value: fn(&Percentiles) -> f64| {
+                or_none(percentiles.as_ref().map(|p| seconds(value(p))))
+            };
+            cells.extend([of(|p| p.median_s), of(|p| p.p95_s), of(|p| p.p99_s)]);
+        }
+        cells.push(missed.join(", "));
+        format!("| {} |\n", cells.join(" | "))
+    }
+
+    fn notes(&self, recorded: usize, prices: &Prices) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some((_, figures)) = self.rows.first() {
+            notes.push(format!(
+                "{} answers by the asks of {recorded} recorded ones, each as likely as the others; idle is what an \
+                 answer takes that has its nodes to itself.",
+                figures.answers
+            ));
+        }
+        let small = match &self.fleet.small {
+            Some(pool) => {
+                let used = self.rows.first().and_then(|(_, figures)| figures.small_utilisation);
+                let used =
+                    used.map_or_else(String::new, |used| format!(", {} in use", percent(used)));
+                format!("All users share {} small nodes{used}.", pool.nodes)
+            }
+            None => "Every user has a small node, as fast as the recorded one.".to_owned(),
+        };
+        notes.push(small);
+        for (nodes, figures) in &self.rows {
+            let nodes = counted(*nodes);
+            if figures.cut_off > 0 {
+                notes.push(format!(
+                    "With {nodes} {} answers took longer than their deadline: they would have been cut off.",
+                    figures.cut_off
+                ));
+            }
+            if figures.utilisation > 0.95 {
+                notes.push(format!(
+                    "With {nodes} in use nearly all the time a queue goes on growing for longer than was simulated: \
+                     plan for less."
+                ));
+            }
+        }
+        notes.push(format!("Prices: {} ({}).", prices.version, prices.note));
+        notes
+    }
+}
+
+fn words(figures: &SizingFigures, prices: &Prices) -> String {
+    let Percentiles { median_s, p95_s, .. } = figures.answer;
+    let takeovers = figures.first_text.map_or_else(String::new, |first_text| {
+        format!(
+            ", {} and {} from a takeover to its first text",
+            seconds(first_text.median_s),
+            seconds(first_text.p95_s)
+        )
+    });
+    format!(
+        "in use {} of the time, answers take {} at the median and {} at p95{takeovers}, {} {:.4} for 1,000 answers.",
+        percent(figures.utilisation),
+        seconds(median_s),
+        seconds(p95_s),
+        prices.currency,
+        1e3 * figures.cost
+    )
+}
+
+fn counted(nodes: u32) -> String {
+    format!("{nodes} large {}", if nodes == 1 { "node" } else { "nodes" })
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 10.0 { format!("{:.0} ms", 1e3 * seconds) } else { format!("{seconds:.1} s") }
+}
