@@ -37,7 +37,7 @@ impl Conductor {
         let now = self.step.now;
         let Some(proposal) = &mut self.sides.large.proposal else { return };
         proposal.is_hedged = true;
-        if overslept {
+        if overslept || self.is_late() {
             return;
         }
         let Some(node) = self.sides.large.begin_hedge() else { return };
@@ -134,10 +134,11 @@ impl Conductor {
 
     /// The node that was asked second is of no use.
     fn lose_hedge(&mut self, failure: &Failure) {
+        let blame = self.blame(failure);
         let side = &mut self.sides.large;
         let Some(session) = side.hedge.take() else { return };
         side.lose(session.node, failure.code, self.settings.rejoin_after, self.step.now);
-        self.step.effects.push(Effect::Close(session.node, Some(failure.clone())));
+        self.step.effects.push(Effect::Close(session.node, blame));
     }
 
     /// Gives the second node up where the first one has text, or nobody waits for it any more.

@@ -37,11 +37,8 @@ impl Conductor {
         }
         let side = self.sides.of_mut(role);
         side.lose(node, failure.code, self.settings.rejoin_after, now);
-        let is_late = self.question.deadline.is_some_and(|deadline| deadline <= now);
-        // Nodes fail a session whose text is not in the cache by then, and are not to blame for it.
-        let is_to_blame = !(is_late && failure.code == Code::DeadlineExceeded);
-        self.close(role, is_to_blame.then(|| failure.clone()));
-        if is_late {
+        self.close(role, self.blame(&failure));
+        if self.is_late() {
             return self.lost_late(role);
         }
         if !was_at_work {
@@ -69,6 +66,17 @@ impl Conductor {
                 self.do_without_review()
             }
         }
+    }
+
+    /// Whether the question's time is up.
+    pub(super) fn is_late(&self) -> bool {
+        self.question.deadline.is_some_and(|deadline| deadline <= self.step.now)
+    }
+
+    /// What a node is to blame for. When the time is up nodes fail a session whose text is not in the cache by then.
+    pub(super) fn blame(&self, failure: &Failure) -> Option<Failure> {
+        let is_to_blame = !(self.is_late() && failure.code == Code::DeadlineExceeded);
+        is_to_blame.then(|| failure.clone())
     }
 
     /// A node is gone when the time is up: nobody takes its place, and the answer is cut off where it cannot go on

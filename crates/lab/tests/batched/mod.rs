@@ -269,7 +269,8 @@ pub async fn ask(question: Question, small: &Node, large: &Node) -> (Outcome, Jo
     let header = Header::new(&question, spec, settings, names.0, names.1);
     let mut bytes = Vec::new();
     let mut writer = JournalWriter::new(&mut bytes, &header).unwrap();
-    let (small, large) = (vec![small.clone()], vec![large.clone()]);
+    let one = |node: &Node| [node.clone()].into_iter().collect();
+    let (small, large) = (one(small), one(large));
     let run = Run { question, small, large, policy, settings };
     let outcome = answer(run, &mut writer, pending()).await;
     writer.finish().unwrap();
