@@ -1,9 +1,9 @@
 //! Whose turn it is: how many answers run, which requests wait, and which of them goes on next. Pure.
 //!
 //! Every client (a key, or all who need none) has a queue of its own. Of the clients that wait, the one that was given
-//! the fewest tokens goes on, by the greatest length of the answers that it asked for (start-time fair queuing, Goyal et
-//! al., 1996): a client that asks for a lot waits for itself, and nobody else waits for it. When all places to wait are
-//! taken, the newest request of the client that waits most gives way to one of a client that waits less.
+//! the fewest tokens goes on, by the greatest length of the answers that it asked for (start-time fair queuing, Goyal
+//! et al., 1996): a client that asks for a lot waits for itself, and nobody else waits for it. When all places to wait
+//! are taken, the newest request of the client that waits most gives way to one of a client that waits less.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -3,8 +3,8 @@
 //!
 //! `cargo run --release -p transport --example idle_sessions -- http://127.0.0.1:7101 10000 PID_OF_THE_NODE`
 //!
-//! The node needs `--max-sessions` as high, and both an open-files limit that allows its connections: 100 sessions share
-//! one.
+//! The node needs `--max-sessions` as high, and both an open-files limit that allows its connections: 100 sessions
+//! share one.
 
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 

@@ -163,7 +163,8 @@ impl NodeLink {
         connected.map_err(|failure| self.with_proxy_note(failure))
     }
 
-    /// Connects anew for whoever comes next: the node does not answer on the connection that there is. Sessions keep it.
+    /// Connects anew for whoever comes next: the node does not answer on the connection that there is. Sessions keep
+    /// it.
     pub(crate) async fn forget_channel(&self) {
         *self.channel.lock().await = None;
     }
