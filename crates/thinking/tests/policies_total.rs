@@ -137,10 +137,14 @@ impl Trial {
                 let reviews = self.policy.review().is_some();
                 if let Some(ask) = asked.filter(|ask| reviews && ask.role == Role::Small) {
                     let tokens = tokens.min(ask.max_tokens.saturating_sub(1));
-                    let (instead, instead_tokens) = (instead, 1);
-                    self.spent += u64::from(instead.is_some());
+                    let (before, instead_tokens) = (self.spent, 1);
                     let event = PolicyEvent::Objected { text, tokens, instead, instead_tokens };
-                    return self.wrote(text, tokens, event);
+                    self.wrote(text, tokens, event)?;
+                    // One that is overruled leaves what was written as it is, and that goes on.
+                    self.spent = match &self.last[..] {
+                        [Action::Overrule] => before,
+                        _ => self.spent + u64::from(instead.is_some()),
+                    };
                 }
             }
             Happening::Finished(text, tokens, reason) => {
