@@ -19,6 +19,8 @@ use transport::{Remote, RemoteConfig};
 
 /// Sessions over one connection.
 const PER_CONNECTION: usize = 100;
+/// Sessions that are opened at once: a node refuses more than it can look at.
+const AT_ONCE: usize = 10;
 
 /// Memory that a process holds, in KiB.
 fn memory_kib(pid: &str) -> u64 {
@@ -27,8 +29,8 @@ fn memory_kib(pid: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// A session that is open and warm; `None` where the node refuses it.
-async fn opened(remote: &Remote) -> Option<Session> {
+/// A session that is open and warm.
+async fn opened(remote: &Remote) -> Result<Session, Box<dyn Error>> {
     let mut session = remote.session();
     let open = Open {
         question_id: "idle".to_owned(),
@@ -39,14 +41,11 @@ async fn opened(remote: &Remote) -> Option<Session> {
         thought: ThoughtStart::Unknown,
         review: None,
     };
-    session.commands.send(Command::Open(open)).await.ok()?;
+    session.commands.send(Command::Open(open)).await?;
     loop {
-        match session.events.recv().await? {
-            Event::Warmed(_) => return Some(session),
-            Event::Failed(failure) => {
-                println!("refused: {failure}");
-                return None;
-            }
+        match session.events.recv().await.ok_or("the node is gone")? {
+            Event::Warmed(_) => return Ok(session),
+            Event::Failed(failure) => return Err(failure.into()),
             _ => {}
         }
     }
@@ -61,10 +60,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let count: usize = count.parse()?;
     let (before, began) = (memory_kib(pid), Instant::now());
     let mut sessions = Vec::new();
-    for _ in 0..count.div_ceil(PER_CONNECTION) {
-        let remote = Remote::new(RemoteConfig::new(url.parse()?))?;
-        let more = (0..PER_CONNECTION.min(count - sessions.len())).map(|_| opened(&remote));
-        sessions.extend(join_all(more).await.into_iter().flatten());
+    let mut remote = Remote::new(RemoteConfig::new(url.parse()?))?;
+    while sessions.len() < count {
+        if sessions.len() % PER_CONNECTION == 0 {
+            remote = Remote::new(RemoteConfig::new(url.parse()?))?;
+        }
+        let more = (0..AT_ONCE).map(|_| opened(&remote));
+        for session in join_all(more).await {
+            sessions.push(session?);
+        }
     }
     let (held, time) = (sessions.len(), began.elapsed().as_secs_f64());
     let each = memory_kib(pid).saturating_sub(before) as f64 / held.max(1) as f64;
