@@ -4,7 +4,7 @@
 //! A [`Roster`] is told what becomes of its members: what a member says of itself ([`Roster::heard`]) and how sessions
 //! with it go ([`Roster::begun`], [`Roster::wrote`], [`Roster::ended`]). Of those that take sessions it chooses by
 //! the power of two choices (Mitzenmacher, 2001): of two drawn at random the one with the shorter expected time to
-//! first text. A member whose sessions fail is set aside for a while ([`breaker`]).
+//! first text. A member whose sessions fail is set aside for a while (`breaker`).
 //!
 //! Pure: time is an argument, counted from any beginning, and draws are seeded. The crate `pool` runs it over real
 //! nodes, `simulator` over simulated ones.
