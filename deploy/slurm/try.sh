@@ -28,7 +28,7 @@ finish() {
 trap finish EXIT
 
 host=$(hostname -s)
-mkdir -p "$dir"/{state,spool,work,munge}
+mkdir -p "$dir"/{state,spool,jobs,munge}
 # munged wants to be reached by all, and its key by itself alone.
 chmod 755 "$dir" "$dir/munge"
 head -c 128 /dev/urandom >"$dir/munge/key"
@@ -75,7 +75,7 @@ within_a_minute() {
         sleep 1
     done
     echo "after a minute it still fails: $*" >&2
-    tail -n 5 "$dir"/slurm*.log "$dir"/work/*.log >&2 || true
+    tail -n 5 "$dir"/slurm*.log "$dir"/jobs/*.log >&2 || true
     exit 1
 }
 
@@ -84,7 +84,7 @@ gone() { ! squeue -h -j "$1" | grep -q .; }
 # Fails unless a file has a line that matches: has PATTERN FILE.
 has() { grep -q "$1" "$2" || { echo "$2 has no line with $1:" >&2; cat "$2" >&2; exit 1; }; }
 within_a_minute idle
-cd "$dir/work"
+cd "$dir/jobs"
 export SPECTHINK_DEVICE=cpu
 small_jobs=(--cpus-per-task=1 --mem-per-cpu=0 --time=5)
 
