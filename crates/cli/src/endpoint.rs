@@ -77,8 +77,8 @@ impl FromStr for EndpointKind {
 pub struct NodePlace {
     /// How it is reached.
     pub way: NodeWay,
-    /// What decides between it and others that are equally quick.
-    pub(crate) terms: MemberTerms,
+    /// What it was made from.
+    endpoint: Endpoint,
 }
 
 /// How a node or a server is reached.
@@ -150,6 +150,19 @@ impl NodePlace {
             NodeWay::Node(config) => Some(config),
             NodeWay::Name(_) | NodeWay::Server(..) => None,
         }
+    }
+
+    /// What decides between it and others that are equally quick: what a token that it reads and one that it writes
+    /// cost, and its weight.
+    pub(crate) fn terms(&self) -> MemberTerms {
+        let Endpoint { price, weight, .. } = &self.endpoint;
+        let price = price.map_or(0.0, |it| it.input_per_million + it.output_per_million);
+        MemberTerms { price, weight: weight.unwrap_or(1.0) }
+    }
+
+    /// Whether it is reached as another one of the same name is.
+    pub(crate) fn is_same(&self, other: &NodePlace) -> bool {
+        self.endpoint == other.endpoint
     }
 
     /// Whether it stands for every address of a name.
@@ -251,14 +264,7 @@ impl Endpoint {
                 NodeWay::Server(self.server(config, patience)?, self.tokenizer_place(address)?)
             }
         };
-        Ok(NodePlace { way, terms: self.terms() })
-    }
-
-    /// What decides between it and others that are equally quick: what a token that it reads and one that it writes
-    /// cost, and its weight.
-    fn terms(&self) -> MemberTerms {
-        let price = self.price.map_or(0.0, |it| it.input_per_million + it.output_per_million);
-        MemberTerms { price, weight: self.weight.unwrap_or(1.0) }
+        Ok(NodePlace { way, endpoint: self.clone() })
     }
 
     fn node(&self, mut config: RemoteConfig, patience: Duration) -> RemoteConfig {

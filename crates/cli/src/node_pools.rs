@@ -1,38 +1,24 @@
-//! The nodes of an answer, as a pool for each part: connected, watched, and renewed where a name leads to other
-//! addresses or the file of endpoints changes.
+//! The nodes of an answer, as a pool for each part.
 
 use std::{
-    collections::BTreeMap, net::SocketAddr, net::ToSocketAddrs as _, path::PathBuf, sync::Arc,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
     time::Duration,
 };
 
-use answer::{Node, Settings};
-use hub::{Console, Hub, HubError, TokenizerPlace};
-use pool::{Hedging, Pool, Teller, Watched, WeakPool};
-use thinking::{
-    policy::Role,
-    thinker::{Condition, Failure, Serving},
-};
-use tokio::{
-    net::lookup_host,
-    runtime,
-    time::{Instant, sleep},
-};
-use transport::{Remote, RemoteConfig};
-use upstream::{Upstream, UpstreamConfig};
+use answer::Settings;
+use pool::{Hedging, Pool};
+use thinking::{policy::Role, thinker::Failure};
+use upstream::Upstream;
 
 use crate::{
-    endpoint::{NodePlace, NodeWay},
+    connection::{AskedThinker, Download, connected},
+    endpoint::NodePlace,
     exit::{CliError, Exit},
+    keeper::Keeper,
     node_endpoints::{EndpointSource, NodeEndpoints, Renewal},
 };
 
-/// How often a node is asked how busy it is, and one that is gone whether it is back.
-const WATCH_EVERY: Duration = Duration::from_secs(2);
-/// How often a server that others wrote is asked whether it is there.
-const ASK_EVERY: Duration = Duration::from_secs(5);
-/// How often it is looked where names lead and what the file of endpoints says.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long an answer waits at first for several nodes to say how they are.
 const SETTLES_WITHIN: Duration = Duration::from_secs(1);
 
@@ -77,13 +63,12 @@ impl NodeEndpoints {
         let mut asked = Vec::new();
         let mut pool = |role, places: Vec<NodePlace>, renewal: Option<Renewal>| {
             let pool = Pool::new(seed());
-            let mut keeper = Keeper { places, renewal, members: BTreeMap::new() };
-            let all = keeper.looked_up(&leads_nowhere)?;
-            for place in all {
-                let thinker = keeper.join(&pool, &place)?;
-                asked.push((role, place.label(), thinker));
-            }
-            if keeper.renewal.is_some() || keeper.places.iter().any(NodePlace::is_name) {
+            let mut keeper = Keeper::new(places, renewal);
+            keeper.update(&pool, &leads_nowhere, |name, thinker| {
+                asked.push((role, name, thinker?));
+                Ok(())
+            })?;
+            if keeper.is_needed() {
                 pool.run_beside(|pool| Box::pin(keeper.keep(pool)));
             }
             Ok::<Pool, CliError>(pool)
@@ -107,149 +92,9 @@ impl NodeEndpoints {
     }
 }
 
-/// Another one for every process, so that many of them do not choose alike.
+/// Another one for every process, so that many of them do not choose alike; in containers all have one number.
 fn seed() -> u64 {
-    u64::from(std::process::id())
-}
-
-/// Keeps a pool's members those that are named.
-struct Keeper {
-    places: Vec<NodePlace>,
-    renewal: Option<Renewal>,
-    /// What each member was made from, by its name.
-    members: BTreeMap<String, String>,
-}
-
-impl Keeper {
-    /// The places with names looked up, in this thread.
-    fn looked_up(
-        &self,
-        leads_nowhere: impl Fn(CliError) -> Result<(), CliError>,
-    ) -> Result<Vec<NodePlace>, CliError> {
-        let mut all = Vec::new();
-        for place in &self.places {
-            let NodeWay::Name(config) = &place.way else {
-                all.push(place.clone());
-                continue;
-            };
-            let host = (config.address.host(), config.address.port());
-            let found: Vec<SocketAddr> = match host.to_socket_addrs() {
-                Ok(found) => found.collect(),
-                Err(why) => {
-                    leads_nowhere(nowhere(config, &why.to_string()))?;
-                    continue;
-                }
-            };
-            if found.is_empty() {
-                leads_nowhere(nowhere(config, "it has no address"))?;
-            }
-            all.extend(place.at_each(found));
-        }
-        Ok(all)
-    }
-
-    /// Makes a place a member, in the place of the one of this name.
-    fn join(&mut self, pool: &Pool, place: &NodePlace) -> Result<AskedThinker, CliError> {
-        let (node, thinker) = connected(place, Download::Yes)?;
-        self.members.insert(node.name.clone(), format!("{place:?}"));
-        let watched = thinker.clone();
-        pool.join(Watched {
-            node,
-            terms: place.terms,
-            watch: Box::new(|teller| Box::pin(watched.keep_watching(teller))),
-        });
-        Ok(thinker)
-    }
-
-    /// Goes on for as long as the pool is there.
-    async fn keep(mut self, pool: WeakPool) {
-        loop {
-            sleep(LOOK_EVERY).await;
-            let Some(pool) = pool.upgrade() else { return };
-            if let Err(why) = self.look(&pool).await {
-                tracing::warn!("{why}; the nodes stay what they are");
-            }
-        }
-    }
-
-    /// Looks where names lead and what the file says.
-    async fn look(&mut self, pool: &Pool) -> Result<(), CliError> {
-        if let Some(renewal) = &self.renewal
-            && let Some(places) = renewal()?
-        {
-            self.places = places;
-        }
-        let mut all = Vec::new();
-        for place in &self.places {
-            let NodeWay::Name(config) = &place.way else {
-                all.push(place.clone());
-                continue;
-            };
-            let host = (config.address.host(), config.address.port());
-            let found = lookup_host(host).await;
-            let found = found.map_err(|why| nowhere(config, &why.to_string()))?;
-            all.extend(place.at_each(found.collect()));
-        }
-        let is_named = |name: &str| all.iter().any(|place| place.label() == name);
-        for name in self.members.keys().filter(|name| !is_named(name)) {
-            tracing::info!(node = name, "no longer named");
-            pool.leave(name);
-        }
-        self.members.retain(|name, _| all.iter().any(|place| place.label() == *name));
-        for place in &all {
-            if self.members.get(&place.label()) != Some(&format!("{place:?}")) {
-                tracing::info!(node = place.label(), "named");
-                self.join(pool, place)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn nowhere(config: &RemoteConfig, why: &str) -> CliError {
-    let message = format!(
-        "{} leads to no node: {why}; check the name, or wait until its nodes are there",
-        config.address
-    );
-    CliError::new(Exit::Unreachable, message)
-}
-
-/// A node or a server, where it is asked for more than sessions.
-#[derive(Clone)]
-enum AskedThinker {
-    Node(Remote),
-    Server(Arc<Upstream>),
-}
-
-impl AskedThinker {
-    /// Whether it serves the model that it must. One that cannot be asked passes.
-    async fn check_model(&self) -> Result<(), Failure> {
-        match self {
-            AskedThinker::Node(remote) => remote.check_model().await,
-            AskedThinker::Server(upstream) => upstream.check_model().await,
-        }
-    }
-
-    /// Tells what becomes of it, for as long as it is polled.
-    async fn keep_watching(self, teller: Teller) {
-        match self {
-            AskedThinker::Node(remote) => {
-                remote.keep_watching(WATCH_EVERY, |condition| teller.tell(condition)).await;
-            }
-            AskedThinker::Server(upstream) => loop {
-                let asked = Instant::now();
-                // Costs nothing at a server that bills tokens.
-                teller.tell(match upstream.answers().await {
-                    Ok(()) => Condition::Serving(Box::new(Serving {
-                        round_trip: asked.elapsed(),
-                        ..Serving::default()
-                    })),
-                    Err(failure) => Condition::Gone(failure),
-                });
-                sleep(ASK_EVERY).await;
-            },
-        }
-    }
+    RandomState::new().hash_one(())
 }
 
 /// Which nodes are watched.
@@ -322,109 +167,5 @@ impl AskedServer {
     /// What is wrong with it.
     pub async fn answers(&self) -> Result<(), Failure> {
         self.0.answers().await
-    }
-}
-
-/// Whether what is not in the hub's cache is downloaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Download {
-    Yes,
-    No,
-}
-
-/// A node to ask; connects to nothing yet.
-fn connected(place: &NodePlace, download: Download) -> Result<(Node, AskedThinker), CliError> {
-    Ok(match &place.way {
-        NodeWay::Node(config) | NodeWay::Name(config) => {
-            let (name, remote) = (config.label(), Remote::new(config.clone())?);
-            (Node::new(name, Arc::new(remote.clone())), AskedThinker::Node(remote))
-        }
-        NodeWay::Server(config, tokenizer) => {
-            let mut config = config.clone();
-            if let Some(place) = tokenizer {
-                config.tokenizer = brought(place, &config, download)?;
-            }
-            let (name, upstream) = (config.label(), Arc::new(Upstream::new(config)?));
-            let thinker = Arc::clone(&upstream);
-            (Node::new(name, thinker), AskedThinker::Server(upstream))
-        }
-    })
-}
-
-/// The tokenizer of a server's model; `None` where it would have to be downloaded and may not be.
-fn brought(
-    place: &TokenizerPlace,
-    server: &UpstreamConfig,
-    download: Download,
-) -> Result<Option<PathBuf>, CliError> {
-    let mut hub = Hub::from_vars(|name| std::env::var(name).ok());
-    // With the user's own word that nothing is downloaded, what is not in the cache will be missing.
-    let may_be_missing = download == Download::No && !hub.offline;
-    hub.offline |= may_be_missing;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|why| CliError::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
-    match runtime.block_on(hub.tokenizer(place, &Console::stdio())) {
-        Ok(path) => Ok(Some(path)),
-        Err(HubError::NotCached { .. }) if may_be_missing => Ok(None),
-        Err(error) => {
-            let message = format!("the tokenizer of {}: {error}", server.address);
-            Err(CliError::new(Exit::from(&error), message))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::endpoint::Endpoint;
-
-    fn place(address: &str, weight: f64) -> NodePlace {
-        let endpoint = Endpoint { weight: Some(weight), ..Endpoint::at(address.parse().unwrap()) };
-        endpoint.place(1, Duration::from_secs(1), None).unwrap()
-    }
-
-    fn names(pool: &Pool) -> Vec<String> {
-        pool.nodes().into_iter().map(|node| node.name).collect()
-    }
-
-    #[tokio::test]
-    async fn a_pool_has_the_nodes_that_are_named_by_now() {
-        let next = Mutex::new(vec![
-            Ok(None),
-            Err(CliError::new(Exit::Usage, "the file is broken")),
-            Ok(Some(vec![place("127.0.0.1:2", 1.0), place("127.0.0.1:3", 1.0)])),
-        ]);
-        let renewal = move || next.lock().unwrap().pop().unwrap_or(Ok(None));
-        let places = vec![place("127.0.0.1:1", 1.0), place("127.0.0.1:2", 2.0)];
-        let mut keeper =
-            Keeper { places, renewal: Some(Box::new(renewal)), members: BTreeMap::new() };
-        let pool = Pool::new(0);
-        for place in keeper.looked_up(Err).unwrap() {
-            keeper.join(&pool, &place).unwrap();
-        }
-        assert_eq!(names(&pool), ["http://127.0.0.1:1", "http://127.0.0.1:2"]);
-        keeper.look(&pool).await.unwrap();
-        // The one that stays has another weight now: it is a new member.
-        assert_eq!(names(&pool), ["http://127.0.0.1:2", "http://127.0.0.1:3"]);
-        assert!(keeper.look(&pool).await.is_err());
-        keeper.look(&pool).await.unwrap();
-        assert_eq!(names(&pool), ["http://127.0.0.1:2", "http://127.0.0.1:3"]);
-    }
-
-    #[tokio::test]
-    async fn a_name_is_a_node_at_each_of_its_addresses() {
-        let places = vec![place("dns://localhost:1", 1.0)];
-        let keeper = Keeper { places, renewal: None, members: BTreeMap::new() };
-        let all = keeper.looked_up(Err).unwrap();
-        let labels: Vec<String> = all.iter().map(NodePlace::label).collect();
-        assert!(labels.contains(&"127.0.0.1:1 (http://localhost:1)".to_owned()), "{labels:?}");
-        let places = vec![place("dns://no-such-host.invalid:1", 1.0)];
-        let error = Keeper { places, ..keeper }.looked_up(Err).unwrap_err();
-        assert_eq!(error.exit, Exit::Unreachable);
-        let line = error.to_string();
-        assert!(line.starts_with("http://no-such-host.invalid:1 leads to no node: "), "{line}");
     }
 }
