@@ -2,8 +2,7 @@
 //! answered: each is answered, nothing that was shown changes, and none goes without a large model.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    io::{BufRead as _, BufReader, Read as _},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 use tests::{Process, Signal};
 
-use crate::{LARGE, SMALL, SPECTHINK};
+use crate::{LARGE, SMALL, SPECTHINK, serve::send};
 
 const QUESTIONS: usize = 200;
 /// Questions at a time.
@@ -83,19 +82,9 @@ impl Server {
         (Server { address: url.trim_start_matches("http://").to_owned() }, process)
     }
 
-    fn send(&self, line: &str, body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let (address, length) = (&self.address, body.len());
-        let request = format!(
-            "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        stream
-    }
-
     fn get(&self, path: &str) -> String {
         let mut response = String::new();
-        self.send(&format!("GET {path}"), "").read_to_string(&mut response).unwrap();
+        send(&self.address, &format!("GET {path}"), "", "").read_to_string(&mut response).unwrap();
         response.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
@@ -105,7 +94,7 @@ impl Server {
             format!("Start with {}. Add 58. Multiply by 2. What is the result?", number + 100);
         let body = json!({ "stream": true, "seed": number, "specthink": { "reasoning": "inline" },
             "messages": [{ "role": "user", "content": question }] });
-        let stream = self.send("POST /v1/chat/completions", &body.to_string());
+        let stream = send(&self.address, "POST /v1/chat/completions", "", &body.to_string());
         let (mut text, mut last) = (String::new(), Value::Null);
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else {

@@ -31,15 +31,8 @@ impl Server {
         Server { process, address }
     }
 
-    /// Sends a request whose connection is used once.
     fn send(&self, line: &str, headers: &str, body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let (address, length) = (&self.address, body.len());
-        let request = format!(
-            "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        stream
+        send(&self.address, line, headers, body)
     }
 
     /// The status and the body of a response that is no stream.
@@ -61,6 +54,17 @@ impl Server {
         let lines = BufReader::new(stream).lines().map_while(Result::ok);
         lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_owned)).collect()
     }
+}
+
+/// Sends a request whose connection is used once.
+pub(crate) fn send(address: &str, line: &str, headers: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let request = format!(
+        "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
 }
 
 fn question(more: Value) -> String {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use thinking::{
     policy::{
-        Action, Ask, End, Limited, Limits, Policy, PolicyError, PolicyEvent, PolicyKind,
-        PolicySpec, Preset, Role, Strict, StrictConfig, Why,
+        Action, Ask, End, Limited, Limits, Need, Policy, PolicyError, PolicyEvent, PolicyKind,
+        PolicySpec, Preset, ReviewConfig, Role, Strict, StrictConfig, Why,
     },
-    thinker::FinishReason,
+    thinker::{FinishReason, ModelCard},
     trigger::Matcher,
 };
 
@@ -438,4 +438,23 @@ fn a_schedule_gives_the_answer_proper_to_the_small_writer() {
     started(&mut usual);
     let next = finish(&mut usual, "x</think>\n\n", 5, FinishReason::Stop { end: 12 });
     assert_eq!(ask(&next).role, Role::Large, "as in the authors' loop");
+}
+
+#[test]
+fn a_node_fits_a_policy_that_needs_no_more_than_it_can() {
+    for &kind in PolicyKind::ALL {
+        let review = kind.reviews().then(ReviewConfig::default);
+        let limits = Limits { review, ..Limits::default() };
+        let spec = PolicySpec::new(kind, Preset::Reasoning).within(limits);
+        let policy = spec.build(0, 100).expect("a good policy");
+        let cuts = policy.review().is_some() || policy.need() == Some(Need::Asides);
+        let tells = policy.need() == Some(Need::Entropies);
+        let (old, new) = (
+            ModelCard::default(),
+            ModelCard { can_review: true, can_report_entropy: true, ..ModelCard::default() },
+        );
+        assert_eq!(kind.fits(Role::Large, &old), !cuts, "{kind}");
+        assert_eq!(kind.fits(Role::Small, &old), !tells, "{kind}");
+        assert!(kind.fits(Role::Large, &new) && kind.fits(Role::Small, &new), "{kind}");
+    }
 }
