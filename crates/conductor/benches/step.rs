@@ -15,8 +15,8 @@ use thinking::{
     policy::PolicySpec,
     stops::StopTexts,
     thinker::{
-        Delta, Event, FinishReason, Finished, ModelCard, Opened, Prompt, Sampling, TextHash,
-        Timing, Warmed,
+        Code, Delta, Event, Failure, FinishReason, Finished, ModelCard, Opened, Prompt, Sampling,
+        TextHash, Timing, Warmed,
     },
     trigger::{TriggerKind, TriggerMatch},
 };
@@ -37,7 +37,8 @@ fn asked() -> Option<Conductor> {
         deadline: None,
     };
     let policy = PolicySpec::default().build(1, question.max_tokens).ok()?;
-    let nodes = NodeNames { small: vec!["small".to_owned()], large: vec!["large".to_owned()] };
+    let large = vec!["large".to_owned(), "next".to_owned()];
+    let nodes = NodeNames { small: vec!["small".to_owned()], large };
     let (mut conductor, _) = Conductor::start(question, Settings::default(), policy, nodes);
     for node in [LARGE, SMALL] {
         let card = ModelCard::default();
@@ -86,8 +87,8 @@ fn text(c: &mut Criterion) {
     });
 }
 
-/// A stretch ends with a trigger: it is cut, committed, and the large node is asked.
-fn takeover(c: &mut Criterion) {
+/// The end of a stretch of ten bytes, by a trigger behind the first five.
+fn triggered() -> Event {
     let found = TriggerMatch {
         kind: TriggerKind::Reflection,
         phrase: "wait".to_owned(),
@@ -95,7 +96,7 @@ fn takeover(c: &mut Criterion) {
         start: 5,
         end: 10,
     };
-    let finished = Event::Finished(Finished {
+    Event::Finished(Finished {
         reason: FinishReason::Trigger(found),
         tokens: 2,
         bytes: 10,
@@ -103,20 +104,26 @@ fn takeover(c: &mut Criterion) {
         cached_tokens: 0,
         timing: Timing::default(),
         passes_milli: 0,
-    });
-    let begun = || {
-        let mut conductor = asked()?;
-        for _ in 0..2 {
-            conductor.step(Input::Event(SMALL, delta(5)), Duration::from_millis(1));
-        }
-        Some(conductor)
-    };
+    })
+}
+
+/// An answer whose small node has written ten bytes.
+fn begun() -> Option<Conductor> {
+    let mut conductor = asked()?;
+    for _ in 0..2 {
+        conductor.step(Input::Event(SMALL, delta(5)), Duration::from_millis(1));
+    }
+    Some(conductor)
+}
+
+/// A stretch ends with a trigger: it is cut, committed, and the large node is asked.
+fn takeover(c: &mut Criterion) {
     c.bench_function("step/the end of a stretch", |b| {
         b.iter_batched(
             begun,
             |conductor| {
                 let mut conductor = conductor?;
-                let input = Input::Event(SMALL, finished.clone());
+                let input = Input::Event(SMALL, triggered());
                 conductor.step(input, Duration::from_millis(2));
                 Some(conductor)
             },
@@ -125,5 +132,27 @@ fn takeover(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, text, takeover);
+/// The large node is lost in a takeover: the next one gets the text so far and is asked for the rest.
+fn failover(c: &mut Criterion) {
+    let lost = || Event::Failed(Failure::new(Code::Unavailable, "it is gone"));
+    let taken_over = || {
+        let mut conductor = begun()?;
+        conductor.step(Input::Event(SMALL, triggered()), Duration::from_millis(2));
+        conductor.step(Input::Event(LARGE, delta(5)), Duration::from_millis(3));
+        Some(conductor)
+    };
+    c.bench_function("step/a large node that is lost in a takeover", |b| {
+        b.iter_batched(
+            taken_over,
+            |conductor| {
+                let mut conductor = conductor?;
+                let effects = conductor.step(Input::Event(LARGE, lost()), Duration::from_millis(4));
+                Some((conductor, effects))
+            },
+            BatchSize::LargeInput,
+        );
+    });
+}
+
+criterion_group!(benches, text, takeover, failover);
 criterion_main!(benches);
