@@ -312,6 +312,23 @@ def shown(page):
     return runs, page.locator(".answer .after").inner_text()
 
 
+def check_nodes(check):
+    page, _ = check.open()
+    entries = page.locator("#node-list li")
+    words = entries.all_inner_texts()
+    expect([word.split(":")[0] for word in words] == ["small", "large"], f"the nodes are shown as {words}")
+    expect(all("serving" in word for word in words), f"the nodes are shown as {words}")
+    hostile = {"part": "large", "name": "<b>n</b>", "state": "gone", "why": "<b>it crashed</b>", "sessions": 0}
+    body = json.dumps({"object": "list", "data": [hostile]})
+    page.route("**/v1/nodes", lambda route: route.fulfill(body=body, content_type="application/json"))
+    page.reload()
+    page.wait_for_selector("#node-list li[data-state=away]")
+    expect(entries.all_inner_texts() == ["large: <b>n</b>, <b>it crashed</b>, 0 sessions"], "a node's state is not told")
+    expect(page.locator("#node-list b").count() == 0, "what a node says became markup")
+    page.close()
+    print("nodes are shown with their state")
+
+
 def check_earlier(check):
     """Earlier answers are listed and shown again as they were, by pointer and keyboard, after a reload too."""
     page, _ = check.open()
@@ -437,7 +454,7 @@ def check_all(given, address):
         browser = playwright.chromium.launch(executable_path=given.browser, args=["--no-sandbox"])
         check = Check(browser, address, given.screenshots)
         for part in [check_headers, check_example, check_compare, check_controls, check_corrections, check_modules,
-                     check_hostile, check_failures, check_keyboard, check_earlier, check_earlier_played,
+                     check_nodes, check_hostile, check_failures, check_keyboard, check_earlier, check_earlier_played,
                      check_contrast]:
             try:
                 part(check)

@@ -33,6 +33,11 @@ export class Api {
     return list.data.map((entry) => ({ name: entry.id, policy: entry.specthink?.policy }));
   }
 
+  /** The nodes and their state. */
+  async nodes() {
+    return (await this.#get("v1/nodes")).data;
+  }
+
   /** Earlier answers at a glance, the last to end first; from the one behind `after` on. */
   async answers(limit, after) {
     return this.#get(`v1/answers?limit=${limit}${after ? `&after=${after}` : ""}`);

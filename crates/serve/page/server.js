@@ -1,4 +1,6 @@
-// Whether the server can answer, told at the top of the page.
+// Whether the server can answer, told at the top of the page, and its nodes at the foot.
+
+import { NodeList } from "./nodes.js";
 
 /** How often it is asked, in milliseconds; not while the page is hidden. */
 const EVERY_MS = 10_000;
@@ -11,6 +13,7 @@ export class ServerState {
   #keyRow = document.querySelector("#key-row");
   #introduced;
   #isIntroduced = false;
+  #nodes = new NodeList();
   #timer;
 
   /** @param {() => void} introduced called once the server has told what it is */
@@ -32,6 +35,7 @@ export class ServerState {
     if (document.hidden) return;
     try {
       await this.#introduce();
+      this.#nodes.show(await this.#api.nodes());
       await this.#api.ready();
       this.#show("ready", "ready");
     } catch (error) {

@@ -16,6 +16,7 @@ mod gate;
 mod journals;
 mod keys;
 mod metrics;
+mod nodes;
 mod openapi;
 mod page;
 mod queue;

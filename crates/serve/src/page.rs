@@ -20,7 +20,7 @@ macro_rules! part {
 }
 
 /// What `/page/` has.
-const PARTS: [(&str, &str); 14] = [
+const PARTS: [(&str, &str); 15] = [
     part!("answer.js"),
     part!("api.js"),
     part!("controls.js"),
@@ -29,6 +29,7 @@ const PARTS: [(&str, &str); 14] = [
     part!("figures.js"),
     part!("icon.svg"),
     part!("main.js"),
+    part!("nodes.js"),
     part!("server.js"),
     part!("source.js"),
     part!("sse.js"),

@@ -24,7 +24,7 @@ use crate::{
     app::App,
     earlier,
     error::{ApiError, ErrorCode, json as json_response},
-    openapi, page,
+    nodes, openapi, page,
     reply::{self, Caller},
     report::WithOurs,
     request::ReplyKind,
@@ -35,13 +35,14 @@ use crate::{
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The routes that have no parameters.
-pub(crate) const ROUTES: [&str; 14] = [
+pub(crate) const ROUTES: [&str; 15] = [
     "/",
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/responses",
     "/v1/models",
     "/v1/answers",
+    "/v1/nodes",
     "/tokenize",
     "/detokenize",
     "/tokenizer_info",
@@ -82,6 +83,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/models/{*id}", get(model))
         .route("/v1/answers", get(earlier_answers))
         .route("/v1/answers/{id}", get(earlier_answer))
+        .route("/v1/nodes", get(listed_nodes))
         .route("/tokenize", post(tokenize))
         .route("/detokenize", post(detokenize))
         .route("/tokenizer_info", get(tokenizer_info))
@@ -264,6 +266,10 @@ fn entry(app: &App, id: String, policy: PolicyKind) -> WithOurs<ModelEntry, Mode
     let (object, owned_by) = ("model".to_owned(), "specthink".to_owned());
     let theirs = ModelEntry { id, object, created: app.since, owned_by };
     WithOurs { theirs, specthink: Some(ModelNews { policy }) }
+}
+
+async fn listed_nodes(State(app): State<Arc<App>>) -> Response {
+    nodes::list(&app)
 }
 
 async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {

@@ -60,6 +60,13 @@ async fn the_state_of_each_node_is_shown() {
         let labels = [("part", part), ("node", node)];
         assert_eq!(numbers.value("specthink_node_up", &labels), Some(is_up), "{part}");
     }
+    let nodes = server.get("/v1/nodes").await.json();
+    let entry = |part: &str, state: &str, why: Option<&str>| {
+        let name = format!("http://{part}:1");
+        json!({ "part": part, "name": name, "state": state, "why": why, "sessions": 0 })
+    };
+    let data = [entry("small", "serving", None), entry("large", "gone", Some("nobody is there"))];
+    assert_eq!(nodes, json!({ "object": "list", "data": data }));
 }
 
 #[test]
