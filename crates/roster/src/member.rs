@@ -8,9 +8,6 @@ use crate::breaker::{Breaker, Circuit};
 
 /// The prompt that is thought of when times to first text are compared, in tokens.
 const PROMPT_TOKENS: f64 = 256.0;
-/// What is thought of a member that has computed nothing yet, or does not tell, in tokens a second.
-const USUAL_PREFILL: f64 = 1000.0;
-const USUAL_DECODE: f64 = 30.0;
 /// A member that has just begun to serve gets fewer sessions than others for so long.
 const WARM_UP: Duration = Duration::from_secs(10);
 /// And counts as so many times slower at the beginning of it.
@@ -65,6 +62,31 @@ impl MemberState {
             MemberState::Gone(_) => "gone",
             MemberState::Unfit(_) => "unfit",
         }
+    }
+}
+
+/// How fast a member computes, in tokens a second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Speeds {
+    prefill: f64,
+    decode: f64,
+}
+
+impl Speeds {
+    /// The greatest that any of these told; the usual ones where none told any.
+    pub(crate) fn fastest(loads: impl Iterator<Item = Load>) -> Self {
+        let none = Speeds { prefill: 0.0, decode: 0.0 };
+        let fastest = loads.fold(none, |so_far, load| Speeds {
+            prefill: so_far.prefill.max(load.prefill_tokens_per_s),
+            decode: so_far.decode.max(load.decode_tokens_per_s),
+        });
+        fastest.or(Speeds { prefill: 1000.0, decode: 30.0 })
+    }
+
+    /// These, and the others where one is not known.
+    fn or(self, others: Speeds) -> Self {
+        let or = |own: f64, other: f64| if own > 0.0 { own } else { other };
+        Speeds { prefill: or(self.prefill, others.prefill), decode: or(self.decode, others.decode) }
     }
 }
 
@@ -192,12 +214,13 @@ impl Member {
         self.unfit.is_none() && self.condition != Some(Condition::Draining)
     }
 
-    /// The time to first text that a new session may expect, in seconds.
-    pub(crate) fn expected_s(&self, now: Duration) -> f64 {
-        let rate = |told: f64, usual: f64| if told > 0.0 { told } else { usual };
+    /// The time to first text that a new session may expect, in seconds. One that has computed nothing yet counts as
+    /// fast as the `fastest`, so that it gets the chance to show.
+    pub(crate) fn expected_s(&self, fastest: Speeds, now: Duration) -> f64 {
         let load = self.said.load.unwrap_or_default();
-        let text = PROMPT_TOKENS / rate(load.prefill_tokens_per_s, USUAL_PREFILL);
-        let step = 1.0 / rate(load.decode_tokens_per_s, USUAL_DECODE);
+        let (prefill, decode) = (load.prefill_tokens_per_s, load.decode_tokens_per_s);
+        let speeds = Speeds { prefill, decode }.or(fastest);
+        let (text, step) = (PROMPT_TOKENS / speeds.prefill, 1.0 / speeds.decode);
         // Of a member that does not tell only our own sessions are known.
         let (ahead, beside) = match self.said.load {
             Some(load) => (load.waiting + self.new_sessions, load.writing),

@@ -10,7 +10,7 @@ use thinking::{
     thinker::{Condition, Failure, Load, ModelCard},
 };
 
-use crate::member::{Member, MemberState, MemberTerms};
+use crate::member::{Member, MemberState, MemberTerms, Speeds};
 
 /// Two expected times count as equal when neither is longer than the other by more than this.
 const EQUAL: f64 = 1.1;
@@ -108,6 +108,7 @@ impl Roster {
     pub fn choose(&mut self, fits: impl Fn(&ModelCard) -> bool, now: Duration) -> Vec<MemberId> {
         let does_fit = |member: &Member| member.card().is_none_or(&fits);
         let has_fitting = self.members.values().any(|it| does_fit(it) && it.is_last_resort());
+        let fastest = Speeds::fastest(self.members.values().filter_map(Member::load));
         let (mut free, mut unknown, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (id, member) in &self.members {
             if !member.is_last_resort() || (has_fitting && !does_fit(member)) {
@@ -115,7 +116,7 @@ impl Roster {
             }
             let open = if member.is_serving() { &mut free } else { &mut unknown };
             match (member.takes_sessions(now), member.rests(now)) {
-                (true, None) => open.push((*id, member.expected_s(now), member.terms)),
+                (true, None) => open.push((*id, member.expected_s(fastest, now), member.terms)),
                 (true, Some(until)) => others.push((0, until, *id)),
                 (false, _) => others.push((1, Duration::ZERO, *id)),
             }

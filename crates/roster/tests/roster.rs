@@ -77,6 +77,15 @@ fn of_two_the_one_that_gives_text_sooner_is_chosen() {
 }
 
 #[test]
+fn one_that_has_computed_nothing_yet_gets_the_chance_to_show_how_fast_it_is() {
+    let (mut roster, ids) = roster(2);
+    let fast = Load { prefill_tokens_per_s: 9e4, decode_tokens_per_s: 4e3, ..Load::default() };
+    roster.heard(ids[0], serving(fast), LATER);
+    let counts = firsts(&mut roster, 100, LATER);
+    assert!(counts.values().all(|count| *count > 30) && counts.len() == 2, "{counts:?}");
+}
+
+#[test]
 fn sessions_that_began_since_a_member_told_its_load_count() {
     let (mut roster, ids) = roster(2);
     for _ in 0..100 {
