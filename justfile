@@ -1,4 +1,4 @@
-# Short names for what is done every day. `just` lists them. Needs https://just.systems.
+# Short names for everyday commands. `just` lists them. Needs https://just.systems.
 
 small := env("SMALL_MODEL", "Qwen/Qwen2.5-0.5B-Instruct-GGUF")
 small_file := env("SMALL_FILE", "qwen2.5-0.5b-instruct-q4_k_m.gguf")
@@ -9,7 +9,7 @@ large_file := env("LARGE_FILE", "qwen2.5-1.5b-instruct-q4_k_m.gguf")
 default:
     @just --list
 
-# Build everything, optimised
+# Build everything in release mode
 build:
     cargo build --release --workspace
 

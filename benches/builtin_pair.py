@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What taking over is worth with the built-in pair: every policy over models/arithmetic/test.jsonl.
+"""Measures what takeovers are worth with the built-in pair: every policy over models/arithmetic/test.jsonl.
 
     cargo build --release -p coordinator
     benches/builtin_pair.py [--data FILE] [--logs FOLDER] [--seed S]
 
-`random` and `periodic` get the takeover share that `strict` had. Prints the table of docs/measurements.md, and what
-became of the checks. A run that was interrupted goes on when it is started again with the same --logs and the same
-program: the logs are named after it, since the models are in it.
+`random` and `periodic` get the takeover share that `strict` had. Prints the table of docs/measurements.md, and the
+outcome of the checks in the texts. To continue an interrupted run, start it again with the same --logs and the same
+program: the logs are named after the program, since it contains the models.
 """
 
 import argparse
@@ -22,13 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def log_of(args, name):
-    """The log of one policy."""
+    """Returns the path of one policy's log."""
     program = hashlib.sha256(args.specthink.read_bytes()).hexdigest()[:12]
     return args.logs / f"{name}-{args.seed}-{program}.jsonl"
 
 
 def evaluate(args, name, policy):
-    """The figures of one policy."""
+    """Runs one policy and returns its figures."""
     log = log_of(args, name)
     command = [args.specthink, "eval", args.data, "--json", "--log", log, "--seed", args.seed, "--policy", *policy]
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
@@ -38,7 +38,7 @@ def evaluate(args, name, policy):
 
 
 def row(name, figures, small, large):
-    """One line of the table."""
+    """Returns one row of the table."""
     gap = large["accuracy"] - small["accuracy"]
     recovered = (figures["accuracy"] - small["accuracy"]) / gap if gap else 0
     shorter = 1 - figures["chars"] / small["chars"]
@@ -57,13 +57,13 @@ def row(name, figures, small, large):
     return f"| {' | '.join(cells)} |"
 
 
-# A step and its result; a check of the step before it, with its own result last, and what it says of the step's.
+# A step and its result; a check of the step before it, with the check's result and its verdict on the step's.
 STEP = re.compile(r"\w+: \d+[-+*/]\d+=(\d+)\.")
 CHECK = re.compile(r"(?:Wait|Hold on|Let me check)[^:]*: \d+[-+*/]\d+=(\d+), (as|once|not)")
 
 
 def checks(log):
-    """What the checks in a log's texts found and said, and how many takeovers there were for each."""
+    """Returns what the checks in a log's texts found and said, and how many takeovers there were."""
     rows = [json.loads(line) for line in log.read_text().splitlines()[1:]]
     said = Counter()
     for row in rows:
@@ -79,7 +79,7 @@ def checks(log):
 
 
 def share(part, whole):
-    """A part of a whole as a percentage."""
+    """Returns a part of a whole as a percentage."""
     return f"{100 * part / whole:.1f} %" if whole else "none"
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How fast the engine computes, beside llama.cpp and PyTorch: the same files, the same threads, by turns.
+"""Measures how fast the engine computes, compared with llama.cpp and PyTorch: same files, same threads, by turns.
 
     benches/engine_speed.py [--llama-cpp FOLDER] [--torch PYTHON] FILE.gguf ...
 
 Prints the table of docs/performance.md. --llama-cpp names a folder where node-llama-cpp is installed (see
-peers/llama_cpp.mjs), --torch a Python with PyTorch and transformers (see peers/torch_bf16.py); without them their
-columns are left out. Of several rounds the best counts: what a machine can do, not what others did on it.
+peers/llama_cpp.mjs), --torch a Python with PyTorch and transformers (see peers/torch_bf16.py). Without them, their
+columns are left out. The best of several rounds counts: what the machine can do, regardless of its other load.
 """
 
 import argparse
@@ -21,7 +21,7 @@ WHAT = ["decode at 64", "decode at 1024", "decode of 8 at 64", "prefill of 512"]
 
 
 def figures(command, threads, cwd=None):
-    """What a program printed: tokens a second by what it did."""
+    """Runs a program and returns what it printed: tokens per second for each test."""
     env = dict(os.environ, RAYON_NUM_THREADS=str(threads), CANDLE_NUM_THREADS=str(threads))
     done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -30,7 +30,7 @@ def figures(command, threads, cwd=None):
 
 
 def cpu():
-    """The CPU's name and those of its features that kernels are chosen by."""
+    """Returns the CPU's name and the features that decide which kernels are used."""
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     name = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
     flags = [flag for flag in ("avx2", "avx512f", "avx_vnni", "avx512_vnni") if f" {flag} " in text.replace("\n", " ")]

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Runs a real pair of models over maths questions on loopback and prints what it cost and gave.
+"""Runs a real pair of models over maths questions on loopback, and prints its quality and cost.
 
-Starts a small and a large node, asks every question under every policy, grades the answers, and prints
-one Markdown table per part: quality and cost per policy, what keep-warm saves. Standard library only.
+Starts a small and a large node, asks every question under every policy, grades the answers, and prints two Markdown
+tables: quality and cost per policy, and what keep-warm saves. Needs only the standard library.
 
 usage: first_figures.py --small FILE.gguf --large FILE.gguf --questions gsm8k.jsonl [options]
 
-The questions are JSON lines with `question` and `answer`, the number after `####` (GSM8K's test set as
-published: https://github.com/openai/grade-school-math).
+The questions are JSON lines with `question` and `answer`, in which the number follows `####` (as in GSM8K's test set:
+https://github.com/openai/grade-school-math).
 """
 
 import argparse
@@ -30,7 +30,7 @@ def gold(row):
 
 
 def given(text):
-    """The number in the last \\boxed{}, else the last number of the text, else None."""
+    """Returns the number in the last \\boxed{}, else the last number of the text, else None."""
     boxed = re.findall(r"\\boxed\{([^{}]*)\}", text)
     for source in ([boxed[-1]] if boxed else []) + [text]:
         numbers = NUMBER.findall(source)
@@ -40,7 +40,7 @@ def given(text):
 
 
 def wilson(right, n):
-    """95 % interval of a share (Wilson), in per cent."""
+    """Returns the 95 % interval of a share (Wilson), in per cent."""
     if n == 0:
         return 0.0, 100.0
     z, p = 1.96, right / n
@@ -50,7 +50,7 @@ def wilson(right, n):
 
 
 class Node:
-    """A node in a process of its own."""
+    """A node as a child process."""
 
     def __init__(self, binary, model, threads):
         self.process = subprocess.Popen(
@@ -131,9 +131,9 @@ def print_quality(name, rows, answers):
 
 
 def keep_warm(results):
-    """What a takeover still had to prefill, and how long its first text took.
+    """Prints what a takeover still had to prefill, and how long its first text took.
 
-    The one that begins an answer stands apart: its prompt is never there before.
+    Takeovers that begin an answer are listed separately: their prompt can never be prefilled ahead.
     """
     print("\n## A takeover's cost, warm and cold\n")
     print("| policy | takeovers | prefill tokens left, mean / max | hand-over ms, median / p95 |")
@@ -159,8 +159,8 @@ def main():
     parser.add_argument("--small", required=True, help="the small model, a GGUF file")
     parser.add_argument("--large", required=True, help="the large model, a GGUF file")
     parser.add_argument("--questions", required=True, help="GSM8K as JSON lines")
-    parser.add_argument("--count", type=int, default=20, help="how many of the questions")
-    parser.add_argument("--policies", default=";".join(POLICIES), help="of " + "; ".join(POLICIES))
+    parser.add_argument("--count", type=int, default=20, help="how many of the questions to ask")
+    parser.add_argument("--policies", default=";".join(POLICIES), help="any of " + "; ".join(POLICIES))
     parser.add_argument("--preset", default="instruct", choices=["instruct", "reasoning"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--temperature", type=float, default=0.6)
@@ -177,7 +177,7 @@ def main():
           f"{os.cpu_count()} cores")
     print("command: " + " ".join([os.path.basename(sys.argv[0]), *(
         os.path.basename(word) if os.sep in word else word for word in sys.argv[1:])]))
-    # Each node may use all the cores: mostly one computes while the other waits.
+    # Each node may use all cores: usually one computes while the other waits.
     small = Node(args.small_node, args.small, args.threads)
     large = Node(args.large_node, args.large, args.threads)
     keep_warm(quality(args, small.url, large.url, rows))

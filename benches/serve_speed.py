@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""What `specthink serve` costs: what HTTP adds to an answer, and what a thousand open streams take.
+"""Measures the cost of `specthink serve`: what HTTP adds to an answer, and what a thousand open streams take.
 
     cargo build --release -p coordinator && cargo build --release -p serve --example scripted
     benches/serve_speed.py [--programs target/release] [--answers 200] [--streams 1000] [--words 200] [--pace-ms 20]
 
-First the built-in pair: the same problems by `specthink eval` and, streamed, by `specthink serve`, one at a time, with
-the same seed. The answers must be the same. What HTTP adds to an answer is what its client waits for beyond what the
-answer took by its own summary, which is made by the same code in both.
+First the built-in pair answers the same problems in `specthink eval` and, streamed, in `specthink serve`, one at a
+time and with the same seeds. The answers must be the same. What HTTP adds to an answer is how long its client waits
+beyond the time in the answer's own summary, which the same code computes in both cases.
 
-Then scripted nodes (no model) with --streams open streams at a time, each of --words words, a word every --pace-ms:
-every client must get every word, in order. Memory is what the server holds at most beyond what it held before, by
-streams. At last, streams without a pace, 64 at a time: how many answers a second the server writes.
+Then scripted nodes (no model) serve --streams streams at a time, each of --words words, one word every --pace-ms. Every
+client must get every word, in order. Memory per stream is the server's peak minus what it used before, divided by the
+number of streams. Finally, streams without a pace, 64 at a time, show how many answers per second the server writes.
 
-Prints a table. Needs Python 3.11 or newer and nothing else; start it with `taskset -c 0,1` for two cores.
+Prints a table. Needs only Python 3.11 or newer; start it with `taskset -c 0,1` for two cores.
 """
 
 import argparse
@@ -35,7 +35,7 @@ PARALLEL = 64
 
 
 class Server:
-    """A server in a process of its own, and where it is."""
+    """A server as a child process, and its address."""
 
     def __init__(self, command):
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -57,7 +57,7 @@ class Server:
 
 
 def by_eval(program, answers):
-    """The rows of `eval`'s log, by the problems' ids."""
+    """Runs `eval` and returns the rows of its log by problem id."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log.jsonl")
         command = [program, "eval", PROBLEMS, "--limit", str(answers), "--parallel", "1", "--log", log]
@@ -67,7 +67,7 @@ def by_eval(program, answers):
 
 
 def ask(connection, problem, seed):
-    """One streamed answer: its text, the times of its first text and its end in ms, and its summary."""
+    """Asks for a streamed answer. Returns its text, the times of its first text and its end in ms, and its summary."""
     body = json.dumps({"messages": [{"role": "user", "content": problem["question"]}], "stream": True, "seed": seed})
     begin, first, text = time.perf_counter(), None, ""
     connection.request("POST", "/v1/chat/completions", body)
@@ -110,7 +110,7 @@ def p95(values):
 
 
 async def stream(address, words):
-    """One stream: whether every word came in order, and the time of the first in s."""
+    """Reads one stream. Returns whether every word came in order, and the time of the first word in s."""
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     body = json.dumps({"model": "small", "stream": True, "messages": [{"role": "user", "content": "count"}]})
     begin = time.perf_counter()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Whether nodes hold their memory: a thousand questions to the built-in pair, and what the processes hold meanwhile.
+"""Checks that the memory of nodes does not grow: asks the built-in pair a thousand questions and watches the processes.
 
     cargo build --release --workspace
     benches/soak.py [--rounds 2] [--kv-memory 16MiB]
 
-Every round asks the 500 problems of models/arithmetic/test.jsonl with another seed. Prints, at the begin and after every
-250 answers, each node's resident memory in MiB. Caches fill up to --kv-memory first; from there on it must stay.
+Every round asks the 500 problems of models/arithmetic/test.jsonl with another seed. Prints each node's resident memory
+in MiB at the beginning and after every 250 answers. Caches first fill up to --kv-memory; then memory must stay level.
 """
 
 import argparse
@@ -21,7 +21,7 @@ EVERY = 250
 
 
 def node(program, kv_memory):
-    """A node on a free port: its process and its address."""
+    """Starts a node on a free port. Returns its process and its address."""
     command = [PROGRAMS / program, "--listen", "127.0.0.1:0", "--kv-memory", kv_memory]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     for line in process.stdout:

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""What a model in another server is worth as the large one: accuracy, takeovers warm and cold, requests, bytes, cancel.
+"""Measures a third-party server as the large model: accuracy, warm and cold takeovers, requests, bytes, cancel.
 
     cargo build --release -p coordinator -p small-node -p large-node
     benches/upstream.py http://127.0.0.1:8080... [--model NAME] [--key-file FILE] [--tokenizer PATH] [--problems N]
 
-N problems of --data (the built-in pair's arithmetic) are answered one after the other with the small model in a node of
-our own: with the large one in each of the servers, text being computed ahead (warm), the next N the same with none
-(cold), since a server may keep what it has read once, and with --own the first N with a large node of our own. The
-small model is the built-in one unless --small names another node; --own takes the built-in large one. Then requests are
-dropped in mid-answer, and each server is asked when it is idle again, where it tells: llama.cpp by /slots, vLLM and
-SGLang by /metrics.
+N problems of --data (default: the built-in pair's arithmetic) are answered one after the other, with the small model
+in a node of this project and the large one in each of the servers. Text is prefilled ahead for the first N problems
+(warm), and not for the next N (cold); these must be others, since a server may keep what it has read. With --own, the
+first N are also answered with a large node of this project. The small model is the built-in one unless --small names
+another node; --own uses the built-in large one. Then requests are dropped in mid-answer to measure when each server is
+idle again, if it reports that: llama.cpp by /slots, vLLM and SGLang by /metrics.
 
-Prints a table. Needs nothing but Python 3.9 or newer.
+Prints a table. Needs only Python 3.9 or newer.
 """
 
 import argparse
@@ -32,7 +32,7 @@ CANCELS = 5
 
 
 class Node:
-    """A node of our own in a process of its own."""
+    """A node of this project as a child process."""
 
     def __init__(self, program):
         self.process = subprocess.Popen([program, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
@@ -49,7 +49,7 @@ class Node:
 
 
 def endpoint(args, address, keep_warm):
-    """The table of a server in a file of endpoints."""
+    """Returns a server's table for a file of endpoints."""
     keys = {"address": f"openai+{address}/v1", "keep-warm": keep_warm, "lenient": True}
     if args.model:
         keys["model"] = args.model
@@ -61,7 +61,7 @@ def endpoint(args, address, keep_warm):
 
 
 def answers(args, small, large, folder, name, first=0):
-    """The figures of one run and the rows of its log."""
+    """Runs `eval` and returns its figures and the rows of its log."""
     log, data = folder / f"{name}.jsonl", folder / f"{name} problems.jsonl"
     problems = args.data.read_text().splitlines()[first : first + args.problems]
     data.write_text("\n".join(problems) + "\n")
@@ -74,7 +74,7 @@ def answers(args, small, large, folder, name, first=0):
 
 
 def row(name, figures, rows):
-    """One line of the table."""
+    """Returns one row of the table."""
     summaries = [row["summary"] for row in rows]
     takeovers = [takeover for summary in summaries for takeover in summary["takeovers"]]
     handoffs = sorted(takeover["handoff_us"] / 1000 for takeover in takeovers if takeover["handoff_us"] is not None)
@@ -104,7 +104,7 @@ def row(name, figures, rows):
 
 
 def asked(args, address, path, body=None):
-    """What a server answers."""
+    """Sends a request to a server and returns its answer."""
     headers = {"content-type": "application/json"}
     if args.key_file:
         headers["authorization"] = f"Bearer {args.key_file.read_text().strip()}"
@@ -115,12 +115,12 @@ def asked(args, address, path, body=None):
 
 
 def first_model(args, address):
-    """The first model that a server lists."""
+    """Returns the first model that a server lists."""
     return json.loads(asked(args, address, "/v1/models"))["data"][0]
 
 
 def busy(args, address, owner):
-    """How many requests a server works on; None where it does not tell."""
+    """Returns how many requests a server is working on, or None if it does not report that."""
     try:
         if owner == "llamacpp":
             return sum(slot["is_processing"] for slot in json.loads(asked(args, address, "/slots")))
@@ -132,7 +132,7 @@ def busy(args, address, owner):
 
 
 def cancels(args, address):
-    """Times in ms from a dropped connection to an idle server."""
+    """Returns the times in ms from a dropped connection to an idle server."""
     listed = first_model(args, address)
     owner, model = listed.get("owned_by"), args.model or listed["id"]
     if busy(args, address, owner) is None:
@@ -157,7 +157,7 @@ def cancels(args, address):
         dropped = time.monotonic()
         while busy(args, address, owner):
             time.sleep(0.002)
-        # An answer that was over already says nothing.
+        # If the answer had already ended, nothing was measured.
         if was_busy:
             times.append(1000 * (time.monotonic() - dropped))
     return times
@@ -166,14 +166,14 @@ def cancels(args, address):
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("addresses", nargs="+", metavar="address", help="http://HOST:PORT or https://HOST, without /v1")
-    args.add_argument("--model", help="which of a server's models; the only one unless given")
+    args.add_argument("--model", help="which of a server's models to use (default: its first one)")
     args.add_argument("--key-file", type=Path)
     args.add_argument("--tokenizer", type=Path, help="for servers that cannot render messages")
-    args.add_argument("--small", help="the node of the small model, started here unless given")
-    args.add_argument("--own", action="store_true", help="also with the built-in large model in a node of our own")
+    args.add_argument("--small", help="the URL of the small node (default: one with the built-in model is started)")
+    args.add_argument("--own", action="store_true", help="also measure the built-in large model in our own node")
     args.add_argument("--problems", type=int, default=200)
     args.add_argument("--data", type=Path, default=ROOT / "models/arithmetic/test.jsonl")
-    args.add_argument("--programs", type=Path, default=ROOT / "target/release", help="the folder of the programs")
+    args.add_argument("--programs", type=Path, default=ROOT / "target/release", help="the folder with the programs")
     args.add_argument("--seed", type=int, default=0)
     args = args.parse_args()
     addresses = [re.sub(r"/v1/?$", "", one.removeprefix("openai+")).rstrip("/") for one in args.addresses]
@@ -208,7 +208,7 @@ def main():
             print(f"{owner}, from cancel to idle: median {statistics.median(times):.0f} ms, longest "
                   f"{max(times):.0f} ms of {len(times)}")
         else:
-            print(f"{owner}, from cancel to idle: the server does not tell, or writes too fast")
+            print(f"{owner}, from cancel to idle: the server does not report it, or writes too fast")
 
 
 if __name__ == "__main__":

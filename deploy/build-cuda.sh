@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the nodes for NVIDIA GPUs, also on a machine that has neither a GPU nor CUDA: the compiler
-# and the libraries to link come as Python packages. Takes about ten minutes.
+# Builds the nodes for NVIDIA GPUs, even on a machine with neither a GPU nor CUDA: the compiler and the libraries to
+# link come as Python packages. Takes about ten minutes.
 #
 #   CUDA_COMPUTE_CAP=90 deploy/build-cuda.sh
 #
 # CUDA_COMPUTE_CAP: 90 H100/H200, 89 L4/RTX 4090, 86 RTX 3090/A10, 80 A100.
-# The binaries need the NVIDIA driver (libcuda) and CUDA 13's cudart, cublas and curand at start.
+# To start, the binaries need the NVIDIA driver (libcuda) and CUDA 13's cudart, cublas and curand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,18 +18,18 @@ python3 -m venv "$venv"
     "nvidia-cublas==13.0.*" nvidia-curand
 
 cuda=$(echo "$PWD/$venv"/lib/python3*/site-packages/nvidia/cu13)
-[ -x "$cuda/bin/nvcc" ] || { echo "build-cuda.sh: no nvcc in $cuda/bin; the Python packages changed their layout" >&2; exit 1; }
+[ -x "$cuda/bin/nvcc" ] || { echo "build-cuda.sh: no nvcc in $cuda/bin: the Python packages have changed their layout" >&2; exit 1; }
 ln -sfn lib "$cuda/lib64"
 
-# The packages hold only versioned libraries; the linker asks for the plain names.
+# The packages have only versioned libraries, but the linker looks for the plain names.
 for name in cublas cublasLt cudart curand nvrtc; do
     library=$(find "$cuda/lib" -maxdepth 1 -name "lib$name.so.*" | sort | head -n 1)
     [ -n "$library" ] || { echo "build-cuda.sh: no lib$name in $cuda/lib" >&2; exit 1; }
     ln -sfn "$(basename "$library")" "$cuda/lib/lib$name.so"
 done
 
-# libcuda belongs to the driver, which a build machine need not have: link against an empty stand-in
-# of the same soname. Symbols are found at run time.
+# libcuda belongs to the driver, which a build machine need not have: link against an empty stand-in with the same
+# soname. Its symbols are resolved at run time.
 mkdir -p "$cuda/lib/stubs"
 if ! ldconfig -p 2>/dev/null | grep -q 'libcuda\.so '; then
     symbols=$(mktemp --suffix=.c)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the four programs so that they need no library of the machine they run on, and says where they are.
+# Builds the four programs statically, so that they need no libraries of the machine they run on.
 #   deploy/build-static.sh [--profile PROFILE] [--target TRIPLE]
-# PROFILE is one of Cargo's: release (the default), or dist, which is smaller and takes minutes to link. TRIPLE is by
-# default musl's, where rustup and musl-gcc have it, and otherwise that of glibc, linked statically.
-# Standard output is the folder with the programs, and nothing else. Linux only.
+# PROFILE is a Cargo profile: release (the default), or dist, which is smaller but takes minutes to link. TRIPLE is by
+# default musl's if rustup and musl-gcc have it, otherwise glibc's, linked statically.
+# Prints the folder with the programs on standard output, and nothing else. Linux only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,12 +17,12 @@ fail() {
 
 while [ $# -gt 0 ]; do
     case $1 in
-        --profile) profile=${2:?--profile wants a name} && shift 2 ;;
-        --target) target=${2:?--target wants a triple} && shift 2 ;;
-        *) fail "$1 is no argument of it: see its first lines" ;;
+        --profile) profile=${2:?--profile needs a name} && shift 2 ;;
+        --target) target=${2:?--target needs a triple} && shift 2 ;;
+        *) fail "unknown argument $1: see the first lines of this script" ;;
     esac
 done
-[ "$(uname -s)" = Linux ] || fail "it builds for Linux, on Linux: run it there"
+[ "$(uname -s)" = Linux ] || fail "it builds for Linux and only on Linux: run it there"
 
 if [ -z "$target" ]; then
     arch=$(rustc -vV | sed -n 's/^host: \([^-]*\)-.*/\1/p')
@@ -32,7 +32,7 @@ if [ -z "$target" ]; then
     fi
 fi
 
-# With an explicit --target the flag reaches the programs and not what runs while they are built.
+# With an explicit --target, the flag applies to the programs, but not to build scripts and macros.
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
     cargo build --locked --profile "$profile" --target "$target" \
     -p coordinator -p specthink-lab -p small-node -p large-node >&2

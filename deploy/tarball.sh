@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Packs the four programs with their manual pages, completions, units of systemd and guides.
+# Packs the four programs with their manual pages, completions, systemd units and guides.
 #   deploy/tarball.sh [--profile PROFILE] [--target TRIPLE]      (see deploy/build-static.sh)
-# Standard output is the archive's path; its checksum lies beside it. To install it:
+# Prints the archive's path on standard output; its checksum is written beside it. To install it:
 #   sudo tar -C /usr/local --strip-components=1 --no-same-owner -xf ARCHIVE
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -31,7 +31,7 @@ install -D -m 644 -t "$share/doc/specthink" "$root"/docs/*.md "$root"/README.md 
 install -D -m 644 -t "$share/doc/specthink/systemd" "$here"/systemd/*.env
 
 archive=$(dirname "$folder")/$name.tar.gz
-# The same commit gives the same bytes.
+# The same commit gives the same bytes, so that builds are reproducible.
 epoch=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || echo 0)}
 tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$epoch" -cf - "$name" | gzip -9n >"$archive"
 (cd "$(dirname "$archive")" && sha256sum "$name.tar.gz" >"$name.tar.gz.sha256")

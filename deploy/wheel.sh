@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds a wheel with the four programs, so that `pip install` brings them.
+# Builds a wheel with the four programs, so that `pip install` installs them.
 #   deploy/wheel.sh [--profile PROFILE] [--target TRIPLE]      (see deploy/build-static.sh)
-# Standard output is the wheel's path. Needs Python 3 with venv; maturin is installed in an environment of its own.
+# Prints the wheel's path on standard output. Needs Python 3 with venv; maturin is installed in a separate environment.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 MATURIN=1.16.0
@@ -24,7 +24,7 @@ for program in specthink-lab small-node large-node; do
         strip "$scripts/$program"
     fi
 done
-# As deploy/build-static.sh builds, so that nothing is built twice.
+# The same flags as in deploy/build-static.sh, so that nothing is built twice.
 (cd "$here/python" && RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
     "$venv/bin/maturin" build --profile "$profile" --target "$target" --out "$out" >&2)
 echo "$out"/specthink-*.whl

@@ -1,8 +1,8 @@
-// Decode and prefill tokens/s of llama.cpp on one GGUF file, as one line of JSON.
+// Measures decode and prefill tokens/s of llama.cpp on one GGUF file. Prints one line of JSON.
 //
 // usage: node llama_cpp.mjs MODEL.gguf THREADS
-// needs: npm i node-llama-cpp@3.21.1 @node-llama-cpp/linux-x64@3.21.1 (prebuilt, no compiler), in the
-//        folder that this is run from or one above it.
+// needs: npm i node-llama-cpp@3.21.1 @node-llama-cpp/linux-x64@3.21.1 (prebuilt, no compiler), in the current folder
+//        or one above it.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
@@ -18,12 +18,12 @@ const model = await llama.loadModel({ modelPath: file });
 const context = await model.createContext({
   contextSize: 2048, batchSize: 512, sequences: SESSIONS, threads: Number(threads),
 });
-// Any tokens do: what they mean costs nothing.
+// Any tokens will do: their meaning does not affect the speed.
 const vocab = [...model.iterateAllTokens()].length;
 const tokens = (count) => Array.from({ length: count }, (_, at) => Math.imul(at, 2654435761) >>> 0)
   .map((token) => token % vocab);
 
-// Tokens a second of so many sequences at once, each after `length` tokens.
+// Returns the tokens per second of this many sequences at once, each after `length` tokens.
 async function decode(length, sessions) {
   const sequences = Array.from({ length: sessions }, () => context.getSequence());
   for (const sequence of sequences) await sequence.evaluateWithoutGeneratingNewTokens(tokens(length));

@@ -1,4 +1,4 @@
-"""Decode and prefill tokens/s of PyTorch in bf16 on one GGUF file, as one line of JSON.
+"""Measures decode and prefill tokens/s of PyTorch in bf16 on one GGUF file. Prints one line of JSON.
 
 usage: python3 torch_bf16.py MODEL.gguf THREADS
 needs: pip install torch transformers==4.57.6 gguf accelerate (version 5 computes from the packed blocks instead)
@@ -19,7 +19,7 @@ def main():
     path, threads = sys.argv[1:3]
     torch.set_num_threads(int(threads))
     folder, name = os.path.split(os.path.abspath(path))
-    # The file's blocks are unpacked as it is read: the arithmetic is bf16's.
+    # The file's blocks are unpacked as it is read, so the arithmetic is in bf16.
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.bfloat16).eval()
     if any(weight.dtype != torch.bfloat16 for weight in model.parameters()):
         sys.exit("the weights were not unpacked to bf16: use transformers 4.57.6")

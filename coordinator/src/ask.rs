@@ -71,7 +71,7 @@ async fn ask(mut config: Config, enough: Arc<Notify>) -> Result<Exit, CliError> 
     let reader_left = screen.renderer.as_ref().is_some_and(Renderer::is_broken);
     if let Some(renderer) = screen.renderer {
         written(renderer.finish())?;
-        // Standard error may be gone too; the answer is not less for it.
+        // Standard error may be closed too; the answer is complete all the same.
         if began(&outcome) {
             let prices = config.prices.as_ref();
             let _ = write_summary(&mut io::stderr().lock(), &outcome.summary, prices);
@@ -96,17 +96,17 @@ fn header(config: &Config, small: &Candidates, large: &Candidates) -> Header {
     Header::new(&config.question, config.spec.clone(), config.settings, small, large)
 }
 
-/// Whoever watches the answer.
+/// What observes the answer: the journal and the screen.
 struct Screen {
     journal: Option<JournalWriter<File>>,
     renderer: Option<Renderer<Stdout>>,
-    /// Told when nobody reads any more.
+    /// Notified when nobody reads the output any more.
     enough: Arc<Notify>,
 }
 
 impl Observer for Screen {
     fn see(&mut self, stamped: &Stamped) {
-        // The journal first: it is never behind what was shown by more than it gathers for a line.
+        // The journal first, so that what was shown is in it, except for what it still gathers for a line.
         if let Some(journal) = &mut self.journal {
             journal.see(stamped);
         }
@@ -119,12 +119,12 @@ impl Observer for Screen {
     }
 }
 
-/// Returns whether a small node ever accepted the question; if not, there is nothing to sum up.
+/// Returns whether a small node ever accepted the question; if not, there is nothing to summarise.
 fn began(outcome: &Outcome) -> bool {
     !outcome.summary.small.model.is_empty()
 }
 
-/// The exit code of an outcome, or the error that it is.
+/// Returns the exit code of an outcome, or the error that it amounts to.
 fn exit(
     outcome: &Outcome,
     reader_left: bool,
@@ -141,7 +141,7 @@ fn exit(
         Ended::Failed { node, failure } => (node, failure),
     };
     let CliError { exit, .. } = CliError::from(failure);
-    // Others are there and say themselves what is wrong with them.
+    // A node that did answer has said in its failure what is wrong.
     let nobody_there = failure.noticed == Noticed::NobodyThere;
     if !began(outcome) && nobody_there {
         return Err(CliError::new(exit, nobody(source, failure)));
@@ -158,31 +158,31 @@ fn exit(
     Err(CliError::new(exit, format!("{named}: {error}{kept}{mend}")))
 }
 
-/// What would have helped against the failure of the last small node, of so many.
+/// Returns a hint if another small node would have helped, given how many there were.
 fn mend(failure: &Failure, has_text: bool, small_nodes: usize) -> &'static str {
     match failure.code {
-        // Of this one node, and not of the question or of time.
+        // These are failures of one node, not of the question or of a deadline.
         Code::Unavailable | Code::Internal | Code::Overloaded if has_text && small_nodes == 1 => {
-            "; a second --small would have gone on"
+            "; a second --small node would have continued the answer"
         }
         _ => "",
     }
 }
 
-/// What a failed node is called in front of its failure.
+/// Returns how to call a failed node in front of its failure.
 fn named(part: Role, node: &str, failure: &Failure) -> String {
     if failure.names_thinker() { format!("{part} node") } else { format!("{part} node {node}") }
 }
 
-/// What is said when no small node is there.
+/// Returns the message for when no small node can be reached.
 fn nobody(source: &EndpointSource, failure: &Failure) -> String {
     match source {
         EndpointSource::Named => {
             format!("small node: {failure}; start it with `small-node --model SMALL`")
         }
         EndpointSource::SmallUsual => format!(
-            "no node answers on {DEFAULT_SMALL}, where the small one is when only --large is given: \
-             start `small-node --model SMALL` there, or name another with --small"
+            "no node answers on {DEFAULT_SMALL}, the default for the small node when only --large is given: \
+             start `small-node --model SMALL` there, or name another node with --small"
         ),
         EndpointSource::Usual => format!(
             "no node answers on {DEFAULT_SMALL}: get two models (GGUF files or Hugging Face \
@@ -206,7 +206,7 @@ struct Printed<'a> {
     takeover_share: f64,
     takeovers_by_reason: BTreeMap<Why, u32>,
     network_us: u64,
-    /// What its tokens cost, where prices are known.
+    /// What its tokens cost, if prices are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<f64>,
     summary: &'a Summary,

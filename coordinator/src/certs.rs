@@ -1,4 +1,4 @@
-//! `specthink certs`: an authority, and the certificates that it signs for nodes and clients, in one command.
+//! `specthink certs`: creates an authority, and the certificates that it signs for nodes and clients, in one command.
 
 use std::{
     collections::BTreeSet,
@@ -20,47 +20,46 @@ use rustls::pki_types::ServerName;
 
 const AFTER_HELP: &str = "\
 Examples:
-  Mutual TLS between a laptop and a GPU server, all in the folder certs:
+  Mutual TLS between a laptop and a GPU server, with all files in the folder certs:
     specthink certs certs --node gpu.example.org,10.0.0.7 --client laptop
-  One more client later, signed by the same authority:
+  Another client later, signed by the same authority:
     specthink certs certs --client desk
-  New certificates for the old names; nodes and servers take them up without a restart:
+  New certificates for the same names; nodes and servers load them without a restart:
     specthink certs certs --node gpu.example.org,10.0.0.7 --client laptop --renew
 
-The authority's key, ca.key, signs whatever all of them trust: keep it where no node is.";
+Everything that ca.key signs is trusted by all of them: keep that key off the nodes.";
 
-/// Certificates are valid since so long before they are made: clocks differ.
+/// How long before its creation a certificate becomes valid, since clocks differ.
 const BACKDATED: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// A node is reached by these names, too: over a tunnel, or from its own machine.
+/// Names that every node's certificate includes: a node is also reached through a tunnel, or from its own machine.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// Arguments of `certs`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct CertsArgs {
-    /// The folder that they are written to, made where it is not there. The authority in it (ca.pem, ca.key) is used
-    /// again.
+    /// The folder for the files; created if missing. If it holds an authority (ca.pem, ca.key), that one signs.
     folder: PathBuf,
-    /// A node, by the name or address that stands in its URL; others of it behind commas. Names of loopback are always
-    /// added. May be given more than once.
+    /// A node, by the host name or IP address in its URL; separate several names of one node by commas. The loopback
+    /// names are always added. May be given more than once.
     #[arg(long = "node", value_name = "NAME[,NAME]", required_unless_present = "clients")]
     nodes: Vec<NodeNames>,
-    /// A client, by whatever name. May be given more than once.
+    /// A client, by any name. May be given more than once.
     #[arg(long = "client", value_name = "NAME")]
     clients: Vec<ClientName>,
-    /// How many days certificates of nodes and clients are valid.
+    /// How many days the certificates of nodes and clients are valid.
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
     /// How many days a new authority is valid.
     #[arg(long, value_name = "DAYS", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     ca_days: u32,
-    /// Replace the certificates and keys of these names that are there. The authority stays.
+    /// Replace existing certificates and keys of these names. The authority stays.
     #[arg(long)]
     renew: bool,
 }
 
-/// The names of a node, the first of which its files have.
+/// The names of a node. Its files are named after the first one.
 #[derive(Debug, Clone)]
 struct NodeNames(Vec<String>);
 
@@ -75,7 +74,7 @@ impl FromStr for NodeNames {
             match ServerName::try_from(name) {
                 Ok(_) => Ok(name.to_owned()),
                 Err(_) => Err(format!(
-                    "{name:?} is no name of a machine: write a DNS name or an IP address, without https:// and port"
+                    "{name:?} is not a host name: write a DNS name or an IP address, without https:// and port"
                 )),
             }
         });
@@ -83,7 +82,7 @@ impl FromStr for NodeNames {
     }
 }
 
-/// The name of a client, which its files have.
+/// The name of a client. Its files are named after it.
 #[derive(Debug, Clone)]
 struct ClientName(String);
 
@@ -97,17 +96,17 @@ impl FromStr for ClientName {
             Some(first) if is_name && first.is_ascii_alphanumeric() => {
                 Ok(ClientName(text.to_owned()))
             }
-            _ => Err("write up to 64 letters, digits and - _ . that begin with a letter or digit"
+            _ => Err("write up to 64 letters, digits and - _ . and begin with a letter or digit"
                 .to_owned()),
         }
     }
 }
 
-/// A certificate that is to be made.
+/// A certificate to create.
 struct Wanted {
-    /// Its files' name without an ending.
+    /// The name of its files, without an extension.
     stem: String,
-    /// Names and addresses; none for a client.
+    /// Names and addresses; empty for a client.
     names: Vec<String>,
 }
 
@@ -136,7 +135,7 @@ impl Wanted {
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     not_after: SystemTime,
-    /// Its certificate and key, where it is new.
+    /// Its certificate and key, if it is new.
     new: Option<(String, String)>,
 }
 
@@ -164,7 +163,7 @@ pub(crate) fn run(args: &CertsArgs) -> Result<Exit, CliError> {
         files.extend([(format!("{stem}.key"), key), (format!("{stem}.pem"), cert)]);
         let whose = match names.as_slice() {
             [] => "a client".to_owned(),
-            names => format!("a node that is reached as {}", names.join(", ")),
+            names => format!("a node, reached as {}", names.join(", ")),
         };
         said.push(format!("{stem}.pem, {stem}.key: {whose}, until {}", day(not_after)));
     }
@@ -173,20 +172,21 @@ pub(crate) fn run(args: &CertsArgs) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// Nothing is written where a name is taken.
+/// Checks that no file would be overwritten, so that nothing is written if a name is taken.
 fn check(args: &CertsArgs, wanted: &[Wanted]) -> Result<(), CliError> {
     let mut stems = BTreeSet::from(["ca"]);
     for Wanted { stem, .. } in wanted {
         if !stems.insert(stem) {
-            let message =
-                format!("two certificates would be called {stem}.pem: give one another name");
+            let message = format!(
+                "two certificates would be named {stem}.pem: choose another name for one of them"
+            );
             return Err(CliError::new(Exit::Usage, message));
         }
         let taken = [format!("{stem}.pem"), format!("{stem}.key")];
         let taken = taken.into_iter().map(|name| args.folder.join(name));
         if let Some(path) = taken.into_iter().find(|path| !args.renew && path.exists()) {
             let message = format!(
-                "{} exists already: give another name or folder, or replace it with --renew",
+                "{} already exists: choose another name or folder, or replace it with --renew",
                 path.display()
             );
             return Err(CliError::new(Exit::Credentials, message));
@@ -195,7 +195,7 @@ fn check(args: &CertsArgs, wanted: &[Wanted]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The authority of the folder, or a new one.
+/// Returns the folder's authority, or a new one.
 fn authority(args: &CertsArgs, now: SystemTime) -> Result<Authority, CliError> {
     let (cert, key) = (args.folder.join("ca.pem"), args.folder.join("ca.key"));
     match (cert.exists(), key.exists()) {
@@ -204,7 +204,7 @@ fn authority(args: &CertsArgs, now: SystemTime) -> Result<Authority, CliError> {
         (has_cert, _) => {
             let (there, missing) = if has_cert { (cert, "ca.key") } else { (key, "ca.pem") };
             let message = format!(
-                "there is {}, and no {missing} beside it: bring that here, or choose another folder for a new \
+                "found {}, but no {missing} beside it: copy that file here, or choose another folder for a new \
                  authority",
                 there.display()
             );
@@ -239,7 +239,7 @@ fn known_authority(cert: &Path, key: &Path, now: SystemTime) -> Result<Authority
         return Err(broken(key, &"it is not the key of ca.pem"));
     }
     if !facts.is_authority {
-        return Err(broken(cert, &"it is no authority's certificate"));
+        return Err(broken(cert, &"it is not an authority's certificate"));
     }
     if !facts.is_valid_at(now) {
         return Err(broken(cert, &format!("it was valid until {}", facts.last_day())));
@@ -248,7 +248,7 @@ fn known_authority(cert: &Path, key: &Path, now: SystemTime) -> Result<Authority
     Ok(Authority { issuer, not_after: facts.not_after, new: None })
 }
 
-/// A certificate and its key, as PEM.
+/// Returns a certificate and its key, as PEM.
 fn signed(
     wanted: &Wanted,
     issuer: &Issuer<'static, KeyPair>,
@@ -282,14 +282,13 @@ fn params(
 }
 
 fn defect(why: &rcgen::Error) -> CliError {
-    CliError::new(Exit::Internal, format!("no certificate can be made: {why}"))
+    CliError::new(Exit::Internal, format!("cannot create a certificate: {why}"))
 }
 
-/// Writes all files, keys for their owner alone.
+/// Writes all files; keys are readable by their owner only.
 fn write_all(args: &CertsArgs, files: Vec<(String, String)>) -> Result<(), CliError> {
     let cannot = |path: &Path, why: io::Error| {
-        let message =
-            format!("cannot write {}: {why}; choose a folder that can be written", path.display());
+        let message = format!("cannot write {}: {why}; choose a writable folder", path.display());
         CliError::new(Exit::Credentials, message)
     };
     fs::create_dir_all(&args.folder).map_err(|why| cannot(&args.folder, why))?;
@@ -301,14 +300,14 @@ fn write_all(args: &CertsArgs, files: Vec<(String, String)>) -> Result<(), CliEr
     Ok(())
 }
 
-/// Writes a file that is not there yet, or puts it in the place of one that is.
+/// Writes a new file, or replaces one if that is allowed.
 fn write(path: &Path, text: &str, is_secret: bool, may_replace: bool) -> io::Result<()> {
     let mut options = if is_secret { private() } else { fs::File::options() };
     options.write(true).create_new(true);
     if !may_replace {
         return options.open(path)?.write_all(text.as_bytes());
     }
-    // Whoever reads it meanwhile reads the old one or the new one.
+    // A concurrent reader gets either the old file or the new one.
     let beside = path.with_extension("new");
     let _ = fs::remove_file(&beside);
     options.open(&beside)?.write_all(text.as_bytes())?;
@@ -320,7 +319,7 @@ fn day(time: SystemTime) -> String {
     shown.split('T').next().unwrap_or_default().to_owned()
 }
 
-/// What was written, and how it is used.
+/// Prints what was written and how to use it.
 fn tell(folder: &Path, said: &[String], wanted: &[Wanted]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "in {}:", folder.display())?;
@@ -328,7 +327,7 @@ fn tell(folder: &Path, said: &[String], wanted: &[Wanted]) -> io::Result<()> {
         writeln!(out, "  {line}")?;
     }
     for Wanted { stem, .. } in wanted.iter().filter(|wanted| wanted.is_node()) {
-        writeln!(out, "bring ca.pem, {stem}.pem and {stem}.key to the node, and start it with")?;
+        writeln!(out, "copy ca.pem, {stem}.pem and {stem}.key to the node, and start it with")?;
         writeln!(
             out,
             "  --listen 0.0.0.0:7102 --tls-cert {stem}.pem --tls-key {stem}.key --tls-client-ca ca.pem"
@@ -341,7 +340,7 @@ fn tell(folder: &Path, said: &[String], wanted: &[Wanted]) -> io::Result<()> {
     for Wanted { stem, .. } in wanted.iter().filter(|wanted| !wanted.is_node()) {
         writeln!(
             out,
-            "bring ca.pem, {stem}.pem and {stem}.key to the client, and see whether all is well with"
+            "copy ca.pem, {stem}.pem and {stem}.key to the client, and check the connection with"
         )?;
         writeln!(
             out,

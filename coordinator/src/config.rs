@@ -1,4 +1,4 @@
-//! Raw arguments become one validated configuration, once.
+//! Turns the raw arguments of `ask` into one validated configuration.
 
 use std::{
     ffi::OsStr,
@@ -30,14 +30,14 @@ pub(crate) struct Config {
     pub(crate) question: Question,
     pub(crate) nodes: Nodes,
     pub(crate) policy: Limited,
-    /// What it was made from, for the journal.
+    /// What the policy was built from, for the journal.
     pub(crate) spec: PolicySpec,
     pub(crate) settings: Settings,
     pub(crate) journal: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) fail_degraded: bool,
     pub(crate) look: Look,
-    /// What tokens cost, where that is known.
+    /// What tokens cost, if known.
     pub(crate) prices: Option<TokenPrices>,
 }
 
@@ -47,7 +47,7 @@ impl Config {
         let sampling = sampling(writing)?;
         let spec = policy_spec(&args.policy, nodes)?;
         let prices = known_prices(&args.policy, nodes)?;
-        // Before the question: what is wrong with an address shows before anybody has typed one.
+        // Before the question is read, so that a wrong address is reported before anybody has typed a question.
         let wants_large = args.policy.policy.uses_large();
         let connected = NodeEndpoints::new(
             &args.answering.nodes,
@@ -87,7 +87,8 @@ impl Config {
     }
 }
 
-/// Colour or marks: what the user wants, else what standard output is. Colour is for terminals, wherever it goes first.
+/// Returns whether to colour or to mark: what the user asked for, or what suits standard output. What could steer a
+/// terminal is disarmed with colour and on a terminal.
 pub(crate) fn look(color: When) -> Look {
     look_on(color, std::io::stdout().is_terminal())
 }
@@ -102,7 +103,7 @@ fn look_on(color: When, is_terminal: bool) -> Look {
     Look { style, disarmed: colour || is_terminal }
 }
 
-/// The question's text: from the argument, or from standard input, at most `limit_bytes` of it.
+/// Returns the question's text, from the argument or from standard input (at most `limit_bytes` of it).
 fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String, CliError> {
     let (bytes, place) = if question == "-" {
         (question_bytes(std::io::stdin().lock(), limit_bytes)?, "on standard input")
@@ -118,7 +119,7 @@ fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String
         )
     })?;
     if text.trim().is_empty() {
-        let message = format!("the question {place} is empty: write what is to be answered");
+        let message = format!("the question {place} is empty: write a question");
         return Err(CliError::new(Exit::Question, message));
     }
     if !raw {
@@ -130,7 +131,7 @@ fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String
 fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     input.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|why| {
-        let mend = "give it as an argument, or redirect a file that can be read";
+        let mend = "give it as an argument, or redirect a readable file";
         let message = format!("cannot read the question from standard input: {why}; {mend}");
         CliError::new(Exit::Question, message)
     })?;
@@ -144,7 +145,7 @@ fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, CliErro
     Ok(bytes)
 }
 
-/// Tells one question from another in the nodes' logs.
+/// Returns an id that distinguishes this question in the nodes' logs.
 pub(crate) fn question_id() -> String {
     #[expect(clippy::disallowed_methods, reason = "the run begins here")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

@@ -1,4 +1,4 @@
-//! `specthink doctor`: what works between this machine and its nodes, what does not, and what to do about it.
+//! `specthink doctor`: checks what works between this machine and its nodes, what does not, and how to fix it.
 
 mod machine;
 mod node;
@@ -17,13 +17,13 @@ const AFTER_HELP: &str = "\
 Examples:
   The two nodes of this machine:
     specthink doctor --small http://127.0.0.1:7101 --large http://127.0.0.1:7102
-  The way to a GPU server, with mutual TLS:
+  The connection to a GPU server, with mutual TLS:
     specthink doctor --large https://gpu.example.org:7102 --tls-ca ca.pem --tls-cert laptop.pem --tls-key laptop.key
   For a script:
     specthink doctor --endpoints nodes.toml --large @gpu --json
 
-Only nodes that are named are looked at; where none is, the built-in pair. A line that begins with FAIL says what to do,
-and ends the command with code 24; a note is worth knowing, and no fault.";
+Checks the nodes that are named, or the built-in pair if none is. A line that begins with FAIL says what to do, and
+makes the command exit with code 24. A note is worth knowing, but not a fault.";
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub(crate) struct DoctorArgs {
     json: bool,
 }
 
-/// How well something is.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
@@ -47,15 +47,15 @@ enum State {
     Fail,
 }
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, Serialize)]
 struct Check {
-    /// What it belongs to: a node, all of them, this machine.
+    /// What it is about: a node, all nodes, or this machine.
     about: String,
     check: &'static str,
     state: State,
     says: String,
-    /// What to do, where that is not in what it says.
+    /// What to do, if `says` does not say it already.
     #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
     mend: Option<&'static str>,
 }
@@ -82,7 +82,7 @@ impl Check {
     }
 }
 
-/// All that was looked at, for `--json`.
+/// All checks, for `--json`.
 #[derive(Debug, Serialize)]
 struct Findings<'a> {
     program: &'static str,
@@ -112,7 +112,7 @@ pub(crate) fn run(args: DoctorArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
     })
 }
 
-/// Looks at the nodes, one after the other, and at this machine.
+/// Checks the nodes, one after the other, and this machine.
 async fn look(
     endpoints: NodeEndpoints,
     looks_at: impl Fn(Role) -> bool,
@@ -157,7 +157,7 @@ async fn look(
     Ok(checks)
 }
 
-/// Looks at one node.
+/// Checks one node.
 async fn examine(
     role: Role,
     config: &RemoteConfig,
@@ -197,7 +197,7 @@ fn tell(checks: &[Check], is_json: bool) -> io::Result<()> {
     }
     match fails {
         0 => writeln!(out, "all is well"),
-        1 => writeln!(out, "1 thing does not work"),
-        fails => writeln!(out, "{fails} things do not work"),
+        1 => writeln!(out, "1 check failed"),
+        fails => writeln!(out, "{fails} checks failed"),
     }
 }

@@ -1,4 +1,4 @@
-//! `specthink eval`: a policy over a data set.
+//! `specthink eval`: runs a policy over a data set.
 
 use std::{
     io::{self, Write as _},
@@ -29,7 +29,7 @@ struct Plan {
     data: DataFile,
     header: LogHeader,
     nodes: Nodes,
-    /// What tokens cost, where that is known.
+    /// What tokens cost, if known.
     prices: Option<TokenPrices>,
 }
 
@@ -59,7 +59,7 @@ impl Plan {
         Ok(Plan { args, data, header, nodes, prices })
     }
 
-    /// The problems that the run is about.
+    /// Returns the problems of this run.
     fn problems(&self) -> &[Problem] {
         self.data.problems(self.args.run.limit)
     }
@@ -94,7 +94,9 @@ async fn eval(
     let mut bar = Bar::new(all, all - open.len() as u64);
     bar.skipped(&plan.data.data.skipped);
     if !log.is_locked() {
-        bar.note("the log cannot be locked there: see to it that no other run writes it meanwhile");
+        bar.note(
+            "the log cannot be locked there: make sure that no other run writes to it meanwhile",
+        );
     }
     let parallel = usize::from(plan.args.run.parallel);
     let see = |row: &Row| bar.see(row);
@@ -116,7 +118,7 @@ async fn eval(
 struct Printed<'a> {
     #[serde(flatten)]
     figures: &'a Figures,
-    /// Broken lines of the data set.
+    /// How many broken lines of the data set were skipped.
     skipped: usize,
 }
 
@@ -139,20 +141,20 @@ fn write(plan: &Plan, figures: &Figures, wall: Duration) -> io::Result<()> {
     out.flush()
 }
 
-/// The exit code: a run that is not complete is no success.
+/// Returns the exit code. A run that is not complete is an error.
 fn end(ended: &RunEnd, figures: &Figures, all: u64, has_log: bool) -> Result<Exit, CliError> {
     let open = all.saturating_sub(figures.graded);
     let again = match has_log {
-        true => "run the same command again to go on",
-        false => "with --log FILE the next run would go on where this one ended",
+        true => "run the same command again to resume",
+        false => "with --log FILE the next run could resume where this one ended",
     };
     match ended {
         RunEnd::Cancelled => {
-            let message = format!("stopped with {open} of {all} questions open: {again}");
+            let message = format!("stopped with {open} of {all} questions still open: {again}");
             Err(CliError::new(Exit::Cancelled, message))
         }
         RunEnd::NodesGone(reason) => {
-            let message = format!("{reason}; {open} of {all} questions are open: {again}");
+            let message = format!("{reason}; {open} of {all} questions are still open: {again}");
             Err(CliError::new(Exit::NodeFailed, message))
         }
         RunEnd::Complete if figures.failed > 0 => {

@@ -1,7 +1,7 @@
-//! The command `specthink`: one question, a data set, a server, a journal shown again, certificates,
-//! what does not work, or whether something is well.
+//! The command `specthink` and its subcommands: one question, a data set, a server, a journal shown again,
+//! certificates, and checks of nodes and servers.
 //!
-//! What it shares with other commands is in the crate [`cli`], what answers in the crate `answer`.
+//! What it shares with `specthink-lab` is in the crate [`cli`]. What answers questions is in the crate `answer`.
 
 mod args;
 mod ask;
@@ -25,9 +25,8 @@ use traces::TraceExporter;
 
 use self::{args::Command, serve_config::ArgsError};
 
-/// Runs the command with these arguments, the program's name first. Returns its exit code; what went
-/// wrong is on standard error, in one line. `builtin` is the pair of nodes that answers when none is
-/// named.
+/// Runs the command with these arguments, starting with the program's name, and returns its exit code. An error is one
+/// line on standard error. `builtin` is the pair of nodes that answers when no node is named.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     builtin: Option<&dyn Builtin>,

@@ -1,4 +1,4 @@
-//! The command `specthink`; everything is in the library, but for the built-in pair of nodes.
+//! The command `specthink`. Everything is in the library, except the built-in pair of nodes.
 
 fn main() -> std::process::ExitCode {
     coordinator::run(std::env::args_os(), pair::builtin())

@@ -1,5 +1,5 @@
-//! `specthink probe`: whether something answers over HTTP that it is well. For health checks in images that hold no
-//! other program to ask with.
+//! `specthink probe`: checks over HTTP whether a program is healthy. For health checks in images that have no other
+//! HTTP client.
 
 use std::{pin::pin, time::Duration};
 
@@ -13,19 +13,19 @@ Examples:
   A server, and a node with --metrics 127.0.0.1:9101:
     specthink probe http://127.0.0.1:8080/health
     specthink probe http://127.0.0.1:9101/readyz
-  Whichever of the two runs here:
+  Whichever of the two runs on this machine:
     specthink probe http://127.0.0.1:8080/health http://127.0.0.1:9101/healthz
 
-It exits with 0 as soon as one address answers with a status of 200 to 299, else with 24.";
+Exits with 0 as soon as one URL answers with a status from 200 to 299, else with 24.";
 
 /// Arguments of `probe`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ProbeArgs {
-    /// What is asked for, in plain text: http://HOST:PORT/PATH. Of several one has to be well.
+    /// The URL to request over plain HTTP: http://HOST:PORT/PATH. Of several, one must succeed.
     #[arg(required = true, value_name = "URL", value_parser = plain_url)]
     urls: Vec<Uri>,
-    /// How long each may take.
+    /// How long to wait for each.
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = flags::positive_duration)]
     timeout: Duration,
 }
@@ -35,7 +35,7 @@ fn plain_url(text: &str) -> Result<Uri, String> {
     let url: Uri = text.parse().map_err(|why| format!("{why}: {mend}"))?;
     match (url.scheme_str(), url.authority()) {
         (Some("http"), Some(_)) => Ok(url),
-        (Some("https"), _) => Err(format!("it is asked without TLS: {mend}")),
+        (Some("https"), _) => Err(format!("probe does not use TLS: {mend}")),
         _ => Err(mend.to_owned()),
     }
 }
@@ -49,18 +49,18 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Exit, CliError> {
     })
 }
 
-/// One of the addresses is well; else why none of them is.
+/// Succeeds as soon as one of the URLs does; else says why each of them failed.
 async fn any_is_well(args: &ProbeArgs) -> Result<Exit, CliError> {
     let mut faults = Vec::new();
     for url in &args.urls {
         let answer = timeout(args.timeout, ask(url)).await;
         let fault = match answer {
             Ok(Ok(status)) if status.is_success() => return Ok(Exit::Ok),
-            Ok(Ok(status)) => format!("it answers {status}"),
+            Ok(Ok(status)) => format!("it answered {status}"),
             Ok(Err(why)) => why,
             Err(_) => {
                 let given = humantime::format_duration(args.timeout);
-                format!("no answer within {given}: see whether it is stuck, or give --timeout")
+                format!("no answer within {given}: check whether it is stuck, or raise --timeout")
             }
         };
         faults.push(format!("{url}: {fault}"));
@@ -68,13 +68,13 @@ async fn any_is_well(args: &ProbeArgs) -> Result<Exit, CliError> {
     Err(CliError::new(Exit::Unwell, faults.join("; ")))
 }
 
-/// The status of an answer.
+/// Requests the URL and returns the status of the answer.
 async fn ask(url: &Uri) -> Result<StatusCode, String> {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let connected = TcpStream::connect((host, url.port_u16().unwrap_or(80))).await;
     let stream =
-        connected.map_err(|why| format!("cannot connect: {why}; see whether it has started"))?;
-    let broken = |why: hyper::Error| format!("what answers is no HTTP server: {why}");
+        connected.map_err(|why| format!("cannot connect: {why}; check whether it has started"))?;
+    let broken = |why: hyper::Error| format!("what answers is not an HTTP server: {why}");
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let authority = url.authority().map_or("", |authority| authority.as_str());
     let path = url.path_and_query().map_or("/", |path| path.as_str());
@@ -83,7 +83,7 @@ async fn ask(url: &Uri) -> Result<StatusCode, String> {
     let mut asking = pin!(sender.send_request(request));
     let answer = tokio::select! {
         answer = &mut asking => answer,
-        // It has been answered by then, or never will be.
+        // The connection is closed: the answer is here, or never comes.
         _ = connection => asking.await,
     };
     answer.map(|answer| answer.status()).map_err(broken)

@@ -1,5 +1,5 @@
-//! Shows an answer to a person: the text as it is written, the large model's spans set apart, and
-//! the closing summary. A live answer and a replayed journal go through the same code.
+//! Shows an answer to a person: the text as it is written, with the large model's spans set apart, and the closing
+//! summary. A live answer and one read from a journal go through the same code.
 
 mod summary;
 
@@ -24,45 +24,44 @@ pub(crate) enum Style {
 pub(crate) struct Look {
     /// How spans are set apart.
     pub(crate) style: Style,
-    /// What could steer a terminal is made visible, in text and in JSON; else the text is left as it is, byte for byte.
+    /// Whether control characters that could steer a terminal are made visible, in text and in JSON. If not, the text
+    /// is passed on byte for byte.
     pub(crate) disarmed: bool,
 }
 
 const RESET: &str = "\x1b[0m";
-/// Bold cyan: readable on dark and light ground alike.
+/// Bold cyan: readable on dark and light backgrounds alike.
 const LARGE: &str = "\x1b[1;36m";
-/// The same underlined, for what it put in the place of the small model's words.
+/// The same, underlined, for a correction.
 const CORRECTION: &str = "\x1b[1;4;36m";
-/// Italic, for what no model wrote.
+/// Italic, for text that the policy inserted.
 const POLICY: &str = "\x1b[3;35m";
 
-/// Writes an answer's text as it comes. What it writes does not depend on how the text was cut into
-/// pieces.
+/// Writes an answer's text as it arrives. The output does not depend on how the text is cut into pieces.
 #[derive(Debug)]
 pub(crate) struct Renderer<W: Write> {
     out: W,
     look: Look,
-    /// The span that is set apart at the moment.
+    /// The span that is being set apart, if any.
     span: Option<(Writer, Why)>,
     at_line_start: bool,
     error: Option<io::Error>,
 }
 
 impl<W: Write> Renderer<W> {
-    /// Writes to `out`.
+    /// Creates a renderer that writes to `out`.
     pub(crate) fn new(out: W, look: Look) -> Self {
         Renderer { out, look, span: None, at_line_start: true, error: None }
     }
 
-    /// Returns whether the other end is gone, or cannot be written to.
+    /// Returns whether writing has failed, as when the reader has gone away.
     pub(crate) fn is_broken(&self) -> bool {
         self.error.is_some()
     }
 
-    /// Ends the text: closes what is open, ends the line.
+    /// Closes an open span and ends the line.
     ///
-    /// # Errors
-    /// The first error since the beginning.
+    /// The first error since the renderer was created.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.close();
         self.error.map_or(Ok(()), Err)
@@ -121,8 +120,8 @@ impl<W: Write> Renderer<W> {
     }
 }
 
-/// What stands where a span begins. What stood in a correction's place is quoted, with everything escaped that would
-/// not be seen.
+/// Returns what to print where a span begins. The text that a correction replaces is quoted, with all invisible
+/// characters escaped.
 fn begin(style: Style, writer: Writer, why: Why, correction: Option<&Correction>) -> String {
     match (style, writer, correction) {
         (Style::Colour, Writer::Policy, _) => POLICY.to_owned(),

@@ -1,5 +1,5 @@
-//! The configuration file of `serve`: its flags by their names, endpoints, and policies that become models. What the
-//! values mean together is in `serving`.
+//! The configuration file of `serve`: flags by their names, endpoints, and policies that become models. `serving`
+//! decides what the values mean together.
 
 use std::{
     any::TypeId,
@@ -21,11 +21,11 @@ use crate::{
     serve_args::{NamedPolicy, PolicyForm, ServeArgs},
 };
 
-/// Tables of the file that are no flags. `endpoints` may be the flag instead.
+/// Tables of the file that are not flags. `endpoints` may also be the flag.
 const TABLES: [&str; 2] = ["endpoints", "policies"];
-/// Flags that make no sense in the file.
+/// Flags that are not allowed in the file.
 const NOT_IN_A_FILE: [&str; 3] = ["config", "check", "help"];
-/// Flags that belong to the node before them, which a table does not know.
+/// Flags that belong to the node before them, which a table cannot express, and the endpoint's key for each.
 const OF_A_NODE: [(&str, &str); 4] = [
     ("small-token-file", "token-file"),
     ("small-model", "model"),
@@ -33,15 +33,15 @@ const OF_A_NODE: [(&str, &str); 4] = [
     ("large-model", "model"),
 ];
 
-/// Arguments that make no sense, alone or with the configuration file that they name.
+/// Arguments that are wrong, by themselves or together with the configuration file that they name.
 pub(crate) enum ArgsError {
-    /// The command line.
+    /// The command line is wrong.
     Usage(clap::Error),
-    /// The file: every mistake in it.
+    /// The file is wrong: every mistake in it.
     File(Vec<CliError>),
 }
 
-/// Reads the command line, and the configuration file where it names one. What the command line says wins.
+/// Reads the command line, and the configuration file if it names one. The command line overrides the file.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Args, ArgsError> {
     let Some((path, given)) = named_file(&arguments) else {
         return Args::try_parse_from(arguments).map_err(ArgsError::Usage);
@@ -54,7 +54,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Args, ArgsError> {
     let mut args = match Args::try_parse_from(arguments.iter().chain(&flags)) {
         Ok(args) => args,
         Err(error) => {
-            // Whose mistake is it?
+            // Find out whether the mistake is in the file or on the command line.
             return Err(match Args::try_parse_from(alone) {
                 Err(error) if !flags.is_empty() => {
                     ArgsError::File(vec![mistake(file.shown(), argument_fault(&error))])
@@ -69,9 +69,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Args, ArgsError> {
     Ok(args)
 }
 
-/// The file that the command line names, and the flags that it gives.
+/// Returns the file that the command line names, and the flags that it gives.
 fn named_file(arguments: &[OsString]) -> Option<(PathBuf, Vec<String>)> {
-    // What is wrong beside it is told when everything is read.
+    // Other mistakes are reported when everything is read.
     let matches = Args::command().ignore_errors(true).try_get_matches_from(arguments).ok()?;
     let matches = matches.subcommand_matches("serve")?;
     let file = |id| matches.try_get_one::<PathBuf>(id).ok().flatten();
@@ -100,7 +100,7 @@ struct FileFlag {
     arguments: Vec<OsString>,
 }
 
-/// A configuration file, of which every key is known and every flag's value can be read.
+/// A configuration file. All keys are known, and the values of all flags can be read.
 struct ConfigFile {
     path: PathBuf,
     text: String,
@@ -112,7 +112,7 @@ struct ConfigFile {
 impl ConfigFile {
     fn read(path: &Path) -> Result<ConfigFile, ArgsError> {
         let text = fs::read_to_string(path).map_err(|why| {
-            let mend = "give a TOML file as docs/serve.md shows one";
+            let mend = "give a TOML file, as shown in docs/serve.md";
             ArgsError::File(vec![mistake(path.display(), format!("cannot read it: {why}; {mend}"))])
         })?;
         let text = text.trim_start_matches('\u{feff}').to_owned();
@@ -136,10 +136,10 @@ impl ConfigFile {
                 let (_, mut errors) = DeTable::parse_recoverable(&file.text);
                 let begin = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
                 errors.sort_by_key(begin);
-                // What follows in a line is mostly of the first fault's making.
+                // Further errors in a line mostly follow from the first one.
                 errors.dedup_by_key(|error| file.at(begin(error)));
                 mistakes.extend(errors.iter().map(|error| {
-                    let why = format!("{}; write TOML as docs/serve.md shows it", error.message());
+                    let why = format!("{}; write TOML as shown in docs/serve.md", error.message());
                     mistake(file.at(begin(error)), why)
                 }));
             }
@@ -168,7 +168,7 @@ impl ConfigFile {
                 }
             }
             ("policies", _) => {
-                let why = "policies is no table: write [policies] above lines such as hasty = \"strict:overlap=20\"";
+                let why = "policies is not a table: write [policies] above lines such as hasty = \"strict:overlap=20\"";
                 mistakes.push(mistake(self.place(&["policies"]), why));
             }
             (name, value) => match self.flag(name, &value) {
@@ -178,7 +178,7 @@ impl ConfigFile {
         }
     }
 
-    /// A flag with its values, or what is wrong with it.
+    /// Returns a flag with its values, or what is wrong with it.
     fn flag(&self, name: &str, value: &Value) -> Result<FileFlag, String> {
         let command = serve_command();
         let is_known =
@@ -187,11 +187,11 @@ impl ConfigFile {
         let Some(arg) = known.iter().find(|arg| arg.get_long() == Some(name)) else {
             let names = known.iter().filter_map(|arg| arg.get_long()).chain(TABLES);
             let near = nearest(name, &names.collect::<Vec<_>>()).to_owned();
-            return Err(format!("{name:?} is no key here: write {near}, or leave it out"));
+            return Err(format!("{name:?} is not a known key: write {near}, or leave it out"));
         };
         if let Some((_, key)) = OF_A_NODE.iter().find(|(flag, _)| *flag == name) {
             return Err(format!(
-                "{name} belongs to one node: name the node in a table [endpoints.NAME] and write {key} there"
+                "{name} belongs to a single node: name that node in a table [endpoints.NAME] and write {key} there"
             ));
         }
         let is_path = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
@@ -223,7 +223,7 @@ impl ConfigFile {
             other => {
                 let found = other.type_str();
                 return Err(format!(
-                    "{name} has a value that is {found}: write a text or a number"
+                    "{name} has a value of type {found}: write a text or a number"
                 ));
             }
         };
@@ -235,7 +235,7 @@ impl ConfigFile {
         Ok(argument)
     }
 
-    /// Gives the arguments what is no flag.
+    /// Adds to the arguments what is not a flag: endpoints and policies.
     fn fill(self, serve: &mut ServeArgs) {
         if let Some(endpoints) = self.endpoints {
             serve.answering.nodes.take_endpoints(endpoints);
@@ -251,7 +251,7 @@ impl ConfigFile {
         self.path.display()
     }
 
-    /// Where a key stands: the file and the line.
+    /// Returns where a key is: the file and the line.
     fn place(&self, keys: &[&str]) -> String {
         let (table, _) = DeTable::parse_recoverable(&self.text);
         let (mut table, mut begin) = (Some(table.get_ref()), 0);
@@ -272,18 +272,20 @@ impl ConfigFile {
     }
 }
 
-/// A policy: a text in the words of the flags, or a table as a journal's header has it.
+/// Reads a policy: a text written like flags, or a table in the form of a journal's header.
 fn policy_form(name: &str, value: Value) -> Result<PolicyForm, String> {
     if !AnswerBackend::may_be_named(name) {
-        return Err("no model can be called so: take letters, digits, and . _ : / - between them, and none of \
-                    specthink, small, large and what begins with specthink:"
+        return Err("a model cannot have this name: use letters, digits, and . _ : / - between them, but not \
+                    specthink, small, large or a name that begins with specthink:"
             .to_owned());
     }
     match value {
         Value::String(text) => {
             let policy: PolicyArgs = text.parse()?;
             if policy.resend {
-                return Err("resend is for all policies: write it as a key of the file".to_owned());
+                return Err(
+                    "resend applies to all policies: write it as a key of the file".to_owned()
+                );
             }
             Ok(PolicyForm::Flags { policy: Box::new(policy), has_preset: text.contains("preset=") })
         }
@@ -293,7 +295,7 @@ fn policy_form(name: &str, value: Value) -> Result<PolicyForm, String> {
             Ok(PolicyForm::Spec(Box::new(spec)))
         }
         other => Err(format!(
-            "it is {}: write a text such as \"strict:overlap=20\", or a table with name and parameters",
+            "its type is {}: write a text such as \"strict:overlap=20\", or a table with name and parameters",
             other.type_str()
         )),
     }

@@ -1,4 +1,4 @@
-//! `specthink serve`: OpenAI's API in front of both models.
+//! `specthink serve`: serves OpenAI's API in front of both models.
 
 use std::{
     fmt::Display,
@@ -34,7 +34,7 @@ pub(crate) fn run(args: ServeArgs, builtin: Option<&dyn Builtin>) -> Result<Exit
     until_stopped(async |enough| plan.serve(enough).await)
 }
 
-/// Says what is wrong with a configuration file, without serving.
+/// Prints what is wrong with a configuration file, without serving.
 pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
     let (nodes, file) = (&args.answering.nodes, args.check.as_deref().unwrap_or(Path::new("")));
     let has_nodes = !nodes.named.is_empty() || builtin.is_none();
@@ -60,7 +60,7 @@ pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<E
     let found = found.into_iter().flatten().map(|error| in_file(file.display(), &error));
     let mut mistakes: Vec<CliError> = Vec::new();
     for mistake in found.chain(named) {
-        // A file that two of them read is told of once.
+        // A file that two of the checks read is reported once.
         if !mistakes.contains(&mistake) {
             mistakes.push(mistake);
         }
@@ -80,7 +80,7 @@ pub(crate) fn check(args: &ServeArgs, builtin: Option<&dyn Builtin>) -> Result<E
     Err(last)
 }
 
-/// Says every mistake, each in a line.
+/// Prints every mistake, each on its own line.
 pub(crate) fn tell(mistakes: &[CliError]) -> ExitCode {
     mistakes.iter().map(fail).fold(Exit::Configuration.into(), |_, code| code)
 }
@@ -89,7 +89,7 @@ fn in_file(place: impl Display, error: &CliError) -> CliError {
     CliError::new(Exit::Configuration, format!("{place}: {error}"))
 }
 
-/// Everything that is served, checked. Nothing is connected or listened on yet.
+/// Everything that serving needs, checked. Nothing is connected and no socket is bound yet.
 struct ServePlan {
     args: ServeArgs,
     backend: AnswerBackend,
@@ -109,7 +109,7 @@ impl ServePlan {
         let named = named.collect::<Result<Vec<_>, _>>()?;
         let (keys, tls) = (keys(&args)?, tls(&args)?);
         let journals = journals(&args)?;
-        // A request may name a policy that uses the large one, whatever the flags say.
+        // A request may name a policy that uses the large node, whatever the flags say.
         let nodes =
             NodeEndpoints::new(&args.answering.nodes, &args.answering.security, true, builtin)?
                 .connect_by_and_by()?;
@@ -142,7 +142,7 @@ impl ServePlan {
         let scheme = if tls.is_some() { "https" } else { "http" };
         written(announce(&format!("listening on {scheme}://{address}")))?;
         let mut hangups = Hangups::new().map_err(|why| {
-            CliError::new(Exit::Internal, format!("cannot listen to signals: {why}"))
+            CliError::new(Exit::Internal, format!("cannot listen for signals: {why}"))
         })?;
         let reload_now = Arc::new(Notify::new());
         let server = ApiServer {
@@ -179,14 +179,15 @@ impl ServePlan {
     }
 }
 
-/// The policy's arguments, without prices that no target of theirs asks for: here they are for what requests ask.
+/// Returns the policy's arguments without prices, unless a cost target needs them: here prices are for what requests
+/// ask.
 fn without_idle_prices(args: &PolicyArgs) -> PolicyArgs {
     let is_needed = args.target.iter().any(|target| matches!(target, Target::Cost(_)));
     let prices = args.prices.clone().filter(|_| is_needed);
     PolicyArgs { prices, ..args.clone() }
 }
 
-/// A policy that is a model, checked.
+/// Checks a policy of the configuration file, and returns it with its name.
 fn named(policy: &NamedPolicy, args: &ServeArgs) -> Result<(String, PolicySpec), CliError> {
     let spec = match &policy.form {
         PolicyForm::Spec(spec) => (**spec).clone(),
@@ -215,7 +216,7 @@ fn tls(args: &ServeArgs) -> Result<Option<Reloaded<rustls::ServerConfig>>, CliEr
     Ok(tls.transpose()?)
 }
 
-/// The folder of journals, made where it is not there.
+/// Opens the folder of journals, and creates it if it is missing.
 fn journals(args: &ServeArgs) -> Result<Option<JournalFolder>, CliError> {
     let Some(path) = &args.journal_dir else { return Ok(None) };
     let limits = JournalLimits {
@@ -225,9 +226,8 @@ fn journals(args: &ServeArgs) -> Result<Option<JournalFolder>, CliError> {
     };
     let folder = JournalFolder::new(path, limits);
     folder.map(Some).map_err(|why| {
-        let mend = "give --journal-dir a folder that can be written";
-        let message =
-            format!("cannot make the folder of journals {}: {why}; {mend}", path.display());
+        let mend = "give --journal-dir a writable folder";
+        let message = format!("cannot create the journal folder {}: {why}; {mend}", path.display());
         CliError::new(Exit::Journal, message)
     })
 }
@@ -241,12 +241,12 @@ fn cannot_listen(address: &str, why: &io::Error) -> CliError {
     CliError::new(Exit::Listen, format!("cannot listen on {address}: {why}; {mend}"))
 }
 
-/// Whether only this machine can reach an address; in IPv6 it may be one of IPv4.
+/// Returns whether only this machine can reach an address. An IPv6 address may map one of IPv4.
 fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// Nobody is let in from other machines without a key, and no key goes over the network in plain text unasked.
+/// Refuses to serve other machines without API keys, or in plain text unless that was asked for.
 fn check_open(
     args: &ServeArgs,
     address: SocketAddr,
@@ -258,13 +258,13 @@ fn check_open(
     }
     if !has_keys {
         return refused(format!(
-            "{address} can be reached from other machines, and everybody could ask: give --api-key-file too, listen on \
-             127.0.0.1, or give --behind-loopback where only this machine reaches it"
+            "{address} can be reached from other machines, and anybody could ask: give --api-key-file too, listen on \
+             127.0.0.1, or give --behind-loopback if only this machine can reach it"
         ));
     }
     if !has_tls && !args.listen_insecure {
         return refused(format!(
-            "{address} can be reached from other machines, and keys and answers could be read on the way: give \
+            "{address} can be reached from other machines, and keys and answers could be read in transit: give \
              --listen-tls-cert and --listen-tls-key too, or --listen-insecure"
         ));
     }

@@ -1,4 +1,4 @@
-//! `specthink trace`: a journal shown again, by the renderer that showed the answer.
+//! `specthink trace`: shows a journal again, with the renderer that showed the live answer.
 
 use std::io::{self, Write};
 
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &TraceArgs) -> Result<Exit, CliError> {
         renderer.see(stamped);
     }
     written(renderer.finish())?;
-    // Standard error may be gone; the text is not less for it.
+    // Standard error may be closed; the text is complete all the same.
     let _ = tell_the_end(&journal);
     Ok(Exit::Ok)
 }
@@ -34,12 +34,10 @@ fn tell_the_end(journal: &Journal) -> io::Result<()> {
     });
     match ended {
         Some(summary) => write_summary(&mut out, summary, None)?,
-        None => {
-            writeln!(out, "--\nthe journal ends before the answer does: the run was interrupted")?
-        }
+        None => writeln!(out, "--\nthe journal ends before the answer: the run was interrupted")?,
     }
     if journal.truncated {
-        writeln!(out, "the journal's last line breaks off and is left out")?;
+        writeln!(out, "the journal's last line is incomplete and is left out")?;
     }
     Ok(())
 }

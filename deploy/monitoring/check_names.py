@@ -1,8 +1,7 @@
-"""Checks that alerts and board speak of what there is.
+"""Checks that the alerts and the dashboard use only what exists.
 
-Every metric and label stands in docs/observability.md, every alert has a test and a section in docs/operate.md, and
-every expression of the board is one. Usage: check_names.py PROMTOOL. Ends with 1 and a line for everything that is
-wrong.
+Every metric and label is in docs/observability.md, every alert has a test and a row in docs/operate.md, and every
+expression of the dashboard is valid. Usage: check_names.py PROMTOOL. Exits with 1 and one line for every fault.
 """
 
 import functools
@@ -15,7 +14,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).parent
 DOCS = HERE.parent.parent / "docs"
-# Labels that Prometheus or a histogram brings.
+# Labels that Prometheus or a histogram adds.
 COMMON_LABELS = {"namespace", "job", "instance", "le"}
 SELECTOR = re.compile(r"\b((?:specthink|gen_ai)_\w+)(?:\{([^}]*)\})?")
 
@@ -33,13 +32,13 @@ def main() -> int:
     for fault in faults:
         print(fault, file=sys.stderr)
     if not faults:
-        print(f"{len(expressions)} expressions of the board, and every name in them and in the alerts, are right")
+        print(f"{len(expressions)} expressions of the dashboard, and all names in them and in the alerts, are right")
     return 1 if faults else 0
 
 
 @functools.cache
 def known_metrics() -> dict[str, set[str]]:
-    """The metrics of docs/observability.md, each with its labels. One name may stand in both tables."""
+    """Returns the metrics of docs/observability.md, each with its labels. A name may be in both tables."""
     metrics: dict[str, set[str]] = {}
     for line in (DOCS / "observability.md").read_text().splitlines():
         cells = [cell.strip() for cell in line.split("|")]
@@ -52,7 +51,7 @@ def known_metrics() -> dict[str, set[str]]:
 
 
 def check_metrics(where: str, text: str) -> list[str]:
-    """Metrics and labels in a text that docs/observability.md does not have."""
+    """Finds metrics and labels in a text that docs/observability.md does not have."""
     metrics, faults = known_metrics(), []
     for name, matchers in SELECTOR.findall(text):
         if name not in metrics:
@@ -64,7 +63,7 @@ def check_metrics(where: str, text: str) -> list[str]:
 
 
 def check_alerts(names: list[str]) -> list[str]:
-    """Alerts without a test in which they fire, or without a word on what to do."""
+    """Finds alerts without a test in which they fire, or without advice on what to do."""
     tests = (HERE / "alerts_test.yaml").read_text()
     operate = (DOCS / "operate.md").read_text()
     fires = set(re.findall(r"alertname: (\w+)\n +exp_alerts:\n", tests))
@@ -74,36 +73,36 @@ def check_alerts(names: list[str]) -> list[str]:
 
 
 def expressions_of(board: dict) -> list[tuple[str, str]]:
-    """The expressions of all panels, each with where it stands."""
+    """Returns the expressions of all panels, each with its place."""
     targets = [(panel["title"], target) for panel in board["panels"] for target in panel.get("targets", [])]
     return [(f"dashboard.json: {title}", target["expr"]) for title, target in targets]
 
 
 def check_layout(board: dict) -> list[str]:
-    """Panels that have one number or one place with another."""
+    """Finds panels that share an id or a position with another one."""
     faults, taken, seen = [], {}, set()
     for panel in board["panels"]:
         if panel["id"] in seen:
-            faults.append(f"dashboard.json: {panel['title']}: another panel has the number {panel['id']}")
+            faults.append(f"dashboard.json: {panel['title']}: another panel has the id {panel['id']}")
         seen.add(panel["id"])
         place = panel["gridPos"]
         for x in range(place["x"], place["x"] + place["w"]):
             for y in range(place["y"], place["y"] + place["h"]):
                 if taken.setdefault((x, y), panel["id"]) != panel["id"] or x > 23:
-                    faults.append(f"dashboard.json: {panel['title']}: its place ({x}, {y}) is taken or not there")
+                    faults.append(f"dashboard.json: {panel['title']}: its position ({x}, {y}) is taken or off the grid")
                     return faults
     return faults
 
 
 def check_expressions(promtool: str, expressions: list[tuple[str, str]]) -> list[str]:
-    """Expressions that promtool cannot read, with Grafana's variables filled in."""
+    """Finds expressions that promtool cannot parse, with Grafana's variables filled in."""
     rules = []
     for number, (_, expression) in enumerate(expressions):
         filled = re.sub(r"\$(namespace|serve|node)\b", ".*", expression.replace("$__rate_interval", "5m"))
         rules.append({"record": f"board:{number}", "expr": filled})
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "board.yaml"
-        # JSON is YAML, too.
+        # JSON is valid YAML.
         path.write_text(json.dumps({"groups": [{"name": "board", "rules": rules}]}))
         command = [promtool, "check", "rules", str(path)]
         checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs both job scripts for real, with the built-in pair, on a Slurm of this machine alone: munge, slurmctld and slurmd,
-# with files in the place of GPUs, in a folder that is removed at the end. Needs root, and Debian's packages slurm-wlm
-# and munge; takes a minute.
-# Usage: deploy/slurm/try.sh PROGRAMS, where specthink, specthink-lab, small-node and large-node are.
+# Runs both job scripts for real, with the built-in pair, on a Slurm on this machine only: munge, slurmctld and slurmd,
+# with plain files as GPUs, in a folder that is removed at the end. Needs root, and Debian's packages slurm-wlm and
+# munge; takes a minute.
+# Usage: deploy/slurm/try.sh PROGRAMS, the folder with specthink, specthink-lab, small-node and large-node.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 data=$here/../../models/arithmetic/test.jsonl
@@ -29,7 +29,7 @@ trap finish EXIT
 
 host=$(hostname -s)
 mkdir -p "$dir"/{state,spool,jobs,munge}
-# munged wants to be reached by all, and its key by itself alone.
+# munged requires that all users can reach it, and that only it can read its key.
 chmod 755 "$dir" "$dir/munge"
 head -c 128 /dev/urandom >"$dir/munge/key"
 chmod 600 "$dir/munge/key"
@@ -57,7 +57,7 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 GresTypes=gpu
 MailProg=/bin/true
-# Four cores for jobs to count with, however many there are.
+# Jobs see four cores, however many there are.
 SlurmdParameters=config_overrides
 NodeName=$host NodeAddr=127.0.0.1 CPUs=4 Gres=gpu:2 State=UNKNOWN
 PartitionName=try Nodes=$host Default=YES MaxTime=10 State=UP
@@ -68,13 +68,13 @@ munged --socket "$dir/munge/socket" --key-file "$dir/munge/key" --pid-file "$dir
 slurmctld
 slurmd -N "$host"
 
-# Waits until a command succeeds, a minute at most: within COMMAND...
+# Waits until a command succeeds, for at most a minute: within_a_minute COMMAND...
 within_a_minute() {
     for _ in $(seq 60); do
         ! "$@" >/dev/null 2>&1 || return 0
         sleep 1
     done
-    echo "after a minute it still fails: $*" >&2
+    echo "still fails after a minute: $*" >&2
     tail -n 5 "$dir"/slurm*.log "$dir"/jobs/*.log >&2 || true
     exit 1
 }
@@ -88,7 +88,7 @@ cd "$dir/jobs"
 export SPECTHINK_DEVICE=cpu
 small_jobs=(--cpus-per-task=1 --mem-per-cpu=0 --time=5)
 
-echo "== two large nodes as a job, a GPU each"
+echo "== two large nodes as a job, with one GPU each"
 job=$(sbatch --parsable --ntasks=2 "${small_jobs[@]}" "$here/large-nodes.sbatch")
 within_a_minute test -s "specthink-$job/endpoints.toml"
 grep address "specthink-$job/endpoints.toml"
@@ -109,7 +109,7 @@ within_a_minute gone "$job"
 has '^stopping' "specthink-$job/large-0.log"
 has '^stopping' "specthink-$job/large-1.log"
 
-echo "== a sweep as an array of two; one element is interrupted and goes on"
+echo "== a sweep as an array of two; one element is interrupted and continued"
 experiment=("$data" --limit 40 --policy small-only --policy strict --link loopback --link 4g-good)
 job=$(sbatch --parsable --array=0-1 "${small_jobs[@]}" "$here/sweep.sbatch" "${experiment[@]}")
 within_a_minute grep -q '"id"' sweep/seed-1/strict/loopback/seed-1/log.jsonl
@@ -124,5 +124,5 @@ tail -n 8 "specthink-sweep-$job-1.log"
 specthink-lab report sweep/seed-* --out sweep/report
 cut -d, -f1-6,24 sweep/report/cells.csv
 [ "$(tail -n +2 sweep/report/cells.csv | cut -d, -f4,24 | sort | uniq -c | xargs)" = "8 40,0" ] ||
-    { echo "not every cell has its 40 answers, without a failure" >&2; exit 1; }
-echo "all of it ran"
+    { echo "not every cell has 40 answers without a failure" >&2; exit 1; }
+echo "everything ran"

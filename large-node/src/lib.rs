@@ -1,5 +1,4 @@
-//! The large node: one set of defaults over the shared node, and, with the feature `builtin`, a model to
-//! begin with. All it does is in `node`.
+//! The large node: a set of defaults for the shared node in `node` and, with the feature `builtin`, a model.
 
 #[cfg(feature = "builtin")]
 const BUILTIN: Option<node::EmbeddedModel> = Some(node::EmbeddedModel {
@@ -9,7 +8,7 @@ const BUILTIN: Option<node::EmbeddedModel> = Some(node::EmbeddedModel {
 #[cfg(not(feature = "builtin"))]
 const BUILTIN: Option<node::EmbeddedModel> = None;
 
-/// What makes a node the large one.
+/// The defaults that make a node the large one.
 pub const DEFAULTS: node::Defaults = node::Defaults {
     program: "large-node",
     about: "Serves the large model, which takes over where the small one would doubt, check or \

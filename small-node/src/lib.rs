@@ -1,5 +1,4 @@
-//! The small node: one set of defaults over the shared node, and, with the feature `builtin`, a model to
-//! begin with. All it does is in `node`.
+//! The small node: a set of defaults for the shared node in `node` and, with the feature `builtin`, a model.
 
 #[cfg(feature = "builtin")]
 const BUILTIN: Option<node::EmbeddedModel> = Some(node::EmbeddedModel {
@@ -9,10 +8,10 @@ const BUILTIN: Option<node::EmbeddedModel> = Some(node::EmbeddedModel {
 #[cfg(not(feature = "builtin"))]
 const BUILTIN: Option<node::EmbeddedModel> = None;
 
-/// What makes a node the small one.
+/// The defaults that make a node the small one.
 pub const DEFAULTS: node::Defaults = node::Defaults {
     program: "small-node",
-    about: "Serves the small model, which writes most of every answer. Runs near the user: a laptop, an edge GPU.",
+    about: "Serves the small model, which writes most of every answer. Runs near the user, on a laptop or an edge GPU.",
     listen: "127.0.0.1:7101",
     example: "Qwen/Qwen2.5-0.5B-Instruct-GGUF --file qwen2.5-0.5b-instruct-q4_k_m.gguf",
     builtin: BUILTIN,

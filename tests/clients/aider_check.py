@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Has aider ask `specthink serve` to change a file.
+"""Lets aider ask `specthink serve` to change a file.
 
 Usage: aider_check.py target/debug/specthink --aider VENV/bin/aider
 
-Needs the Python package aider-chat. The built-in pair knows no code and little text: what is checked is that aider's
-request, streamed, is answered or refused as docs/serve.md says, and that aider says so. Exits with 1 where it is not.
+Needs the Python package aider-chat. The built-in pair knows no code and little text, so this only checks that aider's
+streamed request is answered or refused as docs/serve.md says, and that aider reports it. Exits with 1 if not.
 """
 
 import argparse
@@ -20,7 +20,7 @@ ROUTE = 'specthink_http_requests_total{route="/v1/chat/completions",status="'
 
 
 def statuses(address):
-    """The statuses that were answered, with their counts."""
+    """Returns the statuses of the responses, with their counts."""
     with urllib.request.urlopen(f"{address}/metrics") as response:
         lines = response.read().decode().splitlines()
     counted = (line.removeprefix(ROUTE).split('"} ') for line in lines if line.startswith(ROUTE))
@@ -30,7 +30,7 @@ def statuses(address):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
-    parser.add_argument("--aider", required=True, help="the program of that name")
+    parser.add_argument("--aider", required=True, help="path of the program aider")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, server(given.program) as address:
         pathlib.Path(folder, "calc.py").write_text("def add(a, b):\n    return a - b\n")

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Asks a running `specthink serve` over the built-in pair with curl, as docs/serve.md shows it.
+# Checks a running `specthink serve` over the built-in pair with curl, as shown in docs/serve.md.
 # Usage: curl_check.sh http://127.0.0.1:8080
-# Prints what it sees; exits with 1 at the first thing that is not as it should be.
+# Prints what it checks; exits with 1 at the first mismatch.
 set -euo pipefail
 address=$1
 question='Start with 303. Add 58. Subtract 114. What is the result?'
 body=$(mktemp)
 trap 'rm -f "$body"' EXIT
 
-# expect STATUS WORDS CURL-ARGUMENTS...: the response has this status and these words.
+# expect STATUS WORDS CURL-ARGUMENTS...: expects that the response has this status and these words.
 expect() {
     local status=$1 words=$2 found
     shift 2

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Has lm-eval ask `specthink serve` problems that the built-in pair can do, by both of its OpenAI clients: chats, and
-texts, which it sends as text and as ids of the server's own tokenizer.
+"""Lets lm-eval ask `specthink serve` problems that the built-in pair can solve, with both of its OpenAI clients: chats,
+and texts, which it sends as text and as ids of the server's own tokenizer.
 
 Usage: lm_eval_check.py target/debug/specthink --lm-eval VENV/bin/lm-eval [--limit 10]
 
 Needs the Python package lm-eval[api]. The problems are models/arithmetic/test.jsonl; nothing is downloaded. Prints
-lm-eval's tables; exits with 1 where lm-eval ends with an error, or finds not one answer right.
+lm-eval's tables; exits with 1 if lm-eval fails, or finds too few right answers.
 """
 
 import argparse
@@ -36,7 +36,7 @@ metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}
 num_fewshot: 0
 metadata: {{version: 1.0}}
 """
-# The pair knows its chat template and nothing else: raw text is a test of the way, not of the answers.
+# The pair knows nothing but its chat template, so raw text tests the transfer, not the answers.
 CLIENTS = [
     ("local-completions", ["tokenizer_backend=None", "tokenized_requests=False", "num_concurrent=1"], [], 0),
     ("local-completions", ["tokenizer_backend=remote", "tokenized_requests=True", "num_concurrent=1"], [], 0),
@@ -47,7 +47,7 @@ CLIENTS = [
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
-    parser.add_argument("--lm-eval", required=True, help="the program of that name")
+    parser.add_argument("--lm-eval", required=True, help="path of the program lm-eval")
     parser.add_argument("--limit", type=int, default=10)
     given = parser.parse_args()
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "OPENAI_API_KEY": "none"}

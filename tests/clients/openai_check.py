@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Asks `specthink serve` with OpenAI's own Python package: everything of docs/serve.md that it knows.
+"""Checks `specthink serve` with OpenAI's own Python package: everything in docs/serve.md that the package supports.
 
 Usage: openai_check.py target/debug/specthink
 
 Starts servers over the built-in pair on free ports. Needs the Python package openai; nothing is downloaded. Prints what
-it sees; exits with 1 at the first thing that is not as docs/serve.md says.
+it checks; exits with 1 at the first thing that is not as docs/serve.md says.
 """
 
 import pathlib
@@ -19,7 +19,7 @@ from served import QUESTION, expect, server
 
 MESSAGES = [{"role": "user", "content": QUESTION}]
 CHAT = {"model": "specthink", "messages": MESSAGES, "seed": 1}
-# Words drawn at random lead nowhere: such answers are as long as they may be.
+# Words sampled at random lead nowhere, so such answers reach the maximum length.
 RANDOM = {"temperature": 2, "top_p": 1, "extra_body": {"top_k": 0, "specthink": {"policy": "paper"}}}
 LONG = {**CHAT, **RANDOM, "n": 8, "max_tokens": 400}
 
@@ -29,12 +29,12 @@ def client(address, **more):
 
 
 def fails(kind, status, code, call):
-    """A call must raise this class of the package's, with our status and code."""
+    """Expects that a call raises this exception of the package, with this status and code."""
     try:
         call()
     except openai.APIStatusError as error:
         found = (type(error).__name__, error.status_code, error.code)
-        expect(found == (kind.__name__, status, code), f"{found} in place of {(kind.__name__, status, code)}")
+        expect(found == (kind.__name__, status, code), f"{found} instead of {(kind.__name__, status, code)}")
         expect(error.body["message"] and "\n" not in error.body["message"], f"{error.body}")
         return error
     expect(False, f"{kind.__name__} {status} {code} is not raised")
@@ -47,10 +47,10 @@ def metric(address, name):
 
 
 def until(what, condition):
-    """Waits for a condition of another process's."""
+    """Waits for a condition in another process."""
     end = time.monotonic() + 60
     while not condition():
-        expect(time.monotonic() < end, f"in vain: {what}")
+        expect(time.monotonic() < end, f"timed out: {what}")
         time.sleep(0.05)
 
 
@@ -127,7 +127,7 @@ def check_responses(ask, _):
         lambda: ask.responses.create(model="small", input="x", previous_response_id="resp_1"),
     )
     fails(openai.NotFoundError, 404, "unknown_route", lambda: ask.responses.retrieve("resp_1"))
-    print("responses: whole, as events, by the helper, and as the next turn")
+    print("responses: whole, as events, with the package's helper, and as the next turn")
 
 
 def check_models(ask, _):
@@ -154,10 +154,10 @@ def check_errors(ask, address):
     fails(openai.NotFoundError, 404, "unknown_route", lambda: ask.embeddings.create(model="small", input="x"))
     try:
         client("http://127.0.0.1:9").models.list()
-        expect(False, "nothing is raised where no server is")
+        expect(False, "nothing is raised without a server")
     except openai.APIConnectionError:
         pass
-    print("errors: each is of the package's class for it")
+    print("errors: each raises the package's exception for it")
 
 
 def check_timeout(ask, address):
@@ -167,13 +167,13 @@ def check_timeout(ask, address):
     except openai.APITimeoutError:
         pass
     until("answers whose client gave up end", lambda: metric(address, "specthink_answers_running") == 0)
-    print("a client whose time is over ends its answers")
+    print("a client that times out ends its answers")
 
 
 def check_gone(ask, address):
     stream = ask.chat.completions.create(**LONG, stream=True)
     next(iter(stream))
-    expect(metric(address, "specthink_answers_running") > 0, "no answer is under way")
+    expect(metric(address, "specthink_answers_running") > 0, "no answer is in progress")
     stream.close()
     until("answers whose client went away end", lambda: metric(address, "specthink_answers_running") == 0)
     print("a client that goes away ends its answers")
@@ -199,10 +199,10 @@ def check_full(program):
         error = fails(openai.RateLimitError, 429, "queue_full", lambda: ask.chat.completions.create(**LONG))
         expect(error.response.headers["retry-after"] == "1", f"{error.response.headers}")
         stream.close()
-        # The package asks again by itself, when it may.
+        # The package retries by itself if it may.
         again = client(address, max_retries=5).chat.completions.create(**CHAT, max_tokens=3)
         expect(again.choices[0].message.content, f"{again}")
-    print("a full server is a RateLimitError, after which the package asks again")
+    print("a full server is a RateLimitError, after which the package retries")
 
 
 def main():

@@ -4,10 +4,10 @@
 Usage: page_check.py http://127.0.0.1:8080 [--browser /usr/bin/chromium] [--screenshots FOLDER]
        page_check.py --program target/debug/specthink ...
 
-The server must be one over the built-in pair that keeps journals; with --program one is started. Needs the Python
-package playwright and a Chromium (Debian's `chromium` will do; nothing is downloaded). What a model cannot be made to
-write, and what a server does not do on demand, is played to the page in place of the server's response. Prints what it
-sees; exits with 1 at the first thing that is not as docs/serve.md says.
+The server must use the built-in pair and keep journals; --program starts such a server. Needs the Python package
+playwright and a Chromium (Debian's `chromium` will do; nothing is downloaded). Text that a model cannot be made to
+write, and failures that a server does not have on demand, are played to the page in place of the server's response.
+Prints what it checks; exits with 1 at the first thing that is not as docs/serve.md says.
 """
 
 import argparse
@@ -57,16 +57,16 @@ CONTRAST = """element => {
 
 
 def stream(*chunks, is_whole=True):
-    """The body of a stream of chunks: each a (delta, specthink)."""
+    """Returns the body of a stream of chunks, each a (delta, specthink)."""
     events = [json.dumps({"choices": [{"index": 0, "delta": delta}], "specthink": ours}) for delta, ours in chunks]
     return "".join(f"data: {event}\n\n" for event in events + ["[DONE]"] * is_whole)
 
 
 def written(spans):
-    """The chunks of some text by writers."""
+    """Returns the chunks of texts by several writers."""
     return [({"content": text}, {"writer": writer, "why": why}) for writer, why, text in spans]
 
-# Wherever a stream is cut, in the middle of a letter too, its events are the same; half an event is none.
+# Wherever a stream is cut, even within a character, its events are the same. An incomplete event does not count.
 CUT_EVENTS = """async end => {
     const { events } = await import("/page/sse.js");
     const lines = [": ping", "data: é→😀", "", "event: x", "data:a", "data:  b", "", "data: half", ""];
@@ -110,7 +110,7 @@ class Check:
         return page, response
 
     def hear(self, message):
-        # The browser logs every response that is an error; the page tells those in words.
+        # The browser logs every error response; the page shows those in words.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             self.complaints.append(message.text)
 
@@ -138,7 +138,7 @@ def check_headers(check):
 
 
 def answer_by_both(page):
-    """Clicks on examples until an answer has a takeover."""
+    """Clicks examples until an answer has a takeover."""
     examples = page.locator(".example")
     for at in range(TRIES):
         examples.nth(at % examples.count()).click()
@@ -148,12 +148,12 @@ def answer_by_both(page):
 
 
 def check_example(check):
-    """A click on an example gives an answer by both writers, sooner or later, with its figures."""
+    """Clicking examples gives, sooner or later, an answer by both writers, with its figures."""
     page, _ = check.open()
     answer_by_both(page)
-    expect(page.locator(".text .run.small").count() > 0, "no words of the small model's")
+    expect(page.locator(".text .run.small").count() > 0, "no words by the small model")
     expect(page.locator(".text .takeover.large").count() > 0, f"no takeover in {TRIES} answers")
-    expect(page.locator(".strip .segment").count() >= 3, "the strip of time lacks parts")
+    expect(page.locator(".strip .segment").count() >= 3, "the time strip lacks parts")
     for name in ["Tokens", "share", "First text", "Speed", "Bytes"]:
         expect(page.locator(".figures dt", has_text=name).count() > 0, f"the figures lack {name}")
     page.locator(".takeover.large").first.hover()
@@ -168,7 +168,7 @@ def check_example(check):
     page.emulate_media(color_scheme="light")
     check.shoot(page, "answer-narrow-light")
     page.close()
-    print("an example is answered by both, with reasons and figures")
+    print("an example is answered by both models, with reasons and figures")
 
 
 def check_compare(check):
@@ -180,14 +180,14 @@ def check_compare(check):
     expect(titles == ["Small model alone", "Both models", "Large model alone"], f"compared are {titles}")
     for at, other in [(0, "large"), (2, "small")]:
         alone = page.locator(".answer").nth(at).locator(f".text .run.{other}")
-        expect(alone.count() == 0, f"{titles[at]} has words of the {other} model's")
+        expect(alone.count() == 0, f"{titles[at]} has words by the {other} model")
     check.shoot(page, "compare")
     page.close()
-    print("three answers stand side by side")
+    print("three answers are shown side by side")
 
 
 def check_controls(check):
-    """Policy and targets reach the server as the API wants them."""
+    """Policy and targets are sent in the API's form."""
     page, _ = check.open()
     options = page.locator("#policy option").all_inner_texts()
     expect("paper" in options and "random" in options, f"the policies offered are {options}")
@@ -202,7 +202,7 @@ def check_controls(check):
     expect(body["specthink"] == ours, f"policy and targets are sent as {body.get('specthink')}")
     page.wait_for_selector(f"{ENDED} .figures")
     page.select_option("#policy", "small-only")
-    expect(page.locator("#share").is_disabled(), "targets can be set where nobody takes over")
+    expect(page.locator("#share").is_disabled(), "targets can be set for a policy without takeovers")
     page.close()
     print("policy and targets are sent")
 
@@ -219,7 +219,7 @@ def check_hostile(check):
 
 
 def check_corrections(check):
-    """Corrections stand within the small model's words, each with what stood there."""
+    """Corrections are shown within the small model's words, each with the text that it replaced."""
     page, _ = check.open()
     options = page.locator("#policy option").all_inner_texts()
     expect("review" in options and "strict+review" in options, f"the policies offered are {options}")
@@ -236,68 +236,68 @@ def check_corrections(check):
     expect(tip.inner_text() == names[1], f"a correction under the pointer says {tip.inner_text()!r}")
     check.shoot(page, "corrections")
     page.close()
-    print("corrections are told with what stood there")
+    print("corrections are shown with what they replaced")
 
 
 def check_modules(check):
     page, _ = check.open()
     for end in ["\n", "\r\n"]:
         found = page.evaluate(CUT_EVENTS, end)
-        expect(found == ['["é→😀","a\\n b"]'], f"a stream with {end!r} that is cut gives {found}")
+        expect(found == ['["é→😀","a\\n b"]'], f"a cut stream with {end!r} gives {found}")
     found = page.evaluate(SOURCES, r"\boxed{a{b}c} `x` $5 and $6 $\pi r$ \(y\) \n ```z")
     expected = [r"\boxed{a{b}c}", "`x`", r"$\pi r$", r"\(y\)", "```z"]
     expect(found == expected, f"what is shown as source is {found}")
     page.close()
-    print("streams are read wherever they are cut, and source is known")
+    print("streams are read wherever they are cut, and source is recognised")
 
 
 def check_failures(check):
     page, _ = check.open()
-    error = json.dumps({"error": {"message": "256 requests wait already", "code": "queue_full"}})
+    error = json.dumps({"error": {"message": "256 requests are already waiting", "code": "queue_full"}})
     check.play(page, error, 429, "application/json")
     alert = page.locator(".answer [role=alert]")
-    expect("256 requests wait already" in alert.inner_text(), f"a refusal is shown as {alert.inner_text()!r}")
+    expect("256 requests are already" in alert.inner_text(), f"a refusal is shown as {alert.inner_text()!r}")
     check.shoot(page, "error")
     check.play(page, stream(*written(HOSTILE[:1]), is_whole=False))
-    expect("connection was lost" in alert.inner_text(), f"a lost connection is told as {alert.inner_text()!r}")
+    expect("connection was lost" in alert.inner_text(), f"a lost connection is shown as {alert.inner_text()!r}")
     check.play(page, stream(*written(HOSTILE[:1]), is_whole=False) + f"data: {error}\n\n")
     expect("256 requests" in alert.inner_text(), f"an error in the stream is shown as {alert.inner_text()!r}")
     check.play(page, stream(({}, {"degraded": "connection refused"}), *written(HOSTILE[:1])))
     notice = page.locator(".notice").inner_text()
-    expect("No large model" in notice and "refused" in notice, f"a lost large node is told as {notice!r}")
+    expect("No large model" in notice and "refused" in notice, f"a lost large node is shown as {notice!r}")
     page.unroute(ASKS)
     page.route(ASKS, lambda route: route.abort())
     page.press("#question", "Enter")
     page.wait_for_selector(f"{ENDED} [role=alert]")
-    expect("cannot be reached" in alert.inner_text(), f"a server that is away is told as {alert.inner_text()!r}")
+    expect("cannot be reached" in alert.inner_text(), f"an unreachable server is shown as {alert.inner_text()!r}")
     page.unroute(ASKS)
     held = []
     page.route(ASKS, lambda route: held.append(route))
     page.press("#question", "Enter")
     page.click("#stop")
     page.wait_for_selector(".answer[data-state=stopped]")
-    expect(page.evaluate("document.activeElement.id") == "go", "the focus is lost with the stop button")
+    expect(page.evaluate("document.activeElement.id") == "go", "the focus does not move from the stop button")
     for route in held:
         route.abort()
     page.close()
-    print("failures are told, and an answer can be stopped")
+    print("failures are shown, and an answer can be stopped")
 
 
 def check_keyboard(check):
     page, _ = check.open()
     page.keyboard.press("Tab")
-    expect(page.evaluate("document.activeElement.id") == "question", "Tab does not lead to the question first")
+    expect(page.evaluate("document.activeElement.id") == "question", "Tab does not reach the question first")
     check.play(page, stream(*written(HOSTILE)))
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.locator(".takeover:focus").count() > 0:
             break
-    expect(page.locator(".takeover:focus").count() == 1, "Tab does not lead to a takeover")
+    expect(page.locator(".takeover:focus").count() == 1, "Tab does not reach a takeover")
     name = page.locator(".takeover:focus").get_attribute("aria-label")
     expect(name.startswith("Large model: took over at a reflection"), f"a takeover is announced as {name!r}")
-    expect(page.locator("#tip").inner_text().startswith(name), "a takeover with the focus does not say why")
+    expect(page.locator("#tip").inner_text().startswith(name), "a takeover with the focus does not show its reason")
     page.keyboard.press("Escape")
-    expect(page.locator("#tip").is_hidden(), "Escape does not put the tooltip away")
+    expect(page.locator("#tip").is_hidden(), "Escape does not close the tooltip")
     unnamed = page.locator("input, select, textarea").evaluate_all(
         "fields => fields.filter(field => field.labels.length === 0).map(field => field.id)"
     )
@@ -307,7 +307,7 @@ def check_keyboard(check):
 
 
 def shown(page):
-    """What the page shows of an answer: its words by writers, and the figures."""
+    """Returns what the page shows of an answer: its words by writer, and the figures."""
     runs = page.locator(".answer .text .run").evaluate_all("runs => runs.map(run => [run.className, run.textContent])")
     return runs, page.locator(".answer .after").inner_text()
 
@@ -323,14 +323,14 @@ def check_nodes(check):
     page.route("**/v1/nodes", lambda route: route.fulfill(body=body, content_type="application/json"))
     page.reload()
     page.wait_for_selector("#node-list li[data-state=away]")
-    expect(entries.all_inner_texts() == ["large: <b>n</b>, <b>it crashed</b>, 0 sessions"], "a node's state is not told")
+    expect(entries.all_inner_texts() == ["large: <b>n</b>, <b>it crashed</b>, 0 sessions"], "a node's state is missing")
     expect(page.locator("#node-list b").count() == 0, "what a node says became markup")
     page.close()
     print("nodes are shown with their state")
 
 
 def check_earlier(check):
-    """Earlier answers are listed and shown again as they were, by pointer and keyboard, after a reload too."""
+    """Earlier answers are listed and shown again unchanged, by pointer and keyboard, also after a reload."""
     page, _ = check.open()
     answer_by_both(page)
     live, question = shown(page), page.input_value("#question")
@@ -342,11 +342,11 @@ def check_earlier(check):
     first.click()
     page.wait_for_selector(f".answer .asked, {ENDED} .figures >> nth=1")
     page.wait_for_selector(f"{ENDED} .figures")
-    expect(shown(page) == live, f"an answer was {live}, and is shown again as {shown(page)}")
+    expect(shown(page) == live, f"an answer was {live}, but is shown again as {shown(page)}")
     expect(page.locator(".asked dd").all_inner_texts() == [question], "the question of an earlier answer is not shown")
     expect(first.get_attribute("aria-current") == "true", "the answer that is shown is not marked in the list")
     page.locator(".answer .takeover.large").first.hover()
-    expect("took over" in page.locator("#tip").inner_text(), "a takeover of an earlier answer does not say why")
+    expect("took over" in page.locator("#tip").inner_text(), "a takeover of an earlier answer does not show its reason")
     check.shoot(page, "earlier-wide-light")
     page.emulate_media(color_scheme="dark")
     check.shoot(page, "earlier-wide-dark")
@@ -357,19 +357,19 @@ def check_earlier(check):
     page.locator("#earlier-list button").first.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(f"{ENDED} .figures")
-    # It is scrolled to, smoothly.
+    # The page scrolls to it smoothly.
     for _ in range(TRIES):
         page.wait_for_timeout(500)
         top = page.locator("#answers").bounding_box()["y"]
         if 0 <= top < NARROW["height"] / 2:
             break
-    expect(0 <= top < NARROW["height"] / 2, f"an earlier answer is shown at {top}, where nobody sees it")
+    expect(0 <= top < NARROW["height"] / 2, f"an earlier answer is shown at {top}, out of view")
     expect(page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a phone has to scroll sideways")
     check.shoot(page, "earlier-narrow-dark")
     page.emulate_media(color_scheme="light")
     check.shoot(page, "earlier-narrow-light")
     page.close()
-    print("earlier answers are shown again as they were")
+    print("earlier answers are shown again unchanged")
 
 
 EARLIER = {
@@ -381,7 +381,7 @@ EARLIER = {
 
 
 def check_earlier_played(check):
-    """A list that goes on, and an answer that failed."""
+    """A list with a second page, and an answer that failed."""
     page, _ = check.open()
     of_page = [{**EARLIER, "id": f"played-{at}"} for at in range(6)]
     pages = [{"object": "list", "data": of_page, "has_more": True},
@@ -405,19 +405,19 @@ def check_earlier_played(check):
     more.click()
     page.wait_for_selector("#earlier-list li >> nth=6")
     expect("after=played-5" in asked[-1], f"more answers are asked for by {asked[-1]}")
-    expect(more.is_hidden(), "there is a button for more where there is no more")
-    expect(page.evaluate("document.activeElement.dataset.id") == "last-0", "the focus does not go to what was added")
+    expect(more.is_hidden(), "the button for more is shown at the end of the list")
+    expect(page.evaluate("document.activeElement.dataset.id") == "last-0", "the focus does not move to the new entry")
     entries = page.locator("#earlier-list button").all_inner_texts()
     expect("<b>2 + 3?</b>" in entries[0] and "failed" in entries[0], f"a failed answer is listed as {entries[0]!r}")
     expect("cut off" in entries[6] and "50 % large" in entries[6], f"an answer is listed as {entries[6]!r}")
     expect(page.locator("#earlier-list b").count() == 0, "a question became markup")
     page.locator("#earlier-list button").nth(5).click()
     alert = page.locator(".answer [role=alert]")
-    expect("damaged" in alert.inner_text(), f"an answer that cannot be read is told as {alert.inner_text()!r}")
+    expect("damaged" in alert.inner_text(), f"an unreadable answer is shown as {alert.inner_text()!r}")
     said = page.locator(".asked dd").all_inner_texts()
     expect(said == ["Be brief.", "<i>why</i>"], f"a conversation is shown as {said}")
     page.close()
-    print("a list of earlier answers goes on, and failures in it are told")
+    print("the list of earlier answers continues, and failures in it are shown")
 
 
 def check_contrast(check):
@@ -434,10 +434,10 @@ def check_contrast(check):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("address", nargs="?", help="of a running server")
-    parser.add_argument("--program", help="a specthink to serve it with, in place of an address")
+    parser.add_argument("address", nargs="?", help="the address of a running server")
+    parser.add_argument("--program", help="start a server with this specthink, instead of using an address")
     parser.add_argument("--browser", default="/usr/bin/chromium", help="path of a Chromium")
-    parser.add_argument("--screenshots", type=pathlib.Path, metavar="FOLDER", help="where screenshots go")
+    parser.add_argument("--screenshots", type=pathlib.Path, metavar="FOLDER", help="write screenshots to this folder")
     given = parser.parse_args()
     if given.program:
         with tempfile.TemporaryDirectory() as folder, server(given.program, "--journal-dir", folder) as address:
@@ -450,7 +450,7 @@ def main():
 
 def check_all(given, address):
     with sync_playwright() as playwright:
-        # Containers have no user namespaces for the sandbox, and the page is our own.
+        # Containers have no user namespaces for the sandbox, and the page is trusted.
         browser = playwright.chromium.launch(executable_path=given.browser, args=["--no-sandbox"])
         check = Check(browser, address, given.screenshots)
         for part in [check_headers, check_example, check_compare, check_controls, check_corrections, check_modules,
@@ -459,14 +459,14 @@ def check_all(given, address):
             try:
                 part(check)
             except TimeoutError as error:
-                expect(False, f"{part.__name__} waited in vain: {error}")
+                expect(False, f"{part.__name__} timed out: {error}")
         browser.close()
     expect(check.complaints == [], f"the browser complained: {set(check.complaints)}")
     paths = {url.removeprefix(check.address) for url in check.asked if not url.startswith("data:")}
     known = ("/page/", "/v1/")
     others = {path for path in paths if path not in ("/", "/ready", "/version") and not path.startswith(known)}
-    expect(others == set(), f"the page asked for {others}")
-    print("nothing else was asked for; all is as it should be")
+    expect(others == set(), f"the page requested {others}")
+    print("nothing else was requested; all is as it should be")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Starts `specthink serve` for the checks beside this file. Not a check itself."""
+"""Starts `specthink serve` for the checks in this folder. Not a check itself."""
 
 import contextlib
 import subprocess
@@ -9,7 +9,7 @@ QUESTION = "Start with 303. Add 58. Subtract 114. What is the result?"
 
 
 def expect(condition, what):
-    """Ends the check where something is not as docs/serve.md says."""
+    """Ends the check if the condition does not hold."""
     if not condition:
         print(f"MISMATCH: {what}")
         sys.exit(1)
@@ -17,11 +17,11 @@ def expect(condition, what):
 
 @contextlib.contextmanager
 def server(program, *flags):
-    """A server over the built-in pair on a free port: its address, for as long as it is used."""
+    """Runs a server over the built-in pair on a free port, and yields its address."""
     command = [program, "serve", "--listen", "127.0.0.1:0", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     said = []
-    # Whoever does not read what it says stops it in the end.
+    # Read what it logs; otherwise it would block once the pipe is full.
     reader = threading.Thread(target=lambda: said.extend(process.stderr), daemon=True)
     reader.start()
     try:

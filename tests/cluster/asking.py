@@ -1,4 +1,4 @@
-"""Questions to a server by OpenAI's Python package, several at a time, and what came of each."""
+"""Asks a server questions with OpenAI's Python package, several at a time, and records how each was answered."""
 
 import concurrent.futures
 import dataclasses
@@ -13,7 +13,7 @@ import openai
 
 QUESTIONS = pathlib.Path(__file__).parents[2] / "models/arithmetic/test.jsonl"
 AT_A_TIME = 3
-# For one answer, in which a node may have been silent twice.
+# The time for one answer, in which a node may have been silent twice.
 ANSWER_SECONDS = 60
 
 
@@ -22,12 +22,12 @@ class Answer:
     """How a question was answered."""
 
     seconds: float = 0.0
-    # Why there was no answer, or none that may stand.
+    # Why there was no answer, or an invalid one.
     fault: str | None = None
     is_right: bool = False
-    # The large models were away for a part of it.
+    # Why there was no large model for a part of it.
     degraded: str | None = None
-    # Another node went on where one was lost; a large node came back.
+    # How often another node continued after one was lost, and how often a large node came back.
     resumed: int = 0
     rejoined: int = 0
 
@@ -36,7 +36,7 @@ class Asker:
     """Asks the questions of a data set, one after the other, each with a seed of its own."""
 
     def __init__(self, address, key):
-        # Nothing is asked twice: a request that fails is a question without an answer.
+        # Nothing is retried: a request that fails is a question without an answer.
         self.client = openai.OpenAI(base_url=f"{address}/v1", api_key=key, max_retries=0, timeout=ANSWER_SECONDS)
         self.rows = [json.loads(line) for line in QUESTIONS.read_text().splitlines()]
         self.numbers = itertools.count()
@@ -44,21 +44,21 @@ class Asker:
         self.under_way, self.ended = set(), 0
 
     def settle(self):
-        """Waits until the answers that are under way now have ended."""
+        """Waits until the answers that are in progress now have ended."""
         with self.change:
             now = set(self.under_way)
             self.change.wait_for(lambda: now.isdisjoint(self.under_way), ANSWER_SECONDS)
 
     def wait_for_answers(self, count):
-        """Waits until so many questions that are asked from now on are answered."""
+        """Waits until this many questions that are asked from now on are answered."""
         self.settle()
         with self.change:
             enough = self.ended + count
             self.change.wait_for(lambda: self.ended >= enough, ANSWER_SECONDS)
 
     def while_doing(self, what, least, most):
-        """Asks, several questions at a time, until something is done: at least and at most so many in all. What is done
-        begins when a large node writes. Gives the answers."""
+        """Asks several questions at a time while `what` runs, at least `least` and at most `most` in all. `what` starts
+        once a large node writes. Returns the answers."""
         done, writes = threading.Event(), threading.Event()
         places = iter(range(most))
         lock = threading.Lock()
@@ -92,7 +92,7 @@ class Asker:
             return [answer for one in asking for answer in one.result()]
 
     def ask(self, number, writes):
-        """Asks one question. Says so as soon as a large node has written for it."""
+        """Asks one question. Sets `writes` as soon as a large node has written for it."""
         row = self.rows[number % len(self.rows)]
         answer, begin, text = Answer(), time.monotonic(), ""
         report = None
@@ -121,9 +121,9 @@ class Asker:
 
 
 def fault_of(report, shown):
-    """What is wrong with an answer that came to its end; None where nothing is."""
+    """Returns what is wrong with an answer that has ended, or None."""
     if report is None:
-        return "the stream ended before the answer did"
+        return "the stream ended before the answer"
     if report["end"] not in ("end_of_text", "loop", "max_tokens"):
         return f"the answer ended by {report['end']}"
     if "".join(span["text"] for span in report["spans"]) != shown:

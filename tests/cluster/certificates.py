@@ -1,4 +1,4 @@
-"""Certificates that are not valid now, which `specthink certs` does not make."""
+"""Creates certificates that are not valid now, which `specthink certs` cannot do."""
 
 import datetime
 
@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 
 def with_times(authority, host, begins_hours, ends_hours):
-    """The certificate of a host, signed by the same authority, that begins and ends so many hours from now: PEM."""
+    """Returns a certificate for a host as PEM, signed by the same authority, which begins and ends this many hours from
+    now."""
     key = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), password=None)
     old = x509.load_pem_x509_certificate((authority / f"{host}.pem").read_bytes())
     now = datetime.datetime.now(datetime.timezone.utc)

@@ -15,16 +15,16 @@ import certificates
 SMALL, LARGE = ["small-1", "small-2"], ["large-1", "large-2"]
 NODES = SMALL + LARGE
 PORTS = {"small": 7101, "large": 7102}
-# A node that is silent for longer is lost: a little more than the ten seconds in which a busy one gives a sign of life.
+# A node that is silent for longer is lost. A busy node gives a sign of life within ten seconds.
 SILENCE_SECONDS = 11
 DRAIN_SECONDS = 20
-# For whatever a container or a node is waited for.
+# How long to wait for anything that a container or a node does.
 PATIENCE_SECONDS = 90
 KEY = "cluster-test"
 
 
 def docker(*arguments):
-    """What docker says to this; its error ends the test."""
+    """Runs docker and returns its output. An error ends the test."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     if done.returncode != 0:
         raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr.strip()}")
@@ -71,7 +71,7 @@ class Cluster:
         shutil.rmtree(self.folder)
 
     def show_logs(self):
-        """What the containers said last, for whoever has to find out why the test broke off."""
+        """Prints the last logs of the containers, to find out why the test failed."""
         for host in [*NODES, "serve"]:
             logs = ["docker", "logs", "--tail", "10", self.container(host)]
             said = subprocess.run(logs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
@@ -84,13 +84,13 @@ class Cluster:
         return f"{self.name}-{name}"
 
     def network_of(self, node):
-        """Small nodes are near the server, large ones far from it: on different networks, of which it has both."""
+        """Small nodes are near the server, large ones far from it, on two networks that the server is both on."""
         return self.network("near" if node in [*SMALL, "serve"] else "far")
 
     # Certificates.
 
     def sign(self, flags):
-        """Certificates for all, by `specthink certs`."""
+        """Creates certificates for all hosts, with `specthink certs`."""
         named = [word for node in NODES for word in ("--node", node)]
         mount = f"{self.folder}:/signed"
         docker(
@@ -99,7 +99,7 @@ class Cluster:
         )  # fmt: skip
 
     def bring_certificate(self, host):
-        """What a host is to have of what was signed: never the authority's key."""
+        """Copies a host's own files to it, but never the authority's key."""
         authority, folder = self.folder / "authority", self.folder / host
         folder.mkdir(exist_ok=True)
         shutil.copy(authority / "ca.pem", folder / "ca.pem")
@@ -107,7 +107,7 @@ class Cluster:
         shutil.copy(authority / f"{host}.pem", folder / "tls.pem")
 
     def bring_certificate_of_another_time(self, host, begins_hours, ends_hours):
-        """The certificate of a host as a clock that is wrong would see it: it begins and ends so long from now."""
+        """Gives a host a certificate as a wrong clock would see it: it begins and ends this many hours from now."""
         authority = self.folder / "authority"
         pem = certificates.with_times(authority, host, begins_hours, ends_hours)
         (self.folder / host / "tls.pem").write_bytes(pem)
@@ -171,7 +171,7 @@ class Cluster:
         docker("start", self.container(host))
 
     def stop(self, host):
-        """SIGTERM: it drains, and has longer than it takes."""
+        """Stops a container with SIGTERM: it drains, and has more time than it needs."""
         docker("stop", "--time", str(DRAIN_SECONDS + 10), self.container(host))
         code = docker("inspect", "--format", "{{.State.ExitCode}}", self.container(host))
         if code != "0":
@@ -180,7 +180,7 @@ class Cluster:
     # What the server sees.
 
     def doctor(self, node):
-        """What `specthink doctor` finds of a node, asked from where the server is, with its certificate."""
+        """Returns what `specthink doctor` reports about a node, run on the server's host with its certificate."""
         part = node.split("-")[0]
         command = [
             "docker", "exec", self.container("serve"), "specthink", "doctor", "--json", f"--{part}", url(node),
@@ -193,23 +193,23 @@ class Cluster:
             return {"ok": False, "checks": [], "said": done.stderr.strip()}
 
     def certificate(self, node):
-        """What `specthink doctor` says of a node's certificate."""
+        """Returns what `specthink doctor` says about a node's certificate."""
         says = [check["says"] for check in self.doctor(node)["checks"] if check["check"] == "certificate"]
         return says[0] if says else ""
 
     def refuses(self, node):
-        """Whether a node is refused for its certificate."""
+        """Returns whether a node is refused because of its certificate."""
         return any(check["check"] == "TLS" and check["state"] == "fail" for check in self.doctor(node)["checks"])
 
     def numbers(self):
-        """What the server counts: by name with labels, as Prometheus is told it."""
+        """Returns the server's metrics, by name with labels."""
         request = urllib.request.Request(f"{self.address}/metrics", headers={"Authorization": f"Bearer {KEY}"})
         with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
             lines = response.read().decode().splitlines()
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
     def is_up(self, node):
-        """Whether a node is well, and the server says so too, whose own look may be five seconds old."""
+        """Returns whether a node is well and the server knows it. The server's view may be five seconds old."""
         if not self.doctor(node)["ok"]:
             return False
         try:
@@ -225,9 +225,9 @@ class Cluster:
 
 
 def until(what, condition, *arguments):
-    """Waits for a condition, not for ever."""
+    """Waits for a condition, for a limited time."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not condition(*arguments):
         if time.monotonic() > end:
-            raise RuntimeError(f"in vain: {what}")
+            raise RuntimeError(f"timed out: {what}")
         time.sleep(0.25)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks a cluster of five containers some hundred questions while its nodes are killed, paused, cut off, restarted,
-replaced and given other certificates. Every question must be answered, nothing that was shown may have changed, and an
-answer may be degraded only where no large node was left. docs/operate.md tells more, and what it printed.
+replaced and given other certificates. Every question must be answered, nothing that was shown may change, and an answer
+may be degraded only if no large node was left. docs/operate.md has more about it, and its output.
 
 Usage: cluster_test.py --image NAME [--old-image NAME]; tests/cluster/run prepares what it needs.
 """
@@ -16,19 +16,19 @@ import time
 from asking import AT_A_TIME, Asker
 from cluster import KEY, LARGE, NODES, SMALL, Cluster, until
 
-# The whole test: something that hangs must not hold others up.
+# The time limit of the whole test, so that a hang does not block anything else.
 MOST_SECONDS = 900
-# Questions of a step, and the most that are asked while it takes longer.
+# How many questions are asked in a step, and at most if the step takes longer.
 LEAST, MOST = 9, 400
 
 
 @dataclasses.dataclass
 class Step:
-    """Something that happens to the cluster, while it is asked."""
+    """Something that happens to the cluster while questions are asked."""
 
     name: str
     what: object
-    # Whether a moment comes in it without any large node.
+    # Whether there is a moment without any large node.
     may_degrade: bool = False
 
 
@@ -57,7 +57,7 @@ class ClusterTest:
         ]
 
     def run(self):
-        """Goes through all steps: whether all was as it should be."""
+        """Runs all steps. Returns whether all was as it should be."""
         print("| while | questions | right | resumed | degraded | rejoined | median | slowest |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
         answers, faults = [], []
@@ -77,7 +77,7 @@ class ClusterTest:
             print(f"FAULT: {fault}")
         return not faults
 
-    # What happens. Whatever is taken away is back in the end, and `run` waits for it.
+    # The steps. Whatever a step takes away is back at its end, and `run` waits for it.
 
     def kill(self, nodes):
         for node in nodes:
@@ -97,12 +97,12 @@ class ClusterTest:
         self.cluster.connect(node)
 
     def one_by_one(self, change):
-        """As somebody does it who waits for a node before taking the next one away."""
+        """Changes one node after the other, as a careful operator would: waits for each before stopping the next."""
         for node in NODES:
             self.cluster.stop(node)
             change(node)
             self.cluster.wait_for([node])
-            # An answer that has lost one node already is not to lose the next one, too.
+            # An answer that has already lost one node must not lose the next one too.
             self.asker.settle()
 
     def replace_all(self):
@@ -130,7 +130,7 @@ class ClusterTest:
     def mistime(self, nodes, begins_hours, ends_hours):
         for node in nodes:
             self.cluster.bring_certificate_of_another_time(node, begins_hours, ends_hours)
-            # A node that runs keeps what it has; one that starts takes what there is, since the clock may be wrong.
+            # A running node keeps its certificate. One that starts takes what it finds, since its clock may be wrong.
             self.cluster.stop(node)
             self.cluster.start(node)
             until(f"the certificate of {node} is refused", self.cluster.refuses, node)
@@ -156,14 +156,14 @@ def give_up(*_):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--image", required=True, help="of the server and the nodes")
-    parser.add_argument("--old-image", help="of the nodes that are there at first")
+    parser.add_argument("--image", required=True, help="the image of the server and the nodes")
+    parser.add_argument("--old-image", help="the image of the nodes at the beginning")
     arguments = parser.parse_args()
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(MOST_SECONDS)
     begin = time.monotonic()
     with Cluster(arguments.image, arguments.old_image or arguments.image) as of:
-        print(f"five containers stand after {time.monotonic() - begin:.0f} s")
+        print(f"five containers are up after {time.monotonic() - begin:.0f} s")
         is_well = ClusterTest(of, arguments.image, arguments.old_image is not None).run()
     print(f"{time.monotonic() - begin:.0f} s in all")
     sys.exit(0 if is_well else 1)

@@ -3,10 +3,9 @@
 
 Usage: grpcio_check.py HOST:PORT [--token TOKEN] [--ca CA.pem]
 
-Needs grpcio, grpcio-reflection, grpcio-health-checking and grpcio-status. It uses no generated files:
-the messages are built from what the node's reflection service tells. Prints what it sees; exits with 1
-at the first thing that is not as thinker.proto says. With --token it also looks at how a call without
-the token is refused.
+Needs grpcio, grpcio-reflection, grpcio-health-checking and grpcio-status. It uses no generated files: the messages are
+built from what the node's reflection service reports. Prints what it finds; exits with 1 at the first thing that is not
+as thinker.proto says. With --token it also checks how a call without the token is refused.
 """
 
 import argparse
@@ -26,7 +25,7 @@ SECONDS = 60
 
 
 def fnv1a_64(text):
-    """The hash of committed text, written from the proto file's words alone."""
+    """The hash of committed text, implemented only from the description in the proto file."""
     value = 0xCBF29CE484222325
     for byte in text.encode():
         value = (value ^ byte) * 0x100000001B3 % 2**64
@@ -40,7 +39,7 @@ def expect(condition, what):
 
 
 class Node:
-    """A channel, and message classes made from what the node's reflection tells."""
+    """A channel, and message classes built from the node's reflection service."""
 
     def __init__(self, target, token, ca):
         if ca:
@@ -97,7 +96,7 @@ class Think:
         self.commands.put(None)
 
     def next(self):
-        """The next event's name and message; heartbeats are not shown."""
+        """Returns the next event's name and message, skipping heartbeats."""
         for event in self.call:
             name = event.WhichOneof("event")
             if name != "heartbeat":
@@ -195,11 +194,11 @@ def expect_warmed(session, committed):
 
 
 def check_session(node, card):
-    """open, append, propose, commit a part, commit nothing, and the end."""
+    """Checks open, append, propose, a partial commit, an empty commit, and the end."""
     session = open_session(node)
     opened = session.expect("opened")
     print(f"opened: {opened.prompt_tokens} prompt tokens, {opened.cached_tokens} cached")
-    expect(opened.model == card, "Opened and Describe tell of different models")
+    expect(opened.model == card, "Opened and Describe report different models")
     committed = ""
     expect_warmed(session, committed)
 
@@ -210,7 +209,7 @@ def check_session(node, card):
     session.send(propose=dict(max_tokens=12, seed=7))
     text = read_proposal(session, 12)
     kept = text[: len(text) // 2]
-    # Commit and propose travel together.
+    # Commit and propose are sent together.
     session.send(commit=dict(bytes=len(kept.encode())))
     session.send(propose=dict(max_tokens=5, seed=8))
     committed += kept
@@ -244,7 +243,7 @@ def check_refusals(node):
 
 
 def check_missing_token(node):
-    """A refusal before there is a session: the failure is in the status's details."""
+    """Checks a refusal before there is a session: the failure is in the details of the status."""
     request = node.message("DescribeRequest")()
     try:
         node.method("Describe")(request, timeout=SECONDS)
@@ -254,7 +253,7 @@ def check_missing_token(node):
         expect(False, "a call without the token was answered")
     print(f"without the token: {refused.code().name}: {refused.details()}")
     expect(refused.code() == grpc.StatusCode.UNAUTHENTICATED, f"the status is {refused.code()}")
-    # Raises when the details' own code or text is not the status's.
+    # Raises if the code or text in the details differs from the status.
     status = rpc_status.from_call(refused)
     expect(status is not None and len(status.details) == 1, f"the details are {status}")
     failed = node.message("Failed")()
@@ -282,7 +281,7 @@ def main():
     except grpc.RpcError as error:
         print(f"MISMATCH: the call failed with {error.code()}: {error.details()}")
         sys.exit(1)
-    print("all as it should be")
+    print("all is as it should be")
 
 
 if __name__ == "__main__":

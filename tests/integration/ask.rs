@@ -1,7 +1,7 @@
 //! The whole chain: `specthink ask`, two nodes, two models of different families and tokenizers.
 //!
-//! The models are tiny and random, so their text means nothing; who wrote it, what it cost and that
-//! it adds up means the same as with real ones.
+//! The models are tiny and random, so their text means nothing. Who wrote it, what it cost and that it adds up mean the
+//! same as with real ones.
 
 use std::{ffi::OsStr, net::TcpListener, path::Path};
 
@@ -10,7 +10,7 @@ use tests::{Ended, Process, fixture};
 
 use crate::{LARGE, SMALL, SPECTHINK};
 
-/// Random models write no paragraphs: with these breaks the large one takes over again and again.
+/// Random models write no paragraphs. With these breaks, the large model takes over again and again.
 const EVERY_LETTER: &str = "delimiters: [e, t, a, o, i, n, \" \"]\nevery_break: true\nend_at_break: false\ntakeover_tokens: 3\n";
 
 struct Pair {
@@ -37,7 +37,7 @@ fn specthink(small: &str, large: &str, more: &[&str]) -> Ended {
     Process::spawn(SPECTHINK, &args, &[]).wait()
 }
 
-/// The object that `--json` printed.
+/// Returns the object that `--json` printed.
 fn json(ended: &Ended) -> Value {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     serde_json::from_str(&ended.stdout.join("\n")).unwrap()
@@ -49,7 +49,7 @@ fn policy_file(folder: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// The address of a port that nobody listens on.
+/// Returns the address of a port on which nothing listens.
 fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -81,7 +81,7 @@ fn both_models_write_one_answer_and_the_books_balance() {
     assert_eq!(summary["hash_repairs"], 0);
 }
 
-/// One that candle-transformers computes beside one of our own decoder's, in both places.
+/// A model that candle-transformers computes together with one of our own decoder's, in both roles.
 #[test]
 fn a_model_that_computes_one_session_at_a_time_answers_like_any_other() {
     let single = Process::node(SMALL, fixture("tiny-starcoder2").as_os_str(), &[] as &[&str]);
@@ -168,7 +168,7 @@ fn a_prompt_longer_than_the_context_is_refused_in_one_line() {
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
 }
 
-/// The whole of the first use: no models, no nodes, no flags.
+/// The whole first use: no models, no nodes, no flags.
 #[test]
 fn with_no_node_named_the_built_in_pair_answers() {
     let question = "Start with 303. Add 58. Subtract 114. What is the result?";
@@ -185,7 +185,7 @@ fn with_no_node_named_the_built_in_pair_answers() {
     let bytes = ended.stderr.lines().find(|line| line.starts_with("bytes")).unwrap();
     assert!(bytes.contains("small") && bytes.contains("large"), "{bytes}");
 
-    // Only nodes that the policy has a use for are started.
+    // Only the nodes that the policy uses are started.
     let summary = json(&ask(&["--json"]))["summary"].clone();
     for (writer, model) in
         [("small", "specthink-arithmetic-small"), ("large", "specthink-arithmetic-large")]
@@ -197,8 +197,8 @@ fn with_no_node_named_the_built_in_pair_answers() {
     assert_eq!(alone["large"]["traffic"], Value::Null, "{alone}");
 }
 
-/// What the pair is for: over real gRPC it answers better than its small model alone, in less text. The
-/// bounds are far from the figures in docs/measurements.md, so that no machine's rounding crosses them.
+/// The purpose of the pair: over real gRPC it answers better than its small model alone, in less text. The bounds are
+/// far from the figures in docs/measurements.md, so that no machine's rounding crosses them.
 #[test]
 fn taking_over_is_worth_it_with_the_built_in_pair() {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/arithmetic/dev.jsonl");
@@ -222,7 +222,7 @@ fn credentials_are_for_nodes_that_are_named() {
         let args = [&["ask"], flag, &["2 + 3?"]].concat();
         let ended = Process::spawn(SPECTHINK, &args, &[]).wait();
         assert_eq!(ended.code, Some(2), "{ended:?}");
-        let start = format!("error: {} is for nodes that are named", flag[0]);
+        let start = format!("error: {} is for named nodes", flag[0]);
         assert!(ended.stderr.starts_with(&start), "{ended:?}");
         assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     }

@@ -34,7 +34,7 @@ fn a_sweep_needs_no_node_and_the_link_costs_takeovers_and_nothing_else() {
     let wall = |takeover: &Value| takeover["wall_us"].as_u64();
     assert!(strict.iter().all(|takeover| wall(takeover) >= Some(60_000)), "{strict:?}");
     assert!(takeovers("small-only").is_empty());
-    // What is sent does not change what is said.
+    // What is sent does not change the answers.
     let texts =
         |policy| rows(policy).into_iter().map(|row| row["text"].clone()).collect::<Vec<_>>();
     assert_eq!(texts("strict%3aresend"), texts("strict"));

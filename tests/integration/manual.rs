@@ -1,4 +1,4 @@
-//! Manual pages and completions, as every program writes its own.
+//! Manual pages and completions, which every program writes itself.
 
 use tests::Process;
 

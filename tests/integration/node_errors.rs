@@ -1,5 +1,5 @@
-//! What a node says to bad input: one line on standard error, an exit code of its own, nothing on
-//! standard output, no panic.
+//! How a node reports bad input: one line on standard error, an exit code of its own, nothing on standard output, no
+//! panic.
 
 use std::{fs, net::TcpListener, path::Path};
 
@@ -8,7 +8,7 @@ use tests::{Ended, Process, Signal, fixture};
 
 use crate::SMALL;
 
-/// Runs the small node to its end. It is called as its own package calls it.
+/// Runs the small node to its end, under the name that its own package gives it.
 fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
     let ended = Process::spawn(SMALL, args, env).wait();
     assert!(!ended.stderr.contains("panicked"), "{ended:?}");
@@ -94,11 +94,11 @@ fn damaged_models_are_told_from_unsupported_ones() {
     refuses(NodeExit::Tokenizer, &no_tokenizer, "tokenizer.json missing");
     let bad_tokenizer = copy("bad-tokenizer");
     fs::write(bad_tokenizer.join("tokenizer.json"), "{}").unwrap();
-    // The weights come first, so there is a line about their progress before the error's.
+    // The weights are downloaded first, so a line about their progress precedes the error.
     let ended = run(&["--model", bad_tokenizer.to_str().unwrap(), "--listen", FREE], &[]);
     assert_eq!(ended.code, Some(NodeExit::Tokenizer as i32), "{ended:?}");
     let last = ended.stderr.lines().last().unwrap();
-    assert!(last.contains("tokenizer.json is no valid tokenizer file"), "{last}");
+    assert!(last.contains("tokenizer.json is not a valid tokenizer file"), "{last}");
 
     let other = copy("other");
     let config = fs::read_to_string(other.join("config.json")).unwrap();
@@ -126,7 +126,12 @@ fn damaged_models_are_told_from_unsupported_ones() {
 #[test]
 fn arguments_that_mean_nothing_are_usage_errors() {
     let filter = [("SPECTHINK_LOG", "a=b=c")];
-    refuses(NodeExit::Usage, &["--listen", FREE], &filter, "SPECTHINK_LOG 'a=b=c' is no filter");
+    refuses(
+        NodeExit::Usage,
+        &["--listen", FREE],
+        &filter,
+        "SPECTHINK_LOG 'a=b=c' is not a log filter",
+    );
     let tiny = tiny();
     let refuses = |args: &[&str], what: &str| {
         let args = [&["--model", &tiny, "--listen", FREE], args].concat();
@@ -135,9 +140,9 @@ fn arguments_that_mean_nothing_are_usage_errors() {
     refuses(&["--device", "tpu"], "--device 'tpu'");
     refuses(&["--dtype", "q4"], "--dtype 'q4'");
     refuses(&["--revision", "main"], "--revision goes with the name");
-    refuses(&["--heartbeat", "11s"], "--heartbeat 11s is too seldom");
-    // What clap finds takes more lines: it shows the usage. What a session takes is known once the
-    // model is loaded.
+    refuses(&["--heartbeat", "11s"], "--heartbeat 11s is too long");
+    // Errors of clap take more lines, since they show the usage. The limits of a session are known once the model is
+    // loaded.
     for (args, what) in [
         (&["--model", &tiny, "--tls-cert", "x.pem"][..], "--tls-key"),
         (&["--model", &tiny, "--tls-key", "x.pem"], "--tls-cert"),
@@ -148,7 +153,7 @@ fn arguments_that_mean_nothing_are_usage_errors() {
         (&["--model", &tiny, "--kv-memory", "much"], "--kv-memory"),
         (
             &["--model", &tiny, "--listen", FREE, "--kv-memory", "64KiB"],
-            "small-node: 64.0 KiB of memory for caches is too little, one session of 1024 tokens ",
+            "small-node: 64.0 KiB of memory for caches is too little: one session of 1024 tokens ",
         ),
     ] {
         let ended = run(args, &[]);
@@ -183,7 +188,7 @@ fn a_node_that_lets_everybody_in_says_so_when_it_starts() {
         node.signal(Signal::Terminate);
         let ended = node.wait();
         let said =
-            ended.stderr.lines().any(|line| line.starts_with("everybody who reaches 0.0.0.0:"));
+            ended.stderr.lines().any(|line| line.starts_with("anyone who can reach 0.0.0.0:"));
         assert_eq!(said, is_said, "{ended:?}");
     }
 }
@@ -236,7 +241,7 @@ fn what_is_odd_about_a_model_is_noted() {
         serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     config.as_object_mut().unwrap().remove("chat_template").unwrap();
     fs::write(&path, config.to_string()).unwrap();
-    // The end of a turn, which the file calls text.
+    // The end of a turn, which the file marks as ordinary text.
     let path = folder.path().join("tokenizer.json");
     let mut tokenizer: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -248,7 +253,7 @@ fn what_is_odd_about_a_model_is_noted() {
     let ended = node.wait();
     for note in [
         "no chat template: only raw prompts (specthink ask --raw) will work",
-        "tokenizer.json has <|end|> for text: it ends turns here",
+        "tokenizer.json does not mark <|end|> as a control token: it ends turns here",
     ] {
         assert!(ended.stderr.contains(note), "{ended:?}");
     }

@@ -1,4 +1,4 @@
-//! A node's life as a process: start, what it says, what it answers, how it ends.
+//! The life of a node's process: its start, its output, its answers, its end.
 
 use std::{fs, net::TcpListener, path::PathBuf};
 
@@ -96,7 +96,7 @@ async fn services(url: &str) -> Vec<String> {
     }
 }
 
-// Two threads: the client must go on while the test waits for the process.
+// Two threads: the client must keep running while the test waits for the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_signal_lets_sessions_end_and_a_second_does_not() {
     let model = fixture("tiny-llama");
@@ -109,7 +109,7 @@ async fn a_first_signal_lets_sessions_end_and_a_second_does_not() {
     assert_eq!(ended.code, Some(NodeExit::Ok as i32), "{ended:?}");
     assert!(ended.stderr.contains("stopping: no new sessions, running ones have 1h"), "{ended:?}");
 
-    // The drain's time is over before the session ends.
+    // The drain time is over before the session ends.
     let node = Process::node(SMALL, model.as_os_str(), &["--drain", "50ms"]);
     let mut session = open(&remote(&node.url())).await;
     node.signal(Signal::Interrupt);
@@ -122,12 +122,12 @@ async fn a_first_signal_lets_sessions_end_and_a_second_does_not() {
         }
     }
 
-    // A second signal does not wait for anybody.
+    // A second signal waits for nothing.
     let node = Process::node(SMALL, model.as_os_str(), &["--drain", "1h"]);
     let remote = remote(&node.url());
     let _session = open(&remote).await;
     node.signal(Signal::Terminate);
-    // The first has been seen when new sessions are refused.
+    // Once new sessions are refused, the node has handled the first signal.
     while !refused(&remote).await {}
     node.signal(Signal::Interrupt);
     let ended = node.wait();
@@ -145,7 +145,7 @@ async fn refused(remote: &Remote) -> bool {
         thought: ThoughtStart::Unknown,
         review: None,
     };
-    // A session that is refused at once may be gone before it is asked anything.
+    // A session that is refused at once may be closed before anything is sent on it.
     let _ = session.commands.send(Command::Open(open)).await;
     matches!(session.events.recv().await, Some(Event::Failed(_)) | None)
 }
@@ -186,7 +186,7 @@ async fn a_model_by_name_is_downloaded_once_and_then_found_offline() {
     let start = |more: &'static [&'static str]| {
         let args = [&["--model", REPO, "--listen", "127.0.0.1:0", "--threads", "1"], more].concat();
         let mut node = Process::spawn(SMALL, &args, &env);
-        // Waits on a thread that may block: the hub lives on this test's own.
+        // Wait on a thread that may block: the fake hub runs on this test's own thread.
         tokio::task::spawn_blocking(move || {
             node.wait_for("listening on ");
             node
@@ -197,7 +197,7 @@ async fn a_model_by_name_is_downloaded_once_and_then_found_offline() {
     node.signal(Signal::Terminate);
     let ended = node.wait();
     assert!(ended.stderr.contains("model.safetensors: 100 %"), "{ended:?}");
-    // The first file was cut once; its rest was asked for, not the whole again.
+    // The transfer of the first file was cut once; only the rest was requested, not the whole file again.
     assert!(hub.seen().iter().any(|line| line.ends_with("/config.json bytes=100-")));
     drop(hub);
     let node = start(&["--offline"]).await.unwrap();
@@ -233,7 +233,7 @@ async fn a_model_that_was_damaged_in_the_cache_is_downloaded_again_at_the_next_s
     hub.seen();
     let ended = start().await.unwrap();
     let notes = ended.stderr;
-    assert!(notes.contains("damaged, and downloaded again: model.safetensors\n"), "{notes}");
+    assert!(notes.contains("damaged, downloading again: model.safetensors\n"), "{notes}");
     assert_eq!(fs::read(&weights).unwrap(), files[1].1);
 }
 

@@ -1,4 +1,4 @@
-//! What those who watch the programs see: numbers, whether a node is ready, and logs without anybody's words.
+//! What operators see of the programs: metrics, readiness, and logs without any text of users.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::{LARGE, SMALL, SPECTHINK};
 
 pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
 
-/// The status and the body of what is at an address.
+/// Returns the status and the body at an address.
 fn get(address: &str, path: &str) -> (u16, String) {
     ask(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
 }
@@ -37,7 +37,7 @@ pub(crate) fn ask(address: &str, request: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// What a node counts, and that docs/observability.md names all of it.
+/// Returns a node's metrics, and checks that docs/observability.md names all of them.
 fn read(address: &str) -> Exposition {
     let (status, text) = get(address, "/metrics");
     assert_eq!(status, 200, "{text}");
@@ -50,13 +50,13 @@ fn read(address: &str) -> Exposition {
     read
 }
 
-/// Where a node that listens says that its numbers are.
+/// Returns the address of a node's metrics, from the line that it prints.
 fn metrics_of(node: &Process) -> String {
     let line = node.stdout().iter().find_map(|line| line.strip_prefix("metrics on http://"));
     line.and_then(|line| line.strip_suffix("/metrics")).unwrap().to_owned()
 }
 
-/// Opens a session and has a few tokens written.
+/// Opens a session and lets it write a few tokens.
 async fn write(url: &str) -> Session {
     let remote = Remote::new(RemoteConfig::new(url.parse().unwrap())).unwrap();
     let mut session = remote.session();
@@ -83,7 +83,7 @@ async fn write(url: &str) -> Session {
     }
 }
 
-// Two threads: the client must go on while the test waits for the process.
+// Two threads: the client must keep running while the test waits for the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_shows_its_numbers_and_whether_it_is_ready() {
     let args = ["--metrics", ANY_PORT, "--drain", "1h"];
@@ -191,13 +191,13 @@ fn an_address_for_numbers_that_cannot_be_used_is_one_line() {
     }
 }
 
-/// Every line is one object, none says the secret. Returns those about a question.
+/// Checks that every line is one object and none contains the secret. Returns the lines about a question.
 fn logged(program: &str, log: &str, secret: &str) -> Vec<Value> {
     let mut about = Vec::new();
     for line in log.lines() {
         let lower = line.to_lowercase();
         assert!(!lower.contains(secret), "{program} logs a question: {line}");
-        // What a program says to the person who started it is no log.
+        // What a program prints for the user who started it is not part of the log.
         let Ok(line) = serde_json::from_str::<Value>(line) else {
             assert!(!line.starts_with('{'), "{program}: {line}");
             continue;

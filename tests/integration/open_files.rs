@@ -1,4 +1,4 @@
-//! How many files, and so connections, the programs that serve may have open.
+//! How many files, and thus connections, the serving programs may have open.
 
 #![cfg(unix)]
 
@@ -15,7 +15,7 @@ fn what_serves_may_open_as_many_files_as_the_system_lets_it() {
         [SMALL.as_ref(), "--threads".as_ref(), "1".as_ref(), "--model".as_ref(), model.as_ref()];
     let server: [&OsStr; 2] = [SPECTHINK.as_ref(), "serve".as_ref()];
     for command in [&node[..], &server] {
-        // A user's shell with the soft limit that systems begin with, but lower.
+        // As in a user's shell, with a soft limit even lower than the usual default.
         let shell = ["-c", "ulimit -S -n 200 && exec \"$0\" \"$@\" -vv --listen 127.0.0.1:0"];
         let args: Vec<&OsStr> =
             shell.iter().map(OsStr::new).chain(command.iter().copied()).collect();

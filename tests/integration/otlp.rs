@@ -1,4 +1,4 @@
-//! Traces: a collector sees one question in all three programs, and no word of it.
+//! Traces: a collector receives the spans of one question from all three programs, and no word of it.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -21,7 +21,7 @@ use crate::{
     observability::{ANY_PORT, ask},
 };
 
-/// Takes spans by OTLP over HTTP.
+/// A collector that takes spans by OTLP over HTTP.
 struct Collector {
     url: String,
     spans: mpsc::Receiver<(String, Span)>,
@@ -38,7 +38,7 @@ impl Collector {
                     let attributes = resource.resource.unwrap().attributes;
                     let service = text(&attributes, "service.name").unwrap();
                     for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-                        // A test that is over listens no more.
+                        // The test may have ended.
                         let _ = seen.send((service.clone(), span));
                     }
                 }
@@ -111,7 +111,7 @@ fn one_trace_shows_a_question_in_all_three_programs() {
     let id = answer["specthink"]["answers"][0]["id"].as_str().unwrap();
     for process in [server, small, large] {
         process.signal(Signal::Terminate);
-        // What it has not sent by then, it never will.
+        // What it has not sent by then will never come.
         process.wait();
     }
     let spans: Vec<(String, Span)> = collector.spans.try_iter().collect();

@@ -1,5 +1,5 @@
-//! Three small and three large nodes behind one server, killed, hung, drained and started again while questions are
-//! answered: each is answered, nothing that was shown changes, and none goes without a large model.
+//! Three small and three large nodes behind one server, which are killed, hung, drained and restarted while questions
+//! are answered. Every question is answered, nothing that was shown changes, and no answer lacks a large model.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -17,12 +17,12 @@ use tests::{Process, Signal};
 use crate::{LARGE, SMALL, SPECTHINK, serve::send};
 
 const QUESTIONS: usize = 200;
-/// Questions at a time.
+/// How many questions run at a time.
 const PARALLEL: usize = 4;
-/// How long anything that is waited for may take.
+/// How long to wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A node that can be started again where it was.
+/// A node that can be restarted on its port.
 struct Node {
     program: &'static str,
     place: String,
@@ -55,7 +55,7 @@ impl Node {
         self.process = None;
     }
 
-    /// Lets it drain, which ends it.
+    /// Makes it drain and exit.
     fn drain(&mut self) {
         self.signal(Signal::Terminate);
         if let Some(process) = self.process.take() {
@@ -64,7 +64,7 @@ impl Node {
     }
 }
 
-/// The server, as its clients see it.
+/// The server, as seen by its clients.
 struct Server {
     address: String,
 }
@@ -72,7 +72,7 @@ struct Server {
 impl Server {
     fn start(small: &[Node], large: &[Node], journals: &str) -> (Server, Process) {
         let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--journal-dir", journals];
-        // Beyond that a hung node is given up.
+        // After this long a hung node is given up.
         args.extend(["--small-timeout", "3s", "--large-timeout", "3s"]);
         args.extend(["--max-requests", "16"]);
         args.extend(small.iter().flat_map(|node| ["--small", node.place.as_str()]));
@@ -88,7 +88,7 @@ impl Server {
         response.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
-    /// Asks a question: the text as it was shown, and the last event, which has the summary.
+    /// Asks a question. Returns the text as it was shown, and the last event, which has the summary.
     fn ask(&self, number: usize) -> (String, Value) {
         let question =
             format!("Start with {}. Add 58. Multiply by 2. What is the result?", number + 100);
@@ -107,7 +107,7 @@ impl Server {
         (text, last)
     }
 
-    /// Waits until the server says so of a node.
+    /// Waits until the server reports this state of a node.
     fn wait_for(&self, node: &Node, is_up: u8) {
         let deadline = Instant::now() + PATIENCE;
         let line = format!("node=\"http://{}\"}} {is_up}", node.place);
@@ -122,7 +122,7 @@ impl Server {
     }
 }
 
-/// What becomes of the nodes while questions are answered. At any time one small and one large node are well.
+/// What happens to the nodes while questions are answered. At any time at least one small and one large node work.
 fn trouble(small: &mut [Node; 3], large: &mut [Node; 3], server: &Server, passed: impl Fn(usize)) {
     passed(10);
     small[0].kill();

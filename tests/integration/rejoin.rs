@@ -1,4 +1,4 @@
-//! A large node that is killed in the middle of an answer, and started again on its port.
+//! A large node that is killed in mid-answer, and restarted on its port.
 
 use std::{ffi::OsStr, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use transport::{Remote, RemoteConfig};
 
 use crate::LARGE;
 
-/// Tells a test what happens.
+/// Passes an answer's events on to a test.
 struct Told(mpsc::UnboundedSender<Progress>);
 
 impl Observer for Told {
@@ -25,7 +25,7 @@ impl Observer for Told {
     }
 }
 
-/// Waits for something like this.
+/// Waits for such an event.
 async fn until(told: &mut mpsc::UnboundedReceiver<Progress>, like: impl Fn(&Progress) -> bool) {
     let wait = async { while !like(&told.recv().await.expect("the answer goes on")) {} };
     tokio::time::timeout(Duration::from_secs(120), wait).await.expect("it happens");
@@ -35,7 +35,7 @@ fn by_large(progress: &Progress) -> bool {
     matches!(progress, Progress::Text(text) if text.writer == Writer::Large)
 }
 
-/// A small model that doubts in every paragraph, 20 tokens a second, for ever.
+/// Returns a small model that doubts in every paragraph, writes 20 tokens a second, and never ends.
 fn doubtful() -> ScriptedThinker {
     let doubt = ["Wait", ",", " is", " it", " so", "?", "\n\n"];
     let script =

@@ -1,4 +1,4 @@
-//! Certificates, tokens and keys that are renewed while the programs run.
+//! Certificates, tokens and keys that are replaced while the programs run.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use transport::{ClientTls, Remote, RemoteConfig, Token};
 
 use crate::{LARGE, SPECTHINK};
 
-/// An authority, a node `localhost` and a client `laptop`, by `specthink certs`.
+/// Creates an authority, a node `localhost` and a client `laptop`, by `specthink certs`.
 fn certs() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display().to_string();
@@ -21,7 +21,7 @@ fn certs() -> TempDir {
     folder
 }
 
-/// What is wrong for a client that has what is in a folder, and this token; nothing where all is well.
+/// Returns what is wrong for a client with the files of a folder and this token, or nothing if all is well.
 async fn refusal(url: &str, folder: &Path, token: &str) -> Option<String> {
     let mut config = RemoteConfig::new(url.parse().unwrap());
     let identity = Some((folder.join("laptop.pem"), folder.join("laptop.key")));
@@ -30,7 +30,7 @@ async fn refusal(url: &str, folder: &Path, token: &str) -> Option<String> {
     Remote::new(config).unwrap().describe().await.err().map(|failure| failure.to_string())
 }
 
-/// Waits until a client is let in.
+/// Waits until the client is accepted.
 async fn let_in(url: &str, folder: &Path, token: &str) {
     let mut refused = None;
     for _ in 0..100 {
@@ -67,14 +67,14 @@ async fn a_node_takes_what_is_renewed_and_keeps_what_it_has_where_that_is_half_d
     assert_eq!(refusal(&url, first, "one").await, None);
     assert!(refusal(&url, second, "one").await.is_some());
 
-    // A token changes alone.
+    // Only a token changes.
     fs::write(path("token"), "two\n").unwrap();
     node.signal(Signal::Hangup);
     let_in(&url, first, "two").await;
     let refused = refusal(&url, first, "one").await.unwrap_or_default();
-    assert!(refused.contains("does not take this token"), "{refused}");
+    assert!(refused.contains("does not accept this token"), "{refused}");
 
-    // The certificate is here, its key is not: the new token says that all files were looked at.
+    // The certificate is new, but its key is missing. The new token shows that all files were checked.
     bring(&["localhost.pem"], second, used);
     fs::write(path("token"), "three\n").unwrap();
     node.signal(Signal::Hangup);
@@ -90,7 +90,7 @@ async fn a_node_takes_what_is_renewed_and_keeps_what_it_has_where_that_is_half_d
     let faults: Vec<&str> =
         ended.stderr.lines().filter(|line| line.contains("do not belong together")).collect();
     assert_eq!(faults.len(), 1, "{ended:?}");
-    assert!(faults[0].contains("what was read before stays in use"), "{faults:?}");
+    assert!(faults[0].contains("keeping what was read before"), "{faults:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `specthink serve` as its user starts it: the built-in pair behind OpenAI's API, asked over HTTP.
+//! `specthink serve` as users start it: the built-in pair behind OpenAI's API, asked over HTTP.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -12,7 +12,7 @@ use crate::SPECTHINK;
 
 const QUESTION: &str = "Start with 303. Add 58. Subtract 114. What is the result?";
 
-/// A running server, and where it is.
+/// A running server, and its address.
 struct Server {
     process: Process,
     address: String,
@@ -35,7 +35,7 @@ impl Server {
         send(&self.address, line, headers, body)
     }
 
-    /// The status and the body of a response that is no stream.
+    /// Returns the status and the body of a response that is not a stream.
     fn ask(&self, line: &str, headers: &str, body: &str) -> (u16, Value) {
         let mut response = String::new();
         self.send(line, headers, body).read_to_string(&mut response).unwrap();
@@ -48,7 +48,7 @@ impl Server {
         self.ask("POST /v1/chat/completions", "", &question(more))
     }
 
-    /// The data of a stream's events.
+    /// Returns the data of a stream's events.
     fn stream(&self, more: Value) -> Vec<String> {
         let stream = self.send("POST /v1/chat/completions", "", &question(more));
         let lines = BufReader::new(stream).lines().map_while(Result::ok);
@@ -87,7 +87,7 @@ fn an_answer_over_http_is_that_of_ask() {
     let model = |answer: &Value| answer["summary"]["large"]["model"].clone();
     assert_eq!(model(report), model(&asked));
 
-    // The same again as a stream: in pieces, each with its writer.
+    // The same as a stream: in pieces, each with its writer.
     let mut events = server.stream(json!({ "stream": true }));
     assert_eq!(events.pop().as_deref(), Some("[DONE]"));
     let events: Vec<Value> =
@@ -105,14 +105,14 @@ fn an_answer_over_http_is_that_of_ask() {
 fn behind_loopback_nobody_needs_a_key_and_no_other_name_is_answered() {
     let mut server = Server::start_at("0.0.0.0:0", &["--behind-loopback"]);
     let port = server.address.rsplit_once(':').unwrap().1.to_owned();
-    // As through the port of a container that is published there.
+    // As with a container's port that is published on loopback.
     server.address = format!("127.0.0.1:{port}");
     assert_eq!(server.ask("GET /v1/models", "", "").0, 200);
     let (status, refused) = server.ask("GET http://evil.example/v1/models", "", "");
     assert_eq!((status, &refused["error"]["code"]), (403, &json!("host_not_allowed")));
 }
 
-/// What `ask` answers to the question, with more arguments.
+/// Returns what `ask` answers to the question, with more arguments.
 fn asked(more: &[&str]) -> Value {
     let args = [&["ask", "--json", "--seed", "1"], more, &[QUESTION]].concat();
     let ended = Process::spawn(SPECTHINK, &args, &[]).wait();

@@ -1,4 +1,4 @@
-//! A node before a server that others wrote.
+//! A node in front of a third-party server.
 
 use node::{LocalNode, ModelSource, NodeConfig, NodeExit};
 use tests::Process;
@@ -46,7 +46,7 @@ async fn a_server_that_refuses_is_one_line_and_an_exit_code() {
     let website = FakeServer::start(options).await;
     for (address, words) in [
         ("http://127.0.0.1:1".to_owned(), "cannot be reached"),
-        (website.address(), "it is no such API"),
+        (website.address(), "it is not such an API"),
     ] {
         let run = move || {
             let args = ["--upstream", &address, "--listen", "127.0.0.1:0"];

@@ -1,4 +1,5 @@
-//! Nodes as real processes: started, read, signalled, waited for. One that a test forgets is killed.
+//! Nodes as real processes: start them, read their output, send them signals, wait for them. A process that a test
+//! forgets is killed.
 
 #![expect(clippy::disallowed_methods, reason = "processes run by the system's clock")]
 
@@ -11,23 +12,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take that ends by itself. Generous: it only bounds a test that hangs.
+/// How long to wait for anything that ends by itself. Generous, since it only bounds a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A signal for a process.
+/// A signal to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM.
     Terminate,
     /// SIGINT, as from Ctrl-C.
     Interrupt,
-    /// SIGHUP: read the files again, to what serves.
+    /// SIGHUP: reload the files, for programs that serve.
     Hangup,
     /// SIGKILL: a crash.
     Kill,
-    /// SIGSTOP: it hangs.
+    /// SIGSTOP: the process hangs.
     Stop,
-    /// SIGCONT: and goes on.
+    /// SIGCONT: the process continues.
     Continue,
 }
 
@@ -43,7 +44,7 @@ pub struct Process {
 /// How a process ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code; absent when a signal killed it.
+    /// Its exit code, or `None` if a signal killed it.
     pub code: Option<i32>,
     /// Lines of its standard output.
     pub stdout: Vec<String>,
@@ -52,8 +53,8 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Starts a program with exactly these arguments and environment variables; variables that
-    /// would change a node's settings are taken away first.
+    /// Starts a program with exactly these arguments and environment variables. Variables that would change a node's
+    /// settings are removed first.
     pub fn spawn<A: AsRef<OsStr>>(program: &str, args: &[A], env: &[(&str, &str)]) -> Process {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars() {
@@ -63,7 +64,7 @@ impl Process {
         }
         let mut child = command
             .args(args)
-            // What a developer's proxy does must not decide about loopback.
+            // A developer's proxy must not affect connections on loopback.
             .env("NO_PROXY", "127.0.0.1,localhost")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
@@ -89,8 +90,8 @@ impl Process {
         Process { child, lines, stdout: Vec::new(), stderr: Some(stderr) }
     }
 
-    /// Starts a node on a free port of loopback and waits until it listens. `args` come after
-    /// `--model MODEL --listen 127.0.0.1:0 --threads 1`.
+    /// Starts a node on a free loopback port and waits until it listens. `args` follow `--model MODEL --listen
+    /// 127.0.0.1:0 --threads 1`.
     pub fn node<A: AsRef<OsStr>>(program: &str, model: &OsStr, args: &[A]) -> Process {
         let first = ["--model".as_ref(), model, "--listen".as_ref(), "127.0.0.1:0".as_ref()];
         let first = first.into_iter().chain(["--threads".as_ref(), "1".as_ref()]);
@@ -103,7 +104,7 @@ impl Process {
     /// Waits for a line of standard output that starts with a text, and returns the rest of it.
     ///
     /// # Panics
-    /// When the process ends without one.
+    /// If the process ends without such a line.
     pub fn wait_for(&mut self, start: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -124,13 +125,13 @@ impl Process {
         }
     }
 
-    /// The URL a node listens on.
+    /// Returns the URL on which the node listens.
     pub fn url(&self) -> String {
         let line = self.stdout.iter().find_map(|line| line.strip_prefix("listening on "));
         line.expect("it listens").to_owned()
     }
 
-    /// What it wrote to standard output so far, up to the last line waited for.
+    /// Returns what it has written to standard output, up to the last line that was waited for.
     pub fn stdout(&self) -> &[String] {
         &self.stdout
     }
@@ -152,7 +153,7 @@ impl Process {
     /// Waits until it ends by itself.
     ///
     /// # Panics
-    /// When it does not.
+    /// If it does not.
     pub fn wait(mut self) -> Ended {
         self.end()
     }
@@ -183,10 +184,10 @@ impl Drop for Process {
 }
 
 impl Ended {
-    /// The one line of standard error, without the program's name.
+    /// Returns the one line of standard error, without the program's name.
     ///
     /// # Panics
-    /// When it is not one line that starts so.
+    /// If it is not one line that starts with the program's name.
     pub fn line(&self, program: &str) -> &str {
         let rest = self.stderr.strip_prefix(program).and_then(|rest| rest.strip_prefix(": "));
         let line = rest.and_then(|rest| rest.strip_suffix('\n')).unwrap_or_default();

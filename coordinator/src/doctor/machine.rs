@@ -1,4 +1,4 @@
-//! This machine: its memory, and its GPU where there is one.
+//! Checks of this machine: its memory, and its GPU if it has one.
 
 use std::{process::Command, time::Duration};
 
@@ -8,12 +8,12 @@ use tokio::{task::spawn_blocking, time::timeout};
 use super::Check;
 
 const ABOUT: &str = "this machine";
-/// Less free memory than this is told of, in bytes.
+/// With less free memory than this, in bytes, `doctor` adds a note.
 const LITTLE: u64 = 1 << 30;
-/// How long the driver's own tool may take. One whose driver hangs does so for ever.
+/// How long `nvidia-smi` may take. If the driver hangs, it never answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What was looked at.
+/// Runs the checks.
 pub(super) async fn checks() -> Vec<Check> {
     let mut system = System::new();
     system.refresh_memory();
@@ -25,9 +25,9 @@ pub(super) async fn checks() -> Vec<Check> {
     match timeout(PATIENCE, asked).await {
         Err(_) | Ok(Err(_)) => {
             let says = format!("nvidia-smi does not answer within {PATIENCE:?}");
-            checks.push(Check::note(ABOUT, "GPU", says).mend("restart the machine, or its driver"));
+            checks.push(Check::note(ABOUT, "GPU", says).mend("restart the driver or the machine"));
         }
-        Ok(Ok(Err(_))) => checks.push(Check::ok(ABOUT, "GPU", "none of NVIDIA's is seen here")),
+        Ok(Ok(Err(_))) => checks.push(Check::ok(ABOUT, "GPU", "no NVIDIA GPU found")),
         Ok(Ok(Ok(output))) => {
             let [said, fault] =
                 [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it).into_owned());
@@ -39,29 +39,28 @@ pub(super) async fn checks() -> Vec<Check> {
 
 fn memory(available: u64, total: u64) -> Check {
     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
-    let says = format!("{} of {} are free", gib(available), gib(total));
+    let says = format!("{} of {} free", gib(available), gib(total));
     if available < LITTLE {
         return Check::note(ABOUT, "memory", says)
-            .mend("end other programs before a node is started here");
+            .mend("close other programs before starting a node here");
     }
     Check::ok(ABOUT, "memory", says)
 }
 
-/// What `nvidia-smi` says: a line for each GPU.
+/// Returns the checks from the output of `nvidia-smi`: one for each GPU.
 fn gpus(is_well: bool, said: &str, fault: &str) -> Vec<Check> {
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     if !is_well || lines.is_empty() {
         let why = lines.first().copied().or(fault.lines().next()).unwrap_or("it says nothing");
         let says = format!("nvidia-smi fails ({})", thinking::shown::one_line(why));
-        let mend =
-            "where a node shall use a GPU here, install its driver again, and restart the machine";
+        let mend = "if a node is to use the GPU here, reinstall its driver and restart the machine";
         return vec![Check::note(ABOUT, "GPU", says).mend(mend)];
     }
     let gpu = |line: &&str| {
         let parts: Vec<&str> = line.split(',').map(str::trim).collect();
         let says = match parts[..] {
             [name, driver, free, total] => {
-                format!("{name}, driver {driver}, {free} of {total} are free")
+                format!("{name}, driver {driver}, {free} of {total} free")
             }
             _ => (*line).to_owned(),
         };
@@ -75,12 +74,12 @@ mod tests {
     use super::{super::State, *};
 
     #[test]
-    fn gpus_and_their_faults_are_told() {
+    fn gpus_and_their_faults_are_reported() {
         let said =
             "NVIDIA H200, 550.54.15, 143000 MiB, 143771 MiB\nNVIDIA L4, 550.54.15, 1 MiB, 2 MiB\n";
         let two = gpus(true, said, "");
         assert_eq!(two.len(), 2);
-        let line = "NVIDIA H200, driver 550.54.15, 143000 MiB of 143771 MiB are free";
+        let line = "NVIDIA H200, driver 550.54.15, 143000 MiB of 143771 MiB free";
         assert_eq!((two[0].state, two[0].says.as_str()), (State::Ok, line));
         let mismatch = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 550\n";
         for (said, fault) in [(mismatch, ""), ("", mismatch)] {
@@ -92,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn little_memory_is_told() {
-        assert_eq!(memory(3 << 30, 8 << 30).says, "3.0 GiB of 8.0 GiB are free");
+    fn little_memory_is_a_note() {
+        assert_eq!(memory(3 << 30, 8 << 30).says, "3.0 GiB of 8.0 GiB free");
         assert_eq!(memory(1 << 20, 8 << 30).state, State::Note);
     }
 }

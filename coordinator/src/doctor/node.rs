@@ -1,4 +1,4 @@
-//! What was found out about nodes, in words. Nothing is asked here.
+//! Puts into words what was found out about nodes. Nothing is asked here.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,14 +10,14 @@ use thinking::{
 
 use super::Check;
 
-/// A certificate that is valid for less is to be renewed.
+/// A certificate that expires within this time should be renewed.
 const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Clocks that differ by more are told of, in seconds. They are told in whole ones.
+/// How far two clocks may differ, in seconds, before a note says so. Nodes report whole seconds.
 const SAME_CLOCK_S: i64 = 5;
-/// All nodes together.
+/// What a check of all nodes together is about.
 const ALL: &str = "all nodes";
 
-/// What was looked at in a node, in order, up to the first step that failed.
+/// Returns the checks of a node, in order, up to the first step that failed.
 pub(super) fn checks(about: &str, address: &NodeAddress, found: &Examination) -> Vec<Check> {
     let mut checks = Vec::new();
     match &found.addresses {
@@ -26,20 +26,20 @@ pub(super) fn checks(about: &str, address: &NodeAddress, found: &Examination) ->
             checks.push(Check::ok(about, "name", numbers.join(", ")));
         }
         Err(why) => {
-            let says = format!("{} leads nowhere ({why})", address.host());
-            let mend = "check its spelling, or write the machine's address";
+            let says = format!("{} does not resolve ({why})", address.host());
+            let mend = "check the spelling, or write the machine's IP address";
             checks.push(Check::fail(about, "name", says).mend(mend));
         }
     }
     match &found.port {
         Some(Ok(time)) => {
-            let says = format!("{} takes connections, within {}", address.port(), shown(*time));
+            let says = format!("{} accepts connections, in {}", address.port(), shown(*time));
             checks.push(Check::ok(about, "port", says));
         }
         Some(Err(why)) => {
-            let says = format!("{} cannot be connected to ({why})", address.port());
-            let mend = "see that the node runs, listens on this port and not on loopback alone, and that no firewall \
-                        is between";
+            let says = format!("cannot connect to {} ({why})", address.port());
+            let mend = "check that the node runs, that it listens on this port and not only on loopback, and that no \
+                        firewall is in between";
             checks.push(Check::fail(about, "port", says).mend(mend));
         }
         None => {}
@@ -60,11 +60,11 @@ pub(super) fn checks(about: &str, address: &NodeAddress, found: &Examination) ->
     checks
 }
 
-/// What is to be said of certificates, and of the connection.
+/// Returns the checks of the certificates and of the connection.
 fn secured(about: &str, address: &NodeAddress, found: &Examination) -> Vec<Check> {
     let mut checks = Vec::new();
     match &found.connection {
-        Some(Ok(())) if address.tls() => checks.push(Check::ok(about, "TLS", "as it should be")),
+        Some(Ok(())) if address.tls() => checks.push(Check::ok(about, "TLS", "connected")),
         Some(Ok(())) => checks.push(Check::ok(about, "TLS", "none: plain text")),
         Some(Err(why)) if address.tls() => checks.push(Check::fail(about, "TLS", why.clone())),
         Some(Err(why)) => checks.push(Check::fail(about, "connection", why.clone())),
@@ -85,11 +85,11 @@ fn secured(about: &str, address: &NodeAddress, found: &Examination) -> Vec<Check
     checks
 }
 
-/// A certificate, and whether it lasts.
+/// Returns the check of a certificate: whether it is valid, and for long enough.
 fn lasting(about: &str, check: &'static str, says: String, facts: &CertificateFacts) -> Check {
     #[expect(clippy::disallowed_methods, reason = "whether a certificate is valid depends on it")]
     let now = SystemTime::now();
-    let renew = "renew it, with `specthink certs --renew` where that made it";
+    let renew = "renew it, with `specthink certs --renew` if that made it";
     if !facts.is_valid_at(now) {
         return Check::fail(about, check, format!("{says}: it is not valid now")).mend(renew);
     }
@@ -111,14 +111,15 @@ fn described(about: &str, description: &Description) -> Vec<Check> {
         Check::ok(about, "model", format!("{}, context {context}, on {}", card.name, card.device)),
     ];
     checks.push(match clock_ahead_s {
-        None => Check::note(about, "clock", "it tells no time"),
+        None => Check::note(about, "clock", "it reports no time"),
         Some(ahead) if ahead.abs() <= SAME_CLOCK_S => {
             Check::ok(about, "clock", format!("within {SAME_CLOCK_S} s of ours"))
         }
         Some(ahead) => {
             let way = if *ahead > 0 { "ahead of" } else { "behind" };
             let says = format!("{} s {way} ours", ahead.abs());
-            let mend = "set both clocks by NTP: certificates are judged by them";
+            let mend =
+                "synchronise both clocks by NTP: the validity of certificates depends on them";
             Check::note(about, "clock", says).mend(mend)
         }
     });
@@ -131,13 +132,13 @@ fn described(about: &str, description: &Description) -> Vec<Check> {
     checks
 }
 
-/// How busy a node is.
+/// Returns the check of how busy a node is.
 fn busy(about: &str, load: &Load) -> Check {
     let Load { sessions, max_sessions, waiting, writing, .. } = load;
     let mut says =
         format!("{sessions} of {max_sessions} sessions, {writing} writing, {waiting} waiting");
     if let Some(tokens) = load.free_cache_tokens {
-        says += &format!(", cache free for {tokens} tokens");
+        says += &format!(", room in the cache for {tokens} tokens");
     }
     for (rate, what) in
         [(load.prefill_tokens_per_s, "prefill"), (load.decode_tokens_per_s, "decode")]
@@ -147,13 +148,13 @@ fn busy(about: &str, load: &Load) -> Check {
         }
     }
     if load.is_full() {
-        let mend = "raise --max-sessions where memory allows it, or add a node";
+        let mend = "raise --max-sessions if memory allows, or add a node";
         return Check::note(about, "load", says).mend(mend);
     }
     Check::ok(about, "load", says)
 }
 
-/// Whether nodes suit each other.
+/// Returns the checks of whether the nodes suit each other.
 pub(super) fn agreement(cards: &[(Role, ModelCard)]) -> Vec<Check> {
     let of = |role: Role| cards.iter().filter(move |(part, _)| *part == role).map(|(_, card)| card);
     let mut checks = Vec::new();
@@ -161,8 +162,8 @@ pub(super) fn agreement(cards: &[(Role, ModelCard)]) -> Vec<Check> {
         let mut models: Vec<&str> = of(role).map(|card| card.name.as_str()).collect();
         models.dedup();
         if models.len() > 1 {
-            let says = format!("the {role} nodes serve different ones: {}", models.join(", "));
-            let mend = "nodes that are named together must serve one model: start all with it, or leave one out";
+            let says = format!("the {role} nodes serve different models: {}", models.join(", "));
+            let mend = "the nodes of a pool must serve the same model: start all of them with it, or leave one out";
             checks.push(Check::fail(ALL, "models", says).mend(mend));
         }
     }
@@ -170,12 +171,12 @@ pub(super) fn agreement(cards: &[(Role, ModelCard)]) -> Vec<Check> {
         return checks;
     };
     checks.push(if small.tokenizer_fingerprint == large.tokenizer_fingerprint {
-        Check::ok(ALL, "tokenizers", "agree: token ids travel beside the text")
+        Check::ok(ALL, "tokenizers", "the same: token ids are sent along with the text")
     } else {
         Check::ok(
             ALL,
             "tokenizers",
-            "differ: each node encodes the other's text, which costs a little time",
+            "different: each node tokenizes the other's text, which costs a little time",
         )
     });
     checks.push(match (small.thought, large.thought) {
@@ -184,9 +185,9 @@ pub(super) fn agreement(cards: &[(Role, ModelCard)]) -> Vec<Check> {
             "thinking",
             "a node does not say what its template does about thoughts",
         )
-        .mend("bring it up to date, where it is older than this program"),
+        .mend("update it if it is older than this program"),
         (small, large) if small == large => {
-            Check::ok(ALL, "thinking", "both templates leave the thought in one state")
+            Check::ok(ALL, "thinking", "both templates leave the thought in the same state")
         }
         _ => Check::ok(
             ALL,
@@ -198,12 +199,12 @@ pub(super) fn agreement(cards: &[(Role, ModelCard)]) -> Vec<Check> {
         Check::ok(ALL, "review", "the large node can review")
     } else {
         Check::note(ALL, "review", "the large node cannot review")
-            .mend("choose a policy without, or a node with a model of its own")
+            .mend("choose a policy without review, or a node that computes its model itself")
     });
     checks
 }
 
-/// A time as people read it.
+/// Formats a time for people.
 fn shown(time: Duration) -> String {
     match time.as_micros() {
         us @ 0..1_000 => format!("{us} µs"),
@@ -234,7 +235,7 @@ mod tests {
         ModelCard { tokenizer_fingerprint, thought, can_review, ..ModelCard::default() }
     }
 
-    /// The check that failed, with what it says and what to do.
+    /// Returns the check that failed, with what it says and what to do.
     fn fault(found: &Examination) -> (&'static str, String) {
         let checks = checks("node", &"https://gpu:7102".parse().unwrap(), found);
         let last = checks.last().unwrap();
@@ -251,12 +252,12 @@ mod tests {
             (
                 Examination { addresses: Err("unknown".to_owned()), ..unreached() },
                 "name",
-                "gpu leads nowhere (unknown): check its spelling",
+                "gpu does not resolve (unknown): check the spelling",
             ),
             (
                 Examination { port: Some(Err("refused".to_owned())), ..unreached() },
                 "port",
-                "7102 cannot be connected to (refused): see that the node runs",
+                "cannot connect to 7102 (refused): check that the node runs",
             ),
             (
                 Examination {
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_wrong_is_told_by_how_much() {
+    fn a_wrong_clock_is_reported_with_its_offset() {
         for (ahead, state, words) in [
             (Some(3), State::Ok, "within"),
             (Some(90), State::Note, "90 s ahead of ours"),
@@ -336,7 +337,7 @@ mod tests {
         let named =
             |name: &str| (Role::Large, ModelCard { name: name.to_owned(), ..ModelCard::default() });
         let checks = agreement(&[named("one"), named("two")]);
-        assert!(checks[0].says.contains("different ones: one, two"), "{checks:?}");
+        assert!(checks[0].says.contains("different models: one, two"), "{checks:?}");
         assert!(agreement(&[(Role::Small, small())]).is_empty());
     }
 }

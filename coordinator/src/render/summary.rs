@@ -10,7 +10,7 @@ use answer::{
 use grading::quantile::quantile;
 use thinking::policy::{End, TokenPrices};
 
-/// Writes the summary, with what the answer cost at these prices. Lines that would say nothing are left out.
+/// Writes the summary, with the cost at these prices. Lines that would say nothing are left out.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -97,7 +97,7 @@ fn computing_lines(
     writeln!(out, "cost       {:.7}: small {small:.7}, large {large:.7}", small + large)
 }
 
-/// Tokens that a model read and wrote, in how many passes, and how many operations that is.
+/// Returns how many tokens a model read and wrote, in how many passes, and how many operations that took.
 fn computed(totals: &ModelTotals) -> String {
     let (read, written) = (totals.read_tokens(), totals.written_tokens());
     let passes = match totals.passes_milli {
@@ -122,7 +122,7 @@ fn mended_line(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     };
     writeln!(
         out,
-        "mended     text sent again {hash_repairs} times, small node replaced {resumes} times, \
+        "repaired   text sent again {hash_repairs} times, small node replaced {resumes} times, \
          {large_replaced}large node back {rejoins} times"
     )
 }
@@ -131,7 +131,7 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let takeovers = &summary.takeovers;
     let abandoned = match summary.abandoned {
         0 => String::new(),
-        count => format!("; {count} more abandoned, late or the node out"),
+        count => format!("; {count} more abandoned (late, or the node unreachable)"),
     };
     let passed_over = match summary.passed_over {
         0 => String::new(),
@@ -144,7 +144,7 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     };
     let hedges = match summary.hedges {
         0 => String::new(),
-        count => format!("; {count} hedged, of which the second node won {}", summary.hedges_won),
+        count => format!("; {count} hedged, {} of them won by the second node", summary.hedges_won),
     };
     if takeovers.is_empty() {
         return writeln!(out, "takeovers  none{corrections}{abandoned}{passed_over}{hedges}");
@@ -161,7 +161,7 @@ fn takeover_lines(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     };
     writeln!(
         out,
-        "takeovers  {} ({}); {handoff}; {prefill} tokens were left to prefill ({:.1} each)\
+        "takeovers  {} ({}); {handoff}; {prefill} tokens still had to be prefilled ({:.1} each)\
          {corrections}{abandoned}{passed_over}{hedges}",
         takeovers.len(),
         reasons.join(", "),
@@ -182,8 +182,8 @@ fn end_line(summary: &Summary) -> &'static str {
         Some(End::ContextFull) => "cut off: a model's context is full",
         Some(End::Deadline) => "cut off by the deadline",
         Some(End::Cancelled) => "cancelled",
-        Some(End::Loop) => "cut off: it goes round in a loop",
-        Some(End::Stop) => "ended before a --stop text",
+        Some(End::Loop) => "cut off: it repeats itself in a loop",
+        Some(End::Stop) => "ended at a --stop text",
         None => "failed",
     }
 }
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loops_are_told_where_there_were_any() {
+    fn loops_are_shown_if_there_were_any() {
         for (loops, told) in
             [(0, None), (2, Some("loops      2: the text repeated itself to the byte"))]
         {
@@ -245,17 +245,21 @@ mod tests {
             let summary = Summary { loops, end: Some(End::Loop), ..Summary::default() };
             write_summary(&mut out, &summary, None).unwrap();
             let text = String::from_utf8(out).unwrap();
-            assert!(text.contains("cut off: it goes round in a loop"), "{text}");
+            assert!(text.contains("cut off: it repeats itself in a loop"), "{text}");
             assert_eq!(text.lines().find(|line| line.starts_with("loops")), told);
         }
     }
 
     #[test]
-    fn corrections_are_told_beside_the_takeovers() {
+    fn corrections_are_shown_beside_the_takeovers() {
         for (corrections, abandoned, told) in [
             (0, 0, "takeovers  none"),
             (1, 0, "takeovers  none; 1 correction"),
-            (12, 2, "takeovers  none; 12 corrections; 2 more abandoned, late or the node out"),
+            (
+                12,
+                2,
+                "takeovers  none; 12 corrections; 2 more abandoned (late, or the node unreachable)",
+            ),
         ] {
             let mut out = Vec::new();
             let summary = Summary { corrections, abandoned, ..Summary::default() };
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_computed_is_told_and_what_it_costs_where_prices_are_known() {
+    fn what_was_computed_is_shown_and_what_it_costs_if_prices_are_known() {
         let small = ModelTotals {
             tokens: 30,
             discarded_tokens: 10,

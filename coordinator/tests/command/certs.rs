@@ -1,4 +1,4 @@
-//! `specthink certs`: what it makes opens the door, and nothing is written over.
+//! `specthink certs`: its certificates work between nodes and clients, and it overwrites nothing.
 
 use std::{fs, path::Path, process::Output};
 
@@ -16,7 +16,7 @@ fn certs(folder: &Path, more: &[&str]) -> Output {
     specthink(&[&["certs", folder.as_str()], more].concat(), None)
 }
 
-/// A folder with an authority, a node and a client.
+/// Creates a folder with an authority and the certificates of a node and a client.
 fn made() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let output =
@@ -25,7 +25,7 @@ fn made() -> TempDir {
     let said = stdout(&output);
     for words in [
         "ca.pem, ca.key: the authority, until 20",
-        "a node that is reached as gpu.example.org, 10.0.0.7, localhost, 127.0.0.1, ::1, until 20",
+        "a node, reached as gpu.example.org, 10.0.0.7, localhost, 127.0.0.1, ::1, until 20",
         "laptop.pem, laptop.key: a client, until 20",
         "--tls-client-ca ca.pem",
         "https://gpu.example.org:7102",
@@ -70,7 +70,7 @@ fn nodes_and_clients_with_its_certificates_trust_each_other_and_nobody_else() {
         let refused = ask(folder, client);
         assert_ne!(refused.status.code(), Some(0), "{}", stdout(&refused));
     }
-    // A client's certificate is no node's.
+    // A client's certificate is not valid for a node.
     let facts = CertificateFacts::read(&file(&ours, "laptop.pem")).unwrap();
     assert_eq!((facts.names, facts.is_authority), (Vec::new(), false));
 }
@@ -98,7 +98,7 @@ fn nothing_is_written_over_unless_it_is_renewed() {
         &["certs", &path, "--client", "desk", "--client", "laptop"],
         None,
         6,
-        &["laptop.pem exists already", "--renew"],
+        &["laptop.pem already exists", "--renew"],
     );
     assert!(!folder.path().join("desk.pem").exists(), "all or nothing");
     assert_eq!(
@@ -115,7 +115,7 @@ fn nothing_is_written_over_unless_it_is_renewed() {
     assert!(renewed[2] != before[2] && renewed[3] != before[3]);
     let (cert, key) = (folder.path().join("laptop.pem"), folder.path().join("laptop.key"));
     assert!(CertificateFacts::fits(&cert, &key).unwrap());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 8, "nothing is left beside them");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 8, "no other file remains");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn an_authority_that_cannot_sign_is_named() {
     refused(&desk, None, 6, &["ca.key cannot be used", "not the key of ca.pem"]);
     fs::copy(folder.path().join("laptop.key"), folder.path().join("ca.key")).unwrap();
     fs::copy(folder.path().join("laptop.pem"), folder.path().join("ca.pem")).unwrap();
-    refused(&desk, None, 6, &["ca.pem cannot be used", "no authority's"]);
+    refused(&desk, None, 6, &["ca.pem cannot be used", "not an authority's"]);
     fs::remove_file(folder.path().join("ca.key")).unwrap();
     refused(&desk, None, 6, &["no ca.key beside it"]);
 }
@@ -146,5 +146,5 @@ fn names_that_make_no_sense() {
     ] {
         refused(&[&["certs", path.as_str()], more].concat(), None, 2, words);
     }
-    assert!(!Path::new(&path).exists(), "nothing is made");
+    assert!(!Path::new(&path).exists(), "nothing is created");
 }

@@ -1,4 +1,4 @@
-//! `specthink doctor` over real nodes: what it finds, in which words, and how it ends.
+//! `specthink doctor` over real nodes: what it finds, how it says so, and its exit code.
 
 use std::{fs, path::Path, time::SystemTime};
 
@@ -11,14 +11,14 @@ use transport::{ServerTls, Token};
 
 use crate::nodes::{Served, large, served, served_by, small, specthink, stderr, stdout};
 
-/// What it says, as JSON, and its exit code.
+/// Returns what it prints, as JSON, and its exit code.
 fn examined(arguments: &[&str]) -> (Value, Option<i32>) {
     let output = specthink(&[&["doctor", "--json"], arguments].concat(), None);
     let found = serde_json::from_str(stdout(&output));
     (found.unwrap_or_else(|why| panic!("{why}: {}", stderr(&output))), output.status.code())
 }
 
-/// The only check that failed: its name and everything it says.
+/// Returns the only check that failed: its name and everything it says.
 fn fault(arguments: &[&str]) -> (String, String) {
     let (found, code) = examined(arguments);
     let checks = found["checks"].as_array().unwrap();
@@ -33,7 +33,7 @@ fn fault(arguments: &[&str]) -> (String, String) {
     (text("check"), format!("{}: {}", text("says"), text("do")))
 }
 
-/// A certificate that signs itself, for these names, valid from 2020 on.
+/// Writes a self-signed certificate for these names, valid from 2020 on.
 fn self_signed(folder: &Path, names: &[&str], until: SystemTime) -> ServerTls {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let (key, mut params) = (KeyPair::generate().unwrap(), CertificateParams::new(names).unwrap());
@@ -102,7 +102,7 @@ fn what_does_not_work_is_named_with_what_to_do() {
     };
     let (check, words) = fault(&["--small", &format!("http://127.0.0.1:{port}")]);
     assert_eq!(check, "port");
-    assert!(words.contains("see that the node runs"), "{words}");
+    assert!(words.contains("check that the node runs"), "{words}");
 
     let locked = served_by(&runtime, large(), |config| {
         config.token = Some(Token::new("s3cret").unwrap());
@@ -147,7 +147,7 @@ fn which_fault_a_certificate_has_is_said() {
         assert_eq!(check, "TLS", "{said}");
         assert!(said.contains(words), "{said}");
     }
-    // One that has expired is told twice: as what it is, and by its days.
+    // An expired certificate fails two checks: the TLS handshake, and its dates.
     let (folder, node) = node(&["127.0.0.1"], past);
     let ca = folder.path().join("cert.pem").display().to_string();
     let (found, code) = examined(&["--large", &node.url, "--tls-ca", &ca]);
@@ -179,6 +179,6 @@ fn tokenizers_and_reviews_are_compared() {
     assert_eq!(code, Some(0), "{found}");
     let checks = found["checks"].as_array().unwrap();
     let of = |name: &str| checks.iter().find(|check| check["check"] == name).unwrap();
-    assert!(of("tokenizers")["says"].as_str().unwrap().starts_with("differ"), "{found}");
+    assert!(of("tokenizers")["says"].as_str().unwrap().starts_with("different"), "{found}");
     assert_eq!(of("review")["state"], "note");
 }

@@ -1,5 +1,5 @@
-//! How nodes are named, and which of them is shown which secret. A node that is not shown its token says whether
-//! it saw none or a wrong one, so it tells what it was shown.
+//! How nodes are named, and which node is shown which secret. A node that refuses a client says whether it was shown no
+//! token or a wrong one, so its message reveals what it was shown.
 
 use std::{path::PathBuf, process::Output};
 
@@ -12,12 +12,12 @@ use crate::{
     refusals::refused,
 };
 
-/// What a node says that was shown no token.
-const NONE_SHOWN: &str = "asks for a token";
-/// What a node says that was shown another node's token.
-const WRONG_SHOWN: &str = "does not take this token";
+/// Part of what a node says if it was shown no token.
+const NONE_SHOWN: &str = "requires a token";
+/// Part of what a node says if it was shown another node's token.
+const WRONG_SHOWN: &str = "does not accept this token";
 
-/// Two nodes that ask for tokens, and the files that hold these.
+/// Two nodes that ask for tokens, and the files that hold the tokens.
 struct Guarded {
     small: Served,
     large: Served,
@@ -26,7 +26,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    /// Each node asks for the token of this text, where there is one.
+    /// Starts the nodes. Each asks for the token of this text, if there is one.
     fn new(small_token: Option<&str>, large_token: Option<&str>) -> Self {
         let runtime = Runtime::new().unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -50,7 +50,8 @@ impl Guarded {
         self.path(name)
     }
 
-    /// `ask` with these flags, in which SMALL and LARGE are the nodes' addresses, and ONE and TWO the tokens' files.
+    /// Returns the arguments of `ask` with these flags. SMALL and LARGE become the nodes' addresses, ONE and TWO the
+    /// paths of the token files.
     fn flags(&self, flags: &str) -> Vec<String> {
         let real = |flag: &str| match flag {
             "SMALL" => self.small.url.clone(),
@@ -72,7 +73,7 @@ impl Guarded {
     }
 }
 
-/// Both nodes took part.
+/// Expects that both nodes took part.
 fn both_answer(output: &Output) {
     let error = stderr(output);
     assert_eq!(output.status.code(), Some(0), "{error}");
@@ -86,14 +87,14 @@ fn one_token_is_shown_to_the_large_node_and_not_to_the_small_one() {
     let guarded = Guarded::new(Some("one"), Some("one"));
     let hint = [NONE_SHOWN, "--small-token-file"];
     guarded.refuses("--small SMALL --large LARGE --token-file ONE", 8, &hint);
-    // A policy that does not use the large node makes its secret nobody else's.
+    // With a policy that does not use the large node, its secret is not given to another node.
     let alone = "--policy small-only --token-file ONE";
     guarded.refuses(&format!("--small SMALL --large LARGE {alone}"), 8, &hint);
-    // Where there is none, it is the small one's, but not that of those in reserve.
+    // If no large node is named, the secret is for the first small node, and for no other.
     assert!(guarded.ask(&format!("--small SMALL {alone}")).status.success());
     let reserve = format!("--small http://127.0.0.1:9 --small SMALL {alone}");
     guarded.refuses(&reserve, 8, &hint);
-    // Whoever wants it at both says so.
+    // A user who wants to show it to both nodes says so.
     both_answer(
         &guarded.ask("--small SMALL --small-token-file ONE --large LARGE --token-file ONE"),
     );
@@ -120,7 +121,7 @@ fn each_node_is_shown_the_token_that_is_given_behind_it() {
     let large = "--large LARGE --large-token-file TWO";
     both_answer(&guarded.ask(&format!("--small SMALL --small-token-file ONE {large}")));
     both_answer(&guarded.ask(&format!("{large} --small SMALL --small-token-file ONE")));
-    // A node's own token wins over the one for the large node, which is then of no use.
+    // A node's own token overrides the one for the large node, which is then unused.
     let unused = format!("--token-file ONE {large} --small SMALL --small-token-file ONE");
     let output = guarded.ask(&unused);
     both_answer(&output);
@@ -140,7 +141,7 @@ fn where_a_large_node_cannot_be_reached_another_one_takes_over() {
     both_answer(&output);
     let journal = std::fs::read_to_string(journal).unwrap();
     let spare = format!(r#""large":"{}","large_spares":["http://127.0.0.1:9"]"#, open.large.url);
-    assert!(journal.contains(&spare), "it is known not to be there: {journal}");
+    assert!(journal.contains(&spare), "it is known to be unreachable: {journal}");
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn a_name_stands_for_what_the_file_says() {
     let file = guarded.write("nodes.toml", &text);
     let ask = |flags: &str| guarded.ask(&format!("--endpoints {file} {flags}"));
     both_answer(&ask("--small @laptop --large @gpu"));
-    // A table that says nothing about security takes what the flags say, any other does not.
+    // The flags apply to a table that says nothing about security, and to no other.
     both_answer(&ask("--small @laptop --large @bare --token-file TWO"));
     both_answer(&ask("--small @laptop --large @own --large-token-file TWO"));
     let output = ask("--small @laptop --large @own --token-file TWO");

@@ -1,4 +1,4 @@
-//! `specthink eval`: figures, the log that is taken up again, and what is refused.
+//! `specthink eval`: figures, a log that is continued, and what is refused.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 
 use crate::nodes::{large, right, served, small, specthink, stderr, stdout, wrong};
 
-/// Three questions; the scripted pair answers 4 to all.
+/// Three questions. The scripted pair answers 4 to all of them.
 const DATA: &str = r#"{"id":"a","question":"2+2?","answer":"4"}
 {"id":"b","question":"2+3?","answer":"5"}
 {"id":"c","question":"8/2?","answer":"4"}
@@ -84,7 +84,7 @@ fn corrections_are_counted_beside_takeovers() {
     let bench = Bench::new();
     let printed = bench.review(&[]);
     let text = stdout(&printed);
-    let line = "takeovers  0.00 an answer, 1.00 corrections; takeover share ";
+    let line = "takeovers  0.00 per answer, 1.00 corrections; takeover share ";
     assert!(text.contains(line), "{text}{}", stderr(&printed));
     let figures: Value = serde_json::from_str(stdout(&bench.review(&["--json"]))).unwrap();
     assert_eq!((&figures["corrections"], &figures["takeovers"]), (&1.0.into(), &0.0.into()));
@@ -97,7 +97,7 @@ fn figures_are_printed_and_every_question_has_a_row() {
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(text.contains("accuracy   66.7 % (2 of 3; 95 % interval 20.8 to 93.9 %)"), "{text}");
-    assert!(text.contains("takeovers  1.00 an answer; takeover share"), "{text}");
+    assert!(text.contains("takeovers  1.00 per answer; takeover share"), "{text}");
     let rows = bench.rows();
     assert_eq!(rows.len(), 4, "a header and three rows");
     assert_eq!(rows[0]["specthink_eval"], 1);
@@ -194,7 +194,7 @@ fn a_log_is_its_owners_alone_and_a_file() {
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let output = bench.eval(&small(), "data.jsonl", &["--log", fifo.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(5));
-    assert!(stderr(&output).contains("fifo is not the log of an eval: it is no file"));
+    assert!(stderr(&output).contains("fifo is not the log of an eval: it is not a file"));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_log_that_two_runs_began_together_is_taken_up() {
     let bench = Bench::new();
     let flags = ["--log", &bench.log()];
     assert!(bench.eval(&small(), "data.jsonl", &flags).status.success());
-    // Where nothing locks, both find the file empty, and write to its end.
+    // Without a lock, both runs find the file empty and append to it.
     let text = fs::read_to_string(bench.path("log")).unwrap();
     let header = text.lines().next().unwrap();
     fs::write(bench.path("log"), format!("{header}\n{text}")).unwrap();
@@ -219,13 +219,13 @@ fn an_interrupted_run_goes_on_and_grades_nothing_twice() {
     let flags = ["--log", &bench.log(), "--parallel", "1", "--json"];
     assert!(bench.eval(&first, "data.jsonl", &flags).status.success());
     let whole = bench.rows();
-    // As if the power had gone in the middle of the last line.
+    // As if the power had failed in the middle of the last line.
     cut_off_last(&bench.path("log"), 10);
     let second = small();
     let output = bench.eval(&second, "data.jsonl", &flags);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(questions_asked(&second), 1, "only the one whose row broke off");
-    assert!(stderr(&output).contains("2 of 3 questions are graded already"));
+    assert!(stderr(&output).contains("2 of 3 questions are already graded"));
     let texts = |rows: &[Value]| -> Vec<Value> {
         rows[1..]
             .iter()
@@ -288,7 +288,7 @@ fn a_question_that_failed_is_asked_again() {
     assert!(stdout(&output).contains("2 of 3"), "{}", stdout(&output));
 }
 
-/// A small model that answers 4 but for its second session, which fails.
+/// Returns a small model that answers 4, except in its second session, which fails.
 fn failing_once(failure: Failure) -> Arc<ScriptedThinker> {
     let kind = FaultKind::Fail(failure);
     let faults = vec![Fault { session: Some(1), command: 0, after_tokens: 0, kind }];
@@ -326,7 +326,7 @@ fn a_node_without_room_is_asked_again() {
 #[test]
 fn an_answer_that_cannot_be_graded_does_not_stop_the_run() {
     let bench = Bench::new();
-    // Stands in for Python: fails on the answer 5, and finds all others wrong.
+    // In place of Python: fails on the answer 5, and finds all others wrong.
     let python = bench.path("python");
     let script = r#"#!/bin/sh
 echo '{"ready": true}'
@@ -351,7 +351,7 @@ esac; done
 #[test]
 fn what_is_asked_goes_on_while_an_answer_is_graded() {
     let bench = Bench::new();
-    // Stands in for Python: thinks about the answer 5 until everything has been asked.
+    // In place of Python: grades nothing until everything has been asked.
     let (python, asked_all) = (bench.path("python"), bench.path("asked-all"));
     let script = r#"#!/bin/sh
 echo '{"ready": true}'

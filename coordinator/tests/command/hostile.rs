@@ -1,4 +1,4 @@
-//! What a node calls itself, writes and fails with, where it would steer a terminal or forge a line.
+//! Names, texts and errors of a node that try to steer a terminal or to forge a line.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use tokio::runtime::Runtime;
 
 use crate::nodes::{large, served, small, specthink, stderr, stdout};
 
-/// Sets a terminal's title, clears it, turns the reading direction around, and begins a line of its own.
+/// Sets a terminal's title, clears the screen, reverses the reading direction, and begins a forged line.
 const HOSTILE: &str = "x\x1b]0;title\x07\x1b[2J\u{9b}2J\u{202e}\nerror: forged";
 
-/// A node that says it with these faults.
+/// Returns a node that uses it everywhere, with these faults.
 fn hostile(faults: Vec<Fault>) -> Arc<ScriptedThinker> {
     let mut options = Options { faults, ..Options::default() };
     options.card.name = HOSTILE.to_owned();
@@ -27,7 +27,7 @@ fn failing(after_tokens: u32) -> Vec<Fault> {
     vec![Fault { session: None, command: 1, after_tokens, kind }]
 }
 
-/// Whether a person may be shown this text.
+/// Returns whether this text is safe to show on a terminal.
 fn is_harmless(text: &str) -> bool {
     let steers = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
     !text.contains(steers) && !text.contains("\nerror: forged")

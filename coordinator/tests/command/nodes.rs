@@ -1,4 +1,4 @@
-//! Two nodes in this process, and the command beside it.
+//! Nodes in this process, and the command as a child process.
 
 use std::{
     ffi::OsStr,
@@ -14,7 +14,7 @@ use thinking::{
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 use transport::{ServerConfig, Token, bind, serve};
 
-/// A served Thinker; stops when it is dropped.
+/// A Thinker that is being served; stops when it is dropped.
 pub(crate) struct Served {
     pub(crate) url: String,
     _stop: oneshot::Sender<()>,
@@ -26,7 +26,7 @@ pub(crate) fn served(runtime: &Runtime, thinker: Arc<dyn Thinker>) -> Served {
     served_to(runtime, thinker, None)
 }
 
-/// Serves a Thinker on a free port, to those who show this token where there is one.
+/// Serves a Thinker on a free port. Clients must show this token, if there is one.
 pub(crate) fn served_to(
     runtime: &Runtime,
     thinker: Arc<dyn Thinker>,
@@ -36,7 +36,7 @@ pub(crate) fn served_to(
     served_by(runtime, thinker, |config| config.token = token)
 }
 
-/// Serves a Thinker on a free port, after a change to how.
+/// Serves a Thinker on a free port, with a change to the configuration.
 pub(crate) fn served_by(
     runtime: &Runtime,
     thinker: Arc<dyn Thinker>,
@@ -57,7 +57,7 @@ pub(crate) fn served_by(
     })
 }
 
-/// The small model doubts once.
+/// Returns a small model that doubts once.
 pub(crate) fn small() -> Arc<ScriptedThinker> {
     Arc::new(ScriptedThinker::new(Script::function(|committed, _| {
         let tokens: &[&str] = match committed {
@@ -69,13 +69,13 @@ pub(crate) fn small() -> Arc<ScriptedThinker> {
     })))
 }
 
-/// The large one answers.
+/// Returns a large model that answers.
 pub(crate) fn large() -> Arc<ScriptedThinker> {
     let tokens = ["Hmm", ",", " yes", " 🙂", "\n\n"];
     Arc::new(ScriptedThinker::new(Script::function(move |_, _| tokens.map(str::to_owned).to_vec())))
 }
 
-/// Is wrong about one product.
+/// Returns a small model that gets one product wrong.
 pub(crate) fn wrong() -> Arc<ScriptedThinker> {
     Arc::new(ScriptedThinker::new(Script::function(|committed, _| {
         let rest = "7 x 8 is 54 then".get(committed.len()..).unwrap_or_default();
@@ -83,21 +83,21 @@ pub(crate) fn wrong() -> Arc<ScriptedThinker> {
     })))
 }
 
-/// Knows better, as far as it can review.
+/// Returns a large model that knows better. It objects only if it can review.
 pub(crate) fn right(can_review: bool) -> Arc<ScriptedThinker> {
     let mut options = Options::default();
     options.card.can_review = can_review;
     Arc::new(ScriptedThinker::with_options(Script::text("7 x 8 is 56 then"), options))
 }
 
-/// Runs the command to its end. Its environment holds nothing that would change what it does.
+/// Runs the command to its end, in an environment that holds nothing that would change its behaviour.
 pub(crate) fn specthink(arguments: &[impl AsRef<OsStr>], input: Option<&[u8]>) -> Output {
     let mut command = command();
     command.args(arguments);
     to_its_end(command, input)
 }
 
-/// The command, in an environment that holds nothing that would change what it does.
+/// Returns the command, in an environment that holds nothing that would change its behaviour.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_specthink"));
     command

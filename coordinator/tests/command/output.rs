@@ -1,4 +1,4 @@
-//! What the command shows.
+//! What the command prints.
 
 use std::process::Command;
 
@@ -38,13 +38,13 @@ fn a_piped_answer_has_marks_and_a_trace_shows_it_again() {
     let traced = specthink(&["trace", journal], None);
     assert_eq!((stdout(&traced), stderr(&traced)), (PIPED, summary), "the same again");
     assert!(traced.status.success());
-    // An interrupted run shows what it has.
+    // The journal of an interrupted run shows what it has.
     let whole = std::fs::read_to_string(journal).unwrap();
     std::fs::write(journal, &whole[..whole.len() - 100]).unwrap();
     let traced = specthink(&["trace", journal], None);
     assert_eq!(stdout(&traced), PIPED);
     assert!(stderr(&traced).contains("the run was interrupted"), "{}", stderr(&traced));
-    assert!(stderr(&traced).contains("breaks off"), "{}", stderr(&traced));
+    assert!(stderr(&traced).contains("is incomplete"), "{}", stderr(&traced));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_filter_of_the_log_that_is_none_is_refused() {
         let refused = to_its_end(command, None);
         assert_eq!(refused.status.code(), Some(2));
         let line = stderr(&refused);
-        assert!(line.starts_with("error: SPECTHINK_LOG 'a=b=c' is no filter"), "{line}");
+        assert!(line.starts_with("error: SPECTHINK_LOG 'a=b=c' is not a log filter"), "{line}");
         assert_eq!(line.lines().count(), 1, "{line}");
     }
 }
@@ -192,7 +192,7 @@ fn a_degraded_answer_says_so_and_a_script_can_tell() {
     assert_eq!(strict.status.code(), Some(10));
 }
 
-/// A port on which nobody listens.
+/// Returns a port on which nothing listens.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

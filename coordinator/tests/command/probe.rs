@@ -1,4 +1,4 @@
-//! `specthink probe`: which answers are well, and what it says of others.
+//! `specthink probe`: which answers count as healthy, and what it says about others.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::nodes::{specthink, stderr};
 
-/// Gives the bytes to the first who asks, and says what was asked.
+/// Sends the bytes to the first client, and returns what it asked for.
 fn answering(bytes: &'static [u8]) -> (SocketAddr, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -22,12 +22,12 @@ fn answering(bytes: &'static [u8]) -> (SocketAddr, thread::JoinHandle<String>) {
     (address, asked)
 }
 
-/// An address at which nothing listens.
+/// Returns an address on which nothing listens.
 fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// How it ends, and what it says.
+/// Returns the exit code and standard error.
 fn probed(arguments: &[&str]) -> (Option<i32>, String) {
     let output = specthink(&[&["probe"], arguments].concat(), None);
     (output.status.code(), stderr(&output).to_owned())
@@ -50,9 +50,9 @@ fn one_address_that_is_well_is_enough() {
 fn what_is_not_well_is_said_in_one_line() {
     let loading = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
     for (answer, expected) in [
-        (&loading[..], "it answers 503 Service Unavailable"),
-        (b"PRI * HTTP/2.0\r\n\r\n", "what answers is no HTTP server"),
-        (b"", "what answers is no HTTP server"),
+        (&loading[..], "it answered 503 Service Unavailable"),
+        (b"PRI * HTTP/2.0\r\n\r\n", "what answers is not an HTTP server"),
+        (b"", "what answers is not an HTTP server"),
     ] {
         let (address, _) = answering(answer);
         let (code, said) = probed(&[&format!("http://{address}/readyz")]);

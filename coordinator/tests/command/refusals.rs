@@ -1,4 +1,4 @@
-//! What bad input gets: one line and its own exit code.
+//! Bad input: each kind is refused with one line and an exit code of its own.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) fn refused(arguments: &[&str], input: Option<&[u8]>, exit: i32, words
     assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {error}");
     let errors: Vec<&str> = error.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "{arguments:?}: {error}");
-    // Only a run that began has a summary beside it.
+    // Only a run that has begun also prints a summary.
     let begun = error.starts_with("--\n");
     assert!(begun || error.lines().count() == 1, "{arguments:?}: {error}");
     for word in words {
@@ -79,7 +79,7 @@ fn a_node_that_cannot_be_reached_is_told_with_the_proxy_that_is_not_used() {
         assert_eq!(output.status.code(), Some(7), "{output:?}");
         stderr(&output).to_owned()
     };
-    // Nobody listens there; the address is this machine's, and not its loopback's.
+    // Nothing listens there. The address belongs to this machine, but is not loopback.
     let proxy = [("HTTPS_PROXY", "http://127.0.0.1:1")];
     let told = "HTTPS_PROXY is set, but nodes are reached without a proxy";
     assert!(error(&proxy, "http://0.0.0.0:1").contains(told));
@@ -208,13 +208,13 @@ fn the_help_teaches() {
 fn a_second_ctrl_c_ends_a_command_that_is_stuck_in_writing() {
     use std::{io::Write, process::Stdio, time::Duration};
     let runtime = Runtime::new().unwrap();
-    // Long enough for a line of the journal: when that is there, the writing to the pipe is next.
+    // Long enough for a line of the journal. Once that line is written, the pipe is written next.
     let thinker = ScriptedThinker::new(Script::lists([vec!["x".repeat(500)]]));
     let node = served(&runtime, Arc::new(thinker));
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("run.jsonl");
     let (_unread, mut full) = std::io::pipe().unwrap();
-    // What a pipe of Linux holds.
+    // The capacity of a pipe on Linux.
     full.write_all(&[b'-'; 65536]).unwrap();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_specthink"))
         .args(["ask", "--small", &node.url, "--policy", "small-only", "--loops", "off"])
@@ -236,7 +236,7 @@ fn a_second_ctrl_c_ends_a_command_that_is_stuck_in_writing() {
             break;
         }
     }
-    // Before the test fails, nothing is left behind.
+    // Leave no process behind before the test can fail.
     let _ = child.kill();
     assert_eq!(status.expect("it is still stuck").code(), Some(130));
 }
@@ -270,14 +270,14 @@ fn ctrl_c_stops_the_compute_and_keeps_the_journal() {
     let traced = specthink(&["trace", journal.to_str().unwrap()], None);
     let shown = [&begun[..], &output.stdout].concat();
     assert_eq!(traced.stdout, shown, "what was shown is in the journal");
-    // The node notices without being told anything; how soon is the transport's business.
+    // The node notices by itself; how soon depends on the transport.
     for _ in 0..1000 {
         if thinker.open_sessions() == 0 {
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("the node still computes for a caller that is gone");
+    panic!("the node still computes for a caller that has gone away");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The configuration file of `serve`, as `--check` sees it.
+//! The configuration file of `serve`, as `--check` reports on it.
 
 use std::{io::ErrorKind, net::TcpListener, process::Output};
 
@@ -7,7 +7,7 @@ use upstream::testing::write_tokenizer;
 
 use crate::nodes::{command, specthink, stderr, stdout, to_its_end};
 
-/// A folder with a configuration file of this text.
+/// Returns a folder with a configuration file of this text, and the file's path.
 fn file(text: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("serve.toml");
@@ -19,7 +19,7 @@ fn check(path: &str, more: &[&str]) -> Output {
     specthink(&[&["serve", "--check", path], more].concat(), None)
 }
 
-/// The mistakes in a file of this text, without its path.
+/// Returns the mistakes in a file of this text, without its path.
 fn mistakes(text: &str, more: &[&str]) -> Vec<String> {
     let (_folder, path) = file(text);
     let output = check(&path, more);
@@ -106,18 +106,18 @@ late = \"strict:resend\"
         (4, &["small", "boolean", "a text or a number"]),
         (5, &["[endpoints.NAME]", "token-file"]),
         (6, &["'splitt'", "split, inline"]),
-        (7, &["\"check\" is no key"]),
+        (7, &["\"check\" is not a known key"]),
         (9, &["\"gpu\"", "write address"]),
         (12, &["\"laptop\"", "no address"]),
-        (16, &["\"small\"", "no model can be called so"]),
+        (16, &["\"small\"", "a model cannot have this name"]),
         (17, &["\"mine\"", "strickt"]),
         (18, &["\"yours\"", "shar", "share"]),
         (19, &["\"theirs\"", "integer"]),
-        (20, &["\"late\"", "resend is for all policies"]),
+        (20, &["\"late\"", "resend applies to all policies"]),
     ] {
         let begin = format!("{line}: ");
         let told = found.iter().find(|told| told.starts_with(&begin));
-        let told = told.unwrap_or_else(|| panic!("nothing is said of line {line}: {found:#?}"));
+        let told = told.unwrap_or_else(|| panic!("line {line} is not reported: {found:#?}"));
         assert!(words.iter().all(|word| told.contains(word)), "{words:?}: {told}");
     }
     assert_eq!(found.len(), 14, "{found:#?}");
@@ -158,7 +158,7 @@ fn what_makes_no_sense_together_is_told_too() {
         assert!(error.contains(words), "{words}: {error}");
         let mut once: Vec<&str> = error.lines().collect();
         once.dedup();
-        assert_eq!(once.len(), error.lines().count(), "each is told once: {error}");
+        assert_eq!(once.len(), error.lines().count(), "each is reported once: {error}");
     }
     let (folder, path) = file("prices = \"prices.toml\"\n");
     let prices = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/answer/prices.toml");
@@ -197,7 +197,7 @@ fn a_tokenizer_by_name_is_looked_at_where_it_is_and_never_downloaded() {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     };
     in_order("0");
-    refused("owner/fake is not wholly in the cache");
+    refused("owner/fake is not complete in the cache");
     let repository = folder.path().join("hub/models--owner--fake");
     let snapshot = repository.join("snapshots").join("a".repeat(40));
     write_tokenizer(&snapshot).unwrap();

@@ -1,4 +1,4 @@
-//! The large model in a server that others wrote, which is asked directly.
+//! The large model in a third-party server, which is asked directly.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -97,7 +97,7 @@ fn its_key_is_in_a_file_and_its_table_says_how_it_is_asked() {
 #[test]
 fn a_tokenizer_is_named_in_its_table_as_on_a_nodes_command_line() {
     let runtime = Runtime::new().unwrap();
-    // It renders no messages.
+    // This kind of server renders no messages, so it needs the tokenizer.
     let large = server(&runtime, FakeOptions { kind: ServerKind::Sglang, ..options() });
     let small = served(&runtime, small());
     let folder = tempfile::tempdir().unwrap();
@@ -124,13 +124,13 @@ fn a_tokenizer_is_named_in_its_table_as_on_a_nodes_command_line() {
         assert!(stdout(&output).contains("Hmm, yes 🙂"), "{tokenizer}: {}", stderr(&output));
     }
     for (tokenizer, offline, code, words) in [
-        ("owner/other", "1", 2, "owner/other is not wholly in the cache"),
+        ("owner/other", "1", 2, "owner/other is not complete in the cache"),
         ("owner/other", "0", 23, "cannot reach the model hub at http://127.0.0.1:1"),
         (
             "other/tokenizer.json",
             "1",
             2,
-            "'other/tokenizer.json' is no file or folder that is there",
+            "'other/tokenizer.json' is neither an existing file or folder",
         ),
     ] {
         let output = ask(tokenizer, offline);
@@ -230,7 +230,7 @@ fn a_proxy_is_honoured_but_for_this_machine() {
             BufReader::new(&stream).read_line(&mut line).unwrap();
             let answer =
                 "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-            // Whoever asked may be gone.
+            // The client may have gone away.
             let _ = (&stream).write_all(answer.as_bytes());
             told.send(line).unwrap();
         }

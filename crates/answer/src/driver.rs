@@ -1,8 +1,8 @@
 //! The driver: runs an answer's machine over real sessions, with a clock and an observer.
 //!
-//! It decides nothing. It waits in one place, [`answer`], for the next event of either session, the
-//! caller's wish to stop, or the time that the machine wants to be woken at, and carries out what
-//! the machine says. Carrying out never waits, so neither node can hold up the other.
+//! It decides nothing. It waits in one place, [`answer`], for the next event of either session, for the caller to
+//! cancel, or for the time at which the machine wants to be woken, and carries out the machine's effects. Carrying out
+//! never waits, so neither node can hold up the other.
 
 use std::{pin::pin, time::Duration};
 
@@ -15,17 +15,17 @@ use tracing::{Instrument as _, field::Empty};
 
 use crate::{LOG_TARGET, Summary, part::Part, progress::Observer, question::Run, spans::AskSpans};
 
-/// Answers a question: drives the policy over the nodes until it ends the answer, a limit is
-/// reached, `cancel` completes, or no small node is left.
+/// Answers a question: drives the policy over the nodes until it ends the answer, a limit is reached, `cancel`
+/// completes, or no small node is left.
 ///
-/// Never fails: what went wrong is in the outcome, with the text so far. When it returns, or is
-/// dropped, both sessions are given up and the nodes stop computing.
+/// Never fails: errors are part of the outcome, together with the text so far. When it returns or is dropped, both
+/// sessions are given up and the nodes stop computing.
 pub async fn answer(
     run: Run,
     observer: &mut dyn Observer,
     cancel: impl Future<Output = ()> + Send,
 ) -> Outcome {
-    // Of the level of errors, so that whatever is logged about the question says which one it is.
+    // The span has the level of errors, so that every log line about the question carries its id.
     let span = tracing::error_span!(
         target: LOG_TARGET,
         "question",
@@ -74,8 +74,8 @@ async fn drive(
                 Effect::End => break 'answer,
             }
         }
-        // In this order: a flood of events must keep neither the caller nor the other node waiting,
-        // and a node is silent only when nothing of it lies here unread.
+        // The order matters: a flood of events must delay neither the caller nor the other node, and a node is silent
+        // only if none of its events is unread here.
         let input = tokio::select! {
             biased;
             () = &mut cancel => Input::Cancel,
@@ -110,7 +110,7 @@ impl Parts {
         }
     }
 
-    /// What happens next in either session, of this part first where both have something to say.
+    /// Returns what happens next in either session. If both have something, the part of the role `first` comes first.
     async fn next(&mut self, first: Role) -> Input {
         let Parts { small, large } = self;
         let (one, other) = match first {
@@ -125,7 +125,7 @@ impl Parts {
     }
 }
 
-/// What a person should know who reads the log and not the journal.
+/// Logs what people who read only the log, not the journal, should know.
 fn log(progress: &Progress) {
     match progress {
         Progress::Rejoined(back) => {

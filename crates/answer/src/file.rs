@@ -1,5 +1,5 @@
-//! Files that hold what was asked and answered: their owner's alone, and written by one process at a time, as far as
-//! the file system can see to it.
+//! Files that hold questions and answers: only their owner may read them, and only one process at a time writes them,
+//! as far as the file system can ensure that.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -7,20 +7,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What came of an attempt to lock a file.
+/// The result of an attempt to lock a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileLock {
-    /// It is ours until it is closed.
+    /// The lock is ours until the file is closed.
     Held,
-    /// Another process has it.
+    /// Another process has the lock.
     Taken,
-    /// This file system has no locks: nothing tells whether another process writes the file too.
+    /// This file system has no locks: there is no way to know whether another process writes the file too.
     Absent,
 }
 
 impl FileLock {
-    /// Whether no other process can write the file meanwhile. A file system without locks is no reason not to write it;
-    /// `None`: another process has it.
+    /// Returns whether no other process can write the file meanwhile. A file system without locks is no reason not to
+    /// write the file. `None` if another process has it.
     pub fn is_exclusive(self) -> Option<bool> {
         match self {
             FileLock::Held => Some(true),
@@ -30,7 +30,7 @@ impl FileLock {
     }
 }
 
-/// Options for a file that, when it is made, nobody but its owner may read or write.
+/// Returns options for a file that is created readable and writable for its owner only.
 pub fn private() -> OpenOptions {
     #[allow(unused_mut, reason = "only unix knows a file's mode when it is made")]
     let mut options = File::options();
@@ -44,7 +44,8 @@ pub fn lock(file: &File) -> FileLock {
     came_of(file.try_lock())
 }
 
-/// Whether a process has this file locked to write it. Where the file system has no locks, nothing tells.
+/// Returns whether a process has locked this file to write it. On a file system without locks this is not known, and
+/// the result is `false`.
 pub fn is_being_written(file: &File) -> bool {
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
@@ -57,16 +58,16 @@ fn came_of(attempt: Result<(), TryLockError>) -> FileLock {
     }
 }
 
-/// Makes a new file beside another, to be moved into its place when it is whole.
+/// Creates a new file next to another one, to be moved into its place once it is complete.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// If the folder is not writable.
 pub(crate) fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut number = 0u32;
     loop {
         let temporary = path.with_file_name(format!(".{name}.{}-{number}", std::process::id()));
-        // Of a run that was killed, or of another machine.
+        // Left over from a run that was killed, or from another machine.
         match private().write(true).create_new(true).open(&temporary) {
             Err(why) if why.kind() == io::ErrorKind::AlreadyExists => number += 1,
             made => return made.map(|file| (temporary, file)),
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_file_system_without_locks_is_told_from_a_file_that_is_taken() {
-        // ENOSYS and ENOLCK, as Lustre, NFS and CIFS say it.
+        // ENOSYS and ENOLCK, which Lustre, NFS and CIFS return.
         let absent = || Err(TryLockError::Error(io::ErrorKind::Unsupported.into()));
         for (attempt, lock, is_exclusive) in [
             (Ok(()), FileLock::Held, Some(true)),

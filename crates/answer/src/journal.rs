@@ -1,8 +1,8 @@
-//! The journal: the JSONL log of one answer. A header line says what was asked of whom; then comes
-//! one line per [`Stamped`] event, the summary last. Its format is described in docs/journal.md.
+//! The journal: the JSONL log of one answer. A header line says what was asked of which nodes; then comes one line per
+//! [`Stamped`] event, the summary last. The format is described in docs/journal.md.
 //!
-//! Every line is flushed when it is written, and shown text is gathered into lines: a run that is
-//! killed keeps everything but the last piece of text.
+//! Every line is flushed when it is written, and shown text is collected into lines: a run that is killed keeps
+//! everything but the last piece of text.
 
 mod reading;
 
@@ -28,15 +28,15 @@ use crate::{
     question::{Question, Settings},
 };
 
-/// The version of the format. It grows when an old reader would misunderstand a new journal.
+/// The version of the format. It is increased when an old reader would misunderstand a new journal.
 pub const VERSION: u32 = 1;
 
-/// Shown text is gathered into lines of at least so many bytes ...
+/// A line of shown text is written once it has at least this many bytes ...
 const TEXT_BYTES: usize = 240;
-/// ... or of at least so much time, whichever comes first. The time is looked at when text comes.
+/// ... or covers at least this much time, whichever comes first. The time is checked when text comes.
 const TEXT_US: u64 = 250_000;
 
-/// The first line: what was asked, of whom, and how.
+/// The first line: what was asked, of which nodes, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// The format's version, [`VERSION`].
@@ -53,37 +53,37 @@ pub struct Header {
     pub settings: Settings,
     /// The small nodes, in order.
     pub small: Vec<String>,
-    /// The first large node.
+    /// The first large node, if there is one.
     pub large: Option<String>,
     /// The large nodes that stand in for it, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub large_spares: Vec<String>,
 }
 
-/// A question, as the journal spells it.
+/// A question, as the journal stores it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuestionNote {
-    /// As it appears in the nodes' logs.
+    /// Its id, as it appears in the nodes' logs.
     pub id: String,
-    /// The conversation; absent with a raw prompt.
+    /// The conversation; absent for a raw prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<Vec<Message>>,
-    /// The raw prompt; absent with a conversation.
+    /// The raw prompt; absent for a conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_prompt: Option<String>,
-    /// What was given of the answer; absent where nothing was.
+    /// The given beginning of the answer; absent if there is none.
     #[serde(default, skip_serializing_if = "AnswerBeginning::is_empty")]
     pub beginning: AnswerBeginning,
     /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Every ask's seed follows from it.
+    /// The seed from which every ask's seed is derived.
     pub seed: u64,
-    /// Greatest number of tokens.
+    /// The most tokens of the answer.
     pub max_tokens: u32,
-    /// Texts that end the answer; absent where there are none.
+    /// Texts that end the answer; absent if there are none.
     #[serde(default, skip_serializing_if = "StopTexts::is_empty")]
     pub stop: StopTexts,
-    /// Time for the whole answer, in milliseconds.
+    /// Time limit for the whole answer, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
 }
@@ -160,23 +160,23 @@ fn millis(duration: Duration) -> u64 {
 /// A journal that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// There is a file of this name, and something in it.
-    #[error("the journal {path} exists already: name another file, or remove it")]
+    /// A file of this name exists and is not empty.
+    #[error("the journal {path} already exists: name another file, or remove it")]
     Exists {
         /// The file.
         path: String,
     },
-    /// The file cannot be made.
-    #[error("cannot create the journal {path}: {why}; name a file in a folder that can be written")]
+    /// The file cannot be created.
+    #[error("cannot create the journal {path}: {why}; name a file in a writable folder")]
     Create {
         /// The file.
         path: String,
         /// The system's reason.
         why: io::Error,
     },
-    /// A line could not be written; the answer went on without it.
+    /// A line could not be written; the answer continued without the journal.
     #[error(
-        "the journal is incomplete: writing it failed: {why}; make room or choose another folder, and ask again"
+        "the journal is incomplete: writing it failed: {why}; free some space or choose another folder, and ask again"
     )]
     Write {
         /// The system's reason.
@@ -184,7 +184,7 @@ pub enum JournalError {
     },
     /// The file cannot be read.
     #[error(
-        "cannot read the journal {path}: {why}; give a file that `specthink ask --journal` wrote and that may be read"
+        "cannot read the journal {path}: {why}; give a readable file that `specthink ask --journal` wrote"
     )]
     Read {
         /// The file.
@@ -192,7 +192,7 @@ pub enum JournalError {
         /// The system's reason.
         why: io::Error,
     },
-    /// The file is something else.
+    /// The file is not a journal.
     #[error(
         "{path} is not a journal of specthink: {why}; give a file that `specthink ask --journal` wrote"
     )]
@@ -202,9 +202,9 @@ pub enum JournalError {
         /// What is wrong with its first line.
         why: String,
     },
-    /// The format has another version.
+    /// The journal has another version of the format.
     #[error(
-        "{path} is a journal of version {found}, this program reads version {VERSION}: use the \
+        "{path} is a journal of version {found}, but this program reads version {VERSION}: use the \
          specthink that wrote it ({program})"
     )]
     Version {
@@ -229,7 +229,7 @@ pub enum JournalError {
     },
 }
 
-/// Writes a journal while an answer is made. The first error ends the writing; [`finish`] tells it.
+/// Writes a journal while an answer is written. The first error ends the writing; [`finish`] returns it.
 ///
 /// [`finish`]: JournalWriter::finish
 #[derive(Debug)]
@@ -237,15 +237,15 @@ pub struct JournalWriter<W: Write> {
     out: W,
     gathered: Option<(u64, Text)>,
     error: Option<io::Error>,
-    /// The file that is written, and the place that it takes when it is whole.
+    /// The file that is being written, and the path that it is moved to once it is complete.
     unplaced: Option<(PathBuf, PathBuf)>,
 }
 
 impl JournalWriter<File> {
-    /// Makes the file and writes the header. A file with something in it is left as it is.
+    /// Creates the file and writes the header. A file that is not empty is left as it is.
     ///
     /// # Errors
-    /// When there is such a file, or it cannot be made or written.
+    /// If there is such a file, or it cannot be created or written.
     pub fn create(path: &Path, header: &Header) -> Result<Self, JournalError> {
         let name = || path.display().to_string();
         let exists = || JournalError::Exists { path: name() };
@@ -260,18 +260,18 @@ impl JournalWriter<File> {
             made => made,
         };
         let file = made.map_err(|why| JournalError::Create { path: name(), why })?;
-        // Another run may have taken the same empty file, and may have begun it meanwhile.
+        // Another run may have opened the same empty file, and may have started to write it meanwhile.
         if path.is_file() && (lock(&file) == FileLock::Taken || is_full(path)) {
             return Err(exists());
         }
         JournalWriter::new(file, header)
     }
 
-    /// The same, in the place of a file that may be there: of a run that is made again. It takes that place when it is
-    /// whole.
+    /// Creates a journal in place of a file that may exist, for a run that is repeated. The journal takes that place
+    /// once it is complete.
     ///
     /// # Errors
-    /// When it cannot be made or written.
+    /// If it cannot be created or written.
     pub fn replace(path: &Path, header: &Header) -> Result<Self, JournalError> {
         let (temporary, file) = beside(path)
             .map_err(|why| JournalError::Create { path: path.display().to_string(), why })?;
@@ -284,7 +284,7 @@ impl<W: Write> JournalWriter<W> {
     /// Writes the header.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn new(out: W, header: &Header) -> Result<Self, JournalError> {
         JournalWriter { out, gathered: None, error: None, unplaced: None }.begin(header)
     }
@@ -303,7 +303,7 @@ impl<W: Write> JournalWriter<W> {
         }
         let written = serde_json::to_vec(value).map_err(io::Error::other).and_then(|mut line| {
             line.push(b'\n');
-            // One call per line: a journal that breaks off does so in its last line only.
+            // One call per line, so only the last line of a journal can be incomplete.
             self.out.write_all(&line)?;
             self.out.flush()
         });
@@ -316,10 +316,10 @@ impl<W: Write> JournalWriter<W> {
         }
     }
 
-    /// Writes what is still gathered.
+    /// Writes the text that is still collected.
     ///
     /// # Errors
-    /// The first error of the whole writing.
+    /// The first error that occurred while the journal was written.
     pub fn finish(mut self) -> Result<(), JournalError> {
         self.release();
         if let Some((temporary, path)) = self.unplaced.take() {
@@ -337,7 +337,7 @@ impl<W: Write> JournalWriter<W> {
 }
 
 impl<W: Write> Drop for JournalWriter<W> {
-    /// Also a run that nobody finishes leaves all its text, but not in the place of a journal that is whole.
+    /// Writes the rest of the text if `finish` was never called. An incomplete journal never replaces another one.
     fn drop(&mut self) {
         self.release();
         if let Some((temporary, path)) = self.unplaced.take() {

@@ -1,9 +1,10 @@
 //! One question: a policy driven over a small and a large Thinker.
 //!
-//! [`answer`] runs the machine of [`conductor`] over real sessions. What happens is told to an [`Observer`], as the
-//! [`journal`] is; [`account`] is what it cost, and [`prices`] says how much that is.
+//! [`answer`] runs the machine of [`conductor`] over real sessions. It reports what happens to an [`Observer`], such as
+//! the writer of the [`journal`]. [`account`] is what the answer cost in tokens and time, and [`prices`] converts that
+//! to money.
 //!
-//! Here live no rule of an answer, no model, no wire and no command line: nodes stand behind
+//! This crate has no rules of an answer, no model, no network protocol and no command line: it reaches nodes through
 //! [`thinking::thinker::Thinker`].
 
 mod driver;
@@ -23,6 +24,6 @@ pub use conductor::{
 pub use driver::answer;
 pub use question::{Candidates, Node, Question, Run, Settings, Traffic};
 
-/// The target of what is logged here, which people name in filters: it is the program's part that coordinates, however
-/// its crates are cut.
+/// The target of the log lines of this crate, which people name in filters. It is the name of the coordinating part of
+/// the program, however that is divided into crates.
 const LOG_TARGET: &str = "coordinator";

@@ -1,4 +1,4 @@
-//! The nodes of one part, as an answer uses them: the session of the one that plays it, and which of them come and go
+//! The nodes of one part, as an answer uses them: the session of the node that plays it, and changes of the nodes
 //! meanwhile.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -22,27 +22,27 @@ use crate::{
 pub(crate) struct Part {
     role: Role,
     nodes: Vec<Node>,
-    /// What had crossed each node's link when it was first used, where that is counted.
+    /// What had crossed each node's link when the node was first used, if that is counted.
     before: Vec<Option<Traffic>>,
-    /// The session of the node that plays it; while a takeover is hedged, a second one.
+    /// The session of the node that plays it, and a second one while a takeover is hedged.
     sessions: Vec<OpenSession>,
     news: Option<watch::Receiver<Standings>>,
-    /// The standings that the machine knows of.
+    /// The standings that the machine knows.
     known: Standings,
-    /// What the machine is still to be told of them.
+    /// What the machine must still be told about them.
     untold: VecDeque<Input>,
 }
 
-/// A session, and whose it is.
+/// A session and its node.
 struct OpenSession {
     node: NodeId,
     session: Session,
-    /// Its queue was full: it takes no commands.
+    /// Whether its queue was full: the node takes no commands.
     is_stuck: bool,
     entry: LedgerEntry,
 }
 
-/// A session in its node's ledger. It is closed when this is dropped.
+/// A session's entry in its node's ledger. Dropping it closes the entry.
 struct LedgerEntry {
     ledger: Option<Arc<dyn SessionLedger>>,
     /// When it was asked for the text that is to come.
@@ -89,7 +89,7 @@ impl Part {
         if matches!(command, Command::Propose(_)) {
             open.entry.asked_at = Some(Instant::now());
         }
-        // A closed queue needs no care here: the events say why.
+        // A closed queue needs no handling here: the events will give the reason.
         if let Err(TrySendError::Full(_)) = open.session.commands.try_send(command) {
             open.is_stuck = true;
         }
@@ -105,7 +105,7 @@ impl Part {
         }
     }
 
-    /// What happens next: a node comes or goes, or the session has an event or a sign of life.
+    /// Waits for what happens next: a node comes or goes, or the session has an event or a sign of life.
     pub(crate) async fn next(&mut self) -> Input {
         loop {
             if let Some(input) = self.untold.pop_front() {
@@ -126,7 +126,7 @@ impl Part {
         }
     }
 
-    /// Notes what the machine is to be told of the nodes by now.
+    /// Notes what the machine must be told about changes of the nodes.
     fn compare(&mut self, standings: Standings) {
         let known = std::mem::replace(&mut self.known, Arc::clone(&standings));
         for (place, Standing { node, takes_sessions }) in standings.iter().enumerate() {
@@ -142,7 +142,7 @@ impl Part {
                         self.before.push(None);
                         self.nodes.push(node.clone());
                     }
-                    // It may have come back as another one by the same name.
+                    // It may be a different node of the same name.
                     self.nodes[id.index] = node.clone();
                     self.untold.push_back(Input::Offer(id, node.name.clone()));
                 }
@@ -162,14 +162,14 @@ impl Part {
         self.untold.push_back(Input::Withdraw(NodeId { role: self.role, index }));
     }
 
-    /// Counts a node's traffic from now on, if nothing does yet.
+    /// Starts counting a node's traffic, unless it is counted already.
     fn meter(&mut self, index: usize) {
         if let (Some(node), Some(before)) = (self.nodes.get(index), self.before.get_mut(index)) {
             *before = before.or_else(|| node.traffic());
         }
     }
 
-    /// What crossed the links of the nodes that were used.
+    /// Returns what crossed the links of the nodes that were used.
     pub(crate) fn traffic(&self) -> impl Iterator<Item = (NodeId, Traffic)> {
         let nodes = self.nodes.iter().zip(&self.before).enumerate();
         nodes.filter_map(|(index, (node, before))| {
@@ -185,7 +185,7 @@ impl Part {
 }
 
 impl LedgerEntry {
-    /// The node wrote something.
+    /// Notes that the node wrote something.
     fn wrote(&mut self) {
         if let (Some(asked_at), Some(ledger)) = (self.asked_at.take(), &self.ledger) {
             ledger.wrote(asked_at.elapsed());
@@ -201,24 +201,24 @@ impl Drop for LedgerEntry {
     }
 }
 
-/// The standing of the node by this name, which is mostly at the same place.
+/// Returns the standing of the node with this name, which is usually at the same index.
 fn find<'a>(standings: &'a Standings, place: usize, name: &str) -> Option<&'a Standing> {
     let is_it = |it: &&Standing| it.node.name == name;
     standings.get(place).filter(is_it).or_else(|| standings.iter().find(is_it))
 }
 
-/// The standings, once they are others.
+/// Waits until the standings change, and returns them.
 async fn changed(news: &mut Option<watch::Receiver<Standings>>) -> Standings {
     if let Some(news) = news
         && news.changed().await.is_ok()
     {
         return news.borrow_and_update().clone();
     }
-    // Nobody says any more.
+    // The sender is gone, so they will not change again.
     std::future::pending().await
 }
 
-/// What a session says next; one that ends without a word has failed.
+/// Waits for a session's next event or sign of life. A session that ends without an event counts as failed.
 async fn next_of(open: Option<&mut OpenSession>) -> Input {
     let Some(OpenSession { node, session, is_stuck, entry }) = open else {
         return std::future::pending().await;
@@ -230,7 +230,7 @@ async fn next_of(open: Option<&mut OpenSession>) -> Input {
     let signs = &mut session.signs;
     let sign = async {
         if signs.changed().await.is_err() {
-            // There will be no more of them; its events say why.
+            // There will be no more signs of life; the session's events give the reason.
             std::future::pending::<()>().await;
         }
     };

@@ -7,29 +7,29 @@ use thinking::policy::{ModelPrices, TokenPrices};
 
 use crate::account::{ModelTotals, Summary};
 
-/// The example that ships.
+/// The example that ships with the program.
 const EXAMPLE: &str = include_str!("../prices.toml");
 
 /// What tokens and traffic cost.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prices {
-    /// Which prices these are: a version or a date.
+    /// Identifies the prices: a version or a date.
     pub version: String,
-    /// What they are in.
+    /// The currency of all prices.
     pub currency: String,
-    /// Where they come from.
+    /// Where the prices come from.
     #[serde(default)]
     pub note: String,
-    /// For 1,000,000,000 bytes over the link to the large node.
+    /// The price of 1,000,000,000 bytes over the link to the large node.
     pub traffic_per_gb: f64,
-    /// The small model's.
+    /// The small model's prices.
     pub small: ModelPrices,
-    /// The large model's.
+    /// The large model's prices.
     pub large: ModelPrices,
 }
 
-/// A price table that cannot be used, in one line.
+/// A price table that cannot be used. Displays as one line.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot use the prices {path}: {why}; give --prices a TOML file like crates/answer/prices.toml, which \
@@ -41,10 +41,10 @@ pub struct PricesError {
 }
 
 impl Prices {
-    /// The example that ships; it is nobody's prices, and says so.
+    /// Returns the example that ships with the program. Its prices are nobody's, and it says so.
     ///
     /// # Errors
-    /// Never with the file as it ships; a test reads it.
+    /// Never for the file that ships; a test reads it.
     pub fn example() -> Result<Prices, PricesError> {
         Prices::parse("prices.toml", EXAMPLE)
     }
@@ -52,7 +52,7 @@ impl Prices {
     /// Reads a price table.
     ///
     /// # Errors
-    /// When it cannot be read, lacks something or holds something else, or a price is negative or no number.
+    /// If it cannot be read, a field is missing or unknown, or a price is negative or not a finite number.
     pub fn read(path: &Path) -> Result<Prices, PricesError> {
         let shown = path.display().to_string();
         let text = fs::read_to_string(path)
@@ -76,29 +76,29 @@ impl Prices {
         };
         match fault {
             Some((name, price)) => {
-                Err(bad(format!("{name} is {price}, and a price is a number from 0 on")))
+                Err(bad(format!("{name} is {price}: a price must be 0 or more")))
             }
             None => Ok(prices),
         }
     }
 
-    /// What tokens cost.
+    /// Returns the prices of tokens.
     pub fn of_tokens(&self) -> TokenPrices {
         TokenPrices { small: self.small, large: self.large }
     }
 
-    /// What the tokens of an answer cost, that were computed for it.
+    /// Returns the cost of the tokens that were computed for an answer.
     pub fn tokens(&self, summary: &Summary) -> f64 {
         cost(&self.of_tokens(), summary)
     }
 }
 
-/// What the tokens of an answer cost, that were computed for it.
+/// Returns the cost of the tokens that were computed for an answer.
 pub fn cost(prices: &TokenPrices, summary: &Summary) -> f64 {
     cost_of(&prices.small, &summary.small) + cost_of(&prices.large, &summary.large)
 }
 
-/// What one model's tokens cost: those it read, those it found cached and those it wrote, each at its price.
+/// Returns the cost of one model's tokens: those it read, those it found cached and those it wrote, each at its price.
 pub fn cost_of(prices: &ModelPrices, totals: &ModelTotals) -> f64 {
     let million = totals.read_tokens() as f64 * prices.input_per_million
         + totals.cached_tokens as f64 * prices.cached_input_per_million

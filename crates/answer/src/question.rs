@@ -12,31 +12,31 @@ use tokio::sync::watch;
 /// A Thinker with a name for people.
 #[derive(Clone)]
 pub struct Node {
-    /// Its address, or whatever tells it from the others in messages.
+    /// Its address, or another name that identifies it in messages.
     pub name: String,
-    /// What answers.
+    /// The Thinker.
     pub thinker: Arc<dyn Thinker>,
-    /// Who is told of the sessions with it.
+    /// Where sessions with it are reported.
     pub sessions: Option<Arc<dyn SessionLedger>>,
 }
 
-/// Is told of an answer's sessions with a node. Each that has begun ends.
+/// Is notified of an answer's sessions with a node. Every session that begins also ends.
 pub trait SessionLedger: Send + Sync {
-    /// One begins.
+    /// Called when a session begins.
     fn begun(&self);
-    /// The node has text, so long after it was asked.
+    /// Called when the node has its first text, this long after it was asked.
     fn wrote(&self, after: Duration);
-    /// One is over; why, where its node is to blame.
+    /// Called when a session is over; with the failure if the node is to blame.
     fn ended(&self, failure: Option<&Failure>);
 }
 
 impl Node {
-    /// A Thinker with this name.
+    /// A node with this name.
     pub fn new(name: impl Into<String>, thinker: Arc<dyn Thinker>) -> Self {
         Node { name: name.into(), thinker, sessions: None }
     }
 
-    /// The bytes that crossed the network to it so far, where they are counted.
+    /// Returns the bytes that crossed the network to it so far, if they are counted.
     pub(crate) fn traffic(&self) -> Option<Traffic> {
         self.thinker.traffic()
     }
@@ -48,16 +48,16 @@ impl fmt::Debug for Node {
     }
 }
 
-/// The nodes of a part.
+/// The nodes of one part.
 #[derive(Debug, Clone, Default)]
 pub struct Candidates {
-    /// Those that are there when the answer begins: the first plays the part, the others stand in for it, in order.
+    /// The nodes that are there when the answer begins: the first plays the part, the others stand in for it, in order.
     pub nodes: Vec<Node>,
-    /// What becomes of them meanwhile, and which others come. Absent: nobody says.
+    /// How these nodes change meanwhile, and which others come. `None` if nobody reports that.
     pub standings: Option<watch::Receiver<Standings>>,
 }
 
-/// All nodes that can play a part, by now. Their names tell them apart.
+/// All nodes that can play a part at present. Their names are unique.
 pub type Standings = Arc<[Standing]>;
 
 /// A node that can play a part.
@@ -77,14 +77,14 @@ impl FromIterator<Node> for Candidates {
 
 /// Everything [`answer`](crate::answer) needs.
 pub struct Run {
-    /// What is to be answered.
+    /// The question to answer.
     pub question: Question,
     /// The small nodes.
     pub small: Candidates,
-    /// The large nodes, where the policy has a use for one.
+    /// The large nodes, if the policy uses one.
     pub large: Candidates,
-    /// Decides who writes. Limited, because every large node may be lost at any time, and this is
-    /// what goes on without it.
+    /// The policy, which decides who writes. It is limited, because every large node may be lost at any time, and the
+    /// limits define how the answer continues without it.
     pub policy: Limited,
     /// How the nodes are treated.
     pub settings: Settings,

@@ -1,5 +1,5 @@
-//! The spans of an answer's trace: one each time that a model is asked to write, from the ask to what is kept of it.
-//! Numbers and names of the program alone; no text.
+//! The spans of an answer's trace: one for each time a model is asked to write, from the ask until its text is kept.
+//! They hold only numbers and names of the program, never text.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use conductor::progress::{Asked, Progress};
 use thinking::policy::{Role, Why};
 use tracing::{Span, field::Empty, trace_span};
 
-/// The spans that are open, by the number of the ask.
+/// The open spans, by the number of the ask.
 #[derive(Debug, Default)]
 pub(crate) struct AskSpans(BTreeMap<u32, Span>);
 
 impl AskSpans {
-    /// Takes note of what is told of the answer.
+    /// Notes a progress report.
     pub(crate) fn see(&mut self, progress: &Progress) {
         match progress {
             Progress::Ask(asked) => {
@@ -38,7 +38,7 @@ impl AskSpans {
     }
 }
 
-/// A takeover, or another time that a model is asked to write.
+/// Opens the span of a takeover, or of another ask.
 fn begun(asked: &Asked) -> Span {
     let Asked { ask, role, why, max_tokens, .. } = asked;
     macro_rules! span {

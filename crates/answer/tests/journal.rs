@@ -1,4 +1,4 @@
-//! The journal: what is written is read again, also when the writing was interrupted.
+//! The journal: what is written can be read again, even if the writing was interrupted.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::io::{self, Cursor, Write};
@@ -77,7 +77,7 @@ fn a_correction_is_a_line_of_its_own_and_is_read_again() {
 fn a_journal_is_read_event_by_event_and_at_a_glance() {
     let end = |length: usize| {
         let mut summary = Summary { corrections: 7, ..Summary::default() };
-        // Longer than what is read at a time of a file's end.
+        // Longer than the part of a file's end that is read at a time.
         summary.stopped_by = Some("n".repeat(length));
         Stamped { at_us: 9, progress: Progress::Ended(Box::new(summary)) }
     };
@@ -92,7 +92,7 @@ fn a_journal_is_read_event_by_event_and_at_a_glance() {
         assert_eq!(outline.header.question.id, "q");
         let corrections = |outline: JournalOutline| outline.summary.map(|it| it.corrections);
         assert_eq!(corrections(outline), Some(7), "{length}");
-        // Its end is not there yet, or half of it.
+        // The end is missing, or incomplete.
         let first = bytes.iter().position(|byte| *byte == b'\n').unwrap();
         for end in [first + 1, bytes.len() - 1, bytes.len() - 20] {
             let outline = JournalOutline::read(Cursor::new(&bytes[..end]), "j").unwrap();
@@ -108,13 +108,13 @@ fn a_journal_is_read_event_by_event_and_at_a_glance() {
 fn an_older_journal_is_not_written_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.jsonl");
-    // An empty file, as mktemp makes it, is as good as none.
+    // An empty file, such as one made by mktemp, counts as no file.
     std::fs::write(&path, "").unwrap();
     JournalWriter::create(&path, &header()).unwrap().finish().unwrap();
     let before = std::fs::read(&path).unwrap();
     let error = JournalWriter::create(&path, &header()).map(|_| ()).unwrap_err();
     assert!(matches!(error, JournalError::Exists { .. }), "{error}");
-    assert!(error.to_string().contains("run.jsonl exists already"), "{error}");
+    assert!(error.to_string().contains("run.jsonl already exists"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -134,7 +134,7 @@ fn a_journal_is_its_owners_alone() {
     }
 }
 
-/// Where the file system has no locks, another run may have been given the same empty file.
+/// If the file system has no locks, another run may have opened the same empty file.
 #[test]
 fn what_another_run_wrote_into_an_empty_file_is_not_written_over() {
     let folder = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn a_journal_that_is_made_again_takes_its_place_when_it_is_whole() {
         writer.see(event);
         writer
     };
-    // A run that nobody finishes leaves what it has where there is nothing better.
+    // A run that never calls `finish` leaves what it has, if there is nothing better.
     drop(write(&text(1, Writer::Small, "begun")));
     assert_eq!(events(&path), [text(1, Writer::Small, "begun")]);
     let writer = write(&ended());
@@ -264,7 +264,7 @@ fn pieces_of_one_writer_are_gathered_into_a_line() {
     assert_eq!(Journal::read(&slow[..], "j").unwrap().events.len(), 2, "text does not wait long");
 }
 
-/// The header with the time that stands in the journal.
+/// Returns the header with the time from the journal.
 fn header_like(journal: &Journal) -> Header {
     Header { unix_ms: journal.header.unix_ms, ..header() }
 }
@@ -277,7 +277,7 @@ fn a_journal_that_breaks_off_anywhere_keeps_its_whole_lines() {
         let journal = Journal::read(&bytes[..end], "j").unwrap();
         let whole = bytes[first_line..end].iter().filter(|byte| **byte == b'\n').count();
         let at_edge = bytes[end - 1] == b'\n';
-        // A line that lacks only its line end is whole.
+        // A line that lacks only its newline is complete.
         let complete_but_for_end = bytes[end] == b'\n';
         assert_eq!(journal.events.len(), whole + usize::from(complete_but_for_end));
         assert_eq!(journal.truncated, !at_edge && !complete_but_for_end, "cut at {end}");
@@ -295,7 +295,7 @@ fn what_is_no_journal_or_another_version_is_one_line() {
     let error = read(b"{\"specthink_journal\":2,\"program\":\"specthink 9.0\",\"new\":[]}\n");
     assert_eq!(
         error.to_string(),
-        "j.jsonl is a journal of version 2, this program reads version 1: use the specthink that \
+        "j.jsonl is a journal of version 2, but this program reads version 1: use the specthink that \
          wrote it (specthink 9.0)"
     );
     let mut damaged = written(&[text(1, Writer::Small, "a")]);
@@ -349,7 +349,7 @@ fn the_pieces_of_a_proposal_take_little_of_a_line() {
     let told = r#","deltas":{"us":[10000,10000,10000],"bytes":[4,4,4]}"#;
     assert!(text.contains(told), "{text}");
     assert_eq!(Journal::read(text.as_bytes(), "j").unwrap().events, events);
-    // Programs of before pass over the key, as ours does over those of later ones; without it, it is not known.
+    // Earlier programs ignore the key, as ours ignores those of later ones. Without it, the pieces are not known.
     let older = text.replace(told, r#","later":{"us":[1]}"#);
     let older = Journal::read(older.as_bytes(), "j").unwrap();
     let unknown = NodeFinished { deltas: DeltaLog::default(), ..finished };

@@ -1,4 +1,4 @@
-//! How an answer is to be written, from arguments: how tokens are drawn, and how the nodes are treated.
+//! Turns arguments into settings: how tokens are sampled, and how the nodes are treated.
 
 use answer::Settings;
 use thinking::thinker::{BadSampling, Sampling};
@@ -8,7 +8,7 @@ use crate::{
     exit::{CliError, Exit},
 };
 
-/// How the nodes are treated.
+/// Returns how the nodes are treated.
 pub fn settings(nodes: &NodesArgs, policy: &PolicyArgs) -> Settings {
     let settings = Settings {
         keep_warm: !nodes.no_keep_warm,
@@ -21,10 +21,9 @@ pub fn settings(nodes: &NodesArgs, policy: &PolicyArgs) -> Settings {
     settings.suited_to(policy.policy)
 }
 
-/// How tokens are drawn.
+/// Returns how tokens are sampled.
 ///
-/// # Errors
-/// When a value is out of its range.
+/// When a value is out of range.
 pub fn sampling(args: &WritingArgs) -> Result<Sampling, CliError> {
     let sampling = Sampling {
         temperature: args.temperature,

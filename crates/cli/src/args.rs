@@ -1,5 +1,5 @@
-//! Arguments that commands which ask have in common: `ask`, `eval`, and the lab's `sweep`. What they mean together is
-//! in `answering`, `policy`, `node_endpoints` and `run`.
+//! Arguments that the commands which ask questions share: `ask`, `eval`, `serve`, and the lab's `sweep`. `answering`,
+//! `policy`, `node_endpoints` and `run` decide what they mean together.
 
 mod named;
 mod review;
@@ -19,13 +19,13 @@ pub use self::named::NamedNode;
 use self::{named::NamedNodes, review::ReviewArgs};
 use crate::endpoints::{Endpoints, EndpointsError};
 
-/// How questions are answered, but for who writes when.
+/// How questions are answered, apart from the policy.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AnsweringArgs {
-    /// Which nodes.
+    /// Which nodes are used.
     #[command(flatten)]
     pub nodes: NodesArgs,
-    /// How tokens are drawn.
+    /// How tokens are sampled.
     #[command(flatten)]
     pub writing: WritingArgs,
     /// How connections are secured.
@@ -33,29 +33,29 @@ pub struct AnsweringArgs {
     pub security: SecurityArgs,
 }
 
-/// Which nodes, and how long they may be silent.
+/// Which nodes are used, and how long they may be silent.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NodesArgs {
-    /// Those that are named.
+    /// The nodes that are named.
     #[command(flatten)]
     pub named: NamedNodes,
-    /// The nodes that --small @NAME and --large @NAME mean: a TOML file with a table for each name, with its address,
+    /// A TOML file that defines the nodes of --small @NAME and --large @NAME: a table for each name, with its address,
     /// how it is secured and what it serves. See docs/ask.md.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     pub endpoints: Option<PathBuf>,
-    /// The same from tables of another file, where --endpoints names none.
+    /// The same, from tables of another file, if --endpoints is not given.
     #[arg(skip)]
     pub(crate) own_endpoints: Option<Endpoints>,
-    /// Treat a large node as lost after this much silence; the next one, or else the small one, goes on without it. A
-    /// sign of life, which a node gives every few seconds, breaks the silence.
+    /// Treat a large node as lost after this long without any sign of life; the next large node, or else the small
+    /// model, continues without it. A node gives a sign of life every few seconds.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration, help_heading = "Nodes")]
     pub large_timeout: Duration,
-    /// Try a lost large node again after this time when no other one is left, then twice as long each time up to 30s;
-    /// the answer stays marked degraded. `never`: do not try.
+    /// When no large node is left, retry a lost one after this time, then after twice as long each time, up to 30s; the
+    /// answer stays marked degraded. `never`: do not retry.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration_or_never, help_heading = "Nodes")]
     pub rejoin_after: Duration,
-    /// Ask a second large node, too, where a takeover has no text for longer than usual (95 % of the last ones were
-    /// quicker), or for TIME; the first text wins. It costs what the second one reads.
+    /// Ask a second large node too if a takeover has no text after TIME; the first text wins. Without TIME: once it is
+    /// later than 95 % of the last ones. It costs what the second node reads.
     #[arg(
         long,
         value_name = "TIME",
@@ -66,20 +66,19 @@ pub struct NodesArgs {
         help_heading = "Nodes"
     )]
     pub hedge: Option<Hedging>,
-    /// Treat a small node as lost after this much silence.
+    /// Treat a small node as lost after this long without any sign of life.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = positive_duration, help_heading = "Nodes")]
     pub small_timeout: Duration,
-    /// Send a node the other's text only when it must write, instead of ahead (to measure what
-    /// reading ahead is worth).
+    /// Send a node the other's text only when it must write, not ahead of time (to measure what reading ahead is
+    /// worth).
     #[arg(long, help_heading = "Nodes")]
     pub no_keep_warm: bool,
 }
 
 impl NodesArgs {
-    /// What the names of nodes stand for, where that is said.
+    /// Returns what the names of nodes mean, if a file defines them.
     ///
-    /// # Errors
-    /// When the file of endpoints does not work.
+    /// When the file of endpoints cannot be read or is invalid.
     pub(crate) fn endpoints(&self) -> Result<Option<Endpoints>, EndpointsError> {
         match &self.endpoints {
             Some(path) => Endpoints::read(path).map(Some),
@@ -87,33 +86,32 @@ impl NodesArgs {
         }
     }
 
-    /// Takes endpoints that no flag names: they count where --endpoints names none.
+    /// Sets the endpoints to use if --endpoints is not given.
     pub fn take_endpoints(&mut self, endpoints: Endpoints) {
         self.own_endpoints = Some(endpoints);
     }
 }
 
-/// Who writes when.
+/// Which model writes when.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PolicyArgs {
-    /// Who writes when. `strict`: the paper's rules without the leaks of its published loop; `paper`:
-    /// that loop to the letter; `review`: the large model reads along and puts a word of its own where it would have
-    /// written another (see docs/review.md), `strict+review`: both; the others are for comparison.
+    /// Which model writes when. `strict`: the paper's rules without the leaks of its published loop; `paper`: that loop
+    /// to the letter; `review`: the large model reads along and corrects a word where it would have written another
+    /// (see docs/review.md); `strict+review`: both. The others are for comparison.
     #[arg(long, value_name = "NAME", default_value_t, value_parser = policies(), help_heading = "Policy")]
     pub policy: PolicyKind,
-    /// What kind of small model it is: one that reasons by itself (R1-Distill, Qwen3), or one that
-    /// does not (Qwen2.5-Instruct, SmolLM2), for which the large one begins.
+    /// What kind of small model it is: one that reasons by itself (R1-Distill, Qwen3), or one that does not
+    /// (Qwen2.5-Instruct, SmolLM2). For the latter, the large model begins the answer.
     #[arg(long, value_name = "NAME", default_value_t, value_parser = presets(), help_heading = "Policy")]
     pub preset: Preset,
-    /// The policy's parameters: a YAML file with the keys of the paper's authors. For `paper` and
-    /// `strict`; the preset is then not used.
+    /// The policy's parameters: a YAML file with the keys of the paper's authors. For `paper` and `strict`; the preset
+    /// is then ignored.
     #[arg(long, value_name = "FILE", conflicts_with = "preset", help_heading = "Policy")]
     pub policy_file: Option<PathBuf>,
     /// The large model's share of the tokens, from 0 to 1. For `random`, `random-token` and `periodic`.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Policy")]
     pub share: Option<f64>,
-    /// Tokens of a period, of which the large model writes the last SHARE. For `periodic`.
-    /// [default: 200]
+    /// Tokens in a period; the large model writes the last SHARE of each. For `periodic`. [default: 200]
     #[arg(
         long,
         value_name = "N",
@@ -122,11 +120,11 @@ pub struct PolicyArgs {
         help_heading = "Policy"
     )]
     pub period: Option<u32>,
-    /// The large model writes the paragraphs of whose first token the small one is less sure than this: the token's
-    /// entropy is over so many nats. For `entropy`. [default: 1]
+    /// Let the large model write a paragraph if the small one is unsure how to begin it: the entropy of its first token
+    /// is over this many nats. For `entropy`. [default: 1]
     #[arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Policy")]
     pub entropy: Option<f32>,
-    /// The large model gives every paragraph a mark from 0 to 9, and writes those again that have a lower one. For
+    /// Let the large model give every paragraph a mark from 0 to 9, and rewrite those with a lower mark than this. For
     /// `score`. [default: 7]
     #[arg(
         long,
@@ -136,16 +134,16 @@ pub struct PolicyArgs {
         help_heading = "Policy"
     )]
     pub score: Option<u32>,
-    /// Send the large node the whole text at every takeover, in a session of its own, as systems without
-    /// sessions do. For comparison; the answers are the same.
+    /// Send the large node the whole text at every takeover, in a new session, as systems without sessions do. For
+    /// comparison; the answers are the same.
     #[arg(long, help_heading = "Policy")]
     pub resend: bool,
-    /// Cancel a takeover when the large model's first text has not arrived within this time; the small one goes on in
-    /// its place. [default: wait while the node gives signs of life]
+    /// Cancel a takeover if the large model's first text has not arrived within this time; the small model continues in
+    /// its place. [default: wait as long as the node gives signs of life]
     #[arg(long, value_name = "TIME", value_parser = positive_duration, help_heading = "Policy")]
     pub takeover_deadline: Option<Duration>,
-    /// While waiting for the large model, let the small one draft up to N tokens. If the draft is done first, keep it
-    /// and cancel the takeover.
+    /// While waiting for the large model, let the small one draft up to N tokens. If the draft is complete first, keep
+    /// it and cancel the takeover.
     #[arg(
         long,
         value_name = "N",
@@ -154,21 +152,21 @@ pub struct PolicyArgs {
         help_heading = "Policy"
     )]
     pub overlap: Option<u32>,
-    /// Skip takeovers that would exceed this: `share<=10%` of the tokens, `latency<=8s` or `cost<=0.002` of an answer.
-    /// Takeovers after affirmations are the first to be skipped. Give several: all hold. See docs/ask.md.
+    /// Skip takeovers that would exceed this: `share<=10%` of the tokens, `latency<=8s` or `cost<=0.002` per answer.
+    /// Takeovers after affirmations are skipped first. May be given more than once: all targets apply. See docs/ask.md.
     #[arg(long, value_name = "TARGET", help_heading = "Policy")]
     pub target: Vec<Target>,
-    /// What to do about an answer that repeats itself to the byte, at least 3 times and over 200 bytes. `hand-over`:
-    /// let the large model lead out of it, and end the answer when it happens again; `end`: end it at once.
-    /// [default: hand-over; for small-only and large-only end; for paper off, and nothing else]
+    /// What to do about an answer that repeats itself byte for byte, at least 3 times and over at least 200 bytes.
+    /// `hand-over`: let the large model lead out of the loop, and end the answer if it loops again; `end`: end it at
+    /// once. [default: hand-over; end for small-only and large-only; off for paper, which allows nothing else]
     #[arg(long, value_name = "RULE", value_parser = loop_rules(), help_heading = "Policy")]
     pub loops: Option<LoopRule>,
-    /// What tokens cost, for a target of costs and to show what an answer cost: a TOML file as in docs/report.md.
-    /// [default: by the endpoints of the nodes, where both have a price]
+    /// What tokens cost, for a cost target and to show what an answer cost: a TOML file as in docs/report.md. [default:
+    /// the prices of the nodes' endpoints, if both have one]
     #[arg(long, value_name = "FILE", help_heading = "Policy")]
     pub prices: Option<PathBuf>,
-    /// No takeovers once the thought is over: behind `</think>` the small model writes the answer proper alone.
-    /// [default: takeovers go on to the end, as in the authors' loop]
+    /// Allow no takeovers after the thought: from `</think>` on, the small model writes the rest of the answer alone.
+    /// [default: takeovers continue to the end, as in the authors' loop]
     #[arg(long, help_heading = "Policy")]
     pub thought_only: bool,
     /// How the large model reviews.
@@ -176,11 +174,11 @@ pub struct PolicyArgs {
     pub review: ReviewArgs,
 }
 
-/// How tokens are drawn, and how many.
+/// How tokens are sampled, and how many.
 #[derive(Debug, Clone, clap::Args)]
 pub struct WritingArgs {
-    /// Greatest number of tokens made for the answer by both models together, those that are cut off
-    /// at a trigger too; with `--policy paper` of the prompt and the tokens kept.
+    /// Maximum number of tokens that both models together generate for the answer, including those that are cut off at
+    /// a trigger. With `--policy paper`: maximum length of the prompt and the tokens kept.
     #[arg(
         long,
         value_name = "N",
@@ -190,7 +188,7 @@ pub struct WritingArgs {
         help_heading = "Writing"
     )]
     pub max_tokens: u32,
-    /// How freely tokens are drawn; 0 always takes the likeliest.
+    /// Sampling temperature; 0 always takes the most likely token.
     #[arg(
         long,
         value_name = "T",
@@ -199,7 +197,7 @@ pub struct WritingArgs {
         help_heading = "Writing"
     )]
     pub temperature: f32,
-    /// Draw from the K likeliest tokens only; 0 is off.
+    /// Sample from the K most likely tokens only; 0 turns this off.
     #[arg(
         long,
         value_name = "K",
@@ -208,7 +206,7 @@ pub struct WritingArgs {
         help_heading = "Writing"
     )]
     pub top_k: u32,
-    /// Draw from the likeliest tokens that together reach this probability; 0 or 1 is off.
+    /// Sample from the most likely tokens that together reach this probability; 0 or 1 turns this off.
     #[arg(
         long,
         value_name = "P",
@@ -217,7 +215,7 @@ pub struct WritingArgs {
         help_heading = "Writing"
     )]
     pub top_p: f32,
-    /// Draw only tokens at least this fraction as likely as the likeliest; 0 is off.
+    /// Sample only tokens at least this fraction as likely as the most likely one; 0 turns this off.
     #[arg(
         long,
         value_name = "P",
@@ -226,7 +224,7 @@ pub struct WritingArgs {
         help_heading = "Writing"
     )]
     pub min_p: f32,
-    /// Make tokens that were used already less likely: from 0.01 to 100; 1 is off.
+    /// Make tokens that were already used less likely: from 0.01 to 100; 1 turns this off.
     #[arg(
         long,
         value_name = "R",
@@ -238,18 +236,18 @@ pub struct WritingArgs {
     /// A system message before the question.
     #[arg(long, value_name = "TEXT", help_heading = "Writing")]
     pub system: Option<String>,
-    /// Time for the whole answer, such as 90s or 2m; then it is cut off.
+    /// Time limit for the whole answer, such as 90s or 2m; the answer is cut off there.
     #[arg(long, value_name = "TIME", value_parser = positive_duration, help_heading = "Writing")]
     pub deadline: Option<Duration>,
 }
 
-/// How a data set is run through.
+/// How a data set is run.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunArgs {
-    /// Only the first N questions.
+    /// Ask only the first N questions.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
     pub limit: Option<u64>,
-    /// Questions at a time.
+    /// How many questions to ask at a time.
     #[arg(
         long,
         value_name = "N",
@@ -259,32 +257,32 @@ pub struct RunArgs {
         help_heading = "Run"
     )]
     pub parallel: u16,
-    /// Leave broken lines of the data set out, and count them.
+    /// Skip broken lines of the data set, and count them.
     #[arg(long, help_heading = "Run")]
     pub skip_bad: bool,
-    /// Who grades. `own`: numbers and LaTeX compared after normalising; `math-verify`: what that
-    /// does not find equal goes to the Python package of this name.
+    /// How to grade. `own`: compare numbers and LaTeX after normalising; `math-verify`: pass what that does not find
+    /// equal to the Python package of this name.
     #[arg(long, value_enum, default_value = "own", value_name = "NAME", help_heading = "Run")]
     pub grader: GraderKind,
-    /// The Python 3 that has math-verify.
+    /// The Python 3 interpreter that has math-verify installed.
     #[arg(long, value_name = "PROGRAM", default_value = "python3", help_heading = "Run")]
     pub python: PathBuf,
 }
 
-/// Who grades.
+/// How answers are graded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Display)]
 #[strum(serialize_all = "kebab-case")]
 pub enum GraderKind {
-    /// The crate `grading`.
+    /// By the crate `grading`.
     Own,
-    /// And Python's math-verify.
+    /// Also by Python's math-verify.
     MathVerify,
 }
 
-/// Where randomness starts from.
+/// The random seed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SeedArgs {
-    /// The same question, seed, models and devices give the same answer, but for near-ties that a
+    /// Random seed. The same question, seed, models and devices give the same answer, except for near-ties that a
     /// node's rounding decides (see docs/ask.md).
     #[arg(
         long,
@@ -300,10 +298,10 @@ pub struct SeedArgs {
 /// How connections are secured.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SecurityArgs {
-    /// Trust nodes whose certificate this authority signed (PEM), and no others.
+    /// Trust only nodes whose certificate is signed by this authority (PEM).
     #[arg(long, value_name = "FILE", help_heading = "Security")]
     pub tls_ca: Option<PathBuf>,
-    /// Our own certificate (PEM), for nodes that ask for one.
+    /// The client's certificate (PEM), for nodes that ask for one.
     #[arg(
         long,
         visible_alias = "tls-client-cert",
@@ -312,7 +310,7 @@ pub struct SecurityArgs {
         help_heading = "Security"
     )]
     pub tls_cert: Option<PathBuf>,
-    /// The private key of our certificate (PEM).
+    /// The private key of --tls-cert (PEM).
     #[arg(
         long,
         visible_alias = "tls-client-key",
@@ -321,14 +319,15 @@ pub struct SecurityArgs {
         help_heading = "Security"
     )]
     pub tls_key: Option<PathBuf>,
-    /// A file with the token of one node, the first large one where there is one, else the first small one; else the
-    /// variable SPECTHINK_TOKEN holds it. Not for a node with a token file of its own. See --small-token-file.
+    /// A file with the token for one node: the first large one, or the first small one if no large node is used.
+    /// Without this flag, the token is read from the variable SPECTHINK_TOKEN. Not used for a node with a token file of
+    /// its own. See --small-token-file.
     #[arg(long, value_name = "FILE", help_heading = "Security")]
     pub token_file: Option<PathBuf>,
-    /// Allow plain text, the token too, to other machines.
+    /// Allow plain text to other machines, including the token.
     #[arg(long, help_heading = "Security")]
     pub insecure: bool,
-    /// Greatest size of a message, either way.
+    /// Maximum size of a message, in either direction.
     #[arg(
         long,
         value_name = "BYTES",
@@ -342,7 +341,7 @@ pub struct SecurityArgs {
 impl FromStr for PolicyArgs {
     type Err = String;
 
-    /// A policy as one text: its name, then the flags that belong to it without their dashes, as in
+    /// Reads a policy from one text: its name, then its flags without their dashes, as in
     /// `periodic:share=0.3,period=100`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
@@ -381,15 +380,16 @@ fn loop_rules() -> impl TypedValueParser<Value = LoopRule> {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<LoopRule>())
 }
 
-/// Reads a time above zero; `never` is zero.
+/// Reads when to hedge: a time above zero, or `late`.
 fn hedging(text: &str) -> Result<Hedging, String> {
     if text == "late" {
         return Ok(Hedging::WhenLate);
     }
     let time = positive_duration(text).map(Hedging::After);
-    time.map_err(|why| format!("{why}, or late, which is also what no time means"))
+    time.map_err(|why| format!("{why}, or late, which is the same as no value"))
 }
 
+/// Reads a time above zero; `never` is zero.
 fn duration_or_never(text: &str) -> Result<Duration, String> {
     if text == "never" {
         return Ok(Duration::ZERO);

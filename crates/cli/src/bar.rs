@@ -1,4 +1,4 @@
-//! How far a run over a data set is: a bar on a terminal, a line now and then elsewhere. Both on standard error.
+//! The progress of a run over a data set, on standard error: a bar on a terminal, an occasional line elsewhere.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -7,10 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use runs::Row;
 use thinking::shown::one_line;
 
-/// Where no bar can be drawn, a line is printed after every this many questions.
+/// If no bar can be drawn, a line is printed after every this many questions.
 const LINE_EVERY: u64 = 50;
 
-/// How far a run is.
+/// The progress of a run.
 pub struct Bar {
     bar: ProgressBar,
     draws: bool,
@@ -19,12 +19,12 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// A run over `all` questions, of which `done` are graded already.
+    /// Starts the progress of a run over `all` questions, `done` of which are already graded.
     pub fn new(all: u64, done: u64) -> Bar {
         let draws = io::stderr().is_terminal();
         let bar = if draws { ProgressBar::new(all) } else { ProgressBar::hidden() };
         bar.set_length(all);
-        // The template is ours and valid; the default look would do as well.
+        // The template is valid; if it were not, the default style would do.
         if let Ok(style) =
             ProgressStyle::with_template("{prefix}{bar:30} {pos}/{len} {msg} (left: {eta})")
         {
@@ -33,24 +33,24 @@ impl Bar {
         bar.set_position(done);
         bar.reset_eta();
         if done > 0 {
-            say(&format!("{done} of {all} questions are graded already"));
+            say(&format!("{done} of {all} questions are already graded"));
         }
         Bar { bar, draws, right: 0, graded: 0 }
     }
 
-    /// Says which lines of the data set are left out.
+    /// Prints which lines of the data set are skipped.
     pub fn skipped(&self, lines: &[SkippedLine]) {
         for SkippedLine { line, fault } in lines {
             self.bar.suspend(|| say(&format!("skipped line {line}: {fault}")));
         }
     }
 
-    /// Says something that is worth knowing from the beginning.
+    /// Prints a note about the run.
     pub fn note(&self, line: &str) {
         self.bar.suspend(|| say(line));
     }
 
-    /// Begins another part of the run; right answers are counted from zero.
+    /// Begins another part of the run. The counts of right and graded answers start again at zero.
     pub fn begin(&mut self, part: &str) {
         (self.right, self.graded) = (0, 0);
         self.bar.set_prefix(format!("{} ", one_line(part)));
@@ -82,7 +82,7 @@ impl Bar {
     }
 }
 
-/// Standard error may be gone; the run goes on.
+/// Prints a line. Standard error may be closed; the run continues all the same.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{}", one_line(line));
 }

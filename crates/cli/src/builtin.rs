@@ -1,5 +1,5 @@
-//! The pair of nodes that a program may carry in itself, as the command sees it. This library links no
-//! node: the program that runs the command brings the pair along, or does not.
+//! The pair of nodes that may be built into a program, as the command uses it. This library links no node: the program
+//! that runs the command passes the pair in, or none.
 
 use pair::{Builtin, BuiltinNodes};
 
@@ -8,7 +8,7 @@ use crate::{
     exit::{CliError, Exit},
 };
 
-/// Returns the pair if it is to answer: if no node is named.
+/// Returns the pair if it is to answer, which is when no node is named.
 pub(crate) fn answering<'a>(
     builtin: Option<&'a dyn Builtin>,
     nodes: &NodesArgs,
@@ -16,7 +16,7 @@ pub(crate) fn answering<'a>(
     builtin.filter(|_| nodes.named.is_empty())
 }
 
-/// Starts the pair. It runs in this process and on loopback, so flags about credentials are mistakes.
+/// Starts the pair. It runs in this process and on loopback, so flags about credentials are refused.
 pub(crate) fn start(
     builtin: &dyn Builtin,
     large: bool,
@@ -30,21 +30,21 @@ pub(crate) fn start(
     ];
     if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
         let message = format!(
-            "{flag} is for nodes that are named, and without --small and --large the built-in pair \
-             answers: name the nodes too, or leave {flag} out"
+            "{flag} is for named nodes, and without --small and --large the built-in pair answers: \
+             name the nodes too, or leave {flag} out"
         );
         return Err(CliError::new(Exit::Usage, message));
     }
     builtin.start(large).map_err(no_pair)
 }
 
-/// The pair cannot be used.
+/// Returns the error for a pair that cannot be used.
 pub(crate) fn no_pair(why: String) -> CliError {
     let mend = "name other nodes with --small and --large";
     CliError::new(Exit::Unreachable, format!("cannot start the built-in pair: {why}; {mend}"))
 }
 
-/// The note that is printed before the pair answers.
+/// Returns the note that is printed before the pair answers.
 pub(crate) fn banner(builtin: &dyn Builtin) -> String {
     format!(
         "the built-in pair answers: it can do {}, and nothing else; for other questions name \

@@ -1,4 +1,5 @@
-//! A node or a server as what answers and what is watched. Brings the tokenizers of servers here.
+//! Connects to a node or a server: as a Thinker that answers, and as a member of a pool that is watched. Downloads the
+//! tokenizers of servers.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,12 +19,12 @@ use crate::{
     exit::{CliError, Exit},
 };
 
-/// How often a node is asked how busy it is, and one that is gone whether it is back.
+/// How often a node is asked how busy it is, and a lost node whether it is back.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
-/// How often a server that others wrote is asked whether it is there.
+/// How often a third-party server is asked whether it is reachable.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// A node or a server, where it is asked for more than sessions.
+/// A node or a server, for requests other than sessions.
 #[derive(Clone)]
 pub(crate) enum AskedThinker {
     Node(Remote),
@@ -31,7 +32,7 @@ pub(crate) enum AskedThinker {
 }
 
 impl AskedThinker {
-    /// Whether it serves the model that it must. One that cannot be asked passes.
+    /// Checks that it serves the required model. One that cannot be asked passes.
     pub(crate) async fn check_model(&self) -> Result<(), Failure> {
         match self {
             AskedThinker::Node(remote) => remote.check_model().await,
@@ -39,7 +40,7 @@ impl AskedThinker {
         }
     }
 
-    /// Tells what becomes of it, for as long as it is polled.
+    /// Reports its condition, for as long as this is polled.
     pub(crate) async fn keep_watching(self, teller: Teller) {
         match self {
             AskedThinker::Node(remote) => {
@@ -47,7 +48,7 @@ impl AskedThinker {
             }
             AskedThinker::Server(upstream) => loop {
                 let asked = Instant::now();
-                // Costs nothing at a server that bills tokens.
+                // This costs nothing, even at a server that bills tokens.
                 teller.tell(match upstream.answers().await {
                     Ok(()) => Condition::Serving(Box::new(Serving {
                         round_trip: asked.elapsed(),
@@ -61,14 +62,14 @@ impl AskedThinker {
     }
 }
 
-/// Whether what is not in the hub's cache is downloaded.
+/// Whether to download what is not in the hub's cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Download {
     Yes,
     No,
 }
 
-/// A node to ask; connects to nothing yet.
+/// Returns a node to ask. Does not connect yet.
 pub(crate) fn connected(
     place: &NodePlace,
     download: Download,
@@ -90,14 +91,14 @@ pub(crate) fn connected(
     })
 }
 
-/// The tokenizer of a server's model; `None` where it would have to be downloaded and may not be.
+/// Returns the path of the tokenizer of a server's model, or `None` if it would have to be downloaded and may not be.
 fn brought(
     place: &TokenizerPlace,
     server: &UpstreamConfig,
     download: Download,
 ) -> Result<Option<PathBuf>, CliError> {
     let mut hub = Hub::from_vars(|name| std::env::var(name).ok());
-    // With the user's own word that nothing is downloaded, what is not in the cache will be missing.
+    // If the user has forbidden downloads (HF_HUB_OFFLINE), a tokenizer that is not in the cache is an error.
     let may_be_missing = download == Download::No && !hub.offline;
     hub.offline |= may_be_missing;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();

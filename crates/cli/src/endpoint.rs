@@ -1,5 +1,5 @@
-//! Where a node or a server is and how it is reached, as one value. The file that gives such values names is in
-//! `endpoints`; which node is shown the secret of `--token-file` is decided in `node_endpoints`.
+//! One endpoint: where a node or a server is, and how it is reached. The file that names endpoints is in `endpoints`;
+//! `node_endpoints` decides which node is shown the secret of `--token-file`.
 
 use std::{
     net::SocketAddr,
@@ -17,18 +17,18 @@ use upstream::{ApiKey, ServerKind, UpstreamAddress, UpstreamAddressError, Upstre
 
 use crate::exit::{CliError, Exit};
 
-/// Where an endpoint is. What an address begins with says what speaks there.
+/// Where an endpoint is. The beginning of an address says what kind of endpoint it is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum EndpointAddress {
     /// A node of this project, over gRPC.
     Node(Address),
-    /// Nodes of this project: every address of a name, asked for again and again.
+    /// Nodes of this project, at every address of a DNS name, which is looked up again and again.
     Name(Address),
-    /// A server that speaks OpenAI's completions, over HTTP.
+    /// A server with OpenAI's completions API, over HTTP.
     Server(UpstreamAddress),
 }
 
-/// What the address of every node of a name begins with, and the scheme of each of them.
+/// The prefixes of an address that means every address of a name, and the scheme of each of those addresses.
 const NAMES: [(&str, &str); 2] = [("dns://", "http://"), ("dns+https://", "https://")];
 
 impl FromStr for EndpointAddress {
@@ -49,7 +49,7 @@ impl FromStr for EndpointAddress {
     }
 }
 
-/// What speaks at an endpoint.
+/// What is at an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndpointKind {
     /// A node of this project.
@@ -72,12 +72,12 @@ impl FromStr for EndpointKind {
     }
 }
 
-/// How a node or a server is reached, and what was written down about it.
+/// How a node or a server is reached, and the endpoint that says so.
 #[derive(Debug, Clone)]
 pub struct NodePlace {
     /// How it is reached.
     pub way: NodeWay,
-    /// What it was made from.
+    /// The endpoint that it was made from.
     endpoint: Endpoint,
 }
 
@@ -86,9 +86,9 @@ pub struct NodePlace {
 pub enum NodeWay {
     /// A node of this project.
     Node(RemoteConfig),
-    /// Nodes of this project at every address of a name.
+    /// Nodes of this project, at every address of a DNS name.
     Name(RemoteConfig),
-    /// A server that others wrote, and where its model's tokenizer is, which may have to be brought here first.
+    /// A third-party server, and where its model's tokenizer is, which may have to be downloaded first.
     Server(UpstreamConfig, Option<TokenizerPlace>),
 }
 
@@ -99,38 +99,38 @@ pub(crate) struct Endpoint {
     /// Its address.
     #[serde(deserialize_with = "parsed")]
     pub(crate) address: EndpointAddress,
-    /// What speaks there. Absent: what the address says, and a server is asked what it is.
+    /// What is there. Absent: the address decides, and a server is asked what it is.
     #[serde(default, deserialize_with = "some_parsed")]
     pub(crate) kind: Option<EndpointKind>,
-    /// What people call it, beside its address.
+    /// A name for people, shown beside its address.
     pub(crate) name: Option<String>,
-    /// The model that a node must serve, or that a server is asked for. Absent: any, or its only one.
+    /// The model that a node must serve, or that a server is asked for. Absent: any model, or the server's only one.
     pub(crate) model: Option<String>,
     /// The tokenizer of a server's model: `tokenizer.json`, the folder that holds it, or the name of a repository.
     pub(crate) tokenizer: Option<String>,
-    /// The longest session in tokens, where a server does not say.
+    /// The longest session in tokens, if a server does not report it.
     pub(crate) context_tokens: Option<u32>,
-    /// Leave out how to draw tokens where a server does not know it. Absent: refuse it.
+    /// Leave out sampling parameters that a server does not know. Absent: refuse them.
     pub(crate) lenient: Option<bool>,
-    /// Have text of the other side computed ahead by a server. Absent: unless its prompts cost money.
+    /// Have a server prefill the other side's text ahead of time. Absent: unless its prompts cost money.
     pub(crate) keep_warm: Option<bool>,
-    /// Review over a server that computes the whole text for each paragraph. Absent: only where less will do.
+    /// Allow a review by a server that computes the whole text for each paragraph. Absent: only if less will do.
     pub(crate) review: Option<ReviewExtent>,
     /// What its tokens cost.
     pub(crate) price: Option<ModelPrices>,
-    /// Among nodes that are equally quick and cost the same the one with the greatest weight is chosen. Absent: 1.
+    /// Among nodes that are equally quick and cost the same, the one with the greatest weight is chosen. Absent: 1.
     pub(crate) weight: Option<f64>,
-    /// The file with the token that the node asks for.
+    /// The file with the token for the node.
     pub(crate) token_file: Option<PathBuf>,
-    /// The authority that signed the node's certificate (PEM); absent: those that the system trusts.
+    /// The authority that signed the node's certificate (PEM). Absent: those that the system trusts.
     pub(crate) ca: Option<PathBuf>,
-    /// Our certificate (PEM), for a node that asks for one.
+    /// The client's certificate (PEM), for a node that asks for one.
     pub(crate) client_cert: Option<PathBuf>,
-    /// The private key of our certificate (PEM).
+    /// The private key of the client's certificate (PEM).
     pub(crate) client_key: Option<PathBuf>,
-    /// Allow plain text, the token too, to another machine. Absent: no.
+    /// Allow plain text to another machine, including the token. Absent: no.
     pub(crate) insecure: Option<bool>,
-    /// The folder of the file that it stands in.
+    /// The folder of the file that defines it.
     #[serde(skip)]
     pub(crate) folder: PathBuf,
 }
@@ -144,7 +144,7 @@ pub(crate) enum ReviewExtent {
 }
 
 impl NodePlace {
-    /// The connection to the one node that is there; `None` where there is a server, or a name of several.
+    /// Returns how to reach the node, or `None` for a server or for a name with several addresses.
     pub fn node(&self) -> Option<&RemoteConfig> {
         match &self.way {
             NodeWay::Node(config) => Some(config),
@@ -152,32 +152,32 @@ impl NodePlace {
         }
     }
 
-    /// What decides between it and others that are equally quick: what a token that it reads and one that it writes
-    /// cost, and its weight.
+    /// Returns what decides between it and others that are equally quick: the price of a token read and of a token
+    /// written, and its weight.
     pub(crate) fn terms(&self) -> MemberTerms {
         let Endpoint { price, weight, .. } = &self.endpoint;
         let price = price.map_or(0.0, |it| it.input_per_million + it.output_per_million);
         MemberTerms { price, weight: weight.unwrap_or(1.0) }
     }
 
-    /// Whether it is reached as another one of the same name is.
+    /// Returns whether it is reached in the same way as another one of the same name.
     pub(crate) fn is_same(&self, other: &NodePlace) -> bool {
         self.endpoint == other.endpoint
     }
 
-    /// Whether it stands for every address of a name.
+    /// Returns whether it means every address of a name.
     pub(crate) fn is_name(&self) -> bool {
         matches!(self.way, NodeWay::Name(_))
     }
 
-    /// The nodes at the addresses that its name leads to, where it has one.
+    /// Returns the nodes at these addresses of its name; empty if it is not a name.
     pub(crate) fn at_each(&self, addresses: Vec<SocketAddr>) -> Vec<NodePlace> {
         let NodeWay::Name(config) = &self.way else { return Vec::new() };
         let at = |address| NodePlace { way: NodeWay::Node(config.at(address)), ..self.clone() };
         addresses.into_iter().map(at).collect()
     }
 
-    /// What to call it in messages.
+    /// Returns what to call it in messages.
     pub fn label(&self) -> String {
         match &self.way {
             NodeWay::Node(config) | NodeWay::Name(config) => config.label(),
@@ -207,7 +207,7 @@ impl Endpoint {
         "insecure",
     ];
 
-    /// An address, without credentials.
+    /// Returns an endpoint with only an address.
     pub(crate) fn at(address: EndpointAddress) -> Self {
         Endpoint {
             address,
@@ -230,13 +230,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether it says anything about security.
+    /// Returns whether it says anything about security.
     pub(crate) fn is_secured(&self) -> bool {
         self.files().into_iter().any(|file| file.is_some()) || self.insecure.is_some()
     }
 
-    /// The connection that it describes, which is given up after `patience` of silence, though not before the
-    /// transport would. Reads the token's file; `shared_token` is shown where there is none.
+    /// Returns how to reach it. A connection is given up after `patience` of silence, but not earlier than the
+    /// transport's own limit. Reads the token's file; without one, `shared_token` is shown.
     ///
     /// # Errors
     /// When that file cannot be read or holds no token.
@@ -285,8 +285,8 @@ impl Endpoint {
         patience: Duration,
     ) -> Result<UpstreamConfig, CliError> {
         if self.client_cert.is_some() {
-            let why = "it is a server, and a certificate of our own is shown to nodes only";
-            let message = format!("{}: {why}: leave it out", config.address);
+            let why = "it is a server, and a client certificate is shown to nodes only";
+            let message = format!("{}: {why}: leave the certificate out", config.address);
             return Err(CliError::new(Exit::Usage, message));
         }
         config.silence = config.silence.max(patience);
@@ -306,7 +306,7 @@ impl Endpoint {
         Ok(config)
     }
 
-    /// Where the tokenizer of the model of a server at this address is.
+    /// Returns where the tokenizer of a server's model is.
     fn tokenizer_place(
         &self,
         server: &UpstreamAddress,
@@ -317,7 +317,7 @@ impl Endpoint {
         })
     }
 
-    /// What is said of a node must not be about a server, nor the other way round.
+    /// Checks that a node has no keys that are for servers, and the other way round.
     pub(crate) fn check_kind(&self) -> Result<(), String> {
         let only_servers = [
             ("tokenizer", self.tokenizer.is_some()),
@@ -330,10 +330,10 @@ impl Endpoint {
         let of_server = only_servers.into_iter().find(|(_, given)| *given);
         match (&self.address, of_server) {
             (EndpointAddress::Node(_) | EndpointAddress::Name(_), Some((key, _))) => Err(format!(
-                "{key} is for a server, and the address is a node's: write openai+ before the address of a server"
+                "{key} is for a server, but the address is a node's: write openai+ before the address of a server"
             )),
             (EndpointAddress::Server(_), _) if self.kind == Some(EndpointKind::Node) => {
-                Err("its address is a server's and its kind a node's: leave out kind".to_owned())
+                Err("its address is a server's, but its kind is node: leave out kind".to_owned())
             }
             _ => Ok(()),
         }
@@ -343,7 +343,7 @@ impl Endpoint {
         [&self.token_file, &self.ca, &self.client_cert, &self.client_key].map(Option::as_ref)
     }
 
-    /// Paths in a file are relative to the folder that it is in.
+    /// Makes the paths relative to the folder of the file that they are in.
     pub(crate) fn relative_to(&mut self, folder: &Path) {
         let files =
             [&mut self.token_file, &mut self.ca, &mut self.client_cert, &mut self.client_key];

@@ -1,4 +1,4 @@
-//! The file that gives endpoints names: a TOML table for each. What an endpoint is, is in `endpoint`.
+//! The file that names endpoints: a TOML table for each. `endpoint` defines what an endpoint is.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -14,19 +14,18 @@ pub struct Endpoints {
     known: BTreeMap<String, Vec<Endpoint>>,
 }
 
-/// A file of endpoints that cannot be used, or does not hold what is asked for. One line.
+/// A file of endpoints that is invalid, or lacks the name that was asked for. One line.
 #[derive(Debug, thiserror::Error)]
-#[error("the endpoints {file}: {why}")]
+#[error("the endpoints file {file}: {why}")]
 pub(crate) struct EndpointsError {
     file: String,
     why: String,
 }
 
 impl Endpoints {
-    /// Those in tables of a file.
+    /// Reads endpoints from the tables of a file.
     ///
-    /// # Errors
-    /// What is wrong with them: each with its endpoint's name.
+    /// What is wrong with each of them, with the endpoint's name.
     pub fn of(file: &Path, tables: toml::Table) -> Result<Self, Vec<(String, String)>> {
         let folder = file.parent().unwrap_or(Path::new(""));
         let (mut known, mut faults) = (BTreeMap::new(), Vec::new());
@@ -45,32 +44,30 @@ impl Endpoints {
 
     /// Reads a file of endpoints.
     ///
-    /// # Errors
-    /// When it cannot be read, is no TOML, or an endpoint lacks something or holds something else.
+    /// When it cannot be read, is not TOML, or an endpoint is incomplete or invalid.
     pub(crate) fn read(path: &Path) -> Result<Endpoints, EndpointsError> {
         let text = fs::read_to_string(path).map_err(|why| EndpointsError {
             file: path.display().to_string(),
-            why: format!("{why}; give --endpoints a TOML file that can be read"),
+            why: format!("{why}; give --endpoints a readable TOML file"),
         })?;
         Endpoints::parse(path, &text)
     }
 
-    /// They cannot be used together.
+    /// Returns the error that these endpoints do not fit together.
     pub(crate) fn fault(&self, why: String) -> EndpointsError {
         EndpointsError { file: self.file.clone(), why }
     }
 
-    /// The endpoints with this name, at least one.
+    /// Returns the endpoints with this name, at least one.
     ///
-    /// # Errors
-    /// When there is none.
+    /// When there is none of this name.
     pub(crate) fn get(&self, name: &str) -> Result<&[Endpoint], EndpointsError> {
         self.known.get(name).map(Vec::as_slice).ok_or_else(|| {
             let names: Vec<&str> = self.known.keys().map(String::as_str).collect();
             let why = match nearest(name, &names) {
                 "" => format!("it is empty: write a table [{name}] with an address"),
                 near => {
-                    format!("no {name:?} is in it: write @{near}; it holds {}", names.join(", "))
+                    format!("it has no {name:?}: write @{near}; it has {}", names.join(", "))
                 }
             };
             self.fault(why)
@@ -82,7 +79,7 @@ impl Endpoints {
         let text = text.trim_start_matches('\u{feff}');
         let tables: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let (line, why) = (line_of(text, &error), error.message());
-            bad(format!("line {line}: {why}; write tables as docs/ask.md shows them"))
+            bad(format!("line {line}: {why}; write tables as shown in docs/ask.md"))
         })?;
         Endpoints::of(file, tables).map_err(|faults| {
             let first = faults.into_iter().next();
@@ -91,7 +88,7 @@ impl Endpoints {
     }
 }
 
-/// The endpoints of a table, one for each address; or what is wrong with it and how to mend that.
+/// Reads the endpoints of a table, one for each address. An error says what is wrong and how to fix it.
 fn endpoints(value: toml::Value) -> Result<Vec<Endpoint>, String> {
     let Some(toml::Value::Array(addresses)) = value.get("address") else {
         return endpoint(value).map(|endpoint| vec![endpoint]);
@@ -107,40 +104,42 @@ fn endpoints(value: toml::Value) -> Result<Vec<Endpoint>, String> {
     addresses.iter().filter_map(at).collect()
 }
 
-/// A table with one address, or what is wrong with it and how to mend that.
+/// Reads a table with one address. An error says what is wrong and how to fix it.
 fn endpoint(value: toml::Value) -> Result<Endpoint, String> {
     let toml::Value::Table(table) = &value else {
-        return Err("it is no table: write [NAME] above its keys".to_owned());
+        return Err("it is not a table: write [NAME] above its keys".to_owned());
     };
     let known = |key: &&String| Endpoint::KEYS.contains(&key.as_str());
     if let Some(key) = table.keys().find(|key| !known(key)) {
         let near = nearest(key, &Endpoint::KEYS);
-        return Err(format!("{key:?} is no key of an endpoint: write {near}"));
+        return Err(format!("{key:?} is not a key of an endpoint: write {near}"));
     }
     if !table.contains_key("address") {
         return Err("it has no address: write address = \"http://HOST:PORT\"".to_owned());
     }
     let wrong = |error: toml::de::Error| {
-        // Says in which key it is, on a second line.
+        // The second line of the error names the key.
         let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        format!("{why}; mend it as docs/ask.md shows")
+        format!("{why}; correct it as shown in docs/ask.md")
     };
     let endpoint = Endpoint::deserialize(value).map_err(wrong)?;
     if let Some((key, price)) = endpoint.price.and_then(|price| price.out_of_range()) {
-        return Err(format!("price.{key} is {price}, and a price is a number from 0 on"));
+        return Err(format!("price.{key} is {price}: a price must be 0 or more"));
     }
     if let Some(weight) = endpoint.weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
-        return Err(format!("weight is {weight}, and a weight is a number over 0"));
+        return Err(format!("weight is {weight}: a weight must be a number over 0"));
     }
     endpoint.check_kind()?;
     match (&endpoint.client_cert, &endpoint.client_key) {
         (Some(_), None) => Err("client-cert needs its key: write client-key too".to_owned()),
-        (None, Some(_)) => Err("client-key is of no use alone: write client-cert too".to_owned()),
+        (None, Some(_)) => {
+            Err("client-key needs its certificate: write client-cert too".to_owned())
+        }
         _ => Ok(endpoint),
     }
 }
 
-/// The line that a fault is in, from 1 on.
+/// Returns the line of an error, counted from 1.
 fn line_of(text: &str, error: &toml::de::Error) -> usize {
     let begin = error.span().map_or(0, |span| span.start);
     text.bytes().take(begin).filter(|byte| *byte == b'\n').count() + 1
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_stand_for_several_addresses() {
+    fn a_name_may_have_several_addresses() {
         let text = "[gpus]\naddress = [\"h:1\", \"dns+https://nodes:2\"]\nweight = 2\n";
         let endpoints = parse(text).unwrap();
         let [one, many] = endpoints.get("gpus").unwrap() else { panic!("{endpoints:?}") };
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_file_is_one_line_with_the_endpoint_and_its_mend() {
+    fn a_wrong_file_is_one_line_with_the_endpoint_and_how_to_fix_it() {
         let node = "[gpu]\naddress = \"h:1\"\n";
         for (text, words) in [
             (
@@ -284,10 +283,10 @@ mod tests {
             (format!("{node}ca = "), &["line 3"]),
             ("[gpu]\nca = \"x\"".to_owned(), &["no address", "http://HOST:PORT"]),
             ("[gpu]\naddress = \"h\"".to_owned(), &["'h'", "names no port"]),
-            ("gpu = \"h:1\"".to_owned(), &["\"gpu\"", "no table", "[NAME]"]),
+            ("gpu = \"h:1\"".to_owned(), &["\"gpu\"", "not a table", "[NAME]"]),
         ] {
             let line = parse(&text).unwrap_err().to_string();
-            assert!(line.starts_with("the endpoints /etc/specthink/nodes.toml: "), "{line}");
+            assert!(line.starts_with("the endpoints file /etc/specthink/nodes.toml: "), "{line}");
             assert_eq!(line.lines().count(), 1, "{line}");
             for word in words {
                 assert!(line.contains(word), "{word:?} is not in {line:?}");
@@ -343,7 +342,7 @@ mod tests {
         let name = TokenizerPlace::Name("owner/big@v2".parse().unwrap());
         assert_eq!(tokenizer("owner/big@v2"), Ok(name));
         let line = tokenizer("other/tokenizer.json").unwrap_err();
-        let words = "the tokenizer of openai+http://h:1/v1: 'other/tokenizer.json' is no file";
+        let words = "the tokenizer of openai+http://h:1/v1: 'other/tokenizer.json' is neither an existing file";
         assert!(line.starts_with(words), "{line}");
     }
 
@@ -368,8 +367,8 @@ mod tests {
     fn an_unknown_name_gets_the_nearest_and_all() {
         let two = "[gpu]\naddress = \"h:1\"\n[laptop]\naddress = \"h:2\"\n";
         let line = parse(two).unwrap().get("labtop").unwrap_err().to_string();
-        let said = "the endpoints /etc/specthink/nodes.toml: no \"labtop\" is in it: write @laptop; it holds \
-             gpu, laptop";
+        let said = "the endpoints file /etc/specthink/nodes.toml: it has no \"labtop\": write @laptop; it has gpu, \
+             laptop";
         assert_eq!(line, said);
         let line = parse("").unwrap().get("gpu").unwrap_err().to_string();
         assert!(line.contains("it is empty: write a table [gpu]"), "{line}");

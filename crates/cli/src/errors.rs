@@ -1,4 +1,4 @@
-//! The errors of all libraries: which exit code each leads to.
+//! Which exit code each error of a library leads to.
 
 use answer::prices::PricesError;
 use grading::dataset::DatasetError;

@@ -1,4 +1,4 @@
-//! Exit codes: one table, and how a command ends with one of them.
+//! The table of exit codes, and how a command ends with one of them.
 
 use std::{
     fmt,
@@ -9,29 +9,29 @@ use std::{
 use strum::VariantArray;
 use thinking::shown::one_line;
 
-/// How the command ends, as its exit code. The numbers never change their meaning.
+/// How a command ends, as its exit code. The numbers never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 #[repr(u8)]
 pub enum Exit {
     /// The answer is complete, or was cut off by a limit.
     Ok = 0,
-    /// Standard output, or a defect.
+    /// Standard output cannot be written, or a bug.
     Internal = 1,
-    /// Arguments.
+    /// Invalid arguments.
     Usage = 2,
-    /// No question.
+    /// No readable question.
     Question = 3,
     /// The policy file.
     PolicyFile = 4,
     /// The journal.
     Journal = 5,
-    /// TLS files, token.
+    /// A TLS file or a token.
     Credentials = 6,
-    /// No small node.
+    /// No small node was reached.
     Unreachable = 7,
     /// A refused credential.
     Unauthenticated = 8,
-    /// The protocol.
+    /// Another version of the protocol.
     Version = 9,
     /// `--fail-degraded`.
     Degraded = 10,
@@ -39,15 +39,15 @@ pub enum Exit {
     ContextTooLong = 11,
     /// A message over the limit.
     MessageTooLarge = 12,
-    /// No room.
+    /// No room on the node.
     Overloaded = 13,
     /// The deadline.
     Deadline = 14,
     /// A failure on the node.
     NodeFailed = 15,
-    /// The last small node is gone.
+    /// The last small node was lost.
     Lost = 16,
-    /// A question that is no text.
+    /// A question that is not UTF-8.
     Encoding = 17,
     /// The chat template.
     Template = 18,
@@ -59,7 +59,7 @@ pub enum Exit {
     Listen = 21,
     /// `serve`'s configuration file.
     Configuration = 22,
-    /// No download.
+    /// A failed download.
     Download = 23,
     /// What `doctor` or `probe` found.
     Unwell = 24,
@@ -68,50 +68,50 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// What it means, in a few words.
+    /// Returns its meaning, in a few words.
     fn meaning(self) -> &'static str {
         match self {
             Exit::Ok => {
                 "the answer is complete, or cut off by --max-tokens, a full context or a loop; also when degraded"
             }
-            Exit::Internal => "standard output could not be written, or a defect of this program",
-            Exit::Usage => "the arguments make no sense",
-            Exit::Question => "the question is empty, or cannot be read",
-            Exit::PolicyFile => "the policy file cannot be read, or holds something wrong",
+            Exit::Internal => "standard output could not be written, or this program has a bug",
+            Exit::Usage => "the arguments are invalid",
+            Exit::Question => "the question is empty or cannot be read",
+            Exit::PolicyFile => "the policy file cannot be read or is invalid",
             Exit::Journal => {
-                "the journal or log exists already, cannot be written, cannot be read again, or is of another run"
+                "the journal or log already exists, cannot be written or read, or belongs to another run"
             }
             Exit::Credentials => {
-                "a certificate, key or token file does not work, or is there already"
+                "a certificate, key or token file does not work, or already exists"
             }
             Exit::Unreachable => "no small node can be reached, or what answers there is not one",
-            Exit::Unauthenticated => "a node wants another credential",
+            Exit::Unauthenticated => "a node refused the credential",
             Exit::Version => "a node speaks another version of the protocol",
             Exit::Degraded => "the answer is degraded, and --fail-degraded was given",
             Exit::ContextTooLong => "the question does not fit the model's context",
-            Exit::MessageTooLarge => "a message is larger than a limit",
-            Exit::Overloaded => "the small node has no room now",
-            Exit::Deadline => "the deadline passed; what there was is shown",
-            Exit::NodeFailed => "the small node failed, or refused what it was asked",
-            Exit::Lost => "the last small node was lost in mid-answer; what there was is shown",
+            Exit::MessageTooLarge => "a message exceeds a size limit",
+            Exit::Overloaded => "the small node has no room at the moment",
+            Exit::Deadline => "the deadline passed; the text so far is shown",
+            Exit::NodeFailed => "the small node failed, or refused the request",
+            Exit::Lost => "the last small node was lost in mid-answer; the text so far is shown",
             Exit::Encoding => "the question is not UTF-8",
-            Exit::Template => "the model's chat template is absent or fails",
-            Exit::DataSet => "the data set cannot be read, or holds a broken line",
+            Exit::Template => "the model's chat template is missing or fails",
+            Exit::DataSet => "the data set cannot be read, or has a broken line",
             Exit::Grader => "the grader cannot be started, or failed",
-            Exit::Listen => "the address cannot be listened on, or not without keys and TLS",
-            Exit::Configuration => {
-                "the configuration file cannot be read, or holds something wrong"
+            Exit::Listen => {
+                "the server cannot listen on the address, or may not without keys and TLS"
             }
+            Exit::Configuration => "the configuration file cannot be read or is invalid",
             Exit::Download => {
                 "the download of a tokenizer failed: network, refused by the hub, disk full"
             }
             Exit::Unwell => "doctor or probe found something that does not work",
-            Exit::Cancelled => "Ctrl-C or another signal; what there was is shown",
+            Exit::Cancelled => "Ctrl-C or another signal; the text so far is shown",
         }
     }
 }
 
-/// The table, as the help shows it.
+/// Returns the table, as the help shows it.
 pub fn help() -> String {
     let row = |exit: &Exit| format!("\n  {:>3}  {}", *exit as u8, exit.meaning());
     let rows: String = Exit::VARIANTS.iter().map(row).collect();
@@ -133,7 +133,7 @@ pub struct CliError {
 }
 
 impl CliError {
-    /// An error. Its message becomes one line that may be shown, whatever names and reasons are in it.
+    /// Creates an error. Its message becomes one line that is safe to show, whatever names and reasons it contains.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
         CliError { exit, message: one_line(&message.to_string()) }
     }
@@ -145,17 +145,17 @@ impl fmt::Display for CliError {
     }
 }
 
-/// Says how a command failed, and ends it.
+/// Prints how a command failed, and returns its exit code.
 pub fn fail(error: &CliError) -> ExitCode {
-    // When standard error is gone too there is nobody left to tell.
+    // If standard error is closed too, there is nobody left to report to.
     let _ = writeln!(io::stderr(), "error: {error}");
     error.exit.into()
 }
 
-/// Help, version, or arguments that make no sense: clap's own words.
+/// Handles what clap reports: prints the help, the version, or what is wrong with the arguments.
 pub fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
-    // A reader that went away (`specthink --help | head`) is no error.
+    // A reader that went away (`specthink --help | head`) is not an error.
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
@@ -173,7 +173,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Whether the arguments go on where they should end, as with a question that stands without quotes.
+/// Returns whether there are too many arguments, as with a question that is not in quotes.
 fn is_word_too_many(error: &clap::Error) -> bool {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     let word = error.get(ContextKind::InvalidArg);
@@ -181,7 +181,7 @@ fn is_word_too_many(error: &clap::Error) -> bool {
         && matches!(word, Some(ContextValue::String(word)) if !word.starts_with('-'))
 }
 
-/// Clap's message in one line, with a tip.
+/// Returns clap's message in one line, with a tip.
 fn usage_line(message: &str, is_word_too_many: bool) -> String {
     let line = without_usage(message);
     let tip =
@@ -189,13 +189,13 @@ fn usage_line(message: &str, is_word_too_many: bool) -> String {
     format!("{line}{tip}; see --help")
 }
 
-/// What is wrong with arguments that did not come from the command line, in one line.
+/// Returns, in one line, what is wrong with arguments that did not come from the command line.
 pub fn argument_fault(error: &clap::Error) -> String {
     let line = without_usage(&error.to_string());
     line.strip_prefix("error: ").map_or(line.clone(), str::to_owned)
 }
 
-/// Clap's message in one line, with its tip and without the usage.
+/// Returns clap's message in one line, with its tip and without the usage.
 fn without_usage(message: &str) -> String {
     let said = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
     let parts = message.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).filter(said);

@@ -1,5 +1,5 @@
-//! Keeps a pool's members those that are named: also where a name leads to other addresses by now, or the file of
-//! endpoints says something else.
+//! Keeps a pool's members in step with the nodes that are named, also when a DNS name gets other addresses or the file
+//! of endpoints changes.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,11 @@ use crate::{
     node_endpoints::Renewal,
 };
 
-/// How often it is looked where names lead and what the file of endpoints says.
+/// How often names are looked up and the file of endpoints is checked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Keeps a pool's members those that are named. What it does blocks: names are looked up, and tokenizers brought here.
+/// Keeps a pool's members in step with the nodes that are named. Its work blocks: it looks names up and downloads
+/// tokenizers.
 pub(crate) struct Keeper {
     places: Vec<NodePlace>,
     renewal: Option<Renewal>,
@@ -29,25 +30,25 @@ pub(crate) struct Keeper {
     members: BTreeMap<String, Member>,
 }
 
-/// A node that was named.
+/// A member of the pool.
 struct Member {
     place: NodePlace,
-    /// What was named: the node itself, or a name that leads to it.
+    /// The label of what was named: the node itself, or a DNS name that leads to it.
     named: String,
 }
 
 impl Keeper {
-    /// Will keep the nodes at these places, or at those that are told of instead.
+    /// Creates a keeper of the nodes at these places, until the renewal returns others.
     pub(crate) fn new(places: Vec<NodePlace>, renewal: Option<Renewal>) -> Self {
         Keeper { places, renewal, members: BTreeMap::new() }
     }
 
-    /// Whether there is anything to keep up with.
+    /// Returns whether the members can change at all.
     pub(crate) fn is_needed(&self) -> bool {
         self.renewal.is_some() || self.places.iter().any(NodePlace::is_name)
     }
 
-    /// Goes on for as long as the pool is there.
+    /// Runs for as long as the pool exists.
     pub(crate) async fn keep(mut self, pool: WeakPool) {
         loop {
             sleep(LOOK_EVERY).await;
@@ -56,17 +57,17 @@ impl Keeper {
                 self.look(&pool);
                 self
             });
-            // It panicked, and said so.
+            // It panicked, and the panic was printed.
             let Ok(keeper) = looked.await else { return };
             self = keeper;
         }
     }
 
-    /// Looks again. What cannot be had is told of in the log, and the nodes that it is about stay what they are.
+    /// Updates the members once. Failures are logged, and the nodes that they concern stay as they are.
     fn look(&mut self, pool: &Pool) {
         match self.renewal.as_ref().map(|renewal| renewal()) {
             Some(Ok(Some(places))) => self.places = places,
-            Some(Err(why)) => tracing::warn!("{why}; the nodes stay what they are"),
+            Some(Err(why)) => tracing::warn!("{why}; the nodes stay as they are"),
             Some(Ok(None)) | None => {}
         }
         let tell = |error| {
@@ -78,11 +79,10 @@ impl Keeper {
         }
     }
 
-    /// Makes the nodes that are named by now the pool's members. `leads_nowhere` says whether that ends it, and so does
-    /// `joined` of a node that is new.
+    /// Makes the nodes that are named now the pool's members. `leads_nowhere` decides whether a name without addresses
+    /// is an error, and `joined` whether a new node that cannot be used is one.
     ///
-    /// # Errors
-    /// What one of them says.
+    /// What `leads_nowhere` or `joined` returns.
     pub(crate) fn update(
         &mut self,
         pool: &Pool,
@@ -117,7 +117,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// The nodes that are named by now, with names looked up. A name that leads nowhere stands for what it stood for.
+    /// Returns the nodes that are named now, with names looked up. A name that leads nowhere keeps the nodes that it
+    /// had.
     fn named(
         &self,
         leads_nowhere: impl Fn(CliError) -> Result<(), CliError>,
@@ -147,11 +148,11 @@ impl Keeper {
     }
 }
 
-/// The addresses that a name leads to, at least one.
+/// Looks up the addresses of a name, at least one.
 fn addresses(config: &RemoteConfig) -> Result<Vec<SocketAddr>, CliError> {
     let nowhere = |why: &str| {
         let message = format!(
-            "{} leads to no node: {why}; check the name, or wait until its nodes are there",
+            "{} leads to no node: {why}; check the name, or wait until its nodes are up",
             config.address
         );
         CliError::new(Exit::Unreachable, message)
@@ -178,7 +179,8 @@ mod tests {
         pool.nodes().into_iter().map(|node| node.name).collect()
     }
 
-    /// A keeper at its work, which begins with these places and is told of others, one after the other.
+    /// Returns a keeper at work and its pool. It starts with these places and then gets these renewals, one after the
+    /// other.
     fn kept(
         places: Vec<NodePlace>,
         mut then: Vec<Result<Option<Vec<NodePlace>>, CliError>>,
@@ -201,7 +203,7 @@ mod tests {
         let (mut keeper, pool) = kept(places, then);
         assert_eq!(names(&pool), ["http://127.0.0.1:2", "http://127.0.0.1:1"]);
         keeper.look(&pool);
-        // The one that stays has another weight now: it is a new member.
+        // The node that stays has another weight now, so it is a new member.
         assert_eq!(names(&pool), ["http://127.0.0.1:3", "http://127.0.0.1:1"]);
         (0..2).for_each(|_| keeper.look(&pool));
         assert_eq!(names(&pool), ["http://127.0.0.1:3", "http://127.0.0.1:1"]);

@@ -1,10 +1,10 @@
 //! The toolkit of the commands `specthink` and `specthink-lab`: what they share between their arguments and the
 //! libraries that do the work.
 //!
-//! Arguments that both have become values, once: nodes ([`NodeEndpoints`]), a policy ([`policy_spec`]), how an answer
-//! is written ([`sampling`], [`settings`]), a run over a data set ([`run_header`]). Every error of a library becomes a
-//! [`CliError`]: one line and an exit code. Beside them are the log, the progress bar and signals. What does not live
-//! here: a command of its own, and what the command lines of the nodes have too (the crate `flags`).
+//! Shared arguments are turned into values in one place: nodes ([`NodeEndpoints`]), a policy ([`policy_spec`]), how an
+//! answer is written ([`sampling`], [`settings`]), a run over a data set ([`run_header`]). Every library error becomes
+//! a [`CliError`]: one line and an exit code. The log, the progress bar and signal handling are here too. What is not
+//! here: any command itself, and what the command lines of the nodes share as well (the crate `flags`).
 
 mod answering;
 mod args;

@@ -1,21 +1,20 @@
-//! What the commands log.
+//! The log of the commands.
 
 use flags::LogFormat;
 use traces::TraceExporter;
 
 use crate::exit::{CliError, Exit};
 
-/// What is logged without `-v`, with it, and with two: unless asked for, only that a file changed and cannot be used.
+/// The filters without `-v`, with one and with two. By default only a changed file that cannot be used is logged.
 const LEVELS: [&str; 3] = [
     "off,reload=warn",
     "coordinator=info,reload=info,serve=info,transport=info,upstream=info",
     "coordinator=debug,flags=debug,reload=debug,serve=debug,transport=debug,upstream=debug",
 ];
 
-/// Starts the log on standard error, as `-v` and the variables for it say. The exporter takes its spans from it.
+/// Starts the log on standard error, as `-v` and its variables ask for. The exporter takes its spans from it.
 ///
-/// # Errors
-/// When a variable holds no filter.
+/// When a variable does not hold a valid filter.
 pub fn start_logging(
     verbose: u8,
     format: LogFormat,

@@ -1,5 +1,5 @@
-//! Where the nodes are: those that are named, those at the usual addresses, or the built-in pair; and which of them is
-//! shown which secret.
+//! Where the nodes are: the named ones, those at the usual addresses, or the built-in pair; and which node is shown
+//! which secret.
 
 use std::{
     ffi::OsStr,
@@ -22,33 +22,33 @@ use crate::{
     exit::{CliError, Exit},
 };
 
-/// Where a small node listens unless told otherwise.
+/// Where a small node listens by default.
 pub const DEFAULT_SMALL: &str = "http://127.0.0.1:7101";
-/// Where a large node listens unless told otherwise.
+/// Where a large node listens by default.
 pub const DEFAULT_LARGE: &str = "http://127.0.0.1:7102";
-/// The variable that holds the token when no file is given.
+/// The variable that holds the token if no file is given.
 const TOKEN_VARIABLE: &str = "SPECTHINK_TOKEN";
 
 /// Where the nodes are, and how they are reached.
 pub struct NodeEndpoints {
     /// The small nodes, in order.
     pub small: Vec<NodePlace>,
-    /// The large nodes, in order, where there is a use for them.
+    /// The large nodes, in order; empty if the policy does not use any.
     pub large: Vec<NodePlace>,
     /// Where the addresses come from; keeps the built-in pair running.
     pub source: EndpointSource,
-    /// What says which small and which large nodes there are by now, where a file names them.
+    /// Reports which small and which large nodes there are now, if a file names them.
     pub(crate) renewals: [Option<Renewal>; 2],
-    /// When a takeover is asked of a second large node.
+    /// When a second large node is asked for a takeover.
     pub(crate) hedging: Option<Hedging>,
 }
 
-/// Says which nodes there are by now; `None` where these are the same as before.
+/// Returns which nodes there are now, or `None` if nothing has changed.
 pub(crate) type Renewal = Box<dyn Fn() -> Result<Option<Vec<NodePlace>>, CliError> + Send + Sync>;
 
 impl NodeEndpoints {
-    /// The nodes that are named, the built-in pair, or those at the usual addresses. Starts the pair; connects to
-    /// nothing yet.
+    /// Resolves the named nodes, the built-in pair, or those at the usual addresses. Starts the pair; does not connect
+    /// yet.
     ///
     /// # Errors
     /// When an address or a credential does not work, or the pair cannot be started.
@@ -82,7 +82,7 @@ impl NodeEndpoints {
         Ok(NodeEndpoints { small, large, source, renewals, hedging: nodes.hedge })
     }
 
-    /// Nodes that were named elsewhere.
+    /// Returns nodes that were named elsewhere.
     pub fn of(small: Vec<NodePlace>, large: Vec<NodePlace>, source: EndpointSource) -> Self {
         NodeEndpoints { small, large, source, renewals: [None, None], hedging: None }
     }
@@ -96,17 +96,17 @@ pub enum EndpointSource {
     SmallUsual,
     /// The user named none.
     Usual,
-    /// The user named none: the nodes in this process, and what is to be said of them.
+    /// The user named none: the nodes run in this process.
     Builtin {
         /// Stops them when it is dropped.
         _pair: BuiltinNodes,
-        /// What is to be said.
+        /// The note to print.
         banner: String,
     },
 }
 
 impl EndpointSource {
-    /// Says who answers when it is the built-in pair.
+    /// Prints a note if the built-in pair answers.
     pub fn announce(&self) {
         if let EndpointSource::Builtin { banner, .. } = self {
             note(banner);
@@ -114,9 +114,9 @@ impl EndpointSource {
     }
 }
 
-/// How nodes are reached that somebody else runs.
+/// How nodes outside this process are reached.
 struct Reach<'a> {
-    /// What names stand for.
+    /// What names mean.
     endpoints: Option<Endpoints>,
     nodes: &'a NodesArgs,
     security: &'a SecurityArgs,
@@ -124,7 +124,7 @@ struct Reach<'a> {
 }
 
 impl Reach<'_> {
-    /// The nodes of a part, in the order in which they are named.
+    /// Returns the nodes of a part, in the order in which they are named.
     fn places(&self, role: Role) -> Result<Vec<NodePlace>, CliError> {
         let named = &self.nodes.named;
         let (named, usual, patience) = match role {
@@ -133,7 +133,7 @@ impl Reach<'_> {
             Role::Large => (&named.large, DEFAULT_LARGE, self.nodes.large_timeout),
         };
         let usual = named.is_empty().then(|| NamedNode::from(usual.to_owned()));
-        // One secret is for one node: the first large one's is not shown to another, the small ones' neither.
+        // The shared secret is for one node only: the first large one, or the first small one if no large one is used.
         let has_large = self.wants_large || !self.nodes.named.large.is_empty();
         let takes_shared = role == Role::Large || !has_large;
         let mut places = Vec::new();
@@ -146,7 +146,7 @@ impl Reach<'_> {
         Ok(places)
     }
 
-    /// What says which nodes of a part there are by now, where a file names any.
+    /// Returns what reports which nodes of a part there are now, if a file names any.
     fn renewal(&self, role: Role) -> Option<Renewal> {
         let named = match role {
             Role::Small => &self.nodes.named.small,
@@ -156,7 +156,7 @@ impl Reach<'_> {
         if !named.iter().any(|node| node.place.starts_with('@')) {
             return None;
         }
-        let (what, files) = (format!("the endpoints {}", path.display()), vec![path.clone()]);
+        let (what, files) = (format!("the endpoints file {}", path.display()), vec![path.clone()]);
         let endpoints = Reloaded::new(what, files, endpoints, move || Endpoints::read(&path));
         let (nodes, security) = (self.nodes.clone(), self.security.clone());
         let (seen, wants_large) = (Mutex::new(endpoints.current()), self.wants_large);
@@ -175,7 +175,7 @@ impl Reach<'_> {
         }))
     }
 
-    /// The connection to a node. The one token of `--token-file` or the variable is only for a node that
+    /// Returns how to reach a node. The shared token of `--token-file` or the variable is only for a node with
     /// `takes_shared_token`.
     fn place(
         &self,
@@ -185,7 +185,7 @@ impl Reach<'_> {
         patience: Duration,
     ) -> Result<NodePlace, CliError> {
         let security = self.security;
-        // A name whose table says how it is secured is secured so and in no other way.
+        // If the table says how the node is secured, the flags about security do not apply.
         let takes_flags = !endpoint.is_secured();
         if takes_flags {
             endpoint.ca = security.tls_ca.clone();
@@ -200,8 +200,8 @@ impl Reach<'_> {
             endpoint.token_file = security.token_file.clone();
         } else if takes_shared_token && security.token_file.is_some() {
             note(&format!(
-                "--token-file is for {}, which has security of its own, so that no node is shown it: leave it out, \
-                 or give it behind the node that asks for it, with --small-token-file or --large-token-file",
+                "--token-file is for {}, which has security settings of its own, so no node is shown the token: leave \
+                 it out, or give it to a node with --small-token-file or --large-token-file after that node",
                 node.place
             ));
         }
@@ -210,15 +210,14 @@ impl Reach<'_> {
         endpoint.place(security.max_message_bytes, patience, token)
     }
 
-    /// What an address, or `@NAME`, stands for.
+    /// Returns the endpoints that an address or `@NAME` means.
     fn endpoints_of(&self, place: &str) -> Result<Vec<Endpoint>, CliError> {
         match (place.strip_prefix('@'), &self.endpoints) {
             (None, _) => Ok(vec![Endpoint::at(parsed(place)?)]),
             (Some(name), Some(endpoints)) => Ok(endpoints.get(name)?.to_vec()),
             (Some(_), None) => {
-                let message = format!(
-                    "{place} is a name, and nothing says what it stands for: give --endpoints FILE too"
-                );
+                let message =
+                    format!("{place} is a name, and nothing defines it: give --endpoints FILE too");
                 Err(CliError::new(Exit::Usage, message))
             }
         }
@@ -226,7 +225,7 @@ impl Reach<'_> {
 }
 
 fn note(text: &str) {
-    // Standard error may be gone; the answer is not less for it.
+    // Standard error may be closed; that does not affect the answer.
     let _ = writeln!(std::io::stderr(), "note: {text}");
 }
 
@@ -238,7 +237,7 @@ fn token_of_variable() -> Result<Option<Token>, CliError> {
     token_in(&std::env::var_os(TOKEN_VARIABLE).unwrap_or_default())
 }
 
-/// The token in the variable's value. One that is not Unicode is a mistake, never an absent one.
+/// Returns the token in the variable's value. A value that is not Unicode is an error, not a missing token.
 fn token_in(value: &OsStr) -> Result<Option<Token>, CliError> {
     let text = value.to_string_lossy();
     let token = (!text.is_empty()).then(|| Token::new(&text)).transpose();

@@ -1,4 +1,4 @@
-//! The nodes of an answer, as a pool for each part.
+//! The nodes for answers, as one pool for each part.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -19,36 +19,37 @@ use crate::{
     node_endpoints::{EndpointSource, NodeEndpoints, Renewal},
 };
 
-/// How long an answer waits at first for several nodes to say how they are.
+/// How long to wait at first for several nodes to report their condition.
 const SETTLES_WITHIN: Duration = Duration::from_secs(1);
 
-/// The nodes, not yet connected to.
+/// The nodes. Not connected yet.
 pub struct Nodes {
     /// The small nodes.
     pub small: Pool,
-    /// The large nodes, where there is a use for them.
+    /// The large nodes; empty if the policy does not use any.
     pub large: Pool,
     /// Where their addresses come from; keeps the built-in pair running.
     pub source: EndpointSource,
-    /// When a takeover is asked of a second large node.
+    /// When a second large node is asked for a takeover.
     pub hedging: Option<Hedging>,
-    /// All that were named, each with its part.
+    /// All nodes that were named, each with its part.
     asked: Vec<(Role, String, AskedThinker)>,
 }
 
 impl NodeEndpoints {
-    /// The nodes to ask; connects to none yet. Looks names up, and downloads the tokenizers of servers that have names.
+    /// Returns the nodes to ask. Does not connect yet, but looks names up and downloads the tokenizers of servers that
+    /// have names.
     ///
     /// # Errors
-    /// When a node may not be reached in plain text, a name leads nowhere, or a file does not work.
+    /// When plain text to a node is not allowed, a name leads nowhere, or a file does not work.
     pub fn connect(self) -> Result<Nodes, CliError> {
         self.connected(Err)
     }
 
-    /// The same for who is there for long: a name that leads nowhere yet is told of, and looked up again.
+    /// As [`Self::connect`], for a long-running program: a name that leads nowhere yet is logged, and looked up again.
     ///
     /// # Errors
-    /// When a node may not be reached in plain text, or a file does not work.
+    /// When plain text to a node is not allowed, or a file does not work.
     pub fn connect_by_and_by(self) -> Result<Nodes, CliError> {
         self.connected(|error| {
             tracing::warn!("{error}");
@@ -80,7 +81,7 @@ impl NodeEndpoints {
         Ok(Nodes { small, large, source, hedging, asked })
     }
 
-    /// Checks what [`Self::connect`] checks, without the network: what would be looked up or downloaded passes.
+    /// Checks what [`Self::connect`] checks, without the network: what would have to be looked up or downloaded passes.
     ///
     /// # Errors
     /// As [`Self::connect`].
@@ -92,7 +93,8 @@ impl NodeEndpoints {
     }
 }
 
-/// Another one for every process, so that many of them do not choose alike; in containers all have one number.
+/// Returns another seed for every process, so that many processes do not choose alike. A process id would not do: in
+/// containers it is always the same.
 fn seed() -> u64 {
     RandomState::new().hash_one(())
 }
@@ -100,19 +102,18 @@ fn seed() -> u64 {
 /// Which nodes are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watching {
-    /// All of them: questions come for a long time, and others want to know how the nodes are.
+    /// All of them: questions keep coming, and others want to know the state of the nodes.
     Always,
-    /// Those of a part for which there is a choice.
+    /// Those of a part with several nodes to choose from.
     Several,
 }
 
 impl Nodes {
-    /// Asks the nodes that must serve a certain model for theirs, and the servers for what they serve, so that not
-    /// every question of a run finds out; then as [`Self::settle_pools`].
+    /// Checks the models of the nodes that must serve a certain one, and of the servers, so that not every question of
+    /// a run discovers a mistake; then as [`Self::settle_pools`].
     ///
-    /// # Errors
-    /// When one does not serve what it must, or another model than those named with it. One that cannot be asked
-    /// passes: how an answer goes on without it is the answer's business.
+    /// When one does not serve the required model, or not the same as those named with it. One that cannot be asked
+    /// passes: the answer itself deals with an unreachable node.
     pub async fn settle(&self, watching: Watching) -> Result<(), CliError> {
         for (role, _, thinker) in &self.asked {
             thinker.check_model().await.map_err(|failure| {
@@ -122,9 +123,8 @@ impl Nodes {
         self.settle_pools(watching).await
     }
 
-    /// Has nodes watched from now on, and waits a moment for what they say first.
+    /// Has the nodes watched from now on, and waits a moment for their first reports.
     ///
-    /// # Errors
     /// When a node serves another model than those named with it.
     pub async fn settle_pools(&self, watching: Watching) -> Result<(), CliError> {
         for (role, pool) in [(Role::Small, &self.small), (Role::Large, &self.large)] {
@@ -140,13 +140,13 @@ impl Nodes {
         Ok(())
     }
 
-    /// The same settings, with when a takeover of the next answer is asked of a second large node.
+    /// Returns the settings, with the time after which a second large node is asked for a takeover of the next answer.
     pub fn hedged(&self, settings: Settings) -> Settings {
         let hedge_after = self.hedging.and_then(|hedging| self.large.hedge_after(hedging));
         Settings { hedge_after, ..settings }
     }
 
-    /// What asks each server that was named for a part whether it is there.
+    /// Returns the servers that were named for a part, to ask each whether it is reachable.
     pub fn servers(&self, part: Role) -> impl Iterator<Item = (String, AskedServer)> {
         self.asked.iter().filter_map(move |(role, name, thinker)| match thinker {
             AskedThinker::Server(server) if *role == part => {
@@ -157,11 +157,11 @@ impl Nodes {
     }
 }
 
-/// A server that others wrote.
+/// A third-party server.
 pub struct AskedServer(Arc<Upstream>);
 
 impl AskedServer {
-    /// Whether it answers, and serves the model that it must. Costs nothing at a server that bills tokens.
+    /// Checks that it answers and serves the required model. Costs nothing, even at a server that bills tokens.
     ///
     /// # Errors
     /// What is wrong with it.

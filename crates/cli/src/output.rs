@@ -1,10 +1,11 @@
-//! Standard output of the commands.
+//! Writing to standard output.
 
 use std::io;
 
 use crate::exit::{CliError, Exit};
 
-/// What came of writing to standard output. A reader that went away (`| head`) is no error.
+/// Turns the result of writing to standard output into the command's result. A reader that went away (`| head`) is not
+/// an error.
 ///
 /// # Errors
 /// When it could not be written for another reason.

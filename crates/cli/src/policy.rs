@@ -1,4 +1,4 @@
-//! From the policy's arguments to a [`PolicySpec`].
+//! Turns the policy's arguments into a [`PolicySpec`].
 
 use answer::prices::Prices;
 use thinking::policy::{
@@ -11,7 +11,7 @@ use crate::{
     exit::{CliError, Exit},
 };
 
-/// All targets; of two of a kind the closer one holds.
+/// Returns all targets. Of two targets of a kind, the stricter one applies.
 fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, CliError> {
     let mut targets = Targets::default();
     for target in &args.target {
@@ -21,21 +21,21 @@ fn targets(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Targets, CliError> {
         };
         if !targets.add(*target, prices) {
             let message = format!(
-                "--target {target} needs to know what tokens cost: give --prices FILE, a TOML file as in \
-                 docs/report.md, or name nodes of --endpoints that have a price"
+                "--target {target} needs the prices of tokens: give --prices FILE, a TOML file as in docs/report.md, \
+                 or name nodes of --endpoints that have a price"
             );
             return Err(CliError::new(Exit::Usage, message));
         }
     }
     if args.resend && targets.cost.is_some() {
-        let message = "--target for costs reckons with text that is read once, and --resend sends it again at every \
-                       takeover: leave one of them out";
+        let message = "a cost target assumes that text is read once, but --resend sends it again at every takeover: \
+                       leave out one of --target and --resend";
         return Err(CliError::new(Exit::Usage, message));
     }
     Ok(targets)
 }
 
-/// What is done about the objections of a review, where the policy has one.
+/// Returns how to handle the objections of a review, if the policy has one.
 fn review(args: &PolicyArgs, no_keep_warm: bool) -> Result<Option<ReviewConfig>, CliError> {
     let given = &args.review;
     if !args.policy.reviews() {
@@ -54,8 +54,7 @@ fn review(args: &PolicyArgs, no_keep_warm: bool) -> Result<Option<ReviewConfig>,
         [("--resend", args.resend), ("--no-keep-warm", no_keep_warm)].iter().find(|it| it.1)
     {
         let message = format!(
-            "a review is of text that is sent ahead over sessions that stay open, and {} is against that: leave \
-             it out",
+            "a review needs text to be sent ahead over sessions that stay open, which {} prevents: leave it out",
             flag.0
         );
         return Err(CliError::new(Exit::Usage, message));
@@ -72,10 +71,9 @@ fn review(args: &PolicyArgs, no_keep_warm: bool) -> Result<Option<ReviewConfig>,
     }))
 }
 
-/// What tokens cost: by the price table, where one is given, or else by the nodes' endpoints.
+/// Returns the prices of tokens, from the price table if one is given, or else from the nodes' endpoints.
 ///
-/// # Errors
-/// When the file cannot be read or holds something wrong.
+/// When the file cannot be read or is invalid.
 pub fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
     match &args.prices {
         Some(path) => Ok(Some(Prices::read(path)?.of_tokens())),
@@ -83,22 +81,20 @@ pub fn prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices
     }
 }
 
-/// What tokens cost, to show what answers cost: as [`prices`], and nothing where only one node has a price.
+/// Returns the prices of tokens for showing what answers cost. As [`prices`], but `None` if only one node has a price.
 ///
-/// # Errors
-/// When the price table cannot be read or holds something wrong.
+/// When the price table cannot be read or is invalid.
 pub fn known_prices(args: &PolicyArgs, nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
     match &args.prices {
         Some(path) => Ok(Some(Prices::read(path)?.of_tokens())),
-        // What else is wrong with the endpoints is told by who reaches them.
+        // Other faults of the endpoints are reported when the nodes are resolved.
         None => Ok(endpoint_prices(nodes).ok().flatten()),
     }
 }
 
-/// What tokens cost by the named nodes' endpoints: of the small nodes the first counts, and of the large ones.
+/// Returns the prices of the first small node's endpoint and of the first large node's.
 ///
-/// # Errors
-/// When the file of endpoints does not work, or only one of the two has a price.
+/// When the file of endpoints is invalid, or only one of the two has a price.
 fn endpoint_prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
     let Some(endpoints) = nodes.endpoints()? else { return Ok(None) };
     let price = |node: Option<&NamedNode>| -> Result<_, EndpointsError> {
@@ -112,24 +108,23 @@ fn endpoint_prices(nodes: &NodesArgs) -> Result<Option<TokenPrices>, CliError> {
             let (has, lacks) =
                 if small.is_some() { ("small", "large") } else { ("large", "small") };
             let why = format!(
-                "the {has} node has a price and the {lacks} one has none: write one for both, or for neither"
+                "the {has} node has a price, but the {lacks} one has none: write one for both, or for neither"
             );
             Err(endpoints.fault(why).into())
         }
     }
 }
 
-/// The policy that the arguments ask for, over these nodes, checked. Reads the files that they name.
+/// Returns the policy that the arguments ask for, checked. Reads the files that they name.
 ///
-/// # Errors
-/// When they make no sense together, or a file cannot be read or holds something wrong.
+/// When the arguments do not fit together, or a file cannot be read or is invalid.
 pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, CliError> {
     let kind = args.policy;
     let mut spec = match &args.policy_file {
         None => PolicySpec::new(kind, args.preset),
         Some(path) => {
             let yaml = std::fs::read_to_string(path).map_err(|why| {
-                let mend = "give --policy-file a YAML file that can be read";
+                let mend = "give --policy-file a readable YAML file";
                 let message =
                     format!("cannot read the policy file {}: {why}; {mend}", path.display());
                 CliError::new(Exit::PolicyFile, message)
@@ -166,7 +161,7 @@ pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, CliError
         _ => return usage(format!("--score is for the policy score, not for {kind}")),
     }
     if args.resend && !kind.has_takeovers() {
-        return usage(format!("--resend is for policies with takeovers, and {kind} has none"));
+        return usage(format!("--resend is for policies with takeovers, but {kind} has none"));
     }
     spec.limits = Limits {
         deadline: args.takeover_deadline,

@@ -1,5 +1,5 @@
-//! A run over a data set, from arguments: what its log's header says, and who grades. Who drives it, and over which
-//! nodes, is the caller's business.
+//! A run over a data set, from arguments: the header of its log, and the grader. The caller drives the run and chooses
+//! the nodes.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::{
     policy,
 };
 
-/// How long math-verify may think about one answer.
+/// How long math-verify may take for one answer.
 const GRADE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Checks the arguments of a run together. What its results depend on, but for the models, is in the header of its log.
+/// Checks the arguments of a run together, and returns the header of its log. The header holds everything that the
+/// results depend on, except the models.
 ///
-/// # Errors
-/// When they make no sense, or the policy's file holds something wrong.
+/// When they do not fit together, or the policy's file is invalid.
 pub fn header(
     data: &DataFile,
     policy: &PolicyArgs,
@@ -47,7 +47,7 @@ pub fn header(
     })
 }
 
-/// Who grades. Starts Python where that is asked for.
+/// Returns the grader. Starts Python if that was asked for.
 ///
 /// # Errors
 /// When it cannot be started.

@@ -1,4 +1,4 @@
-//! Ctrl-C and its like: an orderly end first, then an end on the spot.
+//! Ctrl-C and other signals: the first asks for an orderly end, the second ends the program at once.
 
 use std::{io, sync::Arc};
 
@@ -7,17 +7,17 @@ use tokio::{runtime::Runtime, sync::Notify};
 
 use crate::exit::{CliError, Exit};
 
-/// Runs a command's work to its end on its own runtime. The work's [`Notify`] is notified when a signal asks it to end.
+/// Runs a command's work to its end on a runtime of its own. The work's [`Notify`] is notified when a signal asks it to
+/// end.
 ///
-/// # Errors
-/// When there is no runtime, or as the work.
+/// When the runtime cannot be started, or what the work returns.
 pub fn until_enough<T>(
     work: impl AsyncFnOnce(Arc<Notify>) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
     until(Signals::with_hangup, work)
 }
 
-/// The same for work to which the end of a terminal is no reason to end.
+/// As [`until_enough`], for work that a closed terminal (SIGHUP) does not end.
 ///
 /// # Errors
 /// As [`until_enough`].
@@ -34,17 +34,17 @@ fn until<T>(
     let runtime = Runtime::new()
         .map_err(|why| CliError::new(Exit::Internal, format!("cannot start the runtime: {why}")))?;
     let enough = Arc::new(Notify::new());
-    // In its own task: signals must be seen also while the work waits for a slow reader.
+    // In its own task, so that signals are handled even while the work waits for a slow reader.
     let signals = runtime.spawn(heed(signals, Arc::clone(&enough)));
     let ended = runtime.block_on(work(enough));
     signals.abort();
-    // Sessions end with the work; nothing that is left is worth waiting for.
+    // Sessions end with the work; nothing that remains is worth waiting for.
     runtime.shutdown_background();
     ended
 }
 
-/// The first Ctrl-C, supervisor's signal or closed terminal asks for an orderly end. The second one
-/// ends the program on the spot: it may be stuck in writing to a reader that does not read.
+/// Notifies `enough` at the first Ctrl-C, supervisor's signal or closed terminal. The second one ends the program at
+/// once: it may be stuck writing to a reader that does not read.
 async fn heed(signals: fn() -> io::Result<Signals>, enough: Arc<Notify>) {
     let Ok(mut signals) = signals() else { return };
     signals.next().await;

@@ -1,5 +1,5 @@
 //! The cost of a step: a piece of text, which is nearly every step of an answer, and the end of a stretch with its
-//! takeover. `cargo bench -p conductor`
+//! takeover. Run with `cargo bench -p conductor`.
 
 #![allow(missing_docs, reason = "made by criterion's macros")]
 
@@ -24,7 +24,7 @@ use thinking::{
 const SMALL: NodeId = NodeId { role: thinking::policy::Role::Small, index: 0 };
 const LARGE: NodeId = NodeId { role: thinking::policy::Role::Large, index: 0 };
 
-/// An answer whose small node was just asked to write.
+/// Returns an answer whose small node was just asked to write.
 fn asked() -> Option<Conductor> {
     let question = Question {
         id: "bench".to_owned(),
@@ -69,7 +69,7 @@ fn delta(bytes: u64) -> Event {
     })
 }
 
-/// A thousand pieces of text, each shown and gathered for the other node.
+/// Takes in a thousand pieces of text; each is shown and collected for the other node.
 fn text(c: &mut Criterion) {
     c.bench_function("step/1000 pieces of text", |b| {
         b.iter_batched(
@@ -87,7 +87,7 @@ fn text(c: &mut Criterion) {
     });
 }
 
-/// The end of a stretch of ten bytes, by a trigger behind the first five.
+/// Returns the end of a stretch of ten bytes, by a trigger after the first five.
 fn triggered() -> Event {
     let found = TriggerMatch {
         kind: TriggerKind::Reflection,
@@ -107,7 +107,7 @@ fn triggered() -> Event {
     })
 }
 
-/// An answer whose small node has written ten bytes.
+/// Returns an answer whose small node has written ten bytes.
 fn begun() -> Option<Conductor> {
     let mut conductor = asked()?;
     for _ in 0..2 {
@@ -116,7 +116,7 @@ fn begun() -> Option<Conductor> {
     Some(conductor)
 }
 
-/// A stretch ends with a trigger: it is cut, committed, and the large node is asked.
+/// Ends a stretch with a trigger: it is cut and committed, and the large node is asked.
 fn takeover(c: &mut Criterion) {
     c.bench_function("step/the end of a stretch", |b| {
         b.iter_batched(
@@ -132,9 +132,9 @@ fn takeover(c: &mut Criterion) {
     });
 }
 
-/// The large node is lost in a takeover: the next one gets the text so far and is asked for the rest.
+/// Loses the large node in a takeover: the next one gets the text so far and is asked for the rest.
 fn failover(c: &mut Criterion) {
-    let lost = || Event::Failed(Failure::new(Code::Unavailable, "it is gone"));
+    let lost = || Event::Failed(Failure::new(Code::Unavailable, "it crashed"));
     let taken_over = || {
         let mut conductor = begun()?;
         conductor.step(Input::Event(SMALL, triggered()), Duration::from_millis(2));

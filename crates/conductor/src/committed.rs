@@ -1,4 +1,4 @@
-//! The committed text of an answer, with the token ids of its pieces where they are known.
+//! The committed text of an answer, with the token ids of its pieces if they are known.
 
 use std::sync::Arc;
 
@@ -11,41 +11,41 @@ pub(crate) struct CommittedText {
     pieces: Vec<Piece>,
 }
 
-/// Committed text that arrived at once, or of which no ids are known.
+/// Committed text that arrived at once, or adjacent text without known ids.
 #[derive(Debug)]
 struct Piece {
     end: usize,
-    /// Empty when they are not known.
+    /// Empty if they are not known.
     token_ids: Vec<u32>,
-    /// The tokenizer that gave them, where one did.
+    /// The fingerprint of the tokenizer that produced them, if any.
     fingerprint: Option<Arc<str>>,
 }
 
 impl CommittedText {
-    /// The text.
+    /// Returns the text.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Its length in bytes.
+    /// Returns its length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
 
-    /// Whether a character begins or ends here, or it is behind the text.
+    /// Returns whether this is a character boundary or lies beyond the text.
     pub(crate) fn is_place(&self, at: usize) -> bool {
         at > self.text.len() || self.text.is_char_boundary(at)
     }
 
-    /// The text from `start` on; empty where that is no place in it.
+    /// Returns the text from `start` on; empty if that is not a character boundary in it.
     pub(crate) fn from(&self, start: usize) -> &str {
         self.text.get(start..).unwrap_or_default()
     }
 
-    /// Adds text; `token_ids` is empty when they are not known.
+    /// Adds text; `token_ids` is empty if they are not known.
     pub(crate) fn push(&mut self, text: &str, token_ids: &[u32], fingerprint: Option<&Arc<str>>) {
         self.text.push_str(text);
-        // Nothing is known of where such pieces meet.
+        // Without ids, it does not matter where pieces meet.
         if let Some(last) = self.pieces.last_mut().filter(|last| last.token_ids.is_empty())
             && token_ids.is_empty()
         {
@@ -59,7 +59,7 @@ impl CommittedText {
         });
     }
 
-    /// The token ids of the text from `start` on, if all of it has ids of this tokenizer; else none.
+    /// Returns the token ids of the text from `start` on if all of it has ids of this tokenizer, otherwise none.
     pub(crate) fn token_ids_from(&self, start: usize, fingerprint: &str) -> Vec<u32> {
         let first = self.pieces.partition_point(|piece| piece.end <= start);
         let begins_here = match first.checked_sub(1).and_then(|before| self.pieces.get(before)) {
@@ -77,7 +77,7 @@ impl CommittedText {
     }
 }
 
-/// How far a session's text goes: its length, and the hash that a node must report for it.
+/// How far a session's text goes: its length, and the hash that the node must report for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct TextPosition {
     /// Bytes of the committed text.
@@ -87,13 +87,13 @@ pub(crate) struct TextPosition {
 }
 
 impl TextPosition {
-    /// Goes on over more text.
+    /// Advances over more text.
     pub(crate) fn push(&mut self, text: &str) {
         self.bytes += text.len();
         self.hash.push(text);
     }
 
-    /// The position at the end of a text.
+    /// Returns the position at the end of a text.
     pub(crate) fn after(text: &str) -> Self {
         TextPosition { bytes: text.len(), hash: TextHash::of(text) }
     }

@@ -1,21 +1,23 @@
-//! The machine. What must be true after every step:
+//! The machine. These properties hold after every step:
 //!
-//! - The committed text is the answer: it is shown when it is added, and never taken back. With stop texts, its end may
-//!   be held back a little, and the answer ends where one is found. What is given of the answer is committed, and not
-//!   shown.
-//! - A session holds a beginning of the committed text, and at most one proposal that goes on from
-//!   there. One that lags behind catches up before it is asked to write. One that reviews is ahead of it by what the
-//!   small node writes ([`review`]).
-//! - A part has one session; the large one has a second while a takeover is asked of two nodes and neither has text
+//! - The committed text is the answer: it is shown when it is added, and never taken back. With stop texts, a little of
+//!   its end may be held back, and the answer ends where one is found. The given beginning of the answer is committed,
+//!   but not shown.
+//! - A session holds a prefix of the committed text and at most one proposal that continues it. A session that lags
+//!   behind catches up before it is asked to write. One that reviews is ahead by what the small node writes
+//!   ([`review`]).
+//! - Each role has one session. The large one has a second while a takeover is asked of two nodes and neither has text
 //!   ([`hedge`]).
-//! - Both nodes write at a time only while the large one has no text: what the small one writes then is an overlap.
-//! - Every session's prompt leaves the thought as the first small node's does, from before it is asked to write.
+//! - Both nodes write at the same time only while the large one has no text; what the small one writes then is an
+//!   overlap.
+//! - Every session's prompt leaves the thought in the state in which the first small node's does, at the latest when
+//!   the session is asked to write.
 //! - At most one proposal that is not provisional grows, at the end of the committed text.
-//! - What is awaited can come: where that is the end of a proposal, it has none yet.
+//! - What is awaited can still come: a proposal whose end is awaited has no end yet.
 //!
-//! A step takes its input in ([`events`], [`alarms`], [`losses`]). What the policy is to hear of it
-//! goes into a queue ([`Due`]), and the step ends by telling it and carrying out what it answers
-//! ([`turns`]) until the queue is empty. Nothing in carrying out adds to the queue, so it ends.
+//! A step first takes its input in ([`events`], [`alarms`], [`losses`]) and queues what the policy must be told
+//! ([`Due`]). It then tells the policy and carries out the policy's actions ([`turns`]) until the queue is empty.
+//! Carrying out actions never adds to the queue, so the loop ends.
 
 mod alarms;
 mod events;
@@ -45,33 +47,33 @@ use crate::{
     side::{Side, Sides},
 };
 
-/// A wake-up that comes so much too late tells of a pause of whoever runs this (Ctrl-Z, a sleeping
-/// machine), not of a silent node.
+/// If a wake-up comes later than this, the process was paused (Ctrl-Z, a sleeping machine); it does not mean that a
+/// node was silent.
 const OVERSLEPT: Duration = Duration::from_secs(1);
 
-/// One answer on its way. See the module.
+/// One answer in progress. See the module documentation.
 pub struct Conductor {
     question: Question,
     settings: Settings,
     policy: Limited,
     sides: Sides,
     committed: CommittedText,
-    /// How far the answer's thought is where its text begins: what the first small node's template leaves of it.
+    /// The state of the answer's thought where its text begins, as the first small node's template leaves it.
     thought: ThoughtStart,
-    /// Where the policy wants to know of loops in the committed text.
+    /// Searches the committed text for loops; `None` if the policy does not want to know of them.
     loops: Option<LoopFinder>,
     ledger: Ledger,
     awaiting: Awaiting,
-    /// When the awaited node last gave a sign.
+    /// When the awaited node last gave a sign of life.
     heard_at: Duration,
-    /// When nothing that the nodes say can change the end any more.
+    /// From this time on nothing that the nodes send can change the end.
     hard_deadline: Duration,
-    /// When something happened after a time in which nothing did; perhaps whoever runs this stood still.
+    /// When something last happened after a long time without input; the process may have been paused.
     resumed_at: Duration,
     due: VecDeque<Due>,
-    /// What is objected to, until the policy has said what is done.
+    /// The open objection, until the policy has decided what to do about it.
     objection: Option<Objection>,
-    /// The first bytes of the answer that stand without a verdict.
+    /// How many of the answer's first bytes are accepted without a verdict.
     stands: usize,
     /// When verdicts were last late.
     verdicts_from: Duration,
@@ -88,7 +90,7 @@ enum Awaiting {
     Opened,
     /// A node to finish what it was asked for.
     Finished(Role),
-    /// The small node to take in the policy's text.
+    /// The small node to prefill the policy's text.
     Inserted { text: String, why: Why },
     /// The large node to judge the end of what the small one wrote.
     Verdict,
@@ -104,14 +106,14 @@ impl Awaiting {
     }
 }
 
-/// What the policy is to be told.
+/// What the policy must be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     /// The small node accepted the question.
     Started { prompt_tokens: u32 },
     /// This side's proposal is complete.
     Finished(Role),
-    /// This side's proposal goes round in a loop.
+    /// This side's proposal ends in a loop.
     Looped(Role),
     /// The large node objects to what the small one wrote.
     Objected,
@@ -119,13 +121,13 @@ enum Due {
     Inserted { tokens: u32 },
     /// The takeover's first text is late.
     Late,
-    /// Nothing: the policy was told that the takeover is late, and the overlap goes on as an ordinary turn, if it
-    /// lets it be.
+    /// Nothing. The policy was told that the takeover is late; unless it dropped the overlap, that continues as an
+    /// ordinary turn.
     OverlapStands,
 }
 
 impl Conductor {
-    /// An answer that begins now, at time zero, and what is to be done first.
+    /// Starts an answer now, at time zero. Returns it with the first effects.
     pub fn start(
         question: Question,
         settings: Settings,
@@ -136,7 +138,7 @@ impl Conductor {
         let first = |names: &[String]| names.first().cloned().unwrap_or_default();
         ledger.summary.small.node = first(&nodes.small);
         ledger.summary.large.node = first(&nodes.large);
-        // A review is of what is sent ahead.
+        // A review judges text that is sent ahead.
         let reviews = policy.review().is_some();
         let settings = Settings {
             keep_warm: settings.keep_warm || reviews,
@@ -181,11 +183,11 @@ impl Conductor {
         (conductor, effects)
     }
 
-    /// Takes in what happened at `now`, the time since the question was asked; a time before the
-    /// last one counts as that. Returns what is to be done, in order; nothing once the answer is over.
+    /// Takes in what happened at `now`, the time since the question was asked; a time before the last one counts as the
+    /// last one. Returns what to do, in order; nothing once the answer is over.
     ///
-    /// An event of a node that has no session is passed over, and one that breaks the contract of
-    /// sessions ends its session.
+    /// An event of a node that has no session is ignored. An event that breaks the contract of sessions ends its
+    /// session.
     pub fn step(&mut self, input: Input, now: Duration) -> Vec<Effect> {
         if self.ended.is_some() {
             return Vec::new();
@@ -202,14 +204,15 @@ impl Conductor {
         std::mem::take(&mut self.step.effects)
     }
 
-    /// Takes back the list of an earlier step, whose effects are carried out, so that the next step need not allocate.
+    /// Takes back the list of an earlier step after its effects were carried out, so that the next step need not
+    /// allocate.
     pub fn reuse(&mut self, mut effects: Vec<Effect>) {
         effects.clear();
         self.step.effects = effects;
     }
 
-    /// The caller's wish comes first, then the deadline, then a takeover that is long overdue: a flood of events keeps
-    /// none of them waiting.
+    /// Takes an input in. Cancellation comes first, then the deadline, then a takeover that is long overdue, so a flood
+    /// of events cannot delay any of them.
     fn take(&mut self, input: Input) -> Result<(), Ended> {
         match input {
             Input::Cancel => Err(Ended::Complete(End::Cancelled)),
@@ -253,7 +256,7 @@ impl Conductor {
         self.step.effects.push(Effect::End);
     }
 
-    /// Opens a session on the candidate at work, with all committed text, unless there is one.
+    /// Opens a session with all committed text on the candidate at work, unless there is one.
     fn open_side(&mut self, role: Role) {
         let side = self.sides.of(role);
         if let (None, Some(node)) = (&side.session, side.at_work()) {
@@ -268,9 +271,9 @@ impl Conductor {
         self.sides.of_mut(node.role).session = Some(session);
     }
 
-    /// What a session begins with that has the first bytes of the committed text.
+    /// Returns the `Open` of a session that gets the first bytes of the committed text.
     fn opening(&self, role: Role, bytes: usize) -> Open {
-        // A deadline that has passed is still a deadline: the node then answers at once.
+        // A deadline that has passed is still sent, so that the node answers at once.
         let left = |deadline: Duration| {
             deadline.saturating_sub(self.step.now).max(Duration::from_millis(1))
         };
@@ -285,7 +288,7 @@ impl Conductor {
         }
     }
 
-    /// Gives a side's session up; why, where its node is to blame.
+    /// Gives a side's session up; with the reason, if its node is to blame.
     fn close(&mut self, role: Role, failure: Option<Failure>) {
         if let Some(session) = self.sides.of_mut(role).session.take() {
             self.ledger.gone(&session);
@@ -293,7 +296,7 @@ impl Conductor {
         }
     }
 
-    /// Sends both sessions ahead what they have not got. `all`: also a few bytes.
+    /// Sends both sessions what they do not have yet. `all`: even if it is only a few bytes.
     fn warm(&mut self, all: bool) {
         if self.settings.keep_warm {
             for side in [&mut self.sides.small, &mut self.sides.large] {
@@ -306,13 +309,14 @@ impl Conductor {
         }
     }
 
-    /// The large side is out. Marks the answer; the first reason stands.
+    /// Marks the answer as degraded because no large node is available. The summary keeps the first reason.
     fn degrade(&mut self, reason: String) {
         self.ledger.summary.degraded.get_or_insert_with(|| reason.clone());
         self.step.tell(Progress::Degraded { reason });
     }
 
-    /// The small node accepted the question, so that it is known where the answer begins: behind what is given of it.
+    /// Commits the given beginning of the answer once the small node has accepted the question, since only then it is
+    /// known where the answer's text begins.
     fn begin_text(&mut self) {
         let Question { beginning, stop, .. } = &self.question;
         let behind = beginning.thought_behind(self.thought);
@@ -328,19 +332,18 @@ impl Conductor {
         }
     }
 
-    /// The answer is over where a stop text is committed.
+    /// Ends the answer if a stop text is committed.
     fn unless_stopped(&self) -> Result<(), Ended> {
         if self.ledger.stopped_by().is_some() { Err(Ended::Complete(End::Stop)) } else { Ok(()) }
     }
 
-    /// Whether the small node writes on provisionally while the large one is waited for.
+    /// Returns whether the small node writes provisionally while the large one is waited for.
     fn is_overlapping(&self) -> bool {
         let overlap = self.sides.small.proposal.as_ref();
         self.awaiting == Awaiting::Finished(Role::Large) && overlap.is_some_and(|p| p.is_overlap())
     }
 
-    /// Closes the books, with what crossed each node's link. An answer that is not over ends here,
-    /// cancelled.
+    /// Returns the outcome, given what crossed each node's link. An answer that is not over ends here, cancelled.
     pub fn conclude(mut self, traffic: &[(NodeId, Traffic)]) -> Outcome {
         for role in [Role::Small, Role::Large] {
             if let Some(proposal) = self.sides.of_mut(role).proposal.take() {

@@ -1,4 +1,4 @@
-//! The pieces in which a proposal came, as a journal tells them: numbers only, since their text is the answer's.
+//! The pieces in which a proposal arrived, as a journal records them: numbers only, since their text is the answer's.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 #[serde(from = "Lists", into = "Lists")]
 pub struct DeltaLog(Vec<LoggedDelta>);
 
-/// A piece of a proposal; times and places are those of the whole proposal.
+/// A piece of a proposal; times and positions are relative to the whole proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoggedDelta {
-    /// When it came, in microseconds since the ask.
+    /// When it arrived, in microseconds since the ask.
     pub at_us: u64,
     /// Where it ends, in bytes.
     pub end: u64,
-    /// Its tokens.
+    /// How many tokens it has.
     pub tokens: u32,
-    /// The first bytes of the proposal that no rule could cut any more.
+    /// How many of the proposal's first bytes no rule could cut any more.
     pub settled: u64,
 }
 
@@ -27,29 +27,29 @@ impl FromIterator<LoggedDelta> for DeltaLog {
 }
 
 impl DeltaLog {
-    /// Whether nothing is told.
+    /// Returns whether there are no pieces.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The pieces, in order.
+    /// Returns the pieces, in order.
     pub fn iter(&self) -> impl Iterator<Item = LoggedDelta> {
         self.0.iter().copied()
     }
 }
 
-/// The form in a journal. Compact, since there is a piece for nearly every token: a list for each number, in which most
-/// take one to five digits, and none for what is the same of all.
+/// The form in a journal. It is compact, since there is a piece for nearly every token: one list per number, most
+/// numbers have one to five digits, and a list is left out if all pieces have the default.
 #[derive(Serialize, Deserialize)]
 struct Lists {
-    /// Time since the piece before, of the first since the ask, in microseconds.
+    /// Time since the previous piece, for the first one since the ask, in microseconds.
     us: Vec<u64>,
     /// Bytes of text.
     bytes: Vec<u64>,
-    /// Tokens; left out when every piece is one.
+    /// Tokens; left out if every piece has one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tokens: Vec<u32>,
-    /// Bytes at the end of the text so far that a rule may still cut; left out when there never are any.
+    /// Bytes at the end of the text so far that a rule may still cut; left out if there never are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unsettled: Vec<u64>,
 }

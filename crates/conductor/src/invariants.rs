@@ -1,9 +1,8 @@
-//! What holds of every answer, whatever its nodes and links do. Written once: simulations, property
-//! tests and, in debug builds, the driver over real sessions let a [`Witness`] watch.
+//! What holds for every answer, whatever its nodes and links do. It is written once: simulations, property tests and,
+//! in debug builds, the driver over real sessions let a [`Witness`] watch.
 //!
-//! It sees what goes into the machine and what comes out of it, and nothing within. What only a
-//! simulation can know, such as which nodes are well, is told to it ([`Known`]); without that it
-//! checks what can be seen.
+//! The witness sees what goes into the machine and what comes out of it, and nothing inside it. What only a simulation
+//! can know, such as which nodes are well, is given to it as [`Known`]; without that it checks only what can be seen.
 
 mod debug;
 mod held;
@@ -28,12 +27,12 @@ use crate::{
     told::ToldSpans,
 };
 
-/// Something that should hold of every answer and does not. One line.
+/// Something that should hold for every answer and does not. Displays as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach {
     /// Which invariant.
     pub invariant: Invariant,
-    /// What was seen instead.
+    /// What happened instead.
     pub seen: String,
 }
 
@@ -43,40 +42,40 @@ impl fmt::Display for Breach {
     }
 }
 
-/// What holds of every answer.
+/// What holds for every answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Invariant {
-    /// It ends in bounded time, within its deadline and the grace after it.
+    /// It ends in bounded time, within its deadline and the grace period after it.
     EndsInTime,
-    /// Its end is what happened, and it fails only when no small node is left.
+    /// Its end matches what happened, and it fails only if no small node is left.
     EndIsTrue,
-    /// Nothing follows the end, and time never falls.
+    /// Nothing follows the end, and time never decreases.
     OrderOfTime,
-    /// Each session is sent what its contract allows, and a part has one session at a time.
+    /// Each session is sent only what its contract allows, and each role has one session at a time.
     Contract,
-    /// What is shown is the answer's text, and each session holds a beginning of it, behind what is given of it.
+    /// What is shown is the answer's text, and each session holds a prefix of it, after the given beginning.
     ShownIsHeld,
-    /// Under a review nothing of the small node is shown that the large one has not judged.
+    /// Under a review, no text of the small node is shown before the large one has judged it.
     ShownIsJudged,
-    /// What is told gives the answer's spans, with what each cost.
+    /// The reports give the answer's spans, with the cost of each.
     SpansAreTold,
     /// Nothing of a stop text is shown.
     StopsAreUnseen,
-    /// Every token that was heard of is counted once.
+    /// Every token that a node reported is counted once.
     TokensAddUp,
-    /// The answer has no more tokens than it may.
+    /// The answer does not exceed its token limit.
     Length,
     /// No takeover is waited for beyond its deadline.
     TakeoverDeadline,
-    /// Takeovers come to no more than their target.
+    /// Takeovers stay within their target.
     Target,
-    /// What is sent and not answered fits a session's queue.
+    /// What is sent and unanswered fits a session's queue.
     BoundedQueue,
-    /// Nobody computes what is no longer wanted.
+    /// No node computes what is no longer wanted.
     NothingInVain,
-    /// What is waited for was asked for, of somebody who can answer.
+    /// What is waited for was asked of a node that can answer.
     AwaitedWasAsked,
-    /// A node that gives signs is not silent.
+    /// A node that gives signs of life is not treated as silent.
     SignsCount,
     /// A node that is well is not given up.
     SoundNodeStays,
@@ -87,48 +86,49 @@ pub enum Invariant {
 pub struct Known {
     /// Nodes that never fail, lie or fall silent.
     pub sound: Vec<NodeId>,
-    /// The greatest number of tokens. Of the question's, `paper` keeps count only between its rounds.
+    /// The most tokens. For the question's limit, `paper` checks it only between rounds.
     pub max_tokens: Option<u32>,
-    /// The greatest time from an ask of the large node to its first text.
+    /// The longest time from an ask of the large node to its first text.
     pub takeover_deadline: Option<Duration>,
     /// The greatest share of large tokens.
     pub target_share: Option<f64>,
-    /// For how long the inputs may have been held up.
+    /// How long the inputs may have been delayed.
     pub paused: Duration,
-    /// All that the small node writes is judged, while there is somebody to judge it: nothing lets it stand.
+    /// Whether all that the small node writes is judged as long as there is a reviewer: nothing is accepted without a
+    /// verdict.
     pub judges_all: bool,
-    /// What the policy needs that not every node can.
+    /// What the policy needs that not every node supports.
     pub need: Option<Need>,
 }
 
-/// Watches an answer. See the module.
+/// Watches an answer. See the module documentation.
 #[derive(Debug)]
 pub struct Witness {
     question: Question,
     settings: Settings,
     known: Known,
     now: Duration,
-    /// The answer's text, as far as it is shown.
+    /// The answer's text that is shown so far.
     shown: String,
-    /// The committed text, as far as it is known: what is given of the answer, what is shown, and with stop texts what
-    /// a session has of the text behind it.
+    /// The committed text, as far as it is known: the given beginning, the shown text and, with stop texts, what a
+    /// session holds after it.
     committed: String,
     /// How much of it is given; not known before the small node has accepted the question.
     given_bytes: Option<usize>,
     sessions: Vec<Held>,
-    /// What the small side had written when it lost the session with a proposal that was complete.
+    /// What the small side had written when it lost its session with a complete proposal.
     loose: Option<String>,
-    /// Asks that are neither kept nor forgotten, by the seed that a session is asked with.
+    /// Asks that are neither kept nor forgotten, by the seed that is sent with them.
     asks: HashMap<u64, LiveAsk>,
     /// The seed of the ask that is waited for.
     awaited: Option<u64>,
     heard: [Heard; 2],
-    /// Tokens of proposals that have no text: they belong to no span.
+    /// Tokens of proposals without text: they belong to no span.
     empty_tokens: u64,
     reasons: Vec<FinishReason>,
     small_is_full: bool,
     small_was_accepted: bool,
-    /// A node has a part that it cannot take.
+    /// Whether a node was given a role that it cannot play.
     has_unfit: bool,
     is_cancelled: bool,
     has_ended: bool,
@@ -142,7 +142,7 @@ struct LiveAsk {
     at: Duration,
     has_text: bool,
     is_complete: bool,
-    /// Its tokens, where it is complete and has no text.
+    /// Its tokens, if it is complete and has no text.
     empty_tokens: u64,
     is_abandoned: bool,
 }
@@ -154,7 +154,7 @@ fn breach<T>(invariant: Invariant, seen: impl Into<String>) -> Result<T, Breach>
 }
 
 impl Witness {
-    /// Watches an answer from its beginning.
+    /// Watches an answer from its start.
     pub fn new(question: Question, settings: Settings, known: Known) -> Self {
         Witness {
             question,
@@ -180,7 +180,8 @@ impl Witness {
         }
     }
 
-    /// The machine took in an input, or began, and said this. `wake_at` is when it wants to be woken.
+    /// Checks a step: the machine took in an input (or started) and returned these effects. `wake_at` is when it wants
+    /// to be woken.
     ///
     /// # Errors
     /// The first invariant that does not hold.
@@ -218,7 +219,7 @@ impl Witness {
         Ok(())
     }
 
-    /// When the answer is over at the latest.
+    /// Returns when the answer must be over at the latest.
     fn latest_end(&self) -> Duration {
         self.question.deadline.unwrap_or(LONGEST).min(LONGEST) + DEADLINE_GRACE
     }
@@ -227,10 +228,10 @@ impl Witness {
         self.sessions.iter_mut().find(|session| session.node == node)
     }
 
-    /// What a node says.
+    /// Notes an event of a node.
     fn hear(&mut self, node: NodeId, event: &Event, effects: &[Effect]) {
         let (now, end) = (self.now, self.latest_end());
-        // What a node says that breaks the contract, or comes after the end, counts as if it had not been said.
+        // An event that breaks the contract, or comes after the end, counts as if it had not been sent.
         let is_refused = effects.iter().any(|effect| {
             matches!(effect, Effect::Close(closed, Some(failure))
                 if *closed == node && failure.code == Code::Internal)
@@ -329,7 +330,7 @@ impl Witness {
         Ok(())
     }
 
-    /// Text is shown: the large node's verdicts reach so far.
+    /// Checks that the large node's verdicts reach the end of the text that is shown.
     fn is_judged(&self, text: &Text) -> Checked {
         let end = self.given_bytes.unwrap_or(0) + self.shown.len();
         let reviewer = self.sessions.iter().find(|it| it.reviews && it.is_accepted);
@@ -450,7 +451,7 @@ impl Witness {
     fn is_in_time(&self, wake_at: Duration) -> Checked {
         let end = self.latest_end();
         if wake_at > end || self.now > end + self.known.paused {
-            let seen = format!("it goes on at {:?} until {wake_at:?}", self.now);
+            let seen = format!("it continues at {:?} until {wake_at:?}", self.now);
             return breach(Invariant::EndsInTime, seen);
         }
         let Some(within) = self.known.takeover_deadline else { return Ok(()) };

@@ -1,6 +1,6 @@
-//! The ledger of an answer: what was shown, by whom, and what it cost in tokens, takeovers and time.
+//! The ledger of an answer: what was shown, who wrote it, and what it cost in tokens, takeovers and time.
 //!
-//! Every token that a node made is counted once: as part of the answer, or as discarded.
+//! Every token that a node generated is counted once: as part of the answer, or as discarded.
 
 use thinking::{
     policy::{Role, Why},
@@ -25,16 +25,16 @@ pub(crate) struct Ledger {
     pub(crate) transcript: Transcript,
     pub(crate) summary: Summary,
     shown: ShownText,
-    /// What was objected to last, until the large model's text stands there.
+    /// The last objection, until the large model's text replaces what it rejects.
     objected: Option<Correction>,
 }
 
-/// Where the time since the ask went.
+/// Returns where the time since the ask went.
 fn spent(proposal: &Proposal, now: std::time::Duration) -> Spent {
     let wall_us = proposal.wall_us(now);
     let timing = match (proposal.finished(), proposal.first_text_at) {
         (Some(finished), _) => finished.timing,
-        // The node had no chance to say: from its first text on it was making tokens.
+        // The node had no chance to report: from its first text on, it was generating tokens.
         (None, Some(first)) => {
             Timing { decode_us: micros(now.saturating_sub(first)), ..Timing::default() }
         }
@@ -47,26 +47,26 @@ fn spent(proposal: &Proposal, now: std::time::Duration) -> Spent {
     Spent { queue_us, prefill_us, decode_us, network_us }
 }
 
-/// What text that is already in the transcript cost.
+/// Returns the cost of text that is already in the transcript.
 fn cost(writer: Writer, why: Why, tokens: u32, elapsed_us: u64) -> Span {
     let text = String::new();
     Span { writer, why, text, tokens: tokens.into(), elapsed_us, correction: None }
 }
 
 impl Ledger {
-    /// Stop texts are looked for in what is committed from now on.
+    /// Searches for stop texts in everything that is committed from now on.
     pub(crate) fn look_for(&mut self, finder: Option<StopFinder>) {
         self.shown.look_for(finder);
     }
 
-    /// Text is committed: shows it, as far as no stop text may begin there.
+    /// Shows text that was committed, except an end where a stop text may begin.
     pub(crate) fn show(&mut self, writer: Writer, why: Why, text: String, step: &mut Step) {
         if text.is_empty() {
             return;
         }
         let is_correction = (writer, why) == (Writer::Large, Why::Review);
         let correction = self.objected.take_if(|_| is_correction);
-        // What it cost is added when that is known.
+        // Its cost is added once it is known.
         self.transcript.push_text(writer, why, &text, correction.clone());
         let time = &mut self.summary.time;
         self.shown.push(Text { writer, why, text, correction }, |text| {
@@ -75,12 +75,12 @@ impl Ledger {
         });
     }
 
-    /// The stop text that is committed, if one is.
+    /// Returns the stop text that was committed, if any.
     pub(crate) fn stopped_by(&self) -> Option<&str> {
         self.shown.stopped_by()
     }
 
-    /// No more text is committed: shows what was held back, unless a stop text was found.
+    /// Ends the text, and shows what was held back, unless a stop text was found.
     pub(crate) fn finish_text(&mut self, step: &mut Step) {
         let time = &mut self.summary.time;
         self.shown.finish(|text| {
@@ -89,7 +89,8 @@ impl Ledger {
         });
     }
 
-    /// The answer is what was shown of it. What was committed behind that was made all the same, so its tokens count.
+    /// Cuts the transcript to what was shown. Tokens of the text committed after that still count, since they were
+    /// generated.
     pub(crate) fn cut_to_shown(&mut self) {
         for cut in self.transcript.cut(self.shown.bytes()) {
             let bytes = cut.text.len() as u64;
@@ -99,7 +100,7 @@ impl Ledger {
                 Writer::Policy => continue,
             };
             self.summary.model_mut(role).text_bytes -= bytes;
-            // A correction is no takeover.
+            // A correction is not a takeover.
             if role == Role::Large && !matches!(cut.why, Why::Turn | Why::Review) {
                 let mut left = bytes;
                 for takeover in self.summary.takeovers.iter_mut().rev() {
@@ -111,7 +112,8 @@ impl Ledger {
         }
     }
 
-    /// A session has committed text in its cache. Prefill that its side's proposal had to wait for is not "ahead".
+    /// Notes that a session has committed text in its cache. Prefill that its side's proposal had to wait for does not
+    /// count as done ahead.
     pub(crate) fn warmed(
         &mut self,
         role: Role,
@@ -128,32 +130,32 @@ impl Ledger {
         }
     }
 
-    /// A side's node made so many passes more, in thousandths.
+    /// Adds passes of a side's node, in thousandths.
     pub(crate) fn passed(&mut self, role: Role, passes_milli: u32) {
         let passes = &mut self.summary.model_mut(role).passes_milli;
         *passes = passes.saturating_add(passes_milli.into());
     }
 
-    /// A proposal is waited for no more.
+    /// Notes that a proposal is no longer waited for.
     pub(crate) fn finished(&mut self, proposal: &Proposal, step: &Step) {
         let role = proposal.ask.role;
         self.summary.spent_mut(role).add(&spent(proposal, step.now));
         self.summary.model_mut(role).prefill_tokens += u64::from(proposal.prefill_tokens());
     }
 
-    /// The policy's own text is in the small node's cache.
+    /// Notes that the policy's own text is in the small node's cache.
     pub(crate) fn inserted(&mut self, why: Why, warmed: &Warmed) {
         self.summary.inserted_tokens += u64::from(warmed.tokens);
         self.transcript.push(cost(Writer::Policy, why, warmed.tokens, 0));
     }
 
-    /// The large model objects. What it has instead may follow.
+    /// Notes an objection of the large model. Its replacement may follow.
     pub(crate) fn objected(&mut self, objected: &Objected) {
         let Objected { stood, gap, .. } = objected;
         self.objected = Some(Correction { stood: stood.clone(), gap: *gap });
     }
 
-    /// The large model's text stands where the small one's was objected to. It was in the verdict: nobody wrote it.
+    /// Notes that the large model's text replaces text of the small one. It came with the verdict, so it took no time.
     pub(crate) fn corrected(&mut self, why: Why, text: String, tokens: u32, step: &mut Step) {
         let bytes = text.len() as u64;
         self.show(Writer::Large, why, text, step);
@@ -164,8 +166,8 @@ impl Ledger {
         totals.text_bytes += bytes;
     }
 
-    /// A proposal's first bytes are part of the answer. `interrupted`: its node was lost, or the
-    /// answer ended, before its end.
+    /// Notes that a proposal's first bytes are part of the answer. `interrupted`: its node was lost, or the answer
+    /// ended, before the proposal did.
     pub(crate) fn kept(
         &mut self,
         proposal: &Proposal,
@@ -198,14 +200,14 @@ impl Ledger {
         }
     }
 
-    /// What is known of a cancelled proposal, beyond what was known when it was cancelled.
+    /// Counts the tokens of a cancelled proposal that were not counted when it was cancelled.
     pub(crate) fn cancelled(&mut self, role: Role, cancelled: &CancelledProposal) {
         let CancelledProposal { proposal, counted_tokens } = cancelled;
         let more = u64::from(proposal.text.tokens_made().saturating_sub(*counted_tokens));
         self.summary.model_mut(role).discarded_tokens += more;
     }
 
-    /// A session is gone: nothing more comes of its cancelled proposals.
+    /// Notes that a session is over: nothing more arrives of its cancelled proposals.
     pub(crate) fn gone(&mut self, session: &SessionState) {
         for cancelled in &session.cancelled {
             self.cancelled(session.node.role, cancelled);

@@ -1,13 +1,12 @@
 //! One answer as a pure machine.
 //!
-//! [`Conductor`] drives a policy over a small and a large node. Its one function is
-//! [`Conductor::step`]: what happened and when goes in ([`Input`]), what is to be done comes out
-//! ([`Effect`]). Whoever holds the sessions, the clock and the observer is its shell: real sessions
-//! (`answer`), simulated ones (`simulator`) or recorded ones (`lab::replay`).
+//! [`Conductor`] drives a policy over a small and a large node through one function, [`Conductor::step`]: it takes what
+//! happened and when ([`Input`]) and returns what to do ([`Effect`]). The code that holds the sessions, the clock and
+//! the observer is the machine's shell. There are shells over real sessions (`answer`), simulated ones (`simulator`)
+//! and recorded ones (`lab::replay`).
 //!
-//! Here live no runtime, no clock, no I/O and no log. Time is the [`Duration`]
-//! since the question was asked, and a node is a [`NodeId`]. The same inputs at the same times give
-//! the same effects.
+//! The crate has no runtime, clock, I/O or log. Time is the [`Duration`] since the question was asked, and a node is a
+//! [`NodeId`]. The same inputs at the same times give the same effects.
 
 pub mod account;
 mod committed;
@@ -31,13 +30,13 @@ pub use self::{
     port::{Effect, Ended, Input, NodeId, NodeNames, Outcome},
 };
 
-/// The longest time that anything is waited for, and that an answer may take without a deadline.
+/// The longest time that anything is waited for, and that an answer without a deadline may take.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// After the deadline a node gets this long to say what it has.
+/// How long a node gets after the deadline to send what it has.
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 
-/// A time in microseconds.
+/// Returns a time in microseconds.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
 //! What goes into the machine and what comes out of it. Plain values.
 //!
-//! What a shell owes: it carries effects out in their order, gives each session's events in theirs,
-//! and after [`Effect::Close`] none of that session's any more. A session that ends without a word,
-//! or takes no more commands, is an [`Event::Failed`](thinker::Event::Failed).
+//! A shell must carry effects out in order, and pass on each session's events in order. After [`Effect::Close`] it
+//! passes on no further event of that session. It reports a session that ends without a failure, or takes no more
+//! commands, as [`Event::Failed`](thinker::Event::Failed).
 
 use std::time::Duration;
 
@@ -18,69 +18,68 @@ use crate::{
     progress::{Progress, Stamped},
 };
 
-/// Names a node of a run: which part it plays, and its place among those that can play it.
+/// Identifies a node of a run: its role, and its index among the candidates for that role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId {
-    /// The part.
+    /// The role.
     pub role: Role,
-    /// From 0.
+    /// The index, from 0.
     pub index: usize,
 }
 
 impl NodeId {
-    /// The small node at this place.
+    /// The small node with this index.
     pub fn small(index: usize) -> Self {
         NodeId { role: Role::Small, index }
     }
 
-    /// The large node at this place.
+    /// The large node with this index.
     pub fn large(index: usize) -> Self {
         NodeId { role: Role::Large, index }
     }
 }
 
-/// The nodes of a run, by their names for people. Each part's first node plays it, the others
-/// stand in for it, in order.
+/// The nodes of a run, by their names for people. The first node of each role plays it; the others stand in for it, in
+/// order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeNames {
     /// The small nodes.
     pub small: Vec<String>,
-    /// The large nodes; none where the policy has no use for one.
+    /// The large nodes; empty if the policy does not use one.
     pub large: Vec<String>,
 }
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// A node's session says something.
+    /// A node's session sent an event.
     Event(NodeId, thinker::Event),
-    /// A node's session gives a sign of life, and has nothing to say.
+    /// A node's session gave a sign of life, without an event.
     Alive(NodeId),
-    /// The time of [`Conductor::wake_at`](crate::Conductor::wake_at) has come, and nothing that any
-    /// session said before it is left to be told.
+    /// The time of [`Conductor::wake_at`](crate::Conductor::wake_at) has come, and every event that any session sent
+    /// before it has been passed on.
     Wake,
-    /// A node can stand in for others of its part, under this name: one that is new, its place the one behind the last,
-    /// or one that was lost or withdrawn and is well again.
+    /// A node of this name can stand in for others of its role. Either it is new and its index is the one after the
+    /// last, or it was lost or withdrawn and is well again.
     Offer(NodeId, String),
-    /// A node is to be given no new session. One that it has goes on.
+    /// A node must not be given a new session. A session that it has continues.
     Withdraw(NodeId),
     /// The caller wants no more of the answer.
     Cancel,
 }
 
-/// Something that is to be done.
+/// Something to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Start a session on a node, and send it this. The node has no other session.
+    /// Start a session on a node, and send it this command. The node has no other session.
     Open(NodeId, Box<Open>),
     /// Send the node's session a command.
     Send(NodeId, Box<Command>),
-    /// Give the node's session up; why, where its node is to blame.
+    /// Give the node's session up; with the reason, if its node is to blame.
     Close(NodeId, Option<Failure>),
-    /// Tell the observer.
+    /// Report to the observer.
     Tell(Stamped),
-    /// The answer is over: [`Conductor::conclude`](crate::Conductor::conclude) says how. It is the
-    /// last effect of all.
+    /// The answer is over; [`Conductor::conclude`](crate::Conductor::conclude) returns how. This is the last effect.
     End,
 }
 
@@ -89,7 +88,7 @@ pub enum Effect {
 pub enum Ended {
     /// It is complete, or stopped at a limit.
     Complete(End),
-    /// No small node is left, or a policy made no sense.
+    /// No small node is left, or the policy is defective.
     Failed {
         /// The node's name.
         node: String,
@@ -98,31 +97,31 @@ pub enum Ended {
     },
 }
 
-/// An answer.
+/// An answer that is over.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// How it ended.
     pub ended: Ended,
-    /// Its text, as the observer was shown it, by spans.
+    /// Its text as the observer was shown it, as spans.
     pub transcript: Transcript,
     /// What it cost.
     pub summary: Summary,
 }
 
 impl Outcome {
-    /// The whole text.
+    /// Returns the whole text.
     pub fn text(&self) -> String {
         self.transcript.text()
     }
 
-    /// What the observer is told last.
+    /// Returns the last report to the observer.
     pub fn told(&self) -> Stamped {
         let progress = Progress::Ended(Box::new(self.summary.clone()));
         Stamped { at_us: self.summary.time.total_us, progress }
     }
 }
 
-/// The step in hand: its time, and what it has led to so far.
+/// The current step: its time, and its effects so far.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
     pub(crate) now: Duration,

@@ -1,5 +1,5 @@
-//! What an observer of an answer is told, in order. The journal writes these, the renderer shows
-//! them; a replayed journal and a live answer look the same to both.
+//! The progress reports that an observer of an answer receives, in order. The journal writes them and the renderer
+//! shows them; a replayed journal and a live answer look the same to both.
 
 use serde::{Deserialize, Serialize};
 pub use thinking::transcript::{Correction, Writer};
@@ -14,14 +14,14 @@ use crate::{account::Summary, proposal::FIRST_OVERLAP};
 
 /// Watches an answer being written.
 pub trait Observer: Send {
-    /// Takes note. Must not block: the answer waits for it.
+    /// Takes a report. Must not block, since the answer waits for it.
     fn see(&mut self, stamped: &Stamped);
 }
 
-/// Something that happened, and when.
+/// A report with its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stamped {
-    /// Microseconds since the question was asked; never falls.
+    /// Microseconds since the question was asked; never decreases.
     pub at_us: u64,
     /// What happened.
     #[serde(flatten)]
@@ -44,13 +44,13 @@ pub enum Progress {
     Kept(Kept),
     /// A node has committed text in its cache.
     Warmed(NodeWarmed),
-    /// A takeover's first text was late, or the large node is out; the small node goes on in its place.
+    /// A takeover's first text was late, or no large node is available; the small node continues in its place.
     Abandoned(Abandoned),
     /// The large node objects to what the small one wrote.
     Objected(Box<Objected>),
-    /// Verdicts were late: what was written stands without them.
+    /// Verdicts were late: what was written was accepted without them.
     Unreviewed(Abandoned),
-    /// No large node is left; the small one goes on without it.
+    /// No large node is left; the small one continues without it.
     Degraded {
         /// One line for a person.
         reason: String,
@@ -59,16 +59,16 @@ pub enum Progress {
     Rejoined(Rejoined),
     /// A node's text differed from ours and was sent again as a whole.
     Repaired {
-        /// Whose text.
+        /// Whose text it was.
         role: Role,
         /// How much text was sent.
         committed_bytes: u64,
     },
-    /// A node was lost and the next one of its part went on.
+    /// A node was lost, and the next one of its role continues.
     Resumed(Box<Resumed>),
     /// A second large node was asked for a takeover whose first text is late.
     Hedged(Hedged),
-    /// That node had text first, and goes on.
+    /// The second node had text first, and continues.
     HedgeWon(Hedged),
     /// The answer is over.
     Ended(Box<Summary>),
@@ -77,7 +77,7 @@ pub enum Progress {
 /// A node accepted the question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeOpened {
-    /// Which part it plays.
+    /// Its role.
     pub role: Role,
     /// Its name, usually its URL.
     pub node: String,
@@ -96,22 +96,22 @@ pub struct NodeOpened {
 pub struct Asked {
     /// Number of the ask, from 0.
     pub ask: u32,
-    /// Who.
+    /// Who was asked.
     pub role: Role,
     /// Why.
     pub why: Why,
-    /// Greatest number of tokens.
+    /// The most tokens to write.
     pub max_tokens: u32,
     /// Whether all of it may be forgotten.
     pub provisional: bool,
     /// Seeds its draws.
     pub seed: u64,
-    /// Length of the committed text it goes on from.
+    /// Length of the committed text that it continues.
     pub committed_bytes: u64,
 }
 
 impl Asked {
-    /// Whether it is written while the large node is waited for.
+    /// Returns whether it is written while the large node is waited for.
     pub fn is_overlap(&self) -> bool {
         self.ask >= FIRST_OVERLAP
     }
@@ -122,22 +122,23 @@ impl Asked {
 pub struct Text {
     /// Who wrote it.
     pub writer: Writer,
-    /// Why it is written by whom it is written.
+    /// Why its writer wrote it.
     pub why: Why,
     /// The text.
     pub text: String,
-    /// What of the small model's stood there, where a correction begins with it.
+    /// The text of the small model that it replaces, if a correction begins with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correction: Option<Correction>,
 }
 
 impl Text {
-    /// Text that corrects nothing.
+    /// Text that is not a correction.
     pub fn new(writer: Writer, why: Why, text: impl Into<String>) -> Self {
         Text { writer, why, text: text.into(), correction: None }
     }
 
-    /// Whether more text goes on with it: that of the same writer for the same reason does. A correction begins anew.
+    /// Returns whether more text continues this text: it does if writer and reason are the same. A correction starts a
+    /// new text.
     pub fn goes_on(&self, more: &Text) -> bool {
         (self.writer, self.why) == (more.writer, more.why) && more.correction.is_none()
     }
@@ -148,14 +149,14 @@ impl Text {
 pub struct NodeFinished {
     /// Number of the ask.
     pub ask: u32,
-    /// Who.
+    /// Who wrote it.
     pub role: Role,
     /// "end_of_text", "max_tokens", "stop", "trigger", "cancelled", "deadline", "context_full".
     pub reason: String,
-    /// The trigger, when that was the reason; positions in bytes of the proposal.
+    /// The trigger, if that was the reason; positions are in bytes of the proposal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerMatch>,
-    /// Tokens made.
+    /// How many tokens were generated.
     pub tokens: u32,
     /// Bytes of the proposal.
     pub bytes: u64,
@@ -163,19 +164,20 @@ pub struct NodeFinished {
     pub prefill_tokens: u32,
     /// Where the time went on the node.
     pub timing: Timing,
-    /// From the ask to its first text, as seen here; absent when there was none.
+    /// Time from the ask to its first text, as seen here; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_text_us: Option<u64>,
-    /// From the ask to its end, as seen here.
+    /// Time from the ask to its end, as seen here.
     pub wall_us: u64,
-    /// The pieces in which it came; none in journals of before they were told, or when a node was lost meanwhile.
+    /// The pieces in which it arrived. Empty in journals from before they were recorded, or if a node was lost
+    /// meanwhile.
     #[serde(default, skip_serializing_if = "DeltaLog::is_empty")]
     pub deltas: DeltaLog,
 }
 
 impl NodeFinished {
-    /// Why it ended, as its node said it; `None` when the name is unknown. A stop text is taken to end where the
-    /// proposal does.
+    /// Returns why it ended, as its node reported it; `None` if the name is unknown. A stop text is assumed to end
+    /// where the proposal does.
     pub fn finish_reason(&self) -> Option<FinishReason> {
         Some(match self.reason.as_str() {
             "end_of_text" => FinishReason::EndOfText,
@@ -193,22 +195,22 @@ impl NodeFinished {
 /// The large node objects to what the small one wrote.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Objected {
-    /// Number of the ask whose text it is.
+    /// Number of the ask that wrote the text.
     pub ask: u32,
-    /// Where the token begins that is objected to, in bytes of the committed text.
+    /// Where the rejected token begins, in bytes of the committed text.
     pub at_byte: u64,
-    /// The token, as far as it is short; empty where the end of the answer is objected to.
+    /// The rejected token, cut short if it is long; empty if the objection is to the end of the answer.
     pub stood: String,
-    /// What the large model would have there; absent: the end of the answer.
+    /// The large model's replacement; absent if it would have ended the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead: Option<String>,
-    /// By how much its likeliest token is more likely, in nats.
+    /// By how much the large model's likeliest token is more likely, in nats.
     pub gap: f32,
-    /// How many tokens are more likely than the one that stands there.
+    /// How many tokens are more likely than the rejected one.
     pub rank: u32,
-    /// That one's log-probability, in nats.
+    /// The rejected token's log-probability, in nats.
     pub log_p: f32,
-    /// Tokens of what it would have there.
+    /// How many tokens the replacement has.
     pub tokens: u32,
 }
 
@@ -217,7 +219,7 @@ pub struct Objected {
 pub struct Abandoned {
     /// Number of the ask.
     pub ask: u32,
-    /// Time from the ask.
+    /// Time since the ask.
     pub waited_us: u64,
 }
 
@@ -228,7 +230,7 @@ pub struct Hedged {
     pub ask: u32,
     /// The second node's name.
     pub node: String,
-    /// Time from the ask.
+    /// Time since the ask.
     pub waited_us: u64,
 }
 
@@ -254,42 +256,42 @@ pub struct NodeWarmed {
     pub role: Role,
     /// Length of its committed text.
     pub committed_bytes: u64,
-    /// Tokens the new text took.
+    /// How many tokens the new text has.
     pub tokens: u32,
-    /// How many were computed.
+    /// How many of them were computed.
     pub prefill_tokens: u32,
-    /// The time that took.
+    /// How long that took.
     pub prefill_us: u64,
 }
 
-/// A large node that was lost accepted a session again.
+/// A large node that was lost has accepted a session again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejoined {
     /// Its name.
     pub node: String,
-    /// Time from its loss.
+    /// Time since its loss.
     pub away_us: u64,
     /// How often it was tried.
     pub attempts: u32,
-    /// Length of the committed text it was given.
+    /// Length of the committed text that it was given.
     pub committed_bytes: u64,
 }
 
-/// A node was lost and the next one of its part went on.
+/// A node was lost, and the next one of its role continues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resumed {
-    /// The part; not written when it is the small one's, as in journals of before there were others.
+    /// The role. Not written for the small one, as in journals from before large nodes had successors.
     #[serde(default = "small", skip_serializing_if = "is_small")]
     pub role: Role,
     /// The node that was lost.
     pub from: String,
-    /// What became of it.
+    /// What kind of failure it was.
     pub code: Code,
-    /// In one line.
+    /// The failure in one line.
     pub reason: String,
-    /// The node that goes on.
+    /// The node that continues.
     pub to: String,
-    /// Length of the committed text it was given, or will be when it is asked.
+    /// Length of the committed text that it was given, or will be when it is asked.
     pub committed_bytes: u64,
 }
 

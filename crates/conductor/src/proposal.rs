@@ -1,17 +1,17 @@
-//! A proposal between the ask and the moment when the policy keeps or forgets it.
+//! A proposal from the ask until the policy keeps or forgets it.
 //!
 //! ```text
 //!  ask --> Asked --first text--> Writing
 //!   |        |                      |
-//!   |        '------ its end -------+--> Held --its session is gone--> Loose
+//!   |        '------ its end -------+--> Held --its session is lost--> Loose
 //!   |                               |
-//!   |                               +--> CutShort   its node is lost, and no other one goes on
+//!   |                               +--> CutShort   its node is lost, and no other one continues
 //!   |                               '--> Loose      lost sessions used its tokens up
 //!   '--> Unasked   no session takes it: it is late at once
 //! ```
 //!
-//! A proposal whose session is lost and opened anew keeps its state: it is asked for again. One
-//! that is cancelled goes to the session that still writes it ([`crate::session`]).
+//! If its session is lost and opened again, a proposal keeps its state and is asked for again. A proposal that is
+//! cancelled is moved to the session that still writes it ([`crate::session`]).
 
 mod text;
 
@@ -26,16 +26,16 @@ use thinking::{
 pub(crate) use self::text::ProposedText;
 use crate::{LONGEST, micros};
 
-/// Overlaps are numbered from here on, so that other asks have the numbers, and with them the
-/// seeds, that they would have without.
+/// Overlaps are numbered from here on, so that all other asks have the numbers, and with them the seeds, that they
+/// would have without overlaps.
 pub(crate) const FIRST_OVERLAP: u32 = 1 << 31;
 
-/// No token is longer,
+/// The longest possible token.
 const LONGEST_TOKEN_BYTES: usize = 1024;
-/// and of many none: the longest ones that are often written are runs of spaces.
+/// The greatest average length of many tokens: the longest ones that are written often are runs of spaces.
 const LONG_TOKEN_BYTES: usize = 128;
 
-/// A proposal. See the module.
+/// A proposal. See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Proposal {
     /// What was asked.
@@ -44,52 +44,52 @@ pub(crate) struct Proposal {
     pub(crate) number: u32,
     /// Its seed.
     pub(crate) seed: u64,
-    /// Length of the committed text it goes on from.
+    /// The length of the committed text that it continues.
     pub(crate) base: usize,
     /// Its text so far.
     pub(crate) text: ProposedText,
-    /// How far it is.
+    /// Its state.
     pub(crate) state: State,
     /// When it was asked for.
     pub(crate) asked_at: Duration,
-    /// When its first text came.
+    /// When its first text arrived.
     pub(crate) first_text_at: Option<Duration>,
-    /// A second node was asked for it, or would have been.
+    /// Whether a second node was asked for it, or would have been.
     pub(crate) is_hedged: bool,
-    /// The entropy of its first token, where that was asked for and is told.
+    /// The entropy of its first token, if requested and reported.
     pub(crate) first_token_entropy: Option<f32>,
-    /// Prefill that its node reported after it was asked and before it wrote.
+    /// Tokens that its node prefilled after it was asked and before it wrote.
     late_prefill_tokens: u32,
-    /// The time that took, in microseconds.
+    /// How long that took, in microseconds.
     pub(crate) late_prefill_us: u64,
 }
 
-/// How far a proposal is.
+/// The state of a proposal.
 #[derive(Debug)]
 pub(crate) enum State {
-    /// No session takes it.
+    /// No session was asked for it.
     Unasked,
     /// Its session was asked for it, and has sent no text.
     Asked {
         /// When its first text is late.
         late_at: Option<Duration>,
     },
-    /// Its session sends its text.
+    /// Its session is sending its text.
     Writing,
     /// It is complete, and its session holds it as its open proposal.
     Held(Completion),
     /// It is complete, and no session holds it.
     Loose(Completion),
-    /// Its node was lost, and what was shown of it is all.
+    /// Its node was lost, and what was shown of it is all there is.
     CutShort(Completion),
 }
 
 /// The end of a proposal.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    /// What its node said; positions are those of the whole proposal.
+    /// What its node reported; positions are relative to the whole proposal.
     pub(crate) finished: Finished,
-    /// When.
+    /// When it ended.
     at: Duration,
 }
 
@@ -113,7 +113,7 @@ impl Proposal {
         }
     }
 
-    /// What a session is asked for: the ask, less what was already made of it.
+    /// Returns what to ask a session for: the ask, minus what was already written of it.
     pub(crate) fn propose(&self) -> Propose {
         let mut watch = self.ask.watch.clone();
         if let Some(watch) = &mut watch {
@@ -128,38 +128,38 @@ impl Proposal {
         }
     }
 
-    /// Tokens it may still make.
+    /// Returns how many tokens may still be written.
     pub(crate) fn tokens_left(&self) -> u32 {
         self.ask.max_tokens.saturating_sub(self.text.carried_tokens())
     }
 
-    /// Whether it is no part of the answer, whatever the policy does with it.
+    /// Returns whether it is never part of the answer, whatever the policy does with it.
     pub(crate) fn is_aside(&self) -> bool {
         self.ask.aside.is_some()
     }
 
-    /// Tokens that are part of the answer when its first bytes are kept, and those that were made for nothing then.
+    /// Returns how many tokens are part of the answer if its first bytes are kept, and how many are then discarded.
     pub(crate) fn tokens_kept(&self, bytes: usize) -> (u32, u32) {
         let (kept, discarded) = (self.text.tokens_to(bytes), self.text.tokens_discarded(bytes));
         if self.is_aside() { (0, kept.saturating_add(discarded)) } else { (kept, discarded) }
     }
 
-    /// Whether a session is writing it.
+    /// Returns whether a session is writing it.
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.state, State::Asked { .. } | State::Writing)
     }
 
-    /// Whether its session holds it, or will, as its open proposal.
+    /// Returns whether its session holds it, or will hold it, as its open proposal.
     pub(crate) fn is_attached(&self) -> bool {
         self.is_running() || matches!(self.state, State::Held(_))
     }
 
-    /// Whether it was asked for to be written while the large node is waited for.
+    /// Returns whether it is written while the large node is waited for.
     pub(crate) fn is_overlap(&self) -> bool {
         self.number >= FIRST_OVERLAP
     }
 
-    /// How it ended, if it did.
+    /// Returns how it ended, if it did.
     pub(crate) fn finished(&self) -> Option<&Finished> {
         self.completion().map(|completion| &completion.finished)
     }
@@ -171,7 +171,7 @@ impl Proposal {
         }
     }
 
-    /// When its first text is late, unless that is here.
+    /// Returns when its first text is late, unless that has arrived.
     pub(crate) fn late_at(&self) -> Option<Duration> {
         match self.state {
             State::Unasked => Some(self.asked_at),
@@ -180,49 +180,49 @@ impl Proposal {
         }
     }
 
-    /// Where the text that may be shown now ends.
+    /// Returns where the text that may be shown now ends.
     pub(crate) fn showable(&self) -> usize {
         if self.ask.provisional { 0 } else { self.text.settled() }
     }
 
-    /// Whether a node was lost while it was written: then its times tell nothing of a node that is well.
+    /// Returns whether a node was lost while it was written: its times then say nothing about a node that is well.
     pub(crate) fn was_disturbed(&self) -> bool {
         matches!(self.state, State::CutShort(_)) || self.text.was_disturbed()
     }
 
-    /// From the ask to its end, or to now, in microseconds.
+    /// Returns the time from the ask to its end, or to now, in microseconds.
     pub(crate) fn wall_us(&self, now: Duration) -> u64 {
         let end = self.completion().map_or(now, |completion| completion.at);
         micros(end.saturating_sub(self.asked_at))
     }
 
-    /// From its end to now, in microseconds.
+    /// Returns the time from its end to now, in microseconds.
     pub(crate) fn since_end_us(&self, now: Duration) -> u64 {
         self.completion().map_or(0, |completion| micros(now.saturating_sub(completion.at)))
     }
 
-    /// From the ask to its first text, in microseconds.
+    /// Returns the time from the ask to its first text, in microseconds.
     pub(crate) fn first_text_us(&self) -> Option<u64> {
         self.first_text_at.map(|at| micros(at.saturating_sub(self.asked_at)))
     }
 
-    /// Tokens that had to be prefilled after it was asked for.
+    /// Returns how many tokens had to be prefilled after it was asked for.
     pub(crate) fn prefill_tokens(&self) -> u32 {
         let told = self.finished().map_or(0, |finished| finished.prefill_tokens);
         self.late_prefill_tokens.saturating_add(told)
     }
 
-    /// Its node prefilled before it wrote.
+    /// Notes that its node prefilled before it wrote.
     pub(crate) fn prefilled(&mut self, tokens: u32, us: u64, now: Duration) {
         self.late_prefill_tokens = self.late_prefill_tokens.saturating_add(tokens);
-        // What it took before the ask kept nobody waiting.
+        // Prefill before the ask delayed nobody.
         self.late_prefill_us = self.late_prefill_us.saturating_add(us).min(self.wall_us(now));
     }
 
-    /// Takes a piece.
+    /// Adds a piece.
     ///
     /// # Errors
-    /// What is wrong with it: then it is as if it had not come.
+    /// What is wrong with the piece, which is then ignored.
     pub(crate) fn push(&mut self, delta: Delta, now: Duration) -> Result<(), &'static str> {
         let tokens = self.text.tokens_made().saturating_add(delta.tokens);
         let bytes = self.text.len() + delta.text.len();
@@ -231,7 +231,7 @@ impl Proposal {
             return Err("it wrote more than it was asked for");
         }
         if tokens == 0 && bytes > 0 {
-            return Err("it wrote text of no tokens");
+            return Err("it wrote text without tokens");
         }
         if self.text.len() == 0 && self.ask.report_entropy {
             self.first_token_entropy = delta.first_token_entropy.filter(|it| it.is_finite());
@@ -244,10 +244,10 @@ impl Proposal {
         Ok(())
     }
 
-    /// Takes its end.
+    /// Ends the proposal as its node reports it.
     ///
     /// # Errors
-    /// What is wrong with it: then it goes on.
+    /// What is wrong with the report, which is then ignored: the proposal continues.
     pub(crate) fn finish(
         &mut self,
         mut finished: Finished,
@@ -282,7 +282,7 @@ impl Proposal {
         if !is_place(last_cut) {
             return Err("it reports a place that its text does not have");
         }
-        // No rule cuts more of it off.
+        // No rule can cut off more of it.
         self.text.settle(match &finished.reason {
             FinishReason::Trigger(found) => usize::try_from(found.cut).unwrap_or_default(),
             _ => self.text.len(),
@@ -292,7 +292,7 @@ impl Proposal {
         Ok(())
     }
 
-    /// Its session is gone. What it has made and not shown is lost; what is complete stays.
+    /// Notes that its session is lost. Text that was written but not shown is lost with it; a complete proposal stays.
     pub(crate) fn lose_session(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Unasked) {
             State::Held(end) => State::Loose(end),
@@ -303,8 +303,8 @@ impl Proposal {
         }
     }
 
-    /// No session makes more of it, because none is left. What is here is all; if nothing ever was,
-    /// it is as if nobody had been asked.
+    /// Ends the proposal because no session is left to continue it. The text so far is all there is; if there is none,
+    /// the proposal counts as never asked for.
     pub(crate) fn stop(&mut self, now: Duration) {
         self.state = match self.first_text_at {
             Some(_) => State::CutShort(self.end_here(now)),
@@ -312,14 +312,14 @@ impl Proposal {
         };
     }
 
-    /// No session makes more of it, because lost ones used its tokens up.
+    /// Ends the proposal because lost sessions used up its tokens.
     pub(crate) fn use_up(&mut self, now: Duration) {
         self.state = State::Loose(self.end_here(now));
     }
 
-    /// The end of a proposal of which there is no more than what is here.
+    /// Returns the end of a proposal that has no more text than it has now.
     fn end_here(&mut self, now: Duration) -> Completion {
-        // From its first text on its node was making tokens.
+        // From its first text on, its node was generating tokens.
         let decode_us = self.first_text_at.map_or(0, |first| micros(now.saturating_sub(first)));
         let finished = Finished {
             reason: FinishReason::MaxTokens,
@@ -335,8 +335,8 @@ impl Proposal {
     }
 }
 
-/// Whether a text is behind the window of the break before it, or has a break of its own: then the watch of what
-/// follows need not begin with the next one.
+/// Returns whether a text is past the window of the break before it, or contains a break: the watch of the following
+/// text then need not begin with the next break.
 fn is_beyond(watch: &Watch, text: &str) -> bool {
     let has_break = watch.delimiters.iter().any(|delimiter| text.contains(delimiter.as_str()));
     has_break || text.chars().count() >= usize::try_from(watch.window_chars).unwrap_or(usize::MAX)

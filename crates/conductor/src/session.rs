@@ -1,9 +1,9 @@
-//! What is known of one session: what was sent, what must be answered, how far its text goes.
+//! The state of one session: what was sent, what is still unanswered, how far its text goes.
 //!
-//! - Its text is a beginning of the committed text, followed by at most one open proposal.
-//! - It never owes more than the queue of a session holds, so that sending never has to wait: a
-//!   slow node cannot hold up the other one.
-//! - What comes of a proposal that was cancelled comes before anything of a later one.
+//! - Its text is a prefix of the committed text, followed by at most one open proposal.
+//! - The number of unanswered commands never exceeds a session's queue, so sending never has to wait and a slow node
+//!   cannot hold up the other one.
+//! - Everything from a cancelled proposal arrives before anything from a later one.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -17,32 +17,32 @@ use crate::{
     proposal::Proposal,
 };
 
-/// Unanswered commands after which text is no longer sent ahead but gathered.
+/// With this many unanswered commands, text is no longer sent ahead but collected.
 const UNANSWERED: usize = 16;
-/// Ends of cancelled proposals that have not arrived, with which a node is not asked for what need not be: it is far
-/// behind, and what is sent to it would only queue up.
+/// With this many cancelled proposals whose ends have not arrived, a node is asked only for what is necessary: it is
+/// far behind, and anything else would only queue up.
 const OWED: usize = 8;
-/// Text sent ahead is gathered to this many bytes, or to a line's end: prefilling a few tokens at
-/// once costs a node about what one costs.
+/// Text sent ahead is collected up to this many bytes, or to the end of a line, since prefilling a few tokens at once
+/// costs a node about as much as prefilling one.
 const CHUNK_BYTES: usize = 32;
 
-/// What an awaited `Warmed` answers.
+/// Which command an awaited `Warmed` answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
     Open,
     Append,
-    /// Text that is not committed yet, to be judged.
+    /// Text that is not committed yet, sent to be judged.
     Draft,
     /// The end of such text.
     DraftEnd,
-    /// The text is cut back.
+    /// A cut.
     Cut,
-    /// The same, because its verdicts were late.
+    /// A cut because verdicts were late.
     LateCut,
-    /// What is given of the answer, whose tokens count as the prompt's do.
+    /// The given beginning of the answer, whose tokens count as the prompt's do.
     Beginning,
     Commit,
-    /// Text of the policy, whose tokens the policy wants to know.
+    /// The policy's text, whose tokens the policy wants to know.
     Insert,
 }
 
@@ -54,11 +54,11 @@ pub(crate) enum Report {
     Unexpected,
 }
 
-/// A proposal that was cancelled before its end was here; the end is still to come.
+/// A proposal that was cancelled before its end arrived; the end is still to come.
 #[derive(Debug)]
 pub(crate) struct CancelledProposal {
     pub(crate) proposal: Proposal,
-    /// Of its tokens, those that are counted already.
+    /// How many of its tokens have been counted already.
     pub(crate) counted_tokens: u32,
 }
 
@@ -69,31 +69,31 @@ pub(crate) struct SessionState {
     unanswered: VecDeque<Unanswered>,
     /// How far its committed text goes once it has carried out everything sent.
     pub(crate) given: TextPosition,
-    /// Proposals of which something may still come.
+    /// Cancelled proposals from which something may still arrive.
     pub(crate) cancelled: VecDeque<CancelledProposal>,
-    /// When it last gave a sign, or was last asked for one.
+    /// When it last gave a sign of life, or was last given a reason to.
     pub(crate) heard_at: Duration,
     /// Whether it has, or will have, an open proposal.
     pub(crate) proposing: bool,
-    /// Of its tokenizer; empty until the session is accepted.
+    /// Its tokenizer's fingerprint; empty until the session is accepted.
     pub(crate) fingerprint: Arc<str>,
-    /// How far the thought is where the answer's text begins, as far as that is known: what it was asked for, or else
-    /// what its template leaves.
+    /// The state of the thought where the answer's text begins, if known: what was requested, otherwise what its
+    /// template leaves.
     pub(crate) thought: ThoughtStart,
     /// Whether it judges what the other side writes.
     reviews: bool,
     /// How far its verdicts go, in bytes of the answer.
     pub(crate) reviewed: usize,
-    /// The proposal of the other side whose end it was told of.
+    /// The proposal of the other side whose end it was told about.
     pub(crate) told_end_of: Option<u32>,
-    /// Whether it objects, and waits for a cut.
+    /// Whether it objects and waits for a cut.
     pub(crate) is_objecting: bool,
     opened_at: Duration,
     /// How long opening took; `None` until it is accepted.
     opened_in: Option<Duration>,
 }
 
-/// A command that a `Warmed` is awaited for.
+/// A command whose `Warmed` is awaited.
 #[derive(Debug, Clone, Copy)]
 struct Unanswered {
     sent: Sent,
@@ -126,7 +126,7 @@ impl SessionState {
         }
     }
 
-    /// The session is accepted. Returns how long that took; `None` when it was accepted before.
+    /// Notes that the session is accepted. Returns how long that took; `None` if it was accepted before.
     pub(crate) fn accept(&mut self, opened: &Opened, now: Duration) -> Option<Duration> {
         if self.opened_in.is_some() {
             return None;
@@ -139,22 +139,22 @@ impl SessionState {
         self.opened_in
     }
 
-    /// Whether its node accepted it.
+    /// Returns whether its node accepted it.
     pub(crate) fn is_accepted(&self) -> bool {
         self.opened_in.is_some()
     }
 
-    /// How long opening took, or takes already.
+    /// Returns how long opening took, or has taken so far.
     pub(crate) fn opening_time(&self, now: Duration) -> Duration {
         self.opened_in.unwrap_or_else(|| now.saturating_sub(self.opened_at))
     }
 
-    /// Whether it judges what the other side writes.
+    /// Returns whether it judges what the other side writes.
     pub(crate) fn reviews(&self) -> bool {
         self.reviews
     }
 
-    /// Sends committed text ahead if that is worth a message now. `all`: also a few bytes.
+    /// Sends committed text ahead if that is worth a message now. `all`: even if it is only a few bytes.
     pub(crate) fn warm(&mut self, committed: &CommittedText, all: bool, step: &mut Step) {
         let pending = committed.from(self.given.bytes);
         let worth = all || pending.len() >= CHUNK_BYTES || pending.ends_with('\n');
@@ -163,20 +163,20 @@ impl SessionState {
         }
     }
 
-    /// Sends all committed text that it has not got, unless a proposal is open.
+    /// Sends all committed text that it does not have yet, unless a proposal is open.
     pub(crate) fn catch_up(&mut self, committed: &CommittedText, step: &mut Step) {
         let pending = committed.from(self.given.bytes);
         if pending.is_empty() || self.proposing {
             return;
         }
         let token_ids = committed.token_ids_from(self.given.bytes, &self.fingerprint);
-        // What is committed stands: it is judged before that, or not at all.
+        // Committed text is exempt: it was judged before it was committed, or not at all.
         let append = Append { token_ids, exempt: self.reviews, ..Append::text(pending) };
         self.append(append, Sent::Append, step);
     }
 
-    /// Sends ahead what the other side writes, to be judged, if that is worth a message now: all that is settled of a
-    /// proposal whose first bytes are committed. `stands`: the answer's first bytes are not to be judged.
+    /// Sends what the other side writes ahead, to be judged, if that is worth a message now: all that is settled of a
+    /// proposal whose first bytes are committed. `stands`: the answer's first bytes that are not to be judged.
     pub(crate) fn send_draft(
         &mut self,
         draft: &Proposal,
@@ -213,7 +213,7 @@ impl SessionState {
         }
     }
 
-    /// Forgets what it holds behind this beginning of the answer. `accepted`: what it would have there is put there.
+    /// Cuts its text back to this prefix of the answer. `accepted` is the replacement to put there, if it objected.
     pub(crate) fn cut(&mut self, text: &str, accepted: Option<&str>, step: &mut Step) {
         self.given = TextPosition::after(text);
         self.reviewed = self.given.bytes;
@@ -225,8 +225,8 @@ impl SessionState {
         self.owe(Sent::Cut, step.now);
     }
 
-    /// Its verdicts are late: what it holds behind this beginning of the answer is cut off, and nothing is judged until
-    /// that is done.
+    /// Cuts its text back to this prefix of the answer because its verdicts are late. Nothing is judged until that is
+    /// done.
     pub(crate) fn cut_late(&mut self, text: &str, step: &mut Step) {
         self.cut(text, None, step);
         if let Some(last) = self.unanswered.back_mut() {
@@ -234,17 +234,17 @@ impl SessionState {
         }
     }
 
-    /// Whether a cut is under way: what it objects to until then is gone already.
+    /// Returns whether a cut is in progress: until it is done, objections concern text that is already dropped.
     pub(crate) fn is_cutting(&self) -> bool {
         self.unanswered.iter().any(|it| matches!(it.sent, Sent::Cut | Sent::LateCut))
     }
 
-    /// Whether it has not cut off yet what it was late for.
+    /// Returns whether it has not carried out a cut for late verdicts yet.
     pub(crate) fn is_behind(&self) -> bool {
         self.unanswered.iter().any(|it| it.sent == Sent::LateCut)
     }
 
-    /// Since when verdicts have been awaited, or that it can give them, if they are.
+    /// Returns since when its verdicts, or its opening, have been awaited, if they are.
     pub(crate) fn judging_since(&self) -> Option<Duration> {
         let is_draft =
             |it: &&Unanswered| matches!(it.sent, Sent::Open | Sent::Draft | Sent::DraftEnd);
@@ -255,13 +255,13 @@ impl SessionState {
         self.unanswered.push_back(Unanswered { sent, at, position: self.given });
     }
 
-    /// Sends what is given of the answer, which is all that is committed.
+    /// Sends the given beginning of the answer, which is all of the committed text.
     pub(crate) fn begin(&mut self, text: &str, step: &mut Step) {
         let append = Append::text(text);
         self.append(append, Sent::Beginning, step);
     }
 
-    /// Sends the policy's own text, which is the last of what is committed.
+    /// Sends the policy's own text, which is the end of the committed text.
     pub(crate) fn insert(&mut self, text: &str, step: &mut Step) {
         let append = Append::text(text);
         self.append(append, Sent::Insert, step);
@@ -273,7 +273,7 @@ impl SessionState {
         self.owe(sent, step.now);
     }
 
-    /// Whether its node is so far behind that there is no hope of a proposal in time.
+    /// Returns whether its node is so far behind that a proposal cannot come in time.
     pub(crate) fn is_far_behind(&self) -> bool {
         self.cancelled.len() >= OWED
     }
@@ -290,7 +290,7 @@ impl SessionState {
         step.send(self.node, Command::Propose(proposal.propose()));
     }
 
-    /// Gives it text that it goes on from and that is not of the answer, behind what the other side has in hand.
+    /// Sends it text to continue from that is not part of the answer, after the other side's open proposal.
     pub(crate) fn put_aside(
         &mut self,
         committed: &CommittedText,
@@ -312,8 +312,8 @@ impl SessionState {
         self.owe(Sent::Commit, step.now);
     }
 
-    /// Ends the proposal that is being written and keeps its first bytes, which are `kept`. What
-    /// still comes of it stands for nothing.
+    /// Ends the proposal that is being written and keeps its first bytes, which are `kept`. What still arrives of it is
+    /// ignored.
     pub(crate) fn cancel(&mut self, kept: &str, proposal: Proposal, step: &mut Step) {
         if self.cancelled.is_empty() {
             self.heard_at = step.now;

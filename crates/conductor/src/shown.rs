@@ -1,5 +1,5 @@
-//! What of an answer's text is shown. All of it is, as soon as it is committed, but for an end that may be the
-//! beginning of a stop text: that is held back until more text decides. The nodes have it meanwhile.
+//! Decides which text of an answer is shown. All committed text is shown at once, except an end that may be the
+//! beginning of a stop text: it is held back until more text decides. The nodes get it meanwhile.
 
 use std::collections::VecDeque;
 
@@ -7,10 +7,10 @@ use thinking::stops::StopFinder;
 
 use crate::progress::Text;
 
-/// What of an answer's text is shown. See the module.
+/// The shown text of an answer. See the module documentation.
 #[derive(Debug, Default)]
 pub(crate) struct ShownText {
-    /// Absent where nothing is looked for.
+    /// `None` if there is nothing to search for.
     finder: Option<StopFinder>,
     /// Text that is held back.
     held: VecDeque<Text>,
@@ -21,12 +21,12 @@ pub(crate) struct ShownText {
 }
 
 impl ShownText {
-    /// Looks for stop texts from now on.
+    /// Searches for stop texts from now on.
     pub(crate) fn look_for(&mut self, finder: Option<StopFinder>) {
         self.finder = finder;
     }
 
-    /// Takes text; calls `show` with what may be shown now. Behind a stop text that is nothing.
+    /// Takes text, and calls `show` with what may be shown now. After a stop text that is nothing.
     pub(crate) fn push(&mut self, text: Text, mut show: impl FnMut(Text)) {
         let Some(finder) = &mut self.finder else {
             self.bytes += text.text.len();
@@ -41,7 +41,7 @@ impl ShownText {
         self.show_to(read.shown, show);
     }
 
-    /// The text is over: calls `show` with what was held back, unless it is a stop text.
+    /// Ends the text, and calls `show` with what was held back, unless it is a stop text.
     pub(crate) fn finish(&mut self, show: impl FnMut(Text)) {
         if let Some(finder) = self.finder.as_mut().filter(|_| self.stopped_by.is_none()) {
             let read = finder.finish();
@@ -63,12 +63,12 @@ impl ShownText {
         }
     }
 
-    /// How much is shown, in bytes.
+    /// Returns how much is shown, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The stop text that the answer ended with.
+    /// Returns the stop text that the answer ended with.
     pub(crate) fn stopped_by(&self) -> Option<&str> {
         self.stopped_by.as_deref()
     }

@@ -1,9 +1,8 @@
-//! One side of an answer, the small or the large one: the nodes that can play this part, the
-//! session of the one that does, and its proposal.
+//! One side of an answer, small or large: the nodes that can play its role, the session of the one that does, and its
+//! proposal.
 //!
-//! At most one candidate is at work, and at most one is being tried; never both. The session, where
-//! there is one, is that candidate's. A candidate that is being tried is asked for nothing, so
-//! nobody ever waits for it.
+//! At most one candidate is at work, and at most one is being tried, never both. If there is a session, it is that
+//! candidate's. A candidate that is being tried is not asked for anything, so nobody ever waits for it.
 
 use std::time::Duration;
 
@@ -11,27 +10,27 @@ use thinking::{policy::Role, thinker::Code};
 
 use crate::{LONGEST, port::NodeId, proposal::Proposal, session::SessionState};
 
-/// The longest time between two tries, unless the first is further off.
+/// The longest time between two tries, unless the first wait is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// One side. See the module.
+/// One side. See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Side {
     role: Role,
     candidates: Vec<Candidate>,
     pub(crate) session: Option<SessionState>,
-    /// The session of a second candidate, which was asked for the same.
+    /// The session of a second candidate that was asked for the same proposal.
     pub(crate) hedge: Option<SessionState>,
     pub(crate) proposal: Option<Proposal>,
 }
 
-/// A node that can play the part.
+/// A node that can play the role.
 #[derive(Debug)]
 struct Candidate {
     name: String,
     state: CandidateState,
-    /// How often it was tried again since it last wrote: one that is accepted and lost again is
-    /// tried less and less often.
+    /// How often it was tried again since it last wrote. A candidate that is accepted and lost again and again is tried
+    /// less and less often.
     tries: u32,
 }
 
@@ -42,11 +41,11 @@ enum CandidateState {
     Spare,
     /// It was not needed so far, and takes no sessions.
     Withdrawn,
-    /// It has the session, or is given one with every takeover.
+    /// It has the session, or gets one for every takeover.
     AtWork,
-    /// It has a second session, for what the one at work is waited for.
+    /// It has a second session, asked for what the one at work owes.
     Hedging,
-    /// It was lost, and is tried again at this time; `None` when that is of no use.
+    /// It was lost, and is tried again at this time; `None` if that is pointless.
     Away(Absence, Option<Duration>),
     /// It was lost, and has a session that is not accepted yet.
     Tried(Absence),
@@ -61,7 +60,7 @@ pub(crate) struct Absence {
 }
 
 impl Side {
-    /// The first candidate is at work, the others are spare.
+    /// A side whose first candidate is at work and whose others are spare.
     pub(crate) fn new(role: Role, names: Vec<String>) -> Self {
         let state = |index| match index {
             0 => CandidateState::AtWork,
@@ -73,12 +72,12 @@ impl Side {
         Side { role, candidates: candidates.collect(), session: None, hedge: None, proposal: None }
     }
 
-    /// Whether nobody can ever play this part.
+    /// Returns whether there is no candidate at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.candidates.is_empty()
     }
 
-    /// A node's name for people.
+    /// Returns a node's name for people.
     pub(crate) fn name(&self, node: NodeId) -> &str {
         self.candidates.get(node.index).map_or("", |candidate| &candidate.name)
     }
@@ -88,49 +87,49 @@ impl Side {
         Some(NodeId { role: self.role, index })
     }
 
-    /// What it writes, or has written, that another side may judge.
+    /// Returns what it writes, or has written, that the other side may judge.
     pub(crate) fn draft(&self) -> Option<&Proposal> {
         let is_draft = |it: &&Proposal| it.is_attached() || it.finished().is_some();
         self.proposal.as_ref().filter(is_draft).filter(|it| !it.ask.provisional)
     }
 
-    /// The candidate that takes asks.
+    /// Returns the candidate that takes asks.
     pub(crate) fn at_work(&self) -> Option<NodeId> {
         self.find(|state| state == CandidateState::AtWork)
     }
 
-    /// Whether a candidate that was lost is being tried.
+    /// Returns whether a candidate that was lost is being tried.
     pub(crate) fn is_trying(&self) -> bool {
         self.find(|state| matches!(state, CandidateState::Tried(_))).is_some()
     }
 
-    /// The next candidate that was not needed so far; it is at work from now on.
+    /// Puts the next spare candidate to work and returns it.
     pub(crate) fn next_spare(&mut self) -> Option<NodeId> {
         let next = self.find(|state| state == CandidateState::Spare)?;
         self.candidates[next.index].state = CandidateState::AtWork;
         Some(next)
     }
 
-    /// Whether there is a candidate that was not needed so far.
+    /// Returns whether there is a spare candidate.
     pub(crate) fn has_spare(&self) -> bool {
         self.find(|state| state == CandidateState::Spare).is_some()
     }
 
-    /// The next candidate that was not needed so far; it is asked beside the one at work.
+    /// Returns the next spare candidate, which is now asked in addition to the one at work.
     pub(crate) fn begin_hedge(&mut self) -> Option<NodeId> {
         let next = self.find(|state| state == CandidateState::Spare)?;
         self.candidates[next.index].state = CandidateState::Hedging;
         Some(next)
     }
 
-    /// The candidate that was asked second is not needed any more.
+    /// Makes the candidate that was asked second a spare one again.
     pub(crate) fn end_hedge(&mut self, node: NodeId) {
         if let Some(candidate) = self.candidates.get_mut(node.index) {
             candidate.state = CandidateState::Spare;
         }
     }
 
-    /// The candidate that was asked second is at work, in the place of the first.
+    /// Puts the candidate that was asked second to work in place of the first.
     pub(crate) fn take_over(&mut self, node: NodeId) {
         if let Some(first) = self.at_work() {
             self.candidates[first.index].state = CandidateState::Spare;
@@ -140,7 +139,7 @@ impl Side {
         }
     }
 
-    /// A candidate is new, or well again. Where nobody plays the part it is tried at once.
+    /// Adds a candidate, or notes that it is well again. If no candidate is at work it is tried at once.
     pub(crate) fn offer(&mut self, node: NodeId, name: String, now: Duration) {
         let is_out = self.at_work().is_none();
         if node.index == self.candidates.len() {
@@ -156,7 +155,7 @@ impl Side {
         };
     }
 
-    /// A candidate that is not at work takes no sessions.
+    /// Notes that a spare candidate takes no sessions.
     pub(crate) fn withdraw(&mut self, node: NodeId) {
         if let Some(candidate) = self.candidates.get_mut(node.index)
             && candidate.state == CandidateState::Spare
@@ -165,8 +164,8 @@ impl Side {
         }
     }
 
-    /// A candidate is lost, or still is. It is tried again after some multiple of `retry_after`, if
-    /// what became of it may pass.
+    /// Notes that a candidate is lost, or still is. It is tried again after a multiple of `retry_after`, if its failure
+    /// may go away.
     pub(crate) fn lose(
         &mut self,
         node: NodeId,
@@ -184,8 +183,7 @@ impl Side {
         candidate.state = CandidateState::Away(absence, next_at);
     }
 
-    /// The lost candidate that is tried next, and when. None is while another one is at work or
-    /// being tried.
+    /// Returns the lost candidate to try next, and when; `None` while another one is at work or being tried.
     pub(crate) fn next_try(&self) -> Option<(Duration, NodeId)> {
         if self.at_work().is_some() || self.is_trying() {
             return None;
@@ -199,7 +197,7 @@ impl Side {
         tries.min_by_key(|(at, _)| *at)
     }
 
-    /// A lost candidate is being tried.
+    /// Notes that a lost candidate is being tried.
     pub(crate) fn try_again(&mut self, node: NodeId) {
         let Some(candidate) = self.candidates.get_mut(node.index) else { return };
         if let CandidateState::Away(absence, _) = candidate.state {
@@ -208,8 +206,7 @@ impl Side {
         }
     }
 
-    /// The candidate accepted a session. If it was lost it is at work again; returns how long it was
-    /// away.
+    /// Notes that the candidate accepted a session. If it was lost, it is at work again, and its absence is returned.
     pub(crate) fn accepted(&mut self, node: NodeId) -> Option<Absence> {
         let candidate = self.candidates.get_mut(node.index)?;
         let CandidateState::Tried(absence) = candidate.state else { return None };
@@ -218,7 +215,7 @@ impl Side {
         Some(absence)
     }
 
-    /// The candidate wrote what it was asked for.
+    /// Notes that the candidate wrote what it was asked for.
     pub(crate) fn wrote(&mut self) {
         if let Some(node) = self.at_work() {
             self.candidates[node.index].tries = 0;
@@ -249,12 +246,12 @@ impl Sides {
     }
 }
 
-/// Whether what became of a node may be over the next time it is asked.
+/// Returns whether a failure may go away by the next try.
 fn may_pass(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::Overloaded | Code::DeadlineExceeded)
 }
 
-/// The time until the next try, after so many.
+/// Returns how long to wait for the next try, after this many tries.
 fn wait(first: Duration, tries: u32) -> Duration {
     let doubled = first.saturating_mul(2_u32.saturating_pow(tries));
     doubled.min(LONGEST_WAIT.max(first)).min(LONGEST)
@@ -300,7 +297,7 @@ mod tests {
         let mut side = Side::new(Role::Large, vec!["a".to_owned(), "b".to_owned()]);
         let (a, b, c) = (NodeId::large(0), NodeId::large(1), NodeId::large(2));
         side.withdraw(a);
-        assert_eq!(side.at_work(), Some(a), "what it has goes on");
+        assert_eq!(side.at_work(), Some(a), "its session continues");
         side.withdraw(b);
         side.offer(c, "c".to_owned(), s(1));
         side.lose(a, Code::Unavailable, Some(s(5)), s(2));

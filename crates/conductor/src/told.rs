@@ -1,8 +1,8 @@
-//! The spans of an answer, out of what is told of it: of one that is being written and of a journal alike.
+//! The spans of an answer, reconstructed from its progress reports, whether they are live or from a journal.
 //!
-//! Text says who wrote it. What it cost is told apart, at a place in the committed text: when a proposal is kept, when
-//! the policy's own text is in the small node's cache, and with an objection. With stop texts that may come before the
-//! text is shown.
+//! A report of text says who wrote it. Its cost is reported separately, for a place in the committed text: when a
+//! proposal is kept, when the policy's own text is in the small node's cache, and with an objection. With stop texts,
+//! this may come before the text is shown.
 
 use std::collections::BTreeMap;
 
@@ -21,24 +21,24 @@ use crate::{
 pub struct TimedSpan {
     /// The span.
     pub span: Span,
-    /// From the question to its first text, in microseconds.
+    /// Time from the question to its first text, in microseconds.
     pub at_us: u64,
 }
 
-/// Gathers the spans of an answer from what is told of it.
+/// Collects the spans of an answer from its progress reports.
 #[derive(Debug, Clone, Default)]
 pub struct ToldSpans {
-    /// What is shown, without what it cost.
+    /// The spans shown, without their costs.
     spans: Vec<TimedSpan>,
     /// How much is shown, in bytes.
     shown: u64,
     /// Where the answer begins in the committed text; known from the first ask on.
     begin: Option<u64>,
-    /// Asks of which nothing is kept yet.
+    /// Asks that are not kept yet.
     asks: BTreeMap<u32, OpenAsk>,
-    /// Stretches of the models', in any order.
+    /// The models' stretches, in any order.
     stretches: Vec<Stretch>,
-    /// Tokens of what the large model has instead, by the place of its last objection there.
+    /// Tokens of the large model's replacement, by the place of its last objection there.
     instead: BTreeMap<u64, u32>,
     /// Tokens of text that the small node was given, by the place where it ends.
     given: BTreeMap<u64, u32>,
@@ -50,7 +50,7 @@ struct OpenAsk {
     /// Where its text begins in the committed text.
     begin: u64,
     at_us: u64,
-    /// From the ask to its end.
+    /// Time from the ask to its end.
     wall_us: Option<u64>,
 }
 
@@ -73,7 +73,7 @@ impl OpenAsk {
 }
 
 impl ToldSpans {
-    /// Takes note of what is told of the answer.
+    /// Notes a progress report.
     pub fn see(&mut self, stamped: &Stamped) {
         match &stamped.progress {
             Progress::Text(text) => self.text(text, stamped.at_us),
@@ -96,7 +96,7 @@ impl ToldSpans {
                 self.instead.insert(objected.at_byte, objected.tokens);
             }
             Progress::Warmed(warmed) if warmed.role == Role::Small => {
-                // A session that is opened again there says so again.
+                // A session that is reopened there reports the same place again.
                 self.given.entry(warmed.committed_bytes).or_insert(warmed.tokens);
             }
             _ => {}
@@ -118,8 +118,8 @@ impl ToldSpans {
         }
     }
 
-    /// The spans, with what each cost. `summary` is of the answer's end: what is then kept of an ask is told nowhere
-    /// else.
+    /// Returns the spans with their costs. `summary` is the answer's final one; what is kept of an ask only at the end
+    /// is reported nowhere else.
     pub fn finish(mut self, summary: &Summary) -> Vec<TimedSpan> {
         self.keep_the_rest(summary);
         self.stretches.retain(|stretch| stretch.bytes > 0);
@@ -146,7 +146,7 @@ impl ToldSpans {
         spans
     }
 
-    /// What was shown of an ask when the answer ended is kept.
+    /// Keeps what was shown of the asks that were open when the answer ended.
     fn keep_the_rest(&mut self, summary: &Summary) {
         let end = self.begin.unwrap_or_default() + self.shown;
         let told = self.stretches.len();
@@ -164,7 +164,7 @@ impl ToldSpans {
         }
     }
 
-    /// Tokens of all corrections.
+    /// Returns the tokens of all corrections.
     fn all_corrected(&self) -> u64 {
         let mut begin = self.begin.unwrap_or_default();
         let mut tokens = 0;
@@ -177,7 +177,7 @@ impl ToldSpans {
         tokens
     }
 
-    /// Tokens of the correction at this place: none where the large model was asked to write what stands there.
+    /// Returns the tokens of the correction at this place: 0 if the large model was asked to write the text there.
     fn corrected(&self, at: u64) -> u64 {
         let is_asked = |it: &Stretch| it.role == Role::Large && it.begin == at && it.bytes > 0;
         let instead = self.instead.get(&at).filter(|_| !self.stretches.iter().any(is_asked));

@@ -1,6 +1,6 @@
 //! The engine's parts by themselves: products with quantised matrices, attention, the sampler, and a whole step of the
-//! built-in large model. `cargo bench -p engine`, on one thread with RAYON_NUM_THREADS=1. Whole models beside other
-//! engines: `benches/engine_speed.py`.
+//! built-in large model. Run with `cargo bench -p engine`; RAYON_NUM_THREADS=1 for one thread.
+//! `benches/engine_speed.py` measures whole models beside other engines.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot begin ends")]
 #![allow(missing_docs, reason = "made by criterion's macros")]
@@ -16,7 +16,7 @@ use engine::{
 };
 use thinking::thinker::Sampling;
 
-/// Values that are neither alike nor in order.
+/// Returns values that are neither alike nor in order.
 fn values(shape: impl Into<candle_core::Shape>) -> Tensor {
     let shape = shape.into();
     let count = shape.elem_count() as u32;
@@ -26,7 +26,7 @@ fn values(shape: impl Into<candle_core::Shape>) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// The gate of Qwen2.5-1.5B's MLP with so many rows of activations; elements are multiplications.
+/// The gate of Qwen2.5-1.5B's MLP with several rows of activations; elements are multiplications.
 fn matmul(c: &mut Criterion) {
     const OUTPUTS: usize = 8960;
     const INPUTS: usize = 1536;
@@ -44,7 +44,7 @@ fn matmul(c: &mut Criterion) {
     }
 }
 
-/// A layer of Qwen2.5-1.5B: (sessions, context, new tokens of each).
+/// Attention in a layer of Qwen2.5-1.5B: (sessions, context, new tokens of each).
 fn attention(c: &mut Criterion) {
     const SIZES: (usize, usize, usize) = (12, 2, 128);
     let mut group = c.benchmark_group("attention");
@@ -56,7 +56,7 @@ fn attention(c: &mut Criterion) {
     }
 }
 
-/// A token out of Qwen2.5's vocabulary by the paper's rules.
+/// Draws a token from Qwen2.5's vocabulary by the paper's rules.
 fn sampler(c: &mut Criterion) {
     let rules = Sampling { temperature: 0.6, top_k: 50, top_p: 0.95, ..Sampling::default() };
     let mut sampler = Sampler::new(rules).unwrap();
@@ -86,7 +86,7 @@ fn filled(decoder: &dyn Decode, tokens: usize) -> Box<dyn Cache> {
     cache
 }
 
-/// A token of each of so many sessions of 256 tokens, and a prompt of 256.
+/// Decodes a token for each of several sessions of 256 tokens, and prefills a prompt of 256.
 fn step(c: &mut Criterion) {
     let decoder = built_in();
     let mut group = c.benchmark_group("step");

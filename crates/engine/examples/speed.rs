@@ -1,4 +1,4 @@
-//! How fast a model is computed on this machine, as one line of JSON in tokens a second:
+//! Measures how fast a model is computed on this machine, and prints one line of JSON, in tokens per second:
 //!
 //! ```sh
 //! RAYON_NUM_THREADS=2 CANDLE_NUM_THREADS=2 cargo run --release -p engine --example speed -- FILE.gguf
@@ -6,13 +6,15 @@
 //!     --random-weights FOLDER --device cuda --batches 1,8,32
 //! ```
 //!
-//! Decode after 64 and after 1,024 tokens, decode of several sessions at once, pieces of 4, 16 and 64 tokens
-//! judged as a review does, of as many sessions in a pass, prefill of 512 tokens in chunks of 128, the same
-//! with every token judged, and the first token after a prompt that is in the cache already but for its
-//! last 16 tokens, as at a takeover. FOLDER has a config.json;
-//! its weights are random, made on the device, in bf16 (`--dtype f32`, `f16`). With it go the bytes of
-//! the weights and the bandwidth of a copy on the device: decoding one session reads all weights for
-//! every token. `benches/engine_speed.py` runs this beside other engines.
+//! It measures:
+//! - decode after 64 and after 1,024 tokens, and decode of several sessions at once;
+//! - pieces of 4, 16 and 64 tokens that are judged as in a review, one for each session in a pass;
+//! - prefill of 512 tokens in chunks of 128, and the same with every token judged;
+//! - the time to the first token after a prompt of which all but the last 16 tokens are cached, as at a takeover.
+//!
+//! FOLDER has a config.json; its weights are random, made on the device, in bf16 (`--dtype f32`, `f16`). The output
+//! also has the bytes of the weights and the bandwidth of a copy on the device: decoding one session reads all weights
+//! for every token. `benches/engine_speed.py` runs this beside other engines.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 #![expect(clippy::disallowed_methods, reason = "it measures, by the system's clock")]
@@ -31,16 +33,16 @@ const DECODED: usize = 16;
 /// Passes over pieces.
 const PASSES: usize = 8;
 
-/// Any tokens do: what they mean costs nothing.
+/// Returns some tokens; which ones does not change the speed.
 fn tokens(decoder: &dyn Decode, count: usize) -> Vec<u32> {
     let vocab = decoder.facts().vocab as u32;
     (0..count as u32).map(|at| at.wrapping_mul(2_654_435_761) % vocab).collect()
 }
 
-/// Tokens of a piece that is judged at once.
+/// Sizes in tokens of pieces that are judged at once.
 const PIECES: [usize; 3] = [4, 16, 64];
 
-/// Computes tokens in chunks of 128, and waits for the last one's logits. Seconds.
+/// Computes tokens in chunks of 128, and waits for the last one's logits. Returns the seconds it took.
 fn prefill(
     decoder: &dyn Decode,
     cache: &mut dyn Cache,
@@ -54,7 +56,7 @@ fn prefill(
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// The same, and looks at the logits before every token, as a review does. Seconds.
+/// Like [`prefill`], but also inspects the logits before every token, as a review does. Returns the seconds it took.
 fn review(
     decoder: &dyn Decode,
     cache: &mut dyn Cache,
@@ -72,14 +74,14 @@ fn review(
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Whether a token is within a gap of 1 nat of the likeliest one.
+/// Returns whether a token is within a gap of 1 nat of the likeliest one.
 fn is_within(logits: &[f32], token: u32) -> bool {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     most - logits[token as usize] <= 1.0
 }
 
-/// Tokens a second that are judged in pieces of `piece`, one of each of so many sessions in a pass, behind `context`
-/// tokens.
+/// Returns how many tokens per second are judged in pieces of `piece` tokens, one for each of `sessions` sessions in a
+/// pass, after `context` tokens.
 fn review_pieces(
     decoder: &dyn Decode,
     context: usize,
@@ -106,7 +108,7 @@ fn review_pieces(
     Ok((sessions * piece * PASSES) as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Tokens a second over all of so many sessions, each `context` tokens long.
+/// Returns the tokens per second over all of `sessions` sessions, each `context` tokens long.
 fn decode(decoder: &dyn Decode, context: usize, sessions: usize) -> Result<f64, Box<dyn Error>> {
     let (prompt, next) = (tokens(decoder, context), tokens(decoder, DECODED));
     let mut caches: Vec<_> = (0..sessions).map(|_| decoder.new_cache()).collect();
@@ -126,7 +128,7 @@ fn decode(decoder: &dyn Decode, context: usize, sessions: usize) -> Result<f64, 
     Ok((sessions * DECODED) as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Bytes a second that a copy on the device reads and writes.
+/// Returns the bytes per second that a copy on the device reads and writes.
 fn copy_bandwidth(device: &Device) -> Result<f64, Box<dyn Error>> {
     const BYTES: usize = 256 << 20;
     const TIMES: usize = 8;

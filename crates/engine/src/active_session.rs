@@ -1,6 +1,6 @@
-//! One session as the scheduler sees it: its channels, its commands one after the other, and what
-//! work it has. Events are never waited for: what does not fit the caller's queue stays in the
-//! outbox, and the session rests until there is room.
+//! One session as the scheduler sees it: its channels, its commands one after the other, and the work it needs. Sending
+//! an event never blocks: what does not fit the caller's queue stays in the outbox, and the session rests until there
+//! is room.
 
 #![expect(
     clippy::disallowed_methods,
@@ -45,44 +45,44 @@ type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Event>, SendError<()>
 pub(crate) struct ActiveSession {
     client: ClientId,
     server: SessionServer,
-    /// Ready when the caller gave the session up.
+    /// Ready when the caller has given the session up.
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Ready when the caller's queue has room; present while the outbox is not empty.
+    /// Ready when the caller's queue has room; present only while the outbox is not empty.
     room: Option<Room>,
     outbox: VecDeque<Event>,
-    /// A command that was read ahead.
+    /// The next command, read ahead.
     next: Option<Command>,
     question_id: String,
     deadline: Option<Instant>,
-    /// When the session ends whatever it waits for: the caller had the time since the deadline.
+    /// When the session ends whatever it waits for: a grace period after the deadline.
     overdue: Option<Instant>,
-    /// The turn in which something was last computed for it.
+    /// The last turn in which something was computed for it.
     last_used: u64,
-    /// Passes for it that the caller was not told of, in thousandths.
+    /// Its share of passes that were not reported to the caller yet, in thousandths of a pass.
     passes_milli: u32,
     protocol: Protocol,
     session: Option<OpenSession>,
     phase: Phase,
 }
 
-/// What there is of a session after `Open`.
+/// The parts of a session that exist after `Open`.
 struct OpenSession {
     text: SessionText,
     sampler: Sampler,
 }
 
 enum Phase {
-    /// Waits for a command.
+    /// Waiting for a command.
     Idle,
-    /// Waits for the tokens of a command's text.
+    /// Waiting for the tokens of a command's text.
     Preparing(Preparing),
-    /// Computes committed text.
+    /// Computing committed text.
     Warming(Warming),
-    /// Makes a proposal.
+    /// Making a proposal.
     Proposing(Box<Running>),
-    /// Has a finished proposal that waits for its commit.
+    /// A finished proposal waits for its commit.
     Proposed(OwnTokens),
-    /// Nothing follows what is in the outbox.
+    /// Nothing follows the events in the outbox.
     Over,
 }
 
@@ -97,32 +97,32 @@ enum Preparing {
         of: AppendedText,
         joined: Pending<Result<(Joined, HashedText), Failure>>,
     },
-    /// The end of what is left.
+    /// The end of the text that a cut leaves.
     Cut(Pending<Result<Joined, Failure>>),
 }
 
-/// What is known of text that is appended, beside its tokens.
+/// What is known about appended text besides its tokens.
 #[derive(Clone, Copy)]
 struct AppendedText {
     end: TextEnd,
     exempt: bool,
-    /// It came with tokens that do not spell it.
+    /// Whether it came with tokens that do not spell it.
     is_drifted: bool,
 }
 
 /// Committed text that is being computed.
 #[derive(Default)]
 struct Warming {
-    /// An answer for each command whose text it is.
+    /// One answer for each command whose text this is.
     answers: Vec<Warmed>,
-    /// The next command is an append that waits for its turn: it is long, or does not fit.
+    /// Whether the next command is an append that waits for its turn: it is long, or does not fit.
     next_waits: bool,
-    /// Tokens that may stay uncomputed: after a commit the last one, which the next draw computes
-    /// anyway, and which an append might follow.
+    /// How many tokens may stay uncomputed. After a commit it is the last one: the next draw computes it anyway, and an
+    /// append might come first.
     left_to_draw: usize,
     prefill_tokens: u32,
     prefill: Duration,
-    /// What would stand in the place of what is objected to, where that takes tokens to be made.
+    /// What would stand in place of what is objected to, while it takes more tokens to make.
     instead: Option<Box<Instead>>,
 }
 
@@ -135,14 +135,14 @@ struct Running {
     decode: Duration,
 }
 
-/// A pass that a session had a part in.
+/// A pass that a session took part in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pass {
     /// How long it took.
     pub(crate) time: Duration,
     /// In which turn.
     pub(crate) turn: u64,
-    /// One of several sessions has so many thousandths of it.
+    /// The session's share of it, in thousandths.
     pub(crate) part_milli: u32,
 }
 
@@ -158,7 +158,7 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// Its name in figures.
+    /// Returns its name in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Work::None => "none",
@@ -189,8 +189,8 @@ impl ActiveSession {
         }
     }
 
-    /// Takes in what the caller sent and hands out what it can take. Afterwards `context` is woken
-    /// when either may go on.
+    /// Takes in the caller's commands and sends the events that fit. Afterwards `context` is woken when either can
+    /// continue.
     pub(crate) fn pump(
         &mut self,
         host: &ModelHost,
@@ -205,26 +205,27 @@ impl ActiveSession {
         }
         while self.flush(context) && self.step(host, kv, open_sessions, context) {}
         if self.overdue().is_some_and(|overdue| overdue <= Instant::now()) {
-            // What the caller did not read in time is not worth keeping a cache for.
+            // If the caller did not read in time, the rest is not worth keeping a cache for.
             self.outbox.clear();
-            let message = "the deadline passed long ago and nothing more was asked or read; allow \
-                           more time or open a new session";
+            let message = "the deadline passed long ago and nothing has been asked or read since; \
+                           allow more time or open a new session";
             self.fail(Failure::new(Code::DeadlineExceeded, message));
             self.flush(context);
         }
     }
 
-    /// Whether the session can be forgotten.
+    /// Returns whether the session can be forgotten.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over) && self.outbox.is_empty()
     }
 
-    /// When the session ends whatever it waits for. `None`: never, or it has ended.
+    /// Returns when the session ends whatever it waits for; `None` if it never does or has ended.
     pub(crate) fn overdue(&self) -> Option<Instant> {
         self.overdue.filter(|_| !matches!(self.phase, Phase::Over))
     }
 
-    /// When something is to be done though nobody wakes the thread: the deadline of what the session is at, or its end.
+    /// Returns when something is due even if nothing wakes the thread: the deadline of the work in progress, or the
+    /// end.
     pub(crate) fn due(&self) -> Option<Instant> {
         let is_at_something = self.outbox.is_empty()
             && matches!(self.phase, Phase::Preparing(_) | Phase::Warming(_) | Phase::Proposing(_));
@@ -232,12 +233,12 @@ impl ActiveSession {
         deadline.into_iter().chain(self.overdue()).min()
     }
 
-    /// Whether the session holds a cache, or is about to.
+    /// Returns whether the session holds a cache or is about to.
     pub(crate) fn is_open(&self) -> bool {
         self.session.is_some() || matches!(self.phase, Phase::Preparing(_))
     }
 
-    /// What it needs computed now.
+    /// Returns what it needs computed now.
     pub(crate) fn work(&self) -> Work {
         let Some(session) = &self.session else { return Work::None };
         if !self.outbox.is_empty() {
@@ -251,19 +252,19 @@ impl ActiveSession {
         }
     }
 
-    /// Whether it waits for its caller, who may take their time. A session that will go on by itself does not, even if
-    /// at the moment there is nothing to compute for it.
+    /// Returns whether it waits for its caller, who may take their time. A session that will continue by itself does
+    /// not rest, even if there is nothing to compute for it at the moment.
     pub(crate) fn is_resting(&self) -> bool {
         !self.outbox.is_empty()
             || matches!(self.phase, Phase::Idle | Phase::Proposed(_) | Phase::Over)
     }
 
-    /// When something was last computed for it, in turns.
+    /// Returns the last turn in which something was computed for it.
     pub(crate) fn last_used(&self) -> u64 {
         self.last_used
     }
 
-    /// Gives up its cache for others. Returns whether there was something in it.
+    /// Gives up its cache for other sessions. Returns whether it held anything.
     pub(crate) fn evict(&mut self, kv: &KvStore) -> bool {
         let Some(session) = &mut self.session else { return false };
         let evicted = session.text.evict(kv);
@@ -273,7 +274,7 @@ impl ActiveSession {
         evicted
     }
 
-    /// The text, for computing it.
+    /// Returns the text, to compute it.
     pub(crate) fn text(&mut self) -> Option<&mut SessionText> {
         self.session.as_mut().map(|session| &mut session.text)
     }
@@ -288,7 +289,7 @@ impl ActiveSession {
         self.phase = Phase::Over;
     }
 
-    /// Sends what the caller's queue takes. Returns whether the outbox is empty.
+    /// Sends the events that the caller's queue takes. Returns whether the outbox is empty.
     fn flush(&mut self, context: &mut Context<'_>) -> bool {
         while let Some(event) = self.outbox.pop_front() {
             if self.room.is_none() {
@@ -320,7 +321,7 @@ impl ActiveSession {
         true
     }
 
-    /// One step with an empty outbox. Returns whether there may be another at once.
+    /// Takes one step with an empty outbox. Returns whether another may follow at once.
     fn step(
         &mut self,
         host: &ModelHost,
@@ -392,23 +393,23 @@ impl ActiveSession {
         self.phase = Phase::Over;
     }
 
-    /// Length of its committed text.
+    /// Returns the length of its committed text.
     #[cfg(test)]
     pub(crate) fn committed_bytes(&self) -> usize {
         self.protocol.committed().len()
     }
 
-    /// How many of its tokens are not in the cache.
+    /// Returns how many of its tokens are not in the cache.
     pub(crate) fn uncomputed_tokens(&self) -> usize {
         self.session.as_ref().map_or(0, |session| session.text.uncomputed())
     }
 
-    /// How many of its tokens are in the cache.
+    /// Returns how many of its tokens are in the cache.
     pub(crate) fn computed_tokens(&self) -> usize {
         self.session.as_ref().map_or(0, |session| session.text.computed())
     }
 
-    /// Notes a part of its work as done.
+    /// Records a pass that computed tokens of this session.
     pub(crate) fn note_computed(&mut self, work: Work, tokens: usize, pass: Pass) {
         let Pass { time, turn, part_milli } = pass;
         self.last_used = turn;

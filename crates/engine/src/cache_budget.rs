@@ -1,5 +1,5 @@
-//! How much memory the caches of an engine may take, and the longest session that fits in it. Pure: what memory may be
-//! used and what a block takes are data.
+//! How much memory an engine's caches may take, and the longest session that fits in it. Pure: the usable memory and
+//! the size of a block are inputs.
 
 use crate::{
     error::LoadError,
@@ -7,18 +7,17 @@ use crate::{
     model::BLOCK,
 };
 
-/// Of the memory that may be used, what caches leave to computing where they were asked to take all of it: one in this
-/// many.
+/// The part of usable memory that caches leave for computing when they were asked to take all of it: one in this many.
 const COMPUTING_SHARE: u64 = 8;
 
-/// What caches may take. It holds one session of `context_tokens`.
+/// What caches may take. There is room for at least one session of `context_tokens`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CacheBudget {
-    /// In bytes; never more than may be used.
+    /// In bytes; never more than is usable.
     pub(crate) bytes: u64,
     /// The longest session, in tokens.
     pub(crate) context_tokens: usize,
-    /// What is less than was asked for, in a line.
+    /// A line on what is less than was asked for, if anything is.
     pub(crate) note: Option<String>,
 }
 
@@ -30,17 +29,17 @@ pub(crate) struct CacheDemand {
     /// The model's own context, in tokens.
     pub(crate) model_context_tokens: usize,
     pub(crate) max_sessions: usize,
-    /// The longest session that was asked for, in tokens.
+    /// The longest session asked for, in tokens.
     pub(crate) context_tokens: Option<usize>,
-    /// The memory that was asked for, in bytes.
+    /// The memory asked for, in bytes.
     pub(crate) memory_bytes: Option<u64>,
 }
 
-/// Shares out the memory that may be used; `None` of it is any amount. A context that nobody asked for is cut to what
+/// Divides up the usable memory; `None` means that any amount is usable. A context that nobody asked for is cut to what
 /// fits.
 ///
 /// # Errors
-/// When what was asked for does not fit, or nothing does.
+/// If what was asked for does not fit, or nothing does.
 pub(crate) fn cache_budget(
     demand: &CacheDemand,
     usable: Option<&UsableMemory>,
@@ -52,7 +51,7 @@ pub(crate) fn cache_budget(
     let most = usable.map_or(u64::MAX, |usable| usable.bytes);
     if let Some(asked) = demand.memory_bytes.filter(|asked| *asked < session) {
         return Err(LoadError::Options(format!(
-            "{} of memory for caches is too little, one session of {context} tokens takes {}; \
+            "{} of memory for caches is too little: one session of {context} tokens takes {}; \
              allow more or shorten the context",
             in_words(asked),
             in_words(session),
@@ -66,7 +65,7 @@ pub(crate) fn cache_budget(
     let caches = format!("caches may take {}{of_usable}", in_words(bytes));
     if session <= bytes {
         let asked = demand.memory_bytes.filter(|asked| *asked > bytes);
-        let note = asked.map(|asked| format!("{caches}, and not {}", in_words(asked)));
+        let note = asked.map(|asked| format!("{caches}, not the {} asked for", in_words(asked)));
         return Ok(CacheBudget { bytes, context_tokens: context, note });
     }
     let fits = usize::try_from((bytes / block_bytes).saturating_sub(1)).unwrap_or(usize::MAX);
@@ -91,7 +90,7 @@ pub(crate) fn cache_budget(
     Ok(CacheBudget { bytes, context_tokens: fits, note: Some(note) })
 }
 
-/// What one session takes at most, in bytes.
+/// Returns what one session takes at most, in bytes.
 fn session_bytes(tokens: usize, block_bytes: u64) -> u64 {
     // One block more: a sequence that is cut back within a shared block copies it.
     (tokens.div_ceil(BLOCK) as u64).saturating_add(1).saturating_mul(block_bytes)
@@ -109,7 +108,7 @@ mod tests {
         cache_budget(&demand, usable.as_ref()).map_err(|why| why.to_string())
     }
 
-    /// Four sessions of a model with room for 320 tokens, ten blocks of a KiB.
+    /// Four sessions of a model with a context of 320 tokens, which is ten blocks of a KiB.
     fn asking(context_tokens: Option<usize>, memory_bytes: Option<u64>) -> CacheDemand {
         CacheDemand {
             block_bytes: KIB,
@@ -157,7 +156,7 @@ mod tests {
         assert!(line.starts_with("a session of 32 tokens takes 2.0 KiB of memory "), "{line}");
         assert!(line.ends_with("; free some or use a smaller model"), "{line}");
         let line = budget(asking(None, Some(10 * KIB)), None).unwrap_err();
-        assert!(line.starts_with("10.0 KiB of memory for caches is too little, "), "{line}");
+        assert!(line.starts_with("10.0 KiB of memory for caches is too little: "), "{line}");
     }
 
     #[test]
@@ -167,7 +166,7 @@ mod tests {
         assert_eq!(budget(50, u64::MAX / KIB), Ok(is(50 * KIB, 320)));
         let less = budget(1 << 30, 60).unwrap();
         assert_eq!((less.bytes, less.context_tokens), (105 * KIB / 2, 320));
-        let note = "caches may take 52.5 KiB of the 60.0 KiB left in the machine, and not 1.0 TiB";
+        let note = "caches may take 52.5 KiB of the 60.0 KiB left in the machine, not the 1.0 TiB asked for";
         assert_eq!(less.note.as_deref(), Some(note));
         assert_eq!(budget(1 << 30, 9).unwrap().context_tokens, 192);
     }

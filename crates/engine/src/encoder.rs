@@ -1,5 +1,5 @@
-//! The tokenizer as sessions use it: failures are the port's, and every byte that is encoded is counted, so that a test
-//! sees what is encoded again.
+//! The tokenizer as sessions use it: its errors become the port's failures, and encoded bytes are counted so that tests
+//! see what is encoded again.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use std::sync::{
 use text::{Encoded, Thought, Tokenizer, TokenizerError};
 use thinking::thinker::{Code, Failure};
 
-/// A tokenizer that counts.
+/// A tokenizer that counts the bytes it encodes.
 pub(crate) struct Encoder {
     tokenizer: Tokenizer,
     encoded_bytes: Arc<AtomicU64>,
@@ -20,36 +20,36 @@ impl Encoder {
         Encoder { tokenizer, encoded_bytes }
     }
 
-    /// For everything but encoding.
+    /// Returns the tokenizer, for everything except encoding.
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
-    /// Encodes what a chat template made.
+    /// Encodes a rendered chat template.
     pub(crate) fn rendered(&self, text: &str) -> Result<Vec<u32>, Failure> {
         self.count(text);
         self.tokenizer.encode_prompt(text).map_err(cannot_encode)
     }
 
-    /// Encodes a prompt that no template made.
+    /// Encodes a raw prompt, which no template rendered.
     pub(crate) fn raw_prompt(&self, text: &str) -> Result<Vec<u32>, Failure> {
         self.count(text);
         self.tokenizer.encode_raw_prompt(text).map_err(cannot_encode)
     }
 
-    /// Encodes a text that no template made, with or without what the model wants before every text.
+    /// Encodes a text without a template, with or without the tokens that the model expects before every text.
     pub(crate) fn text(&self, text: &str, with_special: bool) -> Result<Vec<u32>, Failure> {
         self.count(text);
         self.tokenizer.encode_text(text, with_special).map_err(cannot_encode)
     }
 
-    /// Encodes text of an answer whose thought is so far.
+    /// Encodes text of an answer. `thought` is the state of the answer's thought before it.
     pub(crate) fn committed(&self, text: &str, thought: Thought) -> Result<Encoded, Failure> {
         self.count(text);
         self.tokenizer.encode_committed(text, thought).map_err(cannot_encode)
     }
 
-    /// Refuses a text that cannot fit into `room_tokens` however it is encoded, before it is encoded.
+    /// Refuses a text that cannot fit into `room_tokens` tokens however it is encoded. For use before encoding.
     ///
     /// # Errors
     /// [`Code::ContextTooLong`].
@@ -59,8 +59,8 @@ impl Encoder {
             return Ok(());
         }
         let message = format!(
-            "a text of {bytes} bytes does not fit, the {room_tokens} tokens left of the model's \
-             context hold at most {most}; shorten it or use a model with a longer context"
+            "a text of {bytes} bytes does not fit: the {room_tokens} tokens left in the model's \
+             context hold at most {most} bytes; shorten it or use a model with a longer context"
         );
         Err(Failure::new(Code::ContextTooLong, message))
     }
@@ -74,7 +74,7 @@ fn cannot_encode(error: TokenizerError) -> Failure {
     Failure::new(Code::InvalidArgument, error.to_string())
 }
 
-/// Refuses a session that would be longer than its context; `what` makes it so.
+/// Refuses a session that would be longer than its context. `what` names the cause, for the message.
 ///
 /// # Errors
 /// [`Code::ContextTooLong`].
@@ -83,7 +83,7 @@ pub(crate) fn check_fits(tokens: usize, context: usize, what: &str) -> Result<()
         return Ok(());
     }
     let message = format!(
-        "{what} makes the session {tokens} tokens long, the model's context holds {context}; \
+        "{what} makes the session {tokens} tokens long, but the model's context holds {context}; \
          shorten it or use a model with a longer context"
     );
     Err(Failure::new(Code::ContextTooLong, message))

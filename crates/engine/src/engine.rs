@@ -1,6 +1,6 @@
-//! The engine as others use it: a [`Thinker`] over one loaded model and one thread.
+//! The engine as others use it: a [`Thinker`] over one loaded model, with a thread of its own.
 //!
-//! Loading weights is the work of [`crate::model`]; what the thread does is in [`crate::scheduler`].
+//! [`crate::model`] loads the weights; [`crate::scheduler`] is what the thread runs.
 
 use std::{
     io,
@@ -34,30 +34,29 @@ use crate::{
     tokens,
 };
 
-/// Sessions that wait for the thread to notice them.
+/// How many new sessions may be queued for the thread.
 const ARRIVALS: usize = 64;
 
 /// How an engine runs its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// What the model is called in the card; by default its location's name.
+    /// The model's name in the card; by default the name of its location.
     pub name: Option<String>,
-    /// Sessions that hold a cache at once; one more is refused as overloaded.
+    /// Sessions that hold a cache at once; further ones are refused as overloaded.
     pub max_sessions: usize,
-    /// Tokens of prefill computed in one go; what others wait at most for their next token.
+    /// Tokens of prefill in one pass. Other sessions wait at most that long for their next token.
     pub prefill_chunk_tokens: usize,
-    /// Longest session in tokens, where it shall be less than the model's context. By default that, or
+    /// Longest session in tokens, if it should be shorter than the model's context. By default the model's context, or
     /// as much of it as there is memory for.
     pub context_tokens: Option<usize>,
-    /// Memory that caches may take, in bytes; by default what all sessions at full length would take,
-    /// within half of the memory that may be used. Never more than seven eighths of that.
+    /// Memory that caches may take, in bytes. By default what all sessions take at full length, within half of the
+    /// usable memory. Never more than seven eighths of the usable memory.
     pub kv_memory_bytes: Option<u64>,
-    /// A directory that stands for `/` where it is read what memory may be used; for tests.
+    /// A directory to use in place of `/` when usable memory is read; for tests.
     pub memory_root: Option<PathBuf>,
-    /// How long after its deadline a session is kept that waits for its caller's next command, or
-    /// for its caller to read.
+    /// How long after its deadline a session is kept while it waits for its caller to send a command or to read.
     pub deadline_grace: Duration,
-    /// CPU threads that compute; by default `RAYON_NUM_THREADS`, or one per logical core.
+    /// Threads that compute on the CPU; by default `RAYON_NUM_THREADS`, or one per logical core.
     pub threads: Option<usize>,
 }
 
@@ -76,7 +75,7 @@ impl Default for EngineOptions {
     }
 }
 
-/// A local model that holds sessions. Dropping it fails what is still open and ends its thread.
+/// A local model that holds sessions. Dropping it fails the open sessions and ends its thread.
 #[derive(Debug)]
 pub struct Engine {
     card: ModelCard,
@@ -90,7 +89,7 @@ pub struct Engine {
     no_template: Option<String>,
     notes: Vec<String>,
     preparer: Arc<Preparer>,
-    /// Gone only while dropping.
+    /// `None` only while dropping.
     arrivals: Option<mpsc::Sender<Arrival>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -99,7 +98,7 @@ impl Engine {
     /// Loads a model and starts its thread.
     ///
     /// # Errors
-    /// As [`load_model`] and [`Engine::new`].
+    /// Those of [`load_model`] and [`Engine::new`].
     pub fn load(
         location: &ModelLocation,
         load: &LoadOptions,
@@ -113,9 +112,9 @@ impl Engine {
     /// Starts the thread of a loaded model.
     ///
     /// # Errors
-    /// [`LoadError::Tokenizer`] for a tokenizer that cannot be built, [`LoadError::Options`] for
-    /// options that mean nothing or allow no session, [`LoadError::SessionTooLarge`] when there is no
-    /// memory for one, [`LoadError::Thread`] when the system refuses a thread.
+    /// [`LoadError::Tokenizer`] if the tokenizer cannot be built, [`LoadError::Options`] if the options are invalid or
+    /// allow no session, [`LoadError::SessionTooLarge`] if there is not enough memory for one session,
+    /// [`LoadError::Thread`] if the system refuses to start a thread.
     pub fn new(model: LoadedModel, options: EngineOptions) -> Result<Engine, LoadError> {
         if options.max_sessions == 0 || options.prefill_chunk_tokens == 0 {
             let message = "max sessions and prefill chunk must be at least 1";
@@ -124,7 +123,7 @@ impl Engine {
         let LoadedModel { decoder, tokenizer, parameters, quantisation, note, .. } = model;
         let tokenizer = tokenizer.load()?;
         let facts = decoder.facts();
-        // What is left once the weights are there.
+        // What remains once the weights are loaded.
         let memory = memory::usable(decoder.device(), options.memory_root.as_deref());
         let demand = CacheDemand {
             block_bytes: decoder.ledger().block_bytes(),
@@ -187,45 +186,43 @@ impl Engine {
         })
     }
 
-    /// What is served.
+    /// Returns the card of the served model.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// What the caches hold, and what keeping or giving them up came to since the start.
+    /// Returns what the caches hold, and how many tokens were reused, evicted and recomputed since the start.
     pub fn kv_usage(&self) -> KvUsage {
         self.kv.usage(self.kv_budget_bytes)
     }
 
-    /// What is counted, in Prometheus' text format.
+    /// Returns the metrics in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
         self.meter.text(&self.kv_usage())
     }
 
-    /// The memory that could be used when the weights were there and no cache yet; `None` where that is
-    /// not known.
+    /// Returns the memory that was usable after the weights were loaded and before any cache; `None` if unknown.
     pub fn memory(&self) -> Option<&UsableMemory> {
         self.memory.as_ref()
     }
 
-    /// Why the model takes raw prompts only; `None` when it takes messages.
+    /// Returns why the model takes raw prompts only; `None` if it takes messages.
     pub fn no_template(&self) -> Option<&str> {
         self.no_template.as_deref()
     }
 
-    /// What whoever loaded the model should know of its files, and of what they got less of than they
-    /// asked for; one line each.
+    /// Returns what the user should know about the model's files, and about limits lower than requested; one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Tokens computed since the start, prefilled ones counted: a test sees here that compute
+    /// Returns the number of tokens computed since the start, prefill included. Tests use it to check that computing
     /// stopped.
     pub fn computed_tokens(&self) -> u64 {
         self.computed_tokens.load(Ordering::Relaxed)
     }
 
-    /// Bytes of text encoded since the start: a test sees here what is encoded again.
+    /// Returns the number of bytes of text encoded since the start. Tests use it to see what is encoded again.
     pub fn encoded_bytes(&self) -> u64 {
         self.encoded_bytes.load(Ordering::Relaxed)
     }
@@ -236,7 +233,7 @@ impl Thinker for Engine {
         Some(self.pulse.load(Ordering::Relaxed))
     }
 
-    /// What there is room for before anything is dropped that no session holds.
+    /// Counts unused memory only: blocks that no session holds any more still count as taken.
     fn free_cache_tokens(&self) -> Option<u64> {
         let KvUsage { budget_bytes, held_bytes, token_bytes, .. } = self.kv_usage();
         budget_bytes.saturating_sub(held_bytes).checked_div(token_bytes)
@@ -253,7 +250,8 @@ impl Thinker for Engine {
             match arrivals.try_send(Arrival { client, server }) {
                 Ok(()) => return session,
                 Err(TrySendError::Full(arrival)) => {
-                    (arrival, Code::Overloaded, "too many sessions start at once; try again later")
+                    let message = "too many sessions are starting at once; try again later";
+                    (arrival, Code::Overloaded, message)
                 }
                 Err(TrySendError::Closed(arrival)) => {
                     (arrival, Code::Unavailable, "the engine has stopped; use another node")
@@ -261,7 +259,7 @@ impl Thinker for Engine {
             };
         let retry_after_ms = (code == Code::Overloaded).then_some(1000);
         let failure = Failure { retry_after_ms, ..Failure::new(code, message) };
-        // Its queue is new and empty.
+        // Cannot fail: the session's queue is new and empty.
         let _ = server.events.try_send(Event::Failed(failure));
         session
     }
@@ -271,12 +269,12 @@ impl Thinker for Engine {
         let pending = self.preparer.ask(move |encoder| tokens::reply_to(&query, encoder, context));
         Box::pin(async move {
             let Some(pending) = pending else {
-                let message = "too many questions to the tokenizer wait; try again later";
+                let message = "too many requests to the tokenizer are waiting; try again later";
                 let failure = Failure::new(Code::Overloaded, message);
                 return Err(Failure { retry_after_ms: Some(1000), ..failure });
             };
             let defect = |_| {
-                let message = "the tokenizer broke off; see the node's log";
+                let message = "the tokenizer failed; see the node's log";
                 Failure::new(Code::Internal, message)
             };
             pending.await.map_err(defect)?.map(Some)
@@ -284,7 +282,7 @@ impl Thinker for Engine {
     }
 }
 
-/// Starts what carries a model's sessions out. Returns where they arrive, too.
+/// Starts the thread that runs a model's sessions. Returns the queue for new sessions and the thread's handle.
 fn start_thread(
     host: ModelHost,
     store: KvStore,
@@ -299,13 +297,13 @@ fn start_thread(
     Ok((arrivals, thread))
 }
 
-/// Makes this thread one of a pool of its own that computes for it. A parallel loop of any other thread is handed to
-/// one of a pool and waited for, which takes longer than most loops over one token; and two engines in one process
-/// would wait for each other. `None`: the system refuses the threads, and the process's common pool computes.
+/// Makes this thread a member of its own rayon pool. From any other thread, a parallel loop would be handed to the pool
+/// and waited for, which takes longer than most loops over one token; two engines in one process would also wait for
+/// each other. Returns `None` if the system refuses the threads: then the process's global pool computes.
 fn join_pool(threads: Option<usize>) -> Option<rayon::ThreadPool> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or_default());
     let pool = pool.use_current_thread().build();
-    pool.inspect_err(|why| tracing::warn!(%why, "the model computes with the common threads")).ok()
+    pool.inspect_err(|why| tracing::warn!(%why, "cannot start threads; using the global pool")).ok()
 }
 
 impl Drop for Engine {

@@ -1,5 +1,5 @@
-//! What an engine counts beside what its sessions tell: the times of its steps. docs/observability.md says what each
-//! number means.
+//! What an engine measures besides what its sessions report: the times of its passes. docs/observability.md explains
+//! each number.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,22 +13,19 @@ static STEPS: Metric = Metric::times(
 );
 static COUNTED: &[&Metric] = &[&STEPS];
 
-static KV: Metric =
-    Metric::gauge("specthink_engine_kv_bytes", "Memory that the caches of keys and values take.");
-static KV_LIMIT: Metric = Metric::gauge(
-    "specthink_engine_kv_limit_bytes",
-    "Memory that the caches of keys and values may take.",
-);
+static KV: Metric = Metric::gauge("specthink_engine_kv_bytes", "Memory that KV caches take.");
+static KV_LIMIT: Metric =
+    Metric::gauge("specthink_engine_kv_limit_bytes", "Memory that KV caches may take.");
 static EVICTED: Metric = Metric::counter(
     "specthink_engine_kv_evicted_tokens_total",
-    "Tokens whose keys and values open sessions lost to others.",
+    "Tokens whose keys and values open sessions lost to other sessions.",
 );
 static RECOMPUTED: Metric = Metric::counter(
     "specthink_engine_kv_recomputed_tokens_total",
-    "Tokens that were computed again after that.",
+    "Tokens that were computed again after an eviction.",
 );
 
-/// Counts an engine's steps. Cheap to clone; clones count together.
+/// Records an engine's passes. Clones share the same metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct EngineMeter(Arc<MetricSet>);
 
@@ -43,12 +40,12 @@ impl Default for EngineMeter {
 }
 
 impl EngineMeter {
-    /// A pass is over.
+    /// Records the time of one pass.
     pub(crate) fn step(&self, work: &str, time: Duration) {
         self.0.observe_time(&STEPS, &[("work", work)], time);
     }
 
-    /// Everything in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     pub(crate) fn text(&self, kv: &KvUsage) -> String {
         let mut text = self.0.text();
         let readings = [

@@ -1,21 +1,21 @@
-//! What can go wrong when a model is loaded or run. Each message is one line: what, why, how to fix it.
-//! What can go wrong in a session is `thinking::thinker::Failure`, not here.
+//! Errors of loading and running a model. Each message is one line: what, why, how to fix it. Errors of a session are
+//! `thinking::thinker::Failure`, not here.
 
 use std::path::PathBuf;
 
 use crate::memory::UsableMemory;
 
-/// A model could not be loaded.
+/// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Nothing there, or not something a model can be loaded from.
+    /// There is nothing at the path, or nothing that a model can be loaded from.
     #[error(
         "no model at {}: {why}; give a .gguf file or a Hugging Face directory with config.json and \
          safetensors",
         path.display()
     )]
     NotFound {
-        /// Where it was looked for.
+        /// The path that was tried.
         path: PathBuf,
         /// What was found instead.
         why: String,
@@ -25,7 +25,7 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file is cut short or damaged.
@@ -33,29 +33,28 @@ pub enum LoadError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// What is wrong.
         why: String,
     },
-    /// A repository was cloned without its large files.
+    /// The file is a Git LFS pointer: the repository was cloned without its large files.
     #[error(
-        "{} is a Git LFS pointer and not the file that it stands for; run `git lfs pull` in its folder, or download \
-         the file",
+        "{} is a Git LFS pointer, not the file itself; run `git lfs pull` in its folder, or download the file",
         path.display()
     )]
     LfsPointer {
         /// The file.
         path: PathBuf,
     },
-    /// A part of a split GGUF file is not there.
+    /// A part of a split GGUF file is missing.
     #[error(
-        "{} is missing, a part of a split GGUF file; put all parts into one folder under their own names",
+        "{} is missing: it is a part of a split GGUF file; put all parts into one folder under their own names",
         path.display()
     )]
     MissingPart {
-        /// The part.
+        /// The missing part.
         path: PathBuf,
     },
-    /// Not one of the families this engine computes.
+    /// The model is of a family that this engine does not know.
     #[error(
         "{} holds architecture {found:?}, which is not supported; use a model of one of the families \
          {known}",
@@ -64,22 +63,22 @@ pub enum LoadError {
     Architecture {
         /// The file.
         path: PathBuf,
-        /// What it names.
+        /// The architecture that the file names.
         found: String,
-        /// The names of those, as a message lists them.
+        /// The names of the supported families, as a comma-separated list.
         known: String,
     },
-    /// One that is known, and not served.
+    /// The model is of a family that is known but not supported.
     #[error("{} holds architecture {found:?}, which is not supported: {why}", path.display())]
     Family {
         /// The file.
         path: PathBuf,
-        /// What it names.
+        /// The architecture that the file names.
         found: String,
-        /// Why, and what to use in its place.
+        /// Why, and what to use instead.
         why: &'static str,
     },
-    /// A weight format this engine does not compute with.
+    /// A weight format that this engine cannot compute with.
     #[error(
         "{}: unsupported quantisation: {what}; use {instead}",
         path.display()
@@ -87,12 +86,12 @@ pub enum LoadError {
     Quantisation {
         /// The file.
         path: PathBuf,
-        /// The format, and where it stands.
+        /// The format, and what is in it.
         what: String,
-        /// What to use in its place.
+        /// What to use instead.
         instead: String,
     },
-    /// A known family with something in it that this engine does not compute.
+    /// The family is supported, but the model uses a feature that is not.
     #[error("{}: {what} is not supported; use a model without it", path.display())]
     Unsupported {
         /// The file.
@@ -100,12 +99,12 @@ pub enum LoadError {
         /// The feature.
         what: String,
     },
-    /// A setting is missing or makes no sense.
-    #[error("{}: {why}; fetch the model again or mend the setting", path.display())]
+    /// A setting is missing or invalid.
+    #[error("{}: {why}; fetch the model again or fix the setting", path.display())]
     Config {
         /// The file.
         path: PathBuf,
-        /// Which setting and why.
+        /// Which setting, and what is wrong with it.
         why: String,
     },
     /// A weight is missing.
@@ -116,7 +115,7 @@ pub enum LoadError {
         /// The weight's name there.
         name: String,
     },
-    /// A weight has another shape than the configuration says.
+    /// A weight's shape differs from what the configuration says.
     #[error(
         "{}: tensor {name:?} has shape {found:?}, the configuration says {expected:?}; the files \
          belong to different models",
@@ -132,7 +131,7 @@ pub enum LoadError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
-    /// The weights are larger than the memory that may be used.
+    /// The weights need more memory than is usable.
     #[error(
         "{} takes {needed} of memory, more than the {usable}; free some or use a smaller model or \
          quantisation",
@@ -141,37 +140,35 @@ pub enum LoadError {
     TooLarge {
         /// The file or directory.
         path: PathBuf,
-        /// What the weights take.
+        /// Memory that the weights take.
         needed: String,
-        /// What is there.
+        /// Memory that is usable.
         usable: UsableMemory,
     },
-    /// There is no memory for the cache of one session.
+    /// There is not enough memory for the cache of one session.
     #[error(
         "a session of {tokens} tokens takes {needed} of memory for its cache, and {caches}; {mend}"
     )]
     SessionTooLarge {
         /// The session's length.
         tokens: usize,
-        /// What its cache takes.
+        /// Memory that its cache takes.
         needed: String,
-        /// What there is for caches.
+        /// What caches may take, in words.
         caches: String,
-        /// What to do.
+        /// How to fix it.
         mend: String,
     },
     /// The tokenizer cannot be built.
     #[error(transparent)]
     Tokenizer(#[from] text::TokenizerError),
-    /// The system gives no thread.
-    #[error(
-        "cannot start the engine's thread: {0}; free some memory or raise the limit of processes"
-    )]
+    /// The system refused to start a thread.
+    #[error("cannot start the engine's thread: {0}; free some memory or raise the process limit")]
     Thread(std::io::Error),
-    /// The options do not go together.
+    /// The options are invalid.
     #[error("{0}")]
     Options(String),
-    /// The device refused, mostly for lack of memory.
+    /// The device refused the weights, mostly for lack of memory.
     #[error(
         "cannot place {} on the device: {}; use a smaller model or another device",
         path.display(),
@@ -180,12 +177,12 @@ pub enum LoadError {
     Device {
         /// The file or directory.
         path: PathBuf,
-        /// The device's answer.
+        /// The device's error.
         source: candle_core::Error,
     },
 }
 
-/// A forward pass could not be computed.
+/// Why a forward pass failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
     /// The sequence would be longer than the model's context.
@@ -196,7 +193,7 @@ pub enum ForwardError {
         /// Longest possible sequence.
         context: usize,
     },
-    /// A token id that the model does not have.
+    /// A token id is outside the model's vocabulary.
     #[error("token {id} is not in the model's vocabulary of {vocab}; tokenizer and model differ")]
     UnknownToken {
         /// The id.
@@ -204,15 +201,15 @@ pub enum ForwardError {
         /// Size of the vocabulary.
         vocab: usize,
     },
-    /// A cache that another kind of decoder made.
+    /// A cache was made by another kind of decoder.
     #[error(
-        "a row of a forward pass has a cache of another decoder; take one that this decoder made"
+        "a row of a forward pass has a cache of another decoder; pass one that this decoder made"
     )]
     ForeignCache,
-    /// Logits that this kind of decoder does not give.
-    #[error("this model gives the logits behind the last token of a row only; ask for no others")]
+    /// The decoder cannot give the logits that were asked for.
+    #[error("this model gives logits for the last token of a row only; ask for no others")]
     OnlyLastLogits,
-    /// A row without tokens: there is nothing to compute for it.
+    /// A row has no tokens, so there is nothing to compute.
     #[error("a row of a forward pass has no tokens; leave it out")]
     EmptyRow,
     /// The device failed.
@@ -220,7 +217,7 @@ pub enum ForwardError {
     Device(#[from] candle_core::Error),
 }
 
-/// The first line of a tensor library's error, which may carry a backtrace.
+/// Returns the first line of a tensor library's error, which may carry a backtrace.
 fn one_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

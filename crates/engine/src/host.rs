@@ -1,4 +1,4 @@
-//! What all sessions of an engine share. Running them is the work of [`crate::scheduler`].
+//! What all sessions of an engine share. [`crate::scheduler`] runs them.
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -9,7 +9,7 @@ use thinking::thinker::ModelCard;
 
 use crate::{encoder::Encoder, engine_meter::EngineMeter, model::Decode, preparer::Preparer};
 
-/// A loaded model and the limits that its sessions keep.
+/// A loaded model and the limits on its sessions.
 pub(crate) struct ModelHost {
     pub(crate) decoder: Box<dyn Decode>,
     pub(crate) encoder: Arc<Encoder>,
@@ -19,7 +19,7 @@ pub(crate) struct ModelHost {
     pub(crate) context: usize,
     pub(crate) max_sessions: usize,
     pub(crate) prefill_chunk_tokens: usize,
-    /// How long after its deadline a session is kept that waits for its caller.
+    /// How long after its deadline a session that waits for its caller is kept.
     pub(crate) deadline_grace: Duration,
     /// Tokens computed since the start.
     pub(crate) computed_tokens: Arc<AtomicU64>,

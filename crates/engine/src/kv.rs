@@ -1,11 +1,9 @@
 //! Which keys and values are kept: beginnings that sessions share, under a budget of blocks.
 //!
-//! A full block of committed tokens is entered in a tree by the tokens it holds, so that the next
-//! session of the same client that begins the same way finds it: what is found at once would tell
-//! others what was asked.
-//! Only what no session holds is given up, the least
-//! recently used first and always from the end of a beginning. Which session gives way when that is not
-//! enough is the scheduler's decision.
+//! Full blocks of committed tokens are entered in a tree by the tokens they hold, so that the next session of the same
+//! client with the same beginning finds them. Clients do not share with each other: the speed of a hit would reveal
+//! what others asked. Only blocks that no session holds are given up, the least recently used first and always from the
+//! end of a beginning. If that is not enough, the scheduler decides which session gives way.
 
 use std::{
     any::Any,
@@ -20,24 +18,24 @@ use thinking::thinker::ClientId;
 
 use crate::model::{BLOCK, Block, Cache, KvCache, Ledger};
 
-/// What the caches of an engine hold and what they saved and cost, since the start.
+/// What an engine's caches hold, and what sharing saved and eviction cost since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KvUsage {
     /// Memory that caches may take, in bytes.
     pub budget_bytes: u64,
     /// Memory they take now.
     pub held_bytes: u64,
-    /// Memory that a token takes, over all layers.
+    /// Memory that one token takes, over all layers.
     pub token_bytes: u64,
-    /// Tokens that new sessions found computed.
+    /// Tokens that new sessions found already computed.
     pub cached_tokens: u64,
     /// Tokens whose keys and values open sessions lost to others.
     pub evicted_tokens: u64,
-    /// Tokens that were computed again after that.
+    /// Tokens that were computed again after an eviction.
     pub recomputed_tokens: u64,
 }
 
-/// The figures of [`KvUsage`], for others to read while the engine runs.
+/// The figures of [`KvUsage`], readable by others while the engine runs.
 #[derive(Debug, Default)]
 pub(crate) struct KvCounters {
     token_bytes: u64,
@@ -61,7 +59,7 @@ impl KvCounters {
     }
 }
 
-/// The shared beginnings and the budget.
+/// The shared beginnings and their budget.
 #[derive(Debug)]
 pub(crate) struct KvStore {
     ledger: Arc<Ledger>,
@@ -73,10 +71,10 @@ pub(crate) struct KvStore {
     counters: Arc<KvCounters>,
 }
 
-/// A beginning of whole blocks. Never used again for another one; 0 is the empty one.
+/// The number of a beginning of whole blocks. Numbers are never reused; 0 is the empty beginning.
 type Beginning = u64;
 
-/// A block by whose it is, the beginning before it and its own tokens.
+/// Identifies a block by its client, the beginning before it and its own tokens.
 type Key = (ClientId, Beginning, Box<[u32]>);
 
 /// The last block of a beginning.
@@ -84,7 +82,7 @@ type Key = (ClientId, Beginning, Box<[u32]>);
 struct Shared {
     block: Arc<Block>,
     key: Key,
-    /// Beginnings that go on from here.
+    /// How many beginnings continue from here.
     longer: usize,
     last_used: u64,
 }
@@ -104,13 +102,13 @@ impl KvStore {
         }
     }
 
-    /// The figures.
+    /// Returns the counters.
     pub(crate) fn counters(&self) -> Arc<KvCounters> {
         Arc::clone(&self.counters)
     }
 
-    /// Begins an empty cache with as many of these tokens as were computed before, but never the last
-    /// one, since its logits are needed. Returns how many: none where caches are not made of blocks.
+    /// Starts an empty cache with as many of these tokens as were computed before. Never takes the last token, since
+    /// its logits are needed. Returns how many it took: 0 if the cache is not made of blocks.
     pub(crate) fn adopt(
         &mut self,
         client: ClientId,
@@ -131,8 +129,8 @@ impl KvStore {
         cache.len()
     }
 
-    /// Enters the full blocks of a cache over these tokens. Where a block of the same beginning is
-    /// there already, the cache holds that one from now on.
+    /// Enters the full blocks of a cache over these tokens. If a block of the same beginning is already there, the
+    /// cache uses that one from now on.
     pub(crate) fn share(&mut self, client: ClientId, tokens: &[u32], cache: &mut dyn Cache) {
         let Some(cache) = in_blocks(cache) else { return };
         self.clock += 1;
@@ -160,7 +158,7 @@ impl KvStore {
         }
     }
 
-    /// Gives up what no session holds until this many more blocks are within the budget. Returns whether they are.
+    /// Gives up blocks that no session holds until `blocks` more fit the budget. Returns whether they fit.
     pub(crate) fn make_room(&mut self, blocks: usize) -> bool {
         while self.ledger.live_blocks() + blocks > self.budget_blocks {
             if !self.give_up_one() {
@@ -170,8 +168,8 @@ impl KvStore {
         true
     }
 
-    /// Forgets the least recently used shared block, of those that nobody holds and nothing goes on
-    /// from. Returns whether there was one.
+    /// Forgets the least recently used shared block, among those that no session holds and no other block follows.
+    /// Returns whether there was one.
     fn give_up_one(&mut self) -> bool {
         let unheld = |shared: &&Shared| shared.longer == 0 && Arc::strong_count(&shared.block) == 1;
         let oldest = self.shared.values().filter(unheld).min_by_key(|shared| shared.last_used);
@@ -197,14 +195,14 @@ impl KvStore {
         self.counters.recomputed_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
     }
 
-    /// Brings the figure of held memory up to date.
+    /// Updates the figure of held memory.
     pub(crate) fn count_held(&self) {
         let bytes = self.ledger.live_blocks() as u64 * self.ledger.block_bytes();
         self.counters.held_bytes.store(bytes, Ordering::Relaxed);
     }
 }
 
-/// A cache as one of blocks, which can be shared; `None` where it is none.
+/// Returns a cache as one made of blocks, which can be shared; `None` if it is of another kind.
 fn in_blocks(cache: &mut dyn Cache) -> Option<&mut KvCache> {
     let cache: &mut dyn Any = cache;
     cache.downcast_mut()

@@ -1,8 +1,8 @@
-//! How much memory this process may still take: the least of what the machine has available and of what each of its
-//! memory groups (cgroups, version 1 or 2) has left.
+//! How much memory this process may still take: the least of what the machine has available and what each of its memory
+//! groups (cgroups, version 1 or 2) has left.
 //!
-//! Everything is read from files below a root, in whose place tests put a tree of their own. What the engine does
-//! with the figure is in `load` and `cache_budget`.
+//! Everything is read from files below a root, which tests replace by a tree of their own. `load` and `cache_budget`
+//! decide what to do with the figure.
 
 mod groups;
 #[cfg(test)]
@@ -13,12 +13,12 @@ use std::{fmt, fs, path::Path};
 use bytesize::ByteSize;
 use candle_core::Device;
 
-/// Memory that this process may still take, and what allows no more.
+/// Memory that this process may still take, and what limits it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsableMemory {
     /// In bytes.
     pub bytes: u64,
-    /// What allows no more.
+    /// What sets the limit.
     pub limit: MemoryLimit,
 }
 
@@ -27,17 +27,17 @@ pub struct UsableMemory {
 pub enum MemoryLimit {
     /// What the machine has available without swapping.
     Machine,
-    /// A memory group that the process is in, directly or by way of groups within it.
+    /// A memory group that the process is in, directly or through groups within it.
     Group {
         /// Its path in the hierarchy, as in /proc/self/cgroup.
         path: String,
-        /// What all in it may take together, in bytes.
+        /// Memory that all processes in it may take together, in bytes.
         limit_bytes: u64,
     },
 }
 
 impl fmt::Display for UsableMemory {
-    /// As in "11.2 GiB left in the machine".
+    /// Writes it as in "11.2 GiB left in the machine".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let left = in_words(self.bytes);
         match &self.limit {
@@ -50,8 +50,8 @@ impl fmt::Display for UsableMemory {
     }
 }
 
-/// Memory that may still be used on a device; `root` stands for `/`. `None` where it is not known: on other devices
-/// than the CPU.
+/// Returns the memory that may still be used on a device, with `root` in place of `/`. `None` if it is unknown, as on
+/// every device except the CPU.
 pub(crate) fn usable(device: &Device, root: Option<&Path>) -> Option<UsableMemory> {
     if !device.is_cpu() {
         return None;
@@ -65,7 +65,7 @@ fn usable_below(root: &Path) -> Option<UsableMemory> {
     machine.into_iter().chain(groups::usable(root)).min_by_key(|usable| usable.bytes)
 }
 
-/// `MemAvailable` of Linux (proc_meminfo(5)): free memory and what the kernel can give back, in bytes.
+/// Returns `MemAvailable` of Linux (proc_meminfo(5)), in bytes: free memory and what the kernel can give back.
 fn meminfo(root: &Path) -> Option<u64> {
     let text = read(&root.join("proc/meminfo"))?;
     let rest = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -73,12 +73,12 @@ fn meminfo(root: &Path) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// A file of the system's, in which names may hold any bytes.
+/// Reads a file of the system, where names may hold any bytes.
 fn read(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
 }
 
-/// Where there is no /proc.
+/// Asks the system where there is no /proc.
 #[cfg(not(target_os = "linux"))]
 fn told_by_system() -> Option<u64> {
     let mut system = sysinfo::System::new();
@@ -91,7 +91,7 @@ fn told_by_system() -> Option<u64> {
     None
 }
 
-/// A size as people write it: "512 B", "1.5 MiB".
+/// Returns a size as people write it: "512 B", "1.5 MiB".
 pub(crate) fn in_words(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }

@@ -1,33 +1,33 @@
-//! Where each token of the committed text stands in it, in bytes.
+//! Where each token of the committed text is in it, in bytes.
 //!
-//! A span is whole characters: tokens that share a character all have all of it. So a token begins inside a character
-//! where it begins before the end of the one before it.
+//! A span covers whole characters: tokens that share a character each cover all of it. So a token that begins before
+//! the end of the previous one begins inside a character.
 
-/// The spans of a session's tokens, those of the prompt aside.
+/// The spans of a session's tokens, without those of the prompt.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// Tokens of the prompt.
+    /// Number of tokens of the prompt.
     prompt: usize,
     spans: Vec<(usize, usize)>,
 }
 
 impl Places {
-    /// Those behind a prompt of so many tokens.
+    /// Makes the spans of the tokens after a prompt of `prompt` tokens.
     pub(crate) fn new(prompt: usize, spans: Vec<(usize, usize)>) -> Self {
         Places { prompt, spans }
     }
 
-    /// The span of a token of the session.
+    /// Returns the span of a token of the session.
     pub(crate) fn span(&self, token: usize) -> Option<(usize, usize)> {
         self.spans.get(token.checked_sub(self.prompt)?).copied()
     }
 
-    /// The spans of these tokens of the session.
+    /// Returns the spans of these tokens of the session.
     pub(crate) fn spans(&self, tokens: std::ops::Range<usize>) -> &[(usize, usize)] {
         self.spans.get(tokens.start - self.prompt..tokens.end - self.prompt).unwrap_or_default()
     }
 
-    /// Whether a token of the session begins where a character does.
+    /// Returns whether a token of the session begins where a character does.
     pub(crate) fn is_edge(&self, token: usize) -> bool {
         match token.checked_sub(self.prompt) {
             None => false,
@@ -39,8 +39,8 @@ impl Places {
         }
     }
 
-    /// How many tokens of the session lie wholly in the first bytes of the text, and where the last of them ends.
-    /// Tokens without text at the end do not.
+    /// Returns how many tokens of the session are entirely in the first `bytes` bytes of the text, and where the last
+    /// of them ends. Trailing tokens without text do not count.
     pub(crate) fn whole(&self, bytes: usize) -> (usize, usize) {
         let mut tokens = self.spans.partition_point(|&(_, end)| end <= bytes);
         while tokens > 0 && {
@@ -53,12 +53,12 @@ impl Places {
         (self.prompt + tokens, end)
     }
 
-    /// Forgets those of all tokens but the session's first.
+    /// Forgets the spans of all tokens after the session's first `tokens`.
     pub(crate) fn truncate(&mut self, tokens: usize) {
         self.spans.truncate(tokens.saturating_sub(self.prompt));
     }
 
-    /// Adds those of the tokens that follow.
+    /// Adds the spans of the tokens that follow.
     pub(crate) fn extend(&mut self, spans: impl IntoIterator<Item = (usize, usize)>) {
         self.spans.extend(spans);
     }

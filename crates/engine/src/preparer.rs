@@ -1,11 +1,12 @@
-//! Makes tokens of text beside the engine's thread: rendering a chat template and encoding a long text take as long as
-//! many steps of decoding, and every session would wait for them.
+//! Turns text into tokens off the engine's thread: rendering a chat template and encoding a long text take as long as
+//! many decode steps, and every session would wait for them.
 //!
-//! There are two lanes for sessions with a thread each, so that nobody's question waits for another's book, and one for
-//! questions to the tokenizer alone. A session has one job at a time, since its commands are carried out in order, so a
-//! lane holds no more jobs than there are sessions; those of sessions that are gone are dropped. Of questions few wait,
-//! and more are refused. What one job may take is bounded by the model's context: the text's length in
-//! bytes is checked before, the template's steps are counted, and encoding ends when the context is full.
+//! Sessions have two lanes with a thread each, one for short and one for long texts, so that a short question does not
+//! wait for a whole book. Requests to the tokenizer have a lane of their own. A session has one job at a time, since
+//! its commands are carried out in order, so a lane holds no more jobs than there are sessions; jobs of sessions that
+//! have ended are dropped. Only a few requests to the tokenizer may wait; more are refused. The work in one job is
+//! bounded by the model's context: the text's length in bytes is checked first, the template's steps are counted, and
+//! encoding ends when the context is full.
 
 use std::{
     collections::VecDeque,
@@ -19,16 +20,16 @@ use tokio::sync::oneshot;
 
 use crate::encoder::Encoder;
 
-/// A job over so many bytes goes to the lane of the long ones.
+/// Jobs over more bytes than this go to the lane of long ones.
 const SHORT_BYTES: usize = 64 << 10;
 
-/// Questions to the tokenizer that wait.
+/// How many requests to the tokenizer may wait.
 const MOST_QUESTIONS: usize = 32;
 
-/// What a job will come to; an error when it had a defect. Dropping it gives the job up.
+/// The result of a job, or an error if the job panicked. Dropping it cancels the job.
 pub(crate) type Pending<T> = oneshot::Receiver<T>;
 
-/// Threads that make tokens.
+/// The threads that turn text into tokens.
 pub(crate) struct Preparer {
     encoder: Arc<Encoder>,
     short: Arc<Lane>,
@@ -43,7 +44,7 @@ impl fmt::Debug for Preparer {
     }
 }
 
-/// Jobs that are done one after the other.
+/// A queue of jobs that run one after the other.
 #[derive(Default)]
 struct Lane {
     queue: Mutex<Queue>,
@@ -57,7 +58,7 @@ struct Queue {
 }
 
 trait Job: Send {
-    /// Whether somebody waits for it.
+    /// Returns whether anybody still waits for the result.
     fn is_wanted(&self) -> bool;
     fn run(self: Box<Self>, encoder: &Encoder);
 }
@@ -74,9 +75,9 @@ impl<T: Send, F: FnOnce(&Encoder) -> T + Send> Job for Work<T, F> {
 
     fn run(self: Box<Self>, encoder: &Encoder) {
         let Work { reply, make } = *self;
-        // Without an answer the session is told of a defect.
+        // Without a reply the session fails with an internal error.
         if let Ok(made) = catch_unwind(AssertUnwindSafe(|| make(encoder))) {
-            // Whoever asked may be gone meanwhile.
+            // The session may have ended meanwhile.
             let _ = reply.send(made);
         }
     }
@@ -86,7 +87,7 @@ impl Preparer {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When the system refuses one.
+    /// If the system refuses to start one.
     pub(crate) fn start(encoder: Arc<Encoder>) -> io::Result<Arc<Self>> {
         let mut preparer = Preparer::without_threads(encoder);
         for (name, lane) in [
@@ -101,7 +102,7 @@ impl Preparer {
         Ok(Arc::new(preparer))
     }
 
-    /// One whose jobs are done by [`Preparer::run_all`] alone.
+    /// Makes one whose jobs run only in [`Preparer::run_all`].
     pub(crate) fn without_threads(encoder: Arc<Encoder>) -> Self {
         Preparer {
             encoder,
@@ -112,7 +113,7 @@ impl Preparer {
         }
     }
 
-    /// Queues a job over so many bytes of text.
+    /// Queues a job over `bytes` bytes of text.
     pub(crate) fn prepare<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -127,7 +128,7 @@ impl Preparer {
         pending
     }
 
-    /// Queues a question to the tokenizer; `None` when too many wait.
+    /// Queues a request to the tokenizer. Returns `None` if too many are waiting.
     pub(crate) fn ask<T: Send + 'static>(
         &self,
         make: impl FnOnce(&Encoder) -> T + Send + 'static,
@@ -143,7 +144,7 @@ impl Preparer {
         Some(pending)
     }
 
-    /// Does all jobs that wait.
+    /// Runs all jobs that are queued.
     #[cfg(test)]
     pub(crate) fn run_all(&self) {
         for lane in [&self.short, &self.long, &self.questions] {
@@ -170,7 +171,7 @@ impl Drop for Preparer {
 }
 
 impl Lane {
-    /// The thread's whole life.
+    /// Runs jobs until the preparer is dropped.
     fn work(&self, encoder: &Encoder) {
         loop {
             let mut queue = self.lock();
@@ -192,7 +193,7 @@ impl Lane {
         }
     }
 
-    /// Nothing that holds the lock can panic half way.
+    /// Locks the queue. A poisoned lock is fine: nothing that holds it can panic halfway.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! The tokens of a session's prompt: the port's prompts and failures over the chat templates and tokenizers of the
+//! The tokens of a session's prompt: the port's prompts and failures on top of the chat templates and tokenizers of the
 //! crate `text`, which does not know the port.
 
 use text::{Thought, Tokenizer};
@@ -13,14 +13,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Beginning {
     pub(crate) prompt: Vec<u32>,
-    /// How far the answer's thought is behind it.
+    /// The state of the answer's thought after the prompt.
     pub(crate) thought: Thought,
-    /// The committed text behind it.
+    /// The committed text after the prompt.
     pub(crate) committed: Joined,
 }
 
-/// How many bytes a session's prompt and committed text have; refuses those that cannot fit, before anything is done
-/// with them.
+/// Returns how many bytes a session's prompt and committed text have. Refuses those that cannot fit before any work is
+/// done on them.
 ///
 /// # Errors
 /// [`Code::ContextTooLong`].
@@ -43,7 +43,8 @@ pub(crate) fn check_bytes(
 /// Encodes what a session begins with.
 ///
 /// # Errors
-/// As [`encode`]; [`Code::InvalidArgument`] for an empty prompt, [`Code::ContextTooLong`] where the text does not fit.
+/// Those of [`encode`]; [`Code::InvalidArgument`] if the prompt is empty, [`Code::ContextTooLong`] if the text does not
+/// fit.
 pub(crate) fn begin(
     prompt: &Prompt,
     start: ThoughtStart,
@@ -61,12 +62,13 @@ pub(crate) fn begin(
     Ok(Beginning { prompt, thought, committed })
 }
 
-/// The tokens of a prompt for a model with this context, in tokens, and how far the answer's thought is behind it: a
-/// raw prompt as it is, messages through the model's chat template, with the thought as it is asked for.
+/// Returns the tokens of a prompt for a model with a context of `context` tokens, and the state of the answer's thought
+/// after it. A raw prompt is encoded as it is; messages go through the model's chat template, with the thought that
+/// `start` asks for.
 ///
 /// # Errors
-/// [`Code::Template`] when the model has no usable template or it refuses the messages, [`Code::ContextTooLong`] when
-/// the prompt surely does not fit, [`Code::InvalidArgument`] when it cannot be encoded.
+/// [`Code::Template`] if the model has no usable template or it refuses the messages, [`Code::ContextTooLong`] if the
+/// prompt cannot fit, [`Code::InvalidArgument`] if it cannot be encoded.
 fn encode(
     prompt: &Prompt,
     start: ThoughtStart,
@@ -96,7 +98,7 @@ fn encode(
     }
 }
 
-/// What the model's chat template leaves of an answer's thought.
+/// Returns the state in which the model's chat template leaves an answer's thought.
 pub(crate) fn thought_start(tokenizer: &Tokenizer) -> ThoughtStart {
     let template = tokenizer.template();
     match template.thought() {
@@ -115,7 +117,7 @@ mod tests {
     use text::{GgufMetadata, GgufValue};
     use thinking::thinker::{Message, Sampling};
 
-    /// A tokenizer with the tokens of "a" to "e", a control token, and this template.
+    /// Makes a tokenizer with the tokens of "a" to "e", a control token, and this template.
     fn encoder(template: Option<&str>) -> Encoder {
         let string = |text: &str| GgufValue::String(text.to_owned());
         let tokens = ["a", "b", "c", "d", "e", "<|end|>", "<", "|", ">", "n"].map(string);
@@ -188,7 +190,7 @@ mod tests {
             assert_eq!(failure.code, Code::ContextTooLong);
         }
         assert_eq!(check_bytes(&open(user("ab"), "c"), &encoder, 100), Ok(7));
-        // What a template makes of little is too much only then.
+        // A short message that the template makes long is refused only after rendering.
         let doubled = self::encoder(Some("{{ messages[0].content * 2 }}"));
         let failure = encode(&user(&long[1..]), ThoughtStart::Unknown, &doubled, 100).unwrap_err();
         assert_eq!(failure.code, Code::ContextTooLong);

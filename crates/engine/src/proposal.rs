@@ -1,7 +1,7 @@
-//! A proposal while it is being made: the tokens behind its text, and the deltas that tell of it.
+//! A proposal in progress: the tokens of its text, and the deltas that report it.
 //!
-//! It is given tokens one by one and says when it is over. What ends it is [`thinking::session`]'s
-//! business, drawing tokens is [`crate::sample`]'s, computing them [`crate::scheduler`]'s.
+//! It is given tokens one by one and says when it is over. [`thinking::session`] decides what ends it,
+//! [`crate::sample`] draws the tokens, [`crate::scheduler`] computes them.
 
 use text::{Detokenizer, Tokenizer, spans_of};
 use thinking::{
@@ -11,7 +11,7 @@ use thinking::{
 
 use crate::sample::Draws;
 
-/// A proposal that is being made.
+/// A proposal in progress.
 #[derive(Debug)]
 pub(crate) struct Proposal {
     rules: ProposalRules,
@@ -21,7 +21,7 @@ pub(crate) struct Proposal {
     unsent: Unsent,
 }
 
-/// The tokens of a proposal, by where they stand in its text.
+/// The tokens of a proposal, and where each ends in its text.
 #[derive(Debug)]
 pub(crate) struct OwnTokens {
     /// The session's length in tokens when the proposal began.
@@ -30,15 +30,15 @@ pub(crate) struct OwnTokens {
     marks: Vec<Mark>,
 }
 
-/// Where the text stood after a token.
+/// The state of the text after a token.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     text_end: usize,
-    /// Whether the token ended with a whole character: it can be cut behind it.
+    /// Whether the token ended with a whole character, so that the text can be cut after it.
     clean: bool,
 }
 
-/// What the next delta will tell beside the text.
+/// What the next delta reports besides the text.
 #[derive(Debug, Default)]
 struct Unsent {
     token_ids: Vec<u32>,
@@ -46,7 +46,7 @@ struct Unsent {
 }
 
 impl Proposal {
-    /// A proposal under these rules; `start` is the session's length in tokens.
+    /// Starts a proposal under these rules; `start` is the session's length in tokens.
     pub(crate) fn new(ask: &Propose, rules: ProposalRules, start: usize) -> Self {
         Proposal {
             draws: Draws::new(ask.seed),
@@ -57,7 +57,7 @@ impl Proposal {
         }
     }
 
-    /// Takes a token that is not an end of text. Returns why the proposal is over, if it is.
+    /// Adds a token that is not an end of text. Returns why the proposal is over, if it is.
     pub(crate) fn push(&mut self, token: u32, tokenizer: &Tokenizer) -> Option<FinishReason> {
         let piece = tokenizer.piece(token);
         let mut text = String::new();
@@ -71,13 +71,13 @@ impl Proposal {
         reason
     }
 
-    /// Takes an end-of-text token: the proposal is over.
+    /// Takes an end-of-text token, which ends the proposal.
     pub(crate) fn push_end_of_text(&mut self) -> FinishReason {
         self.rules.end_of_text()
     }
 
-    /// The next delta, when there are whole characters to tell. A delta ends where a token does, so
-    /// that its ids spell its text; only the last one may not, and then has no ids.
+    /// Returns the next delta if there are whole characters to send. A delta ends where a token does, so that its ids
+    /// spell its text; only the last one may not, and then it has no ids.
     pub(crate) fn delta(&mut self, reason: Option<&FinishReason>) -> Option<Delta> {
         let clean = self.detokenizer.is_clean();
         if !clean && reason.is_none() {
@@ -89,33 +89,33 @@ impl Proposal {
         Some(Delta { token_ids, first_token_entropy, ..delta })
     }
 
-    /// Whether the next token is a paragraph's first and its entropy was asked for.
+    /// Returns whether the next token begins a paragraph and its entropy was asked for.
     pub(crate) fn wants_entropy(&self, committed: &str) -> bool {
         self.detokenizer.is_clean() && self.rules.wants_entropy(committed)
     }
 
-    /// Tells the entropy of the next token with the next delta.
+    /// Reports the entropy of the next token with the next delta.
     pub(crate) fn tell_entropy(&mut self, entropy_nats: f32) {
         self.unsent.first_token_entropy.get_or_insert(entropy_nats);
     }
 
-    /// Its random numbers.
+    /// Returns its random numbers.
     pub(crate) fn draws(&mut self) -> &mut Draws {
         &mut self.draws
     }
 
-    /// Takes it apart once it is over.
+    /// Splits a finished proposal into its rules and its tokens.
     pub(crate) fn into_parts(self) -> (ProposalRules, OwnTokens) {
         (self.rules, self.own)
     }
 }
 
 impl OwnTokens {
-    /// How many tokens, and how many bytes, lie wholly in the first `bytes` bytes of the text.
+    /// Returns how many tokens, and how many bytes, are entirely in the first `bytes` bytes of the text.
     pub(crate) fn whole(&self, bytes: usize) -> (usize, usize) {
         let fits = |mark: &&Mark| mark.clean && mark.text_end <= bytes;
         let end = self.marks.iter().rev().find(fits).map_or(0, |mark| mark.text_end);
-        // Tokens without text behind the cut are not kept.
+        // Tokens without text at the cut are dropped.
         let last = self.marks.iter().position(|mark| mark.clean && mark.text_end == end);
         match last {
             Some(last) if end > 0 => (last + 1, end),
@@ -123,7 +123,8 @@ impl OwnTokens {
         }
     }
 
-    /// Where the first `tokens` tokens stand in the committed text, in which the proposal's text begins at this byte.
+    /// Returns the spans of the first `tokens` tokens in the committed text, where the proposal's text begins at
+    /// `byte`.
     pub(crate) fn spans<'a>(
         &'a self,
         tokens: usize,
@@ -134,7 +135,7 @@ impl OwnTokens {
         spans_of(marks.map(|mark| (mark.text_end, mark.clean)), text, byte)
     }
 
-    /// The session's length in tokens when the proposal began.
+    /// Returns the session's length in tokens when the proposal began.
     pub(crate) fn start(&self) -> usize {
         self.start
     }

@@ -1,8 +1,8 @@
-//! What a session that reviews knows of the tokens that are still to be judged.
+//! What a session that reviews knows about the tokens still to be judged.
 //!
-//! A token's verdict is told by the logits behind the one before it, so each is computed with its predecessor, for what
-//! may be judged later too: whether a token stays as it is, is known only when more text has come. What is judged is in
-//! [`thinking::session::review`].
+//! The logits after a token give the verdict on the next one, so a verdict is computed together with the token before
+//! it. That includes tokens that can be judged only later: whether a token is final is known only once more text has
+//! come. [`thinking::session::review`] decides what is judged.
 
 use std::collections::VecDeque;
 
@@ -13,40 +13,40 @@ use crate::{
     verdict::{Verdict, verdict},
 };
 
-/// The tokens of a session that no verdict is over yet.
+/// The tokens of a session that have not been passed yet.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    /// The gap up to which tokens stand.
+    /// The largest gap at which a token stands.
     allowed: f32,
-    /// The first of them.
+    /// The first token that has not been passed.
     next: usize,
     tokens: VecDeque<Token>,
-    /// The first one over that gap.
+    /// The first token with a larger gap.
     over: Option<usize>,
-    /// The logits behind so many tokens, for what comes next.
+    /// A number of tokens and the logits after the last of them, kept until the next token is known.
     row: Option<(usize, Vec<f32>)>,
-    /// Where what would stand instead is drawn.
+    /// Draws what would stand instead, if that is drawn.
     redraw: Option<Redraw>,
 }
 
 /// What is known of a token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Token {
-    /// It stands.
+    /// It stands without a verdict.
     Stands,
     /// Its verdict is wanted.
     Wanted,
-    /// Its verdict is there.
+    /// Its verdict is known.
     Told(Verdict),
 }
 
 impl Reading {
-    /// Of a session whose first tokens stand.
+    /// Starts with a session whose first `next` tokens stand.
     pub(crate) fn new(allowed: f32, next: usize, redraw: Option<Redraw>) -> Self {
         Reading { allowed, next, tokens: VecDeque::new(), over: None, row: None, redraw }
     }
 
-    /// What these logits say of what stands behind them.
+    /// Returns what these logits say about what follows them.
     pub(crate) fn verdict_on(
         &mut self,
         standing: Standing<'_>,
@@ -63,17 +63,18 @@ impl Reading {
         told
     }
 
-    /// The gap up to which a token stands. Behind one that does not, nobody asks.
+    /// Returns the gap up to which a token stands: any gap after the first token that does not stand, since nobody asks
+    /// there.
     fn allowed(&self, token: usize) -> f32 {
         if self.over.is_some_and(|over| over < token) { f32::INFINITY } else { self.allowed }
     }
 
-    /// The first token that is not passed.
+    /// Returns the first token that has not been passed.
     pub(crate) fn next(&self) -> usize {
         self.next
     }
 
-    /// How many tokens of the session it knows of.
+    /// Returns how many tokens of the session it knows of.
     pub(crate) fn end(&self) -> usize {
         self.next + self.tokens.len()
     }
@@ -83,7 +84,7 @@ impl Reading {
         self.tokens.push_back(if is_wanted { Token::Wanted } else { Token::Stands });
     }
 
-    /// Forgets all tokens but the session's first.
+    /// Forgets all tokens after the session's first `len`.
     pub(crate) fn cut(&mut self, len: usize) {
         self.next = self.next.min(len);
         self.tokens.truncate(len - self.next);
@@ -91,20 +92,20 @@ impl Reading {
         self.row.take_if(|(tokens, _)| *tokens > len);
     }
 
-    /// The first of these tokens whose verdict is wanted.
+    /// Returns the first token from `from` on whose verdict is wanted.
     pub(crate) fn first_wanted(&self, from: usize) -> Option<usize> {
         let skipped = from.saturating_sub(self.next);
         let found = self.tokens.iter().skip(skipped).position(|it| *it == Token::Wanted)?;
         Some(self.next + skipped + found)
     }
 
-    /// Whether a token's verdict is wanted.
+    /// Returns whether a token's verdict is wanted.
     pub(crate) fn wants(&self, token: usize) -> bool {
         let at = token.checked_sub(self.next);
         at.and_then(|at| self.tokens.get(at)) == Some(&Token::Wanted)
     }
 
-    /// Takes a token's verdict.
+    /// Notes a token's verdict.
     pub(crate) fn tell(&mut self, token: usize, verdict: Verdict) {
         let at = token.checked_sub(self.next);
         if let Some(known) = at.and_then(|at| self.tokens.get_mut(at)) {
@@ -115,7 +116,7 @@ impl Reading {
         }
     }
 
-    /// The verdict on the first token that is not passed, if it is there.
+    /// Returns the verdict on the first token that has not been passed, if it is known.
     pub(crate) fn told(&self) -> Option<Verdict> {
         match self.tokens.front() {
             Some(Token::Told(verdict)) => Some(*verdict),
@@ -130,12 +131,12 @@ impl Reading {
         self.over.take_if(|over| *over < self.next);
     }
 
-    /// Keeps the logits behind so many tokens until what comes next is known.
+    /// Keeps the logits after the first `tokens` tokens until the next token is known.
     pub(crate) fn keep_row(&mut self, tokens: usize, row: Vec<f32>) {
         self.row = Some((tokens, row));
     }
 
-    /// The logits that were kept.
+    /// Takes the logits that were kept.
     pub(crate) fn take_row(&mut self) -> Option<(usize, Vec<f32>)> {
         self.row.take()
     }

@@ -1,6 +1,6 @@
-//! What a session that reviews would have instead, where that is drawn.
+//! Draws what a session that reviews would write instead, if it does not take the likeliest token.
 //!
-//! The draw follows from the logits, the sampling, a seed and the place alone. What is objected to is not drawn again.
+//! The draw depends only on the logits, the sampling, a seed and the place. What is objected to is not drawn again.
 
 use text::Tokenizer;
 use thinking::session::review::draw_seed;
@@ -17,7 +17,7 @@ pub(crate) struct Standing<'a> {
     pub(crate) before: &'a [u32],
     /// Where it begins, in bytes of the committed text.
     pub(crate) byte: usize,
-    /// The tokens of which one stands there.
+    /// The token that stands there; for the end of an answer, every token that ends it.
     pub(crate) tokens: &'a [u32],
 }
 
@@ -29,12 +29,13 @@ pub(crate) struct Redraw {
 }
 
 impl Redraw {
-    /// Draws by these rules and this seed.
+    /// Makes one from sampling rules and a seed.
     pub(crate) fn new(sampler: Sampler, seed: u64) -> Self {
         Redraw { sampler, seed }
     }
 
-    /// A token that can be written, or an end of text, other than those that stand there. `None`: there is none.
+    /// Draws a token that can be written or ends the text, other than those that stand there. Returns `None` if there
+    /// is none.
     pub(crate) fn instead(
         &mut self,
         standing: Standing<'_>,
@@ -47,7 +48,7 @@ impl Redraw {
             .map(|(logit, id)| if may_stand(id) { *logit } else { f32::NEG_INFINITY })
             .collect();
         let draws = &mut Draws::new(draw_seed(self.seed, standing.byte));
-        // It would also fail where no other token is left.
+        // Also fails if no other token remains.
         self.sampler.draw(&others, standing.before, draws).ok()
     }
 }
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn a_draw_follows_from_seed_and_place_and_is_never_what_stands_there() {
         let tokenizer = tokenizer();
-        // A control token is likeliest, and there is a row more than there are tokens.
+        // A control token is likeliest, and there is one row more than there are tokens.
         let logits = [1.0, 3.5, 1.2, 3.0, 9.0, 2.0, 50.0];
         let sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, ..Sampling::default() };
         let drawn = |seed, byte| {

@@ -1,8 +1,8 @@
 //! Draws the next token from logits: repetition penalty, temperature, top-k, top-p, min-p, greedy.
 //!
-//! Every draw follows from the logits, the rules and a seed alone. The generator is PCG, whose values
-//! are the same on every platform and in every version. What is asked for lives in
-//! [`thinking::thinker::Sampling`]; when to draw is the scheduler's business.
+//! Every draw depends on the logits, the rules and a seed alone. The generator is PCG, whose values are the same on
+//! every platform and in every version. The rules are in [`thinking::thinker::Sampling`]; the scheduler decides when to
+//! draw.
 
 use std::cmp::Ordering;
 
@@ -15,13 +15,13 @@ use thinking::thinker::{BadSampling, Sampling};
 /// Why no token can be drawn.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SampleError {
-    /// The model gave no usable number.
+    /// The model gave no usable logits.
     #[error(
         "the model gave no usable logits (NaN, infinite or none): its weights or its quantisation \
          are broken; load another file"
     )]
     BadLogits,
-    /// A sampling rule has a value that means nothing.
+    /// A sampling rule has an invalid value.
     #[error(transparent)]
     BadRule(#[from] BadSampling),
 }
@@ -30,9 +30,9 @@ pub enum SampleError {
 #[derive(Debug, Clone)]
 pub struct Sampler {
     rules: Sampling,
-    /// Logits after the repetition penalty; kept to save allocations.
+    /// Logits after the repetition penalty; reused to save allocations.
     penalised: Vec<f32>,
-    /// Candidates; kept to save allocations.
+    /// Candidates; reused to save allocations.
     candidates: Vec<Candidate>,
 }
 
@@ -40,7 +40,7 @@ pub struct Sampler {
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     id: u32,
-    /// A logit first, then a weight relative to the likeliest token.
+    /// First a logit, then a weight relative to the likeliest token.
     value: f64,
 }
 
@@ -49,22 +49,22 @@ struct Candidate {
 pub struct Draws(Pcg64);
 
 impl Draws {
-    /// The numbers that follow from a seed.
+    /// Makes the numbers that follow from a seed.
     pub fn new(seed: u64) -> Self {
         Draws(Pcg64::seed_from_u64(seed))
     }
 
-    /// The next number, uniform in [0, 1).
+    /// Returns the next number, uniform in [0, 1).
     fn uniform(&mut self) -> f64 {
         thinking::draw::uniform(self.0.next_u64())
     }
 }
 
 impl Sampler {
-    /// A sampler for these rules.
+    /// Makes a sampler with these rules.
     ///
     /// # Errors
-    /// [`SampleError::BadRule`] for a value that is not finite or out of its range.
+    /// [`SampleError::BadRule`] for a value that is not finite or is out of range.
     pub fn new(rules: Sampling) -> Result<Self, SampleError> {
         rules.check()?;
         Ok(Sampler { rules, penalised: Vec::new(), candidates: Vec::new() })
@@ -111,7 +111,7 @@ impl Sampler {
         if 0.0 < top_p && top_p < 1.0 {
             keep_nucleus(kept, f64::from(top_p));
         } else {
-            // The order must not depend on how the selection above moved things about.
+            // The order must not depend on how the selection above moved candidates about.
             kept.sort_unstable_by_key(|candidate| candidate.id);
         }
         if min_p > 0.0 {
@@ -125,12 +125,12 @@ impl Sampler {
                 return candidate.id;
             }
         }
-        // Rounding can leave a hair over the last one.
+        // Rounding can leave a tiny remainder after the last one.
         best
     }
 }
 
-/// Divides positive and multiplies negative logits of tokens that stand in the session, once each.
+/// Divides positive and multiplies negative logits of the session's tokens by the penalty, once for each token.
 fn penalise(logits: &[f32], session: &[u32], penalty: f32, into: &mut Vec<f32>) {
     into.clear();
     into.extend_from_slice(logits);
@@ -142,7 +142,7 @@ fn penalise(logits: &[f32], session: &[u32], penalty: f32, into: &mut Vec<f32>) 
     }
 }
 
-/// The likeliest token; of equals the one with the smallest id.
+/// Returns the likeliest token; of equals the one with the smallest id.
 fn likeliest(logits: &[f32]) -> Result<u32, SampleError> {
     let mut best: Option<(u32, f32)> = None;
     for (&logit, id) in logits.iter().zip(0u32..) {
@@ -160,8 +160,8 @@ fn likelier_first(a: &Candidate, b: &Candidate) -> Ordering {
     b.value.total_cmp(&a.value).then(a.id.cmp(&b.id))
 }
 
-/// The so many likeliest tokens in any order, or all where that is 0. Of a vocabulary nearly all tokens are below those
-/// that were likeliest so far, and are not looked at a second time.
+/// Collects the `count` likeliest tokens in any order, or all if `count` is 0. Nearly all tokens of a vocabulary are
+/// less likely than the best so far, and are passed over at first sight.
 fn collect_likeliest(logits: &[f32], count: usize, into: &mut Vec<Candidate>) {
     into.clear();
     let candidate = |(&logit, id)| Candidate { id, value: f64::from(logit) };
@@ -171,7 +171,7 @@ fn collect_likeliest(logits: &[f32], count: usize, into: &mut Vec<Candidate>) {
         return;
     }
     let enough = count.saturating_mul(2).max(count + 64);
-    // The least likely of those that are kept. One that is as likely and comes later is less likely than it.
+    // The least likely of those that are kept. A later token with the same logit counts as less likely.
     let mut least = None;
     for (logit, id) in candidates {
         if least.is_some_and(|least| logit.total_cmp(&least).is_le()) {
@@ -190,11 +190,11 @@ fn collect_likeliest(logits: &[f32], count: usize, into: &mut Vec<Candidate>) {
     }
 }
 
-/// Keeps the fewest likeliest candidates that together reach the share `top_p`, likeliest first.
+/// Keeps the fewest candidates that together reach the share `top_p`, likeliest first.
 fn keep_nucleus(candidates: &mut Vec<Candidate>, top_p: f64) {
     let total: f64 = candidates.iter().map(|candidate| candidate.value).sum();
-    // Candidates below this weight have less than 1 - top_p together: the nucleus is complete
-    // without them, and a whole vocabulary need not be sorted.
+    // Candidates below this weight have less than 1 - top_p together: the nucleus is complete without them, and a whole
+    // vocabulary need not be sorted.
     let negligible = (1.0 - top_p) * total / candidates.len() as f64;
     candidates.retain(|candidate| candidate.value >= negligible);
     candidates.sort_unstable_by(likelier_first);
@@ -208,10 +208,10 @@ fn keep_nucleus(candidates: &mut Vec<Candidate>, top_p: f64) {
     }
 }
 
-/// Entropy in nats of the model's own distribution, before any sampling rule; 0 to ln(vocabulary).
+/// Returns the entropy in nats of the model's own distribution, before any sampling rule: 0 to ln(vocabulary).
 ///
-/// The rules are left out because they would hide what the number is for: greedy drawing, for one,
-/// always has entropy 0.
+/// The rules are left out because they would hide what the number shows: under greedy sampling, for example, the
+/// entropy is always 0.
 pub(crate) fn entropy_nats(logits: &[f32]) -> f32 {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if !most.is_finite() {

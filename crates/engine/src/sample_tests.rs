@@ -44,7 +44,7 @@ fn each_rule_keeps_the_tokens_it_should() {
 }
 
 proptest! {
-    /// Few different logits, so that many are equal, in vocabularies that are looked through in one go and in many.
+    /// Few different logits, so that many are equal, in vocabularies that are searched in one go and in many.
     #[test]
     fn the_likeliest_are_those_that_sorting_finds(
         logits in prop::collection::vec((-4i8..4).prop_map(|it| f32::from(it) / 2.0), 1..600),
@@ -75,14 +75,14 @@ fn the_penalty_turns_away_from_what_was_said() {
     let cases: [(&[f32], &[u32], u32); 4] = [
         (&[3.0, 2.0], &[], 0),
         (&[3.0, 2.0], &[0], 1),
-        // Once each, however often it stands there.
+        // Once for each token, however often it occurs.
         (&[3.0, 0.5], &[0, 0, 0], 0),
         (&[-1.0, -1.5], &[0], 1),
     ];
     for (logits, session, expected) in cases {
         assert_eq!(sampler.draw(logits, session, &mut draws).unwrap(), expected, "{session:?}");
     }
-    // Ids beyond the vocabulary are nobody's logits.
+    // Ids beyond the vocabulary have no logits.
     assert_eq!(sampler.draw(&[1.0, 0.0], &[9], &mut draws).unwrap(), 0);
 }
 
@@ -101,7 +101,7 @@ fn broken_logits_and_rules_are_errors() {
         Sampling { top_p: 1.5, ..off() },
         Sampling { min_p: -0.1, ..off() },
         Sampling { repetition_penalty: f32::INFINITY, ..off() },
-        // Logits that are divided or multiplied by these leave the numbers' range.
+        // Dividing or multiplying logits by these leaves the numbers' range.
         Sampling { repetition_penalty: 1e-40, ..off() },
         Sampling { repetition_penalty: 1e38, ..off() },
     ] {
@@ -114,7 +114,7 @@ fn broken_logits_and_rules_are_errors() {
 
 #[test]
 fn the_generator_never_changes() {
-    // These numbers are the contract: a seed that gave an answer once must give it for ever.
+    // These numbers are the contract: a seed that once gave an answer must give it for ever.
     let mut draws = Draws::new(42);
     let numbers: Vec<u64> = (0..4).map(|_| draws.0.next_u64()).collect();
     assert_eq!(numbers, GOLDEN);

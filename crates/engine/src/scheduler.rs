@@ -1,13 +1,12 @@
 //! The engine's thread: which session computes what, and when.
 //!
-//! Each turn takes in commands, draws a token for every session that has logits, computes the next
-//! token of all proposing sessions in one forward pass, and one chunk of prefill for one session, in
-//! rotation. With nothing to do the thread sleeps until a caller wakes it or a deadline comes, and
-//! while there are sessions no longer than a second. How one session goes through its commands is in
-//! [`crate::active_session`].
+//! Each turn takes in commands, draws a token for every session that has logits, computes the next token of all
+//! proposing sessions in one forward pass, and computes one chunk of prefill, for sessions in rotation. With nothing to
+//! do, the thread sleeps until a caller wakes it or a deadline comes; while there are sessions, for at most a second.
+//! [`crate::active_session`] takes one session through its commands.
 //!
-//! When the memory for caches is used up, sessions that wait for their callers give theirs up first,
-//! then those that came later. The oldest session always gets what it needs, so something always goes on.
+//! When the memory for caches is used up, sessions that wait for their callers give theirs up first, then those that
+//! came later. The oldest session always gets what it needs, so there is always progress.
 
 #![expect(
     clippy::disallowed_methods,
@@ -33,42 +32,42 @@ use crate::{
     session_text::SessionText,
 };
 
-/// While others are waiting for their next token, a chunk of prefill is this much shorter.
+/// While other sessions decode, a chunk of prefill is shorter by this factor.
 const BESIDE_DECODING: usize = 4;
 
-/// Logits that are held at once, in rows of the vocabulary.
+/// Logits read from the device at once, in rows of the vocabulary.
 const READ_ROWS: usize = 32;
 
-/// How often the thread goes round, and so shows that it lives, while no session has anything to compute.
+/// How often the thread turns, to show that it is alive, while no session has anything to compute.
 const IDLE_TURN: Duration = Duration::from_secs(1);
 
-/// Sessions beside the open ones that may wait for their first command.
+/// How many sessions, besides the open ones, may wait for their first command.
 const UNOPENED: usize = 256;
 
-/// A session that was started.
+/// A new session.
 pub(crate) struct Arrival {
     pub(crate) client: ClientId,
     pub(crate) server: SessionServer,
 }
 
-/// Runs sessions until no more can come.
+/// Runs sessions until no more can arrive.
 pub(crate) struct Scheduler {
     host: ModelHost,
     kv: KvStore,
     arrivals: mpsc::Receiver<Arrival>,
-    /// In the order in which they came.
+    /// In order of arrival.
     sessions: Vec<ActiveSession>,
     turn: u64,
     /// Which session's prefill comes next.
     rotation: usize,
 }
 
-/// What a turn came to.
+/// The outcome of a turn.
 #[derive(Debug, PartialEq, Eq)]
 enum Turn {
     /// Something was computed: there may be more.
     Worked,
-    /// Nothing to do until somebody wakes the thread.
+    /// There is nothing to do until something wakes the thread.
     Idle,
     /// The engine is being dropped.
     Over,
@@ -88,27 +87,24 @@ impl Scheduler {
         Scheduler { host, kv, arrivals, sessions: Vec::new(), turn: 0, rotation: 0 }
     }
 
-    /// The thread's whole life.
+    /// Runs the thread until the engine is dropped.
     pub(crate) fn run(mut self) {
         let waker = Waker::from(Arc::new(WakeThread(std::thread::current())));
         loop {
-            // A defect in a turn ends the sessions it may have hurt, not the node.
+            // A panic in a turn ends the sessions that it may have broken, not the node.
             match catch_unwind(AssertUnwindSafe(|| self.turn(&mut Context::from_waker(&waker)))) {
                 Ok(Turn::Worked) => {}
                 Ok(Turn::Idle) => self.rest(),
                 Ok(Turn::Over) => return,
                 Err(_) => {
                     tracing::error!(sessions = self.sessions.len(), "the engine panicked");
-                    self.fail_all(
-                        Code::Internal,
-                        "the engine had a defect; ask again and report it",
-                    );
+                    self.fail_all(Code::Internal, "the engine hit a bug; ask again and report it");
                 }
             }
         }
     }
 
-    /// Sleeps until a caller wakes the thread, something is due, or its next idle turn.
+    /// Sleeps until something wakes the thread, something is due, or the next idle turn.
     fn rest(&self) {
         match self.longest_rest(Instant::now()) {
             Some(longest) => std::thread::park_timeout(longest),
@@ -116,7 +112,7 @@ impl Scheduler {
         }
     }
 
-    /// How long the thread may sleep if nobody wakes it. `None`: for ever.
+    /// Returns how long the thread may sleep if nothing wakes it; `None` means without limit.
     fn longest_rest(&self, now: Instant) -> Option<Duration> {
         if self.sessions.is_empty() {
             return None;
@@ -171,7 +167,7 @@ impl Scheduler {
         }
     }
 
-    /// One token for every proposing session, in one pass. Returns whether there was any.
+    /// Computes one token for every proposing session, in one pass. Returns whether there was any.
     fn decode(&mut self) -> bool {
         let ready: Vec<usize> = (0..self.sessions.len())
             .filter(|&index| {
@@ -188,8 +184,8 @@ impl Scheduler {
         true
     }
 
-    /// One chunk for sessions that have much to compute, in one pass: of the first one what fits, and of others all
-    /// that they wait for, where that fits too. Returns whether there was any.
+    /// Computes one chunk of prefill in one pass: of the first session in rotation what fits, and of others all that
+    /// they wait for, if that fits too. Returns whether there was any.
     fn prefill(&mut self, decoded: bool) -> bool {
         let chunk = self.host.prefill_chunk_tokens;
         let chunk = if decoded { (chunk / BESIDE_DECODING).max(1) } else { chunk };
@@ -217,8 +213,8 @@ impl Scheduler {
         true
     }
 
-    /// Reserves cache blocks for the session's next `most` tokens; those with a share in the pass already keep theirs.
-    /// Returns whether it got them.
+    /// Reserves cache blocks for the session's next `most` tokens. Sessions that already have a share in the pass keep
+    /// their caches. Returns whether it got the blocks.
     fn make_ready(&mut self, index: usize, most: usize, shares: &[usize]) -> bool {
         let Some(text) = self.sessions[index].text() else { return false };
         text.revive(&mut self.kv);
@@ -238,8 +234,8 @@ impl Scheduler {
         false
     }
 
-    /// Takes the cache of the session that waited longest for its caller, else of the one that came
-    /// last, if it came after this one. Returns whether there was any.
+    /// Takes the cache of the session that has waited longest for its caller, or else of the one that came last, if it
+    /// came after this one. Returns whether there was any.
     fn evict_for(&mut self, index: usize, shares: &[usize]) -> bool {
         let has_share = |other: usize| shares.get(other).is_some_and(|most| *most > 0);
         let others = self.sessions.iter().enumerate().filter(|(other, session)| {
@@ -254,10 +250,10 @@ impl Scheduler {
     }
 }
 
-/// A session in a pass, and how many tokens of it are computed at most.
+/// A session in a pass, and how many of its tokens are computed at most.
 type Share<'a> = (&'a mut ActiveSession, usize);
 
-/// Computes tokens of each of these sessions in one pass. When the pass fails each session is tried alone, so that only
+/// Computes tokens of each of these sessions in one pass. If the pass fails, each session is tried alone, so that only
 /// the one at fault fails.
 fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) {
     let began = Instant::now();
@@ -277,8 +273,7 @@ fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) 
         }
         (Err(why), [(session, _)]) => {
             tracing::error!(why, "a forward pass failed");
-            let message =
-                format!("the model could not be computed: {why}; ask again or use another node");
+            let message = format!("the forward pass failed: {why}; ask again or use another node");
             session.fail(Failure::new(Code::Internal, message));
         }
         (Err(_), sessions) => {
@@ -292,7 +287,7 @@ fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) 
     }
 }
 
-/// One pass. The error is one line.
+/// Runs one pass. The error is one line.
 fn forward(host: &ModelHost, sessions: &mut [Share<'_>]) -> Result<(), String> {
     let texts = sessions.iter_mut().filter_map(|(session, most)| Some((session.text()?, *most)));
     let mut texts: Vec<(&mut SessionText, usize)> = texts.collect();
@@ -324,7 +319,7 @@ fn pass(
     Ok(())
 }
 
-/// Behind which tokens of its session a row's logits come, as the number of the token that follows.
+/// Returns, for each of a row's logits, the number of the token that follows it in its session.
 fn behind_row(row: &BatchRow<'_>, start: usize) -> std::ops::Range<usize> {
     let end = start + row.tokens.len();
     match row.logits {

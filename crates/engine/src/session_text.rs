@@ -1,10 +1,9 @@
 //! The engine's side of one session's text: its tokens, the cache over them, the last logits.
 //!
-//! Only text counts; this is where tokens are kept in step with it. The text itself, and which
-//! command may change it, is in [`thinking::session`]. Nothing here waits, computes a forward pass
-//! or talks to anybody: that is [`crate::scheduler`]'s part. What happens while a proposal is being
-//! made is in [`crate::proposal`]. How committed text is forgotten again is in [`cut`], what is known of tokens
-//! that are to be judged in [`review`].
+//! Only text counts; this is where tokens are kept in step with it. The text itself, and which command may change it,
+//! is in [`thinking::session`]. Nothing here waits, runs a forward pass or talks to a caller: that is
+//! [`crate::scheduler`]'s part. A proposal in progress is in [`crate::proposal`], forgetting committed text in [`cut`],
+//! and what is known about tokens to be judged in [`review`].
 
 mod cut;
 mod review;
@@ -26,29 +25,29 @@ use crate::{
 use self::cut::Border;
 pub(crate) use self::review::Finding;
 
-/// A text that is not longer is encoded at once, by the engine's thread: that takes less than a step of decoding.
+/// Texts up to this many bytes are encoded at once on the engine's thread: that takes less than a decode step.
 pub(crate) const SHORT_BYTES: usize = 512;
 
 /// The tokens of one session's text and their cache.
 #[derive(Debug)]
 pub(crate) struct SessionText {
-    /// Whose beginnings it may share.
+    /// The client whose beginnings it may share.
     client: ClientId,
     /// Prompt, committed text and open proposal.
     tokens: Vec<u32>,
-    /// Where the tokens of the committed text stand in it.
+    /// Where the tokens of the committed text are in it.
     places: Places,
     tail: Tail,
-    /// Where text that is never encoded anew ends, in order; first the prompt's.
+    /// Where text ends that is never encoded again, in order; the prompt's end comes first.
     borders: Vec<Border>,
-    /// What is to be judged, where the session reviews.
+    /// The tokens to be judged, if the session reviews.
     reading: Option<Reading>,
     cache: Box<dyn Cache>,
-    /// How many of the first tokens have been entered in the store.
+    /// How many of the first tokens are entered in the store.
     shared: usize,
-    /// How many tokens were in the cache when it was given up; `None` while it has not been.
+    /// How many tokens the cache held when it was given up; `None` if it has not been.
     evicted: Option<usize>,
-    /// The logits behind the last token, while every token is in the cache.
+    /// The logits after the last token, if every token is in the cache.
     logits: Option<Vec<f32>>,
     /// Longest session in tokens.
     context: usize,
@@ -57,7 +56,8 @@ pub(crate) struct SessionText {
 }
 
 impl SessionText {
-    /// A session that begins so; nothing is computed yet. `reading`: what it holds of others' tokens, where it reviews.
+    /// Makes a session with this beginning; nothing is computed yet. `reading` holds the tokens to be judged, if the
+    /// session reviews.
     pub(crate) fn new(
         client: ClientId,
         beginning: Beginning,
@@ -85,12 +85,12 @@ impl SessionText {
         }
     }
 
-    /// Adds committed text that somebody else wrote where its tokens are given and spell it. Returns how many they are;
-    /// `None`: it must be encoded.
+    /// Adds committed text of another writer if its tokens are given and spell it. Returns how many tokens that is, or
+    /// `None` if the text must be encoded.
     fn append_ids(&mut self, append: &Append, tokenizer: &Tokenizer) -> Option<u32> {
         let Append { text, token_ids, .. } = append;
         let fits = self.tokens.len() + token_ids.len() <= self.context;
-        // Verdicts depend on the text alone, and so do the tokens that are judged.
+        // Verdicts depend on the text alone, so a session that reviews uses its own tokens.
         let are_wanted = !token_ids.is_empty() && self.reading.is_none();
         if !are_wanted || !fits || !tokenizer.spells(token_ids, text) {
             return None;
@@ -103,9 +103,8 @@ impl SessionText {
         Some(token_ids.len() as u32)
     }
 
-    /// Adds committed text that somebody else wrote where that takes no longer than a step of decoding: its tokens are
-    /// given, or it is short. Returns how many tokens it took; `None`: it is long, and nothing has changed. Neither has
-    /// on an error.
+    /// Adds committed text of another writer if that takes no longer than a decode step: its tokens are given, or it is
+    /// short. Returns how many tokens it took, or `None` if it is long. On `None` and on an error nothing has changed.
     pub(crate) fn append_at_once(
         &mut self,
         append: &Append,
@@ -125,13 +124,13 @@ impl SessionText {
         Ok(Some(self.append(joined, !token_ids.is_empty())))
     }
 
-    /// The text that others wrote last, to encode more behind it; refuses what cannot fit.
+    /// Returns the tail, to encode `text` after it. Refuses text that cannot fit.
     pub(crate) fn tail_for(&self, text: &str, encoder: &Encoder) -> Result<Tail, Failure> {
         encoder.check_bytes(text.len(), self.context.saturating_sub(self.tail.start()))?;
         Ok(self.tail.clone())
     }
 
-    /// Adds committed text that was encoded behind the tail. Returns how many tokens it took. Tokens that stay the same
+    /// Adds committed text that was encoded after the tail. Returns how many tokens it took. Tokens that do not change
     /// stay in the cache.
     pub(crate) fn append(&mut self, joined: Joined, is_drifted: bool) -> u32 {
         let before = self.tokens.len();
@@ -141,7 +140,7 @@ impl SessionText {
         self.tokens.len().saturating_sub(before) as u32
     }
 
-    /// Puts tokens of committed text in the place of all from here on. What stays the same stays in the cache.
+    /// Replaces all tokens of committed text from `start` on. Tokens that do not change stay in the cache.
     fn replace(&mut self, start: usize, ids: &[u32], spans: &[(usize, usize)]) {
         let old = &self.tokens[start..];
         let same = old.iter().zip(ids).take_while(|(old, new)| old == new).count();
@@ -155,7 +154,8 @@ impl SessionText {
         self.places.extend(spans.iter().copied());
     }
 
-    /// Ends text whose tokens are given, those from this one on, with what the tail does not hold yet of it.
+    /// Ends a run of text whose tokens are given, from `own_from` on. `text` is the part of it that the tail does not
+    /// hold yet.
     fn fix(&mut self, own_from: usize, text: &str) {
         self.tail.fix(text, self.tokens.len());
         self.borders.push(Border { own_from, tail: self.tail.clone() });
@@ -174,7 +174,7 @@ impl SessionText {
             self.places.extend(own.spans(whole_tokens, kept, self.tail.end_byte()));
             self.fix(own.start(), &kept[..whole_bytes]);
         }
-        // A token that was cut in two is encoded again from what is left of it.
+        // A token that was cut in two is encoded again from what remains of it.
         let rest = &kept[whole_bytes..];
         if !rest.is_empty() {
             let joined = self.tail_for(rest, encoder)?.joined(rest, self.context, encoder)?;
@@ -198,14 +198,14 @@ impl SessionText {
         self.evicted = self.evicted.map(|evicted| evicted.min(len));
     }
 
-    /// Adds a token that this model made.
+    /// Adds a token that this model drew.
     pub(crate) fn push_own(&mut self, token: u32) {
         self.tokens.push(token);
         self.logits = None;
     }
 
-    /// Makes sure that a token is left to compute when there are no logits to draw from. Returns how
-    /// many tokens must be computed before the first draw.
+    /// Ensures that a token is left to compute if there are no logits to draw from. Returns how many tokens must be
+    /// computed before the first draw.
     pub(crate) fn prepare_draw(&mut self) -> usize {
         if self.logits.is_none() && self.uncomputed() == 0 {
             self.cache.truncate(self.tokens.len() - 1);
@@ -213,13 +213,13 @@ impl SessionText {
         self.uncomputed()
     }
 
-    /// How many tokens are not in the cache.
+    /// Returns how many tokens are not in the cache.
     pub(crate) fn uncomputed(&self) -> usize {
         self.tokens.len() - self.cache.len()
     }
 
-    /// The next tokens to compute, at most `most`; logits are asked for where they end the session, and from where the
-    /// next token is to be judged.
+    /// Returns the next tokens to compute, at most `most`. Asks for the logits of the session's last token, and of
+    /// every token from the first on whose successor is to be judged.
     pub(crate) fn row(&mut self, most: usize) -> BatchRow<'_> {
         let start = self.cache.len();
         let end = (start + most).min(self.tokens.len());
@@ -232,14 +232,15 @@ impl SessionText {
         BatchRow { tokens: &self.tokens[start..end], cache: &mut *self.cache, logits }
     }
 
-    /// Begins with what the client's other sessions computed of the same tokens. Returns how many tokens that is.
+    /// Starts the cache with what the client's other sessions computed for the same tokens. Returns how many tokens
+    /// that is.
     pub(crate) fn adopt(&mut self, kv: &mut KvStore) -> usize {
         self.shared = kv.adopt(self.client, &self.tokens, &mut *self.cache);
         self.rewind();
         self.shared
     }
 
-    /// Lets the client's other sessions begin with the committed text that is computed.
+    /// Lets the client's other sessions start with the committed text that is computed.
     pub(crate) fn share(&mut self, kv: &mut KvStore) {
         if self.cache.len() / BLOCK > self.shared / BLOCK {
             kv.share(self.client, &self.tokens, &mut *self.cache);
@@ -247,7 +248,7 @@ impl SessionText {
         }
     }
 
-    /// Gives up the cache for others. Returns whether there was something in it.
+    /// Gives up the cache for other sessions. Returns whether it held anything.
     pub(crate) fn evict(&mut self, kv: &KvStore) -> bool {
         let tokens = self.cache.len();
         if tokens == 0 {
@@ -261,7 +262,7 @@ impl SessionText {
         true
     }
 
-    /// Begins anew after an eviction, with what is still there.
+    /// Refills the cache after an eviction with what is still shared.
     pub(crate) fn revive(&mut self, kv: &mut KvStore) {
         if self.cache.is_empty()
             && let Some(evicted) = self.evicted.take()
@@ -271,7 +272,7 @@ impl SessionText {
         }
     }
 
-    /// How many blocks the next `most` tokens need beyond those it has.
+    /// Returns how many blocks the next `most` tokens need beyond those the cache has.
     pub(crate) fn missing_blocks(&self, most: usize) -> usize {
         self.cache.missing_blocks(most.min(self.uncomputed()))
     }
@@ -281,33 +282,33 @@ impl SessionText {
         self.cache.reserve(most.min(self.uncomputed()))
     }
 
-    /// The logits behind the last token, if they are known.
+    /// Returns the logits after the last token, if they are known.
     pub(crate) fn logits(&self) -> Option<&[f32]> {
         self.logits.as_deref()
     }
 
-    /// Cuts the cache back to this length after a pass that failed half way.
+    /// Cuts the cache back to this length after a pass that failed halfway.
     pub(crate) fn forget_computed(&mut self, len: usize) {
         self.cache.truncate(len);
         self.logits = None;
     }
 
-    /// How many tokens are in the cache.
+    /// Returns how many tokens are in the cache.
     pub(crate) fn computed(&self) -> usize {
         self.cache.len()
     }
 
-    /// Prompt, committed text and open proposal.
+    /// Returns the tokens of prompt, committed text and open proposal.
     pub(crate) fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// Whether no further token fits.
+    /// Returns whether no further token fits.
     pub(crate) fn is_full(&self) -> bool {
         self.tokens.len() >= self.context
     }
 
-    /// Appends whose token ids did not spell their text.
+    /// Returns how many appends had token ids that did not spell their text.
     pub(crate) fn drifted_appends(&self) -> u32 {
         self.drifted_appends
     }

@@ -1,30 +1,30 @@
-//! Encoding of text that others wrote, as it comes: it takes the tokens that it would take in one piece, and what was
+//! Encodes text that others wrote as it comes. The tokens are those that the text has in one piece, and what was
 //! encoded long before is not encoded again.
 //!
-//! How a text's end is encoded depends on what follows, so the end is kept as text: the tail. It begins at an edge,
-//! where the tokenizer begins anew whatever follows: behind a word, before a space. Text may go on for long without one
-//! (Chinese, Japanese, Base64). There the edge is a border of two tokens so far from the end that the end does not
-//! matter any more: from there on, the text by itself takes the same tokens.
+//! How a text's end is encoded depends on what follows, so the end is kept as text: the tail. It begins at an edge, a
+//! place where the tokenizer starts afresh whatever follows: after a word, before a space. Text may have no such place
+//! for long (Chinese, Japanese, Base64). There the edge is a border of two tokens, so far from the end that the end no
+//! longer matters: from there on, the text by itself has the same tokens.
 
 use text::{Encoded, Thought, before_last_word};
 use thinking::thinker::Failure;
 
 use crate::encoder::{Encoder, check_fits};
 
-/// A longer tail is looked through for a border of two tokens. In bytes, as all that follow.
+/// A tail longer than this is searched for a border of two tokens. In bytes, like all constants that follow.
 const LONGEST_TAIL: usize = 512;
-/// So far from the end is such a border at least.
+/// Such a border is at least this far from the end.
 const BORDER_FROM_END: usize = 256;
 /// How many borders are tried.
 const TRIES: usize = 4;
-/// A tail in which no border is an edge is cut at one all the same once it is longer than this. Its tokens still spell
-/// the text.
+/// A tail longer than this in which no border is an edge is cut at a border nevertheless. Its tokens still spell the
+/// text.
 const MOST_TAIL: usize = 4096;
-/// A long text is encoded in pieces of this length, so that what it takes in memory does not grow with it, and one that
-/// does not fit is given up when the context is full.
+/// A long text is encoded in pieces of this length. So its memory does not grow with the text, and a text that does not
+/// fit is given up when the context is full.
 const PIECE: usize = 16 << 10;
 
-/// The end of a run of text that others wrote, which further text may still encode anew.
+/// The end of a run of text that others wrote. Further text may still change how it is encoded.
 #[derive(Debug, Clone)]
 pub(crate) struct Tail {
     text: String,
@@ -32,44 +32,44 @@ pub(crate) struct Tail {
     start: usize,
     /// Where its text begins in the committed text.
     start_byte: usize,
-    /// How far the answer's thought is before it.
+    /// The state of the answer's thought before it.
     thought: Thought,
 }
 
-/// A tail and the text behind it, as tokens.
+/// A tail and the text after it, as tokens.
 #[derive(Debug)]
 pub(crate) struct Joined {
-    /// Where the tokens begin in the session: those of the old tail are replaced.
+    /// Where the tokens begin in the session: they replace those of the old tail.
     pub(crate) start: usize,
     pub(crate) ids: Vec<u32>,
-    /// For each token the bytes of the committed text it comes from.
+    /// For each token the bytes of the committed text that it comes from.
     pub(crate) spans: Vec<(usize, usize)>,
-    /// What of it further text may encode anew.
+    /// The part of it whose tokens further text may change.
     pub(crate) tail: Tail,
 }
 
 impl Tail {
-    /// The tail of an answer that begins after so many tokens.
+    /// Makes the tail of an answer that begins after `start` tokens.
     pub(crate) fn new(start: usize, thought: Thought) -> Self {
         Tail { text: String::new(), start, start_byte: 0, thought }
     }
 
-    /// Where its tokens begin in the session.
+    /// Returns where its tokens begin in the session.
     pub(crate) fn start(&self) -> usize {
         self.start
     }
 
-    /// Where its text begins in the committed text.
+    /// Returns where its text begins in the committed text.
     pub(crate) fn start_byte(&self) -> usize {
         self.start_byte
     }
 
-    /// Where its text ends in the committed text.
+    /// Returns where its text ends in the committed text.
     pub(crate) fn end_byte(&self) -> usize {
         self.start_byte + self.text.len()
     }
 
-    /// The tail behind more text whose tokens are given and end here: nothing of it is encoded anew.
+    /// Moves the tail past more text whose tokens are given and end at `start`: none of it is encoded again.
     pub(crate) fn fix(&mut self, text: &str, start: usize) {
         self.text.push_str(text);
         *self = Tail {
@@ -80,14 +80,14 @@ impl Tail {
         };
     }
 
-    /// The same as a tail of its own.
+    /// Like [`fix`](Self::fix), but returns a new tail.
     pub(crate) fn behind(&self, text: &str, start: usize) -> Tail {
         let mut tail = self.clone();
         tail.fix(text, start);
         tail
     }
 
-    /// Encodes more text in a session of at most so many tokens.
+    /// Encodes more text in a session of at most `context` tokens.
     pub(crate) fn joined(
         &self,
         text: &str,
@@ -110,7 +110,7 @@ impl Tail {
         }
     }
 
-    /// The last edge of a text that is this tail and what follows: its bytes and its tokens.
+    /// Returns the last edge of a text that consists of this tail and what follows: its bytes and its tokens.
     fn edge(
         &self,
         text: &str,
@@ -135,7 +135,7 @@ impl Tail {
         Ok(last.filter(|_| is_too_long).unwrap_or(at_space))
     }
 
-    /// Whether the text from here on takes these tokens by itself, and what is a mark of a thought stays one.
+    /// Returns whether the text from `at` on has these tokens by itself, and marks of a thought stay whole.
     fn begins_anew(
         &self,
         text: &str,

@@ -1,4 +1,4 @@
-//! Tokens of texts and texts of tokens, without a session: the work of a thread of its own ([`crate::preparer`]).
+//! Converts texts to tokens and tokens to texts without a session. Runs on a thread of its own ([`crate::preparer`]).
 
 use text::TokenizerError;
 use thinking::{
@@ -8,12 +8,12 @@ use thinking::{
 
 use crate::encoder::{Encoder, check_fits};
 
-/// Answers a question to the tokenizer of a model with this context, in tokens. What cannot fit the context is refused
-/// before anything is done with it, as in a session.
+/// Answers a request to the tokenizer of a model with a context of `context` tokens. Input that cannot fit the context
+/// is refused before any work is done on it, as in a session.
 ///
 /// # Errors
-/// [`Code::ContextTooLong`]; [`Code::Template`] where messages meet no usable template or one that refuses them;
-/// [`Code::InvalidArgument`] for ids that are none and text that cannot be encoded.
+/// [`Code::ContextTooLong`]; [`Code::Template`] if the messages have no usable template or it refuses them;
+/// [`Code::InvalidArgument`] for unknown ids and for text that cannot be encoded.
 pub(crate) fn reply_to(
     query: &TokenQuery,
     encoder: &Encoder,
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// A tokenizer with the tokens of some letters, the bytes of "é", and a control token that begins every text.
+    /// Makes a tokenizer with tokens for some letters, the bytes of "é", and a control token that begins every text.
     fn encoder() -> Encoder {
         let string = |text: &str| GgufValue::String(text.to_owned());
         let tokens = ["a", "b", "Ã", "©", "<s>", "u", "s", "e", "r"].map(string);
@@ -139,7 +139,7 @@ mod tests {
         }
         let failure = reply(TokenInput::Ids(vec![0, 9])).unwrap_err();
         assert_eq!(failure.code, Code::InvalidArgument);
-        assert!(failure.message.contains("9 is no token"), "{failure}");
+        assert!(failure.message.contains("9 is not a token"), "{failure}");
     }
 
     #[test]

@@ -1,29 +1,29 @@
-//! What a row of logits says of the token that stands behind it: how much likelier the model's own likeliest one is.
+//! What a row of logits says about the token that follows: how much likelier the model's own favourite is.
 //!
-//! Temperature 1 and no sampling rule: the difference of two log-probabilities is that of their logits, so that nothing
-//! is exponentiated for a token that is let stand.
+//! Probabilities are at temperature 1, without sampling rules. The difference of two log-probabilities is then the
+//! difference of their logits, so nothing is exponentiated for a token that stands.
 
 use text::Tokenizer;
 
-/// What is held of what stands at a place. NaN where the logits are unusable.
+/// The judgement of what stands at a place. `gap` is NaN if the logits are unusable.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Verdict {
-    /// By how much the likeliest token is more likely, in nats.
+    /// By how much the likeliest token is likelier, in nats.
     pub(crate) gap: f32,
     /// What would stand there instead: the likeliest token that can be written, or an end of text.
     pub(crate) instead: u32,
-    /// How many tokens are more likely; 0 where the gap is within what is allowed.
+    /// How many tokens are likelier; 0 if the gap is allowed.
     pub(crate) rank: u32,
-    /// The log-probability in nats; 0 where the gap is within what is allowed.
+    /// The log-probability in nats; 0 if the gap is allowed.
     pub(crate) log_p: f32,
 }
 
-/// Logits that are looked at together.
+/// Logits are searched in blocks of this many.
 const BLOCK: usize = 1024;
 const LANES: usize = 16;
 
-/// What these logits say of these tokens, of which the likeliest counts. More than the gap is told only where that is
-/// over what is allowed.
+/// Returns what these logits say about the likeliest of these tokens. Computes more than the gap only if the gap is
+/// larger than `allowed`.
 pub(crate) fn verdict(
     logits: &[f32],
     stands: &[u32],
@@ -36,7 +36,7 @@ pub(crate) fn verdict(
     };
     let own = stands.iter().filter_map(|&id| logits.get(id as usize).copied());
     let own = own.fold(f32::NEG_INFINITY, f32::max);
-    // One that cannot be written may stand nowhere, and be likelier.
+    // At least 0: a token that cannot be written may stand here, and be likelier than any that can.
     let gap = (most - own).max(0.0);
     if gap <= allowed {
         return Verdict { gap, instead: best, rank: 0, log_p: 0.0 };
@@ -48,22 +48,22 @@ pub(crate) fn verdict(
     Verdict { gap, instead: best, rank, log_p: log_p.min(0.0) as f32 }
 }
 
-/// The likeliest token that can be written, or an end of text. `None`: the logits are unusable.
+/// Returns the likeliest token that can be written or ends the text; `None` if the logits are unusable.
 pub(crate) fn best(logits: &[f32], tokenizer: &Tokenizer) -> Option<u32> {
     likeliest(known(logits, tokenizer), tokenizer).map(|(id, _)| id)
 }
 
-/// A model's matrix may have more rows than the tokenizer has tokens.
+/// Returns the logits of the tokenizer's tokens: a model's matrix may have more rows than that.
 pub(crate) fn known<'a>(logits: &'a [f32], tokenizer: &Tokenizer) -> &'a [f32] {
     &logits[..logits.len().min(tokenizer.vocabulary_size())]
 }
 
-/// Whether a token is text, or an end of it.
+/// Returns whether a token is text or ends it.
 pub(crate) fn can_be_written(id: u32, tokenizer: &Tokenizer) -> bool {
     tokenizer.is_end_of_text(id) || !tokenizer.piece(id).is_empty()
 }
 
-/// The likeliest token that can be written, of equals the one with the smallest id, and its logit.
+/// Returns the likeliest token that can be written or ends the text, and its logit. Of equals the smallest id wins.
 fn likeliest(logits: &[f32], tokenizer: &Tokenizer) -> Option<(u32, f32)> {
     let (mut best, mut most) = (None, f32::NEG_INFINITY);
     for (number, block) in logits.chunks(BLOCK).enumerate() {
@@ -83,7 +83,7 @@ fn likeliest(logits: &[f32], tokenizer: &Tokenizer) -> Option<(u32, f32)> {
     best.map(|id| (id, most))
 }
 
-/// The greatest value; NaN where one is NaN or plus infinity. Written so that it becomes vector instructions.
+/// Returns the greatest value; NaN if one is NaN or plus infinity. Written so that it compiles to vector instructions.
 fn greatest(values: &[f32]) -> f32 {
     let (mut most, mut usable) = ([f32::NEG_INFINITY; LANES], [true; LANES]);
     let (chunks, rest) = values.as_chunks::<LANES>();
@@ -105,7 +105,7 @@ fn greatest(values: &[f32]) -> f32 {
 pub(crate) mod testing {
     use text::{GgufMetadata, GgufValue, Tokenizer};
 
-    /// The tokens of some letters; 4 is a control token, 5 ends the text.
+    /// Tokens of a few letters; 4 is a control token, 5 ends the text.
     pub(crate) fn tokenizer() -> Tokenizer {
         let string = |text: &str| GgufValue::String(text.to_owned());
         let tokens = ["a", "b", "Ã", "©", "<s>", "</s>"].map(string);
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_gap_is_that_to_the_likeliest_token_that_can_be_written() {
         let tokenizer = tokenizer();
-        // A control token is likeliest, and there is a row more than there are tokens.
+        // A control token is likeliest, and there is one row more than there are tokens.
         let logits = [1.0, 3.5, -2.0, 0.0, 9.0, 2.0, 50.0];
         let told = verdict(&logits, &[0], 1.0, &tokenizer);
         assert_eq!((told.gap, told.instead, told.rank), (2.5, 1, 3));

@@ -1,4 +1,4 @@
-//! The engine keeps the contract of `thinking::thinker`, over two tiny models with random weights.
+//! The engine satisfies the contract of `thinking::thinker`, over two tiny models with random weights.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,8 +10,8 @@ use common::engine;
 use engine::EngineOptions;
 use thinking::testing::{KitSettings, assert_conforms};
 
-/// A product of two f32 matrices is summed in another order where they have another number of rows, which is how many
-/// tokens share a pass.
+/// A product of two f32 matrices is summed in another order if they have another number of rows, which is the number of
+/// tokens that share a pass.
 const GAP_TOLERANCE: f32 = 1e-4;
 
 async fn conforms(model: &str, exact_resume: bool) {
@@ -44,7 +44,7 @@ async fn an_engine_conforms_with_many_sessions_at_once() {
     for callers in [2, 16] {
         let options = EngineOptions {
             prefill_chunk_tokens: 16,
-            // A case holds two sessions at most.
+            // A case holds at most two sessions.
             max_sessions: 2 * callers,
             ..EngineOptions::default()
         };

@@ -1,4 +1,4 @@
-//! Whatever a session went through, it goes on as a fresh one that was opened with its text.
+//! Whatever a session went through, it continues like a fresh one that was opened with its text.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -12,9 +12,9 @@ use thinking::thinker::{Command, Cut};
 #[derive(Debug, Clone)]
 enum Step {
     Append(String),
-    /// Proposes so many tokens and commits this share of the text, in percent.
+    /// Proposes this many tokens and commits this percentage of the text.
     Propose(u32, usize),
-    /// Cuts the text back to this share of it, in percent.
+    /// Cuts the text back to this percentage.
     Cut(usize),
 }
 

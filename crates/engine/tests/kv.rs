@@ -1,5 +1,5 @@
-//! What is kept of keys and values: beginnings that sessions share, and a budget that takes from some
-//! what others need, without changing a word.
+//! Caches of keys and values: sessions share beginnings, and a budget takes from some sessions what others need,
+//! without changing a word of any answer.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -32,7 +32,7 @@ async fn a_question_asked_again_finds_its_beginning_computed() {
     let tokens = opened.prompt_tokens + warmed.tokens;
     let expected = first.propose(ask(30)).await.text;
 
-    // With all of the text, and with a part of it.
+    // With all of the text, and with part of it.
     for (committed, shared) in [(text.as_str(), tokens), (&text[..100], opened.prompt_tokens + 100)]
     {
         let before = engine.computed_tokens();
@@ -45,7 +45,7 @@ async fn a_question_asked_again_finds_its_beginning_computed() {
             assert_eq!(again.propose(ask(30)).await.text, expected);
         }
     }
-    // The block that two sessions write behind is each one's own.
+    // Two sessions that continue a shared block each write into a copy of their own.
     first.commit(3).await;
     assert_eq!(first.propose(ask(27)).await.text, expected[3..]);
     assert_eq!(engine.kv_usage().evicted_tokens, 0);
@@ -63,7 +63,7 @@ async fn clients_do_not_learn_what_others_asked() {
         let computed = caller.warmed().await.prefill_tokens;
         seen.push((opened.cached_tokens > 0, computed));
     }
-    // What is told, and what there was to compute, which takes its time.
+    // What is reported, and what had to be computed, which takes time.
     let (first, again) = (seen[0], seen[1]);
     assert!(!first.0 && again.0 && again.1 < 33, "{seen:?}");
     assert_eq!(seen, [first, again, first, again, again]);
@@ -166,11 +166,11 @@ async fn caches_never_take_more_than_the_machine_has() {
 #[derive(Debug, Clone)]
 enum Step {
     Append(String),
-    /// Proposes so many tokens and commits this share of the text, in percent.
+    /// Proposes this many tokens and commits this percentage of the text.
     Propose(u32, usize),
     /// Proposes and cancels at once; commits everything.
     Cancel,
-    /// Gives the session up and opens it again with its text.
+    /// Drops the session and opens it again with its text.
     Reopen,
 }
 
@@ -183,8 +183,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Goes through the steps; returns what was committed before each proposal, what it said and how long
-/// it was.
+/// Takes the steps. Returns what was committed before each proposal, what the proposal said, and how it finished.
 async fn run(engine: &Engine, number: usize, steps: &[Step]) -> Vec<(String, String, Finished)> {
     // Three blocks with the prompt, so that five sessions do not fit.
     let mut committed = format!("{number} is where this one begins, not where it ends. ");
@@ -218,8 +217,8 @@ async fn run(engine: &Engine, number: usize, steps: &[Step]) -> Vec<(String, Str
     said
 }
 
-/// Many sessions at once, with room for one and a little: each says what a fresh session with its
-/// text says, alone and with all the room.
+/// Many sessions at once, with room for one and a little: each says what a fresh session with its text says when it is
+/// alone and has all the room.
 #[test]
 fn many_sessions_in_any_order_say_what_fresh_ones_say() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -243,5 +242,5 @@ fn many_sessions_in_any_order_say_what_fresh_ones_say() {
         let usage = tight.kv_usage();
         prop_assert!(usage.held_bytes <= usage.budget_bytes, "{:?}", usage);
     });
-    assert!(tight.kv_usage().evicted_tokens > 0, "the budget was never felt");
+    assert!(tight.kv_usage().evicted_tokens > 0, "the budget never took effect");
 }

@@ -1,4 +1,4 @@
-//! Files that cannot be loaded: each is refused with one clear line, none panics.
+//! Files that cannot be loaded: each is refused with one clear line, and none causes a panic.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -44,7 +44,7 @@ fn assert_says(error: &LoadError, words: &[&str]) {
     }
 }
 
-/// A copy of a fixture's checkpoint, to be damaged.
+/// Copies a fixture's checkpoint, to be damaged.
 fn copy(name: &str) -> tempfile::TempDir {
     let scratch = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(fixture(name)).unwrap() {
@@ -54,7 +54,7 @@ fn copy(name: &str) -> tempfile::TempDir {
     scratch
 }
 
-/// The line for a checkpoint whose config.json has one setting changed, or taken away.
+/// Returns the error for a checkpoint whose config.json has one setting changed or removed.
 fn with_setting(key: &str, value: Option<Json>) -> LoadError {
     with_setting_of("qwen2-gqa", key, value)
 }
@@ -117,7 +117,7 @@ fn settings_that_are_not_supported_are_named() {
         ("layer_types", json!(["full_attention"]), "fewer entries"),
         ("sliding_window", json!("wide"), "wide"),
         ("hidden_act", json!("gelu"), "SiLU"),
-        ("partial_rotary_factor", json!(2.0), "dimensions of a head are turned"),
+        ("partial_rotary_factor", json!(2.0), "dimensions of a head are rotated"),
         ("final_logit_softcapping", json!(30.0), "capping of logits"),
         ("rope_scaling", json!({"rope_type": "longrope", "factor": 4.0}), "short_factor"),
         ("rope_scaling", json!({"type": "dynamic", "factor": 4.0}), "dynamic"),
@@ -219,7 +219,7 @@ fn damaged_checkpoints_are_refused() {
     fs::remove_file(&shard).unwrap();
     assert_says(&error(scratch.path()), &["cannot read", "00002"]);
     fs::write(scratch.path().join("config.json"), "{\"architectures\": [").unwrap();
-    assert_says(&error(scratch.path()), &["config.json", "no JSON"]);
+    assert_says(&error(scratch.path()), &["config.json", "not JSON"]);
     fs::write(scratch.path().join("config.json"), b"\xff\xfe").unwrap();
     assert_says(&error(scratch.path()), &["config.json"]);
 }
@@ -269,7 +269,7 @@ impl Gguf {
         write_gguf(path, &self.metadata, &self.tensors());
     }
 
-    /// Writes the file in parts, as llama-gguf-split does: what is not about tensors is in the first one.
+    /// Writes the file in parts, as llama-gguf-split does: metadata that is not about tensors is in the first one.
     fn write_parts(&self, folder: &Path, parts: usize) -> Vec<PathBuf> {
         let path = |part| folder.join(format!("model-{part:05}-of-{parts:05}.gguf"));
         let paths: Vec<PathBuf> = (1..=parts).map(path).collect();
@@ -327,7 +327,7 @@ fn a_split_gguf_file_is_one_model_by_the_name_of_any_part() {
         assert_eq!(model.parameters, whole.parameters);
         assert_eq!(ModelLocation::from(part.as_path()).name(), "model");
     }
-    // By another name a part does not say where the others are.
+    // Under another name a part does not say where the others are.
     let renamed = scratch.path().join("renamed.gguf");
     fs::copy(&parts[0], &renamed).unwrap();
     assert_says(&error(&renamed), &["renamed.gguf", "split into 3 parts and there are 1"]);
@@ -348,9 +348,9 @@ fn tensors_aligned_to_nothing_are_refused_wherever_the_header_says_so() {
         Gguf { metadata: far.metadata.clone(), ..Gguf::default() }
             .set("general.alignment", zero)
             .write(&path);
-        assert_says(&error(&path), &["damaged or incomplete", "aligned to nothing"]);
+        assert_says(&error(&path), &["damaged or incomplete", "alignment of 0"]);
     }
-    // Neither a text that says so nor another kind of number is meant.
+    // A string that contains the key does not count, and neither does another kind of number.
     let name = Value::String("general.alignment\u{4}\0\0\0\0\0\0\0".to_owned());
     Gguf::default().set("general.name", name).set("general.alignment", Value::U64(0)).write(&path);
     load_model(&path.as_path().into(), &LoadOptions::default(), &mut |_| {}).unwrap();
@@ -398,7 +398,7 @@ fn gguf_files_that_are_not_supported_are_refused() {
     }
 }
 
-/// The number of a tensor's format stands behind its name and its two dimensions.
+/// The number of a tensor's format follows its name and its two dimensions.
 #[test]
 fn formats_that_candle_lacks_are_refused_by_name() {
     let scratch = tempfile::tempdir().unwrap();
@@ -433,7 +433,7 @@ fn gguf_files_cut_short_anywhere_are_refused() {
     }
 }
 
-/// Whatever one wrong byte in the header does, it does not end in a panic or a huge allocation.
+/// No wrong byte in the header causes a panic or a huge allocation.
 #[test]
 fn gguf_files_with_a_wrong_byte_do_not_panic() {
     let scratch = tempfile::tempdir().unwrap();
@@ -451,7 +451,7 @@ fn gguf_files_with_a_wrong_byte_do_not_panic() {
     }
 }
 
-/// A GGUF in memory is read by the same code; what is wrong with it is said of its name.
+/// A GGUF file in memory is read by the same code; its errors use its name.
 #[test]
 fn gguf_files_in_memory_load_and_are_refused_by_name() {
     let scratch = tempfile::tempdir().unwrap();

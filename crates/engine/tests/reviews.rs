@@ -1,5 +1,5 @@
-//! What a session of the engine says of text that others write, against logits that are computed in one pass: the same
-//! however the text came, whatever was cached, and whoever shared the pass.
+//! What a session of the engine says about text that others write, compared with logits that are computed in one pass:
+//! the same however the text came, whatever was cached, and whoever shared the pass.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -21,13 +21,13 @@ const PROMPT: &str = "What is 7 times 8?";
 const TEXT: &str = "So, 7 times 8 is 56.\n\nWait, let us see: 数学 and é, then 🙂🙂 and so on; \
                     therefore the answer is 42, because 6 times 7 equals 42. 数Let me check 数學.";
 
-/// A model that is asked token by token, and what is expected of the engine by that.
+/// A model that is run token by token, and what it makes us expect from the engine.
 struct Reference {
     decoder: Box<dyn Decode>,
     tokenizer: Tokenizer,
 }
 
-/// What a session must say of the token that begins at a byte.
+/// What a session must say about the token that begins at a byte.
 #[derive(Debug, Clone)]
 struct Expected {
     span: (usize, usize),
@@ -57,7 +57,7 @@ impl Reference {
         logits
     }
 
-    /// The likeliest token that can be written, or an end of text.
+    /// Returns the likeliest token that can be written or ends the text.
     fn best(&self, logits: &[f32]) -> u32 {
         let can_be_written =
             |id: &u32| self.tokenizer.is_end_of_text(*id) || !self.tokenizer.piece(*id).is_empty();
@@ -74,7 +74,7 @@ impl Reference {
         Expected { span, gap, rank, log_p }
     }
 
-    /// Each token of a text, and then its end.
+    /// Returns the verdicts on each token of a text, and then on its end.
     fn verdicts(&self, text: &str) -> Vec<Expected> {
         let mut tokens = self.prompt();
         let begins = tokens.len();
@@ -89,7 +89,7 @@ impl Reference {
         of_tokens.chain([of_end]).collect()
     }
 
-    /// What the model writes behind a text, token by token until it is whole characters.
+    /// Returns what the model writes after a text, token by token until it is whole characters.
     fn instead(&self, text: &str) -> (Option<String>, Vec<u32>) {
         let mut tokens = self.prompt();
         tokens.extend(self.tokenizer.encode_committed(text, Thought::Unopened).unwrap().ids);
@@ -110,7 +110,7 @@ impl Reference {
     }
 }
 
-/// A gap that so many of these are over, and none is close to.
+/// Returns a gap that `count` of these exceed and that none is close to.
 fn gap_over(verdicts: &[Expected], count: usize) -> f32 {
     let mut gaps: Vec<f32> = verdicts.iter().map(|it| it.gap).collect();
     gaps.sort_by(|a, b| b.total_cmp(a));
@@ -127,7 +127,7 @@ fn reviewing(committed: &str, gap: f32, from_byte: usize) -> Open {
 }
 
 impl Caller {
-    /// Reads to `Warmed`.
+    /// Reads up to `Warmed`.
     async fn judged(&mut self) -> (Option<Objection>, Warmed) {
         let mut objection = None;
         loop {
@@ -151,8 +151,8 @@ impl Caller {
     }
 }
 
-/// A session that is opened with the first bytes of a text, is sent the rest in pieces of so many characters, and told
-/// how it ends.
+/// Opens a session with the first bytes of a text, sends the rest in pieces of `chars` characters, and then how the
+/// text ends. Returns the first objection.
 async fn review(
     engine: &Engine,
     gap: f32,
@@ -206,7 +206,7 @@ fn assert_expected(found: Option<Objection>, expected: &ExpectedObjection<'_>) {
 #[tokio::test]
 async fn the_first_token_over_the_gap_is_objected_to_however_the_text_came() {
     let roomy = EngineOptions { prefill_chunk_tokens: 24, ..EngineOptions::default() };
-    // Of several sessions one has room.
+    // There is room for one of several sessions.
     let (context_tokens, kv_memory_bytes) = (Some(256), Some(9 * 8192));
     let tight = EngineOptions { context_tokens, kv_memory_bytes, ..roomy.clone() };
     for (model, options) in
@@ -222,7 +222,7 @@ async fn the_first_token_over_the_gap_is_objected_to_however_the_text_came() {
             for from in [0, place(30), place(70), place(TEXT.len() - 9)] {
                 let is_over = |it: &&Expected| it.span.0 >= from && it.gap > gap;
                 let expected = reference.objection(verdicts.iter().find(is_over));
-                // Many at once; all but the first find its beginning computed.
+                // Many at once; all except the first find their beginning computed.
                 let ways =
                     [(0, 1), (0, 3), (0, 1000), (place(25), 10), (place(81), 4), (TEXT.len(), 1)];
                 let found = ways.map(|way| review(&engine, gap, from, way, TextEnd::Answer));
@@ -235,7 +235,7 @@ async fn the_first_token_over_the_gap_is_objected_to_however_the_text_came() {
     }
 }
 
-/// A draw follows from the text, the place and a seed, and not from the pieces in which the text came.
+/// A draw depends on the text, the place and a seed, and not on the pieces in which the text came.
 #[tokio::test]
 async fn what_stands_instead_may_be_drawn() {
     let sampling = Sampling { temperature: 1.5, top_k: 0, top_p: 1.0, ..Sampling::default() };
@@ -294,7 +294,7 @@ async fn the_end_is_judged_where_the_writer_ends_the_answer() {
     }
 }
 
-/// The model's own text is kept as it was made: what follows an accepted token follows its ids.
+/// The model's own text keeps its tokens: what follows an accepted token follows its ids.
 #[tokio::test]
 async fn what_is_accepted_is_its_own_text_of_its_own_tokens() {
     for model in MODELS {
@@ -310,7 +310,7 @@ async fn what_is_accepted_is_its_own_text_of_its_own_tokens() {
             };
             of_several += usize::from(token_ids.len() > 1);
             let at = at_byte as usize;
-            // What comes before the cut is only text.
+            // What comes before the cut is stored as text only.
             let before = engine.computed_tokens();
             let (second, warmed) =
                 caller.append_judged(&"and more ".repeat(100), TextEnd::Open).await;
@@ -357,7 +357,7 @@ async fn what_is_accepted_is_its_own_text_of_its_own_tokens() {
     }
 }
 
-/// Wherever text of others is cut, the session goes on as one that was opened with what is left.
+/// Wherever text of others is cut, the session continues like one that was opened with the rest.
 #[tokio::test]
 async fn a_cut_leaves_the_tokens_of_a_text_of_that_length() {
     for model in MODELS {
@@ -412,7 +412,7 @@ async fn own_text_is_cut_where_its_tokens_end() {
             assert!(rest.starts_with(&again.text) || again.text.starts_with(rest), "behind {end}");
             caller.commit(0).await;
         }
-        // A part of a token of its own is encoded anew.
+        // Part of a token of its own is encoded again.
         let within = proposal.text.char_indices().nth(1).map_or(0, |(at, _)| at);
         let warmed = caller.cut(10, false).await;
         assert_eq!(warmed.committed_bytes, 10);
@@ -437,7 +437,7 @@ async fn an_objection_comes_before_the_rest_is_computed() {
     let at = objection.as_ref().unwrap().at_byte;
     assert!(u64::from(warmed.prefill_tokens) <= at + 16 + 8, "{warmed:?}");
     assert!(engine.computed_tokens() <= u64::from(opened.prompt_tokens) + at + 16 + 8);
-    // What was not computed is text all the same: it may be cut further back, or not so far.
+    // Text that was not computed is text all the same: the cut may be further back, or not as far.
     let place = text.floor_char_boundary(at as usize + 40);
     let warmed = caller.cut(place, false).await;
     assert_eq!(warmed.hash, TextHash::of(&text[..place]));
@@ -445,7 +445,7 @@ async fn an_objection_comes_before_the_rest_is_computed() {
     assert_eq!(again.map(|it| it.at_byte), Some(at), "it is judged again");
 }
 
-/// Others' ids may cut a text in another way.
+/// Others' ids may cut a text differently.
 #[tokio::test]
 async fn a_review_makes_its_own_tokens() {
     let reference = Reference::new("tiny-qwen2");

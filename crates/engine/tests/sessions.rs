@@ -1,5 +1,5 @@
-//! What a session of the engine promises beyond the contract of every Thinker: what is kept warm, what
-//! is computed, what is refused before it is computed.
+//! What a session of the engine promises beyond the contract of every Thinker: what is kept warm, what is computed, and
+//! what is refused before it is computed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -62,7 +62,7 @@ async fn a_commit_cuts_the_cache_back_and_computes_nothing_again() {
 
 #[tokio::test]
 async fn a_prompt_leaves_the_thought_as_it_is_asked_to() {
-    // One token per byte, and one for each mark; the template ends with "<think>" and a line's end.
+    // One token per byte, and one for each mark; the template ends with "<think>" and a line break.
     let engine = engine("tiny-llama", options());
     assert_eq!(engine.card().thought, ThoughtStart::Open);
     let mut tokens = Vec::new();
@@ -82,7 +82,7 @@ async fn the_first_closing_mark_is_a_token_and_later_ones_are_letters() {
     let (mut caller, ..) = Caller::open(&engine, open("")).await;
     assert_eq!(caller.append("So</think>").await.tokens, 3);
     assert_eq!(caller.append("a</think>").await.tokens, 9);
-    // It may come in pieces, behind text of its own, and with the session.
+    // It may come in pieces, after other text, and with the session.
     let (mut caller, ..) = Caller::open(&engine, open("So</thi")).await;
     assert_eq!(caller.append("nk>").await.tokens, 0, "four letters more are four tokens fewer");
     let (_, _, warmed) = Caller::open(&engine, open("So</think>a</think>")).await;
@@ -105,7 +105,7 @@ async fn text_that_comes_in_pieces_takes_the_tokens_of_the_whole() {
             assert_eq!(warmed.hash, TextHash::of(&expected));
             computed += warmed.prefill_tokens;
         }
-        // The last word of each piece may be computed anew, not the text before it.
+        // The last word of each piece may be computed again, but not the text before it.
         assert!(computed <= whole + 3 * (text.len() / size) as u32 + 3, "{computed} in {size}s");
         let (mut fresh, ..) = Caller::open(&engine, open(&expected)).await;
         let (ours, theirs) = (caller.propose(ask(24)).await, fresh.propose(ask(24)).await);
@@ -129,7 +129,7 @@ async fn token_ids_are_taken_only_where_they_spell_the_text() {
         (letters.clone(), letters.len()),
         (letters[1..].to_vec(), whole.len()),
         (vec![1_000_000], whole.len()),
-        // Control tokens stand for no text.
+        // Control tokens spell no text.
         (letters.iter().copied().chain(tokenizer.end_of_text().to_vec()).collect(), whole.len()),
     ];
     for (ids, expected) in cases {
@@ -187,7 +187,7 @@ async fn what_does_not_fit_the_context_is_refused_before_it_is_computed() {
     assert!(failure.message.contains("61") && failure.message.contains("60"), "{failure}");
     assert_eq!(engine.computed_tokens(), 0);
 
-    // What no tokens could hold is not even encoded.
+    // Text that cannot fit however it is encoded is not encoded at all.
     let mut caller = Caller(engine.session());
     caller.send(Command::Open(Open { prompt: Prompt::Raw("x".repeat(1 << 20)), ..open("") })).await;
     let failure = caller.failed().await;
@@ -223,7 +223,7 @@ async fn a_slow_reader_holds_up_nobody_else() {
         let (mut slow, ..) = Caller::open(&engine, open(start)).await;
         let expected = slow.propose(ask(600)).await;
         slow.commit(0).await;
-        // One that ends early never fills its queue.
+        // A proposal that ends early never fills its queue.
         if expected.finished.tokens < 2 * EVENT_QUEUE as u32 {
             continue;
         }
@@ -232,7 +232,7 @@ async fn a_slow_reader_holds_up_nobody_else() {
             quick.propose(ask(100)).await;
             quick.commit(0).await;
         }
-        // It waits with a full queue, and goes on where it was.
+        // It waits with a full queue, and continues where it was.
         assert_eq!(slow.0.events.len(), EVENT_QUEUE);
         assert_eq!(slow.proposal().await.text, expected.text);
         return;
@@ -333,8 +333,8 @@ async fn a_session_that_is_left_alone_ends_some_time_after_its_deadline() {
     let one = EngineOptions { max_sessions: 1, deadline_grace, ..options() };
     let engine = engine("tiny-llama", one);
     let late = Open { deadline: Some(Duration::from_secs(1)), ..open("") };
-    // One that asks for nothing more, and one that does not read what it asked for: nobody drops
-    // them, and still there is room for the next.
+    // One session asks for nothing more, and one does not read what it asked for. Nobody drops them, and still there is
+    // room for the next.
     let mut idle = Caller(engine.session());
     idle.send(Command::Open(late.clone())).await;
     assert_eq!(idle.failed().await.code, Code::DeadlineExceeded);
@@ -348,7 +348,7 @@ async fn a_session_that_is_left_alone_ends_some_time_after_its_deadline() {
     assert_eq!(deaf.failed().await.code, Code::DeadlineExceeded);
 }
 
-/// Whether one more session is refused.
+/// Returns whether one more session is refused.
 async fn engine_is_full(engine: &Engine) -> bool {
     let mut caller = Caller(engine.session());
     caller.send(Command::Open(open(""))).await;
@@ -359,7 +359,7 @@ async fn engine_is_full(engine: &Engine) -> bool {
     }
 }
 
-/// tiny-llama with a token ("q") that has no usable weights.
+/// Writes tiny-llama with a token ("q") that has no usable weights.
 fn with_broken_weights(directory: &std::path::Path) {
     let source = fixture("tiny-llama");
     for entry in std::fs::read_dir(&source).unwrap() {

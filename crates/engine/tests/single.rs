@@ -1,5 +1,5 @@
-//! Sessions over a model of candle-transformers, which computes them one at a time: they keep the contract, within the
-//! memory that they may take, and are told what such a model cannot do.
+//! Sessions over a model of candle-transformers, which computes them one at a time: they satisfy the contract, stay
+//! within their memory, and say what such a model cannot do.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,7 +19,7 @@ const MODEL: &str = "tiny-starcoder2";
 /// Memory that 32 tokens take: keys and values of 2 layers and 2 heads of 8 numbers, in as many copies as are kept.
 const BLOCK_BYTES: u64 = 3 * 32 * (2 * 2 * 2 * 8) * 4;
 
-/// A product of two f32 matrices is summed in another order where they have another number of rows.
+/// A product of two f32 matrices is summed in another order if they have another number of rows.
 const GAP_TOLERANCE: f32 = 1e-4;
 
 /// Room for one session of 256 tokens.
@@ -47,7 +47,7 @@ async fn an_engine_over_a_model_of_candle_transformers_conforms() {
     assert_conforms(engine.as_ref(), &settings).await;
 }
 
-/// With memory for two sessions of full length, and as many of them as come.
+/// With memory for two sessions of full length, and more sessions than that.
 #[tokio::test]
 async fn it_conforms_with_many_sessions_at_once() {
     let kv_memory_bytes = Some(2 * 33 * BLOCK_BYTES);
@@ -74,7 +74,7 @@ async fn sessions_beyond_the_budget_take_turns_and_say_the_same() {
             let mut said = String::new();
             for _ in 0..4 {
                 let proposal = caller.propose(ask(15)).await;
-                // Some of it is forgotten.
+                // Part of it is forgotten.
                 let kept = proposal.text.len() * 2 / 3;
                 caller.commit(kept).await;
                 said.push_str(&proposal.text[..kept]);
@@ -131,7 +131,7 @@ async fn it_says_that_it_cannot_review_and_refuses_to() {
     caller.send(Command::Open(Open { review: Some(review), ..open("") })).await;
     let failure = caller.failed().await;
     assert_eq!(failure.code, Code::InvalidArgument);
-    let expected = "the node's model gives logits behind the last token of a text only, and so cannot review; ask a \
-                    node that can";
+    let expected = "the node's model gives logits for the last token of a text only, so it cannot review; ask a node \
+                    that can";
     assert_eq!(failure.message, expected);
 }

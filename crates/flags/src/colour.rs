@@ -1,9 +1,9 @@
-//! Whether an output is coloured when no flag decides.
+//! Whether to colour an output when no flag decides.
 
 use std::ffi::OsStr;
 
-/// Whether an output takes colour by itself: a terminal that is not `TERM=dumb`, with `NO_COLOR` unset
-/// or empty (<https://no-color.org>).
+/// Returns whether to colour an output: a terminal that is not `TERM=dumb`, with `NO_COLOR` unset or empty
+/// (<https://no-color.org>).
 pub fn takes_colour(is_terminal: bool) -> bool {
     let variable = |name| std::env::var_os(name).unwrap_or_default();
     colour_by(is_terminal, &variable("NO_COLOR"), &variable("TERM"))

@@ -1,21 +1,21 @@
-//! The grammar of every flag that takes a time. Times inside a description, such as a link's `rtt=90ms`
-//! or a target's `latency<=8s`, always need their unit and are read by `humantime` directly.
+//! The syntax of every flag that takes a time. Times inside a description, such as a link's `rtt=90ms` or a target's
+//! `latency<=8s`, always need a unit and are read by `humantime` directly.
 
 use std::time::Duration;
 
-/// A flag's value that is not a time. One line.
+/// A flag's value that is not a valid time. One line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadDuration {
-    /// Not written as a time, or more than a [`Duration`] holds.
+    /// Not a time, or more than a [`Duration`] can hold.
     #[error("write a time such as 500ms, 90s, 2m or 1h")]
     NotATime,
-    /// Zero where it makes no sense.
+    /// Zero, which is not allowed.
     #[error("write a time above zero, such as 500ms, 90s, 2m or 1h")]
     Zero,
 }
 
-/// Reads a time as `humantime` does: `500ms`, `90s`, `1.5m`, `1h 30m`. A number without a unit is
-/// seconds: `90`, `0.5`.
+/// Reads a time as `humantime` does: `500ms`, `90s`, `1.5m`, `1h 30m`. A number without a unit means seconds: `90`,
+/// `0.5`.
 ///
 /// # Errors
 /// [`BadDuration::NotATime`].
@@ -31,7 +31,7 @@ pub fn duration(text: &str) -> Result<Duration, BadDuration> {
     read.ok_or(BadDuration::NotATime)
 }
 
-/// Reads a time as [`duration`] does, and refuses zero.
+/// Reads a time as [`duration`] does, but refuses zero.
 ///
 /// # Errors
 /// Both of [`BadDuration`].

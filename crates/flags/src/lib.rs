@@ -1,8 +1,8 @@
 //! What the command lines of all programs share.
 //!
-//! Here live how a value is written on a command line, whether an output is coloured, what is logged, which signals
-//! ask a program to end or to read its files again, and how many files it may open. Here lives no program's own
-//! argument, and nothing that needs clap.
+//! This is how a time is written on a command line, whether an output is coloured, what is logged, which signals ask a
+//! program to end or to reload its files, and how many files it may open. No program's own arguments are here, and
+//! nothing that needs clap.
 
 mod colour;
 mod duration;

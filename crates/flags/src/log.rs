@@ -1,4 +1,4 @@
-//! The log of a program, on standard error, and what of it is shown.
+//! The log of a program, on standard error, and the filter that decides what it shows.
 
 use std::{
     env,
@@ -11,13 +11,13 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// The variables that hold a filter; the first one that is set and not empty counts.
+/// The variables that may hold a filter. The first one that is set and not empty counts.
 const VARIABLES: [&str; 2] = ["SPECTHINK_LOG", "RUST_LOG"];
 
-/// A variable that should hold a filter of the log and holds something else. One line.
+/// A variable whose value is not a valid log filter. One line.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{variable} '{}' is no filter of the log: {why}; write one such as transport=debug, or unset it",
+    "{variable} '{}' is not a log filter: {why}; write one such as transport=debug, or unset it",
     filter.escape_debug()
 )]
 pub struct BadLogFilter {
@@ -26,17 +26,17 @@ pub struct BadLogFilter {
     why: ParseError,
 }
 
-/// How a line of the log is written.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What is no format of the log. One line.
+/// A text that is not a log format. One line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write text or json")]
 pub struct BadLogFormat;
@@ -53,12 +53,11 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Starts the log. It shows what the filter in `SPECTHINK_LOG` says, or in `RUST_LOG` where that is unset, or else the
-/// filter of `levels` for as many `-v` as were given; the last one is for more of them too. `beside` sees everything,
+/// Starts the log. It shows what the filter in `SPECTHINK_LOG` selects, or else in `RUST_LOG`, or else the filter of
+/// `levels` for this many `-v`; more of them than there are levels mean the last one. `beside` receives everything,
 /// whatever the log shows.
 ///
-/// # Errors
-/// When the variable holds no filter.
+/// When a variable does not hold a valid filter.
 pub fn start_logging(
     verbose: u8,
     format: LogFormat,
@@ -75,7 +74,7 @@ pub fn start_logging(
         LogFormat::Json => lines.with_ansi(false).json().with_filter(filter).boxed(),
     };
     let log = registry().with(beside.into_iter().chain([lines]).collect::<Vec<_>>());
-    // A second start in one process (tests) keeps the first log.
+    // If the log is started twice in one process (in tests), the first one stays.
     let _ = log.try_init();
     Ok(())
 }
@@ -103,7 +102,7 @@ mod tests {
 
     const LEVELS: [&str; 3] = ["warn", "info", "debug"];
 
-    /// What is shown with so many `-v` and these variables.
+    /// Returns the filter for this many `-v` and these variables.
     fn shown(verbose: u8, ours: Option<&str>, usual: Option<&str>) -> Result<String, BadLogFilter> {
         let variable = |name: &str| match name {
             "SPECTHINK_LOG" => ours.map(str::to_owned),
@@ -134,7 +133,7 @@ mod tests {
             ("RUST_LOG", shown(1, None, Some("a=b=c"))),
         ] {
             let line = refused.unwrap_err().to_string();
-            assert!(line.starts_with(&format!("{name} 'a=b=c' is no filter")), "{line}");
+            assert!(line.starts_with(&format!("{name} 'a=b=c' is not a log filter")), "{line}");
             assert_eq!(line.lines().count(), 1, "{line}");
         }
     }

@@ -1,21 +1,21 @@
 //! How many files and connections a program may have open.
 
-/// The most that macOS gives (`OPEN_MAX`), whatever its hard limit says.
+/// The most that macOS allows (`OPEN_MAX`), whatever its hard limit says.
 #[cfg(unix)]
 const MOST_OF_MACOS: u64 = 10_240;
 
-/// Raises the soft limit of open files to the hard one: for a program that serves, since a connection is an open file.
-/// Many systems begin with 1024, for the sake of programs that wait by `select`. What comes of it is logged; without
-/// it connections are refused sooner.
+/// Raises the soft limit of open files to the hard one. For programs that serve, since every connection is an open
+/// file. Many systems start with 1024, for the sake of programs that use `select`. The result is logged; if the limit
+/// cannot be raised, connections are refused earlier.
 pub fn raise_open_files() {
     #[cfg(unix)]
     match raise() {
         Ok((before, now)) => tracing::debug!(before, now, "limit of open files"),
-        Err(why) => tracing::warn!(%why, "the limit of open files cannot be raised"),
+        Err(why) => tracing::warn!(%why, "cannot raise the limit of open files"),
     }
 }
 
-/// Returns the soft limit before and after.
+/// Raises the limit, and returns it before and after.
 #[cfg(unix)]
 fn raise() -> nix::Result<(u64, u64)> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -27,7 +27,7 @@ fn raise() -> nix::Result<(u64, u64)> {
     Ok((soft, wanted))
 }
 
-/// The soft limit that is wanted in the place of this one. It never falls.
+/// Returns the soft limit to set in place of this one. It is never lower.
 #[cfg(unix)]
 fn wanted(soft: u64, hard: u64) -> u64 {
     let most = if cfg!(target_os = "macos") { MOST_OF_MACOS } else { u64::MAX };
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn the_soft_limit_becomes_the_hard_one_and_never_falls() {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        // Low, and enough for the tests beside this one.
+        // Low, but enough for the tests that run at the same time.
         let low = hard.min(256);
         setrlimit(Resource::RLIMIT_NOFILE, low, hard).unwrap();
         let raised = raise().unwrap();

@@ -1,8 +1,8 @@
-//! The signals that ask a program to end, or to read its files again.
+//! The signals that ask a program to end, or to reload its files.
 
 use std::io;
 
-/// Listens to signals that ask this program to end; to Ctrl-C alone where there are no signals.
+/// Listens for the signals that ask a program to end. On a system without signals, only for Ctrl-C.
 #[derive(Debug)]
 pub struct Signals {
     #[cfg(unix)]
@@ -11,7 +11,7 @@ pub struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// Listens to Ctrl-C and to a supervisor. Must be called in a tokio runtime.
+    /// Listens for Ctrl-C and for a supervisor's SIGTERM. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// When the system refuses.
@@ -20,7 +20,8 @@ impl Signals {
         Signals::of(&[SignalKind::interrupt(), SignalKind::terminate()])
     }
 
-    /// Listens to the end of the terminal too. To a program that serves it means something else: [`Hangups`].
+    /// As [`Signals::new`], and listens for SIGHUP too, which a closed terminal sends. In a program that serves, SIGHUP
+    /// means something else: see [`Hangups`].
     ///
     /// # Errors
     /// When the system refuses.
@@ -34,7 +35,7 @@ impl Signals {
         Ok(Signals { kinds: kinds.collect::<io::Result<_>>()? })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         std::future::poll_fn(|context| {
             let came = self.kinds.iter_mut().any(|kind| kind.poll_recv(context).is_ready());
@@ -44,8 +45,7 @@ impl Signals {
     }
 }
 
-/// Listens to the signal that asks a program to read its files again, SIGHUP; nobody sends it where there are no
-/// signals.
+/// Listens for SIGHUP, which asks a program to reload its files. On a system without signals, it never comes.
 #[derive(Debug)]
 pub struct Hangups {
     #[cfg(unix)]
@@ -67,7 +67,7 @@ impl Hangups {
         Ok(Hangups {})
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         #[cfg(unix)]
         if self.kind.recv().await.is_some() {
@@ -79,7 +79,7 @@ impl Hangups {
 
 #[cfg(not(unix))]
 impl Signals {
-    /// Listens to Ctrl-C.
+    /// Listens for Ctrl-C.
     ///
     /// # Errors
     /// Never.
@@ -87,7 +87,7 @@ impl Signals {
         Ok(Signals {})
     }
 
-    /// Listens to Ctrl-C.
+    /// Listens for Ctrl-C.
     ///
     /// # Errors
     /// Never.
@@ -95,7 +95,7 @@ impl Signals {
         Ok(Signals {})
     }
 
-    /// Waits for the next one.
+    /// Waits for the next Ctrl-C.
     pub async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! The answer in what a model wrote.
+//! Finds the answer in what a model wrote.
 //!
 //! What does not live here: what the answer means ([`crate::grade`]).
 
@@ -12,7 +12,7 @@ use crate::{
     thought::{TextStart, after_thoughts},
 };
 
-/// How far behind the word "answer" a formula may begin, in characters.
+/// How far after the word "answer" a formula may begin, in characters.
 const REACH: usize = 60;
 
 /// A piece of a text.
@@ -29,30 +29,30 @@ pub enum NoAnswer {
     /// The text ends within a thought.
     #[error("the text ends within a thought")]
     OpenThought,
-    /// There is nothing like an answer in it.
+    /// The text contains nothing like an answer.
     #[error("there is no answer in the text")]
     NotFound,
 }
 
-/// The answer in a text that may begin inside a thought, or why there is none.
+/// Finds the answer in a text that may begin inside a thought.
 ///
-/// What follows the last thought counts (see [`after_thoughts`]). Characters that are another way to write
-/// ASCII or LaTeX, as the minus "−", are in the answer as these. Then in this order:
+/// Only what follows the last thought counts (see [`after_thoughts`]). Characters with an equivalent in ASCII or LaTeX,
+/// such as the minus "−", are replaced by it. The answer is the first of these that exists:
 ///
-/// 1. The content of the last complete `\boxed{...}` or `\fbox{...}` with balanced braces; `\boxed 5`
-///    counts too, a box that is never closed does not, one that is denied (`not \boxed{5}`) only where all are.
-///    Boxes that follow each other closely (`\boxed{1} and \boxed{2}`) are one list, unless the words between
-///    them take the first one back (`\boxed{1}, no, \boxed{2}`) or lead on from it.
-/// 2. What follows "final answer", else "answer:", else "answer", each at its last place: a formula
-///    in `$...$`, `\(...\)` or `\[...\]`, else a number, behind the line's last "=" if it has one.
+/// 1. The content of the last complete `\boxed{...}` or `\fbox{...}` with balanced braces. `\boxed 5` counts too. A
+///    box that is never closed does not. A box that is denied (`not \boxed{5}`) counts only if all are. Boxes that
+///    follow each other closely (`\boxed{1} and \boxed{2}`) are one list, unless the words between them take the first
+///    one back (`\boxed{1}, no, \boxed{2}`) or derive the second from it.
+/// 2. What follows the last "final answer", else the last "answer:", else the last "answer": a formula in `$...$`,
+///    `\(...\)` or `\[...\]`, else a number, after the line's last "=" if it has one.
 /// 3. The last formula or number of the text, whichever ends later.
 ///
-/// A number may have a minus, thousands separators, decimals, an exponent and a percent sign, which belongs to
-/// the answer; a currency sign before it does not. `3/4`, `2 1/4`, `1.2 × 10^3`, `2\sqrt{3}` and `\frac{1}{2}`
-/// are numbers too.
+/// A number may have a minus, thousands separators, decimals, an exponent and a percent sign, which is part of the
+/// answer. A currency sign before it is not. `3/4`, `2 1/4`, `1.2 × 10^3`, `2\sqrt{3}` and `\frac{1}{2}` are numbers
+/// too.
 ///
 /// # Errors
-/// When there is no answer.
+/// When the text has no answer.
 pub fn find(text: &str, start: TextStart) -> Result<String, NoAnswer> {
     let text = plain(after_thoughts(text, start).ok_or(NoAnswer::OpenThought)?);
     boxed(&text)
@@ -61,14 +61,14 @@ pub fn find(text: &str, start: TextStart) -> Result<String, NoAnswer> {
         .ok_or(NoAnswer::NotFound)
 }
 
-/// The answer in a text that does not begin inside a thought, as [`find`] finds it.
+/// Returns the answer that [`find`] finds in a text that does not begin inside a thought.
 pub fn extract(text: &str) -> Option<String> {
     find(text, TextStart::Answer).ok()
 }
 
-/// What follows the word "answer".
+/// Returns what follows the word "answer".
 fn announced(text: &str) -> Option<String> {
-    // ASCII only, so that places in the lower-cased text are places in the text.
+    // ASCII only, so that positions in the lower-cased text are positions in the text.
     let lower = text.to_ascii_lowercase();
     ["final answer", "answer:", "answer"].into_iter().find_map(|words| {
         let after = lower.rfind(words)? + words.len();
@@ -85,7 +85,7 @@ fn announced(text: &str) -> Option<String> {
     })
 }
 
-/// The last formula or number.
+/// Returns the last formula or number.
 fn last_of_all(text: &str) -> Option<String> {
     let formulas = formulas(text);
     let number = numbers(text, 0).pop();
@@ -96,7 +96,7 @@ fn last_of_all(text: &str) -> Option<String> {
     }
 }
 
-/// The first or last formula with those that "and", "or" or a comma join to it.
+/// Returns the first or last formula, with those that "and", "or" or a comma join to it.
 fn joined_formulas(text: &str, formulas: &[Span<'_>], from_last: bool) -> Option<String> {
     let joins = |a: &Span<'_>, b: &Span<'_>| {
         let gap = text.get(a.end..b.start).unwrap_or("").trim();
@@ -121,7 +121,7 @@ fn joined_formulas(text: &str, formulas: &[Span<'_>], from_last: bool) -> Option
     Some(answer)
 }
 
-/// Formulas between math delimiters, from left to right.
+/// Returns the formulas between math delimiters, from left to right.
 fn formulas(text: &str) -> Vec<Span<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -163,7 +163,7 @@ fn formula_end(text: &str, from: usize, close: &str) -> Option<usize> {
         if close != "$" {
             return Some(end);
         }
-        // "$5 and $6": two prices are no formula.
+        // "$5 and $6" is two prices and not a formula.
         let price =
             !content.starts_with(char::is_whitespace) && content.ends_with(char::is_whitespace);
         let followed = text[end + 1..].starts_with(|c: char| c.is_ascii_digit());

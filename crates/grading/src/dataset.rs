@@ -1,8 +1,8 @@
-//! Data sets of problems, from JSONL files.
+//! Reads data sets of problems from JSONL files.
 //!
-//! Each line is one JSON object; its keys say which shape it has, so that the published files of GSM8K,
-//! MATH-500, AIME, AMC and SVAMP are read as they are (`dataset::shape`). What does not live here: downloading
-//! them, and choosing among the problems.
+//! Each line is one JSON object. Its keys determine its shape, so that the published files of GSM8K, MATH-500, AIME,
+//! AMC and SVAMP can be read as they are (`dataset::shape`). What does not live here: downloading them, and choosing
+//! among the problems.
 
 mod fields;
 mod shape;
@@ -23,9 +23,9 @@ pub struct Problem {
 /// A data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
-    /// The problems, in the order of the file; at least one.
+    /// The problems in the order of the file, at least one.
     pub problems: Vec<Problem>,
-    /// The lines that were left out; empty unless bad lines may be skipped.
+    /// The lines that were left out. Empty unless bad lines may be skipped.
     pub skipped: Vec<SkippedLine>,
 }
 
@@ -55,7 +55,7 @@ pub enum DatasetError {
         /// What the system says.
         why: String,
     },
-    /// The file holds no line.
+    /// The file has no line.
     #[error("{path} is empty: give a JSONL file with one problem on each line")]
     Empty {
         /// The path.
@@ -71,7 +71,7 @@ pub enum DatasetError {
         /// What is wrong.
         fault: LineFault,
     },
-    /// Bad lines may be skipped, but then nothing is left.
+    /// Bad lines may be skipped, but all lines are bad.
     #[error("{path}: all {lines} lines are bad; the first, line {line}: {fault}")]
     AllBad {
         /// The path.
@@ -88,16 +88,16 @@ pub enum DatasetError {
 /// What is wrong with a line, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineFault {
-    /// Its bytes are no text.
+    /// It is not UTF-8.
     #[error("not UTF-8; convert the file, for example with iconv")]
     NotUtf8,
-    /// It is no JSON.
+    /// It is not JSON.
     #[error("not JSON ({why}); write one object on one line")]
     NotJson {
         /// What the parser says.
         why: String,
     },
-    /// It is JSON, but no object.
+    /// It is JSON, but not an object.
     #[error("{found} instead of an object; write {{\"question\": ..., \"answer\": ...}}")]
     NotObject {
         /// What it is.
@@ -115,7 +115,7 @@ pub enum LineFault {
         /// The fields that would hold it.
         looked_for: &'static str,
     },
-    /// A field holds another type.
+    /// A field has the wrong type.
     #[error("{field:?} is {found}; make it {must_be}")]
     WrongType {
         /// The field.
@@ -125,14 +125,14 @@ pub enum LineFault {
         /// What it must be.
         must_be: &'static str,
     },
-    /// A field holds nothing.
+    /// A field is empty.
     #[error("{field:?} is empty; fill it in or remove the line")]
     EmptyField {
         /// The field.
         field: String,
     },
     /// Another line has the same id.
-    #[error("id {id:?} is that of line {first} too; give each line its own, or none at all")]
+    #[error("id {id:?} is also that of line {first}; give each line its own id, or none at all")]
     DuplicateId {
         /// The id.
         id: String,
@@ -141,7 +141,7 @@ pub enum LineFault {
     },
 }
 
-/// A data set's file, to be [`parse`]d.
+/// Reads a data set's file, to be [`parse`]d.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
     let shown = path.display().to_string();
     fs::read(path).map_err(|error| match error.kind() {
@@ -150,9 +150,9 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
     })
 }
 
-/// Reads a data set from a file's bytes; `path` is for the errors.
+/// Parses a data set from a file's bytes. `path` is used in errors.
 ///
-/// With `skip_bad` a bad line is left out and told about; without, it is an error.
+/// With `skip_bad`, a bad line is left out and reported in the result. Otherwise it is an error.
 pub fn parse(path: &str, bytes: &[u8], skip_bad: bool) -> Result<Dataset, DatasetError> {
     let path = path.to_owned();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);

@@ -1,12 +1,13 @@
-//! Numbers as programs print them: with an exponent, and in plain digits.
+//! Numbers as programs print them, with an exponent or in plain digits.
 //!
-//! What does not live here: what they are worth ([`crate::grade`]).
+//! What does not live here: their values ([`crate::grade`]).
 
-/// Digits that a number is written out to.
+/// The largest exponent for which a number is written out.
 const MAX_DIGITS: i64 = 10_000;
 
-/// The length of the exponent at the start of what follows a number: "e6", "E-3", "e+21"; 0 where there is none. Behind
-/// a small "e" a sign needs two digits, as programs print them: "2e-3" is a difference with Euler's number.
+/// Returns the length of the exponent at the start of what follows a number: "e6", "E-3", "e+21"; 0 if there is none.
+/// After a lower-case "e", a signed exponent needs two digits, as programs print them: "2e-3" is a difference with
+/// Euler's number.
 pub(crate) fn exponent_length(text: &str) -> usize {
     let Some(tail) = text.strip_prefix(['e', 'E']) else { return 0 };
     let sign = usize::from(tail.starts_with(['+', '-']));
@@ -17,7 +18,8 @@ pub(crate) fn exponent_length(text: &str) -> usize {
     if digits >= least && ends { length } else { 0 }
 }
 
-/// A JSON number in plain digits, exactly: 27.0 is 27 and 1e3 is 1000. One that would be too long stays as it is.
+/// Writes a JSON number in plain digits, exactly: 27.0 is 27 and 1e3 is 1000. A number that would get too long is
+/// returned unchanged.
 pub(crate) fn written_out(number: &str) -> String {
     let (mantissa, exponent) = match number.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse().unwrap_or(i64::MAX)),
@@ -30,7 +32,7 @@ pub(crate) fn written_out(number: &str) -> String {
     }
     let shift = usize::try_from(exponent.unsigned_abs()).unwrap_or(0);
     let zeros = "0".repeat(shift);
-    // Room for the point to move in, on the side where it moves to.
+    // Pad with zeros on the side to which the point moves.
     let (whole, fraction) = if exponent >= 0 {
         let digits = format!("{fraction}{zeros}");
         (format!("{whole}{}", &digits[..shift]), digits[shift..].to_owned())

@@ -1,10 +1,9 @@
-//! Whether an answer is right: the comparison as a whole, and the verdict on a text.
+//! Decides whether an answer is right, and gives the verdict on a text.
 //!
-//! Both sides are cleaned, read as formulas and compared by meaning: numbers exactly, decimals to six
-//! places, expressions with symbols by their values at several points, lists and sets in any order,
-//! tuples and intervals in theirs. The aim is to agree with Python's math-verify 0.9.0 where it is
-//! right. What does not live here: finding the answer in a text ([`crate::answer`]), asking
-//! math-verify itself ([`crate::math_verify`]).
+//! Both sides are cleaned, parsed as formulas and compared by meaning: numbers exactly, decimals to six places,
+//! expressions with symbols by their values at several points, lists and sets in any order, tuples and intervals in
+//! their order. The aim is to agree with Python's math-verify 0.9.0 where it is right. What does not live here: finding
+//! the answer in a text ([`crate::answer`]), asking math-verify itself ([`crate::math_verify`]).
 
 mod braces;
 mod clean;
@@ -20,17 +19,17 @@ mod value;
 
 use crate::{answer::find, signs::plain, thought::TextStart};
 
-/// Bytes of an answer that is read as a formula: the work may grow with their square.
+/// The longest answer that is parsed as a formula, in bytes. The work may grow with their square.
 const MAX_FORMULA: usize = 1 << 14;
 
-/// A text's answer and whether it is right.
+/// A text's answer, and whether it is right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The answer that was found, `None` where the text has none.
+    /// The answer that was found, if the text has one.
     pub answer: Option<String>,
     /// Whether it equals the right one.
     pub right: bool,
-    /// Who said so.
+    /// Who decided.
     pub judge: Judge,
 }
 
@@ -45,8 +44,8 @@ pub enum Judge {
 
 /// Returns whether an answer equals the right one.
 ///
-/// The right one comes first, as its form decides: see the table of cases in the tests. A text that
-/// cannot be read as a formula equals only the same text, white space aside.
+/// The right answer comes first, because its form matters: see the table of cases in the tests. A text that cannot be
+/// parsed as a formula equals only the same text, ignoring white space.
 pub fn equivalent(gold: &str, answer: &str) -> bool {
     let (gold, answer) = (readable(gold), readable(answer));
     if let Some(same) = same_text(&gold, &answer) {
@@ -60,7 +59,7 @@ pub fn equivalent(gold: &str, answer: &str) -> bool {
 
 /// Returns whether both are the same text, or the same whole number or fraction.
 ///
-/// This is narrower than [`equivalent`]: nothing that anybody could dispute.
+/// This is narrower than [`equivalent`]: it accepts only what nobody could dispute.
 pub fn exactly_equal(gold: &str, answer: &str) -> bool {
     let (gold, answer) = (readable(gold), readable(answer));
     if let Some(same) = same_text(&gold, &answer) {
@@ -73,19 +72,19 @@ pub fn exactly_equal(gold: &str, answer: &str) -> bool {
     number(&gold).is_some_and(|gold| number(&answer) == Some(gold))
 }
 
-/// The verdict on a text that ends in an answer and does not begin inside a thought.
+/// Grades a text that ends in an answer and does not begin inside a thought.
 pub fn grade(gold: &str, text: &str) -> Verdict {
     grade_from(gold, text, TextStart::Answer)
 }
 
-/// The verdict on a text that ends in an answer. Why there is no answer, [`find`] says.
+/// Grades a text that ends in an answer. [`find`] says why a text has no answer.
 pub fn grade_from(gold: &str, text: &str, start: TextStart) -> Verdict {
     let answer = find(text, start).ok();
     let right = answer.as_deref().is_some_and(|answer| equivalent(gold, answer));
     Verdict { answer, right, judge: Judge::Own }
 }
 
-/// An answer without what says nothing about its value; of one that is too long to be read, plain characters.
+/// Removes whatever does not affect an answer's value. If it is too long to parse, only converts characters.
 fn readable(text: &str) -> String {
     if text.len() > MAX_FORMULA { plain(text).trim().to_owned() } else { clean::clean(text) }
 }
@@ -94,7 +93,7 @@ fn parse(text: &str) -> Option<value::Value> {
     if text.len() > MAX_FORMULA { None } else { parse::parse(text) }
 }
 
-/// Returns whether both are the same text or the same whole number; `None` where that does not decide.
+/// Returns whether both are the same text or the same whole number, or `None` if that cannot decide.
 fn same_text(a: &str, b: &str) -> Option<bool> {
     if let (Some(a), Some(b)) = (clean::whole_number(a), clean::whole_number(b)) {
         return Some(a == b);

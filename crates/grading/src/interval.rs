@@ -1,4 +1,4 @@
-//! How far a share of right answers can be trusted: the Wilson score interval.
+//! The Wilson score interval: a confidence interval for a share of right answers.
 //!
 //! E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", Journal of
 //! the American Statistical Association 22 (1927), 209-212; recommended for small samples by Brown,
@@ -7,9 +7,9 @@
 /// The 97.5 % quantile of the normal distribution: two tails of 2.5 % leave 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// The 95 % interval for the share behind `k` right answers of `n`, as fractions from 0 to 1.
+/// Returns the 95 % interval for a share of `k` right answers out of `n`, as fractions from 0 to 1.
 ///
-/// Without any answer nothing is known: `(0.0, 1.0)`. A `k` above `n` counts as `n`.
+/// Without any answer nothing is known, and it is `(0.0, 1.0)`. A `k` above `n` counts as `n`.
 pub fn wilson(k: u64, n: u64) -> (f64, f64) {
     if n == 0 {
         return (0.0, 1.0);
@@ -19,8 +19,8 @@ pub fn wilson(k: u64, n: u64) -> (f64, f64) {
     wilson_share(right / total, total)
 }
 
-/// Wilson's interval of a share of `total` answers. The total need not be whole: answers that depend on each other
-/// count as fewer than as many independent ones.
+/// Returns Wilson's interval for a share of `total` answers. The total need not be whole: dependent answers count as
+/// fewer independent ones.
 pub fn wilson_share(share: f64, total: f64) -> (f64, f64) {
     if total <= 0.0 {
         return (0.0, 1.0);
@@ -29,7 +29,7 @@ pub fn wilson_share(share: f64, total: f64) -> (f64, f64) {
     let centre = share + z2 / (2.0 * total);
     let spread = Z * (share * (1.0 - share) / total + z2 / (4.0 * total * total)).sqrt();
     let scale = 1.0 + z2 / total;
-    // At the ends rounding would leave the bound a hair off the exact 0 or 1.
+    // At the ends, rounding would leave the bound slightly off the exact 0 or 1.
     let low = if share <= 0.0 { 0.0 } else { (centre - spread) / scale };
     let high = if share >= 1.0 { 1.0 } else { (centre + spread) / scale };
     (low.max(0.0), high.min(1.0))

@@ -1,11 +1,11 @@
-//! Data sets of maths questions, answers in texts, and whether an answer is right.
+//! Reads data sets of maths questions, finds answers in texts, and decides whether they are right.
 //!
-//! [`dataset`] reads problems from JSONL files, [`answer`] finds the answer in what a model wrote, behind its
-//! thoughts ([`thought`]), [`grade`] says whether it equals the right one, [`math_verify`] asks Python's
-//! math-verify instead, [`interval`] says how far a share of right answers can be trusted, and [`quantile`] what a
-//! median is.
+//! - [`dataset`] reads problems from JSONL files.
+//! - [`answer`] finds the answer in what a model wrote, after its thoughts ([`thought`]).
+//! - [`grade`] decides whether it equals the right one; [`math_verify`] asks Python's math-verify instead.
+//! - [`interval`] computes confidence intervals for shares of right answers, and [`quantile`] medians and percentiles.
 //!
-//! What does not live here: asking a model, a network, an async runtime, and anything printed.
+//! What does not live here: asking a model, networking, an async runtime, and printing.
 
 pub mod answer;
 pub mod dataset;

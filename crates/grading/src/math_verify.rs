@@ -1,7 +1,7 @@
-//! Python's math-verify as a judge, in one child process that is asked pair after pair.
+//! Grading by Python's math-verify, in a child process.
 //!
-//! What does not live here: our own comparison ([`crate::grade`]). The process is started once, asked
-//! one pair at a time and killed when it is late; the next pair starts a new one.
+//! The process is started once, asked one pair at a time, and killed if it is late. The next pair then starts a new
+//! one. What does not live here: our own comparison ([`crate::grade`]).
 
 use std::{
     ffi::OsString,
@@ -20,31 +20,31 @@ use crate::{
     thought::{TextStart, after_thoughts},
 };
 
-/// The program on the other side.
+/// The program that the child process runs.
 const SCRIPT: &str = include_str!("math_verify.py");
-/// Importing sympy on a busy machine takes this long at most.
+/// The limit for starting. Importing sympy on a busy machine takes long.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a process that closed its output may take to end.
+/// How long a process that closed its output may take to exit.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why there is no verdict. Each is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum GradeError {
-    /// There is no such program.
-    #[error("no program {program}: install Python 3, name it, or grade without math-verify")]
+    /// The program does not exist.
+    #[error("no program {program}: install Python 3, give its path, or grade without math-verify")]
     NotFound {
         /// What was to be started.
         program: String,
     },
     /// The program cannot be started.
-    #[error("cannot start {program}: {why}; name a Python 3 that you may run")]
+    #[error("cannot start {program}: {why}; give a Python 3 that you may run")]
     NotStarted {
         /// What was to be started.
         program: String,
         /// What the system says.
         why: String,
     },
-    /// Python is there, the package is not.
+    /// Python does not have the package.
     #[error("{program} has no math-verify ({why}): pip install \"math-verify[antlr4_13_2]\"")]
     NoPackage {
         /// The Python.
@@ -52,7 +52,7 @@ pub enum GradeError {
         /// What Python says.
         why: String,
     },
-    /// The process ended.
+    /// The process exited.
     #[error(
         "math-verify's process ended ({how}); check that the program is a Python 3 that has math-verify"
     )]
@@ -60,13 +60,13 @@ pub enum GradeError {
         /// How.
         how: String,
     },
-    /// The process said nothing in time and was killed.
+    /// The process did not answer in time and was killed.
     #[error("math-verify took more than {limit_s} s for this answer and was stopped")]
     TimedOut {
         /// The limit in seconds.
         limit_s: f64,
     },
-    /// The process said something else.
+    /// The process gave an unexpected answer.
     #[error("math-verify's process answered {reply:?}; check that {program} is a Python 3")]
     BadReply {
         /// The program.
@@ -82,13 +82,13 @@ pub enum GradeError {
     },
 }
 
-/// Python's math-verify in a process of its own.
+/// Python's math-verify, in a child process.
 #[derive(Debug)]
 pub struct MathVerify {
     program: OsString,
     args: Vec<OsString>,
     limit: Duration,
-    /// `None` after a process was late or ended.
+    /// `None` after the process was late or has exited.
     running: Option<Running>,
 }
 
@@ -97,8 +97,7 @@ pub struct MathVerify {
 struct Running {
     child: Child,
     input: ChildStdin,
-    /// What it says, line by line. The reading thread ends with the process's output, or when this
-    /// receiver is gone.
+    /// Its output, line by line. The reading thread ends with the process's output, or when this receiver is dropped.
     lines: Receiver<String>,
 }
 
@@ -118,7 +117,7 @@ struct Reply {
 }
 
 impl MathVerify {
-    /// Starts `program`, a Python 3 that has math-verify; each answer may take `limit`.
+    /// Starts `program`, a Python 3 with math-verify. Each answer may take `limit`.
     pub fn start(program: impl Into<OsString>, limit: Duration) -> Result<Self, GradeError> {
         let args = ["-u".into(), "-c".into(), SCRIPT.into()];
         Self::start_command(program.into(), args.into(), limit)
@@ -134,7 +133,7 @@ impl MathVerify {
         Ok(judge)
     }
 
-    /// Returns whether math-verify finds that a text ends in the right answer.
+    /// Returns whether math-verify finds that the text ends in the right answer.
     pub fn equivalent(&mut self, gold: &str, text: &str) -> Result<bool, GradeError> {
         let mut running = match self.running.take() {
             Some(running) => running,
@@ -142,13 +141,13 @@ impl MathVerify {
         };
         let request = serde_json::to_string(&Request { gold, response: text });
         let request = request.map_err(|error| GradeError::Failed { why: error.to_string() })?;
-        // A long text could fill the pipe of a process that does not read; the script always reads.
+        // A long text would block on the pipe of a process that does not read. The script always reads.
         if writeln!(running.input, "{request}").and_then(|()| running.input.flush()).is_err() {
             return Err(running.end());
         }
         let line = running.line(self.limit)?;
         let reply = self.reply(&line)?;
-        // Only a process that answered in order is asked again; any other is dropped, and so killed.
+        // Only a process that answered properly is kept. Any other is dropped, and thereby killed.
         match (reply.equivalent, reply.error) {
             (Some(equivalent), _) => {
                 self.running = Some(running);
@@ -165,7 +164,7 @@ impl MathVerify {
     fn spawn(&self) -> Result<Running, GradeError> {
         let program = || self.program.to_string_lossy().into_owned();
         let mut command = Command::new(&self.program);
-        // Ctrl-C is for whoever asks; this process ends with it.
+        // Ctrl-C is meant for the parent, and this process ends with the parent.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command
@@ -212,7 +211,7 @@ impl MathVerify {
 }
 
 impl Running {
-    /// The next line that it says.
+    /// Returns the next line of its output.
     fn line(&mut self, limit: Duration) -> Result<String, GradeError> {
         match self.lines.recv_timeout(limit) {
             Ok(line) => Ok(line),
@@ -223,7 +222,7 @@ impl Running {
         }
     }
 
-    /// How it ended, after its output was closed.
+    /// Returns how it exited, after it closed its output.
     #[expect(clippy::disallowed_methods, reason = "a thread waits here, by the system's clock")]
     fn end(&mut self) -> GradeError {
         let until = Instant::now() + END_LIMIT;
@@ -241,35 +240,35 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both fail only if it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Who says whether answers are right.
+/// Decides whether answers are right.
 #[derive(Debug)]
 pub enum Grader {
     /// This crate alone.
     Own,
-    /// math-verify, asked about what is not plainly equal.
+    /// math-verify, asked about everything that is not exactly equal.
     MathVerify(MathVerify),
 }
 
 impl Grader {
-    /// The verdict on a text that ends in an answer and does not begin inside a thought.
+    /// Grades a text that ends in an answer and does not begin inside a thought.
     ///
     /// # Errors
-    /// When math-verify fails or is gone.
+    /// When math-verify fails or has exited.
     pub fn grade(&mut self, gold: &str, text: &str) -> Result<Verdict, GradeError> {
         self.grade_from(gold, text, TextStart::Answer)
     }
 
-    /// The verdict on a text that ends in an answer. math-verify is shown what follows the last thought, and a text
-    /// that ends within a thought is not right. Why there is no answer, [`find`] says.
+    /// Grades a text that ends in an answer. math-verify sees only what follows the last thought. A text that ends
+    /// within a thought is wrong. [`find`] says why a text has no answer.
     ///
     /// # Errors
-    /// When math-verify fails or is gone.
+    /// When math-verify fails or has exited.
     pub fn grade_from(
         &mut self,
         gold: &str,
@@ -295,7 +294,7 @@ mod tests {
     use super::{GradeError, Grader, MathVerify};
     use crate::{grade::Judge, thought::TextStart};
 
-    /// A process that stands in for Python: `sh` with a script.
+    /// Starts a stand-in for Python: `sh` with a script.
     fn fake(script: &str, limit: Duration) -> Result<MathVerify, GradeError> {
         MathVerify::start_command("sh".into(), vec!["-c".into(), script.into()], limit)
     }
@@ -322,7 +321,7 @@ mod tests {
 
     #[test]
     fn thoughts_are_not_shown() {
-        // It would find the 6 that it is shown, and fail where it is asked without need.
+        // Fails if it sees the 6 of a thought, or is asked needlessly.
         let script = r#"echo '{"ready": true}'
             while read -r line; do case "$line" in
                 *6*) echo '{"error": "a thought was shown"}';;

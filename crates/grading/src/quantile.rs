@@ -1,12 +1,12 @@
-//! Quantiles by nearest rank: the one rule by which this workspace says "median" and "p95".
+//! Quantiles by nearest rank: the rule behind every "median" and "p95" in this workspace.
 
-/// The nearest rank: the least of sorted values that at least this share of all does not exceed. Of
-/// two values the median is thus the lower one. `None` without values.
+/// Returns the quantile by nearest rank: the smallest of the sorted values that at least this share of all values does
+/// not exceed. The median of two values is thus the lower one. `None` without values.
 pub fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
     sorted.get(rank(sorted.len(), share)).copied()
 }
 
-/// The index of [`quantile`] among this many sorted values; 0 of none.
+/// Returns the index of [`quantile`] among this many sorted values, or 0 if there are none.
 pub fn rank(count: usize, share: f64) -> usize {
     ((share * count as f64).ceil() as usize).saturating_sub(1)
 }

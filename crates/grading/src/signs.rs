@@ -1,11 +1,11 @@
-//! Characters that are another way to write ASCII or LaTeX: dashes, spaces, digits of other scripts, raised and
-//! lowered digits, fractions in one character.
+//! Converts characters that have an equivalent in ASCII or LaTeX: dashes, spaces, digits of other scripts, superscript
+//! and subscript digits, single-character fractions.
 //!
-//! What does not live here: signs that have a meaning of their own, as "≤" and "∪" ([`crate::grade`] reads them).
+//! What does not live here: signs with a meaning of their own, such as "≤" and "∪" ([`crate::grade`] reads them).
 
 use std::{borrow::Cow, iter::Peekable, str::Chars};
 
-/// Fractions in one character, with what stands above and below the line.
+/// Single-character fractions, with numerator and denominator.
 const FRACTIONS: [(char, &str, &str); 19] = [
     ('¼', "1", "4"),
     ('½', "1", "2"),
@@ -28,10 +28,10 @@ const FRACTIONS: [(char, &str, &str); 19] = [
     ('↉', "0", "3"),
 ];
 
-/// The zero of each script whose decimal digits are read.
+/// The zero of each script whose decimal digits are recognised.
 const ZEROS: [char; 5] = ['٠', '۰', '०', '০', '０'];
 
-/// A text in ASCII and LaTeX as far as its characters are only another way to write these.
+/// Replaces every character that has an equivalent in ASCII or LaTeX.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -58,7 +58,7 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
             out.push_str(" - ");
         } else if !is_invisible(c) {
             out.push(similar(c));
-            // Unlike a dash, this minus belongs to its number also across a space.
+            // Unlike a dash, this minus belongs to its number even across a space.
             if c == '−' && !follows_operand(&out) {
                 while rest.next_if(|c| similar(*c) == ' ').is_some() {}
             }
@@ -67,7 +67,7 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Returns whether the sign at the end stands behind something that it can be taken from, and not behind a word.
+/// Returns whether the minus at the end follows an operand, and not a word.
 fn follows_operand(text: &str) -> bool {
     let before = text.trim_end_matches('-').trim_end();
     let bare = before.trim_end_matches(|c: char| c.is_alphabetic());
@@ -75,7 +75,7 @@ fn follows_operand(text: &str) -> bool {
     letters == 1 || letters == 0 && before.ends_with(|c: char| c.is_numeric() || ")}]%".contains(c))
 }
 
-/// The characters from one on that are raised or lowered alike, as plain ones.
+/// Returns the run of characters that are raised or lowered like the first, as plain ones.
 fn run(first: char, shift: fn(char) -> Option<char>, rest: &mut Peekable<Chars<'_>>) -> String {
     let mut run = String::from(first);
     while let Some(c) = rest.peek().copied().and_then(shift) {
@@ -85,7 +85,7 @@ fn run(first: char, shift: fn(char) -> Option<char>, rest: &mut Peekable<Chars<'
     run
 }
 
-/// A power; with a slash and lowered digits behind it, a fraction; a raised minus alone is a minus.
+/// Adds a power. If a slash and lowered digits follow, adds a fraction. A raised minus alone is a minus.
 fn push_raised(out: &mut String, above: &str, rest: &mut Peekable<Chars<'_>>) {
     if above == "-" {
         out.push('-');
@@ -113,7 +113,7 @@ fn root(c: char) -> Option<&'static str> {
     }
 }
 
-/// The number under a root sign in braces: of `\sqrt17` LaTeX takes the 1 alone.
+/// Adds the number under a root sign in braces. Without them, LaTeX takes only the 1 of `\sqrt17`.
 fn push_radicand(out: &mut String, rest: &mut Peekable<Chars<'_>>) {
     let mut number = String::new();
     while let Some(digit) =
@@ -161,24 +161,24 @@ fn subscript(c: char) -> Option<char> {
     })
 }
 
-/// The ASCII digit of a character among ten that begin with this zero.
+/// Returns the ASCII digit of a character, if it is one of the ten that begin with this zero.
 fn digit(c: char, zero: char) -> Option<char> {
     let value = u32::from(c).checked_sub(u32::from(zero))?;
     char::from_digit(value, 10)
 }
 
-/// Dashes of which two in a row are one, and no minus.
+/// Returns whether two of this dash in a row are one dash, and not a minus.
 fn is_long_dash(c: char) -> bool {
     matches!(c, '—' | '―')
 }
 
-/// Marks of direction and joining, which say nothing about a value.
+/// Returns whether it is a mark of direction or joining, which does not change a value.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}'
         | '\u{fe0e}' | '\u{fe0f}' | '\u{feff}')
 }
 
-/// The ASCII character that a character stands for; else itself.
+/// Returns the ASCII equivalent of a character, or the character itself.
 fn similar(c: char) -> char {
     match c {
         '−' | '‐' | '‑' | '‒' | '–' | '—' | '―' | '˗' | '﹘' | '﹣' | '➖' => '-',
@@ -197,7 +197,7 @@ fn similar(c: char) -> char {
     }
 }
 
-/// The plain character of a full-width or mathematical one, and the ASCII digit of one in another script.
+/// Returns the plain form of a full-width or mathematical character, or the ASCII digit of one in another script.
 fn styled(c: char) -> Option<char> {
     if let Some(digit) = ZEROS.iter().find_map(|zero| digit(c, *zero)) {
         return Some(digit);
@@ -205,9 +205,9 @@ fn styled(c: char) -> Option<char> {
     let code = u32::from(c);
     let of_alphabet = |first: u32, length: u32| (code - first) % length;
     match code {
-        // Full-width forms stand in the order of ASCII.
+        // Full-width forms are in the order of ASCII.
         0xff01..=0xff5e => char::from_u32(code - 0xff01 + u32::from('!')),
-        // Thirteen Latin alphabets, sixteen of Greek in all but name, five sets of digits.
+        // Thirteen Latin alphabets, then Greek ones of 58 characters each, then five sets of digits.
         0x1d400..=0x1d6a3 => match of_alphabet(0x1d400, 52) {
             capital @ 0..=25 => char::from_u32(u32::from('A') + capital),
             small => char::from_u32(u32::from('a') + small - 26),

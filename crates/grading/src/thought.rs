@@ -1,4 +1,4 @@
-//! Where the thoughts of a reasoning model end and its answer begins.
+//! Finds where the thoughts of a reasoning model end and its answer begins.
 //!
 //! What does not live here: the answer itself ([`crate::answer`]).
 
@@ -10,18 +10,18 @@ const MARKS: [(&str, &str); 4] = [
     ("[THINK]", "[/THINK]"),
 ];
 
-/// What a text begins in.
+/// Where a text begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TextStart {
     /// The answer, or a mark that opens a thought.
     #[default]
     Answer,
-    /// A thought, whose opening mark stands in the prompt.
+    /// A thought whose opening mark is in the prompt.
     Thought,
 }
 
-/// The part of a text behind its last thought; the whole of a text without thoughts. `None` if a thought is open at
-/// the text's end: then there is no answer yet.
+/// Returns the part of a text after its last thought, or the whole text if it has no thoughts. `None` if a thought is
+/// open at the text's end, so that there is no answer yet.
 pub fn after_thoughts(text: &str, start: TextStart) -> Option<&str> {
     let last = |mark: &str| text.rfind(mark).map(|at| at + mark.len());
     let opened = MARKS.iter().filter_map(|(open, _)| last(open)).max();

@@ -1,6 +1,6 @@
-//! Data sets as they are published, and what is wrong with those that are not.
+//! Data sets in their published shapes, and the errors for broken ones.
 //!
-//! What does not live here: the sets themselves; two rows of each shape stand for them.
+//! What does not live here: the sets themselves. Two rows of each shape represent them.
 
 use std::fs;
 
@@ -153,18 +153,18 @@ fn each_fault_is_one_line_with_its_place() {
             r#"{"question":"?","answer":"so\n####"}"#,
             "\"answer\" is empty; fill it in or remove the line",
         ),
-        (r#"{"question":7,"answer":"2"}"#, "\"question\" is a number; make it a text"),
-        (r#"{"question":"?","answer":null}"#, "\"answer\" is null; make it a text or a number"),
+        (r#"{"question":7,"answer":"2"}"#, "\"question\" is a number; make it a string"),
+        (r#"{"question":"?","answer":null}"#, "\"answer\" is null; make it a string or a number"),
         (
             r#"{"question":"?","answer":"2","id":[]}"#,
-            "\"id\" is an array; make it a text or a number",
+            "\"id\" is an array; make it a string or a number",
         ),
-        (GOOD, "id \"1\" is that of line 1 too; give each line its own, or none at all"),
+        (GOOD, "id \"1\" is also that of line 1; give each line its own id, or none at all"),
     ] {
         let text = format!("{GOOD}\n\n{line}\n");
         let error = parse("set.jsonl", text.as_bytes(), false).unwrap_err().to_string();
         assert_eq!(error, format!("set.jsonl, line 3: {want}"));
-        // Skipped, the same line is told about and the rest is read.
+        // With `skip_bad`, the same line is reported and the rest is read.
         let Dataset { problems, skipped } = parse("set.jsonl", text.as_bytes(), true).unwrap();
         assert_eq!((problems.len(), skipped.len()), (1, 1));
         assert_eq!((skipped[0].line, skipped[0].fault.to_string()), (3, want.to_owned()));

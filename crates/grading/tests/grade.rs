@@ -1,6 +1,6 @@
-//! When an answer is right: the rules, and that no text makes them panic.
+//! The rules for when an answer is right, and that no text makes them panic.
 //!
-//! What does not live here: agreement with math-verify at large (`tests/math_verdicts.rs`).
+//! What does not live here: overall agreement with math-verify (`tests/math_verdicts.rs`).
 
 use grading::{
     answer::{NoAnswer, find},
@@ -209,7 +209,7 @@ fn whole_numbers_may_have_any_size() {
     assert!(exactly_equal(&long, &format!("0{long}")));
     assert!(!equivalent(&long, &other));
     assert!(grade(&long, &format!("The answer is {long}.")).right);
-    // In a formula too, as long as the formula can be read.
+    // Within a formula too, as long as the formula can be parsed.
     let (long, other) = (&long[..10_000], &other[90_000..]);
     for (gold, answer) in [("N", "x = N"), ("N, 3", "3, N"), ("(3, N)", "(3,N)")] {
         let gold = gold.replace('N', long);
@@ -218,7 +218,7 @@ fn whole_numbers_may_have_any_size() {
     }
 }
 
-/// Pieces of formulas: random characters alone seldom get past the lexer.
+/// Pieces of formulas. Random characters alone seldom get past the lexer.
 const PIECES: &[&str] = &[
     "1",
     "23",

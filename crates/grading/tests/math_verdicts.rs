@@ -1,13 +1,13 @@
-//! Our verdicts against math-verify's, pair by pair.
+//! Compares our verdicts with math-verify's, pair by pair.
 //!
-//! What does not live here: single rules (`tests/grade.rs`).
+//! What does not live here: individual rules (`tests/grade.rs`).
 
 use std::{env, fs, path::PathBuf};
 
 use grading::grade::grade;
 use serde::Deserialize;
 
-/// One pair and what math-verify 0.9.0 says of it.
+/// One pair, and the verdict of math-verify 0.9.0.
 #[derive(Deserialize)]
 struct Pair {
     gold: String,

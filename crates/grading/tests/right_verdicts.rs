@@ -1,13 +1,13 @@
-//! Our verdicts against those that people gave by hand, among them pairs that math-verify gets wrong.
+//! Compares our verdicts with manual ones, including pairs that math-verify gets wrong.
 //!
-//! What does not live here: agreement with math-verify (`tests/math_verdicts.rs`), which is another question.
+//! What does not live here: agreement with math-verify (`tests/math_verdicts.rs`), which is a different question.
 
 use std::{fs, path::PathBuf};
 
 use grading::grade::grade;
 use serde::Deserialize;
 
-/// One pair, whether it is right, and what math-verify 0.9.0 says of it.
+/// One pair, whether it is right, and the verdict of math-verify 0.9.0.
 #[derive(Deserialize)]
 struct Pair {
     kind: String,
@@ -15,7 +15,7 @@ struct Pair {
     response: String,
     right: bool,
     math_verify: bool,
-    /// Why math-verify is wrong, where it is.
+    /// Why math-verify is wrong, if it is.
     why: Option<String>,
 }
 
@@ -26,7 +26,7 @@ fn verdicts_are_right() {
     let pairs: Vec<Pair> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let (mut wrong, mut agreeing) = (Vec::new(), 0);
     for Pair { kind, gold, response, right, math_verify, why } in &pairs {
-        assert_eq!(why.is_some(), right != math_verify, "{gold} and {response}: a reason is amiss");
+        assert_eq!(why.is_some(), right != math_verify, "{gold} and {response}: `why` is wrong");
         let verdict = grade(gold, response);
         agreeing += usize::from(verdict.right == *math_verify);
         if verdict.right != *right {

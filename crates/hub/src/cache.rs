@@ -1,5 +1,5 @@
-//! The hub's cache on disk: `models--OWNER--NAME/{blobs,refs,snapshots}`, as every client of the hub
-//! lays it out. A name in `snapshots` appears only when its blob is whole and checked.
+//! The hub's cache on disk: `models--OWNER--NAME/{blobs,refs,snapshots}`, in the layout of every client of the hub. A
+//! name appears in `snapshots` only when its blob is complete and checked.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use super::{
     partial::{self, Partial, unique},
 };
 
-/// How long a lock may be held by a process that makes no progress. To check a whole file takes minutes.
+/// How long to wait for a lock while its holder makes no progress. Checking a whole file takes minutes.
 const LOCK_PATIENCE: Duration = Duration::from_secs(600);
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
@@ -27,14 +27,14 @@ pub(super) struct RepoCache {
     locks: PathBuf,
 }
 
-/// The right to download a blob, as far as the file system can tell.
+/// The right to download a blob, as far as the file system can guarantee it.
 #[derive(Debug)]
 pub(super) enum BlobLock {
-    /// No other process of this machine has it. It goes with the file's handle.
+    /// No other process of this machine has it. It is released with the file's handle.
     Held { _file: fs::File },
-    /// Everybody gets it: this file system only says that it locks.
+    /// Everybody gets it: this file system only pretends to lock.
     Worthless,
-    /// This file system has no locks; the reason.
+    /// This file system has no locks; holds the reason.
     Absent(String),
 }
 
@@ -48,23 +48,23 @@ impl RepoCache {
         &self.root
     }
 
-    /// The folder of a commit's files.
+    /// Returns the folder of a commit's files.
     pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
         self.root.join("snapshots").join(commit)
     }
 
-    /// A whole file's bytes, by the hub's name for them.
+    /// Returns the path of a complete file's bytes, by the hub's name for them.
     pub(super) fn blob(&self, etag: &str) -> PathBuf {
         self.blobs().join(etag)
     }
 
-    /// The part of a blob that has been transferred, to go on with.
+    /// Returns the part of a blob that has been transferred, to resume from.
     pub(super) fn partial(&self, etag: &str, lock: &BlobLock) -> Result<Partial, HubError> {
         let alone = matches!(lock, BlobLock::Held { .. });
         Partial::claim(&self.blobs(), etag, alone).map_err(HubError::disk(&self.blob(etag)))
     }
 
-    /// The commit that a revision was when it was last downloaded; a commit is itself.
+    /// Returns the commit that a revision was when it was last downloaded; a commit is itself.
     pub(super) fn read_ref(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return self.snapshot(revision).is_dir().then(|| revision.to_owned());
@@ -73,7 +73,7 @@ impl RepoCache {
         Some(commit.trim().to_owned()).filter(|commit| is_commit(commit))
     }
 
-    /// Notes which commit a revision is, unless that is noted already.
+    /// Notes which commit a revision is, unless that is already noted.
     pub(super) fn write_ref(&self, revision: &str, commit: &str) -> Result<(), HubError> {
         if is_commit(revision) || self.read_ref(revision).as_deref() == Some(commit) {
             return Ok(());
@@ -82,7 +82,7 @@ impl RepoCache {
         replace(&path, |temporary| fs::write(temporary, commit)).map_err(HubError::disk(&path))
     }
 
-    /// Gives a whole blob its name in a snapshot.
+    /// Gives a complete blob its name in a snapshot.
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
         let path = self.snapshot(commit).join(file);
         let up = "../".repeat(2 + file.matches('/').count());
@@ -91,8 +91,8 @@ impl RepoCache {
             .map_err(HubError::disk(&path))
     }
 
-    /// Takes the files out of a snapshot that are not what their blobs' names say, with those blobs. Reads the whole
-    /// snapshot. Returns their names.
+    /// Removes from a snapshot the files whose content does not match their blobs' names, together with these blobs.
+    /// Reads the whole snapshot. Returns their names.
     pub(super) fn drop_damaged(&self, commit: &str) -> Result<Vec<String>, HubError> {
         let (snapshot, mut damaged) = (self.snapshot(commit), Vec::new());
         for file in list(&snapshot) {
@@ -104,7 +104,7 @@ impl RepoCache {
                 continue;
             }
             let sums = Checksums::of(&blob).map_err(HubError::disk(&path))?;
-            // A copy does not say which blob it is of.
+            // A copy does not say which blob it came from.
             let is_sound = |sum: &str| match is_link {
                 true => name.eq_ignore_ascii_case(sum),
                 false => self.blob(sum).is_file(),
@@ -121,7 +121,7 @@ impl RepoCache {
         Ok(damaged)
     }
 
-    /// Waits until no other process downloads this blob, where the file system can tell.
+    /// Waits until no other process downloads this blob, if the file system can tell.
     pub(super) async fn lock(&self, etag: &str) -> Result<BlobLock, HubError> {
         let path = self.locks.join(format!("{etag}.lock"));
         let absent = |why: io::Error| Ok(BlobLock::Absent(format!("{}: {why}", path.display())));
@@ -154,12 +154,12 @@ impl RepoCache {
     }
 }
 
-/// Whether a revision is a commit's full hash.
+/// Returns whether a revision is a commit's full hash.
 pub(super) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether a lock that is held keeps another handle out.
+/// Returns whether a held lock keeps another handle out.
 fn excludes(path: &Path) -> bool {
     let other = fs::File::options().write(true).open(path);
     other.is_ok_and(|other| matches!(other.try_lock(), Err(fs::TryLockError::WouldBlock)))
@@ -176,7 +176,7 @@ fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Resul
     })
 }
 
-/// A symbolic link, or where there can be none (another file system, a missing privilege) a hard link, or a copy.
+/// Makes a symbolic link or, if that is not possible (another file system, a missing privilege), a hard link or a copy.
 fn link(blob: &Path, relative: &str, path: &Path) -> io::Result<()> {
     symlink(relative, path)
         .or_else(|_| fs::hard_link(blob, path))
@@ -202,14 +202,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let blob = folder.path().join("blob");
         fs::write(&blob, "content").unwrap();
-        // There is no symbolic link that is called nothing.
+        // A symbolic link cannot have an empty target.
         let path = folder.path().join("name");
         link(&blob, "", &path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "content");
         assert!(!path.is_symlink());
     }
 
-    /// Of a file of another file system there is no hard link either.
+    /// A file on another file system cannot be hard-linked either.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_blob_is_copied_where_there_are_no_links_at_all() {
@@ -229,7 +229,7 @@ mod tests {
             Err(io::ErrorKind::StorageFull.into())
         };
         replace(&path, half_made).unwrap_err();
-        // Nor one that cannot be moved to its place.
+        // Nor does one that cannot be moved into place.
         fs::create_dir(&path).unwrap();
         replace(&path, |temporary| fs::write(temporary, "whole")).unwrap_err();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -1,20 +1,19 @@
-//! What the hub says of a file's content, and whether a file on disk is that.
+//! The hub's description of a file's content, and whether a file on disk matches it.
 
 use std::{fs::File, io::Read as _, path::Path};
 
 use sha1::Digest as _;
 
-/// What the hub says of a file.
+/// What the hub announces about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The hub's name for its content: a SHA-256, a git blob's SHA-1, or anything else that may be
-    /// a file's name.
+    /// The hub's name for its content: a SHA-256, a git blob's SHA-1, or anything else that can be a file name.
     pub(super) etag: String,
-    /// Its length.
+    /// Its length in bytes.
     pub(super) bytes: u64,
 }
 
-/// The checksums of a file as it lies on disk, in hex.
+/// The checksums of a file on disk, in hex.
 pub(super) struct Checksums {
     pub(super) bytes: u64,
     pub(super) sha256: String,
@@ -23,7 +22,7 @@ pub(super) struct Checksums {
 }
 
 impl Checksums {
-    /// Reads a whole file.
+    /// Computes the checksums of a file. Reads all of it.
     pub(super) fn of(path: &Path) -> std::io::Result<Checksums> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -44,10 +43,10 @@ impl Checksums {
         Ok(Checksums { bytes, sha256, git_sha1 })
     }
 
-    /// What differs from what the hub announced.
+    /// Checks the file against what the hub announced. The error says what differs.
     pub(super) fn check(&self, head: &Head) -> Result<(), String> {
         if self.bytes != head.bytes {
-            return Err(format!("it has {} bytes of {}", self.bytes, head.bytes));
+            return Err(format!("it has {} of {} bytes", self.bytes, head.bytes));
         }
         let (name, got) = match kind(&head.etag) {
             Some(Kind::Sha256) => ("SHA-256", &self.sha256),
@@ -57,19 +56,19 @@ impl Checksums {
         if got.eq_ignore_ascii_case(&head.etag) {
             Ok(())
         } else {
-            Err(format!("its {name} is {got}, announced was {}", head.etag))
+            Err(format!("its {name} is {got}, not {} as announced", head.etag))
         }
     }
 }
 
-/// The checksum that a blob's name is.
+/// The kind of checksum that a blob's name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Sha256,
     GitSha1,
 }
 
-/// Which checksum a blob's name is; `None` when it says nothing about the content.
+/// Returns which checksum a blob's name is; `None` if it says nothing about the content.
 pub(super) fn kind(etag: &str) -> Option<Kind> {
     let hex = etag.bytes().all(|byte| byte.is_ascii_hexdigit());
     match etag.len() {

@@ -1,12 +1,12 @@
-//! The choice of the files that make up a model, from the names of what is there. Pure but for
-//! [`list`], which reads a folder's names.
+//! Chooses the files that make up a model, from the names of the files there are. Pure, except for [`list`], which
+//! reads a folder's names.
 
 use std::{
     collections::BTreeSet,
     path::{Component, Path, PathBuf},
 };
 
-/// What a folder of safetensors may hold beside the weights that is worth having.
+/// Optional files beside safetensors that are worth having.
 const OPTIONAL: [&str; 5] = [
     "tokenizer_config.json",
     "generation_config.json",
@@ -14,7 +14,7 @@ const OPTIONAL: [&str; 5] = [
     "chat_template.jinja",
     "chat_template.json",
 ];
-/// Needed beside safetensors.
+/// Required beside safetensors.
 pub const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -24,14 +24,14 @@ const INDEX: &str = "model.safetensors.index.json";
 pub struct Selection {
     /// Paths in the repository or folder.
     pub files: Vec<String>,
-    /// The one among them that lists further files, the shards of the weights.
+    /// The one among them that lists more files, the shards of the weights.
     pub index: Option<String>,
     /// The GGUF file that is the model, or the first of its parts.
     pub gguf: Option<String>,
 }
 
 impl Selection {
-    /// Where the model lies, when its files lie under `folder`.
+    /// Returns the path of the model if its files are under `folder`.
     pub fn path(&self, folder: &Path) -> PathBuf {
         match &self.gguf {
             Some(file) => folder.join(file),
@@ -43,24 +43,24 @@ impl Selection {
 /// Why no files could be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChooseError {
-    /// Something that is needed is not there.
+    /// A required file is missing.
     #[error("{0} missing; fetch all of the model's files, or name a model that has them")]
     Missing(String),
-    /// `--file` names a file that is not there.
-    #[error("there is no file '{file}'; there are: {there}")]
+    /// `--file` names a file that does not exist.
+    #[error("there is no file '{file}'; available: {there}")]
     NoSuchFile {
         /// What was asked for.
         file: String,
-        /// The GGUF files that are there.
+        /// The GGUF files that exist.
         there: String,
     },
-    /// `--file` names something that is no model by itself.
+    /// `--file` names a file that is not a model by itself.
     #[error("'{0}' is not a GGUF file; --file chooses one of several GGUF files")]
     NotGguf(String),
     /// There are several GGUF files.
     #[error("there are several GGUF files; choose one with --file: {0}")]
     Several(String),
-    /// Nothing that could be loaded.
+    /// There is nothing that could be loaded.
     #[error(
         "there is no model in a supported form: neither config.json with model.safetensors nor a \
          .gguf file; convert it, or name another model"
@@ -68,31 +68,31 @@ pub enum ChooseError {
     Nothing,
 }
 
-/// Which GGUF file is wanted, where there may be several.
+/// Which GGUF file is wanted, if there may be several.
 #[derive(Debug, Clone, Copy)]
 pub struct WantedFile<'a> {
-    /// Its name, or that of one of its parts; absent: the only one.
+    /// Its name, or that of one of its parts; `None` for the only one.
     pub name: Option<&'a str>,
-    /// The names of all parts of a split file, by that of one of them.
+    /// Returns the names of all parts of a split file, given the name of one.
     pub parts: fn(&str) -> Option<Vec<String>>,
 }
 
 impl WantedFile<'_> {
-    /// The files of a GGUF file, by its name or that of one of its parts.
+    /// Returns the files of a GGUF file, by its name or that of one of its parts.
     fn parts(&self, file: &str) -> Vec<String> {
         (self.parts)(file).unwrap_or_else(|| vec![file.to_owned()])
     }
 }
 
-/// Chooses the files of the model: the wanted one when it is named; else the safetensors with what belongs
-/// to them; else the only GGUF file.
+/// Chooses the files of the model: the wanted one if it is named, else the safetensors with what belongs to them, else
+/// the only GGUF file.
 ///
 /// # Errors
-/// When there is nothing to choose, or too much.
+/// If there is nothing to choose, or too much.
 pub fn choose(files: &[String], wanted: WantedFile<'_>) -> Result<Selection, ChooseError> {
     let has = |name: &str| files.iter().any(|file| file == name);
     let ggufs = files.iter().filter(|file| is_gguf(file));
-    // Of a split one the first part alone, whether it is there or not.
+    // A split file counts as its first part, whether that exists or not.
     let ggufs: BTreeSet<String> =
         ggufs.filter_map(|file| wanted.parts(file).into_iter().next()).collect();
     let ggufs: Vec<&String> = ggufs.iter().collect();
@@ -120,7 +120,7 @@ pub fn choose(files: &[String], wanted: WantedFile<'_>) -> Result<Selection, Cho
 /// Chooses the files of the tokenizer alone, with the chat template.
 ///
 /// # Errors
-/// When there is none.
+/// If there is none.
 pub(crate) fn choose_tokenizer(files: &[String]) -> Result<Selection, ChooseError> {
     let has = |name: &str| files.iter().any(|file| file == name);
     if !has(TOKENIZER) {
@@ -131,8 +131,7 @@ pub(crate) fn choose_tokenizer(files: &[String]) -> Result<Selection, ChooseErro
     Ok(Selection { files, index: None, gguf: None })
 }
 
-/// The names of the whole files under a folder, sorted; links are followed, and one that leads
-/// nowhere is left out.
+/// Returns the names of the files under a folder, sorted. Links are followed; broken ones are left out.
 pub fn list(folder: &Path) -> Vec<String> {
     fn walk(folder: &Path, prefix: &str, depth: u32, files: &mut Vec<String>) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
@@ -152,14 +151,14 @@ pub fn list(folder: &Path) -> Vec<String> {
     files
 }
 
-/// Whether a path from elsewhere stays inside the folder that it is joined to.
+/// Returns whether a path from elsewhere stays inside the folder that it is joined to.
 pub(super) fn is_inside(path: &str) -> bool {
     !path.is_empty()
         && !path.contains('\\')
         && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// A GGUF file, with all parts of a split one.
+/// Selects a GGUF file, with all parts of a split one.
 fn gguf(files: Vec<String>, has: impl Fn(&str) -> bool) -> Result<Selection, ChooseError> {
     let missing: Vec<&str> = files.iter().map(String::as_str).filter(|part| !has(part)).collect();
     if !missing.is_empty() {
@@ -177,7 +176,7 @@ fn safetensors(weights: &str, has: impl Fn(&str) -> bool) -> Result<Selection, C
     }
     let files = needed.into_iter().chain(OPTIONAL.into_iter().filter(|name| has(name)));
     Ok(Selection {
-        // The weights last: what is wrong with the small files shows early.
+        // The weights last, so that faults in the small files show early.
         files: files.chain([weights]).map(str::to_owned).collect(),
         index: (weights == INDEX).then(|| INDEX.to_owned()),
         gguf: None,
@@ -255,7 +254,7 @@ mod tests {
         assert!(line(&["config.json", "pytorch_model.bin"], None).starts_with("model.safetensors"));
         assert!(line(&["README.md"], None).contains("neither config.json"));
         assert!(line(&["a.gguf", "b.gguf"], None).ends_with("--file: a.gguf, b.gguf"));
-        assert!(line(&["a.gguf"], Some("c.gguf")).ends_with("there are: a.gguf"));
+        assert!(line(&["a.gguf"], Some("c.gguf")).ends_with("available: a.gguf"));
         assert!(line(&["config.json"], Some("config.json")).contains("not a GGUF file"));
         assert_eq!(chosen(&["a-1-of-2.gguf"], None).unwrap(), ["a-1-of-2.gguf"]);
     }

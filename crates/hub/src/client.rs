@@ -12,31 +12,31 @@ use reqwest::{
 use super::{Console, Hub, HubError, ModelName, checksum::Head, choose::is_inside};
 
 const CONNECT: Duration = Duration::from_secs(15);
-/// No byte for this long: the connection is dead.
+/// A connection without a byte for this long is dead.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often a question is put again that the hub was too busy for, where it does not say for how long.
+/// How often a request is tried while the hub is busy, if it does not say for how long.
 const TRIES: u32 = 4;
-/// How long one question waits in all for a hub that says how long it is busy: twice the window of Hugging Face's
+/// How long one request waits in total for a hub that says how long it is busy: twice the window of Hugging Face's rate
 /// limits.
 const BUSY_PATIENCE: Duration = Duration::from_secs(600);
-/// A hub that asks for no wait at all is not asked again at once.
+/// The shortest wait, for a hub that asks for none.
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 const REDIRECTS: u32 = 5;
-/// A revision's description may not be larger, in bytes.
+/// The size limit of a revision's description, in bytes.
 const DESCRIPTION_BYTES: usize = 32 << 20;
 
-/// What a revision is.
+/// A revision.
 #[derive(Debug)]
 pub(super) struct Info {
     /// Its commit's hash.
     pub(super) commit: String,
-    /// Paths of its files.
+    /// The paths of its files.
     pub(super) files: Vec<String>,
 }
 
 /// A connection to the hub for one repository.
 pub(super) struct Client {
-    /// Follows no redirect: the first answer to HEAD carries what we want to know.
+    /// Follows no redirect: the first answer to HEAD carries what is needed.
     head: reqwest::Client,
     get: reqwest::Client,
     hub: Hub,
@@ -52,7 +52,7 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(protocol("it is not an http or https URL".to_owned()));
         }
-        // A provider that the process has already chosen stays.
+        // Keeps a provider that the process has already chosen.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = |policy| {
             reqwest::Client::builder()
@@ -91,7 +91,7 @@ impl Client {
         while let Some(chunk) = answer.chunk().await.map_err(|why| self.unreachable(&why))? {
             text.extend_from_slice(&chunk);
             if text.len() > DESCRIPTION_BYTES {
-                return Err(HubError::Protocol { url, why: "the answer does not end".to_owned() });
+                return Err(HubError::Protocol { url, why: "the answer is too long".to_owned() });
             }
         }
         let body: Body = serde_json::from_slice(&text)
@@ -110,7 +110,7 @@ impl Client {
             let text = |name: &str| answer.headers().get(name).and_then(|v| v.to_str().ok());
             let linked = text("x-linked-etag");
             if answer.status().is_redirection() && linked.is_none() {
-                // A renamed repository or a mirror: the next answer knows.
+                // A renamed repository or a mirror: ask at the next address.
                 let next = text("location").and_then(|next| answer.url().join(next).ok());
                 url = next
                     .map(|next| next.to_string())
@@ -121,13 +121,13 @@ impl Client {
             let bytes = text("x-linked-size").or_else(|| text("content-length"));
             return match (etag, bytes.and_then(|bytes| bytes.parse().ok())) {
                 (Some(etag), Some(bytes)) => Ok(Head { etag: etag.to_owned(), bytes }),
-                _ => Err(HubError::Protocol { url, why: "it names no ETag or no size".into() }),
+                _ => Err(HubError::Protocol { url, why: "it lacks an ETag or a size".into() }),
             };
         }
-        Err(HubError::Protocol { url, why: "it is redirected without end".into() })
+        Err(HubError::Protocol { url, why: "it redirects too often".into() })
     }
 
-    /// The file's bytes from `start` on, if the server can; the answer's status says whether it does.
+    /// Requests the file's bytes from `start` on. The answer's status says whether the server can start there.
     pub(super) async fn get(
         &self,
         commit: &str,
@@ -145,8 +145,8 @@ impl Client {
         format!("{}/{}/resolve/{commit}/{}", self.hub.endpoint, self.repo, encode(file, "/"))
     }
 
-    /// Puts one question, again when the hub is busy. Any answer but success, redirection and "range
-    /// not satisfiable" is an error.
+    /// Sends one request, and repeats it while the hub is busy. Any answer except success, redirection and "range not
+    /// satisfiable" is an error.
     async fn ask(
         &self,
         client: &reqwest::Client,
@@ -158,7 +158,7 @@ impl Client {
         loop {
             let mut request = client
                 .request(method.clone(), url)
-                // Else the sizes are those of a compressed form.
+                // Otherwise the sizes would be those of a compressed form.
                 .header(header::ACCEPT_ENCODING, "identity");
             if let Some(token) = self.token_for(url) {
                 request = request.bearer_auth(token);
@@ -193,8 +193,8 @@ impl Client {
         }
     }
 
-    /// The token goes to the hub and to nobody the hub points to; where `get` follows a redirect,
-    /// reqwest drops it on the way to another host.
+    /// Returns the token for the hub, and nothing for any place that the hub points to. When `get` follows a redirect
+    /// to another host, reqwest drops the token.
     fn token_for(&self, url: &str) -> Option<&str> {
         let at_home =
             url.strip_prefix(&self.hub.endpoint).is_some_and(|rest| rest.starts_with('/'));
@@ -222,7 +222,7 @@ impl Client {
             }
             (401 | 403, _) => HubError::Refused {
                 mend: match self.hub.token {
-                    Some(_) => "the token in HF_TOKEN is wrong or may not read it".to_owned(),
+                    Some(_) => "the token in HF_TOKEN is wrong or has no access to it".to_owned(),
                     None => "set HF_TOKEN to a token that may read it".to_owned(),
                 },
                 endpoint,
@@ -236,15 +236,15 @@ impl Client {
     }
 }
 
-/// Whether a refusal may pass by itself.
+/// Returns whether a refusal may go away by itself.
 fn passes(status: StatusCode) -> bool {
     status.is_server_error()
         || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
             .contains(&status)
 }
 
-/// How long a busy server wants to be left alone: `Retry-After`, in seconds or as a time by the server's own clock,
-/// else the rest of the window in `RateLimit`, as Hugging Face sends it.
+/// Returns how long a busy server asks to wait: `Retry-After`, in seconds or as a time by the server's own clock, else
+/// the rest of the window in `RateLimit`, as Hugging Face sends it.
 fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let time = |text: &str| httpdate::parse_http_date(text).ok();
@@ -258,19 +258,19 @@ fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
     left.parse().ok().map(Duration::from_secs)
 }
 
-/// What is told of a wait that a busy hub asks for, after so much of it.
+/// Returns the note about a wait that a busy hub asks for; `waited` is the time waited so far.
 fn waiting(status: StatusCode, wait: Duration, waited: Duration) -> String {
     let [wait, so_far, most] = [wait, waited, BUSY_PATIENCE].map(humantime::format_duration);
     let so_far = if waited.is_zero() { String::new() } else { format!("{so_far} so far, ") };
-    format!("the hub is busy (HTTP {status}); waiting {wait}, as it asks ({so_far}{most} at most)")
+    format!("the hub is busy (HTTP {status}); waiting {wait} as requested ({so_far}{most} at most)")
 }
 
-/// How long to wait after the n-th failure in a row.
+/// Returns how long to wait after the n-th failure in a row.
 pub(super) fn pause(failures: u32) -> Duration {
     Duration::from_millis(250 << failures.min(6))
 }
 
-/// The innermost reason: the outer ones only say that a request failed.
+/// Returns the innermost reason: the outer ones only say that a request failed.
 fn reason(error: &reqwest::Error) -> String {
     let mut inner: &dyn std::error::Error = error;
     while let Some(source) = inner.source() {
@@ -279,7 +279,7 @@ fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() { "no answer in time".to_owned() } else { inner.to_string() }
 }
 
-/// `W/"abc"` and `"abc"` are abc.
+/// Returns the bare ETag: `W/"abc"` and `"abc"` are abc.
 fn clean_etag(etag: &str) -> &str {
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }
@@ -291,7 +291,7 @@ fn is_file_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-/// Percent-encodes what may not stand in a path, but for the characters in `keep`.
+/// Percent-encodes what is not allowed in a path, except the characters in `keep`.
 fn encode(text: &str, keep: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,5 +1,5 @@
-//! What a program tells the person who started it: facts on standard output, progress on standard
-//! error. On a terminal progress is a bar; in a pipe it is a few lines. Logs are elsewhere.
+//! What a program prints for the person who started it: facts on standard output, progress on standard error. On a
+//! terminal progress is a bar; in a pipe it is a few lines. Logs are elsewhere.
 
 use std::{
     io::{IsTerminal as _, Write},
@@ -10,10 +10,10 @@ use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 use thinking::shown::one_line;
 
-/// Less than this is done before anybody wonders.
+/// Anything smaller is done before progress is worth a line.
 const QUICK_BYTES: u64 = 8 << 20;
 
-/// Where a node, or a download, writes for people. Cheap to clone.
+/// Where a node or a download prints for people. Cheap to clone.
 #[derive(Clone)]
 pub struct Console {
     facts: Arc<Mutex<dyn Write + Send>>,
@@ -28,7 +28,7 @@ impl std::fmt::Debug for Console {
 }
 
 impl Console {
-    /// Standard output and standard error.
+    /// Prints to standard output and standard error.
     pub fn stdio() -> Console {
         Console {
             facts: Arc::new(Mutex::new(std::io::stdout())),
@@ -37,12 +37,12 @@ impl Console {
         }
     }
 
-    /// Writes nothing: for a node inside another program.
+    /// Prints nothing; for a node inside another program.
     pub fn silent() -> Console {
         Console::new(std::io::sink(), std::io::sink())
     }
 
-    /// Writes facts and notes there, progress as lines among the notes.
+    /// Prints facts and notes to these, and progress as lines among the notes.
     pub fn new(facts: impl Write + Send + 'static, notes: impl Write + Send + 'static) -> Console {
         Console {
             facts: Arc::new(Mutex::new(facts)),
@@ -51,17 +51,17 @@ impl Console {
         }
     }
 
-    /// Writes one line that a script may read.
+    /// Prints one line that a script may read.
     pub fn fact(&self, line: &str) {
         write_line(&self.facts, line);
     }
 
-    /// Writes one line for a person.
+    /// Prints one line for a person.
     pub fn note(&self, line: &str) {
         write_line(&self.notes, line);
     }
 
-    /// Starts to show how far something is. Ends when it is dropped.
+    /// Starts to show the progress of something, until the result is dropped.
     pub fn progress(&self, what: &str, total_bytes: u64) -> ConsoleProgress {
         let bar = self.bars.then(|| {
             let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
@@ -81,26 +81,26 @@ impl Console {
     }
 }
 
-/// Writes a line that may be shown: names in it come from files and from the hub. One that cannot be written (a closed
-/// pipe) does not stop the node.
+/// Writes a line in displayable form, since names in it come from files and from the hub. A line that cannot be written
+/// (a closed pipe) does not stop the node.
 fn write_line(out: &Mutex<dyn Write + Send>, line: &str) {
     let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
     let _ = writeln!(out, "{}", one_line(line)).and_then(|()| out.flush());
 }
 
-/// How far something is.
+/// The progress of something.
 #[derive(Debug)]
 pub struct ConsoleProgress {
     console: Console,
     what: String,
     total_bytes: u64,
     bar: Option<ProgressBar>,
-    /// The last quarter that a line was written about.
+    /// The last quarter that was reported in a line.
     said: Option<u64>,
 }
 
 impl ConsoleProgress {
-    /// Shows this position; a pipe gets a line at every quarter, and only one for what is quickly done.
+    /// Shows this position. A pipe gets a line at every quarter, but only the last one for something small.
     pub fn set(&mut self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
@@ -115,7 +115,7 @@ impl ConsoleProgress {
         }
     }
 
-    /// Everything is done.
+    /// Shows that everything is done.
     pub fn done(&mut self) {
         self.set(self.total_bytes);
     }
@@ -129,7 +129,7 @@ impl Drop for ConsoleProgress {
     }
 }
 
-/// A number of bytes as people write it: `417.3 MiB`.
+/// Returns a number of bytes as people write it: `417.3 MiB`.
 pub fn bytes(count: u64) -> String {
     ByteSize(count).display().iec().to_string()
 }

@@ -1,13 +1,13 @@
-//! What can go wrong when a model is fetched by name. Each is one line: what, why, how to fix it.
+//! Errors of fetching a model by name. Each is one line: what, why, how to fix it.
 
 use std::{io, time::Duration};
 
 use super::{ChooseError, ModelName};
 
-/// A model that could not be fetched.
+/// Why a model could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// The hub knows no such repository, or hides it.
+    /// The hub has no such repository, or hides it.
     #[error(
         "{endpoint} has no model '{repo}', or it is private; check the spelling at \
          {endpoint}/models, or set HF_TOKEN to a token that may read it"
@@ -30,7 +30,7 @@ pub enum HubError {
         /// The revision.
         revision: String,
     },
-    /// The token does not open the repository.
+    /// The token gives no access to the repository.
     #[error("{endpoint} refuses '{repo}' (HTTP {status}): {mend}")]
     Refused {
         /// The hub's URL.
@@ -39,13 +39,13 @@ pub enum HubError {
         repo: String,
         /// 401 or 403.
         status: u16,
-        /// What to do.
+        /// How to fix it.
         mend: String,
     },
-    /// No answer, or the transfer was cut more often than is worth trying.
+    /// There was no answer, or the transfer was cut too often.
     #[error(
         "cannot reach the model hub at {endpoint}: {why}; check the network, or use --offline or a \
-         path (what was transferred is kept and the next start goes on from there)"
+         path (what was downloaded is kept, and the next start resumes there)"
     )]
     Unreachable {
         /// The hub's URL.
@@ -53,18 +53,18 @@ pub enum HubError {
         /// The reason.
         why: String,
     },
-    /// The hub has no time for us.
+    /// The hub is too busy.
     #[error(
         "the model hub at {endpoint} is busy (HTTP {status}){}; try again later, or use --offline or a path (what was \
-         transferred is kept and the next start goes on from there)",
+         downloaded is kept, and the next start resumes there)",
         asked(.asks)
     )]
     Busy {
         /// The hub's URL.
         endpoint: String,
-        /// Its answer.
+        /// The HTTP status of its answer.
         status: u16,
-        /// How long it wants to be left alone.
+        /// How long it asks to wait.
         asks: Option<Duration>,
     },
     /// No encrypted connection can be made from this machine.
@@ -76,15 +76,15 @@ pub enum HubError {
         /// The reason.
         why: String,
     },
-    /// The hub answered with something else than the protocol says.
+    /// The hub's answer does not follow the protocol.
     #[error("{url} answered unexpectedly: {why}; check HF_ENDPOINT")]
     Protocol {
-        /// What was asked for.
+        /// The URL that was requested.
         url: String,
-        /// What came.
+        /// What is wrong with the answer.
         why: String,
     },
-    /// The repository or the cache holds nothing that could be loaded, or more than one thing.
+    /// The repository or the cache holds nothing that could be loaded, or more than one model.
     #[error("{name}: {why}")]
     Choose {
         /// The model.
@@ -92,9 +92,9 @@ pub enum HubError {
         /// Why no file could be chosen.
         why: ChooseError,
     },
-    /// Something is not in the cache and the network may not be used.
+    /// Something is missing in the cache, and the network must not be used.
     #[error(
-        "{name} is not wholly in the cache {cache}: {missing} missing; start once without \
+        "{name} is not complete in the cache {cache}: {missing} missing; start once without \
          --offline (and without HF_HUB_OFFLINE) to download it"
     )]
     NotCached {
@@ -115,9 +115,9 @@ pub enum HubError {
         /// Why not.
         why: String,
     },
-    /// What came is not what the hub announced.
+    /// The content that arrived is not what the hub announced.
     #[error(
-        "{file} arrived damaged ({why}) and was thrown away; start again, and check the proxy or \
+        "{file} arrived damaged ({why}) and was deleted; start again, and check the proxy or \
          mirror if it happens again"
     )]
     Damaged {
@@ -128,7 +128,7 @@ pub enum HubError {
     },
     /// Another process is downloading the same file and makes no progress.
     #[error(
-        "another process has held {lock} for ten minutes without getting on; stop it, then start again"
+        "another process has held {lock} for ten minutes without progress; stop it, then start again"
     )]
     Locked {
         /// The lock file.
@@ -145,7 +145,7 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Whether the download itself failed, so that the same name may work another time or on another machine.
+    /// Returns whether the download itself failed, so that the same name may work another time or on another machine.
     pub fn is_failed_download(&self) -> bool {
         match self {
             HubError::Refused { .. }
@@ -179,8 +179,8 @@ impl HubError {
         move |why| HubError::Disk { path, why }
     }
 
-    /// Whether a whole copy in the cache can be served in spite of it: the hub cannot be asked, or the cache may not be
-    /// written.
+    /// Returns whether a complete copy in the cache can be served despite this error: the hub cannot be asked, or the
+    /// cache is not writable.
     pub(super) fn spares_the_copy(&self) -> bool {
         match self {
             HubError::Unreachable { .. } | HubError::Busy { .. } => true,
@@ -194,10 +194,10 @@ fn may_not_be_written(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
-/// What to do about a file that cannot be written.
+/// Returns what to do about a file that cannot be written.
 fn room(why: &io::Error) -> &'static str {
     if may_not_be_written(why) {
-        "set HF_HOME to a folder that may be written, or use --offline if the model is in the cache"
+        "set HF_HOME to a writable folder, or use --offline if the model is in the cache"
     } else {
         "free some space or set HF_HOME to a folder with room"
     }
@@ -230,7 +230,7 @@ mod tests {
             assert_eq!(error.spares_the_copy(), stands_in, "{error}");
         }
         let advice = |kind| disk(kind).to_string();
-        assert!(advice(io::ErrorKind::ReadOnlyFilesystem).contains("a folder that may be written"));
+        assert!(advice(io::ErrorKind::ReadOnlyFilesystem).contains("a writable folder"));
         assert!(advice(io::ErrorKind::StorageFull).contains("free some space"));
     }
 }

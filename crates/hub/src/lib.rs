@@ -1,11 +1,11 @@
-//! Models by name: the download of a Hugging Face repository's files into the hub's own cache.
+//! Models by name: downloads a Hugging Face repository's files into the hub's own cache.
 //!
-//! Here live the choice of files, the transfer (resumed after a cut, checked against the hub's
-//! checksums) and the cache in the layout that the hub's other clients use, so that what they
-//! downloaded is found and the other way round. Here lives nothing that reads a model.
+//! This crate chooses the files, transfers them (resumed after a cut, checked against the hub's checksums) and keeps
+//! the cache in the layout of the hub's other clients, so that each finds what the others downloaded. It does not read
+//! models.
 //!
-//! No existing client crate did: `hf-hub` 1.0 starts a cut download again from nothing and brings
-//! 250 crates, among them a second TLS library.
+//! No existing client crate did this: `hf-hub` 1.0 restarts a cut download from the beginning and brings 250 crates,
+//! among them a second TLS library.
 
 mod cache;
 mod checksum;
@@ -32,9 +32,9 @@ pub use console::{Console, ConsoleProgress, bytes};
 pub use error::HubError;
 pub use tokenizer::{TokenizerPlace, TokenizerPlaceError};
 
-/// Where the hub is when `HF_ENDPOINT` does not say.
+/// The hub's URL if `HF_ENDPOINT` is not set.
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
-/// The revision when none is named.
+/// The revision if none is named.
 const DEFAULT_REVISION: &str = "main";
 
 /// A model's name on the hub: `OWNER/NAME` or `OWNER/NAME@REVISION`.
@@ -42,7 +42,7 @@ const DEFAULT_REVISION: &str = "main";
 pub struct ModelName {
     /// `OWNER/NAME`.
     pub repo: String,
-    /// A branch, a tag or a commit; absent: `main`.
+    /// A branch, a tag or a commit; `None` for `main`.
     pub revision: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl FromStr for ModelName {
 }
 
 impl ModelName {
-    /// The revision that is meant.
+    /// Returns the revision that is meant.
     pub fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or(DEFAULT_REVISION)
     }
@@ -89,24 +89,24 @@ impl fmt::Display for ModelName {
     }
 }
 
-/// Whether a text can be a revision: a branch (it may hold slashes), a tag or a commit, and never a
-/// way out of the cache.
+/// Returns whether a text can be a revision: a branch (which may hold slashes), a tag or a commit, and never a path out
+/// of the cache.
 pub fn is_revision(text: &str) -> bool {
     !text.is_empty()
         && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./+".contains(c))
 }
 
-/// The hub as this process sees it.
+/// The hub, as this process is configured to use it.
 #[derive(Clone)]
 pub struct Hub {
     /// Its URL, without a slash at the end.
     pub endpoint: String,
-    /// The cache, where `models--OWNER--NAME` folders lie.
+    /// The cache, which holds the `models--OWNER--NAME` folders.
     pub cache_dir: PathBuf,
-    /// Shown to the hub, for private and gated models.
+    /// Sent to the hub, for private and gated models.
     pub token: Option<String>,
-    /// Never use the network.
+    /// Whether the network must not be used.
     pub offline: bool,
 }
 
@@ -122,9 +122,9 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// The hub as the environment describes it, in the same variables that the hub's other clients
-    /// read: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`,
-    /// `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`. `var` looks a variable up; an empty one is an absent one.
+    /// Reads the environment variables that the hub's other clients read: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`,
+    /// `XDG_CACHE_HOME`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`. `var` looks a variable up; an empty one counts
+    /// as absent.
     pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Hub {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
         let home = var("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
@@ -149,9 +149,8 @@ impl Hub {
         }
     }
 
-    /// Brings a model here and says where it lies: the folder of its files, or its one GGUF file.
-    /// What the cache holds is not transferred again; when the hub cannot be reached, a complete
-    /// copy in the cache is used.
+    /// Downloads a model and returns its path: the folder of its files, or its one GGUF file. Files in the cache are
+    /// not transferred again. If the hub cannot be reached, a complete copy in the cache is used.
     ///
     /// # Errors
     /// [`HubError`]: one line each.
@@ -164,8 +163,8 @@ impl Hub {
         self.fetch_part(name, Part::Model(file), console).await
     }
 
-    /// Brings the tokenizer of a model here, with its chat template and without the weights, and says in which folder
-    /// it lies; as [`Hub::fetch`] in everything else.
+    /// Downloads a model's tokenizer with its chat template, without the weights, and returns its folder. Otherwise
+    /// like [`Hub::fetch`].
     ///
     /// # Errors
     /// [`HubError`]: one line each.
@@ -177,7 +176,7 @@ impl Hub {
         self.fetch_part(name, Part::Tokenizer, console).await
     }
 
-    /// Where a tokenizer lies, once it is here: as [`Hub::fetch_tokenizer`] where it has a name.
+    /// Returns where a tokenizer is, after fetching it like [`Hub::fetch_tokenizer`] if it is given by name.
     ///
     /// # Errors
     /// [`HubError`]: one line each.
@@ -205,7 +204,7 @@ impl Hub {
         match self.download(&cache, name, part, console).await {
             Err(error) if error.spares_the_copy() => match cached(&cache, name, part) {
                 Ok(path) => {
-                    console.note(&format!("{error}; the copy in the cache is used"));
+                    console.note(&format!("{error}; using the copy in the cache"));
                     Ok(path)
                 }
                 Err(_) => Err(error),
@@ -242,22 +241,21 @@ impl Hub {
             transfer.all(&shards).await?;
         }
         if matches!(part, Part::Tokenizer) && cache.read_ref(name.revision()).is_some() {
-            // What it points to may be a whole model, and this snapshot is none.
+            // The revision may point to a whole model, which this snapshot is not.
             return Ok(selection.path(&snapshot));
         }
-        // Written last: a revision points only to a snapshot that is whole.
+        // Written last: a revision points only to a complete snapshot.
         if let Err(why) = cache.write_ref(name.revision(), &info.commit) {
-            console
-                .note(&format!("{why}; without that note --offline does not find this revision"));
+            console.note(&format!("{why}; --offline will not find this revision"));
         }
         Ok(selection.path(&snapshot))
     }
 
-    /// Takes the files out of the cached model that are damaged, so that the next [`Hub::fetch`] downloads them. Reads
-    /// the whole model. Returns their names; none where there is no network to download them again.
+    /// Removes damaged files from the cached model, so that the next [`Hub::fetch`] downloads them. Reads the whole
+    /// model. Returns their names. Removes nothing when offline, since they could not be downloaded again.
     ///
     /// # Errors
-    /// When the cache cannot be read or written.
+    /// If the cache cannot be read or written.
     pub fn drop_damaged(&self, name: &ModelName) -> Result<Vec<String>, HubError> {
         let cache = RepoCache::new(&self.cache_dir, &name.repo);
         match cache.read_ref(name.revision()).filter(|_| !self.offline) {
@@ -267,10 +265,10 @@ impl Hub {
     }
 }
 
-/// What is wanted of a repository.
+/// The part of a repository that is wanted.
 #[derive(Debug, Clone, Copy)]
 enum Part<'a> {
-    /// A model; of several GGUF files this one.
+    /// A model; this GGUF file if there are several.
     Model(WantedFile<'a>),
     Tokenizer,
 }
@@ -284,7 +282,7 @@ impl Part<'_> {
     }
 }
 
-/// The model as the cache holds it, or an error that names exactly what it lacks.
+/// Returns the model's path in the cache, or an error that names exactly what is missing.
 fn cached(cache: &RepoCache, name: &ModelName, part: Part<'_>) -> Result<PathBuf, HubError> {
     let not_cached = |missing: String| HubError::NotCached {
         name: name.to_string(),
@@ -315,7 +313,7 @@ fn cached(cache: &RepoCache, name: &ModelName, part: Part<'_>) -> Result<PathBuf
     Ok(selection.path(&snapshot))
 }
 
-/// The files that a `model.safetensors.index.json` spreads the weights over, each once.
+/// Returns the files that a `model.safetensors.index.json` spreads the weights over, each once.
 fn read_shards(index: &Path, name: &str) -> Result<Vec<String>, HubError> {
     #[derive(serde::Deserialize)]
     struct Index {

@@ -1,5 +1,6 @@
-//! The file that a download fills until it is whole. Every download has one of its own, so that no other one writes
-//! into it, whatever a lock is worth on this file system; what an ended download left is taken up by its name.
+//! The file that a download fills until it is complete. Every download has one of its own, so that no other one writes
+//! into it, however reliable locks are on this file system. What a failed download left is found by its name and
+//! resumed.
 
 use std::{
     fs,
@@ -9,24 +10,24 @@ use std::{
     time::Duration,
 };
 
-/// A partial file that nobody has written to for this long is nobody's, where no lock tells. To check a whole file
-/// takes minutes.
+/// A partial file that has not been written to for this long is abandoned, if there is no lock to tell. Checking a
+/// whole file takes minutes.
 const ABANDONED: Duration = Duration::from_secs(600);
 
 /// A download's own partial file. Dropping it leaves what it has to the next download of the same content.
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
-    /// Where an ended download leaves it; the hub's other clients look there too.
+    /// Where it is left when the download ends; the hub's other clients look there too.
     left: PathBuf,
 }
 
 impl Partial {
-    /// Takes up the largest file that another download of this content left, or begins a new one. `alone`: no other
-    /// download of it runs, so that every partial file is one that was left.
+    /// Takes over the largest file that another download of this content left, or starts a new one. `alone` says that
+    /// no other download of it runs, so that every partial file is abandoned.
     ///
     /// # Errors
-    /// When the folder cannot be made or read.
+    /// If the folder cannot be made or read.
     pub(super) fn claim(blobs: &Path, etag: &str, alone: bool) -> io::Result<Partial> {
         fs::create_dir_all(blobs)?;
         let partial = Partial {
@@ -38,14 +39,14 @@ impl Partial {
             .map(|(path, data)| (data.len(), path))
             .collect();
         left.sort();
-        // Another download may be quicker in taking one.
+        // Another download may take one first.
         while let Some((_, path)) = left.pop() {
             if fs::rename(path, &partial.path).is_ok() {
                 break;
             }
         }
         if alone {
-            // Smaller ones are of no more use.
+            // The smaller ones are of no more use.
             for (_, path) in left {
                 let _ = fs::remove_file(path);
             }
@@ -60,17 +61,17 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // It is not there when it became a blob.
+        // It no longer exists if it became a blob.
         let _ = fs::rename(&self.path, &self.left);
     }
 }
 
-/// How many bytes all partial files of this content have.
+/// Returns how many bytes all partial files of this content have.
 pub(super) fn bytes(blobs: &Path, etag: &str) -> u64 {
     all(blobs, etag).map(|(_, data)| data.len()).sum()
 }
 
-/// A word that no other process and no other call has, on whatever machine.
+/// Returns a word that no other process and no other call has, on any machine.
 pub(super) fn unique() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }

@@ -1,4 +1,4 @@
-//! A tokenizer as a user names it: by its path, or by the repository that it is in.
+//! A tokenizer as a user names it: by its path, or by the repository that holds it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,24 +7,24 @@ use crate::ModelName;
 /// Where a tokenizer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenizerPlace {
-    /// Here: `tokenizer.json`, or the folder that holds it.
+    /// On disk: `tokenizer.json`, or the folder that holds it.
     Path(PathBuf),
     /// In a repository.
     Name(ModelName),
 }
 
-/// A text that is neither. One line, which does not say where the text stands.
+/// A text that is neither a path nor a name. The message is one line and does not say where the text came from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{0}' is no file or folder that is there, and no name: give the path of tokenizer.json, or OWNER/NAME"
+    "'{0}' is neither an existing file or folder nor a model's name; give the path of tokenizer.json, or OWNER/NAME"
 )]
 pub struct TokenizerPlaceError(String);
 
 impl TokenizerPlace {
-    /// What is there is a path, from `folder` on where it is relative. What is not there, and could be one, is a name.
+    /// Reads what exists as a path, relative to `folder`. What does not exist is read as a name, if it can be one.
     ///
     /// # Errors
-    /// When it is neither.
+    /// If it is neither.
     pub fn new(text: &str, folder: &Path) -> Result<Self, TokenizerPlaceError> {
         let path = folder.join(text);
         if path.exists() {

@@ -1,5 +1,5 @@
-//! The transfer of files into the cache: what is there is left alone, what was cut is gone on with,
-//! what arrives is checked before it gets its name.
+//! Transfers files into the cache. What is there is left alone, what was cut is resumed, and what arrives is checked
+//! before it gets its name.
 
 use std::{
     fs, io,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::console::{Console, ConsoleProgress};
 
-/// A transfer is given up after this many failures in a row, none of which brought a byte.
+/// A transfer is given up after this many failures in a row without a byte between them.
 const FAILURES: u32 = 4;
 
 /// The transfer of files of one commit.
@@ -26,12 +26,12 @@ pub(super) struct Transfer<'a> {
     pub(super) cache: &'a RepoCache,
     pub(super) commit: &'a str,
     pub(super) console: &'a Console,
-    /// Whether it was said that the cache has no locks.
+    /// Whether the note that the cache has no locks was printed.
     pub(super) said_unlocked: AtomicBool,
 }
 
 impl Transfer<'_> {
-    /// Sees to it that all these files are in the commit's snapshot.
+    /// Ensures that all these files are in the commit's snapshot.
     pub(super) async fn all(&self, files: &[String]) -> Result<(), HubError> {
         for file in files {
             if !self.cache.snapshot(self.commit).join(file).is_file() {
@@ -48,7 +48,7 @@ impl Transfer<'_> {
             && !self.said_unlocked.swap(true, Ordering::Relaxed)
         {
             self.console.note(&format!(
-                "the cache cannot be locked ({why}); a node that downloads it meanwhile does so for itself"
+                "the cache cannot be locked ({why}); other nodes may download the same file meanwhile"
             ));
         }
         let blob = self.cache.blob(&head.etag);
@@ -60,7 +60,7 @@ impl Transfer<'_> {
         self.cache.link(self.commit, file, &head.etag)
     }
 
-    /// Whether there is this blob, and it is what its name says.
+    /// Returns whether this blob exists and its content matches its name.
     async fn is_sound(&self, blob: &Path, head: &Head) -> Result<bool, HubError> {
         let (path, head) = (blob.to_owned(), head.clone());
         let read = blocking(move || match Checksums::of(&path) {
@@ -78,7 +78,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Fills the partial file until it is the whole one, and makes it the blob.
+    /// Fills the partial file until it is complete, and makes it the blob.
     async fn bytes(
         &self,
         file: &str,
@@ -87,7 +87,7 @@ impl Transfer<'_> {
         blob: &Path,
     ) -> Result<(), HubError> {
         let mut progress = self.console.progress(file, head.bytes);
-        // Nobody says that what an earlier download left is right.
+        // What an earlier download left may be wrong.
         let mut is_resumed = length(partial, head)? > 0;
         let mut failures = 0;
         loop {
@@ -101,7 +101,7 @@ impl Transfer<'_> {
                     if failures >= FAILURES {
                         return Err(error);
                     }
-                    tracing::debug!(%error, file, written, "the transfer was cut; going on");
+                    tracing::debug!(%error, file, written, "the transfer was cut; resuming");
                     tokio::time::sleep(pause(failures)).await;
                     continue;
                 }
@@ -115,7 +115,7 @@ impl Transfer<'_> {
                 Settled::Gone if self.is_sound(blob, head).await? => return Ok(()),
                 Settled::Gone => {
                     failures += 1;
-                    "another process took it away".to_owned()
+                    "another process took it".to_owned()
                 }
                 Settled::Differs(why) => {
                     failures = if std::mem::take(&mut is_resumed) { 0 } else { FAILURES };
@@ -125,11 +125,11 @@ impl Transfer<'_> {
             if failures >= FAILURES {
                 return Err(HubError::Damaged { file: file.to_owned(), why });
             }
-            tracing::debug!(why, file, "what was transferred is of no use; from the beginning");
+            tracing::debug!(why, file, "the transferred content is wrong; starting over");
         }
     }
 
-    /// One request's worth of bytes, added to the partial file.
+    /// Makes one request and appends its bytes to the partial file.
     async fn piece(
         &self,
         file: &str,
@@ -143,7 +143,7 @@ impl Transfer<'_> {
         }
         let mut answer = self.client.get(self.commit, file, *written).await?;
         if *written > 0 && !continues_at(&answer, *written) {
-            // The server cannot, or the partial file is not what it was: from the start.
+            // The server cannot resume, or the partial file has changed: start over.
             std::fs::remove_file(partial).map_err(HubError::disk(partial))?;
             *written = 0;
             if answer.status() == 416 {
@@ -179,7 +179,7 @@ impl Transfer<'_> {
                 Err(why) => break Err(self.client.unreachable(&why)),
             }
         };
-        // Also after a cut: the next attempt reads the file to see where it goes on.
+        // Also after a cut: the next attempt reads the file to see where to resume.
         out.sync_all().await.map_err(HubError::disk(partial))?;
         if let Err(HubError::Damaged { .. }) = &result {
             let _ = std::fs::remove_file(partial);
@@ -188,14 +188,14 @@ impl Transfer<'_> {
     }
 }
 
-/// Whether the answer is the rest of the file from here on.
+/// Returns whether the answer is the rest of the file from `start` on.
 fn continues_at(answer: &reqwest::Response, start: u64) -> bool {
     let range = answer.headers().get("content-range").and_then(|value| value.to_str().ok());
     answer.status() == 206
         && range.is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
 }
 
-/// How much of the file is there. One that is too long is dropped.
+/// Returns how much of the file is there. Deletes a file that is too long.
 fn length(partial: &Path, head: &Head) -> Result<u64, HubError> {
     match fs::metadata(partial) {
         Ok(data) if data.len() <= head.bytes => Ok(data.len()),
@@ -205,17 +205,17 @@ fn length(partial: &Path, head: &Head) -> Result<u64, HubError> {
     }
 }
 
-/// What a partial file turned out to be.
+/// The outcome of settling a partial file.
 enum Settled {
-    /// What its name says, and the blob from now on.
+    /// It matches its name, and is the blob from now on.
     Whole,
-    /// Something else. It is deleted.
+    /// It differs, and was deleted.
     Differs(String),
-    /// Not there any more: where nothing locks, another process took it for one that was left.
+    /// It is missing: without a lock, another process took it for an abandoned one.
     Gone,
 }
 
-/// Makes the partial file the blob if it is, as it lies on disk, what the blob's name says.
+/// Makes the partial file the blob if its content on disk matches the blob's name.
 async fn settle(partial: &Path, blob: &Path, head: &Head) -> Result<Settled, HubError> {
     let (from, to, head) = (partial.to_owned(), blob.to_owned(), head.clone());
     let settled = blocking(move || match Checksums::of(&from)?.check(&head) {
@@ -228,7 +228,7 @@ async fn settle(partial: &Path, blob: &Path, head: &Head) -> Result<Settled, Hub
     }
 }
 
-/// Reads files where that holds nobody up.
+/// Reads files on a thread that may block.
 async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

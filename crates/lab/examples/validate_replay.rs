@@ -1,5 +1,5 @@
 //! Validates replay: asks the built-in pair the same questions over loopback and, live, over shaped links, replays the
-//! loopback journals over the same links, and prints both as a table in Markdown:
+//! loopback journals over the same links, and prints both as a Markdown table:
 //!
 //! ```text
 //! cargo build --release --workspace
@@ -7,9 +7,9 @@
 //! cargo run --release -p lab --example validate_replay -- --questions 50 --nodes DIR fibre-metro rtt=90ms
 //! ```
 //!
-//! The nodes are processes, `small-node` and `large-node` from DIR, and the proxy is between the
-//! coordinator and the large one. A question is asked over every link before the next ten are, so
-//! that what else the machine does falls on all alike.
+//! The nodes are processes, `small-node` and `large-node` from DIR, and the proxy is between the coordinator and the
+//! large one. Questions are asked in blocks of ten, each block over every link before the next, so that other load on
+//! the machine affects all links alike.
 
 #![expect(clippy::disallowed_methods, reason = "it measures, by the system's clock")]
 
@@ -51,11 +51,11 @@ const QUESTIONS: usize = 100;
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/arithmetic/test.jsonl");
 /// Questions that are asked over one link before the next link's turn.
 const BLOCK: usize = 10;
-/// Little more than one session: what an earlier run of the same question left must not help the next.
+/// Little more than one session needs: cache left by an earlier run of the same question must not help the next.
 const KV_MEMORY: &str = "4MiB";
 const MAX_TOKENS: u32 = 400;
 
-/// What is asked for.
+/// The arguments.
 struct Asked {
     questions: usize,
     nodes: PathBuf,
@@ -104,13 +104,13 @@ impl Process {
             .map_err(|why| {
                 format!("cannot start {}: {why}; build it, or give --nodes", path.display())
             })?;
-        let output = child.stdout.take().ok_or("a node without an output")?;
+        let output = child.stdout.take().ok_or("a node without standard output")?;
         for line in BufReader::new(output).lines() {
             if let Some((_, url)) = line?.split_once("listening on ") {
                 return Ok(Process { url: url.trim().to_owned(), child });
             }
         }
-        Err(format!("{program} ended before it was listening").into())
+        Err(format!("{program} ended before it listened").into())
     }
 }
 
@@ -125,12 +125,12 @@ async fn node(url: &str) -> Result<Node> {
     let mut config = RemoteConfig::new(url.parse()?);
     config.connect_timeout = Duration::from_secs(30);
     let remote = Remote::new(config)?;
-    // Connects.
+    // This connects.
     remote.describe().await?;
     Ok(Node::new(url, Arc::new(remote)))
 }
 
-/// An answer: what it cost, its text and its journal.
+/// An answer: its cost, its text and its journal.
 struct Live {
     summary: Summary,
     text: String,
@@ -170,7 +170,7 @@ async fn ask(problem: &Problem, small: &Node, large: &Node) -> Result<Live> {
 struct Compared {
     live: Vec<Summary>,
     replayed: Vec<Replayed>,
-    /// Answers whose text was not the recorded one.
+    /// Answers whose text differs from the recorded one.
     other_text: usize,
 }
 
@@ -272,14 +272,14 @@ fn report(links: &[LinkProfile], compared: &[Compared], recordings: &[Recording]
     Ok(())
 }
 
-/// Median and 95th percentile, in milliseconds.
+/// Returns the median and the 95th percentile, in milliseconds.
 fn quantiles(mut values_us: Vec<u64>) -> (f64, f64) {
     values_us.sort_unstable();
     let at = |share| quantile(&values_us, share).map_or(f64::NAN, |us| us as f64 / 1e3);
     (at(0.5), at(0.95))
 }
 
-/// Means, each way.
+/// Returns the means in each direction.
 fn bytes(traffic: impl Iterator<Item = Traffic>) -> (u64, u64) {
     let (mut sent, mut received, mut count) = (0, 0, 0);
     for each in traffic {

@@ -1,6 +1,5 @@
-//! Validates sizing: asks questions over scripted nodes behind gRPC, first one at a time, which is recorded, and then,
-//! live, many at a time; puts the recorded answers to the same nodes in simulated time, and prints both as a table in
-//! Markdown:
+//! Validates sizing. Asks questions of scripted nodes over gRPC: first one at a time, which is recorded, and then,
+//! live, many at a time. Then simulates the recorded answers on the same nodes, and prints both as a Markdown table:
 //!
 //! ```text
 //! cargo run --release -p lab --example validate_sizing
@@ -8,8 +7,8 @@
 //! ```
 //!
 //! The numbers at the end are questions a second. A large node writes a token for all its sessions in one step, which
-//! takes the longer the more they are, and reads between two steps; the small node takes as long for everybody. Live
-//! and simulated questions come at the same moments and go to nodes that are drawn alike.
+//! takes longer the more there are, and reads between two steps; the small node takes the same time for everyone. Live
+//! and simulated questions arrive at the same moments and use the same draws of nodes.
 
 #[path = "../tests/batched/mod.rs"]
 mod batched;
@@ -48,7 +47,7 @@ tokens_per_s = 200
 const SMALL_TOKEN: Duration = Duration::from_millis(10);
 const SEED: u64 = 3;
 
-/// What is asked for.
+/// The arguments.
 struct Asked {
     questions: u64,
     nodes: u32,
@@ -82,7 +81,7 @@ async fn node(thinker: Arc<dyn Thinker>, serving: &mut JoinSet<()>) -> Result<No
     config.max_sessions = 1000;
     serving.spawn(async move {
         let ended = serve(listener, thinker, config, std::future::pending()).await;
-        // It never ends but by what keeps it from serving, which its clients tell.
+        // It only ends with an error, which its clients report.
         drop(ended);
     });
     let remote = Remote::new(RemoteConfig::new(url.parse()?))?;
@@ -134,7 +133,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Live, simulated, and by how much they differ.
+/// Returns the live time, the simulated one, and by how much they differ.
 fn compared(live_us: &[u64], share: f64, simulated_s: f64) -> String {
     let mut live_us = live_us.to_vec();
     live_us.sort_unstable();

@@ -1,7 +1,7 @@
-//! Calibration: what a link really gives, beside what was asked.
+//! Calibration: compares what a link really delivers with what was requested.
 //!
-//! A small server and a client stand on this machine with the link between them (`exchange`); what is measured is
-//! what a program would see. What does not live here: the link itself ([`crate::link`]), and real networks.
+//! A small server and a client run on this machine with the link between them (`exchange`), so the measurements are
+//! what a program would see. The link itself is in [`crate::link`]; real networks are not measured here.
 
 mod exchange;
 mod table;
@@ -17,21 +17,21 @@ use crate::link::{LinkProfile, LiveLink, NotUp, Shaping};
 
 pub use table::table;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort {
-    /// Round trips, one after the other, at most.
+    /// The largest number of round trips, one after the other.
     pub pings: usize,
-    /// For how long there are round trips, at most; there is always one.
+    /// How long round trips are measured, at most; there is always at least one.
     pub ping_time: Duration,
-    /// How long bytes go each way, at most.
+    /// How long bytes are transferred in each direction, at most.
     pub transfer_time: Duration,
-    /// How many bytes go each way, at most.
+    /// How many bytes are transferred in each direction, at most.
     pub transfer_bytes: u64,
 }
 
 impl Default for Effort {
-    /// Seconds: enough for a median, not for rare stalls.
+    /// A few seconds: enough for a median, not for rare stalls.
     fn default() -> Self {
         Effort::with_pings_for(Duration::from_secs(5))
     }
@@ -49,33 +49,33 @@ impl Effort {
     }
 }
 
-/// What a link gave, beside what was asked.
+/// What a link delivered, and what was requested.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
-    /// What was asked.
+    /// The requested profile.
     pub asked: LinkProfile,
-    /// From connecting to the first answer: a round trip for the handshake, one for the question.
+    /// The time from connecting to the first answer: one round trip for the handshake, one for the question.
     pub first_answer: Duration,
-    /// Round trips of small messages on a connection that is there.
+    /// Round trips of small messages on an open connection.
     pub rtt: RoundTrips,
-    /// Those of them that took much longer.
+    /// The round trips that took much longer.
     pub stalls: Stalls,
-    /// Towards the client, in Mbit/s; absent: too little came to tell.
+    /// The rate towards the client, in Mbit/s; absent if too few bytes arrived to measure it.
     pub down_mbit: Option<f64>,
-    /// From the client, in Mbit/s; absent: too little came to tell.
+    /// The rate from the client, in Mbit/s; absent if too few bytes arrived to measure it.
     pub up_mbit: Option<f64>,
 }
 
-/// How long round trips took.
+/// The durations of round trips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoundTrips {
-    /// How many.
+    /// How many were measured.
     pub pings: usize,
     /// The shortest.
     pub least: Duration,
-    /// Half of them took at most that long.
+    /// The median: half of them took at most this long.
     pub median: Duration,
-    /// 95 % of them took at most that long.
+    /// The 95th percentile: 95 % of them took at most this long.
     pub p95: Duration,
     /// The longest.
     pub most: Duration,
@@ -84,45 +84,45 @@ pub struct RoundTrips {
 /// Round trips that took longer than delay and jitter explain: RTT + 3 jitter + [`STALL_SLACK`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stalls {
-    /// Their share of all.
+    /// Their fraction of all round trips.
     pub share: f64,
-    /// By how much the median of them was longer than the RTT that was asked; zero without stalls.
+    /// How much longer than the requested RTT the median of them took; zero without stalls.
     pub median: Duration,
-    /// The same of the longest.
+    /// How much longer than the requested RTT the longest of them took.
     pub longest: Duration,
 }
 
-/// What the machine itself may be late by before it counts as a stall.
+/// How late the machine itself may be before that counts as a stall.
 pub const STALL_SLACK: Duration = Duration::from_millis(2);
 
 /// Why a link could not be measured. Each is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
-    /// The link cannot be put up.
+    /// The link cannot be set up.
     #[error(transparent)]
     NotUp(#[from] NotUp),
     /// A connection over the link broke.
-    #[error("link {link}: the connection broke ({why}); take a longer reset=, or none")]
+    #[error("link {link}: the connection broke ({why}); use a longer reset=, or none")]
     Broken {
         /// The link's name.
         link: String,
         /// The system's reason.
         why: io::Error,
     },
-    /// Nothing came over the link for a long time.
-    #[error("link {link}: nothing came for {waited}; lower its loss or shorten its outages")]
+    /// Nothing arrived over the link for a long time.
+    #[error("link {link}: nothing arrived for {waited}; lower its loss or shorten its outages")]
     Silent {
         /// The link's name.
         link: String,
-        /// How long was waited.
+        /// How long the client waited.
         waited: String,
     },
 }
 
-/// Measures what a link gives on this machine; takes the effort's times, and some round trips more.
+/// Measures what a link delivers on this machine. Takes the effort's times plus a few round trips.
 ///
 /// # Errors
-/// When the link cannot be put up or lets nothing through.
+/// When the link cannot be set up or lets nothing through.
 pub async fn calibrate(
     shaping: Shaping,
     profile: &LinkProfile,
@@ -147,7 +147,7 @@ pub async fn calibrate(
     measured
 }
 
-/// Answers until it is dropped, or the listener breaks.
+/// Answers until it is dropped, or until the listener breaks.
 async fn serve(listener: TcpListener, effort: Effort) -> io::Error {
     let mut connections = JoinSet::new();
     loop {

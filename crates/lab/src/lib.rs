@@ -1,13 +1,13 @@
 //! The network lab: what a link costs.
 //!
-//! [`link`] holds links: profiles by name or description, a pure model of one direction, a TCP proxy that shapes
-//! connections by it without root, real packets with root; [`calibrate`] measures what a link really gives; [`sweep`]
-//! runs policies over links; [`results`] reads what sweeps left, [`stats`] says how sure that is, [`report`] writes
-//! figures of it; [`plan`] chooses a policy for a link, [`tune`] the gap of a review; [`replay`] re-times recorded
-//! answers over a link, and [`sizing`] over nodes that many users share.
+//! [`link`] describes and simulates links: profiles by name or description, a pure model of one direction, a TCP proxy
+//! that shapes connections by it without root, and real packets with root. [`calibrate`] measures what a link really
+//! delivers, and [`sweep`] runs policies over links. [`results`] reads the output of sweeps, [`stats`] computes
+//! confidence intervals, and [`report`] draws figures. [`plan`] chooses a policy for a link, [`tune`] the gap of a
+//! review. [`replay`] re-times recorded answers over a link, and [`sizing`] over nodes that many users share.
 //!
-//! What does not live here: models, policies, the driver of a question (the crate `answer`), runs over data sets
-//! (`runs`), and the command `specthink-lab`, which has a crate of its own.
+//! Models and policies are in other crates, and so are the driver of a question (`answer`), runs over data sets
+//! (`runs`) and the command `specthink-lab`.
 
 pub mod calibrate;
 pub mod link;

@@ -1,11 +1,41 @@
 //! Links: the network path between two processes.
 //!
-//! [`Links`] holds the profiles that have a name and reads descriptions, [`LinkProfile`] is one of
-//! them, [`Direction`] is the pure model of one direction, [`ShapingProxy`] makes live TCP
-//! connections behave by it. [`LiveLink`] is a link that is up: by the proxy, or by the kernel's
-//! netem ([`Shaping`]).
+//! [`Links`] holds the named profiles and parses descriptions, and [`LinkProfile`] is one of them. [`Direction`] is the
+//! pure model of one direction. [`ShapingProxy`] makes live TCP connections follow it. [`LiveLink`] is a running link,
+//! made by the proxy or by the kernel's netem ([`Shaping`]).
 //!
-//! What does not live here: measuring a link ([`crate::calibrate`]), and the real network.
+//! Measuring a link is in [`crate::calibrate`]. Real networks are not covered here.
+//!
+//! # Example
+//!
+//! A link of a user's own beside the built-in ones, and a description that changes it:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use lab::link::Links;
+//!
+//! let file = r#"
+//!     [[link]]
+//!     name = "home"
+//!     rtt = "12ms"
+//!     jitter = "2ms"
+//!     down = "50mbit"
+//!     basis = "ping and a speed test"
+//! "#;
+//! let links = Links::shipped()?.and(Links::parse("mine.toml", file)?);
+//!
+//! let worse = links.link("home,loss=1%")?;
+//! assert_eq!((worse.rtt, worse.loss), (Duration::from_millis(12), 0.01));
+//! assert_eq!(worse.up, None, "a property that is not named sets no limit");
+//! // What is printed describes the same link.
+//! assert_eq!(worse.to_string(), "rtt=12ms,jitter=2ms,down=50mbit,loss=1%");
+//! assert_eq!(links.link(&worse.to_string())?.loss, worse.loss);
+//!
+//! let unknown = links.link("hme").unwrap_err();
+//! assert!(unknown.to_string().contains("the nearest: home"), "{unknown}");
+//! # Ok::<(), lab::link::LinkError>(())
+//! ```
 
 mod catalogue;
 mod clock;

@@ -1,7 +1,7 @@
-//! Which policy for a link? Answered from sweeps: measured where the link was swept, replayed from loopback where not.
+//! Chooses a policy for a link, from sweeps: measured if the link was swept, replayed from loopback if not.
 //!
-//! Pure but for reading journals. What does not live here: the sweeps themselves, prices' files,
-//! and the words in which the answer is given (the command `specthink-lab`).
+//! Pure, except for reading journals. The sweeps themselves, price files and the wording of the answer (the command
+//! `specthink-lab`) are elsewhere.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -17,14 +17,14 @@ use crate::{
     stats::{self, Estimate},
 };
 
-/// A condition that a policy has to meet.
+/// A condition that a policy must meet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PlanTarget {
-    /// At least this share of the answers is right.
+    /// At least this fraction of the answers is right.
     Accuracy(f64),
-    /// A review makes at most so many corrections an answer, on average.
+    /// A review makes at most this many corrections per answer, on average.
     Corrections(f64),
-    /// What answers come to: shares and costs on average, latencies of 19 of 20.
+    /// A bound on the answers: shares and costs on average, latencies at p95.
     Answers(policy::Target),
 }
 
@@ -72,55 +72,55 @@ pub struct Candidate {
     pub policy: String,
     /// The pair of models.
     pub pair: String,
-    /// How many answers this is computed from.
+    /// The number of answers behind the figures.
     pub answers: usize,
-    /// Right of graded, with Wilson's interval.
+    /// Right answers of graded ones, with Wilson's interval.
     pub accuracy: Estimate,
-    /// Large tokens of all, from 0 to 1.
+    /// The large model's fraction of all tokens, from 0 to 1.
     pub share: f64,
     /// Corrections of a review per answer.
     pub corrections: f64,
-    /// Wall time of an answer, in seconds.
+    /// The median wall time of an answer, in seconds.
     pub latency_median_s: f64,
-    /// 19 of 20 answers take at most that long, in seconds.
+    /// The 95th percentile, in seconds.
     pub latency_p95_s: f64,
     /// Mean cost of an answer's tokens, in the prices' currency.
     pub cost: f64,
-    /// How many clients that ask without a pause keep one large node busy, when it serves one stretch at a time; absent
-    /// where the large node has no part.
+    /// How many clients that ask without a pause keep one large node busy if it serves one stretch at a time; absent if
+    /// the large node takes no part.
     pub clients: Option<f64>,
-    /// Where the figures are from.
+    /// Where the figures come from.
     pub source: Source,
 }
 
-/// Where a candidate's figures are from.
+/// Where a candidate's figures come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The link itself was swept.
     Measured,
-    /// The answers were recorded over another link, which sets no limit, and re-timed.
+    /// The answers were recorded over another link, which has no limits, and re-timed.
     Replayed {
         /// The link that they were recorded over.
         recorded_over: String,
-        /// Answers left out of the figures because they would have gone another way over the link.
+        /// Answers left out because they would have diverged over the link.
         diverged: usize,
-        /// The answers left out of the figures because their journals cannot be used, and the reason for the first.
+        /// Answers left out because their journals cannot be used, with the reason for the first.
         unusable: Option<(usize, String)>,
     },
 }
 
-/// A policy of which nothing can be said over the link, and why.
+/// A policy about which nothing is known over the link, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {
     /// The policy's label.
     pub policy: String,
     /// The pair of models.
     pub pair: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// What is known of every policy of the results over a link.
+/// Returns what is known about every policy in the results over a link.
 pub fn candidates(
     results: &Results,
     link: &LinkProfile,
@@ -155,10 +155,10 @@ pub fn candidates(
     (known, unknown)
 }
 
-/// An answer, and how long it takes, in microseconds.
+/// An answer and its duration in microseconds.
 type Timed<'a> = (&'a Graded, u64);
 
-/// All answers of cells over an unlimited link, re-timed over another one.
+/// Re-times all answers of cells over an unlimited link to another link.
 fn replayed<'a>(
     cells: &[&'a CellResults],
     link: &LinkProfile,
@@ -187,7 +187,7 @@ fn replayed<'a>(
         }
     }
     if answers.is_empty() && diverged > 0 {
-        let why = "over this link every answer would have gone another way than it was recorded";
+        let why = "over this link every answer would have diverged from its recording";
         return Err(why.to_owned());
     }
     if answers.is_empty() {
@@ -196,7 +196,7 @@ fn replayed<'a>(
     Ok((answers, Source::Replayed { recorded_over: first.link.name.clone(), diverged, unusable }))
 }
 
-/// The pair of models that a policy was asked of.
+/// Returns the pair of models with which a policy ran.
 fn pair(results: &Results, policy: &PolicyResults) -> String {
     let sweep = results.sweeps.get(policy.setting);
     sweep.map(|sweep| sweep.experiment.pair()).unwrap_or_default()
@@ -238,7 +238,7 @@ fn candidate(
     }
 }
 
-/// Right answers and all answers, by question.
+/// Returns the right answers and all answers, by question.
 fn per_question(answers: &[Timed<'_>]) -> Vec<(u64, u64)> {
     let ids: BTreeSet<&str> = answers.iter().map(|(graded, _)| graded.id.as_str()).collect();
     let count = |id: &str| {
@@ -249,12 +249,12 @@ fn per_question(answers: &[Timed<'_>]) -> Vec<(u64, u64)> {
 }
 
 impl Candidate {
-    /// The targets that it misses.
+    /// Returns the targets that it misses.
     pub fn misses<'a>(&self, targets: &'a [PlanTarget]) -> Vec<&'a PlanTarget> {
         targets.iter().filter(|target| self.excess(target) > 0.0).collect()
     }
 
-    /// By how much it misses a target, as a part of the target's bound; at most 0 where it keeps it.
+    /// Returns by how much it misses a target, as a fraction of the target's bound; at most 0 if it meets it.
     pub fn excess(&self, target: &PlanTarget) -> f64 {
         let (over, bound) = match *target {
             PlanTarget::Accuracy(least) => (least - self.accuracy.value, least),
@@ -265,12 +265,13 @@ impl Candidate {
             }
             PlanTarget::Answers(policy::Target::Cost(most)) => (self.cost - most, most),
         };
-        // Of a bound of 0 there are no parts.
+        // A bound of 0 has no fractions.
         if bound > 0.0 { over / bound } else { over }
     }
 }
 
-/// The best of those that keep all targets: the most accurate one, and of equally accurate ones the quickest at p95.
+/// Returns the best of the candidates that meet all targets: the most accurate one, and among equally accurate ones the
+/// fastest at p95.
 pub fn choose<'a>(candidates: &'a [Candidate], targets: &[PlanTarget]) -> Option<&'a Candidate> {
     let fit = candidates.iter().filter(|candidate| candidate.misses(targets).is_empty());
     fit.max_by(|a, b| {

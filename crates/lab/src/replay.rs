@@ -1,14 +1,14 @@
-//! Replay: a recorded answer re-timed over another link, without models, in simulated time.
+//! Replay: re-times a recorded answer over another link, without models, in simulated time.
 //!
-//! [`Recording`] is what replay takes from a journal. [`replay`] runs the machine of an answer ([`conductor`]) with it:
-//! with a policy that does what was recorded, over nodes that take as long as was recorded, behind the
-//! [model of a link](crate::link::Direction). docs/replay.md tells the method and how far it can be trusted.
+//! [`Recording`] is what replay takes from a journal. [`replay`] runs the state machine of an answer ([`conductor`]) on
+//! it, with a policy that repeats what was recorded, nodes that take as long as was recorded, and the [model of a
+//! link](crate::link::Direction) between them. docs/replay.md describes the method and how far it can be trusted.
 //!
-//! It re-times the decisions that were recorded; it does not decide anew. Where the times over the link would have led
-//! to another decision, the answer has diverged: [`Replayed::diverged`] says where, and the figures end there.
+//! It re-times the recorded decisions and makes none of its own. If the timing over the link would have led to another
+//! decision, the answer has diverged: [`Replayed::diverged`] says where, and the figures end there.
 //!
-//! What does not live here: a rule of the conductor, reading journals ([`answer::journal`]), links, statistics, and
-//! anything that waits.
+//! The rules of the conductor, reading journals ([`answer::journal`]), links and statistics are elsewhere, and nothing
+//! here waits.
 
 mod asks;
 mod conditions;
@@ -40,7 +40,7 @@ impl Recording {
     ///
     /// # Errors
     /// When the journal has no end, the answer did not end by itself, a node was lost or sent its text again, two asks
-    /// went on at a time that no policy makes so, or events contradict each other.
+    /// overlapped in a way that no policy causes, or events contradict each other.
     pub fn new(journal: &Journal, over: RecordedOver) -> Result<Recording, ReplayError> {
         let recording = reader::read(journal, over)?;
         // Some contradictions show only when it is played.
@@ -51,7 +51,7 @@ impl Recording {
         });
         if played.diverged.is_none() && played.outcome.text() != texts.collect::<String>() {
             let question = recording.question().to_owned();
-            let why = "what its nodes wrote and what was kept of it is not its text".to_owned();
+            let why = "what its nodes wrote and what was kept do not make up its text".to_owned();
             return Err(ReplayError::Inconsistent { question, why });
         }
         Ok(recording)
@@ -67,7 +67,7 @@ fn play(recording: &Recording, conditions: &Conditions) -> Result<Ran, ReplayErr
 /// Re-times a recording. Pure: the same recording and conditions give the same result on every machine.
 ///
 /// # Errors
-/// When a link resets its connections: what becomes of an answer then is not in its journal.
+/// When a link resets its connections: the journal does not show what would become of the answer then.
 pub fn replay(recording: &Recording, conditions: &Conditions) -> Result<Replayed, ReplayError> {
     let Ran { outcome, diverged, handling_us, traffic: [small_traffic, large_traffic], .. } =
         play_over(recording, conditions)?;
@@ -88,7 +88,7 @@ pub fn replay(recording: &Recording, conditions: &Conditions) -> Result<Replayed
     })
 }
 
-/// Re-times a recording and says when whom was asked.
+/// Re-times a recording and returns when each model was asked.
 ///
 /// # Errors
 /// As [`replay`].

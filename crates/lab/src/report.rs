@@ -1,8 +1,8 @@
-//! The report of one or more sweeps: a page with figures, and each figure as a picture and as numbers beside it.
+//! The report on one or more sweeps: a page with figures, and each figure as a picture and as numbers.
 //!
-//! Rows and journals are grouped once (`data`), each module of `figures` makes a table and a
-//! picture of them, and page, SVG and CSV are written from these. What does not live here: reading
-//! folders ([`crate::results`]), statistics ([`crate::stats`]), replay.
+//! Rows and journals are grouped once (`data`), each module of `figures` makes a table and a picture from them, and the
+//! page, SVG and CSV files are written from these. Reading folders is in [`crate::results`], statistics are in
+//! [`crate::stats`].
 
 mod chart;
 mod data;
@@ -30,10 +30,10 @@ use crate::{
     sweep::{CellFigures, SweepError},
 };
 
-/// The page's name in the report's folder.
+/// The page's file name in the report's folder.
 pub const PAGE: &str = "report.html";
 
-/// A report, made.
+/// A finished report.
 #[derive(Debug)]
 pub struct Report {
     files: Vec<(String, String)>,
@@ -46,10 +46,10 @@ pub enum ReportError {
     #[error(transparent)]
     Sweep(#[from] SweepError),
     /// A picture could not be drawn.
-    #[error("cannot draw a figure: {0}; this is a defect, the results are not touched")]
+    #[error("cannot draw a figure: {0}; this is a defect, and the results are unchanged")]
     Draw(io::Error),
     /// A file cannot be written.
-    #[error("cannot write {}: {why}; give --out a folder that can be written", path.display())]
+    #[error("cannot write {}: {why}; give --out a writable folder", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum ReportError {
 }
 
 impl Report {
-    /// Makes the report of results. Reads their journals.
+    /// Makes the report on results. Reads their journals.
     ///
     /// # Errors
     /// When the traffic of a cell cannot be read, or a picture cannot be drawn.
@@ -83,11 +83,11 @@ impl Report {
         Ok(Report { files })
     }
 
-    /// Writes the report into a folder, which is created if needed; files of an earlier report are replaced. Returns
-    /// the path of the page.
+    /// Writes the report into a folder, which is created if needed, and replaces the files of an earlier report.
+    /// Returns the path of the page.
     ///
     /// # Errors
-    /// When something cannot be written.
+    /// When a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, ReportError> {
         let fault = |path: &Path, why| ReportError::Write { path: path.to_owned(), why };
         fs::create_dir_all(folder).map_err(|why| fault(folder, why))?;
@@ -99,13 +99,13 @@ impl Report {
     }
 }
 
-/// What has no picture.
+/// The tables without a picture.
 struct Tables {
     cells: Table,
     links: Table,
 }
 
-/// What was asked of every link, and what the hand-overs met.
+/// Makes a table of the requested properties of every link, and what takeovers measured over it.
 fn links(results: &Results) -> Table {
     let mut table = Table::new(&[
         "link",
@@ -148,7 +148,7 @@ fn links(results: &Results) -> Table {
     table
 }
 
-/// Every cell in a row, as the sweep's own table has it.
+/// Makes a table with a row for every cell, as in the sweep's own table.
 fn cells(results: &Results) -> Table {
     let mut table = Table::new(&[
         "policy",

@@ -1,8 +1,8 @@
 //! The results of sweeps, read back from disk: finished or not, one folder or several of one data set.
 //!
-//! [`Results`] holds every cell with its rows; journals are read when they are asked for ([`CellResults::journal`]).
-//! Nothing is dropped in silence: whatever cannot be used is a [`SkippedResult`] with its reason. What does not live
-//! here: figures, statistics, and anything that writes.
+//! [`Results`] holds every cell with its rows; journals are read on request ([`CellResults::journal`]). Nothing is
+//! dropped silently: whatever cannot be used is a [`SkippedResult`] with its reason. Figures and statistics are
+//! elsewhere, and nothing here writes.
 
 mod cell;
 mod skipped;
@@ -28,7 +28,7 @@ use crate::{
 /// The results of one or more sweeps over one data set.
 #[derive(Debug, Default)]
 pub struct Results {
-    /// The sweeps, in the order in which they were given.
+    /// The sweeps, in the given order.
     pub sweeps: Vec<Sweep>,
     /// The policies, in the order of the first sweep that has them.
     pub policies: Vec<PolicyResults>,
@@ -45,27 +45,27 @@ pub struct Results {
 pub struct Sweep {
     /// Where it is.
     pub folder: PathBuf,
-    /// What was asked.
+    /// What the sweep ran.
     pub experiment: Experiment,
 }
 
 /// A policy with its parameters and settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyResults {
-    /// Its name as it was given; with the folder, where several sweeps mean different things by it.
+    /// Its given name, extended by the folder if several sweeps use the name for different things.
     pub label: String,
-    /// What it is.
+    /// The kind of policy.
     pub kind: PolicyKind,
-    /// Policies with the same number were asked of the same models under the same conditions.
+    /// Policies with the same number ran with the same models under the same conditions.
     pub setting: usize,
 }
 
 impl Results {
-    /// Reads the folders of one or more sweeps. A folder of folders, as a sweep of several pairs writes it, means all
-    /// sweeps in it.
+    /// Reads the folders of one or more sweeps. A folder of folders, as written by a sweep of several pairs, means
+    /// all sweeps in it.
     ///
     /// # Errors
-    /// When one of them is no sweep's, cannot be read, or is of another data set than the first.
+    /// When one of them is not a sweep's folder, cannot be read, or is of another data set than the first.
     pub fn read(folders: &[PathBuf]) -> Result<Results, SweepError> {
         let mut sweeps: Vec<Sweep> = Vec::new();
         for folder in folders.iter().flat_map(|folder| sweeps_in(folder)) {
@@ -89,23 +89,23 @@ impl Results {
         Ok(results)
     }
 
-    /// The policy of a label.
+    /// Returns the policy with a label.
     pub fn policy(&self, label: &str) -> Option<&PolicyResults> {
         self.policies.iter().find(|policy| policy.label == label)
     }
 
-    /// The setting of a cell: cells of one setting have the same models and conditions.
+    /// Returns the setting of a cell: cells of one setting have the same models and conditions.
     pub fn setting(&self, cell: &CellResults) -> Option<usize> {
         self.policy(&cell.policy).map(|policy| policy.setting)
     }
 
-    /// All settings, each as the index of its first sweep.
+    /// Returns all settings, each as the index of its first sweep.
     pub fn settings(&self) -> impl Iterator<Item = usize> {
         let all: BTreeSet<usize> = self.policies.iter().map(|policy| policy.setting).collect();
         all.into_iter()
     }
 
-    /// Two sweeps whose links are shaped in different ways, if there are such.
+    /// Returns two sweeps whose links are shaped in different ways, if there are any.
     pub fn of_two_kinds(&self) -> Option<(&Sweep, &Sweep)> {
         let first = self.sweeps.first()?;
         let other = |sweep: &&Sweep| sweep.experiment.shaping != first.experiment.shaping;
@@ -133,7 +133,7 @@ impl Results {
         Ok(())
     }
 
-    /// The links of a sweep, by the names that they have in its folder.
+    /// Adds the links of a sweep, by their names in its folder.
     fn add_links(
         &mut self,
         index: usize,
@@ -182,7 +182,7 @@ impl Results {
     }
 }
 
-/// The sweep's folder itself, or the sweeps' folders in it, by their names.
+/// Returns the sweep's folder itself, or the folders of the sweeps in it, sorted by name.
 fn sweeps_in(folder: &Path) -> Vec<PathBuf> {
     if Experiment::is_in(folder) {
         return vec![folder.to_owned()];
@@ -190,11 +190,11 @@ fn sweeps_in(folder: &Path) -> Vec<PathBuf> {
     let inside = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut sweeps: Vec<PathBuf> = inside.filter(|path| Experiment::is_in(path)).collect();
     sweeps.sort();
-    // Then reading it says what is wrong with it.
+    // Reading the folder then reports what is wrong with it.
     if sweeps.is_empty() { vec![folder.to_owned()] } else { sweeps }
 }
 
-/// What policies and links are called where several sweeps mean different things by one name.
+/// Names of policies and links when several sweeps use one name for different things.
 struct Names<'a> {
     sweeps: &'a [Sweep],
     /// For each sweep, the first one with the same pair, models and conditions.
@@ -231,7 +231,7 @@ impl<'a> Names<'a> {
         self.label(name, meaning, index)
     }
 
-    /// The name, with the first folder that means the same by it where others mean something else.
+    /// Returns the name, extended by the first folder with the same meaning if others mean something else by it.
     fn label<T: PartialEq>(
         &self,
         name: &str,
@@ -247,7 +247,7 @@ impl<'a> Names<'a> {
         format!("{name} ({})", self.folder(first))
     }
 
-    /// A folder's name, or its path where another has the same name.
+    /// Returns a folder's name, or its path if another has the same name.
     fn folder(&self, index: usize) -> String {
         let short = |path: &Path| path.file_name().map(|name| name.display().to_string());
         let path = &self.sweeps[index].folder;

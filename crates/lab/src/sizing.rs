@@ -1,10 +1,11 @@
-//! How many nodes for how many users? Recorded answers over nodes that many share, in simulated time.
+//! How many nodes are needed for how many users? Replays recorded answers on shared nodes, in simulated time.
 //!
-//! [`AnswerTrace`] is a recorded answer as work, taken through the conductor over a link; [`SpeedCurve`] says how fast
-//! a node is by how many sessions it writes at a time; [`size`] puts the questions of a [`Population`] to a [`Fleet`],
-//! and [`least_nodes`] looks for the smallest one that keeps targets. docs/sizing.md tells the method and its limits.
+//! [`AnswerTrace`] is a recorded answer as work, run through the conductor over a link. [`SpeedCurve`] says how fast a
+//! node is, depending on how many sessions it writes at a time. [`size`] puts the questions of a [`Population`] to a
+//! [`Fleet`], and [`least_nodes`] finds the smallest fleet that keeps the targets. docs/sizing.md describes the method
+//! and its limits.
 //!
-//! Pure. What does not live here: reading journals, prices, and how the answer is worded (the command `specthink-lab`).
+//! Pure. Reading journals, prices, and the wording of the answer (the command `specthink-lab`) are elsewhere.
 
 mod arrivals;
 mod curve;
@@ -28,18 +29,18 @@ pub use self::{
 /// Who asks, and how often.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Population {
-    /// How many users.
+    /// The number of users.
     pub users: u64,
-    /// Questions of each, in an hour.
+    /// Questions per user and hour.
     pub questions_per_hour: f64,
-    /// Seeds when they ask, and what.
+    /// The seed for when users ask, and what.
     pub seed: u64,
-    /// How many answers count.
+    /// The number of answers that count.
     pub answers: usize,
 }
 
 impl Population {
-    /// Questions of all of them, in a second.
+    /// Returns how many questions all users ask in a second.
     pub fn questions_per_s(&self) -> f64 {
         self.users as f64 * self.questions_per_hour / 3600.0
     }
@@ -48,18 +49,18 @@ impl Population {
 /// The nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
-    /// The large ones.
+    /// The large nodes.
     pub large: NodePool,
-    /// The small ones; none: every user has one, which is as fast as the recorded one.
+    /// The small nodes; absent: every user has their own, as fast as the recorded one.
     pub small: Option<NodePool>,
 }
 
 /// Nodes of one kind that all answers share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodePool {
-    /// How many.
+    /// The number of nodes.
     pub nodes: u32,
-    /// How fast each is.
+    /// The speed of each.
     pub curve: SpeedCurve,
 }
 
@@ -71,7 +72,7 @@ pub enum SizingError {
     NoTraces,
     /// Nobody asks.
     #[error(
-        "{users} users with {questions_per_hour} questions an hour ask nothing; both are numbers above zero"
+        "{users} users with {questions_per_hour} questions an hour ask nothing; give numbers above zero for both"
     )]
     NobodyAsks {
         /// The users.
@@ -86,15 +87,15 @@ pub enum SizingError {
         if *nodes == 1 { "node" } else { "nodes" }
     )]
     Overload {
-        /// The questions of a second.
+        /// Questions per second.
         asked_per_s: f64,
         /// "small" or "large".
         role: &'static str,
         /// The nodes of this role.
         nodes: u32,
-        /// The most that they answer in a second.
+        /// The most answers per second that they can give.
         most_per_s: f64,
-        /// The least number of nodes that would serve.
+        /// The smallest number of nodes that would suffice.
         needed: u64,
     },
     /// Too many nodes.
@@ -104,7 +105,7 @@ pub enum SizingError {
     TooMany {
         /// "small" or "large".
         role: &'static str,
-        /// The least number of nodes that would serve.
+        /// The smallest number of nodes that would suffice.
         needed: u64,
     },
     /// More nodes do not help.
@@ -114,22 +115,22 @@ pub enum SizingError {
          users share them"
     )]
     NeverKept {
-        /// What is not kept.
+        /// The target that is not kept.
         target: String,
-        /// With which nodes.
+        /// The nodes with which it is not kept.
         nodes: String,
-        /// The answers' p95 with them.
+        /// The answers' p95 with these nodes.
         answer_s: f64,
         /// The p95 from an ask of the large model to its first text.
         takeover_s: f64,
     },
 }
 
-/// More nodes of a role are not simulated.
+/// No more nodes of a role than this are simulated.
 const MOST_NODES: u64 = 1_000_000;
 
-/// What these nodes make of these users' questions. Each is answered as one of the traces was, each as likely as the
-/// others. The same values give the same figures on every machine.
+/// Simulates these users' questions on these nodes. Each question is answered like one of the traces, all equally
+/// likely. The same values give the same figures on every machine.
 ///
 /// # Errors
 /// When nobody asks, nothing was recorded, or more is asked than the nodes can answer.
@@ -148,16 +149,16 @@ pub fn size(
     let per_s = population.questions_per_s();
     let arrivals = Arrivals::new(per_s, traces.len(), population.seed);
     let answers = population.answers.max(1);
-    // Until the nodes are as busy as they get: some times as many as are under way at a time with idle ones.
+    // Skip questions until the nodes are as busy as they get: several times as many as idle nodes have in progress.
     let under_way = alone(traces, fleet)?.answer.mean_s * per_s;
     let counted = Counted { skipped: (answers / 10).max((4.0 * under_way) as usize), answers };
     figures(traces, fleet, arrivals, counted)
 }
 
-/// What these nodes make of given questions, all of which count.
+/// Simulates given questions, all of which count.
 ///
 /// # Errors
-/// When there is none, or nothing was recorded.
+/// When there are no questions, or nothing was recorded.
 pub fn size_questions(
     traces: &[AnswerTrace],
     questions: &[Arrival],
@@ -167,7 +168,7 @@ pub fn size_questions(
     figures(traces, fleet, questions.iter().copied(), counted)
 }
 
-/// The traces, each with idle nodes of its own.
+/// Simulates the traces one by one on idle nodes.
 ///
 /// # Errors
 /// When nothing was recorded.
@@ -182,7 +183,7 @@ pub fn alone(traces: &[AnswerTrace], fleet: &Fleet) -> Result<SizingFigures, Siz
             let curve = &pool?.curve;
             Some(reads / curve.prefill_tokens_per_s() + writes * curve.step_s(1))
         });
-        // With time to spare: what is read late makes room for what is written.
+        // With time to spare for the pauses between reading and writing.
         2.0 * (trace.before_s + between.sum::<f64>() + nodes.sum::<f64>()) + 1.0
     };
     let mut at_s = 0.0;
@@ -216,7 +217,7 @@ fn check(traces: &[AnswerTrace], population: &Population) -> Result<(), SizingEr
     if traces.is_empty() { Err(SizingError::NoTraces) } else { Ok(()) }
 }
 
-/// Whether a role's nodes can answer all that is asked.
+/// Checks that a role's nodes can answer everything that is asked.
 fn check_load(
     traces: &[AnswerTrace],
     population: &Population,
@@ -237,7 +238,7 @@ fn check_load(
     })
 }
 
-/// The least number of nodes that can do all that is asked of them.
+/// Returns the smallest number of nodes that can do all the work.
 fn needed(
     traces: &[AnswerTrace],
     population: &Population,
@@ -245,7 +246,7 @@ fn needed(
     curve: &SpeedCurve,
 ) -> Result<u64, SizingError> {
     let answer_s = mean(traces, |trace| trace.least_node_s(role, curve));
-    // A node that computes without a pause is one with an endless queue.
+    // Strictly more than the load: nodes that compute without a pause have an endless queue.
     let needed = (population.questions_per_s() * answer_s).floor() as u64 + 1;
     let role = role_name(role);
     if needed > MOST_NODES { Err(SizingError::TooMany { role, needed }) } else { Ok(needed) }

@@ -1,10 +1,9 @@
-//! Statistics of paired questions: intervals by resampling questions, shares of answers that depend on each other,
-//! exact tests of two policies on the same questions.
+//! Statistics of paired questions: intervals by resampling questions, shares of dependent answers, exact tests of two
+//! policies on the same questions.
 //!
-//! A question is the unit throughout: its answers with several seeds are drawn together, because they are not
-//! independent of each other. Pure: the same values and seed give the same results.
-//! What does not live here: where the values come from (`report`), Wilson's interval and quantiles
-//! themselves (the crate `grading`).
+//! The unit is always a question: its answers with several seeds are drawn together, because they are not independent.
+//! Pure: the same values and seed give the same results. The values come from `report`; Wilson's interval and quantiles
+//! are in the crate `grading`.
 
 use grading::{
     interval::wilson_share,
@@ -12,7 +11,7 @@ use grading::{
 };
 use thinking::draw::splitmix64;
 
-/// How often questions are drawn anew for an interval.
+/// How often questions are resampled for an interval.
 pub const RESAMPLES: u64 = 2_000;
 /// If fewer than this fraction of the resamples have a value, no interval is given.
 const DEFINED: f64 = 0.95;
@@ -20,15 +19,15 @@ const DEFINED: f64 = 0.95;
 /// A value with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    /// The value for the questions as they are.
+    /// The value for the original questions.
     pub value: f64,
-    /// The interval's ends; `None` if there is none.
+    /// The ends of the interval, if there is one.
     pub interval: Option<(f64, f64)>,
 }
 
-/// A statistic of questions with its percentile bootstrap interval: [`RESAMPLES`] times as many questions are drawn
-/// with replacement. A resample for which the statistic has no value is left out; where that is more than one in
-/// twenty, there is no interval. `None` if the questions themselves give no value.
+/// Returns a statistic of questions with its percentile bootstrap interval: the same number of questions is drawn with
+/// replacement, [`RESAMPLES`] times. Resamples for which the statistic has no value are left out; if these are more
+/// than one in twenty, there is no interval. Returns `None` if the questions themselves give no value.
 pub fn bootstrap<Q>(
     questions: &[Q],
     seed: u64,
@@ -41,7 +40,7 @@ pub fn bootstrap<Q>(
     let count = questions.len() as u64;
     for resample in 0..RESAMPLES {
         for (at, place) in (0..).zip(&mut drawn) {
-            // The high half of a product is an even draw below the count, but for 2^-64 of it.
+            // The high half of the product is a uniform draw below the count, except for a bias of 2^-64 of it.
             let draw = splitmix64(seed, resample * count + at + 1);
             let index = (u128::from(draw) * u128::from(count)) >> 64;
             *place = all[usize::try_from(index).unwrap_or(0)];
@@ -55,7 +54,7 @@ pub fn bootstrap<Q>(
     Some(Estimate { value, interval })
 }
 
-/// The median by nearest rank; the order of the values does not matter.
+/// Returns the median by nearest rank; the order of the values does not matter.
 pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     let rank = rank(values.len(), 0.5);
@@ -65,7 +64,7 @@ pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     Some(*values.select_nth_unstable_by(rank, f64::total_cmp).1)
 }
 
-/// The mean.
+/// Returns the mean.
 pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     (count > 0.0).then(|| sum / count)
@@ -74,9 +73,10 @@ pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 /// The hits and the tries of one question.
 pub type Hits = (u64, u64);
 
-/// The share of hits among the tries of all questions, with Wilson's interval. Tries of one question depend on each
-/// other, so they count for less: by the design effect of sampling questions (Kish 1965), which is at least 1 and at
-/// most the tries per question. With one try for each question this is Wilson's interval itself. `None` without a try.
+/// Returns the share of hits among the tries of all questions, with Wilson's interval. Tries of one question are
+/// dependent, so they count for less: by the design effect of sampling questions (Kish 1965), which is at least 1 and
+/// at most the tries per question. With one try per question this is plain Wilson's interval. Returns `None` without a
+/// try.
 pub fn share(questions: &[Hits]) -> Option<Estimate> {
     let asked: Vec<(f64, f64)> = questions
         .iter()
@@ -100,10 +100,10 @@ pub fn share(questions: &[Hits]) -> Option<Estimate> {
     Some(Estimate { value, interval: Some(wilson_share(value, tries / effect)) })
 }
 
-/// How much oftener the first of two was right than the second, on the same questions, each given as hits and tries:
-/// Newcombe's interval for paired shares (1998, method 10). It joins the two shares' own intervals by how far the two
-/// go together over questions, so that it stays honest where resampling fails: where only one of the two was ever
-/// right alone. Nothing without tries on both sides.
+/// Returns how much more often the first policy was right than the second, on the same questions, each given as hits
+/// and tries, with Newcombe's interval for paired shares (1998, method 10). It combines the intervals of the two shares
+/// according to their correlation over questions, so it stays valid where resampling fails: when only one of the two
+/// was ever right alone. Returns `None` without tries on both sides.
 pub fn paired_difference(questions: &[(Hits, Hits)]) -> Option<Estimate> {
     let both: Vec<_> =
         questions.iter().copied().filter(|(first, second)| first.1 > 0 && second.1 > 0).collect();
@@ -119,7 +119,7 @@ pub fn paired_difference(questions: &[(Hits, Hits)]) -> Option<Estimate> {
     Some(Estimate { value, interval: Some((low, high)) })
 }
 
-/// The correlation of two shares over questions, with Newcombe's correction of one that is positive.
+/// Returns the correlation of two shares over questions, with Newcombe's correction of positive ones.
 fn correlation(questions: &[(Hits, Hits)]) -> f64 {
     let rate = |(hits, tries): Hits| hits as f64 / tries as f64;
     let count = questions.len() as f64;
@@ -136,16 +136,17 @@ fn correlation(questions: &[(Hits, Hits)]) -> f64 {
 /// Two policies on the same questions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Paired {
-    /// Questions that only the first one had right, or more often.
+    /// Questions that only the first policy had right, or had right more often.
     pub first_only: u64,
-    /// Questions that only the second one had right, or more often.
+    /// Questions that only the second policy had right, or had right more often.
     pub second_only: u64,
     /// McNemar's exact p, two-sided.
     pub p: f64,
 }
 
-/// McNemar's exact test for how often two policies were right on each question. With one seed these are 0 and 1; with
-/// several, questions are compared by how often each policy was right, which is the sign test over questions.
+/// Runs McNemar's exact test on how often two policies were right on each question. With one seed these counts are 0
+/// and 1; with several, questions are compared by how often each policy was right, which is the sign test over
+/// questions.
 pub fn mcnemar(questions: impl Iterator<Item = (u64, u64)>) -> Paired {
     let (mut first_only, mut second_only) = (0, 0);
     for (first, second) in questions {
@@ -155,10 +156,10 @@ pub fn mcnemar(questions: impl Iterator<Item = (u64, u64)>) -> Paired {
     Paired { first_only, second_only, p: sign_test(first_only, second_only) }
 }
 
-/// How likely a fair coin is to fall at least as unevenly, on either side.
+/// Returns how likely a fair coin is to fall at least as unevenly, on either side.
 fn sign_test(a: u64, b: u64) -> f64 {
     let all = a + b;
-    // By logarithms: 2^-all is 0 in f64 for 1,100 questions.
+    // In logarithms: 2^-all is 0 in f64 for 1,100 questions.
     let mut log_ways = -(all as f64) * std::f64::consts::LN_2;
     let mut tail = log_ways.exp();
     for k in 0..a.min(b) {
@@ -168,7 +169,7 @@ fn sign_test(a: u64, b: u64) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
-/// Holm's adjustment of p values for being many, in their order.
+/// Returns p values adjusted for their number by Holm's method, in their original order.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));

@@ -1,9 +1,9 @@
 //! Sweeps: every policy over every link with every seed, on one data set.
 //!
-//! A [`SweepPlan`] says what is to be asked of which [`SweptPair`]s, and [`SweepRun`] asks it: cell after cell, each a
-//! run over the data set with a log of graded answers, a journal for every question and the link's traffic. A
-//! [`Folder`] holds the results and refuses those of another [`Experiment`]; a table sums the cells up. What does
-//! not live here: arguments, and what is printed.
+//! A [`SweepPlan`] says what to ask of which [`SweptPair`]s, and [`SweepRun`] runs it: cell after cell, each a run over
+//! the data set with a log of graded answers, a journal for every question and the link's traffic. A [`Folder`] holds
+//! the results and refuses those of another [`Experiment`]; a table summarises the cells. Arguments and printing are
+//! elsewhere.
 
 mod cell;
 mod error;

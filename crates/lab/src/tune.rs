@@ -1,40 +1,40 @@
-//! Which threshold for a policy: the gap of a review, an entropy, a mark? Chosen by what a development set showed of
-//! several.
+//! Chooses a threshold for a policy (the gap of a review, an entropy, a mark) from a development set's results with
+//! several values.
 //!
-//! Pure: from figures to a choice. What does not live here: the sweep that the figures are from, and the words in which
-//! the choice is given (the command `specthink-lab`).
+//! Pure: from figures to a choice. The sweep behind the figures and the wording of the choice (the command
+//! `specthink-lab`) are elsewhere.
 
 use crate::plan::{Candidate, PlanTarget};
 
-/// A threshold that was tried, called a gap after that of a review.
+/// A threshold that was tried; called a gap after that of a review.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TriedGap {
     /// Its value.
     pub gap: f32,
-    /// What it came to.
+    /// Its results.
     pub candidate: Candidate,
 }
 
-/// What gaps that were tried say.
+/// The choice among the gaps that were tried.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GapChoice<'a> {
-    /// A gap keeps all targets.
+    /// At least one gap keeps all targets.
     Kept {
-        /// The one to take.
+        /// The gap to use.
         chosen: &'a TriedGap,
-        /// Others that keep the targets too and whose accuracy the answers cannot tell from that of the one to take,
-        /// the safest first.
+        /// Other gaps that keep the targets and whose accuracy is not distinguishable from the chosen one's, the safest
+        /// first.
         no_worse: Vec<&'a TriedGap>,
     },
-    /// None keeps them; this one comes nearest.
+    /// No gap keeps the targets; this one comes closest.
     Nearest(&'a TriedGap),
 }
 
-/// Chooses one of these, of which the safest is first: the least gap. `None` where none was tried.
+/// Chooses one of the gaps, which are sorted from the safest, the smallest, on. Returns `None` if none was tried.
 ///
-/// Of those that keep all targets, some are no worse than the most accurate one: their accuracy is within its interval.
-/// Of these the safest is taken, since an error that a review passes shows nowhere afterwards. Where accuracy is all
-/// that is asked for, the last one that reaches it is taken: it asks least of the large model.
+/// Of the gaps that keep all targets, some are no worse than the most accurate one: their accuracy is within its
+/// interval. The safest of these is chosen, because an error that passes a review is not noticed later. If accuracy is
+/// the only target, the last gap that reaches it is chosen, because it uses the large model least.
 pub fn choose<'a>(tried: &'a [TriedGap], targets: &[PlanTarget]) -> Option<GapChoice<'a>> {
     let tried: Vec<&TriedGap> = tried.iter().collect();
     let accuracy = |one: &TriedGap| one.candidate.accuracy;
@@ -57,13 +57,13 @@ pub fn choose<'a>(tried: &'a [TriedGap], targets: &[PlanTarget]) -> Option<GapCh
     Some(GapChoice::Kept { chosen, no_worse })
 }
 
-/// Whether accuracy is all that is asked for.
+/// Returns whether accuracy is the only target.
 pub fn is_accuracy_alone(targets: &[PlanTarget]) -> bool {
     let is_accuracy = |target: &PlanTarget| matches!(target, PlanTarget::Accuracy(_));
     !targets.is_empty() && targets.iter().all(is_accuracy)
 }
 
-/// The one that misses its worst target by the least; of equals the safest.
+/// Returns the gap that misses its worst target by the least; of equals, the safest.
 fn nearest<'a>(tried: &[&'a TriedGap], targets: &[PlanTarget]) -> Option<&'a TriedGap> {
     let worst = |one: &TriedGap| {
         let excesses = targets.iter().map(|target| one.candidate.excess(target));
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::{plan::Source, stats::Estimate};
 
-    /// Gap, accuracy with 5 points to both sides, corrections, share.
+    /// A gap, an accuracy with 5 points to both sides, corrections, a share.
     fn tried(gap: f32, accuracy: f64, corrections: f64, share: f64) -> TriedGap {
         let interval = Some((accuracy - 0.05, accuracy + 0.05));
         let candidate = Candidate {
@@ -105,7 +105,7 @@ mod tests {
         ]
     }
 
-    /// The gap that is taken, and those that are no worse.
+    /// The chosen gap, and those that are no worse.
     fn kept(tried: &[TriedGap], targets: &[&str]) -> Option<(f32, Vec<f32>)> {
         let targets: Vec<PlanTarget> = targets.iter().map(|text| text.parse().unwrap()).collect();
         match choose(tried, &targets)? {
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(nearest(&["corrections<=0.1"]), 5.0);
         assert_eq!(nearest(&["corrections<=0"]), 5.0);
         assert_eq!(nearest(&["accuracy>=99%"]), 1.0);
-        // 2 corrects three times as often as asked, 5 lacks a sixth of the accuracy.
+        // 2 corrects three times as often as allowed, 5 lacks a sixth of the accuracy.
         assert_eq!(nearest(&["accuracy>=95%", "corrections<=0.3"]), 5.0);
         assert_eq!(choose(&[], &[]), None);
     }

@@ -1,6 +1,5 @@
-//! Calibration over real sockets on loopback. Only a defect fails, not a busy machine: nothing may
-//! be faster than asked, and how much slower is not judged. Exact figures are tested in simulated
-//! time, beside the code.
+//! Calibration over real sockets on loopback. A busy machine must not make a test fail: nothing may be faster than
+//! requested, but slowness is not judged. Exact figures are tested in simulated time, next to the code.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -28,7 +27,7 @@ async fn a_link_is_never_better_than_asked() {
     assert!(measured.rtt.least >= Duration::from_millis(20), "{measured:?}");
     assert!(measured.first_answer >= Duration::from_millis(40), "{measured:?}");
     for rate in [measured.down_mbit, measured.up_mbit] {
-        // The first bytes, from which time is taken, may have come late: the rest then looks faster.
+        // The first bytes, from which time is measured, may have arrived late, which makes the rest look faster.
         assert!(rate.is_some_and(|rate| rate < 40.0), "{measured:?}");
     }
 }

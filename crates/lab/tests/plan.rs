@@ -1,4 +1,4 @@
-//! What a plan says of a link that was not swept.
+//! What a plan says about a link that was not swept.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod by_hand;
@@ -21,10 +21,10 @@ fn a_policy_whose_answers_would_all_have_gone_another_way_is_left_out() {
     let (known, unknown) = over("rtt=90ms");
     assert_eq!((known.len(), unknown.len()), (3, 0));
     assert!(matches!(known[0].source, Source::Replayed { diverged: 0, .. }));
-    // The large node would have been silent for longer than it is waited for.
+    // The large node would have been silent for longer than allowed.
     let (known, unknown) = over("rtt=50s");
     let names: Vec<&str> = known.iter().map(|candidate| candidate.policy.as_str()).collect();
     assert_eq!(names, ["small-only"]);
     assert_eq!(unknown.len(), 2);
-    assert!(unknown[0].why.contains("would have gone another way"), "{}", unknown[0].why);
+    assert!(unknown[0].why.contains("would have diverged"), "{}", unknown[0].why);
 }

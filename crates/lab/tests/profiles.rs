@@ -1,4 +1,4 @@
-//! Profiles: those that ship, descriptions, files of a user's own, and what each mistake is told.
+//! Profiles: the built-in ones, descriptions, a user's files, and the message for each mistake.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,7 +19,7 @@ fn mbit(mbit: u64) -> Option<Rate> {
     Rate::new(mbit * 1_000_000).ok()
 }
 
-/// What somebody sees who asks for this link.
+/// The message for a user who requests this link.
 fn told(link: &str) -> String {
     let told = links().link(link).unwrap_err().to_string();
     assert!(!told.contains('\n'), "one line: {told}");
@@ -81,32 +81,32 @@ fn an_unknown_name_is_told_the_nearest_ones() {
 fn each_mistake_is_told_in_one_line_with_its_mend() {
     for (link, part) in [
         ("", "an element is empty"),
-        ("rtt=9ms,,loss=1%", "an element is empty; remove the comma"),
+        ("rtt=9ms,,loss=1%", "an element is empty; remove the extra comma"),
         ("rtt=9ms,lan", "\"lan\" has no value; write rtt=90ms"),
         ("lan,rate=9mbit", "a link has no \"rate\"; did you mean rtt?"),
         ("jiter=9ms", "a link has no \"jiter\"; did you mean jitter?"),
-        ("rtt=9ms,rtt=8ms", "rtt is there twice; leave one"),
-        ("rtt=-5ms", "rtt=-5ms will not do; give a time from 0s to 1m"),
-        ("rtt=90", "rtt=90 will not do"),
-        ("rtt=", "rtt= will not do"),
-        ("rtt=2h", "rtt=2h will not do"),
-        ("rtt=NaN", "rtt=NaN will not do"),
-        ("loss=100%", "loss=100% will not do; give at most 50%"),
-        ("loss=-1%", "loss=-1% will not do; give a percentage"),
-        ("loss=NaN%", "loss=NaN% will not do; give a percentage"),
-        ("loss=inf%", "loss=inf% will not do"),
-        ("loss=0.5", "loss=0.5 will not do; give a percentage from 0% to 50%, such as 0.5%"),
-        ("down=0mbit", "down=0mbit will not do; give a number with kbit, mbit or gbit"),
-        ("up=-1mbit", "up=-1mbit will not do"),
-        ("up=20", "up=20 will not do"),
+        ("rtt=9ms,rtt=8ms", "rtt is given twice; keep one"),
+        ("rtt=-5ms", "rtt=-5ms is not valid; give a time from 0s to 1m"),
+        ("rtt=90", "rtt=90 is not valid"),
+        ("rtt=", "rtt= is not valid"),
+        ("rtt=2h", "rtt=2h is not valid"),
+        ("rtt=NaN", "rtt=NaN is not valid"),
+        ("loss=100%", "loss=100% is not valid; give at most 50%"),
+        ("loss=-1%", "loss=-1% is not valid; give a percentage"),
+        ("loss=NaN%", "loss=NaN% is not valid; give a percentage"),
+        ("loss=inf%", "loss=inf% is not valid"),
+        ("loss=0.5", "loss=0.5 is not valid; give a percentage from 0% to 50%, such as 0.5%"),
+        ("down=0mbit", "down=0mbit is not valid; give a number with kbit, mbit or gbit"),
+        ("up=-1mbit", "up=-1mbit is not valid"),
+        ("up=20", "up=20 is not valid"),
         ("rtt=20ms,jitter=30ms", "jitter=30ms is more than rtt=20ms; rtt is the least"),
         ("wifi-good,rtt=1ms", "jitter=3ms is more than rtt=1ms"),
         ("outage=60s/5s", "outage=60s/5s leaves no time between outages"),
         ("outage=5s/5s", "leaves no time between outages"),
-        ("outage=0s/5s", "outage=0s/5s will not do; give how long it lasts"),
-        ("outage=5s", "outage=5s will not do; give how long it lasts"),
-        ("outage=1s/2days", "will not do"),
-        ("reset=0s", "reset=0s will not do; give the age"),
+        ("outage=0s/5s", "outage=0s/5s is not valid; give how long it lasts"),
+        ("outage=5s", "outage=5s is not valid; give how long it lasts"),
+        ("outage=1s/2days", "is not valid"),
+        ("reset=0s", "reset=0s is not valid; give the age"),
     ] {
         assert!(told(link).contains(part), "{link}: {}", told(link));
     }
@@ -134,17 +134,14 @@ fn each_mistake_in_a_file_says_where_it_is() {
         ("[[link]]\nname = 3\n", "mine.toml, line 2: invalid type: integer `3`, expected a string"),
         ("[[link]]\nname = \"a\"\nrtt = \n", "mine.toml, line 3: "),
         ("[[links]]\nname = \"a\"\n", "mine.toml, line 1: unknown field `links`, expected `link`"),
-        ("[[link]]\nrtt = \"1ms\"\n", "mine.toml, link 1: \"\" is no name"),
-        ("[[link]]\nname = \"a,b\"\n", "mine.toml, link a,b: \"a,b\" is no name"),
-        ("[[link]]\nname = \"a\"\nrtt = \"x\"\n", "mine.toml, link a: rtt=x will not do"),
+        ("[[link]]\nrtt = \"1ms\"\n", "mine.toml, link 1: \"\" is not a valid name"),
+        ("[[link]]\nname = \"a,b\"\n", "mine.toml, link a,b: \"a,b\" is not a valid name"),
+        ("[[link]]\nname = \"a\"\nrtt = \"x\"\n", "mine.toml, link a: rtt=x is not valid"),
         (
             "[[link]]\nname = \"a\"\nrrt = \"x\"\n",
             "link a: a link has no \"rrt\"; did you mean rtt?",
         ),
-        (
-            "[[link]]\nname=\"a\"\n[[link]]\nname=\"a\"\n",
-            "link a: another link before it has this name",
-        ),
+        ("[[link]]\nname=\"a\"\n[[link]]\nname=\"a\"\n", "link a: an earlier link has this name"),
     ] {
         assert!(told(text).contains(part), "{text}: {}", told(text));
         assert!(!told(text).contains('\n'), "one line: {}", told(text));

@@ -1,4 +1,4 @@
-//! The proxy over real sockets on loopback: what only sockets can show. How late bytes are is tested in paused time.
+//! The proxy over real sockets on loopback: what only sockets can show. Delays are tested in paused time.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! Reading what sweeps left: whole, unfinished, damaged and mixed folders.
+//! Reading the output of sweeps: complete, unfinished, damaged and mixed folders.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod by_hand;
@@ -17,7 +17,7 @@ fn said(skipped: &[SkippedResult], what: SkippedKind) -> Vec<String> {
     skipped.iter().filter(|one| one.what == what).map(ToString::to_string).collect()
 }
 
-/// What reading all journals refuses.
+/// Everything that is refused when all journals are read.
 fn refused(results: &Results) -> Vec<SkippedResult> {
     let cells = results.cells.iter();
     cells.flat_map(|cell| cell.graded().filter_map(|row| cell.journal(row).err())).collect()
@@ -66,7 +66,7 @@ fn a_journal_that_is_not_this_answers_is_refused_by_its_reason() {
     fs::write(path(4), fs::read(sweep.journal("large-only", "geo", 4)).unwrap()).unwrap();
     fs::remove_file(path(5)).unwrap();
     fs::write(path(6), "no journal\n").unwrap();
-    // The same question, asked again: another end.
+    // The same question, asked again: a different end.
     fs::write(path(7), text(7).replace("\"resumes\":0", "\"resumes\":1")).unwrap();
     fs::write(path(9), "").unwrap();
     let results = read(&sweep);

@@ -23,7 +23,7 @@ fn us(us: u64) -> Duration {
     Duration::from_micros(us)
 }
 
-/// Sends a segment every `gap`; the arrivals.
+/// Sends a segment every `gap`; returns when each was sent and arrived.
 fn arrivals(direction: &mut Direction, gap: Duration, pieces: u32) -> Vec<(Duration, Duration)> {
     (0..pieces).map(|n| (gap * n, direction.send(gap * n, SEGMENT_BYTES))).collect()
 }
@@ -75,7 +75,7 @@ fn the_same_losses_whatever_the_jitter() {
     assert_eq!(passed("rtt=60ms,loss=2%"), passed("rtt=60ms,jitter=30ms,loss=2%"));
 }
 
-/// By how much each piece is late beyond the propagation of 30 ms.
+/// Returns how late each piece is beyond the propagation of 30 ms.
 fn late(text: &str, gap: Duration, pieces: u32) -> Vec<Duration> {
     let mut direction = down(text);
     let late = |(sent, at): (Duration, Duration)| at - sent - ms(30);
@@ -86,7 +86,7 @@ fn late(text: &str, gap: Duration, pieces: u32) -> Vec<Duration> {
 fn a_loss_within_a_flow_costs_a_round_trip_and_the_gap_to_the_next_piece() {
     let late = late("rtt=60ms,loss=0.1%", ms(20), 100_000);
     let stalled: Vec<Duration> = late.into_iter().filter(|late| !late.is_zero()).collect();
-    // 100 segments are lost; what follows within the 80 ms waits for the first of them.
+    // 100 segments are lost; pieces that follow within the 80 ms wait for the first of them.
     assert!((50..1000).contains(&stalled.len()), "{}", stalled.len());
     let most = stalled.iter().filter(|late| **late <= ms(80)).count();
     assert!(most * 100 >= stalled.len() * 95, "{stalled:?}");
@@ -144,9 +144,9 @@ fn nothing_arrives_in_an_outage_and_the_link_is_no_faster_after_it() {
     let outages: Vec<&Duration> = gaps.iter().filter(|gap| **gap > ms(1_000)).collect();
     // 350 s of work, 2 s of every 10 down.
     assert!(outages.len() > 30, "{}", outages.len());
-    // With timeouts of 200, 400, 800, 1600 ms the link is found up 1.4 or 3 s after the first try.
+    // With timeouts of 200, 400, 800, 1600 ms the link is found up 1.4 or 3 s after the first attempt.
     assert!(outages.iter().all(|gap| (ms(2_000)..=ms(3_012)).contains(*gap)), "{outages:?}");
-    // A segment takes 11.584 ms, and not less when there is a queue from an outage.
+    // A segment takes 11.584 ms, and no less when an outage left a queue.
     assert!(gaps.iter().all(|gap| *gap >= us(11_583)));
 }
 
@@ -183,7 +183,7 @@ fn jitter_is_normal_and_never_early() {
 #[test]
 fn jitter_holds_for_what_is_sent_together_whatever_its_pieces() {
     for start in 0..200 {
-        // Four tokens within 6 ms: each in a piece of its own, or read from a socket as one.
+        // Four tokens within 6 ms: each in its own piece, or read from a socket as one.
         let (mut pieces, mut whole) = (down("rtt=60ms,jitter=20ms"), down("rtt=60ms,jitter=20ms"));
         let begin = ms(start);
         pieces.send(begin, 10);
@@ -191,7 +191,7 @@ fn jitter_holds_for_what_is_sent_together_whatever_its_pieces() {
         whole.send(begin, 10);
         let last = begin + ms(6);
         assert_eq!(pieces.send(last, 10), whole.send(last, 30));
-        // Later the way has changed.
+        // Later the delay has changed.
         let (next, again) = (pieces.send(begin + ms(100), 10), whole.send(begin + ms(100), 10));
         assert_eq!(next, again);
     }
@@ -289,7 +289,7 @@ proptest! {
         let mut direction = Direction::new(&profile, Way::Down, seed, 0);
         let last = (0..1_000).map(|_| direction.send(ms(0), 10_000)).last().unwrap();
         let least = Duration::from_secs_f64(8e7 / (kbit as f64 * 1e3)) + rtt / 2;
-        // Only the jitter of the last pieces is not made up: six deviations of one direction at most.
+        // Only the jitter of the last pieces is not made up: at most six deviations of one direction.
         prop_assert!(last + us(1) >= least && last <= least + jitter * 5, "{:?} for {:?}", last, least);
     }
 

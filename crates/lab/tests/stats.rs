@@ -1,4 +1,4 @@
-//! The report's statistics: published values, and what must hold for all.
+//! The report's statistics: published values and invariants.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use grading::{interval::wilson, quantile::quantile};
@@ -64,7 +64,7 @@ fn a_paired_difference_has_newcombes_interval() {
     let (low, high) = estimate.interval.unwrap();
     assert!((estimate.value + 0.1).abs() < 1e-12);
     assert!((low + 0.2339).abs() < 1e-3 && (high - 0.0153).abs() < 1e-3, "{low} {high}");
-    // Never apart: the correction keeps some width.
+    // They never differ: the correction keeps some width.
     let (low, high) = paired_difference(&table(20, 0, 0, 20)).unwrap().interval.unwrap();
     assert!(low < 0.0 && high > 0.0 && (low + high).abs() < 1e-12, "{low} {high}");
     assert_eq!(paired_difference(&[]), None);
@@ -86,7 +86,7 @@ fn a_share_of_one_try_each_is_wilsons_and_tries_that_agree_tell_less() {
     let one = share(&alone).unwrap();
     let (low, high) = one.interval.unwrap();
     assert_eq!((low, high), wilson(30, 40));
-    // Three seeds that always agree know what one knows.
+    // Three seeds that always agree are worth as much as one.
     let same: Vec<(u64, u64)> = alone.iter().map(|(hits, _)| (3 * hits, 3)).collect();
     let three = share(&same).unwrap();
     assert!((three.interval.unwrap().0 - low).abs() < 0.01, "{three:?}");
@@ -136,7 +136,7 @@ proptest! {
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let most = values.iter().copied().fold(0.0, f64::max);
         prop_assert!(least <= low && low <= high && high <= most);
-        // As quantiles of the values themselves.
+        // The same as quantiles of the values themselves.
         let mut sorted = values.clone();
         sorted.sort_by(f64::total_cmp);
         prop_assert_eq!(quantile(&sorted, 0.5), Some(estimate.value));

@@ -1,33 +1,32 @@
-//! Manual pages and completions of a program, for who packages it: the hidden subcommand `manual` of `specthink` and
+//! Manual pages and shell completions of a program, for packagers: the hidden subcommand `manual` of `specthink` and
 //! `specthink-lab`, and `--manual` of the nodes, which have no subcommands.
 //!
-//! Both are made of the command line's description, so that they say what `--help` says. Here lives no argument of a
-//! program's own.
+//! Both are generated from the command line's description, so they say what `--help` says. No program's own arguments
+//! are here.
 
 use std::{fs, io, path::PathBuf};
 
 use clap_complete::Shell;
 
-/// The shells that are completed for.
+/// The shells to write completions for.
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
 /// Arguments of `manual`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ManualArgs {
-    /// The folder: pages go into `man1` in it, completions into `completions`.
+    /// The folder to write to: pages go into its subfolder `man1`, completions into `completions`.
     pub folder: PathBuf,
 }
 
 impl ManualArgs {
-    /// Writes what belongs to a program.
+    /// Writes the manual pages and completions of a program.
     ///
-    /// # Errors
-    /// When a file cannot be written; names the folder.
+    /// When a file cannot be written. The error names the folder.
     pub fn write(&self, command: clap::Command) -> io::Result<()> {
         let shown = self.folder.display();
         self.write_files(command).map_err(|why| {
             io::Error::other(format!(
-                "cannot write manual pages to {shown}: {why}; give a folder that can be written"
+                "cannot write manual pages to {shown}: {why}; give a writable folder"
             ))
         })
     }
@@ -37,7 +36,7 @@ impl ManualArgs {
         fs::create_dir_all(&pages)?;
         fs::create_dir_all(&completions)?;
         let program = command.get_name().to_owned();
-        // What `help` shows stands in the pages.
+        // The subcommand `help` needs no page: it shows what the other pages say.
         clap_mangen::generate_to(command.clone().disable_help_subcommand(true), &pages)?;
         for shell in SHELLS {
             clap_complete::generate_to(shell, &mut command, &program, &completions)?;

@@ -1,56 +1,56 @@
-//! What a metric is, and how its lines are written.
+//! The definition of a metric, and the format of its lines.
 
 use std::fmt::{Display, Write as _};
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The upper ends of the buckets of times, in seconds.
+/// The upper bounds of the buckets for times, in seconds.
 pub const TIME_BOUNDS_S: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 60.0, 600.0,
 ];
 
-/// A number with a name; with labels, several.
+/// A named number, or several that differ in their labels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric {
-    /// Its name, with its unit; that of a counter ends with `_total`.
+    /// The name, with its unit; a counter's name ends with `_total`.
     pub name: &'static str,
-    /// What it is, in one line.
+    /// A description, in one line.
     pub help: &'static str,
-    /// How its value moves.
+    /// How the value changes.
     pub kind: MetricKind,
 }
 
-/// How a metric's value moves.
+/// How a metric's value changes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MetricKind {
-    /// It only grows.
+    /// It only increases.
     Counter,
-    /// It is the value of the moment.
+    /// It is a current value.
     Gauge,
-    /// Values are counted in buckets, each up to one of these bounds, and beyond the last one.
+    /// Values are counted in buckets with these upper bounds, plus one bucket beyond the last bound.
     Histogram(&'static [f64]),
 }
 
 impl Metric {
-    /// A number that only grows.
+    /// Defines a counter, which only increases.
     pub const fn counter(name: &'static str, help: &'static str) -> Metric {
         Metric { name, help, kind: MetricKind::Counter }
     }
 
-    /// A number of the moment.
+    /// Defines a gauge, which has a current value.
     pub const fn gauge(name: &'static str, help: &'static str) -> Metric {
         Metric { name, help, kind: MetricKind::Gauge }
     }
 
-    /// Times in seconds, counted in buckets.
+    /// Defines a histogram of times in seconds.
     pub const fn times(name: &'static str, help: &'static str) -> Metric {
         Metric { name, help, kind: MetricKind::Histogram(TIME_BOUNDS_S) }
     }
 }
 
-/// A number as it is now, of a metric that is read and not counted by a [`MetricSet`](crate::MetricSet).
+/// The current value of a metric that is read elsewhere and not counted by a [`MetricSet`](crate::MetricSet).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     name: &'static str,
@@ -61,14 +61,14 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The value of a counter or a gauge, with these labels.
+    /// Creates a reading of a counter or a gauge with these labels.
     pub fn new(metric: &Metric, labels: &[(&str, &str)], value: u64) -> Reading {
         let Metric { name, help, kind } = *metric;
         Reading { name, help, kind: kind.name(), labels: label_set(labels), value }
     }
 }
 
-/// Writes readings at the end of a text. Those of one metric follow each other.
+/// Appends readings to a text. The readings of one metric must be adjacent.
 pub fn write_readings(text: &mut String, readings: &[Reading]) {
     let mut last = "";
     for Reading { name, help, kind, labels, value } in readings {
@@ -90,7 +90,7 @@ impl MetricKind {
     }
 }
 
-/// Labels as a line has them; none are nothing.
+/// Formats labels; the result is empty if there are none.
 pub(crate) fn label_set(labels: &[(&str, &str)]) -> String {
     if labels.is_empty() {
         return String::new();
@@ -103,7 +103,7 @@ pub(crate) fn label_set(labels: &[(&str, &str)]) -> String {
 }
 
 pub(crate) fn write_head(text: &mut String, name: &str, help: &str, kind: &str) {
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 

@@ -24,19 +24,19 @@ enum Counted {
 #[derive(Debug)]
 struct Histogram {
     bounds: &'static [f64],
-    /// Values up to each bound and beyond the one before.
+    /// How many values each bucket has: values up to its bound and above the previous one.
     buckets: Vec<u64>,
     count: u64,
     sum: f64,
 }
 
 impl MetricSet {
-    /// Metrics in the order of the text. Nothing is counted yet.
+    /// Creates a set with its metrics in the order of the text. Nothing is counted yet.
     pub fn new(metrics: &[&'static Metric]) -> MetricSet {
         MetricSet { metrics: metrics.to_vec(), counted: Mutex::default() }
     }
 
-    /// Shows a counter or a histogram with these labels from the start, with nothing counted.
+    /// Shows a counter or a histogram with these labels from the start, with a count of zero.
     pub fn declare(&self, metric: &Metric, labels: &[(&str, &str)]) {
         self.with(metric, labels, |_| {});
     }
@@ -59,12 +59,12 @@ impl MetricSet {
         });
     }
 
-    /// Counts a time in a histogram of seconds.
+    /// Counts a duration in a histogram of seconds.
     pub fn observe_time(&self, metric: &Metric, labels: &[(&str, &str)], time: Duration) {
         self.observe(metric, labels, time.as_secs_f64());
     }
 
-    /// Everything as text.
+    /// Returns all metrics as text.
     pub fn text(&self) -> String {
         let counted = self.counted();
         let mut text = String::new();

@@ -1,8 +1,8 @@
-//! A strict reader of Prometheus' text format: what it takes, every collector takes. For tests.
+//! A strict reader of Prometheus' text format, for tests: every collector accepts what it accepts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A text in Prometheus' format, read.
+/// A parsed text in Prometheus' format.
 #[derive(Debug, Default)]
 pub struct Exposition {
     /// The metrics in the order of the text, each with its kind.
@@ -10,18 +10,18 @@ pub struct Exposition {
     samples: BTreeMap<SampleKey, f64>,
 }
 
-/// A sample's name and its labels by the alphabet.
+/// A sample's name and its labels in alphabetical order.
 type SampleKey = (String, BTreeMap<String, String>);
 
 impl Exposition {
-    /// Reads a text. Each metric has one `HELP`, one `TYPE` and then its samples; no sample is there twice; counters
-    /// end with `_total`; the buckets of a histogram rise to its count.
+    /// Reads a text. Each metric has one `HELP`, one `TYPE` and then its samples; no sample occurs twice; counters end
+    /// with `_total`; the buckets of a histogram rise to its count.
     ///
     /// # Errors
-    /// What is wrong with the first line that is no such text.
+    /// What is wrong with the first invalid line.
     pub fn read(text: &str) -> Result<Exposition, String> {
         if !text.is_empty() && !text.ends_with('\n') {
-            return Err("the last line has no end".to_owned());
+            return Err("the last line has no line break".to_owned());
         }
         let mut read = Exposition::default();
         let mut helped: Option<&str> = None;
@@ -38,7 +38,7 @@ impl Exposition {
                 let (name, kind) = rest.split_once(' ').ok_or_else(|| at("no type"))?;
                 if helped.take() != Some(name) || !["counter", "gauge", "histogram"].contains(&kind)
                 {
-                    return Err(at("a type without its help, or none that there is"));
+                    return Err(at("a type without its help, or an unknown type"));
                 }
                 if (kind == "counter") != name.ends_with("_total") {
                     return Err(at("counters end with _total, and nothing else does"));
@@ -48,10 +48,10 @@ impl Exposition {
                 let (key, value) = sample(line).ok_or_else(|| at("no sample"))?;
                 let last = read.metrics.last().filter(|(name, kind)| belongs(&key.0, name, kind));
                 if helped.is_some() || last.is_none() {
-                    return Err(at("a sample that does not stand below its own head"));
+                    return Err(at("a sample that is not below its own head"));
                 }
                 if read.samples.insert(key, value).is_some() {
-                    return Err(at("a sample that is there already"));
+                    return Err(at("a repeated sample"));
                 }
             }
         }
@@ -59,18 +59,18 @@ impl Exposition {
         Ok(read)
     }
 
-    /// The names of the metrics, in the order of the text.
+    /// Returns the names of the metrics, in the order of the text.
     pub fn names(&self) -> Vec<&str> {
         self.metrics.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// A sample's value; `None`: it is not there.
+    /// Returns a sample's value, or `None` if it is missing.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         self.samples.get(&(name.to_owned(), labels.collect())).copied()
     }
 
-    /// The values of a name, whatever its labels, together.
+    /// Returns the sum of all values of a name, whatever their labels.
     pub fn sum(&self, name: &str) -> f64 {
         self.samples.iter().filter(|((of, _), _)| of == name).map(|(_, value)| value).sum()
     }
@@ -114,7 +114,7 @@ fn without_le(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     labels.iter().filter(|(name, _)| *name != "le").map(|(n, v)| (n.clone(), v.clone())).collect()
 }
 
-/// Whether a sample of this name is one of a metric's.
+/// Returns whether a sample with this name belongs to a metric.
 fn belongs(sample: &str, metric: &str, kind: &str) -> bool {
     match sample.strip_prefix(metric) {
         Some("") => kind != "histogram",
@@ -123,7 +123,7 @@ fn belongs(sample: &str, metric: &str, kind: &str) -> bool {
     }
 }
 
-/// A line `name{label="value",...} number`.
+/// Parses a line `name{label="value",...} number`.
 fn sample(line: &str) -> Option<(SampleKey, f64)> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
@@ -146,7 +146,7 @@ fn sample(line: &str) -> Option<(SampleKey, f64)> {
     is_name(name, true).then(|| ((name.to_owned(), labels), value))
 }
 
-/// A value up to its quotation mark, and what stands behind that.
+/// Returns a value up to its quotation mark, and the text after that.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let (mut value, mut chars) = (String::new(), text.char_indices());
     loop {
@@ -170,7 +170,7 @@ fn number(text: &str) -> Option<f64> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// Whether a text may name a metric, or a label, in which there is no colon.
+/// Returns whether a text is a valid name of a metric, or of a label, which has no colon.
 fn is_name(text: &str, is_metric: bool) -> bool {
     let is_begin = |c: char| c.is_ascii_alphabetic() || c == '_' || (is_metric && c == ':');
     text.starts_with(is_begin) && text.chars().all(|c| is_begin(c) || c.is_ascii_digit())

@@ -1,4 +1,4 @@
-//! The command line of a node, as it was written. What it means is decided in `config`.
+//! The command line of a node, as written. `config` validates it.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -12,18 +12,18 @@ use crate::{
     upstream_args::UpstreamArgs,
 };
 
-/// What tells one node from another: nothing but defaults.
+/// The defaults that distinguish one node from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defaults {
     /// The program's name.
     pub program: &'static str,
-    /// One line: what it is for.
+    /// Its purpose, in one line.
     pub about: &'static str,
     /// The address to listen on.
     pub listen: &'static str,
-    /// An example of a model for it, as `--model` takes it.
+    /// An example of a suitable model, as `--model` takes it.
     pub example: &'static str,
-    /// The model that the program carries in itself and serves without `--model`.
+    /// The model that is built into the program and served without `--model`.
     pub builtin: Option<EmbeddedModel>,
 }
 
@@ -31,12 +31,12 @@ pub struct Defaults {
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
 pub struct NodeArgs {
-    /// The model: a .gguf file (any part of a split one), a folder of safetensors, or the name of a
-    /// Hugging Face repository (OWNER/NAME or OWNER/NAME@REVISION), which is downloaded once.
+    /// The model: a .gguf file (any part of a split one), a folder of safetensors, or the name of a Hugging Face
+    /// repository (OWNER/NAME or OWNER/NAME@REVISION), which is downloaded once.
     #[arg(long, value_name = "PATH|NAME", env = "SPECTHINK_MODEL")]
     pub model: Option<String>,
 
-    /// Which GGUF file, when the repository or folder holds several; of a split one any part.
+    /// The GGUF file to use if the repository or folder holds several; for a split model, any of its parts.
     #[arg(long, value_name = "NAME.gguf", env = "SPECTHINK_FILE")]
     pub file: Option<String>,
 
@@ -44,25 +44,25 @@ pub struct NodeArgs {
     #[arg(long, value_name = "REVISION", env = "SPECTHINK_REVISION")]
     pub revision: Option<String>,
 
-    /// Never use the network to get a model: what the cache (HF_HOME) lacks is an error.
+    /// Never use the network to get a model: a file missing from the cache (HF_HOME) is an error.
     #[arg(long)]
     pub offline: bool,
 
-    /// The server that computes the model, where it is not computed here.
+    /// The server that computes the model, if it is not computed here.
     #[command(flatten)]
     pub upstream: UpstreamArgs,
 
-    /// Where to listen: HOST:PORT. Port 0 takes a free one; the line `listening on URL` on standard
-    /// output says which.
+    /// The address to listen on: HOST:PORT. Port 0 picks a free port; the line `listening on URL` on standard output
+    /// shows which.
     #[arg(long, value_name = "ADDR", env = "SPECTHINK_LISTEN")]
     pub listen: Option<String>,
 
-    /// A second address, HOST:PORT, with what the node counts: /metrics in Prometheus' format, /healthz and /readyz.
-    /// Plain HTTP for everybody who reaches it: numbers alone, no text and no names. [default: none]
+    /// A second address, HOST:PORT, for monitoring: /metrics in Prometheus' format, /healthz and /readyz. Plain HTTP
+    /// for everyone who can reach it; it shows only numbers, no text and no names. [default: none]
     #[arg(long, value_name = "ADDR", env = "SPECTHINK_METRICS")]
     pub metrics: Option<String>,
 
-    /// What the model is called towards clients. [default: the file's or repository's name]
+    /// The model's name as clients see it. [default: the file's or repository's name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
@@ -70,22 +70,22 @@ pub struct NodeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", env = "SPECTHINK_DEVICE")]
     pub device: String,
 
-    /// What safetensors are computed in: f32, bf16 or f16. GGUF files say themselves. [default: f32 on
-    /// the CPU, elsewhere what the model says]
+    /// The number type to compute safetensors in: f32, bf16 or f16. GGUF files specify their own. [default: f32 on the
+    /// CPU, otherwise as the model specifies]
     #[arg(long, value_name = "TYPE")]
     pub dtype: Option<String>,
 
-    /// CPU threads to compute with. Two nodes on one machine want half of its cores each. [default:
-    /// RAYON_NUM_THREADS, or the number of physical cores that it may use; 1 for a built-in model]
+    /// CPU threads to compute with. If two nodes share a machine, give each half of its cores. [default:
+    /// RAYON_NUM_THREADS, or the number of physical cores available to the process; 1 for a built-in model]
     #[arg(long, value_name = "N", env = "SPECTHINK_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 
-    /// Longest session in tokens, prompt and answer together; never more than the model's own
-    /// context. Less takes less memory. [default: the model's context, or as much as there is memory for]
+    /// Longest session in tokens, prompt and answer together; never more than the model's own context. Less takes less
+    /// memory. [default: the model's context, or as much as fits in memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..))]
     pub context: Option<u32>,
 
-    /// Sessions at a time; one more is refused as overloaded.
+    /// Sessions at a time; further ones are refused as overloaded.
     #[arg(
         long,
         value_name = "N",
@@ -94,20 +94,21 @@ pub struct NodeArgs {
     )]
     pub max_sessions: u32,
 
-    /// Connections at a time. Where they are all taken, one that has made no call yet gives way to the next, and if
-    /// there is none the next is closed. A client needs one, however many sessions it has. One that makes no call
-    /// within 20s is closed, and so is one that had no session for 5 minutes. [default: 100 more than --max-sessions]
+    /// Connections at a time. When all are taken, a connection that has made no call yet is closed for the next one; if
+    /// there is none, the next one is closed. A client needs one connection, however many sessions it has. A connection
+    /// that makes no call within 20s is closed, and so is one without a session for 5 minutes. [default: 100 more than
+    /// --max-sessions]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: Option<u32>,
 
-    /// Memory for the sessions' caches of keys and values, such as 2GiB or 512MiB. When it is used up,
-    /// a session that waits for its caller gives its cache to others and computes it again later. Never
-    /// more than seven eighths of what the machine has available and the node's memory groups (cgroups)
-    /// have left. [default: enough for all sessions at full length, but at most half of what is left]
+    /// Memory for the sessions' KV caches, such as 2GiB or 512MiB. When it is used up, a session that waits for its
+    /// caller gives its cache to others and computes it again later. Never more than seven eighths of the memory that
+    /// the machine has available and that the node's memory groups (cgroups) have left. [default: enough for all
+    /// sessions at full length, but at most half of what is left]
     #[arg(long, value_name = "SIZE", env = "SPECTHINK_KV_MEMORY")]
     pub kv_memory: Option<ByteSize>,
 
-    /// The node's certificate (PEM, its chain after it): encrypts the connection. Needs --tls-key.
+    /// The node's certificate (PEM, followed by its chain): encrypts the connection. Needs --tls-key.
     #[arg(long, value_name = "FILE", env = "SPECTHINK_TLS_CERT", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
@@ -115,20 +116,19 @@ pub struct NodeArgs {
     #[arg(long, value_name = "FILE", env = "SPECTHINK_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Let in only clients whose certificate one of these authorities signed (PEM): mutual TLS.
+    /// Accept only clients whose certificate one of these authorities signed (PEM): mutual TLS.
     #[arg(long, value_name = "FILE", env = "SPECTHINK_TLS_CLIENT_CA", requires = "tls_cert")]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// A file with the token that clients must show; the environment variable SPECTHINK_TOKEN does
-    /// the same.
+    /// A file with the token that clients must show; the environment variable SPECTHINK_TOKEN does the same.
     #[arg(long, value_name = "FILE", env = "SPECTHINK_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Allow plain text to other machines: anybody on the way can read and change everything.
+    /// Allow plain text to other machines: anyone on the path can read and change everything.
     #[arg(long)]
     pub insecure: bool,
 
-    /// Greatest size of a message from a client, in bytes.
+    /// The largest message accepted from a client, in bytes.
     #[arg(
         long,
         value_name = "N",
@@ -141,16 +141,16 @@ pub struct NodeArgs {
     #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_HEARTBEAT.into(), value_parser = heartbeat)]
     pub heartbeat: humantime::Duration,
 
-    /// How long running sessions may go on after SIGTERM or Ctrl-C. A second signal ends them at once.
+    /// How long running sessions may continue after SIGTERM or Ctrl-C. A second signal ends them at once.
     #[arg(long, value_name = "TIME", default_value_t = transport::DEFAULT_DRAIN.into(), value_parser = drain)]
     pub drain: humantime::Duration,
 
-    /// Say more on standard error: -v what happens, -vv every detail. SPECTHINK_LOG, or
-    /// RUST_LOG where that is unset, takes a filter such as transport=debug, which wins over the flag.
+    /// Log more on standard error: -v events, -vv every detail. SPECTHINK_LOG, or RUST_LOG if that is unset, takes a
+    /// filter such as transport=debug, which overrides the flag.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// How the log is written: text, or json: an object a line.
+    /// The format of the log: text, or json with one object per line.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -160,21 +160,21 @@ pub struct NodeArgs {
     )]
     pub log_format: LogFormat,
 
-    /// Send traces to this collector, which takes OTLP over HTTP; OTEL_EXPORTER_OTLP_ENDPOINT does the same. Needs a
-    /// build with the feature otel.
+    /// Send traces to this collector, which must accept OTLP over HTTP; OTEL_EXPORTER_OTLP_ENDPOINT does the same.
+    /// Needs a build with the feature otel.
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 
-    /// Write completions and the manual page of this program into a folder, and serve nothing: for who packages it.
+    /// Write shell completions and the manual page of this program into a folder, and serve nothing: for packagers.
     #[arg(long, value_name = "FOLDER", hide = true, exclusive = true)]
     pub manual: Option<PathBuf>,
 }
 
 impl NodeArgs {
-    /// Reads a command line, the program's name first.
+    /// Parses a command line, which starts with the program's name.
     ///
     /// # Errors
-    /// What clap has to say, `--help` and `--version` too.
+    /// An error from clap, including `--help` and `--version`.
     pub fn parse_with(
         defaults: &Defaults,
         line: impl IntoIterator<Item = OsString>,
@@ -185,7 +185,7 @@ impl NodeArgs {
     }
 }
 
-/// The command line's description with a node's defaults in it.
+/// Returns the clap command with a node's defaults filled in.
 pub fn command(defaults: &Defaults) -> clap::Command {
     let Defaults { program, about, listen, example, builtin } = *defaults;
     let without_model = match builtin {

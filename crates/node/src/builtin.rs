@@ -1,13 +1,13 @@
-//! The model that a node's program carries in itself: how it is described, and what is said where there is
-//! none. Which one it is is in the node's own package.
+//! The model built into a node's program: its description, and the text shown if there is none. Which model it is is up
+//! to the node's own package.
 
 pub use engine::EmbeddedModel;
 
 /// What the built-in models can do. They can do nothing else.
-pub const BUILTIN_CAN: &str = "arithmetic in three to six steps with whole numbers below 1,000, told like \
+pub const BUILTIN_CAN: &str = "arithmetic in three to six steps with whole numbers below 1,000, worded like \
      \"Start with 84. Add 37. Double it. What is the result?\"";
 
-/// What the help says is served without `--model`.
+/// The default that the help shows for `--model`.
 pub(crate) fn as_default(builtin: Option<EmbeddedModel>) -> String {
     match builtin {
         Some(model) => {
@@ -17,9 +17,10 @@ pub(crate) fn as_default(builtin: Option<EmbeddedModel>) -> String {
     }
 }
 
-/// What a node that serves it says on the console.
+/// The note that a node with a built-in model prints on the console.
 pub(crate) fn note() -> String {
     format!(
-        "this is the built-in arithmetic model: it can do {BUILTIN_CAN}, and nothing else; give --model to serve another"
+        "this is the built-in arithmetic model: it can do {BUILTIN_CAN}, and nothing else; give --model to serve \
+         another"
     )
 }

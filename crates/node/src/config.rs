@@ -1,5 +1,4 @@
-//! From raw arguments to one validated configuration, once. Nothing is loaded, bound or downloaded
-//! here.
+//! Turns raw arguments into one validated configuration, once. Nothing is loaded, bound or downloaded here.
 
 use std::{
     ffi::OsString,
@@ -22,52 +21,52 @@ use crate::{
     hint,
 };
 
-/// A node's configuration: everything is valid by itself.
+/// A node's configuration; every value is valid.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     /// The model.
     pub model: ModelSource,
-    /// Which GGUF file, when there are several.
+    /// The GGUF file to use if there are several.
     pub file: Option<String>,
-    /// Where a model that is a name comes from.
+    /// The hub from which a named model is downloaded.
     pub hub: Hub,
-    /// Where the tokenizer of a server's model is.
+    /// Where the tokenizer for a server's model is.
     pub tokenizer: Option<TokenizerPlace>,
     /// The address to listen on, `HOST:PORT`.
     pub listen: String,
-    /// The address for what is counted, `HOST:PORT`; absent: nobody is told.
+    /// The address of the metrics endpoint, `HOST:PORT`; absent: none.
     pub metrics: Option<String>,
-    /// What the model is called towards clients.
+    /// The model's name as clients see it.
     pub name: Option<String>,
     /// Where to compute.
     pub device: DeviceChoice,
-    /// What safetensors are computed in.
+    /// The number type to compute safetensors in.
     pub dtype: Option<Dtype>,
     /// Longest session in tokens; absent: the model's own context.
     pub context_tokens: Option<u32>,
-    /// CPU threads to compute with; absent: what the environment says.
+    /// CPU threads to compute with; absent: as the environment specifies.
     pub threads: Option<usize>,
     /// Memory for the sessions' caches; absent: the engine's default.
     pub kv_memory_bytes: Option<u64>,
-    /// How it is served; the card is filled in when the model is loaded.
+    /// How the model is served; the card is filled in after loading.
     pub server: ServerConfig,
 }
 
 /// Where a model comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
-    /// A file or folder that is there.
+    /// An existing file or folder.
     Path(PathBuf),
     /// A repository on the hub.
     Name(ModelName),
-    /// In the program itself.
+    /// Built into the program.
     Builtin(EmbeddedModel),
     /// In another server, which computes it.
     Upstream(Box<UpstreamConfig>),
 }
 
 impl ModelSource {
-    /// A short name for people.
+    /// Returns a short name to display.
     pub fn name(&self) -> String {
         match self {
             ModelSource::Name(name) => name.to_string(),
@@ -120,7 +119,7 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// What safetensors are computed in.
+/// The number type to compute safetensors in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtype {
     /// 32 bits.
@@ -148,8 +147,8 @@ impl FromStr for Dtype {
 }
 
 impl NodeConfig {
-    /// A node on a free port of loopback, for this process alone: no credentials, and nothing from
-    /// the environment, which is meant for the programs.
+    /// A node on a free loopback port, for this process alone: without credentials, and without the environment
+    /// variables, which are meant for the programs.
     pub fn local(model: ModelSource) -> NodeConfig {
         NodeConfig {
             model,
@@ -171,7 +170,7 @@ impl NodeConfig {
     /// Validates arguments. `var` looks up an environment variable.
     ///
     /// # Errors
-    /// When an argument means nothing, names something that is not there, or contradicts another.
+    /// When an argument is invalid, names something that does not exist, or contradicts another.
     pub fn new(
         defaults: &Defaults,
         args: NodeArgs,
@@ -193,7 +192,7 @@ impl NodeConfig {
         hub.offline |= args.offline;
         let token = match &args.token_file {
             Some(path) => Some(Token::from_file(path)?),
-            // One that is not Unicode is a mistake, never an absent one: that would let everybody in.
+            // A token that is not Unicode is an error. Treating it as absent would admit everyone.
             None => var("SPECTHINK_TOKEN")
                 .map(|text| Token::new(&text.to_string_lossy()))
                 .transpose()?,
@@ -201,7 +200,7 @@ impl NodeConfig {
         let heartbeat = Duration::from(args.heartbeat);
         if heartbeat > transport::MAX_HEARTBEAT {
             return Err(NodeError::Usage(format!(
-                "--heartbeat {} is too seldom: clients would take the node for dead; give at most {}",
+                "--heartbeat {} is too long: clients would consider the node dead; give at most {}",
                 args.heartbeat,
                 humantime::format_duration(transport::MAX_HEARTBEAT)
             )));
@@ -216,9 +215,9 @@ impl NodeConfig {
             file: args.file,
             hub,
             tokenizer,
-            listen: args
-                .listen
-                .ok_or_else(|| NodeError::Usage("--listen is needed: HOST:PORT".to_owned()))?,
+            listen: args.listen.ok_or_else(|| {
+                NodeError::Usage("give an address with --listen HOST:PORT".to_owned())
+            })?,
             metrics: args.metrics,
             name: args.name,
             device: args.device.parse()?,
@@ -243,7 +242,7 @@ impl NodeConfig {
     }
 }
 
-/// The model when none is named.
+/// Returns the model to serve if none is named.
 fn builtin(defaults: &Defaults, args: &NodeArgs) -> Result<ModelSource, NodeError> {
     let usage = |line: String| Err(NodeError::Usage(line));
     let Some(model) = defaults.builtin else {
@@ -256,7 +255,7 @@ fn builtin(defaults: &Defaults, args: &NodeArgs) -> Result<ModelSource, NodeErro
     let with = |flag: &str| {
         format!(
             "{flag} goes with --model, but without one the built-in model {} is served: give \
-             --model too, or leave {flag} out",
+             --model too, or leave out {flag}",
             model.name
         )
     };
@@ -267,13 +266,13 @@ fn builtin(defaults: &Defaults, args: &NodeArgs) -> Result<ModelSource, NodeErro
     }
 }
 
-/// Where `--tokenizer` is.
+/// Returns where `--tokenizer` is.
 fn tokenizer(text: &str) -> Result<TokenizerPlace, NodeError> {
     let place = TokenizerPlace::new(text, Path::new(""));
     place.map_err(|error| NodeError::Usage(format!("--tokenizer {error}")))
 }
 
-/// What is there is a path. What is not there, and could be one, is a name.
+/// An existing path is a path. Anything else that can be a name is a name.
 fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError> {
     let path = Path::new(text);
     if path.exists() {
@@ -301,7 +300,7 @@ fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError>
     if let Some(revision) = revision {
         if !is_revision(&revision) {
             return Err(NodeError::Usage(format!(
-                "--revision '{}' is no branch, tag or commit",
+                "--revision '{}' is not a branch, tag or commit",
                 revision.escape_debug()
             )));
         }
@@ -412,7 +411,7 @@ mod tests {
             assert_eq!(tokenizer(text).unwrap(), place(text));
         }
         let line = tokenizer("none").unwrap_err().to_string();
-        assert!(line.starts_with("--tokenizer 'none' is no file"), "{line}");
+        assert!(line.starts_with("--tokenizer 'none' is neither an existing file"), "{line}");
         let refused = |more: &[&str]| {
             let line = [&["node"], &given[..2], more].concat().into_iter().map(OsString::from);
             NodeArgs::parse_with(&FULL, line).unwrap_err().to_string()

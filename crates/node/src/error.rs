@@ -1,4 +1,4 @@
-//! What can go wrong with a node, each in one line, and the exit codes that scripts tell it by.
+//! A node's errors, each in one line, and its exit codes, which scripts can test.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub enum NodeExit {
     Ok = 0,
     /// A defect.
     Internal = 1,
-    /// Arguments.
+    /// Wrong arguments.
     Usage = 2,
     /// No such model.
     ModelNotFound = 3,
@@ -25,23 +25,23 @@ pub enum NodeExit {
     ModelUnreadable = 4,
     /// A model that the engine does not compute.
     ModelUnsupported = 5,
-    /// No download.
+    /// The download failed.
     Download = 6,
-    /// The address.
+    /// The address cannot be used.
     Address = 7,
-    /// TLS files, token.
+    /// The TLS files or the token cannot be used.
     Credentials = 8,
     /// Plain text to other machines.
     Plaintext = 9,
-    /// The device.
+    /// The device cannot be used.
     Device = 10,
-    /// The second signal.
+    /// A second signal ended it.
     Forced = 11,
-    /// A model's tokenizer.
+    /// A model's tokenizer cannot be used.
     Tokenizer = 12,
-    /// A form of weights that the engine does not compute with.
+    /// A quantisation that the engine does not support.
     Quantisation = 13,
-    /// The server that should compute the model.
+    /// The server that should compute the model cannot be used.
     Upstream = 14,
 }
 
@@ -49,7 +49,7 @@ impl NodeExit {
     /// All of them, in order.
     pub const ALL: &'static [NodeExit] = NodeExit::VARIANTS;
 
-    /// What it means, in a few words.
+    /// Returns what the code means, in a few words.
     pub fn meaning(self) -> &'static str {
         match self {
             NodeExit::Ok => "stopped by a signal, or while loading; sessions were drained",
@@ -58,17 +58,17 @@ impl NodeExit {
             NodeExit::ModelNotFound => {
                 "model not found: no such file, repository, revision or cached copy, or no model in it"
             }
-            NodeExit::ModelUnreadable => "model files missing in part, truncated or damaged",
+            NodeExit::ModelUnreadable => "model files incomplete, truncated or damaged",
             NodeExit::ModelUnsupported => "architecture or file format not supported",
             NodeExit::Download => "download failed: network, refused by the hub, disk full",
-            NodeExit::Address => "address taken or not usable",
+            NodeExit::Address => "address in use or not usable",
             NodeExit::Credentials => "TLS files or token not usable",
-            NodeExit::Plaintext => "plain text off this machine without --insecure",
-            NodeExit::Device => "device not there or out of memory",
+            NodeExit::Plaintext => "plain text to other machines without --insecure",
+            NodeExit::Device => "device unavailable or out of memory",
             NodeExit::Forced => "a second signal ended it before sessions were drained",
             NodeExit::Tokenizer => "tokenizer missing, damaged or of a kind not supported",
             NodeExit::Quantisation => "quantisation of the weights not supported",
-            NodeExit::Upstream => "the server of --upstream not reachable, or it refuses",
+            NodeExit::Upstream => "the --upstream server is unreachable or refuses",
         }
     }
 }
@@ -79,9 +79,9 @@ pub enum NodeError {
     /// Arguments that do not go together.
     #[error("{0}")]
     Usage(String),
-    /// `--model` is neither there nor a name.
+    /// `--model` is neither an existing path nor a name.
     #[error(
-        "no model at {path}: there is no such file or folder, and it is no OWNER/NAME of a Hugging \
+        "no model at {path}: there is no such file or folder, and it is not an OWNER/NAME of a Hugging \
          Face repository either; {mend}"
     )]
     NoModel {
@@ -90,7 +90,7 @@ pub enum NodeError {
         /// What to do.
         mend: String,
     },
-    /// A folder in which no file could be chosen.
+    /// A folder from which no file could be chosen.
     #[error("{}: {why}", path.display())]
     Choose {
         /// The folder.
@@ -120,25 +120,25 @@ pub enum NodeError {
     /// A server that does not answer, or refuses.
     #[error(transparent)]
     Upstream(#[from] Failure),
-    /// A server that may not be asked, or not so.
+    /// A server that may not be used as configured.
     #[error(transparent)]
     UpstreamSetup(#[from] UpstreamError),
-    /// The address for what is counted cannot be listened on.
+    /// The address for metrics cannot be bound.
     #[error("cannot listen on {address} for metrics: {why}; choose another address with --metrics")]
     MetricsAddress {
-        /// What was asked for.
+        /// The address as given.
         address: String,
         /// The system's reason.
         why: std::io::Error,
     },
-    /// Serving that cannot begin, or that broke.
+    /// Serving could not start, or it stopped.
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// Manual pages that cannot be written.
     #[error("{0}")]
     Manual(std::io::Error),
-    /// The second signal.
-    #[error("a second signal came: stopped before running sessions were drained")]
+    /// A second signal ended the program.
+    #[error("stopped by a second signal before running sessions were drained")]
     Forced,
     /// A defect.
     #[error("{0}")]
@@ -146,7 +146,7 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// The code that the process ends with.
+    /// Returns the exit code of the process.
     pub fn exit(&self) -> NodeExit {
         match self {
             NodeError::Usage(_) => NodeExit::Usage,

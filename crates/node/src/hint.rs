@@ -1,12 +1,12 @@
-//! What was probably meant by a `--model` that is neither a path nor a name: an address as a browser shows it, or a
-//! name as other programs write it.
+//! Guesses the intended model from a `--model` that is neither a path nor a name: a URL from a browser, or a name in
+//! another program's notation.
 
 use hub::ModelName;
 
-/// Hosts whose addresses are names of models.
+/// Hosts whose URLs contain names of models.
 const HOSTS: [&str; 3] = ["huggingface.co", "www.huggingface.co", "hf.co"];
 
-/// The flags that mean what was meant, if that can be told.
+/// Returns the intended flags, if they can be guessed.
 pub(crate) fn flags(text: &str) -> Option<String> {
     let text = text.trim();
     let (scheme, rest) = match text.split_once("://") {

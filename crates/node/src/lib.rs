@@ -1,9 +1,8 @@
-//! What both nodes are: arguments -> one validated configuration -> download -> load -> serve ->
-//! drain.
+//! The implementation of both nodes: arguments -> one validated configuration -> download -> load -> serve -> drain.
 //!
-//! The small and the large node are two sets of [`Defaults`] over this crate, never two
-//! implementations. A program that wants a node inside itself builds a [`NodeConfig`] and starts a
-//! [`LocalNode`]. Here live no model (see `engine`) and no wire (see `transport`).
+//! The small and the large node are two sets of [`Defaults`] on top of this crate, not two implementations. A program
+//! that embeds a node builds a [`NodeConfig`] and starts a [`LocalNode`]. The model is in `engine`, the protocol in
+//! `transport`.
 
 mod args;
 mod builtin;

@@ -1,4 +1,4 @@
-//! A node inside another program: the same node, without a process of its own.
+//! A node inside another program: the same node, without its own process.
 
 use hub::Console;
 use thinking::thinker::ModelCard;
@@ -16,8 +16,8 @@ pub struct LocalNode {
 }
 
 impl LocalNode {
-    /// Starts a node, which says nothing; [`NodeConfig::local`] makes a configuration for it. It
-    /// serves on the runtime that this is called on.
+    /// Starts a node that prints nothing, usually with a configuration from [`NodeConfig::local`]. It serves on the
+    /// current runtime.
     ///
     /// # Errors
     /// When the address, the device or the model cannot be used.
@@ -35,24 +35,24 @@ impl LocalNode {
         Ok(LocalNode { url, card, stop: Some(stop), serving })
     }
 
-    /// Where clients find it.
+    /// Returns the URL for clients.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What it serves.
+    /// Returns what it serves.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// Begins the shutdown, and waits until sessions are drained.
+    /// Starts the shutdown, and waits until sessions are drained.
     ///
     /// # Errors
-    /// When the listener breaks, and when serving broke off.
+    /// When the listener breaks, or the serving task panicked.
     pub async fn stop(mut self) -> Result<(), NodeError> {
         drop(self.stop.take());
         let served = (&mut self.serving).await;
-        served.map_err(|why| NodeError::Internal(format!("serving broke off: {why}")))?
+        served.map_err(|why| NodeError::Internal(format!("serving failed: {why}")))?
     }
 }
 

@@ -1,4 +1,4 @@
-//! A node as a process: arguments, logs, signals, exit code. What it does is in `node`.
+//! A node as a process: arguments, logs, signals, exit code.
 
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
@@ -17,22 +17,22 @@ use crate::{
     threads,
 };
 
-/// After the end: how long a step of computing that is still under way may take to notice.
+/// How long a computing step that is still running at the end may take to notice the end.
 const LAST_STEP: Duration = Duration::from_secs(1);
 
-/// What is logged without `-v`, with it, and with two.
+/// The log filters without `-v`, with one, and with two.
 const LOG_LEVELS: [&str; 3] = [
     "warn",
     "warn,engine=info,node=info,reload=info,transport=info,upstream=info",
     "info,engine=debug,flags=debug,node=debug,reload=debug,transport=debug,upstream=debug",
 ];
 
-/// The whole of a node's `main`.
+/// The entire `main` of a node.
 pub fn main_with(defaults: &Defaults) -> ExitCode {
     let args = match NodeArgs::parse_with(defaults, std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {
-            // Nothing can be done about a standard error that is gone.
+            // If standard error is closed, nothing can be done about it.
             let _ = error.print();
             return if error.use_stderr() { NodeExit::Usage.into() } else { NodeExit::Ok.into() };
         }
@@ -52,7 +52,7 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
     ended(defaults, result)
 }
 
-/// Says how it ended, where that is not well.
+/// Prints why the node failed, if it did, and returns its exit code.
 fn ended(defaults: &Defaults, result: Result<(), NodeError>) -> ExitCode {
     match result {
         Ok(()) => NodeExit::Ok.into(),
@@ -79,7 +79,7 @@ fn whole(defaults: &Defaults, args: NodeArgs) -> Result<(), NodeError> {
     flags::raise_open_files();
     let config = NodeConfig::new(defaults, args, |name| std::env::var_os(name))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // The network needs little; the cores are the model's.
+        // The network needs little; the cores are for the model.
         .worker_threads(2)
         .enable_all()
         .build()
@@ -93,7 +93,7 @@ fn whole(defaults: &Defaults, args: NodeArgs) -> Result<(), NodeError> {
 async fn until_signals(config: NodeConfig, console: &Console) -> Result<(), NodeError> {
     let drain = config.server.drain;
     let reload_now = Arc::clone(&config.server.reload_now);
-    let deaf = |why| NodeError::Internal(format!("cannot listen to signals: {why}"));
+    let deaf = |why| NodeError::Internal(format!("cannot listen for signals: {why}"));
     let mut signals = Signals::new().map_err(deaf)?;
     let mut hangups = Hangups::new().map_err(deaf)?;
     let node = select! {
@@ -123,7 +123,7 @@ async fn until_signals(config: NodeConfig, console: &Console) -> Result<(), Node
     select! {
         result = &mut serving => result,
         () = signals.next() => {
-            // Not by returning: that would wait for the step that the model is computing.
+            // Do not return: that would wait for the model's current step.
             console.note(&NodeError::Forced.to_string());
             std::process::exit(NodeExit::Forced as i32)
         }

@@ -1,8 +1,8 @@
-//! A node's second address, for those who watch it: `/metrics`, `/healthz` and `/readyz` over HTTP. Numbers alone,
-//! for everybody who reaches it.
+//! A node's second address, for monitoring: `/metrics`, `/healthz` and `/readyz` over HTTP. Only numbers, for everyone
+//! who can reach it.
 //!
-//! A connection is one short request, so that a bound in number and in time is enough: where all places are taken the
-//! oldest connection gives way, which is one that does not get on.
+//! A connection is one short request, so limits in number and in time are enough. When all places are taken, the oldest
+//! connection is closed, because it is probably stuck.
 
 use std::{
     collections::VecDeque,
@@ -35,12 +35,12 @@ use crate::error::NodeError;
 const MOST_CONNECTIONS: usize = 32;
 /// How long a connection may take.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// How long the server that computes the model may take to say that it is there, and how long what it said is good
-/// for: however many ask, it is not asked more often.
+/// How long the server that computes the model may take to answer, and how long its answer is cached: however many
+/// clients ask, it is not asked more often.
 const PROBE_TIME: Duration = Duration::from_secs(5);
-/// The longest head of a request, in bytes.
+/// The longest request head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
-/// How long the listener rests when the system has no room for a connection.
+/// How long the listener pauses when the system cannot accept a connection.
 const REST: Duration = Duration::from_secs(1);
 
 static SERVER_BYTES: Metric = Metric::counter(
@@ -52,23 +52,23 @@ static SERVER_REQUESTS: Metric = Metric::counter(
     "Requests to the server that computes the model.",
 );
 
-/// What there is to see of a node.
+/// What the endpoint shows of a node.
 #[derive(Debug, Default)]
 pub(crate) struct NodeView {
     pub(crate) meter: NodeMeter,
-    /// Not there while it is loaded.
+    /// Empty while the model is loading.
     pub(crate) model: OnceLock<ModelView>,
-    /// Whether the server that computes the model answered, and when it was asked. Locked while it is asked, so that a
-    /// crowd asks once.
+    /// Whether the server that computes the model answered, and when it was asked. Locked during the request, so that
+    /// concurrent clients cause only one.
     pub(crate) server_answered: Mutex<Option<(Instant, bool)>>,
 }
 
-/// What there is to see of a model.
+/// What the endpoint shows of a model.
 #[derive(Debug)]
 pub(crate) enum ModelView {
-    /// It is computed here.
+    /// The model is computed here.
     Engine(Arc<Engine>),
-    /// Another server computes it.
+    /// Another server computes the model.
     Server(Arc<Upstream>),
 }
 
@@ -92,7 +92,8 @@ impl NodeView {
         text
     }
 
-    /// Whether the server that computes the model answers, or did a moment ago; true where there is none.
+    /// Returns whether the server that computes the model answers, or did a moment ago; `true` if there is no such
+    /// server.
     async fn has_server(&self) -> bool {
         let Some(ModelView::Server(upstream)) = self.model.get() else { return true };
         let mut answered = self.server_answered.lock().await;
@@ -110,7 +111,7 @@ impl NodeView {
         answers
     }
 
-    /// The answer to a request.
+    /// Returns the answer to a request.
     async fn answer(&self, method: &Method, path: &str) -> (StatusCode, String) {
         if ![Method::GET, Method::HEAD].contains(method) {
             return (StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n".to_owned());
@@ -125,12 +126,12 @@ impl NodeView {
             },
             ("/readyz", NodePhase::Loading) => words(StatusCode::SERVICE_UNAVAILABLE, "loading"),
             ("/readyz", NodePhase::Draining) => words(StatusCode::SERVICE_UNAVAILABLE, "draining"),
-            _ => words(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz"),
+            _ => words(StatusCode::NOT_FOUND, "known paths are /metrics, /healthz and /readyz"),
         }
     }
 }
 
-/// Listens on an address, `HOST:PORT`; port 0 takes a free one.
+/// Binds an address, `HOST:PORT`; port 0 picks a free one.
 ///
 /// # Errors
 /// [`NodeError::MetricsAddress`].
@@ -142,7 +143,7 @@ pub(crate) async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), Nod
     Ok((listener, address))
 }
 
-/// Answers those who ask, until it is dropped.
+/// Answers requests until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, view: Arc<NodeView>) {
     let (mut open, mut by_age) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
     loop {

@@ -1,6 +1,5 @@
-//! A node's life: bind, find the model, load it, serve it, drain. The order matters: what is wrong
-//! with the address or the TLS files shows before minutes of loading, and the address is held
-//! meanwhile.
+//! A node's life: bind, find the model, load it, serve it, drain. The order matters: problems with the address or the
+//! TLS files show before minutes of loading, and the address is reserved meanwhile.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,13 +20,13 @@ use crate::{
     metrics_port::{self, ModelView, NodeView},
 };
 
-/// A node that has its address and its model and is ready to serve.
+/// A node that has bound its address and loaded its model and is ready to serve.
 pub(crate) struct ReadyNode {
     listener: TcpListener,
     thinker: Arc<dyn Thinker>,
     server: transport::ServerConfig,
     address: SocketAddr,
-    /// Answers those who watch the node, as long as there is the node.
+    /// Runs the metrics endpoint as long as the node exists.
     watched: JoinSet<()>,
 }
 
@@ -38,8 +37,8 @@ impl std::fmt::Debug for ReadyNode {
 }
 
 impl ReadyNode {
-    /// Binds, downloads if need be, and loads. Says on the console what it does and what came of it;
-    /// its last line is `listening on URL`.
+    /// Binds, downloads if necessary, and loads. Reports its progress on the console; the last line is `listening on
+    /// URL`.
     ///
     /// # Errors
     /// [`NodeError`]: one line each, with an exit code.
@@ -82,13 +81,13 @@ impl ReadyNode {
         Ok(node)
     }
 
-    /// Where clients find it.
+    /// Returns the URL for clients.
     pub(crate) fn url(&self) -> String {
         let scheme = if self.server.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
-    /// What it serves.
+    /// Returns what it serves.
     pub(crate) fn card(&self) -> &ModelCard {
         &self.server.card
     }
@@ -103,7 +102,7 @@ impl ReadyNode {
     }
 }
 
-/// Answers those who watch the node from now on, and says where.
+/// Starts the metrics endpoint, and prints its address.
 async fn watched(
     address: Option<&str>,
     view: &Arc<NodeView>,
@@ -118,20 +117,20 @@ async fn watched(
     Ok(watched)
 }
 
-/// What is said of a node that lets everybody in who reaches it from another machine.
+/// Returns a warning for a node that accepts any client from another machine.
 fn open_to_everybody(server: &transport::ServerConfig, address: SocketAddr) -> Option<String> {
     let asks_who =
         server.token.is_some() || server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let is_local = address.ip().to_canonical().is_loopback();
     (!asks_who && !is_local).then(|| {
         format!(
-            "everybody who reaches {address} may use this node: give --token-file or --tls-client-ca to let in some \
-             only"
+            "anyone who can reach {address} may use this node: give --token-file or --tls-client-ca to restrict access"
         )
     })
 }
 
-/// The server that computes the model, and what it serves. One that is loading it is waited for.
+/// Connects to the server that computes the model, and asks what it serves. Waits while the server is loading its
+/// model.
 async fn reach(
     config: &UpstreamConfig,
     console: &Console,
@@ -160,7 +159,7 @@ async fn reach(
     Ok((upstream, card))
 }
 
-/// The model that is computed here.
+/// Loads the engine for a model that is computed here.
 async fn own_engine(config: &NodeConfig, console: &Console) -> Result<Engine, NodeError> {
     let device = device(config.device)?;
     let location = find(config, console).await?;
@@ -183,7 +182,7 @@ async fn own_engine(config: &NodeConfig, console: &Console) -> Result<Engine, No
     Ok(loaded.engine)
 }
 
-/// Where the model lies, after a download if need be.
+/// Returns where the model is, after a download if necessary.
 async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, NodeError> {
     let file = WantedFile { name: config.file.as_deref(), parts: gguf_parts };
     match &config.model {
@@ -207,7 +206,7 @@ async fn find(config: &NodeConfig, console: &Console) -> Result<ModelLocation, N
     }
 }
 
-/// Takes the damaged files of a cached model that could not be loaded out of the cache. Returns whether there were any.
+/// Removes damaged files of a cached model that could not be loaded from the cache. Returns whether there were any.
 async fn drop_damaged(config: &NodeConfig, why: &LoadError, console: &Console) -> bool {
     let ModelSource::Name(name) = &config.model else { return false };
     if !may_be_damage(why) || config.hub.offline {
@@ -217,7 +216,7 @@ async fn drop_damaged(config: &NodeConfig, why: &LoadError, console: &Console) -
     let (hub, name) = (config.hub.clone(), name.clone());
     match tokio::task::spawn_blocking(move || hub.drop_damaged(&name)).await {
         Ok(Ok(dropped)) if !dropped.is_empty() => {
-            console.note(&format!("damaged, and downloaded again: {}", dropped.join(", ")));
+            console.note(&format!("damaged, downloading again: {}", dropped.join(", ")));
             true
         }
         Ok(Err(why)) => {
@@ -228,7 +227,7 @@ async fn drop_damaged(config: &NodeConfig, why: &LoadError, console: &Console) -
     }
 }
 
-/// Whether a model's files could be loaded if they were what they should be.
+/// Returns whether damaged files may explain why a model could not be loaded.
 fn may_be_damage(why: &LoadError) -> bool {
     matches!(
         why,
@@ -241,7 +240,7 @@ fn may_be_damage(why: &LoadError) -> bool {
     )
 }
 
-/// An engine, and what is worth saying about its memory.
+/// An engine, and the facts about its memory to report.
 struct Loaded {
     engine: Engine,
     weight_bytes: u64,
@@ -265,11 +264,11 @@ async fn load(
     };
     let load = LoadOptions { dtype: config.dtype.map(dtype), device, memory_root: None };
     let console = console.clone();
-    // Reads files and computes: nothing for the threads that serve.
+    // Reads files and computes, so it must not block the threads that serve.
     let task = tokio::task::spawn_blocking(move || {
         load_blocking(&location, &load, options, &format!("loading {name}"), &console)
     });
-    task.await.map_err(|why| NodeError::Internal(format!("loading broke off: {why}")))?
+    task.await.map_err(|why| NodeError::Internal(format!("loading failed: {why}")))?
 }
 
 fn load_blocking(
@@ -311,7 +310,7 @@ fn say(card: &ModelCard, loaded: &Loaded, console: &Console) {
     console.fact(&format!("device: {}, {threads} CPU threads", card.device));
 }
 
-/// A number of weights as people write it: `494 M`, `1.54 B`.
+/// Formats a number of weights: `494 M`, `1.54 B`.
 fn count(parameters: u64) -> String {
     match parameters {
         0..1_000_000 => format!("{parameters}"),
@@ -373,7 +372,7 @@ mod tests {
         assert!(!said(&server, "127.0.0.1:7102") && !said(&server, "[::ffff:127.0.0.1]:1"));
         let (cert, key) = ("c".into(), "k".into());
         server.tls = Some(transport::ServerTls { cert, key, client_ca: None });
-        assert!(said(&server, "0.0.0.0:7102"), "TLS alone asks nobody who he is");
+        assert!(said(&server, "0.0.0.0:7102"), "TLS alone does not authenticate clients");
         server.tls =
             server.tls.map(|tls| transport::ServerTls { client_ca: Some("a".into()), ..tls });
         assert!(!said(&server, "0.0.0.0:7102"));

@@ -1,29 +1,28 @@
-//! How many CPU threads are computed with. candle reads that from the environment, once, whenever it
-//! first computes; so it has to stand there before the process begins.
+//! The number of CPU threads to compute with. candle reads it from the environment once, when it first computes, so it
+//! must be set before the process starts.
 
 use std::{num::NonZero, process::ExitCode};
 
 const RAYON: &str = "RAYON_NUM_THREADS";
 const CANDLE: &str = "CANDLE_NUM_THREADS";
 
-/// The number of threads for a built-in model when none is asked for. Its matrices are so small that
-/// threads wait for each other longer than they compute, and far longer where cores are busy.
+/// The default number of threads for a built-in model. Its matrices are so small that threads wait for each other
+/// longer than they compute, and far longer if cores are busy.
 const BUILTIN_THREADS: usize = 1;
 
-/// The number of threads for any other model when none is asked for: one per core this process may
-/// use, not counting the second thread of a core, which only gets in the way of arithmetic.
+/// The default number of threads for any other model: one per core that this process may use. The second hardware
+/// thread of a core does not count; it only slows arithmetic down.
 fn default_threads() -> usize {
     let allowed = std::thread::available_parallelism().map_or(1, NonZero::get);
     allowed.min(num_cpus::get_physical()).max(1)
 }
 
-/// Makes the process compute with this many threads. Call it first in `main`: where the
-/// environment says something else, the program starts itself again in its own place.
+/// Makes the process compute with this many threads. Must be called first in `main`: if the environment has another
+/// value, the program re-executes itself with the right one.
 ///
-/// Changing the environment of a running process is unsafe, in the sense of the word that Rust
-/// gives it: another thread may be reading it.
+/// Changing the environment of a running process is `unsafe` in Rust, because another thread may be reading it.
 ///
-/// Returns what to end with, when another process did the work.
+/// Returns the exit code to end with, if another process did the work.
 pub(crate) fn fix(threads: Option<u16>, builtin: bool) -> Result<Option<ExitCode>, std::io::Error> {
     let default = || if builtin { BUILTIN_THREADS } else { default_threads() };
     let wanted = threads.map(usize::from).or_else(|| set(RAYON)).unwrap_or_else(default);
@@ -37,8 +36,8 @@ pub(crate) fn fix(threads: Option<u16>, builtin: bool) -> Result<Option<ExitCode
     again(command, name)
 }
 
-/// The number of threads for a built-in model inside another program: that one's environment stays as it is, and
-/// nothing in such a model asks candle for more.
+/// Returns the number of threads for a built-in model inside another program. That program's environment is left alone,
+/// and such a model never makes candle use more.
 pub fn builtin_threads() -> usize {
     set(RAYON).unwrap_or(BUILTIN_THREADS)
 }
@@ -47,7 +46,7 @@ fn set(name: &str) -> Option<usize> {
     std::env::var(name).ok()?.parse().ok().filter(|threads| *threads > 0)
 }
 
-/// Becomes the command; the process keeps its number, its terminal and its parent.
+/// Replaces this process with the command; its id, terminal and parent stay the same.
 #[cfg(unix)]
 fn again(
     mut command: std::process::Command,

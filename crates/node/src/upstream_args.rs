@@ -1,4 +1,4 @@
-//! The flags for a model that another server computes, and the configuration that they become.
+//! The flags for a model that another server computes, and the configuration made from them.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -8,13 +8,13 @@ use upstream::{ApiKey, ServerKind, UpstreamAddress, UpstreamConfig};
 
 use crate::error::NodeError;
 
-/// The variable that holds the server's key when no file is given.
+/// The variable that holds the server's key if no file is given.
 const KEY_VARIABLE: &str = "SPECTHINK_UPSTREAM_TOKEN";
 
-/// Where the model lives, when it is not in this process.
+/// The server that computes the model, if this process does not.
 #[derive(Debug, Clone, clap::Args)]
 pub struct UpstreamArgs {
-    /// Compute nothing here: serve the model of a server that speaks OpenAI's completions, such as
+    /// Compute nothing here: serve the model of a server that speaks OpenAI's completions API, such as
     /// http://127.0.0.1:8000 (llama.cpp, vLLM and others; see docs/upstream.md).
     #[arg(
         long,
@@ -26,12 +26,12 @@ pub struct UpstreamArgs {
     )]
     pub upstream: Option<UpstreamAddress>,
 
-    /// Which of the server's models. [default: the only one that it serves]
+    /// The model to use, of those that the server has. [default: its only one]
     #[arg(long, value_name = "NAME", requires = "upstream", help_heading = "Upstream")]
     pub upstream_model: Option<String>,
 
-    /// What the server is: llama-cpp, vllm, sglang, ollama or completions; or, where it has chats only, how it goes on
-    /// with an answer: chat-continue, chat-prefix or chat-assistant. [default: it is asked]
+    /// The kind of server: llama-cpp, vllm, sglang, ollama or completions; or, for a chat-only server, how it continues
+    /// an answer: chat-continue, chat-prefix or chat-assistant. [default: detected]
     #[arg(long, value_name = "KIND", requires = "upstream", help_heading = "Upstream")]
     pub upstream_kind: Option<ServerKind>,
 
@@ -40,17 +40,17 @@ pub struct UpstreamArgs {
     pub upstream_token_file: Option<PathBuf>,
 
     /// The tokenizer of the server's model: tokenizer.json or the folder that holds it, or the name of a Hugging Face
-    /// repository, of which only these files are downloaded. For servers that cannot render messages; and for a model
-    /// that shares its tokenizer with the other side's, so that tokens travel.
+    /// repository, from which only these files are downloaded. Needed if the server cannot render messages; useful if
+    /// both sides' models share a tokenizer, so that tokens need not be encoded again.
     #[arg(long, value_name = "PATH|NAME", requires = "upstream", help_heading = "Upstream")]
     pub tokenizer: Option<String>,
 
-    /// Leave out how tokens are to be drawn where the server does not know it, instead of refusing it.
+    /// Leave out sampling parameters that the server does not know. Without this flag they are refused.
     #[arg(long, requires = "upstream", help_heading = "Upstream")]
     pub upstream_lenient: bool,
 
-    /// Have text of the other side computed ahead of a takeover: on or off. [default: on, but off for completions
-    /// and chats, where prompts may cost money]
+    /// Have the server compute the other side's text ahead of a takeover: on or off. [default: on, but off for
+    /// completions and chats, where prompts may cost money]
     #[arg(
         long,
         value_name = "on|off",
@@ -61,8 +61,8 @@ pub struct UpstreamArgs {
     )]
     pub upstream_keep_warm: Option<bool>,
 
-    /// Review over a server that computes the whole text for each paragraph that is judged, as vLLM does, cached or
-    /// not. It needs the tokenizer of its model. SGLang reviews without it.
+    /// Allow reviews on a server that computes the whole text, cached or not, for each judged paragraph, as vLLM does.
+    /// Needs the tokenizer of its model. SGLang reviews without this flag.
     #[arg(
         long,
         value_name = "full",
@@ -79,7 +79,7 @@ fn address(text: &str) -> Result<UpstreamAddress, String> {
 }
 
 impl UpstreamArgs {
-    /// How the server is reached, where there is one. `var` looks up an environment variable.
+    /// Returns the server's configuration, if there is a server. `var` looks up an environment variable.
     ///
     /// # Errors
     /// When the key cannot be read.

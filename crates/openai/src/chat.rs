@@ -1,4 +1,4 @@
-//! Answers of `POST /v1/chat/completions`, whole and in chunks.
+//! The answers of `POST /v1/chat/completions`, whole and in chunks.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,21 +7,21 @@ use crate::{lenient::or_default, usage::TokenUsage};
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatCompletion {
-    /// Of this answer.
+    /// The id of this answer.
     #[serde(default, deserialize_with = "or_default")]
     pub id: String,
     /// Always "chat.completion".
     #[serde(default, deserialize_with = "or_default")]
     pub object: String,
-    /// When it was asked for, in seconds since 1970-01-01 UTC.
+    /// When it was requested, in seconds since 1970-01-01 UTC.
     #[serde(default, deserialize_with = "or_default")]
     pub created: u64,
-    /// The model's name, as it was asked for.
+    /// The name of the model, as requested.
     #[serde(default, deserialize_with = "or_default")]
     pub model: String,
-    /// As many as were asked for.
+    /// As many as were requested.
     pub choices: Vec<ChatChoice>,
-    /// What it cost.
+    /// How many tokens it used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<TokenUsage>,
 }
@@ -31,12 +31,12 @@ pub struct ChatCompletion {
 pub struct ChatChoice {
     /// Its number, from 0.
     pub index: u32,
-    /// What was answered.
+    /// The answer.
     pub message: ReplyMessage,
-    /// Always null here.
+    /// Always null.
     #[serde(default, deserialize_with = "or_default")]
     pub logprobs: Option<()>,
-    /// Why it ends.
+    /// Why it ended.
     #[serde(default)]
     pub finish_reason: Option<FinishReply>,
 }
@@ -48,32 +48,32 @@ pub struct ReplyMessage {
     pub role: String,
     /// The answer proper.
     pub content: Option<String>,
-    /// What was thought before it, as DeepSeek, llama.cpp and SGLang call it.
+    /// The reasoning before it, under the name that DeepSeek, llama.cpp and SGLang use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
-    /// The same, as vLLM calls it.
+    /// The same, under the name that vLLM uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
 }
 
-/// A piece of a streamed answer.
+/// A chunk of a streamed answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatChunk {
-    /// Of this answer.
+    /// The id of this answer.
     #[serde(default, deserialize_with = "or_default")]
     pub id: String,
     /// Always "chat.completion.chunk".
     #[serde(default, deserialize_with = "or_default")]
     pub object: String,
-    /// When it was asked for, in seconds since 1970-01-01 UTC.
+    /// When it was requested, in seconds since 1970-01-01 UTC.
     #[serde(default, deserialize_with = "or_default")]
     pub created: u64,
-    /// The model's name, as it was asked for.
+    /// The name of the model, as requested.
     #[serde(default, deserialize_with = "or_default")]
     pub model: String,
-    /// None where it is about the usage.
+    /// Empty in the chunk that holds the usage.
     pub choices: Vec<ChunkChoice>,
-    /// Absent unless it was asked for; null but in the last chunk.
+    /// Absent unless requested; null in all chunks but the last.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<TokenUsage>>,
 }
@@ -81,16 +81,16 @@ pub struct ChatChunk {
 /// What a chunk adds to a choice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkChoice {
-    /// Which one.
+    /// The index of the choice.
     #[serde(default, deserialize_with = "or_default")]
     pub index: u32,
-    /// What is added.
+    /// What to append.
     #[serde(default, deserialize_with = "or_default")]
     pub delta: ChatDelta,
-    /// Always null here.
+    /// Always null.
     #[serde(default, deserialize_with = "or_default")]
     pub logprobs: Option<()>,
-    /// Why it ends, in its last chunk.
+    /// Why it ended, in its last chunk.
     #[serde(default)]
     pub finish_reason: Option<FinishReply>,
 }
@@ -101,30 +101,31 @@ pub struct ChatDelta {
     /// "assistant", in the first chunk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// Of the answer proper.
+    /// A piece of the answer proper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// Of what is thought before it, as DeepSeek, llama.cpp and SGLang call it.
+    /// A piece of the reasoning, under the name that DeepSeek, llama.cpp and SGLang use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
-    /// The same, as vLLM calls it.
+    /// The same, under the name that vLLM uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
 }
 
-/// Why an answer ends.
+/// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReply {
     /// The model ended it, or a stop text was found.
     Stop,
-    /// It was cut off by a limit. Mistral tells that of the context apart.
+    /// It was cut off by a limit. Mistral has a value of its own for the limit of the context.
     #[serde(alias = "model_length")]
     Length,
-    /// The server gave it up, as vLLM and SGLang, others and DeepSeek say it: read, and never written.
+    /// The server gave it up. The aliases are those of vLLM and SGLang, of others, and of DeepSeek. Only read, never
+    /// written.
     #[serde(alias = "abort", alias = "error", alias = "insufficient_system_resource")]
     GivenUp,
-    /// Something else, as servers call it: read, and never written.
+    /// A value that is not known here. Only read, never written.
     #[serde(other)]
     Other,
 }
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_fill_in_their_own_ways_is_read() {
+    fn what_servers_fill_in_differently_is_read() {
         let read = |json: &str| serde_json::from_str::<ChatChunk>(json).unwrap();
         let vllm = read(
             r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,

@@ -1,8 +1,8 @@
-//! What an answer that is an error holds.
+//! The body of an error.
 
 use serde::{Deserialize, Serialize};
 
-/// The body of an error, and an event of a stream that breaks off.
+/// The body of an error response, and the event that ends a stream with an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// The error.
@@ -12,15 +12,15 @@ pub struct ErrorBody {
 /// An error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDetail {
-    /// One line for a person.
+    /// One line for people.
     pub message: String,
     /// What kind of error, for programs: "invalid_request_error", "server_error", ...
     #[serde(rename = "type")]
     pub kind: String,
-    /// The field of the request that it is about.
+    /// The request field that it is about.
     #[serde(default)]
     pub param: Option<String>,
-    /// Which error, for programs.
+    /// The code of the error, for programs.
     #[serde(default)]
     pub code: Option<String>,
 }

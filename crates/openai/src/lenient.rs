@@ -1,8 +1,8 @@
-//! How fields are read that servers fill in their own ways: what is not understood is as good as absent.
+//! Lenient reading of fields that servers fill in differently: a value that is not understood counts as absent.
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-/// A value, or the default where it is null or of another type.
+/// Reads a value, or returns the default if it is null or of another type.
 pub(crate) fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

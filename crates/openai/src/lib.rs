@@ -1,9 +1,9 @@
-//! OpenAI's API on the wire, as plain values: for whoever serves it and for whoever asks it.
+//! OpenAI's API on the wire, as plain values: for `serve`, which writes them, and `upstream`, which reads them.
 //!
-//! What is read leniently (fields that are absent, unknown or of another type) is what servers differ in. Source:
-//! <https://platform.openai.com/docs/api-reference>; `reasoning_content` and `reasoning` are what DeepSeek, llama.cpp,
-//! SGLang and vLLM added to it. Here live no HTTP, no request (whoever serves reads those field by field, to say what
-//! is wrong with one) and nothing of ours.
+//! Fields in which servers differ are read leniently: they may be absent, unknown or of another type. Source:
+//! <https://platform.openai.com/docs/api-reference>; DeepSeek, llama.cpp, SGLang and vLLM added `reasoning_content` and
+//! `reasoning`. Not here: HTTP, requests (`serve` reads those field by field, to say what is wrong with one), and
+//! anything of our own.
 
 mod chat;
 mod error;

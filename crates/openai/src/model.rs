@@ -1,10 +1,10 @@
-//! The models that a server has.
+//! The list of a server's models.
 
 use serde::{Deserialize, Serialize};
 
 use crate::lenient::or_default;
 
-/// What `GET /v1/models` gives.
+/// The answer of `GET /v1/models`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelList<M = ModelEntry> {
     /// Always "list".
@@ -22,10 +22,10 @@ pub struct ModelEntry {
     /// Always "model".
     #[serde(default, deserialize_with = "or_default")]
     pub object: String,
-    /// Since when it is there, in seconds since 1970-01-01 UTC.
+    /// Since when it has existed, in seconds since 1970-01-01 UTC.
     #[serde(default, deserialize_with = "or_default")]
     pub created: u64,
-    /// Whose it is.
+    /// Its owner.
     #[serde(default, deserialize_with = "or_default")]
     pub owned_by: String,
 }

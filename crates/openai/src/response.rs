@@ -1,4 +1,4 @@
-//! Answers of `POST /v1/responses`, whole and as events.
+//! The answers of `POST /v1/responses`, whole and as events.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::usage::CompletionDetails;
 
-/// A whole answer, or what is known of one that is made.
+/// A whole answer, or what is known of one in progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResponseObject {
-    /// Of this answer.
+    /// The id of this answer.
     pub id: String,
     /// Always "response".
     pub object: String,
-    /// When it was asked for, in seconds since 1970-01-01 UTC.
+    /// When it was requested, in seconds since 1970-01-01 UTC.
     pub created_at: u64,
-    /// How far it is.
+    /// Its status.
     pub status: ResponseStatus,
-    /// Why there is no answer.
+    /// Why it failed.
     pub error: Option<ResponseError>,
-    /// Why it is not all of it.
+    /// Why it is incomplete.
     pub incomplete_details: Option<IncompleteDetails>,
     /// The system message that came with the request.
     pub instructions: Option<String>,
-    /// Greatest number of tokens, as it was asked for.
+    /// The maximum number of tokens, as requested.
     pub max_output_tokens: Option<u32>,
-    /// The model's name, as it was asked for.
+    /// The name of the model, as requested.
     pub model: String,
-    /// What was thought and answered, in this order.
+    /// The reasoning and the answer, in this order.
     pub output: Vec<OutputItem>,
     /// Always true: there are no tools.
     pub parallel_tool_calls: bool,
@@ -35,7 +35,7 @@ pub struct ResponseObject {
     pub previous_response_id: Option<String>,
     /// Always false.
     pub store: bool,
-    /// How freely tokens were drawn.
+    /// The sampling temperature.
     pub temperature: f32,
     /// Always plain text.
     pub text: TextFormat,
@@ -43,73 +43,73 @@ pub struct ResponseObject {
     pub tool_choice: String,
     /// Always empty.
     pub tools: Vec<()>,
-    /// The probability that the tokens drawn from reach together.
+    /// The probability of nucleus sampling.
     pub top_p: f32,
     /// Always "disabled".
     pub truncation: String,
-    /// What it cost, once it is over.
+    /// How many tokens it used, once it has ended.
     pub usage: Option<ResponseUsage>,
     /// Always empty.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// How far an answer is.
+/// The status of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseStatus {
-    /// It is made.
+    /// It is in progress.
     InProgress,
-    /// It is whole.
+    /// It is complete.
     Completed,
     /// It was cut off by a limit.
     Incomplete,
-    /// There is none.
+    /// There is no answer.
     Failed,
 }
 
-/// Why there is no answer.
+/// Why an answer failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseError {
-    /// Which error, for programs.
+    /// The code of the error, for programs.
     pub code: String,
-    /// One line for a person.
+    /// One line for people.
     pub message: String,
 }
 
-/// Why an answer is not whole.
+/// Why an answer is incomplete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncompleteDetails {
     /// "max_output_tokens", whichever limit it was.
     pub reason: String,
 }
 
-/// How the text of an answer is written.
+/// The format of an answer's text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextFormat {
     /// Always `{"type": "text"}`.
     pub format: BTreeMap<String, String>,
 }
 
-/// A part of an answer.
+/// A part of an answer: its reasoning or its message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum OutputItem {
-    /// What was thought before the answer proper.
+    /// The reasoning before the answer proper.
     Reasoning {
-        /// Of this item.
+        /// The id of this item.
         id: String,
-        /// How far it is.
+        /// Its status.
         status: ResponseStatus,
-        /// Always empty: what was thought is in the content.
+        /// Always empty: the reasoning is in the content.
         summary: Vec<OutputPart>,
         /// Its text.
         content: Vec<OutputPart>,
     },
     /// The answer proper.
     Message {
-        /// Of this item.
+        /// The id of this item.
         id: String,
-        /// How far it is.
+        /// Its status.
         status: ResponseStatus,
         /// Always "assistant".
         role: String,
@@ -122,39 +122,39 @@ pub enum OutputItem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum OutputPart {
-    /// Of the answer proper.
+    /// Text of the answer proper.
     OutputText {
         /// The text.
         text: String,
         /// Always empty.
         annotations: Vec<()>,
     },
-    /// Of what was thought.
+    /// Text of the reasoning.
     ReasoningText {
         /// The text.
         text: String,
     },
 }
 
-/// What an answer cost.
+/// How many tokens an answer used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseUsage {
-    /// Of the prompt.
+    /// Tokens of the prompt.
     pub input_tokens: u64,
-    /// More about those.
+    /// Details of those tokens.
     pub input_tokens_details: InputDetails,
-    /// Of the answer, what was thought too.
+    /// Tokens of the answer, including the reasoning.
     pub output_tokens: u64,
-    /// More about those.
+    /// Details of those tokens.
     pub output_tokens_details: CompletionDetails,
-    /// Both.
+    /// The sum of both.
     pub total_tokens: u64,
 }
 
-/// More about a prompt's tokens.
+/// Details of a prompt's tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputDetails {
-    /// Those that were cached.
+    /// How many of them were cached.
     pub cached_tokens: u64,
 }
 
@@ -180,49 +180,49 @@ pub enum ResponseNews<R = ResponseObject> {
         /// The answer.
         response: Box<R>,
     },
-    /// An item begins, or is over.
+    /// An item begins or ends.
     Item {
-        /// Which one, from 0.
+        /// The index of the item, from 0.
         output_index: u32,
         /// The item as it is now.
         item: OutputItem,
     },
-    /// A text of an item begins, or is over.
+    /// A text of an item begins or ends.
     Part {
-        /// The item's.
+        /// The id of the item.
         item_id: String,
-        /// Which item, from 0.
+        /// The index of the item, from 0.
         output_index: u32,
-        /// Which text of it, from 0.
+        /// The index of the text in the item, from 0.
         content_index: u32,
         /// The text as it is now.
         part: OutputPart,
     },
     /// More of a text.
     Delta {
-        /// The item's.
+        /// The id of the item.
         item_id: String,
-        /// Which item, from 0.
+        /// The index of the item, from 0.
         output_index: u32,
-        /// Which text of it, from 0.
+        /// The index of the text in the item, from 0.
         content_index: u32,
-        /// What is added.
+        /// The text to append.
         delta: String,
-        /// Always empty; absent for what is thought.
+        /// Always empty; absent for reasoning.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         logprobs: Option<Vec<()>>,
     },
-    /// A text is over.
+    /// A text is complete.
     Text {
-        /// The item's.
+        /// The id of the item.
         item_id: String,
-        /// Which item, from 0.
+        /// The index of the item, from 0.
         output_index: u32,
-        /// Which text of it, from 0.
+        /// The index of the text in the item, from 0.
         content_index: u32,
         /// All of it.
         text: String,
-        /// Always empty; absent for what is thought.
+        /// Always empty; absent for reasoning.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         logprobs: Option<Vec<()>>,
     },

@@ -1,27 +1,27 @@
-//! Answers of `POST /v1/completions`: a text that is continued, whole and in chunks.
+//! The answers of `POST /v1/completions`, which continues a text: whole and in chunks.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{chat::FinishReply, lenient::or_default, usage::TokenUsage};
 
-/// A whole answer, or a piece of a streamed one.
+/// A whole answer, or a chunk of a streamed one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextCompletion {
-    /// Of this answer.
+    /// The id of this answer.
     #[serde(default, deserialize_with = "or_default")]
     pub id: String,
     /// Always "text_completion".
     #[serde(default, deserialize_with = "or_default")]
     pub object: String,
-    /// When it was asked for, in seconds since 1970-01-01 UTC.
+    /// When it was requested, in seconds since 1970-01-01 UTC.
     #[serde(default, deserialize_with = "or_default")]
     pub created: u64,
-    /// The model's name, as it was asked for.
+    /// The name of the model, as requested.
     #[serde(default, deserialize_with = "or_default")]
     pub model: String,
-    /// All of them, or in a stream the one that goes on; none where it is about the usage.
+    /// All continuations, or in a stream the one that continues; empty in the chunk that holds the usage.
     pub choices: Vec<TextChoice>,
-    /// Absent in a stream unless it was asked for; null but in the last chunk.
+    /// Absent in a stream unless requested; null in all chunks but the last.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<TokenUsage>>,
 }
@@ -29,19 +29,19 @@ pub struct TextCompletion {
 /// One of the continuations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextChoice {
-    /// Its text, or what is added to it.
+    /// Its text, or what to append to it.
     #[serde(default, deserialize_with = "or_default")]
     pub text: String,
-    /// Its number, from 0: those of the first prompt come first.
+    /// Its index, from 0: those of the first prompt come first.
     #[serde(default, deserialize_with = "or_default")]
     pub index: u32,
-    /// Always null here.
+    /// Always null.
     #[serde(default, deserialize_with = "or_default")]
     pub logprobs: Option<()>,
-    /// The tokens of the text, where vLLM and SGLang are asked for them.
+    /// The tokens of the text, which vLLM and SGLang return on request.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub token_ids: Option<Vec<u32>>,
-    /// Why it ends, once it does.
+    /// Why it ended, once it has.
     #[serde(default)]
     pub finish_reason: Option<FinishReply>,
 }

@@ -1,40 +1,40 @@
-//! What a request cost.
+//! How many tokens a request used.
 
 use serde::{Deserialize, Serialize};
 
 use crate::lenient::or_default;
 
-/// Tokens of a request.
+/// The tokens of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUsage {
-    /// Of the prompt.
+    /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Of all answers.
+    /// Tokens of all answers.
     #[serde(default, deserialize_with = "or_default")]
     pub completion_tokens: u64,
-    /// Both.
+    /// The sum of both.
     #[serde(default, deserialize_with = "or_default")]
     pub total_tokens: u64,
-    /// More about the prompt.
+    /// Details of the prompt's tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_tokens_details: Option<PromptDetails>,
-    /// More about the answers.
+    /// Details of the answers' tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_tokens_details: Option<CompletionDetails>,
 }
 
-/// More about a prompt's tokens.
+/// Details of a prompt's tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptDetails {
-    /// Those that were cached, where the server says it.
+    /// How many of them were cached, if the server says so.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
 }
 
-/// More about an answer's tokens.
+/// Details of an answer's tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletionDetails {
-    /// Those of the reasoning.
+    /// How many of them are reasoning.
     #[serde(default, deserialize_with = "or_default")]
     pub reasoning_tokens: u64,
 }

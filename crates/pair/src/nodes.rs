@@ -1,16 +1,16 @@
-//! The built-in pair: both nodes with the models that they carry in themselves, in this process, on
-//! free ports of loopback. They are the nodes that run elsewhere, and are spoken to in the same way.
+//! The built-in pair: both nodes with their built-in models, in this process, on free ports of loopback. They are the
+//! same nodes as those that run elsewhere, and are used over the same protocol.
 
 use node::{Defaults, LocalNode, ModelSource, NodeConfig};
 use tokio::runtime::Runtime;
 
 use crate::{Builtin, BuiltinNodes};
 
-/// Nobody else asks these nodes, and sessions of models this small cost little: as many as `eval
-/// --parallel` may ask for, and some that are still ending.
+/// Nobody else uses these nodes, and sessions of models this small cost little: as many as `eval --parallel` may ask
+/// for, and some that are still ending.
 const SESSIONS: u32 = 1024 + 64;
 
-/// The small node's and the large node's own models.
+/// Both nodes with their own models.
 pub(crate) struct BuiltinPair;
 
 impl Builtin for BuiltinPair {
@@ -20,7 +20,7 @@ impl Builtin for BuiltinPair {
 
     fn start(&self, large: bool) -> Result<BuiltinNodes, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            // The network needs little; the cores are the models'.
+            // The network needs little; the cores are for the models.
             .worker_threads(1)
             .enable_all()
             .build()
@@ -61,7 +61,7 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Without waiting: this may be dropped where nothing may block.
+        // Without waiting: this may be dropped where blocking is not allowed.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

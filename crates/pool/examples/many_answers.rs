@@ -1,10 +1,10 @@
-//! Many answers at a time over pools of scripted nodes, on one thread: how many a coordinator can have in flight, and
-//! what one costs.
+//! Measures how many answers a coordinator can have in flight, and what one costs: many answers at a time over pools of
+//! scripted nodes, on one thread.
 //!
 //! `cargo run --release -p pool --example many_answers -- --answers 10000 --nodes 3`
 //!
-//! The nodes write a token every half second, so that all answers are in flight together; their own cost is counted,
-//! too.
+//! The nodes write a token every half second, so that all answers are in flight together. The nodes' own cost is
+//! counted too.
 
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 
@@ -28,7 +28,7 @@ use thinking::{
 };
 use tokio::{task::JoinSet, time::Instant};
 
-/// Between two tokens of a node.
+/// The time between two tokens of a node.
 const TOKEN: Duration = Duration::from_millis(500);
 const TOKENS: u32 = 40;
 
@@ -68,14 +68,14 @@ fn run(number: usize, small: &Pool, large: &Pool) -> Option<Run> {
     })
 }
 
-/// A figure of this process, by its name in `/proc/self/status`, in KiB.
+/// Returns a value of this process from `/proc/self/status`, by its name, in KiB.
 fn memory_kib(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// Time that this process computed, in seconds.
+/// Returns the CPU time of this process, in seconds.
 fn cpu_s() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let ticks = stat.split_whitespace().skip(13).take(2).filter_map(|it| it.parse::<f64>().ok());

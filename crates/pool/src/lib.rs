@@ -1,10 +1,10 @@
 //! Several nodes that can play one part of an answer.
 //!
-//! A [`Pool`] is a [`Roster`](roster::Roster) over real nodes: it has each of them watched, hands every answer those
-//! that it may be given by ([`Pool::candidates`]), hears how its sessions go, and lets answers that are on their way
-//! know which nodes come and go. Which node is chosen and which is set aside is the roster's matter.
+//! A [`Pool`] is a [`Roster`](roster::Roster) over real nodes. It has each of them watched, gives every answer its
+//! candidates ([`Pool::candidates`]), is notified of how their sessions go, and tells answers in progress which nodes
+//! come and go. The roster decides which node is chosen and which is set aside.
 //!
-//! How a node is watched is its caller's ([`Watched`]): this crate knows neither gRPC nor HTTP.
+//! How a node is watched is up to the caller ([`Watched`]): this crate knows neither gRPC nor HTTP.
 
 mod pool;
 

@@ -1,4 +1,4 @@
-//! See the crate.
+//! The pool, its members and the tasks that watch them. See the crate documentation.
 
 use std::{
     collections::BTreeMap,
@@ -20,26 +20,26 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// For so long all nodes are waited for that say nothing of themselves.
+/// The least time to wait for nodes that have not reported anything yet.
 const LEAST_WAIT: Duration = Duration::from_millis(50);
 
-/// Nodes that can play one part. Cheap to clone; clones are one pool.
+/// The nodes that can play one part. Cheap to clone; clones share the pool.
 #[derive(Clone)]
 pub struct Pool(Arc<Shared>);
 
 struct Shared {
     began: Instant,
     members: Mutex<Members>,
-    /// What answers on their way see.
+    /// What answers in progress receive.
     standings: watch::Sender<Standings>,
 }
 
 struct Members {
     roster: Roster,
     nodes: BTreeMap<MemberId, PooledNode>,
-    /// Whether nodes are watched from now on.
+    /// Whether nodes are being watched.
     is_watching: bool,
-    /// Runs beside the pool while it is watched.
+    /// A task that runs next to the pool while it is watched.
     beside: Option<Task>,
 }
 
@@ -48,7 +48,7 @@ struct PooledNode {
     watch: Task,
 }
 
-/// Something that runs from when it is begun until it is dropped.
+/// A future that runs from when it is started until it is dropped.
 struct Task {
     waits: Option<BoxFuture<'static, ()>>,
     runs: JoinSet<()>,
@@ -56,57 +56,57 @@ struct Task {
 
 /// A node, and what watches it.
 pub struct Watched {
-    /// The node. Its name tells it from the pool's others.
+    /// The node. Its name must be unique in the pool.
     pub node: Node,
-    /// What decides between nodes that are equally quick.
+    /// What decides between nodes that are equally fast.
     pub terms: MemberTerms,
-    /// Tells what becomes of the node for as long as it runs.
+    /// Reports the node's condition for as long as it runs.
     pub watch: Box<dyn FnOnce(Teller) -> BoxFuture<'static, ()> + Send>,
 }
 
-/// Tells a pool what becomes of a node.
+/// Reports a node's condition to its pool.
 #[derive(Clone)]
 pub struct Teller {
     pool: Weak<Shared>,
     id: MemberId,
 }
 
-/// A pool that does not live on for this.
+/// A reference to a pool that does not keep it alive.
 pub struct WeakPool(Weak<Shared>);
 
 impl WeakPool {
-    /// The pool, while anybody has it.
+    /// Returns the pool, if it still exists.
     pub fn upgrade(&self) -> Option<Pool> {
         self.0.upgrade().map(Pool)
     }
 }
 
-/// When a takeover is asked of a second node.
+/// When to ask a second node for a takeover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hedging {
-    /// When its first text takes longer than that of nineteen in twenty.
+    /// When its first text takes longer than 19 in 20 first texts did.
     WhenLate,
-    /// When it has none after this time.
+    /// When there is no first text after this time.
     After(Duration),
 }
 
-/// How it is with a node.
+/// The state of a node.
 #[derive(Debug, Clone)]
 pub struct MemberReport {
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
-    /// How it is with it.
+    /// Its state.
     pub state: MemberState,
     /// Whether it takes sessions.
     pub takes_sessions: bool,
-    /// Sessions that answers of this pool have with it.
+    /// How many sessions answers of this pool have with it.
     pub sessions: u32,
-    /// How busy it said that it is.
+    /// How busy it reported to be.
     pub load: Option<Load>,
 }
 
 impl Pool {
-    /// A pool without nodes, whose draws follow from the seed.
+    /// A pool without nodes, whose draws are seeded with this.
     pub fn new(seed: u64) -> Self {
         let members = Members {
             roster: Roster::new(seed),
@@ -121,7 +121,7 @@ impl Pool {
         }))
     }
 
-    /// A pool of nodes that are thought to be there, and that nobody watches.
+    /// A pool of nodes that are assumed to serve and are not watched.
     pub fn unwatched(nodes: impl IntoIterator<Item = Node>) -> Self {
         let pool = Pool::new(0);
         for node in nodes {
@@ -134,7 +134,7 @@ impl Pool {
         pool
     }
 
-    /// Adds a node; one by the name of another takes its place.
+    /// Adds a node, replacing one of the same name.
     pub fn join(&self, watched: Watched) {
         let Watched { mut node, terms, watch } = watched;
         self.leave(&node.name);
@@ -151,7 +151,7 @@ impl Pool {
         self.0.publish(&members);
     }
 
-    /// Takes a node out. Answers that have a session with it keep it.
+    /// Removes a node. Answers that have a session with it keep it.
     pub fn leave(&self, name: &str) {
         let mut members = self.0.members();
         let named = members.roster.ids().find(|id| members.roster.name(*id) == name);
@@ -162,7 +162,7 @@ impl Pool {
         }
     }
 
-    /// Has the nodes watched from now on. Must be called in a tokio runtime.
+    /// Starts watching the nodes. Must be called in a tokio runtime.
     pub fn watch(&self) {
         let mut members = self.0.members();
         members.is_watching = true;
@@ -170,19 +170,19 @@ impl Pool {
         nodes.values_mut().map(|it| &mut it.watch).chain(beside).for_each(Task::begin);
     }
 
-    /// Runs this beside the pool while its nodes are watched: it may add nodes and take them out.
+    /// Runs a task next to the pool while its nodes are watched. The task may add and remove nodes.
     pub fn run_beside(&self, task: impl FnOnce(WeakPool) -> BoxFuture<'static, ()>) {
         let task = task(WeakPool(Arc::downgrade(&self.0)));
         self.0.members().beside = Some(Task::new(task));
     }
 
-    /// Whether something adds nodes and takes them out.
+    /// Returns whether such a task exists.
     pub fn is_renewed(&self) -> bool {
         self.0.members().beside.is_some()
     }
 
-    /// Waits until something is known of every node, but not for longer than this, and once a node serves not much
-    /// longer for the others than it took that one to say so.
+    /// Waits until something is known of every node, but at most for this time. Once one node serves, the others get at
+    /// most about as long again as that one took.
     pub async fn settled(&self, at_most: Duration) {
         let mut standings = self.0.standings.subscribe();
         let (began, mut until) = (Instant::now(), Instant::now() + at_most);
@@ -201,8 +201,7 @@ impl Pool {
         }
     }
 
-    /// The nodes that an answer may be given by, the best first; those whose models do not fit are left out where
-    /// others do.
+    /// Returns the candidates for an answer, best first. Nodes whose models do not fit are left out if others fit.
     pub fn candidates(&self, fits: impl Fn(&ModelCard) -> bool) -> Candidates {
         let now = self.0.now();
         let mut members = self.0.members();
@@ -211,7 +210,8 @@ impl Pool {
         Candidates { nodes: nodes.collect(), standings: Some(self.0.standings.subscribe()) }
     }
 
-    /// When a takeover that has no text is asked of a second node; never, while the usual time is not known.
+    /// Returns after how long a takeover without text is asked of a second node; `None` (never) while the usual time is
+    /// not known.
     pub fn hedge_after(&self, hedging: Hedging) -> Option<Duration> {
         match hedging {
             Hedging::After(time) => Some(time),
@@ -219,12 +219,12 @@ impl Pool {
         }
     }
 
-    /// The nodes, in the order in which they were added.
+    /// Returns the nodes, in the order in which they were added.
     pub fn nodes(&self) -> Vec<Node> {
         self.0.members().nodes.values().map(|it| it.node.clone()).collect()
     }
 
-    /// How it is with each node, in the order in which they were added.
+    /// Returns the state of each node, in the order in which they were added.
     pub fn reports(&self) -> Vec<MemberReport> {
         let now = self.0.now();
         let Members { roster, .. } = &*self.0.members();
@@ -238,7 +238,7 @@ impl Pool {
         roster.ids().map(report).collect()
     }
 
-    /// Why a node does not belong to the others, where one serves another model.
+    /// Returns why a node does not fit the others, if one serves another model.
     pub fn misfit(&self) -> Option<String> {
         self.0.members().roster.misfit().map(str::to_owned)
     }
@@ -259,7 +259,7 @@ impl Shared {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets answers know where a node has come or gone, or takes sessions and did not, or the other way round.
+    /// Tells answers in progress which nodes there are and whether each takes sessions.
     fn publish(&self, members: &Members) {
         let now = self.now();
         let standing = |(id, pooled): (&MemberId, &PooledNode)| Standing {
@@ -304,7 +304,7 @@ impl Task {
 }
 
 impl Teller {
-    /// This has become of the node.
+    /// Reports the node's condition.
     pub fn tell(&self, condition: Condition) {
         self.change(|roster, id, now| roster.heard(id, condition, now));
     }

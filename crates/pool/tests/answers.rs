@@ -1,4 +1,4 @@
-//! Answers over pools: nodes that fail, come and go while an answer is on its way.
+//! Answers over pools: nodes that fail, come and go while an answer is in progress.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 const TOKEN: Duration = Duration::from_millis(10);
 
-/// Does something once so many tokens of an answer were shown.
+/// Does something once this many pieces of an answer were shown.
 struct After<F> {
     pieces: u32,
     then: Option<F>,
@@ -42,7 +42,7 @@ fn script(script: Script, faults: Vec<Fault>) -> Arc<ScriptedThinker> {
     Arc::new(ScriptedThinker::with_options(script, options))
 }
 
-/// A small model that doubts in every paragraph, and goes on.
+/// A small model that doubts in every paragraph and then continues.
 fn small() -> Node {
     let doubt = ["So", " it", " is", ".", "\n\n", "Wait", ",", " no", ".", "\n\n"];
     let words = doubt.repeat(5).into_iter().map(str::to_owned).collect::<Vec<_>>();
@@ -55,7 +55,7 @@ fn large(name: &str, faults: Vec<Fault>) -> Node {
     Node::new(name, script(says, faults))
 }
 
-/// Every session fails at its first ask.
+/// Faults that fail every session at its first ask.
 fn broken() -> Vec<Fault> {
     let kind = FaultKind::Fail(Failure::new(Code::Internal, "it is broken"));
     vec![Fault { session: None, command: 1, after_tokens: 0, kind }]
@@ -132,7 +132,7 @@ async fn a_node_that_comes_while_an_answer_is_written_takes_part_in_it() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_came_meanwhile_stands_in_and_one_that_left_does_not() {
-    let fails = FaultKind::Fail(Failure::new(Code::Unavailable, "it is gone"));
+    let fails = FaultKind::Fail(Failure::new(Code::Unavailable, "it crashed"));
     let later = Fault { session: None, command: 8, after_tokens: 1, kind: fails };
     let small = Pool::unwatched([small()]);
     let pool = Pool::unwatched([large("first", vec![later]), large("left", broken())]);
@@ -162,7 +162,7 @@ async fn a_takeover_that_is_late_is_asked_of_a_second_node() {
     };
     let small = Pool::unwatched([small()]);
     let pool = Pool::unwatched([slowly("slow", 100 * TOKEN), slowly("quick", TOKEN)]);
-    assert_eq!(pool.hedge_after(Hedging::WhenLate), None, "nothing is known of it yet");
+    assert_eq!(pool.hedge_after(Hedging::WhenLate), None, "the usual time is not known yet");
     let run = loop {
         let run = run(&small, &pool, 60);
         if run.large.nodes[0].name == "slow" {

@@ -1,9 +1,9 @@
 //! Values that are read from files, and read again when the files change: certificates, tokens, keys.
 //!
-//! A [`Reloaded`] has a value at any time. What cannot be used (half of a renewal, an expired certificate, an empty
-//! file) is told in a line of the log, once, and what was read before stays. Files are looked at when the value is
-//! wanted, but seldom, and by [`keep_reading`] also while nobody wants it. They are compared by their bytes: a file
-//! that is moved into the place of another, or behind a symbolic link, has changed too.
+//! A [`Reloaded`] always has a value. If a file's new contents cannot be used (half of a renewal, an expired
+//! certificate, an empty file), that is logged once, and the previous value stays in use. Files are checked when the
+//! value is read, though not often, and by [`keep_reading`] while nobody reads it. They are compared by their contents,
+//! so a file that was replaced by a rename or behind a symbolic link counts as changed too.
 
 use std::{
     fmt, fs,
@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{select, sync::Notify, time::Instant};
 
-/// How often files are looked at.
+/// How often files are checked.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// A value that is read from files, and again when they change. Cheap to clone; clones share it.
@@ -26,17 +26,17 @@ type Read<T> = Box<dyn Fn() -> Result<T, String> + Send + Sync>;
 struct Source<T> {
     what: String,
     files: Vec<PathBuf>,
-    /// Absent: it never changes.
+    /// Absent: the value never changes.
     read: Option<Read<T>>,
     state: Mutex<State<T>>,
 }
 
 struct State<T> {
     value: Arc<T>,
-    /// Of the files' bytes when they were looked at last.
+    /// The fingerprint of the files' contents at the last check.
     seen: u64,
     looked_at: Instant,
-    /// Why what is in the files now cannot be used.
+    /// Why the current contents of the files cannot be used.
     fault: Option<String>,
 }
 
@@ -53,12 +53,12 @@ impl<T> fmt::Debug for Reloaded<T> {
 }
 
 impl<T> Reloaded<T> {
-    /// A value that never changes.
+    /// Creates a value that never changes.
     pub fn fixed(value: T) -> Self {
         Reloaded::of(String::new(), Vec::new(), None, value)
     }
 
-    /// A value that was just read from these files, and how it is read again. `what` says in the log what it is.
+    /// Creates a value that was just read from these files. `read` reads it again, and `what` names it in the log.
     pub fn new<E: fmt::Display>(
         what: impl Into<String>,
         files: Vec<PathBuf>,
@@ -75,7 +75,7 @@ impl<T> Reloaded<T> {
         Reloaded(Arc::new(Source { what, files, read, state: Mutex::new(state) }))
     }
 
-    /// The value as it is now. Looks at the files where that was not done of late.
+    /// Returns the current value. Checks the files first if the last check was long enough ago.
     pub fn current(&self) -> Arc<T> {
         let mut state = self.0.state();
         if state.looked_at.elapsed() >= LOOK_EVERY {
@@ -90,7 +90,8 @@ impl<T> Source<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the files again where they changed. `is_asked`: somebody wants to know what came of it.
+    /// Reads the files again if they changed. `is_asked`: the result was requested and is logged even if nothing
+    /// changed.
     fn look(&self, state: &mut State<T>, is_asked: bool) {
         let Some(read) = &self.read else { return };
         let what = &self.what;
@@ -101,7 +102,7 @@ impl<T> Source<T> {
                 (_, false) => {}
                 (None, true) => tracing::info!("{what}: nothing has changed"),
                 (Some(why), true) => {
-                    tracing::warn!("{what}: {why}; what was read before stays in use");
+                    tracing::warn!("{what}: {why}; keeping what was read before");
                 }
             }
             return;
@@ -111,19 +112,19 @@ impl<T> Source<T> {
             Ok(value) => {
                 state.value = Arc::new(value);
                 state.fault = None;
-                tracing::info!("{what}: read again");
+                tracing::info!("{what}: reloaded");
             }
             Err(why) => {
-                tracing::warn!("{what}: {why}; what was read before stays in use");
+                tracing::warn!("{what}: {why}; keeping what was read before");
                 state.fault = Some(why);
             }
         }
     }
 }
 
-/// What can be read again, whatever it is.
+/// Anything that can be read again.
 pub trait Reload: Send + Sync {
-    /// Reads the files again where they changed, and says in the log what came of it.
+    /// Reads the files again if they changed, and logs the result.
     fn look_again(&self, is_asked: bool);
 }
 
@@ -134,7 +135,7 @@ impl<T: Send + Sync> Reload for Reloaded<T> {
     }
 }
 
-/// Looks at files from time to time, and at once when `now` is notified, for as long as it is polled.
+/// Checks files periodically, and at once when `now` is notified, for as long as it is polled.
 pub async fn keep_reading(all: &[&dyn Reload], now: &Notify) {
     loop {
         let is_asked = select! {
@@ -145,7 +146,7 @@ pub async fn keep_reading(all: &[&dyn Reload], now: &Notify) {
     }
 }
 
-/// Tells whether files are as they were. One that cannot be read has a fingerprint too.
+/// Returns a value that changes when the files change. A file that cannot be read has a fingerprint too.
 fn fingerprint(files: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {

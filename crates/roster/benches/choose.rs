@@ -1,4 +1,4 @@
-//! The cost of choosing the nodes of one answer, and of what a session tells: `cargo bench -p roster`
+//! The cost of choosing the nodes of one answer, and of recording a session. Run with `cargo bench -p roster`.
 
 #![allow(missing_docs, reason = "made by criterion's macros")]
 

@@ -1,37 +1,37 @@
-//! A circuit breaker: a member whose sessions fail one after another is given none for a while, then one to try it, and
-//! all again when that one has text.
+//! A circuit breaker: a member whose sessions fail one after another gets none for a while, then one as a trial, and
+//! all again once that one has text.
 
 use std::time::Duration;
 
-/// So many failures in a row, and no session with text between them, set a member aside.
+/// This many failures in a row, without a session that has text in between, set a member aside.
 const FAILURES: u32 = 3;
-/// How long it is set aside the first time; twice as long each further time.
+/// How long it is set aside the first time; the time doubles each further time.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest time for which it is set aside.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// See the module.
+/// The breaker of one member. See the module documentation.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Breaker {
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
     /// How often in a row it was set aside.
     trips: u32,
     open_until: Option<Duration>,
-    /// A session tries whether it is well again.
+    /// Whether a trial session is in progress.
     has_trial: bool,
 }
 
-/// Whether a member is given sessions.
+/// Whether a member gets sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Circuit {
-    /// It is.
+    /// It does.
     Closed,
     /// Not before this time.
     Open(Duration),
-    /// One, to try it.
+    /// One, as a trial.
     HalfOpen,
-    /// Not before the one that tries it has come to something.
+    /// None until the trial session has a result.
     Trying,
 }
 
@@ -45,22 +45,22 @@ impl Breaker {
         }
     }
 
-    /// A session begins.
+    /// Notes that a session begins.
     pub(crate) fn begun(&mut self, now: Duration) {
         self.has_trial |= self.circuit(now) == Circuit::HalfOpen;
     }
 
-    /// A session has text.
+    /// Notes that a session has text.
     pub(crate) fn wrote(&mut self) {
         *self = Breaker::default();
     }
 
-    /// A session ended before it came to anything, and the member is not to blame.
+    /// Notes that a session ended without a result, and the member is not to blame.
     pub(crate) fn given_up(&mut self) {
         self.has_trial = false;
     }
 
-    /// A session failed.
+    /// Notes that a session failed.
     pub(crate) fn failed(&mut self, now: Duration) {
         self.failures = self.failures.saturating_add(1);
         let was_trial = std::mem::take(&mut self.has_trial);

@@ -1,4 +1,4 @@
-//! One node of a part, as far as it is known.
+//! One node of a part: what is known of it, and how its expected time to first text is computed.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use thinking::thinker::{Code, Condition, Failure, Load, ModelCard, Serving};
 
 use crate::breaker::{Breaker, Circuit};
 
-/// The prompt that is thought of when times to first text are compared, in tokens.
+/// The length of the prompt that is assumed when times to first text are compared, in tokens.
 const PROMPT_TOKENS: f64 = 256.0;
-/// A member that has just begun to serve gets fewer sessions than others for so long.
+/// How long a member that has just begun to serve gets fewer sessions than others.
 const WARM_UP: Duration = Duration::from_secs(10);
-/// And counts as so many times slower at the beginning of it.
+/// How many times slower it counts at the start of that time.
 const COLD_FACTOR: f64 = 5.0;
-/// What a member adds to every expected time that has no place left, in seconds.
+/// What a member without room adds to its expected time, in seconds.
 const FULL: f64 = 10.0;
-/// How long an overloaded member is left alone that does not say when to come again.
+/// How long an overloaded member is left alone if it does not say when to retry.
 const USUAL_REST: Duration = Duration::from_secs(1);
 /// The longest time for which it is left alone.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-/// What somebody wrote down about a node, which decides between those that are equally quick.
+/// Configured properties of a node, which decide between nodes that are equally fast.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MemberTerms {
-    /// What its tokens cost; the cheaper one is chosen.
+    /// What its tokens cost; the cheaper node is chosen.
     pub price: f64,
-    /// At the same price the heavier one is.
+    /// Its weight; at the same price the heavier node is chosen.
     pub weight: f64,
 }
 
@@ -34,25 +34,25 @@ impl Default for MemberTerms {
     }
 }
 
-/// How it is with a node, for whoever watches a pool.
+/// The state of a node, for those who monitor a pool.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MemberState {
-    /// Nothing was heard of it yet.
+    /// Nothing was reported about it yet.
     Unknown,
     /// It takes sessions.
     Serving,
-    /// Its sessions failed: it is given none for a while.
+    /// Its sessions failed: it gets none for a while.
     SetAside,
-    /// It accepts no new sessions, and lets those that it has end.
+    /// It accepts no new sessions, and lets its sessions end.
     Draining,
-    /// It cannot be asked; why.
+    /// It cannot be reached, with the reason.
     Gone(String),
-    /// It serves another model than the others; in a line.
+    /// It serves another model than the others; explained in one line.
     Unfit(String),
 }
 
 impl MemberState {
-    /// Its name in figures.
+    /// Returns its name in metrics.
     pub fn name(&self) -> &'static str {
         match self {
             MemberState::Unknown => "unknown",
@@ -65,7 +65,7 @@ impl MemberState {
     }
 }
 
-/// How fast a member computes, in tokens a second.
+/// How fast a member computes, in tokens per second.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Speeds {
     prefill: f64,
@@ -73,7 +73,7 @@ pub(crate) struct Speeds {
 }
 
 impl Speeds {
-    /// The greatest that any of these told; the usual ones where none told any.
+    /// Returns the greatest speeds that any of these report, or the usual ones if none reports any.
     pub(crate) fn fastest(loads: impl Iterator<Item = Load>) -> Self {
         let none = Speeds { prefill: 0.0, decode: 0.0 };
         let fastest = loads.fold(none, |so_far, load| Speeds {
@@ -83,7 +83,7 @@ impl Speeds {
         fastest.or(Speeds { prefill: 1000.0, decode: 30.0 })
     }
 
-    /// These, and the others where one is not known.
+    /// Returns these speeds, with those that are not known replaced by the others.
     fn or(self, others: Speeds) -> Self {
         let or = |own: f64, other: f64| if own > 0.0 { own } else { other };
         Speeds { prefill: or(self.prefill, others.prefill), decode: or(self.decode, others.decode) }
@@ -95,18 +95,18 @@ pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) terms: MemberTerms,
     condition: Option<Condition>,
-    /// It serves another model than the others; in a line.
+    /// Why it does not fit, in one line, if it serves another model than the others.
     pub(crate) unfit: Option<String>,
-    /// What it said when it last served.
+    /// Its latest report while it was serving.
     said: Serving,
-    /// Since when it serves; `None`: since the beginning.
+    /// Since when it serves; `None` if since the start.
     serves_since: Option<Duration>,
     breaker: Breaker,
-    /// An overloaded member is left alone until then.
+    /// Until when it is left alone because it was overloaded.
     rests_until: Duration,
     /// Sessions with it.
     pub(crate) sessions: u32,
-    /// Those that began after it last said how busy it is.
+    /// Sessions that began after its latest report of its load.
     new_sessions: u32,
 }
 
@@ -126,12 +126,12 @@ impl Member {
         }
     }
 
-    /// What it serves, where that is known.
+    /// Returns what it serves, if known.
     pub(crate) fn card(&self) -> Option<&ModelCard> {
         self.said.card.as_ref()
     }
 
-    /// How busy it said that it is.
+    /// Returns how busy it reported to be.
     pub(crate) fn load(&self) -> Option<Load> {
         self.said.load
     }
@@ -145,7 +145,7 @@ impl Member {
             if matches!(self.condition, Some(Condition::Gone(_) | Condition::Draining)) {
                 self.serves_since = Some(now);
             }
-            // What failed before it was gone says nothing of what is there now.
+            // Failures from before it was unreachable say nothing about the node that is there now.
             if matches!(self.condition, Some(Condition::Gone(_))) {
                 self.breaker = Breaker::default();
             }
@@ -165,8 +165,8 @@ impl Member {
         self.breaker.wrote();
     }
 
-    /// A session ended. `spread`, in [0, 1), keeps clients that an overloaded member sends away from coming back at
-    /// once.
+    /// Notes that a session ended. `spread`, in [0, 1), keeps clients that an overloaded member turns away from all
+    /// coming back at once.
     pub(crate) fn ended(&mut self, failure: Option<&Failure>, spread: f64, now: Duration) {
         self.sessions = self.sessions.saturating_sub(1);
         match failure {
@@ -181,12 +181,12 @@ impl Member {
         }
     }
 
-    /// Until when it is left alone, if it is.
+    /// Returns until when it is left alone, if it is.
     pub(crate) fn rests(&self, now: Duration) -> Option<Duration> {
         Some(self.rests_until).filter(|until| now < *until)
     }
 
-    /// How it is with it.
+    /// Returns its state.
     pub(crate) fn state(&self, now: Duration) -> MemberState {
         if let Some(line) = &self.unfit {
             return MemberState::Unfit(line.clone());
@@ -200,7 +200,7 @@ impl Member {
         }
     }
 
-    /// Whether sessions may be begun with it: as many as are wanted, or one that tries it.
+    /// Returns whether sessions may be opened with it, either any number or one as a trial.
     pub(crate) fn takes_sessions(&self, now: Duration) -> bool {
         let may_be_there = matches!(self.condition, None | Some(Condition::Serving(_)));
         let circuit = self.breaker.circuit(now);
@@ -209,19 +209,19 @@ impl Member {
             && matches!(circuit, Circuit::Closed | Circuit::HalfOpen)
     }
 
-    /// Whether it may be of use where no other one is: what is known of it may be out of date.
+    /// Returns whether it may be tried if there is no other member, since what is known of it may be stale.
     pub(crate) fn is_last_resort(&self) -> bool {
         self.unfit.is_none() && self.condition != Some(Condition::Draining)
     }
 
-    /// The time to first text that a new session may expect, in seconds. One that has computed nothing yet counts as
-    /// fast as the `fastest`, so that it gets the chance to show.
+    /// Returns the expected time to first text of a new session, in seconds. A member that has computed nothing yet
+    /// counts as fast as the `fastest`, so that it gets a chance to show its speed.
     pub(crate) fn expected_s(&self, fastest: Speeds, now: Duration) -> f64 {
         let load = self.said.load.unwrap_or_default();
         let (prefill, decode) = (load.prefill_tokens_per_s, load.decode_tokens_per_s);
         let speeds = Speeds { prefill, decode }.or(fastest);
         let (text, step) = (PROMPT_TOKENS / speeds.prefill, 1.0 / speeds.decode);
-        // Of a member that does not tell only our own sessions are known.
+        // If a member does not report its load, only our own sessions are known.
         let (ahead, beside) = match self.said.load {
             Some(load) => (load.waiting + self.new_sessions, load.writing),
             None => (self.sessions, 0),
@@ -235,7 +235,7 @@ impl Member {
         busy_s * self.coldness(now)
     }
 
-    /// By how much it counts as slower because it has just begun to serve.
+    /// Returns by which factor it counts as slower because it has just begun to serve.
     fn coldness(&self, now: Duration) -> f64 {
         let Some(since) = self.serves_since else { return 1.0 };
         let left = WARM_UP.saturating_sub(now.saturating_sub(since));
@@ -243,7 +243,7 @@ impl Member {
     }
 }
 
-/// Whether another member would say the same of the question.
+/// Returns whether a failure is due to the question, so that any member would fail in the same way.
 fn is_of_question(code: Code) -> bool {
     matches!(code, Code::ContextTooLong | Code::MessageTooLarge | Code::InvalidArgument)
 }

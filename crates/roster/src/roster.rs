@@ -12,23 +12,23 @@ use thinking::{
 
 use crate::member::{Member, MemberState, MemberTerms, Speeds};
 
-/// Two expected times count as equal when neither is longer than the other by more than this.
+/// Two expected times count as equal if neither is longer than the other by more than this factor.
 const EQUAL: f64 = 1.1;
 
-/// So many times to first text are remembered.
+/// How many times to first text are remembered.
 const FIRST_TEXTS: usize = 200;
-/// With fewer nothing is said of what is late.
+/// With fewer than this, it is not known what counts as late.
 const FEWEST_FIRST_TEXTS: usize = 20;
 
-/// Names a member. Never used again for another one.
+/// Identifies a member. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(u64);
 
-/// The nodes of a part. See the crate.
+/// The nodes of a part. See the crate documentation.
 #[derive(Debug, Clone, Default)]
 pub struct Roster {
     members: BTreeMap<MemberId, Member>,
-    /// The last ones, of all members.
+    /// The latest times to first text, of all members.
     first_texts: VecDeque<Duration>,
     seed: u64,
     joined: u64,
@@ -36,12 +36,12 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// A roster without members, whose draws follow from the seed.
+    /// A roster without members, whose draws are seeded with this.
     pub fn new(seed: u64) -> Self {
         Roster { seed, ..Roster::default() }
     }
 
-    /// A node joins. One that comes when others serve already is warmed up: it gets fewer sessions at first.
+    /// Adds a node. If others serve already, it is warmed up: it gets fewer sessions at first.
     pub fn join(&mut self, name: impl Into<String>, terms: MemberTerms, now: Duration) -> MemberId {
         let id = MemberId(self.joined);
         self.joined += 1;
@@ -51,13 +51,13 @@ impl Roster {
         id
     }
 
-    /// A node is no longer one of these.
+    /// Removes a node.
     pub fn leave(&mut self, id: MemberId) {
         self.members.remove(&id);
         self.compare_models();
     }
 
-    /// A member says what becomes of it.
+    /// Notes what a member reports.
     pub fn heard(&mut self, id: MemberId, condition: Condition, now: Duration) {
         if let Some(member) = self.members.get_mut(&id) {
             member.heard(condition, now);
@@ -65,14 +65,14 @@ impl Roster {
         }
     }
 
-    /// A session with a member begins.
+    /// Notes that a session with a member begins.
     pub fn begun(&mut self, id: MemberId, now: Duration) {
         if let Some(member) = self.members.get_mut(&id) {
             member.begun(now);
         }
     }
 
-    /// A member has text in a session, so long after it was asked.
+    /// Notes that a member has its first text in a session, this long after it was asked.
     pub fn wrote(&mut self, id: MemberId, after: Duration) {
         if let Some(member) = self.members.get_mut(&id) {
             member.wrote();
@@ -83,7 +83,7 @@ impl Roster {
         }
     }
 
-    /// The time to first text that one in twenty exceeded lately; `None` while too few are known.
+    /// Returns the time to first text that one in twenty exceeded recently; `None` if too few are known.
     pub fn late_after(&self) -> Option<Duration> {
         if self.first_texts.len() < FEWEST_FIRST_TEXTS {
             return None;
@@ -93,7 +93,7 @@ impl Roster {
         Some(*times.select_nth_unstable(place).1)
     }
 
-    /// A session with a member is over; why, where that is the member's fault.
+    /// Notes that a session with a member is over; with the failure if the member is to blame.
     pub fn ended(&mut self, id: MemberId, failure: Option<&Failure>, now: Duration) {
         let spread = uniform(self.draw());
         if let Some(member) = self.members.get_mut(&id) {
@@ -101,10 +101,10 @@ impl Roster {
         }
     }
 
-    /// The members that an answer may be given by, the one to begin with first: of those that serve two are drawn, and
-    /// the one with the shorter expected time to first text is next. Behind them come those of which nothing was heard
-    /// yet, those that are busy, and last those that do not seem to be there. A member whose model is known and does
-    /// not fit is left out, unless that leaves nobody.
+    /// Returns the candidates for an answer, the one to begin with first. Repeatedly, two of the serving members are
+    /// drawn, and the one with the shorter expected time to first text comes next. Then come those that have reported
+    /// nothing yet, those that are busy, and last those that seem to be unavailable. A member whose model is known not
+    /// to fit is left out, unless that leaves nobody.
     pub fn choose(&mut self, fits: impl Fn(&ModelCard) -> bool, now: Duration) -> Vec<MemberId> {
         let does_fit = |member: &Member| member.card().is_none_or(&fits);
         let has_fitting = self.members.values().any(|it| does_fit(it) && it.is_last_resort());
@@ -131,13 +131,13 @@ impl Roster {
         others.sort_unstable();
         chosen.extend(others.into_iter().map(|(_, _, id)| id));
         if chosen.is_empty() {
-            // Better one that drains than nobody.
+            // A draining member is better than none.
             chosen.extend(self.ids().filter(|id| self.members[id].unfit.is_none()));
         }
         chosen
     }
 
-    /// The better one of two members drawn at random; its place in the list, which is not empty.
+    /// Returns the index of the better of two members drawn at random from a list that is not empty.
     fn better_of_two(&mut self, members: &[(MemberId, f64, MemberTerms)]) -> usize {
         let count = members.len() as u64;
         let one = (self.draw() % count) as usize;
@@ -156,47 +156,47 @@ impl Roster {
         if is_other { other } else { one }
     }
 
-    /// All members, in the order in which they joined.
+    /// Returns all members, in the order in which they joined.
     pub fn ids(&self) -> impl Iterator<Item = MemberId> {
         self.members.keys().copied()
     }
 
-    /// What people call a member.
+    /// Returns a member's name for people.
     pub fn name(&self, id: MemberId) -> &str {
         self.members.get(&id).map_or("", |member| &member.name)
     }
 
-    /// How it is with a member.
+    /// Returns a member's state.
     pub fn state(&self, id: MemberId, now: Duration) -> MemberState {
         self.members.get(&id).map_or(MemberState::Unknown, |member| member.state(now))
     }
 
-    /// Whether a member takes sessions.
+    /// Returns whether a member takes sessions.
     pub fn takes_sessions(&self, id: MemberId, now: Duration) -> bool {
         self.members.get(&id).is_some_and(|member| member.takes_sessions(now))
     }
 
-    /// Sessions with a member, of those that were told here.
+    /// Returns the number of sessions with a member that were reported here.
     pub fn sessions(&self, id: MemberId) -> u32 {
         self.members.get(&id).map_or(0, |member| member.sessions)
     }
 
-    /// How busy a member said that it is.
+    /// Returns how busy a member reported to be.
     pub fn load(&self, id: MemberId) -> Option<Load> {
         self.members.get(&id)?.load()
     }
 
-    /// Whether something was heard of every member.
+    /// Returns whether every member has reported something.
     pub fn has_heard_all(&self, now: Duration) -> bool {
         self.members.values().all(|member| member.state(now) != MemberState::Unknown)
     }
 
-    /// Why a member is unfit, where one is.
+    /// Returns why a member does not fit, if one does not.
     pub fn misfit(&self) -> Option<&str> {
         self.members.values().find_map(|member| member.unfit.as_deref())
     }
 
-    /// All must serve what the first one serves that is there.
+    /// Marks members as unfit that serve another model than the first serving member.
     fn compare_models(&mut self) {
         let first = self.members.values().find(|it| it.is_serving() && it.card().is_some());
         let Some((name, card)) = first.and_then(|it| Some((it.name.clone(), it.card()?.clone())))
@@ -207,8 +207,8 @@ impl Roster {
             let other = member.card().filter(|other| !is_same_model(&card, other));
             let line = other.map(|other| {
                 format!(
-                    "{} serves the model {:?} and {name} serves {:?}: nodes that are named together serve one model; \
-                     leave one of them out, or start it with the other's model",
+                    "{} serves the model {:?} and {name} serves {:?}, but nodes named together must serve the same \
+                     model; leave one of them out, or start it with the other's model",
                     member.name, other.name, card.name
                 )
             });
@@ -222,7 +222,7 @@ impl Roster {
     }
 }
 
-/// Whether two nodes serve one model, as far as they say.
+/// Returns whether two nodes serve the same model, according to their cards.
 fn is_same_model(one: &ModelCard, other: &ModelCard) -> bool {
     let fingerprints = [&one.tokenizer_fingerprint, &other.tokenizer_fingerprint];
     let is_known = fingerprints.iter().all(|it| !it.is_empty());

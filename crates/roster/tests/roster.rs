@@ -7,7 +7,7 @@ use roster::{MemberId, MemberState, MemberTerms, Roster};
 use thinking::thinker::{Code, Condition, Failure, Load, ModelCard, Serving};
 
 const S: Duration = Duration::from_secs(1);
-/// Long after everything that begins is warm.
+/// Long after every member has warmed up.
 const LATER: Duration = Duration::from_secs(1000);
 
 fn model(name: &str) -> ModelCard {
@@ -23,7 +23,7 @@ fn failure(code: Code) -> Failure {
     Failure::new(code, "why")
 }
 
-/// Members that have served from the beginning.
+/// Returns a roster whose members have served from the start.
 fn roster(count: usize) -> (Roster, Vec<MemberId>) {
     let mut roster = Roster::new(1);
     let join = |index| roster.join(format!("n{index}"), MemberTerms::default(), Duration::ZERO);
@@ -34,7 +34,7 @@ fn roster(count: usize) -> (Roster, Vec<MemberId>) {
     (roster, ids)
 }
 
-/// How often each is chosen first.
+/// Returns how often each member is chosen first.
 fn firsts(roster: &mut Roster, times: usize, now: Duration) -> BTreeMap<MemberId, usize> {
     let mut counts = BTreeMap::new();
     for _ in 0..times {
@@ -105,7 +105,7 @@ fn among_equals_the_cheaper_one_is_chosen_and_then_the_heavier_one() {
         id
     };
     let (dear, light, heavy) = (join(2.0, 9.0), join(1.0, 1.0), join(1.0, 2.0));
-    // A pair is drawn and its better one is next, so that the worst of three is never first.
+    // A pair is drawn and the better of it comes next, so the worst of three is never first.
     let counts = firsts(&mut roster, 300, LATER);
     assert_eq!(counts.get(&dear), None, "{counts:?}");
     assert!(counts[&heavy] > counts[&light], "{counts:?}");
@@ -179,7 +179,7 @@ fn one_that_drains_gets_no_session_and_one_that_comes_back_gets_few_at_first() {
     roster.heard(ids[0], serving(Load::default()), LATER);
     assert_eq!(firsts(&mut roster, 50, LATER), BTreeMap::from([(ids[1], 50)]));
     assert_eq!(firsts(&mut roster, 50, LATER + 10 * S).len(), 2);
-    // The other one drains, and it is all there is.
+    // The other one drains, and no other is left.
     roster.heard(ids[1], Condition::Draining, LATER);
     roster.leave(ids[0]);
     assert_eq!(roster.choose(|_| true, LATER), [ids[1]], "better than nobody");
@@ -193,12 +193,12 @@ fn one_that_serves_another_model_is_unfit_until_it_is_the_only_one() {
     };
     roster.heard(ids[1], other("n"), LATER);
     let MemberState::Unfit(line) = roster.state(ids[1], LATER) else { panic!("it is unfit") };
-    let said = "n1 serves the model \"n\" and n0 serves \"m\": nodes that are named together serve one model";
+    let said = "n1 serves the model \"n\" and n0 serves \"m\", but nodes named together must serve the same model";
     assert!(line.starts_with(said), "{line}");
     assert_eq!(roster.misfit(), Some(line.as_str()));
     assert_eq!(roster.choose(|_| true, LATER), [ids[0]]);
     roster.heard(ids[0], Condition::Gone(failure(Code::Unavailable)), LATER);
-    assert_eq!(roster.choose(|_| true, LATER)[0], ids[1], "all are to serve the new one");
+    assert_eq!(roster.choose(|_| true, LATER)[0], ids[1], "all must serve the new one");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn one_that_cannot_do_what_is_needed_is_left_out_where_another_can() {
     let fits = |card: &ModelCard| card.can_review;
     assert_eq!(roster.choose(fits, LATER), [ids[1]]);
     roster.leave(ids[1]);
-    assert_eq!(roster.choose(fits, LATER), [ids[0]], "it says itself what it cannot do");
+    assert_eq!(roster.choose(fits, LATER), [ids[0]], "it reports itself what it cannot do");
 }
 
 #[test]
@@ -225,10 +225,10 @@ fn late_is_what_one_in_twenty_exceeds() {
     }
     assert_eq!(roster.late_after(), Some(Duration::from_millis(96)));
     (0..200).for_each(|_| roster.wrote(ids[0], S));
-    assert_eq!(roster.late_after(), Some(S), "what was long ago counts no more");
+    assert_eq!(roster.late_after(), Some(S), "old times no longer count");
 }
 
-/// What may become of a member.
+/// What may happen to a member.
 #[derive(Debug, Clone)]
 enum Happening {
     Join,

@@ -1,18 +1,18 @@
-//! A data set's file, as a run's log names it.
+//! A data set read from a file, with the name and checksum that a run's log records.
 
 use std::path::Path;
 
 use grading::dataset::{Dataset, DatasetError, Problem, bytes, parse};
 use sha2::{Digest as _, Sha256};
 
-/// A data set's file, read.
+/// A data set that was read from a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataFile {
-    /// Its name, as it was given.
+    /// The file's name, as it was given.
     pub name: String,
     /// SHA-256 of its bytes, in hex.
     pub sha256: String,
-    /// What is in it.
+    /// Its content.
     pub data: Dataset,
 }
 
@@ -29,7 +29,7 @@ impl DataFile {
         Ok(DataFile { name, sha256, data })
     }
 
-    /// Its first problems, as many as are wanted.
+    /// Returns its first `limit` problems, or all of them.
     pub fn problems(&self, limit: Option<u64>) -> &[Problem] {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         &self.data.problems[..self.data.problems.len().min(limit)]

@@ -1,4 +1,4 @@
-//! The figures of a run over a data set, from its rows alone.
+//! The figures of a run over a data set, computed from its rows alone.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use thinking::policy::TokenPrices;
 
 use super::{log::Row, minutes};
 
-/// What a run over a data set says. Means are per graded question.
+/// The figures of a run over a data set. Means are per graded question.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
     /// Questions with a graded answer.
@@ -34,9 +34,9 @@ pub struct Figures {
     pub open_thoughts: u64,
     /// Answers that went round in a loop, whether they got out of it or were cut off.
     pub looped: u64,
-    /// Right of graded, from 0 to 1.
+    /// The fraction of graded answers that were right, from 0 to 1.
     pub accuracy: f64,
-    /// The accuracy's 95 % interval, after Wilson.
+    /// The lower end of the accuracy's 95 % interval, by Wilson.
     pub accuracy_low: f64,
     /// Its upper end.
     pub accuracy_high: f64,
@@ -44,40 +44,40 @@ pub struct Figures {
     pub small_tokens: u64,
     /// Tokens that the large model wrote.
     pub large_tokens: u64,
-    /// Tokens that the policy put in.
+    /// Tokens that the policy inserted.
     pub inserted_tokens: u64,
-    /// Tokens that either model made and the policy forgot.
+    /// Tokens that either model generated and the policy discarded.
     pub discarded_tokens: u64,
-    /// Large tokens of all, from 0 to 1.
+    /// The large model's fraction of all tokens, from 0 to 1.
     pub takeover_share: f64,
     /// Takeovers per answer.
     pub takeovers: f64,
-    /// Corrections of a review per answer; they are no takeovers.
+    /// Corrections of a review per answer. They are not takeovers.
     pub corrections: f64,
-    /// Takeovers per answer that were given up because they were late, and verdicts of a review that were.
+    /// Takeovers and verdicts of a review per answer that were given up because they were late.
     pub abandoned: f64,
     /// Takeovers per answer that a target had no room for.
     pub passed_over: f64,
     /// Tokens per answer.
     pub tokens: f64,
-    /// Characters per answer: a measure of length that no tokenizer has a part in.
+    /// Characters per answer: a measure of length that does not depend on a tokenizer.
     pub chars: f64,
     /// Wall time per answer, in seconds.
     pub wall_s: f64,
-    /// Tokens per answer that the small model read; those found cached are none of them.
+    /// Tokens per answer that the small model read, without those found cached.
     pub small_read: f64,
-    /// Tokens per answer that the small model wrote, those that were forgotten too.
+    /// Tokens per answer that the small model wrote, including discarded ones.
     pub small_written: f64,
-    /// Tokens per answer that the large model read; those found cached are none of them.
+    /// Tokens per answer that the large model read, without those found cached.
     pub large_read: f64,
     /// Tokens per answer that the large model found cached.
     pub large_cached: f64,
-    /// Tokens per answer that the large model wrote, those that were forgotten too.
+    /// Tokens per answer that the large model wrote, including discarded ones.
     pub large_written: f64,
-    /// Passes through the large model per answer; one that several answers share counts for each in part. 0 where its
+    /// Passes through the large model per answer. A pass shared by several answers counts for each in part. 0 if the
     /// node does not count them.
     pub large_passes: f64,
-    /// What the tokens of an answer cost, where prices are known.
+    /// The mean cost of an answer's tokens, if prices are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
     /// The models that wrote, in alphabetical order.
@@ -85,7 +85,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Adds rows up.
+    /// Computes the figures of these rows.
     pub fn new<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
         let mut sum = Figures::default();
         for row in rows {
@@ -111,7 +111,7 @@ impl Figures {
         sum
     }
 
-    /// The same with what an answer costs at these prices.
+    /// Returns the figures with the cost of an answer at these prices.
     #[must_use]
     pub fn priced<'a>(self, prices: &TokenPrices, rows: impl IntoIterator<Item = &'a Row>) -> Self {
         let costs = rows.into_iter().filter_map(|row| match row {
@@ -173,16 +173,16 @@ impl Figures {
         };
         writeln!(
             out,
-            "computing  an answer: small read {small_read:.1} and wrote {small_written:.1} tokens, large read \
+            "computing  per answer: small read {small_read:.1} and wrote {small_written:.1} tokens, large read \
              {large_read:.1} and wrote {large_written:.1}{passes}"
         )?;
         match self.cost {
-            Some(cost) => writeln!(out, "cost       {cost:.7} an answer"),
+            Some(cost) => writeln!(out, "cost       {cost:.7} per answer"),
             None => Ok(()),
         }
     }
 
-    /// Writes them in a few aligned lines. `wall` is the time of this run.
+    /// Writes the figures in a few aligned lines. `wall` is the time of this run.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -206,7 +206,7 @@ impl Figures {
         )?;
         writeln!(
             out,
-            "tokens     small {} ({:.1} an answer), large {} ({:.1}); {} more were made and discarded",
+            "tokens     small {} ({:.1} per answer), large {} ({:.1}); {} more were generated and discarded",
             self.small_tokens,
             self.small_tokens as f64 / graded,
             self.large_tokens,
@@ -222,7 +222,7 @@ impl Figures {
         };
         writeln!(
             out,
-            "takeovers  {:.2} an answer{corrections}{}{}; takeover share {:.1} %",
+            "takeovers  {:.2} per answer{corrections}{}{}; takeover share {:.1} %",
             self.takeovers,
             more(self.abandoned, "abandoned"),
             more(self.passed_over, "passed over to keep the target"),
@@ -230,11 +230,11 @@ impl Figures {
         )?;
         writeln!(
             out,
-            "length     {:.1} tokens, {:.1} characters an answer; {} cut off by a limit",
+            "length     {:.1} tokens, {:.1} characters per answer; {} cut off by a limit",
             self.tokens, self.chars, self.cut_off
         )?;
         self.write_computing(out)?;
-        writeln!(out, "wall time  {:.3} s an answer; this run {}", self.wall_s, minutes(wall))?;
+        writeln!(out, "wall time  {:.3} s per answer; this run {}", self.wall_s, minutes(wall))?;
         let trouble = [
             (self.degraded, "answers degraded"),
             (self.failed, "questions failed"),

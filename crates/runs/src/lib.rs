@@ -1,10 +1,10 @@
-//! A policy over a data set: every question is asked once, its answer graded, and the result
-//! written to a log from which an interrupted run is resumed.
+//! Runs a policy over a data set: asks every question once, grades the answer, and writes the result to a log from
+//! which an interrupted run resumes.
 //!
-//! [`run`] drives many answers at a time; the [`log`] keeps them; [`Figures`] are made from the log's
-//! rows alone. How questions are read and answers graded is in the crate `grading`.
+//! [`run`] drives many answers at a time. The [`log`] stores them. [`Figures`] are computed from the log's rows alone.
+//! The crate `grading` reads questions and grades answers.
 //!
-//! What does not live here: command line, terminal and wire; a [`RunSource`] brings the nodes.
+//! What does not live here: command line, terminal and wire. A [`RunSource`] supplies the nodes.
 
 mod data;
 mod figures;
@@ -33,13 +33,13 @@ pub use self::{
     log::{EvalError, EvalLog, Graded, LogHeader, Row},
 };
 
-/// After this many failures in a row the nodes are considered gone, and the run stops.
+/// After this many failures in a row the nodes are considered lost, and the run stops.
 const PATIENCE_FAILURES: u32 = 5;
 /// How often an overloaded node is asked.
 const OVERLOADED_TRIES: u32 = 30;
-/// How often an unreachable node is asked: it may be restarting.
+/// How often an unreachable node is asked. It may be restarting.
 const UNAVAILABLE_TRIES: u32 = 3;
-/// The wait before the next try if the node names none; and the longest wait.
+/// The wait before the next try if the node does not name one, and the longest wait.
 const RETRY_AFTER_MS: (u64, u64) = (1_000, 10_000);
 
 /// How a run over a data set ended.
@@ -47,36 +47,36 @@ const RETRY_AFTER_MS: (u64, u64) = (1_000, 10_000);
 pub enum RunEnd {
     /// Every question was asked.
     Complete,
-    /// It was cancelled.
+    /// The run was cancelled.
     Cancelled,
-    /// Too many questions in a row failed; the last reason.
+    /// Too many questions in a row failed. Holds the last reason.
     NodesGone(String),
 }
 
-/// A problem's run, ready to be asked.
+/// The run of a problem, ready to be started.
 pub struct PreparedRun {
     /// The run.
     pub run: Run,
-    /// Where it is logged. It is whole before the problem's row is written.
+    /// The journal of the run. It is complete before the problem's row is written.
     pub journal: Option<JournalWriter<File>>,
 }
 
-/// Where the runs of problems come from.
+/// Prepares the runs of problems.
 pub trait RunSource {
-    /// A problem's run; made again where the problem has to be asked again.
+    /// Prepares the run of a problem. Called again for each retry.
     ///
     /// # Errors
-    /// When it cannot be made; that ends the run over the data set.
+    /// When it cannot be prepared. That ends the run over the data set.
     fn prepare(&self, problem: &Problem) -> Result<PreparedRun, EvalError>;
 
-    /// Returns the failure that makes an answer void, such as a node that was gone. The problem is then asked again,
-    /// and fails after the last try. By default no answer is void, not even a degraded one.
+    /// Returns the failure that invalidates an answer, such as a node that was lost. The problem is then asked again,
+    /// and fails after the last try. By default every answer is valid, even a degraded one.
     fn invalidated_by(&self, _outcome: &Outcome) -> impl Future<Output = Option<Failure>> {
         std::future::ready(None)
     }
 }
 
-/// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded; `see` is called with
+/// Asks all problems, `parallel` at a time, and appends a row for each to the log as it is graded. Calls `see` with
 /// every row. Answers are graded one after another, while the next ones are being asked.
 ///
 /// # Errors
@@ -99,7 +99,7 @@ pub async fn run(
         cancel.await;
         cancelled.set(true);
     };
-    // Then nothing more is asked, and what is answered is still graded.
+    // After a cancel nothing more is asked, but complete answers are still graded.
     let answers = answers.buffer_unordered(parallel.max(1)).take_until(cancel);
     let rows = answers.map(|answered| async {
         let (problem, seed, outcome) = answered?;
@@ -107,7 +107,7 @@ pub async fn run(
         let graded = spawn_blocking(move || graded(&problem, seed, outcome, &mut grader));
         graded.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
     });
-    // Without a limit, so that answers are always waited for.
+    // Unbounded, so that answers are polled while others wait for their grade.
     let mut rows = pin!(rows.buffer_unordered(usize::MAX));
     let mut failures = 0;
     while let Some(row) = rows.next().await {
@@ -184,7 +184,7 @@ fn graded(
     match outcome.ended {
         Ended::Failed { failure, .. } if of_question(&failure) => {}
         Ended::Failed { node, failure } => {
-            // Without a node it is a failure of the source, whose message says what it is about.
+            // Without a node it is a failure of the source, whose message says what it concerns.
             let is_named = failure.names_thinker() || node.is_empty();
             let reason = if is_named { failure.to_string() } else { format!("{node}: {failure}") };
             return Ok(Row::Failed { id: problem.id.clone(), reason });
@@ -197,7 +197,7 @@ fn graded(
             row.open_thought = after_thoughts(&row.text, start).is_none();
             match grader.grade_from(&problem.answer, &row.text, start) {
                 Ok(verdict) => (row.answer, row.right) = (verdict.answer, verdict.right),
-                // Of this answer, and it would be the same again.
+                // This depends on the answer alone, and would happen again.
                 Err(why @ (GradeError::TimedOut { .. } | GradeError::Failed { .. })) => {
                     row.grader_error = Some(why.to_string());
                 }
@@ -210,18 +210,18 @@ fn graded(
     Ok(Row::Graded(Box::new(row)))
 }
 
-/// The seed of one question: another for every id, the same in every run.
+/// Returns the seed of a question: different for every id, and the same in every run.
 pub fn question_seed(seed: u64, id: &str) -> u64 {
-    // Mixed after hashing, so that near seeds and ids do not give near results.
+    // Mixed after hashing, so that similar seeds and ids do not give similar results.
     thinking::draw::splitmix64(seed, TextHash::of(id).0)
 }
 
-/// What the nodes' logs and the journals call a question.
+/// Returns the name of a question in the nodes' logs and in journals.
 pub fn question_name(id: &str) -> String {
     format!("eval-{id}")
 }
 
-/// Time as people write it: `4 m 12 s`.
+/// Formats a time for people: `4 m 12 s`.
 fn minutes(time: Duration) -> String {
     match time.as_secs() {
         0..60 => format!("{:.1} s", time.as_secs_f64()),
@@ -229,7 +229,7 @@ fn minutes(time: Duration) -> String {
     }
 }
 
-/// Ignores all progress: the outcome holds all that a row needs.
+/// Ignores all progress. The outcome holds everything that a row needs.
 struct Nobody;
 
 impl Observer for Nobody {

@@ -1,8 +1,7 @@
-//! The log of a run over a data set: JSON lines, a header and then a row for every question. Format:
-//! docs/eval.md.
+//! The log of a run over a data set: JSON lines, with a header and then a row for every question. Format: docs/eval.md.
 //!
-//! Every row is one write of one line. A log that broke off in the middle of a line loses that line
-//! only, and its question is asked again.
+//! Every row is one write of one line. A log that was truncated in the middle of a line loses only that line, and its
+//! question is asked again.
 
 use std::{
     collections::HashMap,
@@ -34,8 +33,7 @@ pub const VERSION: u32 = 1;
 /// How a header begins.
 const BEGIN: &[u8] = b"{\"specthink_eval\"";
 
-/// The first line: everything that a question's result depends on, but for the models, whose names are
-/// in every row.
+/// The first line: everything that a question's result depends on, except the models, whose names are in every row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogHeader {
     /// The format's version, [`VERSION`].
@@ -48,27 +46,27 @@ pub struct LogHeader {
     pub policy: PolicySpec,
     /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Every question's seed follows from it and from the question's id.
+    /// The seed from which every question's seed is derived, together with the question's id.
     pub seed: u64,
-    /// Greatest number of tokens of an answer.
+    /// The maximum number of tokens of an answer.
     pub max_tokens: u32,
-    /// Time for an answer, in milliseconds.
+    /// The time limit for an answer, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
     /// The system message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// How the nodes are treated.
+    /// Timeouts and other settings for the nodes.
     pub settings: Settings,
-    /// Who grades: "own" or "math-verify".
+    /// The grader: "own" or "math-verify".
     pub grader: String,
 }
 
 impl LogHeader {
-    /// The run of one problem over these nodes.
+    /// Returns the run of one problem over these nodes.
     ///
     /// # Errors
-    /// When the policy cannot be made.
+    /// When the policy cannot be built.
     pub fn run(
         &self,
         problem: &Problem,
@@ -96,13 +94,13 @@ impl LogHeader {
     }
 }
 
-/// What came of one question.
+/// The result of one question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "row", rename_all = "snake_case")]
 pub enum Row {
-    /// It was answered, and the answer graded.
+    /// The question was answered, and the answer graded.
     Graded(Box<Graded>),
-    /// It was not answered; the next run asks it again.
+    /// The question was not answered. The next run asks it again.
     Failed {
         /// The question.
         id: String,
@@ -121,20 +119,20 @@ pub struct Graded {
     pub seed: u64,
     /// The right answer.
     pub gold: String,
-    /// The answer found in the text; absent when there was none.
+    /// The answer found in the text, if there was one.
     #[serde(default)]
     pub answer: Option<String>,
-    /// Whether the two are the same.
+    /// Whether the two are equal.
     pub right: bool,
-    /// Why the grader could not tell; then it counts as not right.
+    /// Why the grader could not judge the answer. It then counts as wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grader_error: Option<String>,
-    /// Whether the text ends within a thought; then there is no answer in it.
+    /// Whether the text ends within a thought, and so has no answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open_thought: bool,
-    /// All that was written.
+    /// The whole text.
     pub text: String,
-    /// What it cost.
+    /// The answer's summary.
     pub summary: Summary,
 }
 
@@ -149,13 +147,13 @@ pub enum EvalError {
         /// The system's reason.
         why: io::Error,
     },
-    /// Another run writes it.
+    /// Another run is writing the log.
     #[error("another run is writing the log {}: wait for it, or give --log another file", path.display())]
     Locked {
         /// The file.
         path: PathBuf,
     },
-    /// It is something else.
+    /// The file is not a log.
     #[error("{} is not the log of an eval: {why}; give --log another file", path.display())]
     NotALog {
         /// The file.
@@ -163,9 +161,9 @@ pub enum EvalError {
         /// What is wrong with it.
         why: String,
     },
-    /// It is the log of other settings.
+    /// The log is from a run with other settings.
     #[error(
-        "the log {} is of a run with another {what}: give --log another file, or the settings that it began with",
+        "the log {} is from a run with another {what}: give --log another file, or the settings that it began with",
         path.display()
     )]
     OtherRun {
@@ -182,14 +180,14 @@ pub enum EvalError {
         /// The system's reason.
         why: io::Error,
     },
-    /// The policy cannot be made.
+    /// The policy cannot be built.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// An answer's journal cannot be made or written.
+    /// An answer's journal cannot be created or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The grader is gone.
-    #[error("cannot grade the answer to {id}: {why}; run the same command again to go on there")]
+    /// The grader has failed.
+    #[error("cannot grade the answer to {id}: {why}; run the same command again to resume there")]
     Grade {
         /// The question.
         id: String,
@@ -198,7 +196,7 @@ pub enum EvalError {
     },
 }
 
-/// An open log. No other run can have it open, where the file system has locks.
+/// An open log. No other run can have it open, if the file system has locks.
 #[derive(Debug)]
 pub struct EvalLog {
     path: PathBuf,
@@ -209,7 +207,7 @@ pub struct EvalLog {
 }
 
 impl EvalLog {
-    /// A log that is kept in memory only.
+    /// Returns a log that is kept in memory only.
     pub fn in_memory() -> Self {
         EvalLog {
             path: PathBuf::new(),
@@ -220,10 +218,10 @@ impl EvalLog {
         }
     }
 
-    /// Reads a log as it is: nothing is locked, written or cut away, and what is appended stays in memory.
+    /// Reads a log without locking, writing or truncating it. Appended rows stay in memory.
     ///
     /// # Errors
-    /// When it cannot be read, is something else, or is of a run with other settings.
+    /// When it cannot be read, is not a log, or is from a run with other settings.
     pub fn read_only(path: &Path, header: &LogHeader) -> Result<Self, EvalError> {
         let opened = |why| EvalError::Open { path: path.to_owned(), why };
         let text = std::fs::read(path).map_err(opened)?;
@@ -232,18 +230,18 @@ impl EvalLog {
         Ok(EvalLog { path: path.to_owned(), file: None, rows, broke_off, is_locked: true })
     }
 
-    /// Begins the log, or takes it up where it broke off.
+    /// Creates the log, or resumes it where it ends.
     ///
     /// # Errors
-    /// When it cannot be opened, is something else, or is of a run with other settings.
+    /// When it cannot be opened, is not a log, or is from a run with other settings.
     pub fn open(path: &Path, header: &LogHeader) -> Result<Self, EvalError> {
         let opened = |why| EvalError::Open { path: path.to_owned(), why };
-        // A pipe would be read to an end that does not come.
+        // Reading a pipe would never end.
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            let why = "it is no file, and a log is read again when its run goes on".to_owned();
+            let why = "it is not a file, and a log is read again when its run resumes".to_owned();
             return Err(EvalError::NotALog { path: path.to_owned(), why });
         }
-        // Appended to: without locks, rows of two runs stand side by side and not in each other.
+        // Opened for appending: without locks, the rows of two runs do not overwrite each other.
         let mut file = private().read(true).append(true).create(true).open(path).map_err(opened)?;
         let is_locked = lock(&file)
             .is_exclusive()
@@ -264,22 +262,22 @@ impl EvalLog {
         Ok(log)
     }
 
-    /// The rows so far, by question. A question that failed and was answered later is an answered one.
+    /// Returns the rows so far, by question. A question that failed and was answered later counts as answered.
     pub fn rows(&self) -> &HashMap<String, Row> {
         &self.rows
     }
 
-    /// Returns whether its last row lacked its end when it was read; that row is not among the others.
+    /// Returns whether its last row was truncated when it was read. That row is left out.
     pub fn broke_off(&self) -> bool {
         self.broke_off
     }
 
-    /// Returns whether no other run can write it meanwhile; not so where the file system has no locks.
+    /// Returns whether the log is locked against other runs. It is not if the file system has no locks.
     pub fn is_locked(&self) -> bool {
         self.is_locked
     }
 
-    /// Returns whether the question has its grade.
+    /// Returns whether the question is graded.
     pub fn is_graded(&self, id: &str) -> bool {
         matches!(self.rows.get(id), Some(Row::Graded(_)))
     }
@@ -305,7 +303,7 @@ impl EvalLog {
 }
 
 impl Row {
-    /// The question.
+    /// Returns the question's id.
     pub fn id(&self) -> &str {
         match self {
             Row::Graded(graded) => &graded.id,
@@ -314,11 +312,11 @@ impl Row {
     }
 }
 
-/// The length of a log's complete lines: what follows the last line break is a row that broke off.
+/// Returns the length of a log's complete lines. What follows the last line break is a truncated row.
 fn whole(text: &[u8], path: &Path) -> Result<usize, EvalError> {
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     if whole == 0 && !text.is_empty() && !text.starts_with(BEGIN) {
-        let why = "it has no line that ends".to_owned();
+        let why = "it has no complete line".to_owned();
         return Err(EvalError::NotALog { path: path.to_owned(), why });
     }
     Ok(whole)
@@ -328,7 +326,7 @@ fn read(text: &[u8], header: &LogHeader, path: &Path) -> Result<HashMap<String, 
     let not_a_log = |why: String| EvalError::NotALog { path: path.to_owned(), why };
     let mut rows = HashMap::new();
     for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        // Two runs that began together, where nothing kept them apart, left a header each.
+        // Two runs that began at the same time without locks left a header each.
         if index == 0 || line.starts_with(BEGIN) {
             check_header(line, header, path)?;
             continue;
@@ -345,11 +343,11 @@ fn read(text: &[u8], header: &LogHeader, path: &Path) -> Result<HashMap<String, 
 fn check_header(line: &[u8], header: &LogHeader, path: &Path) -> Result<(), EvalError> {
     let not_a_log = |why: String| EvalError::NotALog { path: path.to_owned(), why };
     let value: serde_json::Value = serde_json::from_slice(line)
-        .map_err(|_| not_a_log("its first line is no JSON object".to_owned()))?;
+        .map_err(|_| not_a_log("its first line is not a JSON object".to_owned()))?;
     match value.get("specthink_eval").and_then(serde_json::Value::as_u64) {
         Some(found) if found == u64::from(VERSION) => {}
         Some(found) => return Err(not_a_log(format!("its version is {found}, not {VERSION}"))),
-        None => return Err(not_a_log("its first line is no header".to_owned())),
+        None => return Err(not_a_log("its first line is not a header".to_owned())),
     }
     let found: LogHeader =
         serde_json::from_value(value).map_err(|why| not_a_log(why.to_string()))?;
@@ -358,10 +356,7 @@ fn check_header(line: &[u8], header: &LogHeader, path: &Path) -> Result<(), Eval
     let other_policy = found.policy != header.policy;
     let differences = [
         ("data set", found.data_set_sha256 != header.data_set_sha256),
-        (
-            "--loops (off where the log names no rule)",
-            other_policy && but_for_loops == header.policy,
-        ),
+        ("--loops (off if the log names no rule)", other_policy && but_for_loops == header.policy),
         ("policy", other_policy),
         ("sampling", found.sampling != header.sampling),
         ("seed", found.seed != header.seed),

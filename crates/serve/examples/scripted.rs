@@ -1,7 +1,7 @@
 //! The API over scripted Thinkers, for benches/serve_speed.py: no model and no node, numbered words at a steady pace.
 //!
-//! Usage: scripted WORDS MILLISECONDS: answers have so many words, each of which takes so long. `listening on URL` on
-//! standard output says where it is.
+//! Usage: scripted WORDS MILLISECONDS. Every answer has WORDS words, each of which takes MILLISECONDS. The line
+//! `listening on URL` on standard output gives the address.
 
 use std::{env, io::Write as _, sync::Arc, time::Duration};
 

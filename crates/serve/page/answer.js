@@ -1,28 +1,28 @@
-// One answer as it is written: its words by writers, what happened on the way, and how it ended.
+// One answer as it is written: its words by writer, what happened meanwhile, and how it ended.
 //
-// All text of a model, and of the server, goes in by text nodes.
+// All text of a model or the server is inserted as text nodes.
 
 import { make } from "./dom.js";
 import { figureList, timeStrip } from "./figures.js";
 import { pieces, sourceRanges } from "./source.js";
 import { WRITERS, corrected, count, end, reason, time } from "./words.js";
 
-/** How often the time that has passed is shown anew, in milliseconds. */
+/** How often the elapsed time is updated, in milliseconds. */
 const TICK_MS = 200;
 
-/** Who said what, in a conversation. */
+/** The headings for the messages of a conversation. */
 const ROLES = { user: "Question", system: "Instructions", assistant: "Answer" };
 
-/** What the tooltip of a takeover or a correction says, by its element. */
+/** The tooltip's words for the element of a takeover or a correction. */
 const takeovers = new WeakMap();
 
-/** The words for the element of a takeover or a correction. */
+/** Returns the words for the element of a takeover or a correction. */
 export function takeoverWords(element) {
   return takeovers.get(element) ?? null;
 }
 
 export class AnswerView {
-  /** Consecutive text of one writer, for one reason, in one part; a correction begins a run of its own. */
+  /** The runs: consecutive text of one writer, for one reason, in one part. A correction begins a new run. */
   #runs = [];
   #parts = {};
   #state = make("p", "state");
@@ -32,7 +32,7 @@ export class AnswerView {
   #firstText = null;
   #timer;
 
-  /** `isLive`: it is being written now. */
+  /** `isLive` says whether it is being written now. */
   constructor(title, isLive = true) {
     this.title = title;
     const head = make("header", "", make("h2", "", title), this.#state);
@@ -44,44 +44,44 @@ export class AnswerView {
     this.#tick();
   }
 
-  /** Takes a chunk of the stream in. */
+  /** Adds a chunk of the stream. */
   take(chunk) {
     const delta = chunk.choices[0]?.delta ?? {};
     const ours = chunk.specthink ?? {};
     if (ours.question && !ours.answers) this.#text.before(asked(ours.question));
     if (delta.reasoning_content) this.#write("reasoning", ours, delta.reasoning_content);
     if (delta.content) this.#write("content", ours, delta.content);
-    if (ours.degraded) this.#notice(`No large model for now: ${ours.degraded}`);
+    if (ours.degraded) this.#notice(`No large model at the moment: ${ours.degraded}`);
     if (ours.rejoined) this.#notice(`The large model is back: ${ours.rejoined}`);
     if (ours.resumed) {
       const { from, to, reason } = ours.resumed;
-      this.#notice(`${from} was lost (${reason}); ${to} went on`);
+      this.#notice(`${from} was lost (${reason}); ${to} continued`);
     }
     if (ours.answers) this.#complete(ours.answers[0]);
   }
 
-  /** The stream is over. The last chunk says how the answer ended; without one it is not known. */
+  /** Ends the answer with its stream. The last chunk says how it ended; without one, that is unknown. */
   ended() {
     if (!this.report) this.#end("ended", "ended");
   }
 
-  /** The answer was stopped by its reader. */
+  /** Ends an answer that the user stopped. */
   stopped() {
     this.#end("stopped", "stopped");
   }
 
-  /** The answer failed; `message` says why. */
+  /** Ends an answer that failed; `message` says why. */
   failed(message) {
     this.#end("failed", "failed");
     this.#tellError(message);
   }
 
-  /** How long the answer took, in microseconds; absent before its end. */
+  /** How long the answer took, in microseconds; undefined before its end. */
   get totalUs() {
     return this.report?.summary.time?.total_us;
   }
 
-  /** Draws the strip of time to a scale that other answers share. */
+  /** Draws the time strip to a scale that all answers share. */
   scaleStrip(longestUs) {
     const strip = this.#after.querySelector(".strip");
     if (strip) strip.style.inlineSize = `${(100 * this.totalUs) / longestUs}%`;
@@ -101,7 +101,7 @@ export class AnswerView {
     this.#runs.push({ writer, why, correction, part, text, element, isOpen: true });
   }
 
-  /** The element of a part of the message, made when it is first needed. The reasoning comes before the content. */
+  /** Returns the element of a part of the message, and creates it if needed. The reasoning comes before the content. */
   #part(name) {
     if (!this.#parts[name]) {
       const title = { reasoning: "Reasoning", content: "Answer" }[name];
@@ -112,7 +112,7 @@ export class AnswerView {
     return this.#parts[name];
   }
 
-  /** Something that happened, where it happened in the text. */
+  /** Shows an event where it happened in the text. */
   #notice(words) {
     const last = this.#runs.at(-1);
     if (last) last.isOpen = false;
@@ -150,7 +150,7 @@ export class AnswerView {
     this.#state.textContent = this.#firstText === null ? `waiting, ${passed}` : `writing, ${passed}`;
   }
 
-  /** Shows code and TeX in monospace. It is done at the end, when it is known where each closes. */
+  /** Shows code and TeX in monospace. This is done at the end, when it is known where each of them ends. */
   #showSource() {
     for (const part of ["reasoning", "content"]) {
       const runs = this.#runs.filter((run) => run.part === part);
@@ -164,7 +164,7 @@ export class AnswerView {
     }
   }
 
-  /** Adds to each takeover what it cost. Spans are the runs, marks of thoughts and white space around them included. */
+  /** Adds to each takeover what it took. Spans are the runs, with thought marks and surrounding white space. */
   #tellTakeovers(spans) {
     let at = -1;
     for (const { writer, why, correction, text, element } of this.#runs) {
@@ -175,14 +175,14 @@ export class AnswerView {
       at = found;
       const { tokens, elapsed_us: elapsed } = spans[found];
       const words = takeovers.get(element);
-      // What was in a verdict took nobody time.
+      // A token that was part of a verdict took no extra time.
       const took = elapsed > 0 ? ` in ${time(elapsed)}` : "";
       if (words) takeovers.set(element, `${words} · ${count(tokens, "token")}${took}`);
     }
   }
 }
 
-/** What was asked: of a conversation every message, of a text that was continued its beginning. */
+/** Makes the list of what was asked: every message of a conversation, or the text to continue. */
 function asked({ messages, raw_prompt: raw, beginning }) {
   const said = messages ? messages.map(({ role, content }) => [ROLES[role] ?? role, content]) : [["Text", raw]];
   const given = [beginning?.reasoning, beginning?.content].filter(Boolean);
@@ -192,7 +192,7 @@ function asked({ messages, raw_prompt: raw, beginning }) {
   return list;
 }
 
-/** A run of text. One that is a takeover or a correction can be focused, and is announced as such. */
+/** Makes the element of a run. A takeover or a correction can be focused, and is announced as such. */
 function runElement(writer, why, correction, text) {
   const element = make("span", `run ${writer in WRITERS ? writer : "policy"}`, text);
   if (writer === "small" || why === "turn") return element;

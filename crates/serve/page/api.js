@@ -1,8 +1,8 @@
-// The server's API, as docs/serve.md tells it. Addresses are relative, so that the page works behind a path, too.
+// The server's API, as described in docs/serve.md. URLs are relative, so that the page also works behind a path.
 
 import { events } from "./sse.js";
 
-/** What went wrong, in words for the reader. `status` is the HTTP status, or absent where there was no response. */
+/** An error, with a message for the user. `status` is the HTTP status, or undefined if there was no response. */
 export class ApiError extends Error {
   constructor(message, status) {
     super(message);
@@ -11,10 +11,10 @@ export class ApiError extends Error {
 }
 
 const LOST = "The server cannot be reached. Is it still running?";
-const BROKE_OFF = "The connection was lost before the answer was whole. What had arrived is above.";
+const BROKE_OFF = "The connection was lost before the answer was complete. What had arrived is above.";
 
 export class Api {
-  /** The key that is shown, where the server wants one. It is kept in memory only. */
+  /** The API key, if the server requires one. It is kept in memory only. */
   key = "";
 
   /** Resolves when questions can be answered; rejects with the reason. */
@@ -22,28 +22,28 @@ export class Api {
     await this.#get("ready");
   }
 
-  /** The server's version. */
+  /** Returns the server's version. */
   async version() {
     return (await this.#get("version")).version;
   }
 
-  /** The model names that may be asked for, each with its policy. */
+  /** Returns the names of the models, each with its policy. */
   async models() {
     const list = await this.#get("v1/models");
     return list.data.map((entry) => ({ name: entry.id, policy: entry.specthink?.policy }));
   }
 
-  /** The nodes and their state. */
+  /** Returns the nodes and their state. */
   async nodes() {
     return (await this.#get("v1/nodes")).data;
   }
 
-  /** Earlier answers at a glance, the last to end first; from the one behind `after` on. */
+  /** Returns summaries of earlier answers, the last to end first; only those after `after`, if that is given. */
   async answers(limit, after) {
     return this.#get(`v1/answers?limit=${limit}${after ? `&after=${after}` : ""}`);
   }
 
-  /** Yields the chunks of an earlier answer, as they were when it was written. */
+  /** Yields the chunks of an earlier answer, as they were sent when it was written. */
   recall(id, signal) {
     return this.#chunks(`v1/answers/${id}?stream=true`, { signal });
   }
@@ -98,7 +98,7 @@ export class Api {
   }
 }
 
-/** What a response says that is not 2xx. */
+/** Returns the error of a response that is not 2xx. */
 async function refusal(response) {
   const body = await response.json().catch(() => null);
   const message = body?.error?.message ?? `The server answered with status ${response.status}.`;

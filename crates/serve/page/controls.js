@@ -1,4 +1,4 @@
-// What the reader sets: the question, the policy, the targets, and whether to compare.
+// The user's settings: the question, the policy, the targets, and whether to compare.
 
 import { make } from "./dom.js";
 
@@ -13,19 +13,19 @@ const EXAMPLES = [
 
 const POLICIES = {
   strict: "The large model takes over where a paragraph begins with doubt, a check or agreement.",
-  paper: "As the published loop does it, to the letter.",
+  paper: "The published loop, to the letter.",
   review: "The large model reads along, and corrects single words where it would have written others.",
-  "strict+review": "Both: the large model takes over, and corrects what the small one writes meanwhile.",
-  random: "Writers are drawn by lot, blind to the text.",
-  periodic: "Writers change by turns, blind to the text.",
-  "random-token": "Single words of the large model at places drawn by lot.",
-  entropy: "The large model writes the paragraphs of whose first word the small one is unsure.",
-  score: "The large model gives every paragraph a mark, and writes those again that have a low one.",
+  "strict+review": "Both: the large model takes over, and corrects what the small one writes in between.",
+  random: "The writer is chosen at random, regardless of the text.",
+  periodic: "The writers take turns, regardless of the text.",
+  "random-token": "The large model writes single words at random places.",
+  entropy: "The large model writes the paragraphs whose first word the small one is unsure of.",
+  score: "The large model gives every paragraph a mark, and rewrites those with a low one.",
   "small-only": "The small model alone.",
   "large-only": "The large model alone.",
 };
 
-/** Policies in which nobody takes over, so that targets mean nothing. */
+/** Policies without takeovers, for which targets mean nothing. */
 const ALONE = ["small-only", "large-only"];
 
 export class Controls {
@@ -36,7 +36,7 @@ export class Controls {
   #compare = document.querySelector("#compare");
   #own = null;
 
-  /** @param {() => void} ask called when the reader wants an answer */
+  /** @param {() => void} ask called when the user asks */
   constructor(ask) {
     const form = document.querySelector("#ask");
     form.addEventListener("submit", (event) => {
@@ -44,7 +44,7 @@ export class Controls {
       if (this.#question.value.trim()) ask();
     });
     this.#question.addEventListener("keydown", (event) => {
-      // While an input method composes a character, Enter is the method's.
+      // While an input method composes a character, Enter belongs to it.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       form.requestSubmit();
@@ -62,12 +62,12 @@ export class Controls {
     }
   }
 
-  /** Offers the policies of the server's models. */
+  /** Offers the policies of the server's models for selection. */
   offer(models) {
     this.#own = models.find(({ name }) => name === "specthink")?.policy;
     const chosen = this.#policy.value;
     const names = [...new Set(models.filter(({ name }) => name !== "specthink").map(({ policy }) => policy))];
-    const own = new Option(this.#own ? `the server’s own: ${this.#own}` : "the server’s own", "");
+    const own = new Option(this.#own ? `server default: ${this.#own}` : "server default", "");
     this.#policy.replaceChildren(own, ...names.filter(Boolean).map((name) => new Option(name, name)));
     this.#policy.value = names.includes(chosen) ? chosen : "";
     this.#policyChanged();
@@ -77,7 +77,7 @@ export class Controls {
     return this.#compare.checked;
   }
 
-  /** The body of a request to a model; what is set goes to the model of both only. */
+  /** Returns the body of a request to a model. The settings apply only to the model that is both. */
   request(model) {
     const request = { model, messages: [{ role: "user", content: this.#question.value.trim() }] };
     const ours = {};

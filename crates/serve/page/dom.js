@@ -1,6 +1,6 @@
-// Elements without markup: all text goes in as text, so nothing that a model writes can become an element.
+// Creates elements without markup: all text is inserted as text, so nothing that a model writes can become an element.
 
-/** An element with a class and children; a string child is text. */
+/** Makes an element with a class and children. A string child becomes text. */
 export function make(tag, className, ...children) {
   const element = document.createElement(tag);
   if (className) element.className = className;

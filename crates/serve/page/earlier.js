@@ -1,9 +1,9 @@
-// Earlier answers: a list of what the server keeps in its journals. One click shows an answer again.
+// The list of earlier answers, which the server keeps in its journals. One click shows an answer again.
 
 import { make } from "./dom.js";
 import { end, percent, time, when } from "./words.js";
 
-/** How many are listed at first, and how many more at a time. */
+/** How many answers are listed at first, and how many more are added at a time. */
 const FIRST = 6;
 const MORE = 20;
 
@@ -13,23 +13,23 @@ export class EarlierAnswers {
   #section = document.querySelector("#earlier");
   #list = document.querySelector("#earlier-list");
   #more = document.querySelector("#earlier-more");
-  /** The ids of those that are listed, the last to end first. */
+  /** The ids of the listed answers, the last to end first. */
   #ids = [];
 
-  /** @param {(answer: object) => void} show called with the entry of an answer that the reader wants */
+  /** @param {(answer: object) => void} show called with the entry of the answer that the user selects */
   constructor(api, show) {
     this.#api = api;
     this.#show = show;
     this.#more.addEventListener("click", () => this.#goOn());
   }
 
-  /** Looks for new ones. A server that keeps none has no list. */
+  /** Adds new answers. The list of a server that keeps none stays hidden. */
   async refresh() {
     let page;
     try {
       page = await this.#api.answers(FIRST);
     } catch {
-      // A server that is away is told at the top of the page.
+      // The top of the page says if the server is unreachable.
       return;
     }
     const known = page.data.findIndex(({ id }) => id === this.#ids[0]);
@@ -44,7 +44,7 @@ export class EarlierAnswers {
     this.#section.hidden = this.#ids.length === 0;
   }
 
-  /** Marks the answer that is shown; none without an id. */
+  /** Marks the answer that is shown, or none if there is no id. */
   mark(id) {
     for (const button of this.#list.querySelectorAll("button")) {
       if (button.dataset.id === id) button.setAttribute("aria-current", "true");
@@ -57,7 +57,7 @@ export class EarlierAnswers {
     try {
       page = await this.#api.answers(MORE, this.#ids.at(-1));
     } catch (error) {
-      // What was behind the last one is taken away with it.
+      // The last one was removed from the folder, and so were all older ones.
       if (error.status === 404) this.#more.hidden = true;
       return;
     }
@@ -78,7 +78,7 @@ export class EarlierAnswers {
   }
 }
 
-/** When an answer was asked for, who wrote it, and what went wrong. */
+/** Says when a question was asked, who wrote the answer, and what went wrong. */
 function about({ created, policy, share, end: why, degraded, total_us: total }) {
   const parts = [when(created), policy];
   if (why === "failed") return [...parts, "failed"].join(" · ");

@@ -1,9 +1,9 @@
-// The figures of an answer: where its time went, and what it cost.
+// The figures of an answer: where its time went, and what it took.
 
 import { make } from "./dom.js";
 import { bytes, percent, time } from "./words.js";
 
-/** The parts of the time, in the order of the strip; each is a class in style.css, too. */
+/** The parts of the time, in the order of the strip. Each is also a class in style.css. */
 const TIME_PARTS = [
   ["small-decode", "small model writes", (t) => t.small.decode_us],
   ["small-read", "small model reads", (t) => t.small.queue_us + t.small.prefill_us],
@@ -13,7 +13,7 @@ const TIME_PARTS = [
   ["other", "other", (t) => t.other_us],
 ];
 
-/** A strip whose lengths are the parts of the time, with their names below. `split` is the summary's `time`. */
+/** Makes a strip whose segments are the parts of the time, with a legend below. `split` is the summary's `time`. */
 export function timeStrip(split) {
   const parts = TIME_PARTS.map(([name, words, of]) => ({ name, words, us: of(split) })).filter(({ us }) => us > 0);
   const strip = make("div", "strip");
@@ -31,7 +31,7 @@ export function timeStrip(split) {
   return make("figure", "time", caption, make("div", "track", strip), legend);
 }
 
-/** A list of figures. `report` is the answer's object in `specthink.answers`. */
+/** Makes the list of figures. `report` is the answer's object in `specthink.answers`. */
 export function figureList(report) {
   const { summary, share, cost } = report;
   const { small, large } = summary;

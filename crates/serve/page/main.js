@@ -1,4 +1,4 @@
-// The page: puts its parts together, asks, and shows the answers.
+// The page: connects its parts, asks questions, and shows the answers.
 
 import { AnswerView, takeoverWords } from "./answer.js";
 import { Api } from "./api.js";
@@ -8,7 +8,7 @@ import { ServerState } from "./server.js";
 import { attachTip } from "./tip.js";
 import { count, percent, when } from "./words.js";
 
-/** What is asked, by model names, and how the answers are headed. */
+/** The models that are asked, and the titles of their answers. */
 const BOTH = [["specthink", "Both models"]];
 const COMPARED = [["small", "Small model alone"], ["specthink", "Both models"], ["large", "Large model alone"]];
 
@@ -26,7 +26,7 @@ attachTip(document.querySelector("#tip"), answers, takeoverWords);
 stop.addEventListener("click", () => underWay?.abort());
 server.ask();
 
-/** Asks the question that is set. */
+/** Asks the question in the form. */
 async function ask() {
   stop.hidden = false;
   news.textContent = "Asking.";
@@ -44,13 +44,13 @@ async function recall({ id, created, policy }) {
   stop.hidden = true;
   earlier.mark(id);
   const view = new AnswerView(`${policy}, ${when(created)}`, false);
-  // What is below moves until all of it is there.
+  // Scroll only at the end, since the layout moves until everything is there.
   if (await present([view], (_, signal) => api.recall(id, signal))) bringIntoView(answers);
 }
 
 /**
- * Shows answers from their first chunks to their ends, in place of what was shown before. Returns whether nothing else
- * took their place.
+ * Shows answers from their first chunks to their ends, in place of what was shown before. Returns whether they are
+ * still shown at the end.
  */
 async function present(views, chunksOf) {
   underWay?.abort();
@@ -70,7 +70,7 @@ async function present(views, chunksOf) {
   return true;
 }
 
-/** Shows one answer from its first chunk to its end. Never fails: what goes wrong is shown. */
+/** Shows one answer from its first chunk to its end. Never fails: errors are shown. */
 async function follow(view, chunks, signal) {
   try {
     for await (const chunk of chunks) view.take(chunk);
@@ -79,21 +79,21 @@ async function follow(view, chunks, signal) {
     if (signal.aborted) return view.stopped();
     if (error.status !== 401) return view.failed(error.message);
     server.wantKey();
-    view.failed("This server wants an API key. Give it below the question, then ask again.");
+    view.failed("This server requires an API key. Enter it below the question, then ask again.");
   }
 }
 
-/** Scrolls to where the answer begins, where that is not seen: on a phone, mostly. */
+/** Scrolls to the beginning of the answer if that is not visible, mostly on phones. */
 function bringIntoView(element) {
   const { top } = element.getBoundingClientRect();
   if (top >= 0 && top < innerHeight * 0.7) return;
-  // The keyboard on the screen would cover what it scrolls to.
+  // The on-screen keyboard would cover the answer.
   if (matchMedia("(hover: none)").matches) document.activeElement.blur();
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   element.scrollIntoView({ block: "start", behavior: isCalm ? "instant" : "smooth" });
 }
 
-/** What a screen reader says of an answer when it is over. Errors are alerts of their own. */
+/** Returns what a screen reader says about an answer that has ended. Errors are separate alerts. */
 function summary({ title, report, element }) {
   if (!report || report.summary.failure) return `${title}: ${element.dataset.state}.`;
   const corrections = report.summary.corrections > 0 ? `, with ${count(report.summary.corrections, "correction")}` : "";

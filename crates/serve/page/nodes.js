@@ -1,13 +1,13 @@
-// The nodes and their state, at the foot of the page.
+// The nodes and their state, at the bottom of the page.
 
 import { make } from "./dom.js";
 
 const WORDS = {
-  unknown: "not heard of yet",
+  unknown: "no report yet",
   serving: "serving",
-  set_aside: "set aside, since it failed several times",
+  set_aside: "set aside after several failures",
   draining: "shutting down",
-  gone: "gone",
+  gone: "unreachable",
   unfit: "serves another model",
 };
 
@@ -15,7 +15,7 @@ export class NodeList {
   #section = document.querySelector("#nodes");
   #list = document.querySelector("#node-list");
 
-  /** Shows the nodes as the server tells them. */
+  /** Shows the nodes that the server reports. */
   show(nodes) {
     this.#section.hidden = nodes.length === 0;
     this.#list.replaceChildren(...nodes.map((node) => this.#entry(node)));

@@ -1,8 +1,8 @@
-// Whether the server can answer, told at the top of the page, and its nodes at the foot.
+// Shows whether the server can answer, at the top of the page, and its nodes, at the bottom.
 
 import { NodeList } from "./nodes.js";
 
-/** How often it is asked, in milliseconds; not while the page is hidden. */
+/** How often the server is polled, in milliseconds; never while the page is hidden. */
 const EVERY_MS = 10_000;
 
 export class ServerState {
@@ -16,7 +16,7 @@ export class ServerState {
   #nodes = new NodeList();
   #timer;
 
-  /** @param {() => void} introduced called once the server has told what it is */
+  /** @param {() => void} introduced called once the server has reported its version and models */
   constructor(api, controls, introduced) {
     this.#api = api;
     this.#introduced = introduced;
@@ -29,7 +29,7 @@ export class ServerState {
     document.addEventListener("visibilitychange", () => document.hidden || this.ask());
   }
 
-  /** Asks now, and again from time to time. */
+  /** Polls the server now, and again from time to time. */
   async ask() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
@@ -46,13 +46,13 @@ export class ServerState {
     this.#timer = setTimeout(() => this.ask(), EVERY_MS);
   }
 
-  /** Asks the reader for a key. */
+  /** Asks the user for an API key. */
   wantKey() {
     this.#keyRow.hidden = false;
-    this.#show("away", this.#api.key ? "The API key is not one of this server’s." : "An API key is needed.");
+    this.#show("away", this.#api.key ? "The server does not accept this API key." : "An API key is needed.");
   }
 
-  /** Learns the models and the version, once. */
+  /** Fetches the version and the models, once. */
   async #introduce() {
     if (this.#isIntroduced) return;
     const version = await this.#api.version();

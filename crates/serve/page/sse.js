@@ -1,8 +1,8 @@
-// Server-sent events out of the body of a response. Only `data` is read: the API sends nothing else.
+// Reads server-sent events from the body of a response. Only `data` is read: the API sends nothing else here.
 // Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 /**
- * Yields the data of each event, in order. An event that breaks off at the end of the body is not one.
+ * Yields the data of each event, in order. An incomplete event at the end of the body is ignored.
  *
  * @param {ReadableStream<Uint8Array>} body
  */
@@ -24,12 +24,12 @@ export async function* events(body) {
       }
     }
   } finally {
-    // Whoever stops listening lets go of the connection.
+    // A caller that stops reading releases the connection.
     reader.cancel().catch(() => {});
   }
 }
 
-/** Whole lines out of pieces of text. A line ends with LF or CR LF; the CR alone that is allowed too, nobody sends. */
+/** Splits pieces of text into whole lines, which end with LF or CR LF. A lone CR is allowed too, but nobody sends it. */
 class LineSplitter {
   rest = "";
 

@@ -1,17 +1,17 @@
-// The one tooltip: says of a takeover or a correction who wrote it and why, while the pointer is on it or it has the
-// focus.
+// The page's only tooltip: it shows who wrote a takeover or a correction and why, while the pointer is on it or it has
+// the focus.
 //
-// As WCAG 1.4.13 wants it: it stays while the pointer is on it, and Escape puts it away.
+// As WCAG 1.4.13 requires, it stays while the pointer is on the tooltip itself, and Escape closes it.
 
 const GAP_PX = 6;
 const MARGIN_PX = 8;
 
 /**
- * Shows the words of whatever `wordsOf` knows inside `root`.
+ * Attaches the tooltip to the elements inside `root` for which `wordsOf` has words.
  *
  * @param {HTMLElement} tip
  * @param {HTMLElement} root
- * @param {(element: Element) => string | null} wordsOf the words for an element, if it has some
+ * @param {(element: Element) => string | null} wordsOf returns the words for an element, if there are any
  */
 export function attachTip(tip, root, wordsOf) {
   let shown = null;
@@ -48,7 +48,7 @@ export function attachTip(tip, root, wordsOf) {
   addEventListener("keydown", (event) => event.key === "Escape" && hide());
 }
 
-/** Below the line under the pointer, or below the first line; above where there is no room. */
+/** Places the tooltip above the first line of an element, near the pointer, or below its last line for lack of room. */
 function place(tip, element, x) {
   const lines = [...element.getClientRects()].filter((line) => line.width > 0);
   const line = lines[0] ?? element.getBoundingClientRect();

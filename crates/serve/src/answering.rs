@@ -1,7 +1,7 @@
-//! One answer on its way: a task of its own, which tells whoever asked what is written and how it ended.
+//! One answer in progress: a task that sends what is written, and how the answer ended, to the response.
 //!
-//! The task ends when the answer does. It is cancelled, and both models with it, when nobody listens any more, when the
-//! listener is far behind, and when the server ends.
+//! The task ends with the answer. It is cancelled, and both models with it, when the response is dropped, when the
+//! client falls too far behind, and when the server stops.
 
 mod narrator;
 mod shaper;
@@ -24,58 +24,58 @@ use crate::{
     queue::Turn,
 };
 
-/// What a listener may be behind, in pieces.
+/// How many pieces a listener may be behind.
 pub(crate) const MOST_UNREAD: usize = 1024;
 
 /// One of the answers to a request.
 pub(crate) struct AnswerJob {
-    /// Which one.
+    /// The index of the answer.
     pub(crate) index: u32,
     pub(crate) run: Run,
     pub(crate) is_inline: bool,
-    /// Whether pieces are told as they are written.
+    /// Whether to send pieces as they are written.
     pub(crate) is_streamed: bool,
-    /// Where it is written down, if anywhere.
+    /// The journal to write, if any, and its folder.
     pub(crate) journal: Option<(JournalFolder, JournalWriter<File>)>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) policy: PolicyKind,
-    /// Its place among the answers that are made at a time.
+    /// Its place among the answers that may run at a time.
     pub(crate) turn: Turn,
-    /// The server ends: so does the answer.
+    /// Cancelled when the server stops, which ends the answer too.
     pub(crate) stopping: CancellationToken,
-    /// The client's connection, which is closed when the client does not read.
+    /// The client's connection, to close it if the client does not read.
     pub(crate) connection: CancellationToken,
 }
 
-/// What is told of an answer, and of which one.
+/// News of an answer, with the answer's index.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) index: u32,
     pub(crate) what: AnswerNews,
 }
 
-/// What is told of an answer.
+/// News of an answer.
 #[derive(Debug)]
 pub(crate) enum AnswerNews {
-    /// A small node took the question.
+    /// A small node accepted the question.
     Opened {
         /// The question's id in the nodes' logs.
         id: String,
     },
-    /// More of the message.
+    /// A piece of the message.
     Piece(MessagePiece),
     /// No large node is left.
     Degraded(String),
     /// A large node is back.
     Rejoined(String),
-    /// A node was lost, and another went on.
+    /// A node was lost, and another one continued.
     Resumed { from: String, to: String, reason: String },
-    /// It is over. Always told last.
+    /// The answer has ended. Always the last news.
     Ended(Result<Box<Answered>, ApiError>),
 }
 
 impl AnswerJob {
-    /// Answers. `told` gets everything; its last place is kept for the end.
+    /// Runs the answer. All news goes to `told`, whose last slot is reserved for the end.
     pub(crate) async fn work(self, told: mpsc::Sender<Told>) {
         let AnswerJob { index, run, turn, stopping, connection, metrics, policy, .. } = self;
         let (folder, journal) = self.journal.unzip();
@@ -108,7 +108,7 @@ impl AnswerJob {
         drop(turn);
         let written = listener.journal.take().map(JournalWriter::finish);
         if let Some(Err(why)) = written {
-            tracing::warn!(question_id = id, %why, "an answer's journal is not whole");
+            tracing::warn!(question_id = id, %why, "the journal of an answer is incomplete");
         }
         let summary = outcome.summary.clone();
         let ended = listener.end(outcome, stopping.is_cancelled());
@@ -126,7 +126,7 @@ impl AnswerJob {
     }
 }
 
-/// Watches an answer, and tells whoever listens.
+/// Observes an answer, and forwards news of it to the response.
 struct Listener {
     journal: Option<JournalWriter<File>>,
     index: u32,
@@ -166,7 +166,7 @@ impl Listener {
         }
     }
 
-    /// What came of the answer.
+    /// Returns the result of the answer.
     fn end(self, outcome: Outcome, is_stopping: bool) -> Result<Answered, ApiError> {
         match &outcome.ended {
             Ended::Failed { node, failure } => {

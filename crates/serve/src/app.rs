@@ -1,4 +1,4 @@
-//! What all requests share: the nodes, the queue, the answers under way, and whether the server ends.
+//! What all requests share: the nodes, the queue, the answers in progress, and whether the server is shutting down.
 
 use std::{
     future::Future,
@@ -32,11 +32,11 @@ pub(crate) struct App {
     pub(crate) journals: Option<JournalFolder>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: AnswerTasks,
-    /// Ends the answers that are under way.
+    /// Cancelled to end the answers in progress.
     pub(crate) stopping: CancellationToken,
     /// Whether a small node was there at any time.
     was_ready: AtomicBool,
-    /// Since when it serves, in seconds since 1970-01-01 UTC.
+    /// When it started to serve, in seconds since 1970-01-01 UTC.
     pub(crate) since: u64,
     is_draining: AtomicBool,
     ids: RequestIds,
@@ -67,7 +67,7 @@ impl App {
         }
     }
 
-    /// Whether new requests are refused.
+    /// Returns whether new requests are refused.
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
@@ -77,10 +77,9 @@ impl App {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a small node is there.
+    /// Checks that a small node is serving.
     ///
-    /// # Errors
-    /// What is wrong with the first one, where none is.
+    /// What is wrong with the first small node, if none is serving.
     pub(crate) fn check_ready(&self) -> Result<(), String> {
         let reports = self.backend.small.reports();
         if reports.iter().any(|report| report.state == MemberState::Serving) {
@@ -95,7 +94,7 @@ impl App {
             MemberState::Draining => format!("{name} is shutting down"),
             MemberState::SetAside => format!("{name} failed several times in a row"),
             MemberState::Unknown | MemberState::Serving => {
-                format!("nothing was heard of {name} yet")
+                format!("{name} has not reported yet")
             }
         })
     }
@@ -108,7 +107,7 @@ impl App {
         if self.was_ready.load(Ordering::Relaxed) { Ok(()) } else { self.check_ready() }
     }
 
-    /// What is counted, and the numbers of the moment.
+    /// Returns all counters and gauges as text.
     pub(crate) fn metrics_text(&self) -> String {
         let count = |count: usize| count as u64;
         let mut readings = vec![
@@ -151,7 +150,7 @@ impl App {
         self.metrics.text(&readings)
     }
 
-    /// A name for the next request.
+    /// Returns an id for the next request.
     pub(crate) fn next_id(&self) -> String {
         let RequestIds { prefix, next } = &self.ids;
         format!("{prefix}-{:x}", next.fetch_add(1, Ordering::Relaxed))
@@ -163,7 +162,7 @@ struct RequestIds {
     next: AtomicU64,
 }
 
-/// The answers under way; they end with this.
+/// The tasks of the answers in progress. Dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct AnswerTasks {
     set: Mutex<JoinSet<()>>,
@@ -182,7 +181,7 @@ impl AnswerTasks {
         let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(ended) = set.try_join_next() {
             if let Err(why) = ended {
-                tracing::error!(%why, "the task of an answer broke off");
+                tracing::error!(%why, "the task of an answer failed");
             }
         }
         set.spawn(async move {
@@ -191,20 +190,20 @@ impl AnswerTasks {
         });
     }
 
-    /// How many are under way.
+    /// Returns how many answers are in progress.
     pub(crate) fn count(&self) -> usize {
         *self.open.borrow()
     }
 
-    /// Waits until none is under way.
+    /// Waits until no answer is in progress.
     pub(crate) async fn all_ended(&self) {
         let mut open = self.open.subscribe();
-        // It fails when the sender is gone, which is ours.
+        // This cannot fail: the sender is ours.
         let _ = open.wait_for(|open| *open == 0).await;
     }
 }
 
-/// An answer that counts as under way until it is dropped.
+/// An answer that counts as in progress until it is dropped.
 struct OpenAnswer(watch::Sender<usize>);
 
 impl OpenAnswer {
@@ -220,14 +219,14 @@ impl Drop for OpenAnswer {
     }
 }
 
-/// Now, in seconds since 1970-01-01 UTC.
+/// Returns the current time, in seconds since 1970-01-01 UTC.
 pub(crate) fn unix_seconds() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "clients are told when they asked")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
 }
 
-/// A seed for a request that gives none.
+/// Returns a seed for a request that gives none.
 pub(crate) fn seed_of(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);

@@ -1,5 +1,5 @@
-//! What answers: the nodes, and how they are asked where a request does not say. A request becomes a [`Run`] here, the
-//! one that `specthink ask` and `eval` start too; it is not started here.
+//! What answers: the nodes, and the defaults for what a request does not say. A request becomes a [`Run`] here, as in
+//! `specthink ask` and `eval`; it is started elsewhere.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::{
     request::{AnswerRequest, OursWanted, PolicyWanted, ReplyKind, SamplingWanted},
 };
 
-/// The model that is meant where none is named.
+/// The model of a request that names none.
 const DEFAULT_MODEL: &str = "specthink";
 
-/// The nodes, and how they are asked where a request does not say.
+/// The nodes, and the defaults for what a request does not say.
 #[derive(Debug)]
 pub struct AnswerBackend {
     /// The small nodes.
@@ -30,31 +30,31 @@ pub struct AnswerBackend {
     pub large: Pool,
     /// How the nodes are treated.
     pub settings: Settings,
-    /// When a takeover is asked of a second large node.
+    /// When a second large node is asked for a takeover.
     pub hedging: Option<Hedging>,
-    /// Who writes when.
+    /// The default policy.
     pub policy: PolicySpec,
-    /// Policies that are models by names of their own.
+    /// Policies that are models under names of their own.
     pub named: Vec<(String, PolicySpec)>,
-    /// What kind of small model it is, for policies that a request names.
+    /// The kind of small model, for policies that a request names.
     pub preset: Preset,
-    /// How tokens are drawn.
+    /// How tokens are sampled.
     pub sampling: Sampling,
-    /// Greatest number of tokens of an answer.
+    /// The default maximum number of tokens of an answer.
     pub max_tokens: u32,
-    /// What a request may ask for.
+    /// The largest maximum that a request may ask for.
     pub most_tokens: u32,
     /// A system message for conversations without one.
     pub system: Option<String>,
-    /// Time for a whole answer.
+    /// The time limit of a whole answer.
     pub deadline: Option<Duration>,
-    /// What tokens cost, where that is known.
+    /// The prices of tokens, if known.
     pub prices: Option<TokenPrices>,
     /// Whether reasoning stays in the content.
     pub is_inline: bool,
 }
 
-/// How a request is answered: everything is valid together.
+/// How a request is answered. All values are valid together.
 #[derive(Debug, Clone)]
 pub(crate) struct AnswerPlan {
     pub(crate) policy: PolicySpec,
@@ -66,7 +66,8 @@ pub(crate) struct AnswerPlan {
 }
 
 impl AnswerBackend {
-    /// Whether a policy may be a model by this name: it is none of the server's own.
+    /// Returns whether a policy of the configuration may be a model of this name: a valid name, and not one of the
+    /// server's own.
     pub fn may_be_named(name: &str) -> bool {
         let is_own = [DEFAULT_MODEL, "small", "large"].contains(&name)
             || name.starts_with(&format!("{DEFAULT_MODEL}:"));
@@ -74,10 +75,9 @@ impl AnswerBackend {
         !is_own && !name.is_empty() && name.len() <= 100 && name.chars().all(is_plain)
     }
 
-    /// A policy with its parameters, as a request has it.
+    /// Reads a policy with its parameters, in the form of a request.
     ///
-    /// # Errors
-    /// When it has another shape, an unknown parameter or a bad value.
+    /// When it has another form, an unknown parameter or an invalid value.
     pub fn policy_of(value: Value) -> Result<PolicySpec, PolicyError> {
         let has_loops = !value["parameters"]["loops"].is_null();
         let mut spec = PolicySpec::from_request(value)?;
@@ -87,7 +87,7 @@ impl AnswerBackend {
         Ok(spec)
     }
 
-    /// The names of models, and who writes for each.
+    /// Returns the names of all models, and the policy of each.
     pub(crate) fn models(&self) -> Vec<(String, PolicyKind)> {
         let kinds = PolicyKind::ALL.iter().copied().filter(|kind| kind.has_takeovers());
         let named = kinds.map(|kind| (format!("{DEFAULT_MODEL}:{kind}"), kind));
@@ -100,7 +100,7 @@ impl AnswerBackend {
             .collect()
     }
 
-    /// Who writes for a model of this name.
+    /// Returns the policy of the model of this name.
     pub(crate) fn model(&self, name: &str) -> Result<PolicyKind, ApiError> {
         let models = self.models();
         if let Some((_, kind)) = models.iter().find(|(known, _)| known == name) {
@@ -109,22 +109,21 @@ impl AnswerBackend {
         let names: Vec<&str> = models.iter().map(|(name, _)| name.as_str()).collect();
         let near = nearest(name, &names);
         let message = format!(
-            "there is no model {:?} here: write {near}; there are {}",
+            "no model is named {:?}: write {near}; the models are {}",
             name.chars().take(100).collect::<String>(),
             names.join(", ")
         );
         Err(ApiError::new(ErrorCode::ModelNotFound, message).about("model"))
     }
 
-    /// Who writes for a model of this name, or where none is named.
+    /// Returns the policy of the model of this name, or of the default model.
     pub(crate) fn model_or_default(&self, name: Option<&str>) -> Result<PolicyKind, ApiError> {
         self.model(name.unwrap_or(DEFAULT_MODEL))
     }
 
-    /// How a request is answered.
+    /// Returns how to answer a request.
     ///
-    /// # Errors
-    /// When what it wants is not there or makes no sense together.
+    /// When something that it asks for does not exist, or does not fit together.
     pub(crate) fn plan(&self, request: &AnswerRequest) -> Result<AnswerPlan, ApiError> {
         let policy = self.policy(request.model.as_deref(), &request.ours)?;
         let plan = AnswerPlan {
@@ -132,7 +131,7 @@ impl AnswerBackend {
             sampling: self.sampling(&request.sampling),
             max_tokens: request.max_tokens.unwrap_or(self.max_tokens),
             deadline: request.ours.deadline.or(self.deadline).or(policy.deadline()),
-            // A text that is continued is one piece.
+            // The continuation of a text is not split.
             is_inline: request.kind == ReplyKind::Text
                 || request.ours.is_inline.unwrap_or(self.is_inline),
             policy,
@@ -143,10 +142,9 @@ impl AnswerBackend {
         Ok(plan)
     }
 
-    /// The run of one answer.
+    /// Returns the run for one answer.
     ///
-    /// # Errors
-    /// Never with a policy that was checked.
+    /// Never, for a plan that was checked.
     pub(crate) fn run(
         &self,
         plan: &AnswerPlan,
@@ -202,8 +200,8 @@ impl AnswerBackend {
             for target in targets {
                 if !policy.limits.targets.add(*target, self.prices) {
                     let message = format!(
-                        "specthink.targets has {target}, and this server does not know what tokens cost: start it \
-                         with --prices, or leave it out"
+                        "specthink.targets has {target}, but this server does not know the prices of tokens: start \
+                         it with --prices, or leave the target out"
                     );
                     let error = ApiError::new(ErrorCode::InvalidValue, message);
                     return Err(error.about("specthink.targets"));
@@ -214,7 +212,7 @@ impl AnswerBackend {
         Ok(policy)
     }
 
-    /// The policy of a kind: the server's own, or its defaults.
+    /// Returns the policy of a kind: the server's own, or one with default parameters.
     fn usual(&self, kind: PolicyKind) -> PolicySpec {
         if self.policy.kind() == kind {
             return self.policy.clone();
@@ -234,7 +232,7 @@ impl AnswerBackend {
         }
     }
 
-    /// A prompt, with the server's system message where it is a conversation without one.
+    /// Returns the prompt, with the server's system message if it is a conversation without one.
     fn prompt(&self, prompt: &Prompt) -> Prompt {
         let Prompt::Messages(messages) = prompt else { return prompt.clone() };
         let has_system = messages.iter().any(|message| message.role == "system");
@@ -252,7 +250,7 @@ fn bad_policy(why: &PolicyError) -> ApiError {
 fn no_policy(name: &str) -> ApiError {
     let names: Vec<&str> = PolicyKind::ALL.iter().map(|kind| kind.name()).collect();
     let message = format!(
-        "specthink.policy is {:?}: write {}; there are {}",
+        "specthink.policy is {:?}: write {}; the policies are {}",
         name.chars().take(100).collect::<String>(),
         nearest(name, &names),
         names.join(", ")
@@ -359,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_says_wins_over_the_flags() {
+    fn a_request_overrides_the_flags() {
         let usual = plan(json!({})).unwrap();
         assert_eq!((usual.max_tokens, usual.deadline), (100, Some(Duration::from_secs(9))));
         assert_eq!((usual.sampling, usual.is_inline), (Sampling::default(), false));

@@ -1,4 +1,5 @@
-//! Earlier answers, out of their journals: a list of them, and each told again as it was told when it was written.
+//! Earlier answers, read from their journals: a list of them, and each one again in the form in which it was first
+//! sent.
 
 use answer::{
     Progress, Summary,
@@ -22,11 +23,11 @@ use crate::{
     request::ReplyKind,
 };
 
-/// How many a list has where nobody says.
+/// The default length of a list.
 const USUAL: usize = 20;
-/// The most that a list has.
+/// The maximum length of a list.
 const MOST: usize = 100;
-/// How much of a question a list has, in characters.
+/// How much of a question a list shows, in characters.
 const QUESTION_CHARS: usize = 200;
 
 /// A list of earlier answers.
@@ -43,7 +44,7 @@ struct EarlierAnswer {
     id: String,
     object: &'static str,
     created: u64,
-    /// Its beginning, in one line.
+    /// The beginning of the question, in one line.
     question: String,
     policy: PolicyKind,
     small: String,
@@ -67,7 +68,7 @@ struct WrittenTokens {
     policy: u64,
 }
 
-/// `GET /v1/answers`: the last to end first.
+/// Handles `GET /v1/answers`: lists answers, the last to end first.
 pub(crate) async fn list(app: &App, uri: &Uri) -> Result<Response, ApiError> {
     let folder = folder(app)?;
     let query = uri.query().unwrap_or_default();
@@ -92,7 +93,8 @@ pub(crate) async fn list(app: &App, uri: &Uri) -> Result<Response, ApiError> {
     Ok(json(&EarlierList { object: "list", data, has_more: page.has_more }))
 }
 
-/// `GET /v1/answers/{id}`: as the response of a chat was, whole or, with `stream=true`, as its events.
+/// Handles `GET /v1/answers/{id}`: returns the answer as the response of a chat, whole or, with `stream=true`, as its
+/// events.
 pub(crate) async fn answer(app: &App, id: String, uri: &Uri) -> Result<Response, ApiError> {
     let folder = folder(app)?;
     let query = uri.query().unwrap_or_default();
@@ -115,7 +117,7 @@ pub(crate) async fn answer(app: &App, id: String, uri: &Uri) -> Result<Response,
     reply::retell(head, news, is_streamed).await
 }
 
-/// The folder of journals, where there is one.
+/// Returns the journal folder, or an error if no journals are kept.
 fn folder(app: &App) -> Result<JournalFolder, ApiError> {
     app.journals.clone().ok_or_else(|| {
         let message = "this server keeps no answers: start it with --journal-dir DIR to keep them";
@@ -123,7 +125,8 @@ fn folder(app: &App) -> Result<JournalFolder, ApiError> {
     })
 }
 
-/// Reads in the folder, beside what serves. A few at a time: whoever asks often waits.
+/// Reads in the folder, on a thread for blocking work. Only a few reads run at a time, so a client that asks often has
+/// to wait.
 async fn read<T: Send + 'static>(
     folder: JournalFolder,
     work: impl FnOnce(&JournalFolder) -> T + Send + 'static,
@@ -135,12 +138,12 @@ async fn read<T: Send + 'static>(
         done
     });
     done.await.map_err(|why| {
-        tracing::error!(%why, "reading journals broke off");
+        tracing::error!(%why, "reading journals failed");
         ApiError::new(ErrorCode::Internal, "the journals cannot be read: the server's log says why")
     })
 }
 
-/// The value of a query's key. Ids and numbers need no escapes.
+/// Returns the value of a key in a query. Ids and numbers need no escaping.
 fn value<'a>(query: &'a str, key: &str) -> Option<&'a str> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
@@ -178,13 +181,13 @@ fn at_a_glance(
     }
 }
 
-/// How a question begins: what was said last, in one line.
+/// Returns how a question begins: the last message, in one line.
 fn beginning_of(question: &QuestionNote) -> String {
     let messages = question.messages.as_deref().unwrap_or_default();
     let asked = messages.iter().rfind(|message| message.role == "user").or(messages.last());
     let text = asked.map(|message| &message.content).or(question.raw_prompt.as_ref());
     let text = text.map_or("", String::as_str);
-    // White space at the beginning may be long.
+    // There may be much white space at the beginning.
     let begin: String = text.trim_start().chars().take(4 * QUESTION_CHARS).collect();
     let mut line = one_line(&begin);
     if let Some((end, _)) = line.char_indices().nth(QUESTION_CHARS) {
@@ -194,7 +197,7 @@ fn beginning_of(question: &QuestionNote) -> String {
     line
 }
 
-/// What is the same in everything that is told of it.
+/// Returns what all news of the answer share.
 fn head(id: &str, header: &Header, prices: Option<TokenPrices>) -> ReplyHead {
     let policy = header.policy.kind();
     let kind = ReplyKind::Chat;
@@ -216,7 +219,7 @@ fn head(id: &str, header: &Header, prices: Option<TokenPrices>) -> ReplyHead {
     }
 }
 
-/// A model by whose name such an answer can be had; the name that was asked for is not written down.
+/// Returns the name of a model with this policy. The name in the original request is not recorded.
 fn model_of(policy: PolicyKind) -> String {
     match policy {
         PolicyKind::SmallOnly => "small".to_owned(),
@@ -225,11 +228,11 @@ fn model_of(policy: PolicyKind) -> String {
     }
 }
 
-/// All that a client was told of an answer, the end last.
+/// Returns all news that the client of an answer got, the end last.
 fn news(id: String, journal: OpenJournal, is_inline: bool) -> Result<Vec<AnswerNews>, FolderError> {
     let header = journal.header();
     let question = &header.question;
-    // A text that was continued is one piece.
+    // The continuation of a text was not split.
     let is_inline = is_inline || question.raw_prompt.is_some();
     let is_judged = header.policy.kind().reviews();
     let mut narrator = Narrator::new(id.clone(), question.beginning.clone(), is_inline, is_judged);

@@ -1,4 +1,4 @@
-//! What a request is refused or fails with: OpenAI's shape, our codes.
+//! The errors of requests and answers, in OpenAI's form and with codes of our own.
 
 use axum::{
     body::Body,
@@ -16,7 +16,7 @@ use thinking::{
     thinker::{Code, Failure},
 };
 
-/// Which error, for programs. docs/serve.md lists them.
+/// The code of an error, for programs. docs/serve.md lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum ErrorCode {
@@ -90,19 +90,19 @@ impl ErrorCode {
         }
     }
 
-    /// When to try again, in seconds, where that is worth it.
+    /// Returns when to retry, in seconds, if a retry may help.
     fn retry_after_s(self) -> Option<u64> {
         let again = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         again.contains(&self.status()).then_some(1)
     }
 }
 
-/// What a request is refused or fails with.
+/// An error of a request or an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct ApiError {
     pub(crate) code: ErrorCode,
-    /// The field that it is about.
+    /// The request field that it is about.
     pub(crate) param: Option<String>,
     message: String,
     retry_after_s: Option<u64>,
@@ -114,18 +114,19 @@ impl ApiError {
         ApiError { code, param: None, message, retry_after_s: code.retry_after_s() }
     }
 
-    /// The same, about a field.
+    /// Returns the error, about a field.
     pub(crate) fn about(self, param: impl Into<String>) -> Self {
         ApiError { param: Some(param.into()), ..self }
     }
 
-    /// What becomes of requests and answers when the server ends.
+    /// Returns the error of requests and answers that the shutdown ends.
     pub(crate) fn shutting_down() -> Self {
-        let why = "this server is shutting down: ask again, or ask another";
+        let why = "this server is shutting down: try again, or use another server";
         ApiError::new(ErrorCode::ShuttingDown, why)
     }
 
-    /// What becomes of an answer whose last small node failed, or whose large one cannot do what it is for.
+    /// Returns the error of an answer whose last small node failed, or whose large node cannot do what it is needed
+    /// for.
     pub(crate) fn of_failure(part: Role, node: &str, failure: &Failure) -> Self {
         let code = match failure.code {
             Code::InvalidArgument if part == Role::Large => ErrorCode::NodeRefused,
@@ -149,7 +150,7 @@ impl ApiError {
         error
     }
 
-    /// As it stands in a response and in a stream.
+    /// Returns the error as it appears in a response and in a stream.
     pub(crate) fn body(&self) -> ErrorBody {
         let code: &str = self.code.into();
         let error = ErrorDetail {
@@ -166,7 +167,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = json(&self.body());
         *response.status_mut() = self.code.status();
-        // For whoever counts.
+        // The metrics count it.
         response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s {
@@ -179,7 +180,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A response that is a JSON value.
+/// Returns a response with a JSON value.
 pub(crate) fn json(value: &impl serde::Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => {
@@ -189,7 +190,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Response {
             response
         }
         Err(why) => {
-            tracing::error!(%why, "an answer cannot be written as JSON");
+            tracing::error!(%why, "cannot write an answer as JSON");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

@@ -1,4 +1,4 @@
-//! Who may come in: the names that the server is called by, the pages that may ask it, and keys.
+//! Access rules: the host names that the server answers to, the pages that may use it, and API keys.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -12,36 +12,34 @@ use crate::{
     keys::ApiKeys,
 };
 
-/// Routes that want no key. All others do where there are keys.
+/// Routes that need no key. All others need one if there are keys.
 const OPEN: [&str; 5] = ["/", "/health", "/ready", "/version", "/openapi.json"];
 
-/// Who may come in.
+/// Who may use the server.
 #[derive(Debug, Clone, Default)]
 pub struct AccessRules {
-    /// Keys, one of which must be shown; absent: everybody may come in.
+    /// API keys, one of which a request must show. `None`: no key is needed.
     pub keys: Option<ApiKeys>,
-    /// Whether it listens on loopback: then browsers' requests are looked at.
+    /// Whether it listens on loopback. If so, the `Host` and `Origin` headers are checked.
     pub is_loopback: bool,
-    /// Names that it may be called by, beside those of loopback.
+    /// Host names that it answers to, besides those of loopback.
     pub hosts: Vec<String>,
-    /// Pages of other servers that may ask it, as browsers name them: `https://chat.example.org`.
+    /// Origins of other servers' pages that may use it, as browsers send them: `https://chat.example.org`.
     pub origins: Vec<String>,
 }
 
 impl AccessRules {
-    /// Whether a request comes by a name and from a page that it may come by.
+    /// Checks the host name that a request is for, and the page that it comes from.
     ///
-    /// # Errors
-    /// Why it may not come in.
+    /// Why it is refused.
     pub(crate) fn check_browser(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         self.check_host(uri, headers)?;
         self.check_origin(headers)
     }
 
-    /// The name of the key that a request shows, where one is wanted.
+    /// Returns the name of the key that a request shows, if one is needed.
     ///
-    /// # Errors
-    /// When it shows none of ours.
+    /// When it does not show a valid key.
     pub(crate) fn check_key(
         &self,
         uri: &Uri,
@@ -53,21 +51,21 @@ impl AccessRules {
         let shown = headers.get(AUTHORIZATION).and_then(|value| keys.shown_in(value.as_bytes()));
         shown.map(Some).ok_or_else(|| {
             let message = match headers.contains_key(AUTHORIZATION) {
-                true => "the API key is not one of this server's: give another",
-                false => "this server wants an API key: send Authorization: Bearer KEY",
+                true => "this server does not accept that API key: give another one",
+                false => "this server requires an API key: send Authorization: Bearer KEY",
             };
             ApiError::new(ErrorCode::InvalidApiKey, message)
         })
     }
 
-    /// The origin of a page of another server that may ask this one, if the request comes from one.
+    /// Returns the request's origin if it is a page of another server that may use this one.
     pub(crate) fn named_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         let text = origin.to_str().ok()?;
         self.origins.iter().any(|named| named == text).then(|| origin.clone())
     }
 
-    /// A page on another name that was pointed at this machine must not get in (DNS rebinding).
+    /// Refuses a host name that is not this machine's, so that no foreign name can be pointed at it (DNS rebinding).
     fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         if !self.is_loopback {
             return Ok(());
@@ -77,19 +75,19 @@ impl AccessRules {
             (Some(host), _) => host,
             (None, Some(Ok(host))) => without_port(host),
             (None, Some(Err(_))) => "",
-            // HTTP/1.0: no browser.
+            // HTTP/1.0, so not a browser.
             (None, None) => return Ok(()),
         };
         if is_loopback(host) || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
             return Ok(());
         }
         let message = format!(
-            "this server is not called {host:?}: use the name it listens on, or start it with --allow-host {host}"
+            "{host:?} is not a name of this server: use the name it listens on, or start it with --allow-host {host}"
         );
         Err(ApiError::new(ErrorCode::HostNotAllowed, message))
     }
 
-    /// A page of another server must not ask this one behind its reader's back.
+    /// Refuses pages of other servers, which could otherwise send requests without the user's knowledge.
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(origin) = headers.get(ORIGIN).filter(|_| self.is_loopback) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or_default();
@@ -100,18 +98,18 @@ impl AccessRules {
             return Ok(());
         }
         let message = format!(
-            "pages of {origin:?} may not ask this server: start it with --allow-origin {origin}"
+            "pages of {origin:?} may not use this server: start it with --allow-origin {origin}"
         );
         Err(ApiError::new(ErrorCode::OriginNotAllowed, message))
     }
 }
 
-/// Whether a route wants a key, where there are keys.
+/// Returns whether a route needs a key, if there are keys.
 pub(crate) fn is_guarded(path: &str) -> bool {
     !OPEN.contains(&path) && !path.starts_with("/page/")
 }
 
-/// A host without its port.
+/// Returns a host without its port.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -119,7 +117,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Whether a name is one of loopback's.
+/// Returns whether a host name is one of loopback.
 fn is_loopback(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.eq_ignore_ascii_case("localhost") {
@@ -204,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_wanted_for_all_but_what_tells_nothing() {
+    fn keys_are_needed_for_all_routes_that_reveal_anything() {
         let folder = std::env::temp_dir().join(format!("specthink-keys-{}", std::process::id()));
         std::fs::write(&folder, "ann s3cret\n").unwrap();
         let keys = Some(ApiKeys::from_file(&folder).unwrap());

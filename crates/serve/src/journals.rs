@@ -1,4 +1,5 @@
-//! The journals of answers: one file each in a folder, the oldest of which give way. They hold what people asked.
+//! The journals of answers: one file for each in a folder, the oldest of which are removed. They contain what people
+//! asked.
 
 use std::{
     collections::BTreeSet,
@@ -22,21 +23,21 @@ use tokio::{
     time::sleep,
 };
 
-/// What the names of our files begin and end with. No other file in the folder is touched.
+/// How the names of journals begin and end. No other file in the folder is touched.
 const NAME: (&str, &str) = ("answer-", ".jsonl");
-/// How often journals that are too old are looked for while nothing is answered.
+/// How often expired journals are removed while no answers are written.
 const LOOK: Duration = Duration::from_secs(60);
-/// How many read in a folder at a time.
+/// How many requests may read in a folder at a time.
 const MOST_READING: usize = 2;
 
-/// Which journals are kept: those that all limits leave.
+/// Which journals are kept: those within all limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalLimits {
-    /// The greatest number of them.
+    /// How many to keep.
     pub most: usize,
     /// How long one is kept after its last line.
     pub max_age: Option<Duration>,
-    /// The greatest size of all together.
+    /// The maximum size of all of them together, in bytes.
     pub max_bytes: Option<u64>,
 }
 
@@ -47,35 +48,35 @@ pub struct JournalFolder {
     limits: JournalLimits,
     now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     reading: Arc<Semaphore>,
-    /// Files that are of no use, each told once.
+    /// Unusable files, so that each is logged once.
     useless: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 /// A journal that is read event by event.
 pub(crate) type OpenJournal = JournalReader<BufReader<File>>;
 
-/// Some of the answers in a folder, the last to end first.
+/// A page of the answers in a folder, the last to end first.
 #[derive(Debug)]
 pub(crate) struct JournalPage {
     /// Each with its id.
     pub(crate) journals: Vec<(String, (Header, Box<Summary>))>,
-    /// Whether there may be more behind them.
+    /// Whether there may be more after them.
     pub(crate) has_more: bool,
 }
 
 /// Why a journal cannot be read. One line.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
-    /// There is no whole one of this name.
+    /// There is no complete journal of this answer.
     #[error(
-        "there is no answer {0:?} here: list them with GET /v1/answers; old ones are taken away"
+        "there is no answer {0:?} here: list the answers with GET /v1/answers; old ones are removed"
     )]
     NotThere(String),
     /// It is damaged.
     #[error("the journal of the answer {0} cannot be read: {1}")]
     Unreadable(String, Box<JournalError>),
     /// The folder cannot be read.
-    #[error("the folder of journals cannot be read: {0}; see that the server may read it")]
+    #[error("cannot read the journal folder: {0}; check that the server may read it")]
     Folder(#[from] io::Error),
 }
 
@@ -89,10 +90,9 @@ struct JournalFile {
 }
 
 impl JournalFolder {
-    /// Takes a folder, and makes it where it is not there. Journals beyond the limits are taken away from then on.
+    /// Opens a folder, and creates it if it is missing. From then on, journals beyond the limits are removed.
     ///
-    /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub fn new(path: &Path, limits: JournalLimits) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         #[expect(clippy::disallowed_methods, reason = "a file's age is told by the system's clock")]
@@ -101,7 +101,7 @@ impl JournalFolder {
         Ok(JournalFolder { path: path.to_owned(), limits, now, reading, useless: Arc::default() })
     }
 
-    /// Takes journals away that get too old, for as long as it is polled: also where nothing is answered.
+    /// Removes journals when they get too old, for as long as it is polled, even if nothing is answered.
     pub(crate) async fn keep_within_limits(self) {
         let folder = Arc::new(self);
         loop {
@@ -111,7 +111,7 @@ impl JournalFolder {
         }
     }
 
-    /// Begins the journal of an answer. One that cannot be written is no reason not to answer.
+    /// Begins the journal of an answer. If it cannot be written, the question is answered without one.
     pub(crate) fn begin(&self, run: &Run, policy: &PolicySpec) -> Option<JournalWriter<File>> {
         let name = |node: &Node| node.name.clone();
         let small = run.small.nodes.iter().map(name).collect();
@@ -119,13 +119,13 @@ impl JournalFolder {
         let header = Header::new(&run.question, policy.clone(), run.settings, small, large);
         let path = self.path_of(&run.question.id);
         let made = JournalWriter::create(&path, &header);
-        made.inspect_err(|why| tracing::warn!(%why, "an answer goes without its journal")).ok()
+        made.inspect_err(|why| tracing::warn!(%why, "an answer has no journal")).ok()
     }
 
-    /// Takes the journals away that are beyond the limits, the oldest first.
+    /// Removes the journals that are beyond the limits, the oldest first.
     pub(crate) fn prune(&self) {
         if let Err(why) = self.try_prune() {
-            tracing::warn!(%why, "old journals cannot be taken away");
+            tracing::warn!(%why, "cannot remove old journals");
         }
     }
 
@@ -146,13 +146,13 @@ impl JournalFolder {
         self.path.join(format!("{begin}{id}{end}"))
     }
 
-    /// The journals, the oldest first.
+    /// Returns the journals, the oldest first.
     fn files(&self) -> io::Result<Vec<JournalFile>> {
         let mut journals = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let path = entry.path();
-            // One that another process has just taken away is gone.
+            // Skip a file that another process has just removed.
             if let (Some(_), Ok(found)) = (id_of(&path), entry.metadata()) {
                 let (written, bytes) = (found.modified()?, found.len());
                 journals.push(JournalFile { written, path, bytes });
@@ -162,13 +162,13 @@ impl JournalFolder {
         Ok(journals)
     }
 
-    /// Waits until few enough are reading.
+    /// Waits until another request may read.
     pub(crate) async fn reading_turn(&self) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
+        // The semaphore is never closed.
         Arc::clone(&self.reading).acquire_owned().await.ok()
     }
 
-    /// So many answers that are over, the last to end first, from the one behind `after` on.
+    /// Returns up to `most` answers that have ended, the last to end first, starting after `after`.
     pub(crate) fn page(
         &self,
         after: Option<&str>,
@@ -193,10 +193,10 @@ impl JournalFolder {
         Ok(JournalPage { journals, has_more: files.next().is_some() })
     }
 
-    /// A journal at a glance; nothing where its answer has no end.
+    /// Returns a journal's header and summary, or `None` if its answer has not ended.
     fn outline(&self, path: &Path) -> Option<(Header, Box<Summary>)> {
         let name = path.display().to_string();
-        // One that was just taken away is gone.
+        // Skip a file that was just removed.
         let file = File::open(path).ok()?;
         let is_under_way = is_being_written(&file);
         match JournalOutline::read(file, &name) {
@@ -220,7 +220,7 @@ impl JournalFolder {
     /// Opens the journal of an answer.
     pub(crate) fn open(&self, id: &str) -> Result<OpenJournal, FolderError> {
         let not_there = || FolderError::NotThere(id.chars().take(100).collect());
-        // Nothing else can be in the name of one of ours, so no path leads out of the folder.
+        // Ids have no other characters, so no path leads out of the folder.
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return Err(not_there());
         }
@@ -231,7 +231,7 @@ impl JournalFolder {
     }
 }
 
-/// The id of an answer by its journal's name.
+/// Returns the id of an answer, from the name of its journal.
 fn id_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()?.strip_prefix(NAME.0)?.strip_suffix(NAME.1)
 }
@@ -244,7 +244,7 @@ impl fmt::Debug for JournalFolder {
 }
 
 impl JournalLimits {
-    /// How many of these journals, the oldest first, are beyond the limits.
+    /// Returns how many of these journals, the oldest first, are beyond the limits.
     fn beyond(&self, journals: &[JournalFile], now: SystemTime) -> usize {
         let too_many = journals.len().saturating_sub(self.most);
         let is_old = |journal: &&JournalFile| {
@@ -272,7 +272,7 @@ mod tests {
     const ALL: JournalLimits = JournalLimits { most: 1000, max_age: None, max_bytes: None };
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// A folder with files of these names, seconds of their last lines and sizes.
+    /// Creates a folder with files of these names, times of their last lines (in seconds) and sizes.
     fn folder(
         limits: JournalLimits,
         files: &[(&str, u64, u64)],

@@ -1,5 +1,4 @@
-//! API keys: who may come in. Kept as hashes, compared in constant time, never printed, read again when their file
-//! changes.
+//! API keys. Stored as hashes, compared in constant time, never printed, and reloaded when their file changes.
 
 use std::{fmt, fs, io, path::Path};
 
@@ -17,29 +16,27 @@ struct NamedKey {
     hash: [u8; 32],
 }
 
-/// Keys that cannot be used. One line.
+/// API keys that cannot be used. One line.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeysError {
     /// The file cannot be read.
-    #[error("cannot read the file of API keys {path}: {why}; check the path and who may read it")]
+    #[error("cannot read the API key file {path}: {why}; check the path and its permissions")]
     File {
         /// The file.
         path: String,
         /// The system's reason.
         why: io::Error,
     },
-    /// A line is something else. What stands in it is not shown.
-    #[error(
-        "the file of API keys {path}, line {line}: write NAME KEY, or KEY alone, in visible ASCII"
-    )]
+    /// A line is invalid. Its content is not shown.
+    #[error("the API key file {path}, line {line}: write NAME KEY, or KEY alone, in visible ASCII")]
     Line {
         /// The file.
         path: String,
-        /// The line, from 1.
+        /// The line, counted from 1.
         line: usize,
     },
-    /// There is none.
-    #[error("the file of API keys {path} holds no key: write one a line, as NAME KEY")]
+    /// There is no key.
+    #[error("the API key file {path} holds no key: write one per line, as NAME KEY")]
     Empty {
         /// The file.
         path: String,
@@ -47,14 +44,13 @@ pub enum ApiKeysError {
 }
 
 impl ApiKeys {
-    /// Reads a file of keys: one a line, as `NAME KEY` or alone. Empty lines and those that begin with `#` do not
-    /// count. It is read again when it changes.
+    /// Reads a file of keys: one per line, as `NAME KEY` or the key alone. Empty lines and lines that begin with `#` do
+    /// not count. The file is reloaded when it changes.
     ///
-    /// # Errors
-    /// When it cannot be read, or holds something else or no key.
+    /// When it cannot be read, has an invalid line, or holds no key.
     pub fn from_file(path: &Path) -> Result<Self, ApiKeysError> {
         let (file, shown) = (path.to_owned(), path.display().to_string());
-        let what = format!("the file of API keys {shown}");
+        let what = format!("the API key file {shown}");
         let read = move || {
             let text = fs::read_to_string(&file)
                 .map_err(|why| ApiKeysError::File { path: shown.clone(), why })?;
@@ -88,7 +84,8 @@ impl ApiKeys {
         Ok(keys)
     }
 
-    /// The name of the key that an `Authorization` header shows. Takes as long for a wrong one as for any of ours.
+    /// Returns the name of the key that an `Authorization` header shows. Takes equally long for a wrong key and for any
+    /// valid one.
     pub(crate) fn shown_in(&self, authorization: &[u8]) -> Option<String> {
         // The scheme's name is not secret and its case does not matter (RFC 7235).
         let (scheme, key) = authorization.split_at_checked("Bearer ".len())?;
@@ -151,7 +148,7 @@ mod tests {
             assert!(line.contains(words) && !line.contains("s3cret"), "{line}");
         }
         let line = ApiKeys::from_file(Path::new("/no/such/file")).unwrap_err().to_string();
-        assert!(line.starts_with("cannot read the file of API keys /no/such/file: "), "{line}");
+        assert!(line.starts_with("cannot read the API key file /no/such/file: "), "{line}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! OpenAI's API in front of answers: `specthink serve` without its command line.
 //!
-//! [`ApiServer`] serves on a listener. A request is read field by field (`request`), becomes a run of the nodes
-//! (`backend`), waits for its turn (`queue`) and is answered in a task of its own (`answering`), whose news become a
-//! response (`reply`). `tokens` asks the small model's tokenizer, `earlier` reads answers in journals. The page in a
-//! browser (`page`) asks over the same API. docs/serve.md says what it takes and gives. Here live the only users of
-//! axum, and none of its types appears in what this crate offers. Here live no rule of an answer, no transport to nodes
-//! and no command line.
+//! [`ApiServer`] serves on a listener. A request is read field by field (`request`), becomes a run over the nodes
+//! (`backend`), waits for its turn (`queue`) and is answered in a task of its own (`answering`), whose news becomes a
+//! response (`reply`). `tokens` asks the small model's tokenizer, and `earlier` reads answers from journals. The page
+//! (`page`) is a browser client of the same API. docs/serve.md documents the API. Only this crate uses axum, and no
+//! axum type appears in its public interface. Not here: any rule of an answer, the transport to nodes, and the command
+//! line.
 
 mod answering;
 mod app;

@@ -1,7 +1,8 @@
-//! What the server counts, in Prometheus' text format. Numbers and names alone: nothing that anybody asked or answered.
+//! The server's metrics, in Prometheus' text format. Only numbers and names: nothing that anybody asked or was
+//! answered.
 //!
-//! docs/observability.md says what each means. Names that begin with `gen_ai` are those of OpenTelemetry's conventions
-//! for servers of models.
+//! docs/observability.md explains each. Names that begin with `gen_ai` follow OpenTelemetry's conventions for model
+//! servers.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ static ANSWERS: Metric =
 static TOKENS: Metric = Metric::counter("specthink_tokens_total", "Tokens of answers, by writer.");
 static DISCARDED: Metric = Metric::counter(
     "specthink_discarded_tokens_total",
-    "Tokens that were made and forgotten, by writer.",
+    "Tokens that were generated and discarded, by writer.",
 );
 static TAKEOVERS: Metric = Metric::counter(
     "specthink_takeovers_total",
@@ -25,7 +26,7 @@ static TAKEOVERS: Metric = Metric::counter(
 );
 static CORRECTIONS: Metric = Metric::counter(
     "specthink_corrections_total",
-    "Places where a review put the large model's text in the place of the small one's.",
+    "Places where a review replaced the small model's text by the large one's.",
 );
 static ABANDONED: Metric = Metric::counter(
     "specthink_abandoned_takeovers_total",
@@ -33,35 +34,37 @@ static ABANDONED: Metric = Metric::counter(
 );
 static DEGRADED: Metric = Metric::counter(
     "specthink_degraded_answers_total",
-    "Answers that were without the large model for a part.",
+    "Answers that had no large model for a part.",
 );
 static RESUMED: Metric = Metric::counter(
     "specthink_resumes_total",
-    "How often another node went on where one was lost, by part.",
+    "How often another node continued after one was lost, by part.",
 );
 static REJOINED: Metric =
     Metric::counter("specthink_rejoins_total", "How often a lost large node came back.");
 static DURATION: Metric = Metric::times(
     "gen_ai_server_request_duration_seconds",
-    "From the question to the end of the answer.",
+    "Time from the question to the end of the answer.",
 );
 static FIRST_TOKEN: Metric = Metric::times(
     "gen_ai_server_time_to_first_token_seconds",
-    "From the question to its first text.",
+    "Time from the question to the first text of the answer.",
 );
 static OUTPUT_TOKEN: Metric = Metric::times(
     "gen_ai_server_time_per_output_token_seconds",
-    "Time of an answer behind its first text, a token.",
+    "Time per token after the first text of an answer.",
 );
-static HANDOFF: Metric =
-    Metric::times("specthink_handoff_seconds", "From the ask for a takeover to its first text.");
+static HANDOFF: Metric = Metric::times(
+    "specthink_handoff_seconds",
+    "Time from asking for a takeover to its first text.",
+);
 static QUEUE: Metric = Metric::times(
     "specthink_queue_seconds",
     "How long requests waited for their turn, whether it came or not.",
 );
 static SHARE: Metric = Metric {
     name: "specthink_takeover_share_ratio",
-    help: "The part of an answer's tokens that the large model wrote.",
+    help: "The share of an answer's tokens that the large model wrote.",
     kind: MetricKind::Histogram(&[0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0]),
 };
 static COUNTED: &[&Metric] = &[
@@ -84,9 +87,9 @@ static COUNTED: &[&Metric] = &[
     &SHARE,
 ];
 
-/// Answers that are made now.
+/// Answers in progress.
 pub(crate) static RUNNING: Metric =
-    Metric::gauge("specthink_answers_running", "Answers that are made now.");
+    Metric::gauge("specthink_answers_running", "Answers in progress.");
 /// Requests that wait.
 pub(crate) static WAITING: Metric =
     Metric::gauge("specthink_requests_waiting", "Requests that wait for their turn.");
@@ -98,26 +101,26 @@ pub(crate) static DRAINING: Metric = Metric::gauge(
 /// Whether each node answers.
 pub(crate) static NODE_UP: Metric = Metric::gauge(
     "specthink_node_up",
-    "1 where the node takes sessions, by what it said last, else 0.",
+    "1 if the node accepts sessions, according to its last report, else 0.",
 );
 pub(crate) static NODE_STATE: Metric =
     Metric::gauge("specthink_node_state", "1 for the state that each node is in.");
 pub(crate) static NODE_SESSIONS: Metric = Metric::gauge(
     "specthink_node_open_sessions",
-    "Sessions that answers of this server have with each node.",
+    "Sessions that this server's answers have open with each node.",
 );
 /// Bytes on each link.
 pub(crate) static LINK_BYTES: Metric = Metric::counter(
     "specthink_link_bytes_total",
     "Bytes to and from each node, everything counted.",
 );
-/// Requests on each link that takes requests.
+/// Requests on each link that is made of requests.
 pub(crate) static LINK_REQUESTS: Metric = Metric::counter(
     "specthink_link_requests_total",
-    "Requests to each server of a model; none where a node takes one stream.",
+    "Requests to each model server; absent for nodes, which use one stream.",
 );
 
-/// What is counted.
+/// The counters and histograms.
 #[derive(Debug)]
 pub(crate) struct Metrics(MetricSet);
 
@@ -144,22 +147,22 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A request was answered with a status.
+    /// Counts a request and the status of its response.
     pub(crate) fn request(&self, route: &str, status: u16) {
         self.0.add(&REQUESTS, &[("route", route), ("status", &status.to_string())], 1);
     }
 
-    /// A request or an answer failed.
+    /// Counts a request or an answer that failed.
     pub(crate) fn error(&self, code: &str) {
         self.0.add(&ERRORS, &[("code", code)], 1);
     }
 
-    /// A request waited for its turn.
+    /// Counts how long a request waited for its turn.
     pub(crate) fn queued(&self, waited: Duration) {
         self.0.observe_time(&QUEUE, &[], waited);
     }
 
-    /// An answer came to its end.
+    /// Counts an answer that has ended.
     pub(crate) fn answer(&self, policy: &str, end: &str, summary: &Summary) {
         let Metrics(set) = self;
         set.add(&ANSWERS, &[("policy", policy), ("end", end)], 1);
@@ -195,7 +198,7 @@ impl Metrics {
         }
     }
 
-    /// Everything as text, with these readings behind it.
+    /// Returns all metrics as text, followed by these readings.
     pub(crate) fn text(&self, readings: &[Reading]) -> String {
         let mut text = self.0.text();
         write_readings(&mut text, readings);

@@ -1,4 +1,4 @@
-//! The nodes and their state, for the page and for whoever operates this.
+//! The nodes and their state, for the page and for operators.
 
 use axum::response::Response;
 use pool::{MemberReport, MemberState};
@@ -14,19 +14,19 @@ struct NodeList {
     data: Vec<NodeEntry>,
 }
 
-/// A node, as it was heard of last.
+/// A node, according to its last report.
 #[derive(Debug, Serialize)]
 struct NodeEntry {
     part: Role,
     name: String,
     state: &'static str,
-    /// What is wrong with it, in a line.
+    /// What is wrong with it, in one line.
     why: Option<String>,
-    /// Sessions that answers of this server have with it.
+    /// Sessions that this server's answers have open with it.
     sessions: u32,
 }
 
-/// `GET /v1/nodes`.
+/// Handles `GET /v1/nodes`.
 pub(crate) fn list(app: &App) -> Response {
     let pools = [(Role::Small, &app.backend.small), (Role::Large, &app.backend.large)];
     let reports =

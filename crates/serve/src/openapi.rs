@@ -1,4 +1,4 @@
-//! The document that tells programs what the API takes and gives; docs/serve.md tells people.
+//! The OpenAPI document, which describes the API to programs. docs/serve.md describes it to people.
 //!
 //! Source: <https://spec.openapis.org/oas/v3.1.0>.
 
@@ -8,10 +8,10 @@ use axum::{
     response::Response,
 };
 
-/// The document; the version is filled in.
+/// The document, with a placeholder for the version.
 const DOCUMENT: &str = include_str!("../openapi.json");
 
-/// `GET /openapi.json`.
+/// Handles `GET /openapi.json`.
 pub(crate) async fn document() -> Response {
     let text = DOCUMENT.replacen("VERSION", env!("CARGO_PKG_VERSION"), 1);
     let mut response = Response::new(Body::from(text));

@@ -1,4 +1,4 @@
-//! The page, which lies in the program: who wrote which words, and why, over the API beside it.
+//! The page, which is built into the program: it shows who wrote which words, and why, as a client of the API.
 
 use axum::{
     extract::Path,
@@ -8,18 +8,18 @@ use axum::{
 
 use crate::error::{ApiError, ErrorCode};
 
-/// What the page may do: use its own parts and ask the server that it came from, nothing else.
+/// What the page may do: load its own parts and send requests to its own server, nothing else.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A part by its file's name.
+/// Expands to a part's name and text.
 macro_rules! part {
     ($name:literal) => {
         ($name, include_str!(concat!("../page/", $name)))
     };
 }
 
-/// What `/page/` has.
+/// The files under `/page/`.
 const PARTS: [(&str, &str); 15] = [
     part!("answer.js"),
     part!("api.js"),
@@ -38,12 +38,12 @@ const PARTS: [(&str, &str); 15] = [
     part!("words.js"),
 ];
 
-/// The page itself.
+/// Returns the page itself.
 pub(crate) async fn index() -> Response {
     file("index.html", include_str!("../page/index.html"))
 }
 
-/// One of its parts.
+/// Returns one of its parts.
 pub(crate) async fn part(Path(name): Path<String>) -> Result<Response, ApiError> {
     let found = PARTS.iter().find(|(part, _)| *part == name);
     let (name, text) = found.ok_or_else(|| {
@@ -67,7 +67,7 @@ fn file(name: &str, text: &'static str) -> Response {
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        // Another version of the program has other parts.
+        // Another version of the program may have other parts.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, text).into_response()
@@ -99,7 +99,7 @@ mod tests {
         let used: Vec<&str> = of_index.chain(of_modules).collect();
         assert!(used.len() > 10, "{used:?}");
         for name in used {
-            assert!(PARTS.iter().any(|(part, _)| *part == name), "{name} is no part");
+            assert!(PARTS.iter().any(|(part, _)| *part == name), "{name} is not a part");
         }
     }
 }

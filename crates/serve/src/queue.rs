@@ -1,4 +1,4 @@
-//! How many answers are made at a time, and how many requests wait for their turn. Whose turn it is, is in `turns`.
+//! How many answers run at a time, and how many requests wait for their turn. `turns` decides whose turn it is.
 
 use std::{
     collections::HashMap,
@@ -17,24 +17,24 @@ use crate::{
     turns::{Admission, Client, Demand, Ticket, TurnLimits, Turns},
 };
 
-/// What is asked for at a time.
+/// How much may run and wait at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Answers at a time.
+    /// How many answers may run at a time.
     pub most_answers: u32,
-    /// Answers at a time of one key.
+    /// How many answers may run at a time for one key.
     pub most_answers_of_key: u32,
-    /// The greatest lengths of the answers that are made at a time, together, in tokens.
+    /// The maximum lengths of all running answers together, in tokens.
     pub most_running_tokens: u64,
-    /// Requests that wait.
+    /// How many requests may wait.
     pub most_waiting: u32,
-    /// How long one waits.
+    /// How long a request may wait.
     pub longest_wait: Duration,
-    /// The greatest body, in bytes.
+    /// The maximum size of a body, in bytes.
     pub most_body_bytes: usize,
 }
 
-/// Lets so many answers be made at a time, those of all clients in turn.
+/// Limits how many answers run at a time, and gives all clients their turn.
 #[derive(Debug)]
 pub(crate) struct RequestQueue {
     limits: RequestLimits,
@@ -45,11 +45,11 @@ pub(crate) struct RequestQueue {
 #[derive(Debug)]
 struct QueueState {
     turns: Turns,
-    /// Those who wait: told when it is their turn, and when they have to give way.
+    /// The requests that wait. Each is notified when its turn comes, and when it has to give way.
     waiters: HashMap<Ticket, oneshot::Sender<()>>,
 }
 
-/// The right to make answers. Given back when it is dropped.
+/// The right to run answers. Returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     state: Arc<Mutex<QueueState>>,
@@ -69,15 +69,14 @@ impl RequestQueue {
         RequestQueue { limits, state: Arc::new(Mutex::new(state)), metrics }
     }
 
-    /// How many requests wait.
+    /// Returns how many requests wait.
     pub(crate) fn waiting(&self) -> usize {
         lock(&self.state).turns.waiting() as usize
     }
 
-    /// Waits for the turn of a client, for so many answers of at most so many tokens each.
+    /// Waits for a client's turn to run this many answers of at most `tokens_each` tokens.
     ///
-    /// # Errors
-    /// When too many wait, it takes too long, or there will never be so much room.
+    /// When too many requests wait, it takes too long, or this many answers never fit.
     pub(crate) async fn enter(
         &self,
         key: Option<&str>,
@@ -88,7 +87,7 @@ impl RequestQueue {
         let most = most_answers.min(most_answers_of_key);
         if answers > most {
             let message = format!(
-                "{answers} answers are asked for: this server makes {most} at a time; ask for fewer"
+                "{answers} answers were requested, but this server runs at most {most} at a time: ask for fewer"
             );
             return Err(ApiError::new(ErrorCode::InvalidValue, message).about("n"));
         }
@@ -101,7 +100,7 @@ impl RequestQueue {
         Ok(Turn { state: Arc::clone(&self.state), client, demand })
     }
 
-    /// Asks for a turn; what tells that it has come, where it has not.
+    /// Asks for a turn. Returns `None` if it has come, else what to wait for.
     fn ask(&self, client: &Client, demand: Demand) -> Result<Option<Waiting<'_>>, ApiError> {
         let mut state = lock(&self.state);
         let ticket = match state.turns.ask(client, demand) {
@@ -127,7 +126,7 @@ impl RequestQueue {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(self.full()),
             Err(_) => {
-                let message = format!("no turn came within {longest:?}: ask again later");
+                let message = format!("its turn did not come within {longest:?}: try again later");
                 Err(ApiError::new(ErrorCode::QueueTimeout, message))
             }
         }
@@ -135,7 +134,7 @@ impl RequestQueue {
 
     fn full(&self) -> ApiError {
         let most = self.limits.most_waiting;
-        let message = format!("{most} requests wait already: ask again later");
+        let message = format!("{most} requests are already waiting: try again later");
         ApiError::new(ErrorCode::QueueFull, message)
     }
 }
@@ -155,7 +154,7 @@ impl Drop for Waiting<'_> {
         if state.waiters.remove(&self.ticket).is_some() {
             state.turns.give_up(self.ticket);
         } else if self.turn.try_recv().is_ok() {
-            // Its turn came in this moment.
+            // Its turn came at this very moment.
             state.turns.end(&self.client, self.demand);
         } else {
             return;
@@ -165,7 +164,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Turn {
-    /// Takes the right to make one answer out of it.
+    /// Splits off the right to run one answer.
     pub(crate) fn split(&mut self) -> Option<Turn> {
         self.demand.answers = self.demand.answers.checked_sub(1)?;
         let demand = Demand { answers: 1, ..self.demand };
@@ -182,11 +181,11 @@ impl Drop for Turn {
 }
 
 impl QueueState {
-    /// Tells those whose turn it is.
+    /// Notifies the requests whose turn it is.
     fn go_on(&mut self) {
         while let Some(ticket) = self.turns.next() {
             if let Some(tell) = self.waiters.remove(&ticket) {
-                // Who waits has not left: it takes itself out under the same lock.
+                // The receiver still exists: a request that leaves removes itself under the same lock.
                 let _ = tell.send(());
             }
         }

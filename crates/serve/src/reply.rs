@@ -1,5 +1,5 @@
-//! `POST /v1/chat/completions`, `/v1/completions` and `/v1/responses`: a request becomes answers, and these a response,
-//! whole or as a stream.
+//! Handles `POST /v1/chat/completions`, `/v1/completions` and `/v1/responses`: turns a request into answers, and these
+//! into a response, whole or as a stream.
 
 mod events;
 mod items;
@@ -28,7 +28,7 @@ use crate::{
     tokens,
 };
 
-/// What is the same in every response and chunk of a request.
+/// What every response and chunk of a request shares.
 #[derive(Debug, Clone)]
 pub(crate) struct ReplyHead {
     pub(crate) kind: ReplyKind,
@@ -38,26 +38,26 @@ pub(crate) struct ReplyHead {
     pub(crate) policy: PolicyKind,
     pub(crate) ignored: Vec<&'static str>,
     pub(crate) prices: Option<TokenPrices>,
-    /// How many answers, and how many of them to each prompt.
+    /// How many answers there are in all, and how many of them to each prompt.
     pub(crate) answers: u32,
     pub(crate) choices: u32,
     pub(crate) includes_usage: bool,
     pub(crate) sampling: Sampling,
-    /// As it was asked for.
+    /// The maximum number of tokens, as requested.
     pub(crate) max_tokens: Option<u32>,
     pub(crate) instructions: Option<String>,
-    /// What was asked, where whoever reads it may not know.
+    /// The question, for clients that may not know it.
     pub(crate) question: Option<Box<QuestionNote>>,
 }
 
-/// Who asks.
+/// The client of a request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Caller {
-    /// Names the request.
+    /// The id of the request.
     pub(crate) id: String,
-    /// The name of the key that it shows.
+    /// The name of the key that it showed.
     pub(crate) key: Option<String>,
-    /// Closes the client's connection.
+    /// Cancelled to close the client's connection.
     pub(crate) connection: CancellationToken,
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn respond(
         question: None,
     };
     let seed = request.seed.unwrap_or_else(|| crate::app::seed_of(id));
-    // Each answer has a place for its end, whatever is unread before it.
+    // Each answer has a slot for its end, however much is unread before it.
     let (told, listening) = mpsc::channel(MOST_UNREAD + answers as usize);
     let prompts = request.prompts.iter().chain(&by_ids);
     let numbered = prompts.flat_map(|prompt| (0..choices).map(move |n| (prompt, n)));
@@ -130,7 +130,7 @@ pub(crate) async fn respond(
     })
 }
 
-/// Tells an answer that is over: `news` is all of it, the end last.
+/// Returns the response for an answer that has ended. `news` is all its news, the end last.
 pub(crate) async fn retell(
     head: ReplyHead,
     news: Vec<AnswerNews>,
@@ -145,7 +145,7 @@ pub(crate) async fn retell(
     told_by(head, listening, is_streamed).await
 }
 
-/// The response that tells what is told, whole or as it comes.
+/// Returns the response made of the news, whole or as it arrives.
 async fn told_by(
     head: ReplyHead,
     listening: mpsc::Receiver<Told>,
@@ -157,18 +157,21 @@ async fn told_by(
     }
 }
 
-/// What is ours in the answers to a request.
+/// Returns the object `specthink` for the answers to a request.
 fn report<'a>(head: &'a ReplyHead, answers: Vec<ChoiceReport<'a>>) -> AnswerReport<'a> {
     let ReplyHead { policy, ignored, question, .. } = head;
     AnswerReport { policy: *policy, ignored, question: question.as_deref(), answers }
 }
 
-/// An answer whose task broke off: a defect, which is in the log.
+/// Returns the error of an answer whose task ended without a result. That is a bug, which the log shows.
 fn broke_off() -> ApiError {
-    ApiError::new(ErrorCode::Internal, "the answer broke off: ask again; the server's log says why")
+    ApiError::new(
+        ErrorCode::Internal,
+        "the answer was cut short: try again; the server's log says why",
+    )
 }
 
-/// What all answers to a request cost: a prompt counts once, with what is given of the answer, however many
+/// Returns the usage of all answers to a request. A prompt counts once, together with the given beginning, however many
 /// answers it has.
 fn usage<'a>(
     head: &ReplyHead,

@@ -1,4 +1,4 @@
-//! What is ours in an answer: the object `specthink`, as docs/serve.md describes it.
+//! The object `specthink` of an answer, which docs/serve.md describes.
 
 use answer::{Summary, TimedSpan, Writer, journal::QuestionNote, prices, progress::Text};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use thinking::{
 
 use crate::answering::{Answered, MessagePiece};
 
-/// Something of OpenAI's with what is ours beside it.
+/// A value of OpenAI's API with the object `specthink` beside it.
 #[derive(Debug, Serialize)]
 pub(crate) struct WithOurs<T, O> {
     #[serde(flatten)]
@@ -18,19 +18,19 @@ pub(crate) struct WithOurs<T, O> {
     pub(crate) specthink: Option<O>,
 }
 
-/// What is ours in a whole answer, and in the last chunk of one.
+/// The object `specthink` of a whole answer, and of its last chunk.
 #[derive(Debug, Serialize)]
 pub(crate) struct AnswerReport<'a> {
     pub(crate) policy: PolicyKind,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(crate) ignored: &'a [&'static str],
-    /// Of an earlier answer: what was asked.
+    /// The question, if this is an earlier answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) question: Option<&'a QuestionNote>,
     pub(crate) answers: Vec<ChoiceReport<'a>>,
 }
 
-/// What is ours in one choice.
+/// The part of it about one choice.
 #[derive(Debug, Serialize)]
 pub(crate) struct ChoiceReport<'a> {
     index: u32,
@@ -84,25 +84,25 @@ impl<'a> ChoiceReport<'a> {
     }
 }
 
-/// What is ours in a chunk.
+/// The object `specthink` of a chunk.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum ChunkNews<'a> {
-    /// In the first one.
+    /// In the first chunk.
     Opened {
         id: &'a str,
         policy: PolicyKind,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         ignored: &'a [&'static str],
-        /// Of an earlier answer: what was asked.
+        /// The question, if this is an earlier answer.
         #[serde(skip_serializing_if = "Option::is_none")]
         question: Option<&'a QuestionNote>,
     },
-    /// Beside text.
+    /// In a chunk with text.
     Wrote {
         writer: Writer,
         why: Why,
-        /// Where one begins.
+        /// The correction that begins here, if any.
         #[serde(skip_serializing_if = "Option::is_none")]
         correction: Option<&'a Correction>,
     },
@@ -110,13 +110,13 @@ pub(crate) enum ChunkNews<'a> {
     Degraded { degraded: &'a str },
     /// A large node is back.
     Rejoined { rejoined: &'a str },
-    /// A node was lost and another went on.
+    /// A node was lost and another one continued.
     Resumed { resumed: ResumedNews<'a> },
-    /// In the last one.
+    /// In the last chunk.
     Ended(AnswerReport<'a>),
 }
 
-/// Which node was lost, and which went on.
+/// Which node was lost, and which one continued.
 #[derive(Debug, Serialize)]
 pub(crate) struct ResumedNews<'a> {
     pub(crate) from: &'a str,

@@ -1,4 +1,4 @@
-//! A request for answers, read from its JSON. What it leaves to the server is absent here.
+//! A request for answers, read from its JSON. What the request leaves to the server's defaults is `None` here.
 
 mod continued;
 mod fields;
@@ -28,25 +28,25 @@ pub(crate) use self::{
 };
 use crate::error::{ApiError, ErrorCode};
 
-/// The most answers to one request.
+/// The maximum number of answers to each prompt of a request.
 const MOST_CHOICES: u64 = 16;
-/// The most stop texts, and the longest one in bytes.
+/// The maximum number of stop texts, and of bytes of each.
 const MOST_STOPS: usize = 16;
 const LONGEST_STOP_BYTES: usize = 1024;
 
-/// Which of OpenAI's routes it came by.
+/// Which of OpenAI's routes a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReplyKind {
     /// `/v1/chat/completions`: an answer to a conversation.
     Chat,
-    /// `/v1/completions`: a text that is continued.
+    /// `/v1/completions`: the continuation of a text.
     Text,
     /// `/v1/responses`: an answer to a conversation, as items.
     Response,
 }
 
 impl ReplyKind {
-    /// The field that holds what is to be answered.
+    /// Returns the name of the field with the prompt.
     pub(crate) fn prompt_field(self) -> &'static str {
         match self {
             ReplyKind::Chat => "messages",
@@ -55,7 +55,7 @@ impl ReplyKind {
         }
     }
 
-    /// The id of the answer to the request of this name.
+    /// Returns the id of the answer to the request with this id.
     pub(crate) fn answer_id(self, name: &str) -> String {
         match self {
             ReplyKind::Chat => format!("chatcmpl-{name}"),
@@ -70,13 +70,13 @@ impl ReplyKind {
 pub(crate) struct AnswerRequest {
     pub(crate) kind: ReplyKind,
     pub(crate) model: Option<String>,
-    /// What is to be answered, one by one.
+    /// The prompts, each answered separately.
     pub(crate) prompts: Vec<Prompt>,
-    /// What is to be continued, one by one, where it is given as ids: then there are no prompts.
+    /// The prompts as token ids, if they are given so; then `prompts` is empty.
     pub(crate) ids: Vec<Vec<u32>>,
-    /// What is given of the answer to a conversation.
+    /// The given beginning of the answer to a conversation.
     pub(crate) beginning: AnswerBeginning,
-    /// The system message that a request for a response has beside its input.
+    /// The system message beside the input of a request for a response.
     pub(crate) instructions: Option<String>,
     pub(crate) is_streamed: bool,
     pub(crate) includes_usage: bool,
@@ -84,14 +84,14 @@ pub(crate) struct AnswerRequest {
     pub(crate) sampling: SamplingWanted,
     pub(crate) seed: Option<u64>,
     pub(crate) stop: Vec<String>,
-    /// How many answers to each.
+    /// How many answers to each prompt.
     pub(crate) choices: u32,
     pub(crate) ours: OursWanted,
     /// Known fields that have no effect.
     pub(crate) ignored: Vec<&'static str>,
 }
 
-/// How tokens are to be drawn, as far as the request says.
+/// How to sample tokens, as far as the request says.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct SamplingWanted {
     pub(crate) temperature: Option<f32>,
@@ -102,16 +102,15 @@ pub(crate) struct SamplingWanted {
 }
 
 impl AnswerRequest {
-    /// How many answers are wanted.
+    /// Returns how many answers are requested in all.
     pub(crate) fn answers(&self) -> u32 {
         let prompts = u32::try_from(self.prompts.len() + self.ids.len());
         prompts.unwrap_or(u32::MAX).saturating_mul(self.choices)
     }
 
-    /// Reads a body. `most_tokens` is what a request may ask for.
+    /// Reads a body. `most_tokens` is the largest maximum that a request may ask for.
     ///
-    /// # Errors
-    /// Names the first field that is wrong.
+    /// When a field is wrong. Names the first one.
     pub(crate) fn read(kind: ReplyKind, body: &[u8], most_tokens: u32) -> Result<Self, ApiError> {
         let body = json(body)?;
         let fields = Fields::of(&body)?;
@@ -175,7 +174,7 @@ impl AnswerRequest {
 
 fn json(body: &[u8]) -> Result<Value, ApiError> {
     serde_json::from_slice(body).map_err(|why| {
-        let message = format!("the body is no JSON: {why}; send one JSON object in UTF-8");
+        let message = format!("the body is not JSON: {why}; send one JSON object in UTF-8");
         ApiError::new(ErrorCode::InvalidJson, message)
     })
 }
@@ -195,7 +194,7 @@ fn sampling(fields: &Fields) -> Result<SamplingWanted, ApiError> {
     })
 }
 
-/// Any integer of 64 bits; a negative one as its two's complement.
+/// Reads the seed: any 64-bit integer, a negative one as its two's complement.
 fn seed(fields: &Fields) -> Result<Option<u64>, ApiError> {
     let Some(value) = fields.get("seed") else { return Ok(None) };
     let seed = value.as_u64().or_else(|| value.as_i64().map(i64::cast_unsigned));
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_or_null_is_the_servers() {
+    fn what_is_left_out_or_null_is_up_to_the_server() {
         let request = read(json!({})).unwrap();
         assert_eq!(request.prompts, [Prompt::question("Is 221 prime?".to_owned(), None)]);
         assert!(request.beginning.is_empty() && request.ids.is_empty());

@@ -1,4 +1,4 @@
-//! The routes, and what every request goes through before and behind them.
+//! The routes, and the checks before and after every request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,25 +53,25 @@ pub(crate) const ROUTES: [&str; 15] = [
     "/openapi.json",
 ];
 
-/// The name of a request.
+/// The id of a request.
 #[derive(Clone)]
 struct RequestId(String);
 
-/// The name of the key that a request shows.
+/// The name of the key that a request showed.
 #[derive(Clone)]
 struct ClientKey(String);
 
-/// The connection that a request came by: cancel it to close it.
+/// The connection of a request; cancelling it closes the connection.
 #[derive(Clone)]
 pub(crate) struct ClientConnection(pub(crate) CancellationToken);
 
-/// What is ours in a model's entry.
+/// The object `specthink` of a model's entry.
 #[derive(Debug, Serialize)]
 struct ModelNews {
     policy: PolicyKind,
 }
 
-/// Everything that is served.
+/// Returns the router of all routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(page::index))
@@ -98,7 +98,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Lets a request in, or not; names it.
+/// Gives a request an id, and lets it in or refuses it.
 async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = app.next_id();
     let origin = app.access.named_origin(request.headers());
@@ -107,7 +107,7 @@ async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     let (uri, headers) = (request.uri(), request.headers());
     let is_asked_first = request.method() == Method::OPTIONS && origin.is_some();
     let checked = app.access.check_browser(uri, headers).and_then(|()| match is_asked_first {
-        // A browser asks without the key whether it may send one.
+        // A browser's preflight request asks, without the key, whether it may send one.
         true => Ok(None),
         false => app.access.check_key(uri, headers),
     });
@@ -138,7 +138,7 @@ async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     response
 }
 
-/// A route as it is counted: paths that clients make up are one.
+/// Returns the route under which a path is counted. All unknown paths are one.
 fn route_of(path: &str) -> &'static str {
     match ROUTES.iter().find(|route| **route == path) {
         Some(route) => route,
@@ -149,7 +149,7 @@ fn route_of(path: &str) -> &'static str {
     }
 }
 
-/// What a named page may do.
+/// Returns the answer to a preflight request of an allowed page.
 fn preflight() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
@@ -187,7 +187,7 @@ async fn answers(app: Arc<App>, kind: ReplyKind, request: Request) -> Result<Res
             .unwrap_or_default(),
     };
     let id = caller.id.as_str();
-    // Its answers are spans in it, in their tasks, and may outlive the response.
+    // The spans of its answers are children of this one; their tasks may outlive the response.
     let span = tracing::trace_span!(
         target: traces::TARGET, "request", request_id = id, route = parts.uri.path()
     );
@@ -231,17 +231,17 @@ async fn whole(app: &App, body: Body) -> Result<Vec<u8>, ApiError> {
     })?
 }
 
-/// Reads a body of at most so many bytes.
+/// Reads a body of at most `most_bytes`.
 async fn read(body: Body, most_bytes: usize) -> Result<Vec<u8>, ApiError> {
     let mut read = Vec::new();
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|why| {
-            ApiError::new(ErrorCode::InvalidJson, format!("the body broke off: {why}"))
+            ApiError::new(ErrorCode::InvalidJson, format!("the body was cut short: {why}"))
         })?;
         if read.len() + piece.len() > most_bytes {
             let message = format!(
-                "the body is longer than {most_bytes} bytes: shorten it, or start the server with a greater \
+                "the body is longer than {most_bytes} bytes: shorten it, or start the server with a larger \
                  --max-body-bytes"
             );
             return Err(ApiError::new(ErrorCode::BodyTooLarge, message));
@@ -300,12 +300,12 @@ async fn version() -> Response {
 
 async fn unknown_route(request: Request) -> ApiError {
     let message =
-        format!("there is no {} here: see docs/serve.md for what there is", request.uri().path());
+        format!("there is no route {}: see docs/serve.md for the routes", request.uri().path());
     ApiError::new(ErrorCode::UnknownRoute, message)
 }
 
 async fn method_not_allowed(request: Request) -> ApiError {
     let (method, path) = (request.method(), request.uri().path());
-    let message = format!("{path} does not take {method}: use the method that Allow names");
+    let message = format!("{path} does not accept {method}: use a method from the Allow header");
     ApiError::new(ErrorCode::MethodNotAllowed, message)
 }

@@ -1,4 +1,4 @@
-//! The listener: connections, TLS, and the orderly end.
+//! The listener: connections, TLS, and the graceful shutdown.
 
 use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
 
@@ -26,45 +26,45 @@ use crate::{
     routes::{ClientConnection, router},
 };
 
-/// Connections at a time; more wait to be accepted.
+/// How many connections may be open at a time; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 4096;
-/// How long a request's header may take, and how long a connection may be idle.
+/// How long the header of a request may take, and how long a connection may be idle.
 const HEADER_TIME: Duration = Duration::from_secs(30);
-/// The longest header, in bytes.
+/// The maximum size of a header, in bytes.
 const HEADER_BYTES: usize = 64 * 1024;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// After the drain: how long answers and connections may take to say goodbye. Not a budget for work.
+/// After the drain: how long answers and connections may take to close. It is not time for more work.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How long the listener rests when the system has no room for a connection.
+/// How long the listener pauses when the system has no room for a connection.
 const REST: Duration = Duration::from_millis(100);
 
-/// Everything that is served, and how.
+/// The server.
 pub struct ApiServer {
     /// What answers.
     pub backend: AnswerBackend,
-    /// What is asked for at a time.
+    /// How much may run and wait at a time.
     pub limits: RequestLimits,
-    /// Who may come in.
+    /// Who may use the server.
     pub access: AccessRules,
-    /// Absent: plain text.
+    /// The TLS configuration; `None` for plain text.
     pub tls: Option<Reloaded<rustls::ServerConfig>>,
-    /// How long answers may go on after the shutdown began.
+    /// How long answers may continue after the shutdown has begun.
     pub drain: Duration,
-    /// Where answers are written down, if anywhere.
+    /// Where the journals of answers are written, if anywhere.
     pub journals: Option<JournalFolder>,
-    /// What the names of requests begin with; another one for every process.
+    /// The prefix of request ids, different for every process.
     pub id_prefix: String,
-    /// Reads the files of TLS and the keys again at once, where they changed. It is done from time to time anyway.
+    /// Notified to reload the TLS files and the API keys at once, if they changed. They are also checked from time to
+    /// time.
     pub reload_now: Arc<Notify>,
 }
 
 impl ApiServer {
-    /// Serves until the shutdown, and then until the drain is over: answers under way may go on so long, and new ones
-    /// are refused.
+    /// Serves until the shutdown, and then until the drain is over: answers in progress may finish within that time,
+    /// and new requests are refused.
     ///
-    /// # Errors
-    /// When the listener breaks.
+    /// When the listener fails.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -111,7 +111,7 @@ impl ApiServer {
     }
 }
 
-/// From the first sign of the end to the last answer.
+/// Drains: refuses new requests and waits for the running answers, then ends those that remain.
 async fn end(app: &App, drain: Duration) {
     app.drain();
     let answers = app.tasks.count();
@@ -123,25 +123,25 @@ async fn end(app: &App, drain: Duration) {
     }
 }
 
-/// The connections of clients; they end with this.
+/// The connections of clients. Dropping it closes them.
 struct Connections {
     router: Router,
     tls: Option<Reloaded<rustls::ServerConfig>>,
     room: Arc<Semaphore>,
-    /// Asks all of them to end when they have no request under way.
+    /// Cancelled to ask connections to close once they have no request in progress.
     ending: CancellationToken,
     open: JoinSet<()>,
 }
 
 impl Connections {
-    /// Waits for the next one, and serves it.
+    /// Waits for the next connection, and serves it.
     async fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
         let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else { return Ok(()) };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(why) => {
-                // One that is gone already, or no room for one: the listener is none the worse for it.
-                tracing::warn!(%why, "a connection cannot be accepted");
+                // The client has gone away, or the system has no room. The listener itself is fine.
+                tracing::warn!(%why, "cannot accept a connection");
                 sleep(REST).await;
                 return Ok(());
             }
@@ -153,7 +153,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Asks all of them to end, and ends them.
+    /// Asks all connections to close, and then closes them.
     async fn close(mut self) {
         self.ending.cancel();
         let all = async { while self.open.join_next().await.is_some() {} };
@@ -169,12 +169,12 @@ async fn connection(
     ending: CancellationToken,
     _permit: OwnedSemaphorePermit,
 ) {
-    // Chunks are small and shall not wait for each other.
+    // Chunks are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return talk(stream, router, ending).await };
     match timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => talk(stream, router, ending).await,
-        Ok(Err(why)) => tracing::debug!(%why, "no TLS"),
+        Ok(Err(why)) => tracing::debug!(%why, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
 }

@@ -1,5 +1,5 @@
-//! `/tokenize`, `/detokenize` and `/tokenizer_info`, in vLLM's form, and ids as prompts: what the small model's
-//! tokenizer says.
+//! Handles `/tokenize`, `/detokenize` and `/tokenizer_info`, in vLLM's format, and prompts that are token ids. The
+//! small model's tokenizer answers.
 
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use crate::{
     request::{read_detokenize, read_tokenize},
 };
 
-/// `POST /tokenize`.
+/// Handles `POST /tokenize`.
 pub(crate) async fn tokenize(backend: &AnswerBackend, body: &[u8]) -> Result<Response, ApiError> {
     let wanted = read_tokenize(body)?;
     backend.model_or_default(wanted.model.as_deref())?;
@@ -29,7 +29,7 @@ pub(crate) async fn tokenize(backend: &AnswerBackend, body: &[u8]) -> Result<Res
     })))
 }
 
-/// `POST /detokenize`.
+/// Handles `POST /detokenize`.
 pub(crate) async fn detokenize(backend: &AnswerBackend, body: &[u8]) -> Result<Response, ApiError> {
     let wanted = read_detokenize(body)?;
     backend.model_or_default(wanted.model.as_deref())?;
@@ -37,7 +37,7 @@ pub(crate) async fn detokenize(backend: &AnswerBackend, body: &[u8]) -> Result<R
     Ok(json_response(&json!({ "prompt": reply.text })))
 }
 
-/// `GET /tokenizer_info`.
+/// Handles `GET /tokenizer_info`.
 pub(crate) async fn info(backend: &AnswerBackend) -> Result<Response, ApiError> {
     let query = TokenQuery { wants_card: true, ..TokenQuery::new(TokenInput::Nothing) };
     let reply = ask(backend, query, "model").await?;
@@ -52,10 +52,9 @@ pub(crate) async fn info(backend: &AnswerBackend) -> Result<Response, ApiError> 
     Ok(json_response(&info))
 }
 
-/// Prompts that were given as ids, as the text that the ids stand for.
+/// Returns the texts of prompts that were given as token ids.
 ///
-/// # Errors
-/// When they are no ids of the small model or make no text.
+/// When they are not ids of the small model, or do not decode to text.
 pub(crate) async fn prompts_of(
     backend: &AnswerBackend,
     ids: &[Vec<u32>],
@@ -64,8 +63,8 @@ pub(crate) async fn prompts_of(
     for ids in ids {
         let reply = ask(backend, TokenQuery::new(TokenInput::Ids(ids.clone())), "prompt").await?;
         if reply.is_broken {
-            let message = "prompt holds token ids that make no text, since a character is cut in it: send ids of the \
-                           small model's tokenizer, or text";
+            let message = "prompt has token ids that do not decode to text, since a character is cut in two: send ids \
+                           of the small model's tokenizer, or text";
             return Err(ApiError::new(ErrorCode::InvalidValue, message).about("prompt"));
         }
         prompts.push(Prompt::Raw(reply.text));
@@ -73,13 +72,14 @@ pub(crate) async fn prompts_of(
     Ok(prompts)
 }
 
-/// Asks the small nodes, the least busy one first, until one answers. `param` is what the question is about.
+/// Asks the small nodes, the least busy one first, until one answers. `param` is the request field that the query is
+/// about.
 async fn ask(
     backend: &AnswerBackend,
     query: TokenQuery,
     param: &str,
 ) -> Result<TokenReply, ApiError> {
-    let mut refused = ApiError::new(ErrorCode::NodesUnavailable, "no small node is given");
+    let mut refused = ApiError::new(ErrorCode::NodesUnavailable, "there is no small node");
     for node in backend.small.candidates(|_| true).nodes {
         refused = match node.thinker.tokens(query.clone()).await {
             Ok(Some(reply)) => return Ok(reply),

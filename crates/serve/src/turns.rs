@@ -1,40 +1,41 @@
-//! Whose turn it is: how many answers run, which requests wait, and which of them goes on next. Pure.
+//! Whose turn it is: how many answers run, which requests wait, and which of them runs next. Pure.
 //!
-//! Every client (a key, or all who need none) has a queue of its own. Of the clients that wait, the one that was given
-//! the fewest tokens goes on, by the greatest length of the answers that it asked for (start-time fair queuing, Goyal
-//! et al., 1996): a client that asks for a lot waits for itself, and nobody else waits for it. When all places to wait
-//! are taken, the newest request of the client that waits most gives way to one of a client that waits less.
+//! Every client (an API key, or all clients together if no keys are used) has a queue of its own. Of the clients that
+//! wait, the one that has been given the fewest tokens runs next, counted by the maximum length of the answers that it
+//! asked for (start-time fair queuing, Goyal et al., 1996). So a client that asks for a lot waits only for itself, and
+//! no other client waits for it. When the waiting room is full, the newest request of the client with the most waiting
+//! requests gives way to one of a client that has fewer.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
-/// How much may be under way.
+/// How much may run and wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TurnLimits {
-    /// Answers at a time.
+    /// How many answers may run at a time.
     pub(crate) answers: u32,
-    /// Those of one client.
+    /// How many of them may be one client's.
     pub(crate) answers_of_client: u32,
-    /// The greatest lengths of all of them together, in tokens; a single answer may be longer.
+    /// The maximum lengths of all of them together, in tokens; a single answer may be longer.
     pub(crate) tokens: u64,
-    /// Requests that wait.
+    /// How many requests may wait.
     pub(crate) waiting: u32,
 }
 
-/// Names a client.
+/// The name of a client.
 pub(crate) type Client = Arc<str>;
 
-/// Names a request that waits.
+/// The number of a request that waits.
 pub(crate) type Ticket = u64;
 
-/// Answers that are asked for together.
+/// Answers that are requested together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Demand {
-    /// How many.
+    /// How many answers.
     pub(crate) answers: u32,
-    /// The greatest length of each, in tokens.
+    /// The maximum length of each, in tokens.
     pub(crate) tokens_each: u32,
 }
 
@@ -44,20 +45,20 @@ impl Demand {
     }
 }
 
-/// What becomes of a request at first.
+/// What happens to a new request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It goes on.
+    /// It runs at once.
     Goes,
     /// It waits.
     Waits(Ticket),
-    /// It waits, and this one gives way.
+    /// It waits, and the second request gives way to it.
     Displaces(Ticket, Ticket),
-    /// There is no place to wait.
+    /// There is no room to wait.
     Full,
 }
 
-/// See the module.
+/// Decides whose turn it is. See the module.
 #[derive(Debug)]
 pub(crate) struct Turns {
     limits: TurnLimits,
@@ -65,14 +66,14 @@ pub(crate) struct Turns {
     waiting: u32,
     clients: HashMap<Client, ClientTurns>,
     next_ticket: Ticket,
-    /// What the client had been given that went on last.
+    /// How many tokens the client that ran last had been given before.
     given_last: u64,
 }
 
 #[derive(Debug, Default)]
 struct ClientTurns {
     running: u32,
-    /// Tokens that it was given, or as much as others while it wanted nothing.
+    /// How many tokens it has been given. An idle client is raised to what others have been given.
     given: u64,
     waiting: VecDeque<(Ticket, Demand)>,
 }
@@ -95,17 +96,17 @@ impl Turns {
         }
     }
 
-    /// How many requests wait.
+    /// Returns how many requests wait.
     pub(crate) fn waiting(&self) -> u32 {
         self.waiting
     }
 
-    /// A client asks for something.
+    /// Decides what happens to a client's new request.
     pub(crate) fn ask(&mut self, client: &Client, demand: Demand) -> Admission {
         let given_last = self.given_last;
         let turns = self.clients.entry(Arc::clone(client)).or_default();
         if turns.running == 0 && turns.waiting.is_empty() {
-            // What it did not want before it cannot have now.
+            // A client does not save up turns while it is idle.
             turns.given = turns.given.max(given_last);
         }
         let has_turn = turns.waiting.is_empty() && self.fits(client, demand);
@@ -136,7 +137,7 @@ impl Turns {
         }
     }
 
-    /// A request waits no more.
+    /// Removes a request that no longer waits.
     pub(crate) fn give_up(&mut self, ticket: Ticket) {
         for turns in self.clients.values_mut() {
             let before = turns.waiting.len();
@@ -146,7 +147,7 @@ impl Turns {
         self.clients.retain(|_, turns| turns.running > 0 || !turns.waiting.is_empty());
     }
 
-    /// Answers of a client are over.
+    /// Records that answers of a client have ended.
     pub(crate) fn end(&mut self, client: &Client, demand: Demand) {
         self.running.answers = self.running.answers.saturating_sub(demand.answers);
         self.running.tokens = self.running.tokens.saturating_sub(demand.tokens());
@@ -156,11 +157,11 @@ impl Turns {
         self.forget_idle(client);
     }
 
-    /// The next request that goes on, if one can.
+    /// Returns the next request that may run, if any.
     pub(crate) fn next(&mut self) -> Option<Ticket> {
         let (client, ticket, demand) = self.first()?;
         if !self.fits(&client, demand) {
-            // It is its turn: room is kept until there is enough of it.
+            // It is its turn, so free room is kept for it until there is enough.
             return None;
         }
         if let Some(turns) = self.clients.get_mut(&client) {
@@ -171,7 +172,7 @@ impl Turns {
         Some(ticket)
     }
 
-    /// Of those that wait for room, and not for answers of their own, the one whose turn it is.
+    /// Returns the request whose turn it is, among those that wait for room and not for their own client's limit.
     fn first(&self) -> Option<(Client, Ticket, Demand)> {
         let waits = |(client, turns): (&Client, &ClientTurns)| {
             let (ticket, demand) = *turns.waiting.front()?;
@@ -209,7 +210,7 @@ impl Turns {
         }
     }
 
-    /// The request that gives way to one of this client.
+    /// Returns the request that gives way to one of this client, if any.
     fn displaced_by(&self, client: &Client) -> Option<Ticket> {
         let own = self.clients.get(client).map_or(0, |turns| turns.waiting.len());
         let most = self.clients.values().max_by_key(|turns| turns.waiting.len())?;

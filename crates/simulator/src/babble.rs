@@ -1,5 +1,5 @@
-//! What simulated models write: words that follow from the committed text and the seed alone, with
-//! paragraphs, trigger phrases, several scripts and, of some models, loops.
+//! What simulated models write: words that depend only on the committed text and the seed, with paragraphs, trigger
+//! phrases, several scripts and, for some models, loops.
 
 use thinking::{
     draw::splitmix64,
@@ -15,7 +15,7 @@ const WORDS: [&str; 20] = [
 ];
 const OPENINGS: [&str; 6] = ["Wait", "Let me check", "Yes", "So", "Hmm", "Thus"];
 
-/// The tokens that one proposal has.
+/// The tokens of one proposal.
 #[derive(Debug)]
 pub(crate) struct Babble {
     seed: u64,
@@ -25,18 +25,18 @@ pub(crate) struct Babble {
 }
 
 impl Babble {
-    /// Goes on from this text.
+    /// Continues this text.
     pub(crate) fn new(committed: &str, seed: u64, model: Model) -> Self {
         let seed = TextHash::of(committed).0 ^ seed;
         Babble { seed, drawn: 0, after_break: committed.ends_with("\n\n"), model }
     }
 
-    /// The entropy of what begins the text, in nats: from 0 to 4.
+    /// Returns the entropy of the next token, in nats: from 0 to 4.
     pub(crate) fn entropy(&self) -> f32 {
         (splitmix64(self.seed, self.drawn) >> 40) as f32 / (1 << 24) as f32 * 4.0
     }
 
-    /// The next token; `None` ends the text.
+    /// Returns the next token; `None` ends the text.
     pub(crate) fn next(&mut self) -> Option<&'static str> {
         self.drawn += 1;
         let drawn = self.drawn.checked_rem(self.model.cycle).unwrap_or(self.drawn);
@@ -60,13 +60,13 @@ impl Babble {
     }
 }
 
-/// How many tokens text of somebody else takes.
+/// Returns how many tokens another writer's text has.
 pub(crate) fn tokens(text: &str) -> u32 {
-    // As real tokenizers, other than the writer's own.
+    // Like real tokenizers, this differs from the writer's own tokens.
     text.split_inclusive(' ').count() as u32
 }
 
-/// What the model objects to of the text that others wrote from this byte on.
+/// Returns the model's objection to the text that others wrote from this byte on, if it has one.
 pub(crate) fn judge(
     protocol: &mut Protocol,
     others_from: usize,

@@ -21,7 +21,7 @@ impl Draws {
         splitmix64(self.seed, self.drawn)
     }
 
-    /// A number from 0 to below `end`; 0 when that is 0.
+    /// Returns a number from 0 to below `end`; 0 if `end` is 0.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.bits().checked_rem(end).unwrap_or(0)
     }
@@ -30,7 +30,7 @@ impl Draws {
         least + self.below(most - least + 1)
     }
 
-    /// Whether something happens that does so in `of` hundred cases.
+    /// Returns `true` in `of` cases out of a hundred.
     pub(crate) fn percent(&mut self, of: u64) -> bool {
         self.below(100) < of
     }
@@ -39,12 +39,13 @@ impl Draws {
         of[self.below(of.len() as u64) as usize]
     }
 
-    /// A time between a thousandth of `most` and `most`: short ones are as likely as long ones.
+    /// Returns a time between a thousandth of `most` and `most`, uniform on a logarithmic scale: short times are as
+    /// likely as long ones.
     pub(crate) fn time(&mut self, most: Duration) -> Duration {
         most.mul_f64(1000_f64.powf(-uniform(self.bits())))
     }
 
-    /// A time up to `most`, evenly.
+    /// Returns a uniform time up to `most`.
     pub(crate) fn moment(&mut self, most: Duration) -> Duration {
         Duration::from_micros(self.below(most.as_micros() as u64))
     }

@@ -1,11 +1,11 @@
-//! A simulated node's end of a session. It keeps the contract with the rules that our nodes keep it
-//! with (`thinking::session`), and behaves beside that as they do:
+//! A simulated node's end of a session. It keeps the contract with the same rules as our nodes (`thinking::session`),
+//! and otherwise behaves as they do:
 //!
-//! - Text is in the cache after a time; appends that are queued are taken in together.
+//! - Text takes time to get into the cache; queued appends are taken in together.
 //! - After the deadline a proposal ends, and a session whose text is not in the cache fails.
-//! - Text of others that does not fit the context fails the session, and a model that fills it while
-//!   it writes ends its proposal.
-//! - One decode step is carried to its end before the session looks at its queue.
+//! - Text of others that does not fit the context fails the session. A model that fills the context while it writes
+//!   ends its proposal.
+//! - A decode step always completes before the session looks at its queue.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -36,10 +36,10 @@ pub(crate) struct Host {
     tokens: u32,
     /// Where each token of the last proposal ends, in bytes.
     ends: Vec<usize>,
-    /// Where what others wrote last begins, in bytes of the committed text.
+    /// Where the text that others wrote last begins, in bytes of the committed text.
     others_from: usize,
     said: Vec<Event>,
-    /// Steps that were computed since the proposal in hand was cancelled or the session given up.
+    /// Steps computed after the current proposal was cancelled or the session was given up.
     steps_in_vain: u32,
     is_given_up: bool,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Host {
 #[derive(Debug)]
 enum Phase {
     Idle,
-    /// Computes committed text.
+    /// Prefilling committed text.
     Warming {
         answers: Vec<Warmed>,
         prefill_tokens: u32,
@@ -55,7 +55,7 @@ enum Phase {
         until: Duration,
     },
     Proposing(Box<Running>),
-    /// Has a finished proposal that waits for its commit.
+    /// A finished proposal waits for its commit.
     Proposed,
     Over,
 }
@@ -65,9 +65,9 @@ struct Running {
     rules: ProposalRules,
     babble: Babble,
     began: Duration,
-    /// When the decode step in hand is over.
+    /// When the current decode step ends.
     until: Duration,
-    /// What the next delta tells.
+    /// The entropy that the next delta reports.
     entropy: Option<f32>,
 }
 
@@ -96,32 +96,32 @@ impl Host {
         }
     }
 
-    /// The text that it holds.
+    /// Returns the text that it holds.
     pub(crate) fn committed(&self) -> &str {
         self.protocol.committed()
     }
 
-    /// Whether nothing more comes of it.
+    /// Returns whether it is over.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
     }
 
-    /// Decode steps that it began for a proposal after it had been told that nobody wants it.
+    /// Returns how many decode steps it began for a proposal after it was told that the proposal is unwanted.
     pub(crate) fn steps_in_vain(&self) -> u32 {
         self.steps_in_vain
     }
 
-    /// A command is here.
+    /// Takes a command that has arrived.
     pub(crate) fn take(&mut self, command: Command) {
         self.inbox.push_back(command);
     }
 
-    /// The caller gave the session up.
+    /// Notes that the caller gave the session up.
     pub(crate) fn give_up(&mut self) {
         self.is_given_up = true;
     }
 
-    /// Does what can be done now. Returns what it says, and when it goes on by itself.
+    /// Does what can be done now. Returns the events it sends, and when it continues by itself.
     pub(crate) fn work(&mut self, now: Duration) -> (Vec<Event>, Option<Duration>) {
         while !self.is_over() && self.step(now) {}
         let next = match &self.phase {
@@ -142,7 +142,7 @@ impl Host {
         self.phase = Phase::Over;
     }
 
-    /// One step. Returns whether there may be another one now.
+    /// Takes one step. Returns whether another one may be possible now.
     fn step(&mut self, now: Duration) -> bool {
         let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
         if self.is_given_up && !matches!(self.phase, Phase::Proposing(_)) {
@@ -201,7 +201,7 @@ impl Host {
                     true => committed.len(),
                     false => self.others_from.min(committed.len()),
                 };
-                // At once: what is said from here on is about the text behind it.
+                // Answered at once: what is sent from here on is about the text after the cut.
                 self.said.push(Event::Warmed(self.protocol.warmed()));
                 Ok(())
             }
@@ -240,7 +240,7 @@ impl Host {
         Ok(())
     }
 
-    /// Takes in text of somebody else. Returns its tokens.
+    /// Counts text of another writer. Returns its tokens.
     fn fit(&mut self, text: &str) -> Result<u32, Failure> {
         let added = tokens(text);
         if self.tokens + added > self.model.context_tokens {
@@ -251,7 +251,7 @@ impl Host {
         Ok(added)
     }
 
-    /// Owes the caller a `Warmed` for the text that was just committed.
+    /// Starts prefilling the text that was just committed, to be answered by a `Warmed`.
     fn warm(&mut self, tokens: u32, uncomputed: u32, now: Duration) {
         let answer = Warmed { tokens, ..self.protocol.warmed() };
         let time = self.model.prefill * uncomputed;
@@ -269,11 +269,11 @@ impl Host {
         };
     }
 
-    /// Takes a queued append in beside the last one. Returns whether it did.
+    /// Takes in a queued append together with the last one. Returns whether it did.
     fn merge_append(&mut self, now: Duration) -> bool {
         let Some(Command::Append(append)) = self.inbox.front() else { return false };
         let append = append.clone();
-        // One that does not fit is left for its turn.
+        // An append that does not fit is left until its turn.
         let Ok(added) = self.fit(&append.text) else { return false };
         self.inbox.pop_front();
         if self.protocol.append(&append).is_ok() {

@@ -1,12 +1,11 @@
-//! Answers over simulated nodes and links, in virtual time, each made from one seed.
+//! Answers over simulated nodes and links, in virtual time, each derived from one seed.
 //!
-//! A seed draws a [`Scenario`]: a policy with its limits, nodes and links, and what goes wrong with
-//! them. [`simulate`] lets the answer's machine write over it while a
-//! [`Witness`](conductor::invariants::Witness) checks what must hold of every answer. The same seed
-//! gives the same answer, on any machine.
+//! A seed draws a [`Scenario`]: a policy with its limits, nodes and links, and what goes wrong with them. [`simulate`]
+//! runs the answer's machine over it while a [`Witness`](conductor::invariants::Witness) checks what must hold for
+//! every answer. The same seed gives the same answer on any machine.
 //!
-//! Simulated nodes keep the contract of sessions by `thinking::session` and behave beside that as
-//! ours do (`host`). Here live no runtime, no clock and no I/O.
+//! Simulated nodes keep the contract of sessions with `thinking::session` and otherwise behave as ours do (`host`). The
+//! crate has no runtime, clock or I/O.
 
 mod babble;
 mod checks;
@@ -26,23 +25,23 @@ pub use self::scenario::Scenario;
 /// A simulated answer.
 #[derive(Debug)]
 pub struct Simulated {
-    /// How it came out; `None` when its policy cannot be built.
+    /// The outcome; `None` if its policy cannot be built.
     pub outcome: Option<Outcome>,
-    /// What did not hold.
+    /// The invariant that did not hold, if any.
     pub breach: Option<Breach>,
-    /// How many things happened.
+    /// How many events were simulated.
     pub steps: u64,
-    /// What happened, one line each, if that was wanted.
+    /// What happened, one line each, if requested.
     pub trace: Vec<String>,
 }
 
-/// Simulates the answer of a seed. `traced`: with all that happens.
+/// Simulates the answer of a seed. With `traced`, records everything that happens.
 pub fn simulate(seed: u64, traced: bool) -> Simulated {
     world::run(&Scenario::of(seed), traced)
 }
 
-/// Simulates the answer of a seed over pools of nodes: they come and go, are looked at from time to time, and crash and
-/// start again several times each.
+/// Simulates the answer of a seed over pools of nodes, which come and go, are checked from time to time, and crash and
+/// restart several times each.
 pub fn simulate_pooled(seed: u64, traced: bool) -> Simulated {
     world::run(&Scenario::pooled(seed), traced)
 }
@@ -52,7 +51,7 @@ pub fn simulate_scenario(scenario: &Scenario) -> Simulated {
     world::run(scenario, false)
 }
 
-/// The command that simulates the answer of a seed with all that happens.
+/// Returns the command that simulates the answer of a seed and prints everything that happens.
 pub fn command(seed: u64, pooled: bool) -> String {
     let pooled = if pooled { " --pooled" } else { "" };
     format!("cargo run -p specthink-lab -- simulate --seed {seed} --trace{pooled}")

@@ -1,4 +1,4 @@
-//! Nodes that do not tell the truth: what becomes of what they would have said.
+//! Nodes that report falsehoods: how each lie changes what the node would have sent.
 
 use thinking::{
     thinker::{Event, FinishReason, Objection, Propose},
@@ -14,48 +14,48 @@ pub enum Lie {
     ManyTokens,
     /// Its proposals' ends have far too many tokens.
     EndTokens,
-    /// Its proposals' ends have another length.
+    /// Its proposals' ends report another length.
     EndBytes,
-    /// Everything is settled.
+    /// It reports everything as settled.
     Settled,
-    /// It writes on beyond what it was asked for.
+    /// It writes more than it was asked for.
     More,
-    /// As [`Lie::More`], in pieces that have no tokens after the first.
+    /// Like [`Lie::More`], in pieces that have no tokens after the first.
     MoreForNothing,
-    /// Its committed text is another one.
+    /// It reports a wrong hash of its committed text.
     Hash,
-    /// It says things twice.
+    /// It sends every event twice.
     Twice,
-    /// It ends proposals for reasons that are none: this one.
+    /// It ends proposals for this reason, which does not apply.
     Reason(Reason),
     /// Its times and prefilled tokens are the greatest numbers.
     Costs,
-    /// It has judged everything, and more.
+    /// It reports that it has judged everything, and more.
     Passes,
-    /// It has judged up to any place, within a character too.
+    /// It reports that it has judged up to an arbitrary place, perhaps inside a character.
     PassesHalf,
-    /// What it objects to is somewhere else.
+    /// It objects to the wrong place.
     Place,
-    /// It has no text for what it objects to.
+    /// Its objections have an empty replacement.
     NoText,
-    /// It has too much.
+    /// Its objections report far too many tokens.
     MuchText,
-    /// It objects unasked.
+    /// It objects without being asked to.
     Unasked,
 }
 
-/// A reason for a proposal's end that is none.
+/// A reason for a proposal's end that does not apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// Nobody cancelled.
     Cancelled,
-    /// There is no deadline, or time is left.
+    /// There is no deadline, or it has not passed.
     Deadline,
-    /// There is room.
+    /// There is room left.
     ContextFull,
-    /// A stop text beyond the proposal's end.
+    /// A stop text past the proposal's end.
     Stop,
-    /// A trigger phrase at no place of the proposal.
+    /// A trigger phrase at a place outside the proposal.
     Trigger,
 }
 
@@ -85,12 +85,12 @@ impl Lie {
         Lie::Unasked,
     ];
 
-    /// Whether the node never stops by itself.
+    /// Returns whether the node never stops by itself.
     pub(crate) fn is_endless(self) -> bool {
         matches!(self, Lie::More | Lie::MoreForNothing)
     }
 
-    /// What the node takes an ask for.
+    /// Changes an ask into what the node takes it for.
     pub(crate) fn misheard(self, propose: &mut Propose) {
         if self.is_endless() {
             propose.max_tokens = u32::MAX;
@@ -99,11 +99,11 @@ impl Lie {
         }
     }
 
-    /// What the node says instead.
+    /// Returns what the node sends instead.
     pub(crate) fn told(self, mut event: Event) -> Vec<Event> {
         match (self, &mut event) {
             (Lie::NoTokens, Event::Delta(delta)) => delta.tokens = 0,
-            // The first piece is the only one that settles nothing before it.
+            // Only the first piece settles no text before it.
             (Lie::MoreForNothing, Event::Delta(delta)) => {
                 delta.tokens = u32::from(delta.settled_bytes == delta.text.len() as u64);
             }

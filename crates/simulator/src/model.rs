@@ -4,31 +4,31 @@ use std::time::Duration;
 
 use thinking::thinker::ThoughtStart;
 
-/// What a node computes with.
+/// The model of a simulated node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Model {
-    /// The time that one prefilled token takes.
+    /// How long one prefilled token takes.
     pub prefill: Duration,
-    /// The time that one token takes.
+    /// How long one generated token takes.
     pub decode: Duration,
-    /// Longest session in tokens.
+    /// The longest session, in tokens.
     pub context_tokens: u32,
-    /// Tokens of the prompt.
+    /// The prompt's length in tokens.
     pub prompt_tokens: u32,
-    /// One in so many tokens ends the text.
+    /// One in this many tokens ends the text.
     pub length: u64,
-    /// One in so many tokens ends a paragraph.
+    /// One in this many tokens ends a paragraph.
     pub paragraph: u64,
-    /// Within a stretch it writes so many tokens over and over; 0: it does not.
+    /// Within a stretch it repeats a cycle of this many tokens; 0 if it does not.
     pub cycle: u64,
     /// Which tokenizer it has.
     pub tokenizer: u8,
-    /// What its template leaves of an answer's thought.
+    /// The state of the thought in which its template starts an answer.
     pub thought: ThoughtStart,
     /// Whether it can judge what others write.
     pub can_review: bool,
-    /// Whether it tells the entropy of paragraphs' first tokens.
+    /// Whether it reports the entropy of paragraphs' first tokens.
     pub can_report_entropy: bool,
-    /// It objects to one in so many tokens of others; with a 1 it would write everything otherwise.
+    /// It objects to one in this many tokens of others; with 1 it objects to all.
     pub objects_to: u64,
 }

@@ -1,6 +1,6 @@
-//! The pools of an answer's nodes: which ones it begins with, and what it is told of those that come and go. A pool
-//! looks at its nodes from time to time, hears how the answer's sessions go, and has a roster decide, as the crate
-//! `pool` does over real ones.
+//! The pools of an answer's nodes: which nodes it begins with, and what it is told about those that come and go. Like
+//! the crate `pool` over real nodes, a simulated pool checks its nodes from time to time, is notified of how the
+//! answer's sessions go, and lets a roster decide.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,18 +13,18 @@ use thinking::{
 
 use crate::scenario::{Place, Scenario, TroubleKind};
 
-/// The nodes of one part.
+/// The nodes of one role.
 #[derive(Debug)]
 pub(crate) struct SimulatedPool {
     role: Role,
     roster: Roster,
     members: BTreeMap<usize, MemberId>,
-    /// The nodes of which the machine thinks that they take sessions.
+    /// The nodes that, to the machine's knowledge, take sessions.
     taking: Vec<usize>,
 }
 
 impl SimulatedPool {
-    /// The nodes that are there at the beginning, of which nothing is known.
+    /// A pool of the nodes that are there from the start; nothing is known of them yet.
     pub(crate) fn new(role: Role, scenario: &Scenario) -> Self {
         let mut roster = Roster::new(scenario.seed);
         let there = scenario.places(role).iter().enumerate();
@@ -38,14 +38,14 @@ impl SimulatedPool {
         SimulatedPool { role, roster, members, taking }
     }
 
-    /// The nodes that the answer begins with, in order.
+    /// Returns the nodes that the answer begins with, in order.
     pub(crate) fn chosen(&mut self) -> Vec<usize> {
         let chosen = self.roster.choose(|_| true, Duration::ZERO);
         let place = |id| self.members.iter().find(|(_, it)| **it == id).map(|(index, _)| *index);
         chosen.into_iter().filter_map(place).collect()
     }
 
-    /// A node is named, or looked at where its place is given.
+    /// Adds a node. If its place is given, also checks it.
     pub(crate) fn look(&mut self, index: usize, place: Option<&Place>, now: Duration) {
         if !self.members.contains_key(&index) {
             let id = self.roster.join(name(self.role, index), MemberTerms::default(), now);
@@ -66,7 +66,7 @@ impl SimulatedPool {
         self.roster.heard(self.members[&index], condition, now);
     }
 
-    /// A node is no longer named.
+    /// Removes a node.
     pub(crate) fn leave(&mut self, index: usize) {
         if let Some(id) = self.members.remove(&index) {
             self.roster.leave(id);
@@ -91,7 +91,7 @@ impl SimulatedPool {
         }
     }
 
-    /// What the machine is to be told.
+    /// Returns what the machine must be told.
     pub(crate) fn news(&mut self, now: Duration) -> Vec<Input> {
         let takes = |id: &MemberId| self.roster.takes_sessions(*id, now);
         let taking: Vec<usize> =
@@ -109,7 +109,7 @@ impl SimulatedPool {
     }
 }
 
-/// What people call a node.
+/// Returns a node's name for people.
 pub(crate) fn name(role: Role, index: usize) -> String {
     format!("{role}-{index}")
 }

@@ -1,4 +1,4 @@
-//! What a seed stands for: a question, a policy, nodes, links, and what goes wrong.
+//! What a seed draws: a question, a policy, nodes, links, and what goes wrong.
 
 use std::time::Duration;
 
@@ -24,29 +24,29 @@ pub use crate::{
 
 /// Nothing goes wrong later than this.
 const LAST_TROUBLE: Duration = Duration::from_secs(8);
-/// A client gives a connection up on which nothing came for so long.
+/// After this much silence a client gives a connection up.
 pub(crate) const SILENCE: Duration = Duration::from_secs(20);
 
-/// Everything that decides an answer.
+/// Everything that determines an answer.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// What it was drawn from.
+    /// The seed it was drawn from.
     pub seed: u64,
-    /// What is asked.
+    /// The question.
     pub question: Question,
     /// How the nodes are treated.
     pub settings: Settings,
-    /// Who writes when.
+    /// The policy.
     pub policy: PolicySpec,
     /// The small nodes.
     pub small: Vec<Place>,
     /// The large nodes.
     pub large: Vec<Place>,
-    /// When the caller wants no more.
+    /// When the caller cancels.
     pub cancel_at: Option<Duration>,
-    /// When whoever runs the machine stands still, and for how long.
+    /// When the machine's process is paused, and for how long.
     pub pause: Option<(Duration, Duration)>,
-    /// The nodes are pools, in which each node is looked at so often. Absent: the answer goes by their order.
+    /// How often each node is checked, if the nodes form pools. `None`: the answer uses them in order.
     pub looks_every: Option<Duration>,
 }
 
@@ -55,62 +55,62 @@ pub struct Scenario {
 pub struct Place {
     /// What it computes with.
     pub model: Model,
-    /// The time that a message takes, at least.
+    /// The least time that a message takes.
     pub one_way: Duration,
     /// How much longer it may take.
     pub jitter: Duration,
-    /// How often the node gives a sign.
+    /// How often the node gives a sign of life.
     pub heartbeat: Duration,
     /// What goes wrong.
     pub troubles: Vec<Trouble>,
-    /// When it is named first; those that are not from the beginning stand behind those that are, in order.
+    /// When it joins. Nodes that are not there from the start come after those that are, in order.
     pub joins_at: Duration,
-    /// When it is named no more.
+    /// When it leaves.
     pub leaves_at: Option<Duration>,
 }
 
-/// Something that goes wrong, from then on, for so long.
+/// Something that goes wrong, from when, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
-    /// What.
+    /// What goes wrong.
     pub kind: TroubleKind,
-    /// From when on.
+    /// When it starts.
     pub from: Duration,
-    /// For how long.
+    /// How long it lasts.
     pub time: Duration,
 }
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TroubleKind {
-    /// Its process is gone, and with it every session.
+    /// Its process has exited, and every session is lost.
     Crash,
-    /// Its process stands still.
+    /// Its process hangs.
     Hang,
-    /// Nothing comes through the link; what was sent comes afterwards.
+    /// Nothing passes the link; what was sent arrives afterwards.
     Partition,
-    /// Every connection is reset at its beginning.
+    /// Every connection is reset at its start.
     Reset,
-    /// It accepts no session.
+    /// It accepts no sessions.
     Overload,
-    /// It does not tell the truth, from the beginning.
+    /// It reports falsehoods, from the start.
     Lie(Lie),
 }
 
 impl Trouble {
-    /// Whether it is there at this time.
+    /// Returns whether it lasts at this time.
     pub fn is_at(&self, at: Duration) -> bool {
         self.from <= at && at < self.until()
     }
 
-    /// When it is over.
+    /// Returns when it ends.
     pub fn until(&self) -> Duration {
         self.from + self.time
     }
 }
 
 impl Place {
-    /// The end of the trouble of this kind at this time, if there is any.
+    /// Returns when the trouble of this kind that lasts at this time ends, if there is any.
     pub(crate) fn until(&self, kind: TroubleKind, at: Duration) -> Option<Duration> {
         let is_it = |it: &&Trouble| it.kind == kind && it.is_at(at);
         self.troubles.iter().filter(is_it).map(Trouble::until).max()
@@ -123,7 +123,7 @@ impl Place {
         })
     }
 
-    /// Whether nothing goes wrong with it, and its signs come in time.
+    /// Returns whether nothing goes wrong with it and its signs of life arrive in time.
     fn is_sound(&self, timeout: Duration) -> bool {
         let round_trip = 2 * (self.one_way + self.jitter);
         let stays = self.joins_at.is_zero() && self.leaves_at.is_none();
@@ -132,7 +132,7 @@ impl Place {
 }
 
 impl Scenario {
-    /// The scenario of a seed.
+    /// Draws the scenario of a seed.
     pub fn of(seed: u64) -> Self {
         let mut draws = Draws::new(seed);
         let d = &mut draws;
@@ -178,7 +178,7 @@ impl Scenario {
         }
     }
 
-    /// The scenario of a seed over pools: more nodes, of which some come later, and which crash and start again.
+    /// Draws the scenario of a seed over pools: more nodes, some of which join later, and which crash and restart.
     pub fn pooled(seed: u64) -> Self {
         let mut scenario = Scenario::of(seed);
         let mut draws = Draws::new(seed.rotate_left(32));
@@ -215,7 +215,7 @@ impl Scenario {
         scenario
     }
 
-    /// How many lives its nodes have: each crash that ends begins another one.
+    /// Returns how many lives its nodes have: each crash that ends starts a new one.
     pub fn lives(&self) -> usize {
         let crashes = |place: &Place| {
             place.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Crash).count()
@@ -223,7 +223,7 @@ impl Scenario {
         self.small.iter().chain(&self.large).map(|place| 1 + crashes(place)).sum()
     }
 
-    /// The nodes of a part.
+    /// Returns the nodes of a role.
     pub(crate) fn places(&self, role: Role) -> &[Place] {
         match role {
             Role::Small => &self.small,
@@ -231,7 +231,7 @@ impl Scenario {
         }
     }
 
-    /// The same, with the nodes that are there at the beginning in this order.
+    /// Returns the same scenario with the nodes that are there from the start in this order.
     pub(crate) fn in_order(&self, role: Role, order: &[usize]) -> Self {
         let mut scenario = self.clone();
         let places = match role {
@@ -243,7 +243,7 @@ impl Scenario {
         scenario
     }
 
-    /// A node.
+    /// Returns a node.
     pub fn place(&self, node: NodeId) -> &Place {
         match node.role {
             Role::Small => &self.small[node.index],
@@ -251,13 +251,13 @@ impl Scenario {
         }
     }
 
-    /// Every node.
+    /// Returns all nodes.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
         let small = (0..self.small.len()).map(NodeId::small);
         small.chain((0..self.large.len()).map(NodeId::large))
     }
 
-    /// The nodes with which nothing goes wrong.
+    /// Returns the nodes with which nothing goes wrong.
     pub fn sound(&self) -> Vec<NodeId> {
         let timeout = |role| match role {
             Role::Small => self.settings.small_timeout,
@@ -284,7 +284,7 @@ fn place(d: &mut Draws, role: Role, calm: bool, tokenizer: u8) -> Place {
         can_report_entropy: !d.percent(5),
         objects_to: d.pick(&[1, 3, 8, 20, 100]),
     };
-    // Templates are as unlike as prompts are long.
+    // Derived from the prompt's length, so that templates vary without another draw.
     model.thought = match model.prompt_tokens % 5 {
         0 => ThoughtStart::Unknown,
         1 | 2 => ThoughtStart::Open,
@@ -299,7 +299,7 @@ fn place(d: &mut Draws, role: Role, calm: bool, tokenizer: u8) -> Place {
     Place { model, one_way, jitter, heartbeat, troubles, joins_at: Duration::ZERO, leaves_at: None }
 }
 
-/// Texts of which the models write the letters, some of them over many tokens.
+/// Draws stop texts that the models can write, some of them over many tokens.
 fn stop(d: &mut Draws) -> StopTexts {
     const TEXTS: [&str; 6] = ["\n\nWait", " so so", "学 é", ". the sum", "ly,", "\n\n\n"];
     let count = if d.percent(25) { d.between(1, 3) } else { 0 };
@@ -351,7 +351,7 @@ fn policy(d: &mut Draws) -> PolicySpec {
     let share = d.pick(&[0.1, 0.5, 0.8, 0.9]);
     let mut spec = PolicySpec::new(kind, preset).with_share(share);
     if let Rules::Paper(config) = &mut spec.rules {
-        // Both ways of the authors' switch.
+        // Both settings of the authors' switch.
         *config = PaperConfig { choose_large: d.percent(50), ..config.clone() };
     }
     if let Rules::Periodic { period_tokens, .. } = &mut spec.rules {

@@ -10,7 +10,7 @@ use thinking::{
 
 use crate::scenario::{Place, Scenario, Trouble};
 
-/// Lines with their times, where they are wanted.
+/// Lines with their times, if requested.
 #[derive(Debug)]
 pub(crate) struct Trace {
     lines: Option<Vec<String>>,
@@ -28,7 +28,7 @@ impl Trace {
         }
     }
 
-    /// Says what the seed stands for.
+    /// Adds lines that describe the scenario.
     pub(crate) fn scenario(&mut self, scenario: &Scenario) {
         if let Some(lines) = &mut self.lines {
             lines.extend(scenario_lines(scenario));
@@ -66,12 +66,12 @@ fn scenario_lines(scenario: &Scenario) -> Vec<String> {
     }
     lines.extend(cancel_at.map(|at| format!("the caller cancels at {at:?}")));
     lines.extend(
-        pause.map(|(from, time)| format!("the machine stands still at {from:?} for {time:?}")),
+        pause.map(|(from, time)| format!("the machine is paused at {from:?} for {time:?}")),
     );
     lines
 }
 
-/// What the machine is told.
+/// Returns the line of an input to the machine.
 pub(crate) fn input(input: &Input) -> String {
     match input {
         Input::Event(node, event) => format!("{} -> {}", name(*node), self::event(event)),
@@ -83,7 +83,7 @@ pub(crate) fn input(input: &Input) -> String {
     }
 }
 
-/// What the machine wants done.
+/// Returns the line of an effect of the machine.
 pub(crate) fn effect(effect: &Effect) -> String {
     let what = match effect {
         Effect::Open(node, open) => {
@@ -101,12 +101,12 @@ pub(crate) fn effect(effect: &Effect) -> String {
     format!("    {what}")
 }
 
-/// What a node says, where it says it.
+/// Returns the line of an event, when the node sends it.
 pub(crate) fn said(node: NodeId, event: &Event) -> String {
     format!("        {} says {}", name(node), self::event(event))
 }
 
-/// How it came out.
+/// Returns the line of the outcome.
 pub(crate) fn outcome(outcome: &Outcome) -> String {
     let summary = &outcome.summary;
     let degraded = summary.degraded.as_deref().unwrap_or("no");

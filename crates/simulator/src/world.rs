@@ -1,7 +1,7 @@
-//! The world around one answer: a clock that jumps from one thing that happens to the next.
+//! The world around one answer: a clock that jumps from one event to the next.
 //!
-//! Messages of a session arrive in the order they were sent in. What arrives at one moment is taken
-//! in before the machine is woken.
+//! Messages of a session arrive in the order in which they were sent. Everything that arrives at one moment is taken in
+//! before the machine is woken.
 
 use std::{
     cmp::Reverse,
@@ -28,10 +28,10 @@ use crate::{
     trace::{self, Trace},
 };
 
-/// So many things happen in no answer that ends.
+/// An answer that ends takes fewer steps than this.
 const MOST_STEPS: u64 = 100_000;
 
-/// Lets an answer be written.
+/// Runs the answer of a scenario.
 pub(crate) fn run(scenario: &Scenario, traced: bool) -> Simulated {
     if scenario.looks_every.is_none() {
         return World::new(scenario, [None, None], traced).run();
@@ -54,50 +54,50 @@ struct World<'a> {
     scheduled: u64,
     links: Vec<Link>,
     current: BTreeMap<(u8, usize), usize>,
-    /// Of the small and of the large nodes, where these are pools.
+    /// The pools of the small and the large nodes, if the nodes form pools.
     pools: [Option<SimulatedPool>; 2],
     witness: Witness,
     trace: Trace,
     steps: u64,
 }
 
-/// A session, with both ends and the link between.
+/// A session, with both ends and the link between them.
 struct Link {
     node: NodeId,
     host: Host,
     /// When the last message arrives at either end.
     there_at: Duration,
     back_at: Duration,
-    /// When the client last heard anything.
+    /// When the client last received anything.
     heard_at: Duration,
-    /// When the host goes on by itself.
+    /// When the host continues by itself.
     works_at: Option<Duration>,
-    /// Events on their way: the node rests while its queue is full.
+    /// Events in flight: the node rests while its queue is full.
     in_flight: usize,
     is_resting: bool,
-    /// Whether the client has it.
+    /// Whether the client still holds it.
     is_open: bool,
 }
 
-/// Something that happens to a session, or to a node.
+/// Something that happens to a session or to a node.
 #[derive(Debug)]
 enum Happening {
     Command(usize, Command),
     GivenUp(usize),
     Work(usize),
     Event(usize, Event),
-    /// A sign of life is sent, or arrives.
+    /// A sign of life is due to be sent, or arrives.
     Beat(usize),
     Sign(usize),
     Silence(usize),
-    /// Every session of the node is gone.
+    /// All sessions of the node are lost.
     Crash(NodeId),
     Reset(NodeId),
     Cancel,
-    /// The pool looks at a node, for the first time or again.
+    /// The pool checks a node, for the first time or again.
     Look(NodeId),
     Leave(NodeId),
-    /// The machine is told what has become of nodes.
+    /// The machine is told about changes of the nodes.
     Told(Input),
 }
 
@@ -207,12 +207,12 @@ impl<'a> World<'a> {
         self.scheduled += 1;
     }
 
-    /// Goes on to the answer's end.
+    /// Runs to the answer's end.
     fn write(&mut self, conductor: &mut Conductor) -> Checked {
         loop {
             self.steps += 1;
             if self.steps > MOST_STEPS {
-                let seen = format!("{MOST_STEPS} things happened by {:?}", self.now);
+                let seen = format!("it is not over after {MOST_STEPS} steps, at {:?}", self.now);
                 return Err(Breach { invariant: Invariant::EndsInTime, seen });
             }
             let wake_at = self.running_at(conductor.wake_at().max(self.now));
@@ -237,7 +237,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// When something that comes at this time is taken in: whoever runs the machine may stand still.
+    /// Returns when something that comes at this time is taken in: later, if the machine's process is paused.
     fn running_at(&self, at: Duration) -> Duration {
         match self.scenario.pause {
             Some((from, time)) if from <= at && at < from + time => from + time,
@@ -303,7 +303,7 @@ impl<'a> World<'a> {
         self.schedule(at, Happening::GivenUp(id));
     }
 
-    /// When a message that is sent now arrives, after the one before it.
+    /// Returns when a message that is sent now arrives, which is after the previous one.
     fn arrival(&mut self, id: usize, before: Duration) -> Duration {
         let place = self.scenario.place(self.links[id].node);
         let jitter = self.draws.moment(place.jitter + Duration::from_micros(1));
@@ -311,17 +311,17 @@ impl<'a> World<'a> {
         place.until(TroubleKind::Partition, at).unwrap_or(at)
     }
 
-    /// Sends the client what a node says.
+    /// Sends the client what a node sends.
     fn reply(&mut self, id: usize, happening: Happening) {
         let at = self.arrival(id, self.links[id].back_at);
         self.links[id].back_at = at;
         self.links[id].in_flight += usize::from(matches!(happening, Happening::Event(..)));
-        // What comes while the client's machine stands still waits there.
+        // What arrives while the client's machine is paused waits there.
         let at = self.running_at(at);
         self.schedule(at, happening);
     }
 
-    /// Something happens. Returns what the machine is to know of it.
+    /// Handles something that happens. Returns the input for the machine, if there is one.
     fn happen(&mut self, happening: Happening) -> Result<Option<Input>, Breach> {
         match happening {
             Happening::Cancel => return Ok(Some(Input::Cancel)),
@@ -366,7 +366,7 @@ impl<'a> World<'a> {
         }
         let is_refusal = |it: &Event| matches!(it, Event::Failed(failure) if failure.code == Code::InvalidArgument);
         if is_refusal(&event) && self.scenario.place(node).lie().is_none() {
-            let seen = format!("{node:?} was told what it must refuse: {event:?}");
+            let seen = format!("{node:?} was sent a command that it must refuse: {event:?}");
             return Err(Breach { invariant: Invariant::Contract, seen });
         }
         if is_open && matches!(event, Event::Delta(_)) {
@@ -375,7 +375,7 @@ impl<'a> World<'a> {
         Ok(is_open.then_some(Input::Event(node, event)))
     }
 
-    /// A pool hears of something; the machine is told what follows.
+    /// Changes a pool, and schedules what the machine must be told about it.
     fn with_pool(&mut self, role: Role, change: impl FnOnce(&mut SimulatedPool, Duration)) {
         let now = self.now;
         let Some(pool) = &mut self.pools[role as usize] else { return };
@@ -385,7 +385,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A node's pool looks at it: at first it is only named.
+    /// Lets a pool check a node; the first time the node is only added.
     fn look(&mut self, node: NodeId) {
         let Some(every) = self.scenario.looks_every else { return };
         let place = self.scenario.place(node);
@@ -399,13 +399,13 @@ impl<'a> World<'a> {
         self.schedule(self.now + every, Happening::Look(node));
     }
 
-    /// A node's sessions are gone.
+    /// Ends all sessions of a node.
     fn break_off(&mut self, node: NodeId, is_crash: bool) {
         for id in 0..self.links.len() {
             if self.links[id].node == node && !self.links[id].host.is_over() {
                 self.links[id].host.give_up();
                 self.work(id);
-                let what = if is_crash { "the process is gone" } else { "the connection is reset" };
+                let what = if is_crash { "it crashed" } else { "the connection was reset" };
                 self.reply(id, Happening::Event(id, unavailable(what)));
             }
         }
@@ -462,7 +462,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The node gives a sign, if it can.
+    /// Sends a sign of life from the node, if it can.
     fn beat(&mut self, id: usize) {
         let place = self.scenario.place(self.links[id].node);
         if self.links[id].host.is_over() || !self.links[id].is_open {
@@ -474,7 +474,7 @@ impl<'a> World<'a> {
         self.schedule(self.now + place.heartbeat, Happening::Beat(id));
     }
 
-    /// The client gives a connection up on which nothing came.
+    /// Gives a connection up if nothing came from it for too long.
     fn silence(&mut self, id: usize) -> Option<Input> {
         let link = &self.links[id];
         let at = link.heard_at + SILENCE;

@@ -1,4 +1,4 @@
-//! Thousands of simulated answers: what must hold of every answer holds.
+//! Thousands of simulated answers: every invariant holds for each of them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::{collections::BTreeSet, time::Duration};
@@ -17,7 +17,7 @@ fn what_must_hold_of_every_answer_holds_of_ten_thousand_seeds() {
     for seed in 0..10_000 {
         let simulated = simulate(seed, false);
         if let Some(breach) = simulated.breach {
-            panic!("{breach}\nalone, with all that happens: {}", simulator::command(seed, false));
+            panic!("{breach}\nto reproduce it with a trace: {}", simulator::command(seed, false));
         }
         ends.insert(match simulated.outcome.unwrap().ended {
             Ended::Complete(end) => format!("{end:?}"),
@@ -44,7 +44,7 @@ fn nothing_is_lost_over_pools_whose_nodes_come_and_go() {
     for seed in 0..12_000 {
         let simulated = simulate_pooled(seed, false);
         if let Some(breach) = simulated.breach {
-            panic!("{breach}\nalone, with all that happens: {}", simulator::command(seed, true));
+            panic!("{breach}\nto reproduce it with a trace: {}", simulator::command(seed, true));
         }
         lives += Scenario::pooled(seed).lives();
         let outcome = simulated.outcome.unwrap();
@@ -90,7 +90,7 @@ fn everything_that_can_go_wrong_is_drawn() {
     assert!(cancels > 100 && deadlines > 400 && pauses > 50, "{cancels} {deadlines} {pauses}");
 }
 
-/// Scenarios of a review in which nothing goes wrong and nothing hangs on time.
+/// Scenarios of a review in which nothing goes wrong and nothing depends on time.
 fn calm_reviews() -> impl Iterator<Item = Scenario> {
     (0..6000).map(Scenario::of).filter_map(|mut scenario| {
         let limits = &mut scenario.policy.limits;

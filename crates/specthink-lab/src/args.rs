@@ -1,4 +1,4 @@
-//! The raw arguments, as clap reads them, and a file of them. What they mean together is in `sweep`.
+//! The raw arguments as clap reads them, and the file that can hold them. What they mean together is in `sweep`.
 
 mod size;
 mod tune;
@@ -30,11 +30,11 @@ use crate::pairs::{PairArg, Pairs};
 #[derive(Debug, Parser)]
 #[command(name = "specthink-lab", version, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Log to standard error; twice for more. SPECTHINK_LOG, or RUST_LOG where that is unset, takes a filter such as
-    /// transport=debug, which wins over the flag.
+    /// Log to standard error; repeat for more. SPECTHINK_LOG, or RUST_LOG if that is unset, takes a filter such as
+    /// transport=debug, which overrides this flag.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// How the log is written: text, or json: an object a line.
+    /// The format of the log: text, or json (one object per line).
     #[arg(
         long,
         global = true,
@@ -50,42 +50,42 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the links that have a name.
+    /// List the named links.
     Links(LinksArgs),
-    /// Measure what links really give on this machine, some ten seconds a link.
+    /// Measure what links really deliver on this machine, about ten seconds per link.
     Calibrate(CalibrateArgs),
     /// Ask every question of a data set with every policy over every link.
     Sweep(Box<SweepArgs>),
-    /// Say what recorded answers would have cost over other links, without models.
+    /// Compute what recorded answers would have cost over other links, without models.
     Replay(ReplayArgs),
-    /// Write the report of sweeps: figures, their numbers, what they can say.
+    /// Write a report on sweeps: figures, their numbers, and what was left out.
     Report(ReportArgs),
-    /// Say which policy fits a link, from what sweeps measured.
+    /// Choose the policy that fits a link, from what sweeps measured.
     Plan(PlanArgs),
-    /// Say how many users so many nodes serve, how long these wait, and how many nodes a target takes.
+    /// Estimate how long users wait for shared nodes, and how many nodes a target needs.
     Size(Box<SizeArgs>),
-    /// Choose the threshold of a review on a development set, and write a policy with a name.
+    /// Choose the threshold of a review on a development set, and write it as a named policy.
     Tune(Box<TuneArgs>),
-    /// Check what must hold of every answer over simulated nodes and links, without models.
+    /// Check the invariants of answers over simulated nodes and links, without models.
     Simulate(SimulateArgs),
-    /// Write completions and manual pages of this program into a folder: for who packages it.
+    /// Write this program's completions and manual pages into a folder, for packagers.
     #[command(hide = true)]
     Manual(ManualArgs),
 }
 
-/// Where links come from.
+/// Where named links come from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LinksArgs {
-    /// A TOML file of more links; see docs/links.md.
+    /// A TOML file with more links; see docs/links.md.
     #[arg(long, value_name = "FILE", help_heading = "Experiment")]
     pub(crate) links_file: Option<PathBuf>,
 }
 
-/// What makes links slow.
+/// What shapes the links.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShapingArgs {
-    /// Make links of real packets, by the kernel's netem between network namespaces, instead of by a proxy. Needs
-    /// root on Linux, a kernel with sch_netem, and iproute2; see docs/links.md.
+    /// Use links of real packets, shaped by the kernel's netem between network namespaces, instead of the proxy.
+    /// Needs root on Linux, a kernel with sch_netem, and iproute2; see docs/links.md.
     #[arg(long, help_heading = "Experiment")]
     netem: bool,
 }
@@ -99,9 +99,9 @@ impl ShapingArgs {
 /// Arguments of `calibrate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CalibrateArgs {
-    /// Links, by name or description. [default: every link that has a name]
+    /// Links, by name or description. [default: every named link]
     pub(crate) link: Vec<String>,
-    /// How long round trips are measured on each link. Rare stalls show in minutes only.
+    /// How long to measure round trips on each link. Rare stalls only show after minutes.
     #[arg(
         long,
         value_name = "TIME",
@@ -118,7 +118,7 @@ pub(crate) struct CalibrateArgs {
 
 const REPLAY_AFTER_HELP: &str = "\
 Examples:
-  The answers of a sweep over loopback, over every link that has a name:
+  The answers of a sweep over loopback, over every named link:
     specthink-lab replay sweep/strict/loopback
   One answer over a link of your own, row by row for other programs:
     specthink ask --journal one.jsonl \"What is 17 * 23?\"
@@ -132,8 +132,8 @@ pub(crate) struct JournalsArgs {
     /// Journals, or folders with journals, best recorded over loopback.
     #[arg(required = true)]
     pub(crate) journal: Vec<PathBuf>,
-    /// The journals were recorded over a link, not over loopback: what no node accounts for is that
-    /// link's, and left out.
+    /// The journals were recorded over a link, not over loopback. Time that no node accounts for is then that link's,
+    /// and left out.
     #[arg(long, help_heading = "Experiment")]
     pub(crate) recorded_over_link: bool,
 }
@@ -144,14 +144,14 @@ pub(crate) struct JournalsArgs {
 pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pub(crate) journals: JournalsArgs,
-    /// A link between the coordinator and the large node, by name or description. Several times.
-    /// [default: every link that has a name]
+    /// A link between the coordinator and the large node, by name or description. May be repeated.
+    /// [default: every named link]
     #[arg(long, value_name = "LINK", help_heading = "Experiment")]
     pub(crate) link: Vec<String>,
-    /// Where the links' randomness starts from.
+    /// The seed of the links' randomness.
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Experiment")]
     pub(crate) seed: u64,
-    /// Write every replayed answer to this file too, as a line of JSON.
+    /// Also write every replayed answer to this file, as a line of JSON.
     #[arg(long, value_name = "FILE", help_heading = "Experiment")]
     pub(crate) rows: Option<PathBuf>,
     #[command(flatten)]
@@ -171,7 +171,7 @@ pub(crate) struct ReportArgs {
     pub(crate) prices: PricesArgs,
 }
 
-/// What tokens cost.
+/// The prices of tokens.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PricesArgs {
     /// A TOML file with the prices of tokens and traffic. [default: an example] See docs/report.md.
@@ -189,10 +189,10 @@ const PLAN_AFTER_HELP: &str = "\
 Examples:
   The most accurate policy over a link that was not swept, by the answers over loopback:
     specthink-lab plan sweep --link 4g-median
-  One that keeps a budget:
+  A policy within a budget:
     specthink-lab plan sweep --link geo --target \"share<=40%\" --target \"latency<=5s\"
 
-docs/plan.md tells where the figures are from.";
+docs/plan.md says where the figures are from.";
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
@@ -204,11 +204,11 @@ pub(crate) struct PlanArgs {
     /// The link between the coordinator and the large node, by name or description.
     #[arg(long, value_name = "LINK")]
     pub(crate) link: String,
-    /// What the policy has to keep: accuracy>=80%, share<=10%, corrections<=2 (an answer), latency<=8s (at p95),
-    /// cost<=0.002 (an answer).
+    /// A target that the policy has to meet: accuracy>=80%, share<=10%, corrections<=2 (per answer), latency<=8s (at
+    /// p95), cost<=0.002 (per answer). May be repeated.
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Vec<PlanTarget>,
-    /// Only pairs whose name, or the names of whose models, contain this.
+    /// Only pairs whose name or models' names contain this text.
     #[arg(long, value_name = "TEXT")]
     pub(crate) pair: Option<String>,
     #[command(flatten)]
@@ -220,19 +220,19 @@ pub(crate) struct PlanArgs {
 /// Arguments of `simulate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimulateArgs {
-    /// How many answers, of one seed each.
+    /// How many answers to simulate, one per seed.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) seeds: u64,
     /// The first seed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) from: u64,
-    /// The answer of this seed alone.
+    /// Simulate only the answer of this seed.
     #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "from"])]
     pub(crate) seed: Option<u64>,
-    /// Print all that happens in it.
+    /// Print everything that happens in it.
     #[arg(long, requires = "seed")]
     pub(crate) trace: bool,
-    /// Over pools of nodes, which come and go, crash and start again.
+    /// Use pools of nodes that come and go, crash and restart.
     #[arg(long)]
     pub(crate) pooled: bool,
 }
@@ -249,11 +249,11 @@ Examples:
   The same experiment from a file, with another limit:
     specthink-lab sweep --experiment experiment.toml --limit 10 --out short
 
-A file of an experiment is TOML with the flags by their names, and data. A flag takes the place of
-the file's. The same command again goes on where an interrupted sweep ended.";
+An experiment's file is TOML with data and the flags by their names. A flag on the command line
+overrides the file. To resume an interrupted sweep, run the same command again.";
 
-/// The paper's policy, the models alone, and what every gain has to be measured against: switching by chance and by the
-/// clock at an equal share, and sending the whole text at every takeover.
+/// The paper's policy, the models alone, and the baselines for every gain: switching at random and periodically at an
+/// equal share, and sending the whole text at every takeover.
 const DEFAULT_POLICIES: [&str; 6] = [
     "strict",
     "small-only",
@@ -269,20 +269,20 @@ const DEFAULT_POLICIES: [&str; 6] = [
 pub(crate) struct SweepArgs {
     #[command(flatten)]
     pub(crate) asking: AskingArgs,
-    /// Take what is not given here from this TOML file.
+    /// A TOML file with the flags that are not given on the command line.
     #[arg(long, value_name = "FILE", help_heading = "Experiment")]
     pub(crate) experiment: Option<PathBuf>,
-    /// A pair of models: NAME=SMALL,LARGE with the addresses of both nodes or their @NAMEs in
-    /// --endpoints, or builtin. With pairs that have names each has its folder in the folder of the
-    /// results, beside a report on all.
+    /// A pair of models: NAME=SMALL,LARGE with the addresses of both nodes or their @NAMEs in --endpoints, or builtin.
+    /// May be repeated. Each named pair gets its own folder inside the results, next to a report on all.
     #[arg(long, value_name = "PAIR", conflicts_with_all = ["small", "large"], help_heading = "Experiment")]
     pub(crate) pair: Vec<PairArg>,
-    /// A policy and its parameters, which are the flags of `specthink eval`: random:share=0.3. A share may name a
-    /// policy given before it, as in random:share=strict: then it is that policy's, measured over the same link.
+    /// A policy and its parameters, which are the flags of `specthink eval`: random:share=0.3. May be repeated. A share
+    /// may name a policy given before it, as in random:share=strict: it is then that policy's share, measured over the
+    /// same link.
     #[arg(long, value_name = "POLICY", default_values = DEFAULT_POLICIES, help_heading = "Experiment")]
     pub(crate) policy: Vec<String>,
-    /// A link between here and the large node, by name or description: geo, rtt=90ms,loss=1%; all stands for every
-    /// link that has a name.
+    /// A link between here and the large node, by name or description: geo, rtt=90ms,loss=1%; all means every named
+    /// link. May be repeated.
     #[arg(
         long,
         value_name = "LINK",
@@ -296,15 +296,15 @@ pub(crate) struct SweepArgs {
     pub(crate) shaping: ShapingArgs,
 }
 
-/// What is asked of whom, whatever the policies and the links.
+/// What is asked and of which nodes, independent of policies and links.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AskingArgs {
-    /// The data set: JSON lines.
+    /// The data set, as JSON lines.
     pub(crate) data: Option<PathBuf>,
-    /// The folder of the results: a new one, or one to go on in.
+    /// The folder for the results: a new one, or one to resume in.
     #[arg(long, value_name = "FOLDER", help_heading = "Experiment")]
     pub(crate) out: Option<PathBuf>,
-    /// Where randomness starts from, the models' and the links'. Several times.
+    /// The seed of the models' draws and of the links' randomness. May be repeated.
     #[arg(long, value_name = "S", default_values_t = [0], help_heading = "Experiment")]
     pub(crate) seed: Vec<u64>,
     #[command(flatten)]
@@ -314,7 +314,7 @@ pub(crate) struct AskingArgs {
 }
 
 impl AskingArgs {
-    /// The folder of the results.
+    /// Returns the folder for the results.
     pub(crate) fn out(&self) -> Result<&Path, CliError> {
         let message = "no folder for the results: give --out FOLDER";
         self.out.as_deref().ok_or_else(|| CliError::new(Exit::Usage, message))
@@ -324,20 +324,20 @@ impl AskingArgs {
 /// A policy of a sweep.
 #[derive(Debug, Clone)]
 pub(crate) struct Choice {
-    /// As it was written.
+    /// The policy as it was written.
     pub(crate) name: String,
     pub(crate) args: PolicyArgs,
-    /// The policy whose share of the large model it takes, measured in the same sweep: its place among the policies.
+    /// The index of the policy whose large share it uses, measured in the same sweep.
     pub(crate) share_of: Option<usize>,
 }
 
 impl SweepArgs {
-    /// The pairs, as they are given.
+    /// Returns the pairs as they were given.
     pub(crate) fn pairs(&self) -> Pairs<'_> {
         Pairs { named: &self.pair, answering: &self.asking.answering }
     }
 
-    /// The policies, read.
+    /// Parses the policies.
     pub(crate) fn policies(&self) -> Result<Vec<Choice>, CliError> {
         let refused =
             |text: &str, why: String| CliError::new(Exit::Usage, format!("policy {text:?}: {why}"));
@@ -356,7 +356,7 @@ impl SweepArgs {
                         format!("share={}: that policy has no share of its own", choices[of].name);
                     return Err(refused(text, why));
                 }
-                // Stands in for what is not known yet, so that everything else can be checked.
+                // A placeholder for a value that is not known yet, so that everything else can be checked.
                 args.share = Some(0.0);
                 share_of = Some(of);
             }
@@ -366,8 +366,8 @@ impl SweepArgs {
     }
 }
 
-/// Takes a share that names a policy out of a policy's text: `random:share=strict` is `random:`
-/// with the share of `strict`.
+/// Splits a share that names a policy off a policy's text: `random:share=strict` is `random:` with the share of
+/// `strict`.
 fn split_share(text: &str) -> (String, Option<&str>) {
     let Some((begin, rest)) = text.split_once("share=") else { return (text.to_owned(), None) };
     let (value, end) = rest.split_once(',').unwrap_or((rest, ""));
@@ -379,14 +379,14 @@ fn split_share(text: &str) -> (String, Option<&str>) {
 
 /// Why there are no arguments.
 pub(crate) enum Refused {
-    /// Help, version, or what clap refuses.
+    /// clap printed help or the version, or refused the arguments.
     Clap(clap::Error),
-    /// The experiment's file.
+    /// The experiment's file cannot be used.
     File(CliError),
 }
 
 impl Args {
-    /// Reads the arguments, and the experiment's file where they name one.
+    /// Reads the arguments, and the experiment's file if they name one.
     pub(crate) fn read(mut arguments: Vec<OsString>) -> Result<Args, Refused> {
         let parse = |arguments: &[OsString]| {
             Args::command().try_get_matches_from(arguments).map_err(Refused::Clap)
@@ -410,10 +410,10 @@ impl Args {
     }
 }
 
-/// The flags that say which nodes are asked.
+/// The flags that name the nodes.
 const NODES: [&str; 5] = ["small", "small-token-file", "large", "large-token-file", "pair"];
 
-/// The file's keys as arguments, but for those that the command line has.
+/// Returns the file's keys as arguments, except those that the command line has.
 fn flags(table: &toml::Table, given: &ArgMatches) -> Result<Vec<OsString>, String> {
     let is_given =
         |key: &str| given.value_source(&key.replace('-', "_")) == Some(ValueSource::CommandLine);
@@ -425,9 +425,9 @@ fn flags(table: &toml::Table, given: &ArgMatches) -> Result<Vec<OsString>, Strin
         let key = key.replace('_', "-");
         if key == "experiment" || !known.contains(&key.as_str()) {
             let nearest = nearest(&key, &known);
-            return Err(format!("{key:?} is no flag of sweep, {nearest} is"));
+            return Err(format!("{key:?} is not a flag of sweep, {nearest} is"));
         }
-        // Which nodes are asked is said by all of them together.
+        // The flags that name nodes belong together: one of them on the command line overrides all of the file's.
         let one_of_nodes = NODES.contains(&key.as_str()) && NODES.into_iter().any(is_given);
         if one_of_nodes || is_given(&key) {
             continue;
@@ -444,10 +444,10 @@ fn flags(table: &toml::Table, given: &ArgMatches) -> Result<Vec<OsString>, Strin
                 toml::Value::Boolean(true) => format!("--{key}").into(),
                 toml::Value::Boolean(false) => continue,
                 toml::Value::String(text) if key == "data" => text.into(),
-                _ if key == "data" => return Err("data is no path: put it in quotes".to_owned()),
+                _ if key == "data" => return Err("data is not a path: put it in quotes".to_owned()),
                 toml::Value::String(text) => format!("--{key}={text}").into(),
                 toml::Value::Table(_) | toml::Value::Array(_) => {
-                    return Err(format!("{key} is no value, nor a list of values"));
+                    return Err(format!("{key} is neither a value nor a list of values"));
                 }
                 number => format!("--{key}={number}").into(),
             });

@@ -1,4 +1,4 @@
-//! The exit code of everything that can go wrong in the lab.
+//! The exit code of each error of the lab.
 
 use std::fmt::Display;
 
@@ -14,11 +14,11 @@ use lab::{
 
 /// An error that ends the command.
 pub(crate) trait Ends: Display {
-    /// How the command ends by it.
+    /// Returns the exit code for it.
     fn exit(&self) -> Exit;
 }
 
-/// The end of the command by an error of the lab.
+/// Converts an error of the lab to an error of the command.
 pub(crate) fn cli_error(error: impl Ends) -> CliError {
     CliError::new(error.exit(), error)
 }

@@ -1,4 +1,4 @@
-//! Recorded answers from the journals that a command is given, and why some are left out.
+//! Recorded answers from the given journals, and why some are left out.
 
 use std::{
     collections::HashMap,
@@ -19,20 +19,20 @@ use thinking::shown::one_line;
 
 use crate::args::JournalsArgs;
 
-/// How many skipped journals are printed with their reasons; the others are counted.
+/// How many skipped journals are printed with their reasons; the rest are counted.
 const SHOWN: usize = 10;
 
 /// A recorded answer.
 pub(crate) struct Recorded {
     pub(crate) recording: Recording,
-    /// What it cost.
+    /// Its summary, with what it cost.
     pub(crate) summary: Box<Summary>,
 }
 
-/// What can be replayed of the journals. Why the rest cannot is told.
+/// Returns the journals that can be replayed. Prints why the others cannot.
 ///
 /// # Errors
-/// When they cannot be read, or nothing can be replayed.
+/// When they cannot be read, or none can be replayed.
 pub(crate) fn recorded(args: &JournalsArgs) -> Result<Vec<Recorded>, CliError> {
     let (recorded, left_out) = recordings(args)?;
     tell(&left_out);
@@ -44,7 +44,7 @@ pub(crate) fn recorded(args: &JournalsArgs) -> Result<Vec<Recorded>, CliError> {
     Ok(recorded)
 }
 
-/// What can be replayed of the paths, and why the rest cannot.
+/// Returns the recordings under the paths, and why the other journals cannot be replayed.
 fn recordings(args: &JournalsArgs) -> Result<(Vec<Recorded>, Vec<String>), CliError> {
     let over = if args.recorded_over_link { RecordedOver::Link } else { RecordedOver::Loopback };
     let mut files = Vec::new();
@@ -65,7 +65,7 @@ fn recordings(args: &JournalsArgs) -> Result<(Vec<Recorded>, Vec<String>), CliEr
     Ok((recordings, left_out))
 }
 
-/// What can be replayed of a journal. `links` keeps what is known of the folders of journals.
+/// Reads a journal for replay. `links` caches the link of each folder of journals.
 fn recording(
     file: &Path,
     over: RecordedOver,
@@ -74,12 +74,12 @@ fn recording(
     let journal = Journal::open(file).map_err(|error| error.to_string())?;
     let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     let link = links.entry(folder.to_owned()).or_insert_with(|| link_of(folder)).clone();
-    // Without the large node nothing crossed the link.
+    // Without a large node nothing crossed the link.
     let link = link.filter(|link| journal.header.large.is_some() && !link.is_unlimited());
     if let Some(link) = link.filter(|_| over == RecordedOver::Loopback) {
         return Err(format!(
-            "{}: it was recorded over {}, whose part would be taken for the nodes'; give --recorded-over-link, \
-             or journals over loopback",
+            "{}: it was recorded over {}, and the link's time would be attributed to the nodes; give \
+             --recorded-over-link, or journals over loopback",
             file.display(),
             link.name
         ));
@@ -88,13 +88,13 @@ fn recording(
     let recording = recording.map_err(|error| format!("{}: {error}", file.display()))?;
     let end = journal.events.into_iter().next_back().map(|last| last.progress);
     let Some(Progress::Ended(summary)) = end else {
-        return Err(format!("{}: its journal has no end", file.display()));
+        return Err(format!("{}: the journal has no end", file.display()));
     };
     Ok(Recorded { recording, summary })
 }
 
-/// The file, or the journals in the folder and below, in the order of their names. Other files in a folder are none of
-/// our business; a file that is named is taken for a journal.
+/// Collects the file, or the journals in the folder and below, sorted by name. Other files in a folder are ignored. A
+/// file that is named directly is assumed to be a journal.
 fn journals(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     if !path.is_dir() {
         files.push(path.to_owned());
@@ -119,7 +119,7 @@ fn is_journal(path: &Path) -> io::Result<bool> {
     Ok(begin == BEGIN)
 }
 
-/// Tells why journals are left out.
+/// Prints why journals are left out.
 pub(crate) fn tell(left_out: &[String]) {
     let mut text = String::new();
     for why in left_out.iter().take(SHOWN) {
@@ -128,6 +128,6 @@ pub(crate) fn tell(left_out: &[String]) {
     if let Some(more) = left_out.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "left out: {more} more journals");
     }
-    // Nobody to tell is no reason to stop.
+    // A closed standard error is no reason to stop.
     let _ = io::stderr().write_all(text.as_bytes());
 }

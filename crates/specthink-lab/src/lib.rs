@@ -1,5 +1,5 @@
-//! The command `specthink-lab`: arguments, and what is printed. The work is the crate [`lab`]'s; exit codes are those
-//! of `specthink`.
+//! The command `specthink-lab`: its arguments and output. The crate [`lab`] does the work; exit codes are those of
+//! `specthink`.
 
 mod args;
 mod exit;
@@ -34,9 +34,8 @@ use self::{
     exit::cli_error,
 };
 
-/// Runs the command with these arguments, the program's name first. Returns its exit code; what went
-/// wrong is on standard error, in one line. `builtin` is the pair of nodes that answers when none is
-/// named.
+/// Runs the command with these arguments, the program's name first, and returns its exit code. An error is printed to
+/// standard error in one line. `builtin` is the pair of nodes that answers when none is named.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     builtin: Option<&dyn Builtin>,
@@ -68,7 +67,7 @@ pub fn run(
     }
 }
 
-/// The links that ship, and those of the file.
+/// Returns the built-in links and those of the file.
 fn catalogue(args: &LinksArgs) -> Result<Links, CliError> {
     let read = || -> Result<Links, LinkError> {
         let shipped = Links::shipped()?;
@@ -80,10 +79,10 @@ fn catalogue(args: &LinksArgs) -> Result<Links, CliError> {
     read().map_err(cli_error)
 }
 
-/// The argument that means all links that have a name.
+/// The argument that means all named links.
 const ALL: &str = "all";
 
-/// Links by name or description; all that have a name where none is asked for, or `all`.
+/// Returns links by name or description. Returns all named links if none is given, and for `all`.
 fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, CliError> {
     if asked.is_empty() {
         return Ok(links.iter().cloned().collect());
@@ -103,7 +102,7 @@ fn profiles(links: &Links, asked: &[String]) -> Result<Vec<LinkProfile>, CliErro
 
 fn print(text: &str) -> Result<Exit, CliError> {
     let mut out = io::stdout().lock();
-    // Names of links, policies and questions come from files of others.
+    // Names of links, policies and questions come from third-party files.
     let text = if out.is_terminal() { visible(text) } else { Cow::Borrowed(text) };
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush())).map(|()| Exit::Ok)
 }

@@ -1,4 +1,4 @@
-//! The pairs of models that a sweep asks: where their nodes are, and how they are called.
+//! The pairs of models that a sweep asks: their names and where their nodes are.
 
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -7,14 +7,14 @@ use lab::sweep::REPORT;
 use pair::Builtin;
 
 const BUILTIN: &str = "builtin";
-const WANTED: &str = "write NAME=SMALL,LARGE with the addresses of both nodes or their @NAMEs in --endpoints, or \
-     builtin for the pair of this program";
+const WANTED: &str = "give NAME=SMALL,LARGE with the addresses of both nodes or their @NAMEs in --endpoints, or \
+     builtin for this program's own pair";
 
-/// A pair with a name, as it is given: `builtin`, or `NAME=SMALL,LARGE`.
+/// A named pair as it was given: `builtin`, or `NAME=SMALL,LARGE`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PairArg {
     name: String,
-    /// The small nodes, then the large one, each an address or `@NAME`; empty for the pair of this program.
+    /// The small nodes, then the large one, each an address or `@NAME`. Empty for this program's own pair.
     nodes: Vec<String>,
 }
 
@@ -28,11 +28,11 @@ impl FromStr for PairArg {
         let (name, nodes) = text.split_once('=').ok_or(WANTED)?;
         let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if name.starts_with('.') || name.is_empty() || !name.bytes().all(fine) {
-            return Err(format!("{name:?} is no name: give letters, digits, '-', '_' or '.'"));
+            return Err(format!("{name:?} is not a name: use letters, digits, '-', '_' or '.'"));
         }
-        // The pair of this program, and the folder of the report on all.
+        // Reserved: this program's own pair, and the folder of the report on all pairs.
         if name == BUILTIN || name == REPORT {
-            return Err(format!("{name:?} means something else here: give the pair another name"));
+            return Err(format!("{name:?} is reserved here: give the pair another name"));
         }
         let nodes: Vec<String> = nodes.split(',').map(|url| url.trim().to_owned()).collect();
         if nodes.len() < 2 || nodes.iter().any(String::is_empty) {
@@ -42,16 +42,16 @@ impl FromStr for PairArg {
     }
 }
 
-/// A pair of a sweep, as the nodes' arguments name it.
+/// A pair of a sweep, with the arguments for its nodes.
 #[derive(Debug)]
 pub(crate) struct ModelPair {
-    /// Its name, where it has one: then its results have a folder of their own.
+    /// Its name, if it has one. A named pair's results are in a separate folder.
     pub(crate) name: Option<String>,
     pub(crate) answering: AnsweringArgs,
 }
 
 impl ModelPair {
-    /// Where its nodes are. Starts them where they are the program's own.
+    /// Returns where its nodes are. Starts the program's own pair.
     pub(crate) fn endpoints(
         &self,
         wants_large: bool,
@@ -61,19 +61,19 @@ impl ModelPair {
     }
 }
 
-/// The pairs that are asked for, with the arguments that are for all of them.
+/// The requested pairs, and the arguments that apply to all of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pairs<'a> {
-    /// Those with a name; empty: the nodes of the other arguments.
+    /// The named pairs. Empty: the nodes are those of the other arguments.
     pub(crate) named: &'a [PairArg],
     pub(crate) answering: &'a AnsweringArgs,
 }
 
 impl Pairs<'_> {
-    /// All of them, at least one.
+    /// Returns all pairs, at least one.
     pub(crate) fn all(self, builtin: Option<&dyn Builtin>) -> Result<Vec<ModelPair>, CliError> {
         if self.answering.nodes.named.large.len() > 1 {
-            let message = "a sweep puts its link before one large node: name one --large";
+            let message = "a sweep puts its link in front of one large node: give one --large";
             return Err(CliError::new(Exit::Usage, message));
         }
         if self.named.is_empty() {
@@ -82,11 +82,11 @@ impl Pairs<'_> {
         let mut names = BTreeSet::new();
         for PairArg { name, nodes } in self.named {
             if !names.insert(name) {
-                let message = format!("--pair {name} is there twice: rename one");
+                let message = format!("--pair {name} is given twice: rename one");
                 return Err(CliError::new(Exit::Usage, message));
             }
             if nodes.is_empty() && builtin.is_none() {
-                let message = format!("--pair {name}: this program carries no pair; {WANTED}");
+                let message = format!("--pair {name}: this program has no built-in pair; {WANTED}");
                 return Err(CliError::new(Exit::Usage, message));
             }
         }
@@ -101,7 +101,7 @@ impl Pairs<'_> {
                 answering.nodes.named.small = small.iter().map(node).collect();
                 answering.nodes.named.large = vec![node(large)];
             }
-            // Credentials are for the nodes of the others, where there are others.
+            // If other pairs have nodes of their own, the credentials are for those.
             None if self.named.iter().any(|pair| !pair.nodes.is_empty()) => {
                 answering.security = SecurityArgs {
                     tls_ca: None,

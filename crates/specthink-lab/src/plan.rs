@@ -1,4 +1,4 @@
-//! `specthink-lab plan`: what sweeps say about a link, in words.
+//! `specthink-lab plan`: prints which policy fits a link, according to sweeps.
 
 use std::fmt::Write as _;
 
@@ -22,14 +22,14 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CliError> {
     let [link] = links.as_slice() else {
         return Err(CliError::new(
             Exit::Usage,
-            "a plan is for one link: name one, such as 4g-median",
+            "a plan is for one link: give one, such as 4g-median",
         ));
     };
     let prices = args.prices.read()?;
     let results = Results::read(&args.folder).map_err(cli_error)?;
     if let Some((one, other)) = results.of_two_kinds() {
         let message = format!(
-            "{} and {} are not over the same kind of link, the proxy's and real packets: plan from one of them",
+            "{} and {} have different kinds of links, the proxy's and real packets: plan from one of them",
             one.folder.display(),
             other.folder.display()
         );
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CliError> {
     }
     if known.is_empty() {
         let why = unknown.first().map_or_else(
-            || "no policy of such a pair is in these sweeps".to_owned(),
+            || "these sweeps have no such pair".to_owned(),
             |first| format!("{}: {}", first.policy, first.why),
         );
         let message =
@@ -63,10 +63,10 @@ fn text(
     let asked = if asked.is_empty() { "no target".to_owned() } else { asked.join(", ") };
     let chosen = choose(known, targets);
     let mut text = format!("{} ({link}), {asked}:\n\n", link.name);
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     let _ = match chosen {
         Some(best) => writeln!(text, "{}", advice(best, known, targets, prices)),
-        None => writeln!(text, "No policy keeps that. What each misses stands in the table."),
+        None => writeln!(text, "No policy meets all targets. The table shows what each misses."),
     };
     text.push('\n');
     text.push_str(HEADER);
@@ -111,7 +111,7 @@ fn advice(
     if !near.is_empty() {
         let _ = write!(
             text,
-            " These answers are too few to tell its accuracy from that of {}.",
+            " With this few answers, its accuracy cannot be distinguished from that of {}.",
             near.join(", ")
         );
     }
@@ -140,7 +140,7 @@ fn row(candidate: &Candidate, targets: &[PlanTarget]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// What is not measured, and what the figures do not say.
+/// Returns notes on what was not measured and what the figures do not show.
 fn notes(
     link: &LinkProfile,
     known: &[Candidate],
@@ -155,33 +155,33 @@ fn notes(
     if let Some((recorded_over, _)) = sources.clone().next() {
         notes.push(format!(
             "Replayed: latency is that of answers recorded over {recorded_over}, re-timed over this \
-             link; accuracy, share and cost are as recorded, and hold as long as the policy does not \
-             look at the clock and the link does not break."
+             link; accuracy, share and cost are as recorded, which is valid as long as the policy does \
+             not depend on time and the link does not break."
         ));
     }
     let diverged: usize = sources.map(|(_, diverged)| diverged).sum();
     if diverged > 0 {
         notes.push(format!(
-            "{diverged} of the replayed answers are left out: over this link they would have gone another way, since \
-             a limit of time would have passed. What they would have come to, only a sweep over it tells."
+            "{diverged} of the replayed answers diverge and are left out: over this link a time limit would have \
+             passed. Only a sweep over it can show what would follow."
         ));
     }
     for candidate in known {
         if let Source::Replayed { unusable: Some((count, why)), .. } = &candidate.source {
             notes.push(format!(
-                "{count} answers of {} are left out: {why}. Take their rows out of log.jsonl and sweep again.",
+                "{count} answers of {} are left out: {why}. Remove their rows from log.jsonl and sweep again.",
                 candidate.policy
             ));
         }
     }
     if link.outage.is_some() {
-        notes.push("The link has outages: what they degrade shows in live sweeps only.".to_owned());
+        notes.push("The link has outages. Only live sweeps show what they degrade.".to_owned());
     }
     if known.iter().any(|candidate| candidate.clients.is_some()) {
         notes.push(
-            "Clients per large node: clients that ask without a pause, and a node that serves one \
-             stretch at a time; one that computes several together serves more. Computing times are \
-             those of the sweep, with what it asked at a time."
+            "Clients per large node: clients that ask without a pause, on a node that serves one \
+             stretch at a time; a node that batches sessions serves more. Computing times are those \
+             of the sweep, at its --parallel."
                 .to_owned(),
         );
     }
@@ -190,13 +190,13 @@ fn notes(
     notes
 }
 
-/// The ends of the interval of its accuracy.
+/// Returns the interval of its accuracy as text.
 pub(crate) fn interval(candidate: &Candidate) -> Option<String> {
     let (low, high) = candidate.accuracy.interval?;
     Some(format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high))
 }
 
-/// A time of an answer.
+/// Formats a duration in seconds, as ms below ten seconds.
 pub(crate) fn seconds(seconds: f64) -> String {
     if seconds < 10.0 { format!("{:.0} ms", 1e3 * seconds) } else { format!("{seconds:.1} s") }
 }

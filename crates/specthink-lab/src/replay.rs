@@ -1,4 +1,4 @@
-//! `specthink-lab replay`: journals to a table of what their answers would have cost over other links.
+//! `specthink-lab replay`: prints a table of what the answers in journals would have cost over other links.
 
 use std::{
     fs,
@@ -57,7 +57,7 @@ fn row(link: &str, replayed: &[Replayed]) -> String {
         values.sort_unstable();
         values
     };
-    // Of one that diverged the end is not known.
+    // The end of a diverged answer is unknown.
     let whole: Vec<&Replayed> =
         replayed.iter().filter(|answer| answer.diverged.is_none()).collect();
     let walls = sorted(whole.iter().map(|answer| answer.time.total_us).collect());

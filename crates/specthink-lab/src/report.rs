@@ -1,4 +1,4 @@
-//! `specthink-lab report`: from folders to a folder.
+//! `specthink-lab report`: writes the report of the given sweep folders.
 
 use std::{
     io::{self, Write as _},
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, CliError> {
         (Some(out), _) => out.clone(),
         (None, [folder]) => beside(folder),
         (None, _) => {
-            let message = "several folders have one report: give --out DIR, where it shall go";
+            let message = "several folders make one report: give its folder with --out DIR";
             return Err(CliError::new(Exit::Usage, message));
         }
     };
@@ -34,24 +34,24 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, CliError> {
     print(&format!("{}\n", page.display()))
 }
 
-/// Writes the report at the end of a sweep and says where it is.
+/// Writes the report at the end of a sweep and prints its path.
 ///
 /// # Errors
 /// When it cannot be made or written.
 pub(crate) fn after(out: &Path) -> Result<(), CliError> {
     let page = made(&[out.to_owned()], &Prices::example()?, &beside(out)).map_err(|why| {
-        let again = format!("`specthink-lab report {}` makes it", out.display());
+        let again = format!("`specthink-lab report {}` writes it", out.display());
         CliError::new(
             why.exit(),
-            format!("the report is missing: {why}; the answers are there, and {again}"),
+            format!("the report is missing: {why}; the answers are saved, and {again}"),
         )
     })?;
-    // When standard error is gone there is nobody left to tell.
+    // If standard error is closed, there is nobody to tell.
     let _ = writeln!(io::stderr(), "report: {}", one_line(&page.display().to_string()));
     Ok(())
 }
 
-/// Makes the report of these sweeps, and says where its page is.
+/// Writes the report of these sweeps and returns the path of its page.
 fn made(sweeps: &[PathBuf], prices: &Prices, out: &Path) -> Result<PathBuf, ReportError> {
     let results = Results::read(sweeps)?;
     Report::new(&results, prices)?.write(out)

@@ -1,11 +1,11 @@
-//! `specthink-lab simulate`: answers over simulated nodes and links, and what did not hold of them.
+//! `specthink-lab simulate`: checks the invariants of answers over simulated nodes and links.
 
 use cli::{CliError, Exit};
 use simulator::{Scenario, Simulated, command, simulate, simulate_pooled};
 
 use crate::{args::SimulateArgs, print};
 
-/// Simulates the seeds up to the first one of which something does not hold.
+/// Simulates the seeds, up to the first one that violates an invariant.
 pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, CliError> {
     if let Some(seed) = args.seed {
         return one(seed, args);
@@ -17,8 +17,8 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, CliError> {
         steps += simulated.steps;
         lives += if args.pooled { Scenario::pooled(seed).lives() } else { 0 };
     }
-    let lives = if args.pooled { format!(", {lives} lives of nodes") } else { String::new() };
-    print(&format!("{} answers, {steps} steps{lives}: everything holds\n", args.seeds))
+    let lives = if args.pooled { format!(", {lives} node lifetimes") } else { String::new() };
+    print(&format!("{} answers, {steps} steps{lives}: all invariants hold\n", args.seeds))
 }
 
 fn one(seed: u64, args: &SimulateArgs) -> Result<Exit, CliError> {
@@ -26,7 +26,7 @@ fn one(seed: u64, args: &SimulateArgs) -> Result<Exit, CliError> {
     let trace: String = simulated.trace.iter().map(|line| format!("{line}\n")).collect();
     print(&trace)?;
     check(seed, args.pooled, &simulated)?;
-    print(&format!("seed {seed}, {} steps: everything holds\n", simulated.steps))
+    print(&format!("seed {seed}, {} steps: all invariants hold\n", simulated.steps))
 }
 
 fn simulated(seed: u64, pooled: bool, traced: bool) -> Simulated {
@@ -36,6 +36,6 @@ fn simulated(seed: u64, pooled: bool, traced: bool) -> Simulated {
 fn check(seed: u64, pooled: bool, simulated: &Simulated) -> Result<(), CliError> {
     let Some(breach) = &simulated.breach else { return Ok(()) };
     let alone = command(seed, pooled);
-    let message = format!("seed {seed}: {breach}; all that happens: {alone}");
+    let message = format!("seed {seed}: {breach}; to see every step, run: {alone}");
     Err(CliError::new(Exit::Internal, message))
 }

@@ -1,4 +1,4 @@
-//! `specthink-lab size`: what nodes make of a population, in words.
+//! `specthink-lab size`: prints how nodes cope with a population of users.
 
 use std::{fmt::Write as _, slice};
 
@@ -24,7 +24,7 @@ const HEADER: &str = "\
 | large nodes | in use | sessions at a time | answer median | p95 | p99 | takeover to first text median | p95 | p99 | of that waited for others median | p95 | p99 | misses |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
-/// Over a link with chance in it, a recorded answer is taken as often as it takes for so many.
+/// Over a link with randomness, each recorded answer is replayed repeatedly until there are this many traces.
 const TRACES: usize = 1_000;
 
 pub(crate) fn run(args: &SizeArgs) -> Result<Exit, CliError> {
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &SizeArgs) -> Result<Exit, CliError> {
         Some(link) => {
             let links = profiles(&catalogue(&args.links)?, slice::from_ref(link))?;
             let [link] = links.as_slice() else {
-                let message = "a size is for one link: name one, such as 4g-median";
+                let message = "a size is for one link: give one, such as 4g-median";
                 return Err(CliError::new(Exit::Usage, message));
             };
             Some(link.clone())
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &SizeArgs) -> Result<Exit, CliError> {
     print(&sized.text(recorded.len(), &prices))
 }
 
-/// The recorded answers as work, and why some are none.
+/// Converts the recorded answers to traces. Prints why some cannot be used.
 fn traces(
     recorded: &[Recorded],
     link: Option<&LinkProfile>,
@@ -90,13 +90,13 @@ fn traces(
     }
 }
 
-/// What came of it.
+/// The results.
 struct Sized<'a> {
     link: Option<LinkProfile>,
     population: Population,
     fleet: Fleet,
     targets: &'a [SizingTarget],
-    /// The least number of large nodes that keeps the targets.
+    /// The smallest number of large nodes that meets the targets.
     least: Option<(u32, SizingFigures)>,
     /// Answers that have their nodes to themselves.
     idle: SizingFigures,
@@ -114,7 +114,7 @@ impl Sized<'_> {
             "{users} users with {questions_per_hour} questions an hour each, {:.3} a second, over {link}:\n\n",
             self.population.questions_per_s()
         );
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = match (&self.least, self.rows.first()) {
             (Some((nodes, figures)), _) => {
                 let asked: Vec<String> = self.targets.iter().map(SizingTarget::to_string).collect();
@@ -139,7 +139,7 @@ impl Sized<'_> {
         text
     }
 
-    /// `used` is absent of nodes that nothing is said of.
+    /// Formats a row of the table. `used` is `None` for idle nodes.
     fn row(&self, nodes: &str, used: Option<&SizingFigures>, figures: &SizingFigures) -> String {
         let missed = self.targets.iter().filter(|target| !figures.keeps(target));
         let missed: Vec<String> = missed.map(SizingTarget::to_string).collect();
@@ -164,8 +164,8 @@ impl Sized<'_> {
         let mut notes = Vec::new();
         if let Some((_, figures)) = self.rows.first() {
             notes.push(format!(
-                "{} answers by the asks of {recorded} recorded ones, each as likely as the others; idle is what an \
-                 answer takes that has its nodes to itself.",
+                "{} answers, drawn from {recorded} recorded ones with equal probability; idle is for answers that \
+                 have their nodes to themselves.",
                 figures.answers
             ));
         }
@@ -176,21 +176,21 @@ impl Sized<'_> {
                     used.map_or_else(String::new, |used| format!(", {} in use", percent(used)));
                 format!("All users share {} small nodes{used}.", pool.nodes)
             }
-            None => "Every user has a small node, as fast as the recorded one.".to_owned(),
+            None => "Each user has a small node, as fast as the recorded one.".to_owned(),
         };
         notes.push(small);
         for (nodes, figures) in &self.rows {
             let nodes = counted(*nodes);
             if figures.cut_off > 0 {
                 notes.push(format!(
-                    "With {nodes} {} answers took longer than their deadline: they would have been cut off.",
+                    "With {nodes}, {} answers took longer than their deadline: they would have been cut off.",
                     figures.cut_off
                 ));
             }
             if figures.utilisation > 0.95 {
                 notes.push(format!(
-                    "With {nodes} in use nearly all the time a queue goes on growing for longer than was simulated: \
-                     plan for less."
+                    "With {nodes} in use nearly all the time, queues keep growing for longer than was simulated: \
+                     plan for a lower load."
                 ));
             }
         }

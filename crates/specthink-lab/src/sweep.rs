@@ -1,4 +1,4 @@
-//! `specthink-lab sweep`: from arguments to a sweep, and what is said of it.
+//! `specthink-lab sweep`: runs a sweep from its arguments and prints the outcome.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &SweepArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
     asked(args, builtin, tables, report::after)
 }
 
-/// Asks what is open, and prints neither tables nor a report.
+/// Asks the open questions, and prints neither tables nor a report.
 pub(crate) fn without_tables(
     args: &SweepArgs,
     builtin: Option<&dyn Builtin>,
@@ -35,8 +35,7 @@ pub(crate) fn without_tables(
     asked(args, builtin, |_| Ok(()), |_| Ok(()))
 }
 
-/// Asks what is open. `show` is called with the sweep that has ended, complete or not, and then `report` with its
-/// folder.
+/// Asks the open questions. Then calls `show` with the sweep, complete or not, and `report` with its folder.
 fn asked(
     args: &SweepArgs,
     builtin: Option<&dyn Builtin>,
@@ -62,15 +61,15 @@ fn asked(
             Ok(()) => ended,
             Err(why) if ended.is_ok() => Err(why),
             Err(why) => {
-                // Why the sweep ended matters more, and is said last. Standard error may be gone.
-                let _ = writeln!(io::stderr(), "there is no report: {why}");
+                // Why the sweep ended matters more, and is printed last. Standard error may be closed.
+                let _ = writeln!(io::stderr(), "no report was written: {why}");
                 ended
             }
         }
     })
 }
 
-/// What the arguments ask for of these pairs, checked.
+/// Returns the checked plan of the sweep over these pairs.
 fn plan(args: &SweepArgs, pairs: &[ModelPair]) -> Result<SweepPlan, CliError> {
     let data = args.asking.data.as_ref().ok_or_else(|| {
         let message =
@@ -81,7 +80,7 @@ fn plan(args: &SweepArgs, pairs: &[ModelPair]) -> Result<SweepPlan, CliError> {
         let mut seen = BTreeSet::new();
         match texts.iter().find(|text| !seen.insert(*text)) {
             Some(text) => {
-                Err(CliError::new(Exit::Usage, format!("{what} {text} is there twice: leave one")))
+                Err(CliError::new(Exit::Usage, format!("{what} {text} is given twice: remove one")))
             }
             None => Ok(()),
         }
@@ -108,7 +107,7 @@ fn plan(args: &SweepArgs, pairs: &[ModelPair]) -> Result<SweepPlan, CliError> {
     })
 }
 
-/// What a policy's logs begin with. It is the same for all pairs, also where it depends on what their nodes cost.
+/// Returns the header of a policy's logs. It is the same for all pairs, even if it depends on their nodes' prices.
 fn header(
     choice: &Choice,
     data: &DataFile,
@@ -123,7 +122,7 @@ fn header(
         if of(pair)?.policy != header.policy {
             let message = format!(
                 "policy {:?}: the pairs' endpoints have different prices, and a sweep asks the same of all pairs: \
-                 write prices=FILE behind it, or sweep the pairs one by one",
+                 add prices=FILE to the policy, or sweep the pairs one by one",
                 choice.name
             );
             return Err(CliError::new(Exit::Usage, message));
@@ -133,12 +132,12 @@ fn header(
 }
 
 fn swept((pair, endpoints): (&ModelPair, &NodeEndpoints)) -> Result<SweptPair, CliError> {
-    // A sweep is about the link to a node, whose bytes it shapes and counts.
+    // A sweep shapes and counts the bytes on the link to one node.
     let node = |place: &NodePlace| {
         place.node().cloned().ok_or_else(|| {
             let what = match place.way {
                 NodeWay::Name(_) => "a name of several nodes, and a sweep asks one: give its address",
-                _ => "a server, and a sweep asks nodes: put a node before it with large-node --upstream",
+                _ => "a server, and a sweep asks nodes: put a node in front of it, with large-node --upstream",
             };
             CliError::new(Exit::Usage, format!("{} is {what}", place.label()))
         })
@@ -148,7 +147,7 @@ fn swept((pair, endpoints): (&ModelPair, &NodeEndpoints)) -> Result<SweptPair, C
     Ok(SweptPair { name: pair.name.clone(), small, large })
 }
 
-/// Asks what is open in all cells, then shows what they say.
+/// Asks the open questions of all cells, then shows the results.
 async fn ask(
     sweep: &mut SweepRun<'_>,
     plan: &SweepPlan,
@@ -161,7 +160,7 @@ async fn ask(
     bar.skipped(&plan.data.data.skipped);
     if !sweep.is_locked() {
         bar.note(
-            "the folder cannot be locked: see to it that no other sweep writes to it meanwhile",
+            "the folder cannot be locked: make sure that no other sweep writes to it meanwhile",
         );
     }
     let watch = |progress: SweepProgress<'_>| match progress {
@@ -174,7 +173,7 @@ async fn ask(
     end(ended, sweep.open_answers(), all)
 }
 
-/// Prints what the cells say.
+/// Prints the tables of the cells.
 fn tables(sweep: &SweepRun<'_>) -> Result<(), CliError> {
     for (pair, table) in sweep.tables().map_err(cli_error)? {
         print(&match pair {
@@ -185,9 +184,9 @@ fn tables(sweep: &SweepRun<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The exit code: a sweep that is not complete is no success.
+/// Returns the exit code. An incomplete sweep is an error.
 fn end(ended: SweepEnd, open: usize, all: usize) -> Result<Exit, CliError> {
-    let again = "run the same command again to go on";
+    let again = "run the same command again to resume";
     let of = |pair: Option<String>| pair.map_or_else(String::new, |pair| format!("{pair}: "));
     let (exit, why) = match ended {
         SweepEnd::Complete if open > 0 => {
@@ -202,5 +201,5 @@ fn end(ended: SweepEnd, open: usize, all: usize) -> Result<Exit, CliError> {
             (error.exit, format!("{}{error}", of(pair)))
         }
     };
-    Err(CliError::new(exit, format!("{why}; {open} of {all} answers are open: {again}")))
+    Err(CliError::new(exit, format!("{why}; {open} of {all} answers remain: {again}")))
 }

@@ -1,4 +1,4 @@
-//! `specthink-lab tune`: a sweep over the thresholds of a policy, what it says, and the policy that comes of it.
+//! `specthink-lab tune`: sweeps over the thresholds of a policy, and prints the figures and the chosen policy.
 
 mod config;
 
@@ -27,14 +27,14 @@ use crate::{
     print, profiles, sweep,
 };
 
-/// The link of the sweep: none.
+/// The link of the sweep, which sets no limit.
 const LINK: &str = "loopback";
 
 pub(crate) fn run(args: &TuneArgs, builtin: Option<&dyn Builtin>) -> Result<Exit, CliError> {
     let policies = args.policies()?;
     let prices = args.prices()?;
     if let Some(path) = &args.config {
-        // Before anything is asked.
+        // Checked before anything is asked.
         Entry { name: &args.name, policy: "review", comment: Vec::new() }.check(path)?;
     }
     let names = policies.iter().map(|(_, policy)| policy.clone()).collect();
@@ -59,23 +59,23 @@ pub(crate) fn run(args: &TuneArgs, builtin: Option<&dyn Builtin>) -> Result<Exit
     if let Some(path) = &args.config {
         entry.add(path)?;
         let path = one_line(&path.display().to_string());
-        // When standard error is gone there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "{} is in {path}", args.name);
+        // If standard error is closed, there is nobody to tell.
+        let _ = writeln!(io::stderr(), "{} was added to {path}", args.name);
     }
     Ok(Exit::Ok)
 }
 
-/// What the sweep left.
+/// The results of the sweep.
 struct Tuned {
     experiment: Experiment,
     threshold: Threshold,
     tried: Vec<TriedGap>,
-    /// What tokens cost, where costs are shown.
+    /// The prices of tokens, if costs are shown.
     prices: Option<Prices>,
 }
 
 impl Tuned {
-    /// Reads the figures of these policies back.
+    /// Reads the figures of these policies from the sweep's folder.
     fn read(
         args: &TuneArgs,
         policies: &[(f32, String)],
@@ -97,7 +97,7 @@ impl Tuned {
         Ok(Tuned { experiment, threshold, tried, prices })
     }
 
-    /// A row for each threshold.
+    /// Returns the table, with a row for each threshold.
     fn table(&self, chosen: Option<&TriedGap>, targets: &[PlanTarget]) -> String {
         let cost = self.prices.as_ref().map(|prices| format!("cost ({})", prices.currency));
         let noun = self.threshold.noun();
@@ -127,7 +127,7 @@ impl Tuned {
         rows.map(|cells| format!("| {} |\n", cells.join(" | "))).collect()
     }
 
-    /// Where the figures are from and what they are, above the policy's line.
+    /// Returns the comment above the policy's line: its figures and where they are from.
     fn comment(&self, chosen: &TriedGap, targets: &[PlanTarget]) -> Vec<String> {
         let Experiment { data_set, data_set_sha256, questions, seeds, .. } = &self.experiment;
         let gaps: Vec<String> = self.tried.iter().map(|one| one.gap.to_string()).collect();
@@ -135,22 +135,22 @@ impl Tuned {
         let Candidate { accuracy, corrections, share, cost, latency_median_s, .. } =
             &chosen.candidate;
         let mut figures = format!("Over {LINK}: {:.1} % right", 100.0 * accuracy.value);
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         if let Some(interval) = interval(&chosen.candidate) {
             let _ = write!(figures, " (95 % interval {interval})");
         }
         let _ = write!(
             figures,
-            ", {corrections:.2} corrections an answer, large share {:.1} %, ",
+            ", {corrections:.2} corrections per answer, large share {:.1} %, ",
             100.0 * share
         );
         if let Some(prices) = &self.prices {
-            let _ = write!(figures, "{} {cost:.7} an answer, ", prices.currency);
+            let _ = write!(figures, "{} {cost:.7} per answer, ", prices.currency);
         }
         let _ = write!(figures, "{} at the median.", seconds(*latency_median_s));
         let lines = [
             format!(
-                "Chosen by specthink-lab tune of the {} {}, for {}.",
+                "Chosen by specthink-lab tune from the {} {}, for {}.",
                 plural(self.threshold),
                 gaps.join(", "),
                 asked(targets)
@@ -162,14 +162,14 @@ impl Tuned {
             format!("Models: {}.", self.experiment.pair()),
             figures,
         ];
-        // Names come from files and nodes of others.
+        // Names come from third-party files and nodes.
         lines.iter().map(|line| one_line(line)).collect()
     }
 }
 
 fn nothing(args: &TuneArgs) -> CliError {
     let out = args.asking.out.as_deref().unwrap_or("the folder".as_ref()).display();
-    CliError::new(Exit::Journal, format!("{out} holds no answers of these thresholds: sweep anew"))
+    CliError::new(Exit::Journal, format!("{out} has no answers for these thresholds: sweep again"))
 }
 
 fn asked(targets: &[PlanTarget]) -> String {
@@ -177,7 +177,7 @@ fn asked(targets: &[PlanTarget]) -> String {
     if targets.is_empty() { "no target".to_owned() } else { targets.join(", ") }
 }
 
-/// What several are called.
+/// Returns the plural of the threshold's noun.
 fn plural(threshold: Threshold) -> &'static str {
     match threshold {
         Threshold::Gap => "gaps",
@@ -186,20 +186,20 @@ fn plural(threshold: Threshold) -> &'static str {
     }
 }
 
-/// The targets that one misses.
+/// Returns the targets that a candidate misses, as text.
 fn missed(candidate: &Candidate, targets: &[PlanTarget]) -> String {
     let missed = candidate.misses(targets);
     let missed: Vec<String> = missed.iter().map(|target| target.to_string()).collect();
     if missed.is_empty() { String::new() } else { format!("misses {}", missed.join(", ")) }
 }
 
-/// That none keeps the targets, and which comes nearest.
+/// Says that no threshold meets the targets, and which is nearest.
 fn none_keeps(threshold: Threshold, nearest: &TriedGap, targets: &[PlanTarget]) -> String {
     let noun = threshold.noun();
     let Candidate { accuracy, corrections, share, .. } = &nearest.candidate;
     format!(
-        "No {noun} keeps {}, and no policy is written: the nearest is {}, with {:.1} % right, {corrections:.2} \
-         corrections an answer and a large share of {:.1} %.",
+        "No {noun} meets {}, so no policy is written. The nearest is {}, with {:.1} % right, {corrections:.2} \
+         corrections per answer and a large share of {:.1} %.",
         asked(targets),
         nearest.gap,
         100.0 * accuracy.value,
@@ -207,7 +207,7 @@ fn none_keeps(threshold: Threshold, nearest: &TriedGap, targets: &[PlanTarget]) 
     )
 }
 
-/// Which one, and what the answers cannot tell.
+/// Says which threshold is chosen, and which others the answers cannot distinguish from it.
 fn said(
     threshold: Threshold,
     chosen: &TriedGap,
@@ -217,25 +217,25 @@ fn said(
     let (gap, asked, noun) = (chosen.gap, asked(targets), threshold.noun());
     let is_last = is_accuracy_alone(targets);
     let (last, safer) = match threshold.is_safest_high() {
-        true => ("least", "higher"),
-        false => ("greatest", "lower"),
+        true => ("smallest", "higher"),
+        false => ("largest", "lower"),
     };
     let article = if noun == "entropy" { "an" } else { "a" };
     let mut text = match is_last {
-        true => format!("{gap} is the {last} {noun} that keeps {asked}."),
+        true => format!("{gap} is the {last} {noun} that meets {asked}."),
         false if targets.is_empty() => format!("Take {article} {noun} of {gap}."),
-        false => format!("The {noun} {gap} keeps {asked}."),
+        false => format!("The {noun} {gap} meets {asked}."),
     };
     if !no_worse.is_empty() {
         let others: Vec<String> = no_worse.iter().map(|one| one.gap.to_string()).collect();
         let why = match is_last {
             true => String::new(),
-            false => format!("; of them it is taken because {safer} is safer"),
+            false => format!("; it is chosen because {safer} is safer"),
         };
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = write!(
             text,
-            " These answers are too few to tell its accuracy from that of {}{why}.",
+            " With this few answers, its accuracy cannot be distinguished from that of {}{why}.",
             others.join(", ")
         );
     }

@@ -1,4 +1,4 @@
-//! The report of sweeps by hand: every figure in each of its shapes, what is left out, and nothing from outside.
+//! The report of hand-written sweeps: every figure in each format, what is left out, and no references to the outside.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../../lab/tests/by_hand/mod.rs"]
@@ -37,7 +37,7 @@ fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-/// The folder of a sweep's report.
+/// Writes the report of a sweep and returns its folder.
 fn reported(sweep: &Sweep) -> PathBuf {
     let output = lab(&[&sweep.path()]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -51,7 +51,7 @@ fn page(folder: &Path) -> String {
     fs::read_to_string(folder.join("report.html")).unwrap()
 }
 
-/// The fields of a line; a comma between quotes is part of one.
+/// Returns the fields of a line. A comma between quotes is part of a field.
 fn fields(line: &str) -> Vec<String> {
     let quoted = line.split('"').enumerate();
     let hidden =
@@ -59,7 +59,7 @@ fn fields(line: &str) -> Vec<String> {
     hidden.collect::<String>().split(',').map(|field| field.replace('\0', ",")).collect()
 }
 
-/// A figure's rows, by its columns' names.
+/// Returns a figure's rows, keyed by column name.
 fn csv(folder: &Path, name: &str) -> Vec<std::collections::BTreeMap<String, String>> {
     let text = fs::read_to_string(folder.join(format!("{name}.csv"))).unwrap();
     let mut lines = text.lines().map(fields);
@@ -71,7 +71,7 @@ fn number(row: &std::collections::BTreeMap<String, String>, column: &str) -> f64
     row[column].parse().unwrap_or_else(|_| panic!("{column}: {row:?}"))
 }
 
-/// The part of the page that is a figure's.
+/// Returns the section of the page with this figure.
 fn section<'a>(page: &'a str, name: &str) -> &'a str {
     let (_, section) = page.split_once(&format!("<h2 id=\"{name}\">")).unwrap();
     section.split("<h2 ").next().unwrap()
@@ -116,7 +116,7 @@ fn the_numbers_are_those_of_the_answers() {
     };
     let accuracy = of("1-accuracy-latency", "small-only", "geo");
     assert_eq!(number(&accuracy[0], "accuracy"), 0.5);
-    // 100 ms and 1 ms more for each of six questions, by nearest rank.
+    // 100 ms, plus 1 ms more for each of the six questions; by nearest rank.
     assert_eq!(number(&accuracy[0], "latency_median_ms"), 102.0);
     let share = of("2-accuracy-share", "strict", "geo");
     assert!((number(&share[0], "takeover_share") - 20.0 / 60.0).abs() < 1e-4);
@@ -158,7 +158,7 @@ fn what_the_large_model_computes_is_read_and_written_tokens() {
     let [read, written, all] = ["large_read_tokens", "large_written_tokens", "large_tokens"]
         .map(|column| number(strict, column));
     assert!(written >= 20.0 && (read + written - all).abs() < 1e-6, "{strict:?}");
-    assert_eq!(strict["large_passes"], "", "its journals are of a node that did not count them");
+    assert_eq!(strict["large_passes"], "", "its journals are from a node that did not count them");
     let cells = csv(&folder, "cells");
     let cell = cells.iter().find(|row| row["policy"] == "strict" && row["link"] == "geo").unwrap();
     assert_eq!(number(cell, "large_written_tokens_per_answer"), written);
@@ -174,7 +174,7 @@ fn policies_stand_beside_baselines_that_cost_as_much() {
     let folder = reported(&sweep);
     let rows = csv(&folder, "12-equal");
     let of = |policy: &str| rows.iter().filter(|row| row["policy"] == policy).count();
-    assert_eq!((of("small-only"), of("entropy")), (0, 0), "baselines are compared with");
+    assert_eq!((of("small-only"), of("entropy")), (0, 0), "baselines are only compared with");
     assert!(!rows.is_empty() && of("strict") == rows.len(), "{rows:?}");
     for row in &rows {
         let factor = number(row, "policy_has") / number(row, "baseline_has");
@@ -198,7 +198,7 @@ fn the_replayed_line_takes_a_round_trip_for_each_takeover_and_says_where_it_cros
     assert!((added - number(last, "rtt_ms")).abs() < 5.0, "{added}");
     let page = page(&folder);
     let words = section(&page, "3-latency-rtt");
-    // Strict takes 142 ms at no distance, large-only 152: they never meet, both pay for distance.
+    // At no distance strict takes 142 ms and large-only 152. They never cross, because both pay for distance.
     assert!(words.contains("strict and small-only do not cross"), "{words}");
     assert!(words.contains("slower at all of them"), "{words}");
     assert!(words.contains("large-only and small-only"), "{words}");
@@ -231,7 +231,7 @@ fn what_cannot_be_used_is_named_and_counted() {
     let replayed = rows.iter().find(|row| row["policy"] == "strict" && row["source"] == "replayed");
     assert_eq!(number(replayed.unwrap(), "answers"), 3.0, "without the three");
     let live = rows.iter().find(|row| row["policy"] == "strict" && row["link"] == "loopback");
-    assert_eq!(number(live.unwrap(), "answers"), 6.0, "their rows are whole");
+    assert_eq!(number(live.unwrap(), "answers"), 6.0, "their rows are complete");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `specthink-lab size`, run as its user runs it, over journals by hand: what it says, and what it refuses.
+//! `specthink-lab size`, run as a user runs it over hand-written journals: its output, and what it refuses.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../../lab/tests/by_hand/mod.rs"]
@@ -22,7 +22,7 @@ sessions = 8
 tokens_per_s = 160
 ";
 
-/// A sweep's journals, and a file of speeds beside them.
+/// A sweep's journals, and a file of speeds next to them.
 struct Bench {
     sweep: Sweep,
     speeds: PathBuf,
@@ -44,7 +44,7 @@ impl Bench {
         command.args(flags).output().unwrap()
     }
 
-    /// What it says of the answers over loopback.
+    /// Returns its output for the answers over loopback.
     fn said(&self, flags: &[&str]) -> String {
         let output = self.size("strict/loopback", flags);
         assert!(output.status.success(), "{}", stderr(&output));
@@ -56,7 +56,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// The cells of the row that begins with this.
+/// Returns the cells of the row that begins with this.
 fn row<'a>(text: &'a str, first: &str) -> Vec<&'a str> {
     let begin = format!("| {first} |");
     let line = text.lines().find(|line| line.starts_with(&begin));

@@ -1,4 +1,4 @@
-//! The detokenizer, which sees every token that a model makes. `cargo bench -p text`
+//! Benches the detokenizer, which sees every token that a model makes: `cargo bench -p text`.
 
 #![allow(missing_docs, reason = "made by criterion's macros")]
 

@@ -1,8 +1,7 @@
 //! Token ids to text, piece by piece: no character is ever split, nothing is decoded twice.
 //!
-//! Pieces of a character are held back until the rest comes. Bytes that can never become a character
-//! are replaced by U+FFFD, exactly as decoding everything at once would. Which bytes a token stands
-//! for is [`crate::tokenizer`]'s business.
+//! Parts of a character are held back until the rest comes. Bytes that can never become a character are replaced by
+//! U+FFFD, exactly as decoding everything at once would. [`crate::tokenizer`] knows which bytes a token has.
 
 /// Turns the bytes of tokens into text as they come.
 #[derive(Debug, Clone, Default)]
@@ -12,12 +11,12 @@ pub struct Detokenizer {
 }
 
 impl Detokenizer {
-    /// A detokenizer at the beginning of a text.
+    /// Makes a detokenizer at the beginning of a text.
     pub fn new() -> Self {
         Detokenizer::default()
     }
 
-    /// Reads a token's bytes and adds the characters they complete to `text`.
+    /// Reads a token's bytes and appends the characters they complete to `text`.
     pub fn push(&mut self, piece: &[u8], text: &mut String) {
         self.held.extend_from_slice(piece);
         let mut read = 0;
@@ -31,7 +30,7 @@ impl Detokenizer {
                     let valid = &self.held[read..read + error.valid_up_to()];
                     text.push_str(&String::from_utf8_lossy(valid));
                     read += error.valid_up_to();
-                    // Without a length more bytes may still make a character of these.
+                    // Without a length, more bytes may still complete the character.
                     let Some(broken) = error.error_len() else { break };
                     text.push(char::REPLACEMENT_CHARACTER);
                     read += broken;
@@ -41,7 +40,7 @@ impl Detokenizer {
         self.held.drain(..read);
     }
 
-    /// Whether every byte read so far is in the text.
+    /// Returns whether every byte read so far is in the text.
     pub fn is_clean(&self) -> bool {
         self.held.is_empty()
     }
@@ -100,7 +99,7 @@ mod tests {
             lengths in prop::collection::vec(0usize..5, 1..8),
         ) {
             prop_assume!(lengths.iter().any(|&length| length > 0));
-            // A whole decode also replaces a beginning that never ended; here that is held back.
+            // A whole decode also replaces an unfinished character at the end, which is held back here.
             let mut whole = bytes.clone();
             whole.push(b'.');
             let (text, clean) = in_pieces(&whole, &lengths);

@@ -1,9 +1,8 @@
-//! What can go wrong with a tokenizer or a chat template. Each message is one line: what, why, how to
-//! fix it.
+//! Errors of tokenizers and chat templates. Each message is one line: what, why, how to fix it.
 
 use std::path::PathBuf;
 
-/// A tokenizer could not be built, or could not encode.
+/// Why a tokenizer could not be built, or could not encode.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// The operating system refused a file.
@@ -11,15 +10,15 @@ pub enum TokenizerError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file is cut short or damaged.
-    #[error("{} is no valid tokenizer file: {why}; fetch the model again", path.display())]
+    #[error("{} is not a valid tokenizer file: {why}; fetch the model again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// What is wrong.
         why: String,
     },
     /// A GGUF file lacks a part of its tokenizer.
@@ -32,7 +31,7 @@ pub enum TokenizerError {
         /// "missing", or what is wrong with it.
         why: String,
     },
-    /// A kind of tokenizer that is not built here.
+    /// The tokenizer is of a kind that is not supported.
     #[error(
         "the tokenizer of {origin} is not supported: {what}; use a model with a byte-level BPE \
          tokenizer, or one with tokenizer.json"
@@ -46,19 +45,19 @@ pub enum TokenizerError {
     /// The vocabulary cannot express a text.
     #[error("the tokenizer cannot encode the text: {0}; change the text or use another model")]
     Encode(String),
-    /// A token that is none.
+    /// A token id is not in the vocabulary.
     #[error(
-        "{id} is no token of this model, which has {vocabulary_size}; send ids of its own tokenizer"
+        "{id} is not a token of this model, which has {vocabulary_size}; send ids of its own tokenizer"
     )]
     NoToken {
         /// The token.
         id: u32,
-        /// One more than the greatest id that something is behind.
+        /// One more than the greatest id in use.
         vocabulary_size: usize,
     },
 }
 
-/// Messages could not be made a prompt.
+/// Why messages could not be made into a prompt.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The model has no chat template, or one that cannot be read; holds which.
@@ -76,7 +75,7 @@ pub enum TemplateError {
     Refused(String),
 }
 
-/// Errors of other crates may run over several lines; a message to a person is one.
+/// Returns the first line. Errors of other crates may span several lines, but a message to a person is one.
 pub(crate) fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }

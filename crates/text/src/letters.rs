@@ -1,9 +1,9 @@
 //! Names of control tokens that are only letters: "<|im_end|>" in a question does not end a turn.
 //!
-//! A chat template joins what people wrote and what it writes itself to one text, and may trim, split or compare the
-//! messages on the way. So messages go through it as they are, but for the names of control tokens: each is broken by a
-//! character that no text has ([`BREAK`]). The character is taken out again when the control tokens have been found,
-//! and before the text between them is cut and merged, which therefore is encoded as if it had never been there.
+//! A chat template joins what people wrote and what it writes itself into one text, and may trim, split or compare the
+//! messages on the way. So messages go through it as they are, except for the names of control tokens: each is broken
+//! by a character that no text has ([`BREAK`]). The character is removed again after the control tokens have been found
+//! and before the text between them is cut and merged, so the text is encoded as if it had never been there.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -11,10 +11,10 @@ use tokenizers::{AddedVocabulary, NormalizerWrapper, OffsetReferential, OffsetTy
 
 use crate::thought::is_mark;
 
-/// Breaks a name. It is one of Unicode's noncharacters, which programs may use within themselves.
+/// Breaks a name. It is one of Unicode's noncharacters, which programs may use internally.
 pub(crate) const BREAK: char = '\u{fdd0}';
 
-/// A break may let another name show that begins within the first; no vocabulary nests them deeper than this.
+/// Breaking a name may reveal another that begins within it; no vocabulary nests them deeper than this.
 const PASSES: usize = 8;
 
 /// The names of a vocabulary's control tokens.
@@ -23,11 +23,11 @@ pub(crate) struct ControlNames {
     added: AddedVocabulary,
     normalizer: Option<NormalizerWrapper>,
     ids: HashSet<u32>,
-    /// Those of them that are marks around thoughts.
+    /// The ids among them that are marks around thoughts.
     marks: HashSet<u32>,
-    /// In order.
+    /// Sorted.
     names: Vec<String>,
-    /// Bytes of the longest.
+    /// Length of the longest name in bytes.
     longest: usize,
 }
 
@@ -47,8 +47,8 @@ impl ControlNames {
         ControlNames { added, normalizer, ids, marks, names, longest }
     }
 
-    /// The text with every name in it broken, and every beginning of one at its end, which what follows in the prompt
-    /// could complete. Of what a model wrote, marks around thoughts are meant.
+    /// Returns the text with every name in it broken, and every beginning of a name at its end, which the rest of the
+    /// prompt could complete. In text by a model, marks around thoughts count as marks and are left alone.
     pub(crate) fn as_letters<'a>(&self, text: &'a str, by_model: bool) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
         for _ in 0..PASSES {
@@ -62,7 +62,7 @@ impl ControlNames {
         if places.is_empty() { text } else { Cow::Owned(broken(&text, &places)) }
     }
 
-    /// Behind the first character of every name.
+    /// Returns the places after the first character of every name.
     fn whole(&self, text: &str, by_model: bool) -> Vec<usize> {
         let found = self.added.extract_and_normalize(self.normalizer.as_ref(), text);
         let splits = found.get_splits(OffsetReferential::Original, OffsetType::Byte);
@@ -71,7 +71,7 @@ impl ControlNames {
             if !self.ids.contains(&id) || by_model && self.marks.contains(&id) {
                 return None;
             }
-            // Some tokens take in the white space around them.
+            // Some tokens include the white space around them.
             let (start, first) = text
                 .get(start..end)?
                 .char_indices()
@@ -81,9 +81,9 @@ impl ControlNames {
         places.collect()
     }
 
-    /// Behind the first character of every end of the text that is the beginning of a name.
+    /// Returns the places after the first character of every end of the text that is the beginning of a name.
     fn begun(&self, text: &str) -> Vec<usize> {
-        // A template may trim it.
+        // A template may trim the text.
         let text = text.trim_end();
         let near = text.char_indices().rev().take_while(|(at, _)| text.len() - at < self.longest);
         let begun = near.filter(|&(at, _)| {

@@ -1,9 +1,9 @@
 //! Text as a model sees it: chat templates ([`ChatTemplate`]), token ids of text and the bytes behind
 //! them ([`Tokenizer`]), and text from tokens as they come ([`Detokenizer`]).
 //!
-//! All of it is read from a Hugging Face folder or from the metadata of a GGUF file. Here live no
-//! weights, no runtime, no network and nothing of the `Thinker` port, so that whoever prepares text
-//! for a model, or reads what it wrote, needs no engine.
+//! All of it is read from a Hugging Face folder or from the metadata of a GGUF file. There are no weights here, no
+//! runtime, no network and nothing of the `Thinker` port, so code that prepares text for a model, or reads what it
+//! wrote, needs no engine.
 //!
 //! # Example
 //!
@@ -28,7 +28,7 @@
 //! ]);
 //! let tokenizer = Tokenizer::from_gguf(&metadata)?;
 //!
-//! // A prompt: what the chat template makes of the messages. Control tokens that it writes are meant.
+//! // A prompt: the messages as the chat template renders them, with its own control tokens.
 //! let prompt = tokenizer.template().render([("user", "Hi é")])?;
 //! assert_eq!(prompt, "Hi é<|end|>");
 //! let ids = tokenizer.encode_prompt(&prompt)?;

@@ -1,29 +1,29 @@
-//! The metadata of a GGUF file, as far as text needs it. No file is read here: whoever has a reader
-//! converts its values.
+//! The metadata of a GGUF file, as far as text needs it. No file is read here: callers convert the values of their own
+//! reader.
 
 use std::collections::HashMap;
 
-/// The metadata of a GGUF file by key. Only keys that begin with "tokenizer." and `general.architecture` are looked at.
+/// The metadata of a GGUF file by key. Only `general.architecture` and keys that begin with "tokenizer." are used.
 pub type GgufMetadata = HashMap<String, GgufValue>;
 
-/// A value in the metadata of a GGUF file. The file's many widths of numbers are two kinds here.
+/// A value in the metadata of a GGUF file. The file's many widths of numbers become two kinds here.
 ///
 /// Source: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GgufValue {
-    /// A text.
+    /// A string.
     String(String),
     /// A whole number of any width.
     Integer(i64),
     /// A number with a fraction.
     Float(f64),
-    /// A yes or a no.
+    /// A boolean.
     Bool(bool),
     /// A list; in a file all its values are of one kind.
     Array(Vec<GgufValue>),
 }
 
-/// A text in the metadata.
+/// Returns a string in the metadata.
 pub(crate) fn text<'a>(metadata: &'a GgufMetadata, key: &str) -> Option<&'a str> {
     match metadata.get(key)? {
         GgufValue::String(text) => Some(text),
@@ -31,12 +31,12 @@ pub(crate) fn text<'a>(metadata: &'a GgufMetadata, key: &str) -> Option<&'a str>
     }
 }
 
-/// A token id in the metadata.
+/// Returns a token id in the metadata.
 pub(crate) fn token_id(metadata: &GgufMetadata, key: &str) -> Option<u32> {
     token_ids(metadata, key).into_iter().next()
 }
 
-/// Token ids in the metadata: one, or a list of them.
+/// Returns token ids in the metadata: one, or a list of them.
 pub(crate) fn token_ids(metadata: &GgufMetadata, key: &str) -> Vec<u32> {
     let values = match metadata.get(key) {
         Some(GgufValue::Array(values)) => values.as_slice(),
@@ -50,7 +50,7 @@ pub(crate) fn token_ids(metadata: &GgufMetadata, key: &str) -> Vec<u32> {
     values.iter().filter_map(id).collect()
 }
 
-/// A yes or a no in the metadata.
+/// Returns a boolean in the metadata.
 pub(crate) fn boolean(metadata: &GgufMetadata, key: &str) -> Option<bool> {
     match metadata.get(key)? {
         GgufValue::Bool(yes) => Some(*yes),

@@ -1,9 +1,9 @@
-//! Where tokens stand in the text that they spell, and up to where the text alone decides them.
+//! Where tokens are in the text that they spell, and up to which place the text alone decides them.
 
 use crate::{Detokenizer, Tokenizer};
 
-/// The spans of tokens of which is known where their text stood after each, and whether it was whole there. The text
-/// begins at this byte of the committed one.
+/// Returns the spans of tokens. Each mark says where the text ended after a token, and whether it ended with a whole
+/// character. The text begins at `byte` of the committed one.
 pub fn spans_of<'a>(
     marks: impl IntoIterator<Item = (usize, bool)> + 'a,
     text: &'a str,
@@ -12,13 +12,13 @@ pub fn spans_of<'a>(
     let mut before = 0;
     marks.into_iter().map(move |(text_end, is_clean)| {
         let start = std::mem::replace(&mut before, text_end);
-        // The character that is not whole yet is all its own.
+        // A token covers all of a character that it ends in.
         let end = if is_clean { text_end } else { text.ceil_char_boundary(text_end + 1) };
         (byte + start.min(text.len()), byte + end.min(text.len()))
     })
 }
 
-/// The spans of tokens that stand for a text, which begins at this byte of the committed one.
+/// Returns the spans of tokens that spell `text`, which begins at `byte` of the committed one.
 pub fn spans_of_ids(
     ids: &[u32],
     text: &str,
@@ -36,9 +36,9 @@ pub fn spans_of_ids(
     spans_of(marks, text, byte).collect()
 }
 
-/// The longest beginning of a text that encodes the same whatever follows the text: up to the last
-/// space that follows something else than white space, where every supported tokenizer begins anew.
-/// Returns its bytes and its tokens.
+/// Returns the longest beginning of a text that is encoded the same whatever follows the text, in bytes and in tokens.
+/// It ends at the last space that follows something other than white space, where every supported tokenizer starts
+/// afresh.
 pub fn before_last_word(text: &str, spans: &[(usize, usize)]) -> (usize, usize) {
     let mut edges = text
         .match_indices(' ')
@@ -47,7 +47,7 @@ pub fn before_last_word(text: &str, spans: &[(usize, usize)]) -> (usize, usize) 
     let mut found = (0, 0);
     while let Some(edge) = edges.next_back() {
         let tokens = spans.partition_point(|&(_, end)| end <= edge);
-        // A token across the edge would mean that the tokenizer does not begin anew there.
+        // A token across the edge would mean that the tokenizer does not start afresh there.
         if spans.get(tokens).is_none_or(|&(start, _)| start >= edge) {
             found = (edge, tokens);
             break;

@@ -1,8 +1,8 @@
 //! Chat templates: the prompt of a conversation, exactly as the model was trained to see it.
 //!
 //! Templates are Jinja, rendered with what Hugging Face transformers gives them ([`mod@environment`]). What a template
-//! does with `<think>` is left to it. The committed text of an answer follows the rendered prompt byte for
-//! byte; it never goes through the template. Neither does a raw prompt.
+//! does with `<think>` is left to it. The committed text of an answer follows the rendered prompt byte for byte; it
+//! never goes through the template. Neither does a raw prompt.
 
 mod environment;
 mod methods;
@@ -14,7 +14,7 @@ use minijinja::{Environment, Error, ErrorKind, Value, context};
 use self::environment::{NAME, environment, fuel};
 use crate::{error::TemplateError, letters::ControlNames, thought::Thought};
 
-/// Messages that stand in no template, to find them in what it makes of them.
+/// Messages that no template contains, to find them in what it renders.
 const PROBES: [&str; 3] = ["probequestion", "probeanswer", "probenext"];
 
 /// The context, in tokens, that a template is rendered for until its model's is known.
@@ -25,24 +25,24 @@ const USUAL_CONTEXT: usize = 32_768;
 pub struct ChatTemplate {
     /// The compiled template, or why there is none.
     environment: Result<Environment<'static>, String>,
-    /// The texts of tokens by the names that templates know them by: `bos_token`, `eos_token`, ...
+    /// The texts of special tokens by their names in templates: `bos_token`, `eos_token`, ...
     tokens: BTreeMap<String, String>,
-    /// What is only text in messages; without, every message is taken as it is.
+    /// Names that are only text in messages; `None` takes every message as it is.
     control_names: Option<ControlNames>,
     thought: Thought,
 }
 
 impl ChatTemplate {
-    /// A template with the texts of the begin-of-text and end-of-text tokens. Never fails: a model without a usable
-    /// template still takes raw prompts, and says why it takes no messages.
+    /// Makes a template with the texts of the begin-of-text and end-of-text tokens. Never fails: a model without a
+    /// usable template still takes raw prompts, and says why it takes no messages.
     ///
-    /// It knows no names of control tokens: that of a model is its tokenizer's ([`crate::Tokenizer::template`]).
+    /// It knows no names of control tokens, unlike a tokenizer's own template ([`crate::Tokenizer::template`]).
     pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Self {
         let token = |name: &str, text: &str| (name.to_owned(), text.to_owned());
         ChatTemplate::with_tokens(source, [token("bos_token", bos), token("eos_token", eos)].into())
     }
 
-    /// A template with the texts of tokens by the names that templates know them by.
+    /// Makes a template with the texts of special tokens by their names in templates.
     pub(crate) fn with_tokens(source: Option<&str>, tokens: BTreeMap<String, String>) -> Self {
         let environment = match source {
             None => Err("the model has no chat template".to_owned()),
@@ -55,12 +55,12 @@ impl ChatTemplate {
         ChatTemplate { thought: template.probed_thought(), ..template }
     }
 
-    /// The same template, to which these names in messages are letters.
+    /// Returns the same template, which takes these names in messages as letters.
     pub(crate) fn with_control_names(self, names: ControlNames) -> Self {
         ChatTemplate { control_names: Some(names), ..self }
     }
 
-    /// The same template, which may use up as much as a context of so many tokens can need.
+    /// Returns the same template, which may use up as much as a context of `tokens` tokens can need.
     pub(crate) fn for_context(mut self, tokens: usize) -> Self {
         if let Ok(environment) = &mut self.environment {
             environment.set_fuel(Some(fuel(tokens)));
@@ -68,17 +68,17 @@ impl ChatTemplate {
         self
     }
 
-    /// Why messages cannot be taken, without how to fix it; `None` when they can.
+    /// Returns why messages cannot be taken, without how to fix it; `None` if they can.
     pub fn unusable(&self) -> Option<&str> {
         self.environment.as_ref().err().map(String::as_str)
     }
 
-    /// The prompt of a conversation, with the assistant's turn opened. A message is its role ("system",
-    /// "user" or "assistant") and its text. Names of control tokens in its text are broken by a character that
-    /// [`crate::Tokenizer::encode_prompt`] takes out again, so that they stay letters.
+    /// Renders the prompt of a conversation, with the assistant's turn opened. A message is its role ("system", "user"
+    /// or "assistant") and its text. Names of control tokens in its text are broken by a character that
+    /// [`crate::Tokenizer::encode_prompt`] removes again, so that they stay letters.
     ///
     /// # Errors
-    /// [`TemplateError`] when the model has no usable template or it refuses the messages.
+    /// [`TemplateError`] if the model has no usable template or it refuses the messages.
     pub fn render<'a>(
         &self,
         messages: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -86,10 +86,10 @@ impl ChatTemplate {
         self.conversation(messages, true)
     }
 
-    /// The conversation as [`ChatTemplate::render`] makes it, but without opening the assistant's turn.
+    /// Renders a conversation like [`ChatTemplate::render`], but without opening the assistant's turn.
     ///
     /// # Errors
-    /// As [`ChatTemplate::render`].
+    /// Those of [`ChatTemplate::render`].
     pub fn render_closed<'a>(
         &self,
         messages: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -97,7 +97,7 @@ impl ChatTemplate {
         self.conversation(messages, false)
     }
 
-    /// What it writes right behind an assistant's message; `None` where it takes no such conversation.
+    /// Returns what it writes right after an assistant's message; `None` if it takes no such conversation.
     pub(crate) fn after_answer(&self) -> Option<String> {
         let [question, answer, next] = PROBES;
         let messages = [("user", question), ("assistant", answer), ("user", next)];
@@ -106,16 +106,16 @@ impl ChatTemplate {
         Some(after.split(next).next().unwrap_or_default().to_owned())
     }
 
-    /// How far the thought is of an answer to what it renders: whether its prompts end within one.
+    /// Returns the state of an answer's thought after its prompts: whether they end within one.
     pub fn thought(&self) -> Thought {
         self.thought
     }
 
-    /// As [`ChatTemplate::render`], with the thought so far, whatever the template leaves of it: marks around thoughts
-    /// are added to the prompt's end or taken off.
+    /// Renders like [`ChatTemplate::render`], but with the thought in this state, whatever the template leaves it in:
+    /// marks around thoughts are added to the prompt's end or removed.
     ///
     /// # Errors
-    /// As [`ChatTemplate::render`].
+    /// Those of [`ChatTemplate::render`].
     pub fn render_to<'a>(
         &self,
         messages: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -134,7 +134,7 @@ impl ChatTemplate {
         Thought::behind(rendered.rsplit_once(question).map_or(&*rendered, |(_, after)| after))
     }
 
-    /// A conversation; `add_generation_prompt`: with the assistant's turn opened.
+    /// Renders a conversation; `add_generation_prompt` opens the assistant's turn.
     fn conversation<'a>(
         &self,
         messages: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -161,13 +161,13 @@ impl ChatTemplate {
         })
     }
 
-    /// A message as templates see it.
+    /// Returns a message as templates see it.
     fn message(&self, role: &str, content: &str) -> Result<Value, TemplateError> {
-        // Templates build control tokens of roles.
+        // Templates build control tokens from roles.
         let is_word =
             !role.is_empty() && role.chars().all(|c| c.is_alphanumeric() || "_-".contains(c));
         if !is_word {
-            let why = format!("the role {role:?} is no word such as \"user\"");
+            let why = format!("the role {role:?} is not a word such as \"user\"");
             return Err(TemplateError::Refused(why));
         }
         let content = match &self.control_names {
@@ -178,7 +178,7 @@ impl ChatTemplate {
     }
 }
 
-/// The template's own words where it refused by `raise_exception`, else the error with its line.
+/// Returns the template's own words if it refused by `raise_exception`, else the error with its line.
 fn one_line(error: &Error) -> String {
     let text = error.detail().map_or_else(|| error.to_string(), str::to_owned);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_a_template_may_use_up_grows_with_the_context() {
-        // About two steps a turn; and a text that is doubled over and over, of which a step makes megabytes.
+        // About two steps a turn; and a text that is doubled over and over, so that one step makes megabytes.
         let loops = |turns: u32| format!("{{% for a in range({turns}) %}}{{% endfor %}}");
         let doubles = |times: u32| {
             format!(

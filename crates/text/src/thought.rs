@@ -1,10 +1,11 @@
 //! The thought before an answer: which letters of a text are the marks around it.
 //!
 //! Reasoning models think between two marks, which most of them have as tokens. Only text crosses the wire, so whether
-//! `</think>` is a mark or letters follows from the text alone, and from what the prompt ends with:
+//! `</think>` is a mark or letters depends on the text alone, and on the end of the prompt:
 //!
-//! - An opening mark is one at the very beginning of an answer, white space aside, unless the prompt ends with one.
-//! - The first closing mark of an answer is one, unless the prompt holds it already.
+//! - An opening mark is one at the very beginning of an answer, after optional white space, unless the prompt ends with
+//!   one.
+//! - The first closing mark of an answer is one, unless the prompt already holds it.
 //! - Everywhere else, and in what people write, the same letters are letters.
 
 /// The marks around thoughts, as (opening, closing).
@@ -15,25 +16,25 @@ pub(crate) const MARKS: [(&str, &str); 4] = [
     ("[THINK]", "[/THINK]"),
 ];
 
-/// How far an answer's thought is.
+/// The state of an answer's thought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Thought {
-    /// Nothing is written: the answer may begin with a mark that opens the thought.
+    /// Nothing is written yet: the answer may begin with a mark that opens the thought.
     #[default]
     Unopened,
-    /// It goes on, or there is none: a closing mark has not come.
+    /// The thought continues, or there is none: no closing mark has come.
     Open,
     /// Its closing mark is written: what follows is the answer proper.
     Over,
 }
 
-/// Whether a token of this name is a mark.
+/// Returns whether a token of this name is a mark.
 pub(crate) fn is_mark(name: &str) -> bool {
     MARKS.iter().any(|(open, close)| [*open, *close].contains(&name))
 }
 
 impl Thought {
-    /// How far it is for an answer that follows a prompt with this end.
+    /// Returns the state for an answer that follows a prompt with this end.
     pub fn behind(prompt_end: &str) -> Self {
         let last = |mark: &str| prompt_end.rfind(mark);
         let opened = MARKS.iter().filter_map(|(open, _)| last(open)).max();
@@ -45,15 +46,15 @@ impl Thought {
         }
     }
 
-    /// Makes a prompt that ends with this end so that the thought is so far. Models without such marks read them as any
-    /// other text.
+    /// Changes a prompt that leaves the thought in this state so that it leaves it in the wanted one. Models without
+    /// such marks read them as any other text.
     pub fn lead_to(self, wanted: Thought, prompt: &mut String) {
         let last = |mark: &str| prompt.rfind(mark);
         let opened = MARKS.iter().filter_map(|pair| Some((last(pair.0)?, *pair))).max();
         let closed = MARKS.iter().filter_map(|pair| Some((last(pair.1)?, *pair))).max();
         let (cut, (open, close)) = match (self, opened, closed) {
             (Thought::Open, Some((at, pair)), _) => (at, pair),
-            // A thought that is closed at once goes with its beginning.
+            // A thought that is closed at once is removed with its beginning.
             (Thought::Over, Some((at, pair)), Some((end, _)))
                 if prompt.get(at + pair.0.len()..end).is_some_and(|it| it.trim().is_empty()) =>
             {
@@ -70,13 +71,13 @@ impl Thought {
         }
     }
 
-    /// How far it is behind more text of the answer.
+    /// Returns the state after more text of the answer.
     #[must_use]
     pub fn after(self, text: &str) -> Self {
         self.read(text).1
     }
 
-    /// The marks in more text of the answer: where each begins and ends.
+    /// Returns where each mark in more text of the answer begins and ends.
     pub(crate) fn marks(self, text: &str) -> Vec<(usize, usize)> {
         self.read(text).0
     }

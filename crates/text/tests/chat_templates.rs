@@ -1,5 +1,4 @@
-//! Chat templates render as Hugging Face transformers renders them. The fixtures are made by
-//! tests/fixtures/make_template_fixtures.py.
+//! Chat templates render as in Hugging Face transformers. tests/fixtures/make_template_fixtures.py makes the fixtures.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

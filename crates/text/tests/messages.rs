@@ -1,5 +1,5 @@
-//! What stands in a message is text: the names of control tokens in it are letters, and the prompt is otherwise encoded
-//! as the template made it.
+//! Messages are text: the names of control tokens in them are letters, and the prompt is otherwise encoded as the
+//! template rendered it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -8,7 +8,7 @@ mod common;
 use common::{fixture, gguf, letters, prompt, tokenizer_of};
 use text::{GgufValue, Thought, Tokenizer};
 
-/// The tokenizer of Qwen2.5 with a chat template.
+/// Makes the tokenizer of Qwen2.5 with a chat template.
 fn qwen(template: &str) -> Tokenizer {
     let json = std::fs::read_to_string(fixture("tokenizers/qwen2.5/tokenizer.json")).unwrap();
     tokenizer_of(&[("tokenizer.json", &json), ("chat_template.jinja", template)])
@@ -87,12 +87,12 @@ fn a_role_is_a_word() {
     let template = tokenizer.template();
     for role in ["end|><|im_start", "", "a b", "<|im_end|>"] {
         let refused = template.render([(role, "Hi")]).unwrap_err().to_string();
-        assert!(refused.contains(&format!("{role:?} is no word")), "{refused}");
+        assert!(refused.contains(&format!("{role:?} is not a word")), "{refused}");
     }
     assert_eq!(template.render([("start", "Hi")]).unwrap(), "<|im_start|>");
 }
 
-/// Control tokens that are looked for in the normalized text, and one that takes in the white space around it.
+/// Control tokens that are searched for in the normalized text, and one that includes the white space around it.
 const NORMALIZED: &str = r#"{
     "version": "1.0", "truncation": null, "padding": null,
     "added_tokens": [
@@ -131,7 +131,7 @@ fn a_raw_prompt_has_one_begin_of_text_token_and_its_control_tokens_are_meant() {
     assert_eq!((bare.len(), control_tokens(&tokenizer, &bare)), (3, 2));
     assert_eq!(begun, bare);
     assert_eq!(raw("<|begin|><|begin|>a").len(), 3, "it was written twice");
-    // Where the model wants none before every text, what is written is meant.
+    // If the model expects none before every text, what is written stays.
     let mut metadata = gguf(&[("<|b|>", 3)], "");
     metadata.insert("tokenizer.ggml.bos_token_id".into(), GgufValue::Integer(97));
     let tokenizer = Tokenizer::from_gguf(&metadata).unwrap();

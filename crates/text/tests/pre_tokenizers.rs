@@ -1,4 +1,4 @@
-//! How a GGUF file's text is cut before the merges: by the rules that it names, by its family's where it names none.
+//! How a GGUF file's text is cut before the merges: by the rules that it names, or by its family's if it names none.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -9,7 +9,7 @@ use text::{GgufMetadata, GgufValue, Thought, Tokenizer};
 
 const PRE: &str = "tokenizer.ggml.pre";
 
-/// A file whose merges join ".r", two digits, and "aB".
+/// Makes a file whose merges join ".r", two digits, and "aB".
 fn file(pre: Option<&str>, architecture: &str, more: &[(&str, i64)]) -> Tokenizer {
     let joined = [(".r", 1), ("12", 1), ("aB", 1)];
     let mut metadata: GgufMetadata = gguf(&[&joined, more].concat(), "");

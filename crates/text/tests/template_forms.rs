@@ -1,5 +1,5 @@
-//! Whatever form of Jinja a chat template uses, it renders as in transformers. The fixture is made by
-//! tests/fixtures/make_template_forms.py.
+//! Chat templates in any form of Jinja render as in transformers. tests/fixtures/make_template_forms.py makes the
+//! fixture.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

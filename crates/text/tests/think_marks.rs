@@ -1,4 +1,4 @@
-//! The marks around thoughts: seen in what a model writes, tokens where they are marks, letters elsewhere.
+//! The marks around thoughts: visible in what a model writes, tokens where they are marks, letters elsewhere.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -9,12 +9,12 @@ use text::{Thought, Tokenizer};
 
 const TEMPLATE: &str = "{% for m in messages %}{{ m.content }}<|endoftext|>{% endfor %}";
 
-/// A tokenizer that has the marks as tokens of a kind: control, user-defined or normal.
+/// Makes a tokenizer that has the marks as tokens of a kind: control, user-defined or normal.
 fn thinker(kind: i64) -> Tokenizer {
     Tokenizer::from_gguf(&gguf(&[("<think>", kind), ("</think>", kind)], TEMPLATE)).unwrap()
 }
 
-/// The marks among tokens, in order.
+/// Returns the marks among tokens, in order.
 fn marks<'a>(tokenizer: &'a Tokenizer, ids: &[u32]) -> Vec<&'a str> {
     let names = ids.iter().map(|&id| std::str::from_utf8(tokenizer.piece(id)).unwrap());
     names.filter(|name| name.contains("think>")).collect()

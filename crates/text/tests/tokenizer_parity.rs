@@ -1,6 +1,5 @@
-//! Token ids equal those of Python's `tokenizers`, from tokenizer.json and from GGUF metadata alike, on
-//! code, scripts, emoji, combining marks and odd white space. The fixtures are made by
-//! tests/fixtures/make_tokenizer_fixtures.py.
+//! Token ids equal those of Python's `tokenizers`, from tokenizer.json and from GGUF metadata alike, on code, scripts,
+//! emoji, combining marks and odd white space. tests/fixtures/make_tokenizer_fixtures.py makes the fixtures.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -95,7 +94,7 @@ fn different_tokenizers_have_different_fingerprints() {
     assert_ne!(one.fingerprint(), changed.fingerprint());
 }
 
-/// Nodes of different releases compare fingerprints: the same tokenizer keeps its own.
+/// Nodes of different releases compare fingerprints, so a tokenizer must keep its own.
 #[test]
 fn fingerprints_stay_what_they_were() {
     let fingerprints = NAMES.map(|name| from_json(name).fingerprint().to_owned());
@@ -126,7 +125,7 @@ fn control_tokens_are_meant_in_prompts_and_are_text_elsewhere() {
         let committed = tokenizer.encode_committed("<|im_end|>", Thought::Unopened).unwrap().ids;
         assert!(committed.len() > 1);
         assert_eq!(decoded(&tokenizer, &committed), "<|im_end|>");
-        // An added token that is no control token is one token in both.
+        // An added token that is not a control token is one token in both.
         let call = tokenizer.encode_committed("<tool_call>", Thought::Unopened).unwrap().ids;
         assert_eq!(call, tokenizer.encode_prompt("<tool_call>").unwrap());
         assert_eq!((call.len(), decoded(&tokenizer, &call).as_str()), (1, "<tool_call>"));
@@ -193,7 +192,7 @@ fn broken_files_are_told_in_one_line() {
     assert!(!damaged.to_string().contains('\n'));
 }
 
-/// A vocabulary in the manner of SentencePiece: "▁" for spaces, bytes as "<0x0A>".
+/// A vocabulary in SentencePiece's style: "▁" for spaces, bytes as "<0x0A>".
 const METASPACE: &str = r#"{
     "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
     "normalizer": {"type": "Sequence", "normalizers": [
@@ -222,7 +221,7 @@ fn a_space_is_added_before_prompts_but_not_before_committed_text() {
 }
 
 proptest! {
-    /// Incremental decoding gives what decoding everything at once gives, for any tokens.
+    /// Incremental decoding gives the same as decoding everything at once, for any tokens.
     #[test]
     fn any_ids_decode_as_in_one_go(ids in prop::collection::vec(0u32..700, 0..40)) {
         thread_local! {
@@ -244,7 +243,7 @@ proptest! {
         })?;
     }
 
-    /// Committed text without characters to compose comes back as it was.
+    /// Committed text without characters to compose comes back unchanged.
     #[test]
     fn text_survives_encoding(text in "[ -~\n\t数学かな🙂é]{0,40}") {
         for name in NAMES {

@@ -1,4 +1,4 @@
-//! Every token with which a turn ends ends it, whatever its file says of its kind, and stands for no text.
+//! Every token that ends a turn does so whatever its file says about its kind, and spells no text.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,7 +10,7 @@ use text::{GgufValue, Thought, Tokenizer};
 const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
                       {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
-/// The one token that a prompt of this text is.
+/// Returns the one token of a prompt of this text.
 fn id(tokenizer: &Tokenizer, name: &str) -> u32 {
     let ids = tokenizer.encode_prompt(name).unwrap();
     assert_eq!(ids.len(), 1, "{name}");
@@ -56,7 +56,7 @@ fn what_the_template_writes_behind_an_answer_ends_a_turn() {
             "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}<｜fin｜>{% endfor %}"
                 .to_owned(),
         ),
-        // No turn has an end of its own: that of the next one is drawn in its place.
+        // No turn has an end of its own: the token that begins the next one is drawn instead.
         (
             "<|user|>",
             "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}".to_owned(),
@@ -101,7 +101,7 @@ fn every_id_that_a_gguf_file_names_ends_a_turn() {
     let ends = |id: i64| tokenizer.is_end_of_text(id as u32);
     assert!(ends(a) && ends(b) && ends(c) && ends(word));
     assert_eq!([a, b, c].map(|id| tokenizer.piece(id as u32)), [b""; 3]);
-    // A word is no control token because a file ends texts with it.
+    // A word does not become a control token because a file ends texts with it.
     assert_eq!(tokenizer.piece(word as u32), b"word");
 }
 

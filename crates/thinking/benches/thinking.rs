@@ -1,5 +1,5 @@
-//! The pure core: the trigger matcher, which sees every piece of text, and a policy's decisions, one for every
-//! stretch. `cargo bench -p thinking`
+//! Benchmarks of the pure core: the trigger matcher, which reads every piece of text, and a policy's decisions, one per
+//! stretch. Run with `cargo bench -p thinking`.
 
 #![allow(missing_docs, reason = "made by criterion's macros")]
 
@@ -14,7 +14,7 @@ fn strict() -> Strict {
     Strict::new(StrictConfig::default(), 8192)
 }
 
-/// The watch that the strict policy asks the small model with.
+/// Returns the watch that the strict policy sends to the small model.
 fn watch() -> Option<Watch> {
     strict().step(PolicyEvent::Started { prompt_tokens: 100 }).into_iter().find_map(|action| {
         match action {
@@ -24,7 +24,7 @@ fn watch() -> Option<Watch> {
     })
 }
 
-/// A paragraph of four hundred bytes without a trigger, in pieces as short as tokens.
+/// Matches a paragraph of four hundred bytes without a trigger, in token-sized pieces.
 fn matcher(c: &mut Criterion) {
     let Some(watch) = watch() else { return };
     let paragraph = format!("{}\n\n", "the sum of both sides is even, ".repeat(13));
@@ -39,7 +39,7 @@ fn matcher(c: &mut Criterion) {
     });
 }
 
-/// The decisions of an answer of a hundred stretches.
+/// Takes the decisions of an answer of a hundred stretches.
 fn policy(c: &mut Criterion) {
     c.bench_function("strict policy/100 stretches", |b| {
         b.iter(|| {

@@ -1,4 +1,4 @@
-//! The beginning of an answer that whoever asks gives: the models go on from it.
+//! The beginning of an answer that the client gives; the models continue from it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,25 +7,25 @@ use crate::{
     thought::{MARKS, ThoughtSplitter},
 };
 
-/// What is given of an answer. Empty: nothing.
+/// The given beginning of an answer. May be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerBeginning {
-    /// Of the thought before it, without marks.
+    /// The part of the thought before the answer, without marks.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
-    /// Of the answer proper. Where there is none, the thought goes on.
+    /// The part of the answer proper. If it is empty, the thought continues.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub content: String,
 }
 
 impl AnswerBeginning {
-    /// Whether nothing is given.
+    /// Returns whether nothing is given.
     pub fn is_empty(&self) -> bool {
         self.reasoning.is_empty() && self.content.is_empty()
     }
 
-    /// The text that stands behind a prompt whose thought is so far. Where the prompt has closed the thought already,
-    /// the reasoning has no place and is left out.
+    /// Returns the text that follows a prompt which leaves the thought in this state. If the prompt has closed the
+    /// thought already, the reasoning has no place and is left out.
     pub fn text(&self, start: ThoughtStart) -> String {
         let AnswerBeginning { reasoning, content } = self;
         let (open, close) = MARKS[0];
@@ -41,7 +41,7 @@ impl AnswerBeginning {
         }
     }
 
-    /// How far the thought is behind it, where it was so far before.
+    /// Returns the state of the thought after the beginning, given its state before.
     pub fn thought_behind(&self, start: ThoughtStart) -> ThoughtStart {
         if self.is_empty() {
             return start;

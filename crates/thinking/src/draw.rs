@@ -1,8 +1,8 @@
-//! Seeded draws: the one sequence of numbers that policies and the coordinator draw from, and how
-//! random bits become a number. How a model draws its tokens is the engine's business.
+//! Seeded draws: the sequence of numbers that policies and the coordinator draw from, and the conversion of random bits
+//! to a number. How a model draws its tokens is up to the engine.
 
-/// The n-th number of a seeded sequence (Steele, Lea, Flood: Fast splittable pseudorandom number
-/// generators, 2014): any number can be had without those before it.
+/// Returns the n-th number of a seeded sequence without computing those before it (Steele, Lea, Flood: Fast splittable
+/// pseudorandom number generators, 2014).
 pub fn splitmix64(seed: u64, n: u64) -> u64 {
     let mut z = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -10,7 +10,7 @@ pub fn splitmix64(seed: u64, n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A number uniform in [0, 1) from 64 random bits: the upper 53, which are what a double holds.
+/// Returns a number uniform in [0, 1) from 64 random bits. It uses the upper 53, which is what a double holds.
 pub fn uniform(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -1,10 +1,10 @@
 //! The pure core of Speculative Thinking.
 //!
-//! Here live the words of the system and the decisions: the [`thinker`] port, the rules of its
-//! [`session`]s, the streaming [`trigger`] matcher, exact [`loops`], [`stops`], the [`thought`] before an
-//! answer and the [`beginning`] of one, the [`policy`] state machines, the [`transcript`], and how text
-//! from elsewhere is [`shown`]. Here live no runtime, no network, no model, no clock and no I/O:
-//! everything in this crate is a function of its arguments, and is tested as one.
+//! This crate defines the terms of the system and makes its decisions: the [`thinker`] port, the rules of its
+//! [`session`]s, the streaming [`trigger`] matcher, exact [`loops`], [`stops`], the [`thought`] before an answer and
+//! the [`beginning`] of one, the [`policy`] state machines, the [`transcript`], and how text from elsewhere is
+//! [`shown`]. It has no runtime, network, model, clock or I/O: everything in it is a function of its arguments, and is
+//! tested as one.
 
 pub mod beginning;
 pub mod draw;

@@ -1,30 +1,30 @@
-//! Exact loops: a text that ends with the same cycle over and over, to the byte.
+//! Exact loops: texts that end with the same cycle repeated, byte for byte.
 //!
-//! A model that has fallen into one seldom leaves it by itself. What is done about it is a policy's matter.
+//! A model that has fallen into a loop seldom leaves it by itself. What to do about it is up to the policy.
 
-/// A cycle that is there so many times is a loop,
+/// A cycle is a loop only if it occurs at least this many times.
 const LEAST_TIMES: usize = 3;
-/// if all of them together have so many bytes.
+/// A cycle is a loop only if its occurrences cover at least this many bytes.
 const LEAST_BYTES: usize = 200;
-/// Longer cycles are not looked for.
+/// Longer cycles are not searched for.
 const LONGEST_CYCLE_BYTES: usize = 4096;
-/// How much of a text's end is looked at.
+/// How much of a text's end is searched.
 const SEEN_BYTES: usize = LEAST_TIMES * LONGEST_CYCLE_BYTES;
-/// After so many bytes more it is looked again. To look takes time in proportion to what is looked at.
+/// How many bytes are read between two searches. A search takes time in proportion to the searched text.
 const STEP_BYTES: usize = 32;
 
-/// Finds loops in a text as it grows. What it finds does not depend on how the text is cut into pieces.
+/// Finds loops in a text as it grows. The result does not depend on how the text is cut into pieces.
 #[derive(Debug, Clone, Default)]
 pub struct LoopFinder {
-    /// The end of the text: all that is looked at, and at most as much again.
+    /// The end of the text: at most twice the length that is searched.
     end: Vec<u8>,
-    /// Bytes read since it was last looked.
+    /// Bytes read since the last search.
     unseen_bytes: usize,
 }
 
 impl LoopFinder {
-    /// Reads on. Returns after how many bytes of `text` a loop is found, at the end of a character; what follows is not
-    /// read, and the next loop is looked for behind it.
+    /// Reads more text. If a loop is found, returns the number of bytes of `text` read until then, which is a character
+    /// boundary. The rest is not read, and the next loop is searched for behind that place.
     pub fn read(&mut self, text: &str) -> Option<usize> {
         for (start, c) in text.char_indices() {
             let end = start + c.len_utf8();
@@ -42,7 +42,7 @@ impl LoopFinder {
         None
     }
 
-    /// Reads on over text in which no loop is looked for; one that began before goes on through it.
+    /// Reads text without searching it; a loop that began before can still continue through it.
     pub fn pass(&mut self, text: &str) {
         self.end.extend_from_slice(text.as_bytes());
         if self.end.len() > 2 * SEEN_BYTES {
@@ -51,11 +51,11 @@ impl LoopFinder {
     }
 }
 
-/// The length in bytes of the shortest cycle that a text ends with in a loop: it is there at least three times, the
-/// first of them perhaps from its middle on, and over at least 200 bytes.
+/// Returns the length in bytes of the shortest cycle if a text ends in a loop. The cycle must occur at least three
+/// times (the first occurrence may be cut off at its start) and cover at least 200 bytes.
 pub fn cycle_at_end(text: &[u8]) -> Option<usize> {
     let reversed: Vec<u8> = text.iter().rev().take(SEEN_BYTES).copied().collect();
-    // For each cycle how far the text agrees with itself when it is moved by it, from the end on (the Z-algorithm:
+    // For each cycle length: how far the reversed text agrees with itself when shifted by that length (the Z-algorithm:
     // Gusfield, Algorithms on Strings, Trees and Sequences, section 1.4).
     let mut agrees = vec![0; reversed.len() / LEAST_TIMES + 1];
     let (mut left, mut right) = (0, 0);
@@ -78,7 +78,7 @@ pub fn cycle_at_end(text: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// After how many bytes a loop is found.
+    /// Returns after how many bytes a loop is found.
     fn found_at(text: &str) -> Option<usize> {
         LoopFinder::default().read(text)
     }
@@ -113,7 +113,7 @@ mod tests {
             if let Some(found) = found {
                 let least = LEAST_BYTES.max(LEAST_TIMES * cycle.len());
                 let reached = beginning.len() + least;
-                // It may begin by chance in what is before it.
+                // The loop may happen to begin in the text before it.
                 assert!(text.is_char_boundary(found), "{cycle:?}");
                 assert!(
                     (reached - cycle.len()..reached + STEP_BYTES + 4).contains(&found),

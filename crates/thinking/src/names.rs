@@ -1,12 +1,12 @@
-//! The known name that was probably meant by an unknown one, for errors that suggest it.
+//! Finds the known name that an unknown one was probably meant to be, for errors that suggest it.
 
-/// How many edits lead from one name to the other (Damerau-Levenshtein); letters' case does not count.
+/// Returns the number of edits between two names (Damerau-Levenshtein), ignoring case.
 pub fn difference(name: &str, known: &str) -> usize {
     strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase())
 }
 
-/// The known name most like this one, the first of equals; letters' case decides between names that
-/// are otherwise equally near. Empty when no name is known.
+/// Returns the known name closest to this one, or an empty string if no name is known. Ties are broken by case, then by
+/// order.
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> &'a str {
     let rank = |known: &&str| (difference(name, known), strsim::damerau_levenshtein(name, known));
     known.iter().copied().min_by_key(rank).unwrap_or("")

@@ -1,32 +1,29 @@
-//! The rules of a session, for whoever implements a [`Thinker`](crate::thinker::Thinker).
+//! The rules of a session, for every implementation of [`Thinker`](crate::thinker::Thinker).
 //!
-//! Points 1 to 5 of the contract in [`crate::thinker`] are the same for every Thinker, whatever
-//! makes its text. They stand here once: [`Protocol`] knows which command is allowed when and what
-//! it does to the committed text, [`limits`] say how much a command may ask for,
-//! [`ProposalRules`] knows what of a proposal may go out and when it
-//! ends. Both are pure: no channel, no clock, no tokenizer, no I/O.
+//! Points 1 to 5 of the contract in [`crate::thinker`] are the same for every Thinker, however it makes its text. They
+//! are implemented once, here: [`Protocol`] knows which command is allowed when and what it does to the committed text,
+//! [`limits`] define how much a command may ask for, and [`ProposalRules`] decides what of a proposal may be sent and
+//! when it ends. All of it is pure: no channel, no clock, no tokenizer, no I/O.
 //!
 //! # What is left to a Thinker
 //!
-//! - Its channels. Commands are taken one at a time, in order. While a proposal is being made, at
-//!   most one more command is read: [`Command::Cancel`](crate::thinker::Command::Cancel) ends the
-//!   proposal, any other waits for its turn. A `Cancel` whose turn comes does nothing.
-//! - Ends that depend on time or on a model: cancelled, past the deadline, context full. Stop
-//!   pushing and give that [`FinishReason`](crate::thinker::FinishReason) to the last
-//!   [`ProposalRules::delta`] and to [`Protocol::finish`].
-//! - Verdicts, where it can review ([`review`]): gaps need its model. While an objection waits for its cut
+//! - Its channels. It takes commands one at a time, in order. While a proposal is being made, it reads at most one more
+//!   command: [`Command::Cancel`](crate::thinker::Command::Cancel) ends the proposal, any other command waits for its
+//!   turn. A `Cancel` that is reached in the queue does nothing.
+//! - Ends that depend on time or on a model: cancelled, deadline passed, context full. Stop pushing, and pass that
+//!   [`FinishReason`](crate::thinker::FinishReason) to the last [`ProposalRules::delta`] and to [`Protocol::finish`].
+//! - Verdicts, if it can review ([`review`]), since gaps need its model. While an objection waits for its cut
 //!   ([`Protocol::is_objecting`]), it computes nothing and ends a proposal at once as cancelled.
-//! - Failures of its own, such as a text that does not fit. Any failure ends the session, so what
-//!   the protocol holds then does not matter.
-//! - Tokens. [`ProposalRules::push`] takes text and how many tokens it stands for. A Thinker with
-//!   token ids adds them to the deltas. One that receives text without counts passes its best
-//!   estimate, usually 1 per piece.
+//! - Failures of its own, such as text that does not fit. Any failure ends the session, so the protocol's state no
+//!   longer matters then.
+//! - Tokens. [`ProposalRules::push`] takes text and its number of tokens. A Thinker with token ids adds them to the
+//!   deltas. One that receives text without counts passes its best estimate, usually 1 per piece.
 //!
-//! A Thinker before a server that generates text passes [`Propose::max_tokens`] on, since only the
-//! server knows its tokens; where the server stops for it, the end is
-//! [`MaxTokens`](crate::thinker::FinishReason::MaxTokens). It does not pass [`Propose::stop`] on:
-//! servers usually leave the stop text out, and a proposal holds it. It pushes what the server sends
-//! and hangs up when the rules say that the proposal is over.
+//! A Thinker in front of a server that generates text passes [`Propose::max_tokens`] on, since only the server knows
+//! its tokens; when the server stops because of it, the finish reason is
+//! [`MaxTokens`](crate::thinker::FinishReason::MaxTokens). It does not pass [`Propose::stop`] on: servers usually leave
+//! the stop text out, while a proposal includes it. It pushes what the server sends and drops the connection when the
+//! rules say that the proposal is over.
 //!
 //! [`Propose::max_tokens`]: crate::thinker::Propose::max_tokens
 //! [`Propose::stop`]: crate::thinker::Propose::stop
@@ -58,7 +55,7 @@
 //!         }
 //!         Command::Append(append) => {
 //!             protocol.append(&append)?;
-//!             // What the command cost is the Thinker's own to tell.
+//!             // The Thinker itself fills in what the command cost.
 //!             events.push(Event::Warmed(Warmed { tokens: 1, ..protocol.warmed() }));
 //!         }
 //!         Command::Propose(propose) => {

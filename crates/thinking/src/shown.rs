@@ -1,5 +1,5 @@
-//! Text from elsewhere (another machine, a file, a model) as it may be shown to a person, so that it cannot steer the
-//! terminal, forge a line or turn the reading direction around.
+//! Makes text from elsewhere (another machine, a file, a model) safe to show to a person: it cannot control the
+//! terminal, forge a line or reverse the reading direction.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize as _, Deserializer};
 /// The longest line that is shown whole, in characters.
 const LONGEST_LINE: usize = 4_000;
 
-/// A text with what may not be shown made visible, as U+FFFD. Line ends and tabs stay.
+/// Replaces characters that must not be shown with U+FFFD. Newlines and tabs stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
         return Cow::Borrowed(text);
@@ -18,7 +18,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// A text as one line: visible, every run of white space one space, and cut off where it is far too long.
+/// Turns a text into one line: unsafe characters replaced, every run of white space turned into one space, and overlong
+/// text cut off.
 pub fn one_line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {
@@ -34,7 +35,7 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// A JSON text that means the same, with what may not be shown as JSON's own escapes.
+/// Escapes the characters of a JSON text that must not be shown. The result has the same meaning.
 pub fn visible_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
@@ -46,25 +47,25 @@ pub fn visible_json(json: &str) -> String {
     shown
 }
 
-/// Reads a text as [`one_line`], for serde's `deserialize_with`.
+/// Deserializes a string as [`one_line`], for serde's `deserialize_with`.
 ///
 /// # Errors
-/// When it is no text.
+/// If it is not a string.
 pub fn deserialize_line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| one_line(&text))
 }
 
-/// Reads a text that may be absent as [`one_line`], for serde's `deserialize_with`.
+/// Deserializes an optional string as [`one_line`], for serde's `deserialize_with`.
 ///
 /// # Errors
-/// When it is no text.
+/// If it is not a string.
 pub fn deserialize_optional_line<'de, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(from)?.map(|text| one_line(&text)))
 }
 
-/// Whether a character does something to a terminal or to the order of the characters around it.
+/// Returns whether a character controls a terminal or the order of the characters around it.
 fn steers(c: char) -> bool {
     match c {
         '\n' | '\t' => false,

@@ -1,8 +1,8 @@
-//! Stop texts of an answer: it ends before the first of them that is written, whoever writes it and wherever it is cut
-//! into pieces.
+//! Stop texts of an answer: the answer ends before the first one in its text, whichever model writes it and however it
+//! is cut into pieces.
 //!
-//! A proposal's own stop texts ([`crate::thinker::Propose::stop`]) are another matter: they end a stretch, and its node
-//! looks for them.
+//! A proposal's own stop texts ([`crate::thinker::Propose::stop`]) are a different thing: they end a stretch, and the
+//! node searches for them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,51 +11,52 @@ use crate::{
     thought::{AnswerPart, ThoughtSplitter},
 };
 
-/// Texts that end an answer. By default none.
+/// Texts that end an answer. None by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopTexts {
-    /// The texts; an empty one ends nothing.
+    /// The texts; an empty one has no effect.
     #[serde(default)]
     pub texts: Vec<String>,
-    /// Whether they end the thought before the answer too; else they are looked for in the answer proper alone.
+    /// Whether they also end the thought before the answer; otherwise only the answer proper is searched.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_thought: bool,
 }
 
 impl StopTexts {
-    /// Whether nothing is looked for.
+    /// Returns whether there is nothing to search for.
     pub fn is_empty(&self) -> bool {
         self.texts.iter().all(String::is_empty)
     }
 }
 
-/// How far an answer's text may be shown.
+/// How much of an answer's text may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadStops {
-    /// Its first bytes, on a character's edge: they hold no stop text, and none begins at their end.
+    /// How many of its first bytes, up to a character boundary: they contain no stop text and do not end with the start
+    /// of one.
     pub shown: usize,
-    /// The number of the stop text that follows them, if one does: then the answer ends there.
+    /// The index of the stop text that follows them, if one does: the answer then ends there.
     pub stop: Option<usize>,
 }
 
-/// Finds stop texts in an answer's text as it grows, and holds back what may become one. What it finds does not depend
-/// on how the text is cut into pieces: the stop text that is complete first counts, and the longest of those that are
-/// at once.
+/// Finds stop texts in an answer's text as it grows, and holds back what may become one. The result does not depend on
+/// how the text is cut into pieces: the stop text that is complete first wins, and of several that end together the
+/// longest.
 #[derive(Debug)]
 pub struct StopFinder {
     texts: Vec<String>,
-    /// Absent where the whole text counts.
+    /// `None` if the whole text is searched.
     splitter: Option<ThoughtSplitter>,
-    /// Text of which is not known whether it is the answer proper.
+    /// Text that may or may not be part of the answer proper.
     undecided: String,
-    /// The end of the text that may be the beginning of a stop text.
+    /// The end of the text, if a stop text may begin there.
     held: String,
-    /// How much text came, in bytes.
+    /// How much text was read, in bytes.
     came: usize,
 }
 
 impl StopFinder {
-    /// For an answer whose thought is so far where its text begins. `None` where nothing is looked for.
+    /// A finder for an answer whose text begins in this state of the thought. `None` if there is nothing to search for.
     pub fn new(stops: &StopTexts, start: ThoughtStart) -> Option<Self> {
         (!stops.is_empty()).then(|| StopFinder {
             texts: stops.texts.clone(),
@@ -66,12 +67,12 @@ impl StopFinder {
         })
     }
 
-    /// The stop text of a number.
+    /// Returns the stop text with this index.
     pub fn stop(&self, number: usize) -> Option<&str> {
         self.texts.get(number).map(String::as_str)
     }
 
-    /// Reads on. Behind a stop text nothing may be read.
+    /// Reads more text. After a stop text, nothing more may be read.
     pub fn read(&mut self, text: &str) -> ReadStops {
         self.came += text.len();
         self.undecided.push_str(text);
@@ -83,7 +84,8 @@ impl StopFinder {
         ReadStops { shown: self.came - self.undecided.len() - self.held.len(), stop }
     }
 
-    /// The text is over. What could have become a stop text has not, unless it was not known where the answer begins.
+    /// Ends the text. What might have become a stop text is now released. A stop text can still be found if it was
+    /// undecided until now where the answer proper begins.
     pub fn finish(&mut self) -> ReadStops {
         let parts = self.splitter.as_mut().map(ThoughtSplitter::finish).unwrap_or_default();
         match self.take(parts) {
@@ -92,8 +94,8 @@ impl StopFinder {
         }
     }
 
-    /// Takes what is decided of the text: looks for stop texts, and holds back what may become one. Where one is found,
-    /// it and all behind it is held back.
+    /// Takes the parts of the text that are decided: searches them for stop texts, and holds back what may become one.
+    /// If one is found, it and everything after it is held back.
     fn take(&mut self, parts: Vec<(AnswerPart, usize)>) -> Option<usize> {
         for (part, bytes) in parts {
             let decided = self.undecided.drain(..bytes);
@@ -111,7 +113,7 @@ impl StopFinder {
         None
     }
 
-    /// Where in the held text the first stop text begins, and its number.
+    /// Returns where the first stop text begins in the held text, and its index.
     fn first_stop(&self) -> Option<(usize, usize)> {
         let texts = self.texts.iter().enumerate().filter(|(_, stop)| !stop.is_empty());
         let found = texts.filter_map(|(number, stop)| {
@@ -122,7 +124,7 @@ impl StopFinder {
     }
 }
 
-/// How much of a stop text the text ends with, if any.
+/// Returns how much of a stop text the text ends with, if any.
 fn begun_at_end(text: &str, stop: &str) -> Option<usize> {
     (1..stop.len()).rev().find(|length| stop.get(..*length).is_some_and(|it| text.ends_with(it)))
 }
@@ -135,7 +137,8 @@ mod tests {
 
     use super::*;
 
-    /// What is shown of pieces, and the stop text that ended it. What is shown never holds a stop text nor begins one.
+    /// Returns what is shown of the pieces, and the stop text that ended it. Checks that what is shown never contains a
+    /// stop text or ends with the start of one.
     fn shown(stops: &StopTexts, start: ThoughtStart, pieces: &[&str]) -> (String, Option<usize>) {
         let Some(mut finder) = StopFinder::new(stops, start) else {
             return (pieces.concat(), None);
@@ -150,7 +153,7 @@ mod tests {
                 return (text[..shown].to_owned(), stop);
             }
             if stops.in_thought {
-                // Where a stop text may begin, and what follows does not say otherwise.
+                // The places where a stop text may begin and nothing that follows rules it out.
                 let mut begun = (0..shown).filter(|at| text.is_char_boundary(*at));
                 let may_become =
                     |at: usize| stops.texts.iter().any(|stop| stop.starts_with(&text[at..]));
@@ -187,7 +190,7 @@ mod tests {
         }
     }
 
-    /// Where the thought is so far, this text is shown of a text that stops at "Q".
+    /// The state of the thought, whether it is searched, a text, and what is shown of it with the stop text "Q".
     const THOUGHTS: [(ThoughtStart, bool, &str, &str); 9] = [
         (ThoughtStart::Unopened, false, "<think>Q</think>\n\naQb", "<think>Q</think>\n\na"),
         (ThoughtStart::Unopened, true, "<think>aQ</think>b", "<think>a"),
@@ -216,7 +219,7 @@ mod tests {
         }
     }
 
-    /// A text in pieces of so many characters.
+    /// Cuts a text into pieces of this many characters.
     fn cut(text: &str, length: usize) -> Vec<String> {
         let letters: Vec<char> = text.chars().collect();
         letters.chunks(length).map(|piece| piece.iter().collect()).collect()

@@ -1,10 +1,10 @@
-//! The scripted fake and the conformance kit that every Thinker passes.
+//! The scripted fake, and the conformance kit that every Thinker passes.
 //!
-//! [`ScriptedThinker`] answers from a script instead of a model, so that a test of a driver, a
-//! server or a client needs no weights. The [`conformance`](fn@conformance) kit holds any Thinker to
-//! the contract of [`crate::thinker`], whatever text it writes.
+//! [`ScriptedThinker`] answers from a script instead of a model, so tests of a driver, a server or a client need no
+//! weights. The [`conformance`](fn@conformance) kit checks any Thinker against the contract of [`crate::thinker`],
+//! whatever text it writes.
 //!
-//! This is test code that other crates' tests share: it needs a tokio runtime with time.
+//! This is test code shared with other crates. It needs a tokio runtime with time.
 
 mod bytes;
 mod case;

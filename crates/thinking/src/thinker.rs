@@ -1,43 +1,41 @@
 //! The `Thinker` port: anything that holds sessions of text and continues them.
 //!
-//! The local engine, a remote node, an upstream server and the scripted fake all implement it, and
-//! all pass the same conformance kit. It is the one seam of the system: whatever stands behind it,
-//! the coordinator drives it in the same way.
+//! The local engine, a remote node, an upstream server and the scripted fake all implement it, and all pass the same
+//! conformance kit. It is the only seam of the system: the coordinator drives every implementation in the same way.
 //!
 //! # Contract
 //!
-//! A session is a pair of ordered channels: [`Command`]s in, [`Event`]s out. What is the same for
-//! every implementation of points 1 to 5 is in [`crate::session`].
+//! A session is a pair of ordered channels: [`Command`]s in, [`Event`]s out. [`crate::session`] implements what points
+//! 1 to 5 require of every Thinker.
 //!
-//! 1. The first command is [`Command::Open`]. It is answered by [`Event::Opened`] when the prompt is
-//!    accepted, and then by one [`Event::Warmed`].
-//! 2. [`Command::Append`] and [`Command::Commit`] are answered by one `Warmed` each.
-//!    [`Command::Propose`] is answered by any number of [`Event::Delta`]s and one
-//!    [`Event::Finished`]. [`Command::Cancel`] has no answer of its own.
-//! 3. Commands queue and are carried out in order; a caller may send several without waiting. The
-//!    queue is bounded: a full one makes the sender wait. `Cancel` ends the `Propose` that it
-//!    directly follows within one decode step; anywhere else it does nothing.
-//! 4. After `Finished` the proposal is open. `Commit` keeps its first N bytes, on a character's
-//!    edge, and forgets the rest. `Append` and `Propose` while a proposal is open, `Commit` while
-//!    none is, or a second `Open`, fail the session with [`Code::InvalidArgument`].
-//! 5. The text is the only truth. The deltas' texts in order are the proposal; no character is
-//!    split; bytes below [`Delta::settled_bytes`] are never cut by a rule of this proposal.
-//!    `Warmed` carries the length and the [`TextHash`] of the whole committed text.
-//! 6. The same prompt, committed text, sampling and [`Propose::seed`] give the same proposal on the
-//!    same Thinker, whatever the session went through before, as far as the committed text has the
-//!    same tokens: own text is kept as it was generated, and a session opened anew encodes it.
-//! 7. [`Event::Failed`] ends the session: no event follows, the event channel closes.
-//! 8. Dropping the event receiver gives the session up: compute stops within one decode step.
-//!    Dropping only the command sender lets the queued commands complete, then events end.
-//! 9. A session opened with a [`Review`] judges what others write ([`crate::session::review`]). For the first token
-//!    over the gap it says [`Event::Objection`], as soon as that is computed; from then on it computes nothing until
-//!    [`Command::Cut`]: appends are answered, and a proposal ends at once as if it had been cancelled. Verdicts depend
-//!    on the text alone, never on the pieces in which it came.
-//! 10. [`Command::Cut`], between proposals, forgets all committed text behind a place, whoever wrote it. It is answered
-//!     by one `Warmed`, before anything is judged that was appended behind it: what is objected to before that is about
-//!     text that is gone.
-//! 11. A Thinker that is not in the caller's process gives signs of life ([`Session::signs`]) while it has nothing else
-//!     to tell: it computes, or waits for its turn. One that hangs gives none ([`Thinker::pulse`]).
+//! 1. The first command is [`Command::Open`]. When the prompt is accepted, the Thinker answers with [`Event::Opened`]
+//!    and then one [`Event::Warmed`].
+//! 2. [`Command::Append`] and [`Command::Commit`] are answered by one `Warmed` each. [`Command::Propose`] is answered
+//!    by any number of [`Event::Delta`]s and one [`Event::Finished`]. [`Command::Cancel`] has no answer of its own.
+//! 3. Commands queue and are carried out in order; a caller may send several without waiting. The queue is bounded: a
+//!    full one makes the sender wait. `Cancel` ends the `Propose` that directly precedes it, within one decode step.
+//!    Anywhere else it does nothing.
+//! 4. After `Finished` the proposal is open. `Commit` keeps its first N bytes, which must end on a character boundary,
+//!    and forgets the rest. `Append` or `Propose` while a proposal is open, `Commit` while none is, and a second `Open`
+//!    fail the session with [`Code::InvalidArgument`].
+//! 5. The text is the only truth. The texts of the deltas, in order, are the proposal. No character is split. No rule
+//!    of this proposal cuts bytes below [`Delta::settled_bytes`]. `Warmed` carries the length and the [`TextHash`] of
+//!    the whole committed text.
+//! 6. On the same Thinker, the same prompt, committed text, sampling and [`Propose::seed`] give the same proposal,
+//!    whatever the session did before. This holds as long as the committed text has the same tokens: a session keeps
+//!    its own text as it was generated, while one that is opened with that text encodes it.
+//! 7. [`Event::Failed`] ends the session: no event follows, and the event channel closes.
+//! 8. Dropping the event receiver gives the session up: compute stops within one decode step. If only the command
+//!    sender is dropped, the queued commands complete and then the events end.
+//! 9. A session opened with a [`Review`] judges what others write ([`crate::session::review`]). It sends
+//!    [`Event::Objection`] for the first token over the gap, as soon as that is computed. From then until
+//!    [`Command::Cut`] it computes nothing: appends are still answered, and a proposal ends at once as if cancelled.
+//!    Verdicts depend on the text alone, never on the pieces in which it came.
+//! 10. [`Command::Cut`], sent between proposals, forgets all committed text behind a place, whoever wrote it. It is
+//!     answered by one `Warmed`, which comes before any verdict on text appended after the cut. An objection that
+//!     arrives before that `Warmed` is therefore about text that no longer exists.
+//! 11. A Thinker outside the caller's process gives signs of life ([`Session::signs`]) while it has nothing else to
+//!     send, whether it computes or waits for its turn. One that hangs gives none ([`Thinker::pulse`]).
 
 mod failure;
 mod load;
@@ -60,63 +58,62 @@ pub use self::{
 };
 use crate::trigger::{TriggerMatch, Watch};
 
-/// Commands a session queues before its sender waits.
+/// How many commands a session queues before its sender waits.
 pub const COMMAND_QUEUE: usize = 64;
-/// Events a session queues before the Thinker holds its output back.
+/// How many events a session queues before the Thinker holds its output back.
 pub const EVENT_QUEUE: usize = 256;
 
-/// Anything that holds sessions of text and continues them. See the module for the contract.
+/// Anything that holds sessions of text and continues them. The module documentation has the contract.
 pub trait Thinker: Send + Sync + 'static {
-    /// Starts a session. Never fails and never waits: a Thinker that cannot serve answers the first
-    /// command with [`Event::Failed`].
+    /// Starts a session. Never fails and never waits: a Thinker that cannot serve answers the first command with
+    /// [`Event::Failed`].
     fn session(&self) -> Session;
 
-    /// The same for one of several clients: sessions of one may share what was computed for them, and
-    /// those of two learn nothing of each other, from what they are told or from what is quick. Without
-    /// sharing there is nothing to do.
+    /// Starts a session for one of several clients. Sessions of the same client may share what was computed for them.
+    /// Sessions of different clients must learn nothing of each other, neither from answers nor from timing. A Thinker
+    /// that shares nothing needs no implementation of its own.
     fn session_of(&self, client: ClientId) -> Session {
         let _ = client;
         self.session()
     }
 
-    /// How often its own loop has gone round, where it has one: the number grows while it computes, and while it has
-    /// nothing to do for an open session, at least every few seconds. Whoever serves it to others tells by this
-    /// whether it hangs.
+    /// Returns how many times the Thinker's own loop has run, if it has one. The number grows while the Thinker
+    /// computes; while a session is open and there is nothing to do, it grows at least every few seconds. A server of
+    /// the Thinker uses it to detect a hang.
     fn pulse(&self) -> Option<u64> {
         None
     }
 
-    /// Tokens that its key-value cache has room for, before it drops anything; `None` where that is not
-    /// known.
+    /// Returns how many more tokens its KV cache can hold before it drops anything; `None` if not known.
     fn free_cache_tokens(&self) -> Option<u64> {
         None
     }
 
-    /// What its tokenizer says, without a session; `None` where there is no tokenizer to ask.
+    /// Asks its tokenizer, without a session. The answer is `None` if there is no tokenizer to ask.
     fn tokens(&self, query: TokenQuery) -> TokenFuture {
         let _ = query;
         Box::pin(async { Ok(None) })
     }
 
-    /// The bytes to and from it so far, where it is reached over a network that counts them.
+    /// Returns the bytes sent to and received from it so far, if it is reached over a network that counts them.
     fn traffic(&self) -> Option<Traffic> {
         None
     }
 }
 
-/// A client, as whoever serves a Thinker to others tells them apart. By default the process itself.
+/// A client, as a server of a Thinker tells its clients apart. The default is the process itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ClientId(pub u64);
 
-/// What crossed the network to a Thinker: of a node everything, with framing, heartbeats and TLS; of a server what HTTP
-/// writes, without TLS and what a stream is cut into.
+/// What crossed the network to a Thinker. For a node this is everything, including framing, heartbeats and TLS. For an
+/// upstream server it is what HTTP writes, without TLS and without the framing of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Towards it.
+    /// Bytes sent to it.
     pub sent_bytes: u64,
-    /// From it.
+    /// Bytes received from it.
     pub received_bytes: u64,
-    /// Requests to it, where each question takes many; 0 where it takes one stream.
+    /// Requests to it, where one question takes many; 0 where it takes one stream.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub requests: u64,
 }
@@ -132,23 +129,23 @@ pub struct Session {
     pub commands: mpsc::Sender<Command>,
     /// Where events come out. Dropping it gives the session up.
     pub events: mpsc::Receiver<Event>,
-    /// Changes with every sign of life that is no event.
+    /// Changes with every sign of life that is not an event.
     pub signs: watch::Receiver<()>,
 }
 
 /// The Thinker's end of a session.
 #[derive(Debug)]
 pub struct SessionServer {
-    /// Commands, in order.
+    /// The caller's commands, in order.
     pub commands: mpsc::Receiver<Command>,
-    /// Events; closed when the caller gave the session up.
+    /// The events to send; closed when the caller gave the session up.
     pub events: mpsc::Sender<Event>,
-    /// Signs of life that are no events.
+    /// Where to signal life without sending an event.
     pub signs: watch::Sender<()>,
 }
 
 impl Session {
-    /// Makes the two ends of a session, with bounded queues.
+    /// Creates the two ends of a session, with bounded queues.
     pub fn channel() -> (Session, SessionServer) {
         let (commands_in, commands_out) = mpsc::channel(COMMAND_QUEUE);
         let (events_in, events_out) = mpsc::channel(EVENT_QUEUE);
@@ -160,23 +157,23 @@ impl Session {
     }
 }
 
-/// What a caller asks of a session.
+/// What a caller asks a session to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Opens the session.
     Open(Open),
-    /// Adds committed text that somebody else wrote; prefilled at once.
+    /// Adds committed text that another writer wrote; it is prefilled at once.
     Append(Append),
     /// Continues the committed text.
     Propose(Propose),
     /// Keeps the first bytes of the open proposal and forgets the rest.
     Commit {
-        /// How many bytes to keep; on a character's edge.
+        /// How many bytes to keep; must end on a character boundary.
         bytes: u64,
     },
-    /// Ends the proposal that it directly follows.
+    /// Ends the proposal that directly precedes it.
     Cancel,
-    /// Forgets the committed text behind this place, and its cache.
+    /// Forgets the committed text behind a place, and its cache.
     Cut(Cut),
 }
 
@@ -189,9 +186,9 @@ pub enum Event {
     Delta(Delta),
     /// The proposal is complete.
     Finished(Finished),
-    /// Committed text is in the cache.
+    /// Committed text is in the KV cache.
     Warmed(Warmed),
-    /// Somebody else's text departs from what the Thinker would have written.
+    /// Another writer's text departs from what the Thinker would have written.
     Objection(Box<Objection>),
     /// The session failed and is over.
     Failed(Failure),
@@ -202,56 +199,54 @@ pub enum Event {
 pub struct Open {
     /// Chosen by the caller; appears in logs.
     pub question_id: String,
-    /// What the answer answers.
+    /// What to answer.
     pub prompt: Prompt,
-    /// Committed text of the answer so far, to take a session up in the middle.
+    /// Committed text of the answer so far, to resume a session in the middle.
     pub committed: String,
     /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Time left for the whole session; proposals still running then finish with
-    /// [`FinishReason::Deadline`].
+    /// Time left for the whole session; a proposal still running then finishes with [`FinishReason::Deadline`].
     pub deadline: Option<Duration>,
-    /// How far the answer's thought is where its text begins: a prompt of messages is made to end so. Not known: as the
-    /// model's chat template leaves it.
+    /// The state of the answer's thought where its text begins; a prompt of messages is rendered to end that way. With
+    /// [`ThoughtStart::Unknown`] the model's chat template decides.
     pub thought: ThoughtStart,
-    /// Judge what others write. Only where [`ModelCard::can_review`].
+    /// Judge what others write. Requires [`ModelCard::can_review`].
     pub review: Option<Review>,
 }
 
-/// How far the thought of an answer is where its text begins, which is what the prompt ends with.
+/// The state of an answer's thought where its text begins, that is, at the end of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ThoughtStart {
-    /// Nobody said, or the prompt is raw.
+    /// Not specified, or the prompt is raw.
     #[default]
     Unknown,
     /// The answer may begin with the mark that opens a thought.
     Unopened,
-    /// The prompt ends within a thought.
+    /// The prompt ends inside a thought.
     Open,
-    /// The prompt ends behind a thought: the text is the answer proper.
+    /// The prompt ends after a thought: the text is the answer proper.
     Over,
 }
 
 impl ThoughtStart {
-    /// Whether nobody said.
+    /// Returns whether the state is not specified.
     pub fn is_unknown(&self) -> bool {
         *self == ThoughtStart::Unknown
     }
 }
 
-/// What an answer answers.
+/// What to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// A conversation; the Thinker applies its model's own chat template and opens the assistant's
-    /// turn.
+    /// A conversation. The Thinker applies its model's own chat template and opens the assistant's turn.
     Messages(Vec<Message>),
-    /// Text that is used as it is.
+    /// Text that is used unchanged.
     Raw(String),
 }
 
 impl Prompt {
-    /// A user's question, after a system message where there is one.
+    /// Builds the prompt of a user's question, with a system message if there is one.
     pub fn question(text: String, system: Option<String>) -> Self {
         let message = |role: &str, content| Message { role: role.to_owned(), content };
         let system = system.map(|system| message("system", system));
@@ -268,22 +263,22 @@ pub struct Message {
     pub content: String,
 }
 
-/// Committed text that somebody else wrote.
+/// Committed text that another writer wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Append {
     /// The text.
     pub text: String,
-    /// Its tokens, where the writer's tokenizer fingerprint equals this Thinker's; else empty. A session that reviews
+    /// Its tokens, if the writer's tokenizer fingerprint equals this Thinker's; otherwise empty. A session that reviews
     /// makes its own.
     pub token_ids: Vec<u32>,
-    /// What is known of the place where the text ends; for a review.
+    /// Whether more text may follow; used by a review.
     pub end: TextEnd,
-    /// It stands, whatever a review would say of it.
+    /// Whether the text stands even if a review would object to it.
     pub exempt: bool,
 }
 
 impl Append {
-    /// A text of which more may follow, without tokens.
+    /// An append of text that may continue, without tokens.
     pub fn text(text: impl Into<String>) -> Self {
         Append { text: text.into(), ..Append::default() }
     }
@@ -292,15 +287,15 @@ impl Append {
 /// Asks for a continuation of the committed text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Propose {
-    /// Greatest number of tokens; at least 1.
+    /// The most tokens to generate; at least 1.
     pub max_tokens: u32,
-    /// Texts that end the proposal, at the end of the token that completes one.
+    /// Texts that end the proposal. It ends with the token that completes one.
     pub stop: Vec<String>,
     /// Ends the proposal at the first trigger phrase after a paragraph break.
     pub watch: Option<Watch>,
-    /// Seeds the draws of this proposal alone.
+    /// Seeds the draws of this proposal only.
     pub seed: u64,
-    /// Report the entropy of each paragraph's first token. Only where [`ModelCard::can_report_entropy`].
+    /// Report the entropy of each paragraph's first token. Requires [`ModelCard::can_report_entropy`].
     pub report_entropy: bool,
 }
 
@@ -309,7 +304,7 @@ pub struct Propose {
 pub struct Opened {
     /// What serves the session.
     pub card: ModelCard,
-    /// Tokens of the prompt.
+    /// The prompt's length in tokens.
     pub prompt_tokens: u32,
     /// How many tokens of the prompt and the committed text were already cached.
     pub cached_tokens: u32,
@@ -318,7 +313,7 @@ pub struct Opened {
 /// What a Thinker serves.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ModelCard {
-    /// A name for people: the file's or repository's.
+    /// A name for people: that of the file or repository.
     pub name: String,
     /// "llama", "qwen2", "qwen3".
     pub family: String,
@@ -326,19 +321,19 @@ pub struct ModelCard {
     pub parameters: u64,
     /// "f32", "bf16", "Q4_K", ...
     pub quantisation: String,
-    /// Longest session in tokens.
+    /// The longest session, in tokens.
     pub context_tokens: u32,
     /// "cpu", "cuda:0", ...
     pub device: String,
-    /// Equal where two tokenizers give the same ids for the same text.
+    /// Two tokenizers with equal fingerprints give the same ids for the same text.
     pub tokenizer_fingerprint: String,
-    /// What its chat template leaves of an answer's thought.
+    /// The state of the thought in which its chat template starts an answer.
     #[serde(default, skip_serializing_if = "ThoughtStart::is_unknown")]
     pub thought: ThoughtStart,
-    /// Whether it takes [`Open::review`] and [`Command::Cut`].
+    /// Whether it supports [`Open::review`] and [`Command::Cut`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub can_review: bool,
-    /// Whether it does what [`Propose::report_entropy`] asks for.
+    /// Whether it supports [`Propose::report_entropy`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub can_report_entropy: bool,
 }
@@ -346,16 +341,16 @@ pub struct ModelCard {
 /// A piece of a proposal.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Delta {
-    /// The text; whole characters.
+    /// The text, in whole characters.
     pub text: String,
-    /// Tokens it stands for.
+    /// How many tokens it is.
     pub tokens: u32,
-    /// Their ids, where there are any.
+    /// Their ids, if there are any.
     pub token_ids: Vec<u32>,
-    /// The first bytes of the proposal that no rule of this proposal can cut any more.
+    /// How many of the proposal's first bytes no rule of this proposal can cut any more.
     pub settled_bytes: u64,
-    /// Entropy in nats of the model's distribution of a paragraph's first token, before the sampling
-    /// rules.
+    /// If the delta has a paragraph's first token: the entropy of the model's distribution for it, in nats, before the
+    /// sampling rules.
     pub first_token_entropy: Option<f32>,
 }
 
@@ -364,29 +359,29 @@ pub struct Delta {
 pub struct Finished {
     /// Why it ended.
     pub reason: FinishReason,
-    /// Its length in tokens, an end-of-text token counted.
+    /// Its length in tokens, including an end-of-text token.
     pub tokens: u32,
     /// Its length in bytes.
     pub bytes: u64,
-    /// Tokens that had to be prefilled before the first one could be made.
+    /// Tokens that had to be prefilled before the first one could be generated.
     pub prefill_tokens: u32,
-    /// Tokens that were found cached by requests of this session since its last proposal, where each request gives a
-    /// server the whole text; 0 of a Thinker that keeps its sessions itself.
+    /// Tokens that requests of this session found cached since its last proposal, where each request sends the whole
+    /// text to a server; 0 for a Thinker that keeps its sessions itself.
     pub cached_tokens: u32,
     /// Where the time went.
     pub timing: Timing,
-    /// Passes through the model for this session since it last told of any, in thousandths: one that several sessions
-    /// share counts for each in part. 0 where they are not counted.
+    /// Passes through the model for this session since it last reported any, in thousandths. A pass that several
+    /// sessions share is divided among them. 0 where passes are not counted.
     pub passes_milli: u32,
 }
 
-/// Why a proposal ended. Its name is that of the journal.
+/// Why a proposal ended. The journal uses the same names.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum FinishReason {
     /// The model ended its answer.
     EndOfText,
-    /// `max_tokens` were made.
+    /// `max_tokens` tokens were generated.
     MaxTokens,
     /// A stop text was completed.
     Stop {
@@ -410,34 +405,34 @@ pub struct Timing {
     pub queue_us: u64,
     /// Prefilling what was not yet cached.
     pub prefill_us: u64,
-    /// Making tokens.
+    /// Generating tokens.
     pub decode_us: u64,
 }
 
-/// Committed text is in the cache.
+/// Committed text is in the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Warmed {
-    /// Length of the whole committed text, the prompt not counted.
+    /// Length of the whole committed text, without the prompt.
     pub committed_bytes: u64,
     /// Its hash.
     pub hash: TextHash,
-    /// Tokens the newly committed text took.
+    /// Tokens of the newly committed text.
     pub tokens: u32,
-    /// How many were computed now.
+    /// How many tokens were computed for this event.
     pub prefill_tokens: u32,
-    /// The time that took, in microseconds.
+    /// How long that took, in microseconds.
     pub prefill_us: u64,
-    /// The first bytes of the committed text that a review can no longer object to: they are judged, or not to be. 0
-    /// without a review.
+    /// How many of the committed text's first bytes a review can no longer object to, because they are judged or exempt
+    /// from judgement. 0 without a review.
     pub reviewed_bytes: u64,
-    /// As [`Finished::passes_milli`].
+    /// See [`Finished::passes_milli`].
     pub passes_milli: u32,
 }
 
 /// FNV-1a, 64 bits, of committed text: cheap, incremental, the same in every language.
 ///
-/// It tells drift from agreement between two ends that trust each other; it does not protect against
-/// forgery. Source: <http://www.isthe.com/chongo/tech/comp/fnv/>.
+/// It detects drift between two ends that trust each other; it does not protect against forgery. Source:
+/// <http://www.isthe.com/chongo/tech/comp/fnv/>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TextHash(pub u64);
 
@@ -448,7 +443,7 @@ impl Default for TextHash {
 }
 
 impl TextHash {
-    /// The hash of a whole text.
+    /// Returns the hash of a whole text.
     pub fn of(text: &str) -> Self {
         let mut hash = TextHash::default();
         hash.push(text);

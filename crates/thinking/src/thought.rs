@@ -1,8 +1,9 @@
-//! Takes an answer apart while it is written: the thought before it, the marks around that, and the answer proper.
+//! Splits an answer, while it is written, into the thought before it, the marks around the thought, and the answer
+//! proper.
 //!
-//! An opening mark is one at the very beginning of an answer, unless the prompt ends with one; the first closing mark
-//! behind it is one. Everywhere else the same letters are letters: text that was given out as the answer is not taken
-//! back.
+//! Only two marks count: an opening mark at the very beginning of an answer, unless the prompt ends with one, and the
+//! first closing mark after it. Anywhere else the same characters are ordinary text, so text that was shown as the
+//! answer never becomes a thought later.
 
 use crate::thinker::ThoughtStart;
 
@@ -14,19 +15,19 @@ pub(crate) const MARKS: [(&str, &str); 4] = [
     ("[THINK]", "[/THINK]"),
 ];
 
-/// What a stretch of an answer's text is.
+/// Which part of an answer a stretch of its text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerPart {
-    /// Of the thought.
+    /// The thought.
     Thought,
     /// A mark, or white space beside one.
     Mark,
-    /// Of the answer proper.
+    /// The answer proper.
     Proper,
 }
 
-/// Cuts the text of an answer, as it comes, into its parts. They are told by their lengths in bytes, in order, so that
-/// the caller can cut whatever belongs to the text in the same way.
+/// Splits the text of an answer into its parts as it comes. Parts are returned as lengths in bytes, in order, so that
+/// the caller can split anything that belongs to the text in the same way.
 ///
 /// ```
 /// use thinking::{thinker::ThoughtStart, thought::{AnswerPart::{Mark, Proper, Thought as Of}, ThoughtSplitter}};
@@ -39,24 +40,24 @@ pub enum AnswerPart {
 #[derive(Debug)]
 pub struct ThoughtSplitter {
     state: State,
-    /// Text that is not decided on.
+    /// Text that is not assigned to a part yet.
     held: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// An opening mark may come.
+    /// An opening mark may follow.
     Beginning,
-    /// Behind the opening mark, before any other text.
+    /// After the opening mark, before any other text.
     ThoughtBegins,
     Thought,
-    /// Behind the closing mark, before any other text.
+    /// After the closing mark, before any other text.
     ProperBegins,
     Proper,
 }
 
 impl ThoughtSplitter {
-    /// For an answer whose thought is so far where its text begins; what is not known counts as not opened.
+    /// A splitter for an answer whose text begins in this state of the thought; `Unknown` counts as `Unopened`.
     pub fn new(start: ThoughtStart) -> Self {
         let state = match start {
             ThoughtStart::Unknown | ThoughtStart::Unopened => State::Beginning,
@@ -66,7 +67,7 @@ impl ThoughtSplitter {
         ThoughtSplitter { state, held: String::new() }
     }
 
-    /// How far the thought is behind the text so far.
+    /// Returns the state of the thought after the text so far.
     pub fn thought(&self) -> ThoughtStart {
         match self.state {
             State::Beginning => ThoughtStart::Unopened,
@@ -75,7 +76,7 @@ impl ThoughtSplitter {
         }
     }
 
-    /// Takes more text; returns what is decided now.
+    /// Adds text. Returns the parts that are decided now.
     pub fn push(&mut self, text: &str) -> Vec<(AnswerPart, usize)> {
         self.held.push_str(text);
         let mut parts = Vec::new();
@@ -92,7 +93,7 @@ impl ThoughtSplitter {
         parts
     }
 
-    /// The answer is over: what is left.
+    /// Ends the answer. Returns the rest.
     pub fn finish(&mut self) -> Vec<(AnswerPart, usize)> {
         let part = match self.state {
             State::Beginning | State::Proper => AnswerPart::Proper,
@@ -103,7 +104,8 @@ impl ThoughtSplitter {
         if bytes == 0 { Vec::new() } else { vec![(part, bytes)] }
     }
 
-    /// What the held text begins with, and the state behind it; `None` where more text must decide.
+    /// Returns the part at the start of the held text, its length, and the state after it; `None` if more text must
+    /// decide.
     fn next(&self) -> Option<(AnswerPart, usize, State)> {
         let held = self.held.as_str();
         let space = held.len() - held.trim_start().len();
@@ -131,7 +133,7 @@ impl ThoughtSplitter {
     }
 }
 
-/// What a thought's text begins with.
+/// Returns the part at the start of a thought's text, its length, and the state after it.
 fn thought(held: &str) -> (AnswerPart, usize, State) {
     let closes = MARKS.iter().filter_map(|(_, close)| Some((held.find(close)?, close.len())));
     if let Some((at, mark)) = closes.min() {
@@ -141,7 +143,7 @@ fn thought(held: &str) -> (AnswerPart, usize, State) {
             end => (AnswerPart::Thought, end, State::Thought),
         };
     }
-    // A mark may have begun, with white space before it.
+    // A mark may have begun here, with white space before it.
     let begun = MARKS.iter().filter_map(|(_, close)| {
         let is_begun = |length: &usize| close.get(..*length).is_some_and(|it| held.ends_with(it));
         (1..close.len()).rev().find(is_begun)
@@ -156,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// The thought and the answer proper of pieces.
+    /// Returns the thought and the answer proper of a text that comes in pieces.
     fn split(start: ThoughtStart, pieces: &[&str]) -> (String, String) {
         let mut splitter = ThoughtSplitter::new(start);
         let (mut thought, mut proper) = (String::new(), String::new());
@@ -176,7 +178,7 @@ mod tests {
             take(splitter.push(piece), &mut rest);
         }
         take(splitter.finish(), &mut rest);
-        assert_eq!(rest, "", "everything is told");
+        assert_eq!(rest, "", "all text is in a part");
         (thought, proper)
     }
 

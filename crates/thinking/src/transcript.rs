@@ -1,4 +1,4 @@
-//! The transcript: the committed text of an answer as spans, each of which says who wrote it and why.
+//! The transcript: the committed text of an answer as spans, each with its writer and reason.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub enum Writer {
     Small,
     /// The large model.
     Large,
-    /// The policy; no model wrote it.
+    /// The policy inserted it; no model wrote it.
     Policy,
 }
 
@@ -25,35 +25,35 @@ impl From<Role> for Writer {
     }
 }
 
-/// What of the small model's text gave way to the large one's.
+/// Text of the small model that was replaced by the large one's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Correction {
-    /// What stood there, as far as it is short; empty where the answer would have ended.
+    /// The replaced text, cut short if it is long; empty if the answer would have ended there.
     pub stood: String,
     /// By how much the large model's likeliest token was more likely, in nats.
     pub gap: f32,
 }
 
-/// A stretch of committed text.
+/// A stretch of committed text by one writer, for one reason.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Span {
     /// Who wrote it.
     pub writer: Writer,
-    /// Why that writer.
+    /// Why that writer wrote it.
     pub why: Why,
     /// The text.
     pub text: String,
-    /// Tokens it took its writer.
+    /// How many tokens its writer generated for it.
     pub tokens: u64,
-    /// Time it took its writer, in microseconds.
+    /// How long its writer took, in microseconds.
     pub elapsed_us: u64,
-    /// What it stands in the place of, where a review put it there.
+    /// What it replaces, if a review put it there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correction: Option<Correction>,
 }
 
 impl Span {
-    /// Whether text of this writer for this reason goes on with it.
+    /// Returns whether text of this writer for this reason continues the span.
     fn goes_on(&self, writer: Writer, why: Why) -> bool {
         self.writer == writer && self.why == why
     }
@@ -66,8 +66,8 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Adds text at the end. It joins the last span when writer and reason are the same, so that a
-    /// stretch that comes in pieces is one span. A correction begins one of its own.
+    /// Adds text at the end. It joins the last span if writer and reason are the same, so that a stretch that comes in
+    /// pieces is one span. A correction always begins a new span.
     pub fn push(&mut self, span: Span) {
         match self.spans.last_mut() {
             Some(last) if last.goes_on(span.writer, span.why) && span.correction.is_none() => {
@@ -79,7 +79,7 @@ impl Transcript {
         }
     }
 
-    /// Adds text at the end, whose cost is not known yet. `correction`: what it stands in the place of.
+    /// Adds text whose cost is not known yet. `correction` is what it replaces, if anything.
     pub fn push_text(
         &mut self,
         writer: Writer,
@@ -91,8 +91,8 @@ impl Transcript {
         self.push(Span { writer, why, text, tokens: 0, elapsed_us: 0, correction });
     }
 
-    /// Cuts the text to its first bytes, on a character's edge. Returns what is cut off, the last span first; one that
-    /// is cut in two keeps what it cost.
+    /// Cuts the text to its first bytes, on a character boundary. Returns what is cut off, the last span first. If a
+    /// span is cut in two, the kept part keeps its cost.
     pub fn cut(&mut self, bytes: usize) -> Vec<Span> {
         let mut behind = self.spans.iter().map(|span| span.text.len()).sum::<usize>();
         let mut cut = Vec::new();
@@ -112,12 +112,12 @@ impl Transcript {
         cut
     }
 
-    /// The spans, in order.
+    /// Returns the spans, in order.
     pub fn spans(&self) -> &[Span] {
         &self.spans
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub fn text(&self) -> String {
         self.spans.iter().map(|span| span.text.as_str()).collect()
     }

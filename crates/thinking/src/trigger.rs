@@ -1,8 +1,8 @@
 //! The streaming trigger matcher: finds a trigger phrase in the window after a paragraph break.
 //!
-//! It works on decoded text, character by character, never on token ids, so that its result does not
-//! depend on how the text was cut into tokens, deltas or messages. What is taken for the same text is in
-//! `folding`, where words begin and end in `border`.
+//! It works on decoded text, character by character, never on token ids, so the result does not depend on how the text
+//! is cut into tokens, deltas or messages. `folding` defines which characters count as equal, `border` where words
+//! begin and end.
 
 mod border;
 mod folding;
@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use self::border::WordEnd;
 
-/// A phrase whose end is open after so many more characters ends there: marks without end may follow a word.
+/// After this many more characters, a phrase whose end is still undecided ends there, since a word may be followed by
+/// any number of combining marks.
 const LOOKAHEAD_CHARS: usize = 8;
 
-/// What kind of thing a trigger phrase announces (paper, section 3.2).
+/// What a trigger phrase announces (paper, section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerKind {
@@ -33,7 +34,7 @@ pub enum TriggerKind {
 pub struct Phrase {
     /// What it announces.
     pub kind: TriggerKind,
-    /// Its text; letters' case, full-width forms and the shape of quotes and spaces do not matter.
+    /// Its text. Case, full-width forms and the shape of quotes and spaces do not matter.
     pub text: String,
 }
 
@@ -46,66 +47,65 @@ pub struct Watch {
     pub window_chars: u32,
     /// The phrases.
     pub phrases: Vec<Phrase>,
-    /// Only windows after breaks that lie in the watched text itself: a phrase at the place where it begins was
-    /// answered, or passed over, already.
+    /// Only open windows after breaks in the watched text itself. A phrase where the watched text begins has been
+    /// answered or skipped already.
     #[serde(default)]
     pub from_next_break: bool,
-    /// Texts that end the watching, in the committed text or in the watched: behind the first of them nothing triggers.
+    /// Texts that end the watch, in the committed or the watched text: nothing triggers after the first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub until: Vec<String>,
 }
 
-/// Where a trigger phrase was found; positions are bytes of the watched text.
+/// Where a trigger phrase was found. Positions are bytes of the watched text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriggerMatch {
     /// What the phrase announces.
     pub kind: TriggerKind,
-    /// The phrase as the watch gave it.
+    /// The phrase as given in the watch.
     pub phrase: String,
-    /// End of the paragraph break before the phrase: where to cut; 0 when the break was already
-    /// committed.
+    /// Where to cut: the end of the paragraph break before the phrase; 0 if the break was already committed.
     pub cut: u64,
     /// Where the phrase starts.
     pub start: u64,
-    /// Where it ends.
+    /// Where the phrase ends.
     pub end: u64,
 }
 
 /// Watches a text as it grows.
 ///
-/// The rules, all on Unicode scalar values and none of them dependent on how the text is chunked:
-/// - The end of a delimiter opens a window of `window_chars` characters; a delimiter that ends
-///   inside the window opens it anew. `cut` is the end of the latest.
-/// - A phrase counts when it starts in the watched text, lies wholly inside the window and is made of
-///   whole words: "another" is not in "anothers". Words are those of Unicode, but that no border is asked
-///   for beside a character of a script without spaces, and that Markdown's marks belong to no word. A
-///   break is a border. Characters are compared one by one in the form that `folding` gives them.
-/// - The end of a phrase that ends in a word is confirmed by what follows, usually the next character, or
-///   by [`Matcher::finish`]. The phrase confirmed first wins, then the longest, then the first listed.
-/// - Behind the first text of `until` nothing counts. A phrase that it ends or confirms does.
+/// The rules work on Unicode scalar values, and none of them depends on how the text is cut into pieces:
+/// - The end of a delimiter opens a window of `window_chars` characters. A delimiter that ends inside the window
+///   restarts it. `cut` is the end of the latest delimiter.
+/// - A phrase counts if it starts in the watched text, lies completely inside the window and consists of whole words:
+///   "another" does not match "anothers". Word boundaries are those of Unicode, with two exceptions: next to a
+///   character of a script without spaces there is always one, and Markdown's marks belong to no word. A break is a
+///   boundary. Characters are compared in the form that `folding` gives them.
+/// - If a phrase ends in a word, what follows must confirm that the word ends there: usually the next character, or
+///   [`Matcher::finish`]. The phrase confirmed first wins, then the longest, then the first listed.
+/// - Nothing counts after the first text of `until`, except a phrase that this text ends with or confirms.
 /// - Empty texts match nothing.
 #[derive(Debug, Clone)]
 pub struct Matcher {
-    /// The watch's texts in the form they are compared in.
+    /// The watch's texts in the form in which they are compared.
     delimiters: Vec<Vec<char>>,
     until: Vec<Vec<char>>,
     phrases: Vec<Folded>,
     window_chars: usize,
     /// The last characters read, as many as the longest delimiter or text of `until` has.
     tail: VecDeque<char>,
-    /// Bytes read, those of the committed tail counted.
+    /// Bytes read, including those of the committed tail.
     read: u64,
-    /// Of those, the committed tail's.
+    /// How many of them are the committed tail's.
     base: u64,
     window: Option<Window>,
-    /// Matched or finished: nothing counts any more.
+    /// Whether there was a match or the text is over: nothing counts any more.
     spent: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Folded {
     phrase: Phrase,
-    /// In the form that is compared.
+    /// The characters that are compared.
     chars: Vec<char>,
 }
 
@@ -113,11 +113,11 @@ struct Folded {
 #[derive(Debug, Clone, Default)]
 struct Window {
     cut: u64,
-    /// All of it.
+    /// The whole text.
     text: String,
-    /// Of its characters those within the window, and where each starts.
+    /// Its characters inside the window, each with its position.
     chars: Vec<(char, u64)>,
-    /// Phrases whose last word may yet go on.
+    /// Phrases whose last word may still continue.
     pending: Vec<Found>,
 }
 
@@ -130,8 +130,8 @@ struct Found {
 }
 
 impl Matcher {
-    /// A matcher for the text that will follow `committed`: a delimiter may begin, or already stand,
-    /// at the end of `committed`, and so may an open window; unless the watch begins with the next break.
+    /// A matcher for the text that will follow `committed`. Unless the watch begins with the next break, the end of
+    /// `committed` may contain a delimiter, the start of one, or an open window.
     pub fn new(watch: Watch, committed: &str) -> Self {
         let not_empty = |text: &&String| !text.is_empty();
         let chars = |texts: &[String]| -> Vec<Vec<char>> {
@@ -140,7 +140,7 @@ impl Matcher {
         let (delimiters, until) = (chars(&watch.delimiters), chars(&watch.until));
         let is_over = watch.until.iter().filter(not_empty).any(|text| committed.contains(text));
         let phrases = watch.phrases.into_iter().filter(|p| not_empty(&&p.text)).map(Folded::new);
-        // Of phrases that are the same the first listed wins: the others would only be compared.
+        // Of equal phrases the first listed wins, so comparing the others would be wasted work.
         let mut seen = HashSet::new();
         let phrases = phrases.filter(|folded| seen.insert(folded.chars.clone()));
         let mut matcher = Matcher {
@@ -148,7 +148,7 @@ impl Matcher {
             window_chars: watch.window_chars as usize,
             tail: VecDeque::new(),
             read: 0,
-            base: u64::MAX, // nothing starts in the watched text yet
+            base: u64::MAX, // no phrase may start before the watched text
             window: None,
             spent: is_over,
             delimiters,
@@ -166,7 +166,7 @@ impl Matcher {
         matcher
     }
 
-    /// Reads on. Returns the first match; after one, the matcher is spent.
+    /// Reads more text. Returns the first match; after it nothing else matches.
     pub fn push(&mut self, text: &str) -> Option<TriggerMatch> {
         for c in text.chars() {
             if self.spent {
@@ -178,9 +178,9 @@ impl Matcher {
         None
     }
 
-    /// The text is complete, the writer ended it: a phrase that stands at its very end now counts.
+    /// Ends the text: the writer ended it, so a phrase at its very end now counts.
     ///
-    /// Not for a proposal that merely ran out of tokens: more text may follow that one.
+    /// Do not call this for a proposal that merely ran out of tokens, since more text may follow it.
     pub fn finish(&mut self) -> Option<TriggerMatch> {
         if self.spent {
             return None;
@@ -196,21 +196,21 @@ impl Matcher {
         }
     }
 
-    /// How many bytes of the text read so far no match can cut any more: up to the cut while the
-    /// window is open, else all. It never falls.
+    /// Returns how many bytes of the text read so far no match can cut any more: up to the cut while a window is open,
+    /// otherwise all. The number never falls.
     pub fn settled_bytes(&self) -> u64 {
         let settled = self.window.as_ref().map_or(self.read, |window| window.cut);
         settled.saturating_sub(self.base)
     }
 
-    /// The end of the committed text that the window and the delimiters can depend on.
+    /// Returns the end of the committed text on which the window and the delimiters can depend.
     fn relevant_tail<'a>(&self, committed: &'a str) -> &'a str {
         let chars = self.window_chars.saturating_add(self.longest());
         let start = committed.char_indices().rev().nth(chars).map_or(0, |(at, _)| at);
         &committed[start..]
     }
 
-    /// Characters of the longest text that is looked for at the end of what was read.
+    /// Returns the length in characters of the longest text that is searched for at the end of the text read.
     fn longest(&self) -> usize {
         self.delimiters.iter().chain(&self.until).map(Vec::len).max().unwrap_or(0)
     }
@@ -228,10 +228,10 @@ impl Matcher {
         })
     }
 
-    /// The longest of phrases that are confirmed at once, then the first listed.
+    /// Returns the longest of several phrases that are confirmed at once; of equals, the first listed.
     fn best(&self, found: &[Found]) -> Option<Found> {
         let length = |found: &Found| self.phrases[found.phrase].chars.len();
-        // `max_by_key` gives the last of equals.
+        // `max_by_key` returns the last of equals.
         found.iter().rev().max_by_key(|found| length(found)).copied()
     }
 
@@ -261,7 +261,7 @@ impl Matcher {
     fn read_in_window(&mut self, c: char, start: u64, is_break: bool) -> Option<Found> {
         let mut window = self.window.take()?;
         window.text.push(c);
-        // In order of phrases: those that `c` confirms, and those that it ends itself.
+        // In order of phrases: those that `c` confirms, and those that end with it.
         let mut confirmed = window.decide(is_break);
         if window.chars.len() < self.window_chars {
             window.chars.push((c, start));
@@ -289,7 +289,7 @@ impl Matcher {
         best
     }
 
-    /// Closes the window when nothing in it can match any more.
+    /// Closes the window if nothing in it can match any more.
     fn close_full_window(&mut self) {
         let full = |window: &mut Window| {
             window.chars.len() >= self.window_chars && window.pending.is_empty()
@@ -299,8 +299,7 @@ impl Matcher {
 }
 
 impl Window {
-    /// Takes out of the pending phrases those that the last character confirms, and drops those of which it goes on
-    /// with the last word.
+    /// Takes the pending phrases that the last character confirms, and drops those whose last word it continues.
     fn decide(&mut self, is_break: bool) -> Vec<Found> {
         let (mut confirmed, pending) = (Vec::new(), std::mem::take(&mut self.pending));
         for found in pending {
@@ -319,7 +318,7 @@ impl Window {
         border::ends(&self.text, self.place(found.end))
     }
 
-    /// Where a place of the whole text is in the window's.
+    /// Converts a position in the whole text to one in the window.
     fn place(&self, at: u64) -> usize {
         usize::try_from(at - self.cut).unwrap_or(usize::MAX)
     }
@@ -330,7 +329,7 @@ impl Folded {
         Folded { chars: phrase.text.chars().flat_map(folding::folded).collect(), phrase }
     }
 
-    /// Where the phrase starts if it stands at the end of the window's text.
+    /// Returns where the phrase starts if the window's text ends with it.
     fn start_at_end_of(&self, window: &Window) -> Option<u64> {
         let chars = folding::length_at_end(&window.chars, &self.chars)?;
         let (_, start) = window.chars[window.chars.len() - chars];

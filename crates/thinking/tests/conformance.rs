@@ -1,4 +1,4 @@
-//! The conformance kit passes a true Thinker and fails broken ones.
+//! The conformance kit passes a correct Thinker and fails broken ones.
 
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
@@ -62,7 +62,7 @@ enum Defect {
     SilentAppend,
 }
 
-/// A relay before a true Thinker that breaks one rule.
+/// A relay in front of a correct Thinker that breaks one rule.
 struct Broken(ScriptedThinker, Defect);
 
 impl Thinker for Broken {
@@ -148,7 +148,7 @@ fn spoil_event(event: Event, defect: Defect) -> Vec<Event> {
     }
 }
 
-/// The cases that must be among those that find the defect.
+/// Returns a case that must find the defect.
 fn finders(defect: Defect) -> &'static str {
     match defect {
         Defect::WrongHash => "open_is_answered_by_opened_then_warmed",
@@ -267,7 +267,7 @@ async fn scripted_text_goes_on_from_the_committed_text() {
 async fn scripted_faults_happen_where_they_were_ordered() {
     let fault =
         |session, command, after_tokens, kind| Fault { session, command, after_tokens, kind };
-    let lost = Failure::new(Code::Unavailable, "the node is gone");
+    let lost = Failure::new(Code::Unavailable, "the node is lost");
     let faults = vec![
         fault(Some(0), 1, 2, FaultKind::Fail(lost.clone())),
         fault(Some(1), 0, 0, FaultKind::Vanish),

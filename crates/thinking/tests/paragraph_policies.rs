@@ -1,4 +1,4 @@
-//! What the baselines do that decide paragraph by paragraph: `entropy` and `score`, move by move.
+//! The baselines that decide paragraph by paragraph, `entropy` and `score`, move by move.
 
 use thinking::{
     policy::{
@@ -42,7 +42,7 @@ fn finish(policy: &mut Limited, text: &str, tokens: u32, reason: FinishReason) -
     policy.step(PolicyEvent::Finished { text, tokens, reason: &reason })
 }
 
-/// A probe of one token, of which the small writer is so unsure.
+/// A probe of one token with this entropy.
 fn probed(policy: &mut Limited, text: &str, nats: Option<f32>) -> Vec<Action> {
     policy.measured(&Measured { first_token_entropy: nats, ..Measured::default() });
     let actions = finish(policy, text, 1, FinishReason::MaxTokens);
@@ -72,7 +72,7 @@ fn entropy_probes_every_paragraph_and_hands_over_where_it_is_high() {
     assert_eq!(brief(&unsure), (Role::Large, Why::Entropy, 189, false));
     let back = finish(&mut policy, "Yes.\n\n", 4, STOP);
     assert_eq!((&back[0], brief(&back).1), (&kept(Role::Large, 6), Why::Probe));
-    // What is not told hands nothing over.
+    // If no entropy is reported, nothing is handed over.
     let silent = probed(&mut policy, "A", None);
     assert_eq!(brief(&silent), (Role::Small, Why::Turn, 184, false));
     let end = finish(&mut policy, " b.", 3, FinishReason::EndOfText);
@@ -90,7 +90,7 @@ fn entropy_goes_on_where_the_large_writer_has_nothing() {
     assert!(!ask(&late).report_entropy, "and not in question");
     let next = finish(&mut policy, "No.\n\n", 3, STOP);
     assert_eq!(brief(&next).1, Why::Probe, "the next one is");
-    // Out of a loop the large writer leads for longer than a probe.
+    // The large writer gets more tokens than a probe to lead out of a loop.
     let mut looping = policy_with_loops(Rules::Entropy { over_nats: 1.0 });
     start(&mut looping);
     probed(&mut looping, "a", None);
@@ -125,7 +125,7 @@ fn score_asks_for_a_mark_and_rewrites_what_has_a_low_one() {
         (&next[0], brief(&next)),
         (&kept(Role::Large, 6), (Role::Small, Why::Turn, 185, true))
     );
-    // The last paragraph is in question as any other; a word is no mark.
+    // The last paragraph is in question like any other. A word is not a mark.
     let last = finish(&mut policy, "Done.", 3, FinishReason::EndOfText);
     assert_eq!(brief(&last).1, Why::Score);
     let end = finish(&mut policy, "well", 1, FinishReason::MaxTokens);
@@ -139,7 +139,7 @@ fn score_ends_within_its_tokens_and_asks_no_marks_beyond_a_target() {
     start(&mut policy);
     let last = finish(&mut policy, "So.\n\n", 5, STOP);
     assert_eq!(last, [kept(Role::Small, 5), Action::End(End::MaxTokens)]);
-    // A mark is no part of the answer, and no share of it; what is written again is.
+    // A mark is not part of the answer and does not count for its share; rewritten text does.
     let targets = Targets { share: Some(0.0), ..Targets::default() };
     let limits = Limits { targets, ..Limits::default() };
     let mut thrifty = self::policy(Rules::Score { least: 10 }, limits, 200);
@@ -148,7 +148,7 @@ fn score_ends_within_its_tokens_and_asks_no_marks_beyond_a_target() {
     let passed_over = finish(&mut thrifty, "1", 1, FinishReason::MaxTokens);
     assert_eq!(brief(&passed_over), (Role::Small, Why::Turn, 194, false), "unquestioned");
     assert_eq!(thrifty.passed_over(), 1);
-    // Behind the thought there are none.
+    // After the thought there are no takeovers.
     let limits = Limits { thought_only: true, ..Limits::default() };
     let mut thoughtful = self::policy(Rules::Score { least: 10 }, limits, 200);
     start(&mut thoughtful);

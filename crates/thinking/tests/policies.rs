@@ -1,4 +1,4 @@
-//! What the policies do: `strict` move by move, the baselines' shares, takeovers that are late.
+//! What the policies do: `strict` move by move, the shares of the baselines, and late takeovers.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn finish(policy: &mut dyn Policy, text: &str, tokens: u32, reason: FinishReason
     policy.step(PolicyEvent::Finished { text, tokens, reason: &reason })
 }
 
-/// Lets the small writer write a text in which its watch finds a phrase.
+/// The small writer writes a text in which its watch finds a phrase.
 fn trigger(policy: &mut dyn Policy, asked: &[Action], text: &str, tokens: u32) -> Vec<Action> {
     let watch = ask(asked).watch.clone().expect("the small writer is watched");
     let mut matcher = Matcher::new(watch, "");
@@ -72,7 +72,7 @@ fn strict_extends_a_verification() {
     let taken = trigger(&mut strict, &first, "So.\n\nLet me check this", 10);
     assert_eq!(brief(&taken), (Role::Large, Why::Verification, 145));
     let back = finish(&mut strict, "I verify and check", 145, FinishReason::MaxTokens);
-    assert_eq!(ask(&back).role, Role::Small, "it is extended already");
+    assert_eq!(ask(&back).role, Role::Small, "it is already extended");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn strict_lets_the_large_writer_begin_for_an_instruct_model() {
     let mut strict = Strict::new(StrictConfig::instruct(), 1000);
     let first = started(&mut strict);
     assert_eq!(brief(&first), (Role::Large, Why::Begin, 100));
-    assert!(ask(&first).stop.is_empty(), "the beginning goes over breaks");
+    assert!(ask(&first).stop.is_empty(), "the beginning continues past breaks");
     let turn = finish(&mut strict, "Okay.\n\nSo", 100, FinishReason::MaxTokens);
     assert_eq!((ask(&turn).role, ask(&turn).stop.as_slice()), (Role::Small, &[BREAK.into()][..]));
     let taken = finish(&mut strict, "One.\n\n", 4, FinishReason::Stop { end: 6 });
@@ -132,7 +132,7 @@ fn strict_takes_over_to_the_budget_when_breaks_do_not_end_it() {
 
 #[test]
 fn every_policy_ends_with_the_text() {
-    // One asks for the mark of the last paragraph, too.
+    // `score` also asks for a mark of the last paragraph.
     for &kind in PolicyKind::ALL.iter().filter(|kind| **kind != PolicyKind::Score) {
         let mut policy = PolicySpec::new(kind, Preset::Reasoning).build(0, 4096).unwrap();
         let role = ask(&started(&mut policy)).role;
@@ -156,7 +156,7 @@ fn every_policy_passes_on_what_cut_it_short() {
             let writer = ask(&started(&mut policy)).role;
             let actions = finish(&mut policy, "7", 1, reason.clone());
             if (writer, *expected) == (Role::Large, End::ContextFull) {
-                // Its context may be the smaller one: that ends its part and not the answer.
+                // Its context may be the smaller one: that ends its stretch, not the answer.
                 assert!(matches!(actions.last(), Some(Action::Ask(_))), "{kind}: {actions:?}");
             } else {
                 assert_eq!(end(&actions), *expected, "{kind}");
@@ -165,7 +165,8 @@ fn every_policy_passes_on_what_cut_it_short() {
     }
 }
 
-/// Paragraphs of one token more for one writer than for the other; the large share of the tokens.
+/// Writes paragraphs whose length depends on the writer. Returns the large writer's share of the tokens, and the
+/// writers.
 fn produced_share(kind: PolicyKind, share: f64, seed: u64) -> (f64, Vec<Role>) {
     let spec = PolicySpec::new(kind, Preset::Reasoning).with_share(share);
     let mut policy = spec.build(seed, 100_000).expect("a good policy");
@@ -249,8 +250,8 @@ fn what_was_written_meanwhile_is_a_turn_where_the_takeover_is_late() {
     assert_eq!((meanwhile.role, meanwhile.why, meanwhile.max_tokens), (Role::Small, Why::Turn, 20));
     assert!(meanwhile.provisional && meanwhile.watch.as_ref().unwrap().from_next_break);
     let late = strict.step(PolicyEvent::Late);
-    assert_eq!(late, [Action::Keep { role: Role::Large, bytes: 0 }], "the overlap goes on");
-    // A trigger in it is one like any other.
+    assert_eq!(late, [Action::Keep { role: Role::Large, bytes: 0 }], "the overlap continues");
+    // A trigger in the overlap's text is handled like any other.
     let matched =
         Matcher::new(meanwhile.watch.clone().unwrap(), "So.\n\n").push("Wait.\n\nYes, it");
     let found = FinishReason::Trigger(matched.unwrap());
@@ -329,8 +330,8 @@ fn an_impatient_policy_goes_on_behind_a_late_takeover() {
     let passes_over = |actions: &[Action]| {
         ask(actions).watch.as_ref().expect("the small writer is watched").from_next_break
     };
-    assert!(passes_over(&on), "it shall not be cut off at the same place again");
-    // The node gave less than was asked for: the place is the same paragraph still.
+    assert!(passes_over(&on), "it must not be cut off at the same place again");
+    // The node wrote less than it was asked for: the text is still in the same paragraph.
     let on = finish(&mut strict, "Wait, is", 2, FinishReason::MaxTokens);
     assert!(passes_over(&on));
     let taken = trigger(&mut strict, &on, " it 5?\n\nYes, it", 8);
@@ -367,7 +368,7 @@ fn where_the_large_writer_writes_alone_the_small_one_stands_in_to_the_next_break
     assert_eq!(next[0], Action::Keep { role: Role::Small, bytes: 4 });
     assert_eq!((brief(&next), ask(&next).stop.len()), ((Role::Large, Why::Turn, 46), 0));
     let on = finish(&mut policy, "So it is", 3, FinishReason::MaxTokens);
-    assert_eq!(brief(&on), (Role::Large, Why::Turn, 43), "its own end is none of the answer");
+    assert_eq!(brief(&on), (Role::Large, Why::Turn, 43), "its end does not end the answer");
 }
 
 #[test]
@@ -390,7 +391,7 @@ fn a_policy_without_takeovers_has_none_to_give_up() {
     }
 }
 
-/// The policies with takeovers, the large one taking its turn whenever it can.
+/// A policy with takeovers in the thought only; the large writer writes whenever it may.
 fn thought_only(kind: PolicyKind) -> Limited {
     let limits = Limits { thought_only: true, ..Limits::default() };
     let spec = PolicySpec::new(kind, Preset::Reasoning).with_share(1.0).within(limits);
@@ -407,10 +408,10 @@ fn takeovers_may_end_with_the_thought() {
         let turn = finish(&mut strict, &text, 5, FinishReason::MaxTokens);
         let watch = ask(&turn).watch.clone().expect("the small writer is watched");
         assert!(watch.until.iter().any(|end| end == mark), "{watch:?}");
-        // A node that does not know where to stop watching.
+        // A node that does not know `until`, and so does not stop watching there.
         let again = trigger(&mut strict, &turn, "\n\nWait, no", 5);
         assert_eq!(brief(&again), (Role::Small, Why::Turn, 984), "an empty stretch costs one");
-        assert_eq!(strict.passed_over(), 0, "no target was in its way");
+        assert_eq!(strict.passed_over(), 0, "no target prevented it");
     }
 }
 

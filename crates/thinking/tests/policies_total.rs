@@ -1,4 +1,4 @@
-//! The policies are total: whatever happens, they answer with something that makes sense.
+//! The policies are total: whatever happens, they answer with a meaningful step.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ enum Happening {
     Late,
     Looped(&'static str, u32),
     Objected(&'static str, u32, Option<&'static str>),
-    /// What the last action asks for.
+    /// A result that fits what the last action asked for.
     Fitting(&'static str, u32, FinishReason),
 }
 
@@ -57,7 +57,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// What a writer was last asked for, and what is written `meanwhile`.
+/// Returns what a writer was last asked for, and stores an overlap in `meanwhile`.
 fn under_way(last: &[Action], meanwhile: &mut Option<Ask>) -> Option<Ask> {
     match last {
         [.., Action::Ask(ask)] => Some(ask.clone()),
@@ -65,13 +65,13 @@ fn under_way(last: &[Action], meanwhile: &mut Option<Ask>) -> Option<Ask> {
             *meanwhile = Some(overlap.clone());
             Some(ask.clone())
         }
-        // The takeover was late, and what was written meanwhile goes on.
+        // The takeover was late, and the overlap's text continues.
         [.., Action::Keep { .. }] => meanwhile.take(),
         _ => None,
     }
 }
 
-/// After a stretch of `text`: parts of it are kept, then one thing is asked for.
+/// Checks that a step after a stretch of `text` keeps parts of it and then asks for one thing.
 fn well_formed(actions: &[Action], text: &str, kind: PolicyKind) -> Result<(), TestCaseError> {
     let before = match actions {
         [before @ .., Action::Ask(_), Action::Overlap(_)]
@@ -84,24 +84,24 @@ fn well_formed(actions: &[Action], text: &str, kind: PolicyKind) -> Result<(), T
             return Err(TestCaseError::fail(format!("{actions:?}")));
         };
         let edge = text.is_char_boundary(*bytes as usize);
-        // It keeps a paragraph when it hears of its mark.
+        // `score` keeps a paragraph only after it has received the mark.
         let is_other = matches!(kind, PolicyKind::Paper | PolicyKind::Score);
         prop_assert!(edge || is_other, "{:?} of {:?}", actions, text);
     }
     Ok(())
 }
 
-/// A policy to which things happen.
+/// A policy that receives events.
 struct Trial {
     kind: PolicyKind,
     max_tokens: u32,
     policy: Limited,
-    /// What it wanted last.
+    /// The actions of its last step.
     last: Vec<Action>,
     /// What is written while the large writer is waited for.
     meanwhile: Option<Ask>,
     spent: u64,
-    /// Nothing has happened yet that it did not ask for.
+    /// Whether every event so far was one that the policy had asked for.
     is_fair: bool,
 }
 
@@ -120,19 +120,19 @@ impl Trial {
                 self.is_fair = false;
                 self.hear(PolicyEvent::Inserted { tokens });
             }
-            // Nobody is told so of the small writer.
+            // `Late` is never sent about the small writer.
             Happening::Late if asked.as_ref().is_some_and(|ask| ask.role == Role::Large) => {
                 self.hear(PolicyEvent::Late);
             }
             Happening::Late => {}
-            // Nobody is told so where nothing was asked for, or nothing is to be done about it.
+            // `Looped` is sent only if something was asked for and the policy cuts loops.
             Happening::Looped(text, tokens) => {
                 if let Some(ask) = asked.filter(|_| self.policy.cuts_loops()) {
                     let tokens = tokens.min(ask.max_tokens);
                     return self.wrote(text, tokens, PolicyEvent::Looped { text, tokens });
                 }
             }
-            // Nor where the large writer judges nothing.
+            // `Objected` is sent only if the large writer reviews.
             Happening::Objected(text, tokens, instead) => {
                 let reviews = self.policy.review().is_some();
                 if let Some(ask) = asked.filter(|ask| reviews && ask.role == Role::Small) {
@@ -140,7 +140,7 @@ impl Trial {
                     let (before, instead_tokens) = (self.spent, 1);
                     let event = PolicyEvent::Objected { text, tokens, instead, instead_tokens };
                     self.wrote(text, tokens, event)?;
-                    // One that is overruled leaves what was written as it is, and that goes on.
+                    // An overruled objection changes nothing: the proposal continues.
                     self.spent = match &self.last[..] {
                         [Action::Overrule] => before,
                         _ => self.spent + u64::from(instead.is_some()),
@@ -169,7 +169,7 @@ impl Trial {
         Ok(())
     }
 
-    /// What it asks for fits what is left, as long as nothing came that it did not ask for.
+    /// Checks that the ask fits the remaining budget, as long as no unrequested event has come.
     fn keeps_the_budget(&self, asked: Option<&Ask>) -> Result<(), TestCaseError> {
         if let Some(ask) = asked.filter(|_| self.is_fair && self.kind != PolicyKind::Paper) {
             prop_assert!(ask.max_tokens >= 1);
@@ -182,7 +182,7 @@ impl Trial {
         self.last = self.policy.step(event);
     }
 
-    /// Hears of a stretch of text.
+    /// Sends the event of a stretch of text, and checks the step that follows.
     fn wrote(
         &mut self,
         text: &str,

@@ -1,4 +1,4 @@
-//! Policies by name and YAML: what is read, and what is said of what cannot be.
+//! Policies by name and YAML: what is accepted, and the errors for what is not.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use thinking::policy::{
@@ -19,7 +19,7 @@ fn strict(spec: Result<PolicySpec, PolicyError>) -> StrictConfig {
     }
 }
 
-/// A whole file by the authors' keys, with values of a small model that does not reason.
+/// A whole file with the authors' keys, with values for a small model that does not reason.
 const AUTHORS: &str = r#"
 mode: "vllm" # a comment
 target_model_name: "org/large"
@@ -101,7 +101,7 @@ fn presets_are_the_published_values() {
     assert_eq!((strict.begin_tokens, strict.every_break), (100, true));
 }
 
-/// The error's text, which must be one line.
+/// Returns the error's text, which must be one line.
 fn refused(kind: PolicyKind, yaml: &str) -> String {
     let read = PolicySpec::from_yaml(kind, yaml);
     let error = read.err().unwrap_or_else(|| panic!("{kind} takes {yaml:?}"));
@@ -130,9 +130,9 @@ fn bad_yaml_values_are_one_clear_line() {
         ("max_target_tokens: many", "(\"max_target_tokens: many\"): give a whole number from 0"),
         ("begin: true\nmax_target_tokens: -3", "line 2"),
         ("max_target_tokens: 0", "at least 1"),
-        ("TRIGGER_TOKENS: [\"\"]", "not empty"),
+        ("TRIGGER_TOKENS: [\"\"]", "non-empty"),
         ("TARGET_VALIDATION_KEYWORDS:\n  verify: [check]", "negative"),
-        ("TARGET_VALIDATION_KEYWORDS: {verify: [\"\"], negative: [], positive: []}", "not empty"),
+        ("TARGET_VALIDATION_KEYWORDS: {verify: [\"\"], negative: [], positive: []}", "non-empty"),
         ("begin: [", "line"),
         ("begin: true\nbegin: false", "twice"),
         ("begin: perhaps", "type"),

@@ -1,5 +1,5 @@
-//! `PolicySpec` as JSON: what is written is read again, what 0.1.0 wrote too; strict for requests,
-//! lenient for journals.
+//! `PolicySpec` as JSON: what is written can be read again, and so can what 0.1.0 wrote. Reading is strict for requests
+//! and lenient for journals.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn headers_of_0_1_0_are_equal_to_what_they_meant() {
                 cost: Some((0.002, prices())),
             },
             thought_only: false,
-            // Nothing was done about loops.
+            // 0.1.0 did nothing about loops.
             loops: LoopRule::Off,
             review: None,
         },

@@ -1,8 +1,8 @@
 //! Replays recorded runs of the authors' published loop against the `paper` policy.
 //!
-//! The recorded models' tokens are fed back; the policy must make the same calls in the same order
-//! and end with the same text, counts and takeovers. `REFERENCE_LOOP_FIXTURE` names another file of
-//! the same format (described in tests/fixtures/README.md).
+//! The tokens of the recorded models are fed back. The policy must make the same calls in the same order and end with
+//! the same text, counts and takeovers. `REFERENCE_LOOP_FIXTURE` names another file of the same format (described in
+//! tests/fixtures/README.md).
 
 use std::collections::HashSet;
 
@@ -42,16 +42,16 @@ struct Outcome {
     report: PaperReport,
 }
 
-/// The tokens that no decoding shows.
+/// Returns the text of the tokens, without ends of text.
 fn shown<'a>(tokens: impl IntoIterator<Item = &'a String>) -> String {
     tokens.into_iter().filter(|token| *token != END_OF_TEXT).map(String::as_str).collect()
 }
 
-/// A driver on recorded tokens.
+/// A driver that uses recorded tokens.
 struct Replay<'a> {
     policy: Paper,
     calls: std::slice::Iter<'a, Call>,
-    /// Prompt and answer.
+    /// The tokens of prompt and answer.
     ids: Vec<String>,
     /// The open proposals of the small and of the large writer.
     open: [Option<&'a [String]>; 2],
@@ -62,12 +62,12 @@ fn tokens_of(text: &str) -> Vec<String> {
 }
 
 impl<'a> Replay<'a> {
-    /// The next call, which must be the recorded one.
+    /// Returns the next call, which must be the recorded one.
     fn ask(&mut self, ask: &Ask, delimiters: &[String]) -> Result<&'a Call, String> {
         let call = self.calls.next().ok_or_else(|| format!("no call was recorded for {ask:?}"))?;
         let given: Vec<char> = self.ids.concat().chars().collect();
         let tail: String = given[given.len().saturating_sub(32)..].iter().collect();
-        // The authors stop a turn at the delimiters and the end-of-text token's text.
+        // The authors stop a turn at the delimiters and at the text of the end-of-text token.
         let mut stop = ask.stop.clone();
         if ask.why == Why::Turn {
             assert_eq!(stop, delimiters);
@@ -87,8 +87,8 @@ impl<'a> Replay<'a> {
         Ok(call)
     }
 
-    /// Keeps all or nothing, as the loop does; returns the tokens kept. Of an end of text alone, which
-    /// has no bytes, the policy's own count decides whether it was kept.
+    /// Keeps all or nothing, as the loop does. Returns the tokens kept. An end of text alone has no bytes, so the
+    /// policy's own count decides whether it was kept.
     fn keep(&mut self, role: Role, bytes: u64, counted: usize) -> Result<&'a [String], String> {
         let tokens = self.open[role as usize].take().ok_or("kept where nothing was open")?;
         let text = shown(tokens);
@@ -107,7 +107,7 @@ impl<'a> Replay<'a> {
             self.policy.step(PolicyEvent::Started { prompt_tokens: prompt_tokens as u32 });
         loop {
             let counted = prompt_tokens + self.policy.report().new_tokens as usize;
-            // The last first: what is thrown away goes before what is kept.
+            // In reverse order: what is thrown away comes before what is kept.
             let (mut next, mut kept) = (None, Vec::new());
             for action in std::mem::take(&mut actions).into_iter().rev() {
                 match action {
@@ -143,7 +143,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Why a node would have said that this call ended.
+/// Returns the finish reason that a node would have given for this call.
 fn reason(call: &Call, text: &str, ask: &Ask) -> FinishReason {
     if call.tokens.last().is_some_and(|token| token == END_OF_TEXT) {
         return FinishReason::EndOfText;

@@ -1,5 +1,5 @@
-//! The rules of a session: a table of which command is allowed when, and properties of proposals
-//! that hold however their text is cut into pieces.
+//! The rules of a session: a table of which command is allowed when, and properties of proposals that hold however
+//! their text is cut into pieces.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ fn ask(max_tokens: u32) -> Propose {
     Propose { max_tokens, stop: Vec::new(), watch: None, seed: 1, report_entropy: false }
 }
 
-/// Carries a command out; the rules of a proposal are dropped, so that it stays under way.
+/// Carries a command out. The rules of a proposal are dropped, so the proposal remains unfinished.
 fn carry_out(protocol: &mut Protocol, command: &Command) -> Result<(), Failure> {
     match command {
         Command::Open(open) => protocol.open(open)?,
@@ -47,7 +47,7 @@ fn carry_out(protocol: &mut Protocol, command: &Command) -> Result<(), Failure> 
     Ok(())
 }
 
-/// A session in each of its states; what is committed is "So ", what is proposed "né".
+/// Returns a session in the given state. "So " is committed, and "né" is proposed.
 fn in_state(state: &str) -> Protocol {
     let mut protocol = Protocol::default();
     if state == "unopened" {
@@ -67,7 +67,7 @@ fn in_state(state: &str) -> Protocol {
 }
 
 const NOT_OPEN: &str = "the first command must be open";
-const ALREADY_OPEN: &str = "the session is open already; start another one";
+const ALREADY_OPEN: &str = "the session is already open; start another one";
 const PROPOSAL_OPEN: &str = "a proposal is open; commit it first";
 const NO_PROPOSAL: &str = "no proposal is open to commit; propose first";
 const NO_TOKENS: &str = "max_tokens is 0; ask for at least 1";
@@ -78,15 +78,15 @@ fn each_command_is_allowed_or_refused_by_the_state() {
     let (propose, commit) = (|n| Command::Propose(ask(n)), |bytes| Command::Commit { bytes });
     let edge = |bytes: u64| {
         format!(
-            "commit of {bytes} bytes does not end on a character's edge of the proposal's 3; count its bytes"
+            "cannot commit {bytes} of the proposal's 3 bytes: that is past its end or inside a character; count its bytes"
         )
     };
     let (inside, beyond, far) = (edge(2), edge(4), edge(u64::MAX));
-    // Proposing is a state in which no command has its turn; one that is given it is refused.
+    // While the session is proposing, no command is due, and any that comes is refused.
     let cut = |bytes, accept| Command::Cut(Cut { bytes, accept });
     let (no_edge, nothing) = (
-        "a cut to 4 bytes does not end on a character's edge of the committed 3; count its bytes",
-        "there is no objection to byte 1 to accept; cut without accept",
+        "cannot cut to 4 of the committed text's 3 bytes: that is past its end or inside a character; count its bytes",
+        "there is no objection at byte 1 to accept; cut without accept",
     );
     let table: [(Command, [&str; 4]); 12] = [
         // unopened, idle, proposing, proposed
@@ -129,7 +129,7 @@ fn phrases(count: usize, bytes: usize) -> Vec<Phrase> {
     copies(count, bytes).into_iter().map(phrase).collect()
 }
 
-/// Commands at the limit of a list, and one text or one byte beyond it, each with what is said of it.
+/// Commands at the limit of a list, and one text or one byte beyond it, each with the expected result.
 fn beyond_limits() -> Vec<(Command, Result<(), String>)> {
     let watching = |watch| Command::Propose(Propose { watch: Some(watch), ..ask(1) });
     let empty = Watch { phrases: Vec::new(), ..watch() };
@@ -152,7 +152,7 @@ fn beyond_limits() -> Vec<(Command, Result<(), String>)> {
     for (limit, command) in lists {
         let limits::ListLimit { field, texts: most, bytes } = limit;
         let refused = |found: usize, most: usize, unit: &str| {
-            Err(format!("{field} holds {found} {unit} and at most {most} are taken; send fewer"))
+            Err(format!("{field} holds {found} {unit}, more than the limit of {most}; send fewer"))
         };
         table.push((command(most, bytes / most), Ok(())));
         table.push((command(most + 1, 1), refused(most + 1, most, "texts")));
@@ -163,7 +163,7 @@ fn beyond_limits() -> Vec<(Command, Result<(), String>)> {
         (0, Ok(())),
         (
             1,
-            Err("TriggerWatch.window_chars holds 1025 characters and at most 1024 are taken; send fewer"
+            Err("TriggerWatch.window_chars holds 1025 characters, more than the limit of 1024; send fewer"
                 .to_owned()),
         ),
     ] {
@@ -183,7 +183,7 @@ fn no_command_asks_for_more_than_the_limits() {
     }
     for (count, expected) in [
         (1024, Ok(())),
-        (1025, Err("Open.messages holds 1025 messages and at most 1024 are taken; send fewer")),
+        (1025, Err("Open.messages holds 1025 messages, more than the limit of 1024; send fewer")),
     ] {
         let Command::Open(mut command) = open("") else { unreachable!() };
         let message = Message { role: "user".into(), content: "x".into() };
@@ -249,7 +249,7 @@ fn stops(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// What becomes of these pieces: why it was over, and after how many.
+/// Returns why a proposal of these pieces was over, and after how many of them.
 fn over(propose: &Propose, pieces: &[(&str, u32)]) -> (Option<FinishReason>, usize) {
     let mut rules = ProposalRules::new(propose, "");
     for (index, (text, tokens)) in pieces.iter().enumerate() {
@@ -332,16 +332,16 @@ fn deltas_hold_back_nothing_and_settle_what_no_rule_can_cut() {
     assert_eq!(next("So.", None), Some(("So.".into(), 2, 3)));
     assert_eq!(next("\n\nLet", None), Some(("\n\nLet".into(), 1, 5)));
     assert_eq!(next(" us", None), Some((" us".into(), 1, 5)));
-    // Once it is over for another reason, no trigger can come any more.
+    // Once it is over for another reason, no trigger can follow.
     assert_eq!(next(" s", Some(FinishReason::Cancelled)), Some((" s".into(), 1, 13)));
 }
 
-/// Everything that the rules say of a text that comes in these pieces and then ends.
+/// Everything that the rules return for a text that comes in these pieces and then ends.
 #[derive(Debug)]
 struct Outcome {
     reason: FinishReason,
     text: String,
-    /// The settled bytes, by how many bytes were read.
+    /// The settled bytes, by the number of bytes read.
     settled: BTreeMap<usize, u64>,
 }
 
@@ -373,7 +373,7 @@ fn outcome<'a>(
     Ok(Outcome { reason, text, settled })
 }
 
-/// Cuts a text into pieces of so many characters each, over and over.
+/// Cuts a text into pieces of these many characters, repeating the lengths.
 fn pieces<'a>(text: &'a str, lengths: &'a [usize]) -> impl Iterator<Item = &'a str> {
     let mut lengths = lengths.iter().cycle();
     let mut rest = text;
@@ -406,7 +406,7 @@ fn proposes() -> impl Strategy<Value = Propose> {
     (stop, watch).prop_map(|(stop, watch)| Propose { stop, watch, ..ask(u32::MAX) })
 }
 
-/// Where the first stop text ends, by looking everywhere.
+/// Finds where the first stop text ends by checking every place.
 fn naive_stop(text: &str, stops: &[String]) -> Option<usize> {
     let ends = |end: &usize| {
         text.is_char_boundary(*end)
@@ -427,7 +427,7 @@ proptest! {
         let one_by_one = outcome(&propose, &committed, pieces(&text, &[1]))?;
         let cut = outcome(&propose, &committed, pieces(&text, &lengths))?;
         prop_assert_eq!(&cut.reason, &one_by_one.reason);
-        // A piece is never cut: it may go on behind the end.
+        // A piece is never cut, so it may continue past the end.
         prop_assert!(cut.text.starts_with(&one_by_one.text) && text.starts_with(&cut.text));
         let went_on = cut.settled.range(..one_by_one.text.len());
         for (read, settled) in went_on {

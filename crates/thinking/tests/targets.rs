@@ -1,4 +1,4 @@
-//! Policies with targets: what of an answer the large writer may write.
+//! Policies with targets: how much of an answer the large writer may write.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn story(end: &str, tokens: u32) -> String {
     "One more word. ".repeat(tokens as usize) + end
 }
 
-/// The small writer writes so many tokens, the last ones a text in which its watch finds a phrase.
+/// The small writer writes this many tokens, which end with a text in which its watch finds a phrase.
 fn trigger(policy: &mut dyn Policy, asked: &[Action], text: &str, tokens: u32) -> Vec<Action> {
     let text = story(text, tokens);
     let found = Matcher::new(ask(asked).watch.clone().expect("a watch"), "").push(&text);
@@ -62,7 +62,7 @@ fn a_takeover_beyond_the_share_is_passed_over_and_the_next_one_is_cut() {
     let mut policy = strict(share(0.1));
     let first = policy.step(PolicyEvent::Started { prompt_tokens: 9 });
     let on = trigger(&mut policy, &first, REFLECTION, 80);
-    // 8 tokens are within a share of a tenth, and are not worth a hand-over.
+    // 8 tokens are within a share of a tenth, but not worth a hand-over.
     assert!(matches!(on[0], Action::Keep { role: Role::Small, .. }) && on.len() == 2, "{on:?}");
     assert_eq!(brief(&on).0, Role::Small);
     assert!(ask(&on).watch.as_ref().expect("a watch").from_next_break);
@@ -142,7 +142,7 @@ fn within_8_s() -> Limited {
     strict(Targets { latency: Some(Duration::from_secs(8)), ..Targets::default() })
 }
 
-/// What a stretch took that ended after so long.
+/// The measurements of a stretch that ended at this time.
 fn measured(elapsed_s: f64, handover_s: f64, first_text_s: f64, wall_s: f64) -> Measured {
     let s = Duration::from_secs_f64;
     Measured {
@@ -154,7 +154,7 @@ fn measured(elapsed_s: f64, handover_s: f64, first_text_s: f64, wall_s: f64) -> 
     }
 }
 
-/// The small writer has written for so long, 20 tokens at 10 a second, and doubts.
+/// By this time the small writer has written 20 tokens, at 10 per second, and doubts.
 fn paced(policy: &mut dyn Policy, elapsed_s: f64, handover_s: f64) -> Vec<Action> {
     let first = policy.step(PolicyEvent::Started { prompt_tokens: 9 });
     policy.measured(&measured(elapsed_s, handover_s, 0.0, 1.9));
@@ -163,8 +163,8 @@ fn paced(policy: &mut dyn Policy, elapsed_s: f64, handover_s: f64) -> Vec<Action
 
 #[test]
 fn a_latency_leaves_time_for_the_hand_over_and_the_rest() {
-    // The large writer is taken to be as quick: 20 tokens take 2 s, whoever writes them, and 19 are
-    // expected at least. A hand-over takes up to three times what opening took.
+    // The large writer is assumed to be as fast: 20 tokens take 2 s, whoever writes them, and at least 19 more are
+    // expected. A hand-over takes up to three times as long as opening took.
     let table = [
         (2.0, 0.1, Some(20)),
         (5.6, 0.1, Some(20)),
@@ -184,7 +184,7 @@ fn a_latency_leaves_time_for_the_hand_over_and_the_rest() {
     }
 }
 
-/// After a takeover of 20 tokens at this pace the small writer writes 100 tokens more, and doubts again at such a time.
+/// After a takeover of 20 tokens at this pace, the small writer writes 100 more and doubts again at this time.
 fn again(token_s: f64, elapsed_s: f64) -> Vec<Action> {
     let mut policy = within_8_s();
     paced(&mut policy, 2.0, 0.01);
@@ -196,7 +196,7 @@ fn again(token_s: f64, elapsed_s: f64) -> Vec<Action> {
 
 #[test]
 fn a_slow_large_writer_is_given_what_time_there_is() {
-    // Some 140 tokens are written and as many expected, which take the small writer 4.5 s at its new pace.
+    // About 140 tokens are written and as many expected, which take the small writer 4.5 s at its new pace.
     let granted = [2.0, 2.4, 3.5].map(|elapsed_s| {
         let (role, _, tokens) = brief(&again(0.1, elapsed_s));
         (role == Role::Large).then_some(tokens)
@@ -207,12 +207,9 @@ fn a_slow_large_writer_is_given_what_time_there_is() {
 #[test]
 fn a_quick_large_writer_takes_over_also_when_the_target_is_out_of_reach() {
     let taken = again(0.005, 7.9);
-    assert_eq!(brief(&taken).0, Role::Large, "it is the sooner done");
+    assert_eq!(brief(&taken).0, Role::Large, "the answer is done sooner");
     let within = ask(&taken).first_text_within.expect("a time");
-    assert!(
-        within > Duration::from_millis(100),
-        "{within:?}: it is worth as long a wait as it gains"
-    );
+    assert!(within > Duration::from_millis(100), "{within:?}: it may wait for as long as it saves");
 }
 
 #[test]
@@ -235,8 +232,8 @@ fn a_cost_pays_for_every_token_that_is_read_or_made() {
         output_per_million,
     };
     let prices = TokenPrices { small: prices(0.0, 1.0), large: prices(1.0, 9.0) };
-    // The prompt and the 98 tokens that are kept, read, and 100 made: 308 millionths. 98 more are expected: 196. So a
-    // takeover may take 7 more for each of its tokens than the small writer would.
+    // The prompt and the 98 kept tokens are read and 100 tokens generated: 308 millionths. 98 more are expected: 196.
+    // Each token of a takeover costs 7 more than a token of the small writer.
     let table = [(650, Some(20)), (640, Some(19)), (580, Some(10)), (570, None), (100, None)];
     for (millionths, expected) in table {
         let cost = Some((f64::from(millionths) / 1e6, prices));

@@ -19,7 +19,7 @@ fn usual() -> Watch {
     watch(&["\n\n"], 80, &["wait", "yes", "another", "hold on", "let me check", "check", "yes,"])
 }
 
-/// What a whole text gives: the match, if any, as (phrase, cut, start, end).
+/// Returns the match in a whole text, if any, as (phrase, cut, start, end).
 fn find(watch: Watch, committed: &str, text: &str) -> Option<(String, u64, u64, u64)> {
     let mut matcher = Matcher::new(watch, committed);
     let found = matcher.push(text).or_else(|| matcher.finish());
@@ -138,7 +138,7 @@ fn nothing_matches_behind_the_end_of_the_watching() {
         assert_eq!(find(until("</think>"), committed, text), None, "{committed:?} {text:?}");
     }
     assert_eq!(find(until("</think>"), "", "\n\nwait</think>"), some("wait", 2, 2, 6));
-    // What cannot be cut any more is settled, also behind the end.
+    // What cannot be cut any more is settled, also after the end of the watch.
     let mut matcher = Matcher::new(until("</think>"), "");
     matcher.push("\n\nSo</think> it");
     assert_eq!(matcher.settled_bytes(), 15);
@@ -225,7 +225,7 @@ fn watch_without_phrases_settles_everything() {
     assert_eq!(matcher.settled_bytes(), 10);
 }
 
-/// Whether the text is the phrase, which is folded; marks and spaces beside its spaces do not count.
+/// Returns whether the text is the phrase, which must be folded; marks and spaces next to its spaces do not count.
 fn is_phrase(wanted: &[char], text: &[char], behind_space: Option<bool>) -> bool {
     let (Some((&c, rest)), Some(&next)) = (text.split_first(), wanted.first()) else {
         return wanted.is_empty() && text.is_empty();
@@ -240,7 +240,7 @@ fn is_phrase(wanted: &[char], text: &[char], behind_space: Option<bool>) -> bool
         || (is_mark && behind_space.is_some() && is_phrase(wanted, rest, behind_space))
 }
 
-/// Whether there is a border at a place, if nothing follows the text.
+/// Returns whether there is a word boundary at a place, if nothing follows the text.
 fn is_border(text: &[char], at: usize) -> bool {
     if at == 0 || at == text.len() || text[at - 1] == '数' || text[at] == '数' {
         return true;
@@ -267,7 +267,7 @@ fn is_border(text: &[char], at: usize) -> bool {
     all.split_word_bound_indices().any(|(border, _)| border == before.len())
 }
 
-/// When a phrase that ends at `end` of the text since the break is sure to end there: after so many characters.
+/// Returns after how many characters it is certain whether a phrase ends at `end` of the text since the break.
 fn sure_at(all: &[char], cut: usize, end: usize, breaks: &[usize]) -> Sure {
     for read in end..=all.len() {
         let text = &all[cut..read];
@@ -294,7 +294,7 @@ enum Sure {
     NotYet,
 }
 
-/// The same question answered by searching the whole text, every phrase at every place.
+/// Computes the same result by searching the whole text for every phrase at every place.
 fn naive(watch: &Watch, committed: &str, text: &str) -> (Option<TriggerMatch>, u64) {
     let all: Vec<char> = committed.chars().chain(text.chars()).collect();
     let base = committed.chars().count();
@@ -392,7 +392,7 @@ fn watches() -> impl Strategy<Value = Watch> {
         .prop_map(|(delimiters, window, phrases)| watch(&delimiters, window, &phrases))
 }
 
-/// Cuts the text at the characters' edges nearest below these places.
+/// Cuts the text at those of these places that are character boundaries.
 fn chunks<'a>(text: &'a str, places: &[prop::sample::Index]) -> Vec<&'a str> {
     let mut edges: Vec<usize> = places.iter().map(|place| place.index(text.len() + 1)).collect();
     edges.retain(|edge| text.is_char_boundary(*edge));

@@ -1,4 +1,4 @@
-//! Spans on their way to a collector, by OpenTelemetry's crates: OTLP over HTTP, in protobuf.
+//! Exports spans to a collector with OpenTelemetry's crates: OTLP over HTTP, in protobuf.
 
 use std::{env, time::Duration};
 
@@ -14,18 +14,18 @@ use tracing_subscriber::{Layer as _, filter::filter_fn};
 
 use crate::{BadCollector, SpanLayer, TARGET};
 
-/// The variables that name a collector: for traces, and for everything.
+/// The variables that name a collector: for traces, and for all signals.
 const VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-/// The headers of a context.
+/// The headers of a trace context.
 const HEADERS: [&str; 2] = ["traceparent", "tracestate"];
-/// How long the end of a program waits until the last spans are sent.
+/// How long a program waits at its end until the last spans are sent.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What makes spans and sends them in batches, from a thread of its own.
+/// Creates spans and sends them in batches, from its own thread.
 #[derive(Debug)]
 pub(crate) struct Provider(SdkTracerProvider);
 
-/// Starts to send spans; `None`: nobody named a collector.
+/// Starts to export spans. Returns `None` if no collector is configured.
 pub(crate) fn start(
     program: &'static str,
     address: Option<&str>,
@@ -37,7 +37,7 @@ pub(crate) fn start(
     if !["http://", "https://"].iter().any(|scheme| shown.starts_with(scheme)) {
         return Err(bad("it begins with neither http:// nor https://".to_owned()));
     }
-    // A provider of cryptography that the process has already chosen stays.
+    // A crypto provider that the process has already chosen stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut exporter = SpanExporter::builder().with_http();
     if let Some(address) = address {
@@ -72,35 +72,35 @@ impl Drop for Provider {
     }
 }
 
-/// Whether a span goes to the collector. Events do not.
+/// Returns whether a span is exported. Events never are.
 fn is_exported(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && (*metadata.level() == Level::ERROR || metadata.target() == TARGET)
 }
 
-/// A span's context, as headers.
+/// Returns a span's context as headers.
 pub(crate) fn headers(span: &Span) -> Vec<(&'static str, String)> {
     let mut headers = Headers::default();
     TraceContextPropagator::new().inject_context(&span.context(), &mut headers);
     headers.0
 }
 
-/// Makes a span go on from what a caller's headers say.
+/// Makes a span continue the trace in a caller's headers.
 pub(crate) fn follow<'a>(span: &Span, value: impl Fn(&str) -> Option<&'a str>) {
     let sent = HEADERS.iter().filter_map(|name| Some((*name, value(name)?.to_owned())));
     let headers = Headers(sent.collect());
     if !headers.0.is_empty() {
-        // Without an exporter, or in the middle of another trace, it stays what it is.
+        // Without an exporter, or inside another trace, the span stays as it is.
         let _ = span.set_parent(TraceContextPropagator::new().extract(&headers));
     }
 }
 
-/// Headers of a context, on their way in or out.
+/// Headers of a trace context, incoming or outgoing.
 #[derive(Default)]
 struct Headers(Vec<(&'static str, String)>);
 
 impl Injector for Headers {
     fn set(&mut self, key: &str, value: String) {
-        // What is empty says nothing.
+        // Empty headers are left out.
         if let Some(name) = HEADERS.iter().find(|name| **name == key).filter(|_| !value.is_empty())
         {
             self.0.push((name, value));

@@ -1,9 +1,9 @@
-//! One trace over all programs: the context of a span as it goes over gRPC and HTTP, and the export of spans by OTLP.
+//! One trace across all programs: passes a span's context over gRPC and HTTP, and exports spans by OTLP.
 //!
-//! Spans are tracing's; which of them are exported is said here. Those of the target [`TARGET`] are for traces alone;
-//! those that say whose lines the log's are, of the level of errors, are in both. Nothing else is exported, no event
-//! either, so that no text of a question or an answer is. Without the feature `otel` nothing is, and no context is
-//! read or written.
+//! The spans are those of the `tracing` crate; this crate decides which are exported. Spans with the target [`TARGET`]
+//! are only for traces. Spans at error level, which label the log's lines, are in both. Nothing else is exported, not
+//! even events, so no text of a question or an answer leaves the program. Without the feature `otel` nothing is
+//! exported, and no context is read or written.
 //!
 //! Sources: <https://www.w3.org/TR/trace-context/>, <https://opentelemetry.io/docs/specs/otlp/>.
 
@@ -16,7 +16,7 @@ use tracing_subscriber::{Layer, Registry};
 /// The target of spans that are for traces and not for the log.
 pub const TARGET: &str = "traces";
 
-/// What takes spans in, as a part of a program's log.
+/// A layer of a program's log that receives spans.
 pub type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// A collector that cannot be used. One line.
@@ -27,21 +27,21 @@ pub enum BadCollector {
         "--otlp: this program was built without traces; build it with --features otel, or leave --otlp out"
     )]
     NotBuilt,
-    /// Its address means nothing.
+    /// Its address is invalid.
     #[error(
         "cannot send traces to '{}': {why}; give --otlp (or OTEL_EXPORTER_OTLP_ENDPOINT) the address of a collector \
          that takes OTLP over HTTP, such as http://127.0.0.1:4318",
         address.escape_debug()
     )]
     Address {
-        /// As it was given.
+        /// The address as given.
         address: String,
-        /// In one line.
+        /// The reason, in one line.
         why: String,
     },
 }
 
-/// Sends a program's spans to a collector, and what is left of them when it is dropped.
+/// Sends a program's spans to a collector; dropping it sends the remaining ones.
 #[derive(Debug)]
 pub struct TraceExporter {
     #[cfg(feature = "otel")]
@@ -49,12 +49,12 @@ pub struct TraceExporter {
 }
 
 impl TraceExporter {
-    /// Starts to send the spans of a program of this name to the collector at `address`, else to the one that the
-    /// variables of OpenTelemetry name; without either there is nothing to send to. Must be called outside of a tokio
-    /// runtime, as the exporter must be dropped.
+    /// Starts to send the spans of a program with this name to the collector at `address`, or to the one in
+    /// OpenTelemetry's environment variables. Returns `None` if neither is set. Must be called outside of a tokio
+    /// runtime, and the exporter must be dropped outside of one too.
     ///
     /// # Errors
-    /// When the address means nothing, or one is given and this program cannot export.
+    /// When the address is invalid, or one is given and this program cannot export.
     #[cfg(feature = "otel")]
     pub fn start(
         program: &'static str,
@@ -76,7 +76,7 @@ impl TraceExporter {
         if address.is_some() { Err(BadCollector::NotBuilt) } else { Ok(None) }
     }
 
-    /// What takes the spans in.
+    /// Returns the layer that receives the spans.
     pub fn layer(&self) -> Option<SpanLayer> {
         #[cfg(feature = "otel")]
         {
@@ -89,7 +89,7 @@ impl TraceExporter {
     }
 }
 
-/// The current span's context, as names and values of headers; none where nothing is exported.
+/// Returns the current span's context as header names and values; empty if nothing is exported.
 pub fn headers() -> Vec<(&'static str, String)> {
     #[cfg(feature = "otel")]
     {
@@ -101,8 +101,7 @@ pub fn headers() -> Vec<(&'static str, String)> {
     }
 }
 
-/// Makes a new span part of the trace that a caller's headers tell of, if they do. `value` looks a header up by its
-/// name.
+/// Makes a new span part of the trace in a caller's headers, if there is one. `value` looks up a header by its name.
 pub fn follow<'a>(span: &Span, value: impl Fn(&str) -> Option<&'a str>) {
     #[cfg(feature = "otel")]
     export::follow(span, value);

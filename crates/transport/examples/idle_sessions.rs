@@ -1,10 +1,10 @@
-//! Opens many sessions on a node and lets them idle: how many it holds, how long opening took, and what memory each
-//! takes there.
+//! Opens many sessions on a node and lets them idle, to measure how many it holds, how long opening took, and how much
+//! memory each takes on the node.
 //!
 //! `cargo run --release -p transport --example idle_sessions -- http://127.0.0.1:7101 10000 PID_OF_THE_NODE`
 //!
-//! The node needs `--max-sessions` as high, and both an open-files limit that allows its connections: 100 sessions
-//! share one.
+//! The node needs `--max-sessions` of at least the same number, and both need an open-files limit that allows the
+//! connections: 100 sessions share one.
 
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 
@@ -17,19 +17,19 @@ use thinking::thinker::{
 use tokio::time::Instant;
 use transport::{Remote, RemoteConfig};
 
-/// Sessions over one connection.
+/// Sessions per connection.
 const PER_CONNECTION: usize = 100;
-/// Sessions that are opened at once: a node refuses more than it can look at.
+/// Sessions opened concurrently: a node refuses more than it can handle.
 const AT_ONCE: usize = 10;
 
-/// Memory that a process holds, in KiB.
+/// Resident memory of a process, in KiB.
 fn memory_kib(pid: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// A session that is open and warm.
+/// Opens a session and waits until it is warm.
 async fn opened(remote: &Remote) -> Result<Session, Box<dyn Error>> {
     let mut session = remote.session();
     let open = Open {
@@ -43,7 +43,7 @@ async fn opened(remote: &Remote) -> Result<Session, Box<dyn Error>> {
     };
     session.commands.send(Command::Open(open)).await?;
     loop {
-        match session.events.recv().await.ok_or("the node is gone")? {
+        match session.events.recv().await.ok_or("the node closed the session")? {
             Event::Warmed(_) => return Ok(session),
             Event::Failed(failure) => return Err(failure.into()),
             _ => {}

@@ -1,4 +1,4 @@
-//! Serves a scripted Thinker, for trying a client without a model:
+//! Serves a scripted Thinker, to try a client without a model:
 //!
 //! ```text
 //! cargo run -p transport --example serve_scripted -- 127.0.0.1:7101 [TOKEN]

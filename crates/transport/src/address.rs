@@ -1,11 +1,11 @@
-//! Where a node is: the parsing and printing of its URL. No name is resolved here.
+//! Where a node is: parsing and printing of its URL. Resolves no names.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use tonic::transport::Uri;
 
-/// The address of a node, as a user writes it: `http://HOST:PORT`, `https://HOST:PORT`, or
-/// `HOST:PORT`, which means `http`.
+/// The address of a node as a user writes it: `http://HOST:PORT`, `https://HOST:PORT`, or `HOST:PORT`, which means
+/// `http`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
     tls: bool,
@@ -14,7 +14,7 @@ pub struct Address {
     port: u16,
 }
 
-/// An address that cannot be understood.
+/// An address that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{text}' is not a node's address: {why}; write http://HOST:PORT, https://HOST:PORT or HOST:PORT"
@@ -25,12 +25,12 @@ pub struct AddressError {
 }
 
 impl Address {
-    /// Whether the connection is encrypted.
+    /// Returns whether the connection is encrypted.
     pub fn tls(&self) -> bool {
         self.tls
     }
 
-    /// The host's name or number, without brackets.
+    /// The host's name or IP address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -40,7 +40,7 @@ impl Address {
         self.port
     }
 
-    /// Whether the host is this machine: `localhost` or a loopback number. No name is resolved.
+    /// Returns whether the host is this machine: `localhost` or a loopback address. Resolves no names.
     pub(crate) fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost")
             || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())

@@ -1,4 +1,4 @@
-//! Who is let in: whoever shows the token, and as many sessions as there are places.
+//! Admission control: the bearer token and the limit on open sessions.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     status,
 };
 
-/// When a refused client may try again, in milliseconds.
+/// How long a refused client should wait before it retries, in milliseconds.
 pub(crate) const RETRY_AFTER_MS: u64 = 1000;
 
 /// Limits how many sessions are open at a time. Cheap to clone; clones share one limit.
@@ -28,18 +28,18 @@ impl SessionLimit {
         SessionLimit { permits: Arc::new(Semaphore::new(max_sessions as usize)), max_sessions }
     }
 
-    /// The number of open sessions.
+    /// Returns the number of open sessions.
     pub(crate) fn open_sessions(&self) -> usize {
         (self.max_sessions as usize).saturating_sub(self.permits.available_permits())
     }
 
-    /// Waits until the last session is over. Meanwhile no session is admitted.
+    /// Waits until the last session is closed. Admits no session meanwhile.
     pub(crate) async fn all_closed(&self) {
-        // Fails only when the semaphore is closed, which nobody does.
+        // Fails only when the semaphore is closed, and nothing closes it.
         let _ = self.permits.acquire_many(self.max_sessions).await;
     }
 
-    /// Admits a session, which stays open until the permit is dropped.
+    /// Admits a session, which counts as open until the permit is dropped.
     pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, Failure> {
         self.permits.clone().try_acquire_owned().map_err(|_| {
             let message = format!(
@@ -52,7 +52,7 @@ impl SessionLimit {
     }
 }
 
-/// Lets calls through that show the token; all of them when there is no token. Counts those that do not.
+/// Lets a call through if it shows the token, or if no token is required. Counts the calls that it refuses.
 pub(crate) fn gate(
     token: Option<Token>,
     meter: NodeMeter,
@@ -66,11 +66,11 @@ pub(crate) fn gate(
                 return Ok(request);
             }
             Shown::None => {
-                "the node asks for a token: give one with --token-file, or its own with \
+                "the node requires a token: give one with --token-file, or its own with \
                  --small-token-file or --large-token-file"
             }
             Shown::Wrong => {
-                "the node does not take this token: check --token-file, or its own in \
+                "the node does not accept this token: check --token-file, or its own in \
                  --small-token-file or --large-token-file"
             }
         };

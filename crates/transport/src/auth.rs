@@ -1,4 +1,4 @@
-//! The bearer token: kept out of logs, compared in constant time, read again when its file changes.
+//! The bearer token: kept out of logs, compared in constant time, reloaded when its file changes.
 
 use std::{fmt, fs, path::Path};
 
@@ -6,7 +6,7 @@ use reload::{Reload, Reloaded};
 use subtle::ConstantTimeEq;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
-/// A shared secret that a client shows and a node asks for. Never printed.
+/// A shared secret that a client shows and a node requires. Never printed.
 #[derive(Clone)]
 pub struct Token(Reloaded<String>);
 
@@ -21,10 +21,10 @@ pub enum TokenError {
         /// The system's reason.
         why: std::io::Error,
     },
-    /// There is nothing in it.
+    /// The token is empty.
     #[error("the token is empty: give a line of letters and digits")]
     Empty,
-    /// It holds something that cannot stand in a header.
+    /// The token holds a character that is not allowed in a header.
     #[error(
         "the token holds a space or a character that is not visible ASCII: give one line of letters and digits"
     )]
@@ -32,18 +32,18 @@ pub enum TokenError {
 }
 
 impl Token {
-    /// A token from its text; white space around it is dropped.
+    /// Creates a token from its text and trims white space around it.
     ///
     /// # Errors
-    /// When nothing is left, or when it holds anything but visible ASCII.
+    /// When the trimmed text is empty, or when it holds anything but visible ASCII.
     pub fn new(text: &str) -> Result<Token, TokenError> {
         Ok(Token(Reloaded::fixed(checked(text)?)))
     }
 
-    /// The token that a file holds. It is read again when the file changes.
+    /// Reads the token from a file. The file is read again when it changes.
     ///
     /// # Errors
-    /// When the file cannot be read or does not hold one token.
+    /// When the file cannot be read or does not hold exactly one token.
     pub fn from_file(path: &Path) -> Result<Token, TokenError> {
         let what = format!("the token file {}", path.display());
         let file = path.to_owned();
@@ -56,12 +56,12 @@ impl Token {
         Ok(Token(Reloaded::new(what, vec![path.to_owned()], text, read)))
     }
 
-    /// The token itself, for whoever shows it to something that is no node.
+    /// Returns the token itself, to be shown to a server that is not a node.
     pub fn reveal(&self) -> String {
         String::clone(&self.0.current())
     }
 
-    /// The header's value that shows this token.
+    /// Returns the header value that shows this token.
     pub(crate) fn header(&self) -> Option<MetadataValue<Ascii>> {
         let mut value: MetadataValue<Ascii> =
             format!("Bearer {}", self.0.current()).parse().ok()?;
@@ -69,7 +69,7 @@ impl Token {
         Some(value)
     }
 
-    /// Whether a request shows this token. Takes the same time wherever a wrong one differs.
+    /// Compares the token that a request shows with this one, in constant time.
     pub(crate) fn is_shown_by(&self, metadata: &MetadataMap) -> Shown {
         let Some(value) = metadata.get("authorization") else {
             return Shown::None;
@@ -85,7 +85,7 @@ impl Token {
     }
 }
 
-/// A token without the white space around it.
+/// Returns the token without surrounding white space.
 fn checked(text: &str) -> Result<String, TokenError> {
     let text = text.trim();
     if text.is_empty() {
@@ -103,7 +103,7 @@ impl Reload for Token {
     }
 }
 
-/// What token a request shows.
+/// Which token a request shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shown {
     None,

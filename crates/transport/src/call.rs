@@ -1,7 +1,7 @@
 //! One session on a remote node: commands out, events in, heartbeats both ways.
 //!
-//! A session is one task, and the task is one future: dropping the session's event receiver drops
-//! everything in it, and with it the call, which is how the node learns of it.
+//! A session is one task, and the task is one future. Dropping the session's event receiver drops the future and with
+//! it the gRPC call, which is how the node learns that the session is over.
 
 use std::{future::pending, pin::pin, sync::Arc};
 
@@ -17,18 +17,19 @@ use tonic::Streaming;
 
 use crate::{convert, node_link::NodeLink, status};
 
-/// Commands between the session's queue and the connection. The queue proper is the session's.
+/// How many commands may wait between the session's queue and the connection. The session's own queue is the real
+/// buffer.
 const OUTBOUND: usize = 4;
-/// How much later than the session's deadline the call is cut off on the way: the node ends the
-/// proposal at the deadline and must still be able to say so.
+/// How long after the session's deadline the call itself is cut off: the node ends the proposal at the deadline and
+/// needs time to report it.
 const DEADLINE_GRACE: Duration = Duration::from_secs(10);
 
-/// Carries a session to the node until it is over or given up.
+/// Carries a session to the node until it ends or is dropped.
 pub(crate) async fn run(link: Arc<NodeLink>, session: SessionServer) {
     let SessionServer { commands, events, signs } = session;
     let session = async {
         if let Err(failure) = converse(&link, commands, &events, &signs).await {
-            // A full queue makes this wait for the caller, a caller that went away ends it.
+            // A full queue makes this wait for the caller; a caller that went away ends it.
             let _ = events.send(Event::Failed(failure)).await;
         }
     };
@@ -44,7 +45,7 @@ async fn converse(
     events: &mpsc::Sender<Event>,
     signs: &watch::Sender<()>,
 ) -> Result<(), Failure> {
-    // Nothing is connected for a session that is never used.
+    // Do not connect for a session that is never used.
     let Some(first) = commands.recv().await else { return Ok(()) };
     let deadline = match &first {
         Command::Open(open) => open.deadline,
@@ -85,7 +86,7 @@ async fn converse(
     }
 }
 
-/// Sends commands until the caller drops its end. Then the stream is half-closed.
+/// Sends commands until the caller drops its end, then half-closes the stream.
 async fn send(
     link: &NodeLink,
     first: Command,
@@ -104,7 +105,7 @@ async fn send(
         };
         link.check_size(&command)?;
         if out.send(command).await.is_err() {
-            // The call is over; the other half knows why, or the silence will tell.
+            // The call is over: the receiving half knows why, or the silence timeout will end it.
             pending::<()>().await;
         }
     }
@@ -112,9 +113,9 @@ async fn send(
 
 /// How a stream of events ended.
 enum End {
-    /// By a failure, which was handed on.
+    /// By a failure, which was passed to the caller.
     Failed,
-    /// By the node closing it.
+    /// The node closed it.
     Closed,
 }
 
@@ -140,7 +141,7 @@ async fn receive(
         }
         let failed = matches!(event, Event::Failed(_));
         if events.send(event).await.is_err() {
-            // Given up; `run` sees it too.
+            // The caller dropped the session; `run` notices it too.
             return Ok(End::Failed);
         }
         if failed {

@@ -1,4 +1,4 @@
-//! Why a node's certificate is not taken, and what to do about it: an advice for each cause.
+//! Why a node's certificate is not accepted, with advice for each cause.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use rustls::{CertificateError, pki_types::UnixTime};
 
 use crate::address::Address;
 
-/// One line: which node, what is wrong with its certificate, and the mend.
+/// Returns one line: which node, what is wrong with its certificate, and how to fix it.
 pub(crate) fn refused(address: &Address, error: &CertificateError) -> String {
     use CertificateError as Cause;
     let why = match error {
@@ -27,11 +27,11 @@ pub(crate) fn refused(address: &Address, error: &CertificateError) -> String {
             shown(*time)
         ),
         Cause::NotValidYet => {
-            "is not valid yet: check the clocks of both machines, or make it anew".to_owned()
+            "is not valid yet: check the clocks of both machines, or make a new one".to_owned()
         }
         Cause::NotValidYetContext { time, not_before } => format!(
-            "is valid from {} on (it is {} here): check the clocks of both machines, or make it \
-             anew",
+            "is valid from {} on (it is {} here): check the clocks of both machines, or make a \
+             new one",
             shown(*not_before),
             shown(*time)
         ),
@@ -40,7 +40,7 @@ pub(crate) fn refused(address: &Address, error: &CertificateError) -> String {
                 .to_owned()
         }
         Cause::Revoked => "was revoked: make a new one for the node".to_owned(),
-        // The TLS library has no variant of its own for it.
+        // The TLS library has no variant for this one.
         cause if format!("{cause:?}").contains("CaUsedAsEndEntity") => {
             "is an authority's own: make one for the node, which that authority signs \
              (docs/security.md)"
@@ -64,14 +64,14 @@ fn not_for(address: &Address, presented: &[String]) -> String {
     }
 }
 
-/// The name in `DnsName("gpu.example.org")`, as the TLS library presents names.
+/// Returns the name in `DnsName("gpu.example.org")`, the form in which the TLS library presents names.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')
 }
 
 fn shown(time: UnixTime) -> String {
-    /// The end of the year 9999, the last one that can be written so.
+    /// The end of the year 9999, the last time that RFC 3339 can express.
     const LAST: u64 = 253_402_300_799;
     match time.as_secs() {
         seconds @ 0..=LAST => {

@@ -1,4 +1,4 @@
-//! What a certificate says of itself: whose it is, by which names, and for how long.
+//! The contents of a certificate: its subject, its names and its validity.
 
 use std::{
     net::IpAddr,
@@ -11,20 +11,20 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude
 
 use crate::pem::{TlsError, certificates, private_key};
 
-/// What a certificate says of itself.
+/// What a certificate contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// Its subject, as `CN=gpu.example.org`.
+    /// The subject, such as `CN=gpu.example.org`.
     pub subject: String,
-    /// The names and addresses that it is for; none where it is a client's.
+    /// The names and addresses that it is valid for; a client's certificate has none.
     pub names: Vec<String>,
-    /// Since when it is valid.
+    /// The start of its validity.
     pub not_before: SystemTime,
-    /// Until when it is valid.
+    /// The end of its validity.
     pub not_after: SystemTime,
-    /// Whether it signs others.
+    /// Whether it is a certificate authority, which signs other certificates.
     pub is_authority: bool,
-    /// Its public key, as it stands there.
+    /// The public key, in the encoding of the certificate.
     public_key: Vec<u8>,
 }
 
@@ -32,7 +32,7 @@ impl CertificateFacts {
     /// Reads the first certificate of a PEM file.
     ///
     /// # Errors
-    /// When it cannot be read or holds none.
+    /// When the file cannot be read or holds no certificate.
     pub fn read(path: &Path) -> Result<Self, TlsError> {
         let text = certificates(path)?;
         let not_pem = || TlsError::NotPem { what: "certificate", path: path.display().to_string() };
@@ -40,7 +40,7 @@ impl CertificateFacts {
         CertificateFacts::of(&der).ok_or_else(not_pem)
     }
 
-    /// Of a certificate as it is sent; nothing where it is none.
+    /// Reads a DER certificate. Returns `None` if it is not one.
     pub fn of(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
@@ -56,27 +56,27 @@ impl CertificateFacts {
         })
     }
 
-    /// The last day on which it is valid, as `2027-11-29`.
+    /// Returns the last day on which it is valid, such as `2027-11-29`.
     pub fn last_day(&self) -> String {
         let shown = humantime::format_rfc3339_seconds(self.not_after).to_string();
         shown.split('T').next().unwrap_or_default().to_owned()
     }
 
-    /// Whether it is valid at a time.
+    /// Returns whether it is valid at the given time.
     pub fn is_valid_at(&self, now: SystemTime) -> bool {
         (self.not_before..=self.not_after).contains(&now)
     }
 
-    /// Whether a private key's public half, in the form of certificates, is this one's.
+    /// Returns whether a public key, in the encoding of certificates, is the one in this certificate.
     pub fn has_key(&self, public_key: &[u8]) -> bool {
         self.public_key == public_key
     }
 
-    /// Whether a certificate and a private key of two PEM files belong together. Where one of them says nothing that
-    /// can be read here they may: the TLS library will say more.
+    /// Returns whether the certificate and the private key in two PEM files belong together. Returns `true` if one of
+    /// them cannot be parsed here: the TLS library will report that better.
     ///
     /// # Errors
-    /// When one of them cannot be read, or holds something else.
+    /// When a file cannot be read, or holds something else.
     pub fn fits(cert: &Path, key: &Path) -> Result<bool, TlsError> {
         let (text, facts) = (private_key(key)?, CertificateFacts::read(cert));
         let (Ok(facts), Ok(key)) = (facts, PrivateKeyDer::from_pem_slice(text.as_bytes())) else {
@@ -100,7 +100,7 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// A time by its seconds. What lies before 1970, or too far off, is moved to where it can be told.
+/// Converts seconds since 1970 to a time. Clamps times before 1970 and after the year 9999.
 fn at(seconds: i64) -> SystemTime {
     /// The end of the year 9999.
     const LAST: u64 = 253_402_300_799;

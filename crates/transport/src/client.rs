@@ -1,6 +1,6 @@
 //! A `Thinker` that a remote node serves.
 //!
-//! The connection is in `node_link`, what happens in one session in `call`.
+//! The connection is in `node_link`, and what happens in one session in `call`.
 
 use std::sync::Arc;
 
@@ -14,41 +14,41 @@ use crate::{
     address::Address, call, config::RemoteConfig, convert, error::RemoteError, node_link::NodeLink,
 };
 
-/// A remote node as a [`Thinker`]. Cheap to clone; clones share one connection, which is
-/// made at the first use and made again when it was lost. Sessions hold what they need of it: one
-/// outlives the `Remote` it came from.
+/// A remote node as a [`Thinker`]. Cheap to clone: clones share one connection, which is opened at the first use and
+/// opened again after it was lost. Sessions hold what they need of it, so a session may outlive the `Remote` it came
+/// from.
 #[derive(Debug, Clone)]
 pub struct Remote {
     pub(crate) link: Arc<NodeLink>,
 }
 
 impl Remote {
-    /// A node by its configuration. Reads the TLS files; connects to nothing yet.
+    /// Creates a remote node from its configuration. Reads the TLS files, but does not connect yet.
     ///
     /// # Errors
-    /// When a TLS file does not work, or when plain text would leave the machine unasked.
+    /// When a TLS file is unusable, or when plain text would leave the machine without `insecure`.
     pub fn new(config: RemoteConfig) -> Result<Remote, RemoteError> {
         Ok(Remote { link: Arc::new(NodeLink::new(config)?) })
     }
 
-    /// Where the node is.
+    /// The node's address.
     pub fn address(&self) -> &Address {
         &self.link.config.address
     }
 
-    /// The protocol version the node speaks and what it serves. Connects if needed, and tries again
-    /// for a moment when nothing answers.
+    /// Returns the node's protocol version and what it serves. Connects if needed, and retries for a moment when
+    /// nothing answers.
     ///
     /// # Errors
-    /// When the node cannot be reached, refuses, is not a specthink node, or serves another model than it must.
+    /// When the node cannot be reached, refuses, is not a specthink node, or serves another model than configured.
     pub async fn describe(&self) -> Result<(u32, ModelCard), Failure> {
         let (version, card, _) = self.description().await?;
         self.link.check_model(&card)?;
         Ok((version, card))
     }
 
-    /// Whether the node serves the model that it must. One that cannot be asked passes: it may be back when it is
-    /// needed, and its sessions check it again.
+    /// Checks that the node serves the configured model. An unreachable node passes: it may be back by the time it is
+    /// needed, and its sessions check the model again.
     ///
     /// # Errors
     /// When it serves another model.
@@ -62,7 +62,7 @@ impl Remote {
         }
     }
 
-    /// What the node's tokenizer says; `None` when the node has none to ask, or does not know the call.
+    /// Asks the node's tokenizer. Returns `None` when the node has no tokenizer, or does not know the call.
     async fn token_reply(&self, query: TokenQuery) -> Result<Option<TokenReply>, Failure> {
         let link = &self.link;
         let request = convert::query_to_wire(query);
@@ -79,7 +79,7 @@ impl Remote {
         }
     }
 
-    /// The version that the node speaks, what it serves and how busy it is.
+    /// Returns the node's protocol version, what it serves and how busy it is.
     pub(crate) async fn description(&self) -> Result<(u32, ModelCard, Option<Load>), Failure> {
         let link = &self.link;
         let mut client = link.client().await?;
@@ -94,7 +94,7 @@ impl Remote {
 }
 
 impl Thinker for Remote {
-    /// Starts a session. Must be called in a tokio runtime; the session's task ends with the session.
+    /// Starts a session. Must be called within a tokio runtime; the session's task ends with the session.
     fn session(&self) -> Session {
         let (session, server) = Session::channel();
         self.link.spawn(call::run(self.link.clone(), server));

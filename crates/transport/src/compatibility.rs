@@ -1,9 +1,9 @@
-//! What release 0.1.0 wrote, read by today's code, and the other way round.
+//! Compatibility with release 0.1.0: today's code reads what it wrote, and writes what it reads.
 //!
-//! The fixtures in `tests/fixtures/wire-0.1.0` are messages of that release with every field set.
-//! Today's code must read them as they were meant, and must write the same bytes for the same
-//! values, so that old and new programs work together. A field that was added since is absent from
-//! the fixtures: its value here is what its absence means.
+//! The fixtures in `tests/fixtures/wire-0.1.0` are messages of that release with every field set. Today's code must
+//! read them with their original meaning and must write the same bytes for the same values, so that old and new
+//! programs work together. Fields added since are absent from the fixtures: the values given here for them are what
+//! their absence means.
 
 use std::{collections::BTreeMap, fs, io::Write, path::PathBuf, time::Duration};
 
@@ -28,10 +28,10 @@ use crate::{
     status::{failure_from_status, on_the_way, status_from_failure},
 };
 
-/// A field that no message has: what a later version may add.
+/// A field that no message has, as a later version might add.
 const UNKNOWN_FIELD: [u8; 3] = [0xa0, 0x38, 0x01];
 
-/// Every failure's code, and the code that a client reads from a 0.1.0 node's status for it.
+/// Every failure code by name, with the code that a client reads from a 0.1.0 node's status for it.
 const CODES: [(&str, Code, Code); 10] = [
     ("invalid_argument", Code::InvalidArgument, Code::InvalidArgument),
     ("unsupported_version", Code::UnsupportedVersion, Code::UnsupportedVersion),
@@ -284,21 +284,21 @@ fn statuses_for_0_1_0_are_as_it_knows_them() {
     for (name, code, _) in CODES {
         let mut headers = HeaderMap::new();
         status_from_failure(failure(code)).add_header(&mut headers).unwrap();
-        // What 0.1.0 passes over.
+        // 0.1.0 ignores these details.
         assert!(headers.remove(Status::GRPC_STATUS_DETAILS).is_some(), "{name}");
         assert_eq!(headers, old[name], "{name}");
     }
 }
 
-/// Made the fixtures, with the encoder of 0.1.0; `statuses.txt` was written by hand.
+/// Wrote the fixtures, with the encoder of 0.1.0; `statuses.txt` was written by hand.
 ///
 /// ```text
 /// cargo test -p transport compatibility -- --ignored
 /// ```
 ///
-/// A file that is there is never written again: what an old release wrote does not change.
+/// Existing files are never overwritten: what an old release wrote does not change.
 #[test]
-#[ignore = "makes fixtures that are not there yet"]
+#[ignore = "makes fixtures that do not exist yet"]
 fn make_fixtures() {
     let write = |name: &str, bytes: Vec<u8>| {
         let path = folder().join(name).with_extension("bin");

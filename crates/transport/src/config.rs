@@ -1,5 +1,4 @@
-//! How a node is reached and how a Thinker is served: the settings of both ends, and tonic's builders
-//! made from them. Nothing connects or listens here.
+//! The settings of both ends, client and server, and tonic's builders made from them. Nothing connects or listens here.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,43 +19,43 @@ use crate::{
     tls::{ClientTls, ServerTls},
 };
 
-/// Streams on one connection beside sessions: health, reflection, refusals.
+/// Streams allowed on one connection beyond its sessions: for health checks, reflection and refusals.
 const SPARE_STREAMS: u32 = 100;
 
-/// How a node is reached.
+/// How to reach a node.
 #[derive(Debug, Clone)]
 pub struct RemoteConfig {
-    /// Where it is.
+    /// The node's address.
     pub address: Address,
-    /// What people call it, beside its address.
+    /// A display name, in addition to its address.
     pub name: Option<String>,
-    /// The model that it must serve; absent: any. A session of a node that serves another one fails.
+    /// The model that it must serve; absent: any. A session on a node that serves another model fails.
     pub model: Option<String>,
-    /// A forwarder (a proxy, a tunnel) that leads to the address, or one of several machines that have its name:
-    /// connected to in its place. Messages and checks,
-    /// those of names in certificates too, use the address.
+    /// Connects here instead of to `address`: a forwarder (a proxy, a tunnel) that leads to the address, or one of
+    /// several machines that share its name. Messages and checks still use `address`, including the check of names in
+    /// certificates.
     pub via: Option<SocketAddr>,
-    /// Whom to trust and who one is; only used where the address says `https`.
+    /// Which authorities to trust and which identity to show; only used if the address is `https`.
     pub tls: ClientTls,
     /// Shown to the node with every call.
     pub token: Option<Token>,
-    /// Allow plain text, the token too, to another machine.
+    /// Allow plain text to another machine, including the token.
     pub insecure: bool,
-    /// How long reaching the node may take, all tries counted.
+    /// How long connecting may take, all attempts together.
     pub connect_timeout: Duration,
-    /// A heartbeat is sent when nothing else was for this long.
+    /// A heartbeat is sent after this long without another message.
     pub heartbeat: Duration,
-    /// A node that sends nothing for this long, not even a heartbeat, is given up. Several times
-    /// the node's own heartbeat interval.
+    /// The client gives up on a node that sends nothing for this long, not even a heartbeat. Should be several times
+    /// the node's heartbeat interval.
     pub silence: Duration,
-    /// Pings under a connection with a session.
+    /// Pings on a connection with a session.
     pub keepalive: Keepalive,
-    /// Greatest size of a message, either way, in bytes.
+    /// The largest message in either direction, in bytes.
     pub max_message_bytes: usize,
 }
 
 impl RemoteConfig {
-    /// The usual settings for a node.
+    /// The default settings for a node.
     pub fn new(address: Address) -> Self {
         RemoteConfig {
             address,
@@ -74,7 +73,7 @@ impl RemoteConfig {
         }
     }
 
-    /// The same node's name at one of the addresses that it leads to.
+    /// Returns the configuration of the same node name at one of the addresses that it resolves to.
     pub fn at(&self, place: SocketAddr) -> Self {
         let name = match &self.name {
             Some(name) => format!("{name} {place}"),
@@ -83,7 +82,7 @@ impl RemoteConfig {
         RemoteConfig { name: Some(name), via: Some(place), ..self.clone() }
     }
 
-    /// What to call the node in journals and figures: its address, behind its name where it has one.
+    /// What to call the node in journals and figures: its address, preceded by its name if it has one.
     pub fn label(&self) -> String {
         match &self.name {
             Some(name) => format!("{name} ({})", self.address),
@@ -91,7 +90,7 @@ impl RemoteConfig {
         }
     }
 
-    /// Where tonic connects to. The TLS files are read again when they change.
+    /// The endpoint for tonic to connect to. The TLS files are read again when they change.
     pub(crate) fn endpoints(&self) -> Result<Reloaded<Endpoint>, RemoteError> {
         let endpoint = self.endpoint()?;
         if !self.address.tls() {
@@ -123,38 +122,38 @@ impl RemoteConfig {
     }
 }
 
-/// How a Thinker is served.
+/// How to serve a Thinker.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// What it serves; sent to whoever asks.
+    /// The model card, sent to every client that asks.
     pub card: ModelCard,
     /// Absent: plain text.
     pub tls: Option<ServerTls>,
-    /// When given, every call but health checks must show it.
+    /// If set, every call except health checks must show it.
     pub token: Option<Token>,
-    /// Allow plain text, the token too, to other machines.
+    /// Allow plain text to other machines, including the token.
     pub insecure: bool,
-    /// Greatest size of a message from a client, in bytes.
+    /// The largest message accepted from a client, in bytes.
     pub max_message_bytes: usize,
-    /// Greatest number of sessions at a time; more are refused as overloaded.
+    /// The most sessions at a time; more are refused as overloaded.
     pub max_sessions: u32,
-    /// Greatest number of connections at a time. Of those that are too many, the ones without a call yet are closed
-    /// first.
+    /// The most connections at a time. Beyond that, connections without a call yet are closed first.
     pub max_connections: u32,
-    /// A heartbeat is sent on a session when nothing else was for this long.
+    /// A heartbeat is sent on a session after this long without another message.
     pub heartbeat: Duration,
     /// Pings on every connection.
     pub keepalive: Keepalive,
-    /// How long running sessions may go on after the shutdown began.
+    /// How long running sessions may continue after the shutdown began.
     pub drain: Duration,
-    /// Counts what goes on.
+    /// Counts connections, calls, sessions and tokens.
     pub meter: NodeMeter,
-    /// Reads the files of TLS and the token again at once, where they changed. It is done from time to time anyway.
+    /// Notify this to reload the TLS files and the token at once if they changed. They are checked from time to time
+    /// anyway.
     pub reload_now: Arc<Notify>,
 }
 
 impl ServerConfig {
-    /// The usual settings for a model.
+    /// The default settings for a model.
     pub fn new(card: ModelCard) -> Self {
         ServerConfig {
             card,
@@ -172,18 +171,18 @@ impl ServerConfig {
         }
     }
 
-    /// Checks that these settings may be served on an address, and that the TLS files work. `serve`
-    /// does it too; this is for finding out before a model is loaded.
+    /// Checks that these settings may be served on an address, and that the TLS files are usable. `serve` makes the
+    /// same checks; this method is for failing before a model is loaded.
     ///
     /// # Errors
-    /// When a TLS file does not work, or when plain text would leave the machine unasked.
+    /// When a TLS file is unusable, or when plain text would leave the machine without `insecure`.
     pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
         self.server(address)?;
         self.tls.as_ref().map(ServerTls::for_nodes).transpose()?;
         Ok(())
     }
 
-    /// What tonic serves with, below TLS.
+    /// The server that tonic runs, without TLS.
     pub(crate) fn server(&self, address: SocketAddr) -> Result<Server, ServeError> {
         if self.tls.is_none() && !self.insecure && !address.ip().to_canonical().is_loopback() {
             return Err(ServeError::Plaintext { address });
@@ -193,8 +192,8 @@ impl ServerConfig {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keepalive_interval(Some(self.keepalive.interval))
             .http2_keepalive_timeout(Some(self.keepalive.timeout))
-            // More than there are sessions, so that one too many is refused by us with a reason and
-            // does not wait in silence at the client's end of the connection.
+            // More than there are sessions, so that an excess one reaches us and is refused with a reason, and does not
+            // wait silently at the client's end of the connection.
             .max_concurrent_streams(self.max_sessions.saturating_add(SPARE_STREAMS));
         Ok(server)
     }

@@ -1,6 +1,6 @@
-//! Opening the connection to a node, counting what goes over it, and noticing what answers.
+//! Opens the connection to a node, counts its bytes, and recognises what kind of server answers.
 //!
-//! The bytes are counted on the TCP stream itself, so HTTP/2's frames and TLS's records are in.
+//! The bytes are counted on the TCP stream, so they include HTTP/2 frames and TLS records.
 
 use std::{
     io,
@@ -29,19 +29,19 @@ use crate::{address::Address, race::connect_tcp};
 pub(crate) enum Peer {
     /// There is no connection yet.
     Unreached,
-    /// It took the connection and said nothing yet.
+    /// It accepted the connection and has sent nothing yet.
     Silent,
-    /// A SETTINGS frame; or, where TLS was asked for, anything.
+    /// It sent a SETTINGS frame or, if TLS was requested, anything.
     Http2,
-    /// A call was answered over this connection.
+    /// It answered a call on this connection.
     Node,
     Http1,
-    /// TLS where plain text was asked for.
+    /// It answered in TLS although plain text was requested.
     Tls,
     Other,
 }
 
-/// What is known of the connections to one node; shared by all of them, readable at any time.
+/// Traffic and peer of the connections to one node; shared by all of them, readable at any time.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     sent_bytes: AtomicU64,
@@ -58,7 +58,7 @@ impl Meter {
         }
     }
 
-    /// What the node last connected to looked like.
+    /// What the most recent peer looked like.
     pub(crate) fn peer(&self) -> Peer {
         Peer::from_repr(self.peer.load(Ordering::Relaxed)).unwrap_or(Peer::Other)
     }
@@ -68,8 +68,7 @@ impl Meter {
     }
 }
 
-/// Connects, to `via` where that is given. The channel connects again by itself when the connection is
-/// lost between calls.
+/// Connects, to `via` if given. The channel reconnects by itself when the connection is lost between calls.
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     address: &Address,
@@ -85,7 +84,7 @@ pub(crate) async fn connect(
                 Some(via) => TcpStream::connect(via).await?,
                 None => connect_tcp((address.host(), address.port())).await?,
             };
-            // Messages are small and each is waited for: none may be held back for the next.
+            // Messages are small and each is waited for, so none may be held back for the next.
             stream.set_nodelay(true)?;
             meter.see(Peer::Silent);
             io::Result::Ok(TokioIo::new(metered(stream, address.tls(), meter)))
@@ -94,7 +93,7 @@ pub(crate) async fn connect(
     endpoint.connect_with_connector(connector).await
 }
 
-/// A stream whose bytes are counted, and whose first ones tell what answers.
+/// Wraps a stream to count its bytes and to recognise the peer by the first ones.
 fn metered(stream: TcpStream, tls: bool, meter: Arc<Meter>) -> impl AsyncRead + AsyncWrite {
     let sent = meter.clone();
     let stream = InspectWriter::new(stream, move |bytes| {
@@ -103,16 +102,16 @@ fn metered(stream: TcpStream, tls: bool, meter: Arc<Meter>) -> impl AsyncRead + 
     let mut first = true;
     InspectReader::new(stream, move |bytes| {
         meter.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        // Nothing is read at the end of the stream.
+        // An empty read is the end of the stream.
         if !bytes.is_empty() && std::mem::take(&mut first) {
             meter.see(if tls { Peer::Http2 } else { recognise(bytes) });
         }
     })
 }
 
-/// What answers, by its first bytes.
+/// Recognises a peer by its first bytes.
 fn recognise(bytes: &[u8]) -> Peer {
-    /// Of the frame's head: three bytes of length, then the type; the first frame is SETTINGS.
+    /// In an HTTP/2 frame header, the type follows three bytes of length; the first frame is SETTINGS.
     const SETTINGS: u8 = 4;
     const TLS_ALERT: u8 = 0x15;
     const TLS_HANDSHAKE: u8 = 0x16;
@@ -120,13 +119,13 @@ fn recognise(bytes: &[u8]) -> Peer {
         [b'H', b'T', b'T', b'P', b'/', ..] => Peer::Http1,
         [TLS_ALERT | TLS_HANDSHAKE, 3, ..] => Peer::Tls,
         [_, _, _, SETTINGS, ..] => Peer::Http2,
-        // Too few to tell.
+        // Too few bytes to tell.
         [0] | [0, _] | [0, _, _] => Peer::Http2,
         _ => Peer::Other,
     }
 }
 
-/// Whether trying again may help: nobody listens yet, or the connection broke at once.
+/// Returns whether a retry may help: nothing listens yet, or the connection broke at once.
 pub(crate) fn is_passing(error: &tonic::transport::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     let mut error: Option<&(dyn std::error::Error + 'static)> = Some(error);

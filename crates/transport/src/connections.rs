@@ -1,8 +1,9 @@
-//! A node's connections below TLS and HTTP/2: how many there may be, and which are closed because nothing goes on in
-//! them. What is said over them is in `service`.
+//! A node's connections below TLS and HTTP/2: how many there may be, and which are closed because nothing happens on
+//! them. What is sent over them is in `service`.
 //!
-//! tonic's own listener takes any number of connections, asks a failing system again at once, and waits for ever for
-//! the first byte of one. Dead peers behind a finished handshake are found by HTTP/2's pings, as everywhere.
+//! tonic's own listener accepts any number of connections, retries a failing `accept` at once, and waits forever for
+//! the first byte of a connection. Dead peers behind a finished handshake are found by HTTP/2 pings, as on every
+//! connection.
 
 #[cfg(test)]
 mod tests;
@@ -33,22 +34,22 @@ use tonic::{
 
 use crate::node_meter::NodeMeter;
 
-/// How long a connection may take to its first call, the handshakes of TLS and HTTP/2 counted.
+/// How long a connection may take to its first call, including the TLS and HTTP/2 handshakes.
 const FIRST_CALL_WITHIN: Duration = Duration::from_secs(20);
-/// How long a connection is kept that has no session, since its last call or session.
+/// How long a connection without a session is kept after its last call or session.
 const IDLE: Duration = Duration::from_secs(300);
-/// How long a client may take nothing of what is being sent to it.
+/// How long a client may accept none of the bytes being sent to it.
 const STUCK: Duration = Duration::from_secs(60);
-/// The pause after the system refused to accept a connection: for lack of file descriptors, mostly. It is asked again
-/// at once otherwise, and refuses again.
+/// The pause after `accept` failed, mostly for lack of file descriptors. Without it, the call would be repeated at once
+/// and fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// The same trouble is logged again after this long.
+/// How long until the same problem is logged again.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// The connections of a listener, at most `max_connections` at a time.
+/// Accepts the connections of a listener, at most `max_connections` at a time.
 ///
-/// Where all places are taken, the connection that has waited longest for its first call gives its place up; where all
-/// have had calls, the new one is closed.
+/// When all places are taken, the connection that has waited longest for its first call gives up its place. When all
+/// connections have had calls, the new one is closed.
 pub(crate) fn bounded<IO>(
     sockets: impl Stream<Item = io::Result<IO>> + Unpin,
     max_connections: u32,
@@ -68,14 +69,14 @@ struct Acceptor<S> {
     places: Arc<Semaphore>,
     max_connections: u32,
     meter: NodeMeter,
-    /// Connections in the order in which they came, as long as they may be without a call.
+    /// Connections that may not have had a call yet, oldest first.
     uncalled: VecDeque<Weak<Activity>>,
     full: LogLimit,
     failing: LogLimit,
 }
 
 impl<IO, S: Stream<Item = io::Result<IO>> + Unpin> Acceptor<S> {
-    /// The next connection that has a place; `None` when the listener is done.
+    /// Waits for the next connection that gets a place. Returns `None` when the listener is done.
     async fn next(&mut self) -> Option<Connection<IO>> {
         loop {
             match self.sockets.next().await? {
@@ -101,9 +102,9 @@ impl<IO, S: Stream<Item = io::Result<IO>> + Unpin> Acceptor<S> {
         }
     }
 
-    /// A place for one more connection.
+    /// Takes a place for one more connection.
     fn place(&mut self) -> Option<OwnedSemaphorePermit> {
-        // Each has a place or is closed; so that this is cheap, the closed ones are forgotten rarely.
+        // Each entry has a place or is closed. Closed ones are removed rarely, to keep this cheap.
         if self.uncalled.len() >= 2 * self.max_connections as usize {
             self.uncalled.retain(|activity| activity.strong_count() > 0);
         }
@@ -126,13 +127,13 @@ impl<IO, S: Stream<Item = io::Result<IO>> + Unpin> Acceptor<S> {
     }
 }
 
-/// Whether an error of accepting says nothing about the next connection.
+/// Returns whether an `accept` error concerns one connection only and says nothing about the next.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Keeps a line that would come again and again to one a minute.
+/// Limits a recurring log line to one a minute.
 #[derive(Debug, Default)]
 struct LogLimit {
     said_at: Option<Instant>,
@@ -148,14 +149,14 @@ impl LogLimit {
     }
 }
 
-/// A connection that has a place. Reading fails once nothing goes on in it, writing when the client takes nothing:
-/// either ends it.
+/// A connection that has a place. Reading fails once nothing happens on it, and writing fails when the client accepts
+/// nothing; either ends the connection.
 pub(crate) struct Connection<IO> {
     io: IO,
     activity: Arc<Activity>,
-    /// When to look whether it is still wanted.
+    /// When to check again whether it is still wanted.
     look: Pin<Box<Sleep>>,
-    /// When what is being written must have been taken. `None`: nothing waits.
+    /// The deadline for the pending write. `None`: no write is pending.
     stuck: Option<Pin<Box<Sleep>>>,
     meter: NodeMeter,
 }
@@ -171,7 +172,7 @@ impl<IO> Connection<IO> {
         Connection { io, activity: Arc::new(activity), look, stuck: None, meter }
     }
 
-    /// Ready when the connection is to be closed.
+    /// Becomes ready when the connection is to be closed.
     fn poll_unwanted(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         self.activity.waker.register(context.waker());
         loop {
@@ -180,13 +181,13 @@ impl<IO> Connection<IO> {
             };
             ready!(self.look.as_mut().poll(context));
             if keep_until <= Instant::now() {
-                return Poll::Ready(timed_out("nothing went on in the connection"));
+                return Poll::Ready(timed_out("the connection was idle"));
             }
             self.look.as_mut().reset(keep_until);
         }
     }
 
-    /// Passes on what a write came to, and counts it, unless it has been waiting for too long.
+    /// Passes on the result of a write and counts its bytes, or fails if the write has waited for too long.
     fn unless_stuck(
         &mut self,
         context: &mut Context<'_>,
@@ -202,7 +203,7 @@ impl<IO> Connection<IO> {
         }
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(STUCK)));
         ready!(stuck.as_mut().poll(context));
-        Poll::Ready(Err(timed_out("the client takes nothing of what is sent to it")))
+        Poll::Ready(Err(timed_out("the client accepts none of the bytes sent to it")))
     }
 }
 
@@ -212,7 +213,7 @@ fn timed_out(why: &'static str) -> io::Error {
 
 impl<IO> Drop for Connection<IO> {
     fn drop(&mut self) {
-        // Calls may know of the connection for longer than it lasts.
+        // Calls may hold the activity for longer than the connection lasts.
         self.activity.state().place = None;
         self.meter.closed();
     }
@@ -277,23 +278,23 @@ impl<IO> Connected for Connection<IO> {
     }
 }
 
-/// What goes on in one connection. Its calls find it in their extensions.
+/// The state of one connection. Its calls find it in their extensions.
 #[derive(Debug)]
 pub(crate) struct Activity {
-    /// Whose it is, where nothing but the connection tells clients apart.
+    /// The client that its calls belong to if only connections distinguish clients.
     client: ClientId,
     state: Mutex<State>,
-    /// Of the connection's task.
+    /// Wakes the connection's task.
     waker: AtomicWaker,
 }
 
 #[derive(Debug)]
 struct State {
-    /// `None`: it went to another connection.
+    /// `None`: another connection took it.
     place: Option<OwnedSemaphorePermit>,
     has_called: bool,
     sessions: usize,
-    /// How long it is kept while it has no session.
+    /// Until when it is kept while it has no session.
     keep_until: Instant,
 }
 
@@ -302,7 +303,7 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the place up if there was no call yet, and ends the connection.
+    /// Gives up the place if there was no call yet, which ends the connection.
     fn give_way(&self) -> Option<OwnedSemaphorePermit> {
         let mut state = self.state();
         let place = if state.has_called { None } else { state.place.take() };
@@ -312,14 +313,14 @@ impl Activity {
         place
     }
 
-    /// How long it is kept at least. `None`: not at all.
+    /// Returns until when it is kept at least. `None`: it is closed now.
     fn keep_until(&self) -> Option<Instant> {
         let state = self.state();
         state.place.as_ref()?;
         Some(if state.sessions > 0 { Instant::now() + IDLE } else { state.keep_until })
     }
 
-    /// Notes a call.
+    /// Records a call.
     fn note_call(&self) {
         let mut state = self.state();
         state.has_called = true;
@@ -327,42 +328,42 @@ impl Activity {
     }
 }
 
-/// A client that is no other one. The default one is whoever shows the node's token.
+/// Returns a client ID that no other connection has. The default ID belongs to clients that show the node's token.
 fn unlike_any() -> ClientId {
     static LAST: AtomicU64 = AtomicU64::new(0);
     ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
-/// What goes on in the connection of a call, in TLS or not.
+/// The activity of a call's connection, with or without TLS.
 fn activity_of<T>(request: &Request<T>) -> Option<&Arc<Activity>> {
     let secured = request.extensions().get::<TlsConnectInfo<Arc<Activity>>>();
     secured.map(TlsConnectInfo::get_ref).or_else(|| request.extensions().get())
 }
 
-/// Whose call it is, told by its connection alone.
+/// Returns the client that a call belongs to, judged by its connection alone.
 pub(crate) fn client_of<T>(request: &Request<T>) -> ClientId {
     activity_of(request).map_or_else(unlike_any, |activity| activity.client)
 }
 
-/// Notes a call that may keep its connection.
+/// Records a call that may keep its connection open.
 pub(crate) fn note_call<T>(request: &Request<T>) {
     if let Some(activity) = activity_of(request) {
         activity.note_call();
     }
 }
 
-/// The same as an interceptor of tonic's.
+/// The same as a tonic interceptor.
 pub(crate) fn noting_call(request: Request<()>) -> Result<Request<()>, Status> {
     note_call(&request);
     Ok(request)
 }
 
-/// A session: while there is one its connection is kept.
+/// A session on a connection: keeps the connection open as long as this lives.
 #[derive(Debug)]
 pub(crate) struct KeptConnection(Option<Arc<Activity>>);
 
 impl KeptConnection {
-    /// Keeps a call's connection.
+    /// Keeps a call's connection open.
     pub(crate) fn of<T>(request: &Request<T>) -> KeptConnection {
         let activity = activity_of(request).cloned();
         if let Some(activity) = &activity {

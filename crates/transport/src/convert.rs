@@ -1,8 +1,8 @@
-//! Between the wire's messages and the words of `thinking`: all of it, and nothing else.
+//! Converts between the wire's messages and the types of `thinking`.
 //!
-//! Every function is total: what a peer may send that has no meaning here becomes a typed
-//! [`Failure`] that says what it was. A heartbeat is `None`: it concerns the connection alone. Names and reasons are
-//! lines that may be shown (`thinking::shown`) from here on; an answer's text is left as it is.
+//! Every function is total: whatever a peer sends that has no meaning here becomes a typed [`Failure`] that says what
+//! it was. A heartbeat becomes `None`, because it concerns only the connection. Names and reasons are made safe to show
+//! on one line (`thinking::shown`); an answer's text is left as it is.
 
 mod load;
 mod review;
@@ -25,10 +25,10 @@ pub(crate) use self::load::load_to_wire;
 pub(crate) use self::tokens::{query_from_wire, query_to_wire, reply_from_wire, reply_to_wire};
 use crate::PROTOCOL_VERSION;
 
-/// The furthest deadline that is kept, a year: nobody who adds it to a clock runs over the clock's end.
+/// Longer deadlines are cut to this, a year, so that adding one to a clock never overflows it.
 pub(crate) const FURTHEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What a client asks, as it goes on the wire.
+/// A client's command, as it is sent on the wire.
 pub(crate) fn command_to_wire(command: Command) -> wire::Command {
     use wire::command::Command as To;
     let command = match command {
@@ -47,7 +47,7 @@ pub(crate) fn client_heartbeat() -> wire::Command {
     wire::Command { command: Some(wire::command::Command::Heartbeat(wire::Heartbeat {})) }
 }
 
-/// What a client asked.
+/// Reads a client's command.
 pub(crate) fn command_from_wire(command: wire::Command) -> Result<Option<Command>, Failure> {
     use wire::command::Command as From;
     let command = command.command.ok_or_else(|| {
@@ -66,7 +66,7 @@ pub(crate) fn command_from_wire(command: wire::Command) -> Result<Option<Command
     }))
 }
 
-/// What a node answers, as it goes on the wire.
+/// A node's event, as it is sent on the wire.
 pub(crate) fn event_to_wire(event: Event) -> wire::Event {
     use wire::event::Event as To;
     let event = match event {
@@ -106,7 +106,7 @@ pub(crate) fn node_heartbeat() -> wire::Event {
     wire::Event { event: Some(wire::event::Event::Heartbeat(wire::Heartbeat {})) }
 }
 
-/// What a node answered.
+/// Reads a node's event.
 pub(crate) fn event_from_wire(event: wire::Event) -> Result<Option<Event>, Failure> {
     use wire::event::Event as From;
     let event = event.event.ok_or_else(|| {
@@ -139,7 +139,7 @@ pub(crate) fn event_from_wire(event: wire::Event) -> Result<Option<Event>, Failu
     }))
 }
 
-/// What a node serves, as it goes on the wire.
+/// A model card, as it is sent on the wire.
 pub(crate) fn card_to_wire(card: ModelCard) -> wire::ModelCard {
     let ModelCard {
         name,
@@ -167,7 +167,7 @@ pub(crate) fn card_to_wire(card: ModelCard) -> wire::ModelCard {
     }
 }
 
-/// What a node serves.
+/// Reads a model card.
 pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
     let wire::ModelCard {
         name,
@@ -195,8 +195,7 @@ pub(crate) fn card_from_wire(card: wire::ModelCard) -> ModelCard {
     }
 }
 
-/// What a node says of itself without a session: the version that it speaks, what it serves and, where it tells, how
-/// busy it is.
+/// Reads a node's description: its protocol version, what it serves and, if reported, how busy it is.
 pub(crate) fn description_from_wire(
     description: wire::DescribeResponse,
 ) -> Result<(u32, ModelCard, Option<Load>), Failure> {
@@ -264,7 +263,7 @@ fn open_from_wire(open: wire::Open) -> Result<Open, Failure> {
                 .collect(),
         ),
     };
-    // Absent means what it says in the file: every rule off, so greedy.
+    // An absent message means its defaults in the .proto file: every rule off, so greedy.
     let wire::Sampling { temperature, top_k, top_p, min_p, repetition_penalty } =
         sampling.unwrap_or_default();
     Ok(Open {
@@ -287,7 +286,7 @@ fn thought_to_wire(thought: ThoughtStart) -> wire::ThoughtStart {
     }
 }
 
-/// One from the future is not known here, which is no failure: it means what its absence means.
+/// A value of a later version is no failure: it is treated as absent.
 fn thought_from_wire(thought: i32) -> ThoughtStart {
     match wire::ThoughtStart::try_from(thought) {
         Ok(wire::ThoughtStart::Unopened) => ThoughtStart::Unopened,
@@ -431,21 +430,21 @@ fn code_to_wire(code: Code) -> wire::Code {
     }
 }
 
-/// A failure, as it goes on the wire: in an event, or in the details of a status.
+/// A failure, as it is sent on the wire: in an event, or in the details of a status.
 pub(crate) fn failure_to_wire(failure: Failure) -> wire::Failed {
     let Failure { code, message, retry_after_ms, .. } = failure;
     wire::Failed { code: code_to_wire(code).into(), message, retry_after_ms }
 }
 
-/// A failure is taken even with a code from the future: the node's own line says more than a
-/// complaint about the number would.
+/// Accepts a failure even with an unknown code of a later version: the node's own message says more than a complaint
+/// about the number would.
 pub(crate) fn failure_from_wire(failed: wire::Failed) -> Failure {
     let wire::Failed { code, message, retry_after_ms } = failed;
     let code = code_from_wire(code).unwrap_or(Code::Internal);
     Failure { retry_after_ms, ..Failure::new(code, one_line(&message)) }
 }
 
-/// A failure's code; `None` for one that this version does not know.
+/// Reads a failure's code. Returns `None` if this version does not know it.
 pub(crate) fn code_from_wire(code: i32) -> Option<Code> {
     match wire::Code::try_from(code).ok()? {
         wire::Code::Unspecified => None,

@@ -1,9 +1,9 @@
-//! A failure as the details of a gRPC status, which carry what its code and text cannot.
+//! A failure in the details of a gRPC status, which carry what the status's code and text cannot.
 //!
-//! By the convention of gRPC's richer error model (<https://grpc.io/docs/guides/error/>) the trailer
-//! `grpc-status-details-bin` holds a `google.rpc.Status`, which repeats code and text and lists
-//! typed details; ours is one `specthink.v1.Failed`. Clients in other languages read it with what
-//! their gRPC library has for it. What a status without details means is in `status`.
+//! By the convention of gRPC's richer error model (<https://grpc.io/docs/guides/error/>), the trailer
+//! `grpc-status-details-bin` holds a `google.rpc.Status`, which repeats the code and the text and lists typed details.
+//! Ours is one `specthink.v1.Failed`. Clients in other languages read it with their gRPC library's support for that
+//! model. How a status without details is read is in `status`.
 
 use prost::Message;
 use prost_types::Any;
@@ -17,7 +17,7 @@ use crate::convert;
 /// The full name of the message in the details.
 const FAILED: &str = "specthink.v1.Failed";
 
-/// A status with a failure in its details.
+/// Returns a status with a failure in its details.
 pub(crate) fn status_with(code: Grpc, failure: Failure) -> Status {
     let message = failure.message.clone();
     let failed = Any {
@@ -29,16 +29,16 @@ pub(crate) fn status_with(code: Grpc, failure: Failure) -> Status {
     Status::with_details(code, message, details.encode_to_vec().into())
 }
 
-/// The failure in a status's details.
+/// Returns the failure in a status's details.
 ///
-/// Returns `None` when only the status itself can be used: it has no details, they are damaged or of
-/// another type, the failure's code is of a later version, or a proxy replaced the status's code.
+/// Returns `None` when only the status itself can be used: it has no details, they are damaged or of another type, the
+/// failure's code is of a later version, or a proxy replaced the status's code.
 pub(crate) fn failure_in(status: &Status) -> Option<Failure> {
     let details = rpc::Status::decode(status.details()).ok()?;
     if details.code != i32::from(status.code()) {
         return None;
     }
-    // Only the URL's last segment is the type's name, by the definition of `Any`.
+    // By the definition of `Any`, only the last segment of the URL is the type's name.
     let failed =
         details.details.iter().find(|any| any.type_url.rsplit('/').next() == Some(FAILED))?;
     let failed = wire::Failed::decode(failed.value.as_slice()).ok()?;
@@ -59,7 +59,7 @@ mod tests {
         Failure { retry_after_ms: Some(1000), ..Failure::new(Code::Overloaded, message) }
     }
 
-    /// What is read from a status whose details were changed on the way.
+    /// What is read from a status whose details were changed in transit.
     fn read(change: impl FnOnce(&mut rpc::Status)) -> Option<Failure> {
         let status = status_with(Grpc::ResourceExhausted, overloaded());
         let mut details = rpc::Status::decode(status.details()).unwrap();

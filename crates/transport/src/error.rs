@@ -1,5 +1,5 @@
-//! What keeps a node from being reached or served before any session begins. How a session or a call
-//! fails is in `status`.
+//! Errors before any session begins: a node that cannot be reached or served. How a session or a call fails is in
+//! `status`.
 
 use std::{io, net::SocketAddr};
 
@@ -14,21 +14,21 @@ pub enum RemoteError {
          --insecure"
     )]
     Plaintext {
-        /// Where it would go.
+        /// The node's address.
         address: Address,
     },
-    /// The TLS files do not work.
+    /// The TLS files are unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// Serving that cannot begin, or that broke.
+/// Why serving could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     #[error("cannot listen on {address}: {why}; choose another address with --listen")]
     Bind {
-        /// What was asked for.
+        /// The address as given.
         address: String,
         /// The system's reason.
         why: io::Error,
@@ -39,10 +39,10 @@ pub enum ServeError {
          --tls-key, or allow it with --insecure"
     )]
     Plaintext {
-        /// What was asked for.
+        /// The address to listen on.
         address: SocketAddr,
     },
-    /// The TLS files do not work.
+    /// The TLS files are unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The listener broke.

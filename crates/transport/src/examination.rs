@@ -1,5 +1,5 @@
-//! A node looked at step by step, for whoever wants to know what does not work: its name, its port, its certificate,
-//! what it says, its clock, and how fast the way to it is.
+//! Examines a node step by step, to find out what does not work: its name, its port, its certificate, its answers, its
+//! clock, and the speed of the path to it.
 
 use std::{
     net::SocketAddr,
@@ -29,49 +29,49 @@ use crate::{
     race::connect_tcp, status,
 };
 
-/// How often the way to a node is measured.
+/// How many round trips to the node are measured.
 const ROUND_TRIPS: usize = 7;
-/// How much is sent to measure how fast text can be sent.
+/// How many bytes are sent to measure the throughput.
 const SENT_BYTES: usize = 1 << 20;
-/// A node that is described, where a message may be padded by what the node does not know.
+/// The describe call. A node ignores unknown fields, so padding can make the request larger.
 const DESCRIBE: &str = "/specthink.v1.Thinker/Describe";
 
 /// What was found out about a node, up to the first step that failed.
 #[derive(Debug)]
 pub struct Examination {
-    /// Where its name leads, or why nowhere.
+    /// The addresses that its name resolves to, or why there are none.
     pub addresses: Result<Vec<SocketAddr>, String>,
-    /// How long it took to connect to its port, or why it cannot be reached.
+    /// How long connecting to its port took, or why the port cannot be reached.
     pub port: Option<Result<Duration, String>>,
-    /// Its certificate, where it shows one, whether or not that is to be trusted.
+    /// Its certificate if it presents one, whether or not it is to be trusted.
     pub certificate: Option<CertificateFacts>,
-    /// Our own certificate, where there is one.
+    /// Our own certificate, if there is one.
     pub own_certificate: Option<CertificateFacts>,
-    /// Whether the connection is secured as it should be and speaks the protocol's HTTP/2.
+    /// Whether the connection is secured as configured and speaks the protocol's HTTP/2.
     pub connection: Option<Result<(), String>>,
-    /// What it says, or why it does not.
+    /// What it serves, or why it does not answer.
     pub description: Option<Result<Description, Failure>>,
 }
 
-/// What a node says, and how fast.
+/// A node's description, with its measured speed.
 #[derive(Debug)]
 pub struct Description {
-    /// The version of the protocol.
+    /// The protocol version.
     pub version: u32,
     /// What it serves.
     pub card: ModelCard,
-    /// How busy it is, where it tells.
+    /// How busy it is, if it reports that.
     pub load: Option<Load>,
-    /// By how many seconds its clock is ahead of ours, where it tells the time.
+    /// How many seconds its clock is ahead of ours, if it reports the time.
     pub clock_ahead_s: Option<i64>,
-    /// The median time of a small call.
+    /// The median duration of a small call.
     pub round_trip: Duration,
-    /// How many bytes a second it takes; absent where that is too fast, or refused, to be measured.
+    /// How many bytes a second it receives; absent if that is too fast to measure or the message was refused.
     pub bytes_per_second: Option<f64>,
 }
 
 impl RemoteConfig {
-    /// Looks at the node step by step. Each step takes at most as long as connecting may.
+    /// Examines the node step by step. Each step takes at most the connect timeout.
     pub async fn examine(&self) -> Examination {
         let addresses = self.resolve().await;
         let mut found = Examination {
@@ -113,10 +113,10 @@ impl RemoteConfig {
         found
     }
 
-    /// The node's name at each address that it leads to.
+    /// Returns one configuration for each address that the node's name resolves to.
     ///
     /// # Errors
-    /// Why it leads nowhere.
+    /// Why the name does not resolve.
     pub async fn each_address(&self) -> Result<Vec<RemoteConfig>, String> {
         Ok(self.resolve().await?.into_iter().map(|address| self.at(address)).collect())
     }
@@ -133,7 +133,7 @@ impl RemoteConfig {
                 }
             }
             Ok(Err(why)) => Err(why.to_string()),
-            Err(_) => Err(format!("nobody said within {:?}", self.connect_timeout)),
+            Err(_) => Err(format!("the name was not resolved within {:?}", self.connect_timeout)),
         }
     }
 
@@ -156,7 +156,7 @@ impl RemoteConfig {
         self.connect().await.map(|_| begun.elapsed())
     }
 
-    /// The certificate that is shown, whoever signed it.
+    /// Returns the certificate that the node presents, whoever signed it.
     async fn certificate(&self) -> Option<CertificateFacts> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -174,7 +174,7 @@ impl RemoteConfig {
     }
 }
 
-/// What the node says, and how fast.
+/// Returns what the node says of itself, with its measured speed.
 async fn describe(link: &NodeLink) -> Result<Description, Failure> {
     let mut round_trips = Vec::new();
     let mut last = None;
@@ -190,7 +190,7 @@ async fn describe(link: &NodeLink) -> Result<Description, Failure> {
     let (version, card, load) = convert::description_from_wire(response.into_inner())?;
     link.check_model(&card)?;
     let begun = Instant::now();
-    // A node may take shorter messages than this.
+    // A node may have a lower message limit than this.
     let sent = padded(link, SENT_BYTES).await.is_ok();
     let more = begun.elapsed().saturating_sub(round_trips[0]);
     let is_measured = sent && more > round_trips[0] / 10;
@@ -198,7 +198,7 @@ async fn describe(link: &NodeLink) -> Result<Description, Failure> {
     Ok(Description { version, card, load, clock_ahead_s, round_trip, bytes_per_second })
 }
 
-/// By how many seconds the clock of whoever answered is ahead of ours. It tells whole seconds.
+/// Returns how many seconds the answering server's clock is ahead of ours. The header has a resolution of one second.
 fn clock_ahead_s(metadata: &MetadataMap) -> Option<i64> {
     let told = httpdate::parse_http_date(metadata.get("date")?.to_str().ok()?).ok()?;
     #[expect(clippy::disallowed_methods, reason = "two clocks are compared")]
@@ -210,7 +210,7 @@ fn clock_ahead_s(metadata: &MetadataMap) -> Option<i64> {
     })
 }
 
-/// A request with so many bytes more, which the node passes over.
+/// A request with extra bytes that the node ignores.
 #[derive(Clone, PartialEq, Message)]
 struct PaddedRequest {
     #[prost(bytes = "vec", tag = "15000")]
@@ -232,7 +232,7 @@ async fn padded(link: &NodeLink, bytes: usize) -> Result<Response<DescribeRespon
     Ok(response)
 }
 
-/// Takes any certificate, to show what it says. Nothing is sent over such a connection.
+/// Accepts any certificate, in order to show its contents. Nothing is sent over such a connection.
 #[derive(Debug)]
 struct TakesAny(Arc<CryptoProvider>);
 

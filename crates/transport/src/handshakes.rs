@@ -1,5 +1,5 @@
-//! TLS on a node's connections, each with the certificates as they are when it comes: tonic's own keeps those of its
-//! start.
+//! TLS on a node's connections. Each new connection uses the certificates that are current when it arrives; tonic's own
+//! TLS keeps those it was started with.
 
 use std::{io, sync::Arc};
 
@@ -15,7 +15,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{connections::Connection, tls::HANDSHAKE};
 
-/// Connections that speak TLS. A handshake holds no other connection up; one that fails or takes too long is forgotten.
+/// Returns the connections that completed a TLS handshake. A handshake does not delay other connections; one that fails
+/// or takes too long is dropped.
 pub(crate) fn secured<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     sockets: impl Stream<Item = io::Result<Connection<IO>>> + Send + 'static,
     tls: Reloaded<rustls::ServerConfig>,
@@ -38,7 +39,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Stream<Item = io::Result<Connection<IO>>>,
 {
-    /// The next connection that is through; `None` when the listener is done.
+    /// Waits for the next completed handshake. Returns `None` when the listener is done.
     async fn next(&mut self) -> Option<io::Result<TlsStream<Connection<IO>>>> {
         loop {
             select! {

@@ -1,10 +1,9 @@
 //! The Thinker port over gRPC.
 //!
-//! [`serve`] puts any [`Thinker`](thinking::thinker::Thinker) on a listener; [`Remote`] is a
-//! `Thinker` that a remote node serves. Between them stand TLS, the bearer token, the
-//! heartbeat, message limits and an orderly shutdown. Here live the only users of tonic, HTTP/2 and
-//! TLS, and none of their types appears in what this crate offers. Here live no model, no policy
-//! and no arguments of a command line.
+//! [`serve`] serves any [`Thinker`](thinking::thinker::Thinker) on a listener. [`Remote`] is a `Thinker` that a remote
+//! node serves. Between the two are TLS, the bearer token, heartbeats, message limits and an orderly shutdown. This is
+//! the only crate that uses tonic, HTTP/2 and TLS, and none of their types appears in its public API. It contains no
+//! model, no policy and no command-line arguments.
 
 use std::time::Duration;
 
@@ -53,34 +52,32 @@ pub use tls::{ClientTls, ServerTls};
 /// The version of the protocol that this crate speaks.
 const PROTOCOL_VERSION: u32 = 1;
 
-/// How large a message either end takes unless configured otherwise, in bytes: gRPC's own default, and
-/// about a million tokens of text.
+/// The default limit for one message, in bytes, at either end: gRPC's own default, about a million tokens of text.
 pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Sessions at a time unless configured otherwise.
+/// The default number of sessions at a time.
 pub const DEFAULT_MAX_SESSIONS: u32 = 16;
 
-/// Connections at a time beside one for each session, unless configured otherwise: for health checks, and for clients
-/// that are told that all sessions are taken.
+/// By default, a node accepts this many connections beyond one for each session: for health checks, and for clients
+/// that must be told that all sessions are taken.
 pub const SPARE_CONNECTIONS: u32 = 100;
 
-/// How often a node sends a heartbeat unless configured otherwise.
+/// The default interval between a node's heartbeats.
 pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// The longest heartbeat interval that clients accept: they give up a node that is silent for twice as
-/// long.
+/// The longest heartbeat interval that clients accept: they give up on a node that is silent for twice this long.
 pub const MAX_HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How long running sessions may go on after the shutdown began, unless configured otherwise.
+/// How long running sessions may continue by default after the shutdown began.
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 
-/// HTTP/2's own pings on a connection: what finds a dead machine or a forgetful middlebox, under a
-/// connection without a session too.
+/// HTTP/2 pings on a connection. They detect a dead machine or a middlebox that dropped the connection, even when no
+/// session is open on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
     /// A ping is sent when nothing was received for this long.
     pub interval: Duration,
-    /// The connection is given up when the answer takes longer.
+    /// The connection is closed if the answer takes longer than this.
     pub timeout: Duration,
 }
 
@@ -90,8 +87,8 @@ impl Default for Keepalive {
     }
 }
 
-/// HTTP/2's windows, fixed at both ends. A stream may have one MiB in flight, which fills 80 Mbit/s at
-/// a round trip of 100 ms; the connection four times that, so that one slow reader does not stall
-/// the other sessions. The adaptive window would send pings of its own among messages of a few bytes.
+/// HTTP/2 flow-control windows, fixed at both ends. A stream may have 1 MiB in flight, which fills 80 Mbit/s at a round
+/// trip of 100 ms. The connection gets four times that, so that one slow reader does not stall the other sessions. The
+/// adaptive window is off because it would add its own pings to a stream of messages of a few bytes.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;

@@ -1,5 +1,5 @@
-//! What all sessions on one node share: the connection, the token, the words for what went wrong on
-//! it, and the set that their tasks belong to. What is said over it is in `client` and `call`.
+//! What all sessions on one node share: the connection, the token, the error messages, and the set that holds their
+//! tasks. What is sent over the connection is in `client` and `call`.
 
 use std::{
     fmt,
@@ -27,19 +27,20 @@ use crate::{
     proxy, status,
 };
 
-/// The way to a node. Connects at the first use, and again when the connection was lost.
+/// The connection to a node. Connects at the first use, and again after the connection was lost.
 pub(crate) struct NodeLink {
     pub(crate) config: RemoteConfig,
     endpoint: Reloaded<Endpoint>,
-    /// And what it was connected by. The lock is held while connecting, so that a crowd connects once.
+    /// The channel, with the endpoint that it was opened from. The lock is held while connecting, so that concurrent
+    /// callers connect only once.
     channel: sync::Mutex<Option<(Channel, Arc<Endpoint>)>>,
     meter: Arc<Meter>,
-    /// Each task holds the link, so that sessions live on without the `Remote` they came from.
+    /// Each task holds the link, so that sessions outlive the `Remote` they came from.
     sessions: Mutex<JoinSet<()>>,
 }
 
 impl NodeLink {
-    /// Reads the TLS files; connects to nothing yet.
+    /// Reads the TLS files, but does not connect yet.
     pub(crate) fn new(config: RemoteConfig) -> Result<NodeLink, RemoteError> {
         let endpoint = config.endpoints()?;
         Ok(NodeLink {
@@ -51,25 +52,25 @@ impl NodeLink {
         })
     }
 
-    /// Starts a session's task, in whose log is said what the caller is about. It ends with the session.
+    /// Spawns a session's task in the caller's tracing span. The task ends with the session.
     pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(ended) = sessions.try_join_next() {
             if let Err(why) = ended {
-                tracing::error!(%why, "a session's task broke off");
+                tracing::error!(%why, "a session's task failed");
             }
         }
         sessions.spawn(session.in_current_span());
     }
 
-    /// A client on the shared connection.
+    /// Returns a client on the shared connection.
     pub(crate) async fn client(&self) -> Result<ThinkerClient<Channel>, Failure> {
         let channel = self.channel().await?;
-        // The other direction is checked where the message is made, for a better line.
+        // Outgoing messages are checked in `check_size`, which gives a better message.
         Ok(ThinkerClient::new(channel).max_decoding_message_size(self.config.max_message_bytes))
     }
 
-    /// A request that shows the token, and the caller's trace.
+    /// Wraps a message in a request with the token and the caller's trace headers.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
@@ -84,7 +85,7 @@ impl NodeLink {
         request
     }
 
-    /// Why a call failed, in a line that names the node.
+    /// Explains why a call failed, in a line that names the node.
     pub(crate) fn explain(&self, status: &Status) -> Failure {
         status::failure_from_status(&self.config.address, self.meter.peer(), status)
     }
@@ -105,12 +106,12 @@ impl NodeLink {
         ))
     }
 
-    /// Notes that the node answered a call.
+    /// Records that the node answered a call.
     pub(crate) fn answered(&self) {
         self.meter.see(Peer::Node);
     }
 
-    /// Whether the node serves the model that it must serve.
+    /// Checks that the node serves the configured model.
     pub(crate) fn check_model(&self, card: &ModelCard) -> Result<(), Failure> {
         let RemoteConfig { address, model, .. } = &self.config;
         let Some(wanted) = model.as_ref().filter(|wanted| **wanted != card.name) else {
@@ -124,26 +125,26 @@ impl NodeLink {
         Err(status::on_the_way(Code::InvalidArgument, message))
     }
 
-    /// The failure of a node that says nothing.
+    /// The failure of a node that is silent for too long.
     pub(crate) fn silent(&self) -> Failure {
         status::unavailable(format!(
-            "{} has been silent for {:?}; the node hangs or the network is gone",
+            "{} has been silent for {:?}; the node hangs or the network is down",
             self.config.address, self.config.silence
         ))
     }
 
-    /// The bytes that went over the connections so far.
+    /// Returns the bytes transferred over the connections so far.
     pub(crate) fn traffic(&self) -> Traffic {
         self.meter.traffic()
     }
 
-    /// The shared connection.
+    /// Returns the shared connection; connects if there is none.
     pub(crate) async fn channel(&self) -> Result<Channel, Failure> {
         let RemoteConfig { address, via, connect_timeout, .. } = &self.config;
         let tries = async {
             let mut shared = self.channel.lock().await;
             let endpoint = self.endpoint.current();
-            // Sessions that are open keep the connection that they have.
+            // Open sessions keep the connection that they use.
             if let Some((channel, by)) = &*shared
                 && Arc::ptr_eq(by, &endpoint)
             {
@@ -163,13 +164,13 @@ impl NodeLink {
         connected.map_err(|failure| self.with_proxy_note(failure))
     }
 
-    /// Connects anew for whoever comes next: the node does not answer on the connection that there is. Sessions keep
-    /// it.
+    /// Drops the shared channel, so that the next caller connects again: the node does not answer on it. Open sessions
+    /// keep it.
     pub(crate) async fn forget_channel(&self) {
         *self.channel.lock().await = None;
     }
 
-    /// A node that is not there may be there for those who use a proxy.
+    /// Adds a note about the proxy variables if nothing answered: programs that use the proxy may still reach the node.
     fn with_proxy_note(&self, failure: Failure) -> Failure {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_absent = failure.noticed == Noticed::NobodyThere && self.config.via.is_none();
@@ -187,8 +188,8 @@ impl fmt::Debug for NodeLink {
     }
 }
 
-/// Three more tries within a second: enough for a node that is being restarted by its supervisor,
-/// too few to make a user wait for one that is gone.
+/// Three more attempts within a second: enough for a node that its supervisor restarts, too few to keep a user waiting
+/// for one that is down.
 fn backoff() -> ExponentialBuilder {
     ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(50))

@@ -1,5 +1,5 @@
-//! What a server of a Thinker counts: connections, calls, sessions, tokens, times. Numbers alone; docs/observability.md
-//! says what each means.
+//! What the server of a Thinker counts: connections, calls, sessions, tokens, times. Only numbers;
+//! docs/observability.md explains each.
 
 use std::{
     collections::VecDeque,
@@ -19,33 +19,33 @@ use crate::node_rates::NodeRates;
 
 static CALLS: Metric = Metric::counter(
     "specthink_node_calls_total",
-    "Calls that are over, by call and outcome; think: sessions.",
+    "Finished calls, by call and outcome; think calls are sessions.",
 );
 static TOKENS: Metric =
-    Metric::counter("specthink_node_tokens_total", "Tokens, by what was done with them.");
+    Metric::counter("specthink_node_tokens_total", "Tokens prefilled, decoded or found cached.");
 static OBJECTIONS: Metric = Metric::counter(
     "specthink_node_objections_total",
-    "Objections of reviews to what another model wrote.",
+    "Objections of reviews to text that another model wrote.",
 );
 static PREFILL: Metric = Metric::times(
     "specthink_node_prefill_seconds",
-    "Time of computing a text before it is gone on with.",
+    "Time of computing a text before the model continues it.",
 );
 static DECODE: Metric =
-    Metric::times("specthink_node_decode_seconds", "Time of making the tokens of a proposal.");
+    Metric::times("specthink_node_decode_seconds", "Time of decoding the tokens of a proposal.");
 static QUEUE: Metric =
     Metric::times("specthink_node_queue_seconds", "Time that a proposal waited for its turn.");
 static DURATION: Metric = Metric::times(
     "gen_ai_server_request_duration_seconds",
-    "From the ask for a proposal to its end.",
+    "Time from the request for a proposal to its end.",
 );
 static FIRST_TOKEN: Metric = Metric::times(
     "gen_ai_server_time_to_first_token_seconds",
-    "From the ask for a proposal to its first text.",
+    "Time from the request for a proposal to its first text.",
 );
 static OUTPUT_TOKEN: Metric = Metric::times(
     "gen_ai_server_time_per_output_token_seconds",
-    "Time of a proposal behind its first text, a token.",
+    "Time of a proposal after its first text, per token.",
 );
 static COUNTED: &[&Metric] = &[
     &CALLS,
@@ -59,10 +59,10 @@ static COUNTED: &[&Metric] = &[
     &OUTPUT_TOKEN,
 ];
 
-static SESSIONS: Metric = Metric::gauge("specthink_node_sessions", "Sessions that are open.");
+static SESSIONS: Metric = Metric::gauge("specthink_node_sessions", "Open sessions.");
 static PROPOSALS: Metric = Metric::gauge(
     "specthink_node_proposals",
-    "Proposals that are asked for, by whether they wait for their first text or are being written.",
+    "Requested proposals, by whether they wait for their first text or are being written.",
 );
 static DRAINING: Metric = Metric::gauge(
     "specthink_node_draining",
@@ -70,11 +70,9 @@ static DRAINING: Metric = Metric::gauge(
 );
 static READY: Metric = Metric::gauge("specthink_node_ready", "1 while new sessions are accepted.");
 static CONNECTIONS: Metric =
-    Metric::gauge("specthink_node_connections", "Connections of clients that are open.");
-static ACCEPTED: Metric = Metric::counter(
-    "specthink_node_connections_total",
-    "Connections of clients that were accepted.",
-);
+    Metric::gauge("specthink_node_connections", "Open connections of clients.");
+static ACCEPTED: Metric =
+    Metric::counter("specthink_node_connections_total", "Accepted connections of clients.");
 static TURNED_AWAY: Metric = Metric::counter(
     "specthink_node_connections_refused_total",
     "Connections that were closed, new or without a call, because all places were taken.",
@@ -84,7 +82,7 @@ static BYTES: Metric = Metric::counter(
     "Bytes to and from clients, with TLS and framing.",
 );
 
-/// What a server of a Thinker counts. Cheap to clone; clones count together.
+/// The counts of a server of a Thinker. Cheap to clone; clones share their counts.
 #[derive(Debug, Clone)]
 pub struct NodeMeter(Arc<NodeCounts>);
 
@@ -103,7 +101,7 @@ struct NodeCounts {
     sent_bytes: AtomicU64,
 }
 
-/// How far a server of a Thinker is in its life.
+/// The phase of a server's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum NodePhase {
@@ -142,7 +140,7 @@ impl Default for NodeMeter {
 }
 
 impl NodeMeter {
-    /// How far the server is.
+    /// Returns the current phase of the server.
     pub fn phase(&self) -> NodePhase {
         match self.0.phase.load(Ordering::Relaxed) {
             0 => NodePhase::Loading,
@@ -151,7 +149,7 @@ impl NodeMeter {
         }
     }
 
-    /// Everything in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     pub fn text(&self) -> String {
         let NodeCounts { set, .. } = &*self.0;
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
@@ -174,7 +172,7 @@ impl NodeMeter {
         text
     }
 
-    /// How busy the server is, as far as it is counted here.
+    /// Returns how busy the server is, as far as it is counted here.
     pub(crate) fn load(&self) -> Load {
         let read =
             |number: &AtomicU64| number.load(Ordering::Relaxed).try_into().unwrap_or(u32::MAX);
@@ -193,23 +191,23 @@ impl NodeMeter {
         self.0.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// A call is over.
+    /// Counts a finished call.
     pub(crate) fn call(&self, call: &str, outcome: &str) {
         self.0.set.add(&CALLS, &[("call", call), ("code", outcome)], 1);
     }
 
-    /// A connection is open.
+    /// Counts a connection that was opened.
     pub(crate) fn opened(&self) {
         self.0.connections.fetch_add(1, Ordering::Relaxed);
         self.0.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection is closed.
+    /// Counts a connection that was closed.
     pub(crate) fn closed(&self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A connection had no place.
+    /// Counts a connection that got no place.
     pub(crate) fn turned_away(&self) {
         self.0.turned_away.fetch_add(1, Ordering::Relaxed);
     }
@@ -227,9 +225,9 @@ impl NodeMeter {
 #[derive(Debug)]
 pub(crate) struct SessionMeter {
     meter: NodeMeter,
-    /// Of a session whose client went away nobody says how it ended.
+    /// How the session ended. A session whose client went away ends without an outcome: it counts as cancelled.
     outcome: &'static str,
-    /// The proposals that were asked for, in order; the first one is at work.
+    /// The requested proposals, in order; the first one is being computed.
     asked: VecDeque<AskedProposal>,
 }
 
@@ -237,7 +235,7 @@ pub(crate) struct SessionMeter {
 struct AskedProposal {
     at: Instant,
     first_text: Option<Instant>,
-    /// Of the trace; it ends with this.
+    /// The proposal's span in the trace, which ends when this is dropped.
     span: Span,
 }
 
@@ -247,14 +245,14 @@ impl SessionMeter {
         SessionMeter { meter, outcome: "cancelled", asked: VecDeque::new() }
     }
 
-    /// The session came to its end in this way, if it had not before.
+    /// Sets the session's outcome, unless it has one already.
     pub(crate) fn end(&mut self, outcome: &'static str) {
         if self.outcome == "cancelled" {
             self.outcome = outcome;
         }
     }
 
-    /// The client asked for something.
+    /// Records a command of the client.
     pub(crate) fn asked(&mut self, command: &Command) {
         if matches!(command, Command::Propose(_)) {
             self.meter.0.waiting.fetch_add(1, Ordering::Relaxed);
@@ -263,7 +261,7 @@ impl SessionMeter {
         }
     }
 
-    /// The Thinker answered.
+    /// Records an event of the Thinker.
     pub(crate) fn answered(&mut self, event: &Event) {
         self.meter.0.rates.see(event);
         let set = &self.meter.0.set;
@@ -322,7 +320,7 @@ impl SessionMeter {
         self.forget(&proposal);
     }
 
-    /// A proposal is over.
+    /// Removes a finished proposal from the gauges.
     fn forget(&self, proposal: &AskedProposal) {
         let counts = &self.meter.0;
         let state = if proposal.first_text.is_some() { &counts.written } else { &counts.waiting };
@@ -330,7 +328,7 @@ impl SessionMeter {
     }
 }
 
-/// The span of a proposal, in that of its session.
+/// Returns the span of a proposal, inside that of its session.
 fn proposal_span() -> Span {
     trace_span!(
         target: traces::TARGET,

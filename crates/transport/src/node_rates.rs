@@ -1,4 +1,4 @@
-//! How fast a node computed lately, from what its sessions tell.
+//! How fast a node computed recently, measured from its sessions' events.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,14 +7,14 @@ use std::{
 
 use thinking::thinker::{Event, Finished, Warmed};
 
-/// What is counted of an earlier event, for each later one.
+/// How much of its weight an earlier event keeps with each later one.
 const REMEMBERED: f64 = 0.95;
 
-/// Tokens a second of one session, lately.
+/// The recent speed of one session, in tokens a second: prefill and decode.
 #[derive(Debug, Default)]
 pub(crate) struct NodeRates(Mutex<[Rate; 2]>);
 
-/// Tokens over time, in which earlier events count less and less.
+/// Tokens over time, with exponentially decaying weights.
 #[derive(Debug, Clone, Copy, Default)]
 struct Rate {
     tokens: f64,
@@ -22,7 +22,7 @@ struct Rate {
 }
 
 impl NodeRates {
-    /// A session told of something that was computed.
+    /// Records an event that reports computed tokens.
     pub(crate) fn see(&self, event: &Event) {
         let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [prefill, decode] = &mut *rates;
@@ -38,7 +38,7 @@ impl NodeRates {
         }
     }
 
-    /// Tokens a second of prefill and of decode; 0 where none was computed yet.
+    /// Returns tokens a second of prefill and of decode; 0 where nothing was computed yet.
     pub(crate) fn tokens_per_s(&self) -> [f64; 2] {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(Rate::tokens_per_s)
     }

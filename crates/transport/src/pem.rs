@@ -1,4 +1,4 @@
-//! PEM files: what they should hold, and what is said of those that hold something else.
+//! PEM files: which contents they need, and the errors for files that hold something else.
 
 use std::{fs, io, path::Path};
 
@@ -15,7 +15,7 @@ pub enum TlsError {
         /// The system's reason.
         why: io::Error,
     },
-    /// A file holds something else.
+    /// A file holds something else than expected.
     #[error("{path} holds no {what} in PEM form; give the file that begins with -----BEGIN")]
     NotPem {
         /// What the file should hold.
@@ -23,16 +23,16 @@ pub enum TlsError {
         /// The file.
         path: String,
     },
-    /// A private key that cannot be read without its passphrase.
+    /// A private key is encrypted with a passphrase.
     #[error(
-        "the private key {path} has a passphrase, for which nobody is asked: write it without one, with `openssl pkey \
-         -in {path} -out NEW.key`"
+        "the private key {path} has a passphrase, which cannot be entered here: write it without one, with \
+         `openssl pkey -in {path} -out NEW.key`"
     )]
     Passphrase {
         /// The file.
         path: String,
     },
-    /// A private key that is another certificate's.
+    /// A private key belongs to another certificate.
     #[error(
         "the certificate {cert} and the private key {key} do not belong together: give both of one renewal"
     )]
@@ -42,12 +42,12 @@ pub enum TlsError {
         /// The key's file.
         key: String,
     },
-    /// A certificate that is not valid now.
+    /// A certificate is not valid now.
     #[error("the certificate {path} {why}: renew it, or check this machine's clock")]
     OutOfDate {
         /// The file.
         path: String,
-        /// Since when or until when it is valid.
+        /// When it expired, or from when it is valid.
         why: String,
     },
     /// The files do not go together.
@@ -60,10 +60,10 @@ pub enum TlsError {
     },
 }
 
-/// A private key's PEM.
+/// Reads a private key in PEM form.
 pub(crate) fn private_key(path: &Path) -> Result<String, TlsError> {
     let text = pem(path, "private key", "PRIVATE KEY-----")?;
-    // PKCS #8 says so in its first line, older forms in a header.
+    // PKCS #8 marks an encrypted key in its first line, older formats mark it in a header.
     if text.contains("-----BEGIN ENCRYPTED") || text.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(TlsError::Passphrase { path: path.display().to_string() });
     }
@@ -74,8 +74,8 @@ pub(crate) fn certificates(path: &Path) -> Result<String, TlsError> {
     pem(path, "certificate", "-----BEGIN CERTIFICATE-----")
 }
 
-/// Reads a PEM file. The mark is looked for because the TLS library takes a file without any
-/// certificate for an empty list.
+/// Reads a PEM file and checks that it holds `mark`. Without the check, the TLS library would read a file without
+/// certificates as an empty list.
 fn pem(path: &Path, what: &'static str, mark: &str) -> Result<String, TlsError> {
     let text = fs::read(path).map_err(|why| TlsError::File {
         what,

@@ -1,4 +1,4 @@
-//! The proxy that the environment names: downloads go through it, and connections to nodes do not.
+//! The proxy in the environment: downloads use it, connections to nodes do not.
 
 use crate::address::Address;
 
@@ -6,8 +6,8 @@ use crate::address::Address;
 const VARIABLES: [&str; 6] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
-/// What is worth knowing where a node on another machine cannot be reached and a proxy is named. `is_set` tells whether
-/// a variable is set.
+/// Returns a note for a node on another machine that cannot be reached while a proxy is configured. `is_set` says
+/// whether an environment variable is set.
 pub(crate) fn note(address: &Address, is_set: impl Fn(&str) -> bool) -> Option<String> {
     let variable = VARIABLES.into_iter().find(|name| is_set(name))?;
     (!address.is_loopback()).then(|| {

@@ -1,4 +1,4 @@
-//! Connecting to a host that has several addresses, one of which may lead nowhere (RFC 8305).
+//! Connects to a host that has several addresses, some of which may not answer (RFC 8305).
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio::{
     time::sleep,
 };
 
-/// After so long without an answer the next address is tried beside those before it.
+/// After this long without an answer, the next address is tried in parallel to the earlier ones.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
-/// Connects to the first of a host's addresses that answers. An address that neither accepts nor refuses holds up no
-/// other one.
+/// Connects to the first of a host's addresses that answers. An address that neither accepts nor refuses does not delay
+/// the others.
 ///
 /// # Errors
-/// When the name has no address, or no address accepts; the last reason.
+/// When the name has no address, or no address accepts; the error is the last one.
 pub async fn connect_tcp(host: impl ToSocketAddrs) -> io::Result<TcpStream> {
     let addresses = lookup_host(host).await?.collect();
     race(alternating(addresses), TcpStream::connect).await
@@ -46,7 +46,7 @@ async fn race<T, F: Future<Output = io::Result<T>>>(
     }
 }
 
-/// Addresses of the two families in turn, each family in its order: a whole family may lead nowhere.
+/// Alternates between the two address families and keeps the order within each: a whole family may be unreachable.
 fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// Connects as the port says: 1 accepts, 2 refuses, any other one leads nowhere.
+    /// Connects as the port says: 1 accepts, 2 refuses, any other never answers.
     async fn connect(address: SocketAddr) -> io::Result<SocketAddr> {
         match address.port() {
             1 => Ok(address),
@@ -84,7 +84,7 @@ mod tests {
         let raced = tokio::time::timeout(10 * NEXT_ADDRESS_AFTER, race(addresses(texts), connect));
         raced
             .await
-            .expect("an address that leads nowhere holds the others up")
+            .expect("an address that never answers delays the others")
             .map_err(|why| why.kind())
     }
 
@@ -106,13 +106,13 @@ mod tests {
             socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
             socket.listen(most_queued).unwrap()
         };
-        // Nobody accepts from the first one: one connection waits there, and the next is not answered at all.
+        // The first listener accepts nothing: one connection fills its backlog, and the next gets no answer at all.
         let (full, free) = (listening(0), listening(8));
         let addresses = [full.local_addr().unwrap(), free.local_addr().unwrap()];
         let _waits = TcpStream::connect(addresses[0]).await.unwrap();
         let raced =
             tokio::time::timeout(40 * NEXT_ADDRESS_AFTER, connect_tcp(&addresses[..])).await;
-        let raced = raced.expect("the first address holds the second one up").unwrap();
+        let raced = raced.expect("the first address delays the second").unwrap();
         assert_eq!(raced.peer_addr().unwrap(), addresses[1]);
     }
 

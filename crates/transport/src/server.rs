@@ -1,6 +1,6 @@
-//! Serving a Thinker: the listener, TLS, the services around ours, and the orderly end.
+//! Serves a Thinker: the listener, TLS, the services next to ours, and the orderly shutdown.
 //!
-//! What happens in one session is in `service`, below TLS in `connections`.
+//! What happens in one session is in `service`, and what happens below TLS in `connections`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,15 +25,15 @@ use crate::{
     tls::ServerTls,
 };
 
-/// The service's full name, as health checks ask for it.
+/// The service's full name, as health checks use it.
 pub(crate) const SERVICE: &str = "specthink.v1.Thinker";
-/// After the drain: how long connections may take to say goodbye. Not a budget for work.
+/// How long connections may take to close after the drain. No work happens in this time.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Listens on an address, `HOST:PORT`; port 0 takes a free one.
+/// Binds an address, `HOST:PORT`; port 0 picks a free one.
 ///
 /// # Errors
-/// When the address means nothing or is taken.
+/// When the address is invalid or in use.
 pub async fn bind(address: &str) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address)
         .await
@@ -42,8 +42,8 @@ pub async fn bind(address: &str) -> Result<TcpListener, ServeError> {
 
 /// Serves a Thinker until the shutdown, and then until the drain is over.
 ///
-/// At the shutdown the health service turns NOT_SERVING and new sessions are refused, while the
-/// running ones may go on for [`ServerConfig::drain`]; what still runs then fails as unavailable.
+/// At the shutdown the health service reports NOT_SERVING and new sessions are refused. Running sessions may continue
+/// for [`ServerConfig::drain`]; those still running then fail as unavailable.
 ///
 /// # Errors
 /// When the configuration does not work or the listener breaks.
@@ -99,7 +99,7 @@ pub async fn serve(
         meter.set_phase(NodePhase::Draining);
         end(health, &lifecycle, &limit, drain).await;
         stop.cancel();
-        // Streams of health or reflection that a client leaves open would hold us forever.
+        // Streams of health or reflection that a client leaves open would otherwise hold the server forever.
         tokio::time::sleep(FAREWELL).await;
     };
     meter.set_phase(NodePhase::Serving);
@@ -111,7 +111,7 @@ pub async fn serve(
     }
 }
 
-/// Says to whoever asks what the protocol looks like.
+/// The reflection service, which describes the protocol to clients.
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::v1::DESCRIPTORS)
@@ -121,7 +121,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .include_reflection_service(false)
 }
 
-/// From the first sign of the end to the last session.
+/// Shuts down: from the signal to the end of the last session.
 async fn end(
     mut health: HealthReporter,
     lifecycle: &watch::Sender<Lifecycle>,
@@ -136,10 +136,10 @@ async fn end(
     if timeout(drain, limit.all_closed()).await.is_err() {
         tracing::warn!(sessions = limit.open_sessions(), "drain time is over, ending sessions");
         lifecycle.send_replace(Lifecycle::Stopping);
-        // Each session now fails by itself; a client that does not read must not hold us.
+        // Each session now fails by itself; a client that does not read must not hold the server.
         let _ = timeout(FAREWELL, limit.all_closed()).await;
     }
-    // Forgetting the services ends the streams that watch their health.
+    // Clearing the services ends the streams that watch their health.
     for name in ["", SERVICE] {
         health.clear_service_status(name).await;
     }

@@ -1,8 +1,8 @@
-//! The service's methods on the node's side: one session of a client on the Thinker, and what needs none.
+//! The service's methods on the node: a client's session on the Thinker, and the calls that need no session.
 //!
-//! A session is a task, so that its time runs out also where the client reads nothing and the
-//! connection therefore does not poll its stream. The stream owns the task: when the client goes away
-//! the connection drops the stream, and with it the Thinker's session.
+//! A session is a task, so that its timeouts fire even when the client reads nothing and the connection therefore does
+//! not poll the stream. The stream owns the task: when the client goes away, the connection drops the stream and with
+//! it the Thinker's session.
 
 use std::{error::Error, future::pending, pin::Pin, sync::Arc, time::Duration};
 
@@ -31,23 +31,24 @@ use crate::{
     status,
 };
 
-/// How long a client may take to open its session: until then it takes one of the open sessions for nothing.
+/// How long a client may take to open its session: until then it occupies one of the places for sessions without using
+/// it.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
-/// How long a client may say nothing, no heartbeat either, while nothing is computed for it: twelve of
-/// the usual heartbeats. A client that left without a word does not keep its cache.
+/// How long a client may send nothing, not even a heartbeat, while nothing is computed for it: twelve default heartbeat
+/// intervals. A client that vanished does not keep its cache.
 const CLIENT_SILENCE: Duration = Duration::from_secs(60);
-/// How long a client may leave an event unread while HTTP/2's windows are full. A client that reads
-/// slowly reads at least one in this time.
+/// How long a client may leave an event unread while HTTP/2's windows are full. Even a slow client reads one event in
+/// this time.
 const UNREAD: Duration = Duration::from_secs(60);
-/// A Thinker whose pulse stands still for so long hangs. In less it may compute one layer over a long text.
+/// A Thinker whose pulse does not change for this long hangs. Anything shorter may be one layer over a long text.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
 
-/// What the server does with sessions.
+/// How the server treats sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lifecycle {
     /// New sessions are accepted.
     Serving,
-    /// New sessions are refused, running ones go on.
+    /// New sessions are refused, running ones continue.
     Draining,
     /// Running sessions fail.
     Stopping,
@@ -79,8 +80,8 @@ impl Service {
         }
     }
 
-    /// Whose call it is. Whoever shows the node's token is one of those whom it was given to; without a token nothing
-    /// says that two connections are one client's.
+    /// Returns the client that a call belongs to. With a token, all callers count as one client, because they share it;
+    /// without one, nothing shows that two connections belong to the same client.
     fn client<T>(&self, request: &Request<T>) -> ClientId {
         if self.config.token.is_some() {
             return ClientId::default();
@@ -97,7 +98,8 @@ impl wire::thinker_server::Thinker for Service {
         &self,
         request: Request<Streaming<wire::Command>>,
     ) -> Result<Response<Self::ThinkStream>, Status> {
-        // Before the lifecycle is read: whoever waits until all are closed waits for this one too.
+        // Taken before the lifecycle is read, so that the shutdown, which waits until all sessions are closed, waits
+        // for this one too.
         let permit = self.limit.admit();
         let is_going = *self.lifecycle.borrow() != Lifecycle::Serving;
         let permit = if is_going { Err(going_away()) } else { permit };
@@ -105,7 +107,7 @@ impl wire::thinker_server::Thinker for Service {
             self.config.meter.call("think", failure.code.into());
             status::status_from_failure(failure)
         })?;
-        // Of the level of errors, so that whatever is logged about the session says which question it is.
+        // At error level, so that the span is always enabled and every log line of the session names its question.
         let span = tracing::error_span!("session", question_id = field::Empty);
         traces::follow(&span, |name| request.metadata().get(name)?.to_str().ok());
         let client = self.client(&request);
@@ -127,7 +129,7 @@ impl wire::thinker_server::Thinker for Service {
             _permit: permit,
             _connection: kept,
         };
-        // HTTP/2's windows are buffer enough.
+        // HTTP/2's windows buffer enough.
         let (out, events) = mpsc::channel(1);
         let mut session = JoinSet::new();
         session.spawn(conversation.run(out).instrument(span));
@@ -172,22 +174,22 @@ impl wire::thinker_server::Thinker for Service {
     }
 }
 
-/// A client's session, seen from the node.
+/// A client's session, as the node sees it.
 struct Conversation {
     /// From the client. `None`: it will send nothing more.
     inbound: Option<Streaming<wire::Command>>,
-    /// A command that the Thinker's queue has no room for yet; until then no other is read.
+    /// A command that the Thinker's queue has no room for yet. No other command is read meanwhile.
     waiting: Option<Command>,
-    /// To the Thinker. `None`: there will be no more.
+    /// To the Thinker. `None`: there will be no more commands.
     commands: Option<mpsc::Sender<Command>>,
-    /// From the Thinker. Closed once the session is over, which ends its compute.
+    /// From the Thinker. Closed when the session is over, which ends its compute.
     events: mpsc::Receiver<Event>,
     over: bool,
-    /// When the session must have been opened. `None`: it was.
+    /// The deadline for opening the session. `None`: it is open.
     open_by: Option<Instant>,
-    /// Commands that the Thinker has not answered.
+    /// Commands that the Thinker has not answered yet.
     owed: usize,
-    /// When the client last said something or was answered.
+    /// When the client last sent something or was last answered.
     quiet_since: Instant,
     heartbeat: Duration,
     pulse: PulseWatch,
@@ -197,19 +199,19 @@ struct Conversation {
     _connection: KeptConnection,
 }
 
-/// What a session that is over had to say last, which waits for the client without taking a place.
+/// Returns the last event of a finished session, which waits for the client without occupying a place.
 async fn last_event(session: &mut JoinSet<Option<wire::Event>>) -> Option<wire::Event> {
     match session.join_next().await? {
         Ok(last) => last,
         Err(why) => {
-            tracing::error!(%why, "a session's task broke off");
+            tracing::error!(%why, "a session's task failed");
             None
         }
     }
 }
 
 impl Conversation {
-    /// The session from its beginning to its end. Returns the last event, when there is one.
+    /// Runs the session from its start to its end. Returns the last event, if there is one.
     async fn run(mut self, out: mpsc::Sender<wire::Event>) -> Option<wire::Event> {
         while let Some(event) = self.next().await {
             if self.over {
@@ -225,7 +227,7 @@ impl Conversation {
         None
     }
 
-    /// The next message for the client; `None` when the session is over.
+    /// Waits for the next message for the client. Returns `None` when the session is over.
     async fn next(&mut self) -> Option<wire::Event> {
         if self.over {
             return None;
@@ -250,12 +252,11 @@ impl Conversation {
         }
     }
 
-    /// Waits for the next thing to happen. May be dropped and called again without loss.
+    /// Waits for the next thing to happen. Cancel-safe: it may be dropped and called again without loss.
     async fn step(&mut self, heartbeat: Instant) -> Step {
         let abandoned_by = self.abandoned_by();
         let Conversation { inbound, waiting, commands, events, open_by, lifecycle, .. } = self;
-        // No order of preference: neither a client that talks without end nor a Thinker that does
-        // may keep the other from being heard.
+        // The order is random: neither a client nor a Thinker that sends without end may starve the other.
         select! {
             event = events.recv() => Step::Event(event),
             received = receive(inbound), if waiting.is_none() && inbound.is_some() => {
@@ -269,15 +270,15 @@ impl Conversation {
         }
     }
 
-    /// When the client counts as gone if it says nothing. `None`: something is under way, or nothing
-    /// more is expected of it.
+    /// Returns when the client counts as gone if it sends nothing. `None`: something is in progress, or nothing more is
+    /// expected from the client.
     fn abandoned_by(&self) -> Option<Instant> {
         let idle = self.owed == 0 && self.waiting.is_none();
         let expected = self.inbound.is_some() && self.open_by.is_none();
         (idle && expected).then(|| self.quiet_since + CLIENT_SILENCE)
     }
 
-    /// Hands an event of the Thinker on.
+    /// Passes an event of the Thinker on.
     fn pass_on(&mut self, event: Option<Event>) -> Option<wire::Event> {
         match event {
             Some(event) => {
@@ -292,7 +293,7 @@ impl Conversation {
                 }
                 Some(convert::event_to_wire(event))
             }
-            // The client had half-closed and everything it asked for is done.
+            // The client had half-closed the stream, and everything it asked for is done.
             None if self.inbound.is_none() && self.waiting.is_none() => {
                 self.end();
                 None
@@ -304,7 +305,7 @@ impl Conversation {
         }
     }
 
-    /// Takes what the client sent.
+    /// Handles what the client sent.
     fn take(&mut self, received: Received) {
         self.quiet_since = Instant::now();
         match received {
@@ -326,7 +327,7 @@ impl Conversation {
         }
     }
 
-    /// Closes the Thinker's commands once the client is done and nothing waits.
+    /// Closes the Thinker's command queue once the client is done and no command waits.
     fn half_close(&mut self) {
         if self.inbound.is_none() && self.waiting.is_none() {
             self.open_by = None;
@@ -349,11 +350,11 @@ impl Conversation {
     }
 }
 
-/// Watches whether the Thinker's own loop goes round: a heartbeat is its sign of life, and not only the connection's.
+/// Watches the Thinker's pulse, so that a heartbeat shows that the Thinker is alive and not only the connection.
 struct PulseWatch {
     thinker: Arc<dyn Thinker>,
     last: Option<u64>,
-    /// When it was last seen to be another one than before.
+    /// When the pulse last changed.
     moved_at: Instant,
 }
 
@@ -362,7 +363,7 @@ impl PulseWatch {
         PulseWatch { last: thinker.pulse(), thinker, moved_at: Instant::now() }
     }
 
-    /// Whether the Thinker hangs. One without a pulse never does.
+    /// Returns whether the Thinker hangs. A Thinker without a pulse never does.
     fn hangs(&mut self) -> bool {
         let (pulse, now) = (self.thinker.pulse(), Instant::now());
         if pulse.is_none() || pulse != self.last {
@@ -378,19 +379,19 @@ impl PulseWatch {
 
 /// What happened in a session.
 enum Step {
-    /// The Thinker answered; `None`: it is done.
+    /// The Thinker sent an event; `None`: it is done.
     Event(Option<Event>),
     /// The client sent something.
     Received(Result<Received, Gone>),
     /// The Thinker took the waiting command.
     HandedOver,
-    /// The node's time is over.
+    /// The server ends its running sessions.
     Stopping,
     /// The client never opened the session.
     NotOpened,
-    /// The client says nothing any more.
+    /// The client has been silent for too long.
     Abandoned,
-    /// Nothing, for a heartbeat's interval.
+    /// Nothing happened for a heartbeat interval.
     Silent,
 }
 
@@ -398,15 +399,15 @@ enum Step {
 enum Received {
     Command(Command),
     Heartbeat,
-    /// Nothing more will.
+    /// Nothing more will come.
     End,
 }
 
-/// Why nothing can come from the client any more.
+/// Why nothing more can come from the client.
 enum Gone {
     /// It sent something that cannot be accepted.
     Failed(Failure),
-    /// It went away; nobody is left to be told.
+    /// It went away; there is nobody to send an error to.
     Left,
 }
 
@@ -414,8 +415,8 @@ async fn receive(inbound: &mut Option<Streaming<wire::Command>>) -> Result<Recei
     let Some(stream) = inbound else { return Ok(Received::End) };
     match stream.message().await {
         Ok(Some(command)) => match convert::command_from_wire(command) {
-            // Here and not only when it is its turn: a command that is too large is dropped on this
-            // connection's time, and never waits in a queue.
+            // Checked on arrival and not only when the command is its turn: a command that is too large is dropped on
+            // this connection's time and never waits in a queue.
             Ok(Some(command)) => match limits::check(&command) {
                 Ok(()) => Ok(Received::Command(command)),
                 Err(refusal) => Err(Gone::Failed(refusal.into())),
@@ -432,7 +433,7 @@ async fn receive(inbound: &mut Option<Streaming<wire::Command>>) -> Result<Recei
     }
 }
 
-/// Gives the waiting command to the Thinker as soon as there is room.
+/// Hands the waiting command to the Thinker as soon as there is room.
 async fn hand_over(commands: &Option<mpsc::Sender<Command>>, waiting: &mut Option<Command>) {
     if let Some(commands) = commands
         && let Ok(permit) = commands.reserve().await
@@ -440,17 +441,17 @@ async fn hand_over(commands: &Option<mpsc::Sender<Command>>, waiting: &mut Optio
     {
         permit.send(command);
     }
-    // A Thinker that takes no more commands has failed; its events say why.
+    // A Thinker that accepts no more commands has failed; its events say why.
     *waiting = None;
 }
 
-/// Waits until the node's time is over.
+/// Waits until the server ends its running sessions.
 async fn stopping(lifecycle: &mut watch::Receiver<Lifecycle>) {
-    // Fails only when the server is gone, whose end it is too.
+    // Fails only when the server is dropped, which also means the end.
     let _ = lifecycle.wait_for(|lifecycle| *lifecycle == Lifecycle::Stopping).await;
 }
 
-/// Waits until a point in time, or forever when there is none.
+/// Waits until a point in time, or forever if there is none.
 async fn until(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,

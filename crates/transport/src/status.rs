@@ -1,9 +1,8 @@
-//! Between gRPC's statuses, the connection's errors, and the closed list of failures.
+//! Converts between gRPC statuses, connection errors, and the closed list of failures.
 //!
-//! A session that is under way fails by an event in the stream; a status only appears where there is
-//! no stream yet or any more. Our own nodes put the failure itself into the status's details
-//! (`details`). A status without them comes from a stranger, from a node of release 0.1.0, or from
-//! tonic in this process; of such a one only the code and the text can be read.
+//! An open session fails by an event in its stream; a status appears only before the stream exists or after it broke.
+//! Our own nodes put the failure itself into the status's details (`details`). A status without them comes from a
+//! foreign server, from a node of release 0.1.0, or from tonic in this process, and has only a code and a text.
 
 use std::{error::Error, io};
 
@@ -16,15 +15,13 @@ use tonic::{Code as Grpc, Status};
 
 use crate::{address::Address, certificate, connect::Peer, details};
 
-/// gRPC's own name for "try again after this many milliseconds" (gRFC A6).
+/// gRPC's own header for "retry after this many milliseconds" (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
-/// How tonic's messages begin when an answer ended without a gRPC status: for HTTP's status 200, and
-/// for any other.
+/// How tonic's messages begin when an answer ended without a gRPC status: for HTTP status 200, and for any other.
 const WITHOUT_STATUS: [&str; 2] =
     ["protocol error: missing grpc-status trailer", "grpc-status header missing"];
 
-/// A refusal before there is a stream: the failure, with the code nearest to it that any gRPC client
-/// understands.
+/// Converts a refusal before there is a stream to a status with the nearest standard gRPC code.
 pub(crate) fn status_from_failure(failure: Failure) -> Status {
     let code = match failure.code {
         Code::InvalidArgument | Code::Template => Grpc::InvalidArgument,
@@ -44,7 +41,7 @@ pub(crate) fn status_from_failure(failure: Failure) -> Status {
     status
 }
 
-/// Why a call to the node at `address` failed; `peer` is what answered there so far.
+/// Explains why a call to the node at `address` failed; `peer` is what has answered there so far.
 pub(crate) fn failure_from_status(address: &Address, peer: Peer, status: &Status) -> Failure {
     if let Some(failure) = details::failure_in(status) {
         let message = format!("{address}: {}", failure.message);
@@ -85,7 +82,7 @@ pub(crate) fn failure_from_status(address: &Address, peer: Peer, status: &Status
     Failure { retry_after_ms, ..on_the_way(code, message) }
 }
 
-/// What the connection to the node at `address` died of.
+/// Explains why the connection to the node at `address` failed.
 pub(crate) fn failure_from_error(
     address: &Address,
     peer: Peer,
@@ -113,47 +110,47 @@ pub(crate) fn failure_from_error(
             "{address} speaks TLS: write https://{}",
             address.to_string().trim_start_matches("http://")
         )),
-        (_, Peer::Other) => not_a_node(address, "it answers something that is no gRPC"),
-        // In TLS 1.3 a client learns that its certificate was not taken only by being cut off.
+        (_, Peer::Other) => not_a_node(address, "it answers something that is not gRPC"),
+        // In TLS 1.3 a client learns that its certificate was rejected only when the connection is closed.
         (_, Peer::Http2) if address.tls() => unauthenticated(format!(
             "{address} hung up after the TLS handshake ({deepest}): check the client \
              certificate, --tls-cert and --tls-key"
         )),
         (_, Peer::Node) => unavailable(format!("lost the connection to {address}: {deepest}")),
         (_, Peer::Silent) if !address.tls() => unavailable(format!(
-            "{address} hung up without a word ({deepest}): if it speaks TLS, write https://"
+            "{address} hung up without answering ({deepest}): if it speaks TLS, write https://"
         )),
         (_, Peer::Unreached | Peer::Silent | Peer::Http2) => unreached(address, &deepest),
     }
 }
 
-/// The TLS library's error at the bottom of this one. Returns `None` for an alert that came after the
-/// handshake: HTTP/2 keeps only the text of that.
+/// Returns the TLS library's error at the root of this one. Returns `None` for an alert that came after the handshake:
+/// HTTP/2 keeps only its text.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    // An I/O error hides what it was made of from `source`.
+    // An I/O error does not return its inner error from `source`.
     let deepest = deepest(error);
     let inner = deepest.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     deepest.downcast_ref().or_else(|| inner?.downcast_ref())
 }
 
-/// A message that is larger than this end takes.
+/// Returns the failure for a message that is larger than this end accepts.
 pub(crate) fn too_large_to_take(status: &Status) -> Option<Failure> {
     Sizes::in_message(status.message()).map(|sizes| {
         sizes.failure("this node's limit; raise it with --max-message-bytes on the node")
     })
 }
 
-/// What is noticed on the way to a node. The message names it.
+/// A failure noticed on the way to a node. The message names the node.
 pub(crate) fn on_the_way(code: Code, message: String) -> Failure {
     Failure { noticed: Noticed::OnTheWay, ..Failure::new(code, message) }
 }
 
-/// The node is not there any more, or not saying anything. The message names it.
+/// A failure of a node that has gone away or is silent. The message names the node.
 pub(crate) fn unavailable(message: String) -> Failure {
     on_the_way(Code::Unavailable, message)
 }
 
-/// Nothing answers where the node should be.
+/// The failure when nothing answers at the node's address.
 pub(crate) fn unreached(address: &Address, why: &str) -> Failure {
     let failure = unavailable(format!("cannot reach {address}: {why}"));
     Failure { noticed: Noticed::NobodyThere, ..failure }
@@ -163,7 +160,7 @@ fn not_a_node(address: &Address, why: &str) -> Failure {
     unavailable(format!("{address} is not a specthink node: {why}; check the address and the port"))
 }
 
-/// The two sizes in tonic's line for a message over the limit, which is all it tells us.
+/// The two sizes in tonic's message about a message over the limit, its only source for them.
 struct Sizes {
     found: u64,
     limit: u64,
@@ -186,12 +183,12 @@ impl Sizes {
     }
 }
 
-/// The reason at the bottom of an error, in one line.
+/// Returns the root cause of an error, in one line.
 pub(crate) fn why(error: &(dyn Error + 'static)) -> String {
     one_line(&deepest(error).to_string())
 }
 
-/// The error that started it: the outer ones only say that there was one.
+/// Returns the error at the end of the source chain; the outer ones only say that there was an error.
 fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut error = error;
     while let Some(source) = error.source() {

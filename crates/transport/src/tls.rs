@@ -1,4 +1,4 @@
-//! TLS: the files a user names, read and checked, as rustls and tonic want them.
+//! TLS: reads and checks the files that a user names, and configures rustls and tonic with them.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,36 +23,36 @@ use crate::{
 /// How long a handshake may take.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// What a node needs to speak TLS; all files are PEM.
+/// The server's TLS files, all in PEM form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
-    /// The node's certificate, its chain after it.
+    /// The node's certificate, followed by its chain.
     pub cert: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
-    /// When given, only clients with a certificate signed by one of these are let in.
+    /// If set, only clients with a certificate signed by one of these authorities are accepted.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What a client needs to speak TLS; all files are PEM.
+/// The client's TLS files, all in PEM form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientTls {
     /// Trust these authorities and no others; absent: those of the system.
     pub ca: Option<PathBuf>,
-    /// The client's own certificate and private key, for a node that asks for one.
+    /// The client's own certificate and private key, for a node that requires one.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl ServerTls {
-    /// What a listener speaks TLS with that speaks HTTP/1.1 in it. The files are read again when they change.
+    /// Returns the TLS configuration for a listener that speaks HTTP/1.1. The files are read again when they change.
     ///
     /// # Errors
-    /// When a file cannot be read, or they do not go together.
+    /// When a file cannot be read, or the files do not go together.
     pub fn for_http(&self) -> Result<Reloaded<rustls::ServerConfig>, TlsError> {
         self.reloaded(b"http/1.1")
     }
 
-    /// The same for HTTP/2.
+    /// Returns the TLS configuration for a listener that speaks HTTP/2.
     pub(crate) fn for_nodes(&self) -> Result<Reloaded<rustls::ServerConfig>, TlsError> {
         self.reloaded(b"h2")
     }
@@ -63,7 +63,7 @@ impl ServerTls {
     ) -> Result<Reloaded<rustls::ServerConfig>, TlsError> {
         let config = self.config(protocol)?;
         if let Err(why) = valid_now(&self.cert) {
-            // Clients say so too, and a clock may be wrong.
+            // Not an error: this machine's clock may be wrong, and clients report an expired certificate too.
             tracing::warn!("{why}");
         }
         let ServerTls { cert, key, client_ca } = self;
@@ -102,7 +102,7 @@ impl ServerTls {
     }
 }
 
-/// A certificate and a key that are not of one pair are half of a renewal, mostly.
+/// Checks that a certificate and a key belong together; if they do not, usually only half of a renewal is in place.
 fn fitting(cert: &Path, key: &Path) -> Result<(), TlsError> {
     if CertificateFacts::fits(cert, key)? {
         return Ok(());
@@ -110,8 +110,8 @@ fn fitting(cert: &Path, key: &Path) -> Result<(), TlsError> {
     Err(TlsError::Mismatch { cert: cert.display().to_string(), key: key.display().to_string() })
 }
 
-/// A certificate is valid by this machine's clock. One that says nothing that can be read passes: whoever checks it
-/// will say more.
+/// Checks that a certificate is valid by this machine's clock. A certificate that cannot be parsed here passes: the TLS
+/// library will report it better.
 fn valid_now(cert: &Path) -> Result<(), TlsError> {
     let Ok(facts) = CertificateFacts::read(cert) else { return Ok(()) };
     #[expect(clippy::disallowed_methods, reason = "whether a certificate is valid depends on it")]
@@ -152,13 +152,13 @@ impl ClientTls {
 }
 
 impl ClientTls {
-    /// The files, which are read again when they change.
+    /// Returns the files, which are read again when they change.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let (cert, key) = self.identity.clone().unzip();
         [self.ca.clone(), cert, key].into_iter().flatten().collect()
     }
 
-    /// Our own certificate is valid now.
+    /// Checks that our own certificate is valid now.
     pub(crate) fn check_days(&self) -> Result<(), TlsError> {
         self.identity.as_ref().map_or(Ok(()), |(cert, _)| valid_now(cert))
     }

@@ -1,4 +1,4 @@
-//! A node watched from afar: `grpc.health.v1` tells at once when it drains, `Describe` from time to time how busy it
+//! Watches a node from afar: `grpc.health.v1` reports at once when it drains, and `Describe` is polled for how busy it
 //! is.
 
 use std::time::Duration;
@@ -16,13 +16,13 @@ use tonic_health::pb::{
 
 use crate::{client::Remote, server::SERVICE, status};
 
-/// How long a node may take to describe itself. A node answers this beside its model's work, so that one that does not
-/// hangs.
+/// How long a node may take to describe itself. It answers this independently of its model's work, so a node that takes
+/// longer hangs.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 impl Remote {
-    /// Tells what becomes of the node: now, whenever it starts or stops to take sessions, and how busy it is `every` so
-    /// often. Goes on until it is dropped.
+    /// Reports the node's condition to `tell`: now, whenever it starts or stops accepting sessions, and `every`
+    /// interval how busy it is. Runs until it is dropped.
     pub async fn keep_watching(&self, every: Duration, mut tell: impl FnMut(Condition) + Send) {
         loop {
             let gone = match self.watch(every, &mut tell).await {
@@ -34,13 +34,13 @@ impl Remote {
         }
     }
 
-    /// Watches over one connection, until that breaks or the node does not answer.
+    /// Watches over one connection, until it breaks or the node does not answer.
     async fn watch(
         &self,
         every: Duration,
         tell: &mut (impl FnMut(Condition) + Send),
     ) -> Result<Failure, Failure> {
-        // The first answer says more than the health service: what is served, and whether the token is right.
+        // The first description says more than the health service: what is served, and whether the token is right.
         let mut told = self.condition().await?;
         let mut health = self.health().await?;
         let mut ticks = interval(every);
@@ -60,11 +60,11 @@ impl Remote {
         }
     }
 
-    /// What the node says of itself.
+    /// Asks the node to describe itself.
     async fn condition(&self) -> Result<Condition, Failure> {
         let asked = Instant::now();
         let Ok(said) = timeout(ANSWERS_WITHIN, self.description()).await else {
-            // It may be another one by now: where its machine is gone nobody closes the connection.
+            // The node may have been replaced by now: if its machine is lost, nobody closes the connection.
             self.link.forget_channel().await;
             let address = &self.link.config.address;
             let why = format!("{address} does not answer within {ANSWERS_WITHIN:?}");
@@ -76,7 +76,7 @@ impl Remote {
         Ok(Condition::Serving(Box::new(Serving { card: Some(card), load, round_trip })))
     }
 
-    /// The health service's stream; `None` of a server that has no such service.
+    /// Opens the health service's stream. Returns `None` if the server has no such service.
     async fn health(&self) -> Result<Option<Streaming<HealthCheckResponse>>, Failure> {
         let mut client = HealthClient::new(self.link.channel().await?);
         let request = HealthCheckRequest { service: SERVICE.to_owned() };
@@ -89,7 +89,7 @@ impl Remote {
     }
 }
 
-/// The next status that the health service tells; never one where there is no such service.
+/// Waits for the next status from the health service; forever if there is no such service.
 async fn next_status(
     health: &mut Option<Streaming<HealthCheckResponse>>,
 ) -> Result<ServingStatus, Status> {

@@ -1,29 +1,29 @@
-//! Where a server is: the parsing and printing of its address. No name is resolved here.
+//! Where a server is: parsing and printing of its address. Resolves no names.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use reqwest::Url;
 
-/// What tells a server's address from a node's.
+/// Distinguishes a server's address from a node's.
 const PREFIX: &str = "openai+";
-/// What the paths of the API begin with.
+/// The prefix of the API's paths.
 const API: &str = "/v1";
-/// The same of DeepSeek's API where answers are to be gone on with.
+/// The prefix in DeepSeek's API on which it continues given answers.
 const BETA: &str = "/beta";
 
-/// The address of a server that speaks OpenAI's API, as a user writes it: `http://HOST:PORT`, `https://HOST/v1`, or
-/// one of these behind `openai+`.
+/// The address of a server that speaks OpenAI's API, as a user writes it: `http://HOST:PORT`, `https://HOST/v1`, or one
+/// of these prefixed with `openai+`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamAddress {
-    /// What the API's paths follow: without `/v1` and without a slash at the end.
+    /// The part before the API's paths: without `/v1` and without a trailing slash.
     root: String,
-    /// What stands before the path of chats: `/v1`, or `/beta` where a service has there what is not in all of its API.
+    /// The prefix of the chat route: `/v1`, or `/beta` for a service that offers some features only there.
     base: &'static str,
     tls: bool,
     loopback: bool,
 }
 
-/// An address that cannot be understood. One line.
+/// An address that cannot be parsed. One line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{text}' is not the address of an OpenAI-compatible server: {why}; write openai+http://HOST:PORT/v1 or \
@@ -35,22 +35,22 @@ pub struct UpstreamAddressError {
 }
 
 impl UpstreamAddress {
-    /// Whether a text is meant as the address of such a server, and not of a node.
+    /// Returns whether a text is meant as the address of such a server, and not of a node.
     pub fn is_meant(text: &str) -> bool {
         text.starts_with(PREFIX)
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns whether the connection is encrypted.
     pub fn tls(&self) -> bool {
         self.tls
     }
 
-    /// Whether the host is this machine: `localhost` or a loopback number. No name is resolved.
+    /// Returns whether the host is this machine: `localhost` or a loopback address. Resolves no names.
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
     }
 
-    /// The URL of a path that begins with a slash.
+    /// Returns the URL of a path, which begins with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
         match path.strip_prefix(API) {
             Some(chats) if chats.starts_with("/chat/") => {

@@ -1,9 +1,9 @@
-//! When text that others wrote is worth a request that computes it ahead. Pure.
+//! Decides when appended text is worth a request that computes it ahead. Pure.
 
-/// So many new tokens are computed ahead within a paragraph too.
+/// This many new tokens are computed ahead even within a paragraph.
 const STEP_TOKENS: u32 = 64;
 
-/// The text that no request had yet.
+/// The text that no request contained yet.
 #[derive(Debug, Default)]
 pub(crate) struct UnaskedText {
     tokens: u32,
@@ -12,12 +12,12 @@ pub(crate) struct UnaskedText {
 }
 
 impl UnaskedText {
-    /// Text that begins an answer: it ends at a border.
+    /// The text at the start of an answer, which ends at a border.
     pub(crate) fn prompt(tokens: u32) -> Self {
         UnaskedText { tokens, ends_line: false, has_break: true }
     }
 
-    /// Adds text of about so many tokens.
+    /// Adds a text of about `tokens` tokens.
     pub(crate) fn push(&mut self, text: &str, tokens: u32) {
         self.tokens = self.tokens.saturating_add(tokens);
         self.has_break |= text.contains("\n\n") || (self.ends_line && text.starts_with('\n'));
@@ -26,19 +26,19 @@ impl UnaskedText {
         }
     }
 
-    /// Whether a paragraph ended.
+    /// Returns whether a paragraph ended.
     pub(crate) fn has_break(&self) -> bool {
         self.has_break
     }
 
-    /// Whether a border was passed: the end of a paragraph, or many tokens.
+    /// Returns whether a border was passed: the end of a paragraph, or many tokens.
     pub(crate) fn is_due(&self) -> bool {
         self.has_break || self.tokens >= STEP_TOKENS
     }
 }
 
-/// Whether a text that grew so fills a block of a server's cache that it did not fill before; a server that keeps whole
-/// blocks only would compute the rest of one again.
+/// Returns whether a text that grew from `asked_tokens` to `tokens` fills another block of the server's cache. A server
+/// that caches only whole blocks would compute an incomplete one again.
 pub(crate) fn fills_block(asked_tokens: u32, tokens: u32, block_tokens: u32) -> bool {
     let blocks = |tokens: u32| tokens / block_tokens.max(1);
     blocks(tokens) > blocks(asked_tokens)

@@ -1,8 +1,8 @@
 //! A session's text as the last message of a chat, and a chat's answer as text. Pure.
 //!
-//! Text holds a thought between marks. A server that has chats only may take the thought as letters of the message, or
-//! in a field of its own, and may tell it in one. Then the marks are taken off and put back here, and white space
-//! beside them is lost.
+//! In a session's text, marks enclose a thought. A chat-only server may take the thought as part of the message's text
+//! or in a separate field, and may report it in a separate field. For such fields the marks are removed and restored
+//! here, and white space next to them is lost.
 
 use text::Thought;
 use thinking::{
@@ -10,51 +10,51 @@ use thinking::{
     thought::{AnswerPart, ThoughtSplitter},
 };
 
-/// The mark that opens a thought which a server tells apart, as most models write it.
+/// The opening mark of a thought that a server reports separately, as most models write it.
 const OPEN: &str = "<think>\n";
-/// The mark that closes one.
+/// The closing mark.
 const CLOSE: &str = "</think>";
 
-/// The message that a server is asked to go on with.
+/// The message that a server is asked to continue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AnswerSoFar {
-    /// The thought, where it has a field of its own.
+    /// The thought, if it has its own field.
     pub(crate) thought: String,
-    /// The answer; with the thought before it as letters, where that has no field of its own.
+    /// The answer, including the thought if that has no field of its own.
     pub(crate) text: String,
 }
 
-/// How a server goes on with an answer, as it was found out.
+/// How a server continues an answer, as found by tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChatForm {
-    /// Why an answer without a thought is not gone on with exactly, if it is not.
+    /// Why an answer without a thought is not continued exactly, if it is not.
     pub(crate) unlike: Option<String>,
-    /// Whether white space is kept at the end of an answer that begins with some.
+    /// Whether trailing white space is kept in an answer that begins with white space.
     pub(crate) keeps_indented: bool,
     pub(crate) thought: ThoughtForm,
 }
 
-/// How a thought is put to a server that has chats only.
+/// How a thought is passed to a chat-only server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ThoughtForm {
-    /// As letters of the message.
+    /// As part of the message's text.
     Letters,
-    /// In a field of its own.
+    /// In a separate field.
     Field,
-    /// In no way: the server changes it.
+    /// Not at all: the server changes it.
     Nowhere,
 }
 
-/// How far an answer is.
+/// How far an answer has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reached {
-    /// Nothing of it is written.
+    /// Nothing is written yet.
     Beginning,
     InThought,
     Answer,
 }
 
-/// An answer's text apart.
+/// An answer's text, split into thought and answer.
 #[derive(Debug, PartialEq, Eq)]
 struct TextParts {
     reached: Reached,
@@ -90,10 +90,10 @@ impl TextParts {
 }
 
 impl ChatForm {
-    /// The message for a text; `None` where nothing of the answer is written.
+    /// Returns the message for a text, or `None` if nothing of the answer is written yet.
     ///
     /// # Errors
-    /// Why the server would not go on with it exactly.
+    /// Why the server would not continue the text exactly.
     pub(crate) fn answer_so_far(&self, text: &str) -> Result<Option<AnswerSoFar>, String> {
         if text.is_empty() {
             return Ok(None);
@@ -115,30 +115,33 @@ impl ChatForm {
                 let field = AnswerSoFar { thought: parts.thought, text: parts.answer };
                 Ok(Some(field).filter(|field| *field != AnswerSoFar::default()))
             }
-            (true, ThoughtForm::Nowhere) => Err("it changes a thought that is given".to_owned()),
+            (true, ThoughtForm::Nowhere) => {
+                Err("it changes the thought that it is given".to_owned())
+            }
         }
     }
 }
 
-/// Puts the marks around a thought that a server tells apart from its answer.
+/// Restores the marks around a thought that a server reports separately from its answer.
 #[derive(Debug)]
 pub(crate) struct ThoughtMarks {
     reached: Reached,
-    /// Whether the server is known to tell thoughts apart, so that the answer's field means that the thought is over.
+    /// Whether the server is known to report thoughts separately, so that text in the answer's field means that the
+    /// thought is over.
     pub(crate) is_told_apart: bool,
-    /// Whether line ends that come now stand in the text already.
+    /// Whether the text already has the line breaks that come next.
     is_spaced: bool,
-    /// Whether the server was given a thought without its end, which the text has.
+    /// Whether the server was given an unfinished thought although the text has its end.
     is_open_there: bool,
     ends_line: bool,
 }
 
-/// A server thinks where its answer should go on.
+/// A server starts a new thought where its answer should continue.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ThinksAnew;
 
 impl ThoughtMarks {
-    /// For a stream that goes on with a text, which a server with this form was given.
+    /// Creates the marks for a stream that continues `text`, which was given to a server with this form.
     pub(crate) fn behind(text: &str, form: ThoughtForm, is_told_apart: bool) -> Self {
         let TextParts { reached, has_thought, thought, answer } = TextParts::of(text);
         let is_over = has_thought && reached == Reached::Answer && answer.is_empty();
@@ -153,10 +156,10 @@ impl ThoughtMarks {
         }
     }
 
-    /// The text of an event with so much of a thought and so much of the answer.
+    /// Returns the text of an event that has this piece of a thought and this piece of the answer.
     ///
     /// # Errors
-    /// When a thought begins behind the beginning.
+    /// When a thought begins after the start of the answer.
     pub(crate) fn put(&mut self, thought: &str, answer: &str) -> Result<String, ThinksAnew> {
         let mut text = String::new();
         self.is_told_apart |= !thought.is_empty();
@@ -194,7 +197,7 @@ impl ThoughtMarks {
         Ok(text)
     }
 
-    /// Without the line ends that the text has already.
+    /// Returns the piece without the leading line breaks that the text already has.
     fn unspaced<'a>(&mut self, piece: &'a str) -> &'a str {
         let piece = if self.is_spaced { piece.trim_start_matches('\n') } else { piece };
         self.is_spaced &= piece.is_empty();
@@ -233,10 +236,10 @@ mod tests {
 
     #[test]
     fn what_a_server_would_not_go_on_with_exactly_is_not_put_to_it() {
-        let unlike = Some("it answers anew".to_owned());
+        let unlike = Some("it answers again".to_owned());
         let thought = ThoughtForm::Field;
         let form = ChatForm { unlike: unlike.clone(), keeps_indented: false, thought };
-        assert_eq!(form.answer_so_far("So").unwrap_err(), "it answers anew");
+        assert_eq!(form.answer_so_far("So").unwrap_err(), "it answers again");
         form.answer_so_far("<think>\nSo").unwrap();
         let form = ChatForm { unlike: None, thought: ThoughtForm::Nowhere, ..form };
         for kept in ["So\n\n", "\n\nSo"] {

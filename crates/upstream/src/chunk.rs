@@ -1,19 +1,19 @@
-//! What a server's stream says, whatever its dialect.
+//! One event of a server's stream, independent of its dialect.
 
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Chunk {
-    /// Text; whole characters.
+    /// Text in whole characters.
     pub(crate) text: String,
-    /// Text of the thought, before `text`, where the server tells it apart.
+    /// Text of the thought, before `text`, if the server reports it separately.
     pub(crate) thought: String,
-    /// The tokens that it tells, which may be fewer than the text has.
+    /// The tokens that the server reports, possibly fewer than the text has.
     pub(crate) ids: Vec<u32>,
-    /// How many tokens were made in this stream so far, where the server says.
+    /// How many tokens this stream has generated so far, if the server says.
     pub(crate) tokens_so_far: Option<u32>,
-    /// Why the server made an end, if it did.
+    /// Why the server ended the stream, if it did.
     pub(crate) end: Option<ServerEnd>,
-    /// What the prompt cost, where it is said.
+    /// What the prompt cost, if reported.
     pub(crate) usage: Option<Usage>,
 }
 
@@ -22,22 +22,22 @@ pub(crate) struct Chunk {
 pub(crate) enum ServerEnd {
     /// The model ended its answer.
     EndOfText,
-    /// As many tokens as were asked for, or as the context holds.
+    /// The number of requested tokens is reached, or the context is full.
     Length,
 }
 
-/// What a request cost, as the server counts it.
+/// The cost of a request, as the server counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Usage {
     /// Tokens of the prompt.
     pub(crate) prompt_tokens: u32,
-    /// How many of them it had in its cache, where it says.
+    /// How many of them were in its cache, if it says.
     pub(crate) cached_tokens: Option<u32>,
 }
 
 impl Usage {
-    /// Tokens of the prompt that were computed, and those that were cached: where the server does not say it, those
-    /// that an earlier request had.
+    /// Returns how many tokens of the prompt were computed and how many were cached. If the server does not report the
+    /// cached ones, those of an earlier request count as cached.
     pub(crate) fn split(self, asked_tokens: u32) -> (u32, u32) {
         let cached = self.cached_tokens.unwrap_or(asked_tokens).min(self.prompt_tokens);
         (self.prompt_tokens - cached, cached)

@@ -1,4 +1,4 @@
-//! What a server's stream says, event by event. What is made of it is in `proposal` and `ahead`.
+//! A server's stream, event by event. How the events are used is in `proposal` and `ahead`.
 
 use std::collections::VecDeque;
 
@@ -13,10 +13,10 @@ use crate::{
     http::{Call, EventStream, Http},
 };
 
-/// What a stream ends with in OpenAI's API.
+/// The last event of a stream in OpenAI's API.
 const DONE: &str = "[DONE]";
 
-/// A stream that was asked for. Dropping it drops the connection.
+/// A requested stream. Dropping it drops the connection.
 pub(crate) struct ChunkStream<'a> {
     http: &'a Http,
     dialect: &'a dyn Dialect,
@@ -26,7 +26,7 @@ pub(crate) struct ChunkStream<'a> {
 }
 
 impl<'a> ChunkStream<'a> {
-    /// Asks for a stream. While nothing comes of it the server is asked whether it lives.
+    /// Requests a stream. While nothing arrives, the server's health is checked.
     pub(crate) async fn open(
         http: &'a Http,
         dialect: &'a dyn Dialect,
@@ -37,7 +37,7 @@ impl<'a> ChunkStream<'a> {
         Ok(ChunkStream { http, dialect, signs, stream, events: VecDeque::new() })
     }
 
-    /// The next event; `None` at the stream's end.
+    /// Returns the next event, or `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<Chunk>, Failure> {
         let address = &self.http.config.address;
         while self.events.is_empty() {
@@ -49,7 +49,7 @@ impl<'a> ChunkStream<'a> {
         let Some(event) = self.events.pop_front().filter(|event| event != DONE) else {
             return Ok(None);
         };
-        let strange = || failure::unavailable(address, "sends an event that means nothing");
+        let strange = || failure::unavailable(address, "sends an event that cannot be understood");
         let event: Value = serde_json::from_str(&event).map_err(|_| strange())?;
         if event["error"].is_object() || event["error"].is_string() {
             return Err(failure::from_error_event(address, &event["error"]));

@@ -1,4 +1,4 @@
-//! How a server is reached and what it is taken for. Nothing connects here.
+//! How to reach a server, and what kind it is assumed to be. Nothing connects here.
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
@@ -17,13 +17,13 @@ pub enum ServerKind {
     Sglang,
     /// Ollama.
     Ollama,
-    /// Any other that has OpenAI's `/v1/completions`.
+    /// Any other server with OpenAI's `/v1/completions`.
     Completions,
-    /// One that has chats only, and goes on with the last message by `continue_final_message`.
+    /// A chat-only server that continues the last message if the request sets `continue_final_message`.
     ChatContinue,
-    /// One that has chats only, and goes on with the last message where that has `prefix`.
+    /// A chat-only server that continues the last message if that message sets `prefix`.
     ChatPrefix,
-    /// One that has chats only, and goes on with a last message of the assistant's.
+    /// A chat-only server that continues a last message of the assistant.
     ChatAssistant,
 }
 
@@ -40,7 +40,7 @@ impl ServerKind {
         ServerKind::ChatAssistant,
     ];
 
-    /// What it is called in arguments and files.
+    /// Returns the kind's name in arguments and files.
     pub fn name(self) -> &'static str {
         match self {
             ServerKind::LlamaCpp => "llama-cpp",
@@ -54,12 +54,13 @@ impl ServerKind {
         }
     }
 
-    /// Whether it is known only how it is asked, and not whose it is: who serves it to others bills each request.
+    /// Returns whether the server may be a paid service: the kind says only how to call it, and services bill each
+    /// request.
     pub(crate) fn may_be_billed(self) -> bool {
         self == ServerKind::Completions || self.is_chat_only()
     }
 
-    /// Whether texts are continued as answers in a chat.
+    /// Returns whether texts are continued as answers in a chat.
     pub(crate) fn is_chat_only(self) -> bool {
         matches!(
             self,
@@ -76,7 +77,10 @@ impl FromStr for ServerKind {
         let known = ServerKind::ALL.into_iter().find(|kind| kind.name() == text);
         known.ok_or_else(|| {
             let near = thinking::names::nearest(text, &names);
-            format!("{text:?} is no kind of server: write {near}; known are {}", names.join(", "))
+            format!(
+                "{text:?} is not a kind of server: write {near}; known kinds are {}",
+                names.join(", ")
+            )
         })
     }
 }
@@ -86,7 +90,7 @@ impl FromStr for ServerKind {
 pub struct ApiKey(Arc<str>);
 
 impl ApiKey {
-    /// A key from its text.
+    /// Creates a key from its text.
     pub fn new(text: &str) -> ApiKey {
         ApiKey(text.into())
     }
@@ -102,46 +106,46 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// How a server is reached, and what is known of it before it is asked.
+/// How to reach a server, and what is known of it before it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamConfig {
-    /// Where it is.
+    /// The server's address.
     pub address: UpstreamAddress,
-    /// What people call it, beside its address.
+    /// A display name, in addition to its address.
     pub name: Option<String>,
-    /// What the model is called in its card; absent: as the server calls it.
+    /// The model's name in its card; absent: the server's name for it.
     pub card_name: Option<String>,
-    /// The model that is asked for; absent: the only one that it serves.
+    /// The model to request; absent: the only one that the server has.
     pub model: Option<String>,
-    /// What it is; absent: it is asked.
+    /// The kind of server; absent: it is detected.
     pub kind: Option<ServerKind>,
     /// Shown with every request.
     pub key: Option<ApiKey>,
-    /// The model's `tokenizer.json`, or the folder that holds it: needed where the server cannot render messages.
+    /// The model's `tokenizer.json`, or the folder that holds it: needed if the server cannot render messages.
     pub tokenizer: Option<PathBuf>,
-    /// The longest session in tokens, where the server does not say.
+    /// The longest session in tokens, if the server does not report it.
     pub context_tokens: Option<u32>,
-    /// Leave out what the server does not know, instead of refusing it.
+    /// Leave out fields that the server does not know, and do not refuse them.
     pub lenient: bool,
-    /// Have text of the other side computed ahead; absent: where the server is one's own, which is every kind but
-    /// [`ServerKind::Completions`] and those that have chats only.
+    /// Compute appended text ahead. Absent: do so if the server is the user's own, which is assumed of every kind
+    /// except [`ServerKind::Completions`] and the chat-only ones.
     pub keep_warm: Option<bool>,
-    /// Review, though each piece costs a pass over the whole text: for [`ServerKind::Vllm`].
+    /// Allow reviews with [`ServerKind::Vllm`], where each piece costs a pass over the whole text.
     pub reviews_in_full: bool,
     /// Trust this authority (PEM) and no others; absent: those of the system.
     pub ca: Option<PathBuf>,
-    /// Allow plain text, the key too, to another machine.
+    /// Allow plain text to another machine, including the key.
     pub insecure: bool,
-    /// How long reaching the server may take.
+    /// How long connecting to the server may take.
     pub connect_timeout: Duration,
-    /// How often a server that says nothing is asked whether it lives.
+    /// How often the health of a silent server is checked.
     pub heartbeat: Duration,
-    /// A server that answers nothing for this long, not even whether it lives, is given up.
+    /// The client gives up on a server that answers nothing for this long, not even health checks.
     pub silence: Duration,
 }
 
 impl UpstreamConfig {
-    /// The usual settings for a server.
+    /// The default settings for a server.
     pub fn new(address: UpstreamAddress) -> Self {
         UpstreamConfig {
             address,
@@ -163,7 +167,7 @@ impl UpstreamConfig {
         }
     }
 
-    /// What to call the server in journals and figures: its address, behind its name where it has one.
+    /// What to call the server in journals and figures: its address, preceded by its name if it has one.
     pub fn label(&self) -> String {
         match &self.name {
             Some(name) => format!("{name} ({})", self.address),
@@ -181,10 +185,10 @@ pub enum UpstreamError {
          --insecure"
     )]
     Plaintext {
-        /// Where it would go.
+        /// The server's address.
         address: UpstreamAddress,
     },
-    /// The authority's file, or the TLS library.
+    /// The authority's file is unusable, or the TLS library failed.
     #[error("cannot set up TLS for {address}: {why}; check the file of the authority")]
     Tls {
         /// The server.
@@ -192,7 +196,7 @@ pub enum UpstreamError {
         /// The reason.
         why: String,
     },
-    /// The tokenizer.
+    /// The tokenizer cannot be loaded.
     #[error("the tokenizer of {address}: {why}")]
     Tokenizer {
         /// The server.

@@ -1,4 +1,4 @@
-//! What one kind of server is asked, and what its answers mean. Pure: nothing is sent here.
+//! The requests and answers of each kind of server. Pure: nothing is sent here.
 
 mod chat;
 mod completions;
@@ -22,63 +22,63 @@ use crate::{
 
 /// A kind of server.
 pub(crate) trait Dialect: fmt::Debug + Send + Sync {
-    /// Asks for the prompt of a conversation, by the template of the server's model. `None`: it has no such route.
+    /// Requests the prompt of a conversation, by the template of the server's model. `None`: there is no such route.
     fn render(&self, _model: &str, _messages: &[Message]) -> Option<Call> {
         None
     }
 
-    /// Whether all versions that are in use have that route. Our own template goes before one that may not be there.
+    /// Returns whether all versions in use have that route. If not, our own template is preferred over it.
     fn always_renders(&self) -> bool {
         true
     }
 
-    /// The prompt in the answer.
+    /// Reads the prompt from the answer.
     fn rendered(&self, _answer: &Value) -> Option<Rendered> {
         None
     }
 
-    /// Asks for the tokens of a text. `None`: prompts are continued as text.
+    /// Requests the tokens of a text. `None`: prompts are sent as text.
     fn encode(&self, _model: &str, _text: &str, _place: Place) -> Option<Call> {
         None
     }
 
-    /// The tokens in the answer.
+    /// Reads the tokens from the answer.
     fn encoded(&self, _answer: &Value) -> Option<Vec<u32>> {
         None
     }
 
-    /// Asks for a continuation, as a stream.
+    /// Requests a continuation, as a stream.
     fn stretch(&self, stretch: &Stretch<'_>) -> Call;
 
-    /// Asks, as a stream, that a text is computed ahead. What it makes is not used; a server that takes it may be asked
-    /// to make nothing.
+    /// Requests, as a stream, that a text be computed ahead. The generated text is not used; a server that allows it is
+    /// asked to generate none.
     fn ahead(&self, stretch: &Stretch<'_>) -> Call {
         self.stretch(stretch)
     }
 
-    /// Asks what its model holds of these tokens from the one at this place on. `None`: it does not tell.
+    /// Requests the model's probabilities of the tokens `ids[from..]`. `None`: the server does not report them.
     fn odds(&self, _model: &str, _ids: &[u32], _from: usize) -> Option<Call> {
         None
     }
 
-    /// That, as the answer tells it, and what it cost.
+    /// Reads them from the answer, with their cost.
     fn odds_told(&self, _answer: &Value, _ids: &[u32], _from: usize) -> Option<Told> {
         None
     }
 
-    /// What an event of the stream says; `None` when it is none of this kind's.
+    /// Reads an event of the stream. Returns `None` if the event is not in this dialect.
     fn chunk(&self, event: &Value) -> Option<Chunk>;
 
-    /// The fields of [`Sampling`] that it knows beside `temperature` and `top_p`.
+    /// The fields of [`Sampling`] that it knows besides `temperature` and `top_p`.
     fn knows(&self) -> &'static [&'static str];
 
-    /// What answers, at no cost, whether it lives.
+    /// A path that answers, at no cost, whether the server is alive.
     fn health(&self) -> &'static str {
         "/health"
     }
 }
 
-/// The dialect of a kind.
+/// Returns the dialect of a kind.
 pub(crate) fn of(kind: ServerKind) -> Box<dyn Dialect> {
     match kind {
         ServerKind::LlamaCpp => Box::new(llama_cpp::LlamaCpp),
@@ -92,7 +92,7 @@ pub(crate) fn of(kind: ServerKind) -> Box<dyn Dialect> {
     }
 }
 
-/// The kind that a server says it is by whose its models are. Ollama says there who made them.
+/// Returns the kind of a server from the owner that it lists for its models. Ollama lists the model's maker there.
 pub(crate) fn kind_of(owned_by: &str) -> Option<ServerKind> {
     match owned_by {
         "llamacpp" => Some(ServerKind::LlamaCpp),
@@ -102,7 +102,7 @@ pub(crate) fn kind_of(owned_by: &str) -> Option<ServerKind> {
     }
 }
 
-/// The block of vLLM's prefix cache in tokens, in the metrics that it tells.
+/// Reads the block size of vLLM's prefix cache, in tokens, from its metrics.
 pub(crate) fn block_in_metrics(metrics: &str) -> Option<u32> {
     let labels = metrics.lines().find_map(|line| line.strip_prefix("vllm:cache_config_info{"))?;
     let size = labels.split(',').find_map(|label| label.strip_prefix("block_size=\""))?;
@@ -110,35 +110,36 @@ pub(crate) fn block_in_metrics(metrics: &str) -> Option<u32> {
     (tokens > 0).then_some(tokens)
 }
 
-/// How many of the likeliest tokens are asked for at each place: control tokens, which nobody may write, may be among
-/// them.
+/// How many of the likeliest tokens are requested for each position. Several, because control tokens, which must not be
+/// written, may be among them.
 const LIKELIEST: usize = 5;
 
-/// What a server's model holds of some tokens, and what it cost to say so.
+/// A model's probabilities of some tokens, and the cost of the request.
 pub(crate) type Told = (Vec<TokenOdds>, Usage);
 
-/// A prompt as a server renders it.
+/// A prompt as the server rendered it.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Rendered {
     Text(String),
     Ids(Vec<u32>),
 }
 
-/// Where a text stands, which decides what is added before it and whether control tokens in it are meant.
+/// The position of a text, which decides whether a begin-of-text token is added and whether control tokens in it are
+/// parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// At the beginning.
+    /// At the start.
     Prompt,
-    /// Behind other text.
+    /// After other text.
     Committed,
 }
 
-/// What a session's text is continued from.
+/// The text of a session that is to be continued.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum PromptForm<'a> {
     Ids(&'a [u32]),
     Text(&'a str),
-    /// A conversation, and the answer to it so far.
+    /// A conversation, and the answer so far.
     Chat {
         messages: &'a [Message],
         answer: Option<&'a AnswerSoFar>,
@@ -155,7 +156,7 @@ impl PromptForm<'_> {
     }
 }
 
-/// A continuation that is asked for.
+/// A requested continuation.
 #[derive(Debug)]
 pub(crate) struct Stretch<'a> {
     pub(crate) model: &'a str,
@@ -165,22 +166,23 @@ pub(crate) struct Stretch<'a> {
     pub(crate) context_tokens: u32,
     pub(crate) seed: u64,
     pub(crate) sampling: &'a Sampling,
-    /// The server's slot that the session has, where it has one.
+    /// The session's slot on the server, if it has one.
     pub(crate) slot: Option<u32>,
 }
 
 impl Stretch<'_> {
-    /// A seed that every server takes: 31 bits, none of which means "by chance".
+    /// Returns a seed that every server accepts: 31 bits, so it never has the value that means "random".
     fn seed(&self) -> u32 {
         ((self.seed ^ (self.seed >> 32)) as u32) & 0x7fff_ffff
     }
 
-    /// What is sent to OpenAI's route for completions.
+    /// The body for OpenAI's completions route.
     fn openai(&self) -> Value {
         with(self.openai_fields(), json!({ "prompt": self.prompt.json() }))
     }
 
-    /// What all of OpenAI's completions routes share. All of it is sent, since servers fill gaps by themselves.
+    /// The fields that all of OpenAI's completion routes share. All are sent, because servers choose their own
+    /// defaults.
     fn openai_fields(&self) -> Value {
         json!({
             "model": self.model,
@@ -196,22 +198,22 @@ impl Stretch<'_> {
     }
 }
 
-/// A number as a person wrote it: 0.6, and not what its 32 bits come to.
+/// Converts a number to the decimal that a person wrote: 0.6, and not its exact 32-bit value.
 fn exact(value: f32) -> f64 {
     value.to_string().parse().unwrap_or_else(|_| f64::from(value))
 }
 
-/// 1 is off everywhere.
+/// 1 turns it off on every server.
 fn top_p(sampling: &Sampling) -> f64 {
     if sampling.top_p == 0.0 { 1.0 } else { exact(sampling.top_p) }
 }
 
-/// 1 is off everywhere.
+/// 1 turns it off on every server.
 fn repetition_penalty(sampling: &Sampling) -> f64 {
     if sampling.repetition_penalty == 0.0 { 1.0 } else { exact(sampling.repetition_penalty) }
 }
 
-/// The first field that is not neutral and that a server does not know.
+/// Returns the first field that is set and that the server does not know.
 pub(crate) fn unknown_field(dialect: &dyn Dialect, sampling: &Sampling) -> Option<&'static str> {
     let used = [
         ("top_k", sampling.top_k != 0),
@@ -222,13 +224,13 @@ pub(crate) fn unknown_field(dialect: &dyn Dialect, sampling: &Sampling) -> Optio
     used.into_iter().find(unknown).map(|(name, _)| name)
 }
 
-/// A list of token ids.
+/// Reads a list of token ids.
 fn ids(value: &Value) -> Option<Vec<u32>> {
     let id = |id: &Value| u32::try_from(id.as_u64()?).ok();
     value.as_array()?.iter().map(id).collect()
 }
 
-/// A count, where there is one.
+/// Reads a count, if there is one.
 fn count(value: &Value) -> Option<u32> {
     value.as_u64().map(|count| u32::try_from(count).unwrap_or(u32::MAX))
 }

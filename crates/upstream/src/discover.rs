@@ -1,4 +1,4 @@
-//! What a server is and serves, found out by asking it.
+//! Finds out what a server is and serves, by asking it.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -26,52 +26,52 @@ use crate::{
     thought,
 };
 
-/// The longest session where neither the server nor the user says it, in tokens: nothing is refused for it.
+/// The longest session if neither the server nor the user specifies it, in tokens: nothing is refused for its length.
 const UNKNOWN_CONTEXT: u32 = u32::MAX;
 
-/// The block of vLLM's prefix cache on a GPU, in tokens.
+/// The block size of vLLM's prefix cache on a GPU, in tokens.
 const VLLM_BLOCK: u32 = 16;
 
-/// A text that no two tokenizers cut alike.
+/// A text that no two tokenizers split alike.
 const TOKENIZER_PROBE: &str =
     "The 3 quick foxes, 12345 of them:\n\n    don't count naïve 数学 🙂; so\n";
 
-/// A message that stands in no template, to find it in what a server makes of it.
+/// A message that occurs in no template, so that it can be found in a rendered prompt.
 const PROBE: &str = "probequestion";
 
-/// What a server serves, and how it is asked.
+/// What a server serves, and how to call it.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) kind: ServerKind,
     pub(crate) dialect: Box<dyn Dialect>,
-    /// The model's name there.
+    /// The model's name on the server.
     pub(crate) model: String,
     pub(crate) card: ModelCard,
-    /// Whether it renders messages, and not our own template.
+    /// Whether the server renders messages; if not, our own template does.
     pub(crate) renders: bool,
-    /// Where each session's text is cached, where sessions have to share such places.
+    /// The server's slots, if sessions have to share them: each caches one session's text.
     pub(crate) slots: Option<Slots>,
-    /// Its cache keeps texts in whole blocks of so many tokens.
+    /// The server caches texts in whole blocks of this many tokens.
     pub(crate) block_tokens: u32,
     /// Whether text is computed ahead.
     pub(crate) keeps_warm: bool,
-    /// How it goes on with answers, where it has chats only.
+    /// How a chat-only server continues answers.
     pub(crate) chat: Option<ServedChat>,
     pub(crate) reviews: Reviews,
 }
 
-/// Whether a server says what its model holds of a text, and how often it is asked to.
+/// Whether a server reports its model's probabilities for a text, and how often it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reviews {
     No,
-    /// Of each piece, since only what is new is computed.
+    /// For each piece, because only new text is computed.
     Pieces,
-    /// Of each paragraph, since the whole text is computed each time.
+    /// For each paragraph, because the whole text is computed each time.
     Paragraphs,
 }
 
 impl Reviews {
-    /// Where the tokens stand that a server tells of is what a tokenizer of our own says.
+    /// Reviews need our own tokenizer, to find the positions of the server's tokens in the text.
     fn of(kind: ServerKind, has_tokenizer: bool, in_full: bool) -> Reviews {
         match kind {
             ServerKind::Sglang if has_tokenizer => Reviews::Pieces,
@@ -81,7 +81,7 @@ impl Reviews {
     }
 }
 
-/// How a server that has chats only goes on with answers.
+/// How a chat-only server continues answers.
 #[derive(Debug)]
 pub(crate) struct ServedChat {
     pub(crate) form: ChatForm,
@@ -89,12 +89,12 @@ pub(crate) struct ServedChat {
 }
 
 impl ServedChat {
-    /// Whether it was seen to tell a thought apart from the answer.
+    /// Returns whether the server was seen to report a thought separately from the answer.
     pub(crate) fn tells_apart(&self) -> bool {
         self.tells_apart.load(Ordering::Relaxed)
     }
 
-    /// It was seen to.
+    /// Records that it was seen to do so.
     pub(crate) fn note_told_apart(&self) {
         self.tells_apart.store(true, Ordering::Relaxed);
     }
@@ -105,13 +105,13 @@ impl ServedChat {
 struct ListedModel {
     #[serde(flatten)]
     entry: ModelEntry,
-    /// What the server says of it beside that.
+    /// Further fields of the entry.
     #[serde(flatten)]
     more: Value,
 }
 
 impl Served {
-    /// The server's tokens of a text; `None` where it is given text.
+    /// Returns the server's tokens of a text, or `None` if the server is sent text.
     ///
     /// # Errors
     /// When it does not answer with tokens.
@@ -129,28 +129,26 @@ impl Served {
         })
     }
 
-    /// Refuses what belongs to a review that it cannot make, as its card says.
+    /// Refuses a review on a server that cannot make one, as its card says.
     ///
     /// # Errors
-    /// [`Code::InvalidArgument`], with why.
+    /// [`Code::InvalidArgument`], with the reason.
     pub(crate) fn check_reviews(&self, http: &Http) -> Result<(), Failure> {
         let what = match (self.reviews, self.kind) {
             (Reviews::No, ServerKind::Sglang) => {
                 "cannot review without the tokenizer of its model: give it"
             }
             (Reviews::No, ServerKind::Vllm) => {
-                "reviews only with the tokenizer of its model, and where it is allowed to compute the whole text for \
-                 each paragraph: give both"
+                "reviews only with the tokenizer of its model and with permission to compute the whole text for each \
+                 paragraph: give both"
             }
-            (Reviews::No, _) => {
-                "cannot review: of the servers that others wrote SGLang and vLLM can"
-            }
+            (Reviews::No, _) => "cannot review: of third-party servers, only SGLang and vLLM can",
             _ => return Ok(()),
         };
         Err(failure::noticed(&http.config.address, Code::InvalidArgument, what))
     }
 
-    /// Whether the server answers now and still lists the model.
+    /// Checks that the server answers now and still lists the model.
     ///
     /// # Errors
     /// When it does not answer, or lists other models.
@@ -160,10 +158,10 @@ impl Served {
     }
 }
 
-/// Asks a server what it is.
+/// Finds out what a server is.
 ///
 /// # Errors
-/// When it does not answer, or does not serve what is wanted.
+/// When it does not answer, or does not serve what was requested.
 pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Served, Failure> {
     let listed = list_models(http).await?;
     let told_kind = listed.first().and_then(|model| dialect::kind_of(&model.entry.owned_by));
@@ -222,7 +220,7 @@ pub(crate) async fn discover(http: &Http, own: Option<&Tokenizer>) -> Result<Ser
     Ok(served)
 }
 
-/// What a server's list says of its model.
+/// Makes the card of a model from the server's list.
 fn card(http: &Http, model: &str, entry: &Value, own: Option<&Tokenizer>) -> ModelCard {
     let meta = &entry["meta"];
     let told = entry["max_model_len"].as_u64().or_else(|| meta["n_ctx"].as_u64());
@@ -242,13 +240,13 @@ fn card(http: &Http, model: &str, entry: &Value, own: Option<&Tokenizer>) -> Mod
     }
 }
 
-/// The server's list of models; empty where it has none.
+/// Returns the server's list of models; empty if it has none.
 async fn list_models(http: &Http) -> Result<Vec<ListedModel>, Failure> {
     let listed = http.json(&Call::get("/v1/models")).await?;
     Ok(ModelList::deserialize(&listed).map(|list| list.data).unwrap_or_default())
 }
 
-/// The model that is asked for, and what the server's list says of it.
+/// Chooses the requested model, and returns its name and its entry in the server's list.
 fn choose_model(
     http: &Http,
     kind: ServerKind,
@@ -262,7 +260,7 @@ fn choose_model(
         found.map(|model| model.more.clone()).unwrap_or_default()
     };
     match (&http.config.model, &names[..]) {
-        // It serves its one model by any name.
+        // It serves its one model under any name.
         (Some(name), _) if kind == ServerKind::LlamaCpp || names.contains(&name.as_str()) => {
             Ok((name.clone(), entry(name)))
         }
@@ -285,8 +283,7 @@ fn choose_model(
     }
 }
 
-/// Whether the server renders messages, and what the template by which they are rendered leaves of an answer's thought,
-/// as far as that is shown.
+/// Returns whether the server renders messages, and how far its template leaves an answer's thought, if it shows that.
 async fn rendering(
     http: &Http,
     dialect: &dyn Dialect,
@@ -301,7 +298,7 @@ async fn rendering(
     };
     let answer = match http.json(&call).await {
         Ok(answer) => answer,
-        // A question will be refused in the same way, and is told why; or that a tokenizer is needed.
+        // A question will be refused in the same way, with the reason or with a request for a tokenizer.
         Err(why) if matches!(why.code, Code::InvalidArgument | Code::Internal) => {
             return Ok((dialect.always_renders(), ThoughtStart::Unknown));
         }
@@ -314,7 +311,7 @@ async fn rendering(
     Ok((true, end.unwrap_or_default()))
 }
 
-/// A server that tells the tokens of a text must tell those of our own tokenizer.
+/// Checks that a server that can tokenize splits a text like our own tokenizer.
 async fn check_tokenizer(http: &Http, served: &Served, own: &Tokenizer) -> Result<(), Failure> {
     let Some(theirs) = served.encode(http, TOKENIZER_PROBE, Place::Committed).await? else {
         return Ok(());
@@ -325,27 +322,28 @@ async fn check_tokenizer(http: &Http, served: &Served, own: &Tokenizer) -> Resul
         return Ok(());
     }
     let what = format!(
-        "has another tokenizer than the one that was given: a text has {} tokens by its own and {} by that, or others; \
-         give that of its model",
+        "has another tokenizer than the one that was given: it splits a text into {} tokens, and the given one into \
+         {}, or into others; give that of its model",
         theirs.len(),
         ours.len()
     );
     Err(failure::noticed(&http.config.address, Code::InvalidArgument, what))
 }
 
-/// Whether a server is Ollama, which has a route for its version where no other one has.
+/// Returns whether a server is Ollama, the only one that reports its version on this route.
 async fn is_ollama(http: &Http) -> bool {
     let answer = http.json(&Call::get("/api/version")).await;
     answer.is_ok_and(|answer| answer["version"].is_string())
 }
 
-/// The block of vLLM's prefix cache, which only its metrics tell; where they do not, the one that it has on a GPU.
+/// Returns the block size of vLLM's prefix cache. Only its metrics report it; if they do not, the size on a GPU is
+/// assumed.
 async fn block_of_vllm(http: &Http) -> u32 {
     let metrics = http.words(&Call::get("/metrics")).await.unwrap_or_default();
     dialect::block_in_metrics(&metrics).unwrap_or(VLLM_BLOCK)
 }
 
-/// Some tokenizers put a space before every text, so that no text continues another.
+/// Refuses a tokenizer that puts a space before every text, with which no text continues another.
 async fn check_begins_bare(http: &Http) -> Result<(), Failure> {
     let body = json!({ "content": "a", "with_pieces": true, "parse_special": false });
     let answer = http.json(&Call::post("/tokenize", body)).await?;
@@ -357,7 +355,7 @@ async fn check_begins_bare(http: &Http) -> Result<(), Failure> {
     Err(failure::noticed(&http.config.address, Code::InvalidArgument, what))
 }
 
-/// The places in a server's memory for which its sessions are pinned.
+/// The slots in a server's memory to which sessions are pinned.
 #[derive(Debug)]
 pub(crate) struct Slots {
     total: u32,
@@ -365,7 +363,7 @@ pub(crate) struct Slots {
     room: Arc<Semaphore>,
 }
 
-/// A slot that a session has; given back when it is dropped.
+/// A session's slot; released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) number: u32,
@@ -379,7 +377,7 @@ impl Slots {
         Slots { total, free, room: Arc::new(Semaphore::new(total as usize)) }
     }
 
-    /// How many there are.
+    /// Returns the number of slots.
     pub(crate) fn total(&self) -> u32 {
         self.total
     }

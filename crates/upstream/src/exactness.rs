@@ -1,8 +1,8 @@
-//! Whether a server that has chats only goes on with an answer exactly where its text ends.
+//! Tests whether a chat-only server continues an answer exactly where its text ends.
 //!
-//! It is asked for one token behind a few prompts, and what it counts of each is compared: an answer that goes on has
-//! exactly the tokens of its text more than none, and one that was closed, shortened or put elsewhere has others. What
-//! the model says does not matter, so that this holds of any model.
+//! The server generates one token after each of several prompts, and the prompt lengths that it reports are compared.
+//! An answer that is continued adds exactly the tokens of its text; one that was closed, shortened or moved adds a
+//! different number. What the model writes does not matter, so the test works with any model.
 
 use thinking::thinker::{Code, Failure, Message, Sampling, ThoughtStart};
 use tokio::{sync::watch, try_join};
@@ -16,16 +16,16 @@ use crate::{
     http::Http,
 };
 
-/// Stands before the words of a question, so that they have the same tokens there as in an answer.
+/// Precedes the words of a question, so that they split into the same tokens there as in an answer.
 const QUESTION: &str = "Colours:\n";
-/// Words that have as many tokens again when they are repeated.
+/// Words that add the same number of tokens each time they are repeated.
 const WORDS: &str = "red, green\n";
-/// The same without white space, which templates may take off.
+/// The same without trailing white space, which templates may strip.
 const TIGHT: &str = "red, green";
 const OPEN: &str = "<think>\n";
 const CLOSE: &str = "\n</think>\n\n";
 
-/// A server while it is tested.
+/// A server under test.
 pub(crate) struct ExactnessTest<'a> {
     pub(crate) http: &'a Http,
     pub(crate) dialect: &'a dyn Dialect,
@@ -34,26 +34,26 @@ pub(crate) struct ExactnessTest<'a> {
     pub(crate) context_tokens: u32,
 }
 
-/// How a server goes on with answers, as it was found out.
+/// How a server continues answers, as found by the test.
 pub(crate) struct Exactness {
     pub(crate) form: ChatForm,
-    /// Whether it was seen to tell a thought apart from the answer.
+    /// Whether it was seen to report a thought separately from the answer.
     pub(crate) tells_apart: bool,
     /// How far the thought is where the text of an answer begins.
     pub(crate) thought: ThoughtStart,
 }
 
-/// What a server said to a prompt.
+/// A server's reply to a prompt.
 struct Said {
     prompt_tokens: i64,
     text: String,
     thought: String,
 }
 
-/// What it said to an answer that is to go on, or why it refused.
+/// The reply to an answer that is to be continued, or why the server refused it.
 type Continued = Result<Said, String>;
 
-/// Tokens of the question alone, and those of marks.
+/// The number of tokens of the question alone, and of the marks.
 struct Counts {
     bare: i64,
     open: i64,
@@ -61,10 +61,10 @@ struct Counts {
 }
 
 impl ExactnessTest<'_> {
-    /// How the server goes on with answers.
+    /// Tests how the server continues answers.
     ///
     /// # Errors
-    /// When it does not, or cannot be asked.
+    /// When it does not continue them exactly, or cannot be asked.
     pub(crate) async fn run(&self) -> Result<Exactness, Failure> {
         let (bare, opened, closed) = try_join!(
             self.counted(WORDS.repeat(2)),
@@ -88,7 +88,7 @@ impl ExactnessTest<'_> {
             && let Some(tells_apart) = counts.keeps_marks([&once, &twice, &open, &over])
         {
             let form = ChatForm { unlike, keeps_indented, thought: ThoughtForm::Letters };
-            // The prompt ended with a mark, and what was begun took its place.
+            // The prompt ended with a mark, and the begun answer replaced it.
             let is_open = more < 0 && !tells_apart;
             let thought = if is_open { ThoughtStart::Open } else { ThoughtStart::Unopened };
             return Ok(Exactness { form, tells_apart, thought });
@@ -112,7 +112,7 @@ impl ExactnessTest<'_> {
         }
     }
 
-    /// Whether white space is kept at the end of an answer that begins with some, which transformers does not.
+    /// Returns whether trailing white space is kept in an answer that begins with white space; transformers strips it.
     async fn keeps_indented(&self) -> Result<bool, Failure> {
         let (tight, once) =
             try_join!(self.letters(format!(" {TIGHT}")), self.letters(format!(" {WORDS}")),)?;
@@ -121,7 +121,7 @@ impl ExactnessTest<'_> {
         )
     }
 
-    /// The tokens of a question with these words.
+    /// Returns how many tokens a question with these words has.
     async fn counted(&self, words: String) -> Result<i64, Failure> {
         Ok(self.asked(&words, None).await?.prompt_tokens)
     }
@@ -146,7 +146,7 @@ impl ExactnessTest<'_> {
         }
     }
 
-    /// What the server says to a question.
+    /// Returns the server's reply to a question.
     async fn asked(&self, words: &str, answer: Option<&AnswerSoFar>) -> Result<Said, Failure> {
         let content = format!("{QUESTION}{words}");
         let messages = [Message { role: "user".to_owned(), content }];
@@ -168,17 +168,18 @@ impl ExactnessTest<'_> {
             prompt_tokens = chunk.usage.map(|usage| usage.prompt_tokens.into()).or(prompt_tokens);
         }
         let prompt_tokens = prompt_tokens.ok_or_else(|| {
-            let what = "does not count the tokens of prompts, by which it is seen whether it goes on with an answer";
+            let what =
+                "does not count the tokens of prompts, by which a continued answer is recognised";
             failure::noticed(&self.http.config.address, Code::InvalidArgument, what)
         })?;
         Ok(Said { prompt_tokens, text, thought })
     }
 }
 
-/// A server that does not go on exactly.
+/// The failure of a server that does not continue answers exactly.
 pub(crate) fn inexact(http: &Http, kind: ServerKind, why: &str) -> Failure {
     let what = format!(
-        "does not go on with an answer exactly, as {} asks: {why}; give another kind (chat-continue, chat-prefix or \
+        "does not continue an answer exactly with kind {}: {why}; give another kind (chat-continue, chat-prefix or \
          chat-assistant), or a server with /v1/completions",
         kind.name()
     );
@@ -186,8 +187,9 @@ pub(crate) fn inexact(http: &Http, kind: ServerKind, why: &str) -> Failure {
 }
 
 impl Counts {
-    /// Whether an answer of some words without white space, with it, and of twice these goes on where it ends. The
-    /// prompt may have so many tokens beside those of the words; returns how many it has.
+    /// Checks that an answer continues where it ends, from the replies to some words without trailing white space, with
+    /// it, and to twice the words. Apart from the words, the prompt may have any of the token counts in `beside`;
+    /// returns the one it has.
     fn check(&self, said: [&Continued; 3], beside: [i64; 2]) -> Result<i64, String> {
         let [tight, once, twice] = said.map(|said| said.as_ref().map_err(Clone::clone));
         let (tight, once, twice) = (tight?, once?, twice?);
@@ -205,14 +207,14 @@ impl Counts {
         let more = once.prompt_tokens - self.bare - words;
         if !beside.contains(&more) {
             return Err(format!(
-                "it begins a new turn, or changes the answer: its prompt has {more:+} tokens beside the answer's own"
+                "it begins a new turn, or changes the answer: its prompt has {more:+} tokens besides the answer's own"
             ));
         }
         Ok(more)
     }
 
-    /// Whether the marks of a thought are kept among the letters of an answer, and if so, whether a thought is told
-    /// apart.
+    /// Returns whether the marks of a thought are kept in an answer's text and, if so, whether thoughts are reported
+    /// separately.
     fn keeps_marks(&self, said: [&Continued; 4]) -> Option<bool> {
         let [once, twice, open, over] = said.map(|said| said.as_ref().ok());
         let (once, twice, open, over) = (once?, twice?, open?, over?);

@@ -11,12 +11,12 @@ use thinking::{
 
 use crate::address::UpstreamAddress;
 
-/// The most of a server's own words that a line takes, in characters.
+/// The longest quotation of a server's own message, in characters.
 const MOST_WORDS: usize = 300;
-/// When to try a server again that is full or loads its model and does not say when.
+/// When to retry a server that is full or loading its model, unless it says.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What is noticed at a server. The message names it.
+/// A failure noticed at a server. The message names the server.
 pub(crate) fn noticed(
     address: &UpstreamAddress,
     code: Code,
@@ -31,25 +31,25 @@ pub(crate) fn unavailable(address: &UpstreamAddress, what: impl std::fmt::Displa
     noticed(address, Code::Unavailable, what)
 }
 
-/// A request that did not get through, or an answer that broke off.
+/// A request that failed to get through, or an answer that was cut off.
 pub(crate) fn from_error(address: &UpstreamAddress, error: &reqwest::Error) -> Failure {
     let mut reason: &dyn Error = error;
     while let Some(source) = reason.source() {
         reason = source;
     }
     let what = if error.is_timeout() {
-        "does not take the connection in time; check the address and the network".to_owned()
+        "does not accept the connection in time; check the address and the network".to_owned()
     } else if error.is_connect() {
-        format!("cannot be reached: {reason}; start the server there, or mend the address")
+        format!("cannot be reached: {reason}; start the server there, or fix the address")
     } else if error.is_builder() {
-        format!("cannot be asked: {reason}; the key may hold what no header may")
+        format!("cannot be asked: {reason}; the key may hold characters that a header must not")
     } else {
-        format!("broke the connection off: {reason}")
+        format!("broke off the connection: {reason}")
     };
     unavailable(address, what)
 }
 
-/// An answer whose status is no success.
+/// An answer with an error status.
 pub(crate) fn from_status(
     address: &UpstreamAddress,
     path: &str,
@@ -68,7 +68,9 @@ pub(crate) fn from_status(
     match status {
         401 | 403 => failure(
             Code::Unauthenticated,
-            format!("refuses the key, or wants one ({status}{because}); give it in a token file"),
+            format!(
+                "refuses the key, or requires one ({status}{because}); give it in a token file"
+            ),
         ),
         400 | 422 if is_about_context(body) => {
             failure(Code::ContextTooLong, format!("cannot hold the text{because}; shorten it"))
@@ -82,7 +84,10 @@ pub(crate) fn from_status(
             Code::Unavailable,
             format!("has no {path} ({status}{because}); check the address, and {}", kinds(path)),
         ),
-        413 => failure(Code::MessageTooLarge, format!("takes no request of this size{because}")),
+        413 => failure(
+            Code::MessageTooLarge,
+            format!("does not accept a request of this size{because}"),
+        ),
         429 => again(Code::Overloaded, format!("has no room now{because}")),
         503 if body.to_ascii_lowercase().contains("loading") => {
             again(Code::Unavailable, format!("is still loading its model{because}"))
@@ -91,7 +96,7 @@ pub(crate) fn from_status(
         300..400 => failure(
             Code::Unavailable,
             format!(
-                "leads elsewhere ({status}{}); give that address",
+                "redirects elsewhere ({status}{}); give that address",
                 headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or_default()
             ),
         ),
@@ -104,7 +109,7 @@ pub(crate) fn from_status(
     }
 }
 
-/// An error that a server tells inside an answer that began well.
+/// An error that a server reports within an answer that began well.
 pub(crate) fn from_error_event(address: &UpstreamAddress, error: &Value) -> Failure {
     let code = &error["code"];
     let status = code.as_u64().or_else(|| code.as_str()?.parse().ok());
@@ -113,7 +118,7 @@ pub(crate) fn from_error_event(address: &UpstreamAddress, error: &Value) -> Fail
     from_status(address, "such route", status, &HeaderMap::new(), &body)
 }
 
-/// What kind a server may be that has no such route.
+/// Advice for a missing route: what kind the server may be.
 fn kinds(path: &str) -> &'static str {
     match path {
         "/v1/completions" => {
@@ -123,7 +128,7 @@ fn kinds(path: &str) -> &'static str {
     }
 }
 
-/// Whether a refused request did not fit. Servers tell it in words only.
+/// Returns whether a request was refused because it did not fit. Servers say so only in their message.
 fn is_about_context(body: &str) -> bool {
     let body = body.to_ascii_lowercase();
     [
@@ -137,7 +142,7 @@ fn is_about_context(body: &str) -> bool {
     .any(|words| body.contains(words))
 }
 
-/// The server's own words, where there are any: HTML is not for people.
+/// Returns the server's own message, if there is one. HTML is left out.
 fn said(body: &str) -> Option<String> {
     let text = match serde_json::from_str::<Value>(body) {
         Ok(value) => {
@@ -153,7 +158,7 @@ fn said(body: &str) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-/// In seconds; the other form of the header, a date, is not read.
+/// Reads the header in seconds; its other form, a date, is not supported.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get("retry-after")?.to_str().ok()?.trim().parse::<f64>().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
@@ -181,7 +186,7 @@ mod tests {
                 401,
                 r#"{"error":"Unauthorized"}"#,
                 Code::Unauthenticated,
-                "wants one (401: Unauthorized)",
+                "requires one (401: Unauthorized)",
             ),
             (403, "", Code::Unauthenticated, "token file"),
             (400, llama, Code::ContextTooLong, "(600 tokens)"),

@@ -1,4 +1,4 @@
-//! Requests to one server and its answers: JSON, and streams of events. What they mean is not known here.
+//! HTTP requests to one server: JSON answers and streams of events. Their meaning is not known here.
 
 use std::{pin::pin, time::Duration};
 
@@ -15,20 +15,20 @@ use crate::{
     sse::{LineParser, NoEvents, SseParser},
 };
 
-/// A connection is not used again after this long: common servers close theirs after five seconds.
+/// A connection is not reused after this long: common servers close theirs after five seconds.
 const IDLE: Duration = Duration::from_secs(3);
-/// An answer that is no stream may not be longer, in bytes.
+/// The limit for an answer that is not a stream, in bytes.
 const MOST_BYTES: usize = 64 << 20;
 
-/// What a program calls itself.
+/// The user agent.
 const USER_AGENT: &str = concat!("specthink/", env!("CARGO_PKG_VERSION"));
-/// What the head of every request has, in bytes; its URL stands there in two parts, without its scheme.
+/// The size of the head of every request, in bytes, without its URL; the URL appears in two parts, without its scheme.
 const REQUEST_HEAD_BYTES: usize =
     "GET  HTTP/1.1\r\naccept: */*\r\nuser-agent: \r\nhost: \r\n\r\n".len() + USER_AGENT.len();
-/// What the head of a request with a body has beside that, but for the number in it.
+/// What the head of a request with a body has in addition, without the digits of the length.
 const BODY_HEAD_BYTES: usize =
     "T".len() + "content-type: application/json\r\ncontent-length: \r\n".len();
-/// What a key takes beside itself.
+/// What a key adds, without the key itself.
 const KEY_HEAD_BYTES: usize = "authorization: Bearer \r\n".len();
 
 /// A request to a server: its path and, for a POST, its body.
@@ -49,7 +49,7 @@ impl Call {
     }
 }
 
-/// The way to one server.
+/// The HTTP client for one server.
 #[derive(Debug)]
 pub(crate) struct Http {
     client: reqwest::Client,
@@ -58,7 +58,7 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// Reads the authority's file; connects to nothing yet.
+    /// Reads the authority's file, but does not connect yet.
     pub(crate) fn new(config: UpstreamConfig) -> Result<Http, UpstreamError> {
         let address = &config.address;
         if !address.tls() && !address.is_loopback() && !config.insecure {
@@ -89,13 +89,13 @@ impl Http {
         Ok(Http { client, config, meter: Meter::default() })
     }
 
-    /// What the server answers in JSON.
+    /// Requests a JSON answer.
     pub(crate) async fn json(&self, call: &Call) -> Result<Value, Failure> {
         let body = self.words(call).await?;
         serde_json::from_str(&body).map_err(|_| no_api(self, call, &body))
     }
 
-    /// The same, for as long as the server lives.
+    /// The same, with no time limit as long as the server is alive.
     pub(crate) async fn waited_json(
         &self,
         signs: &watch::Sender<()>,
@@ -107,7 +107,7 @@ impl Http {
         serde_json::from_str(&body).map_err(|_| no_api(self, call, &body))
     }
 
-    /// What the server answers in words that are no JSON.
+    /// Requests an answer in plain text.
     pub(crate) async fn words(&self, call: &Call) -> Result<String, Failure> {
         let whole = async { self.text(self.answered(call).await?).await };
         timeout(self.config.silence, whole).await.unwrap_or_else(|_| {
@@ -116,7 +116,7 @@ impl Http {
         })
     }
 
-    /// What the server answers as a stream of events.
+    /// Requests an answer as a stream of events.
     pub(crate) async fn stream(&self, call: &Call) -> Result<EventStream<'_>, Failure> {
         let response = self.answered(call).await?;
         let kind = response.headers().get(header::CONTENT_TYPE);
@@ -128,14 +128,14 @@ impl Http {
         } else {
             let what =
                 format!("answers {} with {kind:?} and not with a stream of events", call.path);
-            let mend = "check the address, and what stands before the server";
+            let mend = "check the address, and any proxy in front of the server";
             return Err(failure::unavailable(&self.config.address, format!("{what}; {mend}")));
         };
         Ok(EventStream { http: self, response, parser })
     }
 
-    /// Waits for something of the server. While it takes long the server is asked whether it lives, and each time
-    /// that it does is a sign.
+    /// Waits for an answer of the server. While that takes long, the server's health is checked, and each success is
+    /// passed on as a sign of life.
     pub(crate) async fn waited_for<T>(
         &self,
         signs: &watch::Sender<()>,
@@ -151,15 +151,14 @@ impl Http {
             match answer {
                 Ok(Ok(answer)) if !answer.status().is_server_error() => signs.send_replace(()),
                 _ => {
-                    let what =
-                        "says nothing, nor whether it lives; it hangs or the network is gone";
+                    let what = "is silent and does not answer health checks; it hangs or the network is down";
                     return Err(failure::unavailable(&self.config.address, what));
                 }
             };
         }
     }
 
-    /// An answer whose status is a success. Tries again while nothing but the connection failed.
+    /// Returns an answer with a success status. Retries if only the connection failed.
     async fn answered(&self, call: &Call) -> Result<Response, Failure> {
         let address = &self.config.address;
         let response = (|| self.send(call))
@@ -220,14 +219,14 @@ impl Http {
             self.meter.received(more.len());
             bytes.extend_from_slice(&more);
             if bytes.len() > MOST_BYTES {
-                return Err(failure::unavailable(address, "gives an answer that does not end"));
+                return Err(failure::unavailable(address, "sends an answer that does not end"));
             }
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
-/// The head of an answer as HTTP/1.1 writes it, its status in one word, in bytes.
+/// Returns the size of an answer's head in HTTP/1.1, in bytes, assuming the standard status text.
 fn head_bytes(answer: &Response) -> usize {
     let status = answer.status().canonical_reason().unwrap_or_default().len();
     let lines = answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
@@ -236,12 +235,13 @@ fn head_bytes(answer: &Response) -> usize {
 
 fn no_api(http: &Http, call: &Call, body: &str) -> Failure {
     let what =
-        if body.trim_start().starts_with('<') { "HTML" } else { "something that is no JSON" };
-    let what = format!("answers {} with {what}: it is no such API; check the address", call.path);
+        if body.trim_start().starts_with('<') { "HTML" } else { "something that is not JSON" };
+    let what =
+        format!("answers {} with {what}: it is not such an API; check the address", call.path);
     failure::unavailable(&http.config.address, what)
 }
 
-/// Three more tries within a second, as with a node.
+/// Three more attempts within a second, as for a node.
 fn backoff() -> ExponentialBuilder {
     ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(50))
@@ -250,7 +250,7 @@ fn backoff() -> ExponentialBuilder {
         .with_jitter()
 }
 
-/// A stream of events. Dropping it drops the connection, which ends what the server does for it.
+/// A stream of events. Dropping it drops the connection, and the server stops computing for it.
 #[derive(Debug)]
 pub(crate) struct EventStream<'a> {
     http: &'a Http,
@@ -258,7 +258,7 @@ pub(crate) struct EventStream<'a> {
     parser: StreamParser,
 }
 
-/// Cuts a stream into events, by its content type.
+/// Splits a stream into events, by its content type.
 #[derive(Debug)]
 enum StreamParser {
     Events(SseParser),
@@ -275,7 +275,7 @@ impl StreamParser {
 }
 
 impl EventStream<'_> {
-    /// The data of the next events, at least one; `None` at the stream's end.
+    /// Returns the data of the next events, at least one, or `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<String>>, Failure> {
         let address = &self.http.config.address;
         loop {
@@ -286,7 +286,7 @@ impl EventStream<'_> {
             self.http.meter.received(bytes.len());
             let events = self.parser.push(&bytes);
             let events = events.map_err(|_| {
-                failure::noticed(address, Code::Unavailable, "sends no stream of events")
+                failure::noticed(address, Code::Unavailable, "does not send a stream of events")
             })?;
             if !events.is_empty() {
                 return Ok(Some(events));

@@ -1,10 +1,10 @@
-//! What crosses the network to a server, as HTTP writes it. TLS, and what a stream is cut into, are not seen.
+//! Traffic to a server, in bytes of HTTP. TLS and the framing of streams are not counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use thinking::thinker::Traffic;
 
-/// What crossed so far.
+/// The traffic so far.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     sent_bytes: AtomicU64,
@@ -13,24 +13,24 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// A request of so many bytes goes out.
+    /// Counts a request of this size.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It did not: nothing took the connection.
+    /// Takes a request back that was not sent, because the connection failed.
     pub(crate) fn not_sent(&self, bytes: usize) {
         self.sent_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
         self.requests.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// So many bytes came.
+    /// Counts received bytes.
     pub(crate) fn received(&self, bytes: usize) {
         self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// All of it.
+    /// Returns the totals.
     pub(crate) fn traffic(&self) -> Traffic {
         Traffic {
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),

@@ -1,34 +1,34 @@
-//! What a model holds of a token that stands in a text, as a server tells it. Pure.
+//! A model's verdict on a token of a text, from the probabilities that a server reports. Pure.
 
 use text::Tokenizer;
 
-/// What is told of the token at one place.
+/// What is reported for the token at one position.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TokenOdds {
     /// Its log-probability, in nats at temperature 1.
     pub(crate) log_p: f32,
-    /// The likeliest tokens there with theirs, the likeliest first.
+    /// The likeliest tokens there with their log-probabilities, the likeliest first.
     pub(crate) likeliest: Vec<(u32, f32)>,
-    /// How many tokens are more likely, where it is told.
+    /// How many tokens are more likely, if reported.
     pub(crate) rank: Option<u32>,
 }
 
-/// What follows from that.
+/// The conclusion from the reported odds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Verdict {
     /// By how much the likeliest token is more likely, in nats.
     pub(crate) gap: f32,
-    /// How many tokens are more likely; no more than are told.
+    /// How many tokens are more likely, of those reported.
     pub(crate) rank: u32,
-    /// The log-probability of what stands there, in nats.
+    /// The log-probability of the token in the text, in nats.
     pub(crate) log_p: f32,
     /// The likeliest token that can be written, or an end of text.
     pub(crate) best: u32,
 }
 
 impl TokenOdds {
-    /// What is to be held of the token; `is_end`: it ends the answer, for which any token that does so will do. `None`:
-    /// what is told are no numbers.
+    /// Judges the token. `is_end`: the token ends the answer, and any other token that ends it counts as equal. Returns
+    /// `None` if a reported value is not a number.
     pub(crate) fn verdict(&self, tokenizer: &Tokenizer, is_end: bool) -> Option<Verdict> {
         let ends = |id: u32| tokenizer.is_end_of_text(id);
         let mut told = self.likeliest.iter().map(|(_, log_p)| *log_p).chain([self.log_p]);
@@ -39,7 +39,7 @@ impl TokenOdds {
         let log_p = other_ends.map(|(_, log_p)| *log_p).fold(self.log_p, f32::max).min(0.0);
         let can_be_written = |id: u32| ends(id) || !tokenizer.piece(id).is_empty();
         let best = self.likeliest.iter().find(|(id, _)| can_be_written(*id));
-        // Nothing that is told could stand there.
+        // None of the reported tokens could be written there.
         let Some(&(best, best_log_p)) = best else {
             return Some(Verdict { gap: 0.0, rank: 0, log_p, best: 0 });
         };
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// Two letters, a control token and two that end the text.
+    /// Two letters, a control token and two tokens that end the text.
     fn tokenizer() -> Tokenizer {
         let string = |text: &str| GgufValue::String(text.to_owned());
         let tokens = ["a", "b", "<s>", "</s>", "<eot>"].map(string);
@@ -90,7 +90,7 @@ mod tests {
         let ends = odds(-4.0, &[(1, -1.0), (4, -1.5)], None);
         assert_eq!(ends.verdict(&tokenizer, true).unwrap().gap, 0.5);
         assert_eq!(ends.verdict(&tokenizer, false).unwrap().gap, 3.0);
-        // Nothing that could stand there is told of.
+        // None of the reported tokens could be written there.
         assert_eq!(odds(-4.0, &[(2, -0.25)], None).verdict(&tokenizer, false).unwrap().gap, 0.0);
         assert_eq!(odds(f32::NAN, &[(1, -1.0)], None).verdict(&tokenizer, false), None);
         assert_eq!(odds(-1.0, &[(1, f32::NAN)], None).verdict(&tokenizer, false), None);

@@ -1,8 +1,8 @@
 //! One session on a server: commands in, requests out, events back.
 //!
-//! A session is one task, and the task is one future: dropping the session's event receiver drops everything in it,
-//! and with it the connection, which is how the server learns of it. How a proposal is read from a stream is in
-//! `proposal`, and how text is computed ahead or judged, while no command is there, in `ahead` and `reading`.
+//! A session is one task, and the task is one future. Dropping the session's event receiver drops the future and with
+//! it the connection, which is how the server learns that the session is over. How a proposal is read from a stream is
+//! in `proposal`; how text is computed ahead or judged while no command waits is in `ahead` and `reading`.
 
 mod ahead;
 mod computed;
@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{failure, server::Server, token_text::OwnChunks};
 
-/// Keeps a session until it is over or given up.
+/// Runs a session until it ends or is dropped.
 pub(crate) async fn run(server: Arc<Server>, session: SessionServer) {
     let SessionServer { commands, events, signs } = session;
     let session = async {
@@ -50,7 +50,7 @@ pub(crate) async fn run(server: Arc<Server>, session: SessionServer) {
         };
         if let Err(failure) = session.run().await {
             session.stop_ahead().await;
-            // A full queue makes this wait for the caller, a caller that went away ends it.
+            // A full queue makes this wait for the caller; a caller that went away ends it.
             let _ = events.send(Event::Failed(failure)).await;
         }
     };
@@ -63,7 +63,7 @@ pub(crate) async fn run(server: Arc<Server>, session: SessionServer) {
 struct ActiveSession<'a> {
     server: &'a Server,
     commands: mpsc::Receiver<Command>,
-    /// A command that was read while a proposal was being made and is not a cancel.
+    /// A command other than a cancel that was read while a proposal was being made.
     next: Option<Command>,
     events: &'a mpsc::Sender<Event>,
     signs: &'a watch::Sender<()>,
@@ -72,14 +72,14 @@ struct ActiveSession<'a> {
     open: Option<OpenSession<'a>>,
     /// The tokens of the open proposal.
     own: OwnChunks,
-    /// Answers to commands that are carried out, until what is computed ahead for them is computed.
+    /// Answers to finished commands, held back until their text is computed ahead.
     held: Vec<Warmed>,
     ahead: Option<Ahead<'a>>,
 }
 
 /// Text that is being computed ahead.
 struct Ahead<'a> {
-    /// How many of the answers that are held are about it.
+    /// How many of the held answers concern it.
     answers: usize,
     computing: Computing<'a>,
 }
@@ -99,7 +99,7 @@ impl<'a> ActiveSession<'a> {
         }
     }
 
-    /// Waits for a command. Meanwhile text is computed ahead or judged, one request at a time.
+    /// Waits for a command. Meanwhile computes text ahead or judges it, one request at a time.
     async fn next_command(&mut self) -> Result<Option<Command>, Failure> {
         loop {
             if let Ok(command) = self.commands.try_recv() {
@@ -120,7 +120,7 @@ impl<'a> ActiveSession<'a> {
         }
     }
 
-    /// Has text computed ahead or judged, if there is some that is worth it.
+    /// Starts computing or judging text, if any is worth a request.
     fn begin_ahead(&mut self) {
         if self.ahead.is_none()
             && let Some(open) = &mut self.open
@@ -135,8 +135,8 @@ impl<'a> ActiveSession<'a> {
         }
     }
 
-    /// Text was computed ahead, or could not be: whoever asks for its continuation is told why. A text that could not
-    /// be judged ends the session.
+    /// Handles the end of computing ahead. A failure there is not reported: the next proposal will report why the text
+    /// cannot be continued. Failing to judge a text ends the session.
     async fn end_ahead(
         &mut self,
         computed: Option<Result<ComputedText, Failure>>,
@@ -165,7 +165,7 @@ impl<'a> ActiveSession<'a> {
         Ok(())
     }
 
-    /// Gives up what is computed ahead, and gives the answers that waited for it.
+    /// Cancels what is being computed ahead, and sends the answers that waited for it.
     async fn stop_ahead(&mut self) {
         if let (Some(_), Some(open)) = (self.ahead.take(), &mut self.open) {
             open.forget_read();
@@ -177,7 +177,7 @@ impl<'a> ActiveSession<'a> {
         let reviewed = self.protocol.warmed().reviewed_bytes;
         for warmed in self.held.drain(..answers) {
             let reviewed_bytes = reviewed.min(warmed.committed_bytes);
-            // A caller that is gone needs no answer: `run` sees it too.
+            // A caller that has gone needs no answer; `run` notices it too.
             let _ = self.events.send(Event::Warmed(Warmed { reviewed_bytes, ..warmed })).await;
         }
     }
@@ -188,7 +188,7 @@ impl<'a> ActiveSession<'a> {
             Command::Append(append) => {
                 self.protocol.append(&append)?;
                 let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
-                // What is judged are the tokens that the model itself would cut.
+                // A review judges the tokens into which the server itself splits the text, not those of its writer.
                 let is_judged = self.protocol.review().is_some();
                 let token_ids = if is_judged { &[] } else { &append.token_ids[..] };
                 let tokens = open.append(&append.text, token_ids);
@@ -210,7 +210,7 @@ impl<'a> ActiveSession<'a> {
 
     async fn open(&mut self, open: Open) -> Result<(), Failure> {
         self.protocol.open(&open)?;
-        // A deadline beyond the clock's range is no deadline.
+        // A deadline beyond the clock's range counts as none.
         self.deadline = open.deadline.and_then(|left| Instant::now().checked_add(left));
         let server = self.server;
         let opening = OpenSession::new(server, self.signs, &open);
@@ -225,7 +225,7 @@ impl<'a> ActiveSession<'a> {
         Ok(())
     }
 
-    /// Forgets text. That is told before anything behind it is judged.
+    /// Cuts committed text. This is reported before any later text is judged.
     async fn cut(&mut self, cut: Cut) -> Result<(), Failure> {
         let open = self.open.as_mut().ok_or(Refusal::NotOpen)?;
         open.served.check_reviews(&self.server.http)?;
@@ -276,18 +276,18 @@ impl<'a> ActiveSession<'a> {
         Ok(())
     }
 
-    /// Text is committed, which is told as soon as nothing is computed ahead for it.
+    /// Records that text is committed; this is reported as soon as nothing is being computed ahead for it.
     fn warmed(&mut self, tokens: u32) {
         self.held.push(Warmed { tokens, ..self.protocol.warmed() });
     }
 
-    /// A caller that is gone needs no event: `run` sees it too.
+    /// Sends an event. A caller that has gone needs none; `run` notices it too.
     async fn send(&mut self, event: Event) {
         let _ = self.events.send(event).await;
     }
 }
 
-/// What comes of something before the deadline.
+/// Returns the output of a future, or `None` if the deadline passes first.
 async fn by<T>(deadline: Option<Instant>, something: impl Future<Output = T>) -> Option<T> {
     match deadline {
         Some(deadline) => timeout_at(deadline, something).await.ok(),
@@ -295,7 +295,7 @@ async fn by<T>(deadline: Option<Instant>, something: impl Future<Output = T>) ->
     }
 }
 
-/// Waits for the deadline, or for a cancel right behind the proposal.
+/// Waits for the deadline, or for a cancel directly after the proposal.
 async fn interruption(
     commands: &mut mpsc::Receiver<Command>,
     next: &mut Option<Command>,

@@ -1,30 +1,30 @@
-//! Events from bytes as they come: server-sent events, the standard's lines, of which only `data` is used; and lines of
-//! JSON, of which each is an event.
+//! Splits bytes into events as they arrive: server-sent events, of which only `data` is used, and lines of JSON, each
+//! of which is an event.
 //!
-//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>. Every server that
-//! is spoken to here ends its lines with "\n" or "\r\n".
+//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>. Every supported
+//! server ends its lines with "\n" or "\r\n".
 
-/// The data of one event may not be longer, in bytes.
+/// The limit for the data of one event, in bytes.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Cuts a stream of bytes into events.
+/// Splits a stream of server-sent events.
 #[derive(Debug, Default)]
 pub(crate) struct SseParser {
-    /// What came and is not a whole line yet.
+    /// Received bytes that are not a whole line yet.
     rest: Vec<u8>,
     /// The data of the event that has begun.
     data: Option<String>,
 }
 
-/// Cuts a stream of lines into events.
+/// Splits a stream of lines, each of which is an event.
 #[derive(Debug, Default)]
 pub(crate) struct LineParser {
-    /// What came and is not a whole line yet.
+    /// Received bytes that are not a whole line yet.
     rest: Vec<u8>,
 }
 
 impl LineParser {
-    /// Reads on; returns the lines that are complete now and not empty.
+    /// Adds bytes; returns the lines that are complete now and not empty.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, NoEvents> {
         self.rest.extend_from_slice(bytes);
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else {
@@ -37,12 +37,12 @@ impl LineParser {
     }
 }
 
-/// A stream that is no stream of events.
+/// The error for a stream that is not a stream of events.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NoEvents;
 
 impl SseParser {
-    /// Reads on; returns the data of the events that are complete now.
+    /// Adds bytes; returns the data of the events that are complete now.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, NoEvents> {
         self.rest.extend_from_slice(bytes);
         let mut complete = Vec::new();

@@ -1,5 +1,5 @@
-//! A server on loopback that speaks as real ones do, over a model that babbles: for the tests of whoever uses an
-//! upstream. It has the traps that were measured at the real ones, and can fail in the ways that they do.
+//! A fake server on loopback that behaves like real ones, with a babbling model: for tests of programs that use an
+//! upstream. It reproduces the quirks that were measured on real servers, and can fail in the ways they do.
 //!
 //! It needs a tokio runtime and panics where a test would.
 
@@ -48,30 +48,30 @@ pub struct FakeServer {
     _accepting: JoinSet<()>,
 }
 
-/// What a fake server is and serves.
+/// What kind of server it is, and what it serves.
 #[derive(Debug, Clone)]
 pub struct FakeOptions {
-    /// What it speaks as.
+    /// The kind of server that it imitates.
     pub kind: ServerKind,
     /// The models that it lists.
     pub models: Vec<String>,
-    /// What llama.cpp's server says of the form of the weights, and of the architecture.
+    /// What llama.cpp's server reports as the quantisation and the architecture of the model.
     pub described: &'static str,
-    /// The longest session in tokens, as it tells it.
+    /// The longest session in tokens, as it reports it.
     pub context_tokens: usize,
-    /// The key that it wants.
+    /// The key that it requires.
     pub key: Option<String>,
-    /// Whether it renders messages where it takes texts; SGLang's older versions do not.
+    /// Whether it renders messages on its tokenize route; SGLang's older versions do not.
     pub renders_messages: bool,
-    /// What its chat template writes behind the beginning of the assistant's turn.
+    /// What its chat template adds after the opening of the assistant's turn.
     pub prompt_end: &'static str,
-    /// What its model answers to everything; without it, it babbles without end.
+    /// Its model's answer to every question; `None`: it babbles without end.
     pub answer: Option<String>,
-    /// How it goes on with an answer in a chat.
+    /// How it continues an answer in a chat.
     pub prefill: FakePrefill,
     /// Where a thought is in a chat.
     pub thought: FakeThought,
-    /// What goes wrong, by the path of the request.
+    /// The faults to inject, by the path of the request.
     pub faults: Vec<(&'static str, FakeFault)>,
 }
 
@@ -94,73 +94,73 @@ impl FakeOptions {
     }
 }
 
-/// How a server goes on with a last message of the assistant's, if it is asked to.
+/// How a server continues a last message of the assistant, if it is asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FakePrefill {
-    /// Where the message ends.
+    /// It continues where the message ends.
     #[default]
     Exact,
-    /// It ends the message and begins another one.
+    /// It ends the message and begins a new one.
     NewTurn,
-    /// It says the message again, and goes on.
+    /// It repeats the message and continues.
     Repeats,
-    /// Its template takes white space off the message.
+    /// Its template strips white space from the message.
     Trims,
-    /// White space is taken off the end of a message that begins with some, as transformers does.
+    /// It strips trailing white space from a message that begins with white space, as transformers does.
     TrimsIndented,
     /// It leaves the message out.
     Drops,
-    /// It goes on and counts no tokens.
+    /// It continues, and counts no tokens.
     CountsNothing,
-    /// It refuses the message, as vLLM does where its template cuts something out of it.
+    /// It refuses the message, as vLLM does if its template removes part of it.
     Refuses,
 }
 
 /// Where a thought is in a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FakeThought {
-    /// Among the letters, as the model writes it.
+    /// In the text, as the model writes it.
     #[default]
     Letters,
-    /// Among the letters, and the template opens it.
+    /// In the text, and the template opens it.
     Opened,
-    /// Told apart, and taken as letters, as vLLM does.
+    /// Reported separately, but taken as text, as in vLLM.
     ToldApart,
-    /// In a field of its own both ways, as with llama.cpp; a message without it gets an empty one.
+    /// In a separate field in both directions, as in llama.cpp; a message without it gets an empty thought.
     Field,
-    /// As letters, and the template cuts it out of messages.
+    /// In the text, and the template removes it from messages.
     CutOut,
 }
 
 /// What goes wrong with a request.
 #[derive(Debug, Clone)]
 pub enum FakeFault {
-    /// It is answered with this status, further headers and body.
+    /// It is answered with this status, extra headers and body.
     Status(u16, &'static str, &'static str),
-    /// It is answered with HTML and a success.
+    /// It is answered with HTML and a success status.
     Html,
     /// Its stream is cut after this many tokens.
     CutAfter(usize),
-    /// Its stream ends after this many tokens, in good order but without its last event.
+    /// Its stream ends properly after this many tokens, but without its last event.
     EndAfter(usize),
-    /// Its stream begins with this.
+    /// Its stream begins with this text.
     Begins(&'static str),
     /// Its connection is closed without an answer.
     HangUp,
-    /// Nothing comes.
+    /// It gets no answer.
     Silence,
-    /// Nothing comes the first time; later all is well.
+    /// It gets no answer the first time; later requests are answered normally.
     SilentOnce,
 }
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Debug, Clone)]
 pub struct FakeRequest {
-    /// As in `/v1/models`.
+    /// The path, such as `/v1/models`.
     pub path: String,
     /// The value of its `Authorization` header.
     pub authorization: Option<String>,
-    /// `Null` without one.
+    /// The JSON body; `Null` without one.
     pub body: Value,
 }
 
@@ -169,20 +169,20 @@ struct Shared {
     options: FakeOptions,
     computed_tokens: AtomicU64,
     received_bytes: AtomicU64,
-    /// Requests that are kept without an answer.
+    /// Requests that are held without an answer.
     unanswered: AtomicU64,
     requests: Mutex<Vec<FakeRequest>>,
     cache: PromptCache,
 }
 
 impl FakeServer {
-    /// Starts one on a free port.
+    /// Starts a server on a free port.
     #[expect(clippy::unwrap_used, reason = "test code: without a port there is no test")]
     pub async fn start(options: FakeOptions) -> FakeServer {
         FakeServer::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), options)
     }
 
-    /// Starts one on this port.
+    /// Starts a server on this listener.
     #[expect(clippy::unwrap_used, reason = "test code: without a port there is no test")]
     pub fn on(listener: TcpListener, options: FakeOptions) -> FakeServer {
         let address = listener.local_addr().unwrap();
@@ -201,7 +201,7 @@ impl FakeServer {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&serving);
                 connections.spawn(async move {
-                    // A client that is gone is the test's own doing.
+                    // A client that went away is the test's own doing.
                     let _ = converse(stream, &shared).await;
                 });
                 while connections.try_join_next().is_some() {}
@@ -210,39 +210,39 @@ impl FakeServer {
         FakeServer { address, shared, _accepting: accepting }
     }
 
-    /// Its address as a user writes it.
+    /// Returns its address as a user writes it.
     pub fn address(&self) -> String {
         format!("openai+http://{}/v1", self.address)
     }
 
-    /// Tokens that it made so far.
+    /// Returns how many tokens it has generated.
     pub fn computed_tokens(&self) -> u64 {
         self.shared.computed_tokens.load(Ordering::SeqCst)
     }
 
-    /// A reader of [`Self::computed_tokens`] that the conformance kit takes.
+    /// Returns a reader of [`Self::computed_tokens`] for the conformance kit.
     pub fn counter(&self) -> Arc<dyn Fn() -> u64 + Send + Sync> {
         let shared = Arc::clone(&self.shared);
         Arc::new(move || shared.computed_tokens.load(Ordering::SeqCst))
     }
 
-    /// Bytes of the requests so far.
+    /// Returns how many bytes of requests it has received.
     pub fn received_bytes(&self) -> u64 {
         self.shared.received_bytes.load(Ordering::SeqCst)
     }
 
-    /// Requests that are kept without an answer now, and whose client still waits.
+    /// Returns how many requests are held without an answer while their client still waits.
     pub fn unanswered(&self) -> u64 {
         self.shared.unanswered.load(Ordering::SeqCst)
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub fn requests(&self) -> Vec<FakeRequest> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// One request on one connection.
+/// Handles one request on one connection.
 async fn converse(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -324,7 +324,7 @@ async fn write(
     stream.shutdown().await
 }
 
-/// Writes a stream until it ends or its reader is gone.
+/// Writes a stream until it ends or its reader goes away.
 async fn stream_out(
     stream: &mut TcpStream,
     shared: &Shared,

@@ -1,10 +1,10 @@
-//! How far the thought of an answer is where its text begins: the port's word for it over the marks that the crate
-//! `text` knows.
+//! How far an answer's thought is where its text begins: converts between the port's type and the type of the crate
+//! `text`.
 
 use text::{ChatTemplate, Thought};
 use thinking::thinker::ThoughtStart;
 
-/// How far it is, as the port says it.
+/// Converts to the port's type.
 pub(crate) fn start(thought: Thought) -> ThoughtStart {
     match thought {
         Thought::Unopened => ThoughtStart::Unopened,
@@ -13,7 +13,7 @@ pub(crate) fn start(thought: Thought) -> ThoughtStart {
     }
 }
 
-/// How far it is, where that is known.
+/// Converts from the port's type, if known.
 pub(crate) fn known(start: ThoughtStart) -> Option<Thought> {
     match start {
         ThoughtStart::Unknown => None,
@@ -23,7 +23,7 @@ pub(crate) fn known(start: ThoughtStart) -> Option<Thought> {
     }
 }
 
-/// What our own chat template leaves of an answer's thought.
+/// Returns how far our own chat template leaves an answer's thought.
 pub(crate) fn left_by(template: &ChatTemplate) -> ThoughtStart {
     match template.unusable() {
         Some(_) => ThoughtStart::Unknown,
@@ -31,7 +31,8 @@ pub(crate) fn left_by(template: &ChatTemplate) -> ThoughtStart {
     }
 }
 
-/// Makes a prompt whose template left the thought so far end with it as it is wanted, where both are known.
+/// Extends a prompt, whose template left the thought in state `left`, so that it ends in the wanted state. Does nothing
+/// if either is unknown.
 pub(crate) fn lead(prompt: &mut String, left: ThoughtStart, wanted: ThoughtStart) {
     if let (Some(left), Some(wanted)) = (known(left), known(wanted))
         && left != wanted

@@ -1,6 +1,8 @@
-//! A session's text as a server's token ids: what it made is kept as it was made, what others wrote is encoded by it.
+//! A session's text as a server's token ids: tokens that the server generated are kept as they are, and all other text
+//! is encoded by the server.
 //!
-//! Pure: whoever has the server encodes [`TokenText::unencoded`]. Which text is committed is in [`thinking::session`].
+//! Pure: the caller has the server encode [`TokenText::unencoded`]. Which text is committed is in
+//! [`thinking::session`].
 
 use text::{Thought, Tokenizer, TokenizerError, spans_of_ids};
 
@@ -10,57 +12,57 @@ pub(crate) struct TokenText {
     prompt: Vec<u32>,
     /// Committed text, in order.
     runs: Vec<Run>,
-    /// The text behind them, of others; further text is encoded together with it.
+    /// The text after the runs, which the server did not generate; further such text is encoded together with it.
     tail: String,
-    /// The tokens of the tail's beginning, which is all of it where it is encoded.
+    /// The tokens of the tail's start, which is the whole tail once it is encoded.
     tail_ids: Vec<u32>,
-    /// The length in bytes of that beginning.
+    /// The length of that start, in bytes.
     encoded: usize,
 }
 
-/// Committed text that will not be encoded anew while it stays whole.
+/// Committed text that is not encoded again as long as it stays whole.
 #[derive(Debug)]
 struct Run {
     text: String,
     ids: Vec<u32>,
-    /// Whether these tokens are given: those of the model's own text, or those of its writer.
+    /// Whether the tokens are given: those of the model's own text, or those of the text's writer.
     is_given: bool,
 }
 
-/// A text's tokens, divided where its end begins that others wrote.
+/// A text's tokens, divided at the start of its tail, which the server did not generate.
 #[derive(Debug)]
 pub(crate) struct AtTail {
-    /// Those before it.
+    /// The tokens before the tail.
     pub(crate) ids: Vec<u32>,
-    /// What they wrote; they may go on with it.
+    /// The tail; more text may be appended to it.
     pub(crate) tail: String,
-    /// Where that begins in the committed text, in bytes.
+    /// Where the tail begins in the committed text, in bytes.
     pub(crate) tail_from: usize,
-    /// Its tokens, where they are known.
+    /// The tail's tokens, if they are known.
     pub(crate) tail_ids: Option<Vec<u32>>,
 }
 
-/// The tokens of a proposal, as they came.
+/// The tokens of a proposal, as they arrived.
 #[derive(Debug, Default)]
 pub(crate) struct OwnChunks(Vec<OwnChunk>);
 
 #[derive(Debug)]
 struct OwnChunk {
-    /// `None`: the server did not tell all of them.
+    /// `None`: the server did not report all of them.
     ids: Option<Vec<u32>>,
     /// Where its text ends in the proposal, in bytes.
     end: usize,
-    /// Whether the text of all tokens so far ends here too, and no character is half made.
+    /// Whether the text of all tokens so far ends here too, with no character incomplete.
     is_edge: bool,
 }
 
 impl OwnChunks {
-    /// Adds tokens after which the proposal has this many bytes; `None` where they are not all known.
+    /// Adds tokens after which the proposal has `end` bytes; `None` if not all of them are known.
     pub(crate) fn push(&mut self, ids: Option<Vec<u32>>, text: &str, end: usize) {
         self.0.push(OwnChunk { ids, end, is_edge: !text.is_empty() });
     }
 
-    /// The known tokens of the first bytes, and how many bytes they stand for.
+    /// Returns the known tokens of the first bytes, and how many bytes they represent.
     fn known(&self, bytes: usize) -> (Vec<u32>, usize) {
         let known = self.0.iter().take_while(|chunk| chunk.ids.is_some() && chunk.end <= bytes);
         let known: Vec<&OwnChunk> = known.collect();
@@ -73,7 +75,7 @@ impl OwnChunks {
 }
 
 impl TokenText {
-    /// The text that begins with a prompt of these tokens.
+    /// Creates a text that begins with a prompt of these tokens.
     pub(crate) fn new(prompt: Vec<u32>) -> Self {
         TokenText {
             prompt,
@@ -84,7 +86,7 @@ impl TokenText {
         }
     }
 
-    /// Adds text that others wrote as these tokens, which are kept as they are where all before them is encoded.
+    /// Appends text with given tokens, which are kept if all text before them is encoded.
     pub(crate) fn append_tokens(&mut self, text: &str, ids: &[u32]) {
         match self.unencoded() {
             Some(_) => self.append(text),
@@ -92,22 +94,22 @@ impl TokenText {
         }
     }
 
-    /// Adds text that others wrote.
+    /// Appends text that the server did not generate.
     pub(crate) fn append(&mut self, text: &str) {
         self.tail.push_str(text);
     }
 
-    /// Keeps the beginning of a proposal. Everything before it must be encoded.
+    /// Commits the start of a proposal. Everything before it must be encoded.
     pub(crate) fn commit(&mut self, own: &OwnChunks, kept: &str) {
         let (ids, bytes) = own.known(kept.len());
         if bytes > 0 {
             self.push_given(&kept[..bytes], &ids);
         }
-        // A token that was cut in two is encoded again from what is left of it.
+        // A token that was cut in two is encoded again from the remaining text.
         self.append(&kept[bytes..]);
     }
 
-    /// Forgets all but the first bytes of the committed text.
+    /// Cuts the committed text to its first bytes.
     pub(crate) fn cut(&mut self, bytes: usize, tokenizer: &Tokenizer) {
         let tail_from = self.tail_from();
         if bytes >= tail_from {
@@ -140,17 +142,17 @@ impl TokenText {
             }
             break;
         }
-        // Text of others takes the tokens that it takes in one piece with what follows.
+        // Text that the server did not generate is encoded in one piece with the text that follows.
         if let Some(run) = self.runs.pop_if(|run| !run.is_given) {
             self.tail.insert_str(0, &run.text);
         }
     }
 
-    /// Forgets all but the first bytes of the committed text, whose tokens stay as they are, and writes these behind
+    /// Cuts the committed text to its first bytes, whose tokens do not change, and writes `text` with its tokens after
     /// them.
     ///
     /// # Errors
-    /// When the tokenizer has no tokens for what is left of one that was cut in two.
+    /// When the tokenizer has no tokens for the rest of a token that was cut in two.
     pub(crate) fn cut_and_write(
         &mut self,
         bytes: usize,
@@ -170,7 +172,7 @@ impl TokenText {
         Ok(())
     }
 
-    /// Adds text whose tokens are given. Everything before it must be encoded.
+    /// Appends text with given tokens. Everything before it must be encoded.
     fn push_given(&mut self, text: &str, ids: &[u32]) {
         let tail = Run {
             text: std::mem::take(&mut self.tail),
@@ -191,31 +193,31 @@ impl TokenText {
         }
     }
 
-    /// The text whose tokens are not known.
+    /// Returns the text whose tokens are not known.
     pub(crate) fn unencoded(&self) -> Option<&str> {
         (self.encoded < self.tail.len()).then_some(&self.tail)
     }
 
-    /// Notes the tokens of [`Self::unencoded`].
+    /// Records the tokens of [`Self::unencoded`].
     pub(crate) fn encoded(&mut self, ids: Vec<u32>) {
         (self.tail_ids, self.encoded) = (ids, self.tail.len());
     }
 
-    /// Notes the tokens of the tail as it was when it had so many bytes, of which none is gone. No proposal may have
-    /// been kept in between.
+    /// Records the tokens of the tail's first `bytes` bytes, all of which still exist. No proposal may have been
+    /// committed in between.
     pub(crate) fn encoded_at(&mut self, bytes: usize, ids: Vec<u32>) {
         if bytes <= self.tail.len() {
             (self.tail_ids, self.encoded) = (ids, bytes);
         }
     }
 
-    /// All tokens; those of text that is not encoded are missing.
+    /// Returns all known tokens; those of unencoded text are missing.
     pub(crate) fn ids(&self) -> Vec<u32> {
         let runs = self.runs.iter().flat_map(|run| &run.ids);
         self.prompt.iter().chain(runs).chain(self.known_tail_ids()).copied().collect()
     }
 
-    /// The same, divided where the tail begins.
+    /// Returns the same, divided at the start of the tail.
     pub(crate) fn at_tail(&self) -> AtTail {
         let mut ids = self.ids();
         let tail_ids = ids.split_off(ids.len() - self.known_tail_ids().len());
@@ -241,8 +243,8 @@ impl TokenText {
     }
 }
 
-/// How many tokens of a text lie wholly in its first bytes, with none of a character that does not, and where the last
-/// of them ends.
+/// Returns how many tokens of a text lie entirely in its first bytes, and where the last of them ends. Leaves out the
+/// tokens of a character that does not lie entirely in them.
 pub(crate) fn whole_tokens(
     ids: &[u32],
     text: &str,
@@ -263,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    /// "ab" as one token, "é" as two, then "c", all after "x" of somebody else.
+    /// "ab" as one token, "é" as two, then "c", all after an appended "x".
     fn proposed() -> (TokenText, OwnChunks) {
         let mut text = TokenText::new(vec![1]);
         text.append("x");
@@ -331,7 +333,7 @@ mod tests {
         Tokenizer::from_json(&folder.path().join("tokenizer.json")).unwrap()
     }
 
-    /// "ab" of others, " the sum" of its own, "cd" of others, all encoded; a token is a byte or one of those words.
+    /// An appended "ab", a generated " the sum", an appended "cd", all encoded; a token is a byte or one of the words.
     fn written() -> (TokenText, u32, u32) {
         let tokenizer = tokenizer();
         let own = tokenizer.encode_text(" the sum", false).unwrap();
@@ -372,7 +374,7 @@ mod tests {
     fn what_is_accepted_leaves_the_tokens_before_it_as_they_are() {
         let tokenizer = tokenizer();
         let (mut text, the, sum) = written();
-        // Text came behind what was encoded.
+        // Text was appended after the encoded text.
         text.append("ef");
         text.cut_and_write(11, " the", &[the], &tokenizer).unwrap();
         assert_eq!((text.ids(), text.unencoded()), (vec![7, 97, 98, the, sum, 99, the], None));
@@ -381,7 +383,7 @@ mod tests {
         text.append("g");
         let at = text.at_tail();
         assert_eq!((at.ids.len(), at.tail.as_str(), at.tail_ids), (7, "g", None));
-        // Within a token of its own.
+        // Within a generated token.
         text.cut_and_write(8, "x", &[120], &tokenizer).unwrap();
         let s = tokenizer.encode_text(" s", false).unwrap();
         assert_eq!(text.ids(), [&[7, 97, 98, the][..], &s, &[120]].concat());

@@ -1,4 +1,4 @@
-//! The Thinker over a server: what its sessions share. What one session does is in `session`.
+//! The Thinker in front of a server: what its sessions share. What one session does is in `session`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,9 +12,9 @@ use crate::{
     session,
 };
 
-/// A model in a server that speaks OpenAI's completions, as a [`Thinker`].
+/// A model in a server that speaks OpenAI's completions API, as a [`Thinker`].
 ///
-/// Its sessions run as tasks of the runtime that `session` is called in; dropping it ends them.
+/// Its sessions run as tasks of the runtime in which `session` is called; dropping the `Upstream` ends them.
 #[derive(Debug)]
 pub struct Upstream {
     server: Arc<Server>,
@@ -22,32 +22,33 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// A Thinker over the server. Reads the files that the configuration names; connects to nothing yet.
+    /// Creates a Thinker for the server. Reads the files that the configuration names, but does not connect yet.
     ///
     /// # Errors
-    /// When the server may not be reached in plain text, or a file does not work.
+    /// When the server must not be reached in plain text, or a file is unusable.
     pub fn new(config: UpstreamConfig) -> Result<Upstream, UpstreamError> {
         Ok(Upstream { server: Arc::new(Server::new(config)?), sessions: Mutex::default() })
     }
 
-    /// What the server serves; asks it.
+    /// Asks the server what it serves, unless that is known already, and returns its card.
     ///
     /// # Errors
-    /// When it does not answer, or does not serve what is wanted.
+    /// When it does not answer, or does not serve what was requested.
     pub async fn card(&self) -> Result<ModelCard, Failure> {
         Ok(self.server.served().await?.card.clone())
     }
 
-    /// Whether the server answers now, and still lists the model: asked by its list of models alone, once it is known.
+    /// Checks that the server answers now and still lists the model. Once the server is known, this requests only its
+    /// list of models.
     ///
     /// # Errors
-    /// When it does not answer, or does not serve what is wanted.
+    /// When it does not answer, or does not serve what was requested.
     pub async fn answers(&self) -> Result<(), Failure> {
         self.server.answers().await
     }
 
-    /// Whether the server serves what is asked of it: the model that is named, or its only one. One that cannot be
-    /// asked passes: it may be back when it is needed, and its sessions check it again.
+    /// Checks that the server serves the requested model, or only one. An unreachable server passes: it may be back by
+    /// the time it is needed, and its sessions check the model again.
     ///
     /// # Errors
     /// When it serves something else.
@@ -65,7 +66,7 @@ impl Thinker for Upstream {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(ended) = sessions.try_join_next() {
             if let Err(why) = ended {
-                tracing::error!(%why, "a session's task broke off");
+                tracing::error!(%why, "a session's task failed");
             }
         }
         sessions.spawn(session::run(Arc::clone(&self.server), server).in_current_span());

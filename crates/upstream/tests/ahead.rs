@@ -1,4 +1,4 @@
-//! What others wrote is computed ahead: at borders, one request at a time, and given up when the text is asked for.
+//! Appended text is computed ahead: at borders, one request at a time, cancelled when a proposal is requested.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -16,7 +16,7 @@ use upstream::{
 
 const PARAGRAPH: &str = "First, 7 times 8.\n\n";
 
-/// An open session over a server of this kind, with what its opening computed.
+/// Opens a session on a server of this kind; returns what its opening computed.
 async fn opened(config: UpstreamConfig) -> (Upstream, Caller, Warmed) {
     let config = UpstreamConfig { tokenizer: Some(common::tokenizer()), ..config };
     let upstream = Upstream::new(config).unwrap();
@@ -27,7 +27,7 @@ async fn opened(config: UpstreamConfig) -> (Upstream, Caller, Warmed) {
     (upstream, caller, warmed)
 }
 
-/// Which continuations were asked for: of how many tokens.
+/// The numbers of tokens that the continuation requests asked for.
 fn asked(server: &FakeServer) -> Vec<u64> {
     let most = |body: &Value| {
         let native = &body["sampling_params"]["max_new_tokens"];
@@ -122,7 +122,7 @@ async fn text_that_fills_no_block_is_not_read_ahead_by_vllm() {
     for _ in 0..PARAGRAPHS {
         caller.append(PARAGRAPH).await;
     }
-    // Of 20 tokens, as its metrics tell.
+    // Blocks of 20 tokens, as its metrics report.
     let blocks: Vec<_> = continuations(&server).iter().map(|body| tokens(body) / 20).collect();
     assert!(blocks.is_sorted_by(|a, b| a < b), "{blocks:?}");
     assert!((3..=PARAGRAPHS).contains(&blocks.len()), "{blocks:?}");
@@ -146,7 +146,7 @@ async fn nothing_is_read_ahead_where_it_is_off_or_costs_money() {
         let (_upstream, mut caller, prompt) = opened(config).await;
         assert_eq!(prompt.prefill_tokens > 0, is_on, "{kind:?} {keep_warm:?}");
         caller.append(&PARAGRAPH.repeat(4)).await;
-        // SGLang computes a text without making anything.
+        // SGLang computes a text without generating anything.
         let most = u64::from(kind != ServerKind::Sglang);
         assert_eq!(asked(&server), if is_on { vec![most; 2] } else { vec![] }, "{kind:?}");
     }

@@ -1,4 +1,4 @@
-//! A server that has chats only goes on with an answer exactly, or is refused.
+//! A chat-only server continues an answer exactly, or is refused.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -25,7 +25,7 @@ async fn server(kind: ServerKind, thought: FakeThought) -> FakeServer {
     FakeServer::start(FakeOptions { thought, answer, ..FakeOptions::new(kind) }).await
 }
 
-/// What ends a session that goes on with a text.
+/// Returns the failure of a session that continues a text.
 async fn failure(upstream: &Upstream, committed: &str) -> Failure {
     let mut caller = Caller(upstream.session());
     caller.open(committed, plain_sampling()).await;
@@ -72,8 +72,8 @@ async fn one_that_does_not_go_on_exactly_is_refused() {
             (FakePrefill::Trims, "it takes white space off the end of the answer"),
             (FakePrefill::Drops, "it leaves out the beginning of the answer"),
             (FakePrefill::CountsNothing, "does not count the tokens of prompts"),
-            (FakePrefill::Refuses, "exactly, as chat-"),
-            (FakePrefill::Refuses, "asks: it refuses the request: the final message does not"),
+            (FakePrefill::Refuses, "exactly with kind chat-"),
+            (FakePrefill::Refuses, ": it refuses the request: the final message does not"),
         ] {
             let options = FakeOptions { prefill, ..FakeOptions::new(kind) };
             let server = FakeServer::start(options).await;
@@ -95,13 +95,13 @@ async fn a_server_asked_in_another_dialect_is_refused() {
         for asked in KINDS.into_iter().filter(|asked| *asked != is) {
             let server = FakeServer::start(FakeOptions::new(is)).await;
             let upstream = upstream(&server, asked);
-            // One that goes on with any last message goes on whatever else is asked.
+            // A server that continues any last message does so under every kind.
             if is == ServerKind::ChatAssistant {
                 upstream.check_model().await.unwrap();
                 continue;
             }
             let failure = failure(&upstream, "").await;
-            let words = format!("as {} asks: it begins a new turn", asked.name());
+            let words = format!("with kind {}: it begins a new turn", asked.name());
             assert!(failure.message.contains(&words), "{is:?} {asked:?}: {failure}");
         }
     }
@@ -116,7 +116,7 @@ async fn a_thought_that_is_told_apart_is_text_between_marks() {
         let mut caller = Caller(upstream.session());
         caller.open("", plain_sampling()).await;
         caller.opened().await;
-        // In the thought, at its end, and behind it.
+        // In the thought, at its end, and after it.
         let mut committed = String::new();
         for (tokens, seed) in [(5, 1), (4, 2), (2, 3), (99, 4)] {
             caller.ask(tokens, seed, &[]).await;
@@ -176,7 +176,7 @@ async fn what_a_template_would_change_is_not_put_to_it() {
     let cut_out = server(kind, FakeThought::CutOut).await;
     let upstream_of = |server: &FakeServer| upstream(server, kind);
     let said = failure(&upstream_of(&cut_out), "<think>\nHm").await;
-    assert!(said.message.contains("it changes a thought that is given"), "{said}");
+    assert!(said.message.contains("it changes the thought that it is given"), "{said}");
     let field = server(kind, FakeThought::Field).await;
     let said = failure(&upstream_of(&field), "So 7").await;
     assert!(said.message.contains("begins a new turn, or changes the answer"), "{said}");

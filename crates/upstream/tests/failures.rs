@@ -1,4 +1,4 @@
-//! What goes wrong with a server is one of the closed list of failures, in one line that names it.
+//! Every problem with a server becomes one of the closed list of failures, with one line that names the server.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,7 +14,7 @@ use upstream::{
     testing::{FakeFault, FakeOptions, FakeRequest, FakeServer},
 };
 
-/// The failure of a first proposal.
+/// Returns the failure of a first proposal.
 async fn failure(config: UpstreamConfig) -> Failure {
     let upstream = Upstream::new(config).unwrap();
     let mut caller = Caller(upstream.session());
@@ -43,10 +43,10 @@ async fn a_stream_that_breaks_is_an_unavailable_server() {
         (ServerKind::Ollama, "/api/generate"),
     ] {
         for (fault, words) in [
-            (FakeFault::CutAfter(3), "broke the connection off"),
-            (FakeFault::EndAfter(3), "ended without its end"),
-            (FakeFault::Begins("data: {\"nonsense\"\n\n"), "means nothing"),
-            (FakeFault::Begins("data: {}\n\n"), "means nothing"),
+            (FakeFault::CutAfter(3), "broke off the connection"),
+            (FakeFault::EndAfter(3), "ended without its last event"),
+            (FakeFault::Begins("data: {\"nonsense\"\n\n"), "cannot be understood"),
+            (FakeFault::Begins("data: {}\n\n"), "cannot be understood"),
             (FakeFault::Html, "\"text/html\""),
         ] {
             let failure = failure_at(kind, path, fault).await;
@@ -128,7 +128,7 @@ async fn a_refused_continuation_has_the_code_of_its_reason() {
 async fn what_is_no_such_server_is_found_out_when_it_is_asked() {
     let loading = r#"{"error":{"message":"Loading model","code":503}}"#;
     for (fault, code, words) in [
-        (FakeFault::Html, Code::Unavailable, "HTML: it is no such API"),
+        (FakeFault::Html, Code::Unavailable, "HTML: it is not such an API"),
         (FakeFault::Status(404, "", "<html>"), Code::Unavailable, "no /v1/models"),
         (FakeFault::Status(503, "", loading), Code::Unavailable, "still loading"),
         (
@@ -173,7 +173,7 @@ async fn a_model_must_be_served_where_the_server_checks_names() {
         assert_eq!(failure.code, Code::InvalidArgument, "{failure}");
         assert!(failure.message.contains(words), "{failure}");
     }
-    // llama.cpp serves its one model by any name.
+    // llama.cpp serves its one model under any name.
     let server = FakeServer::start(FakeOptions::new(ServerKind::LlamaCpp)).await;
     let mut config = config(&server);
     config.model = Some("a label".to_owned());
@@ -192,7 +192,7 @@ async fn the_key_is_shown_with_every_request_and_a_wrong_one_is_refused() {
         assert_eq!(failure.code, Code::Unauthenticated, "{failure}");
         assert!(
             !failure.message.contains("wrong"),
-            "the key itself is no one's business: {failure}"
+            "the key itself must not be printed: {failure}"
         );
     }
     let mut config = config(&server);
@@ -247,7 +247,7 @@ async fn a_tokenizer_of_another_model_is_refused() {
     for (kind, words) in [
         (ServerKind::LlamaCpp, "has another tokenizer than the one that was given"),
         (ServerKind::Sglang, "has another tokenizer than the one that was given"),
-        // Told from its count at the end of the first answer.
+        // Detected from its token count at the end of the first answer.
         (ServerKind::Completions, "by the tokenizer that was given; give that of its model"),
     ] {
         let answer = Some("Yes.".to_owned());
@@ -310,7 +310,7 @@ async fn a_server_that_hangs_is_given_up_and_one_that_lives_is_waited_for() {
         caller.ask(9, 1, &[]).await;
         if is_lost {
             let failure = caller.failed().await;
-            assert!(failure.message.contains("says nothing"), "{failure}");
+            assert!(failure.message.contains("is silent"), "{failure}");
         } else {
             for _ in 0..5 {
                 caller.0.signs.changed().await.unwrap();

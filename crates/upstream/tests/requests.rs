@@ -1,4 +1,4 @@
-//! What a server is asked in the course of a session, and how its answers become proposals.
+//! The requests made in the course of a session, and how the answers become proposals.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -29,7 +29,7 @@ async fn an_answer_is_read_to_its_end_and_every_token_counted() {
         let server = server(kind).await;
         let mut config = UpstreamConfig { kind: Some(kind), ..asked_only(&server) };
         config.tokenizer = Some(common::tokenizer());
-        // Its template is that of the fake server's model.
+        // It has the chat template of the fake server's model.
         let upstream = Upstream::new(config).unwrap();
         let mut caller = Caller(upstream.session());
         caller.open("", plain_sampling()).await;
@@ -41,7 +41,7 @@ async fn an_answer_is_read_to_its_end_and_every_token_counted() {
             (ANSWER, &FinishReason::EndOfText),
             "{kind:?}"
         );
-        // As the fake server cuts it: words, single bytes, and the end.
+        // As the fake server splits it: words, single bytes, and the end.
         assert_eq!(finished.tokens, 24, "{kind:?}");
         assert!(finished.prefill_tokens > 0, "{finished:?}");
     }
@@ -166,7 +166,7 @@ async fn what_a_server_says_of_its_model_steers_no_terminal() {
     );
 }
 
-/// What a prompt ends with that is continued, behind the beginning of the assistant's turn.
+/// Returns the end of a continued prompt, after the opening of the assistant's turn.
 async fn prompt_end(
     kind: ServerKind,
     left: &'static str,
@@ -206,7 +206,7 @@ async fn a_prompt_ends_with_the_thought_as_it_is_wanted_where_the_server_gives_t
         (ServerKind::LlamaCpp, opened, Over, (Open, over)),
         (ServerKind::Completions, "", Unknown, (Unopened, "")),
         (ServerKind::Completions, "", Open, (Unopened, opened)),
-        // It gives token ids.
+        // It returns token ids.
         (ServerKind::Vllm, opened, Over, (Unknown, "")),
     ] {
         let (thought, end) = prompt_end(kind, left, wanted).await;
@@ -327,7 +327,7 @@ async fn tokens_travel_where_the_tokenizer_is_given() {
             server.requests().iter().filter(|one| one.path == "/tokenize").count()
         };
         let before = encoded(&server);
-        // " so" is a word of its vocabulary, and could be three bytes.
+        // " so" is a word of its vocabulary, but could also be three bytes.
         let ids: Vec<u32> = b" so".iter().map(|byte| u32::from(*byte)).collect();
         let append = Append { token_ids: ids.clone(), ..Append::text(" so") };
         caller.0.commands.send(Command::Append(append)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Servers that say what their model holds of a text review; what they are asked, and how often.
+//! Servers that report log-probabilities can review: which requests they get, and how often.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -51,14 +51,14 @@ impl Caller {
     }
 }
 
-/// An upstream that reviews over a server of this kind.
+/// An upstream with reviews on a server of this kind.
 fn upstream(server: &FakeServer) -> Upstream {
     let config = config(server);
     let (tokenizer, reviews_in_full) = (Some(tokenizer()), true);
     Upstream::new(UpstreamConfig { tokenizer, reviews_in_full, ..config }).unwrap()
 }
 
-/// The requests that ask what the model holds of a text.
+/// The requests for log-probabilities of a text.
 fn asked(server: &FakeServer) -> Vec<Value> {
     let requests = server.requests().into_iter().map(|request| request.body);
     let asks = |body: &Value| body["return_logprob"] == true || !body["prompt_logprobs"].is_null();
@@ -82,7 +82,7 @@ async fn sglang_is_asked_of_what_is_new_only() {
     let place = |key: &str| asked.iter().map(|body| body[key].clone()).collect::<Vec<_>>();
     let lengths = asked.iter().map(|body| body["input_ids"].as_array().unwrap().len());
     let lengths: Vec<u64> = lengths.map(|length| length as u64).collect();
-    // " the", " sum" behind the prompt; then " is", " 7", " x", and the token before the first of them.
+    // " the", " sum" after the prompt; then " is", " 7", " x", and the token before the first of them.
     let prompt = lengths[0] - 2;
     assert_eq!(lengths, [prompt + 2, prompt + 5]);
     assert_eq!(place("logprob_start_len"), [json!(prompt - 1), json!(prompt + 1)]);

@@ -1,4 +1,4 @@
-//! An upstream keeps the contract of `thinking::thinker`, over servers of every kind.
+//! An upstream conforms to the contract of `thinking::thinker`, with servers of every kind.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -16,7 +16,7 @@ use upstream::{
     testing::{FakeOptions, FakeServer, FakeThought},
 };
 
-/// Most servers do not review.
+/// Most servers cannot review.
 fn usual() -> KitSettings {
     KitSettings { reviews: false, ..KitSettings::default() }
 }
@@ -97,7 +97,7 @@ async fn an_upstream_over_chats_conforms() {
 #[ignore = "needs a real server, whose address SPECTHINK_UPSTREAM holds"]
 async fn an_upstream_over_a_real_server_conforms() {
     let upstream = Upstream::new(real()).unwrap();
-    // SGLang hears a seed only where it computes the same in every batch, which it does not on a CPU.
+    // SGLang honours a seed only if every batch computes the same results, which is not so on a CPU.
     let card = upstream.card().await.unwrap();
     let hears_seeds = card.device != ServerKind::Sglang.name();
     let sampling = Sampling::default();
@@ -106,7 +106,7 @@ async fn an_upstream_over_a_real_server_conforms() {
         proposal_tokens: 16,
         sampling: if hears_seeds { sampling } else { Sampling { temperature: 0.0, ..sampling } },
         reviews: card.can_review,
-        // What is computed in other pieces rounds otherwise.
+        // Text computed in different pieces is rounded differently.
         gap_tolerance: 0.05,
         ..usual()
     };

@@ -1,6 +1,6 @@
-//! The rules for what depends on what: arrows between the workspace's crates, and who knows which crate from outside.
+//! The rules for dependencies: the arrows between the workspace's crates, and which crates may use which external ones.
 //!
-//! They are read from the `Cargo.toml` files. Dev-dependencies are free: they are in no program.
+//! Dependencies are read from the `Cargo.toml` files. Dev-dependencies are free, since they are in no program.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::{expect_none, read};
 
-/// Every workspace crate, and the workspace crates that it depends on, by the alphabet.
+/// Every workspace crate, and the workspace crates that it depends on, in alphabetical order.
 const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["conductor", "thinking", "traces"]),
     (
@@ -107,7 +107,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("upstream", &["openai", "text", "thinking", "traces"]),
 ];
 
-/// Crates from outside that only some of the workspace's crates name, and which.
+/// External crates that only some of the workspace's crates may use, and which.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["serve"]),
     ("candle-core", &["engine", "node"]),
@@ -124,7 +124,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tonic", &["proto", "transport"]),
 ];
 
-/// Workspace crates, and what they never link: neither themselves nor through other workspace crates, unless an
+/// Workspace crates, and what they must not link, neither directly nor through other workspace crates, unless an
 /// optional dependency is turned on.
 const NEVER_LINKS: &[(&str, &[&str])] = &[
     ("answer", &["candle-core", "clap", "indicatif", "tonic", "transport"]),
@@ -148,9 +148,9 @@ const NEVER_LINKS: &[(&str, &[&str])] = &[
     ("upstream", &["candle-core", "clap", "engine", "tonic", "transport"]),
 ];
 
-/// Dependencies that may have no other features than these.
+/// Dependencies that may only have these features.
 const FEATURES: &[(&str, &str, &[&str])] = &[
-    // Channels only: no runtime, no I/O, no clock.
+    // Only channels: no runtime, no I/O, no clock.
     ("thinking", "tokio", &["sync"]),
 ];
 
@@ -158,11 +158,11 @@ const FEATURES: &[(&str, &str, &[&str])] = &[
 struct Package {
     /// Its path, relative to the root of the checkout.
     path: String,
-    /// Everything it depends on, but for tests.
+    /// Everything it depends on, except for tests.
     dependencies: BTreeMap<String, Value>,
 }
 
-/// The folders of the workspace's crates, relative to the root of the checkout.
+/// Returns the folders of the workspace's crates, relative to the root of the checkout.
 pub(super) fn members() -> Vec<String> {
     let manifest: Table = read("Cargo.toml").parse().unwrap();
     let members = manifest["workspace"]["members"].as_array().unwrap();
@@ -179,7 +179,7 @@ fn packages() -> BTreeMap<String, Package> {
     members().iter().map(of).collect()
 }
 
-/// What a manifest depends on, on any platform, but for tests.
+/// Returns what a manifest depends on, on any platform, except for tests.
 fn dependencies(manifest: &Table) -> BTreeMap<String, Value> {
     let tables = manifest.get("target").and_then(Value::as_table);
     let targets =
@@ -202,7 +202,7 @@ fn arrows_between_crates_are_those_of_the_table() {
         }
     }
     for (name, _) in ARROWS.iter().filter(|(name, _)| !packages.contains_key(*name)) {
-        offences.push(format!("{}: arrows: `{name}` is no member: delete its line", file!()));
+        offences.push(format!("{}: arrows: `{name}` is not a member: delete its line", file!()));
     }
     expect_none(&offences);
 }
@@ -227,9 +227,9 @@ fn crates_from_outside_are_named_where_they_belong() {
     expect_none(&offences);
 }
 
-/// Says which line a table would need.
+/// Returns the line that a table would need.
 fn meant(table: &str, name: &str, is: &[&str]) -> String {
-    format!("if this is meant, the line of {table} in {} is: ({name:?}, &{is:?}),", file!())
+    format!("if this is intended, the line of {table} in {} is: ({name:?}, &{is:?}),", file!())
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn crates_never_link_what_they_must_not() {
         for never in never.iter().filter(|never| links.contains(**never)) {
             let path = &packages[*name].path;
             offences.push(format!(
-                "{path}:1: arrows: {name} never links {never}: `cargo tree -p {name}` says how"
+                "{path}:1: arrows: {name} must not link {never}: `cargo tree -p {name}` shows how it does"
             ));
         }
     }
@@ -250,7 +250,7 @@ fn crates_never_link_what_they_must_not() {
         for feature in features(&dependencies[*dependency]) {
             if !allowed.contains(&feature.as_str()) {
                 offences.push(format!(
-                    "{path}:1: arrows: {name} has {dependency} without `{feature}`: turn it off"
+                    "{path}:1: arrows: {name} must use {dependency} without `{feature}`: turn it off"
                 ));
             }
         }
@@ -258,7 +258,7 @@ fn crates_never_link_what_they_must_not() {
     expect_none(&offences);
 }
 
-/// Everything that a crate links without its optional dependencies, as far as manifests of the workspace say.
+/// Returns everything that a crate links without its optional dependencies, as far as the workspace's manifests say.
 fn links(name: &str, packages: &BTreeMap<String, Package>) -> BTreeSet<String> {
     let (mut found, mut open) = (BTreeSet::new(), vec![name.to_owned()]);
     while let Some(name) = open.pop() {
@@ -273,7 +273,7 @@ fn links(name: &str, packages: &BTreeMap<String, Package>) -> BTreeSet<String> {
     found
 }
 
-/// The features that a dependency has; those that are inherited and the default ones under a word for them.
+/// Returns the features of a dependency. Inherited features and default features are each represented by a phrase.
 fn features(how: &Value) -> Vec<String> {
     let named = how.get("features").and_then(Value::as_array).into_iter().flatten();
     let mut features: Vec<String> = named.filter_map(Value::as_str).map(str::to_owned).collect();

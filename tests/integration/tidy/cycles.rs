@@ -1,6 +1,6 @@
-//! The rule that sibling modules do not depend on each other in a circle.
+//! The rule that sibling modules must not depend on each other in a cycle.
 //!
-//! What a module depends on is read from its paths: those in `use`, and in the code those that begin with `crate`,
+//! A module's dependencies are read from its paths: those in `use`, and those in the code that begin with `crate`,
 //! `super` or `self`. A re-exported name belongs to the module that defines it. A module and its own children may
 //! depend on each other.
 
@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{arrows::members, expect_none, source};
 
-/// A module's place: the crate's folder, then the names of the modules down to it.
+/// The path of a module: the crate's folder, then the names of the modules down to it.
 type Path = Vec<String>;
 
 /// Where a dependency was found: file and line.
 type Place = (String, usize);
 
-/// A module's children and which of them depends on which, with the first place of each dependency.
+/// A module's children and their dependencies on each other, with the first place of each dependency.
 type Siblings = BTreeMap<(String, String), Place>;
 
 /// A path in the code, from the crate's root.
@@ -31,7 +31,7 @@ struct Used {
 struct Modules(BTreeMap<Path, Vec<Used>>);
 
 impl Modules {
-    /// The modules of a crate from its files: path below `src`, text as numbered lines.
+    /// Reads the modules of a crate from its files: path below `src`, text as numbered lines.
     fn new(root: &str, files: &[(String, Vec<(usize, &str)>)]) -> Self {
         let mut modules = Modules::default();
         for (file, _) in files {
@@ -45,7 +45,7 @@ impl Modules {
         modules
     }
 
-    /// The paths in a file that lead to something in its crate.
+    /// Returns the paths in a file that lead to something in its crate.
     fn used(&self, module: &Path, file: &str, lines: &[(usize, &str)]) -> Vec<Used> {
         let mut used = Vec::new();
         let mut lines = lines.iter().filter(|(_, line)| !line.trim_start().starts_with("//"));
@@ -68,7 +68,7 @@ impl Modules {
         used
     }
 
-    /// A path as it is written in a module, from the crate's root; `None` for one that leads out of the crate.
+    /// Resolves a path in a module to one from the crate's root; `None` if it leads out of the crate.
     fn absolute(&self, module: &Path, path: &[String]) -> Option<Path> {
         let mut at = module.clone();
         let mut rest = path;
@@ -89,10 +89,10 @@ impl Modules {
         is_inside.then(|| [&at, rest].concat())
     }
 
-    /// The module that defines what a path leads to.
+    /// Returns the module that defines what a path leads to.
     fn defining(&self, path: &Path) -> Path {
         let mut path = path.clone();
-        // Each round follows one re-export; no chain of them is that long.
+        // Each round follows one re-export; no chain of re-exports is longer.
         for _ in 0..16 {
             let is_module = |len: &usize| self.0.contains_key(&path[..*len]);
             let Some(len) = (1..=path.len()).rev().find(is_module) else { break };
@@ -107,7 +107,7 @@ impl Modules {
         path
     }
 
-    /// Which siblings depend on which, by the parent.
+    /// Returns which siblings depend on which, by parent.
     fn siblings(&self) -> BTreeMap<Path, Siblings> {
         let mut all: BTreeMap<Path, Siblings> = BTreeMap::new();
         for (from, used) in &self.0 {
@@ -125,14 +125,14 @@ impl Modules {
     }
 }
 
-/// The module that a file is, by its path below `src`.
+/// Returns the module of a file, from its path below `src`.
 fn module_of(root: &str, file: &str) -> Path {
     let path = file.trim_end_matches(".rs");
     let names = path.split('/').filter(|name| !["lib", "main", "mod"].contains(name));
     [root].into_iter().chain(names).map(str::to_owned).collect()
 }
 
-/// The tree of a `use` that begins in this line, as far as the line has it.
+/// Returns the `use` tree that begins in this line, as far as the line contains it.
 fn use_tree(line: &str) -> Option<String> {
     let line = line.trim();
     let line = match line.strip_prefix("pub") {
@@ -143,7 +143,7 @@ fn use_tree(line: &str) -> Option<String> {
     line.strip_prefix("use ").map(str::to_owned)
 }
 
-/// The paths of a `use` tree, each with the name that it binds.
+/// Returns the paths of a `use` tree, each with the name that it binds.
 fn leaves(tree: &str, before: &[String], found: &mut Vec<(Path, Option<String>)>) {
     for part in parts(tree) {
         let (path, inner) = match part.split_once('{') {
@@ -159,7 +159,7 @@ fn leaves(tree: &str, before: &[String], found: &mut Vec<(Path, Option<String>)>
         match inner {
             Some(inner) => leaves(inner, &path, found),
             None => {
-                // The parent itself, or all that is in it.
+                // The parent itself, or everything in it.
                 if path.len() > 1 && path.last().is_some_and(|last| last == "self" || last == "*") {
                     path.pop();
                 }
@@ -189,7 +189,7 @@ fn parts(tree: &str) -> Vec<&str> {
     found
 }
 
-/// The paths in a line of code that begin with `crate`, `super` or `self`.
+/// Returns the paths in a line of code that begin with `crate`, `super` or `self`.
 fn paths(line: &str) -> Vec<Path> {
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     line.split(|c: char| !is_path(c))
@@ -198,7 +198,7 @@ fn paths(line: &str) -> Vec<Path> {
         .collect()
 }
 
-/// The shortest circle through each sibling, each circle once.
+/// Returns the shortest cycle through each sibling, each cycle once.
 fn circles(siblings: &Siblings) -> Vec<Vec<String>> {
     let names: BTreeSet<&String> = siblings.keys().map(|(from, _)| from).collect();
     let mut seen = BTreeSet::new();
@@ -212,7 +212,7 @@ fn circles(siblings: &Siblings) -> Vec<Vec<String>> {
     found
 }
 
-/// The shortest way from one sibling to another over at least one dependency, with both ends.
+/// Returns the shortest path from one sibling to another over at least one dependency, with both ends.
 fn way(siblings: &Siblings, from: &str, to: &str) -> Option<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut open = VecDeque::from([vec![from.to_owned()]]);
@@ -249,7 +249,7 @@ fn sibling_modules_do_not_depend_on_each_other_in_a_circle() {
                 offences.extend(circle.windows(2).map(|pair| {
                     let (file, line) = &siblings[&(pair[0].clone(), pair[1].clone())];
                     format!(
-                        "{file}:{line}: cycles: in `{parent}`, {} is a circle: move what `{}` needs of `{}` below both",
+                        "{file}:{line}: cycles: in `{parent}`, {} is a cycle: move what `{}` needs of `{}` below both",
                         circle.join(" -> "), pair[0], pair[1]
                     )
                 }));
@@ -262,7 +262,7 @@ fn sibling_modules_do_not_depend_on_each_other_in_a_circle() {
 mod tests {
     use super::*;
 
-    /// The circles of a crate `c`, each with its parent.
+    /// Returns the cycles of a crate `c`, each with its parent.
     fn found(files: &[(&str, &str)]) -> Vec<String> {
         let files: Vec<(String, Vec<(usize, &str)>)> = files
             .iter()

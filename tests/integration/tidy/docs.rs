@@ -1,4 +1,4 @@
-//! The rules for Markdown: how wide prose is, and that the glossary's words are the code's.
+//! The rules for Markdown: prose is narrow, and the words of the glossary occur in the code.
 
 use super::{MAX_WIDTH, expect_none, files, read, source};
 
@@ -31,14 +31,14 @@ fn the_words_of_the_glossary_are_those_of_the_code() {
         .iter()
         .filter(|(_, word)| !code.contains(&words(word)))
         .map(|(line, word)| {
-            format!("ARCHITECTURE.md:{line}: glossary: no code says `{word}`: delete the row, or name what it is")
+            format!("ARCHITECTURE.md:{line}: glossary: no code uses `{word}`: delete the row, or correct the word")
         })
         .collect();
     expect_none(&offences);
 }
 
-/// The lines of prose that are too wide: their numbers and widths. Tables and code are no prose, and the
-/// targets of links do not count, since nothing can be done about them.
+/// Returns the numbers and widths of the prose lines that are too wide. Tables and code are not prose, and the targets
+/// of links do not count, since they cannot be wrapped.
 fn wide_lines(text: &str) -> Vec<(usize, usize)> {
     let (mut found, mut in_code) = (Vec::new(), false);
     for (number, line) in (1..).zip(text.lines()) {
@@ -55,7 +55,7 @@ fn wide_lines(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// A line without the targets of its links.
+/// Returns a line without the targets of its links.
 fn without_targets(line: &str) -> String {
     let (mut rest, mut kept) = (line, String::new());
     while let Some((before, target)) = rest.split_once("](") {
@@ -66,7 +66,7 @@ fn without_targets(line: &str) -> String {
     kept + rest
 }
 
-/// The words of the table under `## Words`, with the numbers of their lines.
+/// Returns the words of the table under `## Words`, with their line numbers.
 fn glossary(text: &str) -> Vec<(usize, &str)> {
     (1..)
         .zip(text.lines())
@@ -80,7 +80,7 @@ fn glossary(text: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
-/// A line's words in lower case, each with a space on both sides; identifiers fall into their words.
+/// Returns a line's words in lower case, with a space before and after each. Identifiers are split into their words.
 fn words(line: &str) -> String {
     let (mut words, mut was_lower) = (String::from(" "), false);
     for c in line.chars() {

@@ -5,10 +5,10 @@ use super::{
     source::{self, functions},
 };
 
-/// A file has fewer lines than this.
+/// A file must have fewer lines than this.
 const FILE_LINES: usize = 500;
 
-/// A function has at most as many lines, without its docstring. Test code is free.
+/// The maximum number of lines of a function, without its doc comment. Test code is exempt.
 const FUNCTION_LINES: usize = 70;
 
 #[test]

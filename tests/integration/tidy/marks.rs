@@ -1,8 +1,9 @@
-//! The rule that crates which may not know each other agree on the marks around thoughts.
+//! The rule that crates which must not depend on each other agree on the marks around thoughts.
 
 use super::{expect_none, read};
 
-/// Where the marks stand. `text` and `grading` depend on no crate of the workspace, and `thinking` on no tokenizer.
+/// Where the marks are defined. `text` and `grading` depend on no crate of the workspace, and `thinking` on no
+/// tokenizer.
 const PLACES: [&str; 3] = [
     "crates/text/src/thought.rs",
     "crates/grading/src/thought.rs",
@@ -19,14 +20,14 @@ fn marks_of_thoughts_are_the_same_everywhere() {
         let found = quoted(&read(other), "const MARKS:");
         if found != marks {
             offences.push(format!(
-                "{other}: marks: {found:?}, and {path} has {marks:?}: make them alike"
+                "{other}: marks: {found:?}, but {path} has {marks:?}: make them the same"
             ));
         }
     }
     expect_none(&offences);
 }
 
-/// The texts in quotes of a constant.
+/// Returns the quoted texts of a constant.
 fn quoted(source: &str, name: &str) -> Vec<String> {
     let body =
         source.split_once(name).and_then(|(_, rest)| rest.split_once(';')?.1.split_once(';'));

@@ -1,7 +1,7 @@
-//! The rules of CONTRIBUTING.md that neither the compiler nor clippy holds, as tests over the checkout's files.
+//! The rules of CONTRIBUTING.md that neither the compiler nor clippy checks, as tests over the checkout's files.
 //!
-//! Every rule is one test. It fails with one line for each offence: where, which rule, what to do. Rules that are
-//! lints stand in `Cargo.toml` and `clippy.toml` instead.
+//! Every rule is one test. It fails with one line for each violation: where, which rule, what to do. Rules that are
+//! lints are in `Cargo.toml` and `clippy.toml` instead.
 
 mod arrows;
 mod cycles;
@@ -16,20 +16,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A line is at most this wide, in characters: code and prose alike.
+/// The maximum width of a line in characters, for code and prose alike.
 const MAX_WIDTH: usize = 120;
 
-/// The root of the checkout.
+/// Returns the root of the checkout.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A text file of the checkout; `path` is relative to its root.
+/// Reads a text file of the checkout; `path` is relative to its root.
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
 }
 
-/// The paths of all files under a folder with this extension, relative to the root, sorted.
+/// Returns the paths of all files under a folder with this extension, relative to the root, sorted.
 fn files(folder: &str, extension: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root().join(folder)).unwrap() {
@@ -48,7 +48,7 @@ fn files(folder: &str, extension: &str) -> Vec<String> {
     found
 }
 
-/// Fails with these lines, unless there are none.
+/// Fails with these lines if there are any.
 #[track_caller]
 fn expect_none(offences: &[String]) {
     assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));

@@ -1,6 +1,6 @@
-//! The rule that a public type's name means one thing: it is defined once in the workspace.
+//! The rule that the name of a public type is defined once in the workspace.
 //!
-//! Private and `pub(..)` types may share names, since nobody meets them in two meanings at once.
+//! Private and `pub(..)` types may share names, since no reader sees them side by side.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! Rust files as the rules see them: lines, functions and public types, found by the shape that rustfmt gives them.
+//! Rust files as the rules see them: lines, functions and public types, recognised by the layout that rustfmt produces.
 //!
-//! This is no parser. An item ends at the first closing brace that is indented as its first line is, which rustfmt
+//! This is not a parser. An item ends at the first closing brace with the indentation of its first line, which rustfmt
 //! guarantees and CI checks.
 
 use std::sync::LazyLock;
@@ -18,23 +18,23 @@ pub(super) struct Source {
 #[derive(Debug, PartialEq)]
 pub(super) struct Function<'a> {
     pub(super) name: &'a str,
-    /// The number of its first line.
+    /// The line number of its first line.
     pub(super) line: usize,
-    /// How many lines it has, from its first to its closing brace.
+    /// How many lines it has, from the first to its closing brace.
     pub(super) length: usize,
 }
 
-/// A type that is `pub`.
+/// A `pub` type.
 #[derive(Debug, PartialEq)]
 pub(super) struct PublicType<'a> {
     pub(super) name: &'a str,
     pub(super) line: usize,
 }
 
-/// A line of a file with its number, counted from 1.
+/// A line of a file and its number, counted from 1.
 type Line<'a> = (usize, &'a str);
 
-/// Every Rust file of every workspace member.
+/// Returns every Rust file of every workspace member.
 pub(super) fn all() -> &'static [Source] {
     static ALL: LazyLock<Vec<Source>> = LazyLock::new(|| {
         let paths = members().into_iter().flat_map(|member| files(&member, "rs"));
@@ -51,13 +51,13 @@ impl Source {
             || self.path.split('/').any(|part| ["tests", "benches", "examples"].contains(&part))
     }
 
-    /// The lines of the file that are not test code.
+    /// Returns the lines of the file that are not test code.
     pub(super) fn production(&self) -> Vec<Line<'_>> {
         if self.is_test() { Vec::new() } else { without_tests(&self.text) }
     }
 }
 
-/// The lines of a text without the items that are marked `#[cfg(test)]`.
+/// Returns the lines of a text without the items marked `#[cfg(test)]`.
 fn without_tests(text: &str) -> Vec<Line<'_>> {
     let lines: Vec<Line<'_>> = (1..).zip(text.lines()).collect();
     let (mut kept, mut at) = (Vec::new(), 0);
@@ -75,7 +75,7 @@ fn without_tests(text: &str) -> Vec<Line<'_>> {
     kept
 }
 
-/// The functions with bodies, nested ones and methods too.
+/// Returns the functions with bodies, including nested ones and methods.
 pub(super) fn functions<'a>(lines: &[Line<'a>]) -> Vec<Function<'a>> {
     let mut found = Vec::new();
     for (at, (line, text)) in lines.iter().enumerate() {
@@ -88,7 +88,7 @@ pub(super) fn functions<'a>(lines: &[Line<'a>]) -> Vec<Function<'a>> {
     found
 }
 
-/// The types that are `pub`, and not `pub(..)`.
+/// Returns the types that are `pub`, but not `pub(..)`.
 pub(super) fn public_types<'a>(lines: &[Line<'a>]) -> Vec<PublicType<'a>> {
     lines
         .iter()
@@ -100,7 +100,7 @@ pub(super) fn public_types<'a>(lines: &[Line<'a>]) -> Vec<PublicType<'a>> {
         .collect()
 }
 
-/// The name that a line declares with one of these keywords, behind any qualifiers.
+/// Returns the name that a line declares with one of these keywords, after any qualifiers.
 fn declared<'a>(text: &'a str, keywords: &[&str]) -> Option<&'a str> {
     let mut words = text.split_whitespace();
     let keyword = words.find(|word| {
@@ -111,7 +111,7 @@ fn declared<'a>(text: &'a str, keywords: &[&str]) -> Option<&'a str> {
     name.split(|c: char| !c.is_alphanumeric() && c != '_').next()
 }
 
-/// The index of the last line of the item that begins at this index.
+/// Returns the index of the last line of the item that begins at this index.
 fn end(lines: &[Line<'_>], first: usize) -> usize {
     let Some((_, head)) = lines.get(first) else { return lines.len().saturating_sub(1) };
     let closes = |text: &str| text.ends_with('}') || text.ends_with(';');

@@ -1,4 +1,4 @@
-//! Journals that are read again: whole, event by event, or at a glance.
+//! Reads journals: whole, event by event, or only the first and last line.
 
 use std::{
     fs::File,
@@ -15,19 +15,19 @@ use crate::{
 /// How much of a journal's end is read at a time.
 const END_BYTES: u64 = 64 * 1024;
 
-/// A journal, read again.
+/// A journal that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Journal {
     /// The first line.
     pub header: Header,
     /// What happened, in order.
     pub events: Vec<Stamped>,
-    /// The last line breaks off: the writer was interrupted.
+    /// Whether the last line is incomplete because the writer was interrupted.
     pub truncated: bool,
 }
 
 impl Journal {
-    /// Whether the answer's end is in it.
+    /// Returns whether it contains the answer's end.
     pub fn is_complete(&self) -> bool {
         matches!(self.events.last(), Some(Stamped { progress: Progress::Ended(_), .. }))
     }
@@ -35,7 +35,7 @@ impl Journal {
     /// Reads a journal file.
     ///
     /// # Errors
-    /// When it cannot be read, is no journal, has another version, or is damaged before its end.
+    /// If it cannot be read, is not a journal, has another version, or is damaged before its end.
     pub fn open(path: &Path) -> Result<Journal, JournalError> {
         let read = |why| JournalError::Read { path: path.display().to_string(), why };
         let file = File::open(path).map_err(read)?;
@@ -45,7 +45,7 @@ impl Journal {
     /// Reads a journal; `path` names it in errors.
     ///
     /// # Errors
-    /// As [`Journal::open`].
+    /// The same as [`Journal::open`].
     pub fn read(input: impl BufRead, path: &str) -> Result<Journal, JournalError> {
         let mut reader = JournalReader::new(input, path)?;
         let events = reader.by_ref().collect::<Result<_, _>>()?;
@@ -54,34 +54,34 @@ impl Journal {
     }
 }
 
-/// Reads a journal event by event, so that no more than one is in memory.
+/// Reads a journal event by event, so that only one is in memory at a time.
 #[derive(Debug)]
 pub struct JournalReader<R> {
     header: Header,
     input: R,
     path: String,
-    /// Lines that were read.
+    /// How many lines were read.
     lines: usize,
     is_truncated: bool,
 }
 
 impl<R: BufRead> JournalReader<R> {
-    /// Reads the header. `path` is for messages.
+    /// Reads the header. `path` names the journal in errors.
     ///
     /// # Errors
-    /// When it cannot be read, or is no journal that this program knows.
+    /// If it cannot be read, or is not a journal that this program knows.
     pub fn new(mut input: R, path: &str) -> Result<Self, JournalError> {
         let line = line_of(&mut input, path)?;
         let header = header(&line, path)?;
         Ok(JournalReader { header, input, path: path.to_owned(), lines: 1, is_truncated: false })
     }
 
-    /// The first line.
+    /// Returns the header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Whether the last line breaks off; known at the end.
+    /// Returns whether the last line is incomplete; known once all events were read.
     pub fn is_truncated(&self) -> bool {
         self.is_truncated
     }
@@ -99,7 +99,7 @@ impl<R: BufRead> Iterator for JournalReader<R> {
         self.lines += 1;
         match serde_json::from_slice(&line) {
             Ok(stamped) => Some(Ok(stamped)),
-            // Only the last line can lack its end.
+            // Only the last line can be incomplete.
             Err(_) if !line.ends_with(b"\n") => {
                 self.is_truncated = true;
                 None
@@ -112,20 +112,21 @@ impl<R: BufRead> Iterator for JournalReader<R> {
     }
 }
 
-/// A journal at a glance: what was asked, and how the answer ended.
+/// An outline of a journal: what was asked, and how the answer ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalOutline {
     /// The first line.
     pub header: Header,
-    /// The last line's; absent where the answer has no end there, because it is being written or was interrupted.
+    /// The last line's summary; absent if the answer's end is not there, because it is being written or was
+    /// interrupted.
     pub summary: Option<Box<Summary>>,
 }
 
 impl JournalOutline {
-    /// Reads the first line of a file and the last one, and nothing between. `path` is for messages.
+    /// Reads only the first and the last line of a file. `path` names the journal in errors.
     ///
     /// # Errors
-    /// When it cannot be read, or is no journal that this program knows.
+    /// If it cannot be read, or is not a journal that this program knows.
     pub fn read(file: impl Read + Seek, path: &str) -> Result<Self, JournalError> {
         let mut input = BufReader::new(file);
         let first = line_of(&mut input, path)?;
@@ -140,7 +141,7 @@ impl JournalOutline {
     }
 }
 
-/// The last line behind the first bytes, with its end; empty where that is missing.
+/// Returns the last line after the first `first` bytes, with its newline; empty if the newline is missing.
 fn last_line(input: &mut (impl Read + Seek), first: u64) -> io::Result<Vec<u8>> {
     let end = input.seek(SeekFrom::End(0))?;
     let mut begin = end;
@@ -162,7 +163,7 @@ fn last_line(input: &mut (impl Read + Seek), first: u64) -> io::Result<Vec<u8>> 
     Ok(last)
 }
 
-/// The next line, with its end; empty behind the last one.
+/// Returns the next line, with its newline; empty at the end of the file.
 fn line_of(input: &mut impl BufRead, path: &str) -> Result<Vec<u8>, JournalError> {
     let mut line = Vec::new();
     let read = input.read_until(b'\n', &mut line);
@@ -173,9 +174,9 @@ fn line_of(input: &mut impl BufRead, path: &str) -> Result<Vec<u8>, JournalError
 fn header(line: &[u8], path: &str) -> Result<Header, JournalError> {
     let not_a_journal = |why: String| JournalError::NotAJournal { path: path.to_owned(), why };
     let value: serde_json::Value = serde_json::from_slice(line)
-        .map_err(|_| not_a_journal("its first line is no JSON object".to_owned()))?;
+        .map_err(|_| not_a_journal("its first line is not a JSON object".to_owned()))?;
     let found = value.get("specthink_journal").and_then(serde_json::Value::as_u64);
-    let found = found.ok_or_else(|| not_a_journal("its first line is no header".to_owned()))?;
+    let found = found.ok_or_else(|| not_a_journal("its first line is not a header".to_owned()))?;
     if found != u64::from(VERSION) {
         let program = value.get("program").and_then(|p| p.as_str()).unwrap_or("unknown").to_owned();
         return Err(JournalError::Version { path: path.to_owned(), found, program });

@@ -1,4 +1,4 @@
-//! What happens when nodes are gone, late, refuse or lie.
+//! What happens when nodes are lost, late, refuse or report falsehoods.
 
 use std::{
     sync::{Arc, atomic::AtomicU32},
@@ -17,7 +17,7 @@ use crate::support::{
     unlimited,
 };
 
-/// The story when the large model has no part in it.
+/// The story without the large model.
 const ALONE: &str = "We add 数学.\n\nWait, is it 5?";
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,7 @@ async fn a_large_node_that_refuses_leaves_the_small_one_alone() {
 #[tokio::test(start_paused = true)]
 async fn without_a_large_node_the_answer_is_degraded_when_one_is_wanted() {
     let (outcome, _) = answered(run(&[thinker(small_script(), vec![])], None)).await;
-    // The doubt was cut off for a takeover; the small model writes it itself then.
+    // The doubt was cut off for a takeover; now the small model writes it itself.
     assert_eq!(outcome.text(), ALONE);
     assert_eq!(outcome.summary.degraded.as_deref(), Some("no large node is given"));
     let (outcome, _) = answered(run(&[thinker(Script::text("No doubt."), vec![])], None)).await;
@@ -72,7 +72,7 @@ async fn a_silent_large_node_is_given_up_after_its_time() {
     let (outcome, _) = answered(run).await;
     assert_eq!(outcome.text(), ALONE);
     let reason = outcome.summary.degraded.unwrap();
-    assert_eq!(reason, "large node large: it gave no sign for 5s");
+    assert_eq!(reason, "large node large: it gave no sign of life for 5s");
     assert!(outcome.summary.time.large.network_us >= 5_000_000, "the wait is accounted for");
     tokio::task::yield_now().await;
     assert_eq!(large.open_sessions(), 0);
@@ -95,7 +95,7 @@ async fn a_lost_small_node_is_replaced_at_any_point() {
         assert_eq!(seen.count(|p| matches!(p, Progress::Resumed(_))), lost as usize);
         if lost == 1 {
             let Command::Open(open) = &second.commands()[0].1 else { panic!("no open") };
-            assert!(whole.starts_with(&open.committed), "it goes on from what was shown");
+            assert!(whole.starts_with(&open.committed), "it continues from what was shown");
         }
     }
 }
@@ -113,7 +113,7 @@ async fn a_replaced_small_node_gets_what_is_left_of_the_budget_and_the_watch() {
     let second = thinker(second, vec![]);
     let large = thinker(large_script(), vec![]);
     let (outcome, _) = answered(run(&[first, second.clone()], Some(large))).await;
-    assert_eq!(outcome.text(), STORY, "the trigger is found where the text goes on");
+    assert_eq!(outcome.text(), STORY, "the trigger is found where the text continues");
     let Command::Propose(propose) = &second.commands()[1].1 else { panic!("no propose") };
     assert_eq!(propose.max_tokens, 197);
     assert_eq!(outcome.transcript.spans()[0].tokens, 5);
@@ -205,7 +205,7 @@ async fn a_silent_small_node_ends_at_its_time_or_the_deadline() {
     let silent = || thinker(small_script(), vec![fault(1, 2, FaultKind::Silence)]);
     let (outcome, _) = answered(run(&[silent()], None)).await;
     let Ended::Failed { failure, .. } = outcome.ended else { panic!("it did not fail") };
-    assert_eq!(failure.message, "it gave no sign for 120s");
+    assert_eq!(failure.message, "it gave no sign of life for 120s");
     let mut run = run(&[silent()], None);
     run.question.deadline = Some(Duration::from_secs(3));
     let (outcome, _) = answered(run).await;
@@ -230,7 +230,7 @@ async fn a_pause_of_this_process_is_no_silence_of_a_node() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_lost_node_made_and_nobody_saw_is_counted() {
-    // "Wait" may yet become a trigger, so it is not shown when the node is lost.
+    // "Wait" may still become a trigger, so it is not shown when the node is lost.
     let first = thinker(small_script(), vec![fault(1, 6, FaultKind::Vanish)]);
     let second = thinker(small_script(), vec![]);
     let (outcome, _) = answered(run(&[first, second], Some(thinker(large_script(), vec![])))).await;

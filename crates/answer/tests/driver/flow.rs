@@ -42,7 +42,7 @@ async fn a_takeover_from_end_to_end() {
     assert_eq!((takeover.why, takeover.tokens), (Why::Reflection, 5));
     assert_eq!(takeover.handoff_us, Some(10_000), "one token's time and nothing else");
     assert_eq!(takeover.spent.decode_us, 50_000);
-    // Both asks of the small model are one sequence with the commit, without a wait between.
+    // Both asks of the small model and the commit are one sequence, without a wait in between.
     let small_commands: Vec<Command> = small.commands().into_iter().map(|(_, c)| c).collect();
     assert!(matches!(small_commands[1], Command::Propose(_)));
     assert_eq!(small_commands[2], Command::Commit { bytes: "We add 数学.\n\n".len() as u64 });
@@ -92,7 +92,7 @@ async fn a_slow_large_node_never_stalls_the_small_one() {
     let alone_us = 10_000 * outcome.summary.small.tokens;
     assert_eq!(outcome.summary.time.total_us, alone_us, "the small model's own time");
     let appends = slow.commands().len();
-    assert!(appends < 40, "what the large node could not take in yet was gathered: {appends}");
+    assert!(appends < 40, "text that the large node could not take yet was collected: {appends}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn the_paper_may_let_both_models_write_the_same_place() {
         let config = PaperConfig { max_target_tokens: 5, choose_large, ..PaperConfig::default() };
         run.policy = unlimited(Paper::new(config, 200));
         let (outcome, _) = answered(run).await;
-        // Not choosing the large one: its neutral text leans away from the probe, so it stays too.
+        // With `choose_large` off the large model's neutral text leans away from the probe, so it is kept too.
         let large_wrote =
             outcome.transcript.spans().iter().any(|span| span.writer == Writer::Large);
         let expected = if large_wrote { "Hmm, no 🙂\n\n" } else { first };

@@ -18,7 +18,7 @@ pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// The story when the small model answers its doubt itself.
+/// The story if the small model answers its doubt itself.
 pub(crate) const ALONE: &str = "We add 数学.\n\nWait, is it 5?";
 
 fn within(run: Run, limits: Limits) -> Run {
@@ -37,7 +37,7 @@ fn far(near: &Arc<ScriptedThinker>, one_way: Duration) -> Arc<dyn Thinker> {
     Arc::new(Far { near: Arc::clone(near), one_way })
 }
 
-/// How long the takeovers that were given up had been waited for, in microseconds.
+/// Returns how long the abandoned takeovers were waited for, in microseconds.
 pub(crate) fn waits_us(seen: &Seen) -> Vec<u64> {
     let waited = |progress: &Progress| match progress {
         Progress::Abandoned(abandoned) => Some(abandoned.waited_us),
@@ -46,7 +46,7 @@ pub(crate) fn waits_us(seen: &Seen) -> Vec<u64> {
     seen.0.iter().filter_map(|stamped| waited(&stamped.progress)).collect()
 }
 
-/// What a node was sent, all appended text and all commits and proposals by name.
+/// Returns what a node was sent: appends with their text, and other commands by name.
 fn sent(thinker: &ScriptedThinker) -> Vec<String> {
     let name = |command| match command {
         Command::Open(_) => "open".to_owned(),
@@ -71,7 +71,7 @@ async fn the_small_model_goes_on_at_the_deadline_where_the_takeover_would_have_b
     assert_eq!(summary.degraded, None, "late is not dead");
     assert_eq!(waits_us(&seen), [300_000]);
     assert_eq!(summary.time.large.network_us, 300_000, "the wait is accounted for");
-    // 7 tokens to the doubt, then 6 and their end, and the wait.
+    // 7 tokens to the doubt, the wait, then 6 tokens and the end of text.
     assert_eq!(summary.time.total_us, 70_000 + 300_000 + 70_000);
 }
 
@@ -94,7 +94,7 @@ async fn a_takeover_in_time_is_as_if_there_were_no_deadline() {
     assert_eq!(seen[0], seen[1]);
 }
 
-/// A small model that doubts in every paragraph, and ends after so many.
+/// A small model that doubts in every paragraph and ends after this many.
 pub(crate) fn doubtful(paragraphs: usize) -> Script {
     Script::function(move |committed, _| {
         let written = committed.matches("\n\n").count();
@@ -110,7 +110,7 @@ async fn the_next_takeover_is_asked_for_before_the_end_of_the_one_before_is_here
     let run = run(&[small], Some(far(&large, ms(400))));
     let (outcome, seen) = answered(impatient(run, ms(30))).await;
     assert_eq!(outcome.text(), "Wait, is it so?\n\n".repeat(6));
-    // The first paragraph follows no break. After the last there is nothing to say.
+    // The first paragraph follows no break, and after the last one nothing is left to write.
     assert_eq!((outcome.summary.abandoned, outcome.summary.takeovers.len()), (5, 0));
     assert_eq!(waits_us(&seen), [30_000; 5], "each waits for itself alone");
     assert_eq!(outcome.summary.hash_repairs, 0);
@@ -123,7 +123,7 @@ async fn the_next_takeover_is_asked_for_before_the_end_of_the_one_before_is_here
 
 #[tokio::test(start_paused = true)]
 async fn the_large_node_stays_warm_and_can_take_over_later() {
-    // The first takeover is late because the large model reads for long; later ones are not.
+    // The first takeover is late because the large model takes long to prefill; later ones are not.
     let large = Arc::new(ScriptedThinker::with_options(
         large_script(),
         Options { prefill_delay: ms(5), token_delay: ms(10), ..Options::default() },
@@ -141,7 +141,7 @@ async fn the_large_node_stays_warm_and_can_take_over_later() {
     let cancel = commands.iter().position(|command| command == "cancel").unwrap();
     assert_eq!(commands[cancel - 1..=cancel + 1], ["propose", "cancel", "commit 0"]);
     assert!(commands[cancel + 2].starts_with("append Wait, so?"), "{commands:?}");
-    // Of what was given up, the ends came in while others wrote.
+    // The ends of abandoned proposals arrived while the other model wrote.
     assert!(seen.count(|p| matches!(p, Progress::Finished(f) if f.reason == "cancelled")) > 0);
 }
 
@@ -169,8 +169,8 @@ async fn what_the_large_node_made_for_nothing_is_counted() {
     let (summary, made) = (&outcome.summary, large.computed_tokens());
     assert_eq!(summary.takeovers.len(), 0);
     assert!(summary.abandoned > 5);
-    // From the ask's arrival on it writes until the cancel arrives, 90 ms later: 9 tokens each time, all but
-    // what was still on its way when the answer ended.
+    // From when the ask arrives until the cancel arrives 90 ms later it writes 9 tokens each time. All are counted
+    // except what was still in flight when the answer ended.
     let told = summary.large.discarded_tokens;
     assert!(made <= 9 * u64::from(summary.abandoned) && told + 9 >= made, "{told} of {made}");
 }
@@ -190,7 +190,7 @@ async fn a_large_node_that_never_says_more_is_dead_and_not_late() {
             Settings { large_timeout: ms(5000), keep_warm: false, ..Settings::default() };
         let (outcome, _) = answered(impatient(run, ms(150))).await;
         assert_eq!(outcome.text(), text);
-        let reason = if is_silent { "it gave no sign for 5s" } else { "it crashed" };
+        let reason = if is_silent { "it gave no sign of life for 5s" } else { "it crashed" };
         let degraded = outcome.summary.degraded.as_deref();
         assert_eq!(degraded, Some(format!("large node large: {reason}").as_str()));
         assert_eq!(outcome.summary.abandoned, 1);
@@ -211,7 +211,7 @@ async fn a_pause_of_this_process_makes_no_takeover_late() {
     assert_eq!((outcome.text().as_str(), outcome.summary.abandoned), (STORY, 0));
 }
 
-/// The numbers and seeds of the asks, but for those that are written meanwhile.
+/// Returns the numbers and seeds of the asks, without overlaps.
 fn asks(seen: &Seen) -> Vec<(u32, u64)> {
     let asked = |progress: &Progress| match progress {
         Progress::Ask(ask) if ask.ask < 1 << 31 => Some((ask.ask, ask.seed)),
@@ -238,7 +238,7 @@ async fn where_the_large_model_is_always_first_an_overlap_changes_no_word() {
         };
         assert_eq!((text, asks), (same_text, same_asks), "seed {seed}");
         assert_eq!(overlapped.abandoned, 0);
-        assert_eq!(overlapped.time.total_us, plain.time.total_us, "nor does it take time");
+        assert_eq!(overlapped.time.total_us, plain.time.total_us, "it takes no extra time");
         takeovers += plain.takeovers.len();
     }
     assert!(takeovers > 40, "{takeovers}");
@@ -251,11 +251,11 @@ async fn what_was_written_meanwhile_for_nothing_is_cancelled_and_counted() {
     let (outcome, seen) = answered(overlapped(run, 20)).await;
     assert_eq!((outcome.text().as_str(), outcome.summary.abandoned), (STORY, 0));
     assert!(!seen.text().contains("Wait"), "nothing of it was shown");
-    // Two were cut off at the trigger; the large model's first text is there after 50 ms.
+    // Two tokens were cut off at the trigger; the large model's first text arrives after 50 ms.
     let discarded = outcome.summary.small.discarded_tokens;
     assert!((2 + 4..=2 + 5).contains(&discarded), "{discarded}");
     let made = small.computed_tokens();
-    assert_eq!(made, outcome.summary.small.tokens + discarded, "the books agree with the node");
+    assert_eq!(made, outcome.summary.small.tokens + discarded, "the counts agree with the node");
     let commands = sent(&small);
     let cancel = commands.iter().position(|command| command == "cancel").unwrap();
     assert_eq!(commands[cancel - 1..=cancel + 1], ["propose", "cancel", "commit 0"]);
@@ -263,7 +263,7 @@ async fn what_was_written_meanwhile_for_nothing_is_cancelled_and_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn where_the_small_model_is_first_its_text_is_kept() {
-    // All of it, some, and hardly any: the rest is an ordinary turn.
+    // The overlap covers all of the text, some, or hardly any; the rest is an ordinary turn.
     for (tokens, asked) in [(20, 1), (6, 2), (2, 2), (1, 2)] {
         let (small, large) = (thinker(small_script(), vec![]), thinker(large_script(), vec![]));
         let run = run(&[small.clone()], Some(far(&large, ms(500))));
@@ -271,7 +271,7 @@ async fn where_the_small_model_is_first_its_text_is_kept() {
         assert_eq!(outcome.text(), ALONE, "overlap of {tokens}");
         let summary = &outcome.summary;
         assert_eq!((summary.abandoned, summary.takeovers.len()), (1, 0));
-        assert_eq!(summary.small.discarded_tokens, 2, "what was cut off at the trigger, no more");
+        assert_eq!(summary.small.discarded_tokens, 2, "only what was cut off at the trigger");
         assert_eq!(waits_us(&seen), [10_000 * u64::from(tokens.min(7))]);
         assert_eq!(summary.time.total_us, 140_000, "nobody waited for the large model");
         assert_eq!((summary.time.large.total_us(), summary.time.other_us), (0, 0));
@@ -306,7 +306,7 @@ async fn a_trigger_in_what_was_written_meanwhile_is_one_like_any_other() {
     let (outcome, seen) = answered(overlapped(run, 30)).await;
     assert_eq!(outcome.text(), "Wait, is it so?\n\n".repeat(6));
     assert_eq!((outcome.summary.abandoned, outcome.summary.hash_repairs), (5, 0));
-    // Seven tokens to the break and two to the phrase behind it; after the last break comes the end.
+    // Seven tokens up to the break and two for the phrase after it; after the last break the text ends.
     assert_eq!(waits_us(&seen), [90_000, 90_000, 90_000, 90_000, 80_000]);
 }
 

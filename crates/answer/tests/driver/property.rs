@@ -1,5 +1,5 @@
-//! Whatever is said, whatever breaks and however late it comes: what was shown is the answer, and each node holds a
-//! beginning of it. `answered` checks both after every run.
+//! Whatever is written, whatever breaks and however late it comes: what was shown is the answer, and each node holds a
+//! prefix of it. `answered` checks both after every run.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ fn policy(number: u64, limits: Limits) -> Limited {
         spec.limits = limits;
     }
     if let Rules::Paper(config) = &mut spec.rules {
-        // Both ways of the authors' switch.
+        // Both settings of the authors' switch.
         *config = PaperConfig { choose_large: number.is_multiple_of(4), ..PaperConfig::default() };
     }
     spec.build(number, 120).unwrap()
@@ -36,14 +36,14 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
         };
         let kind = |salt| match draw(salt, 2) {
             0 => FaultKind::Vanish,
-            _ => fails(Code::Unavailable, "it is gone"),
+            _ => fails(Code::Unavailable, "it crashed"),
         };
         let broken = |salt| {
             let at = fault(draw(salt, 6) as u32, draw(salt + 1, 3) as u32, kind(salt + 2));
             thinker(Script::babble(), vec![at])
         };
         let sound = || thinker(Script::babble(), vec![]);
-        // One that breaks in every session, in its first only, or not at all.
+        // A node that breaks in every session, only in its first one, or not at all.
         let large = match draw(3, 4) {
             0 => broken(4),
             1 => {
@@ -59,7 +59,7 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
         let (keep_warm, resend) = (draw(30, 2) == 0, draw(31, 4) == 0);
         let rejoin_after = [None, Some(1), Some(30), Some(200)][draw(32, 4) as usize];
         let rejoin_after = rejoin_after.map(Duration::from_millis);
-        // With the link's longest way there and back a node that is well seems dead.
+        // With the link's longest round trip a node that is well seems to be dead.
         let large_timeout = Duration::from_millis([100, 30_000][draw(33, 2) as usize]);
         run.settings =
             Settings { keep_warm, resend, rejoin_after, large_timeout, ..Settings::default() };
@@ -77,7 +77,7 @@ async fn what_was_shown_is_the_answer_whatever_breaks() {
             policy(number, Limits { deadline, overlap_tokens, targets, ..Limits::default() });
         let (outcome, _) = answered(run).await;
         assert!(matches!(outcome.ended, Ended::Complete(_)), "{number}: {:?}", outcome.ended);
-        assert_eq!(outcome.summary.hash_repairs, 0, "{number}: the books agree with the nodes");
+        assert_eq!(outcome.summary.hash_repairs, 0, "{number}: all texts agree");
         degraded += u32::from(outcome.summary.degraded.is_some());
         resumed += outcome.summary.resumes;
         takeovers += outcome.summary.takeovers.len();

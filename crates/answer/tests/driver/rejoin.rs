@@ -15,7 +15,7 @@ use crate::{
     support::{Out, Seen, answered, fault, large_script, question, run, strict, thinker},
 };
 
-/// A small model that doubts in so many paragraphs, beside this large one.
+/// A small model that doubts in this many paragraphs, together with this large one.
 fn doubting(paragraphs: usize, large: Arc<dyn Thinker>) -> Run {
     let mut run = run(&[thinker(doubtful(paragraphs), vec![])], Some(large));
     (run.question, run.policy) = (question(4000), strict(4000));
@@ -34,7 +34,7 @@ fn rejoined(seen: &Seen) -> Vec<Rejoined> {
     seen.0.iter().filter_map(|stamped| back(&stamped.progress)).collect()
 }
 
-/// Who wrote what was shown after the large node was back.
+/// Returns who wrote what was shown after the large node was back.
 fn writers_after_rejoining(seen: &Seen) -> Vec<Writer> {
     let back = seen.0.iter().position(|s| matches!(s.progress, Progress::Rejoined(_))).unwrap();
     let writer = |progress: &Progress| match progress {
@@ -44,7 +44,7 @@ fn writers_after_rejoining(seen: &Seen) -> Vec<Writer> {
     seen.0[back..].iter().filter_map(|stamped| writer(&stamped.progress)).collect()
 }
 
-/// Seconds from `start` to each session.
+/// Returns the seconds from `start` to each session.
 fn tried(out: &Out, start: Instant) -> Vec<f64> {
     let seconds = |at: &Instant| (*at - start).as_secs_f64();
     out.tried.lock().unwrap().iter().map(seconds).collect()
@@ -66,7 +66,7 @@ async fn takeovers_happen_again_when_the_large_node_is_back() {
     let known = |paragraph: &str| begins.iter().any(|begin| paragraph.starts_with(begin));
     assert!(text.split_inclusive("\n\n").all(known), "{text}");
     let summary = &outcome.summary;
-    assert_eq!(summary.degraded.as_deref(), Some("large node large: it is out"));
+    assert_eq!(summary.degraded.as_deref(), Some("large node large: it is unreachable"));
     assert_eq!(tried(&large, start), [0.0, 1.3, 3.3], "it was lost at 0.3 s");
     assert_eq!(seen.count(|p| matches!(p, Progress::Degraded { .. })), 1, "a try is no loss");
     let [back] = &rejoined(&seen)[..] else { panic!("{:?}", rejoined(&seen)) };
@@ -76,7 +76,7 @@ async fn takeovers_happen_again_when_the_large_node_is_back() {
     assert_eq!(opened.len(), 2);
     assert_eq!(opened[1].len() as u64, back.committed_bytes);
     assert!(!opened[1].is_empty() && text.starts_with(&opened[1]));
-    assert!(waits_us(&seen).iter().all(|us| *us < 60_000), "nobody waits for a node that is out");
+    assert!(waits_us(&seen).iter().all(|us| *us < 60_000), "nobody waits for a lost node");
 }
 
 fn opened((_, command): (u32, Command)) -> Option<String> {
@@ -117,7 +117,7 @@ async fn at_whatever_moment_it_is_lost_what_was_shown_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_takeover_that_was_cut_short_is_one_and_the_small_model_goes_on_from_it() {
-    // The first takeover's text comes from 110 ms to 150 ms.
+    // The first takeover's text arrives from 110 ms to 150 ms.
     let large = Out::new(thinker(large_script(), vec![]), 125, 500);
     let (outcome, _) = answered(doubting(4, Arc::new(large))).await;
     assert!(is_whole(&outcome));
@@ -177,7 +177,7 @@ async fn a_try_that_gives_no_sign_is_dropped_and_disturbs_nobody() {
     let (outcome, seen) = answered(run).await;
     assert!(is_whole(&outcome));
     assert_eq!((large.started_sessions(), outcome.summary.rejoins), (3, 1));
-    // After 100 ms it was tried, after 2 s more given up, and after 200 ms more tried again.
+    // It was tried after 100 ms, given up after 2 s more, and tried again after another 200 ms.
     assert_eq!((rejoined(&seen)[0].attempts, rejoined(&seen)[0].away_us / 1000), (2, 2300));
     assert!(waits_us(&seen).iter().all(|us| *us == 0), "{:?}", waits_us(&seen));
     assert!(writers_after_rejoining(&seen).contains(&Writer::Large));
@@ -237,6 +237,6 @@ async fn where_every_takeover_opens_a_session_it_is_tried_with_one_too() {
     assert!(writers_after_rejoining(&seen).contains(&Writer::Large));
     let takeovers = outcome.summary.takeovers.len();
     let sessions = large.tried.lock().unwrap().len();
-    // One for each takeover, and two tries.
+    // One session for each takeover, and two tries.
     assert_eq!((sessions, near.open_sessions()), (takeovers + 2, 0));
 }

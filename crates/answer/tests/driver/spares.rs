@@ -1,4 +1,4 @@
-//! Several large nodes: where one is lost, the next one goes on, and the answer is whole.
+//! Several large nodes: if one is lost, the next one continues, and the answer is complete.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A run beside these large nodes, in this order.
+/// Returns the run with these large nodes, in this order.
 fn beside(large: &[Arc<dyn Thinker>], run: Run) -> Run {
     let named = large.iter().enumerate();
     let large = named.map(|(index, node)| Node::new(format!("large-{index}"), Arc::clone(node)));
@@ -56,7 +56,7 @@ async fn at_whatever_moment_one_is_lost_the_answer_is_whole() {
             }
         }
     }
-    assert!(in_a_takeover > 5, "text went on in its middle: {in_a_takeover}");
+    assert!(in_a_takeover > 5, "the node was lost within a takeover: {in_a_takeover}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +89,7 @@ async fn when_both_are_lost_the_first_that_is_back_takes_over_again() {
     assert_eq!(outcome.ended, Ended::Complete(End::EndOfText));
     let summary = &outcome.summary;
     assert_eq!((summary.large_resumes, summary.rejoins), (1, 1));
-    assert_eq!(summary.degraded.as_deref(), Some("large node large-1: it is out"));
+    assert_eq!(summary.degraded.as_deref(), Some("large node large-1: it is unreachable"));
     assert_eq!(seen.count(|p| matches!(p, Progress::Rejoined(b) if b.node == "large-0")), 1);
-    assert!(waits_us(&seen).iter().all(|us| *us < 60_000), "nobody waits for one that is out");
+    assert!(waits_us(&seen).iter().all(|us| *us < 60_000), "nobody waits for a lost node");
 }

@@ -1,4 +1,4 @@
-//! Scripted nodes, an observer that remembers, and a node that lies about its text.
+//! Scripted nodes, an observer that records, and a node that misreports its text.
 
 use std::{
     future::pending,
@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Remembers all it is told.
+/// Records every report.
 #[derive(Default)]
 pub(crate) struct Seen(pub(crate) Vec<Stamped>);
 
@@ -33,7 +33,7 @@ impl Observer for Seen {
 }
 
 impl Seen {
-    /// All the text that was shown, in order.
+    /// Returns all the text that was shown, in order.
     pub(crate) fn text(&self) -> String {
         let text = |stamped: &Stamped| match &stamped.progress {
             Progress::Text(text) => Some(text.text.clone()),
@@ -42,13 +42,13 @@ impl Seen {
         self.0.iter().filter_map(text).collect()
     }
 
-    /// How many events are like this.
+    /// Returns how many reports match.
     pub(crate) fn count(&self, like: impl Fn(&Progress) -> bool) -> usize {
         self.0.iter().filter(|stamped| like(&stamped.progress)).count()
     }
 }
 
-/// A question of so many tokens.
+/// A question with this token limit.
 pub(crate) fn question(max_tokens: u32) -> Question {
     Question {
         id: "test".to_owned(),
@@ -65,7 +65,7 @@ pub(crate) fn question(max_tokens: u32) -> Question {
     }
 }
 
-/// A scripted Thinker that takes 10 ms a token.
+/// A scripted Thinker that takes 10 ms per token.
 pub(crate) fn thinker(script: Script, faults: Vec<Fault>) -> Arc<ScriptedThinker> {
     let token_delay = Duration::from_millis(10);
     Arc::new(ScriptedThinker::with_options(
@@ -74,18 +74,17 @@ pub(crate) fn thinker(script: Script, faults: Vec<Fault>) -> Arc<ScriptedThinker
     ))
 }
 
-/// A fault of every session.
+/// A fault in every session.
 pub(crate) fn fault(command: u32, after_tokens: u32, kind: FaultKind) -> Fault {
     Fault { session: None, command, after_tokens, kind }
 }
 
-/// The session fails.
+/// The fault of a session that fails.
 pub(crate) fn fails(code: Code, message: &str) -> FaultKind {
     FaultKind::Fail(Failure::new(code, message))
 }
 
-/// What the small model of the standard story says: it begins, doubts, and concludes once somebody
-/// has answered its doubt.
+/// The small model of the standard story: it begins, doubts, and concludes once its doubt has been answered.
 pub(crate) fn small_script() -> Script {
     const DOUBT: [&str; 6] = ["Wait", ",", " is", " it", " 5", "?"];
     Script::function(|committed, _| {
@@ -101,7 +100,7 @@ pub(crate) fn small_script() -> Script {
     })
 }
 
-/// What the large one says.
+/// The large model of the standard story.
 pub(crate) fn large_script() -> Script {
     Script::function(|_, _| {
         ["Hmm", ",", " no", " 🙂", "\n\n"].into_iter().map(str::to_owned).collect()
@@ -111,7 +110,7 @@ pub(crate) fn large_script() -> Script {
 /// The standard story's answer.
 pub(crate) const STORY: &str = "We add 数学.\n\nHmm, no 🙂\n\nSo 4.";
 
-/// The default policy within limits.
+/// The default policy with limits.
 pub(crate) fn limited(limits: Limits, max_tokens: u32) -> Limited {
     PolicySpec::default().within(limits).build(0, max_tokens).unwrap()
 }
@@ -139,8 +138,7 @@ pub(crate) fn run(small: &[Arc<dyn Thinker>], large: Option<Arc<dyn Thinker>>) -
     }
 }
 
-/// Answers to the end. Whatever happened: what was shown is what the outcome says, and was never
-/// more than what it says.
+/// Answers a question to the end. Whatever happened, what was shown must be the outcome's text.
 pub(crate) async fn answered(run: Run) -> (Outcome, Seen) {
     let mut seen = Seen::default();
     let outcome = answer(run, &mut seen, pending()).await;
@@ -148,7 +146,7 @@ pub(crate) async fn answered(run: Run) -> (Outcome, Seen) {
     (outcome, seen)
 }
 
-/// What must hold of every answer.
+/// Checks what must hold for every answer.
 pub(crate) fn check(outcome: &Outcome, seen: &Seen) {
     let text = outcome.text();
     assert_eq!(seen.text(), text, "the observer saw the answer, in order, once");
@@ -156,7 +154,7 @@ pub(crate) fn check(outcome: &Outcome, seen: &Seen) {
     for stamped in &seen.0 {
         if let Progress::Warmed(warmed) = &stamped.progress {
             let bytes = usize::try_from(warmed.committed_bytes).unwrap();
-            // Only a report whose hash agreed is told, so this is what the node holds.
+            // A report is passed on only if its hash agreed, so this is what the node holds.
             assert!(text.get(..bytes).is_some(), "a node holds a beginning of the answer");
         }
     }
@@ -177,7 +175,7 @@ pub(crate) fn check(outcome: &Outcome, seen: &Seen) {
     assert!(matches!(seen.0.last().map(|s| &s.progress), Some(Progress::Ended(_))));
 }
 
-/// A Thinker behind a link: whatever is sent to it or by it arrives so much later.
+/// A Thinker behind a link: everything in both directions arrives with this delay.
 pub(crate) struct Far {
     pub(crate) near: Arc<ScriptedThinker>,
     pub(crate) one_way: Duration,
@@ -193,7 +191,7 @@ impl Thinker for Far {
     }
 }
 
-/// Passes everything on in order, each so much later.
+/// Passes everything on in order, each message with this delay.
 async fn later<T>(mut from: mpsc::Receiver<T>, to: mpsc::Sender<T>, delay: Duration) {
     let (stamped, mut due) = mpsc::unbounded_channel();
     let read = async move {
@@ -213,18 +211,18 @@ async fn later<T>(mut from: mpsc::Receiver<T>, to: mpsc::Sender<T>, delay: Durat
     }
 }
 
-/// A Thinker that is out for a while: then its sessions fail, and new ones too.
+/// A Thinker that is unreachable for a while: then its sessions fail, and so do new ones.
 pub(crate) struct Out {
     pub(crate) near: Arc<ScriptedThinker>,
     pub(crate) from: Instant,
     pub(crate) to: Instant,
     pub(crate) code: Code,
-    /// When each session was begun.
+    /// When each session was started.
     pub(crate) tried: Mutex<Vec<Instant>>,
 }
 
 impl Out {
-    /// Out from one moment to another, both from now on.
+    /// A Thinker that is unreachable between these two times, both counted from now.
     pub(crate) fn new(near: Arc<ScriptedThinker>, from_ms: u64, to_ms: u64) -> Self {
         let at = |ms| Instant::now() + Duration::from_millis(ms);
         let (from, to, code) = (at(from_ms), at(to_ms), Code::Unavailable);
@@ -237,7 +235,7 @@ impl Thinker for Out {
         let now = Instant::now();
         self.tried.lock().unwrap().push(now);
         let (session, server) = Session::channel();
-        let out = Event::Failed(Failure::new(self.code, "it is out"));
+        let out = Event::Failed(Failure::new(self.code, "it is unreachable"));
         if self.from <= now && now < self.to {
             server.events.try_send(out).unwrap();
             return session;
@@ -256,7 +254,7 @@ impl Thinker for Out {
     }
 }
 
-/// Reports a wrong hash for the n-th `Warmed` of every session numbered below `sessions`.
+/// Reports a wrong hash in the n-th `Warmed` of every session numbered below `sessions`.
 pub(crate) struct Liar {
     pub(crate) truthful: Arc<ScriptedThinker>,
     pub(crate) warmed: u32,

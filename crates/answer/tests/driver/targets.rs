@@ -1,4 +1,4 @@
-//! Targets, with what the driver measures.
+//! Targets, with the driver's measurements.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     support::{Far, STORY, answered, fault, large_script, limited, run, small_script, thinker},
 };
 
-/// The answer of a small model beside a large one that is 50 ms away.
+/// Returns the answer of a small model together with a large one that is 50 ms away.
 async fn within(small: Script, targets: Targets) -> Outcome {
     let large = Far { near: thinker(large_script(), vec![]), one_way: Duration::from_millis(50) };
     let mut run = run(&[thinker(small, vec![])], Some(Arc::new(large)));
@@ -56,6 +56,6 @@ async fn a_share_holds_of_the_tokens_in_the_books() {
         let summary = within(doubtful(20), targets).await.summary;
         let large = summary.large.tokens as f64 / summary.tokens() as f64;
         assert!(large <= share, "{large} of {share}");
-        assert!(large + 0.2 >= share, "{large} of {share}: it is used, but for what must be left");
+        assert!(large + 0.2 >= share, "{large} of {share}: it is used, except for the reserve");
     }
 }

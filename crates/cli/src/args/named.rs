@@ -1,28 +1,28 @@
-//! The nodes that are named on the command line, each with the token file and the model that are given behind it.
+//! The nodes that are named on the command line, each with the token file and the model that follow it.
 
 use std::path::PathBuf;
 
 use clap::{FromArgMatches, error::ErrorKind};
 
-/// A node that is named.
+/// A named node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedNode {
-    /// Its address, or `@NAME` for one of the file of endpoints.
+    /// Its address, or `@NAME` for an endpoint of the file.
     pub place: String,
-    /// The file with the token that this node asks for.
+    /// The file with the token for this node.
     pub token_file: Option<PathBuf>,
     /// The model that it must serve.
     pub model: Option<String>,
 }
 
 impl From<String> for NamedNode {
-    /// A node of which nothing else is said.
+    /// Returns a node with nothing but its place.
     fn from(place: String) -> Self {
         NamedNode { place, token_file: None, model: None }
     }
 }
 
-/// The nodes that are named.
+/// The named nodes of both roles.
 #[derive(Debug, Clone, Default)]
 pub struct NamedNodes {
     /// The small nodes.
@@ -32,36 +32,37 @@ pub struct NamedNodes {
 }
 
 impl NamedNodes {
-    /// Returns whether there is none.
+    /// Returns whether no node is named.
     pub fn is_empty(&self) -> bool {
         self.small.is_empty() && self.large.is_empty()
     }
 }
 
-/// The flags that name nodes, as clap reads them: it does not say which other flag is behind which node.
+/// The flags that name nodes, as clap reads them. clap does not say which flag follows which node, so their positions
+/// are compared below.
 #[derive(Debug, clap::Args)]
 struct Flags {
-    /// A small node: its address, @NAME from --endpoints, dns://NAME:PORT for every address of a name, or a server that
-    /// speaks OpenAI's completions as openai+http://HOST:PORT/v1. Several are a pool: each answer is given the one that
-    /// is expected to be quickest, and when that is lost in mid-answer, another goes on (docs/operate.md). [default:
-    /// http://127.0.0.1:7101 with --large; the built-in pair without]
+    /// A small node: its address, @NAME from --endpoints, dns://NAME:PORT for every address that a DNS name has, or
+    /// openai+http://HOST:PORT/v1 for a server with OpenAI's completions API. Several form a pool: each answer gets the
+    /// node that is expected to be quickest, and if that node is lost in mid-answer, another one continues
+    /// (docs/operate.md). [default: http://127.0.0.1:7101 if --large is given, else the built-in pair]
     #[arg(long, value_name = "NODE", help_heading = "Nodes")]
     small: Vec<String>,
-    /// The token or key that the small node before this flag asks for, in a file. No other node is shown it.
+    /// A file with the token or API key for the small node before this flag. No other node is shown it.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     small_token_file: Vec<PathBuf>,
-    /// The model that the small node before this flag must serve, or is asked for where it is a server with several.
+    /// The model that the small node before this flag must serve; a server with several models is asked for this one.
     #[arg(long, value_name = "NAME", help_heading = "Nodes")]
     small_model: Vec<String>,
-    /// A large node, named as with --small; several are a pool, too. When none
-    /// is left, or a takeover is late, the small model goes on without it; without any the answer is degraded.
-    /// [default: http://127.0.0.1:7102 with --small; the built-in pair without]
+    /// A large node, named as with --small; several form a pool too. When none is left, or a takeover is late, the
+    /// small model continues without it; an answer without any large node is marked degraded. [default:
+    /// http://127.0.0.1:7102 if --small is given, else the built-in pair]
     #[arg(long, value_name = "NODE", help_heading = "Nodes")]
     large: Vec<String>,
-    /// The token or key that the large node before this flag asks for, in a file. No other node is shown it.
+    /// A file with the token or API key for the large node before this flag. No other node is shown it.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     large_token_file: Vec<PathBuf>,
-    /// The model that the large node before this flag must serve, or is asked for where it is a server with several.
+    /// The model that the large node before this flag must serve; a server with several models is asked for this one.
     #[arg(long, value_name = "NAME", help_heading = "Nodes")]
     large_model: Vec<String>,
 }
@@ -95,7 +96,7 @@ impl FromArgMatches for NamedNodes {
     }
 }
 
-/// The nodes of a role, each with its place among the arguments, while they get what is given behind them.
+/// The nodes of a role, each with its position among the arguments, while the flags that follow are assigned to them.
 struct NodesSoFar {
     role: &'static str,
     nodes: Vec<(usize, NamedNode)>,
@@ -137,7 +138,7 @@ impl NodesSoFar {
         Ok(())
     }
 
-    /// The node that stands before a flag, and whether it has one already.
+    /// Returns the node before a flag, and whether it has such a value already.
     fn before(
         &self,
         at: usize,
@@ -158,7 +159,7 @@ impl NodesSoFar {
         let (role, place) = (self.role, &self.nodes[node].1.place);
         let what = flag.replace('-', " ");
         refused(format!(
-            "--{role} {place} has two {what}s: write one --{role}-{flag} behind each --{role}"
+            "--{role} {place} has two {what}s: write one --{role}-{flag} after each --{role}"
         ))
     }
 }
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_without_a_node_is_a_mistake() {
+    fn a_flag_without_its_node_is_a_mistake() {
         for (flags, words) in [
             ("--small-token-file t", "no --small before it: write --small ADDRESS"),
             ("--small-token-file t --small a", "no --small before it"),

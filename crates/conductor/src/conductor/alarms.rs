@@ -1,4 +1,4 @@
-//! What is done when nothing has come in time, and when that is.
+//! Timeouts: what to do if nothing has come in time, and when that is.
 
 use std::time::Duration;
 
@@ -14,42 +14,42 @@ use crate::{
     proposal::State,
 };
 
-/// What is done when nothing has come in time.
+/// What to do if nothing has come in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Alarm {
-    /// A node is given up.
+    /// Give a node up as silent.
     Silent(Role),
-    /// The takeover is given up.
+    /// Give the takeover up.
     Late,
-    /// What was written stands without a verdict.
+    /// Accept what was written without a verdict.
     VerdictLate,
-    /// A large node that was lost is tried again.
+    /// Try a lost large node again.
     Try(NodeId),
-    /// A second large node is asked for the takeover.
+    /// Ask a second large node for the takeover.
     Hedge,
 }
 
 impl Conductor {
-    /// When [`Input::Wake`](crate::Input::Wake) is wanted, unless another input changes it first. It
-    /// is asked for and not an effect, since nearly every input changes it.
+    /// Returns when [`Input::Wake`](crate::Input::Wake) is needed, unless another input changes it first. It is a
+    /// method and not an effect, since nearly every input changes it.
     pub fn wake_at(&self) -> Duration {
         self.next_alarm().0.min(self.hard_deadline)
     }
 
-    /// What is to be done when nothing comes, and when.
+    /// Returns what to do next if nothing comes, and when.
     fn next_alarm(&self) -> (Duration, Alarm) {
         let after = |heard_at: Duration, role| heard_at + self.timeout(role).min(LONGEST);
         let awaited = self.awaiting.role();
         let mut first = (after(self.heard_at, awaited), Alarm::Silent(awaited));
-        // Of those at the same time the first.
+        // Of alarms at the same time, the first one wins.
         let mut consider = |at, alarm| {
             if at < first.0 {
                 first = (at, alarm);
             }
         };
         let large = &self.sides.large;
-        // Nobody waits for what a takeover that was given up still owes, nor for a node that is
-        // tried again, but one that never says it is gone.
+        // Nobody waits for the cancelled proposals of an abandoned takeover, nor for a node that is being tried again.
+        // The timeout is still needed for one that never reports a failure.
         if let Some(session) = &large.session
             && (!session.cancelled.is_empty() || large.is_trying())
         {
@@ -73,7 +73,7 @@ impl Conductor {
         first
     }
 
-    /// When the first text of the takeover that is waited for is late.
+    /// Returns when the first text of the awaited takeover is late.
     fn late_at(&self) -> Option<Duration> {
         let takeover = self.sides.large.proposal.as_ref();
         takeover.filter(|_| self.awaiting == Awaiting::Finished(Role::Large))?.late_at()
@@ -91,7 +91,7 @@ impl Conductor {
         if now < at {
             return Ok(());
         }
-        // Whoever runs this stood still. What the nodes sent is still on its way here.
+        // The process was paused. What the nodes sent may not have been read yet.
         let overslept = now - at > OVERSLEPT;
         match alarm {
             Alarm::Late => {
@@ -116,14 +116,14 @@ impl Conductor {
                 Ok(())
             }
             Alarm::Silent(role) => {
-                let message = format!("it gave no sign for {:?}", self.timeout(role));
+                let message = format!("it gave no sign of life for {:?}", self.timeout(role));
                 self.lost(role, Failure::new(Code::Unavailable, message))
             }
         }
     }
 
-    /// Gives a takeover up that has long been late, before anything else is taken in: what its node says instead of its
-    /// text would else be read for ever before the wake-up.
+    /// Gives up a takeover that is long overdue, before anything else is taken in. Otherwise a node that keeps sending
+    /// events other than text would keep the wake-up from ever coming.
     pub(super) fn give_up_overdue(&mut self) -> Result<(), Ended> {
         if self.late_at().is_none() {
             return Ok(());
@@ -140,7 +140,7 @@ impl Conductor {
     fn late(&mut self, overslept: bool) {
         let now = self.step.now;
         if let Some(proposal) = self.sides.large.proposal.as_mut().filter(|_| overslept)
-            // What nobody was asked for stays late.
+            // A takeover that no node was asked for stays late.
             && let State::Asked { late_at } = &mut proposal.state
         {
             *late_at = proposal.ask.first_text_within.map(|within| now + within.min(LONGEST));

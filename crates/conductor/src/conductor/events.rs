@@ -1,4 +1,4 @@
-//! What a session reports, taken in.
+//! Takes in what a session reports.
 
 use thinking::{
     policy::Role,
@@ -35,7 +35,7 @@ impl Conductor {
         }
     }
 
-    /// A node gives a sign of life. Returns whether it has a session.
+    /// Notes a node's sign of life. Returns whether the node has a session.
     pub(super) fn hear(&mut self, node: NodeId) -> bool {
         let (role, now) = (node.role, self.step.now);
         let session = self.sides.of_mut(role).session.as_mut();
@@ -77,8 +77,7 @@ impl Conductor {
         }
         self.agree_on_thought(role);
         if role == Role::Small && self.awaiting == Awaiting::Opened {
-            // The large node may still be opening: commands queue, and nobody waits for it before
-            // the policy wants it.
+            // The large node may still be opening: commands queue, and nobody waits for it before the policy needs it.
             self.begin_text();
             self.due.push_back(Due::Started { prompt_tokens });
         } else {
@@ -87,11 +86,12 @@ impl Conductor {
         Ok(())
     }
 
-    /// The two models' templates may leave a thought in different states. The answer begins as the first small node's
-    /// leaves it; a session that began otherwise is opened anew, and its node makes its prompt end so.
+    /// Makes both sessions agree on the state of the thought. The two models' templates may leave it in different
+    /// states, and the answer begins as the first small node's template leaves it. A session that began otherwise is
+    /// reopened, and its node makes its prompt end that way.
     fn agree_on_thought(&mut self, accepted: Role) {
         if matches!(self.question.prompt, Prompt::Raw(_)) {
-            // It is the same text for both.
+            // A raw prompt is the same text for both.
             return;
         }
         if accepted == Role::Small && self.thought.is_unknown() {
@@ -108,7 +108,7 @@ impl Conductor {
         }
     }
 
-    /// A large node accepted a session: it is back, if it was away.
+    /// Notes that a large node accepted a session. If it was lost, it is back.
     fn rejoined(&mut self, node: NodeId) {
         let side = &mut self.sides.large;
         let Some(absence) = side.accepted(node) else { return };
@@ -122,7 +122,7 @@ impl Conductor {
             committed_bytes,
         }));
         if self.settings.resend {
-            // Every takeover opens its own.
+            // Every takeover opens a session of its own.
             self.close(Role::Large, None);
         }
     }
@@ -207,14 +207,15 @@ impl Conductor {
         self.end_overlap(role)?;
         self.complete(role);
         if role == Role::Large && is_full {
-            // The small one has room: the stretch is over, the answer is not. It can be asked for no more.
+            // The small node has room, so only the stretch is over, not the answer. The large one cannot be asked
+            // again.
             let failure = Failure::new(Code::ContextTooLong, "its context is full");
             return self.lost(role, failure);
         }
         Ok(())
     }
 
-    /// The large node came first: what the small one wrote meanwhile is forgotten.
+    /// Ends an overlap because the large node came first: what the small one wrote meanwhile is forgotten.
     fn end_overlap(&mut self, first: Role) -> Result<(), Ended> {
         if first == Role::Large && self.is_overlapping() {
             self.keep(Role::Small, 0, false)?;
@@ -222,8 +223,8 @@ impl Conductor {
         Ok(())
     }
 
-    /// The takeover's first text is late, or will never come: the small model goes on. That the
-    /// policy keeps nothing of it ends it.
+    /// Gives a takeover up because its first text is late or will never come: the small model continues. The proposal
+    /// ends when the policy keeps nothing of it.
     pub(super) fn give_up(&mut self) {
         let overlapping = self.is_overlapping();
         let Some(proposal) = &self.sides.large.proposal else { return };
@@ -241,8 +242,8 @@ impl Conductor {
         }
     }
 
-    /// The policy was told that the takeover is late: what was written meanwhile is an ask like any
-    /// other from here on, if the policy lets it be.
+    /// Turns an overlap into an ordinary ask after the policy was told that the takeover is late, unless the policy
+    /// dropped it.
     pub(super) fn overlap_stands(&mut self) -> Result<(), Ended> {
         let side = &mut self.sides.small;
         let Some(proposal) = side.proposal.as_mut().filter(|it| it.is_overlap()) else {
@@ -250,7 +251,7 @@ impl Conductor {
         };
         proposal.ask.provisional = false;
         if let (State::Unasked, Some(_)) = (&proposal.state, &side.session) {
-            // Its node was far behind when it could still have been forgotten.
+            // Its node was far behind while the overlap could still have been dropped.
             proposal.state = State::Asked { late_at: None };
             self.propose(Role::Small);
         } else if proposal.finished().is_some() {
@@ -260,7 +261,8 @@ impl Conductor {
         self.show_settled(Role::Small)
     }
 
-    /// The answer goes round in a loop: the proposal that is being written ends here, and soon the policy knows.
+    /// Cuts the proposal that is being written off here because the answer repeats itself in a loop. The policy is told
+    /// next.
     pub(super) fn cut_off(&mut self, role: Role) {
         if role == Role::Large {
             self.sides.large.wrote();
@@ -271,7 +273,7 @@ impl Conductor {
         self.due.push_back(Due::Looped(role));
     }
 
-    /// A proposal is complete: tells the observer, and soon the policy.
+    /// Completes a proposal: tells the observer, and next the policy.
     pub(super) fn complete(&mut self, role: Role) {
         let Some(proposal) = self.sides.of_mut(role).proposal.take() else { return };
         if role == Role::Large && !matches!(proposal.state, State::CutShort(_)) {
@@ -286,7 +288,7 @@ impl Conductor {
     }
 
     fn tell_finished(&mut self, proposal: &Proposal) {
-        // Of what was cut short no node said that it finished it.
+        // If a proposal was cut short, no node reported that it finished it.
         let (State::Held(_) | State::Loose(_)) = &proposal.state else { return };
         let Some(finished) = proposal.finished() else { return };
         self.step.tell(Progress::Finished(Box::new(NodeFinished {

@@ -1,5 +1,6 @@
-//! Hedging: a takeover whose first text is later than usual is asked of a second large node, too. The first text of the
-//! two wins, and the other node is given up. Both go on from one text with one seed, so that it is the same answer.
+//! Hedging: if a takeover's first text takes longer than usual, a second large node is asked for the takeover too. The
+//! node with the first text wins, and the other one is given up. Both continue the same text with the same seed, so the
+//! answer does not depend on which one wins.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::{
 };
 
 impl Conductor {
-    /// When a second large node is asked for the takeover that is waited for, if one is to be.
+    /// Returns when to ask a second large node for the awaited takeover, if at all.
     pub(super) fn hedge_at(&self) -> Option<Duration> {
         let (after, side) = (self.settings.hedge_after?, &self.sides.large);
         let proposal = side.proposal.as_ref().filter(|it| !it.is_hedged && !it.is_aside())?;
@@ -25,14 +26,14 @@ impl Conductor {
         (can_be && self.is_hedged_for()).then(|| proposal.asked_at + after)
     }
 
-    /// Whether the first text of a takeover is waited for.
+    /// Returns whether the first text of a takeover is waited for.
     fn is_hedged_for(&self) -> bool {
         let takeover = self.sides.large.proposal.as_ref();
         self.awaiting == Awaiting::Finished(Role::Large)
             && takeover.is_some_and(|it| matches!(it.state, State::Asked { .. }))
     }
 
-    /// Asks a second node for what is waited for. `overslept`: the first one's text may be here unread.
+    /// Asks a second node for the awaited takeover. `overslept`: the first one's text may have arrived unread.
     pub(super) fn hedge(&mut self, overslept: bool) {
         let now = self.step.now;
         let Some(proposal) = &mut self.sides.large.proposal else { return };
@@ -53,12 +54,12 @@ impl Conductor {
         self.step.tell(Progress::Hedged(Hedged { ask, node: name, waited_us }));
     }
 
-    /// Whether this node was asked second.
+    /// Returns whether this node was asked second.
     pub(super) fn is_hedge(&self, node: NodeId) -> bool {
         self.sides.large.hedge.as_ref().is_some_and(|session| session.node == node)
     }
 
-    /// What the node that was asked second says.
+    /// Takes in an event of the node that was asked second.
     pub(super) fn take_hedge_event(&mut self, event: Event) -> Result<(), Ended> {
         match event {
             Event::Opened(opened) => self.hedge_opened(&opened),
@@ -108,7 +109,7 @@ impl Conductor {
         Ok(())
     }
 
-    /// The node that was asked second is the one that goes on.
+    /// Lets the node that was asked second continue in place of the first.
     pub(super) fn promote_hedge(&mut self) {
         let now = self.step.now;
         let side = &mut self.sides.large;
@@ -132,7 +133,7 @@ impl Conductor {
         self.step.tell(Progress::HedgeWon(Hedged { ask, node: name, waited_us }));
     }
 
-    /// The node that was asked second is of no use.
+    /// Drops the node that was asked second because it failed.
     fn lose_hedge(&mut self, failure: &Failure) {
         let blame = self.blame(failure);
         let side = &mut self.sides.large;
@@ -141,7 +142,7 @@ impl Conductor {
         self.step.effects.push(Effect::Close(session.node, blame));
     }
 
-    /// Gives the second node up where the first one has text, or nobody waits for it any more.
+    /// Gives the second node up once the first one has text or the takeover is no longer waited for.
     pub(super) fn settle_hedge(&mut self) {
         let is_same = self.sides.large.proposal.as_ref().is_some_and(|it| it.is_hedged);
         if is_same && self.is_hedged_for() {

@@ -1,7 +1,7 @@
-//! When a node is lost, breaks the contract of sessions, or holds another text than ours.
+//! What happens when a node is lost, breaks the contract of sessions, or holds another text than ours.
 //!
-//! Of either side the next candidate goes on at once, with a session that begins with the committed
-//! text. Where none is left the answer fails without a small node, and goes on without a large one.
+//! On either side the next candidate continues at once, in a session that begins with the committed text. If none is
+//! left, the answer fails without a small node, and continues without a large one.
 
 use thinking::{
     policy::{End, Role},
@@ -15,16 +15,16 @@ use crate::{
     session::Sent,
 };
 
-/// How often a node's text is sent again as a whole before it is given up.
+/// How often a node's text is sent again as a whole before the node is given up.
 const REPAIRS: u32 = 8;
 
 impl Conductor {
-    /// A node broke the contract of a session: it is given up.
+    /// Gives up a node that broke the contract of a session.
     pub(super) fn fault(&mut self, role: Role, what: &str) -> Result<(), Ended> {
         self.lost(role, Failure::new(Code::Internal, format!("it broke the protocol: {what}")))
     }
 
-    /// A node is gone, silent, refuses, or broke the contract.
+    /// Handles the loss of a node: it has exited, is silent, refuses, or broke the contract.
     pub(super) fn lost(&mut self, role: Role, failure: Failure) -> Result<(), Ended> {
         let (side, now) = (self.sides.of_mut(role), self.step.now);
         let Some(session) = &side.session else { return Ok(()) };
@@ -32,7 +32,7 @@ impl Conductor {
         let was_at_work = side.at_work() == Some(node);
         let is_full = role == Role::Small && failure.code == Code::ContextTooLong;
         if is_full && was_accepted {
-            // As if it had reached the end of its context by itself.
+            // As if it had reached the end of its context while writing.
             return Err(Ended::Complete(End::ContextFull));
         }
         let side = self.sides.of_mut(role);
@@ -42,11 +42,11 @@ impl Conductor {
             return self.lost_late(role);
         }
         if !was_at_work {
-            // A try failed: it is out still, and was asked for nothing.
+            // A try failed: the node is still away, and was not asked for anything.
             return Ok(());
         }
         if role == Role::Large && self.sides.large.hedge.is_some() {
-            // It was asked for the same already.
+            // The second node was already asked for the same takeover.
             self.promote_hedge();
             return Ok(());
         }
@@ -55,7 +55,7 @@ impl Conductor {
         }
         let name = self.sides.of(role).name(node).to_owned();
         match role {
-            // What there is of the answer fits no node that is left.
+            // The answer so far does not fit any remaining node.
             Role::Small if is_full && self.awaiting != Awaiting::Opened => {
                 Err(Ended::Complete(End::ContextFull))
             }
@@ -68,19 +68,21 @@ impl Conductor {
         }
     }
 
-    /// Whether the question's time is up.
+    /// Returns whether the question's deadline has passed.
     pub(super) fn is_late(&self) -> bool {
         self.question.deadline.is_some_and(|deadline| deadline <= self.step.now)
     }
 
-    /// What a node is to blame for. When the time is up nodes fail a session whose text is not in the cache by then.
+    /// Returns the failure if the node is to blame for it. It is not to blame if the deadline has passed and it fails a
+    /// session whose text is not in the cache yet.
     pub(super) fn blame(&self, failure: &Failure) -> Option<Failure> {
         let is_to_blame = !(self.is_late() && failure.code == Code::DeadlineExceeded);
         is_to_blame.then(|| failure.clone())
     }
 
-    /// A node is gone when the time is up: nobody takes its place, and the answer is cut off where it cannot go on
-    /// without it. What it has finished stays: the policy is about to hear of it.
+    /// Handles the loss of a node after the deadline: no other node takes its place, and the answer is cut off if it
+    /// cannot continue without the node. A proposal that it has finished stays, since the policy is about to be told of
+    /// it.
     fn lost_late(&mut self, role: Role) -> Result<(), Ended> {
         let proposal = self.sides.of(role).proposal.as_ref();
         let is_finished = proposal.is_some_and(|proposal| proposal.finished().is_some());
@@ -91,14 +93,14 @@ impl Conductor {
         self.do_without_review()
     }
 
-    /// No large node is left for what was asked of it.
+    /// Handles the lack of any large node for what was asked of it.
     fn do_without(&mut self) {
         let Some(proposal) = &mut self.sides.large.proposal else { return };
         proposal.lose_session();
         if !proposal.is_running() {
             return;
         }
-        // A node may give less than was asked for: to the policy this one did.
+        // A node may write less than it was asked for; to the policy, this one did.
         proposal.stop(self.step.now);
         match (self.awaiting == Awaiting::Finished(Role::Large), proposal.finished().is_some()) {
             (true, true) => self.complete(Role::Large),
@@ -107,11 +109,11 @@ impl Conductor {
         }
     }
 
-    /// The next node goes on.
+    /// Lets the next node continue.
     fn resume(&mut self, from: NodeId, to: NodeId, failure: Failure) -> Result<(), Ended> {
         let role = from.role;
         if !self.wants_session(role) {
-            // Nobody goes on at once: the next takeover opens a session of its own.
+            // No node continues now: the next takeover opens a session of its own.
             self.let_go(role);
             return Ok(());
         }
@@ -134,14 +136,13 @@ impl Conductor {
         Ok(())
     }
 
-    /// A node's text is not ours: it gets ours again, as a whole.
+    /// Repairs a node whose text differs from ours, by sending it the whole text again.
     pub(super) fn repair(&mut self, role: Role, sent: Sent) -> Result<(), Ended> {
-        // The report comes before anything the node wrote on top of the wrong text, so nothing of
-        // that has been shown.
+        // The report arrives before anything the node wrote after the wrong text, so none of that has been shown.
         self.ledger.summary.hash_repairs += 1;
         let again = sent == Sent::Open && self.committed.len() > 0;
         if again || self.ledger.summary.hash_repairs > REPAIRS {
-            return self.fault(role, "its text differs from ours, also after sending it again");
+            return self.fault(role, "its text differs from ours, even after it was sent again");
         }
         let session = self.sides.of(role).session.as_ref();
         let Some(node) = session.map(|session| session.node) else { return Ok(()) };
@@ -152,14 +153,14 @@ impl Conductor {
         Ok(())
     }
 
-    /// Whether a side needs a session now: with `resend` the large one does only while it writes.
+    /// Returns whether a side needs a session now. With `resend` the large side needs one only while it writes.
     fn wants_session(&self, role: Role) -> bool {
         let proposal = self.sides.of(role).proposal.as_ref();
         let is_running = proposal.is_some_and(|proposal| proposal.is_running());
         role == Role::Small || !self.settings.resend || is_running
     }
 
-    /// A side's session is gone, and its proposal goes on without it.
+    /// Lets a side's proposal continue without its session, which is lost.
     fn let_go(&mut self, role: Role) {
         if let Some(proposal) = &mut self.sides.of_mut(role).proposal {
             proposal.lose_session();
@@ -169,7 +170,7 @@ impl Conductor {
         }
     }
 
-    /// Opens a session with all that is committed, and asks again for what was asked.
+    /// Opens a session with all committed text, and asks again for what was asked.
     pub(super) fn reopen(&mut self, node: NodeId) {
         let (role, now) = (node.role, self.step.now);
         if self.awaiting.role() == role {
@@ -200,7 +201,7 @@ impl Conductor {
     }
 }
 
-/// A failure in one line that names the node; most name it themselves.
+/// Returns a failure as one line that names the node; most failures name it themselves.
 fn about(what: &str, node: &str, failure: &Failure) -> String {
     let message = &failure.message;
     if failure.names_thinker() {

@@ -1,11 +1,11 @@
-//! A review: the large node judges what the small one writes, while it is written.
+//! Reviews: the large node judges what the small one writes, while it is written.
 //!
-//! - The small node's text goes to the large one ahead of what is committed, and is committed and shown as far as the
-//!   verdicts go. So nothing that was shown is ever taken back.
-//! - An objection ends the proposal at its place, and soon the policy knows. Then both sessions are cut back to what is
-//!   committed, and what the large model would have there is put there without an ask.
-//! - A proposal that is complete is the policy's once its end is judged.
-//! - Text stands without a verdict where the reviewer is late or gone, and where the policy overrules it.
+//! - The small node's text goes to the large one before it is committed. It is committed and shown as far as the
+//!   verdicts go, so nothing that was shown is ever taken back.
+//! - An objection ends the proposal at its place, and the policy is told. Then both sessions are cut back to the
+//!   committed text, and the large model's replacement is put there without an ask.
+//! - A complete proposal is passed to the policy once its end is judged.
+//! - Text is accepted without a verdict if the reviewer is late or lost, or if the policy overrules it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,24 +22,24 @@ use crate::{
     session::SessionState,
 };
 
-/// What stood where something is objected to is told in so many bytes at most.
+/// How many bytes of the rejected token are reported at most.
 const TOLD_BYTES: usize = 64;
-/// Of the numbers that a question's seed leads to, the one that draws of a review begin with; asks have lower ones.
+/// The index, in the sequence of the question's seed, of the seed for a review's draws; asks have lower ones.
 const REVIEW_DRAWS: u64 = u64::MAX;
-/// An objection has no more tokens: a character never takes more.
+/// The most tokens of an objection: a character never takes more.
 const MOST_TOKENS: u32 = 16;
-/// Nor more bytes of text.
+/// The most bytes of an objection's text.
 const MOST_BYTES: usize = 1024;
 
 impl Conductor {
-    /// The session that judges what the small node writes, where there is one.
+    /// Returns the session that judges what the small node writes, if there is one.
     fn reviewer(&self) -> Option<&SessionState> {
         let large = &self.sides.large;
         let session = large.session.as_ref().filter(|session| session.reviews())?;
         Some(session).filter(|session| large.at_work() == Some(session.node))
     }
 
-    /// What a session on the large node is asked to judge, from this byte of the answer on.
+    /// Returns what a session on the large node is asked to judge, from this byte of the answer on.
     pub(super) fn review_from(&self, role: Role, bytes: usize) -> Option<Review> {
         let ReviewConfig { gap, skip_openings, draw, .. } =
             self.policy.review().filter(|_| role == Role::Large)?;
@@ -47,7 +47,7 @@ impl Conductor {
         Some(Review { gap, from_byte: bytes as u64, skip_openings, draw })
     }
 
-    /// Where the text of the small node's proposal ends that may be committed and shown now.
+    /// Returns how much of the small node's proposal may be committed and shown now.
     pub(super) fn passed(&self, showable: usize, base: usize) -> usize {
         match self.reviewer() {
             None => showable,
@@ -69,20 +69,20 @@ impl Conductor {
         }
     }
 
-    /// Whether the small node's proposal is complete: then it is there though its session is gone.
+    /// Returns whether the small node's proposal is complete: then it survives the loss of its session.
     pub(super) fn has_draft(&self) -> bool {
         let draft = self.sides.small.proposal.as_ref();
         draft.is_some_and(|draft| draft.finished().is_some())
     }
 
-    /// Takes back what the large node was sent of a text that is not there any more.
+    /// Makes the large node forget what it was sent of a text that no longer exists.
     pub(super) fn forget_draft(&mut self) {
         let committed = self.committed.text();
         if let Some(session) = &mut self.sides.large.session
             && (session.given.bytes > committed.len() || session.is_objecting)
         {
-            // What is committed stands, judged or not.
-            // A node's number may be any place.
+            // Committed text stays, judged or not. The node's number may be any byte, so round it down to a character
+            // boundary.
             let judged = match session.reviews() {
                 true => committed.floor_char_boundary(session.reviewed),
                 false => committed.len(),
@@ -91,7 +91,7 @@ impl Conductor {
         }
     }
 
-    /// Whether the small node's proposal, which is complete, waits for the verdict on its end.
+    /// Returns whether the small node's complete proposal now waits for the verdict on its end.
     pub(super) fn awaits_verdict(&mut self) -> bool {
         let Some(proposal) = &self.sides.small.proposal else { return false };
         let reason = proposal.finished().map(|finished| &finished.reason);
@@ -104,7 +104,7 @@ impl Conductor {
         true
     }
 
-    /// The large node's verdicts go further; `to_end`: to the end of a proposal that is complete.
+    /// Handles further verdicts. `to_end`: they reach the end of a complete proposal.
     pub(super) fn judged(&mut self, to_end: bool) -> Result<(), Ended> {
         if to_end
             && self.awaiting == Awaiting::Verdict
@@ -115,7 +115,7 @@ impl Conductor {
         self.show_settled(Role::Small)
     }
 
-    /// What the small node has written stands, whatever would be said of it.
+    /// Accepts what the small node has written, without further verdicts.
     fn let_stand(&mut self) -> Result<(), Ended> {
         let Some(proposal) = &self.sides.small.proposal else { return Ok(()) };
         let is_over = proposal.finished().is_some();
@@ -130,7 +130,7 @@ impl Conductor {
         Ok(())
     }
 
-    /// Nobody judges what the small node wrote: no large node is left, or none in time.
+    /// Accepts what the small node wrote because no large node is left, or none in time, to judge it.
     pub(super) fn do_without_review(&mut self) -> Result<(), Ended> {
         match self.policy.review() {
             Some(_) => self.let_stand(),
@@ -138,13 +138,13 @@ impl Conductor {
         }
     }
 
-    /// When the verdicts that are awaited are late, and since when they are awaited.
+    /// Returns when the awaited verdicts are late.
     pub(super) fn verdict_late_at(&self) -> Option<Duration> {
         let since = self.judging_since()?;
         self.policy.review_within().map(|within| since + within.min(crate::LONGEST))
     }
 
-    /// Since when verdicts have been awaited, if any are.
+    /// Returns since when verdicts have been awaited, if any are.
     pub(super) fn judging_since(&self) -> Option<Duration> {
         let since = self.reviewer()?.judging_since()?;
         let waits = self.awaiting == Awaiting::Verdict;
@@ -153,7 +153,7 @@ impl Conductor {
         Some(since.max(self.verdicts_from).max(draft.first_text_at.unwrap_or_default()))
     }
 
-    /// The verdicts are late: what was written stands.
+    /// Handles late verdicts: what was written is accepted.
     pub(super) fn verdict_late(&mut self) -> Result<(), Ended> {
         let (Some(since), Some(proposal)) = (self.judging_since(), &self.sides.small.proposal)
         else {
@@ -173,10 +173,10 @@ impl Conductor {
         self.let_stand()
     }
 
-    /// The large node objects to what the small one wrote.
+    /// Handles an objection of the large node to what the small one wrote.
     pub(super) fn objected(&mut self, role: Role, objection: Objection) -> Result<(), Ended> {
         let Some(session) = self.sides.of(role).session.as_ref().filter(|it| it.reviews()) else {
-            return self.fault(role, "it objects, and was not asked to");
+            return self.fault(role, "it objects without being asked to");
         };
         if session.is_cutting() {
             return Ok(());
@@ -192,22 +192,22 @@ impl Conductor {
         if objection.instead.as_ref().is_some_and(|it| it.is_empty() || it.len() > MOST_BYTES)
             || !(1..=MOST_TOKENS).contains(&objection.tokens)
         {
-            return self.fault(role, "it objects, and has nothing instead, or far too much");
+            return self.fault(role, "it objects with a replacement that is empty or far too long");
         }
         if at < self.committed.len().max(self.stands) {
-            return self.fault(role, "it objects to what stands");
+            return self.fault(role, "it objects to text that is already accepted");
         }
         let draft = self.sides.small.proposal.as_ref();
         let local = draft.and_then(|draft| at.checked_sub(draft.base));
         let (Some(draft), Some(local)) = (draft, local) else {
-            return self.fault(role, "it objects to what nobody wrote");
+            return self.fault(role, "it objects to text that nobody wrote");
         };
         let ended = draft.finished().map(|it| &it.reason) == Some(&FinishReason::EndOfText);
         if objection.bytes == 0 && !(ended && session.told_end_of == Some(draft.number)) {
-            return self.fault(role, "it objects to an end that is none");
+            return self.fault(role, "it objects to an end that it was not sent");
         }
         let Some(rest) = draft.text.as_str().get(local..) else {
-            return self.fault(role, "it objects to a place within a character");
+            return self.fault(role, "it objects to a place inside a character");
         };
         let stood = &rest[..rest.floor_char_boundary(TOLD_BYTES.min(objection.bytes as usize))];
         let objected = Objected {
@@ -234,7 +234,7 @@ impl Conductor {
         Ok(())
     }
 
-    /// The policy lets stand what is objected to.
+    /// Carries out the policy's decision to accept what is objected to.
     pub(super) fn overruled(&mut self) -> Result<(), Ended> {
         let Some(objection) = self.objection.take() else { return Ok(()) };
         let at = usize::try_from(objection.at_byte).unwrap_or(usize::MAX);
@@ -246,7 +246,7 @@ impl Conductor {
         self.let_stand()
     }
 
-    /// Goes on after an objection as if it had not been made: the large node is sent the text from there on again.
+    /// Continues as if an objection had not been made: the large node is sent the text from there on again.
     fn overrule(&mut self, at: usize, is_late: bool) {
         let draft = self.sides.small.proposal.as_ref();
         let more = draft.map_or("", |draft| {
@@ -260,18 +260,18 @@ impl Conductor {
                 true => session.cut_late(&text, &mut self.step),
                 false => session.cut(&text, None, &mut self.step),
             }
-            // An end that stands is not told again.
+            // An end that is accepted is not reported again.
             session.told_end_of =
                 draft.filter(|it| it.base + it.text.len() == at).map(|it| it.number);
         }
         self.warm(true);
     }
 
-    /// Keeps the first bytes of the small node's proposal, and puts there what the large node would have.
+    /// Keeps the first bytes of the small node's proposal, and appends the large node's replacement.
     pub(super) fn correct(&mut self, bytes: u64, ending: bool) -> Result<(), Defect> {
         let Some(Objection { instead: Some(text), tokens, token_ids, .. }) = self.objection.take()
         else {
-            return Err(Defect::new("it corrects what nobody objects to"));
+            return Err(Defect::new("it corrects text that nobody objects to"));
         };
         self.keep_text(Role::Small, bytes)?;
         self.stands = self.stands.min(self.committed.len());
@@ -291,10 +291,10 @@ impl Conductor {
         Ok(())
     }
 
-    /// A node accepted a session. Why it cannot take the part that the policy has for it, if it cannot.
+    /// Returns why a node that accepted a session cannot do what the policy needs from it, if it cannot.
     ///
     /// # Errors
-    /// Where it is the first large one: then the answer has no such part from the beginning.
+    /// If it is the first large one, since then no node could ever do it.
     pub(super) fn unfit(
         &self,
         role: Role,
@@ -315,13 +315,13 @@ impl Conductor {
     }
 }
 
-/// Why a node is no reviewer.
-const CANNOT_REVIEW: &str = "it cannot review what another model writes; bring a node \
-    up to date, give SGLang's server the tokenizer of its model (vLLM's --review-upstream full \
-    too), or use another policy";
-/// Why a node gives no marks.
-const CANNOT_BE_ASKED_ASIDE: &str = "it cannot take back text that it was given, as the policy score has it; bring it \
-    up to date, use a node with a model of its own, or another policy";
-/// Why a node's paragraphs cannot be told apart by entropy.
-const CANNOT_TELL_ENTROPY: &str = "it cannot tell the entropy of a token, which the policy entropy goes by; bring it \
-    up to date, use a node with a model of its own, or another policy";
+/// Why a node cannot review.
+const CANNOT_REVIEW: &str = "it cannot review another model's text; update the node, give an \
+    SGLang server the tokenizer of its model (a vLLM server also needs --review-upstream full), \
+    or use another policy";
+/// Why a node cannot give marks.
+const CANNOT_BE_ASKED_ASIDE: &str = "it cannot take back text that it was given, which the score policy needs; update \
+    it, or use a node with a model of its own or another policy";
+/// Why a node cannot report entropies.
+const CANNOT_TELL_ENTROPY: &str = "it cannot report the entropy of a token, which the entropy policy needs; update \
+    it, or use a node with a model of its own or another policy";

@@ -1,4 +1,4 @@
-//! What a policy may ask for, carried out: keep, insert, ask, overlap. Nothing here waits.
+//! Carries out a policy's actions: keep, insert, ask, overlap. Nothing here waits.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     side::Sides,
 };
 
-/// A policy asked for something that would change shown text, or has no meaning.
+/// A policy asked for something that would change shown text or has no meaning.
 #[derive(Debug)]
 pub(super) struct Defect(String);
 
@@ -35,7 +35,7 @@ impl From<Defect> for Ended {
 }
 
 impl Conductor {
-    /// Tells the policy what is due and carries out what it answers.
+    /// Tells the policy what is due and carries out its actions.
     pub(super) fn advance(&mut self, due: Due) -> Result<(), Ended> {
         let event = match due {
             Due::OverlapStands => return self.overlap_stands(),
@@ -73,7 +73,7 @@ impl Conductor {
         let asks = actions.last().is_some_and(|last| !kept(last));
         self.perform(actions)?;
         self.objection = None;
-        // What was written while a takeover was waited for that is late goes on unasked.
+        // The text of an overlap whose takeover is late continues without an ask.
         let goes_on = due == Due::Late
             && self.awaiting == Awaiting::Finished(Role::Small)
             && self.sides.small.proposal.is_some();
@@ -84,7 +84,7 @@ impl Conductor {
     }
 
     fn perform(&mut self, actions: Vec<Action>) -> Result<(), Ended> {
-        // Nothing more will be written: then nobody needs a warm prefix.
+        // Nothing more will be written, so no node needs a warm prefix.
         let ending = matches!(actions.last(), Some(Action::End(_)));
         for action in actions {
             match action {
@@ -121,7 +121,7 @@ impl Conductor {
     /// Asks the small node while the large one is waited for.
     fn overlap(&mut self, ask: Ask) -> Result<(), Defect> {
         if ask.role != Role::Small || self.awaiting != Awaiting::Finished(Role::Large) {
-            return Err(Defect("it overlaps an ask that is none of the large model".to_owned()));
+            return Err(Defect("it overlaps an ask that is not the large model's".to_owned()));
         }
         let number = FIRST_OVERLAP + self.overlaps;
         self.overlaps += 1;
@@ -131,7 +131,7 @@ impl Conductor {
     fn begin(&mut self, ask: Ask, number: u32) -> Result<(), Defect> {
         let role = ask.role;
         if ask.aside.is_some() && (role != Role::Large || !ask.provisional) {
-            return Err(Defect::new("what it asks aside could be kept"));
+            return Err(Defect::new("its aside is not provisional, or not for the large model"));
         }
         if self.sides.of(role).proposal.is_some() {
             self.keep(role, 0, true)?;
@@ -153,8 +153,8 @@ impl Conductor {
         }));
         self.ledger.summary.model_mut(role).asks += 1;
         let side = self.sides.of_mut(role);
-        // One that is being tried is asked for nothing, and one that is far behind for nothing that can do without: a
-        // takeover that is late at once, an overlap that begins when it stands.
+        // A node that is being tried is not asked for anything. One that is far behind is not asked for what can do
+        // without it: a takeover is then late at once, and an overlap begins if it becomes an ordinary turn.
         let takes_asks = side.at_work().is_some();
         let can_wait = role == Role::Large || proposal.is_overlap();
         let session = side.session.as_ref();
@@ -184,7 +184,7 @@ impl Conductor {
         session.propose(&self.committed, proposal, &mut self.step);
     }
 
-    /// The large session gives back what it was given aside.
+    /// Makes the large session forget an aside.
     fn take_back_aside(&mut self) {
         let draft = self.sides.small.proposal.as_ref().map_or("", |draft| draft.text.as_str());
         let text = format!("{}{draft}", self.committed.text());
@@ -212,7 +212,7 @@ impl Conductor {
         Ok(())
     }
 
-    /// The same, and tells nobody but the node that wrote it.
+    /// Does the same, but informs only the node that wrote it.
     pub(super) fn keep_text(&mut self, role: Role, bytes: u64) -> Result<(), Defect> {
         let Some(proposal) = &self.sides.of(role).proposal else {
             return Err(Defect(format!(
@@ -259,8 +259,8 @@ impl Conductor {
         if session.proposing {
             return Err(Defect("it inserts text while a proposal is open".to_owned()));
         }
-        // What is still owed goes first, in a message of its own: the policy wants to know the
-        // tokens of its own text alone.
+        // What the session does not have yet goes first, in a message of its own, because the policy wants to know the
+        // tokens of its own text only.
         session.catch_up(&self.committed, &mut self.step);
         if let Some(loops) = &mut self.loops {
             loops.pass(&text);
@@ -274,8 +274,8 @@ impl Conductor {
         Ok(())
     }
 
-    /// Shows what is settled of a proposal that is being written; it ends where the answer is found to go round in a
-    /// loop.
+    /// Shows what is settled of a proposal that is being written, and cuts the proposal off if the answer is found to
+    /// repeat itself in a loop.
     pub(super) fn show_settled(&mut self, role: Role) -> Result<(), Ended> {
         let Some(proposal) = &self.sides.of(role).proposal else { return Ok(()) };
         let shown = proposal.text.shown();
@@ -306,7 +306,7 @@ impl Conductor {
                 "it keeps text of the {role:?} model that does not follow the answer's end"
             )));
         }
-        // The ids are those of the session that wrote it.
+        // The ids are those of the session that wrote the text.
         let writer = side.session.as_ref().filter(|_| proposal.is_attached());
         let fingerprint = writer.map(|session| &session.fingerprint);
         for (text, token_ids) in proposal.text.pieces_to(end) {
@@ -317,10 +317,10 @@ impl Conductor {
         Ok(())
     }
 
-    /// What a policy may want to know beside the event that comes next.
+    /// Returns what a policy may want to know in addition to the event that comes next.
     fn measured(&self) -> Measured {
         let now = self.step.now;
-        // While there is one of the large node, the small one's is nothing that is waited for.
+        // While the large node has a proposal, nobody waits for the small one's.
         let proposal = match self.awaiting {
             Awaiting::Finished(_) => {
                 self.sides.large.proposal.as_ref().or(self.sides.small.proposal.as_ref())
@@ -340,7 +340,7 @@ impl Conductor {
     }
 }
 
-/// The seed of an ask: neighbouring seeds and asks have nothing in common.
+/// Returns the seed of an ask; the seeds of neighbouring questions and asks are unrelated.
 fn ask_seed(seed: u64, ask: u32) -> u64 {
     splitmix64(seed, u64::from(ask) + 1)
 }

@@ -1,4 +1,4 @@
-//! The witness of shells over real sessions: debug assertions.
+//! The witness of shells over real sessions, as debug assertions.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     question::{Question, Settings},
 };
 
-/// A [`Witness`] that panics in debug builds, for shells over real sessions; elsewhere it sees nothing.
+/// A [`Witness`] that panics in debug builds, for shells over real sessions. In other builds it does nothing.
 #[derive(Debug)]
 pub struct DebugWitness {
     witness: Option<Witness>,
@@ -17,7 +17,7 @@ pub struct DebugWitness {
 }
 
 impl DebugWitness {
-    /// Watches an answer from its beginning.
+    /// Watches an answer from its start.
     pub fn new(question: &Question, settings: Settings) -> Self {
         // Real clocks are late.
         let known = Known { paused: LONGEST, ..Known::default() };
@@ -26,7 +26,7 @@ impl DebugWitness {
         DebugWitness { witness, input: None }
     }
 
-    /// The machine is about to take this in.
+    /// Notes the input that the machine is about to take in.
     #[inline]
     pub fn take(&mut self, input: &Input) {
         if self.witness.is_some() {
@@ -34,7 +34,7 @@ impl DebugWitness {
         }
     }
 
-    /// The machine said this.
+    /// Checks what the machine returned.
     #[inline]
     pub fn step(&mut self, now: Duration, effects: &[Effect], wake_at: Duration) {
         if let Some(witness) = &mut self.witness {
@@ -43,7 +43,7 @@ impl DebugWitness {
         }
     }
 
-    /// The answer is over.
+    /// Checks the outcome of an answer that is over.
     pub fn end(self, outcome: &Outcome) {
         if let Some(witness) = self.witness {
             let checked = witness.end(outcome);

@@ -1,4 +1,4 @@
-//! A session as its node will have it once it has carried out everything that it was sent.
+//! The state that a node's session will have once the node has carried out everything that it was sent.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,34 +7,34 @@ use thinking::thinker::{COMMAND_QUEUE, Command, Cut, Event, Objection, Open};
 use super::{Checked, Invariant, breach};
 use crate::port::NodeId;
 
-/// Tokens that a part's nodes said they made.
+/// How many tokens the nodes of one role reported.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heard {
     pub(super) tokens: u64,
 }
 
 impl Heard {
-    /// A session is over.
+    /// Adds a session that is over.
     pub(super) fn add(&mut self, session: &Held) {
         let unfinished = session.proposals.iter().map(|proposal| proposal.tokens);
         self.tokens += session.finished_tokens + unfinished.sum::<u64>();
     }
 }
 
-/// One session. See the module.
+/// One session. See the module documentation.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) node: NodeId,
-    /// When it last gave a sign.
+    /// When it last gave a sign of life.
     pub(super) sign_at: Duration,
     text: String,
-    /// The first bytes of the text that were compared with what is shown.
+    /// How many of the text's first bytes were compared with what is shown.
     compared: usize,
-    /// Proposals asked for whose end is not here, the oldest first.
+    /// Requested proposals whose end has not arrived, oldest first.
     proposals: VecDeque<Written>,
-    /// The text of the proposal that is complete and neither kept nor forgotten.
+    /// The text of the complete proposal that is neither kept nor forgotten, if there is one.
     open: Option<String>,
-    /// The commands that are not answered, the oldest first.
+    /// The commands that are not answered, oldest first.
     unanswered: VecDeque<Kind>,
     finished_tokens: u64,
     /// Whether the last command asks for a proposal.
@@ -68,7 +68,7 @@ enum Kind {
 }
 
 impl Held {
-    /// A session is opened.
+    /// A session that is opened now.
     pub(super) fn new(node: NodeId, open: &Open, now: Duration) -> Self {
         Held {
             node,
@@ -87,17 +87,17 @@ impl Held {
         }
     }
 
-    /// The seed of the proposal that its node writes now.
+    /// Returns the seed of the proposal that its node is writing.
     pub(super) fn writing(&self) -> Option<u64> {
         self.proposals.front().map(|proposal| proposal.seed)
     }
 
-    /// The seed of the proposal that is asked for and not cancelled.
+    /// Returns the seed of the last proposal that was requested and not cancelled.
     pub(super) fn wanted(&self) -> Option<u64> {
         self.proposals.back().filter(|proposal| !proposal.is_cancelled).map(|p| p.seed)
     }
 
-    /// A command is sent.
+    /// Checks and carries out a command that is sent.
     pub(super) fn send(&mut self, command: &Command) -> Checked {
         let last = self.proposals.back_mut().filter(|proposal| !proposal.is_committed);
         let is_open = last.is_some() || self.open.is_some();
@@ -120,7 +120,7 @@ impl Held {
                     proposal.is_cancelled = true;
                     could_cancel
                 }
-                // Its end crossed the wish.
+                // Its end crossed the cancel on the wire.
                 None => self.open.is_some(),
             },
             Command::Commit { bytes } => {
@@ -155,7 +155,7 @@ impl Held {
         Ok(())
     }
 
-    /// It is cut back. Returns whether that is allowed between proposals.
+    /// Cuts the text back. Returns whether the cut is valid between proposals.
     fn cut(&mut self, cut: Cut) -> bool {
         let bytes = usize::try_from(cut.bytes).unwrap_or(usize::MAX);
         let objection = self.objection.take().filter(|it| it.at_byte == cut.bytes);
@@ -174,7 +174,7 @@ impl Held {
         has_text == cut.accept
     }
 
-    /// Its node says something that the contract allows.
+    /// Notes an event that the contract allows.
     pub(super) fn hear(&mut self, event: &Event) {
         match event {
             Event::Delta(delta) => {
@@ -216,23 +216,23 @@ impl Held {
         }
     }
 
-    /// Whether it holds a proposal that is complete.
+    /// Returns whether it holds a complete proposal.
     pub(super) fn has_complete(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Its text with that of the proposal that it writes or holds.
+    /// Returns its text, followed by the proposal that it writes or holds.
     pub(super) fn draft(&self) -> String {
         let proposed = self.proposals.back().map(|proposal| &proposal.text).or(self.open.as_ref());
         format!("{}{}", self.text, proposed.map_or("", String::as_str))
     }
 
-    /// Its text.
+    /// Returns its text.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Checks that its text is a beginning of what is committed.
+    /// Checks that its text is a prefix of the committed text.
     pub(super) fn is_beginning_of(&mut self, committed: &str) -> Checked {
         let rest = committed.get(self.compared..).unwrap_or_default();
         if rest.starts_with(&self.text[self.compared..]) {

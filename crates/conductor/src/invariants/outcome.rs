@@ -1,4 +1,4 @@
-//! What holds of an answer that is over.
+//! What holds for an answer that is over.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Witness {
-    /// The answer is over, and came to this.
+    /// Checks the outcome of an answer that is over.
     ///
     /// # Errors
     /// The first invariant that does not hold.
@@ -56,11 +56,12 @@ impl Witness {
         let told = std::mem::take(&mut self.told).finish(&outcome.summary);
         let spans = outcome.transcript.spans();
         let asks = u64::from(outcome.summary.small.asks + outcome.summary.large.asks);
-        // Of text that is held back it is told late which span it is, and what is cut off costs its span something.
+        // With stop texts, text that is held back gets its span late, and text that is cut off still costs its span
+        // something.
         let is_cut = !self.question.stop.is_empty();
         let agrees = |(told, span): (&TimedSpan, &Span)| {
             let TimedSpan { span: told, .. } = told;
-            // Times are told in whole microseconds.
+            // Times are reported in whole microseconds.
             let is_near = told.elapsed_us.abs_diff(span.elapsed_us) <= asks;
             let cost = is_cut || (told.tokens == span.tokens && is_near);
             (told.writer, told.why, &told.text) == (span.writer, span.why, &span.text)
@@ -68,7 +69,7 @@ impl Witness {
                 && cost
         };
         if told.len() != spans.len() || !told.iter().zip(spans).all(agrees) {
-            return breach(Invariant::SpansAreTold, format!("{told:?} are told of {spans:?}"));
+            return breach(Invariant::SpansAreTold, format!("reported {told:?}, not {spans:?}"));
         }
         Ok(())
     }
@@ -85,9 +86,9 @@ impl Witness {
         }
         let spans: u64 = outcome.transcript.spans().iter().map(|span| span.tokens).sum();
         let counted = summary.tokens();
-        // What is behind a stop text, or was held back when the answer ended, is in no span.
+        // Text after a stop text, or held back when the answer ended, is in no span.
         let is_cut = !self.question.stop.is_empty() && spans + self.empty_tokens < counted;
-        // What waited for a verdict when the answer ended was neither kept nor forgotten.
+        // Text that waited for a verdict when the answer ended was neither kept nor forgotten.
         let waiting = self.asks.values().filter(|ask| ask.asked.role == Role::Small);
         let waiting: u64 = waiting.map(|ask| ask.empty_tokens).sum();
         let is_whole =

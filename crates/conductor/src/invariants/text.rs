@@ -1,19 +1,19 @@
-//! What holds of the text while it is written: what the sessions hold of it, and what is shown.
+//! What holds for the text while it is written: what the sessions hold of it, and what is shown.
 
 use thinking::policy::{Role, Why};
 
 use super::{Checked, Invariant, LiveAsk, Witness, breach, held::Held};
 
 impl Witness {
-    /// Each session holds a beginning of what is committed, and what is shown is in it.
+    /// Checks that each session holds a prefix of the committed text, which includes what is shown.
     pub(super) fn sessions_hold_what_is_committed(&mut self) -> Checked {
-        // One that reviews is ahead of the answer by what the small node writes.
+        // A session that reviews is ahead of the answer by what the small node writes.
         let is_draft = |ask: &LiveAsk| {
             let stands = !ask.asked.provisional || self.awaited == Some(ask.asked.seed);
             ask.asked.role == Role::Small && stands
         };
         let has_draft = self.loose.is_some() || self.asks.values().any(is_draft);
-        // One that is asked aside holds what it is asked, too.
+        // A session that is asked aside also holds the question.
         let is_aside = |ask: &LiveAsk| {
             (ask.asked.role, ask.asked.why, ask.asked.provisional)
                 == (Role::Large, Why::Score, true)
@@ -51,14 +51,14 @@ impl Witness {
         Ok(())
     }
 
-    /// Nothing of a stop text is shown.
+    /// Checks that nothing of a stop text is shown.
     pub(super) fn no_stop_text_is_shown(&self) -> Checked {
         let stops = &self.question.stop;
         let mut texts = stops.texts.iter().filter(|stop| stops.in_thought && !stop.is_empty());
         match texts.find(|stop| self.shown.contains(stop.as_str())) {
             None => Ok(()),
             Some(stop) => {
-                let seen = format!("{:?} is shown, and {stop:?} is to stop it", self.shown);
+                let seen = format!("{:?} is shown past the stop text {stop:?}", self.shown);
                 breach(Invariant::StopsAreUnseen, seen)
             }
         }

@@ -1,6 +1,6 @@
-//! The text of a proposal as far as it is here: what of it may be shown, and how many tokens it took.
+//! The text of a proposal so far: how much of it may be shown, and how many tokens it took.
 //!
-//! Always `carried <= shown <= settled <= text.len()`, each on a character's edge.
+//! Always `carried <= shown <= settled <= text.len()`, each on a character boundary.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::{
     micros,
 };
 
-/// The text of a proposal. Where its session was lost and another one goes on, its beginning is
-/// text that the first one wrote and the other one was given.
+/// The text of a proposal. If its session was lost and another one continues, the beginning is text that the first one
+/// wrote and the other one was given.
 #[derive(Debug, Default)]
 pub(crate) struct ProposedText {
     text: String,
-    /// The last piece as it came, unless it was passed on: mostly that is what is shown next.
+    /// The last piece as it arrived, unless it was passed on: usually this is what is shown next.
     last: String,
     pieces: Vec<Piece>,
-    /// The pieces' tokens.
+    /// Tokens of the pieces.
     tokens: u32,
     /// Bytes that no rule can cut any more.
     settled: usize,
@@ -29,7 +29,7 @@ pub(crate) struct ProposedText {
     carried: usize,
     /// Tokens of those.
     carried_tokens: u32,
-    /// Tokens that earlier sessions wrote and took with them.
+    /// Tokens that earlier sessions wrote and that were lost with them.
     lost_tokens: u32,
     /// All its tokens, as its node counts them at its end.
     total_tokens: Option<u32>,
@@ -40,14 +40,14 @@ struct Piece {
     end: usize,
     tokens: u32,
     token_ids: Vec<u32>,
-    /// Time from the ask.
+    /// Time since the ask.
     at: Duration,
-    /// Bytes of the proposal that no rule could cut then.
+    /// Bytes of the proposal that no rule could cut at that time.
     settled: usize,
 }
 
 impl ProposedText {
-    /// No text yet, with room for a stretch of usual length.
+    /// An empty text, with room for a stretch of usual length.
     pub(crate) fn new() -> Self {
         let (text, pieces) = (String::with_capacity(128), Vec::with_capacity(32));
         ProposedText { text, pieces, ..ProposedText::default() }
@@ -77,17 +77,17 @@ impl ProposedText {
         self.carried_tokens
     }
 
-    /// What earlier sessions wrote and the present one holds as committed text.
+    /// Returns what earlier sessions wrote and the present one holds as committed text.
     pub(crate) fn before_session(&self) -> &str {
         &self.text[..self.carried]
     }
 
-    /// Whether a session was lost while it was written.
+    /// Returns whether a session was lost while it was written.
     pub(crate) fn was_disturbed(&self) -> bool {
         self.carried > 0 || self.lost_tokens > 0
     }
 
-    /// Takes a piece that comes so long after the ask.
+    /// Adds a piece that arrived at this time after the ask.
     pub(crate) fn push(&mut self, delta: Delta, at: Duration) {
         self.text.push_str(&delta.text);
         // The node's numbers may be anything.
@@ -100,7 +100,7 @@ impl ProposedText {
         self.last = delta.text;
     }
 
-    /// How it came; nothing where a session was lost meanwhile.
+    /// Returns the pieces as they arrived; none if a session was lost meanwhile.
     pub(crate) fn deltas(&self) -> DeltaLog {
         if self.was_disturbed() {
             return DeltaLog::default();
@@ -114,17 +114,17 @@ impl ProposedText {
         self.pieces.iter().map(logged).collect()
     }
 
-    /// No rule cuts its first bytes any more, up to this place in it.
+    /// Notes that no rule can cut its text before this place any more.
     pub(crate) fn settle(&mut self, to: usize) {
         self.settled = self.settled.max(to);
     }
 
-    /// It is complete, and took so many tokens.
+    /// Notes that it is complete and took this many tokens.
     pub(crate) fn complete(&mut self, tokens: u32) {
         self.total_tokens = Some(tokens);
     }
 
-    /// The bytes from what is shown to `end` are shown now. Returns them.
+    /// Marks the text up to `end` as shown. Returns the newly shown part.
     pub(crate) fn show(&mut self, end: usize) -> String {
         let begin = std::mem::replace(&mut self.shown, end);
         self.settled = self.settled.max(end);
@@ -135,8 +135,7 @@ impl ProposedText {
         self.text[begin..end].to_owned()
     }
 
-    /// Its text and token ids from what is shown to `end`, piece by piece; a piece that is cut has
-    /// no ids.
+    /// Returns the text from what is shown to `end` with its token ids, piece by piece; a piece that is cut has no ids.
     pub(crate) fn pieces_to(&self, end: usize) -> impl Iterator<Item = (&str, &[u32])> {
         let mut at = self.shown;
         let first = self.pieces.partition_point(|piece| piece.end <= at);
@@ -154,7 +153,7 @@ impl ProposedText {
         })
     }
 
-    /// Tokens of the first `bytes` bytes; a token that is cut counts.
+    /// Returns the tokens of the first `bytes` bytes; a token that is cut counts.
     pub(crate) fn tokens_to(&self, bytes: usize) -> u32 {
         if let Some(tokens) = self.total_tokens.filter(|_| bytes == self.text.len()) {
             return tokens;
@@ -173,23 +172,23 @@ impl ProposedText {
         tokens
     }
 
-    /// Tokens of which some byte is between these places.
+    /// Returns the tokens that have some byte between these places.
     pub(crate) fn tokens_between(&self, from: usize, to: usize) -> u32 {
         self.tokens_to(to).saturating_sub(self.tokens_to(from))
     }
 
-    /// Tokens made so far.
+    /// Returns the tokens generated so far.
     pub(crate) fn tokens_made(&self) -> u32 {
         self.total_tokens.unwrap_or_else(|| self.carried_tokens.saturating_add(self.tokens))
     }
 
-    /// Tokens made for nothing when the first `bytes` bytes are kept.
+    /// Returns the tokens that are discarded if the first `bytes` bytes are kept.
     pub(crate) fn tokens_discarded(&self, bytes: usize) -> u32 {
         let rest = self.tokens_made().saturating_sub(self.tokens_to(bytes));
         rest.saturating_add(self.lost_tokens)
     }
 
-    /// Goes back to what is shown, because the session that wrote the rest is gone.
+    /// Goes back to what is shown because the session that wrote the rest is lost.
     pub(crate) fn carry_over(&mut self) {
         let (made, carried_tokens) = (self.tokens_made(), self.tokens_to(self.shown));
         self.lost_tokens = self.lost_tokens.saturating_add(made.saturating_sub(carried_tokens));

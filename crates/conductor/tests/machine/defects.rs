@@ -1,4 +1,4 @@
-//! Policies that make no sense end the answer, with the defect named.
+//! Defective policies end the answer, and the failure names the defect.
 
 use conductor::{Ended, progress::Progress, question::Settings};
 use thinking::{
@@ -8,7 +8,7 @@ use thinking::{
 
 use crate::stage::{LARGE, SMALL, Stage};
 
-/// Says these lists of actions, one after the other.
+/// Returns these lists of actions, one after the other.
 struct Scripted(std::vec::IntoIter<Vec<Action>>);
 
 impl Policy for Scripted {
@@ -27,7 +27,7 @@ fn ask(role: Role) -> Action {
     Action::Ask(Ask::new(role, Why::Turn, 50))
 }
 
-/// The same ask, of whose text nothing is shown before it is kept.
+/// Makes an ask provisional: none of its text is shown before it is kept.
 fn provisional(action: Action) -> Action {
     match action {
         Action::Ask(ask) => Action::Ask(Ask { provisional: true, ..ask }),
@@ -39,7 +39,7 @@ fn keep(role: Role, bytes: u64) -> Action {
     Action::Keep { role, bytes }
 }
 
-/// The defect that ended the answer, and what was shown before.
+/// Returns the defect that ended the answer, and what was shown before.
 fn defect(stage: Stage) -> (String, String) {
     assert!(stage.has_ended);
     let outcome = stage.outcome();
@@ -74,12 +74,12 @@ fn what_a_policy_may_not_ask_for_is_named() {
 fn an_overlap_of_nothing_is_named() {
     let Action::Ask(overlap) = ask(Role::Small) else { unreachable!("an ask") };
     let (message, _) = defect(stage(vec![vec![Action::Overlap(overlap)]]));
-    assert!(message.contains("overlaps an ask that is none of the large model"), "{message}");
+    assert!(message.contains("overlaps an ask that is not the large model's"), "{message}");
 }
 
 #[test]
 fn text_that_does_not_follow_the_answers_end_is_never_shown() {
-    // Both write at the same place, and both are to be kept.
+    // Both write at the same place, and the policy keeps both.
     let both = vec![keep(Role::Large, 2), keep(Role::Small, 3), Action::End(End::EndOfText)];
     let small = provisional(ask(Role::Small));
     let mut stage = stage(vec![vec![small], vec![ask(Role::Large)], both]);

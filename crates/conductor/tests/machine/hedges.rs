@@ -1,4 +1,4 @@
-//! A takeover that is late is asked of a second large node.
+//! A takeover that is late is also asked of a second large node.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::stage::{LARGE, NEXT_LARGE, SMALL, Stage, lost, strict};
 const BEGIN: &str = "We add.\n\n";
 const AFTER: Duration = Duration::from_millis(100);
 
-/// A stage with so many large nodes, the first of which is asked for a takeover.
+/// Returns a stage with this many large nodes, the first of which is asked for a takeover.
 fn in_a_takeover(large: usize) -> Stage {
     let settings = Settings { hedge_after: Some(AFTER), ..Settings::default() };
     let mut stage = Stage::new(1, large, settings, strict());
@@ -22,7 +22,7 @@ fn in_a_takeover(large: usize) -> Stage {
     stage
 }
 
-/// The same, and its text is late.
+/// Returns the same stage when the takeover's text is late.
 fn hedged() -> Stage {
     let mut stage = in_a_takeover(2);
     stage.passes(AFTER);
@@ -51,7 +51,7 @@ fn the_text_of_the_second_node_wins_where_it_is_first() {
     assert_eq!(stage.committed(NEXT_LARGE), "We add.\n\nNo.\n\n");
     let won = |progress: &Progress| matches!(progress, Progress::HedgeWon(hedged) if hedged.node == "large-1" && hedged.waited_us == 100_000);
     assert_eq!(stage.count(won), 1);
-    // The first one stands in from now on.
+    // The first node is a spare from now on.
     stage.event(NEXT_LARGE, lost("it crashed"));
     assert!(stage.has_session(LARGE));
     let summary = ends(stage).summary;
@@ -123,7 +123,7 @@ fn both_are_given_up_where_nobody_waits_any_more() {
     stage.passes(AFTER);
     assert!(stage.is_asked(NEXT_LARGE));
     stage.passes(AFTER);
-    assert!(!stage.has_session(NEXT_LARGE) && stage.is_asked(SMALL), "the small one goes on");
+    assert!(!stage.has_session(NEXT_LARGE) && stage.is_asked(SMALL), "the small one continues");
     assert_eq!(stage.count(|progress| matches!(progress, Progress::Abandoned(_))), 1);
 }
 

@@ -1,4 +1,4 @@
-//! What an answer's deadline and its models' contexts do to it, and what a node may report.
+//! How an answer's deadline and its models' contexts limit it, and what a node may report.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn with_deadline(large: usize) -> Stage {
 
 #[test]
 fn a_deadline_that_passes_in_a_takeover_cuts_the_answer_off() {
-    // A node fails a session whose text is not in its cache by then, and may be gone altogether.
+    // After the deadline, a node fails a session whose text is not in its cache yet, or may be lost.
     for (node, code) in [
         (SMALL, Code::DeadlineExceeded),
         (SMALL, Code::Unavailable),
@@ -176,13 +176,13 @@ fn a_node_that_takes_a_stretch_up_watches_the_break_at_which_it_begins() {
         PolicySpec::default().within(limits).build(0, 200).unwrap(),
     );
     doubt(&mut stage);
-    // The takeover is late: that place is passed over, and the next one is not.
+    // The takeover is late: this place is skipped, but not the next one.
     stage.passes(ms(100));
     stage.says(SMALL, &["Wait", ",", " it", " is", " 5.", "\n\n"]);
     stage.event(SMALL, lost("it crashed"));
     assert!(stage.is_asked(NEXT_SMALL));
     stage.says(NEXT_SMALL, &["Wait", ","]);
-    assert!(stage.is_asked(LARGE), "a doubt behind the new break is one");
+    assert!(stage.is_asked(LARGE), "a doubt after the new break counts");
     assert_eq!(stage.text(), "We add.\n\nWait, it is 5.\n\n");
 }
 
@@ -208,7 +208,7 @@ fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
     let mut policy = PolicySpec::new(PolicyKind::Random, Preset::Reasoning).with_share(1.0);
     policy.limits = Limits { deadline: Some(ms(100)), overlap_tokens: Some(5), ..policy.limits };
     let mut stage = Stage::new(1, 1, Settings::default(), policy.build(0, 200).unwrap());
-    // It writes on while the large one is asked, and what it is told takes long.
+    // It writes on while the large one is asked, and takes long to carry out what it is sent.
     stage.silent.push(SMALL);
     for _ in 0..12 {
         stage.says(LARGE, &["Ok.", "\n\n"]);
@@ -226,7 +226,7 @@ fn a_small_node_that_is_far_behind_is_asked_all_the_same() {
 fn a_small_node_that_is_far_behind_is_asked_for_its_own_turn_too() {
     let mut policy = PolicySpec::new(PolicyKind::Random, Preset::Reasoning).with_share(0.9);
     policy.limits.overlap_tokens = Some(5);
-    // Drawn so that the small node owes the ends of many overlaps when its turn comes.
+    // Finds a seed with which the small node owes the ends of many overlaps when its turn comes.
     let turn_after_many = |seed| {
         let mut stage = Stage::new(1, 1, Settings::default(), policy.build(seed, 200).unwrap());
         stage.silent.push(SMALL);
@@ -245,7 +245,7 @@ fn a_small_node_that_is_far_behind_is_asked_for_its_own_turn_too() {
 
 #[test]
 fn of_a_large_node_that_writes_on_no_more_than_what_it_was_asked_for_is_shown_and_counted() {
-    // What each of its 20,000 deltas is: text and tokens.
+    // The text and tokens of each of its 20,000 deltas, and how many bytes are shown.
     for (text, tokens, shown) in
         [("ab ", 1, 20 * 3), ("ab ", 20_000, 0), (&"ab ".repeat(300), 1, 900), ("ab ", 0, 0)]
     {
@@ -304,7 +304,7 @@ fn a_node_that_reports_what_cannot_be_is_given_up() {
     for (event, words) in [
         (delta("We", 201), "more than it was asked for"),
         (delta(&"We".repeat(5000), 1), "more than it was asked for"),
-        (delta("We", 0), "text of no tokens"),
+        (delta("We", 0), "text without tokens"),
         (finished(FinishReason::MaxTokens, 201), "those it reports differ"),
         (finished(FinishReason::MaxTokens, 0), "those it reports differ"),
         (shorter(finished(FinishReason::MaxTokens, 1)), "the length it reports differ"),
@@ -321,7 +321,7 @@ fn a_node_that_reports_what_cannot_be_is_given_up() {
         let [(node, failure)] = &stage.closed[..] else { panic!("{event:?}: {:?}", stage.closed) };
         assert_eq!((*node, failure.code), (SMALL, Code::Internal), "{event:?}");
         assert!(failure.message.contains(words), "{event:?}: {failure}");
-        assert!(stage.is_asked(NEXT_SMALL), "{event:?}: the next one goes on");
+        assert!(stage.is_asked(NEXT_SMALL), "{event:?}: the next one continues");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Answers that go round in a loop: the large node leads out of the first one, the second one ends the answer.
+//! Answers that repeat themselves in a loop: the large node leads out of the first loop, and the second one ends the
+//! answer.
 
 use conductor::{Ended, NodeId, Outcome, progress::Progress, question::Settings};
 use thinking::{
@@ -22,7 +23,7 @@ fn stage(kind: PolicyKind, loops: LoopRule) -> Stage {
     Stage::new(1, 1, Settings::default(), policy(kind, within(loops)))
 }
 
-/// A node writes these tokens, as long as it is asked to.
+/// Lets a node write these tokens as long as it is asked to.
 fn writes<'a>(stage: &mut Stage, node: NodeId, tokens: impl IntoIterator<Item = &'a str>) {
     for token in tokens {
         if !stage.has_ended && stage.is_asked(node) {
@@ -31,7 +32,7 @@ fn writes<'a>(stage: &mut Stage, node: NodeId, tokens: impl IntoIterator<Item = 
     }
 }
 
-/// A node writes in a circle, as long as it is asked to.
+/// Lets a node repeat a cycle as long as it is asked to.
 fn circles(stage: &mut Stage, node: NodeId) {
     writes(stage, node, CYCLE.into_iter().cycle().take(300));
 }
@@ -53,7 +54,7 @@ fn the_large_node_leads_out_of_the_first_loop_and_the_second_one_ends_the_answer
     assert!(stage.is_asked(LARGE) && !stage.is_asked(SMALL));
     stage.says(LARGE, &["No", ": ", "7", " x", "."]);
     stage.ends(LARGE, FinishReason::MaxTokens);
-    assert!(stage.is_asked(SMALL) && !stage.has_ended, "it goes on");
+    assert!(stage.is_asked(SMALL) && !stage.has_ended, "it continues");
     stage.says(SMALL, &[" Or", " else", " "]);
     circles(&mut stage, SMALL);
     let (end, outcome) = ended(stage);

@@ -1,4 +1,4 @@
-//! The machine of an answer, alone: inputs at times that the test sets, effects that it looks at.
+//! The machine of an answer, alone: the tests set the time of each input and inspect the effects.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod defects;

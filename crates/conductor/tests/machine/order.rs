@@ -1,4 +1,4 @@
-//! Events in whatever order: at worst they end their session, never the process.
+//! Events in any order: at worst they end their session, never the process.
 
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ fn any_input() -> impl Strategy<Value = Input> {
     ]
 }
 
-/// How the nodes are treated, and a policy's limits.
+/// Draws the settings and a policy's limits.
 fn any_limits() -> impl Strategy<Value = (Settings, Limits)> {
     let deadline = prop::option::of((1..90_u64).prop_map(Duration::from_millis));
     let drawn = (any::<bool>(), any::<bool>(), prop::option::of(1..9_u32), deadline);
@@ -145,7 +145,8 @@ fn any_limits() -> impl Strategy<Value = (Settings, Limits)> {
 }
 
 proptest! {
-    /// Also numbers that no sound node says. What was shown is the answer, and the same inputs give the same effects.
+    /// Includes numbers that no sound node reports. What was shown is the answer, and the same inputs give the same
+    /// effects.
     #[test]
     fn no_order_of_events_ends_the_process(
         inputs in prop::collection::vec((any_input(), 0..40_000_u64), 0..60),
@@ -183,8 +184,8 @@ proptest! {
         }
     }
 
-    /// Nodes that keep the contract of sessions get no command that it does not allow: the stage's nodes would refuse
-    /// it. One large node of three is enough for a whole answer.
+    /// Nodes that keep the contract of sessions never get a command that it does not allow: the stage's nodes would
+    /// refuse it. One large node of three is enough for a whole answer.
     #[test]
     fn nodes_may_be_lost_at_any_moment(
         moments in prop::collection::vec((0..12_u8, 0..7_usize), 0..120),

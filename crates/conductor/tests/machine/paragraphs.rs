@@ -1,4 +1,4 @@
-//! Policies that ask a model what it holds of a paragraph: probes with their entropy, marks that are asked for aside.
+//! Policies that ask a model about a paragraph: probes with their entropy, and marks requested in asides.
 
 use conductor::{Ended, Input, progress::Progress, question::Settings};
 use thinking::{
@@ -92,7 +92,7 @@ fn a_paragraph_without_a_mark_stands() {
         stage.says(SMALL, &["So", ".\n\n"]);
         match is_late {
             true => stage.passes(ms(150)),
-            // It would end the answer.
+            // An end of text in place of a mark.
             false => stage.ends(LARGE, FinishReason::EndOfText),
         }
         assert_eq!(stage.text(), "So.\n\n", "late: {is_late}");
@@ -101,7 +101,7 @@ fn a_paragraph_without_a_mark_stands() {
         assert!(stage.is_asked(LARGE) && stage.text() == "So.\n\n", "the next one is in question");
         stage.step(Input::Cancel);
         let large = stage.outcome().summary.large;
-        assert_eq!(large.tokens, 0, "what is said aside is no part of the answer");
+        assert_eq!(large.tokens, 0, "an aside is not part of the answer");
         assert!(large.discarded_tokens >= 1);
     }
 }
@@ -136,7 +136,7 @@ fn a_small_node_that_is_lost_meanwhile_loses_nothing() {
 #[test]
 fn nodes_that_cannot_take_their_part_are_refused_before_a_word_is_shown() {
     for (kind, role, words) in [
-        (PolicyKind::Entropy, Role::Small, "cannot tell the entropy"),
+        (PolicyKind::Entropy, Role::Small, "cannot report the entropy"),
         (PolicyKind::Score, Role::Large, "cannot take back text"),
     ] {
         let mut stage = Stage::of_old_nodes(spec(kind).build(0, 200).unwrap());

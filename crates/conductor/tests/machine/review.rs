@@ -1,4 +1,4 @@
-//! A review: what is shown, corrected, waited for and let stand.
+//! Reviews: what is shown, corrected, waited for and accepted.
 
 use conductor::{Ended, Input, progress::Progress, question::Settings};
 use thinking::{
@@ -99,7 +99,7 @@ fn an_end_waits_for_its_verdict_and_may_be_objected_to() {
     stage.objections.push(plan("", " more"));
     stage.says(SMALL, &["Done."]);
     stage.ends(SMALL, FinishReason::EndOfText);
-    assert!(!stage.has_ended && stage.is_asked(SMALL), "it goes on");
+    assert!(!stage.has_ended && stage.is_asked(SMALL), "it continues");
     assert_eq!(stage.text(), "Done. more");
     stage.objections.clear();
     stage.silent.push(LARGE);
@@ -273,5 +273,5 @@ fn a_review_needs_sessions_that_stay_open_and_read_ahead() {
     let policy = spec(|_| {}).build(0, 200).unwrap();
     let mut stage = Stage::of(question(), (1, 1), settings, policy);
     stage.says(SMALL, &["So"]);
-    assert_eq!(stage.committed(LARGE), "So", "as if neither had been asked for");
+    assert_eq!(stage.committed(LARGE), "So", "both settings are overridden");
 }

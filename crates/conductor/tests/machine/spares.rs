@@ -1,4 +1,4 @@
-//! Several large nodes: one is lost, another goes on; all are lost, and one comes back.
+//! Several large nodes: if one is lost another continues; if all are lost one comes back.
 
 use conductor::{
     Ended,
@@ -15,7 +15,7 @@ use crate::stage::{LARGE, NEXT_LARGE, SMALL, Stage, lost, ms, strict};
 /// The text up to the first takeover.
 const BEGIN: &str = "We add.\n\n";
 
-/// A stage with so many large nodes, the first of which is asked for a takeover.
+/// Returns a stage with this many large nodes, the first of which is asked for a takeover.
 fn in_a_takeover(large: usize, settings: Settings) -> Stage {
     let mut stage = Stage::new(1, large, settings, strict());
     doubt(&mut stage);
@@ -70,7 +70,7 @@ fn a_takeover_without_text_is_asked_of_the_next_one() {
     let mut stage = in_a_takeover(3, Settings::default());
     stage.event(LARGE, lost("it crashed"));
     assert!(stage.is_asked(NEXT_LARGE) && !stage.is_asked(SMALL));
-    // One that refuses is lost too.
+    // A node that refuses counts as lost too.
     stage.event(NEXT_LARGE, Event::Failed(Failure::new(Code::Overloaded, "it is full")));
     let last = conductor::NodeId::large(2);
     stage.says(last, &["No.", "\n\n"]);
@@ -150,7 +150,7 @@ fn a_silent_one_is_replaced_after_its_time() {
     stage.passes(ms(4999));
     assert!(stage.is_asked(NEXT_LARGE), "the next one has its own time");
     stage.passes(ms(1));
-    assert!(stage.is_asked(SMALL), "none is left");
+    assert!(stage.is_asked(SMALL), "no large node is left");
     let told = stage.count(|p| matches!(p, Progress::Degraded { reason } if reason.contains("5s")));
     assert_eq!(told, 1);
 }
@@ -164,11 +164,11 @@ fn when_all_are_lost_each_is_tried_again_and_the_first_that_accepts_is_at_work()
     stage.event(NEXT_LARGE, lost("the second crashed"));
     assert!(stage.is_asked(SMALL), "the takeover is given up");
     assert_eq!(stage.count(|p| matches!(p, Progress::Degraded { .. })), 1);
-    // The first has been away for long: it is tried at once. It is still out.
+    // The first has been away for long, so it is tried at once, but it is still unreachable.
     stage.silent.push(LARGE);
     stage.passes(ms(1));
     assert!(stage.has_session(LARGE) && !stage.has_session(NEXT_LARGE));
-    stage.event(LARGE, lost("it is still out"));
+    stage.event(LARGE, lost("it is still unreachable"));
     stage.passes(ms(998));
     assert!(!stage.has_session(NEXT_LARGE));
     stage.passes(ms(1));
@@ -208,7 +208,7 @@ fn where_every_takeover_opens_a_session_the_next_node_is_given_the_next_one() {
     assert!(!stage.has_session(NEXT_LARGE), "the takeover is over");
     stage.says(SMALL, &["So.", "\n\n", "Wait", ","]);
     assert!(stage.is_asked(NEXT_LARGE), "it stays at work");
-    // Between two takeovers nobody has a session to lose.
+    // Between two takeovers no node has a session to lose.
     stage.says(NEXT_LARGE, &["Yes.", "\n\n"]);
     ends(&mut stage);
     let opened: Vec<_> = stage.opened.iter().map(|(node, text)| (*node, text.as_str())).collect();

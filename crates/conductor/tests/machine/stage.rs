@@ -1,6 +1,6 @@
 //! A stage: carries effects out over nodes that keep the contract of sessions, in simulated time.
 //!
-//! Nodes accept, take in and commit text at once. They write what a test lets them write.
+//! The nodes accept, prefill and commit text at once. They write only what a test lets them write.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -21,35 +21,35 @@ use thinking::{
     },
 };
 
-/// A stage. See the module.
+/// A stage. See the module documentation.
 pub(crate) struct Stage {
     pub(crate) conductor: Conductor,
     pub(crate) now: Duration,
     pub(crate) told: Vec<Stamped>,
     pub(crate) has_ended: bool,
-    /// NodeNames that answer nothing.
+    /// Nodes that answer nothing.
     pub(crate) silent: Vec<NodeId>,
     hosts: Vec<Host>,
     witness: Witness,
     /// Sessions that were given up for a reason.
     pub(crate) closed: Vec<(NodeId, Failure)>,
-    /// Every session that was begun, with its committed text.
+    /// Every session that was opened, with its committed text.
     pub(crate) opened: Vec<(NodeId, String)>,
     /// What large nodes object to from now on.
     pub(crate) objections: Vec<Planned>,
-    /// Nodes are of before there were reviews.
+    /// Whether the nodes are from before reviews existed.
     pub(crate) are_old: bool,
-    /// A takeover may be asked of two large nodes.
+    /// Whether a takeover may be asked of two large nodes.
     may_hedge: bool,
-    /// How unsure nodes are of a paragraph's first token, in nats.
+    /// How unsure the nodes are of a paragraph's first token, in nats.
     pub(crate) entropy: f32,
 }
 
-/// Something that is objected to where it stands.
+/// A planned objection to this text wherever it occurs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Planned {
     pub(crate) text: &'static str,
-    /// `None`: the end of the answer.
+    /// `None` if the large model would end the answer.
     pub(crate) instead: Option<&'static str>,
 }
 
@@ -97,7 +97,7 @@ fn names(part: &str, count: usize) -> Vec<String> {
 }
 
 impl Stage {
-    /// An answer over so many nodes, whose sessions are open.
+    /// An answer over this many nodes, whose sessions are open.
     pub(crate) fn new(small: usize, large: usize, settings: Settings, policy: Limited) -> Self {
         Stage::of(question(), (small, large), settings, policy)
     }
@@ -111,13 +111,13 @@ impl Stage {
         Stage::with(question, (small, large), settings, policy, vec![])
     }
 
-    /// An answer that a node says nothing to.
+    /// An answer to which one node sends nothing.
     pub(crate) fn silent_from_the_start(small: usize, large: usize, node: NodeId) -> Self {
         let settings = Settings::default();
         Stage::with(question(), (small, large), settings, strict(), vec![node])
     }
 
-    /// An answer whose nodes are of before there were reviews.
+    /// An answer whose nodes are from before reviews existed.
     pub(crate) fn of_old_nodes(policy: Limited) -> Self {
         let mut stage = Stage::begun(question(), (1, 1), Settings::default(), policy, vec![]);
         stage.are_old = true;
@@ -201,7 +201,7 @@ impl Stage {
         self.hosts.iter_mut().find(|host| host.node == node)
     }
 
-    /// One input, and nothing else.
+    /// Takes one input, and nothing else.
     pub(crate) fn step(&mut self, input: Input) {
         let effects = self.conductor.step(input.clone(), self.now);
         self.watch(Some(&input), &effects);
@@ -209,20 +209,20 @@ impl Stage {
         self.check();
     }
 
-    /// Checks what holds of every answer.
+    /// Checks what holds for every answer.
     fn watch(&mut self, input: Option<&Input>, effects: &[Effect]) {
         let wake_at = self.conductor.wake_at();
         let checked = self.witness.step(self.now, input, effects, wake_at);
         checked.unwrap_or_else(|breach| panic!("{breach}"));
     }
 
-    /// One event, and what the nodes answer to what follows of it.
+    /// Takes one event, and lets the nodes answer what follows.
     pub(crate) fn event(&mut self, node: NodeId, event: Event) {
         self.step(Input::Event(node, event));
         self.settle();
     }
 
-    /// Every node answers what it was sent, but for proposals.
+    /// Lets every node answer what it was sent, except proposals.
     pub(crate) fn settle(&mut self) {
         while let Some((node, event)) = self.next_answer() {
             self.step(Input::Event(node, event));
@@ -237,7 +237,7 @@ impl Stage {
         hosts.filter(|_| !self.has_ended).find_map(answer)
     }
 
-    /// A node writes, token by token.
+    /// Lets a node write, token by token.
     pub(crate) fn says(&mut self, node: NodeId, tokens: &[&str]) {
         for token in tokens {
             let entropy = self.entropy;
@@ -254,7 +254,7 @@ impl Stage {
         }
     }
 
-    /// A node ends its proposal.
+    /// Lets a node end its proposal.
     pub(crate) fn ends(&mut self, node: NodeId, reason: FinishReason) {
         let host = self.host(node).unwrap();
         let rules = host.writing.take().unwrap();
@@ -262,12 +262,12 @@ impl Stage {
         self.event(node, Event::Finished(finished));
     }
 
-    /// Whether a node is asked to write.
+    /// Returns whether a node is asked to write.
     pub(crate) fn is_asked(&mut self, node: NodeId) -> bool {
         self.host(node).is_some_and(|host| host.writing.is_some())
     }
 
-    /// What a node has of the answer.
+    /// Returns the answer's text that a node holds.
     pub(crate) fn committed(&mut self, node: NodeId) -> String {
         self.host(node).unwrap().protocol.committed().to_owned()
     }
@@ -276,7 +276,7 @@ impl Stage {
         self.host(node).is_some()
     }
 
-    /// Time passes, with every wake-up in it.
+    /// Lets time pass, with all wake-ups that fall into it.
     pub(crate) fn passes(&mut self, time: Duration) {
         let end = self.now + time;
         while !self.has_ended && self.conductor.wake_at() <= end {
@@ -299,7 +299,7 @@ impl Stage {
         self.told.iter().filter(|stamped| like(&stamped.progress)).count()
     }
 
-    /// What must hold after every step, beside what the witness sees.
+    /// Checks what must hold after every step, in addition to the witness.
     fn check(&self) {
         assert!(self.told.is_sorted_by_key(|stamped| stamped.at_us), "time never falls");
     }
@@ -316,7 +316,7 @@ impl Stage {
 }
 
 impl Host {
-    /// Judges what is appended; the first plan that fits it counts.
+    /// Judges what is appended. The first planned objection that fits is made.
     fn judge(&mut self, objections: &[Planned]) -> Option<Objection> {
         let committed = self.protocol.committed().to_owned();
         let rules = self.protocol.review_mut().filter(|rules| rules.objection().is_none())?;
@@ -354,7 +354,7 @@ impl Host {
             return Some(next);
         }
         if self.writing.is_some() && self.inbox.front() != Some(&Command::Cancel) {
-            // Whatever was sent behind a proposal waits for its end.
+            // Commands sent after a proposal wait for its end.
             return None;
         }
         let warmed = |protocol: &Protocol| Event::Warmed(Warmed { tokens: 1, ..protocol.warmed() });

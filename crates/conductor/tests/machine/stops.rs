@@ -1,4 +1,4 @@
-//! Stop texts end an answer whoever writes them and wherever they are cut into pieces; what is given of an answer is
+//! Stop texts end an answer whichever model writes them and however they are cut into pieces; a given beginning is
 //! continued.
 
 use conductor::{
@@ -16,7 +16,7 @@ use thinking::{
 
 use crate::stage::{LARGE, SMALL, Stage, question, strict};
 
-/// Both write in turns of so many tokens, the small one first.
+/// Both models write in turns of this many tokens, the small one first.
 struct Relay {
     tokens: u32,
     provisional: bool,
@@ -45,14 +45,15 @@ fn stops(texts: &[&str]) -> StopTexts {
     StopTexts { texts: texts.iter().map(|&text| text.to_owned()).collect(), in_thought: true }
 }
 
-/// An answer that stops at these texts, written in turns of so many tokens.
+/// Returns an answer that stops at these texts, written in turns of this many tokens.
 fn relay(stop: StopTexts, tokens: u32, provisional: bool) -> Stage {
     let policy = Relay { tokens, provisional, next: Role::Small };
     let policy = Limited::new(Box::new(policy), Limits::default(), 1000);
     Stage::of(Question { stop, ..question() }, (1, 1), Settings::default(), policy)
 }
 
-/// Whoever is asked writes the next of these tokens; then the answer ends, if it has not. Returns how many were used.
+/// Lets whichever node is asked write the next of these tokens, and then ends the answer if it has not ended. Returns
+/// how many tokens were used.
 fn write(stage: &mut Stage, tokens: &[&str]) -> usize {
     for (written, token) in tokens.iter().enumerate() {
         if stage.has_ended {
@@ -91,7 +92,7 @@ fn a_stop_text_is_found_at_every_place_of_every_hand_over() {
                     Some(*end)
                 });
                 let needed = needed.take_while(|end| *end < stop_ends).count() + 1;
-                assert_eq!(written, needed, "nobody writes on: {tokens:?}");
+                assert_eq!(written, needed, "no node continues: {tokens:?}");
                 let (end, outcome) = ended(stage);
                 assert_eq!((end, outcome.text().as_str()), (End::Stop, "It is 5."), "{tokens:?}");
                 assert_eq!(outcome.summary.stopped_by.as_deref(), Some(stop));
@@ -117,7 +118,7 @@ fn both_models_stop_in_the_step_in_which_the_stop_text_is_complete() {
     let (_, outcome) = ended(stage);
     assert_eq!(outcome.text(), "So ");
     let summary = &outcome.summary;
-    assert_eq!((summary.small.tokens, summary.large.tokens), (3, 1), "made all the same");
+    assert_eq!((summary.small.tokens, summary.large.tokens), (3, 1), "they were generated");
     assert_eq!((summary.small.text_bytes, summary.large.text_bytes), (3, 0));
 }
 

@@ -1,4 +1,4 @@
-//! Two models whose templates leave a thought in different states continue one text.
+//! Two models whose templates leave a thought in different states continue the same text.
 
 use conductor::{Conductor, Effect, Input, NodeId, NodeNames, question::Settings};
 use thinking::thinker::{Code, Event, Failure, ModelCard, Opened, Prompt, ThoughtStart};
@@ -10,7 +10,7 @@ fn opened(thought: ThoughtStart) -> Event {
     Event::Opened(Box::new(Opened { card, prompt_tokens: 1, cached_tokens: 0 }))
 }
 
-/// An answer to messages over two small nodes and a large one.
+/// Starts an answer to this prompt over two small nodes and a large one.
 fn start(prompt: Prompt) -> (Conductor, Vec<Effect>) {
     let question = conductor::question::Question { prompt, ..question() };
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -22,7 +22,7 @@ fn messages() -> Prompt {
     Prompt::question("2 + 2?".to_owned(), None)
 }
 
-/// The sessions that are opened, with the state of the thought that is asked for.
+/// Returns the sessions that are opened, with the state of the thought that is requested.
 fn opens(effects: &[Effect]) -> Vec<(NodeId, ThoughtStart)> {
     let open = |effect: &Effect| match effect {
         Effect::Open(node, open) => Some((*node, open.thought)),

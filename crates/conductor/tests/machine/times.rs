@@ -1,4 +1,4 @@
-//! Times: silences, wake-ups that come too late, deadlines.
+//! Time: silence, wake-ups that come too late, deadlines.
 
 use std::time::Duration;
 
@@ -149,10 +149,10 @@ fn a_node_that_gives_signs_of_life_is_not_silent() {
         stage.step(Input::Alive(LARGE));
     }
     assert!(stage.closed.is_empty() && stage.is_asked(LARGE));
-    // Signs of a node that nobody waits for help nobody.
+    // Signs of a node that is not awaited do not count for the one that is.
     stage.passes(ms(29_000));
     stage.step(Input::Alive(SMALL));
     stage.passes(ms(1_000));
     assert_eq!(stage.closed.len(), 1);
-    assert!(stage.is_asked(SMALL), "it goes on alone");
+    assert!(stage.is_asked(SMALL), "it continues alone");
 }

@@ -1,5 +1,5 @@
-//! What each command does to a session, and how its proposal is made. Which command is allowed is in
-//! [`thinking::session`]; when it is a command's turn is decided in the parent.
+//! What each command does to a session, and how its proposal is made. [`thinking::session`] says which command is
+//! allowed; the parent decides when it is a command's turn.
 
 use std::{
     pin::Pin,
@@ -48,13 +48,13 @@ impl ActiveSession {
         }
     }
 
-    /// Checks what is cheap to check; the rest is not for the engine's thread.
+    /// Checks what is cheap to check; the rest does not run on the engine's thread.
     fn open(&mut self, open: Open, host: &ModelHost, open_sessions: usize) -> Result<(), Failure> {
         let (encoder, context) = (&host.encoder, host.context);
         let bytes = prompt::check_bytes(&open, encoder, context)?;
         self.protocol.check_open(&open)?;
         if open.review.is_some() && !host.card.can_review {
-            let message = "the node's model gives logits behind the last token of a text only, and so cannot review; \
+            let message = "the node's model gives logits for the last token of a text only, so it cannot review; \
                            ask a node that can";
             return Err(Failure::new(Code::InvalidArgument, message));
         }
@@ -105,7 +105,7 @@ impl ActiveSession {
         Ok(())
     }
 
-    /// Goes on with a command whose tokens are there. Returns whether they were.
+    /// Continues with a command whose tokens are ready. Returns whether they were.
     pub(super) fn take_prepared(
         &mut self,
         host: &ModelHost,
@@ -207,7 +207,7 @@ impl ActiveSession {
         }
     }
 
-    /// Owes the caller a `Warmed` for the text that was just committed.
+    /// Queues a `Warmed` answer for the text that was just committed.
     pub(super) fn warm(&mut self, tokens: u32, left_to_draw: usize, host: &ModelHost) {
         self.look_ahead(host);
         let answer = Warmed { tokens, ..self.protocol.warmed() };
@@ -220,7 +220,7 @@ impl ActiveSession {
         }
     }
 
-    /// Takes a queued append in before anything is computed for the last one. Returns whether it did.
+    /// Takes in a queued append before the previous one is computed. Returns whether it did.
     pub(super) fn merge_append(&mut self, host: &ModelHost) -> bool {
         let Some(Command::Append(append)) = &self.next else { return false };
         let Phase::Warming(warming) = &mut self.phase else { return false };
@@ -228,19 +228,19 @@ impl ActiveSession {
         {
             return false;
         }
-        // How a text ended is judged before there is more of it.
+        // The end of a text is judged before more text comes.
         let ended = |rules: &ReviewRules| rules.end() != TextEnd::Open;
         if self.protocol.review().is_some_and(ended) || self.protocol.is_objecting() {
             return false;
         }
         let Some(session) = &mut self.session else { return false };
-        // One that fails is left for its turn, so that the answers before it are not lost; until then
-        // it is not tried again.
+        // An append that fails is left for its turn, so that the answers before it are not lost. It is not tried again
+        // until then.
         let Ok(Some(tokens)) = session.text.append_at_once(append, &host.encoder) else {
             warming.next_waits = true;
             return false;
         };
-        // No proposal is open while text warms: this is never refused.
+        // Never refused: no proposal is open while text warms.
         if self.protocol.append(append).is_err() {
             return false;
         }
@@ -249,7 +249,7 @@ impl ActiveSession {
         true
     }
 
-    /// Answers the commands whose text is computed, or is not to be any more. Returns whether there were any.
+    /// Answers the commands whose text is computed, or no longer needs to be. Returns whether there were any.
     pub(super) fn answer_warmed(&mut self, kv: &mut KvStore, is_given_up: bool) -> bool {
         let Phase::Warming(warming) = &mut self.phase else { return false };
         let Some(session) = &mut self.session else { return false };
@@ -368,10 +368,10 @@ impl ActiveSession {
     }
 }
 
-/// What was prepared, or why not.
+/// Returns what was prepared, or why it failed.
 fn prepared<T>(outcome: Result<Result<T, Failure>, RecvError>) -> Result<T, Failure> {
     outcome.unwrap_or_else(|_| {
-        let message = "encoding the text had a defect; ask again and report it";
+        let message = "encoding the text hit a bug; ask again and report it";
         Err(Failure::new(Code::Internal, message))
     })
 }

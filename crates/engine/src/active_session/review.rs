@@ -1,5 +1,5 @@
-//! What a session says of text that others wrote, and how it is cut back. What is judged is in
-//! [`thinking::session::review`], verdicts come from [`crate::session_text`].
+//! How a session objects to text that others wrote, and how text is cut back. [`thinking::session::review`] says what
+//! is judged; [`crate::session_text`] gives the verdicts.
 
 use text::Detokenizer;
 use thinking::{
@@ -18,13 +18,13 @@ use crate::{
     verdict::{Verdict, best},
 };
 
-/// Greatest number of tokens that are made for what would stand somewhere instead.
+/// The most tokens that are made of what would stand instead at one place.
 const MOST_INSTEAD: usize = 8;
 
-/// What would stand in the place of what is objected to, token by token until its characters are whole.
+/// What would stand in place of what is objected to, made token by token until its characters are whole.
 pub(super) struct Instead {
     objection: Objection,
-    /// Its first token, where the verdict is of a character's first one.
+    /// Its first token, if the verdict is on the first token of a character.
     first: Option<u32>,
     token_ids: Vec<u32>,
     text: String,
@@ -32,7 +32,7 @@ pub(super) struct Instead {
 }
 
 impl ActiveSession {
-    /// Looks at the text that was just committed, before any of it is computed.
+    /// Inspects the text that was just committed, before any of it is computed.
     pub(super) fn look_ahead(&mut self, host: &ModelHost) {
         if let Some(OpenSession { text, .. }) = &mut self.session
             && let Some(rules) = self.protocol.review().filter(|it| it.objection().is_none())
@@ -41,9 +41,9 @@ impl ActiveSession {
         }
     }
 
-    /// Goes on with committed text after each part of it that is computed. Returns whether anything was to be done.
+    /// Continues with committed text whenever part of it has been computed. Returns whether there was anything to do.
     pub(super) fn go_on_warming(&mut self, host: &ModelHost, kv: &mut KvStore) -> bool {
-        // What is cut need not be computed.
+        // Text that is about to be cut need not be computed.
         let is_given_up = matches!(self.next, Some(Command::Cut(_)));
         if !is_given_up {
             match self.review(host) {
@@ -59,7 +59,7 @@ impl ActiveSession {
         self.merge_append(host) || self.answer_warmed(kv, is_given_up)
     }
 
-    /// Judges what is computed. Returns whether that is all, for now.
+    /// Judges what is computed. Returns whether that is all for now.
     fn review(&mut self, host: &ModelHost) -> Result<bool, Failure> {
         let tokenizer = host.encoder.tokenizer();
         let Phase::Warming(warming) = &mut self.phase else { return Ok(true) };
@@ -110,7 +110,7 @@ impl ActiveSession {
         Ok(true)
     }
 
-    /// Takes the next token of what would stand there instead. Returns whether that is all.
+    /// Takes the next token of what would stand instead. Returns whether that is all.
     fn go_on_instead(&mut self, host: &ModelHost) -> Result<bool, Failure> {
         let tokenizer = host.encoder.tokenizer();
         let Phase::Warming(warming) = &mut self.phase else { return Ok(true) };
@@ -132,7 +132,7 @@ impl ActiveSession {
         let Some(instead) = warming.instead.take_if(|_| is_over) else { return Ok(false) };
         let Instead { mut objection, token_ids, text, detokenizer, .. } = *instead;
         objection.tokens = token_ids.len().max(1) as u32;
-        // What does not make a character is left out, and then the tokens do not spell the text.
+        // Bytes that do not make a character are left out; then the tokens do not spell the text.
         if !text.is_empty() {
             objection.instead = Some(text);
             objection.token_ids = if detokenizer.is_clean() { token_ids } else { Vec::new() };
@@ -149,7 +149,7 @@ impl ActiveSession {
         self.outbox.push_back(Event::Objection(Box::new(objection)));
     }
 
-    /// Takes text in while an objection waits for its cut: until then it is only text.
+    /// Takes in text while an objection waits for its cut. Until then it is stored as text only, without tokens.
     pub(super) fn append_unread(
         &mut self,
         append: &Append,
@@ -190,7 +190,7 @@ impl ActiveSession {
         Ok(())
     }
 
-    /// Goes on with the tokens at the end of what a cut left.
+    /// Continues with the tokens at the end of the text that a cut left.
     pub(super) fn was_cut(&mut self, joined: Joined, host: &ModelHost) {
         if let Some(OpenSession { text, .. }) = &mut self.session {
             text.append(joined, false);
@@ -198,7 +198,8 @@ impl ActiveSession {
         self.answer_cut(0, host);
     }
 
-    /// At once, before anything more is taken in: what is objected to from here on is of the text behind the cut.
+    /// Answers a cut at once, before anything more is taken in: later objections are to the text as it is after the
+    /// cut.
     fn answer_cut(&mut self, tokens: u32, host: &ModelHost) {
         self.look_ahead(host);
         let warmed = Warmed { tokens, ..self.protocol.warmed() };

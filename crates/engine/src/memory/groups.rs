@@ -1,34 +1,34 @@
 //! The memory groups (cgroups) of this process: where they are, and what each has left.
 //!
-//! /proc/self/cgroup says in which group of each hierarchy the process is, /proc/self/mountinfo where hierarchies can
-//! be read (cgroups(7), proc(5)). A limit holds for all in the group and in the groups within it, so each group up to
-//! the hierarchy's root counts. Page cache and reclaimable slabs do not count as used: the kernel gives them back
-//! before it refuses anything.
+//! /proc/self/cgroup says which group of each hierarchy the process is in, /proc/self/mountinfo where hierarchies can
+//! be read (cgroups(7), proc(5)). A limit covers the group and all groups within it, so every group up to the
+//! hierarchy's root counts. Page cache and reclaimable slabs do not count as used: the kernel frees them before it
+//! refuses anything.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::{MemoryLimit, UsableMemory, read};
 
-/// The two kinds of hierarchies, which tell the same by other names.
+/// The two kinds of hierarchies, which give the same figures under different names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     V1,
     V2,
 }
 
-/// A place where a hierarchy can be read, or a part of one.
+/// A mount point of a hierarchy or of a part of one.
 #[derive(Debug)]
 struct Mount {
     id: String,
     parent: String,
-    /// The group that is seen at the mount point.
+    /// The group that the mount point shows.
     group: PathBuf,
     point: PathBuf,
-    /// `None`: no hierarchy with memory limits.
+    /// `None` if it is not a hierarchy with memory limits.
     version: Option<Version>,
 }
 
-/// What each group that this process is in has left, as far as it has a limit; `root` stands for `/`.
+/// Returns what each group that this process is in has left, for groups with a limit. `root` is used in place of `/`.
 pub(super) fn usable(root: &Path) -> Vec<UsableMemory> {
     let own = read(&root.join("proc/self/cgroup")).unwrap_or_default();
     let mounts = read(&root.join("proc/self/mountinfo")).unwrap_or_default();
@@ -46,7 +46,7 @@ pub(super) fn usable(root: &Path) -> Vec<UsableMemory> {
     found
 }
 
-/// A line of /proc/self/cgroup: `NUMBER:CONTROLLERS:PATH`, where version 2 has no controllers.
+/// Parses a line of /proc/self/cgroup: `NUMBER:CONTROLLERS:PATH`, where version 2 has no controllers.
 fn own_group(line: &str) -> Option<(Version, &Path)> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (controllers, path) = (fields.next()?, fields.next()?);
@@ -58,8 +58,8 @@ fn own_group(line: &str) -> Option<(Version, &Path)> {
     Some((version, Path::new(path)))
 }
 
-/// A line of /proc/self/mountinfo: number, parent's number, device, root, mount point, options, tags, `-`, file system,
-/// source, its own options.
+/// Parses a line of /proc/self/mountinfo: number, parent's number, device, root, mount point, options, tags, `-`, file
+/// system, source, its own options.
 fn mount(line: &str) -> Option<Mount> {
     let (place, kind) = line.split_once(" - ")?;
     let mut place = place.split(' ');
@@ -76,7 +76,7 @@ fn mount(line: &str) -> Option<Mount> {
     Some(Mount { id, parent, group: group.into(), point: point.into(), version })
 }
 
-/// Mountinfo writes white space and the backslash as three octal digits: `\040`.
+/// Decodes the escapes of mountinfo, which writes white space and the backslash as three octal digits: `\040`.
 fn unescaped(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut whole = parts.next().unwrap_or_default().to_owned();
@@ -96,18 +96,18 @@ fn unescaped(text: &str) -> String {
     whole
 }
 
-/// The way from a mount's group to one in it. `None`: it is not in it.
+/// Returns the path from a mount's group to a group in it; `None` if it is not in it.
 fn below<'a>(path: &'a Path, group: &Path) -> Option<&'a Path> {
     let way = path.strip_prefix(group).ok()?;
     way.components().all(|part| matches!(part, Component::Normal(_))).then_some(way)
 }
 
-/// Whether something else is mounted on the same place.
+/// Returns whether something else is mounted on the same place.
 fn is_covered(mount: &Mount, mounts: &[Mount]) -> bool {
     mounts.iter().any(|other| other.parent == mount.id && other.point == mount.point)
 }
 
-/// The limits of a group and of those around it, as far up as the mount shows them.
+/// Returns the limits of a group and of those around it, as far up as the mount shows them.
 fn up_to_mount(root: &Path, mount: &Mount, path: &Path, below: &Path) -> Vec<UsableMemory> {
     let point = root.join(mount.point.strip_prefix("/").unwrap_or(&mount.point));
     let mut found = Vec::new();
@@ -124,12 +124,12 @@ fn up_to_mount(root: &Path, mount: &Mount, path: &Path, below: &Path) -> Vec<Usa
     found
 }
 
-/// Whether what is used in the groups within a group of version 1 does not count in it, as was the default once.
+/// Returns whether a version 1 group does not count what the groups within it use, which was once the default.
 fn is_flat(folder: &Path) -> bool {
     read(&folder.join("memory.use_hierarchy")).is_some_and(|text| text.trim() == "0")
 }
 
-/// A group's limit and what of it is left, in bytes. `None`: it has no limit.
+/// Returns a group's limit and what is left of it, in bytes; `None` if it has no limit.
 fn left(folder: &Path, version: Option<Version>) -> Option<(u64, u64)> {
     let number = |name: &str| read(&folder.join(name))?.trim().parse::<u64>().ok();
     let stat = read(&folder.join("memory.stat")).unwrap_or_default();

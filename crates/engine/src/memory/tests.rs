@@ -13,7 +13,7 @@ const V2_MOUNT: &str =
     "30 23 0:26 / /sys/fs/cgroup rw,nosuid,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate";
 const V1_MOUNT: &str = "35 32 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory";
 
-/// A directory that stands for `/`, on a machine with 8 GiB available.
+/// A directory used in place of `/`, on a machine with 8 GiB available.
 struct Tree(TempDir);
 
 impl Tree {
@@ -37,7 +37,7 @@ impl Tree {
         fs::write(path, text).unwrap();
     }
 
-    /// A group of version 2 below /sys/fs/cgroup: its limit, what is used, and what of that is page cache.
+    /// Writes a version 2 group below /sys/fs/cgroup: its limit, what is used, and how much of that is page cache.
     fn v2(&self, path: &str, max: &str, used: u64, cache: u64) {
         let file = |name: &str, text: &str| self.file(&format!("sys/fs/cgroup{path}/{name}"), text);
         file("memory.max", &format!("{max}\n"));
@@ -51,7 +51,7 @@ impl Tree {
         file("memory.stat", &stat);
     }
 
-    /// The same of version 1 below /sys/fs/cgroup/memory. The counters without `total_` are those of the group alone.
+    /// Writes a version 1 group below /sys/fs/cgroup/memory. The counters without `total_` cover the group alone.
     fn v1(&self, path: &str, limit: u64, used: u64, cache: u64) {
         let file =
             |name: &str, text: &str| self.file(&format!("sys/fs/cgroup/memory{path}/{name}"), text);
@@ -70,7 +70,7 @@ impl Tree {
         usable_below(self.0.path()).unwrap()
     }
 
-    /// The bytes that may be used, and the group that limits them; "" is the machine.
+    /// Returns the usable bytes, and the group that limits them; "" is the machine.
     fn least(&self) -> (u64, String) {
         let usable = self.usable();
         match usable.limit {
@@ -80,7 +80,7 @@ impl Tree {
     }
 }
 
-/// What version 1 says where there is no limit.
+/// What version 1 reports if there is no limit.
 const UNLIMITED: u64 = 9_223_372_036_854_771_712;
 
 fn group(bytes: u64, path: &str) -> (u64, String) {
@@ -150,7 +150,7 @@ fn page_cache_is_not_used_memory() {
     let tree = Tree::new("4:memory:/a\n0::/\n", V1_MOUNT);
     tree.v1("/a", GIB, 1000 * MIB, 900 * MIB);
     assert_eq!(tree.least(), group(924 * MIB, "/a"));
-    // Files in memory (shmem) are no cache of anything.
+    // Files in memory (shmem) are not a cache of anything.
     tree.v1("/a", GIB, 1000 * MIB, 0);
     assert_eq!(tree.least(), group(24 * MIB, "/a"));
 }
@@ -173,7 +173,7 @@ fn the_group_that_covers_the_hierarchy_is_the_one_that_is_read() {
     let cover = "61 35 0:32 /a /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
     let tree = Tree::new("4:memory:/a\n", &format!("{V1_MOUNT}\n{cover}"));
     tree.v1("", 512 * MIB, 12 * MIB, 0);
-    // Not there for whoever looks below the cover.
+    // Hidden by the mount that covers it.
     tree.v1("/a", MIB, 0, 0);
     assert_eq!(tree.least(), group(500 * MIB, "/a"));
 }
@@ -196,7 +196,7 @@ fn limits_of_version_1_that_are_not_seen_or_do_not_hold() {
     tree.v1("/a", 300 * MIB, 12 * MIB, 0);
     tree.v1("/a/b", UNLIMITED, 12 * MIB, 0);
     assert_eq!(tree.least(), group(288 * MIB, "/a"));
-    // A group that does not count what is used in the groups within it.
+    // A group that does not count what the groups within it use.
     tree.file("sys/fs/cgroup/memory/a/memory.use_hierarchy", "0\n");
     assert_eq!(tree.least(), group(8 * GIB, ""));
     // The limit of a group outside of what is mounted.

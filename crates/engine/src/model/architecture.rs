@@ -1,40 +1,40 @@
-//! What makes one family of decoders different from another: one value for each family, and nothing of any family
-//! anywhere else. All are transformers with rotary positions, RMS norms and gated feed-forward layers.
+//! What distinguishes one family of decoders from another: one value for each family, and nothing about any family
+//! elsewhere. All are transformers with rotary positions, RMS norms and gated feed-forward layers.
 //!
-//! How a file spells sizes and settings is read in `source`; what a decoder does with these facts is in `decoder`.
+//! `source` reads how a file spells sizes and settings; `decoder` uses these facts.
 
 /// A family of decoders.
 #[derive(Debug, PartialEq)]
 pub struct Architecture {
-    /// What GGUF files and cards call it.
+    /// The name in GGUF files and in cards.
     pub name: &'static str,
     /// The class that a config.json names, and its `model_type`.
     pub(crate) class: &'static str,
     pub(crate) model_type: &'static str,
     pub(crate) norms: Norms,
-    /// Whether norms in a Hugging Face checkpoint are what is added to one.
+    /// Whether norms in a Hugging Face checkpoint are stored as their difference from one.
     pub(crate) norms_from_one: bool,
     pub(crate) head_norms: HeadNorms,
     /// What a feed-forward layer does to its gate.
     pub(crate) activation: Activation,
-    /// Whether embeddings are multiplied by the root of their width.
+    /// Whether embeddings are multiplied by the square root of their width.
     pub(crate) scales_embedding: bool,
-    /// Whether files hold queries, keys and values as one matrix, and gate and up as one.
+    /// Whether files store queries, keys and values as one matrix, and gate and up as one.
     pub(crate) joins_qkv: bool,
     pub(crate) joins_gate_up: bool,
-    /// Which dimensions of a head turn against each other, as checkpoints and GGUF files order them.
+    /// Which dimensions of a head rotate as a pair, as checkpoints and GGUF files order them.
     pub(crate) hf_pairs: Pairs,
     pub(crate) gguf_pairs: Pairs,
     pub(crate) biases: BiasRules,
     pub(crate) windows: WindowRule,
-    /// Every so many layers one does not turn positions at all.
+    /// If set, one layer in this many has no rotary positions.
     pub(crate) plain_every: Option<usize>,
-    /// Where feed-forward layers are mixtures of experts.
+    /// How mixtures of experts are built, if the family has them.
     pub(crate) experts: Option<ExpertRules>,
     pub(crate) defaults: Defaults,
 }
 
-/// What the norms of a layer are called in a Hugging Face checkpoint; `None` for those that a family has not.
+/// The names of a layer's norms in a Hugging Face checkpoint; `None` for those that the family does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Norms {
     pub(crate) attention: Option<&'static str>,
@@ -43,7 +43,7 @@ pub(crate) struct Norms {
     pub(crate) after_mlp: Option<&'static str>,
 }
 
-/// What is normalised of queries and keys.
+/// How queries and keys are normalised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeadNorms {
     None,
@@ -57,14 +57,14 @@ pub(crate) enum HeadNorms {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
     Silu,
-    /// GELU by its tanh approximation.
+    /// GELU in its tanh approximation.
     Gelu,
 }
 
-/// Which dimensions of a head turn against each other.
+/// Which dimensions of a head rotate as a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pairs {
-    /// Those of the first half against those of the second, as everything here computes.
+    /// One of the first half with one of the second, as all code here computes.
     Halves,
     /// Neighbours.
     Neighbours,
@@ -83,45 +83,45 @@ pub(crate) struct BiasRules {
 pub(crate) enum BiasRule {
     Never,
     Always,
-    /// As the configuration says, else so.
+    /// What the configuration says; this if it says nothing.
     Setting(bool),
 }
 
-/// Which layers look at a window only, where a configuration does not list them.
+/// Which layers attend to a window only, if the configuration does not list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WindowRule {
     None,
-    /// All, where there is a window; this one where nothing is said.
+    /// All, if there is a window; this one by default.
     All(Option<usize>),
-    /// From `max_window_layers` on, where `use_sliding_window` is set.
+    /// From `max_window_layers` on, if `use_sliding_window` is set.
     FromLayer,
-    /// All but every so many, and those turn positions by a base of their own.
+    /// All but one in this many. Layers with a window have a RoPE base of their own.
     AllButEvery(usize),
 }
 
-/// How a family's mixtures of experts are made.
+/// How a family's mixtures of experts are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExpertRules {
-    /// What a Hugging Face checkpoint calls a layer's mixture, and in it an expert's matrices.
+    /// The names in a Hugging Face checkpoint of a layer's mixture, and of an expert's matrices in it.
     pub(crate) block: &'static str,
     pub(crate) gate: &'static str,
     pub(crate) up: &'static str,
     pub(crate) down: &'static str,
-    /// Whether the weights of those that compute always add up to one; else as the configuration says.
+    /// Whether the weights of the chosen experts always add up to one; otherwise the configuration says.
     pub(crate) always_normalises: bool,
 }
 
-/// What transformers takes where a config.json leaves something out.
+/// What transformers assumes if a config.json leaves something out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Defaults {
-    /// By default as many as query heads.
+    /// `None` for as many as query heads.
     pub(crate) kv_heads: Option<usize>,
-    /// By default the width by the number of heads.
+    /// `None` for the width divided by the number of heads.
     pub(crate) head_dim: Option<usize>,
     pub(crate) context: usize,
     pub(crate) rms_eps: f64,
     pub(crate) theta: f64,
-    /// Which part of a head is turned.
+    /// Which part of a head is rotated.
     pub(crate) rotary_part: f64,
     pub(crate) tied: bool,
 }
@@ -141,7 +141,7 @@ const ATTENTION_BIASES: BiasRules = BiasRules {
 };
 const ALL_BIASES: BiasRules = BiasRules { mlp: BiasRule::Setting(false), ..ATTENTION_BIASES };
 
-/// Llama 2 and 3, SmolLM2, R1-Distill-Llama, ... In GGUF files Mistral's models, too.
+/// Llama 2 and 3, SmolLM2, R1-Distill-Llama, ... In GGUF files Mistral's models too.
 const LLAMA: Architecture = Architecture {
     name: "llama",
     class: "LlamaForCausalLM",
@@ -193,7 +193,7 @@ const QWEN3: Architecture = Architecture {
     ..QWEN2
 };
 
-/// Mistral 7B, Nemo, Small and their like; most look at everything, the first ones at a window.
+/// Mistral 7B, Nemo, Small and the like. Most attend to everything, the first ones to a window.
 const MISTRAL: Architecture = Architecture {
     name: "mistral",
     class: "MistralForCausalLM",
@@ -204,7 +204,7 @@ const MISTRAL: Architecture = Architecture {
     ..LLAMA
 };
 
-/// SmolLM3: every fourth layer does not turn positions.
+/// SmolLM3: every fourth layer has no rotary positions.
 const SMOLLM3: Architecture = Architecture {
     name: "smollm3",
     class: "SmolLM3ForCausalLM",
@@ -220,7 +220,7 @@ const SMOLLM3: Architecture = Architecture {
     ..LLAMA
 };
 
-/// OLMo 2: norms behind what they normalise, and over all heads of q, and of k, together.
+/// OLMo 2: norms after attention and MLP instead of before; q and k are each normalised over all heads together.
 const OLMO2: Architecture = Architecture {
     name: "olmo2",
     class: "Olmo2ForCausalLM",
@@ -252,7 +252,7 @@ const PHI3: Architecture = Architecture {
     ..LLAMA
 };
 
-/// Gemma 3: norms before and behind everything, GELU, and five layers in six that look at a window.
+/// Gemma 3: norms before and after attention and MLP, GELU, and a window in five layers of six.
 const GEMMA3: Architecture = Architecture {
     name: "gemma3",
     class: "Gemma3ForCausalLM",
@@ -281,8 +281,8 @@ const GEMMA3: Architecture = Architecture {
     ..LLAMA
 };
 
-/// GLM-4 of 2025 (GLM-4-0414, GLM-Z1): norms before and behind everything, half of a head turned, neighbours against
-/// each other.
+/// GLM-4 of 2025 (GLM-4-0414, GLM-Z1): norms before and after attention and MLP; half of a head is rotated, with
+/// neighbouring dimensions as pairs.
 const GLM4: Architecture = Architecture {
     name: "glm4",
     class: "Glm4ForCausalLM",
@@ -340,7 +340,7 @@ const MIXTRAL: Architecture = Architecture {
     ..MISTRAL
 };
 
-/// Helium: Llama with neighbours against each other.
+/// Helium: Llama with neighbouring dimensions as pairs.
 const HELIUM: Architecture = Architecture {
     name: "helium",
     class: "HeliumForCausalLM",
@@ -369,12 +369,12 @@ pub(crate) const ALL: &[&Architecture] = &[
 ];
 
 impl Architecture {
-    /// The one that a GGUF file calls so.
+    /// Returns the family with this name in GGUF files.
     pub(crate) fn of_gguf(name: &str) -> Option<&'static Self> {
         ALL.iter().copied().find(|it| it.name == name)
     }
 
-    /// The one of a class that a config.json names, or else of its `model_type`.
+    /// Returns the family of a class that a config.json names, or else of its `model_type`.
     pub(crate) fn of_config(
         class: Option<&str>,
         model_type: Option<&str>,
@@ -385,7 +385,7 @@ impl Architecture {
         })
     }
 
-    /// The names of all, as a message lists them.
+    /// Returns the names of all families, as messages list them.
     pub(crate) fn names() -> String {
         ALL.iter().map(|it| it.name).collect::<Vec<_>>().join(", ")
     }

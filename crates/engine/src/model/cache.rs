@@ -1,6 +1,6 @@
-//! The keys and values of one sequence, in blocks of positions. Blocks are allocated as the sequence
-//! grows, freed as it is cut back, and may be shared: a sequence copies a shared block before it
-//! writes into it. Who shares what with whom is decided in `crate::kv`.
+//! The keys and values of one sequence, in blocks of positions. Blocks are allocated as the sequence grows, freed as it
+//! is cut back, and may be shared: a sequence copies a shared block before it writes into it. `crate::kv` decides who
+//! shares what with whom.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(crate) struct Allocator {
     shape: [usize; 5],
     dtype: DType,
     device: Device,
-    /// Blocks that are held somewhere.
+    /// Counts the blocks in use.
     ledger: Arc<Ledger>,
 }
 
@@ -36,7 +36,7 @@ impl Allocator {
         Allocator { shape, dtype, device, ledger: Arc::new(Ledger::new(block_bytes)) }
     }
 
-    /// The memory that its blocks hold.
+    /// Returns the ledger of the memory that its blocks hold.
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
@@ -53,12 +53,12 @@ impl Allocator {
 }
 
 impl Block {
-    /// All layers, [layers, 2 (keys, values), BLOCK, kv_heads, head_dim].
+    /// Returns all layers, [layers, 2 (keys, values), BLOCK, kv_heads, head_dim].
     pub(crate) fn data(&self) -> &Tensor {
         &self.data
     }
 
-    /// Keys and values of a layer, each [BLOCK, kv_heads, head_dim].
+    /// Returns the keys and values of a layer, each [BLOCK, kv_heads, head_dim].
     pub(crate) fn layer(&self, layer: usize) -> Result<(Tensor, Tensor)> {
         let layer = self.data.get(layer)?;
         Ok((layer.get(0)?, layer.get(1)?))
@@ -71,8 +71,7 @@ impl Drop for Block {
     }
 }
 
-/// One sequence of a pass: its cache, which holds its new tokens behind its length, and how many they
-/// are.
+/// One sequence of a pass: its cache, and how many new tokens the cache holds past its length.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sequence<'a> {
     pub(crate) cache: &'a KvCache,
@@ -93,32 +92,31 @@ impl KvCache {
         KvCache { allocator, blocks: Vec::new(), len: 0 }
     }
 
-    /// Its blocks, in order.
+    /// Returns its blocks, in order.
     pub(crate) fn blocks(&self) -> &[Arc<Block>] {
         &self.blocks
     }
 
-    /// Takes the place of a block with the same content.
+    /// Replaces a block by one with the same content.
     pub(crate) fn replace(&mut self, index: usize, block: Arc<Block>) {
         self.blocks[index] = block;
     }
 
-    /// Begins an empty sequence with full blocks that others computed from the same tokens.
+    /// Starts an empty sequence with full blocks that others computed from the same tokens.
     pub(crate) fn adopt(&mut self, blocks: Vec<Arc<Block>>) {
         debug_assert!(self.is_empty(), "only an empty sequence adopts");
         self.len = blocks.len() * BLOCK;
         self.blocks = blocks;
     }
 
-    /// Whether the block that is written next belongs to others too.
+    /// Returns whether the block that is written next belongs to others too.
     fn shares_tail(&self) -> bool {
         !self.len.is_multiple_of(BLOCK)
             && self.blocks.get(self.len / BLOCK).is_some_and(|block| Arc::strong_count(block) > 1)
     }
 
-    /// Writes keys and values [t, kv_heads, head_dim] of a layer behind the sequence, where there is
-    /// room. The length stays until `advance`, so that a pass that fails half way leaves the sequence
-    /// as it was.
+    /// Writes keys and values [t, kv_heads, head_dim] of a layer after the sequence, where room is reserved. The length
+    /// does not change until `advance`, so a pass that fails halfway leaves the sequence as it was.
     pub(crate) fn write(&self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<()> {
         let (mut done, tokens) = (0, keys.dim(0)?);
         while done < tokens {
@@ -132,7 +130,7 @@ impl KvCache {
         Ok(())
     }
 
-    /// Counts tokens that all layers have written.
+    /// Extends the sequence by tokens that all layers have written.
     pub(crate) fn advance(&mut self, tokens: usize) {
         self.len += tokens;
     }
@@ -143,7 +141,7 @@ impl Cache for KvCache {
         self.len
     }
 
-    /// Frees the blocks of what is forgotten, and forgets no more.
+    /// Frees the blocks of what is forgotten. Never forgets more than asked.
     fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
         self.blocks.truncate(self.len.div_ceil(BLOCK));
@@ -158,7 +156,7 @@ impl Cache for KvCache {
         needed.saturating_sub(self.blocks.len()) + usize::from(more > 0 && self.shares_tail())
     }
 
-    /// Nobody else sees what is written there.
+    /// Copies a shared block first, so that nobody else sees what is written there.
     fn reserve(&mut self, more: usize) -> Result<()> {
         if more > 0 && self.shares_tail() {
             let tail = &mut self.blocks[self.len / BLOCK];

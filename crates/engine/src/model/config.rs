@@ -1,5 +1,5 @@
-//! What a model is made of, however its files spell it. Reading those spellings is the work of `source`;
-//! here stand the common form and its checks.
+//! The parts and sizes of a model, in one form for all kinds of files, and their checks. `source` reads how each kind
+//! of file spells them.
 
 use super::architecture::{Architecture, HeadNorms};
 
@@ -12,9 +12,9 @@ pub struct ModelConfig {
     pub vocab: usize,
     /// Width of the residual stream.
     pub hidden: usize,
-    /// Width inside the MLP, where it is no mixture of experts.
+    /// Width inside the MLP, if it is not a mixture of experts.
     pub intermediate: usize,
-    /// What each layer attends to; as many as there are layers.
+    /// What each layer attends to, one entry per layer.
     pub layers: Vec<LayerSpan>,
     /// Query heads.
     pub heads: usize,
@@ -22,7 +22,7 @@ pub struct ModelConfig {
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// How much of a head is turned by its position; the rest stays as it is.
+    /// How many dimensions of a head are rotated by its position; the rest stay as they are.
     pub rotary_dim: usize,
     /// What the products of queries and keys are multiplied by.
     pub attention_scale: f32,
@@ -32,11 +32,11 @@ pub struct ModelConfig {
     pub rms_eps: f32,
     /// Rotary positions.
     pub rope: RopeConfig,
-    /// The same of layers that look at a window only, where theirs are others.
+    /// Rotary positions of layers that attend to a window only, if theirs differ.
     pub window_rope: Option<RopeConfig>,
-    /// The mixture of experts, where the family has one.
+    /// The mixture of experts, if the family has one.
     pub experts: Option<ExpertsConfig>,
-    /// Whether the embedding is the output head too.
+    /// Whether the embedding is also the output head.
     pub tied: bool,
     /// Which linear layers have biases.
     pub bias: Biases,
@@ -45,9 +45,9 @@ pub struct ModelConfig {
 /// What a layer attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LayerSpan {
-    /// The last so many positions, the own one counted; `None` for all.
+    /// The last N positions, including its own; `None` for all.
     pub window: Option<usize>,
-    /// Whether queries and keys are turned by their positions.
+    /// Whether queries and keys are rotated by their positions.
     pub turns: bool,
     /// Whether its MLP is a mixture of experts.
     pub has_experts: bool,
@@ -56,13 +56,13 @@ pub struct LayerSpan {
 /// A mixture of experts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpertsConfig {
-    /// How many there are.
+    /// How many experts there are.
     pub count: usize,
-    /// How many compute a token.
+    /// How many experts compute a token.
     pub used: usize,
-    /// Width inside one.
+    /// Width inside one expert.
     pub intermediate: usize,
-    /// Whether the weights of those that compute are made to add up to one.
+    /// Whether the weights of the chosen experts are scaled to add up to one.
     pub normalised: bool,
 }
 
@@ -73,11 +73,11 @@ pub struct Biases {
     pub qkv: bool,
     /// The attention's output.
     pub output: bool,
-    /// The three of the MLP.
+    /// The three layers of the MLP.
     pub mlp: bool,
 }
 
-/// Sizes of an attention.
+/// Sizes of an attention layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heads {
     pub(crate) heads: usize,
@@ -96,7 +96,7 @@ pub struct RopeConfig {
     pub scaling: RopeScaling,
 }
 
-/// How rotary frequencies are changed for contexts longer than the first training's.
+/// How rotary frequencies are changed for contexts longer than that of the first training.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     /// Not at all.
@@ -141,7 +141,7 @@ pub enum RopeScaling {
     },
 }
 
-/// Sizes beyond these are damage, not models.
+/// A size beyond these means a damaged file.
 const MAX_SIZE: usize = 1 << 24;
 const MAX_LAYERS: usize = 1 << 10;
 const MAX_EXPERTS: usize = 1 << 12;
@@ -155,7 +155,7 @@ pub(crate) fn check_layers(count: usize) -> Result<(), String> {
 }
 
 impl ModelConfig {
-    /// Widths of the norms of queries and keys, where the family has them.
+    /// Returns the widths of the norms of queries and keys, if the family has them.
     pub(crate) fn head_norms(&self) -> Option<(usize, usize)> {
         match self.architecture.head_norms {
             HeadNorms::None => None,
@@ -164,23 +164,23 @@ impl ModelConfig {
         }
     }
 
-    /// The sizes of its attention.
+    /// Returns the sizes of its attention.
     pub(crate) fn heads(&self) -> Heads {
         let ModelConfig { heads, kv_heads, head_dim, attention_scale: scale, .. } = *self;
         Heads { heads, kv_heads, head_dim, scale }
     }
 
-    /// Width of all query heads together.
+    /// Returns the width of all query heads together.
     pub(crate) fn q_width(&self) -> usize {
         self.heads * self.head_dim
     }
 
-    /// Width of all key (or value) heads together.
+    /// Returns the width of all key (or value) heads together.
     pub(crate) fn kv_width(&self) -> usize {
         self.kv_heads * self.head_dim
     }
 
-    /// Checks that the sizes go together. The error names the setting.
+    /// Checks that the sizes fit together. The error names the setting.
     pub(crate) fn check(&self) -> Result<(), String> {
         let mut sizes = vec![
             ("vocabulary", self.vocab),
@@ -215,7 +215,7 @@ impl ModelConfig {
         }
         let turned = self.rotary_dim;
         if turned == 0 || !turned.is_multiple_of(2) || turned > self.head_dim {
-            return Err(format!("{turned} of {} dimensions of a head are turned", self.head_dim));
+            return Err(format!("{turned} of {} dimensions of a head are rotated", self.head_dim));
         }
         if let Some(experts) =
             self.experts.filter(|it| it.count > MAX_EXPERTS || it.used > it.count)
@@ -223,7 +223,7 @@ impl ModelConfig {
             return Err(format!("{} of {} experts compute a token", experts.used, experts.count));
         }
         if self.layers.iter().any(|layer| layer.window == Some(0)) {
-            return Err("a layer looks at a window of 0 positions".to_owned());
+            return Err("a layer attends to a window of 0 positions".to_owned());
         }
         if !(self.rms_eps > 0.0 && self.rms_eps < 1.0) {
             return Err(format!("RMS norm epsilon is {}", self.rms_eps));
@@ -255,7 +255,7 @@ impl RopeConfig {
                 positive("factor", *factor)?;
                 positive("low_freq_factor", *low_freq_factor)?;
                 positive(
-                    "high_freq_factor less low_freq_factor",
+                    "high_freq_factor minus low_freq_factor",
                     high_freq_factor - low_freq_factor,
                 )?;
                 positive("original context", *original_context)

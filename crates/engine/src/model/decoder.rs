@@ -1,4 +1,4 @@
-//! The decoder: one forward pass over any number of sequences. Loading it is `load`'s work.
+//! The decoder: one forward pass over any number of sequences. `load` builds it.
 
 use std::sync::{
     Arc,
@@ -26,10 +26,10 @@ use super::{
 pub struct Decoder {
     pub(crate) config: ModelConfig,
     pub(crate) device: Device,
-    /// What activations and caches are held in.
+    /// The dtype of activations and caches.
     pub(crate) dtype: DType,
     pub(crate) rope: Rope,
-    /// Of layers that look at a window only, where theirs is another.
+    /// For layers that attend to a window only, if theirs differs.
     pub(crate) window_rope: Option<Rope>,
     pub(crate) embedding: Weight,
     pub(crate) layers: Vec<Layer>,
@@ -37,11 +37,11 @@ pub struct Decoder {
     pub(crate) head: Weight,
     /// Where caches get their blocks.
     pub(crate) kv: Arc<Allocator>,
-    /// Goes up with every layer that is computed: a pass over a long text may take minutes.
+    /// Goes up with every computed layer: a pass over a long text may take minutes.
     pub(crate) pulse: Arc<AtomicU64>,
 }
 
-/// The weights of one layer. Which norms there are is the family's matter.
+/// The weights of one layer. The family decides which norms it has.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) span: LayerSpan,
@@ -98,12 +98,12 @@ impl Decode for Decoder {
 }
 
 impl Decoder {
-    /// The sizes.
+    /// Returns the sizes and settings.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// Memory the weights take, in bytes.
+    /// Returns the memory that the weights take, in bytes.
     pub(super) fn weight_bytes(&self) -> u64 {
         let matrices = |layer: &Layer| {
             let attention = [&layer.q, &layer.k, &layer.v, &layer.output];
@@ -137,7 +137,7 @@ impl Decoder {
         Ok(logits)
     }
 
-    /// All tokens and their positions, checked.
+    /// Checks the rows. Returns all their tokens and positions.
     fn check(&self, rows: &[Row<'_>]) -> Result<(Vec<u32>, Vec<usize>), ForwardError> {
         let (mut ids, mut positions) = (Vec::new(), Vec::new());
         for row in rows {
@@ -161,7 +161,7 @@ impl Decoder {
         })
     }
 
-    /// One layer over the tokens of all rows, [tokens, hidden].
+    /// Computes one layer over the tokens of all rows, [tokens, hidden].
     fn layer(
         &self,
         index: usize,
@@ -180,7 +180,7 @@ impl Decoder {
         elementwise::add(&x, &self.norm_where(&fed, layer.after_mlp_norm.as_ref())?)
     }
 
-    /// Projections over the tokens of all rows, attention of each row over its own cache.
+    /// Projects the tokens of all rows together, and attends each row to its own cache.
     fn attention(
         &self,
         index: usize,
@@ -211,8 +211,8 @@ impl Decoder {
         attend(sizes, index, layer.span.window, &q, &sequences, &pass.masks)
     }
 
-    /// x [tokens, heads * head_dim] as [tokens, heads, head_dim], normalised where the family does: each head, or all
-    /// together, as wide as the norm is.
+    /// Reshapes x [tokens, heads * head_dim] to [tokens, heads, head_dim]. Normalises it if the family does: each head,
+    /// or all together, depending on the norm's width.
     fn heads(&self, x: Tensor, heads: usize, norm: Option<&Tensor>) -> candle_core::Result<Tensor> {
         let (tokens, width) = x.dims2()?;
         let shape = (tokens, heads, self.config.head_dim);
@@ -223,10 +223,10 @@ impl Decoder {
         }
     }
 
-    /// The logits of the wanted tokens of x [tokens, hidden].
+    /// Returns the logits of the wanted tokens of x [tokens, hidden].
     fn logits(&self, x: &Tensor, wanted: &[u32]) -> candle_core::Result<Tensor> {
         if wanted.is_empty() {
-            // On the host: there are devices that give no memory of no bytes.
+            // On the host: some devices cannot allocate zero bytes.
             return Tensor::zeros((0, self.config.vocab), DType::F32, &Device::Cpu);
         }
         let x = if wanted.len() == x.dim(0)? {
@@ -249,7 +249,7 @@ impl Decoder {
     }
 }
 
-/// Indices, over the tokens of all rows, of those whose logits are wanted.
+/// Returns the indices, over the tokens of all rows, of those whose logits are wanted.
 fn wanted(rows: &[Row<'_>]) -> Vec<u32> {
     let mut wanted = Vec::new();
     let mut start = 0u32;

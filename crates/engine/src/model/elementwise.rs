@@ -1,9 +1,8 @@
-//! What is done number by number between the products, on the CPU.
+//! Elementwise operations between the matrix products, on the CPU.
 //!
-//! Why not candle's operations: from 65,536 numbers on (eight sessions' activations, or a chunk of
-//! a prompt) they use threads of their own that wait for work by spinning, and take the cores from
-//! those that multiply; and over the gate of a feed-forward layer they go twice, calling libm for
-//! each number.
+//! Why not candle's: from 65,536 numbers on (eight sessions' activations, or a chunk of a prompt) they use threads of
+//! their own, which spin while they wait and take the cores from those that multiply. They also go over the gate of a
+//! feed-forward layer twice, and call libm for each number.
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
@@ -11,14 +10,14 @@ use rayon::prelude::*;
 
 use super::{architecture::Activation, exp::exp};
 
-/// Numbers that one piece of work takes on.
+/// Numbers in one piece of work.
 const PIECE: usize = 1 << 13;
-/// Numbers below which threads cost more than they save: for sums, and for exponentials.
+/// Below this many numbers, threads cost more than they save: for sums, and for exponentials.
 const SUMS_PARALLEL_FROM: usize = 1 << 18;
 const GATES_PARALLEL_FROM: usize = 1 << 15;
 
-/// The gated linear unit of a feed-forward layer, silu(gate) * up or gelu(gate) * up, all of one shape (Shazeer 2020,
-/// arXiv 2002.05202).
+/// Returns the gated linear unit of a feed-forward layer, silu(gate) * up or gelu(gate) * up, all of one shape (Shazeer
+/// 2020, arXiv 2002.05202).
 pub(crate) fn gated(activation: Activation, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     if !serves(gate) || !serves(up) {
         return match activation {
@@ -28,7 +27,7 @@ pub(crate) fn gated(activation: Activation, gate: &Tensor, up: &Tensor) -> Resul
     }
     let is_gelu = activation == Activation::Gelu;
     if gate.shape() != up.shape() {
-        bail!("a gate of {:?} is none for {:?}", gate.shape(), up.shape());
+        bail!("a gate of shape {:?} does not fit {:?}", gate.shape(), up.shape());
     }
     let mut gated = numbers(gate)?;
     let arch = Arch::new();
@@ -44,7 +43,7 @@ pub(crate) fn gated(activation: Activation, gate: &Tensor, up: &Tensor) -> Resul
     Tensor::from_vec(gated, gate.shape(), gate.device())
 }
 
-/// x + y, where y is of x's shape or of one row of it.
+/// Returns x + y, where y has x's shape or that of one row of it.
 pub(crate) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     if !serves(x) || !serves(y) {
         return x.broadcast_add(y);
@@ -54,7 +53,7 @@ pub(crate) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     if y.shape() != x.shape() && y.dims() != &x.dims()[x.rank() - 1..] {
         bail!("{:?} cannot be added to {:?}", y.shape(), x.shape());
     }
-    // Where y is a row, pieces are rows.
+    // If y is a row, pieces are rows.
     let piece = if width == sums.len() { PIECE } else { width };
     with_numbers(y, |y| {
         let compute = |(at, sums): (usize, &mut [f32])| {
@@ -75,21 +74,21 @@ fn serves(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous() && x.elem_count() > 0
 }
 
-/// A copy of a contiguous tensor's numbers.
+/// Returns a copy of a contiguous tensor's numbers.
 fn numbers(x: &Tensor) -> Result<Vec<f32>> {
     with_numbers(x, <[f32]>::to_vec)
 }
 
-/// What comes of a contiguous tensor's numbers.
+/// Calls a function with a contiguous tensor's numbers.
 fn with_numbers<T>(x: &Tensor, take: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let (storage, layout) = x.storage_and_layout();
     match (&*storage, layout.contiguous_offsets()) {
         (Storage::Cpu(CpuStorage::F32(all)), Some((from, to))) => Ok(take(&all[from..to])),
-        _ => bail!("a contiguous tensor of f32 on the CPU is wanted"),
+        _ => bail!("expected a contiguous tensor of f32 on the CPU"),
     }
 }
 
-/// Gates, turned into silu(gate) * up or gelu(gate) * up where they stand.
+/// Gates, to be replaced by silu(gate) * up or gelu(gate) * up in place.
 struct Gated<'a> {
     is_gelu: bool,
     gates: &'a mut [f32],
@@ -115,7 +114,7 @@ impl WithSimd for Gated<'_> {
     }
 }
 
-/// e / (1 + e) below zero, 1 / (1 + 1/e) above: no power overflows.
+/// The sigmoid of x. With e = exp(x) it is e / (1 + e) below zero and 1 / (1 + 1/e) above, so that no power overflows.
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     let e = exp(-x.abs());
@@ -167,7 +166,7 @@ mod tests {
         for activation in [Silu, Gelu] {
             let up = gates.ones_like().unwrap();
             let gated: Vec<f32> = gated(activation, &gates, &up).unwrap().to_vec1().unwrap();
-            assert!(gated[0].is_nan(), "as infinity times nothing is");
+            assert!(gated[0].is_nan(), "infinity times zero");
             assert_eq!(gated[1..5], [0.0, 0.0, 0.0, 1e30]);
             assert!(gated[5].is_nan());
         }

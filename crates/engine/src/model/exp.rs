@@ -1,7 +1,7 @@
 //! The exponential function, in a form that compilers turn into vector instructions.
 
-/// e to the power of x, for x of at most 0, to about 1e-7 of the value: without a branch, so that a
-/// loop over it becomes vector instructions. Below -87 it is 0. Coefficients: Cephes' expf.
+/// Returns e to the power of x, for x of at most 0, to about 1e-7 of the value. Has no branch, so that a loop over it
+/// becomes vector instructions. Below -87 it is 0. The coefficients are those of Cephes' expf.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let kept = if x > -87.0 { x } else { -87.0 };

@@ -1,5 +1,5 @@
-//! Families that our own decoder has not: those that candle-transformers computes instead, and those that are refused
-//! by name, with the reason. Our own are in `architecture`.
+//! Families that our own decoder does not compute: those that candle-transformers computes instead, and those that are
+//! refused by name, with the reason. Our own are in `architecture`.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use crate::error::LoadError;
 
 use super::architecture::Architecture;
 
-/// A family that a model of candle-transformers computes, one sequence at a time, from safetensors (`single`).
+/// A family that candle-transformers computes, one sequence at a time, from safetensors (`single`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SingleFamily {
-    /// Gemma 2: logits that are capped.
+    /// Gemma 2: capped logits.
     Gemma2,
     /// StarCoder2: layer norms, and feed-forward layers without a gate.
     StarCoder2,
@@ -18,24 +18,24 @@ pub(crate) enum SingleFamily {
 
 /// A family that is refused.
 struct Refused {
-    /// What GGUF files and config.json call it.
+    /// Its names in GGUF files and config.json.
     names: &'static [&'static str],
-    /// Why, and what to use in its place.
+    /// Why, and what to use instead.
     why: &'static str,
 }
 
 const REFUSED: &[Refused] = &[
     Refused {
         names: &["gemma2", "starcoder2"],
-        why: "it is served from safetensors only; load a folder of those",
+        why: "it is served from safetensors only; load a folder of safetensors",
     },
     Refused {
         names: &["PhiForCausalLM", "phi", "phi2"],
-        why: "behind a text candle-transformers' model of it takes one token at a time only; use Phi-3 or Phi-4",
+        why: "after a prompt, candle-transformers' model of it takes one token at a time only; use Phi-3 or Phi-4",
     },
     Refused {
         names: &["Lfm2ForCausalLM", "lfm2"],
-        why: "behind a text candle-transformers' model of it takes one token at a time only; use another family",
+        why: "after a prompt, candle-transformers' model of it takes one token at a time only; use another family",
     },
     Refused {
         names: &["Qwen2MoeForCausalLM", "qwen2_moe", "qwen2moe"],
@@ -43,14 +43,14 @@ const REFUSED: &[Refused] = &[
     },
     Refused {
         names: &["GraniteForCausalLM", "granite"],
-        why: "candle-transformers' model of it leaves out the factors that it multiplies by; use another family",
+        why: "candle-transformers' model of it leaves out the factors that the family scales by; use another family",
     },
 ];
 
 impl SingleFamily {
     const ALL: [SingleFamily; 2] = [SingleFamily::Gemma2, SingleFamily::StarCoder2];
 
-    /// What config.json calls its `model_type`, and cards the family.
+    /// Returns its `model_type` in config.json, which is also the family's name in cards.
     pub(crate) fn name(self) -> &'static str {
         match self {
             SingleFamily::Gemma2 => "gemma2",
@@ -58,7 +58,7 @@ impl SingleFamily {
         }
     }
 
-    /// The class that a config.json names.
+    /// Returns the class that a config.json names.
     fn class(self) -> &'static str {
         match self {
             SingleFamily::Gemma2 => "Gemma2ForCausalLM",
@@ -66,7 +66,7 @@ impl SingleFamily {
         }
     }
 
-    /// The one of a class that a config.json names, or else of its `model_type`.
+    /// Returns the family of a class that a config.json names, or else of its `model_type`.
     pub(crate) fn of_config(class: Option<&str>, model_type: Option<&str>) -> Option<Self> {
         Self::ALL.into_iter().find(|it| match class {
             Some(class) => it.class() == class,
@@ -75,13 +75,13 @@ impl SingleFamily {
     }
 }
 
-/// The names of all families that are served from safetensors, as a message lists them.
+/// Returns the names of all families that are served from safetensors, as messages list them.
 pub(crate) fn names() -> String {
     let single = SingleFamily::ALL.map(SingleFamily::name).join(", ");
     format!("{}, {single}", Architecture::names())
 }
 
-/// Why a model of a family that is not served is refused.
+/// Returns the error for a model of a family that is not served.
 pub(crate) fn unknown(path: &Path, found: &str, known: &str) -> LoadError {
     let (path, found) = (path.to_owned(), found.to_owned());
     match REFUSED.iter().find(|it| it.names.contains(&found.as_str())) {

@@ -1,4 +1,4 @@
-//! The feed-forward layers of a decoder: one gated MLP, or a mixture of experts of which each token takes a few.
+//! The feed-forward layers of a decoder: one gated MLP, or a mixture of experts, a few of which compute each token.
 
 use candle_core::{D, DType, Result, Tensor};
 
@@ -24,7 +24,7 @@ pub(crate) struct Mlp {
     pub(crate) down: Linear,
 }
 
-/// MLPs, and what says which of them compute a token.
+/// MLPs, and a router that chooses which of them compute a token.
 #[derive(Debug)]
 pub(crate) struct Mixture {
     pub(crate) router: Weight,
@@ -32,7 +32,7 @@ pub(crate) struct Mixture {
     pub(crate) config: ExpertsConfig,
 }
 
-/// A token that an expert computes, and how much of what comes out counts.
+/// A token that an expert computes, and the weight of the result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Routed {
     token: u32,
@@ -40,7 +40,7 @@ struct Routed {
 }
 
 impl FeedForward {
-    /// `x` [tokens, hidden] to the same shape.
+    /// Computes the layer over `x` [tokens, hidden]. Returns the same shape.
     pub(crate) fn forward(&self, activation: Activation, x: &Tensor) -> Result<Tensor> {
         match self {
             FeedForward::Dense(mlp) => mlp.forward(activation, x),
@@ -48,7 +48,7 @@ impl FeedForward {
         }
     }
 
-    /// Memory that its matrices take, in bytes.
+    /// Returns the memory that its matrices take, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             FeedForward::Dense(mlp) => mlp.bytes(),
@@ -71,8 +71,8 @@ impl Mlp {
 }
 
 impl Mixture {
-    /// Each expert computes all of its tokens at once. What they give is added up in the order of the experts, so that
-    /// a token's sum is the same whoever shares the pass.
+    /// Computes all tokens of each expert at once. The results are added in the order of the experts, so that a token's
+    /// sum is the same whatever shares the pass.
     fn forward(&self, activation: Activation, x: &Tensor) -> Result<Tensor> {
         let scores = self.router.forward(x)?.to_dtype(DType::F32)?;
         let routes = routes(&scores.to_vec2()?, &self.config);
@@ -93,8 +93,8 @@ impl Mixture {
     }
 }
 
-/// For each expert the tokens that it computes: those that score it among their highest. `scores` are of [tokens,
-/// experts], before the softmax; of equal ones the first expert's counts as higher.
+/// Returns for each expert the tokens that it computes: those that score it among their highest. `scores` [tokens,
+/// experts] are from before the softmax; of equal ones the first expert's counts as higher.
 fn routes(scores: &[Vec<f32>], config: &ExpertsConfig) -> Vec<Vec<Routed>> {
     let mut routes = vec![Vec::new(); config.count];
     for (scores, token) in scores.iter().zip(0u32..) {
@@ -155,7 +155,7 @@ mod tests {
         near(super::routes(&scores, &all)[0][0].share, 0.25);
     }
 
-    /// As one expert after the other computes it, all of them and in any company.
+    /// The same as computing one expert after the other, for all tokens at once and for each alone.
     #[test]
     fn a_mixture_is_the_sum_of_its_experts() {
         let (mixture, x) = (mixture(), noise(5, 8, 3));

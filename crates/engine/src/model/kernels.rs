@@ -1,5 +1,5 @@
-//! The two kernels in which a decoder's time goes, by themselves and on sizes of one's choice: for benches and
-//! profiles. Nothing in the engine uses this module.
+//! The two kernels that take most of a decoder's time, by themselves and for any sizes: for benches and profiles.
+//! Nothing in the engine uses this module.
 
 use std::sync::Arc;
 
@@ -24,22 +24,22 @@ impl Matrix {
     /// Quantises `matrix`, f32 [outputs, inputs].
     ///
     /// # Errors
-    /// When the format's blocks do not divide `inputs`.
+    /// If the format's blocks do not divide `inputs`.
     pub fn quantised(matrix: &Tensor, format: GgmlDType) -> Result<Self> {
         let blocks = QTensor::quantize(matrix, format)?;
         Weight::from_ggml(format, &blocks.data()?, matrix.dims2()?, &Device::Cpu).map(Matrix)
     }
 
-    /// The product with `x` f32 [rows, inputs], by whichever kernel serves it here: [rows, outputs].
+    /// Returns the product with `x` f32 [rows, inputs], as [rows, outputs], by whichever kernel serves it here.
     ///
     /// # Errors
-    /// When the sizes do not fit.
+    /// If the sizes do not fit.
     pub fn multiply(&self, x: &Tensor) -> Result<Tensor> {
         self.0.forward(x)
     }
 }
 
-/// One layer's attention of sessions that all have the same length.
+/// One layer's attention, for sessions of the same length.
 #[derive(Debug)]
 pub struct Attention {
     sizes: Heads,
@@ -48,10 +48,10 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// `sessions` caches of `context` tokens, all zeros, the last `tokens` of which are new.
+    /// Makes `sessions` caches of `context` tokens, all zeros; the last `tokens` of each are new.
     ///
     /// # Errors
-    /// When there is no memory for them.
+    /// If there is not enough memory for them.
     pub fn new(
         (heads, kv_heads, head_dim): (usize, usize, usize),
         sessions: usize,
@@ -70,10 +70,10 @@ impl Attention {
         Ok(Attention { sizes, caches: caches.collect::<Result<_>>()?, tokens })
     }
 
-    /// Attends `queries` f32 [sessions * tokens, heads, head_dim]: [sessions * tokens, heads * head_dim].
+    /// Attends `queries` f32 [sessions * tokens, heads, head_dim]. Returns [sessions * tokens, heads * head_dim].
     ///
     /// # Errors
-    /// When the sizes do not fit.
+    /// If the sizes do not fit.
     pub fn attend(&self, queries: &Tensor) -> Result<Tensor> {
         let sequence = |cache| Sequence { cache, tokens: self.tokens };
         let sequences: Vec<Sequence<'_>> = self.caches.iter().map(sequence).collect();

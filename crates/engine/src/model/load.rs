@@ -1,5 +1,5 @@
-//! Loading a model: from its place to what computes it, our own [`Decoder`] or a model of candle-transformers, and what
-//! the tokenizer needs. What the kinds of files look like is in `source`.
+//! Loads a model from its location: what computes it, our own [`Decoder`] or a model of candle-transformers, and what
+//! the tokenizer needs. `source` reads the kinds of files.
 
 use std::{
     any::Any,
@@ -36,14 +36,14 @@ use super::{
 pub enum ModelLocation {
     /// A .gguf file, any part of a split one, or a Hugging Face directory.
     Path(PathBuf),
-    /// In the program itself.
+    /// Embedded in the program.
     Embedded(EmbeddedModel),
 }
 
-/// A GGUF file that a program carries in itself.
+/// A GGUF file that is embedded in the program.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct EmbeddedModel {
-    /// What it is called, in messages too.
+    /// Its name, also in messages.
     pub name: &'static str,
     /// The file.
     pub bytes: &'static [u8],
@@ -56,7 +56,7 @@ impl fmt::Debug for EmbeddedModel {
 }
 
 impl ModelLocation {
-    /// A short name for people: the file's or directory's, or the embedded model's own.
+    /// Returns a short name for people: the file's or directory's, or the embedded model's own.
     pub fn name(&self) -> String {
         match self {
             ModelLocation::Embedded(model) => model.name.to_owned(),
@@ -75,7 +75,7 @@ impl From<&Path> for ModelLocation {
     }
 }
 
-/// A model ready to run, and what its files bring besides weights.
+/// A model that is ready to run, and what its files contain besides weights.
 #[derive(Debug)]
 pub struct LoadedModel {
     /// What computes it.
@@ -84,16 +84,17 @@ pub struct LoadedModel {
     pub tokenizer: TokenizerSource,
     /// Number of weights.
     pub parameters: u64,
-    /// "f32", "bf16", "Q4_K_M", ...: what the weights came in, or are held in when that was asked for.
+    /// "f32", "bf16", "Q4_K_M", ...: the format of the weights in the files, or the one they are held in if that was
+    /// asked for.
     pub quantisation: String,
     /// Memory the weights take, in bytes.
     pub weight_bytes: u64,
-    /// What is less than the files say, in a line.
+    /// A line on what is less than the files say, if anything is.
     pub note: Option<String>,
 }
 
 impl LoadedModel {
-    /// Our own decoder, where that computes the model.
+    /// Returns our own decoder, if that computes the model.
     pub fn own_decoder(&self) -> Option<&Decoder> {
         let decoder: &dyn Any = &*self.decoder;
         decoder.downcast_ref()
@@ -120,11 +121,11 @@ pub fn load_model(
     }
 }
 
-/// A model of a directory's config.json with random weights, made on the device; `options.dtype` is bf16 unless
-/// it says otherwise. For benches.
+/// Makes a model from a directory's config.json with random weights, which are made on the device, in bf16 unless
+/// `options.dtype` says otherwise. For benches.
 ///
 /// # Errors
-/// When the configuration cannot be served, or the weights do not fit.
+/// If the configuration is not supported, or the weights do not fit.
 pub fn load_random(directory: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
     finish(directory, RandomSource::open(directory, options)?, options, &mut |_| {})
 }
@@ -210,7 +211,7 @@ fn finish<S: TensorSource>(
     Ok(LoadedModel { decoder, tokenizer, parameters, quantisation, weight_bytes, note: None })
 }
 
-/// Reads tensors and tells how far it is.
+/// Reads tensors and reports progress.
 struct Reader<'a, S> {
     source: &'a mut S,
     progress: &'a mut dyn FnMut(LoadProgress),
@@ -231,7 +232,7 @@ impl<S: TensorSource> Reader<'_, S> {
         Ok(vector)
     }
 
-    /// A norm, where the family has it.
+    /// Reads a norm, if the family has it.
     fn norm(
         &mut self,
         role: Role,

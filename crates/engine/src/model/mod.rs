@@ -1,5 +1,6 @@
-//! Decoders over candle's tensors, from GGUF files and Hugging Face directories: which families our own computes is in
-//! [`architecture`], which others there are in [`families`]. Text, the meaning of tokens and sampling are not here.
+//! Decoders over candle's tensors, from GGUF files and Hugging Face directories. The families that our own decoder
+//! computes are in [`architecture`], the others in [`families`]. Text, the meaning of tokens and sampling are
+//! elsewhere.
 
 mod architecture;
 mod attention;

@@ -1,5 +1,5 @@
-//! Rotary position embeddings, always computed in f32: which angle each position has. Turning the
-//! heads by it is candle's `rope_thd`.
+//! Rotary position embeddings, always computed in f32: the angles of each position. candle's `rope_thd` rotates the
+//! heads by them.
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -21,7 +21,7 @@ pub(crate) struct Angles {
 }
 
 impl Rope {
-    /// Of heads that are turned in so many dimensions.
+    /// Makes one for heads with `turned` rotated dimensions.
     pub(crate) fn new(config: &RopeConfig, turned: usize) -> Self {
         let frequencies = frequencies(config, turned);
         let magnitude = match &config.scaling {
@@ -32,8 +32,8 @@ impl Rope {
         Rope { frequencies, magnitude }
     }
 
-    /// The angles of these positions. Nothing is kept: a few hundred sines a forward pass cost less
-    /// than tables over the whole context hold.
+    /// Returns the angles of these positions. They are not kept: a few hundred sines in a forward pass cost less than
+    /// tables over the whole context take.
     pub(crate) fn angles(&self, positions: &[usize], device: &Device) -> Result<Angles> {
         let half = self.frequencies.len();
         let mut cos = Vec::with_capacity(positions.len() * half);
@@ -55,8 +55,8 @@ impl Rope {
 }
 
 impl Angles {
-    /// Turns heads [tokens, heads, head_dim] by their positions' angles, in their first dimensions where those are not
-    /// all; same shape and dtype.
+    /// Rotates heads [tokens, heads, head_dim] by their positions' angles, in the first dimensions if not in all. Keeps
+    /// shape and dtype.
     pub(crate) fn apply(&self, heads: &Tensor) -> Result<Tensor> {
         let (turned, width) = (2 * self.cos.dim(1)?, heads.dim(2)?);
         if turned == width {
@@ -77,8 +77,8 @@ impl Angles {
     }
 }
 
-/// Radians per position for each pair of dimensions, in the arithmetic of the reference: f32 throughout. A
-/// frequency that is off by its last bit turns a head by 0.002 radians at position 32,767.
+/// Returns the radians per position for each pair of dimensions, in the arithmetic of the reference: f32 throughout. A
+/// frequency that is off by its last bit rotates a head by 0.002 radians at position 32,767.
 fn frequencies(config: &RopeConfig, turned: usize) -> Vec<f32> {
     let theta = config.theta as f32;
     let powers = (0..turned / 2).map(|pair| theta.powf((2 * pair) as f32 / turned as f32));
@@ -104,7 +104,7 @@ fn frequencies(config: &RopeConfig, turned: usize) -> Vec<f32> {
             plain.map(scaled).collect()
         }
         RopeScaling::Yarn { factor, original_context, beta_fast, beta_slow, truncate, .. } => {
-            // The ramp's ends are plain numbers in the reference, what it is made of is f32.
+            // In the reference the ramp's ends are 64-bit numbers, and what is computed from them is f32.
             let dimension = |turns: f64| {
                 turned as f64 * (original_context / (turns * std::f64::consts::TAU)).ln()
                     / (2.0 * config.theta.ln())
@@ -187,7 +187,7 @@ mod tests {
                 for ((position, ours), theirs) in positions.iter().zip(ours).zip(theirs) {
                     let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs());
                     let most = apart.fold(0f32, f32::max);
-                    // One frequency in 64 may still be off by its last bit: powers are not rounded alike everywhere.
+                    // One frequency in 64 may still be off by its last bit: platforms round powers differently.
                     assert!(most < 1e-5, "{name} at {position}: {most}");
                 }
             }

@@ -1,6 +1,6 @@
-//! What sessions and their scheduler need of whatever computes a model: the seam between them and the kinds of
-//! decoders. Those are in `decoder` (ours, over any number of sequences at once) and in `single` (candle-transformers'
-//! models, one sequence at a time); neither knows of the other, and `load` chooses.
+//! What sessions and their scheduler need from whatever computes a model: the seam between them and the kinds of
+//! decoders. Those are `decoder` (ours, over any number of sequences at once) and `single` (candle-transformers'
+//! models, one sequence at a time). Neither knows the other; `load` chooses.
 
 use std::{
     any::Any,
@@ -15,35 +15,35 @@ use candle_core::{Device, Tensor};
 
 use crate::error::ForwardError;
 
-/// Positions in a block, the unit in which the memory of caches is counted.
+/// Positions in a block, the unit in which cache memory is counted.
 pub(crate) const BLOCK: usize = 32;
 
-/// A model's weights. Immutable: any number of sequences, each in a [`Cache`] that it made, run over one.
+/// A model's weights. Immutable: any number of sequences run over one, each in a [`Cache`] that it made.
 pub trait Decode: Any + Debug + Send {
-    /// What it is.
+    /// Returns what it is.
     fn facts(&self) -> DecoderFacts;
 
-    /// Where the weights are.
+    /// Returns where the weights are.
     fn device(&self) -> &Device;
 
-    /// The memory that its caches hold.
+    /// Returns the ledger of the memory that its caches hold.
     fn ledger(&self) -> &Arc<Ledger>;
 
-    /// Goes up with every part of a pass that is computed: a pass over a long text may take minutes.
+    /// Returns a counter that goes up with every computed part of a pass: a pass over a long text may take minutes.
     fn pulse(&self) -> &Arc<AtomicU64>;
 
-    /// A cache for a new sequence.
+    /// Returns a cache for a new sequence.
     fn new_cache(&self) -> Box<dyn Cache>;
 
-    /// One forward pass over several sequences of unequal lengths.
+    /// Runs one forward pass over several sequences of unequal lengths.
     ///
     /// Returns the wanted logits, f32 of shape [wanted tokens, vocab], in the order of the rows.
     ///
     /// # Errors
-    /// Then no sequence has grown.
+    /// If a row cannot be computed or the device fails. No sequence has grown then.
     fn forward(&self, rows: &mut [BatchRow<'_>]) -> Result<Tensor, ForwardError>;
 
-    /// Memory that a token takes in a cache, in bytes.
+    /// Returns the memory that a token takes in a cache, in bytes.
     fn kv_bytes_per_token(&self) -> u64 {
         self.ledger().block_bytes() / BLOCK as u64
     }
@@ -54,40 +54,40 @@ pub trait Decode: Any + Debug + Send {
 pub struct DecoderFacts {
     /// The family's name.
     pub family: &'static str,
-    /// Logits behind a token.
+    /// Number of logits for a token.
     pub vocab: usize,
     /// Longest sequence in tokens.
     pub context: usize,
     /// Whether the sequences of a pass are computed together.
     pub is_batched: bool,
-    /// Whether it gives the logits behind any token of a row, as a review wants them, and not only behind the last one.
+    /// Whether it gives logits for any token of a row, as a review needs them, or only for the last one.
     pub gives_all_logits: bool,
 }
 
 /// What is kept of a sequence that a decoder computes.
 pub trait Cache: Any + Debug + Send {
-    /// Length of the sequence in tokens.
+    /// Returns the length of the sequence in tokens.
     fn len(&self) -> usize;
 
-    /// Whether the sequence has no tokens.
+    /// Returns whether the sequence has no tokens.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Forgets everything after the first `len` tokens; does nothing when there are fewer. It may have to forget more:
+    /// Forgets everything after the first `len` tokens; does nothing if there are fewer. It may have to forget more:
     /// what is missing then is computed again.
     fn truncate(&mut self, len: usize);
 
-    /// Memory held, in bytes; what others hold too is counted.
+    /// Returns the memory held, in bytes, including what others hold too.
     fn bytes(&self) -> u64;
 
-    /// How many blocks `reserve` would take.
+    /// Returns how many blocks `reserve` would take.
     fn missing_blocks(&self, more: usize) -> usize;
 
     /// Makes room for `more` tokens.
     ///
     /// # Errors
-    /// When the device has no memory for them.
+    /// If the device has no memory for them.
     fn reserve(&mut self, more: usize) -> candle_core::Result<()>;
 }
 
@@ -102,7 +102,7 @@ pub struct BatchRow<'a, C: ?Sized = dyn Cache> {
     pub logits: WantedLogits,
 }
 
-/// For which of a row's tokens logits are computed.
+/// Which of a row's tokens logits are computed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WantedLogits {
     /// For none: the tokens are only prefilled.
@@ -111,7 +111,7 @@ pub enum WantedLogits {
     Last,
     /// For all, in order.
     All,
-    /// For this one of the row and all behind it, in order.
+    /// For this token of the row and all after it, in order.
     From(usize),
 }
 
@@ -133,10 +133,10 @@ impl<C: Cache + ?Sized> BatchRow<'_, C> {
 }
 
 impl<'a> BatchRow<'a> {
-    /// The row with its cache as the kind that it is.
+    /// Returns the row with its cache as the concrete kind.
     ///
     /// # Errors
-    /// When it is of another kind.
+    /// If the cache is of another kind.
     pub(crate) fn of_kind<C: Cache>(&mut self) -> Result<BatchRow<'_, C>, ForwardError> {
         let cache: &mut dyn Any = self.cache;
         let cache = cache.downcast_mut().ok_or(ForwardError::ForeignCache)?;
@@ -156,12 +156,12 @@ impl Ledger {
         Ledger { block_bytes, live: AtomicUsize::new(0) }
     }
 
-    /// Memory a block takes, in bytes.
+    /// Returns the memory that a block takes, in bytes.
     pub(crate) fn block_bytes(&self) -> u64 {
         self.block_bytes
     }
 
-    /// Blocks that are held somewhere, shared ones counted once.
+    /// Returns how many blocks are in use, shared ones counted once.
     pub(crate) fn live_blocks(&self) -> usize {
         self.live.load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
-//! Which weights a decoder is made of, where they are in each kind of file, and which shapes they have.
+//! Which weights a decoder has, where they are in each kind of file, and which shapes they have.
 
 use super::{architecture::Pairs, config::ModelConfig};
 
-/// What a weight does.
+/// The role of a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Embedding,
@@ -28,9 +28,9 @@ pub(crate) enum Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TensorId {
     pub(crate) role: Role,
-    /// The layer; of no meaning to the embedding, the last norm and the head.
+    /// The layer; has no meaning for the embedding, the last norm and the head.
     pub(crate) layer: usize,
-    /// Of a mixture of experts.
+    /// The expert, in a mixture of experts.
     pub(crate) expert: Option<usize>,
     pub(crate) bias: bool,
 }
@@ -72,7 +72,7 @@ impl TensorId {
         TensorId { role, layer, expert: None, bias: false }
     }
 
-    /// Its name in a GGUF file where it is a tensor of its own.
+    /// Returns its name in a GGUF file, if it is a tensor of its own.
     pub(crate) fn gguf_name(self) -> String {
         let name = match self.role {
             Role::Embedding => "token_embd",
@@ -97,7 +97,7 @@ impl TensorId {
         self.full_name("blk", &format!("{name}{experts}"))
     }
 
-    /// The same in a Hugging Face checkpoint.
+    /// Returns its name in a Hugging Face checkpoint.
     fn hf_name(self, config: &ModelConfig) -> String {
         let norms = config.architecture.norms;
         let name = match self.role {
@@ -142,7 +142,7 @@ impl TensorId {
         }
     }
 
-    /// Where it is in a file.
+    /// Returns where it is in a file.
     pub(crate) fn place(self, config: &ModelConfig, spelling: Spelling) -> Place {
         let rows = self.rows(config);
         let is_gguf = spelling == Spelling::Gguf;
@@ -170,7 +170,7 @@ impl TensorId {
         }
     }
 
-    /// How many rows it has, or numbers where it is a vector.
+    /// Returns how many rows it has, or numbers if it is a vector.
     fn rows(self, config: &ModelConfig) -> usize {
         let (q_norm, k_norm) = config.head_norms().unwrap_or_default();
         let inner = match (self.expert, config.experts) {
@@ -195,7 +195,7 @@ impl TensorId {
         }
     }
 
-    /// Its shape.
+    /// Returns its shape.
     pub(crate) fn shape(self, config: &ModelConfig) -> Vec<usize> {
         let rows = self.rows(config);
         if self.bias || self.role.is_norm() {
@@ -209,9 +209,9 @@ impl TensorId {
         vec![rows, inputs]
     }
 
-    /// Puts rows of queries and keys, and what goes with them, from the order in which files have them into the one in
-    /// which everything here computes: there the two halves of what is turned of a head turn against each other. Blocks
-    /// never span rows, so rows move as bytes.
+    /// Reorders the rows of queries and keys, and of their biases, from the file's order to the one in which everything
+    /// here computes: there the two halves of a head's rotated part form pairs. Blocks never span rows, so rows move as
+    /// bytes.
     pub(crate) fn restored(
         self,
         config: &ModelConfig,
@@ -241,7 +241,7 @@ impl TensorId {
     }
 }
 
-/// Every tensor of a decoder, in the order in which they are loaded.
+/// Returns every tensor of a decoder, in the order in which they are loaded.
 pub(crate) fn expected(config: &ModelConfig) -> Vec<TensorId> {
     let mut all = vec![TensorId::new(Role::Embedding, 0)];
     for layer in 0..config.layers.len() {

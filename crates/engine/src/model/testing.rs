@@ -1,8 +1,8 @@
-//! What the tests of several kernels need.
+//! Helpers for the tests of several kernels.
 
 use candle_core::{Device, Tensor};
 
-/// A matrix of numbers between -1 and 1, the same for the same seed.
+/// Returns a matrix of numbers between -1 and 1, the same for the same seed.
 pub(crate) fn noise(rows: usize, columns: usize, mut seed: u32) -> Tensor {
     let values: Vec<f32> = (0..rows * columns)
         .map(|_| {
@@ -13,7 +13,7 @@ pub(crate) fn noise(rows: usize, columns: usize, mut seed: u32) -> Tensor {
     Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
 }
 
-/// The bits of all elements, in order.
+/// Returns the bits of all elements, in order.
 pub(crate) fn bits(tensor: &Tensor) -> Vec<u32> {
     let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
     values.into_iter().map(f32::to_bits).collect()

@@ -17,17 +17,17 @@ use super::{
 pub(crate) enum Weight {
     /// Blocks of a quantised format, also bf16 and f16 on the CPU, that candle multiplies.
     Blocks(Arc<QTensor>),
-    /// The same, where there is a kernel of our own.
+    /// The same, if there is a kernel of our own.
     Packed(Arc<PackedMatrix>),
-    /// In the dtype that is computed in.
+    /// In the dtype of the computation.
     Plain(Tensor),
 }
 
-/// Rows of input from which widening a bf16 or f16 matrix once beats widening it at every row.
+/// From this many rows of input on, widening a bf16 or f16 matrix once is faster than widening it for every row.
 const WIDEN_FROM_ROWS: usize = 16;
 
 impl Weight {
-    /// A matrix from the bytes of a GGML format, [outputs, inputs].
+    /// Makes a matrix from the bytes of a GGML format, [outputs, inputs].
     pub(crate) fn from_ggml(
         dtype: GgmlDType,
         bytes: &[u8],
@@ -42,7 +42,7 @@ impl Weight {
         Ok(Weight::Blocks(Arc::new(blocks)))
     }
 
-    /// A matrix of floats, held in f32, bf16 or f16.
+    /// Makes a matrix of floats, held in f32, bf16 or f16.
     pub(crate) fn held_in(dtype: DType, matrix: Tensor, device: &Device) -> Result<Self> {
         if dtype == activation_dtype(dtype, device) {
             return Ok(Weight::Plain(matrix.to_dtype(dtype)?.to_device(device)?));
@@ -56,7 +56,7 @@ impl Weight {
         Weight::from_ggml(blocks, &halves.data()?, shape, device)
     }
 
-    /// `x` [rows, inputs] times the transposed matrix: [rows, outputs].
+    /// Returns `x` [rows, inputs] times the transposed matrix: [rows, outputs].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Weight::Plain(matrix) => x.matmul(&matrix.t()?),
@@ -85,7 +85,7 @@ impl Weight {
         }
     }
 
-    /// The rows of these ids, [ids, inputs].
+    /// Returns the rows with these ids, [ids, inputs].
     pub(crate) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
         match self {
             Weight::Plain(matrix) => matrix.index_select(ids, 0),
@@ -94,7 +94,7 @@ impl Weight {
         }
     }
 
-    /// Memory held, in bytes. Candle's kernels may keep rearranged copies beside this.
+    /// Returns the memory held, in bytes. candle's kernels may keep rearranged copies in addition.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Weight::Plain(matrix) => (matrix.elem_count() * matrix.dtype().size_in_bytes()) as u64,
@@ -111,17 +111,17 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Tensor>,
 }
 
-/// From this many rows on, one matrix after the other is faster: larger kernels serve it.
+/// From this many rows on, one matrix after the other is faster, since larger kernels serve it.
 const TOGETHER_BELOW_ROWS: usize = 32;
 
 impl Linear {
-    /// `x` [rows, inputs] to [rows, outputs].
+    /// Computes the layer over `x` [rows, inputs]. Returns [rows, outputs].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.biased(self.weight.forward(x)?)
     }
 
-    /// Several layers over the same `x`. Few rows are quantised once for all of them, where the CPU
-    /// has a kernel for that.
+    /// Computes several layers over the same `x`. Few rows are quantised once for all layers, if the CPU has a kernel
+    /// for that.
     pub(crate) fn forward_all<const N: usize>(
         layers: [&Linear; N],
         x: &Tensor,
@@ -140,7 +140,7 @@ impl Linear {
     }
 }
 
-/// The products of `x` with all matrices at once; `None` where there is no kernel for it.
+/// Returns the products of `x` with all matrices at once; `None` if there is no kernel for it.
 fn together<const N: usize>(layers: [&Linear; N], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
     let packed = layers.map(|layer| layer.weight.packed());
     if let Some(all) = packed.into_iter().collect::<Option<Vec<_>>>() {
@@ -159,7 +159,7 @@ fn each<const N: usize>(mut make: impl FnMut(usize) -> Result<Tensor>) -> Result
     made.try_into().map_err(|_| candle_core::Error::Msg("one product per layer".to_owned()))
 }
 
-/// The dtype activations are computed in on a device, for weights of a dtype. The CPU's kernels are
+/// Returns the dtype that activations are computed in on a device, for weights of this dtype. The CPU's kernels are
 /// made for f32.
 pub(crate) fn activation_dtype(weights: DType, device: &Device) -> DType {
     if device.is_cpu() { DType::F32 } else { weights }
@@ -182,7 +182,7 @@ mod tests {
         difference.max(0).unwrap().to_scalar().unwrap()
     }
 
-    /// 576 weights a row are no whole number of the largest blocks, 512 are.
+    /// 576 weights per row are not a whole number of the largest blocks, 512 are.
     #[test]
     fn rows_of_any_width_multiply_and_look_up() {
         for inputs in [512, 576] {

@@ -1,4 +1,4 @@
-//! The thread's turns one by one, with the work of the other threads done when the test says so.
+//! Single turns of the thread. The work of the other threads is done when the test says so.
 
 use std::{path::PathBuf, sync::atomic::AtomicU64};
 
@@ -27,7 +27,7 @@ impl Stage {
         Stage::with_memory(context, 1 << 30)
     }
 
-    /// One whose caches take so many bytes at most.
+    /// Makes one whose caches take at most `kv_bytes` bytes.
     fn with_memory(context: usize, kv_bytes: u64) -> Stage {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-llama");
         let location = PathBuf::from(folder).as_path().into();
@@ -61,13 +61,13 @@ impl Stage {
         session
     }
 
-    /// As many turns as it takes until there is nothing to do.
+    /// Takes turns until there is nothing to do.
     fn turns(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         while self.scheduler.turn(&mut context) == Turn::Worked {}
     }
 
-    /// The same, and what was waited for is encoded.
+    /// Takes turns, and encodes what they wait for.
     fn everything(&mut self) {
         for _ in 0..4 {
             self.turns();
@@ -101,7 +101,7 @@ fn open(committed: &str, deadline: Option<Duration>) -> Command {
     })
 }
 
-/// The same, of a session that objects to nothing but what is very unlikely.
+/// Opens a session that objects only to what is very unlikely.
 fn reviewing(committed: &str) -> Command {
     let Command::Open(open) = open(committed, None) else { unreachable!() };
     let review = Review { gap: f32::MAX, from_byte: 0, skip_openings: false, draw: None };
@@ -126,7 +126,7 @@ fn send(session: &Session, command: Command) {
     session.commands.try_send(command).unwrap();
 }
 
-/// What came, by its kind.
+/// Returns the kinds of the events that came.
 fn events(session: &mut Session) -> Vec<String> {
     let mut came = Vec::new();
     while let Ok(event) = session.events.try_recv() {
@@ -185,7 +185,7 @@ fn commands_keep_their_order_behind_a_text_that_is_being_encoded() {
         events(&mut session),
         ["opened", "warmed", "warmed", "warmed", "warmed", "finished"]
     );
-    // Half-closed while a text is encoded: it is answered, and then the events end.
+    // Half-closed while a text is encoded: the text is answered, and then the events end.
     drop(session);
     let mut session = stage.opened("");
     send(&session, append(&long));
@@ -222,7 +222,7 @@ fn a_long_text_is_taken_in_beside_the_engines_thread() {
     assert_eq!(hashes, [TextHash::of(&begun), TextHash::of(&(begun + &long))]);
 }
 
-/// What a session was told of its passes, in thousandths.
+/// Returns the passes that were reported to a session, in thousandths.
 fn passes_milli(session: &mut Session) -> u32 {
     let mut told = 0;
     while let Ok(event) = session.events.try_recv() {
@@ -247,7 +247,7 @@ fn each_session_is_told_its_part_of_the_passes() {
     assert_eq!(passes_milli(&mut alone), 5000 + 2000);
     send(&alone, Command::Commit { bytes: 0 });
     stage.everything();
-    assert_eq!(passes_milli(&mut alone), 0, "nothing is told twice");
+    assert_eq!(passes_milli(&mut alone), 0, "nothing is reported twice");
     let mut other = stage.opened("");
     passes_milli(&mut other);
     for session in [&alone, &other] {
@@ -266,12 +266,12 @@ fn a_deadline_wakes_the_thread_while_a_text_is_encoded() {
     send(&session, open("So ", Some(deadline)));
     stage.turns();
     let since = began.elapsed();
-    // The deadline is a moment away, and the end of a session that is left alone ten seconds more.
+    // The deadline is a moment away; an abandoned session would end ten seconds later.
     let rest = stage.scheduler.longest_rest(began + deadline).unwrap();
     assert!(rest <= since, "{rest:?} in {since:?}");
     stage.everything();
     assert_eq!(events(&mut session), ["opened", "warmed"]);
-    // Nothing is late where the caller is waited for.
+    // Nothing is late while the caller is waited for.
     let rest = stage.scheduler.longest_rest(began + deadline);
     assert_eq!(rest, Some(IDLE_TURN));
 }
@@ -283,7 +283,7 @@ fn a_session_holds_its_place_while_its_prompt_is_encoded() {
     sessions.iter().for_each(|session| send(session, open("", None)));
     stage.turns();
     assert_eq!(events(&mut sessions[2]), ["failed: Overloaded"]);
-    // One that is given up meanwhile is forgotten, and so is its prompt.
+    // A session that is given up meanwhile is forgotten, and so is its prompt.
     let encoded = stage.encoded_bytes();
     sessions.remove(0);
     stage.turns();
@@ -313,7 +313,7 @@ fn an_append_that_does_not_fit_is_encoded_once_while_it_waits() {
     let encoded = stage.encoded_bytes();
     stage.turns();
     assert_eq!(events(&mut session), ["opened", "warmed", "failed: ContextTooLong"]);
-    // And once more when it is its turn.
+    // And once more when its turn comes.
     let once = (committed.len() + more.len()) as u64;
     assert_eq!(stage.encoded_bytes() - encoded, 2 * once);
 }
@@ -331,7 +331,7 @@ fn a_session_that_writes_is_left_its_cache_by_those_that_came_later() {
     stage.everything();
     assert_eq!(events(&mut first), ["finished"]);
     assert_eq!(events(&mut second), ["opened", "warmed"]);
-    // The second lost its own meanwhile, and took the first one's once that had finished.
+    // The second lost its cache meanwhile, and took the first one's once that had finished.
     let usage = stage.scheduler.kv.counters().usage(0);
     assert!(usage.evicted_tokens > 0 && usage.evicted_tokens < 400, "{usage:?}");
 }
@@ -399,7 +399,7 @@ fn how_a_text_ended_is_judged_before_there_is_more_of_it() {
     while let Ok(Event::Warmed(warmed)) = session.events.try_recv() {
         reviewed.push((warmed.committed_bytes, warmed.reviewed_bytes));
     }
-    // Behind the stretch only the word that it ended in may change, which was passed.
+    // After the stretch only its last word may change, and that was passed.
     assert_eq!(reviewed[0], (10, 10));
     assert_eq!(reviewed.last(), Some(&(20, 15)));
 }
@@ -411,7 +411,7 @@ fn what_a_cut_leaves_is_encoded_beside_the_engines_thread_where_it_is_long() {
     send(&session, reviewing("So "));
     stage.everything();
     events(&mut session);
-    // Nowhere in it does a tokenizer surely begin anew.
+    // Nowhere in it does a tokenizer surely start afresh.
     let long = "long".repeat(200);
     send(&session, append(&long));
     stage.everything();

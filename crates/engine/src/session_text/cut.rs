@@ -1,8 +1,9 @@
-//! Committed text that is forgotten again, whoever wrote it.
+//! Forgets committed text, whoever wrote it.
 //!
-//! Behind the cut the session must go on as one that was opened with the text: text of others takes the tokens that it
-//! takes in one piece, whatever follows. So the tail is taken back to the last edge before the cut, and encoded anew
-//! from there; what comes out the same stays in the cache. The model's own text keeps the tokens that it was made of.
+//! After a cut the session must continue like one that was opened with the remaining text: text of others has the
+//! tokens that it has in one piece, whatever follows. So the tail moves back to the last edge before the cut, and the
+//! text is encoded again from there; tokens that come out the same stay in the cache. The model's own text keeps the
+//! tokens it was written with.
 
 use text::{Encoded, Thought, before_last_word, spans_of_ids};
 use thinking::thinker::Failure;
@@ -13,18 +14,18 @@ use crate::{
     tail::Tail,
 };
 
-/// Where text ends whose tokens are given: the model's own.
+/// The end of a run of text whose tokens are given: the model's own.
 #[derive(Debug, Clone)]
 pub(super) struct Border {
     /// The first of those tokens.
     pub(super) own_from: usize,
-    /// The empty tail behind it.
+    /// The empty tail after it.
     pub(super) tail: Tail,
 }
 
 impl SessionText {
-    /// Where this text, which is all that stays committed, is encoded anew. [`append`](Self::append) then forgets what
-    /// stood behind it.
+    /// Returns the tail from which `kept`, all that stays committed, is encoded again. [`append`](Self::append) then
+    /// forgets what followed it.
     pub(crate) fn cut_back(&mut self, kept: &str) -> Tail {
         let (border, own_from) = self.last_border(kept.len());
         let (tokens, end) = self.whole_tokens(kept.len(), &border);
@@ -36,8 +37,8 @@ impl SessionText {
         tail
     }
 
-    /// Forgets what stands behind this text, and writes another there: its own tokens, where they are known. Returns
-    /// how many it takes.
+    /// Forgets what follows `kept` and writes `text` there, with the tokens `ids` if they are known. Returns how many
+    /// tokens it takes.
     pub(crate) fn cut_and_write(
         &mut self,
         kept: &str,
@@ -47,7 +48,7 @@ impl SessionText {
     ) -> Result<u32, Failure> {
         let (border, _) = self.last_border(kept.len());
         let (tokens, end) = self.whole_tokens(kept.len(), &border);
-        // What stands before the cut stays as it is.
+        // What precedes the cut stays as it is.
         let tail = border.tail.behind(&kept[border.tail.start_byte()..end], tokens);
         let mut joined = tail.joined(&kept[end..], self.context, encoder)?;
         let own_from = joined.start + joined.ids.len();
@@ -69,7 +70,7 @@ impl SessionText {
         Ok(count as u32)
     }
 
-    /// Makes the tokens end with this text until it is cut there or elsewhere: more are made behind it, one by one.
+    /// Makes the tokens end with this text until the next cut, so that more can be made after it one by one.
     pub(crate) fn lead_to(&mut self, kept: &str, encoder: &Encoder) -> Result<(), Failure> {
         let (tokens, end) = self.places.whole(kept.len());
         self.cut(tokens);
@@ -82,8 +83,8 @@ impl SessionText {
         Ok(())
     }
 
-    /// The last border in the first bytes of the text, and where own text begins that ends behind them. Forgets the
-    /// borders behind.
+    /// Returns the last border in the first `bytes` bytes of the text, and where the own text begins that ends after
+    /// them. Forgets the borders after it.
     fn last_border(&mut self, bytes: usize) -> (Border, Option<usize>) {
         let kept = self.borders.partition_point(|border| border.tail.start_byte() <= bytes).max(1);
         let own_from = self.borders.get(kept).map(|border| border.own_from);
@@ -91,13 +92,13 @@ impl SessionText {
         (self.borders[kept - 1].clone(), own_from)
     }
 
-    /// How many tokens lie wholly in the first bytes of the text, and where the last of them ends.
+    /// Returns how many tokens are entirely in the first `bytes` bytes of the text, and where the last of them ends.
     fn whole_tokens(&self, bytes: usize, border: &Border) -> (usize, usize) {
         let whole = self.places.whole(bytes);
         whole.max((border.tail.start(), border.tail.start_byte()))
     }
 
-    /// The tail at the last edge in a text's first tokens, behind a border.
+    /// Returns the tail at the last edge in a text's first `tokens` tokens, after a border.
     fn last_edge(&self, kept: &str, border: &Border, tokens: usize, end: usize) -> Tail {
         let (first, from) = (border.tail.start(), border.tail.start_byte());
         let spans = self.places.spans(first..tokens).iter();

@@ -1,5 +1,5 @@
-//! What a session that reviews computes beside its text: for each token that may be judged, what the logits behind the
-//! one before it say of it. The logits themselves go at once.
+//! What a session that reviews computes besides its text: for each token that may be judged, the verdict of the logits
+//! before it. The logits themselves are dropped at once.
 
 use text::Tokenizer;
 use thinking::{session::review::ReviewRules, thinker::TextEnd};
@@ -7,16 +7,16 @@ use thinking::{session::review::ReviewRules, thinker::TextEnd};
 use super::SessionText;
 use crate::{redraw::Standing, sample::SampleError, verdict::Verdict};
 
-/// What judging came to.
+/// The outcome of judging.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Finding {
     /// Something must be computed first.
     Waits,
     /// Nothing more can be judged now.
     Done,
-    /// What stands at this place is objected to.
+    /// The text at this place is objected to.
     Objection {
-        /// In bytes of the committed text; none of the end.
+        /// In bytes of the committed text; empty if it is the end that is objected to.
         span: (usize, usize),
         /// Whether it begins where a character does.
         is_edge: bool,
@@ -25,8 +25,7 @@ pub(crate) enum Finding {
 }
 
 impl SessionText {
-    /// Looks at the tokens that came: which of them are to be judged. The cache is cut back to where their verdicts
-    /// come from.
+    /// Notes which of the new tokens are to be judged, and cuts the cache back to where their verdicts come from.
     pub(crate) fn look_ahead(
         &mut self,
         rules: &ReviewRules,
@@ -44,7 +43,7 @@ impl SessionText {
         self.rewind();
     }
 
-    /// Cuts the cache back where the logits before the first token to be judged are gone.
+    /// Cuts the cache back if the logits before the first token to be judged are lost.
     pub(super) fn rewind(&mut self) {
         let wanted = self.reading.as_ref().and_then(|reading| reading.first_wanted(0));
         if let Some(wanted) = wanted.filter(|wanted| self.cache.len() >= *wanted) {
@@ -54,7 +53,7 @@ impl SessionText {
         }
     }
 
-    /// Keeps the logits behind the last token until what comes next is known.
+    /// Keeps the logits after the last token until the next token is known.
     pub(super) fn keep_row(&mut self) {
         if let Some(reading) = &mut self.reading
             && let Some(row) = self.logits.take()
@@ -63,7 +62,7 @@ impl SessionText {
         }
     }
 
-    /// Notes what the logits before a token say of it, where that is wanted.
+    /// Notes the verdict on a token from the logits before it, if that is wanted.
     fn tell(&mut self, token: usize, logits: &[f32], tokenizer: &Tokenizer) {
         if let Some(reading) = &mut self.reading
             && reading.wants(token)
@@ -84,7 +83,7 @@ impl SessionText {
         }
     }
 
-    /// Judges what is computed, in order, up to what is objected to.
+    /// Judges computed tokens in order, up to the first objection.
     ///
     /// # Errors
     /// [`SampleError::BadLogits`].
@@ -111,7 +110,7 @@ impl SessionText {
                 }
             }
             reading.pass();
-            // A character of several tokens is passed with the last of them.
+            // A character of several tokens is passed with its last token.
             let next = self.places.span(token + 1);
             rules.passed(next.map_or(span.1, |(start, _)| start.min(span.1)));
         }
@@ -124,7 +123,7 @@ impl SessionText {
         }
     }
 
-    /// Judges that the answer ends here.
+    /// Judges the end of the answer.
     fn judge_end(
         &mut self,
         rules: &mut ReviewRules,

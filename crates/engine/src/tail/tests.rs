@@ -1,4 +1,4 @@
-//! That text takes the same tokens in however many pieces it comes, and costs no more.
+//! Checks that text has the same tokens in however many pieces it comes, and costs no more.
 
 use std::{
     path::Path,
@@ -13,10 +13,10 @@ use text::Tokenizer;
 
 use super::*;
 
-/// With merges, and rules of their own for where text is cut.
+/// With merges, and with different rules for where text is cut.
 const TOKENIZERS: [&str; 3] = ["tokenizers/qwen2.5", "tokenizers/smollm2", "tiny-qwen2"];
 
-/// A tokenizer, and the bytes that it encoded.
+/// Returns a tokenizer, and the count of bytes that it encoded.
 fn encoder(name: &str) -> (Encoder, Arc<AtomicU64>) {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures")).join(name);
     let encoded_bytes = Arc::new(AtomicU64::new(0));
@@ -24,7 +24,7 @@ fn encoder(name: &str) -> (Encoder, Arc<AtomicU64>) {
     (Encoder::new(tokenizer, Arc::clone(&encoded_bytes)), encoded_bytes)
 }
 
-/// The tokens of a text that comes in pieces, and the longest tail on the way.
+/// Returns the tokens of a text that comes in pieces, and the length of the longest tail in between.
 fn in_pieces<'a>(
     pieces: impl IntoIterator<Item = &'a str>,
     thought: Thought,
@@ -41,7 +41,7 @@ fn in_pieces<'a>(
     (ids, longest)
 }
 
-/// A text in pieces of these lengths in characters, over and over.
+/// Cuts a text into pieces of these lengths in characters, over and over.
 fn cut<'a>(text: &'a str, lengths: &[usize]) -> Vec<&'a str> {
     let (mut pieces, mut rest) = (Vec::new(), text);
     for &length in lengths.iter().cycle() {

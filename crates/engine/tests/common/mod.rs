@@ -1,4 +1,4 @@
-//! What the engine's tests share: engines over the tiny models, and a caller that expects.
+//! Helpers shared by the engine's tests: engines over the tiny models, and a caller that expects certain events.
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
@@ -11,15 +11,15 @@ use thinking::thinker::{
     Sampling, Session, Thinker, ThoughtStart, Warmed,
 };
 
-/// Long enough for a busy machine; only a hanging engine waits so long.
+/// Long enough for a busy machine; only a hanging engine takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory under `tests/fixtures`.
+/// Returns a directory under `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures")).join(name)
 }
 
-/// A directory that stands for `/` on a machine that has this much memory available.
+/// Makes a directory to use in place of `/`, as on a machine with this much memory available.
 pub(crate) fn machine(available_kib: u64) -> TempDir {
     let root = TempDir::new().unwrap();
     fs::create_dir(root.path().join("proc")).unwrap();
@@ -28,7 +28,7 @@ pub(crate) fn machine(available_kib: u64) -> TempDir {
     root
 }
 
-/// An engine over a tiny model.
+/// Loads an engine over a tiny model.
 pub(crate) fn engine(name: &str, options: EngineOptions) -> Engine {
     Engine::load(&fixture(name).as_path().into(), &LoadOptions::default(), options, &mut |_| {})
         .unwrap()
@@ -114,7 +114,7 @@ impl Caller {
         self.proposal().await
     }
 
-    /// Reads to `Finished`.
+    /// Reads up to `Finished`.
     pub(crate) async fn proposal(&mut self) -> Proposal {
         let (mut text, mut deltas) = (String::new(), Vec::new());
         loop {
@@ -129,7 +129,7 @@ impl Caller {
         }
     }
 
-    /// Reads to `Failed`.
+    /// Reads up to `Failed`.
     pub(crate) async fn failed(&mut self) -> Failure {
         loop {
             match self.next().await {

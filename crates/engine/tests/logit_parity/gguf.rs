@@ -1,4 +1,4 @@
-//! Checkpoints as GGUF files, as llama.cpp's converter writes them.
+//! Writes checkpoints as GGUF files, as llama.cpp's converter does.
 
 use std::{collections::HashMap, path::Path};
 
@@ -13,8 +13,8 @@ use engine::{ModelConfig, RopeScaling};
 
 use crate::Fixture;
 
-/// A fixture's checkpoint as a GGUF file, with its matrices in `matrices`, as llama.cpp's converter
-/// writes it; in as many parts as there are paths, as llama-gguf-split cuts it.
+/// Writes a fixture's checkpoint as a GGUF file, with its matrices in `matrices`, as llama.cpp's converter does. Writes
+/// as many parts as there are paths, as llama-gguf-split does.
 pub(crate) fn to_gguf<P: AsRef<Path>>(
     fixture: &Fixture,
     config: &ModelConfig,
@@ -61,7 +61,7 @@ pub(crate) fn to_gguf<P: AsRef<Path>>(
     }
 }
 
-/// The converter's order of the llama family's q and k rows: a head's two halves alternate.
+/// Puts the llama family's q and k rows into the converter's order: a head's two halves alternate.
 fn alternate(tensor: &Tensor, heads: usize) -> Tensor {
     let rows = tensor.dim(0).unwrap();
     let rest: usize = tensor.dims()[1..].iter().product();
@@ -71,7 +71,7 @@ fn alternate(tensor: &Tensor, heads: usize) -> Tensor {
         .unwrap()
 }
 
-/// The matrices of a layer's experts as one tensor each, [experts, outputs, inputs].
+/// Joins the matrices of a layer's experts into one tensor each, [experts, outputs, inputs].
 fn with_stacked_experts(
     mut weights: HashMap<String, Tensor>,
     config: &ModelConfig,
@@ -98,7 +98,7 @@ fn with_stacked_experts(
     weights
 }
 
-/// What the converter calls a family.
+/// Returns the converter's name for a family.
 fn gguf_family(config: &ModelConfig) -> &'static str {
     match config.architecture.name {
         "mixtral" => "llama",
@@ -199,7 +199,7 @@ fn gguf_metadata(config: &ModelConfig) -> HashMap<String, Value> {
     metadata
 }
 
-/// The converter's `rope_freqs`: how much each frequency of a Llama 3 is divided by.
+/// Returns the converter's `rope_freqs`: how much each frequency of a Llama 3 is divided by.
 fn llama3_factors(config: &ModelConfig) -> Vec<f32> {
     let RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } =
         config.rope.scaling

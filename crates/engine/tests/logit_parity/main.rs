@@ -1,6 +1,6 @@
-//! The decoder against Hugging Face transformers: the same logits for every way a sequence may be cut
-//! into forward passes, from safetensors and from GGUF files. tests/fixtures/README.md tells the
-//! fixtures' format; LOGIT_PARITY_FIXTURES names a further directory of them.
+//! The decoder against Hugging Face transformers: the same logits for every way a sequence may be cut into forward
+//! passes, from safetensors and from GGUF files. tests/fixtures/README.md describes the fixtures' format;
+//! LOGIT_PARITY_FIXTURES names another directory of them.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -26,13 +26,13 @@ struct Fixture {
     logits: Tensor,
 }
 
-/// Those of our own decoder.
+/// Returns the fixtures of our own decoder.
 fn fixtures() -> Vec<Fixture> {
     fixtures_and_more("logits", true)
 }
 
-/// Those in a directory under `tests/fixtures`, and all further ones whose decoder gives the logits of all tokens, or
-/// only of the last one.
+/// Returns the fixtures in a directory under `tests/fixtures`, and all further ones whose decoder gives the logits of
+/// all tokens, or only of the last one.
 fn fixtures_and_more(name: &str, gives_all_logits: bool) -> Vec<Fixture> {
     let more = std::env::var_os("LOGIT_PARITY_FIXTURES").map(PathBuf::from);
     let more = more.iter().flat_map(|root| fixtures_at(root)).filter(|fixture| {
@@ -41,7 +41,7 @@ fn fixtures_and_more(name: &str, gives_all_logits: bool) -> Vec<Fixture> {
     fixtures_in(name).into_iter().chain(more).collect()
 }
 
-/// Those in a directory under `tests/fixtures`.
+/// Returns the fixtures in a directory under `tests/fixtures`.
 fn fixtures_in(name: &str) -> Vec<Fixture> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
     fixtures_at(&root.join(name))
@@ -83,12 +83,12 @@ fn load_with(path: &Path, dtype: Option<DType>) -> LoadedModel {
     load_model(&path.into(), &options, &mut |_| {}).unwrap()
 }
 
-/// The logits of more tokens of one sequence, one forward pass.
+/// Computes more tokens of one sequence in one forward pass. Returns their logits.
 fn step(decoder: &dyn Decode, cache: &mut dyn Cache, tokens: &[u32]) -> Tensor {
     decoder.forward(&mut [BatchRow { tokens, cache, logits: WantedLogits::All }]).unwrap()
 }
 
-/// The logits of a sequence that is cut into passes of these lengths, the last one repeated.
+/// Returns the logits of a sequence that is cut into passes of these lengths; the last length repeats.
 fn in_chunks(decoder: &dyn Decode, tokens: &[u32], lengths: &[usize]) -> Tensor {
     let mut cache = decoder.new_cache();
     let mut logits = Vec::new();
@@ -143,7 +143,7 @@ fn logit_parity_after_truncation_and_again() {
         step(&*decoder, &mut *cache, tokens);
         let bytes = cache.bytes();
         for keep in [tokens.len() / 2, tokens.len() / 3, 1, 0] {
-            // Something else in between: nothing of it may be seen after cutting back.
+            // Something else in between, which must leave no trace after cutting back.
             cache.truncate(keep);
             let other: Vec<u32> = tokens[keep..].iter().rev().copied().collect();
             step(&*decoder, &mut *cache, &other);
@@ -163,7 +163,7 @@ fn logit_parity_of_rows_of_unequal_length() {
         let decoder = load(&fixture.directory).decoder;
         let tokens = &fixture.tokens;
         let n = tokens.len();
-        // Four sequences at different places of the same text, and different wants.
+        // Four sequences at different places of the same text, which want different logits.
         let starts = [0, n / 2, n - 1, n / 4];
         let ends = [n / 3, n, n, n / 4 + 2];
         let wants = [WantedLogits::All, WantedLogits::Last, WantedLogits::All, WantedLogits::None];
@@ -204,8 +204,8 @@ fn logit_parity_of_rows_of_unequal_length() {
     }
 }
 
-/// Half precision on the CPU: not the reference's numbers, but close to them, and independent of how
-/// the sequence is cut.
+/// Half precision on the CPU: not the reference's numbers, but close to them, and independent of how the sequence is
+/// cut.
 #[test]
 fn logit_parity_of_half_precision_is_close() {
     let fixture = fixture("qwen2-gqa");
@@ -285,8 +285,8 @@ fn logit_parity_of_gguf_files() {
     }
 }
 
-/// Quantised blocks are another model, but near the first; and the formats that are repacked at load
-/// are as near as they are without.
+/// A quantised model differs from the original, but not by much, and formats that are repacked at load differ no more
+/// than the others.
 #[test]
 fn logit_parity_of_quantised_gguf_files_is_close() {
     let scratch = tempfile::tempdir().unwrap();

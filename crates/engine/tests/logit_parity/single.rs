@@ -1,12 +1,12 @@
-//! The models of candle-transformers, which compute one sequence at a time and give the last token's logits only:
-//! whatever parts a sequence came in, and whatever was forgotten of it.
+//! The models of candle-transformers, which compute one sequence at a time and give logits for the last token only.
+//! Their logits do not depend on the parts in which a sequence came, or on what was forgotten of it.
 
 use candle_core::Tensor;
 use engine::{BatchRow, Cache, Decode, ForwardError, LoadOptions, WantedLogits, load_model};
 
 use crate::{Fixture, assert_same, fixtures_and_more, fixtures_in, load};
 
-/// The logits behind the last of these tokens, which follow the sequence.
+/// Returns the logits for the last of these tokens, which follow the sequence.
 fn step(decoder: &dyn Decode, cache: &mut dyn Cache, tokens: &[u32]) -> Tensor {
     decoder.forward(&mut [BatchRow { tokens, cache, logits: WantedLogits::Last }]).unwrap()
 }
@@ -44,7 +44,7 @@ fn logit_parity_of_one_sequence_that_is_cut_back() {
             step(&*decoder, &mut *cache, part);
         }
         for keep in [count - 1, count - 1, count - 2, count / 2, count / 3, 1, 0] {
-            // Something else in between: nothing of it may be seen after cutting back.
+            // Something else in between, which must leave no trace after cutting back.
             cache.truncate(keep);
             let mut other: Vec<u32> = tokens[cache.len()..].to_vec();
             other.reverse();
@@ -72,12 +72,12 @@ fn what_a_proposal_follows_is_kept_while_it_is_made() {
         for token in tokens[text..].chunks(1) {
             step(&*decoder, &mut *cache, token);
         }
-        // The proposal is forgotten: of the text all but its last few tokens are there.
+        // The proposal is forgotten: all of the text except its last few tokens is still there.
         cache.truncate(text);
         assert_eq!(cache.len(), 65);
         let logits = step(&*decoder, &mut *cache, &tokens[65..text]);
         assert_is_row("after a proposal", &fixture, &logits, text - 1);
-        // The end of the text is encoded anew: its beginning is there.
+        // The end of the text is encoded again: its beginning is still there.
         cache.truncate(64);
         assert_eq!(cache.len(), 39);
         cache.truncate(38);
@@ -121,8 +121,8 @@ fn a_row_that_cannot_be_computed_leaves_its_sequence_as_it_was() {
         (&too_many[..], WantedLogits::Last, "129 tokens do not fit the model's context of 128"),
         (&[3, 128][..], WantedLogits::Last, "token 128 is not in the model's vocabulary of 128"),
         (&[][..], WantedLogits::Last, "a row of a forward pass has no tokens"),
-        (&[1][..], WantedLogits::All, "this model gives the logits behind the last token"),
-        (&[1, 2][..], WantedLogits::From(1), "this model gives the logits behind the last token"),
+        (&[1][..], WantedLogits::All, "this model gives logits for the last token"),
+        (&[1, 2][..], WantedLogits::From(1), "this model gives logits for the last token"),
     ] {
         let row = BatchRow { tokens, cache: &mut *cache, logits };
         let error = decoder.forward(&mut [row]).unwrap_err();

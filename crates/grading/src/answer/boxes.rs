@@ -1,17 +1,17 @@
-//! Boxes in a text, and which of them are the answer.
+//! Finds the boxes in a text, and decides which of them are the answer.
 //!
 //! What does not live here: answers outside of boxes ([`super`]).
 
 use super::Span;
 
-/// Boxes that are no further apart than this, in bytes, are one answer in several parts.
+/// Boxes less than this many bytes apart are parts of one answer.
 const CLOSE: usize = 10;
-/// The same for boxes with a comma, semicolon, "and" or "or" between them.
+/// The same limit for boxes with a comma, semicolon, "and" or "or" between them.
 const JOINED: usize = 70;
 /// Commands that mark the answer.
 const BOXES: [&str; 2] = ["\\boxed", "\\fbox"];
 
-/// Words between two boxes that put the second one in the place of the first.
+/// Words between two boxes that replace the first one by the second.
 const CORRECTIONS: [&str; 49] = [
     "actually",
     "ah",
@@ -63,16 +63,16 @@ const CORRECTIONS: [&str; 49] = [
     "wait",
     "wrong",
 ];
-/// The same as characters, and in a language without spaces.
+/// The same as signs, and as words of a language without spaces.
 const CORRECTING_SIGNS: [&str; 13] =
     ["?", "~~", "...", "…", "✗", "✘", "❌", "不", "错", "錯", "等等", "更正", "应"];
-/// What opens text that is struck out.
+/// What precedes text that is struck out.
 const STRUCK_OUT: [&str; 5] = ["cancel{", "sout{", "st{", "<s>", "<del>"];
-/// Signs, in lower case, that lead from the box before them to what it becomes.
+/// Signs, in lower case, that derive the second box from the first.
 const STEPS: [&str; 10] =
     ["=", "≈", "→", "⇒", "->", "\\to", "\\approx", "\\rightarrow", "\\longrightarrow", "\\implies"];
 
-/// The last box that is not denied, with those close before it that are parts of one list with it.
+/// Returns the last box that is not denied, with those shortly before it that form one list with it.
 pub(crate) fn boxed(text: &str) -> Option<String> {
     let mut boxes = boxes(text);
     if boxes.iter().any(|span| !is_denied(text, span)) {
@@ -96,14 +96,14 @@ pub(crate) fn boxed(text: &str) -> Option<String> {
     Some(parts.join(", "))
 }
 
-/// Returns whether what stands between two boxes joins them to a list.
+/// Returns whether the text between two boxes joins them to a list.
 fn joins(gap: &str) -> bool {
     let words = |word: &str| words(gap).any(|w| w == word);
     let sentence = gap.contains(['.', '!', '?', '\n']);
     gap.len() < JOINED && !sentence && (gap.contains([',', ';']) || words("and") || words("or"))
 }
 
-/// Returns whether what stands between two boxes takes the first one back, or leads on from it.
+/// Returns whether the text between two boxes takes the first one back, or derives the second from it.
 fn replaces(gap: &str) -> bool {
     let gap = gap.to_lowercase();
     // "but also" adds.
@@ -120,7 +120,7 @@ fn words(gap: &str) -> impl Iterator<Item = &str> {
     gap.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// Returns whether the text says of a box that it is not the answer: `not \boxed{8}`, `~~\boxed{8}~~`.
+/// Returns whether the text denies that a box is the answer: `not \boxed{8}`, `~~\boxed{8}~~`.
 fn is_denied(text: &str, span: &Span<'_>) -> bool {
     let before = text.get(..span.start).unwrap_or("");
     let after = text.get(span.end..).unwrap_or("");
@@ -144,7 +144,7 @@ fn is_denied(text: &str, span: &Span<'_>) -> bool {
         || last.ends_with("不是")
 }
 
-/// Every complete box that has something in it, from left to right, inner ones left out.
+/// Returns every complete, non-empty box from left to right, without nested ones.
 fn boxes(text: &str) -> Vec<Span<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -152,7 +152,7 @@ fn boxes(text: &str) -> Vec<Span<'_>> {
         let after = start + name.len();
         at = after;
         let rest = &text[after..];
-        // `\boxedness` is another command.
+        // `\boxedness` is a different command.
         if rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
             continue;
         }
@@ -184,7 +184,7 @@ fn next_box(text: &str, from: usize) -> Option<(usize, &'static str)> {
     places.min_by_key(|(at, _)| *at)
 }
 
-/// Where the brace that is already open closes.
+/// Returns where the brace that is already open closes.
 pub(super) fn closing(inner: &str) -> Option<usize> {
     let mut depth = 1_usize;
     let mut escaped = false;
@@ -256,7 +256,7 @@ mod tests {
         ] {
             assert_eq!(boxed(text).as_deref(), Some("9"), "{text}");
         }
-        // What else there is decides where every box is denied.
+        // If every box is denied, the last one counts.
         assert_eq!(boxed("not \\boxed{8}").as_deref(), Some("8"));
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers and what else is a value without formula signs around it: fractions, mixed numbers, powers, roots.
+//! Finds numbers and other values outside of formulas: fractions, mixed numbers, powers, roots.
 //!
 //! What does not live here: formulas ([`super`]), and what a value means ([`crate::grade`]).
 
@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use super::boxes::closing;
 use crate::decimal::exponent_length;
 
-/// Signs that stand between a number and a power of ten.
+/// Signs between a number and a power of ten.
 const TIMES: [&str; 8] = ["×", "·", "⋅", "∗", "*", "x", "\\times", "\\cdot"];
-/// Signs of money that stand before a number.
+/// Currency signs before a number.
 const CURRENCIES: [&str; 6] = ["\\$", "$", "€", "£", "¥", "₹"];
 
-/// Bytes in which a group of a value closes.
+/// The longest group of a value, in bytes.
 const MAX_GROUP: usize = 200;
 
 /// A value in a text.
@@ -20,18 +20,18 @@ const MAX_GROUP: usize = 200;
 pub(super) struct Number {
     /// Where it ends, in bytes.
     pub(super) end: usize,
-    /// What stands there, with its sign and without a currency.
+    /// The value, with its sign and without a currency.
     pub(super) content: String,
 }
 
-/// The values in a text from a place on, from left to right. Between two values a minus is an operation, and what
-/// stands before the place says so too.
+/// Returns the values in a text from this position on, from left to right. A minus between two values is an operation;
+/// the text before the position counts for this too.
 pub(super) fn numbers(text: &str, from: usize) -> Vec<Number> {
     let mut found = Vec::new();
     let mut at = from;
     while let Some(byte) = text.as_bytes().get(at) {
         if matches!(byte, b'^' | b'_') {
-            // Powers and subscripts of what is no value: "cm^2", "x_1".
+            // Powers and subscripts of something that is not a value: "cm^2", "x_1".
             at = script(text, at).unwrap_or(at + 1);
             continue;
         }
@@ -44,7 +44,7 @@ pub(super) fn numbers(text: &str, from: usize) -> Vec<Number> {
         };
         let percent = ["%", "\\%"].iter().find(|sign| text[end..].starts_with(**sign));
         let signed = end + percent.map_or(0, |sign| sign.len());
-        // Names such as "x2" and "R2D2" hold no number.
+        // Names such as "x2" and "R2D2" contain no number.
         let named = text[..at].ends_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if !named {
             let minus = if is_negative(&text[..at]) { "-" } else { "" };
@@ -56,7 +56,7 @@ pub(super) fn numbers(text: &str, from: usize) -> Vec<Number> {
     found
 }
 
-/// A value as a formula has it: "2 and 1/4" is 2 1/4, and the letter in "3 x 10^8" is a sign.
+/// Writes a value as in a formula: "2 and 1/4" becomes 2 1/4, and the letter in "3 x 10^8" becomes a sign.
 fn in_formula_signs(value: &str) -> Cow<'_, str> {
     let mixed = !value.contains('^') && value.contains(' ') && value.contains(['/', '\\']);
     if mixed {
@@ -68,7 +68,7 @@ fn in_formula_signs(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// The end of the value that begins at a place.
+/// Returns the end of the value that begins at this position.
 fn value(text: &str, at: usize) -> Option<usize> {
     let end = product(text, at)?;
     let spaced = skip_spaces(text, end);
@@ -81,7 +81,7 @@ fn value(text: &str, at: usize) -> Option<usize> {
     Some(if even { product(text, after).unwrap_or(end) } else { end })
 }
 
-/// The end of factors without a sign between them, of a mixed number, or of a number times a power of ten.
+/// Returns the end of factors without a sign between them, of a mixed number, or of a number times a power of ten.
 fn product(text: &str, at: usize) -> Option<usize> {
     let mut end = factor(text, at)?;
     let whole = text[at..end].bytes().all(|byte| byte.is_ascii_digit() || byte == b',');
@@ -100,7 +100,7 @@ fn product(text: &str, at: usize) -> Option<usize> {
     }
 }
 
-/// The end of the fraction that makes a mixed number of the whole number before it: "2 1/4", "2 and 1/4".
+/// Returns the end of the fraction that forms a mixed number with the whole number before it: "2 1/4", "2 and 1/4".
 fn proper_fraction(text: &str, whole_end: usize) -> Option<usize> {
     let spaced = skip_spaces(text, whole_end);
     let and = text[spaced..].starts_with("and ") && spaced > whole_end;
@@ -113,12 +113,12 @@ fn proper_fraction(text: &str, whole_end: usize) -> Option<usize> {
     let end = slash + 1 + digits(below);
     let (above, below) = (&text[start..slash], &text[slash + 1..end]);
     let smaller = (above.len(), above) < (below.len(), below);
-    // Of "1 2/3/2024" nothing is a fraction.
+    // "1 2/3/2024" contains no fraction.
     let date = text[end..].starts_with('/');
     (start > whole_end && !above.is_empty() && smaller && !date).then_some(end)
 }
 
-/// The end of "× 10^3" behind a number.
+/// Returns the end of "× 10^3" after a number.
 fn power_of_ten(text: &str, number_end: usize) -> Option<usize> {
     let at = skip_spaces(text, number_end);
     let sign = TIMES.iter().find(|sign| text[at..].starts_with(**sign))?;
@@ -127,7 +127,7 @@ fn power_of_ten(text: &str, number_end: usize) -> Option<usize> {
     text[ten + 2..].starts_with('^').then(|| script(text, ten + 2))?
 }
 
-/// The end of a number with its power, a root, a fraction or pi.
+/// Returns the end of a number with its power, a root, a fraction or pi.
 fn factor(text: &str, at: usize) -> Option<usize> {
     let end = match text[at..].strip_prefix('\\') {
         None => plain_number(text, at)?,
@@ -149,14 +149,14 @@ fn factor(text: &str, at: usize) -> Option<usize> {
     Some(if text[end..].starts_with('^') { script(text, end).unwrap_or(end) } else { end })
 }
 
-/// The end of a braced group.
+/// Returns the end of a braced group.
 fn group(text: &str, at: usize) -> Option<usize> {
     let inner = text[at..].strip_prefix('{')?;
     let inner = &inner[..inner.floor_char_boundary(MAX_GROUP)];
     Some(at + 1 + closing(inner)? + 1)
 }
 
-/// The end of a power or subscript with its sign: `^2`, `^-3`, `^{10}`.
+/// Returns the end of a power or subscript with its sign: `^2`, `^-3`, `^{10}`.
 fn script(text: &str, at: usize) -> Option<usize> {
     let start = at + 1;
     if text[start..].starts_with('{') {
@@ -175,12 +175,12 @@ fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
-/// The end of digits with thousands separators, decimals, and an exponent as programs print it.
+/// Returns the end of digits with thousands separators, decimals, and an exponent as programs print it.
 fn plain_number(text: &str, start: usize) -> Option<usize> {
     let first = digits(&text[start..]);
     let mut end = start + first;
     for separator in [',', ' '] {
-        // "1 234" is one number, of "3 125/1000" the latter is a fraction.
+        // "1 234" is one number, but in "3 125/1000" the second part is a fraction.
         let group = |end: usize| {
             let rest = text[end..].strip_prefix(separator)?;
             let spaced = separator == ' ';
@@ -213,6 +213,6 @@ fn is_negative(before: &str) -> bool {
     let Some(rest) = bare.trim_end_matches(' ').strip_suffix('-') else { return false };
     let apart = bare.ends_with(' ');
     let operand = rest.ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, ')' | '}'));
-    // "x = - 5" has a minus, " - 5" in running text a dash.
+    // "x = - 5" has a minus; " - 5" in running text is a dash.
     if apart { rest.trim_end().ends_with('=') } else { !operand }
 }

@@ -1,15 +1,15 @@
-//! From one line to a problem: which fields hold the question, the answer and the id.
+//! Converts a line to a problem: finds the fields with the question, the answer and the id.
 //!
 //! | shape | question | answer | id |
 //! | --- | --- | --- | --- |
 //! | ours | `question` | `answer` | `id` |
-//! | GSM8K | `question` | `answer`, behind its last `####` | `idx` |
+//! | GSM8K | `question` | `answer`, after its last `####` | `idx` |
 //! | MATH-500 | `problem` | `answer` | `unique_id` |
 //! | AIME, AMC | `problem` or `question` | `answer`, else the box in `solution` | `id` |
 //! | SVAMP | `Body` and `Question` | `Answer` | `ID` |
 //!
-//! The case of a name does not matter: sets are published as `Problem` and as `problem`. What does not live here:
-//! files, what lines have in common, and JSON ([`super::fields`]).
+//! Names are case-insensitive, because sets are published with `Problem` and with `problem`. What does not live here:
+//! files, checks across lines, and JSON ([`super::fields`]).
 
 use super::{
     LineFault, Problem,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{answer::boxed, decimal::written_out};
 
-/// Fields that hold an id, the first one first.
+/// Fields that hold an id, in order of preference.
 const IDS: [&str; 3] = ["id", "unique_id", "idx"];
 /// Fields that hold a whole question.
 const QUESTIONS: [&str; 2] = ["question", "problem"];
@@ -25,7 +25,7 @@ const QUESTIONS: [&str; 2] = ["question", "problem"];
 const QUESTION_FIELDS: &str = "\"question\", \"problem\", \"Body\" with \"Question\"";
 const ANSWER_FIELDS: &str = "\"answer\", \"Answer\"";
 
-/// The problem on a line.
+/// Returns the problem on a line.
 pub(super) fn problem(text: &str, line: usize) -> Result<Problem, LineFault> {
     let fields = Fields::read(text)?;
     Ok(Problem { question: question(&fields)?, answer: answer(&fields)?, id: id(&fields, line)? })
@@ -42,13 +42,13 @@ fn question(fields: &Fields<'_>) -> Result<String, LineFault> {
 }
 
 fn text(field: Field<'_>) -> Result<String, LineFault> {
-    let text = field.text().unwrap_or_else(|| Err(field.wrong_type("a text")))?;
+    let text = field.text().unwrap_or_else(|| Err(field.wrong_type("a string")))?;
     not_empty(field, text)
 }
 
 fn answer(fields: &Fields<'_>) -> Result<String, LineFault> {
     let Some(field) = fields.get("answer") else {
-        // A solution that is worked out holds the answer in its box.
+        // A worked solution has the answer in its box.
         let solution = fields.get("solution").and_then(|field| field.text()).transpose()?;
         let answer = solution.as_deref().and_then(boxed);
         return answer.ok_or(LineFault::NoAnswer { looked_for: ANSWER_FIELDS });
@@ -72,7 +72,7 @@ fn text_or_number(field: Field<'_>) -> Result<String, LineFault> {
     match (field.text(), field.number()) {
         (Some(text), _) => text,
         (None, Some(number)) => Ok(written_out(number)),
-        (None, None) => Err(field.wrong_type("a text or a number")),
+        (None, None) => Err(field.wrong_type("a string or a number")),
     }
 }
 

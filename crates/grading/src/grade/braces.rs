@@ -1,6 +1,6 @@
-//! Groups in braces, as LaTeX has them.
+//! Braced groups in LaTeX.
 
-/// The content of a braced group at the start, and how many bytes it takes with its braces.
+/// Returns the content of a braced group at the start of the text, and its length in bytes including the braces.
 pub(super) fn braced(text: &str) -> Option<(&str, usize)> {
     let open = text.len() - text.trim_start().len();
     if !text[open..].starts_with('{') {

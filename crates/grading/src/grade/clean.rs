@@ -1,4 +1,4 @@
-//! An answer's text without what says nothing about its value: dollars, units, words between values.
+//! Strips an answer's text of whatever does not affect its value: dollar signs, units, words between values.
 //!
 //! What does not live here: the meaning of LaTeX commands ([`super::lex`] and [`super::parse`]).
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::signs::plain;
 
-/// Units that may stand unmarked after a number; plural endings are taken off first.
+/// Units that may follow a number without markup. Plural endings are removed first.
 const UNITS: [&str; 60] = [
     "acre",
     "apple",
@@ -72,7 +72,7 @@ const UNITS: [&str; 60] = [
     "year",
 ];
 
-/// The text to read.
+/// Returns the text to parse.
 pub(super) fn clean(text: &str) -> String {
     let text = plain(text);
     let text = strip_delimiters(text.trim());
@@ -89,9 +89,9 @@ pub(super) fn clean(text: &str) -> String {
     text.trim().to_owned()
 }
 
-/// Whole numbers with separators, and nothing else, as plain numbers: "1,234", "1 234" and `1\,234`.
+/// Returns a number with separators, and nothing else, as a plain number: "1,234", "1 234" and `1\,234`.
 ///
-/// Inside a list the comma separates, so this holds for whole texts only.
+/// Within a list the comma separates items, so this applies to whole texts only.
 pub(super) fn grouped_number(text: &str) -> Option<String> {
     let spaces = ["\\,", "\\;", "\\:", "\\ ", "~"];
     let text = spaces.iter().fold(text.to_owned(), |text, space| text.replace(space, ","));
@@ -114,7 +114,7 @@ pub(super) fn grouped_number(text: &str) -> Option<String> {
     Some(format!("{sign}{first}{}{fraction}", rest.concat()))
 }
 
-/// The sign and the digits of a whole number of any size, however it is written: "1,234", "-0012", "5.0".
+/// Returns whether a whole number of any size is negative, and its digits: "1,234", "-0012", "5.0".
 pub(super) fn whole_number(text: &str) -> Option<(bool, String)> {
     let grouped = grouped_number(text);
     let text = grouped.as_deref().unwrap_or(text);
@@ -131,7 +131,7 @@ pub(super) fn whole_number(text: &str) -> Option<(bool, String)> {
     Some((text.starts_with('-') && !whole.is_empty(), whole.to_owned()))
 }
 
-/// Takes off the math delimiters around the whole.
+/// Removes the math delimiters around the whole text.
 fn strip_delimiters(text: &str) -> &str {
     let marks = [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")];
     for (open, close) in marks {
@@ -143,7 +143,7 @@ fn strip_delimiters(text: &str) -> &str {
     text
 }
 
-/// Takes off the braces around the whole, which LaTeX does not show.
+/// Removes the braces around the whole text, which LaTeX does not show.
 fn strip_braces(text: &str) -> &str {
     match braced(text) {
         Some((inner, used)) if used == text.len() => inner.trim(),
@@ -151,7 +151,7 @@ fn strip_braces(text: &str) -> &str {
     }
 }
 
-/// Drops dollars, quotes and negative spaces with the white space behind them.
+/// Removes dollar signs, quotes, and negative spaces with the white space after them.
 fn drop_marks(text: &str) -> String {
     let text = text.replace("\\$", "").replace(['$', '"', '\'', '`'], "");
     let text = text.replace("\\displaystyle", " ");
@@ -164,7 +164,7 @@ fn drop_marks(text: &str) -> String {
     out
 }
 
-/// Takes the braces off with which LaTeX keeps a sign from making a space: "1{,}234" and "{-}5".
+/// Removes the braces that keep LaTeX from adding space around a sign: "1{,}234" and "{-}5".
 fn join_braced_signs(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -187,7 +187,7 @@ fn join_braced_signs(text: &str) -> String {
     out + rest
 }
 
-/// What a word between values stands for.
+/// Returns the sign that a word between values represents.
 fn word_meaning(word: &str) -> Option<&'static str> {
     match word {
         "and" | "or" => Some(","),
@@ -197,7 +197,7 @@ fn word_meaning(word: &str) -> Option<&'static str> {
     }
 }
 
-/// Replaces words between values by their signs, marked as text or not.
+/// Replaces words between values by their signs, whether or not they are marked as text.
 fn replace_words(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -233,7 +233,7 @@ fn replace_words(text: &str) -> String {
     out
 }
 
-/// Where the text ends without a unit in a text command, which may carry a power.
+/// Returns where the text ends without its unit in a text command, which may have a power.
 fn strip_text_unit(text: &str) -> Option<usize> {
     let bare = ["^2", "^3", "^{2}", "^{3}", "{^2}", "{^3}"];
     let body = bare.iter().find_map(|power| text.strip_suffix(power)).unwrap_or(text).trim_end();
@@ -249,7 +249,7 @@ fn strip_text_unit(text: &str) -> Option<usize> {
     (command + used == body.len() && holds_a_value(rest)).then_some(rest.len())
 }
 
-/// Where the text ends without a unit that is written as plain letters.
+/// Returns where the text ends without its unit in plain letters.
 fn strip_plain_unit(text: &str) -> Option<usize> {
     let bare = ["^2", "^3", "^{2}", "^{3}"];
     let body = bare.iter().find_map(|power| text.strip_suffix(power)).unwrap_or(text);
@@ -265,7 +265,7 @@ fn strip_plain_unit(text: &str) -> Option<usize> {
     (known && plain && after_value && holds_a_value(kept)).then_some(kept.len())
 }
 
-/// Returns whether something that can carry a unit is left, and not the open half of an operation.
+/// Returns whether what remains can have a unit, and is not the open half of an operation.
 fn holds_a_value(text: &str) -> bool {
     let open = ['=', '+', '-', '*', '/', '^', '_', '(', '[', '{', ',', ';', '<', '>', '\\', '&'];
     let command = text.rfind('\\').map_or("", |at| &text[at + 1..]);

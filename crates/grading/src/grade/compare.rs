@@ -1,7 +1,7 @@
-//! When two values are the same, as Python's math-verify sees it.
+//! Decides whether two values are the same, in the sense of Python's math-verify.
 //!
-//! The right value comes first: its form decides. "5" is met by "x = 5" and "x = 5" by "5", but a right
-//! answer that is an equation is met by an equation only. What does not live here: reading.
+//! The right value comes first, because its form matters. "5" is matched by "x = 5" and "x = 5" by "5", but other
+//! equations are matched only by equations. What does not live here: parsing.
 
 use num_traits::Zero as _;
 
@@ -28,7 +28,7 @@ pub(super) fn same(right: &Value, answer: &Value) -> bool {
     }
 }
 
-/// Takes off "x =" where the other side has none, and the middle of "x = 1 + 1 = 2".
+/// Removes "x =" if the other side has none, and the middle of "x = 1 + 1 = 2".
 fn unwrap(right: &Value, answer: &Value) -> (Value, Value) {
     let shortened = |value: &Value| match value {
         Value::Chain(chain) if chain.is_assignment() => Value::Chain(Box::new(Chain {
@@ -54,7 +54,7 @@ fn same_collections(right: &Value, answer: &Value) -> bool {
         let ends = (a.low_open, a.high_open) == (b.low_open, b.high_open);
         return ends && same_exprs(&a.low, &b.low) && same_exprs(&a.high, &b.high);
     }
-    // "(1, 2)" reads as an interval; beside a list or a tuple of two it is the pair.
+    // "(1, 2)" is parsed as an interval. Compared with a list or a tuple it is a pair.
     let finite = |value: &Value| matches!(value, Value::Set(_) | Value::Tuple(_));
     let right_pair = if finite(answer) { right.as_pair() } else { None };
     let answer_pair = if finite(right) { answer.as_pair() } else { None };
@@ -82,7 +82,7 @@ fn same_in_any_order(right: &[Value], answer: Vec<Value>) -> bool {
     })
 }
 
-/// A set has each of its members once.
+/// Removes duplicates, since a set has each of its members once.
 fn distinct(items: Vec<Value>) -> Vec<Value> {
     let mut kept: Vec<Value> = Vec::with_capacity(items.len());
     for item in items {
@@ -109,7 +109,7 @@ fn same_links(a: (&Value, Relation, &Value), b: (&Value, Relation, &Value)) -> b
     if a.1.flipped() == b.1 && same_everywhere(&right, &answer.clone().neg()) {
         return true;
     }
-    // Multiplying both sides by a number changes nothing but, if it is negative, the direction.
+    // Multiplying both sides by a number changes nothing except the direction, if it is negative.
     match ratio(&right, &answer) {
         Some(_) if symmetric => a.1 == b.1,
         Some(true) => a.1 == b.1,
@@ -141,7 +141,7 @@ pub(super) fn same_exprs(right: &Expr, answer: &Expr) -> bool {
         return true;
     }
     if let (Some(a), Some(b)) = (counted(right), counted(answer)) {
-        // "9 %" meets "9": which of them was asked for, the question says.
+        // "9 %" matches "9": the question says which of them was asked for.
         if a == b {
             return true;
         }
@@ -160,7 +160,7 @@ fn spells(word: &Expr, letters: &Expr) -> bool {
     }
 }
 
-/// A whole number, with a percent sign or without.
+/// Returns the value of a whole number, with or without a percent sign.
 fn counted(expr: &Expr) -> Option<&num_rational::BigRational> {
     match expr {
         Expr::Percent(inner) => inner.whole(),
@@ -168,7 +168,7 @@ fn counted(expr: &Expr) -> Option<&num_rational::BigRational> {
     }
 }
 
-/// Returns whether both are the same to six decimals; what rounds to nothing is not the same as nothing.
+/// Returns whether both are the same to six decimals. A value that rounds to zero does not equal zero.
 fn same_rounded(right: &Expr, answer: &Expr) -> bool {
     let value = |expr: &Expr| -> Option<Num> {
         let mut symbols = Vec::new();

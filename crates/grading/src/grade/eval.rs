@@ -1,7 +1,7 @@
-//! The value of an expression, its free symbols standing for numbers.
+//! Evaluates an expression, with numbers in place of its free symbols.
 //!
-//! Two expressions that have the same value at several points drawn from nowhere special are the same
-//! function. The points are fractions, so that polynomials are compared exactly.
+//! Two expressions with the same value at several arbitrary points are the same function. The points are fractions, so
+//! that polynomials are compared exactly.
 
 use num_bigint::BigInt;
 use num_complex::Complex64;
@@ -12,26 +12,25 @@ use super::{
     num::Num,
 };
 
-/// Points at which expressions with free symbols are compared.
+/// The number of points at which expressions with free symbols are compared.
 pub(super) const POINTS: u64 = 5;
 
-/// The number that a symbol stands for at a point.
+/// Returns the number that replaces a symbol at a point.
 fn stand_in(name: &str, point: u64) -> Num {
-    // FNV-1a over the name and the point, then a mix, so that names that differ in one letter get
-    // numbers that have nothing to do with each other.
+    // FNV-1a over the name and the point, then a mix, so that names that differ in one letter get unrelated numbers.
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325 ^ point.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for byte in name.bytes() {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     hash = (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash ^= hash >> 32;
-    // Odd over 128: never nought, never whole, small enough for high powers.
+    // An odd number over 128: never zero, never whole, small enough for high powers.
     let above = i64::try_from(hash % 256).unwrap_or(0) * 2 + 1;
     let above = if hash & 0x1_0000 == 0 { above } else { -above };
     Num::Exact(BigRational::new(BigInt::from(above), BigInt::from(128)))
 }
 
-/// The value at a point; `None` where it has none or none that is known well enough.
+/// Returns the value at a point. `None` if it has no value, or none that is known precisely enough.
 pub(super) fn eval(expr: &Expr, point: u64) -> Option<Num> {
     match expr {
         Expr::Num { value, .. } => Some(Num::Exact(value.clone())),
@@ -86,7 +85,7 @@ fn apply(func: Func, arg: &Num) -> Option<Num> {
     }
 }
 
-/// Returns whether both have the same value wherever both have one.
+/// Returns whether both have the same value at all points where both have one.
 pub(super) fn same_everywhere(a: &Expr, b: &Expr) -> bool {
     let mut symbols = Vec::new();
     a.symbols(&mut symbols);
@@ -96,16 +95,16 @@ pub(super) fn same_everywhere(a: &Expr, b: &Expr) -> bool {
     for point in 0..points {
         match (eval(a, point), eval(b, point)) {
             (Some(a), Some(b)) if a.same(&b) => compared += 1,
-            // Off the domain of both, as a root of a negative number under a floor.
+            // Outside the domain of both, such as a root of a negative number under a floor.
             (None, None) => {}
             _ => return false,
         }
     }
-    // One point may agree by accident.
+    // A single point may agree by accident.
     compared >= points.min(2)
 }
 
-/// Returns whether one is a constant times the other, and that constant's sign.
+/// If one is a constant times the other, returns whether that constant is positive.
 pub(super) fn ratio(a: &Expr, b: &Expr) -> Option<bool> {
     let mut first: Option<Num> = None;
     let mut compared = 0;

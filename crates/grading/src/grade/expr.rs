@@ -1,6 +1,6 @@
-//! Expressions: what a formula is made of, and the few things folded while it is read.
+//! Expressions, and the few simplifications that are made while a formula is parsed.
 //!
-//! What does not live here: reading ([`super::parse`]), values ([`super::eval`]).
+//! What does not live here: parsing ([`super::parse`]), evaluation ([`super::eval`]).
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -36,7 +36,7 @@ pub(super) enum Expr {
         value: BigRational,
         decimal: bool,
     },
-    /// This many hundredths.
+    /// A percentage.
     Percent(Box<Expr>),
     Pi,
     E,
@@ -56,18 +56,18 @@ pub(super) enum Expr {
     Func(Func, Box<Expr>),
     Factorial(Box<Expr>),
     Binomial(Box<Expr>, Box<Expr>),
-    /// A function that is not known: equal only to itself.
+    /// An unknown function, equal only to itself.
     Apply(String, Vec<Expr>),
     Matrix(Vec<Vec<Expr>>),
 }
 
 impl Expr {
-    /// A whole number.
+    /// Returns a whole number.
     pub(super) fn int(value: i64) -> Self {
         Expr::Num { value: BigRational::from_integer(BigInt::from(value)), decimal: false }
     }
 
-    /// A negative; folded into numbers and the cells of matrices.
+    /// Negates the expression. Numbers and the cells of matrices are negated directly.
     pub(super) fn neg(self) -> Self {
         match self {
             Expr::Num { value, decimal } => Expr::Num { value: -value, decimal },
@@ -76,7 +76,7 @@ impl Expr {
         }
     }
 
-    /// A quotient; of two whole numbers it is a number.
+    /// Returns the quotient. That of two whole numbers is a number.
     pub(super) fn div(self, below: Expr) -> Self {
         match (self, below) {
             (a, b) if a.whole().is_some() && b.whole().is_some_and(|b| !b.is_zero()) => {
@@ -92,7 +92,7 @@ impl Expr {
         }
     }
 
-    /// A product; a number times a matrix is a matrix.
+    /// Returns the product. A scalar times a matrix is a matrix.
     pub(super) fn mul(self, other: Expr) -> Self {
         match (self, other) {
             (Expr::Matrix(rows), scalar) | (scalar, Expr::Matrix(rows))
@@ -112,7 +112,7 @@ impl Expr {
         Expr::Matrix(rows.into_iter().map(|row| row.into_iter().map(&change).collect()).collect())
     }
 
-    /// The value of a whole number that is written as one.
+    /// Returns the value of a whole number that is written as one.
     pub(super) fn whole(&self) -> Option<&BigRational> {
         match self {
             Expr::Num { value, decimal: false } if value.is_integer() => Some(value),
@@ -120,12 +120,12 @@ impl Expr {
         }
     }
 
-    /// Returns whether it is a positive fraction or whole number: what makes "2 1/2" a mixed number.
+    /// Returns whether it is a positive fraction or whole number, which makes "2 1/2" a mixed number.
     pub(super) fn is_positive_rational(&self) -> bool {
         matches!(self, Expr::Num { value, decimal: false } if value.is_positive())
     }
 
-    /// Returns whether it is a decimal, with a percent sign or without.
+    /// Returns whether it is a decimal, with or without a percent sign.
     pub(super) fn is_decimal(&self) -> bool {
         match self {
             Expr::Num { decimal, .. } => *decimal,
@@ -134,7 +134,7 @@ impl Expr {
         }
     }
 
-    /// What it is made of directly.
+    /// Returns its direct parts.
     pub(super) fn children(&self) -> Vec<&Expr> {
         match self {
             Expr::Num { .. } | Expr::Pi | Expr::E | Expr::I | Expr::Infinity | Expr::Sym(_) => {
@@ -148,7 +148,7 @@ impl Expr {
         }
     }
 
-    /// Adds its free symbols, each once.
+    /// Adds its free symbols, each only once.
     pub(super) fn symbols<'a>(&'a self, into: &mut Vec<&'a str>) {
         if let Expr::Sym(name) = self
             && !into.contains(&name.as_str())
@@ -160,7 +160,7 @@ impl Expr {
         }
     }
 
-    /// Returns whether nothing but symbols is in it: then "... = 5" says what it is.
+    /// Returns whether it consists of symbols only, so that "... = 5" assigns it a value.
     pub(super) fn is_only_symbols(&self) -> bool {
         match self {
             Expr::Sym(_) => true,
@@ -171,7 +171,7 @@ impl Expr {
         }
     }
 
-    /// A product of letters as the word that it spells.
+    /// Returns the word that a product of letters spells.
     pub(super) fn spelled(&self) -> Option<String> {
         let letter = |expr: &Expr| match expr {
             Expr::Sym(name) => Some(name.clone()),

@@ -1,4 +1,4 @@
-//! Tokens of a formula in LaTeX or plain signs.
+//! Splits a formula in LaTeX or plain signs into tokens.
 //!
 //! What does not live here: what tokens mean together ([`super::parse`]).
 
@@ -8,19 +8,19 @@ use super::{
 };
 use crate::decimal::exponent_length;
 
-/// A formula with more tokens is not read: answers are short, and what is read must not nest deeply.
+/// A formula with more tokens is not parsed: answers are short, and nesting must stay shallow.
 const MAX_TOKENS: usize = 600;
 
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Tok {
-    /// Digits, with a point or without, and perhaps an exponent after "E" or "e".
+    /// Digits, with an optional point and an optional exponent after "E" or "e".
     Num(String),
     /// One letter of the Latin alphabet.
     Letter(char),
-    /// A word that is marked as text, in lower case without spaces and parentheses.
+    /// A word that is marked as text, in lower case, without spaces and parentheses.
     Word(String),
-    /// A command, without its backslash, under its one canonical name.
+    /// A command under its canonical name, without its backslash.
     Cmd(String),
     /// Any other sign.
     Op(char),
@@ -66,10 +66,10 @@ const GREEK: [(char, &str); 33] = [
     ('ϕ', "phi"),
 ];
 
-/// Commands that make another symbol of what they stand over.
+/// Commands that turn what they are written over into another symbol.
 const ACCENTS: [&str; 5] = ["overline", "bar", "vec", "hat", "overrightarrow"];
 
-/// Commands that only make space or size.
+/// Commands that only affect space or size.
 const IGNORED: [&str; 26] = [
     ",",
     ":",
@@ -99,7 +99,7 @@ const IGNORED: [&str; 26] = [
     "cdots",
 ];
 
-/// The tokens, or `None` where a sign is unknown.
+/// Returns the tokens, or `None` if a sign is unknown.
 pub(super) fn lex(text: &str) -> Option<Vec<Tok>> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -140,7 +140,7 @@ fn number<'a>(text: &'a str, tokens: &mut Vec<Tok>) -> Option<&'a str> {
     Some(&text[end..])
 }
 
-/// Signs outside ASCII under the names of their commands.
+/// Returns the token of a sign. Signs outside ASCII become their commands.
 fn sign(c: char) -> Option<Tok> {
     let cmd = |name: &str| Some(Tok::Cmd(name.to_owned()));
     match c {
@@ -174,7 +174,7 @@ fn sign(c: char) -> Option<Tok> {
     }
 }
 
-/// The one name of a command that has several.
+/// Returns the canonical name of a command with several names.
 fn canonical(name: &str) -> &str {
     match name {
         "dfrac" | "tfrac" | "cfrac" => "frac",

@@ -1,29 +1,29 @@
-//! Numbers for comparing answers: exact rationals, and complex floats that know their error.
+//! Numbers for comparing answers: exact rationals, and complex floats with an error bound.
 //!
-//! What does not live here: expressions. An operation that has no value gives `None`; nothing panics.
+//! An operation without a value returns `None`; nothing panics. What does not live here: expressions.
 
 use num_bigint::BigInt;
 use num_complex::Complex64;
 use num_rational::BigRational;
 use num_traits::{FromPrimitive, One, Pow, Signed, ToPrimitive, Zero};
 
-/// Bits that an exact value may have. Beyond, a float stands in: a text must not cost minutes.
+/// The most bits of an exact value. A larger one becomes a float, so that no text takes minutes.
 const MAX_BITS: u64 = 1 << 14;
-/// An answer's error bound may be this share of it; past that, two values cannot be distinguished.
+/// The largest relative error of a value. Beyond it, two values cannot be distinguished.
 const MAX_RELATIVE_ERROR: f64 = 1e-9;
-/// Factorials and binomials are computed up to here.
+/// The largest argument of factorials and binomials.
 const MAX_FACTORIAL: u32 = 1000;
 
 /// A number.
 #[derive(Debug, Clone)]
 pub(super) enum Num {
-    /// Exactly this.
+    /// An exact value.
     Exact(BigRational),
-    /// This, give or take.
+    /// An approximate value.
     Approx {
         /// The value.
         z: Complex64,
-        /// Bound of its distance from the true value.
+        /// A bound on its distance from the true value.
         err: f64,
     },
 }
@@ -31,22 +31,22 @@ pub(super) enum Num {
 use Num::{Approx, Exact};
 
 impl Num {
-    /// A whole number.
+    /// Returns a whole number.
     pub(super) fn int(value: i64) -> Self {
         Exact(BigRational::from_integer(BigInt::from(value)))
     }
 
-    /// A float that is right up to rounding.
+    /// Returns a float that is correct up to rounding.
     pub(super) fn float(value: f64) -> Self {
         Approx { z: Complex64::new(value, 0.0), err: value.abs() * f64::EPSILON }
     }
 
-    /// The imaginary unit.
+    /// Returns the imaginary unit.
     pub(super) fn i() -> Self {
         Approx { z: Complex64::i(), err: 0.0 }
     }
 
-    /// Value and error bound as floats.
+    /// Returns the value and its error bound as floats.
     fn parts(&self) -> Option<(Complex64, f64)> {
         match self {
             Exact(value) => {
@@ -57,7 +57,7 @@ impl Num {
         }
     }
 
-    /// The real value, if there is one.
+    /// Returns the real value, if there is one.
     pub(super) fn real(&self) -> Option<f64> {
         let (z, err) = self.parts()?;
         (z.im.abs() <= 16.0 * err).then_some(z.re)
@@ -75,7 +75,7 @@ impl Num {
         value.to_f64().filter(|value| value.is_finite()).map(Num::float)
     }
 
-    /// The sum.
+    /// Returns the sum.
     pub(super) fn add(&self, other: &Num) -> Option<Num> {
         if let (Exact(a), Exact(b)) = (self, other) {
             return Num::exact(a + b);
@@ -84,7 +84,7 @@ impl Num {
         Num::approx(a + b, ea + eb + f64::EPSILON * (a.norm() + b.norm()))
     }
 
-    /// The negative.
+    /// Returns the negated number.
     pub(super) fn neg(&self) -> Num {
         match self {
             Exact(value) => Exact(-value),
@@ -92,7 +92,7 @@ impl Num {
         }
     }
 
-    /// The product.
+    /// Returns the product.
     pub(super) fn mul(&self, other: &Num) -> Option<Num> {
         if let (Exact(a), Exact(b)) = (self, other) {
             return Num::exact(a * b);
@@ -102,7 +102,7 @@ impl Num {
         Num::approx(a * b, a.norm() * eb + b.norm() * ea + ea * eb + 2.0 * f64::EPSILON * norm)
     }
 
-    /// The quotient; `None` if the divisor is or may be zero.
+    /// Returns the quotient. `None` if the divisor is or may be zero.
     pub(super) fn div(&self, other: &Num) -> Option<Num> {
         if let (Exact(a), Exact(b)) = (self, other) {
             return if b.is_zero() { None } else { Num::exact(a / b) };
@@ -117,7 +117,7 @@ impl Num {
         Num::approx(quotient, err + 4.0 * f64::EPSILON * quotient.norm())
     }
 
-    /// The power, on the principal branch.
+    /// Returns the power, on the principal branch.
     pub(super) fn pow(&self, exponent: &Num) -> Option<Num> {
         if let Exact(power) = exponent {
             if power.is_integer() {
@@ -132,7 +132,7 @@ impl Num {
         let (z, ez) = self.parts()?;
         let (w, ew) = exponent.parts()?;
         if z.norm() <= ez {
-            // Zero to a positive power is zero; the rest has no value.
+            // Zero to a positive power is zero. Other powers of zero have no value.
             let err = ez.powf(w.re);
             return if w.re > 0.0 { Num::approx(Complex64::zero(), err) } else { None };
         }
@@ -149,7 +149,7 @@ impl Num {
             Exact(base) if bits(base).saturating_mul(size.max(1)) <= MAX_BITS => {
                 Exact(Pow::pow(base.clone(), u32::try_from(size).ok()?))
             }
-            // One is the only base whose large powers are small in bits too.
+            // One is the only base whose large powers need few bits.
             Exact(base) if base.is_one() => self.clone(),
             _ => {
                 let (z, err) = self.parts()?;
@@ -162,7 +162,7 @@ impl Num {
         if power.is_negative() { Num::int(1).div(&result) } else { Some(result) }
     }
 
-    /// A function's value, given the function and its derivative.
+    /// Applies a function, given the function and its derivative.
     pub(super) fn map(
         &self,
         function: impl Fn(Complex64) -> Complex64,
@@ -173,7 +173,7 @@ impl Num {
         Num::approx(value, slope * (err + 4.0 * f64::EPSILON * z.norm()) + 4.0 * f64::EPSILON)
     }
 
-    /// The absolute value.
+    /// Returns the absolute value.
     pub(super) fn abs(&self) -> Option<Num> {
         match self {
             Exact(value) => Some(Exact(value.abs())),
@@ -181,14 +181,14 @@ impl Num {
         }
     }
 
-    /// The greatest whole number that is not greater.
+    /// Returns the largest whole number that is not greater.
     pub(super) fn floor(&self) -> Option<Num> {
         match self {
             Exact(value) => Some(Exact(value.floor())),
             Approx { err, .. } => {
                 let real = self.real()?;
                 let floor = real.floor();
-                // So near to a whole number that either side may be true: no value.
+                // So close to a whole number that either side is possible: no value.
                 let sure = real - floor > 16.0 * err && floor + 1.0 - real > 16.0 * err;
                 let floor = BigRational::from_float(floor)?;
                 sure.then_some(Exact(floor))
@@ -196,13 +196,13 @@ impl Num {
         }
     }
 
-    /// The factorial.
+    /// Returns the factorial.
     pub(super) fn factorial(&self) -> Option<Num> {
         let n = self.small_count()?;
         Num::exact(BigRational::from_integer((1..=n).map(BigInt::from).product()))
     }
 
-    /// The binomial coefficient.
+    /// Returns the binomial coefficient.
     pub(super) fn binomial(&self, lower: &Num) -> Option<Num> {
         let (n, k) = (self.small_count()?, lower.small_count()?);
         if k > n {
@@ -224,7 +224,7 @@ impl Num {
         }
     }
 
-    /// Returns whether it is zero, within its error.
+    /// Returns whether it is zero within its error.
     pub(super) fn is_zero(&self) -> bool {
         match self {
             Exact(value) => value.is_zero(),
@@ -232,7 +232,7 @@ impl Num {
         }
     }
 
-    /// Returns whether both are the same number, within their errors.
+    /// Returns whether both are the same number within their errors.
     pub(super) fn same(&self, other: &Num) -> bool {
         if let (Exact(a), Exact(b)) = (self, other) {
             return a == b;
@@ -245,7 +245,7 @@ impl Num {
         known && (a - b).norm() <= 16.0 * err
     }
 
-    /// Millionths, rounded; that far decimals are compared.
+    /// Returns the value in millionths, rounded. Decimals are compared to this precision.
     pub(super) fn millionths(&self) -> Option<BigInt> {
         match self {
             Exact(value) => {
@@ -257,12 +257,12 @@ impl Num {
     }
 }
 
-/// How large a fraction is.
+/// Returns the size of a fraction in bits.
 fn bits(value: &BigRational) -> u64 {
     value.numer().bits() + value.denom().bits()
 }
 
-/// The root that the power's denominator asks for, if it is rational.
+/// Returns the root given by the power's denominator, if it is rational.
 fn exact_root(base: &BigRational, power: &BigRational) -> Option<Num> {
     let degree = power.denom().to_u32()?;
     if base.is_negative() {
@@ -283,7 +283,7 @@ mod tests {
         let big = Num::float(1e12);
         let root = Num::int(2).pow(&Num::int(1).div(&Num::int(2)).unwrap()).unwrap();
         let back = big.add(&root).unwrap().add(&big.neg()).unwrap();
-        // The true value lies within the bound, and the bound is too wide to call it equal.
+        // The true value is within the bound, but the bound is too wide to call them equal.
         assert!(!back.same(&root));
         assert!(root.mul(&root).unwrap().same(&Num::int(2)));
         assert!(!root.same(&Num::float(std::f64::consts::SQRT_2 + 1e-9)));

@@ -1,4 +1,4 @@
-//! From tokens to a value: lists, sets, tuples, intervals, equations.
+//! Parses tokens to a value: lists, sets, tuples, intervals, equations.
 //!
 //! What does not live here: the expressions within ([`formula`]).
 
@@ -14,12 +14,12 @@ use super::{
     value::{Chain, Interval, Relation, SetOp, Value},
 };
 
-/// Brackets within brackets that are followed.
+/// How deeply nested brackets may be.
 const MAX_DEPTH: usize = 40;
-/// Quotients, powers and the like that may be wrapped around each other without brackets.
+/// How many quotients, powers and similar operations may nest without brackets.
 const MAX_WRAPS: usize = 60;
 
-/// Sets with a name of their own.
+/// Named sets.
 const NAMED: [&str; 5] = ["reals", "integers", "naturals", "rationals", "complexes"];
 
 fn set_op(command: &str) -> Option<SetOp> {
@@ -31,7 +31,7 @@ fn set_op(command: &str) -> Option<SetOp> {
     }
 }
 
-/// Reads a cleaned text; `None` where it is no formula.
+/// Parses a cleaned text. `None` if it is not a formula.
 pub(super) fn parse(text: &str) -> Option<Value> {
     if let Some(number) = grouped_number(text) {
         return parse(&number);
@@ -46,9 +46,9 @@ struct Parser<'a> {
     tokens: &'a [Tok],
     at: usize,
     depth: usize,
-    /// Operations so far that put what was read before them one level deeper.
+    /// How many operations so far have wrapped what was parsed before them.
     wraps: usize,
-    /// Absolute values that are open: a bar closes one.
+    /// How many absolute values are open. A bar closes one.
     bars: usize,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// Runs one level deeper, or not at all when that is too deep.
+    /// Runs `read` one level deeper. Returns `None` if that is too deep.
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         if self.depth >= MAX_DEPTH {
             return None;
@@ -80,19 +80,19 @@ impl<'a> Parser<'a> {
         result
     }
 
-    /// Counts one more operation around what was read; `None` when they are too many.
+    /// Counts one more operation around what was parsed. `None` if there are too many.
     fn wrap(&mut self) -> Option<()> {
         self.wraps += 1;
         (self.wraps <= MAX_WRAPS).then_some(())
     }
 
-    /// Values between commas and semicolons: one is itself, more are a set.
+    /// Parses values separated by commas and semicolons. Several are a set.
     fn list(&mut self) -> Option<Value> {
         let mut items = self.items()?;
         if items.len() == 1 {
             return items.pop();
         }
-        // "x = 1, 2" says that x is either; "x = 1, y = 2" says two things.
+        // "x = 1, 2" means that x is either; "x = 1, y = 2" is two statements.
         if let Some((Value::Chain(chain), others)) = items.split_first() {
             let plain = others.iter().all(|item| !matches!(item, Value::Chain(_)));
             if plain && chain.rest.len() == 1 && chain.is_assignment() {
@@ -113,7 +113,7 @@ impl<'a> Parser<'a> {
         Some(items)
     }
 
-    /// An equation, an inequality or a value; a plus-minus at its top makes two values.
+    /// Parses an equation, an inequality or a value. A plus-minus at the top level makes two values.
     fn statement(&mut self) -> Option<Vec<Value>> {
         let first = self.signed_pair()?;
         let mut rest = Vec::new();
@@ -133,7 +133,7 @@ impl<'a> Parser<'a> {
             let value = one(value)?;
             match relation {
                 Some(relation) => links.push((relation, value)),
-                // Of "pi r = 3.1 ~ 3" the exact side counts, of "x ~ 3" the only one there is.
+                // In "pi r = 3.1 ~ 3" the exact side counts, in "x ~ 3" the only value.
                 None if links.is_empty() => {
                     let named = matches!(&first, Value::Expr(expr) if expr.is_only_symbols());
                     return Some(vec![if named { value } else { first }]);
@@ -144,7 +144,7 @@ impl<'a> Parser<'a> {
         Some(vec![Value::Chain(Box::new(Chain { first, rest: links }))])
     }
 
-    /// A relation sign; the inner `None` is "about".
+    /// Parses a relation sign. The inner `None` is "about".
     fn relation(&mut self) -> Option<Option<Relation>> {
         let relation = match self.peek()? {
             Tok::Op('=') => Some(Relation::Equal),
@@ -189,7 +189,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Sets with unions, intersections and differences between them.
+    /// Parses sets with unions, intersections and differences between them.
     fn set_expr(&mut self) -> Option<Value> {
         let mut left = self.set_term()?;
         loop {
@@ -206,7 +206,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Decides by looking ahead, not by backtracking, which takes exponential time.
+    /// Parses a set or an expression. Decides by looking ahead, since backtracking would take exponential time.
     fn set_term(&mut self) -> Option<Value> {
         let separated = |token: &Tok| matches!(token, Tok::Op(',' | ';'));
         let combined = |token: &Tok| matches!(token, Tok::Cmd(name) if set_op(name).is_some());
@@ -228,7 +228,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Returns whether the bracket that opens here holds such a token, not counting brackets within it.
+    /// Returns whether the bracket that opens here contains such a token, ignoring nested brackets.
     fn bracket_holds(&self, wanted: impl Fn(&Tok) -> bool) -> bool {
         let mut depth = 0_usize;
         for token in self.tokens.iter().skip(self.at) {
@@ -247,7 +247,7 @@ impl<'a> Parser<'a> {
         false
     }
 
-    /// A set, tuple or interval with its brackets, or a set by name.
+    /// Parses a set, tuple or interval with its brackets, or a named set.
     fn collection(&mut self) -> Option<Value> {
         let open = self.peek()?;
         self.at += 1;
@@ -271,7 +271,7 @@ impl<'a> Parser<'a> {
         self.bars = bars;
         let close = self.peek()?;
         self.at += 1;
-        // What goes on like a product or a power is no collection: "(x)(y)".
+        // What continues like a product or a power is not a collection: "(x)(y)".
         if items.len() < 2 || self.starts_factor() || self.peek() == Some(&Tok::Op('^')) {
             return None;
         }
@@ -292,7 +292,7 @@ fn flat(value: Value) -> Vec<Value> {
     }
 }
 
-/// Two expressions in brackets are an interval where that is not empty, else a tuple.
+/// Returns an interval for two expressions in brackets if that is not empty, else a tuple.
 fn bracketed(items: Vec<Value>, low_open: bool, high_open: bool) -> Option<Value> {
     if let [Value::Expr(low), Value::Expr(high)] = items.as_slice() {
         let empty = match (number(low), number(high)) {
@@ -308,7 +308,7 @@ fn bracketed(items: Vec<Value>, low_open: bool, high_open: bool) -> Option<Value
     (low_open == high_open).then_some(Value::Tuple(items))
 }
 
-/// The real number that an expression without symbols is; infinity included.
+/// Returns the real value of an expression without symbols. It may be infinite.
 pub(super) fn number(expr: &Expr) -> Option<f64> {
     match expr {
         Expr::Infinity => Some(f64::INFINITY),

@@ -1,7 +1,7 @@
-//! Sets of real numbers, compared by where they begin and end.
+//! Compares sets of real numbers by where they begin and end.
 //!
-//! Two sets that have the same members at every end of both, and between neighbouring ends, are the
-//! same set. What does not live here: finite sets alone ([`super::compare`]).
+//! Two sets are equal if they agree on membership at every end of either set and between neighbouring ends. What does
+//! not live here: finite sets alone ([`super::compare`]).
 
 use super::{
     expr::Expr,
@@ -9,10 +9,10 @@ use super::{
     value::{Chain, Relation, SetOp, Value},
 };
 
-/// Ends that both sets may have together.
+/// The most ends that both sets may have together.
 const MAX_ENDS: usize = 64;
 
-/// Returns whether both are the same set of real numbers; `false` if that cannot be decided.
+/// Returns whether both are the same set of real numbers. `false` if that cannot be decided.
 pub(super) fn same_region(a: &Value, b: &Value) -> bool {
     let mut ends = Vec::new();
     if collect_ends(a, &mut ends).is_none() || collect_ends(b, &mut ends).is_none() {
@@ -20,7 +20,7 @@ pub(super) fn same_region(a: &Value, b: &Value) -> bool {
     }
     ends.retain(|end| end.is_finite());
     ends.sort_by(f64::total_cmp);
-    // The same end, computed in two ways.
+    // The same end may have been computed in two ways.
     ends.dedup_by(|b, a| near(*a, *b));
     if ends.len() > MAX_ENDS {
         return false;
@@ -39,11 +39,11 @@ pub(super) fn same_region(a: &Value, b: &Value) -> bool {
 }
 
 fn near(a: f64, b: f64) -> bool {
-    // Of two infinities the difference says nothing, and infinity times anything is a wide margin.
+    // The difference of two infinities is meaningless, and so is a margin of infinity.
     a.is_finite() && b.is_finite() && (a - b).abs() <= 1e-12 * (a.abs() + b.abs()).max(1e-3)
 }
 
-/// Adds where the set begins and ends; `None` if it is no set of real numbers.
+/// Adds where the set begins and ends. Returns `None` if it is not a set of real numbers.
 fn collect_ends(set: &Value, ends: &mut Vec<f64>) -> Option<()> {
     match set {
         Value::Interval(interval) => {
@@ -78,7 +78,7 @@ fn collect_ends(set: &Value, ends: &mut Vec<f64>) -> Option<()> {
     Some(())
 }
 
-/// The symbol and the number of a link that has one of each.
+/// Returns the symbol and the number of a link that has one of each.
 fn bound<'a>(left: &'a Value, right: &'a Value) -> Option<(&'a str, f64)> {
     match (left, right) {
         (Value::Expr(Expr::Sym(name)), Value::Expr(other))

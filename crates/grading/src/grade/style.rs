@@ -1,11 +1,11 @@
-//! Commands that change how a text looks, taken off where they stand around a value.
+//! Removes commands that only change how a value looks.
 //!
-//! What does not live here: words set upright, as `\text{east}` and units, which stay words ([`super::lex`],
+//! What does not live here: words set upright, such as `\text{east}` and units, which stay words ([`super::lex`],
 //! [`super::clean`]).
 
 use super::braces::braced;
 
-/// Commands that set text upright; their argument is a word or a value.
+/// Commands that set text upright. Their argument is a word or a value.
 pub(super) const TEXT_COMMANDS: [&str; 22] = [
     "text",
     "mbox",
@@ -30,15 +30,15 @@ pub(super) const TEXT_COMMANDS: [&str; 22] = [
     "operatorname",
     "underline",
 ];
-/// Commands that style formulas: of what no value is they make a symbol of another name.
+/// Commands that style formulas. Applied to something other than a value, they make a different symbol.
 pub(super) const SYMBOL_COMMANDS: [&str; 6] =
     ["boldsymbol", "bm", "pmb", "mathbb", "mathds", "mathfrak"];
 /// Commands that style a value and nothing else.
 const VALUE_COMMANDS: [&str; 9] =
     ["bold", "mathcal", "ensuremath", "fbox", "mathord", "mathop", "mathbin", "mathrel", "uline"];
-/// Commands that are a minus.
+/// Commands for a minus.
 const MINUSES: [&str; 3] = ["minus", "textminus", "textendash"];
-/// Commands whose first arguments say how, or show nothing, and how many these are.
+/// Commands whose first arguments set a style or are invisible, and the number of these arguments.
 const PAINTS: [(&str, usize); 8] = [
     ("textcolor", 1),
     ("color", 1),
@@ -49,7 +49,7 @@ const PAINTS: [(&str, usize); 8] = [
     ("vphantom", 1),
     ("tag", 1),
 ];
-/// Commands that change everything behind them.
+/// Commands that affect everything after them.
 const SWITCHES: [&str; 28] = [
     "bf",
     "rm",
@@ -82,10 +82,10 @@ const SWITCHES: [&str; 28] = [
 ];
 /// Commands for space.
 const SPACES: [&str; 7] = ["~", "\\,", "\\;", "\\:", "\\!", "\\ ", "\\quad"];
-/// Styles within styles that are followed.
+/// How deeply nested styles are followed.
 const MAX_DEPTH: usize = 8;
 
-/// A text without the commands that only style a value: `\textbf{17 cm}` is `17 \text{cm}`.
+/// Removes the commands that only style a value: `\textbf{17 cm}` becomes `17 \text{cm}`.
 pub(super) fn unstyled(text: &str) -> String {
     unstyled_at(text, 0)
 }
@@ -118,7 +118,7 @@ fn unstyled_at(text: &str, depth: usize) -> String {
     out + rest
 }
 
-/// What a styling command leaves, and how many bytes behind its name belong to it.
+/// What remains of a styling command, and how many bytes after its name belong to it.
 enum Styled {
     Value(String, usize),
     Nothing(usize),
@@ -153,12 +153,12 @@ fn styled(name: &str, after: &str, depth: usize) -> Option<Styled> {
     if is_value(&inner) {
         return Some(Styled::Value(with_words_marked(inner.trim()), used));
     }
-    // What only styles values has no meaning of its own elsewhere.
+    // A command that only styles values has no other meaning.
     VALUE_COMMANDS.contains(&name).then_some(Styled::Value(inner, used))
 }
 
-/// Returns whether it is a value, or a sign, and not a word: "17 cm" and "x = 5", but not "(C)", "R2D2", "Room 5" or
-/// "east".
+/// Returns whether the text is a value or a sign and not a word: "17 cm" and "x = 5", but not "(C)", "R2D2", "Room 5"
+/// or "east".
 fn is_value(text: &str) -> bool {
     let text = without_space_before(text);
     if matches!(text.trim_end(), "-" | "+") {
@@ -177,7 +177,7 @@ fn is_value(text: &str) -> bool {
     alone && text.contains(['+', '=', '^', '<', '>', '\\'])
 }
 
-/// A text from its first character on that is not space, nor a command for space.
+/// Removes white space and commands for space at the start of a text.
 fn without_space_before(text: &str) -> &str {
     let mut text = text;
     loop {
@@ -190,12 +190,12 @@ fn without_space_before(text: &str) -> &str {
     }
 }
 
-/// A text without white space and commands for space at its end.
+/// Removes white space and commands for space at the end of a text.
 pub(super) fn without_space_after(text: &str) -> &str {
     let mut text = text;
     loop {
         let trimmed = text.trim_end();
-        // One of the commands ends in white space itself.
+        // One of the commands itself ends in white space.
         match SPACES.iter().find_map(|s| text.strip_suffix(s).or(trimmed.strip_suffix(s))) {
             Some(rest) => text = rest,
             None => return trimmed,
@@ -203,7 +203,7 @@ pub(super) fn without_space_after(text: &str) -> &str {
     }
 }
 
-/// Marks the words behind spaces as text: "17 cm" is `17 \text{cm}`. Words between values stay.
+/// Marks the words after spaces as text: "17 cm" becomes `17 \text{cm}`. Words between values stay.
 fn with_words_marked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (index, word) in text.split(' ').enumerate() {
@@ -221,7 +221,7 @@ fn with_words_marked(text: &str) -> String {
     out
 }
 
-/// Adds a value, in braces where it is an argument or would lengthen a command's name.
+/// Appends a value, in braces if it is an argument or would lengthen a command's name.
 fn push(out: &mut String, value: &str) {
     let name = out.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let argument = out.ends_with(['^', '_']) || (name.len() < out.len() && name.ends_with('\\'));

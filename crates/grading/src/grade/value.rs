@@ -1,6 +1,6 @@
-//! What an answer can be: an expression, a set, a tuple, an interval, a statement.
+//! The kinds of answers: an expression, a set, a tuple, an interval, a statement.
 //!
-//! What does not live here: when two of them are the same ([`super::compare`], [`super::region`]).
+//! What does not live here: when two of them are equal ([`super::compare`], [`super::region`]).
 
 use super::expr::Expr;
 
@@ -8,11 +8,11 @@ use super::expr::Expr;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Expr(Expr),
-    /// A finite set or a list without brackets, in the order written.
+    /// A finite set, or a list without brackets, in the order written.
     Set(Vec<Value>),
     Tuple(Vec<Value>),
     Interval(Box<Interval>),
-    /// A set that has a name.
+    /// A named set.
     Named(String),
     /// Two sets, combined.
     Combined(SetOp, Box<Value>, Box<Value>),
@@ -49,7 +49,7 @@ pub(super) enum Relation {
 }
 
 impl Relation {
-    /// The relation that holds the other way round.
+    /// Returns the relation with its sides swapped.
     pub(super) fn flipped(self) -> Self {
         match self {
             Relation::Less => Relation::Greater,
@@ -70,7 +70,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Its links: left side, relation, right side.
+    /// Returns its links: left side, relation, right side.
     pub(super) fn links(&self) -> impl Iterator<Item = (&Value, Relation, &Value)> {
         let left = std::iter::once(&self.first).chain(self.rest.iter().map(|(_, value)| value));
         left.zip(&self.rest).map(|(left, (relation, right))| (left, *relation, right))
@@ -81,7 +81,7 @@ impl Chain {
         self.rest.iter().all(|(relation, _)| *relation == Relation::Equal)
     }
 
-    /// Returns whether it says what a symbol is.
+    /// Returns whether it assigns a value to a symbol.
     pub(super) fn is_assignment(&self) -> bool {
         let names = match &self.first {
             Value::Expr(expr) => expr.is_only_symbols(),
@@ -94,14 +94,14 @@ impl Chain {
         names && self.is_equation()
     }
 
-    /// What the last link says.
+    /// Returns the right side of the last link.
     pub(super) fn last(&self) -> &Value {
         self.rest.last().map_or(&self.first, |(_, value)| value)
     }
 }
 
 impl Value {
-    /// The finite collection that it is, other values counting as one of themselves.
+    /// Returns the items of a finite collection. An expression or statement is its own only item.
     pub(super) fn items(&self) -> Option<Vec<Value>> {
         match self {
             Value::Set(items) | Value::Tuple(items) => Some(items.clone()),
@@ -110,7 +110,7 @@ impl Value {
         }
     }
 
-    /// An open interval as the pair that it may have been meant as.
+    /// Returns an open interval as a pair, which may be what was meant.
     pub(super) fn as_pair(&self) -> Option<Value> {
         match self {
             Value::Interval(pair) if pair.low_open && pair.high_open => Some(Value::Tuple(vec![

@@ -1,6 +1,6 @@
-//! A server on loopback that speaks the hub's paths: `/api/models/ID/revision/REV`,
-//! `/ID/resolve/COMMIT/FILE` with HEAD, Range, ETag and the redirect to a store for large files.
-//! It can cut a transfer, ask for a token and change its mind about content.
+//! A server on loopback that speaks the hub's paths: `/api/models/ID/revision/REV`, `/ID/resolve/COMMIT/FILE` with
+//! HEAD, Range, ETag and the redirect to a store for large files. It can cut a transfer, require a token and send other
+//! content than it announced.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,22 +25,22 @@ pub(crate) struct State {
     pub(crate) revisions: HashMap<String, String>,
     /// Commit to file to content.
     pub(crate) commits: HashMap<String, BTreeMap<String, Vec<u8>>>,
-    /// Files kept in the store: redirected, named by their SHA-256.
+    /// Files in the store: served by a redirect, named by their SHA-256.
     pub(crate) large: Vec<String>,
-    /// Asked of everybody.
+    /// Required from everybody.
     pub(crate) token: Option<String>,
     /// Sent with 401.
     pub(crate) error_code: Option<&'static str>,
     /// How many bytes of a body are sent before the connection is cut, one entry per cut.
     pub(crate) cuts: Vec<usize>,
-    /// Answer this many questions with 503 first, or with 429 and this `Retry-After`.
+    /// Answers this many requests with 503 first, or with 429 and this `Retry-After`.
     pub(crate) busy: usize,
     pub(crate) retry_after: Option<&'static str>,
-    /// Ignore Range.
+    /// Ignores Range.
     pub(crate) no_range: bool,
-    /// Send other bytes than announced.
+    /// Sends other bytes than announced.
     pub(crate) damage: bool,
-    /// Every request: method, path, Range and whether it showed the token.
+    /// Every request: method, path, Range and the token it sent.
     pub(crate) seen: Vec<Seen>,
 }
 
@@ -67,7 +67,7 @@ impl Drop for FakeHub {
 }
 
 impl FakeHub {
-    /// A hub with one repository, whose `main` is one commit with these files.
+    /// Starts a hub with one repository, whose `main` is one commit with these files.
     pub(crate) async fn start(files: &[(&str, &[u8])], large: &[&str]) -> FakeHub {
         let commit = "c".repeat(40);
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.to_vec())).collect();
@@ -94,7 +94,7 @@ impl FakeHub {
         change(&mut self.state.lock().unwrap())
     }
 
-    /// The requests since the last call, as "GET path" with the range where one was asked for.
+    /// Returns the requests since the last call, as "GET path" with the range if one was asked for.
     pub(crate) fn seen(&self) -> Vec<String> {
         let seen = self.with(|state| std::mem::take(&mut state.seen));
         seen.into_iter()
@@ -208,7 +208,7 @@ fn reply(state: &mut State, seen: &Seen, address: SocketAddr) -> Reply {
 
 fn describe(state: &State, path: &str) -> Reply {
     let Some(revision) = path.strip_prefix(&format!("{REPO}/revision/")) else {
-        // The real hub answers so for what does not exist and for what is private.
+        // The real hub gives this answer for what does not exist and for what is private.
         return Reply::new("401 Unauthorized").header("x-error-code", "RepoNotFound");
     };
     let revision = revision.replace("%2F", "/");
@@ -247,7 +247,7 @@ fn content(state: &mut State, seen: &Seen, mut body: Vec<u8>) -> Reply {
     }
 }
 
-/// The name git gives to content.
+/// Returns git's name for content.
 pub(crate) fn git_sha1(content: &[u8]) -> String {
     let header = format!("blob {}\0", content.len());
     hex(&sha1::Sha1::new().chain_update(header.as_bytes()).chain_update(content).finalize())

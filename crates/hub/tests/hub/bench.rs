@@ -1,4 +1,4 @@
-//! A fake hub, a cache of its own, and what is told of a download.
+//! A fake hub, a cache of its own, and the notes of a download.
 
 use std::{
     fs, io,
@@ -23,7 +23,7 @@ pub(crate) fn folder() -> Vec<(&'static str, &'static [u8])> {
     ]
 }
 
-/// This file of a repository, or the one that is taken where none is named.
+/// Wants this file of a repository, or the only one if none is named.
 pub(crate) fn wanted(name: Option<&str>) -> WantedFile<'_> {
     WantedFile { name, parts: engine::gguf_parts }
 }
@@ -56,7 +56,7 @@ impl Bench {
         self.hub.fetch(&name, wanted(file), &Console::silent()).await
     }
 
-    /// Fetches the model; returns the notes beside.
+    /// Fetches the model. Returns the notes too.
     pub(crate) async fn fetch_told(&self) -> (Result<std::path::PathBuf, HubError>, String) {
         let notes = Notes::default();
         let (name, console) = (REPO.parse().unwrap(), Console::new(io::sink(), notes.clone()));
@@ -68,7 +68,7 @@ impl Bench {
         self.cache.path().join("hub/models--tiny--model")
     }
 
-    /// No transfer left anything unfinished.
+    /// Asserts that no transfer left anything unfinished.
     pub(crate) fn assert_no_partial_files(&self) {
         let left = fs::read_dir(self.repo().join("blobs"))
             .unwrap()
@@ -78,7 +78,7 @@ impl Bench {
     }
 }
 
-/// What is told to whoever started the node.
+/// The notes printed for the user.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<u8>>>);
 
@@ -92,7 +92,7 @@ impl io::Write for Notes {
     }
 }
 
-/// The name of the weights' blob.
+/// Returns the name of the weights' blob.
 pub(crate) fn weights_sum() -> String {
     hex(&sha2::Sha256::digest(WEIGHTS))
 }

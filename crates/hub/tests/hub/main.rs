@@ -158,14 +158,14 @@ async fn a_whole_copy_that_may_not_be_written_is_served() {
     use std::os::unix::fs::PermissionsExt as _;
     let bench = bench(&folder(), &[]).await;
     let path = bench.fetch(None, None).await.unwrap();
-    // What is noted already is not written again, even where nothing can be written.
+    // A revision that is already noted is not written again, even where nothing can be written.
     let refs = bench.repo().join("refs");
     let commit = fs::read_to_string(refs.join("main")).unwrap();
     fs::set_permissions(&refs, fs::Permissions::from_mode(0o555)).unwrap();
     let noted = fs::metadata(refs.join("main")).unwrap().modified().unwrap();
     assert_eq!(bench.fetch(None, None).await.unwrap(), path);
     assert_eq!(fs::metadata(refs.join("main")).unwrap().modified().unwrap(), noted);
-    // A note that cannot be made is no reason not to serve a model that is whole.
+    // A complete model is served even if its revision cannot be noted.
     fs::set_permissions(&refs, fs::Permissions::from_mode(0o755)).unwrap();
     fs::remove_dir_all(&refs).unwrap();
     fs::write(&refs, "").unwrap();

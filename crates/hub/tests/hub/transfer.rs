@@ -1,4 +1,4 @@
-//! Transfers that are cut, wait or arrive damaged, and what lies damaged in the cache.
+//! Transfers that are cut, delayed or damaged, and damaged files in the cache.
 
 use std::fs;
 
@@ -31,8 +31,8 @@ async fn the_next_start_goes_on_with_what_the_last_one_left() {
     bench.fake.with(|state| state.cuts = vec![120_000, 0, 0, 0, 0, 0]);
     let error = bench.fetch(None, None).await.unwrap_err();
     assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
-    assert!(one_line(&error).contains("the next start goes on"));
-    // A half transfer is nobody's model.
+    assert!(one_line(&error).contains("the next start resumes"));
+    // A half transfer is not a model.
     assert!(!bench.repo().join("snapshots").exists());
     bench.fake.with(|state| {
         state.cuts.clear();
@@ -87,14 +87,14 @@ async fn what_a_download_waits_for_and_does_without_is_told() {
         state.retry_after = Some("0");
     });
     let (fetched, notes) = bench.fetch_told().await;
-    let waits = "the hub is busy (HTTP 429 Too Many Requests); waiting 250ms, as it asks (";
+    let waits = "the hub is busy (HTTP 429 Too Many Requests); waiting 250ms as requested (";
     let waits = [format!("{waits}10m at most)"), format!("{waits}250ms so far, 10m at most)")];
     assert_eq!(notes.lines().take(2).collect::<Vec<_>>(), waits, "{notes}");
     let path = fetched.unwrap();
     let (_, notes) = bench.fetch_told().await;
     assert_eq!(notes, "", "nothing to wait for");
 
-    // A file in the place of the folder of locks; and a blob that was cut short.
+    // A file in place of the folder of locks, and a blob that was cut short.
     fs::remove_dir_all(bench.hub.cache_dir.join(".locks")).unwrap();
     fs::write(bench.hub.cache_dir.join(".locks"), "").unwrap();
     fs::write(bench.repo().join("blobs").join(weights_sum()), "short").unwrap();
@@ -103,7 +103,7 @@ async fn what_a_download_waits_for_and_does_without_is_told() {
     assert_eq!(fs::read(fetched.unwrap()).unwrap(), WEIGHTS);
     assert!(notes.contains("the cache cannot be locked ("), "{notes}");
     assert!(
-        notes.contains(" is damaged (it has 5 bytes of 300000) and is downloaded again"),
+        notes.contains(" is damaged (it has 5 of 300000 bytes) and is downloaded again"),
         "{notes}"
     );
 }
@@ -126,7 +126,7 @@ async fn damaged_bytes_never_get_a_name() {
 async fn a_cache_without_locks_is_filled_by_two_at_once() {
     let bench = bench(&[("m.gguf", WEIGHTS)], &["m.gguf"]).await;
     fs::create_dir_all(&bench.hub.cache_dir).unwrap();
-    // Where this should be a folder there can be no lock.
+    // With a file in place of this folder there can be no lock.
     fs::write(bench.hub.cache_dir.join(".locks"), "").unwrap();
     bench.fake.with(|state| state.cuts = vec![200_000, 100_000, 50_000]);
     let (one, other) = tokio::join!(bench.fetch(None, None), bench.fetch(None, None));
@@ -142,7 +142,7 @@ async fn what_was_left_counts_by_what_lies_on_disk() {
     let blobs = bench.repo().join("blobs");
     fs::create_dir_all(&blobs).unwrap();
     fs::write(blobs.join(format!("{}.incomplete", weights_sum())), [8; 1000]).unwrap();
-    // Of no more use, since there is more of it.
+    // Of no use, since there is a larger one.
     fs::write(blobs.join(format!("{}.1.incomplete", weights_sum())), [7; 500]).unwrap();
     assert_eq!(fs::read(bench.fetch(None, None).await.unwrap()).unwrap(), WEIGHTS);
     bench.assert_no_partial_files();
@@ -164,12 +164,12 @@ async fn damaged_files_are_found_among_sound_ones() {
     let path = bench.fetch(None, None).await.unwrap();
     assert_eq!(bench.hub.drop_damaged(&name).unwrap(), Vec::<String>::new());
     fs::write(bench.repo().join("blobs").join(weights_sum()), [8; 300_000]).unwrap();
-    // Another client, or another file system, may have copied a file in the place of a link.
+    // Another client or file system may have put a copy in place of a link.
     fs::remove_file(path.join("tokenizer.json")).unwrap();
     fs::write(path.join("tokenizer.json"), "{").unwrap();
     fs::remove_file(path.join("config.json")).unwrap();
     fs::write(path.join("config.json"), folder()[1].1).unwrap();
-    // Of a blob whose name is no checksum it cannot be told.
+    // A blob whose name is not a checksum cannot be checked.
     fs::write(bench.repo().join("blobs/odd"), "odd").unwrap();
     fs::remove_file(path.join("generation_config.json")).unwrap();
     #[cfg(unix)]

@@ -1,8 +1,8 @@
-//! The two ends of a calibration: what the client asks, what the server answers.
+//! The two ends of a calibration: the client's requests and the server's answers.
 //!
-//! A connection's first byte says what it is for: `E`, everything comes back; `D`, bytes come as fast as they go; `U`,
-//! bytes are taken as fast as they come, and after a while their number and their time come back. Generic
-//! over streams, so that a test can run it in simulated time. What does not live here: sockets.
+//! A connection's first byte selects its purpose. `E`: everything is echoed. `D`: the server sends bytes as fast as
+//! possible. `U`: the server receives bytes as fast as possible and, after a while, returns their number and the time.
+//! Generic over streams, so that a test can run it in simulated time; the sockets are elsewhere.
 
 use std::{future::Future, io, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::{
 use super::{CalibrateError, Calibration, Effort, RoundTrips, STALL_SLACK, Stalls};
 use crate::link::LinkProfile;
 
-/// As small as what a hand-over sends.
+/// As small as the messages of a takeover.
 const PING_BYTES: usize = 64;
 const BLOCK_BYTES: usize = 16 * 1024;
 
@@ -45,7 +45,7 @@ where
     times.sort_unstable();
     let stalls = stalls(&times, profile);
     let rtt = round_trips(&times);
-    // A connection that the profile resets ends a transfer, not the calibration.
+    // A reset by the profile ends a transfer, but not the calibration.
     let whole = |rate: io::Result<Option<f64>>| match rate {
         Err(_) if profile.reset.is_some() => Ok(None),
         rate => rate.map_err(broken),
@@ -54,7 +54,7 @@ where
     Ok(Calibration { asked: profile.clone(), first_answer, rtt, stalls, down_mbit, up_mbit })
 }
 
-/// Asks and waits for the answer, again and again; a connection that is reset is made anew.
+/// Sends messages and waits for their echo, repeatedly; a connection that is reset is opened again.
 async fn ping<S, F>(
     open: &impl Fn() -> F,
     profile: &LinkProfile,
@@ -82,7 +82,7 @@ where
             match timeout(patience, echo(&mut stream, new)).await {
                 Err(late) => return Err(late.into()),
                 Ok(Err(error)) => break error,
-                // The first one waits for the handshake too.
+                // The first one includes the handshake.
                 Ok(Ok(())) if new => first_answer = first_answer.or(Some(connected.elapsed())),
                 Ok(Ok(())) => times.push(asked.elapsed()),
             }
@@ -136,7 +136,7 @@ where
     Ok(mbit(bytes, Duration::from_nanos(nanoseconds)))
 }
 
-/// The server's side of one connection. A client that goes away is how it ends.
+/// Serves one connection. It ends when the client goes away.
 pub(super) async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, effort: Effort) {
     let _ = match stream.read_u8().await {
         Ok(b'D') => give(&mut stream).await,
@@ -148,7 +148,7 @@ pub(super) async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, effo
 
 async fn repeat(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     let mut message = [0; PING_BYTES];
-    // What said what the connection is for belongs to the first message.
+    // The byte that selected the purpose is part of the first message.
     stream.read_exact(&mut message[1..]).await?;
     loop {
         stream.write_all(&message).await?;
@@ -164,11 +164,11 @@ async fn take_and_tell(
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     stream.write_all(&bytes.to_be_bytes()).await?;
     stream.write_all(&nanoseconds.to_be_bytes()).await?;
-    // Closing with bytes unread would break the connection before the result is there.
+    // Closing with unread bytes would break the connection before the result arrives.
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(|_| ())
 }
 
-/// Sends until the other side has had enough.
+/// Sends until the other side closes the connection.
 async fn give(to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     let block = vec![b'.'; BLOCK_BYTES];
     loop {
@@ -176,7 +176,7 @@ async fn give(to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     }
 }
 
-/// Takes bytes for a while; says how many came after the first ones, and in what time.
+/// Receives bytes for a while; returns how many arrived after the first ones, and in what time.
 async fn take(from: &mut (impl AsyncRead + Unpin), effort: Effort) -> io::Result<(u64, Duration)> {
     let mut block = vec![0; BLOCK_BYTES];
     if from.read(&mut block).await? == 0 {
@@ -198,7 +198,7 @@ fn mbit(bytes: u64, time: Duration) -> Option<f64> {
     (bytes > 0 && !time.is_zero()).then(|| bytes as f64 * 8.0 / 1e6 / time.as_secs_f64())
 }
 
-/// Of times that are sorted.
+/// Summarises sorted times.
 fn round_trips(times: &[Duration]) -> RoundTrips {
     RoundTrips {
         pings: times.len(),

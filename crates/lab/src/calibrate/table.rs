@@ -1,4 +1,4 @@
-//! Calibrations as text: a table in Markdown for reports, a line for one.
+//! Calibrations as text: a Markdown table for several, a line for one.
 
 use std::{fmt, time::Duration};
 
@@ -10,7 +10,7 @@ const HEADER: &str = "\
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
-/// A table in Markdown, a row for each link; times in milliseconds.
+/// Returns a Markdown table with a row for each link; times are in milliseconds.
 pub fn table(calibrations: &[Calibration]) -> String {
     let rows = calibrations.iter().map(|calibration| format!("{calibration}\n"));
     std::iter::once(HEADER.to_owned()).chain(rows).collect()
@@ -44,7 +44,7 @@ fn limit(rate: Option<Rate>) -> String {
     rate.map_or_else(|| "unlimited".to_owned(), |rate| rate.to_string())
 }
 
-/// Milliseconds, with as many decimals as say something.
+/// Formats milliseconds with a useful number of decimals.
 fn ms(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1e3;
     if ms >= 100.0 { format!("{ms:.0}") } else { format!("{ms:.2}") }

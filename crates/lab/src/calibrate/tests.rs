@@ -1,6 +1,6 @@
 //! Calibration in simulated time, where its figures are exact.
 //!
-//! Rates are chosen so that a ping takes whole milliseconds: tokio's paused clock has no finer grain.
+//! Rates are chosen so that a ping takes whole milliseconds, because tokio's paused clock has that resolution.
 
 use std::cell::RefCell;
 
@@ -66,7 +66,8 @@ async fn a_plain_link_gives_what_was_asked() {
 async fn jitter_moves_the_median_little_and_the_p95_as_two_directions_do() {
     let measured = simulated("rtt=100ms,jitter=20ms", effort(5_000)).await.unwrap();
     assert_eq!(measured.rtt.least, ms(100));
-    // Each way adds a normal time of 14.1 ms, cut off at none: the sum's median is 8.4 ms, its p95 34 ms.
+    // Each direction adds a normal time with a deviation of 14.1 ms, cut off at zero: the sum's median is 8.4 ms, its
+    // p95 34 ms.
     let (median, p95) = (measured.rtt.median, measured.rtt.p95);
     assert!(median >= ms(107) && median <= ms(111), "{median:?}");
     assert!(p95 >= ms(131) && p95 <= ms(135), "{p95:?}");
@@ -77,7 +78,8 @@ async fn jitter_moves_the_median_little_and_the_p95_as_two_directions_do() {
 async fn losses_are_stalls_of_a_timeout_for_whoever_waits_for_an_answer() {
     let measured = simulated("rtt=60ms,loss=2%", effort(5_000)).await.unwrap();
     assert_eq!(measured.rtt.median, ms(60));
-    // Either way: 4 %, less the bursts that hit both. Nothing follows a ping, so timers have to tell.
+    // Loss in either direction: 4 %, less the bursts that hit both. Nothing follows a ping, so only timeouts reveal a
+    // loss.
     let share = measured.stalls.share;
     assert!((0.025..0.050).contains(&share), "{share}");
     assert_eq!(measured.stalls.median, ms(200));

@@ -1,4 +1,4 @@
-//! Profiles by name: those that ship, those in a user's file, and descriptions built on them.
+//! Profiles by name: the built-in ones, those in a user's file, and descriptions based on them.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -7,9 +7,9 @@ use thinking::names::difference;
 
 use super::{LinkError, LinkFault, LinkProfile};
 
-/// The profiles that ship.
+/// The built-in profiles.
 const SHIPPED: &str = include_str!("../../links.toml");
-/// A name at this distance is still worth a suggestion.
+/// A name with at most this edit distance is worth a suggestion.
 const NEAR: usize = 3;
 
 /// Profiles by name, in the order of their files.
@@ -26,10 +26,10 @@ struct File {
 }
 
 impl Links {
-    /// The profiles that ship.
+    /// Returns the built-in profiles.
     ///
     /// # Errors
-    /// Never with the file as it ships; a test reads it.
+    /// Never with the built-in file; a test reads it.
     pub fn shipped() -> Result<Self, LinkError> {
         Links::parse("links.toml", SHIPPED)
     }
@@ -37,7 +37,7 @@ impl Links {
     /// Reads a TOML file of profiles.
     ///
     /// # Errors
-    /// When it cannot be read, is no such file, or a profile in it is impossible.
+    /// When it cannot be read, is not a file of links, or contains an impossible profile.
     pub fn read(path: &Path) -> Result<Self, LinkError> {
         let shown = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|error| match error.kind() {
@@ -47,10 +47,10 @@ impl Links {
         Links::parse(&shown, &text)
     }
 
-    /// Reads profiles from a TOML file's text; `path` is for the errors.
+    /// Parses the text of a TOML file of profiles; `path` is for the errors.
     ///
     /// # Errors
-    /// When it is no such file, or a profile in it is impossible.
+    /// When it is not a file of links, or contains an impossible profile.
     pub fn parse(path: &str, text: &str) -> Result<Self, LinkError> {
         let file: File = toml::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -77,7 +77,7 @@ impl Links {
         Ok(links)
     }
 
-    /// These profiles and others; one that has the name of one of these takes its place.
+    /// Adds other profiles; one with the same name as an existing one replaces it.
     #[must_use]
     pub fn and(mut self, others: Links) -> Self {
         for other in others.profiles {
@@ -89,11 +89,11 @@ impl Links {
         self
     }
 
-    /// A link: a profile's name, or a description such as `rtt=90ms,down=100mbit,loss=0.5%`, which may begin with the
-    /// name of the profile that it changes: `4g-good,loss=2%`.
+    /// Finds or parses a link: a profile's name, or a description such as `rtt=90ms,down=100mbit,loss=0.5%`. A
+    /// description may begin with the name of the profile that it changes: `4g-good,loss=2%`.
     ///
     /// # Errors
-    /// When no profile has that name, or the description is bad.
+    /// When no profile has that name, or the description is invalid.
     pub fn link(&self, text: &str) -> Result<LinkProfile, LinkError> {
         let text = text.trim();
         let (first, rest) = match text.split_once(',') {
@@ -118,12 +118,12 @@ impl Links {
         Ok(LinkProfile { name: text.to_owned(), ..profile })
     }
 
-    /// The profile of a name.
+    /// Returns the profile with a name.
     pub fn get(&self, name: &str) -> Option<&LinkProfile> {
         self.profiles.iter().find(|profile| profile.name == name)
     }
 
-    /// All profiles, in the order of their files.
+    /// Iterates over all profiles, in the order of their files.
     pub fn iter(&self) -> impl Iterator<Item = &LinkProfile> {
         self.profiles.iter()
     }
@@ -131,7 +131,7 @@ impl Links {
     fn unknown(&self, name: &str) -> LinkError {
         let lower = name.to_lowercase();
         let near = |known: &str| {
-            // "4g" for "4g-good": nothing is nearer than a part of the name.
+            // "4g" for "4g-good": a part of a name is the best match.
             let part = lower.len() > 1 && known.to_lowercase().contains(&lower);
             if part { 0 } else { difference(name, known) }
         };

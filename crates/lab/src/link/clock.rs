@@ -1,7 +1,7 @@
-//! A link's time: since its start, with waits that are not rounded to milliseconds.
+//! A link's time since its start, with waits that are not rounded to milliseconds.
 //!
-//! Tokio's timer wakes at whole milliseconds, which would double the round trip of a LAN. So a wait's last two
-//! milliseconds are left to a thread, whose sleep the system ends on time. What does not live here: how long to wait.
+//! Tokio's timer wakes at whole milliseconds, which would double the round trip of a LAN. So a thread takes over the
+//! last two milliseconds of each wait; the system ends its sleep on time. How long to wait is decided elsewhere.
 
 use std::{
     cmp::Reverse,
@@ -20,9 +20,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// What is left to the thread; beyond it tokio's timer is late by at most one.
+/// The part of a wait that is left to the thread. Tokio's timer, which handles the rest, is late by at most one
+/// millisecond.
 const FINE: Duration = Duration::from_millis(2);
-/// Waits in their last two milliseconds, at a time; one more uses tokio's timer to the end.
+/// How many waits may be in their last two milliseconds at a time; a further one uses tokio's timer to the end.
 const MAX_ALARMS: usize = 1024;
 
 /// The time of one link.
@@ -33,7 +34,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Starts now, and wakes as soon as the system does.
+    /// Starts now; waits end as promptly as the system allows.
     pub(crate) fn fine() -> io::Result<Self> {
         Ok(Clock { start: Instant::now(), alarms: Some(Arc::new(Alarms::start()?)) })
     }
@@ -60,7 +61,7 @@ impl Clock {
             if let Some(rung) = alarms.set(at.into_std()) {
                 let _ = rung.await;
             }
-            // Tokio would round even a time that has passed up to its next millisecond.
+            // Tokio would round even a time in the past up to its next millisecond.
             if at <= Instant::now() {
                 return;
             }
@@ -72,7 +73,7 @@ impl Clock {
 /// A thread that sleeps until the next alarm.
 #[derive(Debug)]
 struct Alarms {
-    // Both are there until the drop.
+    // Both exist until the drop.
     orders: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
 }

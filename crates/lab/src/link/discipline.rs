@@ -1,4 +1,4 @@
-//! A profile in the words of the kernel's netem. Pure: what is run with them is elsewhere (`netem`).
+//! Translates a profile into the arguments of the kernel's netem. Pure: `netem` runs the commands.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use super::{
     shaper::{Draws, Jitter},
 };
 
-/// The file of our distribution of delays, and how it is asked for.
+/// The file with our distribution of delays, and the argument that selects it.
 pub(super) const DELAYS: &str = "specthink.dist";
 const DISTRIBUTION: &str = " distribution specthink";
-/// A deviation in the tables of netem, and how many values they may have.
+/// One standard deviation in netem's tables, and the largest number of values in a table.
 const DEVIATION: u64 = 8192;
 const VALUES: usize = 4096;
-/// Stands in for no limit: with a rate netem lets no packet overtake another.
+/// Represents "no limit": with a rate set, netem lets no packet overtake another.
 const UNLIMITED: u64 = 1_000_000_000_000;
 
-/// What netem does with the packets of one way.
+/// What netem does to the packets of one direction.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Discipline {
     delay: Duration,
-    /// Its deviation, before it is cut off at none.
+    /// Its standard deviation, before negative values are cut off.
     jitter: Duration,
     bits_per_second: u64,
     loss: f64,
@@ -37,18 +37,19 @@ impl Discipline {
             jitter: profile.jitter_one_way(),
             bits_per_second: profile.rate(way).map_or(UNLIMITED, super::Rate::bits_per_second),
             loss: profile.loss,
-            // Acknowledgements of the other way count as much: one for two segments.
+            // The acknowledgements of the other direction count as well: one for two segments.
             packets: segments(way) + segments(other) / 2,
         }
     }
 
-    /// As `tc` reads it when it sets netem up.
+    /// Returns the arguments for `tc` to set netem up.
     pub(super) fn begin(&self) -> String {
         let late = if self.jitter.is_zero() { "" } else { DISTRIBUTION };
         self.arguments(late, true)
     }
 
-    /// As `tc` reads it when it changes netem, which keeps its distribution. A link that is not up loses everything.
+    /// Returns the arguments for `tc` to change netem, which keeps its distribution. A link that is down loses
+    /// everything.
     pub(super) fn change(&self, up: bool) -> String {
         self.arguments("", up)
     }
@@ -56,8 +57,8 @@ impl Discipline {
     fn arguments(&self, distribution: &str, up: bool) -> String {
         let us = |time: Duration| time.as_nanos() as f64 / 1e3;
         let (delay, jitter) = (us(self.delay), us(self.jitter));
-        // Independent losses: netem's bursts are a number of packets, however far apart, and would lose the
-        // retransmissions of a thin stream for seconds.
+        // Independent losses: netem's bursts count packets, however far apart they are, and would lose the
+        // retransmissions of a sparse stream for seconds.
         let percent = if up { (self.loss * 1e8).round() / 1e6 } else { 100.0 };
         let (packets, rate) = (self.packets, self.bits_per_second);
         format!(
@@ -66,11 +67,11 @@ impl Discipline {
     }
 }
 
-/// The distribution of delays as netem's tables are written: how many deviations a packet is late, drawn as for
-/// the proxy.
+/// Returns the distribution of delays in the format of netem's tables: how many deviations a packet is late, drawn as
+/// in the proxy.
 pub(super) fn delays() -> String {
     let mut jitter = Jitter::new(Duration::from_nanos(DEVIATION), Draws::new(0));
-    // What netem keeps in 16 bits.
+    // netem keeps these values in 16 bits.
     let late = |_| jitter.draw().as_nanos().min(u128::from(4 * DEVIATION - 1));
     (0..VALUES).map(late).map(|value| format!("{value}\n")).collect()
 }
@@ -117,7 +118,7 @@ mod tests {
             delays.iter().filter(|delay| **delay >= least).count() as f64 / VALUES as f64
         };
         assert!(delays.iter().all(|delay| (0..32_768).contains(delay)));
-        // Of a normal distribution: above its mean, and above its deviation.
+        // In a normal distribution: the fraction above its mean, and above its deviation.
         assert!((share(1) - 0.5).abs() < 0.03, "{}", share(1));
         assert!((share(8192) - 0.159).abs() < 0.02, "{}", share(8192));
     }

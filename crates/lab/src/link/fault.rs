@@ -1,10 +1,10 @@
-//! Why a link cannot be had: what is wrong with a description, and where it stands; or why it cannot be put up.
+//! Errors of links: what is wrong with a description and where, or why a link cannot be set up.
 
 use std::io;
 
 use super::NotARate;
 
-/// Why there is no such link. Each is one line.
+/// Why a link is not available. Each is one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     /// No profile has that name.
@@ -14,10 +14,10 @@ pub enum LinkError {
     Unknown {
         /// The name.
         name: String,
-        /// The names most like it, as a phrase.
+        /// The most similar names, as a phrase.
         nearest: String,
     },
-    /// A description is bad.
+    /// A description is invalid.
     #[error("link {link:?}: {fault}")]
     Bad {
         /// The description.
@@ -36,10 +36,10 @@ pub enum LinkError {
     Unreadable {
         /// The path.
         path: String,
-        /// What the system says.
+        /// The system's reason.
         why: String,
     },
-    /// The file is no TOML, or not of links.
+    /// The file is not TOML, or not a file of links.
     #[error(
         "{path}, line {line}: {why}; write [[link]], then lines such as name = \"home\" and rtt = \"90ms\""
     )]
@@ -48,7 +48,7 @@ pub enum LinkError {
         path: String,
         /// The line's number, from 1.
         line: usize,
-        /// What the parser says.
+        /// The parser's message.
         why: String,
     },
     /// The file has no link.
@@ -59,7 +59,7 @@ pub enum LinkError {
         /// The path.
         path: String,
     },
-    /// A profile in a file is bad.
+    /// A profile in a file is invalid.
     #[error("{path}, link {link}: {fault}")]
     BadInFile {
         /// The path.
@@ -74,33 +74,31 @@ pub enum LinkError {
 /// What is wrong with a link's description, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkFault {
-    /// Nothing stands between two commas, or nothing at all.
-    #[error("an element is empty; remove the comma that is too much")]
+    /// There is nothing between two commas, or nothing at all.
+    #[error("an element is empty; remove the extra comma")]
     EmptyElement,
     /// An element has no value.
-    #[error(
-        "{element:?} has no value; write rtt=90ms, and a profile's name only in the first place"
-    )]
+    #[error("{element:?} has no value; write rtt=90ms, and a profile's name only at the start")]
     NoValue {
         /// The element.
         element: String,
     },
-    /// No such property.
+    /// The property does not exist.
     #[error("a link has no {key:?}; did you mean {nearest}?")]
     UnknownKey {
         /// The key.
         key: String,
-        /// The property most like it.
+        /// The most similar property.
         nearest: &'static str,
     },
-    /// A property is there twice.
-    #[error("{key} is there twice; leave one")]
+    /// A property is given twice.
+    #[error("{key} is given twice; keep one")]
     Twice {
         /// The key.
         key: &'static str,
     },
-    /// A value cannot be read or is out of range.
-    #[error("{key}={value} will not do; give {must_be}")]
+    /// A value cannot be parsed or is out of range.
+    #[error("{key}={value} is not valid; give {must_be}")]
     BadValue {
         /// The key.
         key: &'static str,
@@ -109,7 +107,7 @@ pub enum LinkFault {
         /// What it must be.
         must_be: String,
     },
-    /// More jitter than delay.
+    /// The jitter is larger than the delay.
     #[error(
         "jitter={jitter} is more than rtt={rtt}; rtt is the least a round trip takes: raise it or lower jitter"
     )]
@@ -119,7 +117,7 @@ pub enum LinkFault {
         /// The round-trip time.
         rtt: String,
     },
-    /// It is never up.
+    /// The link is never up.
     #[error(
         "outage={outage} leaves no time between outages; write how long, then how often: 5s/60s"
     )]
@@ -127,14 +125,16 @@ pub enum LinkFault {
         /// The outage.
         outage: String,
     },
-    /// A profile in a file has no name that a description could use.
-    #[error("{name:?} is no name; give letters, digits, '-', '_' or '.', as in name = \"home-5g\"")]
+    /// A profile in a file has a name that a description could not use.
+    #[error(
+        "{name:?} is not a valid name; use letters, digits, '-', '_' or '.', as in name = \"home-5g\""
+    )]
     BadName {
         /// The name.
         name: String,
     },
-    /// Two profiles of a file have one name.
-    #[error("another link before it has this name; rename one")]
+    /// Two profiles of a file have the same name.
+    #[error("an earlier link has this name; rename one")]
     SameName,
 }
 
@@ -145,29 +145,29 @@ impl LinkFault {
     }
 }
 
-/// Why a link cannot be put up. Each is one line.
+/// Why a link cannot be set up. Each is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum NotUp {
     /// Loopback cannot be used.
     #[error("cannot use loopback: {0}; allow this program to listen on 127.0.0.1")]
     Loopback(io::Error),
-    /// Neither can the kernel's netem.
-    #[error("--netem: {0}, or leave --netem out: the proxy needs none of this")]
+    /// The kernel's netem cannot be used.
+    #[error("--netem: {0}, or leave out --netem: the proxy needs none of this")]
     Netem(#[from] NetemError),
 }
 
-/// Why there is no link of real packets.
+/// Why a link of real packets is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum NetemError {
-    /// Another system.
-    #[error("network namespaces are Linux's: run it there")]
+    /// Not on Linux.
+    #[error("network namespaces exist only on Linux: run it there")]
     NotLinux,
-    /// A namespace cannot be made, entered or used.
+    /// A namespace cannot be created, entered or used.
     #[error(
         "cannot use a network namespace: {0}; run as root, with the capabilities SYS_ADMIN and NET_ADMIN"
     )]
     NotAllowed(io::Error),
-    /// A program is not there.
+    /// A program cannot be run.
     #[error("cannot run {program}: {why}; install iproute2")]
     Tool {
         /// Its name.
@@ -175,28 +175,26 @@ pub enum NetemError {
         /// The system's reason.
         why: io::Error,
     },
-    /// The kernel lacks it.
-    #[error("this kernel has no netem; load it as root (modprobe sch_netem), where it was built")]
+    /// The kernel has no netem.
+    #[error("this kernel has no netem; load it as root (modprobe sch_netem), if it was built")]
     NoNetem,
-    /// A program did not do what it should.
-    #[error("`{command}` failed: {said}; see whether this machine allows that")]
+    /// A program failed.
+    #[error("`{command}` failed: {said}; check whether this machine allows it")]
     Refused {
-        /// What was run.
+        /// The command line.
         command: String,
-        /// What it said.
+        /// The program's error message.
         said: String,
     },
-    /// Outages that come and go too quickly.
+    /// The outages begin and end too quickly.
     #[error(
-        "outage={outage} is too quick to be switched; let it last 100ms, and 100ms between two"
+        "outage={outage} is too short to switch; give at least 100ms, with at least 100ms between two"
     )]
     TooShort {
         /// The outage.
         outage: String,
     },
     /// A file that `tc` needs cannot be written.
-    #[error(
-        "cannot write to the folder for temporary files: {0}; set TMPDIR to one that can be written"
-    )]
+    #[error("cannot write to the folder for temporary files: {0}; set TMPDIR to a writable one")]
     Files(io::Error),
 }

@@ -1,6 +1,6 @@
-//! A link that is up: what connects to its address reaches the upstream over it.
+//! A running link: a connection to its address reaches the upstream over it.
 //!
-//! What does not live here: how it comes to be slow (`proxy`, `netem`).
+//! How it is slowed down is in `proxy` and `netem`.
 
 use std::net::SocketAddr;
 
@@ -16,24 +16,24 @@ pub enum Shaping {
     /// The model of a link, in a proxy: seeded, and without root.
     #[default]
     Proxy,
-    /// The kernel's netem, between network namespaces: real packets under the system's own TCP. Root, on Linux.
+    /// The kernel's netem, between network namespaces: real packets under the system's own TCP. Needs root, on Linux.
     Netem,
 }
 
-/// A link of a profile, up until it is dropped.
+/// A running link with a profile; it ends when dropped.
 #[derive(Debug)]
 pub struct LiveLink {
     proxy: ShapingProxy,
     stop: oneshot::Sender<()>,
-    /// After the proxy, whose listener is at its far end.
+    /// Declared after the proxy, whose listener is at its far end.
     netem: Option<netem::Held>,
 }
 
 impl LiveLink {
-    /// Puts a link up: what connects to its address reaches `upstream` (`HOST:PORT`). Its time begins now.
+    /// Starts a link: a connection to its address reaches `upstream` (`HOST:PORT`). The link's time begins now.
     ///
     /// # Errors
-    /// When it cannot be.
+    /// When it cannot be started.
     pub async fn up(
         shaping: Shaping,
         upstream: String,
@@ -47,7 +47,7 @@ impl LiveLink {
             }
             Shaping::Netem => {
                 let (listener, held) = netem::up(profile, seed).await?;
-                // All that is left to the proxy.
+                // What remains for the proxy to do.
                 let LinkProfile { name, reset, .. } = profile.clone();
                 (listener, LinkProfile { name, reset, ..LinkProfile::default() }, Some(held))
             }
@@ -60,22 +60,22 @@ impl LiveLink {
         Ok(LiveLink { proxy: proxy.map_err(NotUp::Loopback)?, stop, netem })
     }
 
-    /// Checks that this machine can have a link of this profile and kind.
+    /// Checks that this machine can run a link of this profile and kind.
     ///
     /// # Errors
-    /// Why not.
+    /// Why it cannot.
     pub async fn possible(shaping: Shaping, profile: &LinkProfile) -> Result<(), NotUp> {
-        // Nothing connects to it.
+        // Nothing connects to this address.
         Self::up(shaping, "127.0.0.1:9".to_owned(), profile, 0).await?.down().await;
         Ok(())
     }
 
-    /// Where it begins.
+    /// Returns the address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.proxy.address()
     }
 
-    /// What has gone over it so far. Stalls of real packets are not counted.
+    /// Returns the traffic so far. Stalls of real packets are not counted.
     pub fn traffic(&self) -> LinkTraffic {
         self.proxy.traffic()
     }
@@ -85,7 +85,7 @@ impl LiveLink {
         self.netem.is_none()
     }
 
-    /// Takes it down with all its connections, and says what has gone over it.
+    /// Takes it down with all its connections, and returns its traffic.
     pub async fn down(self) -> LinkTraffic {
         let _ = self.stop.send(());
         self.proxy.ended().await

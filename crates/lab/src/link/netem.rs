@@ -1,9 +1,9 @@
-//! A link of real packets: a network namespace of its own, a pair of virtual devices into it, and
-//! the kernel's netem at both ends. Needs root, a kernel with netem, and iproute2.
+//! A link of real packets: its own network namespace, a pair of virtual devices into it, and the kernel's netem at both
+//! ends. Needs root, a kernel with netem, and iproute2.
 //!
-//! The far end is a listener inside the namespace. Nothing is left behind, however the process ends: a namespace goes
-//! with the last one who holds it, and its devices go with it. What does not live here: resets and counting
-//! bytes, which the proxy behind the listener does.
+//! The far end is a listener inside the namespace. Nothing is left behind, however the process ends: the system removes
+//! a namespace with its last user, and its devices with it. Resets and byte counts are up to the proxy behind the
+//! listener.
 
 use std::{
     collections::hash_map::RandomState,
@@ -38,11 +38,11 @@ use super::{
 
 /// Where `tc` looks for distributions of delays.
 const TC_LIB_DIR: &str = "TC_LIB_DIR";
-/// Programs switch an outage on and off; shorter phases they would not keep up with.
+/// The shortest phase of an outage: external programs switch it on and off and could not keep up with a shorter one.
 const SHORTEST_PHASE: Duration = Duration::from_millis(100);
 
-/// Puts a link of this profile up, and gives the listener at its far end: who connects to that comes over the link. It
-/// stays up until what is given with it is dropped.
+/// Sets up a link with this profile and returns the listener at its far end, whose connections come over the link. The
+/// link stays up until the returned `Held` is dropped.
 pub(super) async fn up(
     profile: &LinkProfile,
     seed: u64,
@@ -85,14 +85,14 @@ struct End {
     name: String,
     address: Ipv4Addr,
     hardware: &'static str,
-    /// Of what it sends.
+    /// The discipline for what it sends.
     discipline: Discipline,
 }
 
 impl Netem {
     /// Blocks for some tens of milliseconds.
     fn build(profile: &LinkProfile) -> Result<(Netem, net::TcpListener), NetemError> {
-        // Only for as long as `tc` reads it.
+        // Needed only while `tc` reads it.
         let tables = tempfile::tempdir().map_err(NetemError::Files)?;
         fs::write(tables.path().join(DELAYS), delays()).map_err(NetemError::Files)?;
         let namespace = Namespace::new().map_err(NetemError::NotAllowed)?;
@@ -122,18 +122,18 @@ impl Netem {
         self.namespace.run(work).map_err(NetemError::NotAllowed)?
     }
 
-    /// Keeps the link up, and lets nothing pass in its outages.
+    /// Keeps the link up, and blocks everything during its outages.
     async fn hold(mut self, outages: Option<Outages>) {
         let begun = Instant::now();
         let Some(outages) = outages else { return std::future::pending().await };
         loop {
             let (up, until) = outages.phase(begun.elapsed());
             let switching = spawn_blocking(move || (self.switch(up), self));
-            // It does not panic; then the runtime is going.
+            // The task does not panic, so an error means that the runtime is shutting down.
             let Ok((switched, netem)) = switching.await else { return };
             self = netem;
             if let Err(why) = switched {
-                warn!(%why, "the link's outage could not be switched; trying again");
+                warn!(%why, "cannot switch the link's outage; trying again");
                 sleep(SHORTEST_PHASE).await;
                 continue;
             }
@@ -144,7 +144,7 @@ impl Netem {
     fn switch(&self, up: bool) -> Result<(), NetemError> {
         let change = |end: &End| {
             let (name, arguments) = (&end.name, end.discipline.change(up));
-            // No table is read, so it may be anywhere.
+            // No table is read, so any folder will do.
             run("tc", &format!("qdisc change dev {name} root netem {arguments}"), Path::new("/"))
         };
         let [near, far] = &self.ends;
@@ -154,7 +154,8 @@ impl Netem {
 }
 
 impl End {
-    /// A packet leaves for each segment, as on a wire: the kernel shall neither join them nor ask who is there.
+    /// Configures this end. Each segment leaves as one packet, as on a wire: the kernel must not merge segments, and
+    /// must not send ARP requests.
     fn set_up(&self, other: &End, tables: &Path) -> Result<(), NetemError> {
         let End { name, address, discipline, .. } = self;
         let (peer, hardware) = (other.address, other.hardware);
@@ -171,16 +172,16 @@ impl End {
 /// How many links the block of addresses has room for.
 const ROOM: u32 = 1 << 15;
 
-/// Tells the links of this machine apart. What the system remembers of an address is of another link's, so none comes
-/// again soon, and different processes begin at different ones.
+/// Returns a number for a new link on this machine. The system caches facts about an address, so numbers are not reused
+/// soon, and different processes start at different ones.
 fn number() -> u32 {
     static NEXT: LazyLock<AtomicU32> =
         LazyLock::new(|| AtomicU32::new(RandomState::new().hash_one(id()) as u32));
     NEXT.fetch_add(1, Relaxed) % ROOM
 }
 
-/// Both ends of a link: the client's and the server's. Addresses are from the block for measuring networks (RFC 2544,
-/// RFC 6890), four for each link.
+/// Returns both ends of a link: the client's and the server's. The addresses are from the block for network
+/// measurements (RFC 2544, RFC 6890), four for each link.
 fn ends(number: u32, profile: &LinkProfile) -> [End; 2] {
     let network = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number * 4;
     let end = |name, host, hardware, way| End {
@@ -198,7 +199,7 @@ fn ends(number: u32, profile: &LinkProfile) -> [End; 2] {
 fn run(program: &'static str, line: &str, tables: &Path) -> Result<(), NetemError> {
     let mut command = Command::new(program);
     command.args(line.split(' ')).env(TC_LIB_DIR, tables);
-    // An interrupt from the keyboard is ours to answer, not the program's.
+    // An interrupt from the keyboard is for us to handle, not for the program.
     let ended = command.process_group(0).output();
     let ended = ended.map_err(|why| NetemError::Tool { program, why })?;
     if ended.status.success() {
@@ -212,7 +213,7 @@ fn run(program: &'static str, line: &str, tables: &Path) -> Result<(), NetemErro
     Err(NetemError::Refused { command: format!("{program} {line}"), said })
 }
 
-/// A network namespace that has no name.
+/// An unnamed network namespace.
 #[derive(Debug)]
 struct Namespace(File);
 
@@ -224,7 +225,7 @@ impl Namespace {
         })?
     }
 
-    /// Does something inside, on a thread of its own: that a thread is inside is for good.
+    /// Runs a function inside the namespace, on its own thread, because a thread that enters it cannot leave.
     fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         on_a_thread(|| {
             setns(&self.0, CloneFlags::CLONE_NEWNET)?;

@@ -1,6 +1,6 @@
-//! One link's profile: its properties, how they are read and written, and which of them are impossible.
+//! One link's profile: its properties, how they are parsed and printed, and which combinations are impossible.
 //!
-//! What does not live here: names and files of profiles (`catalogue`), and what a property does (`shaper`).
+//! Names and files of profiles are in `catalogue`; the effect of a property is in `shaper`.
 
 use std::{f64::consts::FRAC_1_SQRT_2, fmt, time::Duration};
 
@@ -8,7 +8,7 @@ use thinking::names::nearest;
 
 use super::{LinkFault, Rate};
 
-/// Half of all segments: a stream that loses more makes no headway worth measuring.
+/// Half of all segments: a stream that loses more makes no progress worth measuring.
 const MAX_LOSS_PERCENT: f64 = 50.0;
 const MAX_RTT: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -17,46 +17,46 @@ const KEYS: [&str; 7] = ["rtt", "jitter", "down", "up", "loss", "outage", "reset
 /// The properties of a link. The default is no link at all: no delay, no limit, no loss.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LinkProfile {
-    /// What it is called: a profile's name, or the description that it was read from.
+    /// A profile's name, or the description that it was parsed from.
     pub name: String,
-    /// The least time that a round trip takes.
+    /// The shortest time of a round trip.
     pub rtt: Duration,
-    /// The standard deviation of what a round trip takes beyond it, before it is cut off at none.
+    /// The standard deviation of the extra time of a round trip, before negative values are cut off.
     pub jitter: Duration,
-    /// Payload towards the client; absent: unlimited.
+    /// The payload rate towards the client; absent: unlimited.
     pub down: Option<Rate>,
-    /// Payload from the client; absent: unlimited.
+    /// The payload rate from the client; absent: unlimited.
     pub up: Option<Rate>,
-    /// The share of lost segments, 0 to 0.5.
+    /// The fraction of lost segments, 0 to 0.5.
     pub loss: f64,
     /// When nothing passes.
     pub outage: Option<Outage>,
-    /// How old a connection gets before it is reset; absent: as old as it likes.
+    /// The age at which a connection is reset; absent: never.
     pub reset: Option<Duration>,
     /// Where the figures come from, in plain words.
     pub basis: String,
 }
 
-/// A link that is down now and then.
+/// Recurring times when a link is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
-    /// From the begin of one to the begin of the next.
+    /// From the start of one outage to the start of the next.
     pub every: Duration,
     /// How long one lasts; less than `every`.
     pub lasts: Duration,
 }
 
-/// Which way the bytes go.
+/// The direction of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// To the client, which is who connects.
+    /// To the client, the end that connects.
     Down,
     /// From the client.
     Up,
 }
 
 impl LinkProfile {
-    /// The rate of one way.
+    /// Returns the rate in one direction.
     pub fn rate(&self, way: Way) -> Option<Rate> {
         match way {
             Way::Down => self.down,
@@ -64,7 +64,7 @@ impl LinkProfile {
         }
     }
 
-    /// The least time that one way takes: half of a round trip.
+    /// Returns the shortest time in one direction: half of a round trip.
     pub(super) fn delay(&self, way: Way) -> Duration {
         let half = self.rtt / 2;
         match way {
@@ -73,12 +73,12 @@ impl LinkProfile {
         }
     }
 
-    /// The deviation of one way: those of both add up to that of the round trip.
+    /// Returns the deviation in one direction, so that both directions together have the deviation of the round trip.
     pub(super) fn jitter_one_way(&self) -> Duration {
         self.jitter.mul_f64(FRAC_1_SQRT_2)
     }
 
-    /// Returns whether it delays, limits and loses nothing: no link at all, as loopback.
+    /// Returns whether the link has no delay, no limit and no loss, like loopback.
     pub fn is_unlimited(&self) -> bool {
         let LinkProfile { name, basis, .. } = self;
         *self == LinkProfile { name: name.clone(), basis: basis.clone(), ..Self::default() }
@@ -125,7 +125,7 @@ impl LinkProfile {
 }
 
 impl fmt::Display for LinkProfile {
-    /// As a description that gives the same properties when it is read again.
+    /// Prints a description that has the same properties when it is parsed again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rtt={}", shown(self.rtt))?;
         if !self.jitter.is_zero() {
@@ -137,7 +137,7 @@ impl fmt::Display for LinkProfile {
             }
         }
         if self.loss > 0.0 {
-            // In millionths of a percent: what a fraction in binary adds is not shown.
+            // In millionths of a percent, to hide the rounding of binary fractions.
             write!(f, ",loss={}%", (self.loss * 1e8).round() / 1e6)?;
         }
         if let Some(outage) = self.outage {
@@ -156,7 +156,7 @@ impl fmt::Display for Outage {
     }
 }
 
-/// A time as it is written: no spaces, which a shell would cut at.
+/// Formats a time without spaces, at which a shell would split it.
 fn shown(time: Duration) -> String {
     humantime::format_duration(time).to_string().replace(' ', "")
 }
@@ -189,7 +189,7 @@ fn rate(key: &'static str, value: &str) -> Result<Option<Rate>, LinkFault> {
 fn loss(key: &'static str, value: &str) -> Result<f64, LinkFault> {
     let percent = value.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     match percent {
-        // Also false for what is no number.
+        // Also false if it is not a number.
         Some(percent) if (0.0..=MAX_LOSS_PERCENT).contains(&percent) => Ok(percent / 100.0),
         Some(percent) if percent > MAX_LOSS_PERCENT => {
             let must_be = "at most 50%, beyond which a stream stands still, or an outage=5s/60s";

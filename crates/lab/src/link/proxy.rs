@@ -1,8 +1,8 @@
-//! A TCP proxy whose connections behave as a link's profile says, without root.
+//! A TCP proxy whose connections follow a link's profile, without root.
 //!
-//! It stands between a client and a server on any machine. Each connection has the whole rate of the link to itself, as
-//! if its client were the link's only one; outages are the link's and hit all of them at once. What does not live here:
-//! how bytes are delayed (`pump`, `shaper`).
+//! It runs between a client and a server on any machine. Each connection has the whole rate of the link, as if its
+//! client were the link's only one; outages are the link's and hit all of them at once. How bytes are delayed is in
+//! `pump` and `shaper`.
 
 use std::{
     future::Future,
@@ -29,10 +29,10 @@ use super::{
 pub const MAX_CONNECTIONS: usize = 256;
 /// How long the real connection to the upstream may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// After a failed accept, for instance for want of file descriptors.
+/// The pause after a failed `accept`, for instance for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A proxy that runs. Dropping it ends it and every connection through it.
+/// A running proxy. Dropping it ends it and every connection through it.
 #[derive(Debug)]
 pub struct ShapingProxy {
     address: SocketAddr,
@@ -41,11 +41,11 @@ pub struct ShapingProxy {
 }
 
 impl ShapingProxy {
-    /// Starts a proxy: what connects to `listener` reaches `upstream` (`HOST:PORT`) over a link of this profile, until
+    /// Starts a proxy: a connection to `listener` reaches `upstream` (`HOST:PORT`) over a link with this profile, until
     /// the shutdown, which cuts every connection. The link's time begins now.
     ///
     /// # Errors
-    /// When the listener has no address, or no thread can be had.
+    /// When the listener has no address, or no thread can be started.
     pub fn start(
         listener: TcpListener,
         upstream: String,
@@ -70,19 +70,19 @@ impl ShapingProxy {
         Ok(ShapingProxy { address, counters, task })
     }
 
-    /// Where it listens.
+    /// Returns the address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What has gone through it so far.
+    /// Returns the traffic so far.
     pub fn traffic(&self) -> LinkTraffic {
         self.counters.read()
     }
 
-    /// Waits until it has ended after its shutdown, and says what has gone through it.
+    /// Waits until it has ended after its shutdown, and returns its traffic.
     pub async fn ended(mut self) -> LinkTraffic {
-        // It fails only where it panicked or the runtime is going: then it has ended too.
+        // It fails only if the task panicked or the runtime is shutting down, and then it has ended too.
         let _ = (&mut self.task).await;
         self.counters.read()
     }
@@ -127,12 +127,12 @@ async fn connection(mut client: TcpStream, link: Arc<Link>, number: u64) {
     let upstream = timeout(CONNECT_TIMEOUT, transport::connect_tcp(&link.upstream)).await;
     let Ok(Ok(mut upstream)) = upstream else {
         link.counters.refused.fetch_add(1, Relaxed);
-        // A refusal comes back after a round trip too.
+        // A refusal takes a round trip too.
         link.clock.until(link.clock.now() + link.profile.rtt).await;
         let _ = client.set_zero_linger();
         return;
     };
-    // Else the system would hold small writes back, and the link's delay would not be the model's.
+    // Otherwise the system would hold back small writes, and the link's delay would not be the model's.
     let _ = (client.set_nodelay(true), upstream.set_nodelay(true));
     let seeds = (link.seed, number);
     let carried =
@@ -144,11 +144,11 @@ async fn connection(mut client: TcpStream, link: Arc<Link>, number: u64) {
         }
         Err(_) => {}
     }
-    // Both sides see a connection that broke, not one that ended.
+    // Both sides see a broken connection, not one that ended.
     let _ = (client.set_zero_linger(), upstream.set_zero_linger());
 }
 
-/// Counts a connection while it is there, however it goes.
+/// Counts a connection as open until it is dropped.
 struct Open<'a>(&'a Counters);
 
 impl<'a> Open<'a> {

@@ -1,7 +1,7 @@
-//! One connection over a link: bytes are taken in, kept until the model says that they arrive, and handed on.
+//! One connection over a link: bytes are read, held until they arrive according to the model, and written on.
 //!
-//! Generic over streams, so that it runs over sockets in real time and over pipes in paused time alike. What does not
-//! live here: sockets, accepting them, and when bytes arrive (`shaper`).
+//! Generic over streams, so that it runs over sockets in real time and over pipes in paused time alike. Sockets are in
+//! `proxy`, and arrival times in `shaper`.
 
 use std::{
     io,
@@ -21,27 +21,27 @@ use tokio::{
 
 use super::{Direction, LinkProfile, SEGMENT_BYTES, Way, clock::Clock, connect};
 
-/// The least and the most that one direction of a connection holds.
+/// The smallest and the largest window of one direction of a connection.
 const MIN_WINDOW_BYTES: usize = 64 * 1024;
 const MAX_WINDOW_BYTES: usize = 16 * 1024 * 1024;
-/// What a direction holds beyond the bytes under way: that long takes its queue.
+/// A direction holds the bytes in flight plus a queue of this length in time.
 const BUFFER: Duration = Duration::from_millis(100);
-/// Pieces that one direction holds, however small they are.
+/// The most pieces that one direction holds, however small they are.
 const MAX_PIECES: usize = 4096;
-/// A piece takes that long to leave, or is one segment: the grain of the model.
+/// A piece takes this long to send, or is one segment: the resolution of the model.
 const GRAIN: Duration = Duration::from_millis(1);
 const MAX_PIECE_BYTES: usize = 16 * 1024;
 
-/// What has gone through a proxy.
+/// The traffic through a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkTraffic {
-    /// Connections taken.
+    /// Accepted connections.
     pub connections: u64,
-    /// Of these, those that go on.
+    /// Connections of these that are still open.
     pub open: u64,
-    /// Of these, those that the profile has reset.
+    /// Connections of these that the profile has reset.
     pub reset: u64,
-    /// Of these, those for which there was no upstream.
+    /// Connections of these for which there was no upstream.
     pub refused: u64,
     /// Towards the clients.
     pub down: WayTraffic,
@@ -49,18 +49,18 @@ pub struct LinkTraffic {
     pub up: WayTraffic,
 }
 
-/// What has gone one way.
+/// The traffic in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WayTraffic {
-    /// Bytes handed on.
+    /// Bytes delivered.
     pub bytes: u64,
     /// Pieces that waited for a retransmission or the end of an outage.
     pub stalls: u64,
-    /// By how much, in all.
+    /// How long they waited in total.
     pub stalled: Duration,
 }
 
-/// [`LinkTraffic`] as it is counted.
+/// The counters behind [`LinkTraffic`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
@@ -100,7 +100,7 @@ impl WayCounters {
         }
     }
 
-    /// Hands a piece to the model, and counts its stall.
+    /// Passes a piece to the model, and counts its stall.
     fn send(&self, direction: &mut Direction, now: Duration, bytes: usize) -> Duration {
         let before = direction.passed();
         let at = direction.send(now, bytes);
@@ -114,19 +114,19 @@ impl WayCounters {
     }
 }
 
-/// How a connection over the link ended, when both streams themselves did nothing wrong.
+/// How a connection over the link ended, if neither stream failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carried {
-    /// Both sides said that they are done.
+    /// Both sides closed it.
     Whole,
-    /// The profile says that a connection of this age is reset.
+    /// The profile resets connections of this age.
     Reset,
 }
 
 /// Carries a connection over the link from its handshake to its end.
 ///
 /// # Errors
-/// When one of the two streams breaks; what is under way is then lost.
+/// When one of the two streams breaks; bytes in flight are then lost.
 pub(crate) async fn carry<C, U>(
     client: &mut C,
     upstream: &mut U,
@@ -174,7 +174,7 @@ struct Pump<'a> {
     piece_bytes: usize,
 }
 
-/// What is under way, and when it arrives.
+/// Bytes in flight, and when they arrive.
 struct Piece {
     at: Duration,
     load: Load,
@@ -184,7 +184,7 @@ enum Load {
     Bytes(Box<[u8]>),
     /// The sender will send no more.
     End,
-    /// The sender is gone.
+    /// The sender's connection broke.
     Broken(io::Error),
 }
 
@@ -212,7 +212,7 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    /// Takes bytes in while the window has room for them.
+    /// Reads bytes while the window has room for them.
     async fn fill(
         mut self,
         mut from: impl AsyncRead + Unpin,
@@ -240,7 +240,7 @@ impl<'a> Pump<'a> {
             };
             let last = bytes == 0;
             let at = self.counters.send(&mut self.direction, self.clock.now(), bytes);
-            // An error means that the other half has failed, and says so itself.
+            // An error means that the other half has failed, which reports it itself.
             if pieces.send(Piece { at, load }).await.is_err() || last {
                 return Ok(());
             }
@@ -248,7 +248,7 @@ impl<'a> Pump<'a> {
     }
 }
 
-/// Hands on what arrives.
+/// Writes the pieces as they arrive.
 async fn drain(
     mut to: impl AsyncWrite + Unpin,
     mut pieces: Receiver<Piece>,
@@ -271,7 +271,7 @@ async fn drain(
     Ok(())
 }
 
-/// What one direction holds: the bytes under way in a round trip, and a queue.
+/// Returns what one direction holds: the bytes in flight in a round trip, and a queue.
 pub(super) fn window_bytes(profile: &LinkProfile, way: Way) -> usize {
     let bytes = profile.rate(way).map(|rate| rate.bytes_in(profile.rtt + BUFFER));
     bytes.unwrap_or(MAX_WINDOW_BYTES).clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES)

@@ -1,24 +1,24 @@
-//! Rates: bits a second, read and written with their unit.
+//! Rates in bits a second, parsed and printed with their unit.
 
 use std::{fmt, str::FromStr, time::Duration};
 
-/// The units, the greatest first.
+/// The units, the largest first.
 const UNITS: [(&str, u64); 4] =
     [("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];
-/// Below it a link is down rather than slow, and above it nothing here could keep up.
+/// Below this range a link is down rather than slow; above it nothing here could keep up.
 const ALLOWED: std::ops::RangeInclusive<u64> = 1_000..=1_000_000_000_000;
 
 /// How many bits pass in a second: from 1 kbit to 1 tbit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(u64);
 
-/// A text that is no rate.
+/// A text that is not a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a number with kbit, mbit or gbit, from 1kbit to 1000gbit, such as 20mbit")]
 pub struct NotARate;
 
 impl Rate {
-    /// A rate in bits a second.
+    /// Creates a rate from bits a second.
     ///
     /// # Errors
     /// When it is below 1 kbit or above 1 tbit.
@@ -26,12 +26,12 @@ impl Rate {
         if ALLOWED.contains(&bits_per_second) { Ok(Rate(bits_per_second)) } else { Err(NotARate) }
     }
 
-    /// In bits a second.
+    /// Returns the rate in bits a second.
     pub fn bits_per_second(self) -> u64 {
         self.0
     }
 
-    /// The bytes that pass within a time.
+    /// Returns how many bytes pass within a time.
     pub fn bytes_in(self, time: Duration) -> usize {
         let bytes = u128::from(self.0) * time.as_nanos() / 8_000_000_000;
         usize::try_from(bytes).unwrap_or(usize::MAX)
@@ -48,7 +48,7 @@ impl FromStr for Rate {
         let (number, bits) = unit.ok_or(NotARate)?;
         let number: f64 = number.trim_end().parse().map_err(|_| NotARate)?;
         let bits = (number * bits as f64).round();
-        // Also false for what is no number.
+        // Also false if it is not a number.
         if bits >= *ALLOWED.start() as f64 && bits <= *ALLOWED.end() as f64 {
             Rate::new(bits as u64)
         } else {
@@ -58,7 +58,7 @@ impl FromStr for Rate {
 }
 
 impl fmt::Display for Rate {
-    /// In the greatest unit that needs three decimals at most, so that what is read again is the same.
+    /// Prints the rate in the largest unit that needs at most three decimals, so that parsing it gives the same rate.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |bits: u64| self.0 >= bits && self.0.is_multiple_of(bits / 1_000);
         let (unit, bits) = UNITS.into_iter().find(|(_, bits)| fits(*bits)).unwrap_or(("bit", 1));

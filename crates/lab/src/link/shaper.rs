@@ -1,8 +1,8 @@
 //! The pure model of one direction of a link: when do bytes that are sent now arrive?
 //!
-//! It is a model of what a program sees above TCP, so bytes arrive in order and none is missing: what the network
-//! does to packets shows as time. docs/links.md tells the model in full, with its sources and its limits. What does not
-//! live here: a clock, sockets, queues (`pump`) and any memory beyond a few numbers.
+//! It models what a program sees above TCP: bytes arrive in order and none is missing, and everything that the network
+//! does to packets shows as time. docs/links.md describes the model in full, with its sources and its limits. There is
+//! no clock, no socket and no queue here (see `pump`), and no memory beyond a few numbers.
 
 use std::time::Duration;
 
@@ -13,13 +13,12 @@ use super::{LinkProfile, Outage, Rate, Way};
 /// The payload of one TCP segment on Ethernet, with timestamps.
 pub const SEGMENT_BYTES: usize = 1448;
 
-/// Delay varies with what queues on the way, and queues need time to change: what is sent within
-/// this meets the same one. So it does not matter in how many pieces a program's bytes are handed
-/// in.
+/// Delay varies with the queues on the path, and queues need time to change: bytes sent within this time meet the same
+/// delay. So it does not matter in how many pieces a program's bytes are sent.
 const JITTER_HOLDS: Duration = Duration::from_millis(10);
-/// How many segments in a row a burst of losses takes, on average.
+/// The average number of consecutive segments lost in a burst.
 const BURST_SEGMENTS: f64 = 4.0;
-/// No retransmission timeout is shorter (RFC 6298 asks for 1 s, systems use this).
+/// The shortest retransmission timeout (RFC 6298 asks for 1 s, systems use this).
 const MIN_TIMEOUT: Duration = Duration::from_millis(200);
 /// The timeout before any round trip was measured (RFC 6298, 2.1).
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,39 +34,39 @@ const ATTEMPTS: u32 = 15;
 pub struct Direction {
     propagation: Duration,
     rtt: Duration,
-    /// For how long the sender waits for an answer before it sends again.
+    /// How long the sender waits for an acknowledgement before it retransmits.
     timeout: Duration,
     rate: Option<Rate>,
     outages: Option<Outages>,
     losses: Losses,
     jitter: Jitter,
-    /// When the last byte handed in has left, and the part of a nanosecond that it leaves later.
+    /// When the last byte has left, and the fraction of a nanosecond by which it leaves later.
     free_at: Duration,
     rest: u64,
-    /// When the last byte handed in arrives.
+    /// When the last byte arrives.
     arrived: Duration,
     passed: Passed,
 }
 
-/// What has passed one direction.
+/// The totals of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Passed {
-    /// Pieces handed in.
+    /// Pieces sent.
     pub pieces: u64,
-    /// Their bytes.
+    /// Bytes in them.
     pub bytes: u64,
-    /// Segments that they made.
+    /// Segments that they were split into.
     pub segments: u64,
-    /// Segments that were lost at the first try.
+    /// Segments that were lost at the first attempt.
     pub lost: u64,
     /// Pieces that waited for a retransmission or the end of an outage.
     pub stalls: u64,
-    /// By how much, in all.
+    /// How long they waited in total.
     pub stalled: Duration,
 }
 
 impl Direction {
-    /// One direction of a link's `connection`-th connection.
+    /// Creates one direction of a link's `connection`-th connection.
     ///
     /// The seed is the link's: all its connections, in both directions, share the times of its outages, and nothing
     /// else. Jitter and losses are drawn separately, so that profiles of equal loss lose the same segments.
@@ -89,13 +88,13 @@ impl Direction {
         }
     }
 
-    /// Hands in a piece of the stream at `now`, not before what was handed in earlier; says when its last byte
-    /// arrives. Constant time but for the losses of its segments, and no allocation.
+    /// Sends a piece of the stream at `now`, which must not be before earlier calls; returns when its last byte
+    /// arrives. Takes constant time, except for the losses of its segments, and does not allocate.
     pub fn send(&mut self, now: Duration, bytes: usize) -> Duration {
         self.pass(now, bytes, self.timeout)
     }
 
-    /// What has passed so far.
+    /// Returns the totals so far.
     pub fn passed(&self) -> Passed {
         self.passed
     }
@@ -104,7 +103,8 @@ impl Direction {
         let idle = (self.passed.pieces > 0).then(|| now.saturating_sub(self.free_at));
         let left = self.serialise(now, bytes);
         let on_time = (left + self.propagation + self.jitter.late(left)).max(self.arrived);
-        // Who has sent without waiting for an answer is taken to go on at that pace: what comes next tells of a loss.
+        // A sender that did not wait for an answer is assumed to continue at that pace, so its next segment reveals a
+        // loss.
         let flow = idle.filter(|idle| *idle < self.rtt);
         let told_after = flow.map_or(timeout, |idle| timeout.min(self.rtt + idle));
         let segments = bytes.div_ceil(SEGMENT_BYTES).max(1) as u64;
@@ -113,7 +113,7 @@ impl Direction {
         if let Some(outages) = &self.outages {
             let after = outages.after(arrival, timeout);
             if after > arrival {
-                // What comes next queues behind it, so the link is not faster after an outage.
+                // Later pieces queue behind it, so the link is not faster after an outage.
                 self.free_at = after.saturating_sub(self.propagation);
                 self.rest = 0;
                 arrival = after;
@@ -131,7 +131,7 @@ impl Direction {
         arrival
     }
 
-    /// When the last of these bytes has left.
+    /// Returns when the last of these bytes has left.
     fn serialise(&mut self, now: Duration, bytes: usize) -> Duration {
         if now > self.free_at {
             self.free_at = now;
@@ -147,15 +147,15 @@ impl Direction {
     }
 }
 
-/// When a connection that is begun at `now` is made: one round trip later, or more where a handshake's segment is lost
-/// or the link is down. To be called before anything is sent.
+/// Returns when a connection begun at `now` is established: one round trip later, or more if a handshake's segment is
+/// lost or the link is down. Must be called before anything is sent.
 pub fn connect(up: &mut Direction, down: &mut Direction, now: Duration) -> Duration {
     let there = up.pass(now, 0, FIRST_TIMEOUT);
     down.pass(there, 0, FIRST_TIMEOUT)
 }
 
-/// The quotient, as far as 64 bits go, and the rest. Nearly all work fits in them, and a division of 128 bits takes
-/// several times as long.
+/// Returns the quotient, saturated at 64 bits, and the remainder. Nearly all values fit in 64 bits, and a 128-bit
+/// division takes several times as long.
 fn divided(work: u128, by: u64) -> (u64, u64) {
     match u64::try_from(work) {
         Ok(work) => (work / by, work % by),
@@ -171,7 +171,7 @@ fn nanoseconds(nanoseconds: u128) -> Duration {
     Duration::new(seconds, (nanoseconds % 1_000_000_000) as u32)
 }
 
-/// A sequence of draws of its own.
+/// An independent sequence of random draws.
 #[derive(Debug, Clone)]
 pub(super) struct Draws {
     seed: u64,
@@ -188,19 +188,19 @@ impl Draws {
         splitmix64(self.seed, self.drawn)
     }
 
-    /// From 0 to below 1.
+    /// Returns a draw from 0 to below 1.
     fn share(&mut self) -> f64 {
         uniform(self.next())
     }
 }
 
-/// How late pieces are: normal, and never early.
+/// How late pieces are: normally distributed, and never early.
 #[derive(Debug, Clone)]
 pub(super) struct Jitter {
     deviation: Duration,
     draws: Draws,
     late: Duration,
-    /// Until when that holds.
+    /// Until when `late` applies.
     until: Duration,
 }
 
@@ -209,7 +209,7 @@ impl Jitter {
         Jitter { deviation, draws, late: Duration::ZERO, until: Duration::ZERO }
     }
 
-    /// How late a piece is that leaves at `left`.
+    /// Returns how late a piece is that leaves at `left`.
     fn late(&mut self, left: Duration) -> Duration {
         if left >= self.until && !self.deviation.is_zero() {
             self.late = self.draw();
@@ -218,8 +218,8 @@ impl Jitter {
         self.late
     }
 
-    /// Twelve uniform draws of 16 bits add up to a normal one with a deviation of 65536, cut off at six
-    /// deviations; whole numbers only, so that every machine gets the same.
+    /// Draws a lateness. Twelve uniform draws of 16 bits add up to a normal one with a deviation of 65536, cut off at
+    /// six deviations. Only whole numbers are used, so that every machine gets the same result.
     pub(super) fn draw(&mut self) -> Duration {
         let draws = [self.draws.next(), self.draws.next(), self.draws.next()];
         let sum: i64 = draws
@@ -244,18 +244,18 @@ struct Losses {
 
 impl Losses {
     fn new(loss: f64, first: Draws, again: Draws) -> Self {
-        // A profile made by hand may hold anything; with NaN no comparison below holds, and nothing is lost.
+        // A profile built by hand may hold anything; with NaN no comparison below is true, and nothing is lost.
         let loss = loss.clamp(0.0, 1.0);
-        // So that a share of `loss` is lost in the long run.
+        // So that a fraction of `loss` is lost in the long run.
         let begins = loss / (BURST_SEGMENTS * (1.0 - loss));
         Losses { loss, begins, in_burst: false, first, again }
     }
 
     /// Sends segments. Returns how many were lost, and how long the last of them then waits.
     ///
-    /// If a segment after the lost ones arrives, the sender learns of the loss within a round trip (RFC 8985); if the
-    /// lost ones are the last, it learns from what comes next or by its timeout. A retransmission may be lost too: then
-    /// timeouts follow, each twice as long (RFC 6298).
+    /// If a segment after the lost ones arrives, the sender learns of the loss within a round trip (RFC 8985). If the
+    /// lost ones are the last, it learns from its next segment or by its timeout. A retransmission may be lost too;
+    /// then timeouts follow, each twice as long (RFC 6298).
     fn wait(
         &mut self,
         segments: u64,
@@ -299,24 +299,24 @@ pub(super) struct Outages {
 }
 
 impl Outages {
-    /// Those of a link, all of whose connections share them.
+    /// Returns the outages of a link, which all its connections share.
     pub(super) fn of(profile: &LinkProfile, seed: u64) -> Option<Self> {
         profile.outage.map(|outage| Outages::new(outage, splitmix64(seed, 2)))
     }
 
-    /// The link starts anywhere in the period, or a short run would never meet an outage.
+    /// The link starts anywhere in the period; otherwise a short run would never meet an outage.
     fn new(outage: Outage, draw: u64) -> Self {
         let every = outage.every.as_nanos().max(1);
         let up = outage.every.saturating_sub(outage.lasts).as_nanos();
         Outages { every, up, phase: u128::from(draw) % every }
     }
 
-    /// How far into its period the link is.
+    /// Returns how far into its period the link is.
     fn position(&self, at: Duration) -> u128 {
         (at.as_nanos() + self.phase) % self.every
     }
 
-    /// Returns whether the link is up, and until when it stays as it is.
+    /// Returns whether the link is up, and until when that stays so.
     #[cfg(target_os = "linux")]
     pub(super) fn phase(&self, at: Duration) -> (bool, Duration) {
         let position = self.position(at);
@@ -324,7 +324,8 @@ impl Outages {
         (up, at + nanoseconds(end - position))
     }
 
-    /// When something arrives that would arrive at `at`: then, or with the first retransmission that finds the link up.
+    /// Returns when something arrives that would arrive at `at`: then, or with the first retransmission that finds the
+    /// link up.
     fn after(&self, at: Duration, timeout: Duration) -> Duration {
         let (mut at, mut wait) = (at, timeout);
         for _ in 0..ATTEMPTS {

@@ -1,7 +1,7 @@
-//! One ask of a journal: what came of it, in which pieces, and what it cost its node.
+//! One ask of a journal: its result, its pieces, and its cost on the node.
 //!
-//! Older journals do not tell the pieces. Then tokens come evenly between the first text and the end, and what of them
-//! is settled is said by the matcher that the node watched them with.
+//! Older journals do not record the pieces. Then tokens are spread evenly between the first text and the end, and the
+//! matcher with which the node watched them computes what is settled.
 
 use answer::progress::{Asked, DeltaLog, NodeFinished};
 use thinking::{
@@ -15,17 +15,17 @@ use super::recording::{AskEnd, Piece, RecordedAsk, RecordedOver};
 /// No proposal has more text.
 const MOST_BYTES: usize = 16 << 20;
 
-/// What a journal says of an ask.
+/// What a journal says about an ask.
 #[derive(Debug)]
 pub(super) struct AskNotes {
     pub(super) asked: Asked,
     pub(super) at_us: u64,
-    /// What became of it; nothing yet while it runs.
+    /// How it ended; `None` while it runs.
     pub(super) ended: Option<AskEnd>,
     pub(super) finished: Option<NodeFinished>,
     /// How much of it became part of the answer, in bytes.
     pub(super) kept: u64,
-    /// What its node reported to have read after the ask and before the first text.
+    /// How long its node reported to have read after the ask and before the first text.
     pub(super) late_us: u64,
     pub(super) late_tokens: u32,
 }
@@ -36,16 +36,16 @@ impl AskNotes {
         AskNotes { asked, at_us, ended, finished, kept: 0, late_us: 0, late_tokens: 0 }
     }
 
-    /// Whether what was kept of this role's text ends at this place of the answer.
+    /// Returns whether the kept text of this role ends at this position of the answer.
     pub(super) fn ends_at(&self, role: Role, committed_bytes: u64) -> bool {
         let end = self.asked.committed_bytes.checked_add(self.kept);
         self.asked.role == role && self.kept > 0 && end == Some(committed_bytes)
     }
 
-    /// The ask as it is replayed. `answer` is the whole answer's text.
+    /// Converts the ask for replay. `answer` is the whole answer's text.
     ///
     /// # Errors
-    /// What contradicts what.
+    /// Which events contradict each other.
     pub(super) fn recorded(
         self,
         answer: &str,
@@ -63,15 +63,12 @@ impl AskNotes {
         }
         let text = answer.get(base..base.saturating_add(kept)).filter(|_| kept <= bytes);
         let Some(text) = text else {
-            return Err(format!("more is kept of ask {number} than there is text"));
+            return Err(format!("more is kept of ask {number} than it has text"));
         };
-        // Nobody has the words of what was forgotten, and nothing depends on them.
+        // The discarded text is not recorded, and nothing depends on its words.
         let text = text.to_owned() + &".".repeat(bytes - kept);
         let Some(reason) = finished.finish_reason() else {
-            return Err(format!(
-                "ask {number} ended as {:?}, which means nothing",
-                finished.reason
-            ));
+            return Err(format!("ask {number} ended as {:?}, which is not known", finished.reason));
         };
         let (first_us, rest_us, handling_us) = costs(&finished, late_us, over);
         let pieces = if finished.deltas.is_empty() {
@@ -104,7 +101,7 @@ fn place(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// What is known of an ask that was cancelled and whose end never came: for how long it had no end.
+/// Reconstructs the end of an ask that was cancelled and whose end never arrived, from the time that it took so far.
 fn never_finished(asked: &Asked, ended: AskEnd) -> NodeFinished {
     let wall_us = match ended {
         AskEnd::Overtaken { after_us } => after_us,
@@ -125,7 +122,8 @@ fn never_finished(asked: &Asked, ended: AskEnd) -> NodeFinished {
     }
 }
 
-/// The time to the first text, from there to the end, and the handling of messages in both, in microseconds.
+/// Returns the time to the first text, the time from there to the end, and the time for handling messages in both, in
+/// microseconds.
 fn costs(finished: &NodeFinished, late_us: u64, over: RecordedOver) -> (u64, u64, u64) {
     let Timing { queue_us, prefill_us, decode_us } = finished.timing;
     let computed_us = queue_us + prefill_us + decode_us;
@@ -143,7 +141,8 @@ fn costs(finished: &NodeFinished, late_us: u64, over: RecordedOver) -> (u64, u64
     (first_us.min(all_us), all_us.saturating_sub(first_us), handling_us)
 }
 
-/// The pieces as they came; over a link their times are its own. `None` if they are not the proposal.
+/// Returns the pieces as they arrived; over a link, their times are the link's. Returns `None` if they do not add up to
+/// the proposal.
 fn told(
     finished: &NodeFinished,
     text: &str,
@@ -172,8 +171,8 @@ fn told(
     is_whole.then_some(pieces)
 }
 
-/// Pieces of a token each, as even as characters allow. What is settled of the part that was kept, a node's matcher
-/// says.
+/// Splits the text into pieces of one token each, as evenly as characters allow. A node's matcher computes what is
+/// settled of the kept part.
 fn evenly(
     tokens: u32,
     text: &str,
@@ -181,7 +180,7 @@ fn evenly(
     kept: usize,
     mut matcher: Option<Matcher>,
 ) -> Vec<Piece> {
-    // A token without text, such as the end of the text, is not told.
+    // A token without text, such as the end of text, has no piece.
     let count = (tokens as usize).min(text.len());
     let steps = count.saturating_sub(1).max(1) as u64;
     let mut begin = 0;
@@ -189,7 +188,7 @@ fn evenly(
         let end = text.ceil_char_boundary(text.len() * n / count);
         let watched = &text[begin..end.min(kept).max(begin)];
         begin = end.min(kept).max(begin);
-        // A phrase in what was kept is one that was passed over.
+        // A phrase within the kept text did not stop the proposal.
         matcher.take_if(|matcher| matcher.push(watched).is_some());
         let settled = matcher.as_ref().map_or(end as u64, Matcher::settled_bytes);
         let after_us = rest_us * (n as u64 - 1) / steps;

@@ -15,7 +15,7 @@ pub enum ReplayError {
     /// The answer failed or was stopped.
     #[error(
         "question {question:?}: the answer did not end by itself ({why}), so its journal lacks the \
-         rest; replay a run that was complete"
+         rest; replay a complete run"
     )]
     Stopped {
         /// The question's id.
@@ -23,9 +23,9 @@ pub enum ReplayError {
         /// What ended it.
         why: String,
     },
-    /// A node was lost, late, or was sent its text again.
+    /// A node was lost or late, or was sent its text again.
     #[error(
-        "question {question:?}: {why}: that hangs on the link it was recorded over, not on the \
+        "question {question:?}: {why}: that depends on the link it was recorded over, not on the \
          answer; record it again over loopback"
     )]
     Disturbed {
@@ -34,7 +34,7 @@ pub enum ReplayError {
         /// What happened.
         why: String,
     },
-    /// It was recorded with the whole text sent at every takeover.
+    /// The whole text was sent at every takeover.
     #[error(
         "question {question:?}: the whole text was sent at every takeover, and replay follows \
          sessions; record it without --resend"
@@ -43,27 +43,27 @@ pub enum ReplayError {
         /// The question's id.
         question: String,
     },
-    /// Another model judged it while it was written.
+    /// Another model judged it while it was being written.
     #[error(
         "question {question:?}: the large model reviewed it while it was written, and how far ahead the small one was \
-         then hangs on the link; measure it live"
+         then depends on the link; measure it live"
     )]
     Reviewed {
         /// The question's id.
         question: String,
     },
-    /// The large model was asked about it aside.
+    /// The large model was asked for marks outside the answer.
     #[error(
-        "question {question:?}: the large model was asked for marks beside the answer, and a journal does not hold \
+        "question {question:?}: the large model was asked for marks outside the answer, and a journal does not hold \
          that text; measure it live"
     )]
     Scored {
         /// The question's id.
         question: String,
     },
-    /// Two asks at a time, of which none is an overlap.
+    /// Two asks were open at a time, and neither is an overlap.
     #[error(
-        "question {question:?}: ask {ask} began before the one before it was finished, and is no overlap; \
+        "question {question:?}: ask {ask} began before the previous one was finished, and is no overlap; \
          the journal was changed, or another version wrote it: give an unchanged copy"
     )]
     Overlapping {
@@ -79,7 +79,7 @@ pub enum ReplayError {
     Inconsistent {
         /// The question's id.
         question: String,
-        /// What contradicts what.
+        /// Which events contradict each other.
         why: String,
     },
     /// The link resets its connections.

@@ -1,7 +1,7 @@
-//! A node behind its link, in simulated time: commands go up, are carried out one after the other, and what it says
-//! comes down.
+//! A node behind its link, in simulated time: commands go up and are executed one after the other, and its events come
+//! down.
 //!
-//! What does not live here: what is sent and when, which is the conductor's matter.
+//! What is sent and when is up to the conductor.
 
 use std::{collections::VecDeque, mem::take, time::Duration};
 
@@ -28,21 +28,21 @@ pub(super) struct Position {
     hash: TextHash,
 }
 
-/// What a node is to do.
+/// A task of a node.
 #[derive(Debug, Clone, Copy)]
 enum Work {
     Open,
-    /// Take in text that ends here.
+    /// Read text that ends here.
     Read {
         from: usize,
         to: Position,
     },
-    /// Propose what was asked for; the index of the ask.
+    /// Make a proposal; the index is that of the ask.
     Propose(usize),
     Cancel,
 }
 
-/// What a node says. The indices are those of an ask and of its piece.
+/// An event of a node. The indices are those of an ask and of its piece.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Said {
     Opened,
@@ -54,16 +54,16 @@ pub(super) enum Said {
     Delta(usize, usize),
     Finished(usize),
     Cancelled(usize),
-    /// Nothing; it lives.
+    /// Nothing but a sign of life.
     Sign,
 }
 
-/// What is heard of a node.
+/// What arrives from a node.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// Something that it said.
+    /// An event.
     Said(Said),
-    /// What it goes on to write for the ask of this index was not recorded.
+    /// It would continue to write for the ask with this index, which was not recorded.
     Unknown(usize),
 }
 
@@ -75,21 +75,21 @@ pub(super) struct Node<'a> {
     costs: &'a NodeCosts,
     up: Direction,
     down: Direction,
-    /// When the connection is there.
+    /// When the connection is established.
     made: Duration,
-    /// The text that it has once it has carried out all that it was sent.
+    /// The node's text after all commands sent so far.
     position: Position,
-    /// The index of the ask that it was last asked for, or is now.
+    /// The index of the current or last ask.
     pub(super) ask: usize,
-    /// The commands on their way, and what it said, each with the time at which it arrives.
+    /// The commands in flight, and the events in flight, each with its arrival time.
     commands: VecDeque<(Duration, Work)>,
     said: VecDeque<(Duration, Said)>,
-    /// The ask that it writes for until it is told to stop, and when more of that is heard than was recorded.
+    /// The ask that it writes for until it is cancelled, and when text beyond the recording would arrive.
     unfinished: Option<usize>,
     unknown: Option<(Duration, usize)>,
-    /// When it has carried out all that has arrived.
+    /// When it has executed all commands that have arrived.
     free_at: Duration,
-    /// When it last said something.
+    /// When it last sent an event.
     said_at: Duration,
     pub(super) traffic: Traffic,
 }
@@ -152,7 +152,7 @@ impl<'a> Node<'a> {
             Command::Open(_) => return self.open(now),
             Command::Append(append) => {
                 let text_bytes = append.text.len();
-                // About four bytes a token, when their number is not known.
+                // About four bytes per token, if their number is not known.
                 let ids = if self.recording.share_ids { text_bytes.div_ceil(4) } else { 0 };
                 (sizes::append(text_bytes, ids), self.read(&append.text))
             }
@@ -166,7 +166,7 @@ impl<'a> Node<'a> {
                 let kept = usize::try_from(*bytes).ok().and_then(|bytes| text.get(..bytes));
                 (sizes::commit(), self.read(kept.unwrap_or_default()))
             }
-            // No answer with a review is replayed.
+            // Answers with a review are not replayed.
             Command::Cancel | Command::Cut(_) => (sizes::cancel(), Work::Cancel),
         };
         self.goes_up(now, bytes, work);
@@ -178,7 +178,7 @@ impl<'a> Node<'a> {
         self.commands.push_back((at, work));
     }
 
-    /// When the next command arrives there, or here the next thing that it said.
+    /// Returns when the next command arrives at the node, or its next event here.
     pub(super) fn next_at(&self) -> Option<Duration> {
         let command = self.commands.front().map(|(at, _)| *at);
         let said = self.said.front().map(|(at, _)| *at);
@@ -186,7 +186,7 @@ impl<'a> Node<'a> {
         [command, said, unknown].into_iter().flatten().min()
     }
 
-    /// What arrives here by now, the first of it.
+    /// Returns the first event that has arrived here by `now`.
     pub(super) fn hear(&mut self, now: Duration) -> Option<Heard> {
         if let Some((_, said)) = self.said.pop_front_if(|(at, _)| *at <= now) {
             return Some(Heard::Said(said));
@@ -194,7 +194,7 @@ impl<'a> Node<'a> {
         self.unknown.take_if(|(at, _)| *at <= now).map(|(_, ask)| Heard::Unknown(ask))
     }
 
-    /// Carries out the commands that have arrived by now.
+    /// Executes the commands that have arrived by `now`.
     pub(super) fn work(&mut self, now: Duration) {
         while let Some((at, work)) = self.commands.pop_front_if(|(at, _)| *at <= now) {
             self.carry_out(at, work);
@@ -253,18 +253,18 @@ impl<'a> Node<'a> {
                 self.unfinished = Some(ask);
                 self.unknown = Some((self.down.clone().send(end, 0), ask));
             }
-            // It would have come after the wait for it.
+            // Its text would have arrived after the timeout.
             AskEnd::GivenUp => self.unfinished = Some(ask),
         }
     }
 
-    /// Says something when it is free, and before that that it lives, where it was silent for long.
+    /// Sends an event as soon as the node is free, and heartbeats before that if it was silent for long.
     fn say(&mut self, said: Said, now: Duration) {
         while self.said_at + DEFAULT_HEARTBEAT < self.free_at {
             self.said_at += DEFAULT_HEARTBEAT;
             let at = self.down.send(self.said_at, sizes::HEARTBEAT);
             self.traffic.received_bytes += sizes::HEARTBEAT as u64;
-            // It had nothing to do before, and nobody waited for it.
+            // Earlier ones are left out: the node had nothing to do then, and nobody waited for it.
             if at >= now {
                 self.said.push_back((at, Said::Sign));
             }
@@ -285,12 +285,12 @@ impl<'a> Node<'a> {
         self.said.push_back((at, said));
     }
 
-    /// Where a piece begins, in bytes of its proposal.
+    /// Returns where a piece begins, in bytes of its proposal.
     fn begin(&self, ask: usize, index: usize) -> usize {
         index.checked_sub(1).map_or(0, |before| self.asked(ask).pieces[before].end)
     }
 
-    /// What it said, in the words of a session. A piece of text takes the `spare` one's memory.
+    /// Converts an event to a session's event. A piece of text reuses the memory of `spare`.
     pub(super) fn input(&self, said: Said, spare: &mut String) -> Input {
         let event = match said {
             Said::Opened => Event::Opened(Box::new(Opened {
@@ -333,7 +333,7 @@ impl<'a> Node<'a> {
             tokens: recorded.tokens,
             bytes: recorded.text.len() as u64,
             prefill_tokens: recorded.prefill_tokens,
-            // Its journal holds only what they were for the whole answer.
+            // The journal only holds the total for the whole answer.
             cached_tokens: 0,
             timing: recorded.timing,
             passes_milli: 0,

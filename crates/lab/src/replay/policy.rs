@@ -1,31 +1,31 @@
-//! The policy of a replay: it does what the recorded one did, whatever it hears.
+//! The policy of a replay: it repeats what the recorded policy did, whatever its input.
 //!
-//! What it hears is compared with what the recorded one heard, by its kind and its tokens. Where that differs, what
-//! the recorded one would have done is not known, and it ends the answer as cancelled, which no recorded one does.
+//! Its input is compared with the recorded one by kind and tokens. If they differ, the recorded policy's reaction is
+//! not known, and it ends the answer as cancelled, which no recorded policy does.
 
 use std::sync::Arc;
 
 use thinking::policy::{Action, End, Policy, PolicyEvent};
 
-/// What the recorded policy did after something that it heard.
+/// What the recorded policy did after an input.
 #[derive(Debug, Clone)]
 pub(super) struct Turn {
     pub(super) heard: Heard,
     pub(super) actions: Vec<Action>,
 }
 
-/// What a policy heard.
+/// An input of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
     Started,
-    /// The end of a proposal of so many tokens; of none where a takeover was given up.
+    /// The end of a proposal with this many tokens; 0 if a takeover was given up.
     Finished {
         tokens: u32,
     },
     Inserted,
 }
 
-/// The policy. See the module.
+/// The policy of a replay; see the module.
 #[derive(Debug)]
 pub(super) struct RecordedPolicy {
     turns: Arc<[Turn]>,
@@ -44,7 +44,7 @@ impl Policy for RecordedPolicy {
             PolicyEvent::Started { .. } => Heard::Started,
             PolicyEvent::Finished { tokens, .. } => Heard::Finished { tokens },
             PolicyEvent::Inserted { .. } => Heard::Inserted,
-            // The limits around it tell it of an empty stretch instead, and answers with loops or a review are not
+            // The limits around the policy turn these into an empty stretch, and answers with loops or a review are not
             // replayed.
             PolicyEvent::Late | PolicyEvent::Looped { .. } | PolicyEvent::Objected { .. } => {
                 Heard::Finished { tokens: 0 }

@@ -1,6 +1,6 @@
-//! Goes through the events of a journal. Here journals are judged: what cannot be replayed is refused with its reason.
+//! Reads the events of a journal and judges them: what cannot be replayed is refused with a reason.
 //!
-//! What does not live here: how an ask's pieces and costs come from what a journal says of it (`asks`).
+//! How an ask's pieces and costs are derived is in `asks`.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -28,7 +28,7 @@ use super::{
     warming::{Report, Warming},
 };
 
-/// No answer, and nothing in it, takes longer.
+/// No answer, and no time in it, is longer than this.
 const LONGEST: Duration = Duration::from_secs(25 * 3600);
 
 /// Reads a journal. See [`Recording::new`].
@@ -48,7 +48,7 @@ pub(super) fn read(journal: &Journal, over: RecordedOver) -> Result<Recording, R
     let mut reader = Reader::new(question, &note.beginning, over);
     reader.sentences = sentences(journal);
     if policy.limits.targets.latency.is_some() {
-        reader.times_decided("its policy went by the time that things took")?;
+        reader.times_decided("its policy depended on how long things took")?;
     }
     for stamped in &journal.events {
         reader.take(stamped.at_us, &stamped.progress)?;
@@ -65,12 +65,12 @@ pub(super) fn read(journal: &Journal, over: RecordedOver) -> Result<Recording, R
     let (near, far) = (&small.card.tokenizer_fingerprint, &large.card.tokenizer_fingerprint);
     let share_ids = !near.is_empty() && near == far;
     let phrases = watch.iter().flat_map(|watch| &watch.phrases);
-    // Shares, costs, loops and the thought's end are decided by the text alone, which is the recorded one.
+    // Shares, costs, loops and the end of the thought depend only on the text, which is the recorded one.
     let Limits { deadline, overlap_tokens, targets, .. } = policy.limits;
     let targets = Targets { latency: targets.latency, ..Targets::default() };
     let name = journal.header.small.first().cloned().unwrap_or_default();
     Ok(Recording {
-        // None of them is in the recorded text.
+        // None of the stop texts is in the recorded text.
         question: Question { stop: StopTexts::default(), ..Question::from(note) },
         draw: TextHash::of(question).0 ^ note.seed,
         settings: *settings,
@@ -94,7 +94,7 @@ fn prompt_bytes(question: &QuestionNote) -> usize {
     question.id.len() + messages + raw
 }
 
-/// How an answer ended that ended by itself, with both nodes to the end.
+/// Returns how the answer ended, if it ended by itself with both nodes to the end.
 fn ended(journal: &Journal) -> Result<End, ReplayError> {
     let question = || journal.header.question.id.clone();
     let Some(Progress::Ended(summary)) = journal.events.last().map(|last| &last.progress) else {
@@ -110,8 +110,8 @@ fn ended(journal: &Journal) -> Result<End, ReplayError> {
     match summary.end {
         Some(end @ (End::EndOfText | End::MaxTokens | End::ContextFull)) => Ok(end),
         Some(End::Deadline) => stopped("its deadline passed".to_owned()),
-        Some(End::Loop) => stopped("it went round in a loop".to_owned()),
-        Some(End::Stop) => stopped("a stop text came in the middle of a stretch".to_owned()),
+        Some(End::Loop) => stopped("it looped".to_owned()),
+        Some(End::Stop) => stopped("a stop text occurred in the middle of a stretch".to_owned()),
         Some(End::Cancelled) => stopped("it was cancelled".to_owned()),
         None => stopped("its summary does not say why".to_owned()),
     }
@@ -119,13 +119,13 @@ fn ended(journal: &Journal) -> Result<End, ReplayError> {
 
 fn disturbance(summary: &Summary) -> Option<String> {
     if let Some(reason) = &summary.degraded {
-        return Some(format!("the small model went on without the large one ({reason})"));
+        return Some(format!("the small model continued without the large one ({reason})"));
     }
     let disturbances = [
         (summary.resumes, "another small node took it up"),
         (summary.large_resumes, "another large node took it up"),
         (summary.hash_repairs, "a node was sent its text again"),
-        (summary.loops, "it was cut off where it went round in a loop"),
+        (summary.loops, "it was cut off because it looped"),
     ];
     let first = disturbances.into_iter().find(|(count, _)| *count > 0);
     first.map(|(_, what)| what.to_owned())
@@ -133,7 +133,7 @@ fn disturbance(summary: &Summary) -> Option<String> {
 
 struct Reader<'a> {
     question: &'a str,
-    /// What was given of the answer: the text begins with it.
+    /// The given beginning of the answer, with which the text starts.
     beginning: &'a AnswerBeginning,
     over: RecordedOver,
     nodes: [NodeReader; 2],
@@ -144,15 +144,15 @@ struct Reader<'a> {
     sentences: VecDeque<Sentence>,
 }
 
-/// A sentence of the policy's own. It may be shown in pieces, and late, where it could have begun a stop text; who is
-/// asked to go on behind it was asked when it was whole.
+/// A sentence written by the policy. It may be shown in pieces and late, if it could begin a stop text. The model that
+/// continues after it was asked when the sentence was complete.
 struct Sentence {
     text: Text,
     /// Where it ends in the text, in bytes.
     end: u64,
 }
 
-/// The policy's own sentences.
+/// Returns the sentences written by the policy.
 fn sentences(journal: &Journal) -> VecDeque<Sentence> {
     let begins = journal.events.iter().filter_map(|stamped| match &stamped.progress {
         Progress::Ask(asked) => Some(asked.committed_bytes),
@@ -187,7 +187,7 @@ fn sentences(journal: &Journal) -> VecDeque<Sentence> {
     sentences
 }
 
-/// One node's part in it.
+/// One node's part in the answer.
 #[derive(Default)]
 struct NodeReader {
     opened: Option<NodeOpened>,
@@ -201,7 +201,7 @@ impl NodeReader {
             return NodeCosts { warming, ..NodeCosts::default() };
         };
         let accept_us = match over {
-            // It may have been told late that the node had long begun.
+            // The event may have been noticed long after the node began.
             RecordedOver::Loopback => {
                 warming.began_by_us().map_or(opened.open_us, |began| began.min(opened.open_us))
             }
@@ -217,7 +217,7 @@ impl NodeReader {
         }
     }
 
-    /// Of the prompt's tokens, those that were not cached.
+    /// Returns how many of the prompt's tokens were not cached.
     fn prompt_tokens(&self) -> u32 {
         let opened = self.opened.as_ref();
         opened.map_or(0, |opened| opened.prompt_tokens.saturating_sub(opened.cached_tokens))
@@ -240,8 +240,8 @@ impl<'a> Reader<'a> {
         ReplayError::Disturbed { question: self.question.to_owned(), why: why.to_owned() }
     }
 
-    /// Something was decided by the time that it took. Over loopback that is the nodes' own; the time over another link
-    /// would be taken for theirs.
+    /// Refuses a decision that depended on elapsed time, unless it was recorded over loopback. There the time is the
+    /// nodes' own; over another link, replay would mistake the link's time for theirs.
     fn times_decided(&self, what: &str) -> Result<(), ReplayError> {
         match self.over {
             RecordedOver::Loopback => Ok(()),
@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
         &mut self.nodes[role as usize]
     }
 
-    /// The ask of this number.
+    /// Returns the ask with this number.
     fn ask(&mut self, number: u32) -> Option<&mut AskNotes> {
         self.asks.iter_mut().rev().find(|notes| notes.asked.ask == number)
     }
@@ -305,7 +305,7 @@ impl<'a> Reader<'a> {
             let question = self.question.to_owned();
             return Err(ReplayError::Overlapping { question, ask: asked.ask });
         }
-        // An overlap is the limits' own.
+        // Overlaps are up to the limits, not to the policy.
         if !asked.is_overlap() {
             self.inserted(asked.committed_bytes);
             self.act(Action::Ask(ask_of(asked)));
@@ -314,7 +314,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The policy inserted its sentences up to this place in the text.
+    /// Records that the policy inserted its sentences up to this position in the text.
     fn inserted(&mut self, end: u64) {
         while let Some(Sentence { text, .. }) = self.sentences.pop_front_if(|it| it.end <= end) {
             self.act(Action::Insert { text: text.text, why: text.why });
@@ -325,9 +325,9 @@ impl<'a> Reader<'a> {
     fn finished(&mut self, finished: &NodeFinished) -> Result<(), ReplayError> {
         let number = finished.ask;
         let Some(notes) = self.ask(number).filter(|notes| notes.finished.is_none()) else {
-            return Err(self.inconsistent(format!("ask {number} is finished and not under way")));
+            return Err(self.inconsistent(format!("ask {number} is finished but was not open")));
         };
-        // The end of one that was cancelled comes late, and stands for nothing.
+        // The end of a cancelled ask comes late, and has no meaning.
         let was_running = notes.ended.is_none();
         notes.ended.get_or_insert(AskEnd::Finished);
         notes.finished = Some(finished.clone());
@@ -348,7 +348,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         if asked.is_overlap() {
-            // The policy wanted the same when it heard that the takeover was late: the limits took this for its ask.
+            // The policy wanted the same when the takeover was late: the limits treated this as its ask.
             self.act(Action::Ask(Ask { provisional: false, ..ask_of(&asked) }));
         }
         self.hear(Heard::Finished { tokens: finished.tokens });
@@ -359,12 +359,12 @@ impl<'a> Reader<'a> {
         let number = kept.ask;
         let is_over = |notes: &&mut AskNotes| notes.ended.is_some() || notes.asked.is_overlap();
         let Some(notes) = self.ask(number).filter(is_over) else {
-            return Err(self.inconsistent(format!("ask {number} is kept and never made")));
+            return Err(self.inconsistent(format!("ask {number} is kept but was never made")));
         };
         notes.kept = kept.bytes;
         let after_us = at_us.saturating_sub(notes.at_us);
         notes.ended.get_or_insert(AskEnd::Overtaken { after_us });
-        // An overlap that is forgotten unfinished is the limits' matter, or the conductor's.
+        // An unfinished overlap that is discarded is up to the limits or the conductor.
         if !notes.asked.is_overlap() || notes.finished.is_some() {
             self.act(Action::Keep { role: kept.role, bytes: kept.bytes });
         }
@@ -375,7 +375,7 @@ impl<'a> Reader<'a> {
         self.times_decided("a takeover was given up because it was late")?;
         let number = abandoned.ask;
         let Some(notes) = self.ask(number).filter(|notes| notes.ended.is_none()) else {
-            return Err(self.inconsistent(format!("ask {number} is given up and not under way")));
+            return Err(self.inconsistent(format!("ask {number} is given up but was not open")));
         };
         notes.ended = Some(AskEnd::GivenUp);
         self.hear(Heard::Finished { tokens: 0 });
@@ -384,7 +384,7 @@ impl<'a> Reader<'a> {
 
     fn warmed(&mut self, at_us: u64, warmed: &NodeWarmed) {
         let committed_bytes = usize::try_from(warmed.committed_bytes).unwrap_or(usize::MAX);
-        // A node's text up to here ends with what it wrote itself.
+        // The node's text up to here ends with text that it wrote itself.
         let own = self.asks.iter().any(|notes| notes.ends_at(warmed.role, warmed.committed_bytes));
         let node = self.node(warmed.role);
         let tokens = match (node.reports.is_empty(), own) {
@@ -396,7 +396,7 @@ impl<'a> Reader<'a> {
         node.reports.push(Report { at_us, committed_bytes, tokens, prefill_tokens, prefill_us });
     }
 
-    /// Whether what was read makes sense as a whole.
+    /// Checks that the events make sense as a whole.
     fn check(&self, end: End) -> Result<(), ReplayError> {
         if self.asks.iter().any(|notes| notes.ended.is_none()) {
             return Err(self.inconsistent("its last ask was never finished".to_owned()));
@@ -413,24 +413,24 @@ impl<'a> Reader<'a> {
         };
         if !is_told {
             return Err(
-                self.inconsistent("no node says what its summary says of its end".to_owned())
+                self.inconsistent("no node reports the end that its summary names".to_owned())
             );
         }
         let waits = |turn: &Turn| !matches!(turn.actions.last(), None | Some(Action::Keep { .. }));
         if !self.turns.iter().all(waits) {
-            return Err(self.inconsistent("nobody was asked in the middle of it".to_owned()));
+            return Err(self.inconsistent("no model was asked in the middle of it".to_owned()));
         }
         Ok(())
     }
 }
 
-/// What a policy asked for. What ends it is not needed: its node says what it said.
+/// Returns what the policy asked for. Its stop condition is not needed: the node reported how it ended.
 fn ask_of(asked: &Asked) -> Ask {
     let provisional = asked.provisional;
     Ask { provisional, ..Ask::new(asked.role, asked.why, asked.max_tokens) }
 }
 
-/// The longest time that an event tells of, in microseconds.
+/// Returns the longest time in an event, in microseconds.
 fn longest_us(at_us: u64, progress: &Progress) -> u64 {
     let within_us = match progress {
         Progress::Opened(opened) => opened.open_us,

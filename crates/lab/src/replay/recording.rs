@@ -1,6 +1,7 @@
-//! What replay keeps of a journal: who was asked in which order, what each step cost, and how much text there was.
+//! What replay keeps of a journal: which model was asked in which order, what each step cost, and how much text there
+//! was.
 //!
-//! Plain values. What does not live here: how a journal is read and judged (`reader`), links and simulated time.
+//! Plain values. Reading and judging journals is in `reader`; links and simulated time are elsewhere.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,12 +16,12 @@ use super::{
     warming::Warming,
 };
 
-/// What a journal was recorded over, which says what the time is that no node accounts for.
+/// The kind of link that a journal was recorded over, which explains the time that no node accounts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordedOver {
-    /// Loopback: that time is the programs' own handling of messages, which every link has too. It is kept.
+    /// Loopback: that time is the programs' own handling of messages, which occurs over every link. It is kept.
     Loopback,
-    /// Any other link: it is that link's, and is left out, with what the programs took to handle messages.
+    /// Any other link: that time is the link's. It is left out, together with the programs' handling of messages.
     Link,
 }
 
@@ -28,27 +29,27 @@ pub enum RecordedOver {
 #[derive(Debug, Clone)]
 pub struct Recording {
     pub(super) question: Question,
-    /// Tells its draws from those of other questions.
+    /// Makes its random draws differ from those of other questions.
     pub(super) draw: u64,
     pub(super) settings: Settings,
-    /// What its takeovers may cost, as far as time decides it.
+    /// The limits on takeovers that depend on time.
     pub(super) limits: Limits,
-    /// What the policy did.
+    /// The actions of the policy.
     pub(super) turns: Arc<[Turn]>,
     pub(super) end: End,
     pub(super) prompt_bytes: usize,
     /// The size of the small node's watch in a message.
     pub(super) watch_bytes: usize,
-    /// Both nodes have the same tokenizer, so that ids travel with text.
+    /// Whether both nodes have the same tokenizer, so that token ids are sent with text.
     pub(super) share_ids: bool,
     pub(super) small: NodeCosts,
-    /// Absent where the policy had no use for one.
+    /// Absent if the policy did not use a large node.
     pub(super) large: Option<NodeCosts>,
     /// In the order in which they were made.
     pub(super) asks: Vec<RecordedAsk>,
 }
 
-/// What a node's session cost beside its proposals.
+/// What a node's session cost in addition to its proposals.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NodeCosts {
     pub(super) name: String,
@@ -60,36 +61,36 @@ pub(super) struct NodeCosts {
     pub(super) warming: Warming,
 }
 
-/// An ask, what came of it and what it cost.
+/// An ask, its result and its cost.
 #[derive(Debug, Clone)]
 pub(super) struct RecordedAsk {
     pub(super) number: u32,
     pub(super) role: Role,
     pub(super) max_tokens: u32,
     pub(super) ended: AskEnd,
-    /// All of the proposal; what was not kept is filler of its length.
+    /// The whole proposal; discarded text is replaced by filler of the same length.
     pub(super) text: String,
     pub(super) pieces: Vec<Piece>,
     pub(super) reason: FinishReason,
     pub(super) tokens: u32,
     pub(super) prefill_tokens: u32,
     pub(super) timing: Timing,
-    /// From the moment when the node turns to it to its first text, and from there to its end; with the handling of
-    /// messages where that is kept.
+    /// From when the node starts on it to its first text, and from there to its end, including the handling of messages
+    /// if that is kept.
     pub(super) first_us: u64,
     pub(super) rest_us: u64,
-    /// The handling in the two.
+    /// The handling of messages in these two times.
     pub(super) handling_us: u64,
 }
 
-/// What became of an ask.
+/// How an ask ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AskEnd {
-    /// Its node came to its end.
+    /// Its node finished.
     Finished,
-    /// It was an overlap, and the large node was first, so long after the ask.
+    /// It was an overlap, and the large node was first, this long after the ask.
     Overtaken { after_us: u64 },
-    /// It was given up, because its first text was late.
+    /// It was given up because its first text was late.
     GivenUp,
 }
 
@@ -101,17 +102,17 @@ pub(super) struct Piece {
     /// Where it ends, in bytes of the proposal.
     pub(super) end: usize,
     pub(super) tokens: u32,
-    /// The first bytes of the proposal that no rule could cut any more.
+    /// How many bytes of the proposal were settled.
     pub(super) settled: usize,
 }
 
 impl Recording {
-    /// The question's id.
+    /// Returns the question's id.
     pub fn question(&self) -> &str {
         &self.question.id
     }
 
-    /// What in it was decided by the time that something took, if anything was.
+    /// Returns what in the answer was decided by elapsed time, if anything was.
     pub(crate) fn decided_by_time(&self) -> Option<&'static str> {
         let Limits { deadline, overlap_tokens, targets, .. } = self.limits;
         let limits = [
@@ -122,12 +123,12 @@ impl Recording {
         limits.into_iter().find(|(is_set, _)| *is_set).map(|(_, what)| what)
     }
 
-    /// How long the whole answer may take.
+    /// Returns how long the whole answer may take.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.question.deadline
     }
 
-    /// The recorded policy, within the limits that time decides.
+    /// Returns the recorded policy, within the limits that depend on time.
     pub(super) fn policy(&self) -> Limited {
         let inner = RecordedPolicy::new(Arc::clone(&self.turns));
         Limited::new(Box::new(inner), self.limits, self.question.max_tokens)

@@ -1,7 +1,7 @@
-//! Runs an answer's machine over recorded nodes, in simulated time.
+//! Runs an answer's state machine over recorded nodes, in simulated time.
 //!
-//! It decides nothing: what is sent to whom and when is the conductor's matter, what nodes say and how long they take
-//! is the recording's. It goes on for as long as the machine does what it did when the answer was recorded.
+//! It decides nothing: the conductor decides what is sent and when, and the recording says what nodes answer and how
+//! long they take. It runs as long as the machine does what it did when the answer was recorded.
 
 use std::{mem::take, time::Duration};
 
@@ -19,44 +19,44 @@ use super::{
     timeline::Clock,
 };
 
-/// What became of an answer.
+/// The result of running an answer.
 pub(super) struct Ran {
     pub(super) outcome: Outcome,
     pub(super) diverged: Option<Divergence>,
-    /// The handling of messages in the asks that came to their end, in microseconds; the small node's, the large one's.
+    /// The time for handling messages in the finished asks, in microseconds: of the small node, of the large one.
     pub(super) handling_us: [u64; 2],
     pub(super) traffic: [Traffic; 2],
-    /// What was asked of whom, and when.
+    /// When each model was asked, and for what.
     pub(super) clock: Clock,
 }
 
-/// What the machine is to know next.
+/// The machine's next input.
 #[derive(Clone, Copy)]
 enum Next {
     Said(Role, Said),
     Wake,
 }
 
-/// Why it goes on no more.
+/// Why the run stops.
 enum Stop {
     Ended,
     Diverged(Race),
-    /// The recording contradicts itself, in this.
+    /// The recording contradicts itself, for this reason.
     Inconsistent(String),
 }
 
-/// One answer on its way.
+/// One answer in progress.
 pub(super) struct Shell<'a> {
     recording: &'a Recording,
     now: Duration,
-    /// The small one, the large one.
+    /// The small node, the large node.
     nodes: [Option<Node<'a>>; 2],
-    /// How many of the recorded asks were made, and which of them were kept or forgotten.
+    /// How many of the recorded asks were made, and which of them were kept or discarded.
     made: usize,
     kept: Vec<bool>,
     handling_us: [u64; 2],
     clock: Clock,
-    /// Of the text that was shown last, for the next piece: nearly every piece is shown at once.
+    /// The memory of the last shown text, reused for the next piece: nearly every piece is shown at once.
     spare: String,
 }
 
@@ -77,10 +77,10 @@ impl<'a> Shell<'a> {
         }
     }
 
-    /// From the question to the answer's end, or to where it diverges.
+    /// Runs from the question to the answer's end, or to where it diverges.
     ///
     /// # Errors
-    /// What the recording contradicts itself in.
+    /// How the recording contradicts itself.
     pub(super) fn run(mut self) -> Result<Ran, String> {
         let Recording { question, settings, small, large, .. } = self.recording;
         let names = NodeNames {
@@ -129,11 +129,11 @@ impl<'a> Shell<'a> {
         })
     }
 
-    /// What it means that the policy, within its limits, does something else than was recorded.
+    /// Interprets that the policy, within its limits, does something else than was recorded.
     fn otherwise(&self) -> Result<Race, String> {
         match self.recording.limits.targets.latency {
             Some(_) => Ok(Race::LatencyTarget),
-            None => Err("what its policy did does not follow from what it was told".to_owned()),
+            None => Err("what its policy did does not follow from its input".to_owned()),
         }
     }
 
@@ -171,7 +171,7 @@ impl<'a> Shell<'a> {
             Progress::Ask(asked) => {
                 let index = self.made;
                 self.made += 1;
-                // An overlap may be a little shorter at the answer's greatest length: nothing is decided by that.
+                // At the answer's maximum length an overlap may be a little shorter; nothing depends on that.
                 let is_same = |ask: &&RecordedAsk| {
                     let is_whole = ask.max_tokens == asked.max_tokens || asked.is_overlap();
                     (ask.number, ask.role) == (asked.ask, asked.role) && is_whole
@@ -205,13 +205,13 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    /// The recorded ask of this number, and its index, if it was made.
+    /// Returns the recorded ask with this number, and its index, if it was made.
     fn recorded(&self, number: u32) -> Option<(usize, &'a RecordedAsk)> {
         let made = self.recording.asks.iter().enumerate().take(self.made);
         made.rev().find(|(_, ask)| ask.number == number)
     }
 
-    /// Goes on to what the machine is to know next.
+    /// Advances to the machine's next input.
     fn next(&mut self, wake_at: Duration) -> Result<Next, Stop> {
         loop {
             let at = self.nodes.iter().flatten().filter_map(Node::next_at).min();
@@ -220,7 +220,7 @@ impl<'a> Shell<'a> {
                 return Ok(Next::Wake);
             };
             self.pass_to(at)?;
-            // The large one first, as the shell over real sessions listens.
+            // The large node first, as the shell for real sessions does.
             let nodes = self.nodes.iter_mut().rev().flatten();
             let mut heard = nodes.filter_map(|node| {
                 node.work(at);
@@ -246,7 +246,7 @@ impl<'a> Shell<'a> {
         }
     }
 
-    /// In the machine's words; built last, since inputs are large to move.
+    /// Builds the machine's input. Done last, because inputs are large to move.
     fn input(&mut self, next: Next) -> Input {
         match next {
             Next::Said(role, said) => {
@@ -257,7 +257,7 @@ impl<'a> Shell<'a> {
         }
     }
 
-    /// Nodes end what they write at the deadline, so an answer that is not over then is cut off.
+    /// Nodes stop writing at the deadline, so an answer that is not over then is cut off.
     fn pass_to(&mut self, at: Duration) -> Result<(), Stop> {
         let deadline = self.recording.question.deadline.filter(|deadline| at > *deadline);
         self.now = deadline.unwrap_or(at);

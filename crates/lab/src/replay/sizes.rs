@@ -1,23 +1,21 @@
 //! How many bytes a message takes on the wire.
 //!
-//! Text is counted; what is around it is the framing of HTTP/2 and gRPC, and the fields of the
-//! protocol at their usual lengths. What does not live here: TLS, whose records add 22 bytes a
-//! message, and the frames of HTTP/2 that carry no message.
+//! Text is counted exactly; the rest is the framing of HTTP/2 and gRPC, and the protocol's fields at their usual
+//! lengths. Not included are TLS, whose records add 22 bytes a message, and HTTP/2 frames that carry no message.
 
 use thinking::thinker::ModelCard;
 
-/// An HTTP/2 DATA frame's head and a gRPC message's head. Messages that are ready at the same time
-/// share a frame, which is not modelled: models that make a token in microseconds send less than
-/// this.
+/// The headers of an HTTP/2 DATA frame and of a gRPC message. Messages that are ready at the same time share a frame,
+/// which is not modelled: models that make a token in microseconds send less than this.
 const FRAME: usize = 9 + 5;
-/// The choice that a message is: a tag and a length.
+/// The `oneof` field around a message: a tag and a length.
 const ENVELOPE: usize = 2;
 /// A token's id: most take two bytes.
 const TOKEN_ID: usize = 2;
-/// A sign of life.
+/// A heartbeat.
 pub(super) const HEARTBEAT: usize = FRAME + ENVELOPE;
 
-/// The call's headers and `open`: the headers compressed by a connection that knows them, sampling, version, deadline.
+/// The call's headers and `open`: headers compressed by a connection that knows them, sampling, version, deadline.
 pub(super) fn open(prompt_bytes: usize) -> usize {
     const HEADERS: usize = 9 + 30;
     const FIELDS: usize = 90;
@@ -33,12 +31,12 @@ pub(super) fn opened(card: &ModelCard) -> usize {
     HEADERS + FRAME + ENVELOPE + FIELDS + names + card.tokenizer_fingerprint.len()
 }
 
-/// `append`; the ids travel where both nodes share a tokenizer.
+/// `append`; token ids are sent if both nodes share a tokenizer.
 pub(super) fn append(text_bytes: usize, token_ids: usize) -> usize {
     FRAME + ENVELOPE + 2 + text_bytes + ids(token_ids)
 }
 
-/// `propose`, with the phrases that are watched for.
+/// `propose`, with the watched phrases.
 pub(super) fn propose(watch_bytes: usize) -> usize {
     const SEED: usize = 11;
     const REST: usize = 8;
@@ -60,7 +58,7 @@ pub(super) fn cancel() -> usize {
     FRAME + ENVELOPE
 }
 
-/// `delta` of so many tokens.
+/// `delta` with this many tokens.
 pub(super) fn delta(text_bytes: usize, tokens: u32) -> usize {
     const TOKENS: usize = 2;
     const SETTLED: usize = 3;

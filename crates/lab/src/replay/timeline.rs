@@ -1,39 +1,39 @@
-//! When whom was asked in a replayed answer, for how long, and what the nodes read of it meanwhile.
+//! When each model was asked in a replayed answer, for how long, and what the nodes read meanwhile.
 //!
-//! What does not live here: what a shared node would make of it ([`crate::sizing`]).
+//! What a shared node would do with it is in [`crate::sizing`].
 
 use answer::{Progress, Stamped};
 use thinking::{policy::Role, thinker::Timing};
 
 use super::{recording::Recording, replayed::Divergence};
 
-/// An answer as a sequence of asks. Tokens by node are the small one's and the large one's.
+/// An answer as a sequence of asks. In pairs of token counts, the small node's comes first.
 #[derive(Debug, Clone)]
 pub(crate) struct Timeline {
     pub(crate) asks: Vec<TimedAsk>,
     /// From the question to the answer's end.
     pub(crate) total_us: u64,
-    /// Tokens of the prompt that each node computed, and found in no cache.
+    /// Tokens of the prompt that each node computed, because they were not cached.
     pub(crate) prompt_tokens: [u32; 2],
-    /// Where the answer would have gone another way; what follows is not in it.
+    /// Where the answer would have diverged; what follows is not included.
     pub(crate) diverged: Option<Divergence>,
 }
 
-/// An ask, and what came of it.
+/// An ask and its result.
 #[derive(Debug, Clone)]
 pub(crate) struct TimedAsk {
     pub(crate) role: Role,
-    /// Since the question.
+    /// Time since the question.
     pub(crate) at_us: u64,
-    /// Until its first text.
+    /// Time until its first text.
     pub(crate) first_text_us: u64,
-    /// Of the time until its end, what the node spent on it: in its queue, reading and writing.
+    /// How much of the time until its end the node spent on it: queued, reading and writing.
     pub(crate) node_us: u64,
-    /// Of that, writing.
+    /// How much of that was writing.
     pub(crate) decode_us: u64,
-    /// Tokens that it wrote, those that were forgotten too.
+    /// Tokens that it wrote, including discarded ones.
     pub(crate) tokens: u32,
-    /// Tokens at its end that were forgotten.
+    /// Tokens at its end that were discarded.
     pub(crate) forgotten_tokens: u32,
     /// Tokens that it read between the ask and the first text.
     pub(crate) late_tokens: u32,
@@ -41,7 +41,7 @@ pub(crate) struct TimedAsk {
     pub(crate) reads: [u32; 2],
 }
 
-/// Takes note of when things are told.
+/// Records when events happen.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Clock {
     asks: Vec<Noted>,
@@ -59,7 +59,7 @@ struct Noted {
     forgotten_tokens: u32,
 }
 
-/// What is told of its end.
+/// The report of its end.
 #[derive(Debug, Clone, Copy)]
 struct Finish {
     first_text_us: u64,
@@ -131,7 +131,7 @@ impl Timeline {
 }
 
 impl Noted {
-    /// `None` of an ask that never came to its end.
+    /// Returns `None` if the ask never ended.
     fn timed(&self, recording: &Recording, text_end: u64) -> Option<TimedAsk> {
         let Finish { first_text_us, wall_us, timing, tokens, prefill_tokens } = self.finished?;
         let first_text_us = first_text_us.min(wall_us);

@@ -1,39 +1,38 @@
-//! What taking in text cost a node: the prompt, and each piece of text that the other one wrote.
+//! The cost of reading text on a node: the prompt, and each piece of text that the other node wrote.
 //!
-//! A node reports on every piece, but computes pieces that have queued up together and gives the
-//! whole time with the last of them. Over another link other pieces come together, so the time of
-//! such a batch is spread over its tokens here, and any range of bytes can be asked for its cost.
-//! What does not live here: the proposals' own time.
+//! A node reports on every piece, but computes queued pieces together and reports the whole time with the last of them.
+//! Over another link, other pieces are computed together. So the time of such a batch is spread over its tokens here,
+//! and the cost of any range of bytes can be computed. The proposals' own time is not included.
 
 use std::time::Duration;
 
-/// One report, as the journal tells it.
+/// One report in the journal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Report {
     /// When it was seen.
     pub(super) at_us: u64,
-    /// How far the node's text then goes.
+    /// How long the node's text is then.
     pub(super) committed_bytes: usize,
-    /// How many tokens it had to take in for it: none where the text was its own.
+    /// How many tokens it had to read for it: 0 if the text was its own.
     pub(super) tokens: u32,
-    /// How many of these and of those before it computed.
+    /// How many of these tokens, and of those before, it computed.
     pub(super) prefill_tokens: u32,
-    /// What it computed, with all the reports before it that say nothing.
+    /// How long that took, including all preceding reports without a time.
     pub(super) prefill_us: u64,
 }
 
-/// The cost of a node's reading, by the position in the answer.
+/// The cost of a node's reading, by position in the answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Warming {
-    /// The prompt's part.
+    /// The part of the prompt.
     pub(super) open_us: u64,
-    /// When the prompt was seen to be taken in, and the time of the batch that it was in.
+    /// When the prompt was reported as read, and the time of the batch that it was in.
     first: Option<(u64, u64)>,
-    /// Positions, never falling, and the cost of all text before each.
+    /// Positions in ascending order, and the cost of all text before each.
     points: Vec<(usize, Cost)>,
 }
 
-/// What reading costs, in microseconds and tokens.
+/// The cost of reading, in microseconds and tokens.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     us: f64,
@@ -41,7 +40,7 @@ struct Cost {
 }
 
 impl Warming {
-    /// From the reports in order, of which the first is about the prompt.
+    /// Computes the costs from the reports in order; the first one is about the prompt.
     pub(super) fn new(reports: &[Report]) -> Self {
         let mut warming = Warming::default();
         let mut all = Cost::default();
@@ -71,12 +70,12 @@ impl Warming {
         warming
     }
 
-    /// The latest moment at which the node can have begun with the prompt.
+    /// Returns the latest moment at which the node can have started on the prompt.
     pub(super) fn began_by_us(&self) -> Option<u64> {
         self.first.map(|(at_us, batch_us)| at_us.saturating_sub(batch_us))
     }
 
-    /// What taking in the text between two positions costs: the time, and tokens.
+    /// Returns the cost of reading the text between two positions, in time and tokens.
     pub(super) fn cost(&self, from: usize, to: usize) -> (Duration, u32) {
         let (from, to) = (self.before(from), self.before(to));
         // Rounded here, so that parts add up to the whole.
@@ -85,13 +84,13 @@ impl Warming {
         (Duration::from_micros(between(from.us, to.us)), tokens)
     }
 
-    /// The cost of all text before a position.
+    /// Returns the cost of all text before a position.
     fn before(&self, bytes: usize) -> Cost {
         let next = self.points.partition_point(|(at, _)| *at <= bytes);
         let before = next.checked_sub(1).and_then(|before| self.points.get(before));
         let (begin, cost) = before.copied().unwrap_or_default();
         match self.points.get(next) {
-            // Text that nobody had to wait for, and no report is left of.
+            // Text that nobody had to wait for, without a report.
             None => cost,
             Some((end, all)) => {
                 let part = (bytes - begin) as f64 / (end - begin) as f64;

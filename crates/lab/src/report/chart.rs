@@ -1,8 +1,7 @@
-//! Pictures of a figure's table, as SVG: the one thing that talks to plotters.
+//! Pictures of a figure's table, as SVG: the only module that uses plotters.
 //!
-//! A chart names columns of the table, so that a picture shows what the table says and nothing else. It is drawn as
-//! small panels and a legend, which a page sets beside or below each other. What does not live here: which figures
-//! there are, and HTML.
+//! A chart names columns of the table, so that a picture shows exactly what the table says. It is drawn as small panels
+//! and a legend, which a page arranges. The figures themselves and the HTML are elsewhere.
 
 mod axis;
 mod legend;
@@ -23,9 +22,9 @@ use super::{
     table::{Row, Table},
 };
 
-/// Panels beside each other in a file.
+/// Panels per row in a file.
 const BESIDE: u32 = 3;
-/// Pixels of a panel's width.
+/// A panel's width in pixels.
 const WIDTH: u32 = 360;
 
 /// A picture of a table.
@@ -35,17 +34,17 @@ pub(crate) struct Chart {
     pub(crate) panel: Option<&'static str>,
     /// The column with a colour and a mark for each of its values.
     pub(crate) series: &'static str,
-    /// All series that a report has, so that each looks the same in every figure.
+    /// All series of a report, so that each looks the same in every figure.
     pub(crate) order: Vec<String>,
     pub(crate) kind: Kind,
 }
 
-/// What is drawn in a panel.
+/// The contents of a panel.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// Points, lines and steps between two axes.
     Points { x: Axis, y: Axis, layers: Vec<Layer> },
-    /// A row for each value of a column, and in it a point for each series, with lines at some values.
+    /// A row for each value of a column, with a point for each series and lines at some values.
     Rows { category: &'static str, x: Axis, lines: &'static [f64] },
     /// A bar for each value of a column, made of the series.
     Bars { category: &'static str, x: Axis },
@@ -54,16 +53,16 @@ pub(crate) enum Kind {
 /// A part of a picture that can be shown by itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Panel {
-    /// What it shows, for those who do not see it.
+    /// A text alternative to the picture.
     pub(crate) title: String,
-    /// Drawn elements, at [`pen::SCALE`] times the size.
+    /// Drawn elements, scaled by [`pen::SCALE`].
     body: String,
     width: u32,
     height: u32,
 }
 
 impl Panel {
-    /// As an element of a page.
+    /// Returns the panel as an element of a page.
     pub(crate) fn inline(&self, figure: &str) -> String {
         let Panel { title, body, width, height } = self;
         let label = escaped(&format!("{figure}: {title}"));
@@ -73,7 +72,7 @@ impl Panel {
 }
 
 impl Chart {
-    /// The panels, the legend last.
+    /// Draws the panels, the legend last.
     pub(crate) fn panels(&self, table: &Table) -> Result<Vec<Panel>, std::io::Error> {
         let mut titles: Vec<&str> = match self.panel {
             Some(column) => distinct(table, |row| row.text(column)),
@@ -109,7 +108,7 @@ impl Chart {
         Ok(panels)
     }
 
-    /// A series' place among all.
+    /// Returns a series' index among all.
     fn index(&self, series: &str) -> usize {
         self.order.iter().position(|name| name == series).unwrap_or(self.order.len())
     }
@@ -120,7 +119,7 @@ impl Chart {
     }
 }
 
-/// The values of rows, each once, in their order.
+/// Returns the distinct values of rows, in their order.
 fn distinct<'a>(table: &'a Table, value: impl Fn(Row<'a>) -> &'a str) -> Vec<&'a str> {
     let mut values = Vec::new();
     for row in table.rows() {
@@ -132,7 +131,7 @@ fn distinct<'a>(table: &'a Table, value: impl Fn(Row<'a>) -> &'a str) -> Vec<&'a
     values
 }
 
-/// All panels as one file with a white ground.
+/// Returns all panels as one file with a white background.
 pub(crate) fn file(title: &str, panels: &[Panel]) -> String {
     const TOP: u32 = 34;
     let mut placed = String::new();

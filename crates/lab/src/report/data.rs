@@ -1,5 +1,5 @@
-//! A sweep's answers as figures need them: by policy and link, with the answers of each question together, and what is
-//! taken from their journals, which are read here once.
+//! A sweep's answers in the form that figures need: by policy and link, with the answers to each question together, and
+//! the data from their journals, which are read here once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +14,13 @@ use crate::{
     stats::{self, Estimate},
 };
 
-/// Where the draws of all intervals start from.
+/// The seed of the draws for all intervals.
 pub(super) const SEED: u64 = 0;
 
 /// Everything that figures are made from.
 pub(super) struct Data<'a> {
     pub(super) results: &'a Results,
-    /// By policy, then by link; those with graded answers.
+    /// By policy, then by link; only those with graded answers.
     pub(super) groups: Vec<Group<'a>>,
     /// What was left out, of rows and of journals.
     pub(super) skipped: Vec<SkippedResult>,
@@ -28,7 +28,7 @@ pub(super) struct Data<'a> {
     pub(super) programs: BTreeSet<String>,
 }
 
-/// A policy over a link, all seeds together.
+/// A policy over a link, with all seeds together.
 pub(super) struct Group<'a> {
     pub(super) policy: &'a PolicyResults,
     pub(super) link: &'a LinkProfile,
@@ -42,18 +42,18 @@ pub(super) struct Question<'a> {
     pub(super) id: &'a str,
     pub(super) answers: Vec<&'a Graded>,
     pub(super) texts: Vec<TextBytes>,
-    /// Of answers over loopback only.
+    /// Only of answers over loopback.
     pub(super) recordings: Vec<Recording>,
 }
 
-/// Bytes of text between the coordinator and the large node, as a journal tells them.
+/// Bytes of text between the coordinator and the large node, from a journal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct TextBytes {
-    /// The prompt and what others wrote, each byte once.
+    /// The prompt and the text of other writers, each byte once.
     pub(super) up_once: u64,
     /// The prompt and the whole text so far at every ask.
     pub(super) up_again: u64,
-    /// What the large node wrote.
+    /// The text that the large node wrote.
     pub(super) down: u64,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Data<'a> {
         questions.into_values().collect()
     }
 
-    /// The policies' labels: every figure gives them the same colours.
+    /// Returns the policies' labels: every figure gives them the same colours.
     pub(super) fn policies(&self) -> Vec<String> {
         self.results.policies.iter().map(|policy| policy.label.clone()).collect()
     }
@@ -123,7 +123,7 @@ impl<'a> Data<'a> {
         self.groups.iter().find(|g| g.policy.label == policy && g.link.name == link)
     }
 
-    /// The policy of a kind among those that were asked like this one.
+    /// Returns the policy of a kind among those that ran in the same setting as this one.
     pub(super) fn beside(
         &self,
         policy: &PolicyResults,
@@ -135,7 +135,7 @@ impl<'a> Data<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// A statistic of the questions, with its interval.
+    /// Returns a statistic of the questions, with its interval.
     pub(super) fn estimate(
         &self,
         statistic: impl Fn(&[&Question<'a>]) -> Option<f64>,
@@ -143,27 +143,27 @@ impl<'a> Group<'a> {
         stats::bootstrap(&self.questions, SEED, statistic)
     }
 
-    /// The mean over answers.
+    /// Returns the mean over answers.
     pub(super) fn mean(&self, value: impl Fn(&Graded) -> f64) -> Option<Estimate> {
         self.estimate(|drawn| stats::mean(answers(drawn).map(&value)))
     }
 
-    /// Right of graded, with Wilson's interval.
+    /// Returns the right answers among the graded ones, with Wilson's interval.
     pub(super) fn accuracy(&self) -> Option<Estimate> {
         stats::share(&self.questions.iter().map(Question::right).collect::<Vec<_>>())
     }
 
-    /// The median wall time of an answer, in milliseconds.
+    /// Returns the median wall time of an answer, in milliseconds.
     pub(super) fn latency_ms(&self) -> Option<Estimate> {
         self.estimate(|drawn| stats::median(answers(drawn).map(wall_ms)))
     }
 
-    /// How many answers were graded.
+    /// Returns how many answers were graded.
     pub(super) fn graded(&self) -> usize {
         self.questions.iter().map(|question| question.answers.len()).sum()
     }
 
-    /// The questions that another group has too, side by side.
+    /// Returns the questions that both groups have, in pairs.
     pub(super) fn paired<'b>(
         &'b self,
         other: &'b Group<'a>,
@@ -176,20 +176,20 @@ impl<'a> Group<'a> {
 }
 
 impl Question<'_> {
-    /// How many of its answers were right, of how many.
+    /// Returns how many of its answers were right, and how many there are.
     pub(super) fn right(&self) -> (u64, u64) {
         let right = self.answers.iter().filter(|answer| answer.right).count();
         (right as u64, self.answers.len() as u64)
     }
 
-    /// The share of its answers that were right.
+    /// Returns the fraction of its answers that were right.
     pub(super) fn rightness(&self) -> f64 {
         let (right, all) = self.right();
         right as f64 / all.max(1) as f64
     }
 }
 
-/// All answers of some questions.
+/// Returns all answers to some questions.
 pub(super) fn answers<'b>(drawn: &'b [&Question<'_>]) -> impl Iterator<Item = &'b Graded> {
     drawn.iter().flat_map(|question| question.answers.iter().copied())
 }
@@ -212,7 +212,7 @@ impl TextBytes {
         let messages: usize = messages.map(|message| message.content.len()).sum();
         let prompt = (messages + header.question.raw_prompt.as_ref().map_or(0, String::len)) as u64;
         let mut bytes = TextBytes { up_once: prompt, ..TextBytes::default() };
-        // What was written since the large node was last sent something, when nothing is sent ahead.
+        // If nothing is sent ahead: the text written since the large node was last sent something.
         let mut waiting = 0;
         let (mut written, mut out) = (0, false);
         for event in &journal.events {
@@ -222,7 +222,7 @@ impl TextBytes {
             match &event.progress {
                 Progress::Degraded { .. } => out = true,
                 Progress::Rejoined(_) => {
-                    // It got all of it again.
+                    // It was sent all of it again.
                     (out, waiting) = (false, 0);
                     bytes.up_once += prompt + written;
                 }

@@ -1,5 +1,5 @@
-//! One figure: a title, how to read it, a table, and a picture of that table. Picture, CSV and table in HTML are all
-//! made from the one [`Table`].
+//! One figure: a title, how to read it, a table, and a picture of that table. The picture, the CSV file and the HTML
+//! table are all made from the same [`Table`].
 
 use std::io;
 
@@ -11,18 +11,18 @@ use super::{
 /// One figure of a report.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
-    /// Its files' name, without what tells their kind.
+    /// Its files' name, without the extension.
     pub(crate) name: &'static str,
     pub(crate) title: String,
-    /// How to read it, and what it cannot say.
+    /// How to read it, and what it does not show.
     pub(crate) reading: &'static str,
-    /// What it shows in words: findings, and what is missing in it.
+    /// Findings in words, and what is missing.
     pub(crate) notes: Vec<String>,
     pub(crate) table: Table,
     pub(crate) chart: Chart,
 }
 
-/// A figure, drawn.
+/// A figure with its picture drawn.
 #[derive(Debug, Clone)]
 pub(crate) struct DrawnFigure {
     pub(crate) figure: Figure,
@@ -37,12 +37,12 @@ impl Figure {
 }
 
 impl DrawnFigure {
-    /// The picture as a file of its own.
+    /// Returns the picture as a file.
     pub(crate) fn svg(&self) -> String {
         chart::file(&self.figure.title, &self.panels)
     }
 
-    /// The numbers as a file of their own.
+    /// Returns the numbers as a file.
     pub(crate) fn csv(&self) -> String {
         self.figure.table.csv()
     }

@@ -1,5 +1,5 @@
-//! The figures of a report, one a module. Each takes the data and gives a table, a picture of it, and what it says in
-//! words.
+//! The figures of a report, one per module. Each takes the data and returns a table, a picture of it, and a
+//! description.
 
 mod accuracy;
 mod completion;
@@ -17,7 +17,7 @@ use answer::prices::Prices;
 
 use super::{data::Data, figure::Figure};
 
-/// All of them, in the order of the report.
+/// Returns all figures, in the order of the report.
 pub(super) fn all(data: &Data<'_>, prices: &Prices) -> Vec<Figure> {
     vec![
         accuracy::against_latency(data),
@@ -35,7 +35,7 @@ pub(super) fn all(data: &Data<'_>, prices: &Prices) -> Vec<Figure> {
     ]
 }
 
-/// A list of names as people write it.
+/// Joins names to a list with commas and "and".
 fn listed(names: &[String]) -> String {
     match names {
         [] => "none".to_owned(),

@@ -1,5 +1,5 @@
-//! The report as one page that needs nothing beside itself: no network, no scripts. What it says comes from the
-//! figures; all text is escaped here.
+//! The report as one self-contained page, without network or scripts. Its text comes from the figures, and all of it is
+//! escaped here.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -16,7 +16,7 @@ use crate::{link::Shaping, results::SkippedKind, stats::RESAMPLES};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The whole page.
+/// Returns the whole page.
 pub(super) fn page(
     data: &Data<'_>,
     prices: &Prices,
@@ -35,12 +35,12 @@ pub(super) fn page(
     html += "<h2 id=\"cells\">All cells</h2>\n<p class=\"reading\">A row for each policy over each link with each \
      seed, as the sweep prints it.</p>\n";
     html += &table(&tables.cells);
-    html += "<h2 id=\"links\">Links, asked and met</h2>\n<p class=\"reading\">For each link the \
-     round trip that was asked for, and what takeovers waited for beyond the nodes' own account, \
+    html += "<h2 id=\"links\">Links, requested and measured</h2>\n<p class=\"reading\">For each link \
+     the requested round trip, and how long takeovers waited beyond the times that the nodes reported, \
      in all cells over it: one round trip, what jitter, rate and losses add, and the machine's \
-     scheduling, less what the large node read while the ask was on its way. Stalls are pieces \
+     scheduling, less what the large node read while the ask was in flight. Stalls are pieces \
      that waited for a retransmission or an outage's end, as the proxy counts them; over real \
-     packets nobody does.</p>\n";
+     packets they are not counted.</p>\n";
     html += &table(&tables.links);
     for figure in figures {
         html += &section(figure);
@@ -59,12 +59,12 @@ fn contents(figures: &[DrawnFigure]) -> String {
     let figures: String = figures.iter().map(entry).collect();
     format!(
         "<nav aria-label=\"Contents\">\n<ol>\n{figures}</ol>\n<p><a href=\"#cells\">All cells</a> · \
-         <a href=\"#links\">Links, asked and met</a> · \
+         <a href=\"#links\">Links, requested and measured</a> · \
          <a href=\"#left-out\">What was left out</a> · <a href=\"#limits\">Limits</a></p>\n</nav>\n"
     )
 }
 
-/// What was run.
+/// Returns what was run.
 fn facts(data: &Data<'_>, prices: &Prices) -> String {
     let mut facts: Vec<(String, String)> = Vec::new();
     for sweep in &data.results.sweeps {
@@ -183,28 +183,28 @@ fn left_out(data: &Data<'_>) -> String {
 
 fn limits() -> String {
     let limits = [
-        "Everything ran on the machines that the sweep ran on, and where no nodes were named that is one: both models \
-         and the coordinator share its cores, so that computing of one can slow the other down. Times are of that \
-         machine and these models.",
+        "Everything ran on the machines of the sweep. If no nodes were named, that is one machine: both models and the \
+         coordinator share its cores, so the computing of one can slow the other down. Times are of that machine and \
+         these models.",
         "A link that the proxy makes is a model above TCP: delay, rate, jitter, losses, outages and resets, without \
          congestion control. docs/links.md lists its limits, and how it compares with real packets.",
-        "Where several questions are asked at a time, they share the nodes and the link; what they wait for each other \
-         is part of every time here.",
-        "A few dozen questions tell large differences from none, and small ones not: look at the intervals before the \
-         points. Intervals that overlap do not mean that two policies are the same; the paired comparison is sharper, \
+        "If several questions are asked at a time, they share the nodes and the link; their waiting for each other is \
+         part of every time here.",
+        "A few dozen questions can show large differences, but not small ones: look at the intervals before the \
+         points. Overlapping intervals do not mean that two policies are the same; the paired comparison is sharper, \
          because the questions are the same.",
-        "Intervals say how the figure would vary with other questions like these. They do not hold what another \
+        "Intervals say how the figure would vary with other questions like these. They do not cover what another \
          machine, model, data set, time of day or decoding setting would change. Answers to one question with several \
          seeds are drawn together.",
         "Medians and their bootstrap intervals are coarse for few questions: a percentile interval of ten values is \
          made of these ten values.",
-        "Many comparisons stand in one report; among twenty that are nothing, one looks like something. Only the \
-         paired tests are adjusted for that.",
-        "Replay re-times recorded answers. It does not know what a policy that looks at the clock would have done, nor \
-         caches that cool down; docs/replay.md says how far it was right.",
-        "Failed questions are in no figure of accuracy or time, as they have no answer; the figure of completed \
+        "A report makes many comparisons: of twenty without a real difference, one looks significant. Only the paired \
+         tests are adjusted for that.",
+        "Replay re-times recorded answers. It does not know what a policy that looks at the clock would have done, and \
+         it does not model caches that are evicted; docs/replay.md says how accurate it was.",
+        "Failed questions have no answer, so they are in no figure of accuracy or time; the figure of completed \
          answers counts them.",
-        "Costs are as good as the price table, and count what this system computed; they hold no idle machines.",
+        "Costs are as good as the price table, and count what this system computed; idle machines are not included.",
     ];
     let items: String = limits.iter().map(|text| format!("<li>{}</li>\n", escaped(text))).collect();
     format!(

@@ -1,6 +1,6 @@
-//! Text in markup: what HTML and SVG have in common.
+//! Text in markup, for HTML and SVG.
 
-/// Text as it stands in HTML and SVG, in elements and in attributes.
+/// Escapes text for HTML and SVG, in elements and in attributes.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

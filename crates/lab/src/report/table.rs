@@ -1,9 +1,9 @@
-//! A figure's numbers: the one place from which its picture, its CSV file and its table in HTML are made, so that a
-//! number cannot differ between them.
+//! A figure's numbers. Its picture, its CSV file and its HTML table are all made from this table, so that a number
+//! cannot differ between them.
 
 use crate::stats::Estimate;
 
-/// Digits of a number that is shown: more than an interval of tens of questions is worth.
+/// Digits of a displayed number: more than an interval of tens of questions is worth.
 const DIGITS: i32 = 5;
 
 /// One cell of a table.
@@ -11,14 +11,14 @@ const DIGITS: i32 = 5;
 pub(crate) enum Value {
     /// A name or word.
     Text(String),
-    /// A number; what is not finite is shown as absent.
+    /// A number; if it is not finite, it is shown as absent.
     Number(f64),
     /// Nothing is known.
     Absent,
 }
 
 impl Value {
-    /// As it stands in CSV and HTML.
+    /// Returns its form in CSV and HTML.
     pub(crate) fn shown(&self) -> String {
         match self {
             Value::Text(text) => text.clone(),
@@ -28,7 +28,7 @@ impl Value {
     }
 }
 
-/// A number with a few digits and no zeros at its end.
+/// Formats a number with a few digits and no trailing zeros.
 pub(crate) fn shown(number: f64) -> String {
     if !number.is_finite() {
         return String::new();
@@ -36,7 +36,7 @@ pub(crate) fn shown(number: f64) -> String {
     if number != 0.0 && number.abs() < 1e-6 {
         return format!("{number:.2e}");
     }
-    // A logarithm of f64 is below 400.
+    // The logarithm of an f64 is below 400.
     let before = if number == 0.0 { 1 } else { number.abs().log10().floor() as i32 + 1 };
     let decimals = usize::try_from(DIGITS - before).unwrap_or(0);
     let text = format!("{number:.decimals$}");
@@ -82,7 +82,7 @@ impl From<Option<f64>> for Value {
     }
 }
 
-/// A value and the two ends of its interval, for three columns.
+/// Returns a value and the two ends of its interval, for three columns.
 pub(crate) fn estimated(estimate: Option<Estimate>) -> [Value; 3] {
     let interval = estimate.and_then(|estimate| estimate.interval);
     [
@@ -92,7 +92,7 @@ pub(crate) fn estimated(estimate: Option<Estimate>) -> [Value; 3] {
     ]
 }
 
-/// Rows under named columns; names have their units in them.
+/// Rows under named columns; the names include the units.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table {
     columns: Vec<&'static str>,
@@ -119,7 +119,7 @@ impl Table {
         self.rows.iter().map(|values| Row { columns: &self.columns, values })
     }
 
-    /// As a CSV file (RFC 4180): a line of names, a line for each row.
+    /// Returns a CSV file (RFC 4180): a line of names, a line for each row.
     pub(crate) fn csv(&self) -> String {
         let names = self.columns.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let rows = self.rows.iter().map(|row| row.iter().map(Value::shown).collect());

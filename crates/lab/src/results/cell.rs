@@ -30,18 +30,18 @@ pub struct CellResults {
     pub seed: u64,
     /// The cell's folder.
     pub folder: PathBuf,
-    /// How many questions were to be asked.
+    /// How many questions the cell should have.
     pub questions: u64,
-    /// A row for each question that was asked, by the questions' ids.
+    /// A row for each question that was asked, sorted by the questions' ids.
     pub rows: Vec<Row>,
-    /// The traffic over the link, for each run over the cell; empty without a link.
+    /// The traffic over the link, for each run of the cell; empty without a link.
     pub traffic: Vec<CellTraffic>,
     pub(super) header: LogHeader,
     pub(super) place: String,
 }
 
 impl CellResults {
-    /// The graded answers, by the questions' ids.
+    /// Returns the graded answers, sorted by the questions' ids.
     pub fn graded(&self) -> impl Iterator<Item = &Graded> + Clone {
         self.rows.iter().filter_map(|row| match row {
             Row::Graded(graded) => Some(graded.as_ref()),
@@ -52,7 +52,7 @@ impl CellResults {
     /// Reads the journal of a graded answer.
     ///
     /// # Errors
-    /// When it is not there, cannot be read, lacks its end, has another version, or is of anything but this answer.
+    /// When it does not exist, cannot be read, lacks its end, has another version, or is not of this answer.
     pub fn journal(&self, graded: &Graded) -> Result<Journal, SkippedResult> {
         let skipped = |what, why: &dyn std::fmt::Display| {
             SkippedResult::new(what, format!("{}, question {}", self.place, graded.id), why)
@@ -63,7 +63,7 @@ impl CellResults {
         };
         let path = journal_path(&self.folder, &graded.id);
         if !path.exists() {
-            return Err(skipped(SkippedKind::NoJournal, &"its journal is not there"));
+            return Err(skipped(SkippedKind::NoJournal, &"its journal does not exist"));
         }
         let journal = Journal::open(&path).map_err(|error| match error {
             JournalError::Version { found, program, .. } => {
@@ -71,7 +71,7 @@ impl CellResults {
                 skipped(SkippedKind::Version, &why)
             }
             JournalError::NotAJournal { why, .. } => {
-                skipped(SkippedKind::Damaged, &format!("its journal is none: {why}"))
+                skipped(SkippedKind::Damaged, &format!("its journal is not valid: {why}"))
             }
             JournalError::Damaged { line, why, .. } => {
                 skipped(SkippedKind::Damaged, &format!("its journal, line {line}: {why}"))
@@ -100,7 +100,7 @@ impl CellResults {
     }
 }
 
-/// The header with the share of the cell's own log: a share that was taken from another policy is known only there.
+/// Returns the header with the share in the cell's own log: a share taken from another policy is recorded only there.
 fn with_own_share(header: LogHeader, log: &Path) -> LogHeader {
     let mut line = String::new();
     let read = fs::File::open(log).and_then(|file| BufReader::new(file).read_line(&mut line));
@@ -115,13 +115,13 @@ fn with_own_share(header: LogHeader, log: &Path) -> LogHeader {
 /// The contents of a cell's folder.
 pub(super) struct CellContents {
     pub(super) folder: PathBuf,
-    /// What its log begins with.
+    /// The header of its log.
     pub(super) header: LogHeader,
     pub(super) rows: Vec<Row>,
     pub(super) traffic: Vec<CellTraffic>,
 }
 
-/// What leads to a cell's folder: the sweep's folder, and what the cell is of.
+/// Identifies a cell's folder: the sweep's folder, and the cell's policy, link and seed.
 #[derive(Clone, Copy)]
 pub(super) struct CellPath<'a> {
     pub(super) folder: &'a Path,
@@ -141,7 +141,7 @@ impl CellPath<'_> {
         )
     }
 
-    /// Reads the cell's folder. Returns `None` if it has no rows, and adds all that cannot be used to `skipped`.
+    /// Reads the cell's folder. Returns `None` if it has no rows, and adds everything unusable to `skipped`.
     pub(super) fn read(
         self,
         terms: &Terms,
@@ -154,7 +154,7 @@ impl CellPath<'_> {
         };
         let log_path = path.join("log.jsonl");
         if !log_path.exists() {
-            skip(SkippedKind::Cell, &"it has no log: it was not begun");
+            skip(SkippedKind::Cell, &"it has no log: it was never started");
             return None;
         }
         let mut header = experiment.header(terms, self.seed);
@@ -168,7 +168,7 @@ impl CellPath<'_> {
                     EvalError::OtherRun { what, .. } => {
                         format!("its log is of a run with another {what}: it was mixed in")
                     }
-                    EvalError::NotALog { why, .. } => format!("its log is none: {why}"),
+                    EvalError::NotALog { why, .. } => format!("its log is not valid: {why}"),
                     EvalError::Open { why, .. } => format!("its log cannot be read: {why}"),
                     other => other.to_string(),
                 };
@@ -198,7 +198,7 @@ impl CellPath<'_> {
         Some(CellContents { folder: path, header, rows, traffic })
     }
 
-    /// Questions that failed or were not asked.
+    /// Returns the questions that failed or were not asked.
     fn unasked(self, rows: &[Row], questions: u64) -> Vec<SkippedResult> {
         let failed = rows.iter().filter_map(|row| match row {
             Row::Failed { id, reason } => {
@@ -218,7 +218,7 @@ impl CellPath<'_> {
         failed.chain(open).collect()
     }
 
-    /// Journals that belong to no graded answer: of a run that was interrupted, or put there by somebody.
+    /// Returns journals that belong to no graded answer: from an interrupted run, or put there by somebody.
     fn strays(self, path: &Path, rows: &[Row]) -> Vec<SkippedResult> {
         let graded = rows.iter().filter(|row| matches!(row, Row::Graded(_)));
         let expected: BTreeSet<PathBuf> = graded.map(|row| journal_path(path, row.id())).collect();

@@ -20,15 +20,15 @@ pub struct SkippedResult {
 /// Kinds of things that are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkippedKind {
-    /// A cell without rows, or with a log of something else.
+    /// A cell without rows, or with the log of another run.
     Cell,
-    /// A row that broke off.
+    /// A row that was cut off.
     BrokenRow,
-    /// A question that failed: a node was gone.
+    /// A question that failed because a node was lost.
     Failed,
     /// A question that was not asked yet.
     Open,
-    /// The journal of a graded answer is not there.
+    /// The journal of a graded answer does not exist.
     NoJournal,
     /// A journal of another version.
     Version,
@@ -47,14 +47,14 @@ pub enum SkippedKind {
 }
 
 impl SkippedKind {
-    /// Their name in the plural.
+    /// Returns the kind's name in the plural.
     pub fn plural(self) -> &'static str {
         match self {
             SkippedKind::Cell => "cells",
-            SkippedKind::BrokenRow => "rows that broke off",
+            SkippedKind::BrokenRow => "rows that were cut off",
             SkippedKind::Failed => "questions that failed",
             SkippedKind::Open => "questions without an answer so far",
-            SkippedKind::NoJournal => "journals that are not there",
+            SkippedKind::NoJournal => "journals that do not exist",
             SkippedKind::Version => "journals of another version",
             SkippedKind::Truncated => "journals that break off",
             SkippedKind::Mixed => "journals of something else",
@@ -67,7 +67,7 @@ impl SkippedKind {
 }
 
 impl SkippedResult {
-    /// A single thing that was left out. Its place and the reason become lines that may be shown.
+    /// Creates an entry for a single thing. Its place and the reason are made safe to show on one line.
     pub fn new(
         what: SkippedKind,
         place: impl Into<String>,

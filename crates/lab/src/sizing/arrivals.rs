@@ -1,4 +1,4 @@
-//! Who asks when: questions of many users who know nothing of each other, drawn from a seed.
+//! When users ask: questions of many independent users, drawn from a seed.
 
 use thinking::draw::{splitmix64, uniform};
 
@@ -9,20 +9,20 @@ pub struct Arrival {
     pub at_s: f64,
     /// Which of the recorded answers it gets.
     pub trace: usize,
-    /// Draws, uniform from 0 to 1: two of the small nodes and two of the large ones, of which the one with fewer
-    /// answers takes it.
+    /// Draws, uniform from 0 to 1, that select two small nodes and two large ones. Of each two, the one with fewer
+    /// answers is used.
     pub draws: [[f64; 2]; 2],
 }
 
 impl Arrival {
-    /// The two nodes that were drawn of so many; a role's as of 0 and 1.
+    /// Returns the two nodes drawn out of `nodes`; `role` is 0 or 1.
     pub fn drawn(&self, role: usize, nodes: usize) -> [usize; 2] {
         let draws = self.draws.get(role).copied().unwrap_or_default();
         draws.map(|draw| ((draw * nodes as f64) as usize).min(nodes.saturating_sub(1)))
     }
 }
 
-/// A Poisson process without an end. The same seed gives the same questions, whatever the nodes are.
+/// An endless Poisson process. The same seed gives the same questions, whatever the nodes are.
 #[derive(Debug, Clone)]
 pub struct Arrivals {
     per_s: f64,
@@ -33,7 +33,7 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// So many questions a second, of so many traces, each as likely as the others.
+    /// Creates a process with this many questions a second, each answered like one of the traces, all equally likely.
     pub fn new(per_s: f64, traces: usize, seed: u64) -> Self {
         Arrivals { per_s, traces, seed, drawn: 0, at_s: 0.0 }
     }
@@ -65,7 +65,7 @@ mod tests {
         let gaps: Vec<f64> = all.windows(2).map(|two| two[1].at_s - two[0].at_s).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let square = gaps.iter().map(|gap| gap * gap).sum::<f64>() / gaps.len() as f64;
-        // An exponential gap's mean is 1/4, its mean square twice the mean's square.
+        // The mean of an exponential gap is 1/4 here, and its mean square twice the square of the mean.
         assert!((mean * 4.0 - 1.0).abs() < 0.02, "{mean}");
         assert!((square * 8.0 - 1.0).abs() < 0.04, "{square}");
         let first = all.iter().filter(|arrival| arrival.trace == 0).count();

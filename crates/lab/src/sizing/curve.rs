@@ -1,24 +1,25 @@
-//! How fast a node computes, by how many sessions it writes at a time. A file of two measured figures or more.
+//! How fast a node computes, depending on how many sessions it writes at a time: a file with at least two measured
+//! figures.
 //!
-//! What does not live here: how the figures are measured, and what waits for what ([`super::processor`]).
+//! How the figures are measured is described elsewhere; how work waits for other work is in [`super::processor`].
 
 use std::{fs, path::Path};
 
 use serde::Deserialize;
 
-/// Tokens of a turn's prefill unless the file says otherwise: the engine's.
+/// How many tokens a turn's prefill has unless the file specifies it: the engine's value.
 const CHUNK_TOKENS: u32 = 128;
 
-/// How fast a node computes. Checked: see [`SpeedCurve::parse`].
+/// How fast a node computes. Validated: see [`SpeedCurve::parse`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpeedCurve {
     prefill_tokens_per_s: f64,
     prefill_chunk_tokens: f64,
-    /// Sessions, and how long one token of each takes when they are computed together.
+    /// The number of sessions, and how long one token of each takes when they are computed together.
     steps: Vec<(f64, f64)>,
 }
 
-/// The file, as it is written.
+/// The format of the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CurveFile {
@@ -32,9 +33,9 @@ struct CurveFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DecodeFigure {
-    /// So many sessions write at a time.
+    /// How many sessions write at a time.
     sessions: u32,
-    /// What they make, all together.
+    /// How many tokens they make together.
     tokens_per_s: f64,
 }
 
@@ -64,11 +65,11 @@ impl SpeedCurve {
         SpeedCurve::parse(&shown, &text)
     }
 
-    /// Reads a file's text. `path` is for messages.
+    /// Parses the text of a file. `path` is for messages.
     ///
     /// # Errors
-    /// When it lacks something or holds something else; with fewer than two figures, of which the first is for one
-    /// session and each further one for more; when more sessions make fewer tokens together, or each of them more.
+    /// When a field is missing or unknown; when there are fewer than two figures, the first is not for one session, or
+    /// the numbers of sessions do not rise; when more sessions make fewer tokens together, or each of them makes more.
     pub fn parse(path: &str, text: &str) -> Result<SpeedCurve, SpeedCurveError> {
         let bad = |why: String| SpeedCurveError { path: path.to_owned(), why };
         let file: CurveFile =
@@ -87,18 +88,18 @@ impl SpeedCurve {
         })
     }
 
-    /// Tokens that it reads in a second when it does nothing else.
+    /// Returns how many tokens it reads in a second when it does nothing else.
     pub fn prefill_tokens_per_s(&self) -> f64 {
         self.prefill_tokens_per_s
     }
 
-    /// The most tokens that it reads between two steps of writing.
+    /// Returns the most tokens that it reads between two steps of writing.
     pub fn prefill_chunk_tokens(&self) -> f64 {
         self.prefill_chunk_tokens
     }
 
-    /// How long one token of each of so many sessions takes, in seconds: on a straight line between the figures; beyond
-    /// the last one, more sessions make no more tokens together.
+    /// Returns how long one token takes in seconds when this many sessions write. Interpolates linearly between the
+    /// figures; beyond the last one, more sessions make no more tokens together.
     pub fn step_s(&self, sessions: u32) -> f64 {
         let sessions = f64::from(sessions);
         let next = self.steps.partition_point(|(at, _)| *at < sessions);
@@ -113,28 +114,28 @@ impl SpeedCurve {
         }
     }
 
-    /// The most tokens that it writes in a second, over all sessions.
+    /// Returns the most tokens that it writes in a second, over all sessions.
     pub fn most_tokens_per_s(&self) -> f64 {
         self.steps.last().map_or(0.0, |(sessions, step)| sessions / step)
     }
 }
 
 impl CurveFile {
-    /// What is wrong with it.
+    /// Returns what is wrong with the file.
     fn check(&self) -> Result<(), String> {
         let speeds = self.decode.iter().map(|figure| ("tokens_per_s", figure.tokens_per_s));
         for (name, speed) in speeds.chain([("prefill_tokens_per_s", self.prefill_tokens_per_s)]) {
             if !(speed.is_finite() && speed > 0.0) {
-                return Err(format!("{name} is {speed}, and a speed is a number above 0"));
+                return Err(format!("{name} is {speed}, but a speed must be a number above 0"));
             }
         }
         if self.prefill_chunk_tokens == 0 {
-            return Err("prefill_chunk_tokens is 0, and a chunk has tokens".to_owned());
+            return Err("prefill_chunk_tokens is 0, but a chunk needs tokens".to_owned());
         }
         if self.decode.len() < 2 {
             let count = self.decode.len();
             return Err(format!(
-                "it has {count} [[decode]], and how speed changes with sessions takes two or more"
+                "it has {count} [[decode]], but at least two are needed to show how speed changes with sessions"
             ));
         }
         let first = self.decode.first().map_or(0, |figure| figure.sessions);
@@ -147,22 +148,20 @@ impl CurveFile {
             let [fewer, more] = pair else { continue };
             let (few, many) = (fewer.sessions, more.sessions);
             if many <= few {
-                return Err(format!(
-                    "{many} sessions stand behind {few}: give them in rising order"
-                ));
+                return Err(format!("{many} sessions come after {few}: give them in rising order"));
             }
             if more.tokens_per_s < fewer.tokens_per_s {
                 return Err(format!(
-                    "{many} sessions make fewer tokens together than {few}, {} a second and {}: leave the larger \
-                     batch out, or measure for longer",
+                    "{many} sessions make fewer tokens together than {few}, {} a second and {}: leave out the larger \
+                     batch, or measure for longer",
                     more.tokens_per_s, fewer.tokens_per_s
                 ));
             }
             let each = |figure: &DecodeFigure| figure.tokens_per_s / f64::from(figure.sessions);
             if each(more) > each(fewer) * 1.000_001 {
                 return Err(format!(
-                    "each of {many} sessions is faster than each of {few}: tokens_per_s is of all together, \
-                     measure again"
+                    "each of {many} sessions is faster than each of {few}: tokens_per_s is the sum over all sessions, \
+                     so measure again"
                 ));
             }
         }
@@ -201,7 +200,7 @@ mod tests {
             (curve(&[(2, 50.0), (4, 80.0)]), "begin with sessions = 1"),
             (curve(&[(1, 50.0), (8, 40.0)]), "8 sessions make fewer tokens together than 1"),
             (curve(&[(1, 50.0), (2, 120.0)]), "each of 2 sessions is faster than each of 1"),
-            (curve(&[(1, 50.0), (8, 90.0), (4, 95.0)]), "4 sessions stand behind 8"),
+            (curve(&[(1, 50.0), (8, 90.0), (4, 95.0)]), "4 sessions come after 8"),
             (curve(&[(1, 0.0), (8, 90.0)]), "tokens_per_s is 0"),
             (curve(&[(1, f64::NAN), (8, 90.0)]), "expected"),
             (SpeedCurve::parse("c.toml", "speed = 1"), "unknown field `speed`"),

@@ -1,6 +1,6 @@
-//! What a simulation comes to: percentiles, how much the nodes were used, what it cost.
+//! The results of a simulation: percentiles, utilisation and cost.
 //!
-//! What does not live here: the words in which it is told (the command `specthink-lab`).
+//! Their wording is up to the command `specthink-lab`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -13,16 +13,16 @@ use super::simulation::Tally;
 pub struct Percentiles {
     /// The mean.
     pub mean_s: f64,
-    /// Half of all are at most that long.
+    /// The median.
     pub median_s: f64,
-    /// 19 of 20.
+    /// The 95th percentile.
     pub p95_s: f64,
-    /// 99 of 100.
+    /// The 99th percentile.
     pub p99_s: f64,
 }
 
 impl Percentiles {
-    /// `None` of nothing.
+    /// Returns `None` if there are no values.
     pub(super) fn of(mut seconds: Vec<f32>) -> Option<Percentiles> {
         seconds.sort_unstable_by(f32::total_cmp);
         let at = |share| quantile(&seconds, share).map(f64::from);
@@ -32,37 +32,38 @@ impl Percentiles {
     }
 }
 
-/// What so many nodes make of a population.
+/// The results of a fleet with a population.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SizingFigures {
-    /// How many answers this is computed from.
+    /// The number of answers behind the figures.
     pub answers: usize,
     /// Whole answers, from the question on.
     pub answer: Percentiles,
-    /// From an ask of the large model to its first text, as the user sees it; absent where it was never asked.
+    /// From an ask of the large model to its first text, as the user sees it; absent if it was never asked.
     pub first_text: Option<Percentiles>,
-    /// By how much that is longer than on a node that does nothing else.
+    /// How much longer that is than on a node that does nothing else.
     pub wait: Option<Percentiles>,
-    /// The part of their time in which the large nodes compute, from 0 to 1, and the small ones where many share them.
+    /// The fraction of time in which the large nodes compute, from 0 to 1.
     pub utilisation: f64,
-    /// The same of the small nodes.
+    /// The same for the small nodes, if they are shared.
     pub small_utilisation: Option<f64>,
-    /// For how many sessions a large node writes at a time, while it writes.
+    /// How many sessions a large node writes at a time, while it writes.
     pub sessions: f64,
-    /// Answers that took longer than they may: they would have been cut off.
+    /// Answers that took longer than their deadline: they would have been cut off.
     pub cut_off: usize,
-    /// What the tokens of an answer cost on average.
+    /// The average cost of an answer's tokens.
     pub cost: f64,
 }
 
 impl SizingFigures {
-    /// `None` where nothing was answered. `nodes` are the small ones, where many share them, and the large ones.
+    /// Returns `None` if nothing was answered. `nodes` are the numbers of small nodes, if they are shared, and of large
+    /// ones.
     pub(super) fn new(tally: Tally, nodes: [Option<u32>; 2]) -> Option<SizingFigures> {
         let Tally { answers_s, first_texts_s, waits_s, cut_off, cost, usage, window_s } = tally;
         let answers = answers_s.len();
         let part = |role: usize| {
             let nodes = nodes[role].map(|nodes| f64::from(nodes) * window_s)?;
-            // Rounded sums of many parts.
+            // The sums are rounded.
             Some((usage[role].busy_s / nodes).clamp(0.0, 1.0))
         };
         Some(SizingFigures {
@@ -78,7 +79,7 @@ impl SizingFigures {
         })
     }
 
-    /// Whether a target is kept.
+    /// Returns whether a target is kept.
     pub fn keeps(&self, target: &SizingTarget) -> bool {
         match target {
             SizingTarget::Latency(most) => self.answer.p95_s <= most.as_secs_f64(),
@@ -89,12 +90,12 @@ impl SizingFigures {
     }
 }
 
-/// What the nodes have to keep, at p95.
+/// A target for the nodes, at p95.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizingTarget {
-    /// Whole answers take at most that long.
+    /// Whole answers take at most this long.
     Latency(Duration),
-    /// The first text after an ask of the large model takes at most that long.
+    /// The first text after an ask of the large model takes at most this long.
     Takeover(Duration),
 }
 

@@ -1,8 +1,8 @@
-//! A node that many answers share, in simulated time: it writes for all sessions in one step, reads text one piece
-//! after the other, and takes turns between the two.
+//! A node shared by many answers, in simulated time: it writes for all sessions in one step, reads texts one after the
+//! other, and alternates between the two.
 //!
-//! Between two changes all goes on at constant speeds, so nothing happens for a single token. What does not live here:
-//! what is read and written for whom ([`super::simulation`]).
+//! Between two changes everything proceeds at constant speed, so no event is needed for a single token. What is read
+//! and written for which answer is in [`super::simulation`].
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -11,21 +11,21 @@ use std::{
 
 use super::curve::SpeedCurve;
 
-/// An answer in progress: its place, and which of the answers that had this place.
+/// An answer in progress: its slot, and which of the answers that used this slot it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) place: u32,
     pub(super) generation: u32,
 }
 
-/// What a node is done with.
+/// What a node has finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Done {
     Read(Ticket),
     Wrote(Ticket),
 }
 
-/// A number that is never NaN, to sort by.
+/// A number that is never NaN, for sorting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sorted(pub(super) f64);
 
@@ -43,7 +43,7 @@ impl Ord for Sorted {
     }
 }
 
-/// Tokens that a session writes, by the tokens that each has written when it is done.
+/// A session that writes, sorted by when it finishes: by the number of tokens that each session has written by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Writing {
     until: Sorted,
@@ -62,25 +62,25 @@ impl Ord for Writing {
     }
 }
 
-/// Nothing is closer to its end than this, in seconds, without being there.
+/// Work that is closer to its end than this, in seconds, counts as finished.
 const INSTANT: f64 = 1e-7;
 
-/// A node. Times are in seconds since the simulation's begin.
+/// A node. Times are in seconds since the start of the simulation.
 #[derive(Debug)]
 pub(super) struct Processor<'a> {
     curve: &'a SpeedCurve,
     now: f64,
     writing: BinaryHeap<Reverse<Writing>>,
-    /// Tokens that a session has written which was here all the time.
+    /// Tokens that a session would have written that was here all the time.
     written: f64,
     reading: VecDeque<(Ticket, f64)>,
     /// Tokens in `reading`.
     backlog: f64,
-    /// Tokens a second: of each session that writes, and read.
+    /// Tokens a second: written by each session, and read.
     speeds: (f64, f64),
-    /// How often what it does has changed: what was to happen before is void.
+    /// How often its work has changed: events planned for an earlier version are void.
     pub(super) version: u32,
-    /// Answers that are this node's.
+    /// The number of answers assigned to this node.
     pub(super) answers: u32,
     usage: Usage,
 }
@@ -88,9 +88,9 @@ pub(super) struct Processor<'a> {
 /// What a node has done, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Usage {
-    /// It read or wrote.
+    /// Time in which it read or wrote.
     pub(super) busy_s: f64,
-    /// It wrote for a session at least, and the same for every session.
+    /// Time in which it wrote for at least one session, and the sum of that time over all sessions.
     pub(super) writing_s: f64,
     pub(super) session_s: f64,
 }
@@ -129,18 +129,19 @@ impl<'a> Processor<'a> {
         }
     }
 
-    /// Text to read, behind what is there already.
+    /// Queues text to read.
     pub(super) fn read(&mut self, ticket: Ticket, tokens: f64) {
         self.reading.push_back((ticket, tokens));
         self.backlog += tokens;
     }
 
-    /// A session writes so many tokens, with those that write already.
+    /// Starts writing tokens for a session, together with the sessions already writing.
     pub(super) fn write(&mut self, ticket: Ticket, tokens: f64) {
         self.writing.push(Reverse(Writing { until: Sorted(self.written + tokens), ticket }));
     }
 
-    /// Goes on to `now`, and says what is done by then. What is to do may change before [`Processor::next_at`].
+    /// Advances to `now`, and adds what is finished by then to `done`. Its work may change before
+    /// [`Processor::next_at`].
     pub(super) fn go_on(&mut self, now: f64, done: &mut Vec<Done>) {
         self.usage = self.usage_at(now);
         let (each, read) = self.speeds;
@@ -166,7 +167,7 @@ impl<'a> Processor<'a> {
         }
     }
 
-    /// What it does has changed: sets its speeds, and says when it is next done with something.
+    /// Must be called after its work has changed: sets its speeds, and returns when it will next finish something.
     pub(super) fn next_at(&mut self) -> Option<f64> {
         self.version = self.version.wrapping_add(1);
         if self.writing.is_empty() {
@@ -187,7 +188,7 @@ impl<'a> Processor<'a> {
         Some(self.now + after)
     }
 
-    /// A turn is a step for all sessions that write, and a chunk of what is to be read.
+    /// A turn is a step for all sessions that write, and a chunk of the text to be read.
     fn speeds(&self) -> (f64, f64) {
         let sessions = u32::try_from(self.writing.len()).unwrap_or(u32::MAX);
         let read = self.curve.prefill_tokens_per_s();
@@ -203,7 +204,7 @@ impl<'a> Processor<'a> {
         }
     }
 
-    /// How long the turn takes that it is in; none where it does nothing.
+    /// Returns the length of the current turn; 0 if it does nothing.
     pub(super) fn turn_s(&self) -> f64 {
         match self.speeds {
             (0.0, 0.0) => 0.0,
@@ -212,7 +213,7 @@ impl<'a> Processor<'a> {
         }
     }
 
-    /// What it has done by `now`.
+    /// Returns what it has done by `now`.
     pub(super) fn usage_at(&self, now: f64) -> Usage {
         let elapsed = now - self.now;
         let mut usage = self.usage;
@@ -241,7 +242,7 @@ mod tests {
         Ticket { place, generation: 0 }
     }
 
-    /// What it is done with, and when, in milliseconds.
+    /// What it finishes, and when, in milliseconds.
     fn all(node: &mut Processor<'_>) -> Vec<(u64, Done)> {
         let (mut all, mut done) = (Vec::new(), Vec::new());
         while let Some(at) = node.next_at() {
@@ -257,7 +258,7 @@ mod tests {
         let mut node = Processor::new(&curve);
         node.write(ticket(0), 4.0);
         node.write(ticket(1), 8.0);
-        // Four steps of two at 125 ms, then four of one at 100 ms.
+        // Four steps of two sessions at 125 ms, then four of one at 100 ms.
         let expected = [(500, Done::Wrote(ticket(0))), (900, Done::Wrote(ticket(1)))];
         assert_eq!(all(&mut node), expected);
         let Usage { busy_s, writing_s, session_s } = node.usage_at(2.0);

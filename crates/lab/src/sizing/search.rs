@@ -1,4 +1,4 @@
-//! The least number of large nodes that keeps what is asked for.
+//! Finds the smallest number of large nodes that keeps the targets.
 
 use thinking::policy::Role;
 
@@ -7,11 +7,11 @@ use super::{
     alone, check, needed, size,
 };
 
-/// So many nodes for every answer that is under way leave hardly any that wait for each other.
+/// With this many nodes for every answer in progress, hardly any answers wait for each other.
 const PLENTY: f64 = 20.0;
 
-/// The least number of large nodes that keeps all targets, and what it makes of the questions. The number of large
-/// nodes in `fleet` does not count.
+/// Returns the smallest number of large nodes that keeps all targets, and the figures with it. Ignores the number of
+/// large nodes in `fleet`.
 ///
 /// # Errors
 /// As [`size`], and when no number of nodes keeps a target.
@@ -33,7 +33,7 @@ pub fn least_nodes(
     };
     let under_way = idle.answer.mean_s * population.questions_per_s();
     let most = (2 * least).max((PLENTY * under_way) as u64).min(MOST_NODES);
-    // What is still missed is missed for another reason, such as small nodes that are too few.
+    // Targets still missed here are missed for another reason, such as too few small nodes.
     let mut best = tried(most)?;
     check_targets(targets, &best.1, &format!("{most} large nodes"))?;
     let keeps = |figures: &SizingFigures| targets.iter().all(|target| figures.keeps(target));

@@ -1,7 +1,7 @@
-//! Many answers over shared nodes, in simulated time: from one thing that happens to the next.
+//! Many answers on shared nodes, in simulated time, event by event.
 //!
-//! What does not live here: how a node computes ([`super::processor`]), who asks when ([`super::arrivals`]), and what
-//! it all comes to ([`super::figures`]).
+//! How a node computes is in [`super::processor`], who asks when in [`super::arrivals`], and the results in
+//! [`super::figures`].
 
 use std::{cmp::Reverse, collections::BinaryHeap, mem::take};
 
@@ -17,21 +17,21 @@ use super::{
     trace::{AnswerTrace, TraceStep},
 };
 
-/// Text is read in pieces of about so many tokens while the other model writes.
+/// Text is read in pieces of about this many tokens while the other model writes.
 const PIECE_TOKENS: u32 = 8;
 
-/// Something that happens. Of what happens at a time the first of these comes first.
+/// An event. Of simultaneous events, the one listed first here is handled first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// Text of an answer reaches the node of a role, which reads it.
     Read { place: u32, role: usize, tokens: u32 },
-    /// A node is done with something, if it has not changed since.
+    /// A node finishes something, if it has not changed since.
     Node { role: usize, node: u32, version: u32 },
     /// The last text before an ask reaches a node.
     Late { place: u32, role: usize, tokens: u32 },
     /// An ask reaches its node.
     Asked(u32),
-    /// A node begins with what reached it in the middle of a turn: text, or without tokens an ask.
+    /// A node notices what reached it in the middle of a turn: text, or an ask if there are no tokens.
     Noticed { place: u32, generation: u32, role: usize, tokens: u32 },
     /// The next step of an answer, or its end.
     Step(u32),
@@ -48,14 +48,14 @@ struct Answer {
     number: usize,
     asked_at: f64,
     nodes: [u32; 2],
-    /// Pieces that its nodes have still to read.
+    /// Pieces that its nodes still have to read.
     unread: [u32; 2],
-    /// Steps that have begun, and when the last of them did.
+    /// How many steps have begun, and when the last one did.
     begun: usize,
     step_at: f64,
-    /// Its node is asked, and has still to read.
+    /// Whether its node was asked but still has to read.
     waits: bool,
-    /// Tokens of the step that are written, those that are being written now, and those that the other node was sent.
+    /// Tokens of the step that are written, that are being written now, and that were sent to the other node.
     written: u32,
     segment: u32,
     sent: u32,
@@ -67,24 +67,24 @@ impl Answer {
     }
 }
 
-/// What became of it all, of the questions that count.
+/// Totals of the questions that count.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// From the question to the end of its answer, in seconds.
     pub(super) answers_s: Vec<f32>,
     /// From an ask of the large model to its first text.
     pub(super) first_texts_s: Vec<f32>,
-    /// By how much that is longer than on a node that does nothing else.
+    /// How much longer that is than on a node that does nothing else.
     pub(super) waits_s: Vec<f32>,
-    /// Answers that took longer than they may.
+    /// Answers that took longer than their deadline.
     pub(super) cut_off: usize,
     pub(super) cost: f64,
-    /// What the nodes of a role did all together, and in how many seconds.
+    /// What all nodes of a role did together, and in how many seconds.
     pub(super) usage: [Usage; 2],
     pub(super) window_s: f64,
 }
 
-/// Which questions count: those behind so many, so many.
+/// Which questions count: `answers` of them, after the first `skipped`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Counted {
     pub(super) skipped: usize,
@@ -107,7 +107,7 @@ pub(super) struct Simulation<'a, A> {
     opened: Option<(f64, [Usage; 2])>,
     tally: Tally,
     done: Vec<Done>,
-    /// Turns that were met in the middle: each at another place of it.
+    /// How many turns were met in the middle, each at a different point.
     turns: u64,
 }
 
@@ -143,7 +143,8 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         }
     }
 
-    /// Until all that counts is answered, and the first question came that does not, if one comes.
+    /// Runs until everything that counts is answered and, if there are more questions, the first one that does not
+    /// count has been asked.
     pub(super) fn run(mut self) -> Tally {
         self.await_arrival();
         while self.tally.answers_s.len() < self.counted.answers || self.tally.window_s == 0.0 {
@@ -186,7 +187,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         &mut self.answers[place as usize]
     }
 
-    /// The step that an answer is in.
+    /// Returns the current step of an answer.
     fn current(&self, place: u32) -> TraceStep {
         let answer = &self.answers[place as usize];
         self.traces[answer.trace].steps[answer.begun - 1]
@@ -197,7 +198,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         (skipped..skipped + answers).contains(&number)
     }
 
-    /// Takes in what a node is done with, changes what it does, and plans when it is next done with something.
+    /// Collects what a node has finished, changes its work, and plans when it next finishes something.
     fn touch(&mut self, role: usize, node: u32, change: impl FnOnce(&mut Processor<'a>)) {
         let mut done = take(&mut self.done);
         let processor = &mut self.nodes[role][node as usize];
@@ -238,7 +239,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         self.nodes.each_ref().map(sum)
     }
 
-    /// The last question that counts was asked: what the nodes did since the first one.
+    /// Records what the nodes did between the first and the last question that count.
     fn close(&mut self) {
         let Some((opened_at, before)) = self.opened else { return };
         let now = self.usage();
@@ -272,7 +273,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         self.plan(self.now + before_s, Event::Step(place));
     }
 
-    /// A node gets text to read, if it is one of many's.
+    /// Gives a node text to read, if the nodes of its role are shared.
     fn read(&mut self, place: u32, role: usize, tokens: u32) {
         if self.pools[role].is_some() && tokens > 0 {
             let answer = self.answer(place);
@@ -285,7 +286,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
     fn has_read(&mut self, role: usize, Ticket { place, generation }: Ticket) {
         let answer = self.answer(place);
         if answer.generation != generation {
-            // What it wrote last, for an answer that is over.
+            // The last text it wrote, for an answer that is over.
             return;
         }
         answer.unread[role] -= 1;
@@ -318,7 +319,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         self.pieces(place, &step, took_s);
     }
 
-    /// What a user's own node writes reaches the other node piece by piece, and at last token by token.
+    /// Plans how the text of a user's own node reaches the other node: piece by piece, and finally token by token.
     fn pieces(&mut self, place: u32, step: &TraceStep, took_s: f64) {
         let role = step.role.other() as usize;
         let Some(before) = step.reads[role].checked_sub(1) else { return };
@@ -332,7 +333,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         }
     }
 
-    /// Text that may be waited for reaches a node.
+    /// Text that the answer may wait for reaches a node.
     fn late(&mut self, place: u32, role: usize, tokens: u32) {
         self.answer(place).unread[role] += 1;
         self.notice(place, role, tokens);
@@ -351,7 +352,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         }
     }
 
-    /// What reaches a node in the middle of a turn waits for its end.
+    /// Plans when the node notices what reached it in the middle of a turn: at the turn's end.
     fn notice(&mut self, place: u32, role: usize, tokens: u32) {
         let Answer { generation, nodes, .. } = *self.answer(place);
         self.turns += 1;
@@ -374,7 +375,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         }
     }
 
-    /// The tokens that an answer's node writes next; after the last of them the step is over.
+    /// Returns the tokens that an answer's node writes next; after the last of them the step is over.
     fn segment(&mut self, place: u32) -> Option<(Ticket, f64)> {
         let step = self.current(place);
         let is_read = self.pools[step.role.other() as usize].is_some();
@@ -382,7 +383,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         let answer = self.answer(place);
         let left = step.tokens - answer.written;
         answer.segment = match answer.written {
-            // The first one is waited for.
+            // The answer waits for the first token.
             0 => left.min(1),
             _ if is_read && left > 1 => PIECE_TOKENS.min(left - 1),
             _ => left,
@@ -394,7 +395,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
         (tokens > 0).then_some((ticket, f64::from(tokens)))
     }
 
-    /// Has the node write on that is being touched.
+    /// Continues writing on the node that is being changed.
     fn write(&mut self, role: usize, place: u32) {
         if let Some((ticket, tokens)) = self.segment(place) {
             let node = self.answer(place).nodes[role];
@@ -440,7 +441,7 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
             }
         }
         self.free.push(place);
-        // What its nodes have still to read is nobody's.
+        // The remaining reads of its nodes belong to no answer any more.
         let answer = self.answer(place);
         answer.generation = answer.generation.wrapping_add(1);
         if self.is_counted(number) {
@@ -453,12 +454,12 @@ impl<'a, A: Iterator<Item = Arrival>> Simulation<'a, A> {
     }
 }
 
-/// So many parts of a number of tokens, out of all parts of it.
+/// Returns the first `parts` of `all` equal parts of a number of tokens.
 fn part(tokens: u32, parts: u32, all: u32) -> u32 {
     (u64::from(tokens) * u64::from(parts) / u64::from(all.max(1))) as u32
 }
 
-/// The one with fewer answers; the first of equals. `None` where there is none.
+/// Returns the node with fewer answers; if equal, the first. Returns `None` if there are no nodes.
 fn less_used(pool: &[Processor<'_>], drawn: [usize; 2]) -> Option<usize> {
     let answers = |node: usize| pool.get(node).map(|node| node.answers);
     let [one, other] = drawn;

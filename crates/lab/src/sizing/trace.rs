@@ -1,6 +1,6 @@
-//! A recorded answer as work: who is asked in which order, for how many tokens, and what lies between.
+//! A recorded answer as work: which model is asked in which order, for how many tokens, and the times in between.
 //!
-//! Plain values. What does not live here: when that work is done ([`super::simulation`]).
+//! Plain values. When the work is done is in [`super::simulation`].
 
 use thinking::policy::Role;
 
@@ -10,62 +10,60 @@ use crate::{
     replay::{self, Conditions, Recording, ReplayError, TimedAsk, Timeline},
 };
 
-/// A recorded answer as work for nodes. Times in seconds; tokens by node are the small one's and the large one's.
+/// A recorded answer as work for nodes. Times are in seconds; in pairs of token counts, the small node's comes first.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AnswerTrace {
     /// From the question to the first ask.
     pub before_s: f64,
-    /// Tokens of the prompt that each node reads ahead of its first ask.
+    /// Tokens of the prompt that each node reads before its first ask.
     pub prompt_tokens: [u32; 2],
     /// The asks, in order.
     pub steps: Vec<TraceStep>,
-    /// How long the answer may take.
+    /// The answer's deadline.
     pub deadline_s: Option<f64>,
-    /// What its tokens cost.
+    /// The cost of its tokens.
     pub cost: f64,
 }
 
 /// One ask of a trace.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TraceStep {
-    /// Who is asked.
+    /// The model that is asked.
     pub role: Role,
     /// Until the ask reaches its node.
     pub up_s: f64,
-    /// What the recorded node spent on it.
+    /// How long the recorded node spent on it.
     pub node_s: f64,
-    /// From the node's first text until that is here.
+    /// From the node's first text until that arrives here.
     pub first_down_s: f64,
-    /// From the node's end until the next ask, or the answer's end.
+    /// From when the node finishes until the next ask, or the answer's end.
     pub end_down_s: f64,
     /// Tokens that its node still has to read when it is asked.
     pub late_tokens: u32,
     /// Tokens that it writes.
     pub tokens: u32,
-    /// Those at the end that are forgotten, and read by nobody.
+    /// Tokens at the end that are discarded and that nobody reads.
     pub forgotten_tokens: u32,
     /// Tokens of this step's text that each node reads while it is written.
     pub reads: [u32; 2],
 }
 
-/// Why a recording is no trace. One line.
+/// Why a recording cannot be used as a trace. One line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TraceError {
-    /// Something in it was decided by time.
+    /// Something in it was decided by elapsed time.
     #[error(
-        "question {question:?}: it was recorded with {what}, which other answers on the node decide too; record it \
-         without"
+        "question {question:?}: it was recorded with {what}, whose outcome would also depend on other answers on the \
+         node; record it without"
     )]
     DecidedByTime {
         /// The question's id.
         question: String,
-        /// What decides by time.
+        /// What depends on time.
         what: String,
     },
-    /// Over this link it would have gone another way.
-    #[error(
-        "question {question:?}: over this link it would have gone another way than it was recorded"
-    )]
+    /// Over this link it would have diverged.
+    #[error("question {question:?}: over this link it would have diverged from its recording")]
     Diverged {
         /// The question's id.
         question: String,
@@ -76,11 +74,11 @@ pub enum TraceError {
 }
 
 impl AnswerTrace {
-    /// Takes a recording over a link, `None` for none. The conductor runs it once, with the nodes to itself: that says
-    /// what the link and the programs take. `cost` is that of its tokens.
+    /// Makes a trace of a recording over a link; `None`: without a link. The conductor runs it once, with the nodes to
+    /// itself, to find out how long the link and the programs take. `cost` is that of its tokens.
     ///
     /// # Errors
-    /// When something in it was decided by time, or it cannot be replayed over this link.
+    /// When something in it was decided by elapsed time, or it cannot be replayed over this link.
     pub fn new(
         recording: &Recording,
         link: Option<&LinkProfile>,
@@ -102,7 +100,7 @@ impl AnswerTrace {
         Ok(AnswerTrace { deadline_s, cost, ..AnswerTrace::of(&near, &over) })
     }
 
-    /// Tokens that a role's node reads, and that it writes.
+    /// Returns how many tokens a role's node reads, and how many it writes.
     pub(super) fn work(&self, role: Role) -> (f64, f64) {
         let at = role as usize;
         let late = |step: &TraceStep| if step.role == role { step.late_tokens } else { 0 };
@@ -112,7 +110,7 @@ impl AnswerTrace {
         (reads, writes.map(|step| f64::from(step.tokens)).sum())
     }
 
-    /// How long a node of this role computes for it at the least, in seconds.
+    /// Returns the shortest time that a node of this role computes for it, in seconds.
     pub(super) fn least_node_s(&self, role: Role, curve: &SpeedCurve) -> f64 {
         let (reads, writes) = self.work(role);
         reads / curve.prefill_tokens_per_s() + writes / curve.most_tokens_per_s()
@@ -120,13 +118,13 @@ impl AnswerTrace {
 }
 
 impl TraceStep {
-    /// The tokens after which all that is kept of it has been read by the other node, which is before it ends: what is
-    /// read later comes with the next ask.
+    /// Returns after how many tokens the other node has read everything of it that is kept. This is before the end:
+    /// text read later comes with the next ask.
     pub(super) fn tokens_to_read(&self) -> u32 {
         self.tokens.saturating_sub(self.forgotten_tokens.max(1)).max(1)
     }
 
-    /// From the ask to its first text where its node does nothing else, and has read what came before.
+    /// Returns the time from the ask to its first text on a node that does nothing else and has read everything before.
     pub(super) fn first_text_alone_s(&self, curve: &SpeedCurve) -> f64 {
         let late_s = f64::from(self.late_tokens) / curve.prefill_tokens_per_s();
         let first_s = if self.tokens > 0 { curve.step_s(1) } else { 0.0 };
@@ -135,8 +133,8 @@ impl TraceStep {
 }
 
 impl AnswerTrace {
-    /// The nodes' work is that without a link: over one, what they read while the ask is on its way would be taken for
-    /// late. When things happen is that over the link.
+    /// Takes the nodes' work from the run without a link: over a link, text read while the ask is in flight would count
+    /// as late. Takes the times of events from the run over the link.
     fn of(near: &Timeline, over: &Timeline) -> Self {
         let ends = over.asks.iter().skip(1).map(|next| next.at_us);
         let asks = near.asks.iter().zip(&over.asks).zip(ends.chain([over.total_us]));
@@ -155,7 +153,7 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
-/// An ask, and what lies between its node's work and the next one.
+/// Combines an ask's work on its node with the times around it.
 fn step(near: &TimedAsk, over: &TimedAsk, end_us: u64) -> TraceStep {
     let TimedAsk { role, node_us, decode_us, tokens, forgotten_tokens, late_tokens, reads, .. } =
         *near;
@@ -178,7 +176,8 @@ fn step(near: &TimedAsk, over: &TimedAsk, end_us: u64) -> TraceStep {
     }
 }
 
-/// Of what a role's node reads, takes off what it reads late: that comes with its asks, and is of the last text before.
+/// Subtracts the tokens that a role's node reads late from those that it reads ahead: late tokens belong to the last
+/// text before an ask, and are counted with the ask.
 fn leave_late(steps: &mut [TraceStep], prompt_tokens: &mut u32, role: Role) {
     let at = role as usize;
     let mut since = None;

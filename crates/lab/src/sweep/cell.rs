@@ -1,4 +1,4 @@
-//! One cell: a policy over a link with a seed. It gives the run over the data set its nodes, and writes the files.
+//! One cell: a policy over a link with a seed. Provides the nodes for the run over the data set, and writes the files.
 
 use std::{
     collections::HashMap,
@@ -35,7 +35,7 @@ pub(super) struct LinkedNodes {
 
 struct Large {
     node: Node,
-    /// The same node without the link, to tell the one's absence from the other's.
+    /// The same node without the link, to distinguish an unreachable node from a broken link.
     direct: Remote,
     link: LiveLink,
 }
@@ -44,7 +44,7 @@ impl LinkedNodes {
     /// Sets up the link and connects over it, so that the first question does not pay for that.
     ///
     /// # Errors
-    /// When a node cannot be reached, or the link cannot be put up or lets nothing through.
+    /// When a node cannot be reached, or the link cannot be set up or lets nothing through.
     pub(super) async fn link(
         small: Vec<Node>,
         large: Option<&RemoteConfig>,
@@ -79,19 +79,19 @@ pub struct CellTraffic {
     pub up_bytes: u64,
     /// Bytes from it.
     pub down_bytes: u64,
-    /// Pieces that waited for a retransmission or the end of an outage, where that was counted.
+    /// Pieces that waited for a retransmission or the end of an outage, if counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stalls: Option<u64>,
     /// Connections.
     pub connections: u64,
-    /// Of these, those that the link has reset.
+    /// How many of these the link has reset.
     pub resets: u64,
-    /// Graded answers of the run, whose bytes are among these; absent where that was not noted.
+    /// Graded answers of the run whose bytes are included; absent if that was not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graded: Option<u64>,
 }
 
-/// One policy over one link with one seed, being asked.
+/// One policy over one link with one seed, while it runs.
 pub(super) struct Cell<'a> {
     path: PathBuf,
     header: &'a LogHeader,
@@ -102,7 +102,7 @@ pub(super) struct Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
-    /// Begins the cell in its folder, or goes on in it.
+    /// Starts or resumes the cell in its folder.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -116,7 +116,7 @@ impl<'a> Cell<'a> {
         let opened = File::options().append(true).create(true).open(&name);
         let files = |why| SweepError::Files { path: name.clone(), why };
         let mut traffic = opened.map_err(files)?;
-        // A line that broke off must not take the next one with it.
+        // A line that was cut off must not spoil the next one.
         let before = fs::read(&name).map_err(files)?;
         if !before.is_empty() && !before.ends_with(b"\n") {
             traffic.write_all(b"\n").map_err(files)?;
@@ -124,7 +124,7 @@ impl<'a> Cell<'a> {
         Ok(Cell { path, header, nodes, traffic, run, graded: AtomicU64::new(0) })
     }
 
-    /// Notes what has gone over the link up to this row: what is noted survives a crash.
+    /// Records the traffic over the link up to this row, so that it survives a crash.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -170,7 +170,7 @@ impl RunSource for Cell<'_> {
         if !matches!(outcome.ended, Ended::Complete(_)) || outcome.summary.degraded.is_none() {
             return None;
         }
-        // Degraded by the link is a result; degraded because the node itself was gone is not.
+        // Degraded by the link counts as a result; degraded because the node itself was down does not.
         large.direct.describe().await.err()
     }
 }
@@ -179,14 +179,14 @@ fn traffic_file(path: &Path) -> PathBuf {
     path.join("traffic.jsonl")
 }
 
-/// Reads the traffic over a cell's link, one value for each run over the cell.
+/// Reads the traffic over a cell's link, one value for each run of the cell.
 pub(crate) fn cell_traffic(path: &Path) -> Result<Vec<CellTraffic>, SweepError> {
     let name = traffic_file(path);
     let text = match fs::read_to_string(&name) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         read => read.map_err(|why| SweepError::Files { path: name, why })?,
     };
-    // A line that broke off is older than the one before by one question: it is left out.
+    // A line that was cut off is skipped; the one before it lacks only one question.
     let lines = text.lines().filter_map(|line| serde_json::from_str::<CellTraffic>(line).ok());
     let runs: HashMap<u64, CellTraffic> = lines.map(|line| (line.run, line)).collect();
     Ok(runs.into_values().collect())

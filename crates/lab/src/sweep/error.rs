@@ -1,4 +1,4 @@
-//! What keeps a sweep from beginning or going on: its folder, its nodes, a link, a run over the data set.
+//! Why a sweep cannot start or continue: its folder, its nodes, a link, a run over the data set.
 
 use std::{io, path::PathBuf};
 
@@ -11,10 +11,10 @@ use crate::link::NotUp;
 /// Why a sweep's folder cannot be used. Each is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// Something cannot be read or written.
-    #[error("cannot use {}: {why}; give --out a folder that can be read and written", path.display())]
+    /// A file or folder cannot be read or written.
+    #[error("cannot use {}: {why}; give --out a readable and writable folder", path.display())]
     Files {
-        /// Where.
+        /// The path.
         path: PathBuf,
         /// The system's reason.
         why: io::Error,
@@ -27,7 +27,7 @@ pub enum SweepError {
         /// What is wrong with it.
         why: String,
     },
-    /// There are no results to read in the folder.
+    /// The folder has no results to read.
     #[error("{} holds no sweep: {why}; give a folder that `specthink-lab sweep` wrote", path.display())]
     NotResults {
         /// The folder.
@@ -47,7 +47,7 @@ pub enum SweepError {
         /// The one that it differs from.
         first: PathBuf,
     },
-    /// The folder is another experiment's.
+    /// The folder belongs to another experiment.
     #[error(
         "{} is of an experiment with another {what}: give --out another folder, or the settings that it began with",
         path.display()
@@ -66,7 +66,7 @@ pub enum SweepError {
     },
 }
 
-/// Why a sweep cannot begin or go on. Each is one line.
+/// Why a sweep cannot start or continue. Each is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepRunError {
     /// Its folder cannot be used.
@@ -75,16 +75,16 @@ pub enum SweepRunError {
     /// A cell's log or journal cannot be used, or nothing can be graded.
     #[error(transparent)]
     Run(#[from] EvalError),
-    /// A link cannot be put up.
+    /// A link cannot be set up.
     #[error(transparent)]
     Link(#[from] NotUp),
-    /// A node may not be reached in plain text, or a TLS file does not work.
+    /// A node may not be reached in plain text, or a TLS file is unusable.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// A node does not answer before the sweep begins.
+    /// A node does not answer before the sweep starts.
     #[error("{node}: {failure}; {mend}")]
     NoNode {
-        /// Which part it plays, and of which pair.
+        /// Its role, and its pair.
         node: String,
         /// Why not.
         failure: Failure,

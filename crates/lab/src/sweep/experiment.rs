@@ -1,4 +1,4 @@
-//! What a sweep is of, as its folder says it. Where its cells are is in `folder`.
+//! A sweep's experiment, as recorded in its folder. The paths of its cells are in `folder`.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -13,7 +13,7 @@ const VERSION: u32 = 1;
 /// The experiment's file.
 pub(super) const NAME: &str = "sweep.toml";
 
-/// Everything that the results of a sweep depend on, resolved.
+/// Everything that the results of a sweep depend on, with defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Experiment {
     /// The layout's version.
@@ -24,21 +24,21 @@ pub struct Experiment {
     pub data_set_sha256: String,
     /// How many questions are asked.
     pub questions: u64,
-    /// Who grades.
+    /// The grader.
     pub grader: String,
-    /// Questions at a time: they share the link and the nodes, so that it is part of what is measured.
+    /// Questions at a time. They share the link and the nodes, so this is part of what is measured.
     pub parallel: u16,
     /// The seeds.
     pub seeds: Vec<u64>,
-    /// The pair's name, where it has one: the same models elsewhere are another pair.
+    /// The pair's name, if it has one: the same models elsewhere are another pair.
     #[serde(rename = "pair", default, skip_serializing_if = "Option::is_none")]
     pub pair_name: Option<String>,
     /// The small nodes' models, and the large node's.
     pub models: Vec<String>,
-    /// The policies' names in the order in which they were given; empty in folders of earlier programs.
+    /// The policies' names in the given order; empty in folders of earlier programs.
     #[serde(default)]
     pub policy_order: Vec<String>,
-    /// The policies by name: for each what its results depend on beside the seed. In the file as JSON.
+    /// The policies by name, each with everything that its results depend on besides the seed. Stored as JSON.
     #[serde(with = "json_texts")]
     pub policies: BTreeMap<String, Terms>,
     /// What made the links slow.
@@ -52,7 +52,7 @@ impl Experiment {
     /// The version that this program writes.
     pub const VERSION: u32 = VERSION;
 
-    /// What the log of a cell of these terms with this seed begins with, as far as the share of the policy is known.
+    /// Returns the header for the log of a cell with these terms and this seed, with the policy's share if known.
     pub(crate) fn header(&self, terms: &Terms, seed: u64) -> LogHeader {
         LogHeader {
             specthink_eval: log::VERSION,
@@ -69,18 +69,18 @@ impl Experiment {
         }
     }
 
-    /// Returns whether a folder has one.
+    /// Returns whether a folder has an experiment.
     pub fn is_in(folder: &Path) -> bool {
         folder.join(NAME).exists()
     }
 
-    /// The pair of models: by its name, where it has one, and theirs.
+    /// Returns the pair of models: its name, if it has one, and the models' names.
     pub fn pair(&self) -> String {
         let models = self.models.join(" + ");
         self.pair_name.as_ref().map_or_else(|| models.clone(), |name| format!("{name}: {models}"))
     }
 
-    /// The policies' names, in the order in which they were given where that is known.
+    /// Returns the policies' names, in the given order if that is known.
     pub fn policies_in_order(&self) -> Vec<&String> {
         let given = self.policy_order.iter();
         let given: Vec<&String> = given.filter(|name| self.policies.contains_key(*name)).collect();
@@ -88,10 +88,10 @@ impl Experiment {
         given.iter().copied().chain(others).collect()
     }
 
-    /// Reads the experiment of a folder that a sweep wrote or is writing; nothing is locked.
+    /// Reads the experiment of a folder that a sweep wrote or is writing. Does not lock the folder.
     ///
     /// # Errors
-    /// When it cannot be read, or the folder is no sweep's.
+    /// When it cannot be read, or the folder is not a sweep's.
     pub fn read(folder: &Path) -> Result<Experiment, SweepError> {
         let not_results = |why: String| SweepError::NotResults { path: folder.to_owned(), why };
         let text = fs::read_to_string(folder.join(NAME)).map_err(|why| match why.kind() {
@@ -113,13 +113,13 @@ impl Experiment {
         })
     }
 
-    /// The same of another's pair.
+    /// Returns the same experiment with another one's pair.
     pub(super) fn with_pair_of(&self, other: &Experiment) -> Experiment {
         let Experiment { pair_name, models, .. } = other.clone();
         Experiment { pair_name, models, ..self.clone() }
     }
 
-    /// The first thing that another experiment has otherwise.
+    /// Returns the first setting in which another experiment differs.
     pub(super) fn difference(&self, other: &Experiment) -> Option<&'static str> {
         let differences = [
             ("layout", self.specthink_sweep != other.specthink_sweep),
@@ -138,7 +138,7 @@ impl Experiment {
     }
 }
 
-/// A map whose values are texts of JSON: TOML has no null, and no table within a line.
+/// A map whose values are JSON texts: TOML has no null, and no table within a line.
 mod json_texts {
     use std::collections::BTreeMap;
 

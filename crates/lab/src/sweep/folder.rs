@@ -1,4 +1,4 @@
-//! The folder of a sweep: that it is this experiment's, and where each cell is.
+//! The folder of a sweep: checks that it belongs to this experiment, and knows the path of each cell.
 
 use std::{
     fmt::Write as _,
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::link::{LinkProfile, Links};
 
-/// The folder of the report, in that of a sweep or of several.
+/// The folder of the report, inside the folder of one sweep or of several.
 pub const REPORT: &str = "report";
 
-/// An open folder. No other sweep can have it open, where the file system has locks.
+/// An open folder. No other sweep can have it open, if the file system supports locks.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -28,17 +28,17 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Begins the folder of an experiment, or goes on in it.
+    /// Creates or resumes the folder of an experiment.
     ///
     /// # Errors
-    /// When it cannot be used, or is of another experiment.
+    /// When it cannot be used, or belongs to another experiment.
     pub fn open(path: &Path, experiment: &Experiment) -> Result<Folder, SweepError> {
         let files = |why| SweepError::Files { path: path.to_owned(), why };
         let not_a_sweep = |why: String| SweepError::NotASweep { path: path.to_owned(), why };
         fs::create_dir_all(path).map_err(files)?;
         let name = path.join(NAME);
         if !name.exists() && fs::read_dir(path).map_err(files)?.next().is_some() {
-            return Err(not_a_sweep(format!("there are files, and no {NAME}")));
+            return Err(not_a_sweep(format!("it contains files, but no {NAME}")));
         }
         let mut options = File::options();
         options.read(true).append(true).create(true);
@@ -60,13 +60,13 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), is_locked, _file: file })
     }
 
-    /// Returns whether no other sweep can write to it meanwhile; not so where the file system has no locks.
+    /// Returns whether no other sweep can write to it meanwhile; `false` if the file system has no locks.
     pub(super) fn is_locked(&self) -> bool {
         self.is_locked
     }
 
-    /// Checks that a folder can hold these pairs' folders: it does not exist yet, or all that it holds are such folders
-    /// of the same experiment, with these pairs or others, and their report.
+    /// Checks that a folder can hold these pairs' folders: it does not exist yet, or it holds only such folders of the
+    /// same experiment, with these pairs or others, and their report.
     ///
     /// # Errors
     /// When it holds anything else, or cannot be read.
@@ -78,7 +78,7 @@ impl Folder {
             entries => entries.map_err(files)?,
         };
         if Experiment::is_in(path) {
-            return Err(not_pairs("it is a sweep's without --pair".to_owned()));
+            return Err(not_pairs("it belongs to a sweep without --pair".to_owned()));
         }
         for entry in entries {
             let entry = entry.map_err(files)?.path();
@@ -86,7 +86,7 @@ impl Folder {
                 continue;
             }
             if !Experiment::is_in(&entry) {
-                return Err(not_pairs(format!("{} is no pair's", entry.display())));
+                return Err(not_pairs(format!("{} does not belong to a pair", entry.display())));
             }
             let found = Experiment::read(&entry)?;
             let ours = pairs.iter().find(|pair| pair.pair_name == found.pair_name).cloned();
@@ -98,10 +98,10 @@ impl Folder {
         Ok(())
     }
 
-    /// The folder of a cell, which is created if needed.
+    /// Returns the folder of a cell, which is created if needed.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub(super) fn cell(&self, policy: &str, link: &str, seed: u64) -> Result<PathBuf, SweepError> {
         let path = cell_path(&self.path, policy, link, seed);
         let made = fs::create_dir_all(path.join("journals"));
@@ -110,18 +110,18 @@ impl Folder {
     }
 }
 
-/// The path of a cell's folder in a sweep's folder.
+/// Returns the path of a cell's folder in a sweep's folder.
 pub(crate) fn cell_path(folder: &Path, policy: &str, link: &str, seed: u64) -> PathBuf {
     folder.join(file_name(policy)).join(file_name(link)).join(format!("seed-{seed}"))
 }
 
-/// The path of a question's journal in a cell's folder.
+/// Returns the path of a question's journal in a cell's folder.
 pub(crate) fn journal_path(cell: &Path, id: &str) -> PathBuf {
     cell.join("journals").join(format!("{}.jsonl", file_name(id)))
 }
 
-/// The link that the journals in a folder were recorded over; `None` if the folder is not a sweep's. Reads the sweep's
-/// experiment.
+/// Returns the link that the journals in a folder were recorded over, from the sweep's experiment, or `None` if the
+/// folder is not a sweep's.
 pub fn link_of(journals: &Path) -> Option<LinkProfile> {
     let path = fs::canonicalize(journals).ok()?;
     // SWEEP/POLICY/LINK/seed-N/journals
@@ -132,13 +132,13 @@ pub fn link_of(journals: &Path) -> Option<LinkProfile> {
     Some(LinkProfile { name: name.clone(), ..profile })
 }
 
-/// A text as a file's name: what is neither a letter, a digit nor one of `-_.=,` is written as its bytes in hex after
-/// a percent sign. Different texts give different names.
+/// Converts a text to a file name: anything except letters, digits and `-_.=,` is written as its bytes in hex after a
+/// percent sign. Different texts give different names.
 pub fn file_name(text: &str) -> String {
     let mut name = String::new();
     for (at, byte) in text.bytes().enumerate() {
         match byte {
-            // A name that begins with a dot is hidden, or a folder's own.
+            // A name that begins with a dot is hidden, or means a folder itself.
             b'.' if at == 0 => name.push_str("%2e"),
             b'-' | b'_' | b'.' | b'=' | b',' => name.push(char::from(byte)),
             _ if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),

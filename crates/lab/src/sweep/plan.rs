@@ -1,4 +1,4 @@
-//! What a sweep is to ask, of whom. Nothing here runs.
+//! What a sweep asks, and of which nodes. Nothing here runs.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use transport::RemoteConfig;
 use super::{experiment::Experiment, terms::Terms};
 use crate::link::{LinkProfile, Shaping};
 
-/// What a sweep asks, checked.
+/// What a sweep asks; validated.
 #[derive(Debug)]
 pub struct SweepPlan {
     /// The data set.
     pub data: DataFile,
-    /// How many of its problems are asked, from the first on; absent: all.
+    /// How many of its problems are asked, from the first; absent: all.
     pub limit: Option<u64>,
-    /// The policies, in the order in which they are asked.
+    /// The policies, in the order in which they are run.
     pub policies: Vec<PlannedPolicy>,
     /// The links to the large node.
     pub links: Vec<LinkProfile>,
-    /// Where randomness starts from, the models' and the links'.
+    /// The seeds of all randomness, the models' and the links'.
     pub seeds: Vec<u64>,
     /// What makes the links slow.
     pub shaping: Shaping,
@@ -28,41 +28,41 @@ pub struct SweepPlan {
     pub parallel: u16,
 }
 
-/// A policy of a sweep, with all that its results depend on.
+/// A policy of a sweep, with everything that its results depend on.
 #[derive(Debug)]
 pub struct PlannedPolicy {
     /// As it was written.
     pub name: String,
-    /// What the logs of its cells begin with, but for their seeds.
+    /// The header for the logs of its cells, without their seeds.
     pub header: LogHeader,
-    /// The policy whose share of the large model it takes, measured in the same sweep: its place among the policies,
+    /// The policy whose share of the large model it takes, measured in the same sweep: its index among the policies,
     /// before this one.
     pub share_of: Option<usize>,
 }
 
-/// A pair of models to sweep over: how its nodes are reached.
+/// A pair of models to sweep over, as the addresses of its nodes.
 #[derive(Debug)]
 pub struct SweptPair {
-    /// Its name, where it has one: then its results have a folder of their own.
+    /// Its name, if it has one: then its results have their own folder.
     pub name: Option<String>,
     /// The small nodes, in order.
     pub small: Vec<RemoteConfig>,
-    /// The large node, where a policy has a use for one.
+    /// The large node, if a policy uses it.
     pub large: Option<RemoteConfig>,
 }
 
 impl SweepPlan {
-    /// The problems that are asked.
+    /// Returns the problems that are asked.
     pub(super) fn problems(&self) -> &[Problem] {
         self.data.problems(self.limit)
     }
 
-    /// Returns whether any of the policies has a use for the large node.
+    /// Returns whether any of the policies uses the large node.
     pub fn uses_large(&self) -> bool {
         self.policies.iter().any(|policy| policy.header.policy.kind().uses_large())
     }
 
-    /// What the folder of a pair with these models says of the sweep.
+    /// Returns the experiment for the folder of a pair with these models.
     pub(super) fn experiment(&self, pair: &SweptPair, models: Vec<String>) -> Experiment {
         let terms = |policy: &PlannedPolicy| {
             let share_of = policy.share_of.map(|of| self.policies[of].name.as_str());
@@ -88,7 +88,7 @@ impl SweepPlan {
 }
 
 impl SweptPair {
-    /// What follows a node's part in a message about it.
+    /// Returns the text that follows a node's role in a message about it.
     pub(super) fn of(&self) -> String {
         self.name.as_ref().map_or_else(String::new, |name| format!(" of pair {name}"))
     }

@@ -1,4 +1,4 @@
-//! A sweep while it runs: its cells one after another, each resumed where it was left.
+//! A running sweep: its cells one after another, each resumed where it stopped.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,43 +23,43 @@ use crate::link::{LinkProfile, LiveLink};
 /// How a sweep ended.
 #[derive(Debug)]
 pub enum SweepEnd {
-    /// Every cell was asked.
+    /// Every cell is complete.
     Complete,
     /// It was cancelled.
     Cancelled,
     /// Too many questions in a row failed.
     NodesGone {
-        /// The pair's name, where it has one.
+        /// The pair's name, if it has one.
         pair: Option<String>,
         /// The last reason, in one line.
         reason: String,
     },
-    /// The large node is not reached over a link.
+    /// The large node cannot be reached over a link.
     NoLink {
-        /// The pair's name, where it has one.
+        /// The pair's name, if it has one.
         pair: Option<String>,
         /// Why not.
         error: SweepRunError,
     },
 }
 
-/// What happens while a sweep is asked.
+/// The progress of a running sweep.
 #[derive(Debug)]
 pub enum SweepProgress<'a> {
-    /// A cell begins: the pair where it has a name, policy, link and seed.
+    /// A cell starts: the pair if it has a name, policy, link and seed.
     Cell(String),
     /// A question was answered, or failed.
     Row(&'a Row),
 }
 
-/// A sweep whose folders are open. No other sweep can have them open, where the file system has locks.
+/// A sweep whose folders are open. No other sweep can have them open, if the file system supports locks.
 pub struct SweepRun<'a> {
     plan: &'a SweepPlan,
     pairs: Vec<OpenPair<'a>>,
     cells: Vec<CellJob<'a>>,
 }
 
-/// A pair that answers, and the folder of its results.
+/// A pair whose nodes answer, and the folder of its results.
 struct OpenPair<'a> {
     name: Option<&'a str>,
     small: Vec<Node>,
@@ -69,21 +69,21 @@ struct OpenPair<'a> {
 
 /// One cell of the sweep, and what it asks.
 struct CellJob<'a> {
-    /// The pair's place among the pairs.
+    /// The pair's index.
     pair: usize,
     policy: &'a PlannedPolicy,
     link: &'a LinkProfile,
-    /// What its log begins with; the share of its policy as far as it is known.
+    /// The header of its log, with the share of its policy if known.
     header: LogHeader,
     /// Its folder and its log; absent while the share that its policy takes from another cell is not known.
     opened: Option<(PathBuf, EvalLog)>,
 }
 
 impl<'a> SweepRun<'a> {
-    /// Begins a sweep in its folder `out`, or goes on in it. Whatever cannot be shows before there is a folder.
+    /// Starts a sweep in its folder `out`, or resumes it. Problems are found before the folder is created.
     ///
     /// # Errors
-    /// When a node does not answer, there can be no such link, or the folder cannot be used.
+    /// When a node does not answer, a link is not possible, or the folder cannot be used.
     pub async fn open(
         plan: &'a SweepPlan,
         pairs: &'a [SweptPair],
@@ -115,23 +115,22 @@ impl<'a> SweepRun<'a> {
         Ok(sweep)
     }
 
-    /// Returns whether no other sweep can write to its folders meanwhile; not so where a file system has no locks.
+    /// Returns whether no other sweep can write to its folders meanwhile; `false` if a file system has no locks.
     pub fn is_locked(&self) -> bool {
         self.pairs.iter().all(|pair| pair.folder.is_locked())
     }
 
-    /// The number of answers of the whole sweep.
+    /// Returns the number of answers of the whole sweep.
     pub fn answers(&self) -> usize {
         self.plan.problems().len() * self.cells.len()
     }
 
-    /// The number of its answers that are not graded yet.
+    /// Returns how many of its answers are not graded yet.
     pub fn open_answers(&self) -> usize {
         self.cells.iter().map(|cell| self.left(cell).len()).sum()
     }
 
-    /// Asks what is open in all cells, until `cancel` is notified or the nodes are gone. `watch` is called with all
-    /// that happens.
+    /// Runs all incomplete cells, until `cancel` is notified or the nodes are lost. Calls `watch` with its progress.
     ///
     /// # Errors
     /// When a file cannot be written, or no answer can be graded.
@@ -152,7 +151,7 @@ impl<'a> SweepRun<'a> {
         Ok(SweepEnd::Complete)
     }
 
-    /// Asks what is open in one cell.
+    /// Asks the open questions of one cell.
     async fn ask(
         &mut self,
         index: usize,
@@ -192,7 +191,7 @@ impl<'a> SweepRun<'a> {
         })
     }
 
-    /// The results of the cells begun so far: for each pair its name, if it has one, and a table in Markdown.
+    /// Returns the results of the cells begun so far: for each pair its name, if it has one, and a Markdown table.
     ///
     /// # Errors
     /// When a cell's traffic cannot be read.
@@ -212,7 +211,7 @@ impl<'a> SweepRun<'a> {
         Ok(tables)
     }
 
-    /// Opens a cell's log if its policy is known: a share taken from another cell is known once that cell is done.
+    /// Opens a cell's log if its policy is known: a share taken from another cell is known once that cell is complete.
     fn open_cell(&mut self, index: usize) -> Result<(), SweepRunError> {
         let CellJob { pair, policy, link, ref header, ref opened } = self.cells[index];
         let seed = header.seed;
@@ -235,14 +234,14 @@ impl<'a> SweepRun<'a> {
         Ok(())
     }
 
-    /// The large model's share in a cell that is done, to three digits.
+    /// Returns the large model's share in a complete cell, to three digits.
     fn share(&self, cell: &CellJob<'_>) -> Option<f64> {
         let (_, log) = cell.opened.as_ref().filter(|_| self.left(cell).is_empty())?;
         let share = Figures::new(log.rows().values()).takeover_share;
         Some((share * 1e3).round() / 1e3)
     }
 
-    /// The problems of a cell without a grade.
+    /// Returns the problems of a cell without a grade.
     fn left(&self, cell: &CellJob<'_>) -> Vec<Problem> {
         let graded = |problem: &&Problem| {
             cell.opened.as_ref().is_some_and(|(_, log)| log.is_graded(&problem.id))
@@ -251,7 +250,7 @@ impl<'a> SweepRun<'a> {
     }
 }
 
-/// All cells, in the order in which they are asked.
+/// Returns all cells, in the order in which they are run.
 fn cells(plan: &SweepPlan, pairs: usize) -> Vec<CellJob<'_>> {
     let mut cells = Vec::new();
     for pair in 0..pairs {
@@ -267,7 +266,7 @@ fn cells(plan: &SweepPlan, pairs: usize) -> Vec<CellJob<'_>> {
     cells
 }
 
-/// The names of a pair's models: the small nodes', then the large one's.
+/// Returns the names of a pair's models: the small nodes', then the large one's.
 async fn models(pair: &SweptPair) -> Result<Vec<String>, SweepRunError> {
     let small = pair.small.iter().map(|node| ("small", node));
     let mut models = Vec::new();

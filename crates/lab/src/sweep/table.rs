@@ -1,4 +1,4 @@
-//! What cells say, as a table in Markdown. Made from their rows and their traffic alone.
+//! The results of cells as a Markdown table, made only from their rows and their traffic.
 
 use grading::quantile::quantile;
 use runs::{Figures, Row};
@@ -27,38 +27,38 @@ const COLUMNS: [&str; 20] = [
     "degraded",
     "failed",
 ];
-/// The column that only a table with a review has.
+/// A column that only appears if there was a review.
 const CORRECTIONS: &str = "corrections";
-/// The column that only a table has whose large nodes count their passes.
+/// A column that only appears if large nodes count their passes.
 const PASSES: &str = "large passes";
 
-/// What a cell says.
+/// The results of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CellFigures {
-    /// The policy, as it was written.
+    /// The policy, as written.
     pub policy: String,
-    /// The link, as it was written.
+    /// The link, as written.
     pub link: String,
     /// The seed.
     pub seed: u64,
-    /// What an eval says.
+    /// The figures of the run.
     pub figures: Figures,
     /// The median of the answers' wall times, in microseconds.
     pub median_us: u64,
-    /// 95 % of the answers took at most that long.
+    /// The 95th percentile of the answers' wall times, in microseconds.
     pub p95_us: u64,
-    /// The part of the answers' wall time that neither node accounts for, from 0 to 1.
+    /// The fraction of the answers' wall time that neither node accounts for, from 0 to 1.
     pub network_share: f64,
     /// Bytes over the link to the large node, per graded answer.
     pub up_bytes: u64,
     /// Bytes over the link from the large node, per graded answer.
     pub down_bytes: u64,
-    /// Graded answers whose bytes were not noted: a run ended before that.
+    /// Graded answers whose bytes were not recorded, because a run ended before that.
     pub uncounted: u64,
 }
 
 impl CellFigures {
-    /// Sums up the rows of a cell and its traffic.
+    /// Summarises the rows of a cell and its traffic.
     pub(crate) fn new<'a>(
         (policy, link, seed): (&str, &str, u64),
         rows: impl Iterator<Item = &'a Row> + Clone,
@@ -88,12 +88,12 @@ impl CellFigures {
         }
     }
 
-    /// Bytes up and down per graded answer, where the bytes of all answers were noted.
+    /// Returns the bytes up and down per graded answer, if the bytes of all answers were recorded.
     pub(crate) fn counted_bytes(&self) -> Option<(u64, u64)> {
         (self.uncounted == 0).then_some((self.up_bytes, self.down_bytes))
     }
 
-    /// What stands in each column.
+    /// Returns the text of each column.
     fn row(&self) -> [String; COLUMNS.len()] {
         let Figures { right, graded, failed, degraded, .. } = self.figures;
         let Figures { takeovers, corrections, abandoned, passed_over, .. } = self.figures;
@@ -109,7 +109,7 @@ impl CellFigures {
             return cells;
         }
         let ms = |us: u64| format!("{:.0} ms", us as f64 / 1e3);
-        // An average over answers of which some lack their bytes would be too low.
+        // An average over answers some of which lack their bytes would be too low.
         let bytes = |bytes: u64| match self.uncounted {
             0 => format!("{bytes} B"),
             uncounted => format!("- ({uncounted} not counted)"),
@@ -139,8 +139,8 @@ impl CellFigures {
     }
 }
 
-/// How many graded answers of a cell have their bytes in none of its notes of traffic. Zero where that is not known, as
-/// of sweeps of before it was noted.
+/// Returns how many graded answers of a cell have no recorded bytes. Returns 0 if that is not known, as in older
+/// sweeps, which did not record it.
 pub(crate) fn uncounted<'a>(rows: impl Iterator<Item = &'a Row>, traffic: &[CellTraffic]) -> u64 {
     let over_link = |row: &&Row| match row {
         Row::Graded(graded) => !graded.summary.large.model.is_empty(),
@@ -151,8 +151,8 @@ pub(crate) fn uncounted<'a>(rows: impl Iterator<Item = &'a Row>, traffic: &[Cell
     noted.map_or(0, |noted| graded.saturating_sub(noted))
 }
 
-/// A table in Markdown, a row for each cell. Corrections have a column where a review made some, and so have passes
-/// where a node counts them.
+/// Returns a Markdown table with a row for each cell. It has a column for corrections if a review made some, and one
+/// for passes if a node counts them.
 pub(super) fn table(cells: &[CellFigures]) -> String {
     let has = |figure: fn(&Figures) -> f64| cells.iter().any(|cell| figure(&cell.figures) > 0.0);
     let (has_corrections, has_passes) = (has(|it| it.corrections), has(|it| it.large_passes));

@@ -1,4 +1,4 @@
-//! What the results of a sweep's policy depend on, beside the seed and the models.
+//! What the results of a sweep's policy depend on, besides the seed and the models.
 
 use answer::Settings;
 use runs::LogHeader;
@@ -14,22 +14,22 @@ use thinking::{
 pub struct Terms {
     /// The policy.
     pub policy: SweptPolicy,
-    /// How tokens are drawn.
+    /// How tokens are sampled.
     pub sampling: Sampling,
-    /// Greatest number of tokens of an answer.
+    /// The maximum number of tokens of an answer.
     pub max_tokens: u32,
-    /// Time for an answer, in milliseconds.
+    /// The time limit for an answer, in milliseconds.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
     /// The system message.
     #[serde(default)]
     pub system: Option<String>,
-    /// How the nodes are treated.
+    /// How the nodes are used.
     pub settings: Settings,
 }
 
 impl Terms {
-    /// The terms of the cells whose logs begin with this header. `share_of` names the policy whose share is taken.
+    /// Returns the terms of the cells whose logs have this header. `share_of` names the policy whose share is taken.
     pub(super) fn new(header: &LogHeader, share_of: Option<&str>) -> Self {
         let spec = match share_of {
             Some(_) => header.policy.clone().with_share(DEFAULT_SHARE),
@@ -46,12 +46,13 @@ impl Terms {
     }
 }
 
-/// A policy whose share of the large writer may be the one that another policy of the sweep had in the same place.
+/// A policy whose share of the large writer may be the one that another policy of the sweep had over the same link with
+/// the same seed.
 ///
-/// As JSON it is the policy's, where `share` may be the other policy's name.
+/// Its JSON is that of the policy, in which `share` may be the other policy's name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweptPolicy {
-    /// The policy; with [`DEFAULT_SHARE`] where its share is another one's.
+    /// The policy; with [`DEFAULT_SHARE`] if its share is taken from another one.
     pub spec: PolicySpec,
     /// The name of the policy whose share it takes.
     pub share_of: Option<String>,

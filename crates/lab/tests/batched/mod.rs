@@ -1,5 +1,5 @@
-//! Scripted answers over large nodes that many share: a node writes a token for all its sessions in one step, which
-//! takes the longer the more they are, and reads a chunk of text between two steps.
+//! Scripted answers on shared large nodes: a node writes a token for all its sessions in one step, which takes longer
+//! the more there are, and reads a chunk of text between two steps.
 #![allow(dead_code, reason = "each program takes what it needs")]
 #![allow(unreachable_pub, reason = "a test program has no outside")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -33,7 +33,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// What a session wants of its node. Every token is answered by one `()`.
+/// A session's request to its node. The node answers every token with a `()`.
 enum Work {
     Write(u32, mpsc::UnboundedSender<()>),
     Read(u32, mpsc::UnboundedSender<()>),
@@ -47,7 +47,7 @@ pub struct BatchedThinker {
 }
 
 impl BatchedThinker {
-    /// Its tasks are those of the runtime that this is called in.
+    /// Its tasks run on the current runtime.
     pub fn new(script: Script, curve: SpeedCurve) -> Self {
         let (work, wanted) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
@@ -77,9 +77,9 @@ impl Thinker for BatchedThinker {
     }
 }
 
-/// What a session says, and is held back until its node has computed it.
+/// An event of a session, held back until its node has computed it.
 enum Held {
-    /// Text was read; a `()` for every token of it.
+    /// Text was read; a `()` arrives for every token of it.
     Read(Warmed, mpsc::UnboundedReceiver<()>),
     /// A whole proposal.
     Proposal(Vec<Delta>, Finished),
@@ -87,8 +87,7 @@ enum Held {
     Other(Event),
 }
 
-/// Takes what a session says, which has no delays: asks its node to read text as soon as it comes, and gathers
-/// proposals.
+/// Takes the events of a session without delays: asks its node to read text at once, and collects proposals.
 async fn take(
     mut events: mpsc::Receiver<Event>,
     work: mpsc::UnboundedSender<Work>,
@@ -117,7 +116,7 @@ async fn take(
     }
 }
 
-/// Says it in order, each once it is computed.
+/// Sends the events in order, each once it is computed.
 async fn hold_back(
     mut held: mpsc::UnboundedReceiver<Held>,
     work: mpsc::UnboundedSender<Work>,
@@ -142,7 +141,7 @@ async fn hold_back(
     }
 }
 
-/// Has the node write a proposal, and says every piece when it is there.
+/// Has the node write a proposal, and sends every piece when it is complete.
 async fn write(
     deltas: Vec<Delta>,
     finished: Finished,
@@ -168,12 +167,12 @@ async fn write(
     events.send(Event::Finished(Finished { timing, ..finished })).await
 }
 
-/// The node's loop: a step for all that write, then a chunk of what is to be read.
+/// The node's loop: a step for all sessions that write, then a chunk of the text to be read.
 async fn compute(curve: SpeedCurve, mut wanted: mpsc::UnboundedReceiver<Work>) {
     let (mut writing, mut reading) = (Vec::new(), VecDeque::new());
     let mut now = Instant::now();
     loop {
-        // Who has read what was missing asks for its first token now, and is in the next step.
+        // A session that has just finished reading asks for its first token now, and joins the next step.
         for _ in 0..20 {
             yield_now().await;
         }
@@ -195,7 +194,7 @@ async fn compute(curve: SpeedCurve, mut wanted: mpsc::UnboundedReceiver<Work>) {
             now += Duration::from_secs_f64(curve.step_s(writing.len() as u32));
             sleep_until(now).await;
             for (left, ticks) in &mut writing {
-                // Nobody may be there any more.
+                // The receiver may have gone.
                 let _ = ticks.send(());
                 *left -= 1;
             }
@@ -222,7 +221,7 @@ async fn compute(curve: SpeedCurve, mut wanted: mpsc::UnboundedReceiver<Work>) {
     }
 }
 
-/// Writes a few paragraphs, each as long as its seed says, doubts, and concludes in one of four.
+/// Writes a few paragraphs, whose length depends on the seed, doubts, and concludes in one of four.
 pub fn small_script() -> Script {
     Script::function(|_, propose| {
         let words = 10 + splitmix64(propose.seed, 1) % 40;
@@ -246,7 +245,7 @@ pub fn large_script() -> Script {
     })
 }
 
-/// A question of this number; its answer follows from that alone.
+/// The question with this number, which determines its answer.
 pub fn question(number: u64) -> Question {
     let content = "What is 2 + 2?".to_owned();
     Question {
@@ -261,7 +260,7 @@ pub fn question(number: u64) -> Question {
     }
 }
 
-/// Asks a question of two nodes.
+/// Asks two nodes a question.
 pub async fn ask(question: Question, small: &Node, large: &Node) -> (Outcome, Journal) {
     let (settings, spec) = (Settings::default(), PolicySpec::default());
     let policy = spec.build(question.seed, question.max_tokens).unwrap();
@@ -277,7 +276,7 @@ pub async fn ask(question: Question, small: &Node, large: &Node) -> (Outcome, Jo
     (outcome, Journal::read(&bytes[..], "j").unwrap())
 }
 
-/// What live answers took, in microseconds: whole, and from an ask of the large model to its first text.
+/// How long live answers took, in microseconds: in total, and from an ask of the large model to its first text.
 #[derive(Debug, Default)]
 pub struct LiveTimes {
     pub answers_us: Vec<u64>,
@@ -293,8 +292,7 @@ impl LiveTimes {
     }
 }
 
-/// So many answers of so many at a time, each over nodes that it shares with those before and behind it: asked when the
-/// arrivals say, and of the less used of the nodes that they draw.
+/// Asks all questions when they arrive, many at a time, each of the less used of the nodes that it draws.
 pub async fn ask_all(arrivals: &[lab::sizing::Arrival], small: &Node, large: &[Node]) -> LiveTimes {
     let used: Vec<Arc<()>> = large.iter().map(|_| Arc::default()).collect();
     let (began, mut answers) = (Instant::now(), JoinSet::new());

@@ -1,4 +1,4 @@
-//! Answers by hand: journals in which every step costs what it says and nothing lies between.
+//! Hand-made journals in which every step has its stated cost and nothing lies between.
 #![allow(dead_code, reason = "each test program takes what it needs")]
 #![allow(unreachable_pub, reason = "a test program has no outside")]
 
@@ -17,13 +17,13 @@ use thinking::{
     thinker::{Message, ModelCard, Prompt, Sampling, Timing},
 };
 
-/// One stretch of an answer by hand.
+/// One stretch of a hand-made answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Stretch {
     pub role: Role,
     pub tokens: u32,
     pub timing: Timing,
-    /// What taking it in costs the other node.
+    /// How long the other node takes to read it.
     pub read_us: u64,
 }
 
@@ -46,7 +46,7 @@ pub fn stretch(role: Role, tokens: u32, decode_us: u64, read_us: u64) -> Stretch
     Stretch { role, tokens, timing: Timing { decode_us, ..Timing::default() }, read_us }
 }
 
-/// The story of most tests: small, large, small.
+/// The answer in most tests: small, large, small.
 pub fn story() -> Vec<Stretch> {
     vec![
         stretch(Role::Small, 50, 100_000, 4_000),
@@ -78,7 +78,7 @@ fn header(question: &Question, policy: PolicySpec, large: bool) -> Header {
     Header::new(question, policy, Settings::default(), vec!["http://s".to_owned()], large)
 }
 
-/// The takeover that a stretch of the large model is.
+/// The takeover for a stretch of the large model.
 fn takeover(ask: u32, stretch: Stretch) -> Takeover {
     Takeover {
         ask,
@@ -93,7 +93,7 @@ fn takeover(ask: u32, stretch: Stretch) -> Takeover {
     }
 }
 
-/// What a journal says of a stretch: the ask, the text, its end, and how much is kept. Times are from its ask.
+/// The events of a stretch: the ask, the text, its end, and how much is kept. Times count from its ask.
 fn told(ask: u32, committed_bytes: u64, stretch: Stretch, reason: &str) -> [(u64, Progress); 4] {
     let Stretch { role, tokens, timing, .. } = stretch;
     let why = if role == Role::Small { Why::Turn } else { Why::Reflection };
@@ -122,7 +122,7 @@ fn told(ask: u32, committed_bytes: u64, stretch: Stretch, reason: &str) -> [(u64
     ]
 }
 
-/// A journal in which every step costs what it says and nothing lies between.
+/// A journal in which every step has its stated cost and nothing lies between.
 pub fn journal(question: &Question, policy: PolicySpec, stretches: &[Stretch]) -> Journal {
     let large = stretches.iter().any(|stretch| stretch.role == Role::Large);
     let mut events = Vec::new();
@@ -151,7 +151,7 @@ pub fn journal(question: &Question, policy: PolicySpec, stretches: &[Stretch]) -
         written += stretch.bytes();
         tell(at_us, warmed(stretch.role, written, stretch.tokens, 0));
         if large {
-            // It was read while it was written, so it is there when it is over.
+            // It was read while it was written, so the report is there when it is over.
             tell(at_us, warmed(stretch.role.other(), written, stretch.tokens, stretch.read_us));
         }
         if stretch.role == Role::Large {
@@ -163,7 +163,7 @@ pub fn journal(question: &Question, policy: PolicySpec, stretches: &[Stretch]) -
     Journal { header: header(question, policy, large), events, truncated: false }
 }
 
-/// What the driver would have said of these stretches.
+/// The summary that the driver would have written for these stretches.
 fn summary(stretches: &[Stretch], takeovers: Vec<Takeover>) -> Summary {
     let mut summary = Summary { end: Some(End::EndOfText), takeovers, ..Summary::default() };
     for stretch in stretches {

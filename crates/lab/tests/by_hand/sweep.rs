@@ -1,4 +1,4 @@
-//! A sweep's folder by hand, through the types that write the real ones.
+//! A hand-made sweep folder, written with the types that write real ones.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -20,7 +20,7 @@ use thinking::{
 
 use super::{Stretch, journal, question, stretch};
 
-/// What is asked: policies and links by name, questions by number.
+/// The contents: policies and links by name, questions by number.
 pub struct Plan<'a> {
     pub policies: &'a [&'a str],
     pub links: &'a [(&'a str, &'a str)],
@@ -48,7 +48,7 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// All answers of the plan.
+    /// A sweep with all answers of the plan.
     pub fn new(plan: &Plan<'_>) -> Sweep {
         let sweep = Sweep::empty(plan);
         for policy in plan.policies {
@@ -63,7 +63,7 @@ impl Sweep {
         sweep
     }
 
-    /// The begin of a sweep: no cell was asked.
+    /// The start of a sweep: no cell was run.
     pub fn empty(plan: &Plan<'_>) -> Sweep {
         let policy = |name: &&str| ((*name).to_owned(), terms(name));
         let link = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
@@ -100,7 +100,7 @@ impl Sweep {
         self.cell(policy, link, 0).join("journals").join(format!("q{number}.jsonl"))
     }
 
-    /// Writes one answer: its journal, its row and what went over the link.
+    /// Writes one answer: its journal, its row and its traffic.
     pub fn answer(&self, policy: &str, link: &str, seed: u64, number: u64) {
         let asked = Question { seed: question_seed(seed, &id(number)), ..asked(number) };
         let journal = journal(&asked, terms(policy).policy.spec, &stretches(policy, number));
@@ -112,7 +112,7 @@ impl Sweep {
         };
         let Some(Progress::Ended(summary)) = journal.events.last().map(|last| &last.progress)
         else {
-            panic!("a journal by hand has its end");
+            panic!("a hand-made journal has an end");
         };
         let row = Graded {
             id: id(number),
@@ -156,7 +156,7 @@ impl Sweep {
             grader: "own".to_owned(),
         };
         let path = self.cell_folder(policy, link, seed).join("log.jsonl");
-        // Not through EvalLog: a program that another test is starting holds its lock for a moment longer.
+        // Not through EvalLog: a program started by another test holds its lock a moment longer.
         let line = |value: serde_json::Result<String>| value.unwrap() + "\n";
         let before =
             fs::read_to_string(&path).unwrap_or_else(|_| line(serde_json::to_string(&header)));

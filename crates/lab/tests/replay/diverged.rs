@@ -1,4 +1,4 @@
-//! Where times decide: over another link as they did, or the answer has diverged.
+//! Decisions that depend on time: over another link they come out the same, or the answer has diverged.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn first_takeover_us(driven: &Driven) -> u64 {
     asked.unwrap().at_us
 }
 
-/// Without a link it takes as long as it took.
+/// Checks that without a link it takes as long as recorded.
 fn is_itself(driven: &Driven) {
     let replayed = replay(&driven.recording(), &Conditions::none()).unwrap();
     assert_eq!(replayed.diverged, None);
@@ -44,7 +44,7 @@ async fn an_answer_diverges_where_a_takeover_is_later_than_it_is_waited_for() {
     // The small node is near, so the first takeover was asked for at the same time.
     let at_us = first_takeover_us(&driven) + 100_000;
     assert_eq!(far.diverged, Some(Divergence { why: Race::Takeover, at_us }));
-    // The figures are those of what comes before.
+    // The figures are for what comes before.
     assert_eq!((far.time.total_us, far.takeovers.len()), (at_us, 0));
     let json = serde_json::to_value(&far).unwrap();
     let diverged = serde_json::json!({ "why": "takeover", "at_us": at_us });
@@ -70,7 +70,7 @@ async fn an_overlap_that_the_large_model_won_is_not_known_beyond_that() {
     let driven = within(Limits { overlap_tokens: Some(10), ..Limits::default() }).await;
     assert!(driven.outcome.summary.abandoned == 0 && !driven.outcome.summary.takeovers.is_empty());
     is_itself(&driven);
-    // Meanwhile the small one writes three tokens; of what it writes after them nothing was recorded.
+    // Meanwhile the small one writes three tokens; what it would write after them was not recorded.
     let far = over(&driven.recording(), "rtt=200ms").diverged.unwrap();
     assert_eq!(far.why, Race::Overlap);
     assert!(far.at_us < first_takeover_us(&driven) + 50_000, "{far:?}");
@@ -106,7 +106,7 @@ fn a_node_that_reads_for_long_gives_signs_meanwhile() {
     for rtt in ["rtt=0ms", "rtt=90ms"] {
         assert_eq!(over(&recording, rtt).diverged, None, "{rtt}");
     }
-    // Its signs are lost where the link is.
+    // Its heartbeats are lost if the link is slow.
     let mut journal = journal(&[stretch(Role::Large, 5, 50_000, 0)]);
     journal.header.settings.large_timeout = ms(700);
     let recording = Recording::new(&journal, RecordedOver::Loopback).unwrap();

@@ -1,4 +1,4 @@
-//! Answers that the driver recorded, over scripted nodes in paused time: replay takes as long as they did.
+//! Answers that the driver recorded, over scripted nodes in paused time: their replay takes equally long.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -36,12 +36,12 @@ impl Driven {
         Recording::new(&self.journal, RecordedOver::Loopback).unwrap()
     }
 
-    /// How many events are like this.
+    /// Returns how many events match.
     pub(crate) fn count(&self, like: impl Fn(&Progress) -> bool) -> usize {
         self.journal.events.iter().filter(|stamped| like(&stamped.progress)).count()
     }
 
-    /// The same as older programs would have recorded it.
+    /// Returns the same as older programs would have recorded it.
     pub(crate) fn without_deltas(&self) -> Driven {
         let (mut journal, outcome) = (self.journal.clone(), self.outcome.clone());
         for stamped in &mut journal.events {
@@ -73,7 +73,7 @@ fn large_script() -> Script {
     Script::function(move |_, _| paragraph.repeat(20).into_iter().map(str::to_owned).collect())
 }
 
-/// Asks a question of scripted nodes. `read_ms`: how long the large one takes to read a token.
+/// Asks scripted nodes a question. `read_ms`: how long the large one takes to read a token.
 pub(crate) async fn driven(spec: PolicySpec, read_ms: u64) -> Driven {
     asked(question("q"), spec, read_ms).await
 }
@@ -113,7 +113,7 @@ pub(crate) fn every_policy() -> Vec<PolicySpec> {
         if let Rules::Periodic { period_tokens, .. } = &mut spec.rules {
             *period_tokens = 30;
         }
-        // Scattered tokens are few: enough that this answer has some.
+        // Scattered tokens are rare; this share gives the answer some.
         if let Rules::RandomToken { share } = &mut spec.rules {
             *share = 0.3;
         }
@@ -147,7 +147,7 @@ async fn what_the_driver_recorded_takes_as_long_in_replay_whatever_the_policy() 
         let summary = &driven.outcome.summary;
         let has_takeovers = spec.kind().has_takeovers();
         assert_eq!(has_takeovers, !summary.takeovers.is_empty(), "{spec:?}");
-        // That its text is the recorded one is a matter of reading it.
+        // Reading the recording already checks that its text is the recorded one.
         let replayed = replay(&driven.recording(), &Conditions::none()).unwrap();
         assert_eq!(replayed.diverged, None, "{spec:?}");
         assert_eq!(replayed.time, summary.time, "{spec:?}");
@@ -159,7 +159,7 @@ async fn what_the_driver_recorded_takes_as_long_in_replay_whatever_the_policy() 
 async fn an_answer_that_goes_on_from_a_beginning_and_meets_no_stop_text_is_replayed() {
     let content = "It is 4, since 数学".to_owned();
     let beginning = AnswerBeginning { content, ..AnswerBeginning::default() };
-    // Begun in every paragraph, and never written.
+    // A text that begins in every paragraph and is never completed.
     let stop = StopTexts { texts: vec!["on from there\n".to_owned()], in_thought: true };
     let question = Question { beginning, stop, ..question("q") };
     let driven = asked(question.clone(), PolicySpec::default(), 2).await;
@@ -178,7 +178,7 @@ async fn a_recap_sentence_that_was_shown_in_pieces_is_replayed_as_one() {
     let recap = whole.outcome.transcript.spans().iter().find(|span| span.writer == Writer::Policy);
     let recap = recap.unwrap().text.clone();
     let from = recap.floor_char_boundary(recap.len() / 2);
-    // Never written: it holds back the sentence's second half, or all of it, until more text comes.
+    // Never completed: it holds back the sentence's second half, or all of it, until more text comes.
     for begin in [&recap[from..], &recap] {
         let stop = StopTexts { texts: vec![format!("{begin}\u{1}")], in_thought: true };
         let driven = asked(Question { stop, ..question("q") }, recaps(), 2).await;
@@ -236,7 +236,7 @@ async fn an_instruct_pairs_paragraphs_are_shown_as_they_are_written() {
         _ => false,
     });
     assert_eq!(unsettled, 0);
-    // Nor is it where a journal does not tell: the large node reads what it is shown as early.
+    // The same holds for a journal without pieces: the large node reads the shown text equally early.
     let older = over(&driven.without_deltas().recording(), "rtt=100ms");
     let newer = over(&driven.recording(), "rtt=100ms");
     let waited_us = |replayed: &Replayed| -> u64 {
@@ -264,7 +264,7 @@ async fn journals_tell_in_which_pieces_a_proposal_came() {
     assert!(held_back > 0, "the window after a break is open");
 }
 
-/// The takeover's hand-over when the small model's pieces come after these shares of its time.
+/// The takeover's hand-over time when the small model's pieces come after these fractions of its time.
 fn handoff_us(share: impl Fn(u64) -> f64) -> u64 {
     let mut stretches = story();
     stretches[0].read_us = 80_000;
@@ -287,7 +287,7 @@ fn handoff_us(share: impl Fn(u64) -> f64) -> u64 {
 #[test]
 fn tokens_come_when_they_were_recorded_to_come() {
     let even_us = handoff_us(|n| (n - 1) as f64 / 49.0);
-    // What comes at the end can only be read then.
+    // Text that comes at the end can only be read then.
     let late_us = handoff_us(|n| if n == 1 { 0.0 } else { 1.0 });
     assert!(late_us > even_us + 50_000, "{late_us} and {even_us}");
 }

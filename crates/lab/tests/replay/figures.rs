@@ -1,4 +1,4 @@
-//! What answers by hand cost over other links, and which journals are refused.
+//! The cost of hand-made answers over other links, and which journals are refused.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn a_takeovers_deadline_that_was_met_is_watched_over_other_links() {
     assert_eq!(race(&recording, "rtt=80ms"), Some(Race::Takeover));
 }
 
-/// What is decided otherwise over a link.
+/// The decision that comes out differently over a link.
 fn race(recording: &Recording, description: &str) -> Option<Race> {
     over(recording, description).diverged.map(|diverged| diverged.why)
 }
@@ -57,7 +57,7 @@ fn an_answer_with_a_takeover_that_a_link_made_late_is_refused() {
 fn without_a_link_an_answer_takes_its_computing() {
     let replayed = replay(&recording(&story()), &Conditions::none()).unwrap();
     let decode_us: u64 = story().iter().map(|stretch| stretch.timing.decode_us).sum();
-    // The last of what the other one wrote is read when it is written: a part of a chunk is waited for.
+    // The last text of the other model is read while it is written: part of a chunk is waited for.
     let read_us: u64 = story().iter().map(|stretch| stretch.read_us).sum();
     let total_us = replayed.time.total_us;
     assert!((decode_us..=decode_us + read_us).contains(&total_us), "{total_us}");
@@ -76,14 +76,15 @@ fn each_takeover_costs_a_round_trip_and_little_more() {
         assert_eq!(replayed.takeovers.len(), 2);
         for (far, near) in replayed.takeovers.iter().zip(&none.takeovers) {
             let added = far.handoff_us.unwrap() - near.handoff_us.unwrap().min(3_000);
-            // At most what it reads later, which it would have read while the small one wrote.
+            // At most the text that it reads later, which it would have read while the small one wrote.
             assert!((rtt_us..rtt_us + 5_000).contains(&added), "{rtt_us}: {added}");
-            // As the driver counts, reading that is reported after the ask is prefill, also what the ask's way hid.
+            // As the driver counts, reading reported after the ask is prefill, even if it was hidden by the ask's time
+            // in flight.
             assert!(far.spent.network_us + far.spent.prefill_us >= rtt_us);
             assert_eq!(far.spent.total_us(), far.wall_us);
         }
         let added = replayed.time.total_us - none.time.total_us;
-        // A way may hide a little reading that was waited for without it.
+        // The time in flight may hide a little reading that was waited for without a link.
         assert!((2 * rtt_us - 1_000..2 * rtt_us + 10_000).contains(&added), "{rtt_us}: {added}");
     }
 }
@@ -96,7 +97,7 @@ fn the_small_model_alone_does_not_see_the_link() {
     assert_eq!((geo.time, geo.small_traffic), (none.time, none.small_traffic));
     assert_eq!(geo.large_traffic.sent_bytes, 0);
     assert_eq!(geo.time.total_us, 100_000);
-    // Over a link of its own it does, once for the question and once for the ask.
+    // Over its own link it does, once for the question and once for the ask.
     let remote = Conditions { small: Some(link("rtt=50ms")), ..Conditions::none() };
     assert_eq!(replay(&recording, &remote).unwrap().time.total_us, 200_000);
 }
@@ -113,7 +114,7 @@ fn the_same_seed_gives_the_same_and_another_another() {
 
 #[test]
 fn connections_that_must_be_made_take_a_round_trip_more() {
-    // The large one writes first, so nothing of it is hidden.
+    // The large one writes first, so nothing is hidden.
     let recording = recording(&[stretch(Role::Large, 5, 50_000, 0)]);
     let made = Conditions::over(link("rtt=100ms"), 1);
     let new = Conditions { connected: false, ..made.clone() };
@@ -179,9 +180,9 @@ fn what_cannot_be_timed_is_refused_with_its_reason() {
         let second = journal.events.iter().position(ask).unwrap();
         journal.events.swap(first, second);
     });
-    assert!(line.contains("ask 1 began before the one before it was finished"), "{line}");
+    assert!(line.contains("ask 1 began before the previous one was finished"), "{line}");
     let line = refused(|journal| journal.events.retain(|stamped| !ask(stamped)));
-    assert!(line.contains("ask 1 is finished and not under way"), "{line}");
+    assert!(line.contains("ask 1 is finished but was not open"), "{line}");
     let reset = replay(&recording(&story()), &Conditions::over(link("rtt=9ms,reset=5s"), 1));
     assert!(matches!(reset, Err(ReplayError::Resets { .. })));
 }

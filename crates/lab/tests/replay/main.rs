@@ -1,5 +1,5 @@
-//! Replay: what a recorded answer costs over other links. In simulated time; journals are written by hand, by the
-//! driver of scripted nodes, or by an earlier release.
+//! Replay: the cost of a recorded answer over other links. In simulated time; the journals are hand-made, recorded by
+//! the driver from scripted nodes, or from an earlier release.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 #[path = "../by_hand/mod.rs"]

@@ -1,4 +1,4 @@
-//! Journals of an earlier release, which do not tell in which pieces proposals came: they are replayed as they were.
+//! Journals of an earlier release, which do not record the pieces of proposals: they are replayed as before.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use lab::replay::{RecordedOver, Recording};
 
 use crate::over;
 
-/// Journals, links, and the totals in microseconds of the replay of that release.
+/// Journals, links, and that release's replay totals in microseconds.
 const TOTALS_US: [(&str, &str, u64); 12] = [
     ("strict", "loopback", 4_927_481),
     ("strict", "rtt=20ms", 5_285_407),
@@ -31,7 +31,7 @@ fn an_older_journal_is_replayed_as_it_was() {
         let recording = Recording::new(&journal, RecordedOver::Loopback).unwrap();
         let replayed = over(&recording, link);
         assert_eq!(replayed.diverged, None, "{name} over {link}");
-        // Pieces end where characters do now, which moves a little text.
+        // Pieces now end at character boundaries, which moves a little text.
         let apart_us = replayed.time.total_us.abs_diff(total_us);
         assert!(apart_us <= total_us / 1000, "{name} over {link}: {}", replayed.time.total_us);
     }

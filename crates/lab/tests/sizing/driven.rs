@@ -1,4 +1,4 @@
-//! Many answers at a time over scripted nodes that they share, in paused time, and the same in simulated time.
+//! Many answers at a time over shared scripted nodes, in paused time, compared with simulated time.
 
 use std::{sync::Arc, time::Duration};
 

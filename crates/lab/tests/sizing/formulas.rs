@@ -1,18 +1,18 @@
-//! A node against what queueing theory says of one.
+//! Nodes compared with formulas of queueing theory.
 
 use lab::sizing::{AnswerTrace, Population, size};
 use thinking::policy::Role;
 
 use crate::{curve, large, step, trace};
 
-/// Numbers of tokens of an exponential distribution, each as likely as the others.
+/// Token counts with an exponential distribution, all equally likely.
 fn exponential(mean: f64) -> Vec<u32> {
     const COUNT: u32 = 5_000;
     let share = |n: u32| (f64::from(n) + 0.5) / f64::from(COUNT);
     (0..COUNT).map(|n| (-mean * (1.0 - share(n)).ln()).round() as u32).collect()
 }
 
-/// So many questions a second.
+/// A population with this many questions a second.
 fn population(per_s: f64) -> Population {
     Population { users: 3600, questions_per_hour: per_s, seed: 5, answers: 400_000 }
 }
@@ -23,7 +23,7 @@ fn assert_near(is: f64, expected: f64, within: f64) {
 
 #[test]
 fn a_node_that_writes_no_faster_for_many_is_a_shared_processor() {
-    // 2 s of work on average, whatever is written at a time: M/M/1 by processor sharing.
+    // 2 s of work on average, however many sessions write at a time: M/M/1 with processor sharing.
     let traces: Vec<AnswerTrace> = exponential(200.0)
         .into_iter()
         .map(|tokens| trace(vec![step(Role::Large, 0.0, 0, tokens)]))
@@ -33,14 +33,14 @@ fn a_node_that_writes_no_faster_for_many_is_a_shared_processor() {
         let figures = size(&traces, &population(used / 2.0), &fleet).unwrap();
         assert_near(figures.utilisation, used, 0.02);
         assert_near(figures.answer.mean_s, 2.0 / (1.0 - used), 0.03);
-        // Of those that write while one writes at least: as many as are there.
+        // While at least one session writes: as many as are there.
         assert_near(figures.sessions, 1.0 / (1.0 - used), 0.03);
     }
 }
 
 #[test]
 fn a_node_that_reads_takes_one_text_after_the_other() {
-    // 0.2 s of reading on average, in order of arrival: M/M/1, where times are of an exponential distribution.
+    // 0.2 s of reading on average, in order of arrival: M/M/1, in which times have an exponential distribution.
     let traces: Vec<AnswerTrace> = exponential(200.0)
         .into_iter()
         .map(|tokens| trace(vec![step(Role::Large, 0.0, tokens, 0)]))

@@ -1,5 +1,5 @@
-//! Sizing: recorded answers over shared nodes. Against formulas, against journals by hand, and against many answers at
-//! a time over scripted nodes, in paused time.
+//! Sizing: recorded answers on shared nodes. Compared with formulas, with hand-made journals, and with many concurrent
+//! answers over scripted nodes, in paused time.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 #[path = "../batched/mod.rs"]
@@ -23,12 +23,12 @@ fn curve(prefill_tokens_per_s: f64, figures: &[(u32, f64)]) -> SpeedCurve {
     SpeedCurve::parse("curve.toml", &text).unwrap()
 }
 
-/// Large nodes alone: every user has a small one.
+/// Large nodes only: every user has a small one.
 fn large(nodes: u32, curve: SpeedCurve) -> Fleet {
     Fleet { large: NodePool { nodes, curve }, small: None }
 }
 
-/// A step with nothing between the nodes.
+/// A step with no time between the nodes.
 fn step(role: Role, node_s: f64, late_tokens: u32, tokens: u32) -> TraceStep {
     TraceStep {
         role,

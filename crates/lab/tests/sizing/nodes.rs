@@ -1,4 +1,4 @@
-//! What nodes make of answers: journals by hand, answers by chance, and what is refused.
+//! Answers on nodes: hand-made journals, random answers, and refusals.
 
 use lab::{
     replay::{RecordedOver, Recording},
@@ -21,12 +21,12 @@ fn recorded(stretches: &[Stretch]) -> AnswerTrace {
     AnswerTrace::new(&recording, None, 0, 0.002).unwrap()
 }
 
-/// The story, with text that is read in no time.
+/// The usual answer, with text that takes no time to read.
 fn read_at_once() -> Vec<Stretch> {
     story().into_iter().map(|stretch| Stretch { read_us: 0, ..stretch }).collect()
 }
 
-/// 3 ms a token, as the large stretches of the story take, and no time to read.
+/// 3 ms a token, as the large stretches of the usual answer take, and no time to read.
 fn as_recorded() -> lab::sizing::SpeedCurve {
     curve(1e9, &[(1, 1000.0 / 3.0), (2, 500.0)])
 }
@@ -50,7 +50,7 @@ fn one_user_with_idle_nodes_gets_exactly_the_recorded_time() {
     let fleet = Fleet { small: Some(small), ..large(1, as_recorded()) };
     let with_shared = alone(&traces, &fleet).unwrap();
     assert_eq!((with_shared.answer.p99_s * 1e6).round() as u64, recorded_us);
-    // One who asks once a day is never in the way of another question.
+    // A user who asks once a day never delays another question.
     let one = size(&traces, &population(1, 1.0 / 24.0), &large(1, as_recorded())).unwrap();
     assert_eq!((one.answer.p99_s * 1e6).round() as u64, recorded_us);
     assert!((one.cost - 0.002).abs() < 1e-9, "{}", one.cost);
@@ -72,7 +72,7 @@ fn over_a_link_a_takeover_costs_a_round_trip_more() {
 
 #[test]
 fn what_waits_for_others_is_told_apart() {
-    // Both are asked at once; the second one's text is read behind the first one's, 0.1 s each.
+    // Both are asked at once; the second one's text is read after the first one's, 0.1 s each.
     let traces = [trace(vec![step(Role::Large, 0.0, 1000, 10)])];
     let fleet = large(1, curve(10_000.0, &[(1, 100.0), (2, 150.0)]));
     let mut questions: Vec<_> = Arrivals::new(1.0, 1, 0).take(2).collect();
@@ -86,7 +86,7 @@ fn what_waits_for_others_is_told_apart() {
 
 #[test]
 fn more_than_can_be_answered_is_refused_with_what_would_serve() {
-    // Two answers a second and node at the most: 50 tokens at 100 a second.
+    // At most two answers per second and node: 50 tokens at 100 a second.
     let traces = [trace(vec![step(Role::Large, 0.0, 0, 50)])];
     let of = |nodes| large(nodes, curve(1000.0, &[(1, 40.0), (8, 100.0)]));
     let asked = population(3600, 7.0);
@@ -124,7 +124,7 @@ fn the_least_number_of_nodes_keeps_the_target_and_one_less_does_not() {
         line.starts_with("no number of large nodes keeps latency<=1s: with idle nodes"),
         "{line}"
     );
-    // Small nodes that are just enough, however many large ones there are.
+    // Barely enough small nodes, however many large ones there are.
     let traces = [recorded(&read_at_once())];
     let small = NodePool { nodes: 4, curve: curve(1e9, &[(1, 500.0), (2, 600.0)]) };
     let fleet = Fleet { small: Some(small), ..large(1, as_recorded()) };
@@ -213,7 +213,7 @@ proptest! {
         prop_assert!((0.0..=1.0).contains(&figures.utilisation), "{:?}", figures);
         prop_assert!(figures.small_utilisation.is_none_or(|used| (0.0..=1.0).contains(&used)), "{:?}", figures);
         prop_assert!(figures.answer.median_s <= figures.answer.p95_s, "{:?}", figures);
-        // Nobody is quicker for others' being there: the quickest trace bounds all.
+        // Nobody is faster because others are there: the fastest trace bounds all.
         if let [_] = traces.as_slice() {
             prop_assert!(figures.answer.median_s >= idle.answer.median_s * 0.999_9, "{:?} {:?}", figures, idle);
         }

@@ -1,4 +1,4 @@
-//! From what is told of an answer to what a client is told of it: of one that is being written and of a journal alike.
+//! Turns the events of an answer into news for its client, for an answer in progress and for a journal alike.
 
 use answer::{Progress, Stamped, Summary, TimedSpan, ToldSpans};
 use thinking::{
@@ -9,11 +9,11 @@ use thinking::{
 
 use super::{AnswerNews, MessagePart, MessagePiece, shaper::MessageShaper};
 
-/// An answer that came to its end.
+/// An answer that has ended.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) id: String,
-    /// Why it ended, as in the summary.
+    /// Why it ended, as named in the summary.
     pub(crate) end: &'static str,
     pub(crate) is_cut_off: bool,
     pub(crate) stopped_by: Option<String>,
@@ -24,20 +24,20 @@ pub(crate) struct Answered {
     pub(crate) summary: Summary,
 }
 
-/// Tells an answer as clients are told it.
+/// Turns the events of one answer into news.
 #[derive(Debug)]
 pub(crate) struct Narrator {
     id: String,
     is_inline: bool,
-    /// What is given of the answer.
+    /// The beginning of the answer that the client gave.
     beginning: AnswerBeginning,
-    /// The large node reviews, and refuses the question where it cannot.
+    /// Whether the large node judges text, so that it may refuse the question.
     is_judged: bool,
-    /// How far the answer's thought is where it begins, once a small node took the question.
+    /// Whether the answer begins within a thought; known once a small node accepted the question.
     thought: Option<ThoughtStart>,
-    /// Made when it is known how the answer begins.
+    /// Created once it is known how the answer begins.
     shaper: Option<MessageShaper>,
-    /// What happened before the question was taken: until then an answer may still be refused.
+    /// News from before the question was accepted. Until then, the answer may still be refused.
     early: Vec<AnswerNews>,
     content: String,
     reasoning: String,
@@ -45,8 +45,8 @@ pub(crate) struct Narrator {
 }
 
 impl Narrator {
-    /// Of the answer to a question with this id. `is_judged`: the large node judges, and refuses the question where it
-    /// cannot.
+    /// Creates a narrator for the answer to the question with this id. `is_judged` says that the large node judges
+    /// text, and refuses the question if it cannot.
     pub(crate) fn new(
         id: String,
         beginning: AnswerBeginning,
@@ -67,12 +67,12 @@ impl Narrator {
         }
     }
 
-    /// The question's id.
+    /// Returns the question's id.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
-    /// What a client is to be told now.
+    /// Returns the news to send for this event.
     pub(crate) fn see(&mut self, stamped: &Stamped) -> Vec<AnswerNews> {
         self.spans.see(stamped);
         let mut news = self.take_up(&stamped.progress);
@@ -102,7 +102,7 @@ impl Narrator {
         news
     }
 
-    /// Tells that the question was taken, once nobody can refuse it any more.
+    /// Returns the news that the question was accepted, and all earlier news, once no node can refuse it any more.
     fn take_up(&mut self, progress: &Progress) -> Vec<AnswerNews> {
         let is_taken = match progress {
             Progress::Opened(opened) if opened.role == Role::Small => {
@@ -142,7 +142,7 @@ impl Narrator {
         pieces.into_iter().map(AnswerNews::Piece).collect()
     }
 
-    /// What came of the answer.
+    /// Returns the answer as it ended.
     pub(crate) fn end(mut self, summary: Summary) -> Answered {
         let thought = self.shaper().reasoning_bytes();
         let spans = self.spans.finish(&summary);
@@ -160,7 +160,7 @@ impl Narrator {
     }
 }
 
-/// An end's name, as the summary has it; an answer without one failed.
+/// Returns the name of an end, as in the summary. An answer without one failed.
 pub(crate) fn end_name(end: Option<End>) -> &'static str {
     let Some(end) = end else { return "failed" };
     match end {
@@ -174,7 +174,7 @@ pub(crate) fn end_name(end: Option<End>) -> &'static str {
     }
 }
 
-/// The tokens before a place in the text; a span that it lies in counts by its bytes.
+/// Returns how many tokens come before a place in the text. A span that is cut there counts in proportion to its bytes.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

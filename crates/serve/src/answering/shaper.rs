@@ -1,5 +1,5 @@
-//! From an answer's text, as it is written, to the parts of a message: the reasoning and the content, each piece with
-//! its writer.
+//! Splits an answer's text, as it is written, into the parts of a message: the reasoning and the content, each piece
+//! with its writer.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use thinking::{
     thought::{AnswerPart, ThoughtSplitter},
 };
 
-/// Which part of a message.
+/// A part of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MessagePart {
     Reasoning,
@@ -27,27 +27,28 @@ pub(crate) struct MessagePiece {
 /// Cuts an answer's text into the pieces of a message.
 #[derive(Debug)]
 pub(crate) struct MessageShaper {
-    /// Absent where the reasoning stays in the content.
+    /// `None` if the reasoning stays in the content.
     splitter: Option<ThoughtSplitter>,
-    /// Text of which is not known what it is.
+    /// Text whose part is not known yet.
     undecided: Pieces,
-    /// How much text came, in bytes.
+    /// How much text has arrived, in bytes.
     came: usize,
-    /// Where the last byte of the reasoning ends in the text.
+    /// Where the reasoning ends in the text, in bytes.
     reasoning_end: usize,
 }
 
 impl MessageShaper {
-    /// For an answer whose thought is so far behind its prompt, and that goes on from what is given of it.
+    /// Creates a shaper for an answer whose thought starts like this after the prompt, and which continues the given
+    /// beginning.
     pub(crate) fn new(start: ThoughtStart, beginning: &AnswerBeginning, is_inline: bool) -> Self {
         let splitter = || {
             let mut splitter = ThoughtSplitter::new(start);
-            // White space at its end is not of a mark.
+            // Trailing white space is not part of a mark.
             let (text, parts) = (beginning.text(start), |(_, bytes): (AnswerPart, usize)| bytes);
             let given = text.trim_end();
             let read: usize = splitter.push(given).into_iter().map(parts).sum();
             if read < given.len() {
-                // A mark that is cut in two is letters.
+                // An incomplete mark at the end counts as plain text.
                 splitter = ThoughtSplitter::new(beginning.thought_behind(start));
             }
             splitter
@@ -72,13 +73,13 @@ impl MessageShaper {
         self.take(parts)
     }
 
-    /// The text is over: what was held back.
+    /// Ends the text. Returns what was held back.
     pub(crate) fn finish(&mut self) -> Vec<MessagePiece> {
         let parts = self.splitter.as_mut().map(ThoughtSplitter::finish).unwrap_or_default();
         self.take(parts)
     }
 
-    /// Where the reasoning ends in the text, in bytes.
+    /// Returns where the reasoning ends in the text, in bytes.
     pub(crate) fn reasoning_bytes(&self) -> usize {
         self.reasoning_end
     }
@@ -132,7 +133,7 @@ impl Pieces {
         }
     }
 
-    /// Takes so many bytes from the beginning; on a character's edge.
+    /// Takes this many bytes from the beginning. They must end at a character boundary.
     fn take(&mut self, mut bytes: usize) -> impl Iterator<Item = Piece> {
         let mut taken = Vec::new();
         while bytes > 0 {
@@ -176,7 +177,7 @@ mod tests {
 
     use Writer::{Large, Small};
 
-    /// Of an answer of which nothing is given.
+    /// Returns a shaper for an answer without a given beginning.
     fn shaper(start: ThoughtStart, is_inline: bool) -> MessageShaper {
         MessageShaper::new(start, &AnswerBeginning::default(), is_inline)
     }

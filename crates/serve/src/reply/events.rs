@@ -1,26 +1,26 @@
-//! Server-sent events: how one is written, and what writes the news of answers as some.
+//! Server-sent events: how one is written, and the trait for writing news as events.
 //!
-//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>. Chunks have `data` alone, the events of
-//! responses (`items`) have `event` too, as OpenAI's have.
+//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>. Chunks have only `data`; the events of
+//! responses (`items`) have `event` too, like OpenAI's.
 
 use serde::Serialize;
 
 use super::{AnswerNews, Answered, ApiError, ReplyHead};
 use crate::report::{ChunkNews, ResumedNews};
 
-/// How the news of answers are written as events.
+/// Writes the news of answers as events.
 pub(super) trait EventWriter: Send {
-    /// An answer goes on.
+    /// Writes news of an answer.
     fn write(&mut self, index: u32, news: &AnswerNews, out: &mut Vec<u8>);
 
-    /// An answer is over. Returns whether the stream is, too.
+    /// Writes the end of an answer. Returns whether that ends the stream too.
     fn end(&mut self, index: u32, answered: Box<Answered>, out: &mut Vec<u8>) -> bool;
 
-    /// The stream breaks off.
+    /// Writes an error, which ends the stream.
     fn fail(&mut self, error: &ApiError, out: &mut Vec<u8>);
 }
 
-/// What is ours in the event of some news.
+/// Returns the object `specthink` for an event with this news.
 pub(super) fn ours<'a>(head: &'a ReplyHead, news: &'a AnswerNews) -> Option<ChunkNews<'a>> {
     Some(match news {
         AnswerNews::Opened { id } => {
@@ -37,11 +37,11 @@ pub(super) fn ours<'a>(head: &'a ReplyHead, news: &'a AnswerNews) -> Option<Chun
     })
 }
 
-/// Writes a value as an event. JSON has no line ends of its own.
+/// Writes a value as an event. JSON contains no line breaks here.
 pub(super) fn event(out: &mut Vec<u8>, value: &impl Serialize) {
     out.extend_from_slice(b"data: ");
     if let Err(why) = serde_json::to_writer(&mut *out, value) {
-        tracing::error!(%why, "a chunk cannot be written as JSON");
+        tracing::error!(%why, "cannot write a chunk as JSON");
     }
     out.extend_from_slice(b"\n\n");
 }

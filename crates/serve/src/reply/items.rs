@@ -1,4 +1,5 @@
-//! The response that is made of items: what was thought, then the answer proper; whole, and as events.
+//! The response of `/v1/responses`, which consists of items: the reasoning, then the answer proper. Whole, and as
+//! events.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use crate::{
     report::{ChoiceReport, ChunkNews, WithOurs},
 };
 
-/// A whole answer.
+/// Returns a whole answer.
 pub(super) fn ended(head: &ReplyHead, answered: &Answered, usage: &TokenUsage) -> ResponseObject {
     let status = status(answered);
     let mut output = Vec::new();
@@ -43,7 +44,7 @@ fn status(answered: &Answered) -> ResponseStatus {
     if answered.is_cut_off { ResponseStatus::Incomplete } else { ResponseStatus::Completed }
 }
 
-/// An answer of which nothing is there.
+/// Returns a response without any output yet.
 fn response(head: &ReplyHead, status: ResponseStatus) -> ResponseObject {
     let format = BTreeMap::from([("type".to_owned(), "text".to_owned())]);
     ResponseObject {
@@ -82,7 +83,7 @@ fn response_usage(usage: &TokenUsage) -> ResponseUsage {
     }
 }
 
-/// An item with this text; without any where it begins.
+/// Returns an item with this text, or without text when it begins.
 fn item(
     head: &ReplyHead,
     part: MessagePart,
@@ -122,9 +123,9 @@ pub(super) struct ItemEvents {
     head: ReplyHead,
     /// The number of the next event.
     next: u64,
-    /// Items that are over.
+    /// Complete items.
     over: Vec<OutputItem>,
-    /// The item that is written, and its text so far.
+    /// The item in progress, and its text so far.
     open: Option<(MessagePart, String)>,
 }
 
@@ -146,7 +147,7 @@ impl ItemEvents {
         event(out, &WithOurs { theirs, specthink });
     }
 
-    /// The answer as it is now.
+    /// Writes an event with the answer as it is now.
     fn state(&mut self, kind: &str, specthink: Option<ChunkNews<'_>>, out: &mut Vec<u8>) {
         let output = self.over.clone();
         let now = ResponseObject { output, ..response(&self.head, ResponseStatus::InProgress) };
@@ -173,7 +174,7 @@ impl ItemEvents {
         self.event(&kind, delta, Some(piece.into()), out);
     }
 
-    /// The number of the item that is written.
+    /// Returns the index of the item in progress.
     fn index(&self) -> u32 {
         u32::try_from(self.over.len()).unwrap_or(u32::MAX)
     }
@@ -197,7 +198,7 @@ impl ItemEvents {
         }
     }
 
-    /// The item that is written is over, if there is one.
+    /// Ends the item in progress, if there is one.
     fn close(&mut self, status: ResponseStatus, out: &mut Vec<u8>) {
         let Some((part, text)) = self.open.take() else { return };
         let output_index = self.index();
@@ -218,7 +219,7 @@ impl ItemEvents {
     }
 }
 
-/// What events call a text.
+/// Returns the name of a text in events.
 fn name(part: MessagePart) -> &'static str {
     match part {
         MessagePart::Reasoning => "reasoning_text",

@@ -1,6 +1,6 @@
 //! The response that streams answers as server-sent events.
 //!
-//! What stands in an event is written by `ChunkEvents` here and by `items`.
+//! The content of events is written by `ChunkEvents` here and by `items`.
 
 use std::{collections::BTreeMap, io};
 
@@ -29,7 +29,7 @@ use crate::{
     request::ReplyKind,
 };
 
-/// Waits for the first news, since a refusal is a status; then the stream begins.
+/// Waits for the first news, since a refusal must be an HTTP status; then starts the stream.
 pub(super) async fn respond(
     head: ReplyHead,
     mut listening: mpsc::Receiver<Told>,
@@ -50,7 +50,7 @@ pub(super) async fn respond(
     headers
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx would gather the events otherwise.
+    // Otherwise nginx would buffer the events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
@@ -59,14 +59,14 @@ pub(super) async fn respond(
 struct ReplyEvents {
     writer: Box<dyn EventWriter>,
     listening: mpsc::Receiver<Told>,
-    /// News that came and is not sent.
+    /// News that has arrived but is not sent yet.
     next: Option<Told>,
     is_over: bool,
 }
 
 impl ReplyEvents {
-    /// The next events; `None` behind the last one. An error breaks the connection off, so that nobody takes what came
-    /// for the whole answer.
+    /// Returns the next events, or `None` after the last one. An error breaks the connection, so that no client takes
+    /// the part that arrived for the whole answer.
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         if self.is_over {
             return None;
@@ -77,7 +77,7 @@ impl ReplyEvents {
         };
         let Some(Told { index, what }) = told else {
             self.is_over = true;
-            return Some(Err(io::Error::other("the answer broke off")));
+            return Some(Err(io::Error::other("the answer was cut short")));
         };
         let mut out = Vec::new();
         match what {
@@ -94,7 +94,7 @@ impl ReplyEvents {
     }
 }
 
-/// Events that are chunks of a conversation's answers, or of texts that are continued.
+/// Events that are chunks of chat answers or of text continuations.
 struct ChunkEvents {
     head: ReplyHead,
     ended: BTreeMap<u32, Box<Answered>>,
@@ -115,7 +115,7 @@ impl EventWriter for ChunkEvents {
         event(out, &WithOurs { theirs, specthink });
     }
 
-    /// A choice is over, and with the last one the stream.
+    /// Writes the end of a choice. The last one ends the stream.
     fn end(&mut self, index: u32, answered: Box<Answered>, out: &mut Vec<u8>) -> bool {
         let choice = ChoiceReport::new(index, &answered, self.head.prices.as_ref());
         let ended = ChunkNews::Ended(report(&self.head, vec![choice]));
@@ -163,10 +163,10 @@ impl ChunkEvents {
     }
 }
 
-/// What a chunk adds to which choice, and why that ends.
+/// The index of a choice, what a chunk adds to it, and why it ended.
 type ChoiceNews = (u32, ChatDelta, Option<FinishReply>);
 
-/// A chunk, as its route has it.
+/// A chunk, in the form of its route.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum ReplyChunk {

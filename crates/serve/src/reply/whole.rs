@@ -1,4 +1,4 @@
-//! The response that holds whole answers.
+//! The response with whole answers.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     request::ReplyKind,
 };
 
-/// Waits for all answers.
+/// Waits for all answers, and returns the response.
 pub(super) async fn respond(
     head: ReplyHead,
     mut listening: mpsc::Receiver<Told>,
@@ -74,7 +74,7 @@ fn choice(index: u32, answered: &Answered) -> ChatChoice {
     }
 }
 
-/// Why a choice ends, in OpenAI's words.
+/// Returns why a choice ended, in OpenAI's terms.
 pub(super) fn finish(answered: &Answered) -> FinishReply {
     if answered.is_cut_off { FinishReply::Length } else { FinishReply::Stop }
 }

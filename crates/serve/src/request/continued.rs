@@ -1,4 +1,4 @@
-//! A conversation that ends with the assistant's message: the answer goes on from it.
+//! A conversation that ends with an assistant message: the answer continues it.
 
 use serde_json::Value;
 use thinking::{beginning::AnswerBeginning, thinker::Message};
@@ -6,7 +6,8 @@ use thinking::{beginning::AnswerBeginning, thinker::Message};
 use super::fields::{Fields, wrong_type};
 use crate::error::{ApiError, ErrorCode};
 
-/// Takes the beginning of the answer off the end of a conversation, if there is one. `field` is where it is given.
+/// Takes the beginning of the answer off the end of a conversation, if there is one. `field` names the field of the
+/// conversation.
 pub(crate) fn take_beginning(
     fields: &Fields,
     field: &str,
@@ -21,14 +22,14 @@ pub(crate) fn take_beginning(
     let path = format!("{field}[{at}]");
     if messages.is_empty() {
         let message = format!(
-            "{path} is the assistant's and the only one: begin with what it answers, of the user"
+            "{path} is an assistant message and the only message: put the user's message before it"
         );
         return Err(ApiError::new(ErrorCode::InvalidValue, message).about(path));
     }
     if goes_on == Some(false) {
         let message = format!(
-            "continue_final_message is false and {path} is the assistant's, which is always continued here: end with \
-             the user's"
+            "continue_final_message is false, but {path} is an assistant message, which is always continued here: end \
+             with a user message"
         );
         return Err(
             ApiError::new(ErrorCode::UnsupportedField, message).about("continue_final_message")
@@ -40,7 +41,7 @@ pub(crate) fn take_beginning(
     Ok(AnswerBeginning { reasoning, content: last.content })
 }
 
-/// What the assistant thought, by either of the names that it has among clients.
+/// Returns the reasoning of an assistant message, under either of the names that clients use.
 fn reasoning(path: &str, message: &Value) -> Result<Option<String>, ApiError> {
     let fields = Fields::at(path, message)?;
     for name in ["reasoning_content", "reasoning"] {
@@ -52,7 +53,7 @@ fn reasoning(path: &str, message: &Value) -> Result<Option<String>, ApiError> {
     Ok(None)
 }
 
-/// What was thought, as an item of a response has it; nothing of other items.
+/// Returns the reasoning in an item of a response, or an empty text for other items.
 fn thought(item: &Value) -> String {
     let parts = item["content"].as_array().filter(|_| item["type"] == "reasoning");
     let texts = parts.into_iter().flatten().filter(|part| part["type"] == "reasoning_text");

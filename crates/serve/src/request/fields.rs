@@ -1,23 +1,23 @@
-//! Fields of a JSON object, read one by one, so that an error names the field, its value and what it must be.
+//! The fields of a JSON object, read one by one, so that an error names the field, its value and what it must be.
 
 use serde_json::{Map, Value};
 use thinking::shown::one_line;
 
 use crate::error::{ApiError, ErrorCode};
 
-/// The most of a value that an error shows, in characters.
+/// How much of a value an error shows, in characters.
 const MOST_SHOWN: usize = 60;
 
-/// The fields of an object. Null is as good as absent.
+/// The fields of an object. `null` counts as absent.
 #[derive(Debug, Clone)]
 pub(crate) struct Fields<'a> {
     map: &'a Map<String, Value>,
-    /// The way to the object, with a dot behind it.
+    /// The path of the object, followed by a dot.
     place: String,
 }
 
 impl<'a> Fields<'a> {
-    /// Those of a whole request.
+    /// Returns the fields of a whole request.
     pub(crate) fn of(body: &'a Value) -> Result<Self, ApiError> {
         let refused = || {
             let message = format!("the body is {}: it must be a JSON object", shown(body));
@@ -27,18 +27,18 @@ impl<'a> Fields<'a> {
         Ok(Fields { map, place: String::new() })
     }
 
-    /// Those of an object at a place.
+    /// Returns the fields of an object at a path.
     pub(crate) fn at(place: &str, value: &'a Value) -> Result<Self, ApiError> {
         let map = value.as_object().ok_or_else(|| wrong_type(place, value, "an object"))?;
         Ok(Fields { map, place: format!("{place}.") })
     }
 
-    /// The way to a field, as errors name it.
+    /// Returns the path of a field, as errors name it.
     pub(crate) fn path(&self, name: &str) -> String {
         format!("{}{name}", self.place)
     }
 
-    /// The names of all fields.
+    /// Returns the names of all fields.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.map.keys().map(String::as_str)
     }
@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn required(&self, name: &str) -> Result<&'a Value, ApiError> {
         self.get(name).ok_or_else(|| {
             let path = self.path(name);
-            let message = format!("{path} is missing: give it");
+            let message = format!("{path} is missing: add it");
             ApiError::new(ErrorCode::MissingField, message).about(path)
         })
     }
@@ -73,7 +73,7 @@ impl<'a> Fields<'a> {
         self.read(name, "a list", Value::as_array)
     }
 
-    /// A whole number in a range.
+    /// Reads a whole number in a range.
     pub(crate) fn whole(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let must_be = format!("a whole number from {least} to {most}");
@@ -84,7 +84,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A number in a range.
+    /// Reads a number in a range.
     pub(crate) fn number(
         &self,
         name: &str,
@@ -114,12 +114,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A value of another type than it must be.
+/// Returns the error of a value of the wrong type.
 pub(crate) fn wrong_type(path: &str, value: &Value, must_be: &str) -> ApiError {
     wrong(ErrorCode::InvalidType, path, value, must_be)
 }
 
-/// A value that means nothing here.
+/// Returns the error of an invalid value.
 pub(crate) fn wrong_value(path: &str, value: &Value, must_be: &str) -> ApiError {
     wrong(ErrorCode::InvalidValue, path, value, must_be)
 }
@@ -128,7 +128,7 @@ fn wrong(code: ErrorCode, path: &str, value: &Value, must_be: &str) -> ApiError 
     ApiError::new(code, format!("{path} is {}: it must be {must_be}", shown(value))).about(path)
 }
 
-/// A value as an error shows it.
+/// Returns a value as an error shows it.
 pub(crate) fn shown(value: &Value) -> String {
     let line = one_line(&value.to_string());
     match line.char_indices().nth(MOST_SHOWN) {
@@ -139,13 +139,13 @@ pub(crate) fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 thread_local! {
-    /// The ways to all fields that were asked for.
+    /// The paths of all fields that were read.
     static ASKED: std::cell::RefCell<std::collections::BTreeSet<String>> = const {
         std::cell::RefCell::new(std::collections::BTreeSet::new())
     };
 }
 
-/// The ways to the fields that some reading asks for.
+/// Returns the paths of the fields that `read` reads.
 #[cfg(test)]
 pub(crate) fn asked_fields<T>(read: impl FnOnce() -> T) -> std::collections::BTreeSet<String> {
     ASKED.take();

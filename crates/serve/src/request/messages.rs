@@ -6,7 +6,7 @@ use thinking::thinker::Message;
 use super::fields::{Fields, wrong_type, wrong_value};
 use crate::error::{ApiError, ErrorCode};
 
-/// What parts that are text are called: in conversations, and in the input and output of responses.
+/// The types of parts that are text: in conversations, and in the input and output of responses.
 const TEXT_PARTS: [&str; 3] = ["text", "input_text", "output_text"];
 
 /// Reads the conversation.
@@ -30,7 +30,7 @@ pub(super) fn message(path: &str, value: &Value) -> Result<Message, ApiError> {
         Some("user") => "user",
         Some("assistant") => "assistant",
         Some("tool" | "function") => {
-            return Err(not_done(&fields.path("role"), "results of tools are"));
+            return Err(not_done(&fields.path("role"), "tool results are"));
         }
         _ => {
             let must_be = "system, developer, user or assistant";
@@ -40,14 +40,14 @@ pub(super) fn message(path: &str, value: &Value) -> Result<Message, ApiError> {
     for name in ["tool_calls", "function_call", "audio"] {
         let is_empty = |value: &&Value| value.as_array().is_some_and(Vec::is_empty);
         if fields.get(name).is_some_and(|value| !is_empty(&value)) {
-            return Err(not_done(&fields.path(name), "calls and sounds are"));
+            return Err(not_done(&fields.path(name), "calls and audio are"));
         }
     }
     let content = content(&fields.path("content"), fields.required("content")?)?;
     Ok(Message { role: role.to_owned(), content })
 }
 
-/// A text, or a list of texts, which are joined.
+/// Reads a text, or a list of texts, which are joined.
 fn content(path: &str, value: &Value) -> Result<String, ApiError> {
     match value {
         Value::String(text) => Ok(text.clone()),
@@ -71,7 +71,7 @@ fn text_part(path: &str, part: &Value) -> Result<String, ApiError> {
 }
 
 pub(super) fn not_done(path: &str, what: &str) -> ApiError {
-    let message = format!("{path}: {what} not done here: send text alone");
+    let message = format!("{path}: {what} not supported: send only text");
     ApiError::new(ErrorCode::UnsupportedField, message).about(path)
 }
 

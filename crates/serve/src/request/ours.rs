@@ -1,4 +1,4 @@
-//! What is ours in a request: the object `specthink`. Nothing unknown is accepted in it.
+//! The object `specthink` of a request. Unknown fields in it are refused.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ const LONGEST_MS: u64 = 24 * 3600 * 1000;
 
 const KEYS: [&str; 5] = ["policy", "targets", "deadline_ms", "takeover_deadline_ms", "reasoning"];
 
-/// What a request wants that OpenAI's API does not know.
+/// What a request asks for beyond OpenAI's API.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct OursWanted {
     pub(crate) policy: Option<PolicyWanted>,
     pub(crate) targets: Option<Vec<Target>>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) takeover_deadline: Option<Duration>,
-    /// Whether the reasoning stays in the content.
+    /// Whether the reasoning is to stay in the content.
     pub(crate) is_inline: Option<bool>,
 }
 
-/// Who is to write when.
+/// The policy that a request asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum PolicyWanted {
     /// The policy of this name.
@@ -40,7 +40,7 @@ impl OursWanted {
             let path = fields.path(name);
             let near = nearest(name, &KEYS);
             let message = format!(
-                "{path} is not known: write {near}, or leave it out; known are {}",
+                "{path} is not a known field: write {near}, or leave it out; the known fields are {}",
                 KEYS.join(", ")
             );
             return Err(ApiError::new(ErrorCode::UnknownField, message).about(path));
@@ -78,7 +78,7 @@ fn targets(fields: &Fields) -> Result<Option<Vec<Target>>, ApiError> {
             wrong_value(
                 &path,
                 value,
-                "share<=10%, latency<=8s or cost<=0.002, with a number from 0 on",
+                "share<=10%, latency<=8s or cost<=0.002, with a number of 0 or more",
             )
         })
     });

@@ -1,4 +1,4 @@
-//! The texts that a request wants continued, or the token ids that stand for them.
+//! The texts that a request wants continued, or the token ids of them.
 
 use serde_json::Value;
 use thinking::thinker::Prompt;
@@ -12,7 +12,7 @@ use crate::error::ApiError;
 const MUST_BE: &str =
     "a text that is not empty, a list of token ids, or a list of one or more of either";
 
-/// What is to be continued, one by one.
+/// The prompts, each continued separately.
 #[derive(Debug, PartialEq)]
 pub(crate) enum TextPrompts {
     Texts(Vec<Prompt>),

@@ -1,4 +1,4 @@
-//! Questions to the tokenizer, read from their JSON, in vLLM's form.
+//! Requests to the tokenizer, read from their JSON, in vLLM's format.
 
 use serde_json::Value;
 use thinking::thinker::{TokenInput, TokenQuery};
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::error::{ApiError, ErrorCode};
 
-/// What the tokenizer is to be asked.
+/// A request to the tokenizer.
 #[derive(Debug, PartialEq)]
 pub(crate) struct TokensWanted {
     pub(crate) model: Option<String>,
     pub(crate) query: TokenQuery,
-    /// The field that it is about.
+    /// The request field that it is about.
     pub(crate) param: &'static str,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn read_tokenize(body: &[u8]) -> Result<TokensWanted, ApiError> {
             let messages = messages(value)?;
             if fields.flag("continue_final_message")? == Some(true) {
                 let name = "continue_final_message";
-                let message = format!("{name} is true, which is not done here: leave it out");
+                let message = format!("{name} is true, which is not supported: leave it out");
                 return Err(ApiError::new(ErrorCode::UnsupportedField, message).about(name));
             }
             let opens_turn = fields.flag("add_generation_prompt")?.unwrap_or(true);
@@ -56,7 +56,7 @@ pub(crate) fn read_detokenize(body: &[u8]) -> Result<TokensWanted, ApiError> {
     Ok(TokensWanted { model: fields.text("model")?.map(str::to_owned), query, param: "tokens" })
 }
 
-/// A list of token ids.
+/// Reads a list of token ids.
 pub(crate) fn token_ids(path: &str, value: &Value) -> Result<Vec<u32>, ApiError> {
     let must_be = "a list of token ids, which are whole numbers from 0 to 4294967295";
     let list = value.as_array().ok_or_else(|| wrong_type(path, value, must_be))?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::error::ApiError;
 
-/// Reads a text, or a list of messages, and what of the answer stands at its end; the instructions go before it.
+/// Reads a text or a list of messages, and the beginning of the answer at its end. The instructions come first.
 pub(crate) fn turns(fields: &Fields) -> Result<(Vec<Message>, AnswerBeginning), ApiError> {
     let said = |role: &str, text: &str| Message { role: role.to_owned(), content: text.to_owned() };
     let instructions = fields.text("instructions")?.map(|text| said("system", text));
@@ -31,7 +31,7 @@ pub(crate) fn turns(fields: &Fields) -> Result<(Vec<Message>, AnswerBeginning), 
     Ok((instructions.into_iter().chain(turns).collect(), beginning))
 }
 
-/// A message; what was thought earlier is none.
+/// Reads an item: a message, or `None` for earlier reasoning.
 fn item(path: &str, value: &Value) -> Result<Option<Message>, ApiError> {
     let fields = Fields::at(path, value)?;
     match fields.text("type")? {

@@ -5,7 +5,7 @@ use thinking::testing::Script;
 
 use crate::support::{Response, Running};
 
-/// The chunks of a stream, the end's mark taken off.
+/// Returns the chunks of a stream, without the end marker.
 fn chunks(response: &Response) -> Vec<Value> {
     assert_eq!(response.status, 200, "{response:?}");
     let mut events = response.events();
@@ -13,7 +13,7 @@ fn chunks(response: &Response) -> Vec<Value> {
     events.iter().map(|event| serde_json::from_str(event).unwrap()).collect()
 }
 
-/// What the chunks of a choice add up to.
+/// Returns what the chunks of a choice add up to.
 fn gathered(chunks: &[Value], choice: u64, key: &str) -> String {
     let of_choice = chunks.iter().filter(|chunk| chunk["choices"][0]["index"] == choice);
     of_choice.filter_map(|chunk| chunk["choices"][0]["delta"][key].as_str()).collect()

@@ -1,4 +1,4 @@
-//! Texts that are continued, conversations of several turns, and what is kept and counted of answers.
+//! Continuations of texts, conversations of several turns, and what is recorded of answers.
 
 use answer::journal::Journal;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use thinking::{
 
 use crate::support::Running;
 
-/// The prompts that the small model was given, in order.
+/// Returns the prompts that the small model was given, in order.
 fn prompts(server: &Running) -> Vec<Prompt> {
     let commands = server.small.commands().into_iter();
     let opened = commands.filter_map(|(_, command)| match command {

@@ -1,4 +1,4 @@
-//! Answers that go on from what is given of them, and stop texts across both models.
+//! Answers that continue a given beginning, and stop texts across both models.
 
 use answer::journal::Journal;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use thinking::{
 
 use crate::support::Running;
 
-/// What a node was given of the answer before it wrote.
+/// Returns the beginning of the answer that a node was given.
 fn given(thinker: &ScriptedThinker) -> String {
     let commands = thinker.commands().into_iter().map(|(_, command)| command);
     let texts = commands.take_while(|command| !matches!(command, Command::Propose(_)));

@@ -1,4 +1,4 @@
-//! Earlier answers, out of their journals.
+//! Earlier answers, from their journals.
 
 use std::{
     fs::{self, File},
@@ -12,20 +12,20 @@ use tempfile::TempDir;
 
 use crate::support::Running;
 
-/// Keeps the journals of a server.
+/// Makes a server keep journals in a folder.
 fn keep(server: &mut serve::ApiServer, folder: &Path) {
     let limits = JournalLimits { most: 100, max_age: None, max_bytes: None };
     server.journals = Some(JournalFolder::new(folder, limits).unwrap());
 }
 
-/// A server that keeps its answers, and where.
+/// Starts a server that keeps its answers, and returns their folder too.
 pub(crate) async fn keeping() -> (Running, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let server = crate::review::reviewed_by(|server| keep(server, folder.path())).await;
     (server, folder)
 }
 
-/// Asks, and returns the answer's own object in the response, with its id.
+/// Asks, and returns the object `specthink` of the answer, and its id.
 async fn asked(server: &Running, more: Value) -> (String, Value) {
     let answer = server.chat(more).await.json();
     let id = answer["specthink"]["answers"][0]["id"].as_str().unwrap().to_owned();
@@ -36,7 +36,7 @@ fn journal(folder: &TempDir, id: &str) -> PathBuf {
     folder.path().join(format!("answer-{id}.jsonl"))
 }
 
-/// Lets a journal be written so many seconds after 1970.
+/// Sets the time of a journal's last line to this many seconds after 1970.
 fn written_at(folder: &TempDir, id: &str, second: u64) {
     let file = File::options().append(true).open(journal(folder, id)).unwrap();
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
@@ -134,7 +134,7 @@ async fn a_journal_that_is_of_no_use_is_passed_over() {
         let one = server.get(&format!("/v1/answers/{id}")).await;
         assert!([404, 500].contains(&one.status), "{id}: {one:?}");
     }
-    // One line in the middle is damaged: the list does not read it, the answer cannot be shown.
+    // A line in the middle is damaged: the list does not read it, but the answer cannot be shown.
     let damaged = text.replacen("{\"at_us\"", "{\"at\"", 1);
     fs::write(journal(&folder, "damaged-0"), damaged).unwrap();
     let one = server.get("/v1/answers/damaged-0").await;

@@ -1,4 +1,4 @@
-//! Limits, clients that go away or do not read, and the orderly end.
+//! Limits, clients that go away or do not read, and the graceful shutdown.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use thinking::testing::Script;
 
 use crate::support::{Running, question, write};
 
-/// An answer that does not end by itself.
+/// Returns a request whose answer does not end by itself.
 fn endless() -> serde_json::Value {
     json!({ "max_tokens": 1_000_000_000 })
 }
@@ -20,7 +20,7 @@ async fn a_client_that_goes_away_cancels_both_models() {
     assert!(server.small.open_sessions() > 0 && server.large.open_sessions() > 0);
     drop(stream);
     server.idle().await;
-    // Also one that waits for a whole answer.
+    // The same for a client that waits for a whole answer.
     let mut stream = server.connect().await;
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost";
     write(&mut stream, head, &question(endless())).await;
@@ -43,7 +43,7 @@ async fn a_client_that_does_not_read_is_cancelled() {
         tokio::task::yield_now().await;
     }
     server.idle().await;
-    // The connection is closed: what was sent before is all there is.
+    // The connection is closed, so only what was sent before arrives.
     let mut read = Vec::new();
     let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut read).await;
     assert!(!String::from_utf8_lossy(&read).contains("[DONE]"));

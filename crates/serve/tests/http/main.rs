@@ -1,4 +1,4 @@
-//! The API over HTTP, as clients meet it, over scripted Thinkers.
+//! The API over HTTP, as clients use it, over scripted Thinkers.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 

@@ -1,4 +1,4 @@
-//! What the server counts, as a collector reads it.
+//! The server's metrics, as a collector reads them.
 
 use metrics::testing::Exposition;
 use serde_json::json;

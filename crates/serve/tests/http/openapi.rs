@@ -1,10 +1,10 @@
-//! The document about the API, held against what is really answered.
+//! The OpenAPI document, checked against real responses.
 
 use serde_json::{Value, json};
 
 use crate::support::Running;
 
-/// What of a value is not as its schema says; empty where all is.
+/// Returns where a value deviates from its schema; empty if nowhere.
 fn faults(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
     if let Some(name) = schema["$ref"].as_str() {
         let named = document.pointer(name.strip_prefix('#').unwrap()).unwrap();

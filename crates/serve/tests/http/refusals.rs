@@ -1,4 +1,4 @@
-//! What is refused, and how.
+//! Requests that are refused, and how.
 
 use serde_json::json;
 use thinking::testing::Script;

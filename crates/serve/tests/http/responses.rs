@@ -14,7 +14,7 @@ async fn thoughtful() -> Running {
     Running::with(Script::text(THOUGHTFUL), Script::babble(), |_| {}).await
 }
 
-/// The names and the data of all events.
+/// Returns the names and the data of all events.
 fn events(response: &Response) -> Vec<(String, Value)> {
     assert_eq!(response.status, 200, "{response:?}");
     let events = response.body.split("\n\n").filter(|event| !event.is_empty());

@@ -8,10 +8,10 @@ use thinking::testing::{Options, Script, ScriptedThinker, pieces};
 use crate::support::Running;
 
 const RIGHT: &str = "7 x 8 is 56 and 56 it is";
-/// As long, so that a place in one is a place in the other.
+/// As long as `RIGHT`, so that a position in one is a position in the other.
 const WRONG: &str = "7 x 8 is 54 and 54 it is";
 
-/// Is wrong wherever it can be.
+/// Returns a small model that is wrong wherever it can be.
 fn wrong() -> Script {
     Script::function(|committed, _| {
         let rest = WRONG.get(committed.len()..).unwrap_or_default();
@@ -19,7 +19,7 @@ fn wrong() -> Script {
     })
 }
 
-/// Knows better.
+/// Returns a large model that knows better.
 fn right() -> Script {
     Script::function(|committed, _| {
         let rest = RIGHT.strip_prefix(committed).unwrap_or(" indeed");
@@ -27,17 +27,17 @@ fn right() -> Script {
     })
 }
 
-/// A server whose small model is corrected twice an answer.
+/// Starts a server whose small model is corrected twice in an answer.
 pub(crate) async fn reviewed() -> Running {
     reviewed_by(|_| {}).await
 }
 
-/// The same, after a change to it.
+/// Starts the same, with a change to the server.
 pub(crate) async fn reviewed_by(change: impl FnOnce(&mut ApiServer)) -> Running {
     Running::with(wrong(), right(), change).await
 }
 
-/// Why each span of an answer is there, its text, and what stood in its place.
+/// Returns the reason of each span of an answer, its text, and what it replaced.
 fn spans_of(report: &Value) -> Vec<(&str, &str, Option<&str>)> {
     let spans = report["answers"][0]["spans"].as_array().unwrap().iter();
     let read = spans.map(|span| {

@@ -1,4 +1,4 @@
-//! A server over scripted Thinkers on a free port, and a client that knows as much HTTP as the tests need.
+//! A server over scripted Thinkers on a free port, and a minimal HTTP client for the tests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,9 +28,9 @@ pub(crate) struct Running {
     pub(crate) served: JoinHandle<std::io::Result<()>>,
 }
 
-/// A server over these Thinkers, that lets everybody in.
+/// Returns a server over these Thinkers that needs no key.
 pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>) -> ApiServer {
-    // Babble repeats itself, which is not what these tests are about.
+    // Babble repeats itself; these tests do not care about loops.
     let limits = Limits { loops: LoopRule::Off, ..Limits::default() };
     ApiServer {
         backend: AnswerBackend {
@@ -67,12 +67,12 @@ pub(crate) fn server(small: &Arc<ScriptedThinker>, large: &Arc<ScriptedThinker>)
 }
 
 impl Running {
-    /// Starts one over endless words.
+    /// Starts a server whose models write without end.
     pub(crate) async fn babbling() -> Running {
         Running::with(Script::babble(), Script::babble(), |_| {}).await
     }
 
-    /// Starts one over models that take so many tokens.
+    /// Starts a server over models with a context of this many tokens.
     pub(crate) async fn with_context(context_tokens: u32) -> Running {
         let mut options = Options::default();
         options.card.context_tokens = context_tokens;
@@ -80,7 +80,7 @@ impl Running {
         Running::over(thinker(), thinker(), |_| {}).await
     }
 
-    /// Starts one over these scripts, after a change to it.
+    /// Starts a server over these scripts, with a change to it.
     pub(crate) async fn with(
         small: Script,
         large: Script,
@@ -97,7 +97,7 @@ impl Running {
         let (small, large) = (Arc::new(small), Arc::new(large));
         let mut server = server(&small, &large);
         change(&mut server);
-        // So that a client which does not read is noticed soon; connections take it over.
+        // Small, so that a client that does not read is noticed soon. Connections inherit it.
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(16 * 1024).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -109,7 +109,7 @@ impl Running {
         Running { small, large, address, shutdown, served }
     }
 
-    /// Asks it to end.
+    /// Asks the server to shut down.
     pub(crate) fn shut_down(&self) {
         self.shutdown.notify_one();
     }
@@ -123,7 +123,7 @@ impl Running {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// A connection that takes in little that nobody reads.
+    /// Opens a connection with a small receive buffer.
     pub(crate) async fn connect_narrow(&self) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -141,12 +141,12 @@ impl Running {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost"), b"").await
     }
 
-    /// Asks for a chat.
+    /// Sends a chat request.
     pub(crate) async fn chat(&self, more: Value) -> Response {
         self.send(CHAT, &question(more)).await
     }
 
-    /// Asks for a text to be continued.
+    /// Sends a request to continue a text.
     pub(crate) async fn complete(&self, body: Value) -> Response {
         let head = "POST /v1/completions HTTP/1.1\r\nhost: localhost";
         self.send(head, body.to_string().as_bytes()).await
@@ -158,19 +158,19 @@ impl Running {
         self.send(&head, body.to_string().as_bytes()).await
     }
 
-    /// Asks for a response.
+    /// Sends a request for a response (`/v1/responses`).
     pub(crate) async fn respond(&self, body: Value) -> Response {
         self.send(RESPONSE, body.to_string().as_bytes()).await
     }
 
-    /// Asks for a stream, and reads no more than the response's head.
+    /// Sends a request for a stream, and reads only the head of its response.
     pub(crate) async fn stream(&self, more: Value) -> EventReader {
         let mut body: Value = serde_json::from_slice(&question(more)).unwrap();
         body["stream"] = json!(true);
         EventReader::new(self.connect().await, CHAT, &body).await
     }
 
-    /// The same for a response.
+    /// As above, for a response.
     pub(crate) async fn stream_response(&self, mut body: Value) -> EventReader {
         body["stream"] = json!(true);
         EventReader::new(self.connect().await, RESPONSE, &body).await
@@ -180,14 +180,14 @@ impl Running {
 const CHAT: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1";
 const RESPONSE: &str = "POST /v1/responses HTTP/1.1\r\nhost: localhost";
 
-/// A request's body.
+/// Returns the body of a chat request.
 pub(crate) fn question(more: Value) -> Vec<u8> {
     let mut body = json!({ "messages": [{ "role": "user", "content": "2 + 3?" }] });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     serde_json::to_vec(&body).unwrap()
 }
 
-/// Writes a request for a chat, whose connection is used once.
+/// Writes a request whose connection is used once.
 pub(crate) async fn write(stream: &mut TcpStream, head: &str, body: &[u8]) {
     let head = format!("{head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -206,7 +206,7 @@ pub(crate) struct Response {
 impl Response {
     async fn read(mut stream: TcpStream) -> Response {
         let mut bytes = Vec::new();
-        // What came before a reset counts.
+        // Keep what came before a reset.
         let _ = stream.read_to_end(&mut bytes).await;
         let text = String::from_utf8(bytes).unwrap();
         let (headers, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
@@ -223,25 +223,25 @@ impl Response {
         serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {self:?}"))
     }
 
-    /// The error's code.
+    /// Returns the error's code.
     pub(crate) fn code(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap().to_owned()
     }
 
-    /// The data of all events.
+    /// Returns the data of all events.
     pub(crate) fn events(&self) -> Vec<String> {
         let events = self.body.split("\n\n").filter(|event| !event.is_empty());
         events.map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect()
     }
 
-    /// A header's value.
+    /// Returns a header's value.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let start = format!("{name}: ");
         self.headers.lines().find_map(|line| line.strip_prefix(&start))
     }
 }
 
-/// A body without the frame of its chunks.
+/// Returns a body without its chunked encoding.
 fn unchunked(mut body: &str) -> String {
     let mut whole = String::new();
     while let Some((length, rest)) = body.split_once("\r\n") {
@@ -268,7 +268,7 @@ impl EventReader {
         reader
     }
 
-    /// The data of the next event; `None` when the connection is over.
+    /// Returns the data of the next event, or `None` when the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
@@ -283,7 +283,7 @@ impl EventReader {
     }
 }
 
-/// A pool of one node that is gone.
+/// Returns a pool with one unreachable node.
 pub(crate) fn gone(name: &str) -> Pool {
     let failure = Failure::new(Code::Unavailable, "nobody is there");
     let watch = Box::new(|teller: Teller| {

@@ -1,4 +1,4 @@
-//! The small model's tokens: asked for, and given as prompts. A scripted model's tokens are bytes.
+//! The small model's tokens: requested, and given as prompts. The tokens of a scripted model are bytes.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ async fn what_is_no_question_to_a_tokenizer_is_refused() {
     assert_eq!(server.get("/tokenize").await.status, 405);
 }
 
-/// A node that is gone.
+/// An unreachable node.
 #[derive(Debug)]
 struct Gone;
 
@@ -70,7 +70,7 @@ async fn where_a_small_node_is_gone_the_next_ones_tokenizer_is_asked() {
         server.backend.small = Pool::unwatched([vec![gone], server.backend.small.nodes()].concat());
     });
     let server = server.await;
-    // Either of them is asked first, now and then.
+    // Several tries, so that each of them is asked first at some time.
     for _ in 0..8 {
         let text = server.post("/detokenize", json!({ "tokens": [104] })).await;
         assert_eq!((text.status, text.json()), (200, json!({ "prompt": "h" })));
@@ -92,7 +92,9 @@ async fn ids_are_prompts_and_those_that_make_no_text_are_refused() {
     let mut prompts: Vec<Prompt> = prompts.collect();
     prompts.sort_by_key(|prompt| format!("{prompt:?}"));
     assert_eq!(prompts, [Prompt::Raw("a".to_owned()), Prompt::Raw("hé".to_owned())]);
-    for (prompt, words) in [(json!([104, 195]), "make no text"), (json!([300]), "is no token")] {
+    for (prompt, words) in
+        [(json!([104, 195]), "do not decode to text"), (json!([300]), "is not a token")]
+    {
         let response = server.complete(json!({ "prompt": prompt })).await;
         assert_eq!((response.status, response.code().as_str()), (400, "invalid_value"), "{prompt}");
         assert!(response.body.contains(words), "{response:?}");

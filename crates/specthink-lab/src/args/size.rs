@@ -10,14 +10,14 @@ use crate::exit::cli_error;
 
 const SIZE_AFTER_HELP: &str = "\
 Examples:
-  What three large nodes make of two thousand users:
+  How three large nodes cope with two thousand users:
     specthink-lab size sweep/strict/loopback --users 2000 --questions-per-hour 6 \\
         --large-speeds l40s.toml --large-nodes 3
-  How many it takes for 19 of 20 answers within 20 s, over a link:
+  How many large nodes keep 19 of 20 answers within 20 s, over a link:
     specthink-lab size sweep/strict/loopback --users 2000 --questions-per-hour 6 \\
         --large-speeds l40s.toml --link 4g-good --target \"latency<=20s\"
 
-docs/sizing.md says what is assumed, what a file of speeds holds, and how they are measured.";
+docs/sizing.md describes the assumptions, the format of a file of speeds and how to measure them.";
 
 /// Arguments of `size`.
 #[derive(Debug, clap::Args)]
@@ -25,16 +25,16 @@ docs/sizing.md says what is assumed, what a file of speeds holds, and how they a
 pub(crate) struct SizeArgs {
     #[command(flatten)]
     pub(crate) journals: JournalsArgs,
-    /// How many users ask.
+    /// How many users there are.
     #[arg(long, value_name = "N", help_heading = "Population")]
     users: u64,
-    /// How many questions each asks in an hour.
+    /// How many questions each user asks per hour.
     #[arg(long, value_name = "N", help_heading = "Population")]
     questions_per_hour: f64,
-    /// Where chance starts from: who asks when, and the link's.
+    /// The seed of who asks when, and of the link.
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Population")]
     seed: u64,
-    /// How many answers the figures are computed from.
+    /// How many answers to compute the figures from.
     #[arg(
         long,
         value_name = "N",
@@ -43,10 +43,10 @@ pub(crate) struct SizeArgs {
         help_heading = "Population"
     )]
     answers: u32,
-    /// A TOML file of how fast a large node is; see docs/sizing.md.
+    /// A TOML file with the speeds of a large node; see docs/sizing.md.
     #[arg(long, value_name = "FILE", help_heading = "Nodes")]
     large_speeds: PathBuf,
-    /// How many large nodes there are. [default: the least that keep the targets]
+    /// How many large nodes there are. [default: the fewest that meet the targets]
     #[arg(
         long,
         value_name = "N",
@@ -55,12 +55,12 @@ pub(crate) struct SizeArgs {
         help_heading = "Nodes"
     )]
     pub(crate) large_nodes: Option<u32>,
-    /// What has to be kept at p95: latency<=8s (whole answers), takeover<=500ms (from an ask of the large model to its
-    /// first text). Several times. Says how many large nodes that takes.
+    /// A target at p95: latency<=8s (whole answers), takeover<=500ms (from an ask of the large model to its first
+    /// text). May be repeated. Prints the fewest large nodes that meet all targets.
     #[arg(long, value_name = "TARGET", help_heading = "Nodes")]
     pub(crate) target: Vec<SizingTarget>,
-    /// A TOML file of how fast a small node is, where all users share so many.
-    /// [default: each has one, as fast as the recorded one]
+    /// A TOML file with the speeds of a small node, if all users share --small-nodes of them.
+    /// [default: each user has one, as fast as the recorded one]
     #[arg(long, value_name = "FILE", requires = "small_nodes", help_heading = "Nodes")]
     small_speeds: Option<PathBuf>,
     /// How many small nodes all users share.
@@ -82,6 +82,7 @@ pub(crate) struct SizeArgs {
 }
 
 impl SizeArgs {
+    /// Returns who asks and how often.
     pub(crate) fn population(&self) -> Population {
         Population {
             users: self.users,
@@ -91,7 +92,7 @@ impl SizeArgs {
         }
     }
 
-    /// The nodes; one large one where their number is asked for.
+    /// Returns the nodes, with one large node if their number is to be found.
     ///
     /// # Errors
     /// When a file of speeds cannot be used.
@@ -103,7 +104,7 @@ impl SizeArgs {
         let small = match (&self.small_speeds, self.small_nodes) {
             (Some(path), Some(nodes)) => Some(pool(path, nodes)?),
             (None, None) => None,
-            // clap wants both.
+            // clap requires both.
             _ => return Err(CliError::new(Exit::Usage, "give --small-speeds and --small-nodes")),
         };
         Ok(Fleet { large: pool(&self.large_speeds, self.large_nodes.unwrap_or(1))?, small })

@@ -1,4 +1,4 @@
-//! The arguments of `tune`, and the sweep that they ask for.
+//! The arguments of `tune`, and the sweep that they describe.
 
 use std::path::PathBuf;
 
@@ -11,18 +11,19 @@ use super::{AskingArgs, LinksArgs, ShapingArgs, SweepArgs};
 
 const TUNE_AFTER_HELP: &str = "\
 Examples:
-  The gap for at most two corrections an answer, as a policy in a file:
+  A gap with at most two corrections per answer, as a policy in a file:
     specthink-lab tune models/arithmetic/dev.jsonl --target \"corrections<=2\" --name careful --out tune \\
         --config policies.toml
-  The greatest gap that still reaches an accuracy, with triggers too, on nodes of your own:
+  The largest gap that still reaches an accuracy, with triggers too, on nodes of your own:
     specthink-lab tune dev.jsonl --small http://127.0.0.1:7101 --large http://10.0.0.7:7102 --insecure \\
         --with strict+review --gap 0.5 --gap 1 --gap 2 --target \"accuracy>=90%\" --name thrifty --out thrifty
 
-Of the gaps that keep all targets the least is taken whose accuracy is within the 95 % interval of the
-best one's: lower is safer. With targets of accuracy alone it is the greatest gap that reaches them.
-The thresholds of entropy and score are chosen in the same way; of marks the greatest is the safest.
-Measure what is chosen on other questions than these. The same command again, also with other targets,
-asks nothing twice. A policy by its name is a model of `specthink serve`. See docs/review.md.";
+Of the gaps that meet all targets, tune chooses the smallest one whose accuracy is within the 95 %
+interval of the best: lower is safer. If all targets are about accuracy, it chooses the largest gap
+that meets them. The thresholds of entropy and score are chosen in the same way, except that the
+safest mark is the largest. Measure the choice on other questions than these. Running the same
+command again, even with other targets, asks nothing twice. `specthink serve` offers a named policy
+as a model. See docs/review.md.";
 
 /// Arguments of `tune`.
 #[derive(Debug, clap::Args)]
@@ -30,15 +31,15 @@ asks nothing twice. A policy by its name is a model of `specthink serve`. See do
 pub(crate) struct TuneArgs {
     #[command(flatten)]
     pub(crate) asking: AskingArgs,
-    /// The policy's name: letters, digits and . _ : / - between them.
+    /// The policy's name: letters, digits and . _ : / -
     #[arg(long, value_name = "NAME", value_parser = name, help_heading = "Choice")]
     pub(crate) name: String,
-    /// What the policy has to keep: corrections<=2 (an answer), share<=10%, accuracy>=80%, cost<=0.002 (an answer, with
-    /// --prices). Several times: all hold.
+    /// A target that the policy has to meet: corrections<=2 (per answer), share<=10%, accuracy>=80%, cost<=0.002 (per
+    /// answer, with --prices). May be repeated; all must be met.
     #[arg(long, value_name = "TARGET", help_heading = "Choice")]
     pub(crate) target: Vec<PlanTarget>,
-    /// A gap to try, in nats, or with another policy an entropy in nats or a mark. Several times. [default: 0.25, 0.5,
-    /// 1, 2, 3, 5; of marks 3, 5, 7, 9]
+    /// A gap to try, in nats; with --with entropy an entropy in nats, with --with score a mark. May be repeated.
+    /// [default: 0.25, 0.5, 1, 2, 3, 5; for marks 3, 5, 7, 9]
     #[arg(
         long,
         value_name = "NUMBER",
@@ -47,12 +48,12 @@ pub(crate) struct TuneArgs {
         help_heading = "Choice"
     )]
     gap: Vec<f32>,
-    /// The policy whose threshold is sought: review or strict+review, entropy or score, with its other parameters,
-    /// which are the flags of `specthink eval`: review:review-tokens=8.
+    /// The policy whose threshold to choose: review, strict+review, entropy or score, with its other parameters, which
+    /// are the flags of `specthink eval`: review:review-tokens=8.
     #[arg(long, value_name = "POLICY", default_value = "review", value_parser = tunable, help_heading = "Choice")]
     with: Tunable,
-    /// A TOML file as for `specthink serve --config`: the policy gets a line under its [policies]. What is in the file
-    /// stays as it is.
+    /// A TOML file as for `specthink serve --config`: adds the policy as a line under [policies]. The rest of the file
+    /// is not changed.
     #[arg(long, value_name = "FILE", help_heading = "Choice")]
     pub(crate) config: Option<PathBuf>,
     /// A TOML file with the prices of tokens, to show costs. See docs/report.md.
@@ -60,7 +61,7 @@ pub(crate) struct TuneArgs {
     prices: Option<PathBuf>,
 }
 
-/// What is sought of a policy.
+/// The threshold of a policy that is to be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Threshold {
     /// The gap of a review.
@@ -72,7 +73,7 @@ pub(crate) enum Threshold {
 }
 
 impl Threshold {
-    /// That of a policy, if it has one.
+    /// Returns the threshold of a policy, if it has one.
     fn of(kind: PolicyKind) -> Option<Threshold> {
         match kind {
             _ if kind.reviews() => Some(Threshold::Gap),
@@ -82,7 +83,7 @@ impl Threshold {
         }
     }
 
-    /// What it is called.
+    /// Returns its name in messages.
     pub(crate) fn noun(self) -> &'static str {
         match self {
             Threshold::Gap => "gap",
@@ -91,12 +92,12 @@ impl Threshold {
         }
     }
 
-    /// Whether the greatest is the safest, and not the least.
+    /// Returns whether the largest value is the safest, and not the smallest.
     pub(crate) fn is_safest_high(self) -> bool {
         self == Threshold::Mark
     }
 
-    /// The policy's flag.
+    /// Returns the policy's flag for it.
     fn flag(self) -> &'static str {
         match self {
             Threshold::Gap => "review-gap",
@@ -105,7 +106,7 @@ impl Threshold {
         }
     }
 
-    /// Whether it is given already.
+    /// Returns whether the policy already sets it.
     fn is_given(self, policy: &PolicyArgs) -> bool {
         match self {
             Threshold::Gap => policy.review.review_gap.is_some(),
@@ -114,7 +115,7 @@ impl Threshold {
         }
     }
 
-    /// What is tried where nothing else is asked for.
+    /// Returns the values to try by default.
     fn usual(self) -> Vec<f32> {
         match self {
             Threshold::Gap | Threshold::Entropy => vec![0.25, 0.5, 1.0, 2.0, 3.0, 5.0],
@@ -123,7 +124,7 @@ impl Threshold {
     }
 }
 
-/// A policy without the threshold that is sought.
+/// A policy without the threshold that is to be chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tunable {
     text: String,
@@ -131,23 +132,23 @@ pub(crate) struct Tunable {
 }
 
 impl TuneArgs {
-    /// What is sought.
+    /// Returns the threshold to choose.
     pub(crate) fn threshold(&self) -> Threshold {
         self.with.threshold
     }
 
-    /// The thresholds, the safest first, each with its policy.
+    /// Returns the values to try, safest first, each with its policy.
     pub(crate) fn policies(&self) -> Result<Vec<(f32, String)>, CliError> {
         let Tunable { text, threshold } = &self.with;
         let mut values = if self.gap.is_empty() { threshold.usual() } else { self.gap.clone() };
         values.sort_by(f32::total_cmp);
         if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
-            let message = format!("--gap {} is there twice: leave one", pair[0]);
+            let message = format!("--gap {} is given twice: remove one", pair[0]);
             return Err(CliError::new(Exit::Usage, message));
         }
         let no_mark = |value: &&f32| value.fract() != 0.0 || **value > 10.0;
         if let Some(value) = values.iter().find(|it| *threshold == Threshold::Mark && no_mark(it)) {
-            let message = format!("--gap {value} is no mark: write whole numbers from 0 to 10");
+            let message = format!("--gap {value} is not a mark: give a whole number from 0 to 10");
             return Err(CliError::new(Exit::Usage, message));
         }
         if threshold.is_safest_high() {
@@ -158,7 +159,7 @@ impl TuneArgs {
         Ok(values.into_iter().map(policy).collect())
     }
 
-    /// What tokens cost, where that is asked for.
+    /// Reads the prices, if costs are to be shown. An error if a target needs them and they are not given.
     pub(crate) fn prices(&self) -> Result<Option<Prices>, CliError> {
         let is_cost = |target: &&PlanTarget| matches!(target, PlanTarget::Answers(Target::Cost(_)));
         match (&self.prices, self.target.iter().find(is_cost)) {
@@ -166,7 +167,7 @@ impl TuneArgs {
             (None, None) => Ok(None),
             (None, Some(target)) => {
                 let message = format!(
-                    "--target {target} needs to know what tokens cost: give --prices FILE, a TOML file as in \
+                    "--target {target} needs the prices of tokens: give --prices FILE, a TOML file as in \
                      docs/report.md"
                 );
                 Err(CliError::new(Exit::Usage, message))
@@ -174,7 +175,7 @@ impl TuneArgs {
         }
     }
 
-    /// The sweep of these policies over this link.
+    /// Returns the sweep of these policies over this link.
     pub(crate) fn sweep(&self, policy: Vec<String>, link: &str) -> SweepArgs {
         SweepArgs {
             asking: self.asking.clone(),
@@ -188,37 +189,37 @@ impl TuneArgs {
     }
 }
 
-/// Reads a gap, within what a review takes.
+/// Parses a gap within the range that a review accepts.
 fn gap(text: &str) -> Result<f32, String> {
     let gap = text.parse::<f32>().ok().filter(|gap| (0.0..=100.0).contains(gap));
-    // -0 is in the range, and would be another text.
-    gap.map(f32::abs).ok_or_else(|| "write a number of nats from 0 to 100".to_owned())
+    // -0 is in the range, but would be written differently.
+    gap.map(f32::abs).ok_or_else(|| "give a number of nats from 0 to 100".to_owned())
 }
 
-/// Reads a policy that has a threshold to seek, and not yet one.
+/// Parses a policy that has a threshold and does not set it.
 fn tunable(text: &str) -> Result<Tunable, String> {
     let policy: PolicyArgs = text.parse()?;
     let Some(threshold) = Threshold::of(policy.policy) else {
         return Err(format!(
-            "{} has no threshold: write review, strict+review, entropy or score",
+            "{} has no threshold: give review, strict+review, entropy or score",
             policy.policy
         ));
     };
     let (noun, flag) = (threshold.noun(), threshold.flag());
     if threshold.is_given(&policy) {
-        return Err(format!("its {noun} is what is sought: leave {flag} out, or give --gap"));
+        return Err(format!("its {noun} is what tune chooses: leave {flag} out, or give --gap"));
     }
     let text = text.trim().trim_end_matches([',', ':']).to_owned();
     Ok(Tunable { text, threshold })
 }
 
-/// Reads a name that `serve` takes for a policy: letters, digits and `._:/-`, and none of its own models' names.
+/// Parses a name that `serve` accepts for a policy: letters, digits and `._:/-`, except its own models' names.
 fn name(text: &str) -> Result<String, String> {
     let is_own = ["specthink", "small", "large"].contains(&text) || text.starts_with("specthink:");
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._:/-".contains(letter);
     if is_own || text.is_empty() || text.len() > 100 || !text.chars().all(is_plain) {
-        return Err("no policy can be called so: take letters, digits, and . _ : / - between them, and none of \
-                    specthink, small, large and what begins with specthink:"
+        return Err("not a valid policy name: use letters, digits and . _ : / -, but not specthink, small, large or \
+                    a name that begins with specthink:"
             .to_owned());
     }
     Ok(text.to_owned())

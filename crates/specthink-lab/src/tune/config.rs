@@ -1,25 +1,25 @@
-//! A policy's line in a configuration file of `serve`, without a change to the rest of the file.
+//! Adds a policy's line to a configuration file of `serve`, without changing the rest of the file.
 
 use std::{fs, io, path::Path};
 
 use cli::{CliError, Exit};
 use toml::{Table, Value};
 
-/// The table of policies.
+/// The name of the table of policies.
 const POLICIES: &str = "policies";
 const HEAD: &str = "[policies]";
 
-/// A policy with its name, and what is said of it above its line.
+/// A named policy, and the comment above its line.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) policy: &'a str,
-    /// Lines of a comment.
+    /// The lines of the comment.
     pub(super) comment: Vec<String>,
 }
 
 impl Entry<'_> {
-    /// The comment and the line.
+    /// Returns the comment and the policy's line.
     fn lines(&self) -> String {
         let comment = self.comment.iter().map(|line| format!("# {line}\n")).collect::<String>();
         let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
@@ -30,7 +30,7 @@ impl Entry<'_> {
         format!("{comment}{key} = {}\n", Value::from(self.policy))
     }
 
-    /// As a file of its own has it.
+    /// Returns the entry as a complete file.
     pub(super) fn text(&self) -> String {
         format!("{HEAD}\n{}", self.lines())
     }
@@ -38,12 +38,12 @@ impl Entry<'_> {
     /// Checks that it can be added to the file.
     ///
     /// # Errors
-    /// When the file has the name already, is no TOML, or its policies are in no table that can take a line.
+    /// When the file already has the name, is not TOML, or has its policies where no line can be added.
     pub(super) fn check(&self, path: &Path) -> Result<(), CliError> {
         self.added(path).map(|_| ())
     }
 
-    /// Adds it to the file, which is made if it is not there.
+    /// Adds the entry to the file, and creates the file if needed.
     ///
     /// # Errors
     /// As [`Entry::check`], and when the file cannot be written.
@@ -52,14 +52,14 @@ impl Entry<'_> {
         fs::write(path, text).map_err(|why| fault(path, &format!("cannot write it: {why}")))
     }
 
-    /// The file's text with it.
+    /// Returns the file's text with the entry added.
     fn added(&self, path: &Path) -> Result<String, CliError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(why) if why.kind() == io::ErrorKind::NotFound => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 if folder.is_some_and(|folder| !folder.is_dir()) {
-                    return Err(fault(path, "its folder is not there: make it first"));
+                    return Err(fault(path, "its folder does not exist: create it first"));
                 }
                 String::new()
             }
@@ -68,7 +68,7 @@ impl Entry<'_> {
         self.put_into(&text).map_err(|why| fault(path, &why))
     }
 
-    /// The text of a file with it.
+    /// Adds the entry to a file's text.
     fn put_into(&self, text: &str) -> Result<String, String> {
         let read = |text: &str| text.trim_start_matches('\u{feff}').parse::<Table>();
         let table = read(text).map_err(|why| {
@@ -78,23 +78,23 @@ impl Entry<'_> {
         let mut wanted = table.clone();
         let policies = wanted.entry(POLICIES).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(policies) = policies else {
-            return Err(format!("{POLICIES} is no table: write {HEAD} above its lines"));
+            return Err(format!("{POLICIES} is not a table: write {HEAD} above its lines"));
         };
         if policies.insert(self.name.to_owned(), self.policy.into()).is_some() {
             let name = self.name;
             return Err(format!(
-                "it has a policy {name:?} already: give --name another one, or take that one out"
+                "it already has a policy {name:?}: give another --name, or remove that policy"
             ));
         }
-        // What a place in a text means, only reading it tells.
+        // Only parsing the result shows whether a position in the text is right.
         let candidates = [self.behind_the_last(text), Some(self.at_the_end(text))];
         let fits = |text: &String| read(text).is_ok_and(|table| table == wanted);
         candidates.into_iter().flatten().find(fits).ok_or_else(|| {
-            format!("its policies are in no table of their own: write them as lines under {HEAD}")
+            format!("its policies are not in a separate table: write them as lines under {HEAD}")
         })
     }
 
-    /// The text with it behind the last line under the head of the policies, where there is such a head.
+    /// Returns the text with the entry after the last line under the policies' header, if there is such a header.
     fn behind_the_last(&self, text: &str) -> Option<String> {
         let without_comment = |line: &str| {
             let text = line.split('#').next().unwrap_or("");
@@ -105,21 +105,21 @@ impl Entry<'_> {
         let head = lines.iter().position(|line| without_comment(line) == HEAD)?;
         let under = lines[head + 1..].iter().position(|line| line.trim_start().starts_with('['));
         let end = under.map_or(lines.len(), |under| head + 1 + under);
-        // A comment above the next table is about that table.
+        // A comment above the next table belongs to that table.
         let is_line = |line: &&str| !without_comment(line).is_empty();
         let last = lines[..end].iter().rposition(is_line).unwrap_or(head);
         let (before, behind) = lines.split_at(last + 1);
         Some(format!("{}{}{}", ended(&before.concat()), self.lines(), behind.concat()))
     }
 
-    /// The text with a table of policies at its end.
+    /// Returns the text with a table of policies at its end.
     fn at_the_end(&self, text: &str) -> String {
         let between = if text.trim().is_empty() { "" } else { "\n" };
         format!("{}{between}{}", ended(text), self.text())
     }
 }
 
-/// A text whose last line ends.
+/// Returns the text with a newline at its end.
 fn ended(text: &str) -> String {
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     format!("{text}{end}")
@@ -180,9 +180,9 @@ mod tests {
     #[test]
     fn a_file_that_cannot_take_it_is_refused() {
         let table = [
-            ("[policies]\ncareful = \"strict\"\n", "a policy \"careful\" already"),
-            ("[policies.careful]\nname = \"strict\"\n", "a policy \"careful\" already"),
-            ("policies = 7\n", "policies is no table"),
+            ("[policies]\ncareful = \"strict\"\n", "already has a policy \"careful\""),
+            ("[policies.careful]\nname = \"strict\"\n", "already has a policy \"careful\""),
+            ("policies = 7\n", "policies is not a table"),
             ("policies = { a = \"strict\" }\n", "as lines under [policies]"),
             ("policies.a = \"strict\"\n[endpoints]\n", "as lines under [policies]"),
             ("text = '''\n[policies]\n'''\npolicies.a = \"strict\"\n", "as lines under [policies]"),

@@ -1,4 +1,4 @@
-//! Two served scripted Thinkers, and the command that sweeps over them.
+//! Two served scripted Thinkers, and a command that runs a sweep with them.
 
 use std::{
     fs,
@@ -66,7 +66,7 @@ impl Bench {
         Bench::of(DATA, [small, large].map(ScriptedThinker::new))
     }
 
-    /// The data set, the small model and the large one.
+    /// Serves the small model and the large one, with this data set.
     pub(crate) fn of(data: &str, thinkers: [ScriptedThinker; 2]) -> Bench {
         let (runtime, folder) = (Runtime::new().unwrap(), TempDir::new().unwrap());
         fs::write(folder.path().join("data.jsonl"), data).unwrap();
@@ -84,12 +84,12 @@ impl Bench {
         }
     }
 
-    /// The large node ends; what it is at is answered first.
+    /// Stops the large node, after it has finished what is in flight.
     pub(crate) fn stop_large(&mut self) {
         self.large_stop = None;
     }
 
-    /// It is there again, at the same address.
+    /// Starts the large node again, at the same address.
     pub(crate) fn start_large(&mut self) {
         let address = self.urls[1].trim_start_matches("http://").to_owned();
         self.large_stop = Some(served(&self.runtime, self.large.clone(), &address).1);
@@ -99,7 +99,7 @@ impl Bench {
         self.folder.path().join("out")
     }
 
-    /// The command that sweeps the data over [`LINK`], with more flags.
+    /// Returns the command that sweeps the data over [`LINK`], with more flags.
     pub(crate) fn command(&self, flags: &[&str]) -> Command {
         let mut command = self.command_without_nodes(flags);
         command.args(["--small", &self.urls[0], "--large", &self.urls[1]]);
@@ -125,7 +125,7 @@ impl Bench {
         self.out().join(policy).join(LINK).join("seed-0")
     }
 
-    /// The rows of a policy's log that are whole.
+    /// Returns the complete rows of a policy's log.
     pub(crate) fn rows(&self, policy: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.cell(policy).join("log.jsonl")).unwrap_or_default();
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));

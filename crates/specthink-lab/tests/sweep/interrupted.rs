@@ -1,4 +1,4 @@
-//! Sweeps that are stopped, or lose a node, in the middle.
+//! Sweeps that are stopped, or lose a node, halfway.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ fn bench() -> Bench {
     bench
 }
 
-/// Starts a sweep, and waits for its first row.
+/// Starts a sweep and waits for its first row.
 fn begun(bench: &Bench, flags: &[&str]) -> Child {
     let mut command = bench.command(flags);
     let sweep = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -50,7 +50,7 @@ fn ctrl_c_keeps_what_there_is_and_the_same_command_goes_on() {
     let flags = ["--policy", "strict", "--parallel", "1"];
     let output = interrupted(begun(&bench, &flags));
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    assert!(stderr(&output).contains("run the same command again to go on"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the same command again to resume"), "{}", stderr(&output));
     let before = bench.rows("strict");
     assert!(before.len() < QUESTIONS, "it was stopped in the middle");
     let asked_before = asked(&bench.small);
@@ -58,7 +58,7 @@ fn ctrl_c_keeps_what_there_is_and_the_same_command_goes_on() {
     assert!(output.status.success(), "{}", stderr(&output));
     let rows = bench.rows("strict");
     assert_eq!((rows.len(), graded(&rows).len()), (QUESTIONS, QUESTIONS), "each once");
-    assert_eq!(rows[..before.len()], before, "what was there is as it was");
+    assert_eq!(rows[..before.len()], before, "earlier rows are unchanged");
     assert_eq!(asked(&bench.small) - asked_before, QUESTIONS - before.len());
 }
 
@@ -72,7 +72,7 @@ fn questions_that_lost_the_large_node_fail_and_are_asked_again_when_it_is_back()
     assert_eq!(output.status.code(), Some(15), "{}", stderr(&output));
     let rows = bench.rows("strict");
     let failed: Vec<&Value> = rows.iter().filter(|row| row["row"] == "failed").collect();
-    assert!(!failed.is_empty(), "none is dropped in silence, none counts without its large node");
+    assert!(!failed.is_empty(), "none is dropped silently, or counted without its large node");
     assert!(
         failed.iter().all(|row| row["reason"].as_str().unwrap().contains("cannot reach")),
         "{failed:?}"
@@ -89,7 +89,7 @@ fn questions_that_lost_the_large_node_fail_and_are_asked_again_when_it_is_back()
 fn ctrl_c_loses_no_answer_that_waits_for_its_grade() {
     let bench = bench();
     let file = |name: &str| bench.folder.path().join(name);
-    // Stands in for Python: says that it has begun, and waits to be let go.
+    // A stand-in for Python: signals that it has begun, and waits to be released.
     let script = "#!/bin/sh\necho '{\"ready\": true}'\nwhile read -r line; do\n    echo > BEGUN\n    \
                   while [ ! -e GO ]; do sleep 0.01; done\n    echo '{\"equivalent\": false}'\ndone\n";
     let [begun, go] = ["begun", "go"].map(file);
@@ -112,5 +112,5 @@ fn ctrl_c_loses_no_answer_that_waits_for_its_grade() {
     let output = sweep.wait_with_output().unwrap();
     let rows = bench.rows("small-only");
     assert!(graded(&rows).contains("q"), "{}", stderr(&output));
-    assert!(rows.len() + 1 >= asked(&bench.small), "only what was being asked: {rows:?}");
+    assert!(rows.len() + 1 >= asked(&bench.small), "at most one is lost: {rows:?}");
 }

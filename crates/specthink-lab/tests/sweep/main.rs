@@ -1,5 +1,5 @@
-//! `specthink-lab sweep` and what builds on it, run as its user runs it, against two served scripted Thinkers: files,
-//! going on, refusals, and what a link costs. No model has a part in it.
+//! `specthink-lab sweep` and what builds on it, run as a user runs it against two served scripted Thinkers: files,
+//! resuming, refusals, and what a link costs. No model is involved.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
@@ -35,7 +35,7 @@ fn every_cell_has_its_files_and_a_takeover_costs_a_round_trip() {
     assert_eq!(over.len(), 2);
     assert!(over.iter().all(|us| *us >= RTT_US), "{over:?}");
     assert!(handoffs("small-only").is_empty());
-    assert_eq!(asked(&bench.large), 2, "small-only has no use for the large node");
+    assert_eq!(asked(&bench.large), 2, "small-only does not use the large node");
     for policy in ["strict", "small-only"] {
         for name in ["a.jsonl", "b%2fc.jsonl"] {
             let journal = Journal::open(&bench.cell(policy).join("journals").join(name)).unwrap();
@@ -81,7 +81,7 @@ fn an_interrupted_sweep_goes_on_and_asks_nothing_twice() {
     fs::write(&log, &text[..text.len() - 10]).unwrap();
     let output = bench.sweep(&TWO);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stderr(&output).contains("3 of 4 questions are graded already"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("3 of 4 questions are already graded"), "{}", stderr(&output));
     assert_eq!(asked(&bench.small), 5, "only the one whose row broke off");
     assert_eq!(bench.rows("small-only").len(), 2);
     assert!(bench.sweep(&TWO).status.success());
@@ -106,7 +106,7 @@ fn a_baseline_takes_the_share_that_another_policy_had_over_the_same_link() {
     let parameters = &header["policy"]["parameters"];
     assert!((parameters["share"].as_f64().unwrap() - share).abs() < 0.0006, "{parameters} {share}");
     assert_eq!(parameters["period_tokens"], 20);
-    assert!(bench.sweep(&both).status.success(), "and goes on with it");
+    assert!(bench.sweep(&both).status.success(), "it resumes with the same share");
     let results = Results::read(&[bench.out()]).unwrap();
     assert!(results.skipped.is_empty(), "{:?}", results.skipped);
     assert!(results.cells.iter().all(|cell| cell.graded().all(|row| cell.journal(row).is_ok())));
@@ -119,7 +119,7 @@ fn the_folder_of_another_experiment_is_refused_in_one_line() {
     let bench = Bench::new();
     assert!(bench.sweep(&TWO).status.success());
     let table: [(&[&str], i32, &str); 9] = [
-        (&["--link", "all", "--link", "geo"], 2, "--link geo is there twice"),
+        (&["--link", "all", "--link", "geo"], 2, "--link geo is given twice"),
         (&["--seed", "1"], 5, "another --seed"),
         (&["--limit", "1"], 5, "another --limit"),
         (&["--temperature", "0"], 5, "another policy, or setting"),
@@ -159,8 +159,8 @@ fn an_experiment_can_be_a_file_and_a_flag_takes_the_place_of_its_key() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(asked(&bench.small), 2, "one question with each seed");
     for (text, why) in [
-        ("policies = [\"small-only\"]", "\"policies\" is no flag of sweep, policy is"),
-        ("keep-warm = false", "\"keep-warm\" is no flag of sweep"),
+        ("policies = [\"small-only\"]", "\"policies\" is not a flag of sweep, policy is"),
+        ("keep-warm = false", "\"keep-warm\" is not a flag of sweep"),
         ("seed = []", "seed is empty"),
     ] {
         fs::write(&file, text).unwrap();
@@ -174,7 +174,7 @@ fn an_experiment_can_be_a_file_and_a_flag_takes_the_place_of_its_key() {
 fn journals_of_a_sweep_are_replayed_over_other_links() {
     let bench = Bench::new();
     assert!(bench.sweep(&TWO).status.success());
-    // One that broke off, and one of another version.
+    // A truncated journal, and one of another version.
     let journals = bench.cell("strict").join("journals");
     let whole = fs::read_to_string(journals.join("a.jsonl")).unwrap();
     fs::write(journals.join("cut.jsonl"), &whole[..whole.len() / 2]).unwrap();
@@ -234,11 +234,11 @@ fn a_plan_says_what_was_measured_and_what_is_replayed() {
     assert!(less.contains("1 answers of strict are left out: "), "{less}");
     assert!(less.contains("| strict | scripted + scripted | "), "{less}");
     let (output, none) = plan(&["--link", "geo", "--target", "accuracy>=90%"]);
-    assert!(output.status.success() && none.contains("No policy keeps that."), "{none}");
+    assert!(output.status.success() && none.contains("No policy meets all targets."), "{none}");
     let table: [(&[&str], i32, &str); 4] = [
         (&["--link", "goe"], 2, "geo"),
         (&["--link", "geo", "--target", "speed<=1"], 2, "latency<=8s"),
-        (&["--link", "geo", "--pair", "llama"], 5, "no policy of such a pair"),
+        (&["--link", "geo", "--pair", "llama"], 5, "these sweeps have no such pair"),
         (&["--link", "geo", "--prices", "none.toml"], 2, "none.toml"),
     ];
     for (flags, code, what) in table {

@@ -10,7 +10,7 @@ use crate::bench::{Bench, TWO, asked, stderr};
 fn every_pair_has_its_folder_and_one_report_is_on_all() {
     let bench = Bench::new();
     let [small, large] = &bench.urls;
-    // The second pair thinks the other way round.
+    // The second pair has the nodes in the opposite roles.
     let pairs = [format!("--pair=one={small},{large}"), format!("--pair=two={large},{small}")];
     let flags = [pairs.each_ref().map(String::as_str).as_slice(), &TWO].concat();
     let output = bench.command_without_nodes(&flags).output().unwrap();
@@ -83,7 +83,7 @@ fn pairs_that_make_no_sense_are_refused_in_one_line() {
     let [small, large] = &bench.urls;
     let one = format!("--pair=one={small},{large}");
     let table: [(&[&str], &str); 4] = [
-        (&[&one, &one], "--pair one is there twice"),
+        (&[&one, &one], "--pair one is given twice"),
         (&["--pair", "one"], "NAME=SMALL,LARGE"),
         (&["--pair", "report=a,b"], "another name"),
         (&[&one, "--small", small], "--small"),
@@ -104,15 +104,19 @@ fn pairs_that_make_no_sense_are_refused_in_one_line() {
     assert_eq!(
         output.status.code(),
         Some(5),
-        "a folder of pairs is no sweep's: {}",
+        "a folder of pairs is not a sweep's: {}",
         stderr(&output)
     );
 
     let bench = Bench::new();
     assert!(bench.sweep(&["--policy=small-only"]).status.success());
     let output = bench.command_without_nodes(&[&one]).output().unwrap();
-    assert_eq!(output.status.code(), Some(5), "nor the other way round: {}", stderr(&output));
-    assert!(stderr(&output).contains("it is a sweep's without --pair"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(5), "and the reverse: {}", stderr(&output));
+    assert!(
+        stderr(&output).contains("it belongs to a sweep without --pair"),
+        "{}",
+        stderr(&output)
+    );
 
     let bench = Bench::new();
     let gone = format!("--pair=gone={small},http://127.0.0.1:1");

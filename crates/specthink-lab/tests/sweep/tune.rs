@@ -1,4 +1,4 @@
-//! `specthink-lab tune`: the gap that is chosen, the policy that is written, and what is refused.
+//! `specthink-lab tune`: which gap is chosen, which policy is written, and what is refused.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ const PRODUCTS: &str = r#"{"id":"a","question":"7 x 8?","answer":"56"}
 {"id":"b","question":"8 x 7?","answer":"56"}
 "#;
 
-/// A small model that is wrong about one product, and a large one that knows better: by a gap from 1 to 4.
+/// A small model that is wrong about one product, and a large one that knows better, by a gap from 1 to 4.
 fn bench() -> Bench {
     let wrong = Script::function(|committed, _| {
         let rest = "7 x 8 is 54 then".get(committed.len()..).unwrap_or_default();
@@ -37,7 +37,7 @@ impl Bench {
         command.args(flags).output().unwrap()
     }
 
-    /// A file of policies that holds one.
+    /// Writes a file of policies that contains one.
     fn config(&self) -> PathBuf {
         let path = self.folder.path().join("policies.toml");
         fs::write(&path, CONFIG).unwrap();
@@ -66,7 +66,7 @@ fn a_gap_is_chosen_and_written_as_a_policy_and_nothing_is_asked_twice() {
     assert!(text.contains("\n| 0.5 | 100.0 % of 2 | 34.2 to 100.0 % | 1.00 | "), "{text}");
     assert!(text.contains("\n| 5 | 0.0 % of 2 | 0.0 to 65.8 % | 0.00 | 0.0 % | "), "{text}");
     assert!(text.contains(" | **chosen** |\n| 5 | ") && text.contains(" | misses accuracy>=90% |"));
-    assert!(text.contains("\n0.5 is the greatest gap that keeps accuracy>=90%.\n"), "{text}");
+    assert!(text.contains("\n0.5 is the largest gap that meets accuracy>=90%.\n"), "{text}");
     let tables = text.lines().filter(|line| line.starts_with("| --- |")).count();
     assert_eq!(tables, 1, "one table: {text}");
 
@@ -76,15 +76,15 @@ fn a_gap_is_chosen_and_written_as_a_policy_and_nothing_is_asked_twice() {
     assert!(text.ends_with(&format!("\n\n[policies]\n{added}")), "{text}");
     assert!(added.ends_with("\ncareful = \"review:review-gap=0.5\"\n"), "{added}");
     let said = [
-        "# Chosen by specthink-lab tune of the gaps 0.5, 5, for accuracy>=90%.\n",
+        "# Chosen by specthink-lab tune from the gaps 0.5, 5, for accuracy>=90%.\n",
         "data.jsonl, 2 questions, seeds 0; SHA-256 ",
         "# Models: scripted + scripted.\n",
-        "# Over loopback: 100.0 % right (95 % interval 34.2 to 100.0 %), 1.00 corrections an answer, ",
+        "# Over loopback: 100.0 % right (95 % interval 34.2 to 100.0 %), 1.00 corrections per answer, ",
     ];
     for line in said {
         assert!(added.contains(line), "{line}: {added}");
     }
-    assert!(stderr(&output).ends_with(&format!("careful is in {}\n", config.display())));
+    assert!(stderr(&output).ends_with(&format!("careful was added to {}\n", config.display())));
 
     let before = asked(&bench.small);
     assert_eq!(before, 4);
@@ -103,7 +103,7 @@ fn where_no_gap_keeps_the_targets_the_nearest_is_named_and_nothing_is_written() 
     assert!(output.status.success(), "as of a plan: {}", stderr(&output));
     let text = stdout(&output);
     let line =
-        "No gap keeps corrections<=0.5, accuracy>=90%, and no policy is written: the nearest is ";
+        "No gap meets corrections<=0.5, accuracy>=90%, so no policy is written. The nearest is ";
     assert!(text.contains(line) && !text.contains("[policies]"), "{text}");
     assert!(text.contains(" | misses corrections<=0.5 |") && !text.contains("chosen"), "{text}");
     assert_eq!(fs::read_to_string(&config).unwrap(), CONFIG);
@@ -119,7 +119,7 @@ fn the_thresholds_of_other_policies_are_chosen_too() {
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(text.starts_with("| entropy | right |"), "{text}");
-    assert!(text.contains("\n0 is the greatest entropy that keeps accuracy>=90%.\n"), "{text}");
+    assert!(text.contains("\n0 is the largest entropy that meets accuracy>=90%.\n"), "{text}");
     assert!(text.ends_with("\nsure = \"entropy:entropy=0\"\n"), "{text}");
 }
 
@@ -131,7 +131,7 @@ fn costs_have_a_column_where_there_are_prices() {
     let output = bench.tune(&[&TWO[..], &flags].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stdout(&output).contains("| large share | cost ("), "{output:?}");
-    assert!(stdout(&output).contains("\nThe gap 0.5 keeps cost<=1.\n"), "{output:?}");
+    assert!(stdout(&output).contains("\nThe gap 0.5 meets cost<=1.\n"), "{output:?}");
 }
 
 #[test]
@@ -142,20 +142,20 @@ fn what_makes_no_sense_is_refused_in_one_line_before_anything_is_asked() {
     let lost = bench.folder.path().join("none").join("policies.toml");
     let table: [(&[&str], i32, &str); 15] = [
         (&[], 2, "--name"),
-        (&["--name", "care ful"], 2, "no policy can be called so"),
-        (&["--name", "small"], 2, "no policy can be called so"),
+        (&["--name", "care ful"], 2, "not a valid policy name"),
+        (&["--name", "small"], 2, "not a valid policy name"),
         (&["--name", "a", "--target", "speed<=1"], 2, "corrections<=2"),
         (&["--name", "a", "--target", "cost<=1"], 2, "give --prices FILE"),
         (&["--name", "a", "--gap"], 2, "--gap"),
         (&["--name", "a", "--gap", ""], 2, "--gap"),
         (&["--name", "a", "--gap", "-1"], 2, "from 0 to 100"),
-        (&["--name", "a", "--gap", "1", "--gap", "1.0"], 2, "--gap 1 is there twice"),
+        (&["--name", "a", "--gap", "1", "--gap", "1.0"], 2, "--gap 1 is given twice"),
         (&["--name", "a", "--with", "strict"], 2, "strict has no threshold"),
         (&["--name", "a", "--with", "score:score=3"], 2, "leave score out"),
-        (&["--name", "a", "--with", "score", "--gap", "2.5"], 2, "--gap 2.5 is no mark"),
+        (&["--name", "a", "--with", "score", "--gap", "2.5"], 2, "--gap 2.5 is not a mark"),
         (&["--name", "a", "--no-keep-warm"], 2, "--no-keep-warm"),
-        (&["--name", "hasty", "--config", config], 22, "a policy \"hasty\" already"),
-        (&["--name", "a", "--config", lost.to_str().unwrap()], 22, "its folder is not there"),
+        (&["--name", "hasty", "--config", config], 22, "already has a policy \"hasty\""),
+        (&["--name", "a", "--config", lost.to_str().unwrap()], 22, "its folder does not exist"),
     ];
     for (flags, code, what) in table {
         let output = bench.tune(flags);

@@ -1,6 +1,6 @@
-//! The environment in which chat templates are rendered: that of transformers' `apply_chat_template`, whose statements,
-//! filters, tests and functions are Jinja2's and a few more. What minijinja has not is here; methods of texts and lists
-//! are in [`super::methods`].
+//! The environment in which chat templates are rendered: that of transformers' `apply_chat_template`, which has
+//! Jinja2's statements, filters, tests and functions and a few more. Here is what minijinja lacks; methods of strings
+//! and lists are in [`super::methods`].
 
 use std::io::{self, Write};
 
@@ -13,22 +13,22 @@ use serde::Serialize;
 
 use super::methods::{self, Side};
 
-/// What errors call it.
+/// The template's name in errors.
 pub(super) const NAME: &str = "chat template";
 
-/// What a template may use up whatever the context is: about one for each step, and one for every 64 bytes that it
+/// The fuel that a template has for any context: about one unit for each step, and one for every 64 bytes that it
 /// makes.
 const FUEL: u64 = 100_000;
-/// And for each token of the context: some steps, and every byte of its text several times over.
+/// The fuel for each token of the context: some steps, and every byte of its text several times over.
 const FUEL_PER_TOKEN: u64 = 8;
 
-/// What a template may use up for a context of so many tokens, in fuel: steps, and for each of them at most 64 bytes of
-/// memory, what it writes counted.
+/// Returns the fuel of a template for a context of this many tokens. It limits the steps and, at 64 bytes each, the
+/// memory, including what the template writes.
 pub(super) fn fuel(context_tokens: usize) -> u64 {
     FUEL.saturating_add(FUEL_PER_TOKEN.saturating_mul(context_tokens as u64))
 }
 
-/// The environment of a template, for a context of so many tokens.
+/// Makes the environment of a template, for a context of this many tokens.
 pub(super) fn environment(
     source: &str,
     context_tokens: usize,
@@ -57,8 +57,8 @@ pub(super) fn environment(
     Ok(environment)
 }
 
-/// The template without `{% generation %}`, which marks what an assistant says for those who train models: a statement
-/// that does nothing is in its place, so that names that are set within it end with it, as in transformers.
+/// Replaces `{% generation %}`, which marks the assistant's words for training, by a statement that does nothing. Names
+/// that are set within it thus end with it, as in transformers.
 fn without_generation_tags(source: &str) -> String {
     let (mut plain, mut rest) = (String::with_capacity(source.len()), source);
     while let Some(start) = rest.find("{%") {
@@ -82,7 +82,7 @@ fn without_generation_tags(source: &str) -> String {
     plain + rest
 }
 
-/// As Jinja's: cut at a word, with an ellipsis, unless the text is only a little too long.
+/// Shortens a text as Jinja does: cut at a word, with an ellipsis, unless it is only a little too long.
 fn truncate(text: String, options: Kwargs) -> Result<String, Error> {
     let length: usize = options.get::<Option<usize>>("length")?.unwrap_or(255);
     let end: String = options.get::<Option<String>>("end")?.unwrap_or_else(|| "...".to_owned());
@@ -100,7 +100,7 @@ fn truncate(text: String, options: Kwargs) -> Result<String, Error> {
     Ok(format!("{kept}{end}"))
 }
 
-/// As Jinja's: without tags, and with single spaces.
+/// Removes tags as Jinja does, and leaves single spaces.
 fn strip_tags(text: String) -> String {
     let (mut stripped, mut rest) = (String::new(), text.as_str());
     while let Some((before, tag)) = rest.split_once('<') {
@@ -111,8 +111,8 @@ fn strip_tags(text: String) -> String {
     stripped.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// JSON as transformers writes it: as Python's `json.dumps(..., ensure_ascii=False)`. minijinja's own filter leaves the
-/// spaces out and escapes for HTML.
+/// Writes JSON as transformers does: as Python's `json.dumps(..., ensure_ascii=False)`. minijinja's own filter leaves
+/// the spaces out and escapes for HTML.
 fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let ensure_ascii = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
@@ -156,7 +156,7 @@ fn write_json(
     }
 }
 
-/// JSON with escapes for all that is not ASCII, which stands in strings alone.
+/// Escapes everything in JSON that is not ASCII, which occurs in strings only.
 fn in_ascii(json: &str) -> String {
     let escaped = |c: char| -> String {
         if c.is_ascii() {
@@ -181,7 +181,7 @@ fn sort(json: &mut serde_json::Value) {
     }
 }
 
-/// What stands between items, and between a key and its value.
+/// The separators between items, and between a key and its value.
 struct Separators([String; 2]);
 
 impl serde_json::ser::Formatter for Separators {

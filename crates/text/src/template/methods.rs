@@ -1,4 +1,4 @@
-//! Methods of Python's texts, lists and dictionaries that templates call, where minijinja's own callback has none.
+//! Methods of Python's strings, lists and dictionaries that templates call and minijinja's own callback lacks.
 
 use minijinja::{
     Error, ErrorKind, State, Value,
@@ -14,7 +14,7 @@ pub(super) enum Side {
     Both,
 }
 
-/// Calls a method that minijinja has not.
+/// Calls a method: one of those here, else one of minijinja's.
 pub(super) fn call(
     state: &mut State,
     value: &Value,
@@ -104,23 +104,23 @@ fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Value {
     texts.into_iter().map(Value::from).collect()
 }
 
-/// The only argument, a text.
+/// Returns the only argument, a string.
 fn argument(args: &[Value]) -> Result<&str, Error> {
     let (text,): (&str,) = from_args(args)?;
     Ok(text)
 }
 
-/// A place in characters.
+/// Returns a place in characters.
 fn place(text: &str, at: Option<usize>) -> Result<Value, Error> {
     let at = at.ok_or_else(|| not_found("the text"))?;
     Ok(text[..at].chars().count().into())
 }
 
 fn not_found(within: &str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, format!("{within} does not hold what is looked for"))
+    Error::new(ErrorKind::InvalidOperation, format!("{within} does not contain the value"))
 }
 
-/// Parts from the right, at most so many cuts.
+/// Splits a text from the right, with at most this many cuts.
 fn rsplit(text: &str, args: &[Value]) -> Result<Value, Error> {
     let (separator, cuts): (Option<&str>, Option<i64>) = from_args(args)?;
     let parts =
@@ -135,7 +135,7 @@ fn rsplit(text: &str, args: &[Value]) -> Result<Value, Error> {
     Ok(texts(found))
 }
 
-/// A text of at least this many characters.
+/// Returns a text padded to at least this many characters.
 pub(super) fn padded(text: &str, width: usize, fill: char, side: Side) -> String {
     /// No prompt needs more.
     const WIDEST: usize = 1 << 16;

@@ -1,13 +1,13 @@
-//! Control tokens that a file does not mark as such: what a token is follows from its name and its use, and the mark in
-//! the file is often forgotten by those who convert models.
+//! Control tokens that a file does not mark as such: a token's name and use show what it is, and converters of models
+//! often forget the mark.
 
 use tokenizers::AddedToken;
 
 use crate::thought::MARKS;
 
-/// Makes control tokens of tokens that end a turn, and of the marks around thoughts, where they are none. Only what is
-/// written as a mark is one: a file may end texts with a word or a line's end. Returns the names of the ends of turns
-/// that were none.
+/// Makes control tokens of tokens that end a turn, and of the marks around thoughts, if they are not yet. Only names
+/// that are written like marks qualify: a file may end texts with a word or a line break. Returns the names of the turn
+/// ends that were changed.
 pub(super) fn complete(
     tokenizer: &mut tokenizers::Tokenizer,
     turn_ends: impl IntoIterator<Item = u32>,

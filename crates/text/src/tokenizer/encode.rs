@@ -1,5 +1,5 @@
-//! Encoding by the `tokenizers` crate, and the tokenizer for committed text that is derived from the
-//! one for prompts.
+//! Encoding with the `tokenizers` crate, and the tokenizer for committed text, which is derived from the one for
+//! prompts.
 
 use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
 
@@ -8,7 +8,7 @@ use crate::{
     letters::BREAK,
 };
 
-/// Encodes a prompt that a chat template made. Names of control tokens with a [`BREAK`] in them are letters.
+/// Encodes a rendered chat template. Names of control tokens with a [`BREAK`] in them are letters.
 pub(super) fn encode_rendered(
     tokenizer: &tokenizers::Tokenizer,
     text: &str,
@@ -29,7 +29,7 @@ pub(super) fn encode_rendered(
     encoded().map_err(|error| TokenizerError::Encode(first_line(&error.to_string())))
 }
 
-/// Encodes a text; `add_special` puts before it what the model wants before every text.
+/// Encodes a text; `add_special` adds the tokens that the model expects before every text.
 pub(super) fn encode(
     tokenizer: &tokenizers::Tokenizer,
     text: &str,
@@ -40,8 +40,8 @@ pub(super) fn encode(
         .map_err(|error| TokenizerError::Encode(first_line(&error.to_string())))
 }
 
-/// The same tokenizer for text that continues other text: control tokens in it are only text, and
-/// nothing is added before it. Fails with what is not supported.
+/// Returns the same tokenizer for text that continues other text: control tokens in it are only text, and nothing is
+/// added before it. The error says what is not supported.
 pub(super) fn for_committed_text(
     prompt: &tokenizers::Tokenizer,
 ) -> Result<tokenizers::Tokenizer, String> {
@@ -70,7 +70,7 @@ fn from_json<T: serde::de::DeserializeOwned>(
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-/// Takes out of a normalizer or pre-tokenizer whatever adds a space before a text.
+/// Removes whatever adds a space before a text from a normalizer or pre-tokenizer.
 fn without_prefix(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {

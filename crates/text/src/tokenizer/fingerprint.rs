@@ -1,8 +1,7 @@
 //! A short name for a tokenizer's behaviour.
 //!
-//! Made from the vocabulary, the merges and the ids of a probe text, so that the same tokenizer gets
-//! the same name whether it was read from tokenizer.json or from a GGUF, where it is written down
-//! quite differently.
+//! It is made from the vocabulary, the merges and the ids of a probe text, so that the same tokenizer gets the same
+//! name whether it was read from tokenizer.json or from a GGUF file, which store it quite differently.
 
 use std::hash::Hasher;
 
@@ -12,12 +11,12 @@ use crate::error::{TokenizerError, first_line};
 
 use super::encode::encode;
 
-/// Covers what pre-tokenizers and normalizers differ in: contractions, digits, cases, punctuation,
-/// runs of white space, combining marks in both orders, scripts, code.
+/// Covers what pre-tokenizers and normalizers differ in: contractions, digits, cases, punctuation, runs of white space,
+/// combining marks in both orders, scripts, code.
 const PROBE: &str = "I'll I'LL we've 1234567 3.14 x=y+1; //\t\tfoo_bar(BazQux)  two   spaces\n\n\n \n\
     é e\u{301} \u{3a9} 数学 かな 한국어 🙂👍🏽 \u{200b}\u{a0}½²…—“q” ½ Ǆ ﬁ <b>";
 
-/// The name, from the tokenizers for prompts and for committed text: FNV-1a, 64 bits, in hexadecimal.
+/// Returns the name, from the tokenizers for prompts and for committed text: FNV-1a, 64 bits, in hexadecimal.
 pub(super) fn of(
     prompt: &tokenizers::Tokenizer,
     committed: &tokenizers::Tokenizer,

@@ -1,7 +1,7 @@
 //! Builds a tokenizer from the metadata of a GGUF file: byte-level BPE, or one over a SentencePiece vocabulary.
 //!
-//! Of the first kind a GGUF has the tokens, their types and the merges, and only names the rules that cut text before
-//! the merges ([`super::pre_tokenizer`]). Of the second it has scores in place of merges
+//! For byte-level BPE, a GGUF file has the tokens, their types and the merges, but only names the rules that cut text
+//! before the merges ([`super::pre_tokenizer`]). For SentencePiece it has scores instead of merges
 //! ([`super::sentence_pieces`]). The metadata is described in
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
@@ -39,7 +39,7 @@ fn unsupported(what: String) -> TokenizerError {
     TokenizerError::Unsupported { origin: "the GGUF file".to_owned(), what: first_line(&what) }
 }
 
-/// Builds the tokenizer that encodes prompts. The note is what its file does not say.
+/// Builds the tokenizer that encodes prompts. The note says what its file leaves open.
 pub(super) fn build(
     metadata: &GgufMetadata,
 ) -> Result<(tokenizers::Tokenizer, Option<String>), TokenizerError> {
@@ -67,7 +67,7 @@ pub(super) fn build(
     Ok((tokenizer, note))
 }
 
-/// Byte-level BPE. Says, too, whether a begin-of-text token goes before a raw prompt where the file does not say.
+/// Builds byte-level BPE. Also returns whether a begin-of-text token goes before a raw prompt if the file does not say.
 fn byte_level(
     metadata: &GgufMetadata,
     tokens: &[&str],
@@ -92,7 +92,7 @@ fn byte_level(
     Ok((tokenizer, rules.add_bos, note))
 }
 
-/// A SentencePiece vocabulary.
+/// Builds a tokenizer over a SentencePiece vocabulary.
 fn of_pieces(
     metadata: &GgufMetadata,
     tokens: &[&str],
@@ -129,7 +129,7 @@ fn put_before_raw_prompts(
     Ok(())
 }
 
-/// Tokens with their ids. Rows that only fill the matrix up are left out.
+/// Returns the tokens with their ids. Rows that only pad the matrix are left out.
 fn vocabulary(tokens: &[&str], types: &[i64]) -> Vocab {
     let used = tokens.iter().zip(types).zip(0u32..).filter(|((_, kind), _)| **kind != UNUSED);
     used.map(|((token, _), id)| ((*token).to_owned(), id)).collect()
@@ -149,12 +149,12 @@ fn merges(metadata: &GgufMetadata) -> Result<Vec<(String, String)>, TokenizerErr
 fn scores(metadata: &GgufMetadata, tokens: usize) -> Result<Vec<f64>, TokenizerError> {
     let Some(GgufValue::Array(values)) = metadata.get(SCORES) else { return Err(missing(SCORES)) };
     if values.len() != tokens {
-        let why = format!("{} entries long where there are {tokens} tokens", values.len());
+        let why = format!("{} entries long but there are {tokens} tokens", values.len());
         return Err(metadata_error(SCORES, why));
     }
     let number = |value: &GgufValue| match value {
         GgufValue::Float(score) => Ok(*score),
-        _ => Err(metadata_error(SCORES, "no list of numbers".to_owned())),
+        _ => Err(metadata_error(SCORES, "not a list of numbers".to_owned())),
     };
     values.iter().map(number).collect()
 }
@@ -162,12 +162,12 @@ fn scores(metadata: &GgufMetadata, tokens: usize) -> Result<Vec<f64>, TokenizerE
 fn token_types(metadata: &GgufMetadata, tokens: usize) -> Result<Vec<i64>, TokenizerError> {
     let Some(GgufValue::Array(values)) = metadata.get(TYPES) else { return Err(missing(TYPES)) };
     if values.len() != tokens {
-        let why = format!("{} entries long where there are {tokens} tokens", values.len());
+        let why = format!("{} entries long but there are {tokens} tokens", values.len());
         return Err(metadata_error(TYPES, why));
     }
     let integer = |value: &GgufValue| match value {
         GgufValue::Integer(kind) => Ok(*kind),
-        _ => Err(metadata_error(TYPES, "no list of integers".to_owned())),
+        _ => Err(metadata_error(TYPES, "not a list of integers".to_owned())),
     };
     values.iter().map(integer).collect()
 }
@@ -179,7 +179,7 @@ fn strings<'a>(
     let Some(GgufValue::Array(values)) = metadata.get(key) else { return Err(missing(key)) };
     let string = |value: &'a GgufValue| match value {
         GgufValue::String(text) => Ok(text.as_str()),
-        _ => Err(metadata_error(key, "no list of texts".to_owned())),
+        _ => Err(metadata_error(key, "not a list of strings".to_owned())),
     };
     values.iter().map(string).collect()
 }

@@ -1,11 +1,10 @@
 //! Text to token ids and back, for one model.
 //!
-//! The encoding itself is the `tokenizers` crate's. What is ours: building it from a GGUF's metadata
-//! ([`gguf`], [`pre_tokenizer`], [`sentence_pieces`]), the encoding of prompts and of committed text ([`mod@encode`]),
-//! the bytes of each token ([`pieces`]) and the [`fingerprint`]. What a model's files say beside the vocabulary
-//! (end-of-text ids, chat template) is read in [`special`]; what follows from it for the vocabulary is in [`turn_ends`]
-//! and [`control`]. Chat templates are rendered in [`crate::template`], and which names in messages are only letters is
-//! in [`crate::letters`].
+//! The encoding itself is done by the `tokenizers` crate. What is ours: building it from a GGUF's metadata ([`gguf`],
+//! [`pre_tokenizer`], [`sentence_pieces`]), the encoding of prompts and of committed text ([`mod@encode`]), the bytes
+//! of each token ([`pieces`]) and the [`fingerprint`]. [`special`] reads what a model's files say besides the
+//! vocabulary (end-of-text ids, chat template); [`turn_ends`] and [`control`] apply it to the vocabulary.
+//! [`crate::template`] renders chat templates, and [`crate::letters`] decides which names in messages are only letters.
 
 mod control;
 mod encode;
@@ -36,8 +35,8 @@ use self::{
 /// Text to token ids and back.
 ///
 /// There are two encodings. Prompt text is made by a chat template: control tokens that it writes ("<|im_end|>") are
-/// meant, their names in messages are letters. Committed text was written by a model or a person: control tokens in it
-/// are only text, and no leading space is ever added, because it continues what stands before it.
+/// encoded as such, but their names in messages are letters. Committed text was written by a model or a person: control
+/// tokens in it are only text, and no leading space is ever added, because it continues the text before it.
 #[derive(Debug)]
 pub struct Tokenizer {
     prompt: tokenizers::Tokenizer,
@@ -57,16 +56,16 @@ pub struct Tokenizer {
 pub struct Encoded {
     /// The tokens.
     pub ids: Vec<u32>,
-    /// For each token the bytes of the text it comes from; several tokens may share one character.
+    /// For each token the bytes of the text that it comes from; several tokens may share one character.
     pub spans: Vec<(usize, usize)>,
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` and, beside it, `tokenizer_config.json`, `generation_config.json`,
-    /// `config.json` and `chat_template.jinja` where there are any.
+    /// Reads `tokenizer.json` and, in the same folder, `tokenizer_config.json`, `generation_config.json`, `config.json`
+    /// and `chat_template.jinja` if they exist.
     ///
     /// # Errors
-    /// A file that cannot be read or understood.
+    /// If a file cannot be read or understood.
     pub fn from_json(path: &Path) -> Result<Self, TokenizerError> {
         let bytes = std::fs::read(path)
             .map_err(|source| TokenizerError::Read { path: path.to_owned(), source })?;
@@ -74,7 +73,7 @@ impl Tokenizer {
             |why: String| TokenizerError::Damaged { path: path.to_owned(), why: first_line(&why) };
         let mut prompt =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| damaged(error.to_string()))?;
-        // Files of embedding models cut or fill up what they encode.
+        // Files of embedding models truncate or pad what they encode.
         prompt.with_padding(None);
         prompt.with_truncation(None).map_err(|error| damaged(error.to_string()))?;
         let special = SpecialText::from_directory(path.parent().unwrap_or(Path::new(".")))?;
@@ -84,7 +83,7 @@ impl Tokenizer {
     /// Builds the tokenizer from the metadata of a GGUF file.
     ///
     /// # Errors
-    /// Metadata that is missing, or a kind of tokenizer that is not supported.
+    /// If metadata is missing, or the kind of tokenizer is not supported.
     pub fn from_gguf(metadata: &GgufMetadata) -> Result<Self, TokenizerError> {
         let (prompt, note) = gguf::build(metadata)?;
         let notes = note.into_iter().collect();
@@ -107,7 +106,10 @@ impl Tokenizer {
         let unmarked =
             control::complete(&mut prompt, end_of_text.iter().copied()).map_err(&unsupported)?;
         notes.extend(unmarked.iter().map(|name| {
-            format!("{origin} has {name} for text: it ends turns here, as its name or the chat template says")
+            format!(
+                "{origin} does not mark {name} as a control token: it ends turns here, as its name or the chat \
+                 template says"
+            )
         }));
         let pieces = Pieces::of(&prompt).map_err(&unsupported)?;
         let committed = encode::for_committed_text(&prompt).map_err(unsupported)?;
@@ -130,28 +132,28 @@ impl Tokenizer {
         })
     }
 
-    /// The same tokenizer for a model with a context of so many tokens: its chat template may use up as much as such a
-    /// context can need.
+    /// Returns the same tokenizer for a model with a context of `tokens` tokens: its chat template may use up as much
+    /// as such a context can need.
     #[must_use]
     pub fn for_context(self, tokens: usize) -> Self {
         Tokenizer { template: self.template.for_context(tokens), ..self }
     }
 
-    /// Encodes text that a chat template made ([`Tokenizer::template`]): control tokens that the template wrote
-    /// are meant, their names in messages are letters, and a begin-of-text token is there only if the template wrote
+    /// Encodes text that a chat template rendered ([`Tokenizer::template`]). Control tokens that the template wrote are
+    /// encoded as such, their names in messages as letters. There is a begin-of-text token only if the template wrote
     /// one.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] when the vocabulary cannot express the text.
+    /// [`TokenizerError::Encode`] if the vocabulary cannot express the text.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         encode_rendered(&self.prompt, text)
     }
 
-    /// Encodes text that no template made, with or without what the model wants before every text. Control tokens in it
-    /// are meant.
+    /// Encodes text without a template, with or without the tokens that the model expects before every text. Control
+    /// tokens in it are encoded as such.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode_prompt`].
+    /// Those of [`Tokenizer::encode_prompt`].
     pub fn encode_text(&self, text: &str, with_special: bool) -> Result<Vec<u32>, TokenizerError> {
         match with_special {
             true => self.encode_raw_prompt(text),
@@ -159,11 +161,11 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes that tokens stand for, with the names of control tokens. A space that encoding puts before a text is
-    /// not of it.
+    /// Returns the bytes that tokens spell, with the names of control tokens. Leaves out a space that encoding puts
+    /// before a text.
     ///
     /// # Errors
-    /// [`TokenizerError::NoToken`] for an id that nothing is behind.
+    /// [`TokenizerError::NoToken`] for an id that is not in use.
     pub fn decode(&self, ids: &[u32]) -> Result<Vec<u8>, TokenizerError> {
         let (mut bytes, mut begins) = (Vec::new(), true);
         for &id in ids {
@@ -180,13 +182,13 @@ impl Tokenizer {
         Ok(bytes)
     }
 
-    /// Whether encoding puts a space before a text.
+    /// Returns whether encoding puts a space before a text.
     fn adds_space(&self) -> Result<bool, TokenizerError> {
         let ids = encode(&self.prompt, "a", false)?;
         Ok(ids.get_ids().first().is_some_and(|&id| self.piece(id).starts_with(b" ")))
     }
 
-    /// The bytes of a token as people see it: a control token has its name.
+    /// Returns the bytes of a token as people see it: a control token has its name.
     pub fn shown_piece(&self, id: u32) -> Cow<'_, [u8]> {
         match self.piece(id) {
             [] => {
@@ -197,11 +199,11 @@ impl Tokenizer {
         }
     }
 
-    /// Encodes a prompt that no template made. Control tokens in it are meant; the begin-of-text token goes before it
-    /// where the model wants one and the prompt does not begin with it already.
+    /// Encodes a raw prompt. Control tokens in it are encoded as such. The begin-of-text token goes before it if the
+    /// model expects one and the prompt does not begin with it already.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode_prompt`].
+    /// Those of [`Tokenizer::encode_prompt`].
     pub fn encode_raw_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = encode(&self.prompt, text, true)?.get_ids().to_vec();
         let bos = self.bos_text().and_then(|bos| self.prompt.token_to_id(bos));
@@ -216,11 +218,11 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// Encodes committed text that follows an answer whose thought is so far: control tokens in it are plain text, but
-    /// for the marks of the thought ([`Thought`]); other added tokens (`<tool_call>`) are tokens.
+    /// Encodes committed text that follows an answer whose thought is in this state. Control tokens in it are plain
+    /// text, except for the marks of the thought ([`Thought`]); other added tokens (`<tool_call>`) are tokens.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode_prompt`].
+    /// Those of [`Tokenizer::encode_prompt`].
     pub fn encode_committed(
         &self,
         text: &str,
@@ -253,20 +255,20 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// The greatest length in bytes of a text that is encoded in this many tokens.
+    /// Returns the greatest length in bytes of a text that is encoded in this many tokens.
     pub fn most_bytes(&self, tokens: usize) -> usize {
-        // Normal forms make a text shorter, but never to less than a quarter.
+        // Normalisation may shorten a text, but never to less than a quarter.
         let normal_form = if self.prompt.get_normalizer().is_some() { 4 } else { 1 };
         tokens.saturating_mul(self.pieces.longest()).saturating_mul(normal_form)
     }
 
-    /// The bytes a token stands for: none for an id that nothing is behind, nor for a control token, unless it is a
-    /// mark around a thought.
+    /// Returns the bytes that a token spells: none for an id that is not in use, and none for a control token unless it
+    /// is a mark around a thought.
     pub fn piece(&self, id: u32) -> &[u8] {
         self.pieces.bytes(id)
     }
 
-    /// Whether these tokens stand for exactly this text, with no control token between.
+    /// Returns whether these tokens spell exactly this text, with no control token between them.
     pub fn spells(&self, ids: &[u32], text: &str) -> bool {
         let mut left = text.as_bytes();
         for &id in ids {
@@ -278,47 +280,47 @@ impl Tokenizer {
         left.is_empty()
     }
 
-    /// Whether this token ends the text.
+    /// Returns whether this token ends the text.
     pub fn is_end_of_text(&self, id: u32) -> bool {
         self.end_of_text.contains(&id)
     }
 
-    /// The tokens that end the text.
+    /// Returns the tokens that end the text.
     pub fn end_of_text(&self) -> &[u32] {
         &self.end_of_text
     }
 
-    /// One more than the greatest id that something is behind.
+    /// Returns one more than the greatest id in use.
     pub fn vocabulary_size(&self) -> usize {
         self.pieces.len()
     }
 
-    /// Equal where two tokenizers give the same ids for the same text.
+    /// Returns a fingerprint that is equal for two tokenizers if they give the same ids for the same text.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// What whoever loads the model should know of its files; one line each.
+    /// Returns what the user should know about the model's files; one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// What makes the model's prompts of messages.
+    /// Returns the template that makes the model's prompts from messages.
     pub fn template(&self) -> &ChatTemplate {
         &self.template
     }
 
-    /// The texts of tokens by the names that chat templates know them by: `bos_token`, `eos_token`, ...
+    /// Returns the texts of special tokens by their names in chat templates: `bos_token`, `eos_token`, ...
     pub fn special_tokens(&self) -> impl Iterator<Item = (&str, &str)> {
         self.special.tokens.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
-    /// The source of the chat template, where the model has one.
+    /// Returns the source of the chat template, if the model has one.
     pub fn template_source(&self) -> Option<&str> {
         self.special.chat_template.as_deref()
     }
 
-    /// The begin-of-text token's text, as chat templates use it.
+    /// Returns the begin-of-text token's text, as chat templates use it.
     pub fn bos_text(&self) -> Option<&str> {
         self.special.bos.as_deref()
     }

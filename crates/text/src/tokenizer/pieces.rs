@@ -1,4 +1,4 @@
-//! The bytes behind each token id, laid out once so that decoding needs no strings and no maps.
+//! The bytes of each token id, laid out once so that decoding needs no strings and no maps.
 
 use std::collections::HashMap;
 
@@ -22,12 +22,12 @@ enum Style {
 }
 
 impl Pieces {
-    /// Lays out the vocabulary; fails with what is unknown about its way to write bytes.
+    /// Lays out the vocabulary. The error says what is unknown about how it writes bytes.
     pub(super) fn of(tokenizer: &tokenizers::Tokenizer) -> Result<Self, String> {
         let style = Style::of(tokenizer)?;
         let vocabulary = tokenizer.get_vocab(true);
         let len = vocabulary.values().max().map_or(0, |&id| id as usize + 1);
-        // Ids are dense but for a few; a file that skips millions is broken, not big.
+        // Ids are nearly dense; a file that skips millions is broken, not big.
         if len > 2 * vocabulary.len() + 1024 {
             return Err(format!("its ids go up to {len} with {} tokens", vocabulary.len()));
         }
@@ -35,13 +35,13 @@ impl Pieces {
         for (token, id) in &vocabulary {
             tokens[*id as usize] = Some(token.as_str());
         }
-        // What steers the model stands for no text. What it thinks is for its readers, and so are the marks around it.
+        // Control tokens spell no text. What the model thinks is for its readers, and so are the marks around it.
         for (id, token) in tokenizer.get_added_tokens_decoder() {
             if token.special && !is_mark(&token.content) {
                 tokens[id as usize] = None;
             }
         }
-        // As it is written, which is never shorter than what it stands for.
+        // As it is written, which is never shorter than its bytes.
         let longest = vocabulary.keys().map(String::len).max().unwrap_or(0);
         let mut pieces = Pieces { bytes: Vec::new(), ends: Vec::with_capacity(len), longest };
         for token in tokens {
@@ -53,7 +53,7 @@ impl Pieces {
         Ok(pieces)
     }
 
-    /// The bytes of a token; none of a control token or an unknown id.
+    /// Returns the bytes of a token; none for a control token or an unknown id.
     pub(super) fn bytes(&self, id: u32) -> &[u8] {
         let id = id as usize;
         let Some(&end) = self.ends.get(id) else { return &[] };
@@ -61,12 +61,12 @@ impl Pieces {
         &self.bytes[start..end]
     }
 
-    /// Bytes of the longest token, control tokens too; at most, not exactly.
+    /// Returns an upper bound for the bytes of the longest token, control tokens included.
     pub(super) fn longest(&self) -> usize {
         self.longest
     }
 
-    /// One more than the greatest id.
+    /// Returns one more than the greatest id.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
@@ -99,7 +99,7 @@ impl Style {
             Style::ByteLevel(alphabet) => {
                 let bytes: Option<Vec<u8>> =
                     token.chars().map(|letter| alphabet.get(&letter).copied()).collect();
-                // An added token may hold characters that are not of the alphabet: it is literal.
+                // An added token may hold characters outside the alphabet: it is literal.
                 into.extend(bytes.as_deref().unwrap_or(token.as_bytes()));
             }
             Style::ByteFallback => match fallback_byte(token) {
@@ -110,13 +110,13 @@ impl Style {
     }
 }
 
-/// The byte of a token such as "<0x0A>".
+/// Returns the byte of a token such as "<0x0A>".
 fn fallback_byte(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
 }
 
-/// GPT-2's characters for bytes: printable Latin-1 stands for itself, the rest follows from U+0100.
+/// Returns GPT-2's characters for bytes: printable Latin-1 is itself, the rest follows from U+0100.
 ///
 /// Source: `bytes_to_unicode` of <https://github.com/openai/gpt-2/blob/master/src/encoder.py>.
 pub(super) fn byte_alphabet() -> HashMap<char, u8> {

@@ -1,5 +1,5 @@
-//! How text is cut before the merges. A GGUF file only names the rules (`tokenizer.ggml.pre`), or not even that: the
-//! rules of the families that we serve are here.
+//! How text is cut before the merges. A GGUF file names the rules (`tokenizer.ggml.pre`) at most; the rules themselves,
+//! for the families that we serve, are here.
 //!
 //! Sources: the published tokenizer.json of each model, and the names in `llama-vocab.cpp` of
 //! <https://github.com/ggml-org/llama.cpp>.
@@ -16,14 +16,14 @@ use tokenizers::{
 
 use crate::metadata::{GgufMetadata, text};
 
-/// The rules that a name in `tokenizer.ggml.pre` stands for.
+/// The rules behind a name in `tokenizer.ggml.pre`.
 pub(super) struct Rules {
     cut: Cut,
-    /// Composed characters (Unicode NFC) before anything else.
+    /// Whether characters are composed (Unicode NFC) before anything else.
     pub(super) compose: bool,
-    /// A piece that is a whole token is that token, whatever the merges say.
+    /// Whether a piece that is a whole token becomes that token, whatever the merges say.
     pub(super) ignore_merges: bool,
-    /// Whether a begin-of-text token is put before a raw prompt when the file does not say.
+    /// Whether a begin-of-text token goes before a raw prompt if the file does not say.
     pub(super) add_bos: bool,
 }
 
@@ -49,7 +49,7 @@ const LLAMA3: &[&str] = &[
 const TEKKEN: &[&str] = &[
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
-/// GPT-4o: by the case of letters, contractions at their word, up to three digits.
+/// GPT-4o: by the case of letters, contractions with their word, up to three digits.
 const GPT4O: &[&str] = &[
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
@@ -87,7 +87,7 @@ impl Rules {
         Rules { ignore_merges: true, ..Rules::new(cut) }
     }
 
-    /// The rules of a name.
+    /// Returns the rules with this name.
     pub(super) fn named(name: &str) -> Option<Rules> {
         use Cut::{Gpt2, Gpt2Digits, Patterns};
         Some(match name {
@@ -119,13 +119,13 @@ impl Rules {
         })
     }
 
-    /// The name of the rules of a file, and what is to be said where it gives none and neither its architecture nor its
-    /// vocabulary shows whose it is.
+    /// Returns the name of a file's rules, and a note if it gives none and neither its architecture nor its vocabulary
+    /// shows which they are.
     pub(super) fn name<'a>(
         metadata: &'a GgufMetadata,
         tokens: &[&str],
     ) -> (&'a str, Option<String>) {
-        // "default" is what converters write that do not know the model.
+        // Converters that do not know the model write "default".
         let given = text(metadata, "tokenizer.ggml.pre").filter(|name| *name != "default");
         let architecture = text(metadata, "general.architecture").unwrap_or_default();
         let has = |token: &str| tokens.contains(&token);
@@ -141,12 +141,12 @@ impl Rules {
             ("smollm", None)
         } else {
             let note = "the GGUF file does not say how its tokenizer cuts text (tokenizer.ggml.pre): it is cut as for \
-                        GPT-2, and answers are worse if the model learned otherwise; convert the model again";
+                        GPT-2, and answers are worse if the model was trained otherwise; convert the model again";
             ("gpt-2", Some(note.to_owned()))
         }
     }
 
-    /// What cuts text by these rules. The error is what the regular expressions' library says.
+    /// Returns what cuts text by these rules. The error comes from the regular expression library.
     pub(super) fn pre_tokenizer(&self) -> Result<PreTokenizerWrapper, String> {
         let bytes = |use_regex| PreTokenizerWrapper::from(ByteLevel::new(false, false, use_regex));
         let parts = match self.cut {

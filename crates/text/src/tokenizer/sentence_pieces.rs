@@ -1,8 +1,8 @@
-//! A SentencePiece vocabulary (Kudo and Richardson 2018, arXiv 1808.06226) from the metadata of a GGUF file, as the
-//! byte pair encoding that it is.
+//! A SentencePiece vocabulary (Kudo and Richardson 2018, arXiv 1808.06226) from the metadata of a GGUF file, as byte
+//! pair encoding.
 //!
-//! The file has no merges but scores: of two neighbours whose union is a token, those are joined first whose union
-//! scores highest. So every way to cut a token into two tokens is a merge, in the order of the scores.
+//! The file has scores instead of merges: of all neighbours whose union is a token, those with the highest-scoring
+//! union are joined first. So every way to cut a token into two tokens is a merge, in the order of the scores.
 
 use std::collections::HashMap;
 
@@ -13,22 +13,22 @@ use tokenizers::{
     normalizers::{Prepend, Replace, Sequence as Normalizers},
 };
 
-/// What stands for a space in such vocabularies.
+/// Represents a space in such vocabularies.
 const SPACE: &str = "▁";
 
 /// A token of the vocabulary.
 pub(super) struct Piece<'a> {
     pub(super) text: &'a str,
     pub(super) score: f64,
-    /// Whether text is ever encoded with it: control tokens and bytes are not of text.
+    /// Whether text is ever encoded with it: control tokens and bytes are not text.
     pub(super) is_text: bool,
 }
 
-/// The tokenizer over a vocabulary, of which one token stands for what no other does. `adds_space`: a space is put
-/// before every text.
+/// Builds the tokenizer over a vocabulary. `unknown` is the token for what no other token covers; `adds_space` puts a
+/// space before every text.
 ///
 /// # Errors
-/// What the tokenizers library says.
+/// The error of the tokenizers library.
 pub(super) fn tokenizer(
     pieces: &[Piece<'_>],
     unknown: Option<&str>,
@@ -57,7 +57,7 @@ pub(super) fn tokenizer(
     Ok(tokenizer)
 }
 
-/// Which neighbours are joined, the first ones first.
+/// Returns which neighbours are joined, in order.
 fn merges(pieces: &[Piece<'_>]) -> Vec<(String, String)> {
     let of_text = || pieces.iter().zip(0u32..).filter(|(piece, _)| piece.is_text);
     let ids: HashMap<&str, u32> = of_text().map(|(piece, id)| (piece.text, id)).collect();

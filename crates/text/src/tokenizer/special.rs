@@ -1,5 +1,5 @@
-//! What a model's files say about its text beside the vocabulary: which tokens begin and end it, and
-//! the chat template.
+//! What a model's files say about its text besides the vocabulary: which tokens begin and end it, and the chat
+//! template.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use crate::{
 /// Tokens that templates know by name.
 const TOKEN_NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"];
-/// Of these, those that are empty where a model has none.
+/// Those of them that are empty if a model has none.
 const ALWAYS: [&str; 2] = ["bos_token", "eos_token"];
 
 /// Begin and end of text, and the chat template.
@@ -28,7 +28,7 @@ pub(super) struct SpecialText {
     pub(super) bos: Option<String>,
     /// The end-of-text token's text.
     pub(super) eos: Option<String>,
-    /// The texts of tokens by the names that chat templates know them by.
+    /// The texts of special tokens by their names in chat templates.
     pub(super) tokens: BTreeMap<String, String>,
     /// The chat template's source.
     pub(super) chat_template: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct SpecialText {
 }
 
 impl SpecialText {
-    /// Reads the files that stand beside tokenizer.json; each may be missing.
+    /// Reads the files beside tokenizer.json; each may be missing.
     pub(super) fn from_directory(directory: &Path) -> Result<Self, TokenizerError> {
         let read = |name: &str| {
             let path = directory.join(name);
@@ -92,7 +92,7 @@ impl SpecialText {
             _ => None,
         };
         let named = |name: &str| {
-            // The third is misspelt in the format.
+            // The third is misspelt in the format itself.
             token(id(match name.strip_suffix("_token")? {
                 "unk" => "unknown",
                 "pad" => "padding",
@@ -110,12 +110,12 @@ impl SpecialText {
     }
 }
 
-/// A token is written as a text or as an object with its text.
+/// Returns a token's text. A token is written as a string or as an object with its text.
 fn token_text(value: &Value) -> Option<String> {
     value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
 }
 
-/// The tokens that templates know, as far as there are any; those that begin and end a text always.
+/// Returns the tokens that templates know, if they exist; those that begin and end a text always.
 fn named_tokens(text: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
     let named = TOKEN_NAMES.iter().filter_map(|name| {
         let text = text(name).or_else(|| ALWAYS.contains(name).then(String::new))?;
@@ -124,7 +124,7 @@ fn named_tokens(text: impl Fn(&str) -> Option<String>) -> BTreeMap<String, Strin
     named.collect()
 }
 
-/// A template is one text, or a list or a map of named ones.
+/// Returns the template of a configuration, which is one text, or a list or a map of named ones.
 fn template_in(config: &Value) -> Option<String> {
     let template = &config["chat_template"];
     if let Some(source) = template.as_str() {
@@ -138,7 +138,7 @@ fn template_in(config: &Value) -> Option<String> {
     choose(listed.chain(mapped).collect())
 }
 
-/// The template of a GGUF file, whose named ones have keys of their own.
+/// Returns the template of a GGUF file, where named ones have keys of their own.
 fn template_of_gguf(metadata: &GgufMetadata) -> Option<String> {
     const KEY: &str = "tokenizer.chat_template";
     let named = metadata.keys().filter_map(|key| {
@@ -148,8 +148,8 @@ fn template_of_gguf(metadata: &GgufMetadata) -> Option<String> {
     text(metadata, KEY).map(str::to_owned).or_else(|| choose(named.collect()))
 }
 
-/// The one of named templates that is for conversations without tools and documents: "default" where there is one, as
-/// in transformers. Else the first by name whose name does not say that it is for something else; else the first.
+/// Returns the one of named templates that is for conversations without tools and documents: "default" if there is one,
+/// as in transformers; else the first by name whose name does not say that it is for something else; else the first.
 fn choose(mut named: Vec<(String, String)>) -> Option<String> {
     const FOR_SOMETHING_ELSE: [&str; 2] = ["tool_use", "rag"];
     named.sort();

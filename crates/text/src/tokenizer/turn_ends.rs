@@ -1,5 +1,5 @@
 //! Which tokens end a turn: those that the files name, those known by name, and the one that the chat template writes
-//! behind an assistant's message.
+//! after an assistant's message.
 
 use std::collections::BTreeSet;
 
@@ -25,10 +25,10 @@ const NAMES: [&str; 15] = [
     "<|eos|>",
 ];
 
-/// Names that also stand in texts: they end a turn where the file marks them as control tokens.
+/// Names that also occur in texts: they end a turn only if the file marks them as control tokens.
 const NAMES_OF_CONTROL_TOKENS: [&str; 4] = ["</s>", "<eos>", "[EOS]", "[EOT]"];
 
-/// Every token that ends a turn.
+/// Returns every token that ends a turn.
 pub(super) fn of(
     tokenizer: &tokenizers::Tokenizer,
     special: &SpecialText,
@@ -44,7 +44,7 @@ pub(super) fn of(
     special.ends.iter().copied().chain(eos).chain(known).chain(written).collect()
 }
 
-/// The token with whose name a text begins, white space aside, if it is written as a mark is.
+/// Returns the token whose name a text begins with, after optional white space, if it is written like a mark.
 fn first_mark(tokenizer: &tokenizers::Tokenizer, text: &str) -> Option<u32> {
     let text = text.trim_start();
     let close = match text.chars().next()? {

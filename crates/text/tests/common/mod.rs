@@ -1,4 +1,4 @@
-//! What these tests share.
+//! Helpers shared by these tests.
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use text::{Detokenizer, GgufMetadata, GgufValue, Tokenizer};
 
-/// A directory under `tests/fixtures`.
+/// Returns a directory under `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures")).join(name)
 }
 
-/// A tokenizer from these files of a model's folder, `tokenizer.json` among them.
+/// Makes a tokenizer from these files of a model's folder, including `tokenizer.json`.
 pub(crate) fn tokenizer_of(files: &[(&str, &str)]) -> Tokenizer {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -24,8 +24,8 @@ pub(crate) fn string(text: &str) -> GgufValue {
     GgufValue::String(text.to_owned())
 }
 
-/// The metadata of a GGUF file with a token for every letter of ASCII, for a space and for a line's end, and these
-/// with their types. The end of text is "<|endoftext|>".
+/// Makes the metadata of a GGUF file with a token for every letter of ASCII, for a space and for a line break, and with
+/// these tokens and their types. The end of text is "<|endoftext|>".
 pub(crate) fn gguf(more: &[(&str, i64)], template: &str) -> GgufMetadata {
     let letters = ('!'..='~').chain(['Ġ', 'Ċ']).map(|letter| (letter.to_string(), 1));
     let more = more.iter().map(|(name, kind)| ((*name).to_owned(), *kind));
@@ -46,7 +46,7 @@ pub(crate) fn gguf(more: &[(&str, i64)], template: &str) -> GgufMetadata {
     values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// What tokens stand for.
+/// Returns the text that tokens spell.
 pub(crate) fn letters(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     let (mut detokenizer, mut text) = (Detokenizer::new(), String::new());
     for &id in ids {
@@ -55,7 +55,7 @@ pub(crate) fn letters(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     text
 }
 
-/// The tokens of the prompt of these messages.
+/// Returns the tokens of the prompt of these messages.
 pub(crate) fn prompt(tokenizer: &Tokenizer, messages: &[(&str, &str)]) -> Vec<u32> {
     let rendered = tokenizer.template().render(messages.iter().copied()).unwrap();
     tokenizer.encode_prompt(&rendered).unwrap()

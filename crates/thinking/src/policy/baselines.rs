@@ -1,4 +1,4 @@
-//! Baselines: one model alone, and switching by a schedule that looks at nothing.
+//! Baselines: one model alone, and switching by a schedule that ignores the text.
 
 use super::{Action, Ask, End, Policy, PolicyEvent, Role, Why};
 use crate::{
@@ -6,10 +6,10 @@ use crate::{
     thinker::FinishReason,
 };
 
-/// Tokens of a stretch after which a baseline decides anew although no paragraph ended.
+/// After this many tokens of a stretch a baseline decides again, even if no paragraph ended.
 pub(super) const LONGEST_STRETCH_TOKENS: u32 = 1024;
 
-/// The end of the answer that a proposal's finish reason forces, if any.
+/// Returns the end of the answer that a proposal's finish reason forces, if any.
 pub(super) fn forced_end(reason: &FinishReason) -> Option<End> {
     match reason {
         FinishReason::EndOfText => Some(End::EndOfText),
@@ -20,7 +20,7 @@ pub(super) fn forced_end(reason: &FinishReason) -> Option<End> {
     }
 }
 
-/// Keeps a budget of produced tokens.
+/// A budget of generated tokens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
     left: u32,
@@ -35,7 +35,7 @@ impl Budget {
         self.left
     }
 
-    /// Takes the tokens of a proposal. An empty one costs a token too, so that no policy asks forever.
+    /// Subtracts the tokens of a proposal. An empty one costs a token too, so that no policy asks forever.
     pub(super) fn spend(&mut self, tokens: u32) {
         self.left = self.left.saturating_sub(tokens.max(1));
     }
@@ -50,7 +50,7 @@ pub struct Solo {
 }
 
 impl Solo {
-    /// This writer writes everything, up to this many tokens.
+    /// A policy in which this writer writes everything, up to this many tokens.
     pub fn new(role: Role, max_tokens: u32) -> Self {
         Solo { role, budget: Budget::new(max_tokens), asked: false }
     }
@@ -81,15 +81,15 @@ impl Policy for Solo {
     }
 }
 
-/// Who writes the next stretch: a paragraph, but for [`Schedule::Tokens`].
+/// Who writes the next stretch: a paragraph, except with [`Schedule::Tokens`].
 #[derive(Debug, Clone)]
 enum Schedule {
-    /// A draw per paragraph: the n-th of a seeded sequence.
+    /// One draw per paragraph: the n-th of a seeded sequence.
     Random { seed: u64, drawn: u64 },
-    /// One token of the large writer, at places drawn anywhere: before each the small one writes so many tokens, by the
-    /// n-th draw of a seeded sequence.
+    /// Single tokens of the large writer at random places. The n-th draw of a seeded sequence gives the number of
+    /// tokens that the small writer writes before each.
     Tokens { seed: u64, drawn: u64 },
-    /// Turns of a period of tokens; what a turn overran is taken off the writer's next one.
+    /// Turns within a period of tokens. What a turn overruns is subtracted from the writer's next one.
     Periodic { period_tokens: u64, period: u64, turn: Role },
 }
 
@@ -101,7 +101,7 @@ pub(super) struct Scheduled {
     share: f64,
     delimiters: Vec<String>,
     budget: Budget,
-    /// Who was asked last; `None` before the first.
+    /// Who was asked last; `None` before the first ask.
     writer: Option<Role>,
     small_tokens: u64,
     large_tokens: u64,
@@ -109,18 +109,18 @@ pub(super) struct Scheduled {
 }
 
 impl Scheduled {
-    /// Every paragraph is the large writer's with the probability `share`, drawn from the seed.
+    /// Every paragraph is the large writer's with probability `share`, drawn from the seed.
     pub(super) fn random(share: f64, seed: u64, max_tokens: u32) -> Self {
         Scheduled::new(Schedule::Random { seed, drawn: 0 }, share, max_tokens)
     }
 
-    /// Single tokens are the large writer's, each with the probability `share`, drawn from the seed.
+    /// Every token is the large writer's with probability `share`, drawn from the seed.
     pub(super) fn tokens(share: f64, seed: u64, max_tokens: u32) -> Self {
         Scheduled::new(Schedule::Tokens { seed, drawn: 0 }, share, max_tokens)
     }
 
-    /// Of every `period_tokens` tokens the small writer writes the first, the large writer the last
-    /// `share`, each to the end of its paragraph.
+    /// In every period of `period_tokens` tokens the small writer writes first and the large writer the last `share`,
+    /// each to the end of its paragraph.
     pub(super) fn periodic(share: f64, period_tokens: u32, max_tokens: u32) -> Self {
         let period_tokens = u64::from(period_tokens.max(1));
         let schedule = Schedule::Periodic { period_tokens, period: 1, turn: Role::Small };
@@ -140,14 +140,14 @@ impl Scheduled {
         }
     }
 
-    /// Who writes next, and how many tokens at most.
+    /// Returns who writes next, and the most tokens to ask for.
     fn next(&mut self) -> (Role, u32) {
         if let Schedule::Tokens { seed, drawn } = &mut self.schedule {
             if self.writer == Some(Role::Small) {
                 return (Role::Large, 1);
             }
             *drawn += 1;
-            // The number of tokens before the first that is the large writer's: of a geometric distribution.
+            // The number of tokens before the large writer's next one follows a geometric distribution.
             let draw = uniform(splitmix64(*seed, *drawn));
             let tokens = ((1.0 - draw).ln() / (1.0 - self.share).ln()).floor();
             return match tokens {
@@ -161,7 +161,7 @@ impl Scheduled {
 
     fn next_writer(&mut self) -> Role {
         match &mut self.schedule {
-            // It has no say in who writes a paragraph.
+            // This schedule does not decide by paragraph.
             Schedule::Tokens { .. } => Role::Small,
             Schedule::Random { seed, drawn } => {
                 *drawn += 1;
@@ -170,8 +170,8 @@ impl Scheduled {
             }
             Schedule::Periodic { period_tokens, period, turn } => {
                 let due = |period: u64, share: f64| (period * *period_tokens) as f64 * share;
-                // Within two periods' length of what was written, or the share is 0 or 1 and one of
-                // the writers is never due.
+                // The loop ends within two periods of what was written. If the share is 0 or 1, one of the writers is
+                // never due.
                 loop {
                     let (written, share) = match turn {
                         Role::Small => (self.small_tokens, 1.0 - self.share),

@@ -1,4 +1,4 @@
-//! The names of policies and presets, and policies' parameters in YAML, with errors that name the line.
+//! The names of policies and presets, and policy parameters in YAML, with errors that name the line.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ use strum::{Display, IntoStaticStr, VariantArray};
 use super::{LoopRule, Role};
 use crate::{names::nearest, thinker::ModelCard};
 
-/// The policies by name.
+/// The policies by name. The default is `strict`.
 #[derive(
     Debug,
     Clone,
@@ -36,16 +36,16 @@ pub enum PolicyKind {
     SmallOnly,
     /// The large writer alone.
     LargeOnly,
-    /// A writer drawn for every paragraph.
+    /// A writer drawn at random for every paragraph.
     Random,
     /// Writers in turns of fixed length.
     Periodic,
-    /// One token of the large writer at places drawn anywhere: what a correction of `review` is worth where it is not
-    /// called for.
+    /// Single tokens of the large writer at random places. This shows what a correction of `review` is worth where
+    /// nothing calls for one.
     RandomToken,
-    /// The large writer writes the paragraphs of whose first token the small one is unsure.
+    /// The large writer writes each paragraph whose first token the small one is unsure of.
     Entropy,
-    /// The large writer gives every paragraph a mark, and writes those again that have a low one.
+    /// The large writer gives every paragraph a mark, and rewrites those with a low one.
     Score,
     /// The small writer, judged by the large one.
     Review,
@@ -59,28 +59,28 @@ impl PolicyKind {
     /// Every policy, the default one first.
     pub const ALL: &'static [PolicyKind] = PolicyKind::VARIANTS;
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// Whether it has a use for the large writer. A node that it has no use for is not asked for anything, and cannot
+    /// Returns whether it uses the large writer. If it does not, no large node is asked for anything, so none can
     /// degrade the answer.
     pub fn uses_large(self) -> bool {
         self != PolicyKind::SmallOnly
     }
 
-    /// Whether both writers have a part in it.
+    /// Returns whether both writers take part.
     pub fn has_takeovers(self) -> bool {
         !matches!(self, PolicyKind::SmallOnly | PolicyKind::LargeOnly)
     }
 
-    /// Whether the large writer judges what the small one writes.
+    /// Returns whether the large writer judges what the small one writes.
     pub fn reviews(self) -> bool {
         matches!(self, PolicyKind::Review | PolicyKind::StrictReview)
     }
 
-    /// Whether a node that serves this can play this part.
+    /// Returns whether a node with this card can play this role.
     pub fn fits(self, role: Role, card: &ModelCard) -> bool {
         match (self, role) {
             (PolicyKind::Review | PolicyKind::StrictReview | PolicyKind::Score, Role::Large) => {
@@ -91,7 +91,7 @@ impl PolicyKind {
         }
     }
 
-    /// What is done about loops where nothing else is asked for.
+    /// Returns the rule for loops that applies if none is chosen.
     pub fn usual_loops(self) -> LoopRule {
         match self {
             PolicyKind::Paper => LoopRule::Off,
@@ -101,7 +101,7 @@ impl PolicyKind {
     }
 }
 
-/// What kind of small model the values are for.
+/// Which kind of small model the default values are for.
 #[derive(
     Debug,
     Clone,
@@ -122,8 +122,8 @@ pub enum Preset {
     /// Both models reason.
     #[default]
     Reasoning,
-    /// The small model is an ordinary instruct model: the large one begins the answer and is tried at
-    /// every paragraph break.
+    /// The small model is an ordinary instruct model: the large one begins the answer and takes over at every paragraph
+    /// break.
     Instruct,
 }
 
@@ -131,7 +131,7 @@ impl Preset {
     /// Every preset, the default one first.
     pub const ALL: &'static [Preset] = Preset::VARIANTS;
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -169,9 +169,9 @@ pub enum PolicyError {
     UnknownName {
         /// "policy", "preset" or "rule for loops".
         what: &'static str,
-        /// What was given.
+        /// The given name.
         name: String,
-        /// The known name that is most like it.
+        /// The known name closest to it.
         nearest: String,
         /// All known names.
         known: String,
@@ -187,22 +187,22 @@ pub enum PolicyError {
         key: String,
         /// Its line, from 1.
         line: u64,
-        /// The known key that is most like it.
+        /// The known key closest to it.
         nearest: String,
     },
-    /// A value in the YAML does not fit its key, or it is not YAML.
+    /// The YAML has a value that does not fit its key, or is not valid YAML.
     #[error("bad {kind} policy YAML, line {line} ({at:?}): {why}")]
     BadYaml {
         /// The policy.
         kind: PolicyKind,
-        /// The line, from 1; 0 when unknown.
+        /// The line, from 1; 0 if not known.
         line: u64,
         /// The line's text.
         at: String,
         /// What is wrong.
         why: String,
     },
-    /// A value that no answer could be written with.
+    /// A value with which no answer could be written.
     #[error("bad value for {key} of the {kind} policy: it must be {must_be}")]
     BadValue {
         /// The policy.
@@ -219,7 +219,7 @@ pub enum PolicyError {
         kind: PolicyKind,
         /// The parameter.
         key: String,
-        /// The known one that is most like it.
+        /// The known parameter closest to it.
         nearest: String,
     },
     /// A parameter with a value of the wrong type.
@@ -230,38 +230,38 @@ pub enum PolicyError {
         /// What is wrong.
         why: String,
     },
-    /// Something else than a policy.
+    /// The value is not a policy.
     #[error("not a policy: {why}; write {{\"name\": \"strict\", \"parameters\": {{}}}}")]
     BadSpec {
         /// What is wrong.
         why: String,
     },
-    /// A YAML for a policy that has no parameters.
+    /// YAML for a policy that has no parameters.
     #[error("the {kind} policy reads no YAML: leave it out, or choose paper or strict")]
     NoParameters {
         /// The policy.
         kind: PolicyKind,
     },
-    /// Limits for takeovers of a policy that has none.
+    /// Limits on takeovers for a policy that has none.
     #[error(
-        "the {kind} policy has no takeovers to give up or to hand a loop over with: leave --takeover-deadline, \
-         --overlap, --target and --loops hand-over out, or choose another policy"
+        "the {kind} policy has no takeovers: leave out --takeover-deadline, --overlap, --target and \
+         --loops hand-over, or choose another policy"
     )]
     NoTakeovers {
         /// The policy.
         kind: PolicyKind,
     },
-    /// A review of a policy that has none, or none of one that is nothing else.
+    /// A review for a policy that has none, or no review for a policy that needs one.
     #[error(
-        "the {kind} policy and a review do not go together: choose review or strict+review for one, and leave \
-         --review-* out of any other policy"
+        "the {kind} policy does not match its review settings: choose review or strict+review for a review, and leave \
+         out --review-* with any other policy"
     )]
     NoReview {
         /// The policy.
         kind: PolicyKind,
     },
-    /// A rule for loops for the policy that has none.
-    #[error("the {kind} policy goes through loops as its authors' does: leave --loops out")]
+    /// A rule for loops for `paper`, which has none.
+    #[error("the {kind} policy ignores loops, as its authors' program does: leave --loops out")]
     HasNoLoops {
         /// The policy.
         kind: PolicyKind,
@@ -269,12 +269,12 @@ pub enum PolicyError {
     /// A share outside 0 to 1.
     #[error("bad share {share}: give the large model's share of the tokens, from 0 to 1")]
     BadShare {
-        /// What was given.
+        /// The given share.
         share: String,
     },
 }
 
-/// Reads YAML strictly; errors name the line.
+/// Parses YAML strictly. Errors name the line.
 pub(super) fn parse<T: DeserializeOwned>(kind: PolicyKind, yaml: &str) -> Result<T, PolicyError> {
     serde_saphyr::from_str(yaml).map_err(|error| {
         let error = error.without_snippet();
@@ -290,14 +290,14 @@ pub(super) fn parse<T: DeserializeOwned>(kind: PolicyKind, yaml: &str) -> Result
                 format!("give a whole number from 0 to {}", u32::MAX)
             }
             YamlError::InvalidScalar { ty, .. } => format!("give a value of type {ty}"),
-            YamlError::DuplicateMappingKey { .. } => "the key is there twice; leave one".to_owned(),
+            YamlError::DuplicateMappingKey { .. } => "the key occurs twice; remove one".to_owned(),
             other => other.to_string().lines().collect::<Vec<_>>().join(" "),
         };
         PolicyError::BadYaml { kind, line, at: at.trim().to_owned(), why }
     })
 }
 
-/// The one of this name; the error names all and the nearest.
+/// Returns the value with this name. The error lists all names and the nearest one.
 fn by_name<T: Copy + Into<&'static str>>(
     what: &'static str,
     name: &str,

@@ -1,15 +1,15 @@
-//! The trigger phrases: the authors' lists, how their loop reads them, and how ours does. What the authors' phrases are
-//! called in other languages is in [`super::languages`].
+//! The trigger phrases: the authors' lists, how their loop matches them, and how ours does. Their counterparts in other
+//! languages are in [`super::languages`].
 
 use serde::{Deserialize, Serialize};
 
 use super::languages::counterparts;
 use crate::trigger::{Matcher, Phrase, TriggerKind, Watch};
 
-/// The phrases that announce an affirmation, a reflection or a verification, by the authors' names.
+/// The phrases that announce an affirmation, a reflection or a verification. The field names are the authors'.
 ///
-/// In our reading a phrase of the authors' stands for its counterparts in other languages too; any other phrase only
-/// for itself. In the authors' reading every phrase does.
+/// In our reading one of the authors' phrases also represents its counterparts in other languages; any other phrase
+/// represents only itself. In the authors' reading every phrase represents only itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keywords {
@@ -45,7 +45,7 @@ pub(crate) enum Leaning {
 }
 
 impl Keywords {
-    /// All phrases with their kinds, in all languages: verification first, so that it wins a tie.
+    /// Returns all phrases with their kinds, in all languages. Verification comes first, so it wins ties.
     pub fn phrases(&self) -> Vec<Phrase> {
         let kinds = [
             (TriggerKind::Verification, &self.verify),
@@ -55,14 +55,14 @@ impl Keywords {
         kinds.into_iter().flat_map(|(kind, list)| phrases_of(kind, list)).collect()
     }
 
-    /// Whether a phrase is empty.
+    /// Returns whether any phrase is empty.
     pub(crate) fn has_empty(&self) -> bool {
         let lists = [&self.verify, &self.negative, &self.positive];
         lists.into_iter().flatten().any(String::is_empty)
     }
 
-    /// The authors' reading: substrings of the lower-cased text are counted; equal counts lean
-    /// negative, verification counts as negative.
+    /// Returns the leaning in the authors' reading: it counts substrings of the lower-cased text. Verification counts
+    /// as negative, and equal counts lean negative.
     pub(crate) fn leaning(&self, text: &str) -> Leaning {
         let text = text.to_lowercase();
         let count = |words: &[String]| -> usize {
@@ -77,17 +77,15 @@ impl Keywords {
         }
     }
 
-    /// The authors' reading: whether a phrase of verification is a substring of the lower-cased
-    /// text.
+    /// Returns whether, in the authors' reading, a phrase of verification is a substring of the lower-cased text.
     pub(crate) fn verifies_somewhere(&self, text: &str) -> bool {
         let text = text.to_lowercase();
         self.verify.iter().any(|word| text.contains(word.as_str()))
     }
 
-    /// Our reading: whether a phrase of verification stands anywhere in the text, on word
-    /// boundaries.
+    /// Returns whether, in our reading, a phrase of verification occurs anywhere in the text on word boundaries.
     pub(crate) fn verifies(&self, text: &str) -> bool {
-        // One open window over the whole text: the matcher's own rules, applied everywhere.
+        // One open window over the whole text applies the matcher's rules everywhere.
         let watch = Watch {
             delimiters: vec!["\n".into()],
             window_chars: u32::MAX,
@@ -100,7 +98,7 @@ impl Keywords {
     }
 }
 
-/// The phrases of a list, each followed by its counterparts.
+/// Returns the phrases of a list, each followed by its counterparts.
 fn phrases_of(kind: TriggerKind, list: &[String]) -> impl Iterator<Item = Phrase> {
     let all = list.iter().flat_map(|text| {
         let others = counterparts(text).iter().copied();

@@ -1,10 +1,10 @@
-//! What the authors' trigger phrases are called in other languages that models think in.
+//! Counterparts of the authors' trigger phrases in other languages that models think in.
 //!
-//! Of each language only what seldom means anything else at the beginning of a paragraph, and is no word of another one
-//! of these languages. Where words have no borders a phrase must not be a part of common words: "是的," is none of
-//! "如果是的话". Han phrases are there in both kinds of characters where they differ.
+//! A phrase is listed only if it seldom means anything else at the beginning of a paragraph and is not a word of
+//! another of these languages. In scripts without spaces it must not be part of common words: "是的，" does not occur in
+//! "如果是的话". Han phrases are listed in both simplified and traditional characters where they differ.
 
-/// The authors' phrases, each with its counterparts: in Chinese, Japanese, Korean, Russian, Spanish, French, German.
+/// The authors' phrases, each with its counterparts in Chinese, Japanese, Korean, Russian, Spanish, French and German.
 static COUNTERPARTS: [(&str, &[&str]); 12] = [
     (
         "verify",
@@ -143,7 +143,7 @@ static COUNTERPARTS: [(&str, &[&str]); 12] = [
     ("confident", &["确信", "確信", "有把握", "확신", "уверен", "bin sicher"]),
 ];
 
-/// The counterparts of a phrase; none of one that is not the authors'.
+/// Returns the counterparts of a phrase; none if it is not one of the authors'.
 pub(super) fn counterparts(phrase: &str) -> &'static [&'static str] {
     let phrase = phrase.to_lowercase();
     let found = COUNTERPARTS.iter().find(|(authors, _)| *authors == phrase);

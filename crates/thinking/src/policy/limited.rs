@@ -1,24 +1,23 @@
-//! Limits: any policy, with takeovers that are given up where they cannot be had, or cost more than they may.
+//! Limits: wraps any policy and gives takeovers up where they are unavailable or cost too much.
 //!
-//! Quality then depends on the network, or on what one is ready to pay: where the large writer is
-//! out, its first text is late, or a takeover is beyond the targets (`target`), the small writer
-//! does by itself what the large one would have done. The policy inside hears of a stretch in which
-//! nothing was written, which every policy knows: a node may give less than was asked for. Two
-//! things it need not know of are done here, both so that the answer goes on:
+//! This makes quality depend on the network, or on what one is ready to pay. If the large writer is unreachable, its
+//! first text is late, or a takeover is beyond the targets (`target`), the small writer continues in its place. The
+//! inner policy sees an empty stretch, a case that every policy handles, since a node may write less than it was asked
+//! for. The wrapper does two things itself so that the answer makes progress:
 //! - The small writer is not cut off at the same place again: its watch begins with the next paragraph break.
-//! - Where the policy inside would ask the large writer again at the same place, the small one stands in for it; at the
+//! - If the inner policy would ask the large writer again at the same place, the small one stands in for it; at the
 //!   next paragraph break the large one is asked again.
 //!
-//! Takeovers may be for the thought alone: once a mark that closes one is in the answer's text, all are passed over.
+//! Takeovers may be limited to the thought: once a closing mark is in the answer's text, all of them are skipped.
 //!
-//! With an overlap the small writer does not wait: it writes on provisionally while the large one is asked. What comes
-//! first counts, the large writer's first text or the end of the provisional stretch; see [`Action::Overlap`].
+//! With an overlap the small writer does not wait: it writes on provisionally while the large one is asked. Whichever
+//! comes first decides, the large writer's first text or the end of the provisional stretch; see [`Action::Overlap`].
 //!
-//! No clock is here: how long is too long is said with the ask, and whoever carries it out tells when it was.
+//! There is no clock here: the ask carries its time limit, and the conductor reports when it has passed.
 //!
-//! An answer that goes round in a loop ([`crate::loops`]) is cut off in mid-proposal. The first time the large writer
-//! leads out of it, in the place of the small one: for the policy inside the small one wrote what it writes. The second
-//! time the answer ends.
+//! If an answer repeats itself in a loop ([`crate::loops`]), the proposal is cut off in the middle. The first time, the
+//! large writer leads out of the loop in place of the small one; the inner policy takes that text for the small
+//! writer's. The second time, the answer ends.
 
 use std::time::Duration;
 
@@ -31,10 +30,10 @@ use super::{
 };
 use crate::{thinker::FinishReason, thought::MARKS, trigger::Watch};
 
-/// Tokens that the large writer has to lead out of a loop: as many as the paper's longest recap.
+/// How many tokens the large writer gets to lead out of a loop: the length of the paper's longest recap.
 const LOOP_TOKENS: u32 = 200;
 
-/// What is done about an answer that goes round in a loop.
+/// What to do about an answer that repeats itself in a loop.
 #[derive(
     Debug,
     Clone,
@@ -52,7 +51,7 @@ const LOOP_TOKENS: u32 = 200;
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum LoopRule {
-    /// The large writer takes over; when it happens again, the answer ends.
+    /// The large writer takes over; if it happens again, the answer ends.
     HandOver,
     /// The answer ends.
     End,
@@ -65,38 +64,39 @@ impl LoopRule {
     /// Every rule.
     pub const ALL: &'static [LoopRule] = LoopRule::VARIANTS;
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// What takeovers and loops may cost. By default whatever they do.
+/// Limits on takeovers and loops. By default there are none.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Limits {
     /// The longest time from the ask to the large writer's first text.
     pub deadline: Option<Duration>,
-    /// Tokens that the small writer may write meanwhile; when it has, the takeover is late.
+    /// How many tokens the small writer may write in the meantime; once it has, the takeover is late.
     pub overlap_tokens: Option<u32>,
-    /// What the answer is to come to.
+    /// The targets for the answer's share, latency and cost.
     pub targets: Targets,
-    /// None once the thought is over. By default they go on in the answer proper, as in the authors' loop.
+    /// Whether takeovers stop once the thought is over. By default they continue in the answer proper, as in the
+    /// authors' loop.
     pub thought_only: bool,
-    /// What is done about loops.
+    /// What to do about loops.
     pub loops: LoopRule,
-    /// The large writer judges what the small one writes, and this is done about its objections.
+    /// If set, the large writer judges what the small one writes, and its objections are handled like this.
     pub review: Option<ReviewConfig>,
 }
 
-/// The marks that close a thought.
+/// Returns the marks that close a thought.
 fn closing_marks() -> [&'static str; 4] {
     MARKS.map(|(_, close)| close)
 }
 
-/// How far an answer's kept text is.
+/// What is known of an answer's kept text.
 #[derive(Debug, Default)]
 struct KeptText {
-    /// Its end, in which a mark may have begun.
+    /// Its end, where a mark may have begun.
     end: String,
     is_thought_over: bool,
 }
@@ -111,43 +111,43 @@ impl KeptText {
     }
 }
 
-/// A policy whose takeovers are given up where they cost too much. See the module.
+/// A policy whose takeovers are given up where they cost too much. See the module documentation.
 pub struct Limited {
     inner: Box<dyn Policy>,
     limits: Limits,
     allowance: Allowance,
     /// Who was asked last.
     writer: Role,
-    /// Who writes what the policy inside takes for the other one's, if anybody does.
+    /// Who writes in place of the writer that the inner policy believes was asked, if anyone.
     stands_in: Option<Role>,
-    /// Loops that were found.
+    /// How many loops were found.
     loops: u32,
     /// How often the small writer tried again at the place of the last objection.
     tries: u32,
-    /// Takeovers that were beyond the targets.
+    /// How many takeovers were beyond the targets.
     beyond: u32,
-    /// Until a paragraph ends, the small writer is at a place that was passed over.
+    /// Whether the small writer is at a place where a takeover was skipped; reset when a paragraph ends.
     passed_over: bool,
-    /// How the small writer was last asked for a turn: what it writes meanwhile is one.
+    /// How the small writer was last asked for a turn. What it writes during an overlap is a turn too.
     stop: Vec<String>,
     watch: Option<Watch>,
-    /// The small writer writes on while the large one is asked.
+    /// Whether the small writer writes on while the large one is asked.
     overlapping: bool,
-    /// Tokens of the last ask, or of what is written meanwhile where that goes on.
+    /// Tokens of the last ask, or of the overlap's text if that continues.
     room: u32,
     overlap_room: u32,
-    /// The small writer's latest stretch is neither kept nor forgotten.
+    /// Whether the small writer's latest stretch is neither kept nor forgotten yet.
     undecided: bool,
-    /// As the policies count, so that what is written meanwhile never is too much.
+    /// Counts as the policies do, so that an overlap never exceeds the answer's limit.
     budget: Budget,
-    /// What the small and the large writer wrote last, and what was kept: only where takeovers are for the thought
-    /// alone.
+    /// What the small and the large writer wrote last, and what was kept. Only used if takeovers are limited to the
+    /// thought.
     written: [String; 2],
     kept: KeptText,
 }
 
 impl Limited {
-    /// The policy `inner` within these limits, for an answer of at most `max_tokens` produced tokens.
+    /// Wraps the policy `inner` in these limits, for an answer of at most `max_tokens` generated tokens.
     pub fn new(inner: Box<dyn Policy>, limits: Limits, max_tokens: u32) -> Self {
         Limited {
             inner,
@@ -171,27 +171,27 @@ impl Limited {
         }
     }
 
-    /// Whether proposals are to be cut off where the answer goes round in a loop.
+    /// Returns whether proposals are to be cut off where the answer repeats itself in a loop.
     pub fn cuts_loops(&self) -> bool {
         self.limits.loops != LoopRule::Off
     }
 
-    /// What is done about the large writer's objections, where it judges what the small one writes.
+    /// Returns how to handle the large writer's objections, if it judges what the small one writes.
     pub fn review(&self) -> Option<ReviewConfig> {
         self.limits.review
     }
 
-    /// How long a verdict may take; then what was written stands.
+    /// Returns how long a verdict may take before the text is accepted unjudged.
     pub fn review_within(&self) -> Option<Duration> {
         self.limits.deadline
     }
 
-    /// How many loops were found.
+    /// Returns how many loops were found.
     pub fn loops(&self) -> u32 {
         self.loops
     }
 
-    /// Tells the policy inside, for which nobody stood in.
+    /// Sends an event to the inner policy, and corrects the writer in its actions if another one stood in.
     fn tell(&mut self, event: PolicyEvent<'_>) -> Vec<Action> {
         let stood_in = self.stands_in.take();
         let mut actions = self.inner.step(event);
@@ -206,7 +206,7 @@ impl Limited {
         actions
     }
 
-    /// Passes a takeover over: for the inner policy the large writer wrote nothing.
+    /// Skips a takeover: for the inner policy the large writer wrote nothing.
     fn pass_over(&mut self) -> Vec<Action> {
         self.passed_over = true;
         self.budget.spend(0);
@@ -217,7 +217,7 @@ impl Limited {
         {
             self.stands_in = Some(Role::Small);
             if ask.why == Why::Turn {
-                // It would have gone on to the answer's end.
+                // It would have continued to the answer's end.
                 ask.stop.push("\n\n".to_owned());
             }
             (ask.role, ask.why) = (Role::Small, Why::Turn);
@@ -225,13 +225,13 @@ impl Limited {
         actions
     }
 
-    /// The large writer's first text is late.
+    /// Handles a late first text of the large writer.
     fn late(&mut self) -> Vec<Action> {
         self.allowance.late();
         let mut actions = self.pass_over();
         if std::mem::take(&mut self.overlapping) {
             if let Some(Action::Ask(_)) = actions.last() {
-                // What it asks for is being written already.
+                // What the inner policy asks for is being written already.
                 actions.pop();
                 self.writer = Role::Small;
                 self.room = self.overlap_room;
@@ -242,8 +242,8 @@ impl Limited {
         actions
     }
 
-    /// A takeover that is within the targets in part is asked for in part; what is not is passed over, and all behind a
-    /// thought where they are for that alone.
+    /// Reduces a takeover to what the targets allow, or skips it if they allow none. Also skips every takeover after
+    /// the thought if takeovers are limited to it.
     fn afford(&mut self, actions: &mut Vec<Action>) {
         let Some(Action::Ask(ask)) = actions.last_mut() else { return };
         if ask.role != Role::Large {
@@ -251,7 +251,7 @@ impl Limited {
         }
         let is_too_late = self.limits.thought_only && self.kept.is_thought_over;
         if is_too_late {
-            // Not because of a target.
+            // Skipped, but not because of a target.
         } else if let Some(grant) = self.allowance.grant(ask) {
             ask.max_tokens = grant.max_tokens;
             let within = [ask.first_text_within, grant.first_text_within];
@@ -262,7 +262,7 @@ impl Limited {
         }
         actions.pop();
         let instead = self.pass_over().into_iter();
-        // It was not asked, so there is nothing of it.
+        // The large writer was not asked, so there is nothing to keep or forget.
         actions.extend(
             instead.filter(|action| !matches!(action, Action::Keep { role: Role::Large, .. })),
         );
@@ -283,7 +283,7 @@ impl Limited {
         self.tell(event)
     }
 
-    /// The answer goes round in a loop: for the inner policy the stretch gave less than was asked for.
+    /// Handles a loop: for the inner policy the stretch was shorter than asked for.
     fn looped(&mut self, text: &str, tokens: u32) -> Vec<Action> {
         self.loops += 1;
         let reason = &FinishReason::MaxTokens;
@@ -298,19 +298,19 @@ impl Limited {
         actions
     }
 
-    /// Asks the large writer for what the small one would go on with, if it is within the targets.
+    /// Asks the large writer to continue in place of the small one, if the targets allow it.
     fn lead_out(&mut self, actions: &mut [Action]) {
         self.hand_over(actions, Why::Loop, LOOP_TOKENS, Vec::new());
     }
 
     fn hand_over(&mut self, actions: &mut [Action], why: Why, most: u32, stop: Vec<String>) {
         let Some(Action::Ask(ask)) = actions.last_mut() else { return };
-        // What the policy inside would ask about goes on by itself.
+        // A draft or probe that the inner policy will judge is left to the small writer.
         let is_draft = ask.provisional && !ask.report_entropy;
         if ask.role == Role::Large || is_draft {
             return;
         }
-        // A probe is short, and not what it leads to.
+        // A probe's length is not that of the text after it.
         let room = if ask.provisional { self.budget.left() } else { ask.max_tokens };
         let takeover = Ask { stop, ..Ask::new(Role::Large, why, room.min(most)) };
         if self.allowance.grant(&takeover).is_none() {
@@ -321,14 +321,14 @@ impl Limited {
         *ask = takeover;
     }
 
-    /// The large writer objects: for the inner policy the small one's stretch gave less than was asked for.
+    /// Handles an objection: for the inner policy the small writer's stretch was shorter than asked for.
     fn objected(&mut self, text: &str, tokens: u32, instead: Option<(&str, u32)>) -> Vec<Action> {
         let Some(review) = self.limits.review else { return vec![Action::Overrule] };
         let Some((instead, instead_tokens)) = instead else {
             let reason = &FinishReason::EndOfText;
             return self.finished(PolicyEvent::Finished { text, tokens, reason }, text, tokens);
         };
-        // A place is told from another by what was written since the last objection.
+        // It is the same place if nothing was written since the last objection.
         let is_same_place = text.is_empty() && self.tries > 0;
         self.tries = if is_same_place { self.tries } else { 0 };
         let tries_again = self.tries < review.resample;
@@ -340,7 +340,7 @@ impl Limited {
         self.tries = if tries_again { self.tries + 1 } else { 0 };
         let own = if tries_again || is_whole { 0 } else { instead_tokens };
         if tokens.saturating_add(own) > self.room {
-            // There is no room for it: the stretch ends here.
+            // There is no room for the replacement: the stretch ends here.
             let (tokens, reason) = (self.room, &FinishReason::MaxTokens);
             return self.finished(PolicyEvent::Finished { text, tokens, reason }, text, tokens);
         }
@@ -359,7 +359,7 @@ impl Limited {
         actions
     }
 
-    /// Puts what the large writer would have in the place of what was kept last.
+    /// Puts the large writer's replacement after the text that was kept last.
     fn corrected(&mut self, actions: &mut [Action], instead: &str, tokens: u32) {
         for action in actions.iter_mut() {
             if let Action::Keep { role: Role::Small, bytes } = *action {
@@ -373,14 +373,14 @@ impl Limited {
         }
     }
 
-    /// Whether so many tokens of the large writer are within the targets.
+    /// Returns whether this many tokens of the large writer are within the targets.
     fn affords(&self, tokens: u32) -> bool {
         let ask = Ask::new(Role::Large, Why::Review, tokens);
         let is_too_late = self.limits.thought_only && self.kept.is_thought_over;
         !is_too_late && self.allowance.grant(&ask).is_some()
     }
 
-    /// What is kept of what was written.
+    /// Records what the actions keep of what was written.
     fn note(&mut self, actions: &[Action]) {
         for action in actions {
             if let Action::Keep { role, bytes } = action {
@@ -395,7 +395,7 @@ impl Limited {
         }
     }
 
-    /// Adds to an ask what the policy inside does not know of.
+    /// Adds to an ask what the inner policy does not know about.
     fn ask(&mut self, ask: &mut Ask) {
         self.writer = ask.role;
         let ahead = self.limits.review.and_then(|review| review.ahead_tokens);
@@ -420,9 +420,9 @@ impl Limited {
         }
     }
 
-    /// What the small writer writes while the large one is asked, if anything.
+    /// Returns what the small writer writes while the large one is asked, if anything.
     fn overlap(&mut self) -> Option<Action> {
-        // One is what a late takeover costs.
+        // A late takeover costs one token.
         let left = self.budget.left().saturating_sub(1);
         let max_tokens = self.limits.overlap_tokens?.min(left);
         if self.undecided || max_tokens == 0 {
@@ -460,7 +460,7 @@ impl Policy for Limited {
             PolicyEvent::Objected { text, tokens, instead, instead_tokens } => {
                 self.objected(text, tokens, instead.map(|text| (text, instead_tokens)))
             }
-            // The large writer's context may be the smaller one: then its stretch is over, and not the answer.
+            // The large writer's context may be the smaller one: then only its stretch is over, not the answer.
             PolicyEvent::Finished { text, tokens, reason: FinishReason::ContextFull }
                 if self.writer == Role::Large =>
             {
@@ -480,7 +480,7 @@ impl Policy for Limited {
         self.afford(&mut actions);
         if let Some(Action::Ask(ask)) = actions.last_mut() {
             self.ask(ask);
-            // Out of a loop the small writer is led, and does not go on with it meanwhile.
+            // The large writer must lead out of the loop, so the small one does not continue it meanwhile.
             if ask.role == Role::Large && !matches!(ask.why, Why::Loop | Why::Review) {
                 actions.extend(self.overlap());
             }

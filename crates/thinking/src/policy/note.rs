@@ -1,5 +1,5 @@
-//! The JSON form of a [`PolicySpec`](super::PolicySpec), apart from its rules: names, limits, and what becomes of
-//! parameters that are not known.
+//! The JSON form of a [`PolicySpec`](super::PolicySpec): names, limits, and the treatment of unknown parameters. The
+//! rules of a spec are elsewhere.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{Limits, LoopRule, PolicyKind, Targets, TokenPrices};
 
-/// What becomes of a parameter that the policy does not have.
+/// What to do with a parameter that the policy does not have.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Unknown {
     Dropped,
@@ -74,7 +74,7 @@ pub(super) const LIMIT_KEYS: [&str; 8] = [
     "loops",
 ];
 
-/// The limits among a policy's parameters; times in microseconds.
+/// The limits, which are part of a policy's parameters; times are in microseconds.
 #[derive(Serialize, Deserialize, Default)]
 pub(super) struct LimitsNote {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ pub(super) struct LimitsNote {
     pub(super) prices: Option<TokenPrices>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) thought_only: bool,
-    /// Before there was a rule, nothing was done about loops.
+    /// Absent in journals from before the rule existed, when nothing was done about loops.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) loops: Option<LoopRule>,
 }

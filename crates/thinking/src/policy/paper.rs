@@ -1,14 +1,13 @@
-//! `paper`: the authors' published loop to the letter, leaks and all.
+//! `paper`: the authors' published loop to the letter, including its leaks.
 //!
-//! What it keeps of the loop, on purpose: the small writer's probe is written at every paragraph
-//! break and thrown away when it shows no keyword, so that the next turn writes the place again;
-//! keywords are substrings; the limit counts the prompt's tokens too and is looked at between
-//! rounds only; takeovers are recorded with their budgets; an end of text is looked for in the last
-//! `max_target_tokens` tokens, so that a long extension after one goes on.
+//! It keeps these properties of the loop on purpose. At every paragraph break the small writer writes a probe, which is
+//! thrown away if it shows no keyword, so that the next turn writes the same place again. Keywords are substrings. The
+//! limit includes the prompt's tokens and is checked only between rounds. Takeovers are recorded with their budgets. An
+//! end of text is searched for in the last `max_target_tokens` tokens, so the loop continues if a long extension
+//! follows one.
 //!
-//! One thing it cannot see: the loop looks for the delimiter in the text of a turn's last five
-//! tokens, this policy takes the turn's stop for it. They differ for a delimiter that takes more
-//! than five tokens.
+//! One thing differs: the loop looks for the delimiter in the text of a turn's last five tokens, while this policy uses
+//! the turn's stop. The two disagree only for a delimiter of more than five tokens.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,22 +18,22 @@ use super::{
 };
 use crate::thinker::FinishReason;
 
-/// Greatest length of the small writer's turn, in tokens: a number in the authors' source.
+/// The longest turn of the small writer, in tokens: a constant in the authors' source.
 const TURN_TOKENS: u32 = 1024;
 
-/// The authors' configuration, by their keys. Keys that are left out have the published values.
+/// The authors' configuration, with their keys. Keys that are left out get the published values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PaperConfig {
-    /// Which of the authors' programs reads the file; accepted and ignored.
+    /// Which of the authors' programs reads the file. Accepted and ignored.
     pub mode: Option<String>,
-    /// The large model; accepted and ignored: nodes say what they serve.
+    /// The large model. Accepted and ignored, since nodes report what they serve.
     pub target_model_name: Option<String>,
-    /// The small model; accepted and ignored.
+    /// The small model. Accepted and ignored.
     pub speculative_model_name: Option<String>,
-    /// Accepted and ignored.
+    /// The large model's GPU. Accepted and ignored.
     pub target_model_gpu: Option<u32>,
-    /// Accepted and ignored.
+    /// The small model's GPU. Accepted and ignored.
     pub speculative_model_gpu: Option<u32>,
     /// The paragraph breaks.
     #[serde(rename = "TRIGGER_TOKENS")]
@@ -42,36 +41,34 @@ pub struct PaperConfig {
     /// The keywords.
     #[serde(rename = "TARGET_VALIDATION_KEYWORDS")]
     pub keywords: Keywords,
-    /// Text that is put before every probe.
+    /// Text inserted before every probe.
     pub help_think_word: Option<String>,
-    /// The sentence after too many reflections.
+    /// The sentence inserted after too many reflections.
     pub help_recap_words: String,
-    /// Whether every paragraph break is a try, keyword or not.
+    /// Whether the large writer is tried at every paragraph break, keyword or not.
     pub not_reasoning: bool,
-    /// Whether a try always keeps the large writer's text; else only when the two lean apart.
+    /// Whether a try always keeps the large writer's text; otherwise only if the two texts lean apart.
     pub choose_large: bool,
     /// Tokens of a probe and of a sentence takeover (the paper's n1).
     pub max_target_tokens: u32,
     /// Whether the large writer begins the answer.
     pub begin: bool,
-    /// Tokens of that beginning.
+    /// How many tokens it begins with.
     pub begin_token_num: u32,
-    /// Tokens of an extension after a verification (n2), and of the first one after too many
-    /// reflections.
+    /// Tokens of an extension after a verification (n2), and of the first extension after too many reflections.
     pub original_recap_token_num: u32,
-    /// Reflections after which the sentence is put in (n3).
+    /// How many reflections come before the sentence is inserted (n3).
     pub recap_after_negative_num: u32,
-    /// What every such extension adds to the tokens of the next.
+    /// How many tokens each such extension adds to the next.
     pub add_each_recap: u32,
-    /// What it adds to the reflections before the next.
+    /// How many reflections it adds to the number before the next.
     pub add_each_neg: u32,
-    /// Greatest number of tokens of such an extension.
+    /// The longest such extension, in tokens.
     pub max_recap_token_num: u32,
-    /// Greatest number of reflections before one.
+    /// The greatest number of reflections before one.
     pub max_negative_num: u32,
-    /// Seconds for an answer; no limit when absent, zero or negative. In the authors' loop the whole
-    /// answer is lost when they have passed. A policy has no clock: see
-    /// [`PaperConfig::deadline_s`].
+    /// Time limit for an answer in seconds; no limit if absent, zero or negative. The authors' loop loses the whole
+    /// answer when it expires. A policy has no clock: see [`PaperConfig::deadline_s`].
     pub time_out: Option<f64>,
 }
 
@@ -109,12 +106,13 @@ impl PaperConfig {
         PaperConfig { not_reasoning: true, begin: true, ..PaperConfig::default() }
     }
 
-    /// Seconds for an answer, if any: a caller may set them as the deadline, which keeps the text.
+    /// Returns the time limit for an answer in seconds, if any. A caller may set it as the deadline, which keeps the
+    /// text.
     pub fn deadline_s(&self) -> Option<f64> {
         self.time_out.filter(|seconds| *seconds > 0.0)
     }
 
-    /// What is wrong with the values, as (key, what it must be).
+    /// Returns what is wrong with the values, as (key, what it must be).
     pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
         let at_least_1 = [
             ("max_target_tokens", self.max_target_tokens),
@@ -126,19 +124,19 @@ impl PaperConfig {
             return Some((key, "at least 1"));
         }
         if self.trigger_tokens.iter().any(String::is_empty) {
-            return Some(("TRIGGER_TOKENS", "a list of texts that are not empty"));
+            return Some(("TRIGGER_TOKENS", "a list of non-empty texts"));
         }
         if self.keywords.has_empty() {
-            return Some(("TARGET_VALIDATION_KEYWORDS", "lists of texts that are not empty"));
+            return Some(("TARGET_VALIDATION_KEYWORDS", "lists of non-empty texts"));
         }
         None
     }
 }
 
-/// What the loop reports beside the text.
+/// What the loop reports in addition to the text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaperReport {
-    /// Tokens of the answer, ends of text counted.
+    /// Tokens of the answer, including ends of text.
     pub new_tokens: u64,
     /// What the large writer wrote, in order.
     pub takeovers: Vec<PaperTakeover>,
@@ -146,22 +144,22 @@ pub struct PaperReport {
     pub attempts: u64,
 }
 
-/// A stretch of the large writer, by the authors' names.
+/// A stretch of the large writer, with the authors' field names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaperTakeover {
     /// Where it starts, in tokens of the answer.
     pub pos: u64,
-    /// Its budget, which the authors count as its length.
+    /// Its budget, which the authors record as its length.
     pub token_num: u32,
-    /// Its text; the name is the authors'.
+    /// Its text. The misspelled name is the authors'.
     #[serde(rename = "traget")]
     pub target: String,
-    /// What the small writer would have written; of sentence takeovers only.
+    /// What the small writer would have written; only for sentence takeovers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speculative: Option<String>,
 }
 
-/// A proposal that is not yet kept or thrown away.
+/// A proposal that is neither kept nor thrown away yet.
 #[derive(Debug, Clone)]
 struct Heard {
     text: String,
@@ -176,28 +174,28 @@ enum State {
     New,
     /// The small writer's turn.
     Turn,
-    /// The help word is put in.
+    /// The help word is being inserted.
     ThinkWord,
     /// The small writer's probe.
     Probe,
-    /// The large writer writes in the probe's place.
+    /// The large writer writes in place of the probe.
     Sentence { probe: Heard },
-    /// The recap sentence is put in.
+    /// The recap sentence is being inserted.
     RecapWords,
-    /// The large writer has this many tokens for itself.
+    /// The large writer writes an extension of at most this many tokens.
     Extension { tokens: u32 },
     /// Over.
     Ended(End),
 }
 
-/// The authors' loop as a policy. See the module.
+/// The authors' loop as a policy. See the module documentation.
 #[derive(Debug, Clone)]
 pub struct Paper {
     config: PaperConfig,
-    /// Greatest length of prompt and answer, in tokens, looked at between rounds.
+    /// The limit on prompt and answer, in tokens, checked between rounds.
     max_tokens: u64,
     state: State,
-    /// Of prompt and answer, as of the last round.
+    /// Tokens of prompt and answer at the end of the last round.
     token_num: u64,
     prompt_tokens: u64,
     /// Tokens after the last end of text in the answer.
@@ -210,8 +208,8 @@ pub struct Paper {
 }
 
 impl Paper {
-    /// The loop with this configuration. It stops when prompt and answer have more than `max_tokens`
-    /// tokens, which it looks at between rounds only, as the authors' does.
+    /// The loop with this configuration. It stops when prompt and answer have more than `max_tokens` tokens. Like the
+    /// authors' loop, it checks this only between rounds.
     pub fn new(config: PaperConfig, max_tokens: u32) -> Self {
         Paper {
             max_tokens: max_tokens.into(),
@@ -228,7 +226,7 @@ impl Paper {
         }
     }
 
-    /// The report so far.
+    /// Returns the report so far.
     pub fn report(&self) -> &PaperReport {
         &self.report
     }
@@ -253,7 +251,7 @@ impl Paper {
         self.report.takeovers.push(PaperTakeover { pos, token_num, target, speculative });
     }
 
-    /// The end of a round and the start of the next.
+    /// Ends a round and starts the next.
     fn round(&mut self) -> Action {
         self.token_num = self.prompt_tokens.saturating_add(self.report.new_tokens);
         if self.since_end.is_some_and(|since| since < self.config.max_target_tokens.into()) {
@@ -274,7 +272,7 @@ impl Paper {
         Action::Ask(Ask { stop, ..Ask::new(Role::Small, Why::Turn, TURN_TOKENS) })
     }
 
-    /// A paragraph ended: recap sentence, or help word and probe.
+    /// Handles the end of a paragraph: a recap sentence, or a help word and a probe.
     fn after_break(&mut self) -> Action {
         if self.reflections >= self.recap_after.into() {
             if self.config.help_recap_words.is_empty() {
@@ -318,7 +316,7 @@ impl Paper {
         Action::Ask(Ask { max_tokens, ..self.short_ask(Role::Large, why, false) })
     }
 
-    /// The probe is there: the large writer's try, or the next round.
+    /// Handles a complete probe: asks the large writer, or starts the next round.
     fn judge_probe(&mut self, probe: Heard) -> Vec<Action> {
         let forget = Action::Keep { role: Role::Small, bytes: 0 };
         let why = match probe.leaning {
@@ -331,14 +329,14 @@ impl Paper {
             Leaning::Neutral => return vec![forget, self.round()],
         };
         self.report.attempts += 1;
-        // Where the large writer's text is kept in any case it can be shown as it comes.
+        // If the large writer's text is kept in any case, it can be shown as it comes.
         let sure = self.config.choose_large;
         let ask = Action::Ask(self.short_ask(Role::Large, why, !sure));
         self.state = State::Sentence { probe };
         if sure { vec![forget, ask] } else { vec![ask] }
     }
 
-    /// Both have written the place: which text stays, and what follows from it.
+    /// Handles the case that both have written the place: decides which text stays, and what follows from it.
     fn judge_sentence(&mut self, probe: Heard, large: Heard) -> Vec<Action> {
         let apart = match probe.leaning {
             Leaning::Negative => large.leaning >= Leaning::Neutral,
@@ -380,7 +378,7 @@ impl Paper {
             ended: *reason == FinishReason::EndOfText,
             leaning: keywords.leaning(text),
         };
-        // Cut short from outside: what is shown stays, what is not shown goes.
+        // Cut short from outside: text that was shown stays, the rest is dropped.
         let cut_short = forced_end(reason).filter(|end| *end != End::EndOfText);
         match std::mem::replace(&mut self.state, State::New) {
             State::Turn => {
@@ -423,7 +421,7 @@ impl Paper {
         }
     }
 
-    /// An event that no driver sends here ends the answer.
+    /// Ends the answer on an event that no driver sends in this state.
     fn unexpected(&mut self) -> Action {
         match self.state {
             State::Ended(end) => Action::End(end),

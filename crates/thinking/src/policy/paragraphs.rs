@@ -1,11 +1,13 @@
-//! Baselines that decide for every paragraph who writes it, by what a model says of it and not by a phrase in it.
+//! Baselines that decide for every paragraph who writes it, from a model's opinion of the paragraph instead of a phrase
+//! in it.
 //!
-//! - `entropy` (GlimpRouter, arXiv 2601.05110): the small writer begins the paragraph with one token. Where it was
-//!   unsure of that, the large writer writes the paragraph instead.
+//! - `entropy` (GlimpRouter, arXiv 2601.05110): the small writer begins the paragraph with one token. If it was unsure
+//!   of that token, the large writer writes the paragraph instead.
 //! - `score` (SpecReason, arXiv 2504.07891): the small writer writes the paragraph, and the large one gives it a mark
-//!   from 0 to 9. Where that is low the paragraph is forgotten, and the large writer writes it again.
+//!   from 0 to 9. If the mark is low, the paragraph is forgotten and the large writer writes it again.
 //!
-//! What the large writer has nothing for, because it is late or beyond a target, the small one writes unquestioned.
+//! Where the large writer writes nothing, because it is late or beyond a target, the small one writes the paragraph
+//! unquestioned.
 
 use super::{
     Action, Ask, End, Measured, Need, Policy, PolicyEvent, Role, Why,
@@ -16,34 +18,35 @@ use crate::thinker::FinishReason;
 /// Where a paragraph ends.
 const BREAK: &str = "\n\n";
 
-/// What the large writer is asked of a paragraph. A digit follows in any tokenizer as a token of its own.
+/// What the large writer is asked about a paragraph. The answer is a digit, which is a token of its own in any
+/// tokenizer.
 const MARK_QUESTION: &str = "\n\nHow sure is it that the last step is right, from 0 (it is wrong) to 9 (it is right)? \
                              \\boxed{";
 
-/// Who writes what, in either of the two.
+/// The state of either policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     New,
     /// The small writer begins or writes a paragraph that is in question.
     Questioned,
-    /// The large writer says what it holds of it: of so many bytes, behind which the answer ends so.
+    /// The large writer marks a paragraph of this many bytes, after which the answer ends if `end` is set.
     Marked {
         bytes: u64,
         end: Option<End>,
     },
-    /// The small writer writes, and is not questioned.
+    /// The small writer writes unquestioned.
     Unquestioned,
     /// The large writer writes the paragraph.
     Takeover,
     Ended(End),
 }
 
-/// A writer's paragraph, or the rest of one.
+/// Asks a writer for a paragraph, or for the rest of one.
 fn paragraph(role: Role, why: Why) -> Ask {
     Ask { stop: vec![BREAK.to_owned()], ..Ask::new(role, why, LONGEST_STRETCH_TOKENS) }
 }
 
-/// What both have in common.
+/// What the two policies have in common.
 #[derive(Debug)]
 struct Paragraphs {
     budget: Budget,
@@ -69,12 +72,12 @@ impl Paragraphs {
         Action::Ask(Ask { max_tokens, ..ask })
     }
 
-    /// The small writer writes on, unquestioned, to the next break.
+    /// Lets the small writer continue, unquestioned, to the next break.
     fn go_on(&mut self) -> Action {
         self.ask(State::Unquestioned, paragraph(Role::Small, Why::Turn))
     }
 
-    /// A stretch that is kept as a whole is complete. `next`: what begins the next paragraph.
+    /// Keeps a complete stretch as a whole. `next` begins the next paragraph.
     fn kept(
         &mut self,
         role: Role,
@@ -87,25 +90,25 @@ impl Paragraphs {
         let action = match forced_end(reason) {
             Some(end) => self.end(end),
             None if text.ends_with(BREAK) || is_stop => next(self),
-            // A node may give less than was asked for, or nothing.
+            // A node may write less than it was asked for, or nothing.
             None => self.go_on(),
         };
         vec![keep, action]
     }
 }
 
-/// `entropy`. See the module.
+/// The `entropy` policy. See the module documentation.
 #[derive(Debug)]
 pub(super) struct ByEntropy {
-    /// The entropy over which the large writer writes a paragraph, in nats.
+    /// The entropy above which the large writer writes a paragraph, in nats.
     over: f32,
     paragraphs: Paragraphs,
-    /// That of the proposal that is complete.
+    /// The entropy for the proposal that is complete.
     entropy: Option<f32>,
 }
 
 impl ByEntropy {
-    /// The large writer writes where the entropy is over so many nats.
+    /// A policy in which the large writer takes over if the entropy is above this many nats.
     pub(super) fn new(over: f32, max_tokens: u32) -> Self {
         ByEntropy { over, paragraphs: Paragraphs::new(max_tokens), entropy: None }
     }
@@ -149,22 +152,22 @@ impl Policy for ByEntropy {
                 paragraphs.kept(Role::Large, text, reason, Self::probe)
             }
             (_, State::Ended(end)) => vec![Action::End(end)],
-            // An event that no driver sends here ends the answer.
+            // Ends the answer on an event that no driver sends in this state.
             _ => vec![paragraphs.end(End::Cancelled)],
         }
     }
 }
 
-/// `score`. See the module.
+/// The `score` policy. See the module documentation.
 #[derive(Debug)]
 pub(super) struct ByScore {
-    /// The least mark with which a paragraph stands.
+    /// The lowest mark at which a paragraph is kept.
     least: u32,
     paragraphs: Paragraphs,
 }
 
 impl ByScore {
-    /// A paragraph with a lower mark is written again.
+    /// A policy in which a paragraph with a mark below `least` is written again.
     pub(super) fn new(least: u32, max_tokens: u32) -> Self {
         ByScore { least, paragraphs: Paragraphs::new(max_tokens) }
     }
@@ -174,7 +177,7 @@ impl ByScore {
         paragraphs.ask(State::Questioned, draft)
     }
 
-    /// The small writer has a paragraph in hand.
+    /// Handles a paragraph that the small writer has written.
     fn drafted(paragraphs: &mut Paragraphs, text: &str, reason: &FinishReason) -> Vec<Action> {
         let (bytes, end) = (text.len() as u64, forced_end(reason));
         let has_time = matches!(end, None | Some(End::EndOfText));
@@ -186,8 +189,8 @@ impl ByScore {
         vec![paragraphs.ask(State::Marked { bytes, end }, ask)]
     }
 
-    /// The large writer said what it holds of so many bytes, behind which the answer ends so. One that gives no mark
-    /// has nothing against them.
+    /// Handles the large writer's mark for a paragraph of this many bytes, after which the answer ends if `end` is set.
+    /// If it gave no mark, the paragraph is kept.
     fn marked(&mut self, said: &str, bytes: u64, end: Option<End>) -> Vec<Action> {
         let (role, paragraphs) = (Role::Small, &mut self.paragraphs);
         let mark = said.chars().find_map(|digit| digit.to_digit(10));

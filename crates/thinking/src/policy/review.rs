@@ -1,32 +1,32 @@
-//! How a review's objections are dealt with.
+//! How a policy handles a review's objections.
 
 use serde::{Deserialize, Serialize};
 
-/// How a review's objections are dealt with. What is judged, and what a gap is, is in [`crate::session::review`].
+/// How a policy handles a review's objections. [`crate::session::review`] defines what is judged and what a gap is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReviewConfig {
     /// The gap over which a token is objected to, in nats.
     #[serde(rename = "review_gap")]
     pub gap: f32,
-    /// Tokens that the large writer puts where it objects. With 1 they are in its verdict and cost no ask; with more it
-    /// is asked for so many, or to the paragraph's end.
+    /// How many tokens the large writer puts where it objects. With 1 the token comes with the verdict and costs no
+    /// ask. With more the large writer is asked for that many, or up to the paragraph's end.
     #[serde(rename = "review_tokens")]
     pub tokens: u32,
-    /// How often the small writer may try again at a place before the large one has it.
+    /// How often the small writer may try again at a place before the large one writes it.
     #[serde(rename = "review_resample")]
     pub resample: u32,
-    /// A paragraph's first token is not judged.
+    /// Do not judge a paragraph's first token.
     #[serde(rename = "review_skip_openings")]
     pub skip_openings: bool,
-    /// What the large writer puts where it objects is drawn as its other tokens are, and not its likeliest token.
+    /// Draw what the large writer puts where it objects, like its other tokens, instead of taking its likeliest token.
     #[serde(rename = "review_draw", skip_serializing_if = "std::ops::Not::not")]
     pub draw: bool,
-    /// So many tokens are gathered before they are sent to be judged.
+    /// How many tokens are collected before they are sent to be judged.
     #[serde(rename = "review_piece_tokens")]
     pub piece_tokens: u32,
-    /// The small writer stops after so many tokens until they are judged. Without, it writes on. Not where its turns
-    /// are watched for triggers: it stops at those.
+    /// After how many tokens the small writer stops until they are judged; `None` if it does not stop. Has no effect
+    /// where the small writer's turns are watched for triggers, since those stop it.
     #[serde(rename = "review_ahead_tokens", skip_serializing_if = "Option::is_none")]
     pub ahead_tokens: Option<u32>,
 }
@@ -57,7 +57,7 @@ pub(super) const KEYS: [&str; 7] = [
 ];
 
 impl ReviewConfig {
-    /// What is wrong with the values, as (key, what it must be).
+    /// Returns what is wrong with the values, as (key, what it must be).
     pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
         let faults = [
             (!(0.0..=100.0).contains(&self.gap), ("review_gap", "a number of nats from 0 to 100")),

@@ -1,9 +1,10 @@
 //! [`PolicySpec`]: a policy with its parameters and its limits, as one value.
 //!
-//! Whatever names a policy parses into it (arguments, a file, a log's header, a request), and nothing else builds one.
-//! As JSON it is `{"name": "strict", "parameters": {...}}`, with the limits among the parameters. `Deserialize` is
-//! lenient, since a journal may be of a later program: unknown parameters are dropped and absent ones have their
-//! defaults. [`PolicySpec::from_request`] is strict. How YAML files are read is in [`super::config`].
+//! Everything that names a policy (arguments, a file, a log's header, a request) parses into a `PolicySpec`, and
+//! nothing else builds a policy. As JSON it is `{"name": "strict", "parameters": {...}}`, with the limits among the
+//! parameters. `Deserialize` is lenient, since a journal may come from a later version of the program: unknown
+//! parameters are dropped, and absent ones get their defaults. [`PolicySpec::from_request`] is strict. YAML files are
+//! parsed in [`super::config`].
 
 use std::time::Duration;
 
@@ -24,19 +25,19 @@ use super::{
 };
 use crate::{names::nearest, trigger::Watch};
 
-/// The large writer's share of a schedule by default: about the paper's.
+/// The large writer's default share of a schedule: about that of the paper.
 pub const DEFAULT_SHARE: f64 = 0.2;
 
-/// The large writer's share where its tokens are scattered: about that of a review.
+/// The large writer's default share where its tokens are scattered: about that of a review.
 const DEFAULT_TOKEN_SHARE: f64 = 0.02;
 
-/// The entropy of a paragraph's first token over which the large writer writes it by default, in nats.
+/// The default entropy of a paragraph's first token above which the large writer writes the paragraph, in nats.
 const DEFAULT_ENTROPY_NATS: f32 = 1.0;
 
-/// The least mark of a paragraph that stands by default: SpecReason's.
+/// The default mark at which a paragraph is kept: that of SpecReason.
 const DEFAULT_LEAST_SCORE: u32 = 7;
 
-/// Tokens of a period of the `periodic` policy by default.
+/// The default period of the `periodic` policy, in tokens.
 const DEFAULT_PERIOD_TOKENS: u32 = 200;
 
 /// A policy with its parameters and limits.
@@ -54,11 +55,11 @@ const DEFAULT_PERIOD_TOKENS: u32 = 200;
 pub struct PolicySpec {
     /// Who writes when.
     pub rules: Rules,
-    /// What takeovers may cost.
+    /// The limits on its takeovers and on loops, and its review.
     pub limits: Limits,
 }
 
-/// A policy's kind with the parameters that it has.
+/// A policy's kind with its parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rules {
     /// See [`Strict`].
@@ -69,27 +70,27 @@ pub enum Rules {
     SmallOnly,
     /// The large writer alone.
     LargeOnly,
-    /// A writer drawn for every paragraph.
+    /// A writer drawn at random for every paragraph.
     Random {
         /// The large writer's share of the paragraphs, from 0 to 1.
         share: f64,
     },
-    /// Single tokens of the large writer, at places drawn anywhere.
+    /// Single tokens of the large writer at random places.
     RandomToken {
         /// The large writer's share of the tokens, from 0 to 1.
         share: f64,
     },
-    /// The large writer writes the paragraphs of whose first token the small one is unsure.
+    /// The large writer writes each paragraph whose first token the small one is unsure of.
     Entropy {
-        /// The entropy of that token over which it is, in nats.
+        /// The entropy of that token above which the large writer takes over, in nats.
         over_nats: f32,
     },
-    /// The large writer gives every paragraph a mark, and writes those again that have a low one.
+    /// The large writer gives every paragraph a mark, and rewrites those with a low one.
     Score {
-        /// The least mark with which a paragraph stands, from 0 to 10.
+        /// The lowest mark at which a paragraph is kept, from 0 to 10.
         least: u32,
     },
-    /// The small writer alone, for a review.
+    /// The small writer alone, under a review.
     Review,
     /// Writers in turns of fixed length.
     Periodic {
@@ -101,7 +102,7 @@ pub enum Rules {
 }
 
 impl PolicySpec {
-    /// A policy with the default parameters for this kind of small model, without limits.
+    /// A policy without limits, with the default parameters for this kind of small model.
     pub fn new(kind: PolicyKind, preset: Preset) -> Self {
         let instruct = preset == Preset::Instruct;
         let (share, period_tokens) = (DEFAULT_SHARE, DEFAULT_PERIOD_TOKENS);
@@ -125,11 +126,11 @@ impl PolicySpec {
         PolicySpec { rules, limits: Limits { review, ..Limits::default() } }
     }
 
-    /// A policy without limits, with its parameters from YAML in the authors' keys (`paper`) or ours (`strict`). Keys
-    /// that are left out have the values of a reasoning pair.
+    /// A policy without limits, with its parameters from YAML, in the authors' keys (`paper`) or ours (`strict`). Keys
+    /// that are left out get the values of a reasoning pair.
     ///
     /// # Errors
-    /// When the policy reads no YAML, or the YAML has an unknown key or a bad value.
+    /// If the policy takes no YAML, or the YAML has an unknown key or a bad value.
     pub fn from_yaml(kind: PolicyKind, yaml: &str) -> Result<Self, PolicyError> {
         let rules = match kind {
             PolicyKind::Strict | PolicyKind::StrictReview => {
@@ -144,10 +145,10 @@ impl PolicySpec {
         Ok(spec)
     }
 
-    /// Reads the JSON form of a spec that somebody has just written: nothing unknown is accepted.
+    /// Reads the JSON form of a spec from a request. Nothing unknown is accepted.
     ///
     /// # Errors
-    /// When it has another shape, an unknown parameter or a bad value.
+    /// If it has another shape, an unknown parameter or a bad value.
     pub fn from_request(value: Value) -> Result<Self, PolicyError> {
         let bad = |why: serde_json::Error| PolicyError::BadSpec { why: why.to_string() };
         let note = serde_json::from_value::<StrictNote>(value).map_err(bad)?;
@@ -156,14 +157,14 @@ impl PolicySpec {
         Ok(spec)
     }
 
-    /// The same policy within these limits. A review stays as it is where they have none.
+    /// Returns the same policy with these limits. If they have no review, the policy keeps its own.
     #[must_use]
     pub fn within(self, limits: Limits) -> Self {
         let review = limits.review.or(self.limits.review);
         PolicySpec { limits: Limits { review, ..limits }, ..self }
     }
 
-    /// The same policy with this share of the large writer, where it has one to set.
+    /// Returns the same policy with this share of the large writer, if the policy has a share.
     #[must_use]
     pub fn with_share(mut self, wanted: f64) -> Self {
         if let Some(share) = self.share_mut() {
@@ -172,7 +173,7 @@ impl PolicySpec {
         self
     }
 
-    /// The share of the large writer, where it has one to set.
+    /// Returns the share of the large writer, if the policy has one.
     pub fn share_mut(&mut self) -> Option<&mut f64> {
         match &mut self.rules {
             Rules::Random { share }
@@ -182,7 +183,7 @@ impl PolicySpec {
         }
     }
 
-    /// Which policy it is.
+    /// Returns the policy's kind.
     pub fn kind(&self) -> PolicyKind {
         match self.rules {
             Rules::Strict(_) if self.limits.review.is_some() => PolicyKind::StrictReview,
@@ -199,7 +200,7 @@ impl PolicySpec {
         }
     }
 
-    /// What the small writer's ordinary turns are watched for, where they are.
+    /// Returns what the small writer's ordinary turns are watched for, if anything.
     pub fn watch(&self) -> Option<Watch> {
         match &self.rules {
             Rules::Strict(config) => config.watch(),
@@ -207,7 +208,7 @@ impl PolicySpec {
         }
     }
 
-    /// The time for an answer that the parameters set, if any.
+    /// Returns the time limit for an answer that the parameters set, if any.
     pub fn deadline(&self) -> Option<Duration> {
         match &self.rules {
             Rules::Paper(config) => Duration::try_from_secs_f64(config.deadline_s()?).ok(),
@@ -215,10 +216,10 @@ impl PolicySpec {
         }
     }
 
-    /// Checks every value: [`PolicySpec::build`] succeeds exactly where this does.
+    /// Checks every value: [`PolicySpec::build`] succeeds exactly if this does.
     ///
     /// # Errors
-    /// Names the first value that no answer could be written with.
+    /// Names the first value with which no answer could be written.
     pub fn check(&self) -> Result<(), PolicyError> {
         let kind = self.kind();
         let fault = match &self.rules {
@@ -256,11 +257,11 @@ impl PolicySpec {
         }
     }
 
-    /// Makes the policy of one answer of at most `max_tokens` produced tokens (`paper`: of prompt and answer). `seed`
-    /// seeds `random`.
+    /// Builds the policy for one answer of at most `max_tokens` generated tokens (for `paper`: tokens of prompt and
+    /// answer). `seed` seeds the random schedules.
     ///
     /// # Errors
-    /// As [`PolicySpec::check`].
+    /// The same as [`PolicySpec::check`].
     pub fn build(&self, seed: u64, max_tokens: u32) -> Result<Limited, PolicyError> {
         self.check()?;
         let policy: Box<dyn Policy> = match &self.rules {
@@ -318,7 +319,7 @@ impl PolicySpec {
             true => Some(serde_json::from_value(Value::Object(reviewed)).map_err(bad)?),
             false => None,
         };
-        // What is left out has its default.
+        // Parameters that are left out get their defaults.
         let mut all = PolicySpec::new(kind, Preset::Reasoning).parameters().map_err(bad)?;
         all.retain(|key, _| !review::KEYS.contains(&key.as_str()));
         all.extend(parameters);
@@ -328,7 +329,7 @@ impl PolicySpec {
         Ok(PolicySpec { rules, limits })
     }
 
-    /// The parameters as JSON: the policy's own, then the limits that are set.
+    /// Returns the parameters as JSON: the policy's own, then the limits that are set.
     fn parameters(&self) -> Result<Map<String, Value>, serde_json::Error> {
         let own = match &self.rules {
             Rules::Strict(config) => serde_json::to_value(config)?,
@@ -375,7 +376,7 @@ impl<'de> Deserialize<'de> for PolicySpec {
     }
 }
 
-/// The rules of this kind with these parameters, which are all there.
+/// Returns the rules of this kind with these parameters, which must be complete.
 fn rules(kind: PolicyKind, own: Value) -> Result<Rules, serde_json::Error> {
     Ok(match kind {
         PolicyKind::Strict | PolicyKind::StrictReview => {
@@ -408,7 +409,7 @@ fn rules(kind: PolicyKind, own: Value) -> Result<Rules, serde_json::Error> {
     })
 }
 
-/// What is wrong with the limits, as (parameter, what it must be).
+/// Returns what is wrong with the limits, as (parameter, what it must be).
 fn fault_of(limits: &Limits) -> Option<(&'static str, &'static str)> {
     let Targets { share, cost, .. } = limits.targets;
     if let Some(fault) = limits.review.and_then(|review| review.fault()) {

@@ -1,11 +1,10 @@
-//! `strict`: the paper's rules without the loop's leaks. The default.
+//! `strict`: the paper's rules without the leaks of the authors' loop. The default.
 //!
-//! The small writer writes on, watched: nothing is probed, thrown away and drawn again. At the first
-//! trigger phrase after a paragraph break its text is cut back to the break and the large writer
-//! takes over: n1 tokens after an affirmation or a reflection, n1 + n2 after a verification, and n2
-//! more when the large writer's own stretch announces a verification. More than n3 reflections put
-//! in the recap sentence and hand over a longer stretch, which grows from one time to the next.
-//! Budgets are of tokens produced, and are kept.
+//! The small writer writes on while it is watched: nothing is probed, thrown away and sampled again. At the first
+//! trigger phrase after a paragraph break, its text is cut back to the break and the large writer takes over: for n1
+//! tokens after an affirmation or a reflection, for n1 + n2 after a verification, and for n2 more if the large writer's
+//! own stretch announces a verification. After more than n3 reflections the recap sentence is inserted and the large
+//! writer gets a longer stretch, which grows each time. Budgets count generated tokens and are never exceeded.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +18,7 @@ use crate::{
     trigger::{TriggerKind, TriggerMatch, Watch},
 };
 
-/// The parameters of `strict`. Keys that are left out have the paper's values.
+/// The parameters of `strict`. Keys that are left out get the paper's values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StrictConfig {
@@ -33,24 +32,24 @@ pub struct StrictConfig {
     pub takeover_tokens: u32,
     /// Further tokens for a verification (n2).
     pub verification_tokens: u32,
-    /// Reflections after which the next one puts in the recap sentence (n3).
+    /// How many reflections are allowed before the next one brings the recap sentence (n3).
     pub reflections_before_recap: u32,
-    /// What every recap adds to that number.
+    /// How much each recap adds to that number.
     pub reflections_growth: u32,
-    /// The number's greatest value.
+    /// The greatest value of that number.
     pub reflections_max: u32,
-    /// The recap sentence; empty: no recaps.
+    /// The recap sentence; if empty, there are no recaps.
     pub recap_sentence: String,
-    /// Tokens of the stretch after it.
+    /// Tokens of the stretch after the recap sentence.
     pub recap_tokens: u32,
-    /// What every recap adds to them.
+    /// How many tokens each recap adds to the next such stretch.
     pub recap_tokens_growth: u32,
-    /// Their greatest number.
+    /// The longest such stretch, in tokens.
     pub recap_tokens_max: u32,
-    /// Tokens the large writer begins the answer with; 0: the small one begins.
+    /// How many tokens the large writer begins the answer with; if 0, the small one begins.
     pub begin_tokens: u32,
-    /// Whether the large writer takes over at every break, phrase or not: for a small model that does
-    /// not reason and so never says one.
+    /// Whether the large writer takes over at every break, phrase or not: for a small model that does not reason and so
+    /// never writes a trigger phrase.
     pub every_break: bool,
     /// Whether a takeover ends at its first paragraph break. The beginning of an answer does not.
     pub end_at_break: bool,
@@ -84,24 +83,24 @@ impl StrictConfig {
         StrictConfig { begin_tokens: 100, every_break: true, ..StrictConfig::default() }
     }
 
-    /// What is wrong with the values, as (key, what it must be).
+    /// Returns what is wrong with the values, as (key, what it must be).
     pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
         if self.takeover_tokens == 0 {
             return Some(("takeover_tokens", "at least 1"));
         }
         if self.recap_tokens == 0 || self.recap_tokens_max == 0 {
-            return Some(("recap_tokens", "at least 1, as recap_tokens_max"));
+            return Some(("recap_tokens", "at least 1, and so must recap_tokens_max"));
         }
         if self.delimiters.is_empty() || self.delimiters.iter().any(String::is_empty) {
             return Some(("delimiters", "a list of at least one text, none of them empty"));
         }
         if self.keywords.has_empty() {
-            return Some(("keywords", "lists of texts that are not empty"));
+            return Some(("keywords", "lists of non-empty texts"));
         }
         None
     }
 
-    /// What the small writer's turns are watched for; nothing where every break hands over.
+    /// Returns the watch for the small writer's turns; `None` if every break hands over.
     pub(super) fn watch(&self) -> Option<Watch> {
         let watch = || Watch {
             delimiters: self.delimiters.clone(),
@@ -119,29 +118,29 @@ enum State {
     New,
     /// The small writer writes.
     Turn,
-    /// The recap sentence is put in.
+    /// The recap sentence is being inserted.
     Recap,
-    /// The large writer writes; whether a verification may still extend the takeover.
+    /// The large writer writes. `extendable`: whether a verification may still extend the takeover.
     Takeover {
         extendable: bool,
     },
     Ended(End),
 }
 
-/// The default policy. See the module.
+/// The default policy. See the module documentation.
 #[derive(Debug, Clone)]
 pub struct Strict {
     config: StrictConfig,
     budget: Budget,
     state: State,
-    /// Since the last recap.
+    /// Reflections since the last recap.
     reflections: u32,
     recap_after: u32,
     recap_tokens: u32,
 }
 
 impl Strict {
-    /// The policy with these parameters, for an answer of at most `max_tokens` produced tokens.
+    /// The policy with these parameters, for an answer of at most `max_tokens` generated tokens.
     pub fn new(config: StrictConfig, max_tokens: u32) -> Self {
         Strict {
             budget: Budget::new(max_tokens),
@@ -167,7 +166,7 @@ impl Strict {
         Action::Ask(Ask { max_tokens, ..ask })
     }
 
-    /// The small writer goes on.
+    /// Lets the small writer continue.
     fn turn(&mut self) -> Action {
         let every = self.config.every_break;
         let ask = Ask {
@@ -178,7 +177,7 @@ impl Strict {
         self.ask(State::Turn, ask)
     }
 
-    /// The large writer takes over.
+    /// Lets the large writer take over.
     fn take_over(&mut self, why: Why, max_tokens: u32, extendable: bool) -> Action {
         let ends_at_break = self.config.end_at_break && why != Why::Begin;
         let ask = Ask {
@@ -188,7 +187,7 @@ impl Strict {
         self.ask(State::Takeover { extendable }, ask)
     }
 
-    /// What a trigger phrase leads to.
+    /// Returns the action that follows a trigger phrase.
     fn triggered(&mut self, found: &TriggerMatch) -> Action {
         let n1 = self.config.takeover_tokens;
         match found.kind {
@@ -199,7 +198,7 @@ impl Strict {
             }
             TriggerKind::Reflection => {
                 self.reflections = self.reflections.saturating_add(1);
-                // A text never has more tokens than bytes, so the sentence surely fits.
+                // A text never has more tokens than bytes, so the sentence is sure to fit.
                 let room = self.budget.left() as usize > self.config.recap_sentence.len();
                 let recap = self.reflections > self.recap_after
                     && !self.config.recap_sentence.is_empty()
@@ -213,7 +212,7 @@ impl Strict {
         }
     }
 
-    /// The large writer goes on after the recap sentence.
+    /// Lets the large writer continue after the recap sentence.
     fn recap(&mut self) -> Action {
         let tokens = self.recap_tokens;
         let config = &self.config;
@@ -228,7 +227,7 @@ impl Strict {
     fn turn_finished(&mut self, text: &str, reason: &FinishReason) -> Vec<Action> {
         let role = Role::Small;
         if let FinishReason::Trigger(found) = reason {
-            // A cut outside the text comes from a broken node; keep what is there.
+            // A cut outside the text comes from a broken node: keep all of the text.
             let cut = usize::try_from(found.cut).ok().filter(|cut| text.is_char_boundary(*cut));
             let bytes = cut.unwrap_or(text.len()) as u64;
             return vec![Action::Keep { role, bytes }, self.triggered(found)];
@@ -239,7 +238,7 @@ impl Strict {
             (None, FinishReason::Stop { .. }) if self.config.every_break => {
                 self.take_over(Why::Schedule, self.config.takeover_tokens, true)
             }
-            // A node may give less than was asked for.
+            // A node may write less than it was asked for.
             (None, _) => self.turn(),
         };
         vec![keep, next]
@@ -286,7 +285,7 @@ impl Policy for Strict {
                 vec![self.recap()]
             }
             (_, State::Ended(end)) => vec![Action::End(end)],
-            // An event that no driver sends here ends the answer.
+            // Ends the answer on an event that no driver sends in this state.
             _ => vec![self.end(End::Cancelled)],
         }
     }

@@ -1,13 +1,13 @@
-//! Targets: what a policy's takeovers may come to, and how much of the next one is within them.
+//! Targets: limits on what a policy's takeovers may add up to, and how much of the next one is within them.
 //!
-//! Pure arithmetic over what was written and measured so far; [`super::Limited`] asks it before every takeover. It
-//! must decide without knowing how long the answer will be. For the share of large tokens this does not matter,
-//! since it is checked after every takeover. Latency and cost include what is still to be written, and an answer is
-//! expected to go on for as long again as it is (the median of what remains when nothing is known of its length:
-//! Gott 1993, Nature 363), within its greatest length.
+//! Pure arithmetic over what was written and measured so far; [`super::Limited`] calls it before every takeover. It
+//! must decide without knowing how long the answer will be. For the share of large tokens this does not matter, since
+//! it holds after every takeover. Latency and cost include what is still to be written; the answer is expected to
+//! continue for as long again as it is now (the median of what remains if nothing is known of its length: Gott 1993,
+//! Nature 363), up to its token limit.
 //!
-//! A takeover is granted as far as it is affordable, but not for a few tokens, and what matters more may use up what
-//! matters less must leave (`reserve`).
+//! A takeover is granted as many tokens as are affordable, but not if that is only a few. Takeovers that matter less
+//! must leave a reserve for those that matter more (`reserve`).
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -18,12 +18,13 @@ use super::{Ask, Measured, Role, Why};
 /// A takeover shorter than this is not worth its hand-over: half the paper's n1.
 const LEAST_TOKENS: u32 = 10;
 
-/// Beyond the target, a takeover must make the answer quicker by this much: rounding is not a gain.
+/// If the target is already out of reach, a takeover must make the answer at least this much faster: rounding is not a
+/// gain.
 const LEAST_GAIN_S: f64 = 1e-3;
 
-/// Tokens that a takeover must leave affordable for what matters more. With an earlier built-in pair
-/// a thousand large tokens brought half as many right answers after affirmations as after reflections
-/// and verifications; the present one makes no affirmations (docs/figures.md).
+/// Returns how many tokens a takeover must leave affordable for those that matter more. With an earlier built-in pair a
+/// thousand large tokens brought half as many right answers after affirmations as after reflections and verifications;
+/// the present one makes no affirmations (docs/figures.md).
 fn reserve(why: Why) -> u32 {
     match why {
         Why::Affirmation => LEAST_TOKENS,
@@ -31,7 +32,7 @@ fn reserve(why: Why) -> u32 {
     }
 }
 
-/// What a policy keeps to, by passing over takeovers.
+/// What a policy keeps within by skipping takeovers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
     /// At most this share of an answer's tokens is the large writer's, from 0 to 1.
@@ -42,9 +43,9 @@ pub enum Target {
     Cost(f64),
 }
 
-/// A target string that cannot be parsed. One line.
+/// A target string that cannot be parsed. Displays as one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("target {0:?}: write share<=10%, latency<=8s or cost<=0.002, with a number from 0 on")]
+#[error("target {0:?}: write share<=10%, latency<=8s or cost<=0.002, with a number of 0 or more")]
 pub struct BadTarget(pub String);
 
 impl FromStr for Target {
@@ -64,7 +65,7 @@ impl FromStr for Target {
     }
 }
 
-/// Reads a share, as 10% or as 0.1.
+/// Parses a share, written as 10% or as 0.1.
 pub fn parse_share(text: &str) -> Option<f64> {
     let share = match text.strip_suffix('%') {
         Some(percent) => number(percent)? / 100.0,
@@ -73,7 +74,7 @@ pub fn parse_share(text: &str) -> Option<f64> {
     (share <= 1.0).then_some(share)
 }
 
-/// A finite number from 0 on.
+/// Parses a finite number of 0 or more.
 fn number(text: &str) -> Option<f64> {
     text.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
 }
@@ -81,7 +82,7 @@ fn number(text: &str) -> Option<f64> {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // To a millionth of a percent: 7 % shall not be shown as 7.000000000000001 %.
+            // Rounded to a millionth of a percent, so that 7 % is not shown as 7.000000000000001 %.
             Target::Share(share) => write!(f, "share<={}%", (share * 1e8).round() / 1e6),
             Target::Latency(time) => write!(f, "latency<={}", humantime::format_duration(*time)),
             Target::Cost(cost) => write!(f, "cost<={cost}"),
@@ -89,20 +90,20 @@ impl fmt::Display for Target {
     }
 }
 
-/// What a model's tokens cost, for a million of them.
+/// What a model's tokens cost, per million.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelPrices {
-    /// Tokens that it reads.
+    /// Tokens that the model reads.
     pub input_per_million: f64,
-    /// Tokens that it found in its cache.
+    /// Tokens that the model found in its cache.
     pub cached_input_per_million: f64,
-    /// Tokens that it makes.
+    /// Tokens that the model generates.
     pub output_per_million: f64,
 }
 
 impl ModelPrices {
-    /// The first price that is none, with its key: negative, infinite or not a number.
+    /// Returns the first price that is negative, infinite or not a number, with its key.
     pub fn out_of_range(&self) -> Option<(&'static str, f64)> {
         let prices = [
             ("input_per_million", self.input_per_million),
@@ -123,7 +124,7 @@ pub struct TokenPrices {
     pub large: ModelPrices,
 }
 
-/// Targets of one answer; all that are set hold.
+/// The targets of one answer. All that are set apply.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Targets {
     /// The greatest share.
@@ -135,8 +136,8 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Adds a target; of two of a kind the closer one holds. A target of costs reckons with these prices, where there
-    /// are some: returns whether it could be added.
+    /// Adds a target; of two of the same kind the stricter one applies. A cost target is computed with these prices.
+    /// Returns whether the target could be added, which fails for a cost target without prices.
     pub fn add(&mut self, target: Target, prices: Option<TokenPrices>) -> bool {
         match (target, prices) {
             (Target::Share(share), _) => {
@@ -159,27 +160,27 @@ impl Targets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) max_tokens: u32,
-    /// Where its first text would come too late for the latency.
+    /// How long to wait for its first text before the latency target is missed.
     pub(super) first_text_within: Option<Duration>,
 }
 
 /// One writer's work so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Work {
-    /// Tokens it made, and those of them that are part of the answer.
+    /// Tokens it generated, and how many of them are part of the answer.
     made: f64,
     kept: f64,
     /// The latest proposal: its bytes and tokens.
     latest: (u64, u32),
-    /// Tokens that were timed, and how long they took after the first text, in seconds.
+    /// How many tokens were timed, and how long they took after the first text, in seconds.
     timed: f64,
     decode_s: f64,
-    /// From an ask to the first text.
+    /// The time from an ask to the first text.
     wait: Option<Wait>,
 }
 
-/// A time that is waited for again and again, in seconds: smoothed, with its deviation, as TCP does with round trips
-/// (RFC 6298, section 2).
+/// A repeated waiting time in seconds: smoothed, with its deviation, as TCP does with round trips (RFC 6298, section
+/// 2).
 #[derive(Debug, Clone, Copy)]
 struct Wait {
     smoothed_s: f64,
@@ -199,7 +200,7 @@ impl Wait {
         }
     }
 
-    /// What is seldom exceeded.
+    /// Returns a time that is seldom exceeded.
     fn at_most_s(self) -> f64 {
         self.smoothed_s + 4.0 * self.deviation_s
     }
@@ -219,7 +220,7 @@ impl Work {
         self.wait = Some(self.wait.map_or_else(|| Wait::first(s), |before| before.then(s)));
     }
 
-    /// Seconds that a token takes, where that is known.
+    /// Returns the seconds that a token takes, if known.
     fn token_s(&self) -> Option<f64> {
         (self.timed > 0.0).then(|| self.decode_s / self.timed)
     }
@@ -229,7 +230,7 @@ impl Work {
 #[derive(Debug, Clone)]
 pub(super) struct Allowance {
     targets: Targets,
-    /// Greatest length of the answer.
+    /// The most tokens of the answer.
     max_tokens: u32,
     prompt: f64,
     work: [Work; 2],
@@ -255,12 +256,12 @@ impl Allowance {
         self.prompt = f64::from(prompt_tokens);
     }
 
-    /// A proposal is complete.
+    /// Notes a complete proposal.
     pub(super) fn finished(&mut self, role: Role, bytes: usize, tokens: u32) {
         self.work[role as usize].finished(bytes as u64, tokens, &self.measured);
     }
 
-    /// A takeover's first text is late: it would have taken longer still.
+    /// Notes that a takeover's first text is late: the true wait is longer still.
     pub(super) fn late(&mut self) {
         let waited_s = self.measured.wall.as_secs_f64();
         if waited_s > self.handover_s() {
@@ -268,8 +269,8 @@ impl Allowance {
         }
     }
 
-    /// The first bytes of a writer's latest proposal are part of the answer. A token that is cut does not count for the
-    /// small writer.
+    /// Notes that the first bytes of a writer's latest proposal are part of the answer. A token that is cut in two does
+    /// not count.
     pub(super) fn kept(&mut self, role: Role, kept: u64) {
         let work = &mut self.work[role as usize];
         let (bytes, tokens) = std::mem::take(&mut work.latest);
@@ -280,11 +281,11 @@ impl Allowance {
         };
     }
 
-    /// How much of a takeover is within the targets; `None` where it is not worth a hand-over.
+    /// Returns how much of a takeover is within the targets; `None` if that is not worth a hand-over.
     pub(super) fn grant(&self, ask: &Ask) -> Option<Grant> {
         let Targets { share, latency, cost } = self.targets;
         let latency = latency.map(|target| self.latency(target));
-        // What it says aside has no share in the answer.
+        // An aside is not part of the answer.
         let share = share.filter(|_| ask.aside.is_none());
         let affordable = [
             share.map(|share| self.within_share(share)),
@@ -299,7 +300,8 @@ impl Allowance {
         let Some(latency) = latency else {
             return Some(Grant { max_tokens, first_text_within: None });
         };
-        // It can be waited for until the target is out of reach, or until the small writer would have been as quick.
+        // The first text can be waited for until the target is out of reach, or until the small writer would have been
+        // as fast.
         let tokens = f64::from(max_tokens);
         let spare_s = latency.left - latency.of(tokens);
         let gain_s = latency.of(0.0) - latency.of(tokens) - self.handover_s();
@@ -315,18 +317,19 @@ impl Allowance {
             return f64::INFINITY;
         }
         let [small, large] = self.work.map(|work| work.kept);
-        // After n more, (large + n) / (small + large + n) is at most the share.
+        // After n more tokens, (large + n) / (small + large + n) must be at most the share.
         ((share * (small + large) - large) / (1.0 - share)).max(0.0)
     }
 
-    /// Tokens that the answer is expected to have yet.
+    /// Returns how many more tokens the answer is expected to have.
     fn rest(&self) -> f64 {
         let [small, large] = self.work;
         let left = f64::from(self.max_tokens) - small.made - large.made;
         (small.kept + large.kept).min(left).max(0.0)
     }
 
-    /// How long a takeover is expected to wait for its first text: as the ones before, or as opening the session.
+    /// Returns how long a takeover is expected to wait for its first text: as long as earlier ones, or as opening the
+    /// session took.
     fn handover_s(&self) -> f64 {
         let opened = self.measured.large_opened.map(|opened| opened.as_secs_f64());
         let wait = self.work[Role::Large as usize].wait.or(opened.map(Wait::first));
@@ -342,12 +345,13 @@ impl Allowance {
             left: target.as_secs_f64() - elapsed_s - self.handover_s() - back_s,
             rest: self.rest(),
             small: small_s,
-            // Until it was seen to write it is taken to be as fast.
+            // Until it has been timed, it is assumed to be as fast as the small writer.
             large: large.token_s().unwrap_or(small_s),
         }
     }
 
-    /// Every token is read once by the writer that did not make it, the prompt by both.
+    /// Computes the cost so far and to come. Every token is read once by the writer that did not generate it, and the
+    /// prompt by both.
     fn cost(&self, target: f64, prices: &TokenPrices) -> Spending {
         let [small, large] = self.work;
         let read = |prices: &ModelPrices| prices.input_per_million / 1e6;
@@ -365,31 +369,31 @@ impl Allowance {
     }
 }
 
-/// A budget (seconds or money): what is left of it for the rest of an answer, and what one token of each writer
-/// costs.
+/// A budget (seconds or money): what is left of it for the rest of an answer, and what one token of each writer costs.
 #[derive(Debug)]
 struct Spending {
     left: f64,
-    /// Tokens that the rest of the answer is expected to have.
+    /// How many tokens the rest of the answer is expected to have.
     rest: f64,
-    /// What a token costs.
+    /// What one token of each writer costs.
     small: f64,
     large: f64,
 }
 
 impl Spending {
-    /// What the rest costs when the large writer begins it with this many tokens.
+    /// Returns what the rest costs if the large writer begins it with this many tokens.
     fn of(&self, tokens: f64) -> f64 {
         tokens * self.large + (self.rest - tokens).max(0.0) * self.small
     }
 
-    /// How many tokens the large writer may begin the rest with. Where a token of it takes no more, as many as it will.
+    /// Returns how many tokens the large writer may begin the rest with: any number if its tokens cost no more than the
+    /// small writer's.
     fn affordable(&self) -> f64 {
         let more = self.large - self.small;
         if more <= 0.0 {
             return f64::INFINITY;
         }
-        // What is left over when the small writer writes the rest.
+        // What would be left over if the small writer wrote the rest.
         let over = self.left - self.rest * self.small;
         let tokens = over.max(0.0) / more;
         if tokens <= self.rest { tokens } else { self.left / self.large }
@@ -432,7 +436,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_spent_to_the_end_and_not_beyond() {
-        // (left, rest, small, large): how many.
+        // (left, rest, small, large), and how many tokens are affordable.
         let table = [
             ((10.0, 0.0, 1.0, 2.0), 5.0),
             ((10.0, 8.0, 1.0, 2.0), 2.0),

@@ -1,4 +1,4 @@
-//! What is said between a policy and the conductor: events, actions, and why a stretch is written by whom.
+//! What a policy and the conductor exchange: events, actions, and the reason for each stretch.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The other writer.
+    /// Returns the other writer.
     pub fn other(self) -> Role {
         match self {
             Role::Small => Role::Large,
@@ -28,7 +28,7 @@ impl Role {
     }
 }
 
-/// Why a stretch is written by whom it is written. It is displayed as marks and summaries spell it.
+/// Why a stretch is written by its writer. Displays as marks and summaries spell it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Display,
 )]
@@ -47,16 +47,16 @@ pub enum Why {
     Reflection,
     /// Takeover after, or extended by, a verification.
     Verification,
-    /// Takeover because the small model reflects without end.
+    /// Takeover because the small model reflects too often.
     #[strum(to_string = "excessive reflection")]
     ExcessiveReflection,
     /// Takeover by a baseline's schedule (random, periodic).
     Schedule,
     /// Takeover because the small model is unsure of a paragraph's first token.
     Entropy,
-    /// What mark the large model gives a paragraph, and takeover because that is low.
+    /// The large model's mark for a paragraph, and a takeover because that mark is low.
     Score,
-    /// Takeover because the answer goes round in a loop.
+    /// Takeover because the answer repeats itself in a loop.
     Loop,
     /// The large model would have written something else there.
     Review,
@@ -76,64 +76,64 @@ pub enum PolicyEvent<'a> {
     Finished {
         /// Its text.
         text: &'a str,
-        /// Its tokens, an end-of-text token counted.
+        /// Its tokens, including an end-of-text token.
         tokens: u32,
         /// Why it ended.
         reason: &'a FinishReason,
     },
-    /// The first text of the proposal that the large writer was last asked for is not here within
-    /// [`Ask::first_text_within`], or the large writer is out and will send none. Nothing of it can be kept, and
-    /// whoever asked goes on without it. [`Limited`](super::Limited) knows what to do then, whatever the policy inside.
+    /// The first text of the proposal last asked of the large writer did not arrive within [`Ask::first_text_within`],
+    /// or the large writer is unreachable and will send none. Nothing of it can be kept, and the answer continues
+    /// without it. [`Limited`](super::Limited) handles this event for every inner policy.
     Late,
-    /// The proposal last asked for is cut off here, because the answer's text goes round in a loop. It is still being
-    /// written. Told where [`Limited::cuts_loops`](super::Limited::cuts_loops); it knows what to do then, whatever the
-    /// policy inside.
+    /// The proposal last asked for is cut off here because the answer's text repeats itself in a loop. The proposal is
+    /// still being written. Sent only if [`Limited::cuts_loops`](super::Limited::cuts_loops); `Limited` handles this
+    /// event for every inner policy.
     Looped {
-        /// All of it that is shown.
+        /// The proposal's text so far; all of it is shown.
         text: &'a str,
         /// Its tokens.
         tokens: u32,
     },
     /// The large writer objects to what the small one wrote for the proposal last asked for, which may be complete or
-    /// still being written. Told where [`Limited::review`](super::Limited::review); it knows what to do then, whatever
-    /// the policy inside.
+    /// still being written. Sent only if [`Limited::review`](super::Limited::review) is set; `Limited` handles this
+    /// event for every inner policy.
     Objected {
-        /// The proposal's text before the place; all of it is shown.
+        /// The proposal's text before the objection's place; all of it is shown.
         text: &'a str,
         /// Its tokens.
         tokens: u32,
-        /// What the large writer would have there. `None`: the end of the answer.
+        /// What the large writer would have written there; `None` if it would have ended the answer.
         instead: Option<&'a str>,
-        /// The tokens of that.
+        /// How many tokens that is.
         instead_tokens: u32,
     },
     /// The text last inserted is committed.
     Inserted {
-        /// The tokens it took.
+        /// How many tokens it took.
         tokens: u32,
     },
 }
 
-/// What to do; actions are carried out in order. A step's last action is `Insert`, `Ask`, `Overlap`, `Overrule` or
-/// `End`; only after [`PolicyEvent::Late`] of an ask with an overlap may it be another, when what was written meanwhile
-/// goes on.
+/// What to do. Actions are carried out in order. The last action of a step is `Insert`, `Ask`, `Overlap`, `Overrule` or
+/// `End`. The one exception is a step after [`PolicyEvent::Late`] for an ask with an overlap: if the overlap's text
+/// continues, the step may end with another action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Keep the first bytes of this writer's open proposal and forget the rest; one that is still being written is
-    /// cancelled. The other writer's session is given the kept text.
+    /// Keep the first bytes of this writer's open proposal and forget the rest; a proposal that is still being written
+    /// is cancelled. The kept text is sent to the other writer's session.
     Keep {
         /// Whose proposal.
         role: Role,
-        /// How much of it.
+        /// How much of it to keep, in bytes.
         bytes: u64,
     },
-    /// Keep the first bytes of the small writer's proposal, and put there what the large one would have, by its last
-    /// objection.
+    /// Keep the first bytes of the small writer's proposal, and append what the large writer's last objection would
+    /// have there.
     Correct {
-        /// How much of the proposal.
+        /// How much of the proposal to keep.
         bytes: u64,
     },
-    /// Let stand what the large writer objects to. The proposal goes on.
+    /// Accept the text that the large writer objects to. The proposal continues.
     Overrule,
     /// Commit text that no model wrote. Answered by [`PolicyEvent::Inserted`].
     Insert {
@@ -142,13 +142,14 @@ pub enum Action {
         /// Why.
         why: Why,
     },
-    /// Ask a writer to go on. Answered by [`PolicyEvent::Finished`], [`PolicyEvent::Late`] or [`PolicyEvent::Looped`].
+    /// Ask a writer to continue. Answered by [`PolicyEvent::Finished`], [`PolicyEvent::Late`] or
+    /// [`PolicyEvent::Looped`].
     Ask(Ask),
-    /// Let the small writer write on provisionally while the large one, just asked, has no text. If the large
-    /// writer's first text (or its end) comes first, the provisional text is dropped and no event tells of it. If the
-    /// provisional stretch ends first, the large writer is late: [`PolicyEvent::Late`] comes, and then, unless the text
-    /// is dropped, the stretch's [`PolicyEvent::Finished`]. Where the large writer is late for
-    /// [`Ask::first_text_within`], the stretch goes on after [`PolicyEvent::Late`] as an ask that is not provisional.
+    /// Let the small writer write on provisionally until the large one, which was just asked, has text. If the large
+    /// writer's first text (or its end) comes first, the provisional text is dropped without an event. If the
+    /// provisional stretch ends first, the large writer is late: [`PolicyEvent::Late`] follows and then, unless the
+    /// text is dropped, the stretch's [`PolicyEvent::Finished`]. If the large writer is late because of
+    /// [`Ask::first_text_within`], the stretch continues after [`PolicyEvent::Late`] as an ask that is not provisional.
     Overlap(Ask),
     /// The answer is complete.
     End(End),
@@ -161,26 +162,27 @@ pub struct Ask {
     pub role: Role,
     /// Why.
     pub why: Why,
-    /// Greatest number of tokens.
+    /// The most tokens to write.
     pub max_tokens: u32,
-    /// Texts that end it.
+    /// Texts that end the stretch.
     pub stop: Vec<String>,
     /// The trigger watch.
     pub watch: Option<Watch>,
-    /// Whether the policy may still forget all of it: nothing of a provisional stretch is shown or
-    /// sent to the other writer before `Keep`, but with an aside. Of any other stretch the settled bytes are.
+    /// Whether the policy may still forget all of it. A provisional stretch is neither shown nor sent to the other
+    /// writer before `Keep`, except for an aside. Of any other stretch the settled bytes are.
     pub provisional: bool,
-    /// How long its first text may take; after that it is given up. Without, as long as its node gives signs.
+    /// How long its first text may take before the ask is given up. `None`: as long as its node gives signs of life.
     pub first_text_within: Option<Duration>,
-    /// Tell the entropy of its first token, where that is a paragraph's: [`Measured::first_token_entropy`].
+    /// Report the entropy of its first token, if that token begins a paragraph: [`Measured::first_token_entropy`].
     pub report_entropy: bool,
-    /// Only of the large writer, and provisional: it goes on from this text, behind the answer and what the small
-    /// writer has in hand. Neither this text nor what it writes is of the answer; of that nothing can be kept.
+    /// Only for the large writer, and provisional: it continues from this text, placed after the answer and the small
+    /// writer's open proposal. Neither this text nor what it writes is part of the answer, and none of what it writes
+    /// can be kept.
     pub aside: Option<String>,
 }
 
 impl Ask {
-    /// Asks for so many tokens without conditions.
+    /// Asks for this many tokens without conditions.
     pub fn new(role: Role, why: Why, max_tokens: u32) -> Self {
         Ask {
             role,
@@ -196,12 +198,12 @@ impl Ask {
     }
 }
 
-/// What a policy needs that not every node can.
+/// What a policy needs that not every node supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// The small node tells entropies: [`Ask::report_entropy`].
+    /// The small node must report entropies: [`Ask::report_entropy`].
     Entropies,
-    /// The large node takes text back that it was given: [`Ask::aside`].
+    /// The large node must take back text that it was given: [`Ask::aside`].
     Asides,
 }
 
@@ -219,42 +221,43 @@ pub enum End {
     Deadline,
     /// The caller cancelled.
     Cancelled,
-    /// Its text goes round in a loop.
+    /// Its text repeats itself in a loop.
     Loop,
     /// A stop text followed.
     Stop,
 }
 
-/// What was measured of an answer up to an event, for policies that keep to a time.
+/// What was measured of an answer up to an event, for policies with a time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Measured {
-    /// Since the question was asked.
+    /// Time since the question was asked.
     pub elapsed: Duration,
-    /// How long it took to open the session on the large node, or takes already.
+    /// How long it took to open the session on the large node, or has taken so far.
     pub large_opened: Option<Duration>,
-    /// Of the proposal whose end the event tells: from the ask to its first text, if it had any and nothing went wrong.
+    /// For the proposal whose end the event reports: the time from the ask to its first text, if it had any and nothing
+    /// failed.
     pub first_text: Option<Duration>,
-    /// Of the same proposal, or the one that is late: from the ask to now.
+    /// For the same proposal, or the one that is late: the time from the ask to now.
     pub wall: Duration,
-    /// Of the same proposal: the entropy of its first token in nats, where it was asked for and is told.
+    /// For the same proposal: the entropy of its first token in nats, if requested and reported.
     pub first_token_entropy: Option<f32>,
 }
 
-/// Decides who writes next and how far. Pure and total.
+/// Decides who writes next and how far. Implementations are pure and total.
 pub trait Policy: Send {
-    /// Takes what was measured up to the event that comes next. Most policies look at text alone.
+    /// Takes what was measured up to the event that comes next. Most policies need only the text.
     fn measured(&mut self, _: &Measured) {}
 
-    /// What it needs that not every node can.
+    /// Returns what the policy needs that not every node supports.
     fn need(&self) -> Option<Need> {
         None
     }
 
-    /// How many takeovers were skipped because they were beyond a target.
+    /// Returns how many takeovers were skipped because they were beyond a target.
     fn passed_over(&self) -> u32 {
         0
     }
 
-    /// Takes an event, returns the actions that follow from it.
+    /// Takes an event and returns the actions that follow from it.
     fn step(&mut self, event: PolicyEvent<'_>) -> Vec<Action>;
 }

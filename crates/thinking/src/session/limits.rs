@@ -1,41 +1,41 @@
-//! How much a command may ask for: what a Thinker reads again for every character or token of a session is bounded, so
-//! that no session costs the others their turn. All such limits are here. How long a text may be follows from the
-//! model's context, and is not.
+//! How much a command may ask for. A Thinker reads some of a command's values again for every character or token of the
+//! session; this module bounds them, so that no session can slow the others down. How long a text may be is not limited
+//! here: that follows from the model's context.
 
 use super::refusal::Refusal;
 use crate::thinker::{Command, Open, Prompt, Propose, TokenInput, TokenQuery};
 
-/// Greatest number of messages of a prompt.
+/// The most messages in a prompt.
 pub const MOST_MESSAGES: usize = 1024;
-/// Greatest window of a trigger watch, in characters.
+/// The largest window of a trigger watch, in characters.
 pub const MOST_WINDOW_CHARS: u32 = 1024;
 
-/// [`Propose::stop`].
+/// The limit of [`Propose::stop`].
 pub const STOPS: ListLimit = ListLimit { field: "Propose.stop", texts: 64, bytes: 8 << 10 };
-/// [`Watch::delimiters`](crate::trigger::Watch::delimiters).
+/// The limit of [`Watch::delimiters`](crate::trigger::Watch::delimiters).
 pub const DELIMITERS: ListLimit =
     ListLimit { field: "TriggerWatch.delimiters", texts: 64, bytes: 4 << 10 };
-/// [`Watch::until`](crate::trigger::Watch::until), which is looked for in the committed text too.
+/// The limit of [`Watch::until`](crate::trigger::Watch::until), which is searched for in the committed text too.
 pub const UNTIL: ListLimit = ListLimit { field: "TriggerWatch.until", texts: 16, bytes: 1 << 10 };
-/// [`Watch::phrases`](crate::trigger::Watch::phrases).
+/// The limit of [`Watch::phrases`](crate::trigger::Watch::phrases).
 pub const PHRASES: ListLimit =
     ListLimit { field: "TriggerWatch.phrases", texts: 1024, bytes: 64 << 10 };
 
 /// How many texts a list may hold, and how many bytes they may have together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListLimit {
-    /// What the protocol calls the list.
+    /// The protocol's name for the list.
     pub field: &'static str,
-    /// Greatest number of texts.
+    /// The most texts.
     pub texts: usize,
-    /// Greatest length of all of them together, in bytes.
+    /// The most bytes of all texts together.
     pub bytes: usize,
 }
 
-/// Checks that a command asks for no more than the limits. It reads no more than they allow.
+/// Checks that a command stays within the limits. The check reads no more than they allow.
 ///
 /// # Errors
-/// [`Refusal::TooMany`] names the field, what it holds and the limit.
+/// [`Refusal::TooMany`] names the field, how much it holds and the limit.
 pub fn check(command: &Command) -> Result<(), Refusal> {
     match command {
         Command::Open(open) => check_open(open),
@@ -44,10 +44,10 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
     }
 }
 
-/// Checks that a question to a tokenizer asks for no more than a session may.
+/// Checks that a tokenizer request asks for no more than a session may.
 ///
 /// # Errors
-/// As [`check`].
+/// The same as [`check`].
 pub fn check_tokens(query: &TokenQuery) -> Result<(), Refusal> {
     match &query.input {
         TokenInput::Messages { messages, .. } => {

@@ -1,5 +1,5 @@
-//! Which command is allowed when, and what it does to the committed text. How one that is not allowed fails is in
-//! [`super::refusal`], what ends a proposal in [`super::proposal`].
+//! Which command is allowed when, and what it does to the committed text. [`super::refusal`] has the errors for
+//! commands that are not allowed, [`super::proposal`] what ends a proposal.
 
 use super::{ProposalRules, limits, refusal::Refusal, review::ReviewRules};
 use crate::thinker::{
@@ -9,9 +9,9 @@ use crate::thinker::{
 
 /// The state of a session: what is committed, and whether a proposal is open.
 ///
-/// Each command that changes the session has a method, which is called when it is the command's
-/// turn: it checks that the command is allowed and then carries it out. A [`Refusal`] ends the
-/// session. `Cancel` has no method: when its turn comes, it does nothing.
+/// Each command that changes the session has a method, to be called when it is the command's turn: it checks that the
+/// command is allowed and then carries it out. A [`Refusal`] ends the session. `Cancel` has no method: if it is reached
+/// in the queue, it does nothing.
 #[derive(Debug, Default)]
 pub struct Protocol {
     state: State,
@@ -38,8 +38,8 @@ impl Committed {
     }
 }
 
-/// A text with the hash of the whole committed text up to its end. To hash a long one takes a while, which a Thinker
-/// may spend elsewhere than where it carries commands out.
+/// A text with the hash of the whole committed text up to its end. Hashing a long text takes a while, so a Thinker can
+/// do it on another thread than the one that carries commands out.
 #[derive(Debug)]
 pub struct HashedText {
     text: String,
@@ -47,7 +47,7 @@ pub struct HashedText {
 }
 
 impl HashedText {
-    /// A text that follows committed text of this hash.
+    /// Hashes a text that follows committed text with this hash.
     pub fn behind(mut committed: TextHash, text: String) -> Self {
         committed.push(&text);
         HashedText { text, hash: committed }
@@ -82,7 +82,7 @@ impl Protocol {
     /// Checks that `Open` is allowed, for a Thinker that carries it out later.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as [`open`](Self::open).
     pub fn check_open(&self, open: &Open) -> Result<(), Refusal> {
         let State::Unopened = self.state else { return Err(Refusal::AlreadyOpen) };
         limits::check_open(open)
@@ -96,7 +96,7 @@ impl Protocol {
         self.committed = Committed { text, hash };
     }
 
-    /// Carries out `Append`: adds text that somebody else wrote.
+    /// Carries out `Append`: adds text that another writer wrote.
     ///
     /// # Errors
     /// [`Refusal::NotOpen`], [`Refusal::ProposalOpen`].
@@ -111,12 +111,12 @@ impl Protocol {
     /// Checks that `Append` is allowed, for a Thinker that carries it out later.
     ///
     /// # Errors
-    /// As [`append`](Self::append).
+    /// The same as [`append`](Self::append).
     pub fn check_append(&self) -> Result<(), Refusal> {
         self.check_idle()
     }
 
-    /// Carries out an `Append` that was checked, of a text behind all that is committed.
+    /// Carries out an `Append` that was checked; the text follows all committed text.
     pub fn appended(&mut self, text: HashedText, end: TextEnd, exempt: bool) {
         let HashedText { text, hash } = text;
         let start = self.committed.text.len();
@@ -131,8 +131,7 @@ impl Protocol {
         }
     }
 
-    /// Begins `Propose`: returns the rules of the proposal, which go back with
-    /// [`finish`](Self::finish) when it is complete.
+    /// Begins `Propose`. Returns the rules of the proposal; pass them to [`finish`](Self::finish) when it is complete.
     ///
     /// # Errors
     /// [`Refusal::NotOpen`], [`Refusal::ProposalOpen`], [`Refusal::NoTokens`], [`Refusal::TooMany`].
@@ -146,9 +145,9 @@ impl Protocol {
         Ok(ProposalRules::new(propose, &self.committed.text))
     }
 
-    /// Completes the proposal: from now on it is open and waits for its commit. Its last delta must
-    /// have been taken. Returns what [`Finished`] tells of it; `prefill_tokens`, `cached_tokens`, `timing` and
-    /// `passes_milli` are 0 and for the Thinker to fill in.
+    /// Completes the proposal: it is now open and waits for its commit. Its last delta must have been taken. Returns
+    /// the [`Finished`] event; `prefill_tokens`, `cached_tokens`, `timing` and `passes_milli` are 0, and the Thinker
+    /// fills them in.
     pub fn finish(&mut self, rules: ProposalRules, reason: FinishReason) -> Finished {
         let tokens = rules.tokens();
         let text = rules.into_text();
@@ -159,8 +158,8 @@ impl Protocol {
         Finished { reason, tokens, bytes, prefill_tokens, cached_tokens, timing, passes_milli }
     }
 
-    /// Carries out `Commit`: keeps the first bytes of the open proposal and forgets the rest.
-    /// Returns the text that was kept.
+    /// Carries out `Commit`: keeps the first bytes of the open proposal and forgets the rest. Returns the text that was
+    /// kept.
     ///
     /// # Errors
     /// [`Refusal::NotOpen`], [`Refusal::NoProposal`], [`Refusal::NoCharacterEdge`].
@@ -185,7 +184,7 @@ impl Protocol {
     }
 
     /// Carries out `Cut`: forgets the committed text behind a place. Returns the objection that is accepted there, if
-    /// one is; its text is committed.
+    /// any; its text is now committed.
     ///
     /// # Errors
     /// [`Refusal::NotOpen`], [`Refusal::ProposalOpen`], [`Refusal::NoTextEdge`], [`Refusal::NoObjection`].
@@ -215,38 +214,38 @@ impl Protocol {
         Ok(accepted)
     }
 
-    /// What is judged of others' text, where the session reviews.
+    /// Returns what is judged of others' text, if the session reviews.
     pub fn review(&self) -> Option<&ReviewRules> {
         self.review.as_ref()
     }
 
-    /// The same, to tell it verdicts.
+    /// Returns the same, mutable, to record verdicts.
     pub fn review_mut(&mut self) -> Option<&mut ReviewRules> {
         self.review.as_mut()
     }
 
-    /// The same with the committed text, which it is asked about.
+    /// Returns the same together with the committed text, which its methods take.
     pub fn judging(&mut self) -> Option<(&mut ReviewRules, &str)> {
         self.review.as_mut().map(|review| (review, self.committed.text.as_str()))
     }
 
-    /// Whether an objection waits for its cut.
+    /// Returns whether an objection waits for its cut.
     pub fn is_objecting(&self) -> bool {
         self.review.as_ref().is_some_and(|review| review.objection().is_some())
     }
 
-    /// The whole committed text.
+    /// Returns the whole committed text.
     pub fn committed(&self) -> &str {
         &self.committed.text
     }
 
-    /// The hash of the whole committed text.
+    /// Returns the hash of the whole committed text.
     pub fn hash(&self) -> TextHash {
         self.committed.hash
     }
 
-    /// What [`Warmed`] tells of the committed text; `tokens`, `prefill_tokens`, `prefill_us` and `passes_milli` are 0
-    /// and for the Thinker to fill in.
+    /// Returns the [`Warmed`] event for the committed text; `tokens`, `prefill_tokens`, `prefill_us` and `passes_milli`
+    /// are 0, and the Thinker fills them in.
     pub fn warmed(&self) -> Warmed {
         Warmed {
             committed_bytes: self.committed.text.len() as u64,

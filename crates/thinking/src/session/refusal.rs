@@ -1,15 +1,15 @@
-//! Why a command is refused, as one line. When it is, is in [`super::protocol`] and [`super::limits`].
+//! Why a command is refused, as one line. When it is refused is in [`super::protocol`] and [`super::limits`].
 
 use crate::thinker::{Code, Failure};
 
 /// Why a command is refused. Every refusal is a [`Failure`] with [`Code::InvalidArgument`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Any command but `Open` or `Cancel` before `Open`.
+    /// Any command except `Open` or `Cancel` before `Open`.
     #[error("the first command must be open")]
     NotOpen,
     /// A second `Open`.
-    #[error("the session is open already; start another one")]
+    #[error("the session is already open; start another one")]
     AlreadyOpen,
     /// `Append`, `Propose` or `Cut` while a proposal is open.
     #[error("a proposal is open; commit it first")]
@@ -20,10 +20,10 @@ pub enum Refusal {
     /// `Propose` with `max_tokens` of 0.
     #[error("max_tokens is 0; ask for at least 1")]
     NoTokens,
-    /// More of something than is taken ([`super::limits`]).
-    #[error("{field} holds {found} {unit} and at most {most} are taken; send fewer")]
+    /// A list or value over its limit ([`super::limits`]).
+    #[error("{field} holds {found} {unit}, more than the limit of {most}; send fewer")]
     TooMany {
-        /// What the protocol calls it.
+        /// The protocol's name for it.
         field: &'static str,
         /// How many it holds.
         found: usize,
@@ -34,7 +34,8 @@ pub enum Refusal {
     },
     /// `Commit` inside a character or beyond the proposal's end.
     #[error(
-        "commit of {bytes} bytes does not end on a character's edge of the proposal's {proposal_bytes}; count its bytes"
+        "cannot commit {bytes} of the proposal's {proposal_bytes} bytes: that is past its end or inside a character; \
+         count its bytes"
     )]
     NoCharacterEdge {
         /// How many bytes were to be kept.
@@ -44,7 +45,8 @@ pub enum Refusal {
     },
     /// `Cut` inside a character or beyond the committed text's end.
     #[error(
-        "a cut to {bytes} bytes does not end on a character's edge of the committed {committed_bytes}; count its bytes"
+        "cannot cut to {bytes} of the committed text's {committed_bytes} bytes: that is past its end or inside a \
+         character; count its bytes"
     )]
     NoTextEdge {
         /// How many bytes were to be kept.
@@ -52,14 +54,14 @@ pub enum Refusal {
         /// The committed text's length in bytes.
         committed_bytes: u64,
     },
-    /// `Cut` with `accept` where no objection with a text is open to that place.
-    #[error("there is no objection to byte {bytes} to accept; cut without accept")]
+    /// `Cut` with `accept` where there is no open objection with a text at that place.
+    #[error("there is no objection at byte {bytes} to accept; cut without accept")]
     NoObjection {
         /// The place.
         bytes: u64,
     },
-    /// A gap that is no number from 0 on.
-    #[error("the gap of a review is not a number from 0 on; ask for some nats")]
+    /// A gap that is not a finite number of 0 or more.
+    #[error("the review's gap is not a finite number of 0 or more; give it in nats")]
     BadGap,
 }
 

@@ -1,15 +1,15 @@
-//! Which tokens of others a session judges, and what follows from a verdict.
+//! Which tokens of other writers a session judges, and what follows from a verdict.
 //!
-//! A token is objected to where the gap is over the session's: the log-probability of the Thinker's likeliest token at
-//! that place less that of the token that stands there, at temperature 1. It is the lenient acceptance rule of
-//! speculative decoding, on text: with a gap of 0 what passes is the Thinker's own greedy text. Its relatives are the
-//! rollback policy of Big Little Decoder (arXiv 2302.07863) and the thresholds of lossy speculative decoding, inside
-//! one machine and with one tokenizer.
+//! A token is objected to if its gap exceeds the session's. The gap is the log-probability of the Thinker's likeliest
+//! token at that place minus that of the token in the text, at temperature 1. This is the lenient acceptance rule of
+//! speculative decoding, applied to text: with a gap of 0, only the Thinker's own greedy text passes. Related work is
+//! the rollback policy of Big Little Decoder (arXiv 2302.07863) and the thresholds of lossy speculative decoding, which
+//! run in one machine with one tokenizer.
 //!
-//! The Thinker computes gaps, by its own tokens. What is judged is here:
-//! - What others write, but for exempt text and what lies before the byte that the session was opened with.
-//! - Tokens that nothing which follows can change. While more may follow, the last ones wait ([`TextEnd::Open`]).
-//! - In order: the first token over the gap is objected to, and none behind it before the cut.
+//! The Thinker computes the gaps, for its own tokens. These rules decide what is judged:
+//! - What others write, except exempt text and text before the byte that the session was opened with.
+//! - Only tokens that no following text can change. While more may follow, the last ones wait ([`TextEnd::Open`]).
+//! - In order: the first token over the gap is objected to, and nothing behind it is judged before the cut.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::{
     thinker::{Objection, Review, TextEnd},
 };
 
-/// What a Thinker holds of a token of somebody else.
+/// A Thinker's verdict on another writer's token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenVerdict {
     /// [`Objection::gap`].
@@ -27,32 +27,32 @@ pub struct TokenVerdict {
     pub rank: u32,
     /// [`Objection::log_p`].
     pub log_p: f32,
-    /// [`Objection::instead`], of one token.
+    /// [`Objection::instead`], with one token.
     pub instead: Option<String>,
 }
 
-/// The seed of what is drawn to stand at this place instead, in a session with this one.
+/// Returns the seed that draws the replacement at this place, in a session whose [`Review::draw`] is `seed`.
 pub fn draw_seed(seed: u64, at: usize) -> u64 {
     splitmix64(seed, at as u64)
 }
 
-/// What a session judges of its committed text; places are bytes of that.
+/// What a session judges of its committed text. Places are bytes of that text.
 #[derive(Debug, Clone)]
 pub struct ReviewRules {
     review: Review,
     /// No verdict concerns anything before this place any more.
     reviewed: usize,
-    /// Text that stands whatever is said of it, in order.
+    /// Ranges of exempt text, in order.
     exempt: Vec<Range<usize>>,
     /// How the committed text ends.
     end: TextEnd,
-    /// Whether that the answer ended here has been judged.
+    /// Whether the end of the answer here has been judged.
     end_is_judged: bool,
     objection: Option<Objection>,
 }
 
 impl ReviewRules {
-    /// The rules of a session that is opened with this.
+    /// The rules of a session that is opened with this review.
     pub fn new(review: Review) -> Self {
         ReviewRules {
             review,
@@ -64,7 +64,7 @@ impl ReviewRules {
         }
     }
 
-    /// Somebody else's text is committed here.
+    /// Notes that another writer's text is committed here.
     pub(super) fn appended(&mut self, text: Range<usize>, end: TextEnd, exempt: bool) {
         self.end = end;
         self.end_is_judged = false;
@@ -77,13 +77,13 @@ impl ReviewRules {
         }
     }
 
-    /// The Thinker's own text is committed up to here.
+    /// Notes that the Thinker's own text is committed up to here.
     pub(super) fn wrote(&mut self, to: usize) {
         self.reviewed = self.reviewed.max(to);
         self.end = TextEnd::Open;
     }
 
-    /// The committed text is cut back to here.
+    /// Notes that the committed text is cut back to here.
     pub(super) fn cut(&mut self, to: usize) {
         self.objection = None;
         self.end = TextEnd::Open;
@@ -94,27 +94,27 @@ impl ReviewRules {
         });
     }
 
-    /// [`Review::draw`].
+    /// Returns [`Review::draw`].
     pub fn draw(&self) -> Option<u64> {
         self.review.draw
     }
 
-    /// The first bytes that no objection can concern any more.
+    /// Returns how many of the first bytes no objection can concern any more.
     pub fn reviewed(&self) -> usize {
         self.reviewed
     }
 
-    /// How the committed text ends: with [`TextEnd::Open`], tokens that more text might change are not judged.
+    /// Returns how the committed text ends. With [`TextEnd::Open`], tokens that more text might change are not judged.
     pub fn end(&self) -> TextEnd {
         self.end
     }
 
-    /// Whether that the answer ends here is still to be judged, once all tokens are.
+    /// Returns whether the end of the answer is still to be judged once all tokens are.
     pub fn judges_end(&self) -> bool {
         self.end == TextEnd::Answer && !self.end_is_judged && self.objection.is_none()
     }
 
-    /// Whether the token that begins at this place of the committed text is judged.
+    /// Returns whether the token that begins at this place of the committed text is judged.
     pub fn judges(&self, at: usize, committed: &str) -> bool {
         let is_opening = || at == 0 || committed.get(..at).is_some_and(|it| it.ends_with("\n\n"));
         at >= self.reviewed
@@ -122,33 +122,33 @@ impl ReviewRules {
             && !(self.review.skip_openings && is_opening())
     }
 
-    /// Whether a token with this gap is objected to.
+    /// Returns whether a token with this gap is objected to.
     pub fn objects_to(&self, gap: f32) -> bool {
         gap > self.review.gap
     }
 
-    /// Every token that ends at this place or before is judged or stands.
+    /// Notes that every token that ends at this place or before is judged or exempt.
     pub fn passed(&mut self, to: usize) {
         if self.objection.is_none() && to > self.reviewed {
             self.reviewed = to;
-            // What is passed is not asked about again, whoever wrote it.
+            // Nothing before this place is asked about again, so its exemptions can be dropped.
             self.exempt.retain(|text| text.end > to);
         }
     }
 
-    /// That the answer ends here is judged, and stands.
+    /// Notes that the end of the answer is judged and accepted.
     pub fn passed_end(&mut self) {
         self.end_is_judged = true;
     }
 
-    /// A token is objected to; what lies before it stands.
+    /// Notes an objection to a token; what lies before it is accepted.
     pub fn object(&mut self, objection: Objection) {
         self.passed(usize::try_from(objection.at_byte).unwrap_or(usize::MAX));
         self.objection = Some(objection);
     }
 
-    /// Judges the tokens of the committed text's end, and that it ends there: for a Thinker that can tell verdicts for
-    /// the asking. Returns what is objected to.
+    /// Judges the tokens at the end of the committed text, and the end of the answer, for a Thinker that has verdicts
+    /// at hand. Returns the objection, if there is one.
     pub fn judge(
         &mut self,
         committed: &str,
@@ -193,7 +193,7 @@ impl ReviewRules {
         objection
     }
 
-    /// The objection that waits for its cut: until then nothing is computed.
+    /// Returns the objection that waits for its cut: until then nothing is computed.
     pub fn objection(&self) -> Option<&Objection> {
         self.objection.as_ref()
     }

@@ -1,8 +1,8 @@
-//! What a scripted Thinker's tokenizer says: each byte is a token.
+//! The tokenizer of a scripted Thinker: each byte is a token.
 
 use crate::thinker::{Code, Failure, TokenInput, TokenQuery, TokenReply, TokenizerCard};
 
-/// Tokens of which each is a byte.
+/// Answers a tokenizer query with one token per byte.
 pub(super) fn byte_tokens(query: TokenQuery, context_tokens: u32) -> Result<TokenReply, Failure> {
     let of_text = |text: &str| text.bytes().map(u32::from).collect();
     let (ids, bytes): (Vec<u32>, Vec<u8>) = match query.input {
@@ -14,7 +14,8 @@ pub(super) fn byte_tokens(query: TokenQuery, context_tokens: u32) -> Result<Toke
         }
         TokenInput::Ids(ids) => {
             let bytes = ids.iter().map(|id| u8::try_from(*id)).collect::<Result<_, _>>();
-            let no_token = |_| Failure::new(Code::InvalidArgument, "an id is no token; send bytes");
+            let no_token =
+                |_| Failure::new(Code::InvalidArgument, "an id is not a token; send bytes");
             let bytes = bytes.map_err(no_token)?;
             (ids, bytes)
         }

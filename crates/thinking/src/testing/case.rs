@@ -1,31 +1,32 @@
-//! A case of the conformance kit: what it may know of a Thinker, and the rule that it found broken.
+//! A case of the conformance kit, its settings, and the violation that it reports.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use crate::thinker::{Message, Prompt, Sampling, Thinker};
 
-/// What the kit may know of the Thinker at hand.
+/// What the kit may know of the Thinker under test.
 #[derive(Clone)]
 pub struct KitSettings {
-    /// The question that is asked.
+    /// The question to ask.
     pub prompt: Prompt,
     /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Tokens of an ordinary proposal; a session of the kit stays below four times as many, beside
-    /// the prompt and a few dozen appended words.
+    /// Tokens of an ordinary proposal. A session of the kit stays below four times this number, plus the prompt and a
+    /// few dozen appended words.
     pub proposal_tokens: u32,
     /// The longest wait for any event.
     pub wait: Duration,
-    /// Reads a counter of computed tokens, where the Thinker has one: the kit then also checks that
-    /// compute stops when a session is dropped.
+    /// Reads a counter of computed tokens, if the Thinker has one. The kit then also checks that compute stops when a
+    /// session is dropped.
     pub computed_tokens: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
-    /// Whether a session re-opened with text that the Thinker itself wrote goes on exactly as the
-    /// old one. False where own tokens are kept as generated and text may encode to others.
+    /// Whether a session reopened with the Thinker's own text continues exactly like the old one. False if the Thinker
+    /// keeps its own tokens as generated and the text may encode to others.
     pub exact_resume: bool,
-    /// By how many nats the gap of one token may differ between two ways in which its text came: 0 where what is
-    /// computed does not depend on that.
+    /// By how many nats the gap of a token may differ when its text came in other pieces: 0 if the computation does not
+    /// depend on that.
     pub gap_tolerance: f32,
-    /// Whether it reviews, so that a card that has lost that is found out, and not its cases passed over.
+    /// Whether the Thinker reviews. If its card wrongly says that it does not, the kit fails instead of skipping the
+    /// cases.
     pub reviews: bool,
 }
 
@@ -49,9 +50,9 @@ impl Default for KitSettings {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{case}: {what}")]
 pub struct Violation {
-    /// The case that found it.
+    /// The case that found the violation.
     pub case: &'static str,
-    /// What was expected and what came.
+    /// What was expected, and what came instead.
     pub what: String,
 }
 
@@ -66,7 +67,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Runs it.
+    /// Runs the check.
     pub async fn check(
         &self,
         thinker: &dyn Thinker,

@@ -11,7 +11,7 @@ use crate::{
     trigger::{Matcher, Phrase, TriggerKind, Watch},
 };
 
-/// Named checks as [`Case`]s.
+/// Builds the list of [`Case`]s with these names.
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
         vec![$(Case { name: stringify!($name), run: |t, s| Box::pin($name(t, s)) }),*]
@@ -20,7 +20,7 @@ macro_rules! cases {
 
 pub(super) use cases;
 
-/// Every case but those about reviews and entropies.
+/// Returns every case except those about reviews and entropies.
 pub(super) fn all() -> Vec<Case> {
     cases![
         open_is_answered_by_opened_then_warmed,
@@ -58,7 +58,7 @@ pub(super) fn all() -> Vec<Case> {
 
 const FOREIGN: &str = "First, 7 times 8.\n\nLet us see: é 数学 🙂";
 
-/// The longest beginning of `text` that holds at most `bytes` bytes.
+/// Returns the longest start of `text` with at most `bytes` bytes.
 fn beginning(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
     while !text.is_char_boundary(end) {
@@ -69,7 +69,7 @@ fn beginning(text: &str, bytes: usize) -> &str {
 
 async fn open_is_answered_by_opened_then_warmed(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (_, opened) = Talk::opened(t, s, "").await?;
-    ensure(opened.prompt_tokens > 0, || "a prompt has tokens, Opened tells 0".into())?;
+    ensure(opened.prompt_tokens > 0, || "a prompt has tokens, Opened reports 0".into())?;
     ensure(opened.card.context_tokens > opened.prompt_tokens, || {
         format!("the context must hold more than the prompt: {opened:?}")
     })
@@ -112,7 +112,7 @@ async fn proposal_keeps_max_tokens(t: &dyn Thinker, s: &KitSettings) -> Outcome 
             FinishReason::EndOfText | FinishReason::ContextFull => true,
             _ => false,
         };
-        ensure(right, || format!("asked for {max_tokens} tokens, came {finished:?}"))?;
+        ensure(right, || format!("asked for {max_tokens} tokens, got {finished:?}"))?;
         talk.commit("").await?;
     }
     Ok(())
@@ -198,14 +198,14 @@ async fn own_text_reopened_goes_on_alike(t: &dyn Thinker, s: &KitSettings) -> Ou
     let (mut two, _) = Talk::opened(t, s, &text).await?;
     let again = two.propose(two.ask(13)).await?.text;
     let alike = first == again || !s.exact_resume;
-    ensure(alike, || format!("went on with {first:?}, re-opened with {again:?}"))
+    ensure(alike, || format!("continued with {first:?}, reopened with {again:?}"))
 }
 
 async fn stop_text_ends_at_its_token(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let (mut talk, _) = Talk::opened(t, s, "").await?;
     let whole = talk.propose(talk.ask(14)).await?;
     talk.commit("").await?;
-    // Two characters from the middle of what will be said again.
+    // Two characters from the middle of the text that will be written again.
     let middle = beginning(&whole.text, whole.text.len() / 2).len();
     let stop: String = whole.text[middle..].chars().take(2).collect();
     if stop.is_empty() {
@@ -217,13 +217,12 @@ async fn stop_text_ends_at_its_token(t: &dyn Thinker, s: &KitSettings) -> Outcom
     let right = stopped.finished.reason == FinishReason::Stop { end: end as u64 };
     ensure(right, || format!("{stop:?} ends at {end}, finished {:?}", stopped.finished))?;
     ensure(whole.text.starts_with(&stopped.text) && stopped.text.len() >= end, || {
-        format!("of {:?} the stop text leaves {:?}", whole.text, stopped.text)
+        format!("without the stop text {:?}, with it {:?}", whole.text, stopped.text)
     })?;
     talk.commit(&stopped.text).await.map(drop)
 }
 
-/// A watch that has good chances to match in this text: a character as the break, a word after it
-/// as the phrase.
+/// Builds a watch that is likely to match in this text: a character as the break, the words after it as phrases.
 fn likely_watch(text: &str) -> Watch {
     let mut places = text.char_indices().filter(|(_, c)| !c.is_alphanumeric());
     let (delimiter, after) = match places.find(|(at, _)| *at * 3 > text.len()) {
@@ -260,7 +259,7 @@ async fn trigger_watch_ends_where_the_matcher_matches(t: &dyn Thinker, s: &KitSe
                     && watched.text.len() as u64 >= found.end
                     && whole.text.starts_with(&watched.text)
             }
-            // At a proposal's very end a phrase may count or not: more text might follow.
+            // At a proposal's very end a phrase may count or not, since more text might follow.
             (None, Some(found)) => {
                 *reason == FinishReason::Trigger(found) || *reason == whole.finished.reason
             }
@@ -290,7 +289,7 @@ async fn cancel_ends_the_proposal_and_keeps_the_session(
     talk.propose(talk.ask(21)).await.map(drop)
 }
 
-/// A takeover that is given up, and the next one: nobody waits for the first one's end.
+/// Gives up a takeover and asks for the next one without waiting for the first one's end.
 async fn cancel_commit_append_and_propose_travel_together(
     t: &dyn Thinker,
     s: &KitSettings,
@@ -309,11 +308,11 @@ async fn cancel_commit_append_and_propose_travel_together(
     talk.read_warmed().await?;
     let proposal = talk.read_proposal(next.max_tokens).await?;
     talk.commit(&proposal.text).await?;
-    // What was given up has left no trace.
+    // The abandoned proposal must have left no trace.
     let (mut other, _) = Talk::opened(t, s, FOREIGN).await?;
     let alone = other.propose(next).await?.text;
     ensure(proposal.text == alone, || {
-        format!("after a proposal that was given up {:?}, else {alone:?}", proposal.text)
+        format!("after an abandoned proposal {:?}, in a new session {alone:?}", proposal.text)
     })
 }
 
@@ -330,7 +329,7 @@ async fn cancel_elsewhere_does_nothing(t: &dyn Thinker, s: &KitSettings) -> Outc
     talk.commit(&proposal.text).await.map(drop)
 }
 
-/// Reads a proposal that a deadline must end, or the failure that says it passed before.
+/// Reads a proposal that a deadline must end, or a failure because the deadline passed before.
 async fn read_deadline(mut talk: Talk<'_>, max_tokens: u32) -> Outcome {
     loop {
         match talk.next().await? {
@@ -411,7 +410,7 @@ async fn commit_beyond_the_proposal_is_refused(t: &dyn Thinker, s: &KitSettings)
 }
 
 async fn commit_inside_a_character_is_refused(t: &dyn Thinker, s: &KitSettings) -> Outcome {
-    // Which seed gives a character of several bytes, if any, is not known before.
+    // It is not known in advance which seed gives a character of several bytes, if any.
     for seed in 30..38 {
         let (mut talk, _) = Talk::opened(t, s, FOREIGN).await?;
         let text = talk.propose(talk.ask(seed)).await?.text;
@@ -466,7 +465,7 @@ async fn dropped_session_stops_and_leaves_others_alone(
             }
         };
         let stopped = tokio::time::timeout(s.wait, still).await;
-        stopped.map_err(|_| "compute goes on after the session was dropped")?;
+        stopped.map_err(|_| "compute continues after the session was dropped")?;
     }
     let text = other.propose(other.ask(41)).await?.text;
     other.commit(&text).await.map(drop)
@@ -477,7 +476,7 @@ async fn sessions_do_not_mix(t: &dyn Thinker, s: &KitSettings) -> Outcome {
     let alone = one.propose(one.ask(42)).await?.text;
     one.commit("").await?;
     let (mut two, _) = Talk::opened(t, s, "Quite another text.").await?;
-    // Both run at once.
+    // Both proposals run at once.
     let (ask, max_tokens) = (one.ask(42), s.proposal_tokens);
     one.send(Command::Propose(ask.clone())).await?;
     two.send(Command::Propose(ask)).await?;

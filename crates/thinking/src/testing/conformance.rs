@@ -1,8 +1,8 @@
 //! The conformance kit: what every Thinker must do, whatever text it writes.
 //!
-//! The kit talks to a Thinker through its port alone. It never knows what the Thinker will say, so
-//! it suits an engine with random weights, a remote client and the scripted fake alike: it checks
-//! what must hold of any text, and replays a text with the same seed where it needs to know one.
+//! The kit uses only the Thinker's port. It never knows what the Thinker will write, so it works for an engine with
+//! random weights, a remote client and the scripted fake alike: it checks what must hold for any text, and where it
+//! needs to know a text, it generates it twice with the same seed.
 
 use super::{
     case::{Case, KitSettings, Violation},
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::thinker::Thinker;
 
-/// All cases of the kit.
+/// Returns all cases of the kit.
 pub fn cases() -> Vec<Case> {
     all::all().into_iter().chain(review_cases::all()).chain(entropy_cases::all()).collect()
 }
 
-/// Runs every case, one after the other; returns what was broken.
+/// Runs every case, one after the other. Returns the violations.
 pub async fn conformance(thinker: &dyn Thinker, settings: &KitSettings) -> Vec<Violation> {
     let mut violations = Vec::new();
     for case in cases() {
@@ -24,7 +24,7 @@ pub async fn conformance(thinker: &dyn Thinker, settings: &KitSettings) -> Vec<V
     violations
 }
 
-/// Panics with every broken rule unless the Thinker keeps them all.
+/// Panics with all violations, if there are any.
 pub async fn assert_conforms(thinker: &dyn Thinker, settings: &KitSettings) {
     let violations = conformance(thinker, settings).await;
     let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();

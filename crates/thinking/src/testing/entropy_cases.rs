@@ -1,4 +1,4 @@
-//! The cases of the conformance kit about the entropy of paragraphs' first tokens, for Thinkers that tell it
+//! The cases of the conformance kit about the entropy of paragraphs' first tokens, for Thinkers that report it
 //! ([`ModelCard::can_report_entropy`]).
 //!
 //! [`ModelCard::can_report_entropy`]: crate::thinker::ModelCard::can_report_entropy
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::thinker::{Propose, Thinker};
 
-/// Every case about entropies.
+/// Returns every case about entropies.
 pub(super) fn all() -> Vec<Case> {
     cases![the_entropy_of_a_paragraphs_first_token_is_told, no_entropy_is_told_unasked,]
 }
 
-/// Behind the first and the last of these a paragraph begins.
+/// Committed texts, and whether a paragraph begins after each.
 const TEXTS: [(&str, bool); 3] =
     [("", true), ("First, 7 times 8", false), ("Let us see.\n\n", true)];
 
@@ -38,12 +38,12 @@ async fn the_entropy_of_a_paragraphs_first_token_is_told(
             let is_told = first.is_some() == is_beginning || proposal.text.is_empty();
             let are_sound =
                 entropies.iter().all(|(_, entropy)| entropy.is_finite() && *entropy >= 0.0);
-            ensure(is_told && are_sound, || format!("behind {committed:?} came {proposal:?}"))?;
+            ensure(is_told && are_sound, || format!("after {committed:?} came {proposal:?}"))?;
             told.extend(first);
             talk.commit("").await?;
         }
         let is_one = told.windows(2).all(|pair| (pair[0] - pair[1]).abs() <= s.gap_tolerance);
-        ensure(is_one, || format!("behind {committed:?} it is {told:?}, by the seed"))?;
+        ensure(is_one, || format!("after {committed:?} it depends on the seed: {told:?}"))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A Thinker that answers from a script, with faults and delays on order.
+//! A Thinker that answers from a script, with configurable faults and delays.
 
 use std::{
     sync::{
@@ -28,14 +28,14 @@ use crate::{
     },
 };
 
-/// How a scripted Thinker behaves beside what it says.
+/// How a scripted Thinker behaves, apart from its text.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Time one token takes.
+    /// How long one token takes.
     pub token_delay: Duration,
-    /// Time one prefilled token takes.
+    /// How long one prefilled token takes.
     pub prefill_delay: Duration,
-    /// What it says it is; `context_tokens` is kept as a limit.
+    /// The card it reports; it enforces `context_tokens` as a limit.
     pub card: ModelCard,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
@@ -65,11 +65,11 @@ impl Default for Options {
 /// Something that goes wrong at a place in a session.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// The session, counted from 0 in the order in which they started; `None`: every one.
+    /// The session's number, from 0, in the order in which sessions start; `None` for every session.
     pub session: Option<u32>,
-    /// The command of the session, counted from 0 (which is `Open`).
+    /// The number of the command in the session, from 0 (which is `Open`).
     pub command: u32,
-    /// With a `Propose`: after this many tokens of it instead of before it.
+    /// For a `Propose`: happen after this many of its tokens, instead of before it.
     pub after_tokens: u32,
     /// What happens.
     pub kind: FaultKind,
@@ -80,16 +80,15 @@ pub struct Fault {
 pub enum FaultKind {
     /// The session fails.
     Fail(Failure),
-    /// Nothing comes any more, and the channel stays open.
+    /// No more events come, and the channel stays open.
     Silence,
-    /// The event channel closes without a word.
+    /// The event channel closes without a failure.
     Vanish,
 }
 
-/// A Thinker that answers from a [`Script`], true to the contract of [`crate::thinker`].
+/// A Thinker that answers from a [`Script`] and keeps the contract of [`crate::thinker`].
 ///
-/// Its sessions run as tasks of the tokio runtime that `session` is called in; dropping the Thinker
-/// ends them.
+/// Its sessions run as tasks of the tokio runtime that `session` is called in. Dropping the Thinker ends them.
 #[derive(Debug)]
 pub struct ScriptedThinker {
     shared: Arc<Shared>,
@@ -107,7 +106,7 @@ struct Shared {
 }
 
 impl ScriptedThinker {
-    /// A Thinker that says what the script says.
+    /// A Thinker that writes what the script says.
     pub fn new(script: Script) -> Self {
         ScriptedThinker::with_options(script, Options::default())
     }
@@ -125,28 +124,28 @@ impl ScriptedThinker {
         ScriptedThinker { shared: Arc::new(shared), sessions: Mutex::new(JoinSet::new()) }
     }
 
-    /// Tokens made so far, over all sessions: a test sees here that compute stopped.
+    /// Returns the number of tokens generated so far in all sessions. Tests use it to check that compute stopped.
     pub fn computed_tokens(&self) -> u64 {
         self.shared.computed_tokens.load(Ordering::SeqCst)
     }
 
-    /// Sessions that have not ended.
+    /// Returns the number of sessions that have not ended.
     pub fn open_sessions(&self) -> u32 {
         *self.shared.open.borrow()
     }
 
     /// Waits until every session has ended.
     pub async fn idle(&self) {
-        // The sender lives as long as `self`: the wait cannot fail.
+        // The sender lives as long as `self`, so the wait cannot fail.
         let _ = self.shared.open.subscribe().wait_for(|open| *open == 0).await;
     }
 
-    /// Sessions ever started.
+    /// Returns the number of sessions ever started.
     pub fn started_sessions(&self) -> u32 {
         self.shared.started.load(Ordering::SeqCst)
     }
 
-    /// Every command carried out so far, with its session's number.
+    /// Returns every command carried out so far, with its session's number.
     pub fn commands(&self) -> Vec<(u32, Command)> {
         self.shared.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -181,7 +180,7 @@ impl Thinker for ScriptedThinker {
     }
 }
 
-/// Counts a session as open until it is dropped, also when its task is aborted.
+/// Counts a session as open until it is dropped, even if its task is aborted.
 struct OpenSession(Arc<Shared>);
 
 impl Drop for OpenSession {
@@ -192,7 +191,7 @@ impl Drop for OpenSession {
 
 /// Why a session stops.
 enum Stop {
-    /// The caller gave it up, or nothing more will be asked, or it vanishes.
+    /// The caller gave it up or will send no more commands, or it vanishes.
     Over,
     Failed(Failure),
     Silent,
@@ -219,7 +218,7 @@ struct State {
     shared: Arc<Shared>,
     number: u32,
     server: SessionServer,
-    /// Commands taken from the queue so far.
+    /// How many commands were taken from the queue so far.
     taken: u32,
     /// A command that was read while a proposal ran and is not a cancel.
     next: Option<Command>,
@@ -231,7 +230,7 @@ struct State {
     tokens: u32,
     /// Where each token of the last proposal ends, in bytes.
     ends: Vec<usize>,
-    /// Where what others wrote last begins, in bytes of the committed text.
+    /// Where the text that others wrote last begins, in bytes of the committed text.
     others_from: usize,
 }
 
@@ -297,7 +296,7 @@ impl State {
         }
     }
 
-    /// Notes that a command is carried out; returns its number in the session.
+    /// Records that a command is carried out. Returns its number in the session.
     fn record(&mut self, command: &Command) -> u32 {
         let record = (self.number, command.clone());
         self.shared.commands.lock().unwrap_or_else(PoisonError::into_inner).push(record);
@@ -336,7 +335,7 @@ impl State {
         self.warmed(committed_tokens, prompt_tokens + committed_tokens).await
     }
 
-    /// Counts text that somebody else wrote; returns its tokens.
+    /// Counts text that another writer wrote. Returns its tokens.
     fn take(&mut self, text: &str) -> Result<u32, Stop> {
         let tokens = pieces(text).count() as u32;
         let context = self.shared.options.card.context_tokens;
@@ -375,7 +374,7 @@ impl State {
 
     async fn commit(&mut self, bytes: u64) -> Result<(), Stop> {
         let kept = self.protocol.commit(bytes)?.len();
-        // A token that is cut in two is one token still: its kept part is encoded again.
+        // A token that is cut in two still counts as one: its kept part is encoded again.
         let whole = self.ends.iter().filter(|end| **end <= kept).count();
         let cut = self.ends[..whole].last().copied().unwrap_or(0) < kept;
         let tokens = whole as u32 + u32::from(cut);
@@ -397,7 +396,7 @@ impl State {
         self.send(Event::Finished(finished)).await
     }
 
-    /// Makes the tokens of a proposal; returns why it ended.
+    /// Generates the tokens of a proposal. Returns why it ended.
     async fn speak(
         &mut self,
         command: u32,
@@ -438,7 +437,7 @@ impl State {
         }
     }
 
-    /// The entropy of the next token, where it is wanted: from 0 to 4 nats, by the text before it alone.
+    /// Returns the entropy of the next token if requested: from 0 to 4 nats, derived only from the text before it.
     fn entropy(&self, rules: &ProposalRules) -> Option<f32> {
         let committed = self.protocol.committed();
         let is_wanted =
@@ -447,9 +446,9 @@ impl State {
         is_wanted.then(|| (hash % 4096) as f32 / 1024.0)
     }
 
-    /// Waits for the time of one token; returns a reason to stop before it.
+    /// Waits for the time of one token. Returns a reason to stop before it, if there is one.
     async fn interrupted(&mut self) -> Result<Option<FinishReason>, Stop> {
-        // Without a delay other tasks must still get their turn, or no cancel could come in.
+        // Without a delay, other tasks must still get to run, or no cancel could arrive.
         tokio::task::yield_now().await;
         let due = Instant::now() + self.shared.options.token_delay;
         loop {
@@ -460,7 +459,7 @@ impl State {
                 return Ok(Some(FinishReason::Deadline));
             }
             if self.next.is_none() {
-                // Empty or closed: nothing to do either way.
+                // If the queue is empty or closed, there is nothing to do.
                 self.next = self.server.commands.try_recv().ok();
             }
             // Only the command that directly follows the proposal is ever read ahead.
@@ -476,7 +475,7 @@ impl State {
         }
     }
 
-    /// Waits until then, or for the caller to give up, or for a command.
+    /// Waits until this time, or until the caller gives up or sends a command.
     async fn wait(&mut self, until: Instant) {
         if self.next.is_some() || self.server.commands.is_closed() {
             let _ = timeout_at(until, self.server.events.closed()).await;

@@ -1,4 +1,4 @@
-//! How a scripted Thinker judges what others write: by what its script would go on with.
+//! How a scripted Thinker judges what others write: by what its script would continue with.
 
 use super::script::pieces;
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
     thinker::{Objection, TextHash},
 };
 
-/// The greatest gap of a token that is not the script's, in nats; the least is 1.
+/// The largest gap of a token that differs from the script's, in nats; the smallest is 1.
 pub const GREATEST_GAP: f32 = 4.0;
 
-/// Seeds that are tried for something else than what stands there.
+/// How many seeds are tried to draw something other than the token in the text.
 const DRAWS: u64 = 64;
 
-/// Judges the text that others wrote from this byte on. `next` gives what the script would go on with, by a seed; what
-/// it would with 0 is its likeliest token.
+/// Judges the text that others wrote from this byte on. `next` returns what the script would continue with for a seed;
+/// for seed 0 that is its likeliest token.
 pub(super) fn judge(
     protocol: &mut Protocol,
     others_from: usize,
@@ -38,7 +38,7 @@ pub(super) fn judge(
         let mut instead = next(before, 0);
         let gap = match instead.as_deref() == stands {
             true => 0.0,
-            // By the text before it alone, so that it depends on no piece and no session.
+            // Derived only from the text up to the token's end, so that it does not depend on pieces or sessions.
             false => {
                 let hash = TextHash::of(&committed[..token.end]).0 >> 32;
                 1.0 + (hash % 4096) as f32 / 4096.0 * (GREATEST_GAP - 1.0)

@@ -1,4 +1,4 @@
-//! The cases of the conformance kit about reviews and cuts, for Thinkers that can ([`ModelCard::can_review`]).
+//! The cases of the conformance kit about reviews and cuts, for Thinkers that support them ([`ModelCard::can_review`]).
 //!
 //! [`ModelCard::can_review`]: crate::thinker::ModelCard::can_review
 
@@ -11,7 +11,7 @@ use crate::thinker::{
     Append, Code, Command, Cut, Event, FinishReason, Objection, Review, TextEnd, Thinker, Warmed,
 };
 
-/// Every case about reviews.
+/// Returns every case about reviews.
 pub(super) fn all() -> Vec<Case> {
     cases![
         the_card_says_whether_it_reviews,
@@ -33,7 +33,7 @@ pub(super) fn all() -> Vec<Case> {
 const TEXT: &str = "First, 7 times 8 is 54.\n\nWait, let us see: é 数学 🙂 and so on.";
 const STRICTEST: Review = Review { gap: 0.0, from_byte: 0, skip_openings: false, draw: None };
 
-/// A session that reviews; `None` where the Thinker cannot.
+/// Opens a session that reviews; `None` if the Thinker cannot.
 async fn reviewing<'a>(
     t: &dyn Thinker,
     s: &'a KitSettings,
@@ -50,7 +50,7 @@ async fn reviewing<'a>(
 }
 
 impl Talk<'_> {
-    /// Appends text of somebody else; returns what is objected to by then.
+    /// Appends another writer's text. Returns the objection that came before its `Warmed`, if any.
     async fn judged(&mut self, append: Append) -> Result<(Option<Objection>, Warmed), String> {
         self.committed.push_str(&append.text);
         self.send(Command::Append(append)).await?;
@@ -69,7 +69,7 @@ impl Talk<'_> {
         }
     }
 
-    /// What must hold of any objection.
+    /// Checks what must hold for any objection.
     fn sound(&self, objection: Objection) -> Result<Objection, String> {
         let Objection { at_byte, bytes, gap, log_p, instead, tokens, .. } = &objection;
         let (at, end) = (*at_byte as usize, *at_byte as usize + *bytes as usize);
@@ -78,7 +78,7 @@ impl Talk<'_> {
             && *gap >= 0.0
             && *log_p <= 0.0
             && instead.as_ref().is_none_or(|it| !it.is_empty() && *tokens > 0);
-        ensure(is_sound, || format!("of {:?} came {objection:?}", self.committed))?;
+        ensure(is_sound, || format!("to {:?} came {objection:?}", self.committed))?;
         Ok(objection)
     }
 
@@ -90,7 +90,7 @@ impl Talk<'_> {
         self.read_warmed().await
     }
 
-    /// The first objection to a text that comes in these pieces and ends there.
+    /// Returns the first objection to a text that comes in these pieces and ends there.
     async fn first_objection<'t>(
         &mut self,
         pieces: impl Iterator<Item = &'t str>,
@@ -145,7 +145,7 @@ async fn verdicts_depend_on_the_text_alone(t: &dyn Thinker, s: &KitSettings) -> 
     Ok(())
 }
 
-/// A session with an objection, and the objection; `None` where there is none, or it is to end the answer.
+/// Opens a session and gets an objection. `None` if there is none, or if it would end the answer.
 async fn objecting<'a>(
     t: &dyn Thinker,
     s: &'a KitSettings,
@@ -175,7 +175,7 @@ async fn an_objection_waits_for_its_cut(t: &dyn Thinker, s: &KitSettings) -> Out
     talk.cut(at, Some(&instead)).await?;
     let proposal = talk.propose(talk.ask(1)).await?;
     ensure(proposal.finished.reason != FinishReason::Cancelled, || {
-        "after the cut it does not go on".to_owned()
+        "it does not continue after the cut".to_owned()
     })?;
     Ok(())
 }

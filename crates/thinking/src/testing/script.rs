@@ -1,4 +1,4 @@
-//! What a [`ScriptedThinker`](super::ScriptedThinker) says, and how it counts tokens.
+//! What a [`ScriptedThinker`](super::ScriptedThinker) writes, and how it counts tokens.
 
 use std::{
     collections::VecDeque,
@@ -13,10 +13,10 @@ use crate::{
 /// The token that ends the text: it counts as a token and has no text.
 pub const END_OF_TEXT: &str = "<eos>";
 
-/// What a script may look at when it is asked to go on.
+/// What a script can base its continuation on.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment<'a> {
-    /// What the answer answers.
+    /// What to answer.
     pub prompt: &'a Prompt,
     /// The committed text so far.
     pub committed: &'a str,
@@ -26,12 +26,12 @@ pub struct Moment<'a> {
     pub propose: &'a Propose,
 }
 
-/// The tokens of one proposal, one string each; one that runs out ends the text.
+/// The tokens of one proposal, one string each. When they run out, the text ends.
 pub(crate) type Tokens = Box<dyn Iterator<Item = String> + Send>;
 
 type Speak = dyn Fn(&Moment<'_>) -> Tokens + Send + Sync;
 
-/// What a scripted Thinker says.
+/// What a scripted Thinker writes.
 #[derive(Clone)]
 pub struct Script(Arc<Speak>);
 
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Script {
 }
 
 impl Script {
-    /// Tokens as a function of the committed text and what was asked for.
+    /// A script that computes its tokens from the committed text and the ask.
     pub fn function<F>(function: F) -> Self
     where
         F: Fn(&str, &Propose) -> Vec<String> + Send + Sync + 'static,
@@ -52,9 +52,9 @@ impl Script {
         }))
     }
 
-    /// One list of tokens per proposal, in the order in which proposals begin, over all sessions.
-    /// After the last list every proposal is empty and ends the text. It does not look at the
-    /// committed text, so rule 6 of the contract does not hold for it.
+    /// A script with one list of tokens per proposal, in the order in which proposals begin in all sessions. After the
+    /// last list every proposal is empty and ends the text. It ignores the committed text, so rule 6 of the contract
+    /// does not hold for it.
     pub fn lists<L, T>(lists: L) -> Self
     where
         L: IntoIterator<Item = T>,
@@ -70,8 +70,8 @@ impl Script {
         }))
     }
 
-    /// One long text: every proposal goes on where the committed text ends in it, cut into
-    /// [`pieces`]. Where the committed text is not a beginning of it, the text's start follows.
+    /// A script of one long text: every proposal continues where the committed text ends in it, cut into [`pieces`]. If
+    /// the committed text is not a start of it, the proposal begins with the text's start.
     pub fn text(text: impl Into<String>) -> Self {
         let text: String = text.into();
         Script::function(move |committed, _| {
@@ -79,8 +79,8 @@ impl Script {
         })
     }
 
-    /// Endless words that follow from the prompt, the committed text, the sampling and the seed
-    /// alone: paragraphs, trigger phrases, words in several scripts. For the conformance kit.
+    /// A script of endless words that depend only on the prompt, the committed text, the sampling and the seed:
+    /// paragraphs, trigger phrases, words in several scripts. For the conformance kit.
     pub fn babble() -> Self {
         Script(Arc::new(|moment| {
             let mut hash = TextHash::of(moment.committed);
@@ -90,7 +90,7 @@ impl Script {
         }))
     }
 
-    /// The token that it would go on with, by a seed; `None` ends the text.
+    /// Returns the token that it would continue with for a seed; `None` ends the text.
     pub(crate) fn next_token(
         &self,
         prompt: &Prompt,
@@ -104,7 +104,7 @@ impl Script {
         self.tokens(&moment).next().filter(|token| token != END_OF_TEXT)
     }
 
-    /// The tokens at this moment.
+    /// Returns the tokens of a proposal.
     pub(crate) fn tokens(&self, moment: &Moment<'_>) -> Tokens {
         (self.0)(moment)
     }
@@ -120,7 +120,7 @@ fn babbled(seed: u64, n: u64) -> &'static str {
     BABBLE[(draw % BABBLE.len() as u64) as usize]
 }
 
-/// Cuts text into the fake's tokens: words with one leading space, "\n\n", or one white space.
+/// Cuts text into the fake's tokens: words with one leading space, "\n\n", or single white space characters.
 pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

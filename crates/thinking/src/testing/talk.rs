@@ -1,4 +1,4 @@
-//! How the conformance kit talks to a Thinker: a session whose every answer is checked against the contract.
+//! How the conformance kit talks to a Thinker: through a session that checks every answer against the contract.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Talk<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Proposal {
     pub(super) text: String,
-    /// The entropies that were told, each with where its piece begins.
+    /// The entropies that were reported, each with the start of its piece.
     pub(super) entropies: Vec<(usize, f32)>,
     pub(super) finished: Finished,
 }
@@ -32,7 +32,7 @@ impl<'a> Talk<'a> {
         Talk { session: Some(thinker.session()), settings, committed: String::new() }
     }
 
-    /// A session that is open, with this committed text.
+    /// Opens a session with this committed text.
     pub(super) async fn opened(
         thinker: &dyn Thinker,
         settings: &'a KitSettings,
@@ -46,7 +46,7 @@ impl<'a> Talk<'a> {
         Ok((talk, opened))
     }
 
-    /// The same, of a session that reviews.
+    /// Opens a session that reviews.
     pub(super) async fn reviewing(
         thinker: &dyn Thinker,
         settings: &'a KitSettings,
@@ -92,7 +92,7 @@ impl<'a> Talk<'a> {
     /// Drops the command sender and keeps the events.
     pub(super) fn half_close(&mut self) {
         if let Some(session) = &mut self.session {
-            // The only way to drop one field of a session that stays borrowed.
+            // The only way to drop one field of a session that remains borrowed.
             let (closed, _) = tokio::sync::mpsc::channel(1);
             session.commands = closed;
         }
@@ -103,7 +103,7 @@ impl<'a> Talk<'a> {
         self.session = None;
     }
 
-    /// The next event; `None` when the channel closed.
+    /// Returns the next event; `None` when the channel has closed.
     pub(super) async fn next(&mut self) -> Result<Option<Event>, String> {
         let Some(session) = &mut self.session else {
             return Err("the kit dropped this session".into());
@@ -120,7 +120,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Reads `Warmed` and holds it to the committed text.
+    /// Reads `Warmed` and checks it against the committed text.
     pub(super) async fn read_warmed(&mut self) -> Result<Warmed, String> {
         let warmed = match self.next().await? {
             Some(Event::Warmed(warmed)) => warmed,
@@ -130,19 +130,19 @@ impl<'a> Talk<'a> {
         Ok(warmed)
     }
 
-    /// Holds a `Warmed` to the committed text.
+    /// Checks a `Warmed` against the committed text.
     pub(super) fn hold(&self, warmed: &Warmed) -> Outcome {
         let (bytes, hash) = (self.committed.len() as u64, TextHash::of(&self.committed));
         if (warmed.committed_bytes, warmed.hash) != (bytes, hash) {
             return Err(format!(
-                "Warmed must tell {bytes} bytes and {hash:?} of {:?}, told {warmed:?}",
+                "Warmed must report {bytes} bytes and {hash:?} for {:?}, came {warmed:?}",
                 self.committed
             ));
         }
         Ok(())
     }
 
-    /// Reads deltas up to `Finished` and checks what must hold of any proposal.
+    /// Reads deltas up to `Finished` and checks what must hold for any proposal.
     pub(super) async fn read_proposal(&mut self, max_tokens: u32) -> Result<Proposal, String> {
         let (mut text, mut tokens, mut settled) = (String::new(), 0u64, 0u64);
         let mut entropies = Vec::new();
@@ -168,7 +168,7 @@ impl<'a> Talk<'a> {
                 Some(Event::Finished(finished)) => {
                     if finished.bytes != text.len() as u64 {
                         return Err(format!(
-                            "the deltas hold {} bytes, Finished tells {}",
+                            "the deltas hold {} bytes, Finished reports {}",
                             text.len(),
                             finished.bytes
                         ));
@@ -176,7 +176,7 @@ impl<'a> Talk<'a> {
                     if finished.tokens > max_tokens || tokens > u64::from(finished.tokens) {
                         return Err(format!(
                             "asked for {max_tokens} tokens, the deltas hold {tokens}, Finished \
-                             tells {}",
+                             reports {}",
                             finished.tokens
                         ));
                     }
@@ -187,7 +187,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// An ordinary proposal with this seed.
+    /// An ordinary ask with this seed.
     pub(super) fn ask(&self, seed: u64) -> Propose {
         Propose {
             max_tokens: self.settings.proposal_tokens,
@@ -216,7 +216,7 @@ impl<'a> Talk<'a> {
         self.read_warmed().await
     }
 
-    /// Reads on to `Failed` with this code and to the channel's end; other events may come before.
+    /// Reads up to `Failed` with this code and to the channel's end; other events may come before.
     pub(super) async fn read_failed(&mut self, code: Code) -> Result<Failure, String> {
         loop {
             match self.next().await? {

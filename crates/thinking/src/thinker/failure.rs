@@ -1,9 +1,9 @@
-//! How a session ends by failure.
+//! How a session fails: the failure, its code, and who noticed it.
 
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-/// A session's end by failure.
+/// Why a session failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct Failure {
@@ -12,21 +12,21 @@ pub struct Failure {
     /// One line for a person: what, why, how to fix it.
     #[serde(deserialize_with = "crate::shown::deserialize_line")]
     pub message: String,
-    /// When to try again, in milliseconds.
+    /// How long to wait before a retry, in milliseconds.
     pub retry_after_ms: Option<u64>,
-    /// Who noticed it. Of this process only: it is neither sent nor logged.
+    /// Who noticed it. Only meaningful in this process: it is neither sent nor logged.
     #[serde(skip)]
     pub noticed: Noticed,
 }
 
 impl Failure {
-    /// A failure that a Thinker gives as its own, without a retry hint.
+    /// A failure that a Thinker reports about itself, without a retry hint.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let noticed = Noticed::ByThinker;
         Failure { code, message: message.into(), retry_after_ms: None, noticed }
     }
 
-    /// Whether its message says which Thinker it is about.
+    /// Returns whether the message names the Thinker that it is about.
     pub fn names_thinker(&self) -> bool {
         self.noticed != Noticed::ByThinker
     }
@@ -35,16 +35,16 @@ impl Failure {
 /// Who noticed a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Noticed {
-    /// The Thinker; its message does not say which one it is.
+    /// The Thinker itself. The message does not name it.
     #[default]
     ByThinker,
-    /// Whatever carries its messages, which says in the failure's message where it is.
+    /// The transport to the Thinker. The failure's message names the Thinker.
     OnTheWay,
-    /// The same, and nothing answered there.
+    /// The transport, because nothing answered there.
     NobodyThere,
 }
 
-/// The closed list of failures. Its name is that of the journal.
+/// The closed list of failures. The journal uses the same names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -57,15 +57,15 @@ pub enum Code {
     ContextTooLong,
     /// A message is larger than the limit.
     MessageTooLarge,
-    /// No or a wrong credential.
+    /// The credential is missing or wrong.
     Unauthenticated,
-    /// No room now; try again later.
+    /// There is no room now; try again later.
     Overloaded,
-    /// Not reachable, going away, or silent.
+    /// Unreachable, shutting down, or silent.
     Unavailable,
-    /// The deadline passed before there was anything to give.
+    /// The deadline passed before there was any result.
     DeadlineExceeded,
-    /// The model's chat template is absent or fails.
+    /// The model's chat template is missing or fails.
     Template,
     /// A defect or a broken model.
     Internal,

@@ -1,23 +1,23 @@
-//! What a review is asked for and says: which tokens are objected to, where text ends, and what is cut.
+//! What a review is asked to do and what it reports: which tokens it objects to, where text ends, and what is cut.
 
-/// Which tokens of others are objected to.
+/// Which tokens of other writers to object to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Review {
-    /// A token is objected to where the Thinker's likeliest one is more likely by more than this, in nats: the
-    /// difference of their log-probabilities at temperature 1, which is that of their logits. 0 or more.
+    /// Object to a token if the Thinker's likeliest token is more likely by more than this gap, in nats. The gap is the
+    /// difference of their log-probabilities at temperature 1, which equals the difference of their logits. 0 or more.
     pub gap: f32,
     /// Committed text before this byte is not judged.
     pub from_byte: u64,
-    /// A paragraph's first token is not judged.
+    /// Do not judge a paragraph's first token.
     pub skip_openings: bool,
-    /// What would stand instead is drawn, by the session's sampling and a seed for each place that follows from this
-    /// one, and is not what is objected to. Without, it is the likeliest token, as it is wherever a Thinker knows no
-    /// draws.
+    /// If set, the replacement is drawn with the session's sampling and a seed for each place that is derived from this
+    /// one, and differs from the rejected token. If `None`, and on a Thinker that does not support draws, the
+    /// replacement is the likeliest token.
     pub draw: Option<u64>,
 }
 
-/// What is known of the place where a text ends. How its last tokens are cut depends on what follows, so that a review
-/// leaves them alone while more may follow.
+/// Whether more text may follow the end of a text. How the last tokens are cut depends on what follows, so a review
+/// does not judge them while more may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TextEnd {
     /// More may follow, and may change the last tokens.
@@ -25,37 +25,37 @@ pub enum TextEnd {
     Open,
     /// The writer stops here for now: the last tokens are judged as they are.
     Stretch,
-    /// The writer ended the answer here. That is judged as a token is, and is not appended.
+    /// The writer ended the answer here. The end is judged as if it were a token, but it is not appended.
     Answer,
 }
 
 /// Forgets committed text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// How much is kept, in bytes; on a character's edge.
+    /// How many bytes to keep; must end on a character boundary.
     pub bytes: u64,
-    /// Put what the open objection, which is to this place, would have there: the Thinker's own tokens.
+    /// Append the Thinker's own tokens that the open objection, which must be at this place, proposes instead.
     pub accept: bool,
 }
 
-/// Somebody else's text departs from what the Thinker would have written.
+/// Another writer's text departs from what the Thinker would have written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Objection {
-    /// Where the token begins that is objected to, in bytes of the committed text; on a character's edge.
+    /// Where the rejected token begins, in bytes of the committed text; on a character boundary.
     pub at_byte: u64,
-    /// The token's length in bytes; 0 where the end of the answer is objected to.
+    /// The token's length in bytes; 0 if the objection is to the end of the answer.
     pub bytes: u32,
     /// By how much the Thinker's likeliest token is more likely, in nats.
     pub gap: f32,
-    /// How many tokens are more likely than the one that stands there.
+    /// How many tokens are more likely than the rejected one.
     pub rank: u32,
-    /// The log-probability of the one that stands there, in nats, at temperature 1.
+    /// The log-probability of the rejected token, in nats, at temperature 1.
     pub log_p: f32,
-    /// What the Thinker would write instead: its likeliest token, or the one drawn, and as many likeliest ones more as
-    /// make whole characters. `None`: it would end the answer.
+    /// What the Thinker would write instead: its likeliest token or the one drawn, followed by as many likeliest tokens
+    /// as it takes to make whole characters. `None` if it would end the answer.
     pub instead: Option<String>,
-    /// The tokens of that.
+    /// How many tokens that is.
     pub tokens: u32,
-    /// Their ids, where there are any.
+    /// Their ids, if there are any.
     pub token_ids: Vec<u32>,
 }

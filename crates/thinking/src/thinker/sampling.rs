@@ -1,4 +1,4 @@
-//! How tokens are drawn, and what its values may be.
+//! How tokens are drawn, and which values are valid.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,14 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct Sampling {
     /// Divides the logits; 0 is greedy.
     pub temperature: f32,
-    /// Only the k most likely tokens; 0 is off.
+    /// Keeps only the k most likely tokens; 0 is off.
     pub top_k: u32,
-    /// Only the most likely tokens that together reach this probability; 0 or 1 is off.
+    /// Keeps only the most likely tokens that together reach this probability; 0 or 1 is off.
     pub top_p: f32,
-    /// Only tokens at least this fraction as likely as the likeliest; 0 is off.
+    /// Keeps only tokens at least this fraction as likely as the likeliest; 0 is off.
     pub min_p: f32,
-    /// Divides positive (multiplies negative) logits of tokens already in the session; 0 or 1 is
-    /// off.
+    /// Divides the positive logits of tokens already in the session, and multiplies the negative ones; 0 or 1 is off.
     pub repetition_penalty: f32,
 }
 
@@ -35,7 +34,7 @@ impl Sampling {
             ("temperature", self.temperature, 0.0..=f32::MAX, "0 or more"),
             ("top_p", self.top_p, 0.0..=1.0, "from 0 to 1"),
             ("min_p", self.min_p, 0.0..=1.0, "from 0 to 1"),
-            // Beyond these the products with it leave the numbers' range.
+            // Beyond these, products with it leave the range of f32.
             ("repetition_penalty", self.repetition_penalty, 0.01..=100.0, "0, or from 0.01 to 100"),
         ];
         let is_off = |name, value| name == "repetition_penalty" && value == 0.0;
@@ -49,7 +48,7 @@ impl Sampling {
     }
 }
 
-/// A sampling value that means nothing. One line.
+/// A sampling value outside its range. Displays as one line.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{name} is {value}: it must be {must_be}")]
 pub struct BadSampling {

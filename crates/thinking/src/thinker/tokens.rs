@@ -1,83 +1,83 @@
-//! What a Thinker's tokenizer is asked beside its sessions: the tokens of a text, and the text of tokens.
+//! Requests to a Thinker's tokenizer outside any session: the tokens of a text, and the text of tokens.
 
 use std::{future::Future, pin::Pin};
 
 use super::{Failure, Message};
 
-/// What is to become tokens or text.
+/// What to convert to tokens or text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenInput {
-    /// Nothing: only what the tokenizer is.
+    /// Nothing: only the tokenizer's card is wanted.
     Nothing,
-    /// A text that no chat template made. Control tokens in it are meant.
+    /// Text used without a chat template. Control tokens in it count as control tokens.
     Text {
         /// The text.
         text: String,
-        /// Whether the tokens that the model wants before every text go before it.
+        /// Whether to prepend the tokens that the model expects before every text.
         with_special: bool,
     },
-    /// A conversation, through the model's chat template.
+    /// A conversation, rendered with the model's chat template.
     Messages {
         /// The conversation.
         messages: Vec<Message>,
-        /// Whether the assistant's turn is opened behind it.
+        /// Whether to open the assistant's turn after it.
         opens_turn: bool,
     },
-    /// Tokens, which become text.
+    /// Tokens to convert to text.
     Ids(Vec<u32>),
 }
 
-/// A question to a tokenizer.
+/// A request to a tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenQuery {
-    /// What is to become tokens or text.
+    /// What to convert to tokens or text.
     pub input: TokenInput,
-    /// Whether the text of each token is wanted.
+    /// Whether to return the text of each token.
     pub wants_pieces: bool,
-    /// Whether it is wanted what the tokenizer is.
+    /// Whether to return the tokenizer's card.
     pub wants_card: bool,
 }
 
-/// What a tokenizer says.
+/// A tokenizer's reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenReply {
-    /// The tokens of what was given, or those that were given.
+    /// The tokens of the input, or the input itself if it was tokens.
     pub ids: Vec<u32>,
-    /// The text of the ids that were given, with the names of control tokens; else empty.
+    /// The text of the given ids, including the names of control tokens; otherwise empty.
     pub text: String,
-    /// Whether the ids that were given make no text as they are: U+FFFD stands for bytes that are no character.
+    /// Whether the bytes of the given ids are not valid text: then U+FFFD replaces the invalid ones.
     pub is_broken: bool,
-    /// The text of each token, where it was wanted; half characters as U+FFFD.
+    /// The text of each token, if requested; partial characters appear as U+FFFD.
     pub pieces: Vec<String>,
-    /// Longest session of the model in tokens.
+    /// The longest session of the model, in tokens.
     pub context_tokens: u32,
-    /// What the tokenizer is, where it was wanted.
+    /// The tokenizer's card, if requested.
     pub card: Option<TokenizerCard>,
 }
 
-/// What a tokenizer is.
+/// A description of a tokenizer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenizerCard {
     /// One more than the greatest id.
     pub vocabulary_size: u32,
-    /// The text of tokens that have a part, by the names that chat templates know them by: `bos_token`, `eos_token`
+    /// The text of tokens with a special role, by the names that chat templates use: `bos_token`, `eos_token`.
     pub special_tokens: Vec<(String, String)>,
-    /// The source of the chat template, where there is one.
+    /// The source of the chat template, if there is one.
     pub chat_template: Option<String>,
-    /// Equal where two tokenizers give the same ids for the same text.
+    /// Two tokenizers with equal fingerprints give the same ids for the same text.
     pub fingerprint: String,
 }
 
-/// What comes of a question to a tokenizer; `None` where there is none to ask.
+/// The reply to a tokenizer request; `None` if there is no tokenizer to ask.
 pub type TokenFuture = Pin<Box<dyn Future<Output = Result<Option<TokenReply>, Failure>> + Send>>;
 
 impl TokenQuery {
-    /// Asks for the tokens or the text alone.
+    /// A query for the tokens or the text only.
     pub fn new(input: TokenInput) -> Self {
         TokenQuery { input, wants_pieces: false, wants_card: false }
     }
 
-    /// How much is given, in bytes; of ids about as much.
+    /// Returns the size of the input in bytes; for ids, that of their `u32`s.
     pub fn bytes(&self) -> usize {
         match &self.input {
             TokenInput::Nothing => 0,

@@ -1,10 +1,11 @@
-//! Where words begin and end: the word boundaries of Unicode (UAX 29), but that
-//! - scripts which write no space between words, and Hangul, whose words take endings, have one beside each character;
+//! Where words begin and end: the word boundaries of Unicode (UAX 29), except that
+//! - scripts without spaces between words, and Hangul, whose words take endings, have a boundary next to each
+//!   character;
 //! - the underscores of Markdown's emphasis belong to no word.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// With one of these behind a text it shows whether what follows may go on with its last word.
+/// Appended to a text, these show whether following text may continue its last word.
 const WORD_GOES_ON: [char; 2] = ['a', '0'];
 
 /// Whether a word ends at a place.
@@ -12,18 +13,18 @@ const WORD_GOES_ON: [char; 2] = ['a', '0'];
 pub(super) enum WordEnd {
     Yes,
     No,
-    /// It does if nothing follows; what follows decides.
+    /// Yes if nothing follows; otherwise what follows decides.
     Open,
 }
 
-/// Whether a word may begin at this byte of a text.
+/// Returns whether a word may begin at this byte of a text.
 pub(super) fn begins(text: &str, at: usize) -> bool {
     let first = text[at..].chars().next();
     !first.is_some_and(is_word) || is_border(text, at)
 }
 
-/// Whether a word ends at this byte of a text that is to be gone on with. Once it says yes or no, more text does not
-/// change that.
+/// Returns whether a word ends at this byte of a text that may continue. Once the result is yes or no, more text does
+/// not change it.
 pub(super) fn ends(text: &str, at: usize) -> WordEnd {
     if !is_border(text, at) {
         return WordEnd::No;
@@ -43,9 +44,9 @@ fn is_border(text: &str, at: usize) -> bool {
     without_emphasis(text).split_word_bound_indices().any(|(border, _)| border == at)
 }
 
-/// The text with the underscores of Markdown's emphasis replaced: of `_word_` and `__word__`, not of `snake_case`. A
-/// run of underscores begins an emphasis where it stands before a word and not behind one, and ends one that was begun
-/// where it stands behind a word and not before one.
+/// Returns the text with the underscores of Markdown's emphasis replaced: those of `_word_` and `__word__`, not that of
+/// `snake_case`. A run of underscores begins an emphasis if it is before a word and not after one, and ends an open one
+/// if it is after a word and not before one.
 fn without_emphasis(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let (mut rest, mut is_begun) = (text, false);
@@ -70,7 +71,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether a character is of a script in which no space shows where a word ends.
+/// Returns whether a character belongs to a script in which no space shows where a word ends.
 fn writes_no_spaces(c: char) -> bool {
     matches!(c,
         '\u{0E00}'..='\u{0FFF}' // Thai, Lao, Tibetan

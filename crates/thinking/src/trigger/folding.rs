@@ -1,7 +1,7 @@
-//! Phrases and texts in the form in which they are compared: letters' case, the width of characters, the shape of
-//! quotes and spaces, and Markdown's marks around a word do not matter.
+//! The form in which phrases and texts are compared. It ignores case, the width of characters, the shape of quotes and
+//! spaces, and Markdown's marks around a word.
 
-/// A character in that form; some have several.
+/// Returns a character in that form, which may be several characters.
 pub(super) fn folded(c: char) -> impl DoubleEndedIterator<Item = char> {
     let plain = match c {
         // Full-width forms of ASCII.
@@ -18,10 +18,11 @@ pub(super) fn folded(c: char) -> impl DoubleEndedIterator<Item = char> {
     plain.to_lowercase()
 }
 
-/// How many of a text's last characters are this phrase, which is folded. `None` when it does not end with it.
+/// Returns how many of a text's last characters match this phrase, which must be folded; `None` if the text does not
+/// end with it.
 ///
-/// Where the phrase has a space the text may have more of them, the end of a line, and Markdown's marks around the
-/// words beside it: "**hold** on".
+/// Where the phrase has a space, the text may have several, a line break, and Markdown's marks around the adjacent
+/// words: "**hold** on".
 pub(super) fn length_at_end(text: &[(char, u64)], phrase: &[char]) -> Option<usize> {
     let (mut left, mut before) = (phrase, text.len());
     let mut is_behind_space = false;
@@ -43,12 +44,12 @@ pub(super) fn length_at_end(text: &[(char, u64)], phrase: &[char]) -> Option<usi
     Some(text.len() - before)
 }
 
-/// The phrase without this last character: all that it is when folded, or nothing.
+/// Returns the phrase without this last character, all of its folded form; `None` if the phrase does not end with it.
 fn without_end(phrase: &[char], c: char) -> Option<&[char]> {
     folded(c).rev().try_fold(phrase, |left, lower| left.strip_suffix(&[lower]))
 }
 
-/// What may stand around a word beside the space.
+/// Returns whether a character may surround a word next to a space.
 fn is_dress(c: char) -> bool {
     matches!(c, '*' | '_' | '~' | '`') || folded(c).eq([' '])
 }

@@ -1,4 +1,4 @@
-//! Connections over pipes in memory, in simulated time.
+//! Connections over in-memory pipes, in simulated time.
 
 use futures_util::stream::BoxStream;
 use tokio::{
@@ -11,7 +11,7 @@ use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A listener whose sockets the test makes, and the connections that come of it.
+/// A listener whose sockets the test makes, and the connections that it accepts.
 struct Listening {
     sockets: mpsc::UnboundedSender<io::Result<DuplexStream>>,
     connections: BoxStream<'static, io::Result<Connection<DuplexStream>>>,
@@ -28,7 +28,7 @@ impl Listening {
         Listening { sockets, connections }
     }
 
-    /// A client's end and the node's; `None`: the node closed it at once.
+    /// Returns the client's end and the node's end; `None`: the node closed it at once.
     async fn connect(&mut self) -> (DuplexStream, Option<Connection<DuplexStream>>) {
         let (client, node) = duplex(64);
         self.sockets.send(Ok(node)).unwrap();
@@ -37,7 +37,7 @@ impl Listening {
     }
 }
 
-/// How long until reading fails, and why.
+/// Returns how long it took until reading failed, and why it failed.
 async fn kept(connection: &mut Connection<DuplexStream>) -> (Duration, String) {
     let begin = Instant::now();
     let error = timeout(HOUR, connection.read(&mut [0; 64])).await.unwrap().unwrap_err();
@@ -54,12 +54,12 @@ fn call(connection: &Connection<DuplexStream>) -> Request<()> {
 async fn a_connection_without_a_call_is_closed() {
     let (mut client, connection) = Listening::new(1).connect().await;
     let mut connection = connection.unwrap();
-    // Bytes alone are no call.
+    // Bytes without a call do not count.
     client.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
     assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 16);
     let (waited, why) = kept(&mut connection).await;
     assert!(waited.abs_diff(FIRST_CALL_WITHIN) < Duration::from_secs(1), "{waited:?}");
-    assert_eq!(why, "nothing went on in the connection");
+    assert_eq!(why, "the connection was idle");
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,9 +82,9 @@ async fn a_client_that_takes_nothing_is_given_up() {
     connection.write_all(&[0; 64]).await.unwrap();
     let begin = Instant::now();
     let error = timeout(HOUR, connection.write_all(&[0; 64])).await.unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "the client takes nothing of what is sent to it");
+    assert_eq!(error.to_string(), "the client accepts none of the bytes sent to it");
     assert!(begin.elapsed().abs_diff(STUCK) < Duration::from_secs(1));
-    // One that is slow takes something now and then.
+    // A slow client accepts something now and then.
     client.read_exact(&mut [0; 64]).await.unwrap();
     let slow = async {
         for _ in 0..64 {
@@ -102,19 +102,19 @@ async fn one_without_a_call_gives_way_and_one_with_a_call_does_not() {
     let (_first, Some(first)) = listening.connect().await else { panic!() };
     note_call(&call(&first));
     let (_second, Some(mut second)) = listening.connect().await else { panic!() };
-    // It waits already, and is woken.
+    // Its read is already waiting, and is woken.
     let (why, third) = tokio::join!(kept(&mut second), listening.connect());
     assert_eq!(why, (Duration::ZERO, "it gave its place to another connection".to_owned()));
     let (_third, Some(third)) = third else { panic!() };
     note_call(&call(&third));
     let (mut fourth, None) = listening.connect().await else { panic!() };
     assert_eq!(fourth.read(&mut [0; 64]).await.unwrap(), 0, "it is closed");
-    // A call keeps the activity alive, but not the place of a connection that is gone.
+    // A call keeps the activity alive, but not the place of a closed connection.
     let _call = call(&third);
     drop(third);
     assert!(listening.connect().await.1.is_some());
     let mut first = first;
-    assert_eq!(kept(&mut first).await.1, "nothing went on in the connection");
+    assert_eq!(kept(&mut first).await.1, "the connection was idle");
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn a_system_that_cannot_accept_is_asked_once_a_second_and_logged_once_a_mi
     for _ in 0..120 {
         listening.sockets.send(Err(io::Error::from_raw_os_error(too_many_open_files))).unwrap();
     }
-    // What is wrong with one connection says nothing about the next.
+    // An error of one connection says nothing about the next.
     listening.sockets.send(Err(io::ErrorKind::ConnectionAborted.into())).unwrap();
     let begin = Instant::now();
     let (_client, node) = duplex(64);

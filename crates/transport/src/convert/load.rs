@@ -1,9 +1,9 @@
-//! How busy a node is, to the wire and from it.
+//! A node's load, to and from the wire.
 
 use proto::v1 as wire;
 use thinking::thinker::Load;
 
-/// How busy a node is, as it goes on the wire.
+/// A node's load, as it is sent on the wire.
 pub(crate) fn load_to_wire(load: Load) -> wire::Load {
     let Load { sessions, max_sessions, waiting, writing, free_cache_tokens, .. } = load;
     wire::Load {
@@ -17,7 +17,7 @@ pub(crate) fn load_to_wire(load: Load) -> wire::Load {
     }
 }
 
-/// How busy a node says it is. A rate that is none is not known.
+/// Reads a node's load. A rate that is negative or not a number becomes 0, which means unknown.
 pub(super) fn load_from_wire(load: wire::Load) -> Load {
     let wire::Load { sessions, max_sessions, waiting, writing, free_cache_tokens, .. } = load;
     let rate = |told: f32| f64::from(told).max(0.0);

@@ -1,4 +1,4 @@
-//! Reviews between the wire and `thinking`: what is asked for, what is judged, what is objected to.
+//! Reviews, to and from the wire: the request, the judged text and the objections.
 
 use proto::v1 as wire;
 use thinking::thinker::{Append, Failure, Objection, Review, TextEnd};
@@ -41,7 +41,8 @@ pub(super) fn objection_to_wire(objection: Objection) -> wire::Objection {
     wire::Objection { at_byte, bytes, gap, rank, log_p, instead, tokens, token_ids }
 }
 
-/// The two figures of a verdict are only told on: what is no number becomes 0, since no journal could hold it.
+/// Reads an objection. Its two figures are only passed on, so a value that is not finite becomes 0: journals cannot
+/// hold it.
 pub(super) fn objection_from_wire(objection: wire::Objection) -> Objection {
     let wire::Objection { at_byte, bytes, gap, rank, log_p, instead, tokens, token_ids } =
         objection;

@@ -1,5 +1,5 @@
-//! There and back: whatever the words can say survives the wire, and whatever the wire can carry is
-//! either understood or refused with a reason.
+//! Round trips: every value of our types survives the wire, and every message is either understood or refused with a
+//! reason.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use prost::Message as _;
@@ -9,14 +9,14 @@ use thinking::thinker::{Append, Objection, Review, TextEnd};
 use super::*;
 
 fn text() -> impl Strategy<Value = String> {
-    // Anything, with what matters to us made likely.
+    // Any text, with the cases that matter made likely.
     prop_oneof![
         any::<String>(),
         select(vec!["", "\n\n", "Wait, 数学 é 🙂"]).prop_map(str::to_owned)
     ]
 }
 
-/// What is one line after it came over the wire.
+/// Text that is already one line, so that the wire does not change it.
 fn line() -> impl Strategy<Value = String> {
     text().prop_map(|text| one_line(&text))
 }
@@ -300,7 +300,7 @@ fn another_version_two_prompts_and_none_are_refused() {
     refusal(command_from_wire(wire_open(|_| {})), "neither messages nor raw_prompt");
 }
 
-/// Sets a terminal's title, turns the reading direction around and begins a line of its own.
+/// Sets a terminal's title, reverses the reading direction and starts a new line.
 const HOSTILE: &str = "a\x1b]0;title\x07\nerror: \u{202e}b\u{9b}2J";
 const SHOWN: &str = "a\u{fffd}]0;title\u{fffd} error: \u{fffd}b\u{fffd}2J";
 

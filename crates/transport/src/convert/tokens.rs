@@ -1,4 +1,4 @@
-//! Questions to tokenizers and what they say, as they go on the wire.
+//! Tokenizer queries and replies, to and from the wire.
 
 use proto::v1 as wire;
 use thinking::{
@@ -6,7 +6,7 @@ use thinking::{
     thinker::{Message, TokenInput, TokenQuery, TokenReply, TokenizerCard},
 };
 
-/// A question, as it goes on the wire.
+/// A query, as it is sent on the wire.
 pub(crate) fn query_to_wire(query: TokenQuery) -> wire::TokenizeRequest {
     use wire::tokenize_request::Input as To;
     let TokenQuery { input, wants_pieces, wants_card } = query;
@@ -29,7 +29,7 @@ pub(crate) fn query_to_wire(query: TokenQuery) -> wire::TokenizeRequest {
     }
 }
 
-/// What a client asks.
+/// Reads a client's query.
 pub(crate) fn query_from_wire(request: wire::TokenizeRequest) -> TokenQuery {
     use wire::tokenize_request::Input as From;
     let wire::TokenizeRequest { input, with_special, with_pieces, with_tokenizer } = request;
@@ -47,7 +47,7 @@ pub(crate) fn query_from_wire(request: wire::TokenizeRequest) -> TokenQuery {
     TokenQuery { input, wants_pieces: with_pieces, wants_card: with_tokenizer }
 }
 
-/// What a tokenizer says, as it goes on the wire.
+/// A tokenizer's reply, as it is sent on the wire.
 pub(crate) fn reply_to_wire(reply: TokenReply) -> wire::TokenizeResponse {
     let TokenReply { ids, text, is_broken, pieces, context_tokens, card } = reply;
     let tokenizer = card.map(|card| {
@@ -58,7 +58,7 @@ pub(crate) fn reply_to_wire(reply: TokenReply) -> wire::TokenizeResponse {
     wire::TokenizeResponse { ids, text, broken: is_broken, pieces, context_tokens, tokenizer }
 }
 
-/// What a node's tokenizer says.
+/// Reads the reply of a node's tokenizer.
 pub(crate) fn reply_from_wire(response: wire::TokenizeResponse) -> TokenReply {
     let wire::TokenizeResponse { ids, text, broken, pieces, context_tokens, tokenizer } = response;
     let card = tokenizer.map(|tokenizer| {

@@ -1,4 +1,4 @@
-//! The words in which calls fail. What a real connection dies of is tested over loopback.
+//! The messages of failed calls. How real connections fail is tested over loopback.
 
 use proptest::prelude::*;
 use thinking::thinker::Noticed;
@@ -35,7 +35,7 @@ fn a_refusal_survives_as_a_status() {
     }
 }
 
-/// What of a status arrives at the other end.
+/// What remains of a status at the other end.
 fn sent(status: &Status) -> Status {
     let mut headers = HeaderMap::new();
     status.add_header(&mut headers).unwrap();

@@ -1,4 +1,4 @@
-//! Whose sessions are one client's, and may share what was computed for them.
+//! Which sessions belong to one client and may share what was computed for them.
 
 use std::{
     mem,
@@ -13,7 +13,7 @@ use transport::{ClientTls, Remote, RemoteConfig, ServerConfig, ServerTls, Token}
 
 use crate::support::{Node, Pki, opened};
 
-/// A Thinker that notes whom its sessions are for.
+/// A Thinker that records the client of each session.
 struct Noting {
     thinker: ScriptedThinker,
     clients: Mutex<Vec<ClientId>>,
@@ -30,7 +30,7 @@ impl Thinker for Noting {
     }
 }
 
-/// The clients of four sessions: two over one connection, and one over each of two others.
+/// The clients of four sessions: two on one connection, and one on each of two others.
 async fn clients(
     change: impl FnOnce(&mut ServerConfig),
     config: impl Fn(&Node) -> RemoteConfig,

@@ -1,4 +1,4 @@
-//! The conformance kit, through client and server, over every kind of connection.
+//! The conformance kit through client and server, over every kind of connection.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Peers that take a connection and say nothing, and more peers than there are places.
+//! Peers that connect and send nothing, and more peers than there are places.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,11 +25,11 @@ async fn connect(node: &Node) -> TcpStream {
     TcpStream::connect(("127.0.0.1", node.port)).await.unwrap()
 }
 
-/// How long until the node hangs up.
+/// Returns how long it took until the node hung up.
 async fn hung_up(mut stream: TcpStream) -> Duration {
     let begin = Instant::now();
     let read_on = async { while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
-    timeout(Duration::from_secs(3600), read_on).await.expect("it holds the line for an hour");
+    timeout(Duration::from_secs(3600), read_on).await.expect("it is still open after an hour");
     begin.elapsed()
 }
 

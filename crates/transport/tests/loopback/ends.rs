@@ -27,7 +27,7 @@ async fn three_tokens(gated: &Gated, session: &mut Session) {
     }
 }
 
-/// The session is over at the Thinker, and being allowed more tokens it makes none.
+/// Waits until the Thinker's session is over, and checks that it makes no more tokens though it is allowed to.
 async fn stopped_at_three(gated: &Gated) {
     until("the Thinker's session ends", || gated.is_over()).await;
     gated.allow(100);
@@ -73,7 +73,7 @@ async fn a_session_outlives_its_remote() {
 async fn a_client_whose_connection_breaks_is_gone() {
     let gated = Gated::new();
     let node = Node::start(Arc::new(gated.clone())).await;
-    // A relay stands for the network; its end is the cable pulled out.
+    // A relay stands in for the network; ending it is like pulling the cable.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let port = node.port;
@@ -158,7 +158,7 @@ async fn the_drain_lets_sessions_complete_and_takes_no_new_ones() {
     assert!(refused.message.contains("node is shutting down"), "{refused}");
     assert_eq!(health(node.port, "").await, ServingStatus::NotServing);
 
-    // The running session goes on.
+    // The running session continues.
     gated.allow(1);
     assert!(matches!(next(&mut session).await, Some(Event::Delta(_))));
     drop(session);

@@ -1,7 +1,6 @@
-//! Client and server over loopback: the whole way that a session takes between two machines, but for
-//! the distance.
+//! Client and server over loopback: the whole path of a session between two machines, except the distance.
 
-// Clippy excuses only functions that are themselves marked as tests, not their helpers.
+// Clippy exempts only functions that are themselves marked as tests, not their helpers.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 

@@ -1,4 +1,4 @@
-//! What is refused, and in which words.
+//! What is refused, and with which message.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ fn scripted() -> Arc<ScriptedThinker> {
     Arc::new(ScriptedThinker::new(Script::babble()))
 }
 
-/// A session's failure and a description's must be the same.
+/// Returns the failure of a session, which must be the same as that of a description.
 async fn refusal(remote: &Remote) -> Failure {
     let failure = failure_of_open(remote).await;
     assert_eq!(remote.describe().await.unwrap_err(), failure);
@@ -38,7 +38,7 @@ async fn a_missing_or_wrong_token_is_named() {
     assert_eq!(
         missing.message,
         format!(
-            "http://127.0.0.1:{}: the node asks for a token: give one with --token-file, or its own with \
+            "http://127.0.0.1:{}: the node requires a token: give one with --token-file, or its own with \
              --small-token-file or --large-token-file",
             node.port
         )
@@ -46,7 +46,7 @@ async fn a_missing_or_wrong_token_is_named() {
     let token = Some(Token::new("other").unwrap());
     let wrong = refusal(&Remote::new(RemoteConfig { token, ..node.config() }).unwrap()).await;
     assert_eq!(wrong.code, Code::Unauthenticated);
-    assert!(wrong.message.contains("does not take this token"), "{}", wrong.message);
+    assert!(wrong.message.contains("does not accept this token"), "{}", wrong.message);
     assert_eq!(thinker.started_sessions(), 0);
 }
 
@@ -128,7 +128,7 @@ async fn what_is_wrong_with_a_nodes_certificate_is_told_with_its_mend() {
         let address = format!("https://127.0.0.1:{}", node.port).parse().unwrap();
         let tls = ClientTls { ca: Some(pki.file("ca.pem")), identity: None };
         let remote = Remote::new(RemoteConfig { tls, ..RemoteConfig::new(address) }).unwrap();
-        // The line holds the time, so that two of them may differ.
+        // The message contains the time, so two of them may differ.
         let failure = failure_of_open(&remote).await;
         assert_eq!(failure.code, Code::Unauthenticated, "{failure}");
         assert!(failure.message.contains(words), "{failure}");
@@ -184,7 +184,7 @@ async fn files_that_do_not_work_are_named() {
         ServerTls { cert, key, client_ca }.for_http().unwrap();
     }
     let missing = pki.file("none.pem");
-    let passphrase = "has a passphrase, for which nobody is asked";
+    let passphrase = "has a passphrase, which cannot be entered here";
     let encrypted = |name, begin: &str| {
         std::fs::write(pki.file(name), format!("{begin}\nMIH0\n")).unwrap();
         pki.file(name)
@@ -243,7 +243,7 @@ async fn a_message_over_the_limit_names_both_sizes_and_the_flag() {
          --max-message-bytes on the node"
     );
 
-    // The client's is: nothing is sent.
+    // The client's limit is the lower one: nothing is sent.
     let config = RemoteConfig { max_message_bytes: 900, ..node.config() };
     let mut session = opened(&Remote::new(config).unwrap()).await;
     session.commands.send(append(950)).await.unwrap();
@@ -253,7 +253,7 @@ async fn a_message_over_the_limit_names_both_sizes_and_the_flag() {
     assert!(refused.message.contains("limit of 900 bytes"), "{refused}");
     assert!(refused.message.contains("--max-message-bytes"), "{refused}");
 
-    // What the node sends is over the client's limit.
+    // A message of the node is over the client's limit.
     let long = ScriptedThinker::new(Script::lists([["y".repeat(3000)]]));
     let node = Node::start(Arc::new(long)).await;
     let config = RemoteConfig { max_message_bytes: 2000, ..node.config() };
@@ -277,7 +277,7 @@ async fn a_command_that_asks_for_too_much_does_not_reach_the_model() {
     assert_eq!(refused.code, Code::InvalidArgument);
     assert_eq!(
         refused.message,
-        "Open.messages holds 370000 messages and at most 1024 are taken; send fewer"
+        "Open.messages holds 370000 messages, more than the limit of 1024; send fewer"
     );
 
     let Command::Propose(mut ask) = propose(9) else { unreachable!() };
@@ -289,7 +289,7 @@ async fn a_command_that_asks_for_too_much_does_not_reach_the_model() {
     assert_eq!(refused.code, Code::InvalidArgument);
     assert_eq!(
         refused.message,
-        "Propose.stop holds 400000 texts and at most 64 are taken; send fewer"
+        "Propose.stop holds 400000 texts, more than the limit of 64; send fewer"
     );
     assert_eq!(thinker.computed(), 0);
 }
@@ -336,7 +336,7 @@ async fn a_thinkers_failure_arrives_as_it_was() {
     session.commands.send(propose(5)).await.unwrap();
     assert_eq!(failure(&mut session).await, failure_in);
 
-    // A Thinker that ends without a word is a defect, and said to be one.
+    // A Thinker that ends without an event is a defect, and reported as one.
     let vanishing = options(fault(1, FaultKind::Vanish));
     let node =
         Node::start(Arc::new(ScriptedThinker::with_options(Script::babble(), vanishing))).await;

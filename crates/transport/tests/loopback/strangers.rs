@@ -31,7 +31,7 @@ fn remote(port: u16) -> Remote {
     Remote::new(RemoteConfig::new(format!("127.0.0.1:{port}").parse().unwrap())).unwrap()
 }
 
-/// What a session and a description die of; both must say the same.
+/// Returns the failure of a session, which must have the same message as that of a description.
 async fn refusal(port: u16) -> Failure {
     let failure = failure_of_open(&remote(port)).await;
     assert_eq!(remote(port).describe().await.unwrap_err().message, failure.message);
@@ -39,7 +39,7 @@ async fn refusal(port: u16) -> Failure {
     failure
 }
 
-/// A server that reads a little, says this, and hangs up.
+/// A server that reads a little, sends `answer`, and hangs up.
 async fn says(answer: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -49,7 +49,7 @@ async fn says(answer: &'static [u8]) -> u16 {
             let _ = stream.read(&mut [0; 1024]).await;
             let _ = stream.write_all(answer).await;
             let _ = stream.shutdown().await;
-            // Until the client is done, or the kernel resets what it still sends.
+            // Read until the client is done, or the kernel resets the connection.
             while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
         }
     });
@@ -103,7 +103,7 @@ async fn a_grpc_server_without_our_service() {
     server.abort();
 }
 
-/// A server that takes every call of ours and answers it with HTTP's 200 alone.
+/// A server that answers our calls with a bare HTTP 200.
 #[derive(Clone)]
 struct NoGrpc;
 
@@ -140,7 +140,7 @@ async fn an_http_2_server_without_grpc() {
     server.abort();
 }
 
-/// Sends raw messages to a node and reads its first answer.
+/// Sends raw messages to a node and returns its first answer.
 async fn answer_to(commands: Vec<wire::Command>) -> wire::event::Event {
     let node = Node::start(Arc::new(ScriptedThinker::new(Script::babble()))).await;
     let url = format!("http://127.0.0.1:{}", node.port);

@@ -1,4 +1,4 @@
-//! A node on a free port, its certificates, and Thinkers made for tests.
+//! A node on a free port, its certificates, and Thinkers for tests.
 
 use std::{
     path::PathBuf,
@@ -111,7 +111,7 @@ pub(crate) fn propose(max_tokens: u32) -> Command {
     })
 }
 
-/// A session that is open: `Opened` and `Warmed` are read.
+/// Opens a session and reads `Opened` and `Warmed`.
 pub(crate) async fn opened(thinker: &dyn Thinker) -> Session {
     let mut session = thinker.session();
     session.commands.send(open()).await.unwrap();
@@ -124,7 +124,7 @@ pub(crate) async fn next(session: &mut Session) -> Option<Event> {
     tokio::time::timeout(SOON, session.events.recv()).await.expect("an event, or the end")
 }
 
-/// Reads on to the failure, which must be the last.
+/// Reads to the failure, which must be the last event.
 pub(crate) async fn failure(session: &mut Session) -> Failure {
     loop {
         match next(session).await.expect("a failure before the end") {
@@ -145,7 +145,7 @@ pub(crate) async fn failure_of_open(remote: &Remote) -> Failure {
     failure(&mut session).await
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub(crate) async fn until(what: &str, so: impl Fn() -> bool) {
     let wait = async {
         while !so() {
@@ -155,8 +155,8 @@ pub(crate) async fn until(what: &str, so: impl Fn() -> bool) {
     assert!(tokio::time::timeout(SOON, wait).await.is_ok(), "{what}");
 }
 
-/// A Thinker that makes a token only when the test says so: what it computed and whether its session
-/// is over can be told exactly, without a clock.
+/// A Thinker that makes a token only when the test allows it, so that what it computed and whether its session is over
+/// are known exactly, without a clock.
 #[derive(Clone)]
 pub(crate) struct Gated(Arc<Gates>);
 
@@ -229,14 +229,15 @@ async fn gated_session(gates: &Gates, mut server: SessionServer) -> Option<()> {
     }
 }
 
-/// A certificate authority of the test's own, and what it signed.
+/// The test's certificate authority and the certificates it signed.
 pub(crate) struct Pki {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Pki {
-    /// Writes `ca.pem` and `ca.key`, and for `server` (127.0.0.1, localhost) and `client` a certificate and a key.
+    /// Writes `ca.pem` and `ca.key`, and a certificate and a key for each of `server` (127.0.0.1, localhost) and
+    /// `client`.
     pub(crate) fn new() -> Pki {
         let folder = TempDir::new().unwrap();
         let ca_key = KeyPair::generate().unwrap();
@@ -255,7 +256,7 @@ impl Pki {
         pki
     }
 
-    /// Writes a certificate for these names, changed before it is signed, and its key.
+    /// Writes a certificate for these names and its key; `change` may adjust it before it is signed.
     pub(crate) fn sign(
         &self,
         name: &str,
@@ -287,7 +288,7 @@ fn named(name: &str) -> DistinguishedName {
     distinguished
 }
 
-/// A port that nobody listens on.
+/// Returns a port that nothing listens on.
 pub(crate) async fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port()

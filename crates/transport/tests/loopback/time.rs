@@ -1,4 +1,4 @@
-//! Signs of life and their absence, in simulated time: the clock jumps whenever all wait for it.
+//! Heartbeats and their absence, in simulated time: the clock jumps whenever every task waits for it.
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ async fn a_quiet_node_that_lives_is_waited_for() {
     let before = remote.traffic().unwrap();
     assert!(timeout(HOUR, session.events.recv()).await.is_err(), "an hour of nothing");
     let after = remote.traffic().unwrap();
-    // One sign of life every five seconds either way, of more than ten bytes on the wire.
+    // A heartbeat every five seconds either way, each more than ten bytes on the wire.
     assert!(after.sent_bytes - before.sent_bytes > 720 * 10, "{before:?} {after:?}");
     assert!(after.received_bytes - before.received_bytes > 720 * 10, "{before:?} {after:?}");
     gated.allow(1);
@@ -38,7 +38,7 @@ async fn a_node_that_falls_silent_is_given_up() {
     let gated = Gated::new();
     let node = Node::with(Arc::new(gated.clone()), |config| config.heartbeat = HOUR).await;
     let mut config = node.config();
-    // Else HTTP/2's own pings would be seen as life by nobody, but send the clock on.
+    // HTTP/2's own pings do not count as signs of life; they only advance the simulated clock.
     config.silence = Duration::from_secs(20);
     let mut session = opened(&Remote::new(config).unwrap()).await;
     session.commands.send(propose(10)).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_node_that_falls_silent_is_given_up() {
     assert!(gated.computed() == 0);
 }
 
-/// A Thinker with a loop of its own that goes round, or hangs.
+/// A Thinker whose own loop keeps running, or hangs.
 struct Looping {
     gated: Gated,
     turns: AtomicU64,
@@ -164,7 +164,7 @@ async fn a_client_that_left_without_a_word_loses_its_place() {
     assert!(failed.message.contains("send heartbeats"), "{}", failed.message);
     assert_eq!(events.message().await.unwrap(), None);
     sleep(Duration::from_secs(1)).await;
-    // One that gives signs of life keeps its session without a command.
+    // A client that sends heartbeats keeps its session without a command.
     let mut session = opened(&node.remote()).await;
     assert!(timeout(HOUR, session.events.recv()).await.is_err());
 }

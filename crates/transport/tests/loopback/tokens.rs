@@ -1,4 +1,4 @@
-//! What a node's tokenizer is asked without a session.
+//! Requests to a node's tokenizer, which need no session.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use transport::{Remote, RemoteConfig, ServerConfig, Token};
 
 use crate::support::Node;
 
-/// A Thinker without a tokenizer, as a server of others is.
+/// A Thinker without a tokenizer, such as a node in front of another server.
 struct Mute(ScriptedThinker);
 
 impl Thinker for Mute {

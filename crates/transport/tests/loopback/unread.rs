@@ -1,4 +1,4 @@
-//! Clients that do not read what the node sends, in simulated time. HTTP/2's windows are theirs to choose.
+//! Clients that do not read what the node sends, in simulated time. The client chooses HTTP/2's windows.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use tonic::{Streaming, transport::Endpoint};
 
 use crate::support::{Gated, Node, failure_of_open, opened};
 
-/// A session that proposes, for a client whose window for it holds so many bytes. It says nothing more.
+/// Starts a proposal for a client whose stream window holds `window_bytes`. The client sends nothing more.
 async fn events(node: &Node, window_bytes: u32) -> Streaming<Event> {
     let url = format!("http://127.0.0.1:{}", node.port);
     let endpoint = Endpoint::from_shared(url).unwrap().initial_stream_window_size(window_bytes);

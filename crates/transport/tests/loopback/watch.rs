@@ -1,4 +1,4 @@
-//! A node that is watched: how busy it is, that it drains, that it is gone, and that it is back.
+//! Watching a node: how busy it is, that it drains, that it is gone, and that it is back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use transport::{Remote, RemoteConfig};
 
 use crate::support::{Node, SOON, card, opened};
 
-/// What is told of a node; watching ends with this.
+/// The reported conditions of a node; dropping this ends the watch.
 struct Watched {
     told: mpsc::UnboundedReceiver<Condition>,
     _watching: JoinSet<()>,
@@ -33,7 +33,7 @@ impl Watched {
         Watched { told, _watching: watching }
     }
 
-    /// Waits until something like this is told.
+    /// Waits until a matching condition is reported.
     async fn until<T>(&mut self, like: impl Fn(&Condition) -> Option<T>) -> T {
         let found = async {
             loop {
@@ -43,7 +43,7 @@ impl Watched {
                 }
             }
         };
-        timeout(SOON, found).await.expect("it is told")
+        timeout(SOON, found).await.expect("a matching condition is reported")
     }
 }
 
@@ -62,7 +62,7 @@ async fn what_becomes_of_a_node_is_told() {
     let mut watched = Watched::new(node.remote());
     let Serving { card: told, load, .. } = watched.until(serving).await;
     assert_eq!(told, Some(card()));
-    let load = load.expect("it tells its load");
+    let load = load.expect("it reports its load");
     assert_eq!((load.sessions, load.max_sessions, load.is_full()), (0, 7, false));
 
     let session = opened(&node.remote()).await;
@@ -83,7 +83,7 @@ async fn what_becomes_of_a_node_is_told() {
     let why = watched.until(gone).await;
     assert!(why.contains(&config.address.to_string()), "{why}");
 
-    // Another one is started in its place.
+    // Another node is started in its place.
     let place = format!("127.0.0.1:{}", config.address.port());
     let listener = transport::bind(&place).await.unwrap();
     let served = transport::ServerConfig::new(card());

@@ -1,6 +1,5 @@
-//! OpenAI's `/v1/chat/completions`, for servers that have nothing else: the text so far is a last message of the
-//! assistant's, which the server is asked to go on with in one of the ways that exist. Whether it does so exactly is
-//! found out in `exactness`.
+//! OpenAI's `/v1/chat/completions`, for chat-only servers. The text so far is a last message of the assistant, which
+//! the server is asked to continue in one of the known ways. Whether it does so exactly is tested in `exactness`.
 
 use openai::ChatChunk;
 use serde::Deserialize as _;
@@ -14,14 +13,14 @@ use super::{
 };
 use crate::{chunk::Chunk, http::Call};
 
-/// How a server is told to go on with the last message.
+/// How a server is asked to continue the last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chat {
-    /// By fields of the request, as vLLM, SGLang and transformers have them.
+    /// By fields of the request, as in vLLM, SGLang and transformers.
     Continue,
-    /// By a field of the message, as DeepSeek and Mistral have it.
+    /// By a field of the message, as in DeepSeek and Mistral.
     Prefix,
-    /// By nothing: it goes on with a message of the assistant's.
+    /// By nothing: it continues any last message of the assistant.
     Assistant,
 }
 
@@ -61,7 +60,7 @@ impl Dialect for Chat {
         let delta = choice.delta;
         Some(Chunk {
             text: delta.content.unwrap_or_default(),
-            // Some servers send both, with the same text.
+            // Some servers send both fields with the same text.
             thought: delta.reasoning_content.or(delta.reasoning).unwrap_or_default(),
             end: choice.finish_reason.and_then(server_end),
             ..chunk

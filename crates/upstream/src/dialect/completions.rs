@@ -1,4 +1,4 @@
-//! OpenAI's `/v1/completions` with text, as any server has it that serves a model for more than chats.
+//! OpenAI's `/v1/completions` with text, for any server that has this route.
 
 use openai::{FinishReply, TextCompletion, TokenUsage};
 use serde::Deserialize as _;
@@ -31,7 +31,7 @@ impl Dialect for Completions {
     }
 }
 
-/// An event of OpenAI's completions route. The last one has no choice and tells the usage.
+/// Reads an event of OpenAI's completions route. The last event has no choice and reports the usage.
 pub(super) fn openai_chunk(event: &Value) -> Option<Chunk> {
     let reply = TextCompletion::deserialize(event).ok()?;
     let chunk = told_usage(reply.usage.flatten());
@@ -44,7 +44,7 @@ pub(super) fn openai_chunk(event: &Value) -> Option<Chunk> {
     })
 }
 
-/// What an event tells of costs, as an event without text.
+/// Returns an event's usage as a chunk without text.
 pub(super) fn told_usage(usage: Option<TokenUsage>) -> Chunk {
     let count = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
     let cached = usage.and_then(|usage| usage.prompt_tokens_details?.cached_tokens);
@@ -58,7 +58,7 @@ pub(super) fn told_usage(usage: Option<TokenUsage>) -> Chunk {
     }
 }
 
-/// Why a choice is over; `None`: it is not, and nothing will follow.
+/// Converts the reason why a choice ended. `None`: the server gave up before its end.
 pub(super) fn server_end(reason: FinishReply) -> Option<ServerEnd> {
     match reason {
         FinishReply::Length => Some(ServerEnd::Length),

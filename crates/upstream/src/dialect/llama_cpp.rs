@@ -1,4 +1,4 @@
-//! llama.cpp's `llama-server`, by its own routes: `/apply-template`, `/tokenize`, `/completion` with token ids.
+//! llama.cpp's `llama-server`, through its own routes: `/apply-template`, `/tokenize`, `/completion` with token ids.
 
 use serde_json::{Value, json};
 use thinking::thinker::Message;
@@ -9,7 +9,7 @@ use crate::{
     http::Call,
 };
 
-/// The repetition penalty is about no more tokens than this.
+/// The repetition penalty covers at most this many tokens.
 const MOST_PENALISED: u32 = 1 << 20;
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Dialect for LlamaCpp {
 
     fn encode(&self, _model: &str, text: &str, place: Place) -> Option<Call> {
         let is_prompt = place == Place::Prompt;
-        // What /apply-template leaves out, a begin-of-text token, is what `add_special` puts in.
+        // `add_special` adds the begin-of-text token that /apply-template leaves out.
         let body = json!({ "content": text, "add_special": is_prompt, "parse_special": is_prompt });
         Some(Call::post("/tokenize", body))
     }
@@ -41,11 +41,11 @@ impl Dialect for LlamaCpp {
             "prompt": stretch.prompt.json(),
             "n_predict": stretch.max_tokens,
             "cache_prompt": true,
-            // Pinned, since a slot is where the session's text is cached; -1 is any.
+            // Pinned, because the session's text is cached in its slot; -1 means any slot.
             "id_slot": stretch.slot.map_or(-1, i64::from),
             "stream": true,
             "return_tokens": true,
-            // Else a cancel is noticed only when the whole prompt is computed.
+            // Without it, a cancel takes effect only after the whole prompt is computed.
             "return_progress": true,
             "seed": stretch.seed(),
             // The order of our own sampler.
@@ -55,7 +55,7 @@ impl Dialect for LlamaCpp {
             "top_p": top_p(sampling),
             "min_p": exact(sampling.min_p),
             "repeat_penalty": repetition_penalty(sampling),
-            // All of them. Negative numbers are refused, and memory is taken for as many.
+            // Cover all tokens. Negative numbers are refused, and memory is allocated for this many.
             "repeat_last_n": stretch.context_tokens.min(MOST_PENALISED),
             "presence_penalty": 0,
             "frequency_penalty": 0,
@@ -71,7 +71,7 @@ impl Dialect for LlamaCpp {
         let text = event["content"].as_str()?.to_owned();
         let progress = &event["prompt_progress"];
         if progress.is_object() {
-            // Its token is a placeholder.
+            // The token in a progress event is a placeholder.
             let usage = Usage {
                 prompt_tokens: count(&progress["total"])?,
                 cached_tokens: Some(count(&progress["cache"])?),

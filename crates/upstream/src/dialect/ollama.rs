@@ -1,4 +1,4 @@
-//! Ollama, by its own `/api/generate` with `raw`: its `/v1/completions` puts a chat template around every text.
+//! Ollama, through its own `/api/generate` with `raw`: its `/v1/completions` applies a chat template to every text.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ impl Dialect for Ollama {
             "top_p": top_p(sampling),
             "min_p": exact(sampling.min_p),
             "repeat_penalty": repetition_penalty(sampling),
-            // All of them.
+            // Cover all tokens.
             "repeat_last_n": -1,
             "presence_penalty": 0,
             "frequency_penalty": 0,
@@ -36,7 +36,8 @@ impl Dialect for Ollama {
             "prompt": stretch.prompt.json(),
             "raw": true,
             "stream": true,
-            // A text that does not fit is refused, and one that is full ends; else its beginning would be dropped.
+            // A text that does not fit is refused, and a full one ends. Otherwise the start of the text would be
+            // dropped.
             "truncate": false,
             "shift": false,
             "options": options,
@@ -50,7 +51,7 @@ impl Dialect for Ollama {
             Some("length") => ServerEnd::Length,
             _ => ServerEnd::EndOfText,
         });
-        // `prompt_eval_count` leaves out what was cached, or not, by the version.
+        // Whether `prompt_eval_count` includes cached tokens depends on the version.
         let tokens_so_far = count(&event["eval_count"]);
         Some(Chunk { text, tokens_so_far, end, ..Chunk::default() })
     }

@@ -1,5 +1,5 @@
 //! SGLang: `/tokenize` with messages and texts, `/v1/completions` with token ids, and its own `/generate` to compute
-//! text ahead and to say what its model holds of one.
+//! text ahead and to report log-probabilities.
 
 use serde_json::{Value, json};
 use thinking::thinker::Message;
@@ -21,12 +21,12 @@ use crate::{
 pub(super) struct Sglang;
 
 impl Dialect for Sglang {
-    /// As for its own chats: fields that say how a template is applied are refused with some templates.
+    /// The same fields as for its chats: fields that say how to apply the template are refused with some templates.
     fn render(&self, model: &str, messages: &[Message]) -> Option<Call> {
         Some(Call::post("/tokenize", json!({ "model": model, "messages": messages })))
     }
 
-    /// Older ones take texts only.
+    /// Older versions tokenize texts only.
     fn always_renders(&self) -> bool {
         false
     }
@@ -48,7 +48,7 @@ impl Dialect for Sglang {
         Call::post("/v1/completions", with(stretch.openai(), own))
     }
 
-    /// `/v1/completions` refuses to make nothing.
+    /// `/v1/completions` refuses a request to generate nothing.
     fn ahead(&self, stretch: &Stretch<'_>) -> Call {
         let body = json!({
             "input_ids": stretch.prompt.json(),
@@ -58,7 +58,7 @@ impl Dialect for Sglang {
         Call::post("/generate", body)
     }
 
-    /// Its log-probabilities are those of the model, whatever the temperature. What is before them stays cached.
+    /// The log-probabilities are the model's own, whatever the temperature. The text before them stays cached.
     fn odds(&self, _model: &str, ids: &[u32], from: usize) -> Option<Call> {
         let body = json!({
             "input_ids": ids,
@@ -70,7 +70,7 @@ impl Dialect for Sglang {
         Some(Call::post("/generate", body))
     }
 
-    /// Nothing is told of the first token of those that were asked for.
+    /// The first of the requested tokens has no log-probability.
     fn odds_told(&self, answer: &Value, _ids: &[u32], _from: usize) -> Option<Told> {
         let told = &answer["meta_info"];
         let (own, likeliest) = (&told["input_token_logprobs"], &told["input_top_logprobs"]);
@@ -95,7 +95,7 @@ impl Dialect for Sglang {
     }
 }
 
-/// What a request cost.
+/// Reads the cost of a request.
 fn usage(told: &Value) -> Option<Usage> {
     Some(Usage {
         prompt_tokens: count(&told["prompt_tokens"])?,
@@ -103,7 +103,7 @@ fn usage(told: &Value) -> Option<Usage> {
     })
 }
 
-/// A token with its log-probability, as they are told: the other way round.
+/// Reads a token with its log-probability, which are reported in the opposite order.
 fn token_and_log_p(told: &Value) -> Option<(u32, f32)> {
     let log_p = told[0].as_f64()? as f32;
     Some((u32::try_from(told[1].as_u64()?).ok()?, log_p))

@@ -1,4 +1,4 @@
-//! What each kind of server is asked, and what its events mean.
+//! The requests for each kind of server, and how its events are read.
 
 use super::*;
 use crate::chunk::{ServerEnd, Usage};
@@ -33,7 +33,7 @@ fn every_sampling_field_is_always_sent() {
         ("cache_prompt", json!(true)),
         ("stream", json!(true)),
         ("id_slot", json!(1)),
-        // All ones would mean a seed by chance.
+        // All bits set would mean a random seed.
         ("seed", json!(0x7fff_ffff)),
     ] {
         assert_eq!(llama[field], value, "{field}");
@@ -127,7 +127,7 @@ fn events_of_llama_cpp_are_read() {
     assert_eq!(read(progress), Some(expected), "the token of a progress event is none");
     assert_eq!(usage.split(33), (4, 30));
     assert_eq!(Usage { cached_tokens: None, ..usage }.split(33), (1, 33), "it does not say");
-    // A character of three tokens, of which only the last one's id is told.
+    // A character of three tokens, of which only the last id is reported.
     let crab = json!({ "content": " 🦀", "tokens": [222], "stop": false, "tokens_predicted": 6 });
     let expected =
         Chunk { text: " 🦀".into(), ids: vec![222], tokens_so_far: Some(6), ..Chunk::default() };
@@ -223,7 +223,7 @@ fn a_chats_last_message_is_gone_on_with_as_each_kind_asks() {
         assert_eq!(fields == (&json!(true), &json!(false)), is_continue, "{kind:?}");
         assert_eq!(begun.get("continue_final_message"), None);
         assert_eq!((&begun["max_tokens"], begun.get("prompt")), (&json!(7), None));
-        // Others refuse fields that they do not know.
+        // Other servers refuse fields that they do not know.
         assert_eq!(goes_on.get("top_k").is_some(), is_continue, "{kind:?}");
     }
 }
@@ -270,7 +270,7 @@ fn sglang_tells_what_its_model_holds_of_a_text() {
 
 #[test]
 fn vllm_tells_what_its_model_holds_of_a_text() {
-    // As version 0.32.0 answers: the token that stands there is among the likeliest, or behind them.
+    // As version 0.32.0 answers: the token in the text is among the likeliest, or listed after them.
     let answer = json!({
         "choices": [{ "index": 0, "text": "8", "finish_reason": "length", "prompt_logprobs": [
             null,
@@ -287,7 +287,7 @@ fn vllm_tells_what_its_model_holds_of_a_text() {
     let likeliest = vec![(292, -0.5), (11, -2.5), (10, -9.25)];
     assert_eq!(odds, [TokenOdds { log_p: -9.25, likeliest, rank: Some(39) }]);
     assert_eq!(usage, Usage { prompt_tokens: 3, cached_tokens: None });
-    // One that is told nothing of is no answer.
+    // An answer without the requested token is invalid.
     assert_eq!(of(ServerKind::Vllm).odds_told(&answer, &[16, 17, 99], 2), None);
 }
 

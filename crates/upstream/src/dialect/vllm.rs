@@ -41,8 +41,8 @@ impl Dialect for Vllm {
         Call::post("/v1/completions", with(stretch.openai(), own))
     }
 
-    /// Its log-probabilities are those of the model, whatever the temperature. It computes the whole text for them,
-    /// cached or not, and streams none.
+    /// The log-probabilities are the model's own, whatever the temperature. It computes the whole text for them, cached
+    /// or not, and cannot stream them.
     fn odds(&self, model: &str, ids: &[u32], _from: usize) -> Option<Call> {
         let body = json!({
             "model": model,
@@ -70,7 +70,7 @@ impl Dialect for Vllm {
     }
 }
 
-/// The fields that vLLM and SGLang have beside OpenAI's, on all routes.
+/// The fields that vLLM and SGLang have in addition to OpenAI's, on all routes.
 pub(super) fn own_fields(sampling: &Sampling) -> Value {
     let top_k = if sampling.top_k == 0 { -1 } else { i64::from(sampling.top_k) };
     json!({
@@ -82,7 +82,7 @@ pub(super) fn own_fields(sampling: &Sampling) -> Value {
     })
 }
 
-/// What is told of a token: of each of some by its id, that which stands there among them.
+/// Reads the odds of a token from a map of token ids to log-probabilities, which contains that token.
 fn token_odds(id: u32, told: &Value) -> Option<TokenOdds> {
     let log_p = |told: &Value| told["logprob"].as_f64().map(|log_p| log_p as f32);
     let stands = &told[id.to_string()];

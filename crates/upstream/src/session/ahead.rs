@@ -1,4 +1,4 @@
-//! Text that is computed ahead: a request of which only what it leaves in the server's cache is used.
+//! Computes text ahead: a request that is only made to fill the server's cache.
 
 use std::pin::Pin;
 
@@ -16,7 +16,7 @@ use crate::{
     http::Http,
 };
 
-/// A text that is being computed ahead. Dropping it drops the connection.
+/// The future that computes a text ahead. Dropping it drops the connection.
 pub(crate) type Computing<'a> =
     Pin<Box<dyn Future<Output = Result<ComputedText, Failure>> + Send + 'a>>;
 
@@ -28,23 +28,23 @@ pub(crate) struct AheadText<'a> {
     pub(crate) sampling: Sampling,
     pub(crate) slot: Option<u32>,
     pub(crate) prompt: SessionPrompt,
-    /// Its tokens, about.
+    /// Its approximate number of tokens.
     pub(crate) about_tokens: u32,
-    /// Tokens that an earlier request had.
+    /// Tokens that an earlier request already contained.
     pub(crate) asked_tokens: u32,
 }
 
-/// The text in the form in which it is continued.
+/// The text in the form in which the server continues it.
 pub(crate) enum SessionPrompt {
     Text(String),
-    /// Token ids, and the text behind them that has to be encoded.
+    /// Token ids, and the text after them that is not encoded yet.
     Ids(Vec<u32>, String),
-    /// A conversation, and the answer to it so far.
+    /// A conversation, and the answer so far.
     Chat(Vec<Message>, Option<AnswerSoFar>),
 }
 
 impl SessionPrompt {
-    /// What a server is given, once all of it is encoded.
+    /// Returns what the server is sent, once all of it is encoded.
     pub(crate) fn form(&self) -> PromptForm<'_> {
         match self {
             SessionPrompt::Ids(ids, _) => PromptForm::Ids(ids),
@@ -57,7 +57,7 @@ impl SessionPrompt {
 }
 
 impl AheadText<'_> {
-    /// Computes it, if it fits, and fills a block of the server's cache that was not full before.
+    /// Computes the text, if it fits and fills a block of the server's cache that was not full before.
     pub(crate) async fn compute(self) -> Result<ComputedText, Failure> {
         let AheadText { http, served, about_tokens, asked_tokens, .. } = self;
         let began = Instant::now();

@@ -1,37 +1,37 @@
-//! What came of a request for text that is there: it is computed, and may be judged.
+//! The result of a request that computed existing text and possibly judged it.
 
 use thinking::{session::review::ReviewRules, thinker::Objection};
 
 use crate::chunk::Usage;
 
-/// What came of a text that was computed ahead.
+/// The result of computing a text ahead.
 #[derive(Debug)]
 pub(crate) struct ComputedText {
-    /// The length in bytes of the text that had to be encoded, and its tokens.
+    /// If some text had to be encoded: its length in bytes, and its tokens.
     pub(crate) encoded: Option<(usize, Vec<u32>)>,
-    /// Its tokens as they were estimated, and as exactly as is known now.
+    /// The estimated number of tokens, and the number as exactly as known now.
     pub(crate) about_tokens: u32,
     pub(crate) tokens: u32,
-    /// What the request cost; `None`: there was none, since it would have filled no block.
+    /// What the request cost; `None`: no request was made, because it would not have filled a block.
     pub(crate) usage: Option<Usage>,
-    /// The time that took, in microseconds.
+    /// How long it took, in microseconds.
     pub(crate) prefill_us: u64,
-    /// What was found, where it was to be judged.
+    /// The verdict, if the text was to be judged.
     pub(crate) judged: Option<Judged>,
 }
 
-/// What was found of text that was judged.
+/// The verdict on a judged text.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    /// The first bytes that stand.
+    /// How many bytes from the start passed the review.
     pub(crate) reviewed: usize,
     pub(crate) objection: Option<Objection>,
-    /// That an answer ends with the text of this length, if that was judged and stands.
+    /// The length of the text, if ending the answer there was judged and passed.
     pub(crate) stands_as_end: Option<usize>,
 }
 
 impl Judged {
-    /// Tells a session's rules, whose text may have grown since. Returns what is objected to.
+    /// Passes the verdict on to a session's rules, whose text may have grown since. Returns the objection.
     pub(crate) fn tell(self, rules: &mut ReviewRules, committed: &str) -> Option<Objection> {
         rules.passed(self.reviewed);
         if self.stands_as_end == Some(committed.len()) && rules.judges_end() {

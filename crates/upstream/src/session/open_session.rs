@@ -1,4 +1,4 @@
-//! A session that a server has accepted: its text as the server is given it, and its place there.
+//! A session that a server has accepted: its text as it is sent to the server, and its slot there.
 
 mod judging;
 
@@ -31,11 +31,11 @@ use crate::{
     token_text::{OwnChunks, TokenText},
 };
 
-/// How long a session waits for one that is just ending to give its slot back.
+/// How long a session waits for another one that is ending to release its slot.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
-/// A begin-of-text token, and one more, are no difference between two tokenizers.
+/// Two token counts may differ by a begin-of-text token and one more before the tokenizers count as different.
 const COUNT_TOLERANCE: usize = 2;
-/// Bytes of a token, where nothing better is known.
+/// Bytes per token, if nothing better is known.
 const TOKEN_BYTES: usize = 4;
 
 /// An open session.
@@ -47,21 +47,21 @@ pub(crate) struct OpenSession<'a> {
     sampling: Sampling,
     text: SessionText,
     slot: Option<Slot>,
-    /// Tokens of prompt and committed text, about, where the server does not count them.
+    /// The approximate number of tokens of prompt and committed text, if the server does not count them.
     tokens: u32,
-    /// Of those, how many the server had in a request, or made.
+    /// How many of them the server generated or had in a request.
     asked_tokens: u32,
-    /// The text that no request had.
+    /// The text that no request contained yet.
     unasked: UnaskedText,
-    /// Tokens that requests ahead found cached and that no proposal told yet.
+    /// Tokens that requests ahead found cached and that no proposal has reported yet.
     ahead_cached_tokens: u32,
     /// How far the text was sent to be judged, and how it ended then.
     read: (usize, TextEnd),
-    /// How many tokens the text that was asked for has by our own tokenizer, until that is known to be the server's.
+    /// How many tokens the requested text has by our own tokenizer, until that is known to be the server's.
     own_count: Option<usize>,
 }
 
-/// The text in the form in which it is continued.
+/// The text in the form in which the server continues it.
 enum SessionText {
     /// The prompt; the committed text follows it.
     Text(String),
@@ -71,7 +71,7 @@ enum SessionText {
 }
 
 impl<'a> OpenSession<'a> {
-    /// Renders the prompt.
+    /// Opens a session and renders the prompt.
     pub(crate) async fn new(
         server: &'a Server,
         signs: &watch::Sender<()>,
@@ -84,7 +84,7 @@ impl<'a> OpenSession<'a> {
         if let Some(field) = unknown_field(served.dialect.as_ref(), &open.sampling)
             && !http.config.lenient
         {
-            let what = format!("does not know {field}: turn it off, or allow that it is left out");
+            let what = format!("does not know {field}: turn it off, or allow it to be left out");
             return Err(failure::noticed(address, Code::InvalidArgument, what));
         }
         let mut session = OpenSession {
@@ -136,8 +136,8 @@ impl<'a> OpenSession<'a> {
         Ok(())
     }
 
-    /// The prompt, by the server's template where it can, else by our own, with the thought as it is wanted where the
-    /// server gives text.
+    /// Renders the prompt, by the server's template if it can, otherwise by our own. If the result is text, it ends
+    /// with the thought in the wanted state.
     async fn render(&self, prompt: &Prompt, wanted: ThoughtStart) -> Result<Rendered, Failure> {
         let messages = match prompt {
             Prompt::Raw(text) => return Ok(Rendered::Text(text.clone())),
@@ -172,7 +172,7 @@ impl<'a> OpenSession<'a> {
         let wanted = thought::known(wanted).unwrap_or(template.thought());
         let text = template.render_to(messages, wanted);
         let text = text.map_err(|error| Failure::new(Code::Template, error.to_string()))?;
-        // The server puts a begin-of-text token before every text where its model wants one.
+        // The server puts a begin-of-text token before every text if its model needs one.
         let is_added = |bos: &&str| {
             tokenizer.encode_prompt(&format!("{bos}a")).ok()
                 == tokenizer.encode_raw_prompt("a").ok()
@@ -202,10 +202,10 @@ impl<'a> OpenSession<'a> {
         Ok(())
     }
 
-    /// A chat's prompt is the conversation, and the answer is begun with the thought as it is wanted.
+    /// Sets up a chat: the prompt is the conversation, and the answer begins with the thought in the wanted state.
     fn begin_chat(&mut self, prompt: &Prompt, wanted: ThoughtStart) -> Result<(), Failure> {
         let Prompt::Messages(messages) = prompt else {
-            let what = "has chats only, which go on with no raw text: ask a question, or name a server with \
+            let what = "has chats only, which cannot continue raw text: ask a question, or name a server with \
                         /v1/completions";
             let address = &self.http.config.address;
             return Err(failure::noticed(address, Code::InvalidArgument, what));
@@ -219,8 +219,8 @@ impl<'a> OpenSession<'a> {
         Ok(())
     }
 
-    /// Adds text that others wrote, as these tokens where they are known and the server takes tokens. Returns how many
-    /// tokens it has, about.
+    /// Appends text that the server did not generate. Keeps its given tokens if they spell the text and the server
+    /// takes tokens. Returns about how many tokens it has.
     pub(crate) fn append(&mut self, text: &str, token_ids: &[u32]) -> u32 {
         let is_spelled = !token_ids.is_empty() && self.spells(token_ids, text);
         let tokens = match &mut self.text {
@@ -239,7 +239,7 @@ impl<'a> OpenSession<'a> {
         tokens
     }
 
-    /// Keeps the beginning of a proposal. Returns how many tokens it has, about.
+    /// Commits the first bytes of a proposal. Returns about how many tokens they have.
     pub(crate) fn commit(&mut self, own: &OwnChunks, kept: &str) -> u32 {
         if let SessionText::Ids(ids) = &mut self.text {
             ids.commit(own, kept);
@@ -249,7 +249,7 @@ impl<'a> OpenSession<'a> {
         tokens
     }
 
-    /// The text so far, if it is worth a request that computes it ahead.
+    /// Returns a request that computes the text so far ahead, if that is worth it.
     pub(crate) fn ahead(
         &mut self,
         committed: &str,
@@ -263,7 +263,7 @@ impl<'a> OpenSession<'a> {
             return None;
         }
         self.unasked = UnaskedText::default();
-        // Whoever asks for its continuation is told why there is none.
+        // If the text cannot be continued, the next proposal will report why.
         let prompt = self.prompt(committed).ok()?;
         let text = AheadText {
             http: self.http,
@@ -278,7 +278,7 @@ impl<'a> OpenSession<'a> {
         Some(Box::pin(text.compute()))
     }
 
-    /// Notes what became of text that was computed ahead. Returns how many tokens the server computed for it.
+    /// Records the result of computing text ahead. Returns how many tokens the server computed for it.
     pub(crate) fn computed(&mut self, computed: ComputedText) -> u32 {
         let ComputedText { encoded, about_tokens, tokens, usage, judged: _, prefill_us: _ } =
             computed;
@@ -293,7 +293,7 @@ impl<'a> OpenSession<'a> {
         prefill_tokens
     }
 
-    /// Tokens that requests ahead found cached since this was last asked.
+    /// Returns how many tokens requests ahead found cached since the last call.
     pub(crate) fn take_ahead_cached_tokens(&mut self) -> u32 {
         std::mem::take(&mut self.ahead_cached_tokens)
     }
@@ -304,18 +304,18 @@ impl<'a> OpenSession<'a> {
         tokens
     }
 
-    /// How many tokens a text has: by our own tokenizer, else a guess.
+    /// Estimates how many tokens a text has: by our own tokenizer, or from its length.
     fn about(&self, text: &str) -> u32 {
         let encoded = self.own.and_then(|own| own.encode_committed(text, Thought::Open).ok());
         encoded.map_or(text.len().div_ceil(TOKEN_BYTES), |encoded| encoded.ids.len()) as u32
     }
 
-    /// Whether these tokens are the text's in our tokenizer too, so that another Thinker can use them.
+    /// Returns whether these tokens also spell the text in our tokenizer, so that another Thinker can use them.
     pub(crate) fn spells(&self, ids: &[u32], text: &str) -> bool {
         self.own.is_some_and(|own| own.spells(ids, text))
     }
 
-    /// Checks our own tokenizer by the server's count of the text that was asked for last.
+    /// Checks our own tokenizer against the server's count of the last requested text.
     pub(crate) fn check_count(&mut self, usage: Usage) -> Result<(), Failure> {
         let Some(ours) = self.own_count.take() else { return Ok(()) };
         let theirs = usage.prompt_tokens as usize;
@@ -330,7 +330,7 @@ impl<'a> OpenSession<'a> {
         Ok(())
     }
 
-    /// Asks for a continuation of at most so many tokens; `None` when the context is full.
+    /// Prepares a request for a continuation of at most `max_tokens`. Returns `None` when the context is full.
     pub(crate) async fn ask(
         &mut self,
         committed: &str,
@@ -377,7 +377,7 @@ impl<'a> OpenSession<'a> {
         Ok(Some(Ask { call, max_tokens, tokens, asked_tokens, marks }))
     }
 
-    /// All of the text, as the server is given it.
+    /// Returns the whole text, as it is sent to the server.
     fn prompt(&self, committed: &str) -> Result<SessionPrompt, Failure> {
         Ok(match &self.text {
             SessionText::Text(prompt) => SessionPrompt::Text(format!("{prompt}{committed}")),
@@ -394,7 +394,8 @@ impl<'a> OpenSession<'a> {
         })
     }
 
-    /// What puts marks around a thought behind the committed text, where the server may tell it apart.
+    /// Returns what restores the marks around a thought after the committed text, if the server may report thoughts
+    /// separately.
     fn marks(&self, committed: &str) -> Option<ThoughtMarks> {
         let (SessionText::Chat(_, lead), Some(chat)) = (&self.text, &self.served.chat) else {
             return None;
@@ -403,7 +404,7 @@ impl<'a> OpenSession<'a> {
         Some(ThoughtMarks::behind(&text, chat.form.thought, chat.tells_apart()))
     }
 
-    /// The text of an event: with marks around a thought that the server tells apart.
+    /// Returns a chunk whose text includes the marks around a separately reported thought.
     pub(crate) fn with_marks(
         &self,
         chunk: Chunk,
@@ -412,7 +413,7 @@ impl<'a> OpenSession<'a> {
         let (Some(marks), Some(chat)) = (marks, &self.served.chat) else { return Ok(chunk) };
         let put = marks.put(&chunk.thought, &chunk.text);
         let text = put.map_err(|ThinksAnew| {
-            let why = "it thinks anew where the answer should go on";
+            let why = "it starts a new thought where the answer should continue";
             inexact(self.http, self.served.kind, why)
         })?;
         if marks.is_told_apart {
@@ -422,15 +423,15 @@ impl<'a> OpenSession<'a> {
     }
 }
 
-/// A continuation to ask for.
+/// A continuation to request.
 pub(crate) struct Ask {
     pub(crate) call: crate::http::Call,
-    /// No more than the context holds.
+    /// Limited to what the context holds.
     pub(crate) max_tokens: u32,
-    /// Tokens of the text, about.
+    /// The approximate number of tokens of the text.
     pub(crate) tokens: u32,
-    /// Of those, how many the server had before.
+    /// How many of them the server had before.
     pub(crate) asked_tokens: u32,
-    /// What puts marks around a thought, where the server may tell it apart.
+    /// Restores the marks around a thought, if the server may report it separately.
     pub(crate) marks: Option<ThoughtMarks>,
 }

@@ -1,16 +1,16 @@
-//! Whether an answer came bit by bit, or all at once after a long wait: then something before the server holds it back.
+//! Detects an answer that arrives all at once after a long wait, because a proxy in front of the server buffers it.
 //! Pure.
 
 use std::time::Duration;
 
-/// A wait for the first text that is shorter says nothing.
+/// A shorter wait for the first text proves nothing.
 const LONG: Duration = Duration::from_secs(2);
-/// Nor does an answer of fewer events.
+/// An answer with fewer events proves nothing.
 const MANY: u32 = 16;
-/// All at once is within this part of the wait.
+/// "All at once" means within this fraction of the wait: 1/`AT_ONCE`.
 const AT_ONCE: u32 = 100;
 
-/// When the events of an answer came, from its beginning on.
+/// When the events of an answer arrived, measured from its start.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     first: Option<Duration>,
@@ -19,15 +19,15 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// An event with text came.
+    /// Records an event with text.
     pub(crate) fn push(&mut self, at: Duration) {
         self.first.get_or_insert(at);
         self.last = at;
         self.events = self.events.saturating_add(1);
     }
 
-    /// Whether all of the answer, which is over, came at once after a long wait. No model that takes so long to begin
-    /// writes so fast.
+    /// Returns whether a finished answer arrived all at once after a long wait. No model that takes this long to start
+    /// writes this fast.
     pub(crate) fn is_held_back(&self) -> bool {
         let Some(first) = self.first else { return false };
         first >= LONG && self.events >= MANY && self.last - first <= first / AT_ONCE

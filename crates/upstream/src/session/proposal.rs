@@ -28,19 +28,19 @@ pub(crate) struct Proposal<'a> {
     pub(crate) first_text_at: Option<Instant>,
     /// Tokens of the prompt that the server had to compute.
     pub(crate) prefill_tokens: u32,
-    /// And those that it had cached.
+    /// Tokens of the prompt that the server had cached.
     pub(crate) cached_tokens: u32,
-    /// Of those, how many an earlier request had.
+    /// Tokens of the prompt that an earlier request contained.
     asked_tokens: u32,
     events: &'a mpsc::Sender<Event>,
     signs: &'a watch::Sender<()>,
-    /// Tokens that the server told that it made.
+    /// The number of generated tokens that the server reported.
     told_tokens: u32,
-    /// Whether every token was counted by the server, and none by us.
+    /// Whether the server counted every token, so that none was estimated.
     is_told: bool,
-    /// The ids of the text that no delta has yet; `None` where they are not known.
+    /// The ids of the text that no delta has contained yet; `None` if they are not known.
     unsent_ids: Option<Vec<u32>>,
-    /// Why the server made an end.
+    /// Why the server ended the stream.
     ended: Option<ServerEnd>,
     pace: Pace,
 }
@@ -68,7 +68,7 @@ impl<'a> Proposal<'a> {
         }
     }
 
-    /// Makes it to its end, and says why that is its end. May be dropped at any point.
+    /// Runs the proposal to its end and returns why it ended. Cancel-safe: it may be dropped at any point.
     pub(crate) async fn make(
         &mut self,
         server: &Server,
@@ -118,18 +118,18 @@ impl<'a> Proposal<'a> {
                 Ok(self.rules.push("", uncounted).unwrap_or(FinishReason::ContextFull))
             }
             None => {
-                let what = "broke off in mid-answer: the stream ended without its end";
+                let what = "stopped in mid-answer: the stream ended without its last event";
                 Err(failure::unavailable(&server.http.config.address, what))
             }
         }
     }
 
-    /// Notes what the prompt cost.
+    /// Records what the prompt cost.
     fn note(&mut self, usage: Usage) {
         (self.prefill_tokens, self.cached_tokens) = usage.split(self.asked_tokens);
     }
 
-    /// Takes an event of the stream in. Returns why the proposal is over, if it is.
+    /// Handles an event of the stream. Returns why the proposal is over, if it is.
     async fn take(&mut self, chunk: Chunk, open: &OpenSession<'_>) -> Option<FinishReason> {
         if let Some(usage) = chunk.usage {
             self.note(usage);
@@ -142,7 +142,7 @@ impl<'a> Proposal<'a> {
         };
         self.is_told |= chunk.tokens_so_far.is_some() || !chunk.ids.is_empty();
         self.told_tokens = self.told_tokens.saturating_add(made);
-        // The token that ended the text has none, and is counted with the end.
+        // The token that ended the text has no text of its own, and is counted with the end.
         let is_last = self.ended == Some(ServerEnd::EndOfText);
         let counted = if is_last { u32::from(!chunk.text.is_empty()) } else { made };
         let is_whole = chunk.ids.len() == made as usize && !is_last;
@@ -157,7 +157,7 @@ impl<'a> Proposal<'a> {
         }
         let ids = is_whole.then_some(chunk.ids);
         self.own.push(ids, &chunk.text, self.rules.text().len());
-        // First a place in the queue: a delta that is taken out must not be lost.
+        // Reserve a place in the queue first: a delta that was taken out must not be lost.
         if reason.is_none()
             && let Ok(place) = self.events.reserve().await
             && let Some(mut delta) = self.rules.delta(None)
@@ -174,7 +174,7 @@ impl<'a> Proposal<'a> {
     /// Sends the last delta.
     pub(crate) async fn send_rest(&mut self, reason: &FinishReason) {
         if let Some(delta) = self.rules.delta(Some(reason)) {
-            // A caller that is gone needs none.
+            // A caller that has gone needs none.
             let _ = self.events.send(Event::Delta(delta)).await;
         }
     }

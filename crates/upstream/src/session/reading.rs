@@ -1,7 +1,8 @@
-//! Text of others that is judged: a request that tells what the server's model holds of each of its tokens.
+//! Judges text that this server did not generate, by a request that reports the model's probability of each of its
+//! tokens.
 //!
-//! The tokens are the server's, and where they stand in the text is what our own tokenizer of its model says. Which of
-//! them are judged, and what is objected to, is in [`thinking::session::review`].
+//! The tokens are the server's; their positions in the text come from our own tokenizer for its model. Which tokens are
+//! judged, and what is objected to, is in [`thinking::session::review`].
 
 use text::{Thought, Tokenizer, before_last_word, spans_of_ids};
 use thinking::{
@@ -22,7 +23,7 @@ use crate::{
     token_text::{AtTail, whole_tokens},
 };
 
-/// No character has more tokens.
+/// No character has more tokens than this.
 const CHARACTER_TOKENS: u32 = 16;
 
 /// A text whose end is to be judged.
@@ -31,16 +32,16 @@ pub(crate) struct UnreadText<'a> {
     pub(crate) served: &'a Served,
     pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) signs: &'a watch::Sender<()>,
-    /// What of it is judged, as it was when the text was this.
+    /// The review rules, as they were when this was the text.
     pub(crate) rules: ReviewRules,
     pub(crate) committed: String,
     pub(crate) at: AtTail,
-    /// All tokens, about.
+    /// The approximate number of all tokens.
     pub(crate) about_tokens: u32,
 }
 
 impl UnreadText<'_> {
-    /// Has it judged as far as what follows cannot change it.
+    /// Judges the text as far as later text cannot change its tokens.
     pub(crate) async fn judge(mut self) -> Result<ComputedText, Failure> {
         let began = Instant::now();
         let known = self.at.tail_ids.is_some();
@@ -100,7 +101,7 @@ impl UnreadText<'_> {
         Ok(computed)
     }
 
-    /// The server's tokens of the tail.
+    /// Returns the server's tokens of the tail.
     async fn tail_ids(&mut self) -> Result<Vec<u32>, Failure> {
         let ids = match self.at.tail_ids.take() {
             Some(ids) => ids,
@@ -119,14 +120,14 @@ impl UnreadText<'_> {
         Err(self.failed(Code::InvalidArgument, what))
     }
 
-    /// The tail's first tokens that nothing which follows can change.
+    /// Returns how many of the tail's first tokens cannot change, whatever text follows.
     fn settled_tokens(&self, spans: &[(usize, usize)]) -> usize {
         let from = self.at.tail_from;
         let spans: Vec<_> = spans.iter().map(|(start, end)| (start - from, end - from)).collect();
         before_last_word(&self.at.tail, &spans).1
     }
 
-    /// The token that ends an answer, if it is to be judged that this one ends here.
+    /// Returns the token that ends an answer, if ending this answer here is to be judged.
     fn end_to_judge(&mut self) -> Option<u32> {
         if !self.rules.judges_end() {
             return None;
@@ -138,7 +139,7 @@ impl UnreadText<'_> {
         end
     }
 
-    /// What the server holds of the tail's tokens from the first one on, and of an end behind them.
+    /// Requests the odds of the tail's tokens from `first` on, and of an end after them.
     async fn ask(
         &self,
         tail_ids: &[u32],
@@ -166,17 +167,18 @@ impl UnreadText<'_> {
 
     fn verdict(&self, odds: &TokenOdds, is_end: bool) -> Result<Verdict, Failure> {
         odds.verdict(self.tokenizer, is_end).ok_or_else(|| {
-            self.failed(Code::Internal, "tells log-probabilities that are no numbers")
+            self.failed(Code::Internal, "reports log-probabilities that are not numbers")
         })
     }
 
-    /// A token stands. A character of several tokens is passed with the last of them.
+    /// Records that a token passed. A character of several tokens passes with the last of them.
     fn pass(&mut self, spans: &[(usize, usize)], token: usize) {
         let end = spans[token].1;
         self.rules.passed(spans.get(token + 1).map_or(end, |next| next.0.min(end)));
     }
 
-    /// The objection to a token of the tail, or to an end behind it. `None`: the model has nothing whole to put there.
+    /// Makes the objection to a token of the tail, or to an end after it. Returns `None` if the model has no whole
+    /// character to put there.
     async fn objection(
         &self,
         tail_ids: &[u32],
@@ -207,7 +209,7 @@ impl UnreadText<'_> {
         }))
     }
 
-    /// The likeliest tokens behind the tail's first bytes that make whole characters, or an end.
+    /// Returns the likeliest tokens after the first bytes of the tail that complete whole characters, or an end.
     async fn whole_characters(
         &self,
         tail_ids: &[u32],

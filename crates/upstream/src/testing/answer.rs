@@ -1,13 +1,13 @@
-//! What the fake server answers with, whatever it speaks as: errors, streams, and what is made behind a prompt.
+//! The fake server's answers, whatever kind it imitates: errors, streams, and the tokens generated after a prompt.
 
 use serde_json::{Value, json};
 
 use super::{FakeOptions, model};
 
-/// Events of a stream, each with how many tokens were made before it and with it.
+/// Events of a stream, each with how many tokens were generated before it and with it.
 pub(super) type Events = Box<dyn Iterator<Item = (usize, String)> + Send>;
 
-/// What a request is answered with.
+/// The answer to a request.
 pub(super) enum Answer {
     Json(u16, Value),
     Words(String),
@@ -23,7 +23,7 @@ pub(super) fn error(status: u16, message: &str, kind: &str) -> Answer {
 
 pub(super) type Made = Box<dyn Iterator<Item = u32> + Send>;
 
-/// What is made behind a prompt.
+/// Returns the tokens generated after a prompt.
 pub(super) fn made_behind(
     options: &FakeOptions,
     prompt: &[u32],
@@ -42,7 +42,7 @@ pub(super) fn made_behind(
     Ok(Box::new(tokens.take(most)))
 }
 
-/// What of a token's bytes makes whole characters, together with what was held back.
+/// Returns the whole characters completed by a token's bytes and the bytes held back before; holds back the rest.
 pub(super) fn whole(held: &mut Vec<u8>, id: u32) -> String {
     held.extend(model::piece(id));
     match String::from_utf8(std::mem::take(held)) {

@@ -1,21 +1,21 @@
-//! What the fake server has computed and keeps.
+//! The fake server's prompt cache.
 
 use std::sync::{Mutex, PoisonError};
 
-/// The texts that were computed, as tokens.
+/// The computed texts, as tokens.
 #[derive(Debug, Default)]
 pub(super) struct PromptCache(Mutex<Vec<CachedText>>);
 
 #[derive(Debug)]
 struct CachedText {
-    /// The slot that holds it, where slots hold texts.
+    /// The slot that holds it, on a server with slots.
     slot: Option<u64>,
     tokens: Vec<u32>,
 }
 
 impl PromptCache {
-    /// How many of a prompt's first tokens are cached, in whole blocks; the last one never is. The prompt is, from now
-    /// on, and in a slot nothing else.
+    /// Returns how many of a prompt's first tokens are cached, in whole blocks; the last token never counts. Afterwards
+    /// the prompt is cached; a slot holds nothing else.
     pub(super) fn compute(&self, slot: Option<u64>, prompt: &[u32], block_tokens: usize) -> usize {
         let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let alike = |text: &CachedText| {

@@ -1,4 +1,4 @@
-//! The fake server's `/v1/chat/completions`, for the kinds that have nothing else.
+//! The fake server's `/v1/chat/completions`, for the chat-only kinds.
 
 use serde_json::{Value, json};
 
@@ -10,13 +10,13 @@ use super::{
 };
 use crate::config::ServerKind;
 
-/// What the conversation is made to, and what the answer repeats of it.
+/// The rendered conversation, and what the answer repeats of it.
 struct Rendered {
     prompt: String,
     repeated: String,
 }
 
-/// As vLLM streams: the role, an event for each character that is whole; then why, the usage, and `[DONE]`.
+/// Streams like vLLM: the role, an event for each whole character, then the finish reason, the usage, and `[DONE]`.
 pub(super) fn completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -> Answer {
     if !options.models.iter().any(|model| body["model"] == model.as_str()) {
         return error(404, "The model does not exist.", "NotFoundError");
@@ -78,20 +78,20 @@ fn event(delta: Value, why: Option<&str>) -> String {
     json!({ "object": "chat.completion.chunk", "choices": [choice], "usage": null }).to_string()
 }
 
-/// Whether the answer of a prompt ends within a thought.
+/// Returns whether the answer in a prompt ends within a thought.
 fn opens_last(prompt: &str) -> bool {
     let answer = prompt.rsplit_once("<|im_start|>assistant\n").map_or("", |(_, answer)| answer);
     answer.contains(model::THINK) && !answer.contains(model::THOUGHT)
 }
 
-/// In which field text goes.
+/// Which field text goes into.
 struct ThoughtPlace {
     is_told_apart: bool,
     is_thinking: bool,
 }
 
 impl ThoughtPlace {
-    /// What is added for a token's text; a mark changes the field.
+    /// Returns the delta for a token's text; a mark switches the field.
     fn delta(&mut self, text: String) -> Option<Value> {
         match text.as_str() {
             "" => return None,
@@ -106,7 +106,7 @@ impl ThoughtPlace {
     }
 }
 
-/// What the template makes of the messages.
+/// Renders the messages as the template does.
 fn rendered(options: &FakeOptions, body: &Value) -> Rendered {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! The model of the fake server: a vocabulary of single bytes, some words and two control tokens, and what it says.
+//! The model of the fake server: a vocabulary of single bytes, some words and two control tokens, and what it writes.
 
 use thinking::{draw::splitmix64, thinker::TextHash};
 
-/// The words; a token of one is 256 and its place here.
+/// The words; the token of a word is 256 plus its index here.
 pub(super) const WORDS: [&str; 22] = [
     " the",
     " sum",
@@ -27,9 +27,9 @@ pub(super) const WORDS: [&str; 22] = [
     THINK,
     THOUGHT,
 ];
-/// Opens a thought; one token, as models have it.
+/// Opens a thought; one token, as in real models.
 pub(super) const THINK: &str = "<think>";
-/// Closes one.
+/// Closes a thought.
 pub(super) const THOUGHT: &str = "</think>";
 /// Control tokens, after the words.
 pub(super) const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
@@ -37,20 +37,20 @@ pub(super) const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 pub(super) const CONTROL_ID: u32 = 256 + WORDS.len() as u32;
 /// Ends the text.
 pub(super) const END: u32 = CONTROL_ID + 1;
-/// What is babbled: words, and characters of which each byte is a token.
+/// The babble: words, and characters of which each byte is a token.
 const BABBLE: [&str; 22] = [
     " the", " sum", " is", " 7", " x", ".", "\n\n", "\n\n", "\n", "Wait", ",", " Let", " me",
     " check", " Yes", " so", " 数学", " é", " 🙂", " another", " we", "ly",
 ];
 
-/// The prompt of a conversation: each message with its role and what it says.
+/// Renders the prompt of a conversation: each message with its role and content.
 pub(super) fn render<'a>(messages: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let turn = |(role, content): (&str, &str)| format!("<|im_start|>{role}\n{content}<|im_end|>\n");
     let turns: String = messages.map(turn).collect();
     format!("{turns}<|im_start|>assistant\n")
 }
 
-/// The tokens of a text; control tokens in it are meant, or only text.
+/// Returns the tokens of a text; `control` says whether control tokens in it are parsed.
 pub(super) fn encode(text: &str, control: bool) -> Vec<u32> {
     let (mut ids, mut rest) = (Vec::new(), text);
     while !rest.is_empty() {
@@ -73,7 +73,7 @@ pub(super) fn encode(text: &str, control: bool) -> Vec<u32> {
     ids
 }
 
-/// The bytes of a token.
+/// Returns the bytes of a token.
 pub(super) fn piece(id: u32) -> Vec<u8> {
     match id {
         0..256 => vec![id as u8],
@@ -82,13 +82,13 @@ pub(super) fn piece(id: u32) -> Vec<u8> {
     }
 }
 
-/// The text of tokens.
+/// Returns the text of tokens.
 fn decode(ids: &[u32]) -> String {
     let bytes: Vec<u8> = ids.iter().flat_map(|id| piece(*id)).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What follows a prompt of these tokens: without an answer, babble that depends on the prompt and on how it is drawn.
+/// Returns what follows a prompt. Without a fixed answer, this is babble that depends on the prompt and on `drawn`.
 pub(super) fn tokens(
     prompt: &[u32],
     drawn: &str,
@@ -105,7 +105,7 @@ pub(super) fn tokens(
     Box::new((1..).flat_map(move |n| encode(babbled(n), false)))
 }
 
-/// What the model holds of every token behind a prompt of these: log-probabilities, by the token.
+/// Returns the model's log-probability of every token after a prompt, by token.
 pub(super) fn log_odds(prompt: &[u32]) -> Vec<f32> {
     let seed = TextHash::of(&format!("{prompt:?}")).0;
     let logit = |id: u64| (splitmix64(seed, id) % 4096) as f32 / 512.0;
@@ -114,7 +114,7 @@ pub(super) fn log_odds(prompt: &[u32]) -> Vec<f32> {
     logits.iter().map(|logit| logit - total.ln()).collect()
 }
 
-/// The likeliest tokens of those, with theirs.
+/// Returns the likeliest tokens with their log-probabilities.
 pub(super) fn likeliest(log_odds: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut all: Vec<(u32, f32)> = (0..).zip(log_odds.iter().copied()).collect();
     all.sort_by(|a, b| b.1.total_cmp(&a.1));

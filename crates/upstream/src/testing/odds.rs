@@ -1,4 +1,4 @@
-//! How the fake server says what its model holds of a text.
+//! How the fake server reports log-probabilities.
 
 use serde_json::{Value, json};
 
@@ -8,11 +8,11 @@ use super::{
     model,
 };
 
-/// As SGLang does: of every token from one on, but nothing of the first of those.
+/// Answers like SGLang: reports every token from `logprob_start_len` on, with no values for the first of them.
 pub(super) fn sglang(cache: &PromptCache, body: &Value, prompt: &[u32]) -> Answer {
     let start = body["logprob_start_len"].as_u64().unwrap_or(0) as usize;
     let most = body["top_logprobs_num"].as_u64().unwrap_or(0) as usize;
-    // What is asked about is computed, cached or not.
+    // The tokens asked about are computed, cached or not.
     let cached = cache.compute(None, prompt, 1).min(start);
     let (mut own, mut likeliest) = (Vec::new(), Vec::new());
     for (at, id) in prompt.iter().enumerate().skip(start) {
@@ -34,7 +34,7 @@ pub(super) fn sglang(cache: &PromptCache, body: &Value, prompt: &[u32]) -> Answe
     Answer::Json(200, json!({ "text": "", "output_ids": [], "meta_info": told }))
 }
 
-/// As vLLM does: of every token but the first, and the one that stands there among the likeliest.
+/// Answers like vLLM: reports every token except the first, and lists the token in the text among the likeliest.
 pub(super) fn vllm(body: &Value, prompt: &[u32]) -> Answer {
     if body["stream"] == true {
         let message = "prompt_logprobs are not available when stream=True.";

@@ -1,4 +1,4 @@
-//! How the fake server puts things: the routes, bodies and events of each kind, with what was seen at real ones.
+//! The routes, bodies and events of each kind of server, as observed on real ones.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::config::ServerKind;
 
-/// The block of vLLM's prefix cache, in tokens; not the one that it has unless told.
+/// The block size of vLLM's prefix cache, in tokens; deliberately not the default.
 const BLOCK_TOKENS: usize = 20;
 
 pub(super) fn answer(options: &FakeOptions, cache: &PromptCache, request: &FakeRequest) -> Answer {
@@ -32,7 +32,7 @@ pub(super) fn answer(options: &FakeOptions, cache: &PromptCache, request: &FakeR
         }
         (ServerKind::LlamaCpp, "/tokenize") => {
             let text = body["content"].as_str().unwrap_or_default();
-            // True unless it is said.
+            // True unless specified.
             let control = body["parse_special"].as_bool().unwrap_or(true);
             let ids = model::encode(text, control);
             if body["with_pieces"] == true {
@@ -100,7 +100,7 @@ fn ids(value: &Value) -> Vec<u32> {
     ids.iter().filter_map(Value::as_u64).map(|id| id as u32).collect()
 }
 
-/// The tokens of a prompt: ids or text.
+/// Returns the tokens of a prompt, given as ids or as text.
 fn prompt(body: &Value) -> Vec<u32> {
     match &body["prompt"] {
         Value::Array(_) => ids(&body["prompt"]),
@@ -108,14 +108,14 @@ fn prompt(body: &Value) -> Vec<u32> {
     }
 }
 
-/// What is made of a request: the tokens of its prompt, and those behind it.
+/// Returns the tokens of a request's prompt, and those generated after it.
 fn made(options: &FakeOptions, body: &Value, most: &str) -> Result<(Vec<u32>, Made), Answer> {
     let prompt = prompt(body);
     let tokens = made_behind(options, &prompt, body, most)?;
     Ok((prompt, tokens))
 }
 
-/// As llama-server streams: nothing before a character is whole, and then only the last of its ids.
+/// Streams like llama-server: nothing before a character is whole, and then only the last of its ids.
 fn llama_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -> Answer {
     if body["repeat_last_n"].as_i64().is_some_and(|tokens| tokens < 0) {
         let message = "Field 'repeat_last_n': Value must be between 0 <= value";
@@ -158,7 +158,7 @@ fn llama_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) ->
     Answer::Stream(Box::new(progress.into_iter().chain(events)))
 }
 
-/// As vLLM streams: an event a token, with its id where that is asked for; then why, the usage, and `[DONE]`.
+/// Streams like vLLM: an event per token, with its id if requested, then the finish reason, the usage, and `[DONE]`.
 fn openai_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -> Answer {
     if !options.models.iter().any(|model| body["model"] == model.as_str()) {
         return error(404, "The model does not exist.", "NotFoundError");
@@ -222,10 +222,10 @@ fn openai_completion(options: &FakeOptions, cache: &PromptCache, body: &Value) -
     Answer::Stream(Box::new(events))
 }
 
-/// As SGLang's own route answers where nothing is to be made.
+/// Answers like SGLang's own route when nothing is to be generated.
 fn sglang_generate(cache: &PromptCache, body: &Value) -> Answer {
     if body["sampling_params"]["max_new_tokens"] != 0 {
-        return error(400, "only what makes nothing is known here", "BadRequestError");
+        return error(400, "only max_new_tokens 0 is supported here", "BadRequestError");
     }
     let prompt = ids(&body["input_ids"]);
     if body["return_logprob"] == true {
@@ -242,7 +242,7 @@ fn sglang_generate(cache: &PromptCache, body: &Value) -> Answer {
     Answer::Stream(Box::new([(0, event.to_string()), (0, "[DONE]".to_owned())].into_iter()))
 }
 
-/// As Ollama streams: a line for each character that is whole, and a last one with counts.
+/// Streams like Ollama: a line for each whole character, and a last line with counts.
 fn ollama_generate(options: &FakeOptions, cache: &PromptCache, body: &Value) -> Answer {
     if !options.models.iter().any(|model| body["model"] == model.as_str()) {
         return error(404, "model 'x' not found", "api_error");

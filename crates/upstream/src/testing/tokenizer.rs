@@ -1,4 +1,4 @@
-//! The tokenizer of the fake server's model as files, for whoever takes one.
+//! The tokenizer of the fake server's model, as files.
 
 use std::{fs, io, path::Path};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::model::{CONTROL, CONTROL_ID, WORDS};
 
-/// What the fake server's own template writes.
+/// The fake server's own chat template.
 const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n\
                         {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
@@ -43,7 +43,7 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
     fs::write(folder.join("tokenizer.json"), tokenizer.to_string())
 }
 
-/// The letter for each byte in vocabularies of bytes: itself where it can be printed, else one from 256 on.
+/// The letter that represents each byte in byte-level vocabularies: itself if printable, otherwise one from 256 on.
 fn byte_letters() -> impl Iterator<Item = char> {
     let mut hidden = 256..;
     (0..=u8::MAX).filter_map(move |byte| match byte {

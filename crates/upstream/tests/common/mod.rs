@@ -1,4 +1,4 @@
-//! What the upstream's tests share.
+//! Helpers shared by the upstream tests.
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
@@ -17,17 +17,17 @@ use upstream::{
     testing::{FakeServer, write_tokenizer},
 };
 
-/// The usual settings for a fake server.
+/// The default settings for a fake server.
 pub(crate) fn config(server: &FakeServer) -> UpstreamConfig {
     UpstreamConfig::new(server.address().parse().unwrap())
 }
 
-/// The same, without requests that nobody asked for.
+/// The same, without requests that compute text ahead.
 pub(crate) fn asked_only(server: &FakeServer) -> UpstreamConfig {
     UpstreamConfig { keep_warm: Some(false), ..config(server) }
 }
 
-/// The settings for the real server that the environment names.
+/// The settings for the real server named in the environment.
 pub(crate) fn real() -> UpstreamConfig {
     let var = |name: &str| std::env::var(name).ok();
     UpstreamConfig {
@@ -40,7 +40,7 @@ pub(crate) fn real() -> UpstreamConfig {
     }
 }
 
-/// What continuations were asked for.
+/// Returns the requests for continuations.
 pub(crate) fn continuations(server: &FakeServer) -> Vec<Value> {
     let routes =
         ["/completion", "/v1/completions", "/generate", "/api/generate", "/v1/chat/completions"];
@@ -48,7 +48,7 @@ pub(crate) fn continuations(server: &FakeServer) -> Vec<Value> {
     asked.map(|one| one.body).filter(|body| !is_test(body)).collect()
 }
 
-/// Whether a request is one by which a server is tested, and not a caller's.
+/// Returns whether a request is part of testing the server, and not of a session.
 fn is_test(body: &Value) -> bool {
     let question = body["messages"][0]["content"].as_str();
     question.is_some_and(|question| question.starts_with("Colours:"))
@@ -57,7 +57,7 @@ fn is_test(body: &Value) -> bool {
 /// The tokenizer of the fake server's model.
 pub(crate) fn tokenizer() -> PathBuf {
     static WRITTEN: LazyLock<PathBuf> = LazyLock::new(|| {
-        // One for each test program, since they may run at the same time.
+        // One per test program, because they may run at the same time.
         let name = concat!("tokenizer-", env!("CARGO_CRATE_NAME"));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         write_tokenizer(&folder).unwrap();
@@ -76,12 +76,12 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures")).join(name)
 }
 
-/// Without fields that plain completions do not know.
+/// Without the fields that plain completions do not know.
 pub(crate) fn plain_sampling() -> Sampling {
     Sampling { top_k: 0, ..Sampling::default() }
 }
 
-/// A caller that panics at anything it did not expect.
+/// A caller that panics at any unexpected event.
 pub(crate) struct Caller(pub(crate) Session);
 
 impl Caller {
@@ -153,7 +153,7 @@ impl Caller {
         }
     }
 
-    /// The failure that ends the session, whatever comes before.
+    /// Returns the failure that ends the session, whatever comes before.
     pub(crate) async fn failed(&mut self) -> Failure {
         loop {
             match self.next().await {
@@ -165,7 +165,7 @@ impl Caller {
     }
 
     async fn send(&self, command: Command) {
-        // A session that failed already says so by its events.
+        // A session that has already failed reports it in its events.
         let _ = self.0.commands.send(command).await;
     }
 

@@ -1,4 +1,4 @@
-{{/* Names, labels and what all pods have in common. */}}
+{{/* Names, labels, and what all pods have in common. */}}
 
 {{- define "specthink.fullname" -}}
 {{- if .Values.fullnameOverride -}}
@@ -21,14 +21,14 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Labels by which the pods of a component are found. Takes root and component. */}}
+{{/* The labels that select the pods of a component. Takes root and component. */}}
 {{- define "specthink.selector" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{/* Takes root and component. */}}
+{{/* All labels of a component. Takes root and component. */}}
 {{- define "specthink.labels" -}}
 {{ include "specthink.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
@@ -44,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- printf "%s:%s" $repository $tag -}}
 {{- end -}}
 
-{{/* The beginning of every pod. Takes root and pod, the values of its component. */}}
+{{/* The common fields of every pod's spec. Takes root and pod, the values of its component. */}}
 {{- define "specthink.pod" -}}
 serviceAccountName: {{ include "specthink.serviceAccount" .root }}
 automountServiceAccountToken: false
@@ -84,7 +84,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* How our own containers are confined. */}}
+{{/* The security context of our own containers. */}}
 {{- define "specthink.confined" -}}
 securityContext:
   runAsNonRoot: true
@@ -96,14 +96,14 @@ securityContext:
     drop: [ALL]
 {{- end -}}
 
-{{/* The name of a component's headless service, where its name leads to the addresses of all ready pods. Takes root and
+{{/* The name of a component's headless service, which resolves to the addresses of all ready pods. Takes root and
 component. */}}
 {{- define "specthink.headless" -}}
 {{- printf "%s-%s" (include "specthink.fullname" .root) .component -}}
 {{- end -}}
 
-{{/* A role's nodes as the server asks them. Takes root, role and port. The one place that knows how a name with many
-addresses is written. */}}
+{{/* The address of a role's nodes, for the server. Takes root, role and port. Only this template knows how a name with
+many addresses is written. */}}
 {{- define "specthink.pool" -}}
 {{- $host := printf "%s.%s.svc.%s" (include "specthink.headless" (dict "root" .root "component" .role)) .root.Release.Namespace .root.Values.clusterDomain -}}
 {{- $scheme := ternary "dns+https" "dns" (eq (include "specthink.hasTls" .root) "true") -}}
@@ -123,7 +123,7 @@ addresses is written. */}}
 {{- end -}}
 {{- end -}}
 
-{{/* Whether a role is in groups of machines. Takes node, its values. */}}
+{{/* Whether a role runs in groups of machines. Takes node, its values. */}}
 {{- define "specthink.isGroup" -}}
 {{- if and .node.vllm.enabled (gt (int .node.vllm.machines) 1) -}}true{{- end -}}
 {{- end -}}
@@ -133,7 +133,7 @@ addresses is written. */}}
 {{- div (mul (int .node.vllm.tensorParallel) (int .node.vllm.pipelineParallel)) (int .node.vllm.machines) -}}
 {{- end -}}
 
-{{/* Resources with a number of GPUs among the limits. Takes resources, gpuResource and gpus. */}}
+{{/* Resources with the number of GPUs added to the limits. Takes resources, gpuResource and gpus. */}}
 {{- define "specthink.resources" -}}
 {{- $resources := deepCopy (.resources | default dict) -}}
 {{- if gt (int .gpus) 0 -}}
@@ -143,7 +143,7 @@ addresses is written. */}}
 {{- toYaml $resources -}}
 {{- end -}}
 
-{{/* The nodes' ports: those of the programs' defaults. */}}
+{{/* The nodes' ports: the defaults of the programs. */}}
 {{- define "specthink.port" -}}
 {{- if eq .role "small" -}}7101{{- else -}}7102{{- end -}}
 {{- end -}}

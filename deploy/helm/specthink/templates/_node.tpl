@@ -63,7 +63,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* What vLLM is started with, but for what differs between the machines of a group. */}}
+{{/* The arguments of vLLM that are the same on all machines of a group. */}}
 {{- define "specthink.vllmArgs" -}}
 {{- $vllm := .node.vllm -}}
 - {{ .node.model.name | quote }}
@@ -88,7 +88,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* What the vLLM container is everywhere: in a pod of its own group, and beside a node. */}}
+{{/* The common part of the vLLM container, beside a node and on the other machines of a group. */}}
 {{- define "specthink.vllm" -}}
 {{- $node := .node -}}
 image: {{ printf "%s:%s" $node.vllm.image.repository $node.vllm.image.tag }}
@@ -97,7 +97,7 @@ command: [vllm, serve]
 env:
   - name: HF_HOME
     value: /models
-  # It would tell its makers what it runs on.
+  # Otherwise vLLM reports to its makers what it runs on.
   - name: VLLM_NO_USAGE_STATS
     value: "1"
   {{- if $node.offline }}
@@ -129,7 +129,7 @@ volumeMounts:
     mountPath: /dev/shm
 {{- end -}}
 
-{{/* How to ask vLLM whether it is well. It listens on loopback, where the kubelet's own requests do not come. */}}
+{{/* The health check of vLLM. vLLM listens on loopback, which the kubelet's own requests cannot reach. */}}
 {{- define "specthink.vllmProbe" -}}
 exec:
   command:
@@ -139,7 +139,7 @@ exec:
 timeoutSeconds: 10
 {{- end -}}
 
-{{/* The volumes of a pod, but for a claim of its own. */}}
+{{/* The volumes of a pod, except a claim of its own. */}}
 {{- define "specthink.nodeVolumes" -}}
 {{- $cache := .node.cache -}}
 {{- if eq $cache.type "existingClaim" }}
@@ -199,7 +199,7 @@ spec:
   # Sessions end by themselves within --drain.
   terminationGracePeriodSeconds: {{ add (int $node.drainSeconds) 15 }}
   {{- if $node.vllm.enabled }}
-  # A container that starts before the node and ends after it: the node finds the server ready, and drains over it.
+  # A container that starts before the node and ends after it, so that the node finds the server ready and can drain.
   initContainers:
     - name: vllm
       restartPolicy: Always
@@ -240,7 +240,7 @@ spec:
           containerPort: {{ $port }}
         - name: metrics
           containerPort: {{ $metricsPort }}
-      # The address of metrics is there from before the model is loaded; ready comes after download and load.
+      # The metrics port answers before the model is loaded. The node is ready after the download and the load.
       startupProbe:
         httpGet:
           path: /readyz
@@ -248,7 +248,7 @@ spec:
         periodSeconds: 10
         timeoutSeconds: 6
         failureThreshold: {{ mul (int $node.startupMinutes) 6 }}
-      # Never /readyz: a node that drains is not ready, and to restart it would cut answers off.
+      # Never /readyz: a draining node is not ready, and restarting it would cut answers off.
       livenessProbe:
         httpGet:
           path: /healthz
@@ -286,7 +286,7 @@ spec:
       emptyDir: {}
     {{- include "specthink.nodeVolumes" . | trim | nindent 4 }}
     {{- if include "specthink.hasTls" .root }}
-    # Mounted whole, so that a renewed certificate shows in the pod, where it is read again.
+    # Mounted as a whole, so that a renewed certificate appears in the pod, which reloads it.
     - name: tls
       secret:
         secretName: {{ include "specthink.tlsSecret" (dict "root" .root "component" .role) }}
@@ -300,7 +300,7 @@ spec:
     {{- end }}
 {{- end -}}
 
-{{/* The other machines of a group: vLLM alone, without an address for clients. */}}
+{{/* The pods of a group's other machines: only vLLM, without an address for clients. */}}
 {{- define "specthink.workerPod" -}}
 {{- $node := .node -}}
 metadata:

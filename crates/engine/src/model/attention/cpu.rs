@@ -1,10 +1,9 @@
-//! Attention on the CPU, over a cache's blocks where they lie.
+//! Attention on the CPU, over a cache's blocks in place.
 //!
-//! Why not candle's matrix products: they want keys and values in one piece, which blocks are not, and
-//! for the one query of a decoding step most of their time goes into making tensors. And why in this
-//! order: every query is computed on its own, block after block of its sequence, with a running
-//! softmax (Milakov and Gimelshein 2018, arXiv 1805.02867). What comes out is the same to the bit
-//! however many tokens, sequences or threads share the pass.
+//! Why not candle's matrix products: they need keys and values in one piece, which blocks are not, and for the single
+//! query of a decode step most of their time goes into making tensors. Here every query is computed on its own, block
+//! after block of its sequence, with a running softmax (Milakov and Gimelshein 2018, arXiv 1805.02867). So the result
+//! is the same bit for bit, however many tokens, sequences or threads share the pass.
 
 use std::ops::Deref;
 
@@ -19,19 +18,19 @@ use crate::model::{
     seam::{BLOCK, Cache as _},
 };
 
-/// Tokens that one piece of work takes on: a block's keys are in the nearest cache for all of them.
+/// Tokens in one piece of work: a block's keys stay in the nearest cache for all of them.
 const TILE: usize = 8;
-/// Multiplications below which threads cost more than they save.
+/// Below this many multiplications, threads cost more than they save.
 const PARALLEL_FROM: usize = 1 << 18;
 
 /// A tile's queries over one group of heads.
 struct Piece<'a> {
     sizes: Heads,
-    /// How many positions a query looks back on, its own counted.
+    /// How many positions a query attends to, including its own.
     window: usize,
     /// [tokens, heads, head_dim] of the whole sequence's new tokens.
     queries: &'a [f32],
-    /// Of each block: keys, then values, each [BLOCK, kv_heads, head_dim].
+    /// For each block: keys, then values, each [BLOCK, kv_heads, head_dim].
     blocks: &'a [&'a [f32]],
     /// Tokens before the new ones.
     past: usize,
@@ -41,7 +40,7 @@ struct Piece<'a> {
     kv_head: usize,
 }
 
-/// As [`super::attend`], for f32 on the CPU.
+/// Like [`super::attend`], for f32 on the CPU.
 pub(super) fn attend(
     sizes: Heads,
     layer: usize,
@@ -102,12 +101,12 @@ pub(super) fn attend(
     Tensor::from_vec(out, (start, width), queries.device())
 }
 
-/// A contiguous tensor's storage and where in it the tensor begins.
+/// Returns a contiguous tensor's storage, and where the tensor begins in it.
 fn cpu_f32(tensor: &Tensor) -> Result<(impl Deref<Target = Storage>, usize)> {
     let (storage, layout) = tensor.storage_and_layout();
     match layout.contiguous_offsets() {
         Some((start, _)) => Ok((storage, start)),
-        None => bail!("attention wants contiguous tensors"),
+        None => bail!("attention needs contiguous tensors"),
     }
 }
 
@@ -147,7 +146,7 @@ impl WithSimd for &Piece<'_> {
                 let mut weights = [f32::NEG_INFINITY; BLOCK];
                 let fours = from / 4..seen.div_ceil(4);
                 for four in fours.clone() {
-                    // Positions outside of what is seen are computed and not used.
+                    // Positions outside the visible range are computed and not used.
                     let dots = dot_4(simd, query, rows(keys, four, row, head_dim));
                     for (at, dot) in dots.into_iter().enumerate().take(seen - four * 4) {
                         if four * 4 + at >= from {
@@ -177,7 +176,7 @@ impl WithSimd for &Piece<'_> {
     }
 }
 
-/// The vectors of four positions.
+/// Returns the vectors of four positions.
 #[inline(always)]
 fn rows(all: &[f32], four: usize, row: usize, head_dim: usize) -> [&[f32]; 4] {
     let all = &all[four * 4 * row..];
@@ -203,7 +202,7 @@ impl Default for Running {
 }
 
 impl Running {
-    /// Turns the next block's scores into weights. Returns what the weights so far are multiplied by.
+    /// Turns the next block's scores into weights. Returns the factor for what was summed so far.
     #[inline(always)]
     fn weigh(&mut self, scores: &mut [f32; BLOCK]) -> f32 {
         let mut max = self.max;
@@ -214,7 +213,7 @@ impl Running {
         for score in scores.iter_mut() {
             *score = exp(*score - max);
         }
-        // In a fixed order of eight lanes.
+        // In a fixed order, over eight lanes.
         let mut lanes = [0.0; 8];
         for weights in scores.chunks_exact(8) {
             for (lane, weight) in lanes.iter_mut().zip(weights) {
@@ -230,7 +229,7 @@ impl Running {
     }
 }
 
-/// The products of a vector with four others.
+/// Returns the products of a vector with four others.
 #[inline(always)]
 fn dot_4<S: Simd>(simd: S, query: &[f32], keys: [&[f32]; 4]) -> [f32; 4] {
     let (query, query_tail) = S::as_simd_f32s(query);
@@ -256,7 +255,7 @@ fn dot_4<S: Simd>(simd: S, query: &[f32], keys: [&[f32]; 4]) -> [f32; 4] {
     dots
 }
 
-/// Adds four vectors, each times its weight.
+/// Adds four vectors, each multiplied by its weight.
 #[inline(always)]
 fn add_4<S: Simd>(simd: S, mixed: &mut [f32], weights: &[f32], values: [&[f32]; 4]) {
     let (mixed, mixed_tail) = S::as_mut_simd_f32s(mixed);
@@ -299,7 +298,7 @@ mod tests {
         (flat * 2.0).unwrap().reshape((positions, heads, head_dim)).unwrap()
     }
 
-    /// New tokens' queries, and a cache with all keys and values, the new tokens not yet counted.
+    /// Makes new tokens' queries, and a cache with all keys and values in which the new tokens are not counted yet.
     fn drawn(seed: u32, sizes: Heads, past: usize, tokens: usize) -> (Tensor, KvCache) {
         let allocator = Arc::new(Allocator::new(2, sizes, DType::F32, Device::Cpu));
         let mut cache = KvCache::new(allocator);

@@ -6,17 +6,18 @@ use candle_core::{D, DType, Device, Result, Tensor};
 
 use crate::model::{cache::Sequence, config::Heads, seam::Cache as _};
 
-/// Queries are taken in blocks of this many, so that scores take memory linear in the context and
-/// keys after a block are not multiplied only to be masked.
+/// Queries are processed in blocks of this many. So scores take memory linear in the context, and keys after a block
+/// are not multiplied only to be masked.
 const QUERY_BLOCK: usize = 128;
 
-/// The masks of one pass. All layers want the same ones, and making one on the host and uploading it takes longer than
+/// The masks of one pass. All layers need the same ones, and making one on the host and uploading it takes longer than
 /// a layer's attention.
 #[derive(Debug, Default)]
 pub(crate) struct Masks(RefCell<HashMap<(usize, usize, usize), Tensor>>);
 
 impl Masks {
-    /// Zero where a query may look, minus infinity elsewhere: [t, len] for the last t of len positions.
+    /// Returns the mask for the last t of len positions, [t, len]: zero where a query may look, minus infinity
+    /// elsewhere.
     fn of(&self, t: usize, len: usize, window: usize, device: &Device) -> Result<Tensor> {
         let key = (t, len, window.min(len));
         if let Some(mask) = self.0.borrow().get(&key) {
@@ -27,7 +28,7 @@ impl Masks {
             let sees = |query, key| key >= from(query) && key <= len - t + query;
             mask(t, len, sees, device)?
         } else {
-            // Positions before the last t are seen by all: only these are made on the host.
+            // All queries see the positions before the last t, so only the others are made on the host.
             let past = Tensor::zeros((t, len - t), DType::F32, device)?;
             Tensor::cat(&[past, mask(t, t, |query, key| key <= query, device)?], 1)?
         };
@@ -36,7 +37,7 @@ impl Masks {
     }
 }
 
-/// A sequence's keys and values in a layer, new ones included: each [kv_heads, len, head_dim].
+/// Returns a sequence's keys and values in a layer, new ones included: each [kv_heads, len, head_dim].
 pub(super) fn gather(layer: usize, sequence: &Sequence<'_>) -> Result<(Tensor, Tensor)> {
     let len = sequence.cache.len() + sequence.tokens;
     let (mut keys, mut values) = (Vec::new(), Vec::new());
@@ -51,8 +52,8 @@ pub(super) fn gather(layer: usize, sequence: &Sequence<'_>) -> Result<(Tensor, T
     Ok((whole(&keys)?, whole(&values)?))
 }
 
-/// Attends `queries` [t, heads, head_dim], the last t positions of a sequence, to `keys` and `values`
-/// [kv_heads, len, head_dim]; returns [t, heads * head_dim].
+/// Attends `queries` [t, heads, head_dim], the last t positions of a sequence, to `keys` and `values` [kv_heads, len,
+/// head_dim]. Returns [t, heads * head_dim].
 pub(super) fn attend_gathered(
     sizes: Heads,
     window: Option<usize>,
@@ -107,7 +108,7 @@ fn attend_block(
     mixed.reshape((heads, t, head_dim))?.transpose(0, 1)?.flatten_from(D::Minus2)?.contiguous()
 }
 
-/// Zero where a query sees a key, minus infinity elsewhere: [queries, keys].
+/// Returns a mask [queries, keys]: zero where a query sees a key, minus infinity elsewhere.
 fn mask(
     queries: usize,
     keys: usize,

@@ -1,7 +1,7 @@
-//! Grouped-query attention over caches: which of two implementations computes it.
+//! Grouped-query attention over caches, computed by one of two implementations.
 //!
-//! Keys and values are never repeated for the heads that share them. On the CPU a kernel of our own
-//! reads the blocks where they lie (`cpu`); elsewhere they are gathered first (`gathered`).
+//! Keys and values are never repeated for the heads that share them. On the CPU a kernel of our own reads the blocks in
+//! place (`cpu`); elsewhere they are gathered first (`gathered`).
 
 mod cpu;
 mod gathered;
@@ -13,8 +13,8 @@ use super::{cache::Sequence, config::Heads};
 
 pub(crate) use self::gathered::Masks;
 
-/// Attends `queries` [tokens of all sequences, heads, head_dim] each to its own sequence in a layer, or to a window of
-/// it that ends with the query's own position; returns [tokens, heads * head_dim].
+/// Attends `queries` [tokens of all sequences, heads, head_dim], each to its own sequence in a layer, or to a window of
+/// it that ends at the query's own position. Returns [tokens, heads * head_dim].
 pub(crate) fn attend(
     sizes: Heads,
     layer: usize,

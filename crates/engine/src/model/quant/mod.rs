@@ -1,12 +1,11 @@
-//! Products of matrices in less than 32 bits with rows of activations on x86 CPUs with AVX2.
+//! Products of matrices in less than 32 bits with rows of activations, on x86 CPUs with AVX2.
 //!
-//! Why beside candle's: candle unpacks a quantised matrix once for every row of activations, so
-//! that eight sessions in a batch cost eight times what one costs, and a prompt as much per token
-//! as decoding (with VNNI its kernels share more, but eight sessions still make less than three
-//! times the tokens of one); f16 and bf16 it widens number by number. Here weights are rearranged
-//! once, when they are loaded (`packed`), so that an instruction takes in 8 columns or 16, and
-//! unpacked once for four rows. Every product sums in one order, so it is the same to the bit
-//! however many rows or threads share the pass, and whatever the instructions (`x86`).
+//! Why not only candle's: candle unpacks a quantised matrix once for every row of activations, so eight sessions in a
+//! batch cost eight times as much as one, and a prompt costs as much per token as decoding. (With VNNI its kernels
+//! share more, but eight sessions still make less than three times the tokens of one.) It widens f16 and bf16 number by
+//! number. Here weights are rearranged once, when they are loaded (`packed`), so that an instruction takes 8 or 16
+//! columns, and unpacked once for four rows. Every product is summed in one order, so it is the same bit for bit,
+//! however many rows or threads share the pass and whichever instructions compute it (`x86`).
 
 mod packed;
 #[cfg(target_arch = "x86_64")]
@@ -20,14 +19,14 @@ use rayon::prelude::*;
 pub(crate) use self::packed::PackedMatrix;
 use self::packed::{COLUMNS, Format};
 
-/// Pieces of work per thread, so that a thread that was held up leaves some to others.
+/// Pieces of work per thread, so that other threads can take work from one that is held up.
 const PIECES: usize = 4;
-/// Multiplications below which threads cost more than they save.
+/// Below this many multiplications, threads cost more than they save.
 const PARALLEL_FROM: usize = 1 << 21;
-/// Products below which threads cost more than they save when these are put in order.
+/// Below this many products, threads cost more than they save when products are put in order.
 const COPY_PARALLEL_FROM: usize = 1 << 17;
 
-/// 32 activations in eight bits: scale times values. The values sum to `whole`, the activations to `sum`.
+/// 32 activations in eight bits: scale times values. `whole` is the sum of the values, `sum` that of the activations.
 #[derive(Debug, Clone, Copy)]
 struct Q8Block32 {
     scale: f32,
@@ -36,8 +35,8 @@ struct Q8Block32 {
     values: [i8; 32],
 }
 
-/// 256 activations in eight bits, and the sums of every 16 and every 32 of their values, two side
-/// by side in one number as they are multiplied.
+/// 256 activations in eight bits, and the sums of every 16 and every 32 of their values. Two sums are side by side in
+/// one number, as they are multiplied.
 #[derive(Debug, Clone, Copy)]
 struct Q8Block256 {
     scale: f32,
@@ -46,8 +45,8 @@ struct Q8Block256 {
     by_32: [[i16; 2]; 4],
 }
 
-/// Rows of activations: as they are, [rows, inputs], and in eight bits, [rows, blocks], in the blocks that the matrices
-/// at hand need.
+/// Rows of activations: plain, [rows, inputs], and in eight bits, [rows, blocks], in the blocks that the matrices at
+/// hand need.
 #[derive(Debug)]
 struct Activations<'a> {
     rows: usize,
@@ -56,7 +55,7 @@ struct Activations<'a> {
     by_256: Vec<Q8Block256>,
 }
 
-/// Some panels of one of several matrices, and where their products go.
+/// Some panels of one matrix, and where their products go.
 struct Piece<'a> {
     matrix: &'a PackedMatrix,
     panels: Range<usize>,
@@ -64,13 +63,13 @@ struct Piece<'a> {
     out: &'a mut [f32],
 }
 
-/// A set of instructions that there are kernels for.
+/// An instruction set that has kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Instructions {
     /// AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// Beside these AVX-512 with VNNI.
+    /// In addition AVX-512 with VNNI.
     #[cfg(target_arch = "x86_64")]
     Vnni,
 }
@@ -85,12 +84,12 @@ pub(crate) fn serves(dtype: GgmlDType, inputs: usize, device: &Device) -> bool {
 pub(crate) fn pack(dtype: GgmlDType, ggml: &[u8], shape: (usize, usize)) -> Result<PackedMatrix> {
     let Some(format) = Format::of(dtype) else { bail!("{dtype:?} is not served here") };
     if !shape.1.is_multiple_of(format.block()) {
-        bail!("rows of {} are no whole number of {dtype:?} blocks", shape.1);
+        bail!("rows of {} are not a whole number of {dtype:?} blocks", shape.1);
     }
     Ok(PackedMatrix::new(format, ggml, shape))
 }
 
-/// The products of `x` [rows, inputs] with matrices [outputs, inputs]: [rows, outputs] each.
+/// Returns the products of `x` [rows, inputs] with matrices [outputs, inputs]: [rows, outputs] each.
 pub(crate) fn matmul(matrices: &[&PackedMatrix], x: &Tensor) -> Result<Vec<Tensor>> {
     match Instructions::available().last() {
         Some(best) => best.matmul(matrices, x),
@@ -99,7 +98,7 @@ pub(crate) fn matmul(matrices: &[&PackedMatrix], x: &Tensor) -> Result<Vec<Tenso
 }
 
 impl Instructions {
-    /// What the CPU has, the best last.
+    /// Returns the instruction sets that the CPU has, the best last.
     fn available() -> &'static [Instructions] {
         #[cfg(target_arch = "x86_64")]
         {
@@ -167,7 +166,7 @@ impl Instructions {
             .collect()
     }
 
-    /// Adds the blocks that a format multiplies, once.
+    /// Adds the activations in the kind of blocks that a format multiplies, unless they are there.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         allow(unused_variables, reason = "there are no instructions to multiply with")
@@ -187,9 +186,9 @@ impl Instructions {
         } else {
             return;
         }
-        #[allow(unsafe_code, reason = "what the CPU has not has no value of this type")]
+        #[allow(unsafe_code, reason = "values of this type exist only for what the CPU has")]
         match self {
-            // SAFETY: there is no value of this type for what the CPU has not.
+            // SAFETY: a value of this type exists only if the CPU has the instructions.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 | Instructions::Vnni => unsafe {
                 match wide {
@@ -200,7 +199,7 @@ impl Instructions {
         }
     }
 
-    /// The products of some panels with all rows, into [panels, rows, COLUMNS].
+    /// Computes the products of some panels with all rows, into [panels, rows, COLUMNS].
     #[cfg_attr(
         not(target_arch = "x86_64"),
         allow(unused_variables, reason = "there are no instructions to multiply with")
@@ -213,9 +212,9 @@ impl Instructions {
         x: &Activations<'_>,
         out: &mut [f32],
     ) {
-        #[allow(unsafe_code, reason = "what the CPU has not has no value of this type")]
+        #[allow(unsafe_code, reason = "values of this type exist only for what the CPU has")]
         match self {
-            // SAFETY: there is no value of this type for what the CPU has not.
+            // SAFETY: a value of this type exists only if the CPU has the instructions.
             #[cfg(target_arch = "x86_64")]
             _ if format.bits() == 16 => unsafe {
                 x86::multiply_floats(format == Format::BF16, panels, panel_bytes, x, out);
@@ -225,7 +224,7 @@ impl Instructions {
             Instructions::Vnni if x.rows > 1 => unsafe {
                 x86::vnni::multiply(format, panels, panel_bytes, x, out);
             },
-            // One row waits for memory, which is quicker read in one stream than in two. SAFETY: as above.
+            // One row waits for memory, which is read faster in one stream than in two. SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             _ => unsafe {
                 x86::avx2::multiply(format, panels, panel_bytes, x, out);
@@ -234,7 +233,7 @@ impl Instructions {
     }
 }
 
-/// [panels, rows, COLUMNS] to [rows, outputs].
+/// Reorders [panels, rows, COLUMNS] to [rows, outputs].
 fn by_row(mut product: Vec<f32>, rows: usize, outputs: usize) -> Vec<f32> {
     if rows == 1 {
         product.truncate(outputs);
@@ -282,7 +281,7 @@ mod tests {
         (packed, blocks.dequantize(&Device::Cpu).unwrap())
     }
 
-    /// The greatest difference, against the size of the products.
+    /// Returns the greatest difference, relative to the size of the products.
     fn apart(ours: &Tensor, plain: &Tensor) -> f32 {
         let difference = (ours - plain).unwrap().abs().unwrap().max_all().unwrap();
         let size = plain.sqr().unwrap().mean_all().unwrap().sqrt().unwrap();
@@ -313,7 +312,7 @@ mod tests {
             let products = matmul(&all, &x).unwrap();
             for ((matrix, plain), product) in matrices.iter().zip(&products) {
                 let plain = x.matmul(&plain.t().unwrap()).unwrap();
-                // What rounding activations to eight bits costs.
+                // The cost of rounding activations to eight bits.
                 prop_assert!(apart(product, &plain) < 0.05, "{:?}: {}", matrix.format, apart(product, &plain));
                 for row in 0..rows {
                     let (x, together) = (x.narrow(0, row, 1).unwrap(), product.narrow(0, row, 1).unwrap());
@@ -325,7 +324,7 @@ mod tests {
             }
         }
 
-        /// Also where a panel is not full.
+        /// Even if a panel is not full.
         #[test]
         fn a_panel_holds_the_weights_of_the_file(seed: u32, blocks in 1usize..3, outputs in 1usize..20) {
             for dtype in FORMATS {
@@ -355,12 +354,12 @@ mod tests {
         }
     }
 
-    /// The largest weights of a format with the largest activations, of one sign: no sum on the way overflows.
+    /// The largest weights of a format with the largest activations, of one sign: no intermediate sum overflows.
     #[test]
     fn sums_hold_the_largest_numbers() {
         let plus = Tensor::ones((3, 512), DType::F32, &Device::Cpu).unwrap();
         for (weights, x) in [(&plus, plus.clone()), (&plus, plus.neg().unwrap())] {
-            // Without a least weight of its own, a block with a minimum would have weights of zero.
+            // With equal weights only, a block of a format with a minimum would hold weights of zero.
             let least = Tensor::full(-1f32, (3, 1), &Device::Cpu).unwrap();
             let weights = (0..16).fold(weights.clone(), |weights, block| {
                 weights.slice_assign(&[0..3, 32 * block..32 * block + 1], &least).unwrap()

@@ -1,11 +1,11 @@
-//! Packed matrices: quantised matrices rearranged in panels, weight for weight, so that one instruction takes in 8
+//! Packed matrices: quantised matrices rearranged in panels, weight for weight, so that one instruction takes 8
 //! columns.
 //!
-//! A column is one output's weights, which GGML keeps together. A panel holds 8 columns block by block: of each block
-//! first what scales it, then its weights in groups of 32. Within a group, weight k of all columns lies in vector
-//! k / 4: bytes 4c to 4c + 3 of vector j are weights 4j to 4j + 3 of column c. Bits of a weight beyond the
-//! fourth lie in vectors of their own behind them, at the same byte. Floats of 16 bits stand weight by weight, each of
-//! all columns. Missing columns of the last panel are zeros.
+//! A column is the weights of one output, which GGML keeps together. A panel holds 8 columns block by block: for each
+//! block first its scales, then its weights in groups of 32. Within a group, weight k of all columns is in vector k /
+//! 4: bytes 4c to 4c + 3 of vector j are weights 4j to 4j + 3 of column c. Bits of a weight beyond the fourth are in
+//! vectors of their own after these, at the same byte. Floats of 16 bits are stored weight by weight, each for all
+//! columns. Missing columns of the last panel are zeros.
 
 use std::ops::Range;
 
@@ -17,10 +17,10 @@ use rayon::prelude::*;
 pub(super) const COLUMNS: usize = 8;
 /// Weights of a column in a group.
 pub(super) const GROUP: usize = 32;
-/// Bytes of a number of 16 bits, or of two of 8, for every column.
+/// Bytes of a 16-bit number, or of two 8-bit numbers, for every column.
 const PAIRS: usize = 2 * COLUMNS;
 
-/// A format that there is a kernel for.
+/// A format that has a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Q4_0,
@@ -50,7 +50,7 @@ impl Format {
         }
     }
 
-    /// Weights that share a scale, and activations too; of floats, those of a group.
+    /// Returns how many weights share a scale, and how many activations do; for floats, the weights of a group.
     pub(super) const fn block(self) -> usize {
         match self {
             Format::Q4K | Format::Q6K => 256,
@@ -58,7 +58,7 @@ impl Format {
         }
     }
 
-    /// Bytes of a column's block in GGML's order.
+    /// Returns the bytes of a column's block in GGML's order.
     const fn ggml_bytes(self) -> usize {
         match self {
             Format::Q4_0 => 18,
@@ -72,7 +72,7 @@ impl Format {
         }
     }
 
-    /// Bits of a weight.
+    /// Returns the bits of a weight.
     pub(super) const fn bits(self) -> usize {
         match self {
             Format::Q4_0 | Format::Q4_1 | Format::Q4K => 4,
@@ -83,8 +83,8 @@ impl Format {
         }
     }
 
-    /// Where a panel's block has the scales of its groups, as bytes: of groups 2p and 2p + 1 (Q4_K), or of the
-    /// halves of group p (Q6_K), side by side for every column.
+    /// Returns at which byte a panel's block has the scales of its groups. Those of groups 2p and 2p + 1 (Q4_K), or of
+    /// the halves of group p (Q6_K), are side by side for every column.
     pub(super) const fn scales_at(self) -> usize {
         match self {
             Format::Q4K => 2 * PAIRS,
@@ -92,13 +92,13 @@ impl Format {
         }
     }
 
-    /// Where it has the minima of its groups, likewise.
+    /// Returns at which byte it has the minima of its groups, likewise.
     pub(super) const fn minima_at(self) -> usize {
         self.scales_at() + 4 * PAIRS
     }
 
-    /// Where it has its weights, behind an f16 scale and perhaps an f16 minimum for every column,
-    /// unless they are floats.
+    /// Returns at which byte it has its weights: after an f16 scale and perhaps an f16 minimum for every column, unless
+    /// they are floats.
     pub(super) const fn weights_at(self) -> usize {
         match self {
             Format::F16 | Format::BF16 => 0,
@@ -109,12 +109,12 @@ impl Format {
         }
     }
 
-    /// Bytes of a group in a panel.
+    /// Returns the bytes of a group in a panel.
     pub(super) const fn group_bytes(self) -> usize {
         GROUP * COLUMNS * self.bits() / 8
     }
 
-    /// Bytes of a block in a panel.
+    /// Returns the bytes of a block in a panel.
     pub(super) const fn panel_block_bytes(self) -> usize {
         self.weights_at() + self.block() / GROUP * self.group_bytes()
     }
@@ -149,7 +149,7 @@ impl PackedMatrix {
         PackedMatrix { format, outputs, inputs, bytes }
     }
 
-    /// Memory held, in bytes.
+    /// Returns the memory held, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -158,7 +158,7 @@ impl PackedMatrix {
         self.outputs.div_ceil(COLUMNS)
     }
 
-    /// Some panels' bytes.
+    /// Returns the bytes of some panels.
     pub(super) fn some(&self, panels: Range<usize>) -> &[u8] {
         &self.bytes[panels.start * self.panel_bytes()..panels.end * self.panel_bytes()]
     }
@@ -167,7 +167,7 @@ impl PackedMatrix {
         self.inputs / self.format.block() * self.format.panel_block_bytes()
     }
 
-    /// The weights of these outputs, f32 [ids, inputs].
+    /// Returns the weights of these outputs, f32 [ids, inputs].
     pub(crate) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
         let ids: Vec<u32> = ids.to_vec1()?;
         let mut out = Vec::with_capacity(ids.len() * self.inputs);
@@ -189,15 +189,15 @@ impl PackedMatrix {
     }
 }
 
-/// A block of one column, taken apart.
+/// A block of one column, unpacked.
 struct Block {
     /// Of the whole block, f16.
     scale: [u8; 2],
     minimum: [u8; 2],
-    /// Of its groups or of halves of them.
+    /// Of its groups, or of halves of them.
     scales: [u8; 16],
     minima: [u8; 8],
-    /// As they stand in the file, without sign but for Q8_0; floats take two bytes each.
+    /// As in the file: without a sign, except for Q8_0. Floats take two bytes each.
     weights: [u8; 256],
 }
 
@@ -206,7 +206,7 @@ impl Block {
         Block { scale: [0; 2], minimum: [0; 2], scales: [0; 16], minima: [0; 8], weights: [0; 256] }
     }
 
-    /// Layouts: ggml-quants.h, `block_q4_0` and those that follow.
+    /// Unpacks a block of a file. The layouts are in ggml-quants.h, `block_q4_0` and those that follow.
     fn from_ggml(format: Format, ggml: &[u8]) -> Self {
         let mut block = Block::empty();
         let two = |at: usize| [ggml[at], ggml[at + 1]];
@@ -234,7 +234,8 @@ impl Block {
             Format::F16 | Format::BF16 => block.weights[..2 * GROUP].copy_from_slice(ggml),
             Format::Q4K => {
                 (block.scale, block.minimum) = (two(0), two(2));
-                // Scales and minima of 6 bits in 12 bytes: of the last four, the high bits stand above the first's.
+                // Scales and minima of 6 bits in 12 bytes: the last four have their high bits above those of the first
+                // four.
                 for group in 0..4 {
                     let (scale, minimum, low) =
                         (ggml[4 + group], ggml[8 + group], ggml[12 + group]);
@@ -265,12 +266,12 @@ impl Block {
         block
     }
 
-    /// Where the scale (or minimum) of a group (or half) lies behind the first.
+    /// Returns where the scale (or minimum) of a group (or half) is, counted from the first.
     fn pair_at(number: usize, column: usize) -> usize {
         number / 2 * PAIRS + 2 * column + number % 2
     }
 
-    /// Writes a column of a panel's block that is all zeros there.
+    /// Writes a column of a panel's block, which must be all zeros there.
     fn put(&self, format: Format, column: usize, block: &mut [u8]) {
         if format.bits() == 16 {
             for (weight, all) in self.weights.chunks_exact(2).zip(block.chunks_exact_mut(PAIRS)) {
@@ -379,7 +380,7 @@ impl Block {
 }
 
 impl Format {
-    /// How many scales and minima of 6 or 8 bits a block has.
+    /// Returns how many scales and minima of 6 or 8 bits a block has.
     const fn small_scales(self) -> (usize, usize) {
         match self {
             Format::Q4K => (8, 8),

@@ -1,10 +1,10 @@
 //! The kernels of `quant` for x86 CPUs.
 //!
-//! What all have in common is here: how activations come into eight bits, how weights are unpacked, how memory is read.
-//! `products` is how panels are multiplied, written once for the instruction sets that have a module of their own.
+//! This module has what they share: converting activations to eight bits, unpacking weights, reading memory. `products`
+//! multiplies panels; it is written once for all instruction sets, which have a module each.
 //!
-//! Unsafe, because intrinsics that read memory take pointers: each such read is of one whole array. That the results
-//! are those of plain arithmetic, and the same to the bit with every instruction set, is tested with `quant`.
+//! Unsafe, because intrinsics that read memory take pointers: each such read is of one whole array. Tests of `quant`
+//! check that results are those of plain arithmetic, and the same bit for bit with every instruction set.
 
 #![expect(unsafe_code, reason = "intrinsics that read memory take pointers")]
 
@@ -20,7 +20,7 @@ use super::{
     packed::{COLUMNS, GROUP},
 };
 
-/// Fills in blocks of 32 from their values.
+/// Fills blocks of 32 from their values.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn quantise_32(values: &[f32], blocks: &mut [Q8Block32]) {
     for (values, block) in values.as_chunks::<32>().0.iter().zip(blocks) {
@@ -32,7 +32,7 @@ pub(super) fn quantise_32(values: &[f32], blocks: &mut [Q8Block32]) {
     }
 }
 
-/// Fills in blocks of 256 from their values.
+/// Fills blocks of 256 from their values.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn quantise_256(values: &[f32], blocks: &mut [Q8Block256]) {
     for (values, block) in values.as_chunks::<256>().0.iter().zip(blocks) {
@@ -48,8 +48,8 @@ pub(super) fn quantise_256(values: &[f32], blocks: &mut [Q8Block256]) {
     }
 }
 
-/// Writes values as whole numbers from -127 to 127 and returns what these are to be multiplied by: NaN
-/// where a value is not finite, so that what is no number stays none.
+/// Writes values as whole numbers from -127 to 127. Returns their scale: NaN if a value is not finite, so that NaN is
+/// not lost.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn in_eight_bits<const N: usize>(values: &[f32; N], out: &mut [i8; N]) -> f32 {
@@ -71,7 +71,7 @@ fn in_eight_bits<const N: usize>(values: &[f32; N], out: &mut [i8; N]) -> f32 {
     most / 127.0 + odd
 }
 
-/// The products of panels of floats with all rows, into [panels, rows, 8].
+/// Computes the products of panels of floats with all rows, into [panels, rows, 8].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn multiply_floats(
     bf16: bool,
@@ -98,7 +98,7 @@ pub(super) fn multiply_floats(
     }
 }
 
-/// Writes the products of R rows, and returns R.
+/// Writes the products of R rows. Returns R.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn put<const R: usize>(out: &mut [[f32; COLUMNS]], products: [__m256; R]) -> usize {
@@ -108,7 +108,7 @@ fn put<const R: usize>(out: &mut [[f32; COLUMNS]], products: [__m256; R]) -> usi
     R
 }
 
-/// The blocks of R rows, of as many as a panel has.
+/// Returns the blocks of R rows from `first` on; a row has `width` blocks.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn rows<B, const R: usize>(blocks: &[B], width: usize, first: usize) -> [&[B]; R] {
@@ -119,7 +119,7 @@ pub(super) fn rows<B, const R: usize>(blocks: &[B], width: usize, first: usize) 
     some
 }
 
-/// A weight is a float of 16 bits. Even and odd weights have sums of their own: one alone would wait for itself.
+/// A weight is a float of 16 bits. Even and odd weights have sums of their own: a single sum would wait for itself.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dot_floats<const R: usize, const BF16: bool>(
@@ -152,7 +152,7 @@ fn dot_floats<const R: usize, const BF16: bool>(
     even
 }
 
-/// A group's values of R rows.
+/// Returns a group's values for R rows.
 #[inline]
 pub(super) fn values_of<'a, const R: usize>(
     x: &[&'a [Q8Block256]; R],
@@ -162,17 +162,17 @@ pub(super) fn values_of<'a, const R: usize>(
     x.map(|row| &row[block].values.as_chunks().0[group])
 }
 
-/// Four values as one number.
+/// Returns four values as one number.
 #[inline]
 pub(super) fn four(values: &[i8; GROUP], at: usize) -> i32 {
     let bytes = [values[at], values[at + 1], values[at + 2], values[at + 3]];
     i32::from_le_bytes(bytes.map(i8::cast_unsigned))
 }
 
-/// Two sums as one number.
+/// Returns two sums as one number.
 #[inline]
 pub(super) fn two(sums: &[i16; 2]) -> i32 {
-    // SAFETY: reads 4 bytes, which is the array. Put together of bytes, it would not be one instruction.
+    // SAFETY: reads 4 bytes, which is the array. Built from bytes, it would not be one instruction.
     unsafe { sums.as_ptr().cast::<i32>().read_unaligned() }
 }
 

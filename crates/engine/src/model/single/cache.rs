@@ -1,11 +1,11 @@
 //! What is kept of a sequence that a model of candle-transformers computes: the model with the sequence in it, as it is
-//! now and as it was at places that the sequence is cut back to.
+//! now and as it was at places to cut back to.
 //!
-//! The crate's caches are tensors that are never changed, only replaced by longer ones, so that a copy of a model holds
-//! a sequence as it was for as long as it is wanted. They cannot be cut, and every copy holds all of its sequence, so
-//! few are kept: of text that is prefilled, and none while tokens are drawn one by one. A proposal that is forgotten is
-//! behind the last of them, and so is what stays of one that is cut. The one before is for the end of a text of others,
-//! which is now and then encoded anew. What else is cut back to is computed from its beginning.
+//! The crate's caches are tensors that are never changed, only replaced by longer ones, so a copy of a model holds a
+//! sequence as it was for as long as needed. They cannot be cut, and every copy holds its whole sequence, so only a few
+//! are kept: while text is prefilled, but not while tokens are drawn one by one. The last copy is there for when a
+//! proposal is forgotten or cut, the one before for when the end of others' text is encoded again. A cut further back
+//! computes the sequence from its beginning.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -14,13 +14,13 @@ use candle_core::{Result, Tensor};
 use super::{SingleDecoder, model::CrateModel};
 use crate::model::seam::{BLOCK, Cache, Ledger};
 
-/// How many earlier states are kept of a sequence.
+/// How many earlier states of a sequence are kept.
 const KEPT: usize = 2;
 /// How many copies of a sequence its memory is counted for.
 pub(super) const COPIES: usize = 1 + KEPT;
-/// How many tokens lie at least between states that are kept.
+/// How many tokens there are at least between states that are kept.
 const APART: usize = 16;
-/// Tokens that are computed in one go: a node shows in between that it lives.
+/// Tokens that are computed in one go; in between, a node shows that it is alive.
 const SLICE: usize = 32;
 
 /// A model with a sequence in it.
@@ -30,15 +30,15 @@ struct State {
     len: usize,
 }
 
-/// A sequence.
+/// A sequence and some of its earlier states.
 #[derive(Debug)]
 pub(super) struct SingleCache {
     ledger: Arc<Ledger>,
-    /// That its length is counted for.
+    /// The blocks that it is counted with.
     blocks: usize,
     /// `None` before the first token.
     now: Option<State>,
-    /// As it was, the shortest first; none longer than it is now.
+    /// Earlier states, the shortest first; none is longer than the present one.
     kept: Vec<State>,
 }
 
@@ -47,9 +47,9 @@ impl SingleCache {
         SingleCache { ledger, blocks: 0, now: None, kept: Vec::new() }
     }
 
-    /// Computes tokens behind the sequence. Returns the logits behind the last one, f32 [1, vocab]; `None` for no
-    /// tokens. When that fails nothing of the sequence is left. `draws`: whether the next token is drawn behind the
-    /// last one, which may be wanted again.
+    /// Computes tokens after the sequence. Returns the logits for the last one, f32 [1, vocab], or `None` if there are
+    /// no tokens. On an error nothing of the sequence remains. `draws` says whether the next token is drawn from these
+    /// logits: then the state that is kept stops before the last token, so that it can be computed again.
     pub(super) fn grow(
         &mut self,
         decoder: &SingleDecoder,
@@ -93,7 +93,7 @@ impl Cache for SingleCache {
         self.now.as_ref().map_or(0, |state| state.len)
     }
 
-    /// Goes back to the last state that is kept and no longer than that.
+    /// Goes back to the last kept state that is no longer than `len`.
     fn truncate(&mut self, len: usize) {
         if len < self.len() {
             self.kept.retain(|state| state.len <= len);
@@ -112,7 +112,7 @@ impl Cache for SingleCache {
         (self.len() + more).div_ceil(BLOCK).saturating_sub(self.blocks)
     }
 
-    /// Counts the memory: the crate's models allocate it as they go.
+    /// Counts the memory; the crate's models allocate it as they go.
     fn reserve(&mut self, more: usize) -> Result<()> {
         let missing = self.missing_blocks(more);
         self.ledger.take(missing);

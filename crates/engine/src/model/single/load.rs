@@ -1,5 +1,5 @@
-//! Building a model of candle-transformers over a checkpoint. Which tensors it takes is asked of the model itself: it
-//! is built once over tensors of no memory, which are noted.
+//! Builds a model of candle-transformers over a checkpoint. The model itself says which tensors it takes: it is first
+//! built over tensors that take no memory, and these are noted.
 
 use std::{
     collections::HashMap,
@@ -21,21 +21,21 @@ use crate::{
     },
 };
 
-/// What everything is held and computed in: in half precision the crate's models lose positions.
+/// The dtype of all tensors: in half precision the crate's models lose the precision of positions.
 const DTYPE: DType = DType::F32;
 
-/// A model that was loaded.
+/// A loaded model.
 pub(crate) struct Loaded {
     pub(crate) decoder: SingleDecoder,
     /// Number of weights.
     pub(crate) parameters: u64,
     /// Memory they take, in bytes.
     pub(crate) weight_bytes: u64,
-    /// What is less than the files say, in a line.
+    /// A line on what is less than the files say, if anything is.
     pub(crate) note: Option<String>,
 }
 
-/// Loads a model from a Hugging Face directory whose config.json this is.
+/// Loads a model from a Hugging Face directory; `json` is its config.json.
 ///
 /// Everything that can be wrong with the files is found before weights are read.
 pub(crate) fn load(
@@ -88,7 +88,7 @@ pub(crate) fn load(
     Ok(Loaded { decoder, parameters, weight_bytes, note })
 }
 
-/// A tensor that a model is made of.
+/// A tensor that a model needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Wanted {
     name: String,
@@ -110,7 +110,7 @@ impl Wanted {
     }
 }
 
-/// All tensors of a model, each once.
+/// Returns all tensors of a model, each once.
 fn tensors_of(settings: &Settings) -> TensorResult<Vec<Wanted>> {
     let noted = Arc::default();
     let listing = Listing(Arc::clone(&noted));

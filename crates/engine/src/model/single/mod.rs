@@ -1,6 +1,6 @@
-//! Models of candle-transformers, for families that our own decoder has not: one sequence at a time, each over a copy
-//! of the model that shares its weights. Which families these are is in `families`, how a sequence is kept and cut back
-//! in [`cache`], what the models are made from in [`settings`], [`load`] and [`model`].
+//! Models of candle-transformers, for families that our own decoder does not compute: one sequence at a time, each over
+//! a copy of the model that shares its weights. `families` lists the families, [`cache`] keeps a sequence and cuts it
+//! back, and [`settings`], [`load`] and [`model`] build the models.
 
 mod cache;
 mod load;
@@ -26,7 +26,7 @@ pub(crate) struct SingleDecoder {
     vocab: usize,
     context: usize,
     device: Device,
-    /// Before its first token.
+    /// The model before its first token.
     model: CrateModel,
     ledger: Arc<Ledger>,
     pulse: Arc<AtomicU64>,
@@ -83,7 +83,7 @@ impl Decode for SingleDecoder {
 type Row<'a> = BatchRow<'a, SingleCache>;
 
 impl SingleDecoder {
-    /// One row after the other.
+    /// Computes one row after the other.
     fn compute(&self, rows: &mut [Row<'_>]) -> Result<Tensor, ForwardError> {
         let mut logits = Vec::new();
         for BatchRow { tokens, cache, logits: wanted } in rows {
@@ -93,7 +93,7 @@ impl SingleDecoder {
             logits.extend(last.filter(|_| is_wanted));
         }
         match logits.as_slice() {
-            // On the host: there are devices that give no memory of no bytes.
+            // On the host: some devices cannot allocate zero bytes.
             [] => Ok(Tensor::zeros((0, self.vocab), DType::F32, &Device::Cpu)?),
             logits => Ok(Tensor::cat(logits, 0)?),
         }

@@ -6,7 +6,7 @@ use candle_transformers::models::{gemma2, starcoder2};
 
 use super::settings::CrateConfig;
 
-/// A model of the crate with what it keeps of a sequence. A copy shares the weights, and the sequence so far.
+/// A model of the crate, with what it keeps of a sequence. A copy shares the weights and the sequence so far.
 #[derive(Debug, Clone)]
 pub(super) enum CrateModel {
     Gemma2(gemma2::Model),
@@ -26,7 +26,7 @@ impl CrateModel {
         }
     }
 
-    /// Computes tokens `ids` [1, tokens] behind the first `len`, which it has in it. Returns the logits behind the last
+    /// Computes tokens `ids` [1, tokens] after the first `len`, which it already holds. Returns the logits for the last
     /// one, f32.
     pub(super) fn forward(&mut self, ids: &Tensor, len: usize) -> Result<Tensor> {
         let logits = match self {

@@ -1,5 +1,5 @@
-//! What a model of candle-transformers is made from: config.json in the crate's own words, with what Hugging Face
-//! transformers takes where something is left out, and what the crate's model does not compute refused.
+//! What a model of candle-transformers is built from: config.json in the crate's own terms, with the defaults of
+//! Hugging Face transformers. What the crate's model does not compute is refused.
 
 use std::path::Path;
 
@@ -12,9 +12,10 @@ use crate::{
     model::{config::check_layers, families::SingleFamily, source::quantised},
 };
 
-/// Sizes beyond these are damage, not models.
+/// A size beyond this means a damaged file.
 const MAX_SIZE: usize = 1 << 24;
-/// The crate's models hold what turns each position, as many numbers as a head has.
+/// The most numbers in a table of rotary positions, which the crate's models hold: as many for each position as a head
+/// has.
 const MAX_TURNS: usize = 1 << 26;
 
 /// The crate's configuration of a model.
@@ -23,15 +24,15 @@ pub(super) enum CrateConfig {
     StarCoder2(starcoder2::Config),
 }
 
-/// What is to be known of a model before it is built.
+/// What must be known about a model before it is built.
 pub(super) struct Settings {
     pub(super) config: CrateConfig,
     pub(super) vocab: usize,
-    /// The longest sequence that the crate's model computes as it should.
+    /// The longest sequence that the crate's model computes correctly.
     pub(super) context: usize,
     /// The longest one that the model was made for.
     pub(super) full_context: usize,
-    /// Numbers that are kept of a token: its keys and values in all layers.
+    /// Numbers that are kept for a token: its keys and values in all layers.
     pub(super) kv_numbers: usize,
 }
 
@@ -59,7 +60,7 @@ impl Settings {
     ) -> Result<Self, LoadError> {
         let path = directory.join("config.json");
         let bad = |why: String| LoadError::Config { path: path.clone(), why };
-        let Value::Object(given) = json else { return Err(bad("it is no object".to_owned())) };
+        let Value::Object(given) = json else { return Err(bad("it is not an object".to_owned())) };
         let mut all = with_defaults(family, given);
         refuse_features(&path, family, &all)?;
         if let Some(theta) = all.get("rope_parameters").and_then(|rope| rope.get("rope_theta")) {
@@ -72,7 +73,7 @@ impl Settings {
             let what = format!("{} with heads of {head_dim} numbers", family.name());
             return Err(LoadError::Unsupported { path, what });
         }
-        // The crate's models look at everything, which is right up to the length of the window.
+        // The crate's models attend to everything, which is right up to the length of the window.
         let full_context = shared.max_position_embeddings;
         let context = shared.sliding_window.map_or(full_context, |window| window.min(full_context));
         if context.saturating_mul(head_dim) > MAX_TURNS {
@@ -93,7 +94,7 @@ impl Settings {
         })
     }
 
-    /// What is less than the model was made for, in a line.
+    /// Returns a line on what is less than the model was made for, if anything is.
     pub(super) fn note(&self, family: SingleFamily) -> Option<String> {
         let Settings { context, full_context, .. } = self;
         (context < full_context).then(|| {
@@ -107,7 +108,7 @@ impl Settings {
 }
 
 impl Shared {
-    /// Checks that the sizes go together; the error names the setting. Returns the width of a head.
+    /// Checks that the sizes fit together; the error names the setting. Returns the width of a head.
     fn check(&self) -> Result<usize, String> {
         let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
         for (what, size) in [
@@ -135,17 +136,17 @@ impl Shared {
         }
     }
 
-    /// Whether the crate's model computes heads of this width, as these settings have them.
+    /// Returns whether the crate's model computes heads of this width with these settings.
     fn is_computed(&self, family: SingleFamily, head_dim: usize) -> bool {
         match family {
-            // It takes no other scale of attention than the root of a head's width.
+            // It has no attention scale other than the root of a head's width.
             SingleFamily::Gemma2 => self.query_pre_attn_scalar == Some(head_dim),
             SingleFamily::StarCoder2 => head_dim * self.num_attention_heads == self.hidden_size,
         }
     }
 }
 
-/// A file's settings, and those that it leaves out or null.
+/// Returns a file's settings, with defaults for those that it leaves out or sets to null.
 fn with_defaults(family: SingleFamily, given: Map<String, Value>) -> Map<String, Value> {
     let defaults = match family {
         SingleFamily::Gemma2 => json!({
@@ -174,7 +175,7 @@ fn with_defaults(family: SingleFamily, given: Map<String, Value>) -> Map<String,
         Value::Object(defaults) => defaults,
         _ => Map::new(),
     };
-    // What is null on purpose is not there.
+    // For these, null means that there is none, not that the default applies.
     let is_optional = |key: &str| key.ends_with("_softcapping") || matches!(key, "sliding_window");
     let given = given.into_iter().filter(|(key, value)| !value.is_null() || is_optional(key));
     all.extend(given);

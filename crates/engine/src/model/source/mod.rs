@@ -1,7 +1,7 @@
 //! Where weights come from: GGUF files, Hugging Face directories, a random generator.
 //!
-//! Each kind of source reads its own spelling of a configuration and gives tensors by what they do in
-//! the decoder. Building a decoder from them is the work of `load`.
+//! Each kind of source reads its own spelling of a configuration and gives tensors by their role in the decoder. `load`
+//! builds a decoder from them.
 
 mod gguf;
 mod hf;
@@ -26,7 +26,7 @@ pub(super) use self::{
     random::RandomSource,
 };
 
-/// Whether these are the first bytes of a Git LFS pointer, which stands for a file that was not fetched
+/// Returns whether these are the first bytes of a Git LFS pointer, which stands in for a file that was not fetched
 /// (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
 fn is_lfs_pointer(beginning: &[u8]) -> bool {
     beginning.starts_with(b"version https://git-lfs.github.com/spec/")
@@ -35,12 +35,12 @@ fn is_lfs_pointer(beginning: &[u8]) -> bool {
 /// How a model is loaded.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// What the weights of a safetensors checkpoint are held in: f32, bf16 or f16. By default f32 on
-    /// the CPU and the checkpoint's own dtype elsewhere. GGUF files say themselves what they hold.
+    /// What the weights of a safetensors checkpoint are held in: f32, bf16 or f16. By default f32 on the CPU and the
+    /// checkpoint's own dtype elsewhere. GGUF files have formats of their own.
     pub dtype: Option<DType>,
-    /// Where the weights are put.
+    /// The device that the weights are put on.
     pub device: Device,
-    /// A directory that stands for `/` where it is read what memory may be used; for tests.
+    /// A directory to use in place of `/` when usable memory is read; for tests.
     pub memory_root: Option<PathBuf>,
 }
 
@@ -64,12 +64,12 @@ impl LoadOptions {
     }
 }
 
-/// How far loading is.
+/// How far loading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadProgress {
     /// Bytes of weights read.
     pub done_bytes: u64,
-    /// Bytes of weights to read.
+    /// Bytes of weights in total.
     pub total_bytes: u64,
 }
 
@@ -92,7 +92,8 @@ impl TokenizerSource {
     }
 }
 
-/// The shape of a part of a tensor that has these dimensions; all of them where the part is none of such a tensor.
+/// Returns the shape of a part of a tensor with these dimensions, or `dims` if they do not have the rows that `place`
+/// expects.
 fn part_shape(place: &Place, dims: &[usize]) -> Vec<usize> {
     let (rows, width) = match dims {
         [] => return Vec::new(),
@@ -105,13 +106,13 @@ fn part_shape(place: &Place, dims: &[usize]) -> Vec<usize> {
     }
 }
 
-/// Where the bytes of a part lie in those of its tensor, as first byte and count.
+/// Returns where the bytes of a part are in its tensor, as first byte and count.
 fn part_bytes(place: &Place, tensor_bytes: u64) -> (u64, u64) {
     let row_bytes = tensor_bytes / place.of_rows.max(1) as u64;
     (place.first_row as u64 * row_bytes, place.rows as u64 * row_bytes)
 }
 
-/// What a kind of file gives before its weights are read.
+/// What a kind of file provides before its weights are read.
 pub(crate) struct Opened<S> {
     pub(crate) config: ModelConfig,
     pub(crate) source: S,
@@ -123,17 +124,17 @@ pub(crate) struct Opened<S> {
 
 /// Where weights come from.
 pub(crate) trait TensorSource {
-    /// The shape of a tensor, where the source has it.
+    /// Returns the shape of a tensor, if the source has it.
     fn shape(&self, id: TensorId) -> Option<Vec<usize>>;
-    /// What the source calls a tensor.
+    /// Returns the source's name for a tensor.
     fn name(&self, id: TensorId) -> String;
     /// Loads a matrix onto the device.
     fn matrix(&mut self, id: TensorId) -> Result<Weight, LoadError>;
     /// Loads a vector (a norm or a bias) onto the device, in the dtype of activations.
     fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError>;
-    /// The tensor's size in the files, in bytes.
+    /// Returns the tensor's size in the files, in bytes.
     fn file_bytes(&self, id: TensorId) -> u64;
-    /// Memory it takes when it is loaded, in bytes, as far as that is known before.
+    /// Returns the memory that it takes once it is loaded, in bytes, if known before.
     fn held_bytes(&self, id: TensorId) -> u64 {
         self.file_bytes(id)
     }

@@ -1,5 +1,5 @@
-//! Random weights for a config.json: the speed of models whose weights are not at hand. What such a model says
-//! means nothing, so only [`load_random`](crate::load_random) makes one, and no path that a user can name.
+//! Random weights for a config.json, to measure the speed of models whose weights are not at hand. What such a model
+//! says means nothing, so only [`load_random`](crate::load_random) makes one, and no path that a user can name does.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// As large as weights usually are: activations stay finite through any number of layers.
+/// The usual size of weights: activations stay finite through any number of layers.
 const DEVIATION: f32 = 0.02;
 
 /// Draws the weights of a configuration.

@@ -1,4 +1,4 @@
-//! That tokens, text and places stay in step, and what tokens a cut leaves.
+//! Checks that tokens, text and places stay in step, and which tokens a cut leaves.
 
 use std::path::Path;
 
@@ -18,13 +18,13 @@ const PROMPT: [u32; 3] = [1, 2, 3];
 #[derive(Debug, Clone)]
 enum Step {
     Append(String),
-    /// With a token for every byte, as its writer has it.
+    /// With one token for every byte, as its writer has it.
     Given(String),
-    /// The model's own text, of the same tokens.
+    /// The model's own text, with one token for every byte.
     Own(String),
-    /// This share of the text stays, in percent.
+    /// Keeps this percentage of the text.
     Cut(usize),
-    /// The same, and own text is written there.
+    /// The same, and then own text is written there.
     Write(usize, String),
 }
 
@@ -47,7 +47,7 @@ fn session(decoder: &dyn Decode) -> SessionText {
     SessionText::new(ClientId::default(), beginning, None, decoder.new_cache(), 1 << 20)
 }
 
-/// Tokens of single bytes: not those that the tokenizer would give.
+/// Returns tokens of single bytes: not those that the tokenizer would give.
 fn bytes_of(text: &str, tokenizer: &Tokenizer) -> Vec<u32> {
     let ids = 0..tokenizer.vocabulary_size() as u32;
     let of_byte: Vec<u32> = ids.filter(|id| tokenizer.piece(*id).len() == 1).collect();
@@ -61,7 +61,7 @@ fn cut(session: &mut SessionText, kept: &str, encoder: &Encoder) {
     session.append(joined, false);
 }
 
-/// That the tokens spell the text, and stand where they are said to.
+/// Asserts that the tokens spell the text and are where `places` says.
 fn assert_sound(session: &SessionText, text: &str, tokenizer: &Tokenizer) {
     assert_eq!(session.tokens[..PROMPT.len()], PROMPT);
     let mut at = 0;

@@ -1,6 +1,6 @@
-//! Expressions: sums, products written out or side by side, powers, functions, fractions, matrices.
+//! Parses expressions: sums, explicit and implicit products, powers, functions, fractions, matrices.
 //!
-//! What does not live here: anything with a comma or a relation at its top.
+//! What does not live here: anything with a comma or a relation at its top level.
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -12,12 +12,12 @@ use crate::grade::{
     lex::Tok,
 };
 
-/// Greatest exponent behind an "E" or "e".
+/// The largest exponent after an "E" or "e".
 const MAX_EXPONENT: u32 = 400;
-/// Digits that a number with a point or an exponent may have: the work grows with their square.
+/// The most digits of a number with a point or an exponent. The work grows with their square.
 const MAX_DIGITS: usize = 2000;
 
-/// Commands that name a letter.
+/// Commands for letters.
 const LETTERS: [&str; 36] = [
     "alpha",
     "beta",
@@ -58,7 +58,7 @@ const LETTERS: [&str; 36] = [
 ];
 
 impl Parser<'_> {
-    /// A sum.
+    /// Parses a sum.
     pub(super) fn expr(&mut self) -> Option<Expr> {
         self.nested(|parser| {
             let mut terms = vec![parser.product(false)?];
@@ -75,7 +75,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Factors with signs between them; without another function where it is one's bare argument.
+    /// Parses factors with signs between them. The bare argument of a function stops before another function.
     fn product(&mut self, bare: bool) -> Option<Expr> {
         let mut left = self.signed(bare)?;
         loop {
@@ -103,7 +103,7 @@ impl Parser<'_> {
         Some(if negative { value.neg() } else { value })
     }
 
-    /// Factors without a sign between them. A whole number before a fraction is a mixed number.
+    /// Parses factors without a sign between them. A whole number before a fraction is a mixed number.
     fn side_by_side(&mut self, bare: bool) -> Option<Expr> {
         let first = self.power()?;
         let first_is_number = matches!(self.tokens.get(self.at - 1), Some(Tok::Num(_)));
@@ -112,7 +112,7 @@ impl Parser<'_> {
         while self.starts_factor() && !(bare && self.starts_function()) {
             let digits = matches!(self.peek(), Some(Tok::Num(_)));
             if digits && matches!(self.tokens.get(self.at - 1), Some(Tok::Num(_))) {
-                // "1 1/2" is a mixed number, "1 2" is nothing.
+                // "1 1/2" is a mixed number, "1 2" is invalid.
                 let slash = self.tokens.get(self.at + 1) == Some(&Tok::Op('/'));
                 if !(slash && factors.len() == 1 && first_is_number) {
                     return None;
@@ -132,13 +132,13 @@ impl Parser<'_> {
             && fraction.is_positive_rational()
         {
             let mixed = sum(factors)?;
-            // Of "12 1/2%" all is percent.
+            // In "12 1/2%" the whole number is a percentage.
             return Some(if self.eat_op('%') { Expr::Percent(Box::new(mixed)) } else { mixed });
         }
         factors.into_iter().reduce(Expr::mul)
     }
 
-    /// A factor with its powers, factorials, degrees and percent signs.
+    /// Parses a factor with its powers, factorials, degrees and percent signs.
     fn power(&mut self) -> Option<Expr> {
         let mut base = self.atom()?;
         loop {
@@ -161,7 +161,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands behind a caret; the inner `None` is the sign of degrees.
+    /// Parses what follows a caret. The inner `None` is the degree sign.
     fn exponent(&mut self) -> Option<Option<Expr>> {
         if self.eat_cmd("circ") {
             return Some(None);
@@ -209,7 +209,7 @@ impl Parser<'_> {
         self.at += 1;
         match token {
             Tok::Num(text) => {
-                // The base of a number is not looked at: the question says which it is.
+                // The base of a number is ignored: the question says which it is.
                 self.subscript()?;
                 decimal(text)
             }
@@ -285,7 +285,7 @@ impl Parser<'_> {
         self.eat_cmd(close).then(|| Expr::Func(func, Box::new(inner)))
     }
 
-    /// A function with its argument; a power before the argument is one of the whole.
+    /// Parses a function's argument. A power before the argument applies to the whole.
     fn called(&mut self, make: impl FnOnce(Expr) -> Expr) -> Option<Expr> {
         let power = if self.eat_op('^') { self.exponent()? } else { None };
         let arg = if self.eat_op('(') {
@@ -313,7 +313,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The two arguments of a fraction, braced or single: `\frac{1}{2}`, `\frac12`, `\frac9{19}`.
+    /// Parses the two arguments of a fraction, braced or single: `\frac{1}{2}`, `\frac12`, `\frac9{19}`.
     fn arguments(&mut self) -> Option<(Expr, Expr)> {
         let (above, rest) = self.argument()?;
         match rest {
@@ -321,7 +321,7 @@ impl Parser<'_> {
             None => {
                 let (below, rest) = self.argument()?;
                 match rest {
-                    // More digits than the fraction takes: nobody writes that on purpose.
+                    // More digits than the fraction takes. Nobody writes that on purpose.
                     Some(_) => None,
                     None => Some((above, below)),
                 }
@@ -329,7 +329,7 @@ impl Parser<'_> {
         }
     }
 
-    /// One argument of a command, and the digits of the same number that do not belong to it.
+    /// Parses one argument of a command. Also returns the digits of the same number that do not belong to it.
     fn argument(&mut self) -> Option<(Expr, Option<String>)> {
         if self.eat_op('{') {
             return Some((self.group('}')?, None));
@@ -342,7 +342,7 @@ impl Parser<'_> {
         Some((self.nested(Parser::atom)?, None))
     }
 
-    /// A letter with its subscript, or a function of several arguments.
+    /// Parses a letter with its subscript, or a function of several arguments.
     fn symbol(&mut self, name: &str) -> Option<Expr> {
         let name = format!("{name}{}", self.subscript()?);
         let several = |token: &Tok| token == &Tok::Op(',');
@@ -357,7 +357,7 @@ impl Parser<'_> {
         self.eat_op(')').then_some(Expr::Apply(name, args))
     }
 
-    /// A subscript as text, empty where there is none.
+    /// Parses a subscript as text. Empty if there is none.
     fn subscript(&mut self) -> Option<String> {
         if !self.eat_op('_') {
             return Some(String::new());
@@ -398,7 +398,7 @@ impl Parser<'_> {
     }
 }
 
-/// A sum; numbers without a point are added at once, so that a mixed number is a number.
+/// Returns a sum. Two numbers without a point are added directly, so that a mixed number is a number.
 fn sum(terms: Vec<Expr>) -> Option<Expr> {
     if let [a, b] = terms.as_slice()
         && let (Expr::Num { value: a, decimal: false }, Expr::Num { value: b, decimal: false }) =
@@ -439,7 +439,7 @@ fn function(name: &str) -> Option<Func> {
     })
 }
 
-/// A number as written. Whole numbers may be as long as their text; what has a point or exponent may not.
+/// Parses a number as written. Whole numbers may have any length; numbers with a point or exponent may not.
 fn decimal(text: &str) -> Option<Expr> {
     let (digits, exponent) = match text.split_once(['E', 'e']) {
         Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),

@@ -1,6 +1,6 @@
-//! A connection over the link, in paused time: the figures are exact.
+//! A connection over the link, in paused time, where the figures are exact.
 //!
-//! Tokio's timer, which drives a paused clock, has a grain of one millisecond, so the links here have whole ones.
+//! Tokio's timer, which drives a paused clock, has a resolution of one millisecond, so the links here use whole ones.
 
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
@@ -101,7 +101,7 @@ async fn a_sender_is_held_back_when_the_window_is_full() {
     while let Ok(written) = timeout(ms(1_000), client.write(&[0; 512])).await {
         sent += written.unwrap();
     }
-    // The window, one pipe in front of it, and what arrived behind it and nobody reads.
+    // The window, one pipe before it, and the arrived bytes that nobody reads.
     let most = MIN_WINDOW_BYTES + 2 * 1024 + SEGMENT_BYTES;
     assert!((MIN_WINDOW_BYTES..=most).contains(&sent), "{sent}");
     drop(server);

@@ -1,4 +1,4 @@
-//! Axes: from values to places, with ticks that people read. What draws them is `chart`.
+//! Axes: map values to positions, with readable ticks. `chart` draws them.
 
 use std::ops::Range;
 
@@ -6,14 +6,14 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 
 use crate::report::table::shown;
 
-/// How values become places.
+/// How values map to positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Scale {
-    /// From zero, or from the least value where that is below.
+    /// From zero, or from the smallest value if that is negative.
     Linear,
-    /// A share from 0 to 1, shown in percent.
+    /// A fraction from 0 to 1, shown in percent.
     Share,
-    /// By logarithm; what is below the floor stands on it.
+    /// Logarithmic; values below the floor are placed at the floor.
     Log { floor: f64 },
 }
 
@@ -22,7 +22,7 @@ pub(crate) enum Scale {
 pub(crate) struct Axis {
     pub(crate) label: String,
     pub(crate) column: &'static str,
-    /// The columns of the interval's ends.
+    /// The columns with the ends of the interval.
     pub(crate) interval: Option<[&'static str; 2]>,
     pub(crate) scale: Scale,
 }
@@ -46,7 +46,7 @@ pub(super) struct Coordinate {
 }
 
 impl Coordinate {
-    /// Wide enough for these values, which are as the table has them.
+    /// Makes an axis wide enough for these table values.
     pub(super) fn around(scale: Scale, values: impl Iterator<Item = f64>) -> Coordinate {
         let values = values.map(|value| place(scale, value));
         let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), v| {
@@ -73,12 +73,12 @@ impl Coordinate {
         Coordinate { scale: Some(scale), range, ticks }
     }
 
-    /// Where it begins and ends.
+    /// Returns where it begins and ends.
     pub(super) fn ends(&self) -> (f64, f64) {
         (self.range.start, self.range.end)
     }
 
-    /// `count` rows from the top, without ticks.
+    /// Makes an axis with `count` rows from the top, without ticks.
     pub(super) fn rows(count: usize) -> Coordinate {
         Coordinate { scale: None, range: count as f64..0.0, ticks: Vec::new() }
     }
@@ -93,7 +93,7 @@ impl Coordinate {
     }
 }
 
-/// Thousands and more in few characters.
+/// Formats large numbers in few characters.
 fn short(value: f64) -> String {
     let (divisor, unit) = match value.abs() {
         size if size >= 1e9 => (1e9, "G"),
@@ -105,7 +105,7 @@ fn short(value: f64) -> String {
     format!("{}{unit}", shown(digits))
 }
 
-/// Where a value stands on its axis.
+/// Returns the position of a value on its axis.
 pub(super) fn place(scale: Scale, value: f64) -> f64 {
     match scale {
         Scale::Log { floor } => value.max(floor).log10(),
@@ -113,7 +113,7 @@ pub(super) fn place(scale: Scale, value: f64) -> f64 {
     }
 }
 
-/// About five round numbers.
+/// Returns about five round numbers.
 fn linear_ticks(low: f64, high: f64) -> Vec<f64> {
     let rough = (high - low) / 5.0;
     let decade = 10_f64.powf(rough.log10().floor());
@@ -127,7 +127,7 @@ fn linear_ticks(low: f64, high: f64) -> Vec<f64> {
     ticks.take_while(|tick| *tick <= high + step * 1e-9).collect()
 }
 
-/// Decades, with 2 and 5 between them where there are few.
+/// Returns decades, with steps such as 2 and 5 in between if there are few.
 fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     let within: &[f64] = match high - low {
         span if span < 1.3 => &[1.0, 2.0, 3.0, 5.0, 7.0],
@@ -135,7 +135,7 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
         span if span < 4.0 => &[1.0, 3.0],
         _ => &[1.0],
     };
-    // A logarithm of f64 is below 400.
+    // The logarithm of an f64 is below 400.
     let (first, last) = (low.floor() as i32, high.ceil() as i32);
     let ticks = (first..=last)
         .flat_map(|decade| within.iter().map(move |step| f64::from(decade) + step.log10()));

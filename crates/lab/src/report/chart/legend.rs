@@ -1,4 +1,4 @@
-//! The legend of a chart: which colour, mark and dashes stand for which series.
+//! The legend of a chart: the colour, mark and dashes of each series.
 
 use plotters::{
     element::{DashedPathElement, PathElement, Polygon, Rectangle, Text},
@@ -14,7 +14,7 @@ use super::{
     points::Mark,
 };
 
-/// Each series' name beside how it is drawn.
+/// Draws each series' name next to its mark and line.
 pub(super) fn draw(root: &Root<'_>, chart: &Chart, entries: &[(usize, &str)]) -> Result<(), Fault> {
     let px = |pixels: i32| pixels * SCALE.cast_signed();
     let lines = match &chart.kind {

@@ -1,8 +1,8 @@
-//! Colours, marks, dashes and text: what charts are drawn with.
+//! Colours, marks, dashes and text for charts.
 //!
-//! Colours are those of Okabe and Ito (2008), which people of all kinds of colour vision can tell apart; marks and
-//! dashes tell series apart without them. They are also names: a page gives each its own value in a dark scheme
-//! ([`CSS`]).
+//! The colours are those of Okabe and Ito (2008), which people with any kind of colour vision can distinguish; marks
+//! and dashes distinguish series without colour. The colours also serve as names: a page gives each its own value in a
+//! dark scheme ([`CSS`]).
 
 use std::io;
 
@@ -20,7 +20,7 @@ use plotters::{
 
 use super::axis::Coordinate;
 
-/// Pictures are drawn larger than they are shown by this factor: plotters sets everything at whole pixels.
+/// Pictures are drawn larger than they are shown by this factor, because plotters places everything at whole pixels.
 pub(super) const SCALE: u32 = 3;
 
 pub(super) type Drawn = Result<String, io::Error>;
@@ -56,7 +56,7 @@ const PARTS: [RGBColor; 9] = [
     RGBColor(0x96, 0x96, 0x96),
 ];
 
-/// What a page puts in the place of the colours where the reader likes it dark.
+/// The colours that a page uses instead in a dark scheme.
 pub(crate) const CSS: &str = "\
 svg [fill=\"#111111\"]{fill:#e8e8e8}svg [stroke=\"#111111\"]{stroke:#e8e8e8}
 svg [fill=\"#666666\"]{fill:#a8a8a8}svg [stroke=\"#666666\"]{stroke:#a8a8a8}
@@ -69,7 +69,7 @@ svg [fill=\"#777777\"]{fill:#b0b0b0}svg [stroke=\"#777777\"]{stroke:#b0b0b0}
 svg [fill=\"#08519C\"]{fill:#2a6fc0}svg [fill=\"#A63603\"]{fill:#c9571f}
 ";
 
-/// Dashes and the gaps between them, in pixels; `None`: a solid line.
+/// Lengths of dashes and gaps, in pixels; `None`: a solid line.
 pub(super) const DASHES: [Option<(u32, u32)>; 6] =
     [None, Some((7, 3)), Some((2, 3)), Some((12, 4)), Some((5, 5)), Some((1, 5))];
 
@@ -85,15 +85,15 @@ pub(super) fn stroke(colour: RGBColor, tenths: u32) -> ShapeStyle {
     colour.stroke_width((tenths * SCALE).div_ceil(10))
 }
 
-/// Text of a size in pixels.
+/// Returns a text style with a size in pixels.
 pub(super) fn text(size: u32, colour: RGBColor, at: (HPos, VPos)) -> TextStyle<'static> {
-    // plotters takes a font's size to be 1.24 of what SVG means by it.
+    // plotters multiplies a font's size by 1.24 relative to SVG.
     let size = f64::from(size * SCALE) * 1.24;
     let style: TextStyle<'static> = ("sans-serif", size).into_font().color(&colour);
     style.pos(Pos::new(at.0, at.1))
 }
 
-/// Text cut to a width in pixels.
+/// Cuts text to a width in pixels.
 pub(super) fn fitting(text: &str, width: u32, size: u32) -> String {
     // A letter of a sans-serif font is about 0.55 of its size wide.
     let most = (width * 100 / (size * 55)) as usize;
@@ -107,7 +107,7 @@ pub(super) fn fitting(text: &str, width: u32, size: u32) -> String {
 pub(super) struct Pen;
 
 impl Pen {
-    /// A picture of a size in pixels: the elements in it, without the element around them.
+    /// Draws a picture of a size in pixels. Returns its elements without the enclosing element.
     pub(super) fn picture(
         (width, height): (u32, u32),
         draw: impl FnOnce(&Root<'_>) -> Result<(), Fault>,
@@ -123,7 +123,7 @@ impl Pen {
         Ok(svg[begin..end].trim_start().to_owned())
     }
 
-    /// Axes with their ticks and grid, and a title over them.
+    /// Draws axes with their ticks and grid, and a title above them.
     pub(super) fn plot<'a, 'b>(
         root: &'a Root<'b>,
         title: &str,
@@ -164,13 +164,13 @@ impl Pen {
 
 const WIDTH_OF_TITLE: u32 = 330;
 
-/// A series' mark at a place.
+/// Draws a series' mark at a position.
 pub(super) fn mark(plot: &mut Plot<'_, '_>, at: (f64, f64), series: usize) -> Result<(), Fault> {
     let polygon = EmptyElement::at(at) + Polygon::new(outline(series), colour(series).filled());
     plot.draw_series(std::iter::once(polygon)).map(drop)
 }
 
-/// A line in a series' colour and dashes.
+/// Draws a line in a series' colour and dashes.
 pub(super) fn line(
     plot: &mut Plot<'_, '_>,
     points: Vec<(f64, f64)>,
@@ -186,7 +186,7 @@ pub(super) fn line(
     }
 }
 
-/// The shape of a series' mark: circle, square, triangle, diamond, triangle on its tip, cross.
+/// Returns the shape of a series' mark: circle, square, triangle, diamond, inverted triangle, cross.
 pub(super) fn outline(series: usize) -> Vec<(i32, i32)> {
     let unit: Vec<(f64, f64)> = match series % 6 {
         0 => (0..20).map(|n| (f64::from(n) * std::f64::consts::TAU / 20.0).sin_cos()).collect(),

@@ -1,4 +1,4 @@
-//! Panels between two axes: points with their intervals, lines, steps.
+//! Panels with two axes: points with their intervals, lines, steps.
 
 use super::{
     Axis, Chart,
@@ -15,18 +15,18 @@ pub(crate) struct Layer {
     /// Only rows with this text in this column.
     pub(crate) only: Option<(&'static str, &'static str)>,
     pub(crate) mark: Mark,
-    /// A line for each series; otherwise one grey one for all.
+    /// A line for each series; otherwise a single grey one for all.
     pub(crate) by_series: bool,
 }
 
 /// How rows are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// A mark for each, with its intervals.
+    /// A mark for each row, with its intervals.
     Point,
-    /// A line through them, from left to right.
+    /// A line through the rows, from left to right.
     Line,
-    /// The same, which keeps its height until the next.
+    /// A line that keeps its height until the next row.
     Steps,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn draw(
     (HEIGHT, drawn)
 }
 
-/// All values that an axis has to have room for.
+/// Returns all values that an axis must have room for.
 pub(super) fn extent<'a>(axis: &'a Axis, rows: &'a [Row<'_>]) -> impl Iterator<Item = f64> + 'a {
     let columns = std::iter::once(axis.column).chain(axis.interval.into_iter().flatten());
     columns.flat_map(|column| rows.iter().filter_map(move |row| row.number(column)))
@@ -76,7 +76,7 @@ fn at(axis: &Axis, row: Row<'_>) -> Option<f64> {
     row.number(axis.column).map(|value| place(axis.scale, value))
 }
 
-/// The ends of a row's interval on an axis.
+/// Returns the ends of a row's interval on an axis.
 pub(super) fn ends(axis: &Axis, row: Row<'_>) -> Option<[f64; 2]> {
     let [low, high] = axis.interval?;
     Some([place(axis.scale, row.number(low)?), place(axis.scale, row.number(high)?)])
@@ -132,7 +132,7 @@ fn lines(
     Ok(())
 }
 
-/// Up from nothing at the first, and level from each to the next.
+/// Rises from zero at the first point, and stays level from each point to the next.
 fn steps(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let before = std::iter::once(0.0).chain(points.iter().map(|point| point.1));
     let corners = points.iter().zip(before).flat_map(|(point, before)| [(point.0, before), *point]);

@@ -1,4 +1,4 @@
-//! Panels with a row for each value of a column: points with intervals, or bars of parts. Names stand over their rows,
+//! Panels with a row for each value of a column: points with intervals, or bars of parts. Names are above their rows,
 //! so that long ones have room.
 
 use plotters::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::report::table::Row;
 
-/// Pixels of a row's name, of each point below it, of a bar, and of everything around the rows.
+/// Heights in pixels: of a row's name, of each point below it, of a bar, and of everything around the rows.
 const NAME: usize = 18;
 const POINT: usize = 11;
 const BAR: usize = 14;
@@ -112,7 +112,7 @@ fn names<'a>(category: &str, rows: &[Row<'a>]) -> Vec<&'a str> {
     names
 }
 
-/// The axis, and every row's name.
+/// Draws the axis and every row's name.
 fn plot<'a, 'b>(
     root: &'a pen::Root<'b>,
     (title, names): (&str, &[&str]),

@@ -1,4 +1,4 @@
-//! Accuracy against what it costs: latency, and the large model's share.
+//! Accuracy against its price: latency, and the large model's share.
 
 use crate::{
     report::{
@@ -51,9 +51,9 @@ pub(super) fn against_latency(data: &Data<'_>) -> Figure {
         name: "1-accuracy-latency",
         title: "Accuracy against latency".to_owned(),
         reading: "A panel for each link; up and to the left is better. The grey line joins the policies that no other \
-            beats in both (the Pareto front), by the points alone: where intervals overlap, another run may draw it \
-            otherwise. Bars are 95 % intervals: Wilson's for accuracy, by resampling questions for the median. The \
-            panels' latency axes differ.",
+            policy beats in both (the Pareto front), judged by the points alone: where intervals overlap, another run \
+            may draw a different line. Bars are 95 % intervals: Wilson's for accuracy, and by resampling questions for \
+            the median. The panels' latency axes differ.",
         notes: Vec::new(),
         table,
         chart: Chart {
@@ -92,10 +92,10 @@ pub(super) fn against_share(data: &Data<'_>) -> Figure {
     Figure {
         name: "2-accuracy-share",
         title: "Accuracy against the large model's share".to_owned(),
-        reading: "What a policy makes of the large model's tokens: above the line that small-only and large-only would \
-            span, tokens are spent where they help. The share is large tokens of all tokens of all answers, each \
-            model's counted by its own tokenizer, so it is no share of text or of computing. A link changes it only \
-            where answers degrade.",
+        reading: "How well a policy uses the large model's tokens: above the straight line from small-only to \
+            large-only, tokens are spent where they help. The share is the large model's tokens out of all tokens of \
+            all answers, each model's counted by its own tokenizer, so it is not a share of text or of computing. A \
+            link changes it only where answers degrade.",
         notes: Vec::new(),
         table,
         chart: Chart {
@@ -107,12 +107,12 @@ pub(super) fn against_share(data: &Data<'_>) -> Figure {
     }
 }
 
-/// A table whose rows begin with a group's [`head`].
+/// Makes a table whose rows begin with a group's [`head`].
 pub(super) fn group_table(columns: &[&'static str]) -> Table {
     Table::new(&[&["policy", "link", "rtt_ms", "answers"], columns].concat())
 }
 
-/// What most rows begin with: policy, link, round trip, answers.
+/// The first columns of most rows: policy, link, round trip, answers.
 pub(super) fn head(group: &Group<'_>) -> Vec<Value> {
     let rtt_ms = ms(u64::try_from(group.link.rtt.as_micros()).unwrap_or(u64::MAX));
     vec![

@@ -1,4 +1,4 @@
-//! What a link does to answers: how many there are, how many are right, how many went on without the large model.
+//! What a link does to answers: how many there are, how many are right, and how many continued without the large model.
 
 use runs::Row;
 
@@ -39,12 +39,12 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     let x = Axis::new("share", "share", Scale::Share).with_interval("share_low", "share_high");
     Figure {
         name: "7-completion",
-        title: "Answers that came, and how".to_owned(),
+        title: "Completed answers, and how they ended".to_owned(),
         reading: "A panel for each measure, links from the shortest round trip to the longest. Completed answers were \
-            graded; in degraded ones the small model went on without the large one, for a while or to the end; \
+            graded; in degraded ones the small model continued without the large one, for a while or to the end; \
             failed ones are questions without an answer. An interval that begins at 0 % does not mean that it never \
-            happens. Links that break off do so at moments that the seed decides, and a cell of a few seconds may \
-            meet none of them.",
+            happens. Links with outages or resets have them at moments that depend on the seed, and a cell of a few \
+            seconds may meet none of them.",
         notes: Vec::new(),
         table,
         chart: Chart {
@@ -58,7 +58,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
 
 type Counts = Vec<(u64, u64)>;
 
-/// For each row, whether it is completed, and whether it failed.
+/// Returns, for each row, whether it is completed, and whether it failed.
 fn asked(group: &Group<'_>) -> (Counts, Counts) {
     let rows = group.cells.iter().flat_map(|cell| &cell.rows);
     let completed: Vec<u64> = rows.map(|row| u64::from(matches!(row, Row::Graded(_)))).collect();

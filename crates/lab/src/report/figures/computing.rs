@@ -1,4 +1,4 @@
-//! What the large model computes for an answer: tokens that it reads and writes, and passes.
+//! The large model's computing for an answer: tokens that it reads and writes, and passes.
 
 use answer::account::ModelTotals;
 
@@ -51,12 +51,12 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     Figure {
         name: "11-computing",
         title: "Accuracy against the large model's computing".to_owned(),
-        reading: "Tokens that the large model read and wrote for an answer, those that it found cached left out: a \
-            review reads all that the small model writes, and its share of the answer says nothing of that. Tokens \
-            that are read go through the model many in a pass, and those that are written one by one, so the table \
-            has the passes too, where the node counts them; one that several answers shared counts for each in part. \
-            GFLOP are two operations for each weight and token, without attention. A review's corrections count as \
-            written.",
+        reading: "Tokens that the large model read and wrote for an answer, without those that it found cached: a \
+            review reads everything that the small model writes, and its share of the answer does not show that. \
+            Tokens that are read go through the model many in a pass, and those that are written one by one, so the \
+            table has the passes too, if the node counts them; a pass shared by several answers counts for each in \
+            part. GFLOP are two operations for each weight and token, without attention. A review's corrections count \
+            as written.",
         notes,
         table,
         chart: Chart {

@@ -1,4 +1,4 @@
-//! What right answers cost in money.
+//! The cost of right answers in money.
 
 use answer::{Summary, prices::Prices};
 
@@ -42,7 +42,7 @@ pub(super) fn figure(data: &Data<'_>, prices: &Prices) -> Figure {
         if right.is_none() {
             let (policy, link) = (&group.policy.label, &group.link.name);
             notes.push(format!(
-                "{policy} over {link}: nothing was right, so there is no price for it."
+                "{policy} over {link}: no answer was right, so there is no price for right ones."
             ));
         }
         table.push([
@@ -59,10 +59,10 @@ pub(super) fn figure(data: &Data<'_>, prices: &Prices) -> Figure {
     Figure {
         name: "9-cost",
         title: "Accuracy against the cost of right answers".to_owned(),
-        reading: "All tokens that were computed, at the prices below, and the bytes on the wire: for 1,000 right \
-            answers, so that wrong ones count too. Read tokens count as often as a node computed them, and tokens that \
-            were made and discarded as output. A service that bills the whole text at every request would cost more; \
-            see the figure of bytes. Up and to the left is better.",
+        reading: "All computed tokens, at the prices below, and the bytes on the wire, for 1,000 right answers, so \
+            that the cost of wrong answers counts too. Tokens that are read count as often as a node computed them; \
+            generated tokens that were discarded count as output. A service that bills the whole text at every request \
+            would cost more; see the figure of bytes. Up and to the left is better.",
         notes,
         table,
         chart: Chart {

@@ -1,4 +1,4 @@
-//! Policies beside baselines that cost about as much: at equal share, equal hand-overs, equal cost.
+//! Policies next to baselines that cost about as much: at equal share, equal takeovers, equal cost.
 
 use answer::{Summary, prices::Prices};
 use thinking::policy::PolicyKind;
@@ -14,7 +14,7 @@ use crate::{
     stats,
 };
 
-/// The policies that others are compared with: they go by lot, by turns, or by what one token says.
+/// The policies that others are compared with: they decide at random, by turns, or by a single token.
 const BASELINES: [PolicyKind; 5] = [
     PolicyKind::Random,
     PolicyKind::Periodic,
@@ -23,10 +23,10 @@ const BASELINES: [PolicyKind; 5] = [
     PolicyKind::Score,
 ];
 
-/// What is equal is so to this factor.
+/// Values count as equal up to this factor.
 const ABOUT: f64 = 1.25;
 
-/// What two policies may have equal.
+/// What two policies may have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Measure {
     Share,
@@ -45,7 +45,7 @@ impl Measure {
         }
     }
 
-    /// How much of it a group has.
+    /// Returns how much of it a group has.
     fn of(self, group: &Group<'_>, prices: &Prices) -> f64 {
         let questions: Vec<_> = group.questions.iter().collect();
         let sum = |value: &dyn Fn(&Summary) -> f64| -> f64 {
@@ -67,7 +67,7 @@ impl Measure {
     }
 }
 
-/// By which factor two values differ; at least 1.
+/// Returns the factor by which two values differ; at least 1.
 fn factor(a: f64, b: f64) -> f64 {
     if a > 0.0 && b > 0.0 { (a / b).max(b / a) } else { f64::INFINITY }
 }
@@ -117,11 +117,11 @@ pub(super) fn figure(data: &Data<'_>, prices: &Prices) -> Figure {
             .with_interval("accuracy_difference_low", "accuracy_difference_high");
     Figure {
         name: "12-equal",
-        title: "Beside baselines that cost as much".to_owned(),
-        reading: "Each policy beside the baseline of every kind (random, periodic, random-token, entropy, score) that \
-            comes nearest to it in the large model's share, in takeovers and corrections an answer, and in cost, by \
-            the prices below: how much oftener the policy is right, on the questions that both answered over the same \
-            link, with Newcombe's interval. In the table both values, McNemar's exact test, and its p adjusted for \
+        title: "Comparison with baselines of equal cost".to_owned(),
+        reading: "Each policy next to the baseline of every kind (random, periodic, random-token, entropy, score) that \
+            is closest to it in the large model's share, in takeovers and corrections per answer, and in cost by the \
+            prices below: how much more often the policy is right, on the questions that both answered over the same \
+            link, with Newcombe's interval. The table has both values, McNemar's exact test, and its p adjusted for \
             the number of rows by Holm's method. A baseline that differs by more than a quarter is left out: sweep \
             more of its settings.",
         notes,
@@ -135,7 +135,7 @@ pub(super) fn figure(data: &Data<'_>, prices: &Prices) -> Figure {
     }
 }
 
-/// A policy beside a baseline that has about as much of something.
+/// A policy and a baseline that have about as much of something.
 struct Compared<'b, 'a> {
     measure: Measure,
     group: &'b Group<'a>,
@@ -144,7 +144,7 @@ struct Compared<'b, 'a> {
     theirs: f64,
 }
 
-/// All that can be compared, and what cannot.
+/// Returns all possible comparisons, and notes on the missing ones.
 fn compared<'b, 'a>(data: &'b Data<'a>, prices: &Prices) -> (Vec<Compared<'b, 'a>>, Vec<String>) {
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
     let is_baseline = |group: &&Group<'_>| BASELINES.contains(&group.policy.kind);

@@ -1,4 +1,4 @@
-//! How much of the way from the small model to the large one a policy goes.
+//! How much of the gap from the small model to the large one a policy closes.
 
 use thinking::policy::PolicyKind;
 
@@ -62,9 +62,9 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     Figure {
         name: "8-gap",
         title: "Gap recovered".to_owned(),
-        reading: "Of what the large model alone has right more than the small one alone, how much a policy gets: 0 % \
-            is the small model, 100 % the large one, beyond either is possible. Over the same link and the questions \
-            that all three answered, resampled together for the interval.",
+        reading: "How much of the accuracy by which the large model alone exceeds the small one a policy gains: 0 % is \
+            the small model, 100 % the large one, and values beyond either are possible. Over the same link and the \
+            questions that all three answered, resampled together for the interval.",
         notes,
         table,
         chart: Chart {
@@ -76,7 +76,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     }
 }
 
-/// The share of the gap, and of how many questions.
+/// Returns on how many questions it is based, and the recovered fraction of the gap.
 fn recovered(
     policy: &Group<'_>,
     small: &Group<'_>,

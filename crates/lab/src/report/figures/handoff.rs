@@ -10,7 +10,7 @@ use crate::{
     stats,
 };
 
-/// Points of a curve: more tell nothing more.
+/// Points of a curve: more would show nothing more.
 const POINTS: usize = 100;
 
 pub(super) fn figure(data: &Data<'_>) -> Figure {
@@ -43,12 +43,12 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     Figure {
         name: "6-handoff",
         title: "Hand-overs".to_owned(),
-        reading: "From asking the large node to its first text, for every takeover: the share that took at most so \
-            long. A panel for each policy, a line for each link; half of all are to the left of where a line passes 50 \
-            %. It holds a round trip, what the large node still had to read, and its first tokens. Takeovers whose \
-            node was lost before its first text are not in it. Curves of more than 100 takeovers are drawn at every \
+        reading: "The time from asking the large node to its first text, for every takeover: the fraction that took at \
+            most this long. A panel for each policy, a line for each link; the median is where a line passes 50 %. It \
+            includes a round trip, what the large node still had to read, and its first tokens. Takeovers whose node \
+            was lost before its first text are not included. Curves of more than 100 takeovers are drawn at every \
             hundredth. Intervals (in the table) are Wilson's at each point, with takeovers of one question counted as \
-            hanging together.",
+            dependent.",
         notes: missing(data),
         table,
         chart: Chart {
@@ -76,7 +76,8 @@ fn at_most(question: &Question<'_>, most_us: u64) -> (u64, u64) {
     all.fold((0, 0), |(hits, all), us| (hits + u64::from(us <= most_us), all + 1))
 }
 
-/// The indices of those of `count` sorted values that are shown: all of a few, else [`POINTS`] evenly, the last always.
+/// Returns the indices of the `count` sorted values to show: all if they are few, otherwise [`POINTS`] evenly spaced
+/// ones, always with the last.
 fn places(count: usize) -> Vec<usize> {
     if count <= POINTS {
         return (0..count).collect();

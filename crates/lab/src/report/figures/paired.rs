@@ -60,11 +60,11 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     Figure {
         name: "10-paired",
         title: "Every policy against the first".to_owned(),
-        reading: "On the questions that both answered over the same link, so that their difficulty falls out: the \
-         ratio of median latencies, above 1 where the policy is slower. In the table: the difference in accuracy with \
+        reading: "On the questions that both answered over the same link, so that their difficulty cancels out: the \
+         ratio of median latencies, above 1 where the policy is slower. The table has the difference in accuracy with \
          its interval (Newcombe's for paired shares), McNemar's exact test for it (questions that only one of the two \
          had right), its p adjusted for the number of rows by Holm's method, and the ratio. With several seeds a \
-         question counts for whichever policy had it right more often. The ratio's interval resamples questions, both \
+         question counts for the policy that had it right more often. The ratio's interval resamples questions, both \
          sides together.",
         notes,
         table,
@@ -80,7 +80,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
 /// A policy, the first one over the same link, and the questions that both answered.
 type Compared<'b, 'a> = (&'b Group<'a>, &'b Group<'a>, Vec<QuestionPair<'b, 'a>>);
 
-/// All that can be compared, and what cannot.
+/// Returns all possible comparisons, and notes on the missing ones.
 fn compared<'b, 'a>(data: &'b Data<'a>) -> (Vec<Compared<'b, 'a>>, Vec<String>) {
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
     for group in &data.groups {
@@ -110,10 +110,10 @@ fn head(group: &Group<'_>, against: &Group<'_>, questions: usize) -> Vec<Value> 
     ]
 }
 
-/// How often each was right, of the same number of answers.
+/// Returns how often each was right, out of the same number of answers.
 pub(super) fn right((ours, theirs): QuestionPair<'_, '_>) -> (u64, u64) {
     let ((ours, our_answers), (theirs, their_answers)) = (ours.right(), theirs.right());
-    // A seed may be missing on one side: shares over the same denominator.
+    // A seed may be missing on one side: use shares with the same denominator.
     (ours * their_answers, theirs * our_answers)
 }
 

@@ -1,4 +1,4 @@
-//! Latency against the link's round trip: measured, and replayed from what was recorded over loopback.
+//! Latency against the link's round trip: measured, and replayed from loopback recordings.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ use crate::{
     stats::{self, Estimate},
 };
 
-/// What is shorter stands here: a logarithmic axis has no zero.
+/// Shorter round trips are drawn here: a logarithmic axis has no zero.
 const FLOOR_MS: f64 = 0.1;
-/// Round trips to replay: from the floor to 2 s, about seven for each factor of ten.
+/// Round trips to replay: from the floor to 2 s, about seven per decade.
 const GRID: u32 = 31;
 const LONGEST_MS: f64 = 2_000.0;
 
-/// A policy's recorded questions, each with what it would take at every round trip of the grid, for every seed.
+/// A policy's recorded questions, each with its time at every round trip of the grid, for every seed.
 struct Line<'a> {
     policy: &'a PolicyResults,
     questions: Vec<(&'a str, Vec<Vec<f64>>)>,
-    /// How many round trips of the grid the line reaches: from there on an answer would have gone another way.
+    /// How many round trips of the grid the line covers: at the next one an answer would have diverged.
     reach: usize,
 }
 
@@ -83,9 +83,9 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
         title: "Latency against the link's round trip".to_owned(),
         reading: "Marks are answers measured live over the links, with their rates, jitter and losses; lines are the \
             answers recorded over loopback, re-timed over links with that round trip and no other limit. Marks above \
-            their line show what the link costs beside its round trip, and what the machine was busy with. Replay \
-            re-times decisions and does not decide anew. Both axes are logarithmic; a round trip of less than 0.1 ms \
-            stands at 0.1 ms.",
+            their line show what the link costs in addition to its round trip, and what the machine was busy with. \
+            Replay re-times decisions and makes none of its own. Both axes are logarithmic; a round trip of less than \
+            0.1 ms is drawn at 0.1 ms.",
         notes: notes(data, &lines, &grid),
         table,
         chart: Chart {
@@ -101,13 +101,13 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     }
 }
 
-/// Round trips in even steps of their logarithm, in milliseconds.
+/// Returns round trips in even logarithmic steps, in milliseconds.
 fn grid() -> Vec<f64> {
     let step = (LONGEST_MS / FLOOR_MS).ln() / f64::from(GRID - 1);
     (0..GRID).map(|n| FLOOR_MS * (f64::from(n) * step).exp()).collect()
 }
 
-/// What a recording would take over a link of this round trip, in milliseconds, if it would not go another way.
+/// Returns what a recording would take over a link with this round trip, in milliseconds, unless it would diverge.
 fn replayed_ms(recording: &Recording, rtt_ms: f64) -> Option<f64> {
     let rtt = Duration::from_secs_f64(rtt_ms / 1e3);
     let link = LinkProfile { rtt, ..LinkProfile::default() };
@@ -116,7 +116,7 @@ fn replayed_ms(recording: &Recording, rtt_ms: f64) -> Option<f64> {
 }
 
 impl<'a> Line<'a> {
-    /// The line of a policy that was recorded over loopback.
+    /// Computes the line of a policy that was recorded over loopback.
     fn new(data: &Data<'a>, policy: &'a PolicyResults, grid: &[f64]) -> Option<Line<'a>> {
         let recorded =
             |group: &&Group<'a>| group.policy.label == policy.label && group.link.is_unlimited();
@@ -142,8 +142,8 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Where this line crosses another one, on the questions that both have: the round trip in milliseconds, and
-    /// whether this one is above beyond it.
+    /// Returns where this line crosses another one, on the questions that both have: the round trip in milliseconds,
+    /// and whether this line is the higher one beyond it.
     fn crossing(&self, other: &Line<'a>, grid: &[f64]) -> Option<(Estimate, bool)> {
         let grid = &grid[..self.reach.min(other.reach)];
         let theirs = |id: &str| other.questions.iter().find(|(other, _)| *other == id);
@@ -155,8 +155,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The first crossing of two medians over the grid that both reach, by a straight line in the logarithm of the round
-/// trip.
+/// Returns the first crossing of two medians on the part of the grid that both cover, interpolated linearly in the
+/// logarithm of the round trip.
 fn crossing(drawn: &[&[&Vec<Vec<f64>>; 2]], grid: &[f64]) -> Option<(f64, bool)> {
     let median = |side: usize, at: usize| {
         stats::median(drawn.iter().flat_map(|pair| pair[side].iter().map(|answer| answer[at])))
@@ -164,7 +164,7 @@ fn crossing(drawn: &[&[&Vec<Vec<f64>>; 2]], grid: &[f64]) -> Option<(f64, bool)>
     let mut before: Option<(f64, f64)> = None;
     for (at, rtt_ms) in grid.iter().enumerate() {
         let above = median(0, at)? - median(1, at)?;
-        // Equal there: the next one tells on which side it goes on.
+        // Equal there: the next point shows on which side it continues.
         if above == 0.0 {
             continue;
         }
@@ -180,7 +180,7 @@ fn crossing(drawn: &[&[&Vec<Vec<f64>>; 2]], grid: &[f64]) -> Option<(f64, bool)>
     None
 }
 
-/// The crossings in words, and whose journals could not be replayed.
+/// Describes the crossings, and names the policies without a line.
 fn notes(data: &Data<'_>, lines: &[Line<'_>], grid: &[f64]) -> Vec<String> {
     let mut notes = Vec::new();
     for line in lines {
@@ -197,8 +197,8 @@ fn notes(data: &Data<'_>, lines: &[Line<'_>], grid: &[f64]) -> Vec<String> {
     for line in lines {
         if let Some(ends_ms) = grid.get(line.reach) {
             notes.push(format!(
-                "The line of {} ends before {} ms: over slower links some of its answers would have gone another way, \
-                 since a limit of time would have passed.",
+                "The line of {} ends before {} ms: over slower links some of its answers would have diverged, because \
+                 a time limit would have passed.",
                 line.policy.label,
                 shown(*ends_ms)
             ));
@@ -212,7 +212,7 @@ fn notes(data: &Data<'_>, lines: &[Line<'_>], grid: &[f64]) -> Vec<String> {
         .map(|policy| policy.label.clone())
         .collect();
     if !without.is_empty() {
-        let why = "no answer over loopback, or none that replay takes";
+        let why = "no answer over loopback, or none that replay accepts";
         notes.push(format!("There is no replayed line for {}: {why}.", listed(&without)));
     }
     let refused: u64 = data
@@ -223,16 +223,15 @@ fn notes(data: &Data<'_>, lines: &[Line<'_>], grid: &[f64]) -> Vec<String> {
         .sum();
     if refused > 0 {
         notes.push(format!(
-            "Replay refused {refused} of the answers over loopback: see \"What was left out\". The lines are without \
-             them."
+            "Replay refused {refused} of the answers over loopback: see \"What was left out\". The lines do not \
+             include them."
         ));
     }
     let parallel = data.results.sweeps.iter().map(|sweep| sweep.experiment.parallel).max();
     if let Some(parallel) = parallel.filter(|parallel| *parallel > 1) {
         notes.push(format!(
-            "{parallel} questions were asked at a time, so the recordings hold what they waited for each other; over a \
-            slower link they would wait for each other otherwise. For lines of one answer at a time, sweep with \
-            --parallel 1."
+            "{parallel} questions were asked at a time, so the recordings include their waiting for each other; over a \
+            slower link that waiting would differ. For lines of one answer at a time, sweep with --parallel 1."
         ));
     }
     notes

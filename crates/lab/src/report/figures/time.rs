@@ -12,7 +12,7 @@ use crate::report::{
 
 type Part = (&'static str, fn(&TimeSplit) -> u64);
 
-/// The parts of an answer's time: they add up to the total.
+/// The parts of an answer's time, which add up to the total.
 const PARTS: [Part; 9] = [
     ("small: queue", |time| time.small.queue_us),
     ("small: prefill", |time| time.small.prefill_us),
@@ -38,9 +38,9 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     Figure {
         name: "4-time",
         title: "Where the time goes".to_owned(),
-        reading: "The mean time of an answer and its parts, which add up to it. Queue, prefill and decode are the \
-            nodes' own accounts of the time in which they were waited for; network is what is left of that wait, so it \
-            holds the link, the programs' handling of messages, and a busy machine's scheduling; other is opening the \
+        reading: "The mean time of an answer and its parts, which add up to it. Queue, prefill and decode are what the \
+            nodes reported of the time in which they were waited for; network is the rest of that wait, so it includes \
+            the link, the programs' handling of messages, and scheduling on a busy machine; other is opening the \
             sessions and the work between two asks. What a node computes while the other is waited for is in no part. \
             The panels' axes differ.",
         notes: Vec::new(),

@@ -36,10 +36,10 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     Figure {
         name: "5-traffic",
         title: "Bytes over the link".to_owned(),
-        reading: "What the proxy counted on the wire (framing, token ids and heartbeats too), and what the journals \
-            say of the text in it: prompt and text that the large node was sent, each byte once, against what a \
-            protocol without sessions would send, which is the prompt and all text so far at every ask. The proxy \
-            counts all answers of a cell together, failed ones too, so there is no interval for it. The axis is \
+        reading: "What the proxy counted on the wire (including framing, token ids and heartbeats), and the text in it \
+            according to the journals: the prompt and text sent to the large node, each byte once, compared with what \
+            a protocol without sessions would send, which is the prompt and all text so far at every ask. The proxy \
+            counts all answers of a cell together, including failed ones, so there is no interval for it. The axis is \
             logarithmic.",
         notes: notes(data),
         table,
@@ -52,7 +52,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     }
 }
 
-/// A group's rows: what went over the wire, and the text in it.
+/// Adds a group's rows: the traffic on the wire, and the text in it.
 fn push(table: &mut Table, group: &Group<'_>) {
     if let Some(wire) = on_the_wire(group) {
         for (counted, bytes) in [(UP, wire.0), (DOWN, wire.1)] {
@@ -78,7 +78,7 @@ fn push(table: &mut Table, group: &Group<'_>) {
     }
 }
 
-/// What sending the whole text again would take, over the first link of each policy.
+/// Notes what sending the whole text again would take, over the first link of each policy.
 fn notes(data: &Data<'_>) -> Vec<String> {
     let note = |policy: &String| {
         let group = data.groups.iter().find(|group| group.policy.label == *policy)?;
@@ -102,7 +102,8 @@ fn notes(data: &Data<'_>) -> Vec<String> {
     data.policies().iter().filter_map(note).collect()
 }
 
-/// Bytes up and down for each graded answer, as the proxy counted them; absent where some answers' were not noted.
+/// Returns the bytes up and down for each graded answer, as the proxy counted them, or `None` if some answers' bytes
+/// were not counted.
 pub(super) fn on_the_wire(group: &Group<'_>) -> Option<(f64, f64)> {
     let traffic = || group.cells.iter().flat_map(|cell| &cell.traffic);
     traffic().next()?;

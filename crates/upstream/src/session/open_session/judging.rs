@@ -1,4 +1,4 @@
-//! A session that reviews: when its text is judged, and what is cut back.
+//! The reviewing part of a session: when its text is judged, and how it is cut back.
 
 use thinking::{
     session::review::ReviewRules,
@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl<'a> OpenSession<'a> {
-    /// Forgets all but the first bytes of the committed text; what was accepted stands there at their end. Returns how
-    /// many tokens that has.
+    /// Cuts the committed text to its first `bytes` bytes, which end with the accepted correction if there is one.
+    /// Returns how many tokens that has.
     pub(crate) fn cut(
         &mut self,
         bytes: usize,
@@ -41,12 +41,12 @@ impl<'a> OpenSession<'a> {
         Ok(tokens)
     }
 
-    /// What was sent to be judged was given up.
+    /// Records that the text sent to be judged was not judged.
     pub(crate) fn forget_read(&mut self) {
         self.read = (0, TextEnd::Open);
     }
 
-    /// Has the text so far judged, if something can be said of it that was not.
+    /// Returns a request to judge the text so far, if there is something new to judge.
     pub(crate) fn judge(
         &mut self,
         rules: &ReviewRules,

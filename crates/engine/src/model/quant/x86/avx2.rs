@@ -1,6 +1,6 @@
-//! AVX2: four weights of each of 8 columns are multiplied with four values of a row at a time
-//! (`maddubs`), and summed in 16 bits as long as that holds them: 8 times for weights of 4 bits, 4
-//! times for 5, twice for 6. Only then are they scaled, and only a block's sums become floats.
+//! AVX2: four weights of each of 8 columns are multiplied with four values of a row at a time (`maddubs`), and summed
+//! in 16 bits as long as the sums fit: 8 times for weights of 4 bits, 4 times for 5, twice for 6. Only then are they
+//! scaled, and only a block's sums become floats.
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
@@ -25,10 +25,10 @@ use super::{
 type Ints = __m256i;
 type Floats = __m256;
 
-/// PackedMatrix side by side in a vector.
+/// Panels side by side in a vector.
 const PANELS: usize = 1;
 
-// With more rows the registers do not hold their sums.
+// With more rows the registers would not hold their sums.
 products!("avx2,fma,f16c", [4, 3, 2, 1]);
 
 #[inline]
@@ -58,7 +58,7 @@ fn put<const R: usize>(out: &mut [f32], first: usize, _rows: usize, products: [F
     }
 }
 
-/// Sums of products begin with nothing.
+/// Sums of products begin with zero.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn begin<const BITS: usize>(_whole: i32) -> Ints {
@@ -89,7 +89,7 @@ fn add_scaled<const R: usize, const BITS: usize>(
     products: &mut [Ints; R],
 ) {
     let mut sums = [zero(); R];
-    // Not a loop: compilers do not always unroll it, and shifts want constants.
+    // Not a loop: compilers do not always unroll it, and shifts need constants.
     add_vector::<R, BITS, 0>(block, at, values, scales, &mut sums, products);
     add_vector::<R, BITS, 1>(block, at, values, scales, &mut sums, products);
     add_vector::<R, BITS, 2>(block, at, values, scales, &mut sums, products);
@@ -100,7 +100,7 @@ fn add_scaled<const R: usize, const BITS: usize>(
     add_vector::<R, BITS, 7>(block, at, values, scales, &mut sums, products);
 }
 
-/// The part of one vector: four weights of every column. `sums` are what is not scaled yet.
+/// Adds the part of one vector: four weights of every column. `sums` holds what is not scaled yet.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn add_vector<const R: usize, const BITS: usize, const VECTOR: usize>(
@@ -111,7 +111,7 @@ fn add_vector<const R: usize, const BITS: usize, const VECTOR: usize>(
     sums: &mut [Ints; R],
     products: &mut [Ints; R],
 ) {
-    // Of how many vectors 16 bits hold the sum.
+    // How many vectors can be summed in 16 bits.
     let hold = match BITS {
         4 => 8,
         5 => 4,
@@ -122,7 +122,7 @@ fn add_vector<const R: usize, const BITS: usize, const VECTOR: usize>(
     for row in 0..R {
         let values = splat_i32(four(values[row], 4 * VECTOR));
         let pairs = match BITS {
-            // One side of the instruction is unsigned: the weights' signs go to the values.
+            // One operand of the instruction is unsigned, so the weights' signs move to the values.
             8 => {
                 let values = _mm256_sign_epi8(values, weights);
                 _mm256_maddubs_epi16(_mm256_abs_epi8(weights), values)
@@ -140,11 +140,11 @@ fn add_vector<const R: usize, const BITS: usize, const VECTOR: usize>(
     }
 }
 
-/// Pairs of 16 bits (a, b) as pairs (a, a), and as pairs (b, b).
+/// Splits pairs of 16 bits (a, b) into pairs (a, a) and pairs (b, b).
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn each_scale(pairs: Ints) -> [Ints; 2] {
-    // Of every four lanes, the even ones' or the odd ones' numbers: 0, 0, 2, 2 and 1, 1, 3, 3.
+    // The numbers of the even or of the odd lanes of every four: 0, 0, 2, 2 and 1, 1, 3, 3.
     const EVEN: i32 = 0b10_10_00_00;
     const ODD: i32 = 0b11_11_01_01;
     [

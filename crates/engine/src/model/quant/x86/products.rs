@@ -1,22 +1,22 @@
 //! How panels are multiplied with rows, for any instruction set.
 //!
-//! The module that expands this says how many panels lie side by side in a vector (`PANELS`), and names for its vectors
+//! The module that expands this defines how many panels are side by side in a vector (`PANELS`), and for its vectors:
 //! - the types `Ints` and `Floats`, and instructions by what they do (`and`, `fmadd`);
-//! - `load_16` and `load_32`: 16 and 32 bytes of every panel's block;
+//! - `load_16` and `load_32`: load 16 and 32 bytes of every panel's block;
 //! - `begin`: what the sums of products begin with;
 //! - `add_group`: adds the products of a group with R rows' values;
-//! - `add_scaled`: the same, times what the first and what the last 16 weights of every column are scaled by;
-//! - `each_scale`: takes scales that stand in pairs apart, as `add_scaled` wants them;
+//! - `add_scaled`: the same, scaled separately for the first and the last 16 weights of every column;
+//! - `each_scale`: splits scales that are stored in pairs, as `add_scaled` needs them;
 //! - `add_pairs`: adds the products of pairs of 16 bits;
 //! - `put`: writes the products of R rows.
 
-/// The features of the functions, and for how many rows weights are unpacked at a time, the most first.
+/// Takes the features of the functions, and for how many rows weights are unpacked at a time, the most first.
 macro_rules! products {
     ($features:tt, [$($rows:literal),*]) => {
         /// A block of each of the panels side by side.
         type Blocks<'a> = [&'a [u8]; PANELS];
 
-        /// The products of panels with all rows, into [panels, rows, 8].
+        /// Computes the products of panels with all rows, into [panels, rows, 8].
         #[target_feature(enable = $features)]
         pub(in super::super) fn multiply(
             format: Format,
@@ -27,7 +27,7 @@ macro_rules! products {
         ) {
             let some = panels.chunks(panel_bytes * PANELS).zip(out.chunks_mut(PANELS * x.rows * COLUMNS));
             for (bytes, out) in some {
-                // Where one is missing, the first stands in, and its products are written once.
+                // If one is missing, the first takes its place, and its products are written once.
                 let mut panels = [&bytes[..panel_bytes]; PANELS];
                 for (panel, bytes) in panels.iter_mut().zip(bytes.chunks_exact(panel_bytes)) {
                     *panel = bytes;
@@ -43,7 +43,7 @@ macro_rules! products {
             }
         }
 
-        /// The products of panels with R rows.
+        /// Returns the products of panels with R rows.
         #[inline]
         #[target_feature(enable = $features)]
         fn dot<const R: usize>(
@@ -64,13 +64,13 @@ macro_rules! products {
             }
         }
 
-        /// A block of every panel.
+        /// Returns a block of every panel.
         #[inline]
         fn blocks<'a, const BYTES: usize>(panels: [&'a [u8]; PANELS], number: usize) -> Blocks<'a> {
             panels.map(|panel| &panel[number * BYTES..][..BYTES])
         }
 
-        /// A weight is scale * (w + shift), or scale * w + minimum where the format has one.
+        /// A weight is scale * (w + shift), or scale * w + minimum if the format has one.
         #[inline(never)]
         #[target_feature(enable = $features)]
         fn dot_32<const R: usize, const BITS: usize, const BYTES: usize>(
@@ -101,7 +101,7 @@ macro_rules! products {
                     let x = &x[row][number];
                     let scale = mul(scale, splat_f32(x.scale));
                     sums[row] = fmadd(scale, to_f32(products[row]), sums[row]);
-                    // Weights with a sign of their own are shifted by nothing.
+                    // Signed weights are not shifted.
                     if BITS < 8 {
                         sums[row] = fmadd(minimum, splat_f32(x.sum), sums[row]);
                     }
@@ -193,7 +193,7 @@ macro_rules! products {
             sums
         }
 
-        /// Four weights of every column, as bytes, of the group that begins at `at`.
+        /// Returns four weights of every column, as bytes, of the group that begins at `at`.
         #[inline]
         #[target_feature(enable = $features)]
         fn vector_of<const BITS: usize, const VECTOR: usize>(block: Blocks<'_>, at: usize) -> Ints {
@@ -203,7 +203,7 @@ macro_rules! products {
             let packed = load_32(block, at + 32 * (VECTOR % 4));
             let packed = if VECTOR < 4 { packed } else { right::<4>(packed) };
             let low = and(packed, splat_i8(15));
-            // The bits above the fourth go there from where this vector has them.
+            // Moves the bits above the fourth there, from where this vector has them.
             let more = at + 128 + if BITS == 6 { 32 * (VECTOR / 4) } else { 0 };
             let (high, mask) = match (BITS, VECTOR) {
                 (5, 0) => (left::<4>(load_32(block, more)), 16),

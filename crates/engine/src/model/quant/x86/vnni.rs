@@ -1,6 +1,6 @@
-//! AVX-512's VNNI: four weights of each of 16 columns, those of two panels, are multiplied with
-//! four values of a row, and added to sums in 32 bits, by one instruction (`dpbusd`). The values it
-//! reads from memory itself, once for all columns.
+//! AVX-512 with VNNI: one instruction (`dpbusd`) multiplies four weights of each of 16 columns, those of two panels,
+//! with four values of a row, and adds them to sums in 32 bits. It reads the values from memory itself, once for all
+//! columns.
 
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_castsi128_si256,
@@ -26,7 +26,7 @@ use super::{
 type Ints = __m512i;
 type Floats = __m512;
 
-/// PackedMatrix side by side in a vector.
+/// Panels side by side in a vector.
 const PANELS: usize = 2;
 
 products!("avx2,fma,f16c,avx512f,avx512bw,avx512vnni", [4, 2, 1]);
@@ -67,8 +67,8 @@ fn put<const R: usize>(out: &mut [f32], first: usize, rows: usize, products: [Fl
     }
 }
 
-/// One side of `dpbusd` is without a sign, so weights that have one are taken 128 too high: as much too high as this,
-/// for values that sum to `whole`, is too low.
+/// One operand of `dpbusd` is unsigned, so signed weights are taken 128 too high. The sums begin as much too low, for
+/// values that sum to `whole`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 fn begin<const BITS: usize>(whole: i32) -> Ints {
@@ -99,7 +99,7 @@ fn add_scaled<const R: usize, const BITS: usize>(
     scales: [Ints; 2],
     products: &mut [Ints; R],
 ) {
-    // Two sums also where both are scaled alike: one alone would wait for itself.
+    // Two sums even if both are scaled alike: a single sum would wait for itself.
     let [mut first, mut last] = [[zero(); R]; 2];
     add_half::<R, BITS, 0>(block, at, values, &mut first);
     add_half::<R, BITS, 1>(block, at, values, &mut last);
@@ -123,7 +123,7 @@ fn add_half<const R: usize, const BITS: usize, const HALF: usize>(
     values: [&[i8; GROUP]; R],
     sums: &mut [Ints; R],
 ) {
-    // Not a loop: shifts want constants.
+    // Not a loop: shifts need constants.
     if HALF == 0 {
         add_vector::<R, BITS, 0>(block, at, values, sums);
         add_vector::<R, BITS, 1>(block, at, values, sums);
@@ -154,7 +154,7 @@ fn add_vector<const R: usize, const BITS: usize, const VECTOR: usize>(
     }
 }
 
-/// Pairs of 16 bits (a, b) as a, and as b, in 32 bits.
+/// Splits pairs of 16 bits (a, b) into a and b, in 32 bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 fn each_scale(pairs: Ints) -> [Ints; 2] {

@@ -1,11 +1,11 @@
-//! Whether a GGUF file aligns its tensors to nothing, by which candle's reader would divide.
+//! Finds GGUF files that align their tensors to zero bytes, by which candle's reader would divide.
 //!
-//! Keys are walked through and their values passed over. What is wrong with the file otherwise is the reader's matter.
+//! Walks through the keys and skips their values. Other faults of the file are left to the reader.
 
 use std::io::{self, Read};
 
 const KEY: &[u8] = b"general.alignment";
-/// A key may not be longer, by the format's description.
+/// The format allows no longer key.
 const LONGEST_KEY: u64 = 65_535;
 /// As deep as candle's reader follows arrays, and deeper than any writer nests them.
 const DEEPEST: u32 = 64;
@@ -13,7 +13,7 @@ const DEEPEST: u32 = 64;
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
-/// Whether the header sets `general.alignment` to zero. Reads from the file's beginning.
+/// Returns whether the header sets `general.alignment` to zero. Reads from the beginning of the file.
 pub(super) fn is_zero(file: &mut impl Read) -> bool {
     Header::begin(file).and_then(Header::alignment_is_zero).unwrap_or(false)
 }
@@ -49,7 +49,7 @@ impl<'a, R: Read> Header<'a, R> {
             }
             let kind = self.number()?;
             match width(kind).filter(|_| key == KEY) {
-                // The kinds that candle takes an alignment from; the last of several counts.
+                // The kinds that candle takes an alignment from. If there are several, the last one counts.
                 Some(width) => {
                     let mut value = [0; 8];
                     self.file.read_exact(&mut value[..width as usize])?;
@@ -81,7 +81,7 @@ impl<'a, R: Read> Header<'a, R> {
         }
     }
 
-    /// Reads on rather than seeking: that keeps a reader's buffer.
+    /// Reads on rather than seeking, which keeps a reader's buffer.
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let read = io::copy(&mut self.file.by_ref().take(bytes), &mut io::sink())?;
         if read == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
@@ -101,7 +101,7 @@ impl<'a, R: Read> Header<'a, R> {
     }
 }
 
-/// The bytes of a value of this kind; `None` for texts, arrays and what there is not.
+/// Returns the bytes of a value of this kind; `None` for strings, arrays and unknown kinds.
 fn width(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | 7 => Some(1),

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What the file's tensors say beside its metadata.
+/// What the file's tensors say, in addition to its metadata.
 pub(crate) struct TensorFacts {
     /// Rows of the embedding.
     pub(crate) vocab: usize,
@@ -33,7 +33,7 @@ struct Keys<'a> {
     arch: &'a str,
 }
 
-/// The family the file names.
+/// Returns the family that the file names.
 pub(crate) fn architecture(
     path: &Path,
     metadata: &HashMap<String, Value>,
@@ -48,7 +48,7 @@ pub(crate) fn architecture(
         .ok_or_else(|| families::unknown(path, found, &Architecture::names()))
 }
 
-/// What the file calls its family.
+/// Returns the file's own name for its family.
 fn arch(metadata: &HashMap<String, Value>) -> &str {
     match metadata.get("general.architecture") {
         Some(Value::String(name)) => name,
@@ -105,8 +105,9 @@ pub(crate) fn read(
     Ok(config)
 }
 
-/// What scores are multiplied by. Files do not say it: of the family that has another than the root of a head's width,
-/// only the largest model does, and is known by its layers (as in llama.cpp).
+/// Returns the factor for attention scores, which files do not state. In the one family where it may differ from the
+/// inverse root of a head's width, only the largest model differs, and is recognised by its number of layers (as in
+/// llama.cpp).
 fn attention_scale(
     architecture: &Architecture,
     layers: usize,
@@ -121,7 +122,7 @@ fn attention_scale(
 }
 
 impl Keys<'_> {
-    /// What each layer attends to.
+    /// Returns what each layer attends to.
     fn layers(
         &self,
         architecture: &Architecture,
@@ -152,7 +153,7 @@ impl Keys<'_> {
         Ok((0..layers).map(span).collect())
     }
 
-    /// The mixture of experts, which a family has or has not.
+    /// Returns the mixture of experts, if the family has one.
     fn experts(&self, architecture: &Architecture) -> Result<Option<ExpertsConfig>, LoadError> {
         let count = self.size_or_none("expert_count")?.filter(|count| *count > 0);
         if architecture.experts.is_none() {
@@ -172,7 +173,7 @@ impl Keys<'_> {
         }))
     }
 
-    /// Rotary positions of layers that look at a window, where those are others.
+    /// Returns the rotary positions of layers that attend to a window, if theirs differ.
     fn window_rope(&self, architecture: &Architecture) -> Result<Option<RopeConfig>, LoadError> {
         let WindowRule::AllButEvery(_) = architecture.windows else { return Ok(None) };
         let theta = self.float("rope.local_freq_base")?.or(self.float("rope.freq_base_swa")?);
@@ -183,9 +184,9 @@ impl Keys<'_> {
         let kind = match self.get("rope.scaling.type") {
             None => "none",
             Some(Value::String(kind)) => kind.as_str(),
-            Some(_) => return Err(self.bad("rope.scaling.type is no text".to_owned())),
+            Some(_) => return Err(self.bad("rope.scaling.type is not a string".to_owned())),
         };
-        // An older key for linear scaling stands alone.
+        // An older key for linear scaling is used by itself.
         let factor = match self.float("rope.scaling.factor")? {
             Some(factor) => factor,
             None => self.float("rope.scale_linear")?.unwrap_or(1.0),
@@ -229,7 +230,7 @@ impl Keys<'_> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match whole_number(value) {
             Some(size) => Ok(Some(size as usize)),
-            None => Err(self.bad(format!("setting {}.{key} is no number of things", self.arch))),
+            None => Err(self.bad(format!("setting {}.{key} is not a whole number", self.arch))),
         }
     }
 
@@ -240,7 +241,7 @@ impl Keys<'_> {
             Some(Value::F64(value)) => Ok(Some(*value)),
             Some(value) => match whole_number(value) {
                 Some(value) => Ok(Some(value as f64)),
-                None => Err(self.bad(format!("setting {}.{key} is no number", self.arch))),
+                None => Err(self.bad(format!("setting {}.{key} is not a number", self.arch))),
             },
         }
     }
@@ -254,7 +255,7 @@ impl Keys<'_> {
     }
 }
 
-/// A value of any whole-number type that is not negative.
+/// Returns a value of any whole-number type, if it is not negative.
 fn whole_number(value: &Value) -> Option<u64> {
     match value {
         Value::U8(n) => Some(u64::from(*n)),

@@ -1,13 +1,12 @@
-//! What the formats of weights in GGUF files are called, and what to use in place of those that there is no computing
-//! with.
+//! The names of weight formats in GGUF files, and what to use instead of those that cannot be computed with.
 
 use candle_core::quantized::GgmlDType;
 
 /// The formats that can be computed with.
 pub(super) const ALL_FORMATS: &str = "Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, f32, f16 or bf16";
 
-/// What a file holds whose format candle does not read, by its number in ggml's `ggml_type`, and what to use instead:
-/// the format of about the same size.
+/// Describes a tensor whose format candle does not read, by its number in ggml's `ggml_type`, and names what to use
+/// instead: the format of about the same size.
 pub(super) fn missing_format(number: &str) -> (String, String) {
     let (name, instead) = match number {
         "16" => ("IQ2_XXS", "Q2_K"),
@@ -29,7 +28,7 @@ pub(super) fn missing_format(number: &str) -> (String, String) {
     (what, format!("a file of the model in {instead}"))
 }
 
-/// What people call a format.
+/// Returns the common name of a format.
 pub(super) fn type_name(dtype: GgmlDType) -> String {
     match dtype {
         GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => {
@@ -44,7 +43,7 @@ pub(super) fn type_name(dtype: GgmlDType) -> String {
     }
 }
 
-/// The names of llama.cpp's `llama_ftype`.
+/// Returns the name of one of llama.cpp's `llama_ftype`.
 pub(super) fn file_type_name(number: u64) -> Option<&'static str> {
     Some(match number {
         0 => "f32",
@@ -73,7 +72,7 @@ pub(super) fn file_type_name(number: u64) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// Whatever candle learns to read must not be refused here any more.
+    /// A format that candle learns to read must no longer be refused here.
     #[test]
     fn formats_that_are_missing_are_named_and_those_that_are_not_are_not() {
         for (number, name) in [("23", "IQ4_XS"), ("39", "MXFP4"), ("16", "IQ2_XXS")] {

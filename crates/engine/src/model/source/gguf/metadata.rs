@@ -1,13 +1,13 @@
-//! What the metadata of a GGUF file says about its tokenizer, from candle's values to those of the
-//! crate `text`, which knows no candle.
+//! Converts what a GGUF file's metadata says about its tokenizer from candle's values to those of the crate `text`,
+//! which does not know candle.
 
 use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::Value;
 use text::{GgufMetadata, GgufValue};
 
-/// The keys that a tokenizer and a chat template are made from, and the architecture, by which a tokenizer is cut whose
-/// file does not say how.
+/// Keeps the keys that a tokenizer and a chat template are made from, and the architecture, which decides how text is
+/// cut if the tokenizer does not say.
 pub(super) fn of_tokenizer(metadata: HashMap<String, Value>) -> GgufMetadata {
     let is_wanted = |key: &str| key.starts_with("tokenizer.") || key == "general.architecture";
     let of_tokenizer = metadata.into_iter().filter(|(key, _)| is_wanted(key));
@@ -22,7 +22,7 @@ fn converted(value: Value) -> GgufValue {
         Value::I16(number) => GgufValue::Integer(number.into()),
         Value::U32(number) => GgufValue::Integer(number.into()),
         Value::I32(number) => GgufValue::Integer(number.into()),
-        // Nothing about a tokenizer is counted beyond 63 bits.
+        // No number about a tokenizer needs more than 63 bits.
         Value::U64(number) => {
             i64::try_from(number).map_or(GgufValue::Float(number as f64), GgufValue::Integer)
         }

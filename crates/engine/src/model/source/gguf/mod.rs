@@ -1,5 +1,5 @@
-//! Weights from a GGUF file, on disk or in memory. They stay in the file's blocks, but for formats
-//! whose CPU kernels are scalar: those are repacked, where there is no kernel of our own.
+//! Weights from a GGUF file, on disk or in memory. They stay in the file's blocks, except for formats that have no
+//! kernel of our own and only scalar CPU kernels in candle: those are repacked.
 
 mod alignment;
 mod config;
@@ -45,10 +45,10 @@ pub(crate) use self::split::{files, whole_stem};
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 const LONG_ROPE_FACTORS: &str = "rope_factors_long.weight";
-/// As much of a file as shows what it is, in bytes.
+/// How many bytes of a file show what it is.
 const BEGINNING: u64 = 64;
 
-/// Weights of an open GGUF file, or of the open parts of one.
+/// The weights of an open GGUF file, or of the open parts of one.
 pub(crate) struct GgufSource<R> {
     file: GgufFile<R>,
     config: ModelConfig,
@@ -57,17 +57,17 @@ pub(crate) struct GgufSource<R> {
 
 /// An open GGUF file, or the open parts of one.
 struct GgufFile<R> {
-    /// The first part, what messages call the whole.
+    /// The first part, which names the whole in messages.
     path: PathBuf,
     parts: Vec<Part<R>>,
-    /// Each tensor with the part that it is in.
+    /// Each tensor with the number of its part.
     tensors: HashMap<String, (usize, TensorInfo)>,
     /// Of the first part: the others have none of their own.
     metadata: HashMap<String, Value>,
 }
 
 struct Part<R> {
-    /// What messages call it.
+    /// Its name in messages.
     path: PathBuf,
     file: R,
     /// Where the tensors' bytes begin.
@@ -75,7 +75,7 @@ struct Part<R> {
 }
 
 impl<R: Read + Seek> GgufSource<R> {
-    /// Reads the headers of a file's parts, or of the one file, and checks that they are whole.
+    /// Reads the headers of the file or of all its parts, and checks that they are whole.
     pub(crate) fn open(
         files: Vec<(PathBuf, R)>,
         options: &LoadOptions,
@@ -83,7 +83,7 @@ impl<R: Read + Seek> GgufSource<R> {
         let path = files.first().map(|(path, _)| path.clone()).unwrap_or_default();
         if options.dtype.is_some() {
             return Err(LoadError::Options(format!(
-                "{} says itself what its weights are held in; leave the dtype out",
+                "{} is a GGUF file, which has its own weight formats; leave the dtype out",
                 path.display()
             )));
         }
@@ -113,14 +113,14 @@ impl<R: Read + Seek> GgufSource<R> {
         id.place(&self.config, Spelling::Gguf)
     }
 
-    /// The bytes of a tensor or a part of one, with their format and shape.
+    /// Returns the bytes of a tensor or of a part of one, with their format and shape.
     fn bytes(&mut self, id: TensorId) -> Result<(GgmlDType, Vec<usize>, Vec<u8>), LoadError> {
         let place = self.place(id);
         let (dtype, dims, bytes) = self.file.bytes(&place)?;
         Ok((dtype, dims, id.restored(&self.config, Spelling::Gguf, bytes)))
     }
 
-    /// The matrix as it is computed with on this device.
+    /// Makes the matrix as this device computes with it.
     fn weight(
         &self,
         id: TensorId,
@@ -139,7 +139,7 @@ impl<R: Read + Seek> GgufSource<R> {
             GgmlDType::F16 | GgmlDType::BF16 if !on_cpu => {
                 Ok(Weight::Plain(floats(&Device::Cpu)?.to_device(&self.device)?))
             }
-            // Candle's kernels for them are scalar; Q8_0 holds their values to within its rounding.
+            // candle's kernels for these are scalar; Q8_0 holds their values to within its rounding.
             GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1
                 if on_cpu && !lookup_only && !quant::serves(dtype, shape.1, &self.device) =>
             {
@@ -152,7 +152,7 @@ impl<R: Read + Seek> GgufSource<R> {
 }
 
 impl<R: Read + Seek> GgufFile<R> {
-    /// What the tensors say about the configuration.
+    /// Returns what the tensors say about the configuration.
     fn facts(&mut self, architecture: &Architecture) -> Result<TensorFacts, LoadError> {
         let embedding = TensorId::new(Role::Embedding, 0).gguf_name();
         let vocab = match self.tensors.get(&embedding).map(|(_, info)| info.shape.dims()) {
@@ -183,7 +183,7 @@ impl<R: Read + Seek> GgufFile<R> {
         Ok(TensorFacts { vocab, has_head, bias, rope_factors })
     }
 
-    /// What people call the file's quantisation; by its largest share where it does not say.
+    /// Returns the common name of the file's quantisation; that of its largest share if the file does not say.
     fn quantisation(&self) -> String {
         let file_type = self.metadata.get("general.file_type");
         let named = file_type.and_then(|value| value.to_u64().ok()).and_then(file_type_name);
@@ -202,7 +202,7 @@ impl<R: Read + Seek> GgufFile<R> {
         most.map_or_else(String::new, |(dtype, _)| type_name(*dtype))
     }
 
-    /// The bytes of a tensor or a part of one; they were checked to be there.
+    /// Reads the bytes of a tensor or of a part of one, which are known to be in the file.
     fn bytes(&mut self, place: &Place) -> Result<(GgmlDType, Vec<usize>, Vec<u8>), LoadError> {
         let Some((part, info)) = self.tensors.get(&place.name) else {
             return Err(LoadError::MissingTensor {
@@ -220,7 +220,7 @@ impl<R: Read + Seek> GgufFile<R> {
         Ok((dtype, shape, bytes))
     }
 
-    /// The numbers of a whole vector.
+    /// Reads the numbers of a whole vector.
     fn floats(&mut self, name: &str) -> Result<Vec<f32>, LoadError> {
         let place = Place { name: name.to_owned(), first_row: 0, rows: 1, of_rows: 1 };
         let (dtype, _, bytes) = self.bytes(&place)?;
@@ -266,7 +266,7 @@ impl<R: Read + Seek> TensorSource for GgufSource<R> {
     }
 }
 
-/// Reads the header and checks every tensor's place in the file.
+/// Reads the header and checks that every tensor is within the file.
 fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, LoadError> {
     let read_error = |source| LoadError::Read { path: path.to_owned(), source };
     let damaged = |why: String| LoadError::Damaged { path: path.to_owned(), why };
@@ -285,7 +285,7 @@ fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, Lo
     }
     file.rewind().map_err(read_error)?;
     if alignment::is_zero(file) {
-        return Err(damaged("its tensors are aligned to nothing".to_owned()));
+        return Err(damaged("its tensors have an alignment of 0".to_owned()));
     }
     file.rewind().map_err(read_error)?;
     let content = Content::read(file).map_err(|error| {
@@ -310,7 +310,7 @@ fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, Lo
             None => return Err(damaged(format!("tensor {name:?} has an impossible shape"))),
             Some(end) if end > file_bytes => {
                 return Err(damaged(format!(
-                    "tensor {name:?} ends at byte {end} but the file at {file_bytes}"
+                    "tensor {name:?} ends at byte {end} but the file ends at {file_bytes}"
                 )));
             }
             Some(_) => {}
@@ -319,7 +319,7 @@ fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, Lo
     Ok(content)
 }
 
-/// Whether all parts are there that the first one says there are. Parts find each other by their names.
+/// Checks that all parts are there that the first one announces. Parts find each other by their names.
 fn check_parts(
     path: &Path,
     metadata: &HashMap<String, Value>,
@@ -331,13 +331,13 @@ fn check_parts(
         return Ok(());
     }
     let why = format!(
-        "it is split into {count} parts and there are {parts}: they lie in one folder and are called \
+        "it is split into {count} parts and there are {parts}: all must be in one folder under the names \
          NAME-00001-of-{count:05}.gguf and so on"
     );
     Err(LoadError::Damaged { path: path.to_owned(), why })
 }
 
-/// A tensor's size in bytes; `None` when its shape does not fit its blocks.
+/// Returns a tensor's size in bytes; `None` if its shape does not fit its blocks.
 fn byte_len(info: &TensorInfo) -> Option<u64> {
     let dims = info.shape.dims();
     let block = info.ggml_dtype.block_size();

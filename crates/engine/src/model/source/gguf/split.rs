@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use crate::error::LoadError;
 
-/// The names of all parts of a split GGUF file, in order, if this is the name of one of them.
+/// Returns the names of all parts of a split GGUF file, in order, if this is the name of one of them.
 pub fn gguf_parts(name: &str) -> Option<Vec<String>> {
     let (stem, _, total) = split(name)?;
     let ending = &name[name.len() - ENDING..];
     Some((1..=total).map(|part| format!("{stem}-{part:05}-of-{total:05}{ending}")).collect())
 }
 
-/// The files that make up a GGUF file: itself, or all parts of the one that it is a part of.
+/// Returns the files that make up a GGUF file: itself, or all parts of the one that it is a part of.
 pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let name = path.file_name().and_then(|name| name.to_str());
     let Some(names) = name.and_then(gguf_parts) else { return Ok(vec![path.to_owned()]) };
@@ -22,7 +22,7 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
     }
 }
 
-/// A file's stem, without the number of its part.
+/// Returns a file's stem, without the number of its part.
 pub(crate) fn whole_stem(name: &str) -> &str {
     let stem = || Path::new(name).file_stem().and_then(|stem| stem.to_str());
     split(name).map(|(stem, ..)| stem).or_else(stem).unwrap_or(name)
@@ -31,7 +31,7 @@ pub(crate) fn whole_stem(name: &str) -> &str {
 /// The length of ".gguf".
 const ENDING: usize = 5;
 
-/// What stands before the part's number, that number, and how many parts there are.
+/// Returns what precedes the part's number, that number, and how many parts there are.
 fn split(name: &str) -> Option<(&str, u32, u32)> {
     let (stem, ending) = name.split_at_checked(name.len().checked_sub(ENDING)?)?;
     let number = |text: &str| {

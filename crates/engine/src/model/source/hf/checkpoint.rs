@@ -1,8 +1,8 @@
 //! The safetensors files of a Hugging Face directory: model.safetensors, or shards named by
 //! model.safetensors.index.json.
 //!
-//! Files are read tensor by tensor, not mapped: mapping is `unsafe` (another process may change the
-//! file) and saves nothing where every weight is copied to its place once.
+//! Files are read tensor by tensor, not mapped: mapping is `unsafe` (another process may change the file) and saves
+//! nothing, since every weight is copied to its place once.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,7 +22,7 @@ use crate::{error::LoadError, model::source::is_lfs_pointer};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-/// Longer headers are damage: the format allows no more.
+/// A longer header means a damaged file: the format allows no more.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// The open safetensors files of a directory.
@@ -75,22 +75,22 @@ impl Checkpoint {
         &self.directory
     }
 
-    /// What a tensor is stored in.
+    /// Returns the dtype that a tensor is stored in.
     pub(crate) fn dtype(&self, name: &str) -> Option<DType> {
         self.find(name).map(|stored| stored.dtype)
     }
 
-    /// A tensor's shape.
+    /// Returns a tensor's shape.
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.find(name).map(|stored| stored.info.shape.as_slice())
     }
 
-    /// A tensor's size in its file, in bytes.
+    /// Returns a tensor's size in its file, in bytes.
     pub(crate) fn bytes(&self, name: &str) -> u64 {
         self.find(name).map_or(0, Stored::bytes)
     }
 
-    /// Reads a part of a tensor, which is told the tensor's size: its first byte and how many they are.
+    /// Reads a part of a tensor. `part` takes the tensor's size and returns the part's first byte and length.
     pub(crate) fn read_part(
         &mut self,
         name: &str,
@@ -112,7 +112,7 @@ impl Checkpoint {
         Ok(bytes)
     }
 
-    /// A tensor by its name in a checkpoint of a text model, or of one that also sees and has it as a part.
+    /// Finds a tensor by its name in a checkpoint of a text model, or of a vision model that has one as a part.
     fn find(&self, name: &str) -> Option<&Stored> {
         let tensors = &self.tensors;
         let within =
@@ -131,7 +131,7 @@ impl Stored {
     }
 }
 
-/// The safetensors files of a directory, by name.
+/// Returns the names of a directory's safetensors files.
 fn shard_names(directory: &Path) -> Result<BTreeSet<String>, LoadError> {
     let index = directory.join(INDEX);
     if directory.join(SINGLE).is_file() && !index.is_file() {
@@ -148,7 +148,7 @@ fn shard_names(directory: &Path) -> Result<BTreeSet<String>, LoadError> {
     let parsed: Index = serde_json::from_str(&text)
         .map_err(|error| LoadError::Config { path: index.clone(), why: error.to_string() })?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
-    // A shard is a file beside its index, whatever the index says.
+    // A shard must be a file beside its index, whatever the index says.
     if let Some(name) = names.iter().find(|name| name.contains(['/', '\\'])) {
         let why = format!("it names a file outside its directory: {name:?}");
         return Err(LoadError::Config { path: index, why });
@@ -179,12 +179,13 @@ fn open_shard(path: &Path) -> Result<(Shard, Metadata), LoadError> {
     let data_start = 8 + header_bytes;
     let end = data_start + metadata.data_len() as u64;
     if end != file_bytes {
-        return Err(damaged(format!("it has {file_bytes} bytes of {end}")));
+        return Err(damaged(format!("it has {file_bytes} of {end} bytes")));
     }
     Ok((Shard { path: path.to_owned(), file, data_start }, metadata))
 }
 
-/// Refuses what stands for a file that was not fetched. What cannot be read is somebody else's matter.
+/// Refuses a Git LFS pointer, which stands in for a file that was not fetched. Files that cannot be read are left to
+/// others.
 pub(super) fn refuse_lfs_pointer(path: &Path) -> Result<(), LoadError> {
     let mut beginning = Vec::new();
     let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut beginning));

@@ -1,5 +1,5 @@
-//! A decoder's configuration from a Hugging Face directory's config.json. Settings that are left out
-//! have the values the `transformers` library gives them. RoPE's are read in [`rope`].
+//! A decoder's configuration from a Hugging Face directory's config.json. Settings that are left out have the values
+//! that the `transformers` library gives them. [`rope`] reads the settings of RoPE.
 
 mod rope;
 
@@ -41,12 +41,12 @@ struct Raw {
     rope_theta: Option<f64>,
     rope_local_base_freq: Option<f64>,
     rope_scaling: Option<Map<String, Value>>,
-    /// transformers 5: theta and scaling in one, or one such for each kind of layer.
+    /// transformers 5: theta and scaling in one map, or one such map for each kind of layer.
     rope_parameters: Option<Map<String, Value>>,
     partial_rotary_factor: Option<f64>,
     query_pre_attn_scalar: Option<f64>,
     use_sliding_window: Option<bool>,
-    /// `null` is another thing than nothing.
+    /// `null` differs from a missing setting.
     #[serde(default, deserialize_with = "present")]
     sliding_window: Option<Option<usize>>,
     sliding_window_pattern: Option<usize>,
@@ -73,7 +73,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// The config.json of a directory.
+/// Reads the config.json of a directory.
 pub(crate) fn config_json(directory: &Path) -> Result<Value, LoadError> {
     let path = directory.join(CONFIG);
     if !path.is_file() {
@@ -88,10 +88,10 @@ pub(crate) fn config_json(directory: &Path) -> Result<Value, LoadError> {
     let text = std::fs::read_to_string(&path)
         .map_err(|source| LoadError::Read { path: path.clone(), source })?;
     serde_json::from_str(&text)
-        .map_err(|error| LoadError::Config { path, why: format!("it is no JSON: {error}") })
+        .map_err(|error| LoadError::Config { path, why: format!("it is not JSON: {error}") })
 }
 
-/// The class and the `model_type` that a config.json names.
+/// Returns the class and the `model_type` that a config.json names.
 pub(crate) fn family_names(json: &Value) -> (Option<&str>, Option<&str>) {
     (json["architectures"][0].as_str(), json["model_type"].as_str())
 }
@@ -109,8 +109,8 @@ pub(crate) fn read(directory: &Path, mut json: Value) -> Result<ModelConfig, Loa
     Ok(config)
 }
 
-/// The family, read before anything else: other architectures have other settings. Of a model that also sees, only the
-/// part that writes is left.
+/// Returns the family. It is read before anything else, since other architectures have other settings. Of a vision
+/// model, only the part that writes text is left in `json`.
 fn architecture(path: &Path, json: &mut Value) -> Result<&'static Architecture, LoadError> {
     let (class, model_type) = family_names(json);
     let found = class.or(model_type).unwrap_or("(none)").to_owned();
@@ -129,7 +129,7 @@ fn architecture(path: &Path, json: &mut Value) -> Result<&'static Architecture, 
     architecture.ok_or_else(|| families::unknown(path, &found, &families::names()))
 }
 
-/// Why weights with such a setting are refused, and what to use in their place.
+/// Returns the error for weights with such a setting, with what to use instead.
 pub(crate) fn quantised(path: &Path, setting: &Map<String, Value>, instead: &str) -> LoadError {
     let method = setting.get("quant_method").and_then(Value::as_str);
     LoadError::Quantisation {
@@ -212,7 +212,7 @@ impl Reader<'_> {
         })
     }
 
-    /// What each layer attends to.
+    /// Returns what each layer attends to.
     fn layers(&self) -> Result<Vec<LayerSpan>, LoadError> {
         let raw = self.raw;
         let turns = |layer: usize| match (&raw.no_rope_layers, self.architecture.plain_every) {
@@ -237,7 +237,7 @@ impl Reader<'_> {
         (0..raw.num_hidden_layers).map(span).collect()
     }
 
-    /// The window that a layer looks at.
+    /// Returns the window that a layer attends to.
     fn window(&self, layer: usize) -> Result<Option<usize>, LoadError> {
         let raw = self.raw;
         let given = |default: Option<usize>| raw.sliding_window.unwrap_or(default);
@@ -250,9 +250,9 @@ impl Reader<'_> {
                 Some("full_attention") => Ok(None),
                 Some("sliding_attention") => match given(default.or(Some(4096))) {
                     Some(window) => Ok(Some(window)),
-                    None => Err(self.bad("a layer slides and there is no \"sliding_window\"")),
+                    None => Err(self.bad("a windowed layer has no \"sliding_window\"")),
                 },
-                Some(other) => Err(self.unsupported(&format!("a layer of {other:?}"))),
+                Some(other) => Err(self.unsupported(&format!("a layer of type {other:?}"))),
                 None => Err(self.bad("\"layer_types\" has fewer entries than there are layers")),
             };
         }
@@ -273,7 +273,7 @@ impl Reader<'_> {
     fn experts(&self) -> Result<Option<ExpertsConfig>, LoadError> {
         let Some(rules) = self.architecture.experts else { return Ok(None) };
         let raw = self.raw;
-        // One that says no other width has experts as wide as other models' only layer.
+        // Where experts have no width of their own, they are as wide as another model's only MLP.
         let intermediate = raw.moe_intermediate_size;
         let intermediate = intermediate.or(raw.num_local_experts.and(Some(raw.intermediate_size)));
         let need = |what: &str, size: Option<usize>| {

@@ -1,5 +1,4 @@
-//! Weights from a Hugging Face directory. What its files hold is in [`checkpoint`], what its configuration says in
-//! [`config`].
+//! Weights from a Hugging Face directory. [`checkpoint`] reads its files, [`config`] its configuration.
 
 mod checkpoint;
 pub(super) mod config;
@@ -25,14 +24,14 @@ use crate::{
 
 const TOKENIZER: &str = "tokenizer.json";
 
-/// The weights of a directory by what they do in our own decoder.
+/// The weights of a directory by their role in our own decoder.
 pub(crate) struct HfSource {
     config: ModelConfig,
     checkpoint: Checkpoint,
     device: Device,
-    /// What matrices are held in.
+    /// The dtype of matrices.
     weights: DType,
-    /// What vectors are held in and activations computed in.
+    /// The dtype of vectors and activations.
     activations: DType,
 }
 
@@ -70,7 +69,7 @@ impl HfSource {
         })
     }
 
-    /// A tensor on the CPU, as the file has it.
+    /// Reads a tensor to the CPU, as the file has it.
     fn read(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
         let place = self.place(id);
         let part = |tensor_bytes| part_bytes(&place, tensor_bytes);
@@ -126,7 +125,7 @@ impl TensorSource for HfSource {
     }
 }
 
-/// Where a directory's tokenizer is.
+/// Returns where a directory's tokenizer is.
 pub(crate) fn tokenizer_of(directory: &Path) -> TokenizerSource {
     TokenizerSource::Json(directory.join(TOKENIZER))
 }

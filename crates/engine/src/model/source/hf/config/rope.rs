@@ -1,5 +1,5 @@
-//! RoPE's settings in the words of transformers 5 (`rope_parameters`) or before it (`rope_theta`, `rope_scaling` and
-//! their like).
+//! RoPE's settings, as transformers 5 spells them (`rope_parameters`) or earlier versions do (`rope_theta`,
+//! `rope_scaling` and the like).
 
 use serde_json::{Map, Value};
 
@@ -12,12 +12,12 @@ use crate::{
     },
 };
 
-/// The settings of one rope.
+/// The settings of one RoPE.
 struct Settings<'a> {
     all: &'a Map<String, Value>,
     theta: f64,
     context: usize,
-    /// The context of the first training, where it stands elsewhere.
+    /// The context of the first training, if it is set elsewhere.
     original_context: Option<usize>,
 }
 
@@ -38,7 +38,7 @@ impl Settings<'_> {
 }
 
 impl Reader<'_> {
-    /// Which part of a head is turned.
+    /// Returns which part of a head is rotated.
     pub(super) fn rotary_part(&self) -> f64 {
         let of_rope =
             |rope: &Map<String, Value>| rope.get("partial_rotary_factor").and_then(Value::as_f64);
@@ -47,7 +47,7 @@ impl Reader<'_> {
         given.unwrap_or(self.architecture.defaults.rotary_part)
     }
 
-    /// The rotary positions of layers that see everything.
+    /// Returns the rotary positions of layers that attend to everything.
     pub(super) fn rope(&self, context: usize) -> Result<RopeConfig, LoadError> {
         let (raw, empty) = (self.raw, Map::new());
         let theta = raw.rope_theta.unwrap_or(self.architecture.defaults.theta);
@@ -60,7 +60,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Those of layers that look at a window, where they are others.
+    /// Returns those of layers that attend to a window, if they differ.
     pub(super) fn window_rope(&self, context: usize) -> Result<Option<RopeConfig>, LoadError> {
         let WindowRule::AllButEvery(_) = self.architecture.windows else { return Ok(None) };
         let theta = self.raw.rope_local_base_freq.unwrap_or(10_000.0);
@@ -70,7 +70,7 @@ impl Reader<'_> {
         self.read_rope(settings).map(Some)
     }
 
-    /// transformers 5's settings for a kind of layers, or for all.
+    /// Returns transformers 5's settings for a kind of layers, or for all.
     fn of_kind(&self, kind: &str) -> Option<&Map<String, Value>> {
         let all = self.raw.rope_parameters.as_ref()?;
         Some(all.get(kind).and_then(Value::as_object).unwrap_or(all))
@@ -108,7 +108,7 @@ impl Reader<'_> {
                     truncate: all.get("truncate").and_then(Value::as_bool).unwrap_or(true),
                 }
             }
-            // One kind of factors for short texts and one for long ones: a session that may become long has the latter.
+            // There are factors for short texts and for long ones: a session that may become long uses the latter.
             "longrope" | "su" => {
                 let key = if context > original { "long_factor" } else { "short_factor" };
                 let factor = context / original;
@@ -124,7 +124,7 @@ impl Reader<'_> {
     }
 }
 
-/// What YaRN scales cos and sin by.
+/// Returns what YaRN scales cos and sin by.
 fn yarn_magnitude(factor: f64, given: Option<f64>, mscales: Option<(f64, f64)>) -> f64 {
     let magnitude = |scale: f64| 0.1 * scale * factor.max(1.0).ln() + 1.0;
     match (given, mscales) {
@@ -136,7 +136,7 @@ fn yarn_magnitude(factor: f64, given: Option<f64>, mscales: Option<(f64, f64)>) 
     }
 }
 
-/// What LongRoPE (arXiv 2402.13753) scales cos and sin by.
+/// Returns what LongRoPE (arXiv 2402.13753) scales cos and sin by.
 fn long_magnitude(factor: f64, original: f64) -> f64 {
     if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() }
 }
