@@ -37,7 +37,7 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 Try it with the built-in pair of tiny models, which can do multi-step arithmetic and nothing else:
-  specthink ask \"Start with 303. Add 58. Subtract 114. What is the result?\"
+  specthink ask \"Start with 303. Add 141. Double it. Take away 494. What is the result?\"
 For other questions, start two nodes, each in its own terminal or on its own machine:
   small-node --model small.gguf
   large-node --model large.gguf
@@ -68,11 +68,11 @@ pub(crate) enum Command {
 const ASK_AFTER_HELP: &str = "\
 Examples:
   The built-in pair, which can do multi-step arithmetic and nothing else:
-    specthink ask \"Start with 303. Add 58. Subtract 114. What is the result?\"
+    specthink ask \"Start with 303. Add 141. Double it. Take away 494. What is the result?\"
   Two nodes on this machine, on their default ports:
     specthink ask --small http://127.0.0.1:7101 --large http://127.0.0.1:7102 \"Is 221 prime?\"
   The large model on a server, a pool of two small nodes, and a journal:
-    specthink ask --small http://127.0.0.1:7101 --small http://10.0.0.7:7101 \\
+    specthink ask --small http://127.0.0.1:7101 --small https://10.0.0.7:7101 \\
         --large https://gpu.example.org:7102 --tls-ca ca.pem --large-token-file token \\
         --journal run.jsonl \"Is 221 prime?\"
   The large node by its name in a file of endpoints:

@@ -153,13 +153,13 @@ fn exit(
     let error = CliError::from(failure);
     let has_text = !outcome.transcript.spans().is_empty();
     let kept = if has_text && journal { "; the text so far is in the journal" } else { "" };
-    let mend = mend(failure, has_text, small_nodes);
+    let remedy = remedy(failure, has_text, small_nodes);
     let named = named(outcome.summary.part_of(node), node, failure);
-    Err(CliError::new(exit, format!("{named}: {error}{kept}{mend}")))
+    Err(CliError::new(exit, format!("{named}: {error}{kept}{remedy}")))
 }
 
 /// Returns a hint if another small node would have helped, given how many there were.
-fn mend(failure: &Failure, has_text: bool, small_nodes: usize) -> &'static str {
+fn remedy(failure: &Failure, has_text: bool, small_nodes: usize) -> &'static str {
     match failure.code {
         // These are failures of one node, not of the question or of a deadline.
         Code::Unavailable | Code::Internal | Code::Overloaded if has_text && small_nodes == 1 => {
@@ -246,8 +246,12 @@ mod tests {
             (Code::MessageTooLarge, true, 1, false),
             (Code::UnsupportedVersion, true, 1, false),
         ] {
-            let mend = mend(&Failure::new(code, "it failed"), has_text, small_nodes);
-            assert_eq!(mend.contains("second --small"), helps, "{code:?} {has_text} {small_nodes}");
+            let remedy = remedy(&Failure::new(code, "it failed"), has_text, small_nodes);
+            assert_eq!(
+                remedy.contains("second --small"),
+                helps,
+                "{code:?} {has_text} {small_nodes}"
+            );
         }
     }
 

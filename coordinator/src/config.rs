@@ -112,10 +112,10 @@ fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String
     };
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let mend = "convert it to UTF-8 first";
+        let remedy = "convert it to UTF-8 first";
         CliError::new(
             Exit::Encoding,
-            format!("the question {place} is not UTF-8 (byte {at}): {mend}"),
+            format!("the question {place} is not UTF-8 (byte {at}): {remedy}"),
         )
     })?;
     if text.trim().is_empty() {
@@ -131,8 +131,8 @@ fn question_text(question: &OsStr, raw: bool, limit_bytes: u64) -> Result<String
 fn question_bytes(input: impl Read, limit_bytes: u64) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     input.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|why| {
-        let mend = "give it as an argument, or redirect a readable file";
-        let message = format!("cannot read the question from standard input: {why}; {mend}");
+        let remedy = "give it as an argument, or redirect a readable file";
+        let message = format!("cannot read the question from standard input: {why}; {remedy}");
         CliError::new(Exit::Question, message)
     })?;
     if bytes.len() as u64 > limit_bytes {

@@ -57,12 +57,12 @@ struct Check {
     says: String,
     /// What to do, if `says` does not say it already.
     #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
-    mend: Option<&'static str>,
+    remedy: Option<&'static str>,
 }
 
 impl Check {
     fn new(about: &str, check: &'static str, state: State, says: impl Into<String>) -> Self {
-        Check { about: about.to_owned(), check, state, says: says.into(), mend: None }
+        Check { about: about.to_owned(), check, state, says: says.into(), remedy: None }
     }
 
     fn ok(about: &str, check: &'static str, says: impl Into<String>) -> Self {
@@ -77,8 +77,8 @@ impl Check {
         Check::new(about, check, State::Fail, says)
     }
 
-    fn mend(self, mend: &'static str) -> Self {
-        Check { mend: Some(mend), ..self }
+    fn remedy(self, remedy: &'static str) -> Self {
+        Check { remedy: Some(remedy), ..self }
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn run(args: DoctorArgs, builtin: Option<&dyn Builtin>) -> Result<Exi
         };
         written(tell(&checks, args.json))?;
         let fails = checks.iter().any(|check| check.state == State::Fail);
-        Ok(if fails { Exit::Unwell } else { Exit::Ok })
+        Ok(if fails { Exit::Unhealthy } else { Exit::Ok })
     })
 }
 
@@ -192,8 +192,8 @@ fn tell(checks: &[Check], is_json: bool) -> io::Result<()> {
             State::Note => "note",
             State::Fail => "FAIL",
         };
-        let mend = check.mend.map(|mend| format!(": {mend}")).unwrap_or_default();
-        writeln!(out, "  {state:<4}  {:<10}  {}{mend}", check.check, check.says)?;
+        let remedy = check.remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
+        writeln!(out, "  {state:<4}  {:<10}  {}{remedy}", check.check, check.says)?;
     }
     match fails {
         0 => writeln!(out, "all is well"),

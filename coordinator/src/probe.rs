@@ -31,12 +31,12 @@ pub(crate) struct ProbeArgs {
 }
 
 fn plain_url(text: &str) -> Result<Uri, String> {
-    let mend = "write http://HOST:PORT/PATH";
-    let url: Uri = text.parse().map_err(|why| format!("{why}: {mend}"))?;
+    let remedy = "write http://HOST:PORT/PATH";
+    let url: Uri = text.parse().map_err(|why| format!("{why}: {remedy}"))?;
     match (url.scheme_str(), url.authority()) {
         (Some("http"), Some(_)) => Ok(url),
-        (Some("https"), _) => Err(format!("probe does not use TLS: {mend}")),
-        _ => Err(mend.to_owned()),
+        (Some("https"), _) => Err(format!("probe does not use TLS: {remedy}")),
+        _ => Err(remedy.to_owned()),
     }
 }
 
@@ -65,7 +65,7 @@ async fn any_is_well(args: &ProbeArgs) -> Result<Exit, CliError> {
         };
         faults.push(format!("{url}: {fault}"));
     }
-    Err(CliError::new(Exit::Unwell, faults.join("; ")))
+    Err(CliError::new(Exit::Unhealthy, faults.join("; ")))
 }
 
 /// Requests the URL and returns the status of the answer.

@@ -12,7 +12,7 @@ Examples:
   The built-in pair, which can do multi-step arithmetic and nothing else; then open http://127.0.0.1:8080/ in a browser:
     specthink serve
     curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\",
-      \"content\": \"Start with 303. Add 58. Subtract 114. What is the result?\"}]}'
+      \"content\": \"Start with 303. Add 141. Double it. Take away 494. What is the result?\"}]}'
   Two nodes of your own, open to other machines:
     specthink serve --small http://127.0.0.1:7101 --large https://gpu.example.org:7102 \\
         --listen 0.0.0.0:8443 --listen-tls-cert cert.pem --listen-tls-key key.pem --api-key-file keys

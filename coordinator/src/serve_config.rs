@@ -112,8 +112,11 @@ struct ConfigFile {
 impl ConfigFile {
     fn read(path: &Path) -> Result<ConfigFile, ArgsError> {
         let text = fs::read_to_string(path).map_err(|why| {
-            let mend = "give a TOML file, as shown in docs/serve.md";
-            ArgsError::File(vec![mistake(path.display(), format!("cannot read it: {why}; {mend}"))])
+            let remedy = "give a TOML file, as shown in docs/serve.md";
+            ArgsError::File(vec![mistake(
+                path.display(),
+                format!("cannot read it: {why}; {remedy}"),
+            )])
         })?;
         let text = text.trim_start_matches('\u{feff}').to_owned();
         let (mut file, mut mistakes) = (

@@ -226,8 +226,9 @@ fn journals(args: &ServeArgs) -> Result<Option<JournalFolder>, CliError> {
     };
     let folder = JournalFolder::new(path, limits);
     folder.map(Some).map_err(|why| {
-        let mend = "give --journal-dir a writable folder";
-        let message = format!("cannot create the journal folder {}: {why}; {mend}", path.display());
+        let remedy = "give --journal-dir a writable folder";
+        let message =
+            format!("cannot create the journal folder {}: {why}; {remedy}", path.display());
         CliError::new(Exit::Journal, message)
     })
 }
@@ -237,8 +238,8 @@ async fn listen(address: &str) -> Result<TcpListener, CliError> {
 }
 
 fn cannot_listen(address: &str, why: &io::Error) -> CliError {
-    let mend = "give --listen a free HOST:PORT of this machine";
-    CliError::new(Exit::Listen, format!("cannot listen on {address}: {why}; {mend}"))
+    let remedy = "give --listen a free HOST:PORT of this machine";
+    CliError::new(Exit::Listen, format!("cannot listen on {address}: {why}; {remedy}"))
 }
 
 /// Returns whether only this machine can reach an address. An IPv6 address may map one of IPv4.

@@ -25,7 +25,8 @@ pub(super) async fn checks() -> Vec<Check> {
     match timeout(PATIENCE, asked).await {
         Err(_) | Ok(Err(_)) => {
             let says = format!("nvidia-smi does not answer within {PATIENCE:?}");
-            checks.push(Check::note(ABOUT, "GPU", says).mend("restart the driver or the machine"));
+            checks
+                .push(Check::note(ABOUT, "GPU", says).remedy("restart the driver or the machine"));
         }
         Ok(Ok(Err(_))) => checks.push(Check::ok(ABOUT, "GPU", "no NVIDIA GPU found")),
         Ok(Ok(Ok(output))) => {
@@ -42,7 +43,7 @@ fn memory(available: u64, total: u64) -> Check {
     let says = format!("{} of {} free", gib(available), gib(total));
     if available < LITTLE {
         return Check::note(ABOUT, "memory", says)
-            .mend("close other programs before starting a node here");
+            .remedy("close other programs before starting a node here");
     }
     Check::ok(ABOUT, "memory", says)
 }
@@ -53,8 +54,9 @@ fn gpus(is_well: bool, said: &str, fault: &str) -> Vec<Check> {
     if !is_well || lines.is_empty() {
         let why = lines.first().copied().or(fault.lines().next()).unwrap_or("it says nothing");
         let says = format!("nvidia-smi fails ({})", thinking::shown::one_line(why));
-        let mend = "if a node is to use the GPU here, reinstall its driver and restart the machine";
-        return vec![Check::note(ABOUT, "GPU", says).mend(mend)];
+        let remedy =
+            "if a node is to use the GPU here, reinstall its driver and restart the machine";
+        return vec![Check::note(ABOUT, "GPU", says).remedy(remedy)];
     }
     let gpu = |line: &&str| {
         let parts: Vec<&str> = line.split(',').map(str::trim).collect();
@@ -85,7 +87,10 @@ mod tests {
         for (said, fault) in [(mismatch, ""), ("", mismatch)] {
             let one = gpus(false, said, fault);
             assert_eq!(one[0].state, State::Note);
-            assert!(one[0].says.contains("version mismatch)") && one[0].mend.is_some(), "{one:?}");
+            assert!(
+                one[0].says.contains("version mismatch)") && one[0].remedy.is_some(),
+                "{one:?}"
+            );
         }
         assert_eq!(gpus(true, "", "").len(), 1);
     }

@@ -27,8 +27,8 @@ pub(super) fn checks(about: &str, address: &NodeAddress, found: &Examination) ->
         }
         Err(why) => {
             let says = format!("{} does not resolve ({why})", address.host());
-            let mend = "check the spelling, or write the machine's IP address";
-            checks.push(Check::fail(about, "name", says).mend(mend));
+            let remedy = "check the spelling, or write the machine's IP address";
+            checks.push(Check::fail(about, "name", says).remedy(remedy));
         }
     }
     match &found.port {
@@ -38,9 +38,9 @@ pub(super) fn checks(about: &str, address: &NodeAddress, found: &Examination) ->
         }
         Some(Err(why)) => {
             let says = format!("cannot connect to {} ({why})", address.port());
-            let mend = "check that the node runs, that it listens on this port and not only on loopback, and that no \
+            let remedy = "check that the node runs, that it listens on this port and not only on loopback, and that no \
                         firewall is in between";
-            checks.push(Check::fail(about, "port", says).mend(mend));
+            checks.push(Check::fail(about, "port", says).remedy(remedy));
         }
         None => {}
     }
@@ -91,10 +91,10 @@ fn lasting(about: &str, check: &'static str, says: String, facts: &CertificateFa
     let now = SystemTime::now();
     let renew = "renew it, with `specthink certs --renew` if that made it";
     if !facts.is_valid_at(now) {
-        return Check::fail(about, check, format!("{says}: it is not valid now")).mend(renew);
+        return Check::fail(about, check, format!("{says}: it is not valid now")).remedy(renew);
     }
     if !facts.is_valid_at(now + SOON) {
-        return Check::note(about, check, says).mend(renew);
+        return Check::note(about, check, says).remedy(renew);
     }
     Check::ok(about, check, says)
 }
@@ -118,9 +118,9 @@ fn described(about: &str, description: &Description) -> Vec<Check> {
         Some(ahead) => {
             let way = if *ahead > 0 { "ahead of" } else { "behind" };
             let says = format!("{} s {way} ours", ahead.abs());
-            let mend =
+            let remedy =
                 "synchronise both clocks by NTP: the validity of certificates depends on them";
-            Check::note(about, "clock", says).mend(mend)
+            Check::note(about, "clock", says).remedy(remedy)
         }
     });
     let rate = match bytes_per_second {
@@ -148,8 +148,8 @@ fn busy(about: &str, load: &Load) -> Check {
         }
     }
     if load.is_full() {
-        let mend = "raise --max-sessions if memory allows, or add a node";
-        return Check::note(about, "load", says).mend(mend);
+        let remedy = "raise --max-sessions if memory allows, or add a node";
+        return Check::note(about, "load", says).remedy(remedy);
     }
     Check::ok(about, "load", says)
 }
@@ -163,8 +163,8 @@ pub(super) fn agreement(cards: &[(Role, ModelCard)]) -> Vec<Check> {
         models.dedup();
         if models.len() > 1 {
             let says = format!("the {role} nodes serve different models: {}", models.join(", "));
-            let mend = "the nodes of a pool must serve the same model: start all of them with it, or leave one out";
-            checks.push(Check::fail(ALL, "models", says).mend(mend));
+            let remedy = "the nodes of a pool must serve the same model: start all of them with it, or leave one out";
+            checks.push(Check::fail(ALL, "models", says).remedy(remedy));
         }
     }
     let (Some(small), Some(large)) = (of(Role::Small).next(), of(Role::Large).next()) else {
@@ -185,7 +185,7 @@ pub(super) fn agreement(cards: &[(Role, ModelCard)]) -> Vec<Check> {
             "thinking",
             "a node does not say what its template does about thoughts",
         )
-        .mend("update it if it is older than this program"),
+        .remedy("update it if it is older than this program"),
         (small, large) if small == large => {
             Check::ok(ALL, "thinking", "both templates leave the thought in the same state")
         }
@@ -199,7 +199,7 @@ pub(super) fn agreement(cards: &[(Role, ModelCard)]) -> Vec<Check> {
         Check::ok(ALL, "review", "the large node can review")
     } else {
         Check::note(ALL, "review", "the large node cannot review")
-            .mend("choose a policy without review, or a node that computes its model itself")
+            .remedy("choose a policy without review, or a node that computes its model itself")
     });
     checks
 }
@@ -241,7 +241,7 @@ mod tests {
         let last = checks.last().unwrap();
         assert_eq!(last.state, State::Fail, "{checks:?}");
         assert_eq!(checks.iter().filter(|check| check.state == State::Fail).count(), 1);
-        (last.check, format!("{}: {}", last.says, last.mend.unwrap_or_default()))
+        (last.check, format!("{}: {}", last.says, last.remedy.unwrap_or_default()))
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(crate) fn write_summary(
         let (small, large) = (traffic(&summary.small), traffic(&summary.large));
         writeln!(out, "bytes      small {small}; large {large}")?;
     }
-    mended_line(out, summary)?;
+    repaired_line(out, summary)?;
     if summary.loops > 0 {
         writeln!(out, "loops      {}: the text repeated itself to the byte", summary.loops)?;
     }
@@ -111,7 +111,7 @@ fn computed(totals: &ModelTotals) -> String {
     format!("read {read} and wrote {written} tokens{passes}{operations}")
 }
 
-fn mended_line(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+fn repaired_line(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let Summary { hash_repairs, resumes, large_resumes, rejoins, .. } = summary;
     if hash_repairs + resumes + large_resumes + rejoins == 0 {
         return Ok(());
@@ -232,9 +232,74 @@ fn per_second(tokens: u64, us: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use thinking::policy::ModelPrices;
+    use answer::{
+        Takeover,
+        account::{Spent, TimeSplit},
+    };
+    use thinking::policy::{ModelPrices, Why};
 
     use super::*;
+
+    /// To accept a change: `INSTA_UPDATE=always cargo test -p coordinator --lib summary`, and read the diff.
+    #[test]
+    fn a_summary_of_everything_reads_like_this() {
+        let spent = |queue_us, prefill_us, decode_us, network_us| Spent {
+            queue_us,
+            prefill_us,
+            decode_us,
+            network_us,
+        };
+        let totals = |model: &str, tokens, discarded_tokens| ModelTotals {
+            model: model.to_owned(),
+            tokens,
+            discarded_tokens,
+            prompt_tokens: 60,
+            prefill_tokens: 70,
+            warm_tokens: 90,
+            cached_tokens: 40,
+            passes_milli: 12_500,
+            parameters: 1_500_000_000,
+            ..ModelTotals::default()
+        };
+        let takeover = |tokens, handoff_us| Takeover {
+            ask: 1,
+            why: Why::Reflection,
+            tokens,
+            text_bytes: 80,
+            interrupted: false,
+            prefill_tokens: 3,
+            handoff_us: Some(handoff_us),
+            wall_us: handoff_us + 300_000,
+            spent: spent(0, 5_000, 300_000, 70_000),
+        };
+        let summary = Summary {
+            end: Some(End::EndOfText),
+            takeovers: vec![takeover(20, 75_000), takeover(31, 140_000)],
+            corrections: 3,
+            small: totals("small-model", 150, 12),
+            large: ModelTotals {
+                traffic: Some(Traffic { sent_bytes: 1_234, received_bytes: 5_678, requests: 0 }),
+                ..totals("large-model", 54, 0)
+            },
+            time: TimeSplit {
+                total_us: 4_321_000,
+                first_text_us: Some(65_000),
+                small: spent(0, 40_000, 2_800_000, 2_000),
+                large: spent(1_000, 10_000, 600_000, 150_000),
+                other_us: 718_000,
+            },
+            ..Summary::default()
+        };
+        let price = |each| ModelPrices {
+            input_per_million: each,
+            cached_input_per_million: each / 10.0,
+            output_per_million: 10.0 * each,
+        };
+        let prices = TokenPrices { small: price(0.1), large: price(2.0) };
+        let mut out = Vec::new();
+        write_summary(&mut out, &summary, Some(&prices)).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap());
+    }
 
     #[test]
     fn loops_are_shown_if_there_were_any() {

@@ -40,8 +40,8 @@ pub(crate) fn start(
 
 /// Returns the error for a pair that cannot be used.
 pub(crate) fn no_pair(why: String) -> CliError {
-    let mend = "name other nodes with --small and --large";
-    CliError::new(Exit::Unreachable, format!("cannot start the built-in pair: {why}; {mend}"))
+    let remedy = "name other nodes with --small and --large";
+    CliError::new(Exit::Unreachable, format!("cannot start the built-in pair: {why}; {remedy}"))
 }
 
 /// Returns the note that is printed before the pair answers.

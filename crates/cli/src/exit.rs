@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use flags::usage_line;
 use strum::VariantArray;
 use thinking::shown::one_line;
 
@@ -62,7 +63,7 @@ pub enum Exit {
     /// A failed download.
     Download = 23,
     /// What `doctor` or `probe` found.
-    Unwell = 24,
+    Unhealthy = 24,
     /// A signal.
     Cancelled = 130,
 }
@@ -105,7 +106,7 @@ impl Exit {
             Exit::Download => {
                 "the download of a tokenizer failed: network, refused by the hub, disk full"
             }
-            Exit::Unwell => "doctor or probe found something that does not work",
+            Exit::Unhealthy => "doctor or probe found something that does not work",
             Exit::Cancelled => "Ctrl-C or another signal; the text so far is shown",
         }
     }
@@ -166,8 +167,13 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             Exit::Usage.into()
         }
         _ => {
-            let line = usage_line(&error.to_string(), is_word_too_many(error));
-            let _ = writeln!(io::stderr(), "{line}");
+            let line = one_line(&usage_line(&error.to_string()));
+            let tip = if is_word_too_many(error) {
+                "; put several words, such as a question, in quotes"
+            } else {
+                ""
+            };
+            let _ = writeln!(io::stderr(), "{line}{tip}; see --help");
             Exit::Usage.into()
         }
     }
@@ -181,25 +187,10 @@ fn is_word_too_many(error: &clap::Error) -> bool {
         && matches!(word, Some(ContextValue::String(word)) if !word.starts_with('-'))
 }
 
-/// Returns clap's message in one line, with a tip.
-fn usage_line(message: &str, is_word_too_many: bool) -> String {
-    let line = without_usage(message);
-    let tip =
-        if is_word_too_many { "; put several words, such as a question, in quotes" } else { "" };
-    format!("{line}{tip}; see --help")
-}
-
 /// Returns, in one line, what is wrong with arguments that did not come from the command line.
 pub fn argument_fault(error: &clap::Error) -> String {
-    let line = without_usage(&error.to_string());
+    let line = one_line(&usage_line(&error.to_string()));
     line.strip_prefix("error: ").map_or(line.clone(), str::to_owned)
-}
-
-/// Returns clap's message in one line, with its tip and without the usage.
-fn without_usage(message: &str) -> String {
-    let said = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
-    let parts = message.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).filter(said);
-    one_line(&parts.collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]

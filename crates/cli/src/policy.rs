@@ -124,9 +124,9 @@ pub fn spec(args: &PolicyArgs, nodes: &NodesArgs) -> Result<PolicySpec, CliError
         None => PolicySpec::new(kind, args.preset),
         Some(path) => {
             let yaml = std::fs::read_to_string(path).map_err(|why| {
-                let mend = "give --policy-file a readable YAML file";
+                let remedy = "give --policy-file a readable YAML file";
                 let message =
-                    format!("cannot read the policy file {}: {why}; {mend}", path.display());
+                    format!("cannot read the policy file {}: {why}; {remedy}", path.display());
                 CliError::new(Exit::PolicyFile, message)
             })?;
             PolicySpec::from_yaml(kind, &yaml).map_err(|error| match error {

@@ -70,18 +70,18 @@ pub(crate) fn cache_budget(
     }
     let fits = usize::try_from((bytes / block_bytes).saturating_sub(1)).unwrap_or(usize::MAX);
     let fits = fits.saturating_mul(BLOCK);
-    let too_large = |tokens, mend: String| LoadError::SessionTooLarge {
+    let too_large = |tokens, remedy: String| LoadError::SessionTooLarge {
         tokens,
         needed: in_words(session_bytes(tokens, block_bytes)),
         caches: caches.clone(),
-        mend,
+        remedy,
     };
     if fits == 0 {
         return Err(too_large(BLOCK, "free some or use a smaller model".to_owned()));
     }
     if demand.context_tokens.is_some() {
-        let mend = format!("free some or shorten the context to {fits} tokens");
-        return Err(too_large(context, mend));
+        let remedy = format!("free some or shorten the context to {fits} tokens");
+        return Err(too_large(context, remedy));
     }
     let note = format!(
         "the context is cut from {context} tokens to {fits}: {caches}, and a session of {context} tokens takes {}",

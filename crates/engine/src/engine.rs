@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -14,6 +15,8 @@ use std::{
 };
 
 use candle_core::{Device, DeviceLocation};
+use machines::SpeedCurve;
+use text::Tokenizer;
 use thinking::thinker::{
     ClientId, Code, Event, Failure, ModelCard, Session, Thinker, TokenFuture, TokenQuery,
 };
@@ -23,11 +26,14 @@ use crate::{
     cache_budget::{CacheDemand, cache_budget},
     encoder::Encoder,
     engine_meter::EngineMeter,
-    error::LoadError,
+    error::{ForwardError, LoadError},
     host::ModelHost,
     kv::{KvCounters, KvStore, KvUsage},
     memory::{self, UsableMemory},
-    model::{LoadOptions, LoadProgress, LoadedModel, ModelLocation, load_model},
+    model::{
+        BatchRow, Decode, LoadOptions, LoadProgress, LoadedModel, ModelLocation, WantedLogits,
+        load_model,
+    },
     preparer::Preparer,
     prompt,
     scheduler::{Arrival, Scheduler},
@@ -38,7 +44,7 @@ use crate::{
 const ARRIVALS: usize = 64;
 
 /// How an engine runs its sessions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EngineOptions {
     /// The model's name in the card; by default the name of its location.
     pub name: Option<String>,
@@ -58,6 +64,8 @@ pub struct EngineOptions {
     pub deadline_grace: Duration,
     /// Threads that compute on the CPU; by default `RAYON_NUM_THREADS`, or one per logical core.
     pub threads: Option<usize>,
+    /// How long a forward pass takes at least: that of another machine, for experiments.
+    pub pace: Option<SpeedCurve>,
 }
 
 impl Default for EngineOptions {
@@ -71,8 +79,29 @@ impl Default for EngineOptions {
             memory_root: None,
             deadline_grace: Duration::from_secs(10),
             threads: None,
+            pace: None,
         }
     }
+}
+
+/// Computes a prompt of two tokens and one token more, so that the first question is as fast as the second, and a
+/// device that cannot run the model is found before anyone is served.
+fn warm_up(decoder: &dyn Decode) -> Result<(), LoadError> {
+    let failed = |why| LoadError::FirstPass { device: device_name(decoder.device()), why };
+    let pass = catch_unwind(AssertUnwindSafe(|| first_pass(decoder)));
+    pass.map_err(|_| failed("the computation panicked".to_owned()))?
+        .map_err(|why| failed(why.to_string().split_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
+fn first_pass(decoder: &dyn Decode) -> Result<(), ForwardError> {
+    let mut cache = decoder.new_cache();
+    for tokens in [&[0, 0][..], &[0]] {
+        cache.reserve(tokens.len())?;
+        let row = BatchRow { tokens, cache: &mut *cache, logits: WantedLogits::Last };
+        // A device may compute only when its result is read.
+        decoder.forward(&mut [row])?.to_vec2::<f32>()?;
+    }
+    Ok(())
 }
 
 /// A local model that holds sessions. Dropping it fails the open sessions and ends its thread.
@@ -114,6 +143,7 @@ impl Engine {
     /// # Errors
     /// [`LoadError::Tokenizer`] if the tokenizer cannot be built, [`LoadError::Options`] if the options are invalid or
     /// allow no session, [`LoadError::SessionTooLarge`] if there is not enough memory for one session,
+    /// [`LoadError::FirstPass`] if the device cannot run the model,
     /// [`LoadError::Thread`] if the system refuses to start a thread.
     pub fn new(model: LoadedModel, options: EngineOptions) -> Result<Engine, LoadError> {
         if options.max_sessions == 0 || options.prefill_chunk_tokens == 0 {
@@ -136,16 +166,12 @@ impl Engine {
         let (context, kv_budget_bytes) = (budget.context_tokens, budget.bytes);
         let card = ModelCard {
             name: options.name.unwrap_or_else(|| facts.family.to_owned()),
-            family: facts.family.to_owned(),
             parameters,
             quantisation,
             context_tokens: context as u32,
-            device: device_name(decoder.device()),
-            tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
-            thought: prompt::thought_start(&tokenizer),
-            can_review: facts.gives_all_logits,
-            can_report_entropy: true,
+            ..card(&*decoder, &tokenizer)
         };
+        warm_up(&*decoder)?;
         let store = KvStore::new(Arc::clone(decoder.ledger()), kv_budget_bytes);
         let kv = store.counters();
         let (computed_tokens, encoded_bytes) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
@@ -166,6 +192,7 @@ impl Engine {
             deadline_grace: options.deadline_grace,
             computed_tokens: Arc::clone(&computed_tokens),
             meter: meter.clone(),
+            pace: options.pace,
         };
         let (arrivals, thread) =
             start_thread(host, store, options.threads).map_err(LoadError::Thread)?;
@@ -314,6 +341,20 @@ impl Drop for Engine {
         {
             tracing::error!("the engine's thread panicked");
         }
+    }
+}
+
+/// Returns what a decoder and its tokenizer say of themselves.
+fn card(decoder: &dyn Decode, tokenizer: &Tokenizer) -> ModelCard {
+    let facts = decoder.facts();
+    ModelCard {
+        family: facts.family.to_owned(),
+        device: device_name(decoder.device()),
+        tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
+        thought: prompt::thought_start(tokenizer),
+        can_review: facts.gives_all_logits,
+        can_report_entropy: true,
+        ..ModelCard::default()
     }
 }
 

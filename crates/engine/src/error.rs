@@ -147,7 +147,7 @@ pub enum LoadError {
     },
     /// There is not enough memory for the cache of one session.
     #[error(
-        "a session of {tokens} tokens takes {needed} of memory for its cache, and {caches}; {mend}"
+        "a session of {tokens} tokens takes {needed} of memory for its cache, and {caches}; {remedy}"
     )]
     SessionTooLarge {
         /// The session's length.
@@ -157,7 +157,7 @@ pub enum LoadError {
         /// What caches may take, in words.
         caches: String,
         /// How to fix it.
-        mend: String,
+        remedy: String,
     },
     /// The tokenizer cannot be built.
     #[error(transparent)]
@@ -179,6 +179,16 @@ pub enum LoadError {
         path: PathBuf,
         /// The device's error.
         source: candle_core::Error,
+    },
+    /// The weights are in place, and the device cannot compute with them.
+    #[error(
+        "{device} cannot run the model: a first forward pass failed: {why}; use another device, or a build for this one"
+    )]
+    FirstPass {
+        /// The device's name.
+        device: String,
+        /// What failed, in one line.
+        why: String,
     },
 }
 

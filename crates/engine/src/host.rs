@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use machines::SpeedCurve;
 use thinking::thinker::ModelCard;
 
 use crate::{encoder::Encoder, engine_meter::EngineMeter, model::Decode, preparer::Preparer};
@@ -24,4 +25,6 @@ pub(crate) struct ModelHost {
     /// Tokens computed since the start.
     pub(crate) computed_tokens: Arc<AtomicU64>,
     pub(crate) meter: EngineMeter,
+    /// How long a forward pass takes at least.
+    pub(crate) pace: Option<SpeedCurve>,
 }

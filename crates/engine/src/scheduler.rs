@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use machines::SpeedCurve;
 use thinking::thinker::{ClientId, Code, Failure, SessionServer};
 use tokio::sync::mpsc;
 
@@ -259,6 +260,11 @@ fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) 
     let began = Instant::now();
     let before: Vec<usize> = sessions.iter().map(|(it, _)| it.computed_tokens()).collect();
     let outcome = forward(host, sessions);
+    if let Some(pace) = host.pace.as_ref().filter(|_| outcome.is_ok()) {
+        let tokens: usize = sessions.iter().map(|(it, _)| it.computed_tokens()).sum();
+        let tokens = tokens.saturating_sub(before.iter().sum());
+        keep_pace(pace, began, u32::try_from(tokens).unwrap_or(u32::MAX));
+    }
     let time = began.elapsed();
     match (outcome, sessions) {
         (Ok(()), sessions) => {
@@ -285,6 +291,12 @@ fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) 
             }
         }
     }
+}
+
+/// Waits until a pass over this many tokens has taken as long as the pace says.
+fn keep_pace(pace: &SpeedCurve, began: Instant, tokens: u32) {
+    let time = Duration::from_secs_f64(pace.pass_s(tokens));
+    std::thread::sleep(time.saturating_sub(began.elapsed()));
 }
 
 /// Runs one pass. The error is one line.

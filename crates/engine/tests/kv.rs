@@ -21,6 +21,7 @@ const TIGHT: EngineOptions = EngineOptions {
     memory_root: None,
     deadline_grace: std::time::Duration::from_secs(10),
     threads: None,
+    pace: None,
 };
 
 #[tokio::test]

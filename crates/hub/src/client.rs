@@ -208,7 +208,7 @@ impl Client {
         match (status, code) {
             (401 | 403, Some("GatedRepo")) => HubError::Refused {
                 status,
-                mend: format!(
+                remedy: format!(
                     "it is gated; accept its terms at {endpoint}/{repo}, then set HF_TOKEN to your token"
                 ),
                 endpoint,
@@ -221,7 +221,7 @@ impl Client {
                 HubError::NoSuchRepo { endpoint, repo }
             }
             (401 | 403, _) => HubError::Refused {
-                mend: match self.hub.token {
+                remedy: match self.hub.token {
                     Some(_) => "the token in HF_TOKEN is wrong or has no access to it".to_owned(),
                     None => "set HF_TOKEN to a token that may read it".to_owned(),
                 },

@@ -31,7 +31,7 @@ pub enum HubError {
         revision: String,
     },
     /// The token gives no access to the repository.
-    #[error("{endpoint} refuses '{repo}' (HTTP {status}): {mend}")]
+    #[error("{endpoint} refuses '{repo}' (HTTP {status}): {remedy}")]
     Refused {
         /// The hub's URL.
         endpoint: String,
@@ -40,7 +40,7 @@ pub enum HubError {
         /// 401 or 403.
         status: u16,
         /// How to fix it.
-        mend: String,
+        remedy: String,
     },
     /// There was no answer, or the transfer was cut too often.
     #[error(

@@ -5,7 +5,12 @@
 //! cargo build --release --workspace
 //! cargo run --release -p lab --example validate_replay
 //! cargo run --release -p lab --example validate_replay -- --questions 50 --nodes DIR fibre-metro rtt=90ms
+//! cargo run --release -p lab --example validate_replay -- --questions 30 --small-speeds laptop-cpu:1.5b-q4 \
+//!     --large-speeds h200:32b-bf16 loopback 4g-good
 //! ```
+//!
+//! With speeds, the live answers come from nodes paced to them, and the recorded ones, from nodes at full speed, are
+//! re-timed on machines of these speeds.
 //!
 //! The nodes are processes, `small-node` and `large-node` from DIR, and the proxy is between the coordinator and the
 //! large one. Questions are asked in blocks of ten, each block over every link before the next, so that other load on
@@ -33,8 +38,9 @@ use grading::{
 };
 use lab::{
     link::{LinkProfile, Links, LiveLink, Shaping},
-    replay::{Conditions, RecordedOver, Recording, Replayed, replay},
+    replay::{Conditions, NodeSpeeds, RecordedOver, Recording, Replayed, replay},
 };
+use machines::Machines;
 use runs::question_seed;
 use thinking::{
     beginning::AnswerBeginning,
@@ -61,6 +67,9 @@ struct Asked {
     nodes: PathBuf,
     links: Vec<LinkProfile>,
     journals: Option<PathBuf>,
+    /// What live nodes are paced to.
+    small_pace: Option<String>,
+    large_pace: Option<String>,
 }
 
 fn arguments() -> Result<Asked> {
@@ -68,13 +77,22 @@ fn arguments() -> Result<Asked> {
     let program = std::env::current_exe()?;
     // target/release/examples/validate_replay
     let built = program.ancestors().nth(2).unwrap_or(Path::new(".")).to_owned();
-    let mut asked = Asked { questions: QUESTIONS, nodes: built, links: Vec::new(), journals: None };
+    let mut asked = Asked {
+        questions: QUESTIONS,
+        nodes: built,
+        links: Vec::new(),
+        journals: None,
+        small_pace: None,
+        large_pace: None,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
             "--questions" => asked.questions = value()?.parse()?,
             "--nodes" => asked.nodes = value()?.into(),
+            "--small-speeds" => asked.small_pace = Some(value()?),
+            "--large-speeds" => asked.large_pace = Some(value()?),
             "--journals" => asked.journals = Some(value()?.into()),
             link => asked.links.push(links.link(link)?),
         }
@@ -88,6 +106,14 @@ fn arguments() -> Result<Asked> {
     Ok(asked)
 }
 
+fn speeds(asked: &Asked) -> Result<NodeSpeeds> {
+    let machines = Machines::shipped()?;
+    let curve = |name: &Option<String>| -> Result<_> {
+        Ok(name.as_deref().map(|name| machines.speeds(name)).transpose()?.map(|one| one.curve))
+    };
+    Ok(NodeSpeeds { small: curve(&asked.small_pace)?, large: curve(&asked.large_pace)? })
+}
+
 /// A node's process, which ends with this program.
 struct Process {
     child: Child,
@@ -95,10 +121,11 @@ struct Process {
 }
 
 impl Process {
-    fn start(folder: &Path, program: &str) -> Result<Self> {
+    fn start(folder: &Path, program: &str, pace: Option<&str>) -> Result<Self> {
         let path = folder.join(program);
         let mut child = Command::new(&path)
             .args(["--listen", "127.0.0.1:0", "--kv-memory", KV_MEMORY])
+            .args(pace.iter().flat_map(|pace| ["--pace", pace]))
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|why| {
@@ -179,10 +206,14 @@ async fn main() -> Result<()> {
     let asked = arguments()?;
     let problems = dataset::parse(DATA, &dataset::bytes(Path::new(DATA))?, false)?.problems;
     let problems = &problems[..asked.questions.min(problems.len())];
-    let (small, large) =
-        (Process::start(&asked.nodes, "small-node")?, Process::start(&asked.nodes, "large-node")?);
-    let upstream = large.url.trim_start_matches("http://").to_owned();
+    let start = |program, pace: Option<&str>| Process::start(&asked.nodes, program, pace);
+    let (small, large) = (start("small-node", None)?, start("large-node", None)?);
     let (near, direct) = (node(&small.url).await?, node(&large.url).await?);
+    let paced_small = start("small-node", asked.small_pace.as_deref())?;
+    let paced_large = start("large-node", asked.large_pace.as_deref())?;
+    let paced = node(&paced_small.url).await?;
+    let upstream = paced_large.url.trim_start_matches("http://").to_owned();
+    let speeds = speeds(&asked)?;
     let mut far = Vec::new();
     for (seed, link) in (100..).zip(&asked.links) {
         let up = LiveLink::up(Shaping::Proxy, upstream.clone(), link, seed).await?;
@@ -194,6 +225,9 @@ async fn main() -> Result<()> {
     // The first answers of a process are slow.
     for problem in &problems[..BLOCK.min(problems.len())] {
         ask(problem, &near, &direct).await?;
+        for (_, node) in far.iter().take(1) {
+            ask(problem, &paced, node).await?;
+        }
     }
     for (number, block) in problems.chunks(BLOCK).enumerate() {
         let mut texts = Vec::new();
@@ -203,12 +237,12 @@ async fn main() -> Result<()> {
                 std::fs::write(folder.join(format!("{}.jsonl", problem.id)), &recorded.journal)?;
             }
             let journal = Journal::read(&recorded.journal[..], &problem.id)?;
-            recordings.push(Recording::new(&journal, RecordedOver::Loopback)?);
+            recordings.push(Recording::new(&journal, RecordedOver::Loopback)?.at(&speeds)?);
             texts.push(recorded.text);
         }
         for ((_, node), compared) in far.iter().zip(&mut compared) {
             for (problem, text) in block.iter().zip(&texts) {
-                let live = ask(problem, &near, node).await?;
+                let live = ask(problem, &paced, node).await?;
                 compared.other_text += usize::from(live.text != *text);
                 compared.live.push(live.summary);
             }

@@ -19,8 +19,9 @@ use answer::Node;
 use grading::quantile::quantile;
 use lab::{
     replay::{RecordedOver, Recording},
-    sizing::{AnswerTrace, Arrival, Arrivals, Fleet, NodePool, SpeedCurve, size_questions},
+    sizing::{AnswerTrace, Arrival, Arrivals, Fleet, NodePool, size_questions},
 };
+use machines::SpeedCurve;
 use thinking::{
     testing::{Options, ScriptedThinker},
     thinker::Thinker,

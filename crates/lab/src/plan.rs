@@ -5,14 +5,14 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use answer::prices::Prices;
+use answer::{account::TimeSplit, prices::Prices};
 use grading::quantile::quantile;
 use runs::Graded;
 use thinking::policy;
 
 use crate::{
     link::LinkProfile,
-    replay::{Conditions, RecordedOver, Recording, replay},
+    replay::{Conditions, NodeSpeeds, RecordedOver, Recording, replay},
     results::{CellResults, PolicyResults, Results},
     stats::{self, Estimate},
 };
@@ -120,10 +120,12 @@ pub struct Unknown {
     pub why: String,
 }
 
-/// Returns what is known about every policy in the results over a link.
+/// Returns what is known about every policy in the results over a link. If a node has speeds of its own, nothing was
+/// measured, and answers over loopback are re-timed.
 pub fn candidates(
     results: &Results,
     link: &LinkProfile,
+    speeds: &NodeSpeeds,
     prices: &Prices,
 ) -> (Vec<Candidate>, Vec<Unknown>) {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
@@ -133,14 +135,11 @@ pub fn candidates(
             cells.filter(|cell| wanted(&cell.link)).collect()
         };
         let measured = cells(&|other| other.to_string() == link.to_string());
-        let looked = if measured.is_empty() {
-            replayed(&cells(&LinkProfile::is_unlimited), link)
+        let looked = if measured.is_empty() || *speeds != NodeSpeeds::default() {
+            replayed(&cells(&LinkProfile::is_unlimited), link, speeds)
         } else {
             let answers = measured.iter().flat_map(|cell| cell.graded());
-            Ok((
-                answers.map(|graded| (graded, graded.summary.time.total_us)).collect(),
-                Source::Measured,
-            ))
+            Ok((answers.map(|graded| (graded, graded.summary.time)).collect(), Source::Measured))
         };
         match looked {
             Ok((answers, source)) => {
@@ -155,15 +154,20 @@ pub fn candidates(
     (known, unknown)
 }
 
-/// An answer and its duration in microseconds.
-type Timed<'a> = (&'a Graded, u64);
+/// An answer and where its time went, as measured or re-timed.
+type Timed<'a> = (&'a Graded, TimeSplit);
 
 /// Re-times all answers of cells over an unlimited link to another link.
 fn replayed<'a>(
     cells: &[&'a CellResults],
     link: &LinkProfile,
+    speeds: &NodeSpeeds,
 ) -> Result<(Vec<Timed<'a>>, Source), String> {
-    let first = cells.first().ok_or("it was swept neither over this link nor over loopback")?;
+    let first = cells.first().ok_or(if *speeds == NodeSpeeds::default() {
+        "it was swept neither over this link nor over loopback"
+    } else {
+        "it was not swept over loopback, and only such answers are re-timed on other machines"
+    })?;
     let (mut diverged, mut unusable) = (0, None);
     let mut answers = Vec::new();
     for cell in cells {
@@ -175,15 +179,17 @@ fn replayed<'a>(
                     continue;
                 }
             };
-            let timed = Recording::new(&journal, RecordedOver::Loopback).and_then(|recording| {
-                replay(&recording, &Conditions::over(link.clone(), cell.seed))
-            });
+            let timed = Recording::new(&journal, RecordedOver::Loopback)
+                .and_then(|recording| recording.at(speeds))
+                .and_then(|recording| {
+                    replay(&recording, &Conditions::over(link.clone(), cell.seed))
+                });
             let timed = timed.map_err(|why| format!("it cannot be replayed: {why}"))?;
             if timed.diverged.is_some() {
                 diverged += 1;
                 continue;
             }
-            answers.push((graded, timed.time.total_us));
+            answers.push((graded, timed.time));
         }
     }
     if answers.is_empty() && diverged > 0 {
@@ -212,15 +218,12 @@ fn candidate(
     let count = answers.len().max(1) as f64;
     let sum = |value: &dyn Fn(&Timed<'_>) -> f64| answers.iter().map(value).sum::<f64>();
     let right = answers.iter().filter(|(graded, _)| graded.right).count();
-    let mut walls: Vec<u64> = answers.iter().map(|(_, us)| *us).collect();
+    let mut walls: Vec<u64> = answers.iter().map(|(_, time)| time.total_us).collect();
     walls.sort_unstable();
     let seconds = |share| quantile(&walls, share).unwrap_or(0) as f64 / 1e6;
     let tokens = sum(&|(graded, _)| graded.summary.tokens() as f64);
     let large = sum(&|(graded, _)| graded.summary.large.tokens as f64);
-    let busy_us = sum(&|(graded, _)| {
-        let spent = &graded.summary.time.large;
-        (spent.prefill_us + spent.decode_us) as f64
-    });
+    let busy_us = sum(&|(_, time)| (time.large.prefill_us + time.large.decode_us) as f64);
     let questions: Vec<(u64, u64)> = per_question(answers);
     let alone = Estimate { value: right as f64 / count, interval: None };
     Candidate {
@@ -233,7 +236,7 @@ fn candidate(
         latency_median_s: seconds(0.5),
         latency_p95_s: seconds(0.95),
         cost: sum(&|(graded, _)| prices.tokens(&graded.summary)) / count,
-        clients: (busy_us > 0.0).then(|| sum(&|(_, us)| *us as f64) / busy_us),
+        clients: (busy_us > 0.0).then(|| sum(&|(_, time)| time.total_us as f64) / busy_us),
         source,
     }
 }

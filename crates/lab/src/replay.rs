@@ -20,6 +20,7 @@ mod recording;
 mod replayed;
 mod shell;
 mod sizes;
+mod speeds;
 mod timeline;
 mod warming;
 
@@ -33,6 +34,7 @@ pub use self::{
     error::ReplayError,
     recording::{RecordedOver, Recording},
     replayed::{Divergence, Race, Replayed},
+    speeds::NodeSpeeds,
 };
 
 impl Recording {

@@ -8,6 +8,7 @@ mod chart;
 mod data;
 mod figure;
 mod figures;
+mod findings;
 mod html;
 mod markup;
 mod table;

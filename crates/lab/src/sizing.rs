@@ -8,19 +8,18 @@
 //! Pure. Reading journals, prices, and the wording of the answer (the command `specthink-lab`) are elsewhere.
 
 mod arrivals;
-mod curve;
 mod figures;
 mod processor;
 mod search;
 mod simulation;
 mod trace;
 
+use machines::SpeedCurve;
 use thinking::policy::Role;
 
 use self::simulation::{Counted, Simulation};
 pub use self::{
     arrivals::{Arrival, Arrivals},
-    curve::{SpeedCurve, SpeedCurveError},
     figures::{BadSizingTarget, Percentiles, SizingFigures, SizingTarget},
     search::least_nodes,
     trace::{AnswerTrace, TraceError, TraceStep},

@@ -8,6 +8,7 @@ use by_hand::sweep::{Plan, Sweep};
 use lab::{
     link::Links,
     plan::{Source, candidates},
+    replay::NodeSpeeds,
     results::Results,
 };
 
@@ -16,8 +17,10 @@ fn a_policy_whose_answers_would_all_have_gone_another_way_is_left_out() {
     let sweep = Sweep::new(&Plan::default());
     let results = Results::read(&[sweep.path()]).unwrap();
     let prices = Prices::example().unwrap();
-    let over =
-        |link: &str| candidates(&results, &Links::shipped().unwrap().link(link).unwrap(), &prices);
+    let over = |link: &str| {
+        let link = Links::shipped().unwrap().link(link).unwrap();
+        candidates(&results, &link, &NodeSpeeds::default(), &prices)
+    };
     let (known, unknown) = over("rtt=90ms");
     assert_eq!((known.len(), unknown.len()), (3, 0));
     assert!(matches!(known[0].source, Source::Replayed { diverged: 0, .. }));

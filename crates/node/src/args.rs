@@ -108,6 +108,11 @@ pub struct NodeArgs {
     #[arg(long, value_name = "SIZE", env = "SPECTHINK_KV_MEMORY")]
     pub kv_memory: Option<ByteSize>,
 
+    /// Compute as slowly as another machine: MACHINE:MODEL, such as h200:32b-bf16, or a file of speeds. For
+    /// experiments: a small model that answers at the pace of a large one. `specthink-lab machines` lists the names.
+    #[arg(long, value_name = "SPEEDS", env = "SPECTHINK_PACE")]
+    pub pace: Option<String>,
+
     /// The node's certificate (PEM, followed by its chain): encrypts the connection. Needs --tls-key.
     #[arg(long, value_name = "FILE", env = "SPECTHINK_TLS_CERT", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,

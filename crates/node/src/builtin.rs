@@ -5,7 +5,7 @@ pub use engine::EmbeddedModel;
 
 /// What the built-in models can do. They can do nothing else.
 pub const BUILTIN_CAN: &str = "arithmetic in three to six steps with whole numbers below 1,000, worded like \
-     \"Start with 84. Add 37. Double it. What is the result?\"";
+     \"Start with 84. Add 37. Double it. Take away 50. What is the result?\"";
 
 /// The default that the help shows for `--model`.
 pub(crate) fn as_default(builtin: Option<EmbeddedModel>) -> String {

@@ -10,6 +10,7 @@ use std::{
 
 use engine::ModelLocation;
 use hub::{Hub, ModelName, TokenizerPlace, is_revision};
+use machines::{Machines, Speeds};
 use thinking::thinker::ModelCard;
 use transport::{ServerConfig, ServerTls, Token};
 use upstream::UpstreamConfig;
@@ -48,6 +49,8 @@ pub struct NodeConfig {
     pub threads: Option<usize>,
     /// Memory for the sessions' caches; absent: the engine's default.
     pub kv_memory_bytes: Option<u64>,
+    /// The machine that the node is paced to.
+    pub pace: Option<Speeds>,
     /// How the model is served; the card is filled in after loading.
     pub server: ServerConfig,
 }
@@ -163,6 +166,7 @@ impl NodeConfig {
             context_tokens: None,
             threads: None,
             kv_memory_bytes: None,
+            pace: None,
             server: ServerConfig::new(ModelCard::default()),
         }
     }
@@ -225,6 +229,7 @@ impl NodeConfig {
             context_tokens: args.context,
             threads: None,
             kv_memory_bytes: args.kv_memory.map(|size| size.as_u64()),
+            pace: args.pace.as_deref().map(pace).transpose()?,
             server: ServerConfig {
                 tls,
                 token,
@@ -285,12 +290,12 @@ fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError>
         };
     }
     let no_model = || {
-        let mend = match hint::flags(text) {
+        let remedy = match hint::flags(text) {
             Some(flags) => format!("if you mean the repository, write {flags}"),
             None if text.contains("://") => "download the model, and give its path".to_owned(),
             None => "check the spelling".to_owned(),
         };
-        NodeError::NoModel { path: text.escape_debug().to_string(), mend }
+        NodeError::NoModel { path: text.escape_debug().to_string(), remedy }
     };
     let file = |ending: &str| text.to_ascii_lowercase().ends_with(ending);
     if file(".gguf") || file(".safetensors") {
@@ -310,6 +315,12 @@ fn model(text: &str, revision: Option<String>) -> Result<ModelSource, NodeError>
         name.revision = Some(revision);
     }
     Ok(ModelSource::Name(name))
+}
+
+/// The speeds that a node is paced to.
+fn pace(name: &str) -> Result<Speeds, NodeError> {
+    let speeds = Machines::shipped().and_then(|machines| machines.speeds(name));
+    speeds.map_err(|why| NodeError::Usage(format!("--pace: {why}")))
 }
 
 #[cfg(test)]
@@ -416,7 +427,7 @@ mod tests {
             let line = [&["node"], &given[..2], more].concat().into_iter().map(OsString::from);
             NodeArgs::parse_with(&FULL, line).unwrap_err().to_string()
         };
-        for flag in ["--model", "--file", "--dtype", "--kv-memory", "--threads"] {
+        for flag in ["--model", "--file", "--dtype", "--kv-memory", "--threads", "--pace"] {
             let line = refused(&[flag, "1"]);
             assert!(line.contains("cannot be used with"), "{flag}: {line}");
         }

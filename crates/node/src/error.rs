@@ -82,13 +82,13 @@ pub enum NodeError {
     /// `--model` is neither an existing path nor a name.
     #[error(
         "no model at {path}: there is no such file or folder, and it is not an OWNER/NAME of a Hugging \
-         Face repository either; {mend}"
+         Face repository either; {remedy}"
     )]
     NoModel {
         /// What was given.
         path: String,
         /// What to do.
-        mend: String,
+        remedy: String,
     },
     /// A folder from which no file could be chosen.
     #[error("{}: {why}", path.display())]
@@ -204,6 +204,7 @@ fn load_exit(error: &LoadError) -> NodeExit {
         LoadError::Tokenizer(_) => NodeExit::Tokenizer,
         LoadError::Options(_) => NodeExit::Usage,
         LoadError::Device { .. }
+        | LoadError::FirstPass { .. }
         | LoadError::TooLarge { .. }
         | LoadError::SessionTooLarge { .. } => NodeExit::Device,
         _ => NodeExit::ModelUnreadable,

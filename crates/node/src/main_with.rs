@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
-use flags::{Hangups, Signals};
+use flags::{Hangups, Signals, usage_line};
 use hub::Console;
 use manual::ManualArgs;
 use thinking::shown::one_line;
@@ -32,9 +32,14 @@ pub fn main_with(defaults: &Defaults) -> ExitCode {
     let args = match NodeArgs::parse_with(defaults, std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {
-            // If standard error is closed, nothing can be done about it.
-            let _ = error.print();
-            return if error.use_stderr() { NodeExit::Usage.into() } else { NodeExit::Ok.into() };
+            if !error.use_stderr() {
+                // Help or the version. If standard output is closed, nothing can be done about it.
+                let _ = error.print();
+                return NodeExit::Ok.into();
+            }
+            let line = usage_line(&error.to_string());
+            let line = line.strip_prefix("error: ").unwrap_or(&line);
+            return ended(defaults, Err(NodeError::Usage(format!("{line}; see --help"))));
         }
     };
     if let Some(folder) = args.manual {

@@ -170,6 +170,9 @@ async fn own_engine(config: &NodeConfig, console: &Console) -> Result<Engine, No
         loaded => loaded?,
     };
     say(loaded.engine.card(), &loaded, console);
+    if let Some(pace) = &config.pace {
+        console.fact(&format!("pace: {}, {}: {}", pace.name, pace.kind, pace.basis));
+    }
     if matches!(config.model, ModelSource::Builtin(_)) {
         console.note(&builtin::note());
     }
@@ -254,13 +257,17 @@ async fn load(
     console: &Console,
 ) -> Result<Loaded, NodeError> {
     let name = config.name.clone().unwrap_or_else(|| config.model.name());
+    let paced = config.pace.as_ref().map(|pace| pace.curve.prefill_chunk_tokens() as usize);
+    let usual = EngineOptions::default();
     let options = EngineOptions {
         name: Some(name.clone()),
+        prefill_chunk_tokens: paced.unwrap_or(usual.prefill_chunk_tokens),
         max_sessions: config.server.max_sessions as usize,
         context_tokens: config.context_tokens.map(|tokens| tokens as usize),
         kv_memory_bytes: config.kv_memory_bytes,
         threads: config.threads,
-        ..EngineOptions::default()
+        pace: config.pace.as_ref().map(|pace| pace.curve.clone()),
+        ..usual
     };
     let load = LoadOptions { dtype: config.dtype.map(dtype), device, memory_root: None };
     let console = console.clone();

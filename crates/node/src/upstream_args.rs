@@ -21,7 +21,7 @@ pub struct UpstreamArgs {
         value_name = "URL",
         env = "SPECTHINK_UPSTREAM",
         value_parser = address,
-        conflicts_with_all = ["model", "file", "revision", "dtype", "kv_memory", "threads"],
+        conflicts_with_all = ["model", "file", "revision", "dtype", "kv_memory", "threads", "pace"],
         help_heading = "Upstream"
     )]
     pub upstream: Option<UpstreamAddress>,

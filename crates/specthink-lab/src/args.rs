@@ -1,6 +1,7 @@
 //! The raw arguments as clap reads them, and the file that can hold them. What they mean together is in `sweep`.
 
 mod size;
+mod speeds;
 mod tune;
 
 use std::{
@@ -22,6 +23,7 @@ use thinking::names::nearest;
 
 pub(crate) use self::{
     size::SizeArgs,
+    speeds::{MachinesArgs, SpeedsArgs},
     tune::{Threshold, TuneArgs},
 };
 use crate::pairs::{PairArg, Pairs};
@@ -52,11 +54,13 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// List the named links.
     Links(LinksArgs),
+    /// List the machines and models that have a name, and how fast they are.
+    Machines(MachinesArgs),
     /// Measure what links really deliver on this machine, about ten seconds per link.
     Calibrate(CalibrateArgs),
     /// Ask every question of a data set with every policy over every link.
     Sweep(Box<SweepArgs>),
-    /// Compute what recorded answers would have cost over other links, without models.
+    /// Compute what recorded answers would have cost over other links and on other machines, without models.
     Replay(ReplayArgs),
     /// Write a report on sweeps: figures, their numbers, and what was left out.
     Report(ReportArgs),
@@ -123,6 +127,9 @@ Examples:
   One answer over a link of your own, row by row for other programs:
     specthink ask --journal one.jsonl \"What is 17 * 23?\"
     specthink-lab replay one.jsonl --link rtt=90ms,jitter=3ms --rows replayed.jsonl
+  A 1.5B model on a laptop with a 32B one on an H200, over 4G:
+    specthink-lab replay sweep/strict/loopback --link 4g-median \\
+        --small-speeds laptop-cpu:1.5b-q4 --large-speeds h200:32b-bf16
 
 docs/replay.md says what replay can and cannot show.";
 
@@ -154,6 +161,8 @@ pub(crate) struct ReplayArgs {
     /// Also write every replayed answer to this file, as a line of JSON.
     #[arg(long, value_name = "FILE", help_heading = "Experiment")]
     pub(crate) rows: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) speeds: SpeedsArgs,
     #[command(flatten)]
     pub(crate) links: LinksArgs,
 }
@@ -191,6 +200,8 @@ Examples:
     specthink-lab plan sweep --link 4g-median
   A policy within a budget:
     specthink-lab plan sweep --link geo --target \"share<=40%\" --target \"latency<=5s\"
+  The same for a laptop and an H200, by the answers over loopback:
+    specthink-lab plan sweep --link geo --small-speeds laptop-cpu:1.5b-q4 --large-speeds h200:32b-bf16
 
 docs/plan.md says where the figures are from.";
 
@@ -211,6 +222,8 @@ pub(crate) struct PlanArgs {
     /// Only pairs whose name or models' names contain this text.
     #[arg(long, value_name = "TEXT")]
     pub(crate) pair: Option<String>,
+    #[command(flatten)]
+    pub(crate) speeds: SpeedsArgs,
     #[command(flatten)]
     pub(crate) prices: PricesArgs,
     #[command(flatten)]
@@ -397,8 +410,8 @@ impl Args {
         {
             let shown = path.display().to_string();
             let refused = |why: String| {
-                let mend = "give --experiment a TOML file with the flags of sweep by their names";
-                Refused::File(CliError::new(Exit::Usage, format!("{shown}: {why}; {mend}")))
+                let remedy = "give --experiment a TOML file with the flags of sweep by their names";
+                Refused::File(CliError::new(Exit::Usage, format!("{shown}: {why}; {remedy}")))
             };
             let text = std::fs::read_to_string(path).map_err(|why| refused(why.to_string()))?;
             let table: toml::Table =

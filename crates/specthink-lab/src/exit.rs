@@ -8,9 +8,10 @@ use lab::{
     link::{LinkError, NotUp},
     replay::ReplayError,
     report::ReportError,
-    sizing::{SizingError, SpeedCurveError},
+    sizing::SizingError,
     sweep::{SweepError, SweepRunError},
 };
+use machines::MachineError;
 
 /// An error that ends the command.
 pub(crate) trait Ends: Display {
@@ -81,7 +82,7 @@ impl Ends for ReportError {
     }
 }
 
-impl Ends for SpeedCurveError {
+impl Ends for MachineError {
     fn exit(&self) -> Exit {
         Exit::Usage
     }

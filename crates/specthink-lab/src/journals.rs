@@ -51,8 +51,8 @@ fn recordings(args: &JournalsArgs) -> Result<(Vec<Recorded>, Vec<String>), CliEr
     for path in &args.journal {
         let found = journals(path, &mut files);
         found.map_err(|why| {
-            let mend = "give journals, or folders with journals";
-            CliError::new(Exit::Journal, format!("cannot read {}: {why}; {mend}", path.display()))
+            let remedy = "give journals, or folders with journals";
+            CliError::new(Exit::Journal, format!("cannot read {}: {why}; {remedy}", path.display()))
         })?;
     }
     let (mut recordings, mut left_out, mut links) = (Vec::new(), Vec::new(), HashMap::new());

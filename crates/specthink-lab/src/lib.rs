@@ -26,11 +26,12 @@ use lab::{
     calibrate::{self, Effort},
     link::{LinkError, LinkProfile, Links},
 };
+use machines::Speeds;
 use pair::Builtin;
 use thinking::shown::visible;
 
 use self::{
-    args::{Args, CalibrateArgs, Command, LinksArgs},
+    args::{Args, CalibrateArgs, Command, LinksArgs, MachinesArgs},
     exit::cli_error,
 };
 
@@ -48,6 +49,7 @@ pub fn run(
     let done =
         start_logging(args.verbose, args.log_format, None).and_then(|()| match args.command {
             Command::Links(links) => show_links(&links),
+            Command::Machines(machines) => show_machines(&machines),
             Command::Calibrate(args) => measure(&args),
             Command::Sweep(sweep) => sweep::run(&sweep, builtin),
             Command::Replay(args) => replay::run(&args),
@@ -112,6 +114,26 @@ fn show_links(args: &LinksArgs) -> Result<Exit, CliError> {
     let width = links.iter().map(|link| link.name.len()).max().unwrap_or(0);
     let line = |link: &LinkProfile| format!("{:width$}  {link}\n", link.name);
     print(&links.iter().map(line).collect::<String>())
+}
+
+fn show_machines(args: &MachinesArgs) -> Result<Exit, CliError> {
+    let machines = args.catalogue()?;
+    let mut text = "Tokens a second, of all sessions together:\n\n\
+                    | speeds | how they are known | decode of 1 | of 8 | of 32 | prefill |\n\
+                    | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for Speeds { name, curve, kind, .. } in machines.all() {
+        let [one, eight, many] = [1, 8, 32].map(|n| f64::from(n) / curve.step_s(n));
+        let prefill = curve.prefill_tokens_per_s();
+        text.push_str(&format!(
+            "| {name} | {kind} | {one:.1} | {eight:.0} | {many:.0} | {prefill:.0} |\n"
+        ));
+    }
+    text.push_str("\nSources (docs/machines.md has the formula of the estimates):\n\n");
+    for (name, basis) in machines.sources() {
+        text.push_str(&format!("- {name}: {basis}\n"));
+    }
+    print(&text)
 }
 
 fn measure(args: &CalibrateArgs) -> Result<Exit, CliError> {

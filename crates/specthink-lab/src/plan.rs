@@ -26,6 +26,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CliError> {
         ));
     };
     let prices = args.prices.read()?;
+    let (speeds, machines) = args.speeds.read()?;
     let results = Results::read(&args.folder).map_err(cli_error)?;
     if let Some((one, other)) = results.of_two_kinds() {
         let message = format!(
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CliError> {
         );
         return Err(CliError::new(Exit::Journal, message));
     }
-    let (mut known, mut unknown) = candidates(&results, link, &prices);
+    let (mut known, mut unknown) = candidates(&results, link, &speeds, &prices);
     if let Some(pair) = &args.pair {
         known.retain(|candidate| candidate.pair.contains(pair.as_str()));
         unknown.retain(|unknown| unknown.pair.contains(pair.as_str()));
@@ -45,15 +46,16 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CliError> {
             || "these sweeps have no such pair".to_owned(),
             |first| format!("{}: {}", first.policy, first.why),
         );
-        let message =
-            format!("nothing is known about {}: {why}; sweep over it, or over loopback", link.name);
+        let way = if machines.is_some() { "loopback" } else { "it, or over loopback" };
+        let message = format!("nothing is known about {}: {why}; sweep over {way}", link.name);
         return Err(CliError::new(Exit::Journal, message));
     }
-    print(&text(link, &known, &unknown, &args.target, &prices))
+    print(&text(link, machines.as_deref(), &known, &unknown, &args.target, &prices))
 }
 
 fn text(
     link: &LinkProfile,
+    machines: Option<&str>,
     known: &[Candidate],
     unknown: &[Unknown],
     targets: &[PlanTarget],
@@ -62,7 +64,8 @@ fn text(
     let asked: Vec<String> = targets.iter().map(PlanTarget::to_string).collect();
     let asked = if asked.is_empty() { "no target".to_owned() } else { asked.join(", ") };
     let chosen = choose(known, targets);
-    let mut text = format!("{} ({link}), {asked}:\n\n", link.name);
+    let on = machines.map_or_else(String::new, |machines| format!(", {machines}"));
+    let mut text = format!("{} ({link}){on}, {asked}:\n\n", link.name);
     // Writing to a string cannot fail.
     let _ = match chosen {
         Some(best) => writeln!(text, "{}", advice(best, known, targets, prices)),
@@ -74,7 +77,7 @@ fn text(
         text.push_str(&row(candidate, targets));
     }
     text.push('\n');
-    for note in notes(link, known, unknown, prices) {
+    for note in notes(link, machines, known, unknown, prices) {
         let _ = writeln!(text, "- {note}");
     }
     text
@@ -143,6 +146,7 @@ fn row(candidate: &Candidate, targets: &[PlanTarget]) -> String {
 /// Returns notes on what was not measured and what the figures do not show.
 fn notes(
     link: &LinkProfile,
+    machines: Option<&str>,
     known: &[Candidate],
     unknown: &[Unknown],
     prices: &Prices,
@@ -178,12 +182,14 @@ fn notes(
         notes.push("The link has outages. Only live sweeps show what they degrade.".to_owned());
     }
     if known.iter().any(|candidate| candidate.clients.is_some()) {
-        notes.push(
-            "Clients per large node: clients that ask without a pause, on a node that serves one \
-             stretch at a time; a node that batches sessions serves more. Computing times are those \
-             of the sweep, at its --parallel."
-                .to_owned(),
+        let of = machines.map_or_else(
+            || "those of the sweep, at its --parallel".to_owned(),
+            |_| "those of the machines above (docs/machines.md)".to_owned(),
         );
+        notes.push(format!(
+            "Clients per large node: clients that ask without a pause, on a node that serves one \
+             stretch at a time; a node that batches sessions serves more. Computing times are {of}."
+        ));
     }
     notes.push(format!("Prices: {} ({}).", prices.version, prices.note));
     notes.extend(unknown.iter().map(|one| format!("{} is left out: {}", one.policy, one.why)));

@@ -10,7 +10,13 @@ use cli::{CliError, Exit};
 use grading::quantile::quantile;
 use lab::replay::{Conditions, Recording, Replayed, replay};
 
-use crate::{args::ReplayArgs, catalogue, exit::cli_error, journals::recorded, print, profiles};
+use crate::{
+    args::ReplayArgs,
+    catalogue,
+    exit::cli_error,
+    journals::{recorded, tell},
+    print, profiles,
+};
 
 const HEADER: &str = "\
 | link | answers | latency median | p95 | hand-over median | p95 | network share | up | down | diverged |
@@ -19,10 +25,22 @@ const HEADER: &str = "\
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, CliError> {
     let links = profiles(&catalogue(&args.links)?, &args.link)?;
+    let (speeds, machines) = args.speeds.read()?;
     let recorded = recorded(&args.journals)?;
-    let recordings: Vec<Recording> = recorded.into_iter().map(|one| one.recording).collect();
+    let recordings = recorded.into_iter().map(|one| one.recording.at(&speeds));
+    let (recordings, left_out): (Vec<_>, Vec<_>) = recordings.partition(Result::is_ok);
+    let left_out: Vec<String> =
+        left_out.into_iter().filter_map(|one| Some(one.err()?.to_string())).collect();
+    let recordings: Vec<Recording> = recordings.into_iter().flatten().collect();
+    if let Some(first) = left_out.first().filter(|_| recordings.is_empty()) {
+        return Err(CliError::new(Exit::Journal, format!("no answer can be used: {first}")));
+    }
+    tell(&left_out);
     let mut rows = args.rows.as_deref().map(create).transpose()?;
-    let mut table = HEADER.to_owned();
+    let mut table = machines.map_or_else(String::new, |machines| {
+        format!("Re-timed with {machines}; docs/machines.md says how.\n\n")
+    });
+    table.push_str(HEADER);
     for link in &links {
         let conditions = Conditions::over(link.clone(), args.seed);
         let replayed = recordings.iter().map(|recording| replay(recording, &conditions));
@@ -48,8 +66,8 @@ fn create(path: &Path) -> Result<(&Path, io::BufWriter<fs::File>), CliError> {
 }
 
 fn cannot_write(path: &Path, why: &io::Error) -> CliError {
-    let mend = "give --rows a file in a folder that can be written";
-    CliError::new(Exit::Journal, format!("cannot write {}: {why}; {mend}", path.display()))
+    let remedy = "give --rows a file in a folder that can be written";
+    CliError::new(Exit::Journal, format!("cannot write {}: {why}; {remedy}", path.display()))
 }
 
 fn row(link: &str, replayed: &[Replayed]) -> String {

@@ -11,6 +11,7 @@ use answer::prices::Prices;
 use cli::{CliError, Exit};
 use lab::{
     plan::{Candidate, PlanTarget, candidates},
+    replay::NodeSpeeds,
     results::Results,
     sweep::Experiment,
     tune::{GapChoice, TriedGap, choose, is_accuracy_alone},
@@ -87,7 +88,7 @@ impl Tuned {
             return Err(nothing(args));
         };
         let shown = prices.clone().map_or_else(Prices::example, Ok)?;
-        let (known, _) = candidates(&results, link, &shown);
+        let (known, _) = candidates(&results, link, &NodeSpeeds::default(), &shown);
         let of = |(gap, policy): &(f32, String)| {
             let candidate = known.iter().find(|candidate| candidate.policy == *policy)?;
             Some(TriedGap { gap: *gap, candidate: candidate.clone() })

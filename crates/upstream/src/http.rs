@@ -128,8 +128,8 @@ impl Http {
         } else {
             let what =
                 format!("answers {} with {kind:?} and not with a stream of events", call.path);
-            let mend = "check the address, and any proxy in front of the server";
-            return Err(failure::unavailable(&self.config.address, format!("{what}; {mend}")));
+            let remedy = "check the address, and any proxy in front of the server";
+            return Err(failure::unavailable(&self.config.address, format!("{what}; {remedy}")));
         };
         Ok(EventStream { http: self, response, parser })
     }

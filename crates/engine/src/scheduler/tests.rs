@@ -46,6 +46,7 @@ impl Stage {
             context,
             max_sessions: 2,
             prefill_chunk_tokens: 4,
+            pace: None,
             deadline_grace: Duration::from_secs(10),
             computed_tokens: Arc::default(),
             meter: Default::default(),

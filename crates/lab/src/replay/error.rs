@@ -72,6 +72,17 @@ pub enum ReplayError {
         /// The later ask.
         ask: u32,
     },
+    /// Something in it was decided by the time that a node took.
+    #[error(
+        "question {question:?}: {what} went by the recorded nodes' speed, and on other machines it would have gone \
+         otherwise; record it without"
+    )]
+    DecidedByTime {
+        /// The question's id.
+        question: String,
+        /// What was decided.
+        what: String,
+    },
     /// Its events contradict each other.
     #[error(
         "question {question:?}: {why}; the journal was changed, or another version wrote it: give an unchanged copy"

@@ -18,6 +18,7 @@ use super::{
     conditions::Conditions,
     recording::{AskEnd, NodeCosts, Piece, RecordedAsk, Recording},
     sizes,
+    speeds::Reading,
 };
 use crate::link::{Direction, LinkProfile, Way, connect};
 
@@ -91,6 +92,7 @@ pub(super) struct Node<'a> {
     free_at: Duration,
     /// When it last sent an event.
     said_at: Duration,
+    reading: Reading,
     pub(super) traffic: Traffic,
 }
 
@@ -129,6 +131,7 @@ impl<'a> Node<'a> {
             unknown: None,
             free_at: Duration::ZERO,
             said_at: Duration::ZERO,
+            reading: Reading::default(),
             traffic: Traffic::default(),
         }
     }
@@ -215,18 +218,20 @@ impl<'a> Node<'a> {
                 self.said_at = now;
                 self.free_at += Duration::from_micros(self.costs.accept_us);
                 self.say(Said::Opened, now);
-                let prefill_us = self.costs.warming.open_us;
-                self.free_at += Duration::from_micros(prefill_us);
                 let tokens = self.costs.prompt_tokens.saturating_sub(self.costs.cached_tokens);
+                let recorded = Duration::from_micros(self.costs.warming.open_us);
+                let prefill_us = self.reads(now, tokens, recorded);
                 self.say(Said::Warmed { to: Position::default(), tokens, prefill_us }, now);
             }
             Work::Read { from, to } => {
                 let (time, tokens) = self.costs.warming.cost(from, to.bytes);
-                self.free_at += time;
-                let prefill_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                let prefill_us = self.reads(now, tokens, time);
                 self.say(Said::Warmed { to, tokens, prefill_us }, now);
             }
-            Work::Propose(ask) => self.propose(ask, now),
+            Work::Propose(ask) => {
+                self.reading.ends();
+                self.propose(ask, now);
+            }
             Work::Cancel => {
                 if let Some(ask) = self.unfinished.take() {
                     self.unknown = None;
@@ -234,6 +239,16 @@ impl<'a> Node<'a> {
                 }
             }
         }
+    }
+
+    /// Takes in this many tokens: in the recorded time, or in that of the node's own speed. Returns it in microseconds.
+    fn reads(&mut self, now: Duration, tokens: u32, recorded: Duration) -> u64 {
+        let time = match &self.costs.speeds {
+            None => recorded,
+            Some(curve) => self.reading.takes(curve, now, self.free_at, tokens),
+        };
+        self.free_at += time;
+        u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
     }
 
     fn propose(&mut self, ask: usize, now: Duration) {

@@ -214,6 +214,7 @@ impl NodeReader {
             prompt_tokens: opened.prompt_tokens,
             cached_tokens: opened.cached_tokens,
             warming,
+            speeds: None,
         }
     }
 

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use answer::{Question, Settings};
+use machines::SpeedCurve;
 use thinking::{
     policy::{End, Limited, Limits, Role},
     thinker::{FinishReason, ModelCard, Timing},
@@ -59,6 +60,8 @@ pub(super) struct NodeCosts {
     pub(super) prompt_tokens: u32,
     pub(super) cached_tokens: u32,
     pub(super) warming: Warming,
+    /// How fast it computes; absent: as recorded.
+    pub(super) speeds: Option<SpeedCurve>,
 }
 
 /// An ask, its result and its cost.

@@ -15,6 +15,7 @@ mod traffic;
 
 use answer::prices::Prices;
 
+pub(super) use self::{equal::is_baseline, paired::hits as paired_hits};
 use super::{data::Data, figure::Figure};
 
 /// Returns all figures, in the order of the report.

@@ -9,6 +9,7 @@ use super::{
     Tables, chart,
     data::Data,
     figure::DrawnFigure,
+    findings::findings,
     markup::escaped,
     table::{Table, Value},
 };
@@ -30,23 +31,28 @@ pub(super) fn page(
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>\n{STYLE}{dark}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
-    html += &facts(data, prices);
+    let findings = findings(data).join(" ");
+    if !findings.is_empty() {
+        let _ = writeln!(html, "<p class=\"findings\">{}</p>", escaped(&findings));
+    }
     html += &contents(figures);
-    html += "<h2 id=\"cells\">All cells</h2>\n<p class=\"reading\">A row for each policy over each link with each \
-     seed, as the sweep prints it.</p>\n";
-    html += &table(&tables.cells);
+    for figure in figures {
+        html += &section(figure);
+    }
     html += "<h2 id=\"links\">Links, requested and measured</h2>\n<p class=\"reading\">For each link \
      the requested round trip, and how long takeovers waited beyond the times that the nodes reported, \
      in all cells over it: one round trip, what jitter, rate and losses add, and the machine's \
      scheduling, less what the large node read while the ask was in flight. Stalls are pieces \
      that waited for a retransmission or an outage's end, as the proxy counts them; over real \
      packets they are not counted.</p>\n";
-    html += &table(&tables.links);
-    for figure in figures {
-        html += &section(figure);
-    }
+    html += &folded("The numbers of all links (links.csv)", &table(&tables.links));
     html += &left_out(data);
     html += &limits();
+    html += "<h2 id=\"facts\">What was run</h2>\n";
+    html += &facts(data, prices);
+    html += "<h2 id=\"cells\">All cells</h2>\n<p class=\"reading\">A row for each policy over each link with each \
+     seed, as the sweep prints it.</p>\n";
+    html += &folded("The numbers of all cells (cells.csv)", &table(&tables.cells));
     html += "</body>\n</html>\n";
     html
 }
@@ -58,9 +64,10 @@ fn contents(figures: &[DrawnFigure]) -> String {
     };
     let figures: String = figures.iter().map(entry).collect();
     format!(
-        "<nav aria-label=\"Contents\">\n<ol>\n{figures}</ol>\n<p><a href=\"#cells\">All cells</a> · \
+        "<nav aria-label=\"Contents\">\n<ol>\n{figures}</ol>\n<p>\
          <a href=\"#links\">Links, requested and measured</a> · \
-         <a href=\"#left-out\">What was left out</a> · <a href=\"#limits\">Limits</a></p>\n</nav>\n"
+         <a href=\"#left-out\">What was left out</a> · <a href=\"#limits\">Limits</a> · \
+         <a href=\"#facts\">What was run</a> · <a href=\"#cells\">All cells</a></p>\n</nav>\n"
     )
 }
 
@@ -130,12 +137,13 @@ fn section(drawn: &DrawnFigure) -> String {
         let notes = figure.notes.iter().map(|note| format!("<li>{}</li>\n", escaped(note)));
         let _ = writeln!(html, "<ul>\n{}</ul>", notes.collect::<String>());
     }
-    let _ = writeln!(
-        html,
-        "<details><summary>The numbers of this figure ({name}.csv)</summary>\n{}</details>",
-        table(&figure.table)
-    );
+    html += &folded(&format!("The numbers of this figure ({name}.csv)"), &table(&figure.table));
     html
+}
+
+/// Something that opens on demand.
+fn folded(summary: &str, html: &str) -> String {
+    format!("<details><summary>{summary}</summary>\n{html}</details>\n")
 }
 
 fn table(table: &Table) -> String {

@@ -9,7 +9,7 @@ use std::{
     collections::{BinaryHeap, VecDeque},
 };
 
-use super::curve::SpeedCurve;
+use machines::SpeedCurve;
 
 /// An answer in progress: its slot, and which of the answers that used this slot it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

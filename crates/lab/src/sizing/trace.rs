@@ -2,9 +2,9 @@
 //!
 //! Plain values. When the work is done is in [`super::simulation`].
 
+use machines::SpeedCurve;
 use thinking::policy::Role;
 
-use super::curve::SpeedCurve;
 use crate::{
     link::LinkProfile,
     replay::{self, Conditions, Recording, ReplayError, TimedAsk, Timeline},

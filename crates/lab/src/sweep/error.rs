@@ -82,14 +82,14 @@ pub enum SweepRunError {
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// A node does not answer before the sweep starts.
-    #[error("{node}: {failure}; {mend}")]
+    #[error("{node}: {failure}; {remedy}")]
     NoNode {
         /// Its role, and its pair.
         node: String,
         /// Why not.
         failure: Failure,
         /// What to do about it.
-        mend: &'static str,
+        remedy: &'static str,
     },
     /// The large node does not answer over a link.
     #[error("large node over the link {link}: {failure}")]

@@ -272,11 +272,11 @@ async fn models(pair: &SweptPair) -> Result<Vec<String>, SweepRunError> {
     let mut models = Vec::new();
     for (part, config) in small.chain(pair.large.iter().map(|node| ("large", node))) {
         let (_, card) = Remote::new(config.clone())?.describe().await.map_err(|failure| {
-            let mend = match pair.name {
+            let remedy = match pair.name {
                 Some(_) => "start it, or leave this pair out, and run the command again",
                 None => "start it, and run the same command again",
             };
-            SweepRunError::NoNode { node: format!("{part} node{}", pair.of()), failure, mend }
+            SweepRunError::NoNode { node: format!("{part} node{}", pair.of()), failure, remedy }
         })?;
         models.push(card.name);
     }

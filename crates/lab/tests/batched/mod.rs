@@ -15,7 +15,7 @@ use answer::{
     Node, Outcome, Question, Run, Settings, answer,
     journal::{Header, Journal, JournalWriter},
 };
-use lab::sizing::SpeedCurve;
+use machines::SpeedCurve;
 use thinking::{
     beginning::AnswerBeginning,
     draw::splitmix64,

@@ -7,6 +7,7 @@ mod by_hand;
 mod diverged;
 mod driven;
 mod figures;
+mod machines;
 mod older;
 
 use answer::journal::Journal;

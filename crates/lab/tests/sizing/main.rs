@@ -10,7 +10,8 @@ mod driven;
 mod formulas;
 mod nodes;
 
-use lab::sizing::{AnswerTrace, Fleet, NodePool, SpeedCurve, TraceStep};
+use lab::sizing::{AnswerTrace, Fleet, NodePool, TraceStep};
+use machines::SpeedCurve;
 use thinking::policy::Role;
 
 /// A curve of these figures.

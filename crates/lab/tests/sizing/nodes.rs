@@ -27,7 +27,7 @@ fn read_at_once() -> Vec<Stretch> {
 }
 
 /// 3 ms a token, as the large stretches of the usual answer take, and no time to read.
-fn as_recorded() -> lab::sizing::SpeedCurve {
+fn as_recorded() -> machines::SpeedCurve {
     curve(1e9, &[(1, 1000.0 / 3.0), (2, 500.0)])
 }
 

@@ -1,18 +1,15 @@
 //! The arguments of `size`.
 
-use std::path::{Path, PathBuf};
-
 use cli::{CliError, Exit};
-use lab::sizing::{Fleet, NodePool, Population, SizingTarget, SpeedCurve};
+use lab::sizing::{Fleet, NodePool, Population, SizingTarget};
 
-use super::{JournalsArgs, LinksArgs, PricesArgs};
-use crate::exit::cli_error;
+use super::{JournalsArgs, LinksArgs, MachinesArgs, PricesArgs};
 
 const SIZE_AFTER_HELP: &str = "\
 Examples:
   How three large nodes cope with two thousand users:
     specthink-lab size sweep/strict/loopback --users 2000 --questions-per-hour 6 \\
-        --large-speeds l40s.toml --large-nodes 3
+        --large-speeds h200:32b-bf16 --large-nodes 3
   How many large nodes keep 19 of 20 answers within 20 s, over a link:
     specthink-lab size sweep/strict/loopback --users 2000 --questions-per-hour 6 \\
         --large-speeds l40s.toml --link 4g-good --target \"latency<=20s\"
@@ -43,9 +40,9 @@ pub(crate) struct SizeArgs {
         help_heading = "Population"
     )]
     answers: u32,
-    /// A TOML file with the speeds of a large node; see docs/sizing.md.
-    #[arg(long, value_name = "FILE", help_heading = "Nodes")]
-    large_speeds: PathBuf,
+    /// How fast a large node is: MACHINE:MODEL, such as h200:32b-bf16, or a file of speeds; see docs/machines.md.
+    #[arg(long, value_name = "SPEEDS", help_heading = "Nodes")]
+    large_speeds: String,
     /// How many large nodes there are. [default: the fewest that meet the targets]
     #[arg(
         long,
@@ -59,10 +56,10 @@ pub(crate) struct SizeArgs {
     /// text). May be repeated. Prints the fewest large nodes that meet all targets.
     #[arg(long, value_name = "TARGET", help_heading = "Nodes")]
     pub(crate) target: Vec<SizingTarget>,
-    /// A TOML file with the speeds of a small node, if all users share --small-nodes of them.
+    /// How fast a small node is, if all users share --small-nodes of them: as --large-speeds.
     /// [default: each user has one, as fast as the recorded one]
-    #[arg(long, value_name = "FILE", requires = "small_nodes", help_heading = "Nodes")]
-    small_speeds: Option<PathBuf>,
+    #[arg(long, value_name = "SPEEDS", requires = "small_nodes", help_heading = "Nodes")]
+    small_speeds: Option<String>,
     /// How many small nodes all users share.
     #[arg(
         long,
@@ -75,6 +72,8 @@ pub(crate) struct SizeArgs {
     /// The link between the coordinator and the large nodes, by name or description. [default: none]
     #[arg(long, value_name = "LINK", help_heading = "Nodes")]
     pub(crate) link: Option<String>,
+    #[command(flatten)]
+    machines: MachinesArgs,
     #[command(flatten)]
     pub(crate) links: LinksArgs,
     #[command(flatten)]
@@ -95,14 +94,13 @@ impl SizeArgs {
     /// Returns the nodes, with one large node if their number is to be found.
     ///
     /// # Errors
-    /// When a file of speeds cannot be used.
+    /// When speeds cannot be used.
     pub(crate) fn fleet(&self) -> Result<Fleet, CliError> {
-        let curve = |path: &Path| SpeedCurve::read(path).map_err(cli_error);
-        let pool = |path: &Path, nodes| -> Result<NodePool, CliError> {
-            Ok(NodePool { nodes, curve: curve(path)? })
+        let pool = |speeds: &str, nodes| -> Result<NodePool, CliError> {
+            Ok(NodePool { nodes, curve: self.machines.curve(speeds)? })
         };
         let small = match (&self.small_speeds, self.small_nodes) {
-            (Some(path), Some(nodes)) => Some(pool(path, nodes)?),
+            (Some(speeds), Some(nodes)) => Some(pool(speeds, nodes)?),
             (None, None) => None,
             // clap requires both.
             _ => return Err(CliError::new(Exit::Usage, "give --small-speeds and --small-nodes")),

@@ -3,7 +3,11 @@
 use answer::{Summary, prices::Prices};
 use thinking::policy::PolicyKind;
 
-use super::{accuracy::head, paired::right, traffic::on_the_wire};
+use super::{
+    accuracy::head,
+    paired::{hits, right},
+    traffic::on_the_wire,
+};
 use crate::{
     report::{
         chart::{Axis, Chart, Kind, Scale},
@@ -22,6 +26,11 @@ const BASELINES: [PolicyKind; 5] = [
     PolicyKind::Entropy,
     PolicyKind::Score,
 ];
+
+/// Returns whether policies of this kind exist to be compared with.
+pub(crate) fn is_baseline(kind: PolicyKind) -> bool {
+    BASELINES.contains(&kind)
+}
 
 /// Values count as equal up to this factor.
 const ABOUT: f64 = 1.25;
@@ -99,9 +108,7 @@ pub(super) fn figure(data: &Data<'_>, prices: &Prices) -> Figure {
         .collect();
     let adjusted = stats::holm(&tests.iter().map(|test| test.p).collect::<Vec<_>>());
     for ((row, test), holm) in rows.iter().zip(&tests).zip(adjusted) {
-        let pairs = row.group.paired(row.baseline);
-        let hits: Vec<_> =
-            pairs.iter().map(|(ours, theirs)| (ours.right(), theirs.right())).collect();
+        let hits = hits(row.group, row.baseline);
         let accuracy = |group: &Group<'_>| Value::from(group.accuracy().map(|it| it.value));
         table.push([
             head(row.group),

@@ -40,13 +40,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
     for (((group, against, pairs), test), holm) in rows.iter().zip(&tests).zip(adjusted) {
         table.push([
             head(group, against, pairs.len()),
-            estimated(stats::paired_difference(
-                &pairs
-                    .iter()
-                    .map(|(ours, theirs)| (ours.right(), theirs.right()))
-                    .collect::<Vec<_>>(),
-            ))
-            .to_vec(),
+            estimated(stats::paired_difference(&hits(group, against))).to_vec(),
             vec![test.first_only.into(), test.second_only.into(), test.p.into(), holm.into()],
             estimated(stats::bootstrap(pairs, SEED, |drawn| latency_ratio(drawn))).to_vec(),
         ]);
@@ -108,6 +102,11 @@ fn head(group: &Group<'_>, against: &Group<'_>, questions: usize) -> Vec<Value> 
         against.policy.label.as_str().into(),
         questions.into(),
     ]
+}
+
+/// Returns how often each of two groups was right, and out of how many answers, by the questions that both answered.
+pub(crate) fn hits(group: &Group<'_>, other: &Group<'_>) -> Vec<(stats::Hits, stats::Hits)> {
+    group.paired(other).iter().map(|(ours, theirs)| (ours.right(), theirs.right())).collect()
 }
 
 /// Returns how often each was right, out of the same number of answers.
