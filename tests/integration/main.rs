@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod ask;
+mod documented;
 #[path = "../../crates/hub/tests/fake_hub/mod.rs"]
 mod fake_hub;
 mod lab;
@@ -14,6 +15,7 @@ mod observability;
 mod open_files;
 #[cfg(feature = "otel")]
 mod otlp;
+mod output;
 #[cfg(unix)]
 mod pools;
 mod rejoin;

@@ -1,6 +1,6 @@
 //! The rules for Markdown: prose is narrow, and the words of the glossary occur in the code.
 
-use super::{MAX_WIDTH, expect_none, files, read, source};
+use super::{MAX_WIDTH, expect_none, files, read, root, source};
 
 #[test]
 fn prose_is_narrow() {
@@ -14,6 +14,69 @@ fn prose_is_narrow() {
         }));
     }
     expect_none(&offences);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let folders = ["docs", "deploy", "models"];
+    let mut pages: Vec<String> = folders.iter().flat_map(|folder| files(folder, "md")).collect();
+    pages.extend(
+        ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned),
+    );
+    let mut offences = Vec::new();
+    for page in &pages {
+        for (line, target) in links(&read(page)) {
+            let (path, anchor) = target.split_once('#').unwrap_or((target.as_str(), ""));
+            let path = if path.is_empty() { page.clone() } else { beside(page, path) };
+            let leads = root().join(&path).exists()
+                && (anchor.is_empty()
+                    || !path.ends_with(".md")
+                    || has_heading(&read(&path), anchor));
+            if !leads {
+                offences.push(format!(
+                    "{page}:{line}: link: {target} leads nowhere: name a file, or a heading of it, that exists"
+                ));
+            }
+        }
+    }
+    expect_none(&offences);
+}
+
+/// The targets of a page's links to other files and headings, with the numbers of their lines. Code has none.
+fn links(text: &str) -> Vec<(usize, String)> {
+    let (mut found, mut in_code) = (Vec::new(), false);
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        let targets = line.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+        let ours = targets.filter(|target| !in_code && !target.contains("://"));
+        found.extend(ours.map(|target| (number, target.to_owned())));
+    }
+    found
+}
+
+/// A path that is relative to a page, relative to the root.
+fn beside(page: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = page.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            "." | "" => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// Whether a page has the heading that an anchor names: in lower case, without punctuation, with hyphens for spaces.
+fn has_heading(text: &str, anchor: &str) -> bool {
+    let headings = text.lines().filter_map(|line| line.strip_prefix('#'));
+    headings.map(|heading| heading.trim_start_matches('#').trim().to_lowercase()).any(|heading| {
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).eq(anchor.chars())
+    })
 }
 
 #[test]
