@@ -286,8 +286,8 @@ mod tests {
     #[test]
     fn estimates_are_near_published_decode_speeds() {
         // The share of the bandwidth and the overhead are fitted to Qwen's speed benchmark (vLLM 0.6.3, A100 80 GB,
-        // input of one token). Nothing is fitted to the 72B on two H100 (tenstorrent/tt-inference-server issue 143) and
-        // the 7B on a laptop's RTX 4060 (AlexsJones/llmfit pull request 958).
+        // input of one token). Nothing is fitted to the 72B on two H100 and the 7B on a laptop's RTX 4060.
+        // docs/machines.md has the sources.
         let published = [
             ("a100-80gb:0.5b-bf16", 311.55),
             ("a100-80gb:1.5b-bf16", 183.33),
