@@ -1,7 +1,7 @@
 //! The report as one self-contained page, without network or scripts. Its text comes from the figures, and all of it is
 //! escaped here.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use answer::prices::Prices;
 
@@ -78,8 +78,9 @@ fn facts(data: &Data<'_>, prices: &Prices) -> String {
         let experiment = &sweep.experiment;
         let list = |values: Vec<String>| values.join(", ");
         let mut fact = |name: &str, value: String| facts.push((name.to_owned(), escaped(&value)));
-        fact("folder", sweep.folder.display().to_string());
-        fact("data set", experiment.data_set.clone());
+        // Their names alone: a report is given to others, and where files are on a machine is nobody's concern.
+        fact("folder", last_name(&sweep.folder));
+        fact("data set", last_name(Path::new(&experiment.data_set)));
         fact("its SHA-256", experiment.data_set_sha256.clone());
         fact("models", experiment.pair());
         fact("questions", experiment.questions.to_string());
@@ -139,6 +140,12 @@ fn section(drawn: &DrawnFigure) -> String {
     }
     html += &folded(&format!("The numbers of this figure ({name}.csv)"), &table(&figure.table));
     html
+}
+
+/// Returns a path's last part, or the path if it has none.
+fn last_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into())
 }
 
 /// Something that opens on demand.
