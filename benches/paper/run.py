@@ -12,26 +12,18 @@ docs/paper.md says which models and data sets the tables need, and what a run ta
 import argparse
 import csv
 import json
-import math
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from first_figures import wilson  # noqa: E402  (beside this folder)
+
 ROOT = HERE.parent.parent
 PUBLISHED = json.loads((HERE / "published.json").read_text())
 TABLES = [name for name in PUBLISHED if name != "source"]
-
-
-def wilson(right, count):
-    """The 95 % interval of a share, in percent."""
-    if not count:
-        return (0.0, 100.0)
-    z, share = 1.959964, right / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return (100 * (middle - half), 100 * (middle + half))
 
 
 def sweep(program, table, out, more):
