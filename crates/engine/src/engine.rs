@@ -90,7 +90,7 @@ fn warm_up(decoder: &dyn Decode) -> Result<(), LoadError> {
     let failed = |why| LoadError::FirstPass { device: device_name(decoder.device()), why };
     let pass = catch_unwind(AssertUnwindSafe(|| first_pass(decoder)));
     pass.map_err(|_| failed("the computation panicked".to_owned()))?
-        .map_err(|why| failed(why.to_string().split_whitespace().collect::<Vec<_>>().join(" ")))
+        .map_err(|why| failed(why.to_string()))
 }
 
 fn first_pass(decoder: &dyn Decode) -> Result<(), ForwardError> {
@@ -368,7 +368,55 @@ fn device_name(device: &Device) -> String {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Tensor;
+
     use super::*;
+    use crate::model::{Cache, DecoderFacts, Ledger};
+
+    /// A decoder on a device that cannot compute.
+    #[derive(Debug)]
+    struct Broken {
+        sound: Box<dyn Decode>,
+        panics: bool,
+    }
+
+    impl Decode for Broken {
+        fn facts(&self) -> DecoderFacts {
+            self.sound.facts()
+        }
+        fn device(&self) -> &Device {
+            self.sound.device()
+        }
+        fn ledger(&self) -> &Arc<Ledger> {
+            self.sound.ledger()
+        }
+        fn pulse(&self) -> &Arc<AtomicU64> {
+            self.sound.pulse()
+        }
+        fn new_cache(&self) -> Box<dyn Cache> {
+            self.sound.new_cache()
+        }
+        fn forward(&self, _: &mut [BatchRow<'_>]) -> Result<Tensor, ForwardError> {
+            assert!(!self.panics, "a kernel is missing");
+            Err(candle_core::Error::Msg("no kernel image\nfor this device".to_owned()).into())
+        }
+    }
+
+    #[test]
+    fn a_device_that_cannot_compute_is_found_before_the_first_question() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-llama");
+        let location = PathBuf::from(folder).as_path().into();
+        let loaded = load_model(&location, &LoadOptions::default(), &mut |_| {}).unwrap();
+        warm_up(&*loaded.decoder).unwrap();
+        assert_eq!(loaded.decoder.ledger().live_blocks(), 0, "what it took is given back");
+        let mut broken = Broken { sound: loaded.decoder, panics: false };
+        for (panics, why) in [(false, "no kernel image;"), (true, "the computation panicked")] {
+            broken.panics = panics;
+            let line = warm_up(&broken).unwrap_err().to_string();
+            assert!(line.starts_with("cpu cannot run the model: ") && line.contains(why), "{line}");
+            assert_eq!(line.lines().count(), 1, "{line}");
+        }
+    }
 
     #[test]
     fn a_thread_computes_in_a_pool_of_its_own() {
