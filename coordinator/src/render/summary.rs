@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use answer::{
     Traffic,
-    account::{ModelTotals, Summary},
+    account::{ModelTotals, Summary, TimeSplit},
     prices::cost_of,
 };
 use grading::quantile::quantile;
@@ -45,18 +45,7 @@ pub(crate) fn write_summary(
         100.0 * summary.takeover_share(),
     )?;
     takeover_lines(out, summary)?;
-    writeln!(
-        out,
-        "time       small decode {}, small prefill {}, large decode {}, large prefill {}, \
-         queue {}, network {}, other {}",
-        seconds(time.small.decode_us),
-        seconds(time.small.prefill_us),
-        seconds(time.large.decode_us),
-        seconds(time.large.prefill_us),
-        seconds(time.small.queue_us + time.large.queue_us),
-        seconds(time.network_us()),
-        seconds(time.other_us),
-    )?;
+    time_line(out, time)?;
     writeln!(
         out,
         "cached     small {} tokens (prompt {}), large {} (prompt {}); read ahead: small {} tokens, large {}",
@@ -124,6 +113,26 @@ fn repaired_line(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         out,
         "repaired   text sent again {hash_repairs} times, small node replaced {resumes} times, \
          {large_replaced}large node back {rejoins} times"
+    )
+}
+
+/// Writes where the wall time went.
+fn time_line(out: &mut impl Write, time: &TimeSplit) -> io::Result<()> {
+    let verdicts = match time.verdicts_us {
+        0 => String::new(),
+        waited_us => format!("verdicts {}, ", seconds(waited_us)),
+    };
+    writeln!(
+        out,
+        "time       small decode {}, small prefill {}, large decode {}, large prefill {}, \
+         queue {}, network {}, {verdicts}other {}",
+        seconds(time.small.decode_us),
+        seconds(time.small.prefill_us),
+        seconds(time.large.decode_us),
+        seconds(time.large.prefill_us),
+        seconds(time.small.queue_us + time.large.queue_us),
+        seconds(time.network_us()),
+        seconds(time.other_us),
     )
 }
 
@@ -286,7 +295,8 @@ mod tests {
                 first_text_us: Some(65_000),
                 small: spent(0, 40_000, 2_800_000, 2_000),
                 large: spent(1_000, 10_000, 600_000, 150_000),
-                other_us: 718_000,
+                verdicts_us: 700_000,
+                other_us: 18_000,
             },
             ..Summary::default()
         };

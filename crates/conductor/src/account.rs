@@ -195,11 +195,19 @@ pub struct TimeSplit {
     pub small: Spent,
     /// While the large node was waited for.
     pub large: Spent,
+    /// While verdicts of a review were waited for, and nothing else.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub verdicts_us: u64,
     /// The rest: opening the sessions, and the work between asks.
     pub other_us: u64,
 }
 
 impl TimeSplit {
+    /// Returns the time in which something was waited for: all but the rest.
+    pub fn waited_us(&self) -> u64 {
+        self.small.total_us() + self.large.total_us() + self.verdicts_us
+    }
+
     /// Returns the time that neither node accounts for: both links, and whatever else lies between.
     pub fn network_us(&self) -> u64 {
         self.small.network_us + self.large.network_us

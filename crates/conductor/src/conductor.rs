@@ -374,7 +374,7 @@ impl Conductor {
         }
         let time = &mut summary.time;
         time.total_us = micros(self.step.now);
-        time.other_us = time.total_us.saturating_sub(time.small.total_us() + time.large.total_us());
+        time.other_us = time.total_us.saturating_sub(time.waited_us());
         Outcome { ended, transcript, summary }
     }
 }

@@ -120,14 +120,25 @@ impl Conductor {
         let Some(proposal) = &self.sides.small.proposal else { return Ok(()) };
         let is_over = proposal.finished().is_some();
         self.stands = self.stands.max(proposal.base + proposal.text.settled());
-        let waited_us = proposal.since_end_us(self.step.now);
         self.show_settled(Role::Small)?;
         if is_over && self.awaiting == Awaiting::Verdict && self.due.is_empty() {
-            self.ledger.summary.time.large.network_us += waited_us;
+            self.count_verdict();
             self.awaiting = Awaiting::Finished(Role::Small);
             self.due.push_back(Due::Finished(Role::Small));
         }
         Ok(())
+    }
+
+    /// Counts the time that the small node's proposal took and that is not counted yet, since a verdict ends it.
+    pub(super) fn count_verdict(&mut self) {
+        let Some(proposal) = &self.sides.small.proposal else { return };
+        match self.awaiting {
+            Awaiting::Verdict => {
+                let waited_us = proposal.since_end_us(self.step.now);
+                self.ledger.summary.time.verdicts_us += waited_us;
+            }
+            _ => self.ledger.finished(proposal, &self.step),
+        }
     }
 
     /// Accepts what the small node wrote because no large node is left, or none in time, to judge it.

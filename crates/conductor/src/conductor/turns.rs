@@ -67,6 +67,9 @@ impl Conductor {
         let measured = self.measured();
         self.policy.measured(&measured);
         let actions = self.policy.step(event);
+        if due == Due::Objected && !actions.contains(&Action::Overrule) {
+            self.count_verdict();
+        }
         self.ledger.summary.passed_over = self.policy.passed_over();
         self.ledger.summary.loops = self.policy.loops();
         let kept = |action: &Action| matches!(action, Action::Keep { .. } | Action::Correct { .. });

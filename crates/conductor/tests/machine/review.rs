@@ -111,6 +111,33 @@ fn an_end_waits_for_its_verdict_and_may_be_objected_to() {
 }
 
 #[test]
+fn the_time_that_verdicts_were_waited_for_is_counted() {
+    let mut stage = stage();
+    stage.objections.push(plan(" 54", " 56"));
+    stage.silent.push(LARGE);
+    stage.says(SMALL, &["It is", " 54"]);
+    stage.passes(ms(30));
+    stage.silent.clear();
+    stage.settle();
+    assert_eq!(stage.text(), "It is 56", "the objection met a model that was writing");
+    stage.silent.push(LARGE);
+    stage.says(SMALL, &[" 54"]);
+    stage.ends(SMALL, FinishReason::EndOfText);
+    stage.passes(ms(200));
+    stage.silent.clear();
+    stage.settle();
+    assert_eq!(stage.text(), "It is 56 56", "the next one met one that had finished");
+    stage.silent.push(LARGE);
+    stage.ends(SMALL, FinishReason::EndOfText);
+    stage.passes(ms(50));
+    stage.silent.clear();
+    stage.settle();
+    let time = stage.outcome().summary.time;
+    assert_eq!((time.small.total_us(), time.verdicts_us), (30_000, 250_000));
+    assert_eq!((time.large.total_us(), time.other_us, time.total_us), (0, 0, 280_000));
+}
+
+#[test]
 fn the_large_model_may_end_the_answer() {
     let mut stage = stage();
     stage.objections.push(Planned { text: " So", instead: None });

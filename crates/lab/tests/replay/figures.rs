@@ -17,7 +17,7 @@ use crate::{
 
 fn parts(replayed: &Replayed) -> u64 {
     let time = &replayed.time;
-    time.small.total_us() + time.large.total_us() + time.other_us
+    time.waited_us() + time.other_us
 }
 
 #[test]

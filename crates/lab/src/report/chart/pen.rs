@@ -43,8 +43,8 @@ const SERIES: [RGBColor; 7] = [
     RGBColor(0x77, 0x77, 0x77),
 ];
 
-/// Parts of a bar: three blues, three oranges, two greens, a grey, each group from light to dark.
-const PARTS: [RGBColor; 9] = [
+/// Parts of a bar: three blues, three oranges, two greens, a purple, a grey, each group from light to dark.
+const PARTS: [RGBColor; 10] = [
     RGBColor(0x9e, 0xca, 0xe1),
     RGBColor(0x42, 0x92, 0xc6),
     RGBColor(0x08, 0x51, 0x9c),
@@ -53,6 +53,7 @@ const PARTS: [RGBColor; 9] = [
     RGBColor(0xa6, 0x36, 0x03),
     RGBColor(0xa1, 0xd9, 0x9b),
     RGBColor(0x23, 0x8b, 0x45),
+    RGBColor(0x75, 0x6b, 0xb1),
     RGBColor(0x96, 0x96, 0x96),
 ];
 

@@ -13,7 +13,7 @@ use crate::report::{
 type Part = (&'static str, fn(&TimeSplit) -> u64);
 
 /// The parts of an answer's time, which add up to the total.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("small: queue", |time| time.small.queue_us),
     ("small: prefill", |time| time.small.prefill_us),
     ("small: decode", |time| time.small.decode_us),
@@ -22,6 +22,7 @@ const PARTS: [Part; 9] = [
     ("large: decode", |time| time.large.decode_us),
     ("network to the small node", |time| time.small.network_us),
     ("network to the large node", |time| time.large.network_us),
+    ("verdicts", |time| time.verdicts_us),
     ("other", |time| time.other_us),
 ];
 
@@ -40,9 +41,9 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
         title: "Where the time goes".to_owned(),
         reading: "The mean time of an answer and its parts, which add up to it. Queue, prefill and decode are what the \
             nodes reported of the time in which they were waited for; network is the rest of that wait, so it includes \
-            the link, the programs' handling of messages, and scheduling on a busy machine; other is opening the \
-            sessions and the work between two asks. What a node computes while the other is waited for is in no part. \
-            The panels' axes differ.",
+            the link, the programs' handling of messages, and scheduling on a busy machine; verdicts is waiting for a \
+            review of what is written; other is opening the sessions and the work between two asks. What a node \
+            computes while the other is waited for is in no part. The panels' axes differ.",
         notes: Vec::new(),
         table,
         chart: Chart {
@@ -71,9 +72,14 @@ mod tests {
             decode_us: 4 * base,
             network_us: 8 * base,
         };
-        let time =
-            TimeSplit { small: spent(1), large: spent(100), other_us: 7, ..TimeSplit::default() };
+        let time = TimeSplit {
+            small: spent(1),
+            large: spent(100),
+            verdicts_us: 50,
+            other_us: 7,
+            ..TimeSplit::default()
+        };
         let sum: u64 = PARTS.iter().map(|(_, part)| part(&time)).sum();
-        assert_eq!(sum, time.small.total_us() + time.large.total_us() + time.other_us);
+        assert_eq!(sum, time.waited_us() + time.other_us);
     }
 }
