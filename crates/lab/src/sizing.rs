@@ -227,14 +227,19 @@ fn check_load(
     if u64::from(pool.nodes) >= needed {
         return Ok(());
     }
-    let answer_s = mean(traces, |trace| trace.least_node_s(role, &pool.curve));
     Err(SizingError::Overload {
         asked_per_s: population.questions_per_s(),
         role: role_name(role),
         nodes: pool.nodes,
-        most_per_s: f64::from(pool.nodes) / answer_s,
+        most_per_s: most_per_s(traces, role, pool),
         needed,
     })
+}
+
+/// Returns the most questions a second that these nodes can answer, with as many sessions at a time as are fastest
+/// together.
+pub fn most_per_s(traces: &[AnswerTrace], role: Role, pool: &NodePool) -> f64 {
+    f64::from(pool.nodes) / mean(traces, |trace| trace.least_node_s(role, &pool.curve))
 }
 
 /// Returns the smallest number of nodes that can do all the work.

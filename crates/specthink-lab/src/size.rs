@@ -7,10 +7,11 @@ use cli::{CliError, Exit};
 use lab::{
     link::LinkProfile,
     sizing::{
-        AnswerTrace, Fleet, Percentiles, Population, SizingFigures, SizingTarget, alone,
-        least_nodes, size,
+        AnswerTrace, Fleet, NodePool, Percentiles, Population, SizingFigures, SizingTarget, alone,
+        least_nodes, most_per_s, size,
     },
 };
+use thinking::policy::Role;
 
 use crate::{
     args::SizeArgs,
@@ -55,7 +56,9 @@ pub(crate) fn run(args: &SizeArgs) -> Result<Exit, CliError> {
     let mut rows: Vec<(u32, SizingFigures)> = asked.into_iter().chain(least.clone()).collect();
     rows.sort_by_key(|(nodes, _)| *nodes);
     rows.dedup_by_key(|(nodes, _)| *nodes);
-    let sized = Sized { link, population, fleet, targets, least, idle, rows };
+    let one = NodePool { nodes: 1, ..fleet.large.clone() };
+    let most_per_s = most_per_s(&traces, Role::Large, &one);
+    let sized = Sized { link, population, fleet, targets, least, idle, rows, most_per_s };
     print(&sized.text(recorded.len(), &prices))
 }
 
@@ -101,6 +104,8 @@ struct Sized<'a> {
     /// Answers that have their nodes to themselves.
     idle: SizingFigures,
     rows: Vec<(u32, SizingFigures)>,
+    /// The most questions a second that one large node can answer.
+    most_per_s: f64,
 }
 
 impl Sized<'_> {
@@ -179,7 +184,15 @@ impl Sized<'_> {
             None => "Each user has a small node, as fast as the recorded one.".to_owned(),
         };
         notes.push(small);
+        // Answers of the small model alone ask nothing of it.
+        if self.most_per_s.is_finite() {
+            notes.push(format!(
+                "One large node can answer at most {:.2} such questions a second, with its batches full.",
+                self.most_per_s
+            ));
+        }
         for (nodes, figures) in &self.rows {
+            let load = self.population.questions_per_s() / (f64::from(*nodes) * self.most_per_s);
             let nodes = counted(*nodes);
             if figures.cut_off > 0 {
                 notes.push(format!(
@@ -187,10 +200,11 @@ impl Sized<'_> {
                     figures.cut_off
                 ));
             }
-            if figures.utilisation > 0.95 {
+            if load > 0.95 {
                 notes.push(format!(
-                    "With {nodes} in use nearly all the time, queues keep growing for longer than was simulated: \
-                     plan for a lower load."
+                    "With {nodes}, {} of the questions that they can answer arrive: queues keep growing for longer \
+                     than was simulated. Plan for a lower load.",
+                    percent(load)
                 ));
             }
         }
