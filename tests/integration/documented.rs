@@ -1,10 +1,16 @@
-//! The commands that the documentation shows: each must be one that its program takes. Flags and their values are
-//! checked; which flags a command requires, and which exclude each other, is not.
+//! The commands that the documentation shows. Each must be one that its program takes: flags and their values are
+//! checked; which flags a command requires, and which exclude each other, is not. Those that need nothing from outside
+//! are [run](run).
+
+mod page;
+#[cfg(unix)]
+mod run;
 
 use std::path::Path;
 
 use tests::Process;
 
+use self::page::Block;
 use crate::{LARGE, SMALL, SPECTHINK, lab::LAB, tidy};
 
 /// Commands that are documented in some folder must not vanish because nobody finds them any more.
@@ -74,20 +80,14 @@ fn all() -> Vec<Shown> {
     pages.push("README.md".to_owned());
     pages.sort_unstable();
     pages.dedup();
-    pages.iter().flat_map(|page| of_page(page, &tidy::read(page))).collect()
+    let blocks = pages.iter().flat_map(|page| page::blocks(page, &tidy::read(page)));
+    blocks.filter(|block| block.language == "sh").flat_map(|block| of_block(&block)).collect()
 }
 
-fn of_page(page: &str, text: &str) -> Vec<Shown> {
+fn of_block(block: &Block) -> Vec<Shown> {
     let mut shown = Vec::new();
-    let (mut in_shell, mut line, mut begins) = (false, String::new(), 0);
-    for (number, raw) in (1..).zip(text.lines()) {
-        if let Some(language) = raw.trim_start().strip_prefix("```") {
-            in_shell = language == "sh";
-            continue;
-        }
-        if !in_shell {
-            continue;
-        }
+    let (mut line, mut begins) = (String::new(), 0);
+    for (number, raw) in (block.line + 1..).zip(block.text.lines()) {
         if line.is_empty() {
             begins = number;
         }
@@ -100,10 +100,9 @@ fn of_page(page: &str, text: &str) -> Vec<Shown> {
             }
             None => {
                 line.push_str(raw);
+                let place = format!("{}:{begins}", block.page);
                 shown.extend(
-                    commands(&line)
-                        .into_iter()
-                        .map(|words| Shown { place: format!("{page}:{begins}"), words }),
+                    commands(&line).into_iter().map(|words| Shown { place: place.clone(), words }),
                 );
                 line.clear();
             }
@@ -138,12 +137,15 @@ fn commands(line: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn commands_are_found_where_pages_show_them() {
-    let page = "text\n```sh\nA=1 specthink ask --seed 1 \\\n    \"x & y\"   # why\nls | small-node > log &\n```\n\
+    let text = "text\n```sh run\nA=1 specthink ask --seed 1 \\\n    \"x & y\"   # why\nls | small-node > log &\n```\n\
                 ```toml\nspecthink = 1\n```\n    ```\n";
-    let found: Vec<Vec<String>> = of_page("p.md", page)
-        .into_iter()
+    let blocks = page::blocks("p.md", text);
+    let found: Vec<Vec<String>> = blocks
+        .iter()
+        .filter(|block| block.language == "sh")
+        .flat_map(of_block)
         .map(|shown| shown.words)
-        .filter(|w| !w.is_empty())
+        .filter(|words| !words.is_empty())
         .collect();
     assert_eq!(
         found,
