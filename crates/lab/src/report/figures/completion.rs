@@ -1,5 +1,7 @@
 //! What a link does to answers: how many there are, how many are right, and how many continued without the large model.
 
+use std::collections::BTreeMap;
+
 use runs::Row;
 
 use super::accuracy::{group_table, head};
@@ -58,10 +60,15 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
 
 type Counts = Vec<(u64, u64)>;
 
-/// Returns, for each row, whether it is completed, and whether it failed.
+/// Returns, for each question, how often it was completed, how often it failed, and how often it was asked.
 fn asked(group: &Group<'_>) -> (Counts, Counts) {
-    let rows = group.cells.iter().flat_map(|cell| &cell.rows);
-    let completed: Vec<u64> = rows.map(|row| u64::from(matches!(row, Row::Graded(_)))).collect();
-    let failed = completed.iter().map(|completed| (1 - completed, 1)).collect();
-    (completed.into_iter().map(|completed| (completed, 1)).collect(), failed)
+    let mut by_question: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for row in group.cells.iter().flat_map(|cell| &cell.rows) {
+        let (completed, asked) = by_question.entry(row.id()).or_default();
+        *completed += u64::from(matches!(row, Row::Graded(_)));
+        *asked += 1;
+    }
+    let completed: Counts = by_question.into_values().collect();
+    let failed = completed.iter().map(|&(completed, asked)| (asked - completed, asked)).collect();
+    (completed, failed)
 }
