@@ -17,7 +17,10 @@ use thinking::policy::{LoopRule, PolicyKind, Preset, Target};
 
 pub use self::named::NamedNode;
 use self::{named::NamedNodes, review::ReviewArgs};
-use crate::endpoints::{Endpoints, EndpointsError};
+use crate::{
+    endpoints::{Endpoints, EndpointsError},
+    exit::argument_fault,
+};
 
 /// How questions are answered, apart from the policy.
 #[derive(Debug, Clone, clap::Args)]
@@ -352,12 +355,7 @@ impl FromStr for PolicyArgs {
             .disable_help_flag(true)
             .try_get_matches_from([format!("--policy={}", name.trim())].into_iter().chain(flags))
             .and_then(|matches| PolicyArgs::from_arg_matches(&matches));
-        matches.map_err(|error| {
-            let text = error.to_string();
-            let line = text.split("\n\nUsage").next().unwrap_or(&text);
-            let line = line.strip_prefix("error: ").unwrap_or(line);
-            line.split_whitespace().collect::<Vec<_>>().join(" ")
-        })
+        matches.map_err(|error| argument_fault(&error))
     }
 }
 

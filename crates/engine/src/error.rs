@@ -223,7 +223,7 @@ pub enum ForwardError {
     #[error("a row of a forward pass has no tokens; leave it out")]
     EmptyRow,
     /// The device failed.
-    #[error("the device failed: {}", one_line(.0))]
+    #[error("the device failed: {}; try again, or use another device", one_line(.0))]
     Device(#[from] candle_core::Error),
 }
 

@@ -61,7 +61,9 @@ pub enum GradeError {
         how: String,
     },
     /// The process did not answer in time and was killed.
-    #[error("math-verify took more than {limit_s} s for this answer and was stopped")]
+    #[error(
+        "math-verify took more than {limit_s} s for this answer and was stopped; check it by hand"
+    )]
     TimedOut {
         /// The limit in seconds.
         limit_s: f64,
@@ -75,7 +77,7 @@ pub enum GradeError {
         reply: String,
     },
     /// math-verify itself failed on the pair.
-    #[error("math-verify failed on this answer: {why}")]
+    #[error("math-verify failed on this answer: {why}; check it by hand")]
     Failed {
         /// What it says.
         why: String,
@@ -313,7 +315,8 @@ mod tests {
         let five = grader.grade("5", "\\boxed{five}").unwrap();
         assert!(five.right && five.judge == Judge::MathVerify);
         let six = grader.grade("6", "\\boxed{5}").unwrap_err();
-        assert_eq!(six.to_string(), "math-verify failed on this answer: ValueError: no");
+        let line = "math-verify failed on this answer: ValueError: no; check it by hand";
+        assert_eq!(six.to_string(), line);
         assert!(!grader.grade("7", "\\boxed{5}").unwrap().right);
         let own = grader.grade("\\frac{1}{2}", "\\boxed{\\frac{2}{4}}").unwrap();
         assert!(own.right && own.judge == Judge::Own);

@@ -73,7 +73,7 @@ pub(crate) enum FolderError {
     )]
     NotThere(String),
     /// It is damaged.
-    #[error("the journal of the answer {0} cannot be read: {1}")]
+    #[error("answer {0}: {1}")]
     Unreadable(String, Box<JournalError>),
     /// The folder cannot be read.
     #[error("cannot read the journal folder: {0}; check that the server may read it")]

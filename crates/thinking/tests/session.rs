@@ -66,7 +66,7 @@ fn in_state(state: &str) -> Protocol {
     protocol
 }
 
-const NOT_OPEN: &str = "the first command must be open";
+const NOT_OPEN: &str = "the session is not open; send open first";
 const ALREADY_OPEN: &str = "the session is already open; start another one";
 const PROPOSAL_OPEN: &str = "a proposal is open; commit it first";
 const NO_PROPOSAL: &str = "no proposal is open to commit; propose first";

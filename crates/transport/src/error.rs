@@ -46,7 +46,7 @@ pub enum ServeError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The listener broke.
-    #[error("serving stopped: {why}")]
+    #[error("serving stopped: {why}; start the node again")]
     Broken {
         /// The reason.
         why: String,

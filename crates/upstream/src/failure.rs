@@ -44,7 +44,7 @@ pub(crate) fn from_error(address: &UpstreamAddress, error: &reqwest::Error) -> F
     } else if error.is_builder() {
         format!("cannot be asked: {reason}; the key may hold characters that a header must not")
     } else {
-        format!("broke off the connection: {reason}")
+        format!("broke off the connection: {reason}; see its log")
     };
     unavailable(address, what)
 }
@@ -75,7 +75,9 @@ pub(crate) fn from_status(
         400 | 422 if is_about_context(body) => {
             failure(Code::ContextTooLong, format!("cannot hold the text{because}; shorten it"))
         }
-        400 | 422 => failure(Code::InvalidArgument, format!("refuses the request{because}")),
+        400 | 422 => {
+            failure(Code::InvalidArgument, format!("refuses the request{because}; see its log"))
+        }
         404 | 405 if said.as_ref().is_some_and(|said| said.contains("model")) => failure(
             Code::InvalidArgument,
             format!("does not serve the model{because}; name one that it serves"),
@@ -86,7 +88,9 @@ pub(crate) fn from_status(
         ),
         413 => failure(
             Code::MessageTooLarge,
-            format!("does not accept a request of this size{because}"),
+            format!(
+                "does not accept a request of this size{because}; shorten the text, or raise its limit"
+            ),
         ),
         429 => again(Code::Overloaded, format!("has no room now{because}")),
         503 if body.to_ascii_lowercase().contains("loading") => {
@@ -105,7 +109,10 @@ pub(crate) fn from_status(
             format!("is a proxy with no server behind it ({status}{because}); start the server"),
         ),
         500.. => failure(Code::Internal, format!("failed ({status}{because}); see its log")),
-        _ => failure(Code::Internal, format!("answered with status {status}{because}")),
+        _ => failure(
+            Code::Internal,
+            format!("answered with status {status}{because}; check the address"),
+        ),
     }
 }
 

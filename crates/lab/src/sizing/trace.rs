@@ -63,7 +63,10 @@ pub enum TraceError {
         what: String,
     },
     /// Over this link it would have diverged.
-    #[error("question {question:?}: over this link it would have diverged from its recording")]
+    #[error(
+        "question {question:?}: over this link it would have diverged from its recording; leave its journal out, or \
+         give a faster link"
+    )]
     Diverged {
         /// The question's id.
         question: String,

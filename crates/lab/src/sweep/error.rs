@@ -92,7 +92,9 @@ pub enum SweepRunError {
         remedy: &'static str,
     },
     /// The large node does not answer over a link.
-    #[error("large node over the link {link}: {failure}")]
+    #[error(
+        "large node over the link {link}: {failure}; it answers without the link, so give one with less loss or delay"
+    )]
     NoNodeOverLink {
         /// The link's name.
         link: String,

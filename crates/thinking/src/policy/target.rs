@@ -92,7 +92,7 @@ impl fmt::Display for Target {
 
 /// What a model's tokens cost, per million.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of prices")]
 pub struct ModelPrices {
     /// Tokens that the model reads.
     pub input_per_million: f64,

@@ -6,7 +6,7 @@ use crate::thinker::{Code, Failure};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Any command except `Open` or `Cancel` before `Open`.
-    #[error("the first command must be open")]
+    #[error("the session is not open; send open first")]
     NotOpen,
     /// A second `Open`.
     #[error("the session is already open; start another one")]
