@@ -121,6 +121,7 @@ late = \"strict:resend\"
         assert!(words.iter().all(|word| told.contains(word)), "{words:?}: {told}");
     }
     assert_eq!(found.len(), 14, "{found:#?}");
+    insta::assert_snapshot!(found.join("\n"));
 }
 
 #[test]
@@ -129,6 +130,7 @@ fn what_is_no_toml_is_told_by_its_lines() {
     let lines: Vec<&str> = found.iter().map(|told| &told[..3]).collect();
     assert_eq!(lines, ["1: ", "3: "], "{found:?}");
     assert!(found.iter().all(|told| told.contains("write TOML")), "{found:?}");
+    insta::assert_snapshot!(found.join("\n"));
     let missing = check("/no/such/serve.toml", &[]);
     assert_eq!(missing.status.code(), Some(22));
     assert!(

@@ -8,6 +8,8 @@
 //! [`thinking::thinker::Thinker`].
 
 mod driver;
+#[cfg(test)]
+mod error_tests;
 pub mod file;
 pub mod journal;
 mod part;

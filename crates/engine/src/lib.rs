@@ -32,6 +32,8 @@ mod encoder;
 mod engine;
 mod engine_meter;
 mod error;
+#[cfg(test)]
+mod error_tests;
 mod host;
 mod kv;
 mod memory;

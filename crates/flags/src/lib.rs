@@ -6,6 +6,8 @@
 
 mod colour;
 mod duration;
+#[cfg(test)]
+mod error_tests;
 mod log;
 mod open_files;
 mod signals;

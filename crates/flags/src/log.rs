@@ -137,4 +137,10 @@ mod tests {
             assert_eq!(line.lines().count(), 1, "{line}");
         }
     }
+
+    #[test]
+    fn a_filter_that_is_none_is_one_line() {
+        let refused = shown(1, Some("a=b=c"), None).unwrap_err();
+        insta::assert_snapshot!(error_lines::lines([refused]));
+    }
 }

@@ -10,6 +10,8 @@
 pub mod answer;
 pub mod dataset;
 mod decimal;
+#[cfg(test)]
+mod error_tests;
 pub mod grade;
 pub mod interval;
 pub mod math_verify;

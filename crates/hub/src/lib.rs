@@ -13,6 +13,8 @@ mod choose;
 mod client;
 mod console;
 mod error;
+#[cfg(test)]
+mod error_tests;
 mod partial;
 mod tokenizer;
 mod transfer;

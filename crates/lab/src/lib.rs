@@ -10,6 +10,8 @@
 //! (`runs`) and the command `specthink-lab`.
 
 pub mod calibrate;
+#[cfg(test)]
+mod error_tests;
 pub mod link;
 pub mod plan;
 pub mod replay;

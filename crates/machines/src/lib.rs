@@ -9,6 +9,8 @@
 mod catalogue;
 mod curve;
 mod error;
+#[cfg(test)]
+mod error_tests;
 mod roofline;
 
 pub use self::{

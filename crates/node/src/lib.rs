@@ -8,6 +8,8 @@ mod args;
 mod builtin;
 mod config;
 mod error;
+#[cfg(test)]
+mod error_tests;
 mod hint;
 mod local;
 mod main_with;

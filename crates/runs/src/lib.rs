@@ -7,6 +7,8 @@
 //! What does not live here: command line, terminal and wire. A [`RunSource`] supplies the nodes.
 
 mod data;
+#[cfg(test)]
+mod error_tests;
 mod figures;
 pub mod log;
 

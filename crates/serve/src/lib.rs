@@ -12,6 +12,8 @@ mod app;
 mod backend;
 mod earlier;
 mod error;
+#[cfg(test)]
+mod error_tests;
 mod gate;
 mod journals;
 mod keys;

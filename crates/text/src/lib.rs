@@ -48,6 +48,8 @@
 
 mod detokenize;
 mod error;
+#[cfg(test)]
+mod error_tests;
 mod letters;
 mod metadata;
 mod spans;

@@ -8,6 +8,8 @@
 
 pub mod beginning;
 pub mod draw;
+#[cfg(test)]
+mod error_tests;
 pub mod loops;
 pub mod names;
 pub mod policy;

@@ -7,6 +7,8 @@
 //!
 //! Sources: <https://www.w3.org/TR/trace-context/>, <https://opentelemetry.io/docs/specs/otlp/>.
 
+#[cfg(test)]
+mod error_tests;
 #[cfg(feature = "otel")]
 mod export;
 

@@ -22,6 +22,8 @@ mod connections;
 mod convert;
 mod details;
 mod error;
+#[cfg(test)]
+mod error_tests;
 mod examination;
 mod handshakes;
 mod node_link;

@@ -48,6 +48,8 @@ mod chunk_stream;
 mod config;
 mod dialect;
 mod discover;
+#[cfg(test)]
+mod error_tests;
 mod exactness;
 mod failure;
 mod http;

@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("engine", &["machines", "metrics", "text", "thinking"]),
+    ("error-lines", &[]),
     ("flags", &[]),
     ("grading", &[]),
     ("hub", &["thinking"]),

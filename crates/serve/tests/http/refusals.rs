@@ -29,13 +29,17 @@ async fn every_refusal_is_an_error_of_openais_shape() {
             "origin_not_allowed",
         ),
     ];
+    let mut lines = String::new();
     for (head, body, status, code) in cases {
         let response = server.send(head, body).await;
         assert_eq!((response.status, response.code().as_str()), (*status, *code), "{head}");
         let error = &response.json()["error"];
-        assert!(error["message"].as_str().is_some_and(|it| !it.contains('\n')), "{error}");
+        let message = error["message"].as_str().unwrap();
+        lines += &format!("{status} {code}: {message}\n");
+        assert!(!message.contains('\n'), "{error}");
         assert!(error["type"].is_string() && error.get("param").is_some(), "{error}");
     }
+    insta::assert_snapshot!(lines);
     let wrong = server.send("PUT /health HTTP/1.1\r\nhost: localhost", b"").await;
     assert!(wrong.header("allow").is_some_and(|allow| allow.contains("get")), "{wrong:?}");
     let response = server.chat(json!({ "model": "Smal" })).await;

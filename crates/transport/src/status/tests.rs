@@ -1,5 +1,6 @@
 //! The messages of failed calls. How real connections fail is tested over loopback.
 
+use error_lines::lines;
 use proptest::prelude::*;
 use thinking::thinker::Noticed;
 use tonic::codegen::http::HeaderMap;
@@ -125,4 +126,17 @@ fn only_the_limits_own_line_names_sizes() {
     {
         assert!(Sizes::in_message(text).is_none(), "{text}");
     }
+}
+
+#[test]
+fn a_broken_connection_is_one_line_whoever_answered_before() {
+    let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+    let failures = |address: &str| {
+        let address: Address = address.parse().unwrap();
+        // Who was asked in TLS does not answer in TLS although asked in plain text.
+        let peers = (0..).map_while(Peer::from_repr);
+        let peers = peers.filter(|peer| !address.tls() || *peer != Peer::Tls);
+        lines(peers.map(|peer| failure_from_error(&address, peer, &broken)))
+    };
+    insta::assert_snapshot!(failures("http://gpu:7102") + &failures("https://gpu:7102"));
 }
