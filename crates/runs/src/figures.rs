@@ -255,3 +255,76 @@ impl Figures {
         writeln!(out, "models     {}", models.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(figures: &Figures) -> String {
+        let mut out = Vec::new();
+        figures.write(&mut out, Duration::from_secs(754)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_figures_of_a_run_with_everything_read_like_this() {
+        insta::assert_snapshot!(written(&Figures {
+            graded: 200,
+            right: 164,
+            failed: 3,
+            degraded: 4,
+            too_long: 1,
+            ungraded: 2,
+            cut_off: 9,
+            open_thoughts: 6,
+            looped: 5,
+            accuracy: 0.82,
+            accuracy_low: 0.761,
+            accuracy_high: 0.867,
+            small_tokens: 180_400,
+            large_tokens: 19_600,
+            inserted_tokens: 1_200,
+            discarded_tokens: 3_210,
+            takeover_share: 0.0974,
+            takeovers: 4.25,
+            corrections: 1.5,
+            abandoned: 0.02,
+            passed_over: 0.31,
+            tokens: 1_006.0,
+            chars: 3_912.4,
+            wall_s: 14.207,
+            small_read: 312.5,
+            small_written: 918.0,
+            large_read: 1_250.75,
+            large_cached: 0.0,
+            large_written: 98.0,
+            large_passes: 41.5,
+            cost: Some(0.000_213_4),
+            models: ["qwen3-0.6b", "qwen3-32b"].map(str::to_owned).into(),
+        }));
+    }
+
+    #[test]
+    fn the_figures_of_a_run_of_one_model_read_like_this() {
+        insta::assert_snapshot!(written(&Figures {
+            graded: 20,
+            right: 13,
+            accuracy: 0.65,
+            accuracy_low: 0.433,
+            accuracy_high: 0.819,
+            small_tokens: 18_040,
+            tokens: 902.0,
+            chars: 3_512.0,
+            wall_s: 9.5,
+            small_read: 112.0,
+            small_written: 902.0,
+            models: ["qwen3-0.6b"].map(str::to_owned).into(),
+            ..Figures::default()
+        }));
+    }
+
+    #[test]
+    fn a_run_without_a_grade_says_only_that() {
+        insta::assert_snapshot!(written(&Figures { failed: 3, ..Figures::default() }));
+    }
+}

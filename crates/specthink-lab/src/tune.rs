@@ -43,22 +43,9 @@ pub(crate) fn run(args: &TuneArgs, builtin: Option<&dyn Builtin>) -> Result<Exit
     let tuned = Tuned::read(args, &policies, prices)?;
     let targets = &args.target;
     let choice = choose(&tuned.tried, targets).ok_or_else(|| nothing(args))?;
-    let (chosen, no_worse) = match &choice {
-        GapChoice::Kept { chosen, no_worse } => (*chosen, no_worse),
-        GapChoice::Nearest(nearest) => {
-            let line = none_keeps(args.threshold(), nearest, targets);
-            return print(&format!("{}\n{line}\n", tuned.table(None, targets)));
-        }
-    };
-    let entry = Entry {
-        name: &args.name,
-        policy: &chosen.candidate.policy,
-        comment: tuned.comment(chosen, targets),
-    };
-    let said = said(args.threshold(), chosen, no_worse, targets);
-    print(&format!("{}\n{said}\n\n{}", tuned.table(Some(chosen), targets), entry.text()))?;
-    if let Some(path) = &args.config {
-        entry.add(path)?;
+    print(&tuned.text(&choice, &args.name, targets))?;
+    if let (GapChoice::Kept { chosen, .. }, Some(path)) = (&choice, &args.config) {
+        tuned.entry(chosen, &args.name, targets).add(path)?;
         let path = one_line(&path.display().to_string());
         // If standard error is closed, there is nobody to tell.
         let _ = writeln!(io::stderr(), "{} was added to {path}", args.name);
@@ -96,6 +83,26 @@ impl Tuned {
         let tried = policies.iter().filter_map(of).collect();
         let (experiment, threshold) = (sweep.experiment.clone(), args.threshold());
         Ok(Tuned { experiment, threshold, tried, prices })
+    }
+
+    /// Returns what is printed: the table, the choice, and the chosen policy as a configuration file.
+    fn text(&self, choice: &GapChoice<'_>, name: &str, targets: &[PlanTarget]) -> String {
+        match choice {
+            GapChoice::Kept { chosen, no_worse } => {
+                let table = self.table(Some(chosen), targets);
+                let said = said(self.threshold, chosen, no_worse, targets);
+                format!("{table}\n{said}\n\n{}", self.entry(chosen, name, targets).text())
+            }
+            GapChoice::Nearest(nearest) => {
+                let line = none_keeps(self.threshold, nearest, targets);
+                format!("{}\n{line}\n", self.table(None, targets))
+            }
+        }
+    }
+
+    /// Returns the chosen policy under a name.
+    fn entry<'a>(&self, chosen: &'a TriedGap, name: &'a str, targets: &[PlanTarget]) -> Entry<'a> {
+        Entry { name, policy: &chosen.candidate.policy, comment: self.comment(chosen, targets) }
     }
 
     /// Returns the table, with a row for each threshold.
@@ -242,3 +249,6 @@ fn said(
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

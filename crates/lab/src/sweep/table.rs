@@ -235,13 +235,11 @@ mod tests {
         assert_eq!(column(&table(&[cell(0)])), ["abandoned", "---", "0.00"]);
     }
 
-    #[test]
-    fn a_cell_in_which_nothing_was_graded_claims_nothing() {
-        let figures = Figures { failed: 3, ..Figures::default() };
-        let (policy, link) = ("strict".to_owned(), "geo".to_owned());
-        let cell = CellFigures {
-            policy,
-            link,
+    /// A cell of these figures. Its times and bytes are zero.
+    fn cell(policy: &str, figures: Figures) -> CellFigures {
+        CellFigures {
+            policy: policy.to_owned(),
+            link: "geo".to_owned(),
             seed: 7,
             figures,
             median_us: 0,
@@ -250,8 +248,57 @@ mod tests {
             up_bytes: 0,
             down_bytes: 0,
             uncounted: 0,
+        }
+    }
+
+    #[test]
+    fn a_table_of_every_kind_of_cell_reads_like_this() {
+        let reviewed = Figures {
+            graded: 200,
+            right: 164,
+            failed: 3,
+            degraded: 4,
+            accuracy: 0.82,
+            accuracy_low: 0.761,
+            accuracy_high: 0.867,
+            takeover_share: 0.0974,
+            takeovers: 4.25,
+            corrections: 1.5,
+            abandoned: 0.02,
+            passed_over: 0.31,
+            large_read: 1_250.75,
+            large_written: 98.0,
+            large_passes: 41.5,
+            ..Figures::default()
         };
-        let table = table(&[cell]);
+        let alone = Figures {
+            graded: 200,
+            right: 90,
+            accuracy: 0.45,
+            accuracy_low: 0.383,
+            accuracy_high: 0.519,
+            ..Figures::default()
+        };
+        let whole = CellFigures {
+            median_us: 8_412_000,
+            p95_us: 19_004_000,
+            network_share: 0.183,
+            up_bytes: 21_412,
+            down_bytes: 9_120,
+            ..cell("strict+review", reviewed)
+        };
+        let uncounted = CellFigures { uncounted: 12, ..whole.clone() };
+        let alone =
+            CellFigures { median_us: 6_000_000, p95_us: 9_500_000, ..cell("small-only", alone) };
+        let none = cell("large-only", Figures { failed: 200, ..Figures::default() });
+        insta::assert_snapshot!("every_column", table(&[whole, uncounted, alone.clone(), none]));
+        insta::assert_snapshot!("without_corrections_and_passes", table(&[alone]));
+    }
+
+    #[test]
+    fn a_cell_in_which_nothing_was_graded_claims_nothing() {
+        let figures = Figures { failed: 3, ..Figures::default() };
+        let table = table(&[cell("strict", figures)]);
         let lines: Vec<&str> = table.lines().collect();
         assert!(lines[2].starts_with("| strict | geo | 7 | nothing graded | - |"), "{table}");
         assert!(lines[2].ends_with("| 0 | 3 |"), "{table}");
