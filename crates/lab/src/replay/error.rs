@@ -74,8 +74,8 @@ pub enum ReplayError {
     },
     /// Something in it was decided by the time that a node took.
     #[error(
-        "question {question:?}: {what} went by the recorded nodes' speed, and on other machines it would have gone \
-         otherwise; record it without"
+        "question {question:?}: {what} depended on the recorded nodes' speed, so it would end otherwise on other \
+         machines; record it without"
     )]
     DecidedByTime {
         /// The question's id.
