@@ -345,12 +345,15 @@ impl Conductor {
 
     /// Returns the outcome, given what crossed each node's link. An answer that is not over ends here, cancelled.
     pub fn conclude(mut self, traffic: &[(NodeId, Traffic)]) -> Outcome {
+        if self.awaiting == Awaiting::Verdict {
+            self.count_draft();
+        }
         for role in [Role::Small, Role::Large] {
-            if let Some(proposal) = self.sides.of_mut(role).proposal.take() {
-                // What was shown of it is part of the answer.
-                if proposal.finished().is_none() {
-                    self.ledger.finished(&proposal, &self.step);
+            if let Some(mut proposal) = self.sides.of_mut(role).proposal.take() {
+                if self.awaiting == Awaiting::Finished(role) {
+                    self.ledger.finished(&mut proposal, &self.step);
                 }
+                // What was shown of it is part of the answer.
                 self.ledger.kept(&proposal, proposal.text.shown(), true, &self.step);
             }
             self.close(role, None);

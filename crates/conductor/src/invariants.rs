@@ -63,6 +63,8 @@ pub enum Invariant {
     StopsAreUnseen,
     /// Every token that a node reported is counted once.
     TokensAddUp,
+    /// No more time is counted than passed.
+    TimeAddsUp,
     /// The answer does not exceed its token limit.
     Length,
     /// No takeover is waited for beyond its deadline.

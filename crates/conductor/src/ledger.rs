@@ -2,6 +2,8 @@
 //!
 //! Every token that a node generated is counted once: as part of the answer, or as discarded.
 
+use std::mem;
+
 use thinking::{
     policy::{Role, Why},
     stops::StopFinder,
@@ -136,8 +138,11 @@ impl Ledger {
         *passes = passes.saturating_add(passes_milli.into());
     }
 
-    /// Notes that a proposal is no longer waited for.
-    pub(crate) fn finished(&mut self, proposal: &Proposal, step: &Step) {
+    /// Notes that a proposal is no longer waited for. The first time counts.
+    pub(crate) fn finished(&mut self, proposal: &mut Proposal, step: &Step) {
+        if mem::replace(&mut proposal.is_counted, true) {
+            return;
+        }
         let role = proposal.ask.role;
         self.summary.spent_mut(role).add(&spent(proposal, step.now));
         self.summary.model_mut(role).prefill_tokens += u64::from(proposal.prefill_tokens());

@@ -62,6 +62,8 @@ pub(crate) struct Proposal {
     late_prefill_tokens: u32,
     /// How long that took, in microseconds.
     pub(crate) late_prefill_us: u64,
+    /// Whether the time that it took is in the ledger.
+    pub(crate) is_counted: bool,
 }
 
 /// The state of a proposal.
@@ -110,6 +112,7 @@ impl Proposal {
             first_token_entropy: None,
             late_prefill_tokens: 0,
             late_prefill_us: 0,
+            is_counted: false,
         }
     }
 

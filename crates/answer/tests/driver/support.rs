@@ -171,7 +171,7 @@ pub(crate) fn check(outcome: &Outcome, seen: &Seen) {
     // An ask that kept nothing has no span, and may have cost an end-of-text token.
     assert!(summary.small.tokens >= small_tokens && summary.large.tokens >= large_tokens);
     let time = &summary.time;
-    assert!(time.waited_us() + time.other_us >= time.total_us);
+    assert_eq!(time.waited_us() + time.other_us, time.total_us);
     assert!(matches!(seen.0.last().map(|s| &s.progress), Some(Progress::Ended(_))));
 }
 

@@ -227,7 +227,7 @@ impl Conductor {
     /// ends when the policy keeps nothing of it.
     pub(super) fn give_up(&mut self) {
         let overlapping = self.is_overlapping();
-        let Some(proposal) = &self.sides.large.proposal else { return };
+        let Some(proposal) = &mut self.sides.large.proposal else { return };
         let (ask, waited_us) = (proposal.number, proposal.wall_us(self.step.now));
         if !overlapping {
             self.ledger.finished(proposal, &self.step);
@@ -264,23 +264,26 @@ impl Conductor {
     /// Cuts the proposal that is being written off here because the answer repeats itself in a loop. The policy is told
     /// next.
     pub(super) fn cut_off(&mut self, role: Role) {
-        if role == Role::Large {
-            self.sides.large.wrote();
-        }
-        if let Some(proposal) = &self.sides.of(role).proposal {
-            self.ledger.finished(proposal, &self.step);
+        match role {
+            Role::Small => self.count_draft(),
+            Role::Large => {
+                self.sides.large.wrote();
+                if let Some(proposal) = &mut self.sides.large.proposal {
+                    self.ledger.finished(proposal, &self.step);
+                }
+            }
         }
         self.due.push_back(Due::Looped(role));
     }
 
     /// Completes a proposal: tells the observer, and next the policy.
     pub(super) fn complete(&mut self, role: Role) {
-        let Some(proposal) = self.sides.of_mut(role).proposal.take() else { return };
+        let Some(mut proposal) = self.sides.of_mut(role).proposal.take() else { return };
         if role == Role::Large && !matches!(proposal.state, State::CutShort(_)) {
             self.sides.large.wrote();
         }
         self.tell_finished(&proposal);
-        self.ledger.finished(&proposal, &self.step);
+        self.ledger.finished(&mut proposal, &self.step);
         self.sides.of_mut(role).proposal = Some(proposal);
         if role == Role::Large || !self.awaits_verdict() {
             self.due.push_back(Due::Finished(role));

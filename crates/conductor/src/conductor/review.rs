@@ -118,26 +118,24 @@ impl Conductor {
     /// Accepts what the small node has written, without further verdicts.
     fn let_stand(&mut self) -> Result<(), Ended> {
         let Some(proposal) = &self.sides.small.proposal else { return Ok(()) };
-        let is_over = proposal.finished().is_some();
+        let is_over = proposal.finished().is_some() && self.awaiting == Awaiting::Verdict;
         self.stands = self.stands.max(proposal.base + proposal.text.settled());
         self.show_settled(Role::Small)?;
-        if is_over && self.awaiting == Awaiting::Verdict && self.due.is_empty() {
-            self.count_verdict();
-            self.awaiting = Awaiting::Finished(Role::Small);
+        if is_over && self.due.is_empty() {
+            self.count_draft();
             self.due.push_back(Due::Finished(Role::Small));
         }
         Ok(())
     }
 
-    /// Counts the time that the small node's proposal took and that is not counted yet, since a verdict ends it.
-    pub(super) fn count_verdict(&mut self) {
-        let Some(proposal) = &self.sides.small.proposal else { return };
-        match self.awaiting {
-            Awaiting::Verdict => {
-                let waited_us = proposal.since_end_us(self.step.now);
-                self.ledger.summary.time.verdicts_us += waited_us;
-            }
-            _ => self.ledger.finished(proposal, &self.step),
+    /// Counts what is not counted yet of the time that the small node's proposal took, now that it is waited for no
+    /// longer: its writing, and the wait for the verdict on its end.
+    pub(super) fn count_draft(&mut self) {
+        let Some(draft) = &mut self.sides.small.proposal else { return };
+        self.ledger.finished(draft, &self.step);
+        if self.awaiting == Awaiting::Verdict {
+            self.ledger.summary.time.verdicts_us += draft.since_end_us(self.step.now);
+            self.awaiting = Awaiting::Finished(Role::Small);
         }
     }
 

@@ -68,7 +68,7 @@ impl Conductor {
         self.policy.measured(&measured);
         let actions = self.policy.step(event);
         if due == Due::Objected && !actions.contains(&Action::Overrule) {
-            self.count_verdict();
+            self.count_draft();
         }
         self.ledger.summary.passed_over = self.policy.passed_over();
         self.ledger.summary.loops = self.policy.loops();

@@ -31,6 +31,7 @@ impl Witness {
         self.text_is_what_was_shown(outcome)?;
         self.spans_are_told(outcome)?;
         self.tokens_add_up(outcome)?;
+        time_adds_up(outcome)?;
         self.is_within_limits(outcome)?;
         self.end_is_true(outcome)
     }
@@ -155,4 +156,13 @@ impl Witness {
         }
         Ok(())
     }
+}
+
+fn time_adds_up(outcome: &Outcome) -> Checked {
+    let time = &outcome.summary.time;
+    if time.waited_us() > time.total_us {
+        let seen = format!("{} us were waited for of {}", time.waited_us(), time.total_us);
+        return breach(Invariant::TimeAddsUp, seen);
+    }
+    Ok(())
 }

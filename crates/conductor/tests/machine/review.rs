@@ -1,8 +1,13 @@
 //! Reviews: what is shown, corrected, waited for and accepted.
 
-use conductor::{Ended, Input, progress::Progress, question::Settings};
+use conductor::{
+    Ended, Input,
+    progress::Progress,
+    question::{Question, Settings},
+};
 use thinking::{
-    policy::{End, Limits, PolicyKind, PolicySpec, Preset, ReviewConfig, Why},
+    policy::{End, Limits, LoopRule, PolicyKind, PolicySpec, Preset, ReviewConfig, Why},
+    stops::StopTexts,
     thinker::{Code, Event, FinishReason, Objection},
     transcript::Writer,
 };
@@ -135,6 +140,57 @@ fn the_time_that_verdicts_were_waited_for_is_counted() {
     let time = stage.outcome().summary.time;
     assert_eq!((time.small.total_us(), time.verdicts_us), (30_000, 250_000));
     assert_eq!((time.large.total_us(), time.other_us, time.total_us), (0, 0, 280_000));
+}
+
+#[test]
+fn the_wait_for_a_verdict_is_counted_once_however_it_ends() {
+    type Ending = fn(&mut Stage);
+    let ends: [(&str, Ending); 4] = [
+        ("the verdict", Stage::settle),
+        ("the user", |stage| stage.step(Input::Cancel)),
+        ("the reviewer's loss", |stage| stage.event(LARGE, lost("gone"))),
+        ("the small node's loss", |stage| stage.event(SMALL, lost("gone"))),
+    ];
+    for (what, end) in ends {
+        let mut stage = stage();
+        stage.silent.push(LARGE);
+        stage.says(SMALL, &["It is", " 56"]);
+        stage.passes(ms(30));
+        stage.ends(SMALL, FinishReason::EndOfText);
+        stage.passes(ms(200));
+        stage.silent.clear();
+        end(&mut stage);
+        if !stage.has_ended {
+            stage.settle();
+        }
+        let time = stage.outcome().summary.time;
+        assert_eq!((time.small.total_us(), time.verdicts_us), (30_000, 200_000), "{what}");
+        assert_eq!((time.large.total_us(), time.other_us), (0, 0), "{what}");
+    }
+}
+
+#[test]
+fn a_loop_and_a_stop_text_that_come_out_with_a_verdict_end_its_wait() {
+    let line = "and so on it goes. ".repeat(20);
+    let looping = || stage_of(spec(|limits| limits.loops = LoopRule::End));
+    let stopping = || {
+        let stop = StopTexts { texts: vec!["goes".to_owned()], ..StopTexts::default() };
+        let policy = spec(|_| {}).build(0, 200).unwrap();
+        Stage::of(Question { stop, ..question() }, (1, 1), Settings::default(), policy)
+    };
+    for (mut stage, expected) in [(looping(), End::Loop), (stopping(), End::Stop)] {
+        stage.silent.push(LARGE);
+        stage.says(SMALL, &[line.as_str()]);
+        stage.passes(ms(30));
+        stage.ends(SMALL, FinishReason::EndOfText);
+        stage.passes(ms(200));
+        stage.silent.clear();
+        stage.settle();
+        let outcome = stage.outcome();
+        assert_eq!(outcome.ended, Ended::Complete(expected));
+        let time = outcome.summary.time;
+        assert_eq!((time.small.total_us(), time.verdicts_us), (30_000, 200_000), "{expected:?}");
+    }
 }
 
 #[test]
