@@ -74,14 +74,20 @@ fn split(words: &[String]) -> Option<(&'static str, &[String])> {
 
 /// All commands of all pages.
 fn all() -> Vec<Shown> {
+    let pages = pages();
+    let blocks = pages.iter().flat_map(|page| page::blocks(page, &tidy::read(page)));
+    blocks.filter(|block| block.language == "sh").flat_map(|block| of_block(&block)).collect()
+}
+
+/// The pages for users.
+fn pages() -> Vec<String> {
     let folders = ["docs", "docs/tutorials", "deploy", "models"];
     let mut pages: Vec<String> =
         folders.into_iter().flat_map(|folder| tidy::files(folder, "md")).collect();
     pages.push("README.md".to_owned());
     pages.sort_unstable();
     pages.dedup();
-    let blocks = pages.iter().flat_map(|page| page::blocks(page, &tidy::read(page)));
-    blocks.filter(|block| block.language == "sh").flat_map(|block| of_block(&block)).collect()
+    pages
 }
 
 fn of_block(block: &Block) -> Vec<Shown> {
@@ -138,7 +144,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
 #[test]
 fn commands_are_found_where_pages_show_them() {
     let text = "text\n```sh run\nA=1 specthink ask --seed 1 \\\n    \"x & y\"   # why\nls | small-node > log &\n```\n\
-                ```toml\nspecthink = 1\n```\n    ```\n";
+                ```toml\nspecthink = 1\n```\n    ```\n    ```\n";
     let blocks = page::blocks("p.md", text);
     let found: Vec<Vec<String>> = blocks
         .iter()

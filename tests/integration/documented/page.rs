@@ -38,6 +38,9 @@ pub(super) fn blocks(page: &str, text: &str) -> Vec<Block> {
             (None, None) => {}
         }
     }
+    if let Some(Block { line, .. }) = open {
+        panic!("{page}:{line}: this block is never closed");
+    }
     blocks
 }
 

@@ -7,6 +7,10 @@ export PATH="$PROGRAMS:$PATH" NO_PROXY=127.0.0.1 NO_COLOR=1
 
 # `cargo run --release -p PACKAGE -- ARGS` runs the program that is built already.
 cargo() {
+    if [ "$1" != run ]; then
+        echo "only \`cargo run\` can be run here, not: cargo $*" >&2
+        return 1
+    fi
     local program=specthink
     while [ "$1" != -- ]; do
         if [ "$1" = specthink-lab ]; then program=specthink-lab; fi
@@ -24,7 +28,8 @@ open() {
         kill -- "-${opened[$1]}"
         wait "${opened[$1]}" || true
     fi
-    bash -euo pipefail -c "$(cat)" > "$1.out" 2>&1 &
+    : > "$1.out" # here, so that no earlier line is read below
+    bash -euo pipefail -c "$(cat)" >> "$1.out" 2>&1 &
     opened[$1]=$!
     for _ in $(seq 600); do
         if grep -q "listening on" "$1.out"; then return; fi
@@ -34,4 +39,3 @@ open() {
     cat "$1.out" >&2
     return 1
 }
-
