@@ -56,9 +56,11 @@ pub(crate) fn run(args: &SizeArgs) -> Result<Exit, CliError> {
     let mut rows: Vec<(u32, SizingFigures)> = asked.into_iter().chain(least.clone()).collect();
     rows.sort_by_key(|(nodes, _)| *nodes);
     rows.dedup_by_key(|(nodes, _)| *nodes);
-    let one = NodePool { nodes: 1, ..fleet.large.clone() };
-    let most_per_s = most_per_s(&traces, Role::Large, &one);
-    let sized = Sized { link, population, fleet, targets, least, idle, rows, most_per_s };
+    let one = |pool: &NodePool| NodePool { nodes: 1, ..pool.clone() };
+    let large_per_s = most_per_s(&traces, Role::Large, &one(&fleet.large));
+    let small_per_s = fleet.small.as_ref().map(|pool| most_per_s(&traces, Role::Small, pool));
+    let sized =
+        Sized { link, population, fleet, targets, least, idle, rows, large_per_s, small_per_s };
     print(&sized.text(recorded.len(), &prices))
 }
 
@@ -105,7 +107,9 @@ struct Sized<'a> {
     idle: SizingFigures,
     rows: Vec<(u32, SizingFigures)>,
     /// The most questions a second that one large node can answer.
-    most_per_s: f64,
+    large_per_s: f64,
+    /// The most that all small nodes can answer, if users share them.
+    small_per_s: Option<f64>,
 }
 
 impl Sized<'_> {
@@ -185,14 +189,17 @@ impl Sized<'_> {
         };
         notes.push(small);
         // Answers of the small model alone ask nothing of it.
-        if self.most_per_s.is_finite() {
+        if self.large_per_s.is_finite() {
             notes.push(format!(
                 "One large node can answer at most {:.2} such questions a second, with its batches full.",
-                self.most_per_s
+                self.large_per_s
             ));
         }
+        if let (Some(pool), Some(most_per_s)) = (&self.fleet.small, self.small_per_s) {
+            notes.extend(self.nearly_full(&format!("{} small nodes", pool.nodes), most_per_s));
+        }
         for (nodes, figures) in &self.rows {
-            let load = self.population.questions_per_s() / (f64::from(*nodes) * self.most_per_s);
+            let most_per_s = f64::from(*nodes) * self.large_per_s;
             let nodes = counted(*nodes);
             if figures.cut_off > 0 {
                 notes.push(format!(
@@ -200,16 +207,22 @@ impl Sized<'_> {
                     figures.cut_off
                 ));
             }
-            if load > 0.95 {
-                notes.push(format!(
-                    "With {nodes}, {} of the questions that they can answer arrive: queues keep growing for longer \
-                     than was simulated. Plan for a lower load.",
-                    percent(load)
-                ));
-            }
+            notes.extend(self.nearly_full(&nodes, most_per_s));
         }
         notes.push(format!("Prices: {} ({}).", prices.version, prices.note));
         notes
+    }
+
+    /// Returns a warning if nearly as many questions arrive as these nodes can answer.
+    fn nearly_full(&self, nodes: &str, most_per_s: f64) -> Option<String> {
+        let load = self.population.questions_per_s() / most_per_s;
+        (load > 0.95).then(|| {
+            format!(
+                "{} of the questions that {nodes} can answer arrive: queues keep growing for longer than was \
+                 simulated. Plan for a lower load.",
+                percent(load)
+            )
+        })
     }
 }
 

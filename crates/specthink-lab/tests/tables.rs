@@ -60,6 +60,21 @@ fn a_size_names_a_number_of_nodes() {
 }
 
 #[test]
+fn a_size_warns_if_nearly_as_much_is_asked_as_can_be_answered() {
+    let sweep = sweep();
+    let cell = sweep.path().join("strict/loopback");
+    let flags = ["--questions-per-hour", "60", "--answers", "500", "--large-nodes", "1"];
+    let flags = [&flags[..], &["--large-speeds", "h200:32b-bf16", "--users"]].concat();
+    let warned = |users| {
+        let text = printed("size", &[&cell], &[&flags[..], &[users]].concat());
+        text.contains("% of the questions that 1 large node can answer arrive")
+    };
+    // A node answers 70 questions a second at most, 4,200 users' questions.
+    assert!(warned("4050"));
+    assert!(!warned("3900"), "a node that is always in use may have room");
+}
+
+#[test]
 fn machines_are_listed_with_their_speeds() {
     insta::assert_snapshot!("machines", printed("machines", &[], &[]));
 }
