@@ -10,7 +10,7 @@ const TIME_PARTS = [
   ["hand-over", "hand-over: large model reads", (t) => t.large.queue_us + t.large.prefill_us],
   ["large-decode", "large model writes", (t) => t.large.decode_us],
   ["network", "network", (t) => t.small.network_us + t.large.network_us],
-  ["verdicts", "large model reviews", (t) => t.verdicts_us ?? 0],
+  ["verdicts", "waiting for a review", (t) => t.verdicts_us ?? 0],
   ["other", "other", (t) => t.other_us],
 ];
 

@@ -89,7 +89,7 @@ pub(crate) fn from_status(
         413 => failure(
             Code::MessageTooLarge,
             format!(
-                "does not accept a request of this size{because}; shorten the text, or raise its limit"
+                "does not accept a request of this size{because}; shorten the text, or raise the server's limit"
             ),
         ),
         429 => again(Code::Overloaded, format!("has no room now{because}")),

@@ -75,7 +75,7 @@ pub enum ReplayError {
     /// Something in it was decided by the time that a node took.
     #[error(
         "question {question:?}: {what} depended on the recorded nodes' speed, so it would end otherwise on other \
-         machines; record it without"
+         machines; record the answer without that"
     )]
     DecidedByTime {
         /// The question's id.

@@ -8,7 +8,7 @@ use super::accuracy::{group_table, head};
 use crate::{
     report::{
         chart::{Axis, Chart, Kind, Scale},
-        data::{Data, Group},
+        data::Data,
         figure::Figure,
         table::estimated,
     },
@@ -27,7 +27,7 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
                 (degraded.count() as u64, answers.len() as u64)
             })
             .collect();
-        let (completed, failed) = asked(group);
+        let (completed, failed) = asked(group.cells.iter().flat_map(|cell| &cell.rows));
         let measures = [
             ("completed, of those asked", stats::share(&completed)),
             ("right, of those completed", group.accuracy()),
@@ -61,9 +61,9 @@ pub(super) fn figure(data: &Data<'_>) -> Figure {
 type Counts = Vec<(u64, u64)>;
 
 /// Returns, for each question, how often it was completed, how often it failed, and how often it was asked.
-fn asked(group: &Group<'_>) -> (Counts, Counts) {
+fn asked<'a>(rows: impl IntoIterator<Item = &'a Row>) -> (Counts, Counts) {
     let mut by_question: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for row in group.cells.iter().flat_map(|cell| &cell.rows) {
+    for row in rows {
         let (completed, asked) = by_question.entry(row.id()).or_default();
         *completed += u64::from(matches!(row, Row::Graded(_)));
         *asked += 1;
@@ -71,4 +71,16 @@ fn asked(group: &Group<'_>) -> (Counts, Counts) {
     let completed: Counts = by_question.into_values().collect();
     let failed = completed.iter().map(|&(completed, asked)| (asked - completed, asked)).collect();
     (completed, failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_of_a_question_are_counted_together() {
+        let failed = |id: &str| Row::Failed { id: id.to_owned(), reason: "gone".to_owned() };
+        let (completed, failed) = asked(&[failed("a"), failed("b"), failed("a")]);
+        assert_eq!((completed, failed), (vec![(0, 2), (0, 1)], vec![(2, 2), (1, 1)]));
+    }
 }
