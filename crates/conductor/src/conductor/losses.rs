@@ -45,10 +45,14 @@ impl Conductor {
             // A try failed: the node is still away, and was not asked for anything.
             return Ok(());
         }
-        if role == Role::Large && self.sides.large.hedge.is_some() {
-            // The second node was already asked for the same takeover.
-            self.promote_hedge();
-            return Ok(());
+        if role == Role::Large {
+            // A node that has written all it could leaves nothing for the second one.
+            self.settle_hedge();
+            if self.sides.large.hedge.is_some() {
+                // The second node was already asked for the same takeover.
+                self.promote_hedge();
+                return Ok(());
+            }
         }
         if let Some(next) = self.sides.of_mut(role).next_spare() {
             return self.resume(node, next, failure);

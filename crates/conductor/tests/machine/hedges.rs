@@ -71,6 +71,19 @@ fn the_text_of_the_first_node_wins_where_it_is_first() {
 }
 
 #[test]
+fn a_first_node_whose_context_is_full_ends_the_takeover_and_the_second_one_takes_its_place() {
+    let mut stage = hedged();
+    stage.ends(LARGE, FinishReason::ContextFull);
+    assert!(stage.is_asked(SMALL) && !stage.is_asked(NEXT_LARGE), "the takeover is over");
+    assert!(stage.has_session(NEXT_LARGE) && !stage.has_session(LARGE));
+    stage.says(SMALL, &["So", " 4."]);
+    stage.ends(SMALL, FinishReason::EndOfText);
+    let outcome = stage.outcome();
+    assert_eq!(outcome.text(), "We add.\n\nSo 4.");
+    assert_eq!((outcome.summary.hedges_won, outcome.summary.degraded), (0, None));
+}
+
+#[test]
 fn where_the_first_node_is_lost_the_second_one_is_asked_already() {
     let mut stage = hedged();
     let opened = stage.opened.len();
