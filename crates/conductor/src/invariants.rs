@@ -457,9 +457,11 @@ impl Witness {
             return breach(Invariant::EndsInTime, seen);
         }
         let Some(within) = self.known.takeover_deadline else { return Ok(()) };
+        // After a pause the node has its time anew, since its text may have arrived unread.
+        let again = if self.known.paused.is_zero() { Duration::ZERO } else { within };
         let takeovers = self.asks.values().filter(|ask| ask.asked.role == Role::Large);
         for ask in takeovers.filter(|ask| !ask.has_text && !ask.is_complete && !ask.is_abandoned) {
-            if wake_at > ask.at + within + self.known.paused {
+            if wake_at > ask.at + within + self.known.paused + again {
                 let number = ask.asked.ask;
                 let seen = format!("ask {number} has no text, and is waited for until {wake_at:?}");
                 return breach(Invariant::TakeoverDeadline, seen);

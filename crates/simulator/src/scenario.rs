@@ -110,10 +110,18 @@ impl Trouble {
 }
 
 impl Place {
-    /// Returns when the trouble of this kind that lasts at this time ends, if there is any.
+    /// Returns when the trouble of this kind that lasts at this time is over, if there is any. What begins before it
+    /// ends prolongs it, so that whatever waits for its end waits in order.
     pub(crate) fn until(&self, kind: TroubleKind, at: Duration) -> Option<Duration> {
-        let is_it = |it: &&Trouble| it.kind == kind && it.is_at(at);
-        self.troubles.iter().filter(is_it).map(Trouble::until).max()
+        let lasts = |at| {
+            let is_it = move |it: &&Trouble| it.kind == kind && it.is_at(at);
+            self.troubles.iter().filter(is_it).map(Trouble::until).max()
+        };
+        let mut end = lasts(at)?;
+        while let Some(later) = lasts(end).filter(|later| *later > end) {
+            end = later;
+        }
+        Some(end)
     }
 
     pub(crate) fn lie(&self) -> Option<Lie> {
