@@ -4,8 +4,8 @@
     cargo build --release -p coordinator -p small-node -p large-node
     benches/upstream.py http://127.0.0.1:8080... [--model NAME] [--key-file FILE] [--tokenizer PATH] [--problems N]
 
-N problems of --data (default: the built-in pair's arithmetic) are answered one after the other, with the small model
-in a node of this project and the large one in each of the servers. Text is prefilled ahead for the first N problems
+N problems of --data (default: the built-in pair's arithmetic) are answered, --parallel at a time (default: one after the
+other), with the small model in a node of this project and the large one in each of the servers. Text is prefilled ahead for the first N problems
 (warm), and not for the next N (cold); these must be others, since a server may keep what it has read. With --own, the
 first N are also answered with a large node of this project. The small model is the built-in one unless --small names
 another node; --own uses the built-in large one. Then requests are dropped in mid-answer to measure when each server is
@@ -66,7 +66,7 @@ def answers(args, small, large, folder, name, first=0):
     problems = args.data.read_text().splitlines()[first : first + args.problems]
     data.write_text("\n".join(problems) + "\n")
     command = [args.programs / "specthink", "eval", data, "--json", "--log", log,
-               "--parallel", 1, "--policy", "strict", "--seed", args.seed, "--small", small, *large]
+               "--parallel", args.parallel, "--policy", "strict", "--seed", args.seed, "--small", small, *large]
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"{name}: specthink ended with {done.returncode}")
@@ -174,6 +174,8 @@ def main():
     args.add_argument("--problems", type=int, default=200)
     args.add_argument("--data", type=Path, default=ROOT / "models/arithmetic/test.jsonl")
     args.add_argument("--programs", type=Path, default=ROOT / "target/release", help="the folder with the programs")
+    args.add_argument("--parallel", type=int, default=1, help="how many problems are answered at a time")
+    args.add_argument("--only", choices=["warm", "cold"], help="leave the other row out")
     args.add_argument("--seed", type=int, default=0)
     args = args.parse_args()
     addresses = [re.sub(r"/v1/?$", "", one.removeprefix("openai+")).rstrip("/") for one in args.addresses]
@@ -190,6 +192,8 @@ def main():
             print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
             for number, (address, owner) in enumerate(owners.items()):
                 for name, keep_warm, first in (("warm", True, 0), ("cold", False, args.problems)):
+                    if args.only not in (None, name):
+                        continue
                     file = folder / f"{number} {name}.toml"
                     file.write_text(endpoint(args, address, keep_warm))
                     large = ["--large", "@large", "--endpoints", file]
