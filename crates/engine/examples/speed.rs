@@ -172,7 +172,7 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
             ("--dtype", "bf16") => parsed.options.dtype = Some(DType::BF16),
             ("--dtype", "f16") => parsed.options.dtype = Some(DType::F16),
             ("--device", "cpu") => {}
-            ("--device", "cuda") => parsed.options.device = Device::new_cuda(0)?,
+            ("--device", "cuda") => parsed.options.device = engine::open_cuda(0)?,
             ("--device", "metal") => parsed.options.device = Device::new_metal(0)?,
             ("--batches", list) => {
                 parsed.batches = list.split(',').map(str::parse).collect::<Result<_, _>>()?;

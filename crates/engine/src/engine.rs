@@ -14,16 +14,19 @@ use std::{
     time::Duration,
 };
 
-use candle_core::{Device, DeviceLocation};
 use machines::SpeedCurve;
 use text::Tokenizer;
 use thinking::thinker::{
     ClientId, Code, Event, Failure, ModelCard, Session, Thinker, TokenFuture, TokenQuery,
 };
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    watch,
+};
 
 use crate::{
     cache_budget::{CacheDemand, cache_budget},
+    device,
     encoder::Encoder,
     engine_meter::EngineMeter,
     error::{ForwardError, LoadError},
@@ -40,6 +43,10 @@ use crate::{
     tokens,
 };
 
+/// Tokens of prefill in one pass, unless the options say otherwise.
+const CHUNK_TOKENS: usize = 128;
+const CHUNK_TOKENS_ON_GPU: usize = 512;
+
 /// How many new sessions may be queued for the thread.
 const ARRIVALS: usize = 64;
 
@@ -50,8 +57,9 @@ pub struct EngineOptions {
     pub name: Option<String>,
     /// Sessions that hold a cache at once; further ones are refused as overloaded.
     pub max_sessions: usize,
-    /// Tokens of prefill in one pass. Other sessions wait at most that long for their next token.
-    pub prefill_chunk_tokens: usize,
+    /// Tokens of prefill in one pass. Other sessions wait at most that long for their next token. By default 128 on the
+    /// CPU and 512 on a GPU, which needs more rows to be busy.
+    pub prefill_chunk_tokens: Option<usize>,
     /// Longest session in tokens, if it should be shorter than the model's context. By default the model's context, or
     /// as much of it as there is memory for.
     pub context_tokens: Option<usize>,
@@ -73,7 +81,7 @@ impl Default for EngineOptions {
         EngineOptions {
             name: None,
             max_sessions: 16,
-            prefill_chunk_tokens: 128,
+            prefill_chunk_tokens: None,
             context_tokens: None,
             kv_memory_bytes: None,
             memory_root: None,
@@ -87,10 +95,10 @@ impl Default for EngineOptions {
 /// Computes a prompt of two tokens and one token more, so that the first question is as fast as the second, and a
 /// device that cannot run the model is found before anyone is served.
 fn warm_up(decoder: &dyn Decode) -> Result<(), LoadError> {
-    let failed = |why| LoadError::FirstPass { device: device_name(decoder.device()), why };
+    let failed = |why| LoadError::FirstPass { device: device::name(decoder.device()), why };
     let pass = catch_unwind(AssertUnwindSafe(|| first_pass(decoder)));
     pass.map_err(|_| failed("the computation panicked".to_owned()))?
-        .map_err(|why| failed(why.to_string()))
+        .map_err(|why| failed(why.cause()))
 }
 
 fn first_pass(decoder: &dyn Decode) -> Result<(), ForwardError> {
@@ -99,7 +107,12 @@ fn first_pass(decoder: &dyn Decode) -> Result<(), ForwardError> {
         cache.reserve(tokens.len())?;
         let row = BatchRow { tokens, cache: &mut *cache, logits: WantedLogits::Last };
         // A device may compute only when its result is read.
-        decoder.forward(&mut [row])?.to_vec2::<f32>()?;
+        let logits = decoder.forward(&mut [row])?.flatten_all()?.to_vec1::<f32>()?;
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            let why =
+                "the logits are not all numbers (f16 is too narrow for some models: try bf16)";
+            return Err(candle_core::Error::Msg(why.to_owned()).into());
+        }
     }
     Ok(())
 }
@@ -118,6 +131,8 @@ pub struct Engine {
     no_template: Option<String>,
     notes: Vec<String>,
     preparer: Arc<Preparer>,
+    /// Why the device has failed for good, if it has.
+    lost: watch::Receiver<Option<String>>,
     /// `None` only while dropping.
     arrivals: Option<mpsc::Sender<Arrival>>,
     thread: Option<JoinHandle<()>>,
@@ -146,13 +161,14 @@ impl Engine {
     /// [`LoadError::FirstPass`] if the device cannot run the model,
     /// [`LoadError::Thread`] if the system refuses to start a thread.
     pub fn new(model: LoadedModel, options: EngineOptions) -> Result<Engine, LoadError> {
-        if options.max_sessions == 0 || options.prefill_chunk_tokens == 0 {
+        if options.max_sessions == 0 || options.prefill_chunk_tokens == Some(0) {
             let message = "max sessions and prefill chunk must be at least 1";
             return Err(LoadError::Options(message.to_owned()));
         }
         let LoadedModel { decoder, tokenizer, parameters, quantisation, note, .. } = model;
         let tokenizer = tokenizer.load()?;
         let facts = decoder.facts();
+        let chunk = if decoder.device().is_cpu() { CHUNK_TOKENS } else { CHUNK_TOKENS_ON_GPU };
         // What remains once the weights are loaded.
         let memory = memory::usable(decoder.device(), options.memory_root.as_deref());
         let demand = CacheDemand {
@@ -188,14 +204,15 @@ impl Engine {
             card: card.clone(),
             context,
             max_sessions: options.max_sessions,
-            prefill_chunk_tokens: options.prefill_chunk_tokens,
+            prefill_chunk_tokens: options.prefill_chunk_tokens.unwrap_or(chunk),
             deadline_grace: options.deadline_grace,
             computed_tokens: Arc::clone(&computed_tokens),
             meter: meter.clone(),
             pace: options.pace,
         };
+        let (report, lost) = watch::channel(None);
         let (arrivals, thread) =
-            start_thread(host, store, options.threads).map_err(LoadError::Thread)?;
+            start_thread(host, store, options.threads, report).map_err(LoadError::Thread)?;
         Ok(Engine {
             card,
             computed_tokens,
@@ -208,6 +225,7 @@ impl Engine {
             no_template,
             notes,
             preparer,
+            lost,
             arrivals: Some(arrivals),
             thread: Some(thread),
         })
@@ -241,6 +259,18 @@ impl Engine {
     /// Returns what the user should know about the model's files, and about limits lower than requested; one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Waits until the device fails for good, and returns why: all sessions have failed then, and no others are taken.
+    /// Without such a failure it waits for ever.
+    pub fn device_lost(&self) -> impl Future<Output = String> + Send + 'static {
+        let mut lost = self.lost.clone();
+        async move {
+            match lost.wait_for(Option::is_some).await.map(|why| why.clone()) {
+                Ok(why) => why.unwrap_or_default(),
+                Err(_) => std::future::pending().await,
+            }
+        }
     }
 
     /// Returns the number of tokens computed since the start, prefill included. Tests use it to check that computing
@@ -314,12 +344,18 @@ fn start_thread(
     host: ModelHost,
     store: KvStore,
     threads: Option<usize>,
+    lost: watch::Sender<Option<String>>,
 ) -> io::Result<(mpsc::Sender<Arrival>, JoinHandle<()>)> {
     let (arrivals, arriving) = mpsc::channel(ARRIVALS);
     let thread = std::thread::Builder::new().name(format!("engine {}", host.card.name));
     let thread = thread.spawn(move || {
         let _pool = join_pool(threads);
-        Scheduler::new(host, store, arriving).run();
+        let mut scheduler = Scheduler::new(host, store, arriving);
+        if let Some(why) = scheduler.run() {
+            tracing::error!(why, "the device has failed for good");
+            scheduler.abandon();
+            lost.send_replace(Some(why));
+        }
     })?;
     Ok((arrivals, thread))
 }
@@ -349,7 +385,7 @@ fn card(decoder: &dyn Decode, tokenizer: &Tokenizer) -> ModelCard {
     let facts = decoder.facts();
     ModelCard {
         family: facts.family.to_owned(),
-        device: device_name(decoder.device()),
+        device: device::name(decoder.device()),
         tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
         thought: prompt::thought_start(tokenizer),
         can_review: facts.gives_all_logits,
@@ -358,63 +394,72 @@ fn card(decoder: &dyn Decode, tokenizer: &Tokenizer) -> ModelCard {
     }
 }
 
-fn device_name(device: &Device) -> String {
-    match device.location() {
-        DeviceLocation::Cpu => "cpu".to_owned(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use candle_core::Tensor;
+    use thinking::thinker::{Command, Open, Prompt, Sampling, ThoughtStart};
 
     use super::*;
-    use crate::model::{Cache, DecoderFacts, Ledger};
+    use crate::model::testing::{Fault, Faulty};
 
-    /// A decoder on a device that cannot compute.
-    #[derive(Debug)]
-    struct Broken {
-        sound: Box<dyn Decode>,
-        panics: bool,
-    }
-
-    impl Decode for Broken {
-        fn facts(&self) -> DecoderFacts {
-            self.sound.facts()
-        }
-        fn device(&self) -> &Device {
-            self.sound.device()
-        }
-        fn ledger(&self) -> &Arc<Ledger> {
-            self.sound.ledger()
-        }
-        fn pulse(&self) -> &Arc<AtomicU64> {
-            self.sound.pulse()
-        }
-        fn new_cache(&self) -> Box<dyn Cache> {
-            self.sound.new_cache()
-        }
-        fn forward(&self, _: &mut [BatchRow<'_>]) -> Result<Tensor, ForwardError> {
-            assert!(!self.panics, "a kernel is missing");
-            Err(candle_core::Error::Msg("no kernel image\nfor this device".to_owned()).into())
-        }
+    fn tiny() -> LoadedModel {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-llama");
+        let location = PathBuf::from(folder).as_path().into();
+        load_model(&location, &LoadOptions::default(), &mut |_| {}).unwrap()
     }
 
     #[test]
     fn a_device_that_cannot_compute_is_found_before_the_first_question() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-llama");
-        let location = PathBuf::from(folder).as_path().into();
-        let loaded = load_model(&location, &LoadOptions::default(), &mut |_| {}).unwrap();
+        let loaded = tiny();
         warm_up(&*loaded.decoder).unwrap();
         assert_eq!(loaded.decoder.ledger().live_blocks(), 0, "what it took is given back");
-        let mut broken = Broken { sound: loaded.decoder, panics: false };
-        for (panics, why) in [(false, "no kernel image;"), (true, "the computation panicked")] {
-            broken.panics = panics;
+        let (broken, fault) = Faulty::new(loaded.decoder);
+        for (kind, why) in
+            [(Fault::Fails, "no kernel image;"), (Fault::Panics, "the computation panicked")]
+        {
+            fault.set(kind);
             let line = warm_up(&broken).unwrap_err().to_string();
             assert!(line.starts_with("cpu cannot run the model: ") && line.contains(why), "{line}");
             assert_eq!(line.lines().count(), 1, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_whose_device_failed_for_good_says_so_and_takes_no_more_sessions() {
+        let loaded = tiny();
+        let (faulty, fault) = Faulty::new(loaded.decoder);
+        let loaded = LoadedModel { decoder: Box::new(faulty), ..loaded };
+        let engine = Engine::new(loaded, EngineOptions::default()).unwrap();
+        let lost = engine.device_lost();
+        fault.set(Fault::Lost);
+        let mut session = engine.session();
+        session.commands.send(Command::Open(question())).await.unwrap();
+        let failure = failure_of(&mut session).await;
+        assert_eq!(failure.code, Code::Unavailable);
+        assert_eq!(failure.message, "the node's device has failed; use another node");
+        assert_eq!(lost.await, "no memory on a device that is gone");
+        let failure = failure_of(&mut engine.session()).await;
+        assert_eq!(failure.message, "the engine has stopped; use another node");
+    }
+
+    fn question() -> Open {
+        Open {
+            question_id: "test".into(),
+            prompt: Prompt::Raw("What is 7 times 8?".into()),
+            committed: String::new(),
+            sampling: Sampling::default(),
+            deadline: None,
+            thought: ThoughtStart::Unknown,
+            review: None,
+        }
+    }
+
+    async fn failure_of(session: &mut Session) -> Failure {
+        loop {
+            match session.events.recv().await {
+                Some(Event::Failed(failure)) => return failure,
+                Some(_) => {}
+                None => panic!("the session ended without a failure"),
+            }
         }
     }
 

@@ -133,9 +133,9 @@ pub enum LoadError {
     },
     /// The weights need more memory than is usable.
     #[error(
-        "{} takes {needed} of memory, more than the {usable}; free some or use a smaller model or \
-         quantisation",
-        path.display()
+        "{} takes {needed} of memory, more than the {usable}; {}",
+        path.display(),
+        usable.limit.remedy()
     )]
     TooLarge {
         /// The file or directory.
@@ -227,7 +227,17 @@ pub enum ForwardError {
     Device(#[from] candle_core::Error),
 }
 
+impl ForwardError {
+    /// Returns what went wrong, without what to do.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            ForwardError::Device(error) => one_line(error),
+            _ => self.to_string(),
+        }
+    }
+}
+
 /// Returns the first line of a tensor library's error, which may carry a backtrace.
-fn one_line(error: &candle_core::Error) -> String {
+pub(crate) fn one_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

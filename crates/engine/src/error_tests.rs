@@ -42,6 +42,11 @@ fn load_errors() {
             needed: "15.3 GiB".into(),
             usable: UsableMemory { bytes: 12 << 30, limit: MemoryLimit::Machine },
         },
+        TooLarge {
+            path: gguf(),
+            needed: "65.5 GiB".into(),
+            usable: UsableMemory { bytes: 40 << 30, limit: MemoryLimit::Gpu { device: "cuda:0".into() } },
+        },
         SessionTooLarge {
             tokens: 32768,
             needed: "4.5 GiB".into(),

@@ -28,6 +28,7 @@
 
 mod active_session;
 mod cache_budget;
+mod device;
 mod encoder;
 mod engine;
 mod engine_meter;
@@ -51,6 +52,7 @@ mod tail;
 mod tokens;
 mod verdict;
 
+pub use device::{ComputeCapability, DeviceError, open_cuda, open_metal};
 pub use engine::{Engine, EngineOptions};
 pub use error::{ForwardError, LoadError};
 pub use kv::KvUsage;

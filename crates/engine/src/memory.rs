@@ -1,5 +1,5 @@
-//! How much memory this process may still take: the least of what the machine has available and what each of its memory
-//! groups (cgroups, version 1 or 2) has left.
+//! How much memory this process may still take: on the CPU the least of what the machine has available and what each of
+//! its memory groups (cgroups, version 1 or 2) has left, on a GPU what nobody uses.
 //!
 //! Everything is read from files below a root, which tests replace by a tree of their own. `load` and `cache_budget`
 //! decide what to do with the figure.
@@ -12,6 +12,8 @@ use std::{fmt, fs, path::Path};
 
 use bytesize::ByteSize;
 use candle_core::Device;
+
+use crate::device;
 
 /// Memory that this process may still take, and what limits it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,26 @@ pub enum MemoryLimit {
         /// Memory that all processes in it may take together, in bytes.
         limit_bytes: u64,
     },
+    /// What a GPU has free.
+    Gpu {
+        /// Its name: "cuda:0".
+        device: String,
+    },
+}
+
+impl MemoryLimit {
+    /// Returns what helps if a model needs more.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            MemoryLimit::Machine | MemoryLimit::Group { .. } => {
+                "free some or use a smaller model or quantisation"
+            }
+            MemoryLimit::Gpu { .. } => {
+                "end other programs that use the GPU, use a smaller model or quantisation, or a server that spreads \
+                 the model over several GPUs (--upstream)"
+            }
+        }
+    }
 }
 
 impl fmt::Display for UsableMemory {
@@ -46,15 +68,20 @@ impl fmt::Display for UsableMemory {
                 let limit = in_words(*limit_bytes);
                 write!(f, "{left} left in the memory group {path} (limit {limit})")
             }
+            MemoryLimit::Gpu { device } => write!(f, "{left} left on {device}"),
         }
     }
 }
 
-/// Returns the memory that may still be used on a device, with `root` in place of `/`. `None` if it is unknown, as on
-/// every device except the CPU.
+/// Returns the memory that may still be used on a device, with `root` in place of `/`. `None` if it is unknown, as with
+/// Metal.
 pub(crate) fn usable(device: &Device, root: Option<&Path>) -> Option<UsableMemory> {
     if !device.is_cpu() {
-        return None;
+        let bytes = device::free_bytes(device)?;
+        return Some(UsableMemory {
+            bytes,
+            limit: MemoryLimit::Gpu { device: device::name(device) },
+        });
     }
     usable_below(root.unwrap_or(Path::new("/")))
 }

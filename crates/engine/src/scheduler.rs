@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     active_session::{ActiveSession, Pass, Work},
+    error::{ForwardError, one_line},
     host::ModelHost,
     kv::KvStore,
     model::{BatchRow, WantedLogits},
@@ -72,7 +73,13 @@ enum Turn {
     Idle,
     /// The engine is being dropped.
     Over,
+    /// The device has failed for good, for this reason.
+    Lost(String),
 }
+
+/// The device has failed for good, for this reason.
+#[derive(Debug)]
+struct DeviceLost(String);
 
 /// Wakes the engine's thread.
 struct WakeThread(Thread);
@@ -88,21 +95,27 @@ impl Scheduler {
         Scheduler { host, kv, arrivals, sessions: Vec::new(), turn: 0, rotation: 0 }
     }
 
-    /// Runs the thread until the engine is dropped.
-    pub(crate) fn run(mut self) {
+    /// Runs the thread until the engine is dropped, or its device fails for good. Returns why it did.
+    pub(crate) fn run(&mut self) -> Option<String> {
         let waker = Waker::from(Arc::new(WakeThread(std::thread::current())));
         loop {
             // A panic in a turn ends the sessions that it may have broken, not the node.
             match catch_unwind(AssertUnwindSafe(|| self.turn(&mut Context::from_waker(&waker)))) {
                 Ok(Turn::Worked) => {}
                 Ok(Turn::Idle) => self.rest(),
-                Ok(Turn::Over) => return,
+                Ok(Turn::Over) => return None,
+                Ok(Turn::Lost(why)) => return Some(why),
                 Err(_) => {
                     tracing::error!(sessions = self.sessions.len(), "the engine panicked");
                     self.fail_all(Code::Internal, "the engine hit a bug; ask again and report it");
                 }
             }
         }
+    }
+
+    /// Ends, and leaves the device as it is: its libraries panic when they are closed on a device that has failed.
+    pub(crate) fn abandon(self) {
+        std::mem::forget(self.host);
     }
 
     /// Sleeps until something wakes the thread, something is due, or the next idle turn.
@@ -127,10 +140,7 @@ impl Scheduler {
         self.turn += 1;
         self.host.decoder.pulse().fetch_add(1, Ordering::Relaxed);
         if self.admit(context) {
-            self.fail_all(Code::Unavailable, "the node is shutting down; use another one");
-            for session in &mut self.sessions {
-                session.pump(&self.host, &mut self.kv, 0, context);
-            }
+            self.end_all("the node is shutting down; use another one", context);
             return Turn::Over;
         }
         for index in 0..self.sessions.len() {
@@ -138,10 +148,30 @@ impl Scheduler {
             self.sessions[index].pump(&self.host, &mut self.kv, open, context);
         }
         self.sessions.retain(|session| !session.is_over());
-        let decoded = self.decode();
-        let prefilled = self.prefill(decoded);
+        let computed = self.compute();
         self.kv.count_held();
-        if decoded || prefilled { Turn::Worked } else { Turn::Idle }
+        match computed {
+            Ok(true) => Turn::Worked,
+            Ok(false) => Turn::Idle,
+            Err(DeviceLost(why)) => {
+                self.end_all("the node's device has failed; use another node", context);
+                Turn::Lost(why)
+            }
+        }
+    }
+
+    /// Computes what sessions wait for, in at most two passes. Returns whether there was any.
+    fn compute(&mut self) -> Result<bool, DeviceLost> {
+        let decoded = self.decode()?;
+        Ok(self.prefill(decoded)? || decoded)
+    }
+
+    /// Fails all sessions for good, and delivers that.
+    fn end_all(&mut self, message: &str, context: &mut Context<'_>) {
+        self.fail_all(Code::Unavailable, message);
+        for session in &mut self.sessions {
+            session.pump(&self.host, &mut self.kv, 0, context);
+        }
     }
 
     /// Takes in new sessions. Returns whether no more will come.
@@ -169,25 +199,26 @@ impl Scheduler {
     }
 
     /// Computes one token for every proposing session, in one pass. Returns whether there was any.
-    fn decode(&mut self) -> bool {
-        let ready: Vec<usize> = (0..self.sessions.len())
-            .filter(|&index| {
-                self.sessions[index].work() == Work::Decode && self.make_ready(index, 1, &[])
-            })
-            .collect();
+    fn decode(&mut self) -> Result<bool, DeviceLost> {
+        let mut ready = Vec::new();
+        for index in 0..self.sessions.len() {
+            if self.sessions[index].work() == Work::Decode && self.make_ready(index, 1, &[])? {
+                ready.push(index);
+            }
+        }
         if ready.is_empty() {
-            return false;
+            return Ok(false);
         }
         let sessions = self.sessions.iter_mut().enumerate();
         let chosen = sessions.filter(|(index, _)| ready.contains(index));
         let mut chosen: Vec<Share<'_>> = chosen.map(|(_, session)| (session, 1)).collect();
-        compute(&self.host, &mut chosen, Work::Decode, self.turn);
-        true
+        compute(&self.host, &mut chosen, Work::Decode, self.turn)?;
+        Ok(true)
     }
 
     /// Computes one chunk of prefill in one pass: of the first session in rotation what fits, and of others all that
     /// they wait for, if that fits too. Returns whether there was any.
-    fn prefill(&mut self, decoded: bool) -> bool {
+    fn prefill(&mut self, decoded: bool) -> Result<bool, DeviceLost> {
         let chunk = self.host.prefill_chunk_tokens;
         let chunk = if decoded { (chunk / BESIDE_DECODING).max(1) } else { chunk };
         let (first, count) = (self.rotation, self.sessions.len());
@@ -198,7 +229,7 @@ impl Scheduler {
                 continue;
             }
             let most = most.min(left);
-            if self.make_ready(index, most, &shares) {
+            if self.make_ready(index, most, &shares)? {
                 if left == chunk {
                     self.rotation = index + 1;
                 }
@@ -208,31 +239,40 @@ impl Scheduler {
         let sessions = self.sessions.iter_mut().zip(shares);
         let mut chosen: Vec<Share<'_>> = sessions.filter(|(_, most)| *most > 0).collect();
         if chosen.is_empty() {
-            return false;
+            return Ok(false);
         }
-        compute(&self.host, &mut chosen, Work::Prefill, self.turn);
-        true
+        compute(&self.host, &mut chosen, Work::Prefill, self.turn)?;
+        Ok(true)
     }
 
     /// Reserves cache blocks for the session's next `most` tokens. Sessions that already have a share in the pass keep
     /// their caches. Returns whether it got the blocks.
-    fn make_ready(&mut self, index: usize, most: usize, shares: &[usize]) -> bool {
-        let Some(text) = self.sessions[index].text() else { return false };
+    fn make_ready(
+        &mut self,
+        index: usize,
+        most: usize,
+        shares: &[usize],
+    ) -> Result<bool, DeviceLost> {
+        let Some(text) = self.sessions[index].text() else { return Ok(false) };
         text.revive(&mut self.kv);
         let blocks = text.missing_blocks(most);
         if blocks == 0 {
-            return true;
+            return Ok(true);
         }
         while !self.kv.make_room(blocks) {
             if !self.evict_for(index, shares) {
-                return false;
+                return Ok(false);
             }
         }
-        let Some(text) = self.sessions[index].text() else { return false };
-        let Err(error) = text.reserve(most) else { return true };
+        let Some(text) = self.sessions[index].text() else { return Ok(false) };
+        let Err(error) = text.reserve(most) else { return Ok(true) };
+        let error = one_line(&error);
+        if self.host.decoder.is_lost() {
+            return Err(DeviceLost(error));
+        }
         let message = format!("no memory for the session: {error}; lower the node's --kv-memory");
         self.sessions[index].fail(Failure::new(Code::Internal, message));
-        false
+        Ok(false)
     }
 
     /// Takes the cache of the session that has waited longest for its caller, or else of the one that came last, if it
@@ -256,10 +296,20 @@ type Share<'a> = (&'a mut ActiveSession, usize);
 
 /// Computes tokens of each of these sessions in one pass. If the pass fails, each session is tried alone, so that only
 /// the one at fault fails.
-fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) {
+fn compute(
+    host: &ModelHost,
+    sessions: &mut [Share<'_>],
+    work: Work,
+    turn: u64,
+) -> Result<(), DeviceLost> {
     let began = Instant::now();
     let before: Vec<usize> = sessions.iter().map(|(it, _)| it.computed_tokens()).collect();
     let outcome = forward(host, sessions);
+    if let Err(PassFailure { cause, .. }) = &outcome
+        && host.decoder.is_lost()
+    {
+        return Err(DeviceLost(cause.clone()));
+    }
     if let Some(pace) = host.pace.as_ref().filter(|_| outcome.is_ok()) {
         let tokens: usize = sessions.iter().map(|(it, _)| it.computed_tokens()).sum();
         let tokens = tokens.saturating_sub(before.iter().sum());
@@ -277,9 +327,9 @@ fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) 
                 session.note_computed(work, tokens, Pass { time, turn, part_milli });
             }
         }
-        (Err(why), [(session, _)]) => {
-            tracing::error!(why, "a forward pass failed");
-            let message = format!("the forward pass failed: {why}; ask again or use another node");
+        (Err(PassFailure { line, .. }), [(session, _)]) => {
+            tracing::error!(why = line, "a forward pass failed");
+            let message = format!("the forward pass failed: {line}; ask again or use another node");
             session.fail(Failure::new(Code::Internal, message));
         }
         (Err(_), sessions) => {
@@ -287,10 +337,11 @@ fn compute(host: &ModelHost, sessions: &mut [Share<'_>], work: Work, turn: u64) 
                 if let Some(text) = session.text() {
                     text.forget_computed(before);
                 }
-                compute(host, &mut [(session, *most)], work, turn);
+                compute(host, &mut [(session, *most)], work, turn)?;
             }
         }
     }
+    Ok(())
 }
 
 /// Waits until a pass over this many tokens has taken as long as the pace says.
@@ -299,18 +350,30 @@ fn keep_pace(pace: &SpeedCurve, began: Instant, tokens: u32) {
     std::thread::sleep(time.saturating_sub(began.elapsed()));
 }
 
-/// Runs one pass. The error is one line.
-fn forward(host: &ModelHost, sessions: &mut [Share<'_>]) -> Result<(), String> {
+/// Why a pass failed.
+struct PassFailure {
+    /// In one line, with what to do.
+    line: String,
+    /// What the device or the computation said, alone.
+    cause: String,
+}
+
+impl From<ForwardError> for PassFailure {
+    fn from(error: ForwardError) -> Self {
+        PassFailure { line: error.to_string(), cause: error.cause() }
+    }
+}
+
+/// Runs one pass.
+fn forward(host: &ModelHost, sessions: &mut [Share<'_>]) -> Result<(), PassFailure> {
     let texts = sessions.iter_mut().filter_map(|(session, most)| Some((session.text()?, *most)));
     let mut texts: Vec<(&mut SessionText, usize)> = texts.collect();
     let pass = catch_unwind(AssertUnwindSafe(|| pass(host, &mut texts)));
-    pass.map_err(|_| "the computation panicked".to_owned())?.map_err(|error| error.to_string())
+    let panicked = || "the computation panicked".to_owned();
+    pass.map_err(|_| PassFailure { line: panicked(), cause: panicked() })?.map_err(Into::into)
 }
 
-fn pass(
-    host: &ModelHost,
-    texts: &mut [(&mut SessionText, usize)],
-) -> Result<(), crate::ForwardError> {
+fn pass(host: &ModelHost, texts: &mut [(&mut SessionText, usize)]) -> Result<(), ForwardError> {
     let (mut rows, mut behind) = (Vec::new(), Vec::new());
     for (number, (text, most)) in texts.iter_mut().enumerate() {
         let start = text.computed();

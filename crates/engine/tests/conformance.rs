@@ -16,7 +16,7 @@ const GAP_TOLERANCE: f32 = 1e-4;
 
 async fn conforms(model: &str, exact_resume: bool) {
     // Small chunks, so that prefill takes several turns.
-    let options = EngineOptions { prefill_chunk_tokens: 16, ..EngineOptions::default() };
+    let options = EngineOptions { prefill_chunk_tokens: Some(16), ..EngineOptions::default() };
     let engine = Arc::new(engine(model, options));
     let counted = Arc::clone(&engine);
     let settings = KitSettings {
@@ -43,7 +43,7 @@ async fn an_engine_with_merges_conforms() {
 async fn an_engine_conforms_with_many_sessions_at_once() {
     for callers in [2, 16] {
         let options = EngineOptions {
-            prefill_chunk_tokens: 16,
+            prefill_chunk_tokens: Some(16),
             // A case holds at most two sessions.
             max_sessions: 2 * callers,
             ..EngineOptions::default()

@@ -61,7 +61,7 @@ async fn run(engine: &Engine, steps: &[Step]) -> Result<(), TestCaseError> {
 #[test]
 fn a_session_goes_on_as_a_fresh_one_with_its_text() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let options = EngineOptions { prefill_chunk_tokens: 7, ..EngineOptions::default() };
+    let options = EngineOptions { prefill_chunk_tokens: Some(7), ..EngineOptions::default() };
     let engine = engine("tiny-llama", options);
     let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
     proptest!(config, |(steps in prop::collection::vec(step(), 0..8))| {

@@ -15,7 +15,7 @@ use thinking::thinker::{ClientId, Command, Event, Finished, Thinker as _};
 const TIGHT: EngineOptions = EngineOptions {
     name: None,
     max_sessions: 16,
-    prefill_chunk_tokens: 24,
+    prefill_chunk_tokens: Some(24),
     context_tokens: Some(256),
     kv_memory_bytes: Some(9 * 8192),
     memory_root: None,

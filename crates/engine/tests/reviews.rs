@@ -205,7 +205,7 @@ fn assert_expected(found: Option<Objection>, expected: &ExpectedObjection<'_>) {
 
 #[tokio::test]
 async fn the_first_token_over_the_gap_is_objected_to_however_the_text_came() {
-    let roomy = EngineOptions { prefill_chunk_tokens: 24, ..EngineOptions::default() };
+    let roomy = EngineOptions { prefill_chunk_tokens: Some(24), ..EngineOptions::default() };
     // There is room for one of several sessions.
     let (context_tokens, kv_memory_bytes) = (Some(256), Some(9 * 8192));
     let tight = EngineOptions { context_tokens, kv_memory_bytes, ..roomy.clone() };
@@ -430,7 +430,7 @@ async fn an_objection_comes_before_the_rest_is_computed() {
     let reference = Reference::new("tiny-llama");
     let text = TEXT.repeat(4);
     let gap = gap_over(&reference.verdicts(TEXT), 1 + TEXT.len() / 4);
-    let options = EngineOptions { prefill_chunk_tokens: 16, ..EngineOptions::default() };
+    let options = EngineOptions { prefill_chunk_tokens: Some(16), ..EngineOptions::default() };
     let engine = engine("tiny-llama", options);
     let (mut caller, opened, _) = Caller::open(&engine, reviewing("", gap, 100)).await;
     let (objection, warmed) = caller.append_judged(&text, TextEnd::Open).await;

@@ -25,7 +25,7 @@ const GAP_TOLERANCE: f32 = 1e-4;
 /// Room for one session of 256 tokens.
 fn tight() -> EngineOptions {
     EngineOptions {
-        prefill_chunk_tokens: 24,
+        prefill_chunk_tokens: Some(24),
         context_tokens: Some(256),
         kv_memory_bytes: Some(9 * BLOCK_BYTES),
         ..EngineOptions::default()
@@ -34,7 +34,7 @@ fn tight() -> EngineOptions {
 
 #[tokio::test]
 async fn an_engine_over_a_model_of_candle_transformers_conforms() {
-    let options = EngineOptions { prefill_chunk_tokens: 16, ..EngineOptions::default() };
+    let options = EngineOptions { prefill_chunk_tokens: Some(16), ..EngineOptions::default() };
     let engine = Arc::new(engine(MODEL, options));
     let counted = Arc::clone(&engine);
     let settings = KitSettings {

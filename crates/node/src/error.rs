@@ -64,7 +64,7 @@ impl NodeExit {
             NodeExit::Address => "address in use or not usable",
             NodeExit::Credentials => "TLS files or token not usable",
             NodeExit::Plaintext => "plain text to other machines without --insecure",
-            NodeExit::Device => "device unavailable or out of memory",
+            NodeExit::Device => "device unavailable, out of memory, or failed",
             NodeExit::Forced => "a second signal ended it before sessions were drained",
             NodeExit::Tokenizer => "tokenizer missing, damaged or of a kind not supported",
             NodeExit::Quantisation => "quantisation of the weights not supported",
@@ -111,6 +111,16 @@ pub enum NodeError {
         /// Why not.
         why: String,
     },
+    /// A device that failed while the node served.
+    #[error(
+        "{device} has failed and cannot be used again: {why}; look at the driver's log, then start the node again"
+    )]
+    DeviceLost {
+        /// The device.
+        device: String,
+        /// What failed.
+        why: String,
+    },
     /// A model that could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -153,7 +163,7 @@ impl NodeError {
             NodeError::NoModel { .. } => NodeExit::ModelNotFound,
             NodeError::Choose { why, .. } => choose_exit(why),
             NodeError::Hub(error) => hub_exit(error),
-            NodeError::Device { .. } => NodeExit::Device,
+            NodeError::Device { .. } | NodeError::DeviceLost { .. } => NodeExit::Device,
             NodeError::Load(error) => load_exit(error),
             NodeError::Token(_) => NodeExit::Credentials,
             NodeError::Upstream(_) => NodeExit::Upstream,

@@ -26,6 +26,7 @@ fn node_errors() {
             device: "cuda".into(),
             why: "this program was built without the feature cuda".into(),
         },
+        DeviceLost { device: "cuda:0".into(), why: "an illegal memory access was encountered".into() },
         Load(LoadError::LfsPointer { path: "qwen3.gguf".into() }),
         Token(TokenError::Empty),
         Upstream(Failure::new(

@@ -1,7 +1,7 @@
 //! A node's life: bind, find the model, load it, serve it, drain. The order matters: problems with the address or the
 //! TLS files show before minutes of loading, and the address is reserved meanwhile.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use candle_core::{DType, Device};
 use engine::{
@@ -26,9 +26,13 @@ pub(crate) struct ReadyNode {
     thinker: Arc<dyn Thinker>,
     server: transport::ServerConfig,
     address: SocketAddr,
+    /// Ends with the reason when the device fails for good.
+    lost: Lost,
     /// Runs the metrics endpoint as long as the node exists.
     watched: JoinSet<()>,
 }
+
+type Lost = Pin<Box<dyn Future<Output = String> + Send>>;
 
 impl std::fmt::Debug for ReadyNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,6 +60,7 @@ impl ReadyNode {
         }
         let view = Arc::new(NodeView { meter: config.server.meter.clone(), ..NodeView::default() });
         let watched = watched(config.metrics.as_deref(), &view, console).await?;
+        let mut lost: Lost = Box::pin(std::future::pending());
         let (thinker, model, card): (Arc<dyn Thinker>, ModelView, ModelCard) = match &config.model {
             ModelSource::Upstream(upstream) => {
                 let mut upstream = UpstreamConfig::clone(upstream);
@@ -69,6 +74,7 @@ impl ReadyNode {
             _ => {
                 let engine = own_engine(&config, console).await?;
                 let card = engine.card().clone();
+                lost = Box::pin(engine.device_lost());
                 let engine = Arc::new(engine);
                 (engine.clone(), ModelView::Engine(engine), card)
             }
@@ -76,7 +82,7 @@ impl ReadyNode {
         // It was empty.
         let _ = view.model.set(model);
         let server = transport::ServerConfig { card, ..config.server };
-        let node = ReadyNode { listener, thinker, server, address, watched };
+        let node = ReadyNode { listener, thinker, server, address, lost, watched };
         console.fact(&format!("listening on {}", node.url()));
         Ok(node)
     }
@@ -92,13 +98,25 @@ impl ReadyNode {
         &self.server.card
     }
 
-    /// Serves until the shutdown, then drains.
+    /// Serves until the shutdown, or until the device fails for good, then drains.
     ///
     /// # Errors
-    /// When the listener breaks.
+    /// When the listener breaks, or the device has failed.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
-        let ReadyNode { listener, thinker, server, watched: _watched, .. } = self;
-        Ok(transport::serve(listener, thinker, server, shutdown).await?)
+        let ReadyNode { listener, thinker, server, lost, watched: _watched, .. } = self;
+        let device = server.card.device.clone();
+        let mut failed = None;
+        let end = async {
+            tokio::select! {
+                () = shutdown => {}
+                why = lost => failed = Some(why),
+            }
+        };
+        transport::serve(listener, thinker, server, end).await?;
+        match failed {
+            Some(why) => Err(NodeError::DeviceLost { device, why }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -261,7 +279,7 @@ async fn load(
     let usual = EngineOptions::default();
     let options = EngineOptions {
         name: Some(name.clone()),
-        prefill_chunk_tokens: paced.unwrap_or(usual.prefill_chunk_tokens),
+        prefill_chunk_tokens: paced,
         max_sessions: config.server.max_sessions as usize,
         context_tokens: config.context_tokens.map(|tokens| tokens as usize),
         kv_memory_bytes: config.kv_memory_bytes,
@@ -269,7 +287,7 @@ async fn load(
         pace: config.pace.as_ref().map(|pace| pace.curve.clone()),
         ..usual
     };
-    let load = LoadOptions { dtype: config.dtype.map(dtype), device, memory_root: None };
+    let load = LoadOptions { dtype: config.dtype.map(dtype), device, ..LoadOptions::default() };
     let console = console.clone();
     // Reads files and computes, so it must not block the threads that serve.
     let task = tokio::task::spawn_blocking(move || {
@@ -329,23 +347,10 @@ fn count(parameters: u64) -> String {
 fn device(choice: DeviceChoice) -> Result<Device, NodeError> {
     let device = match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Cuda(_) if !candle_core::utils::cuda_is_available() => {
-            return Err(no_device(choice, "this program was built without the feature cuda"));
-        }
-        DeviceChoice::Metal if !candle_core::utils::metal_is_available() => {
-            return Err(no_device(choice, "this program was built without the feature metal"));
-        }
-        DeviceChoice::Cuda(number) => Device::new_cuda(number),
-        DeviceChoice::Metal => Device::new_metal(0),
+        DeviceChoice::Cuda(number) => engine::open_cuda(number),
+        DeviceChoice::Metal => engine::open_metal(),
     };
-    device.map_err(|error| {
-        let text = error.to_string();
-        no_device(choice, text.lines().next().unwrap_or("it does not answer"))
-    })
-}
-
-fn no_device(choice: DeviceChoice, why: &str) -> NodeError {
-    NodeError::Device { device: choice.to_string(), why: why.to_owned() }
+    device.map_err(|why| NodeError::Device { device: choice.to_string(), why: why.to_string() })
 }
 
 fn dtype(dtype: Dtype) -> DType {
@@ -386,6 +391,29 @@ mod tests {
         server.tls = None;
         server.token = Some(transport::Token::new("s3cret").unwrap());
         assert!(!said(&server, "0.0.0.0:7102"));
+    }
+
+    #[tokio::test]
+    async fn a_device_that_fails_for_good_ends_the_node() {
+        use thinking::testing::{Script, ScriptedThinker};
+
+        let listener = transport::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let card = ModelCard { device: "cuda:0".to_owned(), ..ModelCard::default() };
+        let node = ReadyNode {
+            listener,
+            address,
+            thinker: Arc::new(ScriptedThinker::new(Script::text("56"))),
+            server: transport::ServerConfig::new(card),
+            lost: Box::pin(std::future::ready("the GPU is gone".to_owned())),
+            watched: JoinSet::new(),
+        };
+        let error = node.serve(std::future::pending()).await.unwrap_err();
+        assert_eq!(error.exit(), crate::error::NodeExit::Device);
+        assert!(
+            error.to_string().starts_with("cuda:0 has failed and cannot be used again: "),
+            "{error}"
+        );
     }
 
     #[test]

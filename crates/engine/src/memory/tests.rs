@@ -76,6 +76,7 @@ impl Tree {
         match usable.limit {
             MemoryLimit::Machine => (usable.bytes, String::new()),
             MemoryLimit::Group { path, .. } => (usable.bytes, path),
+            MemoryLimit::Gpu { device } => panic!("a limit of {device} in the system's files"),
         }
     }
 }

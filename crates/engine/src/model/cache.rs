@@ -36,6 +36,11 @@ impl Allocator {
         Allocator { shape, dtype, device, ledger: Arc::new(Ledger::new(block_bytes)) }
     }
 
+    /// Returns the dtype of keys and values.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// Returns the ledger of the memory that its blocks hold.
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
@@ -119,6 +124,8 @@ impl KvCache {
     /// does not change until `advance`, so a pass that fails halfway leaves the sequence as it was.
     pub(crate) fn write(&self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<()> {
         let (mut done, tokens) = (0, keys.dim(0)?);
+        let dtype = self.allocator.dtype;
+        let (keys, values) = (keys.to_dtype(dtype)?, values.to_dtype(dtype)?);
         while done < tokens {
             let (block, offset) = ((self.len + done) / BLOCK, (self.len + done) % BLOCK);
             let some = (BLOCK - offset).min(tokens - done);

@@ -6,7 +6,8 @@ use super::{
     architecture::Activation,
     config::ExpertsConfig,
     elementwise,
-    weight::{Linear, Weight},
+    fused::Fused,
+    weight::{Joined, Linear, Weight},
 };
 
 /// A layer's feed-forward part.
@@ -19,9 +20,25 @@ pub(crate) enum FeedForward {
 /// A gated MLP.
 #[derive(Debug)]
 pub(crate) struct Mlp {
-    pub(crate) gate: Linear,
-    pub(crate) up: Linear,
+    pub(crate) gate_up: Joined<2>,
     pub(crate) down: Linear,
+}
+
+/// How gates are applied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gate<'a> {
+    pub(crate) activation: Activation,
+    /// The kernel that does it in one step, if there is one for the device.
+    pub(crate) fused: Option<&'a Fused>,
+}
+
+impl Gate<'_> {
+    fn apply(self, gates: &Tensor, up: &Tensor) -> Result<Tensor> {
+        match self.fused {
+            Some(fused) => fused.gated(self.activation, gates, up),
+            None => elementwise::gated(self.activation, gates, up),
+        }
+    }
 }
 
 /// MLPs, and a router that chooses which of them compute a token.
@@ -41,10 +58,10 @@ struct Routed {
 
 impl FeedForward {
     /// Computes the layer over `x` [tokens, hidden]. Returns the same shape.
-    pub(crate) fn forward(&self, activation: Activation, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, gate: Gate<'_>, x: &Tensor) -> Result<Tensor> {
         match self {
-            FeedForward::Dense(mlp) => mlp.forward(activation, x),
-            FeedForward::Mixture(mixture) => mixture.forward(activation, x),
+            FeedForward::Dense(mlp) => mlp.forward(gate, x),
+            FeedForward::Mixture(mixture) => mixture.forward(gate, x),
         }
     }
 
@@ -60,20 +77,20 @@ impl FeedForward {
 }
 
 impl Mlp {
-    fn forward(&self, activation: Activation, x: &Tensor) -> Result<Tensor> {
-        let [gate, up] = Linear::forward_all([&self.gate, &self.up], x)?;
-        self.down.forward(&elementwise::gated(activation, &gate, &up)?)
+    fn forward(&self, gate: Gate<'_>, x: &Tensor) -> Result<Tensor> {
+        let [gates, up] = self.gate_up.forward(x)?;
+        self.down.forward(&gate.apply(&gates, &up)?)
     }
 
     fn bytes(&self) -> u64 {
-        [&self.gate, &self.up, &self.down].iter().map(|linear| linear.weight.bytes()).sum()
+        self.gate_up.bytes() + self.down.weight.bytes()
     }
 }
 
 impl Mixture {
     /// Computes all tokens of each expert at once. The results are added in the order of the experts, so that a token's
     /// sum is the same whatever shares the pass.
-    fn forward(&self, activation: Activation, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, gate: Gate<'_>, x: &Tensor) -> Result<Tensor> {
         let scores = self.router.forward(x)?.to_dtype(DType::F32)?;
         let routes = routes(&scores.to_vec2()?, &self.config);
         let mut sums = x.zeros_like()?;
@@ -85,7 +102,7 @@ impl Mixture {
                 routed.iter().map(|it| (it.token, it.share)).unzip();
             let tokens = Tensor::new(tokens, x.device())?;
             let shares = Tensor::new(shares, x.device())?.unsqueeze(D::Minus1)?;
-            let y = expert.forward(activation, &x.index_select(&tokens, 0)?)?;
+            let y = expert.forward(gate, &x.index_select(&tokens, 0)?)?;
             let y = y.broadcast_mul(&shares.to_dtype(y.dtype())?)?;
             sums = sums.index_add(&tokens, &y, 0)?;
         }
@@ -126,14 +143,15 @@ mod tests {
     const CONFIG: ExpertsConfig =
         ExpertsConfig { count: 4, used: 2, intermediate: 6, normalised: true };
 
+    const SILU: Gate<'static> = Gate { activation: Activation::Silu, fused: None };
+
     fn linear(outputs: usize, inputs: usize, seed: u32) -> Linear {
         Linear { weight: Weight::Plain(noise(outputs, inputs, seed)), bias: None }
     }
 
     fn mixture() -> Mixture {
         let expert = |seed| Mlp {
-            gate: linear(6, 8, seed),
-            up: linear(6, 8, seed + 1),
+            gate_up: Joined::new([linear(6, 8, seed), linear(6, 8, seed + 1)]).unwrap(),
             down: linear(8, 6, seed + 2),
         };
         let experts = (0..4).map(|number| expert(10 * number + 1)).collect();
@@ -159,7 +177,7 @@ mod tests {
     #[test]
     fn a_mixture_is_the_sum_of_its_experts() {
         let (mixture, x) = (mixture(), noise(5, 8, 3));
-        let together = mixture.forward(Activation::Silu, &x).unwrap();
+        let together = mixture.forward(SILU, &x).unwrap();
         let scores: Vec<Vec<f32>> = mixture.router.forward(&x).unwrap().to_vec2().unwrap();
         for token in 0..5 {
             let row = x.narrow(0, token, 1).unwrap();
@@ -167,14 +185,14 @@ mod tests {
             let routes = routes(&scores[token..=token], &CONFIG);
             for (expert, routed) in mixture.experts.iter().zip(routes) {
                 for Routed { share, .. } in routed {
-                    let y = expert.forward(Activation::Silu, &row).unwrap();
+                    let y = expert.forward(SILU, &row).unwrap();
                     sum = (sum + (y * f64::from(share)).unwrap()).unwrap();
                 }
             }
             let own = together.narrow(0, token, 1).unwrap();
             let apart = (&own - &sum).unwrap().abs().unwrap().max_all().unwrap();
             assert!(apart.to_scalar::<f32>().unwrap() < 1e-5);
-            let alone = mixture.forward(Activation::Silu, &row).unwrap();
+            let alone = mixture.forward(SILU, &row).unwrap();
             let apart = (&own - &alone).unwrap().abs().unwrap().max_all().unwrap();
             assert!(apart.to_scalar::<f32>().unwrap() < 1e-6, "{:?}", bits(&alone));
         }

@@ -4,15 +4,13 @@
 use std::{
     any::Any,
     fmt,
-    fs::File,
-    io::{BufReader, Cursor},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::error::LoadError;
+use crate::{device, error::LoadError};
 
 use super::{
     cache::Allocator,
@@ -24,11 +22,11 @@ use super::{
     seam::Decode,
     single,
     source::{
-        GgufSource, HfSource, LoadOptions, LoadProgress, Opened, RandomSource, TensorSource,
-        TokenizerSource, config_json, family_names, files, tokenizer_of, whole_stem,
+        FileBytes, GgufSource, HfSource, LoadOptions, LoadProgress, Opened, RandomSource,
+        TensorSource, TokenizerSource, config_json, family_names, files, tokenizer_of, whole_stem,
     },
     tensors::{Role, TensorId, expected},
-    weight::{Linear, Weight},
+    weight::{Joined, Linear, Weight},
 };
 
 /// Where a model is.
@@ -115,7 +113,7 @@ pub fn load_model(
     match location {
         ModelLocation::Path(path) => load_path(path, options, progress),
         ModelLocation::Embedded(EmbeddedModel { name, bytes }) => {
-            let file = (PathBuf::from(name), Cursor::new(bytes));
+            let file = (PathBuf::from(name), FileBytes::Embedded(bytes));
             finish(Path::new(name), GgufSource::open(vec![file], options)?, options, progress)
         }
     }
@@ -144,8 +142,8 @@ fn load_path(
                 "it is one safetensors file, which does not say what model it is",
             ));
         }
-        let open = |path: PathBuf| match File::open(&path) {
-            Ok(file) => Ok((path, BufReader::with_capacity(1 << 20, file))),
+        let open = |path: PathBuf| match FileBytes::map(&path) {
+            Ok(file) => Ok((path, file)),
             Err(source) => Err(LoadError::Read { path, source }),
         };
         let files = files(path)?.into_iter().map(open).collect::<Result<_, _>>()?;
@@ -183,7 +181,7 @@ fn finish<S: TensorSource>(
     options: &LoadOptions,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<LoadedModel, LoadError> {
-    let Opened { config, mut source, tokenizer, quantisation, dtype } = opened;
+    let Opened { config, mut source, tokenizer, quantisation, dtype, cache_dtype } = opened;
     let (mut parameters, mut total_bytes, mut held_bytes) = (0u64, 0u64, 0u64);
     for id in expected(&config) {
         let shape = id.shape(&config);
@@ -204,15 +202,23 @@ fn finish<S: TensorSource>(
         held_bytes += source.held_bytes(id);
     }
     options.check_memory(path, held_bytes)?;
-    let mut reader = Reader { source: &mut source, progress, done_bytes: 0, total_bytes };
-    let decoder = build(config, &mut reader, options.device.clone(), dtype)?;
+    if let Some(why) = device::cannot_compute_in(dtype, &options.device) {
+        return Err(LoadError::Options(format!("{}: {why}", path.display())));
+    }
+    let mut reader = Reader { path, source: &mut source, progress, done_bytes: 0, total_bytes };
+    let mut decoder = build(config, &mut reader, options.device.clone(), dtype, cache_dtype)?;
+    // Weights may still be on their way to a GPU.
+    let done = options.device.synchronize();
+    done.map_err(|source| LoadError::Device { path: path.to_owned(), source })?;
+    let note = if options.plain { None } else { decoder.fuse() };
     let weight_bytes = decoder.weight_bytes();
     let decoder = Box::new(decoder);
-    Ok(LoadedModel { decoder, tokenizer, parameters, quantisation, weight_bytes, note: None })
+    Ok(LoadedModel { decoder, tokenizer, parameters, quantisation, weight_bytes, note })
 }
 
 /// Reads tensors and reports progress.
 struct Reader<'a, S> {
+    path: &'a Path,
     source: &'a mut S,
     progress: &'a mut dyn FnMut(LoadProgress),
     done_bytes: u64,
@@ -254,10 +260,17 @@ impl<S: TensorSource> Reader<'_, S> {
         Ok(Linear { weight, bias })
     }
 
+    fn joined<const N: usize>(&self, layers: [Linear; N]) -> Result<Joined<N>, LoadError> {
+        let path = self.path;
+        Joined::new(layers).map_err(|source| LoadError::Device { path: path.to_owned(), source })
+    }
+
     fn mlp(&mut self, layer: usize, expert: Option<usize>, biased: bool) -> Result<Mlp, LoadError> {
         let mut linear =
             |role| self.linear(TensorId { expert, ..TensorId::new(role, layer) }, biased);
-        Ok(Mlp { gate: linear(Role::Gate)?, up: linear(Role::Up)?, down: linear(Role::Down)? })
+        let (gate, up) = (linear(Role::Gate)?, linear(Role::Up)?);
+        let down = linear(Role::Down)?;
+        Ok(Mlp { gate_up: self.joined([gate, up])?, down })
     }
 
     fn count(&mut self, id: TensorId) {
@@ -272,6 +285,7 @@ fn build<S: TensorSource>(
     reader: &mut Reader<'_, S>,
     device: Device,
     dtype: DType,
+    cache_dtype: DType,
 ) -> Result<Decoder, LoadError> {
     let embedding = reader.matrix(TensorId::new(Role::Embedding, 0))?;
     let layers = (0..config.layers.len())
@@ -284,7 +298,7 @@ fn build<S: TensorSource>(
     };
     let rope = Rope::new(&config.rope, config.rotary_dim);
     let window_rope = config.window_rope.as_ref().map(|rope| Rope::new(rope, config.rotary_dim));
-    let kv = Arc::new(Allocator::new(layers.len(), config.heads(), dtype, device.clone()));
+    let kv = Arc::new(Allocator::new(layers.len(), config.heads(), cache_dtype, device.clone()));
     let pulse = Arc::default();
     Ok(Decoder {
         config,
@@ -296,6 +310,7 @@ fn build<S: TensorSource>(
         layers,
         norm,
         head,
+        fused: None,
         kv,
         pulse,
     })
@@ -311,6 +326,7 @@ fn build_layer<S: TensorSource>(
     let mut linear = |role, biased| reader.linear(TensorId::new(role, layer), biased);
     let (q, k) = (linear(Role::Query, bias.qkv)?, linear(Role::Key, bias.qkv)?);
     let (v, output) = (linear(Role::Value, bias.qkv)?, linear(Role::Output, bias.output)?);
+    let qkv = reader.joined([q, k, v])?;
     let mut norm = |role, is_there| reader.norm(role, layer, is_there);
     Ok(Layer {
         span,
@@ -320,9 +336,7 @@ fn build_layer<S: TensorSource>(
         after_mlp_norm: norm(Role::AfterMlpNorm, norms.after_mlp.is_some())?,
         q_norm: norm(Role::QueryNorm, has_head_norms)?,
         k_norm: norm(Role::KeyNorm, has_head_norms)?,
-        q,
-        k,
-        v,
+        qkv,
         output,
         feed_forward: match config.experts.filter(|_| span.has_experts) {
             None => FeedForward::Dense(reader.mlp(layer, None, bias.mlp)?),

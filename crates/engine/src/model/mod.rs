@@ -11,6 +11,7 @@ mod elementwise;
 mod exp;
 mod families;
 mod feed_forward;
+mod fused;
 pub mod kernels;
 mod load;
 mod quant;
@@ -20,7 +21,7 @@ mod single;
 mod source;
 mod tensors;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod weight;
 
 pub use architecture::Architecture;

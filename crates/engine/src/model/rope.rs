@@ -55,6 +55,12 @@ impl Rope {
 }
 
 impl Angles {
+    /// Returns the cosines and the sines.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only fused kernels read them"))]
+    pub(crate) fn tensors(&self) -> (&Tensor, &Tensor) {
+        (&self.cos, &self.sin)
+    }
+
     /// Rotates heads [tokens, heads, head_dim] by their positions' angles, in the first dimensions if not in all. Keeps
     /// shape and dtype.
     pub(crate) fn apply(&self, heads: &Tensor) -> Result<Tensor> {

@@ -43,6 +43,14 @@ pub trait Decode: Any + Debug + Send {
     /// If a row cannot be computed or the device fails. No sequence has grown then.
     fn forward(&self, rows: &mut [BatchRow<'_>]) -> Result<Tensor, ForwardError>;
 
+    /// Returns whether the device has failed for good. Some errors of a GPU (an illegal address, a fault of its memory,
+    /// a GPU that fell off the bus) fail every later call too.
+    fn is_lost(&self) -> bool {
+        // The first call may report an earlier error, which is then forgotten.
+        let device = self.device();
+        device.synchronize().is_err() && device.synchronize().is_err()
+    }
+
     /// Returns the memory that a token takes in a cache, in bytes.
     fn kv_bytes_per_token(&self) -> u64 {
         self.ledger().block_bytes() / BLOCK as u64

@@ -1,5 +1,7 @@
 //! Which weights a decoder has, where they are in each kind of file, and which shapes they have.
 
+use std::borrow::Cow;
+
 use super::{architecture::Pairs, config::ModelConfig};
 
 /// The role of a weight.
@@ -212,12 +214,12 @@ impl TensorId {
     /// Reorders the rows of queries and keys, and of their biases, from the file's order to the one in which everything
     /// here computes: there the two halves of a head's rotated part form pairs. Blocks never span rows, so rows move as
     /// bytes.
-    pub(crate) fn restored(
+    pub(crate) fn restored<'a>(
         self,
         config: &ModelConfig,
         spelling: Spelling,
-        bytes: Vec<u8>,
-    ) -> Vec<u8> {
+        bytes: Cow<'a, [u8]>,
+    ) -> Cow<'a, [u8]> {
         let pairs = match spelling {
             Spelling::HuggingFace => config.architecture.hf_pairs,
             Spelling::Gguf => config.architecture.gguf_pairs,
@@ -237,7 +239,7 @@ impl TensorId {
             };
             restored.extend_from_slice(&bytes[(head * dim + from) * row_bytes..][..row_bytes]);
         }
-        restored
+        restored.into()
     }
 }
 

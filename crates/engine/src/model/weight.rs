@@ -71,6 +71,13 @@ impl Weight {
         }
     }
 
+    fn plain(&self) -> Option<&Tensor> {
+        match self {
+            Weight::Plain(matrix) => Some(matrix),
+            Weight::Blocks(_) | Weight::Packed(_) => None,
+        }
+    }
+
     fn blocks(&self) -> Option<&QTensor> {
         match self {
             Weight::Blocks(blocks) => Some(blocks),
@@ -120,18 +127,6 @@ impl Linear {
         self.biased(self.weight.forward(x)?)
     }
 
-    /// Computes several layers over the same `x`. Few rows are quantised once for all layers, if the CPU has a kernel
-    /// for that.
-    pub(crate) fn forward_all<const N: usize>(
-        layers: [&Linear; N],
-        x: &Tensor,
-    ) -> Result<[Tensor; N]> {
-        if let Some(products) = together(layers, x)? {
-            return each(|i| layers[i].biased(products[i].clone()));
-        }
-        each(|i| layers[i].forward(x))
-    }
-
     fn biased(&self, y: Tensor) -> Result<Tensor> {
         match &self.bias {
             Some(bias) => elementwise::add(&y, bias),
@@ -140,7 +135,76 @@ impl Linear {
     }
 }
 
-/// Returns the products of `x` with all matrices at once; `None` if there is no kernel for it.
+/// Linear layers over the same input.
+#[derive(Debug)]
+pub(crate) struct Joined<const N: usize> {
+    layers: [Linear; N],
+    /// All matrices in one, of which those of `layers` are views. On a GPU one large product takes less time than
+    /// several small ones.
+    whole: Option<Tensor>,
+}
+
+impl<const N: usize> Joined<N> {
+    /// Joins layers, in one matrix if they are plain ones on a CUDA device.
+    pub(crate) fn new(layers: [Linear; N]) -> Result<Self> {
+        let plain: Vec<&Tensor> = layers.iter().filter_map(|it| it.weight.plain()).collect();
+        match plain.len() == N && plain.iter().all(|matrix| matrix.device().is_cuda()) {
+            true => Self::in_one(layers),
+            false => Ok(Joined { layers, whole: None }),
+        }
+    }
+
+    /// Joins plain layers in one matrix.
+    pub(super) fn in_one(mut layers: [Linear; N]) -> Result<Self> {
+        let matrices: Vec<&Tensor> = layers.iter().filter_map(|it| it.weight.plain()).collect();
+        let whole = Tensor::cat(&matrices, 0)?;
+        let mut start = 0;
+        for layer in &mut layers {
+            let rows = layer.weight.plain().map_or(Ok(0), |matrix| matrix.dim(0))?;
+            layer.weight = Weight::Plain(whole.narrow(0, start, rows)?);
+            start += rows;
+        }
+        Ok(Joined { layers, whole: Some(whole) })
+    }
+
+    /// Returns the layers.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "fused kernels read the biases"))]
+    pub(crate) fn layers(&self) -> &[Linear; N] {
+        &self.layers
+    }
+
+    /// Computes all layers over `x` [rows, inputs]. Returns [rows, outputs] of each.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<[Tensor; N]> {
+        let products = self.products(x)?;
+        each(|i| self.layers[i].biased(products[i].clone()))
+    }
+
+    /// Computes the products of all layers, without their biases. If the layers are in one matrix, each product is a
+    /// view of columns of one tensor.
+    pub(crate) fn products(&self, x: &Tensor) -> Result<[Tensor; N]> {
+        if let Some(whole) = &self.whole {
+            let product = x.matmul(&whole.t()?)?;
+            let mut start = 0;
+            return each(|i| {
+                let rows = self.layers[i].weight.plain().map_or(Ok(0), |matrix| matrix.dim(0))?;
+                start += rows;
+                product.narrow(1, start - rows, rows)
+            });
+        }
+        match together(self.layers.each_ref(), x)? {
+            Some(products) => each(|i| Ok(products[i].clone())),
+            None => each(|i| self.layers[i].weight.forward(x)),
+        }
+    }
+
+    /// Returns the memory that the matrices take, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.weight.bytes()).sum()
+    }
+}
+
+/// Returns the products of `x` with all matrices at once; `None` if there is no kernel for it. Few rows are quantised
+/// once for all layers, if the CPU has a kernel for that.
 fn together<const N: usize>(layers: [&Linear; N], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
     let packed = layers.map(|layer| layer.weight.packed());
     if let Some(all) = packed.into_iter().collect::<Option<Vec<_>>>() {
@@ -211,10 +275,33 @@ mod tests {
             let x = noise(rows, 576, 4);
             for others in [[&second, &first], [&second, &plain]] {
                 let layers = [&first, others[0], others[1]];
-                let all = Linear::forward_all(layers, &x).unwrap();
-                for (layer, product) in layers.iter().zip(&all) {
+                let joined = Joined::new(layers.map(Linear::clone)).unwrap();
+                for (layer, product) in layers.iter().zip(&joined.forward(&x).unwrap()) {
                     assert!(distance(product, &layer.forward(&x).unwrap()) < 1e-4);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_layers_in_one_matrix_give_what_each_gives_and_share_its_memory() {
+        let layer = |outputs, seed, bias: Option<f64>| {
+            let weight = Weight::Plain(noise(outputs, 32, seed));
+            let bias = bias.map(|bias| Tensor::full(bias as f32, outputs, &Device::Cpu).unwrap());
+            Linear { weight, bias }
+        };
+        let layers = [layer(48, 1, Some(0.5)), layer(16, 2, None), layer(16, 3, Some(-2.0))];
+        let joined = Joined::in_one(layers.clone()).unwrap();
+        assert_eq!(joined.bytes(), 80 * 32 * 4);
+        for rows in [1, 7] {
+            let x = noise(rows, 32, 4);
+            let all = joined.forward(&x).unwrap();
+            let products = joined.products(&x).unwrap();
+            for ((layer, y), product) in layers.iter().zip(&all).zip(&products) {
+                assert!(distance(y, &layer.forward(&x).unwrap()) < 1e-5);
+                assert!(distance(product, &layer.weight.forward(&x).unwrap()) < 1e-5);
+                let own = joined.layers()[0].weight.forward(&x).unwrap();
+                assert!(distance(&own, &products[0]) < 1e-5);
             }
         }
     }

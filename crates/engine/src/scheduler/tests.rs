@@ -11,7 +11,10 @@ use thinking::thinker::{
 use super::*;
 use crate::{
     encoder::Encoder,
-    model::{LoadOptions, LoadedModel, TokenizerSource, load_model},
+    model::{
+        LoadOptions, LoadedModel, TokenizerSource, load_model,
+        testing::{Fault, FaultSwitch, Faulty},
+    },
     preparer::Preparer,
 };
 
@@ -29,9 +32,18 @@ impl Stage {
 
     /// Makes one whose caches take at most `kv_bytes` bytes.
     fn with_memory(context: usize, kv_bytes: u64) -> Stage {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-llama");
-        let location = PathBuf::from(folder).as_path().into();
-        let loaded = load_model(&location, &LoadOptions::default(), &mut |_| {}).unwrap();
+        Stage::over(tiny(), context, kv_bytes)
+    }
+
+    /// Makes one whose device can be made to fail.
+    fn on_faulty_device() -> (Stage, FaultSwitch) {
+        let loaded = tiny();
+        let (decoder, fault) = Faulty::new(loaded.decoder);
+        let loaded = LoadedModel { decoder: Box::new(decoder), ..loaded };
+        (Stage::over(loaded, 1024, 1 << 30), fault)
+    }
+
+    fn over(loaded: LoadedModel, context: usize, kv_bytes: u64) -> Stage {
         let LoadedModel { decoder, tokenizer, .. } = loaded;
         let TokenizerSource::Json(path) = tokenizer else { unreachable!() };
         let encoded_bytes = Arc::<AtomicU64>::default();
@@ -62,10 +74,13 @@ impl Stage {
         session
     }
 
+    fn turn(&mut self) -> Turn {
+        self.scheduler.turn(&mut Context::from_waker(Waker::noop()))
+    }
+
     /// Takes turns until there is nothing to do.
     fn turns(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
-        while self.scheduler.turn(&mut context) == Turn::Worked {}
+        while self.turn() == Turn::Worked {}
     }
 
     /// Takes turns, and encodes what they wait for.
@@ -88,6 +103,12 @@ impl Stage {
     fn encoded_bytes(&self) -> u64 {
         self.encoded_bytes.load(Ordering::Relaxed)
     }
+}
+
+fn tiny() -> LoadedModel {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tiny-llama");
+    let location = PathBuf::from(folder).as_path().into();
+    load_model(&location, &LoadOptions::default(), &mut |_| {}).unwrap()
 }
 
 fn open(committed: &str, deadline: Option<Duration>) -> Command {
@@ -141,6 +162,43 @@ fn events(session: &mut Session) -> Vec<String> {
         });
     }
     came
+}
+
+#[test]
+fn a_device_that_failed_for_good_ends_every_session_and_the_thread() {
+    let (mut stage, fault) = Stage::on_faulty_device();
+    let mut sessions = [stage.opened("So "), stage.opened("Now ")];
+    fault.set(Fault::Fails);
+    send(&sessions[0], propose(3));
+    stage.turns();
+    assert_eq!(events(&mut sessions[0]), ["failed: Internal"], "the device may recover");
+    fault.set(Fault::Lost);
+    sessions[0] = stage.session();
+    send(&sessions[1], propose(3));
+    let Turn::Lost(why) = stage.turn() else { panic!("it goes on") };
+    assert_eq!(why, "no kernel image");
+    for session in &mut sessions {
+        assert_eq!(events(session), ["failed: Unavailable"]);
+    }
+}
+
+#[test]
+fn a_device_that_fails_while_nothing_is_computed_is_noticed_by_the_next_session() {
+    let (mut stage, fault) = Stage::on_faulty_device();
+    stage.turns();
+    fault.set(Fault::Lost);
+    let mut session = stage.session();
+    send(&session, open("So ", None));
+    let mut last = Turn::Idle;
+    for _ in 0..4 {
+        stage.scheduler.host.preparer.run_all();
+        last = stage.turn();
+        if matches!(last, Turn::Lost(_)) {
+            break;
+        }
+    }
+    assert_eq!(last, Turn::Lost("no memory on a device that is gone".to_owned()));
+    assert_eq!(events(&mut session).last().unwrap(), "failed: Unavailable");
 }
 
 #[test]

@@ -328,7 +328,7 @@ mod tests {
             let (queries, mut cache) = drawn(seed, sizes, past, tokens);
             let sequence = Sequence { cache: &cache, tokens };
             let mixed = attend(sizes, 1, window, &queries, &[sequence]).unwrap();
-            let (keys, values) = gather(1, &sequence).unwrap();
+            let (keys, values) = gather(1, &sequence, DType::F32).unwrap();
             let plain = attend_gathered(sizes, window, &queries, &keys, &values, &Masks::default()).unwrap();
             let apart = (&mixed - plain).unwrap().abs().unwrap().max_all().unwrap();
             prop_assert!(apart.to_scalar::<f32>().unwrap() < 1e-5, "{apart}");

@@ -37,8 +37,12 @@ impl Masks {
     }
 }
 
-/// Returns a sequence's keys and values in a layer, new ones included: each [kv_heads, len, head_dim].
-pub(super) fn gather(layer: usize, sequence: &Sequence<'_>) -> Result<(Tensor, Tensor)> {
+/// Returns a sequence's keys and values in a layer, new ones included: each [kv_heads, len, head_dim], in this dtype.
+pub(super) fn gather(
+    layer: usize,
+    sequence: &Sequence<'_>,
+    dtype: DType,
+) -> Result<(Tensor, Tensor)> {
     let len = sequence.cache.len() + sequence.tokens;
     let (mut keys, mut values) = (Vec::new(), Vec::new());
     for block in sequence.cache.blocks() {
@@ -47,7 +51,8 @@ pub(super) fn gather(layer: usize, sequence: &Sequence<'_>) -> Result<(Tensor, T
         values.push(v);
     }
     let whole = |blocks: &[Tensor]| {
-        Tensor::cat(blocks, 0)?.narrow(0, 0, len)?.transpose(0, 1)?.contiguous()
+        let whole = Tensor::cat(blocks, 0)?.narrow(0, 0, len)?.to_dtype(dtype)?;
+        whole.transpose(0, 1)?.contiguous()
     };
     Ok((whole(&keys)?, whole(&values)?))
 }

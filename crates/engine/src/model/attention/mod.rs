@@ -29,7 +29,7 @@ pub(crate) fn attend(
     let mut mixed = Vec::with_capacity(sequences.len());
     let mut start = 0;
     for sequence in sequences {
-        let (keys, values) = gather(layer, sequence)?;
+        let (keys, values) = gather(layer, sequence, queries.dtype())?;
         let own = queries.narrow(0, start, sequence.tokens)?;
         mixed.push(attend_gathered(sizes, window, &own, &keys, &values, masks)?);
         start += sequence.tokens;

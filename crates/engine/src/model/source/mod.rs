@@ -3,6 +3,7 @@
 //! Each kind of source reads its own spelling of a configuration and gives tensors by their role in the decoder. `load`
 //! builds a decoder from them.
 
+mod file_bytes;
 mod gguf;
 mod hf;
 mod random;
@@ -21,6 +22,7 @@ use crate::{error::LoadError, memory};
 
 pub use self::gguf::gguf_parts;
 pub(super) use self::{
+    file_bytes::FileBytes,
     gguf::{GgufSource, files, whole_stem},
     hf::{Checkpoint, HfSource, config_json, family_names, quantised, tokenizer_of},
     random::RandomSource,
@@ -40,13 +42,15 @@ pub struct LoadOptions {
     pub dtype: Option<DType>,
     /// The device that the weights are put on.
     pub device: Device,
+    /// Whether the fused kernels of a GPU are left out, to compare with them.
+    pub plain: bool,
     /// A directory to use in place of `/` when usable memory is read; for tests.
     pub memory_root: Option<PathBuf>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { dtype: None, device: Device::Cpu, memory_root: None }
+        LoadOptions { dtype: None, device: Device::Cpu, plain: false, memory_root: None }
     }
 }
 
@@ -120,6 +124,8 @@ pub(crate) struct Opened<S> {
     pub(crate) quantisation: String,
     /// What activations are computed in.
     pub(crate) dtype: DType,
+    /// What keys and values are cached in.
+    pub(crate) cache_dtype: DType,
 }
 
 /// Where weights come from.

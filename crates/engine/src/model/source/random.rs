@@ -55,6 +55,7 @@ impl RandomSource {
             tokenizer: hf::tokenizer_of(directory),
             quantisation: weights.as_str().to_owned(),
             dtype: activations,
+            cache_dtype: activations,
         })
     }
 

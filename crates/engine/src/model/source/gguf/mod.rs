@@ -8,8 +8,9 @@ mod metadata;
 mod split;
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
-    io::{Read, Seek, SeekFrom},
+    io::Cursor,
     path::{Path, PathBuf},
 };
 
@@ -27,15 +28,17 @@ use self::{
     formats::{ALL_FORMATS, file_type_name, missing_format, type_name},
 };
 use super::{
-    LoadOptions, Opened, TensorSource, TokenizerSource, is_lfs_pointer, part_bytes, part_shape,
+    FileBytes, LoadOptions, Opened, TensorSource, TokenizerSource, is_lfs_pointer, part_bytes,
+    part_shape,
 };
 use crate::{
+    device,
     error::LoadError,
     model::{
         architecture::{Architecture, BiasRule},
         config::{Biases, ModelConfig},
         quant,
-        tensors::{Place, Role, Spelling, TensorId},
+        tensors::{Place, Role, Spelling, TensorId, expected},
         weight::Weight,
     },
 };
@@ -46,38 +49,41 @@ pub(crate) use self::split::{files, whole_stem};
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 const LONG_ROPE_FACTORS: &str = "rope_factors_long.weight";
 /// How many bytes of a file show what it is.
-const BEGINNING: u64 = 64;
+const BEGINNING: usize = 64;
 
 /// The weights of an open GGUF file, or of the open parts of one.
-pub(crate) struct GgufSource<R> {
-    file: GgufFile<R>,
+pub(crate) struct GgufSource {
+    file: GgufFile,
     config: ModelConfig,
     device: Device,
+    /// The dtype of activations.
+    activations: DType,
 }
 
 /// An open GGUF file, or the open parts of one.
-struct GgufFile<R> {
+struct GgufFile {
     /// The first part, which names the whole in messages.
     path: PathBuf,
-    parts: Vec<Part<R>>,
+    parts: Vec<Part>,
     /// Each tensor with the number of its part.
     tensors: HashMap<String, (usize, TensorInfo)>,
     /// Of the first part: the others have none of their own.
     metadata: HashMap<String, Value>,
 }
 
-struct Part<R> {
-    /// Its name in messages.
-    path: PathBuf,
-    file: R,
+/// A tensor's format, its shape and its bytes.
+type TensorBytes<'a> = (GgmlDType, Vec<usize>, Cow<'a, [u8]>);
+
+struct Part {
+    file: FileBytes,
     /// Where the tensors' bytes begin.
     data_start: u64,
 }
 
-impl<R: Read + Seek> GgufSource<R> {
+impl GgufSource {
     /// Reads the headers of the file or of all its parts, and checks that they are whole.
     pub(crate) fn open(
-        files: Vec<(PathBuf, R)>,
+        files: Vec<(PathBuf, FileBytes)>,
         options: &LoadOptions,
     ) -> Result<Opened<Self>, LoadError> {
         let path = files.first().map(|(path, _)| path.clone()).unwrap_or_default();
@@ -88,14 +94,14 @@ impl<R: Read + Seek> GgufSource<R> {
             )));
         }
         let (mut parts, mut tensors, mut metadata) = (Vec::new(), HashMap::new(), HashMap::new());
-        for (part, (path, mut file)) in files.into_iter().enumerate() {
-            let content = read_header(&path, &mut file)?;
+        for (part, (path, file)) in files.into_iter().enumerate() {
+            let content = read_header(&path, &file)?;
             let infos = content.tensor_infos.into_iter();
             tensors.extend(infos.map(|(name, info)| (name, (part, info))));
             if part == 0 {
                 metadata = content.metadata;
             }
-            parts.push(Part { path, file, data_start: content.tensor_data_offset });
+            parts.push(Part { file, data_start: content.tensor_data_offset });
         }
         check_parts(&path, &metadata, parts.len())?;
         let architecture = config::architecture(&path, &metadata)?;
@@ -105,8 +111,15 @@ impl<R: Read + Seek> GgufSource<R> {
         let quantisation = file.quantisation();
         let metadata = std::mem::take(&mut file.metadata);
         let tokenizer = TokenizerSource::Gguf(metadata::of_tokenizer(metadata));
-        let source = GgufSource { file, config: config.clone(), device: options.device.clone() };
-        Ok(Opened { config, source, tokenizer, quantisation, dtype: DType::F32 })
+        let device = options.device.clone();
+        let dtype = if device.is_cpu() { DType::F32 } else { half_or_f32(&file, &config, &device) };
+        // Half the memory of a long text. llama.cpp does the same.
+        let cache_dtype = match dtype {
+            DType::F32 if !device.is_cpu() => DType::F16,
+            dtype => dtype,
+        };
+        let source = GgufSource { file, config: config.clone(), device, activations: dtype };
+        Ok(Opened { config, source, tokenizer, quantisation, dtype, cache_dtype })
     }
 
     fn place(&self, id: TensorId) -> Place {
@@ -114,7 +127,7 @@ impl<R: Read + Seek> GgufSource<R> {
     }
 
     /// Returns the bytes of a tensor or of a part of one, with their format and shape.
-    fn bytes(&mut self, id: TensorId) -> Result<(GgmlDType, Vec<usize>, Vec<u8>), LoadError> {
+    fn bytes(&self, id: TensorId) -> Result<TensorBytes<'_>, LoadError> {
         let place = self.place(id);
         let (dtype, dims, bytes) = self.file.bytes(&place)?;
         Ok((dtype, dims, id.restored(&self.config, Spelling::Gguf, bytes)))
@@ -135,9 +148,12 @@ impl<R: Read + Seek> GgufSource<R> {
         // Rows that are only looked up are never multiplied.
         let lookup_only = id.role == Role::Embedding && !self.config.tied;
         match dtype {
-            GgmlDType::F32 => Ok(Weight::Plain(floats(&self.device)?)),
+            GgmlDType::F32 => Ok(Weight::Plain(floats(&self.device)?.to_dtype(self.activations)?)),
             GgmlDType::F16 | GgmlDType::BF16 if !on_cpu => {
-                Ok(Weight::Plain(floats(&Device::Cpu)?.to_device(&self.device)?))
+                let own = if dtype == GgmlDType::F16 { DType::F16 } else { DType::BF16 };
+                let halves =
+                    Tensor::from_raw_buffer(bytes, own, &[shape.0, shape.1], &Device::Cpu)?;
+                Ok(Weight::Plain(halves.to_dtype(self.activations)?.to_device(&self.device)?))
             }
             // candle's kernels for these are scalar; Q8_0 holds their values to within its rounding.
             GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1
@@ -151,9 +167,9 @@ impl<R: Read + Seek> GgufSource<R> {
     }
 }
 
-impl<R: Read + Seek> GgufFile<R> {
+impl GgufFile {
     /// Returns what the tensors say about the configuration.
-    fn facts(&mut self, architecture: &Architecture) -> Result<TensorFacts, LoadError> {
+    fn facts(&self, architecture: &Architecture) -> Result<TensorFacts, LoadError> {
         let embedding = TensorId::new(Role::Embedding, 0).gguf_name();
         let vocab = match self.tensors.get(&embedding).map(|(_, info)| info.shape.dims()) {
             Some([vocab, _]) => *vocab,
@@ -172,7 +188,7 @@ impl<R: Read + Seek> GgufFile<R> {
             mlp: has_bias(Role::Gate),
         };
         let has_head = self.tensors.contains_key(&TensorId::new(Role::Head, 0).gguf_name());
-        let mut factors = |name: &str| match self.tensors.contains_key(name) {
+        let factors = |name: &str| match self.tensors.contains_key(name) {
             true => self.floats(name).map(Some),
             false => Ok(None),
         };
@@ -202,8 +218,8 @@ impl<R: Read + Seek> GgufFile<R> {
         most.map_or_else(String::new, |(dtype, _)| type_name(*dtype))
     }
 
-    /// Reads the bytes of a tensor or of a part of one, which are known to be in the file.
-    fn bytes(&mut self, place: &Place) -> Result<(GgmlDType, Vec<usize>, Vec<u8>), LoadError> {
+    /// Returns the bytes of a tensor or of a part of one, which are known to be in the file.
+    fn bytes(&self, place: &Place) -> Result<TensorBytes<'_>, LoadError> {
         let Some((part, info)) = self.tensors.get(&place.name) else {
             return Err(LoadError::MissingTensor {
                 path: self.path.clone(),
@@ -212,16 +228,14 @@ impl<R: Read + Seek> GgufFile<R> {
         };
         let (dtype, shape) = (info.ggml_dtype, part_shape(place, info.shape.dims()));
         let (skipped, count) = part_bytes(place, byte_len(info).unwrap_or(0));
-        let mut bytes = vec![0; count as usize];
-        let Part { path, file, data_start } = &mut self.parts[*part];
-        file.seek(SeekFrom::Start(*data_start + info.offset + skipped))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(|source| LoadError::Read { path: path.clone(), source })?;
-        Ok((dtype, shape, bytes))
+        let Part { file, data_start, .. } = &self.parts[*part];
+        let start = (*data_start + info.offset + skipped) as usize;
+        let bytes = &file[start..][..count as usize];
+        Ok((dtype, shape, aligned(bytes)))
     }
 
     /// Reads the numbers of a whole vector.
-    fn floats(&mut self, name: &str) -> Result<Vec<f32>, LoadError> {
+    fn floats(&self, name: &str) -> Result<Vec<f32>, LoadError> {
         let place = Place { name: name.to_owned(), first_row: 0, rows: 1, of_rows: 1 };
         let (dtype, _, bytes) = self.bytes(&place)?;
         let count = bytes.len() / dtype.type_size() * dtype.block_size();
@@ -235,7 +249,7 @@ impl<R: Read + Seek> GgufFile<R> {
     }
 }
 
-impl<R: Read + Seek> TensorSource for GgufSource<R> {
+impl TensorSource for GgufSource {
     fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
         let place = self.place(id);
         let (_, info) = self.file.tensors.get(&place.name)?;
@@ -254,7 +268,7 @@ impl<R: Read + Seek> TensorSource for GgufSource<R> {
     fn vector(&mut self, id: TensorId) -> Result<Tensor, LoadError> {
         let (dtype, dims, bytes) = self.bytes(id)?;
         qtensor_from_ggml(dtype, &bytes, dims, &Device::Cpu)
-            .and_then(|blocks| blocks.dequantize(&self.device))
+            .and_then(|blocks| blocks.dequantize(&self.device)?.to_dtype(self.activations))
             .map_err(|error| self.file.device(error))
     }
 
@@ -264,17 +278,62 @@ impl<R: Read + Seek> TensorSource for GgufSource<R> {
         let bytes = tensor.and_then(|(_, info)| byte_len(info)).unwrap_or(0);
         part_bytes(&place, bytes).1
     }
+
+    fn held_bytes(&self, id: TensorId) -> u64 {
+        let tensor = self.file.tensors.get(&self.place(id).name);
+        let is_plain = tensor.is_some_and(|(_, info)| {
+            matches!(info.ggml_dtype, GgmlDType::F16 | GgmlDType::BF16 | GgmlDType::F32)
+        });
+        if !is_plain || self.device.is_cpu() {
+            return self.file_bytes(id);
+        }
+        let elements: usize = self.shape(id).map_or(0, |shape| shape.iter().product());
+        (elements * self.activations.size_in_bytes()) as u64
+    }
+}
+
+/// Returns the bytes where floats may begin, copied if they are elsewhere: candle reads numbers in place.
+fn aligned(bytes: &[u8]) -> Cow<'_, [u8]> {
+    match bytes.as_ptr().align_offset(align_of::<f32>()) {
+        0 => Cow::Borrowed(bytes),
+        _ => Cow::Owned(bytes.to_vec()),
+    }
+}
+
+/// Returns the dtype that a GPU computes in: f16 or bf16 if all large matrices are in it and it serves, and otherwise
+/// f32, which the kernels for quantised blocks take.
+fn half_or_f32(file: &GgufFile, config: &ModelConfig, device: &Device) -> DType {
+    let matrices = expected(config)
+        .into_iter()
+        // Routers are small, and in f32 in every file.
+        .filter(|id| !id.bias && !id.role.is_norm() && id.role != Role::Router)
+        .filter_map(|id| file.tensors.get(&id.place(config, Spelling::Gguf).name));
+    let half = common_half(matrices.map(|(_, info)| info.ggml_dtype)).filter(|half| {
+        // The activations of Gemma, which scales its embedding, exceed what f16 holds.
+        let is_too_narrow = *half == DType::F16 && config.architecture.scales_embedding;
+        !is_too_narrow && device::cannot_compute_in(*half, device).is_none()
+    });
+    half.unwrap_or(DType::F32)
+}
+
+/// Returns f16 or bf16, if all formats are that one.
+fn common_half(formats: impl IntoIterator<Item = GgmlDType>) -> Option<DType> {
+    let half = |format| match format {
+        GgmlDType::F16 => Some(DType::F16),
+        GgmlDType::BF16 => Some(DType::BF16),
+        _ => None,
+    };
+    let mut formats = formats.into_iter();
+    let first = half(formats.next()?)?;
+    formats.all(|format| half(format) == Some(first)).then_some(first)
 }
 
 /// Reads the header and checks that every tensor is within the file.
-fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, LoadError> {
-    let read_error = |source| LoadError::Read { path: path.to_owned(), source };
+fn read_header(path: &Path, file: &[u8]) -> Result<Content, LoadError> {
     let damaged = |why: String| LoadError::Damaged { path: path.to_owned(), why };
-    let file_bytes = file.seek(SeekFrom::End(0)).map_err(read_error)?;
-    file.rewind().map_err(read_error)?;
-    let mut start = Vec::new();
-    file.by_ref().take(BEGINNING).read_to_end(&mut start).map_err(read_error)?;
-    if is_lfs_pointer(&start) {
+    let file_bytes = file.len() as u64;
+    let start = &file[..file.len().min(BEGINNING)];
+    if is_lfs_pointer(start) {
         return Err(LoadError::LfsPointer { path: path.to_owned() });
     }
     if !start.starts_with(b"GGUF") {
@@ -283,12 +342,10 @@ fn read_header(path: &Path, file: &mut (impl Read + Seek)) -> Result<Content, Lo
             why: "it is a file but not a GGUF file".to_owned(),
         });
     }
-    file.rewind().map_err(read_error)?;
-    if alignment::is_zero(file) {
+    if alignment::is_zero(&mut Cursor::new(file)) {
         return Err(damaged("its tensors have an alignment of 0".to_owned()));
     }
-    file.rewind().map_err(read_error)?;
-    let content = Content::read(file).map_err(|error| {
+    let content = Content::read(&mut Cursor::new(file)).map_err(|error| {
         let why = error.to_string().lines().next().unwrap_or_default().to_owned();
         match why.strip_prefix("unknown dtype for tensor ") {
             Some(number) => {
@@ -346,4 +403,29 @@ fn byte_len(info: &TensorInfo) -> Option<u64> {
     }
     let elements = dims.iter().try_fold(1usize, |product, dim| product.checked_mul(*dim))?;
     (elements / block).checked_mul(info.ggml_dtype.type_size()).map(|len| len as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_computes_in_half_precision_if_all_matrices_are_in_it() {
+        use GgmlDType::{BF16, F16, F32, Q4K};
+        assert_eq!(common_half([F16, F16]), Some(DType::F16));
+        assert_eq!(common_half([BF16; 3]), Some(DType::BF16));
+        for mixed in [&[F16, BF16][..], &[F16, F32], &[Q4K, F16], &[]] {
+            assert_eq!(common_half(mixed.iter().copied()), None, "{mixed:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_copied_where_no_float_may_begin() {
+        let bytes = [0u8; 64];
+        let bytes = &bytes[bytes.as_ptr().align_offset(4)..];
+        assert!(matches!(aligned(&bytes[4..12]), Cow::Borrowed(_)));
+        for odd in [1, 2, 3] {
+            assert!(matches!(aligned(&bytes[odd..odd + 8]), Cow::Owned(_)), "{odd}");
+        }
+    }
 }

@@ -66,6 +66,7 @@ impl HfSource {
             tokenizer: tokenizer_of(directory),
             quantisation: weights.as_str().to_owned(),
             dtype: activations,
+            cache_dtype: activations,
         })
     }
 
@@ -74,7 +75,7 @@ impl HfSource {
         let place = self.place(id);
         let part = |tensor_bytes| part_bytes(&place, tensor_bytes);
         let bytes = self.checkpoint.read_part(&place.name, part)?;
-        let bytes = id.restored(&self.config, Spelling::HuggingFace, bytes);
+        let bytes = id.restored(&self.config, Spelling::HuggingFace, bytes.into());
         let dims = self.checkpoint.shape(&place.name).unwrap_or_default();
         let dtype = self.checkpoint.dtype(&place.name).unwrap_or(DType::F32);
         Tensor::from_raw_buffer(&bytes, dtype, &part_shape(&place, dims), &Device::Cpu)
