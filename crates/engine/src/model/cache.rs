@@ -11,11 +11,22 @@ use super::{
     seam::{BLOCK, Cache, Ledger},
 };
 
+/// How the keys of a layer lie in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyOrder {
+    /// [BLOCK, kv_heads, head_dim], like the values.
+    ByPosition,
+    /// [kv_heads, head_dim, BLOCK]: one instruction of a CPU multiplies the keys of several positions, and nothing has
+    /// to be added up across its lanes.
+    ByDimension,
+}
+
 /// Makes the blocks of one decoder and counts them.
 #[derive(Debug)]
 pub(crate) struct Allocator {
-    /// [layers, 2 (keys, values), BLOCK, kv_heads, head_dim].
+    /// [layers, 2 (keys, values), BLOCK, kv_heads, head_dim]; keys may be in another order.
     shape: [usize; 5],
+    key_order: KeyOrder,
     dtype: DType,
     device: Device,
     /// Counts the blocks in use.
@@ -33,7 +44,12 @@ impl Allocator {
     pub(crate) fn new(layers: usize, sizes: Heads, dtype: DType, device: Device) -> Self {
         let shape = [layers, 2, BLOCK, sizes.kv_heads, sizes.head_dim];
         let block_bytes = (shape.iter().product::<usize>() * dtype.size_in_bytes()) as u64;
-        Allocator { shape, dtype, device, ledger: Arc::new(Ledger::new(block_bytes)) }
+        let key_order = match device.is_cpu() && dtype == DType::F32 {
+            true => KeyOrder::ByDimension,
+            false => KeyOrder::ByPosition,
+        };
+        let ledger = Arc::new(Ledger::new(block_bytes));
+        Allocator { shape, key_order, dtype, device, ledger }
     }
 
     /// Returns the dtype of keys and values.
@@ -58,15 +74,43 @@ impl Allocator {
 }
 
 impl Block {
-    /// Returns all layers, [layers, 2 (keys, values), BLOCK, kv_heads, head_dim].
+    /// Returns all layers: for each its keys, then its values, [BLOCK, kv_heads, head_dim]; keys in the order of
+    /// [`KeyOrder`].
     pub(crate) fn data(&self) -> &Tensor {
         &self.data
     }
 
     /// Returns the keys and values of a layer, each [BLOCK, kv_heads, head_dim].
     pub(crate) fn layer(&self, layer: usize) -> Result<(Tensor, Tensor)> {
+        let (keys, values) = self.halves(layer)?;
+        let keys = match self.allocator.key_order {
+            KeyOrder::ByPosition => keys,
+            KeyOrder::ByDimension => self.by_dimension(&keys)?.permute((2, 0, 1))?,
+        };
+        Ok((keys, values))
+    }
+
+    /// Writes keys and values [t, kv_heads, head_dim] of a layer, from position `offset` of the block on.
+    fn write(&self, layer: usize, offset: usize, keys: &Tensor, values: &Tensor) -> Result<()> {
+        let (own_keys, own_values) = self.halves(layer)?;
+        match self.allocator.key_order {
+            KeyOrder::ByPosition => own_keys.slice_set(keys, 0, offset)?,
+            KeyOrder::ByDimension => {
+                let keys = keys.permute((1, 2, 0))?.contiguous()?;
+                self.by_dimension(&own_keys)?.slice_set(&keys, 2, offset)?;
+            }
+        }
+        own_values.slice_set(values, 0, offset)
+    }
+
+    fn halves(&self, layer: usize) -> Result<(Tensor, Tensor)> {
         let layer = self.data.get(layer)?;
         Ok((layer.get(0)?, layer.get(1)?))
+    }
+
+    fn by_dimension(&self, keys: &Tensor) -> Result<Tensor> {
+        let [_, _, positions, heads, width] = self.allocator.shape;
+        keys.reshape((heads, width, positions))
     }
 }
 
@@ -129,9 +173,8 @@ impl KvCache {
         while done < tokens {
             let (block, offset) = ((self.len + done) / BLOCK, (self.len + done) % BLOCK);
             let some = (BLOCK - offset).min(tokens - done);
-            let (block_keys, block_values) = self.blocks[block].layer(layer)?;
-            block_keys.slice_set(&keys.narrow(0, done, some)?, 0, offset)?;
-            block_values.slice_set(&values.narrow(0, done, some)?, 0, offset)?;
+            let (keys, values) = (keys.narrow(0, done, some)?, values.narrow(0, done, some)?);
+            self.blocks[block].write(layer, offset, &keys, &values)?;
             done += some;
         }
         Ok(())

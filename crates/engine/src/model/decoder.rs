@@ -344,7 +344,7 @@ impl Decoder {
     }
 
     fn norm(&self, x: &Tensor, weight: &Tensor) -> candle_core::Result<Tensor> {
-        candle_nn::ops::rms_norm(x, weight, self.config.rms_eps)
+        elementwise::rms_norm(x, weight, self.config.rms_eps)
     }
 
     fn norm_where(&self, x: &Tensor, weight: Option<&Tensor>) -> candle_core::Result<Tensor> {

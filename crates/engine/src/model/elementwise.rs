@@ -1,8 +1,8 @@
-//! Elementwise operations between the matrix products, on the CPU.
+//! Elementwise operations and norms between the matrix products, on the CPU.
 //!
 //! Why not candle's: from 65,536 numbers on (eight sessions' activations, or a chunk of a prompt) they use threads of
 //! their own, which spin while they wait and take the cores from those that multiply. They also go over the gate of a
-//! feed-forward layer twice, and call libm for each number.
+//! feed-forward layer twice, call libm for each number, and sum the squares of a norm one after the other.
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
@@ -70,6 +70,28 @@ pub(crate) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(sums, x.shape(), x.device())
 }
 
+/// Returns the RMS norm of each row of x, times a weight (Zhang and Sennrich 2019, arXiv 1910.07467).
+pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+    if !serves(x) || !serves(weight) {
+        return candle_nn::ops::rms_norm(x, weight, eps);
+    }
+    let width = weight.elem_count();
+    if x.dims().last() != Some(&width) {
+        bail!("a norm of {width} numbers does not fit {:?}", x.shape());
+    }
+    let mut rows = numbers(x)?;
+    let (arch, piece) = (Arch::new(), width * PIECE.div_ceil(width));
+    with_numbers(weight, |weight| {
+        let compute = |rows: &mut [f32]| arch.dispatch(Norms { rows, weight, eps });
+        if rows.len() < SUMS_PARALLEL_FROM {
+            rows.chunks_mut(piece).for_each(compute);
+        } else {
+            rows.par_chunks_mut(piece).for_each(compute);
+        }
+    })?;
+    Tensor::from_vec(rows, x.shape(), x.device())
+}
+
 fn serves(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous() && x.elem_count() > 0
 }
@@ -114,6 +136,47 @@ impl WithSimd for Gated<'_> {
     }
 }
 
+/// Rows, to be replaced by their norms in place.
+struct Norms<'a> {
+    rows: &'a mut [f32],
+    weight: &'a [f32],
+    eps: f32,
+}
+
+impl WithSimd for Norms<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let width = self.weight.len();
+        for row in self.rows.chunks_exact_mut(width) {
+            let scale = 1.0 / (squares(simd, row) / width as f32 + self.eps).sqrt();
+            for (x, weight) in row.iter_mut().zip(self.weight) {
+                *x = *x * scale * weight;
+            }
+        }
+    }
+}
+
+/// Returns the sum of the squares.
+#[inline(always)]
+fn squares<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let (vectors, tail) = S::as_simd_f32s(row);
+    // Several sums at once, so that none waits for the one before.
+    let mut sums = [simd.splat_f32s(0.0); 4];
+    for four in vectors.chunks(4) {
+        for (sum, x) in sums.iter_mut().zip(four) {
+            *sum = simd.mul_add_f32s(*x, *x, *sum);
+        }
+    }
+    let [a, b, c, d] = sums;
+    let mut total = simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)));
+    for x in tail {
+        total += x * x;
+    }
+    total
+}
+
 /// The sigmoid of x. With e = exp(x) it is e / (1 + e) below zero and 1 / (1 + 1/e) above, so that no power overflows.
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
@@ -153,6 +216,12 @@ mod tests {
                 let alone = gated(activation, &last(&x), &last(&y)).unwrap();
                 prop_assert_eq!(bits(&alone), bits(&last(&all)));
             }
+            let weight = y.get(0).unwrap();
+            let normed = rms_norm(&x, &weight, 1e-5).unwrap();
+            let plain = candle_nn::ops::rms_norm(&x, &weight, 1e-5).unwrap();
+            prop_assert!(apart(&normed, &plain) < 1e-4);
+            let alone = rms_norm(&last(&x), &weight, 1e-5).unwrap();
+            prop_assert_eq!(bits(&alone), bits(&last(&normed)));
             let row = y.get(0).unwrap();
             prop_assert_eq!(bits(&add(&x, &row).unwrap()), bits(&x.broadcast_add(&row).unwrap()));
             prop_assert_eq!(bits(&add(&x, &y).unwrap()), bits(&(&x + &y).unwrap()));
@@ -177,5 +246,6 @@ mod tests {
         let (x, y) = (noise(3, 4, 1), noise(2, 6, 2));
         assert!(gated(Silu, &x, &y).is_err());
         assert!(add(&x, &y).is_err());
+        assert!(rms_norm(&x, &y.get(0).unwrap(), 1e-5).is_err());
     }
 }

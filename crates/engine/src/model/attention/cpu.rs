@@ -4,8 +4,11 @@
 //! query of a decode step most of their time goes into making tensors. Here every query is computed on its own, block
 //! after block of its sequence, with a running softmax (Milakov and Gimelshein 2018, arXiv 1805.02867). So the result
 //! is the same bit for bit, however many tokens, sequences or threads share the pass.
+//!
+//! Keys lie dimension by dimension in a block, so the scores of all its positions are summed side by side in the lanes
+//! of a few vectors. Two queries at a time share what is read.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
@@ -30,7 +33,7 @@ struct Piece<'a> {
     window: usize,
     /// [tokens, heads, head_dim] of the whole sequence's new tokens.
     queries: &'a [f32],
-    /// For each block: keys, then values, each [BLOCK, kv_heads, head_dim].
+    /// For each block: keys [kv_heads, head_dim, BLOCK], then values [BLOCK, kv_heads, head_dim].
     blocks: &'a [&'a [f32]],
     /// Tokens before the new ones.
     past: usize,
@@ -131,38 +134,45 @@ impl WithSimd for &Piece<'_> {
         let mut running = vec![Running::default(); self.tokens * group];
         for (index, block) in self.blocks.iter().enumerate() {
             let (keys, values) = block.split_at(BLOCK * row);
-            let keys = &keys[self.kv_head * head_dim..];
+            let keys = &keys[self.kv_head * head_dim * BLOCK..][..head_dim * BLOCK];
             let values = &values[self.kv_head * head_dim..];
-            let each = mixed.chunks_exact_mut(head_dim).zip(&mut running);
-            for (at, (mixed, running)) in each.enumerate() {
-                let (token, head) = (self.first + at / group, self.kv_head * group + at % group);
-                let end = self.past + token + 1;
-                let seen = end.saturating_sub(index * BLOCK).min(BLOCK);
-                let from = end.saturating_sub(self.window).saturating_sub(index * BLOCK);
-                if seen <= from {
+            let pairs = mixed.chunks_mut(2 * head_dim).zip(running.chunks_mut(2));
+            for (pair, (mixed, running)) in pairs.enumerate() {
+                let last = 2 * pair + running.len() - 1;
+                if self.visible(2 * pair, index).is_empty() && self.visible(last, index).is_empty()
+                {
                     continue;
                 }
-                let query = &self.queries[(token * heads + head) * head_dim..][..head_dim];
-                let mut weights = [f32::NEG_INFINITY; BLOCK];
-                let fours = from / 4..seen.div_ceil(4);
-                for four in fours.clone() {
-                    // Positions outside the visible range are computed and not used.
-                    let dots = dot_4(simd, query, rows(keys, four, row, head_dim));
-                    for (at, dot) in dots.into_iter().enumerate().take(seen - four * 4) {
-                        if four * 4 + at >= from {
-                            weights[four * 4 + at] = dot * scale;
+                let mut scores = [[0.0; BLOCK]; 2];
+                let first = self.query(2 * pair);
+                match running.len() {
+                    2 => score(simd, [first, self.query(2 * pair + 1)], keys, &mut scores),
+                    _ => {
+                        let [scores, _] = &mut scores;
+                        score(simd, [first], keys, std::array::from_mut(scores));
+                    }
+                }
+                let each = mixed.chunks_exact_mut(head_dim).zip(running).zip(&mut scores);
+                for (at, ((mixed, running), scores)) in each.enumerate() {
+                    let visible = self.visible(2 * pair + at, index);
+                    if visible.is_empty() {
+                        continue;
+                    }
+                    for (position, score) in scores.iter_mut().enumerate() {
+                        let is_visible = position >= visible.start && position < visible.end;
+                        *score = if is_visible { *score * scale } else { f32::NEG_INFINITY };
+                    }
+                    let before = running.weigh(scores);
+                    if before != 1.0 {
+                        for mixed in mixed.iter_mut() {
+                            *mixed *= before;
                         }
                     }
-                }
-                let before = running.weigh(&mut weights);
-                if before != 1.0 {
-                    for mixed in mixed.iter_mut() {
-                        *mixed *= before;
+                    for eight in visible.start / 8..visible.end.div_ceil(8) {
+                        // The weights of positions that are not visible are zero.
+                        let values = rows(values, 8 * eight, row, head_dim);
+                        add_8(simd, mixed, &scores[8 * eight..][..8], values);
                     }
-                }
-                for four in fours {
-                    let weights = &weights[four * 4..][..4];
-                    add_4(simd, mixed, weights, rows(values, four, row, head_dim));
                 }
             }
         }
@@ -176,15 +186,39 @@ impl WithSimd for &Piece<'_> {
     }
 }
 
-/// Returns the vectors of four positions.
+impl Piece<'_> {
+    /// Returns a query of the tile: of its tokens, the heads of the group one after the other.
+    #[inline(always)]
+    fn query(&self, at: usize) -> &[f32] {
+        let Heads { heads, kv_heads, head_dim, .. } = self.sizes;
+        let group = heads / kv_heads;
+        let (token, head) = (self.first + at / group, self.kv_head * group + at % group);
+        &self.queries[(token * heads + head) * head_dim..][..head_dim]
+    }
+
+    /// Returns which positions of a block a query of the tile attends to.
+    #[inline(always)]
+    fn visible(&self, at: usize, block: usize) -> Range<usize> {
+        let group = self.sizes.heads / self.sizes.kv_heads;
+        let (end, start) = (self.past + self.first + at / group + 1, block * BLOCK);
+        let from = end.saturating_sub(self.window).saturating_sub(start);
+        from..end.saturating_sub(start).min(BLOCK)
+    }
+}
+
+/// Returns the vectors of eight positions.
 #[inline(always)]
-fn rows(all: &[f32], four: usize, row: usize, head_dim: usize) -> [&[f32]; 4] {
-    let all = &all[four * 4 * row..];
+fn rows(all: &[f32], first: usize, row: usize, head_dim: usize) -> [&[f32]; 8] {
+    let all = &all[first * row..];
     [
         &all[..head_dim],
         &all[row..][..head_dim],
         &all[2 * row..][..head_dim],
         &all[3 * row..][..head_dim],
+        &all[4 * row..][..head_dim],
+        &all[5 * row..][..head_dim],
+        &all[6 * row..][..head_dim],
+        &all[7 * row..][..head_dim],
     ]
 }
 
@@ -229,48 +263,70 @@ impl Running {
     }
 }
 
-/// Returns the products of a vector with four others.
+/// Computes the products of queries with the keys of a block, [head_dim, BLOCK]. Each is summed from the first
+/// dimension to the last.
 #[inline(always)]
-fn dot_4<S: Simd>(simd: S, query: &[f32], keys: [&[f32]; 4]) -> [f32; 4] {
-    let (query, query_tail) = S::as_simd_f32s(query);
-    let (a, a_tail) = S::as_simd_f32s(keys[0]);
-    let (b, b_tail) = S::as_simd_f32s(keys[1]);
-    let (c, c_tail) = S::as_simd_f32s(keys[2]);
-    let (d, d_tail) = S::as_simd_f32s(keys[3]);
-    let zero = simd.splat_f32s(0.0);
-    let mut sums = [zero; 4];
-    for ((((query, a), b), c), d) in query.iter().zip(a).zip(b).zip(c).zip(d) {
-        sums[0] = simd.mul_add_f32s(*query, *a, sums[0]);
-        sums[1] = simd.mul_add_f32s(*query, *b, sums[1]);
-        sums[2] = simd.mul_add_f32s(*query, *c, sums[2]);
-        sums[3] = simd.mul_add_f32s(*query, *d, sums[3]);
+fn score<S: Simd, const N: usize>(
+    simd: S,
+    queries: [&[f32]; N],
+    keys: &[f32],
+    scores: &mut [[f32; BLOCK]; N],
+) {
+    // Several sums at once hide that each waits for the one before.
+    match BLOCK % (4 * S::F32_LANES) {
+        0 => score_by::<S, N, 4>(simd, queries, keys, scores),
+        _ => score_by::<S, N, 1>(simd, queries, keys, scores),
     }
-    let mut dots = [0.0; 4];
-    for ((dot, sum), tail) in dots.iter_mut().zip(sums).zip([a_tail, b_tail, c_tail, d_tail]) {
-        *dot = simd.reduce_sum_f32s(sum);
-        for (query, key) in query_tail.iter().zip(tail) {
-            *dot += query * key;
-        }
-    }
-    dots
 }
 
-/// Adds four vectors, each multiplied by its weight.
+/// Like [`score`], over this many vectors of positions at a time.
 #[inline(always)]
-fn add_4<S: Simd>(simd: S, mixed: &mut [f32], weights: &[f32], values: [&[f32]; 4]) {
-    let (mixed, mixed_tail) = S::as_mut_simd_f32s(mixed);
-    let (a, a_tail) = S::as_simd_f32s(values[0]);
-    let (b, b_tail) = S::as_simd_f32s(values[1]);
-    let (c, c_tail) = S::as_simd_f32s(values[2]);
-    let (d, d_tail) = S::as_simd_f32s(values[3]);
-    let (wa, wb) = (simd.splat_f32s(weights[0]), simd.splat_f32s(weights[1]));
-    let (wc, wd) = (simd.splat_f32s(weights[2]), simd.splat_f32s(weights[3]));
-    for ((((mixed, a), b), c), d) in mixed.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        let ab = simd.mul_add_f32s(wb, *b, simd.mul_add_f32s(wa, *a, *mixed));
-        *mixed = simd.mul_add_f32s(wd, *d, simd.mul_add_f32s(wc, *c, ab));
+fn score_by<S: Simd, const N: usize, const VECTORS: usize>(
+    simd: S,
+    queries: [&[f32]; N],
+    keys: &[f32],
+    scores: &mut [[f32; BLOCK]; N],
+) {
+    let positions = VECTORS * S::F32_LANES;
+    for first in (0..BLOCK).step_by(positions) {
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; N];
+        for (dimension, keys) in keys.chunks_exact(BLOCK).enumerate() {
+            let (keys, _) = S::as_simd_f32s(&keys[first..][..positions]);
+            for (query, sums) in queries.iter().zip(&mut sums) {
+                let query = simd.splat_f32s(query[dimension]);
+                for (sum, key) in sums.iter_mut().zip(keys) {
+                    *sum = simd.mul_add_f32s(query, *key, *sum);
+                }
+            }
+        }
+        for (sums, scores) in sums.iter().zip(scores.iter_mut()) {
+            let (scores, _) = S::as_mut_simd_f32s(&mut scores[first..][..positions]);
+            scores.copy_from_slice(sums);
+        }
     }
-    for (weight, tail) in weights.iter().zip([a_tail, b_tail, c_tail, d_tail]) {
-        for (mixed, value) in mixed_tail.iter_mut().zip(tail) {
+}
+
+/// Adds eight vectors, each multiplied by its weight, in order.
+#[inline(always)]
+fn add_8<S: Simd>(simd: S, mixed: &mut [f32], weights: &[f32], values: [&[f32]; 8]) {
+    let (mixed, mixed_tail) = S::as_mut_simd_f32s(mixed);
+    let mut vectors = [&[] as &[S::f32s]; 8];
+    let mut tails = [&[] as &[f32]; 8];
+    let mut splats = [simd.splat_f32s(0.0); 8];
+    for at in 0..8 {
+        (vectors[at], tails[at]) = S::as_simd_f32s(values[at]);
+        vectors[at] = &vectors[at][..mixed.len()];
+        splats[at] = simd.splat_f32s(weights[at]);
+    }
+    for (at, mixed) in mixed.iter_mut().enumerate() {
+        let mut sum = *mixed;
+        for (weight, values) in splats.iter().zip(&vectors) {
+            sum = simd.mul_add_f32s(*weight, values[at], sum);
+        }
+        *mixed = sum;
+    }
+    for (weight, values) in weights.iter().zip(tails) {
+        for (mixed, value) in mixed_tail.iter_mut().zip(values) {
             *mixed += weight * value;
         }
     }
@@ -310,6 +366,35 @@ mod tests {
         (noise(seed ^ 3, (tokens, sizes.heads, sizes.head_dim)), cache)
     }
 
+    /// Scores a block in two ways.
+    struct BothWays<'a> {
+        queries: [&'a [f32]; 2],
+        keys: &'a [f32],
+    }
+
+    impl WithSimd for BothWays<'_> {
+        type Output = [[[f32; BLOCK]; 2]; 2];
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let mut scores = [[[0.0; BLOCK]; 2]; 2];
+            score_by::<S, 2, 1>(simd, self.queries, self.keys, &mut scores[0]);
+            score(simd, self.queries, self.keys, &mut scores[1]);
+            scores
+        }
+    }
+
+    #[test]
+    fn scores_do_not_depend_on_how_many_are_summed_at_once() {
+        let keys: Vec<f32> = testing::noise(20, BLOCK, 1).flatten_all().unwrap().to_vec1().unwrap();
+        let queries: Vec<Vec<f32>> = testing::noise(2, 20, 2).to_vec2().unwrap();
+        let queries = [&queries[0][..], &queries[1]];
+        let [one, several] = Arch::new().dispatch(BothWays { queries, keys: &keys });
+        assert_eq!(one, several);
+        let dot: f32 = (0..20).map(|at| queries[1][at] * keys[at * BLOCK + 7]).sum();
+        assert!((one[1][7] - dot).abs() < 1e-5);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
 
@@ -331,7 +416,8 @@ mod tests {
             let (keys, values) = gather(1, &sequence, DType::F32).unwrap();
             let plain = attend_gathered(sizes, window, &queries, &keys, &values, &Masks::default()).unwrap();
             let apart = (&mixed - plain).unwrap().abs().unwrap().max_all().unwrap();
-            prop_assert!(apart.to_scalar::<f32>().unwrap() < 1e-5, "{apart}");
+            // A score of 150 is rounded to 1e-5, and a weight is its exponential.
+            prop_assert!(apart.to_scalar::<f32>().unwrap() < 1e-4, "{apart}");
 
             // Beside another sequence.
             let (other_queries, other) = drawn(seed ^ 1, sizes, 40, 3);
