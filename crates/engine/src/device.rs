@@ -106,7 +106,7 @@ pub fn open_metal() -> Result<Device, DeviceError> {
     if !candle_core::utils::metal_is_available() {
         return Err(DeviceError::NotBuilt("metal"));
     }
-    Device::new_metal(0).map_err(|error| DeviceError::Driver(first_line(&error)))
+    Device::new_metal(0).map_err(|error| DeviceError::Driver(one_line(&error)))
 }
 
 /// Returns the memory of a GPU that nobody uses, in bytes; `None` if the device does not tell.
@@ -152,8 +152,9 @@ pub(crate) fn name(device: &Device) -> String {
     }
 }
 
-fn first_line(error: &candle_core::Error) -> String {
-    error.to_string().lines().next().unwrap_or("it does not answer").to_owned()
+/// Returns the first line of a tensor library's error, which may carry a backtrace.
+pub(crate) fn one_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

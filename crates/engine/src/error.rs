@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::memory::UsableMemory;
+use crate::{device::one_line, memory::UsableMemory};
 
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -235,9 +235,4 @@ impl ForwardError {
             _ => self.to_string(),
         }
     }
-}
-
-/// Returns the first line of a tensor library's error, which may carry a backtrace.
-pub(crate) fn one_line(error: &candle_core::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -27,7 +27,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     active_session::{ActiveSession, Pass, Work},
-    error::{ForwardError, one_line},
+    device::one_line,
+    error::ForwardError,
     host::ModelHost,
     kv::KvStore,
     model::{BatchRow, WantedLogits},

@@ -3,7 +3,7 @@
 use candle_core::{Device, cuda_backend::cudarc};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 
-use super::{ComputeCapability, DeviceError, first_line};
+use super::{ComputeCapability, DeviceError, one_line};
 
 /// What this program was compiled for, as the build script says it: "90".
 const BUILT_FOR: &str = env!("ENGINE_COMPUTE_CAP");
@@ -12,8 +12,8 @@ const BUILT_FOR: &str = env!("ENGINE_COMPUTE_CAP");
 pub(super) fn open(number: usize) -> Result<Device, DeviceError> {
     let driver = |error: DriverError| DeviceError::Driver(error.to_string());
     let device = Device::new_cuda_with_stream(number)
-        .map_err(|error| DeviceError::Driver(first_line(&error)))?;
-    let cuda = device.as_cuda_device().map_err(|error| DeviceError::Driver(first_line(&error)))?;
+        .map_err(|error| DeviceError::Driver(one_line(&error)))?;
+    let cuda = device.as_cuda_device().map_err(|error| DeviceError::Driver(one_line(&error)))?;
     let stream = cuda.cuda_stream();
     let context = stream.context();
     let found = capability_of(context).map_err(driver)?;

@@ -7,7 +7,7 @@ use std::sync::{
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::error::{ForwardError, one_line};
+use crate::{device::one_line, error::ForwardError};
 
 use super::{
     attention::{Masks, attend},
