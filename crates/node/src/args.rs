@@ -103,8 +103,8 @@ pub struct NodeArgs {
 
     /// Memory for the sessions' KV caches, such as 2GiB or 512MiB. When it is used up, a session that waits for its
     /// caller gives its cache to others and computes it again later. Never more than seven eighths of the memory that
-    /// the machine has available and that the node's memory groups (cgroups) have left. [default: enough for all
-    /// sessions at full length, but at most half of what is left]
+    /// the machine has available and that the node's memory groups (cgroups) have left, or that an NVIDIA GPU has free.
+    /// [default: enough for all sessions at full length, but at most half of what is left]
     #[arg(long, value_name = "SIZE", env = "SPECTHINK_KV_MEMORY")]
     pub kv_memory: Option<ByteSize>,
 
