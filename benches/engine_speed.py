@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measures how fast the engine computes, compared with llama.cpp and PyTorch: same files, same threads, by turns.
 
-    benches/engine_speed.py [--llama-cpp FOLDER] [--xllamacpp PYTHON] [--torch PYTHON] FILE.gguf ...
+    benches/engine_speed.py [--before PROGRAM] [--llama-cpp FOLDER] [--xllamacpp PYTHON] [--torch PYTHON] FILE.gguf ...
 
-Prints the table of docs/performance.md. --llama-cpp names a folder where node-llama-cpp is installed (see
-peers/llama_cpp.mjs), --xllamacpp a Python with the package of that name, which holds llama.cpp too (see
-peers/llama_cpp_server.py), --torch a Python with PyTorch and transformers (see peers/torch_bf16.py). Without them, their
-columns are left out. The best of several rounds counts: what the machine can do, regardless of its other load.
+Prints the table of docs/performance.md. --before names a copy of target/release/examples/speed that was built before
+a change, --llama-cpp a folder where node-llama-cpp is installed (see peers/llama_cpp.mjs), --xllamacpp a Python with
+the package of that name, which holds llama.cpp too (see peers/llama_cpp_server.py), --torch a Python with PyTorch and
+transformers (see peers/torch_bf16.py). Without them, their columns are left out. The best of several rounds counts:
+what the machine can do, regardless of its other load.
 """
 
 import argparse
@@ -43,15 +44,18 @@ def main():
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.gguf")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--before", type=Path, metavar="PROGRAM")
     parser.add_argument("--llama-cpp", type=Path, metavar="FOLDER")
     parser.add_argument("--xllamacpp", metavar="PYTHON")
     parser.add_argument("--torch", metavar="PYTHON")
     args = parser.parse_args()
-    build = ["cargo", "build", "--release", "--quiet", "-p", "engine", "--example", "speed"]
+    build = ["cargo", "build", "--release", "--quiet", "--workspace", "--example", "speed"]
     subprocess.run(build, cwd=HERE.parent, check=True)
 
     def engines(file):
         yield "specthink", [HERE.parent / "target/release/examples/speed", file], None
+        if args.before:
+            yield "before", [args.before.resolve(), file], None
         if args.llama_cpp:
             yield "llama.cpp", ["node", HERE / "peers/llama_cpp.mjs", file, args.threads], args.llama_cpp
         if args.xllamacpp:

@@ -4,9 +4,11 @@
 //! batch cost eight times as much as one, and a prompt costs as much per token as decoding. (With VNNI its kernels
 //! share more, but eight sessions still make less than three times the tokens of one.) It widens f16 and bf16 number by
 //! number. Here weights are rearranged once, when they are loaded (`packed`), so that an instruction takes 8 or 16
-//! columns, and unpacked once for four rows. Every product is summed in one order, so it is the same bit for bit,
-//! however many rows or threads share the pass and whichever instructions compute it (`x86`).
+//! columns, and unpacked once for four rows, or with AVX-512 for all rows if there are 16 or more. Every product is
+//! summed in one order, so it is the same bit for bit, however many rows or threads share the pass and whichever
+//! instructions compute it (`x86`).
 
+mod activations;
 mod packed;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -17,7 +19,10 @@ use candle_core::{CpuStorage, Device, Result, Storage, Tensor, bail, quantized::
 use rayon::prelude::*;
 
 pub(crate) use self::packed::PackedMatrix;
-use self::packed::{COLUMNS, Format};
+use self::{
+    activations::{Activations, Q8Block32, Q8Block256},
+    packed::{COLUMNS, Format},
+};
 
 /// Pieces of work per thread, so that other threads can take work from one that is held up.
 const PIECES: usize = 4;
@@ -25,35 +30,6 @@ const PIECES: usize = 4;
 const PARALLEL_FROM: usize = 1 << 21;
 /// Below this many products, threads cost more than they save when products are put in order.
 const COPY_PARALLEL_FROM: usize = 1 << 17;
-
-/// 32 activations in eight bits: scale times values. `whole` is the sum of the values, `sum` that of the activations.
-#[derive(Debug, Clone, Copy)]
-struct Q8Block32 {
-    scale: f32,
-    sum: f32,
-    whole: i32,
-    values: [i8; 32],
-}
-
-/// 256 activations in eight bits, and the sums of every 16 and every 32 of their values. Two sums are side by side in
-/// one number, as they are multiplied.
-#[derive(Debug, Clone, Copy)]
-struct Q8Block256 {
-    scale: f32,
-    values: [i8; 256],
-    by_16: [[i16; 2]; 8],
-    by_32: [[i16; 2]; 4],
-}
-
-/// Rows of activations: plain, [rows, inputs], and in eight bits, [rows, blocks], in the blocks that the matrices at
-/// hand need.
-#[derive(Debug)]
-struct Activations<'a> {
-    rows: usize,
-    plain: &'a [f32],
-    by_32: Vec<Q8Block32>,
-    by_256: Vec<Q8Block256>,
-}
 
 /// Some panels of one matrix, and where their products go.
 struct Piece<'a> {
@@ -123,7 +99,7 @@ impl Instructions {
             bail!("quantised matrices on the CPU multiply f32");
         };
         let values = &values[layout.start_offset()..][..rows * inputs];
-        let mut x = Activations { rows, plain: values, by_32: Vec::new(), by_256: Vec::new() };
+        let mut x = Activations::new(rows, values);
         for matrix in matrices {
             if matrix.inputs != inputs {
                 bail!("a matrix of {} inputs does not multiply rows of {inputs}", matrix.inputs);
@@ -178,24 +154,32 @@ impl Instructions {
         let blocks = values.len() / format.block();
         let wide = format.block() == 256;
         if wide && x.by_256.is_empty() {
-            let empty =
-                Q8Block256 { scale: 0.0, values: [0; 256], by_16: [[0; 2]; 8], by_32: [[0; 2]; 4] };
-            x.by_256 = vec![empty; blocks];
+            x.by_256 = vec![Q8Block256::EMPTY; blocks];
         } else if !wide && x.by_32.is_empty() {
-            x.by_32 = vec![Q8Block32 { scale: 0.0, sum: 0.0, whole: 0, values: [0; 32] }; blocks];
+            x.by_32 = vec![Q8Block32::EMPTY; blocks];
         } else {
             return;
         }
+        // A whole number of any block.
+        let piece = if values.len() < activations::PARALLEL_FROM { values.len() } else { 1 << 14 };
+        let pieces = values.par_chunks(piece);
         #[allow(unsafe_code, reason = "values of this type exist only for what the CPU has")]
         match self {
-            // SAFETY: a value of this type exists only if the CPU has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 | Instructions::Vnni => unsafe {
-                match wide {
-                    true => x86::quantise_256(values, &mut x.by_256),
-                    false => x86::quantise_32(values, &mut x.by_32),
-                }
+            Instructions::Avx2 | Instructions::Vnni => match wide {
+                // SAFETY: a value of this type exists only if the CPU has the instructions.
+                true => pieces
+                    .zip(x.by_256.par_chunks_mut(piece / 256))
+                    .for_each(|(values, blocks)| unsafe { x86::quantise_256(values, blocks) }),
+                // SAFETY: as above.
+                false => pieces
+                    .zip(x.by_32.par_chunks_mut(piece / 32))
+                    .for_each(|(values, blocks)| unsafe { x86::quantise_32(values, blocks) }),
             },
+        }
+        #[cfg(target_arch = "x86_64")]
+        if self == Instructions::Vnni {
+            x.tile();
         }
     }
 
@@ -222,12 +206,13 @@ impl Instructions {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Instructions::Vnni if x.rows > 1 => unsafe {
-                x86::vnni::multiply(format, panels, panel_bytes, x, out);
+                let first = x86::tiles::multiply(format, panels, panel_bytes, x, out);
+                x86::vnni::multiply(format, panels, panel_bytes, x, first, out);
             },
             // One row waits for memory, which is read faster in one stream than in two. SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             _ => unsafe {
-                x86::avx2::multiply(format, panels, panel_bytes, x, out);
+                x86::avx2::multiply(format, panels, panel_bytes, x, 0, out);
             },
         }
     }
@@ -296,7 +281,7 @@ mod tests {
             seed: u32,
             blocks in 1usize..4,
             outputs in 1usize..40,
-            rows in 1usize..20,
+            rows in 1usize..40,
         ) {
             if Instructions::available().is_empty() {
                 return Ok(());
@@ -358,7 +343,8 @@ mod tests {
     #[test]
     fn sums_hold_the_largest_numbers() {
         let plus = Tensor::ones((3, 512), DType::F32, &Device::Cpu).unwrap();
-        for (weights, x) in [(&plus, plus.clone()), (&plus, plus.neg().unwrap())] {
+        let rows = Tensor::ones((19, 512), DType::F32, &Device::Cpu).unwrap();
+        for (weights, x) in [(&plus, rows.clone()), (&plus, rows.neg().unwrap())] {
             // With equal weights only, a block of a format with a minimum would hold weights of zero.
             let least = Tensor::full(-1f32, (3, 1), &Device::Cpu).unwrap();
             let weights = (0..16).fold(weights.clone(), |weights, block| {
@@ -375,18 +361,38 @@ mod tests {
         }
     }
 
+    /// So many that several threads convert and tile them.
+    #[test]
+    fn a_prompt_has_the_products_of_its_tokens() {
+        let Some(best) = Instructions::available().last() else { return };
+        let x = noise(67, 1024, 3);
+        for dtype in FORMATS {
+            let (matrix, _) = quantised(&noise(9, 1024, 4), dtype);
+            let together = best.matmul(&[&matrix], &x).unwrap().remove(0);
+            for row in [0, 15, 16, 63, 64, 66] {
+                let x = x.narrow(0, row, 1).unwrap();
+                let alone = best.matmul(&[&matrix], &x).unwrap().remove(0);
+                assert_eq!(
+                    bits(&alone),
+                    bits(&together.narrow(0, row, 1).unwrap()),
+                    "{dtype:?} {row}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn what_is_no_number_stays_none() {
         if Instructions::available().is_empty() {
             return;
         }
         let broken = Tensor::full(f32::NAN, (1, 1), &Device::Cpu).unwrap();
-        let x = noise(2, 256, 1).slice_assign(&[0..1, 3..4], &broken).unwrap();
+        let x = noise(18, 256, 1).slice_assign(&[0..1, 3..4], &broken).unwrap();
         for dtype in FORMATS {
             let (matrix, _) = quantised(&noise(2, 256, 2), dtype);
             let product = matmul(&[&matrix], &x).unwrap().remove(0).to_vec2::<f32>().unwrap();
             assert!(product[0].iter().all(|value| value.is_nan()));
-            assert!(product[1].iter().all(|value| value.is_finite()));
+            assert!(product[1..].iter().flatten().all(|value| value.is_finite()));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The kernels of `quant` for x86 CPUs.
 //!
 //! This module has what they share: converting activations to eight bits, unpacking weights, reading memory. `products`
-//! multiplies panels; it is written once for all instruction sets, which have a module each.
+//! multiplies panels; it is written once for all instruction sets, which have a module each. `tiles` multiplies them
+//! with many rows.
 //!
 //! Unsafe, because intrinsics that read memory take pointers: each such read is of one whole array. Tests of `quant`
 //! check that results are those of plain arithmetic, and the same bit for bit with every instruction set.
@@ -11,12 +12,13 @@
 #[macro_use]
 mod products;
 pub(super) mod avx2;
+pub(super) mod tiles;
 pub(super) mod vnni;
 
 use std::arch::x86_64::*;
 
 use super::{
-    Activations, Q8Block32, Q8Block256,
+    activations::{Activations, Q8Block32, Q8Block256},
     packed::{COLUMNS, GROUP},
 };
 

@@ -16,7 +16,7 @@ use std::arch::x86_64::{
 
 use super::{
     super::{
-        Activations,
+        activations::Activations,
         packed::{COLUMNS, Format, GROUP},
     },
     four, rows, two, values_of,

@@ -14,17 +14,21 @@
 macro_rules! products {
     ($features:tt, [$($rows:literal),*]) => {
         /// A block of each of the panels side by side.
-        type Blocks<'a> = [&'a [u8]; PANELS];
+        pub(super) type Blocks<'a> = [&'a [u8]; PANELS];
 
-        /// Computes the products of panels with all rows, into [panels, rows, 8].
+        /// Computes the products of panels with the rows from `first` on, into [panels, rows, 8].
         #[target_feature(enable = $features)]
         pub(in super::super) fn multiply(
             format: Format,
             panels: &[u8],
             panel_bytes: usize,
             x: &Activations<'_>,
+            first: usize,
             out: &mut [f32],
         ) {
+            if first == x.rows {
+                return;
+            }
             let some = panels.chunks(panel_bytes * PANELS).zip(out.chunks_mut(PANELS * x.rows * COLUMNS));
             for (bytes, out) in some {
                 // If one is missing, the first takes its place, and its products are written once.
@@ -32,7 +36,7 @@ macro_rules! products {
                 for (panel, bytes) in panels.iter_mut().zip(bytes.chunks_exact(panel_bytes)) {
                     *panel = bytes;
                 }
-                let mut first = 0;
+                let mut first = first;
                 while first < x.rows {
                     $(if x.rows - first >= $rows {
                         put(out, first, x.rows, dot::<$rows>(format, panels, x, first));
@@ -196,7 +200,7 @@ macro_rules! products {
         /// Returns four weights of every column, as bytes, of the group that begins at `at`.
         #[inline]
         #[target_feature(enable = $features)]
-        fn vector_of<const BITS: usize, const VECTOR: usize>(block: Blocks<'_>, at: usize) -> Ints {
+        pub(super) fn vector_of<const BITS: usize, const VECTOR: usize>(block: Blocks<'_>, at: usize) -> Ints {
             if BITS == 8 {
                 return load_32(block, at + 32 * VECTOR);
             }

@@ -17,7 +17,7 @@ use std::arch::x86_64::{
 
 use super::{
     super::{
-        Activations,
+        activations::Activations,
         packed::{COLUMNS, Format, GROUP},
     },
     four, rows, two, values_of,
@@ -27,13 +27,13 @@ type Ints = __m512i;
 type Floats = __m512;
 
 /// Panels side by side in a vector.
-const PANELS: usize = 2;
+pub(super) const PANELS: usize = 2;
 
 products!("avx2,fma,f16c,avx512f,avx512bw,avx512vnni", [4, 2, 1]);
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
-fn load_16([first, second]: Blocks<'_>, at: usize) -> __m256i {
+pub(super) fn load_16([first, second]: Blocks<'_>, at: usize) -> __m256i {
     let load = |block: &[u8]| -> __m128i {
         let bytes = &block[at..at + 16];
         // SAFETY: reads 16 bytes, which is the slice.
@@ -56,7 +56,12 @@ fn load_32([first, second]: Blocks<'_>, at: usize) -> Ints {
 /// Writes the products of R rows from `first` on to [1 or 2, rows, 8].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
-fn put<const R: usize>(out: &mut [f32], first: usize, rows: usize, products: [Floats; R]) {
+pub(super) fn put<const R: usize>(
+    out: &mut [f32],
+    first: usize,
+    rows: usize,
+    products: [Floats; R],
+) {
     for (row, product) in products.into_iter().enumerate() {
         let mut both = [0.0; PANELS * COLUMNS];
         // SAFETY: writes 16 numbers, which is the array.
@@ -157,7 +162,7 @@ fn add_vector<const R: usize, const BITS: usize, const VECTOR: usize>(
 /// Splits pairs of 16 bits (a, b) into a and b, in 32 bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
-fn each_scale(pairs: Ints) -> [Ints; 2] {
+pub(super) fn each_scale(pairs: Ints) -> [Ints; 2] {
     let first = _mm512_srai_epi32::<16>(shift_32::<16>(pairs));
     [first, _mm512_srai_epi32::<16>(pairs)]
 }
