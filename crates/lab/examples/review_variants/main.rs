@@ -1,5 +1,5 @@
 //! Simulates kinds of review that the product does not have, on real nodes but without links, to see which are worth
-//! having. Prints a row per variant, as a Markdown table:
+//! having. Prints a row per variant, and a paired test of every two, as Markdown tables:
 //!
 //! ```text
 //! cargo run --release -p lab --example review_variants -- models/arithmetic/test.jsonl \
@@ -26,6 +26,7 @@ mod session;
 mod variant;
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fs::OpenOptions,
     io::{self, Write as _},
@@ -35,6 +36,7 @@ use std::{
 };
 
 use grading::{dataset::Problem, grade::grade, interval::wilson};
+use lab::stats::{Paired, mcnemar};
 use runs::{DataFile, question_seed};
 use serde_json::json;
 use thinking::thinker::{Prompt, Sampling, Thinker};
@@ -97,11 +99,10 @@ async fn connect(url: &str) -> Result<Arc<dyn Thinker>> {
     Ok(Arc::new(remote))
 }
 
-/// Sums over the answers of a variant.
+/// The answers of a variant: which problems are right, and sums.
 #[derive(Default)]
 struct Row {
-    answers: u64,
-    right: u64,
+    right: BTreeMap<String, bool>,
     tokens: u64,
     corrections: u64,
     middle_corrections: u64,
@@ -110,9 +111,8 @@ struct Row {
 }
 
 impl Row {
-    fn add(&mut self, answered: &Answered, right: bool) {
-        self.answers += 1;
-        self.right += u64::from(right);
+    fn add(&mut self, id: String, answered: &Answered, right: bool) {
+        self.right.insert(id, right);
         self.tokens += u64::from(answered.tokens);
         self.corrections += u64::from(answered.large.corrections);
         self.middle_corrections += u64::from(answered.middle.corrections);
@@ -121,13 +121,15 @@ impl Row {
     }
 
     fn print(&self, variant: &Variant) -> io::Result<()> {
-        let per_answer = |count: u64| count as f64 / self.answers.max(1) as f64;
-        let (low, high) = wilson(self.right, self.answers);
+        let answers = self.right.len() as u64;
+        let right = self.right.values().filter(|right| **right).count() as u64;
+        let per_answer = |count: u64| count as f64 / answers.max(1) as f64;
+        let (low, high) = wilson(right, answers);
         writeln!(
             io::stdout(),
             "| {variant} | {:.1} % ({}) | {:.1} to {:.1} % | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} |",
-            100.0 * per_answer(self.right),
-            self.right,
+            100.0 * per_answer(right),
+            right,
             100.0 * low,
             100.0 * high,
             per_answer(self.corrections),
@@ -162,8 +164,27 @@ async fn main() -> Result<()> {
          | tokens |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
     )?;
     let asked = Arc::new(asked);
+    let mut rows = Vec::new();
     for variant in &arguments.variants {
-        run(&arguments, variant, &asked, file.problems(arguments.limit)).await?.print(variant)?;
+        let row = run(&arguments, variant, &asked, file.problems(arguments.limit)).await?;
+        row.print(variant)?;
+        rows.push((variant, row.right));
+    }
+    Ok(print_pairs(&rows)?)
+}
+
+/// Compares every two variants on the problems that only one of them has right.
+fn print_pairs(rows: &[(&Variant, BTreeMap<String, bool>)]) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "\n| first | second | only the first | only the second | p (McNemar) |")?;
+    writeln!(out, "| --- | --- | --- | --- | --- |")?;
+    for (at, (first, one)) in rows.iter().enumerate() {
+        for (second, other) in &rows[at + 1..] {
+            let questions = one.values().zip(other.values());
+            let questions = questions.map(|(one, other)| (u64::from(*one), u64::from(*other)));
+            let Paired { first_only, second_only, p } = mcnemar(questions);
+            writeln!(out, "| {first} | {second} | {first_only} | {second_only} | {p:.2e} |")?;
+        }
     }
     Ok(())
 }
@@ -194,7 +215,7 @@ async fn run(
     while let Some(answered) = answers.join_next().await {
         let (answered, problem) = answered??;
         let verdict = grade(&problem.answer, &answered.text);
-        row.add(&answered, verdict.right);
+        row.add(problem.id.clone(), &answered, verdict.right);
         if let Some(log) = &mut log {
             let line = json!({
                 "variant": variant.to_string(),
